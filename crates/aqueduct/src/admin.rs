@@ -1,4 +1,4 @@
-//! What a running agent says on its admin address.
+//! A client for the admin address of a running agent.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,19 +18,19 @@ use serde::de::DeserializeOwned;
 use tls::{ClientTls, Dialer};
 use tokio::time::timeout;
 
-/// An agent that takes longer is too busy to be asked now.
+/// Timeout of a read request. A slower agent is too busy to answer now.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A change waits for sources, channels and groups, each within the grace.
+/// Timeout of a change: sources, channels and groups each get their grace period.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
 
-/// A stream that is silent for so long is lost: there is a message a second.
+/// A stream without a message for this long is lost. Agents send one message per second.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Most bytes of a message of a stream.
+/// Maximum size of a stream message, in bytes.
 const MESSAGE_MAX: usize = 64 << 20;
 
-/// Most bytes of a file with a token.
+/// Maximum size of a token file, in bytes.
 const TOKEN_MAX: u64 = 4_096;
 
 /// How an admin address is reached that is closed to most.
@@ -45,7 +45,7 @@ pub(crate) struct Access {
     pub(crate) ca: Option<PathBuf>,
 }
 
-/// An agent that runs.
+/// A running agent.
 pub(crate) struct Admin {
     address: String,
     token: Option<Secret>,
@@ -53,10 +53,10 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// The agent at `address`: `host:port`, or a URL of one of its pages.
+    /// Creates a client for the agent at `address`: `host:port`, or the URL of one of its pages.
     ///
     /// # Errors
-    /// The token cannot be read, with its file.
+    /// The token file cannot be read; the message names the file.
     pub(crate) fn new(env: &Env, address: &str, access: &Access) -> Result<Self, String> {
         let (address, secured) = match address.strip_prefix("https://") {
             Some(rest) => (rest, true),
@@ -77,12 +77,12 @@ impl Admin {
         Ok(Self { address, token, dialer })
     }
 
-    /// Where it is: `host:port`.
+    /// Returns the address as `host:port`.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// What is said where it does not answer.
+    /// Formats the message for an agent that does not answer.
     pub(crate) fn unanswered(&self, problem: &dyn std::fmt::Display) -> String {
         format!(
             "no agent answers at {}: {problem}; is it the address of `agent.admin`, and does the \
@@ -91,10 +91,10 @@ impl Admin {
         )
     }
 
-    /// A snapshot that it has sent.
+    /// Parses a snapshot from this agent.
     ///
     /// # Errors
-    /// It is of another form, with what helps.
+    /// The snapshot has an unknown format. The message contains a hint.
     pub(crate) fn snapshot(&self, text: &str) -> Result<Snapshot, String> {
         serde_json::from_str(text).map_err(|error| {
             let problem = format!("its /status is of another form ({error})");
@@ -102,10 +102,10 @@ impl Admin {
         })
     }
 
-    /// The body of a page.
+    /// Returns the body of a page.
     ///
     /// # Errors
-    /// There is no answer in time, or no such page, or it wants a token.
+    /// The agent does not answer in time, does not know the page, or requires a token.
     pub(crate) async fn get(&self, page: &str) -> io::Result<String> {
         let (status, body) = self.whole(Request::get(page), PATIENCE).await?;
         match status {
@@ -114,11 +114,11 @@ impl Admin {
         }
     }
 
-    /// The agent changes: reads its configuration again, or stops or starts parts, as `action`
-    /// says. The status of the answer, and its body.
+    /// Sends the change `action`: reload the configuration, or stop or start parts. Returns the
+    /// status and body of the response.
     ///
     /// # Errors
-    /// There is no answer in time, or it wants a token.
+    /// The agent does not answer in time, or requires a token.
     pub(crate) async fn change(
         &self,
         action: &str,
@@ -128,10 +128,10 @@ impl Admin {
         self.whole(request, CHANGE_PATIENCE).await
     }
 
-    /// As [`Admin::change`], where the answer is this document; with its text.
+    /// Like [`Admin::change`], but parses the response and also returns its text.
     ///
     /// # Errors
-    /// For people: there is no such answer.
+    /// A message for people: the agent does not send such a document.
     pub(crate) async fn changed<T: DeserializeOwned>(
         &self,
         action: &str,
@@ -150,7 +150,7 @@ impl Admin {
         Ok((answer, document))
     }
 
-    /// The status of an answer, and its body.
+    /// Returns the status and body of a response.
     async fn whole(
         &self,
         request: Builder,
@@ -166,18 +166,18 @@ impl Admin {
         timeout(patience, answer).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Its snapshots, one a second.
+    /// Follows the snapshots of the agent, one per second.
     ///
     /// # Errors
-    /// As [`Admin::get`].
+    /// Same as [`Admin::get`].
     pub(crate) async fn follow(&self) -> io::Result<Follow> {
         self.stream("/status/events").await
     }
 
-    /// The messages of a page that is a stream.
+    /// Follows a page that is a stream of messages.
     ///
     /// # Errors
-    /// As [`Admin::get`], with what the agent says.
+    /// Same as [`Admin::get`], with the agent's reason.
     pub(crate) async fn stream(&self, page: &str) -> io::Result<Follow> {
         let asked = timeout(PATIENCE, self.ask(Request::get(page))).await;
         let (connection, answer) =
@@ -199,7 +199,7 @@ impl Admin {
         }
     }
 
-    /// The answer to a request, with the connection that its body comes by.
+    /// Sends a request. Returns the response with the connection that carries its body.
     async fn ask(
         &self,
         mut request: Builder,
@@ -208,7 +208,7 @@ impl Admin {
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut connection, driver) = handshake.map_err(io::Error::other)?;
         tokio::spawn(async move {
-            // What breaks is seen by the request.
+            // The request reports connection errors.
             let _ = driver.await;
         });
         request = request.header(header::HOST, &self.address);
@@ -233,20 +233,20 @@ fn refused(page: &str, status: StatusCode) -> io::Error {
     io::Error::other(format!("{page} is answered with {status}"))
 }
 
-/// The messages of a stream.
+/// Reads the messages of a stream.
 pub(crate) struct Follow {
-    /// Held until the last of the body.
+    /// Kept open until the body ends.
     _connection: SendRequest<Empty<Bytes>>,
     body: Incoming,
-    /// The beginning of the next event.
+    /// Start of the next event.
     held: Vec<u8>,
 }
 
 impl Follow {
-    /// The next message, as JSON.
+    /// Returns the next message, as JSON.
     ///
     /// # Errors
-    /// The stream has ended, or nothing has come for a while.
+    /// The stream has ended, or was silent for too long.
     pub(crate) async fn next(&mut self) -> io::Result<String> {
         loop {
             if let Some(event) = event(&mut self.held) {
@@ -265,7 +265,7 @@ impl Follow {
     }
 }
 
-/// The data of the first server-sent event, once it is whole.
+/// Returns the data of the first server-sent event when it is complete.
 fn event(held: &mut Vec<u8>) -> Option<io::Result<String>> {
     let end = memchr::memmem::find(held, b"\n\n")?;
     let rest = held.split_off(end + 2);
@@ -276,7 +276,7 @@ fn event(held: &mut Vec<u8>) -> Option<io::Result<String>> {
     Some(data.map(str::to_owned).ok_or_else(|| io::Error::other("it sends no messages")))
 }
 
-/// The token in a file, without spaces and line ends around it.
+/// Reads the token from a file, without surrounding whitespace.
 fn token(env: &Env, path: &Path) -> Result<Secret, String> {
     let shown = path.display();
     let text = config::file_text(path, TOKEN_MAX, env);

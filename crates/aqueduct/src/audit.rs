@@ -1,4 +1,4 @@
-//! `aqueduct audit`: what operators have changed at a running agent.
+//! `aqueduct audit`: lists the changes that operators made to a running agent.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -39,7 +39,7 @@ pub(crate) struct AuditArgs {
     json: bool,
 }
 
-/// Asks the agent and prints what it answers.
+/// Queries the agent and prints the response.
 pub(crate) fn run(args: &AuditArgs) -> ExitCode {
     match ask(args) {
         Ok(lines) => {
@@ -62,7 +62,7 @@ fn ask(args: &AuditArgs) -> Result<Vec<Line>, String> {
         .map_err(|error| format!("{}: its /audit is of another form: {error}", admin.address()))
 }
 
-/// A line of the log, as it is printed.
+/// Formats a line of the log for printing.
 fn shown(line: &Line, json: bool) -> String {
     if json {
         return serde_json::to_string(line).expect("texts and numbers") + "\n";

@@ -1,16 +1,16 @@
-//! The user guide, which is the folder `docs` with its `SUMMARY.md`, says what is so.
+//! Tests of the user guide: the folder `docs` with its `SUMMARY.md`.
 //!
-//! | what | how it is checked |
+//! | object | check |
 //! |---|---|
-//! | pages | each is in the summary once, and the summary names no other |
-//! | links within the repository | the file is there, and so is the heading |
+//! | pages | the summary names each page once, and nothing else |
+//! | links within the repository | the file and the heading exist |
 //! | whole configurations | read and built, as `aqueduct check` does |
-//! | parts of configurations | read as TOML; those of components are checked by the test `pages` |
+//! | parts of configurations | read as TOML; the test `pages` checks the pages of components |
 //! | command lines of Aqueduct | parsed by the program's own parser |
-//! | commands in the text, and shortened ones | the command is there, and so is each of its options |
+//! | commands in the text, and shortened ones | the command and each of its options exist |
 //!
 //! A block that cannot be checked has `<!-- not checked: REASON -->` in the line before it.
-//! Decisions (`adr`) and measurements are of their time, and are no pages of the guide.
+//! Decisions (`adr`) and measurements describe their time and are not pages of the guide.
 
 #![allow(clippy::unwrap_used, reason = "a page that cannot be read is a test that fails")]
 
@@ -24,7 +24,7 @@ mod words;
 
 use words::commands;
 
-/// What a reader finds in a block of code.
+/// A block of code on a page.
 struct Block {
     /// Page and line, for messages.
     at: String,
@@ -36,7 +36,7 @@ fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
 }
 
-/// The pages below a folder, by their paths below `docs`.
+/// Finds the pages below a folder. Keys are paths below `docs`.
 fn pages(below: &str, found: &mut BTreeMap<String, String>) {
     for entry in std::fs::read_dir(docs().join(below)).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
@@ -58,7 +58,7 @@ fn all_pages() -> BTreeMap<String, String> {
     found
 }
 
-/// The blocks of a page that are to be checked, and the text around all blocks.
+/// Splits a page into the code blocks to check and the text around them.
 fn taken_apart(page: &str, text: &str) -> (Vec<Block>, String) {
     let (mut blocks, mut prose) = (Vec::new(), String::new());
     let mut before = "";
@@ -82,7 +82,7 @@ fn taken_apart(page: &str, text: &str) -> (Vec<Block>, String) {
     (blocks, prose)
 }
 
-/// What is wrong with a command line.
+/// Returns the error in a command line, if any.
 fn wrong_command(words: &[String]) -> Option<String> {
     let shown = words.join(" ");
     let words = words.to_vec();
@@ -107,7 +107,7 @@ fn wrong_command(words: &[String]) -> Option<String> {
     }
 }
 
-/// A command or an option that is not there, of a command line that may be shortened.
+/// Returns a command or option that does not exist. The command line may be shortened.
 fn unknown_option(program: &clap::Command, words: &[String]) -> Option<String> {
     let mut command = program;
     for (nth, word) in words.iter().skip(1).enumerate() {
@@ -126,12 +126,12 @@ fn unknown_option(program: &clap::Command, words: &[String]) -> Option<String> {
     None
 }
 
-/// What is wrong with a block.
+/// Returns the errors in a block.
 fn wrong_block(block: &Block) -> Vec<String> {
     let text = match block.lang.as_str() {
         "toml" => return wrong_configuration(&block.text).into_iter().collect(),
         "sh" => block.text.clone(),
-        // Of what is shown with its answer only the commands, behind a prompt.
+        // Console output: check only the commands after a prompt.
         _ => {
             let prompted = |line: &str| line.starts_with("$ ") || line.starts_with("    ");
             let lines = block.text.lines().filter(|line| prompted(line));
@@ -155,14 +155,14 @@ fn wrong_configuration(text: &str) -> Option<String> {
     cli::checked(draft, catalogue::FULL, &env).err().map(|errors| errors.to_string())
 }
 
-/// The anchor of a heading.
+/// Returns the anchor of a heading.
 fn anchor(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
     let text: String = heading.trim().to_lowercase().chars().filter(kept).collect();
     text.replace(' ', "-")
 }
 
-/// The headings of a page as anchors; one that comes again has a number.
+/// Returns the anchors of all headings on a page. Repeated headings get a number.
 fn anchors(text: &str) -> BTreeSet<String> {
     let (_, prose) = taken_apart("", text);
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
@@ -176,14 +176,14 @@ fn anchors(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The links of a text that lead within the repository.
+/// Returns the links within the repository.
 fn links(prose: &str) -> Vec<&str> {
     let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let inside = |target: &&str| !target.is_empty() && !target.contains("://");
     targets.filter(inside).collect()
 }
 
-/// What is wrong with a link on a page.
+/// Returns the error in a link, if any.
 fn wrong_link(page: &str, target: &str) -> Option<String> {
     let (path, heading) = target.split_once('#').unwrap_or((target, ""));
     let at = docs().join(page);
@@ -203,7 +203,7 @@ fn wrong_page(page: &str, text: &str) -> Vec<String> {
     let (blocks, prose) = taken_apart(page, text);
     let mut problems = Vec::new();
     for block in &blocks {
-        // The snippets of components are in no whole file; the test `pages` builds them.
+        // The test `pages` builds the snippets of components; they are not whole files.
         let is_snippet = block.lang == "toml" && page.starts_with("components/");
         if !is_snippet {
             let said = wrong_block(block);
@@ -211,7 +211,7 @@ fn wrong_page(page: &str, text: &str) -> Vec<String> {
         }
     }
     let program = crate::program();
-    // Markdown lets a line end within a command.
+    // Markdown allows a line break within a command.
     let spans = prose.split('`').skip(1).step_by(2).filter(|it| it.starts_with("aqueduct "));
     for span in spans {
         let words: Vec<String> = span.split_whitespace().map(str::to_owned).collect();
@@ -229,7 +229,7 @@ fn each_command_configuration_and_link_of_the_guide_is_right() {
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
 
-/// The folders of components, in the order in which an event meets them.
+/// The folders of components, in the order in which an event passes them.
 const ROLES: [&str; 11] = [
     "sources",
     "interceptors",
@@ -244,7 +244,7 @@ const ROLES: [&str; 11] = [
     "codecs",
 ];
 
-/// The lines of the summary that name the pages of components.
+/// Returns the summary lines for the pages of components.
 fn lines_of_components(pages: &BTreeMap<String, String>) -> String {
     let mut lines = String::new();
     for role in ROLES {

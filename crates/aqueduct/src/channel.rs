@@ -1,4 +1,4 @@
-//! `aqueduct channel`: what an operator can ask of a durable channel that no agent uses.
+//! `aqueduct channel`: operator commands for a durable channel that no agent uses.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -138,7 +138,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// The setting that they stand for.
+    /// Returns the setting `encryption` for these arguments.
     pub(crate) fn encryption(&self) -> Option<Encryption> {
         let key_file = Some(self.key_file.clone()?);
         Some(Encryption { key_file, ..Encryption::default() })
@@ -166,7 +166,7 @@ enum Format {
     Json,
 }
 
-/// Does what is asked.
+/// Runs the subcommand.
 pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
     let env = env::real();
     let done = match &args.action {
@@ -311,7 +311,7 @@ fn export(inspection: &Inspection, format: Format, env: &Env) -> Result<ExitCode
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(EXIT_RUNTIME) })
 }
 
-/// The encoder of this kind, whose files are lines.
+/// Builds an encoder of this kind, which writes lines.
 pub(crate) fn encoder(kind: &str, env: &Env) -> Box<dyn Encoder> {
     let built = Choice::of(kind).build("format", &context(Path::new(""), env));
     built.expect("both formats are in the catalogue and need no settings")
@@ -319,21 +319,21 @@ pub(crate) fn encoder(kind: &str, env: &Env) -> Box<dyn Encoder> {
 
 fn mend(target: &Target, env: &Env) -> Result<ExitCode, ChannelError> {
     let Target { directory, json, keys } = target;
-    // Looked at first: a directory that holds no channel must not become one.
+    // Check first: do not turn the directory into a channel.
     let encryption = keys.encryption();
     let found = Inspection::open(env, directory, encryption.as_ref())?.check()?;
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         cli::say("cannot start a thread");
         return Ok(ExitCode::from(EXIT_RUNTIME));
     };
-    // The channel prepares its next segment in the background.
+    // The channel prepares its next segment in a background task.
     let _inside = runtime.enter();
     let config = Config { index: IndexKind::None, encryption, ..Config::default() };
     repair(config, &context(directory, env))?;
     Ok(if *json { print_json(&found) } else { cli::print(&repair_text(&found)) })
 }
 
-/// What a repair did about what was found before it.
+/// Describes what a repair did about the damage in `found`.
 fn repair_text(found: &Report) -> String {
     let mut text = format!(
         "{} damaged places given up, {} torn bytes cut off\n",
@@ -350,7 +350,7 @@ fn repair_text(found: &Report) -> String {
     text
 }
 
-/// The channel is named after its directory, as the agent does it.
+/// Names the channel after its directory, as the agent does.
 fn context(directory: &Path, env: &Env) -> BuildContext {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
     components::alone(&name, &resolved(&*env.disk, directory), env.clone())

@@ -1,4 +1,4 @@
-//! `aqueduct check`: everything that is wrong with a configuration, or what it promises.
+//! `aqueduct check`: reports all errors of a configuration, or the guarantees of its paths.
 
 mod connect;
 mod paths;
@@ -75,7 +75,7 @@ enum Format {
     Yaml,
 }
 
-/// Checks the files and prints what is to be said of each.
+/// Checks the files and prints a report for each.
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     let env = env::real();
     let (mut all_valid, mut all_reached) = (true, true);
@@ -122,19 +122,19 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     }
 }
 
-/// What is to be said of a configuration that is valid.
+/// The report on a valid configuration.
 #[derive(Debug, Serialize)]
 struct Report {
     file: String,
     valid: bool,
-    /// What runs it.
+    /// The programs that can run it.
     programs: &'static [&'static str],
     paths: Vec<Path>,
     routings: Vec<Routed>,
     discoveries: Vec<Discovered>,
-    /// What was tried, if it was.
+    /// Results of `--connect`.
     connections: Vec<Connection>,
-    /// Settings that do not suit the disk, are not safe, or make sources send events again.
+    /// Settings that do not suit the disk, are insecure, or cause duplicates.
     warnings: Vec<String>,
 }
 
@@ -149,27 +149,27 @@ struct Routed {
 struct Discovered {
     sink: String,
     query: String,
-    /// The addresses, or why there is none; only where it was looked up.
+    /// The addresses, or why the lookup failed; only set if a lookup ran.
     found: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Connection {
-    /// Its role and its name.
+    /// Role and name.
     component: String,
     reached: bool,
-    /// What was reached, or why it is not.
+    /// The address reached, or the error.
     said: String,
 }
 
-/// The same of one that is not.
+/// Formats a rejected configuration.
 fn refused(file: &str, errors: &ConfigErrors) -> serde_json::Value {
     let errors: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
     json!({ "file": file, "valid": false, "errors": errors })
 }
 
 impl Report {
-    /// Whether all that was tried was reached.
+    /// Returns whether all attempted connections succeeded.
     fn is_reached(&self) -> bool {
         self.connections.iter().all(|connection| connection.reached)
     }
@@ -198,7 +198,7 @@ impl Report {
     }
 }
 
-/// What is to be said of the configuration `file`.
+/// Builds the report on the configuration `file`.
 fn report(
     file: &str,
     settings: Settings,
@@ -236,7 +236,7 @@ fn report(
     })
 }
 
-/// The addresses that are found now, or why none is.
+/// Looks up the addresses. Returns them, or why none was found.
 fn found(discovery: &Discovery, env: &Env) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let answer = runtime.and_then(|runtime| {

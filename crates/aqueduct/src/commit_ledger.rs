@@ -1,4 +1,4 @@
-//! `aqueduct ledger`: what an operator decides when a commit ledger was changed from outside.
+//! `aqueduct ledger`: operator decisions after a commit ledger was changed from outside.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -106,7 +106,7 @@ struct Target {
     json: bool,
 }
 
-/// Why it was not done.
+/// Why the command failed.
 #[derive(Debug, Error)]
 enum LedgerCommandError {
     #[error("--store {url}: {problem}")]
@@ -129,15 +129,15 @@ enum LedgerCommandError {
     Decision(#[from] DecisionError),
 }
 
-/// What is to be printed.
+/// The output of a command.
 struct Said {
     text: String,
     json: Value,
-    /// Whether all is well.
+    /// Whether the ledger is intact.
     sound: bool,
 }
 
-/// Does what is asked.
+/// Runs the subcommand.
 pub(crate) fn run(args: &LedgerArgs) -> ExitCode {
     let (Action::Show(target) | Action::Adopt(target) | Action::Rebuild(target)) = &args.action;
     match done(args, &env::real()) {
@@ -189,7 +189,7 @@ fn operator(target: &Target, env: &Env) -> Result<Operator, LedgerCommandError> 
     Ok(Operator { fs, dataset, name, env: env.clone(), directory })
 }
 
-/// How the store is reached, as far as it is not said by the environment.
+/// Returns the access settings of the store that the environment does not provide.
 #[cfg_attr(not(feature = "webhdfs"), expect(unused_variables, unused_mut))]
 fn access(target: &Target) -> Access {
     let mut access = Access::default();
@@ -200,7 +200,7 @@ fn access(target: &Target) -> Access {
     access
 }
 
-/// The data directory, as long as no agent uses it.
+/// Locks the data directory so that no agent uses it.
 fn owned(data_dir: &Path, env: &Env) -> Result<Box<dyn Lock>, LedgerCommandError> {
     let path = data_dir.display().to_string();
     if env.disk.stat(&data_dir.join("format")).is_err() {

@@ -1,7 +1,7 @@
-//! `aqueduct demo`: the demo of the crate `demo`, which executes this program as its agents.
+//! `aqueduct demo`: the demo of the crate `demo`, which runs this program as its agents.
 //!
-//! Two more demos need the full program: [`db`] is `aqueduct demo db`, a table into files and back;
-//! [`iot`] is `aqueduct demo iot`, devices that publish by MQTT.
+//! Two more demos need the full program: [`db`] copies a table into files and back; [`iot`] runs
+//! devices that publish over MQTT.
 
 #[cfg(feature = "sql")]
 mod db;

@@ -1,4 +1,4 @@
-//! `aqueduct dlq`: what an operator can do with events that could never be delivered.
+//! `aqueduct dlq`: operator commands for events that could not be delivered.
 
 mod act;
 mod show;
@@ -154,7 +154,7 @@ enum Format {
     Json,
 }
 
-/// Where the letters are.
+/// Location of the dead letters.
 enum Place<'a> {
     /// A data directory.
     DataDir(&'a Path),
@@ -163,7 +163,7 @@ enum Place<'a> {
 }
 
 impl Target {
-    /// A path that exists, or that is written as one, is a data directory.
+    /// Interprets an existing path, or a text written as a path, as a data directory.
     fn place(&self) -> Place<'_> {
         let path = Path::new(&self.place);
         let is_url = ["http://", "https://"].iter().any(|scheme| self.place.starts_with(scheme));
@@ -175,10 +175,10 @@ impl Target {
         }
     }
 
-    /// The data directory.
+    /// Returns the data directory.
     ///
     /// # Errors
-    /// It is the address of a running agent.
+    /// The target is the address of a running agent.
     fn data_dir(&self) -> Result<&Path, String> {
         match self.place() {
             Place::DataDir(path) => Ok(path),
@@ -189,20 +189,20 @@ impl Target {
         }
     }
 
-    /// Which letters are meant.
+    /// Returns the selected dead letters.
     fn selection(&self) -> Selection {
         let Self { reason, sink, channel, source, identity, .. } = self;
         let [reason, sink, channel, source] = [reason, sink, channel, source].map(Option::clone);
         Selection { reason, sink, channel, source, identity: *identity }
     }
 
-    /// Whether letters of a part only are meant.
+    /// Returns whether the options select only a part of the dead letters.
     fn selects(&self) -> bool {
         self.selection() != Selection::default()
     }
 }
 
-/// Does what is asked.
+/// Runs the subcommand.
 pub(crate) fn run(args: &DlqArgs) -> ExitCode {
     let env = env::real();
     let (Action::List { target, .. }
@@ -234,7 +234,7 @@ pub(crate) fn run(args: &DlqArgs) -> ExitCode {
     })
 }
 
-/// Does it, and notes in the audit log of the agent that it was done, and by which user.
+/// Runs the action and writes it, with the user, to the agent's audit log.
 fn audited(
     action: &str,
     target: &Target,
@@ -247,7 +247,7 @@ fn audited(
         Ok(_) => (Outcome::Failed, Some("not all of it".to_owned())),
         Err(problem) => (Outcome::Failed, Some(problem.clone())),
     };
-    // A running agent writes its own line, and what is no data directory gets no file.
+    // A running agent writes its own line. Do not create files outside data directories.
     let Place::DataDir(data_dir) = target.place() else { return done };
     if env.disk.stat(&data_dir.join("format")).is_ok() {
         let by = format!("user {}", rustix::process::getuid().as_raw());
@@ -258,10 +258,10 @@ fn audited(
     done
 }
 
-/// Whether an agent with this data directory has ever had a dead letter.
+/// Returns whether an agent with this data directory ever had a dead letter.
 ///
 /// # Errors
-/// It is no data directory.
+/// The path is not a data directory.
 fn has_letters(data_dir: &Path, env: &Env) -> Result<bool, String> {
     let known = |path: &Path| env.disk.stat(path).is_ok();
     if !known(&data_dir.join("format")) {

@@ -1,5 +1,5 @@
-//! An agent in this process whose work has an end: it is watched until its source has ended and its
-//! channel is empty, or until it does not get on. [`watch`] is pure: it judges a snapshot.
+//! Runs an agent in this process until its work is complete: its source has ended and its channel
+//! is empty, or it makes no progress. [`watch`] judges the snapshots.
 
 mod call;
 mod watch;
@@ -15,8 +15,8 @@ pub(crate) use call::{Here, Problem, prepared, translated};
 use watch::Outcome;
 pub(crate) use watch::{Watch, Words};
 
-/// Runs the plan to the end of its work, and says how it goes; then `ended` says what is to be said
-/// of complete work, and how the process ends.
+/// Runs the plan until its work is complete, and prints the progress. Then `ended` prints the
+/// result and returns the exit code.
 pub(crate) fn follow(plan: Plan, words: Words, ended: impl FnOnce(&Watch) -> ExitCode) -> ExitCode {
     let seen = Arc::new(Mutex::new(Watch::new(words)));
     let watched = seen.clone();
@@ -47,7 +47,7 @@ pub(crate) fn follow(plan: Plan, words: Words, ended: impl FnOnce(&Watch) -> Exi
     })
 }
 
-/// The result of some work, waited for.
+/// Runs a future to completion on a new runtime.
 pub(crate) fn waited<T>(work: impl Future<Output = T>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;

@@ -1,5 +1,5 @@
-//! `aqueduct export`: files of a store into a table of a database, with the options of
-//! `sqoop export`; it ends when every row is applied.
+//! `aqueduct export`: loads files of a store into a database table, with the options of `sqoop
+//! export`. Exits when every row is applied.
 //!
 //! ```text
 //!   options ─► translation ─► look at files and table ─► configuration ─► an agent in this process
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The agent is the usual one: source `hdfs`, a durable channel, sink `sql`. Channel and position
-//! lie in a data directory that the call itself names by what it reads and where to: the same call
-//! after a kill goes on there, and the ledger in the database knows what is applied.
+//! are in a data directory, whose name is derived from the files and the table. The same call after
+//! a kill therefore continues, and the ledger in the database knows the applied rows.
 
 mod prepare;
 
@@ -62,7 +62,7 @@ pub(crate) struct ExportArgs {
     options: Vec<String>,
 }
 
-/// Exports, and says how it went.
+/// Runs the export and prints the result.
 pub(crate) fn run(args: &ExportArgs) -> ExitCode {
     let env = env::real();
     let Some(Task::Export(export)) = translated("export", &args.options, &env) else {
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &ExportArgs) -> ExitCode {
     follow(ready.plan.clone(), words, |seen| ended(&ready, seen, &env))
 }
 
-/// What is said of an export whose rows are all read, and the exit code.
+/// Prints the result when all rows are read, and returns the exit code.
 fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     cli::say(&match seen.is_empty() && !ready.is_new {
         true => {
@@ -108,7 +108,7 @@ fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     ExitCode::from(EXIT_RUNTIME)
 }
 
-/// The last step where rows wait in a staging table.
+/// Moves the rows of a staging table as the last step.
 fn moved(ready: &Ready, env: &Env) -> ExitCode {
     let rows = match prepared("export", ready.move_rows(env)) {
         Ok(Some(rows)) => grouped(rows),

@@ -1,4 +1,4 @@
-//! `aqueduct import`: a table of a database into files, with the options of `sqoop import`; it ends
+//! `aqueduct import`: loads a database table into files, with the options of `sqoop import`. Exits
 //! when every row is stored and visible.
 //!
 //! ```text
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The agent is the usual one: source `sql`, a durable channel, sink `hdfs`. Channel and position
-//! lie in a data directory that the call itself names by what it reads and where to: the same call
-//! after a kill goes on there.
+//! are in a data directory, whose name is derived from the table and the target. The same call
+//! after a kill therefore continues.
 
 mod checksum;
 mod prepare;
@@ -66,7 +66,7 @@ pub(crate) struct ImportArgs {
     options: Vec<String>,
 }
 
-/// Imports, and says how it went.
+/// Runs the import and prints the result.
 pub(crate) fn run(args: &ImportArgs) -> ExitCode {
     let env = env::real();
     let Some(Task::Import(import)) = translated("import", &args.options, &env) else {
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &ImportArgs) -> ExitCode {
     follow(ready.plan.clone(), words, |seen| ended(&ready, seen, &env))
 }
 
-/// What is said of an import that is complete, and the exit code.
+/// Prints the result of a complete import, and returns the exit code.
 fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     cli::say(&match seen.is_empty() && !ready.is_new {
         true => "import: complete; there was nothing more to read. A whole table is read once for \

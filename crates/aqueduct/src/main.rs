@@ -1,4 +1,4 @@
-//! `aqueduct`: the operator's program. It holds both agents too, so that one file shows the whole.
+//! `aqueduct`: the operator's program. It contains both agents, so that one file has everything.
 
 mod admin;
 mod audit;
@@ -111,7 +111,7 @@ enum Command {
     Man(ManArgs),
 }
 
-/// The program with all of its commands.
+/// Returns the program with all of its commands.
 fn program() -> clap::Command {
     cli::as_subcommands(Program::command())
 }
@@ -166,7 +166,7 @@ fn main() -> ExitCode {
 mod tests {
     use super::*;
 
-    /// Every command with what it is called and what stands behind its help.
+    /// Collects every command with its name and the text after its help.
     fn all(command: &clap::Command, name: &str, found: &mut Vec<(String, String)>) {
         for below in command.get_subcommands() {
             all(below, &format!("{name} {}", below.get_name()), found);
@@ -185,7 +185,7 @@ mod tests {
             let examples = examples.unwrap_or_else(|| panic!("no examples: {name}\n{help}"));
             assert!(examples.contains(&format!("  {name} ")), "{name}:\n{help}");
             assert!(!examples.contains("aqueduct-"), "{name}:\n{help}");
-            // What is wider is broken by the terminal or by clap.
+            // The terminal or clap breaks longer lines.
             let widest = help.lines().map(|line| line.chars().count()).max();
             assert!(widest.is_some_and(|widest| widest <= 100), "{name}:\n{help}");
         }
@@ -217,7 +217,7 @@ mod tests {
         ("send", "prints one number, which is JSON"),
     ];
 
-    /// The commands that do something, with whether they have `--json`.
+    /// Collects the commands that run something, and whether they have `--json`.
     fn doing(command: &clap::Command, name: &str, found: &mut Vec<(String, bool)>) {
         let below: Vec<_> = command.get_subcommands().collect();
         for below in &below {

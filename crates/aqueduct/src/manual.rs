@@ -1,5 +1,5 @@
-//! `aqueduct completions` and `aqueduct man`: what a package installs next to the program. Both are
-//! made from the commands themselves.
+//! `aqueduct completions` and `aqueduct man`: generates shell completions and man pages for
+//! packages from the command definitions.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,7 +37,7 @@ pub(crate) struct ManArgs {
     directory: PathBuf,
 }
 
-/// Prints the script of a shell.
+/// Prints the completion script of a shell.
 pub(crate) fn completions(args: &CompletionsArgs, mut program: Command) -> ExitCode {
     let name = program.get_name().to_owned();
     let mut script = Vec::new();
@@ -45,7 +45,7 @@ pub(crate) fn completions(args: &CompletionsArgs, mut program: Command) -> ExitC
     cli::print(&String::from_utf8_lossy(&script))
 }
 
-/// Writes a page for each command.
+/// Writes a man page for each command.
 pub(crate) fn man(args: &ManArgs, program: Command) -> ExitCode {
     let directory = &args.directory;
     let Err(error) = clap_mangen::generate_to(program, directory) else {

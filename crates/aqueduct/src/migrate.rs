@@ -1,5 +1,5 @@
-//! Flume's configurations: `aqueduct convert` translates one, `aqueduct agent` runs one. And calls
-//! of Sqoop: `aqueduct convert sqoop`.
+//! Migration from Flume and Sqoop: `aqueduct convert` translates a Flume configuration, `aqueduct
+//! agent` runs one, and `aqueduct convert sqoop` translates Sqoop calls.
 
 mod agent;
 mod convert;
@@ -21,17 +21,17 @@ use pipeline::settings::Place;
 pub(crate) use agent::{FlumeAgentArgs, run};
 pub(crate) use convert::{ConvertArgs, convert};
 
-/// A command line of `aqueduct convert` that is wrong (`EX_USAGE` of sysexits.h): its 2 says that
-/// something needs a decision.
+/// Exit code of `aqueduct convert` for a wrong command line (`EX_USAGE` of sysexits.h). Code 2
+/// means that something needs a decision.
 const EXIT_CONVERT_USAGE: u8 = 64;
 
-/// Bytes of all files together at most.
+/// Maximum total size of all files, in bytes.
 const FILES_MAX: u64 = CONFIG_BYTES_MAX;
 
-/// How long the command of a config filter may take.
+/// Timeout of a config filter's command.
 const FILTER_LIMIT: Duration = Duration::from_secs(30);
 
-/// What clap has to say, with the exit code of the command.
+/// Prints clap's message and returns the exit code.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let code = cli::usage(error);
     let is_convert = std::env::args_os().nth(1).is_some_and(|it| it == "convert");
@@ -41,10 +41,10 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The files' texts.
+/// Reads the files.
 ///
 /// # Errors
-/// One cannot be read: which, and why.
+/// A file cannot be read; the message names it and the reason.
 fn read(paths: &[PathBuf], env: &Env) -> Result<Vec<File>, String> {
     let mut files = Vec::new();
     let mut left = FILES_MAX;
@@ -58,7 +58,7 @@ fn read(paths: &[PathBuf], env: &Env) -> Result<Vec<File>, String> {
     Ok(files)
 }
 
-/// The world of a translation: this process, and what the program has.
+/// The environment of a translation: this process and the components of this program.
 pub(crate) struct Here<'a> {
     env: &'a Env,
     defines: BTreeMap<String, String>,
@@ -67,7 +67,7 @@ pub(crate) struct Here<'a> {
 }
 
 impl<'a> Here<'a> {
-    /// `defines` are what stands behind `-D`: `name=value`.
+    /// `defines` are the values of `-D`, as `name=value`.
     pub(crate) fn new(env: &'a Env, defines: &[String], runs_filters: bool) -> Self {
         let pair = |it: &String| {
             let (name, value) = it.split_once('=').unwrap_or((it, ""));
@@ -112,8 +112,8 @@ impl World for Here<'_> {
     }
 }
 
-/// The plan of a translation, and all that our own examination finds in it: that is added to the
-/// report, except for lines that need a decision anyway.
+/// Returns the plan of a translation. Adds the problems that the examination of the plan finds to
+/// the report, except on lines that need a decision anyway.
 fn examined(conversion: &mut Conversion, file: &str, env: &Env) -> Plan {
     let settings = conversion.settings.clone();
     let (plan, mut errors) = config::examine(file, settings, &env.host);
@@ -137,10 +137,10 @@ fn examined(conversion: &mut Conversion, file: &str, env: &Env) -> Plan {
     plan
 }
 
-/// Reads and translates files.
+/// Reads and translates the files.
 ///
 /// # Errors
-/// They cannot be read, or the agent is not in them: what to do, for people.
+/// A file cannot be read, or does not contain the agent. The message contains a hint.
 fn translated(
     paths: &[PathBuf],
     options: &Options,

@@ -1,4 +1,4 @@
-//! `aqueduct stop`, `start` and `drain`: parts of a running agent.
+//! `aqueduct stop`, `start` and `drain`: control parts of a running agent.
 //!
 //! ```text
 //!   stop, start ─► POST ─► PartsStatus ─► what was stopped or started
@@ -96,12 +96,12 @@ struct StartedPart {
     all: bool,
 }
 
-/// A name as a part of a query.
+/// Encodes a name for a query.
 fn encoded(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
-/// A query that names a part.
+/// Builds the query that names a part.
 fn query(source: Option<&String>, group: Option<&String>) -> String {
     let named = [("source", source), ("group", group)];
     let named = named.into_iter().filter_map(|(role, name)| Some((role, name?)));
@@ -142,7 +142,7 @@ fn change(action: &str, query: &str, (address, access): (&str, &Access), json: b
     }
 }
 
-/// Whether it is now as it was asked for.
+/// Returns whether the part has the requested state.
 fn is_done(status: &PartsStatus) -> bool {
     matches!(status.result, ReloadResult::Applied | ReloadResult::Unchanged)
 }

@@ -1,4 +1,4 @@
-//! `aqueduct pki`: a small certificate authority, for agents that have none to ask.
+//! `aqueduct pki`: a small certificate authority, for sites without one.
 //!
 //! ```text
 //!   pki init DIR ──► DIR/ca.pem, DIR/ca.key          the key stays here
@@ -9,10 +9,10 @@
 //!   pki token NAME ──────────► NAME.token            a token, where certificates are too much
 //! ```
 //!
-//! Keys are P-256, signatures ECDSA with SHA-256 (RFC 5480, RFC 5758), certificates X.509 v3 as
-//! RFC 5280 profiles them: the authority signs no other authority (`pathLenConstraint` 0), each
-//! certificate says what it may be used for. A file that is there already is never replaced but the
-//! list of what is revoked, and a key can be read by its owner alone.
+//! Keys are P-256, signatures ECDSA with SHA-256 (RFC 5480, RFC 5758), certificates X.509 v3 with
+//! the profile of RFC 5280: the authority signs no other authority (`pathLenConstraint` 0), and
+//! each certificate names its permitted uses. Only the revocation list is ever overwritten; all
+//! other existing files stay. Only the owner can read a key.
 
 mod authority;
 mod revoked;
@@ -140,7 +140,7 @@ struct IssueArgs {
     days: u32,
 }
 
-/// Makes what is asked for, and says what to do with it.
+/// Runs the subcommand and prints what to do with the result.
 pub(crate) fn run(args: &PkiArgs) -> ExitCode {
     let env = real();
     let made = match &args.command {
@@ -175,7 +175,7 @@ fn init(args: &InitArgs, env: &Env) -> Result<String, String> {
     ))
 }
 
-/// The authority in this directory.
+/// Loads the authority from this directory.
 fn authority(dir: &Path, env: &Env) -> Result<Authority, String> {
     let [certificate, key] = ["ca.pem", "ca.key"].map(|name| {
         let text = read(&dir.join(name), env);
@@ -184,7 +184,7 @@ fn authority(dir: &Path, env: &Env) -> Result<Authority, String> {
     Authority::load(&certificate?, &key?).map_err(|error| format!("{}: {error}", dir.display()))
 }
 
-/// The text of a small file.
+/// Reads a small text file.
 fn read(path: &Path, env: &Env) -> Result<String, String> {
     let bytes = env.disk.open(path, OpenMode::default()).and_then(|file| file.read(0, 16 << 20));
     let bytes = bytes.map_err(|error| format!("{}: {error}", path.display()))?;
@@ -201,7 +201,7 @@ fn revoke(args: &RevokeArgs, env: &Env) -> Result<String, String> {
     };
     let mut count = 0;
     let certificates = args.certificates.iter().map(Some);
-    // Without a certificate the list is made all the same.
+    // Without a certificate, renew the list.
     for certificate in certificates.chain(args.certificates.is_empty().then_some(None)) {
         let text = certificate.map(|path| read(path, env)).transpose()?;
         let texts: Vec<&str> = text.as_deref().into_iter().collect();
@@ -244,7 +244,7 @@ fn issue(role: Role, names: &[String], args: &IssueArgs, env: &Env) -> Result<St
     ))
 }
 
-/// Both files, where neither is there yet: the key first, so that no certificate is without it.
+/// Writes both files if neither exists. The key comes first, so that no certificate lacks its key.
 fn write_pair(made: &Issued, certificate: &Path, key: &Path, env: &Env) -> Result<(), String> {
     let directory = key.parent().unwrap_or(Path::new("."));
     let cannot = |path: &Path, error: &dyn std::fmt::Display| {
@@ -264,7 +264,7 @@ fn write_pair(made: &Issued, certificate: &Path, key: &Path, env: &Env) -> Resul
     Ok(())
 }
 
-/// A new file with these rights, whatever the umask leaves of them.
+/// Creates a file with exactly this mode, regardless of the umask.
 fn write_new(path: &Path, bytes: &[u8], mode: u32, env: &Env) -> std::io::Result<()> {
     let open = OpenMode { write: true, create_new: true, ..OpenMode::default() };
     let file = env.disk.open(path, open)?;

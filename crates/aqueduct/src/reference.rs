@@ -1,6 +1,6 @@
-//! `aqueduct components`: what is in this program, and the page of each.
+//! `aqueduct components`: lists the components of this program, and shows the page of each.
 //!
-//! Settings come from the schema of the component, all else from its page in `docs/components`.
+//! Settings come from the schema of the component, the rest from its page in `docs/components`.
 
 mod page;
 mod show;
@@ -44,14 +44,14 @@ pub(crate) struct ComponentsArgs {
     json: bool,
 }
 
-/// A role, in the singular or the plural.
+/// Parses a role, in the singular or the plural.
 fn role(text: &str) -> Result<&'static str, String> {
     let singular = text.trim_end_matches('s');
     let found = ROLES.iter().find(|role| **role == singular);
     found.copied().ok_or_else(|| unknown("role", text, ROLES))
 }
 
-/// Prints what was asked for.
+/// Prints the requested components.
 pub(crate) fn run(args: &ComponentsArgs) -> ExitCode {
     let found = match chosen(catalogue::FULL, args.kind.as_deref(), args.role) {
         Ok(found) => found,
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &ComponentsArgs) -> ExitCode {
     cli::print(&text)
 }
 
-/// The components of a kind, of a role, or all of them.
+/// Selects the components of a kind, of a role, or all.
 fn chosen(
     catalogue: Catalogue,
     kind: Option<&str>,
@@ -93,7 +93,7 @@ fn chosen(
     Err(unknown("kind", kind, &kinds))
 }
 
-/// A component for scripts.
+/// Describes a component for scripts.
 fn described(listed: &Listed) -> Json {
     json!({
         "role": listed.role,

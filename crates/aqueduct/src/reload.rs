@@ -1,4 +1,4 @@
-//! `aqueduct reload`: a running agent reads its configuration again.
+//! `aqueduct reload`: makes a running agent read its configuration again.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::admin::{Access, Admin};
 
-/// The agent cannot be asked.
+/// Exit code: the agent is unreachable.
 const EXIT_UNREACHABLE: u8 = 2;
 
 const EXAMPLES: &str = "\
@@ -38,7 +38,7 @@ pub(crate) struct ReloadArgs {
     json: bool,
 }
 
-/// Asks the agent and prints what it answers.
+/// Queries the agent and prints the response.
 pub(crate) fn run(args: &ReloadArgs) -> ExitCode {
     match ask(args) {
         Ok((answer, status)) => {

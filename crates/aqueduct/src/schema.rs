@@ -1,5 +1,5 @@
-//! `aqueduct schema`: the JSON schema of a configuration, for editors; and settings for the columns
-//! of samples.
+//! `aqueduct schema`: prints the JSON schema of a configuration for editors, and infers columns
+//! from samples.
 
 #[cfg(feature = "parquet")]
 mod infer;
@@ -37,7 +37,7 @@ enum Action {
     Infer(infer::InferArgs),
 }
 
-/// Prints the schema, or what is inferred.
+/// Prints the schema, or the inferred settings.
 #[cfg(feature = "parquet")]
 pub(crate) fn run(args: &SchemaArgs) -> ExitCode {
     match &args.action {
@@ -54,7 +54,7 @@ pub(crate) fn run(_: &SchemaArgs) -> ExitCode {
 
 fn of_configuration() -> ExitCode {
     let mut schema = config::schema::file(catalogue::FULL, agent::dead_letters::schema);
-    // What an editor shows of a component is the first sentence of its page.
+    // Editors show the first sentence of a component's page.
     for listed in catalogue::FULL.all() {
         let name = config::schema::definition(listed.role, listed.kind);
         let definition =

@@ -1,14 +1,14 @@
-//! `aqueduct send`: events from standard input, one a line, to a source of an agent or of Flume.
+//! `aqueduct send`: sends lines from standard input as events to a source of an agent or of Flume.
 //!
 //! ```text
 //!   standard input ─► input (a thread) ─► batches ─► the sink of the address ─► acknowledged
 //!                                                    one batch in flight
 //! ```
 //!
-//! What is sent and how answers are judged is the code of the sinks `avro`, `thrift` and `http`.
-//! One batch is in flight at a time, so what is acknowledged is a beginning of the input: a number
-//! says where to go on. The protocol between agents is not spoken here: its promises rest on a
-//! channel.
+//! The sinks `avro`, `thrift` and `http` send the events and interpret the responses. One batch is
+//! in flight at a time, so that the acknowledged lines are always a prefix of the input and one
+//! number tells where to continue. The protocol between agents is not supported, because its
+//! guarantees need a channel.
 
 mod input;
 mod rpc_props;
@@ -28,10 +28,10 @@ use tokio::time::{Instant, timeout};
 
 use input::{Input, Lines};
 
-/// How long a batch that was sent may take when a signal ends the program.
+/// How long a sent batch may take after a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Time between two lines of progress, on a terminal and elsewhere.
+/// Interval between progress lines, on a terminal and elsewhere.
 const PROGRESS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
 
 const EXAMPLES: &str = "\
@@ -89,7 +89,7 @@ pub(crate) struct SendArgs {
     rpc_props: Option<PathBuf>,
 }
 
-/// Name and value on both sides of the first `=`.
+/// Splits name and value at the first `=`.
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -97,11 +97,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Why not every line is acknowledged.
+/// Why some lines are not acknowledged.
 #[derive(Debug)]
 struct Failure {
     problem: String,
-    /// Lines that were sent, and are stored or not.
+    /// Lines that were sent and may be stored.
     in_doubt: usize,
 }
 
@@ -111,7 +111,7 @@ impl Failure {
     }
 }
 
-/// Sends, and says how far it came.
+/// Sends the lines and prints the number of acknowledged ones.
 pub(crate) fn run(args: &SendArgs) -> ExitCode {
     let env = env::real();
     let prepared = target::of(args, &env).and_then(|target| {
@@ -157,7 +157,7 @@ pub(crate) fn run(args: &SendArgs) -> ExitCode {
     }
 }
 
-/// The headers of every event.
+/// Returns the headers of every event.
 fn headers(args: &SendArgs, env: &pipeline::Env) -> Result<Vec<(String, String)>, String> {
     let mut headers = match &args.header_file {
         Some(path) => {
@@ -173,7 +173,7 @@ fn headers(args: &SendArgs, env: &pipeline::Env) -> Result<Vec<(String, String)>
     Ok(headers)
 }
 
-/// Sends what is read until it ends.
+/// Sends batches until the input ends.
 async fn send(
     mut sink: Box<dyn Sink>,
     mut lines: mpsc::Receiver<Lines>,
@@ -207,7 +207,7 @@ async fn send(
     }
 }
 
-/// Sends one batch, and waits until it is acknowledged. A signal leaves it a little more time.
+/// Sends one batch and waits for its acknowledgement. After a signal, waits only a little longer.
 async fn deliver(sink: &mut dyn Sink, taken: Taken, signals: &mut Signals) -> Result<(), Failure> {
     let events = taken.batch.len();
     sink.write(taken).await.map_err(|error| failed(&error, events))?;
@@ -221,12 +221,12 @@ async fn deliver(sink: &mut dyn Sink, taken: Taken, signals: &mut Signals) -> Re
     }
 }
 
-/// What became of the batch of so many events.
+/// Waits for the result of the batch of this many events.
 async fn settled(sink: &mut dyn Sink, events: usize) -> Result<(), Failure> {
     loop {
         return match sink.settled().await.outcome {
             Outcome::Delivered => Ok(()),
-            // It says later that it is delivered.
+            // The sink reports the delivery later.
             Outcome::Stored => continue,
             Outcome::Again(Some(error)) => Err(failed(&error, events)),
             Outcome::Again(None) | Outcome::HeldBack(_) => {
@@ -241,13 +241,13 @@ async fn settled(sink: &mut dyn Sink, events: usize) -> Result<(), Failure> {
     }
 }
 
-/// What a failure says of the events of a batch, which is one call.
+/// Maps a failure to the fate of the events of a batch, which is one call.
 fn failed(error: &SinkError, events: usize) -> Failure {
     let in_doubt = if error.class == ErrorClass::Indeterminate { events } else { 0 };
     Failure { problem: agent::chain(error), in_doubt }
 }
 
-/// What asks the program to end.
+/// Signals that stop the program.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -260,7 +260,7 @@ impl Signals {
         Ok(Self { interrupt, terminate: signal(SignalKind::terminate())?, caught: None })
     }
 
-    /// The name of the signal that came, also again.
+    /// Returns the name of the next signal. Once caught, returns the same name again.
     async fn next(&mut self) -> &'static str {
         if let Some(name) = self.caught {
             return name;
@@ -274,7 +274,7 @@ impl Signals {
     }
 }
 
-/// How far it came, on standard error.
+/// Progress on standard error.
 struct Progress {
     acknowledged: u64,
     address: String,
@@ -299,14 +299,14 @@ impl Progress {
         let text = format!("{} lines are acknowledged by {}", self.acknowledged, self.address);
         if self.is_terminal {
             self.has_line = true;
-            // In the place of the one before.
+            // Overwrite the previous line.
             let _ = write!(io::stderr(), "\r{text}");
         } else {
             cli::say(&text);
         }
     }
 
-    /// The next line is one of its own.
+    /// Ends the progress line.
     fn end(&self) {
         if self.has_line {
             let _ = writeln!(io::stderr());

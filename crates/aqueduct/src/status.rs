@@ -1,4 +1,4 @@
-//! `aqueduct status`: what a running agent is doing, from its admin address.
+//! `aqueduct status`: shows the state of a running agent, from its admin address.
 
 pub(crate) mod text;
 
@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::admin::{Access, Admin};
 
-/// The agent cannot be asked.
+/// Exit code: the agent is unreachable.
 pub(crate) const EXIT_UNREACHABLE: u8 = 2;
 
 const EXAMPLES: &str = "\
@@ -37,7 +37,7 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
 }
 
-/// Asks the agent and prints what it answers.
+/// Queries the agent and prints the response.
 pub(crate) fn run(args: &StatusArgs) -> ExitCode {
     let (answer, snapshot) = match ask(args) {
         Ok(answered) => answered,

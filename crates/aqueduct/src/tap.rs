@@ -1,11 +1,11 @@
-//! `aqueduct tap`: events that pass at a running agent.
+//! `aqueduct tap`: shows events that pass through a running agent.
 //!
 //! ```text
 //!   /tap ─► Follow ─► TapMessage ─┬─► a line for each event: time, headers, body
 //!                                 └─► standard error: what was not shown
 //! ```
 //!
-//! Events come from outside. What a terminal would take for a command is written as an escape.
+//! Events are untrusted input. Characters that a terminal would interpret are escaped.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -76,7 +76,7 @@ struct Place {
     sink: Option<String>,
 }
 
-/// Looks at the events until there were enough of them.
+/// Prints events until the requested number is reached.
 pub(crate) fn run(args: &TapArgs) -> ExitCode {
     match watch(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -114,7 +114,7 @@ fn watch(args: &TapArgs) -> Result<(), String> {
     })
 }
 
-/// The page that shows what is asked for.
+/// Returns the page for these arguments.
 fn page(args: &TapArgs) -> Result<String, String> {
     let Place { source, channel, sink } = &args.place;
     let places = [("source", source), ("channel", channel), ("sink", sink)];
@@ -130,7 +130,7 @@ fn page(args: &TapArgs) -> Result<String, String> {
     Ok(page)
 }
 
-/// A condition as TOML writes it, as JSON.
+/// Converts a condition from TOML to JSON.
 fn condition(text: &str) -> Result<Value, String> {
     let read = config::read(Path::new("condition.toml"), &format!("where = {text}"));
     let read = read.map_err(|error| format!("--where {text}: {error}"))?;
@@ -141,7 +141,7 @@ fn condition(text: &str) -> Result<Value, String> {
     }
 }
 
-/// Prints the events of a message; `false`: the reader has enough.
+/// Prints the events of a message. Returns `false` when enough were shown.
 fn show(message: &TapMessage, json: bool, left: &mut Option<u64>) -> bool {
     let mut output = io::stdout().lock();
     for event in &message.events {
@@ -162,7 +162,7 @@ fn show(message: &TapMessage, json: bool, left: &mut Option<u64>) -> bool {
     output.flush().is_ok()
 }
 
-/// An event on one line.
+/// Formats an event as one line.
 fn line(seen: &SeenEvent) -> String {
     let at = SystemTime::UNIX_EPOCH + Duration::from_millis(seen.at_ms);
     let mut line = humantime::format_rfc3339_millis(at).to_string();
@@ -185,11 +185,11 @@ fn line(seen: &SeenEvent) -> String {
     line
 }
 
-/// Without what a terminal would act on, and what turns the direction of writing.
+/// Escapes terminal control characters and characters that change the writing direction.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
-        // What `Debug` of a text writes as it is can be printed; quotes need no escape here.
+        // Characters that `Debug` leaves unchanged are printable. Quotes need no escape here.
         match c {
             '"' | '\'' | '\\' => plain.push(c),
             c => plain.extend(c.escape_debug()),
@@ -198,7 +198,7 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// What was not shown, once it is more than before; for standard error.
+/// Reports newly omitted events, for standard error.
 fn left_out(message: &TapMessage, before: &mut u64) -> Option<String> {
     let over_rate = message.matched - message.shown;
     let hidden = over_rate + message.missed;

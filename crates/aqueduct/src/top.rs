@@ -1,4 +1,4 @@
-//! `aqueduct top`: what a running agent is doing, second by second.
+//! `aqueduct top`: shows the state of a running agent, second by second.
 //!
 //! ```text
 //!   /status/events ─► follow ─► View ─► the terminal     what is wrong, the flow, tables
@@ -50,7 +50,7 @@ pub(crate) struct TopArgs {
     json: bool,
 }
 
-/// Watches the agent.
+/// Runs the command.
 pub(crate) fn run(args: &TopArgs) -> ExitCode {
     let has_terminal = io::stdout().is_terminal() && io::stdin().is_terminal();
     if args.once || !(has_terminal || args.json) {
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &TopArgs) -> ExitCode {
     }
 }
 
-/// A line for each snapshot, until the reader has enough.
+/// Prints a line for each snapshot until the reader closes the pipe.
 async fn lines(admin: &Admin) -> Result<(), String> {
     let mut follow = admin.follow().await.map_err(|error| admin.unanswered(&error))?;
     loop {

@@ -1,17 +1,17 @@
-//! `aqueduct trace`: where a line is.
+//! `aqueduct trace`: finds a line.
 //!
 //! ```text
-//!  FILE, byte ──► the line, and where its file stands in the positions of channels
-//!                     │ a segment that is still there names its batch
-//!  text ──────────────┼─► batches that channels hold, dead letters ──► identities
+//!  FILE, byte ──► the line, and the position of its file in channels
+//!                     │ a retained segment names its batch
+//!  text ──────────────┼─► batches in channels, dead letters ─────► identities
 //!  identity ──────────┘                                                   │
 //!                            commit ledgers: the entry, its files ◄───────┘
 //!                                            └─► the file that holds the text, and its line
 //! ```
 //!
-//! Nothing is changed anywhere, and agents may run meanwhile. What is forgotten is said to be so: a
-//! channel lets a segment go after it was delivered, a ledger the names of a generation's files
-//! after the next one came in, and of what an interceptor dropped nothing is kept at all.
+//! `trace` changes nothing, and agents may be running. It reports what is no longer known: a
+//! channel deletes a segment after its delivery, a ledger forgets the file names of a generation
+//! when the next one starts, and nothing remains of events that an interceptor dropped.
 
 mod host;
 mod line;
@@ -83,16 +83,16 @@ pub(crate) struct TraceArgs {
     keys: Keys,
 }
 
-/// What is looked for.
+/// What to look for.
 pub(super) struct Wanted {
-    /// The line, if it is known by its place.
+    /// The line, if it is given by file and byte.
     line: Option<Line>,
-    /// What an event's body holds; empty: nothing is known of it.
+    /// Text in the event's body; empty if unknown.
     text: Vec<u8>,
 }
 
 impl Wanted {
-    /// Whether this body is meant.
+    /// Returns whether this body matches.
     fn is(&self, body: &[u8]) -> bool {
         match &self.line {
             Some(line) => line.text == body,
@@ -101,7 +101,7 @@ impl Wanted {
     }
 }
 
-/// Looks for the line and prints what is known of it.
+/// Searches for the line and prints the result.
 pub(crate) fn run(args: &TraceArgs) -> ExitCode {
     let env = env::real();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &TraceArgs) -> ExitCode {
     }
 }
 
-/// Channels first: what is committed while they are read is found in the store.
+/// Searches channels first: batches committed in the meantime are then found in the store.
 async fn traced(args: &TraceArgs, env: &Env) -> Result<Report, String> {
     let line = match (&args.file, args.offset) {
         (Some(file), Some(offset)) => Some(line::read(file, offset, env)?),
@@ -138,7 +138,7 @@ async fn traced(args: &TraceArgs, env: &Env) -> Result<Report, String> {
     for data_dir in &args.data_dir {
         host::look(data_dir, encryption.as_ref(), env, &wanted, &mut report)?;
     }
-    // A batch that one hop has named may be held by one that was looked into before.
+    // An agent searched earlier may hold a batch that a later one named.
     let named = report.batches.clone();
     for data_dir in &args.data_dir {
         host::look_for_batches(data_dir, encryption.as_ref(), env, &named, &mut report)?;

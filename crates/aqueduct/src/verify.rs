@@ -1,4 +1,4 @@
-//! `aqueduct verify`: proves, or disproves, that everything that edges accepted is in the store.
+//! `aqueduct verify`: proves or disproves that everything that edges accepted is in the store.
 //!
 //! ```text
 //!  accounts: batches that each channel accepted and holds, ──┐
@@ -6,7 +6,7 @@
 //!  commit ledgers: batches in visible files ─────────────────┘   or not proved
 //! ```
 //!
-//! Nothing is changed anywhere. No data file is read, unless `--deep` asks for it.
+//! `verify` changes nothing. It reads data files only with `--deep`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -93,10 +93,10 @@ pub(crate) struct VerifyArgs {
     accounts: Vec<PathBuf>,
 }
 
-/// The exit code of a verdict that may become complete later.
+/// Exit code: the verdict may become complete later.
 const EXIT_CONSISTENT: u8 = 3;
 
-/// The reason why there is no result.
+/// Why there is no result.
 #[derive(Debug, Error)]
 pub(crate) enum VerifyError {
     #[error(transparent)]
@@ -133,7 +133,7 @@ pub(crate) enum VerifyError {
     },
 }
 
-/// Proves what can be proved, and prints it.
+/// Runs the proof and prints the result.
 pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     let env = env::real();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -160,7 +160,7 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     }
 }
 
-/// Reads the accounts, then the stores: a batch that is committed in between must not look missing.
+/// Reads accounts before stores, so that a batch committed in between does not look missing.
 async fn verified(args: &VerifyArgs, env: &Env) -> Result<Report, VerifyError> {
     let mut accounts = Vec::new();
     for path in &args.accounts {

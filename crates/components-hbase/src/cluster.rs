@@ -1,4 +1,4 @@
-//! A cluster of HBase: where `hbase:meta` is, which region has a row, and connections.
+//! An HBase cluster: the location of `hbase:meta`, the regions of rows, and connections.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::regions::{self, Region, Regions};
 use crate::rpc::{Connection, Service};
 use crate::zookeeper;
 
-/// A cluster as it is connected to.
+/// A cluster to connect to.
 pub(crate) struct Target {
     pub(crate) registry: Registry,
     pub(crate) user: String,
@@ -22,20 +22,20 @@ pub(crate) struct Target {
     pub(crate) dialer: Dialer,
 }
 
-/// What says where `hbase:meta` is: `host:port` of each, in the order in which they are asked.
+/// Servers that know the location of `hbase:meta`: `host:port` of each, in order.
 pub(crate) enum Registry {
     Masters(Vec<Arc<str>>),
     ZooKeeper { quorum: Vec<Arc<str>>, znode: String },
 }
 
-/// A table of a cluster, for all connections.
+/// A table of a cluster, shared by all connections.
 pub(crate) struct Cluster {
     pub(crate) target: Target,
     pub(crate) table: Arc<str>,
     known: Mutex<Known>,
 }
 
-/// What is known of it. It may have changed since.
+/// Cached locations, which may be outdated.
 #[derive(Default)]
 struct Known {
     /// `host:port` of the server of `hbase:meta`.
@@ -43,12 +43,12 @@ struct Known {
     regions: Regions,
 }
 
-/// Connections that one batch at a time uses, by the server's address.
+/// Connections for one batch at a time, by server address.
 #[derive(Default)]
 pub(crate) struct Connections(BTreeMap<Arc<str>, Connection>);
 
 impl Connections {
-    /// The connection to a server, which is not kept any more.
+    /// Removes and returns the connection to a server.
     pub(crate) fn take(&mut self, address: &str) -> Option<Connection> {
         self.0.remove(address)
     }
@@ -64,26 +64,26 @@ impl Cluster {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // What is known is whole between two calls.
+        // No critical section leaves partial state.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets a region that is not where it was.
+    /// Forgets a region that has moved.
     pub(crate) fn forget_region(&self, region: &Region) {
         self.known().regions.forget(&region.name);
     }
 
-    /// Forgets what was at a server that does not answer.
+    /// Forgets the regions of a server that does not answer.
     pub(crate) fn forget_server(&self, address: &str) {
         let mut known = self.known();
         known.regions.forget_server(address);
         known.meta.take_if(|meta| &**meta == address);
     }
 
-    /// The region of a row, as far as it is known; `true`: it was looked up now.
+    /// Returns the region of a row, from the cache; `true` if it was looked up now.
     ///
     /// # Errors
-    /// It cannot be looked up, or no server has it now.
+    /// The lookup failed, or no server has the region now.
     pub(crate) async fn locate(
         &self,
         connections: &mut Connections,
@@ -137,7 +137,7 @@ impl Cluster {
         regions::read(&answer, &self.table, row)
     }
 
-    /// Asks where `hbase:meta` is: each that may know, until one says it.
+    /// Asks the registry servers in turn for the location of `hbase:meta`.
     async fn meta(&self) -> Result<Arc<str>, HbaseError> {
         let (asked, znode) = match &self.target.registry {
             Registry::Masters(masters) => (masters, None),

@@ -1,4 +1,4 @@
-//! What went wrong, and what the name of an exception of HBase means.
+//! Errors, and the meaning of HBase exceptions.
 
 use std::io;
 use std::sync::Arc;
@@ -7,35 +7,35 @@ use std::time::Duration;
 use pipeline::{Classify, ErrorClass};
 use thiserror::Error;
 
-/// Why something is not done.
+/// Why a request failed.
 #[derive(Debug, Error)]
 pub(crate) enum HbaseError {
-    /// There is no connection.
+    /// The connection failed.
     #[error("cannot connect to {address}")]
     Connect {
         address: Arc<str>,
         #[source]
         source: io::Error,
     },
-    /// The server has not answered in time.
+    /// The server did not answer in time.
     #[error("{address} has not answered within {limit:?}")]
     Silent { address: Arc<str>, limit: Duration },
-    /// The connection broke: what was sent last may be done or not.
+    /// The connection broke: the last request may or may not have taken effect.
     #[error("the connection to {address} broke: {problem}")]
     Broken { address: Arc<str>, problem: String },
-    /// The server has refused a call, or what was in it.
+    /// The server rejected a call, or its content.
     #[error("{address} says {exception}{}", exception.help())]
     Refused { address: Arc<str>, exception: Exception },
-    /// A counter is refused, which the settings name.
+    /// HBase rejected a counter from the settings.
     #[error("HBase refuses to raise a column of `counters`: {exception}{}", exception.help())]
     Counter { exception: Exception },
-    /// No server has a row now: a region moves, or its server has died.
+    /// No server has a row now: its region is moving, or its server has died.
     #[error("no server has the region of a row of table `{table}` now: {problem}")]
     Nowhere { table: Arc<str>, problem: String },
-    /// It is not known where `hbase:meta` is.
+    /// The location of `hbase:meta` is unknown.
     #[error("{address} does not say where hbase:meta is: {problem}")]
     NoMeta { address: Arc<str>, problem: String },
-    /// The table is not there.
+    /// The table does not exist.
     #[error("there is no table `{table}`: make it in HBase, or look at `table`")]
     NoTable { table: Arc<str> },
 }
@@ -50,38 +50,38 @@ impl Classify for HbaseError {
             Self::NoTable { .. } | Self::Counter { .. } => ErrorClass::Blocked,
             Self::Refused { exception, .. } => match exception.means() {
                 Means::Moved | Means::Busy | Means::Passing => ErrorClass::Transient,
-                // A refused row is a letter, unless it is not a row that was asked for.
+                // A rejected row becomes a dead letter; here it was not a row of an event.
                 Means::Row | Means::Blocked => ErrorClass::Blocked,
             },
         }
     }
 }
 
-/// An exception that a server sends.
+/// An exception sent by a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exception {
-    /// Name of its class, without packages.
+    /// Its class name, without packages.
     class: String,
-    /// What it says, without the stack.
+    /// Its message, without the stack trace.
     message: String,
 }
 
-/// What an exception means for what was sent.
+/// The meaning of an exception for the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Means {
-    /// The region is not there, or not yet: look where it is.
+    /// The region has moved, or is not open yet: look it up again.
     Moved,
-    /// The server does not take more now.
+    /// The server accepts no more requests now.
     Busy,
-    /// It is about a row, and another attempt will not help.
+    /// It concerns a row, and a retry does not help.
     Row,
-    /// Nothing helps but an operator.
+    /// Only an operator can help.
     Blocked,
-    /// Another attempt may help.
+    /// A retry may help.
     Passing,
 }
 
-/// Exceptions, by what they mean; the rest is [`Means::Passing`].
+/// Exceptions by meaning; all others are [`Means::Passing`].
 const MEANINGS: &[(Means, &[&str])] = &[
     (
         Means::Moved,
@@ -124,12 +124,12 @@ const MEANINGS: &[(Means, &[&str])] = &[
     ),
 ];
 
-/// What the message of a row says that is larger than `hbase.server.keyvalue.maxsize`: its class is
-/// that of many failures.
+/// Part of the message for a row larger than `hbase.server.keyvalue.maxsize`, whose class is used
+/// for many failures.
 const TOO_LARGE: &str = "exceeds limit of";
 
 impl Exception {
-    /// By the name of its class, and its text with a stack.
+    /// Creates an exception from its class name and its text with a stack trace.
     pub(crate) fn new(class: &str, text: &str) -> Self {
         let first = text.lines().next().unwrap_or_default();
         let message = first.strip_prefix(class).unwrap_or(first).trim_start_matches(':').trim();
@@ -145,7 +145,7 @@ impl Exception {
         known.map_or(Means::Passing, |(means, _)| *means)
     }
 
-    /// What helps, where the class says it.
+    /// Returns a hint for the class.
     fn help(&self) -> &'static str {
         match &*self.class {
             "AccessDeniedException" => {

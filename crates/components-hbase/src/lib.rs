@@ -1,13 +1,13 @@
-//! The sink `hbase`, with a client of HBase's own protocol.
+//! The sink `hbase`, with a client of HBase's native protocol.
 //!
 //! ```text
-//!   proto      the messages of HBase that are needed
+//!   proto      the required messages of HBase
 //!   rpc        a connection to a server: one call after the other
-//!   failure    what went wrong; what the name of an exception of HBase means
-//!   zookeeper  the one read that says where `hbase:meta` is
-//!   cluster    where it is by the masters or ZooKeeper; connections
-//!   regions    which region has a row, and where it is
-//!   writer     actions ──► regions ──► servers, until each is done or refused
+//!   failure    errors, and the meaning of HBase exceptions
+//!   zookeeper  reads the location of `hbase:meta`
+//!   cluster    finds it with the masters or ZooKeeper; keeps connections
+//!   regions    the region of each row, and its server
+//!   writer     actions ──► regions ──► servers, until each is done or rejected
 //!   sink       events ──► actions
 //! ```
 
@@ -26,6 +26,6 @@ use pipeline::{Entry, Group, Sink};
 /// Every sink.
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for a program's catalogue.
 pub static GROUP: Group =
     Group { package: env!("CARGO_PKG_NAME"), feature: Some("hbase"), sinks: SINKS, ..Group::EMPTY };

@@ -1,6 +1,6 @@
-//! The messages of HBase that are needed, with the fields that are looked at: the others are left
-//! out when one is written, and skipped when one is read. Numbers of fields are those of the
-//! `.proto` files of HBase (`RPC`, `HBase`, `Client`, `Cell`, `Registry`, `ZooKeeper`).
+//! The required messages of HBase, with the used fields only: others are not written, and are
+//! skipped when read. Field numbers come from HBase's `.proto` files (`RPC`, `HBase`, `Client`,
+//! `Cell`, `Registry`, `ZooKeeper`).
 
 use prost::Message;
 
@@ -26,7 +26,7 @@ pub(crate) struct RequestHeader {
     pub(crate) method_name: Option<String>,
     #[prost(bool, optional, tag = "4")]
     pub(crate) request_param: Option<bool>,
-    /// Milliseconds, after which the server need not begin any more.
+    /// Milliseconds after which the server may drop the call.
     #[prost(uint32, optional, tag = "7")]
     pub(crate) timeout: Option<u32>,
 }
@@ -63,7 +63,7 @@ pub(crate) struct ServerName {
     pub(crate) port: Option<u32>,
 }
 
-/// What ZooKeeper keeps of the server that has `hbase:meta`.
+/// The server of `hbase:meta`, as stored in ZooKeeper.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct MetaRegionServer {
     #[prost(message, required, tag = "1")]
@@ -97,14 +97,14 @@ pub(crate) struct RegionInfo {
     pub(crate) offline: Option<bool>,
     #[prost(bool, optional, tag = "6")]
     pub(crate) split: Option<bool>,
-    /// 0 is the one that is written to.
+    /// 0 is the primary replica.
     #[prost(int32, optional, tag = "7")]
     pub(crate) replica_id: Option<i32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct RegionSpecifier {
-    /// 1: the value is the whole name of the region.
+    /// 1: the value is the full name of the region.
     #[prost(int32, required, tag = "1")]
     pub(crate) kind: i32,
     #[prost(bytes = "vec", required, tag = "2")]
@@ -153,7 +153,7 @@ pub(crate) struct ScanResponse {
     pub(crate) results: Vec<Row>,
 }
 
-/// `Result` of HBase.
+/// HBase's `Result`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Row {
     #[prost(message, repeated, tag = "1")]
@@ -174,7 +174,7 @@ pub(crate) struct Cell {
 pub(crate) const INCREMENT: i32 = 1;
 pub(crate) const PUT: i32 = 2;
 
-/// `MutationProto` of HBase.
+/// HBase's `MutationProto`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Mutation {
     #[prost(bytes = "vec", optional, tag = "1")]
@@ -187,7 +187,7 @@ pub(crate) struct Mutation {
     pub(crate) timestamp: Option<u64>,
     #[prost(int32, optional, tag = "6")]
     pub(crate) durability: Option<i32>,
-    /// By it a server knows an increment that comes again. 0: it does not.
+    /// Lets a server recognize a repeated increment. 0 for none.
     #[prost(uint64, optional, tag = "9")]
     pub(crate) nonce: Option<u64>,
 }
@@ -209,7 +209,7 @@ pub(crate) struct QualifierValue {
     pub(crate) value: Option<Vec<u8>>,
 }
 
-/// `Action` of HBase: one mutation, with its place in the request.
+/// HBase's `Action`: one mutation, with its index in the request.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct NumberedMutation {
     #[prost(uint32, optional, tag = "1")]
@@ -246,7 +246,7 @@ pub(crate) struct ResultOrException {
 pub(crate) struct RegionActionResult {
     #[prost(message, repeated, tag = "1")]
     pub(crate) result_or_exception: Vec<ResultOrException>,
-    /// That of the whole region.
+    /// An exception for the whole region.
     #[prost(message, optional, tag = "2")]
     pub(crate) exception: Option<NameBytesPair>,
 }

@@ -1,8 +1,8 @@
-//! Which region has a row: what was learned, and the lookup in `hbase:meta`.
+//! Finds the region of a row: a cache, and the lookup in `hbase:meta`.
 //!
 //! A row of `hbase:meta` is a region: `table,first row,number.hash.`, with its last row and its
-//! server. The region of a row is the last one that begins at the row or before, so one row of a
-//! scan backwards is it.
+//! server. The region of a row is the last one that starts at or before the row, so it is the first
+//! result of a reverse scan.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -13,12 +13,12 @@ use prost::Message;
 use crate::failure::HbaseError;
 use crate::proto::{Cell, Column, RegionInfo, RegionSpecifier, Scan, ScanRequest, ScanResponse};
 
-/// The one region of `hbase:meta`.
+/// The only region of `hbase:meta`.
 const META: &[u8] = b"hbase:meta,,1";
-/// Behind all numbers of regions.
+/// Sorts after all region numbers.
 const LAST_NUMBER: &str = "99999999999999";
 
-/// A region of a table: the rows from `start` to before `end`, which is empty for the last one.
+/// A region of a table: the rows from `start` to before `end`, which is empty for the last region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Region {
     pub(crate) name: Vec<u8>,
@@ -34,21 +34,21 @@ impl Region {
     }
 }
 
-/// Regions of a table that are known. No two of them have a row in common.
+/// The known regions of a table. They never overlap.
 #[derive(Debug, Default)]
 pub(crate) struct Regions {
     by_start: BTreeMap<Vec<u8>, Arc<Region>>,
 }
 
 impl Regions {
-    /// The region of a row.
+    /// Returns the region of a row.
     pub(crate) fn find(&self, row: &[u8]) -> Option<Arc<Region>> {
         let up_to = (Bound::Unbounded, Bound::Included(row));
         let (_, region) = self.by_start.range::<[u8], _>(up_to).next_back()?;
         region.has(row).then(|| region.clone())
     }
 
-    /// Adds a region, in the place of those that had its rows.
+    /// Adds a region, and removes those that overlap with it.
     pub(crate) fn put(&mut self, region: Arc<Region>) {
         let before = self.find(&region.start).map(|before| before.start.clone());
         let from = before.as_deref().unwrap_or(&region.start);
@@ -64,18 +64,18 @@ impl Regions {
         self.by_start.insert(region.start.clone(), region);
     }
 
-    /// Forgets the region of this name.
+    /// Removes the region of this name.
     pub(crate) fn forget(&mut self, name: &[u8]) {
         self.by_start.retain(|_, region| *region.name != *name);
     }
 
-    /// Forgets the regions of a server.
+    /// Removes the regions of a server.
     pub(crate) fn forget_server(&mut self, address: &str) {
         self.by_start.retain(|_, region| &*region.server != address);
     }
 }
 
-/// The scan of `hbase:meta` for the region of a row.
+/// Returns the scan of `hbase:meta` for the region of a row.
 pub(crate) fn scan(table: &str, row: &[u8]) -> ScanRequest {
     let start = [table.as_bytes(), b",", row, b",", LAST_NUMBER.as_bytes()].concat();
     ScanRequest {
@@ -91,10 +91,10 @@ pub(crate) fn scan(table: &str, row: &[u8]) -> ScanRequest {
     }
 }
 
-/// The region of a row, in the answer to [`scan`].
+/// Finds the region of a row in the response to [`scan`].
 ///
 /// # Errors
-/// There is no such table, or no server has the region now.
+/// The table does not exist, or no server has the region now.
 pub(crate) fn read(
     answer: &ScanResponse,
     table: &Arc<str>,
@@ -105,7 +105,7 @@ pub(crate) fn read(
         |problem: &str| HbaseError::Nowhere { table: table.clone(), problem: problem.to_owned() };
     let cells = answer.results.first().map(|row| &*row.cell).unwrap_or_default();
     let name = cells.first().and_then(|cell| cell.row.clone()).ok_or_else(no_table)?;
-    // The last region of the table before, or of `hbase:meta` itself.
+    // The last region of the preceding table, or of `hbase:meta` itself.
     if !name.strip_prefix(table.as_bytes()).is_some_and(|rest| rest.starts_with(b",")) {
         return Err(no_table());
     }
@@ -126,13 +126,13 @@ pub(crate) fn read(
     }
 }
 
-/// The newest value of a column.
+/// Returns the newest value of a column.
 fn value<'a>(cells: &'a [Cell], qualifier: &[u8]) -> Option<&'a [u8]> {
     let cell = cells.iter().find(|cell| cell.qualifier.as_deref() == Some(qualifier))?;
     cell.value.as_deref()
 }
 
-/// A region of the table `t`.
+/// Returns a region of the table `t`.
 #[cfg(test)]
 pub(crate) fn region_of(start: &str, end: &str, server: &str) -> Arc<Region> {
     let name = format!("t,{start},1.{end}.").into_bytes();
@@ -173,7 +173,7 @@ mod tests {
         regions.put(region_of("", "d", "a:1"));
         regions.put(region_of("m", "", "a:1"));
         assert_eq!(all(&regions), ["-d", "d-m", "m-"]);
-        // Two were merged.
+        // Two regions were merged.
         regions.put(region_of("d", "", "b:1"));
         assert_eq!(all(&regions), ["-d", "d-"]);
         regions.forget_server("a:1");

@@ -1,4 +1,4 @@
-//! A connection to a server of HBase, which makes one call after the other.
+//! A connection to an HBase server, for one call at a time.
 //!
 //! ```text
 //!   once      "HBas" 0 80 │ u32 length │ ConnectionHeader
@@ -6,11 +6,11 @@
 //!   answer    u32 length │ varint, ResponseHeader │ varint, result
 //! ```
 //!
-//! 0 is the version, and 80 says that the user is named and not proved. The header names no codec,
-//! so cells are in the messages, in both directions.
+//! 0 is the version, and 80 means that the user is named but not authenticated. The header names no
+//! codec, so that messages contain the cells in both directions.
 //!
-//! A call that is dropped midway leaves a connection of which nothing is known: it is dropped with
-//! the call, because a call owns it.
+//! A call owns its connection. If it is dropped midway, the connection, whose state is unknown, is
+//! dropped with it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,15 +26,15 @@ use crate::proto::{ConnectionHeader, RequestHeader, ResponseHeader, UserInformat
 
 const PREAMBLE: &[u8] = b"HBas\x00\x50";
 
-/// Bytes of an answer at most: what claims more is none of HBase.
+/// Maximum response size: anything larger is not from HBase.
 const ANSWER_BYTES_MAX: u32 = 64 << 20;
 
 /// A service of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
-    /// Rows, of region servers.
+    /// Rows, on region servers.
     Client,
-    /// Where `hbase:meta` is, of masters.
+    /// The location of `hbase:meta`, on masters.
     Registry,
 }
 
@@ -51,7 +51,7 @@ impl Service {
 pub(crate) struct Connection {
     address: Arc<str>,
     stream: Box<dyn Stream>,
-    /// Calls so far.
+    /// Number of calls so far.
     calls: u32,
     limit: Duration,
 }
@@ -60,7 +60,7 @@ impl Connection {
     /// Connects.
     ///
     /// # Errors
-    /// There is no connection.
+    /// The connection fails.
     pub(crate) async fn open(
         target: &Target,
         address: &Arc<str>,
@@ -87,10 +87,10 @@ impl Connection {
         }
     }
 
-    /// Makes a call and gives the connection back, which is good unless the call has failed.
+    /// Sends a request. Returns the connection for reuse.
     ///
     /// # Errors
-    /// The connection broke, or the server has refused the call.
+    /// The connection broke, or the server rejected the call.
     pub(crate) async fn call<A: Message + Default>(
         mut self,
         method: &str,
@@ -149,7 +149,7 @@ fn length_of(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a message is far smaller than 4 GiB")
 }
 
-/// A call as it is sent.
+/// Encodes a call.
 fn framed(header: &RequestHeader, parameter: &impl Message) -> Vec<u8> {
     let delimited = |bytes: usize| prost::length_delimiter_len(bytes) + bytes;
     let length = delimited(header.encoded_len()) + delimited(parameter.encoded_len());

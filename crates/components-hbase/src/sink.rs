@@ -1,24 +1,23 @@
-//! `hbase`: each event is a row of a table, and the same row when it comes again.
+//! `hbase`: writes each event as a row of a table, and the same row if the event is repeated.
 //!
 //! ```text
 //!   a batch ─► rows ─► puts, by region, to the region servers ─► counters are raised
-//!      │         └ none can be made ──────┐   └ refused by HBase
+//!      │         └ cannot be made ────────┐   └ rejected by HBase
 //!      └ its identity: ids of its events, │        │
 //!        nonces of its increments         └────────┴──► dead letters
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. An event's id, and so a key that is made of it, depends on its batch's identity and its place
-//!    alone.
-//! 2. Rows are written before counters are raised: what is refused is not counted.
-//! 3. Of one origin, one batch is in flight: an older batch does not overwrite a newer one.
+//! 1. An event's id, and so a key made of it, depends only on its batch's identity and its index.
+//! 2. Rows are written before counters are incremented: rejected rows are not counted.
+//! 3. Only one batch per origin is in flight, so that an older batch never overwrites a newer one.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
 //! | `config` | the settings |
-//! | `template` | text of which keys and values are made |
-//! | `row` | from an event to a row, and to what is counted |
+//! | `template` | templates of keys and values |
+//! | `row` | maps an event to a row, and to counters |
 
 mod config;
 mod row;
@@ -40,9 +39,9 @@ use crate::writer::Writer;
 pub use config::Config;
 use row::{BatchName, Counts, Mapping};
 
-/// No row can be made of an event.
+/// An event cannot be converted to a row.
 const UNWRITABLE: &str = "unwritable_event";
-/// HBase refuses a row.
+/// HBase rejects a row.
 const REFUSED: &str = "refused";
 
 impl Component for Config {
@@ -86,9 +85,9 @@ struct Hbase {
 /// The rows of a batch.
 struct Rows {
     puts: Vec<Mutation>,
-    /// The event of each.
+    /// The event index of each row.
     places: Vec<usize>,
-    /// Events of which none can be made.
+    /// Events that cannot be converted.
     unwritable: Refused,
 }
 
@@ -117,7 +116,7 @@ impl Hbase {
         Writer { cluster, connections, mutations, nonce_group, lookups }.write().await
     }
 
-    /// Raises the counters by the events that are not refused.
+    /// Increments the counters for the events that are not rejected.
     async fn count(
         &self,
         connections: &mut Connections,
@@ -137,7 +136,7 @@ impl Hbase {
         let refused = self.write(connections, &increments, Some(name.nonce_group())).await?;
         match refused.into_iter().next() {
             None => Ok(()),
-            // It is the setting's, and no event's.
+            // The settings cause this error, not an event.
             Some((_, exception)) => Err(HbaseError::Counter { exception }),
         }
     }

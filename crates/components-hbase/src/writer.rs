@@ -1,17 +1,17 @@
-//! Writes mutations: each to the server that has its region, until it is done or refused.
+//! Writes mutations: sends each to the server of its region, until it is done or rejected.
 //!
 //! ```text
-//!   what is left ─► regions ─► requests to each server ─► done
-//!        ▲                                              ├► refused, alone: for good
-//!        ├── at once, by itself ◄───────────────────────┤  refused, among others
-//!        └── after a pause, where its region is then ◄──┘  moved, busy, broken
+//!   open mutations ─► regions ─► requests to each server ─► done
+//!        ▲                                              ├► rejected alone: permanently
+//!        ├── immediately, alone ◄───────────────────────┤  rejected with others
+//!        └── after a pause, with a new lookup ◄─────────┘  moved, busy, broken
 //! ```
 //!
-//! A server refuses all rows of a region with one that is too large, and its answer does not say
-//! which one that was. So a row is refused for good only when it was sent by itself.
+//! If one row is too large, a server rejects all rows of its region, and the response does not name
+//! the row. A row is therefore rejected permanently only when it was sent alone.
 //!
-//! What was sent may be done although nothing was answered. It is sent again all the same: a row
-//! has the same cells then, and an increment its nonce.
+//! Unanswered requests may have taken effect, but are resent anyway: a repeated row has the same
+//! cells, and a repeated increment the same nonce.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,33 +31,33 @@ use crate::proto::{
 use crate::regions::Region;
 use crate::rpc::{Connection, Service};
 
-/// Bytes of a request at which nothing more is added to it.
+/// Request size at which nothing more is added.
 const REQUEST_BYTES: usize = 2 << 20;
-/// Pauses until a batch is given back to its channel. They are 6.3 s in sum: a region that moves
-/// is back by then.
+/// Number of pauses before a batch is returned to its channel: 6.3 s in total, in which a region
+/// finishes moving.
 const PAUSES_MAX: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A mutation that is not done.
+/// An open mutation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Todo {
     at: usize,
-    /// It is sent by itself.
+    /// Whether to send it alone.
     is_alone: bool,
 }
 
-/// What an answer says of a mutation.
+/// Result of a mutation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     Done,
-    /// It is not done, or it is not known whether.
+    /// It is not done, or this is unknown.
     Again(Exception),
-    /// The same, and its region is not there.
+    /// Same, and its region has moved.
     Moved(Exception),
-    /// It, or one that was sent with it, is refused.
+    /// It, or another one in the request, was rejected.
     ByItself,
     Refused(Exception),
-    /// Nothing helps but an operator.
+    /// Only an operator can help.
     Blocked(Exception),
 }
 
@@ -68,34 +68,34 @@ struct Part {
     todos: Vec<Todo>,
 }
 
-/// What became of the requests to one server.
+/// Result of the requests to one server.
 struct Sent {
     address: Arc<str>,
     connection: Option<Connection>,
     answered: Vec<(Part, Vec<Verdict>)>,
-    /// What has no answer, and why.
+    /// Unanswered parts, and why.
     failed: Option<(Vec<Part>, HbaseError)>,
 }
 
-/// What is not done after a round, and what is in its way.
+/// Open mutations after a round, and the problem.
 type Left = (Vec<Todo>, Option<HbaseError>);
 
 /// Writes the mutations of one batch.
 pub(crate) struct Writer<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) connections: &'a mut Connections,
-    /// Those of one row are done in this order.
+    /// Mutations of one row run in this order.
     pub(crate) mutations: &'a [Mutation],
-    /// What the nonces of increments belong to.
+    /// Nonce group of the increments.
     pub(crate) nonce_group: Option<u64>,
     pub(crate) lookups: &'a Counter,
 }
 
 impl Writer<'_> {
-    /// Writes all but those that are refused for good: their places, in rising order, and why.
+    /// Writes all mutations. Returns the rejected ones, in ascending order, and why.
     ///
     /// # Errors
-    /// Not all of them are written.
+    /// Not all others are written.
     pub(crate) async fn write(mut self) -> Result<Vec<(usize, Exception)>, HbaseError> {
         let mut refused = Vec::new();
         let mut todos: Vec<Todo> =
@@ -104,7 +104,7 @@ impl Writer<'_> {
         while !todos.is_empty() {
             let (left, trouble) = self.round(todos, &mut refused).await?;
             todos = left;
-            // Without trouble what is left is sent by itself, which is once.
+            // Without an error, the remaining mutations are sent alone, which happens once.
             let Some(trouble) = trouble else { continue };
             if pauses == PAUSES_MAX {
                 return Err(trouble);
@@ -140,8 +140,8 @@ impl Writer<'_> {
         Ok((left, trouble))
     }
 
-    /// The regions of all that is left. Nothing is sent before each has one, so that the rows of a
-    /// batch stay together.
+    /// Finds the regions of all open mutations before anything is sent, so that the rows of a batch
+    /// stay together.
     async fn locate(&mut self, todos: &[Todo]) -> Result<Vec<(Todo, Arc<Region>)>, HbaseError> {
         let mut located = Vec::with_capacity(todos.len());
         for todo in todos {
@@ -203,7 +203,7 @@ impl Writer<'_> {
     }
 }
 
-/// Sends requests to a server, one after the other, until one has no answer.
+/// Sends requests to a server, one after the other, until one gets no response.
 async fn send(
     cluster: &Cluster,
     mutations: &[Mutation],
@@ -237,7 +237,7 @@ async fn send(
     Sent { address, connection, answered, failed: None }
 }
 
-/// What is sent to each server: requests of a bounded size, each with the parts of regions.
+/// Builds the requests for each server: of limited size, each with parts by region.
 fn requests(
     located: Vec<(Todo, Arc<Region>)>,
     mutations: &[Mutation],
@@ -245,7 +245,7 @@ fn requests(
     /// The last request to a server.
     #[derive(Default)]
     struct Last {
-        /// Places of the parts to which more may be added.
+        /// Indexes of the parts that can grow.
         places: BTreeMap<Vec<u8>, usize>,
         bytes: usize,
     }
@@ -288,7 +288,7 @@ fn multi(parts: &[Part], mutations: &[Mutation], nonce_group: Option<u64>) -> Mu
     MultiRequest { region_action, nonce_group }
 }
 
-/// What an answer says of each mutation. What it does not speak of is not done.
+/// Returns the result of each mutation. Mutations missing in the response are not done.
 fn judge(parts: Vec<Part>, answer: MultiResponse) -> Vec<(Part, Vec<Verdict>)> {
     let mut results = answer.region_action_result.into_iter();
     let judged = parts.into_iter().map(|part| {

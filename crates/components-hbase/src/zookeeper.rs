@@ -1,14 +1,14 @@
-//! The one read of ZooKeeper that is needed: which server has `hbase:meta`.
+//! Reads the server of `hbase:meta` from ZooKeeper.
 //!
 //! ```text
 //!   session   ─► u32 length │ version 0 │ zxid 0 │ timeout │ session 0 │ password of 16 zeros
-//!             ◄─ u32 length │ what the session is: not looked at
+//!             ◄─ u32 length │ session data: ignored
 //!   getData   ─► u32 length │ xid 1 │ type 4 │ path │ no watch
 //!             ◄─ u32 length │ xid 1 │ zxid │ error │ data │ state
 //!   data         ff │ u32 length │ name of its process │ "PBUF" │ MetaRegionServer
 //! ```
 //!
-//! The session ends with its connection: nothing is kept at ZooKeeper.
+//! The session ends with its connection, so nothing remains in ZooKeeper.
 
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,16 +18,16 @@ use pipeline::env::Stream;
 use crate::proto::MetaRegionServer;
 
 const GET_DATA: u32 = 4;
-/// The session is used at once and closed.
+/// The session is used immediately and then closed.
 const SESSION_MS: u32 = 10_000;
-/// What HBase keeps there has some 100 bytes.
+/// HBase's entry has about 100 bytes.
 const ANSWER_BYTES_MAX: u32 = 64 << 10;
 const NO_NODE: i32 = -101;
 
-/// Asks for the server that has `hbase:meta`: `host:port`.
+/// Returns the server of `hbase:meta` as `host:port`.
 ///
 /// # Errors
-/// What is wrong.
+/// The problem.
 pub(crate) async fn meta_server(
     stream: &mut Box<dyn Stream>,
     znode: &str,
@@ -62,7 +62,7 @@ async fn answer(stream: &mut Box<dyn Stream>) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The server in an answer to `getData`.
+/// Parses the server from a `getData` response.
 fn read(answer: &[u8], path: &str) -> Result<String, String> {
     let malformed = || format!("ZooKeeper has something else at {path}");
     let (head, rest) = answer.split_at_checked(16).ok_or_else(malformed)?;
@@ -84,7 +84,7 @@ fn read(answer: &[u8], path: &str) -> Result<String, String> {
     Ok(format!("{}:{}", server.host_name, server.port.unwrap_or_default()))
 }
 
-/// Bytes behind their length, and what comes after them.
+/// Splits off bytes with a length prefix.
 fn take(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_at_checked(4)?;
     let length = u32::from_be_bytes(length.try_into().ok()?);

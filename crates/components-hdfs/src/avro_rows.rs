@@ -1,17 +1,17 @@
-//! `avro_rows`: the records of an Avro container file as rows: each as a JSON object.
+//! `avro_rows`: converts the records of an Avro container file to JSON objects.
 //!
 //! ```text
 //!   {id: long, at: timestamp-micros, price: decimal, raw: bytes}
 //!     ─►   {"id":7,"at":"2026-11-26T16:00:00.25Z","price":-2.50,"raw":"AP8="}
 //! ```
 //!
-//! The decoder `avro` gives a record as it stands, in binary. Here its fields have names and texts
-//! that a database takes: days and times as ISO 8601, bytes as base64, decimals digit by digit. A
-//! file is read block by block, whatever its size.
+//! The decoder `avro` returns records in binary. This decoder returns named fields with texts that
+//! databases accept: dates and times in ISO 8601, bytes in base64, decimals with all digits. It
+//! reads a file block by block, whatever its size.
 //!
-//! A record with a value that has no such text is an event all the same: its body is a text of
-//! JSON, its bytes in base64, and the header `problem` says what is wrong. A sink that takes
-//! objects puts it into the dead letters.
+//! A record with a value that has no such text becomes an event whose body is its bytes in base64,
+//! as a JSON text, and whose header `problem` contains the reason. A sink that expects objects puts
+//! it into the dead letters.
 
 use std::fmt::Write;
 use std::io::BufRead;
@@ -111,10 +111,10 @@ impl FileDecoder for File {
     }
 }
 
-/// Writes the object of a record over `body`; or its bytes, where it is none.
+/// Overwrites `body` with the object of a record; or with its bytes after an error.
 ///
 /// # Errors
-/// Why it is no row.
+/// Why the record is not a row.
 fn row(head: &Head, record: &[u8], body: &mut String) -> Result<(), String> {
     body.clear();
     let datum = head.schema.read(record).map_err(|problem| problem.to_string());
@@ -129,13 +129,13 @@ fn row(head: &Head, record: &[u8], body: &mut String) -> Result<(), String> {
     written
 }
 
-/// Adds a value as JSON.
+/// Appends a value as JSON.
 fn put(datum: Datum<'_>, out: &mut String) -> Result<(), String> {
     match datum.value() {
         Value::Null => out.push_str("null"),
         Value::Boolean(value) => out.push_str(if value { "true" } else { "false" }),
         Value::Whole(number) => write!(out, "{number}").expect("a string takes it"),
-        // With the fewest digits that name this number of 32 bits.
+        // With the fewest digits that identify this 32-bit number.
         Value::Float(number) => put_number(&number.to_string(), number.is_finite(), out),
         Value::Double(number) => put_number(&number.to_string(), number.is_finite(), out),
         Value::Text(text) => put_text(text, out),
@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    /// A container file of these records, in blocks of two.
+    /// Creates a container file of these records, in blocks of two.
     fn file(schema: &serde_json::Value, records: &[Vec<u8>]) -> Vec<u8> {
         let mut file = b"Obj\x01".to_vec();
         put_long(&mut file, 1);
@@ -197,7 +197,7 @@ mod tests {
         file
     }
 
-    /// Bodies and problems, behind so many records that are passed over.
+    /// Returns bodies and problems, after skipping `passed` records.
     fn read(file: &[u8], passed: u64, limits: PieceLimits) -> Vec<(String, Option<String>)> {
         let cx = BuildContext::alone("in", "/d".as_ref(), env::real());
         let decoder = pipeline::testkit::build::<Config>(&json!({}), &cx).unwrap();
@@ -289,7 +289,7 @@ mod tests {
             }
         }
         assert_eq!(read(b"", 0, ALL), []);
-        // What is no record has no names.
+        // Other types have no field names.
         let file = self::file(&json!("int"), &[vec![2]]);
         assert!(read(&file, 0, ALL)[0].1.as_ref().unwrap().contains("no record"));
     }

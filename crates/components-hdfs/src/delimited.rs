@@ -1,18 +1,17 @@
-//! `delimited`: lines of values, as Sqoop and Hive write them, each as a JSON object.
+//! `delimited`: converts delimited lines, as Sqoop and Hive write them, to JSON objects.
 //!
 //! ```text
 //!   7,"a, b",\N   ─►   {"id":"7","name":"a, b","note":null}
 //! ```
 //!
-//! Every value is a text, or NULL: what it means to a database, the type of its column says. A file
-//! is read record by record, whatever its size.
+//! Every value is a text or NULL; the column's type tells a database how to interpret it. A file is
+//! read record by record, whatever its size.
 //!
-//! A record that is none, because it has other values than there are names, is an event all the
-//! same: its body is the record as it stands, and the header `problem` says what is wrong. A sink
-//! that takes objects puts it into the dead letters. A record that begins as an object does could
-//! be one by chance: its body is the record as a text of JSON, which is none. A quote without an
-//! end would take the rest of the file for one value: then the record ends with its line, and is
-//! such an event.
+//! A record with a wrong number of values becomes an event whose body is the unchanged record and
+//! whose header `problem` contains the reason. A sink that expects objects puts it into the dead
+//! letters. A record that starts like an object might be one by chance, so its body is a JSON text
+//! instead. A quote without an end would swallow the rest of the file; in this case the record ends
+//! with its line, and becomes such an event.
 
 mod record;
 
@@ -30,7 +29,7 @@ use serde::Deserialize;
 
 use record::{Dialect, Scanner, Value, values};
 
-/// Bytes of a buffer that were given out, from which on it is moved.
+/// Consumed bytes from which on the buffer is compacted.
 const GIVEN_MAX: usize = 64 << 10;
 
 /// Settings of the `delimited` decoder.
@@ -135,7 +134,7 @@ impl Component for Config {
     }
 }
 
-/// A value of each record.
+/// A field of each record.
 struct Field {
     /// Its name, as JSON.
     quoted: String,
@@ -143,7 +142,7 @@ struct Field {
     null: String,
 }
 
-/// How records are read.
+/// How to parse records.
 struct Form {
     fields: Vec<Field>,
     dialect: Dialect,
@@ -151,10 +150,10 @@ struct Form {
 }
 
 impl Form {
-    /// Writes the object of a record over `body`.
+    /// Overwrites `body` with the object of a record.
     ///
     /// # Errors
-    /// It is no record, and why.
+    /// Why the text is not a record.
     fn object(&self, record: &[u8], body: &mut Vec<u8>) -> Result<(), String> {
         let values = values(record, &self.dialect)?;
         let (found, named) = (values.len(), self.fields.len());
@@ -172,7 +171,7 @@ impl Form {
             }
             let text = std::str::from_utf8(&value.text);
             let text = text.map_err(|_| format!("value {} is not UTF-8", number + 1))?;
-            // Writing into memory does not fail, and a text always is JSON.
+            // Writing to memory does not fail, and any text is valid JSON.
             let _ = serde_json::to_writer(&mut *body, text);
         }
         body.push(b'}');
@@ -207,23 +206,23 @@ impl Decoder for Delimited {
 /// A file of records.
 struct File {
     form: Arc<Form>,
-    /// Bytes that were read, and from where on they were not given out.
+    /// Bytes read, and the start of those not yet returned.
     buffer: Vec<u8>,
     start: usize,
-    /// Bytes in front of the buffer.
+    /// File offset of the buffer.
     before: u64,
     scanner: Scanner,
-    /// The next record, where it was looked for.
+    /// The next record, if already found.
     found: Option<Found>,
     body: Vec<u8>,
-    /// Why nothing more comes, found behind records that went first.
+    /// Why reading stops after the records before.
     broken: Deferred,
 }
 
 /// A record in the buffer.
 #[derive(Clone, Copy)]
 struct Found {
-    /// Where it ends, and where the next one begins; behind `start`.
+    /// End of the record, and start of the next one; relative to `start`.
     end: usize,
     next: usize,
 }
@@ -242,7 +241,7 @@ impl File {
         }
     }
 
-    /// The next record that is an event; `None` at the end of the file.
+    /// Finds the next record that is an event; `None` at the end of the file.
     fn find(&mut self, file: &mut dyn BufRead) -> Result<Option<Found>, FileError> {
         loop {
             let found = match self.found {
@@ -253,7 +252,7 @@ impl File {
                 },
             };
             self.found = Some(found);
-            // An empty line is a record where it is one empty value.
+            // With a single field, an empty line is a record with an empty value.
             if found.end > 0 || self.form.fields.len() == 1 {
                 return Ok(Some(found));
             }
@@ -299,7 +298,7 @@ impl File {
                 );
                 return Err(MalformedMessage { problem }.into());
             }
-            // The last one has no line end.
+            // The last record may lack a line end.
             return Ok(Some(Found { end: text.len(), next: text.len() }));
         }
     }
@@ -311,7 +310,7 @@ impl File {
     }
 }
 
-/// The record that ends at a line end.
+/// Returns the record that ends at a line end.
 fn trimmed(text: &[u8], end: usize, dialect: &Dialect) -> Found {
     let is_pair = dialect.line_end == b'\n' && text[..end].ends_with(b"\r");
     Found { end: end - usize::from(is_pair), next: end + 1 }

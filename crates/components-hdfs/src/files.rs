@@ -1,26 +1,26 @@
 //! `hdfs`: reads files of a store, each event once, and ends.
 //!
 //! ```text
-//!   list ─► file ─► parts ─► decompression ─► decoder ─► batch, and how far the file is read
+//!   list ─► file ─► parts ─► decompression ─► decoder ─► batch, with the position in the file
 //!            └──────────────── the next one ◄──────────────┘      in one write of the channel
 //! ```
 //!
-//! Files are read one after the other in the order of their paths. How far which is read travels
-//! with the events in the channel's own atomic write: a start after a kill decodes the file that
-//! was begun anew up to there, and goes on. A file that is not what it was when its reading began
-//! is an error that names it; so are files that appear in front of those that were read.
+//! Files are read one after the other, in path order. The channel stores the position with the
+//! events in one atomic write. After a kill, the source decodes the current file again up to the
+//! position, and continues. If a file has changed since its reading began, or a new file sorts
+//! before those already read, the source fails with an error that names it.
 //!
-//! When the last file is read, the source has ended its work. A start after that reads files that
-//! stand behind it in the order of paths.
+//! After the last file, the source has finished its work. After a later start, it reads files that
+//! sort after that file.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
 //! | `config` | the settings |
-//! | `pattern` | which files there are |
-//! | `content` | the bytes of a file, with bounded memory |
-//! | `position` | what is stored with the events: pure |
-//! | `look` | what a program asks of files before they are read |
-//! | `contents` | events of files that a program reads by itself |
+//! | `pattern` | lists the files |
+//! | `content` | reads a file with bounded memory |
+//! | `position` | the position stored with the events: pure |
+//! | `look` | inspects files before they are read |
+//! | `contents` | reads events of files without an agent |
 
 mod config;
 mod content;
@@ -57,7 +57,7 @@ pub use look::{Look, begin, look};
 use pattern::Unlisted;
 use position::{Mark, Sight, State, and};
 
-/// Bytes that a decoder reads at once.
+/// Bytes per read of a decoder.
 const READ_BYTES: usize = 128 << 10;
 /// Limit of events in a batch.
 const BATCH_EVENTS: usize = 10_000;
@@ -100,7 +100,7 @@ impl Component for Config {
     }
 }
 
-/// Makes the store anew: a client that has lost its footing is not used again.
+/// Creates a new client of the store after a failure.
 type Connect = Box<dyn Fn() -> Result<Arc<dyn FileSystem>, FsError> + Send + Sync>;
 
 struct Files {
@@ -114,7 +114,7 @@ struct Files {
     skipped: FloatGauge,
 }
 
-/// An operator has to act.
+/// Returns an error that blocks the source until an operator acts.
 fn blocked(message: String) -> SourceError {
     SourceError { class: ErrorClass::Blocked, message, source: None }
 }
@@ -137,7 +137,7 @@ impl From<Stat> for Sight {
     }
 }
 
-/// What a run needs.
+/// State of a run.
 struct Run<'a> {
     files: &'a Files,
     fs: Arc<dyn FileSystem>,
@@ -146,17 +146,17 @@ struct Run<'a> {
     until_stored: UntilStored,
 }
 
-/// A file that is being read. Its parts are fetched as long as it is there.
+/// A file being read. Dropping it stops the fetch task.
 struct Reading {
     reader: BufReader<Box<dyn Read + Send>>,
     decoder: Box<dyn FileDecoder>,
     headers: Vec<(String, String)>,
-    /// None where the decoder asks for the parts that it needs.
+    /// `None` if the decoder requests parts by itself.
     _fetching: Option<AbortOnDropHandle<()>>,
 }
 
 impl Reading {
-    /// Opens a file of `len` bytes, and passes over its first events.
+    /// Opens a file of `len` bytes, and skips its first events.
     async fn begin(
         options: Arc<Options>,
         fs: Arc<dyn FileSystem>,
@@ -192,7 +192,7 @@ impl Reading {
         env.offload(pass_over).await
     }
 
-    /// The next events, and whether more follow. Blocks.
+    /// Returns the next events, and whether more follow. Blocks.
     fn next(&mut self, limits: PieceLimits) -> Result<(Batch, bool), FileError> {
         let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
         let (headers, mut events) = (headers.collect::<Vec<_>>(), BatchBuilder::default());
@@ -202,7 +202,7 @@ impl Reading {
 }
 
 impl Run<'_> {
-    /// Reads all that is left.
+    /// Reads all remaining files.
     async fn work(&mut self) -> Result<(), SourceError> {
         let listed = self.files.options.pattern.list(&*self.fs).await;
         let paths = listed.map_err(unlisted)?;
@@ -221,7 +221,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Reads a file from where it was left.
+    /// Reads a file from its position on.
     async fn file(
         &mut self,
         path: &str,
@@ -254,7 +254,7 @@ impl Run<'_> {
                 Ok(read) => read,
                 Err(error) => return Err(self.cannot(path, sight, error).await),
             };
-            // What was read of it is of one file only if that is still the same.
+            // The file must be unchanged at its end.
             if !is_more && Sight::from(self.fs.stat(path).await.map_err(failed)?) != sight {
                 return Err(changed(path));
             }
@@ -267,7 +267,7 @@ impl Run<'_> {
         }
     }
 
-    /// Why a file cannot be read on.
+    /// Returns why a file cannot be read any further.
     async fn cannot(&self, path: &str, sight: Sight, error: FileError) -> SourceError {
         let error = match error {
             FileError::Malformed(error) => io::Error::other(error),
@@ -289,7 +289,7 @@ impl Run<'_> {
         }
     }
 
-    /// Stores events and how far the file is read.
+    /// Stores events with the position in the file.
     async fn store(&mut self, mut batch: Batch, is_done: bool) -> Result<(), SourceError> {
         self.state.number += 1;
         if let Some(mark) = &mut self.state.file {
@@ -354,7 +354,7 @@ impl Source for Files {
         };
         let ended = Box::pin(cx.stop.run_until_cancelled(run.work())).await;
         run.until_stored.finish(one_channel::FINISH_WITHIN).await;
-        // Work that has an end and is done is no failure, and nothing is waited for.
+        // Complete finite work is not a failure and needs no pause.
         ended.unwrap_or(Ok(()))
     }
 }

@@ -1,19 +1,19 @@
-//! `hdfs`: files in a store, each event in them exactly once.
+//! `hdfs`: writes events to files in a store, exactly once.
 //!
 //! ```text
 //!  batches ─► staged files ─close, check─► entry of the commit ledger ─rename─► visible files
 //!             below <prefix>/_aqueduct/<sink>/                         <prefix>/<path>/…
 //! ```
 //!
-//! A roll collects batches until it is large, old or idle enough. Its files, one for each path that
-//! its events have, become visible together through one entry of the dataset's commit ledger, which
-//! names the batches in them. Paths that share no batch are in rolls of their own ([`rolls`]). A
-//! batch that the ledger holds already, by whichever collector, is delivered and not written again.
-//! A directory that refuses its file holds up that file alone. A roll that fails gives its batches
-//! back to the channel; what it staged is cleared away when the sink is opened again.
+//! A roll collects batches until it is large, old or idle enough. It has one file for each path of
+//! its events. One entry of the dataset's commit ledger names its batches and makes its files
+//! visible together. Paths that share no batch are in separate rolls ([`rolls`]). A batch that is
+//! already in the ledger, from any collector, is delivered and not written again. A directory that
+//! rejects its file delays only that file. If a roll fails, its batches return to the channel, and
+//! its staged files are deleted when the sink opens again.
 //!
-//! The store is any that [`store`] knows: `hdfs://`, `webhdfs://`, `file://`, `s3://`, `gs://`
-//! and `abfss://` behave the same.
+//! The stores of [`store`] behave the same: `hdfs://`, `webhdfs://`, `file://`, `s3://`, `gs://`
+//! and `abfss://`.
 
 pub(crate) mod access;
 mod bucket;
@@ -84,14 +84,14 @@ use staged::{CommitContext, Stage};
 use visible::Visible;
 use writer::{Command, Settings, Writer};
 
-/// Bytes of batches that wait for the writer at most.
+/// Maximum bytes of batches waiting for the writer.
 const QUEUE_BYTES: u32 = 16 << 20;
-/// What a batch counts for in the queue at least, so that small ones are bounded too.
+/// Minimum size that a batch counts for in the queue, which limits small ones, too.
 const BATCH_BYTES_MIN: u64 = 1 << 10;
-/// Bytes of a file at most, unless the settings say otherwise; and what a block keeps free.
+/// Default maximum size of a file; and the bytes that a block keeps free.
 const SIZE_MAX: u64 = 127 << 20;
 const BLOCK_RESERVE: u64 = 1 << 20;
-/// How long letting go may take to clear the stage.
+/// Timeout for clearing the stage on close.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Component for Config {
@@ -111,64 +111,64 @@ impl Component for Config {
     }
 }
 
-/// Makes the store anew: a client that has lost its footing is not used again.
+/// Creates a new client of the store after a failure.
 type Connect = Box<dyn Fn() -> Result<Arc<dyn FileSystem>, FsError> + Send + Sync>;
 
-/// A sink into a store.
+/// A sink that writes to a store.
 pub(crate) struct HdfsSink {
     settings: Arc<Settings>,
     connect: Connect,
     dataset: Dataset,
-    /// The dataset in its store, for people and for comparison.
+    /// The dataset in its store, for messages and comparisons.
     dataset_name: String,
-    /// What an operator is pointed to where the ledger was changed from outside.
+    /// Tells an operator what to do after an outside change of the ledger.
     decision: Arc<Decision>,
-    /// The ledger as it is named upstream.
+    /// The ledger as announced upstream.
     named_ledger: Arc<NamedLedger>,
     keeping: Options,
     promise: Promise,
     options: CreateOptions,
     directory: PathBuf,
     held: Arc<Held>,
-    /// What is said of its files.
+    /// Reports its visible files.
     visible: Arc<Visible>,
-    /// What the senders behind the channel have declared empty.
+    /// Epochs that the senders of the channel have declared empty.
     floors: FloorBoard,
-    /// Committed files that their directories refuse.
+    /// Committed files rejected by their directories.
     unpublished: Gauge,
-    /// What the last opening has read of the ledger.
+    /// What the last opening read from the ledger.
     known: Known,
-    /// Which opening may write what is remembered of it.
+    /// Decides which opening may write the memory of the ledger.
     turns: Turns,
-    /// Directories that have a note.
+    /// Directories with a note.
     noted: Arc<Noted>,
     session: Option<Session>,
-    /// Where steps of sampled batches are recorded.
+    /// Records steps of sampled batches.
     traces: Traces,
 }
 
-/// One opening.
+/// State of one opening.
 struct Session {
     commands: mpsc::UnboundedSender<Command>,
     room: Arc<Semaphore>,
     writer: JoinHandle<()>,
-    /// What is done for readers: markers, partitions of a table, and large files.
+    /// Tasks for readers: markers, partitions of a table, merges.
     tasks: [AbortOnDropHandle<()>; 3],
     ledger: Arc<Mutex<Ledger>>,
 }
 
 impl HdfsSink {
-    /// Ends the opening before, if there was one; its ledger as far as it was read.
+    /// Stops the previous opening, if any. Returns its ledger as far as it was read.
     async fn halt(&mut self) -> Option<Ledger> {
         let session = self.session.take()?;
         session.writer.abort();
-        // Whether it had ended by itself, or was aborted here, does not matter any more.
+        // Ignore the result: it ended by itself or was aborted.
         drop(session.writer.await);
         for task in session.tasks {
             task.abort();
             drop(task.await);
         }
-        // A commit that was aborted lets go of the ledger at its next step.
+        // An aborted commit releases the ledger at its next step.
         drop(session.ledger.lock().await);
         Arc::into_inner(session.ledger).map(Mutex::into_inner)
     }
@@ -182,13 +182,13 @@ impl HdfsSink {
         let incarnation = Token(self.settings.env.entropy.bytes16());
         let collector = identity::collector(&self.settings.env, &self.directory).await?;
         let author = WriterId { collector, incarnation };
-        // A failed opening has taken nothing in that is not read again by the next one.
+        // If this opening fails, the next one reads everything again.
         let known = self.known.clone();
         let (dataset, keeping) = (self.dataset.clone(), self.keeping.clone());
         let recorded = self.promise == Promise::ExactlyOnce;
         let memory = match recorded {
             true => self.memory().await?,
-            // Nothing is left out by the ledger, whatever it says.
+            // Without exactly-once, the ledger excludes nothing.
             false => Memory::none(),
         };
         let began = Instant::now();
@@ -240,7 +240,7 @@ impl HdfsSink {
         Ok(())
     }
 
-    /// What is done for readers; files are merged up to this size.
+    /// Starts the tasks for readers; merged files have up to this size.
     fn tasks(&self, ledger: &Arc<Mutex<Ledger>>, size_max: u64) -> [AbortOnDropHandle<()>; 3] {
         let behind = self.settings.env.blocking.behind();
         let marking = Marking::new(self.settings.clone(), ledger.clone());
@@ -261,7 +261,7 @@ impl HdfsSink {
         Merging::new(settings, ledger, size_max, self.options)
     }
 
-    /// The name that a batch is committed under.
+    /// Returns the identity under which a batch is committed.
     async fn named(&self, key: Identity) -> Identity {
         let key = self.floors.offered(key);
         self.floors.put(key);
@@ -271,7 +271,7 @@ impl HdfsSink {
         }
     }
 
-    /// What this collector remembers of the ledger.
+    /// Reads what this collector remembers of the ledger.
     async fn memory(&self) -> Result<Memory, HdfsSinkError> {
         let (env, directory) = (&self.settings.env, &self.directory);
         let memory = Memory::load(env, directory, &self.dataset_name, &self.turns).await;
@@ -281,8 +281,8 @@ impl HdfsSink {
         })
     }
 
-    /// The limits of a roll; a file stays within one block, so that one sync covers it. A file is
-    /// made to learn the size of a block, which also shows that the store can be written to.
+    /// Returns the limits of a roll. A file fits into one block, so that one sync covers it.
+    /// Creates a file to find out the block size, which also proves that the store is writable.
     async fn limits(&self, stage: &Stage) -> Result<Limits, FsError> {
         let path = stage.dataset.staged(&format!("{}/probe", Dataset::desk(stage.author)));
         stage.fs.create(&path, stage.options).await?.close().await?;
@@ -343,7 +343,7 @@ impl Sink for HdfsSink {
 
     fn flush(&mut self) {
         if let Some(session) = &self.session {
-            // A writer that has failed has given everything back already.
+            // If this fails, the writer has failed and already returned its batches.
             drop(session.commands.send(Command::Flush));
         }
     }

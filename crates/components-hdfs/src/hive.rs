@@ -1,4 +1,4 @@
-//! Hive's metastore, as far as a sink needs it: its table, and partitions that are added to it.
+//! A client of Hive's metastore: finds or creates the sink's table, and adds partitions.
 //!
 //! ```text
 //!  Registry::add ─► client: get_table_req ─none─► create_database, create_table
@@ -6,14 +6,14 @@
 //!                      └─► add_partitions_req (if not there), each with its location
 //! ```
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | `messages` | the calls and their answers: pure |
-//! | `table` | how a table describes the files of an encoder: pure |
-//! | `partition` | which partition a directory is: pure |
-//! | `client` | one connection, timeouts, the next metastore |
+//! | `messages` | the calls and their responses: pure |
+//! | `table` | the table description for an encoder's files: pure |
+//! | `partition` | maps directories to partitions: pure |
+//! | `client` | one connection, timeouts, failover |
 //!
-//! Everything may be done again: a partition that is there already is one that is added.
+//! All calls can be repeated: an existing partition counts as added.
 
 mod client;
 mod error;
@@ -28,13 +28,13 @@ pub(crate) use error::MetastoreError;
 pub(crate) use partition::{Keys, Partition};
 pub(crate) use table::{Column, Reader, TableSpec};
 
-/// Where partitions are registered.
+/// Registers partitions.
 #[async_trait]
 pub(crate) trait Registry: Send + Sync {
-    /// Adds these partitions, or finds that they are there. After an error some of them may be
-    /// added; all of them may be added again.
+    /// Adds these partitions, unless they exist. After an error, some may have been added; the call
+    /// can be repeated.
     ///
     /// # Errors
-    /// The metastore is not reached, or refuses.
+    /// The metastore is unreachable, or rejects the call.
     async fn add(&self, partitions: &[Partition]) -> Result<(), MetastoreError>;
 }

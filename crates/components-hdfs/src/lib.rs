@@ -1,4 +1,4 @@
-//! The components that bring a store with them.
+//! The components that need a store.
 //!
 //! ```text
 //!   hdfs       the sink: events ──► files, each event once
@@ -7,7 +7,7 @@
 //!   delimited  the decoder: lines of values as Sqoop writes them ──► objects
 //!   avro_rows  the decoder: records of Avro ──► objects
 //!   sequence_file  the decoder: values of SequenceFiles ──► bodies, or objects
-//!   reach      how a store is reached, for both; hive: partitions of a table
+//!   reach      access to a store, for both; hive: partitions of a table
 //! ```
 
 pub mod avro_rows;
@@ -32,7 +32,7 @@ static SINKS: &[Entry<dyn Sink>] = &[entry::<hdfs::Config>(), entry::<transfers:
 static DECODERS: &[Entry<dyn Decoder>] =
     &[entry::<avro_rows::Config>(), entry::<delimited::Config>(), entry::<sequence_file::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for a program's catalogue.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("hdfs"),

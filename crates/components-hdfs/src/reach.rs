@@ -1,4 +1,4 @@
-//! How a store is reached, as the source and the sink are set: checked without it.
+//! Access settings of a store, for the source and the sink: validated without the store.
 
 use pipeline::{BuildContext, BuildError};
 use schemars::JsonSchema;
@@ -18,15 +18,15 @@ pub(crate) struct KerberosConfig {
     pub(crate) keytab: String,
 }
 
-/// Settings that are of HDFS.
+/// Settings that only apply to HDFS.
 const ALL: &[&str] = &["conf_dir", "kerberos", "proxy_user", "file_mode", "directory_mode"];
 
-/// What is set of a store, but for its URL.
+/// Settings of a store, except its URL.
 pub(crate) struct Reach<'a> {
     pub(crate) conf_dir: Option<&'a str>,
     pub(crate) kerberos: Option<&'a KerberosConfig>,
     pub(crate) proxy_user: Option<&'a str>,
-    /// Rights of new files and directories.
+    /// Modes of new files and directories.
     pub(crate) modes: (u32, u32),
     #[cfg(feature = "objects")]
     pub(crate) s3: Option<&'a storage_objects::S3>,
@@ -38,7 +38,7 @@ pub(crate) struct Reach<'a> {
     pub(crate) webhdfs: Option<&'a storage_webhdfs::Access>,
 }
 
-/// What these settings say of a store: a struct with the fields of [`Reach`], but for the rights.
+/// Builds a [`Reach`] from settings with the same fields, except the modes.
 macro_rules! reach_of {
     ($settings:expr, $modes:expr) => {
         $crate::reach::Reach {
@@ -61,7 +61,7 @@ macro_rules! reach_of {
 pub(crate) use reach_of;
 
 impl Reach<'_> {
-    /// How the store at `url` is reached.
+    /// Returns the access settings for the store at `url`.
     ///
     /// # Errors
     /// A principal has no realm, or a setting has no effect on this store.
@@ -116,8 +116,8 @@ impl Reach<'_> {
         })
     }
 
-    /// Names the stores that are reached by plain HTTP. What protects `hdfs://` is what the cluster
-    /// asks for, which is known only when it is reached.
+    /// Reports stores that use plain HTTP. The protection of `hdfs://` depends on the cluster, and
+    /// is only known after connecting.
     pub(crate) fn name_plain_text(&self, url: &StoreUrl, cx: &BuildContext) {
         if url.scheme() == "webhdfs" {
             cx.plain_text.speaks("url", url.authority(), "write `swebhdfs://`");
@@ -128,7 +128,7 @@ impl Reach<'_> {
         }
     }
 
-    /// How an HDFS is reached by HTTP.
+    /// Returns the access settings for HDFS over HTTP.
     ///
     /// # Errors
     /// TLS is set for a URL without it.
@@ -142,7 +142,7 @@ impl Reach<'_> {
         Ok(access)
     }
 
-    /// How buckets are reached. What is not set comes from the environment.
+    /// Returns the access settings for buckets. The environment provides missing ones.
     #[cfg(feature = "objects")]
     fn buckets(&self) -> storage_objects::Access {
         storage_objects::Access {
@@ -152,10 +152,10 @@ impl Reach<'_> {
         }
     }
 
-    /// The same, checked.
+    /// Same, validated.
     ///
     /// # Errors
-    /// Settings that do not go together.
+    /// Settings conflict.
     #[cfg(feature = "objects")]
     fn objects(&self) -> Result<storage_objects::Access, BuildError> {
         let access = self.buckets();

@@ -1,23 +1,23 @@
-//! `sequence_file`: the values of Hadoop's SequenceFiles, version 6, as events.
+//! `sequence_file`: reads the values of Hadoop's SequenceFiles, version 6, as events.
 //!
 //! ```text
-//!   head ─► record or block ─► value ─┬─ Text, BytesWritable ─► body, or those of a decoder
+//!   head ─► record or block ─► value ─┬─ Text, BytesWritable ─► body, or input of a decoder
 //!             sync marks checked      └─ a class of Sqoop ────► {"id":7,…} by `columns`
 //! ```
 //!
-//! A file says the class of its values. Bytes and texts stand for themselves: Flume writes events
-//! so, and `aqueduct import` rows. Sqoop writes values of a class that it has generated, which say
-//! nothing of their columns: an `int` and a `float` are four bytes each. Such a file is read by the
-//! types that the settings name, and is refused without them. A value that is not of these types,
-//! or has bytes behind them, ends the file with an error before anything of it is an event.
+//! The file names the class of its values. Bytes and texts are used directly, as in files written
+//! by Flume and `aqueduct import`. Sqoop writes values of a generated class that does not describe
+//! its columns: an `int` and a `float` both have four bytes. Such a file is read with the types in
+//! the settings, and rejected without them. If a value does not match these types, or is longer,
+//! the file ends with an error before it becomes an event.
 //!
-//! Keys are passed over, unless `key_header` keeps them.
+//! Keys are skipped, unless `key_header` keeps them.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
 //! | `records` | the layout: head, records, blocks, sync marks |
-//! | `columns` | a value of a class of Sqoop: pure |
-//! | `times` | times as Java has them: pure |
+//! | `columns` | a value of a Sqoop class: pure |
+//! | `times` | times as in Java: pure |
 
 mod columns;
 mod records;
@@ -106,7 +106,7 @@ impl Component for Config {
     }
 }
 
-/// How files are read.
+/// How to read files.
 struct Form {
     decoder: Option<Box<dyn Decoder>>,
     columns: Columns,
@@ -114,7 +114,7 @@ struct Form {
     record_max: usize,
 }
 
-/// What a value is.
+/// The meaning of a value.
 #[derive(Clone, Copy)]
 enum Meaning {
     Text,
@@ -128,7 +128,7 @@ fn malformed(problem: impl Into<String>) -> FileError {
 
 impl Form {
     /// # Errors
-    /// Values of a class are not read so.
+    /// Values of this class cannot be read.
     fn meaning(&self, class: &str) -> Result<Meaning, FileError> {
         let meaning = match class {
             TEXT_CLASS => Meaning::Text,
@@ -153,7 +153,7 @@ impl Form {
     /// Adds the events of a record.
     ///
     /// # Errors
-    /// The value is not of its class.
+    /// The value does not match its class.
     fn put(
         &self,
         (head, meaning): (&Head, Meaning),
@@ -192,7 +192,7 @@ impl Form {
                 let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
                 Made::new(event.body().to_vec(), headers.collect(), None)
             })),
-            // No sink takes a text of JSON for an object.
+            // A JSON text, which no sink mistakes for an object.
             Err(MalformedMessage { problem }) => {
                 let body = serde_json::Value::from(String::from_utf8_lossy(value)).to_string();
                 made.push_back(Made::new(body.into_bytes(), key, Some(problem)));
@@ -202,7 +202,7 @@ impl Form {
     }
 }
 
-/// An event that is not given out yet.
+/// An event that is not yet returned.
 struct Made {
     body: Vec<u8>,
     headers: Vec<(String, String)>,
@@ -246,18 +246,18 @@ impl Decoder for SequenceFile {
     }
 }
 
-/// A file, and how far its events were given out.
+/// A file, and the position in its events.
 struct File {
     form: Arc<Form>,
     records: Records,
-    /// Events of the last record that was read, which are to be given out.
+    /// Events of the last record that are not yet returned.
     made: VecDeque<Made>,
-    /// Why nothing more comes, found behind events that go first.
+    /// Why reading stops after the events before.
     broken: Deferred,
 }
 
 impl File {
-    /// Sees to it that an event is there; whether it is, or the file is over.
+    /// Makes sure that an event is available. Returns `false` at the end of the file.
     fn fill(&mut self, file: &mut dyn BufRead) -> Result<bool, FileError> {
         while self.made.is_empty() {
             let Some(head) = self.records.head(file)? else { return Ok(false) };
@@ -271,7 +271,7 @@ impl File {
 
 impl FileDecoder for File {
     fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
-        // Columns that are not those of the file are known before a program waits for a remedy.
+        // Detect wrong columns now, before a program waits for a fix.
         self.fill(file)?;
         for _ in 0..events {
             if !self.fill(file)? {

@@ -1,38 +1,38 @@
-//! `files`: pieces of files become the same files again in a store, each once, and visible only
-//! when it is whole.
+//! `files`: reassembles files from pieces in a store, each once. A file becomes visible only when
+//! it is complete.
 //!
 //! ```text
-//!             ┌─ all of a file ───────────────────────────► whole/<T>.<n> ─┐
+//!             ┌─ a whole file ────────────────────────────► whole/<T>.<n> ─┐
 //!   pieces ───┤                                                  ▲         ├─► done/<T> ─► <name>
 //!             └─ a part ─► parts/<T>/<from>-<to>, parts/<T>/end ─┘         │   names one
-//!                          delivered as soon as it is there   put together │   of them
+//!                          delivered when it is stored        concatenated │   of them
 //! ```
 //!
-//! All of that is below `<url>/_aqueduct/files/`, which readers pass over, and is shared by all
+//! All of that is below `<url>/_aqueduct/files/`, which readers ignore, and is shared by all
 //! collectors with this `url`. `<T>` is the name of a transfer, `<n>` a random number.
 //!
 //! # Invariants
 //!
-//! 1. A piece is delivered when its bytes are in the store, in a part or in a whole file that the
-//!    record `done/<T>` names. A file needs no room in a channel.
-//! 2. A whole file is closed, and its digest is that of the file at its source, before a record
-//!    names it.
-//! 3. `done/<T>` is made once, by a rename that replaces nothing, and stays for `keep_done` and
-//!    for as long as the file that it names has not its own name yet. So of all whole files of a
-//!    transfer one becomes visible, whichever collectors made them and whenever.
-//! 4. A file becomes visible by a rename of the one that the record names. Where that is gone, it
-//!    has been renamed. No other step is needed to know it.
-//! 5. What is lost of collectors is found by the next look around of any of them (`around`).
+//! 1. A piece is delivered when the store has its bytes, in a part or in a whole file named by the
+//!    record `done/<T>`. A file needs no space in a channel.
+//! 2. Before a record names a whole file, it is closed, and its digest matches that of the source
+//!    file.
+//! 3. `done/<T>` is created once, by a rename that replaces nothing. It remains for `keep_done` and
+//!    at least until its file has its final name. So exactly one whole file of a transfer becomes
+//!    visible, whichever collectors created copies and when.
+//! 4. A file becomes visible by a rename of the one that the record names. If that is gone, it was
+//!    renamed. No other step is needed to know it.
+//! 5. Any collector's next look (`around`) completes work that collectors left behind.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
 //! | `config` | the settings |
-//! | `piece` | what an event says of its bytes, and names that may be used: pure |
+//! | `piece` | parses the description of a piece, and checks names: pure |
 //! | `cover` | which parts make a whole file: pure |
 //! | `layout` | paths and records below the prefix: pure |
-//! | `shelf` | the steps in the store, each of which may be done again |
-//! | `whole` | putting a file together |
-//! | `around` | when that is done, looking around, clearing away |
+//! | `shelf` | the idempotent steps in the store |
+//! | `whole` | reassembles a file |
+//! | `around` | schedules reassembly, looks around, cleans up |
 
 mod around;
 mod config;
@@ -66,7 +66,7 @@ use layout::Layout;
 use piece::{Piece, Refusal};
 use shelf::{Claimed, Shelf};
 
-/// Transfers that are known to have a directory for their parts, at most.
+/// Maximum number of remembered transfers with a directory for their parts.
 const KNOWN_MAX: usize = 10_000;
 
 const METRICS: &[MetricSpec] = &[
@@ -94,10 +94,10 @@ const METRICS: &[MetricSpec] = &[
     ),
 ];
 
-/// Makes the store anew: a client that has lost its footing is not used again.
+/// Creates a new client of the store after a failure.
 type Connect = Box<dyn Fn() -> Result<Arc<dyn FileSystem>, FsError> + Send + Sync>;
 
-/// What the sink counts.
+/// Metrics of the sink.
 struct Measures {
     visible_files: Counter,
     visible_bytes: Counter,
@@ -122,14 +122,14 @@ impl Measures {
     }
 }
 
-/// What the sink and its look around share.
+/// State shared by the sink and its look around.
 struct Shared {
-    /// Of the sink.
+    /// Name of the sink.
     name: Arc<str>,
     env: Env,
     options: Options,
     layout: Layout,
-    /// Where this collector keeps its number.
+    /// Where this collector stores its number.
     directory: PathBuf,
     measures: Measures,
     board: SinkBoard,
@@ -141,10 +141,10 @@ enum FilesError {
     /// The store failed.
     #[error("cannot write to the store")]
     Store(#[from] FsError),
-    /// The number of this collector cannot be kept with its data.
+    /// The number of this collector cannot be stored with its data.
     #[error(transparent)]
     Identity(#[from] HdfsSinkError),
-    /// No opening went well, or not yet.
+    /// The sink is not open.
     #[error("the sink is not open")]
     NotOpen,
 }
@@ -159,17 +159,17 @@ impl Classify for FilesError {
     }
 }
 
-/// One opening.
+/// State of one opening.
 struct Session {
     shelf: Arc<Shelf>,
-    /// Transfers whose directory is there and that were not done when it was made.
+    /// Transfers with a directory that were not done at its creation.
     known: Mutex<BTreeSet<String>>,
-    /// Transfers that may be whole now.
+    /// Transfers that may be complete now.
     arrived: mpsc::UnboundedSender<String>,
     _around: AbortOnDropHandle<()>,
 }
 
-/// Delivers pieces into a store.
+/// Stores pieces of files.
 struct Files {
     shared: Arc<Shared>,
     connect: Connect,
@@ -185,11 +185,11 @@ impl Files {
 
 impl Session {
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        // Each change is one call.
+        // Poisoning is harmless: each change is one call.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores a piece, unless its file is there already.
+    /// Stores a piece, unless its file is already there.
     async fn store(&self, piece: &Piece<'_>) -> Result<Result<(), Refusal>, FsError> {
         match piece.digest {
             Some(digest) if piece.is_whole_file() => self.store_whole(piece, digest).await,
@@ -208,7 +208,7 @@ impl Session {
         }
         match self.shelf.store_whole(piece, digest).await? {
             Claimed::Same(record) => {
-                // What cannot get its name now gets it later: the look around tries on.
+                // The look around retries the final name.
                 if let Err(error) = self.shelf.publish(&record, piece.transfer).await {
                     let file = piece.file;
                     tracing::warn!(file, %error, "a whole file waits for its name");
@@ -233,11 +233,11 @@ impl Session {
             known.insert(piece.transfer.to_owned());
         }
         if let Err(error) = self.shelf.store_part(piece).await {
-            // Its directory goes when another collector has made the file.
+            // The directory disappears when another collector has completed the file.
             self.known().remove(piece.transfer);
             return Err(error);
         }
-        // A look around that has ended is begun again by the next opening, and looks at all.
+        // If the look around has ended, the next opening starts it again, and it checks everything.
         drop(self.arrived.send(piece.transfer.to_owned()));
         Ok(Ok(()))
     }

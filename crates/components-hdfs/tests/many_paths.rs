@@ -1,11 +1,11 @@
-//! What the `hdfs` sink takes of memory for the paths of a batch.
+//! Memory that the sink `hdfs` needs for the paths of a batch.
 //!
-//! - A batch of which each event belongs in a directory of its own costs a few times the batch's
-//!   own bytes, and nothing for each directory beyond those that a roll may hold.
-//! - Events that follow each other into the same directory cost no allocation each.
+//! - A batch with a different directory for each event costs a few times its own size, and nothing
+//!   for directories beyond the limit of a roll.
+//! - Consecutive events for the same directory need no allocation each.
 //!
-//! Method: the allocator counts. All that is taken while one such batch is routed, written and
-//! committed is more than what is held at any moment. The tests take turns.
+//! Method: the allocator counts all bytes allocated while such a batch is routed, written and
+//! committed, which is more than is held at any moment. The tests run one at a time.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![allow(clippy::disallowed_methods, reason = "the test looks at the store as it is")]
@@ -23,18 +23,18 @@ use tokio::sync::Mutex;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Events, each with a value of its own.
+/// Events, each with a different value.
 const EVENTS: usize = 200_000;
 /// Directories of a roll.
 const BUCKETS: usize = 256;
-/// Bytes taken for each byte of the batch at most.
+/// Maximum number of allocated bytes per byte of the batch.
 const FACTOR: usize = 16;
-/// What a round with that many files takes in addition, whatever is in them.
+/// Additional bytes per round of this many files, whatever they contain.
 const ROUND_BYTES: usize = 64 << 20;
-/// Rounds of one batch at most; the events of further directories go to `_overflow`.
+/// Maximum rounds of a batch; events of further directories go to `_overflow`.
 const ROUNDS: usize = 16;
 
-/// Directories below, and lines in their files.
+/// Counts the directories below, and the lines in their files.
 fn stored(root: &Path) -> (usize, usize) {
     let directories = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
     let directories: Vec<_> = directories.filter(|path| !path.ends_with("_aqueduct")).collect();
@@ -44,10 +44,10 @@ fn stored(root: &Path) -> (usize, usize) {
     (directories.len(), lines)
 }
 
-/// The allocator counts for all threads: one test at a time.
+/// The allocator counts all threads, so run one test at a time.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// Allocations of a batch of so many events, each with a time of its own within one hour.
+/// Returns the allocations of a batch of this many events, with different times within one hour.
 async fn allocations_of(sink: &mut dyn Sink, sequence: u64, events: usize) -> usize {
     let mut builder = BatchBuilder::default();
     for n in 0..events {

@@ -1,14 +1,14 @@
-//! How long to wait after a failure: a row for each kind of failure, with the rules of X (which was
-//! Twitter) unless set. Pure.
+//! Pauses after failures: one row for each kind of failure, by default with the rules of X
+//! (formerly Twitter). Pure.
 //!
-//! | kind | first pause | then | longest |
+//! | kind | first pause | then | maximum |
 //! |---|---|---|---|
-//! | `network`: no connection, or one that ended or was silent | none | 250 ms more each | 16 s |
-//! | `http`: an answer that is no success | 5 s | twice as long | 320 s |
-//! | `limited`: 429, too many requests | 60 s | twice as long | 320 s |
+//! | `network`: connection failed, ended or was silent | none | 250 ms more each | 16 s |
+//! | `http`: a response without success | 5 s | doubled | 320 s |
+//! | `limited`: 429, too many requests | 60 s | doubled | 320 s |
 //!
-//! A server that says when to come again (`Retry-After`, `x-rate-limit-reset`) is not asked
-//! earlier.
+//! If the server sends a retry time (`Retry-After`, `x-rate-limit-reset`), the pause is at least
+//! that long.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use pipeline::units::Period;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Longest time that a server can ask for.
+/// Maximum pause that a server can request.
 pub(crate) const SERVER_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Share of a pause by which it may be longer, so that agents do not come back together.
+/// Maximum random extension of a pause, so that agents do not reconnect simultaneously.
 const SPREAD: f64 = 0.1;
 
 /// Pauses by kind of failure.
@@ -70,10 +70,10 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// Whether the rows can be kept.
+    /// Validates the rows.
     ///
     /// # Errors
-    /// A limit is below its first pause, or a pause can stay at nothing.
+    /// A maximum is below its first pause, or a pause can remain zero.
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         let Self { network, http, limited } = self;
         for (row, first, limit) in [
@@ -110,32 +110,32 @@ pub(crate) enum Trouble {
     Limited,
 }
 
-/// The failures in a row, of each kind.
+/// Consecutive failures of each kind.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     pauses: Pauses,
     failures: [u32; 3],
-    /// What a stream has asked for by its field `retry`.
+    /// Minimum pause, from the stream's field `retry`.
     least: Duration,
 }
 
 impl Backoff {
-    /// Without a failure.
+    /// Starts without failures.
     pub(crate) fn new(pauses: Pauses) -> Self {
         Self { pauses, failures: [0; 3], least: Duration::ZERO }
     }
 
-    /// It works: the next failure is the first one.
+    /// Resets the failures after a success.
     pub(crate) fn works(&mut self) {
         self.failures = [0; 3];
     }
 
-    /// The server wants clients to wait so long before they connect again.
+    /// Sets the minimum pause requested by the server.
     pub(crate) fn asks(&mut self, pause: Duration) {
         self.least = pause.min(self.pauses.network.limit.0);
     }
 
-    /// The pause after one more failure. `server` is how long the server wants to be left alone;
+    /// Returns the pause after another failure. `server` is the delay requested by the server;
     /// `random` is any 64 bits.
     pub(crate) fn failed(
         &mut self,
@@ -162,7 +162,7 @@ impl Backoff {
             Trouble::Limited => doubled(&self.pauses.limited),
         };
         let pause = match (server, trouble) {
-            // It knows better than the table: a reset may be sooner than a minute.
+            // The server's time replaces the table: a reset may be sooner than a minute.
             (Some(server), Trouble::Limited) => server.min(SERVER_MAX),
             (Some(server), _) => pause.max(server.min(SERVER_MAX)),
             (None, _) => pause,
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(after(Trouble::Http, 1e9), SERVER_MAX);
         backoff.asks(seconds(3.0));
         assert_eq!(backoff.failed(Trouble::Network, None, 0), seconds(3.0));
-        // Whatever happens, no pause overflows.
+        // No pause may overflow.
         for _ in 0..100 {
             backoff.failed(Trouble::Http, None, u64::MAX);
         }

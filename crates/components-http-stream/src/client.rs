@@ -1,4 +1,4 @@
-//! Requests: their headers and tokens, and what an answer means that is no success.
+//! Requests: headers, tokens, and errors from responses.
 
 mod access;
 mod token;
@@ -28,20 +28,20 @@ use crate::backoff::Trouble;
 /// Why there are no events.
 #[derive(Debug, Error)]
 pub(crate) enum HttpError {
-    /// No answer that can be used, or none any more.
+    /// No usable response, or the response broke.
     #[error(transparent)]
     Failure(#[from] Failure),
-    /// A WebSocket that its server has closed.
+    /// The server closed the WebSocket.
     #[error("{url}: the server has closed the stream with {code}: {reason}")]
     Closed { url: Arc<str>, code: u16, reason: String },
 }
 
 impl HttpError {
-    /// The row of the table of pauses.
+    /// Returns the row in the table of pauses.
     pub(crate) fn trouble(&self) -> Trouble {
         match self {
             Self::Failure(Failure::Network { .. }) => Trouble::Network,
-            // An orderly end, none given, and a server that starts again.
+            // A normal close, a missing code, and a restarting server.
             Self::Closed { code: 1000 | 1001 | 1005 | 1012, .. } => Trouble::Network,
             Self::Failure(Failure::Status { status: StatusCode::TOO_MANY_REQUESTS, .. }) => {
                 Trouble::Limited
@@ -50,7 +50,7 @@ impl HttpError {
         }
     }
 
-    /// How long the server wants to be left alone.
+    /// Returns the delay requested by the server.
     pub(crate) fn wait(&self) -> Option<Duration> {
         match self {
             Self::Failure(Failure::Status { wait, .. }) => *wait,
@@ -58,7 +58,7 @@ impl HttpError {
         }
     }
 
-    /// The same for the runner of a source.
+    /// Converts the error for the runner of a source.
     pub(crate) fn into_source_error(self) -> SourceError {
         let class = match &self {
             Self::Failure(Failure::Network { .. }) => ErrorClass::Transient,
@@ -66,7 +66,7 @@ impl HttpError {
                 408 | 425 | 429 | 500.. => ErrorClass::Transient,
                 _ => ErrorClass::Blocked,
             },
-            // Those above, an error of the server, a busy one, and a gateway without one.
+            // The codes above, a server error, an overloaded server, and a bad gateway.
             Self::Closed { code: 1000 | 1001 | 1005 | 1011..=1014, .. } => ErrorClass::Transient,
             Self::Failure(Failure::Unexpected { .. }) | Self::Closed { .. } => ErrorClass::Blocked,
         };
@@ -75,23 +75,23 @@ impl HttpError {
     }
 }
 
-/// Makes requests of one source.
+/// Sends the requests of a source.
 pub(crate) struct Client {
     sender: Sender,
-    /// Where the events are.
+    /// URL of the events.
     pub(crate) uri: Uri,
     headers: HeaderMap,
     token: Option<Token>,
-    /// How long an answer may take.
+    /// Timeout of a response.
     pub(crate) timeout: Duration,
     clock: Arc<dyn Clock>,
 }
 
 impl Client {
-    /// Asks for a resource. `more` are headers of this request alone.
+    /// Requests a resource. `more` are additional headers of this request.
     ///
     /// # Errors
-    /// There is no answer, or none with a status of 200; with `conditional` 304 is one, too.
+    /// There is no response, or its status is not 200; with `conditional`, 304 is allowed, too.
     pub(crate) async fn get(
         &mut self,
         uri: &Uri,
@@ -114,10 +114,10 @@ impl Client {
         Ok(response)
     }
 
-    /// The JSON that a request is answered with. A body is sent as JSON.
+    /// Sends a request and returns the JSON of the response. A body is sent as JSON.
     ///
     /// # Errors
-    /// There is no answer, none with a status of 2xx, or it is no JSON within `limit` bytes.
+    /// There is no response, its status is not 2xx, or it is not JSON of at most `limit` bytes.
     pub(crate) async fn json(
         &mut self,
         method: &Method,
@@ -139,16 +139,16 @@ impl Client {
         Ok(parsed(&bytes, &url)?)
     }
 
-    /// All of an answer's body.
+    /// Reads the whole body of a response.
     ///
     /// # Errors
-    /// The connection breaks, it takes too long, or the body is longer than `limit`.
+    /// The connection breaks, it times out, or the body is longer than `limit`.
     pub(crate) async fn body(&self, body: Incoming, limit: usize) -> Result<Bytes, HttpError> {
         Ok(whole(body, &shown_url(&self.uri), limit, self.timeout).await?)
     }
 
-    /// Sends a request with the token that counts now; a server that does not take it any more gets
-    /// a new one, once.
+    /// Sends a request with the current token. If the server rejects it, retries once with a new
+    /// token.
     async fn send(
         &mut self,
         method: &Method,
@@ -187,7 +187,7 @@ impl Client {
     }
 }
 
-/// The URL with one more parameter in its query.
+/// Adds a parameter to the query of a URL.
 pub(crate) fn with_parameter(uri: &Uri, name: &str, value: &str) -> Uri {
     let kept = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let mut query = form_urlencoded::Serializer::new(String::new());
@@ -195,7 +195,7 @@ pub(crate) fn with_parameter(uri: &Uri, name: &str, value: &str) -> Uri {
     let mut parts = uri.clone().into_parts();
     let path = format!("{}?{}", uri.path(), query.finish());
     parts.path_and_query = path.parse().ok();
-    // What is encoded is a query, whatever it says.
+    // The encoded parameter is always a valid query.
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 

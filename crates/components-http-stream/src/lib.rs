@@ -1,12 +1,12 @@
-//! The sources that ask a server of HTTP for its events.
+//! The sources that request events from an HTTP server.
 //!
 //! ```text
-//!   client    requests: headers, tokens, TLS; what an answer other than 200 means
-//!   backoff   how long to wait after what kind of failure (pure)
-//!   sse       bytes ↔ events of a stream of server-sent events (pure)
-//!   progress  where the source stands, and the ids that it knows again (pure)
-//!   round     what is put at once
-//!   storing   one put after the other, with the position in the same write
+//!   client    requests: headers, tokens, TLS; errors from responses
+//!   backoff   pauses after failures, by kind (pure)
+//!   sse       bytes ↔ server-sent events (pure)
+//!   progress  the position of the source, and the ids of recent events (pure)
+//!   round     the events of a put
+//!   storing   stores one put after the other, with the position in the same write
 //!   stream    the source `http_stream`
 //!   poll      the source `http_poll`
 //! ```
@@ -26,7 +26,7 @@ use pipeline::{Entry, Group, Source};
 /// Every source.
 static SOURCES: &[Entry<dyn Source>] = &[entry::<poll::Config>(), entry::<stream::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for a program's catalogue.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("http_stream"),

@@ -1,4 +1,4 @@
-//! `http_poll`: the events of a list that is asked for again and again.
+//! `http_poll`: requests a list of events periodically.
 //!
 //! ```text
 //!   interval ─► first page ─► next page … last page ─► the cursor moves
@@ -6,11 +6,11 @@
 //!                   └──────► events ──► storing ──► channels
 //! ```
 //!
-//! A list may begin with its newest or with its oldest events: so the cursor, which is the largest
-//! of all events of a turn, is stored with the last events of the turn. A turn that ends early is
-//! asked for again, and the ids say which of its events are stored already.
+//! A list may start with its newest or its oldest events. The cursor, which is the largest value in
+//! a turn, is therefore stored with the last events of the turn. An interrupted turn is repeated,
+//! and the ids tell which of its events are already stored.
 //!
-//! A page whose next page is itself or an earlier page of the turn is the last one.
+//! The list ends at a page whose next page is itself or an earlier page of the turn.
 
 mod config;
 mod items;
@@ -46,20 +46,20 @@ struct HttpPoll {
     client: Client,
     counts: Counts,
     backoff: Backoff,
-    /// How long to wait after the last failure.
+    /// Pause after the last failure.
     pause: Option<Duration>,
     progress: Option<Progress>,
-    /// The answer to the first request of a turn, as it was opened with.
+    /// The response to the first request of a turn, from opening the source.
     first: Option<Response<Incoming>>,
-    /// It was reported that pages lead back to pages that were read.
+    /// Whether a next page that is the same page was reported.
     has_warned: bool,
 }
 
-/// Why a turn has ended early.
+/// Why a turn ended early.
 enum Broken {
-    /// The server gives no events.
+    /// The request failed.
     Http(HttpError),
-    /// Nothing is stored any more.
+    /// Storing has ended.
     NotStored(Result<(), SourceError>),
 }
 
@@ -69,7 +69,7 @@ impl From<HttpError> for Broken {
     }
 }
 
-/// What a turn has found so far.
+/// Results of a turn so far.
 #[derive(Default)]
 struct Found {
     round: Round,
@@ -78,7 +78,7 @@ struct Found {
 }
 
 impl HttpPoll {
-    /// Where a turn begins.
+    /// Returns the URL of the first page of a turn.
     fn first_uri(&self) -> Uri {
         let cursor = self.progress.as_ref().and_then(|it| it.standing.cursor.as_deref());
         match (&self.options.resume, cursor) {
@@ -87,7 +87,7 @@ impl HttpPoll {
         }
     }
 
-    /// Asks for the first page, if it has changed.
+    /// Requests the first page, unless it is unchanged.
     async fn begin(&mut self) -> Result<Response<Incoming>, HttpError> {
         let mut headers = HeaderMap::new();
         let standing = self.progress.as_ref().map(|it| &it.standing);
@@ -132,7 +132,7 @@ impl HttpPoll {
             if leads_back {
                 self.leads_back(list.target(), is_copy);
             }
-            // A server that ignores the parameter of the next page answers the same page again.
+            // A server that ignores the parameter of the next page returns the same page again.
             if !(leads_back && is_copy) {
                 self.take(&list, &mut found, storing, cx).await?;
             }
@@ -158,8 +158,8 @@ impl HttpPoll {
         Ok(Some(found.events))
     }
 
-    /// Reports once that a list ends at a page that leads back to one that was read. Some servers
-    /// end their lists so; if the pages are the same, the settings are wrong.
+    /// Reports a list whose last page leads back to an earlier one. Some servers end lists like
+    /// this; if the pages are equal, the settings are probably wrong, which is reported once.
     fn leads_back(&mut self, target: Option<&str>, is_copy: bool) {
         if !is_copy || std::mem::replace(&mut self.has_warned, true) {
             tracing::debug!(source = %self.name, target, "the list ends: the next page was read");
@@ -172,7 +172,7 @@ impl HttpPoll {
         );
     }
 
-    /// Takes the events of a page; full rounds are put, where the cursor stays as it was.
+    /// Adds the events of a page. Stores full rounds, with an unchanged cursor.
     async fn take(
         &mut self,
         list: &Page<'_>,
@@ -200,7 +200,7 @@ impl HttpPoll {
         Ok(())
     }
 
-    /// How long to wait after this failure; then the next run begins.
+    /// Returns the error that pauses the source before its next run.
     fn pause(&mut self, error: HttpError) -> SourceError {
         let random = self.env.entropy.next_u64();
         self.pause = Some(self.backoff.failed(error.trouble(), error.wait(), random));
@@ -222,7 +222,7 @@ impl HttpPoll {
                 self.turn(first, storing, cx).await
             };
             match cx.stop.run_until_cancelled(turn).await {
-                // What is not put is given again.
+                // The server will return events again that are not stored.
                 None => return Ok(()),
                 Some(Ok(events)) => {
                     self.backoff.works();
@@ -240,13 +240,13 @@ impl HttpPoll {
     }
 }
 
-/// What a server knows an answer by, if it can be stored.
+/// Returns a validator of a response if it is short enough to store.
 fn validator(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let text = headers.get(name)?.to_str().ok()?;
     (text.len() <= VALIDATOR_BYTES_MAX).then(|| text.to_owned())
 }
 
-/// Whether a cursor is behind another one: as numbers where both are, else as texts.
+/// Compares cursors: as numbers if both are, otherwise as texts.
 fn is_after(one: &str, other: &str) -> bool {
     match (one.parse::<i128>(), other.parse::<i128>()) {
         (Ok(one), Ok(other)) => one > other,

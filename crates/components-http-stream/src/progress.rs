@@ -1,13 +1,13 @@
-//! Where a source stands, and the ids of the last events. Pure.
+//! The position of a source, and the ids of recent events. Pure.
 //!
 //! ```text
 //!   key URL           number of the put, cursor, validators
-//!   key URL ids 0     500 digests of ids ┐ a ring of pages: a put stores those that it has
-//!   key URL ids 1     500 digests of ids ┘ touched, and a value stays below its limit
+//!   key URL ids 0     500 digests of ids ┐ a ring of pages: a put stores the changed ones,
+//!   key URL ids 1     500 digests of ids ┘ and each value stays below its limit
 //! ```
 //!
-//! Each put has a number. Of several channels the one with the lowest number counts: what it lacks
-//! is asked for again, and another one may get it a second time.
+//! Each put has a number. The channel with the lowest number determines where to continue: its
+//! missing events are requested again, and other channels may store them twice.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,28 +16,28 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use pipeline::SourcePosition;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Digests in a page.
+/// Digests per page.
 const PAGE: usize = 500;
 
-/// Bytes of a cursor or of a validator at most: all of them stay below the limit of a position.
+/// Maximum size of a cursor or validator, so that all together stay below the limit of a position.
 pub(crate) const CURSOR_BYTES_MAX: usize = 3 << 10;
 
-/// Bytes of a validator of HTTP at most.
+/// Maximum size of an HTTP validator.
 pub(crate) const VALIDATOR_BYTES_MAX: usize = 256;
 
-/// Version of the form of the values.
+/// Format version of the values.
 const FORM: u8 = 1;
 
-/// Where a source stands.
+/// The position of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// Puts so far.
+    /// Number of puts so far.
     pub(crate) puts: u64,
-    /// What the server is asked to go on behind.
+    /// Where the server is asked to continue.
     pub(crate) cursor: Option<String>,
-    /// `ETag` of the last answer.
+    /// `ETag` of the last response.
     pub(crate) etag: Option<String>,
-    /// `Last-Modified` of the last answer.
+    /// `Last-Modified` of the last response.
     pub(crate) modified: Option<String>,
 }
 
@@ -47,7 +47,7 @@ impl Standing {
         value.put_u8(FORM);
         value.put_u64_le(self.puts);
         for text in [&self.cursor, &self.etag, &self.modified] {
-            // An empty text is none.
+            // An empty text means `None`.
             let text = text.as_deref().unwrap_or_default();
             value.put_u16_le(u16::try_from(text.len()).expect("texts are within their limits"));
             value.put_slice(text.as_bytes());
@@ -72,10 +72,10 @@ impl Standing {
     }
 }
 
-/// Digests of the ids of the last events.
+/// Digests of the ids of recent events.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
-    /// Each with the number of its first digest.
+    /// Pages with the number of their first digest.
     pages: Vec<Page>,
     known: HashSet<u64>,
     /// Number of the next digest.
@@ -86,12 +86,12 @@ pub(crate) struct Recent {
 struct Page {
     digests: Vec<u64>,
     first: u64,
-    /// Not in a put yet.
+    /// Whether the page changed since the last put.
     is_new: bool,
 }
 
 impl Recent {
-    /// Of at least so many events; none where it is 0.
+    /// Creates a ring for at least this many events; disabled if 0.
     fn of(ids: usize) -> Self {
         let pages = if ids == 0 { 0 } else { ids.div_ceil(PAGE) + 1 };
         Self { pages: (0..pages).map(|_| Page::default()).collect(), ..Self::default() }
@@ -119,17 +119,17 @@ impl Recent {
         true
     }
 
-    /// What was stored, in another ring than it was written from.
+    /// Loads stored pages, maybe from a ring of another size.
     fn load(&mut self, mut pages: Vec<(u64, Vec<u64>)>) {
         pages.sort_unstable();
         let Some((first, last)) = pages.last().map(|(first, digests)| (*first, digests.len()))
         else {
             return;
         };
-        // Behind all that is stored, on a page of its own: an old one cannot be taken for newer.
+        // Continue on a new page after all stored ones, so that old pages never look newer.
         self.next = (first + last as u64).next_multiple_of(PAGE as u64);
         let keep = (self.pages.len().saturating_sub(1)) * PAGE;
-        // A page that was not written over yet repeats, in an older order, what newer ones hold.
+        // A page not yet overwritten may repeat digests of newer pages, in an older order.
         let mut seen = HashSet::new();
         let all = pages.into_iter().rev().flat_map(|(_, digests)| digests.into_iter().rev());
         let last: Vec<u64> = all.filter(|digest| seen.insert(*digest)).take(keep).collect();
@@ -139,20 +139,19 @@ impl Recent {
     }
 }
 
-/// Where a source stands, as it is put.
+/// The position of a source, for puts.
 #[derive(Debug)]
 pub(crate) struct Progress {
     source: Arc<str>,
     key: Bytes,
-    /// Where it stands.
     pub(crate) standing: Standing,
-    /// The ids that it knows again.
+    /// Recent ids.
     pub(crate) recent: Recent,
 }
 
 impl Progress {
-    /// Where the channels say that the source stands: `known` is what each of them knows. `ids` are
-    /// the events whose ids are known again, at least.
+    /// Loads the position from the channels; `known` are the positions of each. Remembers at least
+    /// `ids` events.
     pub(crate) fn load(
         source: Arc<str>,
         key: &str,
@@ -167,7 +166,7 @@ impl Progress {
         let lowest = (0..).zip(&all).filter_map(|(channel, it)| Some((it.as_ref()?.puts, channel)));
         let Some((puts, channel)) = lowest.min() else { return progress };
         if puts <= 1 && all.iter().any(Option::is_none) {
-            // Killed within the first put of all: the channel without a position lacks it.
+            // Killed within the very first put, which the channel without a position lacks.
             return progress;
         }
         let standing: Option<Standing> = all.into_iter().nth(channel).flatten();
@@ -194,7 +193,7 @@ impl Progress {
         [&self.key, &b" ids "[..]].concat()
     }
 
-    /// The positions of the next put.
+    /// Returns the positions of the next put.
     pub(crate) fn next_put(&mut self) -> Vec<SourcePosition> {
         self.standing.puts += 1;
         let position = |key: Bytes, value: Bytes| SourcePosition {
@@ -217,25 +216,24 @@ impl Progress {
         positions
     }
 
-    /// Whether a channel that knows this lacks the put with this number.
+    /// Returns whether a channel with these positions lacks the put of this number.
     pub(crate) fn lacks(known: &[(Bytes, Bytes)], key: &Bytes, put: u64) -> bool {
         let value = known.iter().find(|(known, _)| known == key);
         let has = value.and_then(|(_, value)| Standing::decode(value));
         has.is_none_or(|has| has.puts < put)
     }
 
-    /// The source whose progress it is.
     pub(crate) fn source(&self) -> &Arc<str> {
         &self.source
     }
 
-    /// The key of [`Progress::lacks`].
+    /// Returns the key for [`Progress::lacks`].
     pub(crate) fn key(&self) -> &Bytes {
         &self.key
     }
 }
 
-/// A digest of an id, and of the type of its event: an event that says that another one was deleted
+/// Returns a digest of an id and its event type: an event that reports the deletion of another one
 /// has the same id.
 pub(crate) fn digest(kind: Option<&str>, id: &str) -> u64 {
     let mut digest = Xxh3::new();
@@ -255,7 +253,7 @@ mod tests {
         Progress::load("in".into(), "http://h/s", ids, known)
     }
 
-    /// A channel stores the positions of a put.
+    /// Stores the positions of a put in a channel.
     fn store(channel: &mut Known, positions: &[SourcePosition]) {
         for position in positions {
             assert!(position.value.as_ref().is_some_and(|value| value.len() <= 4 << 10));
@@ -293,7 +291,7 @@ mod tests {
 
     proptest::proptest! {
         #![proptest_config(proptest::test_runner::Config::with_cases(20))]
-        /// A server that sends the last 1,500 events again, and an agent that is killed in between.
+        /// A server resends the last 1,500 events, and the agent is killed in between.
         #[test]
         fn what_a_server_repeats_is_known_whenever_the_agent_is_started(
             turns in proptest::collection::vec(
@@ -330,7 +328,7 @@ mod tests {
             let cursor = |known: &[Known]| load(0, known).standing.cursor;
             let both = cursor(&[one.clone(), other.clone()]);
             match put {
-                // Of the first put nothing can be asked for but all.
+                // After the first put, the server can only be asked for everything.
                 1 => assert_eq!(both, None),
                 _ => assert_eq!(both.as_deref(), Some(&*format!("at {}", put - 1))),
             }
@@ -338,7 +336,7 @@ mod tests {
             let both = cursor(&[one.clone(), other.clone()]);
             assert_eq!(both.as_deref(), Some(&*format!("at {put}")));
         }
-        // A channel that is new begins where the others stand.
+        // A new channel starts at the others' position.
         assert_eq!(load(0, &[one, Known::new()]).standing, progress.standing);
     }
 

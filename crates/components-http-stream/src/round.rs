@@ -1,4 +1,4 @@
-//! What is put at once, and what is looked for in an event before.
+//! Collects the events of a put, and extracts ids and cursors from them.
 
 use metrics::Metrics;
 use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
@@ -8,23 +8,23 @@ use serde_json::Value;
 
 use crate::progress::{CURSOR_BYTES_MAX, Progress, digest};
 
-/// Bytes of bodies from which on a round is full.
+/// Size of bodies at which a round is full.
 pub(crate) const ROUND_BYTES: u64 = 1 << 20;
 
-/// Ids that can be remembered at most.
+/// Maximum number of remembered ids.
 const IDS_MAX: usize = 10_000;
 
-/// `ids_max` unless set.
+/// Default of `ids_max`.
 pub(crate) fn default_ids_max() -> usize {
     2000
 }
 
-/// `batch_events` unless set.
+/// Default of `batch_events`.
 pub(crate) fn default_batch_events() -> usize {
     1000
 }
 
-/// Checks the settings `ids_max` and `batch_events`.
+/// Validates the settings `ids_max` and `batch_events`.
 ///
 /// # Errors
 /// One of them is wrong.
@@ -38,14 +38,14 @@ pub(crate) fn check(ids_max: usize, batch_events: usize) -> Result<(), BuildErro
     Ok(())
 }
 
-/// What is looked for in an event, by JSON pointers.
+/// The values to extract from an event, as JSON pointers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shape {
     /// Whether each event is JSON.
     pub(crate) is_json: bool,
-    /// Where the id is by which a repeat is known.
+    /// The id, which identifies repeated events.
     pub(crate) id: Option<String>,
-    /// Where the value is that the server goes on behind.
+    /// The value at which the server continues.
     pub(crate) cursor: Option<String>,
     /// Header for the type of an event.
     pub(crate) kind_header: Option<String>,
@@ -54,17 +54,16 @@ pub(crate) struct Shape {
 /// An event of the server.
 #[derive(Debug)]
 pub(crate) struct Record<B> {
-    /// Its bytes.
     pub(crate) body: B,
-    /// Its type, where the stream has types.
+    /// Its type, if the stream has types.
     pub(crate) kind: Option<String>,
-    /// Whether it was longer than allowed.
+    /// Whether it was truncated.
     pub(crate) is_cut: bool,
-    /// What the server goes on behind, where that stands next to the event and not in it.
+    /// The value at which the server continues, if it is outside of the event.
     pub(crate) cursor: Option<String>,
 }
 
-/// The counters of a source.
+/// Counters of a source.
 #[derive(Clone)]
 pub(crate) struct Counts {
     /// Name of the source.
@@ -74,13 +73,13 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Something was lost or odd.
+    /// Counts an anomaly.
     pub(crate) fn count(&self, reason: &'static str) {
         self.metrics.count_anomaly(&self.source, reason, 1);
     }
 }
 
-/// Events that are put together.
+/// Events to store together.
 #[derive(Default)]
 pub(crate) struct Round {
     events: BatchBuilder,
@@ -88,13 +87,12 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    /// Whether there is nothing to put.
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    /// Whether no further event belongs into it, or none with `next` bytes. `agreed` are the bytes
-    /// of a batch that the next agents take.
+    /// Returns whether no further event fits, or none of `next` bytes. `agreed` is the batch size
+    /// limit of downstream agents.
     pub(crate) fn is_full(&self, next: usize, events_max: usize, agreed: Option<u64>) -> bool {
         let cut = agreed.map(Cut::within);
         let bytes = cut.as_ref().map_or(ROUND_BYTES, |cut| cut.body_bytes.min(ROUND_BYTES));
@@ -103,7 +101,7 @@ impl Round {
         here >= events || self.bytes >= bytes || (here > 0 && self.bytes + next as u64 > bytes)
     }
 
-    /// Adds an event, unless it is known. Answers what the server can go on behind then.
+    /// Adds an event, unless it is known. Returns the new cursor, if any.
     pub(crate) fn push<B: AsRef<[u8]>>(
         &mut self,
         record: Record<B>,
@@ -136,15 +134,15 @@ impl Round {
         cursor.or(record.cursor)
     }
 
-    /// The events; none are left.
+    /// Takes the events.
     pub(crate) fn take(&mut self) -> Batch {
         self.bytes = 0;
         std::mem::take(&mut self.events).finish()
     }
 }
 
-/// The server goes on behind this from now on. One that is too long is left out; an empty one, as
-/// an event without an id after others with one says, is none.
+/// Sets the cursor. Ignores one that is too long. An empty one, as sent by an event that resets the
+/// id, means `None`.
 pub(crate) fn advance(cursor: Option<String>, progress: &mut Progress, counts: &Counts) {
     let Some(cursor) = cursor else { return };
     if cursor.len() > CURSOR_BYTES_MAX {
@@ -155,7 +153,7 @@ pub(crate) fn advance(cursor: Option<String>, progress: &mut Progress, counts: &
 }
 
 impl Shape {
-    /// The event, as far as something is looked for in it.
+    /// Parses the event if a value must be extracted.
     fn parse(&self, body: &[u8]) -> Result<Option<Value>, serde_json::Error> {
         match self {
             Self { is_json: false, .. } => Ok(None),
@@ -167,7 +165,7 @@ impl Shape {
     }
 }
 
-/// A text or a number at a pointer.
+/// Returns a text or a number at a pointer.
 pub(crate) fn text_at(value: &Value, pointer: &str) -> Option<String> {
     match value.pointer(pointer)? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -176,10 +174,10 @@ pub(crate) fn text_at(value: &Value, pointer: &str) -> Option<String> {
     }
 }
 
-/// A pointer of a setting; an empty one is none.
+/// Parses a pointer of a setting; an empty one is `None`.
 ///
 /// # Errors
-/// It is no JSON pointer.
+/// It is not a JSON pointer.
 pub(crate) fn pointer(
     setting: &str,
     pointer: Option<String>,

@@ -1,63 +1,63 @@
-//! Server-sent events: bytes become events, by the rules of the WHATWG. Pure.
+//! Parses server-sent events, by the rules of the WHATWG. Pure.
 //!
-//! Lines end with CR, LF or both. An event counts when the empty line behind it has come, so that
-//! of a connection that breaks within an event nothing is taken. Comments are passed over. Other
-//! than the rules say, an event is cut at its limit, and bytes of its data that are no UTF-8 stay.
+//! Lines end with CR, LF or both. An event is complete only after its empty line, so that a partial
+//! event is dropped when a connection breaks. Comments are ignored. Unlike in the rules, events are
+//! truncated at their limit, and invalid UTF-8 in data is kept.
 
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr2;
 
-/// Bytes of a line that are no data: the name of its field.
+/// Bytes of a line outside of its data: the field name.
 const FIELD_BYTES: usize = 16;
 
-/// Bytes of an event's type that are kept.
+/// Maximum length of an event type.
 const TYPE_BYTES_MAX: usize = 256;
 
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// Its data: its lines with LF between them.
+    /// Its data lines, joined by LF.
     pub(crate) data: Bytes,
-    /// Its type, where it names one.
+    /// Its type, if it has one.
     pub(crate) kind: Option<String>,
-    /// Whether its data was longer than allowed, and is cut.
+    /// Whether its data was truncated.
     pub(crate) is_cut: bool,
 }
 
-/// The state between two pieces of a stream.
+/// The state of the parser.
 #[derive(Debug, Default)]
 pub(crate) struct Sse {
-    /// Bytes of data in an event at most.
+    /// Maximum size of an event's data.
     data_max: usize,
-    /// Bytes at the front of the stream that hold no end of a line.
+    /// Leading bytes of the buffer without a line end.
     searched: usize,
-    /// The last line ended with CR: a LF belongs to it.
+    /// Whether the last line ended with CR, so that an LF belongs to it.
     after_cr: bool,
-    /// The rest of a line that is too long is passed over.
+    /// Whether the rest of a long line is being skipped.
     passes_over: bool,
-    /// Something of the stream was read: a mark of the byte order has no place any more.
+    /// Whether reading has started, after which a byte order mark is not allowed.
     is_begun: bool,
     data: Vec<u8>,
     has_data: bool,
     is_cut: bool,
     kind: Option<String>,
-    /// The id of this event and of those behind it, if the event is whole.
+    /// The id of this event and of later ones, if the event completes.
     id: Option<String>,
-    /// The id behind the last event that was whole.
+    /// The id after the last complete event.
     last_id: Option<String>,
     retry: Option<Duration>,
 }
 
 impl Sse {
-    /// A new stream, whose events have at most `data_max` bytes.
+    /// Starts a stream whose events have at most `data_max` bytes.
     pub(crate) fn new(data_max: usize) -> Self {
         Self { data_max, ..Self::default() }
     }
 
-    /// Takes bytes from the front of `stream` up to the end of the next event; `None` until more
-    /// come. What it leaves there is at most a line.
+    /// Consumes bytes of `stream` up to the end of the next event; `None` if it is incomplete.
+    /// Leaves at most a partial line.
     pub(crate) fn next(&mut self, stream: &mut BytesMut) -> Option<Event> {
         loop {
             if self.after_cr && !stream.is_empty() {
@@ -83,17 +83,17 @@ impl Sse {
         }
     }
 
-    /// The id that a server may be asked to go on behind, once a whole event or line has named one.
+    /// Returns the id after the last complete event or line, where a server can continue.
     pub(crate) fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
     }
 
-    /// How long the server wants its clients to wait before they connect again, once.
+    /// Returns the reconnection delay requested by the server, once.
     pub(crate) fn take_retry(&mut self) -> Option<Duration> {
         self.retry.take()
     }
 
-    /// Whether an event has begun and has not ended.
+    /// Returns whether an event is incomplete.
     pub(crate) fn is_within_event(&self, stream: &BytesMut) -> bool {
         self.has_data || !stream.is_empty()
     }
@@ -103,7 +103,7 @@ impl Sse {
         self.searched = 0;
     }
 
-    /// No line ends here: one that is too long is not waited for.
+    /// Handles a buffer without a line end: does not wait for the end of a long line.
     fn without_end(&mut self, stream: &mut BytesMut) {
         self.searched = stream.len();
         if self.passes_over {
@@ -128,7 +128,7 @@ impl Sse {
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match &line[..colon] {
             b"data" => self.add_data(value),
-            // Half of an id or a type is another one.
+            // A truncated id or type would be a different one.
             b"event" if !is_cut && value.len() <= TYPE_BYTES_MAX => {
                 self.kind = std::str::from_utf8(value).ok().map(str::to_owned);
             }
@@ -173,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// What a stream that comes in pieces of `piece` bytes says: data, type, and the id behind it.
+    /// Parses a stream in chunks of `piece` bytes. Returns data, type, and the id after each event.
     fn read(stream: &[u8], piece: usize, data_max: usize) -> Vec<(String, String, String)> {
         let (mut sse, mut buffer, mut seen) = (Sse::new(data_max), BytesMut::new(), Vec::new());
         for bytes in stream.chunks(piece) {
@@ -201,7 +201,7 @@ mod tests {
                       data:  third event\n\n";
         let expected = ["first event||1", "second event||", " third event||"];
         assert_eq!(plain(stream), expected);
-        // The last block has no end: it is discarded.
+        // The last block is incomplete and therefore dropped.
         assert_eq!(plain("data\n\ndata\ndata\n\ndata:"), ["||-", "\n||-"]);
         assert_eq!(plain("data:test\n\ndata: test\n\n"), ["test||-", "test||-"]);
         assert_eq!(plain("event: add\ndata: 7\n\ndata: 8\n\n"), ["7|add|-", "8||-"]);

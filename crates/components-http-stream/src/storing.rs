@@ -1,4 +1,4 @@
-//! One put after the other, with the position in the same write.
+//! Stores one put after the other, with the position in the same write.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::progress::Progress;
 
-/// How long a stop waits for what is on its way.
+/// How long a stop waits for puts in flight.
 pub(crate) const DRAIN: Duration = Duration::from_secs(2);
 
-/// What is being stored: one put, and one more that waits for it.
+/// Puts being stored: one, and another one that waits.
 pub(crate) struct Storing {
     send: mpsc::Sender<(Batch, u64)>,
     task: AbortOnDropHandle<Result<(), Refused>>,
@@ -23,7 +23,7 @@ pub(crate) struct Storing {
 }
 
 impl Storing {
-    /// Nothing yet, of the source that stands here.
+    /// Starts without puts, at the position of the source.
     pub(crate) fn begin(progress: &Progress, env: &Env, cx: &SourceContext) -> Self {
         let (source, key) = (progress.source().clone(), progress.key().clone());
         let (send, puts) = mpsc::channel(1);
@@ -32,10 +32,10 @@ impl Storing {
         Self { send, task, has_ended: false }
     }
 
-    /// Waits until a put can be handed over. Cancel safe.
+    /// Waits until another put is possible. Cancel-safe.
     ///
     /// # Errors
-    /// Nothing is stored any more; the result is that of the source's run.
+    /// Storing has ended; contains the result of the source's run.
     pub(crate) async fn room(&mut self) -> Result<(), Result<(), SourceError>> {
         tokio::select! {
             biased;
@@ -50,18 +50,18 @@ impl Storing {
         }
     }
 
-    /// Hands a put over, after [`Storing::room`].
+    /// Hands over a put, after [`Storing::room`].
     pub(crate) fn put(&mut self, mut batch: Batch, progress: &mut Progress) {
         batch.envelope.positions.extend(progress.next_put());
-        // Room is there; a task that has ended shows it to the next call of `room`.
+        // There is space; if the task has ended, the next `room` call reports it.
         let _ = self.send.try_send((batch, progress.standing.puts));
     }
 
-    /// Waits for what was handed over. A stop waits for a time; a run that is to be followed by
-    /// another one waits for all of it, for that one begins where the channels stand.
+    /// Waits for puts in flight: on a stop, for a limited time; before another run, for all of
+    /// them, because it continues at the channels' position.
     ///
     /// # Errors
-    /// Something is not stored.
+    /// A put is not stored.
     pub(crate) async fn finish(self, cx: &SourceContext) -> Result<(), SourceError> {
         let Self { send, mut task, has_ended } = self;
         drop(send);
@@ -91,7 +91,7 @@ async fn store(
     Ok(())
 }
 
-/// What the end of storing means for the source.
+/// Converts the result of the storing task to the result of the source.
 fn result(ended: Result<Result<(), Refused>, JoinError>) -> Result<(), SourceError> {
     let failed = |class, message| Err(SourceError { class, message, source: None });
     match ended {

@@ -1,18 +1,18 @@
-//! `http_stream`: the events of an answer that does not end, or of a WebSocket.
+//! `http_stream`: reads events from an endless response or a WebSocket.
 //!
 //! ```text
 //!   server ──bytes──► parser ───┐
 //!          ──messages───────────┴─► round ──► storing ──► channels, with the position
 //! ```
 //!
-//! While a put waits, the round fills up; then the connection is not read. So a source holds three
-//! batches and what the connection has read ahead.
+//! While a put waits, the next round fills up; then the connection is not read. The source thus
+//! holds at most three batches and the connection's read-ahead.
 //!
-//! # What the server is asked to go on behind
+//! # Where the server continues
 //!
-//! The id of the last event (`Last-Event-ID`), or a value in it, which a parameter of the URL gets.
-//! It is stored in the write of the events. A server that takes neither leaves a gap, which is
-//! counted.
+//! After the id of the last event (`Last-Event-ID`), or after a value in it, which is sent as a URL
+//! parameter. It is stored in the write of the events. If a server supports neither, a gap remains,
+//! which is counted.
 
 mod config;
 mod connection;
@@ -45,8 +45,8 @@ use rules::Rules;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// How long after its beginning a connection has to give something, so that the next failure is a
-/// first one.
+/// A connection that delivers something after this time is considered working, so that the next
+/// failure counts as the first.
 const WORKS_AFTER: Duration = Duration::from_secs(1);
 
 struct HttpStream {
@@ -54,35 +54,35 @@ struct HttpStream {
     env: Env,
     options: Options,
     client: Client,
-    /// Rules that the server has to have, until it has them.
+    /// Required rules on the server, until they are set.
     rules: Option<Rules>,
-    /// What a WebSocket is sent when it is open.
+    /// Messages to send on an opened WebSocket.
     subscribe: Vec<Secret>,
     counts: Counts,
     connections: Counter,
     gap_seconds: Counter,
     backoff: Backoff,
-    /// How long to wait after the last failure.
+    /// Pause after the last failure.
     pause: Option<Duration>,
-    /// Where the source stands, while it is open.
+    /// The position of the source while it is open.
     progress: Option<Progress>,
     connection: Option<Connection>,
-    /// When the last connection has ended, if there is none.
+    /// When the last connection ended; `None` while connected.
     lost_at: Option<Instant>,
 }
 
-/// Why a connection is not read any more.
+/// Why reading a connection ended.
 enum End {
-    /// The source is to stop.
+    /// The source must stop.
     Stop,
-    /// Nothing is stored any more.
+    /// Storing has ended.
     NotStored(Result<(), SourceError>),
-    /// It has ended, or is silent.
+    /// The connection ended, or was silent.
     Lost(HttpError),
 }
 
 impl HttpStream {
-    /// Asks for the events behind those that are known.
+    /// Requests the events after the known ones.
     async fn connect(&mut self) -> Result<(), HttpError> {
         if let Some(rules) = &self.rules {
             rules.set(&mut self.client, &self.name).await?;
@@ -125,7 +125,7 @@ impl HttpStream {
         Ok(())
     }
 
-    /// A page for people is no stream, whatever its status says.
+    /// An HTML page is not a stream, whatever its status.
     fn check_type(&self, headers: &HeaderMap) -> Result<(), HttpError> {
         let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let kind = kind.unwrap_or_default().to_ascii_lowercase();
@@ -145,13 +145,13 @@ impl HttpStream {
         Err(Failure::Unexpected { url: shown_url(&self.client.uri), problem }.into())
     }
 
-    /// How long to wait after this failure.
+    /// Returns the pause after this failure.
     fn failed(&mut self, error: &HttpError) -> Duration {
         let random = self.env.entropy.next_u64();
         self.backoff.failed(error.trouble(), error.wait(), random)
     }
 
-    /// Ends the run; the next one begins after a pause.
+    /// Ends the run; the next one starts after a pause.
     fn pause(&mut self, error: HttpError) -> SourceError {
         self.pause = Some(self.failed(&error));
         error.into_source_error()
@@ -190,7 +190,7 @@ impl HttpStream {
             let is_due = is_full || lost.is_some() || due_at.is_some_and(|at| at <= Instant::now());
             let puts = is_due && !round.is_empty();
             if is_full {
-                // The server may have said something: it is not read.
+                // The connection was not read, so silence is not the server's fault.
                 connection.heard = Instant::now();
             }
             tokio::select! {
@@ -211,7 +211,7 @@ impl HttpStream {
         }
     }
 
-    /// A stop: what was read is stored, for the server may not give it again.
+    /// Stores the events read so far, because the server may not resend them.
     async fn flush(
         &mut self,
         mut round: Round,
@@ -234,7 +234,7 @@ impl HttpStream {
         }
     }
 
-    /// Reads connections until one is followed by none.
+    /// Reads one connection after the other, until reconnecting fails.
     async fn serve(
         &mut self,
         storing: &mut Storing,
@@ -261,7 +261,7 @@ impl HttpStream {
             if !has_worked {
                 return Err(self.pause(error));
             }
-            // Servers end streams now and then: that is no failure of the source.
+            // Servers end streams from time to time, which is not a failure.
             self.backoff.works();
             let pause = self.failed(&error);
             info!(
@@ -282,7 +282,7 @@ impl HttpStream {
     }
 }
 
-/// Until a time, if there is one.
+/// Waits until a time, if set.
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,

@@ -1,30 +1,31 @@
-//! `kafka`: a topic as the channel. What it has said yes to survives the host of the agent: another
-//! agent opens the topic and goes on, under the same identities.
+//! `kafka`: a topic as the channel. Acknowledged events survive the loss of the agent's host:
+//! another agent opens the topic and continues with the same identities.
 //!
 //! ```text
 //!   puts ─► leader: one transaction ─► topic, one partition: frame │ frame │ marker │ frame │ …
 //!                      └─► state topic (compacted): the newest STATE
 //! ```
 //!
-//! It is a [remote](::channel::remote) channel, where the rules are; here is its log.
+//! It is a [remote](::channel::remote) channel, which contains the rules; this module contains its
+//! log.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
 //! | `config` | the settings |
-//! | `topics` | whether the topics are as they have to be; makes them; deletes records |
-//! | `admin` | the client that does so, made anew now and then |
-//! | `rights` | what brokers with access control have to allow |
+//! | `topics` | checks and creates the topics; deletes records |
+//! | `admin` | the admin client, recreated from time to time |
+//! | `rights` | the permissions required on brokers with access control |
 //! | `log` | the log: a transactional producer and assigned consumers |
 //! | `consumer` | reads a partition to its end |
-//! | `parts` | values over the size of a record, as several: pure |
+//! | `parts` | splits values over the record size limit: pure |
 //!
 //! # Invariants
 //!
-//! 1. One `transactional.id` for a topic: the last one to call `init_transactions` is the owner.
-//!    The brokers refuse what the others still have on its way; no clock decides.
-//! 2. After an outcome that was not heard of, the producer goes, and the next one begins with
-//!    `init_transactions`: after it, whatever was begun is committed or aborted.
-//! 3. Only what is committed is read, to the end that a broker names after the call.
+//! 1. All agents use one `transactional.id` per topic: the last one that calls `init_transactions`
+//!    is the owner. The brokers reject pending writes of all others; no clock is involved.
+//! 2. After an unknown outcome, the producer is dropped. The next one calls `init_transactions`,
+//!    after which every earlier transaction is committed or aborted.
+//! 3. Reads return only committed records, up to the end that a broker reports after the call.
 
 mod admin;
 mod config;
@@ -62,7 +63,7 @@ impl Component for Config {
     }
 }
 
-/// The way to the topics.
+/// Opens the topics.
 struct Topics(Arc<Target>);
 
 impl Way for Topics {

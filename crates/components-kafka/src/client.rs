@@ -1,5 +1,4 @@
-//! The client: its settings, checked without a connection, and its
-//! log lines.
+//! The client: its settings, validated without a connection, and its log lines.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +16,7 @@ use tokio::time::Instant;
 use crate::kerberos;
 use crate::token::Tokens;
 
-/// Names the brokers if they are spoken with in plain text.
+/// Reports brokers that are used in plain text.
 pub(crate) fn name_plain_text(config: &ClientConfig, cx: &BuildContext) {
     if is_tls(config) {
         return;
@@ -33,8 +32,7 @@ fn is_tls(config: &ClientConfig) -> bool {
     ["ssl", "sasl_ssl"].iter().any(|it| protocol.eq_ignore_ascii_case(it))
 }
 
-/// Properties that have settings of their own where events are sent, or that the promises of what
-/// sends them rest on.
+/// Producer properties that have their own settings, or that guarantees depend on.
 pub(crate) const OF_PRODUCERS: &[&str] = &[
     "acks",
     "request.required.acks",
@@ -54,12 +52,12 @@ pub(crate) const OF_PRODUCERS: &[&str] = &[
     "delivery.timeout.ms",
 ];
 
-/// The configuration of a client: brokers, what the component sets itself, then what the operator
-/// sets.
+/// Returns the configuration of a client: brokers, settings of the component, and properties of the
+/// operator.
 ///
 /// # Errors
-/// No broker is named, or a property is one of `own`, unknown, or refused by this build; or it does
-/// not go with a token.
+/// No broker is named; or a property is in `own`, unknown, rejected by this build, or conflicts
+/// with a token.
 pub(crate) fn configure(
     brokers: &[String],
     properties: &BTreeMap<String, String>,
@@ -94,7 +92,7 @@ pub(crate) fn configure(
             return Err(BuildError::invalid(setting, problem));
         }
         config.set(name, value);
-        // The text of the client's error may show the value.
+        // The client's error text may contain the value.
         if config.create_native_config().is_err() {
             let problem = "the client does not know this property or does not take its value; its \
                            properties are listed at librdkafka";
@@ -106,14 +104,15 @@ pub(crate) fn configure(
     }
     refuse_outside(&config)?;
     kerberos::prepare(&mut config)?;
-    // The library is part of the program, and does not know where this host has its authorities.
+    // The statically linked library does not know where this host keeps its certificate
+    // authorities.
     if is_tls(&config) && AUTHORITIES.iter().all(|name| config.get(name).is_none()) {
         config.set(AUTHORITIES[0], "probe");
     }
     Ok(config)
 }
 
-/// Refuses in a FIPS build what the client would protect by its own library.
+/// Rejects settings in a FIPS build that would use the client's own cryptographic library.
 fn refuse_outside(config: &ClientConfig) -> Result<(), BuildError> {
     let refuse = |what, property| {
         crypto::allow(what).map_err(|refused| {
@@ -132,10 +131,10 @@ fn refuse_outside(config: &ClientConfig) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// The properties that say which authorities sign the certificates of brokers.
+/// Properties that name the certificate authorities of the brokers.
 const AUTHORITIES: [&str; 2] = ["ssl.ca.location", "ssl.ca.pem"];
 
-/// What this build lacks of a value that the client takes until it is started.
+/// Returns why a value cannot work in this build although the client accepts it.
 fn lacking(name: &str, value: &str, has_token: bool) -> Option<&'static str> {
     const MECHANISMS: [&str; 4] = [kerberos::GSSAPI, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
     if name.starts_with("sasl.oauthbearer.") || name == "enable.sasl.oauthbearer.unsecure.jwt" {
@@ -160,10 +159,10 @@ fn lacking(name: &str, value: &str, has_token: bool) -> Option<&'static str> {
     }
 }
 
-/// The mechanism of SASL by which a client shows a token.
+/// The SASL mechanism for tokens.
 const OAUTH: &str = "OAUTHBEARER";
 
-/// Sets what a token needs: SASL, inside TLS unless the operator says otherwise.
+/// Sets the properties for a token: SASL, with TLS unless the operator disables it.
 fn prove_by_token(config: &mut ClientConfig, setting: &str) -> Result<(), BuildError> {
     let protocol = config.get("security.protocol").unwrap_or("sasl_ssl").to_owned();
     if !["sasl_ssl", "sasl_plaintext"].iter().any(|it| protocol.eq_ignore_ascii_case(it)) {
@@ -176,50 +175,48 @@ fn prove_by_token(config: &mut ClientConfig, setting: &str) -> Result<(), BuildE
     Ok(())
 }
 
-/// Asks a broker for something small, and connects for it: of a topic that each cluster has, so
-/// that the answer does not list all. Blocks.
+/// Connects with a small request: for one topic, so that the response does not list all. Blocks.
 pub(crate) fn reach<C: ClientContext>(client: &Client<C>, limit: Duration) -> KafkaResult<()> {
     client.fetch_metadata(Some("__consumer_offsets"), limit).map(drop)
 }
 
-/// Why a client cannot use a broker, in the words of its log: its certificate, its login, the way
-/// there.
+/// Why a client cannot use a broker, from its log: certificate, login, or network.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble(Mutex<Option<String>>);
 
 impl Trouble {
-    /// The facility of such lines.
+    /// The facility of such log lines.
     const FACILITY: &'static str = "FAIL";
 
     fn note(&self, facility: &str, text: &str) {
         if facility == Self::FACILITY {
-            // What stands in front is a thread of the client.
+            // The prefix is the name of a client thread.
             let text = text.split_once("]: ").map_or(text, |(_, behind)| behind);
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
         }
     }
 
-    /// The last one, to be put behind a sentence.
+    /// Returns the last one, as a suffix for a message.
     pub(crate) fn last(&self) -> String {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref().map(|text| format!("; the client says: {text}")).unwrap_or_default()
     }
 }
 
-/// Lets a consumer that has no partitions hand out what it has to say: it does so while it is
-/// polled alone. Blocks, for a moment.
+/// Polls a consumer without partitions so that it delivers its errors and log lines. Blocks
+/// briefly.
 pub(crate) fn hear<C: ConsumerContext>(consumer: &BaseConsumer<C>) {
     let until = Instant::now() + HEARD_WITHIN;
     while Instant::now() < until {
-        // Its errors come with a line of its log.
+        // Each error also has a log line.
         let _ = consumer.poll(HEARD_WITHIN);
     }
 }
 
-/// For what a client has to say.
+/// Timeout for pending errors and log lines.
 const HEARD_WITHIN: Duration = Duration::from_millis(50);
 
-/// A line of the client's log.
+/// Logs a line of the client's log.
 pub(crate) fn log(
     (component, trouble): (&Arc<str>, &Trouble),
     level: RDKafkaLogLevel,
@@ -241,7 +238,7 @@ pub(crate) fn log(
     }
 }
 
-/// An error of the whole client.
+/// Logs an error of the client.
 pub(crate) fn log_error(component: &Arc<str>, error: &KafkaError, text: &str) {
     tracing::debug!(%component, %error, "kafka: {text}");
 }

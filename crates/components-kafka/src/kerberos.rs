@@ -1,30 +1,29 @@
-//! Kerberos (SASL/GSSAPI): what the properties of Kafka and librdkafka say of it, and how the
-//! library behind the client, `crates/sasl2`, gets to know.
+//! Kerberos (SASL/GSSAPI): translates the properties of Kafka and librdkafka for the library that
+//! the client uses, `crates/sasl2`.
 //!
 //! ```text
 //!   properties: sasl.kerberos.principal, .keytab ─► client ─► library: a ticket for each new
 //!                                                             connection, renewed by the keytab
 //! ```
 //!
-//! Without a keytab it is the ticket that the process has. The client would have a shell renew
-//! tickets; it is made not to.
+//! Without a keytab, the process's ticket is used. The client would renew tickets with a shell
+//! command, which is disabled.
 
 use pipeline::BuildError;
 use rdkafka::ClientConfig;
 
-/// The mechanism of SASL that is Kerberos; with SASL and without a mechanism it is this one, as
-/// with Kafka's own client.
+/// The SASL mechanism for Kerberos. As in Kafka's own client, it is the default.
 pub(crate) const GSSAPI: &str = "GSSAPI";
 
 const PRINCIPAL: &str = "sasl.kerberos.principal";
 const KEYTAB: &str = "sasl.kerberos.keytab";
 
-/// What brokers say of a ticket that they do not take, without a reason; and what helps.
+/// The brokers' error for a rejected ticket, which contains no reason; and a hint.
 const NOT_TAKEN: &str = "invalid credentials with SASL mechanism GSSAPI";
 const TAKEN_AGAIN: &str = "the brokers do not take the ticket: their keytab has another key than \
      the KDC, or their clock differs by more than 5 minutes; their own log says which";
 
-/// Why a property of Kerberos is of no use here.
+/// Returns why a Kerberos property has no effect here.
 pub(crate) fn lacking(name: &str) -> Option<&'static str> {
     match name {
         "sasl.kerberos.kinit.cmd"
@@ -43,10 +42,10 @@ pub(crate) fn lacking(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Prepares a client that proves itself by Kerberos.
+/// Prepares a client for Kerberos.
 ///
 /// # Errors
-/// A property lacks, or says something else.
+/// A property is missing, or has a wrong value.
 pub(crate) fn prepare(config: &mut ClientConfig) -> Result<(), BuildError> {
     let invalid =
         |name: &str, problem: &str| Err(BuildError::invalid(format!("properties.{name}"), problem));
@@ -80,19 +79,19 @@ pub(crate) fn prepare(config: &mut ClientConfig) -> Result<(), BuildError> {
             return invalid(PRINCIPAL, problem);
         }
         (Some(_), Some(keytab)) => {
-            // The client hands this one out to the library: see there.
+            // The client passes the password to the library, which uses it as the keytab.
             let keytab = keytab.to_owned();
             config.set("sasl.password", keytab);
         }
         (None, None) => {}
     }
     config.set("sasl.mechanism", GSSAPI);
-    // No shell.
+    // Disable the shell command.
     config.set("sasl.kerberos.min.time.before.relogin", "0");
     Ok(())
 }
 
-/// What helps where brokers say no more than that they do not take a ticket.
+/// Returns a hint for a rejected ticket.
 pub(crate) fn helps(said: &str) -> Option<&'static str> {
     said.contains(NOT_TAKEN).then_some(TAKEN_AGAIN)
 }

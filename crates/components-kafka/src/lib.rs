@@ -1,6 +1,5 @@
-//! The components that bring the client of Kafka with them: the source, the channel and the sink
-//! `kafka`. What they have of the client is in `client`, its token for OAuth in `token`, its
-//! tickets of Kerberos in `kerberos`.
+//! The components that use the Kafka client: the source, the channel and the sink `kafka`. They
+//! share `client`, `token` (OAuth) and `kerberos`.
 
 pub mod channel;
 mod client;
@@ -21,7 +20,7 @@ static CHANNELS: &[Entry<dyn Channel>] = &[entry::<channel::Config>()];
 /// Every sink.
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for a program's catalogue.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("kafka"),

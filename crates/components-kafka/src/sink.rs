@@ -1,28 +1,28 @@
-//! `kafka`: each event as a message of a topic.
+//! `kafka`: sends each event as a message to a topic.
 //!
 //! ```text
-//!   acknowledged by all replicas in sync     delivered
-//!   too large, no such partition, refused    the event goes to the dead letters
-//!   no such topic, not authorized            nothing can be delivered until the set-up is right; a
-//!                                            topic that the event names is waited for so long as
-//!                                            `destination_wait`, then the event is a dead letter
-//!   no answer                                tried again
+//!   acknowledged by all in-sync replicas      delivered
+//!   too large, no such partition, rejected    the event becomes a dead letter
+//!   no such topic, not authorized             waits until the setup is fixed; for a topic that the
+//!                                             event names, up to `destination_wait`, then a dead
+//!                                             letter
+//!   no answer                                 retried
 //! ```
 //!
-//! The producer is idempotent: what it sends again after a broken connection is in the topic once.
-//! A batch that is offered again is another matter: after the agent was killed, or after `timeout`,
-//! its messages may be in the topic twice. With `exactly_once` they are not: a batch is a
-//! transaction, and what the brokers know of its origin is asked before.
+//! The producer is idempotent: messages resent after a broken connection are in the topic once. If
+//! the agent itself repeats a batch, after a kill or after `timeout`, its messages may be in the
+//! topic twice. `exactly_once` prevents this: a batch is a transaction, and the sink first asks the
+//! brokers for the state of its origin.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
 //! | `config` | the settings |
-//! | `messages` | events of a batch as messages, and which of them are refused |
-//! | `producer` | the client, and what became of the messages of a batch |
-//! | `reasons` | what a code says of a message: pure |
-//! | `once` | a batch in one transaction |
-//! | `origins` | the clients of origins |
-//! | `ledger` | what the brokers keep of an origin: pure |
+//! | `messages` | sends events as messages, and finds rejected ones |
+//! | `producer` | the client, and the results of a batch's messages |
+//! | `reasons` | classifies error codes: pure |
+//! | `once` | sends a batch in one transaction |
+//! | `origins` | one client per origin |
+//! | `ledger` | the state of an origin on the brokers: pure |
 
 mod config;
 mod ledger;
@@ -59,10 +59,10 @@ use origins::Origins;
 use producer::{Context, Producer};
 use reasons::{class_of, is_fenced, is_of_topic};
 
-/// How often a topic that is not there is asked for, and the pause between two times.
+/// Number of requests for a missing topic, and the pause between them.
 const TOPIC_ASKED: usize = 10;
 const TOPIC_PAUSE: Duration = Duration::from_millis(200);
-/// How long the first answer of a broker may take.
+/// Timeout of the first request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 impl Component for Config {
@@ -92,9 +92,9 @@ impl Component for Config {
         let target = self.target(cx)?;
         let options = Options {
             in_flight_max: target.in_flight_max,
-            // Transactions of an origin go one after the other.
+            // Transactions of an origin run one after the other.
             in_order: target.in_order || target.is_exactly_once,
-            // The client has a limit for each message, after which it knows what became of it.
+            // The client has a timeout per message, after which it knows the result.
             timeout: Duration::MAX,
         };
         crate::client::name_plain_text(&target.client, cx);
@@ -146,7 +146,7 @@ enum SendError {
     LedgerFull { origin: Origin, source: ledger::Full },
 }
 
-/// What helps if a topic does not accept messages.
+/// Returns a hint for a topic that rejects messages.
 fn remedy_of(code: Code) -> &'static str {
     match code {
         Code::TopicAuthorizationFailed => "; allow this client to write to the topic",
@@ -155,7 +155,7 @@ fn remedy_of(code: Code) -> &'static str {
     }
 }
 
-/// What it takes an operator to know of a failed transaction.
+/// Returns a hint for a failed transaction.
 fn hint(error: &KafkaError) -> &'static str {
     if error.rdkafka_error_code().is_some_and(is_fenced) {
         "; another agent has sent batches of the same origin, or the transaction took longer than \
@@ -165,7 +165,7 @@ fn hint(error: &KafkaError) -> &'static str {
     }
 }
 
-/// What it takes an operator to know of an offset that cannot be read.
+/// Returns a hint for an unreadable offset.
 fn pending(error: &KafkaError) -> &'static str {
     if error.rdkafka_error_code() == Some(Code::OperationTimedOut) {
         "; if the brokers are well and it stays so, a transaction hangs: the page of this sink \
@@ -188,7 +188,7 @@ impl SendError {
         }
     }
 
-    /// Whether another client may get over it.
+    /// Returns whether a new client may succeed.
     fn may_go_by_itself(&self) -> bool {
         let is_of_client = matches!(
             self,
@@ -206,7 +206,7 @@ impl Classify for SendError {
             | Self::ForeignLedger { .. }
             | Self::LedgerFull { .. } => ErrorClass::Blocked,
             Self::Unreachable { .. } => ErrorClass::Transient,
-            // What concerns one message is found before.
+            // Errors of single messages are handled earlier.
             _ => match self.code().map(class_of) {
                 Some(ErrorClass::Blocked) => ErrorClass::Blocked,
                 _ => ErrorClass::Indeterminate,
@@ -219,21 +219,21 @@ struct Kafka {
     name: Arc<str>,
     target: Target,
     env: Env,
-    /// Of what goes without a transaction. None before the first opening.
+    /// For messages without transactions. `None` before the first opening.
     producer: Mutex<Option<Arc<Producer>>>,
-    /// Of what goes in transactions.
+    /// For transactions.
     origins: Origins<Lane>,
     floors: FloorBoard,
     traces: Traces,
     repeated: Counter,
     transactions: Counter,
     reopened: Counter,
-    /// Topics that events name.
+    /// Topics named by events.
     destinations: Destinations,
 }
 
 impl Kafka {
-    /// What a further client calls.
+    /// Creates the callbacks of another client.
     fn context(&self) -> Context {
         let token = self.target.token.as_ref().map(Tokens::another);
         Context { name: self.name.clone(), token, trouble: Trouble::default() }
@@ -243,7 +243,7 @@ impl Kafka {
         self.producer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The client; a new one after a failure that it does not get over.
+    /// Returns the client, or a new one after a fatal error.
     fn ready(&self) -> Result<Arc<Producer>, SendError> {
         if let Some(known) = self.known().filter(|known| !known.has_given_up()) {
             return Ok(known);
@@ -254,7 +254,7 @@ impl Kafka {
         Ok(made)
     }
 
-    /// Delivers a batch that may be in the topics already.
+    /// Delivers a batch that may already be in the topics.
     async fn deliver_at_least_once(&self, batch: &Batch) -> Result<Delivered, SendError> {
         let producer = self.ready()?;
         let failed = {
@@ -290,7 +290,7 @@ impl Deliver for Kafka {
                 Err(source) if asked == TOPIC_ASKED => {
                     return Err(SendError::Topic { topic: self.target.topic.clone(), source });
                 }
-                // Brokers that make the topic answer that it is not there yet.
+                // Brokers with automatic creation first report that the topic does not exist.
                 Err(_) => tokio::time::sleep(TOPIC_PAUSE).await,
             }
             asked += 1;
@@ -305,7 +305,7 @@ impl Deliver for Kafka {
     }
 
     fn together_max(&self) -> usize {
-        // While one half is on its way, the other one gathers.
+        // While one half is in flight, the other half is collected.
         if self.target.is_exactly_once { self.target.in_flight_max.div_ceil(2) } else { 1 }
     }
 

@@ -1,29 +1,29 @@
 //! `kafka`: reads topics as a member of a consumer group.
 //!
-//! The position of each partition travels with the events in the channel's own atomic write, and a
-//! partition that comes back begins there. The offsets of the group are written behind that, for
-//! monitors of lag and for the member that gets the partition next.
+//! The channel stores the position of each partition with the events in one atomic write. A
+//! partition that is assigned again continues there. The group's offsets are committed afterwards,
+//! for lag monitors and for the next member that reads the partition.
 //!
 //! ```text
-//!   run ──turn──► Reader (on a thread that may block): poll, poll, …
+//!   run ──turn──► Reader (on a blocking thread): poll, poll, …
 //!    ▲              │ pieces = events + positions
-//!    │ trouble      ▼
+//!    │ errors       ▼
 //!    └────────── storer: into all channels that lack them, then the offsets of the group
 //! ```
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
 //! | `config` | the settings |
-//! | `position` | what is stored for a partition |
-//! | `gather` | messages become events |
-//! | `member` | what a rebalance of the group asks for |
+//! | `position` | the stored position of a partition |
+//! | `gather` | turns messages into events |
+//! | `member` | handles rebalances of the group |
 //! | `reader` | one turn |
 //!
-//! # Where a partition begins
+//! # Where a partition starts
 //!
-//! At the larger of the channel's position and the group's offset. The position is larger after the
-//! agent died between its put and the write of the offset. The offset is larger where another
-//! member had the partition meanwhile: it writes an offset only for what its channels have stored.
+//! At the larger of the channel's position and the group's offset. The position is larger if the
+//! agent died between its put and the offset commit. The offset is larger if another member had the
+//! partition in the meantime: it commits an offset only when its channels have stored the events.
 
 mod config;
 mod gather;
@@ -51,7 +51,7 @@ use config::Options;
 use member::{Member, Piece};
 use reader::Reader;
 
-/// How long the source waits at its end for what is on its way.
+/// How long the source waits on stop for events being stored.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
 impl Component for Config {
@@ -79,7 +79,7 @@ struct Kafka {
     name: Arc<str>,
     options: Arc<Options>,
     env: Env,
-    /// Between opening and running.
+    /// Set between opening and running.
     opened: Option<(Reader, mpsc::UnboundedReceiver<Piece>)>,
 }
 
@@ -98,7 +98,7 @@ impl Source for Kafka {
     }
 
     async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
-        // At most two pieces are on their way, and one more while partitions are given back.
+        // At most two pieces are in flight, and one more while partitions are revoked.
         let (send, pieces) = mpsc::unbounded_channel();
         let (name, options) = (self.name.clone(), self.options.clone());
         let (intake, env) = (cx.positions.clone(), self.env.clone());
@@ -115,7 +115,7 @@ impl Source for Kafka {
         let (reader, pieces) = self.opened.take().expect("a source is opened before it runs");
         let entropy = self.env.entropy.clone();
         let until_stored = UntilStored::new(self.name.clone(), entropy, cx.positions.clone());
-        // In a task of its own: a turn may wait for it, when partitions are given back.
+        // A separate task, because a turn may wait for it when partitions are revoked.
         let storing = tokio::spawn(store(reader.clone(), pieces, until_stored));
         let mut storing = AbortOnDropHandle::new(storing);
         let result = loop {
@@ -143,8 +143,8 @@ impl Source for Kafka {
 }
 
 impl Kafka {
-    /// Waits for what is on its way. A run that is to be followed by another one waits for all of
-    /// it: the next one reads on where the channels stand.
+    /// Waits for events being stored. Waits for all of them if another run follows, which continues
+    /// at the channels' positions.
     async fn finish(&self, reader: &Reader, cx: &SourceContext, is_stop: bool) {
         let finished = if is_stop {
             tokio::time::timeout(FINISH_WITHIN, reader.member().idle()).await.is_ok()
@@ -161,7 +161,7 @@ impl Kafka {
     }
 }
 
-/// Nothing more is stored.
+/// Returns the result of the run when storing has ended.
 fn ended(stored: Result<Result<(), Refused>, JoinError>) -> Result<(), SourceError> {
     match stored {
         Ok(Err(Refused::Source(error))) => Err(error),
@@ -173,12 +173,12 @@ fn ended(stored: Result<Result<(), Refused>, JoinError>) -> Result<(), SourceErr
     }
 }
 
-/// The brokers do not answer: tried on.
+/// Returns a transient error: the brokers do not answer.
 fn unavailable(message: String) -> SourceError {
     SourceError { class: ErrorClass::Transient, message, source: None }
 }
 
-/// Stores one piece after the other: no position gets ahead of what lies before it.
+/// Stores one piece after the other, so that no position overtakes earlier events.
 async fn store(
     reader: Reader,
     mut pieces: mpsc::UnboundedReceiver<Piece>,

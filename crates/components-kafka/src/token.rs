@@ -1,22 +1,22 @@
-//! The token of a client: what SASL/OAUTHBEARER shows to a broker.
+//! The token of a client, for SASL/OAUTHBEARER.
 //!
 //! ```text
-//!   file ◄─ something else writes it anew      the client asks, while it is polled:
-//!    │                                         when it is made, and at 4/5 of what the last
-//!    └─ read ──┬─► Shown: token, name, until ─► token was good for
+//!   file ◄─ rewritten by another program       the client requests it while polled:
+//!    │                                         at creation, and after 4/5 of the lifetime
+//!    └─ read ──┬─► Shown: token, name, until ─► of the last token
 //!    ┌─ fetch ─┘
-//!   server of tokens (OAuth 2)
+//!   token server (OAuth 2)
 //! ```
 //!
-//! A token of a file counts as good until its own `exp`, if it is a JWT that has one, and for
-//! [`READ_EVERY`] at most: so the file is read again within that time, and a token that took the
-//! place of another one is used for the next connection. Brokers look at `exp` themselves.
+//! A token from a file is valid until its `exp`, if it is a JWT with this claim, and at most for
+//! [`READ_EVERY`]. The file is therefore read again within that time, and new connections use a
+//! replaced token. Brokers check `exp` themselves.
 //!
-//! One of a server is good until `exp` and for as long as the server says. All clients of a
-//! component share it, and the first that asks when half of its life is over fetches the next one.
-//! While the server gives none, the old one is shown for as long as it is good.
+//! A token from a server is valid until `exp`, and as long as the server says. All clients of a
+//! component share it; the first request after half of its lifetime fetches the next one. If the
+//! server fails, the old token is used while it is valid.
 //!
-//! No error, log line or `Debug` holds a token.
+//! No error, log line or `Debug` output contains a token.
 
 mod server;
 
@@ -45,13 +45,13 @@ use tokio::time::Instant;
 
 use server::Server;
 
-/// How long a token counts as good at most.
+/// Maximum assumed validity of a token.
 const READ_EVERY: Duration = Duration::from_secs(60);
 
-/// Bytes of a token: brokers take no larger request before a client has proved itself.
+/// Maximum token size: brokers accept no larger request before authentication.
 const TOKEN_MAX: u64 = 64 << 10;
 
-/// How long the client is polled at a time until it has its token.
+/// Timeout of a poll while the client waits for its token.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Why there is no token.
@@ -67,12 +67,12 @@ pub(crate) enum TokenError {
     Thread(#[source] std::io::Error),
 }
 
-/// Where the token of a client comes from. Clones are of one client.
+/// The token source of a client. Clones belong to the same client.
 #[derive(Clone)]
 pub(crate) struct Tokens {
     origin: Origin,
     env: Env,
-    /// The client has had a token.
+    /// Whether the client has received a token.
     is_given: Arc<AtomicBool>,
 }
 
@@ -88,17 +88,17 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// What a broker is shown.
+/// A token to present to a broker.
 #[derive(Clone)]
 struct Shown {
     token: String,
-    /// Of the client, for its own log: a broker reads the token.
+    /// Principal name for the client's log; brokers read the token itself.
     name: String,
     until: SystemTime,
 }
 
 impl Tokens {
-    /// Those of the settings `token_file` and `oauth`; nothing is read yet.
+    /// Creates the source from the settings `token_file` and `oauth`. Reads nothing yet.
     ///
     /// # Errors
     /// Both are set, or one is wrong.
@@ -122,7 +122,7 @@ impl Tokens {
         Ok(Some(Self { origin, env: cx.env.clone(), is_given: Arc::default() }))
     }
 
-    /// The setting that names where they come from.
+    /// Returns the setting that defines the source.
     pub(crate) fn setting(&self) -> &'static str {
         match self.origin {
             Origin::File(_) => "token_file",
@@ -130,12 +130,12 @@ impl Tokens {
         }
     }
 
-    /// The same for another client.
+    /// Returns the source for another client.
     pub(crate) fn another(&self) -> Self {
         Self { is_given: Arc::default(), ..self.clone() }
     }
 
-    /// The token as it is now; blocks.
+    /// Returns the current token. Blocks.
     fn give(&self, component: &str) -> Result<OAuthToken, Box<dyn Error>> {
         let shown = match &self.origin {
             Origin::File(file) => read(file, &self.env),
@@ -157,34 +157,34 @@ impl Tokens {
     }
 }
 
-/// What stands behind an error.
+/// Formats the causes of an error.
 fn causes(error: &dyn Error) -> String {
     std::iter::successors(error.source(), |&error| error.source())
         .map(|cause| format!(": {cause}"))
         .collect()
 }
 
-/// The token that a file holds.
+/// Reads a token from a file.
 fn read(file: &SecretFile, env: &Env) -> Result<Shown, TokenError> {
     let (text, _) = file.read(&*env.disk, TOKEN_MAX)?;
     Ok(shown(text.trim(), env.clock.now(), READ_EVERY).map_err(|problem| file.wrong(0, problem))?)
 }
 
-/// What a JWT says, as far as it matters here.
+/// The relevant claims of a JWT.
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<String>,
     exp: Option<f64>,
 }
 
-/// What a text is worth now, if it is a token; good for `most`.
+/// Parses a token with its current validity, at most `most`.
 fn shown(text: &str, now: SystemTime, most: Duration) -> Result<Shown, String> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("has to hold a token alone: characters of ASCII without spaces".into());
     }
     let claims = claims(text);
     let exp = claims.as_ref().and_then(|claims| claims.exp).filter(|exp| *exp >= 0.0);
-    // One that is past what the clock has is as good as none.
+    // Ignore an expiry beyond the clock's range.
     let exp = exp
         .and_then(|exp| SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(exp).ok()?));
     if let Some(exp) = exp
@@ -199,7 +199,7 @@ fn shown(text: &str, now: SystemTime, most: Duration) -> Result<Shown, String> {
     Ok(Shown { token: text.to_owned(), name, until: exp.map_or(most, |exp| exp.min(most)) })
 }
 
-/// The claims of a JWT; `None`: the token is another one, and says nothing of itself.
+/// Parses the claims of a JWT; `None` for opaque tokens.
 fn claims(text: &str) -> Option<Claims> {
     let mut parts = text.split('.');
     let (_head, claims, _signature) = (parts.next()?, parts.next()?, parts.next()?);
@@ -210,10 +210,10 @@ fn claims(text: &str) -> Option<Claims> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// The answer to a client that asks for its token.
+/// Answers a client's token request.
 ///
 /// # Errors
-/// There is none.
+/// There is no token.
 pub(crate) fn answer(
     token: Option<&Tokens>,
     component: &str,
@@ -221,8 +221,8 @@ pub(crate) fn answer(
     token.ok_or("neither `token_file` nor `oauth` is set")?.give(component)
 }
 
-/// Lets a consumer ask for its token and get it, before anything that it does waits for a broker:
-/// it asks only while it is polled, and nothing goes to a broker without the token. Blocks.
+/// Polls a consumer until it has its token, before other calls wait for a broker: it requests a
+/// token only while polled, and sends nothing without one. Blocks.
 pub(crate) fn give_first<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     token: Option<&Tokens>,
@@ -231,15 +231,15 @@ pub(crate) fn give_first<C: ConsumerContext>(
     let Some(token) = token else { return };
     let until = Instant::now() + limit;
     while !token.is_given.load(Relaxed) && Instant::now() < until {
-        // It reads nothing yet: what comes are its errors, which the next step meets again.
+        // It has no partitions yet, so only errors arrive, which the next step encounters again.
         let _ = consumer.poll(POLL);
     }
 }
 
-/// Gives a client its token that nothing polls.
+/// Sets the token of a client that nothing polls.
 ///
 /// # Errors
-/// The client does not take it.
+/// The client rejects it.
 #[expect(unsafe_code, reason = "the crate has no way to give a client of administration a token")]
 pub(crate) fn set<C: ClientContext>(
     client: &Client<C>,
@@ -248,8 +248,9 @@ pub(crate) fn set<C: ClientContext>(
     let text = CString::new(token.token.as_str())?;
     let name = CString::new(token.principal_name.as_str())?;
     let mut said = [0; 512];
-    // SAFETY: the client lives as long as its reference; both texts end with a zero byte and are
-    // copied by the call; no extensions are named; what it says goes into an array of that length.
+    // SAFETY: the client lives as long as its reference; both texts are NUL-terminated, and the
+    // call copies them; there are no extensions; the error text goes into an array of the given
+    // length.
     let code = unsafe {
         rd_kafka_oauthbearer_set_token(
             client.native_ptr(),
@@ -265,7 +266,7 @@ pub(crate) fn set<C: ClientContext>(
     if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
         return Ok(());
     }
-    // What it says may show the token.
+    // The client's error text may contain the token.
     Err(format!("the client does not take the token: {code:?}").into())
 }
 

@@ -1,7 +1,7 @@
-//! A request becomes events: one for each log record, span or metric. Pure.
+//! Converts a request to events: one for each log record, span or metric. Pure.
 //!
-//! What many records share is written once for each resource and scope, and is the same header of
-//! neighbours, which a batch keeps once: a request does not grow by what it shares.
+//! Shared data is encoded once per resource and scope, and adjacent events have the same header,
+//! which a batch stores once. So shared data does not multiply the size of a request.
 
 use std::borrow::Cow;
 
@@ -19,12 +19,12 @@ use crate::proto::{
 };
 use crate::signal::Signal;
 
-/// Bytes of the headers of one event at most: what is written for each event of a file.
+/// Maximum size of an event's headers, which a file repeats for each event.
 const HEADER_BYTES_MAX: usize = 64 << 10;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// How a message is written.
+/// The encoding of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// OTLP JSON.
@@ -34,7 +34,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// The bytes of a message.
+    /// Encodes a message.
     pub(crate) fn write<M: Json>(self, message: &M) -> Vec<u8> {
         match self {
             Self::Json => to_json(message).into_bytes(),
@@ -42,10 +42,10 @@ impl Form {
         }
     }
 
-    /// The message of these bytes.
+    /// Decodes a message.
     ///
     /// # Errors
-    /// They are none, and why.
+    /// Why the bytes are not a message.
     pub(crate) fn read<M: Json>(self, bytes: &[u8]) -> Result<M, String> {
         match self {
             Self::Json => from_json(bytes),
@@ -54,7 +54,7 @@ impl Form {
     }
 }
 
-/// Whose attribute a header shows.
+/// Owner of an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// The resource.
@@ -65,43 +65,42 @@ pub(crate) enum Owner {
     Record,
 }
 
-/// An attribute that has a header of its own.
+/// An attribute with its own header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Picked {
     /// The name of the header.
     pub(crate) header: String,
-    /// Whose attribute.
+    /// The owner of the attribute.
     pub(crate) owner: Owner,
     /// The key of the attribute.
     pub(crate) key: String,
 }
 
-/// How records become events.
+/// How to convert records to events.
 #[derive(Debug, Clone)]
 pub(crate) struct Mapping {
-    /// The form of whole log records; without it a body is the record's own.
+    /// The encoding of whole log records; `None` if the body is the record's body.
     pub(crate) logs: Option<Form>,
-    /// The form of spans and metrics.
+    /// The encoding of spans and metrics.
     pub(crate) others: Form,
-    /// Attributes that have headers of their own.
+    /// Attributes with their own headers.
     pub(crate) picked: Vec<Picked>,
 }
 
-/// What became of the records of a request.
+/// The events of a request, and its rejected records.
 #[derive(Debug)]
 pub(crate) struct Events {
-    /// The events.
     pub(crate) batch: Batch,
-    /// Log records, spans or data points that can be none.
+    /// Number of log records, spans or data points that cannot be converted.
     pub(crate) rejected: u64,
-    /// Why the first of them cannot.
+    /// Why the first of them cannot be converted.
     pub(crate) problem: String,
 }
 
-/// The events of a request. `batch_bytes_max` is what the next agents take.
+/// Converts a request. `batch_bytes_max` is the limit of downstream agents.
 ///
 /// # Errors
-/// The bytes are no request of this signal in this form, and why.
+/// Why the bytes are not a request of this signal and encoding.
 pub(crate) fn events_of(
     (signal, form): (Signal, Form),
     body: &[u8],
@@ -151,7 +150,7 @@ pub(crate) fn events_of(
     Ok(Events { batch: out.events.finish(), rejected: out.rejected, problem: out.problem })
 }
 
-/// A resource or scope, as its records have it.
+/// A resource or scope, encoded for its records.
 struct Outer {
     json: Option<String>,
     schema: String,
@@ -262,7 +261,7 @@ impl Out<'_> {
         self.add(&body, headers, (resource, scope, &[]), points as u64);
     }
 
-    /// Adds an event with what its resource and scope say, or says why it can be none.
+    /// Adds an event with the data of its resource and scope, or counts why it cannot be converted.
     fn add<'a>(
         &mut self,
         body: &[u8],
@@ -317,7 +316,7 @@ impl Out<'_> {
     }
 }
 
-/// What of a record is neither its body nor a header that every record has.
+/// Adds headers for the optional fields of a log record.
 fn add_rest<'a>(headers: &mut Headers<'a>, record: &'a LogRecord) {
     headers.add_number(h::TIME, record.time_unix_nano);
     headers.add_number(h::OBSERVED, record.observed_time_unix_nano);
@@ -331,7 +330,7 @@ fn add_rest<'a>(headers: &mut Headers<'a>, record: &'a LogRecord) {
     }
 }
 
-/// The body of an event, and what it is unless it is text.
+/// Returns the body of an event, and its type unless it is text.
 fn body_of(body: Option<&AnyValue>) -> (Cow<'_, [u8]>, Option<&'static str>) {
     let Some(body) = body else { return (Cow::Borrowed(&[]), Some(h::body::NONE)) };
     match &body.value {
@@ -341,7 +340,7 @@ fn body_of(body: Option<&AnyValue>) -> (Cow<'_, [u8]>, Option<&'static str>) {
     }
 }
 
-/// A value as the text of a header.
+/// Converts a value to the text of a header.
 fn text_of(value: &Value) -> Cow<'_, str> {
     match value {
         Value::StringValue(text) => text.as_str().into(),
@@ -353,7 +352,7 @@ fn text_of(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// How many data points a metric has, and the time of the first; 0 where there is none.
+/// Returns the number of data points of a metric, and the time of the first one; 0 without any.
 fn points_of(metric: &Metric) -> (usize, u64) {
     macro_rules! points {
         ($data:expr) => {{

@@ -1,5 +1,5 @@
-//! What a record of OpenTelemetry is as an event: the names of its headers. The source writes them,
-//! the sink reads them.
+//! The header names of an event that represents an OpenTelemetry record. The source writes these
+//! headers, the sink reads them.
 //!
 //! ```text
 //!   ResourceLogs ── resource    ─► otlp.resource (JSON)   schema_url ─► otlp.resource_schema
@@ -19,44 +19,44 @@ pub(crate) const RESOURCE_SCHEMA: &str = "otlp.resource_schema";
 pub(crate) const SCOPE: &str = "otlp.scope";
 /// The URL of the scope's schema.
 pub(crate) const SCOPE_SCHEMA: &str = "otlp.scope_schema";
-/// What the body of a log record is, unless it is text: see [`body`].
+/// Type of a log record's body, unless it is text: see [`body`].
 pub(crate) const BODY: &str = "otlp.body";
 /// The attributes of a log record, as JSON.
 pub(crate) const ATTRIBUTES: &str = "otlp.attributes";
-/// How many attributes were dropped before.
+/// Number of attributes dropped earlier.
 pub(crate) const DROPPED: &str = "otlp.dropped_attributes";
-/// When it happened, in nanoseconds since 1970.
+/// Event time, in nanoseconds since 1970.
 pub(crate) const TIME: &str = "otlp.time";
-/// When it was observed, in nanoseconds since 1970.
+/// Observation time, in nanoseconds since 1970.
 pub(crate) const OBSERVED: &str = "otlp.observed_time";
-/// The number of the severity, from 1 to 24.
+/// Severity number, from 1 to 24.
 pub(crate) const SEVERITY: &str = "otlp.severity";
-/// The severity as its origin wrote it.
+/// Severity text of the origin.
 pub(crate) const SEVERITY_TEXT: &str = "otlp.severity_text";
-/// The flags of the trace.
+/// Trace flags.
 pub(crate) const FLAGS: &str = "otlp.flags";
-/// The id of the trace, in hexadecimal digits.
+/// Trace id, in hexadecimal digits.
 pub(crate) const TRACE_ID: &str = "otlp.trace_id";
-/// The id of the span, in hexadecimal digits.
+/// Span id, in hexadecimal digits.
 pub(crate) const SPAN_ID: &str = "otlp.span_id";
-/// The name of a log record's event.
+/// Event name of a log record.
 pub(crate) const EVENT_NAME: &str = "otlp.event_name";
-/// The name of a span or metric.
+/// Name of a span or metric.
 pub(crate) const NAME: &str = "otlp.name";
-/// Milliseconds since 1970: the header that paths of sinks are made by.
+/// Milliseconds since 1970: the header that sinks use in paths.
 pub(crate) const TIMESTAMP: &str = "timestamp";
 
-/// How all of them begin but the last.
+/// Prefix of all of them but the last.
 pub(crate) const PREFIX: &str = "otlp.";
 
 /// Values of [`BODY`].
 pub(crate) mod body {
-    /// The record has none.
+    /// The record has no body.
     pub(crate) const NONE: &str = "none";
     /// Bytes.
     pub(crate) const BYTES: &str = "bytes";
-    /// Another value than text or bytes, as JSON of OTLP.
+    /// Any other value, as OTLP JSON.
     pub(crate) const JSON: &str = "json";
-    /// The whole record, as JSON or protobuf.
+    /// The whole record, in JSON or protobuf.
     pub(crate) const RECORD: &str = "record";
 }

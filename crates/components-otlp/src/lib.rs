@@ -1,10 +1,10 @@
-//! OTLP, the protocol of OpenTelemetry, in and out.
+//! OTLP, the protocol of OpenTelemetry: a source and a sink.
 //!
 //! ```text
 //!   proto      messages ↔ protobuf, JSON (by the schema in `proto/opentelemetry`)
 //!   signal     logs, traces, metrics: names and paths
-//!   headers    what a record is as an event
-//!   weight     what reading a request takes (pure)
+//!   headers    header names of events for records
+//!   weight     memory required to decode a request (pure)
 //!   events     a request ─► events (pure)
 //!   requests   events ─► requests (pure)
 //!   source     the source `otlp`: gRPC and HTTP on each listener
@@ -27,7 +27,7 @@ static SOURCES: &[Entry<dyn Source>] = &[entry::<source::Config>()];
 
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for a program's catalogue.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("otlp"),

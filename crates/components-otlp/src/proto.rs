@@ -1,8 +1,8 @@
 //! The messages of OTLP, in protobuf and in JSON.
 //!
-//! JSON is that of protobuf but for the ids of traces and spans, which OTLP writes in hexadecimal
-//! digits where protobuf has base64. They are exchanged in the JSON itself: a key such as `traceId`
-//! is one of the schema's wherever it stands, because names of attributes are values in OTLP.
+//! The JSON equals protobuf JSON, except for trace and span ids, which OTLP encodes in hexadecimal
+//! digits instead of base64. They are converted in the JSON itself: a key such as `traceId` always
+//! belongs to the schema, because attribute names are values in OTLP.
 
 use std::sync::LazyLock;
 
@@ -46,7 +46,7 @@ pub(crate) use proto::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics, metri
 pub(crate) use proto::resource::v1::Resource;
 pub(crate) use proto::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
-/// Fields that OTLP writes in hexadecimal digits.
+/// Fields that OTLP encodes in hexadecimal digits.
 const IDS: [&str; 3] = ["traceId", "spanId", "parentSpanId"];
 
 static SCHEMA: LazyLock<DescriptorPool> = LazyLock::new(|| {
@@ -54,12 +54,10 @@ static SCHEMA: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(&compiled[..]).expect("generated descriptors are valid")
 });
 
-/// A message that has JSON.
+/// A message with a JSON form.
 pub(crate) trait Json: Message + Default {
-    /// Its name in the schema.
     const NAME: &'static str;
 
-    /// Its description.
     fn descriptor() -> MessageDescriptor {
         SCHEMA.get_message_by_name(Self::NAME).expect("a message of the schema")
     }
@@ -93,7 +91,7 @@ json! {
     rpc::Status = "google.rpc.Status",
 }
 
-/// The JSON of a message, in one line.
+/// Encodes a message as JSON, in one line.
 pub(crate) fn to_json<M: Json>(message: &M) -> String {
     let mut dynamic = DynamicMessage::new(M::descriptor());
     dynamic.transcode_from(message).expect("a message is one of its own schema");
@@ -106,10 +104,10 @@ pub(crate) fn to_json<M: Json>(message: &M) -> String {
     json.to_string()
 }
 
-/// The message of a JSON. Fields that the schema has not are passed over, as OTLP has it.
+/// Decodes a JSON message. Ignores unknown fields, as OTLP requires.
 ///
 /// # Errors
-/// It is none, and why.
+/// Why the text is not a message.
 pub(crate) fn from_json<M: Json>(json: &[u8]) -> Result<M, String> {
     let mut json: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     exchange_ids(&mut json, &|id| Some(BASE64_STANDARD.encode(unhex(id)?)))?;
@@ -119,7 +117,7 @@ pub(crate) fn from_json<M: Json>(json: &[u8]) -> Result<M, String> {
     dynamic.transcode_to().map_err(|error| error.to_string())
 }
 
-/// The seed that says what is read, and how.
+/// A seed with the message type and the options of the decoder.
 struct DeserializeWith(MessageDescriptor, DeserializeOptions);
 
 impl<'de> DeserializeSeed<'de> for DeserializeWith {
@@ -130,7 +128,7 @@ impl<'de> DeserializeSeed<'de> for DeserializeWith {
     }
 }
 
-/// Puts what `other` makes of it in the place of each id.
+/// Replaces each id by the result of `other`.
 fn exchange_ids(json: &mut Value, other: &dyn Fn(&str) -> Option<String>) -> Result<(), String> {
     match json {
         Value::Array(values) => values.iter_mut().try_for_each(|json| exchange_ids(json, other)),
@@ -145,7 +143,7 @@ fn exchange_ids(json: &mut Value, other: &dyn Fn(&str) -> Option<String>) -> Res
     }
 }
 
-/// The bytes of hexadecimal digits, of either case.
+/// Decodes hexadecimal digits, in upper or lower case.
 pub(crate) fn unhex(digits: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let pairs = digits.as_bytes().chunks(2);
@@ -158,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// The example of the specification, shortened.
+    /// The example from the specification, shortened.
     const LOGS: &str = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name",
         "value":{"stringValue":"my.service"}}]},"scopeLogs":[{"scope":{"name":"lib"},"logRecords":[
         {"timeUnixNano":"1544712660300000000","observedTimeUnixNano":1544712660300000001,

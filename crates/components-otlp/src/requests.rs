@@ -1,9 +1,9 @@
-//! Events become requests: the inverse of [`events`](crate::events). Pure.
+//! Converts events to requests: the inverse of [`events`](crate::events). Pure.
 //!
-//! Neighbours with one resource and one scope share them again. A request ends where the next
-//! record would take it over its limits, or is of another signal.
+//! Adjacent records with the same resource and scope share them again. A request ends when the next
+//! record would exceed its limits, or has another signal.
 //!
-//! An event that did not come by OTLP is a log record: its body the text, its headers attributes.
+//! An event from another source becomes a log record: its body the text, its headers attributes.
 
 use pipeline::{Batch, EventRef};
 use prost::Message;
@@ -18,14 +18,13 @@ use crate::proto::{
 };
 use crate::signal::Signal;
 
-/// What a request may hold.
+/// Limits of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Records.
     pub(crate) records: usize,
-    /// Bytes before compression, unless a single record has more.
+    /// Bytes before compression, unless a single record is larger.
     pub(crate) bytes: usize,
-    /// Whether headers that OTLP has no place for become attributes.
+    /// Whether headers without a field in OTLP become attributes.
     pub(crate) header_attributes: bool,
 }
 
@@ -49,7 +48,6 @@ impl Request {
         }
     }
 
-    /// Its signal.
     pub(crate) fn signal(&self) -> Signal {
         match self {
             Self::Logs(_) => Signal::Logs,
@@ -58,7 +56,7 @@ impl Request {
         }
     }
 
-    /// Its bytes.
+    /// Encodes it.
     pub(crate) fn write(&self, form: Form) -> Vec<u8> {
         match self {
             Self::Logs(request) => form.write(request),
@@ -134,21 +132,20 @@ impl Request {
     }
 }
 
-/// A request, and the events that it is of.
+/// A request, and its events.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// The request.
     pub(crate) request: Request,
-    /// Places of its events in the batch, in rising order.
+    /// Indexes of its events in the batch, ascending.
     pub(crate) places: Vec<usize>,
 }
 
-/// An event that can be no record.
+/// An event that cannot be converted.
 #[derive(Debug)]
 pub(crate) struct Unwritable {
-    /// Its place in the batch.
+    /// Its index in the batch.
     pub(crate) place: usize,
-    /// Why.
+    /// Why it cannot be converted.
     pub(crate) problem: String,
 }
 
@@ -168,10 +165,10 @@ impl Record {
     }
 }
 
-/// What the events of a resource or scope have in common: its JSON and the URL of its schema.
+/// The shared part of events: JSON of a resource or scope, and the URL of its schema.
 type Shared<'a> = (Option<&'a str>, Option<&'a str>);
 
-/// A request that is not at its end.
+/// A request in progress.
 struct Open<'a> {
     part: Part,
     bytes: usize,
@@ -179,7 +176,8 @@ struct Open<'a> {
     scope: Shared<'a>,
 }
 
-/// The requests of a batch, in the order of its events, and what can be in none.
+/// Converts a batch to requests, in the order of its events. Also returns events that cannot be
+/// converted.
 pub(crate) fn requests_of(batch: &Batch, limits: Limits) -> (Vec<Part>, Vec<Unwritable>) {
     let (mut parts, mut unwritable) = (Vec::new(), Vec::new());
     let mut open: Option<Open<'_>> = None;
@@ -203,7 +201,7 @@ fn add<'a>(
     let record = record_of(signal, event, limits.header_attributes)?;
     let resource = (event.header(h::RESOURCE), event.header(h::RESOURCE_SCHEMA));
     let scope = (event.header(h::SCOPE), event.header(h::SCOPE_SCHEMA));
-    // Tags and lengths of a record, of a scope and of a resource.
+    // Tags and lengths of a record, a scope and a resource.
     const FRAME: usize = 32;
     let around = [resource.0, resource.1, scope.0, scope.1];
     let bytes = record.bytes() + FRAME;
@@ -222,7 +220,7 @@ fn add<'a>(
             None
         }
     };
-    // What can fail comes first: a request has no scope without a record.
+    // Convert the record first: a request must not contain a scope without records.
     let known_resource = current.as_ref().is_some_and(|it| it.resource == resource);
     let known_scope = known_resource && current.as_ref().is_some_and(|it| it.scope == scope);
     let read = || -> Result<_, String> {
@@ -287,7 +285,7 @@ fn record_of(signal: Signal, event: EventRef<'_>, attributes: bool) -> Result<Re
     })
 }
 
-/// A record that is the body: no message in protobuf begins as JSON does.
+/// Decodes a record from the body. No protobuf message starts like JSON.
 fn whole<M: Json>(event: EventRef<'_>) -> Result<M, String> {
     let form = if event.body().first() == Some(&b'{') { Form::Json } else { Form::Protobuf };
     form.read(event.body()).map_err(|error| format!("its body is no record of OTLP: {error}"))
@@ -311,7 +309,7 @@ fn log_of(event: EventRef<'_>, attributes: bool) -> Result<LogRecord, String> {
             h::ATTRIBUTES => {
                 let read = from_json::<KeyValueList>(value.as_bytes());
                 let read = read.map_err(|error| format!("header `{name}`: {error}"))?;
-                // Those of headers may stand there already.
+                // Attributes from headers may already be there.
                 record.attributes.splice(0..0, read.values);
             }
             h::TIMESTAMP => {}
@@ -326,7 +324,7 @@ fn log_of(event: EventRef<'_>, attributes: bool) -> Result<LogRecord, String> {
     {
         match millis.parse::<u64>() {
             Ok(millis) => record.time_unix_nano = millis.saturating_mul(1_000_000),
-            // Another time than ours.
+            // The time header is not ours.
             Err(_) if attributes => record.attributes.push(attribute(h::TIMESTAMP, millis)),
             Err(_) => {}
         }

@@ -1,4 +1,4 @@
-//! The three kinds of what OpenTelemetry sends.
+//! The signals of OpenTelemetry.
 
 /// A signal of OpenTelemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,10 +12,10 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
-    /// Every one.
+    /// All signals.
     pub(crate) const ALL: [Self; 3] = [Self::Logs, Self::Traces, Self::Metrics];
 
-    /// Its name in the header `otlp.signal`.
+    /// Returns its name in the header `otlp.signal`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Logs => "logs",
@@ -24,7 +24,7 @@ impl Signal {
         }
     }
 
-    /// The path of its requests over HTTP.
+    /// Returns the path of its requests over HTTP.
     pub(crate) fn http_path(self) -> &'static str {
         match self {
             Self::Logs => "/v1/logs",
@@ -33,7 +33,7 @@ impl Signal {
         }
     }
 
-    /// The path of its calls over gRPC.
+    /// Returns the path of its calls over gRPC.
     pub(crate) fn grpc_path(self) -> &'static str {
         match self {
             Self::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",

@@ -1,19 +1,19 @@
-//! `otlp`: events as log records, spans and metrics of OpenTelemetry, over gRPC or HTTP.
+//! `otlp`: sends events as log records, spans and metrics of OpenTelemetry, over gRPC or HTTP.
 //!
 //! ```text
 //!   batch ─► requests, by signal and limits ─► one after the other ─► answers
 //! ```
 //!
-//! | answer | what becomes of the events of the request |
+//! | response | result of the request's events |
 //! |---|---|
 //! | success | delivered |
-//! | partial success | to the dead letters, all of them: which were rejected is not said |
-//! | a status that OTLP tries again | the batch goes again, after the time that the answer names |
-//! | not found, not permitted | nothing can be delivered until the set-up is right: tried on |
-//! | any other status | to the dead letters |
+//! | partial success | all become dead letters: the response does not name the rejected ones |
+//! | a status that OTLP retries | the batch is resent, after the delay in the response |
+//! | not found, not permitted | retried until the setup is fixed |
+//! | any other status | dead letters |
 //!
-//! A batch that goes again goes in whole, and a request without an answer may have been taken: so a
-//! record may be there more than once.
+//! A batch is always resent completely, and a request without a response may have been accepted, so
+//! a record may be stored more than once.
 
 mod call;
 mod error;
@@ -217,11 +217,11 @@ struct Otlp {
     limits: Limits,
 }
 
-/// Events that go to the dead letters.
+/// Events that become dead letters.
 #[derive(Default)]
 struct Refused {
     places: Vec<usize>,
-    /// Why the first of them does.
+    /// Why the first one does.
     first: Option<(&'static str, String)>,
 }
 

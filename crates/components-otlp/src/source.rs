@@ -1,16 +1,17 @@
-//! `otlp`: log records, spans and metrics of OpenTelemetry, over gRPC and HTTP.
+//! `otlp`: receives log records, spans and metrics of OpenTelemetry, over gRPC and HTTP.
 //!
 //! ```text
 //!   connection ─► HTTP/1 or 2 ─► sizes ─► budget ─► body ─► gunzip ─► events ─► reserve ─► commit
-//!     each listener takes both    400      429       400     400       400       429
+//!     both on each listener       400    429       400     400       400       429
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. Success is answered when every record is in every required channel, or is named as rejected.
-//! 2. What is answered by a status that OTLP tries again (429, 503; `RESOURCE_EXHAUSTED` with
-//!    `RetryInfo`, `UNAVAILABLE`) is not stored, or is stored and may be stored again.
-//! 3. Nothing that is sent again can help is answered by a status that OTLP tries again.
+//! 1. The source reports success when every record is in every required channel, or is counted as
+//!    rejected.
+//! 2. After a status that OTLP retries (429, 503; `RESOURCE_EXHAUSTED` with `RetryInfo`,
+//!    `UNAVAILABLE`), the request is not stored, or may be stored again.
+//! 3. If a retry cannot help, the status is not one that OTLP retries.
 
 mod answer;
 mod config;
@@ -38,23 +39,22 @@ use tracing::{debug, info};
 pub use config::Config;
 use exchange::{Exchange, Rules};
 
-/// How long a client may take to send the head of a request; of HTTP/1 an idle connection ends
-/// after it too.
+/// Timeout for the head of a request; also the idle timeout of HTTP/1 connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a silent connection of HTTP/2 is probed, and how long the answer may take.
+/// Interval of pings on silent HTTP/2 connections, and the timeout of their response.
 const PROBE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
-/// What HTTP/2 may hold of one request, and of all of a connection, before it is read.
+/// Flow control windows of HTTP/2: per request, and per connection.
 const WINDOWS: (u32, u32) = (128 << 10, 256 << 10);
 
-/// Calls at a time on one connection of HTTP/2.
+/// Concurrent calls on an HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
 
-/// Bytes of the headers of a request of HTTP/2.
+/// Maximum size of an HTTP/2 request's headers.
 const HEADERS_MAX: u32 = 16 << 10;
 
-/// Bytes of the head of a request of HTTP/1: it is kept until it is whole.
+/// Maximum size of an HTTP/1 request head, which is buffered until it is complete.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
 struct Otlp {
@@ -67,14 +67,14 @@ struct Otlp {
     rules: Rules,
     tenants: Tenants,
     board: TenantBoard,
-    /// Between opening and running.
+    /// Set between opening and running.
     listeners: Vec<Box<dyn Listener>>,
 }
 
 #[async_trait]
 impl Source for Otlp {
     fn guarantee(&self) -> Guarantee {
-        // A client without its answer sends the request again.
+        // A client that misses the response resends the request.
         Guarantee::AtLeastOnce
     }
 
@@ -89,7 +89,7 @@ impl Source for Otlp {
     }
 
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
-        // What an opening that failed had taken.
+        // Release listeners of a failed opening.
         self.listeners.clear();
         let mut listeners = Vec::new();
         for address in &self.listen {
@@ -117,7 +117,7 @@ impl Source for Otlp {
             work: work.clone(),
         });
         let listeners = std::mem::take(&mut self.listeners);
-        // Each listener has its places: a flood on one keeps nothing from the other.
+        // Each listener has its own connection limit, so a flood on one does not block the other.
         let (name, guard, stop) = (&*self.name, self.guard.as_ref(), &cx.stop);
         let allowed = (self.connections_max, guard);
         let serving = listeners.into_iter().map(|listener| {
@@ -127,7 +127,7 @@ impl Source for Otlp {
             })
         });
         futures::future::join_all(serving).await;
-        // What was reserved is stored to its end, also for clients that are gone.
+        // Finish storing reserved batches, even if their clients are gone.
         work.close();
         let _ = tokio::time::timeout(DRAIN, work.wait()).await;
         Ok(())

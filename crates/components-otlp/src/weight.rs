@@ -1,8 +1,8 @@
-//! What reading a request takes, before it is read. Pure.
+//! Estimates the memory to decode a request, before decoding it. Pure.
 //!
-//! A record of two bytes becomes one of some hundred: a request of 8 MiB of empty records, which
-//! gzip sends in 8 KiB, is close to a gigabyte once it is read. So the messages within a request
-//! are counted first, in passing over its bytes, and its memory is asked for by their number.
+//! A record of two bytes needs some hundred bytes in memory: a request of 8 MiB with empty records,
+//! which gzip compresses to 8 KiB, needs almost a gigabyte. So the messages within a request are
+//! counted first, by skipping through its bytes, and memory is reserved by their number.
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use prost_reflect::{Kind, MessageDescriptor};
@@ -13,17 +13,17 @@ use crate::proto::{
 };
 use crate::signal::Signal;
 
-/// Messages within messages that are counted; a request that is nested more deeply is refused.
+/// Maximum nesting of messages; deeper requests are rejected.
 const DEPTH_MAX: usize = 100;
 
-/// Bytes that a message takes once it is read, about: a record, an attribute, a value.
+/// Approximate memory of a decoded message: a record, an attribute, a value.
 const MESSAGE_BYTES: u64 = 224;
 
-/// The same for an object of JSON, which is a tree of values and a message of its schema first.
+/// Same for a JSON object, which is decoded as a tree of values and a dynamic message first.
 const OBJECT_BYTES: u64 = 640;
 
-/// Bytes that reading this request takes, about, with those of its body. Bytes that are no request
-/// weigh as far as they are read.
+/// Returns the approximate memory to decode this request, including its body. Invalid bytes count
+/// as far as they are read.
 pub(crate) fn weight((signal, form): (Signal, Form), body: &[u8]) -> u64 {
     let within = match form {
         Form::Json => OBJECT_BYTES * body.iter().filter(|byte| **byte == b'{').count() as u64,
@@ -41,7 +41,7 @@ pub(crate) fn weight((signal, form): (Signal, Form), body: &[u8]) -> u64 {
     body.len() as u64 + within
 }
 
-/// Counts the messages within a message. `None`: the bytes are none behind what is counted.
+/// Counts the messages within a message. `None` if the bytes become invalid.
 fn count(
     mut bytes: &[u8],
     schema: &MessageDescriptor,
@@ -88,10 +88,10 @@ mod tests {
     fn each_message_within_a_request_has_its_weight_in_both_forms() {
         let request = request(1000);
         let body = request.encode_to_vec();
-        // Of a resource, of a scope, and each record with an attribute.
+        // A resource, a scope, and records with an attribute each.
         let expected = body.len() as u64 + 2002 * MESSAGE_BYTES;
         assert_eq!(weight((Signal::Logs, Form::Protobuf), &body), expected);
-        // The request as well.
+        // Plus the request itself.
         let body = to_json(&request);
         let expected = body.len() as u64 + 2003 * OBJECT_BYTES;
         assert_eq!(weight((Signal::Logs, Form::Json), body.as_bytes()), expected);

@@ -1,4 +1,4 @@
-//! The components that bring the library `parquet` with them.
+//! The components that use the library `parquet`.
 
 pub mod parquet;
 pub mod rows;
@@ -12,7 +12,7 @@ static ENCODERS: &[Entry<dyn Encoder>] = &[entry::<parquet::Config>()];
 /// Every decoder.
 static DECODERS: &[Entry<dyn Decoder>] = &[entry::<rows::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for a program's catalogue.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("parquet"),

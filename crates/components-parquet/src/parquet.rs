@@ -1,17 +1,17 @@
-//! `parquet`: Parquet files of flat columns, whose schema the settings declare.
+//! `parquet`: writes Parquet files with flat columns, as declared in the settings.
 //!
 //! ```text
 //!   event ─► each column's value: a path in the body, a header, the body
 //!              │ JSON, CSV, Avro: one reader each            (body)
-//!              │ fits no column: unwritable                 (row)
+//!              │ does not fit: unwritable                    (row)
 //!              ▼
-//!          row group in memory ─full, or the account is─► pages, compressed   (file, account)
+//!          row group in memory ─full, or account full─► pages, compressed    (file, account)
 //!          … until the file is finished ─► footer
 //! ```
 //!
-//! Nothing is inferred: collectors with one configuration write one schema. A value is never
-//! rounded or cut to fit. What a file holds in memory counts as part of its size, and all files of
-//! an encoder share one account of memory.
+//! Nothing is inferred: collectors with the same configuration write the same schema. Values are
+//! never rounded or truncated. A file's memory counts as part of its size, and all files of an
+//! encoder share one memory account.
 
 mod account;
 mod body;
@@ -42,9 +42,9 @@ use self::body::{Format, Reading};
 use self::column::ColumnConfig;
 use self::row::Rows;
 
-/// Bytes of a row group at most: a page says its length in 31 bits.
+/// Maximum size of a row group: the format stores page lengths in 31 bits.
 const GROUP_MAX: u64 = 1 << 30;
-/// Bytes of a row group at least: below that, a file is mostly metadata.
+/// Minimum size of a row group: below that, a file is mostly metadata.
 const GROUP_MIN: u64 = 64 << 10;
 
 /// Settings of the `parquet` encoder.
@@ -170,7 +170,7 @@ impl Component for Config {
     }
 }
 
-/// What all files have in common.
+/// State shared by all files.
 struct Form {
     rows: Rows,
     schema: TypePtr,
@@ -212,7 +212,8 @@ impl Encoder for Parquet {
         let fixed: u64 = columns.iter().map(|column| column.kind.cost()).sum();
         let texts = self.form.rows.text_bytes(events);
         let bytes = rows * fixed + texts;
-        // The account may end any row group early, and each that these events fill begins another.
+        // The account may end a row group early, and each one filled by these events starts
+        // another.
         let groups = 2 + bytes / self.form.group_bytes;
         self.form.bound(bytes, rows, groups) - self.form.bound(0, 0, 0)
     }
@@ -229,23 +230,23 @@ impl Encoder for Parquet {
 }
 
 impl Form {
-    /// At least as many bytes as a file has of row groups with so many rows, whose values cost so
-    /// many bytes, and of a footer for them.
+    /// Returns an upper bound of the size of this many row groups and rows, whose values have this
+    /// size, and their footer.
     fn bound(&self, bytes: u64, rows: u64, groups: u64) -> u64 {
-        /// A page's header, and its entries in the indexes with a minimum and a maximum.
+        /// Size of a page header, and of its index entries with minimum and maximum.
         const AROUND_PAGE: u64 = 320;
-        /// What the footer says of a column in a row group, with a minimum and a maximum.
+        /// Size of a column chunk's footer entry, with minimum and maximum.
         const AROUND_CHUNK: u64 = 768;
-        /// Rows after which a page ends, and bytes: the library's own limits.
+        /// Maximum rows and bytes of a page: the library's own limits.
         const PAGE_ROWS: u64 = 20_000;
         const PAGE_BYTES: u64 = 1 << 20;
         let columns = self.rows.columns();
         let names: u64 = columns.iter().map(|column| column.name.len() as u64).sum();
         let count = columns.len() as u64;
-        // Of each chunk the last page, and one of a dictionary.
+        // The last page of each chunk, and its dictionary.
         let pages = count * (rows / PAGE_ROWS + 2 * groups) + bytes / PAGE_BYTES;
         let chunks = groups * (count * AROUND_CHUNK + names);
-        // What a codec cannot make smaller it makes larger by a sixth at most.
+        // Incompressible data grows by at most a sixth.
         bytes + bytes / 6 + pages * AROUND_PAGE + chunks + 512 + 2 * names + 64 * count
     }
 }

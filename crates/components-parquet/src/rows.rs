@@ -1,20 +1,20 @@
-//! `parquet_rows`: the rows of a Parquet file: each as a JSON object.
+//! `parquet_rows`: reads the rows of a Parquet file as JSON objects.
 //!
 //! ```text
-//!   end of the file ─► footer ─► row group, in one piece ─► some rows of each column ─► objects
+//!   end of the file ─► footer ─► row group, as a whole ─► some rows of each column ─► objects
 //!                                  └──── the next one ◄──────────┘     (column, value)
 //! ```
 //!
-//! Values have the texts that a database takes, as those of `avro_rows` have: days and times as
-//! ISO 8601, bytes as base64, decimals digit by digit.
+//! Values have texts that databases accept, like in `avro_rows`: dates and times in ISO 8601,
+//! bytes in base64, decimals with all digits.
 //!
-//! In memory are the footer, one row group as it is stored, and of each column a page and some
-//! rows. A row group above `row_group_max` is not read at all, nor one whose pages or rows become
-//! many times as much once they are decoded: what the file says of itself is not relied on.
+//! Memory contains the footer, one row group in its stored form, and a page and some rows of each
+//! column. Row groups above `row_group_max` are rejected, and so are row groups whose pages or rows
+//! grow many times when decoded. The sizes stated in the file are not trusted.
 //!
-//! A row with a value that has no such text is an event all the same: its body is the object as a
-//! text of JSON, and the header `problem` says what is wrong. A sink that takes objects puts it
-//! into the dead letters. Columns within columns are objects and lists; maps are objects.
+//! A row with a value that has no such text becomes an event whose body is the object as a JSON
+//! text, and whose header `problem` contains the reason. A sink that expects objects puts it into
+//! the dead letters. Nested columns become objects and lists; maps become objects.
 
 mod column;
 mod footer;
@@ -101,7 +101,7 @@ impl PartsDecoder for ParquetRows {
     }
 }
 
-/// A message as a file.
+/// A message used as a file.
 struct InMemory(Bytes);
 
 impl Parts for InMemory {
@@ -117,26 +117,26 @@ impl Parts for InMemory {
     }
 }
 
-/// What is wrong with a file, and stays so.
+/// Returns an error for a malformed file, which is permanent.
 fn malformed(problem: impl Into<String>) -> FileError {
     MalformedMessage { problem: problem.into() }.into()
 }
 
-/// A file, and how far its rows were given out.
+/// A file, and the position in its rows.
 struct File {
     file: Arc<dyn Parts>,
     group_max: u64,
-    /// None until it was read.
+    /// `None` until it is read.
     footer: Option<Footer>,
     /// Number of the next row group.
     next: usize,
     group: Option<Group>,
-    /// Why nothing more comes, found behind rows that went first.
+    /// Why reading stops after the rows before.
     broken: Deferred,
 }
 
 impl File {
-    /// Sees to it that the footer is there.
+    /// Reads the footer, if necessary.
     fn open(&mut self) -> Result<&Footer, FileError> {
         if self.footer.is_none() {
             self.footer = Some(Footer::read(&*self.file)?);
@@ -144,7 +144,7 @@ impl File {
         Ok(self.footer.as_ref().expect("it was read"))
     }
 
-    /// The row group with the next row; `None` at the end of the file.
+    /// Returns the row group with the next row; `None` at the end of the file.
     fn group(&mut self) -> Result<Option<&mut Group>, FileError> {
         self.open()?;
         let footer = self.footer.as_ref().expect("it was opened");
@@ -164,7 +164,7 @@ impl FileDecoder for File {
     fn pass_over(&mut self, _: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         let mut left = events;
         let footer = self.open()?;
-        // Row groups that are passed over in whole are not fetched.
+        // Do not fetch row groups that are skipped completely.
         let mut next = 0;
         while next < footer.groups() && footer.rows(next) <= left {
             left -= footer.rows(next);

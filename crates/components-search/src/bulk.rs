@@ -1,18 +1,18 @@
-//! Requests of the bulk API, and what their answers say of each document.
+//! Requests of the bulk API, and the result of each document in their responses.
 //!
 //! ```text
 //!   {"create":{"_index":"logs","_id":"origin/1/7-0"}}     one line of action and
 //!   {"message":"…"}                                       one of the document, each ended by LF
 //!
-//!   201        it is there
-//!   409        it is there already: an attempt before wrote it, and its answer was lost
-//!   408 429 5xx   later; the whole batch is sent again, and what is there says 409
-//!   401 403       nothing of this index can be written until its set-up is right
-//!   404           the index does not exist, and is not created; so 403 for a missing right
-//!   others     it can never be written
+//!   201           created
+//!   409           exists already: an earlier attempt wrote it, and its response was lost
+//!   408 429 5xx   later: the whole batch is resent, and existing documents return 409
+//!   401 403       nothing can be written to this index until its setup is fixed
+//!   404           the index is missing and not created; same for 403 if a right is missing
+//!   others        it can never be written
 //! ```
 //!
-//! Source: the bulk API of the reference of Elasticsearch and OpenSearch.
+//! Source: the bulk API in the reference of Elasticsearch and OpenSearch.
 
 use pipeline::ErrorClass;
 use serde::Deserialize;
@@ -21,10 +21,10 @@ use serde_json::json;
 use crate::client::Entries;
 use crate::events::Outgoing;
 
-/// Characters of a reason that are shown.
+/// Maximum length of a reason in messages.
 const SHOWN_CHARS_MAX: usize = 300;
 
-/// What of an answer is asked for: of each document what became of it, and no more.
+/// Requests only the status and error of each document in the response.
 pub(crate) const FILTER: &str = "filter_path=errors,items.*.status,items.*.error";
 
 impl Outgoing {
@@ -66,7 +66,7 @@ impl Status {
     }
 }
 
-/// Why a document is not written.
+/// Why a document was not written.
 #[derive(Debug, Deserialize)]
 struct Failure {
     #[serde(rename = "type")]
@@ -75,24 +75,24 @@ struct Failure {
     caused_by: Option<Box<Failure>>,
 }
 
-/// What an answer says of the documents of its request.
+/// The results of the documents of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// All documents are written, except these at their places of the request.
+    /// All documents are written, except these, by their index in the request.
     Except {
         /// They can never be written.
         never: Vec<(usize, String)>,
         /// Their index does not exist, or does not accept them.
         no_index: Vec<(usize, String)>,
     },
-    /// Not all are there, and another attempt may help: its class, and what was said.
+    /// Some are not written, and a retry may help: the error class, and the reason.
     Again(ErrorClass, String),
 }
 
-/// Reads an answer to a request of so many documents.
+/// Parses the response to a request with this many documents.
 ///
 /// # Errors
-/// It is no answer to that, and says nothing of what was written.
+/// It is not a response to this request, so the results are unknown.
 pub(crate) fn written(answer: &[u8], documents: usize) -> Result<Written, String> {
     let answer: Answer =
         serde_json::from_slice(answer).map_err(|error| format!("not of the bulk API: {error}"))?;
@@ -124,7 +124,7 @@ pub(crate) fn written(answer: &[u8], documents: usize) -> Result<Written, String
                 continue;
             }
         };
-        // What needs a hand is said before what passes by itself.
+        // Errors that need an operator take precedence over temporary ones.
         let is_worse = again.as_ref().is_none_or(|(worst, _)| *worst == ErrorClass::Transient);
         if is_worse {
             again = Some((class, reason(create)));
@@ -136,7 +136,7 @@ pub(crate) fn written(answer: &[u8], documents: usize) -> Result<Written, String
     })
 }
 
-/// What an engine says of a document, with the cause below.
+/// Formats the reason of the engine, with its cause.
 fn reason(of: &Status) -> String {
     let mut said = format!("{}", of.status);
     let mut error = &of.error;

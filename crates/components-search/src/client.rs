@@ -1,8 +1,8 @@
-//! The nodes of a cluster: requests go to one of them until it does not answer, then to the next.
+//! The nodes of a cluster: requests go to one node until it fails, then to the next.
 //!
 //! ```text
-//!   no connection, a broken one, 404, 5xx      the next node is asked from now on
-//!   the request was given up: its time is over      the same: a node that hangs says nothing
+//!   no connection, a broken one, 404, 5xx      later requests go to the next node
+//!   a request was dropped after a timeout      the same: a hanging node returns no error
 //! ```
 
 use std::fmt;
@@ -22,20 +22,20 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 use tls::http::Connector;
 
-/// Bytes of an answer at most.
+/// Maximum size of a response.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes of an answer to a request without documents.
+/// Maximum size of a response to a request without documents.
 const HEAD_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of an answer for each document of a request: some hundred, and more for a failure.
+/// Maximum response size per document of a request: some hundred bytes, and more for an error.
 const DOCUMENT_BYTES_MAX: usize = 4 << 10;
 
-/// Entries of a list in an answer at most: more than a request has documents.
+/// Maximum number of entries of a list in a response: more than a request has documents.
 const ENTRIES_MAX: usize = 1 << 20;
 
-/// A list in an answer, of at most [`ENTRIES_MAX`] entries: an entry in memory is many times as
-/// large as its text.
+/// A list in a response, with at most [`ENTRIES_MAX`] entries, because an entry in memory is many
+/// times larger than its text.
 #[derive(Debug)]
 pub(crate) struct Entries<T>(pub(crate) Vec<T>);
 
@@ -72,10 +72,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
     }
 }
 
-/// Why documents are not written.
+/// Why documents were not written.
 #[derive(Debug, Error)]
 pub(crate) enum SearchError {
-    /// There was no connection.
+    /// The connection failed.
     #[error("cannot connect to {url}")]
     Connect {
         /// The node.
@@ -96,26 +96,26 @@ pub(crate) enum SearchError {
     Status {
         /// The node.
         url: Arc<str>,
-        /// Its answer.
+        /// Its status.
         status: StatusCode,
-        /// What it said, in one line.
+        /// Its body, in one line.
         text: String,
-        /// Whether the engine itself said it, in Solr's form: not what stands in front of it.
+        /// Whether the engine itself sent it, in Solr's format, and not a proxy.
         is_of_solr: bool,
-        /// When to come again.
+        /// When to retry.
         retry_after: Option<Duration>,
     },
-    /// A success that says nothing of the documents.
+    /// A success response without results of the documents.
     #[error("{url} is no {engine}: {problem}")]
     Foreign {
-        /// What was expected there.
+        /// The expected engine.
         engine: &'static str,
         /// The node.
         url: Arc<str>,
-        /// What it answered.
+        /// What is wrong with the response.
         problem: String,
     },
-    /// The login is none, or there has to be one.
+    /// The login is rejected or missing.
     #[error(
         "{url} does not take the login ({text}): set `user` and `password`, or a token as \
          `authorization` of `secret_headers`, to what it knows"
@@ -123,7 +123,7 @@ pub(crate) enum SearchError {
     NoLogin {
         /// The node.
         url: Arc<str>,
-        /// What it said, in one line.
+        /// The response, in one line.
         text: String,
     },
     /// The login may not write.
@@ -134,12 +134,12 @@ pub(crate) enum SearchError {
     NoRight {
         /// The node.
         url: Arc<str>,
-        /// What it is about.
+        /// The collection.
         collection: String,
-        /// What it said, in one line.
+        /// The response, in one line.
         text: String,
     },
-    /// The collection is not there, as far as this node knows.
+    /// The collection does not exist, as far as this node knows.
     #[error(
         "{url} knows no collection `{collection}`: where it is missing, create it (`bin/solr \
          create -c {collection}`) or change `collection`; where it is there, this node could not \
@@ -149,21 +149,21 @@ pub(crate) enum SearchError {
     NoCollection {
         /// The node.
         url: Arc<str>,
-        /// What is missed.
+        /// The collection.
         collection: String,
     },
-    /// An index does not exist, or does not accept documents of this login.
+    /// An index does not exist, or rejects documents of this login.
     #[error(
         "the index `{index}` does not accept documents ({said}): create it, allow automatic \
          creation (`action.auto_create_index`), give the login the right to it, or change `index`"
     )]
     NoIndex {
-        /// Its name.
+        /// The index.
         index: String,
-        /// What was said of the first document.
+        /// The reason for the first document.
         said: String,
     },
-    /// A success that came too late to be believed.
+    /// A success response that was too late to be reliable.
     #[error(
         "{url} took {took:.1?} for one document, and such a success is no proof that all replicas \
          have it: a node hangs, or Solr has more to do than it can"
@@ -171,15 +171,15 @@ pub(crate) enum SearchError {
     Late {
         /// The node.
         url: Arc<str>,
-        /// How long it took.
+        /// How long the request took.
         took: Duration,
     },
-    /// Not all documents are there.
+    /// Some documents are not written.
     #[error("not all documents could be written: {said}")]
     Again {
-        /// Whether it passes by itself.
+        /// Whether the problem is temporary.
         class: ErrorClass,
-        /// What was said of the first such document.
+        /// The reason for the first such document.
         said: String,
     },
 }
@@ -211,20 +211,20 @@ impl Classify for SearchError {
 }
 
 impl SearchError {
-    /// Whether the request was refused for its size.
+    /// Returns whether the request was rejected for its size.
     pub(crate) fn is_too_large(&self) -> bool {
         matches!(self, Self::Status { status: StatusCode::PAYLOAD_TOO_LARGE, .. })
     }
 
-    /// Whether the collection does not exist, or does not accept documents of this login.
+    /// Returns whether the collection does not exist, or rejects documents of this login.
     pub(crate) fn is_of_collection(&self) -> bool {
         matches!(self, Self::NoCollection { .. } | Self::NoRight { .. })
     }
 
-    /// What Solr said, when it refused a request for one of its documents.
+    /// Returns Solr's message if it rejected a request because of one of its documents.
     pub(crate) fn refusal(&self) -> Option<String> {
         match self {
-            // 409: the document has a `_version_`, and Solr does not have it in that version.
+            // 409: the document has a `_version_` that differs from Solr's.
             Self::Status {
                 status: status @ (StatusCode::BAD_REQUEST | StatusCode::CONFLICT),
                 text,
@@ -241,15 +241,15 @@ pub(crate) struct Client {
     sender: hyper_util::client::legacy::Client<Connector, Full<Bytes>>,
     urls: Vec<Arc<str>>,
     headers: HeaderMap,
-    /// What the nodes are.
+    /// The kind of the nodes.
     engine: &'static str,
-    /// Which node is asked.
+    /// Index of the current node.
     current: AtomicUsize,
 }
 
 impl Client {
-    /// Nodes of this engine by their URLs, without a slash at the end; `headers` are those of each
-    /// request.
+    /// Creates a client of nodes with these URLs, without trailing slashes; each request gets
+    /// `headers`.
     pub(crate) fn new(
         engine: &'static str,
         connector: &Connector,
@@ -259,22 +259,22 @@ impl Client {
         Self { sender: connector.client(), urls, headers, engine, current: AtomicUsize::new(0) }
     }
 
-    /// The error that the node does not answer as its engine does.
+    /// Returns the error for a node that does not respond like its engine.
     pub(crate) fn foreign(&self, problem: String) -> SearchError {
         SearchError::Foreign { engine: self.engine, url: self.node().clone(), problem }
     }
 
-    /// The node that is asked now.
+    /// Returns the current node.
     pub(crate) fn node(&self) -> &Arc<str> {
         &self.urls[self.current.load(Ordering::Relaxed) % self.urls.len()]
     }
 
-    /// The body of a success. After a failure that another node might not have, and where this is
-    /// dropped before there is an answer, the next node is asked from now on. The length of the
-    /// answer is limited by the number of documents in the request.
+    /// Returns the body of a success response. Switches to the next node after a failure that
+    /// another node might not have, or if the future is dropped without a response. The number of
+    /// documents in the request limits the size of the response.
     ///
     /// # Errors
-    /// There is no answer, or one that is no success.
+    /// There is no response, or not a success.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -287,7 +287,7 @@ impl Client {
         let sent = self.send_to(url, method, path, (body, documents)).await;
         turn.is_over = match &sent {
             Err(SearchError::Connect { .. } | SearchError::Broken { .. }) => true,
-            // It may be that this one could not open what others have.
+            // This node may have failed to open a collection that others have.
             Err(SearchError::Status { status: StatusCode::NOT_FOUND, .. }) => true,
             Err(SearchError::Status { status, .. }) => status.is_server_error(),
             _ => false,
@@ -349,7 +349,7 @@ impl Client {
     }
 }
 
-/// The turn of a node. If it is over when this is dropped, the next node has it.
+/// Use of a node. Switches to the next node if `is_over` when dropped.
 struct Turn<'a> {
     current: &'a AtomicUsize,
     at: usize,
@@ -359,20 +359,20 @@ struct Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if self.is_over {
-            // Of several requests that fail at a time, one goes on to the next node.
+            // If several requests fail at the same time, only one switches.
             let (now, next) = (Ordering::Relaxed, self.at.wrapping_add(1));
             let _ = self.current.compare_exchange(self.at, next, now, now);
         }
     }
 }
 
-/// The title of a page of HTML, if it is one: Solr refuses logins by such.
+/// Returns the title of an HTML page: Solr rejects logins with such a page.
 fn title(body: &[u8]) -> Option<&str> {
     let (_, title) = std::str::from_utf8(body).ok()?.split_once("<title>")?;
     Some(title.split_once("</title>")?.0)
 }
 
-/// The message of an error of Solr, if it is one.
+/// Returns the message of a Solr error.
 fn said_by_solr(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Answer {

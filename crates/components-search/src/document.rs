@@ -1,4 +1,4 @@
-//! An event as a document.
+//! Converts an event to a document.
 //!
 //! ```text
 //!   body {"level":"warn"}   headers host=web-1, timestamp=1764115200000
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The field that holds the body of an event that is no JSON, in an index.
+/// The field for a body that is not JSON.
 const MESSAGE: &str = "message";
 
 /// What a document is made of.
@@ -30,10 +30,10 @@ pub(crate) enum BodyForm {
 }
 
 impl BodyForm {
-    /// The fields that a body becomes; `message` is the one of a text.
+    /// Converts the body to fields; `message` is the field for text.
     ///
     /// # Errors
-    /// It can be none, in words.
+    /// Why it cannot be converted.
     pub(crate) fn object(self, message: &str, body: &[u8]) -> Result<Map<String, Value>, String> {
         let object = match self {
             BodyForm::Text => None,
@@ -56,29 +56,29 @@ impl BodyForm {
     }
 }
 
-/// Which fields a document gets besides those of its body.
+/// Fields of a document besides its body fields.
 #[derive(Debug, Clone)]
 pub(crate) struct Fields {
-    /// What the body becomes.
+    /// How to convert the body.
     pub(crate) body: BodyForm,
-    /// The field with the headers; empty for none.
+    /// The field for the headers; empty for none.
     pub(crate) headers: String,
-    /// The field with the event's time; empty for none.
+    /// The field for the event's time; empty for none.
     pub(crate) time: String,
 }
 
 impl Fields {
-    /// The document of an event.
+    /// Converts an event.
     ///
     /// # Errors
-    /// Why there is none, in words.
+    /// Why it cannot be converted.
     pub(crate) fn document(
         &self,
         event: EventRef<'_>,
         time: Option<Timestamp>,
     ) -> Result<Vec<u8>, String> {
         let mut document = self.body.object(MESSAGE, event.body())?;
-        // What the body says of itself counts.
+        // Fields of the body take precedence.
         if !self.headers.is_empty() && !document.contains_key(&self.headers) {
             let headers = event.headers().map(|(name, value)| (name.to_owned(), value.into()));
             let headers: Map<String, Value> = headers.collect();

@@ -1,7 +1,7 @@
-//! The events of a batch on their way: where each goes, and by which id it is known.
+//! The events of a batch as documents: their index and their id.
 //!
-//! An id is the sink's name, the identity of the batch and the place in it, so it is the same
-//! whenever the batch is sent again.
+//! An id consists of the sink's name, the identity of the batch and the event's index, so it is the
+//! same whenever the batch is resent.
 
 use jiff::Timestamp;
 use pipeline::deliver::Delivered;
@@ -9,28 +9,28 @@ use pipeline::{Batch, EventRef};
 
 use crate::index::{IndexName, Refused};
 
-/// A document on its way.
+/// A document to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outgoing {
-    /// Place of the event in its batch.
+    /// Index of the event in its batch.
     pub(crate) place: usize,
-    /// The index or collection that it goes to.
+    /// The target index or collection.
     pub(crate) index: String,
-    /// Its id; the engine gives it one where there is none.
+    /// Its id; without one, the engine assigns one.
     pub(crate) id: Option<String>,
     /// The document, as one line of JSON.
     pub(crate) document: Vec<u8>,
 }
 
 impl Outgoing {
-    /// Bytes that it takes in a request, and a few more.
+    /// Returns an upper bound of its size in a request.
     pub(crate) fn size(&self) -> usize {
         let id = self.id.as_ref().map_or(0, String::len);
         self.document.len() + self.index.len() + id + 50
     }
 }
 
-/// How many of the first documents go into one request of so many bytes; at least one.
+/// Returns how many of the first documents fit into one request of this size; at least one.
 pub(crate) fn fitting(documents: &[Outgoing], bytes_max: usize) -> usize {
     let mut bytes = 0;
     let fits = documents.iter().take_while(|document| {
@@ -40,10 +40,10 @@ pub(crate) fn fitting(documents: &[Outgoing], bytes_max: usize) -> usize {
     fits.count().max(1).min(documents.len())
 }
 
-/// An event that can never be written: its place, the reason in snake case, and in words.
+/// An event that can never be written: its index, the reason in snake case, and the message.
 pub(crate) type Never = (usize, &'static str, String);
 
-/// What a sink answers when all but these events are written.
+/// Returns the result of a batch in which all but these events are written.
 pub(crate) fn delivered(mut never: Vec<Never>) -> Delivered {
     never.sort_unstable_by_key(|(place, ..)| *place);
     let Some((_, reason, detail)) = never.first().cloned() else { return Delivered::All };
@@ -51,9 +51,9 @@ pub(crate) fn delivered(mut never: Vec<Never>) -> Delivered {
     Delivered::Except { events, reason, detail }
 }
 
-/// Where events go.
+/// Determines the index and id of events.
 pub(crate) struct Routes {
-    /// What each id begins with.
+    /// Prefix of all ids.
     pub(crate) name: String,
     /// Name of the index or collection.
     pub(crate) index: IndexName,
@@ -62,8 +62,8 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// The documents of a batch, made by `document` of an event, its time and its id; and what can
-    /// be none.
+    /// Converts a batch with the function `document`, which gets the event, its time and its id.
+    /// Also returns events that cannot be converted.
     pub(crate) fn documents(
         &self,
         batch: &Batch,
@@ -118,7 +118,7 @@ impl Routes {
 pub(crate) mod tests {
     use super::*;
 
-    /// A document of so many bytes.
+    /// Returns a document of this size.
     pub(crate) fn outgoing(place: usize, len: usize) -> Outgoing {
         let (index, id) = ("logs".to_owned(), Some(format!("a/1/2-{place}")));
         Outgoing { place, index, id, document: vec![b'x'; len] }

@@ -1,13 +1,13 @@
-//! An event as a flat document, as Solr's schemas are.
+//! Converts an event to a flat document, as required by Solr's schemas.
 //!
 //! ```text
 //!   body {"level":"warn","at":{"line":7}}   headers host=web-1, timestamp=1764115200000
 //!   ──► {"id":…,"level":"warn","at.line":7,"header_host_s":"web-1","time_dt":"2025-11-26T…Z"}
 //! ```
 //!
-//! To Solr, an object in the place of a value is an order to change the document that is there
-//! (`{"n":{"inc":1}}`), which a batch that comes again would carry out again. And `_version_`
-//! makes a write depend on what is there. So neither ever reaches it.
+//! Solr interprets an object as a value as a partial update (`{"n":{"inc":1}}`), which a repeated
+//! batch would apply again. And `_version_` makes a write depend on the stored document. Neither is
+//! ever sent to Solr.
 
 use jiff::Timestamp;
 use pipeline::EventRef;
@@ -15,29 +15,29 @@ use serde_json::{Map, Value};
 
 use crate::document::BodyForm;
 
-/// Fields that are Solr's own.
+/// Solr's internal fields.
 const RESERVED: [&str; 3] = ["_version_", "_root_", "_childDocuments_"];
 
-/// Which fields a document gets.
+/// Fields of a document.
 #[derive(Debug, Clone)]
 pub(crate) struct FlatFields {
-    /// What the body becomes.
+    /// How to convert the body.
     pub(crate) body: BodyForm,
     /// The key.
     pub(crate) id: String,
-    /// The field with the event's time; empty for none.
+    /// The field for the event's time; empty for none.
     pub(crate) time: String,
-    /// The field with a body that is a text.
+    /// The field for a text body.
     pub(crate) message: String,
-    /// What stands before and behind the name of a header in the name of its field.
+    /// Prefix and suffix of header names in field names.
     pub(crate) headers: Option<(String, String)>,
 }
 
 impl FlatFields {
-    /// The document of an event with this id.
+    /// Converts an event with this id.
     ///
     /// # Errors
-    /// Why there is none, in words.
+    /// Why it cannot be converted.
     pub(crate) fn document(
         &self,
         event: EventRef<'_>,
@@ -59,7 +59,7 @@ impl FlatFields {
             ));
         }
         document.insert(self.id.clone(), id.into());
-        // What the body says of itself counts.
+        // Fields of the body take precedence.
         if let Some((before, after)) = &self.headers {
             for (name, value) in event.headers() {
                 let field = format!("{before}{name}{after}");
@@ -73,7 +73,7 @@ impl FlatFields {
     }
 }
 
-/// Adds a field; those of an object get its name in front of theirs.
+/// Adds a field. Members of an object are prefixed with its name.
 fn flatten(document: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), String> {
     match value {
         Value::Object(object) => {

@@ -1,34 +1,34 @@
-//! The name of the index or collection that an event goes to: `logs-%{app}-%Y.%m.%d`.
+//! The name of an event's index or collection: `logs-%{app}-%Y.%m.%d`.
 //!
 //! ```text
-//!   %{name}            the header (of an index, in small letters); what no name has becomes `_`
+//!   %{name}            the header (for an index, in lower case); invalid characters become `_`
 //!   %Y %m %d %H %G %V  the event's time in UTC: its header, in milliseconds since 1970
 //! ```
 //!
-//! A batch that is sent again must meet the same index, where the engine knows its documents by
-//! their ids. So a name is made of the event alone, and never of the clock.
+//! A resent batch must go to the same index, because the engine recognizes documents by their ids
+//! per index. So the name depends only on the event, and never on the clock.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use pipeline::EventRef;
 
-/// Bytes that an index's name has at most.
+/// Maximum length of an index name, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Escapes of time that a name may have.
+/// Time escapes allowed in a name.
 const TIMES: [char; 6] = ['Y', 'm', 'd', 'H', 'G', 'V'];
 
-/// Whose name it is.
+/// The kind of name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// An index of Elasticsearch or OpenSearch: small letters only.
+    /// An index of Elasticsearch or OpenSearch: lower case only.
     Index,
     /// A collection or core of Solr.
     Collection,
 }
 
 impl Kind {
-    /// In words.
+    /// Returns a noun for messages.
     fn what(self) -> &'static str {
         match self {
             Self::Index => "index",
@@ -44,7 +44,7 @@ impl Kind {
         is_letter || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')
     }
 
-    /// The value of a header as a part of a name.
+    /// Converts a header value to a part of a name.
     fn part(self, value: &str) -> String {
         let small = match self {
             Self::Index => value.to_lowercase(),
@@ -69,10 +69,10 @@ enum Piece {
 }
 
 impl IndexName {
-    /// Takes a name apart.
+    /// Parses a name.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// The error in the name.
     pub(crate) fn new(kind: Kind, name: &str) -> Result<Self, String> {
         let (mut pieces, mut text) = (Vec::new(), String::new());
         let mut rest = name;
@@ -127,25 +127,25 @@ impl IndexName {
         }
     }
 
-    /// What it names, in words.
+    /// Returns a noun for messages.
     pub(crate) fn what(&self) -> &'static str {
         self.kind.what()
     }
 
-    /// Whether an event chooses it, by a header or its time.
+    /// Returns whether the name depends on the event's headers or time.
     pub(crate) fn is_chosen_by_event(&self) -> bool {
         self.pieces.iter().any(|piece| !matches!(piece, Piece::Text(_)))
     }
 
-    /// Whether a time stands in it.
+    /// Returns whether the name contains a time.
     pub(crate) fn has_time(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Time(_)))
     }
 
-    /// The index of an event with this time.
+    /// Returns the index of an event with this time.
     ///
     /// # Errors
-    /// The event has no time, and the name wants one; or the name is too long.
+    /// The name needs a time, which the event lacks; or the name is too long.
     pub(crate) fn of(
         &self,
         event: EventRef<'_>,
@@ -176,9 +176,9 @@ impl IndexName {
 /// Why an event has no index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// The name has a time, and the event has none.
+    /// The name contains a time, which the event lacks.
     WithoutTime,
-    /// The name would have so many bytes.
+    /// The name would have this many bytes.
     TooLong(usize),
 }
 

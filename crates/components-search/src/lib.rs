@@ -1,13 +1,13 @@
-//! The sinks that write documents into search engines.
+//! The sinks for search engines.
 //!
 //! ```text
-//!   setup     what their settings have in common
-//!   index     the name of the index or collection that an event goes to (pure)
-//!   events    where the events of a batch go, and by which ids (pure)
-//!   document  an event as a document (pure)
-//!   flat      an event as a flat document, for Solr (pure)
-//!   bulk      requests of the bulk API, and what their answers say of each document (pure)
-//!   client    the nodes of a cluster: one answers, or the next one is asked
+//!   setup     shared settings
+//!   index     the name of an event's index or collection (pure)
+//!   events    indexes and ids of the events of a batch (pure)
+//!   document  converts an event to a document (pure)
+//!   flat      converts an event to a flat document, for Solr (pure)
+//!   bulk      requests of the bulk API, and the results in their responses (pure)
+//!   client    the nodes of a cluster, with failover
 //!   sink      the sink `elasticsearch`
 //!   solr      the sink `solr`
 //! ```
@@ -28,7 +28,7 @@ use pipeline::{Entry, Group, Sink};
 /// Every sink.
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>(), entry::<solr::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for a program's catalogue.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("search"),

@@ -1,4 +1,4 @@
-//! What the settings of all sinks for search engines have in common: nodes, logins, names of ids.
+//! Shared settings of all sinks for search engines: nodes, logins, id prefixes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use pipeline::secret::login;
 use pipeline::{BuildContext, BuildError, Secret};
 use tls::ClientTls;
 
-/// Bytes of a name that ids begin with, at most: an id has 512.
+/// Maximum length of an id prefix: an id may have 512 bytes.
 const NAME_BYTES_MAX: usize = 128;
 
-/// Defaults of settings.
+/// Default values.
 pub(crate) mod defaults {
     use std::time::Duration;
 
@@ -38,10 +38,10 @@ pub(crate) mod defaults {
     }
 }
 
-/// The URLs of a cluster's nodes, checked, without a slash at the end; `example` is one.
+/// Validates the URLs of the nodes, and removes trailing slashes; `example` is for messages.
 ///
 /// # Errors
-/// There is none, one is none, or TLS is set up for none.
+/// There is no URL, one is invalid, or TLS is configured without an `https` URL.
 pub(crate) fn nodes(
     urls: &[String],
     tls: Option<&ClientTls>,
@@ -63,10 +63,10 @@ pub(crate) fn nodes(
     Ok(urls)
 }
 
-/// What ids begin with: the setting, or the sink's own name.
+/// Returns the id prefix: the setting, or the sink's name.
 ///
 /// # Errors
-/// It is too long for that, or empty.
+/// It is too long or empty.
 pub(crate) fn name(set: Option<String>, cx: &BuildContext) -> Result<String, BuildError> {
     let name = set.unwrap_or_else(|| cx.name.to_string());
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
@@ -76,7 +76,7 @@ pub(crate) fn name(set: Option<String>, cx: &BuildContext) -> Result<String, Bui
     Ok(name)
 }
 
-/// The URL of a node, without a slash at the end.
+/// Parses the URL of a node, and removes a trailing slash.
 fn node(url: &str, example: &str) -> Result<Arc<str>, BuildError> {
     let invalid = |problem: String| Err(BuildError::invalid("urls", format!("`{url}`: {problem}")));
     let plain = url.trim_end_matches('/');
@@ -99,10 +99,10 @@ fn node(url: &str, example: &str) -> Result<Arc<str>, BuildError> {
     Ok(plain.into())
 }
 
-/// The headers of each request, whose body is of this type.
+/// Returns the headers of all requests, whose body has this type.
 ///
 /// # Errors
-/// A header or a login is none, or there are two logins.
+/// A header or a login is invalid, or there are two logins.
 pub(crate) fn headers(
     content_type: &'static str,
     user: Option<String>,

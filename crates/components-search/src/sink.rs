@@ -1,15 +1,16 @@
-//! `elasticsearch`: each event is a document of Elasticsearch or OpenSearch, by the bulk API.
+//! `elasticsearch`: writes each event as a document to Elasticsearch or OpenSearch, with the bulk
+//! API.
 //!
 //! ```text
 //!   batch ──► documents ──► POST /_bulk, as many as `request_bytes_max` allows, in turn
-//!               │ none can be made:             │ item refused for good:
-//!               └──────────► dead letters ◄─────┘ also if the index that the event chooses
-//!                                                 is missing for `destination_wait`
+//!               │ cannot be converted:          │ item rejected permanently,
+//!               └──────────► dead letters ◄─────┘ or the event's index is
+//!                                                 missing for `destination_wait`
 //! ```
 //!
-//! The id of a document is the sink's name, the identity of its batch and its place in it. It is
-//! written by `create`, which never replaces one. So a batch that is sent again, because an answer
-//! was lost, finds its documents, and each is there once.
+//! The id of a document consists of the sink's name, the identity of its batch and its index. It is
+//! written with `create`, which never replaces a document. So a batch that is resent after a lost
+//! response finds its documents, and each exists once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +37,7 @@ use crate::events::{Never, Outgoing, Routes, delivered, fitting};
 use crate::index::{IndexName, Kind};
 use crate::setup;
 
-/// What the nodes are.
+/// The kind of the nodes.
 const ENGINE: &str = "Elasticsearch or OpenSearch";
 
 /// Settings of the `elasticsearch` sink.
@@ -139,7 +140,7 @@ impl Component for Config {
             path = format!("{path}&pipeline={pipeline}");
         }
         let name = setup::name(self.name, cx)?;
-        // Another node may be that of another cluster, as far as can be known here.
+        // For all that is known here, another node may belong to another cluster.
         let scope = format!("{name} in {} of {}", self.index, urls.join(", "));
         let connector = Connector::new(self.tls.clone(), &cx.env)?;
         let options =
@@ -178,8 +179,8 @@ impl Search {
         self.routes.documents(batch, |event, time, _| self.fields.document(event, time))
     }
 
-    /// Notes which indices of a request accept documents. Those of the others are dead letters when
-    /// their wait is over.
+    /// Records which indexes of a request accept documents. Events for the others become dead
+    /// letters when their wait is over.
     ///
     /// # Errors
     /// The batch waits for an index.
@@ -214,7 +215,7 @@ impl Search {
         waits.map_or(Ok(()), Err)
     }
 
-    /// Writes documents in one request, or in several where it is too large for the cluster.
+    /// Writes documents in one request, or in several if it is too large for the cluster.
     async fn write(
         &self,
         documents: &[Outgoing],

@@ -1,19 +1,19 @@
-//! `solr`: each event is a document of Apache Solr, by its update handler.
+//! `solr`: writes each event as a document to Apache Solr, with its update handler.
 //!
 //! ```text
 //!   batch ──► documents ──► POST /COLLECTION/update, of `request_bytes_max` each, in turn
-//!               │ none can be made:             │ 400: the request is halved, down to the one
-//!               └──────────► dead letters ◄─────┘ that Solr refuses
+//!               │ cannot be converted:          │ 400: the request is halved, down to the one
+//!               └──────────► dead letters ◄─────┘ that Solr rejects
 //!                                  ▲ 403, 404 for `destination_wait`, if the event chooses the
 //!                                  └ collection
 //! ```
 //!
-//! The key of a document is the sink's name, the identity of its batch and its place in it. Solr
-//! replaces a document of the same key. So a batch that is sent again, because an answer was lost
-//! or a request was halved, finds its documents, and each is there once.
+//! The key of a document consists of the sink's name, the identity of its batch and its index. Solr
+//! replaces a document with the same key. So if a batch is resent after a lost response, or a
+//! request is halved, each document still exists once.
 //!
-//! Solr ends a request at the first document that it refuses, and keeps those before it. What its
-//! answers say is [`answer`].
+//! Solr stops a request at the first rejected document, and keeps the earlier ones. [`answer`]
+//! interprets the responses.
 
 mod answer;
 mod pace;
@@ -48,7 +48,7 @@ use crate::setup;
 use answer::{Alone, LATE, Next, body, next};
 use pace::Pace;
 
-/// What the nodes are.
+/// The kind of the nodes.
 const ENGINE: &str = "Solr";
 
 /// Settings of the `solr` sink.
@@ -181,7 +181,7 @@ impl Component for Config {
         let fields = self.fields()?;
         let urls = setup::nodes(&self.urls, self.tls.as_ref(), "http://solr-1:8983/solr", cx)?;
         let name = setup::name(self.name, cx)?;
-        // Another node may be that of another cluster, as far as can be known here.
+        // For all that is known here, another node may belong to another cluster.
         let scope = format!("{name} in {} of {}", self.collection, urls.join(", "));
         let connector = Connector::new(self.tls.clone(), &cx.env)?;
         let options =
@@ -207,7 +207,7 @@ impl Component for Config {
 
 struct Solr {
     client: Client,
-    /// Parameters of each update.
+    /// Query parameters of each update.
     query: String,
     scope: String,
     routes: Routes,
@@ -220,9 +220,9 @@ struct Solr {
 }
 
 impl Solr {
-    /// The documents of a batch by their collections, and what can be none.
+    /// Returns the documents of a batch by collection, and the events that cannot be converted.
     fn documents(&self, batch: &Batch) -> (BTreeMap<String, Vec<Outgoing>>, Vec<Never>) {
-        // Solr gives no ids: a batch without an identity gets one by chance.
+        // Solr assigns no ids: a batch without an identity gets a random one.
         let fresh = u128::from_be_bytes(self.env.entropy.bytes16());
         let (documents, never) = self.routes.documents(batch, |event, time, id| match id {
             Some(id) => self.fields.document(event, time, id),
@@ -238,8 +238,8 @@ impl Solr {
         (collections, never)
     }
 
-    /// Writes documents of one collection: in one request, or halved while Solr refuses one or is
-    /// late.
+    /// Writes documents of one collection: in one request, or in halves while Solr rejects a
+    /// document or responds late.
     async fn write(
         &self,
         collection: &str,
@@ -274,7 +274,7 @@ impl Solr {
         Ok(())
     }
 
-    /// Writes all documents of one collection, in requests of the size that the node takes.
+    /// Writes all documents of one collection, in requests of the size that the node accepts.
     async fn write_all(
         &self,
         collection: &str,
@@ -290,7 +290,7 @@ impl Solr {
         Ok(())
     }
 
-    /// Documents are sent again, because a success was late.
+    /// Reports that documents are resent because a success response was late.
     fn is_late(&self, node: &str, collection: &str, documents: usize, took: Duration) {
         self.pace.late(documents);
         let again = "a success is no proof after that time: sent again, in halves";
@@ -311,7 +311,7 @@ impl Deliver for Solr {
         let url = self.client.node();
         let answer = match sent {
             Ok(answer) => answer,
-            // A login that may write needs no right to look at the node.
+            // A login that may write need not have the right to inspect the node.
             Err(SearchError::Status { status: StatusCode::FORBIDDEN, .. }) => {
                 return Ok(Some(format!("Solr at {url}")));
             }
@@ -345,7 +345,7 @@ impl Deliver for Solr {
                 Err(error) => return Err(error),
             }
         }
-        // The documents of other collections are written: sent again, they replace themselves.
+        // Documents of other collections are written; when resent, they replace themselves.
         waits.map_or_else(|| Ok(delivered(never)), Err)
     }
 

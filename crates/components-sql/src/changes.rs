@@ -1,25 +1,25 @@
-//! `sql_changes`: reads the changes of tables from PostgreSQL, MySQL or MariaDB, in the order
-//! of their commits, and makes each an event.
+//! `sql_changes`: reads row changes from PostgreSQL, MySQL or MariaDB in commit order, and makes
+//! each an event.
 //!
 //! ```text
 //!   log ── transactions ──► changes ──► events ──┐
 //!     ▲                                          ├──► one write of the channel
-//!     │                        how far they are ─┘          │
+//!     │                        the end position ─┘          │
 //!     └── PostgreSQL: the database may forget ◄── is stored ┘
 //! ```
 //!
-//! How far the source is travels with the events, in the channel's own atomic write. A database
-//! with a slot hears of it afterwards alone. So after a crash it sends too much, never too little,
-//! and what is stored already is dropped by its position.
+//! The channel stores the position with the events in one atomic write. Only then does a database
+//! with a slot learn of it. After a crash, the database therefore sends too much rather than too
+//! little, and the source drops stored changes by their position.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
 //! | `config` | the settings |
-//! | `change` | what changes are made of |
-//! | `assemble` | changes become events, each one once |
-//! | `position` | what is stored with the events |
+//! | `change` | the parts of a change |
+//! | `assemble` | turns changes into events, each once |
+//! | `position` | the position stored with the events |
 //! | `postgres` | the reader of a slot |
-//! | `binlog` | the reader of a binary log: of MySQL and of MariaDB |
+//! | `binlog` | the reader of a MySQL or MariaDB binary log |
 
 mod assemble;
 mod binlog;
@@ -93,16 +93,16 @@ struct Changes {
     committed: FloatGauge,
     lag: FloatGauge,
     options: Arc<Options>,
-    /// The tables of PostgreSQL as they were seen last.
+    /// The tables of PostgreSQL, as last seen.
     tables: Arc<Mutex<postgres::Names>>,
-    /// Between opening and running.
+    /// Set between opening and running.
     opened: Option<(State, Next)>,
-    /// While it runs.
+    /// Set while it runs.
     until_stored: Option<UntilStored>,
 }
 
 impl Changes {
-    /// What the channel knows; `None`: nothing.
+    /// Returns the position in the channel, if any.
     fn state(&self, cx: &SourceContext) -> Result<Option<State>, SourceError> {
         let known = one_channel::known(Config::KIND, &self.name, cx)?;
         let state = State::read(&known).map_err(refused)?;
@@ -116,7 +116,7 @@ impl Changes {
         }
     }
 
-    /// Stores a batch with the position behind it.
+    /// Stores a batch with its end position.
     async fn store(&mut self, gather: &mut Gather, state: &mut State) -> Result<(), SourceError> {
         state.number += 1;
         let gathered = gather.finish(&self.name, state).map_err(refused)?;
@@ -136,7 +136,7 @@ impl Changes {
         }
     }
 
-    /// Reads until something fails.
+    /// Reads changes until an error.
     async fn read(
         &mut self,
         (state, next): (State, Next),
@@ -151,7 +151,7 @@ impl Changes {
         }
     }
 
-    /// Notes that a table is not what it was.
+    /// Counts and reports a change of a table's columns.
     fn count_schema(&self, changes: Option<String>) {
         if let Some(changes) = changes {
             self.metrics.count_anomaly(&self.name, "schema_changed", 1);

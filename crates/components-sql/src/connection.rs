@@ -1,4 +1,4 @@
-//! A connection to a database: one of four clients, each with its own way to bind and to read.
+//! A connection to a database by one of four clients.
 
 use std::io;
 use std::pin::Pin;
@@ -20,30 +20,30 @@ use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::odbc::Odbc;
 
-/// The character set that stands for bytes in MySQL.
+/// The MySQL character set for bytes.
 pub(crate) const MYSQL_BINARY: u16 = 63;
 
-/// Bytes that a server of PostgreSQL may send until the login is over.
+/// Maximum bytes that a PostgreSQL server may send until the login is complete.
 pub(crate) const LOGIN_BYTES_MAX: u64 = 1 << 20;
 
-/// Stands for no limit in [`Wire::left`].
+/// No limit in [`Wire::left`].
 const NO_LIMIT: u64 = u64::MAX;
 
-/// What makes a connection.
+/// A database client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Via {
-    /// That of PostgreSQL.
+    /// PostgreSQL.
     Postgres,
-    /// That of MySQL and MariaDB.
+    /// MySQL and MariaDB.
     Mysql,
-    /// SQLite itself.
+    /// SQLite.
     Sqlite,
-    /// A driver of ODBC.
+    /// An ODBC driver.
     Odbc,
 }
 
 impl Via {
-    /// What it speaks; only a connection knows that of a driver.
+    /// Returns its dialect; `None` for ODBC, where only a connection knows it.
     pub(crate) fn dialect(self) -> Option<Dialect> {
         match self {
             Self::Postgres => Some(Dialect::Postgres),
@@ -54,7 +54,7 @@ impl Via {
     }
 }
 
-/// A connection that can be used.
+/// An open connection.
 pub(crate) enum Connection {
     /// PostgreSQL.
     Postgres(Postgres),
@@ -62,15 +62,15 @@ pub(crate) enum Connection {
     Mysql(Box<mysql_async::Conn>),
     /// SQLite.
     Sqlite(Sqlite),
-    /// What a driver of ODBC is for.
+    /// An ODBC driver.
     Odbc(Odbc),
 }
 
 impl Connection {
-    /// Connects. Times are in UTC in each of them.
+    /// Connects. All sessions use UTC.
     ///
     /// # Errors
-    /// There is no connection, or the database refuses it.
+    /// The connection fails, or the database rejects it.
     pub(crate) async fn open(target: &Target) -> Result<Self, SqlError> {
         let opening = async {
             match target.via {
@@ -85,7 +85,7 @@ impl Connection {
         timeout(limit, opening).await.unwrap_or_else(silent)
     }
 
-    /// What is spoken by it.
+    /// Returns the dialect of the database.
     pub(crate) fn dialect(&self) -> Dialect {
         match self {
             Self::Postgres(_) => Dialect::Postgres,
@@ -95,15 +95,15 @@ impl Connection {
         }
     }
 
-    /// Whether a driver of ODBC is between.
+    /// Returns whether this is an ODBC connection.
     pub(crate) fn is_odbc(&self) -> bool {
         matches!(self, Self::Odbc(_))
     }
 
-    /// Runs statements without parameters and without rows.
+    /// Runs statements without parameters and rows.
     ///
     /// # Errors
-    /// One of them has failed.
+    /// One of them failed.
     pub(crate) async fn batch(&mut self, target: &Target, sql: &str) -> Result<(), SqlError> {
         let address = &target.address;
         match self {
@@ -124,10 +124,10 @@ impl Connection {
     }
 }
 
-/// The client of PostgreSQL, and the task that moves its bytes.
+/// The PostgreSQL client, and the task of its connection.
 pub(crate) struct Postgres {
     pub(crate) client: tokio_postgres::Client,
-    /// Ends with this.
+    /// Aborted on drop.
     _task: AbortOnDropHandle<()>,
 }
 
@@ -150,14 +150,14 @@ async fn postgres(target: &Target) -> Result<Postgres, SqlError> {
     left.store(NO_LIMIT, Ordering::Relaxed);
     let (client, connection) =
         connected.map_err(|error| match SqlError::postgres(address, &error) {
-            // Nothing was asked for yet.
+            // No statement was sent yet.
             SqlError::Broken { address, problem } => {
                 SqlError::Connect { address, source: io::Error::other(problem) }
             }
             other => other,
         })?;
     let task = AbortOnDropHandle::new(tokio::spawn(async move {
-        // Its end is seen by the client.
+        // The client reports its error.
         let _ = connection.await;
     }));
     let millis = target.statement_timeout.as_millis().min(i32::MAX as u128);
@@ -170,7 +170,7 @@ async fn postgres(target: &Target) -> Result<Postgres, SqlError> {
     Ok(Postgres { client, _task: task })
 }
 
-/// Makes the handshake of TLS on a stream where the server has agreed to it.
+/// Performs the TLS handshake when the server has agreed to it.
 struct Upgrade {
     tls: Option<tls::Client>,
     address: Arc<str>,
@@ -195,8 +195,8 @@ impl TlsConnect<Wire> for Upgrade {
     }
 }
 
-/// A stream, plain or inside TLS, which fails if the server sends more bytes than are `left`. The
-/// client buffers a message until it is whole, whatever length the server announces.
+/// A stream, plain or with TLS, that fails if the server sends more bytes than are `left`. The
+/// client buffers complete messages, whatever length the server announces.
 struct Wire {
     stream: Box<dyn Stream>,
     left: Arc<AtomicU64>,
@@ -255,8 +255,8 @@ async fn mysql(target: &Target) -> Result<mysql_async::Conn, SqlError> {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, "3306"));
     let (user, password) = target.login.clone().unzip();
     let password = password.flatten().map(|password| password.expose().to_owned());
-    // Strict: a value that a column does not take is an error, and never changed in silence. A
-    // reader that waits for the channels is not cut off for it.
+    // Strict mode: a value that does not fit a column is an error and is never changed silently.
+    // The write timeout is long, because a reader may wait for its channels.
     let setup = vec![
         "SET time_zone = '+00:00', net_write_timeout = 3600, sql_mode = \
          'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'"
@@ -290,7 +290,7 @@ async fn mysql(target: &Target) -> Result<mysql_async::Conn, SqlError> {
     Ok(connection)
 }
 
-/// TLS of a connection to MySQL, by the files as they are now.
+/// Reads the TLS files for a MySQL connection.
 async fn ssl(target: &Target) -> Result<Option<mysql_async::SslOpts>, SqlError> {
     let Some(tls) = &target.own_tls else { return Ok(None) };
     let pem = tls.read().await.map_err(|error| SqlError::Connect {
@@ -310,7 +310,7 @@ async fn ssl(target: &Target) -> Result<Option<mysql_async::SslOpts>, SqlError> 
     Ok(Some(ssl))
 }
 
-/// A file of SQLite. Its calls block and run off the reactor, one at a time.
+/// A SQLite file. Its calls block, and run on other threads, one at a time.
 #[derive(Clone)]
 pub(crate) struct Sqlite(Arc<Mutex<rusqlite::Connection>>);
 
@@ -319,13 +319,13 @@ impl Sqlite {
         let (path, wait) = (target.address.clone(), target.statement_timeout);
         let opened = target.env.offload(move || {
             use rusqlite::OpenFlags as Flags;
-            // A file that is not there is a mistake in the path: none is made.
+            // Do not create a missing file: its path is probably wrong.
             let flags = Flags::SQLITE_OPEN_READ_WRITE | Flags::SQLITE_OPEN_NO_MUTEX;
             let connection = rusqlite::Connection::open_with_flags(&*path, flags)?;
             connection.busy_timeout(wait)?;
-            // A name that is no column is an error, and no text.
+            // An unknown column name in quotes is an error, not a text.
             connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
-            // The file is read once: what is no database is found here.
+            // Read the file once, to detect a file that is not a database.
             connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
             Ok(connection)
         });
@@ -336,7 +336,7 @@ impl Sqlite {
     /// Runs `work` with the connection, to its end even if the future is dropped.
     ///
     /// # Errors
-    /// What `work` says.
+    /// The error of `work`.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         target: &Target,
@@ -349,7 +349,7 @@ impl Sqlite {
         done.await.map_err(|error| SqlError::sqlite(&target.address, &error))
     }
 
-    /// Runs `work` soon, without waiting for it.
+    /// Starts `work` without waiting for it.
     pub(crate) fn start(
         &self,
         target: &Target,

@@ -1,4 +1,4 @@
-//! The settings of a connection to a database.
+//! The connection settings of a database.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,25 +48,25 @@ fn statement_timeout() -> Period {
     Period(Duration::from_secs(300))
 }
 
-/// A database as it is connected to. Cheap to clone.
+/// A database to connect to. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) via: Via,
-    /// `host:port`, the path of the file, or what a driver connects by: for messages, too.
+    /// `host:port`, the file path, or the ODBC connection string; also used in messages.
     pub(crate) address: Arc<str>,
     /// Name of the database; empty for SQLite.
     pub(crate) name: Arc<str>,
     pub(crate) login: Option<Login>,
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
-    /// TLS around the stream that a client is given.
+    /// TLS around the stream for a client.
     pub(crate) tls: Option<Client>,
-    /// TLS of a client that connects by itself: that of MySQL.
+    /// TLS of a client that connects by itself: MySQL.
     pub(crate) own_tls: Option<PemClient>,
     pub(crate) env: Env,
 }
 
-/// What a URL says.
+/// The parts of a URL.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
     via: Via,
@@ -74,7 +74,7 @@ struct Place {
     name: String,
 }
 
-/// A build without ODBC.
+/// Error message of a build without ODBC.
 const UNBUILT: &str = "this program is built without ODBC: build it with `cargo build --release \
                        --features odbc`, which needs unixODBC (docs/components/sources/sql.md)";
 
@@ -85,7 +85,7 @@ impl Database {
     /// Checks the settings.
     ///
     /// # Errors
-    /// One of them is wrong.
+    /// A setting is wrong.
     pub(crate) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
         let invalid = |setting: &str, problem: &str| {
             Err(BuildError::invalid(format!("database.{setting}"), problem))
@@ -159,10 +159,10 @@ impl Database {
     }
 }
 
-/// Reads a URL.
+/// Parses a URL.
 ///
 /// # Errors
-/// What is wrong with it, and what to write.
+/// The URL is wrong; the message names the fix.
 fn place(url: &str) -> Result<Place, String> {
     if let Some(rest) = url.strip_prefix("jdbc:") {
         let rest = rest.split(['?', ';']).next().unwrap_or_default();
@@ -210,10 +210,10 @@ fn place(url: &str) -> Result<Place, String> {
     Ok(Place { via, address, name: name.to_owned() })
 }
 
-/// What a driver of ODBC connects by.
+/// Parses an ODBC connection string.
 ///
 /// # Errors
-/// It names no driver, or holds a password.
+/// It names no driver, or contains a password.
 fn of_odbc(text: &str) -> Result<Place, String> {
     let names: Vec<String> =
         attributes(text).map(|name| name.trim().to_ascii_uppercase()).collect();
@@ -233,7 +233,7 @@ fn of_odbc(text: &str) -> Result<Place, String> {
     Ok(Place { via: Via::Odbc, address: text.trim().to_owned(), name: String::new() })
 }
 
-/// The names of `name=value;name={value};…`.
+/// Returns the attribute names in `name=value;name={value};…`.
 fn attributes(text: &str) -> impl Iterator<Item = &str> {
     let (mut braced, mut begin, mut parts) = (false, 0, Vec::new());
     for (at, c) in text.char_indices() {
@@ -271,7 +271,7 @@ mod tests {
         let said = target(Some("secret")).unwrap_or_default();
         assert!(said.contains("database.password"), "{said}");
         assert!(said.contains("the certificate of `database.tls`"), "{said}");
-        // A program without ODBC refuses the URL itself.
+        // A program without ODBC rejects the URL itself.
         if ::odbc::Session::IS_BUILT {
             let said = of("odbc:DSN=shop", Some("secret"), serde_json::Value::Null);
             let said = said.unwrap_or_default();

@@ -1,11 +1,11 @@
-//! What databases say in different words: quotes, limits of rows, times.
+//! Differences between SQL dialects: quotes, row limits, times.
 //!
-//! A client of its own has one dialect. Behind ODBC it is that of the database that the driver
-//! names; one that is not known here is spoken to in the words of the standard.
+//! Each native client has one dialect. Over ODBC, the driver names the database; an unknown one
+//! gets standard SQL.
 
 use std::time::Duration;
 
-/// What kind of database it is.
+/// The kind of database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// PostgreSQL.
@@ -14,16 +14,16 @@ pub(crate) enum Dialect {
     Mysql,
     /// SQLite.
     Sqlite,
-    /// Microsoft SQL Server; by ODBC alone.
+    /// Microsoft SQL Server; only over ODBC.
     SqlServer,
-    /// Oracle; by ODBC alone.
+    /// Oracle; only over ODBC.
     Oracle,
-    /// Any other one, by ODBC.
+    /// Any other database, over ODBC.
     Standard,
 }
 
 impl Dialect {
-    /// By the name that a driver of ODBC has for its database.
+    /// Detects the dialect from the database name that an ODBC driver reports.
     pub(crate) fn of_name(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
         match () {
@@ -36,7 +36,7 @@ impl Dialect {
         }
     }
 
-    /// A name in its quotes, which is then taken as it is.
+    /// Quotes a name.
     pub(crate) fn quote(self, name: &str) -> String {
         match self {
             Self::Postgres | Self::Sqlite | Self::Oracle | Self::Standard => {
@@ -47,20 +47,20 @@ impl Dialect {
         }
     }
 
-    /// A table, perhaps with its schema before a dot, in quotes.
+    /// Quotes a table name, with an optional schema before a dot.
     pub(crate) fn quote_table(self, table: &str) -> String {
         let parts: Vec<String> = table.split('.').map(|part| self.quote(part)).collect();
         parts.join(".")
     }
 
-    /// A statement in brackets, with a name.
+    /// Puts a statement in brackets and names it.
     pub(crate) fn named(self, statement: &str, name: &str) -> String {
-        // Oracle has no `AS` in front of the name of a table.
+        // Oracle does not allow `AS` before a table alias.
         let between = if self == Self::Oracle { "" } else { "AS " };
         format!("({statement}) {between}{name}")
     }
 
-    /// What stands behind `SELECT`, and at the end of the statement, for so many rows.
+    /// Returns the text after `SELECT` and the text at the end that limit the rows.
     pub(crate) fn limit(self, rows: u32) -> (String, String) {
         match self {
             Self::Postgres | Self::Mysql | Self::Sqlite => {
@@ -73,12 +73,12 @@ impl Dialect {
         }
     }
 
-    /// Rows are compared as `(a, b) > (x, y)`, and an index is used for it.
+    /// Returns whether comparisons `(a, b) > (x, y)` work and use an index.
     pub(crate) fn compares_rows(self) -> bool {
         matches!(self, Self::Postgres | Self::Sqlite)
     }
 
-    /// The milliseconds since 1970 of a column, whose name is in quotes.
+    /// Returns the expression for the milliseconds since 1970 of a quoted column.
     pub(crate) fn millis(self, name: &str) -> String {
         match self {
             Self::Postgres => format!("floor(extract(epoch FROM {name}) * 1000)::int8"),
@@ -108,7 +108,7 @@ impl Dialect {
         }
     }
 
-    /// A time less another one: what stands before and behind it.
+    /// Returns the texts before and after a time that subtract a duration.
     pub(crate) fn earlier(self, by: Duration) -> (String, String) {
         let micros = by.as_micros();
         match self {
@@ -117,7 +117,7 @@ impl Dialect {
             // Seconds since 1970.
             Self::Sqlite => (String::new(), format!(" - {:.6}", by.as_secs_f64())),
             Self::SqlServer => {
-                // Both counts are of 32 bits.
+                // Both arguments have 32 bits.
                 let (seconds, rest) = (by.as_secs(), by.subsec_micros());
                 let before = format!("DATEADD(microsecond, -{rest}, DATEADD(second, -{seconds}, ");
                 (before, "))".to_owned())

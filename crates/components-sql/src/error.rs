@@ -1,4 +1,4 @@
-//! What goes wrong with a database, and whether another attempt helps.
+//! Database errors, and whether a retry helps.
 
 use std::io;
 use std::sync::Arc;
@@ -11,32 +11,32 @@ use thiserror::Error;
 use crate::database::Target;
 use crate::dialect::Dialect;
 
-/// Why a connection cannot be made, or a statement has failed.
+/// Why a connection or a statement failed.
 #[derive(Debug, Error)]
 pub(crate) enum SqlError {
-    /// There is no connection.
+    /// The connection failed.
     #[error("cannot connect to {address}")]
     Connect {
         address: Arc<str>,
         #[source]
         source: io::Error,
     },
-    /// The database has not answered in time.
+    /// The database did not answer in time.
     #[error("{address} has not answered within {limit:?}")]
     Silent { address: Arc<str>, limit: Duration },
-    /// The connection broke: what was sent last may be done or not.
+    /// The connection broke: the last statement may or may not have taken effect.
     #[error("the connection to {address} broke: {problem}")]
     Broken { address: Arc<str>, problem: String },
-    /// The database has refused a statement or the connection; nothing of the statement is done.
+    /// The database rejected a statement or the connection; the statement had no effect.
     #[error("{address} says {code}: {problem}{}", help(code))]
     Refused { address: Arc<str>, code: String, problem: String, class: ErrorClass },
-    /// A slot that was made, and thrown away: PostgreSQL could not read it.
+    /// A new slot that PostgreSQL could not read, and that was therefore dropped.
     #[error(
         "the table {table} was altered or emptied while the slot `{slot}` was made, and PostgreSQL \
          does not read changes of such a table aright; the slot is made again"
     )]
     Altered { table: String, slot: String },
-    /// The database does not have what the settings name, or not in a form that can be used.
+    /// The database does not have the named objects, or they are unusable.
     #[error("{problem}")]
     Misfit { problem: String },
 }
@@ -54,7 +54,7 @@ impl Classify for SqlError {
     }
 }
 
-/// What helps, where a code says it.
+/// Returns a hint for an error code.
 fn help(code: &str) -> &'static str {
     match code {
         "57014" | "1969" | "3024" => "; raise `database.statement_timeout`, or read less at once",
@@ -82,7 +82,7 @@ fn help(code: &str) -> &'static str {
 }
 
 impl SqlError {
-    /// An error of the client of PostgreSQL.
+    /// Converts an error of the PostgreSQL client.
     pub(crate) fn postgres(address: &Arc<str>, error: &tokio_postgres::Error) -> Self {
         let address = address.clone();
         let Some(said) = error.as_db_error() else {
@@ -99,13 +99,13 @@ impl SqlError {
         Self::of_state(&address, code, problem)
     }
 
-    /// What PostgreSQL says, by its SQLSTATE.
+    /// Classifies a PostgreSQL error by its SQLSTATE.
     pub(crate) fn of_state(address: &Arc<str>, code: String, problem: String) -> Self {
         let class = of_state(&code);
         Self::Refused { address: address.clone(), code, problem, class }
     }
 
-    /// The same of a connection for replication, with what it needs.
+    /// Adds the requirements of a replication connection.
     pub(crate) fn of_replication(self, target: &Target) -> Self {
         let user = target.login.as_ref().map_or("", |(user, _)| user);
         let help = match &self {
@@ -120,8 +120,7 @@ impl SqlError {
         self.with_help(&help)
     }
 
-    /// The same of a slot that is read: the server itself may fail at a place of its log, each
-    /// time.
+    /// Adds a hint for slots: the server itself may fail repeatedly at a position of its log.
     pub(crate) fn of_slot(self, slot: &str) -> Self {
         let help = match &self {
             Self::Refused { code, .. } if code == "XX000" => format!(
@@ -142,7 +141,7 @@ impl SqlError {
         }
     }
 
-    /// An error of the client of MySQL and MariaDB.
+    /// Converts an error of the client of MySQL and MariaDB.
     pub(crate) fn mysql(address: &Arc<str>, error: &mysql_async::Error) -> Self {
         let address = address.clone();
         match error {
@@ -161,7 +160,7 @@ impl SqlError {
         }
     }
 
-    /// An error of a driver of ODBC.
+    /// Converts an error of an ODBC driver.
     pub(crate) fn odbc(address: &Arc<str>, dialect: Dialect, problem: Problem) -> Self {
         let address = address.clone();
         if problem.is_of_connection() {
@@ -172,7 +171,7 @@ impl SqlError {
         Self::Refused { address, code, problem, class }
     }
 
-    /// The same of a connection that is not made.
+    /// Same, while connecting.
     pub(crate) fn of_connect(address: &Arc<str>, problem: Problem) -> Self {
         if problem.is_of_connection() {
             let source = io::Error::other(problem.to_string());
@@ -181,7 +180,7 @@ impl SqlError {
         Self::odbc(address, Dialect::Standard, problem)
     }
 
-    /// An error of SQLite.
+    /// Converts an error of SQLite.
     pub(crate) fn sqlite(address: &Arc<str>, error: &rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;
         let Some(code) = error.sqlite_error_code() else {
@@ -203,19 +202,19 @@ impl SqlError {
     }
 }
 
-/// The database does not do what is asked for.
+/// Converts an error of the database into a source error.
 #[expect(clippy::needless_pass_by_value, reason = "an error at hand is given away")]
 pub(crate) fn failed(error: SqlError) -> SourceError {
     let cause = std::error::Error::source(&error).map(|cause| cause.to_string().into());
     SourceError { class: error.class(), message: error.to_string(), source: cause }
 }
 
-/// Nothing can be stored until an operator acts.
+/// Returns an error that blocks the source until an operator acts.
 pub(crate) fn refused(message: String) -> SourceError {
     SourceError { class: ErrorClass::Blocked, message, source: None }
 }
 
-/// The error is one of the stream below the client, and not of values.
+/// Returns whether the error comes from the stream below the client.
 fn is_of_stream(error: &tokio_postgres::Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(at) = cause {
@@ -227,51 +226,49 @@ fn is_of_stream(error: &tokio_postgres::Error) -> bool {
     false
 }
 
-/// What a SQLSTATE says.
+/// Classifies a SQLSTATE.
 fn of_state(state: &str) -> ErrorClass {
     match state {
-        // A lock that is not free, a statement that took too long, a server that stops, starts or
-        // is a standby now.
+        // A busy lock, a statement timeout, or a server that stops, starts or is now a standby.
         "55P03" | "57014" | "57P01" | "57P02" | "57P03" | "25006" | "55006" => {
             ErrorClass::Transient
         }
         _ => match state.get(..2).unwrap_or_default() {
-            // Connections, resources, other transactions, the server itself.
+            // Connections, resources, conflicts between transactions, the server itself.
             "08" | "40" | "53" | "58" | "72" | "XX" => ErrorClass::Transient,
-            // Values, rules of the tables and of their triggers, sizes; a row twice in a statement.
+            // Values, constraints, triggers, sizes; a row twice in a statement.
             "21" | "22" | "23" | "44" | "45" | "54" | "P0" => ErrorClass::Poison,
             _ => ErrorClass::Blocked,
         },
     }
 }
 
-/// What a driver of ODBC says. Where its state says no more than that there is an error, the
-/// database's own number does.
+/// Classifies an ODBC error. If its state is generic, the native error code decides.
 fn of_odbc(dialect: Dialect, problem: &Problem) -> ErrorClass {
     let state = &*problem.state;
     let native = problem.native.unsigned_abs();
     match (dialect, state) {
         (_, "HYT00" | "HYT01" | "HY001" | "HY008") => ErrorClass::Transient,
-        // Too many connections, and the server stops.
+        // Too many connections, or the server is stopping.
         (_, "08004") => ErrorClass::Transient,
         (Dialect::Mysql, _) => of_number(u16::try_from(native).unwrap_or(0), state),
-        // Busy, locked, out of memory, read failed, full; then what a column does not take.
+        // Busy, locked, out of memory, read error, full; then values that do not fit.
         (Dialect::Sqlite, "HY000") => match native {
             5..=7 | 10 | 13 | 17 => ErrorClass::Transient,
             18..=20 => ErrorClass::Poison,
             _ => ErrorClass::Blocked,
         },
-        // A deadlock, a lock that is not free, no room, an update of a snapshot.
+        // A deadlock, a busy lock, no space, a snapshot conflict.
         (Dialect::SqlServer, _) if [1205, 1222, 1105, 3960, 9002].contains(&native) => {
             ErrorClass::Transient
         }
-        // Values that a column does not take, and rules.
+        // Values that do not fit, and constraints.
         (Dialect::SqlServer, _)
             if [515, 547, 2601, 2627, 2628, 8115, 8152, 241, 242, 245, 8114].contains(&native) =>
         {
             ErrorClass::Poison
         }
-        // A resource is busy, a deadlock, no room, a serial transaction, a server that stops.
+        // A busy resource, a deadlock, no space, a serialization failure, a stopping server.
         (Dialect::Oracle, _)
             if [54, 60, 1033, 1034, 1089, 1652, 1653, 8177, 12516, 12519].contains(&native) =>
         {
@@ -287,11 +284,11 @@ fn of_odbc(dialect: Dialect, problem: &Problem) -> ErrorClass {
     }
 }
 
-/// What a number of MySQL or MariaDB says.
+/// Classifies an error number of MySQL or MariaDB.
 fn of_number(number: u16, state: &str) -> ErrorClass {
     match number {
-        // Too many connections, disk full, a server that stops or is read-only now, locks, time, a
-        // table that was changed behind a snapshot.
+        // Too many connections, disk full, a stopping or read-only server, locks, timeouts, a table
+        // changed after the snapshot.
         1020
         | 1021
         | 1037
@@ -319,10 +316,10 @@ fn of_number(number: u16, state: &str) -> ErrorClass {
         | 1969
         | 3024
         | 3572 => ErrorClass::Transient,
-        // Values that a column does not take.
+        // Values that do not fit a column.
         1153 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 => ErrorClass::Poison,
         _ if state.starts_with("08") || state.starts_with("40") => ErrorClass::Transient,
-        // Values, rules of the tables and of their triggers.
+        // Values, constraints, triggers.
         _ if ["22", "23", "44", "45"].iter().any(|class| state.starts_with(class)) => {
             ErrorClass::Poison
         }

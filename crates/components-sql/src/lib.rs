@@ -1,13 +1,13 @@
-//! The components that speak SQL, with the clients of the databases.
+//! The SQL components, with the clients of the databases.
 //!
 //! ```text
-//!   database    the settings of a connection: where it leads, as which user
-//!   connection  one of four: PostgreSQL, MySQL or MariaDB, SQLite, and ODBC for all others
-//!   odbc        the last of them, a thread for each connection
-//!   dialect     what databases say in different words
-//!   error       what went wrong, and whether another attempt helps
-//!   value       a value, and how it stands in a body; meaning: what its text means
-//!   mysql       values of the client of MySQL, and of a binary log, as those
+//!   database    the connection settings: address and user
+//!   connection  one of four clients: PostgreSQL, MySQL or MariaDB, SQLite, and ODBC for all others
+//!   odbc        the ODBC client, with a thread for each connection
+//!   dialect     differences between databases
+//!   error       database errors, and whether a retry helps
+//!   value       a value, and its form in a body; meaning: how to interpret its text
+//!   mysql       converts values of the MySQL client and of a binary log
 //!   source      pages of rows ──► events, with the position in the same write
 //!   changes     the log of PostgreSQL, MySQL or MariaDB ──► events, the position in the same write
 //!   sink        events ──► rows, with the identity of their batch in the same transaction
@@ -36,7 +36,7 @@ static SOURCES: &[Entry<dyn Source>] = &[entry::<source::Config>(), entry::<chan
 /// Every sink.
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for a program's catalogue.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("sql"),

@@ -1,42 +1,41 @@
-//! What the text of a value means: the one way from a database's texts to values, for rows that
-//! are selected and for changes that are sent.
+//! Interprets the text of a value, for selected rows and for changes.
 
 use tokio_postgres::types::{Kind, Type};
 
 use crate::value::Value;
 
-/// What text of a database means.
+/// How to interpret a database's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// It is the value; or the type of the client says it.
+    /// The text is the value, or the client's type determines it.
     Native,
     /// `t` or `true`.
     Bool,
-    /// A whole number.
+    /// An integer.
     Int,
-    /// A number of four bytes with a fraction.
+    /// A floating-point number of four bytes.
     Single,
-    /// The same of eight.
+    /// A floating-point number of eight bytes.
     Float,
     /// Bytes as `\x00ff`.
     Bytes,
     /// JSON.
     Json,
-    /// Date and time with a space in between, perhaps with `+00` behind.
+    /// Date and time separated by a space, with an optional `+00`.
     Moment,
-    /// An address, which has no `/32` or `/128` behind it where a cast to a text adds it.
+    /// An IP address; removes the `/32` or `/128` that a cast to text adds.
     Address,
-    /// The same with a space in front of the offset from UTC: `+02:00`.
+    /// Date and time with a space before the UTC offset: `+02:00`.
     Offset,
-    /// A whole number of 64 bits without a sign.
+    /// An unsigned 64-bit integer.
     Unsigned,
-    /// A value of SQLite behind a letter that is its type: see [`TAGGED`].
+    /// A SQLite value after a letter for its type: see [`TAGGED`].
     Tagged,
-    /// An array as `{1,2}`; values are separated by this sign.
+    /// An array like `{1,2}`, with this separator.
     Array(Element, char),
 }
 
-/// What a value of an array means: as `to_json` of PostgreSQL has it.
+/// How to interpret an array element, like PostgreSQL's `to_json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
     Bool,
@@ -46,21 +45,21 @@ pub(crate) enum Element {
     Text,
 }
 
-/// An expression of SQLite that has a value of whatever type as a text, `{}` for the value: by a
-/// driver of ODBC the declared type of a column would say what its values are read as.
+/// A SQLite expression that returns a value of any type as text, with `{}` for the value. Without
+/// it, an ODBC driver would convert values to the declared type of their column.
 pub(crate) const TAGGED: &str = "CASE typeof({}) WHEN 'integer' THEN 'i' || {} \
      WHEN 'real' THEN 'r' || printf('%!.17g', {}) WHEN 'text' THEN 't' || hex({}) \
      WHEN 'blob' THEN 'b' || hex({}) END";
 
 impl Meaning {
-    /// The value, where it is a text that has this meaning.
+    /// Converts the value if it is a text.
     pub(crate) fn apply(&self, value: &mut Value) {
         if let (Value::Text(text), false) = (&mut *value, *self == Self::Native) {
             *value = self.value(std::mem::take(text));
         }
     }
 
-    /// Of a type of PostgreSQL, in the form that the server writes.
+    /// Returns the meaning of a PostgreSQL type in the server's text format.
     pub(crate) fn of(kind: &Type) -> Self {
         match *kind {
             Type::BOOL => Self::Bool,
@@ -71,7 +70,7 @@ impl Meaning {
             Type::JSON | Type::JSONB => Self::Json,
             Type::TIMESTAMP | Type::TIMESTAMPTZ => Self::Moment,
             Type::INET => Self::Address,
-            // A form of its own, of numbers with blanks in between.
+            // A special format: numbers separated by spaces.
             Type::INT2_VECTOR | Type::OID_VECTOR => Self::Native,
             _ => match kind.kind() {
                 Kind::Array(of) => {
@@ -83,7 +82,7 @@ impl Meaning {
         }
     }
 
-    /// The value. A text that does not have this meaning stays a text: nothing is lost.
+    /// Converts a text. Without a match, it stays a text, so that nothing is lost.
     pub(crate) fn value(&self, text: String) -> Value {
         let value = match self {
             Self::Native => None,
@@ -112,7 +111,7 @@ impl Meaning {
 }
 
 impl Element {
-    /// Of the type of the values.
+    /// Returns the meaning of an element type.
     pub(crate) fn of(kind: &Type) -> Self {
         match *kind {
             Type::BOOL => Self::Bool,
@@ -129,7 +128,7 @@ impl Element {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         match self {
             Self::Bool => json.push_str(if text == "t" { "true" } else { "false" }),
-            // `NaN` and `Infinity` are none in JSON.
+            // JSON has no `NaN` and `Infinity`.
             Self::Number if text.ends_with(|last: char| last.is_ascii_digit()) => {
                 json.push_str(text);
             }
@@ -161,7 +160,7 @@ fn tagged(text: &str) -> Option<Value> {
     }
 }
 
-/// `2026-01-31 12:00:00+00` as `2026-01-31T12:00:00Z`.
+/// Converts `2026-01-31 12:00:00+00` to `2026-01-31T12:00:00Z`.
 fn moment(text: &str) -> String {
     let joined = text.replacen(' ', "T", 1);
     match joined.strip_suffix("+00") {
@@ -170,9 +169,9 @@ fn moment(text: &str) -> String {
     }
 }
 
-/// An array as JSON; `None` if it is none.
+/// Converts an array to JSON; `None` if the text is not an array.
 fn array(text: &str, element: Element, sign: char) -> Option<String> {
-    // Bounds other than the usual ones stand before it: `[0:1]={1,2}`.
+    // Unusual bounds are a prefix: `[0:1]={1,2}`.
     let text = match text.starts_with('[') {
         true => text.split_once("]=")?.1,
         false => text,

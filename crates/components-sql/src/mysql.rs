@@ -1,12 +1,11 @@
-//! Values of the client of MySQL: the one way from them to values, for rows that are selected and
-//! for those of a log.
+//! Converts values of the MySQL client, for selected rows and for rows of a log.
 
 use mysql_async::consts::ColumnType as Type;
 
 use crate::connection::MYSQL_BINARY;
 use crate::value::Value;
 
-/// The values of a row that was selected.
+/// Converts the values of a selected row.
 pub(crate) fn values(row: mysql_async::Row) -> Vec<Value> {
     let columns = row.columns();
     let values = row.unwrap_raw().into_iter().zip(columns.iter());
@@ -17,7 +16,7 @@ pub(crate) fn values(row: mysql_async::Row) -> Vec<Value> {
     values.map(convert).collect()
 }
 
-/// The value of a column of this type. Texts are UTF-8.
+/// Converts a value of a column of this type. Texts are UTF-8.
 pub(crate) fn value(value: mysql_async::Value, kind: Type, is_binary: bool) -> Value {
     use mysql_async::Value as Theirs;
     match value {
@@ -42,7 +41,7 @@ pub(crate) fn value(value: mysql_async::Value, kind: Type, is_binary: bool) -> V
             if matches!(kind, Type::MYSQL_TYPE_DATE | Type::MYSQL_TYPE_NEWDATE) {
                 return Value::Text(date);
             }
-            // Sessions are in UTC: what has a zone is in that one.
+            // Sessions use UTC, and so do types with a zone.
             let zone = matches!(kind, Type::MYSQL_TYPE_TIMESTAMP | Type::MYSQL_TYPE_TIMESTAMP2);
             let zone = if zone { "Z" } else { "" };
             let micros = fraction(micros);

@@ -1,4 +1,4 @@
-//! The client of all databases that have a driver of ODBC.
+//! The client for databases with an ODBC driver.
 //!
 //! ```text
 //!   sources and sinks ──► Odbc ──► jobs ──► a thread of its own ──► crate `odbc` ──► driver
@@ -6,19 +6,18 @@
 //!                          └── answers, rows ◄────┘   64 rows ahead at most
 //! ```
 //!
-//! It is the fourth of the clients behind [`Connection`](crate::connection::Connection), and there
-//! is no other seam: pages, positions, ledger and staging are those of the other three, in the
-//! dialect that the driver's database has. What differs is said in three places: here, how values
-//! are bound and read; in `source::describe::odbc`, in which form a column is selected; and in
-//! `sink::statements`, how rows are put.
+//! It is one of the four clients of [`Connection`](crate::connection::Connection), and the only
+//! place that knows about ODBC, with two exceptions: `source::describe::odbc` decides how to select
+//! a column, and `sink::statements` how to write rows. Pages, positions, ledger and staging are
+//! shared with the other clients, in the dialect of the driver's database.
 //!
 //! Invariants:
 //!
-//! - A driver may block for ever, so each connection has a thread, and no caller waits for it
-//!   longer than a statement may take. What is abandoned ends when the driver returns, or with the
-//!   process; its transaction is rolled back with the connection.
-//! - A connection whose driver has ended in a panic is broken, and is not used again.
-//! - User and password are added to the text that connects, in that thread; messages have the URL.
+//! - A driver may block forever, so each connection has its own thread, and callers wait no longer
+//!   than the statement timeout. Abandoned work ends when the driver returns, or with the process;
+//!   its transaction is rolled back with the connection.
+//! - A connection whose driver panicked is broken, and is not used again.
+//! - The thread adds user and password to the connection string; messages contain only the URL.
 
 use std::sync::Arc;
 use std::sync::mpsc as jobs;
@@ -34,12 +33,12 @@ use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::value::Value;
 
-/// Rows that are read ahead.
+/// Rows to read ahead.
 const AHEAD: usize = 64;
-/// What is added to the time that a statement may take, for the way of the answer.
+/// Added to a statement's timeout for the network.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// In each session of Oracle numbers and times are written in one way, and times are in UTC.
+/// Fixed formats of numbers and times for Oracle sessions, with times in UTC.
 const OF_ORACLE: &str = "ALTER SESSION SET NLS_NUMERIC_CHARACTERS = '.,' \
      NLS_DATE_FORMAT = 'YYYY-MM-DD HH24:MI:SS' \
      NLS_TIMESTAMP_FORMAT = 'YYYY-MM-DD HH24:MI:SS.FF9' \
@@ -54,17 +53,17 @@ const OF_SQL_SERVER: &str = "SET QUOTED_IDENTIFIER ON; SET ANSI_NULLS ON; SET AN
 
 type Job = Box<dyn FnOnce(&mut Session) + Send>;
 
-/// A connection by ODBC.
+/// An ODBC connection.
 pub(crate) struct Odbc {
     jobs: jobs::Sender<Job>,
     pub(crate) dialect: Dialect,
 }
 
 impl Odbc {
-    /// Connects. The caller gives up when it likes.
+    /// Connects. The caller sets the timeout.
     ///
     /// # Errors
-    /// There is no such driver or database, or it refuses.
+    /// The driver or the database does not exist, or rejects the connection.
     pub(crate) async fn open(target: &Target) -> Result<Self, SqlError> {
         let (send, jobs) = jobs::channel::<Job>();
         let (done, opened) = oneshot::channel();
@@ -77,7 +76,7 @@ impl Odbc {
             let mut session = match connect(&address, login, limit) {
                 Ok(session) => session,
                 Err(problem) => {
-                    // The caller may be gone.
+                    // The caller may have given up.
                     let _ = done.send(Err(problem));
                     return;
                 }
@@ -107,11 +106,10 @@ impl Odbc {
         Ok(connection)
     }
 
-    /// Runs `work` in the thread of the connection, and waits for its answer as long as a statement
-    /// may take.
+    /// Runs `work` in the thread of the connection, and waits up to the statement timeout.
     ///
     /// # Errors
-    /// What `work` says, or there was no answer.
+    /// The error of `work`, or a timeout.
     pub(crate) async fn call<T: Send + 'static>(
         &mut self,
         target: &Target,
@@ -119,7 +117,7 @@ impl Odbc {
     ) -> Result<T, SqlError> {
         let (done, result) = oneshot::channel();
         let job: Job = Box::new(move |session| {
-            // The caller may be gone.
+            // The caller may have given up.
             let _ = done.send(work(session).map_err(|problem| of(session, problem)));
         });
         self.jobs.send(job).map_err(|_| broken(&target.address))?;
@@ -136,13 +134,13 @@ impl Odbc {
     /// Runs a statement without values.
     ///
     /// # Errors
-    /// It has failed.
+    /// The statement failed.
     pub(crate) async fn run(&mut self, target: &Target, sql: &str) -> Result<(), SqlError> {
         let (sql, limit) = (sql.to_owned(), target.statement_timeout);
         self.call(target, move |session| session.execute(&sql, &[], limit).map(drop)).await
     }
 
-    /// Begins to read rows, which come one by one.
+    /// Starts a query, whose rows arrive one by one.
     pub(crate) fn rows(
         &mut self,
         target: &Target,
@@ -160,21 +158,21 @@ impl Odbc {
             });
             if let Err(problem) = read {
                 let problem = of(session, problem);
-                // The reader may be gone: then the error is of no use.
+                // If the reader is gone, nobody needs the error.
                 let _ = send.blocking_send(Err(SqlError::odbc(&address, dialect, problem)));
             }
         });
         if self.jobs.send(job).is_err() {
-            // There is room: it is the first.
+            // The channel has space: this is the first message.
             let _ = refused.try_send(Err(broken(&target.address)));
         }
         rows
     }
 }
 
-/// Connects; to PostgreSQL a second time, so that its driver leaves savepoints to the statements
-/// that set them: by its own, each statement would be in a transaction within the transaction,
-/// which gives no snapshot away. A driver that is another one does not take that.
+/// Connects. For PostgreSQL, connects a second time to turn off the driver's savepoints: with one
+/// per statement, every statement runs in a subtransaction, which cannot export a snapshot. Other
+/// drivers reject the option.
 fn connect(text: &str, login: Option<(&str, &str)>, limit: Duration) -> Result<Session, Problem> {
     let session = Session::connect(text, login, limit)?;
     let is_set = text.to_ascii_lowercase().contains("protocol=");
@@ -185,7 +183,7 @@ fn connect(text: &str, login: Option<(&str, &str)>, limit: Duration) -> Result<S
     Ok(plain.unwrap_or(session))
 }
 
-/// What a driver says of a connection that is gone, by whichever state.
+/// Normalizes the driver's errors for a lost connection, which have various states.
 fn of(session: &Session, problem: Problem) -> Problem {
     if session.is_dead() { problem.of_dead() } else { problem }
 }

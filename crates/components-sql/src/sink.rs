@@ -1,26 +1,25 @@
-//! `sql`: each event is a row of a table, exactly once.
+//! `sql`: writes each event as a row of a table, exactly once.
 //!
 //! ```text
 //!   a batch ─► one transaction: its rows, and its identity in the ledger of the database
-//!              a row that the database refuses goes to the dead letters, the rest is applied
-//!              a batch that the ledger knows is not applied again
+//!              a rejected row goes to the dead letters, the rest is applied
+//!              a batch that is in the ledger is not applied again
 //! ```
 //!
-//! Whatever became of an attempt, the next one asks the ledger before it does anything, behind the
-//! lock of the batch's origin. So it does not matter whether a COMMIT that was not answered had
-//! its effect, or which collector made it.
+//! Each attempt first locks the row of the batch's origin and asks the ledger. So it does not
+//! matter whether an unanswered COMMIT took effect, or which collector sent it.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
 //! | `config` | the settings |
-//! | `row`, `value` | from an event to the values of columns |
-//! | `table` | what the database says of the table, or of the procedure |
-//! | `statements` | the texts of statements, by dialect |
+//! | `row`, `value` | maps an event to column values |
+//! | `table` | the description of the table or procedure |
+//! | `statements` | the SQL texts, by dialect |
 //! | `session`, `bound` | a connection: statements with values, rows by a plan |
 //! | `ledger` | the tables of the ledger |
-//! | `apply` | a batch in one transaction |
-//! | `survey` | what a program asks of a table before rows go into it |
-//! | `staging` | rows of a staging table in the table behind it, by one transaction |
+//! | `apply` | applies a batch in one transaction |
+//! | `survey` | inspects a table before rows are written |
+//! | `staging` | moves the rows of a staging table in one transaction |
 
 mod apply;
 mod bound;
@@ -69,15 +68,14 @@ use statements::Plan;
 pub use survey::{Survey, survey};
 use table::Table;
 
-/// No row could be made of an event.
+/// An event cannot be converted to a row.
 const UNWRITABLE: &str = "unwritable_event";
-/// The database refused a row.
+/// The database rejected a row.
 const REFUSED: &str = "refused";
-/// The reasons of dead letters that the ledger keeps.
+/// The reasons of dead letters in the ledger.
 const REASONS: [&str; 2] = [UNWRITABLE, REFUSED];
 
-/// Attempts of a batch, one after the other, where nothing but the connection or the table's form
-/// was in its way.
+/// Maximum attempts in a row after a lost connection or a changed table.
 const ATTEMPTS: usize = 3;
 
 impl Component for Config {
@@ -135,11 +133,11 @@ struct Sql {
     floors: FloorBoard,
     traces: Traces,
     env: Env,
-    /// None until the table is described, and after a failure.
+    /// `None` until the table is described, and after a failure.
     way: Mutex<Option<Arc<Way>>>,
-    /// Connections that no batch uses.
+    /// Idle connections.
     sessions: Mutex<Vec<Session>>,
-    /// When the ledger was last looked through for what is too old.
+    /// When old ledger rows were last deleted.
     forgot: Mutex<Option<Instant>>,
     applied: Counter,
     repeated: Counter,
@@ -147,12 +145,12 @@ struct Sql {
 }
 
 fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is kept is whole between two calls.
+    // No critical section leaves partial state.
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sql {
-    /// A connection, and how batches are applied by it.
+    /// Returns a connection, and the way to apply batches.
     async fn ready(&self) -> Result<(Session, Arc<Way>), SinkProblem> {
         let free = locked(&self.sessions).pop();
         let mut session = match free {
@@ -184,13 +182,13 @@ impl Sql {
         Ok(Way { name, table, plan })
     }
 
-    /// Forgets connections and the table: what is wrong with them is not known.
+    /// Drops connections and the table description after an unclear failure.
     fn forget(&self) {
         locked(&self.sessions).clear();
         *locked(&self.way) = None;
     }
 
-    /// Looks for what is too old in the ledger, now and then.
+    /// Deletes old ledger rows from time to time.
     async fn tidy(&self, session: &mut Session) -> Result<(), SinkProblem> {
         let is_due = locked(&self.forgot).is_none_or(|at| at.elapsed() >= Ledger::FORGET_EVERY);
         if is_due {
@@ -200,7 +198,7 @@ impl Sql {
         Ok(())
     }
 
-    /// One attempt of a batch, on a connection that is kept when it is still good.
+    /// Attempts a batch. Keeps the connection if it is still usable.
     async fn attempt(&self, batch: &Batch, key: Option<Identity>) -> Result<Applied, SinkProblem> {
         let (mut session, way) = self.ready().await?;
         self.tidy(&mut session).await?;
@@ -210,7 +208,7 @@ impl Sql {
         Ok(applied)
     }
 
-    /// Attempts a batch until something is in its way that does not go by itself.
+    /// Retries a batch until it succeeds or fails with a lasting problem.
     async fn apply(&self, batch: &Batch, key: Option<Identity>) -> Result<Applied, SinkProblem> {
         let mut attempts = 1;
         loop {
@@ -222,10 +220,10 @@ impl Sql {
             let goes_by_itself = match &problem {
                 SinkProblem::Unclear(_) => {
                     self.unanswered.inc();
-                    // Without an identity the ledger cannot be asked.
+                    // Without an identity, the ledger cannot be asked.
                     key.is_some()
                 }
-                // Nothing of it is applied: COMMIT was not sent.
+                // Nothing was applied: COMMIT was not sent.
                 SinkProblem::Sql(SqlError::Broken { .. }) | SinkProblem::Changed => true,
                 _ => false,
             };

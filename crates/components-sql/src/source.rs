@@ -1,22 +1,22 @@
-//! `sql`: reads rows of a table or a statement, and makes each an event.
+//! `sql`: reads rows of a table or a query, and makes each an event.
 //!
-//! How far it has read travels with the rows in the channel's own atomic write. Rows are read in
-//! an order of the database, page by page, each page behind the last row of the one before it.
+//! The channel stores the position with the rows in one atomic write. Rows are read page by page,
+//! in an order of the database; each page starts after the last row of the previous one.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
 //! | `config` | the settings |
-//! | `datum` | rows as datums of Avro |
-//! | `describe` | columns, and in which form each is read |
+//! | `datum` | encodes rows as Avro |
+//! | `describe` | the columns, and how to select each |
 //! | `query` | the statements |
-//! | `rows` | rows, one after the other |
-//! | `gather` | rows become events |
+//! | `rows` | reads rows one by one |
+//! | `gather` | turns rows into events |
 //! | `growing` | the modes `append` and `modified` |
-//! | `window` | rows of the window that are stored |
+//! | `window` | stored rows of the overlap window |
 //! | `full` | the mode `full` |
-//! | `position` | what is stored with the rows |
-//! | `survey` | what a program asks of a table before it is read |
-//! | `again` | rows once more, for a comparison with what is stored |
+//! | `position` | the position stored with the rows |
+//! | `survey` | inspects a table before it is read |
+//! | `again` | reads rows again, to compare them with stored ones |
 
 mod again;
 mod config;
@@ -115,18 +115,18 @@ struct Sql {
     row_bytes: Counter,
     complete: FloatGauge,
     ranges_open: FloatGauge,
-    /// Rows from the future.
+    /// Rows with a time in the future.
     ahead: FloatGauge,
-    /// When they were reported last.
+    /// When they were last reported.
     warned: Option<tokio::time::Instant>,
     options: Arc<Options>,
-    /// Between opening and running.
+    /// Set between opening and running.
     opened: Option<Opened>,
-    /// While it runs.
+    /// Set while it runs.
     until_stored: Option<UntilStored>,
 }
 
-/// A connection, and where reading goes on.
+/// A connection, and where to continue.
 struct Opened {
     connection: Connection,
     table: Table,
@@ -134,12 +134,12 @@ struct Opened {
     state: State,
     window: Window,
     intake: Arc<dyn Intake>,
-    /// What the channel knows.
+    /// The positions in the channel.
     known: Vec<(Bytes, Bytes)>,
 }
 
 impl Sql {
-    /// Where reading goes on.
+    /// Returns where to continue.
     fn state(&self, known: &[(Bytes, Bytes)]) -> Result<State, SourceError> {
         let of = self.options.digest();
         let state: Option<State> = position::read(known, STATE).map_err(refused)?;
@@ -157,7 +157,7 @@ impl Sql {
         }
     }
 
-    /// Stores a batch that has its positions.
+    /// Stores a batch that contains its positions.
     async fn put(&mut self, gathered: Gathered, number: u64) -> Result<(), SourceError> {
         let Gathered { batch, rows, bytes, .. } = gathered;
         let Some(until_stored) = &mut self.until_stored else { return Ok(()) };
@@ -172,12 +172,12 @@ impl Sql {
         }
     }
 
-    /// All there was is stored.
+    /// Records that all rows are stored.
     fn at_end(&self) {
         self.complete.set(unix_millis(self.env.clock.now()) as f64 / 1000.0);
     }
 
-    /// The window had to begin anew.
+    /// Records that the window had to start again.
     fn window_cut(&self) {
         self.metrics.count_anomaly(&self.name, "window_cut", 1);
     }
@@ -231,7 +231,7 @@ impl Source for Sql {
         if let Some(until_stored) = self.until_stored.take() {
             until_stored.finish(one_channel::FINISH_WITHIN).await;
         }
-        // Work that has an end and is done is no failure, and nothing is waited for.
+        // Complete finite work is not a failure and needs no pause.
         ended.unwrap_or(Ok(()))
     }
 }

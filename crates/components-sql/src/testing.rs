@@ -1,8 +1,8 @@
-//! What several tests use: a file of SQLite, for tests that are run by two clients, and a server
-//! that announces long messages.
+//! Test helpers: a SQLite file for tests that run with two clients, and a server that announces
+//! long messages.
 //!
-//! By ODBC the file is changed by another process: a process that has SQLite in it twice, that of
-//! the driver and that of this program, loses its locks.
+//! For ODBC, another process changes the file: a process with two copies of SQLite, the driver's
+//! and this program's, loses its locks.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -24,7 +24,7 @@ else:
     c.executescript(sys.argv[2])
     c.commit()";
 
-/// A file of SQLite.
+/// A SQLite file.
 #[derive(Clone)]
 pub(crate) struct File {
     pub(crate) path: PathBuf,
@@ -32,14 +32,14 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// Made by these statements, for the tests of `module`, those of ODBC or others.
+    /// Created by these statements, for the tests of `module`: the ODBC tests or others.
     pub(crate) fn new(path: PathBuf, module: &str, sql: &str) -> Self {
         let file = Self { path, by_odbc: module.ends_with("by_odbc") };
         file.run(sql);
         file
     }
 
-    /// As the settings name it.
+    /// Returns the URL for the settings.
     pub(crate) fn url(&self) -> String {
         let path = self.path.display();
         let driver = "/usr/lib/x86_64-linux-gnu/odbc/libsqlite3odbc.so";
@@ -57,7 +57,7 @@ impl File {
         }
     }
 
-    /// The answer to a question about the rows, as text.
+    /// Returns the result of a query as text.
     pub(crate) fn ask(&self, sql: &str) -> String {
         if self.by_odbc {
             return self.python(sql, "ask");
@@ -77,11 +77,11 @@ impl File {
     }
 }
 
-/// Far more than a login has, and than the buffers of the sockets hold.
+/// Far more than a login, and than the socket buffers.
 const FLOOD_BYTES: usize = 128 << 20;
 
-/// A server that sends `head` to one client, and zeros until the client closes the connection. The
-/// task returns the number of bytes that it was able to send.
+/// Starts a server that sends `head` to one client, and zeros until the client disconnects. The
+/// task returns how many bytes it could send.
 pub(crate) async fn flood(via: Via, head: &'static [u8]) -> (Target, JoinHandle<usize>) {
     let env = env::real();
     let listener = env.net.listen("127.0.0.1:0").await.unwrap();
@@ -114,5 +114,5 @@ pub(crate) async fn flood(via: Via, head: &'static [u8]) -> (Target, JoinHandle<
     (target, flooding)
 }
 
-/// Bytes that the buffers of two sockets may hold of a flood that is not read.
+/// Maximum bytes of an unread flood in the buffers of two sockets.
 pub(crate) const UNREAD_BYTES_MAX: usize = 32 << 20;

@@ -1,4 +1,4 @@
-//! A value of a row, and how it stands in a body.
+//! A value of a row, and its form in a body.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::{Kind, put_datum};
 
-/// A value, after what is particular to a database is taken away.
+/// A value, independent of the database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Value {
     Null,
     Bool(bool),
     Int(i64),
     Uint(u64),
-    /// A number as it is written, or JSON.
+    /// A number as text, or JSON.
     Raw(String),
     Text(String),
     Bytes(Vec<u8>),
 }
 
-/// Values by which rows are ordered.
+/// Values of the ordering columns.
 pub(crate) type Tuple = Vec<Value>;
 
 impl Value {
-    /// A number with a fraction. What JSON has no number for is a text.
+    /// Converts a float. Values that JSON cannot represent become text.
     pub(crate) fn float(number: f64) -> Self {
         match serde_json::Number::from_f64(number) {
             Some(number) => Self::Raw(number.to_string()),
@@ -32,7 +32,7 @@ impl Value {
         }
     }
 
-    /// The same of four bytes, without the digits that eight would add.
+    /// Same for 32 bits, without the additional digits of 64 bits.
     pub(crate) fn single(number: f32) -> Self {
         match number.is_finite() {
             true => Self::Raw(serde_json::to_string(&number).unwrap_or_default()),
@@ -49,7 +49,7 @@ impl Value {
         Self::Text(text.to_owned())
     }
 
-    /// JSON on one line: what stands between its parts is taken out.
+    /// Formats JSON on one line, without whitespace between its parts.
     pub(crate) fn json(text: &str) -> Self {
         let (mut compact, mut in_text, mut escaped) =
             (String::with_capacity(text.len()), false, false);
@@ -67,7 +67,7 @@ impl Value {
         Self::Raw(compact)
     }
 
-    /// As it stands in a header, and in what a row is known by.
+    /// Returns the text for headers and keys.
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Null => String::new(),
@@ -80,7 +80,7 @@ impl Value {
     }
 }
 
-/// The body of an event, with what belongs to its form.
+/// The encoding of an event's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Form {
     Json,
@@ -88,11 +88,11 @@ pub(crate) enum Form {
         delimiter: u8,
         null: String,
     },
-    /// A datum of the schema of these columns.
+    /// Avro, with the schema of these columns.
     Avro(Vec<Kind>),
 }
 
-/// What a row is known by: no other one has the same bytes.
+/// Returns a digest that identifies a row.
 pub(crate) fn digest(tuple: &Tuple) -> u128 {
     let mut bytes = Vec::new();
     for value in tuple {
@@ -103,7 +103,7 @@ pub(crate) fn digest(tuple: &Tuple) -> u128 {
     xxhash_rust::xxh3::xxh3_128(&bytes)
 }
 
-/// Makes bodies of rows.
+/// Encodes rows as bodies.
 pub(crate) struct Encoder {
     form: Form,
     /// `"name":` of each column.
@@ -116,14 +116,14 @@ impl Encoder {
         Self { form, names: columns.iter().map(quoted).collect() }
     }
 
-    /// Writes the body over `body`.
+    /// Overwrites `body` with the encoded row.
     pub(crate) fn encode(&self, values: &[Value], body: &mut Vec<u8>) {
         body.clear();
         match &self.form {
             Form::Json => self.put_object(values, body),
             Form::Avro(kinds) => {
                 if put_datum(kinds, values, body).is_none() {
-                    // An object is no datum of the schema: the encoder of the file refuses it.
+                    // Write JSON instead, which the encoder of the file rejects.
                     body.clear();
                     self.put_object(values, body);
                 }
@@ -133,7 +133,7 @@ impl Encoder {
                     if at > 0 {
                         body.push(*delimiter);
                     }
-                    // No value and a text that reads like it are two things.
+                    // Distinguish NULL from a text that looks like it.
                     match value {
                         Value::Null => body.extend_from_slice(null.as_bytes()),
                         value => {
@@ -161,7 +161,7 @@ fn put_json(body: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => body.extend_from_slice(b"null"),
         Value::Text(text) => {
-            // Writing into memory does not fail, and a text always is JSON.
+            // Writing to memory does not fail, and any text is valid JSON.
             let _ = serde_json::to_writer(body, text);
         }
         Value::Bytes(bytes) => {

@@ -1,18 +1,17 @@
-//! What is never allowed in the store, looked at after every call that changes it; and every event
-//! that is visible, counted.
+//! Checks the store after every call that changes it, and counts every visible event.
 //!
-//! | looked at | what it would break |
+//! | call | check |
 //! |---|---|
-//! | an entry of the ledger is won | a batch stands in one entry of a ledger; nothing behind a seal, or by a fenced writer; what it names is there |
-//! | a ledger comes in | no collector begins one anew that had entries |
-//! | a generation comes in | its number is new; all that is committed is published |
-//! | a file becomes visible | an entry names it, in this place and with this content |
+//! | an entry is won | its batches are in no other entry; it is not sealed or fenced; its files exist |
+//! | a ledger appears | no collector creates it again if it had entries |
+//! | a generation appears | its number is new; everything committed is published |
+//! | a file becomes visible | an entry names it, with this path and content |
 //! | a staged file is deleted | no entry waits for it |
-//! | files become one | an entry says so, and a reader of their directory finds the same lines |
-//! | an object is put | none of its name is there; what becomes visible is what was staged |
-//! | an object is deleted | it is none of the ledger |
+//! | files are merged | an entry says so, and a reader of the directory finds the same lines |
+//! | an object is put | the name is free; a visible object equals the staged one |
+//! | an object is deleted | it does not belong to the ledger |
 //!
-//! The names are those that `ledger` draws; the entries are read by its own decoder.
+//! `ledger` chooses the names, and its decoder reads the entries.
 
 mod arrivals;
 
@@ -32,72 +31,73 @@ use crate::shelves::Shelves;
 use crate::store::Asked;
 use crate::world::{World, lock};
 
-/// Where the store's files are, as every configuration says.
+/// Directory of the store's files in every configuration.
 pub(crate) const PREFIX: &str = "/logs";
-/// Where the books of each dataset are, in a directory with its name.
+/// Directory of the commit ledgers, with a subdirectory per dataset.
 pub(crate) const ROOT: &str = "/logs/_aqueduct/";
 
-/// What is never allowed in the store.
+/// The invariants of the store.
 pub(crate) struct Books {
     world: Arc<World>,
     memory: Memory,
     state: Mutex<State>,
-    /// Bytes of each event's body.
+    /// Size of each event's body.
     body_bytes: usize,
-    /// What files look like.
+    /// Format of the files.
     form: Form,
-    /// Collectors reject some events.
+    /// Whether collectors reject some events.
     refuses: bool,
-    /// It has no directories, and no renames.
+    /// Whether the store is a bucket: no directories, no renames.
     is_bucket: bool,
 }
 
 #[derive(Default)]
 struct State {
-    /// Of each dataset: a batch whose parts are in several is committed in each of them.
+    /// Per dataset, because a batch with parts in several datasets is committed in each.
     committed: BTreeMap<String, KeySet>,
-    /// Files that entries name, by their staged path below [`ROOT`], and not yet published.
+    /// Files named by entries but not yet published, by their staged path below [`ROOT`].
     waiting: BTreeMap<String, StagedFile>,
-    /// Every path that an entry named.
+    /// Every path named by an entry.
     published: BTreeSet<String>,
-    /// Of each dataset.
+    /// Per dataset.
     newest_generation: BTreeMap<String, u64>,
-    /// Generations of datasets.
+    /// Sealed generations, by dataset.
     sealed: BTreeSet<(String, u64)>,
     fenced: BTreeSet<WriterId>,
     entries: u64,
-    /// What readers find.
+    /// The lines that readers find.
     shelves: Shelves,
-    /// Where they stand.
+    /// Datasets with a ledger.
     datasets: BTreeSet<String>,
-    /// Every object that is there.
+    /// Every existing object.
     objects: BTreeSet<String>,
     /// How often each event of each source is visible.
     visible: BTreeMap<String, Vec<u8>>,
     visible_events: u64,
-    /// The files of each entry of a ledger, and its batches.
+    /// The batches and files of each ledger entry, with its dataset.
     rolls: Vec<(String, KeySet, Vec<String>)>,
-    /// Batches that no ledger names any more, since an operator has adopted one without them.
+    /// Batches that no ledger names any more, because an operator adopted a ledger without them.
     disowned: KeySet,
-    /// How often events of a source may be visible once more: batches of them were disowned.
+    /// How many extra copies of an event may be visible, because its batch was disowned.
     disowned_events: BTreeMap<String, BTreeMap<u64, u8>>,
-    /// Sources of which all events but these may be visible twice: they read them twice.
+    /// Sources that read their events twice; all but these events may be visible twice.
     read_twice_but: BTreeMap<String, BTreeSet<u64>>,
 }
 
-/// The dataset whose ledger this path is in, and where: the generation's number, and what is below.
+/// Splits the path of a ledger file into its dataset and the part below: generation number and
+/// file.
 pub(crate) fn ledger_place(path: &str) -> Option<(&str, &str)> {
     let (dataset, below) = path.strip_prefix(ROOT)?.split_once('/')?;
     Some((dataset, below.strip_prefix("ledger/g")?))
 }
 
-/// The dataset whose ledger comes in where this path is.
+/// Returns the dataset whose ledger is created at this path.
 fn begun(path: &str) -> Option<&str> {
     path.strip_prefix(ROOT)?.strip_suffix("/ledger").filter(|dataset| !dataset.contains('/'))
 }
 
 impl Books {
-    /// Books of an empty store.
+    /// Creates the books of an empty store.
     pub(crate) fn new(world: Arc<World>, scenario: &Scenario) -> Self {
         let Scenario { body_bytes, form, refuses, .. } = *scenario;
         let state = State { shelves: Shelves::of(form), ..State::default() };
@@ -105,50 +105,49 @@ impl Books {
         Self { world, memory, state: state.into(), body_bytes, form, refuses, is_bucket }
     }
 
-    /// The store as a program outside of the simulation reads it.
+    /// Returns the store as a program outside of the simulation reads it.
     pub(crate) fn store(&self) -> Arc<dyn FileSystem> {
         let memory = Arc::new(self.memory());
         if self.is_bucket { Arc::new(Objects::over(memory)) } else { memory }
     }
 
-    /// The store that they are about.
     pub(crate) fn memory(&self) -> Memory {
         self.memory.clone()
     }
 
-    /// Entries that were won.
+    /// Returns the number of ledger entries.
     pub(crate) fn entries(&self) -> u64 {
         lock(&self.state).entries
     }
 
-    /// Generations of the ledgers, beyond the first of each.
+    /// Returns the number of generations beyond the first one of each ledger.
     pub(crate) fn generations(&self) -> u64 {
         lock(&self.state).newest_generation.values().sum()
     }
 
-    /// The datasets whose ledgers were written to.
+    /// Returns the datasets whose ledgers were written to.
     pub(crate) fn datasets(&self) -> BTreeSet<String> {
         lock(&self.state).datasets.clone()
     }
 
-    /// Events that are visible.
+    /// Returns the number of visible events.
     pub(crate) fn visible_events(&self) -> u64 {
         lock(&self.state).visible_events
     }
 
-    /// The events of `source` that are visible.
+    /// Returns the visible events of `source`.
     pub(crate) fn visible(&self, source: &str) -> BTreeSet<u64> {
         let state = lock(&self.state);
         let counts = state.visible.get(source).map_or(&[][..], Vec::as_slice);
         (0..).zip(counts).filter(|(_, count)| **count > 0).map(|(number, _)| number).collect()
     }
 
-    /// `source` reads all but these events once more.
+    /// Allows `source` to read all but these events again.
     pub(crate) fn may_repeat(&self, source: &str, but: BTreeSet<u64>) {
         lock(&self.state).read_twice_but.insert(source.to_owned(), but);
     }
 
-    /// How many of these events of `source` are not visible, and the first such one.
+    /// Counts the missing events among these events of `source`, and returns the first one.
     pub(crate) fn missing(
         &self,
         source: &str,
@@ -162,8 +161,8 @@ impl Books {
         (first.map_or(0, |_| 1 + missing.count() as u64), first)
     }
 
-    /// The ledger of `dataset` was rebuilt: what no collector remembered, and so none published, is
-    /// not committed any more.
+    /// Updates the books after a rebuild of the ledger of `dataset`. Entries that no collector
+    /// remembered, and so none published, are no longer committed.
     pub(crate) fn restate(&self, dataset: &str, view: &View) {
         let mut state = lock(&self.state);
         if let Some(committed) = state.committed.get_mut(dataset) {
@@ -175,8 +174,8 @@ impl Books {
         state.newest_generation.insert(dataset.to_owned(), view.generation());
     }
 
-    /// An operator has adopted a ledger with this view: the batches that it does not name may be
-    /// stored again, where a channel holds them still.
+    /// Updates the books after an operator adopted a ledger with this view. Batches that it does
+    /// not name may be stored again if a channel still has them.
     pub(crate) fn disown(&self, dataset: &str, view: &View) {
         let mut state = lock(&self.state);
         let is_lost = |(of, keys, _): &mut (String, KeySet, Vec<String>)| {
@@ -198,12 +197,12 @@ impl Books {
         }
     }
 
-    /// Batches that were committed, and that no ledger names any more.
+    /// Returns the committed batches that no ledger names any more.
     pub(crate) fn disowned(&self) -> KeySet {
         lock(&self.state).disowned.clone()
     }
 
-    /// Files and ledger at the end: the visible files are those that entries named, and no others.
+    /// Checks at the end that the visible files are exactly those named by entries.
     pub(crate) fn close(&self) {
         let state = lock(&self.state);
         let files = self.memory.files();
@@ -217,7 +216,7 @@ impl Books {
         }
     }
 
-    /// A call was done.
+    /// Checks a completed call.
     pub(crate) fn see(&self, asked: &Asked) {
         match asked {
             Asked::Rename(from, to) => self.renamed(from, to),
@@ -244,7 +243,7 @@ impl Books {
         self.memory.file(path).unwrap_or_default()
     }
 
-    /// What was staged as `temp` has its final name.
+    /// Checks a staged file `temp` that got its final name.
     fn became_visible(&self, temp: &str, to: &str) {
         let mut state = lock(&self.state);
         let named = state.waiting.remove(temp);
@@ -267,7 +266,7 @@ impl Books {
         }
     }
 
-    /// Counts the events of a file, whose directory names their source.
+    /// Counts the events of a file. Its directory names their source.
     fn count(&self, state: &mut State, path: &str, events: &[Found]) {
         let (directory, _) = storage::split(path);
         let source = directory.rsplit('/').next().unwrap_or_default();
@@ -301,12 +300,12 @@ impl Books {
         }
     }
 
-    /// The number of the event that has this body, which is filled up with dots.
+    /// Returns the number of the event with this body. Dots pad the body.
     fn number(&self, line: &[u8]) -> Option<usize> {
         let digits = line.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(line.len());
         let filled = line.len() == self.body_bytes && line[digits..].iter().all(|b| *b == b'.');
         let number = std::str::from_utf8(&line[..digits]).ok()?.parse().ok()?;
-        // So many are never written; a damaged number must not cost memory.
+        // Seeds write fewer events; a corrupt number must not allocate much memory.
         (filled && number < 1_000_000).then_some(number)
     }
 

@@ -1,7 +1,7 @@
-//! Many seeds, each in a process of its own, as many at a time as there are processors.
+//! Runs many seeds in child processes, as many in parallel as there are processors.
 //!
-//! A log makes a campaign out of several runs: a line for each finished seed, below a line that
-//! names the program. What another program has noted there is refused, not added up.
+//! A log lets several runs add to one campaign: its first line identifies the program, and each
+//! finished seed adds a line. A run with a different program rejects the log.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
@@ -16,17 +16,17 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::cluster::Report;
 use crate::world::lock;
 
-/// What a campaign runs.
+/// Options of a campaign.
 pub(crate) struct Options {
-    /// Its seeds.
+    /// The seeds to run.
     pub(crate) seeds: Range<u64>,
-    /// Seeds at a time.
+    /// Number of parallel seeds.
     pub(crate) jobs: usize,
-    /// Where finished seeds are noted.
+    /// Log of the finished seeds.
     pub(crate) log: Option<PathBuf>,
 }
 
-/// Reads `N` or `A..B`.
+/// Parses `N` or `A..B`.
 pub(crate) fn seeds(text: &str) -> Result<Range<u64>, String> {
     let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
     let range = match text.split_once("..") {
@@ -36,13 +36,13 @@ pub(crate) fn seeds(text: &str) -> Result<Range<u64>, String> {
     if range.is_empty() { Err("no seed is in it".into()) } else { Ok(range) }
 }
 
-/// Seeds at a time: as asked for, or one for each processor.
+/// Returns the number of parallel seeds: as requested, or one per processor.
 pub(crate) fn jobs(asked: Option<usize>) -> usize {
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     asked.unwrap_or_else(processors).max(1)
 }
 
-/// What came of all seeds so far.
+/// Totals over all seeds so far.
 #[derive(Debug, Default)]
 struct Totals {
     seeds: u64,
@@ -95,10 +95,10 @@ impl Totals {
     }
 }
 
-/// Runs the seeds; whether all are green.
+/// Runs the seeds. Returns whether all passed.
 ///
 /// # Errors
-/// A process cannot be started, or the log not be used.
+/// A process cannot be started, or the log cannot be used.
 #[expect(clippy::disallowed_methods, reason = "it says how much faster than real time it is")]
 pub(crate) fn run(options: &Options) -> io::Result<bool> {
     let mut log = options.log.as_deref().map(Log::open).transpose()?;
@@ -124,11 +124,11 @@ pub(crate) fn run(options: &Options) -> io::Result<bool> {
     Ok(totals.red.is_empty())
 }
 
-/// One seed of so many is run twice: all that happens has to follow from it.
+/// One in this many seeds runs twice, to check that it is deterministic.
 const REPEATED: u64 = 10;
 
-/// Runs each seed in a process of its own, with these arguments, and hands over what it reports, in
-/// the order in which they end, until it hears that it is enough. One of so many is `repeated`.
+/// Runs each seed in a child process with these arguments. Passes the reports on in order of
+/// completion, until the receiver has enough. One in [`REPEATED`] seeds runs twice.
 pub(crate) fn run_each(
     open: VecDeque<u64>,
     jobs: usize,
@@ -149,7 +149,7 @@ pub(crate) fn run_each(
                         let again = run_one(program, seed, arguments);
                         result = result.and_then(|first| Ok(first.compared_with(&again?)));
                     }
-                    // The receiver is gone after the first error.
+                    // The receiver is dropped after the first error.
                     if reports.send(result).is_err() {
                         return;
                     }
@@ -167,7 +167,7 @@ pub(crate) fn run_each(
     })
 }
 
-/// Runs one seed in a process of its own.
+/// Runs one seed in a child process.
 fn run_one(program: &Path, seed: u64, arguments: &[&str]) -> io::Result<Report> {
     let child: Child = Command::new(program)
         .args(["--seed", &seed.to_string()])
@@ -206,7 +206,7 @@ impl Log {
                 return Err(io::Error::other(told));
             }
         }
-        // A line cut short by the end of a run is a seed that is run again.
+        // A partial line, left by a killed run, is skipped: its seed runs again.
         let reports = lines.filter_map(|line| serde_json::from_str::<Report>(line).ok());
         Ok(Self { file, done: reports.map(|report| (report.seed, report)).collect() })
     }

@@ -1,7 +1,7 @@
-//! One seed from beginning to end.
+//! Runs one seed from beginning to end.
 //!
 //! ```text
-//!   0 s ──── load and faults ──── 60 s ──── all is healed, nothing goes wrong ──── ≤ 180 s
+//!   0 s ──── load and faults ──── 60 s ──── all is healed, no more faults ──────── ≤ 180 s
 //!                                                                             every event once,
 //!                                                                             channels empty
 //! ```
@@ -33,45 +33,43 @@ use crate::world::{World, lock};
 /// Simulated time with load and faults.
 const LOAD: Duration = Duration::from_secs(60);
 
-/// Simulated time in which everything must be done once nothing goes wrong any more.
+/// Simulated time to finish after the last fault.
 const FINISH: Duration = Duration::from_secs(120);
 
-/// Files in addition to those of a channel that hold nothing: one in its pool, the next one that is
-/// ready, and those that are being removed; and the small one that says what the channel is.
+/// Size of a channel's files without events: one in its pool, the next segment, segments being
+/// removed, and the small file that describes the channel.
 const IDLE_BYTES: u64 = 4 * SEGMENT_BYTES + 4096;
 
-/// Two more, for starts on a full disk. They grow with what a segment begins with, which stays a
-/// part of one.
+/// Size of the two reserve files for starts on a full disk. They grow with the head of a segment,
+/// which is always smaller than a segment.
 const RESERVE_BYTES: u64 = 2 * SEGMENT_BYTES;
 
-/// Where an agent has its channels.
+/// Directory of an agent's channels.
 pub(crate) const CHANNELS: &str = "/data/channels";
 
-/// What became of a seed: the line that its process prints.
+/// Result of a seed, printed as one line by its process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// The seed.
     pub(crate) seed: u64,
-    /// Hash of all that happened.
+    /// Hash of the trace.
     pub(crate) trace: String,
-    /// Promises that were broken; empty if all is well.
+    /// Broken guarantees; empty if the seed passed.
     pub(crate) violations: Vec<String>,
-    /// Events that were accepted, and are visible.
+    /// Accepted events that are visible.
     pub(crate) events: u64,
-    /// Entries of the ledger that were won.
+    /// Ledger entries.
     pub(crate) entries: u64,
-    /// Generations of the ledger that came in.
+    /// Ledger generations.
     pub(crate) generations: u64,
-    /// Faults by kind; in brackets, what not every seed has.
+    /// Faults by kind. Kinds in brackets do not occur in every seed.
     pub(crate) faults: BTreeMap<String, u64>,
-    /// Simulated milliseconds.
     pub(crate) simulated_ms: u64,
-    /// Simulated milliseconds from the last fault until all was done.
+    /// Simulated milliseconds from the last fault until everything was done.
     pub(crate) healed_ms: u64,
 }
 
 impl Report {
-    /// With a violation, if another run of the same seed was another one.
+    /// Compares with another run of the same seed. A difference is a violation.
     pub(crate) fn compared_with(mut self, again: &Self) -> Self {
         if self.trace != again.trace {
             let (one, other) = (&self.trace, &again.trace);
@@ -81,7 +79,7 @@ impl Report {
     }
 }
 
-/// One life of the agent on `machine`, until it is crashed or ends by itself.
+/// Runs the agent on `machine` once, until it crashes or exits.
 async fn live(machine: Arc<Machine>) -> turmoil::Result {
     if !machine.is_born() {
         return std::future::pending().await;
@@ -94,11 +92,11 @@ async fn live(machine: Arc<Machine>) -> turmoil::Result {
     machine.world.note(&machine.name, format_args!("starts"));
     let ended = agent::run_until(plan, parts::CATALOGUE, machine.env(), None, signals).await;
     machine.end_life(ended.map_or_else(|error| agent::chain(&error), |()| "stopped".into()));
-    // The process is gone; its host takes away what is left of it.
+    // The process is gone; the driver takes down the rest of the host.
     std::future::pending().await
 }
 
-/// Runs `seed`; with `show`, everything is printed as it happens.
+/// Runs `seed`. With `show`, prints the trace as it happens.
 pub(crate) fn run(seed: u64, show: bool) -> Report {
     let world = Arc::new(World::new(seed, show));
     trace::listen(&world);
@@ -135,7 +133,7 @@ pub(crate) fn run(seed: u64, show: bool) -> Report {
             }
             cluster.faults.look_after(&mut cluster.sim, now);
             cluster.faults.mend_due(&mut cluster.sim, now);
-            // Looking costs more than a tick.
+            // The check costs more than a tick.
             done = now.as_millis().is_multiple_of(500) && cluster.is_done(now);
         }
         for message in lock(&panics).drain(..) {
@@ -145,7 +143,7 @@ pub(crate) fn run(seed: u64, show: bool) -> Report {
     cluster.report(seed, healed)
 }
 
-/// Where panics of tasks are collected: tokio keeps them to itself.
+/// Collects panics of tasks, which tokio catches silently.
 fn panics_of(world: &Arc<World>) -> Arc<Mutex<Vec<String>>> {
     let panics = Arc::new(Mutex::new(Vec::new()));
     let (told, world) = (panics.clone(), world.clone());
@@ -169,14 +167,14 @@ struct Cluster {
     books: Arc<Books>,
     faults: Faults,
     seen: Arc<Seen>,
-    /// Each edge with the events that it will have read, and when its application writes next.
+    /// Each edge with its expected events, and when its application writes next.
     inputs: Vec<(Arc<Machine>, Input)>,
     applications: Vec<(Application, Duration, Duration)>,
     channels: &'static [&'static str],
     checked: Duration,
-    /// The longest that an event may wait at an edge, where that is promised.
+    /// Maximum age of an event at an edge, if guaranteed.
     oldest_max: Option<Duration>,
-    /// Collectors reject some events.
+    /// Whether collectors reject some events.
     refuses: bool,
 }
 
@@ -218,7 +216,8 @@ impl Cluster {
         let seen: Arc<Seen> = Arc::default();
         let names = machines.iter().map(|machine| machine.name.to_string()).collect();
         let watch = observer::watch(names, scenario.channels(), seen.clone());
-        // One host for both: each costs a part of every tick, and a link to every other.
+        // One host for both, because each host adds cost to every tick and a link to every other
+        // host.
         sim.client(observer::HOST, async move {
             tokio::join!(calls.serve(), watch);
             Ok(())
@@ -252,7 +251,7 @@ impl Cluster {
         }
     }
 
-    /// One tick of everything but the faults.
+    /// Runs one tick of everything but the faults.
     fn step(&mut self) {
         if let Err(error) = self.sim.step() {
             self.world.violation(format!("the simulation broke: {error}"));
@@ -272,7 +271,7 @@ impl Cluster {
         }
     }
 
-    /// No batch over a limit that was named is sent, and no event waits longer than is promised.
+    /// Checks that no batch exceeds an announced limit, and no event waits longer than guaranteed.
     fn check_hops(&self) {
         for machine in &self.machines {
             let said = self.seen.of(&machine.name).unwrap_or_default();
@@ -294,8 +293,8 @@ impl Cluster {
         }
     }
 
-    /// Channels keep to their capacity, and disks hold little more; and no agent warns of a
-    /// ledger that is as it was.
+    /// Checks that channels keep to their capacity and disks to little more, and that no agent
+    /// reports a ledger as changed that is unchanged.
     fn check_bounds(&self) {
         let is_changed = self.world.faults().contains_key(FaultKind::LedgerChanged.name());
         for machine in &self.machines {
@@ -331,7 +330,7 @@ impl Cluster {
         }
     }
 
-    /// Whether everything is done; a violation if it is not, and will not be.
+    /// Returns whether everything is done. Reports a violation on a timeout.
     fn is_done(&self, now: Duration) -> bool {
         let missing = |(machine, input): &(Arc<Machine>, Input)| {
             let accepted = input.accepted(machine);

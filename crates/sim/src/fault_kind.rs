@@ -1,74 +1,75 @@
-//! What can go wrong.
+//! The kinds of faults.
 
-/// What can go wrong.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FaultKind {
     /// `kill -9` of an agent.
     Kill,
-    /// SIGTERM, and a start.
+    /// SIGTERM, then a restart.
     Restart,
-    /// A host loses power: what was not synced may be gone.
+    /// A host loses power: data that was not synced may be lost.
     PowerCut,
     /// A host loses power in the middle of a write.
     TornWrite,
-    /// Every host loses power at once.
+    /// Every host loses power at the same time.
     Blackout,
-    /// A collector comes back with an empty disk.
+    /// A collector restarts with an empty disk.
     DiskLost,
-    /// Nothing passes between two hosts.
+    /// No messages pass between two hosts.
     Partition,
-    /// Nothing passes from one host to another.
+    /// No messages pass from one host to another.
     OneWay,
-    /// What passes between two hosts waits.
+    /// Messages between two hosts are delayed.
     Hold,
-    /// Connections are reset on one side, after what was sent has arrived.
+    /// Connections are reset on one side, after the sent data has arrived.
     Reset,
-    /// A collector gets batches and its answers are lost; nor does it reach the store.
+    /// A collector receives batches, but its responses are lost, and it cannot reach the store.
     Stray,
-    /// SIGSTOP, and SIGCONT.
+    /// SIGSTOP, then SIGCONT.
     Freeze,
-    /// SIGSTOP just before a call that makes the ledger another one, and SIGCONT: of two, one after
-    /// the other, where one overtakes the other.
+    /// SIGSTOP just before a call that changes the ledger, then SIGCONT. Strikes two hosts in a
+    /// row, where one overtakes the other.
     StopAtTurn,
-    /// All that one host asks of the store takes long, longer than others wait for it.
+    /// All store calls of one host take longer than others wait for it.
     StoreSlow,
-    /// The store gives no answers.
+    /// The store does not answer.
     StoreAway,
-    /// One host does not reach the store.
+    /// One host cannot reach the store.
     StoreCut,
-    /// Some calls of the store are refused.
+    /// The store rejects some calls.
     StoreRefuses,
-    /// Some answers of the store are lost.
+    /// Some responses of the store are lost.
     StoreUnheard,
-    /// Some calls of the store are done seconds later, when they are not waited for any more.
+    /// The store performs some calls seconds later, after their callers have timed out.
     StoreLate,
     /// A disk is full.
     DiskFull,
-    /// Some writes fail, or every sync does.
+    /// Some writes fail, or all syncs.
     DiskFails,
-    /// A disk takes its time.
+    /// A disk is slow.
     DiskSlow,
     /// A wall clock jumps.
     ClockJump,
-    /// An edge's disk is copied while it is off, and both copies are started; later the second one
-    /// is started again.
+    /// An edge's disk is copied while it is off, and both copies start. The second one restarts
+    /// later.
     Clone,
-    /// An edge's data directory goes back to an earlier copy while it is down.
+    /// An edge's data directory is restored from an earlier copy while it is down.
     EdgeRestored,
-    /// A collector's data directory goes back to an earlier copy while it is down.
+    /// A collector's data directory is restored from an earlier copy while it is down.
     CollectorRestored,
-    /// Some agents are not found any more, or none is.
+    /// Discovery finds only some agents, or none.
     Names,
-    /// The store refuses one collector for so long that its senders turn to another one.
+    /// The store rejects one collector for so long that its senders switch to another one.
     StoreRefusesOne,
-    /// The ledger is deleted, cut, or put back to an older copy; an operator rebuilds or adopts it.
+    /// The ledger is deleted, truncated or restored from an older copy. An operator rebuilds or
+    /// adopts it.
     LedgerChanged,
 }
 
-/// All of them but seven: names only matter where agents look them up, turns of the ledger come
-/// often enough only where the seed is about them, it is changed from outside only there, copies
-/// need a host for them, what a restored edge had read since may be there twice, and how soon
-/// senders turn is only seen where nothing else goes wrong.
+/// All kinds but seven, which need special seeds: names only matter with discovery; ledger turns
+/// need frequent ledger changes; outside changes of the ledger need an operator; copies need a host
+/// for them; restored edges may duplicate events; and the switch of senders is measured without
+/// other faults.
 pub(crate) const KINDS: &[FaultKind] = &[
     FaultKind::Kill,
     FaultKind::Restart,
@@ -95,7 +96,7 @@ pub(crate) const KINDS: &[FaultKind] = &[
 ];
 
 impl FaultKind {
-    /// What it is called in reports.
+    /// Returns the name in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",

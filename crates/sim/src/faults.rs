@@ -1,8 +1,8 @@
-//! What goes wrong, when, and how it is mended: between two ticks, from the seed.
+//! Injects and repairs faults between two ticks, as determined by the seed.
 //!
-//! Each kind has a clock of its own. A fault that finds its host down, or its link in other
-//! trouble, does not happen. Everything that breaks is mended after a while, and at the end of the
-//! load all at once ([`Faults::heal`]).
+//! Each kind has its own clock. A fault is skipped if its host is down or its link already has a
+//! fault. Every fault is repaired after a while, and all of them at the end of the load
+//! ([`Faults::heal`]).
 
 mod restore;
 mod strike;
@@ -22,7 +22,7 @@ use crate::scenario::Scenario;
 use crate::store::Mood;
 use crate::world::{World, lock};
 
-/// What is done later: most of it mends something.
+/// A delayed action, usually a repair.
 #[derive(Debug, Clone)]
 enum Repair {
     Freeze(usize),
@@ -39,37 +39,37 @@ enum Repair {
     Ledger,
 }
 
-/// What goes wrong in one simulation.
+/// All faults of one simulation.
 pub(crate) struct Faults {
     world: Arc<World>,
     machines: Vec<Arc<Machine>>,
     edges: usize,
     relays: usize,
-    /// A ledger that was changed is adopted where it has no hole.
+    /// Whether a changed ledger without a hole is adopted.
     adopts: bool,
-    /// Without the copy of an edge, which is the last one.
+    /// Number of hosts without the copy of an edge, which is the last one.
     hosts: usize,
     mood: Arc<Mood>,
     books: Arc<Books>,
     dice: Dice,
-    /// Calls of a thousand that are late, at the least and at most.
+    /// Minimum and maximum number of late calls in a thousand.
     late: (u64, u64),
-    /// Each kind, its mean gap in milliseconds, and when it comes next.
+    /// Each kind, its mean interval in milliseconds, and its next time.
     clocks: Vec<(FaultKind, u64, Duration)>,
     repairs: Vec<(Duration, Repair)>,
     down: BTreeSet<usize>,
-    /// Of machines, what may be put back.
+    /// Backups to restore, by machine.
     backups: BTreeMap<usize, restore::Backup>,
-    /// Links in trouble.
+    /// Links with a fault.
     links: BTreeSet<(usize, usize)>,
-    /// Disks that will lose power in a write, and when at the latest.
+    /// Disks that will lose power during a write, with the latest time.
     doomed: Vec<(usize, Duration)>,
 }
 
 type Links = Vec<(usize, usize)>;
 
 impl Faults {
-    /// The faults of `scenario` among `machines`: first the edges, then the relays.
+    /// Plans the faults of `scenario` for `machines`: first the edges, then the relays.
     pub(crate) fn new(
         seed: u64,
         scenario: &Scenario,
@@ -103,7 +103,7 @@ impl Faults {
         }
     }
 
-    /// Does what is due.
+    /// Runs all due faults and repairs.
     pub(crate) fn advance(&mut self, sim: &mut Sim<'_>, now: Duration) {
         self.look_after(sim, now);
         self.mend_due(sim, now);
@@ -118,14 +118,14 @@ impl Faults {
         }
     }
 
-    /// Mends everything; nothing more goes wrong.
+    /// Repairs everything and stops further faults.
     pub(crate) fn heal(&mut self, sim: &mut Sim<'_>, now: Duration) {
         self.world.note("faults", format_args!("all is healed"));
         self.clocks.clear();
         lock(&self.mood.stops).clear();
         self.hold_stopped(sim, now);
         for (at, _) in std::mem::take(&mut self.doomed) {
-            // It loses power now, not when nothing may go wrong any more.
+            // Cut its power now, not after the end of the faults.
             self.cut_power(sim, at, Duration::ZERO);
         }
         for machine in 0..self.machines.len() {
@@ -139,7 +139,7 @@ impl Faults {
         }
     }
 
-    /// Starts what has ended by itself, and switches off what died in a write.
+    /// Restarts agents that have exited, and powers off hosts that died during a write.
     pub(crate) fn look_after(&mut self, sim: &mut Sim<'_>, now: Duration) {
         for at in 0..self.machines.len() {
             if let Some(reason) = self.machines[at].ended() {
@@ -159,19 +159,18 @@ impl Faults {
         }
     }
 
-    /// A host that was stopped at a turn of the ledger stays so for a while, and nothing gets in or
-    /// out.
+    /// Isolates a host that was stopped at a turn of the ledger for a while.
     fn hold_stopped(&mut self, sim: &Sim<'_>, now: Duration) {
         for at in 0..self.machines.len() {
             if self.machines[at].has_stopped() {
                 self.tell(FaultKind::StopAtTurn);
-                // Long enough to be taken for dead, and for a generation to come and go.
+                // Long enough to be considered dead, and for a whole generation.
                 self.freeze(sim, at, now, 3_000);
             }
         }
     }
 
-    /// Mends what is due.
+    /// Runs the repairs that are due.
     pub(crate) fn mend_due(&mut self, sim: &mut Sim<'_>, now: Duration) {
         let due = self.repairs.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>();
         for (_, repair) in due {
@@ -197,9 +196,9 @@ impl Faults {
                     sim.bounce(self.name(*at));
                 }
             }
-            // Long enough for the others to forget what it holds.
+            // Long enough for the others to forget its batches.
             Repair::Freeze(at) if !self.down.contains(at) => self.freeze(sim, *at, now, 7_000),
-            // It is started again.
+            // It restarts afterwards.
             Repair::Stop(at) if !self.down.contains(at) => self.machines[*at].signal("SIGTERM"),
             Repair::Freeze(_) | Repair::Stop(_) => {}
             Repair::Links(links) => self.free(links, |a, b| sim.repair(a, b)),
@@ -226,7 +225,7 @@ impl Faults {
                 disk.fail_writes(0);
                 disk.fail_syncs(false);
                 machine.slow_disk(0);
-                // No application writes where the power is about to fail in the middle of a write.
+                // Applications must not write to a disk that is about to fail during a write.
                 let doomed = self.doomed.iter().any(|(doomed, _)| doomed == at);
                 machine.trouble_disk(doomed);
             }
@@ -240,7 +239,7 @@ impl Faults {
         }
     }
 
-    /// The links of a machine that are in no trouble; they are now.
+    /// Claims the links of a machine that have no fault.
     fn claim(&mut self, links: impl Iterator<Item = (usize, usize)>) -> Links {
         let ordered = links.map(|(a, b)| (a.min(b), a.max(b)));
         ordered.filter(|link| self.links.insert(*link)).collect()
@@ -251,7 +250,7 @@ impl Faults {
         self.claim(others.map(move |other| (at, other)))
     }
 
-    /// A machine that is up.
+    /// Picks a running machine.
     fn any_up(&self) -> Option<usize> {
         let at = self.dice.below(self.hosts as u64) as usize;
         (!self.down.contains(&at)).then_some(at)
@@ -265,7 +264,7 @@ impl Faults {
         self.any_of(self.edges + self.relays..self.hosts)
     }
 
-    /// A sender and one that it sends to.
+    /// Picks a sender and one of its targets.
     fn any_link(&self) -> (usize, usize) {
         let (edges, relays) = (0..self.edges, self.edges..self.edges + self.relays);
         if relays.is_empty() {
@@ -277,7 +276,7 @@ impl Faults {
         }
     }
 
-    /// The process is gone; its host closes its connections.
+    /// Kills the process; the host closes its connections.
     fn take_down(&mut self, sim: &mut Sim<'_>, at: usize, now: Duration, pause: Duration) {
         if self.down.insert(at) {
             self.world.note(&self.machines[at].name, format_args!("down"));
@@ -286,7 +285,7 @@ impl Faults {
         }
     }
 
-    /// The host is gone without a message, and what was not synced may be lost.
+    /// Powers off the host without closing connections; unsynced data may be lost.
     fn cut_power(&mut self, sim: &mut Sim<'_>, at: usize, now: Duration) {
         let links = self.claim_all_of(at);
         links.iter().for_each(|(a, b)| sim.partition(self.name(*a), self.name(*b)));

@@ -1,13 +1,13 @@
-//! What files look like: an encoder and a codec, and the events that are found in their bytes.
+//! The format of files: an encoder and a codec, and a reader for their events.
 //!
 //! ```text
 //!   seed ─► Form ─► `encoder = …`, `codec = …` of every collector
 //!             └───► bytes of a visible file ─► events ─► books, shelves
 //! ```
 //!
-//! Compression and Avro's container are read by what the `hdfs` source reads them with, which takes
-//! no file for whole that is cut. Parquet is read by the rows of its library. No component reads
-//! SequenceFiles: that reader is [`sequence`].
+//! The code of the `hdfs` source reads compression and Avro containers, and detects truncated
+//! files. The Parquet library reads Parquet rows. No component reads SequenceFiles, so [`sequence`]
+//! does.
 
 mod sequence;
 
@@ -23,15 +23,15 @@ use serde::Deserialize;
 
 use crate::dice::Dice;
 
-/// An event as it is found in a file.
+/// An event read from a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Its header `host`, where files of this form have headers.
+    /// Its header `host`, in formats with headers.
     pub(crate) host: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
-/// What files look like.
+/// A file format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Form {
     encoder: Encoder,
@@ -67,10 +67,10 @@ const LINES: &[Encoder] = &[Encoder::Text, Encoder::HeaderAndText, Encoder::Json
 const CONTAINERS: &[Encoder] =
     &[Encoder::Avro, Encoder::Sequence, Encoder::SequenceBlocks, Encoder::Parquet];
 
-/// Bytes of an Avro block that are held at most.
+/// Maximum size of an Avro block in memory.
 const BLOCK_MAX: usize = 16 << 20;
 
-/// An event that takes a line of JSON.
+/// An event encoded as a line of JSON.
 #[derive(Deserialize)]
 struct Line {
     headers: std::collections::BTreeMap<String, String>,
@@ -78,7 +78,7 @@ struct Line {
 }
 
 impl Form {
-    /// Drawn anew for each seed; `joins`: files in a row are one file.
+    /// Draws a format for a seed. `joins`: concatenated files must be a valid file.
     pub(crate) fn draw(dice: &Dice, joins: bool) -> Self {
         if !joins && dice.chance(450) {
             return Self { encoder: *dice.pick(CONTAINERS), codec: Codec::None };
@@ -88,26 +88,26 @@ impl Form {
         Self { encoder: *dice.pick(LINES), codec: *dice.pick(codecs) }
     }
 
-    /// Whether it is another one than lines of text.
+    /// Returns whether the format differs from plain text lines.
     pub(crate) fn is_other(self) -> bool {
         self != Self::default()
     }
 
-    /// The settings `encoder` and `codec`, each as JSON.
+    /// Returns the settings `encoder` and `codec`, each as JSON.
     fn json(self) -> [&'static str; 2] {
         let encoder = match self.encoder {
             Encoder::Text => r#""text""#,
             Encoder::HeaderAndText => r#""header_and_text""#,
             Encoder::Json => r#""json""#,
             Encoder::Csv => r#"{"type":"csv","columns":["host","body"]}"#,
-            // A block has several batches, and a file several blocks.
+            // A block contains several batches, and a file several blocks.
             Encoder::Avro => r#"{"type":"avro","codec":"deflate","sync_interval":"2KiB"}"#,
             Encoder::Sequence => r#""sequence_file""#,
             Encoder::SequenceBlocks => concat!(
                 r#"{"type":"sequence_file","compression":"block","#,
                 r#""codec":"zstd","block_size":"2KiB"}"#
             ),
-            // All open files of a sink together hold back two row groups.
+            // All open files of a sink share memory for two row groups.
             Encoder::Parquet => concat!(
                 r#"{"type":"parquet","row_group_size":"64KiB","memory_max":"128KiB","columns":["#,
                 r#"{"name":"host","type":"string","from":"header:host"},"#,
@@ -123,17 +123,17 @@ impl Form {
         [encoder, codec]
     }
 
-    /// The settings of a sink.
+    /// Returns the settings of a sink.
     pub(crate) fn settings(self) -> String {
-        // What TOML has for a name and a value of JSON.
+        // Convert the JSON members to TOML pairs.
         let [encoder, codec] = self.json().map(|json| json.replace("\":", "\" = "));
         format!("encoder = {encoder}\ncodec = {codec}\n")
     }
 
-    /// The events of a whole file.
+    /// Reads the events of a complete file.
     ///
     /// # Errors
-    /// It is cut or damaged, and how.
+    /// The file is truncated or damaged, and how.
     pub(crate) fn events(self, content: &[u8]) -> Result<Vec<Found>, String> {
         let compression = match self.codec {
             Codec::None => Compression::None,
@@ -171,7 +171,7 @@ fn found(host: &[u8], body: &[u8]) -> Option<Found> {
     Some(Found { host: Some(host), body: body.to_vec() })
 }
 
-/// What was compressed.
+/// Decompresses the content.
 fn plain(compression: Compression, content: &[u8]) -> Result<Vec<u8>, String> {
     let mut plain = Vec::new();
     let raw = Box::new(Cursor::new(Bytes::copy_from_slice(content)));
@@ -181,7 +181,7 @@ fn plain(compression: Compression, content: &[u8]) -> Result<Vec<u8>, String> {
     Ok(plain)
 }
 
-/// An event of each line.
+/// Parses an event from each line.
 fn lines(plain: &[u8], event: impl Fn(&[u8]) -> Option<Found>) -> Result<Vec<Found>, String> {
     let of_line = |line: &[u8]| {
         let whole = line.strip_suffix(b"\n").and_then(&event);
@@ -190,7 +190,7 @@ fn lines(plain: &[u8], event: impl Fn(&[u8]) -> Option<Found>) -> Result<Vec<Fou
     plain.split_inclusive(|byte| *byte == b'\n').map(of_line).collect()
 }
 
-/// `{host=edge-0, lane=1} body`: no header holds a brace here.
+/// Parses `{host=edge-0, lane=1} body`. Headers contain no braces here.
 fn in_front(line: &[u8]) -> Option<Found> {
     let end = line.iter().position(|byte| *byte == b'}')?;
     let headers = std::str::from_utf8(line[..end].strip_prefix(b"{")?).ok()?;
@@ -218,7 +218,7 @@ fn avro(plain: &[u8]) -> Result<Vec<Found>, String> {
     }
 }
 
-/// The rows of a Parquet file with the columns of [`Form::json`].
+/// Reads the rows of a Parquet file with the columns of [`Form::json`].
 fn rows(file: Vec<u8>) -> Result<Vec<Found>, String> {
     let damaged = |error: parquet::errors::ParquetError| error.to_string();
     let reader = SerializedFileReader::new(Bytes::from(file)).map_err(damaged)?;
@@ -230,7 +230,7 @@ fn rows(file: Vec<u8>) -> Result<Vec<Found>, String> {
     rows.map(|row| row.and_then(event).map_err(damaged)).collect()
 }
 
-/// Flume's event: a map of headers, and the body.
+/// Decodes Flume's event: a map of headers, and the body.
 fn of_record(record: &[u8]) -> Option<Found> {
     let (mut reader, mut host) = (Reader::new(record), None);
     loop {

@@ -1,7 +1,7 @@
 //! Applications that write log files on an edge's disk: numbered lines, with rotation.
 //!
-//! What an application has written is on the disk, synchronously: the promise is about what is
-//! there, not about what an application never saw stored.
+//! Every write is synced: the guarantee covers lines on the disk, not lines that the application
+//! lost itself.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -12,18 +12,18 @@ use pipeline::env::{Disk, OpenMode};
 use crate::dice::Dice;
 use crate::machine::Machine;
 
-/// Where the log files are.
+/// Directory of the log files.
 pub(crate) const DIRECTORY: &str = "/logs";
 
-/// Bytes after which a file is rotated.
+/// Size at which a file is rotated.
 const ROTATE_BYTES: u64 = 12 << 10;
 
-/// An application.
+/// An application that writes log files.
 pub(crate) struct Application {
     machine: Arc<Machine>,
     dice: Dice,
     body_bytes: usize,
-    /// The number of the next line.
+    /// Number of the next line.
     next: u64,
     end: u64,
     len: u64,
@@ -31,18 +31,18 @@ pub(crate) struct Application {
 }
 
 impl Application {
-    /// An application that will write `count` lines of this size.
+    /// Creates an application that will write `count` lines of this size.
     pub(crate) fn new(machine: Arc<Machine>, dice: Dice, count: u64, body_bytes: usize) -> Self {
         let (next, len, rotated) = (0, 0, 0);
         Self { machine, dice, body_bytes, next, end: count, len, rotated }
     }
 
-    /// Whether it has written all of its lines.
+    /// Returns whether it has written all of its lines.
     pub(crate) fn is_done(&self) -> bool {
         self.next == self.end
     }
 
-    /// Writes a few lines. Where the disk refuses, they are written later.
+    /// Writes a few lines. After a disk error, it retries later.
     pub(crate) fn work(&mut self) {
         if !self.machine.takes_writes() {
             return;

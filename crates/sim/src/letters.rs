@@ -1,5 +1,5 @@
-//! The dead letters at the end of a seed in which collectors reject events: each rejected event is
-//! in a letter, and nothing else is.
+//! Checks the dead letters at the end of a seed in which collectors reject events: each rejected
+//! event must be in a letter, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,11 +13,11 @@ use crate::machine::Machine;
 use crate::scenario::{Input, Scenario};
 use crate::world::World;
 
-/// The reason of these letters.
+/// The reason in these letters.
 pub(crate) const REASON: &str = "filtered";
 
-/// Compares the letters of `machines` with the events that the edges have accepted. A batch that
-/// two collectors got has letters in both.
+/// Compares the letters of `machines` with the events that the edges accepted. A batch that two
+/// collectors received has letters in both.
 pub(crate) fn hold(world: &World, machines: &[Arc<Machine>], inputs: &[(Arc<Machine>, Input)]) {
     let mut found: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     for machine in machines {
@@ -44,7 +44,7 @@ pub(crate) fn hold(world: &World, machines: &[Arc<Machine>], inputs: &[(Arc<Mach
     }
 }
 
-/// Events among the dead letters of these machines, each letter counted.
+/// Counts the events in all dead letters of these machines.
 pub(crate) fn events(machines: &[Arc<Machine>]) -> Result<u64, String> {
     let mut events = 0;
     for machine in machines {
@@ -53,7 +53,7 @@ pub(crate) fn events(machines: &[Arc<Machine>]) -> Result<u64, String> {
     Ok(events)
 }
 
-/// Hands the edge and the number of each event in a letter of `machine` to `each`.
+/// Passes edge and number of each event in a letter of `machine` to `each`.
 fn read(machine: &Arc<Machine>, mut each: impl FnMut(String, u64)) -> Result<(), String> {
     let (env, data) = (machine.env(), Path::new(CHANNELS).parent().unwrap_or(Path::new("/")));
     let directory = dead_letters::directory(data);

@@ -1,4 +1,4 @@
-//! One host: what survives the crash of its agent, and the world that the agent sees.
+//! One host: the state that survives a crash of its agent, and the agent's environment.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,57 +16,57 @@ use crate::names::SimNames;
 use crate::net::{Cut, SimNet};
 use crate::world::{World, lock};
 
-/// When every simulation begins: a moment in 2023.
+/// Start time of every simulation, in 2023.
 const EPOCH: Duration = Duration::from_secs(1_700_000_000);
 
-/// Bytes of a machine's disk.
+/// Size of a machine's disk.
 pub(crate) const DISK_BYTES: u64 = 16 << 20;
 
 /// One host.
 pub(crate) struct Machine {
-    /// Its name in the network.
+    /// Host name.
     pub(crate) name: Arc<str>,
-    /// What its agent runs.
+    /// Configuration of its agent.
     pub(crate) configuration: String,
     pub(crate) world: Arc<World>,
     dice: Dice,
     disk: Mutex<SimDisk>,
     clock_millis: AtomicI64,
-    /// Most milliseconds that blocking work waits before it is done.
+    /// Maximum delay of blocking work, in milliseconds.
     disk_slow_millis: AtomicU64,
-    /// Nothing gets in or out while it is frozen.
+    /// While frozen, the host neither sends nor receives.
     frozen: AtomicBool,
     /// A watch channel would wake its waiters in a random order.
     thaw: Notify,
-    /// It was stopped just before a call of the store, and has not been looked after since.
+    /// Whether it was stopped just before a store call, and the driver has not yet noticed.
     has_stopped: AtomicBool,
-    /// The store cannot be reached from here.
+    /// Whether it cannot reach the store.
     store_cut: AtomicBool,
-    /// Most milliseconds that a call of the store is on its way from here, beyond the usual.
+    /// Maximum additional delay of a store call from here, in milliseconds.
     store_slow_millis: AtomicU64,
-    /// There is no power, or the disk is in trouble: applications do not write.
+    /// Whether power or disk has a fault: applications do not write.
     off: AtomicBool,
     disk_troubled: AtomicBool,
     /// Connections that can be reset.
     pub(crate) connections: Mutex<BTreeMap<u64, Arc<Cut>>>,
     signals: Mutex<Option<mpsc::UnboundedSender<&'static str>>>,
-    /// The agent has ended, and why.
+    /// Why the agent has exited, if it has.
     ended: Mutex<Option<String>>,
     sender: Mutex<SenderBook>,
-    /// It does not exist yet: it will be a copy of another one.
+    /// Whether it does not exist yet: it will be a copy of another machine.
     unborn: AtomicBool,
 }
 
-/// What a sender outside remembers, through all lives of the agent.
+/// State of an external sender, across all restarts of the agent.
 #[derive(Default)]
 struct SenderBook {
-    /// The next event to be offered.
+    /// The next event to send.
     next: u64,
     accepted: IntervalSet,
 }
 
 impl Machine {
-    /// A host with an empty disk.
+    /// Creates a host with an empty disk.
     pub(crate) fn new(name: &str, seed: u64, configuration: String, world: Arc<World>) -> Self {
         let dice = Dice::new(seed, name);
         let disk = Mutex::new(SimDisk::new(dice.bits()));
@@ -95,7 +95,7 @@ impl Machine {
         machine
     }
 
-    /// The world as the agent of one life sees it.
+    /// Returns the environment for one run of the agent.
     pub(crate) fn env(self: &Arc<Self>) -> Env {
         Env {
             clock: Arc::new(MachineClock(self.clone())),
@@ -108,45 +108,45 @@ impl Machine {
         }
     }
 
-    /// The disk that it has now.
+    /// Returns the current disk.
     pub(crate) fn disk(&self) -> SimDisk {
         lock(&self.disk).clone()
     }
 
-    /// The disk is taken away with all that is on it; there is an empty one in its place.
+    /// Replaces the disk by an empty one.
     pub(crate) fn lose_disk(&self) {
         let disk = SimDisk::new(self.dice.bits());
         disk.set_capacity(DISK_BYTES);
         *lock(&self.disk) = disk;
     }
 
-    /// It is not there before it becomes a copy.
+    /// Marks the machine as nonexistent until it becomes a copy.
     pub(crate) fn wait_for_birth(&self) {
         self.unborn.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is there.
+    /// Returns whether the machine exists.
     pub(crate) fn is_born(&self) -> bool {
         !self.unborn.load(Ordering::Relaxed)
     }
 
-    /// It comes into being, with a copy of what is on the disk of `other`.
+    /// Creates the machine, with a copy of the disk of `other`.
     pub(crate) fn become_copy_of(&self, other: &Self) {
         *lock(&self.disk) = other.disk().copy();
         self.unborn.store(false, Ordering::Relaxed);
     }
 
-    /// The wall clock goes wrong by so much.
+    /// Shifts the wall clock.
     pub(crate) fn shift_clock(&self, millis: i64) {
         self.clock_millis.store(millis, Ordering::Relaxed);
     }
 
-    /// Blocking work waits up to so long before it is done.
+    /// Sets the maximum delay of blocking work.
     pub(crate) fn slow_disk(&self, millis: u64) {
         self.disk_slow_millis.store(millis, Ordering::Relaxed);
     }
 
-    /// The process is stopped, or goes on.
+    /// Stops or continues the process.
     pub(crate) fn freeze(&self, frozen: bool) {
         self.frozen.store(frozen, Ordering::Relaxed);
         if !frozen {
@@ -161,33 +161,33 @@ impl Machine {
         }
     }
 
-    /// The process is stopped where it is.
+    /// Stops the process at its current call.
     pub(crate) fn stop_here(&self) {
         self.freeze(true);
         self.has_stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was stopped where it was since this was last asked.
+    /// Returns whether it was stopped at a call since the last query.
     pub(crate) fn has_stopped(&self) -> bool {
         self.has_stopped.swap(false, Ordering::Relaxed)
     }
 
-    /// The way to the store is cut, or whole again.
+    /// Cuts or restores the connection to the store.
     pub(crate) fn cut_store(&self, cut: bool) {
         self.store_cut.store(cut, Ordering::Relaxed);
     }
 
-    /// Whether the way to the store is cut.
+    /// Returns whether the connection to the store is cut.
     pub(crate) fn is_store_cut(&self) -> bool {
         self.store_cut.load(Ordering::Relaxed)
     }
 
-    /// Each call of the store is up to so long on its way.
+    /// Sets the maximum additional delay of store calls.
     pub(crate) fn slow_store(&self, millis: u64) {
         self.store_slow_millis.store(millis, Ordering::Relaxed);
     }
 
-    /// What a call of the store is on its way now, beyond the usual.
+    /// Draws the additional delay of a store call.
     pub(crate) fn way_to_store(&self) -> Duration {
         match self.store_slow_millis.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
@@ -195,23 +195,24 @@ impl Machine {
         }
     }
 
-    /// A lookup is on its way, and the process may be stopped.
+    /// Delays a lookup, and waits while the process is stopped.
     pub(crate) async fn pause_for_names(&self) {
         tokio::time::sleep(self.dice.millis(1, 300)).await;
         self.thawed().await;
     }
 
-    /// The power is on, or off.
+    /// Turns the power on or off.
     pub(crate) fn power(&self, on: bool) {
         self.off.store(!on, Ordering::Relaxed);
     }
 
-    /// The disk is in trouble, or well again.
+    /// Marks the disk as faulty or healthy.
     pub(crate) fn trouble_disk(&self, troubled: bool) {
         self.disk_troubled.store(troubled, Ordering::Relaxed);
     }
 
-    /// Whether an application can write here. One whose write fails halfway is another story.
+    /// Returns whether applications can write here. Half-finished application writes are out of
+    /// scope.
     pub(crate) fn takes_writes(&self) -> bool {
         !self.off.load(Ordering::Relaxed) && !self.disk_troubled.load(Ordering::Relaxed)
     }
@@ -222,7 +223,7 @@ impl Machine {
         connections.iter().filter(|cut| cut.peer == peer).for_each(|cut| cut.cut());
     }
 
-    /// A new life begins: where its signals come from.
+    /// Starts a new run of the agent. Returns the receiver of its signals.
     pub(crate) fn begin_life(&self) -> mpsc::UnboundedReceiver<&'static str> {
         lock(&self.connections).clear();
         *lock(&self.ended) = None;
@@ -231,20 +232,19 @@ impl Machine {
         signals
     }
 
-    /// Sends the agent a signal.
     pub(crate) fn signal(&self, name: &'static str) {
         if let Some(signals) = &*lock(&self.signals) {
-            // An agent that has ended hears nothing.
+            // Fails only if the agent has exited.
             let _ = signals.send(name);
         }
     }
 
-    /// The agent has ended.
+    /// Records why the agent has exited.
     pub(crate) fn end_life(&self, reason: String) {
         *lock(&self.ended) = Some(reason);
     }
 
-    /// The sender offers its next events, of `count` in all, and never again.
+    /// Returns the sender's next events, out of `count`. Each event is sent only once.
     pub(crate) fn offer(&self, count: u64) -> Range<u64> {
         let mut sender = lock(&self.sender);
         let (start, more) = (sender.next, self.dice.between(1, 12));
@@ -252,18 +252,18 @@ impl Machine {
         start..sender.next
     }
 
-    /// The sender has the answer that these are stored.
+    /// Records the acknowledgement of these events.
     pub(crate) fn accepted(&self, events: Range<u64>) {
         lock(&self.sender).accepted.insert_range(events);
     }
 
-    /// How many events the sender has offered, and of which it has the answer that they are stored.
+    /// Returns the number of events sent, and the acknowledged ones.
     pub(crate) fn sent(&self) -> (u64, IntervalSet) {
         let sender = lock(&self.sender);
         (sender.next, sender.accepted.clone())
     }
 
-    /// Why the agent has ended, if it has.
+    /// Returns why the agent has exited, if it has.
     pub(crate) fn ended(&self) -> Option<String> {
         lock(&self.ended).take()
     }
@@ -280,7 +280,7 @@ impl Clock for MachineClock {
     }
 }
 
-/// The numbers go on through crashes: no two lives draw the same.
+/// Numbers continue through crashes, so that no two runs draw the same ones.
 struct MachineEntropy(Arc<Machine>);
 
 impl Entropy for MachineEntropy {
@@ -289,13 +289,13 @@ impl Entropy for MachineEntropy {
     }
 }
 
-/// Blocking work: each piece waits for its turn of a thread, and is then done at once.
+/// Blocking work: each task waits for a simulated thread and then runs without a pause.
 struct Threads(Arc<Machine>);
 
 impl Blocking for Threads {
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
         let machine = self.0.clone();
-        // Without a runtime the host is just being crashed: its threads die with it.
+        // Without a runtime the host is crashing, and its threads with it.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             let slow = machine.disk_slow_millis.load(Ordering::Relaxed);
@@ -309,7 +309,7 @@ impl Blocking for Threads {
         });
     }
 
-    /// As many on every machine that a seed is run on.
+    /// Constant, so that a seed gives the same result on every machine.
     fn cores(&self) -> usize {
         2
     }

@@ -1,55 +1,55 @@
-//! Whole clusters in one process, from one seed: the production agents on a simulated network, on
-//! simulated disks, on clocks that jump, before one simulated store.
+//! Simulates whole clusters in one process, from one seed: the production agents run on a simulated
+//! network, simulated disks and clocks that jump, with one simulated store.
 //!
 //! ```text
 //!   aqueduct-sim --seeds 300                 the driver: one process for each seed
 //!        │ starts, reads one line
 //!        ▼
 //!   aqueduct-sim --seed 7                    one seed
-//!     scenario: how many, how set, which faults          (scenario)
+//!     scenario: how many hosts, their settings and faults  (scenario)
 //!     ┌───────── turmoil: a runtime for each host, one thread, simulated time ──────────┐
 //!     │  edge-0 … edge-3      collector-0 … collector-4   observer, with it the store   │
 //!     │  agent::run_until     agent::run_until            GET /metrics      names,      │
 //!     │  tail_dir or sequence grpc ► durable ► hdfs       of all hosts      files       │
 //!     │  ► durable ► grpc     and, in some seeds, relays between the two                │
 //!     └─────────────────────────────────────────────────────────────────────────────────┘
-//!     faults between the ticks  (faults)      what the store sees, checked at once  (books)
-//!     60 s of load and faults, then all is healed and 120 s are left to finish  (cluster)
+//!     faults between the ticks  (faults)        checks after each store call  (books)
+//!     60 s of load and faults, then all is healed, and 120 s to finish  (cluster)
 //! ```
 //!
-//! Nothing of the agents is modelled: their configuration is text, as a user would write it, and is
-//! read by `config`. What is simulated is what [`pipeline::Env`] stands for: network (turmoil),
-//! disk ([`channel::testkit::SimDisk`], which forgets what was not synced), wall clock, randomness,
-//! threads that block; and the store, behind the trait that `hdfs://` and `file://` implement, or
-//! behind that of the library under `s3://`.
+//! The agents are production code, and `config` reads their configuration from text as a user would
+//! write it. The simulation implements [`pipeline::Env`]: network (turmoil), disk
+//! ([`channel::testkit::SimDisk`], which forgets unsynced data), wall clock, randomness and
+//! blocking threads. It also implements the store, either as the trait of `hdfs://` and `file://`,
+//! or as the trait of the library below `s3://`.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
-//! | `scenario` | what follows from the seed before anything runs |
-//! | `world`, `machine` | what all share; one host with all that survives its crash |
+//! | `scenario` | everything that the seed determines before the start |
+//! | `world`, `machine` | shared state; one host with the state that survives its crash |
 //! | `net` | connections of an agent over turmoil's, which can be reset |
-//! | `names` | which agent is found, and which is not, where agents look each other up |
-//! | `store`, `books` | the store as a host of its own; what is never allowed there |
-//! | `objects` | the same store as a server of objects, below `storage-objects` |
-//! | `form` | what files look like, and the events in their bytes |
-//! | `shelves` | what a reader finds in each directory, while files become one |
-//! | `turn` | the calls of the store at which a stop hurts most |
+//! | `names` | discovery: which agents are found |
+//! | `store`, `books` | the store as a host; its invariants |
+//! | `objects` | the same store as an object server, below `storage-objects` |
+//! | `form` | the file format, and its reader |
+//! | `shelves` | the lines in each directory, while files are merged |
+//! | `turn` | the store calls at which a stop does most harm |
 //! | `input` | applications that write log files, with rotation |
-//! | `fault_kind`, `faults` | what can go wrong; when it does, and how it is mended |
-//! | `operator` | changes of the ledger from outside, and how they are mended |
-//! | `parts` | what the agents are made of |
-//! | `observer` | asks every agent for its metrics, as an operator would |
+//! | `fault_kind`, `faults` | the kinds of faults; when they occur, and their repair |
+//! | `operator` | outside changes of the ledger, and their repair |
+//! | `parts` | the components of the agents |
+//! | `observer` | reads the metrics of every agent, like a monitor |
 //! | `cluster` | one seed from beginning to end |
 //! | `proof` | the auditor's proof at the end, from accounts and ledgers |
-//! | `campaign` | many seeds, in processes of their own |
+//! | `campaign` | many seeds, in child processes |
 //! | `mutants` | which planted bugs are found, with the feature `mutants` |
-//! | `trace` | what happened, as a hash, and as text for people |
+//! | `trace` | all events of a run, as a hash and as text |
 //!
-//! # What is promised for a seed
+//! # Determinism
 //!
-//! The same program and the same seed make the same trace, byte for byte, on any machine. For this,
-//! one seed has one process: task numbers of tokio are counted for the whole process, and decide
-//! in which order a crashed host's tasks are dropped.
+//! The same program and the same seed produce the same trace, byte for byte, on any machine. For
+//! this, each seed needs its own process: tokio counts task ids per process, and they determine the
+//! order in which a crashed host's tasks are dropped.
 
 mod books;
 mod campaign;
@@ -126,14 +126,14 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            // Where stderr is closed there is no other place to report it.
+            // If stderr is closed, the error cannot be reported elsewhere.
             drop(writeln!(io::stderr(), "aqueduct-sim: {error}"));
             ExitCode::from(2)
         }
     }
 }
 
-/// Whether all that was asked for is as it should be.
+/// Runs the command. Returns whether everything passed.
 fn run(cli: Cli) -> io::Result<bool> {
     #[cfg(feature = "mutants")]
     if let Some(name) = &cli.mutant {

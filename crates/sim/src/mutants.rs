@@ -1,4 +1,4 @@
-//! Which planted bugs are found, and in how many seeds.
+//! Reports which planted bugs are found, and by how many seeds.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -8,10 +8,10 @@ use support::mutants::ALL;
 
 use crate::campaign::run_each;
 
-/// A line for each planted bug: its name, and a seed that showed it. A search that ends with the
-/// first find begins there. A seed that shows it no more costs time, not the find: all others
-/// follow.
-/// Made of what `--mutants all --seeds 600 --until-found` prints.
+/// A line for each planted bug: its name, and a seed that finds it. A search that stops at the
+/// first find starts there. An outdated seed only costs time, because all others follow.
+///
+/// Generate it with `--mutants all --seeds 600 --until-found`.
 const SHOWN_BY: &str = include_str!("mutants.txt");
 
 fn shown_by(name: &str) -> Option<u64> {
@@ -19,10 +19,10 @@ fn shown_by(name: &str) -> Option<u64> {
     lines.find(|(known, _)| *known == name).and_then(|(_, seed)| seed.parse().ok())
 }
 
-/// Looks for each of the planted bugs `names` in the seeds; whether every one is found.
+/// Searches the seeds for each of the planted bugs `names`. Returns whether all were found.
 ///
 /// # Errors
-/// A name is not in the table, or a process cannot be started.
+/// A name is unknown, or a process cannot be started.
 pub(crate) fn run(
     names: &[String],
     seeds: &Range<u64>,
@@ -50,14 +50,14 @@ pub(crate) fn run(
     Ok(found_all)
 }
 
-/// What came of one planted bug.
+/// Result for one planted bug.
 #[derive(Debug, Default)]
 struct Found {
-    /// The lowest seed that shows it.
+    /// The lowest seed that finds it.
     first: Option<u64>,
     red: u64,
     seen: u64,
-    /// What that seed said.
+    /// The first violation of that seed.
     told: String,
 }
 

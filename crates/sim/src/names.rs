@@ -1,5 +1,5 @@
-//! The agents behind a name: those of a tier, as `srv:collector` and `srv:relay`, without those
-//! that are hidden; and none at all while there is no answer.
+//! Discovery of the agents of a tier, such as `srv:collector` and `srv:relay`, without the hidden
+//! ones. Returns no agent during an outage.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,7 +13,7 @@ use crate::dice::Dice;
 use crate::machine::Machine;
 use crate::world::lock;
 
-/// What DNS says in one simulation.
+/// The DNS records of one simulation.
 #[derive(Default)]
 pub(crate) struct NameBook {
     state: Mutex<State>,
@@ -28,22 +28,22 @@ struct State {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Answer {
-    /// Those that are not hidden.
+    /// All agents that are not hidden.
     #[default]
     Right,
-    /// None.
+    /// An empty answer.
     Empty,
-    /// None.
+    /// No answer.
     Silence,
 }
 
 impl NameBook {
-    /// These agents are there.
+    /// Registers these agents.
     pub(crate) fn list(&self, agents: Vec<Arc<str>>) {
         lock(&self.state).agents = agents;
     }
 
-    /// Hides some agents, or gives wrong answers.
+    /// Hides some agents, or causes wrong answers.
     pub(crate) fn trouble(&self, dice: &Dice) {
         let mut state = lock(&self.state);
         match dice.below(6) {
@@ -56,7 +56,7 @@ impl NameBook {
         }
     }
 
-    /// All are there, and found.
+    /// Makes all agents visible.
     pub(crate) fn heal(&self) {
         let mut state = lock(&self.state);
         (state.hidden, state.answer) = (BTreeSet::new(), Answer::Right);
@@ -73,7 +73,7 @@ impl NameBook {
     }
 }
 
-/// Names as one machine sees them.
+/// Discovery from one machine.
 pub(crate) struct SimNames(pub(crate) Arc<Machine>);
 
 #[async_trait]

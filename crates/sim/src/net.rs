@@ -1,4 +1,4 @@
-//! Connections of an agent: turmoil's, which can be reset on one side.
+//! Connections of an agent over turmoil, which can be reset on one side.
 
 use std::io;
 use std::pin::Pin;
@@ -14,8 +14,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::machine::Machine;
 use crate::world::lock;
 
-/// One side of a connection, as it can be reset: what is on its way to the other side still
-/// arrives there, what comes back does not.
+/// One side of a connection that can be reset. Data in flight to the other side still arrives; data
+/// in the other direction is lost.
 pub(crate) struct Cut {
     /// The host at the other end.
     pub(crate) peer: String,
@@ -99,7 +99,7 @@ struct SimStream {
 }
 
 impl SimStream {
-    /// Remembers what to wake, unless it is cut already.
+    /// Registers a waker, unless the connection is already reset.
     fn check(&self, waker: &Waker, reads: bool) -> io::Result<()> {
         let mut state = lock(&self.cut.state);
         if state.is_cut {

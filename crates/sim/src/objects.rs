@@ -1,4 +1,4 @@
-//! The store as a server of objects, behind the trait of the library that `storage-objects` uses.
+//! The store as an object server, behind the trait of the library that `storage-objects` uses.
 //!
 //! ```text
 //!   ledger, sink ─► storage-objects: Bucket ─► Server: ObjectStore ── request ──► store
@@ -6,12 +6,12 @@
 //!                                                 └◄─ answer, 503, or silence ──    name is free
 //! ```
 //!
-//! There are no renames and no directories. An object is whole when it appears, and a put with a
-//! condition finds the name free or does nothing: both in one step, at the moment at which the
-//! request arrives. Parts of an upload are seen by its end alone.
+//! There are no renames and no directories. An object appears completely. A conditional put checks
+//! and takes the name in one step, when the request arrives. Parts of an upload become visible only
+//! when it completes.
 //!
-//! A request without an answer looks to its caller like one that broke, whether it was done, is
-//! under way, or never arrived; one that is refused says so, in each of the ways that servers have.
+//! If a response is missing, the caller cannot tell whether the request was performed, is in
+//! progress, or never arrived. A rejection has the form of each of the real servers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -52,7 +52,7 @@ impl fmt::Display for Server {
     }
 }
 
-/// Where the store keeps an object.
+/// Returns the store path of an object.
 fn place(key: &Path) -> String {
     format!("/{key}")
 }
@@ -80,7 +80,6 @@ fn described((path, size): (String, u64)) -> Result<ObjectMeta> {
 }
 
 impl Server {
-    /// The server at the end of this way.
     pub(crate) fn new(way: Way) -> Self {
         Self { way }
     }
@@ -118,7 +117,7 @@ impl Server {
         Ok(done())
     }
 
-    /// What lies below a prefix, however deep.
+    /// Lists the objects below a prefix, at any depth.
     async fn below(&self, prefix: Option<&Path>) -> Result<Vec<ObjectMeta>> {
         let (memory, path) = (self.memory(), prefix.map(place).unwrap_or_default());
         let asked = Asked::Other("list", path.clone());
@@ -191,7 +190,7 @@ impl ObjectStore for Server {
                 let (memory, path) = (server.memory(), place(&key));
                 let work = move |path: String| {
                     move || {
-                        // One that is not there is gone, too.
+                        // Deleting a missing object succeeds.
                         memory.remove(&path);
                         Ok(())
                     }
@@ -245,11 +244,11 @@ impl ObjectStore for Server {
     }
 }
 
-/// A file in parts, on its way.
+/// A multipart upload in progress.
 struct Upload {
     server: Server,
     path: String,
-    /// At the server: those that have arrived.
+    /// The parts that have arrived at the server.
     parts: Arc<Mutex<BTreeMap<usize, Bytes>>>,
     begun: usize,
 }
@@ -277,7 +276,7 @@ impl MultipartUpload for Upload {
         })
     }
 
-    /// With the condition that the name is free, as the S3 client of `storage-objects` sends it.
+    /// Completes only if the name is free, like the S3 client of `storage-objects`.
     async fn complete(&mut self) -> Result<PutResult> {
         let (memory, parts, begun) = (self.server.memory(), self.parts.clone(), self.begun);
         let path = self.path.clone();

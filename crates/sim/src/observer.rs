@@ -1,4 +1,4 @@
-//! Asks every agent for its metrics, as an operator would: over the network, by HTTP.
+//! Reads the metrics of every agent like a monitor: over the network, by HTTP.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,41 +10,41 @@ use turmoil::net::TcpStream;
 
 use crate::world::lock;
 
-/// The name of its host.
+/// Name of its host.
 pub(crate) const HOST: &str = "observer";
 
-/// What the agents said last.
+/// The latest metrics of all agents.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// By host.
     agents: Mutex<BTreeMap<String, Said>>,
 }
 
-/// What one agent said.
+/// The latest metrics of one agent.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Said {
-    /// When, since the beginning.
+    /// Time since the start.
     pub(crate) at: Duration,
     /// Events in its channels.
     pub(crate) events: u64,
-    /// Bytes that the fullest of its channels occupies.
+    /// Size of its largest channel, in bytes.
     pub(crate) bytes: u64,
     /// Age of the oldest event in its channels.
     pub(crate) oldest: Duration,
-    /// Batches over its limit that it was sent.
+    /// Received batches above its limit.
     pub(crate) too_large: u64,
-    /// It takes the commit ledger behind it for another one than before, or an older copy.
+    /// Whether it reports its commit ledger as replaced or restored from an older copy.
     pub(crate) ledger_changed: bool,
 }
 
 impl Seen {
-    /// What this agent said last.
+    /// Returns the latest metrics of this agent.
     pub(crate) fn of(&self, host: &str) -> Option<Said> {
         lock(&self.agents).get(host).copied()
     }
 }
 
-/// Asks all of `hosts` about these channels, again and again.
+/// Reads the metrics of all `hosts` for these channels, repeatedly.
 pub(crate) async fn watch(hosts: Vec<String>, channels: &[&str], seen: Arc<Seen>) {
     loop {
         for host in &hosts {
@@ -64,7 +64,7 @@ async fn ask(host: &str, channels: &[&str]) -> Option<Said> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
     let text = |series: &str| answer.lines().find_map(|line| line.strip_prefix(series));
-    // Not the dead letters: what waits there waits for people.
+    // Without the dead letters, which wait for an operator.
     let of = |name: &str, channel: &str| text(&format!("{name}{{channel=\"{channel}\"}} "));
     let value = |name: &str, channel: &str| of(name, channel)?.parse::<u64>().ok();
     let mut said = Said { at: turmoil::sim_elapsed()?, ..Said::default() };
@@ -74,7 +74,7 @@ async fn ask(host: &str, channels: &[&str]) -> Option<Said> {
         let oldest = of("aqueduct_channel_oldest_uncommitted_seconds", channel)?.parse().ok()?;
         said.oldest = said.oldest.max(Duration::try_from_secs_f64(oldest).ok()?);
     }
-    // Agents without such a source have no such series.
+    // Agents without such a source do not have this series.
     let too_large =
         text("aqueduct_source_anomalies_total{source=\"in\",reason=\"put_too_large\"} ");
     said.too_large = too_large.and_then(|count| count.parse().ok()).unwrap_or_default();

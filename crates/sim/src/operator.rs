@@ -1,6 +1,5 @@
-//! Changes of the ledger from outside, by the owner of the store, and how an operator mends them:
-//! `aqueduct ledger rebuild`, or `adopt`, with the data directory of each collector, all of them
-//! stopped, the one that remembers most first.
+//! Changes the ledger from outside and repairs it like an operator: stops all collectors and runs
+//! `aqueduct ledger rebuild` or `adopt` with each data directory, the most recent one first.
 
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
@@ -21,11 +20,11 @@ use crate::machine::Machine;
 use crate::store::Asked;
 use crate::world::World;
 
-/// The sink that seeds about this have, and where it stores.
+/// The sink in these seeds, and its store.
 const SINK: &str = "main";
 const URL: &str = "hdfs://store/logs/%{host}";
 
-/// Both of them.
+/// The owner of the store and the operator of the collectors.
 pub(crate) struct Operator<'a> {
     pub(crate) world: &'a World,
     pub(crate) books: &'a Arc<Books>,
@@ -33,7 +32,7 @@ pub(crate) struct Operator<'a> {
 }
 
 impl Operator<'_> {
-    /// Changes the ledger, if there is one whose loss every collector must notice.
+    /// Changes the ledger if every collector must notice the change.
     pub(crate) fn change(&self, dice: &Dice) -> Option<()> {
         let ledger = format!("{ROOT}{SINK}/ledger");
         let store = self.books.memory();
@@ -47,9 +46,9 @@ impl Operator<'_> {
         let entry = |index: u64| format!("{newest}/{index:020}");
         let gone: Vec<String> = match dice.below(3) {
             0 => vec![ledger],
-            // A hole in front of others.
+            // A hole before other entries.
             1 if entries.len() > 1 => vec![entry(*entries.first()?)],
-            // An older copy: a collector that has not read so far cannot know.
+            // An older copy. A collector that has not read further cannot notice it.
             2 => {
                 let read = self.collectors.iter().map(|collector| self.remembered(collector));
                 let read: Vec<u64> = read.collect::<Option<_>>()?;
@@ -73,21 +72,21 @@ impl Operator<'_> {
         Some(())
     }
 
-    /// Entries that this collector remembers.
+    /// Returns the number of entries that this collector remembers.
     fn remembered(&self, collector: &Arc<Machine>) -> Option<u64> {
         let (_, name) = dataset();
         let path = Memory::path(&directory(), &name);
         Some(Remembered::read(&collector.env(), &path).ok()??.view.next())
     }
 
-    /// The collectors, the one that remembers most first.
+    /// Returns the collectors, the one that remembers most first.
     fn in_order(&self) -> Vec<&Arc<Machine>> {
         let mut order: Vec<&Arc<Machine>> = self.collectors.iter().collect();
         order.sort_by_key(|collector| Reverse(self.remembered(collector)));
         order
     }
 
-    /// What decides for this collector.
+    /// Creates the ledger operator for this collector.
     fn of(&self, collector: &Arc<Machine>) -> ledger::Operator {
         let (dataset, name) = dataset();
         let fs = Arc::new(Observed { store: self.books.memory(), books: self.books.clone() });
@@ -95,8 +94,8 @@ impl Operator<'_> {
         ledger::Operator { fs, dataset, name, env, directory: directory() }
     }
 
-    /// Takes the ledger as it is for the right one, on each collector; `false`: it has a hole, and
-    /// cannot be adopted.
+    /// Adopts the current ledger on each collector. Returns `false` if it has a hole and cannot be
+    /// adopted.
     pub(crate) fn adopt(&self) -> bool {
         for collector in self.in_order() {
             match now(self.of(collector).adopt()) {
@@ -121,7 +120,7 @@ impl Operator<'_> {
         true
     }
 
-    /// Makes a whole ledger of all that is left and remembered.
+    /// Rebuilds the ledger from everything that is left and remembered.
     pub(crate) fn rebuild(&self) {
         for collector in self.in_order() {
             match now(self.of(collector).rebuild()) {
@@ -152,14 +151,14 @@ fn dataset() -> (ledger::Dataset, String) {
     place::dataset(&url, SINK).expect("its path is one that sinks take")
 }
 
-/// Does what waits for nothing, outside of all hosts.
+/// Runs a future that never waits, outside of all hosts.
 fn now<T>(work: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().build().expect("a runtime can be made");
     runtime.block_on(work)
 }
 
-/// The operator's host has no threads of its own.
+/// Runs blocking work inline: the operator's host has no threads.
 struct AtOnce;
 
 impl Blocking for AtOnce {
@@ -168,7 +167,7 @@ impl Blocking for AtOnce {
     }
 }
 
-/// The store as the operator reaches it: at once, and seen by the books.
+/// The operator's access to the store: without delays, and checked by the books.
 struct Observed {
     store: Store,
     books: Arc<Books>,
@@ -186,7 +185,7 @@ impl FileSystem for Observed {
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
         self.store.rename(from, to).await?;
-        // That a ledger comes in again is what an operator decides, and no one else.
+        // Skip the ledger itself: only an operator may create it again.
         if !to.ends_with("/ledger") {
             self.books.see(&Asked::Rename(from.into(), to.into()));
         }

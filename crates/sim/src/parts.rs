@@ -1,5 +1,5 @@
-//! The catalogue of the simulated agents: the production components, but for two. The `hdfs` sink
-//! stores in the simulated store, and the source `client` is a sender that cannot be asked again.
+//! The catalogue of the simulated agents: the production components except for two. The sink `hdfs`
+//! uses the simulated store, and the source `client` is a sender that cannot resend.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -22,10 +22,10 @@ use crate::store::Store;
 
 type Machines = BTreeMap<Arc<str>, Arc<Machine>>;
 
-/// The one cluster of this process: components are built by plain functions, which find it here.
+/// The cluster of this process, for the component constructors, which are plain functions.
 static CLUSTER: OnceLock<(Store, Machines)> = OnceLock::new();
 
-/// Agents that are built from now on store there, and run on these machines.
+/// Sets the store and the machines for all agents built later.
 ///
 /// # Panics
 /// If it is called twice: a process runs one seed.
@@ -135,6 +135,6 @@ static GROUP: Group = Group {
     framings: formats::framings::ALL,
 };
 
-/// What the simulated agents are made of.
+/// The components of the simulated agents.
 pub(crate) const CATALOGUE: Catalogue =
     Catalogue { groups: &[&GROUP, &components_parquet::GROUP], elsewhere: &[] };

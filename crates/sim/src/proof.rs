@@ -1,8 +1,8 @@
-//! The auditor's proof at the end of a seed: what `aqueduct verify --complete` looks at, on the
-//! accounts that the disks of all hosts hold and on the ledgers of the store. Every accepted batch
-//! is committed, or all of it is among dead letters; and every event of a dead letter is counted.
+//! The auditor's proof at the end of a seed: runs the checks of `aqueduct verify --complete` on the
+//! accounts from all disks and on the ledgers of the store. Every accepted batch must be committed
+//! or be in dead letters, and every event of a dead letter must be counted.
 //!
-//! Every host loses power first, so that an account is what a reader finds after that.
+//! Every host loses power first, so that the accounts are those of a reader after a crash.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::letters::{REASON, events};
 use crate::machine::Machine;
 use crate::world::World;
 
-/// Holds what the channels of `machines` have accepted against the ledgers; what it finds that is
-/// not promised is a violation.
+/// Compares the accepted events of `machines` with the ledgers. Every unexpected difference is a
+/// violation.
 pub(crate) fn hold(
     world: &World,
     books: &Books,
@@ -31,7 +31,7 @@ pub(crate) fn hold(
         machine.disk().crash();
         for channel in channels {
             match of_channel(machine, channel) {
-                // Each channel brings the letters of its agent along.
+                // Each channel's account includes the letters of its agent.
                 Ok(more) => more.into_iter().for_each(|account| {
                     if !accounts.contains(&account) {
                         accounts.push(account);
@@ -48,7 +48,7 @@ pub(crate) fn hold(
             Err(told) => world.violation(format!("the ledger of {dataset}: {told}")),
         }
     }
-    // Committed once, and left out of a ledger that was adopted since.
+    // Batches that were committed once, but are missing from a ledger adopted later.
     let disowned = Settled { keys: books.disowned(), ..Settled::default() };
     let settled = audits.iter().map(|audit| audit.view.settled()).chain([&disowned]);
     let proofs = prove(&accounts, settled);

@@ -1,5 +1,5 @@
-//! What follows from a seed before anything runs: how many hosts, how they are set, what goes
-//! wrong.
+//! Everything that a seed determines before the start: the number of hosts, their settings, and
+//! their faults.
 
 mod configuration;
 mod copies;
@@ -19,42 +19,42 @@ use crate::form::Form;
 pub(crate) use input::{Input, Reads};
 use storage_objects::testkit::Ways;
 
-/// Bytes that each channel may hold.
+/// Capacity of each channel, in bytes.
 pub(crate) const CAPACITY_BYTES: u64 = 2 << 20;
 
-/// Bytes of a channel's segment.
+/// Size of a channel segment.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 10;
 
-/// What follows from a seed before anything runs.
+/// Everything that a seed determines before the start.
 #[derive(Debug)]
 pub(crate) struct Scenario {
-    /// What each edge reads.
+    /// Input of each edge.
     pub(crate) edges: Vec<Input>,
     /// Number of agents between the edges and the collectors.
     pub(crate) relays: usize,
     /// Number of collectors.
     pub(crate) collectors: usize,
-    /// Agents have two channels, and a selector that chooses.
+    /// Whether agents have two channels and a selector.
     pub(crate) forks: bool,
-    /// Collectors reject some events, which become dead letters.
+    /// Whether collectors reject some events, which become dead letters.
     pub(crate) refuses: bool,
-    /// The selector chooses by a hash of the event, not by a header.
+    /// Whether the selector uses a hash of the event instead of a header.
     pub(crate) spreads: bool,
-    /// Senders look up their next agents.
+    /// Whether senders use discovery.
     pub(crate) discovers: bool,
-    /// The first edge gets a copy, with events of its own.
+    /// Whether the first edge gets a copy, which adds its own events.
     pub(crate) clones: bool,
-    /// What is left of a ledger that was changed from outside is adopted, where it has no hole.
+    /// Whether a ledger changed from outside is adopted if it has no hole.
     pub(crate) adopts: bool,
-    /// Milliseconds between two looks of the driver.
+    /// Milliseconds per tick of the driver.
     pub(crate) tick_millis: u64,
-    /// Bytes of each event's body.
+    /// Size of each event's body.
     pub(crate) body_bytes: usize,
     /// Entries after which the ledger gets a checkpoint.
     pub(crate) compact_after: u64,
-    /// What may go wrong, with the milliseconds from one such fault to the next.
+    /// Possible faults, with the mean interval of each in milliseconds.
     pub(crate) faults: Vec<(FaultKind, u64)>,
-    /// Edges forget what a collector has on disk; then no disk is lost.
+    /// When edges forget events. If a collector's disk is enough, no disk is lost.
     retain: &'static str,
     group: String,
     compression: &'static str,
@@ -62,42 +62,42 @@ pub(crate) struct Scenario {
     roll_age_millis: u64,
     roll_events: u64,
     sweep_millis: u64,
-    /// Calls of a thousand that are late while the store is late, at the least and at most.
+    /// Minimum and maximum number of late calls in a thousand, while the store is late.
     pub(crate) late: (u64, u64),
-    /// Only the first collector takes others for dead early.
+    /// Whether only the first collector considers others dead early.
     only_first_sweeps: bool,
-    /// Bytes of the largest batch that each collector takes; `None`: its default.
+    /// Batch size limit of each collector, in bytes; `None` for the default.
     message_max: Vec<Option<u64>>,
-    /// Small files are merged: milliseconds after the time of their directory, and bytes of a file.
+    /// Merging of small files: delay in milliseconds after the directory's time, and file size.
     merges: Option<(u64, u64)>,
-    /// How the store is one of objects, if it is.
+    /// Kind of object store, if it is one.
     pub(crate) objects: Option<Ways>,
-    /// What files look like.
+    /// Format of the files.
     pub(crate) form: Form,
-    /// The longest that an event may wait at an edge, where that is promised.
+    /// Maximum age of an event at an edge, if guaranteed.
     pub(crate) oldest_max: Option<Duration>,
-    /// Every other collector rolls this many times as slowly, and so is often taken for dead.
+    /// Every second collector rolls this many times slower, and so is often considered dead.
     slower: u64,
 }
 
-/// What most of a seed is about.
+/// The focus of a seed.
 enum Theme {
-    /// Anything.
+    /// No focus.
     Any,
-    /// Many that write to one ledger, over a store whose calls take from milliseconds to seconds.
+    /// Many writers of one ledger, over a store whose calls take from milliseconds to seconds.
     Ledger,
-    /// Copies without a known answer, on collectors that come back when their epoch is forgotten.
+    /// Copies with unknown results, on collectors that restart when their epoch is forgotten.
     Strays,
-    /// Two that run on copies of one disk.
+    /// Two agents that run on copies of one disk.
     Clones,
-    /// A ledger that is deleted, cut, or put back to an older copy.
+    /// A ledger that is deleted, truncated, or restored from an older copy.
     Changed,
-    /// A collector is stopped just before it changes the ledger, while others go on.
+    /// A collector stops just before it changes the ledger, while others continue.
     Turns,
 }
 
 impl Scenario {
-    /// The scenario of `seed`.
+    /// Returns the scenario of `seed`.
     pub(crate) fn of(seed: u64) -> Self {
         let dice = Dice::new(seed, "scenario");
         let edges = (0..dice.between(2, 4)).map(|_| Input::draw(&dice)).collect();
@@ -107,7 +107,7 @@ impl Scenario {
             2 => "type = \"load_balance\"\nsticky = false\npolicy = \"least_loaded\"".to_owned(),
             _ => "type = \"load_balance\"".to_owned(),
         };
-        // Some kinds each time, so that what one of them hides is seen without it.
+        // Use only some kinds, because one kind can hide the effect of another.
         let mut faults = Vec::new();
         for kind in KINDS {
             if dice.chance(450) {
@@ -136,7 +136,7 @@ impl Scenario {
             relays,
             collectors: dice.between(2, 5) as usize,
             forks: dice.chance(250),
-            // A tick costs the same however long it is: most of a simulation, where it is short.
+            // The cost of a tick does not depend on its length; short ticks dominate the run time.
             tick_millis: *dice.pick(&[5, 10, 20, 20, 20, 20]),
             body_bytes: dice.between(20, 120) as usize,
             compact_after: dice.between(3, 40),
@@ -146,7 +146,7 @@ impl Scenario {
             compression: *dice.pick(&["none", "none", "zstd"]),
             window_batches: dice.between(2, 16),
             roll_age_millis,
-            // At the least, collectors that are alive are taken for dead all the time.
+            // With the minimum, live collectors are constantly considered dead.
             sweep_millis: roll_age_millis + dice.below(3) / 2 * dice.between(0, 15_000),
             roll_events: dice.between(50, 1_000),
             late: (10, 300),
@@ -167,7 +167,7 @@ impl Scenario {
     }
 
     fn about(self, theme: &Theme, seed: u64, dice: &Dice) -> Self {
-        // Dice of their own: the other seeds stay as they are.
+        // Separate dice, so that other seeds do not change.
         let restores = Dice::new(seed, "restores");
         match theme {
             Theme::Any if restores.chance(250) => self.about_restores(&restores),
@@ -181,7 +181,7 @@ impl Scenario {
         }
     }
 
-    /// Commits, fences and generations every few hundred milliseconds, by all at once.
+    /// Commits, fences and generations every few hundred milliseconds, by all collectors.
     fn about_the_ledger(self, dice: &Dice) -> Self {
         let faults = vec![
             (FaultKind::StoreLate, 1_000),
@@ -197,20 +197,20 @@ impl Scenario {
         Self { late: (100, 400), slower: dice.between(1, 4), ..hurried }
     }
 
-    /// Two that are stopped where they are overtaken, while at least one more goes on. Only one
-    /// clears away: another one would finish what it was stopped at.
+    /// Stops two collectors where others overtake them, while at least one more continues. Only one
+    /// collector sweeps; a second one would finish the call at which the first one stopped.
     fn about_turns(self, dice: &Dice) -> Self {
         let faults = vec![(FaultKind::StopAtTurn, 4_000), (FaultKind::Kill, 20_000)];
         let hurried = self.hurried(dice, 3..=5, faults);
         Self { only_first_sweeps: true, slower: dice.between(1, 4), ..hurried }
     }
 
-    /// The store's owner does to the ledger what it should not, and an operator mends it. No disk
-    /// is lost or fails: then nothing may remember what the ledger said.
+    /// The owner of the store damages the ledger, and an operator repairs it. No disk is lost or
+    /// fails, because then nothing might remember the entries.
     fn about_changes(self, dice: &Dice) -> Self {
         let faults = vec![
             (FaultKind::LedgerChanged, 10_000),
-            // Copies that come late: they are what a ledger begun anew would repeat.
+            // Late copies, which a newly created ledger would store again.
             (FaultKind::StoreCut, 5_000),
             (FaultKind::Stray, 8_000),
             (FaultKind::Kill, 8_000),
@@ -222,7 +222,7 @@ impl Scenario {
         Self { compact_after: dice.between(2, 20), ..hurried }
     }
 
-    /// Epochs that end soon, and collectors that are away with what others have delivered.
+    /// Short epochs, and collectors that are down with batches that others have delivered.
     fn about_strays(self, dice: &Dice) -> Self {
         let faults = vec![
             (FaultKind::Stray, 5_000),
@@ -230,13 +230,12 @@ impl Scenario {
             (FaultKind::Restart, 4_000),
             (FaultKind::Reset, 4_000),
         ];
-        // A collector that only sleeps is not taken for dead, or what it holds would be packed
-        // anew.
+        // Do not sweep a collector that is merely idle: its events would move into new batches.
         Self { roll_events: 50, sweep_millis: 60_000, ..self.hurried(dice, 2..=3, faults) }
     }
 
-    /// One ledger that all write to every few hundred milliseconds, and these faults, more or less
-    /// often.
+    /// One ledger with writes from all collectors every few hundred milliseconds, and these faults
+    /// at varied intervals.
     fn hurried(
         self,
         dice: &Dice,
@@ -259,8 +258,8 @@ impl Scenario {
         }
     }
 
-    /// In a quarter of the seeds the files of directories whose seconds are over are merged. What
-    /// an operator makes of a ledger is held against files of one entry each.
+    /// In a quarter of the seeds, merges files of directories whose time is over. Not in seeds with
+    /// an operator: these compare the ledger with files of one entry each.
     fn with_merges(self, seed: u64, theme: &Theme) -> Self {
         if matches!(theme, Theme::Changed) {
             return self;
@@ -270,13 +269,12 @@ impl Scenario {
         Self { merges: dice.chance(250).then_some(drawn), ..self }
     }
 
-    /// Whether small files are merged.
+    /// Returns whether small files are merged.
     pub(crate) fn merges(&self) -> bool {
         self.merges.is_some()
     }
 
-    /// Agents are found by their names, and at times are not, in addition to all that goes wrong
-    /// anyhow.
+    /// Adds discovery, with occasional failures in addition to the other faults.
     fn with_lookups(mut self, dice: &Dice) -> Self {
         self.faults.push((FaultKind::Names, dice.between(1_500, 10_000)));
         Self { discovers: true, ..self }

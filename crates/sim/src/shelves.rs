@@ -1,5 +1,5 @@
-//! What a reader finds in each directory. Files that become one leave its lines as they are, at
-//! each step: this is looked at after every call that touches one of them.
+//! The lines that a reader finds in each directory. Each step of a merge must preserve them, which
+//! is checked after every call on one of its files.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::form::{Form, Found};
 /// The lines of each directory, and the merges that entries name.
 #[derive(Debug, Default)]
 pub(crate) struct Shelves {
-    /// What files look like.
+    /// Format of the files.
     form: Form,
     lines: BTreeMap<String, Lines>,
     /// With their dataset.
     merges: Vec<(String, Merge)>,
 }
 
-/// Lines in any order: how many, and what they come to.
+/// A multiset of lines: their number, and the sum of their hashes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Lines {
     count: u64,
@@ -29,7 +29,7 @@ struct Lines {
 impl Lines {
     fn add(&mut self, events: &[Found]) {
         for event in events {
-            // FNV-1a: lines differ in their numbers alone, which sums of bytes would not show.
+            // FNV-1a, because a plain sum of bytes cannot tell similar lines apart.
             let hash = event.body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
             });
@@ -40,18 +40,18 @@ impl Lines {
 }
 
 impl Shelves {
-    /// Empty ones, for files of this form.
+    /// Creates empty shelves for files of this form.
     pub(crate) fn of(form: Form) -> Self {
         Self { form, ..Self::default() }
     }
 
-    /// A file became visible.
+    /// Adds a visible file.
     pub(crate) fn add(&mut self, path: &str, events: &[Found]) {
         let (directory, _) = storage::split(path);
         self.lines.entry(directory.to_owned()).or_default().add(events);
     }
 
-    /// An entry names files that become one; what is wrong with it.
+    /// Records a merge named by an entry. Returns an error in it.
     pub(crate) fn merge(&mut self, memory: &Memory, dataset: &str, merge: Merge) -> Option<String> {
         let files = [&merge.target].into_iter().chain(&merge.sources);
         let mut told = None;
@@ -62,7 +62,7 @@ impl Shelves {
             }
         }
         let copy = memory.file(&format!("{ROOT}{dataset}/{}", merge.copy));
-        // It may go at any time, and is whole as long as it is there.
+        // It may be deleted at any time, but is complete while it exists.
         if copy.is_some_and(|copy| copy.len() as u64 != merge.bytes()) {
             told = Some(format!("merges into {}, which is not whole", merge.copy));
         }
@@ -70,7 +70,7 @@ impl Shelves {
         told
     }
 
-    /// Files were put together; what is wrong with that.
+    /// Checks files that were concatenated. Returns an error.
     pub(crate) fn put_together(
         &self,
         memory: &Memory,
@@ -88,7 +88,7 @@ impl Shelves {
         told
     }
 
-    /// A file took the place of another one; what is wrong with that.
+    /// Checks a file that replaced another one. Returns the errors.
     pub(crate) fn replaced(&self, memory: &Memory, from: &str, to: &str) -> Vec<String> {
         let is_named = self.merges.iter().any(|(dataset, merge)| {
             format!("{ROOT}{dataset}/{}", merge.copy) == from
@@ -100,7 +100,7 @@ impl Shelves {
         told
     }
 
-    /// Whether a reader of the directory of this file finds other lines than were put there.
+    /// Returns an error if a reader of this file's directory finds other lines than were written.
     fn changed(&self, memory: &Memory, path: &str) -> Option<String> {
         let (directory, _) = storage::split(path);
         let mut found = Lines::default();

@@ -1,14 +1,13 @@
-//! The store, as a host of its own: every call travels there, is done there, and is answered.
+//! The store as a host: each call travels to it, runs there, and is answered.
 //!
 //! ```text
 //!   agent ── request, up to seconds ──► store: done, checked by `books` ── answer ──► agent
 //!     │                                                                      may be lost
-//!     └─ gives up after a time, or dies: what is under way is done all the same
+//!     └─ times out, or dies: calls under way are performed anyway
 //! ```
 //!
-//! Names and bytes are kept by the store in memory that passes the conformance suite of `storage`.
-//! In some seeds it is an object store instead: its requests are those of `objects`, on the same
-//! way.
+//! Names and bytes are in the in-memory store that passes the conformance suite of `storage`. In
+//! some seeds the store is an object store with the requests of `objects`, over the same network.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -34,34 +33,35 @@ use crate::scenario::Scenario;
 use crate::turn::Turn;
 use crate::world::{World, lock};
 
-/// How long a caller waits for an answer.
+/// Timeout of a call.
 const CALL_LIMIT: Duration = Duration::from_secs(2);
 
 type Call = BoxFuture<'static, ()>;
 
-/// How the store treats its callers.
+/// The current faults of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Mood {
-    /// Calls of a thousand that are refused.
+    /// Rejected calls in a thousand.
     pub(crate) refused: AtomicU64,
-    /// Calls of a thousand that are done without an answer.
+    /// Calls in a thousand that are performed without a response.
     pub(crate) unheard: AtomicU64,
-    /// Calls of a thousand that are under way for long.
+    /// Late calls in a thousand.
     pub(crate) late: AtomicU64,
-    /// Not 0: it does nothing and says so.
+    /// Not 0 during an outage, in which all calls fail.
     pub(crate) away: AtomicU64,
-    /// A host that comes to the first of these is stopped there; then the next one counts.
+    /// The first host that reaches the first of these calls is stopped there; then the next one
+    /// counts.
     pub(crate) stops: std::sync::Mutex<VecDeque<Turn>>,
 }
 
 impl Mood {
-    /// Whether the host that asks for this is stopped before it is sent.
+    /// Returns whether the caller is stopped before this call is sent.
     fn stops_at(&self, asked: &Asked) -> bool {
         let turn = Turn::of(asked);
         turn.is_some() && lock(&self.stops).pop_front_if(|next| turn == Some(*next)).is_some()
     }
 
-    /// All is well again.
+    /// Repairs all faults.
     pub(crate) fn heal(&self) {
         for trouble in [&self.refused, &self.unheard, &self.late, &self.away] {
             trouble.store(0, Ordering::Relaxed);
@@ -69,7 +69,7 @@ impl Mood {
     }
 }
 
-/// The store. Clones are the same one.
+/// The store. Clones share its state.
 #[derive(Clone)]
 pub(crate) struct Store {
     world: Arc<World>,
@@ -78,15 +78,15 @@ pub(crate) struct Store {
     pub(crate) mood: Arc<Mood>,
     calls: mpsc::UnboundedSender<Call>,
     compact_after: u64,
-    /// How it is an object store, if it is.
+    /// Kind of object store, if it is one.
     objects: Option<Ways>,
 }
 
-/// Where the store's host takes the calls from.
+/// The incoming calls of the store's host.
 pub(crate) struct Calls(mpsc::UnboundedReceiver<Call>);
 
 impl Calls {
-    /// Does what is asked for, for ever.
+    /// Serves calls forever.
     pub(crate) async fn serve(mut self) {
         while let Some(call) = self.0.recv().await {
             tokio::spawn(call);
@@ -95,7 +95,7 @@ impl Calls {
 }
 
 impl Store {
-    /// An empty store, and what its host has to serve.
+    /// Creates an empty store, and the calls that its host must serve.
     pub(crate) fn new(world: Arc<World>, books: Arc<Books>, scenario: &Scenario) -> (Self, Calls) {
         let (calls, taken) = mpsc::unbounded_channel();
         let (memory, mood) = (books.memory(), Arc::default());
@@ -103,12 +103,12 @@ impl Store {
         (Self { world, memory, books, mood, calls, compact_after, objects }, Calls(taken))
     }
 
-    /// Entries after which its ledger gets a checkpoint.
+    /// Returns the number of entries after which its ledger gets a checkpoint.
     pub(crate) fn compact_after(&self) -> u64 {
         self.compact_after
     }
 
-    /// The store as `machine` reaches it, for one opening.
+    /// Returns the store as `machine` reaches it, for one opening.
     pub(crate) fn seen_from(&self, machine: &Arc<Machine>, env: &Env) -> Arc<dyn FileSystem> {
         let way = Way { store: self.clone(), machine: machine.clone() };
         match self.objects {
@@ -117,18 +117,18 @@ impl Store {
         }
     }
 
-    /// The objects that it holds, where it is an object store.
+    /// Returns its objects, if it is an object store.
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// Choices about what it answers.
+    /// Random choices for its responses.
     pub(crate) fn dice(&self) -> &Dice {
         &self.world.dice
     }
 }
 
-/// What is asked for, so that the books can be kept.
+/// A call, as the books see it.
 #[derive(Debug, Clone)]
 pub(crate) enum Asked {
     Create(String),
@@ -170,18 +170,18 @@ impl Asked {
     }
 }
 
-/// Why a caller has no answer.
+/// Why a call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Silence {
-    /// The call was refused: nothing is done.
+    /// The store rejected the call and did nothing.
     Refused,
     /// The connection broke.
     Reset,
-    /// It took too long.
+    /// The call timed out.
     Late,
 }
 
-/// The way from one machine to the store.
+/// The network path from one machine to the store.
 #[derive(Clone)]
 pub(crate) struct Way {
     pub(crate) store: Store,
@@ -189,7 +189,7 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Has `work` done at the store. The world decides when, and whether the answer comes back.
+    /// Runs `work` at the store. Faults decide when, and whether the response arrives.
     pub(crate) async fn ask<T: Send + 'static, E: fmt::Display + Send + 'static>(
         &self,
         asked: Asked,
@@ -222,7 +222,7 @@ impl Way {
             }
             sleep(back).await;
             if !unheard && !caller.is_store_cut() {
-                // The caller may have given up, or be dead.
+                // The caller may have timed out or died.
                 drop(answer.send(result));
             }
         }));
@@ -237,14 +237,13 @@ impl Way {
     }
 }
 
-/// The store from one machine, as a tree of files.
+/// The store from one machine, as a file system.
 #[derive(Clone)]
 struct Remote {
     way: Way,
 }
 
 impl Remote {
-    /// The store's own names and bytes.
     fn memory(&self) -> Memory {
         self.way.store.memory.clone()
     }
@@ -342,7 +341,7 @@ impl FileSystem for Remote {
 struct RemoteWriter {
     remote: Remote,
     path: String,
-    /// At the store, which has one caller of a file at a time.
+    /// At the store. A file has one caller at a time.
     inner: Arc<Mutex<Option<Box<dyn FileWriter>>>>,
 }
 

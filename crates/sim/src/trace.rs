@@ -1,4 +1,4 @@
-//! What happened, in order: as a hash that tells two runs apart, and as text for people.
+//! The trace of a run: a hash to compare runs, and text for people.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -11,8 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::world::World;
 
-/// When it is read along, the agents' own log lines are printed among the trace; they are no
-/// part of it.
+/// Prints the agents' own log lines within the trace if it is shown. They are not part of the hash.
 pub(crate) fn listen(world: &Arc<World>) {
     if world.trace.is_shown() {
         let timer = Time(world.clone());
@@ -34,7 +33,7 @@ impl FormatTime for Time {
     }
 }
 
-/// What happened so far.
+/// The trace so far.
 pub(crate) struct Trace {
     state: Mutex<State>,
     show: bool,
@@ -46,17 +45,17 @@ struct State {
 }
 
 impl Trace {
-    /// Nothing yet. `show` prints each line to stderr as well.
+    /// Creates an empty trace. `show` also prints each line to stderr.
     pub(crate) fn new(show: bool) -> Self {
         Self { state: Mutex::new(State { hash: Xxh3::new(), line: String::new() }), show }
     }
 
-    /// Whether it is read along.
+    /// Returns whether the trace is printed.
     pub(crate) fn is_shown(&self) -> bool {
         self.show
     }
 
-    /// Something happened at `host`.
+    /// Adds an event at `host`.
     pub(crate) fn note(&self, at: Duration, host: &str, what: fmt::Arguments<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { hash, line } = &mut *state;
@@ -65,12 +64,12 @@ impl Trace {
             .expect("a string takes every write");
         hash.update(line.as_bytes());
         if self.show {
-            // A closed stderr is no reason to stop.
+            // Ignore a closed stderr.
             drop(std::io::stderr().write_all(line.as_bytes()));
         }
     }
 
-    /// The hash of all that happened.
+    /// Returns the hash of the trace.
     pub(crate) fn hash(&self) -> u64 {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).hash.digest()
     }

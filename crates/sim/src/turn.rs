@@ -1,5 +1,5 @@
-//! Calls of the store behind which the ledger is another one. A process that is stopped just before
-//! one of them goes on with what is no longer true.
+//! Store calls that change the ledger. A process stopped just before one of them continues with
+//! outdated information.
 //!
 //! ```text
 //!  wins an entry             ■ stopped ─────────────────────────────────► wins it?
@@ -14,25 +14,25 @@
 use crate::books::{self, ROOT};
 use crate::store::Asked;
 
-/// A call of the store behind which the ledger is another one.
+/// A store call that changes the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// An entry is to be won.
+    /// Creates an entry.
     Entry,
-    /// The next generation is to come in.
+    /// Creates the next generation.
     GenerationIn,
-    /// An old generation is to go.
+    /// Deletes an old generation.
     GenerationOut,
-    /// What a collector has staged is to go.
+    /// Deletes the staged files of a collector.
     Sweep,
 }
 
-/// Where the first host is stopped, and then the first at what follows from it.
+/// Where the first host is stopped, and then the first one at the resulting call.
 pub(crate) const RACES: &[[Turn; 2]] =
     &[[Turn::Entry, Turn::Sweep], [Turn::GenerationIn, Turn::GenerationOut]];
 
 impl Turn {
-    /// What `asked` is, if it is such a call.
+    /// Classifies a call.
     pub(crate) fn of(asked: &Asked) -> Option<Self> {
         let is_generation =
             |path| books::ledger_place(path).is_some_and(|(_, place)| !place.contains('/'));
@@ -42,7 +42,8 @@ impl Turn {
             name.parse::<u64>().is_ok().then_some(Self::Entry)
         };
         match asked {
-            // Of an object store no generation goes, and a stage is cleared file by file.
+            // In an object store, generations are never deleted, and a stage is cleared file by
+            // file.
             Asked::Put(path) if path.ends_with("/checkpoint") => {
                 books::ledger_place(path).map(|_| Self::GenerationIn)
             }

@@ -1,4 +1,4 @@
-//! What everything in one simulation shares.
+//! Shared state of one simulation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,30 +10,29 @@ use crate::dice::Dice;
 use crate::names::NameBook;
 use crate::trace::Trace;
 
-/// Violations that are reported at most: the first ones matter.
+/// Maximum number of reported violations: the first ones matter.
 const VIOLATIONS_MAX: usize = 10;
 
-/// What everything in one simulation shares.
+/// Shared state of one simulation.
 pub(crate) struct World {
-    /// What happened.
     pub(crate) trace: Trace,
     /// Choices of the store and of the disks' threads.
     pub(crate) dice: Dice,
-    /// The hosts behind a name.
+    /// The hosts behind each name.
     pub(crate) names: NameBook,
     elapsed_nanos: AtomicU64,
     violations: Mutex<Vec<(Duration, String)>>,
-    /// Faults that were injected, by kind.
+    /// Injected faults, by kind.
     faults: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-/// Nothing is left half done where a lock is held here.
+/// Locks a mutex. Poisoning is harmless: no critical section leaves partial state.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl World {
-    /// The world of `seed` before anything happened.
+    /// Creates the world of `seed`.
     pub(crate) fn new(seed: u64, show: bool) -> Self {
         Self {
             trace: Trace::new(show),
@@ -45,24 +44,24 @@ impl World {
         }
     }
 
-    /// Simulated time since the beginning.
+    /// Returns the simulated time since the start.
     pub(crate) fn now(&self) -> Duration {
         let ticks = Duration::from_nanos(self.elapsed_nanos.load(Ordering::Relaxed));
         turmoil::sim_elapsed().unwrap_or(ticks).max(ticks)
     }
 
-    /// The driver has come so far.
+    /// Sets the simulated time.
     pub(crate) fn advance(&self, to: Duration) {
         let nanos = u64::try_from(to.as_nanos()).expect("a simulation is shorter than 500 years");
         self.elapsed_nanos.store(nanos, Ordering::Relaxed);
     }
 
-    /// Something happened at `host`.
+    /// Adds an event at `host` to the trace.
     pub(crate) fn note(&self, host: &str, what: fmt::Arguments<'_>) {
         self.trace.note(self.now(), host, what);
     }
 
-    /// A promise is broken.
+    /// Records a broken guarantee.
     pub(crate) fn violation(&self, what: String) {
         self.note("VIOLATION", format_args!("{what}"));
         let mut violations = lock(&self.violations);
@@ -71,19 +70,19 @@ impl World {
         }
     }
 
-    /// The promises that are broken so far.
+    /// Returns the broken guarantees so far.
     pub(crate) fn violations(&self) -> Vec<String> {
         let told =
             |(at, what): &(Duration, String)| format!("at {:.3} s: {what}", at.as_secs_f64());
         lock(&self.violations).iter().map(told).collect()
     }
 
-    /// A fault of this kind was injected.
+    /// Counts an injected fault of this kind.
     pub(crate) fn count_fault(&self, kind: &'static str) {
         *lock(&self.faults).entry(kind).or_default() += 1;
     }
 
-    /// Faults that were injected, by kind.
+    /// Returns the injected faults, by kind.
     pub(crate) fn faults(&self) -> BTreeMap<String, u64> {
         lock(&self.faults).iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect()
     }

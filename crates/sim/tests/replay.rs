@@ -1,6 +1,6 @@
-//! A seed says all: the same one makes the same world, in any process.
+//! The seed determines everything: the same seed gives the same run in any process.
 //!
-//! Method: the program is run as a user runs it, on few seeds.
+//! Method: runs the program like a user, on few seeds.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
@@ -15,7 +15,7 @@ fn simulate(arguments: &[&str]) -> Output {
 fn the_same_seed_makes_the_same_trace_byte_for_byte() {
     let [first, second] = [(); 2].map(|()| simulate(&["--seed", "1", "--trace"]));
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stdout));
-    // The agents' own lines stand in it too, with all that they say.
+    // The trace includes all log lines of the agents.
     assert!(first.stderr.len() > 100_000, "{} bytes of trace", first.stderr.len());
     assert_eq!(first.stdout, second.stdout);
     assert!(first.stderr == second.stderr, "the traces differ");

@@ -1,8 +1,7 @@
 //! `RUST_LOG`: selects log lines.
 //!
-//! All crates of this program begin with `aqueduct`, and a target of the filter matches every
-//! target that begins with it, so `aqueduct=debug` selects all of them. A plain level applies to
-//! these crates too. Libraries below log so much at `debug` (each frame of HTTP/2) that it hides
+//! `aqueduct=debug` selects all crates of this program; `OURS` lists the beginnings of their names. A
+//! plain level applies to these crates too. Libraries below log so much at `debug` (each frame of HTTP/2) that it hides
 //! everything else, so their lines are written only if the library is named, as in
 //! `debug,h2=debug`.
 

@@ -1,6 +1,6 @@
-//! The command lines of Aqueduct in what is written for a shell.
+//! Finds the command lines of Aqueduct in shell scripts.
 
-/// The commands that call one of the programs, as the words that a shell makes of them.
+/// Returns the commands that call one of the programs, split into words as a shell does.
 pub(super) fn commands(text: &str) -> Vec<Vec<String>> {
     let text = text.replace("\\\n", " ");
     let mut found = Vec::new();
@@ -18,7 +18,7 @@ pub(super) fn commands(text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Whether a word sets a variable for the command behind it.
+/// Returns whether a word sets a variable for the command after it.
 fn is_assignment(word: &str) -> bool {
     let name = word.split_once('=').map(|(name, _)| name);
     name.is_some_and(|name| {
@@ -26,8 +26,7 @@ fn is_assignment(word: &str) -> bool {
     })
 }
 
-/// The words of each command in a line: quotes are taken off, comments left out, and what stands
-/// behind `>` is no word of the command.
+/// Splits each command in a line into words. Removes quotes, comments and redirections (`>`).
 fn split(line: &str) -> Vec<Vec<String>> {
     let (mut commands, mut words) = (Vec::new(), Vec::new());
     let mut word: Option<String> = None;

@@ -1,5 +1,5 @@
-//! `aqueduct channel import-flume`: the events that a stopped Flume agent left in a file channel,
-//! put into a durable channel, each once.
+//! `aqueduct channel import-flume`: copies the events that a stopped Flume agent left in a file
+//! channel into a durable channel, each exactly once.
 //!
 //! ```text
 //!   Flume's logs ──► waiting events ──► batches, each with the offset up to which each log is done
@@ -7,10 +7,10 @@
 //!                          └────── offsets of earlier runs ◄──────┴──► durable channel
 //! ```
 //!
-//! The events of a log come in the order of their offsets, and the offset is stored with them, in
-//! the same write. So a run that was killed is followed by one that goes on exactly behind what is
-//! stored. The key of an offset is made of the log's own first record: a copy of the directory is
-//! known again, wherever it lies.
+//! Events of a log arrive in offset order, and each write stores the events with their offsets.
+//! After a kill, the next run therefore continues directly after the last stored event. The key of
+//! an offset is the first record of the log, so that the import recognizes a moved copy of the
+//! directory.
 
 mod batches;
 mod report;
@@ -51,9 +51,9 @@ all logs are read; events whose delivery stands in a log that Flume has deleted 
 
 Exit codes: 0 done, 1 not done, or something was damaged, 2 wrong arguments";
 
-/// How long a put waits for room.
+/// How long a put waits for space.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often the progress is shown.
+/// Interval between progress lines.
 const PROGRESS: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
@@ -96,7 +96,7 @@ fn size(text: &str) -> Result<ByteSize, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
-/// Why an import stopped. What it had stored before is not imported again.
+/// Why an import stopped. The next run skips the events that are already stored.
 #[derive(Debug, Error)]
 enum ImportError {
     #[error("cannot read the Flume channel")]
@@ -118,7 +118,7 @@ enum ImportError {
     Full { imported: u64, left: u64 },
 }
 
-/// Imports, and prints the report.
+/// Imports the events and prints the report.
 pub(super) fn run(args: &ImportArgs, env: &Env) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else {
@@ -141,7 +141,7 @@ pub(super) fn run(args: &ImportArgs, env: &Env) -> ExitCode {
     }
 }
 
-/// The directories of the Flume channel. One that is named has to be there.
+/// Finds the directories of the Flume channel. Directories named by options must exist.
 fn places(args: &ImportArgs, env: &Env) -> Result<Places, ImportError> {
     let is_there = |path: &PathBuf| env.disk.stat(path).is_ok();
     let named = args.data.iter().chain(&args.checkpoint).chain(&args.backup_checkpoint);
@@ -152,7 +152,7 @@ fn places(args: &ImportArgs, env: &Env) -> Result<Places, ImportError> {
     let checkpoint = args.checkpoint.clone().or_else(|| inside("checkpoint").filter(is_there));
     let mut data = args.data.clone();
     if data.is_empty() {
-        // Without `data` in it, the directory is one of the logs themselves.
+        // A directory without `data` is a log directory itself.
         data.extend(inside("data").filter(is_there).or_else(|| args.directory.clone()));
     }
     let checkpoint = checkpoint.filter(|_| !args.no_checkpoint);
@@ -173,7 +173,7 @@ async fn import(args: &ImportArgs, env: &Env) -> Result<Report, ImportError> {
     let channel = config.build(&context(&directory, env))?;
     channel.open().await?;
     let done = store(&mut flume, &*channel, &mut report).await;
-    // What is stored is safe all the same.
+    // Close first: this makes the stored events durable even after an error.
     let closed = channel.close().await;
     done?;
     closed?;
@@ -208,7 +208,7 @@ async fn store(
     Ok(())
 }
 
-/// Stores a batch; nothing if there is no room for it.
+/// Stores a batch. Returns `None` if the channel has no space for it.
 async fn put(channel: &dyn Channel, batch: Batch) -> Result<Option<()>, ChannelError> {
     let Ok(put) = timeout(PATIENCE, channel.begin_put(batch.size())).await else {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! `aqueduct channel positions`: how far `tail_dir` sources have read their files, as channels know
-//! it; for an operator to read, or as the position file of a Flume agent that is to go on there.
+//! `aqueduct channel positions`: prints how far `tail_dir` sources have read their files, as text
+//! or as the position file for a Flume agent that continues there.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,16 +45,16 @@ pub(super) struct PositionsArgs {
     keys: Keys,
 }
 
-/// A file as one source reads it.
+/// The position of one source in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Standing {
     source: Arc<str>,
     position: Position,
-    /// Where it lay when the position was stored.
+    /// Path of the file when the position was stored.
     place: PathBuf,
 }
 
-/// Prints where the files stand.
+/// Prints the positions.
 pub(super) fn run(args: &PositionsArgs, env: &Env) -> Result<ExitCode, ChannelError> {
     let encryption = args.keys.encryption();
     let open = |directory: &PathBuf| Inspection::open(env, directory, encryption.as_ref());
@@ -74,7 +74,7 @@ pub(super) fn run(args: &PositionsArgs, env: &Env) -> Result<ExitCode, ChannelEr
     Ok(print_json(&entries))
 }
 
-/// Where each file stands in the channel that has least of it.
+/// Returns the lowest position of each file over all channels.
 fn lowest(known: &[Vec<SourcePosition>]) -> Vec<Standing> {
     let mut files: BTreeMap<(Arc<str>, Bytes), (usize, Standing)> = BTreeMap::new();
     for position in known.iter().flatten() {
@@ -116,7 +116,7 @@ fn as_json(standing: &Standing) -> Value {
     json!({ "source": source, "file": file, "offset": offset, "inode": inode })
 }
 
-/// The file as Flume finds it; nothing if it is not there any more.
+/// Returns Flume's entry for the file, or `None` if the file no longer exists.
 fn of_flume(standing: &Standing, env: &Env) -> Option<FlumePosition> {
     let Standing { position, place, .. } = standing;
     let Position { inode, offset: pos, skipping, path, .. } = position;
@@ -138,7 +138,7 @@ fn of_flume(standing: &Standing, env: &Env) -> Option<FlumePosition> {
     Some(FlumePosition { inode: *inode, pos: *pos, file })
 }
 
-/// The path that leads to the file now: the one that it was found by, if it still does.
+/// Returns the current path of the file: the stored path if it still leads there.
 fn where_it_lies(position: &Position, place: &Path, env: &Env) -> Option<PathBuf> {
     let inode = (position.device, position.inode);
     let is_it = |path: &PathBuf| {

@@ -1,7 +1,7 @@
-//! `aqueduct channel rotate-key`: a new key for channels, and the end of old ones.
+//! `aqueduct channel rotate-key`: adds a new key for channels and removes old ones.
 //!
-//! What is safe to do, and when, is decided in `channel::durable::rotation`; here are arguments,
-//! the owner of the file, and words.
+//! `channel::durable::rotation` decides what is safe to do and when. This module handles arguments,
+//! file ownership and output.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub(super) struct RotateKeyArgs {
     json: bool,
 }
 
-/// Changes the keys, and says how.
+/// Rotates the keys and prints the result.
 pub(super) fn run(args: &RotateKeyArgs, env: &Env) -> ExitCode {
     let own = |new: &Path| as_the_old_one(&args.file, new);
     let done = KeyFile::hold(env, &args.file, &own).and_then(|file| match &args.finish[..] {
@@ -59,7 +59,7 @@ pub(super) fn run(args: &RotateKeyArgs, env: &Env) -> ExitCode {
     })
 }
 
-/// Gives the new file the owner and the rights of the old one; its owner alone may read it.
+/// Copies owner and mode of the old file to the new one. Only the owner may read it.
 fn as_the_old_one(old: &Path, new: &Path) -> io::Result<()> {
     let private = Mode::RUSR | Mode::WUSR;
     let mode = match rustix::fs::stat(old) {

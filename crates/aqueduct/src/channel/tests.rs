@@ -1,4 +1,4 @@
-//! What is printed of a channel.
+//! Tests of the printed report of a channel.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a configuration names, tried from this host.
+//! Tries the connections that a configuration names, from this host.
 
 use agent::Probed;
 use config::{ConfigErrors, Plan};
@@ -6,12 +6,12 @@ use pipeline::Env;
 
 use super::Connection;
 
-/// What was tried, and what came of it.
+/// Tries all connections and returns the results.
 ///
 /// # Errors
 /// A setting is wrong.
 pub(super) fn tried(plan: &Plan, env: &Env) -> Result<Vec<Connection>, ConfigErrors> {
-    // Some stores are asked by threads of the runtime.
+    // Some stores need threads of the runtime.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -21,7 +21,7 @@ pub(super) fn tried(plan: &Plan, env: &Env) -> Result<Vec<Connection>, ConfigErr
         }
     };
     let all = runtime.block_on(agent::probe(plan, catalogue::FULL, env))?;
-    // A store that hangs holds up nothing more.
+    // Do not wait for a store that hangs.
     runtime.shutdown_background();
     let connection = |Probed { component, found }| {
         let reached = found.is_ok();

@@ -1,4 +1,4 @@
-//! What each path from a source to a sink promises, and what keeps it from promising more.
+//! The guarantee of each path from a source to a sink, and the component that limits it.
 
 use agent::{Checked, Promise};
 use config::{Plan, SourcePlan};
@@ -6,7 +6,7 @@ use pipeline::settings::Value;
 use pipeline::{Guarantee, Settings};
 use serde::{Serialize, Serializer};
 
-/// One way of events through the agent.
+/// A path of events through the agent.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Path {
     pub(super) source: String,
@@ -14,15 +14,15 @@ pub(super) struct Path {
     pub(super) sink: String,
     #[serde(serialize_with = "by_name")]
     pub(super) guarantee: Guarantee,
-    /// What keeps it from promising more.
+    /// The component that limits the guarantee.
     pub(super) weakest: Option<String>,
 }
 
-/// Every way from a source to a sink, with the weakest promise on it.
+/// Returns every path from a source to a sink, with its weakest guarantee.
 pub(super) fn paths(plan: &Plan, checked: &Checked) -> Vec<Path> {
     let mut paths = Vec::new();
     for source in &plan.sources {
-        // A plan that was checked has a promise of each of its sources.
+        // A checked plan has a promise for each source.
         let given = checked.sources[&source.component.name];
         let required = source.channels.iter().map(|channel| (channel, true));
         let optional = source.optional_channels.iter().map(|channel| (channel, false));
@@ -77,13 +77,13 @@ fn path(
     }
 }
 
-/// Whether the sink lets the channel forget what only the next agent's disk has.
+/// Returns whether the channel drops events as soon as they are on the next agent's disk.
 fn forgets_early(plan: &Plan, sink: &str) -> bool {
     let sink = plan.groups.iter().flat_map(|group| &group.sinks).find(|plan| plan.name == sink);
     sink.and_then(|plan| says(&plan.settings, "retain")).is_some_and(|retain| retain == "stored")
 }
 
-/// A setting that is text.
+/// Returns a text setting.
 fn says<'a>(settings: &'a Settings, setting: &str) -> Option<&'a str> {
     match &settings.get(setting)?.value {
         Value::Text(text) => Some(text),
@@ -91,7 +91,7 @@ fn says<'a>(settings: &'a Settings, setting: &str) -> Option<&'a str> {
     }
 }
 
-/// The promise, in the words of a program that reads it.
+/// Serializes the guarantee for programs.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
 fn by_name<S: Serializer>(guarantee: &Guarantee, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match guarantee {
@@ -101,7 +101,7 @@ fn by_name<S: Serializer>(guarantee: &Guarantee, serializer: S) -> Result<S::Ok,
     })
 }
 
-/// The promise, in the words of the report.
+/// Returns the guarantee as shown in the report.
 pub(super) fn words(guarantee: Guarantee) -> &'static str {
     match guarantee {
         Guarantee::BestEffort => "best effort: events may be lost",

@@ -1,4 +1,4 @@
-//! What `check` says of a configuration. Method: one that is right, changed in one place.
+//! Tests of the report of `check`. Method: change a valid configuration in one place.
 
 use std::io::IoSlice;
 
@@ -260,7 +260,7 @@ fn offline() -> CheckArgs {
     CheckArgs { files: Vec::new(), format, resolve: false, connect: false, json: false }
 }
 
-/// The report without the name of the file.
+/// Returns the report without the file name.
 fn checked(text: &str) -> Result<String, String> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.toml");

@@ -1,4 +1,4 @@
-//! The command decides for a stopped collector, shows what has changed, and refuses the rest.
+//! The command decides for a stopped collector, shows changes to the ledger, and rejects the rest.
 //!
 //! Method: a real sink below `file://` commits one batch; then its ledger is deleted.
 
@@ -23,7 +23,7 @@ fn target(dir: &TempDir) -> Target {
     }
 }
 
-/// Offers one batch to a start of the collector; whether it was delivered.
+/// Offers a batch to a collector start. Returns whether it was delivered.
 fn offer(dir: &TempDir, number: u64) -> bool {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -45,7 +45,7 @@ fn offer(dir: &TempDir, number: u64) -> bool {
     })
 }
 
-/// A collector that has stored one batch, and is stopped.
+/// Creates a stopped collector that has stored one batch.
 fn site() -> TempDir {
     let dir = TempDir::new().unwrap();
     assert!(offer(&dir, 0));

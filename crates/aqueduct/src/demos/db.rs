@@ -1,5 +1,5 @@
-//! `aqueduct demo db`: a table goes into files and comes back into another table; both commands are
-//! killed (-9) half-way and called again.
+//! `aqueduct demo db`: imports a table into files and exports it into another table. Both commands
+//! are killed (-9) half-way and called again.
 //!
 //! ```text
 //!   orders ─► aqueduct import ─► files ─► aqueduct export ─► orders_back
@@ -7,8 +7,8 @@
 //!      └───────────────────────── row by row ──────────────────────────┘
 //! ```
 //!
-//! The database is a file of SQLite, so nothing needs to be installed. Both commands are processes
-//! of this program's own executable, called as a user calls them.
+//! The database is a SQLite file, so nothing needs to be installed. Both commands run as processes
+//! of this executable, like a user would call them.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -26,16 +26,16 @@ use tokio::time::{Instant, sleep};
 
 use super::OtherError;
 
-/// Rows of the table.
+/// Rows in the table.
 const ROWS: u64 = 300_000;
-/// How often it is looked how far a command is.
+/// Interval between progress checks.
 const LOOK: Duration = Duration::from_millis(10);
-/// A command may take this long.
+/// Timeout of a command.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How long a lock of the commands is waited for.
+/// Timeout for a lock that a command has on the database.
 const LOCKED: Duration = Duration::from_secs(60);
 
-/// Values that lines of text have to keep: quotes, delimiters, nothing, NULL and its name.
+/// Values that text files must preserve: quotes, delimiters, empty text, NULL and its name.
 const TABLES: &str = "\
 CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT NOT NULL, items INTEGER, price REAL, \
  note TEXT);
@@ -61,7 +61,7 @@ pub(super) struct DbArgs {
     keep: bool,
 }
 
-/// Runs the demo, and returns whether every row came back once.
+/// Runs the demo. Returns whether every row arrived exactly once.
 pub(super) async fn play(args: &DbArgs) -> Result<bool, OtherError> {
     let mut scene = Scene::set(args)?;
     let result = scene.play().await;
@@ -71,7 +71,7 @@ pub(super) async fn play(args: &DbArgs) -> Result<bool, OtherError> {
     result
 }
 
-/// Everything that this demo needs.
+/// State of the demo.
 struct Scene {
     env: Env,
     folder: TempDir,
@@ -79,7 +79,7 @@ struct Scene {
     progress: Progress,
 }
 
-/// A call of one of the commands; killed with its owner.
+/// A running command; killed on drop.
 struct Call {
     name: &'static str,
     log: PathBuf,
@@ -88,27 +88,27 @@ struct Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // Both fail only when it is gone already.
+        // Both fail only if the process has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Scene {
-    /// Makes the folder.
+    /// Creates the folder.
     fn set(args: &DbArgs) -> Result<Self, OtherError> {
         let folder = tempfile::Builder::new().prefix("aqueduct-demo-").tempdir();
         let folder = folder.map_err(DemoError::Folder)?;
         Ok(Self { env: env::real(), folder, keeps: args.keep, progress: Progress::new() })
     }
 
-    /// Keeps the folder as it is, to find out what went wrong.
+    /// Keeps the folder for an investigation.
     fn keep(&mut self) -> &Path {
         self.folder.disable_cleanup(true);
         self.folder.path()
     }
 
-    /// Plays the demo; says whether every row came back once.
+    /// Plays the demo. Returns whether every row arrived exactly once.
     async fn play(&mut self) -> Result<bool, OtherError> {
         let root = self.folder.path().to_owned();
         let file = root.join("shop.db");
@@ -136,7 +136,7 @@ impl Scene {
             &data("import"),
         ];
         let begin = Instant::now();
-        // A file of the store that is being written has rows already.
+        // A store file that is being written already contains rows.
         let stores = || self.bytes_below(&target).map(|bytes| bytes > 0);
         self.twice("import", &import, "its first rows are on their way", stores).await?;
         let imported = begin.elapsed();
@@ -207,7 +207,7 @@ impl Scene {
         let errors = out.try_clone().map_err(failed)?;
         let mut command = Command::new(program);
         command.arg(name).args(arguments).stdin(Stdio::null()).stdout(out).stderr(errors);
-        // Its own group: Ctrl-C is for the demo, which ends its commands itself.
+        // A separate process group: Ctrl-C goes to the demo, which stops its commands itself.
         command.process_group(0);
         Ok(Call { name, log, child: command.spawn().map_err(failed)? })
     }
@@ -219,7 +219,7 @@ impl Scene {
         Err(DemoError::Ended { name: call.name, log: read_end(&self.env, &call.log) }.into())
     }
 
-    /// Bytes of all files below a directory; 0 where it is not there.
+    /// Returns the total size of all files below a directory; 0 if it does not exist.
     fn bytes_below(&self, directory: &Path) -> Result<u64, OtherError> {
         let Ok(entries) = self.env.disk.list(directory) else { return Ok(0) };
         let mut bytes = 0;
@@ -227,7 +227,7 @@ impl Scene {
             let path = directory.join(&name);
             bytes += match kind {
                 FileKind::Directory => self.bytes_below(&path)?,
-                // It may be gone by now: files are renamed.
+                // Renames can remove the file in the meantime.
                 FileKind::File => self.env.disk.stat(&path).map_or(0, |stat| stat.len),
                 FileKind::Link | FileKind::Other => 0,
             };
@@ -235,7 +235,7 @@ impl Scene {
         Ok(bytes)
     }
 
-    /// Holds the tables against each other, and shows what came out.
+    /// Compares the tables and prints the result.
     fn report(
         &mut self,
         database: &Connection,
@@ -280,7 +280,7 @@ impl Scene {
 }
 
 impl Call {
-    /// How it has ended; `None`: it runs.
+    /// Returns the exit status; `None` while the process runs.
     fn ended(&mut self) -> Result<Option<ExitStatus>, DemoError> {
         let failed = |source: io::Error| DemoError::Start { name: self.name, source };
         self.child.try_wait().map_err(failed)

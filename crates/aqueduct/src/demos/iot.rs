@@ -1,18 +1,18 @@
-//! `aqueduct demo iot`: devices publish readings at a broker of MQTT, a collector stores them by
-//! the site that their topic names, and is killed (-9) half-way; the readings in the store are
-//! counted against those that the broker has acknowledged.
+//! `aqueduct demo iot`: devices publish readings to an MQTT broker. A collector stores them by the
+//! site in their topic and is killed (-9) half-way. The demo compares the stored readings with
+//! those that the broker acknowledged.
 //!
 //! ```text
 //!   device-0001 ─┐                      filter RUN/+/+/reading
 //!   device-0002 ─┼─► broker ──────────► collector ──────────► RUN/site=site-3/day=…/ files
 //!        …       │   keeps the session     ✗ killed, started again         │
-//!   device-1000 ─┘   meanwhile                                             │
+//!   device-1000 ─┘   during the kill                                       │
 //!        └────────── acknowledged ────── counted against ────── stored ────┘
 //! ```
 //!
-//! A device is a client with a connection and a client id of its own ([`devices`]). The broker is a
-//! mosquitto that this demo starts ([`broker`]), or one that runs. The store is a folder, or any
-//! URL of the sink `hdfs`. What is counted, and how it is shown, is [`count`].
+//! Each device is a client with its own connection and client id ([`devices`]). The broker is a
+//! mosquitto that the demo starts ([`broker`]), or an external one. The store is a folder or any
+//! URL of the sink `hdfs`. [`count`] compares the readings.
 
 mod broker;
 mod count;
@@ -38,17 +38,17 @@ use count::{Count, Outcome};
 use devices::{Answered, Devices};
 use stored::Stored;
 
-/// How often agent and store are looked at.
+/// Interval between checks of agent and store.
 const LOOK: Duration = Duration::from_millis(100);
-/// The killed collector stays away this long.
+/// How long the killed collector stays down.
 const AWAY: Duration = Duration::from_secs(1);
-/// Broker and collector have this long to work together.
+/// Timeout until broker and collector are connected.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What was acknowledged must be stored this long after the last stored reading.
+/// Timeout for acknowledged readings, since the last stored reading.
 const DELIVERY: Duration = Duration::from_secs(60);
-/// Files that a process needs in addition to a connection for each device.
+/// File descriptors that a process needs in addition to one per device.
 const FILES_MORE: u64 = 200;
-/// Devices in a row belong to different sites, of which there are so many.
+/// Number of sites. Consecutive devices belong to different sites.
 const SITES: u32 = 10;
 
 const EXAMPLES: &str = "\
@@ -96,7 +96,7 @@ pub(super) struct IotArgs {
     keep: bool,
 }
 
-/// Runs the demo, and returns whether everything that was acknowledged is stored.
+/// Runs the demo. Returns whether all acknowledged readings are stored.
 pub(super) async fn play(args: &IotArgs) -> Result<bool, OtherError> {
     let mut scene = Scene::set(args)?;
     let result = scene.play().await;
@@ -106,11 +106,11 @@ pub(super) async fn play(args: &IotArgs) -> Result<bool, OtherError> {
     result
 }
 
-/// Everything that this demo needs.
+/// State of the demo.
 struct Scene {
     env: Env,
     folder: TempDir,
-    /// In the names of clients, topics and folders: what is there of another run is not counted.
+    /// Part of the names of clients, topics and folders, so that earlier runs are not counted.
     run: String,
     devices: u32,
     readings: u32,
@@ -122,7 +122,7 @@ struct Scene {
     progress: Progress,
 }
 
-/// How far it is.
+/// Progress of the demo.
 struct Moment {
     answered: Answered,
     stored: u64,
@@ -143,7 +143,7 @@ impl fmt::Display for Moment {
     }
 }
 
-/// Where the collector is in its life.
+/// State of the collector.
 enum Life {
     First,
     Away(Instant),
@@ -151,7 +151,7 @@ enum Life {
 }
 
 impl Scene {
-    /// Makes the folder.
+    /// Creates the folder.
     fn set(args: &IotArgs) -> Result<Self, OtherError> {
         let env = env::real();
         let folder = tempfile::Builder::new().prefix("aqueduct-demo-").tempdir();
@@ -172,13 +172,13 @@ impl Scene {
         })
     }
 
-    /// Keeps the folder as it is, to find out what went wrong.
+    /// Keeps the folder for an investigation.
     fn keep(&mut self) -> &Path {
         self.folder.disable_cleanup(true);
         self.folder.path()
     }
 
-    /// Plays the demo; says whether everything that was acknowledged is stored.
+    /// Plays the demo. Returns whether all acknowledged readings are stored.
     async fn play(&mut self) -> Result<bool, OtherError> {
         allow_files(u64::from(self.devices) + FILES_MORE)?;
         let root = self.folder.path().to_owned();
@@ -224,7 +224,7 @@ impl Scene {
         format!("{}/+/+/reading", self.run)
     }
 
-    /// The store's folder of this run, as a URL without a `/` at its end.
+    /// Returns the store URL of this run, without a trailing `/`.
     fn store_url(&self) -> String {
         let store = match &self.store {
             Some(url) => url.trim_end_matches('/').to_owned(),
@@ -233,7 +233,7 @@ impl Scene {
         format!("{store}/{}", self.run)
     }
 
-    /// The collector, with a configuration that a user could have written.
+    /// Starts the collector, with a configuration like a user's.
     fn collector(&self, address: &str, with_tls: bool) -> Result<Agent, OtherError> {
         let folder = Folder { root: self.folder.path().to_owned(), env: self.env.clone() };
         let admin = find_free_address().map_err(DemoError::Port)?.to_string();
@@ -257,7 +257,7 @@ impl Scene {
         Ok(folder.configured("collector", "collector", &admin, &text)?)
     }
 
-    /// Waits until the broker has granted the filter: what is published before reaches no one.
+    /// Waits for the subscription: readings published earlier reach no one.
     async fn until_subscribed(&self, collector: &mut Agent) -> Result<(), OtherError> {
         let since = Instant::now();
         while !collector.log_end(&self.env).contains("subscribed") {
@@ -270,8 +270,8 @@ impl Scene {
         Ok(())
     }
 
-    /// Watches until all that was acknowledged is stored, and kills the collector half-way. Says
-    /// whether all came in time.
+    /// Waits until all acknowledged readings are stored, and kills the collector half-way. Returns
+    /// whether all arrived in time.
     async fn watch(
         &mut self,
         devices: &Devices,
@@ -323,7 +323,7 @@ impl Scene {
         }
     }
 
-    /// Shows what came out, and removes what will not be looked at.
+    /// Prints the result and removes the folders that are no longer needed.
     fn report(
         &mut self,
         outcome: &Outcome,
@@ -371,7 +371,7 @@ impl Scene {
     }
 }
 
-/// Allows so many open files to this process and to those that it starts.
+/// Raises the limit of open files for this process and its children.
 fn allow_files(wanted: u64) -> Result<(), OtherError> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= wanted) {

@@ -1,5 +1,5 @@
-//! Puts dead letters back, and drops them: in the data directory of a stopped agent, or by the
-//! admin address of a running one.
+//! Replays and drops dead letters: in the data directory of a stopped agent, or through the admin
+//! address of a running one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use super::{Place, Target, has_letters};
 use crate::admin::Admin;
 use crate::channel::print_json;
 
-/// Opens the letters of an agent that is stopped.
+/// Opens the dead letters of a stopped agent.
 async fn open(
     data_dir: &Path,
     encryption: Option<Encryption>,
@@ -33,7 +33,7 @@ async fn open(
     Ok(letters)
 }
 
-/// The durable channels of an agent that is stopped, as they are opened.
+/// The durable channels of a stopped agent, opened on demand.
 struct Stopped {
     data_dir: PathBuf,
     encryption: Option<Encryption>,
@@ -77,10 +77,10 @@ fn told(error: &ChannelError) -> String {
     format!("{}; while the agent runs, name its admin address", agent::chain(error))
 }
 
-/// Drops letters.
+/// Drops dead letters.
 ///
 /// # Errors
-/// They cannot be read, or the agent does not do it.
+/// The letters cannot be read, or the agent rejects the request.
 pub(super) fn drop_letters(target: &Target, env: &Env) -> Result<Dropped, String> {
     let data_dir = match target.place() {
         Place::Address(address) => return ask(target, address, "dlq/drop", &[], env),
@@ -99,10 +99,10 @@ pub(super) fn drop_letters(target: &Target, env: &Env) -> Result<Dropped, String
     })
 }
 
-/// Puts letters back.
+/// Replays dead letters.
 ///
 /// # Errors
-/// They cannot be read, or the agent does not do it.
+/// The letters cannot be read, or the agent rejects the request.
 pub(super) fn replay(target: &Target, new_identity: bool, env: &Env) -> Result<Replayed, String> {
     let data_dir = match target.place() {
         Place::Address(address) => {
@@ -134,7 +134,7 @@ pub(super) fn replay(target: &Target, new_identity: bool, env: &Env) -> Result<R
     })
 }
 
-/// Asks a running agent.
+/// Sends a request to a running agent.
 fn ask<T: DeserializeOwned>(
     target: &Target,
     address: &str,
@@ -147,7 +147,7 @@ fn ask<T: DeserializeOwned>(
     block_on(async { admin.changed(action, &query).await.map(|(_, done)| done) })
 }
 
-/// A query that names letters.
+/// Builds the query that selects dead letters.
 fn query(which: &Selection, more: &[&str]) -> String {
     let Selection { reason, sink, channel, source, identity } = which;
     let identity = identity.map(|identity| identity.to_string());
@@ -166,7 +166,7 @@ fn query(which: &Selection, more: &[&str]) -> String {
     if all.is_empty() { String::new() } else { format!("?{}", all.join("&")) }
 }
 
-/// Prints what was dropped.
+/// Prints the dropped letters.
 pub(super) fn show_dropped(done: &Dropped, json: bool) -> ExitCode {
     let Dropped { letters, events } = done;
     match json {
@@ -175,7 +175,7 @@ pub(super) fn show_dropped(done: &Dropped, json: bool) -> ExitCode {
     }
 }
 
-/// Prints what became of a replay.
+/// Prints the result of a replay.
 pub(super) fn show_replayed(done: &Replayed, json: bool) -> ExitCode {
     let Replayed { letters, events, waiting, problems } = done;
     let printed = if json {

@@ -1,4 +1,4 @@
-//! Shows dead letters: nothing is changed, and the agent may run.
+//! Shows dead letters. Changes nothing; the agent may be running.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{Format, Place, Target, has_letters};
 use crate::admin::Admin;
 
-/// Letters of one reason, sink and channel, or source and interceptor.
+/// Dead letters with the same reason, sink and channel, or source and interceptor.
 #[derive(Debug, Serialize)]
 struct Summary {
     reason: String,
@@ -29,9 +29,9 @@ struct Summary {
     letters: u64,
     events: u64,
     bytes: u64,
-    /// When the oldest was written.
+    /// When the oldest letter was written.
     oldest: String,
-    /// What its sink said.
+    /// The error from the sink.
     detail: String,
 }
 
@@ -40,8 +40,8 @@ fn time(at_ms: u64) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }
 
-/// Hands every letter that is meant to `each`, oldest first, until it answers `false`; answers how
-/// many others there were.
+/// Passes the selected letters to `each`, oldest first, until it returns `false`. Returns the
+/// number of letters that were not selected.
 fn letters(
     target: &Target,
     env: &Env,
@@ -58,7 +58,7 @@ fn letters(
     Ok(others)
 }
 
-/// Hands every letter to `each`, oldest first, until it answers `false`.
+/// Passes every letter to `each`, oldest first, until it returns `false`.
 fn all_letters(
     target: &Target,
     env: &Env,
@@ -76,11 +76,10 @@ fn all_letters(
     read.map_err(|error| agent::chain(&error))
 }
 
-/// Whether `--reason` is one that there can be. A mistyped one would find nothing, which looks like
-/// good news.
+/// Checks that `--reason` exists. A mistyped reason would find nothing, which looks like good news.
 ///
 /// # Errors
-/// It is none, with those that are known.
+/// The reason is unknown; the message lists the known ones.
 pub(super) fn check_reason(target: &Target, env: &Env) -> Result<(), String> {
     let Some(reason) = &target.reason else { return Ok(()) };
     let of_sinks = FULL.entries::<dyn Sink>().map(|it| it.letters);
@@ -90,7 +89,7 @@ pub(super) fn check_reason(target: &Target, env: &Env) -> Result<(), String> {
         return Ok(());
     }
     let mut is_there = false;
-    // That the directory cannot be read is said by what is asked of it.
+    // If the directory cannot be read, the following steps report it.
     let _ = all_letters(target, env, |label, _| {
         is_there = label.reason == *reason;
         !is_there
@@ -102,7 +101,7 @@ pub(super) fn check_reason(target: &Target, env: &Env) -> Result<(), String> {
     Err(format!("--reason: {}", unknown("reason", reason, &known)))
 }
 
-/// Lists the letters of a running agent.
+/// Lists the dead letters of a running agent.
 fn list_running(target: &Target, address: &str, json: bool, env: &Env) -> Result<ExitCode, String> {
     if target.selects() {
         return Err(format!(
@@ -132,7 +131,7 @@ fn list_running(target: &Target, address: &str, json: bool, env: &Env) -> Result
     Ok(cli::print(&text))
 }
 
-/// The letters of a running agent, as `/dead-letters` counts them.
+/// The dead letters of a running agent, as counted by `/dead-letters`.
 #[derive(Deserialize)]
 struct Found {
     by_reason: BTreeMap<String, Count>,
@@ -246,7 +245,7 @@ fn heading(label: &Label, events: usize) -> String {
     )
 }
 
-/// The label and its events, on one line.
+/// Formats the label and its events as one line.
 fn as_json(label: &Label, events: &[u8]) -> Vec<u8> {
     let lines = events.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let events = lines.map(|line| serde_json::from_slice(line).expect("the encoder writes JSON"));

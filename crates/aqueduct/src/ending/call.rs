@@ -1,4 +1,4 @@
-//! A call of one of Sqoop's tools, up to where its work begins.
+//! Prepares a call of a Sqoop tool, up to the start of its work.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use sqoop::{Call, Task, World};
 
 use super::waited;
 
-/// What a call reads of this host.
+/// The part of this host that a call reads.
 pub(crate) struct Here<'a>(pub(crate) &'a Env);
 
 impl World for Here<'_> {
@@ -22,11 +22,11 @@ impl World for Here<'_> {
     }
 }
 
-/// Why the work of a call does not begin.
+/// Why the work of a call cannot start.
 pub(crate) enum Problem {
     /// The configuration is wrong.
     Config(ConfigErrors),
-    /// All else, for people.
+    /// Any other reason, as a message.
     Other(String),
 }
 
@@ -48,7 +48,7 @@ impl From<SinkError> for Problem {
     }
 }
 
-/// What the options of a tool ask for, with what is to be said of them. `None`: one is refused.
+/// Translates the options of a tool and prints notes. Returns `None` if an option is rejected.
 pub(crate) fn translated(tool: &str, options: &[String], env: &Env) -> Option<Task> {
     let (tool, arguments) = (tool.to_owned(), options.to_vec());
     let call = Call { line: 1, tool, arguments, shell: Vec::new() };
@@ -59,7 +59,7 @@ pub(crate) fn translated(tool: &str, options: &[String], env: &Env) -> Option<Ta
     task.filter(|_| !notes.is_refused())
 }
 
-/// What is found out before the work begins; else how the process ends, with its reason said.
+/// Runs the preparation. On failure, prints the reason and returns the exit code.
 pub(crate) fn prepared<T>(
     tool: &str,
     work: impl Future<Output = Result<T, Problem>>,

@@ -1,44 +1,43 @@
-//! Whether work that has an end is over, and what is said of it meanwhile. Pure: a snapshot comes
-//! in.
+//! Decides from snapshots whether finite work is complete, and formats progress lines. Pure.
 
 use std::time::Duration;
 
 use agent::status::{Snapshot, State};
 use demo::{grouped, megabytes};
 
-/// How long source or sink may fail until the work is given up, if the cause may pass by itself.
+/// How long a source or sink may fail with a temporary error before the command stops.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Time between two lines.
+/// Seconds between progress lines.
 const PAUSE_SECONDS: f64 = 5.0;
 
-/// How the work stands.
+/// State of the work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It goes on.
+    /// The work is in progress.
     #[default]
     Goes,
-    /// All rows are where they go.
+    /// All rows are delivered.
     Complete,
-    /// It does not get on: why.
+    /// The work makes no progress, and why.
     Stalled(String),
 }
 
-/// How a command that has an end is spoken of.
+/// The words of a command in its progress lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Words {
-    /// Its name.
+    /// Name of the command.
     pub(crate) tool: &'static str,
-    /// What becomes of a row at the end: `stored`.
+    /// Participle for a finished row: `stored`.
     pub(crate) done: &'static str,
 }
 
-/// What was seen of the work.
+/// Progress of the work.
 #[derive(Debug)]
 pub(crate) struct Watch {
     words: Words,
     pub(super) outcome: Outcome,
-    /// Rows that are among the dead letters.
+    /// Rows in the dead letters.
     pub(crate) refused: u64,
     rows: u64,
     bytes: u64,
@@ -53,7 +52,7 @@ impl Watch {
         Self { words, outcome, refused: 0, rows: 0, bytes: 0, stored: 0, said: 0.0 }
     }
 
-    /// Looks at a snapshot; a line where one is due.
+    /// Processes a snapshot. Returns a progress line if one is due.
     pub(super) fn look(&mut self, snapshot: &Snapshot) -> Option<String> {
         self.rows = snapshot.sources.iter().map(|it| it.accepted.events_total).sum();
         self.bytes = snapshot.sources.iter().map(|it| it.accepted.bytes_total).sum();
@@ -83,12 +82,12 @@ impl Watch {
         Some(format!("{tool}: {rows} rows read ({bytes}), {stored} {done}, {waiting} wait; {more}"))
     }
 
-    /// Nothing was left to be done.
+    /// Returns whether there was nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows == 0 && self.stored == 0
     }
 
-    /// What is said of work that is complete.
+    /// Formats the final line of complete work.
     pub(crate) fn last_words(&self) -> String {
         let Words { tool, done } = self.words;
         let (rows, bytes) = (grouped(self.rows), megabytes(self.bytes));
@@ -97,8 +96,8 @@ impl Watch {
     }
 }
 
-/// Sources and sinks that fail: what they do, for how many seconds they have been failing, why, and
-/// whether an operator has to act.
+/// Returns the failing sources and sinks: action, seconds since the first failure, reason, and
+/// whether an operator must act.
 fn failing(snapshot: &Snapshot) -> impl Iterator<Item = (&'static str, f64, &str, bool)> {
     let sources = snapshot.sources.iter().map(|it| ("reading", &it.state));
     let members = snapshot.groups.iter().flat_map(|group| &group.members);
@@ -111,7 +110,7 @@ fn failing(snapshot: &Snapshot) -> impl Iterator<Item = (&'static str, f64, &str
     })
 }
 
-/// Why the work is given up: it fails for too long, or cannot succeed before an operator acts.
+/// Returns why the work is given up: it fails for too long, or needs an operator.
 fn stalled(snapshot: &Snapshot) -> Option<String> {
     failing(snapshot).find_map(|(what, seconds, error, needs_operator)| match needs_operator {
         true => Some(format!("{what} failed: {error}")),
@@ -126,7 +125,7 @@ fn stalled(snapshot: &Snapshot) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// An agent with one source, one channel and one sink, as `/status` shows it.
+    /// Builds the snapshot of an agent with one source, one channel and one sink.
     fn snapshot(state: &str, waiting: u64) -> Snapshot {
         let mut json: serde_json::Value =
             serde_json::from_str(include_str!("../../../agent/src/status/well.json")).unwrap();

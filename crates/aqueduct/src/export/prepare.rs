@@ -1,5 +1,5 @@
-//! What is found out before an export begins: the files and their form, the columns of the table,
-//! and whether the ledger of the database knows it.
+//! Prepares an export: finds out the format of the files and the columns of the table, and whether
+//! the ledger of the database knows the export.
 
 use std::path::{Path, PathBuf};
 
@@ -12,29 +12,29 @@ use sqoop::{Export, Layout, Notes, Packed, World};
 
 use crate::ending::{Here, Problem};
 
-/// Name of source and channel.
+/// Name of the source and the channel.
 const NAME: &str = "rows";
 
-/// How files of ORC begin, whose form is not read, and SequenceFiles.
+/// First bytes of ORC files, which cannot be read, and of SequenceFiles.
 const ORC: &[u8] = b"ORC";
 const SEQUENCE: &[u8] = b"SEQ";
-/// How files begin whose rows have names.
+/// First bytes of formats whose rows have column names.
 const PACKED: [(&[u8], Packed); 2] = [(b"Obj\x01", Packed::Avro), (b"PAR1", Packed::Parquet)];
 
-/// An export that can begin.
+/// An export that is ready to start.
 pub(super) struct Ready {
     pub(super) export: Export,
     pub(super) plan: Plan,
-    /// The configuration as it can be kept.
+    /// The configuration, as text to keep.
     pub(super) text: String,
     pub(super) data_dir: PathBuf,
-    /// It has not begun before.
+    /// Whether this is the first call.
     pub(super) is_new: bool,
     files: usize,
 }
 
 impl Ready {
-    /// What is about to be done.
+    /// Describes the export.
     pub(super) fn words(&self) -> String {
         let Export { url, .. } = &self.export;
         let dir = self.data_dir.display();
@@ -46,20 +46,20 @@ impl Ready {
         format!("export: {url} into {what} {begins}; files {files}, position in {dir}")
     }
 
-    /// Moves the rows of the staging table on, and says how many; `None`: there is none.
+    /// Moves the rows of the staging table and returns their number; `None` without such a table.
     ///
     /// # Errors
-    /// Nothing is moved, or it is not known: the next call finds out.
+    /// The move failed, or its result is unknown: the next call finds out.
     pub(super) async fn move_rows(&self, env: &Env) -> Result<Option<u64>, Problem> {
         let Some(staging) = staging(&self.export, &self.plan, env).await? else { return Ok(None) };
         Ok(Some(staging.move_rows().await?))
     }
 }
 
-/// Looks at the files, and asks the database for what the call does not say.
+/// Inspects the files, and reads missing options from the database.
 ///
 /// # Errors
-/// The export cannot begin.
+/// The export cannot start.
 pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Problem> {
     let home = Here(env).variable("HOME");
     let data_dir = export.data_dir(home.as_deref());
@@ -122,7 +122,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     Ok(Ready { export, plan, text, data_dir, is_new, files: look.files })
 }
 
-/// The settings of the sink of a plan, and what it is built with.
+/// Returns the sink settings of a plan and their build context.
 fn sink_of(plan: &Plan, env: &Env) -> Result<(sink::Config, BuildContext), Problem> {
     let sink = plan.groups.first().and_then(|group| group.sinks.first());
     let sink = sink.ok_or_else(|| Problem::Other("the configuration has no sink".to_owned()))?;
@@ -130,13 +130,13 @@ fn sink_of(plan: &Plan, env: &Env) -> Result<(sink::Config, BuildContext), Probl
     Ok((config, context(&sink.name, env)))
 }
 
-/// The table that the sink of a draft names.
+/// Inspects the table that the sink of a draft names.
 async fn survey(draft: &Plan, env: &Env) -> Result<Survey, Problem> {
     let (config, context) = sink_of(draft, env)?;
     Ok(sink::survey(config, &context).await?)
 }
 
-/// The staging table that the sink of a plan names, if it is one.
+/// Opens the staging table of a plan, if it has one.
 async fn staging(export: &Export, plan: &Plan, env: &Env) -> Result<Option<Staging>, Problem> {
     if export.staging().is_none() {
         return Ok(None);
@@ -146,8 +146,8 @@ async fn staging(export: &Export, plan: &Plan, env: &Env) -> Result<Option<Stagi
     Ok(Some(opened?))
 }
 
-/// Sees to it that the staging table is empty when the first row goes into it. A later call finds
-/// its own rows there.
+/// Makes sure that the staging table is empty before the first row. Later calls find their own rows
+/// there.
 async fn check_staging(mut staging: Staging, export: &Export, is_new: bool) -> Result<(), Problem> {
     if !is_new || export.is_dry {
         return Ok(());
@@ -165,12 +165,12 @@ async fn check_staging(mut staging: Staging, export: &Export, is_new: bool) -> R
     )))
 }
 
-/// The files that the source of a draft names.
+/// Inspects the files that the source of a draft names.
 async fn look(draft: &Plan, env: &Env) -> Result<files::Look, Problem> {
     Ok(files::look(source_of(draft)?, &context(NAME, env)).await?)
 }
 
-/// The settings of the source of a plan.
+/// Returns the source settings of a plan.
 fn source_of(plan: &Plan) -> Result<files::Config, Problem> {
     let source = plan.sources.first();
     let source = source.ok_or_else(|| Problem::Other("the configuration has no source".into()))?;
@@ -182,7 +182,7 @@ fn context(name: &str, env: &Env) -> BuildContext {
     BuildContext { catalogue: catalogue::FULL, ..alone }
 }
 
-/// The configuration, as text and as settings.
+/// Returns the configuration, as text and as settings.
 fn settings(
     export: &Export,
     data_dir: &Path,

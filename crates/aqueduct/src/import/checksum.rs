@@ -1,4 +1,4 @@
-//! `--checksum`: every row of the table against every row of the files, value by value.
+//! `--checksum`: compares every row of the table with every row of the files, value by value.
 //!
 //! ```text
 //!   table, once more, in one snapshot ──► sums ─┐
@@ -20,7 +20,7 @@ use storage::StoreUrl;
 use super::prepare::{NAME, Ready, context};
 use super::sums::{Columns, Part, Side, Sums, values};
 
-/// Both sides, for as often as they are read.
+/// Both sides of the comparison. Each can be read several times.
 struct Sides {
     again: Again,
     files: Contents,
@@ -31,7 +31,7 @@ struct Sides {
 /// Compares table and files.
 ///
 /// # Errors
-/// They differ: how; or one of them cannot be read.
+/// They differ, with the differences; or one of them cannot be read.
 pub(super) async fn compare(ready: &Ready, env: &Env) -> Result<String, String> {
     let mut sides = Sides::open(ready, env).await?;
     let (mut table, mut files) = (Sums::new(), Sums::new());
@@ -92,7 +92,7 @@ impl Sides {
         Ok(Self { again, files, paths: paths(ready, env).await?, columns })
     }
 
-    /// Gives each row of both sides to `take`, in its canonical form.
+    /// Passes each row of both sides to `take`, in canonical form.
     async fn each(
         &mut self,
         mut take: impl FnMut(&Columns, Side, &[Option<String>]),
@@ -121,7 +121,7 @@ impl Sides {
     }
 }
 
-/// The files that the ledger of the import knows.
+/// Returns the files that the ledger of the import lists.
 async fn paths(ready: &Ready, env: &Env) -> Result<Vec<String>, String> {
     let url = &ready.import.url;
     let failed = |error: &dyn std::error::Error| format!("{url}: {}", agent::chain(error));

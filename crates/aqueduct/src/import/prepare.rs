@@ -1,4 +1,4 @@
-//! What is found out before an import begins: the key, the columns, and an empty directory.
+//! Prepares an import: finds the key and the columns, and checks that the directory is empty.
 
 use std::path::{Path, PathBuf};
 
@@ -12,22 +12,22 @@ use storage::{FsError, StoreUrl};
 
 use crate::ending::{Here, Problem};
 
-/// Name of source and channel.
+/// Name of the source and the channel.
 pub(super) const NAME: &str = "rows";
 
-/// An import that can begin.
+/// An import that is ready to start.
 pub(super) struct Ready {
     pub(super) import: Import,
     pub(super) plan: Plan,
-    /// The configuration as it can be kept.
+    /// The configuration, as text to keep.
     pub(super) text: String,
     pub(super) data_dir: PathBuf,
-    /// It has not begun before.
+    /// Whether this is the first call.
     pub(super) is_new: bool,
 }
 
 impl Ready {
-    /// What is about to be done.
+    /// Describes the import.
     pub(super) fn words(&self) -> String {
         let Import { url, .. } = &self.import;
         let (what, dir) = (self.import.what(), self.data_dir.display());
@@ -36,10 +36,10 @@ impl Ready {
         format!("import: {what} into {url} {begins}; connections {connections}, position in {dir}")
     }
 
-    /// The settings of the source.
+    /// Returns the settings of the source.
     ///
     /// # Errors
-    /// They are wrong.
+    /// The settings are wrong.
     pub(super) fn source(&self) -> Result<source::Config, String> {
         source_of(&self.plan)
     }
@@ -50,16 +50,16 @@ fn source_of(plan: &Plan) -> Result<source::Config, String> {
     source.component.settings.read().map_err(|error| error.to_string())
 }
 
-/// What the database is asked with, and files are read back with.
+/// Returns the build context for reading the database and the files.
 pub(super) fn context(env: &Env) -> BuildContext {
     let alone = BuildContext::alone(NAME, Path::new("unused"), env.clone());
     BuildContext { catalogue: catalogue::FULL, ..alone }
 }
 
-/// Asks the database for what the call does not say, and looks whether the directory is free.
+/// Reads missing options from the database, and checks that the directory is free.
 ///
 /// # Errors
-/// The import cannot begin.
+/// The import cannot start.
 pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<Ready, Problem> {
     let home = Here(env).variable("HOME");
     let data_dir = import.data_dir(home.as_deref());
@@ -100,7 +100,7 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<Ready, Prob
     Ok(Ready { import, plan, text, data_dir, is_new })
 }
 
-/// The configuration, as text and as settings.
+/// Returns the configuration, as text and as settings.
 fn settings(
     import: &Import,
     data_dir: &Path,
@@ -112,7 +112,7 @@ fn settings(
     Ok((text, settings))
 }
 
-/// A type as the encoder `parquet` names it.
+/// Returns the name of a type in the encoder `parquet`.
 fn kind_of(kind: Kind) -> String {
     let name = match kind {
         Kind::Bool => "bool",
@@ -131,8 +131,8 @@ fn kind_of(kind: Kind) -> String {
     format!("type = \"{name}\"")
 }
 
-/// An error where files are in the directory that readers would see: an import whose data directory
-/// is gone would store its rows a second time.
+/// Fails if the directory contains visible files: an import whose data directory was lost would
+/// store its rows a second time.
 async fn check_free(url: &str, env: &Env) -> Result<(), String> {
     let parsed = StoreUrl::parse(url).map_err(|error| format!("{url}: {error}"))?;
     let fs = store::open(&parsed, &Access::default(), env).map_err(|error| agent::chain(&error))?;

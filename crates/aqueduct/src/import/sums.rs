@@ -1,13 +1,13 @@
-//! Sums of rows that do not depend on their order, and the rows in which two sets differ. Pure.
+//! Order-independent sums of rows, and the rows in which two sets differ. Pure.
 //!
 //! ```text
 //!   row ─► each value in one form ─► hash of all ─┬─► sum of all rows
 //!           └─► hash of the key ─► one of 65,536 parts ─► sum of the part
 //! ```
 //!
-//! A row is in the same part on both sides, as long as its key is the same. So the first part whose
-//! sums differ has a row that differs, and reading both sides a second time finds it: no order of
-//! keys is needed, which the database alone knows.
+//! Rows with the same key are in the same part on both sides. The first part with different sums
+//! therefore contains a different row, and a second read of both sides finds it. This needs no
+//! order of the keys, which only the database knows.
 
 use std::collections::BTreeMap;
 
@@ -16,20 +16,20 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-/// Parts of the rows.
+/// Number of parts.
 const PARTS: usize = 1 << 16;
-/// Rows that are named of a part at most.
+/// Maximum number of rows reported for a part.
 const NAMED_MAX: usize = 5;
 
-/// Texts of the values of a row in the order of the columns; none of NULL.
+/// The values of a row as text, in column order; `None` for NULL.
 pub(super) type Values = Vec<Option<String>>;
 
-/// What is known of the columns.
+/// The columns of both sides.
 pub(super) struct Columns {
     pub(super) names: Vec<(String, Kind)>,
-    /// Which of them name a row.
+    /// Indexes of the key columns.
     pub(super) key: Vec<usize>,
-    /// The files have types: values are brought into one form.
+    /// Whether the files have types. If so, values are normalized.
     pub(super) is_typed: bool,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Sums {
 }
 
 impl Columns {
-    /// The values as both sides have them.
+    /// Normalizes values so that both sides are equal.
     pub(super) fn canonical(&self, values: Values) -> Values {
         if !self.is_typed {
             return values;
@@ -51,14 +51,14 @@ impl Columns {
         values.into_iter().zip(kinds).map(|(it, kind)| kind.canonical(it?)).collect()
     }
 
-    /// The part that a row is in.
+    /// Returns the part of a row.
     pub(super) fn part(&self, values: &[Option<String>]) -> usize {
         let mut hash = Xxh3::new();
         self.key.iter().for_each(|at| add(&mut hash, values.get(*at).and_then(Option::as_deref)));
         (hash.digest() % PARTS as u64) as usize
     }
 
-    /// What a row is called.
+    /// Returns the name of a row for messages.
     fn name(&self, values: &[Option<String>]) -> String {
         let named = self.key.iter().map(|at| {
             let value = values.get(*at).cloned().flatten();
@@ -68,7 +68,7 @@ impl Columns {
     }
 }
 
-/// Adds a value so that no two rows are the same bytes.
+/// Hashes a value so that different rows never give the same bytes.
 fn add(hash: &mut Xxh3, value: Option<&str>) {
     let length = value.map_or(u64::MAX, |value| value.len() as u64);
     hash.update(&length.to_le_bytes());
@@ -80,7 +80,7 @@ impl Sums {
         Self { rows: 0, sum: 0, parts: vec![(0, 0); PARTS] }
     }
 
-    /// Adds a row, in its canonical form.
+    /// Adds a row in canonical form.
     pub(super) fn add(&mut self, columns: &Columns, values: &[Option<String>]) {
         let mut hash = Xxh3::new();
         values.iter().for_each(|value| add(&mut hash, value.as_deref()));
@@ -91,18 +91,18 @@ impl Sums {
         *part = (part.0 + 1, part.1.wrapping_add(print));
     }
 
-    /// The parts that differ.
+    /// Returns the parts that differ.
     pub(super) fn differing(&self, other: &Self) -> Vec<usize> {
         (0..PARTS).filter(|part| self.parts[*part] != other.parts[*part]).collect()
     }
 
-    /// As it is shown.
+    /// Formats the total sum.
     pub(super) fn shown(&self) -> String {
         format!("{:032x}", self.sum)
     }
 }
 
-/// Rows of a part of both sides, by what they are called.
+/// The rows of one part of both sides, by name.
 #[derive(Default)]
 pub(super) struct Part(BTreeMap<String, [Vec<Print>; 2]>);
 
@@ -117,17 +117,17 @@ pub(super) enum Side {
 }
 
 impl Part {
-    /// Adds a row, in its canonical form.
+    /// Adds a row in canonical form.
     pub(super) fn add(&mut self, columns: &Columns, side: Side, values: &[Option<String>]) {
         let print = |value: &Option<String>| {
-            // No text has this hash, but for a text that is looked for.
+            // 0 is NULL: the lowest bit of every text hash is set.
             value.as_ref().map_or(0, |value| xxh3_64(value.as_bytes()) | 1)
         };
         let prints = values.iter().map(print).collect();
         self.0.entry(columns.name(values)).or_default()[side as usize].push(prints);
     }
 
-    /// The first rows that differ, in words.
+    /// Describes the first rows that differ.
     pub(super) fn differing(mut self, columns: &Columns) -> Vec<String> {
         let mut found = Vec::new();
         for (name, sides) in &mut self.0 {
@@ -156,10 +156,10 @@ impl Part {
     }
 }
 
-/// The values of an object, as a decoder of rows makes it, in their order.
+/// Returns the values of a JSON object from a row decoder, in order.
 ///
 /// # Errors
-/// It is no object, or has other than `columns` members.
+/// The body is not an object, or does not have `columns` members.
 pub(super) fn values(body: &[u8], columns: usize) -> Result<Values, String> {
     struct InOrder;
     impl<'de> Visitor<'de> for InOrder {
@@ -224,9 +224,9 @@ mod tests {
             assert_ne!(sums(&rows).sum, sums(&others).sum);
             assert!(!sums(&rows).differing(&sums(&others)).is_empty());
         }
-        // The same values twice are not the same as none.
+        // The same row twice must not cancel out.
         assert_ne!(sums(&[row("1", None), row("1", None)]).sum, sums(&[]).sum);
-        // Values keep their borders.
+        // Value boundaries matter.
         let of = |a: &str, b: &str| sums(&[vec![Some(a.to_owned()), Some(b.to_owned())]]).sum;
         assert_ne!(of("ab", "c"), of("a", "bc"));
     }

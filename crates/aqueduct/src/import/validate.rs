@@ -1,4 +1,4 @@
-//! `--validate`: rows of the table against rows that the ledger of the store has.
+//! `--validate`: compares the row count of the table with the ledger of the store.
 
 use components_hdfs::hdfs::place;
 use components_hdfs::hdfs::store::{self, Access};
@@ -9,10 +9,10 @@ use storage::StoreUrl;
 
 use super::prepare::{Ready, context};
 
-/// Counts on both sides, and looks whether each file is there.
+/// Counts the rows on both sides, and checks that each file exists.
 ///
 /// # Errors
-/// They differ, or one cannot be counted.
+/// The counts differ, or one side cannot be counted.
 pub(super) async fn validate(ready: &Ready, env: &Env) -> Result<String, String> {
     let url = &ready.import.url;
     let failed = |error: &dyn std::error::Error| format!("{url}: {}", agent::chain(error));

@@ -1,4 +1,4 @@
-//! `aqueduct agent`: runs a configuration of Flume as it is, with the flags of `flume-ng agent`.
+//! `aqueduct agent`: runs a Flume configuration unchanged, with the flags of `flume-ng agent`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ not start: `aqueduct convert` lists all of it.
 
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";
 
-/// The files that are looked for in a directory.
+/// Names of configuration files to look for in a directory.
 const FILES: [&str; 2] = ["flume.conf", "flume-conf.properties"];
 
 /// Run a configuration of Apache Flume as it is.
@@ -121,17 +121,16 @@ pub(crate) fn run(args: &FlumeAgentArgs) -> ExitCode {
     cli::launch(args.log_format, args.print_config, catalogue::FULL, draft, Some(reread))
 }
 
-/// What a configuration of Flume became.
+/// A translated Flume configuration.
 struct Translated {
     report: Report,
     plan: Plan,
-    /// Of Flume's page of counters.
+    /// Warning about Flume's counters page.
     warning: Option<String>,
     is_strict: bool,
 }
 
-/// The plan of the configuration, or everything that needs a decision; what is not quite as in
-/// Flume is logged.
+/// Returns the plan, or everything that needs a decision. Logs differences from Flume.
 fn draft(args: &FlumeAgentArgs, env: &Env) -> Result<Draft, ConfigErrors> {
     note_ignored(args);
     let translated = Translated::of(args, env)?;
@@ -140,7 +139,7 @@ fn draft(args: &FlumeAgentArgs, env: &Env) -> Result<Draft, ConfigErrors> {
 }
 
 impl Translated {
-    /// Reads the configuration, without a line in the log.
+    /// Reads and translates the configuration. Logs nothing.
     fn of(args: &FlumeAgentArgs, env: &Env) -> Result<Self, ConfigErrors> {
         let refused = |problem: String| {
             let place = Place { file: "command line".into(), ..Place::default() };
@@ -183,7 +182,7 @@ impl Translated {
         }
     }
 
-    /// The plan, or everything that needs a decision.
+    /// Returns the plan, or everything that needs a decision.
     fn draft(self) -> Result<Draft, ConfigErrors> {
         let is_refused = |it: &&flume::Finding| {
             it.outcome == Outcome::Decision || (self.is_strict && it.outcome == Outcome::Unknown)
@@ -199,7 +198,7 @@ impl Translated {
     }
 }
 
-/// Flags that `flume-ng` takes and that do nothing here.
+/// Logs the `flume-ng` flags that have no effect here.
 fn note_ignored(args: &FlumeAgentArgs) {
     let named: Vec<&str> = [
         ("-X", !args.jvm.is_empty()),
@@ -225,7 +224,7 @@ fn note_ignored(args: &FlumeAgentArgs) {
     }
 }
 
-/// The files of the configuration.
+/// Finds the files of the configuration.
 fn files(args: &FlumeAgentArgs, env: &Env) -> Result<Vec<PathBuf>, String> {
     if !args.conf_file.is_empty() {
         return Ok(args.conf_file.clone());

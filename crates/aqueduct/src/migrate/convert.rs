@@ -1,4 +1,4 @@
-//! `aqueduct convert`: a configuration of Flume as one of ours, and what became of each key.
+//! `aqueduct convert`: translates a Flume configuration and reports the result for each key.
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use pipeline::env::OpenMode;
 use super::monitoring::monitoring;
 use super::{EXIT_CONVERT_USAGE, Here, translated};
 
-/// Something needs a decision.
+/// Exit code: something needs a decision.
 pub(super) const EXIT_DECISION: u8 = 2;
 
 const EXAMPLES: &str = "\
@@ -135,7 +135,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
     }
 }
 
-/// Writes the report where it is wanted.
+/// Writes the report to the requested place.
 fn tell(report: &Report, args: &ConvertArgs, env: &Env) -> Result<(), String> {
     let text = match args.json {
         true => {

@@ -1,27 +1,27 @@
-//! `-Dflume.monitoring.type=…`: what shows an agent's counters, in Flume's own words.
+//! `-Dflume.monitoring.type=…`: shows an agent's counters under Flume's names.
 //!
-//! `http` is there: the JSON page of Flume, on every address of the host, as Flume opens it. The
-//! others push to a system of their own, or are Java: `/metrics` of `--admin` replaces them.
+//! Only `http` is supported: Flume's JSON page, on every address of the host, as in Flume. The
+//! other types push to their own system or need Java; `/metrics` of `--admin` replaces them.
 
 use super::Here;
 use flume::World;
 
-/// The port of Flume's page where the properties name none.
+/// Default port of Flume's page.
 const PORT: u16 = 41_414;
 
-/// What the properties ask for.
+/// The requested monitoring.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Monitoring {
-    /// Host and port of Flume's page; off unless set.
+    /// Host and port of Flume's page; `None` turns it off.
     pub(super) address: Option<String>,
-    /// A type that is not there, and what replaces it.
+    /// Warning about an unsupported type, with its replacement.
     pub(super) warning: Option<String>,
 }
 
-/// What the properties of this command line ask for.
+/// Reads the monitoring properties of this command line.
 ///
 /// # Errors
-/// The port is none: what is wrong, and what helps.
+/// The port is invalid. The message contains a hint.
 pub(super) fn monitoring(here: &Here<'_>) -> Result<Monitoring, String> {
     let Some(kind) = here.system("flume.monitoring.type") else {
         return Ok(Monitoring::default());

@@ -1,4 +1,4 @@
-//! `aqueduct convert sqoop`: calls of Sqoop as a configuration of an agent that goes on.
+//! `aqueduct convert sqoop`: translates Sqoop calls into the configuration of a permanent agent.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -61,7 +61,7 @@ pub(super) fn convert(args: &SqoopArgs) -> ExitCode {
     }
 }
 
-/// The calls in the arguments.
+/// Splits the arguments into calls.
 fn calls(words: &[String], env: &Env) -> Result<Vec<Call>, String> {
     let none = "there is no call of `sqoop import` or `sqoop export`";
     let [only] = words else {
@@ -82,7 +82,7 @@ fn calls(words: &[String], env: &Env) -> Result<Vec<Call>, String> {
     }
 }
 
-/// One configuration of all calls, and whether something needs a decision.
+/// Returns one configuration for all calls, and whether something needs a decision.
 fn translated(calls: &[Call], data_dir: &str, env: &Env) -> (String, bool) {
     let mut text = sqoop::agent(data_dir);
     let (mut names, mut is_refused) = (BTreeSet::new(), false);

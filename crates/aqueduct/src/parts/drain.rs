@@ -1,4 +1,4 @@
-//! `aqueduct drain`: asks for it, and shows how it is doing until it is over.
+//! `aqueduct drain`: requests a drain and shows its progress until it is over.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,14 +28,14 @@ command ends early, the drain goes on.
 
 Exit codes: 0 drained, 1 not drained, 2 the agent does not answer, or wrong arguments";
 
-/// How often the agent is asked.
+/// Interval between requests.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Time between two lines that say how it is doing.
+/// Interval between progress lines.
 const PACE: Duration = Duration::from_secs(2);
 
-/// An agent that is asked to end may be gone before it has said that it is drained; one that does
-/// not answer for so long is.
+/// An agent may exit before it reports that it is drained. Without an answer for this long, it is
+/// considered gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Stop the sources of a running agent, and wait until its channels are empty
@@ -61,7 +61,7 @@ pub(crate) struct DrainArgs {
     json: bool,
 }
 
-/// Drains.
+/// Runs the command.
 pub(crate) fn run(args: &DrainArgs) -> ExitCode {
     match watch(args) {
         Ok(Some(DrainState::Drained)) => ExitCode::SUCCESS,
@@ -129,21 +129,21 @@ async fn follow(
                     return Err(format!("the agent at {} was started anew", admin.address()));
                 }
             }
-            // It may be busy.
+            // The agent may be busy.
             Err(_) if heard.elapsed() < PATIENCE => {}
             Err(error) => return Err(admin.unanswered(&error)),
         }
     }
 }
 
-/// Events that leave the channels in a second.
+/// Returns the events per second that leave the channels.
 fn rate_of(snapshot: &Snapshot, args: &DrainArgs) -> f64 {
     let is_meant = |name: &String| args.channel.as_ref().is_none_or(|channel| channel == name);
     let groups = snapshot.groups.iter().filter(|group| is_meant(&group.channel));
     groups.map(|group| group.delivered.events_per_second).sum()
 }
 
-/// It in words.
+/// Formats a progress line.
 fn line(drain: &DrainStatus, leaving: f64) -> String {
     let DrainStatus { state, left_events, began_seconds_ago, why, exit, .. } = drain;
     let took = seconds(Some(*began_seconds_ago));

@@ -1,4 +1,4 @@
-//! The authority: keys, certificates, and what they may be used for. Without files and clock.
+//! The authority: keys, certificates, and their permitted uses. No files, no clock.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use x509_parser::pem::parse_x509_pem;
 
 use super::revoked::Names;
 
-/// Clocks of hosts differ: a certificate counts from an hour before it is made.
+/// Certificates are valid from one hour before their creation, because clocks differ.
 pub(super) const BEFORE: Duration = Duration::from_secs(3600);
 
 /// The attribute `serialNumber` of a name (X.520).
@@ -19,35 +19,35 @@ const SERIAL_NUMBER: &[u64] = &[2, 5, 4, 5];
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// What a certificate is for.
+/// Purpose of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// A client.
     Edge,
-    /// A server under its names, and a client of the next tier.
+    /// A server with these names, and a client of the next tier.
     Collector,
 }
 
-/// A certificate and its key, both as PEM.
+/// A certificate and its key, both in PEM.
 pub(super) struct Issued {
     pub(super) certificate: String,
     pub(super) key: String,
-    /// When it ends to be valid, as text.
+    /// Expiry, as text.
     pub(super) until: String,
 }
 
-/// What signs.
+/// A key pair that signs certificates.
 pub(super) struct Authority {
     pub(super) issuer: Issuer<'static, KeyPair>,
-    /// Since 1970.
+    /// Expiry, as time since 1970.
     pub(super) until: Duration,
     pub(super) names: Names,
 }
 
-/// Makes an authority of this common name.
+/// Creates an authority with this common name.
 ///
 /// # Errors
-/// A name without a letter.
+/// The name contains no letter.
 pub(super) fn make(name: &str, days: u32, now: SystemTime) -> Result<Issued, String> {
     if name.trim().is_empty() {
         return Err("--name: an authority needs a name".into());
@@ -60,7 +60,7 @@ pub(super) fn make(name: &str, days: u32, now: SystemTime) -> Result<Issued, Str
     let until = since_1970(now) + DAY * days;
     set_validity(&mut params, since_1970(now), until);
     let key = KeyPair::generate().map_err(|error| failed(&error))?;
-    // Authorities with one name would be taken for one where revocation lists are looked up.
+    // A unique name: revocation list lookups confuse authorities with the same name.
     let own: String =
         key.public_key_raw().iter().rev().take(8).map(|byte| format!("{byte:02x}")).collect();
     params.distinguished_name.push(DnType::CustomDnType(SERIAL_NUMBER.to_vec()), own);
@@ -69,10 +69,10 @@ pub(super) fn make(name: &str, days: u32, now: SystemTime) -> Result<Issued, Str
 }
 
 impl Authority {
-    /// The authority of a certificate and its key.
+    /// Loads the authority from its certificate and key.
     ///
     /// # Errors
-    /// They cannot be read, or are those of no authority.
+    /// They cannot be parsed, or do not belong to an authority.
     pub(super) fn load(certificate: &str, key: &str) -> Result<Self, String> {
         let key = KeyPair::from_pem(key).map_err(|error| format!("ca.key: {error}"))?;
         let wrong = |error: &dyn std::fmt::Display| format!("ca.pem: {error}");
@@ -91,10 +91,10 @@ impl Authority {
         Ok(Self { issuer, until, names })
     }
 
-    /// A key, and a certificate that it belongs to these names.
+    /// Creates a key and a certificate for these names.
     ///
     /// # Errors
-    /// A name that is none of a host, or an authority that is not valid any more.
+    /// A name is not a host name, or the authority has expired.
     pub(super) fn issue(
         &self,
         role: Role,
@@ -128,7 +128,7 @@ impl Authority {
     }
 }
 
-/// A name as clients look for it. It becomes the name of a file, too.
+/// Converts a name as clients look it up. The name is also used for files.
 fn alternative(name: &str) -> Result<SanType, String> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(SanType::IpAddress(address));
@@ -155,7 +155,7 @@ pub(super) fn since_1970(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// A time as a certificate has it, to the second.
+/// Formats a time like a certificate does, to the second.
 fn text(since_1970: Duration) -> String {
     let whole = UNIX_EPOCH + Duration::from_secs(since_1970.as_secs());
     humantime::format_rfc3339_seconds(whole).to_string()

@@ -1,5 +1,5 @@
-//! The list of an authority's revoked certificates (RFC 5280, section 5): which are on it, and how
-//! another one comes to it. Without files and clock.
+//! The revocation list of an authority (RFC 5280, section 5): reads it and adds certificates. No
+//! files, no clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,20 +11,20 @@ use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::authority::{Authority, BEFORE, failed, since_1970};
 
-/// A list, signed.
+/// A signed list.
 pub(super) struct List {
     pub(super) pem: String,
-    /// Certificates on it.
+    /// Number of revoked certificates.
     pub(super) count: usize,
 }
 
-/// A certificate on the list.
+/// A revoked certificate.
 struct Entry {
     serial: Vec<u8>,
     since_1970: Duration,
 }
 
-/// What a certificate says of itself and of its authority.
+/// The names in a certificate: its subject and its issuer.
 pub(super) struct Names {
     pub(super) subject: Vec<u8>,
     issuer: Vec<u8>,
@@ -55,18 +55,18 @@ impl Names {
         }
     }
 
-    /// Whether `authority` signed this certificate, by what both say.
+    /// Returns whether `authority` signed this certificate, judged by the names and key ids.
     fn is_of(&self, authority: &Self) -> bool {
-        // Authorities of other tools may have one name; their keys differ.
+        // Authorities of other tools may share a name; their keys differ.
         let keys = self.issuer_key.as_ref().zip(authority.key.as_ref());
         self.issuer == authority.subject && keys.is_none_or(|(own, other)| own == other)
     }
 }
 
-/// The list `before`, where there is one, with these certificates on it, too.
+/// Returns the list `before`, if any, with these certificates added.
 ///
 /// # Errors
-/// What is no list or no certificate of the authority.
+/// A list or a certificate does not belong to the authority.
 pub(super) fn revoke(
     authority: &Authority,
     before: Option<&str>,
@@ -96,7 +96,7 @@ pub(super) fn revoke(
     });
     let params = CertificateRevocationListParams {
         this_update: epoch + now.saturating_sub(BEFORE),
-        // A list is not made anew by a clock: it counts as long as its authority.
+        // Nothing renews the list on a schedule, so it is valid as long as its authority.
         next_update: epoch + authority.until.max(now + BEFORE),
         crl_number: (number + 1).into(),
         issuing_distribution_point: None,
@@ -107,7 +107,7 @@ pub(super) fn revoke(
     Ok(List { pem: list.pem().map_err(|error| failed(&error))?, count: entries.len() })
 }
 
-/// What is on a list, and its number.
+/// Parses the entries and the number of a list.
 fn read(pem: &str) -> Result<(Vec<Entry>, u64), String> {
     let wrong = |error: &dyn std::fmt::Display| format!("is no revocation list: {error}");
     let (_, pem) = parse_x509_pem(pem.as_bytes()).map_err(|error| wrong(&error))?;

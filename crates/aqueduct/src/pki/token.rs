@@ -1,4 +1,4 @@
-//! `aqueduct pki token`: a token with which an agent proves its name to the next one.
+//! `aqueduct pki token`: creates a token with which an agent proves its name to the next one.
 
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ pub(super) struct TokenArgs {
     hash: bool,
 }
 
-/// Writes the file of the agent; answers the line of the next one.
+/// Writes the token file of the agent. Returns the line for the next agent's file.
 pub(super) fn make(args: &TokenArgs, env: &Env) -> Result<String, String> {
     let name = &args.name;
     let token = Token::new(name, &*env.entropy);

@@ -1,15 +1,15 @@
-//! What a page of `docs/components` says, part by part.
+//! Parses the pages of `docs/components`.
 
 use pipeline::Listed;
 
-/// How the paragraph about the guarantee begins.
+/// Start of the paragraph about the guarantee.
 const GUARANTEE: &str = "**Guarantee:** ";
 
 fn text(listed: &Listed) -> &'static str {
     catalogue::page(listed.role, listed.kind).unwrap_or_default()
 }
 
-/// The first sentence of the page.
+/// Returns the first sentence of the page.
 pub(crate) fn summary(listed: &Listed) -> String {
     let paragraph = text(listed).split("\n\n").nth(1).unwrap_or_default().replace('\n', " ");
     match paragraph.split_once(". ") {
@@ -18,7 +18,7 @@ pub(crate) fn summary(listed: &Listed) -> String {
     }
 }
 
-/// What it promises unless its settings weaken it; `None` where the role promises nothing.
+/// Returns the default guarantee; `None` if the role has no guarantee.
 pub(crate) fn guarantee(listed: &Listed) -> Option<&'static str> {
     let paragraph = text(listed).lines().find_map(|line| line.strip_prefix(GUARANTEE))?;
     ["exactly once", "at least once", "best effort"]
@@ -26,7 +26,7 @@ pub(crate) fn guarantee(listed: &Listed) -> Option<&'static str> {
         .find(|it| paragraph.starts_with(it))
 }
 
-/// The page without its title, before and behind the section of the settings.
+/// Returns the page without its title: the parts before and after the settings.
 pub(super) fn around_settings(listed: &Listed) -> (&'static str, &'static str) {
     let body = text(listed).split_once("\n\n").map_or("", |(_, body)| body);
     let Some((before, rest)) = body.split_once("## Settings\n") else { return (body, "") };

@@ -1,4 +1,4 @@
-//! Components as text for a terminal.
+//! Formats components for a terminal.
 
 use std::fmt::Write;
 
@@ -8,10 +8,10 @@ use pipeline::catalogue::ROLES;
 
 use super::page::{around_settings, guarantee, summary};
 
-/// Columns of a line at most.
+/// Maximum line length.
 const WIDTH: usize = 100;
 
-/// A table for each role: kind, guarantee, package, sentence.
+/// Formats a table for each role: kind, guarantee, package, sentence.
 pub(super) fn list(all: &[Listed]) -> String {
     let kinds = all.iter().map(|listed| listed.kind.len()).max().unwrap_or_default();
     let packages = all.iter().map(|listed| from(listed).len()).max().unwrap_or_default();
@@ -40,7 +40,7 @@ pub(super) fn list(all: &[Listed]) -> String {
     text
 }
 
-/// The page of one component.
+/// Formats the page of one component.
 pub(super) fn page(listed: &Listed) -> String {
     let (before, behind) = around_settings(listed);
     let mut text =
@@ -58,7 +58,7 @@ pub(super) fn page(listed: &Listed) -> String {
     text
 }
 
-/// The package, and the feature that brings it.
+/// Returns the package, and the feature that enables it.
 fn from(listed: &Listed) -> String {
     match listed.group.feature {
         Some(feature) => format!("{} (feature `{feature}`)", listed.group.package),
@@ -66,7 +66,7 @@ fn from(listed: &Listed) -> String {
     }
 }
 
-/// Each setting with its form, its default and its meaning; those of a table behind it, dotted.
+/// Adds each setting with its type, default and description. Nested settings get dotted names.
 fn add_settings(text: &mut String, above: &str, all: &[Setting]) {
     let (required, others): (Vec<&Setting>, Vec<&Setting>) =
         all.iter().partition(|setting| setting.is_required);
@@ -86,7 +86,7 @@ fn add_settings(text: &mut String, above: &str, all: &[Setting]) {
     }
 }
 
-/// Words in lines of at most [`WIDTH`], each behind `indent`.
+/// Wraps words at [`WIDTH`], each line after `indent`.
 fn add_wrapped(text: &mut String, indent: &str, words: &str) {
     let mut line = indent.to_owned();
     for word in words.split(' ') {

@@ -1,4 +1,4 @@
-//! The list, the pages, and what is said of a kind that is not there.
+//! Tests of the list, the pages, and the error for an unknown kind.
 
 use pipeline::Group;
 

@@ -1,4 +1,4 @@
-//! `aqueduct schema infer`: settings of the encoder `parquet`, inferred from samples of events.
+//! `aqueduct schema infer`: infers settings of the encoder `parquet` from sample events.
 
 use std::io;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! Lines of a stream as batches. The memory has a limit: some batches, each of a few MiB at most.
+//! Groups lines of a stream into batches. Memory is bounded: a few batches of some MiB each.
 
 use std::io::Read;
 
@@ -6,24 +6,24 @@ use bytes::{BufMut, BytesMut};
 use pipeline::{Batch, BatchBuilder, Frame, Framing};
 use tokio::sync::mpsc;
 
-/// Most bytes of a line.
+/// Maximum length of a line, in bytes.
 const LINE_MAX: usize = 16 << 20;
 
-/// A batch with so many bytes is sent, however few events it has.
+/// A batch of this size is sent, however few events it contains.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Bytes that are read at once.
+/// Bytes per read.
 const READ_BYTES: usize = 256 << 10;
 
 /// Batches that wait to be sent.
 const AHEAD: usize = 2;
 
-/// What was read.
+/// Result of a read.
 #[derive(Debug)]
 pub(super) enum Lines {
     /// The next lines.
     Batch(Batch),
-    /// They cannot be read, and why.
+    /// The input cannot be read, and why.
     Failed(String),
 }
 
@@ -32,33 +32,33 @@ pub(super) enum Lines {
 pub(super) struct Input {
     /// Headers of every event.
     pub(super) headers: Vec<(String, String)>,
-    /// Events in a batch at most.
+    /// Maximum number of events in a batch.
     pub(super) batch: usize,
-    /// Lines at the beginning that are left out.
+    /// Lines to skip at the beginning.
     pub(super) skip: u64,
 }
 
-/// Lines on their way into batches.
+/// Collects lines into batches.
 struct Cutter<'a> {
     headers: Vec<(&'a str, &'a str)>,
     batch_max: usize,
     builder: BatchBuilder,
-    /// The lines so far.
+    /// Number of lines so far.
     lines: u64,
     skip: u64,
     given: &'a mpsc::Sender<Lines>,
 }
 
-/// Nothing takes the batches any more.
+/// The receiver of the batches is gone.
 struct NotTaken;
 
 impl Input {
-    /// Reads in a thread of its own, which may wait for the stream for as long as it is open.
+    /// Reads in a new thread, which may block while the stream is open.
     pub(super) fn begin(self, stream: impl Read + Send + 'static) -> mpsc::Receiver<Lines> {
         let (given, lines) = mpsc::channel(AHEAD);
         std::thread::spawn(move || {
             if let Err(problem) = self.read(stream, &given) {
-                // Where nothing takes it any more the program ends.
+                // If the receiver is gone, the program is exiting.
                 let _ = given.blocking_send(Lines::Failed(problem));
             }
         });
@@ -95,12 +95,12 @@ impl Input {
                     return Ok(());
                 }
             }
-            // What a slow stream has brought waits for no more lines.
+            // Do not hold back the lines of a slow stream.
             if cutter.give().is_err() {
                 return Ok(());
             }
         }
-        // A last line needs no end.
+        // The last line may lack a line feed.
         if let Some(last) = framer.rest(&mut held).map_err(|lost| lost.to_string())?
             && cutter.take(&last)?.is_err()
         {
@@ -116,10 +116,10 @@ impl Input {
 }
 
 impl Cutter<'_> {
-    /// Takes a line.
+    /// Adds a line.
     ///
     /// # Errors
-    /// It is too long.
+    /// The line is too long.
     fn take(&mut self, frame: &Frame) -> Result<Result<(), NotTaken>, String> {
         self.lines += 1;
         if self.lines <= self.skip {
@@ -127,7 +127,7 @@ impl Cutter<'_> {
         }
         if frame.is_cut {
             let problem = format!("line {} has more than {LINE_MAX} bytes", self.lines);
-            // Those before it are sent.
+            // The lines before it are sent.
             return if self.give().is_err() { Ok(Err(NotTaken)) } else { Err(problem) };
         }
         self.builder.push(&frame.message, &self.headers);
@@ -136,7 +136,7 @@ impl Cutter<'_> {
         Ok(if is_full { self.give() } else { Ok(()) })
     }
 
-    /// Gives away the batch as it is.
+    /// Sends the current batch.
     fn give(&mut self) -> Result<(), NotTaken> {
         if self.builder.is_empty() {
             return Ok(());
@@ -150,7 +150,7 @@ impl Cutter<'_> {
 mod tests {
     use super::*;
 
-    /// The sizes of the batches, the bodies, and what went wrong.
+    /// Returns the batch sizes, the bodies, and the error.
     fn read(
         stream: impl Read + Send + 'static,
         (batch, skip): (usize, u64),

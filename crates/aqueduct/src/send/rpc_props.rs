@@ -1,7 +1,7 @@
-//! The properties of Flume's RPC client, as the sink that takes its place has them.
+//! Translates the properties of Flume's RPC client into settings of the corresponding sink.
 //!
-//! The keys are those of Flume's sinks `avro` and `thrift`, so the tables of a translation say what
-//! becomes of each.
+//! The sinks `avro` and `thrift` of Flume have the same keys, so their translation tables apply to
+//! them.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use pipeline::{Env, Settings};
 
 use crate::migrate::Here;
 
-/// Keys that say which clients there are and where they connect.
+/// Keys that list the clients and their addresses.
 const OF_HOSTS: &[&str] = &["client.type", "hosts"];
 
 /// The agent, source, channel and sink around the keys.
@@ -19,10 +19,10 @@ const AROUND: &str = "a.sources = s\na.channels = c\na.sinks = k\na.sources.s.ty
                       a.sources.s.channels = c\na.channels.c.type = memory\n\
                       a.sinks.k.channel = c\n";
 
-/// The pairs of a file of Java properties; a later one replaces one of its name.
+/// Parses a file of Java properties. A later pair replaces an earlier one of the same name.
 ///
 /// # Errors
-/// The file cannot be read, or is not of its format: with its name.
+/// The file cannot be read or parsed; the message names it.
 pub(super) fn properties(path: &Path, env: &Env) -> Result<Vec<(String, String)>, String> {
     let name = path.display().to_string();
     let text = config::file_text(path, CONFIG_BYTES_MAX, env);
@@ -36,10 +36,10 @@ pub(super) fn properties(path: &Path, env: &Env) -> Result<Vec<(String, String)>
     Ok(pairs)
 }
 
-/// The kind of the sink and its settings.
+/// Returns the kind of the sink and its settings.
 ///
 /// # Errors
-/// A key has no counterpart, or is wrong: which, and what helps.
+/// A key has no counterpart or is wrong; the message names it and the fix.
 pub(super) fn read(path: &Path, env: &Env) -> Result<(String, Settings), String> {
     let name = path.display().to_string();
     let pairs = properties(path, env).map_err(|problem| format!("--rpc-props {problem}"))?;
@@ -82,7 +82,7 @@ pub(super) fn read(path: &Path, env: &Env) -> Result<(String, Settings), String>
     let mut converted = converted.map_err(|error| problem(error.to_string()))?;
     let of_sink = |key: &str| key.rsplit_once("sinks.k.").map(|(_, key)| key.to_owned());
     let mut wrong = converted.report.of(Outcome::Decision).chain(
-        // A key that Flume does not have is a mistake here, too.
+        // Also reject keys that Flume does not have.
         converted.report.of(Outcome::Unknown),
     );
     if let Some((key, text)) = wrong.find_map(|it| Some((of_sink(&it.key)?, &it.text))) {
@@ -95,7 +95,7 @@ pub(super) fn read(path: &Path, env: &Env) -> Result<(String, Settings), String>
     Ok((kind.to_owned(), sink))
 }
 
-/// A key or a value as a file of properties holds it.
+/// Escapes a key or a value for a properties file.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {

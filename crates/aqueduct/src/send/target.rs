@@ -5,12 +5,11 @@ use pipeline::{BuildContext, Env, Settings, Sink};
 
 use super::{SendArgs, rpc_props};
 
-/// Events in one call at most, unless said: a Flume source refuses more where its channels have
-/// their default `transactionCapacity`.
+/// Default maximum number of events in a call. A Flume source rejects more if its channels have the
+/// default `transactionCapacity`.
 const BATCH: usize = 100;
 
-/// Schemes, the sink that speaks each, the setting with the address, and whether it is the whole of
-/// it.
+/// Schemes with their sink, its address setting, and whether the setting takes the whole URL.
 const SCHEMES: &[(&str, &str, &str, bool)] = &[
     ("avro://", "avro", "address", false),
     ("thrift://", "thrift", "address", false),
@@ -21,16 +20,16 @@ const SCHEMES: &[(&str, &str, &str, bool)] = &[
 /// Where to send.
 pub(super) struct Target {
     pub(super) sink: Box<dyn Sink>,
-    /// What is shown of it.
+    /// The address to show.
     pub(super) address: String,
-    /// Events in one call at most.
+    /// Maximum number of events in a call.
     pub(super) batch: usize,
 }
 
-/// The target of these arguments. Nothing is connected.
+/// Builds the target from these arguments. Does not connect.
 ///
 /// # Errors
-/// An argument is wrong: which, why, and what helps.
+/// An argument is wrong; the message names it, the reason and the fix.
 pub(super) fn of(args: &SendArgs, env: &Env) -> Result<Target, String> {
     let (mut kind, mut settings) = ("avro".to_owned(), Settings::empty());
     if let Some(path) = &args.rpc_props {
@@ -57,7 +56,7 @@ pub(super) fn of(args: &SendArgs, env: &Env) -> Result<Target, String> {
     }
     let said = settings.get("events_max").and_then(|it| it.read().ok());
     let batch = args.batch.map(|batch| batch as usize).or(said).unwrap_or(BATCH);
-    // One call is one batch, and one is in flight: what is acknowledged is a beginning.
+    // One call is one batch, with one in flight: the acknowledged lines are a prefix of the input.
     settings.set("events_max", Settings::new(Value::Integer(batch as i64)));
     settings.set("in_flight_max", Settings::new(Value::Integer(1)));
     let shown = ["address", "url"].iter().find_map(|name| settings.get(name)?.read().ok());
@@ -75,7 +74,7 @@ pub(super) fn of(args: &SendArgs, env: &Env) -> Result<Target, String> {
     Ok(Target { sink, address, batch })
 }
 
-/// The sink, the setting and its value for an address.
+/// Returns the sink, the setting and its value for an address.
 fn split(address: &str) -> Result<(&'static str, &'static str, &str), String> {
     for (scheme, kind, setting, is_whole) in SCHEMES {
         if let Some(rest) = address.strip_prefix(scheme) {
@@ -92,7 +91,7 @@ fn split(address: &str) -> Result<(&'static str, &'static str, &str), String> {
     Err(format!("{address}: {problem}"))
 }
 
-/// A number, a flag, a list or a table as in JSON; all else is text.
+/// Parses numbers, flags, lists and tables as JSON; anything else is text.
 fn value(text: &str) -> Settings {
     match serde_json::from_str::<serde_json::Value>(text) {
         Ok(value) if !value.is_null() => Settings::from_json(&value),
@@ -100,7 +99,7 @@ fn value(text: &str) -> Settings {
     }
 }
 
-/// Sets what a dotted name says.
+/// Sets the value of a dotted name.
 fn set(settings: &mut Settings, name: &str, value: Settings) -> Result<(), String> {
     let Some((table, rest)) = name.split_once('.') else {
         settings.set(name, value);

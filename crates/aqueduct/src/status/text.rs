@@ -1,4 +1,4 @@
-//! A snapshot as a few aligned tables.
+//! Formats a snapshot as aligned tables.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use agent::status::{
     Snapshot, SourceStatus, State, TenantStatus,
 };
 
-/// The whole page.
+/// Formats the whole page.
 pub(super) fn of(snapshot: &Snapshot) -> String {
     let mut page = head(snapshot) + "\n";
     for line in &snapshot.reasons {
@@ -31,7 +31,7 @@ pub(super) fn of(snapshot: &Snapshot) -> String {
     page
 }
 
-/// How the last reload ended, if there was one.
+/// Describes the result of the last reload, if any.
 fn reload(last: Option<&ReloadStatus>) -> String {
     let Some(last) = last else { return String::new() };
     let (by, since) = (&last.asked_by, ago(Some(last.finished_seconds_ago)));
@@ -45,7 +45,7 @@ fn reload(last: Option<&ReloadStatus>) -> String {
     page
 }
 
-/// Which agent it is, and whether it is ready.
+/// Names the agent and its readiness.
 pub(crate) fn head(snapshot: &Snapshot) -> String {
     let ready = if snapshot.ready { "ready" } else { "NOT READY" };
     let (name, version) = (printable(&snapshot.agent), printable(&snapshot.version));
@@ -53,7 +53,7 @@ pub(crate) fn head(snapshot: &Snapshot) -> String {
     format!("agent {name}, version {version}, up {up}: {ready}")
 }
 
-/// The sign in front of what is so bad.
+/// Returns the sign for this severity.
 pub(crate) fn sign(level: Level) -> char {
     match level {
         Level::Good => '✓',
@@ -63,14 +63,13 @@ pub(crate) fn sign(level: Level) -> char {
     }
 }
 
-/// Where events enter.
 pub(crate) fn sources(snapshot: &Snapshot) -> Table {
     let titles = ["SOURCE", "TYPE", "STATE", "EVENTS/S", "BYTES/S", "EVENTS", "LAST", "FILES"];
     let rows = snapshot.sources.iter();
     Table::new(&titles, rows.map(|it| (format!("source {}", it.name), source(it))))
 }
 
-/// What shares them.
+/// Formats the tenants, which share the sources.
 pub(crate) fn tenants(snapshot: &Snapshot) -> Table {
     let titles = [
         "TENANT",
@@ -89,7 +88,6 @@ pub(crate) fn tenants(snapshot: &Snapshot) -> Table {
     Table::new(&titles, rows)
 }
 
-/// What holds events.
 pub(crate) fn channels(snapshot: &Snapshot) -> Table {
     let titles =
         ["CHANNEL", "TYPE", "EVENTS", "SPACE", "FILL", "OLDEST", "IN/S", "FULL IN", "EMPTY IN"];
@@ -97,7 +95,6 @@ pub(crate) fn channels(snapshot: &Snapshot) -> Table {
     Table::new(&titles, rows.map(|it| (format!("channel {}", it.name), channel(it))))
 }
 
-/// Groups of sinks.
 pub(crate) fn groups(snapshot: &Snapshot) -> Table {
     let titles =
         ["GROUP", "CHANNEL", "TYPE", "STATE", "EVENTS/S", "DELIVERED", "IN FLIGHT", "LAST"];
@@ -105,7 +102,7 @@ pub(crate) fn groups(snapshot: &Snapshot) -> Table {
     Table::new(&titles, rows.map(|it| (format!("group {}", it.name), group(it))))
 }
 
-/// Their sinks.
+/// Formats the sinks of all groups.
 pub(crate) fn sinks(snapshot: &Snapshot) -> Table {
     let titles =
         ["SINK", "GROUP", "TYPE", "STATE", "DELIVERED", "IN HAND", "LAST", "PENALTY", "DETAILS"];
@@ -116,7 +113,7 @@ pub(crate) fn sinks(snapshot: &Snapshot) -> Table {
     Table::new(&titles, rows)
 }
 
-/// The sinks of a group without the places that no sink has.
+/// Returns the members of a group that are sinks.
 pub(crate) fn present(group: &GroupStatus) -> impl Iterator<Item = &MemberStatus> {
     group.members.iter().filter(|member| member.state != State::Absent)
 }
@@ -224,7 +221,7 @@ fn state(state: &State) -> String {
     word.to_owned()
 }
 
-/// How many there are, if there are any.
+/// Returns the number of dead letters, if any.
 pub(crate) fn dead_letters(letters: &DeadLetterStatus) -> Option<String> {
     if letters.batches == 0 && letters.events == 0 {
         return None;
@@ -238,7 +235,7 @@ pub(crate) fn dead_letters(letters: &DeadLetterStatus) -> Option<String> {
     Some(text)
 }
 
-/// What became of the events.
+/// Describes the fate of all events.
 pub(crate) fn conservation(snapshot: &Snapshot) -> String {
     let sum: &Conservation = &snapshot.conservation;
     let came = [
@@ -267,7 +264,7 @@ pub(crate) fn conservation(snapshot: &Snapshot) -> String {
     format!("events since the start: {came} = {went}; difference {}", sum.difference_events)
 }
 
-/// Rows below their titles, each column as wide as its widest cell.
+/// Rows with titles; each column is as wide as its widest cell.
 pub(crate) struct Table {
     /// The component of each row, and its cells.
     rows: Vec<(String, Vec<String>)>,
@@ -275,7 +272,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Of these rows, each with the name of its component as a trouble has it.
+    /// Creates a table of rows, each with the name of its component as findings use it.
     pub(crate) fn new(titles: &[&str], rows: impl Iterator<Item = (String, Vec<String>)>) -> Self {
         let rows = rows
             .map(|(component, row)| (component, row.iter().map(|cell| printable(cell)).collect()));
@@ -283,7 +280,7 @@ impl Table {
         Self { rows: rows.collect(), titles: titles.collect() }
     }
 
-    /// The titles, and each row with its component; nothing without rows.
+    /// Returns the titles, and each row with its component; empty without rows.
     pub(crate) fn lines(&self) -> Vec<(Option<&str>, String)> {
         if self.rows.is_empty() {
             return Vec::new();
@@ -302,7 +299,7 @@ impl Table {
     }
 }
 
-/// Below an empty line; nothing without rows.
+/// Prints an empty line before the table; nothing without rows.
 impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (at, (_, line)) in self.lines().iter().enumerate() {

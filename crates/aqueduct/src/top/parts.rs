@@ -1,14 +1,14 @@
-//! The parts of an agent as lines of a terminal.
+//! Formats the parts of an agent as terminal lines.
 
 use agent::status::words::{ago, bytes, count, percent, printable, rate, seconds};
 use agent::status::{ChannelStatus, GroupStatus, Level, MemberStatus, Snapshot, Way, WayState};
 
 use crate::status::text::{self, Table};
 
-/// Columns of the bar that shows how full a channel is.
+/// Width of the bar that shows the fill level of a channel.
 const BAR: usize = 10;
 
-/// What is shown below the verdict.
+/// The part shown below the verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Part {
     #[default]
@@ -19,15 +19,14 @@ pub(super) enum Part {
     Failures,
 }
 
-/// A line, and how bad it is with what it shows; `None` for titles.
+/// A line and the severity of its content; `None` for titles.
 pub(super) type Line = (Option<Level>, String);
 
 impl Part {
-    /// All, from left to right.
+    /// All parts, from left to right.
     pub(super) const ALL: [Self; 5] =
         [Self::Flow, Self::Sources, Self::Channels, Self::Sinks, Self::Failures];
 
-    /// What it is called.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Flow => "Flow",
@@ -38,13 +37,12 @@ impl Part {
         }
     }
 
-    /// The one `by` places to the right, from the last to the first again.
+    /// Returns the part `by` places to the right, wrapping around.
     pub(super) fn turned(self, by: usize) -> Self {
         let at = Self::ALL.iter().position(|it| *it == self).unwrap_or(0);
         Self::ALL[(at + by) % Self::ALL.len()]
     }
 
-    /// Its lines.
     pub(super) fn lines(self, snapshot: &Snapshot) -> Vec<Line> {
         let lines = match self {
             Self::Flow => flow(snapshot),
@@ -75,7 +73,7 @@ fn table(snapshot: &Snapshot, table: &Table) -> Vec<Line> {
     lines.map(|(component, line)| (component.map(|it| snapshot.level_of(it)), line)).collect()
 }
 
-/// Each channel below what fills it and above what empties it.
+/// Shows each channel below its sources and above its sinks.
 fn flow(snapshot: &Snapshot) -> Vec<Line> {
     let mut lines = Vec::new();
     for channel in &snapshot.channels {
@@ -132,7 +130,7 @@ fn channel_line(channel: &ChannelStatus) -> String {
     let more = [
         ("oldest", channel.oldest_event_seconds),
         ("full in", channel.until_full_seconds),
-        // An empty one has nothing to drain.
+        // An empty channel has nothing to drain.
         ("empty in", channel.until_empty_seconds.filter(|_| events > 0)),
     ];
     for (what, time) in more {

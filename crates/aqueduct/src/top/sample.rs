@@ -1,8 +1,8 @@
-//! An agent in which all is well, for tests of what is shown of it.
+//! A healthy agent, for display tests.
 
 use agent::status::Snapshot;
 
-/// What its admin address would say.
+/// Returns the snapshot of a healthy agent.
 pub(crate) fn well() -> Snapshot {
     serde_json::from_str(include_str!("../../../agent/src/status/well.json")).unwrap()
 }

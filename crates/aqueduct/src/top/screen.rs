@@ -1,4 +1,4 @@
-//! The terminal of `top`: a task that follows the agent, and a loop that draws and reads keys.
+//! The terminal of `top`: a task follows the agent, and a loop draws and reads keys.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -12,20 +12,20 @@ use tokio::time::{Instant, sleep};
 use super::view::{News, View};
 use crate::admin::Admin;
 
-/// How long a key may wait for the next snapshot to be drawn, and the other way round.
+/// Maximum delay of a key while waiting for a snapshot, and vice versa.
 const TURN: Duration = Duration::from_millis(100);
 
-/// Time between two questions for the file of the configuration, which the agent then compares with
-/// what runs.
+/// Interval between requests for `/config`, upon which the agent compares the file with its running
+/// configuration.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
 
-/// The longest time until a lost agent is asked again.
+/// Maximum time between attempts to reach a lost agent.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
-/// News that wait to be drawn; further ones are left out.
+/// Messages that wait to be drawn; further ones are dropped.
 const NEWS_MAX: usize = 8;
 
-/// Shows the agent until a key or a signal ends it.
+/// Shows the agent until a key or a signal ends the program.
 ///
 /// # Errors
 /// The terminal cannot be used.
@@ -58,7 +58,7 @@ fn show(
     Ok(())
 }
 
-/// A signal leaves the terminal as it was, too.
+/// Ends the program on a signal, so that the terminal is restored.
 async fn end_by_signal(tell: SyncSender<News>) {
     let listen = |kind| signal(kind).ok();
     let (Some(mut terminate), Some(mut hang_up)) =
@@ -71,25 +71,25 @@ async fn end_by_signal(tell: SyncSender<News>) {
         _ = terminate.recv() => {}
         _ = hang_up.recv() => {}
     }
-    // The loop reads all the time.
+    // The loop reads continuously, so a place becomes free.
     while tell.try_send(News::End).is_err() {
         sleep(TURN).await;
     }
 }
 
-/// Follows the agent, and begins again when it is lost.
+/// Follows the agent, and reconnects when it is lost.
 async fn follow(admin: Admin, tell: SyncSender<News>) {
     let mut pause = Duration::from_secs(1);
     loop {
         let lost = followed(&admin, &tell, &mut pause).await;
-        // Left out where the loop has ended.
+        // Fails only when the loop has ended.
         let _ = tell.try_send(News::Lost(lost));
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
-/// Why it ended.
+/// Follows the agent. Returns why the stream ended.
 async fn followed(admin: &Admin, tell: &SyncSender<News>, pause: &mut Duration) -> String {
     let mut compared: Option<Instant> = None;
     let mut follow = match admin.follow().await {
@@ -99,7 +99,8 @@ async fn followed(admin: &Admin, tell: &SyncSender<News>, pause: &mut Duration) 
     loop {
         if compared.is_none_or(|at| at.elapsed() > COMPARE_EVERY) {
             compared = Some(Instant::now());
-            // Its next snapshot says what it found. One that shows no configuration says nothing.
+            // The next snapshot contains the result. Agents without a configuration page report
+            // nothing.
             let _ = admin.get("/config").await;
         }
         let snapshot = match follow.next().await {

@@ -1,4 +1,4 @@
-//! What `top` shows, and what its keys do. Without a terminal: it draws into a buffer.
+//! The view of `top` and its key bindings. Draws into a buffer, without a terminal.
 
 use agent::status::words::{printable, seconds};
 use agent::status::{Level, Snapshot};
@@ -13,48 +13,48 @@ use tokio::time::Instant;
 use super::parts::Part;
 use crate::status::text;
 
-/// Lines and columns that one key scrolls.
+/// Lines and columns per scroll key.
 const PAGE: u16 = 10;
 
-/// What was heard of the agent.
+/// A message for the view.
 #[derive(Debug)]
 pub(super) enum News {
     /// A snapshot.
     Snapshot(Box<Snapshot>),
-    /// It does not answer, and why.
+    /// The agent is unreachable, and why.
     Lost(String),
-    /// The program is asked to end.
+    /// The program must exit.
     End,
 }
 
-/// What is shown.
+/// State of the view.
 #[derive(Debug, Default)]
 pub(super) struct View {
     address: String,
     snapshot: Option<Box<Snapshot>>,
-    /// When the last snapshot came.
+    /// When the last snapshot arrived.
     heard: Option<Instant>,
     /// Why the snapshot is old.
     lost: Option<String>,
     part: Part,
-    /// First line and column of the part.
+    /// First visible line and column of the part.
     scrolled: (u16, u16),
     is_paused: bool,
     has_ended: bool,
 }
 
 impl View {
-    /// Nothing was heard of the agent at this address.
+    /// Creates a view without data for the agent at this address.
     pub(super) fn new(address: &str) -> Self {
         Self { address: address.to_owned(), ..Self::default() }
     }
 
-    /// Whether the program is to end.
+    /// Returns whether the program must exit.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Takes in what was heard. While it is paused a snapshot changes nothing.
+    /// Processes a message. Ignores snapshots while paused.
     pub(super) fn hear(&mut self, news: News) {
         match news {
             News::Snapshot(snapshot) => {
@@ -69,7 +69,7 @@ impl View {
         }
     }
 
-    /// A key was pressed.
+    /// Handles a key press.
     pub(super) fn press(&mut self, key: KeyEvent) {
         let (line, column) = self.scrolled;
         let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
@@ -94,7 +94,6 @@ impl View {
         self.scrolled = (0, 0);
     }
 
-    /// Draws the whole screen.
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
         let area = frame.area();
         let head = self.head(area);
@@ -109,10 +108,10 @@ impl View {
         frame.render_widget(Paragraph::new(head), above);
         frame.render_widget(Paragraph::new(self.tabs()), tabs);
         let lines = self.snapshot.as_ref().map(|it| self.part.lines(it)).unwrap_or_default();
-        // Not beyond the last line.
+        // Do not scroll beyond the last line.
         let most = (lines.len() as u16).saturating_sub(body.height);
         self.scrolled.0 = self.scrolled.0.min(most);
-        // Old data is grey.
+        // Stale data is grey.
         let style = |level| match self.lost {
             Some(_) => Style::new().fg(Color::DarkGray),
             None => style_of(level),
@@ -123,7 +122,7 @@ impl View {
         frame.render_widget(Paragraph::new(foot), below);
     }
 
-    /// Which agent it is, and what is wrong: at most half of the screen.
+    /// Draws the agent's name and the findings: at most half of the screen.
     fn head(&self, area: Rect) -> Vec<Line<'static>> {
         let mut lines = Vec::new();
         let mut say = |level: Level, text: &str| {
@@ -176,7 +175,7 @@ impl View {
         Line::from(Part::ALL.iter().map(tab).collect::<Vec<_>>())
     }
 
-    /// Whether all events are accounted for, dead letters, and the keys.
+    /// Draws the accounting of events, the dead letters and the keys.
     fn foot(&self, width: u16) -> Vec<Line<'static>> {
         let mut lines = Vec::new();
         if let Some(snapshot) = &self.snapshot {
@@ -204,8 +203,7 @@ fn style_of(level: Option<Level>) -> Style {
     }
 }
 
-/// The text in lines of at most so many characters, cut between words where there are any; further
-/// lines are indented.
+/// Wraps a text at word boundaries, or within words if needed. Indents further lines.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let width = width.max(20);
     let (mut lines, mut line) = (Vec::new(), String::new());

@@ -1,4 +1,4 @@
-//! What the data directories of a host hold of a line.
+//! Searches the data directories of a host.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use pipeline::{ChannelError, Env, Identity};
 use super::Wanted;
 use super::report::{Held, LetterFound, Read, Report};
 
-/// Batches that are followed of those that hold a text.
+/// Maximum number of batches to follow for a text.
 const BATCHES_MAX: usize = 20;
 
-/// Finds what this agent knows of the line: how far its file was read, and which batches hold it.
+/// Searches an agent: how far it has read the file, and which batches contain the line.
 ///
 /// # Errors
-/// It is no data directory, or it cannot be read.
+/// The path is not a data directory, or cannot be read.
 pub(super) fn look(
     data_dir: &Path,
     encryption: Option<&Encryption>,
@@ -68,10 +68,10 @@ pub(super) fn look(
     letters(data_dir, encryption, env, wanted, report)
 }
 
-/// Finds these batches in the channels of this agent.
+/// Searches the channels of this agent for these batches.
 ///
 /// # Errors
-/// It cannot be read.
+/// A channel cannot be read.
 pub(super) fn look_for_batches(
     data_dir: &Path,
     encryption: Option<&Encryption>,
@@ -96,7 +96,7 @@ pub(super) fn look_for_batches(
     Ok(())
 }
 
-/// The channels of an agent that can be looked into.
+/// Returns the channels of an agent that can be inspected.
 fn channels(
     data_dir: &Path,
     encryption: Option<&Encryption>,
@@ -110,7 +110,7 @@ fn channels(
     let folder = data_dir.join("channels");
     for (name, _) in env.disk.list(&folder).unwrap_or_default() {
         let directory = folder.join(name);
-        // A channel in memory, or one that spills, has nothing here that can be looked into.
+        // Memory and spill channels have no log to inspect.
         if env.disk.stat(&directory.join("log")).is_err() {
             continue;
         }
@@ -126,7 +126,7 @@ fn channels(
     Ok(found)
 }
 
-/// Finds the line among the dead letters of this agent.
+/// Searches the dead letters of this agent.
 fn letters(
     data_dir: &Path,
     encryption: Option<&Encryption>,

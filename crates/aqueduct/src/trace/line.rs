@@ -1,4 +1,4 @@
-//! The line around a byte of a file.
+//! Finds the line around a byte of a file.
 
 use std::io;
 use std::path::Path;
@@ -8,35 +8,35 @@ use pipeline::env::{DiskFile, OpenMode};
 use pipeline::file_position::shown;
 use serde::Serialize;
 
-/// Most bytes on each side of the byte in which the ends of its line are looked for: longer
-/// ones are for settings that are out of the common.
+/// How far to look for the line's ends, in bytes on each side of the given byte. Longer lines need
+/// unusual settings.
 const SIDE_MAX: u64 = 16 << 20;
 
-/// Bytes that are read at a time.
+/// Bytes per read.
 const STEP: u64 = 64 << 10;
 
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Line {
-    /// The file, as it is called now.
+    /// The current name of the file.
     pub(super) file: String,
     /// Its device.
     pub(super) device: u64,
-    /// Its inode, by which channels know it whatever it is called.
+    /// The inode, by which channels identify the file after a rename.
     pub(super) inode: u64,
-    /// Where the line begins.
+    /// Start of the line.
     pub(super) from: u64,
-    /// Where it ends, behind its line end.
+    /// End of the line, after its line feed.
     pub(super) to: u64,
-    /// The line without its end.
+    /// The line without its line feed.
     #[serde(skip)]
     pub(super) text: Vec<u8>,
 }
 
-/// The line that holds this byte.
+/// Reads the line that contains this byte.
 ///
 /// # Errors
-/// There is no such byte, the line has no end, or the file cannot be read.
+/// The file has no such byte, the line has no end, or the file cannot be read.
 pub(super) fn read(path: &Path, offset: u64, env: &Env) -> Result<Line, String> {
     let file = shown(path).into_owned();
     let problem = |error: io::Error| format!("{file}: {error}");
@@ -55,14 +55,14 @@ pub(super) fn read(path: &Path, offset: u64, env: &Env) -> Result<Line, String> 
     };
     let mut text = opened.read(from, (to - from) as usize).map_err(problem)?;
     text.pop();
-    // Sources take a carriage return for a part of the line's end.
+    // Sources treat a carriage return as part of the line end.
     if text.last() == Some(&b'\r') {
         text.pop();
     }
     Ok(Line { file, device: stat.device, inode: stat.inode, from, to, text })
 }
 
-/// Where the line begins that holds the byte at `offset`.
+/// Returns the start of the line around the byte at `offset`.
 fn begin(file: &dyn DiskFile, offset: u64) -> io::Result<Option<u64>> {
     let mut end = offset;
     while end > 0 && offset - end < SIDE_MAX {
@@ -76,7 +76,7 @@ fn begin(file: &dyn DiskFile, offset: u64) -> io::Result<Option<u64>> {
     Ok((end == 0).then_some(0))
 }
 
-/// Where it ends, behind its line feed.
+/// Returns the end of the line, after its line feed.
 fn end(file: &dyn DiskFile, offset: u64, len: u64) -> io::Result<Option<u64>> {
     let mut start = offset;
     while start < len && start - offset < SIDE_MAX {

@@ -1,4 +1,4 @@
-//! What `aqueduct trace` says.
+//! The report of `aqueduct trace`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,45 +10,45 @@ use serde::Serialize;
 use super::Wanted;
 use super::line::Line;
 
-/// Lines of a file that are listed.
+/// Maximum number of line numbers listed for a file.
 const LINES_MAX: usize = 10;
 
-/// All that was found.
+/// All results.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     line: Option<Line>,
-    /// How far the line's file was read.
+    /// How far sources have read the file.
     pub(super) reads: Vec<Read>,
-    /// The batches that are meant.
+    /// The batches to look for.
     #[serde(skip)]
     pub(super) batches: BTreeSet<Identity>,
-    /// Batches in which the text stands, as far as channels still hold them.
+    /// Batches with the text that channels still hold.
     #[serde(skip)]
     pub(super) with_text: BTreeSet<Identity>,
-    /// Where they lie in channels.
+    /// Copies of the batches in channels.
     pub(super) held: Vec<Held>,
     /// Dead letters.
     pub(super) letters: Vec<LetterFound>,
-    /// What ledgers say of the batches.
+    /// Ledger entries of the batches.
     pub(super) commits: Vec<Commit>,
     /// Files with the text.
     pub(super) files: Vec<FileFound>,
-    /// What could not be looked at, and what nothing knows any more.
+    /// Places that could not be searched, and information that no longer exists.
     notes: Vec<String>,
 }
 
-/// How far a source has read the file of the line, as a channel knows it.
+/// How far a source has read the file, according to a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Read {
     pub(super) channel: String,
     pub(super) source: String,
-    /// Bytes of the file that were read.
+    /// Bytes read from the file.
     pub(super) at: u64,
-    /// Whether the line is among them.
+    /// Whether the line was read.
     pub(super) is_read: bool,
 }
 
-/// A batch whose segment is still there.
+/// A batch whose segment still exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Held {
     pub(super) batch: String,
@@ -56,7 +56,7 @@ pub(super) struct Held {
     pub(super) at_ms: u64,
     pub(super) events: u64,
     pub(super) lines: Vec<String>,
-    /// Consumers that have not committed it; none: it was delivered.
+    /// Consumers that have not committed the batch; empty if it is delivered.
     pub(super) waits_for: Vec<String>,
 }
 
@@ -70,16 +70,16 @@ pub(super) struct LetterFound {
     pub(super) detail: String,
 }
 
-/// What a ledger says of a batch.
+/// A ledger entry of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Commit {
     pub(super) batch: String,
     pub(super) store: String,
     pub(super) sink: String,
     pub(super) is_committed: bool,
-    /// Its epoch is closed: all of it was delivered, and its batches are named no more.
+    /// Its epoch is closed: everything was delivered, and the ledger no longer lists its batches.
     pub(super) is_closed: bool,
-    /// Files of its entry; none: the entry is of an older generation.
+    /// Files of the entry; empty if it belongs to an older generation.
     pub(super) files: Vec<String>,
 }
 
@@ -87,24 +87,24 @@ pub(super) struct Commit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct FileFound {
     pub(super) path: String,
-    /// Numbers of these lines.
+    /// Line numbers with the text.
     pub(super) lines: Vec<u64>,
 }
 
 impl Report {
-    /// Of this line, if it is known by its place.
+    /// Creates a report on this line, if it is given by file and byte.
     pub(super) fn new(line: Option<&Line>) -> Self {
         Self { line: line.cloned(), ..Self::default() }
     }
 
-    /// Something that could not be looked at. Said once.
+    /// Notes a place that could not be searched. Ignores duplicates.
     pub(super) fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
     }
 
-    /// Whether something holds the line, or held it and says so.
+    /// Returns whether the line was found, or a record of its delivery.
     pub(super) fn is_found(&self) -> bool {
         let is_committed = self.commits.iter().any(|commit| commit.is_committed);
         is_committed
@@ -114,7 +114,7 @@ impl Report {
             || self.reads.iter().any(|read| !read.is_read)
     }
 
-    /// Adds what cannot be known, after all was looked at.
+    /// Adds notes on what cannot be known, after the search.
     pub(super) fn conclude(&mut self, wanted: &Wanted, without_store: bool) {
         let is_read = self.reads.iter().any(|read| read.is_read);
         if wanted.line.is_some() && self.reads.is_empty() {
@@ -162,13 +162,13 @@ impl Report {
         }
     }
 
-    /// As one line of JSON.
+    /// Formats the report as one line of JSON.
     pub(super) fn json(&self) -> String {
         let text = serde_json::to_string(self).expect("numbers and names are always JSON");
         format!("{text}\n")
     }
 
-    /// For people.
+    /// Formats the report for people.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         let mut put = |line: String| {

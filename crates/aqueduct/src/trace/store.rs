@@ -1,4 +1,4 @@
-//! What a store and its commit ledger hold of a line.
+//! Searches a store and its commit ledger.
 
 use ledger::{Audit, LedgerError, Place, VisibleFile, VisibleFiles, is_lines};
 use memchr::memmem::find;
@@ -9,8 +9,8 @@ use storage::FileSystem;
 use super::Wanted;
 use super::report::{Commit, FileFound, Report};
 
-/// Finds the batches in the ledger of a sink, and the text in its files: in those of the batches'
-/// entries where they are named, and in all of them otherwise, the newest first.
+/// Searches the ledger of a sink for the batches, and its files for the text. Searches only the
+/// files of the batches' entries if these name them, otherwise all files, newest first.
 ///
 /// # Errors
 /// The store or its ledger cannot be read.
@@ -66,7 +66,7 @@ pub(super) async fn look(
     search(&*fs, (url, files), wanted, read_max, report).await
 }
 
-/// Finds the text in these files, until so many bytes are read.
+/// Searches these files for the text, up to a limit of bytes.
 async fn search(
     fs: &dyn FileSystem,
     (url, files): (&str, Vec<String>),
@@ -75,7 +75,7 @@ async fn search(
     report: &mut Report,
 ) -> Result<(), String> {
     let (mut read, mut others, mut left_out) = (0_u64, 0_u64, 0_u64);
-    // An encoder of JSON escapes some characters.
+    // JSON encoders escape some characters.
     let written = serde_json::to_string(&String::from_utf8_lossy(&wanted.text));
     let written = written.map_err(|error| error.to_string())?.into_bytes();
     let escaped = &written[1..written.len() - 1];
@@ -95,7 +95,7 @@ async fn search(
         read += bytes.len() as u64;
         let lines = bytes.split(|byte| *byte == b'\n').zip(1_u64..);
         let holds = |line: &[u8]| match wanted.line.is_some() && path.ends_with(".log") {
-            // The body alone, or behind headers that the encoder writes.
+            // The body is the whole line, or follows headers.
             true => line.ends_with(&wanted.text),
             false => find(line, &wanted.text).or_else(|| find(line, escaped)).is_some(),
         };

@@ -1,7 +1,7 @@
-//! A line is found where it is, hop by hop, and what nothing knows any more is said to be so.
+//! `trace` finds a line on each hop, and reports what is no longer known.
 //!
-//! Method: a durable channel in a real directory, filled as a source of files fills it; its batches
-//! go through a real ledger into files below `file://`.
+//! Method: a durable channel in a real directory, filled like a file source does. Its batches go
+//! through a real ledger into files below `file://`.
 #![expect(clippy::disallowed_methods, reason = "files of the test")]
 
 use std::fs;
@@ -33,8 +33,8 @@ async fn trace(dir: &TempDir, more: &[&str]) -> Report {
     traced(&args, &env::real()).await.unwrap()
 }
 
-/// An agent whose source has read `read` lines `line N` of `access.log`, two a batch, and whose
-/// sink has stored the first `stored` batches.
+/// Creates an agent whose source has read `read` lines `line N` of `access.log`, two per batch, and
+/// whose sink has stored the first `stored` batches.
 async fn agent(dir: &TempDir, lines: u64, read: u64, stored: u64) {
     let log = dir.path().join("access.log");
     let text: String = (0..lines).map(|n| format!("line {n}\n")).collect();
@@ -78,7 +78,7 @@ fn by_byte<'a>(log: &'a Path, offset: &'a str) -> [&'a str; 4] {
 #[tokio::test]
 async fn a_line_is_found_in_its_file_in_its_channel_or_in_the_log_alone() {
     let dir = tempfile::tempdir().unwrap();
-    // Seven bytes a line: two batches are stored, one waits, two lines are not read.
+    // Seven bytes per line: two batches are stored, one is waiting, two lines are unread.
     agent(&dir, 8, 6, 2).await;
     let log = dir.path().join("access.log");
     let delivered = trace(&dir, &by_byte(&log, "17")).await;
@@ -95,7 +95,7 @@ async fn a_line_is_found_in_its_file_in_its_channel_or_in_the_log_alone() {
     assert!(text.contains("to deliver: all") && text.contains("is not committed"), "{text}");
     assert!(held.is_found() && held.files.is_empty(), "{text}");
 
-    // A renamed file is the same file.
+    // After a rename it is the same file.
     let renamed = dir.path().join("access.log.1");
     fs::rename(&log, &renamed).unwrap();
     let unread = trace(&dir, &by_byte(&renamed, "55")).await;
@@ -103,7 +103,7 @@ async fn a_line_is_found_in_its_file_in_its_channel_or_in_the_log_alone() {
     assert!(unread.is_found() && text.contains("has NOT read it yet"), "{text}");
     assert!(unread.batches.is_empty() && unread.files.is_empty(), "{text}");
 
-    // The same name, and another file.
+    // A different file with the same name.
     fs::write(&log, "line 2\n").unwrap();
     let other = trace(&dir, &by_byte(&log, "0")).await;
     let text = other.text();
@@ -120,7 +120,7 @@ async fn a_text_or_a_batch_leads_to_the_same_places() {
     let batch = by_text.held[0].batch.clone();
     let by_batch = trace(&dir, &["--batch", &batch]).await;
     assert_eq!(by_batch.held, by_text.held);
-    // What was delivered is found in the store without any name.
+    // Delivered lines are found in the store by their text.
     let stored = trace(&dir, &["--text", "line 0"]).await;
     assert_eq!((stored.held.len(), stored.files.len()), (0, 1), "{}", stored.text());
     let json: serde_json::Value = serde_json::from_str(&stored.json()).unwrap();

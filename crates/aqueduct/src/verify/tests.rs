@@ -1,7 +1,7 @@
-//! What is accepted, stored, lost or repeated is reported as it is.
+//! `verify` reports accepted, stored, lost and duplicate batches correctly.
 //!
-//! Method: a durable channel in a real directory, whose batches are committed through a real ledger
-//! below `file://`, all of them or some; then the store is damaged, and asked again.
+//! Method: batches of a durable channel in a real directory are committed, all or some, through a
+//! real ledger below `file://`. Then the store is damaged and verified again.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Accepts `batches` batches of three lines, and commits the first `stored` of them to the store.
+/// Accepts `batches` batches of three lines, and commits the first `stored` of them.
 async fn accepted(dir: &TempDir, batches: u64, stored: u64) {
     let place = dir.path().join("main");
     let channel: Arc<dyn Channel> =
@@ -33,7 +33,7 @@ async fn accepted(dir: &TempDir, batches: u64, stored: u64) {
     deliver(&channel, dir, stored).await;
 }
 
-/// Delivers so many batches of a channel into the store of [`url`], and closes both.
+/// Delivers this many batches of a channel into the store of [`url`], and closes both.
 pub(crate) async fn deliver(channel: &Arc<dyn Channel>, dir: &TempDir, stored: u64) {
     let settings = json!({ "url": url(dir) });
     let cx = components::alone("store", &dir.path().join("sink"), env::real());
@@ -68,7 +68,7 @@ async fn report(dir: &TempDir, deep: bool) -> Result<Report, VerifyError> {
     verified(&args(dir, deep, dir.path().join("main")), &env::real()).await
 }
 
-/// A visible file of the store.
+/// Returns a visible file of the store.
 fn a_file(dir: &TempDir) -> PathBuf {
     let logs = dir.path().join("logs");
     let names = env::real().disk.list(&logs).unwrap();
@@ -112,7 +112,7 @@ async fn what_the_channel_still_holds_is_pending_and_not_missing() {
 async fn a_batch_that_is_nowhere_is_named() {
     let dir = TempDir::new().unwrap();
     accepted(&dir, 4, 4).await;
-    // The account of an edge whose last batches never came to this store.
+    // The account of an edge whose last batches never reached this store.
     let inspection = Inspection::open(&env::real(), &dir.path().join("main"), None).unwrap();
     let mut account = inspection.account();
     drop(inspection);
@@ -128,7 +128,7 @@ async fn a_batch_that_is_nowhere_is_named() {
     assert!(text.contains(&named), "{text}");
 }
 
-/// Right after the start nothing is in the store: that proves nothing yet.
+/// Right after a start the store is empty, which does not prove a loss.
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_of_which_none_is_committed_are_consistent_so_far() {
     let dir = TempDir::new().unwrap();
@@ -137,7 +137,7 @@ async fn batches_of_which_none_is_committed_are_consistent_so_far() {
     assert_eq!(report.verdict(), Verdict::ConsistentSoFar, "{}", report.text());
 }
 
-/// Nothing of them is lost, and nothing of them is in the store.
+/// The events are neither lost nor in the store.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_among_dead_letters_are_counted_and_not_proved() {
     let dir = TempDir::new().unwrap();
@@ -151,7 +151,7 @@ async fn events_among_dead_letters_are_counted_and_not_proved() {
         let reason = if whole { "too_large" } else { "unwritable_event" };
         LetterCount { reason, batch: batch(n), whole, events }
     };
-    // The first letter is a copy of a batch that is stored.
+    // The first letter is a copy of a stored batch.
     for count in [letter(0, true, 3), letter(1, false, 2), letter(4, true, 3)] {
         account.letters.add(count);
     }
@@ -208,7 +208,7 @@ async fn what_retention_deletes_is_expired_and_what_is_younger_is_lost() {
     }
 }
 
-/// Also where all that its account names is in what is left of the ledger.
+/// Holds even if the rest of the ledger has everything that the account names.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_with_a_hole_proves_nothing() {
     for gone in ["00000000000000000000", "00000000000000000001"] {

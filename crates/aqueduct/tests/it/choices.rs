@@ -1,10 +1,10 @@
-//! Goal: with the selector `priority`, an agent takes in as much as all of its channels hold,
-//! refuses what none has room for, and delivers each line that it has answered once; `aqueduct
-//! check` refuses the selector where it would lose or repeat lines.
+//! Goal: with the selector `priority`, an agent accepts as many events as its channels can hold,
+//! rejects the rest, and delivers each acknowledged line once. `aqueduct check` rejects the
+//! selector where it would lose or duplicate lines.
 //!
-//! Method: an agent in a process of its own, with small channels whose collectors are not there.
-//! Each request is answered 200 until both channels are full, and 503 then. The same agent is
-//! started again with sinks that write to a store, where every line has to be once.
+//! Method: an agent in a child process has small channels whose collectors do not exist. Requests
+//! are answered 200 until both channels are full, then 503. The same agent restarts with sinks that
+//! write to a store, where every line must be once.
 
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::io::{Read, Write};
@@ -16,9 +16,9 @@ use support::loopback::free_address;
 
 use crate::common::{Agent, aqueduct, stored, write};
 
-/// Lines of a request.
+/// Lines per request.
 const LINES: usize = 50;
-/// Events that the first and the second channel hold.
+/// Capacity of the first and the second channel, in events.
 const CAPACITIES: [usize; 2] = [100, 400];
 
 fn settings(dir: &Path, source: &str, sink: &str) -> String {
@@ -35,8 +35,8 @@ fn settings(dir: &Path, source: &str, sink: &str) -> String {
     )
 }
 
-/// Sends lines; answers the status, or nothing while no agent listens. A request that is cut off
-/// may be stored or not, so it is never sent again: it fails the test with its reason.
+/// Sends lines and returns the status, or `None` while no agent listens. The fate of an interrupted
+/// request is unknown, so it is never resent: it fails the test with its reason.
 fn post(address: &str, lines: &[String]) -> Option<u16> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -79,7 +79,7 @@ fn each_line_is_delivered_once_whichever_channel_had_room() {
         dir.path().display()
     );
     let agent = Agent::configured(dir.path(), "agent", &settings(dir.path(), &source, &store));
-    // What was refused is sent again.
+    // Resend rejected lines.
     agent.until(|| post(&address, &lines(requests)) == Some(200));
     agent.until(|| stored(dir.path()).len() >= (requests + 1) * LINES);
     agent.stop();

@@ -1,6 +1,6 @@
-//! The program, as its users start it: exit codes, output, and the demo of a database.
+//! Tests of the program as users run it: exit codes, output, and the database demo.
 //!
-//! Method: the real executable in a child process.
+//! Method: runs the real executable in a child process.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ fn several_configurations_and_standard_input_can_be_checked() {
     assert!(shown.contains(&format!("{}: valid, for ", paths[0])), "{shown}");
     assert!(shown.contains(&format!("{}: valid, for ", paths[2])), "{shown}");
     let refused = String::from_utf8(output.stderr).unwrap();
-    // A machine with little disk space says more of the files, as warnings.
+    // On a machine with little disk space, warnings precede this line.
     let mut refused_lines = refused.lines().filter(|line| !line.starts_with("warning: "));
     let first = refused_lines.next().unwrap_or_default();
     assert!(first.starts_with(&format!("{}:", paths[1])), "{refused}");
@@ -138,7 +138,7 @@ fn a_configuration_of_several_files_is_checked_and_printed_as_one_without_its_se
     }
     assert!(!shown.contains("hunter2"), "{shown}");
 
-    // Not set, or what cannot be a number.
+    // An unset variable, or one that is not a number.
     let output = command(&["check", &main]).env_remove("N").output().unwrap();
     let problem = "part-1.toml:4:9: sources.in.count: environment variable `N` is not set;";
     assert!(String::from_utf8_lossy(&output.stderr).contains(problem), "{output:?}");
@@ -188,7 +188,7 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     let log = dir.path().join("a.log");
     put(&log, "one\r\n\nthree\n");
     let (log, data) = (log.display().to_string(), dir.path().join("data").display().to_string());
-    // There is no listener, so the lines stay in the channel.
+    // Without a listener, the lines stay in the channel.
     let arguments = ["edge", "--tail", &log, "--to", "127.0.0.1:9", "--data-dir", &data];
     let mut edge = command(&arguments).stderr(Stdio::null()).spawn().unwrap();
     let channel = format!("{data}/channels/main");
@@ -200,7 +200,7 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let owner = format!("process {} uses it", edge.id());
     assert!(String::from_utf8_lossy(&refused.stderr).contains(&owner), "{refused:?}");
-    // What stands at the very end of a log looks the same as what a crash tore off.
+    // Damage at the very end of a log looks like a torn write of a crash.
     append(Path::new(&log), b"four\n");
     wait_until_stored(&channel, b"four", &mut edge);
     edge.kill().unwrap();
@@ -216,7 +216,7 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     assert_eq!(first["body"], "one\r", "{lines}");
     assert_eq!(run(&["channel", "check", &channel]).status.code(), Some(0));
 
-    // Its lines are still in their file: it is made whole from there.
+    // The file still has its lines, so that the repair restores the batch.
     flip(&channel, b"three");
     let report = run(&["channel", "check", &channel]);
     assert_eq!(report.status.code(), Some(1), "{report:?}");
@@ -230,7 +230,7 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     assert_eq!(run(&["channel", "export", &channel]).stdout, b"one\r\n\nthree\nfour\n");
     assert_eq!(run(&["channel", "check", &channel]).status.code(), Some(0));
 
-    // Without its lines it is given up and named.
+    // Without its lines, the repair drops and names the batch.
     flip(&channel, b"three");
     put(Path::new(&log), "something else");
     let report = run(&["channel", "check", &channel]);
@@ -248,7 +248,7 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     assert_eq!(run(&["channel", "stats", "/none"]).status.code(), Some(1));
 }
 
-/// Flips a bit of this text where it stands in the channel, which must be in one place.
+/// Flips a bit of this text, which must be in the channel exactly once.
 fn flip(channel: &str, text: &[u8]) {
     let mut flipped = 0;
     for path in segments(channel) {
@@ -330,7 +330,7 @@ fn append(path: &Path, bytes: &[u8]) {
     file.and_then(|mut file| file.write_all(bytes)).expect("a temporary file is written");
 }
 
-/// The files of a channel's log.
+/// Returns the segment files of a channel.
 fn segments(channel: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(format!("{channel}/log")).into_iter().flatten();
     entries.map(|entry| entry.expect("the folder can be read").path()).collect()

@@ -1,7 +1,7 @@
-//! Goal: `aqueduct check --connect` says of each component what an operator would learn from the
-//! first minutes of an agent: what is reached, what refuses, which port is taken. Nothing stays.
+//! Goal: `aqueduct check --connect` reports for each component what the first minutes of an agent
+//! would show: reachable servers, rejections, ports in use. It leaves nothing behind.
 //!
-//! Method: configurations over real listeners, files and a real agent behind them.
+//! Method: configurations over real listeners, files and a real downstream agent.
 
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::common::{Agent, aqueduct, text, write};
 use support::loopback::free_address;
 
-/// Exit code and report of a configuration with this source and these sinks.
+/// Returns exit code and report of a configuration with this source and these sinks.
 fn check(dir: &Path, listen: &str, sinks: &str) -> (Option<i32>, String) {
     let file = dir.join("tried.toml");
     let config = format!(
@@ -59,7 +59,7 @@ fn what_works_is_named_and_leaves_nothing() {
     assert_eq!(fs::read_dir(dir.path().join("logs")).unwrap().count(), 0);
     assert!(!dir.path().join("data").exists());
 
-    // A port that speaks another protocol is not the one that is meant.
+    // A port with another protocol must not pass.
     let others = [
         sink("old", &format!("type = \"avro\"\naddress = \"{address}\"")),
         sink("other", &format!("type = \"thrift\"\naddress = \"{address}\"")),
@@ -78,7 +78,7 @@ fn what_does_not_work_is_named_with_its_cause() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().display();
     write(&dir.path().join("file"), "in the way");
-    // It takes connections into its queue and says nothing.
+    // Accepts connections into its queue but never answers.
     let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
     let (listen, nothing) = (occupied.local_addr().unwrap().to_string(), free_address());
     let sinks = [

@@ -1,7 +1,7 @@
-//! What one agent can never deliver is kept, shown, and put back, and arrives once in the end.
+//! Undeliverable events of an agent are kept, shown, replayed, and finally arrive once.
 //!
-//! Method: the real executable in child processes. A collector takes only small batches, so that an
-//! edge's large line is refused for good; then the collector is configured to take it.
+//! Method: the real executable in child processes. A collector accepts only small batches, so that
+//! it permanently rejects an edge's large line; then its limit is raised.
 
 #[allow(dead_code, reason = "a part of it is used here")]
 use serde_json::Value;

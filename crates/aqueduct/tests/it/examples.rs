@@ -1,7 +1,7 @@
-//! The examples run as they are.
+//! The examples run unchanged.
 //!
-//! Method: each example is loaded and built as its program does it, once as it is and once with all
-//! settings switched on that are commented out.
+//! Method: each example is loaded and built like its program does it, once unchanged and once with
+//! all commented settings enabled.
 
 use std::path::{Path, PathBuf};
 
@@ -58,7 +58,7 @@ fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/examples").join(name)
 }
 
-/// The example with its switched off settings on: `#key` becomes what follows.
+/// Returns the example with its commented settings enabled: `#key` becomes `key`.
 fn switched_on(name: &str) -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(setting) if setting.starts_with(char::is_alphabetic) => format!("{setting}\n"),
@@ -67,10 +67,10 @@ fn switched_on(name: &str) -> String {
     text(name).lines().map(line).collect()
 }
 
-/// The plan, after every component of it was built.
+/// Builds every component and returns the plan.
 fn built(name: &str, text: &str, catalogue: Catalogue) -> Plan {
     let env = env::real();
-    // What the examples refer to is not on this machine.
+    // Create the files that the examples refer to.
     let secrets = tempfile::tempdir().expect("a directory for what is referred to");
     let secret = secrets.path().join("hook");
     let mode = OpenMode { write: true, create: true, ..OpenMode::default() };

@@ -1,7 +1,7 @@
-//! Configurations of Flume: what is translated is what this program takes, and it runs.
+//! This program accepts and runs translated Flume configurations.
 //!
-//! Method: the tables of `aqueduct-flume` are held against the schema of our components, its corpus
-//! against the examination of a plan, its reference against the page; the commands run as real
+//! Method: compares the tables of `aqueduct-flume` with the schema of our components, its corpus
+//! with the examination of a plan, and its reference with the page. The commands run in real
 //! processes. `AQUEDUCT_BLESS=1` writes the reference into the page.
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What this program has; each variable is the number of a port.
+/// The components of this program. Every variable is a port number.
 struct Here(BTreeSet<(&'static str, &'static str)>);
 
 impl Here {
@@ -82,7 +82,7 @@ fn what_needs_no_decision_is_a_configuration_that_this_program_takes() {
             let (plan, errors) = config::examine(&file.name, found.settings, &env.host);
             assert!(errors.is_empty(), "{errors:?}");
             agent::check(&plan, catalogue::FULL, &env).unwrap_or_else(|errors| panic!("{errors}"));
-            // What is printed is read again as the same.
+            // The printed configuration parses to the same plan.
             let toml = config::to_toml(&plan);
             if !toml.contains("${") {
                 let again = config::load(Path::new("a.toml"), &toml, &env.host);
@@ -99,7 +99,7 @@ fn what_needs_no_decision_is_a_configuration_that_this_program_takes() {
     assert!(taken >= 25, "only {taken} were examined");
 }
 
-/// The settings of a component, by name, with their schemas.
+/// Returns the settings of a component, by name, with their schemas.
 fn settings(role: &str, kind: &str) -> Option<Json> {
     let listed = catalogue::FULL.all();
     let listed = listed.iter().find(|it| it.role == role && it.kind == kind)?;
@@ -124,7 +124,7 @@ fn each_setting_that_a_table_names_is_one_of_its_component() {
             let what = format!("{} `{}`: {} → {setting}", row.role, row.name, key.name);
             let schema = properties.get(first).unwrap_or_else(|| panic!("{what}: no such setting"));
             looked += 1;
-            // A default that is not written has to be ours.
+            // A default that the translation omits must be ours.
             let ours = schema.get("default").filter(|it| !it.is_null());
             if let (Use::Same(..), Some(ours), false) = (key.becomes, ours, key.default.is_empty())
             {
@@ -139,7 +139,7 @@ fn shown(json: &Json) -> String {
     json.as_str().map_or_else(|| json.to_string(), str::to_owned)
 }
 
-/// Flume's default as ours is written; patterns of any name are written in several ways.
+/// Writes Flume's default in our notation. Patterns that match any name have several notations.
 fn default(text: &str, how: As) -> String {
     let millis = |count: u64| pipeline::units::Period(Duration::from_millis(count)).to_string();
     match (how, text.parse::<u64>()) {
@@ -176,7 +176,7 @@ fn run(args: &[&str]) -> Output {
     Command::new(program).args(args).output().expect("the program starts")
 }
 
-/// A configuration of Flume in a new directory.
+/// Writes a Flume configuration into a new directory.
 fn written(text: &str) -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("flume.conf");

@@ -1,7 +1,6 @@
-//! Goal: a morphline that `aqueduct agent` translates does with events what Flume's interceptor
-//! does with them. Method: an agent whose source reads a file runs a morphline, and writes headers
-//! and bodies to files; the expected ones are those that Flume 1.11 with Kite 1.1 wrote for the
-//! same morphlines and lines.
+//! Goal: a morphline that `aqueduct agent` translates changes events like Flume's interceptor does.
+//! Method: an agent reads a file, runs a morphline, and writes headers and bodies to files. The
+//! expected output comes from Flume 1.11 with Kite 1.1, for the same morphlines and lines.
 
 use std::fs;
 use std::process::Command;
@@ -70,7 +69,7 @@ const LINES: &str = "2026-01-02T03:04:05 INFO [cart] paid 3\nnothing of this for
     2026-01-02T03:04:06 DEBUG [cart] noise\n2026-01-02T03:04:07 WARN [hidden] gone\n\
     2026-01-02T03:04:08 WARN [cart] slow\n";
 
-/// Headers and body of each event that comes out of `count` of them; none goes to the dead letters.
+/// Returns headers and body of `count` events; no event may become a dead letter.
 fn run(morphline: &str, lines: &str, count: usize) -> Vec<(Vec<String>, String)> {
     let dir = tempfile::tempdir().expect("a directory");
     let at = dir.path().display();

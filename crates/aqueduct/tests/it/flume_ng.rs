@@ -1,7 +1,7 @@
-//! Goal: what starts a Flume agent starts an agent of ours: `deploy/flume-ng` takes the command
-//! line of Flume's script, and the unit of systemd calls it rightly.
+//! Goal: a command that starts a Flume agent starts one of ours. `deploy/flume-ng` accepts the
+//! command line of Flume's script, and the systemd unit calls it correctly.
 //!
-//! Method: a script in the place of `aqueduct` shows what it was called with.
+//! Method: a script replaces `aqueduct` and prints its arguments.
 
 #![cfg(unix)]
 
@@ -12,7 +12,7 @@ use std::process::Command;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Shows its log level, what flume-env.sh has exported, and its arguments.
+/// Prints its log level, the variable exported by flume-env.sh, and its arguments.
 const STAND_IN: &str = "#!/bin/sh\n\
     printf '%s|%s' \"${RUST_LOG:-}\" \"${STREAM:-}\"\n\
     for it in \"$@\"; do printf '|%s' \"$it\"; done\n";
@@ -22,7 +22,7 @@ struct Place {
 }
 
 impl Place {
-    /// A configuration folder with this flume-env.sh.
+    /// Creates a configuration folder with this flume-env.sh.
     fn new(env: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("stand-in");
@@ -33,7 +33,7 @@ impl Place {
         Self { dir }
     }
 
-    /// Exit code, output and errors.
+    /// Returns exit code, output and errors.
     fn call(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = Command::new(Path::new(ROOT).join("deploy/flume-ng"));
         command.args(arguments).current_dir(self.dir.path());

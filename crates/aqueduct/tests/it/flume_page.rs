@@ -1,8 +1,8 @@
-//! Goal: a monitor made for Flume reads an agent as it reads Flume, and the page that explains the
-//! counters names each of them.
+//! Goal: a monitor made for Flume can read an agent, and the page about the counters names each of
+//! them.
 //!
-//! Method: one agent in a process of its own moves numbers, to a store and to an address where
-//! nothing listens. Its page is read at both places, and held against `docs/flume-metrics.md`.
+//! Method: an agent in a child process sends numbers to a store and to an address without a
+//! listener. Its page is read on both ports and compared with `docs/flume-metrics.md`.
 
 #[allow(dead_code, reason = "a part of it is used here")]
 use crate::common;
@@ -18,13 +18,13 @@ use crate::common::{Agent, write};
 /// The counters of each component, as `SINK.name`.
 type Page = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Numbers that the source makes.
+/// Numbers that the source generates.
 const COUNT: u64 = 1_000;
 
 const DOCS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/flume-metrics.md"));
 
-/// Head and body of an answer, or nothing before there is one.
+/// Returns head and body of a response, or `None` before the page answers.
 fn get(port: u16, path: &str) -> Option<(String, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
@@ -37,7 +37,7 @@ fn page(port: u16, path: &str) -> Option<Page> {
     serde_json::from_str(&get(port, path)?.1).ok()
 }
 
-/// The counters of the table below this heading, each with its component.
+/// Returns the counters in the table below this heading, each with its component.
 fn documented() -> BTreeSet<(String, String)> {
     let (_, table) = DOCS.split_once("## Counters").unwrap();
     let (table, _) = table.split_once("## Not on the page").unwrap();
@@ -46,13 +46,13 @@ fn documented() -> BTreeSet<(String, String)> {
     rows.map(|(of, counter)| (of.to_owned(), counter.to_owned())).collect()
 }
 
-/// Where the pages of the agent are.
+/// Ports of the agent's pages.
 struct Ports {
     admin: u16,
     own: u16,
 }
 
-/// An agent with a store that works, and an address where nothing listens.
+/// Starts an agent with a working store and an address without a listener.
 fn start(dir: &Path) -> (Agent, Ports) {
     let (at, ports) =
         (dir.display(), Ports { admin: free_address().port(), own: free_address().port() });

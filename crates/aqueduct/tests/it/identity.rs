@@ -1,7 +1,7 @@
-//! Identities that come back: an old backup of an edge's data directory, a cloned machine.
+//! Reused identities: an old backup of an edge's data directory, a cloned machine.
 //!
-//! Method: the real executable in child processes, and copies of a data directory. Each line has a
-//! name of its own and is looked for in the store.
+//! Method: the real executable in child processes, and copies of a data directory. Each line is
+//! unique and is looked up in the store.
 
 #![expect(
     clippy::disallowed_methods,
@@ -19,12 +19,12 @@ use support::loopback::free_address;
 
 use crate::common::{Agent, aqueduct, edge, stored, text, write};
 
-/// Lines of one file.
+/// Returns the lines of one file.
 fn lines(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{name} {number}")).collect()
 }
 
-/// A new file with these lines.
+/// Creates a file with these lines.
 fn log(dir: &Path, name: &str, count: usize) -> Vec<String> {
     let lines = lines(name, count);
     write(&dir.join(format!("{name}.log")), &format!("{}\n", lines.join("\n")));
@@ -43,7 +43,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The configuration of an edge with the data directory `name`; answers where that is.
+/// Writes the configuration of an edge with the data directory `name`; returns its path.
 fn configured(dir: &Path, name: &str, files: &str) -> PathBuf {
     let (data, files) = (dir.join(name), dir.join(files));
     let text = edge(&data.display().to_string(), &files.display().to_string());
@@ -55,7 +55,7 @@ fn letters(data: &Path) -> String {
     text(&aqueduct(&["dlq", "list", &data.display().to_string()]))
 }
 
-/// Each of these is in the store, and once.
+/// Asserts that each of these lines is in the store exactly once.
 fn assert_once(dir: &Path, wanted: &[String]) {
     let stored = stored(dir);
     for line in wanted {
@@ -64,21 +64,21 @@ fn assert_once(dir: &Path, wanted: &[String]) {
     }
 }
 
-/// An edge whose data directory is an old backup, and a collector that knows what came after it.
+/// An edge with a restored old backup, and a collector that knows what came after the backup.
 struct Restored {
     data: PathBuf,
     collector: Agent,
     address: String,
-    /// Stored before the backup was made.
+    /// Lines stored before the backup.
     before: Vec<String>,
 }
 
-/// Files that were read after the backup.
+/// Files read after the backup.
 const LOST: [&str; 3] = ["lost-1", "lost-2", "lost-3"];
 
-/// After its backup the edge runs once for each file of [`LOST`]: so often that the floor that it
-/// declares is above what a copy of its directory begins with. Those files are gone with the
-/// machine: what is left is to be read again.
+/// After its backup, the edge runs once for each file of [`LOST`], so that its declared floor is
+/// above the start of a restored copy. The files are gone with the machine: only later files are
+/// left to read.
 fn restored(dir: &Path) -> Restored {
     let data = configured(dir, "edge", "*.log");
     let (collector, address) = Agent::collector(dir, "1MiB");
@@ -111,7 +111,7 @@ fn an_edge_whose_directory_came_back_from_a_backup_delivers_what_is_new() {
     new.extend(log(path, "newer", 100));
     collector.until(|| new.iter().all(|line| stored(path).contains(line)));
     edge.stop();
-    // And in the next life.
+    // Also after a restart.
     new.extend(log(path, "newest", 100));
     let edge = Agent::edge(path, &address);
     collector.until(|| new.iter().all(|line| stored(path).contains(line)));
@@ -122,8 +122,8 @@ fn an_edge_whose_directory_came_back_from_a_backup_delivers_what_is_new() {
     assert!(data.join("channels/main/names").exists(), "the life was renamed");
 }
 
-/// What a copy stored while no collector was there to warn it may have been delivered by the other
-/// copy: an operator decides.
+/// If a copy sent events before a collector could warn it, the other copy may have delivered them:
+/// an operator decides.
 #[test]
 fn what_is_of_an_earlier_life_waits_for_an_operator_and_is_replayed_under_a_new_identity() {
     let dir = tempfile::tempdir().unwrap();
@@ -185,7 +185,7 @@ fn both_edges_of_a_cloned_machine_deliver_all_their_lines_once() {
 
     let mut own = Agent::edge(path, &address);
     for round in 1..5 {
-        // The next one starts from the same file: this one has read it.
+        // The next one starts from the same file, which this one has read.
         wanted.extend(log(path, &format!("own-{round}-a"), 50));
         collector.until(|| wanted.iter().all(|line| stored(path).contains(line)));
         write(&path.join("edge.toml"), &clone_config);
@@ -211,7 +211,7 @@ fn both_edges_of_a_cloned_machine_deliver_all_their_lines_once() {
     assert_once(path, &wanted);
 }
 
-/// A supervisor starts an agent again the moment that it is gone, or before.
+/// A supervisor restarts an agent as soon as it has exited, or even earlier.
 #[test]
 fn an_edge_that_is_killed_and_started_at_once_goes_on() {
     let dir = tempfile::tempdir().unwrap();
@@ -222,7 +222,7 @@ fn an_edge_that_is_killed_and_started_at_once_goes_on() {
     let mut killed = Agent::edge(path, &address);
     collector.until(|| wanted.iter().all(|line| stored(path).contains(line)));
     for round in 0..5 {
-        // Its end is not waited for.
+        // Do not wait for its end.
         killed.child.kill().unwrap();
         let next = Agent::edge(path, &address);
         wanted.extend(log(path, &format!("b-{round}"), 20));

@@ -1,8 +1,9 @@
-//! Keys of channels change under a running agent, and what an agent keeps from others of its host.
+//! Channel keys change under a running agent, and an agent hides its data from other users of the
+//! host.
 //!
-//! Method: the real program. An edge without a collector fills a sealed channel, while keys are
-//! added and `rotate-key` and the edge are killed again and again; then a collector comes, and each
-//! line has to arrive once. A crash is SIGABRT, with room for the memory of the process.
+//! Method: the real program. An edge without a collector fills an encrypted channel, while keys are
+//! added and `rotate-key` and the edge are killed repeatedly. Then a collector starts, and each
+//! line must arrive once. A crash is SIGABRT, with enough space for a core dump.
 
 #[allow(dead_code, reason = "a part of it is used here")]
 use crate::common;
@@ -31,7 +32,7 @@ fn settings(dir: &Path, agent: &str) -> String {
         )
 }
 
-/// The numbers of the keys that are in a key file.
+/// Returns the numbers of the keys in a key file.
 fn numbers(file: &Path) -> Vec<u32> {
     let text = String::from_utf8(read(file)).unwrap();
     text.lines().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect()
@@ -47,7 +48,7 @@ fn rotate(keys: &Path, finish: Option<&Path>) -> serde_json::Value {
     serde_json::from_str(&text(&output)).unwrap()
 }
 
-/// Whether a channel has been opened there: it has a segment with something in it.
+/// Returns whether a channel was opened there: it has a segment with data.
 fn sealed(log: &Path) -> bool {
     let mut entries = std::fs::read_dir(log).into_iter().flatten().flatten();
     entries.any(|entry| {
@@ -89,7 +90,7 @@ fn keys_come_and_go_under_an_agent_that_is_killed_and_every_line_arrives_once() 
         assert!(numbers(&keys).starts_with(&before), "a key is gone");
         rotate(&keys, None);
         rotate(&keys, (round % 2 == 0).then_some(&*data));
-        // As long as the keys are read again after.
+        // Longer than the interval at which the agent reads its keys.
         std::thread::sleep(Duration::from_millis(1_100));
         edge.child.kill().unwrap();
         edge.child.wait().unwrap();
@@ -102,7 +103,7 @@ fn keys_come_and_go_under_an_agent_that_is_killed_and_every_line_arrives_once() 
     let found = stored(at);
     assert_eq!(found.len(), lines, "something came twice");
     assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), lines);
-    // Segments go when the next one is begun, and the last of the old keys with them.
+    // Old segments, and the last ones with old keys, are deleted when the next segment starts.
     let newest = numbers(&keys).last().copied().unwrap();
     edge.until(|| {
         writeln!(file, "{lines:06} {}", "y".repeat(60_000)).unwrap();
@@ -117,11 +118,11 @@ fn keys_come_and_go_under_an_agent_that_is_killed_and_every_line_arrives_once() 
     store.stop();
 }
 
-/// Every file and directory below, with its rights.
+/// Collects every file and directory below, with its mode.
 fn rights(at: &Path, found: &mut Vec<(PathBuf, u32)>) {
     for entry in std::fs::read_dir(at).unwrap().flatten() {
         let path = entry.path();
-        // What is replaced meanwhile is there again under the same name.
+        // A file that is replaced in the meantime appears under the same name again.
         let Ok(about) = std::fs::symlink_metadata(&path) else { continue };
         found.push((path.clone(), about.permissions().mode() & 0o777));
         if about.is_dir() {
@@ -153,14 +154,14 @@ fn files_are_for_the_group_or_for_their_owner_alone() {
     }
 }
 
-/// Whether a crash of the agent leaves its memory behind.
+/// Returns whether a crash of the agent leaves a core dump.
 #[expect(clippy::disallowed_methods, reason = "it waits for another process")]
 fn dumps_core(setting: &str) -> bool {
     let dir = tempfile::tempdir().unwrap();
     rotate(&dir.path().join("channel.keys"), None);
     let configuration = settings(dir.path(), setting).replace("ADDRESS", "127.0.0.1:1");
     write(&dir.path().join("edge.toml"), &configuration);
-    // The limit of a shell is that of the programs that it becomes; the file goes where they run.
+    // Programs inherit the limit of the shell; the dump is written to their working directory.
     let script = "ulimit -c unlimited && exec \"$0\" edge --config edge.toml";
     let mut child = std::process::Command::new("sh")
         .args(["-c", script, env!("CARGO_BIN_EXE_aqueduct")])

@@ -1,9 +1,9 @@
-//! Goal: a collector that takes smaller batches than the edge makes gets smaller ones, and what was
-//! cut before that was known arrives when the limit is raised: every line once, no dead letter.
-//! Behind a relay, what only one of several collectors takes arrives there.
+//! Goal: an edge cuts smaller batches for a collector with a lower limit. Batches cut earlier
+//! arrive when the limit is raised: every line once, no dead letter. Behind a relay, batches that
+//! only one of several collectors accepts arrive at that one.
 //!
-//! Method: both agents in processes of their own. The edge starts alone, so that whole batches of
-//! the default size are in its channel before any collector has named a limit.
+//! Method: both agents in child processes. The edge starts first, so that its channel contains
+//! whole batches of the default size before a collector announces a limit.
 
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::fs::{File, read_to_string};
@@ -16,16 +16,16 @@ use support::loopback::free_address;
 
 use crate::common::{Agent, aqueduct, command, edge, stored, text, write};
 
-/// Lines of the file that is there before any limit is known: 20 MB.
+/// Lines of the file that exists before any limit is known: 20 MB.
 const EARLY: usize = 200_000;
-/// Lines of the file that comes later.
+/// Lines of the later file.
 const LATE: usize = 20_000;
 
 fn lines(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{name} {n:0>93}")).collect()
 }
 
-/// Waits until something is so, or says what the edge has logged.
+/// Waits until a condition is true; on a timeout, fails with the edge's log.
 fn until(log: &Path, so: impl Fn() -> bool) {
     let began = Instant::now();
     while !so() {
@@ -48,7 +48,7 @@ fn a_collector_with_a_smaller_limit_gets_smaller_batches_and_the_rest_when_it_is
         .stderr(Stdio::from(File::create(&log).unwrap()))
         .spawn();
     let edge = Agent { child: child.unwrap() };
-    // All of it is in the channel, cut at 1 MiB.
+    // The channel contains all lines in batches of 1 MiB.
     let segments = dir.path().join("edge/channels/main/log");
     let held = || {
         let files = std::fs::read_dir(&segments).into_iter().flatten().flatten();
@@ -79,7 +79,7 @@ fn a_collector_with_a_smaller_limit_gets_smaller_batches_and_the_rest_when_it_is
     assert!(stored(dir.path()) == expected, "every line once");
 }
 
-/// A relay whose group has both collectors, the first one first.
+/// A relay whose group has both collectors, in this order.
 fn relay(dir: &Path, listen: &str, collectors: [&str; 2]) -> Agent {
     let at = dir.join("relay");
     let [small, large] = collectors;
@@ -103,7 +103,7 @@ fn relay(dir: &Path, listen: &str, collectors: [&str; 2]) -> Agent {
 fn a_line_that_one_of_the_collectors_behind_a_relay_takes_arrives_and_is_no_dead_letter() {
     let dir = tempfile::tempdir().unwrap();
     let (large, to_large) = Agent::collector(dir.path(), "16MiB");
-    // Collectors of one group have one store.
+    // Collectors of one group share a store.
     let to_small = free_address().to_string();
     let settings = read_to_string(dir.path().join("collector.toml")).unwrap();
     let settings = settings.replace("/collector\"", "/small\"").replace("16MiB", "64KiB");
@@ -111,7 +111,7 @@ fn a_line_that_one_of_the_collectors_behind_a_relay_takes_arrives_and_is_no_dead
     let listen = free_address().to_string();
     let relay = relay(dir.path(), &listen, [&to_small, &to_large]);
     let log = dir.path().join("relay.log");
-    // Both collectors have named their limits to it.
+    // Both collectors have announced their limits.
     let noted = |data: &str, text: &str| {
         read_to_string(dir.path().join(data).join("limits")).is_ok_and(|file| file.contains(text))
     };

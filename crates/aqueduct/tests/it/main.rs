@@ -1,6 +1,6 @@
-//! Commands and agents as child processes, and the pages of the docs held against them.
+//! Tests of commands and agents as child processes, and of the docs against them.
 //!
-//! One program for all of them, so that they are linked once.
+//! One test program for all, so that only one is linked.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,

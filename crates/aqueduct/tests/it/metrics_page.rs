@@ -1,6 +1,6 @@
-//! `docs/metrics.md` names every metric that there is, and every `reason` that something is counted
-//! by. Method: the page is read, and held against the registry and against the sources. The same
-//! for `docs/runbook.md`, and for the alerts and the dashboard in `deploy/prometheus`.
+//! `docs/metrics.md` names every metric and every `reason` label. Method: compares the page with
+//! the registry and the sources. Same for `docs/runbook.md`, and for the alerts and the dashboard
+//! in `deploy/prometheus`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -59,8 +59,8 @@ fn every_reason_is_documented_and_counted_somewhere() {
 /// The address of the documentation site.
 const SITE: &str = env!("CARGO_PKG_HOMEPAGE");
 
-/// Method: the headings of the page are held against what the code can report, and the other way
-/// round, so that nothing is described that is gone.
+/// Method: compares the headings of the page with all findings of the code, in both directions, so
+/// that the page describes nothing obsolete.
 #[test]
 fn the_run_book_has_a_heading_for_all_that_is_reported() {
     let page = doc("docs/runbook.md");
@@ -83,7 +83,7 @@ fn the_run_book_has_a_heading_for_all_that_is_reported() {
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{all:?}");
 }
 
-/// A metric that no agent has would never fire an alert, nor draw a line.
+/// An alert on a nonexistent metric would never fire, and a chart would stay empty.
 #[test]
 fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
     let known = page();
@@ -139,7 +139,7 @@ fn doc(path: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(path)).unwrap()
 }
 
-/// The cells of each row of each table, without marks; not the heads.
+/// Returns the cells of each table row, without markup and table heads.
 fn rows(page: &str) -> impl Iterator<Item = Vec<String>> {
     let rows =
         page.lines().filter(|line| line.starts_with("| `") && !line.starts_with("| `reason`"));
@@ -150,7 +150,7 @@ fn rows(page: &str) -> impl Iterator<Item = Vec<String>> {
     })
 }
 
-/// What the components are made of, tests included.
+/// Returns the source text of the components, tests included.
 fn sources() -> String {
     let mut text = String::new();
     let crates = fs::read_dir(Path::new(ROOT).join("crates")).unwrap();

@@ -1,12 +1,12 @@
-//! The pages of `docs/components` say everything of each component, and say it right.
+//! The pages of `docs/components` describe each component completely and correctly.
 //!
-//! Method: the snippet of each page is written anew from the schema of its component, with the
-//! values that the page has where there is no default, and compared with what the page has; then it
-//! is built as a program builds it, once as it is and once for each setting that is switched off
-//! there. All that is TOML is held against the schema of whole files as well.
+//! Method: generates the snippet of each page from the schema of its component, with the page's
+//! values where there is no default, and compares it with the page. Then builds the snippet, once
+//! unchanged and once for each disabled setting. All TOML is also validated against the schema of
+//! whole files.
 //!
-//! `AQUEDUCT_BLESS=1 cargo test -p aqueduct --test it pages::` writes comments, defaults
-//! and missing settings into the snippets, and the list into the index.
+//! `AQUEDUCT_BLESS=1 cargo test -p aqueduct --test it pages::` writes comments, defaults and
+//! missing settings into the snippets, and the list into the index.
 
 pub(crate) mod page;
 mod snippet;
@@ -25,12 +25,11 @@ fn listed() -> Vec<Listed> {
     catalogue::FULL.all()
 }
 
-/// What stands for a reference to a secret that is more than any text: the seed that the
-/// documentation of NATS shows.
+/// A secret that must have a certain format: the seed from the documentation of NATS.
 const SEED: (&str, &str) =
     ("${file:/run/secrets/nats.nk}", "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY");
 
-/// The plan that a text means, after every component of it was built.
+/// Builds every component of a text and returns the plan.
 fn checked(text: &str) -> Result<(config::Plan, agent::Checked), ConfigErrors> {
     let env = env::real();
     let text = text.replace(SEED.0, SEED.1);
@@ -38,8 +37,8 @@ fn checked(text: &str) -> Result<(config::Plan, agent::Checked), ConfigErrors> {
     cli::checked(config::examine("page.toml", settings, &env.host), catalogue::FULL, &env)
 }
 
-/// The same of a snippet, whose first line is `header`: its addresses are of other hosts, and its
-/// tables of TLS are switched off, which needs `insecure = true`.
+/// Same for a snippet, whose first line is `header`. Its addresses belong to other hosts, and its
+/// TLS tables are disabled, which needs `insecure = true`.
 fn checked_snippet(
     text: &str,
     header: &str,
@@ -64,7 +63,7 @@ fn every_component_has_a_page_and_every_page_a_component() {
     for listed in listed() {
         let page = Page::read(&listed);
         let embedded = catalogue::page(listed.role, listed.kind);
-        // A page that this run wrote is in the program from the next build on.
+        // The program contains a page written by this run only after the next build.
         let is_same = embedded == Some(page.text.as_str());
         assert!(is_same || page::blesses(), "{} is not in the program", page.path.display());
     }
@@ -113,7 +112,7 @@ fn each_snippet_builds_as_it_is_and_with_each_setting_switched_on() {
         let frame = page::frame(&listed);
         let header = page.snippet().lines().next().unwrap_or_default();
         for (what, text) in snippet::variants(page.snippet()) {
-            // Some settings stand in the place of another one.
+            // Some settings replace another one.
             let error = |text| checked_snippet(&format!("{frame}{text}"), header).err();
             let error = text.iter().map(error);
             let errors: Vec<ConfigErrors> = error.take_while(Option::is_some).flatten().collect();

@@ -1,7 +1,7 @@
-//! Goal: agents with the certificates that `aqueduct pki` makes trust each other and nothing else,
-//! and no key of an authority is lost or can be read by others.
+//! Goal: agents with certificates from `aqueduct pki` trust only each other, and no key of an
+//! authority is lost or readable by others.
 //!
-//! Method: the program makes the files; handshakes of the crate `tls`, as agents make them, use
+//! Method: the program creates the files; handshakes of the crate `tls`, as in agents, use
 //! them.
 
 #[allow(dead_code, reason = "a part of it is used here")]
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tls::{Client, ClientTls, Server, ServerTls, Visitor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-/// Calls `aqueduct pki` in this directory; answers what it says, and whether it succeeded.
+/// Calls `aqueduct pki` in this directory; returns the output and whether it succeeded.
 fn pki(dir: &Path, arguments: &str) -> (bool, String) {
     let at = dir.display().to_string();
     let words: Vec<String> = arguments.split(' ').map(|word| word.replace("DIR", &at)).collect();
@@ -29,7 +29,7 @@ fn makes(dir: &Path, arguments: &str) -> String {
     said
 }
 
-/// What the client says of a handshake and of bytes through it.
+/// Returns the client's result of a handshake and of bytes through it.
 async fn talk(server: Value, client: Value, address: &str) -> std::io::Result<()> {
     let server: ServerTls = serde_json::from_value(server).unwrap();
     talk_to(Server::new(server, &env::real(), &[]).unwrap(), client, address).await
@@ -94,7 +94,7 @@ async fn edges_and_collectors_trust_each_other_and_none_of_another_authority() {
     refused(server(), json!({ "ca": ca }), "c-1.example:4141").await;
     let problem = refused(server(), with(identity(dir, "web-1"), "ca", &other), "10.0.0.7:1").await;
     assert!(problem.contains("not signed by one that is trusted"), "{problem}");
-    // While one authority takes the place of the other, both are trusted.
+    // During the change of authorities, both are trusted.
     let both = dir.join("both.pem");
     fs::write(&both, [fs::read(&ca).unwrap(), fs::read(&other).unwrap()].concat()).unwrap();
     let changing = with(identity(dir, "c-1.example"), "client_ca", &both);
@@ -102,7 +102,7 @@ async fn edges_and_collectors_trust_each_other_and_none_of_another_authority() {
         let client = with(identity(dir, name), "ca", &both);
         talk(changing.clone(), client, "c-1.example:4141").await.unwrap();
     }
-    // The certificate of an edge is that of no server.
+    // An edge certificate must not work for a server.
     refused(with(identity(dir, "web-1"), "client_ca", &ca), edge(), "web-1:4141").await;
 }
 
@@ -128,13 +128,13 @@ async fn what_is_revoked_is_refused_on_both_sides_and_nothing_else() {
     makes(dir, "revoke DIR/c-1.pem --ca DIR/ca");
     let problem = talk(server(), edge("web-2"), "c-1:4141").await.unwrap_err().to_string();
     assert!(problem.contains("is revoked"), "{problem}");
-    // What is on it stays on it; by the name it is refused for another reason.
+    // Revoked certificates stay on the list. A check by name fails for another reason.
     makes(dir, "revoke --ca DIR/ca");
     let unnamed = with(edge("web-2"), "server_name", "other");
     let problem = talk(server(), unnamed, "c-1:4141").await.unwrap_err().to_string();
     assert!(problem.contains("is revoked"), "{problem}");
 
-    // The list of another authority says nothing of this one's.
+    // The list of another authority does not affect this one.
     makes(dir, "init DIR/other");
     makes(dir, "revoke --ca DIR/other");
     let foreign = with(edge("web-2"), "crl", dir.join("other/ca.crl"));
@@ -160,7 +160,7 @@ async fn a_list_that_changes_counts_from_the_next_handshake_on() {
     let edge = || with(identity(dir, "web-1"), "ca", &ca);
     talk_to(server.clone(), edge(), "c-1:4141").await.unwrap();
     makes(dir, "revoke DIR/web-1.pem --ca DIR/ca");
-    // Files are looked at once a second.
+    // Agents check their files every second.
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     talk_to(server, edge(), "c-1:4141").await.unwrap_err();
 }

@@ -1,8 +1,8 @@
-//! Goal: what does not work is visible to an operator, and nothing outside stops an agent: signals
-//! that are not meant for it, a standard error that is not read, clients of its admin pages.
+//! Goal: failures are visible to an operator, and nothing outside stops an agent: unrelated
+//! signals, an unread standard error, clients of its admin pages.
 //!
-//! Method: one agent in a child process tails a file into a store of files. What is looked at is
-//! what an operator sees: `/readyz`, `/metrics`, the log, exit codes.
+//! Method: an agent in a child process tails a file into a store of files. The tests read what an
+//! operator reads: `/readyz`, `/metrics`, the log, exit codes.
 
 use std::fs;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
@@ -17,7 +17,7 @@ use support::loopback::free_address;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Bytes that a pipe holds.
+/// Capacity of a pipe.
 const PIPE_BYTES: usize = 64 << 10;
 
 struct Place {
@@ -61,7 +61,7 @@ impl Place {
         Agent { child: self.command().stderr(stderr).spawn().unwrap(), admin: self.admin }
     }
 
-    /// With its log in a file.
+    /// Starts the agent with its log in a file.
     fn start_logged(&self) -> Agent {
         self.start(fs::File::create(self.path("log")).unwrap())
     }
@@ -91,7 +91,7 @@ struct Agent {
 }
 
 impl Agent {
-    /// Status and body of a page, or nothing where it does not answer.
+    /// Returns status and body of a page, or `None` if it does not answer.
     fn get(&self, page: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -113,7 +113,7 @@ impl Agent {
         text.lines().find_map(|it| it.strip_prefix(line)?.trim().parse().ok())
     }
 
-    /// Waits until something is so.
+    /// Waits until a condition is true.
     fn until(&self, so: impl Fn(&Self) -> bool) {
         let began = Instant::now();
         while !so(self) {
@@ -146,7 +146,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // Gone already, unless the test has failed.
+        // The process has already exited, unless the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -209,7 +209,7 @@ fn a_store_that_fails_is_named_while_the_agent_stays_ready() {
 }
 
 impl Place {
-    /// What the sink `out` says that it fails for, and the log.
+    /// Returns the failure of the sink `out` as the agent reports it, and the log.
     fn failure(&self, sink: &str) -> String {
         let config = fs::read_to_string(self.path("agent.toml")).unwrap();
         let (head, _) = config.split_once("[sinks.store]").unwrap();
@@ -270,7 +270,7 @@ fn signals_that_are_not_for_it_do_not_end_an_agent() {
     assert_eq!(agent.stop(), Some(0));
 }
 
-/// A pipe that takes nothing more.
+/// Creates a full pipe.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = pipe().unwrap();
     writer.write_all(&[b'.'; PIPE_BYTES]).unwrap();
@@ -311,7 +311,7 @@ fn a_standard_error_whose_reader_is_gone_stops_nothing_and_keeps_the_exit_code()
 fn lines_that_were_dropped_are_counted_and_told_once_there_is_a_reader() {
     let place = Place::new();
     let (mut reader, writer) = full_pipe();
-    // More events into the log than wait for it.
+    // Log more lines than the queue of the log can hold.
     let config = fs::read_to_string(place.path("agent.toml")).unwrap();
     let talk = "[sources.numbers]\ntype = \"sequence\"\ncount = 20000\nsize = \"100B\"\n\
                 channels = [\"talk\"]\n[channels.talk]\ntype = \"memory\"\n\

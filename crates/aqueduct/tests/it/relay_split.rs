@@ -1,10 +1,10 @@
-//! Goal: a relay that splits a batch over two channels loses and repeats nothing, whether both
-//! channels lead to one collector or to two that write to one store; and the edge hears when all
-//! parts are committed.
+//! Goal: a relay that splits a batch over two channels loses and duplicates nothing, whether both
+//! lead to one collector or to two with the same store. The edge learns when all parts are
+//! committed.
 //!
-//! Method: an edge, a relay and collectors in processes of their own. Every line of a file has to
-//! be in the store once, no agent may have a dead letter, and `aqueduct verify` has to prove the
-//! same from the accounts of edge and relay.
+//! Method: an edge, a relay and collectors in child processes. Every line of a file must be in the
+//! store once, no agent may have a dead letter, and `aqueduct verify` must prove the same from the
+//! accounts of edge and relay.
 
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::fs::read_to_string;
@@ -16,7 +16,7 @@ use support::loopback::free_address;
 
 use crate::common::{Agent, aqueduct, edge, stored, text, write};
 
-/// Lines of the file; each batch of them is split.
+/// Lines of the file; the relay splits each batch.
 const LINES: usize = 3_000;
 
 /// A relay that spreads the events of a batch over two channels, each with a collector.
@@ -35,7 +35,7 @@ fn relay(dir: &Path, listen: &str, collectors: [&str; 2]) -> Agent {
     Agent::configured(dir, "relay", &settings)
 }
 
-/// The dead letters of the edge and the relay.
+/// Returns the dead letters of the edge and the relay.
 fn letters_of(dir: &Path) -> String {
     let letters = ["edge", "relay"].map(|agent| {
         let data = dir.join(agent).display().to_string();
@@ -72,7 +72,7 @@ fn goes_through(two_collectors: bool) {
         assert!(began.elapsed() < Duration::from_secs(60), "{found} of {LINES} lines arrived");
         sleep(Duration::from_millis(50));
     }
-    // Each waits until all that it holds is delivered, so the word of both parts came back.
+    // Each agent waits until all its events are delivered, so both parts were acknowledged.
     edge.stop();
     relay.stop();
     agents.into_iter().for_each(Agent::stop);

@@ -1,7 +1,7 @@
-//! The schema that `aqueduct schema` prints takes what is right and refuses what is wrong.
+//! The schema from `aqueduct schema` accepts correct configurations and rejects wrong ones.
 //!
-//! Method: the program's own output is compiled by a validator; every example and every block of
-//! TOML of the components' pages is held against it, and so is each of a list of mistakes.
+//! Method: a validator compiles the program's output and checks every example, every TOML block of
+//! the component pages, and a list of mistakes.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,7 +28,7 @@ fn json(name: &str, text: &str) -> Json {
     settings.read().expect("every setting is also JSON")
 }
 
-/// What the validator says of a text, one line for each problem.
+/// Validates a text; returns one line for each problem.
 fn problems(validator: &Validator, name: &str, text: &str) -> Vec<String> {
     let value = json(name, text);
     validator.iter_errors(&value).map(|e| format!("{name}: {}: {e}", e.instance_path())).collect()

@@ -1,9 +1,8 @@
-//! Goal: what `aqueduct send` says is acknowledged is stored, also when the agent is killed in the
-//! middle; its number says where to go on, and then every line is stored.
+//! Goal: lines that `aqueduct send` reports as acknowledged are stored, even after a kill of the
+//! agent. A second call that continues at the reported number stores the rest.
 //!
-//! Method: a real agent in a process of its own, with sources `avro`, `thrift` and `http` that
-//! share a durable channel, and files below it. Lines come slowly enough that `kill -9` falls into
-//! the middle.
+//! Method: an agent in a child process with sources `avro`, `thrift` and `http`, a shared durable
+//! channel, and files. Lines arrive slowly enough for `kill -9` in the middle.
 
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::collections::BTreeSet;
@@ -43,7 +42,7 @@ impl Place {
         Self { dir, ports }
     }
 
-    /// Answered once its sources are open.
+    /// Returns when its sources are open.
     fn start(&self) -> Agent {
         let config = self.dir.path().join("agent.toml").display().to_string();
         let agent = Agent::start(&["collector", "--config", &config]);
@@ -61,11 +60,11 @@ fn send(arguments: &[&str]) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// The end of `send` with all of this input.
+/// Runs `send` with this input to its end.
 fn sent(arguments: &[&str], input: &str) -> Output {
     let mut child = send(arguments);
     let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_owned());
-    // It may end before it has read all.
+    // The program may exit before it has read everything.
     let writes = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
     let output = child.wait_with_output().unwrap();
     writes.join().unwrap();
@@ -76,7 +75,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The number on standard output.
+/// Returns the number on standard output.
 fn acknowledged(output: &Output) -> usize {
     text(output).trim().parse().unwrap_or_else(|_| panic!("{output:?}"))
 }
@@ -90,7 +89,7 @@ fn lines(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{name} line {number}")).collect()
 }
 
-/// The bodies that are stored.
+/// Returns the stored bodies.
 fn bodies(dir: &Path) -> Vec<String> {
     let body = |line: &String| line.split_once("} ").map_or(line.clone(), |(_, it)| it.to_owned());
     let mut bodies: Vec<String> = stored(dir).iter().map(body).collect();
@@ -139,7 +138,7 @@ fn what_is_acknowledged_before_a_kill_is_stored_and_the_number_says_where_to_go_
     agent.until(|| stored(place.dir.path()).len() > 300);
     agent.child.kill().unwrap();
     agent.child.wait().unwrap();
-    // It ends by itself; its pipe breaks.
+    // The program exits by itself; the pipe breaks.
     let _ = pieces.try_for_each(|piece| stdin.write_all(piece.as_bytes()));
     drop(stdin);
     let output = child.wait_with_output().unwrap();
@@ -189,7 +188,7 @@ fn a_source_that_is_not_there_or_refuses_leaves_nothing_acknowledged() {
     }
     assert!(!said(&output).contains("may be stored"), "{output:?}");
     let agent = place.start();
-    // Plain bytes for a source of HTTP, which is no such source.
+    // The target is not an HTTP source.
     let output = sent(&[&place.address("avro", 2)], "a\n");
     assert_eq!((output.status.code(), acknowledged(&output)), (Some(1), 0), "{output:?}");
     let output = sent(&[&address, "--skip", "5"], "a\nb\n");

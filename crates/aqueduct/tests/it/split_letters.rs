@@ -1,9 +1,9 @@
-//! Goal: events that a collector's sink refuses, while the rest of their batch is stored, are
-//! counted on every hop and by `aqueduct verify`, until an operator has put them back or dropped
-//! them. Both are done while the agents run.
+//! Goal: if a collector's sink rejects some events and stores the rest of their batch, every hop
+//! and `aqueduct verify` count the rejected ones until an operator replays or drops them, while the
+//! agents run.
 //!
-//! Method: an edge and a collector in processes of their own; the collector stores JSON in Parquet
-//! files, and some lines are not JSON.
+//! Method: an edge and a collector in child processes. The collector stores JSON in Parquet files,
+//! and some lines are not JSON.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use support::loopback::free_address;
 
 use crate::common::{Agent, aqueduct, edge, read, text, write};
 
-/// An edge and a collector, and where their admin pages are.
+/// An edge and a collector, and the addresses of their admin pages.
 struct Site {
     dir: tempfile::TempDir,
     agents: Vec<Agent>,
@@ -22,7 +22,7 @@ struct Site {
 }
 
 impl Site {
-    /// With these lines, which the edge has sent.
+    /// Starts both; the edge sends these lines.
     fn new(lines: &[String]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let [listen, edge_admin, collector_admin] = [(); 3].map(|()| free_address().to_string());
@@ -51,7 +51,7 @@ impl Site {
         self.dir.path().join(name).display().to_string()
     }
 
-    /// What an agent says, once all that the edge has read is settled.
+    /// Returns the snapshot of an agent when all events that the edge has read are settled.
     fn settled(&self, admin: &str, events: u64) -> Snapshot {
         let snapshot = || {
             let output = aqueduct(&["status", admin, "--json"]);
@@ -65,7 +65,7 @@ impl Site {
         snapshot().unwrap()
     }
 
-    /// Exit code and text of `aqueduct verify` with both accounts.
+    /// Returns exit code and text of `aqueduct verify` with both accounts.
     fn verify(&self, more: &[&str]) -> (Option<i32>, String) {
         let store = format!("file://{}", self.at("store"));
         let accounts = [&self.edge_admin, &self.collector_admin].map(|at| format!("http://{at}"));
@@ -75,7 +75,7 @@ impl Site {
     }
 }
 
-/// The actions in the audit log of an agent.
+/// Returns the actions in the audit log of an agent.
 fn audited(data_dir: &Path) -> Vec<(String, String)> {
     let log = String::from_utf8(read(&data_dir.join("audit.log"))).unwrap();
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -131,7 +131,7 @@ fn letters_are_put_back_and_dropped_while_the_agent_runs() {
     assert_eq!(text(&list), "unwritable_event   1 letters, 2 events\n", "{list:?}");
     let none = aqueduct(&["dlq", "replay", admin, "--reason", "too_large"]);
     assert_eq!(text(&none), "0 letters with 0 events put back; 0 waited there already\n");
-    // The sink refuses them again: the letter that was put back is written once more.
+    // The sink rejects them again, so that the replayed letter is written again.
     let replayed = aqueduct(&["dlq", "replay", admin]);
     assert!(replayed.status.success(), "{replayed:?}");
     assert_eq!(text(&replayed), "1 letters with 2 events put back; 0 waited there already\n");
@@ -144,7 +144,7 @@ fn letters_are_put_back_and_dropped_while_the_agent_runs() {
     let sum = site.settled(admin, 10).conservation;
     assert_eq!((sum.replayed_events, sum.dead_letter_events), (2, 4));
     assert_eq!(site.verify(&["--complete"]).0, Some(1));
-    // With the data directory the agent would have to be stopped: the message names the way.
+    // With a data directory, the agent must be stopped, as the message explains.
     let held = aqueduct(&["dlq", "drop", &site.at("collector"), "--yes"]);
     let said = String::from_utf8_lossy(&held.stderr).into_owned();
     assert!(said.contains("while the agent runs, name its admin address"), "{said}");

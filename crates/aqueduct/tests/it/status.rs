@@ -1,8 +1,8 @@
-//! Goal: an operator sees what an agent is doing, from outside, whether it works or not, and every
-//! event is accounted for.
+//! Goal: an operator sees the state of an agent from outside, working or not, and every event is
+//! accounted for.
 //!
-//! Method: one agent in a process of its own makes numbers and stores them in files. It is asked by
-//! `aqueduct status`, as people and as programs do.
+//! Method: an agent in a child process generates numbers and stores them in files. `aqueduct
+//! status` queries it, as text and as JSON.
 
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::fs;
@@ -12,7 +12,7 @@ use crate::common::{Agent, aqueduct, storing, text, write};
 use agent::status::{MemberStatus, Snapshot, State};
 use support::loopback::free_address;
 
-/// Numbers that the source makes.
+/// Numbers that the source generates.
 const COUNT: u64 = 1_000;
 
 struct Place {
@@ -21,7 +21,7 @@ struct Place {
 }
 
 impl Place {
-    /// An agent with these further settings of its source and its channel.
+    /// Configures an agent with additional settings of its source and its channel.
     fn new(source: &str, channel: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let admin = free_address().to_string();
@@ -35,13 +35,13 @@ impl Place {
         Agent::start(&["collector", "--config", &config])
     }
 
-    /// Exit code and what is printed.
+    /// Returns exit code and output.
     fn status(&self) -> (Option<i32>, String) {
         let output = aqueduct(&["status", &self.admin]);
         (output.status.code(), text(&output))
     }
 
-    /// What the agent says, once something is so of it.
+    /// Returns the agent's snapshot when it meets a condition.
     fn once(&self, agent: &Agent, so: impl Fn(&Snapshot) -> bool) -> Snapshot {
         let snapshot = || {
             let output = aqueduct(&["status", &format!("http://{}/", self.admin), "--json"]);
@@ -115,7 +115,7 @@ fn a_sink_that_fails_is_shown_with_its_error_and_its_events_are_held() {
     let help = "no restart is needed: https://aqueduct.example/runbook.html#a-source-a-sink-or-";
     assert!(page.contains(help), "{page}");
     agent.stop();
-    // The next life begins with what this one has left, and delivers it.
+    // After a restart, the agent delivers the remaining events.
     fs::remove_file(place.dir.path().join("store")).unwrap();
     let agent = place.start();
     let done = |snapshot: &Snapshot| snapshot.conservation.delivered_events == COUNT;

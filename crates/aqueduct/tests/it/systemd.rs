@@ -1,9 +1,9 @@
-//! Goal: a service manager hears of an agent what is so: that it is ready when all is open and not
-//! earlier, that it reloads, that it stops; and the watchdog is fed only while its work moves.
+//! Goal: a service manager is notified when an agent is ready (not before everything is open),
+//! reloads, or stops. The agent feeds the watchdog only while its work progresses.
 //!
-//! Method: the test is the service manager, a socket that `NOTIFY_SOCKET` names. The agents are
-//! real processes. Those that have to hang or to panic are this program once more (`faulty_agent`):
-//! the collector with components of its own, as a user's program has them (`systemd/faults.rs`).
+//! Method: the test plays the service manager, on a socket that `NOTIFY_SOCKET` names. The agents
+//! are real processes. Those that must hang or panic are this program (`faulty_agent`): the
+//! collector with additional components (`systemd/faults.rs`), as in a user's program.
 
 mod faults;
 
@@ -23,10 +23,10 @@ use support::loopback::free_address;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The time of the watchdog in these tests; an agent has to be heard at least so often.
+/// Watchdog interval in these tests.
 const WATCHDOG: Duration = Duration::from_secs(1);
 
-/// Set for the process that is a faulty agent: the file of its configuration.
+/// The configuration file of a faulty agent; set only in its process.
 const FAULTY: &str = "AQUEDUCT_TEST_FAULTY";
 
 /// A service manager with one agent.
@@ -52,8 +52,7 @@ impl Manager {
         self.dir.path().join(name)
     }
 
-    /// Writes the configuration: of the source `files` with `source`, of its sink with `sink`, and
-    /// what else there is.
+    /// Writes the configuration: settings of the source `files`, of its sink, and more.
     fn configure(&self, source: &str, sink: &str, more: &str) {
         let text = format!(
             "[agent]\ndata_dir = \"DIR/data\"\ngrace = \"5s\"\n\
@@ -74,7 +73,7 @@ impl Manager {
         command.stderr(fs::File::create(self.path("log")).unwrap());
         command.env("NOTIFY_SOCKET", self.path("notify"));
         command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
-        // A thread that a fault holds is one of several: the others go on.
+        // A fault blocks one of several threads.
         command.env("TOKIO_WORKER_THREADS", "4");
         self.agent = Some(command.spawn().unwrap());
     }
@@ -91,7 +90,7 @@ impl Manager {
         self.start(command, WATCHDOG);
     }
 
-    /// The words of one datagram, if one comes within this time.
+    /// Returns the fields of one datagram, if it arrives within this time.
     fn hear(&self, within: Duration) -> Vec<String> {
         self.socket.set_read_timeout(Some(within.max(Duration::from_millis(1)))).unwrap();
         let mut bytes = [0; 4096];
@@ -99,7 +98,7 @@ impl Manager {
         String::from_utf8_lossy(&bytes[..count]).lines().map(str::to_owned).collect()
     }
 
-    /// All words that come within this time.
+    /// Returns all fields that arrive within this time.
     fn hear_for(&self, time: Duration) -> Vec<String> {
         let end = Instant::now() + time;
         let mut words = Vec::new();
@@ -109,7 +108,7 @@ impl Manager {
         words
     }
 
-    /// Waits until the watchdog has been fed six times: often enough, however slow the machine is.
+    /// Waits until the watchdog was fed six times, which works on slow machines, too.
     fn until_fed(&self) {
         let (began, mut fed) = (Instant::now(), Vec::new());
         while fed.len() < 6 {
@@ -122,12 +121,12 @@ impl Manager {
             let words = self.hear(Duration::from_millis(100));
             fed.extend((0..count(&words, "WATCHDOG=1")).map(|_| Instant::now()));
         }
-        // What a busy machine holds up comes late; the shortest pause is the agent's own.
+        // On a busy machine datagrams arrive late; the shortest interval is the agent's own.
         let pause = fed.windows(2).map(|two| two[1] - two[0]).min().unwrap();
         assert!(pause <= WATCHDOG / 2, "at least twice in its time: {pause:?}");
     }
 
-    /// Waits until the watchdog is not fed for twice its time.
+    /// Waits until the watchdog is not fed for twice its interval.
     fn until_starved(&self) {
         let began = Instant::now();
         while count(&self.hear_for(WATCHDOG * 2), "WATCHDOG=1") > 0 {
@@ -135,7 +134,7 @@ impl Manager {
         }
     }
 
-    /// The words up to the first one that begins so.
+    /// Returns the fields up to the first one with this prefix.
     fn until(&self, wanted: &str) -> Vec<String> {
         let end = Instant::now() + PATIENCE;
         let mut words = Vec::new();
@@ -152,7 +151,7 @@ impl Manager {
         fs::read_to_string(self.path("log")).unwrap()
     }
 
-    /// Waits for what may be said after the word to the service manager.
+    /// Waits for a log line, which may follow the notification.
     fn until_logged(&self, what: &str) {
         let began = Instant::now();
         while !self.log().contains(what) {
@@ -179,7 +178,7 @@ impl Manager {
 impl Drop for Manager {
     fn drop(&mut self) {
         if let Some(agent) = &mut self.agent {
-            // Gone already, unless the test has failed or the agent has to hang.
+            // The process has already exited, unless the test failed or the agent must hang.
             let _ = agent.kill();
             let _ = agent.wait();
         }
@@ -249,7 +248,7 @@ fn work_that_moves_feeds_the_watchdog_also_while_a_store_is_away() {
     manager.append("one");
     manager.until("STATUS=Something is wrong: sink out fails: ");
     manager.until_fed();
-    // Another process is watched.
+    // The watchdog watches another process.
     let mut manager = Manager::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_aqueduct"));
     command.args(["collector", "--config"]).arg(manager.path("agent.toml"));
@@ -260,8 +259,8 @@ fn work_that_moves_feeds_the_watchdog_also_while_a_store_is_away() {
     assert_eq!(count(&words, "WATCHDOG=1"), 0, "{words:?}");
 }
 
-/// The watchdog is fed until the component sees the second line, and never again; the last status
-/// begins so, where there can be one.
+/// Asserts that the agent feeds the watchdog until the component sees the second line, and never
+/// again. The last status has this prefix, if there can be one.
 fn dies(source: &str, sink: &str, status: Option<&str>) {
     let mut manager = Manager::new();
     manager.configure(source, sink, "");
@@ -315,8 +314,8 @@ fn a_group_that_hangs_starves_the_watchdog() {
     assert_eq!(count(&words, "WATCHDOG=1"), 0, "{words:?}\n{}", manager.log());
 }
 
-/// The collector with faults: run by the tests above in a process of its own, and nothing without
-/// them.
+/// Runs the collector with faults. The tests above call it in a child process; otherwise it does
+/// nothing.
 #[test]
 fn faulty_agent() {
     let Some(config) = env::var_os(FAULTY) else { return };

@@ -1,8 +1,8 @@
-//! Goal: `aqueduct top` shows a running agent in a terminal, says when the agent is gone, leaves
-//! the terminal as it was, and without a terminal prints what programs can read.
+//! Goal: `aqueduct top` shows a running agent in a terminal, reports when the agent is gone, and
+//! restores the terminal. Without a terminal it prints JSON.
 //!
-//! Method: a real agent in a process of its own, and `top` on a pseudo terminal, whose keys are
-//! pressed and whose output is read.
+//! Method: an agent in a child process, and `top` on a pseudo terminal: the test presses keys and
+//! reads the output.
 
 #[allow(dead_code, reason = "a part of it is used here")]
 use std::fs::{self, File, OpenOptions};
@@ -20,12 +20,11 @@ use support::loopback::free_address;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Leaves the screen of the program for the one before.
+/// Escape sequence that restores the previous screen.
 const SCREEN_LEFT: &str = "\x1b[?1049l";
 
-/// What a terminal shows of an output, without styles; a move of the cursor separates words. Cells
-/// that are blank already, as all are before the first picture, are not written: the cursor is
-/// moved over them.
+/// Returns the text that a terminal shows, without styles. Cursor moves separate words: `top` skips
+/// cells that are already blank, as all are at the start.
 fn words(output: &str) -> String {
     let mut words = String::new();
     for (at, part) in output.split("\x1b[").enumerate() {
@@ -39,7 +38,7 @@ fn words(output: &str) -> String {
     words
 }
 
-/// An agent that makes ten events a second and stores them in files.
+/// An agent that generates ten events per second and stores them in files.
 struct Place {
     dir: tempfile::TempDir,
     admin: String,
@@ -56,7 +55,7 @@ impl Place {
         Self { dir, admin }
     }
 
-    /// Answered once it is ready.
+    /// Returns when it is ready.
     fn start(&self) -> Agent {
         let config = self.dir.path().join("agent.toml").display().to_string();
         let agent = Agent::start(&["collector", "--config", &config]);
@@ -65,7 +64,7 @@ impl Place {
     }
 }
 
-/// `top` on a terminal of its own.
+/// `top` on a pseudo terminal.
 struct Terminal {
     child: Child,
     keys: File,
@@ -91,7 +90,7 @@ impl Terminal {
         let (mut output, kept) = (keys.try_clone().unwrap(), shown.clone());
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // It fails once the program has ended.
+            // The read fails once the program has exited.
             while let Ok(read @ 1..) = output.read(&mut bytes) {
                 kept.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..read]));
             }
@@ -103,7 +102,7 @@ impl Terminal {
         let began = Instant::now();
         loop {
             let shown = self.shown.lock().unwrap().clone();
-            // What leaves the screen is a sequence itself.
+            // The sequence that leaves the screen is searched in the raw output.
             if shown.contains(wanted) || words(&shown).contains(wanted) {
                 return;
             }
@@ -116,7 +115,7 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Its exit code; its screen is left.
+    /// Returns the exit code; checks that the screen is restored.
     fn ends(mut self) -> Option<i32> {
         let code = self.child.wait().unwrap().code();
         self.shows(SCREEN_LEFT);
@@ -126,7 +125,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // Gone already, unless the test has failed.
+        // The process has already exited, unless the test failed.
         let _ = self.child.kill();
     }
 }
@@ -147,7 +146,7 @@ fn a_terminal_shows_the_agent_until_a_key_ends_it() {
     terminal.press("p");
     drop(agent);
     terminal.shows("No answer from the agent; the data below is");
-    // A later life of it is found again.
+    // `top` reconnects after a restart.
     terminal.shown.lock().unwrap().clear();
     let agent = place.start();
     terminal.shows("All is well");

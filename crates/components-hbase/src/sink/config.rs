@@ -1,4 +1,4 @@
-//! The settings, and what is wrong with them before anything runs.
+//! The settings, and their validation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::row::{Column, Counting, Mapping};
 use super::template::{Format, Template};
 use crate::cluster::{Registry, Target};
 
-/// The name of the user without `user`, as Hadoop has it.
+/// The environment variable for the default of `user`, as in Hadoop.
 const USER_VARIABLE: &str = "HADOOP_USER_NAME";
 
 /// Settings of the `hbase` sink.
@@ -167,7 +167,7 @@ fn addresses(setting: &str, all: &[String], example: &str) -> Result<Vec<Arc<str
 }
 
 impl Config {
-    /// The cluster as it is connected to.
+    /// Returns the cluster to connect to.
     pub(super) fn target(&self, cx: &BuildContext) -> Result<Target, BuildError> {
         let masters = self.masters.as_deref().unwrap_or_default();
         let registry = match &self.zookeeper {
@@ -203,7 +203,7 @@ impl Config {
         })
     }
 
-    /// The table as `hbase:meta` has it.
+    /// Returns the table name as in `hbase:meta`.
     pub(super) fn table(&self) -> Result<Arc<str>, BuildError> {
         let name = self.table.strip_prefix("default:").unwrap_or(&self.table);
         let is_word = |part: &str| {
@@ -217,7 +217,7 @@ impl Config {
         Ok(name.into())
     }
 
-    /// Refuses numbers that cannot work.
+    /// Rejects numbers that cannot work.
     pub(super) fn check(&self) -> Result<(), BuildError> {
         if !(1..=64).contains(&self.in_flight_max) {
             return invalid("in_flight_max", "from 1 to 64");
@@ -234,7 +234,7 @@ impl Config {
         Ok(())
     }
 
-    /// How rows are made.
+    /// Returns the mapping of events to rows.
     pub(super) fn mapping(&self) -> Result<Mapping, BuildError> {
         let pattern = self.pattern.as_deref().map(Regex::new).transpose();
         let pattern = pattern.map_err(|error| BuildError::invalid("pattern", error))?;

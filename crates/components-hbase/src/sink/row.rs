@@ -1,4 +1,4 @@
-//! From an event to a row.
+//! Maps an event to a row.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use super::template::{Body, Format, Missing, Template};
 use crate::proto::{ColumnValue, INCREMENT, Mutation, PUT, QualifierValue};
 
-/// The longest key of a row that HBase takes, in bytes.
+/// Maximum length of an HBase row key, in bytes.
 const KEY_BYTES_MAX: usize = i16::MAX as usize;
 
 /// A column: its family and its qualifier.
@@ -20,7 +20,7 @@ pub(super) struct Column {
 }
 
 impl Column {
-    /// Reads `family:qualifier`.
+    /// Parses `family:qualifier`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (family, qualifier) = text.split_once(':')?;
         let (family, qualifier) = (family.to_owned(), qualifier.to_owned());
@@ -28,7 +28,7 @@ impl Column {
     }
 }
 
-/// How rows are made, by the settings.
+/// The mapping of events to rows, from the settings.
 #[derive(Debug)]
 pub(super) struct Mapping {
     pub(super) format: Format,
@@ -36,15 +36,15 @@ pub(super) struct Mapping {
     pub(super) columns: Vec<(Column, Template)>,
     pub(super) header_family: Option<String>,
     pub(super) field_family: Option<String>,
-    /// Whether an event is a row, and not only counted.
+    /// Whether an event is written as a row, and not only counted.
     pub(super) has_puts: bool,
     pub(super) timestamp_header: Option<String>,
-    /// By its number at HBase.
+    /// HBase's number of the durability.
     pub(super) durability: i32,
     pub(super) counters: Vec<Counting>,
 }
 
-/// A column that is raised for each event.
+/// A column that is incremented for each event.
 #[derive(Debug)]
 pub(super) struct Counting {
     pub(super) row: Template,
@@ -52,14 +52,14 @@ pub(super) struct Counting {
     pub(super) by: i64,
 }
 
-/// What the counters are raised by: a row, and the place of its counter.
+/// Increments of the counters, by row and index of the counter.
 pub(super) type Counts = BTreeMap<(Vec<u8>, usize), i64>;
 
-/// What a batch is called, of which the ids of its events are made.
+/// The name of a batch, from which the ids of its events are derived.
 pub(super) struct BatchName(Vec<u8>);
 
 impl BatchName {
-    /// The same whenever the batch comes, if it has an identity; else by this chance.
+    /// Uses the batch's identity, which is the same for repetitions, or random bytes without one.
     pub(super) fn of(batch: &Batch, chance: impl FnOnce() -> [u8; 16]) -> Self {
         Self(match &batch.envelope.identity {
             Some(identity) => {
@@ -70,25 +70,25 @@ impl BatchName {
         })
     }
 
-    /// The id of an event, in the form of a UUID.
+    /// Returns the id of an event, formatted as a UUID.
     pub(super) fn id(&self, place: usize) -> String {
         let hash = xxh3_128(&[&self.0[..], &(place as u64).to_be_bytes()].concat());
         let hex = format!("{hash:032x}");
         [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
     }
 
-    /// A number for what is raised in a row, never 0.
+    /// Returns the nonce for an increment of a row, never 0.
     fn nonce(&self, row: &[u8], counter: usize) -> u64 {
         xxh3_64(&[&self.0[..], &counter.to_be_bytes(), row].concat()).max(1)
     }
 
-    /// What the nonces of all its increments belong to.
+    /// Returns the nonce group of all its increments.
     pub(super) fn nonce_group(&self) -> u64 {
         xxh3_64(&self.0).max(1)
     }
 }
 
-/// Adds a cell to those of its family.
+/// Adds a cell to its family.
 fn add(cells: &mut Vec<ColumnValue>, family: &str, qualifier: &str, value: Vec<u8>) {
     let cell = QualifierValue { qualifier: Some(qualifier.into()), value: Some(value) };
     match cells.iter_mut().find(|of| of.family == family.as_bytes()) {
@@ -98,10 +98,10 @@ fn add(cells: &mut Vec<ColumnValue>, family: &str, qualifier: &str, value: Vec<u
 }
 
 impl Mapping {
-    /// The row of an event.
+    /// Converts an event to a row.
     ///
     /// # Errors
-    /// None can be made of it, and why.
+    /// The event cannot be converted, and why.
     pub(super) fn put(&self, event: EventRef<'_>, id: &str) -> Result<Mutation, String> {
         let body = self.format.read(event.body())?;
         let row = self.row_key.render(event, &body, id);
@@ -112,7 +112,7 @@ impl Mapping {
         }
         let mut cells = Vec::new();
         for (Column { family, qualifier }, template) in &self.columns {
-            // An event without the value has no such cell.
+            // If the event lacks the value, the cell is omitted.
             if let Ok(value) = template.render(event, &body, id) {
                 add(&mut cells, family, qualifier, value);
             }
@@ -149,11 +149,11 @@ impl Mapping {
         time.map(Some).ok_or_else(problem)
     }
 
-    /// Counts an event that is written.
+    /// Counts a written event.
     pub(super) fn count(&self, event: EventRef<'_>, counts: &mut Counts) {
         let Ok(body) = self.format.read(event.body()) else { return };
         for (place, counter) in self.counters.iter().enumerate() {
-            // An event without the row is not counted there.
+            // An event without the row key is not counted there.
             if let Ok(row) = counter.row.render(event, &body, "")
                 && (1..=KEY_BYTES_MAX).contains(&row.len())
             {
@@ -163,7 +163,7 @@ impl Mapping {
         }
     }
 
-    /// What raises the counters.
+    /// Returns the increments of the counters.
     pub(super) fn increments(&self, counts: Counts, name: &BatchName) -> Vec<Mutation> {
         let increment = |((row, place), by): ((Vec<u8>, usize), i64)| {
             let Column { family, qualifier } = &self.counters[place].column;
@@ -218,7 +218,7 @@ mod tests {
         batch
     }
 
-    /// `family:qualifier=value` of each cell.
+    /// Returns `family:qualifier=value` of each cell.
     fn cells(mapping: &Mapping, body: &str) -> Result<Vec<String>, String> {
         let batch = batch(&[body], 0);
         let put = mapping.put(batch.iter().next().unwrap(), "ID")?;

@@ -1,21 +1,21 @@
-//! What a row key or a value is made of: text with places for what an event has.
+//! Templates of row keys and values: text with placeholders for parts of an event.
 
 use formats::json;
 use pipeline::EventRef;
 use regex::bytes::{Captures, Regex};
 
-/// How bodies are looked into.
+/// How to parse bodies.
 #[derive(Debug, Clone)]
 pub(super) enum Format {
-    /// They are not.
+    /// Not at all.
     None,
-    /// Each is an object of JSON.
+    /// As JSON objects.
     Json,
-    /// Each is matched by a pattern.
+    /// With a regular expression.
     Regex(Regex),
 }
 
-/// A body that was looked into.
+/// A parsed body.
 pub(super) enum Body<'a> {
     None,
     Json(json::Fields<'a>),
@@ -23,10 +23,10 @@ pub(super) enum Body<'a> {
 }
 
 impl Format {
-    /// Looks into a body.
+    /// Parses a body.
     ///
     /// # Errors
-    /// It is not of this format.
+    /// It does not have this format.
     pub(super) fn read<'a>(&self, body: &'a [u8]) -> Result<Body<'a>, String> {
         match self {
             Self::None => Ok(Body::None),
@@ -45,9 +45,9 @@ enum Part {
     Text(String),
     /// `%{name}`
     Header(String),
-    /// `%[name]` or `%[/a/pointer]`, of JSON: its steps.
+    /// `%[name]` or `%[/a/pointer]`, for JSON: its path.
     Field(Vec<String>),
-    /// `%[number]` or `%[name]`, of a pattern.
+    /// `%[number]` or `%[name]`, for a regular expression.
     Group(usize),
     /// `%body`
     Body,
@@ -55,15 +55,15 @@ enum Part {
     Id,
 }
 
-/// Text with places.
+/// Text with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template(Vec<Part>);
 
 impl Template {
-    /// Reads what a setting says.
+    /// Parses a setting.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The error in the setting.
     pub(super) fn parse(text: &str, pattern: Option<&Regex>) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -98,20 +98,20 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// Whether it holds the id of the event.
+    /// Returns whether it contains the id of the event.
     pub(super) fn has_id(&self) -> bool {
         self.0.contains(&Part::Id)
     }
 
-    /// Whether it needs a body of JSON.
+    /// Returns whether it needs a JSON body.
     pub(super) fn has_fields(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Field(_)))
     }
 
-    /// What it is for an event.
+    /// Renders the template for an event.
     ///
     /// # Errors
-    /// What the event lacks.
+    /// The part that the event lacks.
     pub(super) fn render(
         &self,
         event: EventRef<'_>,
@@ -148,7 +148,7 @@ impl Template {
     }
 }
 
-/// What an event lacks that a template needs.
+/// A part that a template needs and an event lacks.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Missing(pub(super) String);
 

@@ -1,4 +1,4 @@
-//! Settings that are refused, with the setting and the remedy.
+//! Tests of rejected settings: the error names the setting and the fix.
 
 use std::path::Path;
 

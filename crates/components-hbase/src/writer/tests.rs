@@ -1,4 +1,4 @@
-//! Goal: what is sent where, and what an answer means for each row.
+//! Goal: mutations go to the right servers, and responses are interpreted correctly for each row.
 
 use super::*;
 use crate::proto::{PUT, RegionActionResult, ResultOrException};

@@ -1,9 +1,9 @@
-//! Where a record of delimited text ends, and what its values are. Pure.
+//! Finds the end of a record of delimited text, and parses its values. Pure.
 //!
-//! A quote means something at the beginning of a value only. In a quoted value the delimiter and
-//! the end of a line are text, and two quotes are one. Behind the escape each character is text.
+//! A quote has a meaning only at the start of a value. In a quoted value, delimiter and line end
+//! are text, and a double quote is a quote. Every character after the escape is text.
 
-/// What stands between values, around them, and for NULL.
+/// The delimiter, the quote, the escape, and the text for NULL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Dialect {
     pub(super) delimiter: u8,
@@ -12,13 +12,13 @@ pub(super) struct Dialect {
     pub(super) escape: Option<u8>,
 }
 
-/// Looks for the end of a record in text that grows.
+/// Finds the end of a record in growing text.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
-    /// Bytes that were looked at.
+    /// Number of examined bytes.
     at: usize,
     place: Place,
-    /// The next byte is text.
+    /// Whether the next byte is escaped.
     is_escaped: bool,
 }
 
@@ -28,13 +28,13 @@ enum Place {
     BeforeValue,
     Value,
     Quoted,
-    /// Behind a quote in a quoted value: its end, or the first of two.
+    /// After a quote in a quoted value: its end, or the first of two.
     Quote,
 }
 
 impl Scanner {
-    /// Where the line end behind the first record of `text` is; `None`: it is not in it. Each call
-    /// gets the text of the call before, and more.
+    /// Returns the line end after the first record of `text`; `None` if it is still missing. Each
+    /// call must extend the text of the previous call.
     pub(super) fn end(&mut self, text: &[u8], dialect: &Dialect) -> Option<usize> {
         while let Some(byte) = text.get(self.at) {
             let (at, byte) = (self.at, *byte);
@@ -65,25 +65,25 @@ impl Scanner {
         None
     }
 
-    /// Whether the end was looked for within a quoted value.
+    /// Returns whether the scan is inside a quoted value.
     pub(super) fn is_quoted(&self) -> bool {
         self.place == Place::Quoted
     }
 }
 
-/// A value as it stands in a record.
+/// A value of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Value {
-    /// What it says.
+    /// Its unescaped text.
     pub(super) text: Vec<u8>,
-    /// As it is written, unless it is quoted.
+    /// Range of the unquoted value in the record.
     pub(super) bare: Option<std::ops::Range<usize>>,
 }
 
-/// The values of a record.
+/// Parses the values of a record.
 ///
 /// # Errors
-/// It is none, and why.
+/// Why the text is not a record.
 pub(super) fn values(record: &[u8], dialect: &Dialect) -> Result<Vec<Value>, String> {
     let (mut values, mut rest) = (Vec::new(), 0);
     loop {
@@ -102,14 +102,14 @@ pub(super) fn values(record: &[u8], dialect: &Dialect) -> Result<Vec<Value>, Str
     }
 }
 
-/// A value without quotes from `start` on, and the place behind it.
+/// Parses an unquoted value at `start`. Returns the end, too.
 fn bare(record: &[u8], start: usize, dialect: &Dialect) -> (Value, usize) {
     let (mut text, mut at) = (Vec::new(), start);
     while let Some(byte) = record.get(at) {
         if *byte == dialect.delimiter {
             break;
         }
-        // An escape at the very end is itself.
+        // An escape at the very end is literal.
         let is_escape = Some(*byte) == dialect.escape && at + 1 < record.len();
         at += usize::from(is_escape);
         text.push(record[at]);
@@ -118,7 +118,7 @@ fn bare(record: &[u8], start: usize, dialect: &Dialect) -> (Value, usize) {
     (Value { text, bare: Some(start..at) }, at)
 }
 
-/// The value behind a quote, and the place behind the quote that ends it.
+/// Parses the value after a quote. Returns the position after its closing quote, too.
 fn quoted(
     record: &[u8],
     start: usize,
@@ -188,7 +188,7 @@ mod tests {
         assert!(texts("\"a\"b,c", &quoted).unwrap_err().contains("value 1 stands no delimiter"));
     }
 
-    /// A record as a writer would write it: what needs it is quoted.
+    /// Writes a record, with quotes where needed.
     fn written(values: &[String], dialect: &Dialect) -> Vec<u8> {
         let mut record = Vec::new();
         for (number, value) in values.iter().enumerate() {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the values are, and however the text comes in.
+        /// Any values survive a round trip, in any chunks.
         #[test]
         fn what_is_written_is_read(
             rows in proptest::collection::vec(

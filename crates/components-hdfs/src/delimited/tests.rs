@@ -1,4 +1,4 @@
-//! Records become objects, wherever pieces of a file end.
+//! Records become objects, wherever the pieces of a file end.
 
 use std::io::BufReader;
 
@@ -14,7 +14,7 @@ fn decoder(settings: &Value) -> Result<Box<dyn Decoder>, String> {
     pipeline::testkit::build::<Config>(&all, &cx).map_err(|error| error.to_string())
 }
 
-/// Bodies and problems of a message.
+/// Returns bodies and problems of a message.
 fn decoded(settings: &Value, text: &str) -> Vec<(String, Option<String>)> {
     let mut events = BatchBuilder::default();
     let message = Message { bytes: text.as_bytes(), charset: None, headers: &[] };

@@ -1,4 +1,4 @@
-//! The settings, and what is wrong with them before anything runs.
+//! The settings, and their validation.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ fn default_batch_bytes() -> ByteSize {
     ByteSize::mib(1)
 }
 
-/// What the source works by.
+/// Options of the source.
 pub(super) struct Options {
     pub(super) url: StoreUrl,
     pub(super) pattern: Pattern,
@@ -84,7 +84,7 @@ pub(super) struct Options {
     pub(super) file_header: Option<String>,
     pub(super) batch_bytes: usize,
     pub(super) access: Access,
-    /// What a position is of.
+    /// Digest of the settings: positions are only valid for the same digest.
     pub(super) of: u64,
 }
 

@@ -1,13 +1,13 @@
-//! The bytes of a file as a blocking reader, a few parts at a time; or those that a decoder asks
-//! for, [`Anywhere`].
+//! Reads the bytes of a file in order, a few parts ahead, with a blocking reader; or the parts that
+//! a decoder requests, with [`Anywhere`].
 //!
 //! ```text
 //!   store ─► a task fetches the next part ─► room for one ─► InOrder: Read ─► decompression
-//!   store ◄─ what is asked for ─ Anywhere: Parts
+//!   store ◄─ requested parts ─ Anywhere: Parts
 //! ```
 //!
-//! What the store answers comes out of both as the error of a read, and is found again by
-//! [`of_store`]: decompression hands it on as it is.
+//! Both return errors of the store as I/O errors, which decompression passes on. [`of_store`]
+//! extracts the original error.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Bytes of a part.
+/// Part size.
 pub(super) const PART_BYTES: usize = 4 << 20;
 
-/// The content of a file of `len` bytes, after decompression, and what fetches it.
+/// Returns the decompressed content of a file of `len` bytes, and the task that fetches it.
 ///
 /// # Errors
-/// The store, or there is no memory for decompression.
+/// The store failed, or decompression cannot allocate memory.
 pub(super) async fn content(
     fs: Arc<dyn FileSystem>,
     path: String,
@@ -45,7 +45,7 @@ pub(super) async fn content(
     Ok((reader, AbortOnDropHandle::new(fetching)))
 }
 
-/// Fetches part after part, until the reader has gone.
+/// Fetches one part after the other, until the reader is dropped.
 async fn fetch(
     fs: &dyn FileSystem,
     path: &str,
@@ -63,11 +63,11 @@ async fn fetch(
     }
 }
 
-/// The parts of a file, one after the other.
+/// The parts of a file, in order.
 struct InOrder {
     part: Bytes,
     parts: mpsc::Receiver<Result<Bytes, FsError>>,
-    /// Bytes that are to come, those of `part` included.
+    /// Bytes left, including `part`.
     left: u64,
 }
 
@@ -93,8 +93,7 @@ impl Read for InOrder {
     }
 }
 
-/// A file of which parts are asked for. It is read on a thread that may block, while the runtime
-/// that it was made in runs.
+/// A file read by requested parts, on a blocking thread, while the runtime of its creator runs.
 pub(super) struct Anywhere {
     fs: Arc<dyn FileSystem>,
     path: String,
@@ -128,7 +127,7 @@ impl Parts for Anywhere {
     }
 }
 
-/// What the store said, if an error of a read is that.
+/// Extracts the store's error from an I/O error.
 pub(super) fn of_store(error: io::Error) -> Result<FsError, io::Error> {
     error.downcast::<FsError>()
 }

@@ -1,4 +1,4 @@
-//! Events of files that a program reads by itself, without an agent: for comparisons.
+//! Reads events of files without an agent, for comparisons.
 
 use std::sync::Arc;
 
@@ -19,21 +19,21 @@ pub enum Unread {
     Store {
         /// The file.
         path: String,
-        /// What the store said.
+        /// The error of the store.
         #[source]
         source: FsError,
     },
-    /// What it holds is not what was written.
+    /// The content is damaged.
     #[error("{path} cannot be read: {problem}")]
     Damaged {
         /// The file.
         path: String,
-        /// What is wrong.
+        /// The damage.
         problem: String,
     },
 }
 
-/// Files of one store and one form.
+/// Files of one store with one format.
 pub struct Contents {
     options: Arc<Options>,
     fs: Arc<dyn FileSystem>,
@@ -41,17 +41,17 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// With the settings of a source that would read them; of its `url` the store counts alone.
+    /// Opens the files with the settings of a source. Of its `url`, only the store is used.
     ///
     /// # Errors
-    /// The settings are wrong, or the store is none.
+    /// The settings are wrong, or the store is unknown.
     pub fn open(config: Config, cx: &BuildContext) -> Result<Self, SourceError> {
         let options = config.options(cx).map_err(|error| blocked(error.to_string()))?;
         let fs = store::open(&options.url, &options.access, &cx.env).map_err(failed)?;
         Ok(Self { options, fs, env: cx.env.clone() })
     }
 
-    /// Gives the events of a file to `take`, piece by piece.
+    /// Passes the events of a file to `take`, piece by piece.
     ///
     /// # Errors
     /// The file cannot be read to its end.

@@ -1,4 +1,4 @@
-//! What a program asks of files before they are read.
+//! Inspects files before they are read.
 
 use bytes::Bytes;
 use pipeline::{BuildContext, SourceError};
@@ -8,24 +8,24 @@ use super::config::Config;
 use super::{Reading, blocked, failed, unlisted};
 use crate::hdfs::store;
 
-/// Bytes of the first file that are looked at: those of a SequenceFile name its classes.
+/// Bytes of the first file to read: enough for the class names of a SequenceFile.
 const HEAD_BYTES: usize = 1024;
 
-/// Files that can be read.
+/// Readable files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
-    /// How many there are.
+    /// Number of files.
     pub files: usize,
-    /// How the first one that is not empty begins.
+    /// Start of the first file that is not empty.
     pub head: Bytes,
-    /// They lie in a directory that a sink `hdfs` writes below.
+    /// Whether they are in a directory below which a sink `hdfs` writes.
     pub is_ours: bool,
 }
 
-/// Looks at the files that the settings name.
+/// Inspects the files that the settings name.
 ///
 /// # Errors
-/// They are not there, or the store failed.
+/// The files do not exist, or the store failed.
 pub async fn look(config: Config, cx: &BuildContext) -> Result<Look, SourceError> {
     let options = config.options(cx).map_err(|error| blocked(error.to_string()))?;
     let fs = store::open(&options.url, &options.access, &cx.env).map_err(failed)?;
@@ -38,7 +38,7 @@ pub async fn look(config: Config, cx: &BuildContext) -> Result<Look, SourceError
         }
     }
     let root = options.pattern.root();
-    // A file has nothing below it.
+    // A single file contains no others; check its directory.
     let directory = match root.rsplit_once('/').filter(|_| paths == [root]) {
         Some((directory, _)) => directory,
         None => root,
@@ -47,11 +47,10 @@ pub async fn look(config: Config, cx: &BuildContext) -> Result<Look, SourceError
     Ok(Look { files: paths.len(), head, is_ours })
 }
 
-/// Begins to read the first file that is not empty, so that what is wrong with its form is known
-/// before an agent waits for it to become another one.
+/// Opens the first file that is not empty, to detect a wrong format before an agent starts.
 ///
 /// # Errors
-/// The files are not there or are of another form, or the store failed.
+/// The files do not exist or have another format, or the store failed.
 pub async fn begin(config: Config, cx: &BuildContext) -> Result<(), SourceError> {
     let options = config.options(cx).map_err(|error| blocked(error.to_string()))?;
     let fs = store::open(&options.url, &options.access, &cx.env).map_err(failed)?;
@@ -65,7 +64,7 @@ pub async fn begin(config: Config, cx: &BuildContext) -> Result<(), SourceError>
     Ok(())
 }
 
-/// Whether a directory is one that a sink `hdfs` writes below, or lies in one.
+/// Returns whether a directory is at or below one in which a sink `hdfs` writes.
 async fn is_dataset(fs: &dyn FileSystem, root: &str) -> Result<bool, FsError> {
     let mut directory = root.trim_end_matches('/');
     loop {
@@ -73,7 +72,7 @@ async fn is_dataset(fs: &dyn FileSystem, root: &str) -> Result<bool, FsError> {
             Ok(_) => return Ok(true),
             Err(error) if error.is_not_found() => {}
             Err(error) if directory == root => return Err(error),
-            // What lies above may be closed.
+            // Directories above may be inaccessible.
             Err(_) => return Ok(false),
         }
         let Some((above, _)) = directory.rsplit_once('/') else { return Ok(false) };

@@ -1,21 +1,21 @@
-//! Which paths are meant, and the files that are there. Hidden names are never meant, unless a file
-//! is named itself.
+//! Lists the files that match a path. Hidden names never match, unless the path names a file
+//! itself.
 
 use std::collections::VecDeque;
 
 use storage::{FileSystem, FsError, Listed};
 
-/// Files of one listing at most.
+/// Maximum number of listed files.
 const FILES_MAX: usize = 1_000_000;
-/// Bytes of a path at most: positions hold it.
+/// Maximum length of a path, which positions contain.
 const PATH_BYTES_MAX: usize = 3_000;
 
 /// A directory, a file, or names with `*` and `?`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
-    /// What has no wildcard in it.
+    /// The part without wildcards.
     root: String,
-    /// Names below it.
+    /// Patterns of the names below it.
     names: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ fn below(directory: &str, name: &str) -> String {
     format!("{}/{name}", directory.trim_end_matches('/'))
 }
 
-/// Whether a name fits a pattern of `*` and `?`. Takes time by the product of the lengths at most.
+/// Matches a name with `*` and `?`, in time proportional to the product of the lengths.
 fn fits(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());
@@ -70,7 +70,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 impl Pattern {
     /// # Errors
-    /// It has a wildcard that is not known here.
+    /// The path contains an unknown wildcard.
     pub(super) fn parse(path: &str) -> Result<Self, String> {
         if let Some(other) = path.chars().find(|c| "{}[]".contains(*c)) {
             return Err(format!(
@@ -84,26 +84,26 @@ impl Pattern {
         Ok(Self { root: format!("/{}", names[..fixed].join("/")), names: names_below })
     }
 
-    /// The directory, or the file, in front of the wildcards.
+    /// Returns the directory or the file before the wildcards.
     pub(super) fn root(&self) -> &str {
         &self.root
     }
 
-    /// The files, in the order of their paths.
+    /// Lists the files in path order.
     ///
     /// # Errors
-    /// What is named is not there, the store failed, or there are too many.
+    /// The path does not exist, the store failed, or there are too many files.
     pub(super) async fn list(&self, fs: &dyn FileSystem) -> Result<Vec<String>, Unlisted> {
         let mut files = Vec::new();
         if self.names.is_empty() && !fs.stat(&self.root).await?.directory {
             files.push(self.root.clone());
             return Ok(files);
         }
-        // Directories, and which of the names fits what lies in them.
+        // Directories, with the index of the pattern for their entries.
         let mut todo = VecDeque::from([(self.root.clone(), 0)]);
         while let Some((directory, depth)) = todo.pop_front() {
             let listed = match fs.list(&directory).await {
-                // It has gone since its own was listed.
+                // It was deleted after its parent was listed.
                 Err(FsError::NotFound { .. }) if directory != self.root => continue,
                 listed => listed?,
             };

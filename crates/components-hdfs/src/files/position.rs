@@ -1,7 +1,7 @@
-//! What is stored with the events: how far which file is read. Pure.
+//! The position stored with the events. Pure.
 //!
-//! One key, `state`, as JSON. Files are read in the order of their paths, so the file that is being
-//! read stands for all before it; a digest says which those were.
+//! One key, `state`, as JSON. Files are read in path order, so the current file implies all earlier
+//! ones; a digest of their paths detects changes.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const STATE: &[u8] = b"state";
-/// Bytes of a position at most.
+/// Maximum size of a position.
 const VALUE_BYTES_MAX: usize = 4096;
 
-/// Where reading goes on.
+/// Where to continue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Rises with each batch.
+    /// Incremented with each batch.
     pub(super) number: u64,
-    /// What the position is of.
+    /// Digest of the settings.
     pub(super) of: u64,
-    /// The last file that was begun, if any was.
+    /// The last started file, if any.
     pub(super) file: Option<Mark>,
 }
 
-/// A file, and how far it is read.
+/// A file, and the position in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     pub(super) path: String,
@@ -33,40 +33,40 @@ pub(super) struct Mark {
     pub(super) sight: Sight,
     /// Digest of the paths before it.
     pub(super) before: u64,
-    /// Events that are stored.
+    /// Number of stored events.
     pub(super) events: u64,
     pub(super) is_done: bool,
 }
 
-/// What a file is known by: one that was written anew has another.
+/// Identifies the version of a file: a rewritten file differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sight {
     pub(super) len: u64,
-    /// In milliseconds since 1970, where the store says it.
+    /// In milliseconds since 1970, if the store knows it.
     pub(super) modified: Option<u64>,
 }
 
-/// What is left of the files.
+/// The remaining files.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Left {
-    /// The first of them, by its place.
+    /// Index of the first one.
     pub(super) first: usize,
-    /// The mark of that file, if it was begun.
+    /// Its mark, if it was started.
     pub(super) begun: Option<Mark>,
     /// Digest of the paths before it.
     pub(super) before: u64,
 }
 
-/// The digest of one path more.
+/// Extends a digest by one path.
 pub(super) fn and(before: u64, path: &str) -> u64 {
     xxh3_64_with_seed(path.as_bytes(), before)
 }
 
 impl State {
-    /// As a channel knows it.
+    /// Reads the position from a channel.
     ///
     /// # Errors
-    /// It is of another version, or of other files.
+    /// It has an unknown version, or belongs to other files.
     pub(super) fn read(known: &[(Bytes, Bytes)], of: u64) -> Result<Self, String> {
         let value = known.iter().find(|(key, _)| key == STATE).map(|(_, value)| value);
         let Some(value) = value else { return Ok(Self { of, ..Self::default() }) };
@@ -80,7 +80,7 @@ impl State {
         Ok(state)
     }
 
-    /// As it is stored.
+    /// Encodes the position.
     pub(super) fn stored(&self, source: &Arc<str>) -> Result<SourcePosition, String> {
         let value = serde_json::to_vec(self).map_err(|error| error.to_string())?;
         if value.len() > VALUE_BYTES_MAX {
@@ -91,15 +91,15 @@ impl State {
         Ok(SourcePosition { source: source.clone(), key, value, after: None })
     }
 
-    /// Whether a channel lacks the batch of this number.
+    /// Returns whether a channel lacks the batch of this number.
     pub(super) fn is_lacking(known: &[(Bytes, Bytes)], of: u64, number: u64) -> bool {
         Self::read(known, of).map_or(true, |state| state.number < number)
     }
 
-    /// Which of `files`, in their order, are left to be read.
+    /// Returns which of `files`, in order, remain to be read.
     ///
     /// # Errors
-    /// They are not the files that were begun.
+    /// The files differ from those that were started.
     pub(super) fn left(&self, files: &[String]) -> Result<Left, String> {
         let Some(mark) = &self.file else {
             return Ok(Left { first: 0, begun: None, before: 0 });
@@ -124,7 +124,7 @@ impl State {
     }
 }
 
-/// What helps.
+/// The hint in error messages.
 const AGAIN: &str = "files are read in the order of their paths, so new ones have to stand behind \
                      those that were read; bring it back, or read all anew with a source of \
                      another name";

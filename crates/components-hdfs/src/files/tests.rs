@@ -1,7 +1,7 @@
-//! Every record once, whatever happens to the source, with real files.
+//! Every record arrives once, whatever happens to the source, with real files.
 //!
-//! Method: the channel is one that keeps events and positions in one write, as real ones do. The
-//! source is dropped in the middle of its work, after a number of puts that the test chooses.
+//! Method: the test channel stores events and positions in one write, like real ones. The source is
+//! dropped in the middle of its work, after a chosen number of puts.
 
 #![allow(
     clippy::disallowed_methods,
@@ -31,15 +31,14 @@ use super::Config;
 
 mod parts;
 
-/// What a channel holds: events and positions.
+/// A channel's events and positions.
 #[derive(Default)]
 struct Channel {
     bodies: Vec<String>,
     positions: BTreeMap<Bytes, Bytes>,
 }
 
-/// The channel in one life of the agent: it takes a number of puts, and the next one is never
-/// stored.
+/// The channel in one life of the agent. It accepts a number of puts; the next one is never stored.
 struct Life {
     channel: Arc<Mutex<Channel>>,
     room: Semaphore,
@@ -85,7 +84,7 @@ impl PositionIntake for Life {
     }
 }
 
-/// What knows all decoders.
+/// Returns a build context with all decoders.
 fn context() -> BuildContext {
     static OF_TESTS: Group = Group { decoders: parts::DECODERS, ..Group::EMPTY };
     const GROUPS: &[&Group] = &[&formats::GROUP, &crate::GROUP, &OF_TESTS];
@@ -110,7 +109,7 @@ impl Site {
         fs::write(path, content).unwrap();
     }
 
-    /// One life, which ends with the source or behind so many puts; how the source has ended.
+    /// Runs the source until it ends, or for this many puts. Returns how it ended.
     async fn live(&self, settings: &Value, puts: usize) -> Option<Result<(), SourceError>> {
         let mut all = json!({
             "url": format!("file://{}", self.folder.path().display()),

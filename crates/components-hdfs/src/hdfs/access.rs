@@ -1,4 +1,4 @@
-//! The settings of how a store is reached, checked without it.
+//! The access settings of a store, validated without the store.
 
 #[cfg(feature = "objects")]
 use pipeline::units::ByteSize;
@@ -16,10 +16,10 @@ impl Config {
         Ok(reach_of!(self, (file_mode, directory_mode)))
     }
 
-    /// How the store at `url` is reached.
+    /// Returns the access settings for the store at `url`.
     ///
     /// # Errors
-    /// A mode is none, a principal has no realm, or a setting has no effect on this store.
+    /// A mode is invalid, a principal has no realm, or a setting has no effect on this store.
     pub(super) fn access(&self, url: &StoreUrl, cx: &BuildContext) -> Result<Access, BuildError> {
         let reach = self.reach()?;
         let access = reach.access(url)?;
@@ -30,7 +30,7 @@ impl Config {
     }
 
     /// # Errors
-    /// A setting that a bucket does not take.
+    /// A setting does not apply to buckets.
     #[cfg(feature = "objects")]
     fn check_bucket(&self, url: &StoreUrl) -> Result<(), BuildError> {
         if !storage_objects::is_bucket(url.scheme()) {
@@ -50,10 +50,10 @@ impl Config {
     }
 }
 
-/// The rights that `text` names in octal digits; the owner needs those of `owner`.
+/// Parses a mode in octal digits. The owner needs the rights `owner`.
 ///
 /// # Errors
-/// They are none, or too few.
+/// The mode is invalid, or lacks a right.
 pub(crate) fn mode(setting: &str, text: &str, owner: u32) -> Result<u32, BuildError> {
     let digits = (3..=4).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_digit());
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);

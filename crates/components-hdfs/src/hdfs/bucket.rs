@@ -1,24 +1,23 @@
-//! Which directory an event belongs in: the path of the URL with its escapes.
+//! Determines the directory of an event, from the path of the URL with its escapes.
 //!
 //! ```text
 //! /logs/%Y-%m-%d/%{app}      prefix /logs, below it 2026-11-20/shop
 //! └prefix┘└── template ─┘
 //! ```
 //!
-//! The names up to the first escape are the prefix, and nothing leads out of it: a value is one
-//! name or a part of one. In a value every byte outside `A-Za-z0-9._=-` becomes `%XX`; an empty or
-//! missing one and `.` and `..` become `_`; a value longer than 128 bytes is cut, and so is a name
-//! longer than 255 bytes.
+//! The names before the first escape are the prefix. No value can lead out of it: a value is one
+//! name or a part of one. In values, every byte outside `A-Za-z0-9._=-` becomes `%XX`; empty or
+//! missing values and `.` and `..` become `_`. Values are cut at 128 bytes, names at 255 bytes.
 //!
-//! Time is the header `timestamp` (milliseconds since 1970), or the clock of this host. What
-//! becomes of an event without a time that can be read, and of one that comes late, are rules
-//! ([`Rules`]). Both may depend on the clock, so a batch that is written a second time may be
-//! routed otherwise. That neither loses nor repeats an event: a batch is committed by its identity,
-//! once, with all of its events, and what an attempt before had staged is never published.
+//! The time is the header `timestamp` (milliseconds since 1970), or the clock of this host.
+//! [`Rules`] decide about late events and events without a valid time. Both may depend on the
+//! clock, so a second attempt may route a batch differently. This neither loses nor duplicates
+//! events: a batch is committed once by its identity, with all of its events, and staged files of
+//! an earlier attempt are never published.
 //!
-//! A batch is parted into a limited number of directories; the rest of it is one part more, for
-//! [`route::OVERFLOW`]. So routing costs a few times the batch's own bytes, also
-//! where each event has another value.
+//! A batch is split into a limited number of directories; the rest goes to [`route::OVERFLOW`].
+//! Routing therefore needs only a few times the memory of the batch, even if each event has a
+//! different value.
 
 mod host;
 mod names;
@@ -36,17 +35,18 @@ use names::fitted;
 use pipeline::EventRef;
 use times::Moment;
 
-/// Names of a path at most.
+/// Maximum depth of a path.
 const DEPTH_MAX: usize = 12;
 
-/// A path with escapes, split into the prefix and what is rendered below it.
+/// A path with escapes: the prefix, and a template for the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template {
     prefix: String,
     names: Vec<Vec<Piece>>,
-    /// Milliseconds within which every rendered time is the same; `None` without such escapes.
+    /// Period in milliseconds within which all rendered times are equal; `None` without time
+    /// escapes.
     period: Option<i64>,
-    /// Whether the text also depends on the offset of the zone, by `%z` or `%s`.
+    /// Whether the text also depends on the zone's offset, because of `%z` or `%s`.
     shows_offset: bool,
     headers: Vec<String>,
 }
@@ -59,11 +59,11 @@ enum Piece {
     Header(usize),
 }
 
-/// The first name in braces without a `%` before them, as other programs write placeholders.
+/// Returns the first name in braces without a `%` before it: a placeholder of other programs.
 fn unescaped(path: &str) -> Option<&str> {
     path.match_indices('{').find_map(|(at, _)| {
         let (before, behind) = (&path[..at], &path[at + 1..]);
-        // Of `%%{`, the brace is written as it is.
+        // In `%%{`, the brace is literal.
         let percents = before.len() - before.trim_end_matches('%').len();
         let name = behind.split_once('}')?.0;
         (percents % 2 == 0 && !name.contains('/')).then_some(name)
@@ -71,10 +71,10 @@ fn unescaped(path: &str) -> Option<&str> {
 }
 
 impl Template {
-    /// Takes a path apart. `host` says what `%[name]` stands for.
+    /// Parses a path. `host` resolves `%[name]`.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// What is wrong with the path.
     pub(super) fn parse(path: &str, host: &dyn HostNames) -> Result<Self, String> {
         let path = path.replace("%%", "%\0").replace("%D", "%m/%d/%y").replace("%\0", "%%");
         if let Some(name) = unescaped(&path) {
@@ -162,12 +162,12 @@ impl Template {
         }))
     }
 
-    /// The directory in front of the first escape.
+    /// Returns the directory before the first escape.
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// The folders below the prefix, each as far as it is literal from its beginning.
+    /// Returns the folders below the prefix, each up to its first escape.
     pub(super) fn folders(&self) -> Vec<&str> {
         let first = self.names.iter().map(|pieces| pieces.first());
         let literal = first.map(|piece| match piece {
@@ -177,12 +177,12 @@ impl Template {
         literal.collect()
     }
 
-    /// Whether it shows a time.
+    /// Returns whether the path contains a time.
     pub(super) fn has_time(&self) -> bool {
         self.period.is_some()
     }
 
-    /// What the path shows of a moment.
+    /// Renders only the time escapes.
     fn times(&self, moment: Moment) -> String {
         let mut text = String::new();
         for piece in self.names.iter().flatten() {
@@ -194,7 +194,7 @@ impl Template {
         text
     }
 
-    /// The path of this event below the prefix, with this time in it.
+    /// Renders the path of this event below the prefix, with this time.
     fn render(&self, event: EventRef<'_>, moment: Moment) -> String {
         let mut path = String::new();
         for pieces in &self.names {

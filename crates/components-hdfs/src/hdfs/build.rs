@@ -1,4 +1,4 @@
-//! From settings to a sink: what is checked, and what is not set.
+//! Builds a sink from its settings: validation and defaults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::visible::Visible;
 use super::writer::Settings;
 use super::{BLOCK_RESERVE, Config, Connect, HdfsSink, place};
 
-/// Entries of the commit ledger after which it is made into one checkpoint.
+/// Ledger entries after which a checkpoint replaces them.
 const COMPACT_AFTER: u64 = 1_000;
 
 impl Config {
@@ -104,7 +104,7 @@ impl Config {
         })
     }
 
-    /// How events find their directories.
+    /// Returns the rules that map events to directories.
     pub(super) fn rules(&self, path: &str, host: &dyn HostNames) -> Result<Rules, BuildError> {
         let invalid = |setting: &str, problem: String| BuildError::invalid(setting, problem);
         let template = Template::parse(path, host).map_err(|it| invalid("url", it))?;
@@ -147,7 +147,7 @@ impl Config {
         Ok(Rules { template, calendar, by_arrival, without_time, late })
     }
 
-    /// What marks a directory as complete.
+    /// Returns the marker of complete directories.
     fn marker(&self, rules: &Rules, cx: &BuildContext) -> Result<Option<Marker>, BuildError> {
         let Some(MarkerConfig { name, after }) = &self.success_marker else { return Ok(None) };
         let invalid = |setting: &str, problem: &str| {
@@ -191,7 +191,7 @@ impl Config {
         }))
     }
 
-    /// That the store can put files together.
+    /// Checks that the store can concatenate files.
     pub(super) fn compact_fits(&self, url: &StoreUrl) -> Result<(), BuildError> {
         if self.compact.is_none() || matches!(url.scheme(), "hdfs" | "viewfs" | "file") {
             return Ok(());
@@ -204,7 +204,7 @@ impl Config {
         Err(BuildError::invalid("compact", problem))
     }
 
-    /// What small files are merged by.
+    /// Returns the settings for merging small files.
     fn compact(
         &self,
         rules: &Rules,
@@ -251,7 +251,7 @@ impl Config {
         }))
     }
 
-    /// What files are called.
+    /// Returns the format of file names.
     fn names(&self, cx: &BuildContext, format: &Format) -> Result<FileNames, BuildError> {
         let is_plain =
             |text: &str| !text.is_empty() && text.len() <= 64 && confined(Some(text)) == text;
@@ -271,7 +271,7 @@ impl Config {
                 extension.ok_or_else(|| BuildError::invalid("file_suffix", problem))?.to_owned()
             }
         };
-        // `aqueduct verify` counts the lines of these.
+        // `aqueduct verify` counts lines in files with these extensions.
         let given = format.extension();
         if ["log", "json"].iter().any(|lines| extension.ends_with(lines) && !given.ends_with(lines))
         {

@@ -1,4 +1,4 @@
-//! What can be set of the `hdfs` sink.
+//! The settings of the sink `hdfs`.
 
 #[cfg(feature = "testkit")]
 use std::sync::Arc;
@@ -250,8 +250,8 @@ fn default_late_path() -> String {
 }
 
 fn default_buckets_max() -> usize {
-    // Fewer make tiny files of a store with more paths. HDFS gives each file that is open a thread
-    // of the DataNodes it is on; these have 4096 unless configured otherwise.
+    // With a lower limit, stores with more paths get tiny files. In HDFS, each open file needs a
+    // thread on its DataNodes, which by default have 4096.
     2048
 }
 
@@ -277,11 +277,11 @@ fn default_sweep_after() -> Period {
 
 #[cfg(feature = "testkit")]
 impl Config {
-    /// Builds the sink over a store of the caller's making, whatever scheme the URL has. Its ledger
-    /// is made into one checkpoint after so many entries.
+    /// Builds the sink over the caller's store, whatever scheme the URL has. A checkpoint replaces
+    /// its ledger entries after `compact_after` of them.
     ///
     /// # Errors
-    /// As for a store of its own.
+    /// Same as for its own store.
     pub fn build_over(
         self,
         cx: &BuildContext,

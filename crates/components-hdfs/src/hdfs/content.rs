@@ -1,22 +1,21 @@
-//! What is written of one file: its events encoded, and compressed on several cores where its codec
-//! allows that.
+//! Encodes the events of a file, and compresses them on several cores if the codec allows it.
 //!
 //! ```text
 //!  batches ─encode─► piece ─┬─► compressed ─┬─in order─► file
-//!    the task that writes   ├─► compressed ─┤   the task that writes
+//!    task of the writer     ├─► compressed ─┤   task of the writer
 //!                           └─► compressed ─┘
-//!                     threads, as many as cores
+//!                     threads, one per core
 //! ```
 //!
-//! A piece has a mebibyte, and less where so many files are open that all of theirs would take much
-//! memory. It is a copy: a part of a batch would hold the buffer that all of it was read into.
+//! A piece has a mebibyte, or less if many files are open, to limit memory. It is a copy: a slice
+//! of a batch would keep its whole read buffer alive.
 //!
-//! Each piece is a file of its codec by itself, and the pieces in a row are one, too: so it is with
-//! codecs that [concatenate](Codec::concatenates), and the others compress in the task that writes.
+//! Each piece is a valid file of its codec, and so are concatenated pieces, for codecs that
+//! [concatenate](Codec::concatenates). Other codecs compress in the writer's task.
 //!
-//! Invariants: the bytes of a file are in the order of its events. All files together have no more
-//! pieces in work than there are cores. What is not compressed yet counts with the bytes that it
-//! has; [`Content::settle`] makes that exact, before a file is ended for it.
+//! Invariants: the bytes of a file are in the order of its events. All files together have at most
+//! as many pieces in progress as there are cores. Uncompressed data counts with its uncompressed
+//! size; [`Content::settle`] makes the size exact before a file is ended because of it.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -30,24 +29,24 @@ use support::mutant;
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes of one piece at most: the batch that reaches it is its last one.
+/// Maximum size of a piece; the batch that reaches it is its last one.
 const PIECE_MAX: usize = 1 << 20;
-/// Bytes of one piece however many files are open: smaller ones compress less.
+/// Minimum size of a piece, however many files are open: smaller pieces compress worse.
 const PIECE_MIN: usize = 128 << 10;
-/// Bytes of the pieces that all files gather, as long as each may have [`PIECE_MIN`].
+/// Maximum bytes in the pieces of all files, unless each is at [`PIECE_MIN`].
 const GATHERED_MAX: usize = 256 << 20;
 
-/// Where pieces are compressed.
+/// The compression threads.
 #[derive(Clone)]
 pub(super) struct Cores {
     env: Env,
     free: Arc<Semaphore>,
-    /// Each file that is compressed in pieces has one more of it.
+    /// Its reference count is the number of files compressed in pieces.
     files: Arc<()>,
 }
 
 impl Cores {
-    /// Those that this process may use.
+    /// Returns the cores of this process.
     pub(super) fn of(env: &Env) -> Self {
         Self::new(env.clone(), env.blocking.cores())
     }
@@ -56,7 +55,7 @@ impl Cores {
         Self { env, free: Arc::new(Semaphore::new(count)), files: Arc::default() }
     }
 
-    /// Bytes of a piece, with as many files as there are.
+    /// Returns the piece size for the current number of files.
     fn piece(&self) -> usize {
         (GATHERED_MAX / Arc::strong_count(&self.files)).clamp(PIECE_MIN, PIECE_MAX)
     }
@@ -66,13 +65,13 @@ impl Cores {
     }
 }
 
-/// What is written of one file.
+/// The content of a file.
 pub(super) struct Content {
     format: FormattedFile,
     pieces: Option<Pieces>,
 }
 
-/// What is not compressed yet.
+/// Data that is not yet compressed.
 struct Pieces {
     codec: Arc<dyn Codec>,
     gathered: BytesMut,
@@ -83,13 +82,13 @@ struct Pieces {
 }
 
 struct Piece {
-    /// Before compression.
+    /// Size before compression.
     bytes: usize,
     compressed: Receiver<Bytes>,
 }
 
 impl Content {
-    /// Begins a file.
+    /// Starts a file.
     pub(super) fn begin(format: &Format, cores: &Cores) -> Self {
         match format.begin_in_pieces() {
             Some((format, codec)) => Self { format, pieces: Some(Pieces::new(codec, cores)) },
@@ -97,7 +96,7 @@ impl Content {
         }
     }
 
-    /// Adds events; gives the next bytes of the file, as far as there are any.
+    /// Adds events. Returns the next available bytes of the file.
     pub(super) async fn encode(&mut self, events: &Events, cores: &Cores) -> Vec<Bytes> {
         let encoded = self.format.encode(events);
         let Some(pieces) = &mut self.pieces else { return vec![encoded] };
@@ -108,12 +107,12 @@ impl Content {
         pieces.ready()
     }
 
-    /// Bytes that it may still grow by without another event.
+    /// Returns how many bytes the file may still grow without another event.
     pub(super) fn held(&self) -> u64 {
         self.format.held_back() + self.pieces.as_ref().map_or(0, Pieces::bytes)
     }
 
-    /// Waits until all that was encoded is compressed.
+    /// Waits until everything encoded is compressed.
     pub(super) async fn settle(&mut self, cores: &Cores) -> Vec<Bytes> {
         match &mut self.pieces {
             Some(pieces) => pieces.settle(cores).await,
@@ -121,7 +120,7 @@ impl Content {
         }
     }
 
-    /// The last bytes of the file.
+    /// Returns the last bytes of the file.
     pub(super) async fn finish(&mut self, cores: &Cores) -> Vec<Bytes> {
         let end = match mutant!("file_not_finished") {
             true => Bytes::new(),
@@ -147,14 +146,14 @@ impl Pieces {
         (self.gathered.len() + in_work) as u64
     }
 
-    /// Lets another thread compress what is gathered, once a core is free.
+    /// Compresses the gathered data on another thread, as soon as a core is free.
     async fn start(&mut self, cores: &Cores) {
         let core = cores.free().await;
         let (done, answer) = oneshot::channel();
         let (piece, codec) = (mem::take(&mut self.gathered).freeze(), self.codec.clone());
         let bytes = piece.len();
         cores.env.blocking.run(Box::new(move || {
-            // The file may be gone.
+            // The receiver may have been dropped.
             let _ = done.send(compressed(&*codec, piece).into());
             drop(core);
         }));
@@ -162,7 +161,7 @@ impl Pieces {
         self.begun = true;
     }
 
-    /// The first pieces, as far as they are compressed.
+    /// Returns the first pieces that are already compressed.
     fn ready(&mut self) -> Vec<Bytes> {
         let mut ready = Vec::new();
         while let Some(first) = self.in_work.front_mut()
@@ -206,7 +205,7 @@ mod tests {
         Format::new(&text, &codec, &cx).unwrap()
     }
 
-    /// Lines that differ, of about [`BATCH`] bytes.
+    /// Returns distinct lines, of about [`BATCH`] bytes.
     fn batch(number: usize) -> Batch {
         let lines: Vec<String> =
             (0..BATCH / 32).map(|at| format!("{number:08} {at:022}")).collect();
@@ -223,7 +222,7 @@ mod tests {
         plain
     }
 
-    /// Threads that begin with the work that came last.
+    /// Threads that run the most recent work first.
     #[derive(Default)]
     struct LastFirst(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
 

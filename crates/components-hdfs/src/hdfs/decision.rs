@@ -1,4 +1,4 @@
-//! What an operator is pointed to where a ledger was changed from outside.
+//! Tells an operator what to do after an outside change of a ledger.
 
 use std::path::Path;
 
@@ -6,16 +6,16 @@ use ledger::LedgerError;
 
 use super::error::HdfsSinkError;
 
-/// The command that shows what has changed, and leads on from there.
+/// The command that shows the change, and offers repairs.
 #[derive(Debug)]
 pub(super) struct Decision {
     command: String,
 }
 
 impl Decision {
-    /// For the sink `name` that stores at `url` and keeps its data in `directory`.
+    /// Creates the hint for the sink `name` that stores at `url`, with its data in `directory`.
     pub(super) fn of(url: &str, name: &str, directory: &Path) -> Self {
-        // DATA_DIR/sinks/NAME, as the agent lays it out.
+        // The agent's layout is DATA_DIR/sinks/NAME.
         let data_dir = directory.parent().and_then(Path::parent).unwrap_or(directory);
         let data_dir = data_dir.display();
         let command =
@@ -23,7 +23,7 @@ impl Decision {
         Self { command }
     }
 
-    /// Says so, where the error is one that an operator has to decide about.
+    /// Adds the hint to errors that need an operator's decision.
     pub(super) fn wanted(&self, error: LedgerError) -> HdfsSinkError {
         if error.wants_decision() {
             HdfsSinkError::Undecided { command: self.command.clone(), source: error }

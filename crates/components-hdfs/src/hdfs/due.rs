@@ -1,26 +1,26 @@
-//! What a task has left to do for the directories that have a note: markers and merges have this in
-//! common. Any collector may do it, and every step may be done again.
+//! Work of a task for the directories that have a note; used for markers and merges. Any collector
+//! may do it, and all steps are idempotent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ledger::{Ledger, LedgerError, NoteKind, NotedPlace};
 use tokio::sync::Mutex;
 
-/// Directories of which something is left to do, by the name of their note.
+/// Directories with remaining work, by the name of their note.
 pub(super) struct Due<T> {
     kind: NoteKind,
     notes: BTreeMap<String, Vec<T>>,
-    /// Whether the last turn has failed.
+    /// Whether the last turn failed.
     failed: bool,
 }
 
 impl<T: From<NotedPlace> + AsRef<NotedPlace>> Due<T> {
-    /// Nothing is read yet.
+    /// Creates an empty list.
     pub(super) fn new(kind: NoteKind) -> Self {
         Self { kind, notes: BTreeMap::new(), failed: false }
     }
 
-    /// Takes in new notes, and forgets those that another collector has removed.
+    /// Reads new notes, and drops those that another collector has removed.
     pub(super) async fn read(&mut self, ledger: &Mutex<Ledger>) -> Result<(), LedgerError> {
         let notes: BTreeSet<String> =
             ledger.lock().await.notes(self.kind).await?.into_iter().collect();
@@ -38,12 +38,12 @@ impl<T: From<NotedPlace> + AsRef<NotedPlace>> Due<T> {
         self.notes.values().flatten()
     }
 
-    /// Those of each note; what is taken out is done.
+    /// Iterates over the work of each note. Removed items are done.
     pub(super) fn lists(&mut self) -> impl Iterator<Item = &mut Vec<T>> {
         self.notes.values_mut()
     }
 
-    /// Removes the notes of which nothing is left.
+    /// Removes the notes without remaining work.
     pub(super) async fn remove_done(&mut self, ledger: &Mutex<Ledger>) -> Result<(), LedgerError> {
         let done = self.notes.iter().filter(|(_, due)| due.is_empty());
         let done: Vec<String> = done.map(|(note, _)| note.clone()).collect();
@@ -54,13 +54,13 @@ impl<T: From<NotedPlace> + AsRef<NotedPlace>> Due<T> {
         Ok(())
     }
 
-    /// How many directories there are.
+    /// Returns the number of directories.
     pub(super) fn directories(&self) -> usize {
         let all = self.iter().map(|due| due.as_ref().directory.as_str());
         all.collect::<BTreeSet<_>>().len()
     }
 
-    /// Logs a turn that has failed, `left` with it: only the first of a row as a warning.
+    /// Logs a failed turn with `left`: the first one of a series as a warning.
     pub(super) fn ended(&mut self, turn: &Result<(), LedgerError>, left: &str) {
         match turn {
             Ok(()) => {}

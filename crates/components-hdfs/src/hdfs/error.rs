@@ -1,50 +1,50 @@
-//! Why the sink could not store what it was given.
+//! Errors of the sink.
 
 use ledger::LedgerError;
 use pipeline::{Classify, ErrorClass};
 use storage::FsError;
 use thiserror::Error;
 
-/// Why the sink could not store what it was given.
+/// Why the sink could not store events.
 #[derive(Debug, Error)]
 pub enum HdfsSinkError {
     /// The store failed while a file was written.
     #[error("cannot write to the store")]
     Store(#[from] FsError),
-    /// The store failed, or is damaged, where the commits are kept.
+    /// The store of the commit ledger failed or is damaged.
     #[error("cannot use the store")]
     Commit(#[from] LedgerError),
-    /// The ledger was changed from outside: going on could store committed batches again.
+    /// The ledger was changed from outside: continuing could store committed batches again.
     #[error(
         "nothing is stored until an operator has decided what the commit ledger goes on from: \
          `{command}`"
     )]
     Undecided {
-        /// The command that shows what has changed.
+        /// The command that shows the change.
         command: String,
-        /// What has changed.
+        /// The change.
         #[source]
         source: LedgerError,
     },
-    /// What this collector remembers of the ledger cannot be read.
+    /// The memory of the ledger cannot be read.
     #[error("cannot read what is remembered of the commit ledger, {path}")]
     Memory {
         /// The file.
         path: String,
-        /// What the disk said.
+        /// The error of the disk.
         #[source]
         source: std::io::Error,
     },
-    /// The number of this collector cannot be kept with its data.
+    /// The number of this collector cannot be stored with its data.
     #[error("cannot keep the identity of this collector in {path}")]
     Identity {
         /// The file.
         path: String,
-        /// What the disk said.
+        /// The error of the disk.
         #[source]
         source: std::io::Error,
     },
-    /// The roll that this batch was in failed, with the cause that is reported for another batch.
+    /// The roll of this batch failed; another batch reports the cause.
     #[error("the sink has failed and must be opened again")]
     NotOpen,
 }

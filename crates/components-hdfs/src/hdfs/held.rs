@@ -1,4 +1,4 @@
-//! What the sink holds, and what it has to say about it: shared by the sink and its tasks.
+//! The batches in the sink, and their settlements: shared by the sink and its tasks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,10 @@ use pipeline::{Batch, Identity, IntervalSet, Letter, Outcome, Settlement, Ticket
 use support::notice;
 use tokio::sync::Notify;
 
-/// Batches that were taken over and are not settled, and settlements that were not asked for yet.
+/// Accepted batches without a settlement, and settlements not yet returned.
 ///
-/// A ticket is settled once: what is settled already, by its end or by [`Held::give_back`], is
-/// passed over. So a task that is still running after the sink was closed settles nothing.
+/// A ticket is settled once. Later settlements are ignored, also after [`Held::give_back`], so that
+/// a task that outlives the sink settles nothing.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     state: Mutex<State>,
@@ -20,17 +20,17 @@ pub(super) struct Held {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Bytes of each batch that is held.
+    /// Size of each batch.
     held: BTreeMap<Ticket, u64>,
-    /// Their sum.
+    /// Sum of the sizes.
     bytes: u64,
     said: VecDeque<Settlement>,
-    /// Batches that the ledger holds, as far as it was read.
+    /// Batches in the ledger, as far as it was read.
     delivered: Settled,
 }
 
 impl State {
-    /// Lets go of a batch; says whether it was held.
+    /// Removes a batch. Returns whether it was present.
     fn remove(&mut self, ticket: Ticket) -> bool {
         let bytes = self.held.remove(&ticket);
         self.bytes -= bytes.unwrap_or(0);
@@ -39,14 +39,14 @@ impl State {
 }
 
 impl Held {
-    /// A batch of this many bytes is taken over.
+    /// Adds a batch of this size.
     pub(super) fn take(&self, ticket: Ticket, bytes: u64) {
         let mut state = self.state();
         let before = state.held.insert(ticket, bytes).unwrap_or(0);
         state.bytes = state.bytes - before + bytes;
     }
 
-    /// What became of these batches.
+    /// Records the outcome of these batches.
     pub(super) fn settle(&self, mut tickets: IntervalSet, outcome: Outcome) {
         let mut state = self.state();
         for ticket in tickets.clone().iter() {
@@ -60,8 +60,9 @@ impl Held {
         }
     }
 
-    /// Of these batches the ledger names some, or all: those are delivered. The others go back,
-    /// also those that came too late: they are settled when they come again, with their events.
+    /// Settles batches after the ledger named at least one of them. Those in the ledger are
+    /// delivered. The others return to the channel, including late copies, which are settled on
+    /// their next arrival, with their events.
     pub(super) fn settle_by_the_ledger(&self, batches: &[(Ticket, Option<Identity>)]) {
         let (delivered, rest): (Vec<_>, Vec<_>) = {
             let state = self.state();
@@ -74,7 +75,7 @@ impl Held {
         self.settle(tickets(rest), Outcome::Again(None));
     }
 
-    /// Events that can never be written. A letter of the whole batch settles it.
+    /// Records events that can never be written. A letter for the whole batch settles it.
     pub(super) fn refuse(&self, letter: Letter) {
         let mut state = self.state();
         let whole = letter.whole;
@@ -88,18 +89,18 @@ impl Held {
         }
     }
 
-    /// The batch was not taken over after all.
+    /// Removes a batch that was not accepted after all.
     pub(super) fn forget(&self, ticket: Ticket) {
         self.state().remove(ticket);
     }
 
-    /// All that is held goes back.
+    /// Returns all batches to the channel.
     pub(super) fn give_back(&self) {
         let tickets = self.state().held.keys().copied().collect();
         self.settle(tickets, Outcome::Again(None));
     }
 
-    /// Forgets everything: settlements are not asked for any more.
+    /// Drops all batches and settlements.
     pub(super) fn clear(&self) {
         let mut state = self.state();
         state.held.clear();
@@ -107,27 +108,27 @@ impl Held {
         state.said.clear();
     }
 
-    /// The next settlement. Cancel safe.
+    /// Returns the next settlement. Cancel-safe.
     pub(super) async fn settled(&self) -> Settlement {
         notice::until(&self.news, || self.state().said.pop_front()).await
     }
 
-    /// Bytes of what is held.
+    /// Returns the total size of the batches.
     pub(super) fn bytes(&self) -> u64 {
         self.state().bytes
     }
 
-    /// The ledger was read, or advanced, to this.
+    /// Records the state of the ledger.
     pub(super) fn know(&self, delivered: Settled) {
         self.state().delivered = delivered;
     }
 
-    /// Whether the ledger has closed the epoch of this batch, as far as it was read.
+    /// Returns whether the ledger, as far as it was read, has closed the epoch of this batch.
     pub(super) fn is_closed(&self, key: Identity) -> bool {
         self.state().delivered.is_closed(key)
     }
 
-    /// Settles a batch that is held without writing it, if the ledger decides that.
+    /// Settles a batch without writing it if it is in the ledger.
     pub(super) fn settle_known(&self, ticket: Ticket, batch: &Batch) -> bool {
         let Some(key) = batch.envelope.identity else { return false };
         let (closed, delivered) = {
@@ -135,7 +136,8 @@ impl Held {
             (state.delivered.is_closed(key), state.delivered.contains(key))
         };
         if closed {
-            // Its origin had it committed long ago: this is a stray copy, and not silently dropped.
+            // Its origin saw it committed long ago. This is a stray copy, which must not be dropped
+            // silently.
             let detail = format!(
                 "batch {key} was committed, and is forgotten; this is a copy that came late"
             );
@@ -148,7 +150,7 @@ impl Held {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing is left half done under the lock, so a panic elsewhere does no harm here.
+        // Poisoning is harmless: no critical section leaves partial state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! The identity of this collector in the commit ledger: made once and kept with its data.
+//! The identity of this collector in the commit ledger: created once and stored with its data.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use pipeline::env::small_file;
 
 use super::error::HdfsSinkError;
 
-/// The number of this collector, from the file `collector-id` in `directory`. The first call makes
-/// both; a file cut short by a crash of that call is made anew.
+/// Reads the number of this collector from the file `collector-id` in `directory`. The first call
+/// creates both; a file truncated by a crash of that call is replaced.
 ///
 /// # Errors
-/// The disk refuses.
+/// The disk failed.
 pub(crate) async fn collector(env: &Env, directory: &Path) -> Result<Token, HdfsSinkError> {
     let directory = directory.to_owned();
     let path = directory.join("collector-id");

@@ -1,18 +1,18 @@
-//! Markers: an empty file in each directory that is complete, such as Hadoop's `_SUCCESS`.
+//! Markers: an empty file in each complete directory, such as Hadoop's `_SUCCESS`.
 //!
 //! ```text
 //!  the time in the path is over ─late_after─► no event is routed there any more
-//!     ─margin─► the stage is read ─all that was there is gone─► marker
+//!     ─margin─► the stage is listed ─all listed files are gone─► marker
 //! ```
 //!
 //! An event is late by the clock of the collector that routes it, and then goes below `late_path`.
-//! So from a moment on no file for a directory is begun, and what was begun before is on the stage,
-//! which all collectors of the dataset share, until it is published or deleted. Once all that was
-//! there is gone, and that includes committed files that wait for a directory, nothing can come any
-//! more. The stage does not say which directory a file is for, so the marker waits for all of it.
+//! So from some moment on, no new file for a directory is started. Files started earlier are on the
+//! stage, which all collectors of the dataset share, until they are published or deleted. When all
+//! of them are gone, including committed files that wait for a directory, the directory is
+//! complete. The stage does not tell the directory of a file, so the marker waits for all files.
 //!
-//! Which directories there are is in the notes of the ledger. Every step may be done again, by any
-//! collector: after a kill, what has a note is marked by the next opening.
+//! The notes of the ledger list the directories. All steps are idempotent, for any collector: after
+//! a kill, the next opening marks the directories with a note.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,30 +27,30 @@ use super::due::Due;
 use super::merging::unmerged;
 use super::writer::{Settings, now};
 
-/// Pause between two looks at the notes at most; it is shorter where the margin is.
+/// Maximum pause between reads of the notes; a shorter margin shortens it.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// When a directory is complete, and what says so.
+/// When a directory is complete, and its marker.
 #[derive(Debug)]
 pub(super) struct Marker {
-    /// Name of the file.
+    /// Name of the marker file.
     pub(super) name: String,
-    /// Time from the end of what the path shows until the stage is read.
+    /// Time from the end of the path's period until the stage is listed.
     pub(super) after: Duration,
-    /// What `after` has more than `late_after`: for clocks that differ, and for the time from
-    /// routing a batch to the beginning of its file.
+    /// The part of `after` beyond `late_after`, for clock differences and for the time from routing
+    /// a batch to the start of its file.
     pub(super) margin: Duration,
-    /// Markers that were made.
+    /// Number of created markers.
     pub(super) made: Counter,
-    /// Directories that have none yet.
+    /// Number of directories without a marker.
     pub(super) due: FloatGauge,
 }
 
-/// A directory that has a note.
+/// A directory with a note.
 #[derive(Debug)]
 struct Unmarked {
     place: NotedPlace,
-    /// What was on the stage when its time was over.
+    /// The files on the stage when its period was over.
     staged: Option<Arc<BTreeSet<String>>>,
 }
 
@@ -66,7 +66,7 @@ impl AsRef<NotedPlace> for Unmarked {
     }
 }
 
-/// The task that marks, of one opening.
+/// The marker task of one opening.
 pub(super) struct Marking {
     pub(super) settings: Arc<Settings>,
     pub(super) ledger: Arc<Mutex<Ledger>>,
@@ -74,12 +74,12 @@ pub(super) struct Marking {
 }
 
 impl Marking {
-    /// Of this ledger.
+    /// Creates the task for this ledger.
     pub(super) fn new(settings: Arc<Settings>, ledger: Arc<Mutex<Ledger>>) -> Self {
         Self { settings, ledger, due: Due::new(NoteKind::Marker) }
     }
 
-    /// Looks again and again, until it is aborted.
+    /// Works periodically until it is aborted.
     pub(super) async fn run(mut self) {
         let settings = self.settings.clone();
         let Some(marker) = &settings.marker else { return };
@@ -90,7 +90,8 @@ impl Marking {
         }
     }
 
-    /// Marks what is complete. The ledger is held for one call at a time: commits come first.
+    /// Marks complete directories. Locks the ledger for one call at a time, so that commits come
+    /// first.
     async fn turn(&mut self, marker: &Marker) -> Result<(), LedgerError> {
         self.due.read(&self.ledger).await?;
         let after = i64::try_from(marker.after.as_millis()).unwrap_or(i64::MAX);
@@ -103,10 +104,10 @@ impl Marking {
         Ok(())
     }
 
-    /// Marks those whose time was over at `end`, in milliseconds since 1970.
+    /// Marks the directories whose period was over at `end`, in milliseconds since 1970.
     async fn mark(&mut self, marker: &Marker, end: i64) -> Result<(), LedgerError> {
         let staged = Arc::new(self.ledger.lock().await.staged_files().await?);
-        // A job that begins by a marker finds the files that it has listed.
+        // A job that starts at a marker must not see its listed files disappear.
         let unmerged = match &self.settings.compact {
             Some(_) => unmerged(&self.ledger).await?,
             None => BTreeSet::new(),
@@ -125,7 +126,8 @@ impl Marking {
                 }
                 let ledger = self.ledger.lock().await;
                 let directory = &due.place.directory;
-                // A roll that failed after its note leaves none: its events are elsewhere.
+                // Skip directories without files: their roll failed after the note, and its events
+                // are elsewhere.
                 let marked = match ledger.has_files(directory).await {
                     Ok(true) => ledger.mark(directory, &marker.name).await,
                     Ok(false) => Ok(false),

@@ -1,4 +1,4 @@
-//! What the sink counts, beyond what every sink does.
+//! Additional metrics of the sink.
 
 use metrics::MetricSpec;
 

@@ -1,19 +1,18 @@
-//! The task that merges the small files of directories whose time is over.
+//! Merges the small files of directories whose period is over.
 //!
 //! ```text
-//!  the time in the path is over ─after─► files of less than half the limit, in the order of the
-//!     ledger ─► one of up to the limit (`ledger::merge`) ─► … ─► note removed ─► marker, if any
+//!  the time in the path is over ─after─► files of less than half the limit, in ledger order
+//!     ─► one of up to the limit (`ledger::merge`) ─► … ─► note removed ─► marker, if any
 //! ```
 //!
-//! Which directories there are is in the notes of the ledger, as for markers: what has a note is
-//! merged by any collector, after a kill by the next opening. Each goes through the directories in
-//! an order of its own, so that two seldom copy the same files; if they do, the ledger lets one
-//! win. A directory is marked as complete after it was merged, and one that is marked is not
-//! merged: a job that begins by the marker finds the files that it has listed.
+//! The notes of the ledger list the directories, as for markers: any collector merges directories
+//! with a note, and after a kill the next opening does. Each collector uses a random order, so that
+//! two rarely copy the same files; if they do, the ledger accepts one merge. A directory is marked
+//! after its merge, and a marked directory is never merged, so that a job that starts at the marker
+//! finds all listed files.
 //!
-//! Where the store refuses to put files together (a snapshot holds one, an encryption zone, a disk
-//! of a network), they stay as they are, and their directory is not waited for. What was begun is
-//! tried again.
+//! If the store refuses to concatenate files (because of a snapshot, an encryption zone, or a
+//! network disk), they stay unchanged, and the directory is skipped. Started merges are retried.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,21 +28,21 @@ use tokio::time::sleep;
 use super::due::Due;
 use super::writer::{Settings, now};
 
-/// Pause between two looks at the notes at most; it is shorter where `after` is.
+/// Maximum pause between reads of the notes; a shorter `after` shortens it.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Tries of one directory, while the store answers otherwise: a file of it cannot be read.
+/// Maximum attempts for a directory with an unreadable file, while the store responds otherwise.
 const TRIES_MAX: u32 = 20;
 
-/// When the files of a directory are merged, and what counts it.
+/// When to merge a directory, and its metrics.
 #[derive(Debug)]
 pub(super) struct Compact {
-    /// Time from the end of what the path shows.
+    /// Time from the end of the path's period.
     pub(super) after: Duration,
-    /// Merges that were made.
+    /// Number of merges.
     pub(super) merges: Counter,
-    /// Files that became one by them.
+    /// Number of merged files.
     pub(super) files: Counter,
-    /// Their bytes.
+    /// Size of the merged files.
     pub(super) bytes: Counter,
     /// Directories that the store refuses to merge.
     pub(super) given_up: Counter,
@@ -51,7 +50,7 @@ pub(super) struct Compact {
     pub(super) due: FloatGauge,
 }
 
-/// What became of a directory.
+/// Result for a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
     /// Nothing is left to merge.
@@ -62,7 +61,7 @@ enum Done {
     Later,
 }
 
-/// A directory that has a note.
+/// A directory with a note.
 struct Unmerged(NotedPlace);
 
 impl From<NotedPlace> for Unmerged {
@@ -77,22 +76,22 @@ impl AsRef<NotedPlace> for Unmerged {
     }
 }
 
-/// The task of one opening.
+/// The merge task of one opening.
 pub(super) struct Merging {
     settings: Arc<Settings>,
     ledger: Arc<Mutex<Ledger>>,
-    /// Bytes of a file at most.
+    /// Maximum size of a file.
     size_max: u64,
-    /// How files are laid out.
+    /// Layout of the files.
     options: CreateOptions,
     due: Due<Unmerged>,
-    /// Whether the store can make files one, once it was asked.
+    /// Whether the store can concatenate files, once known.
     is_possible: Option<bool>,
-    /// Tries of a directory that have failed.
+    /// Failed attempts per directory.
     failures: BTreeMap<String, u32>,
 }
 
-/// The directories, of all collectors, whose files are to be merged still.
+/// Returns the directories of all collectors that still have files to merge.
 pub(super) async fn unmerged(ledger: &Mutex<Ledger>) -> Result<BTreeSet<String>, LedgerError> {
     let mut due = Due::<Unmerged>::new(NoteKind::Merge);
     due.read(ledger).await?;
@@ -100,7 +99,7 @@ pub(super) async fn unmerged(ledger: &Mutex<Ledger>) -> Result<BTreeSet<String>,
 }
 
 impl Merging {
-    /// Of this ledger, into files of up to `size_max` bytes.
+    /// Creates the task for this ledger, with files of up to `size_max` bytes.
     pub(super) fn new(
         settings: Arc<Settings>,
         ledger: Arc<Mutex<Ledger>>,
@@ -111,7 +110,7 @@ impl Merging {
         Self { settings, ledger, size_max, options, due, is_possible: None, failures }
     }
 
-    /// Looks again and again, until it is aborted.
+    /// Works periodically until it is aborted.
     pub(super) async fn run(mut self) {
         let settings = self.settings.clone();
         let Some(compact) = &settings.compact else { return };
@@ -122,9 +121,9 @@ impl Merging {
         }
     }
 
-    /// Merges what is due. The ledger is held for one step at a time: commits come first.
+    /// Merges due directories. Locks the ledger for one step at a time, so that commits come first.
     async fn turn(&mut self, compact: &Compact) -> Result<(), LedgerError> {
-        // What the store has refused before may be possible now.
+        // A merge that the store refused earlier may be possible now.
         self.ledger.lock().await.finish_merges().await?;
         self.is_possible = Some(self.possible().await?);
         self.due.read(&self.ledger).await?;
@@ -162,7 +161,7 @@ impl Merging {
         Ok(())
     }
 
-    /// Whether the store can make files one. It is asked once.
+    /// Returns whether the store can concatenate files. Asks once.
     async fn possible(&self) -> Result<bool, LedgerError> {
         if let Some(is_possible) = self.is_possible {
             return Ok(is_possible);

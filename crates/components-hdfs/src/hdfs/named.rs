@@ -1,4 +1,4 @@
-//! The commit ledger of the sink as it is named to the agents that send here.
+//! Announces the commit ledger of the sink to upstream agents.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use peers::LedgerBoard;
 use pipeline::{BuildContext, LedgerId, LedgerState};
 use tokio::time::Instant;
 
-/// What is named of the ledger.
+/// The announcement of the ledger.
 #[derive(Debug)]
 pub(super) struct NamedLedger {
     board: LedgerBoard,
@@ -16,12 +16,12 @@ pub(super) struct NamedLedger {
 }
 
 impl NamedLedger {
-    /// Of the sink that this is the context of.
+    /// Creates it for the sink of this context.
     pub(super) fn new(cx: &BuildContext, dataset: &str) -> Self {
         Self { board: cx.get(), sink: cx.name.clone(), dataset: dataset.into() }
     }
 
-    /// It was read to its end at `read`, or later.
+    /// Announces the ledger, which was read to its end at `read` or later.
     pub(super) fn is(&self, ledger: &Ledger, read: Instant) {
         let id = |token: &Token| LedgerId(token.0);
         let state = LedgerState {
@@ -34,7 +34,7 @@ impl NamedLedger {
         self.board.says(&self.sink, vec![state]);
     }
 
-    /// It is not used now.
+    /// Withdraws the announcement.
     pub(super) fn is_none(&self) {
         self.board.withdraw(&self.sink);
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ledger::{Ledger, LedgerError, NoteKind, NotedPlace, Token};
 
-/// As many directories are kept in mind; one more than that is noted again, which does no harm.
+/// Maximum number of remembered directories. Further ones are noted repeatedly, which is harmless.
 const KEPT_MAX: usize = 16_384;
 
 /// Directories with a note and a file.
@@ -15,7 +15,7 @@ pub(super) struct Noted {
 }
 
 impl Noted {
-    /// Of these the ones that have to be noted, each once.
+    /// Returns the directories that still need a note, without duplicates.
     pub(super) fn new_ones(&self, places: impl Iterator<Item = NotedPlace>) -> Vec<NotedPlace> {
         let known = self.directories();
         let mut places: Vec<_> = places.filter(|place| !known.contains(&place.directory)).collect();
@@ -24,7 +24,7 @@ impl Noted {
         places
     }
 
-    /// These are noted, and have a file.
+    /// Adds directories with a note and a file.
     pub(super) fn add(&self, places: Vec<NotedPlace>) {
         let mut known = self.directories();
         if known.len() + places.len() > KEPT_MAX {
@@ -34,21 +34,21 @@ impl Noted {
     }
 
     fn directories(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // Each change is one assignment.
+        // Poisoning is harmless: each change is one assignment.
         self.directories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The new directories of a roll, for what is done later for their readers.
+/// Notes for the new directories of a roll, for the reader tasks.
 pub(super) struct Notes {
-    /// Those of which the path shows a time, and what is done once it is over.
+    /// Directories whose path contains a time, for work after its period.
     pub(super) timed: Vec<NotedPlace>,
     pub(super) kinds: Vec<NoteKind>,
     pub(super) partitions: Vec<NotedPlace>,
 }
 
 impl Notes {
-    /// Before the entry, so that no directory has files without a note.
+    /// Writes the notes before the entry, so that no directory has files without a note.
     pub(super) async fn put(&self, ledger: &Ledger, roll: Token) -> Result<(), LedgerError> {
         let timed = self.kinds.iter().map(|kind| (*kind, &self.timed));
         let kinds = timed.chain([(NoteKind::Partition, &self.partitions)]);

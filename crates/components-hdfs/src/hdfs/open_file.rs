@@ -1,4 +1,4 @@
-//! One file of an open roll.
+//! A file of an open roll.
 
 use bytes::Bytes;
 use ledger::{LedgerError, RollFile, check_length};
@@ -11,28 +11,28 @@ use super::staged::Stage;
 
 /// A staged file that is being written.
 pub(super) struct OpenFile {
-    /// Below the stage.
+    /// Path below the stage.
     pub(super) temp: String,
-    /// `None` once it is closed.
+    /// `None` after it is closed.
     pub(super) writing: Option<Writing>,
     pub(super) fill: Fill,
     pub(super) crc: u32,
-    /// As of its first part.
+    /// From its first part.
     pub(super) noted: Option<i64>,
-    /// What stands for it until it is closed.
+    /// The placeholder that represents it until it is closed.
     pub(super) shown: Option<String>,
-    /// The batches that it holds events of.
+    /// The batches with events in it.
     pub(super) tickets: IntervalSet,
 }
 
-/// What an open file is written with.
+/// The writer of an open file.
 pub(super) struct Writing {
     pub(super) content: Content,
     pub(super) writer: Box<dyn FileWriter>,
 }
 
 impl OpenFile {
-    /// Whether it is still written to.
+    /// Returns whether it is still being written.
     pub(super) fn is_open(&self) -> bool {
         self.writing.is_some()
     }
@@ -51,14 +51,14 @@ impl OpenFile {
         self.append(bytes).await
     }
 
-    /// Its fill is exact after that: nothing is on its way to be compressed.
+    /// Waits for pending compression, so that the size is exact.
     pub(super) async fn settle(&mut self, cores: &Cores) -> Result<(), FsError> {
         let Some(writing) = &mut self.writing else { return Ok(()) };
         let bytes = writing.content.settle(cores).await;
         self.append(bytes).await
     }
 
-    /// Writes its end.
+    /// Writes the end of the content.
     pub(super) async fn finish(&mut self, cores: &Cores) -> Result<(), FsError> {
         let Some(writing) = &mut self.writing else { return Ok(()) };
         let bytes = writing.content.finish(cores).await;
@@ -76,20 +76,20 @@ impl OpenFile {
         Ok(())
     }
 
-    /// What the ledger says about it, once it is closed.
+    /// Describes the closed file for the ledger.
     pub(super) fn described(&self, directory: &str) -> RollFile {
         let Fill { bytes, events, .. } = self.fill;
         let (temp, directory) = (self.temp.clone(), directory.to_owned());
         RollFile { temp, directory, len: bytes, crc: self.crc, events }
     }
 
-    /// Writes its end and closes it, while the roll that it is of goes on.
+    /// Finishes and closes it, while its roll continues.
     pub(super) async fn end(&mut self, stage: &Stage) -> Result<(), LedgerError> {
         self.finish(&stage.cores).await?;
         self.close(stage).await
     }
 
-    /// Makes the file durable and whole, and checks its length.
+    /// Makes the file durable and complete, and checks its length.
     pub(super) async fn close(&mut self, stage: &Stage) -> Result<(), LedgerError> {
         let Some(Writing { writer, .. }) = self.writing.take() else { return Ok(()) };
         writer.close().await?;

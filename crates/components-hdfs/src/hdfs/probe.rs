@@ -1,13 +1,13 @@
-//! Whether a store takes files, tried by one that is removed again.
+//! Tests whether a store is writable, with a temporary file.
 
 use storage::{CreateOptions, FileSystem, FsError, split};
 
-/// Makes and removes an empty file in the directory `prefix`, or in the deepest one above it that
-/// is there; that directory. `number` tells it from the file of another program. Whether files can
-/// become one is tried there as well, if that is to be done.
+/// Creates and deletes an empty file in the directory `prefix`, or in its deepest existing parent.
+/// Returns that directory. `number` makes the file name unique. Also tests whether the store can
+/// concatenate files, if requested.
 ///
 /// # Errors
-/// The store is not reached, or refuses the file, or cannot make files one.
+/// The store is unreachable, rejects the file, or cannot concatenate files.
 pub(crate) async fn probe(
     fs: &dyn FileSystem,
     prefix: &str,
@@ -15,7 +15,7 @@ pub(crate) async fn probe(
     merges: bool,
 ) -> Result<String, FsError> {
     let mut directory = prefix;
-    // What has no directories needs none.
+    // Stores without directories need no parent.
     while fs.is_tree() && directory != "/" {
         match fs.stat(directory).await {
             Ok(_) => break,
@@ -29,7 +29,7 @@ pub(crate) async fn probe(
         Ok(file) => file.close().await,
         Err(error) => Err(error),
     };
-    // Also one of which the store did not say whether it is there.
+    // Also delete the file if its creation is in doubt.
     let deleted = fs.delete(&path).await;
     made?;
     deleted?;
@@ -41,7 +41,7 @@ pub(crate) async fn probe(
     Ok(directory.to_owned())
 }
 
-/// What the store has refused, with the setting that asks for it.
+/// Adds the setting that requests concatenation to the store's error.
 fn named(error: FsError) -> FsError {
     match error {
         FsError::Unfit { call, path, source } => {

@@ -1,15 +1,15 @@
-//! Partitions of a table of Hive, registered as they appear.
+//! Registers new partitions of a Hive table.
 //!
 //! ```text
 //!  note of a roll's new directories ─► entry won, files visible ─► partition added ─► note removed
-//!  <prefix>/_aqueduct/<sink>/partitions/<roll>                       └ tried again with back-off
+//!  <prefix>/_aqueduct/<sink>/partitions/<roll>                       └ retried with back-off
 //! ```
 //!
-//! The note is in the store before the entry that makes files of its directories visible, so no
-//! directory has files without one, whatever dies. What is due is decided by [`Backlog`], from the
-//! notes of all collectors; adding a partition that is there already does nothing, so that any of
-//! them may do it, any number of times. The data path waits for none of it: a metastore that is
-//! down leaves notes in the store, and nothing else.
+//! The note is in the store before the entry that makes files of its directories visible, so after
+//! any crash, every directory with files has a note. [`Backlog`] decides what is due from the notes
+//! of all collectors. Adding an existing partition does nothing, so any collector may repeat it.
+//! The data path does not wait for it: while the metastore is down, only notes accumulate in the
+//! store.
 
 mod backlog;
 
@@ -31,43 +31,43 @@ use super::writer::Settings;
 use crate::hive::{Keys, MetastoreError, Partition, Registry};
 use backlog::Backlog;
 
-/// Pause between two looks at the notes of other collectors.
+/// Pause between reads of the notes of other collectors.
 const PAUSE: Duration = Duration::from_secs(30);
 /// Pause after a failure: the first one, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// Partitions of one call.
+/// Partitions per call.
 const CALL_MAX: usize = 100;
 
-/// What is registered, and where.
+/// The registration settings.
 pub(super) struct Registration {
     /// Database and name of the table.
     pub(super) table: String,
     pub(super) keys: Keys,
     pub(super) registry: Arc<dyn Registry>,
-    /// Partitions that were added, or were there.
+    /// Partitions that were added, or already existed.
     pub(super) added: Counter,
-    /// Tries that failed.
+    /// Failed attempts.
     pub(super) failed: Counter,
     /// Directories with files that are not registered yet.
     pub(super) due: FloatGauge,
-    /// Directories that have a note.
+    /// Directories with a note.
     pub(super) noted: Noted,
-    /// There may be something to do.
+    /// Signals possible work.
     pub(super) news: Notify,
 }
 
 impl Registration {
-    /// Of these directories those that are partitions and have no note yet.
+    /// Returns the directories that are partitions and have no note yet.
     pub(super) fn new_ones<'d>(
         &self,
         directories: impl Iterator<Item = &'d String>,
     ) -> Vec<NotedPlace> {
         let places = directories.filter(|directory| self.keys.partition(directory).is_some());
-        // Which time a partition shows does not matter here.
+        // The time of a partition does not matter here.
         self.noted.new_ones(places.map(|it| NotedPlace { directory: it.clone(), at: 0 }))
     }
 
-    /// These have a note and a file.
+    /// Adds directories with a note and a file.
     pub(super) fn committed(&self, places: Vec<NotedPlace>) {
         if !places.is_empty() {
             self.noted.add(places);
@@ -82,12 +82,12 @@ enum RegisterError {
     /// The store failed.
     #[error("cannot read the notes of partitions")]
     Store(#[from] LedgerError),
-    /// The metastore is not reached, or refuses.
+    /// The metastore is unreachable, or rejects the call.
     #[error(transparent)]
     Metastore(#[from] MetastoreError),
 }
 
-/// The task that registers, of one opening.
+/// The registration task of one opening.
 pub(super) struct Registering {
     settings: Arc<Settings>,
     ledger: Arc<Mutex<Ledger>>,
@@ -96,7 +96,7 @@ pub(super) struct Registering {
 }
 
 impl Registering {
-    /// Of this ledger.
+    /// Creates the task for this ledger.
     pub(super) fn new(
         settings: Arc<Settings>,
         ledger: Arc<Mutex<Ledger>>,
@@ -105,7 +105,7 @@ impl Registering {
         Self { settings, ledger, board, backlog: Backlog::default() }
     }
 
-    /// Looks again and again, until it is aborted.
+    /// Works periodically until it is aborted.
     pub(super) async fn run(mut self) {
         let settings = self.settings.clone();
         let Some(registration) = &settings.registration else { return };
@@ -141,7 +141,7 @@ impl Registering {
         }
     }
 
-    /// One look at most, before the agent stops.
+    /// Works once more before the agent stops, up to a time limit.
     pub(super) async fn last(mut self, limit: Duration) {
         let settings = self.settings.clone();
         let Some(registration) = &settings.registration else { return };
@@ -155,7 +155,8 @@ impl Registering {
         }
     }
 
-    /// Registers what has files. The ledger is held for one call at a time: commits come first.
+    /// Registers directories with files. Locks the ledger for one call at a time, so that commits
+    /// come first.
     async fn turn(&mut self, registration: &Registration) -> Result<(), RegisterError> {
         let kind = NoteKind::Partition;
         let notes = self.ledger.lock().await.notes(kind).await?;
@@ -172,13 +173,13 @@ impl Registering {
         registered
     }
 
-    /// Looks which directories have files.
+    /// Finds out which directories have files.
     async fn look(&mut self) -> Result<(), RegisterError> {
         let unknown = self.backlog.unknown();
         if unknown.is_empty() {
             return Ok(());
         }
-        // First the stage, then the directories: what is on neither is nowhere.
+        // List the stage before the directories: a file found in neither does not exist.
         let staged = Arc::new(self.ledger.lock().await.staged_files().await?);
         for directory in unknown {
             let has_files = self.ledger.lock().await.has_files(&directory).await?;
@@ -193,7 +194,7 @@ impl Registering {
         for directory in self.backlog.ready() {
             match registration.keys.partition(directory) {
                 Some(partition) => ready.push(partition),
-                // The settings were others when it was noted.
+                // The settings have changed since it was noted.
                 None => none.push(directory.to_owned()),
             }
         }
@@ -205,7 +206,7 @@ impl Registering {
                 Err(MetastoreError::InvalidObject { .. } | MetastoreError::Failed { .. })
                     if partitions.len() > 1 =>
                 {
-                    // One that is refused holds up no other.
+                    // A rejected partition must not block the others.
                     for one in partitions {
                         match registration.registry.add(std::slice::from_ref(one)).await {
                             Ok(()) => self.added(registration, std::slice::from_ref(one)),

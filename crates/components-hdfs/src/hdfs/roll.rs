@@ -1,4 +1,4 @@
-//! When a roll is over. Pure: times and sizes go in, a decision comes out.
+//! Decides when a roll ends. Pure: takes times and sizes, returns a decision.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::config::Boundary;
 
-/// When a roll is over: whichever of these comes first.
+/// Limits of a roll; the first one reached ends it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Bytes of one file. One batch that is larger than that gets a file of its own.
+    /// Maximum size of a file. A larger batch gets its own file.
     pub(super) size_max: u64,
-    /// Events of one file; the batch that reaches it is the last one.
+    /// Maximum events of a file; the batch that reaches it is the last one.
     pub(super) count_max: Option<u64>,
     /// Time since the first batch.
     pub(super) age_max: Duration,
@@ -24,10 +24,10 @@ pub(super) struct Limits {
     pub(super) on: Option<Boundary>,
 }
 
-/// How much is in one file.
+/// Fill level of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Fill {
-    /// Bytes that were written.
+    /// Written bytes.
     pub(super) bytes: u64,
     /// Bytes that its encoder holds back.
     pub(super) held: u64,
@@ -35,38 +35,38 @@ pub(super) struct Fill {
     pub(super) events: u64,
 }
 
-/// The clock of one roll.
+/// The timers of a roll.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Life {
-    /// It ends then.
+    /// When it ends.
     over: Instant,
-    /// It is old enough to end with another one.
+    /// When it is old enough to end with another one.
     ripe: Instant,
-    /// It ends then if nothing comes any more.
+    /// When it ends without further batches.
     idle: Instant,
-    /// When the last batch came.
+    /// When the last batch arrived.
     touched: Instant,
 }
 
-/// The part of its age, and of its idle time, after which a roll ends with another that is over:
-/// one entry of the ledger then serves both.
+/// Fraction of the age or idle time after which a roll ends together with another one: a single
+/// ledger entry then serves both.
 const RIPE: f64 = 0.75;
 
 impl Limits {
-    /// Whether `more` bytes fit into a file that holds `fill`.
+    /// Returns whether `more` bytes fit into a file with this fill level.
     pub(super) fn fits(&self, fill: Fill, more: u64) -> bool {
         fill.events == 0 || fill.bytes + fill.held + more <= self.size_max
     }
 
-    /// Whether a file is to be closed now.
+    /// Returns whether a file must be closed.
     pub(super) fn is_full(&self, fill: Fill) -> bool {
         fill.bytes + fill.held >= self.size_max
             || self.count_max.is_some_and(|max| fill.events >= max)
     }
 
-    /// A roll that begins `now`; `boundary` is the time until the clock passes the next one, where
-    /// that counts. Its age is spread by ±20 %, by `random`, so that many collectors that start
-    /// together do not commit together for ever.
+    /// Starts a roll at `now`; `boundary` is the time until the next clock boundary, if used.
+    /// `random` varies the age by ±20 %, so that collectors that start together do not always
+    /// commit together.
     pub(super) fn begin(&self, now: Instant, random: u64, boundary: Option<Duration>) -> Life {
         let age = spread(self.age_max, 0.2, random);
         let over = now + boundary.map_or(age, |boundary| boundary.min(age));
@@ -76,52 +76,52 @@ impl Limits {
 }
 
 impl Boundary {
-    /// The time from `now`, in milliseconds since 1970, until the clock of this zone passes the
-    /// next boundary.
+    /// Returns the time from `now`, in milliseconds since 1970, until the next boundary in this
+    /// zone.
     pub(super) fn after(self, now: i64, zone: &TimeZone) -> Duration {
         let at = Timestamp::from_millisecond(now).unwrap_or_default();
         let zoned = at.to_zoned(zone.clone());
         let next = match self {
             Self::Hour => {
                 let hour = i64::from(zone.to_offset(at).seconds()) * 1_000 + now;
-                // Clocks change at whole quarters, so the offset is that of the boundary as well,
-                // or the change is one itself.
+                // Clocks change at full quarter-hours, so the boundary has the same offset, or is
+                // the change itself.
                 return Duration::from_millis(
                     3_600_000 - hour.rem_euclid(3_600_000).unsigned_abs(),
                 );
             }
             Self::Day => zoned.tomorrow().and_then(|day| day.start_of_day()),
         };
-        // At the end of all time there is no next day.
+        // At the end of the time range there is no next day.
         let until = next.map_or(i64::MAX, |day| day.timestamp().as_millisecond()) - now;
         Duration::from_millis(until.max(1).unsigned_abs())
     }
 }
 
 impl Life {
-    /// A batch came.
+    /// Records a batch.
     pub(super) fn touch(&mut self, now: Instant, limits: &Limits) {
         self.idle = now + limits.idle_max;
         self.touched = now;
     }
 
-    /// When the roll is over if nothing comes any more.
+    /// Returns when the roll ends without further batches.
     pub(super) fn end(&self) -> Instant {
         self.over.min(self.idle)
     }
 
-    /// When the last batch came.
+    /// Returns when the last batch arrived.
     pub(super) fn touched(&self) -> Instant {
         self.touched
     }
 
-    /// Whether it ends with another one that is over `now`.
+    /// Returns whether it ends together with another one at `now`.
     pub(super) fn is_ripe(&self, now: Instant, limits: &Limits) -> bool {
         let quiet = limits.idle_max.mul_f64(RIPE);
         now >= self.end() || now >= self.ripe || now >= self.touched + quiet
     }
 
-    /// Both are one from now on: it ends when the older one would.
+    /// Joins two rolls, which end when the older one would.
     pub(super) fn join(&mut self, other: &Self) {
         self.over = self.over.min(other.over);
         self.ripe = self.ripe.min(other.ripe);

@@ -1,18 +1,17 @@
-//! The rolls that are not finished yet. Pure of I/O: batches go in, rolls that are to end come out.
+//! The unfinished rolls. No I/O: takes batches, returns rolls to end.
 //!
 //! ```text
 //!   batch for /shop         ─► roll of /shop ───────────┐
 //!   batch for /pay, /cart   ─► roll of /pay and /cart ──┴─ over ─► the one that waits ─► finishing
-//!   batch for /shop, /pay   ─► the two become one
+//!   batch for /shop, /pay   ─► joins both rolls
 //! ```
 //!
-//! A batch is delivered by one entry of the ledger, which names all files that it is in. So paths
-//! that share a batch end together, and no others do: a path with much traffic does not end the
-//! file of one with little.
+//! A batch is delivered by one ledger entry, which names all of its files. Paths that share a batch
+//! therefore end together, and only those: a busy path does not end the file of a quiet one.
 //!
-//! Invariants: two open rolls never have a path in common; no batch is in two rolls, the one that
-//! waits included. Those that are full while as many as may be are finished wait as one, so that a
-//! slow store has fewer and larger entries to take.
+//! Invariants: two open rolls never share a path, and no batch is in two rolls, including the
+//! waiting one. If too many rolls are already finishing, further full rolls are joined and wait, so
+//! that a slow store gets fewer and larger entries.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,31 +24,30 @@ use super::content::Cores;
 use super::roll::{Fill, Life, Limits};
 use super::staged::{FileKey, OpenRoll, Part};
 
-/// The part of the files that may be open that are ended at once to make room for others: one entry
-/// serves them all.
+/// Fraction of the open files to end together to make space for others, with a single ledger entry.
 const EVICTED: usize = 4;
-/// The number of the roll that waits.
+/// The number of the waiting roll.
 const WAITING: u64 = u64::MAX;
 
-/// What is decided about: a roll with its files, or what a model counts of one.
+/// A roll with its files, or a model of one.
 pub(super) trait Growing {
-    /// Its clock.
+    /// Returns its timers.
     fn life(&self) -> &Life;
-    /// What its files are for.
+    /// Returns the keys of its files.
     fn files(&self) -> impl ExactSizeIterator<Item = &FileKey>;
-    /// How full this file is, if it has it.
+    /// Returns the fill level of this file, if it exists.
     fn fill(&self, file: &FileKey) -> Option<Fill>;
-    /// The batches in it, as far as they have an identity.
+    /// Returns its batches that have an identity.
     fn batches(&self) -> impl Iterator<Item = Identity>;
-    /// Takes in another roll, which has none of its paths and none of its batches.
+    /// Adds another roll, which must not share paths or batches.
     fn join(&mut self, other: Self);
 
-    /// Number of its files.
+    /// Returns the number of its files.
     fn file_count(&self) -> usize {
         self.files().len()
     }
 
-    /// Whether these parts fit into its files.
+    /// Returns whether these parts fit into its files.
     fn has_room(&self, parts: &[Part], limits: &Limits) -> bool {
         parts.iter().all(|part| {
             self.fill(&part.file).is_none_or(|fill| limits.fits(fill, part.bytes_bound))
@@ -57,17 +55,17 @@ pub(super) trait Growing {
     }
 }
 
-/// The open rolls, and the one that waits for its turn.
+/// The open rolls, and the waiting one.
 pub(super) struct Rolls<R = OpenRoll> {
-    /// By number, in the order in which they began.
+    /// By number, in the order of their start.
     open: BTreeMap<u64, R>,
     waiting: Option<R>,
     next_number: u64,
-    /// Which of the open rolls has a file.
+    /// The roll of each open file.
     by_file: BTreeMap<FileKey, u64>,
-    /// Which roll has a batch; [`WAITING`] as well.
+    /// The roll of each batch; may be [`WAITING`].
     by_batch: HashMap<Identity, u64, RandomState>,
-    /// None is over before.
+    /// Earliest end of an open roll.
     end: Option<Instant>,
 }
 
@@ -79,7 +77,7 @@ impl<R> Default for Rolls<R> {
 }
 
 impl Rolls {
-    /// Adds a batch to the roll that holds one of this identity; `false` if none does.
+    /// Adds a batch to the roll that contains its identity; `false` if no roll does.
     pub(super) fn add_again(&mut self, ticket: Ticket, key: Identity) -> bool {
         let Some(number) = self.by_batch.get(&key) else { return false };
         let roll = match *number {
@@ -90,8 +88,8 @@ impl Rolls {
         true
     }
 
-    /// Files that these parts may not fit into count as what they have, not as what is still to be
-    /// compressed of them.
+    /// Waits for the compression of files that may be too full for these parts, so that their size
+    /// is exact.
     pub(super) async fn settle_short(
         &mut self,
         parts: &[Part],
@@ -110,24 +108,24 @@ impl Rolls {
 }
 
 impl<R: Growing> Rolls<R> {
-    /// When to look whether one is over, if nothing comes any more.
+    /// Returns when to check next, without further batches.
     pub(super) fn end(&self) -> Option<Instant> {
         self.end
     }
 
-    /// Files of the open ones.
+    /// Returns the number of open files.
     pub(super) fn file_count(&self) -> usize {
         self.by_file.len()
     }
 
-    /// All open ones, as one.
+    /// Takes all open rolls, joined.
     pub(super) fn take_all(&mut self) -> Option<R> {
         self.take(&self.open.keys().copied().collect::<Vec<_>>())
     }
 
-    /// Those that are over `now`, with those that nearly are, as one.
+    /// Takes the rolls that are over at `now`, joined with those that nearly are.
     pub(super) fn take_over(&mut self, now: Instant, limits: &Limits) -> Option<R> {
-        // Those that were written to since end later than was thought.
+        // Rolls with further batches end later than computed.
         self.end = self.first_end();
         if self.end.is_none_or(|end| end > now) {
             return None;
@@ -139,15 +137,15 @@ impl<R: Growing> Rolls<R> {
         over
     }
 
-    /// Those that have a file which one of these parts does not fit into, as one.
+    /// Takes the rolls with a file that is too full for one of these parts, joined.
     pub(super) fn take_full(&mut self, parts: &[Part], limits: &Limits) -> Option<R> {
         let mut full = self.touched_by(parts);
         full.retain(|number| !self.open[number].has_room(parts, limits));
         self.take(&full)
     }
 
-    /// Those that have to end so that these parts have files, `files_max` in all, as one: those
-    /// that were written to least recently, and where that is not enough those of the parts
+    /// Takes the rolls that must end so that these parts fit into `files_max` open files, joined:
+    /// the least recently written ones, and if that is not enough, the rolls of the parts
     /// themselves.
     pub(super) fn take_oldest(&mut self, parts: &[Part], files_max: usize) -> Option<R> {
         let is_new = |part: &&Part| !self.by_file.contains_key(&part.file);
@@ -173,8 +171,7 @@ impl<R: Growing> Rolls<R> {
         self.take(&others)
     }
 
-    /// The roll for these parts of a batch: the one that has files for them, made of several where
-    /// several have, or a new one.
+    /// Returns the roll for these parts: the one with their files, several joined, or a new one.
     pub(super) fn for_parts(
         &mut self,
         parts: &[Part],
@@ -207,13 +204,13 @@ impl<R: Growing> Rolls<R> {
         self.open.get_mut(&number).expect("it is open")
     }
 
-    /// The roll that has this file.
+    /// Takes the roll that contains this file.
     pub(super) fn take_of(&mut self, file: &FileKey) -> Option<R> {
         self.take(&Vec::from_iter(self.by_file.get(file).copied()))
     }
 
-    /// Whether this one can wait for its turn with the one that waits already: they have no path in
-    /// common, and no more than `files_max` files.
+    /// Returns whether this roll can join the waiting one: they share no path, and have at most
+    /// `files_max` files together.
     pub(super) fn may_wait(&self, over: &R, files_max: usize) -> bool {
         self.waiting.as_ref().is_none_or(|waiting| {
             waiting.file_count() + over.file_count() <= files_max
@@ -221,13 +218,13 @@ impl<R: Growing> Rolls<R> {
         })
     }
 
-    /// Lets one that is over, and may, wait for its turn.
+    /// Moves a roll to the waiting one.
     pub(super) fn wait(&mut self, over: R) {
         self.name_batches(&over, WAITING);
         self.waiting = joined(self.waiting.take().into_iter().chain([over]).collect());
     }
 
-    /// The one that waits for its turn.
+    /// Takes the waiting roll.
     pub(super) fn take_waiting(&mut self) -> Option<R> {
         let waiting = self.waiting.take()?;
         self.forget_batches(&waiting);
@@ -238,7 +235,7 @@ impl<R: Growing> Rolls<R> {
         self.open.values().map(|roll| roll.life().end()).min()
     }
 
-    /// The open ones that have a file for one of these parts.
+    /// Returns the open rolls with a file for one of these parts.
     fn touched_by(&self, parts: &[Part]) -> Vec<u64> {
         let numbers = parts.iter().filter_map(|part| self.by_file.get(&part.file));
         let mut touched: Vec<u64> = numbers.copied().collect();
@@ -269,7 +266,7 @@ impl<R: Growing> Rolls<R> {
     }
 }
 
-/// All of these as one, which keeps the name of the largest.
+/// Joins these rolls; the result has the token of the largest.
 fn joined<R: Growing>(rolls: Vec<R>) -> Option<R> {
     let mut rolls = rolls;
     let largest = (0..rolls.len()).max_by_key(|at| rolls[*at].file_count())?;

@@ -1,15 +1,14 @@
-//! A batch that has more files than may be open at once.
+//! Handles a batch with more files than may be open.
 
 use super::staged::{FileKey, Part};
 
-/// Rounds of `buckets_max` files in which one batch is written at most. Its files are in memory and
-/// in one entry of the ledger until they are committed.
+/// Maximum number of rounds of `buckets_max` files for one batch. Its files are in memory and in
+/// one ledger entry until they are committed.
 pub(super) const ROUNDS_MAX: usize = 16;
 
-/// How a batch is written that has more files than may be open at once: in rounds, each of which
-/// closes its files. All of them are committed together.
+/// Writes a batch in rounds, each of which closes its files. A single commit covers all files.
 pub(super) struct Rounds {
-    /// There is more than one.
+    /// Whether there is more than one round.
     pub(super) are_several: bool,
     files_max: usize,
     /// Files of this round.
@@ -18,13 +17,13 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// Of these parts, which are in the order of their files.
+    /// Plans the rounds of these parts, which are sorted by file.
     pub(super) fn new(parts: &[Part], files_max: usize) -> Self {
         let files = parts.chunk_by(|one, other| one.file == other.file).count();
         Self { are_several: files > files_max, files_max, files: 0, last: None }
     }
 
-    /// Whether a round ends before this file.
+    /// Returns whether a round ends before this file.
     pub(super) fn ends_before(&mut self, file: &FileKey) -> bool {
         if !self.are_several || self.last.as_ref() == Some(file) {
             return false;
@@ -42,7 +41,7 @@ mod tests {
 
     use super::*;
 
-    /// Which files begin a round, of files in this order.
+    /// Returns which of the sorted files start a round.
     fn begin(files: &[&str], files_max: usize) -> (bool, Vec<usize>) {
         let key = |name: &&str| FileKey { directory: (*name).to_owned(), form: String::new() };
         let part =

@@ -1,7 +1,7 @@
-//! How large files become: the decisions of the sink over events that are counted and not written.
+//! Predicts the sizes of files: makes the sink's decisions without writing.
 //!
-//! Rolls begin, share paths and end by the same code as in the writer ([`Rolls`], [`Limits`]). The
-//! store of the model answers at once, so no roll waits for its turn to commit.
+//! Rolls start, share paths and end with the code of the writer ([`Rolls`], [`Limits`]). The
+//! modelled store responds immediately, so no roll waits to commit.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::roll::{Fill, Life, Limits};
 use super::rolls::{Growing, Rolls};
 use super::staged::{FileKey, Part};
 
-/// When a modelled sink ends its files. The limit of size is the default of the sink.
+/// When a modelled sink ends its files. The size limit is the sink's default.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     /// `roll.age_max`.
@@ -25,7 +25,7 @@ pub struct Rules {
     pub buckets_max: usize,
 }
 
-/// What one path gets of a batch.
+/// The part of a batch for one path.
 #[derive(Debug, Clone)]
 pub struct Share {
     /// The path below the prefix.
@@ -46,14 +46,14 @@ pub struct Model<R> {
     sizes: Vec<u64>,
 }
 
-/// A roll of files of which only the length is known.
+/// A roll of files with only their lengths.
 struct Counted {
     life: Life,
     files: BTreeMap<FileKey, Fill>,
 }
 
 impl<R: FnMut() -> u64> Model<R> {
-    /// A sink with these rules; `random` spreads the ages of its rolls.
+    /// Creates a sink with these rules; `random` varies the ages of its rolls.
     pub fn new(rules: Rules, random: R) -> Self {
         let Rules { age_max, idle_max, buckets_max } = rules;
         let limits = Limits { size_max: SIZE_MAX, count_max: None, age_max, idle_max, on: None };
@@ -61,7 +61,7 @@ impl<R: FnMut() -> u64> Model<R> {
         Self { rolls, limits, buckets_max, random, start: Instant::now(), sizes }
     }
 
-    /// A batch comes `at` so long after the start, never earlier than the one before it.
+    /// Adds a batch at the time `at` since the start, in ascending order.
     pub fn write(&mut self, at: Duration, shares: Vec<Share>) {
         let now = self.start + at;
         self.end_until(now);
@@ -89,14 +89,14 @@ impl<R: FnMut() -> u64> Model<R> {
         }
     }
 
-    /// Ends what is open; the bytes of each file, in the order in which they ended.
+    /// Ends all open rolls. Returns the size of each file, in the order of their ends.
     pub fn finish(mut self) -> Vec<u64> {
         let all = self.rolls.take_all();
         self.end(all);
         self.sizes
     }
 
-    /// Ends what is over by time, at the moments at which the writer would.
+    /// Ends rolls by time, when the writer would.
     fn end_until(&mut self, now: Instant) {
         while let Some(end) = self.rolls.end().filter(|end| *end <= now) {
             let over = self.rolls.take_over(end, &self.limits);
@@ -157,7 +157,7 @@ mod tests {
         Share { directory: directory.into(), bytes, events: 1 }
     }
 
-    /// Each rule of the sink ends files in the model: size, idle time, age, room for other paths.
+    /// Each rule ends files in the model: size, idle time, age, space for other paths.
     #[tokio::test(start_paused = true)]
     async fn a_file_of_the_model_ends_where_one_of_the_sink_does() {
         let seconds = Duration::from_secs;

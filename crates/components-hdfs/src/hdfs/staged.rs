@@ -1,4 +1,4 @@
-//! A roll being written: its files, one for each directory and form, and the batches in them.
+//! A roll being written: its files, one for each directory and form, and its batches.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -30,10 +30,10 @@ use super::visible::Visible;
 use super::waiting::Waiting;
 use super::writer::Settings;
 
-/// Files of one roll that are closed at the same time.
+/// Number of files of a roll to close in parallel.
 const CLOSED_AT_ONCE: usize = 32;
 
-/// Where and how files are staged.
+/// Where and how to stage files.
 #[derive(Clone)]
 pub(super) struct Stage {
     pub(super) fs: Arc<dyn FileSystem>,
@@ -42,15 +42,15 @@ pub(super) struct Stage {
     pub(super) options: CreateOptions,
     /// Whether rolls are entries of the commit ledger.
     pub(super) recorded: bool,
-    /// Where files are compressed.
+    /// The compression threads.
     pub(super) cores: Cores,
-    /// Whether files that are being written are shown by others, because they are not there yet.
+    /// Whether placeholders represent files being written, because the store does not list them.
     pub(super) shows: bool,
 }
 
 impl Stage {
-    /// In an object store a file is there once it is closed. Where markers wait for what is staged,
-    /// an empty one is there in its place, from before it is begun; its path.
+    /// Creates a placeholder. In an object store, a file exists only after it is closed. If markers
+    /// depend on the stage, an empty file represents it from before its start. Returns its path.
     async fn show(&self, path: &str) -> Result<Option<String>, FsError> {
         if !self.shows {
             return Ok(None);
@@ -60,7 +60,7 @@ impl Stage {
         Ok(Some(shown))
     }
 
-    /// Deletes those of files that are published, or come to nothing.
+    /// Deletes the placeholders of published or abandoned files.
     async fn hide(&self, shown: Vec<String>) {
         for path in shown {
             if let Err(error) = self.fs.delete(&path).await {
@@ -70,7 +70,7 @@ impl Stage {
     }
 }
 
-/// What a roll is finished with.
+/// State for finishing a roll.
 #[derive(Clone)]
 pub(super) struct CommitContext {
     pub(super) stage: Stage,
@@ -79,22 +79,22 @@ pub(super) struct CommitContext {
     pub(super) held: Arc<Held>,
     /// Its files that are not visible yet.
     pub(super) waiting: Arc<Waiting>,
-    /// What is said of those that are.
+    /// Reports the visible files.
     pub(super) visible: Arc<Visible>,
-    /// Committed files that their directories refuse.
+    /// Committed files rejected by their directories.
     pub(super) unpublished: Gauge,
     pub(super) decision: Arc<Decision>,
-    /// The ledger as it is named upstream.
+    /// The ledger as announced upstream.
     pub(super) named_ledger: Arc<NamedLedger>,
-    /// Directories that have a note.
+    /// Directories with a note.
     pub(super) noted: Arc<Noted>,
     pub(super) settings: Arc<Settings>,
-    /// Where steps of sampled batches are recorded.
+    /// Records steps of sampled batches.
     pub(super) traces: Traces,
 }
 
 impl CommitContext {
-    /// Why a file could not be staged. Where its directory is missing, the ledger may be too.
+    /// Returns why a file could not be staged. If its directory is missing, the ledger may be, too.
     pub(super) async fn cause(&self, error: FsError) -> HdfsSinkError {
         if error.is_not_found()
             && self.stage.recorded
@@ -107,12 +107,12 @@ impl CommitContext {
 }
 
 impl CommitContext {
-    /// Tries again to publish what waits; says when to come back, if something waits still.
+    /// Retries the publication of waiting files. Returns when to retry, if any are left.
     pub(super) async fn publish_waiting(self) -> Option<Instant> {
         let mut ledger = self.ledger.lock().await;
         if let Err(error) = ledger.publish_waiting(Instant::now()).await {
-            // Not a directory that refuses, but a file that is gone or whose name is taken. Batches
-            // that hang on it are rolled anew; without any, the next commit fails the sink.
+            // The file is missing, or its name is taken. Batches that depend on it are rolled
+            // again; otherwise the next commit fails the sink.
             tracing::debug!(%error, "committed files are not published yet");
             ledger.give_up_unrecorded();
             let error = HdfsSinkError::from(error).into();
@@ -123,7 +123,7 @@ impl CommitContext {
         self.next_try(&ledger)
     }
 
-    /// Gives back the batches that wait for their files: the agent stops. Says when to come back,
+    /// Returns batches that wait for their files, because the agent stops. Returns when to retry,
     /// if other files wait.
     pub(super) async fn give_up_waiting(&self) -> Option<Instant> {
         let mut ledger = self.ledger.lock().await;
@@ -132,36 +132,36 @@ impl CommitContext {
         self.next_try(&ledger)
     }
 
-    /// Says which files have become visible, and settles the batches that had waited for them.
+    /// Reports new visible files, and settles the batches that waited for them.
     fn show(&self, ledger: &Ledger) {
         let (files, tickets) = self.waiting.take_visible(ledger.waiting());
         self.visible.published(&self.stage.dataset, &files);
         self.held.settle(tickets, Outcome::Delivered);
     }
 
-    /// When what waits is tried again.
+    /// Returns when to retry waiting files.
     pub(super) fn next_try(&self, ledger: &Ledger) -> Option<Instant> {
         self.unpublished.set(ledger.waiting_files() as i64);
         ledger.publish_due()
     }
 }
 
-/// What decides of an event's file.
+/// Determines the file of an event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FileKey {
     /// Below the prefix.
     pub(super) directory: String,
-    /// What the encoder keeps apart, such as a schema; mostly empty.
+    /// Property that the encoder keeps apart, such as a schema; usually empty.
     pub(super) form: String,
 }
 
-/// Part of a batch that goes into one file.
+/// The part of a batch that goes into one file.
 pub(super) struct Part {
     pub(super) file: FileKey,
     pub(super) events: Events,
-    /// Bytes that it adds to its file at most.
+    /// Maximum number of bytes that it adds to its file.
     pub(super) bytes_bound: u64,
-    /// The time that its directory shows, where something is done for readers of the directory.
+    /// The time in its directory, if reader tasks need it.
     pub(super) noted: Option<i64>,
 }
 
@@ -185,14 +185,14 @@ impl OpenRoll {
         self.token
     }
 
-    /// Adds a batch; says whether its events are still to be written. A batch that is in the roll
-    /// already shares its fate and is not written twice.
+    /// Adds a batch. Returns whether its events must be written: a batch that is already in the
+    /// roll shares its result.
     pub(super) fn add(&mut self, ticket: Ticket, key: Option<Identity>) -> bool {
         self.batches.push((ticket, key));
         key.is_none_or(|key| self.keys.insert(key))
     }
 
-    /// Writes one part of a batch; says whether its file is full then.
+    /// Writes one part of a batch. Returns whether its file is now full.
     pub(super) async fn write(
         &mut self,
         ticket: Ticket,
@@ -204,7 +204,7 @@ impl OpenRoll {
         let file = match self.files.get_mut(&part.file) {
             Some(file) => file,
             None => {
-                // Grows with each file, also with those of a roll that this one has taken in.
+                // Unique, because the number of files only grows, also when rolls are joined.
                 let number = self.files.len();
                 let temp = format!("{}/{}.{number}", Dataset::desk(stage.author), self.token);
                 let path = stage.dataset.staged(&temp);
@@ -224,15 +224,14 @@ impl OpenRoll {
         Ok(limits.is_full(file.fill))
     }
 
-    /// Closes its files, which get no more events: so a batch may have more of them than may be
-    /// open at once.
+    /// Closes its files, so that a batch can have more files than may be open.
     pub(super) async fn end_files(&mut self, stage: &Stage) -> Result<(), LedgerError> {
         let open = self.files.values_mut().filter(|file| file.is_open());
         let closing: Vec<_> = open.map(|file| file.end(stage)).collect();
         stream::iter(closing).buffer_unordered(CLOSED_AT_ONCE).try_collect().await
     }
 
-    /// The fill of this file, if it has it, is exact after that.
+    /// Makes the fill level of this file exact, if it exists.
     pub(super) async fn settle(&mut self, file: &FileKey, cores: &Cores) -> Result<(), FsError> {
         match self.files.get_mut(file) {
             Some(file) => file.settle(cores).await,
@@ -240,13 +239,13 @@ impl OpenRoll {
         }
     }
 
-    /// Its tickets, when it comes to nothing.
+    /// Returns its tickets, if it is abandoned.
     pub(super) fn tickets(&self) -> IntervalSet {
         self.batches.iter().map(|(ticket, _)| *ticket).collect()
     }
 
-    /// Closes the files, commits them, publishes them, and settles the batches. Says when files
-    /// that were refused are to be tried again, if there are any.
+    /// Closes, commits and publishes the files, and settles the batches. Returns when to retry
+    /// rejected files, if any.
     pub(super) async fn finish(self, context: CommitContext) -> Option<Instant> {
         let (tickets, batches) = (self.tickets(), self.batches.clone());
         let shown = self.files.values().filter_map(|file| file.shown.clone()).collect();
@@ -267,7 +266,7 @@ impl OpenRoll {
         }
         let mut ledger = ledger.lock().await;
         ledger.close_epochs(&floors.declared());
-        // What was begun is finished by the next commit, of whichever collector.
+        // Any collector's next commit completes a started compaction.
         if let Err(error) = ledger.compact().await {
             tracing::debug!(%error, "the commit ledger is not compacted yet");
         }
@@ -277,7 +276,8 @@ impl OpenRoll {
         context.next_try(&ledger)
     }
 
-    /// What became of it; `None`: published, but for files that are refused, and not recorded.
+    /// Commits the roll. `None` if it is published except for rejected files, without a ledger
+    /// entry.
     async fn commit(mut self, context: &CommitContext) -> Result<Option<Committed>, HdfsSinkError> {
         let CommitContext { stage, ledger, held, waiting, decision, named_ledger, .. } = context;
         let traced = Traced::of(&context.traces, &self.batches);
@@ -300,7 +300,7 @@ impl OpenRoll {
         let roll = Roll { token: self.token, keys: self.keys, files };
         let (token, files) = (self.token, roll.files.clone());
         let published = Roll { token, keys: KeySet::default(), files };
-        // A task of its own: it does not wait for the ledger, which may still be another roll's.
+        // A separate task, because the ledger may still be locked by another roll.
         let closing = tokio::spawn(close(self.files.into_values().collect(), stage.clone()));
         let closing = AbortOnDropHandle::new(closing)
             .map(|ended| ended.unwrap_or_else(|ended| resume_unwind(ended.into_panic())));
@@ -324,12 +324,12 @@ impl OpenRoll {
             if let Some(table) = &context.settings.registration {
                 table.committed(notes.partitions);
             }
-            // Only an entry that was won shows where the ledger ends: a roll that others have
-            // committed is found in a checkpoint, and the entries behind that are not read.
+            // Only a new entry shows the end of the ledger: a roll that others committed is found
+            // in a checkpoint, without the entries after it.
             named_ledger.is(&ledger, began);
             let files = ledger.targets(&published, &index.to_string());
             traced.end(&stage.dataset, &files, &in_files, Some(index));
-            // The ledger answers for its batches, whatever becomes of this opening.
+            // The ledger guarantees its batches, whatever happens to this opening.
             waiting.add(files.into_iter().map(|file| (file, IntervalSet::EMPTY)));
             context.show(&ledger);
         }
@@ -367,7 +367,7 @@ impl Growing for OpenRoll {
     }
 }
 
-/// Makes all files durable and whole.
+/// Makes all files durable and complete.
 async fn close(files: Vec<OpenFile>, stage: Stage) -> Result<(), LedgerError> {
     let mut files = files;
     let closing: Vec<_> = files.iter_mut().map(|file| file.close(&stage)).collect();

@@ -1,4 +1,4 @@
-//! Which store a URL names, by its scheme.
+//! Opens the store of a URL, by its scheme.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use pipeline::Env;
 use storage::hdfs::HdfsAccess;
 use storage::{FileSystem, FsError, StoreUrl};
 
-/// How the stores are reached; by default all of it comes from the environment.
+/// How to access the stores; by default, the environment determines everything.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
     /// An HDFS.
@@ -14,15 +14,15 @@ pub struct Access {
     /// Buckets.
     #[cfg(feature = "objects")]
     pub objects: storage_objects::Access,
-    /// An HDFS by HTTP.
+    /// An HDFS over HTTP.
     #[cfg(feature = "webhdfs")]
     pub webhdfs: storage_webhdfs::Access,
 }
 
-/// Makes the store that a URL names.
+/// Opens the store of a URL.
 type Opener = fn(&StoreUrl, &Access, &Env) -> Result<Arc<dyn FileSystem>, FsError>;
 
-/// The schemes of stores that have a crate of their own.
+/// The schemes of stores with their own crate.
 static OPENERS: &[(&str, Opener)] = &[
     #[cfg(feature = "hdfs")]
     ("hdfs", hdfs),
@@ -57,10 +57,10 @@ fn by_http(url: &StoreUrl, access: &Access, env: &Env) -> Result<Arc<dyn FileSys
     storage_webhdfs::open(url, &access.hdfs, &access.webhdfs, env)
 }
 
-/// The store that the URL names. A network is reached with the first call only.
+/// Returns the store of the URL. The first call connects.
 ///
 /// # Errors
-/// The client's own set-up is wrong, or this program lacks the scheme.
+/// The client's setup is wrong, or this program does not support the scheme.
 pub fn open(url: &StoreUrl, access: &Access, env: &Env) -> Result<Arc<dyn FileSystem>, FsError> {
     match OPENERS.iter().find(|(scheme, _)| *scheme == url.scheme()) {
         Some((_, open)) => open(url, access, env),

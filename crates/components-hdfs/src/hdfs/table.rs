@@ -1,4 +1,4 @@
-//! The settings `hive`: the table of the files, checked.
+//! Validates the settings `hive`: the table of the files.
 
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ fn invalid<T>(setting: &str, problem: impl std::fmt::Display) -> Result<T, Build
 }
 
 impl Config {
-    /// Where the partitions are registered.
+    /// Returns the registration settings.
     pub(super) fn registration(
         &self,
         url: &StoreUrl,
@@ -121,7 +121,7 @@ impl Config {
 }
 
 impl HiveConfig {
-    /// The addresses of the metastores.
+    /// Returns the addresses of the metastores.
     fn addresses(&self) -> Result<Vec<String>, BuildError> {
         let mut addresses = Vec::new();
         for one in self.metastore.split(',').map(str::trim) {
@@ -191,10 +191,10 @@ impl HiveConfig {
         })
     }
 
-    /// The form of the files as a table, with what the settings say of it.
+    /// Returns the table format of the files, with the settings applied.
     fn form(&self, format: &Format) -> Result<TableForm, BuildError> {
         let form = format.encoder().table();
-        // One that is there says itself how it is read.
+        // An existing table knows its own format.
         let Some(mut form) =
             form.or_else(|| (!self.create).then(|| TableForm::new(TableStorage::Text, &[])))
         else {

@@ -1,9 +1,9 @@
 //! Every event is in a visible file exactly once, whatever fails and whenever.
 //!
-//! Method: a sink is driven as the agent drives it: what it gives back is written again, and after
-//! a failure it is opened again. The store is in memory (on the local disk where the file names
-//! it), behind one that fails or dies at the n-th call, for every n. What is visible at the end is
-//! counted line by line. The clock is paused: no test waits.
+//! Method: the tests drive a sink like the agent: they write returned batches again, and reopen the
+//! sink after a failure. The store is in memory (or on the local disk, where noted),
+//! below a wrapper that fails or dies at the n-th call, for every n. At the end, the visible lines
+//! are counted. The clock is paused, so no test waits.
 
 mod changed;
 mod faults;
@@ -95,7 +95,7 @@ async fn at_least_once_writes_no_entries_and_says_so() {
     assert!(!store.files().keys().any(|path| path.contains("/ledger/g")), "{:?}", store.files());
 }
 
-/// Writes no event whose body holds `!`.
+/// Rejects events whose body contains `!`.
 struct Picky;
 
 impl Encoder for Picky {
@@ -113,7 +113,7 @@ impl Encoder for Picky {
     }
 }
 
-/// Tells which threads it is called by.
+/// Records the threads that call it.
 struct Telltale(Arc<Mutex<Vec<Option<String>>>>);
 
 impl Encoder for Telltale {
@@ -137,7 +137,7 @@ impl FileEncoder for Telltale {
     }
 }
 
-/// Time is not paused here: a second runtime would not know of it, and there would be none.
+/// Time is not paused here, because a second runtime would not share the paused clock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn files_are_written_by_threads_that_step_back_behind_new_events() {
     let (store, threads) = (Memory::new(), Arc::default());

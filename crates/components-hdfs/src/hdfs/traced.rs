@@ -1,11 +1,11 @@
-//! The last span of a sampled batch: the commit of its roll, with the files that hold its events.
+//! The last span of a sampled batch: the commit of its roll, with the files of its events.
 
 use ledger::{Dataset, StagedFile};
 use pipeline::traces::Attribute;
 use pipeline::{Identity, IntervalSet, Ticket, Traces};
 use tokio::time::Instant;
 
-/// The sampled batches of a roll that is being committed.
+/// The sampled batches of a roll being committed.
 pub(super) struct Traced<'a> {
     traces: &'a Traces,
     began: Instant,
@@ -13,7 +13,7 @@ pub(super) struct Traced<'a> {
 }
 
 impl<'a> Traced<'a> {
-    /// Those among these batches, from now on. Without traces nothing is looked at.
+    /// Selects the sampled batches, starting now. Without tracing, does nothing.
     pub(super) fn of(traces: &'a Traces, batches: &[(Ticket, Option<Identity>)]) -> Self {
         let batches = if traces.is_on() { batches } else { &[] };
         let named = batches.iter().filter_map(|(ticket, key)| Some((*ticket, (*key)?)));
@@ -21,8 +21,8 @@ impl<'a> Traced<'a> {
         Self { traces, began: Instant::now(), batches: sampled }
     }
 
-    /// They are in these files; `in_files` are the batches of each, in the same order. `entry` is
-    /// that of the commit ledger.
+    /// Ends the spans; `in_files` contains the batches of each file, in order. `entry` is the
+    /// number of the ledger entry.
     pub(super) fn end(
         self,
         dataset: &Dataset,
@@ -35,7 +35,7 @@ impl<'a> Traced<'a> {
             let of_it = files.iter().zip(in_files).filter(|(_, held)| held.contains(ticket));
             let paths: Vec<String> =
                 of_it.map(|(file, _)| dataset.published(&file.target)).collect();
-            // It came twice, and shares the fate of the first one.
+            // A repeated batch shares the result of the first one.
             if paths.is_empty() {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! Files that become visible, and stores that are opened, as the log shows them: without a line an
-//! idle store and one that waits for its first roll look the same.
+//! Logs visible files and opened stores, so that an idle store differs from one that waits for its
+//! first roll.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-/// Lines a minute about files; the rest is counted.
+/// Maximum log lines about files per minute; the rest is counted.
 const LINES_A_MINUTE: u32 = 20;
 
-/// What is said and counted of a sink's files.
+/// Logs and counts the files of a sink.
 #[derive(Debug)]
 pub(super) struct Visible {
     files: LogRate,
@@ -27,7 +27,7 @@ pub(super) struct Visible {
 }
 
 impl Visible {
-    /// Of the sink that this is the context of.
+    /// Creates it for the sink of this context.
     pub(super) fn new(cx: &BuildContext) -> Self {
         let label = SinkLabel { sink: cx.name.to_string() };
         Self {
@@ -40,13 +40,13 @@ impl Visible {
         }
     }
 
-    /// What status pages show.
+    /// Returns the data for status pages.
     pub(super) fn board(&self) -> &SinkBoard {
         &self.board
     }
 
-    /// The store is open. A store that fails is opened at each retry: the group logs when it fails
-    /// and when it works again, so that only the first opening is news.
+    /// Logs the first opening of the store. A failing store is reopened at each retry, and the
+    /// group logs failures and recoveries.
     pub(super) fn opened(&self, dataset: &str, age_max: Duration) {
         let roll_age_max_seconds = age_max.as_secs_f64();
         if self.was_open.swap(true, Ordering::Relaxed) {
@@ -60,7 +60,7 @@ impl Visible {
         }
     }
 
-    /// These files are visible.
+    /// Reports visible files.
     pub(super) fn published(&self, dataset: &Dataset, files: &[StagedFile]) {
         if files.is_empty() {
             return;
@@ -78,8 +78,8 @@ impl Visible {
         self.last.set(Duration::from_millis(unix_millis(self.env.clock.now())).as_secs_f64());
         for file in files {
             let Some(left_out) = self.files.allow(Instant::now()) else { continue };
-            // Directories are named after headers; they are confined to printable characters, and
-            // the prefix is the operator's own.
+            // Directory names come from headers and contain only printable characters; the prefix
+            // comes from the operator.
             let path = dataset.published(&file.target);
             info!(path, events = file.events, bytes = file.len, left_out, "file is visible");
         }

@@ -1,9 +1,9 @@
-//! Committed files that are not visible yet, because their directories refuse them, and the batches
-//! that are delivered only once they are.
+//! Committed files that are not visible yet because their directories reject them, and the batches
+//! that depend on them.
 //!
-//! With a ledger entry a batch is delivered by the entry, and its files follow. Without one,
-//! nothing but this process knows where a staged file belongs, so its batches stay in the channel
-//! until it is visible. Those of the other directories are delivered meanwhile.
+//! With a ledger entry, the entry delivers a batch, and its files follow. Without one, only this
+//! process knows the target of a staged file, so its batches stay in the channel until it is
+//! visible. Batches of other directories are delivered in the meantime.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ledger::StagedFile;
 use pipeline::IntervalSet;
 
-/// The files, by where they are staged.
+/// The files, by their staged path.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     files: Mutex<BTreeMap<String, Pending>>,
@@ -25,14 +25,15 @@ struct Pending {
 }
 
 impl Waiting {
-    /// These files are committed, with the batches that wait for each.
+    /// Adds committed files, with the batches that wait for each.
     pub(super) fn add(&self, files: impl Iterator<Item = (StagedFile, IntervalSet)>) {
         let pending =
             |(file, tickets): (StagedFile, _)| (file.temp.clone(), Pending { file, tickets });
         self.files().extend(files.map(pending));
     }
 
-    /// Takes out the files that are not among these; and the batches that wait for none any more.
+    /// Removes the files that are not among these. Returns the batches that no longer wait for any
+    /// file.
     pub(super) fn take_visible<'a>(
         &self,
         waiting: impl Iterator<Item = &'a str>,
@@ -51,12 +52,12 @@ impl Waiting {
         (visible, without(delivered, &files))
     }
 
-    /// Of these batches those that wait for no file.
+    /// Returns these batches without those that wait for a file.
     pub(super) fn without(&self, tickets: IntervalSet) -> IntervalSet {
         without(tickets, &self.files())
     }
 
-    /// Takes out the files that batches wait for; answers those batches.
+    /// Removes the files that batches wait for. Returns those batches.
     pub(super) fn give_up(&self) -> IntervalSet {
         let mut given_up = IntervalSet::EMPTY;
         self.files().retain(|_, Pending { tickets, .. }| {
@@ -67,7 +68,7 @@ impl Waiting {
     }
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<String, Pending>> {
-        // Nothing is left half done under the lock, so a panic elsewhere does no harm here.
+        // Poisoning is harmless: no critical section leaves partial state.
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

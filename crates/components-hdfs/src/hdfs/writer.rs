@@ -1,9 +1,9 @@
-//! The task that writes: it takes batches from a queue, puts them into the open rolls, and
-//! lets finished rolls commit in the background while the next ones are being written.
+//! The writer task: takes batches from a queue, adds them to the open rolls, and commits finished
+//! rolls in the background while it writes the next ones.
 //!
 //! ```text
 //!  write ─queue (bytes bound)─► open rolls ─size, count, age, idle, clock, flush─► finishing
-//!                                                     (full ones wait, as one)   (at most 2)
+//!                                                     (full ones wait, joined)   (at most 2)
 //! ```
 
 use std::collections::BTreeMap;
@@ -28,39 +28,39 @@ use super::rolls::{Growing, Rolls};
 use super::rounds::{ROUNDS_MAX, Rounds};
 use super::staged::{CommitContext, FileKey, OpenRoll, Part};
 
-/// Rolls that are closed and committed in the background; the next one is written meanwhile.
+/// Maximum number of rolls being closed and committed in the background.
 const FINISHING_MAX: usize = 2;
 
-/// What the sink tells its writer.
+/// A command from the sink to its writer.
 pub(super) enum Command {
-    /// Write this batch; the permit is its room in the queue.
+    /// Write this batch; the permit is its space in the queue.
     Write(Box<Taken>, OwnedSemaphorePermit),
     /// End the roll now.
     Flush,
 }
 
-/// What does not change between two openings.
+/// Settings that do not change between openings.
 pub(super) struct Settings {
     pub(super) env: Env,
     pub(super) rules: Rules,
-    /// Events that came late.
+    /// Number of late events.
     pub(super) late: Counter,
-    /// Events of batches with too many directories.
+    /// Number of events of batches with too many directories.
     pub(super) overflow: Counter,
     pub(super) format: Arc<Format>,
     pub(super) limits: Limits,
     pub(super) buckets_max: usize,
-    /// What marks a directory as complete.
+    /// The marker of complete directories.
     pub(super) marker: Option<Marker>,
-    /// When small files are merged.
+    /// When to merge small files.
     pub(super) compact: Option<Compact>,
-    /// Where partitions are registered.
+    /// Where to register partitions.
     pub(super) registration: Option<Registration>,
 }
 
 impl Settings {
-    /// What is done for directories whose time is over. A marker is put after the merge: so the
-    /// note of that is there first.
+    /// Returns the tasks for directories whose period is over. A marker follows the merge, so the
+    /// merge note comes first.
     pub(super) fn kinds_of_notes(&self) -> Vec<NoteKind> {
         let merge = self.compact.as_ref().map(|_| NoteKind::Merge);
         let marker = self.marker.as_ref().map(|_| NoteKind::Marker);
@@ -73,22 +73,22 @@ pub(super) struct Writer {
     pub(super) settings: Arc<Settings>,
     pub(super) limits: Limits,
     pub(super) context: CommitContext,
-    /// Whether a batch counts as delivered once it is written, before its file is closed.
+    /// Whether a batch is delivered when it is written, before its file is closed.
     pub(super) settles_early: bool,
     pub(super) rolls: Rolls,
-    /// Each says when files that were refused are to be tried again.
+    /// Each task returns when to retry rejected files.
     pub(super) finishing: JoinSet<Option<Instant>>,
-    /// When that is; `None` while no committed file waits.
+    /// When to retry; `None` while no committed file waits.
     pub(super) retry: Option<Instant>,
-    /// Whether the agent stops: nothing waits any more for a directory that refuses.
+    /// Whether the agent is stopping: do not wait for rejecting directories any more.
     pub(super) stops: bool,
 }
 
 impl Writer {
-    /// Writes until the sink lets go of the queue, or the store fails.
+    /// Writes until the sink closes the queue, or the store fails.
     pub(super) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
-            // Those that are over by time go on while they could only wait, and are larger for it.
+            // If rolls could not finish anyway, let them grow beyond their time limit.
             let end = self.rolls.end().filter(|_| self.finishing.len() < FINISHING_MAX);
             let retry = self.retry.filter(|_| self.finishing.is_empty());
             tokio::select! {
@@ -124,14 +124,14 @@ impl Writer {
         }
     }
 
-    /// Puts a batch into an open roll.
+    /// Adds a batch to an open roll.
     async fn write(&mut self, taken: Taken) -> Result<(), HdfsSinkError> {
         let Taken { ticket, batch } = taken;
         let key = batch.envelope.identity;
         if self.context.held.settle_known(ticket, &batch) {
             return Ok(());
         }
-        // One that is in a roll already shares its fate, wherever its paths lead by now.
+        // A batch that is already in a roll shares its result, even if its paths have changed.
         if key.is_some_and(|key| self.rolls.add_again(ticket, key)) {
             self.settle_early(ticket);
             return Ok(());
@@ -164,9 +164,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The events of a batch by file, once the open rolls have room for them. Where that takes long
-    /// the batch goes back, to be routed anew: a directory that is being marked as complete gets no
-    /// more files.
+    /// Splits a batch by file, once the open rolls have space. If that takes long, the batch is
+    /// returned to be routed again: a directory that is being marked must not get new files.
     async fn parts_with_room(
         &mut self,
         ticket: Ticket,
@@ -190,15 +189,15 @@ impl Writer {
         Ok(Some(parts))
     }
 
-    /// A batch is written: with `best_effort` it is delivered by that.
+    /// Settles a written batch early: with `best_effort`, writing is delivery.
     fn settle_early(&self, ticket: Ticket) {
         if self.settles_early {
             self.context.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
         }
     }
 
-    /// The events of a batch by file. An event that cannot be written goes to the dead
-    /// letters; the rest of its batch is delivered. `None`: nothing is left of it.
+    /// Splits the events of a batch by file. Events that cannot be written go to the dead letters;
+    /// the rest is delivered. `None` if nothing is left.
     fn parts(&self, ticket: Ticket, batch: &Batch) -> Option<Vec<Part>> {
         let Settings { rules, late, format, marker, compact, .. } = &*self.settings;
         let notes = marker.is_some() || compact.is_some();
@@ -250,16 +249,16 @@ impl Writer {
             return None;
         }
         if parts.is_empty() {
-            // All of it is in letters, none of which speaks for the whole.
+            // All events are in letters, but no letter covers the whole batch.
             self.context.held.settle(IntervalSet::from(ticket..ticket + 1), Outcome::Delivered);
             return None;
         }
-        // Parts of one file are neighbours: it is open in one round alone.
+        // Parts of one file are adjacent, so that it is open in one round only.
         parts.sort_by(|one, other| one.file.cmp(&other.file));
         Some(parts)
     }
 
-    /// Counts the events of a batch that belong in more directories than it may have files.
+    /// Counts events that exceed the directory limit of their batch.
     fn count_overflow(&self, routed: &Routed) {
         let Some((_, events)) = routed.parts.iter().find(|(directory, _)| directory == OVERFLOW)
         else {
@@ -276,8 +275,8 @@ impl Writer {
         );
     }
 
-    /// Lets a roll that is over, if there is one, commit in the background, or wait for its turn.
-    /// Waits itself where that one cannot: its path is in the way of the one that waits already.
+    /// Commits a finished roll, if any, in the background, or adds it to the waiting one. Waits if
+    /// that is impossible because they share a path.
     async fn finish(&mut self, over: Option<OpenRoll>) {
         let Some(roll) = over else { return };
         while self.finishing.len() >= FINISHING_MAX {
@@ -295,8 +294,8 @@ impl Writer {
         self.finishing.spawn(roll.finish(self.context.clone()));
     }
 
-    /// Gives back what waits for directories that refuse, once the agent stops and all else is
-    /// settled.
+    /// Returns batches that wait for rejecting directories, when the agent is stopping and
+    /// everything else is settled.
     async fn end_waiting(&mut self) {
         if self.stops && self.finishing.is_empty() {
             self.retry = self.context.give_up_waiting().await;
@@ -308,9 +307,8 @@ impl Writer {
         self.context.visible.board().set_open_files(self.rolls.file_count() as u64);
     }
 
-    /// One is finished: it says when to try again what is not visible yet. The one that waits has
-    /// its turn, with those that are over meanwhile; where these have a path in common with it,
-    /// theirs is the next one.
+    /// Handles a finished roll, which reports when to retry files. Starts the waiting roll,
+    /// together with rolls that are now over; those that share a path with it come next.
     fn note(&mut self, retry: Option<Instant>) {
         self.retry = retry.or(self.retry);
         let over = self.rolls.take_over(Instant::now(), &self.limits);
@@ -327,8 +325,8 @@ impl Writer {
         after.into_iter().for_each(|over| self.rolls.wait(over));
     }
 
-    /// The store failed: the rolls that are not closed come to nothing, those before them are still
-    /// finished, and what comes after goes back untouched until the sink is opened again.
+    /// Handles a failure of the store: drops open rolls, finishes earlier ones, and returns later
+    /// batches until the sink is opened again.
     async fn fail(mut self, error: HdfsSinkError, mut commands: mpsc::UnboundedReceiver<Command>) {
         commands.close();
         let mut tickets = IntervalSet::EMPTY;
@@ -348,7 +346,7 @@ impl Writer {
     }
 }
 
-/// A new roll.
+/// Starts a roll.
 fn begun(settings: &Settings, limits: &Limits, at: Instant) -> OpenRoll {
     let Settings { env, rules, .. } = settings;
     let boundary = limits.on.map(|boundary| boundary.after(now(env), &rules.calendar.zone));
@@ -358,7 +356,7 @@ fn begun(settings: &Settings, limits: &Limits, at: Instant) -> OpenRoll {
     OpenRoll::new(token, life)
 }
 
-/// Milliseconds since 1970, by this host's clock.
+/// Returns the host's time in milliseconds since 1970.
 pub(super) fn now(env: &Env) -> i64 {
     i64::try_from(unix_millis(env.clock.now())).unwrap_or(i64::MAX)
 }

@@ -1,5 +1,5 @@
-//! The metastore: one connection, which is opened where it is needed, and closed by an error. Of
-//! several metastores of one database the next one is tried.
+//! The metastore client: one connection, opened on demand and closed after an error. With several
+//! metastores of one database, tries the next one.
 
 use std::io;
 use std::time::Duration;
@@ -22,23 +22,23 @@ use super::messages::{
 use super::partition::Partition;
 use super::table::TableSpec;
 
-/// Bytes of an answer at most: a table of some thousand columns.
+/// Maximum response size: a table with some thousand columns.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// Bytes that are read at once.
+/// Bytes per read.
 const READ_BYTES: usize = 64 << 10;
-/// First bytes of an answer of SASL: the mechanism, or the login, is refused.
+/// First bytes of a SASL response: the mechanism or the login is rejected.
 const SASL_REFUSALS: [u8; 2] = [3, 4];
 
-/// Where metastores answer, and how.
+/// Addresses and protocol of the metastores.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
-    /// `host:port`, in the order in which they are tried.
+    /// `host:port`, in the order of attempts.
     pub(crate) addresses: Vec<String>,
     /// Whether messages are framed.
     pub(crate) framed: bool,
-    /// The user that is named to the metastore; none: it acts as its own.
+    /// The user for the metastore; `None` for the metastore's own user.
     pub(crate) user: Option<String>,
-    /// Longest time of a connection, and of a call.
+    /// Timeout of a connection, and of a call.
     pub(crate) timeout: Duration,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Metastore {
     connection: Mutex<Connecting>,
 }
 
-/// The connection, and which metastore it is to.
+/// The connection, and its metastore.
 #[derive(Default)]
 struct Connecting {
     /// Index of the address.
@@ -63,12 +63,12 @@ struct Connection {
     address: String,
     framed: bool,
     limit: Duration,
-    /// The sequence number of its last call.
+    /// Sequence number of its last call.
     sequence: i32,
 }
 
 impl Metastore {
-    /// Of this table. Nothing is connected before the first call.
+    /// Creates a client for this table. The first call connects.
     #[must_use]
     pub(crate) fn new(env: Env, places: Places, spec: TableSpec) -> Self {
         Self { env, places, spec, connection: Mutex::default() }
@@ -90,7 +90,7 @@ impl Metastore {
         Ok(connection)
     }
 
-    /// The table, created where it is missing and that is asked for.
+    /// Returns the table. Creates it if it is missing and the settings say so.
     async fn table(&self, connection: &mut Connection) -> Result<Table, MetastoreError> {
         let (spec, table) = (&self.spec, self.spec.name());
         let mut found = connection.table(spec).await;
@@ -120,7 +120,7 @@ impl Metastore {
         let database =
             connection.call(CREATE_DATABASE, |writer| create_database(writer, spec)).await;
         there(database)?;
-        // Another collector may have created it meanwhile.
+        // Another collector may have created it in the meantime.
         there(connection.call(CREATE_TABLE, |writer| create_table(writer, spec, user)).await)?;
         tracing::info!(table = spec.name(), location = spec.location, "table is in the metastore");
         Ok(())
@@ -133,7 +133,7 @@ impl Metastore {
     ) -> Result<(), MetastoreError> {
         let table = self.table(connection).await?;
         match connection.add(&self.spec, &table, partitions).await {
-            // Another collector has added one meanwhile, and then none of these is added.
+            // Another collector added one in the meantime, so this call added none.
             Err(MetastoreError::AlreadyExists { .. }) if partitions.len() > 1 => {
                 for one in partitions {
                     there(connection.add(&self.spec, &table, std::slice::from_ref(one)).await)?;
@@ -145,7 +145,7 @@ impl Metastore {
     }
 }
 
-/// What is there already is done.
+/// Treats an existing object as success.
 fn there<T>(made: Result<T, MetastoreError>) -> Result<(), MetastoreError> {
     match made {
         Ok(_) | Err(MetastoreError::AlreadyExists { .. }) => Ok(()),
@@ -158,7 +158,7 @@ impl Registry for Metastore {
     async fn add(&self, partitions: &[Partition]) -> Result<(), MetastoreError> {
         let mut connecting = self.connection.lock().await;
         let mut tries = self.places.addresses.len();
-        // A connection may have ended while it was idle, which is no failure of the metastore.
+        // The connection may have ended while idle, which is not a failure of the metastore.
         if connecting.open.is_some() {
             tries += 1;
         }
@@ -212,7 +212,7 @@ impl Connection {
         self.call(ADD_PARTITIONS, put).await.map(drop)
     }
 
-    /// The bytes of a call's result.
+    /// Returns the bytes of a call's result.
     async fn call(
         &mut self,
         call: Call,
@@ -248,7 +248,7 @@ impl Connection {
         self.stream.flush().await
     }
 
-    /// The message of an answer, with memory in proportion to what has come of it.
+    /// Reads a response, with memory proportional to the received bytes.
     async fn receive(&mut self) -> Result<Vec<u8>, MetastoreError> {
         let broken =
             |address: &str, source| MetastoreError::Broken { address: address.to_owned(), source };
@@ -278,7 +278,7 @@ impl Connection {
             let malformed =
                 |source| MetastoreError::Malformed { address: self.address.clone(), source };
             if let Some(bytes) = extent.of(&come).map_err(malformed)? {
-                // Nothing is asked before this is answered, so nothing may follow.
+                // No request follows before this response, so no more data may follow.
                 if come.len() > bytes {
                     return Err(malformed(Malformed::Long { bytes: come.len() - bytes }));
                 }

@@ -1,17 +1,17 @@
-//! Why a metastore did not do what it was asked for.
+//! Errors of a metastore.
 
 use formats::thrift::Malformed;
 use thiserror::Error;
 
-/// Why a metastore did not do what it was asked for.
+/// Why a metastore call failed.
 #[derive(Debug, Error)]
 pub(crate) enum MetastoreError {
-    /// It is not reached.
+    /// The metastore is unreachable.
     #[error("no connection to the metastore {address}: start it, or correct `hive.metastore`")]
     Connect {
         /// Its address.
         address: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
@@ -20,11 +20,11 @@ pub(crate) enum MetastoreError {
     Broken {
         /// Its address.
         address: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
-    /// It asks for a login by SASL.
+    /// It requires a SASL login.
     #[error(
         "the metastore {address} answers as one with Kerberos (`hive.metastore.sasl.enabled`), \
          which this sink cannot log in to: name one without it in `hive.metastore`, or remove \
@@ -34,7 +34,7 @@ pub(crate) enum MetastoreError {
         /// Its address.
         address: String,
     },
-    /// What it answered is no message.
+    /// Its response is not a valid message.
     #[error(
         "the answer of the metastore {address} cannot be read; if it frames its messages, set \
          `hive.framed = true`, or else `false`"
@@ -42,11 +42,11 @@ pub(crate) enum MetastoreError {
     Malformed {
         /// Its address.
         address: String,
-        /// What is wrong with it.
+        /// The error in the message.
         #[source]
         source: Malformed,
     },
-    /// It has no such call.
+    /// It does not support the call.
     #[error("the metastore {address} has no call `{call}`: it is older than Hive 2.2")]
     NoCall {
         /// Its address.
@@ -59,15 +59,15 @@ pub(crate) enum MetastoreError {
     Failed {
         /// The call.
         call: &'static str,
-        /// What it said.
+        /// Its message.
         text: String,
     },
-    /// A `MetaException`: something is wrong with the metastore itself.
+    /// A `MetaException`: an error of the metastore itself.
     #[error("the metastore fails in `{call}`: {text}; its own log says more")]
     Meta {
         /// The call.
         call: &'static str,
-        /// What it said.
+        /// Its message.
         text: String,
     },
     /// A `NoSuchObjectException`.
@@ -75,13 +75,13 @@ pub(crate) enum MetastoreError {
     NoSuchObject {
         /// The call.
         call: &'static str,
-        /// What it said.
+        /// Its message.
         text: String,
     },
     /// An `AlreadyExistsException`.
     #[error("it is in the metastore already: {text}")]
     AlreadyExists {
-        /// What it said.
+        /// Its message.
         text: String,
     },
     /// An `InvalidObjectException`.
@@ -89,10 +89,10 @@ pub(crate) enum MetastoreError {
     InvalidObject {
         /// The call.
         call: &'static str,
-        /// What it said.
+        /// Its message.
         text: String,
     },
-    /// There is no such table.
+    /// The table does not exist.
     #[error("there is no table `{table}` in the metastore: create it, or set `hive.create = true`")]
     NoTable {
         /// Database and name.
@@ -106,12 +106,12 @@ pub(crate) enum MetastoreError {
     OtherKeys {
         /// Database and name.
         table: String,
-        /// Those that it has.
+        /// The columns of the table.
         found: String,
-        /// Those of the path.
+        /// The columns of the path.
         wanted: String,
     },
-    /// It is a transactional table, which takes no files from outside.
+    /// The table is transactional, and rejects files from outside.
     #[error(
         "the table `{table}` is transactional, and such a table takes no files from outside: \
          name an external one in `hive.table`"
@@ -123,7 +123,7 @@ pub(crate) enum MetastoreError {
 }
 
 impl MetastoreError {
-    /// Whether another metastore of the same database may do better.
+    /// Returns whether another metastore of the same database may succeed.
     pub(super) fn is_of_one(&self) -> bool {
         match self {
             Self::Connect { .. }

@@ -1,8 +1,8 @@
-//! Calls of the metastore and their answers, in the binary encoding. Pure: bytes in, bytes out.
+//! Encodes metastore calls and decodes their responses, in the binary protocol. Pure.
 //!
-//! Field numbers are those of `hive_metastore.thrift`. What is not written has its default there.
-//! Of a table that is read, its storage descriptor is kept as it came, field by field, also those
-//! that are not known here: a partition has the descriptor of its table, but for the location.
+//! Field numbers are from `hive_metastore.thrift`. Omitted fields have the defaults of that file.
+//! The storage descriptor of a table is kept unparsed, including unknown fields, because a
+//! partition uses its table's descriptor with another location.
 
 use formats::thrift::read::{Reader, Type as Found};
 use formats::thrift::write::{Type, Writer};
@@ -26,7 +26,7 @@ enum Exception {
     NoSuchObject,
 }
 
-/// A call of the metastore, with the fields of its result that are exceptions.
+/// A metastore call, with the result fields that are exceptions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
     pub(super) name: &'static str,
@@ -60,12 +60,12 @@ pub(super) struct Table {
     /// Names of the partition columns.
     pub(super) keys: Vec<String>,
     pub(super) transactional: bool,
-    /// The fields of its storage descriptor but for the location, as they came.
+    /// The raw fields of its storage descriptor, without the location.
     descriptor: Vec<u8>,
 }
 
 impl Call {
-    /// A call with these arguments, without a frame.
+    /// Encodes a call with these arguments, without a frame.
     pub(super) fn message(self, sequence: i32, arguments: impl FnOnce(&mut Writer)) -> Vec<u8> {
         let mut writer = Writer::new(BINARY);
         writer.head(self.name, Kind::Call, sequence);
@@ -74,8 +74,8 @@ impl Call {
         writer.out
     }
 
-    /// What was answered to the call of this sequence number: the bytes of its result from its
-    /// value on, empty where there is none.
+    /// Decodes the response to the call with this sequence number. Returns the bytes of its result,
+    /// starting with the value; empty without one.
     pub(super) fn answer<'m>(
         self,
         sequence: i32,
@@ -86,7 +86,7 @@ impl Call {
         match self.read(sequence, message).map_err(malformed)? {
             Answer::Value(value) => Ok(value),
             Answer::Thrown(exception, text) => Err(self.thrown(exception, text)),
-            // The numbers of Thrift's TApplicationException.
+            // Codes of Thrift's TApplicationException.
             Answer::Failed { number: 1, .. } => {
                 Err(MetastoreError::NoCall { address: address.to_owned(), call: self.name })
             }
@@ -150,7 +150,7 @@ enum Answer<'m> {
     Failed { number: i32, text: String },
 }
 
-/// The message of an exception.
+/// Returns the message of an exception.
 fn said(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     let (mut last, mut text) = (0, String::new());
     while let Some(field) = reader.field(&mut last)? {
@@ -186,7 +186,7 @@ fn put_columns<'c>(
     }
 }
 
-/// Arguments of [`SET_UGI`].
+/// Writes the arguments of [`SET_UGI`].
 pub(super) fn set_ugi(writer: &mut Writer, user: &str) {
     put_text(writer, 1, user);
     writer.field(Type::List, 2, 1);
@@ -194,7 +194,7 @@ pub(super) fn set_ugi(writer: &mut Writer, user: &str) {
     writer.bytes(user.as_bytes());
 }
 
-/// Arguments of [`GET_TABLE`].
+/// Writes the arguments of [`GET_TABLE`].
 pub(super) fn get_table(writer: &mut Writer, spec: &TableSpec) {
     writer.field(Type::Struct, 1, 1);
     put_text(writer, 1, &spec.database);
@@ -202,14 +202,14 @@ pub(super) fn get_table(writer: &mut Writer, spec: &TableSpec) {
     writer.stop();
 }
 
-/// Arguments of [`CREATE_DATABASE`].
+/// Writes the arguments of [`CREATE_DATABASE`].
 pub(super) fn create_database(writer: &mut Writer, spec: &TableSpec) {
     writer.field(Type::Struct, 1, 1);
     put_text(writer, 1, &spec.database);
     writer.stop();
 }
 
-/// Arguments of [`CREATE_TABLE`].
+/// Writes the arguments of [`CREATE_TABLE`].
 pub(super) fn create_table(writer: &mut Writer, spec: &TableSpec, user: Option<&str>) {
     writer.field(Type::Struct, 1, 1);
     put_text(writer, 1, &spec.table);
@@ -244,7 +244,7 @@ pub(super) fn create_table(writer: &mut Writer, spec: &TableSpec, user: Option<&
     writer.stop();
 }
 
-/// Arguments of [`ADD_PARTITIONS`]; those that are there stay as they are.
+/// Writes the arguments of [`ADD_PARTITIONS`]; existing partitions stay unchanged.
 pub(super) fn add_partitions(
     writer: &mut Writer,
     spec: &TableSpec,
@@ -270,13 +270,13 @@ pub(super) fn add_partitions(
         writer.stop();
     }
     writer.flag(4, 1, true);
-    // The partitions are not sent back.
+    // Do not return the partitions.
     writer.flag(5, 1, false);
     writer.stop();
 }
 
 impl Table {
-    /// The table that [`GET_TABLE`] answers.
+    /// Decodes the table from a [`GET_TABLE`] response.
     pub(super) fn read(value: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(BINARY, value);
         let mut last = 0;
@@ -304,7 +304,7 @@ impl Table {
     }
 }
 
-/// The fields of a storage descriptor without its location, as they came.
+/// Returns the raw fields of a storage descriptor, without its location.
 fn descriptor(reader: &mut Reader<'_>) -> Result<Vec<u8>, Malformed> {
     let (mut kept, mut last) = (Vec::new(), 0);
     loop {
@@ -318,7 +318,7 @@ fn descriptor(reader: &mut Reader<'_>) -> Result<Vec<u8>, Malformed> {
     }
 }
 
-/// The names of columns.
+/// Returns the names of columns.
 fn names(reader: &mut Reader<'_>) -> Result<Vec<String>, Malformed> {
     let (kind, count) = reader.list()?;
     if count > 0 && kind != Found::Struct {

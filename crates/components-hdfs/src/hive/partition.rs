@@ -1,10 +1,10 @@
-//! Which partition a directory is: `day=2026-11-26/host=web-1`.
+//! Maps a directory to a partition: `day=2026-11-26/host=web-1`.
 
-/// The partition columns that a path has, from its folders `name=value`.
+/// The partition columns of a path, from its folders `name=value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keys(Vec<String>);
 
-/// A partition: a directory, and the values that its folders have.
+/// A partition: a directory, and the values of its folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Partition {
     /// Below the prefix.
@@ -14,10 +14,10 @@ pub(crate) struct Partition {
 }
 
 impl Keys {
-    /// Those of the folders below the prefix, each as far as it is literal.
+    /// Parses the folders below the prefix, each up to its first escape.
     ///
     /// # Errors
-    /// What is wrong with a folder, and the remedy.
+    /// What is wrong with a folder, and the fix.
     pub(crate) fn of(folders: &[&str]) -> Result<Self, String> {
         if folders.is_empty() {
             return Err("the path of `url` has no folder with an escape: partitions are folders \
@@ -50,13 +50,13 @@ impl Keys {
         Ok(Self(keys))
     }
 
-    /// Their names, in order.
+    /// Returns the column names, in order.
     pub(crate) fn names(&self) -> &[String] {
         &self.0
     }
 
-    /// The partition that a directory below the prefix is. `None`: it is none, as those of late
-    /// events are.
+    /// Returns the partition of a directory below the prefix. `None` for other directories, such as
+    /// directories of late events.
     pub(crate) fn partition(&self, directory: &str) -> Option<Partition> {
         let folders: Vec<&str> = directory.split('/').collect();
         if folders.len() != self.0.len() {
@@ -71,8 +71,8 @@ impl Keys {
     }
 }
 
-/// A value without the escapes of its folder. One that was cut within them stays as it is: two
-/// folders are never one partition.
+/// Decodes a value. A value cut within an escape stays unchanged, so that two folders are never one
+/// partition.
 fn unescaped(value: &str) -> String {
     let bytes = value.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);

@@ -1,4 +1,4 @@
-//! How a table describes the files of an encoder: SerDe, formats and columns.
+//! Describes the files of an encoder as a table: SerDe, formats and columns.
 
 use pipeline::{TableForm, TableStorage};
 
@@ -9,30 +9,30 @@ use super::Keys;
 pub(crate) struct Column {
     /// Its name.
     pub(crate) name: String,
-    /// Its type, in Hive's words: `string`, `decimal(10,2)`.
+    /// Its Hive type: `string`, `decimal(10,2)`.
     pub(crate) kind: String,
 }
 
 /// The external table of a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableSpec {
-    /// The database that it is in.
+    /// Its database.
     pub(crate) database: String,
     /// Its name.
     pub(crate) table: String,
-    /// Whether it is created where it is missing, and its database too.
+    /// Whether to create it and its database if missing.
     pub(crate) create: bool,
-    /// Its directory, as readers see it: a URL without a slash at its end.
+    /// Its directory, as readers see it: a URL without a trailing slash.
     pub(crate) location: String,
     /// Its partition columns.
     pub(crate) keys: Keys,
     /// Its columns.
     pub(crate) columns: Vec<Column>,
-    /// What reads its files.
+    /// The reader of its files.
     pub(crate) reader: Reader,
 }
 
-/// What reads the files of a table.
+/// The reader of a table's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reader {
     /// Class of the SerDe.
@@ -52,14 +52,14 @@ const TEXT_OUTPUT: &str = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputF
 const LAZY: &str = "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe";
 
 impl TableSpec {
-    /// `database.table`.
+    /// Returns `database.table`.
     pub(crate) fn name(&self) -> String {
         format!("{}.{}", self.database, self.table)
     }
 }
 
 impl Reader {
-    /// What reads files of this form; `serde` in place of the usual class.
+    /// Returns the reader for this format, with `serde` instead of the usual class.
     pub(crate) fn of(form: &TableForm, serde: Option<&str>) -> Self {
         let (usual, input, output) = match form.storage {
             TableStorage::Text => (LAZY, TEXT_INPUT, TEXT_OUTPUT),

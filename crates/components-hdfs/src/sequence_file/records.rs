@@ -1,4 +1,4 @@
-//! The layout of a SequenceFile: its head, and records one after the other.
+//! The layout of a SequenceFile: its head, and a sequence of records.
 //!
 //! ```text
 //!   "SEQ" 6 │ class of keys │ class of values │ compressed? blocks? │ codec │ metadata │ sync
@@ -6,9 +6,9 @@
 //!   block:   sync mark │ records │ key lengths, keys, value lengths, values, each compressed
 //! ```
 //!
-//! Layout: `SequenceFile.java` of Hadoop 3.4. A file may come from anywhere: no length that it
-//! states takes memory before its bytes are there, and what is held of it has a limit. A file that
-//! ends within a record or a block is damaged; one that ends behind a sync mark is not.
+//! Layout: `SequenceFile.java` of Hadoop 3.4. Files are untrusted: memory grows only with bytes
+//! read, up to a limit, not with stated lengths. A file that ends within a record or a block is
+//! damaged; one that ends after a sync mark is not.
 
 use std::io::BufRead;
 use std::mem;
@@ -19,31 +19,31 @@ use formats::codecs::hadoop::Hadoop;
 use formats::sequence::{BYTES_CLASS, KEY_CLASS, MAGIC, SYNC_ESCAPE, TEXT_CLASS};
 use pipeline::FileError;
 
-/// Most bytes of a name in the head, and of a text of its metadata.
+/// Maximum bytes of a name in the head, and of a metadata text.
 const NAME_MAX: usize = 64 << 10;
-/// Most pairs of metadata.
+/// Maximum number of metadata pairs.
 const PAIRS_MAX: i32 = 1024;
 const LENGTH_BYTES: usize = 4;
 
-/// What stands in front of the records.
+/// The part before the records.
 pub(super) struct Head {
     key_class: String,
     pub(super) value_class: String,
-    /// None where values stand as they are.
+    /// `None` if values are not compressed.
     codec: Option<Hadoop>,
     is_block: bool,
     sync: [u8; 16],
 }
 
-/// A record, after decompression.
+/// A decompressed record.
 pub(super) struct Record<'a> {
-    /// From 1 on.
+    /// Starts at 1.
     pub(super) number: u64,
     pub(super) key: &'a [u8],
     pub(super) value: &'a [u8],
 }
 
-/// The class of the values of a file that begins so, if its name stands there in whole.
+/// Returns the value class of a file with this head, if it contains the whole name.
 pub fn value_class(mut head: &[u8]) -> Option<String> {
     let (mut at, file) = (0, &mut head as &mut dyn BufRead);
     let mut bytes = Bytes::new(file, &mut at);
@@ -52,10 +52,10 @@ pub fn value_class(mut head: &[u8]) -> Option<String> {
     name(&mut bytes).ok()
 }
 
-/// The bytes of a `Text`.
+/// Returns the bytes of a `Text`.
 ///
 /// # Errors
-/// It is none.
+/// The value is not a `Text`.
 pub(super) fn text(mut value: &[u8]) -> Result<&[u8], String> {
     match vint_of(&mut value) {
         Some(length) if length == value.len() => Ok(value),
@@ -63,10 +63,10 @@ pub(super) fn text(mut value: &[u8]) -> Result<&[u8], String> {
     }
 }
 
-/// The bytes of a `BytesWritable`.
+/// Returns the bytes of a `BytesWritable`.
 ///
 /// # Errors
-/// It is none.
+/// The value is not a `BytesWritable`.
 pub(super) fn bytes(mut value: &[u8]) -> Result<&[u8], String> {
     match value.try_get_i32() {
         Ok(length) if usize::try_from(length) == Ok(value.len()) => Ok(value),
@@ -74,7 +74,7 @@ pub(super) fn bytes(mut value: &[u8]) -> Result<&[u8], String> {
     }
 }
 
-/// A length as Hadoop's `WritableUtils.writeVInt` writes it, at the front of these bytes.
+/// Reads a length in the format of Hadoop's `WritableUtils.writeVInt`.
 pub(super) fn vint_of(bytes: &mut &[u8]) -> Option<usize> {
     let first = bytes.try_get_i8().ok()?;
     if first >= 0 {
@@ -86,7 +86,7 @@ pub(super) fn vint_of(bytes: &mut &[u8]) -> Option<usize> {
     whole(number)
 }
 
-/// How many bytes follow the first one of a number; `None`: it is no length.
+/// Returns how many bytes follow the first byte of a number; `None` if it is not a length.
 fn vint_bytes(first: i8) -> Option<usize> {
     let count = usize::try_from(-112 - i32::from(first)).ok()?;
     (1..=4).contains(&count).then_some(count)
@@ -109,7 +109,7 @@ fn vint(bytes: &mut Bytes<'_>) -> Result<usize, FileError> {
     whole(&number).ok_or_else(|| bytes.malformed("a length that is none"))
 }
 
-/// A text of the head.
+/// Reads a text of the head.
 fn name(bytes: &mut Bytes<'_>) -> Result<String, FileError> {
     let length = vint(bytes)?;
     if length > NAME_MAX {
@@ -129,10 +129,10 @@ fn is_set(bytes: &mut Bytes<'_>) -> Result<bool, FileError> {
 }
 
 impl Head {
-    /// The head of a file; `None` if the file is empty.
+    /// Reads the head of a file; `None` if the file is empty.
     ///
     /// # Errors
-    /// The file cannot be read, or is no such file.
+    /// The file cannot be read, or is not a SequenceFile.
     fn read(bytes: &mut Bytes<'_>) -> Result<Option<Self>, FileError> {
         if bytes.is_over()? {
             return Ok(None);
@@ -174,7 +174,7 @@ impl Head {
         Ok(Some(Self { key_class, value_class, codec, is_block, sync }))
     }
 
-    /// A key as the value of a header, if it is a number or a text.
+    /// Converts a number or text key to a header value.
     pub(super) fn key(&self, mut key: &[u8]) -> Option<String> {
         match &*self.key_class {
             KEY_CLASS => key.try_get_i64().ok().map(|key| key.to_string()),
@@ -185,7 +185,7 @@ impl Head {
         }
     }
 
-    /// The marker, behind what says that it comes.
+    /// Checks the sync marker after its escape.
     fn check_sync(&self, bytes: &mut Bytes<'_>) -> Result<(), FileError> {
         let sync: [u8; 16] = bytes.array()?;
         match sync == self.sync {
@@ -195,7 +195,7 @@ impl Head {
     }
 }
 
-/// Keys or values of a block: where each ends.
+/// Keys or values of a block, with their end offsets.
 #[derive(Default)]
 struct Part {
     plain: Vec<u8>,
@@ -203,10 +203,10 @@ struct Part {
 }
 
 impl Part {
-    /// Of lengths, one after the other.
+    /// Parses a sequence of lengths.
     ///
     /// # Errors
-    /// They are not of so many records, or not of these bytes.
+    /// The lengths do not match the number of records or the bytes.
     fn new(mut lengths: &[u8], plain: Vec<u8>, records: usize) -> Result<Self, String> {
         let (mut ends, mut end) = (Vec::new(), 0_usize);
         while !lengths.is_empty() {
@@ -226,27 +226,27 @@ impl Part {
     }
 }
 
-/// A file, and how far its records were read.
+/// A file, and the position in its records.
 pub(super) struct Records {
-    /// Bytes that were read.
+    /// Number of read bytes.
     at: u64,
-    /// None until it was read.
+    /// `None` until it is read.
     head: Option<Head>,
     max: usize,
-    /// Records that were read.
+    /// Number of read records.
     number: u64,
     coded: Vec<u8>,
-    /// The last record, where the file has no blocks.
+    /// The last record of a file without blocks.
     key: Vec<u8>,
     value: Vec<u8>,
-    /// The block that is read, and the next record of it.
+    /// The current block, and its next record.
     keys: Part,
     values: Part,
     next: usize,
 }
 
 impl Records {
-    /// A file with records, and parts of blocks, of so many bytes at most.
+    /// Reads records and parts of blocks of up to this many bytes.
     pub(super) fn new(max: usize) -> Self {
         Self {
             at: 0,
@@ -262,10 +262,10 @@ impl Records {
         }
     }
 
-    /// The head of the file; `None` if the file is empty.
+    /// Returns the head of the file; `None` if the file is empty.
     ///
     /// # Errors
-    /// The file cannot be read, or is no such file.
+    /// The file cannot be read, or is not a SequenceFile.
     pub(super) fn head(&mut self, file: &mut dyn BufRead) -> Result<Option<&Head>, FileError> {
         if self.head.is_none() {
             self.head = Head::read(&mut Bytes::new(file, &mut self.at))?;
@@ -273,7 +273,7 @@ impl Records {
         Ok(self.head.as_ref())
     }
 
-    /// The next record; `None` at the end of the file.
+    /// Returns the next record; `None` at the end of the file.
     ///
     /// # Errors
     /// The file cannot be read, or is damaged.
@@ -299,7 +299,7 @@ impl Records {
         Ok(Some((head, Record { number: self.number, key, value })))
     }
 
-    /// Reads a record that stands by itself; whether there was one.
+    /// Reads a record outside of blocks. Returns `false` at the end.
     fn alone(&mut self, head: &Head, file: &mut dyn BufRead) -> Result<bool, FileError> {
         let mut bytes = Bytes::new(file, &mut self.at);
         let length: [u8; LENGTH_BYTES] = loop {
@@ -335,7 +335,7 @@ impl Records {
         Ok(true)
     }
 
-    /// Goes on in the block, or reads the next one; whether there is a record.
+    /// Reads the next record of the block or of the next block. Returns `false` at the end.
     fn of_block(&mut self, head: &Head, file: &mut dyn BufRead) -> Result<bool, FileError> {
         while self.next == self.keys.ends.len() {
             if !self.block(head, file)? {
@@ -358,7 +358,7 @@ impl Records {
         let Some(codec) = head.codec else {
             return Err(bytes.malformed("blocks that are not compressed"));
         };
-        // A writer of Hadoop that is asked for a mark writes one, and no block behind it.
+        // A Hadoop writer may write a sync mark on request, without a block after it.
         if bytes.is_over()? {
             return Ok(false);
         }

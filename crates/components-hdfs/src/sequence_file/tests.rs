@@ -1,8 +1,8 @@
-//! Goal: what Hadoop's own writer and Sqoop have written comes out as it went in, wherever reading
-//! begins, and a damaged file gives nothing that was not in it.
+//! Goal: files from Hadoop's writer and from Sqoop are read correctly from any position, and
+//! damaged files produce no wrong events.
 //!
-//! Method: files that Hadoop 3.4.1 and Sqoop 1.4.7 wrote, in each form; files of the encoder of
-//! this program by each codec; files that are cut off at every byte, and such with other marks.
+//! Method: files from Hadoop 3.4.1 and Sqoop 1.4.7, in each format; files of this program's encoder
+//! with each codec; files truncated at every byte, and files with wrong sync marks.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ const OF_SQOOP: [&[u8]; 2] = [
 
 const ALL: PieceLimits = PieceLimits { bytes: usize::MAX, events: usize::MAX };
 
-/// What knows all decoders.
+/// Returns a build context with all decoders.
 fn context() -> BuildContext {
     const GROUPS: &[&pipeline::Group] = &[&formats::GROUP, &crate::GROUP];
     let catalogue = pipeline::Catalogue { groups: GROUPS, ..pipeline::Catalogue::EMPTY };
@@ -57,14 +57,14 @@ fn decoder(settings: &Value) -> Box<dyn Decoder> {
     pipeline::testkit::build::<Config>(settings, &context()).unwrap()
 }
 
-/// An event as it came out.
+/// A decoded event.
 #[derive(Debug, PartialEq, Eq)]
 struct Event {
     body: Vec<u8>,
     headers: BTreeMap<String, String>,
 }
 
-/// The events of a file behind so many that are passed over, and why it ends before its end.
+/// Returns the events of a file after skipping some, and why reading stopped early.
 fn read_from(
     settings: &Value,
     file: &[u8],
@@ -97,7 +97,7 @@ fn read(settings: &Value, file: &[u8]) -> (Vec<Event>, Option<String>) {
     read_from(settings, file, 0, ALL)
 }
 
-/// The body of a record of Hadoop's files, as the program that wrote them made it.
+/// Returns the body of a record, as the program that wrote Hadoop's files created it.
 fn body(number: usize) -> Vec<u8> {
     (0..number % 200).map(|at| b'a' + ((number + at) % 26) as u8).collect()
 }
@@ -117,7 +117,7 @@ fn files_of_hadoops_writer_are_read_in_every_form() {
     }
 }
 
-/// A file that the encoder of this program writes.
+/// Returns a file written by this program's encoder.
 fn written(settings: &Value, bodies: &[Vec<u8>]) -> Vec<u8> {
     let choice = pipeline::Settings::from_json(settings).read::<Choice<dyn Encoder>>().unwrap();
     let encoder = choice.build("encoder", &context()).unwrap();
@@ -188,7 +188,7 @@ fn values_go_through_a_decoder_and_what_is_none_of_its_messages_is_named() {
     assert!(events.iter().all(|event| event.headers.contains_key("problem")));
 }
 
-/// The columns of the files of Sqoop.
+/// Returns the columns of the Sqoop files.
 fn of_sqoop() -> Value {
     let column = |name: &str, kind: &str| json!({ "name": name, "type": kind });
     json!([
@@ -246,7 +246,7 @@ fn a_class_without_columns_and_columns_of_another_class_are_refused_and_nothing_
     assert!(problem.contains("`columns`") && problem.contains("Avro or Parquet"), "{problem}");
     let (events, problem) = read(&json!({ "columns": of_sqoop() }), OF_HADOOP[0].1);
     assert!(events.is_empty() && problem.unwrap().contains("leave them out"));
-    // Types that need more or fewer bytes than are there.
+    // Types that need more or fewer bytes than available.
     for (at, kind) in [(0, "integer"), (1, "long"), (3, "double"), (7, "bytes"), (9, "date")] {
         let mut columns = of_sqoop();
         columns[at]["type"] = json!(kind);
@@ -268,7 +268,7 @@ fn a_file_that_is_cut_off_gives_its_first_events_and_says_so() {
         for end in (1..file.len()).filter(is_tried) {
             let (found, problem) = read(&json!({}), &file[..end]);
             assert!(found == all[..found.len()], "{name} {end}");
-            // Behind a record, and behind a block, a file may end.
+            // A file may end after a record or a block.
             whole += usize::from(problem.is_none());
         }
         assert!(whole <= all.len() + 9, "{name}: {whole} ends are said to be whole ones");
@@ -282,7 +282,7 @@ fn marks_that_are_not_those_of_the_file_are_damage() {
         let head = file.windows(16).position(|at| {
             file.windows(20).filter(|mark| mark[..4] == [0xff; 4]).any(|mark| mark[4..] == *at)
         });
-        // Files of one piece have no mark behind their head.
+        // Files with a single piece have no mark after their head.
         let Some(head) = head else { continue };
         let mut other = file.to_vec();
         other[head] ^= 1;

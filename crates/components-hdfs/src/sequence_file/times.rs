@@ -1,7 +1,7 @@
-//! Times as `java.sql` has them: milliseconds since 1970, in the calendar that Java takes for them.
+//! Times as in `java.sql`: milliseconds since 1970, in Java's calendar.
 //!
-//! Java's calendar is that of Gregory from 1582-10-15 on, and that of Julius before: a day in the
-//! year 1 has another count than it has in a database.
+//! Java uses the Gregorian calendar from 1582-10-15 on, and the Julian one before: early dates
+//! differ from those in databases.
 
 use std::fmt::Write;
 
@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 const DAY_MS: i64 = 86_400_000;
-/// Days since 1970 of 1582-10-15, and what makes days since 1970 those of Julius' calculation.
+/// Days from 1970 to 1582-10-15, and the offset to Julian day numbers.
 const GREGORIAN: i64 = -141_427;
 const JULIAN: i64 = 2_440_588;
 
-/// What a time is.
+/// Parts of a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Day,
@@ -21,10 +21,10 @@ pub(super) enum Part {
     Moment { nanos: u32 },
 }
 
-/// Adds a time; in UTC unless a zone is there, and moments with `Z` then.
+/// Appends a time, in UTC unless a zone is set; timestamps end with `Z` in this case.
 ///
 /// # Errors
-/// What has no such text.
+/// Why the time has no text.
 pub(super) fn put(
     ms: i64,
     part: Part,
@@ -71,10 +71,10 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Year, month and day.
+/// Returns year, month and day.
 fn civil(days: i64) -> Result<(i64, i64, i64), String> {
     let beyond = || format!("{days} days since 1970 are beyond the years 1 to 9999");
-    // Neither calendar is asked for more, and nothing overflows.
+    // Beyond the supported range of both calendars.
     if days.abs() > 4_000_000 {
         return Err(beyond());
     }
@@ -92,7 +92,7 @@ fn civil(days: i64) -> Result<(i64, i64, i64), String> {
     if date.0 < 1 { Err(beyond()) } else { Ok(date) }
 }
 
-/// The same in the calendar of Julius, by the rule of E. G. Richards.
+/// Same in the Julian calendar, by the algorithm of E. G. Richards.
 fn julian(days: i64) -> (i64, i64, i64) {
     let count = days + JULIAN + 32_082;
     let year = (4 * count + 3).div_euclid(1461);
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn days_are_those_of_javas_calendar() {
-        // As `new java.sql.Date(days * 86400000L).toString()` says them in UTC.
+        // Expected values are from `new java.sql.Date(days * 86400000L).toString()` in UTC.
         for (days, expected) in [
             (0, "\"1970-01-01\""),
             (-141_427, "\"1582-10-15\""),

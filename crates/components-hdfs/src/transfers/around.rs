@@ -1,14 +1,14 @@
-//! When files are put together, and looking around for what is left: of this collector and of all
-//! others that store in the same place.
+//! Schedules the reassembly of files, and looks around for work left by this collector and by all
+//! others with the same store.
 //!
 //! ```text
 //!   a piece came    ─► is its end there? ─► do parts cover it? ─► whole file ─► record ─► name
-//!   every LOOK      ─► whole files without their name, transfers with all parts, what is over
+//!   every LOOK      ─► whole files without a final name, complete transfers, obsolete files
 //! ```
 //!
-//! Two collectors may put the same file together, and one of both does it in vain. A look for a
-//! whole file of the transfer that grows avoids most of that. Whole files of this collector that it
-//! does not write now are of an earlier life: the transfer is checked at once.
+//! Two collectors may reassemble the same file, and one of them in vain. Checking for a growing
+//! whole file of the transfer avoids this in most cases. Whole files of this collector that it is
+//! not writing belong to an earlier process: their transfer is checked immediately.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,39 +24,39 @@ use super::layout::{self, DAMAGED, END};
 use super::shelf::{Published, Shelf};
 use super::whole::Checked;
 
-/// Time between two looks around.
+/// Interval of the look around.
 const LOOK: Duration = Duration::from_secs(10);
-/// Shortest time between two checks because of pieces that came.
+/// Minimum interval between checks for arrived pieces.
 const CHECK: Duration = Duration::from_secs(1);
-/// How long a whole file of another collector must not have grown to be taken for left behind.
+/// Another collector's whole file is considered abandoned if it has not grown for this long.
 const STILL: Duration = Duration::from_secs(20);
-/// How long nothing must have come of a transfer to be called stalled, and how long what is on its
-/// way below `work` is left alone.
+/// A transfer is stalled if no piece arrived for this long. Files below `work` are kept for this
+/// long.
 const STALLED: Duration = Duration::from_secs(60 * 60);
-/// How often records of transfers that are done are cleared away.
+/// Interval between cleanups of records of finished transfers.
 const CLEAR: Duration = Duration::from_secs(60 * 60);
-/// Files that are put together at the same time.
+/// Maximum number of files reassembled in parallel.
 const TOGETHER_MAX: usize = 4;
 
 /// The look around of one opening.
 pub(super) struct Around {
     shelf: Arc<Shelf>,
-    /// Transfers to be checked, because a piece came.
+    /// Transfers to check because a piece arrived.
     due: BTreeSet<String>,
     checks: JoinSet<(String, Result<Checked, FsError>)>,
     running: BTreeSet<String>,
     damaged: BTreeSet<String>,
     stalled: BTreeSet<String>,
-    /// Whole files without a record: their lengths, and since when these are the same.
+    /// Lengths of whole files without a record, and since when they have not changed.
     growing: BTreeMap<String, (u64, Instant)>,
-    /// Transfers with parts: how many, and since when.
+    /// Transfers with parts: their number, and since when it has not changed.
     waiting: BTreeMap<String, (usize, Instant)>,
-    /// What lies below `work`, since when it is known.
+    /// Files below `work`, and when they were first seen.
     work: BTreeMap<String, Instant>,
-    /// When records of transfers were made.
+    /// When records of transfers were created.
     done: BTreeMap<String, SystemTime>,
     cleared: Option<Instant>,
-    /// Whole files that wait, and that a log line has named.
+    /// Waiting whole files that were already logged.
     said: BTreeSet<String>,
 }
 
@@ -78,7 +78,7 @@ impl Around {
         }
     }
 
-    /// Works until it is ended from outside, or no piece can come any more.
+    /// Runs until it is aborted, or no more pieces can arrive.
     pub(super) async fn run(mut self, mut arrived: UnboundedReceiver<String>) {
         let (mut look, mut check) = (Instant::now(), Instant::now());
         loop {
@@ -108,7 +108,7 @@ impl Around {
         }
     }
 
-    /// Begins to check what pieces came of.
+    /// Starts checks of the transfers with new pieces.
     fn check_due(&mut self) {
         let mut left = BTreeSet::new();
         for transfer in std::mem::take(&mut self.due) {
@@ -153,7 +153,7 @@ impl Around {
         }
     }
 
-    /// Looks after all that is there.
+    /// Looks after everything in the store.
     async fn look(&mut self) -> Result<(), FsError> {
         let whole = self.shelf.names(&self.shelf.shared.layout.all_whole()).await?;
         let mut held = 0;
@@ -171,8 +171,8 @@ impl Around {
         Ok(())
     }
 
-    /// A whole file that was found: gives it its name, or removes it, or leaves it to the collector
-    /// that writes it. Answers whether it has to wait.
+    /// Handles a whole file: gives it its final name, removes it, or leaves it to the collector
+    /// that writes it. Returns whether it must wait.
     async fn look_at_whole(
         &mut self,
         name: &str,
@@ -214,8 +214,8 @@ impl Around {
         Ok(waits)
     }
 
-    /// Checks transfers with parts, but for those that another collector puts together. Answers how
-    /// many are unfinished.
+    /// Checks transfers with parts, except those that another collector is reassembling. Returns
+    /// the number of unfinished ones.
     async fn look_at_parts(&mut self, written: &BTreeSet<String>) -> Result<usize, FsError> {
         let transfers = self.shelf.names(&self.shelf.shared.layout.all_parts()).await?;
         let mut unfinished = 0;
@@ -275,7 +275,7 @@ impl Around {
         shared.board.set_trouble(trouble);
     }
 
-    /// Clears away what nothing needs any more.
+    /// Removes obsolete files.
     async fn clear(&mut self, whole: &BTreeSet<String>) -> Result<(), FsError> {
         let now = Instant::now();
         if self.cleared.is_some_and(|cleared| now - cleared < CLEAR) {

@@ -1,4 +1,4 @@
-//! The settings, and what is wrong with them before anything runs.
+//! The settings, and their validation.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -110,13 +110,13 @@ fn default_directory_mode() -> String {
     "750".into()
 }
 
-/// What the sink works by.
+/// Options of the sink.
 pub(super) struct Options {
     pub(super) taken_name: TakenName,
     pub(super) keep_done: Duration,
-    /// Whether names may have a colon, which HDFS refuses.
+    /// Whether names may contain a colon, which HDFS rejects.
     pub(super) takes_colons: bool,
-    /// The directory in its store, for people and for comparison.
+    /// The directory in its store, for messages and comparisons.
     pub(super) shown: String,
 }
 
@@ -130,7 +130,7 @@ impl Config {
         Ok(access)
     }
 
-    /// A sink into the store that `connect` makes.
+    /// Creates a sink for the store that `connect` opens.
     pub(super) fn sink(
         self,
         url: &StoreUrl,

@@ -1,25 +1,26 @@
-//! Which bytes of which parts make a whole file. Pure.
+//! Selects the bytes of parts that make a whole file. Pure.
 //!
-//! Parts may overlap, because batches come again with other borders: of an agent that has lost what
-//! it knew, or where the next agents take smaller batches now. Whichever has a byte has the same.
+//! Parts may overlap, because batches can be resent with other boundaries: after an agent lost its
+//! state, or when downstream agents now accept only smaller batches. Overlapping bytes are always
+//! equal.
 
-/// A part: its first byte, and the first one behind it.
+/// A part: its first byte, and the end (exclusive).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Part {
     pub(super) from: u64,
     pub(super) to: u64,
 }
 
-/// Bytes of a part that go into the file.
+/// The bytes of a part that go into the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slice {
     pub(super) part: Part,
-    /// Bytes of the part before them.
+    /// Bytes of the part to skip.
     pub(super) skip: u64,
     pub(super) bytes: u64,
 }
 
-/// What a file of `size` bytes is read from, in order; few parts rather than many.
+/// Returns the slices of a file of `size` bytes, in order, from as few parts as possible.
 ///
 /// # Errors
 /// The first byte that no part has.
@@ -28,7 +29,7 @@ pub(super) fn cover(parts: &[Part], size: u64) -> Result<Vec<Slice>, u64> {
     sorted.sort_unstable();
     let (mut slices, mut at, mut next) = (Vec::new(), 0, 0);
     while at < size {
-        // Of those that have the byte the one that has most behind it.
+        // Among the parts with this byte, take the one that reaches furthest.
         let mut best: Option<Part> = None;
         while let Some(part) = sorted.get(next).filter(|part| part.from <= at) {
             if part.to > best.map_or(at, |best| best.to) {
@@ -50,10 +51,10 @@ mod tests {
 
     use super::*;
 
-    /// A way to decide, to hold against what follows from the bytes.
+    /// An implementation to check.
     type Decide = fn(&[Part], u64) -> Result<Vec<Slice>, u64>;
 
-    /// What is wrong with a decision, held against each byte for itself.
+    /// Checks an implementation byte by byte. Returns the error.
     fn wrong(decide: Decide, parts: &[Part], size: u64) -> Option<String> {
         let has = |byte: u64| parts.iter().any(|part| part.from <= byte && byte < part.to);
         let missing = (0..size).find(|byte| !has(*byte));
@@ -62,7 +63,7 @@ mod tests {
             (Ok(slices), None) => slices,
             (answer, missing) => return Some(format!("{answer:?}, missing {missing:?}")),
         };
-        // Each part holds its own places as bytes; so does the file that is put together.
+        // Each part contains its own offsets as bytes, and so does the reassembled file.
         let bytes = slices.iter().flat_map(|it| {
             let from = it.part.from + it.skip;
             (from..from + it.bytes).map(move |byte| (byte, byte < it.part.to))
@@ -87,14 +88,14 @@ mod tests {
         }
     }
 
-    /// Takes parts for neighbours that overlap.
+    /// Wrong: treats overlapping parts as adjacent.
     fn overlapped(parts: &[Part], size: u64) -> Result<Vec<Slice>, u64> {
         let slices = cover(parts, size)?;
         let all = |it: Slice| Slice { skip: 0, bytes: it.part.to - it.part.from, ..it };
         Ok(slices.into_iter().map(all).collect())
     }
 
-    /// Does not see a byte that is missing between two parts.
+    /// Wrong: misses a missing byte between two parts.
     fn over_a_gap(parts: &[Part], size: u64) -> Result<Vec<Slice>, u64> {
         cover(parts, size).or_else(|at| {
             let filled: Vec<Part> =
@@ -103,7 +104,7 @@ mod tests {
         })
     }
 
-    /// Thinks that the order of the names is that of the bytes, and that none is within another.
+    /// Wrong: assumes that parts are sorted by offset, and that none contains another.
     fn last_wins(parts: &[Part], size: u64) -> Result<Vec<Slice>, u64> {
         let mut sorted = parts.to_vec();
         sorted.sort_unstable();

@@ -3,34 +3,34 @@
 //! ```text
 //! <prefix>/_aqueduct/files/
 //!   parts/<T>/<from>-<to>   bytes of a transfer; 20 digits each
-//!   parts/<T>/end           what its last piece says: `Record` without `whole`
-//!   parts/<T>/damaged       its parts do not make the file that was read
-//!   whole/<T>.<n>           a whole file that is written, or waits for its name
-//!   done/<T>                which of them it is: `Record`
-//!   work/<n>                what a rename puts where it belongs
+//!   parts/<T>/end           the description from its last piece: `Record` without `whole`
+//!   parts/<T>/damaged       its parts do not make the source file
+//!   whole/<T>.<n>           a whole file, incomplete or waiting for its final name
+//!   done/<T>                names one of them: `Record`
+//!   work/<n>                temporary files for renames
 //! ```
 
 use serde::{Deserialize, Serialize};
 
 use super::cover::Part;
 
-/// Names of records among parts.
+/// Names of records among the parts.
 pub(super) const END: &str = "end";
 pub(super) const DAMAGED: &str = "damaged";
 
-/// What is known of a whole file.
+/// The description of a whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     /// Its path below the prefix.
     pub(super) file: String,
     pub(super) size: u64,
     pub(super) sha256: String,
-    /// Its name below `whole`, in the record of a transfer that is done.
+    /// Its name below `whole`, in the record of a finished transfer.
     #[serde(default)]
     pub(super) whole: String,
 }
 
-/// Where things are.
+/// The paths of the sink.
 pub(super) struct Layout {
     prefix: String,
     root: String,
@@ -41,12 +41,12 @@ impl Layout {
         Self { prefix: prefix.to_owned(), root: format!("{prefix}/_aqueduct/files") }
     }
 
-    /// The directory of the files that readers see.
+    /// Returns the directory of the visible files.
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// All directories that have to be there.
+    /// Returns all required directories.
     pub(super) fn directories(&self) -> [String; 4] {
         [self.all_parts(), self.all_whole(), self.all_done(), self.all_work()]
     }
@@ -67,17 +67,17 @@ impl Layout {
         format!("{}/work", self.root)
     }
 
-    /// The parts of a transfer.
+    /// Returns the directory of a transfer's parts.
     pub(super) fn parts(&self, transfer: &str) -> String {
         format!("{}/parts/{transfer}", self.root)
     }
 
-    /// One of them, or a record among them.
+    /// Returns a part, or a record among the parts.
     pub(super) fn among_parts(&self, transfer: &str, name: &str) -> String {
         format!("{}/parts/{transfer}/{name}", self.root)
     }
 
-    /// A whole file by its name below `whole`.
+    /// Returns a whole file by its name below `whole`.
     pub(super) fn whole(&self, name: &str) -> String {
         format!("{}/whole/{name}", self.root)
     }
@@ -90,7 +90,7 @@ impl Layout {
         format!("{}/work/{name}", self.root)
     }
 
-    /// Where readers see a file; the `number`-th try of a name, from 1.
+    /// Returns the visible path of a file, for the `number`-th attempt, starting at 1.
     pub(super) fn visible(&self, file: &str, number: u32) -> String {
         if number == 1 {
             return format!("{}/{file}", self.prefix);
@@ -98,19 +98,19 @@ impl Layout {
         let (directory, name) = file
             .rsplit_once('/')
             .map_or(("", file), |(directory, name)| (&file[..=directory.len()], name));
-        // A name that begins with a dot has no ending for that.
+        // A leading dot does not start an extension.
         let dot = name.rfind('.').filter(|dot| *dot > 0).unwrap_or(name.len());
         let (stem, ending) = name.split_at(dot);
         format!("{}/{directory}{stem}.{number}{ending}", self.prefix)
     }
 }
 
-/// The name of a part.
+/// Returns the name of a part.
 pub(super) fn part_name(part: Part) -> String {
     format!("{:020}-{:020}", part.from, part.to)
 }
 
-/// The part of this name.
+/// Parses the name of a part.
 pub(super) fn part_of(name: &str) -> Option<Part> {
     let (from, to) = name.split_once('-')?;
     let number = |text: &str| {
@@ -121,7 +121,7 @@ pub(super) fn part_of(name: &str) -> Option<Part> {
     (from < to).then_some(Part { from, to })
 }
 
-/// The transfer that a name below `whole` is of.
+/// Returns the transfer of a name below `whole`.
 pub(super) fn transfer_of(whole: &str) -> Option<&str> {
     whole.split_once('.').map(|(transfer, _)| transfer)
 }

@@ -1,21 +1,21 @@
-//! What an event says of the bytes that it holds, and which names a file may have. Pure.
+//! Parses the description of a piece from its event, and checks file names. Pure.
 
 use formats::pieces::{DIGEST, FILE, OFFSET, SIZE, TRANSFER};
 use pipeline::EventRef;
 
-/// Digits of the name of a transfer, and of a digest.
+/// Digits of a transfer name, and of a digest.
 const TRANSFER_DIGITS: usize = 32;
 const DIGEST_DIGITS: usize = 64;
-/// Bytes of a name in a path, and of a path, at most: what HDFS and file systems take.
+/// Maximum bytes of a name, and of a path: the limits of HDFS and file systems.
 const NAME_BYTES_MAX: usize = 255;
 const PATH_BYTES_MAX: usize = 4_000;
 
 /// Why an event can never be part of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// What letters are counted and listed by.
+    /// Reason for counting and listing dead letters.
     pub(super) reason: &'static str,
-    /// The same for people.
+    /// Message for people.
     pub(super) detail: String,
 }
 
@@ -28,7 +28,7 @@ impl Refusal {
         Self { reason: "unusable_name", detail }
     }
 
-    /// The bytes are not those that were read.
+    /// The bytes differ from those that were read.
     pub(super) fn damaged() -> Self {
         let detail = "its bytes are not those of the file: SHA-256 differs; an interceptor has \
                       changed the body"
@@ -36,7 +36,7 @@ impl Refusal {
         Self { reason: "damaged_piece", detail }
     }
 
-    /// The transfer is done with other bytes.
+    /// The transfer is finished with other bytes.
     pub(super) fn of_another_file() -> Self {
         let detail = "a file with the same name, length, time and beginning and with other bytes \
                       is stored already; touch the file and put it there again"
@@ -52,18 +52,18 @@ pub(super) struct Piece<'a> {
     /// Path of the file below the prefix.
     pub(super) file: &'a str,
     pub(super) offset: u64,
-    /// Bytes of the whole file.
+    /// Size of the whole file.
     pub(super) size: u64,
-    /// SHA-256 of the whole file, on the piece that ends it.
+    /// SHA-256 of the whole file, on its last piece.
     pub(super) digest: Option<&'a str>,
     pub(super) body: &'a [u8],
 }
 
 impl<'a> Piece<'a> {
-    /// What the event says.
+    /// Parses an event.
     ///
     /// # Errors
-    /// It is no piece of a file, or its file has a name that cannot be used.
+    /// It is not a piece of a file, or its file name is unusable.
     pub(super) fn of(event: &EventRef<'a>, takes_colons: bool) -> Result<Self, Refusal> {
         let header = |name| {
             let missing = || {
@@ -105,23 +105,23 @@ impl<'a> Piece<'a> {
         Ok(Self { transfer, file, offset, size, digest, body })
     }
 
-    /// The first byte behind it.
+    /// Returns its end offset (exclusive).
     pub(super) fn end(&self) -> u64 {
         self.offset + self.body.len() as u64
     }
 
-    /// Whether it is all of its file.
+    /// Returns whether it is the whole file.
     pub(super) fn is_whole_file(&self) -> bool {
         self.offset == 0 && self.end() == self.size
     }
 }
 
-/// Whether these are so many hexadecimal digits.
+/// Returns whether the text consists of this many hexadecimal digits.
 pub(super) fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether a file can have this path below the prefix, and stays there.
+/// Checks that a file may have this path, and stays below the prefix.
 fn usable(file: &str, takes_colons: bool) -> Result<(), String> {
     let problem = |what: &str| Err(format!("the path {file:?} {what}; rename the file"));
     if file.len() > PATH_BYTES_MAX {
@@ -137,7 +137,7 @@ fn usable(file: &str, takes_colons: bool) -> Result<(), String> {
         match name {
             "" => return problem("holds an empty name, or begins with `/`"),
             "." | ".." => return problem("leads to another directory"),
-            // What commits and transfers need stands there.
+            // Reserved for commits and transfers.
             "_aqueduct" => return problem("leads to what the sinks keep for themselves"),
             _ if name.len() > NAME_BYTES_MAX => return problem("holds a name that is too long"),
             _ => {}

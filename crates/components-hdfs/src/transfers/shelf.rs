@@ -1,5 +1,5 @@
-//! The steps in the store. Each may be done again, by any collector, and may be cut off anywhere:
-//! what it leaves then is cleared away by a look around.
+//! The steps in the store. Any collector may repeat them, and they may stop anywhere: a look around
+//! removes leftovers.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use super::cover::Part;
 use super::layout::{self, END, Record};
 use super::piece::Piece;
 
-/// Names that are tried for one file.
+/// Maximum number of names to try for a file.
 const NAMES_MAX: u32 = 1_000;
 
-/// Whose file it is that the record of a transfer names.
+/// The file named by the record of a transfer.
 #[derive(Debug)]
 pub(super) enum Claimed {
     /// The same bytes, in this or in another whole file.
@@ -26,25 +26,25 @@ pub(super) enum Claimed {
     Other,
 }
 
-/// What became of the name of a whole file.
+/// Result of publishing a whole file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Published {
-    /// It has it, now or since before.
+    /// It has its final name.
     Visible,
-    /// Another file has it, and this one waits.
+    /// Another file has the name, and this one waits.
     Held,
 }
 
-/// A store, and what stands in it for transfers.
+/// The transfer files in a store.
 pub(super) struct Shelf {
     pub(super) fs: Arc<dyn FileSystem>,
     pub(super) shared: Arc<Shared>,
-    /// What whole files of this collector have in their names.
+    /// This collector's part of whole file names.
     pub(super) collector: String,
 }
 
 impl Shelf {
-    /// Makes the directories.
+    /// Creates the directories.
     pub(super) async fn open(&self) -> Result<(), FsError> {
         for directory in self.shared.layout.directories() {
             self.fs.mkdirs(&directory).await?;
@@ -56,19 +56,19 @@ impl Shelf {
         hex(&self.shared.env.entropy.bytes16())
     }
 
-    /// A new name below `whole`.
+    /// Returns a new name below `whole`.
     pub(super) fn new_whole(&self, transfer: &str) -> String {
         format!("{transfer}.{}.{}", self.collector, self.number())
     }
 
-    /// Writes a file that is closed when this returns.
+    /// Writes a file; it is closed on return.
     async fn write(&self, path: &str, content: Bytes) -> Result<(), FsError> {
         let mut file = self.fs.create(path, CreateOptions::default()).await?;
         file.write(content).await?;
         file.close().await
     }
 
-    /// Puts a file there whole, or not at all; answers whether it was not there before.
+    /// Creates a file atomically. Returns `false` if it already existed.
     pub(super) async fn put(&self, path: &str, content: Bytes) -> Result<bool, FsError> {
         let work = self.shared.layout.work(&self.number());
         let written = match self.write(&work, content).await {
@@ -78,14 +78,14 @@ impl Shelf {
         match written {
             Ok(()) => Ok(true),
             Err(error) => {
-                // Where even that fails, a look around clears it away.
+                // If that fails, too, a look around removes it.
                 drop(self.fs.delete(&work).await);
                 if error.is_already_exists() { Ok(false) } else { Err(error) }
             }
         }
     }
 
-    /// The record at `path`, if there is one.
+    /// Reads the record at `path`, if it exists.
     pub(super) async fn record(&self, path: &str) -> Result<Option<Record>, FsError> {
         let bytes = match self.fs.read(path).await {
             Ok(bytes) => bytes,
@@ -105,12 +105,12 @@ impl Shelf {
         self.put(path, bytes.into()).await
     }
 
-    /// The record of a transfer that is done.
+    /// Reads the record of a finished transfer.
     pub(super) async fn done(&self, transfer: &str) -> Result<Option<Record>, FsError> {
         self.record(&self.shared.layout.done(transfer)).await
     }
 
-    /// Whether a whole file of the transfer is named by its record.
+    /// Returns whether the record of the transfer names a whole file.
     pub(super) async fn is_done(&self, transfer: &str) -> Result<bool, FsError> {
         self.is_there(&self.shared.layout.done(transfer)).await
     }
@@ -123,12 +123,12 @@ impl Shelf {
         }
     }
 
-    /// Makes room for the parts of a transfer.
+    /// Creates the directory for the parts of a transfer.
     pub(super) async fn begin(&self, transfer: &str) -> Result<(), FsError> {
         self.fs.mkdirs(&self.shared.layout.parts(transfer)).await
     }
 
-    /// Stores a piece as a part. One that is there already has the same bytes.
+    /// Stores a piece as a part. An existing part has the same bytes.
     pub(super) async fn store_part(&self, piece: &Piece<'_>) -> Result<(), FsError> {
         let layout = &self.shared.layout;
         let name = layout::part_name(Part { from: piece.offset, to: piece.end() });
@@ -141,7 +141,7 @@ impl Shelf {
         Ok(())
     }
 
-    /// Stores a file that is one piece, and has the record of its transfer name it.
+    /// Stores a file that is a single piece, and names it in the record of its transfer.
     pub(super) async fn store_whole(
         &self,
         piece: &Piece<'_>,
@@ -153,8 +153,8 @@ impl Shelf {
         self.claim(piece.transfer, record_of(piece, digest, whole)).await
     }
 
-    /// Has the record of the transfer name this whole file, unless it names another one: then this
-    /// one goes.
+    /// Names this whole file in the record of the transfer. If the record already names another
+    /// one, deletes this one.
     pub(super) async fn claim(&self, transfer: &str, mine: Record) -> Result<Claimed, FsError> {
         let path = self.shared.layout.done(transfer);
         if mutant!("file_without_record") || self.put_record(&path, &mine).await? {
@@ -170,7 +170,7 @@ impl Shelf {
         Ok(if is_same { Claimed::Same(theirs) } else { Claimed::Other })
     }
 
-    /// Gives the file that a record names its own name, unless it has it.
+    /// Gives the file that a record names its final name.
     pub(super) async fn publish(
         &self,
         record: &Record,
@@ -192,11 +192,11 @@ impl Shelf {
                 return Err(error);
             }
             if !self.is_there(&whole).await? {
-                // This or another collector has renamed it before.
+                // This or another collector has already renamed it.
                 return Ok(Published::Visible);
             }
             if error.is_not_found() {
-                // One that is taken away again and again is for the next look around.
+                // If the directory disappears repeatedly, leave it to the next look around.
                 if is_made {
                     return Err(error);
                 }
@@ -235,7 +235,7 @@ impl Shelf {
     }
 }
 
-/// What is known of the file of this piece.
+/// Builds the record for the file of this piece.
 fn record_of(piece: &Piece<'_>, digest: &str, whole: String) -> Record {
     let (file, sha256) = (piece.file.to_owned(), digest.to_owned());
     Record { file, size: piece.size, sha256, whole }

@@ -1,8 +1,8 @@
 //! Each file becomes visible once, with the bytes that were read, whatever fails and whenever.
 //!
-//! Method: sinks are driven as agents drive them: what one gives back is written again, and after a
-//! failure it is opened again. The store is in memory, as a tree and as an object store, behind one
-//! that fails or dies at the n-th call, for every n. The clock is paused: no test waits.
+//! Method: the tests drive sinks like agents: they write returned batches again, and reopen a sink
+//! after a failure. The store is in memory, as a tree and as an object store, below a wrapper that
+//! fails or dies at the n-th call, for every n. The clock is paused, so no test waits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Config, Files};
 
-/// Longer than all that is waited for; the clock is paused, so it costs nothing.
+/// Longer than any wait; costs nothing with a paused clock.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How often a sink is opened again before it is given up.
+/// How often to reopen a sink before giving up.
 const OPENINGS: usize = 6;
 
-/// The wall clock is the paused one.
+/// A wall clock that follows the paused clock.
 struct TestClock(Instant);
 
 impl Clock for TestClock {
@@ -64,7 +64,7 @@ fn sha256(bytes: &[u8]) -> String {
     hex(crypto::digest::digest(&crypto::digest::SHA256, bytes).as_ref())
 }
 
-/// A file in pieces of so many bytes, each a batch.
+/// Splits a file into pieces of this size, one per batch.
 fn pieces(file: &str, content: &[u8], size: usize) -> Vec<Batch> {
     let (name, digest) = (transfer(&[file.as_bytes()]), sha256(content));
     let total = content.len().to_string();
@@ -84,8 +84,8 @@ fn pieces(file: &str, content: &[u8], size: usize) -> Vec<Batch> {
     bodies.into_iter().enumerate().map(batch).collect()
 }
 
-/// Writes the batches until all are settled, and opens the sink again after each failure. What was
-/// refused; `None` if the store stays dead.
+/// Writes the batches until all are settled, and reopens the sink after each failure. Returns the
+/// rejection reasons; `None` if the store stays dead.
 async fn drive(sink: &mut Requests<Files>, batches: &[Batch]) -> Option<Vec<&'static str>> {
     let mut waiting: BTreeMap<u64, &Batch> = (0..).zip(batches).collect();
     let mut refused = Vec::new();
@@ -124,19 +124,19 @@ async fn drive(sink: &mut Requests<Files>, batches: &[Batch]) -> Option<Vec<&'st
     None
 }
 
-/// What readers see.
+/// Returns the visible files.
 fn visible(store: &Memory) -> BTreeMap<String, Bytes> {
     store.files().into_iter().filter(|(path, _)| !path.contains("/_aqueduct/")).collect()
 }
 
-/// Names below `_aqueduct/files`, but for records of what is done.
+/// Returns names below `_aqueduct/files`, except records of finished transfers.
 fn staged(store: &Memory) -> Vec<String> {
     let files = store.files().into_keys();
     let is_staged = |path: &String| path.contains("/_aqueduct/files/") && !path.contains("/done/");
     files.filter(is_staged).collect()
 }
 
-/// Looks around until nothing is staged any more.
+/// Looks around until nothing is staged.
 async fn until_clear(store: &Memory) {
     let clear = async {
         while !staged(store).is_empty() {
@@ -169,8 +169,8 @@ async fn files_become_visible_as_they_were_read_and_nothing_else_is_left() {
     assert_eq!(visible(&store), expected(FILES));
 }
 
-/// Runs with the fault at call 0, 1, 2, … until a run ends before its fault is due. The collector
-/// may die of it; then another one gets all batches again.
+/// Runs with the fault at call 0, 1, 2, … until a run ends before its fault. If the fault kills the
+/// collector, another one receives all batches again.
 async fn at_every_call(fault: Fault, store_over: fn(Arc<dyn FileSystem>) -> Arc<dyn FileSystem>) {
     for at in 0.. {
         let store = Memory::new();
@@ -179,7 +179,7 @@ async fn at_every_call(fault: Fault, store_over: fn(Arc<dyn FileSystem>) -> Arc<
         let collector = Collector::new(&json!({}));
         let mut dying = collector.sink(store_over(faulty.clone()));
         drive(&mut dying, &batches()).await;
-        // What has come is put together meanwhile.
+        // Arrived pieces are reassembled in the meantime.
         sleep(Duration::from_secs(3)).await;
         drop(dying);
         store.lose_power();
@@ -215,7 +215,7 @@ async fn a_failure_or_a_death_at_any_call_loses_and_repeats_no_file_in_a_bucket(
     }
 }
 
-/// What each of two collectors gets, in which order: numbers of batches; and how slow its store is.
+/// The batches of each of two collectors, in order, and the latency of its store.
 fn shares() -> impl Strategy<Value = [(Vec<prop::sample::Index>, u64); 2]> {
     let one = || (prop::collection::vec(any::<prop::sample::Index>(), 0..12), 1_u64..40);
     (one(), one()).prop_map(|(one, two)| [one, two])
@@ -229,7 +229,7 @@ async fn shared(shares: [(Vec<prop::sample::Index>, u64); 2]) -> Result<(), Test
         let slow = store.with_latency(Duration::from_millis(*latency));
         let mut sink = collector.sink(Arc::new(slow));
         let mut mine: Vec<Batch> = indices.iter().map(|it| it.get(&all).clone()).collect();
-        // Each gets all of it in the end: whatever came before is a repetition.
+        // In the end each receives all batches; the earlier ones are duplicates.
         mine.extend(all.clone());
         driven.push(tokio::spawn(async move {
             let refused = drive(&mut sink, &mine).await;

@@ -1,4 +1,4 @@
-//! Putting a file together out of its parts.
+//! Reassembles a file from its parts.
 
 use std::collections::BTreeSet;
 
@@ -13,22 +13,22 @@ use super::cover::{Part, Slice, cover};
 use super::layout::{self, DAMAGED, END, Record};
 use super::shelf::{Claimed, Shelf};
 
-/// Bytes that are read at once, and such reads on their way for one file.
+/// Bytes per read, and parallel reads per file.
 const READ_BYTES: u64 = 4 << 20;
 const READS: usize = 3;
 
-/// What a check has found of a transfer.
+/// Result of checking a transfer.
 pub(super) enum Checked {
-    /// It is a file now, or was before.
+    /// Its file is complete.
     Done,
-    /// Parts are missing, or another collector puts them together.
+    /// Parts are missing, or another collector is reassembling it.
     Unfinished,
-    /// Its parts do not make the file that was read.
+    /// Its parts do not make the source file.
     Damaged,
 }
 
 impl Shelf {
-    /// The names in a directory.
+    /// Returns the names in a directory.
     pub(super) async fn names(&self, directory: &str) -> Result<BTreeSet<String>, FsError> {
         match self.fs.list(directory).await {
             Ok(listed) => Ok(listed.into_iter().map(|Listed { name, .. }| name).collect()),
@@ -37,7 +37,7 @@ impl Shelf {
         }
     }
 
-    /// Makes the file of a transfer, if all of it is there.
+    /// Reassembles the file of a transfer if all parts are there.
     pub(super) async fn check(&self, transfer: &str, by_look: bool) -> Result<Checked, FsError> {
         let layout = &self.shared.layout;
         let Some(end) = self.record(&layout.among_parts(transfer, END)).await? else {
@@ -63,7 +63,7 @@ impl Shelf {
         let is_right = match put_together {
             Ok(digest) => digest == end.sha256 || mutant!("part_left_out"),
             Err(error) => {
-                // Where even that fails, a look around clears it away.
+                // If that fails, too, a look around removes it.
                 drop(self.fs.delete(&layout.whole(&whole)).await);
                 return Err(error);
             }
@@ -83,7 +83,7 @@ impl Shelf {
         }
     }
 
-    /// Writes parts into a file; the digest of all of it.
+    /// Writes parts into a file. Returns the digest of the whole file.
     async fn put_together(
         &self,
         transfer: &str,
@@ -108,7 +108,7 @@ impl Shelf {
     }
 }
 
-/// Which bytes of which part below `directory` are read one after the other.
+/// Returns the reads of parts below `directory`, in order.
 fn reads(directory: String, slices: Vec<Slice>) -> impl Iterator<Item = (String, u64, usize)> {
     slices.into_iter().flat_map(move |slice| {
         let part = format!("{directory}/{}", layout::part_name(slice.part));

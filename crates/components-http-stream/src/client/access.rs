@@ -1,4 +1,4 @@
-//! How the server is reached, and by what right.
+//! Connection and authentication settings of the server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,10 +53,10 @@ impl Default for Access {
 }
 
 impl Access {
-    /// A client of this server. `accept` is the form of events that it is asked for.
+    /// Creates a client of this server. `accept` is the requested event format.
     ///
     /// # Errors
-    /// A setting is wrong, or two do not go together.
+    /// A setting is wrong, or two settings conflict.
     pub(crate) fn client(
         self,
         uri: Uri,

@@ -1,4 +1,4 @@
-//! The token that counts now, as the value of a header.
+//! The current token, as a header value.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use tokio::time::Instant;
 
 use super::HttpError;
 
-/// How long before it expires a token is not used any more.
+/// A token is not used this long before it expires.
 const EARLY: Duration = Duration::from_secs(30);
 
-/// How long a token counts of which the server does not say it.
+/// Assumed lifetime of a token if the server does not report one.
 const LIFE: Duration = Duration::from_secs(3600);
 
-/// The token that counts now.
+/// The current token.
 pub(super) struct Token {
     server: TokenServer,
     kept: Option<(HeaderValue, Instant)>,
 }
 
 impl Token {
-    /// None yet.
+    /// Creates it without a token.
     ///
     /// # Errors
     /// A setting is wrong.
@@ -32,20 +32,20 @@ impl Token {
         Ok(Self { server: TokenServer::new(oauth, "access.oauth", cx)?, kept: None })
     }
 
-    /// Whether a token is there that was fetched before and has not expired.
+    /// Returns whether an unexpired token is cached.
     pub(super) fn is_kept(&self) -> bool {
         self.kept.as_ref().is_some_and(|(_, until)| Instant::now() < *until)
     }
 
-    /// The server does not take it.
+    /// Drops a token that the server rejected.
     pub(super) fn forget(&mut self) {
         self.kept = None;
     }
 
-    /// The value of `Authorization`; fetched where none is there.
+    /// Returns the value of `Authorization`, and fetches a token if necessary.
     ///
     /// # Errors
-    /// The server of tokens gives none.
+    /// The token server returns no token.
     pub(super) async fn current(
         &mut self,
         limit: Duration,
@@ -59,7 +59,7 @@ impl Token {
         let fetched = self.server.fetch(limit, clock).await?;
         let value = hidden("access_token", &format!("Bearer {}", fetched.token.expose()))
             .map_err(|_| self.server.unexpected("the answer has a token that cannot be sent"))?;
-        // A token that lives shorter than that is used all the same, for half of its life.
+        // A token with a shorter lifetime is used anyway, for half of it.
         let life = fetched
             .life
             .map_or(LIFE, |life| life.saturating_sub(EARLY).max(life / 2).min(LIFE * 24));

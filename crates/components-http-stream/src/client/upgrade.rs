@@ -1,4 +1,4 @@
-//! A connection that ceases to be HTTP and becomes a WebSocket (RFC 6455, 4.1).
+//! Upgrades an HTTP connection to a WebSocket (RFC 6455, 4.1).
 
 use bytes::Bytes;
 use hyper::upgrade::{self, Upgraded};
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{Client, Failure, HttpError, shown_url};
 
-/// Whether a URL names a WebSocket.
+/// Returns whether a URL names a WebSocket.
 pub(crate) fn is_web_socket(uri: &Uri) -> bool {
     matches!(uri.scheme_str(), Some("ws" | "wss"))
 }
@@ -17,7 +17,7 @@ impl Client {
     /// Opens a WebSocket. `nonce` is random.
     ///
     /// # Errors
-    /// There is no answer, or it opens no WebSocket.
+    /// There is no response, or it opens no WebSocket.
     pub(crate) async fn upgrade(
         &mut self,
         uri: &Uri,
@@ -28,7 +28,7 @@ impl Client {
         let response = self.send(&Method::GET, uri, &opening.headers(), Bytes::new()).await?;
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => {}
-            // Its body may have no end.
+            // Do not read the body, which may be endless.
             status if status.is_success() => {
                 let problem = format!("it answers {status} and opens no WebSocket: look at `url`");
                 return Err(Failure::Unexpected { url, problem }.into());
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::client::Access;
 
-    /// A server that gives this answer to one request, with bytes behind it. Gives the request.
+    /// Starts a server that sends these bytes as the response to one request. Returns the request.
     async fn answering(
         answer: &'static str,
         wrap: impl FnOnce(Box<dyn Stream>) -> Box<dyn Stream> + Send + 'static,
@@ -83,7 +83,7 @@ mod tests {
                     break;
                 }
             }
-            // A client that trusts nothing of this has gone.
+            // A client that rejects the response disconnects.
             let _ = stream.write_all(answer.as_bytes()).await;
             let _ = stream.flush().await;
             String::from_utf8(request).unwrap()
@@ -98,7 +98,7 @@ mod tests {
         let mut client = access.client(uri.clone(), "*/*", &cx).unwrap();
         let opened = client.upgrade(&uri, *b"the sample nonce").await?;
         let mut rest = Vec::new();
-        // Its server ends it without the farewell of TLS.
+        // The server closes the connection without TLS close_notify.
         let _ = TokioIo::new(opened).read_to_end(&mut rest).await;
         Ok(rest)
     }

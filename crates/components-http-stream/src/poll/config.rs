@@ -73,7 +73,7 @@ fn default_page_max() -> ByteSize {
     ByteSize::mib(8)
 }
 
-/// What the source works by.
+/// Options of the source.
 #[derive(Debug, Default)]
 pub(super) struct Options {
     pub(super) interval: Duration,
@@ -118,7 +118,7 @@ impl Config {
         Ok(Options {
             interval: self.interval.0,
             items: pointer("items", self.items.take())?,
-            // An element is JSON: it is parsed where something is looked for.
+            // Elements are JSON; they are parsed only to find a value.
             shape: Shape {
                 is_json: id.is_some() || cursor.is_some(),
                 id,

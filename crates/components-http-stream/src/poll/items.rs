@@ -1,4 +1,4 @@
-//! What a page of a list holds: its events, and what leads to the next page. Pure.
+//! Parses a page of a list: its events, and the link to the next page. Pure.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,15 +15,15 @@ use crate::client::with_parameter;
 /// A page of a list.
 pub(super) struct Page<'a> {
     events: Vec<&'a RawValue>,
-    /// What the page says of the next one.
+    /// The link to the next page, in the body.
     next: Option<String>,
 }
 
 impl<'a> Page<'a> {
-    /// Reads a page.
+    /// Parses a page.
     ///
     /// # Errors
-    /// It is no JSON, or the list is not where it should be.
+    /// It is not JSON, or the list is not at its pointer.
     pub(super) fn read(bytes: &'a [u8], options: &Options) -> Result<Self, String> {
         let whole: &RawValue = serde_json::from_slice(bytes)
             .map_err(|error| format!("the answer is no JSON: {error}"))?;
@@ -40,20 +40,20 @@ impl<'a> Page<'a> {
         Ok(Self { events, next })
     }
 
-    /// Its events as they were written, but for the space between their parts: on one line each.
+    /// Returns its events as written, on one line each.
     pub(super) fn events(&self) -> impl Iterator<Item = Cow<'a, [u8]>> {
         self.events.iter().map(|raw| one_line(raw.get()))
     }
 
-    /// What the page says of the next one, in its body.
+    /// Returns the link to the next page, in the body.
     pub(super) fn target(&self) -> Option<&str> {
         self.next.as_deref()
     }
 
-    /// Where the next page is; `first` is where the list begins, and `this` where this page was.
+    /// Returns the URL of the next page; `first` is the start of the list, and `this` is this page.
     ///
     /// # Errors
-    /// It is on another server, which must not get what this one is asked with.
+    /// It is on another server, which must not receive this server's credentials.
     pub(super) fn next(
         &self,
         headers: &HeaderMap,
@@ -73,7 +73,7 @@ impl<'a> Page<'a> {
         let not_a_url =
             |error: &dyn Display| format!("the URL of the next page, `{target}`: {error}");
         let this = Url::parse(&this.to_string()).map_err(|error| not_a_url(&error))?;
-        // As RFC 3986 has it: `?page=2` and `../list` are relative to this page.
+        // According to RFC 3986, `?page=2` and `../list` are relative to this page.
         let mut next = this.join(&target).map_err(|error| not_a_url(&error))?;
         next.set_fragment(None);
         if next.origin() != this.origin() || next.username() != "" || next.password().is_some() {
@@ -88,7 +88,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// The value at a pointer, as it was written.
+/// Returns the value at a pointer, as written.
 fn at<'a>(mut value: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
     for token in pointer.split('/').skip(1) {
         let token = token.replace("~1", "/").replace("~0", "~");
@@ -103,7 +103,7 @@ fn at<'a>(mut value: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
     Some(value)
 }
 
-/// A text or a number.
+/// Returns a text or a number.
 fn text(raw: &RawValue) -> Option<String> {
     match serde_json::from_str(raw.get()).ok()? {
         serde_json::Value::String(text) => Some(text).filter(|text| !text.is_empty()),
@@ -112,7 +112,7 @@ fn text(raw: &RawValue) -> Option<String> {
     }
 }
 
-/// JSON without the ends of lines between its parts.
+/// Removes line ends between the parts of JSON.
 fn one_line(json: &str) -> Cow<'_, [u8]> {
     let bytes = json.as_bytes();
     if !bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -132,7 +132,7 @@ fn one_line(json: &str) -> Cow<'_, [u8]> {
     Cow::Owned(kept.collect())
 }
 
-/// What the header `Link` says is next.
+/// Returns the next link in the header `Link`.
 fn link(headers: &HeaderMap) -> Option<String> {
     let all = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     let mut targets = all.flat_map(|text| text.split('<').skip(1));

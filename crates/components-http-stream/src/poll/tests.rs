@@ -1,5 +1,5 @@
-//! Turns of a list, and where they end. Method: a server on loopback that answers as the test says,
-//! and a channel that keeps bodies.
+//! Tests of turns and their ends. Method: a loopback server responds as the test says, and a test
+//! channel stores bodies.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ fn a_larger_number_and_a_later_time_are_behind_others() {
     assert!(is_after("98765432109876543210", "98765432109876543209"));
 }
 
-/// Bodies that are stored.
+/// The stored bodies.
 #[derive(Default)]
 struct Stored(Mutex<Vec<String>>);
 
@@ -58,7 +58,8 @@ impl PositionIntake for Stored {
     }
 }
 
-/// A server that answers a request line with a page; where it listens, and the request lines.
+/// Starts a server that responds to a request line with a page. Returns its URL, and the request
+/// lines.
 async fn server(
     page: impl Fn(&str) -> Value + Send + 'static,
 ) -> (String, Arc<Mutex<Vec<String>>>) {
@@ -91,7 +92,7 @@ async fn server(
     (url, asked)
 }
 
-/// The bodies of one turn, and the requests that it took.
+/// Returns the bodies of one turn, and the number of its requests.
 async fn turn(page: impl Fn(&str) -> Value + Send + 'static) -> (Vec<String>, usize) {
     let (url, asked) = server(page).await;
     let context = BuildContext::alone("in", Path::new("unused"), env::real());

@@ -100,18 +100,18 @@ fn default_batch_wait() -> Period {
     Period(Duration::from_secs(1))
 }
 
-/// How the server is asked to go on.
+/// How to ask the server to continue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Resume {
     /// No compression.
     Never,
-    /// By `Last-Event-ID`.
+    /// With `Last-Event-ID`.
     Header,
-    /// By this parameter of the URL.
+    /// With this URL parameter.
     Parameter(String),
 }
 
-/// What the source works by.
+/// Options of the source.
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) format: Format,
@@ -162,7 +162,8 @@ impl Config {
         let kind_header = Some(std::mem::take(&mut self.event_header)).filter(|it| !it.is_empty());
         check_names(kind_header.iter().map(String::as_str))
             .map_err(|error| BuildError::invalid("event_header", error))?;
-        // Server-sent events may hold any text: they count as JSON where something is looked for.
+        // Server-sent events may contain any text; they are treated as JSON if a value must be
+        // extracted.
         let is_json = format == Format::Ndjson || id.is_some() || cursor.is_some();
         Ok(Options {
             format,
@@ -178,7 +179,7 @@ impl Config {
 }
 
 impl Config {
-    /// What a WebSocket does not have.
+    /// Rejects settings that do not apply to a WebSocket.
     fn check_web_socket(&self, format: Format) -> Result<(), BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.preset.is_some() {

@@ -1,4 +1,4 @@
-//! One connection: an answer that does not end, or a WebSocket. What comes of it becomes events.
+//! A connection: an endless response, or a WebSocket. Its data becomes events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,22 +18,22 @@ use crate::client::{Failure, HttpError};
 use crate::round::Record;
 use crate::sse::Sse;
 
-/// A connection that gives events.
+/// A connection that delivers events.
 pub(super) struct Connection {
     way: Way,
-    /// When it was made.
+    /// When it was opened.
     pub(super) since: Instant,
-    /// When the server was heard last.
+    /// When the server last sent something.
     pub(super) heard: Instant,
 }
 
-/// How events come.
+/// The kind of connection.
 enum Way {
     Answer(Box<Answer>),
     Socket(Box<WebSocket<TokioIo<Upgraded>>>),
 }
 
-/// An answer that does not end.
+/// An endless response.
 struct Answer {
     body: Incoming,
     url: Arc<str>,
@@ -41,14 +41,14 @@ struct Answer {
     parser: Parser,
 }
 
-/// What finds the events.
+/// The parser of events.
 enum Parser {
     Sse(Box<Sse>),
     Lines(Box<dyn Framer>),
 }
 
 impl Connection {
-    /// Reads the body of an answer.
+    /// Reads the body of a response.
     pub(super) fn answer(body: Incoming, url: Arc<str>, options: &Options) -> Self {
         let parser = match options.format {
             Format::Sse => Parser::Sse(Box::new(Sse::new(options.event_max))),
@@ -59,10 +59,10 @@ impl Connection {
         Self::new(Way::Answer(Box::new(Answer { body, url, buffer: BytesMut::new(), parser })))
     }
 
-    /// Reads a WebSocket, after it was sent these messages within `limit`.
+    /// Reads a WebSocket, after sending these messages with a timeout of `limit`.
     ///
     /// # Errors
-    /// The server does not take them.
+    /// The server does not accept them.
     pub(super) async fn socket(
         opened: Upgraded,
         url: Arc<str>,
@@ -80,7 +80,7 @@ impl Connection {
         Self { way, since: now, heard: now }
     }
 
-    /// The next event that is whole.
+    /// Returns the next complete event.
     pub(super) fn next(&mut self) -> Option<Record<Bytes>> {
         match &mut self.way {
             Way::Answer(answer) => answer.next(),
@@ -88,7 +88,7 @@ impl Connection {
         }
     }
 
-    /// Whether it is known to hold the beginning of an event.
+    /// Returns whether it is known that an event is incomplete.
     pub(super) fn is_within_event(&self) -> bool {
         match &self.way {
             Way::Answer(answer) => answer.is_within_event(),
@@ -96,7 +96,7 @@ impl Connection {
         }
     }
 
-    /// How long the server wants its clients to wait before they connect again, once.
+    /// Returns the reconnection delay requested by the server, once.
     pub(super) fn take_retry(&mut self) -> Option<Duration> {
         match &mut self.way {
             Way::Answer(answer) => match &mut answer.parser {
@@ -107,10 +107,10 @@ impl Connection {
         }
     }
 
-    /// Reads what comes next, within `limit` of what came last. Cancel safe.
+    /// Reads more data, with a timeout of `limit` since the last data. Cancel-safe.
     ///
     /// # Errors
-    /// The connection has ended, or nothing has come.
+    /// The connection has ended, or was silent.
     pub(super) async fn read(&mut self, limit: Duration) -> Result<(), HttpError> {
         match &mut self.way {
             Way::Answer(answer) => answer.read(self.heard, limit).await?,
@@ -120,7 +120,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Tells the server that nothing more is read, where there is a word for it.
+    /// Closes the connection, with a close frame on a WebSocket.
     pub(super) async fn close(&mut self) {
         if let Way::Socket(socket) = &mut self.way {
             socket.close(CloseCode::Away, "").await;
@@ -137,8 +137,7 @@ impl Answer {
                 is_cut: event.is_cut,
                 cursor: sse.last_id().map(str::to_owned),
             }),
-            // An empty line says that the server lives. A line that never ends was counted when it
-            // was cut.
+            // An empty line is a heartbeat. A truncated line was counted when it was cut.
             Parser::Lines(lines) => std::iter::from_fn(|| lines.next(&mut self.buffer).ok()?)
                 .find(|frame| !frame.message.is_empty())
                 .map(|frame| Record {

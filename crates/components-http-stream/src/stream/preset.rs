@@ -1,4 +1,4 @@
-//! What is known of some public streams.
+//! Presets of some public streams.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) enum Preset {
     Mastodon,
 }
 
-/// What a preset fills in.
+/// Settings filled in by a preset.
 #[derive(Debug, Default)]
 pub(super) struct Filled {
     pub(super) url: Option<&'static str>,
@@ -33,21 +33,21 @@ impl Preset {
     pub(super) fn filled(self) -> Filled {
         let seconds = |seconds| Some(Period(Duration::from_secs(seconds)));
         match self {
-            // It sends an empty line every 20 s, and asks for a new connection without one.
+            // The server sends an empty line every 20 s, and recommends reconnecting without one.
             Self::X => Filled {
                 url: Some("https://api.x.com/2/tweets/search/stream"),
                 format: Some(Format::Ndjson),
                 idle_timeout: seconds(25),
                 id: Some("/data/id"),
             },
-            // It promises at least once: the id of an event stays the same.
+            // Delivery is at least once: the id of an event stays the same.
             Self::Wikimedia => Filled {
                 url: Some("https://stream.wikimedia.org/v2/stream/recentchange"),
                 format: Some(Format::Sse),
                 idle_timeout: seconds(60),
                 id: Some("/meta/id"),
             },
-            // A heartbeat each 15 s. An edited status keeps its id, so none is looked at.
+            // A heartbeat every 15 s. An edited status keeps its id, so ids are not used.
             Self::Mastodon => {
                 Filled { url: None, format: Some(Format::Sse), idle_timeout: seconds(40), id: None }
             }

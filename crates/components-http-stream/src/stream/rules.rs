@@ -1,4 +1,4 @@
-//! The rules of the filtered stream of X: what a post has to match.
+//! The rules of X's filtered stream: conditions for posts.
 
 use hyper::{Method, Uri};
 use pipeline::BuildError;
@@ -9,7 +9,7 @@ use tracing::info;
 
 use crate::client::{Client, Failure, HttpError, shown_url};
 
-/// Bytes of an answer about rules: X has at most 1,000 of 1,024 characters.
+/// Maximum size of a response about rules: X allows 1,000 rules of 1,024 characters.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// A rule.
@@ -23,17 +23,17 @@ pub(super) struct Rule {
     tag: Option<String>,
 }
 
-/// The rules that the server has to have.
+/// The rules that the server must have.
 pub(super) struct Rules {
     rules: Vec<Rule>,
     uri: Uri,
 }
 
 impl Rules {
-    /// Of the stream at this URL.
+    /// Creates the rules for the stream at this URL.
     ///
     /// # Errors
-    /// A rule is empty, or is there twice.
+    /// A rule is empty or occurs twice.
     pub(super) fn new(rules: Vec<Rule>, stream: &Uri) -> Result<Self, BuildError> {
         let mut values: Vec<&str> = rules.iter().map(|rule| &*rule.value).collect();
         values.sort_unstable();
@@ -51,14 +51,14 @@ impl Rules {
         Ok(Self { rules, uri })
     }
 
-    /// Deletes what the server has besides, and adds what it lacks.
+    /// Deletes other rules on the server, and adds missing ones.
     ///
     /// # Errors
-    /// The server does not answer, or refuses a rule.
+    /// The server does not respond, or rejects a rule.
     pub(super) async fn set(&self, client: &mut Client, source: &str) -> Result<(), HttpError> {
         let answer = client.json(&Method::GET, &self.uri, None, ANSWER_BYTES_MAX).await?;
         let (surplus, lacking) = differences(&self.rules, &answer);
-        // First those that go: the server has a limit on their number.
+        // Delete first, because the server limits their number.
         if !surplus.is_empty() {
             self.post(client, &json!({ "delete": { "ids": surplus } })).await?;
         }
@@ -85,7 +85,7 @@ impl Rules {
     }
 }
 
-/// Ids of the rules that are not wanted, and those wanted that are not there.
+/// Returns the ids of unwanted rules, and the missing rules.
 fn differences(wanted: &[Rule], answer: &Value) -> (Vec<String>, Vec<Rule>) {
     let there = answer.get("data").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let rule = |it: &Value| {

@@ -1,4 +1,4 @@
-//! Settings that are refused, and what presets fill in.
+//! Tests of rejected settings, and of presets.
 
 use std::path::Path;
 

@@ -1,14 +1,14 @@
 //! A WebSocket after its handshake: its messages become events.
 //!
-//! | what comes | what becomes of it |
+//! | received | result |
 //! |---|---|
-//! | text or binary message, in one frame or many | an event, cut at `event_max`; an empty one is none |
-//! | ping | answered when the connection is read next |
-//! | close | the connection ends; its code says how long to stay away ([`HttpError::Closed`]) |
-//! | no frame, or a message of more than 16 MiB | the connection ends, and its server hears why |
+//! | text or binary message | an event, truncated at `event_max`; empty ones are ignored |
+//! | ping | answered with the next read |
+//! | close | the connection ends; the code determines the pause ([`HttpError::Closed`]) |
+//! | invalid frame, or message above 16 MiB | the connection ends; the server gets the reason |
 //!
-//! When nothing has come for half of `idle_timeout` the server is sent a ping, once: its answer
-//! shows that it is alive. With the end of `idle_timeout` the connection counts as lost.
+//! After half of `idle_timeout` without data, the server gets one ping, and its response proves
+//! that it is alive. After `idle_timeout`, the connection is considered lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +27,10 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::client::{Failure, HttpError};
 use crate::round::Record;
 
-/// Bytes of the largest message that is read: those of the largest `event_max`.
+/// Maximum message size: the largest `event_max`.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// How long the last frame to a server may take.
+/// Timeout of the last frame to a server.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// An open WebSocket.
@@ -38,14 +38,14 @@ pub(super) struct WebSocket<S> {
     stream: WebSocketStream<S>,
     url: Arc<str>,
     event_max: usize,
-    /// What has come and was not taken yet.
+    /// A received message that is not yet returned.
     message: Option<Bytes>,
-    /// When the server was sent a ping last.
+    /// When the last ping was sent.
     pinged: Option<Instant>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// The client's end of a connection on which nothing but frames comes any more.
+    /// Wraps the client side of an upgraded connection.
     pub(super) async fn new(io: S, url: Arc<str>, event_max: usize) -> Self {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MESSAGE_BYTES_MAX))
@@ -54,10 +54,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Self { stream, url, event_max, message: None, pinged: None }
     }
 
-    /// Sends texts, each as a message, within a time.
+    /// Sends texts, each as a message, with a timeout.
     ///
     /// # Errors
-    /// The connection breaks, or the server does not take them.
+    /// The connection breaks, or the server does not accept them.
     pub(super) async fn say(&mut self, texts: &[Secret], limit: Duration) -> Result<(), HttpError> {
         let saying = async {
             for text in texts {
@@ -71,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    /// The event that has come.
+    /// Returns the received event.
     pub(super) fn next(&mut self) -> Option<Record<Bytes>> {
         let mut body = self.message.take()?;
         let is_cut = body.len() > self.event_max;
@@ -79,17 +79,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Some(Record { body, kind: None, is_cut, cursor: None })
     }
 
-    /// Reads the next frame that means something, within `limit` of what came last. Cancel safe.
+    /// Reads the next relevant frame, with a timeout of `limit` since the last data. Cancel-safe.
     ///
     /// # Errors
-    /// The connection has ended, or nothing has come.
+    /// The connection has ended, or was silent.
     pub(super) async fn read(&mut self, heard: Instant, limit: Duration) -> Result<(), HttpError> {
         let silent_at = heard + limit;
         if self.pinged.is_none_or(|at| at <= heard) {
             if let Ok(came) = timeout_at(heard + limit / 2, self.stream.next()).await {
                 return self.take(came).await;
             }
-            // One that does not leave is not sent again: there is no room for it.
+            // If it cannot be sent, it is not repeated: the send buffer is full.
             self.pinged = Some(Instant::now());
             let ping = self.stream.send(Message::Ping(Bytes::new()));
             if let Ok(Err(error)) = timeout_at(silent_at, ping).await {
@@ -108,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             Some(Ok(Message::Binary(bytes))) => self.keep(bytes),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Close(frame))) => {
-                // The answer to it is ready, and has to leave.
+                // Flush the prepared response.
                 let _gone = timeout(FAREWELL, self.stream.flush()).await;
                 let (code, reason) = match frame {
                     Some(frame) => (u16::from(frame.code), frame.reason.to_string()),
@@ -131,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.message = Some(message).filter(|it| !it.is_empty());
     }
 
-    /// Tells the server that the connection ends, as far as it listens.
+    /// Closes the connection with a close frame, if possible.
     pub(super) async fn close(&mut self, code: CloseCode, reason: &'static str) {
         let frame = CloseFrame { code, reason: reason.into() };
         let _gone = timeout(FAREWELL, self.stream.close(Some(frame))).await;
@@ -160,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 }
 
-/// What the server did wrong, if it is that.
+/// Returns the protocol violation of the server, if any.
 fn fault(error: &Error) -> Option<(CloseCode, &'static str)> {
     match error {
         Error::Protocol(

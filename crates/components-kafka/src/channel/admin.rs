@@ -1,8 +1,8 @@
-//! The client that asks for settings of topics, makes them and deletes records.
+//! The client that reads topic settings, creates topics and deletes records.
 //!
-//! Nothing polls the events of such a client: its log lines, and its wish for a token. So its token
-//! is set where it is made, and it is made anew before the token has expired, and now and then
-//! otherwise: what it has gathered goes with it.
+//! Nothing polls this client for events, such as log lines and token requests. Its token is
+//! therefore set at creation, and the client is replaced before the token expires. Without a token
+//! it is replaced from time to time, which discards its queued events.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,13 +16,13 @@ use super::config::Target;
 use super::consumer::{ANSWER_WITHIN, Context, failed};
 use crate::token;
 
-/// How long a client is used; a token is good for a minute at most, and is renewed before.
+/// Lifetime of a client. A token is valid for at most a minute, and must be replaced earlier.
 const FOR: Duration = Duration::from_secs(600);
 const FOR_WITH_TOKEN: Duration = Duration::from_secs(30);
 
 type Client = Arc<AdminClient<Context>>;
 
-/// The client, once it is needed.
+/// The client, created on demand.
 pub(super) struct Admin {
     target: Arc<Target>,
     made: Mutex<Option<(Instant, Client)>>,
@@ -33,10 +33,10 @@ impl Admin {
         Self { target, made: Mutex::default() }
     }
 
-    /// One that may be used for a question.
+    /// Returns a usable client.
     ///
     /// # Errors
-    /// It cannot be made, or there is no token.
+    /// It cannot be created, or there is no token.
     pub(super) fn client(&self) -> Result<Client, LogError> {
         let most = if self.target.token.is_some() { FOR_WITH_TOKEN } else { FOR };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,7 +45,7 @@ impl Admin {
         {
             return Ok(client.clone());
         }
-        // Its end takes a tenth of a second.
+        // Dropping it takes a tenth of a second.
         *made = None;
         let client = self.target.admin.create_with_context(self.target.context());
         let client: AdminClient<Context> =
@@ -59,7 +59,7 @@ impl Admin {
     }
 }
 
-/// How long the brokers may take.
+/// Returns the options with the timeout of the brokers.
 pub(super) fn options() -> AdminOptions {
     let limit = Some(ANSWER_WITHIN);
     AdminOptions::new().request_timeout(limit).operation_timeout(limit)

@@ -1,4 +1,4 @@
-//! The settings, and what the channel makes of them.
+//! The settings, and the target derived from them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -93,13 +93,13 @@ mod defaults {
     }
 }
 
-/// Where the log is, and how it is spoken with.
+/// The log's topics and client settings.
 pub(super) struct Target {
     pub(super) name: Arc<str>,
     pub(super) producer: ClientConfig,
     pub(super) consumer: ClientConfig,
     pub(super) admin: ClientConfig,
-    /// What proves each of them.
+    /// Tokens for all clients.
     pub(super) token: Option<Tokens>,
     pub(super) topic: String,
     pub(super) state_topic: String,
@@ -108,19 +108,19 @@ pub(super) struct Target {
     pub(super) timeout: Duration,
 }
 
-/// Properties that have settings of their own, or that the promises of the channel rest on.
+/// Properties that have their own settings, or that the channel's guarantees depend on.
 const FIXED: &[&[&str]] = &[
     client::OF_PRODUCERS,
     &["enable.partition.eof", "auto.offset.reset", "allow.auto.create.topics"],
 ];
 
-/// Room in a record besides its value.
+/// Overhead of a record besides its value.
 const AROUND: u64 = 1_024;
 const CAPACITY_MIN: u64 = 1 << 20;
-/// `transaction.max.timeout.ms` of the brokers, unless they are set otherwise.
+/// Default `transaction.max.timeout.ms` of the brokers.
 const TRANSACTION_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// What says which agent has the topic: the last one to call `init_transactions` with this.
+/// Returns the id that determines the owner of the topic: the last `init_transactions` call wins.
 fn transactional_id(topic: &str) -> String {
     format!("aqueduct-channel-{topic}")
 }
@@ -130,7 +130,7 @@ impl Target {
         transactional_id(&self.topic)
     }
 
-    /// What a further client calls.
+    /// Creates the callbacks of another client.
     pub(super) fn context(&self) -> Context {
         let token = self.token.as_ref().map(Tokens::another);
         Context { name: self.name.clone(), token, trouble: Trouble::default() }
@@ -138,7 +138,7 @@ impl Target {
 }
 
 impl Config {
-    /// What a channel of this name is over, and how much it holds.
+    /// Returns the topics and the capacity of a channel.
     pub(super) fn target(self, cx: &BuildContext) -> Result<(Target, Limits), BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.topic.is_empty() {
@@ -184,7 +184,7 @@ impl Config {
         };
         let producer = configure(&own)?;
         let own = [
-            // No group is joined; the client asks for a name.
+            // The consumer never joins a group, but the client requires a name.
             ("group.id", "aqueduct-channel".to_owned()),
             ("isolation.level", "read_committed".to_owned()),
             ("enable.auto.commit", "false".to_owned()),

@@ -21,21 +21,21 @@ use super::rights::{Right, is_denied};
 use crate::client::{self, Trouble};
 use crate::token::{self, Tokens};
 
-/// How long a broker may take for one question.
+/// Timeout of a broker request.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How long a client that wants another token gets for it.
+/// Time for a client to request and get a new token.
 const RENEWED_WITHIN: Duration = Duration::from_millis(20);
-/// How long the client is polled at a time.
+/// Timeout of a poll.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What the client calls.
+/// Callbacks of a client.
 pub(super) struct Context {
     pub(super) name: Arc<str>,
     pub(super) token: Option<Tokens>,
     pub(super) trouble: Trouble,
 }
 
-/// Where the records of a transaction lie, by their places in it.
+/// Offsets of the records of a transaction, by their index in it.
 pub(super) type Offsets = Arc<Mutex<Vec<Option<i64>>>>;
 
 impl ClientContext for Context {
@@ -60,7 +60,7 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<(usize, Offsets)>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, handed: Box<(usize, Offsets)>) {
-        // What becomes of one that is not there is for the commit to say.
+        // The commit reports missing records.
         if let Ok(message) = result {
             let (at, offsets) = *handed;
             offsets.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(message.offset());
@@ -68,16 +68,16 @@ impl ProducerContext for Context {
     }
 }
 
-/// What the client says, as an error of the log.
+/// Converts an error of the client to a log error.
 pub(super) fn failed(what: &str, error: &KafkaError) -> LogError {
     LogError::Failed(std::io::Error::other(format!("{what}: {error}")))
 }
 
-/// A reader of the one partition of a topic.
+/// A reader of a topic with a single partition.
 pub(super) struct Reader {
     pub(super) consumer: BaseConsumer<Context>,
     topic: String,
-    /// Where the next read begins if the client need not be sent anywhere.
+    /// Position of the consumer; reads from here need no seek.
     next: Option<i64>,
 }
 
@@ -90,19 +90,19 @@ impl Reader {
         Ok(Self { consumer, topic: topic.to_owned(), next: None })
     }
 
-    /// Lets the client have another token if it wants one: it asks only while it is polled, and
-    /// may not have been for hours.
+    /// Gives the client a new token if it needs one: it requests tokens only when polled, which may
+    /// not have happened for hours.
     fn renew_token(&mut self) {
         if self.consumer.context().token.is_none() {
             return;
         }
         while let Some(Ok(_)) = self.consumer.poll(RENEWED_WITHIN) {
-            // What it has read ahead is not where the next read goes on.
+            // The poll may have skipped records, so the position is unknown.
             self.next = None;
         }
     }
 
-    /// The first offset that is there, and the one behind the last.
+    /// Returns the first offset, and the end offset.
     pub(super) fn bounds(&mut self) -> Result<(i64, i64), LogError> {
         self.renew_token();
         let bounds = self.consumer.fetch_watermarks(&self.topic, 0, ANSWER_WITHIN);
@@ -126,8 +126,8 @@ impl Reader {
             .map_err(|error| failed("a partition was to be read", &error))
     }
 
-    /// Hands over the values from `from` on, with where they begin, until `take` has enough or the
-    /// end is reached, as it stands now or later.
+    /// Passes values and their offsets from `from` on to `take`, until it has enough or the current
+    /// end is reached.
     pub(super) fn values(
         &mut self,
         from: i64,
@@ -155,7 +155,7 @@ impl Reader {
                         return Ok(());
                     }
                 }
-                // It may be the end as it was at the last read.
+                // This may be the end of the previous read.
                 Some(Err(KafkaError::PartitionEOF(_))) if goes_on => {
                     goes_on = false;
                     self.begin_at(from)?;

@@ -17,14 +17,14 @@ use super::parts;
 use super::rights::Right;
 use super::topics::{self, PAUSE};
 
-/// How long the client works at a step before it is called again.
+/// Timeout of a single client call; the call is repeated.
 const STEP: Duration = Duration::from_secs(5);
-/// So many records at the end of the state topic are read for the newest STATE, at first.
+/// Initial number of records at the end of the state topic to search for the newest STATE.
 const STATE_TAIL: i64 = 64;
-/// How long records are waited for before the client does, and until they are looked for again.
+/// How long to poll for acknowledgements before the commit waits, and the pause between polls.
 const ACKNOWLEDGED_SOON: Duration = Duration::from_millis(200);
 const ACKNOWLEDGED_PAUSE: Duration = Duration::from_micros(500);
-/// For room in the client's queue.
+/// Pause while the client's queue is full.
 const QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
 type Producer = ThreadedProducer<Context>;
@@ -35,11 +35,11 @@ struct Record {
     value: Vec<u8>,
 }
 
-/// An owner's way to the topics.
+/// An owner's access to the topics.
 pub(super) struct TopicLog {
     target: Arc<Target>,
     label: String,
-    /// There is one while this may be the owner.
+    /// Set while this agent may be the owner.
     producer: Mutex<Option<Producer>>,
     frames: Mutex<Reader>,
     state: Mutex<Reader>,
@@ -55,10 +55,10 @@ fn is_retriable(error: &KafkaError) -> bool {
 }
 
 impl TopicLog {
-    /// Finds the topics, or makes them.
+    /// Finds or creates the topics.
     ///
     /// # Errors
-    /// They are not there, or not as they have to be; or no broker answers.
+    /// They are missing or misconfigured, or no broker answers.
     pub(super) fn connect(target: Arc<Target>) -> Result<Self, LogError> {
         let reader = |topic| Reader::new(&target, topic);
         let (mut frames, mut state) = (reader(&target.topic)?, reader(&target.state_topic)?);
@@ -69,8 +69,8 @@ impl TopicLog {
         Ok(Self { target, label, producer: Mutex::default(), frames, state, admin })
     }
 
-    /// Writes records in one transaction; answers their offsets. What is not known costs the
-    /// producer.
+    /// Writes records in one transaction and returns their offsets. Drops the producer if the
+    /// outcome is unknown.
     fn transact(&self, topic: &str, records: &[Record]) -> Result<Vec<i64>, Failure> {
         let mut slot = lock(&self.producer);
         let Some(producer) = &*slot else {
@@ -110,8 +110,8 @@ impl TopicLog {
                 park_timeout(QUEUE_PAUSE);
             }
         }
-        // The commit looks for what is acknowledged ten times a second: a small group waits for it
-        // here, without the pause.
+        // The commit checks for acknowledgements only ten times a second; for a small group, poll
+        // more often here.
         let soon = Instant::now() + ACKNOWLEDGED_SOON;
         while producer.in_flight_count() > 0 && Instant::now() < soon {
             park_timeout(ACKNOWLEDGED_PAUSE);
@@ -132,7 +132,7 @@ impl TopicLog {
         known.ok_or_else(|| unknown("a transaction was committed without its offsets", &without))
     }
 
-    /// Gives a transaction up, for this reason.
+    /// Aborts a transaction for this reason.
     fn abort(&self, producer: &Producer, right: Right<'_>, cause: &KafkaError) -> Failure {
         let until = Instant::now() + self.target.timeout;
         let cause = || right.failed("a transaction is given up", cause);
@@ -182,7 +182,7 @@ impl TopicLog {
     }
 }
 
-/// A call that failed is made again: not at once.
+/// Pauses after a failure, before the call is repeated.
 fn slowly<T, E>(outcome: Result<T, E>) -> Result<T, E> {
     if outcome.is_err() {
         park_timeout(PAUSE);
@@ -197,10 +197,10 @@ impl Log for TopicLog {
 
     fn fence(&self) -> Result<(), LogError> {
         let mut slot = lock(&self.producer);
-        // Its end takes up to half a second.
+        // Dropping it takes up to half a second.
         *slot = None;
         let producer = self.init()?;
-        // Whether the topic may be written to has to be known before the first put.
+        // Check the write permission before the first put.
         let trial = [Record { key: None, value: parts::nothing() }];
         let tried = slowly(self.attempt(&producer, &self.target.topic, &trial));
         tried.map_err(|(Failure::Nothing(error) | Failure::Unknown(error))| error)?;

@@ -1,4 +1,4 @@
-//! Values over the size of a record, as several records in a row. Pure.
+//! Splits values that exceed the record size into consecutive records. Pure.
 //!
 //! ```text
 //! record  u32 part, from 0 | u32 parts | bytes
@@ -6,10 +6,10 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Bytes before those of the value.
+/// Bytes before the value's bytes.
 const HEADER: usize = 8;
 
-/// The records of a value, each of `most` bytes at most.
+/// Splits a value into records of at most `most` bytes each.
 pub(super) fn split(value: &[u8], most: usize) -> Vec<Vec<u8>> {
     let chunks: Vec<&[u8]> = value.chunks(most - HEADER).collect();
     let parts = u32::try_from(chunks.len()).expect("a value is smaller than 4 GiB");
@@ -23,22 +23,21 @@ pub(super) fn split(value: &[u8], most: usize) -> Vec<Vec<u8>> {
     (0..).zip(&chunks).map(record).collect()
 }
 
-/// A record that is no value, nor a part of one that is read: its beginning is nowhere.
+/// Returns a record that readers ignore: a second part without a first one.
 pub(super) fn nothing() -> Vec<u8> {
     [1_u32, 2].map(u32::to_le_bytes).concat()
 }
 
-/// Makes values of records again. What has no beginning, or is not complete, is left out: its
-/// beginning is deleted.
+/// Joins records to values. Ignores incomplete values, whose first record was deleted.
 #[derive(Default)]
 pub(super) struct Joiner {
-    /// Where it begins, the part that is next, and what there is of it.
+    /// Its first offset, the next part, and the bytes so far.
     begun: Option<(i64, u32, BytesMut)>,
 }
 
 impl Joiner {
-    /// Adds a record; answers the value that it completes, and where that begins. `Err` if it is
-    /// none of ours.
+    /// Adds a record. Returns the value that it completes, with its first offset. `Err` for a
+    /// foreign record.
     pub(super) fn add(
         &mut self,
         offset: i64,

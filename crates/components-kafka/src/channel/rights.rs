@@ -1,4 +1,4 @@
-//! What brokers with access control have to allow, and what is said where they do not.
+//! Permissions required on brokers with access control, and the errors if they are missing.
 //!
 //! | on | rights |
 //! |---|---|
@@ -6,20 +6,20 @@
 //! | `state_topic` | `Read`, `Write`, `DescribeConfigs`; `Create` if it is made |
 //! | the transactional id | `Write` |
 //!
-//! Each of these brings `Describe` with it. Opening needs each of them, so what lacks is known
-//! before the first event.
+//! Each of these implies `Describe`. Opening the channel needs all of them, so that a missing
+//! permission is detected before the first event.
 
 use ::channel::remote::LogError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::consumer::failed;
 
-/// A right that a step needs.
+/// A permission for a step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Right<'a> {
-    /// As `kafka-acls.sh` calls it.
+    /// Operation name of `kafka-acls.sh`.
     operation: &'static str,
-    /// The option of `kafka-acls.sh` for what it is on, and its name.
+    /// Option of `kafka-acls.sh` for the resource, and its name.
     on: (&'static str, &'a str),
 }
 
@@ -32,7 +32,7 @@ impl<'a> Right<'a> {
         Self { operation, on: ("--transactional-id", id) }
     }
 
-    /// Why a step failed that needs this right: it lacks, or something else.
+    /// Returns why a step failed: a missing permission, or another error.
     pub(super) fn failed(self, what: &str, error: &KafkaError) -> LogError {
         match error.rdkafka_error_code().is_some_and(is_denied) {
             true => self.lacks(what),
@@ -40,7 +40,7 @@ impl<'a> Right<'a> {
         }
     }
 
-    /// The error of a step that brokers do not allow.
+    /// Returns the error for a missing permission.
     pub(super) fn lacks(self, what: &str) -> LogError {
         let Self { operation, on: (option, name) } = self;
         LogError::Unusable(format!(
@@ -51,9 +51,8 @@ impl<'a> Right<'a> {
     }
 }
 
-/// Whether brokers say so of a client that may not do something. The client asks for a group on
-/// its own, which is not needed where partitions are assigned: what it hears of that counts for
-/// nothing.
+/// Returns whether a broker denied permission. Ignores group permissions, which the client requests
+/// without need, because partitions are assigned.
 pub(super) fn is_denied(code: Code) -> bool {
     matches!(
         code,

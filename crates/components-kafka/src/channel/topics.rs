@@ -1,4 +1,4 @@
-//! The topics of a channel: whether they are as they have to be, making them, deleting records.
+//! The topics of a channel: checks and creates them, and deletes records.
 
 use std::sync::Arc;
 use std::thread::park_timeout;
@@ -18,13 +18,13 @@ use super::consumer::{ANSWER_WITHIN, Reader, failed};
 use super::rights::{Right, is_denied};
 use crate::client;
 
-/// Until something is asked for again.
+/// Pause before a request is repeated.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
-/// How long a topic may be unknown to a broker after it was made by another one.
+/// How long other brokers may not know a new topic.
 const KNOWN_WITHIN: Duration = Duration::from_secs(3);
 
-/// How a topic has to be set, and why.
+/// A required topic setting, and why.
 struct Wanted<'a> {
     setting: &'a str,
     value: &'a str,
@@ -51,7 +51,7 @@ struct Topic<'a> {
     wanted: &'a [Wanted<'a>],
 }
 
-/// The topics of a channel.
+/// Returns both topics of a channel.
 fn both(target: &Target) -> [Topic<'_>; 2] {
     let log = Topic { setting: "topic", name: &target.topic, wanted: &LOG };
     let kept = Topic { setting: "state_topic", name: &target.state_topic, wanted: &STATE };
@@ -79,10 +79,10 @@ fn missing(Topic { setting, name, wanted }: Topic<'_>) -> LogError {
     ))
 }
 
-/// Checks both topics; makes what is not there if that is wanted.
+/// Checks both topics, and creates missing ones if the settings allow it.
 ///
 /// # Errors
-/// A topic is not there, or not as it has to be, or a right lacks; or no broker answers.
+/// A topic is missing or misconfigured, a permission is missing, or no broker answers.
 pub(super) fn prepare(
     admin: &Admin,
     (frames, state): (&mut Reader, &mut Reader),
@@ -96,16 +96,16 @@ pub(super) fn prepare(
         is_one(topic, partitions)?;
         check(admin, topic)?;
     }
-    // What is deleted already: whether it may delete has to be known before the topic is full.
+    // Delete records that are already deleted: test the permission before the topic is full.
     let (low, _) = frames.bounds()?;
     delete_below(admin, &target.topic, low)
 }
 
-/// Looks whether both topics are as they have to be, as far as that shows without an owner's calls:
-/// nothing is made or read, and another owner stays the owner.
+/// Checks both topics as far as possible without ownership: creates and reads nothing, and keeps
+/// another owner.
 ///
 /// # Errors
-/// As [`prepare`].
+/// Same as [`prepare`].
 pub(super) fn look(target: &Arc<Target>) -> Result<String, LogError> {
     let admin = Admin::new(target.clone());
     let mut found = Vec::new();
@@ -127,7 +127,7 @@ pub(super) fn look(target: &Arc<Target>) -> Result<String, LogError> {
     Ok(format!("{} at {brokers}", found.join(", ")))
 }
 
-/// How many partitions a topic has; `None` if it is not there.
+/// Returns the number of partitions; `None` if the topic does not exist.
 fn partitions(reader: &Reader, topic: &str) -> Result<Option<usize>, LogError> {
     let (asked, right) = ("a topic was asked for", Right::on_topic("Read", topic));
     let metadata = reader.consumer.fetch_metadata(Some(topic), ANSWER_WITHIN);
@@ -140,7 +140,7 @@ fn partitions(reader: &Reader, topic: &str) -> Result<Option<usize>, LogError> {
     }
 }
 
-/// The first question to the brokers has no answer.
+/// Returns the error if the brokers do not answer the first request.
 fn unanswered(reader: &Reader, error: &KafkaError) -> LogError {
     client::hear(&reader.consumer);
     let said = reader.consumer.context().trouble.last();
@@ -161,7 +161,7 @@ fn make(
         new = new.set(setting, value);
     }
     if replicas > 1 {
-        // One may be away, and what is acknowledged is on two.
+        // Acknowledged records are on two brokers, and one broker may be down.
         new = new.set("min.insync.replicas", "2");
     }
     let (asked, right) = ("a topic was to be made", Right::on_topic("Create", name));
@@ -205,8 +205,8 @@ fn check(admin: &Admin, Topic { setting, name, wanted }: Topic<'_>) -> Result<()
     Ok(())
 }
 
-/// The settings of a topic. The client makes an answer without any of what a broker refuses: it
-/// does not know the topic yet, which goes by, or a right lacks.
+/// Returns the settings of a topic. If a broker rejects the request, the client returns an empty
+/// result: the broker does not know the topic yet, or a permission is missing.
 fn settings_of(admin: &Admin, topic: &str) -> Result<ConfigResource, LogError> {
     let (what, right) = ("the settings of a topic were asked for", "DescribeConfigs");
     let right = Right::on_topic(right, topic);
@@ -226,7 +226,7 @@ fn settings_of(admin: &Admin, topic: &str) -> Result<ConfigResource, LogError> {
 /// Deletes the records below an offset.
 ///
 /// # Errors
-/// They may be there still.
+/// They may still exist.
 pub(super) fn delete_below(admin: &Admin, topic: &str, below: i64) -> Result<(), LogError> {
     let (asked, right) = ("records were to be deleted", Right::on_topic("Delete", topic));
     let failed = |error: &KafkaError| right.failed(asked, error);

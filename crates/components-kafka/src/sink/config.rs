@@ -1,4 +1,4 @@
-//! The settings, and what the sink makes of them.
+//! The settings, and the target derived from them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -132,7 +132,7 @@ pub(crate) enum Compression {
 }
 
 impl Compression {
-    /// As the client has it.
+    /// Returns the name in the client's settings.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -166,13 +166,13 @@ mod defaults {
     }
 }
 
-/// Where events go, and as what.
+/// Topic and format of the events.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) client: ClientConfig,
-    /// Of what reads the ledger.
+    /// For the client that reads the ledger.
     pub(super) reader: ClientConfig,
-    /// What proves a client of either.
+    /// Tokens for both clients.
     pub(super) token: Option<Tokens>,
     pub(super) brokers: String,
     pub(super) topic: String,
@@ -189,16 +189,16 @@ pub(super) struct Target {
     partition_header: Option<String>,
     partition: Option<i32>,
     timestamp_header: Option<String>,
-    /// Name of the message's header, and of the event's.
+    /// Names of the message header and the event header.
     pub(super) headers: Vec<(String, String)>,
     pub(super) is_flume_event: bool,
 }
 
-/// Properties that have settings of their own, or that the promises of the sink rest on.
+/// Properties that have their own settings, or that the sink's guarantees depend on.
 const FIXED: &[&[&str]] = &[client::OF_PRODUCERS, &["queue.buffering.max.messages"]];
 
 impl Config {
-    /// What a sink of this name sends to.
+    /// Returns the target of a sink with this name.
     pub(super) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.topic.is_empty() {
@@ -234,12 +234,12 @@ impl Config {
             ("acks", "all".to_owned()),
             ("compression.type", self.compression.name().to_owned()),
             ("message.max.bytes", self.message_bytes_max.0.to_string()),
-            // No request is larger than the largest message may be.
+            // No request may exceed the maximum message size.
             ("batch.size", self.message_bytes_max.0.min(1_000_000).to_string()),
             ("linger.ms", self.linger.0.as_millis().to_string()),
             ("message.timeout.ms", self.timeout.0.as_millis().to_string()),
             ("transaction.timeout.ms", self.timeout.0.as_millis().to_string()),
-            // What the client holds is in the batches in flight; messages are copied into it.
+            // The batches in flight limit the messages, which are copied into the client.
             ("queue.buffering.max.messages", "100000".to_owned()),
         ];
         let (properties, secrets) = (&self.properties, &self.secret_properties);
@@ -274,22 +274,22 @@ impl Config {
     }
 }
 
-/// Brokers in an order that does not depend on the configuration.
+/// Joins the brokers in an order that does not depend on the configuration.
 fn joined(mut brokers: Vec<String>) -> String {
     brokers.sort_unstable();
     brokers.join(",")
 }
 
-/// `transaction.max.timeout.ms` of the brokers, unless they are set otherwise.
+/// Default `transaction.max.timeout.ms` of the brokers.
 const TRANSACTION_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// The value of a header that is named.
+/// Returns the value of a header, if its name is set.
 fn of<'a>(event: EventRef<'a>, name: Option<&String>) -> Option<&'a str> {
     name.and_then(|name| event.header(name))
 }
 
 impl Target {
-    /// What lets one client in at a time, and names its ledger.
+    /// Returns the id that admits one client at a time, and names its ledger.
     pub(super) fn transactional_id(&self, origin: Origin) -> String {
         format!("aqueduct-{}-{origin}", self.ledger)
     }
@@ -302,7 +302,7 @@ impl Target {
         of(event, self.key_header.as_ref())
     }
 
-    /// The partition that the event asks for; an error if that is no number of one.
+    /// Returns the partition that the event requests; an error if it is not a partition number.
     pub(super) fn partition(&self, event: EventRef<'_>) -> Result<Option<i32>, ()> {
         let Some(text) = of(event, self.partition_header.as_ref()) else {
             return Ok(self.partition);

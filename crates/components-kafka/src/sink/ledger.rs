@@ -1,20 +1,19 @@
-//! What the brokers keep of one origin: which of its batches are delivered, and what of them was
-//! refused. Pure.
+//! The state of one origin on the brokers: its delivered batches, and their rejected events. Pure.
 //!
-//! It is the metadata of an offset, and so written in the transaction of the messages. In base64:
+//! It is the metadata of an offset, written in the transaction of the messages. Its base64 content:
 //!
 //! ```text
 //!   version   one byte, 1
 //!   floor     varint                  epochs below are closed
 //!   batches   KeySet                  those above, as intervals of sequences
-//!   refused   varint, so often:       epoch, sequence (varints), reason (a byte), places
+//!   refused   varint, that many:      epoch, sequence (varints), reason (a byte), places
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. A batch that was added is known until its epoch is closed; the text never forgets one to be
-//!    short, but fails.
-//! 2. What was refused of the latest batches is kept while it takes up to half of the room.
+//! 1. An added batch is known until its epoch is closed. If the text would be too long, encoding
+//!    fails instead of dropping a batch.
+//! 2. Rejected events of the latest batches are kept in up to half of the space.
 
 use std::collections::VecDeque;
 
@@ -29,15 +28,15 @@ use thiserror::Error;
 use super::reasons::REASONS;
 
 const VERSION: u8 = 1;
-/// What the letters of a batch say that was delivered before.
+/// Detail of the dead letters of a batch that was delivered before.
 const BEFORE: &str = "the message was refused when its batch was delivered the first time";
 
-/// The metadata is none of this sink, or of a later version.
+/// The metadata does not belong to this sink, or has a later version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("it is not what this sink writes")]
 pub(super) struct Malformed;
 
-/// The batches that are delivered make too many intervals.
+/// The delivered batches form too many intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("it takes {bytes} bytes, and has {bytes_max}")]
 pub(super) struct Full {
@@ -45,29 +44,29 @@ pub(super) struct Full {
     bytes_max: usize,
 }
 
-/// Events of a batch that were refused.
+/// Rejected events of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Refusal {
     epoch: u64,
     sequence: u64,
-    /// A place in [`REASONS`].
+    /// Index in [`REASONS`].
     reason: u8,
     places: IntervalSet,
 }
 
-/// What is known of one origin.
+/// The state of one origin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ledger {
     record: Record,
-    /// The latest is the last.
+    /// Latest last.
     refused: VecDeque<Refusal>,
 }
 
 impl Ledger {
-    /// Of what the brokers keep.
+    /// Parses the metadata from the brokers.
     ///
     /// # Errors
-    /// It was written by something else.
+    /// Another program wrote it.
     pub(super) fn read(text: &str) -> Result<Self, Malformed> {
         let bytes = STANDARD_NO_PAD.decode(text).map_err(|_| Malformed)?;
         let (version, mut input) = bytes.split_first().ok_or(Malformed)?;
@@ -85,7 +84,7 @@ impl Ledger {
         Ok(Self { record: Record::of(floor, batches), refused })
     }
 
-    /// What the brokers shall keep: at most so many bytes.
+    /// Encodes the metadata, in at most `bytes_max` bytes.
     ///
     /// # Errors
     /// The batches do not fit.
@@ -97,7 +96,7 @@ impl Ledger {
         for refusal in self.refused.iter().rev() {
             let encoded = refusal.bytes();
             size += encoded.len();
-            // Four characters for three bytes.
+            // Base64 has four characters for three bytes.
             if size * 4 / 3 > bytes_max / 2 {
                 break;
             }
@@ -110,17 +109,17 @@ impl Ledger {
         if bytes > bytes_max { Err(Full { bytes, bytes_max }) } else { Ok(text) }
     }
 
-    /// What it says of a batch.
+    /// Returns whether a batch is new, delivered or closed.
     pub(super) fn knows(&self, batch: Identity) -> Known {
         self.record.knows(batch)
     }
 
-    /// Whether it names batches of epochs that may be closed.
+    /// Returns whether it contains batches of epochs that may be closed.
     pub(super) fn can_forget(&self, batch: Identity) -> bool {
         self.record.can_forget(batch)
     }
 
-    /// What became of a batch that is delivered: the same dead letters as the first time.
+    /// Returns the result of a delivered batch: the same dead letters as the first time.
     pub(super) fn delivered(&self, batch: Identity) -> Delivered {
         let is_of = |one: &&Refusal| (one.epoch, one.sequence) == (batch.epoch.0, batch.sequence.0);
         let Some(refusal) = self.refused.iter().find(is_of) else { return Delivered::All };
@@ -129,7 +128,7 @@ impl Ledger {
         Delivered::Except { events: places.collect(), reason, detail: BEFORE.to_owned() }
     }
 
-    /// The batch is delivered, and its origin has closed these epochs.
+    /// Adds a delivered batch, and the closed epochs of its origin.
     pub(super) fn add(&mut self, batch: Identity, floors: &Floors, delivered: &Delivered) {
         self.record.add(batch, floors);
         let floor = self.record.floor();
@@ -144,7 +143,7 @@ impl Ledger {
     }
 }
 
-/// Batches of which it is remembered what was refused; fewer where that takes much room.
+/// Maximum number of batches with remembered rejections; fewer if they need much space.
 const REFUSED_MAX: usize = 64;
 
 impl Refusal {

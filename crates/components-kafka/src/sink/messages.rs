@@ -1,4 +1,4 @@
-//! Events of a batch as messages, and what brokers refuse of them.
+//! Sends events of a batch as messages, and finds those that brokers reject.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use super::producer::{Handed, Pending, Producer};
 use super::reasons::{Failed, of_the_batch, only_causes, reason_of};
 use super::{Kafka, SendError};
 
-/// How long a full queue of the client is waited for before the next try.
+/// Pause while the client's queue is full.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(5);
 
 impl Kafka {
-    /// Hands over the events that are meant. What the client does not take is answered: it is not
+    /// Hands the selected events to the client. Returns those that the client rejects: they are not
     /// part of a transaction.
     pub(super) async fn hand_all_over(
         &self,
@@ -32,7 +32,7 @@ impl Kafka {
         for event in batch.iter().filter(|event| is_meant(event.index())) {
             let result = loop {
                 match self.hand_over(producer, event, &pending) {
-                    // A transaction that has failed sends nothing more: there never is room.
+                    // A failed transaction sends nothing more, so the queue stays full.
                     Err(Code::QueueFull) if producer.is_transactional && pending.has_failed() => {
                         break Err(Code::State);
                     }
@@ -48,7 +48,7 @@ impl Kafka {
         (pending, not_taken)
     }
 
-    /// Hands over the events at these places, or all, and waits for what becomes of each.
+    /// Sends the selected events, or all, and waits for the results.
     pub(super) async fn send(
         &self,
         producer: &Producer,
@@ -61,10 +61,10 @@ impl Kafka {
         self.judge(batch, failed)
     }
 
-    /// The events that failed by themselves, in their order.
+    /// Returns the events that failed individually, in order.
     ///
     /// # Errors
-    /// Something is in the way of all of them.
+    /// A problem affects all events.
     pub(super) fn judge(&self, batch: &Batch, mut failed: Failed) -> Result<Failed, SendError> {
         failed.sort_unstable_by_key(|(index, _)| *index);
         let failing = of_the_batch(&failed, |place| self.is_overdue(batch, place));
@@ -72,8 +72,7 @@ impl Kafka {
         Err(self.not_acknowledged(batch, index, code))
     }
 
-    /// Whether the event at this place names its topic, which does not accept messages, and the
-    /// wait for it is over.
+    /// Returns whether the event names a topic that rejects messages, and the wait for it is over.
     fn is_overdue(&self, batch: &Batch, place: usize) -> bool {
         let topic = batch.iter().nth(place).map(|event| self.target.topic(event));
         let chosen = topic.filter(|topic| *topic != self.target.topic);
@@ -86,8 +85,8 @@ impl Kafka {
         SendError::NotAcknowledged { topic, code }
     }
 
-    /// Sends the events at these places to see which of them are refused: in a transaction that is
-    /// given up, where the producer has transactions.
+    /// Sends these events to find out which are rejected. With a transactional producer, the
+    /// transaction is aborted.
     async fn try_out(
         &self,
         producer: &Arc<Producer>,
@@ -107,8 +106,9 @@ impl Kafka {
         self.judge(batch, failed)
     }
 
-    /// Which of these events are refused by themselves. A broker refuses a request as a whole, with
-    /// messages of other batches in it: so they are sent again in parts, while no other batch is.
+    /// Returns which of these events are rejected individually. A broker rejects whole requests,
+    /// which may contain messages of other batches, so the events are resent in parts, while no
+    /// other batch is.
     pub(super) async fn refused(
         &self,
         producer: &Arc<Producer>,
@@ -125,7 +125,8 @@ impl Kafka {
                 refused.extend(failed);
                 continue;
             }
-            // One that is too large is most likely the largest; each refusal costs the client time.
+            // If an event is too large, it is probably the largest; each rejection costs the client
+            // time.
             failed.sort_unstable_by_key(|(place, _)| sizes[*place]);
             let largest = failed.pop();
             let (one, other) = failed.split_at(failed.len() / 2);
@@ -173,7 +174,7 @@ impl Kafka {
     }
 }
 
-/// What became of a batch of which these are refused.
+/// Returns the result of a batch with these rejected events.
 pub(super) fn delivered(mut refused: Failed) -> Delivered {
     refused.sort_unstable_by_key(|(place, _)| *place);
     let Some((_, code)) = refused.first() else { return Delivered::All };

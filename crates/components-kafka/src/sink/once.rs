@@ -1,27 +1,26 @@
-//! A batch in one transaction: its messages, and its identity in the ledger of its origin.
+//! Sends a batch in one transaction: its messages, and its identity in the ledger of its origin.
 //!
 //! ```text
-//!   init    with the transactional id of the origin: what any other client has begun with it is
-//!     │     over, committed or not, and that client is shut out
-//!   read    the ledger of the origin, an offset of the group of the same name, with its metadata
+//!   init    with the transactional id of the origin: ends all transactions of other clients with
+//!     │     this id, committed or not, and fences these clients
+//!   read    the ledger of the origin: the metadata of an offset of the group with the same name
 //!     │
-//!     ▼     known? nothing is done
+//!     ▼     known? done
 //!   begin ─ messages ─ the ledger, with the batch ─ commit
-//!     ▲         └ one is refused: abort; which one is found in transactions that are given up
+//!     ▲         └ one is rejected: abort; aborted transactions find out which one
 //!     └───────────┘
 //! ```
 //!
-//! Batches that wait behind one of their origin go together: their messages and identities are one
-//! transaction, and the rounds of a commit are paid once. If that fails, or a message is refused,
-//! each goes by itself.
+//! Batches that wait for an earlier batch of their origin are sent together: one transaction
+//! contains their messages and identities, which saves commit round trips. If it fails, or a
+//! message is rejected, each batch is sent separately.
 //!
 //! # Invariants
 //!
-//! 1. The ledger in memory is the one that the brokers keep, or the next step of this client fails:
-//!    only the client that was the last one to `init` commits with a transactional id.
-//! 2. After any failure, and when a batch is dropped midway, the client goes, and the next batch of
-//!    the origin begins with `init`. So an outcome that was not heard of is known before it
-//!    matters.
+//! 1. The ledger in memory equals the one on the brokers, or the next step of this client fails:
+//!    only the last client that called `init` can commit with a transactional id.
+//! 2. After a failure, or if a batch is dropped midway, the client is dropped, and the next batch
+//!    of the origin starts with `init`. An unknown outcome is therefore resolved before it matters.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,20 +42,20 @@ use super::reasons::{Failed, only_causes};
 use super::{ANSWER_WITHIN, Kafka, SendError};
 use crate::token;
 
-/// Attempts of a batch, one after the other, where nothing but the client was in its way.
+/// Maximum number of attempts in a row if only the client failed.
 const ATTEMPTS: usize = 3;
-/// Between two of them, up to so many times what the first one took is waited for, at random: two
-/// agents that have batches of one origin shut each other out, and the one that is in has to get
-/// through, however slow brokers and hosts are.
+/// Maximum random pause between attempts, as a multiple of the first attempt's duration. Two agents
+/// with batches of one origin fence each other, and one of them must get through, however slow
+/// brokers and hosts are.
 const PAUSE_TIMES: u32 = 4;
-/// What an attempt counts for, at least and at most.
+/// Lower and upper bound of the duration used for the pause.
 const ATTEMPT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How long the client works at a step before it is called again.
+/// Timeout of a single client call; the call is repeated.
 const STEP: Duration = Duration::from_secs(5);
-/// Until a step that failed is called again.
+/// Pause before a failed call is repeated.
 const STEP_PAUSE: Duration = Duration::from_millis(50);
 
-/// What sends the batches of an origin.
+/// The client of an origin.
 pub(super) struct Lane {
     origin: Origin,
     producer: Arc<Producer>,
@@ -64,16 +63,16 @@ pub(super) struct Lane {
     ledger: Ledger,
 }
 
-/// What became of a batch.
+/// Result of a batch.
 enum Sent {
     Now(Delivered),
     Before(Delivered),
-    /// It is of an epoch that is closed.
+    /// Its epoch is closed.
     Closed,
 }
 
 impl Kafka {
-    /// Delivers a batch once, whatever was tried before and by which agent.
+    /// Delivers a batch once, whatever earlier attempts by any agent did.
     pub(super) async fn deliver_once(
         &self,
         batch: &Batch,
@@ -105,8 +104,8 @@ impl Kafka {
         }
     }
 
-    /// Delivers batches of one origin in one transaction. `None`: nothing is known to be delivered
-    /// by it, and what is not known is asked for before the next attempt, as after any failure.
+    /// Delivers batches of one origin in one transaction. `None`: the result is unknown, and the
+    /// next attempt finds it out, as after any failure.
     pub(super) async fn deliver_in_one(&self, batches: &[&Batch]) -> Option<Vec<Delivered>> {
         let keys: Option<Vec<Identity>> =
             batches.iter().map(|batch| batch.envelope.identity).collect();
@@ -114,7 +113,7 @@ impl Kafka {
         let origin = keys.first()?.origin;
         let began = Instant::now();
         let mut seat = self.origins.seat(origin).await;
-        // The first batch of an origin opens it, by itself.
+        // The first batch of an origin opens its client, in a separate transaction.
         let mut lane = seat.take().filter(|lane| !lane.producer.has_given_up())?;
         if keys.iter().any(|key| lane.ledger.knows(*key) != Known::New) {
             *seat = Some(lane);
@@ -138,8 +137,8 @@ impl Kafka {
         Some(delivered)
     }
 
-    /// The messages of batches that are not known, and their identities. `None`, and the
-    /// transaction is given up, if a message is not acknowledged.
+    /// Sends the messages of unknown batches, with their identities. If a message is not
+    /// acknowledged, aborts the transaction and returns `None`.
     async fn transact_together(
         &self,
         lane: &mut Lane,
@@ -169,20 +168,20 @@ impl Kafka {
         }
         let mut noted = Vec::with_capacity(batches.len());
         for ((key, batch), (_, not_taken)) in keys.iter().zip(batches).zip(handed) {
-            // What the client does not take is no part of the transaction.
+            // Events that the client rejects are not part of the transaction.
             noted.push((*key, delivered(self.judge(batch, not_taken)?)));
         }
         self.commit(lane, &noted).await?;
         Ok(Some(noted.into_iter().map(|(_, delivered)| delivered).collect()))
     }
 
-    /// The topics of a batch, each once.
+    /// Returns the topics of a batch, without duplicates.
     fn topics(&self, batch: &Batch) -> Vec<String> {
         let topics: BTreeSet<&str> = batch.iter().map(|event| self.target.topic(event)).collect();
         topics.into_iter().map(str::to_owned).collect()
     }
 
-    /// Attempts a batch until something is in its way that another client would not get over.
+    /// Retries a batch until a problem remains that a new client does not solve.
     async fn attempts(&self, batch: &Batch, key: Identity) -> Result<Sent, SendError> {
         let mut attempts = 1;
         loop {
@@ -191,7 +190,7 @@ impl Kafka {
                 Ok(sent) => return Ok(sent),
                 Err(problem) => problem,
             };
-            // What took all of its time was held up by the brokers and not by another client.
+            // An attempt that used up its time was delayed by the brokers, not by another client.
             let is_late = began.elapsed() >= self.target.timeout;
             if attempts == ATTEMPTS || is_late || !problem.may_go_by_itself() {
                 return Err(problem);
@@ -207,7 +206,7 @@ impl Kafka {
 
     async fn attempt(&self, batch: &Batch, key: Identity) -> Result<Sent, SendError> {
         let mut seat = self.origins.seat(key.origin).await;
-        // Whatever ends this early leaves the seat empty.
+        // An early return leaves the seat empty.
         let mut lane = match seat.take().filter(|lane| !lane.producer.has_given_up()) {
             Some(lane) => lane,
             None => self.open_lane(key.origin).await?,
@@ -221,7 +220,7 @@ impl Kafka {
         Ok(sent)
     }
 
-    /// A client for an origin, with what is known of it.
+    /// Opens a client for an origin, and reads its ledger.
     async fn open_lane(&self, origin: Origin) -> Result<Lane, SendError> {
         let id = self.target.transactional_id(origin);
         let mut config = self.target.client.clone();
@@ -243,7 +242,7 @@ impl Kafka {
         Ok(Lane { origin, producer, group: Arc::new(group), ledger })
     }
 
-    /// The messages of a batch that is not known, and its identity.
+    /// Sends the messages of a new batch, with its identity.
     async fn transact(
         &self,
         lane: &mut Lane,
@@ -259,7 +258,7 @@ impl Kafka {
             let (pending, not_taken) = self.hand_all_over(&producer, batch, is_meant).await;
             pending.done_or_failed().await;
             if !pending.has_failed() {
-                // What the client does not take is no part of the transaction.
+                // Events that the client rejects are not part of the transaction.
                 refused.extend(self.judge(batch, not_taken)?);
                 break;
             }
@@ -280,8 +279,8 @@ impl Kafka {
         Ok(delivered)
     }
 
-    /// Notes in the ledger what became of batches whose messages are in the transaction that is
-    /// begun, and commits it.
+    /// Adds the results of batches, whose messages are in the open transaction, to the ledger, and
+    /// commits.
     async fn commit(
         &self,
         lane: &mut Lane,
@@ -289,7 +288,7 @@ impl Kafka {
     ) -> Result<(), SendError> {
         let (producer, mut ledger) = (lane.producer.clone(), lane.ledger.clone());
         for (key, delivered) in batches {
-            // To ask what is closed looks into all channels.
+            // Finding out the closed epochs asks all channels.
             let is_asked = ledger.can_forget(*key);
             let floors = if is_asked { self.floors.declarable() } else { Floors::default() };
             ledger.add(*key, &floors, delivered);
@@ -315,8 +314,8 @@ impl Kafka {
         self.step("abort", producer, |producer| producer.abort(STEP)).await
     }
 
-    /// One step of a transaction, on a thread that may block. It is called again while the client
-    /// says that this may help.
+    /// Runs a step of a transaction on a blocking thread. Repeats it while the client reports a
+    /// retriable error.
     async fn step(
         &self,
         name: &'static str,
@@ -339,19 +338,19 @@ impl Kafka {
     }
 }
 
-/// The place of the ledger: of the group, the first partition of the topic.
+/// Returns the place of the ledger: the first partition of the topic, in the group.
 fn offset(topic: &str, text: Option<&str>) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     let mut place = list.add_partition(topic, 0);
     if let Some(text) = text {
-        // Nothing reads it: it shows that the offset is none of a reader.
+        // The value is unused. It shows that this is not a consumer's offset.
         place.set_offset(Offset::Offset(0)).expect("an offset of its own type");
         place.set_metadata(text);
     }
     list
 }
 
-/// What a group has as its ledger, and what a producer says of the group. Blocks.
+/// Reads the ledger of a group, and the group metadata of a producer. Blocks.
 fn read(
     config: &ClientConfig,
     context: Context,

@@ -1,5 +1,5 @@
-//! The clients of a sink with transactions: one for each origin, since a transactional id lets one
-//! client in at a time. So many are kept at most; the one that was not used for longest goes.
+//! The transactional clients of a sink: one per origin, because a transactional id admits one
+//! client at a time. Their number is limited; the least recently used one is dropped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pipeline::Origin;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// What is kept of an origin, by one batch at a time. `None`: it has to be opened.
+/// Exclusive access to the client of an origin. `None`: it must be opened.
 pub(super) type Seat<T> = OwnedMutexGuard<Option<T>>;
 
 struct Kept<T> {
     seat: Arc<AsyncMutex<Option<T>>>,
-    /// Rises with each use of any origin.
+    /// Time of last use, as a counter.
     used: u64,
 }
 
-/// What is kept of each origin.
+/// The clients of all origins.
 pub(super) struct Origins<T> {
     kept: Mutex<(u64, HashMap<Origin, Kept<T>>)>,
     max: usize,
@@ -27,7 +27,7 @@ impl<T> Origins<T> {
         Self { kept: Mutex::default(), max }
     }
 
-    /// The seat of an origin, once no other batch has it.
+    /// Returns the seat of an origin when no other batch uses it.
     pub(super) async fn seat(&self, origin: Origin) -> Seat<T> {
         self.find(origin).lock_owned().await
     }
@@ -37,7 +37,7 @@ impl<T> Origins<T> {
         let (uses, seats) = &mut *kept;
         *uses += 1;
         if !seats.contains_key(&origin) && seats.len() >= self.max {
-            // One that is in use stays: batches in flight may be more than seats.
+            // Keep seats in use: there may be more batches in flight than seats.
             let free = seats.iter().filter(|(_, kept)| Arc::strong_count(&kept.seat) == 1);
             let oldest = free.min_by_key(|(_, kept)| kept.used).map(|(origin, _)| *origin);
             oldest.map(|origin| seats.remove(&origin));

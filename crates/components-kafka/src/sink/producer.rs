@@ -1,4 +1,4 @@
-//! The client, and what becomes of the messages that it was given.
+//! The client, and the results of its messages.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,12 +21,12 @@ use super::reasons::Failed;
 use crate::client::{self, Trouble};
 use crate::token::{self, Tokens};
 
-/// What is known of the messages of a batch.
+/// Results of a batch's messages.
 pub(super) struct Pending {
-    /// Messages that the client has, and one until all were handed over.
+    /// Messages in the client, plus one until all are handed over.
     left: AtomicUsize,
     failed: Mutex<Failed>,
-    /// One waits at most.
+    /// At most one task waits.
     news: Notify,
 }
 
@@ -36,30 +36,30 @@ impl Pending {
         Arc::new(Self { left, failed, news })
     }
 
-    /// The client gets one more.
+    /// Counts a message handed to the client.
     pub(super) fn begin(&self) {
         self.left.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The client has one less.
+    /// Counts a finished message.
     pub(super) fn end(&self) {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.news.notify_one();
         }
     }
 
-    /// The event at this place is not acknowledged.
+    /// Records an event that is not acknowledged.
     pub(super) fn failed(&self, index: usize, code: Code) {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).push((index, code));
         self.news.notify_one();
     }
 
-    /// All were handed over. Once only, and before anything is waited for.
+    /// Records that all messages are handed over. Call once, before waiting.
     pub(super) fn all_handed_over(&self) {
         self.end();
     }
 
-    /// Whether one is not acknowledged by now.
+    /// Returns whether a message has failed so far.
     pub(super) fn has_failed(&self) -> bool {
         !self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
@@ -68,14 +68,14 @@ impl Pending {
         self.left.load(Ordering::Acquire) == 0
     }
 
-    /// Waits until all are acknowledged, or one is known not to be.
+    /// Waits until all are acknowledged, or one has failed.
     pub(super) async fn done_or_failed(&self) {
         while !self.is_done() && !self.has_failed() {
             self.news.notified().await;
         }
     }
 
-    /// Waits until it is known of each, and answers those that are not acknowledged.
+    /// Waits for all results. Returns the events that are not acknowledged.
     pub(super) async fn outcome(&self) -> Failed {
         while !self.is_done() {
             self.news.notified().await;
@@ -84,16 +84,16 @@ impl Pending {
     }
 }
 
-/// A message in the client: an allocation next to the several that the client makes for each.
+/// User data of a message: one allocation in addition to the client's own.
 pub(super) struct Handed {
     pub(super) pending: Arc<Pending>,
     pub(super) index: usize,
 }
 
-/// What the client calls.
+/// Callbacks of the client.
 pub(super) struct Context {
     pub(super) name: Arc<str>,
-    /// What proves the client.
+    /// Tokens of the client.
     pub(super) token: Option<Tokens>,
     pub(super) trouble: Trouble,
 }
@@ -131,18 +131,18 @@ fn code(error: &KafkaError) -> Code {
     error.rdkafka_error_code().unwrap_or(Code::Fail)
 }
 
-/// A client with a thread of its own for answers.
+/// A client with its own thread for responses.
 pub(super) struct Producer {
-    /// None once it is closed.
+    /// `None` after it is closed.
     client: Option<ThreadedProducer<Context>>,
     env: Env,
-    /// Whether messages go in transactions alone.
+    /// Whether messages are always in transactions.
     pub(super) is_transactional: bool,
-    /// Read while a batch is sent; written while it has to be the only one.
+    /// Locked for reading while a batch is sent; for writing by a batch that must be alone.
     pub(super) alone: RwLock<()>,
 }
 
-/// Its end takes up to half a second.
+/// Dropping it takes up to half a second.
 impl Drop for Producer {
     fn drop(&mut self) {
         if let Some(client) = self.client.take() {
@@ -166,30 +166,30 @@ impl Producer {
         self.client.as_ref().expect("it is taken when the producer goes")
     }
 
-    /// Whether it needs to be replaced.
+    /// Returns whether it must be replaced.
     pub(super) fn has_given_up(&self) -> bool {
         self.client().client().fatal_error().is_some()
     }
 
-    /// Why a broker cannot be used.
+    /// Returns why a broker cannot be used.
     pub(super) fn trouble(&self) -> String {
         self.client().client().context().trouble.last()
     }
 
-    /// Asks a broker for something. Blocks.
+    /// Sends a request to a broker. Blocks.
     pub(super) fn ask(&self, limit: Duration) -> Result<(), KafkaError> {
         client::reach(self.client().client(), limit)
     }
 
-    /// Asks for a topic, which brokers make if they do so. Blocks.
+    /// Requests a topic, which brokers with automatic creation create. Blocks.
     pub(super) fn ask_for(&self, topic: &str, limit: Duration) -> Result<(), KafkaError> {
         let metadata = self.client().client().fetch_metadata(Some(topic), limit)?;
         let error = metadata.topics().first().and_then(MetadataTopic::error);
         error.map_or(Ok(()), |error| Err(KafkaError::MetadataFetch(error.into())))
     }
 
-    /// Ends what other clients have begun with the same transactional id, and shuts them out.
-    /// Blocks, as each of the following does.
+    /// Ends the transactions of other clients with the same transactional id, and fences these
+    /// clients. Blocks, like all following methods.
     pub(super) fn init(&self, limit: Duration) -> Result<(), KafkaError> {
         self.client().init_transactions(limit)
     }
@@ -198,7 +198,7 @@ impl Producer {
         self.client().begin_transaction()
     }
 
-    /// Adds an offset of a group to the transaction.
+    /// Adds a group's offset to the transaction.
     pub(super) fn add(
         &self,
         offset: &TopicPartitionList,
@@ -212,7 +212,7 @@ impl Producer {
         self.client().commit_transaction(limit)
     }
 
-    /// Gives up what was handed over and is not sent, too.
+    /// Aborts the transaction, including messages that are not yet sent.
     pub(super) fn abort(&self, limit: Duration) -> Result<(), KafkaError> {
         self.client().abort_transaction(limit)
     }

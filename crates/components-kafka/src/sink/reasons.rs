@@ -1,17 +1,17 @@
-//! What a code of the client or a broker says of a message, and of the batch that it is of. Pure.
+//! Maps error codes of the client and the brokers to the fate of a message and of its batch. Pure.
 
 use pipeline::ErrorClass;
 use pipeline::deliver::UNKNOWN_DESTINATION;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-/// The reasons of dead letters. Their places are stored: keep them.
+/// Reasons of dead letters. Their indexes are stored: do not reorder them.
 pub(super) const REASONS: [&str; 4] =
     ["refused", "too_large", "unknown_partition", UNKNOWN_DESTINATION];
 
-/// The places of events that were not acknowledged, each with the reason.
+/// Indexes of events that were not acknowledged, each with the error code.
 pub(super) type Failed = Vec<(usize, Code)>;
 
-/// What the failure of a message says.
+/// Classifies the failure of a message.
 pub(super) fn class_of(code: Code) -> ErrorClass {
     match code {
         Code::MessageSizeTooLarge
@@ -32,12 +32,12 @@ pub(super) fn class_of(code: Code) -> ErrorClass {
         | Code::Authentication
         | Code::UnsupportedCompressionType
         | Code::PolicyViolation => ErrorClass::Blocked,
-        // It may be in the topic.
+        // The message may be in the topic.
         _ => ErrorClass::Indeterminate,
     }
 }
 
-/// The reason of the dead letter.
+/// Returns the reason of the dead letter.
 pub(super) fn reason_of(code: Code) -> &'static str {
     match code {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
@@ -49,7 +49,7 @@ pub(super) fn reason_of(code: Code) -> &'static str {
     }
 }
 
-/// Whether the topic does not exist, or does not accept messages of this client.
+/// Returns whether the topic does not exist, or does not accept messages of this client.
 pub(super) fn is_of_topic(code: Code) -> bool {
     matches!(
         code,
@@ -57,13 +57,13 @@ pub(super) fn is_of_topic(code: Code) -> bool {
     )
 }
 
-/// Whether another client has taken the transactional id, or its transaction has timed out.
+/// Returns whether another client uses the transactional id, or its transaction has timed out.
 pub(super) fn is_fenced(code: Code) -> bool {
     matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
 }
 
-/// Takes out what says nothing of the message itself: with the first failure of a transaction, the
-/// client gives up all of it. Without any other failure, nothing is taken out.
+/// Removes failures without information on their message: after the first failure of a transaction,
+/// the client purges all messages. Keeps them if there is no other failure.
 pub(super) fn only_causes(failed: &mut Failed) {
     let is_cause =
         |code: Code| !matches!(code, Code::PurgeQueue | Code::PurgeInflight | Code::State);
@@ -72,8 +72,8 @@ pub(super) fn only_causes(failed: &mut Failed) {
     }
 }
 
-/// The first one that does not only concern its own message. `is_overdue`: the topic of the event
-/// at this place does not accept messages, and the wait for it is over.
+/// Returns the first failure that concerns more than its own message. `is_overdue` tells whether
+/// the wait for a topic that rejects the event's messages is over.
 pub(super) fn of_the_batch(
     failed: &Failed,
     mut is_overdue: impl FnMut(usize) -> bool,

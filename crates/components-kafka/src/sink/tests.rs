@@ -1,4 +1,4 @@
-//! Settings that are refused, what an event asks for, and when a batch is done.
+//! Tests of rejected settings, of the fields that an event sets, and of batch completion.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The settings, and what the source makes of them.
+//! The settings, and the options derived from them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -110,7 +110,7 @@ mod defaults {
     }
 }
 
-/// What the source works by.
+/// Options of the source.
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) client: ClientConfig,
@@ -118,7 +118,7 @@ pub(super) struct Options {
     pub(super) topics: Vec<String>,
     pub(super) start: Start,
     pub(super) topic_header: Option<String>,
-    /// Name of the message's header, and of the event's.
+    /// Names of the message header and the event header.
     pub(super) headers: Vec<(String, String)>,
     pub(super) is_flume_event: bool,
     pub(super) batch_events: usize,
@@ -129,7 +129,7 @@ pub(super) struct Options {
     pub(super) lag: FloatGauge,
 }
 
-/// Properties that have settings of their own, or that the promises of the source rest on.
+/// Properties that have their own settings, or that the source's guarantees depend on.
 const FIXED: &[&str] = &[
     "group.id",
     "group.instance.id",
@@ -171,7 +171,7 @@ impl Config {
             ("enable.auto.offset.store", "false".to_owned()),
             ("auto.offset.reset", "earliest".to_owned()),
             ("topic.metadata.refresh.interval.ms", "30000".to_owned()),
-            // What the client reads ahead, in all partitions together.
+            // Read-ahead of the client, for all partitions together.
             ("queued.max.messages.kbytes", "16384".to_owned()),
         ];
         own.extend(self.instance.map(|instance| ("group.instance.id", instance)));

@@ -1,4 +1,4 @@
-//! Messages become events of a batch.
+//! Turns messages into events of a batch.
 
 use std::fmt::Write as _;
 
@@ -10,19 +10,19 @@ use support::text::push_bytes;
 
 use super::config::Options;
 
-/// A batch that is being gathered.
+/// A batch in progress.
 #[derive(Default)]
 pub(super) struct Gather {
     builder: BatchBuilder,
-    /// Bytes of bodies, keys and headers so far.
+    /// Size of bodies, keys and headers so far.
     bytes: usize,
-    /// Texts of one event, written over by the next.
+    /// Buffers for the texts of an event.
     partition: String,
     offset: String,
     timestamp: String,
     key: String,
     values: Vec<Option<String>>,
-    /// Names and values of one event: empty between two, it keeps its memory.
+    /// Buffer for names and values of an event; empty between events.
     headers: Texts<'static>,
 }
 
@@ -40,8 +40,8 @@ impl Gather {
         std::mem::take(&mut self.builder).finish()
     }
 
-    /// Adds a message; says `false` if it is no event of Flume and should be one: then its bytes
-    /// are the body.
+    /// Adds a message. Returns `false` if it should be a Flume event but is not; its bytes then
+    /// become the body.
     pub(super) fn push(&mut self, message: &BorrowedMessage<'_>, options: &Options) -> bool {
         let payload = message.payload().unwrap_or_default();
         write_over(&mut self.partition, message.partition());
@@ -72,7 +72,7 @@ impl Gather {
             let parsed = whole(Events { bytes: payload, is_batch: false });
             is_event = parsed.is_some();
             if let Some((own, body)) = parsed {
-                // Its own headers have the last word.
+                // Headers of the Flume event override others.
                 headers.extend(own);
                 self.builder.push(body, &headers);
             }
@@ -80,15 +80,15 @@ impl Gather {
         if !(options.is_flume_event && is_event) {
             self.builder.push(payload, &headers);
         }
-        // Of an event of Flume the payload holds its own headers too.
+        // The payload of a Flume event includes its headers.
         let values = headers.iter().map(|(_, value)| value.len()).sum::<usize>();
         self.bytes += payload.len() + values;
         self.headers = emptied(headers);
         is_event
     }
 
-    /// The values of the message's headers that are kept, in the order of the settings. Of one that
-    /// is there more than once, the last.
+    /// Collects the values of the selected message headers, in the order of the settings. Uses the
+    /// last one of duplicates.
     fn mapped(&mut self, message: &BorrowedMessage<'_>, options: &Options) {
         if options.headers.is_empty() {
             return;
@@ -105,7 +105,7 @@ impl Gather {
     }
 }
 
-/// The same memory for what lives for another time.
+/// Reuses the allocation for another lifetime.
 fn emptied<'a>(mut headers: Texts<'_>) -> Texts<'a> {
     headers.clear();
     headers.into_iter().map(|_| ("", "")).collect()
@@ -114,7 +114,7 @@ fn emptied<'a>(mut headers: Texts<'_>) -> Texts<'a> {
 /// Names and values.
 type Texts<'a> = Vec<(&'a str, &'a str)>;
 
-/// Headers and body of the one event; `None` if the bytes are not exactly that.
+/// Returns headers and body of the event; `None` unless the bytes contain exactly one.
 fn whole<'a>(events: Events<'a>) -> Option<(Texts<'a>, &'a [u8])> {
     let mut found = None;
     let read = events.each(|Event { headers, body, .. }| {

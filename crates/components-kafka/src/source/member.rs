@@ -1,9 +1,8 @@
-//! The member of the group: which partitions it has, what it has gathered of them, and what a
-//! rebalance asks for.
+//! The group member: its partitions, its batch in progress, and its handling of rebalances.
 //!
-//! Calls of the client come in the thread that polls it, so a rebalance finds no half-added
-//! message. Before a partition goes to another member, what was read of it is stored and its offset
-//! is written, or the wait for that is over.
+//! The client calls back on the thread that polls it, so a rebalance never sees a partially added
+//! message. Before a partition moves to another member, the events read from it are stored and its
+//! offset is committed, or the wait for that times out.
 
 mod assigned;
 mod calls;
@@ -26,29 +25,29 @@ use crate::client::Trouble;
 use crate::token::Tokens;
 use assigned::{Assigned, Assignment};
 
-/// How long a broker may take for one question.
+/// Timeout of a broker request.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// What is handed to the channels.
+/// A batch for the channels.
 pub(super) struct Piece {
     pub(super) batch: Batch,
-    /// The channels that lack it; `None`: all.
+    /// The channels that lack it; `None` for all.
     pub(super) targets: Option<Vec<usize>>,
     pub(super) ends: Vec<End>,
 }
 
-/// The client's callbacks, and what they share with the turns.
+/// The client's callbacks, and the state shared with the turns.
 pub(super) struct Member {
     name: Arc<str>,
     pub(super) options: Arc<Options>,
-    /// What proves this client.
+    /// Tokens of this client.
     pub(super) token: Option<Tokens>,
     pub(super) trouble: Trouble,
     intake: Arc<dyn PositionIntake>,
-    /// Known once a broker has answered.
+    /// Set when a broker has answered.
     cluster: OnceLock<String>,
     state: Mutex<State>,
-    /// A piece is stored, or the source stops.
+    /// Signals that a piece is stored, or that the source stops.
     stored: Condvar,
     idle: Notify,
     pieces: mpsc::UnboundedSender<Piece>,
@@ -58,16 +57,16 @@ pub(super) struct Member {
 struct State {
     assigned: Assignment,
     gather: Gather,
-    /// The channels that lack what is gathered; `None`: all.
+    /// The channels that lack the batch in progress; `None` for all.
     targets: Option<Vec<usize>>,
-    /// When the first gathered message came.
+    /// When its first message arrived.
     since: Option<Instant>,
     in_flight: usize,
     is_stopping: bool,
-    /// Why the source has to begin anew.
+    /// Why the source must restart.
     failure: Option<String>,
     all_down: bool,
-    /// Rises with each assignment.
+    /// Incremented with each assignment.
     generation: u64,
 }
 
@@ -90,7 +89,7 @@ impl Member {
     }
 
     pub(super) fn joined(&self, cluster: String) {
-        // Set once for each consumer.
+        // Set only once per consumer.
         let _ = self.cluster.set(cluster);
     }
 
@@ -114,18 +113,18 @@ impl Member {
         self.state().failure.take()
     }
 
-    /// Whether the client said since the last call that it reaches no broker.
+    /// Returns whether the client reported, since the last call, that no broker is reachable.
     pub(super) fn take_all_down(&self) -> bool {
         std::mem::take(&mut self.state().all_down)
     }
 
-    /// No wait goes on.
+    /// Ends all waits.
     pub(super) fn stop(&self) {
         self.state().is_stopping = true;
         self.stored.notify_all();
     }
 
-    /// Waits until nothing is on its way.
+    /// Waits until nothing is being stored.
     pub(super) async fn idle(&self) {
         loop {
             let idle = self.idle.notified();
@@ -138,21 +137,21 @@ impl Member {
         }
     }
 
-    /// Waits for a piece to be stored, for so long at most.
+    /// Waits until a piece is stored, with a timeout.
     pub(super) fn wait(&self, limit: Duration) {
         let state = self.state();
         if state.in_flight > 0 && !state.is_stopping {
-            // Either way the caller looks again.
+            // The caller checks the state in any case.
             drop(self.stored.wait_timeout(state, limit));
         }
     }
 
-    /// Nothing more is stored: what is on its way is read again.
+    /// Stops storing: pieces in flight will be read again.
     pub(super) fn give_up(&self) {
         self.state().in_flight = 0;
     }
 
-    /// A piece that ends there is stored.
+    /// Records a stored piece with these end positions.
     pub(super) fn settled(&self, ends: &[End]) {
         let mut state = self.state();
         for End { partition, position, .. } in ends {
@@ -166,14 +165,14 @@ impl Member {
         self.idle.notify_waiters();
     }
 
-    /// Adds messages in the order in which they came. A batch has at most so many bytes and events.
+    /// Adds messages in order, with these size limits of a batch.
     pub(super) fn push(&self, messages: &[BorrowedMessage<'_>], bytes: usize, events: usize) {
         let mut guard = self.state();
         let state = &mut *guard;
         let mut no_events = 0;
         for message in messages {
             let (topic, number) = (message.topic(), message.partition());
-            // A message of a partition that was given back.
+            // The message belongs to a revoked partition.
             let Some(assigned) = state.assigned.get_mut(topic, number) else { continue };
             let offset = message.offset() as u64;
             let Some(targets) = assigned.lacking(offset) else { continue };
@@ -198,7 +197,7 @@ impl Member {
         }
     }
 
-    /// Hands over what is gathered, if it has waited long enough.
+    /// Sends the batch in progress if it has waited long enough.
     pub(super) fn send_if_due(&self) {
         let mut state = self.state();
         if state.since.is_some_and(|since| since.elapsed() >= self.options.batch_wait) {
@@ -222,7 +221,7 @@ impl Member {
         }
         let targets = state.targets.take();
         state.since = None;
-        // Without a receiver the source is gone, and what is not stored is read again.
+        // Without a receiver the source has ended; events that are not stored will be read again.
         if self.pieces.send(Piece { batch, targets, ends }).is_ok() {
             state.in_flight += 1;
         }
@@ -232,7 +231,7 @@ impl Member {
         self.options.metrics.count_anomaly(&self.name, reason, times);
     }
 
-    /// Asks the brokers how much of its partitions is not stored yet.
+    /// Asks the brokers how many messages of its partitions are not stored yet.
     pub(super) fn measure(&self, consumer: &BaseConsumer<Self>, limit: Duration) {
         let list = self.state().assigned.list(Offset::End);
         if list.count() == 0 {
@@ -248,7 +247,7 @@ impl Member {
         }
     }
 
-    /// Takes partitions, each where it stands.
+    /// Assigns partitions, each at its position.
     fn assign(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -281,7 +280,8 @@ impl Member {
                 None if self.options.start == Start::Latest
                     && self.is_new_topic(consumer, topic)? =>
                 {
-                    // Kept at once, so that a restart before the first message begins there too.
+                    // Store the start position now, so that a restart before the first message
+                    // starts there, too.
                     let mut first = TopicPartitionList::new();
                     first.add_partition_offset(topic, number, Offset::Offset(high as i64))?;
                     consumer.commit(&first, CommitMode::Async)?;
@@ -310,7 +310,7 @@ impl Member {
         Ok(list)
     }
 
-    /// Whether the group has not read any partition of the topic.
+    /// Returns whether the group has no offset in any partition of the topic.
     fn is_new_topic(&self, consumer: &BaseConsumer<Self>, topic: &str) -> KafkaResult<bool> {
         let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN)?;
         let mut all = TopicPartitionList::new();
@@ -321,7 +321,7 @@ impl Member {
         Ok(committed.elements().iter().all(|one| one.offset().to_raw().is_none_or(|at| at < 0)))
     }
 
-    /// Gives partitions back: what was read of them is stored, and its offsets are written.
+    /// Revokes partitions: waits until their events are stored, and commits the offsets.
     fn give_back(&self, consumer: &BaseConsumer<Self>, given: &TopicPartitionList) {
         let is_lost = consumer.assignment_lost();
         let until = Instant::now() + self.options.revoke_wait;
@@ -333,7 +333,7 @@ impl Member {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         if state.in_flight > 0 {
-            // They go on and are stored; the next member reads them as well.
+            // Storing continues; the next member reads these events again.
             tracing::warn!(
                 source = %self.name, batches = state.in_flight, is_lost,
                 "partitions went to another member before what was read of them was stored",
@@ -360,12 +360,12 @@ impl Member {
     }
 }
 
-/// An offset that was asked for.
+/// Returns a requested offset.
 fn offset(list: &TopicPartitionList, topic: &str, number: i32) -> KafkaResult<u64> {
     let Some(element) = list.find_partition(topic, number) else {
         return Err(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition));
     };
     element.error()?;
-    // No offset is that of an empty partition that never had a message.
+    // An empty partition that never had a message has no offset.
     Ok(element.offset().to_raw().and_then(|at| u64::try_from(at).ok()).unwrap_or(0))
 }

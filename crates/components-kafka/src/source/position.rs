@@ -1,27 +1,27 @@
-//! Where the reading of a partition stands, as channels store it.
+//! The position of a partition, as stored in channels.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// A partition of a topic of one cluster.
+/// A partition of a topic in a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Partition {
     pub(super) topic: Arc<str>,
     pub(super) number: i32,
 }
 
-/// Where a partition stands in a channel.
+/// The position of a partition in a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Position {
-    /// Where this agent has begun to read it: a channel that knows nothing of the partition, when
-    /// another one does, begins there.
+    /// Where this agent started to read it. A channel without a position starts here if another
+    /// channel has one.
     pub(super) begin: u64,
     /// Offset of the next message.
     pub(super) next: u64,
 }
 
-/// Where a partition stands behind a piece.
+/// The position of a partition after a piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) partition: Partition,
@@ -30,7 +30,7 @@ pub(super) struct End {
 }
 
 impl Partition {
-    /// Its key. The cluster is part of it: offsets of another cluster mean nothing.
+    /// Returns its key. The key contains the cluster, because offsets differ between clusters.
     pub(super) fn key(&self, cluster: &str) -> Bytes {
         format!("{cluster}/{}/{}", self.topic, self.number).into()
     }
@@ -48,22 +48,22 @@ impl Position {
     }
 }
 
-/// What a channel knows of a key.
+/// Returns the position of a key in a channel.
 pub(super) fn of(known: &[(Bytes, Bytes)], key: &Bytes) -> Option<Position> {
     known.iter().find(|(known, _)| known == key).and_then(|(_, value)| Position::decode(value))
 }
 
-/// Whether a channel that knows this lacks something up to these ends.
+/// Returns whether a channel with these positions lacks messages before these ends.
 pub(super) fn lacks(known: &[(Bytes, Bytes)], ends: &[End]) -> bool {
     let reaches = |end: &End| of(known, &end.key).is_some_and(|has| has.next >= end.position.next);
     !ends.iter().all(reaches)
 }
 
-/// Where each channel begins, given what it knows and the offset of the group; `None` where nothing
-/// is known at all.
+/// Returns where each channel starts, given its position and the group's offset; `None` without any
+/// information.
 pub(super) fn standing(known: &[Option<Position>], committed: Option<u64>) -> Option<Vec<u64>> {
     let begun = known.iter().flatten().map(|position| position.begin).min();
-    // The offset of the group is behind what all channels of some member have stored.
+    // The group's offset is committed after all channels of some member have stored the events.
     let fallback = committed.or(begun)?;
     let at = |known: &Option<Position>| match known {
         Some(position) => position.next.max(committed.unwrap_or(0)),

@@ -1,4 +1,4 @@
-//! The consumer, and one turn of it on a thread that may block.
+//! The consumer, and its turns on a blocking thread.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,34 +16,34 @@ use super::position::End;
 use crate::client;
 use crate::token;
 
-/// How long a turn takes at most while all is well.
+/// Normal maximum duration of a turn.
 const TURN: Duration = Duration::from_millis(100);
-/// Messages that are gathered at a time.
+/// Messages to gather at a time.
 const HANDFUL: usize = 1_000;
-/// Batches that are being stored at most.
+/// Maximum number of batches being stored.
 const IN_FLIGHT_MAX: usize = 2;
-/// How long a full channel is waited for before partitions are paused and the group is served.
+/// How long to wait for a full channel before pausing the partitions.
 const HOLD_AFTER: Duration = Duration::from_secs(2);
-/// Pause between two looks at the lag, and how long one may take.
+/// Interval of lag measurements, and their timeout.
 const LAG_EVERY: Duration = Duration::from_secs(5);
 const LAG_WITHIN: Duration = Duration::from_secs(1);
-/// How long the group is being left, with a broker that answers.
+/// Timeout for leaving the group.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
-/// A consumer in its group. Clones are the same one.
+/// A consumer in its group. Clones share it.
 #[derive(Clone)]
 pub(super) struct Reader(Arc<Inner>);
 
 struct Inner {
-    /// None once it is closed.
+    /// `None` after it is closed.
     consumer: Option<BaseConsumer<Member>>,
     env: Env,
     pace: Mutex<Pace>,
     closed: Arc<Notify>,
 }
 
-/// Since when nothing is read because the channels are full, and whether partitions are paused, and
-/// in which generation; when the lag was looked at.
+/// Since when reading is blocked by full channels; whether and in which generation partitions are
+/// paused; when the lag was measured.
 #[derive(Default)]
 struct Pace {
     since: Option<Instant>,
@@ -51,7 +51,7 @@ struct Pace {
     measured: Option<Instant>,
 }
 
-/// The end of a consumer takes as long as its brokers take.
+/// Closing a consumer takes as long as its brokers take.
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(consumer) = self.consumer.take() {
@@ -96,10 +96,10 @@ impl Reader {
         self.consumer().context()
     }
 
-    /// Reads for a while. Blocks, for as long as a rebalance takes at most.
+    /// Reads for a while. Blocks for at most the duration of a rebalance.
     ///
     /// # Errors
-    /// The source has to begin anew.
+    /// The source must restart.
     pub(super) fn turn(&self) -> Result<(), String> {
         let (member, until) = (self.member(), Instant::now() + TURN);
         let (bytes, events) = self.limits();
@@ -123,10 +123,10 @@ impl Reader {
         Ok(())
     }
 
-    /// The messages that are there, up to this many bytes and one more; waits for the first one.
+    /// Returns available messages of up to this size and one more; waits for the first one.
     ///
-    /// Partitions may be given back while it waits. What it has of them by then is not gathered:
-    /// the next member reads it.
+    /// Partitions may be revoked during the wait. Their messages are then not gathered; the next
+    /// member reads them.
     fn handful(&self, bytes: usize, wait: Duration) -> Result<Vec<BorrowedMessage<'_>>, String> {
         let (mut messages, mut size, mut wait) = (Vec::new(), 0, wait);
         while messages.len() < HANDFUL && size < bytes {
@@ -135,7 +135,7 @@ impl Reader {
                     size += message.payload_len();
                     messages.push(message);
                 }
-                // Of a fatal error the group hears by the next line; others the client mends.
+                // The next line handles fatal errors; the client recovers from others.
                 Some(Err(error)) => {
                     if let Some((_, text)) = self.consumer().client().fatal_error() {
                         return Err(format!("the client has given up: {text}"));
@@ -149,7 +149,7 @@ impl Reader {
         Ok(messages)
     }
 
-    /// The most of a batch: as set, and as the next agents take.
+    /// Returns the batch limits: the settings, or lower limits of downstream agents.
     fn limits(&self) -> (usize, usize) {
         let (member, smaller) = (self.member(), |set: usize, most: u64| {
             set.min(usize::try_from(most).unwrap_or(usize::MAX))
@@ -167,7 +167,8 @@ impl Reader {
         }
     }
 
-    /// Waits for the channels; where that takes long, serves the group with paused partitions.
+    /// Waits for the channels. During longer waits, polls with paused partitions to stay in the
+    /// group.
     fn hold(&self) -> Result<(), String> {
         let mut pace = self.0.pace.lock().unwrap_or_else(PoisonError::into_inner);
         let since = *pace.since.get_or_insert_with(Instant::now);
@@ -182,7 +183,7 @@ impl Reader {
             pace.paused = Some(generation);
         }
         let (bytes, events) = self.limits();
-        // What was on its way when they were paused is one batch more at most.
+        // Messages prefetched before the pause form at most one more batch.
         self.member().push(&self.handful(bytes, TURN)?, bytes, events);
         Ok(())
     }
@@ -197,22 +198,22 @@ impl Reader {
         Ok(())
     }
 
-    /// What ends there is stored: the offsets of the group follow.
+    /// Commits the group's offsets for a stored piece.
     pub(super) fn stored(&self, ends: &[End]) {
         let mut list = TopicPartitionList::new();
         for End { partition, position, .. } in ends {
             let at = Offset::Offset(position.next as i64);
-            // An offset of the client's own type is a valid one.
+            // The client's own offset type is always valid.
             let _ = list.add_partition_offset(&partition.topic, partition.number, at);
         }
         if let Err(error) = self.consumer().store_offsets(&list) {
-            // The partition is another member's now.
+            // The partition has moved to another member.
             tracing::debug!(%error, "offsets are not noted");
         }
         self.member().settled(ends);
     }
 
-    /// Leaves the group, and waits until that is done; for so long at most.
+    /// Leaves the group, and waits for completion, with a timeout.
     pub(super) async fn close(self) {
         let closed = self.0.closed.clone();
         drop(self);

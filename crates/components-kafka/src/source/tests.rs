@@ -1,4 +1,4 @@
-//! Settings that are refused, and where each channel begins.
+//! Tests of rejected settings, and of the start position of each channel.
 
 use std::path::Path;
 
@@ -127,10 +127,10 @@ fn each_channel_begins_at_the_larger_of_its_position_and_the_offset_of_the_group
     let at = |begin, next| Some(Position { begin, next });
     assert_eq!(standing(&[None, None], None), None);
     assert_eq!(standing(&[None, None], Some(7)), Some(vec![7, 7]));
-    // Killed between put and offset; another member had the partition meanwhile.
+    // Killed between put and commit; then another member had the partition.
     assert_eq!(standing(&[at(0, 100), at(0, 90)], Some(80)), Some(vec![100, 90]));
     assert_eq!(standing(&[at(0, 100), at(0, 90)], Some(500)), Some(vec![500, 500]));
-    // Killed within the first put of all.
+    // Killed during the very first put.
     assert_eq!(standing(&[at(40, 100), None], None), Some(vec![100, 40]));
 }
 

@@ -1,5 +1,5 @@
-//! A token that a server of tokens gives: fetched by whatever client of the component asks first,
-//! and shared by all of them.
+//! A token from a token server: fetched by the first client of the component that needs it, and
+//! shared by all.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -11,18 +11,18 @@ use pipeline::env::Clock;
 
 use super::{Shown, TokenError, causes, shown};
 
-/// How long a token of a server counts as good of which the server does not say it.
+/// Assumed lifetime of a token if the server does not report one.
 const LIFE: Duration = Duration::from_secs(3600);
 
-/// How long a server of tokens may take for an answer, and the pauses before it is asked again. The
-/// client waits for all of that, and asks again 10 s after a failure.
+/// Timeout of the token server, and the pauses between attempts. The client waits for all of them,
+/// and asks again 10 s after a failure.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 
-/// What has to be left of a token that is shown although it should be renewed.
+/// Minimum remaining lifetime of a token that is used although its renewal failed.
 const SPARE: Duration = Duration::from_secs(1);
 
-/// A server of tokens, and what it gave last.
+/// A token server, and its last token.
 pub(super) struct Server {
     server: TokenServer,
     kept: Mutex<Option<Kept>>,
@@ -30,20 +30,19 @@ pub(super) struct Server {
 
 struct Kept {
     shown: Shown,
-    /// From then on another one is fetched.
+    /// When to fetch the next token.
     renew: SystemTime,
 }
 
 impl Server {
-    /// Nothing is fetched yet.
     pub(super) fn new(server: TokenServer) -> Self {
         Self { server, kept: Mutex::default() }
     }
 
-    /// The token that was fetched last, or another one; blocks.
+    /// Returns the last token, or a new one. Blocks.
     ///
     /// # Errors
-    /// There is none that is good.
+    /// There is no valid token.
     pub(super) fn shown(&self, clock: &dyn Clock, component: &str) -> Result<Shown, TokenError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let now = clock.now();
@@ -61,7 +60,7 @@ impl Server {
             Err(error) => error,
         };
         match &*kept {
-            // As long as it is good, a server that is away is no reason to be without.
+            // While the token is valid, an unreachable server is not an error.
             Some(kept) if clock.now() + SPARE < kept.shown.until => {
                 let cause = causes(&error);
                 tracing::warn!(component, "kafka: the token is not renewed: {error}{cause}");
@@ -77,8 +76,8 @@ impl Server {
         shown(token.expose(), clock.now(), most).map_err(TokenError::Given)
     }
 
-    /// Asks for a token, again where the server fails or is slow. The client asks for its token in
-    /// threads of its own and in those of the agent, so this waits in neither.
+    /// Fetches a token, with retries if the server fails or is slow. The client calls this on its
+    /// own threads and on the agent's, so wait on neither.
     fn fetch(&self, clock: &dyn Clock) -> Result<Fetched, TokenError> {
         let ask = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -1,4 +1,4 @@
-//! What an event shows of its record, and what can be none.
+//! Tests of the event for each record, and of records that cannot be converted.
 
 use proptest::prelude::*;
 use prost::Message;
@@ -53,7 +53,7 @@ fn a_log_record_is_its_body_with_the_rest_in_headers() {
     let second = events.batch.iter().nth(1).unwrap();
     assert_eq!(second.header("timestamp"), Some("2"));
     assert_eq!((second.header("otlp.time"), second.header("code")), (None, None));
-    // Both are of one resource, which is there once.
+    // Both share a resource, which is stored once.
     assert!(events.batch.shared_header("otlp.resource").is_some());
 }
 
@@ -87,7 +87,7 @@ fn bytes_that_are_no_request_are_refused() {
 }
 
 proptest! {
-    /// What a client may send: a good request with some of its bytes changed, cut or repeated.
+    /// A valid request with some bytes changed, cut or repeated.
     #[test]
     fn any_bytes_are_taken_or_refused(
         changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..6),

@@ -1,4 +1,4 @@
-//! What came by OTLP goes on as it came, whatever it holds; what did not becomes log records.
+//! OTLP records are forwarded unchanged, whatever they contain; other events become log records.
 
 use pipeline::BatchBuilder;
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ fn mapping(logs: Option<Form>, others: Form) -> Mapping {
     Mapping { logs, others, picked: Vec::new() }
 }
 
-/// A request through events, and back.
+/// Converts a request to events, and back.
 fn round_trip(request: &Request, mapping: &Mapping, form: Form) -> Vec<Request> {
     let bytes = request.write(form);
     let events = events_of((request.signal(), form), &bytes, mapping, None).unwrap();
@@ -29,7 +29,7 @@ fn logs(json: &Json) -> Request {
     Request::Logs(from_json(json.to_string().as_bytes()).unwrap())
 }
 
-/// A request of each signal, with all that there is to lose.
+/// Returns a request for each signal, with all optional data.
 fn each_signal() -> [Request; 3] {
     let resource = json!({ "attributes": [
         { "key": "service.name", "value": { "stringValue": "shop" } },
@@ -105,7 +105,7 @@ fn a_request_of_each_signal_goes_on_as_it_came_in_each_form() {
                 mapping(Some(Form::Protobuf), Form::Protobuf),
             ] {
                 let came = round_trip(request, &mapping, form);
-                // Not a number is not itself: what is compared is what is written.
+                // NaN is not equal to itself, so compare the encoded requests.
                 let came: Vec<Vec<u8>> = came.iter().map(|it| it.write(Form::Protobuf)).collect();
                 assert_eq!(came, [request.write(Form::Protobuf)], "{mapping:?}: {request:?}");
             }

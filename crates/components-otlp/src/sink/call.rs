@@ -1,4 +1,4 @@
-//! One request and its answer, over gRPC and over HTTP.
+//! A request and its response, over gRPC and over HTTP.
 
 use std::borrow::Cow;
 use std::io::{Read, Write};
@@ -28,16 +28,16 @@ use crate::proto::{
 use crate::requests::Request;
 use crate::signal::Signal;
 
-/// Bytes of an answer that are read, before and after decompression.
+/// Maximum size of a response, before and after decompression.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes before the message of a call of gRPC: whether it is compressed, and its length.
+/// Length of the prefix of a gRPC message: the compression flag and the length.
 const FRAME_BYTES: usize = 5;
 
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("aqueduct/", env!("CARGO_PKG_VERSION")));
 
-/// How a receiver is reached.
+/// The protocol of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// gRPC calls.
@@ -46,12 +46,12 @@ pub(super) enum Protocol {
     Http(Form),
 }
 
-/// A receiver took a part of a request.
+/// A partial success of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Partial {
-    /// Records, or data points, that it did not take.
+    /// Number of rejected records or data points.
     pub(super) rejected: i64,
-    /// Why.
+    /// Why they are rejected.
     pub(super) problem: String,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// With these headers in each request, besides those of the protocol.
+    /// Creates a caller that adds these headers to each request.
     pub(super) fn new(
         cx: &BuildContext,
         connector: Connector,
@@ -96,20 +96,20 @@ impl Caller {
         Self { env: cx.env.clone(), connector, client, uri, protocol, is_gzip, headers }
     }
 
-    /// Waits for the answer of the server to a request that changes nothing.
+    /// Waits for the response to a request that changes nothing.
     ///
     /// # Errors
-    /// There is none, or the server refuses this client.
+    /// There is no response, or the server rejects this client.
     pub(super) async fn probe(&self) -> Result<String, OtlpError> {
         let url = self.uri.to_string();
         let probed = self.connector.probe(&self.uri, &self.headers).await;
         probed.map_err(|error| OtlpError::Connect { url, source: error.into() })
     }
 
-    /// Sends a request; answers what was not taken of it, if anything.
+    /// Sends a request. Returns the rejected part, if any.
     ///
     /// # Errors
-    /// It is not taken, or that is not known.
+    /// The request is rejected, or its result is unknown.
     pub(super) async fn call(&self, request: Request) -> Result<Option<Partial>, OtlpError> {
         let signal = request.signal();
         let uri = self.uri_of(signal);
@@ -120,7 +120,7 @@ impl Caller {
         *http.headers_mut() = self.headers.clone();
         let answered = self.client.request(http).await.map_err(|source| {
             let (url, is_connect) = (url.clone(), source.is_connect());
-            // The cause says more than "client error".
+            // The cause contains more than "client error".
             let source = std::error::Error::source(&source)
                 .map_or_else(|| source.to_string(), cause_text)
                 .into();
@@ -162,14 +162,14 @@ impl Caller {
         Uri::from_parts(parts).expect("the URI of a server with another path")
     }
 
-    /// The bytes of a request.
+    /// Encodes a request.
     async fn body(&self, request: Request) -> Bytes {
         let (protocol, is_gzip) = (self.protocol, self.is_gzip);
         self.env.offload(move || framed(protocol, is_gzip, &request)).await
     }
 }
 
-/// A request as it is sent.
+/// Encodes a request with frame and compression.
 fn framed(protocol: Protocol, is_gzip: bool, request: &Request) -> Bytes {
     let form = match protocol {
         Protocol::Grpc => Form::Protobuf,
@@ -191,7 +191,7 @@ fn framed(protocol: Protocol, is_gzip: bool, request: &Request) -> Bytes {
     framed.into()
 }
 
-/// What stands at the end of a chain of causes.
+/// Returns the text of the last cause.
 fn cause_text(cause: &(dyn std::error::Error + 'static)) -> String {
     match cause.source() {
         Some(deeper) => format!("{cause}: {}", cause_text(deeper)),
@@ -199,17 +199,17 @@ fn cause_text(cause: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
-/// The message of an answer of gRPC that says success.
+/// Returns the message of a successful gRPC response.
 fn of_grpc<'a>(
     url: &str,
     (status, headers): (StatusCode, &HeaderMap),
     trailers: Option<&HeaderMap>,
     body: &'a [u8],
 ) -> Result<Cow<'a, [u8]>, OtlpError> {
-    // An answer without a message has the status in its headers.
+    // A response without a message has the status in its headers.
     let said = trailers.and_then(Status::from_header_map);
     let Some(said) = said.or_else(|| Status::from_header_map(headers)) else {
-        // A proxy has answered, or something else than gRPC.
+        // The response comes from a proxy, or from something other than gRPC.
         let (url, text) = (url.to_owned(), shown(body));
         if status.is_success() {
             let problem = format!("no `grpc-status`: {text}");
@@ -226,8 +226,8 @@ fn of_grpc<'a>(
         .map_err(|problem| OtlpError::Unreadable { url: url.to_owned(), problem })
 }
 
-/// The message of an answer's body. A server may compress it as the request was, without being
-/// asked to: the Collector does.
+/// Returns the message in a response body. Some servers, such as the OpenTelemetry Collector,
+/// compress the response like the request, without being asked to.
 fn message_of<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     let message = body.get(FRAME_BYTES..).ok_or("it has no message")?;
     if body[0] == 0 {
@@ -246,7 +246,7 @@ fn message_of<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, 
     }
 }
 
-/// The message of an answer of HTTP that says success.
+/// Returns the message of a successful HTTP response.
 fn of_http<'a>(
     url: &str,
     (status, headers): (StatusCode, &HeaderMap),
@@ -274,7 +274,7 @@ fn seconds(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// When to come again, of the details of a status.
+/// Returns the retry delay from the details of a status.
 fn retry_info(details: &[u8]) -> Option<Duration> {
     let status = rpc::Status::decode(details).ok()?;
     let is_it = |detail: &&prost_types::Any| detail.type_url.ends_with("/google.rpc.RetryInfo");
@@ -283,7 +283,7 @@ fn retry_info(details: &[u8]) -> Option<Duration> {
     info.retry_delay.unwrap_or_default().try_into().ok()
 }
 
-/// What an answer says was not taken. One that says nothing is empty.
+/// Returns the rejected part in a response. An empty message means full success.
 fn partial(signal: Signal, form: Form, message: &[u8]) -> Result<Option<Partial>, String> {
     if message.is_empty() {
         return Ok(None);
@@ -302,7 +302,7 @@ fn partial(signal: Signal, form: Form, message: &[u8]) -> Result<Option<Partial>
             partial.map(|it| (it.rejected_data_points, it.error_message))
         }
     };
-    // With none rejected the text is a warning.
+    // If nothing is rejected, the text is a warning.
     let (rejected, problem) = match said {
         Some((rejected, problem)) if rejected > 0 => (rejected, problem),
         Some((_, warning)) if !warning.is_empty() => {
@@ -319,7 +319,7 @@ mod tests {
     use super::*;
     use crate::proto::ExportLogsPartialSuccess;
 
-    /// The body of an answer with this message in gzip.
+    /// Returns a response body with this message in gzip.
     fn gzip(message: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(vec![1, 0, 0, 0, 0], Compression::fast());
         encoder.write_all(message).unwrap();
@@ -353,7 +353,7 @@ mod tests {
         let taken = read(&coding, &gzip(&message)).unwrap();
         let partial = partial(Signal::Logs, Form::Protobuf, &taken).unwrap().unwrap();
         assert_eq!(partial, Partial { rejected: 7, problem: "no sevens".to_owned() });
-        // It may come as it is all the same.
+        // It may also be uncompressed.
         assert_eq!(read(&coding, &plain).unwrap(), message);
         let large = gzip(&vec![0; ANSWER_BYTES_MAX + 1]);
         for (coding, body, problem) in [

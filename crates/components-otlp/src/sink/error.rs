@@ -1,4 +1,4 @@
-//! Why records were not delivered, and what OTLP has a client do then.
+//! Errors of deliveries, and their classes according to OTLP.
 
 use std::time::Duration;
 
@@ -34,9 +34,9 @@ impl Classify for OtlpError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Connect { .. } => ErrorClass::Transient,
-            // What was sent may have been taken.
+            // The request may have been accepted.
             Self::Broken { .. } => ErrorClass::Indeterminate,
-            // Something else than a receiver of OTLP may listen there.
+            // The server may not be an OTLP receiver.
             Self::Unreadable { .. } => ErrorClass::Blocked,
             Self::Http { status, .. } => class_of_status(*status),
             Self::Grpc { code, retry_after, .. } => class_of_code(*code, retry_after.is_some()),
@@ -51,8 +51,8 @@ impl Classify for OtlpError {
     }
 }
 
-/// By the specification four statuses are tried again. What says that the set-up is wrong is tried
-/// on too: the records are good.
+/// Classifies a status: the specification retries four of them. Statuses that indicate a wrong
+/// setup are retried, too, because the records are valid.
 fn class_of_status(status: StatusCode) -> ErrorClass {
     match status.as_u16() {
         429 | 502 | 503 | 504 => ErrorClass::Transient,
@@ -63,7 +63,7 @@ fn class_of_status(status: StatusCode) -> ErrorClass {
     }
 }
 
-/// By the specification: `RESOURCE_EXHAUSTED` is tried again if the receiver says when.
+/// Classifies a gRPC code: the specification retries `RESOURCE_EXHAUSTED` only with a delay.
 fn class_of_code(code: Code, says_when: bool) -> ErrorClass {
     match code {
         Code::Unavailable => ErrorClass::Transient,

@@ -1,4 +1,4 @@
-//! Settings that are refused.
+//! Tests of rejected settings.
 
 use std::path::Path;
 

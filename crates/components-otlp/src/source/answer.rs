@@ -1,12 +1,12 @@
-//! What a client is answered, over gRPC and over HTTP.
+//! Responses to clients, over gRPC and over HTTP.
 //!
 //! | status | gRPC | meaning for the client |
 //! |---|---|---|
-//! | 200 | `OK` | stored; records that are rejected are counted in the answer |
-//! | 400, 413 | `INVALID_ARGUMENT` | the request can never be taken |
-//! | 404, 405, 415 | `UNIMPLEMENTED` | it is none that is known here |
-//! | 503 | `UNAVAILABLE` | not stored, or not surely; come again |
-//! | 429 | `RESOURCE_EXHAUSTED` | no room: not stored, also not later; come again after a time |
+//! | 200 | `OK` | stored; the response counts rejected records |
+//! | 400, 413 | `INVALID_ARGUMENT` | the request can never be accepted |
+//! | 404, 405, 415 | `UNIMPLEMENTED` | the method or the format is not supported |
+//! | 503 | `UNAVAILABLE` | not stored, or unknown; retry |
+//! | 429 | `RESOURCE_EXHAUSTED` | no space: not stored, and will not be; retry later |
 
 use std::time::Duration;
 
@@ -27,10 +27,10 @@ use crate::proto::{
 };
 use crate::signal::Signal;
 
-/// The body of an answer.
+/// The body of a response.
 pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
-/// How a request came.
+/// The protocol of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// A call of gRPC.
@@ -40,7 +40,7 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    /// The form of its messages.
+    /// Returns the encoding of its messages.
     pub(super) fn form(self) -> Form {
         match self {
             Self::Grpc => Form::Protobuf,
@@ -49,7 +49,7 @@ impl Protocol {
     }
 }
 
-/// The answer to a request whose records are stored, but for those that are rejected.
+/// Returns the response to a request whose records are stored, except rejected ones.
 pub(super) fn success(protocol: Protocol, signal: Signal, rejected: Rejected) -> Response<Body> {
     let message = response(signal, rejected, protocol.form());
     match protocol {
@@ -73,9 +73,9 @@ pub(super) fn success(protocol: Protocol, signal: Signal, rejected: Rejected) ->
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
-/// The message of an answer.
+/// Encodes the message of a response.
 fn response(signal: Signal, Rejected { records, problem }: Rejected, form: Form) -> Vec<u8> {
-    // A field that is there says that something was rejected.
+    // If the field is present, something was rejected.
     let rejected = i64::try_from(records).unwrap_or(i64::MAX);
     let is_partial = records > 0;
     match signal {
@@ -100,7 +100,7 @@ fn response(signal: Signal, Rejected { records, problem }: Rejected, form: Form)
     }
 }
 
-/// The answer to a request that is refused.
+/// Returns the response to a rejected request.
 pub(super) fn refusal(
     protocol: Protocol,
     refusal: &Refusal,
@@ -129,7 +129,7 @@ pub(super) fn refusal(
             return response.map(BodyExt::boxed_unsync);
         }
     };
-    // A client of OTLP does not come again after 408.
+    // OTLP clients do not retry after 408.
     let answered = match refusal.status {
         StatusCode::REQUEST_TIMEOUT => StatusCode::SERVICE_UNAVAILABLE,
         status => status,
@@ -137,7 +137,7 @@ pub(super) fn refusal(
     let mut response = whole(answered, form, form.write(&status));
     let headers = response.headers_mut();
     if is_full || answered == StatusCode::SERVICE_UNAVAILABLE {
-        // In whole seconds: not before it is time.
+        // Round up to whole seconds.
         let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -158,7 +158,7 @@ fn whole(status: StatusCode, form: Form, message: Vec<u8>) -> Response<Body> {
     response
 }
 
-/// The status of gRPC for one of HTTP that is not success.
+/// Maps an HTTP error status to a gRPC code.
 fn code_of(status: StatusCode) -> Code {
     match status {
         StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,

@@ -179,7 +179,7 @@ impl Component for Config {
     }
 }
 
-/// An attribute that has a header of its own.
+/// Parses an attribute with its own header.
 fn picked((header, path): (&String, &String)) -> Result<Picked, BuildError> {
     let invalid = |problem: String| BuildError::invalid(format!("headers.{header}"), problem);
     let is_ours = header.starts_with(headers::PREFIX) || header == headers::TIMESTAMP;

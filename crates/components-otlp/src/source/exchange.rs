@@ -1,4 +1,4 @@
-//! One request and its answer.
+//! Handles a request and its response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,31 +23,32 @@ use crate::events::{self, Events, Form, Mapping};
 use crate::signal::Signal;
 use crate::weight::weight;
 
-/// A request that takes all of `in_flight_max` is read alone; one over so many times of it never.
+/// A request that needs all of `in_flight_max` runs alone; one that needs this many times more is
+/// rejected.
 const DENSE_TIMES: u64 = 4;
 
-/// Bytes before the message of a call of gRPC: whether it is compressed, and its length.
+/// Length of the prefix of a gRPC message: the compression flag and the length.
 const FRAME_BYTES: usize = 5;
 
-/// What a request may take.
+/// Limits of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) body_max: usize,
-    /// Of all requests together, as the budget has it.
+    /// For all requests together, as in the budget.
     pub(super) in_flight_max: u64,
     pub(super) wait_max: Duration,
     pub(super) retry_after: Duration,
     pub(super) body_timeout: Duration,
 }
 
-/// How requests become events.
+/// How to convert requests to events.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) mapping: Arc<Mapping>,
     pub(super) limits: Limits,
 }
 
-/// What all requests of one run share.
+/// State shared by all requests of a run.
 pub(super) struct Exchange {
     pub(super) source: Arc<str>,
     pub(super) env: Env,
@@ -55,22 +56,22 @@ pub(super) struct Exchange {
     pub(super) intake: Arc<dyn Intake>,
     pub(super) stop: CancellationToken,
     pub(super) rules: Rules,
-    /// Memory, and turns for room.
+    /// Memory, and turns for space in the channels.
     pub(super) sharing: Arc<Sharing>,
-    /// Batches that are being stored: they go on to their end, whatever becomes of their client.
+    /// Batches being stored. They continue even if their client disconnects.
     pub(super) work: TaskTracker,
 }
 
-/// Records that are rejected while the rest of their request is stored.
+/// Rejected records of a request; its other records are stored.
 #[derive(Debug, Default)]
 pub(super) struct Rejected {
     pub(super) records: u64,
-    /// Why the first of them is.
+    /// Why the first one was rejected.
     pub(super) problem: String,
 }
 
 impl Exchange {
-    /// Answers a request of a tenant.
+    /// Responds to a request of a tenant.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
@@ -96,7 +97,7 @@ impl Exchange {
         answer::refusal(protocol, refusal, retry_after)
     }
 
-    /// Takes the records of a request; `Ok` once they are in every required channel.
+    /// Accepts the records of a request. Returns when they are in every required channel.
     async fn take(
         &self,
         (protocol, signal): (Protocol, Signal),
@@ -117,7 +118,7 @@ impl Exchange {
             return Err(Refusal::too_large_for(member, limits.body_max));
         }
         let is_gzip = is_gzip(protocol, &head.headers)?;
-        // A compressed body may become as large as is allowed.
+        // A compressed body may grow up to the limit.
         let bytes = announced.filter(|_| !is_gzip).unwrap_or(largest).min(largest);
         let mut memory = self.memory(member, bytes).await?;
         let body = body.read(body_max, limits.body_timeout).await.map_err(of_tenant)?;
@@ -144,7 +145,8 @@ impl Exchange {
             debug!(source = %self.source, records = rejected, problem, "records are rejected");
             self.metrics.count_anomaly(&self.source, "record_too_large", rejected);
         }
-        // What a body of unknown length might have had is for others while this one waits.
+        // Release the memory that a body of unknown length did not need, before waiting for the
+        // channels.
         memory.keep(batch.size().bytes);
         if !batch.is_empty() {
             member.count(batch.len() as u64, batch.size().bytes, Instant::now());
@@ -153,8 +155,8 @@ impl Exchange {
         Ok(Rejected { records: rejected, problem })
     }
 
-    /// The body without compression, and what reading it takes. The work goes on if the client
-    /// leaves, and holds the memory until its end.
+    /// Decompresses the body, and estimates the memory to decode it. Continues if the client
+    /// disconnects, and holds the memory until its end.
     async fn weighed(
         &self,
         form: (Signal, Form),
@@ -170,7 +172,7 @@ impl Exchange {
         (weighed.and_then(|weighed| self.checked(weighed)), memory)
     }
 
-    /// Refuses a body that takes too much.
+    /// Rejects a body that needs too much memory.
     fn checked(&self, (body, weight): (Bytes, u64)) -> Result<(Bytes, u64), Refusal> {
         let max = self.rules.limits.in_flight_max;
         if weight / DENSE_TIMES > max {
@@ -184,7 +186,7 @@ impl Exchange {
         Ok((body, weight))
     }
 
-    /// The events of a body. The work holds the memory, as in [`Exchange::weighed`].
+    /// Decodes a body to events. Holds the memory like [`Exchange::weighed`].
     async fn decode(
         &self,
         form: (Signal, Form),
@@ -201,14 +203,14 @@ impl Exchange {
         self.env.offload(move || (decode(), memory)).await
     }
 
-    /// Memory for so many bytes; waits for it as long as a request may wait.
+    /// Reserves this much memory; waits for it as long as a request may wait.
     async fn memory(&self, member: &Member, bytes: u64) -> Result<Memory, Refusal> {
         let memory = self.sharing.memory(member, bytes);
         let memory = timeout(self.rules.limits.wait_max, memory).await;
         memory.map_err(|_| full("other requests hold all of the memory (`in_flight_max`)"))
     }
 
-    /// Stores a batch in a task of its own, which goes on if the client breaks off.
+    /// Stores a batch in a separate task, which continues if the client disconnects.
     async fn store(
         &self,
         batch: Batch,
@@ -243,7 +245,7 @@ fn full(text: &str) -> Refusal {
     Refusal::new(StatusCode::TOO_MANY_REQUESTS, text)
 }
 
-/// Why there is no room, and will be none.
+/// Returns why there is no space, permanently.
 fn refused(source: &str, error: &IntakeError) -> Refusal {
     if error.class() == ErrorClass::Poison {
         return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string());
@@ -252,7 +254,7 @@ fn refused(source: &str, error: &IntakeError) -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "a channel is not available")
 }
 
-/// How a request asks, and for what.
+/// Returns the protocol and the signal of a request.
 fn asked(head: &Parts) -> Result<(Protocol, Signal), (Protocol, Refusal)> {
     let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -286,7 +288,7 @@ fn asked(head: &Parts) -> Result<(Protocol, Signal), (Protocol, Refusal)> {
     Ok((protocol, signal))
 }
 
-/// Whether messages are compressed.
+/// Returns whether messages are compressed.
 fn is_gzip(protocol: Protocol, headers: &HeaderMap) -> Result<bool, Refusal> {
     let coding = match protocol {
         Protocol::Grpc => headers.get("grpc-encoding"),
@@ -302,7 +304,7 @@ fn is_gzip(protocol: Protocol, headers: &HeaderMap) -> Result<bool, Refusal> {
     }
 }
 
-/// The message of a call's body, and whether it is compressed.
+/// Returns the message in a call's body, and whether it is compressed.
 fn message(body: &Bytes, is_gzip: bool) -> Result<(Bytes, bool), Refusal> {
     let malformed = |text: &str| Refusal::new(StatusCode::BAD_REQUEST, text);
     let &[flag, a, b, c, d] =

@@ -1,8 +1,8 @@
-//! Each answer means what it says: success is stored, a full channel is not stored and says when to
-//! come again, and what can never be taken is not asked for again.
+//! The responses are correct: success means stored; a full channel means not stored, with a retry
+//! delay; requests that can never be accepted are not retried.
 //!
-//! Method: the source and the sink as a configuration builds them, on loopback; behind the source
-//! an intake that takes, or has no room.
+//! Method: source and sink as built from a configuration, on loopback, with a test channel that
+//! accepts events or has no space.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-/// Keeps what it takes; without room it waits for ever.
+/// Keeps all events; without space it waits forever.
 #[derive(Default)]
 struct Kept {
     batches: Mutex<Vec<Batch>>,
@@ -68,7 +68,7 @@ impl Running {
         Self { address, kept, stop, running }
     }
 
-    /// Sends a request over HTTP/1.1; the status and the whole answer.
+    /// Sends a request over HTTP/1.1; returns the status and the whole response.
     async fn request(&self, head: &str, content_type: &str, body: &[u8]) -> (u16, String) {
         let mut stream = env::real().net.connect(&self.address).await.unwrap();
         let length = body.len();
@@ -88,7 +88,7 @@ impl Running {
         self.request("POST /v1/logs", "application/json", json.to_string().as_bytes()).await
     }
 
-    /// What a sink of these settings says of a batch.
+    /// Returns the result of a batch in a sink with these settings.
     async fn delivered(&self, more: &Value, batch: Batch) -> Outcome {
         let mut settings = json!({ "url": format!("http://{}", self.address) });
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -114,7 +114,7 @@ fn log(text: &str) -> Value {
     json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [record] }] }] })
 }
 
-/// Each way from the sink to the source.
+/// Returns all ways from the sink to the source.
 fn ways() -> Vec<Value> {
     let mut ways = Vec::new();
     for compression in ["gzip", "none"] {
@@ -173,7 +173,7 @@ async fn a_tenant_over_its_rate_hears_when_to_come_again_and_over_its_size_that_
         let Outcome::Again(Some(error)) = fixture.delivered(&way, Batch::of(["y"])).await else {
             panic!("{way}: it is tried again")
         };
-        // A thousand seconds of its rate, and one is there after a pause.
+        // A thousand seconds of its rate, minus one that is available after a pause.
         let after = error.retry_after.map(|it| it.as_secs());
         assert!(after.is_some_and(|it| (900..=1_000).contains(&it)), "{way}: {after:?}, {error}");
         assert_eq!(error.class, pipeline::ErrorClass::Transient);
@@ -220,7 +220,7 @@ async fn what_can_never_be_taken_is_not_asked_for_again() {
     }
     assert!(fixture.bodies().is_empty());
     for way in ways() {
-        // Bytes that do not get smaller.
+        // Incompressible bytes.
         let noise: String = (0..30_000u32)
             .map(|at| char::from(b' ' + (at.wrapping_mul(2_654_435_761) >> 16) as u8 % 90))
             .collect();
@@ -234,7 +234,7 @@ async fn what_can_never_be_taken_is_not_asked_for_again() {
 async fn a_request_of_many_empty_records_takes_memory_for_each_and_too_many_are_refused() {
     let limits = json!({ "body_max": "1000KiB", "in_flight_max": "1000KiB" });
     let fixture = Running::start(limits).await;
-    // Of a resource, of a scope: records without a field.
+    // A resource and a scope, with records without fields.
     let request = |records: usize| {
         let record = crate::proto::LogRecord::default();
         let scope =
@@ -299,7 +299,7 @@ async fn both_protocols_go_through_tls_on_one_listener() {
     fixture.stop().await;
 }
 
-/// Their length is not announced, so each might be as large as nearly all of the memory.
+/// Their length is unknown in advance, so each might need nearly all of the memory.
 #[tokio::test]
 async fn calls_that_wait_for_room_hold_no_more_memory_than_they_need() {
     let settings = json!({ "wait_max": "2s", "in_flight_max": "9MiB", "body_max": "8MiB" });

@@ -1,39 +1,38 @@
-//! The memory that all open files of one encoder hold back together.
+//! The memory used by all open files of an encoder.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Bytes that a file may hold back whatever the account says: below that, a row group is mostly
-/// metadata.
+/// Bytes that a file may always hold back: below that, a row group is mostly metadata.
 const LEAST: u64 = 64 << 10;
 
-/// Memory of open files. Each counts its own part; nothing is reserved, so the sum is over its
-/// limit by no more than a batch, and [`LEAST`] for each file.
+/// Memory of open files. Each counts its own share, without reservations, so that the sum exceeds
+/// the limit by at most a batch, and [`LEAST`] for each file.
 pub(super) struct Account {
     max: u64,
     held: AtomicU64,
     files: AtomicU64,
 }
 
-/// What one open file holds of an account; given back when it is dropped.
+/// The share of an open file; released when dropped.
 pub(super) struct Share {
     account: Arc<Account>,
     held: u64,
 }
 
 impl Account {
-    /// With a limit in bytes.
+    /// Creates an account with a limit in bytes.
     pub(super) fn new(max: u64) -> Arc<Self> {
         Arc::new(Self { max, held: AtomicU64::new(0), files: AtomicU64::new(0) })
     }
 
-    /// For one more file.
+    /// Creates the share of a file.
     pub(super) fn open(self: &Arc<Self>) -> Share {
         self.files.fetch_add(1, Relaxed);
         Share { account: Arc::clone(self), held: 0 }
     }
 
-    /// Bytes that all files hold now.
+    /// Returns the sum of all shares.
     #[cfg(test)]
     pub(super) fn held(&self) -> u64 {
         self.held.load(Relaxed)
@@ -41,7 +40,7 @@ impl Account {
 }
 
 impl Share {
-    /// The file holds so many bytes now.
+    /// Sets the share of a file.
     pub(super) fn set(&mut self, held: u64) {
         if held >= self.held {
             self.account.held.fetch_add(held - self.held, Relaxed);
@@ -51,8 +50,8 @@ impl Share {
         self.held = held;
     }
 
-    /// Whether the file has to write what it holds. A file that is written often gives way first;
-    /// others may lie with their part until their roll is over.
+    /// Returns whether the file must write its buffered rows. Frequently written files do so first;
+    /// others may keep their share until their roll is over.
     pub(super) fn is_over(&self) -> bool {
         let Account { max, held, files } = &*self.account;
         let (total, half) = (held.load(Relaxed), max / 2);
@@ -82,8 +81,8 @@ mod tests {
         assert!(file.is_over());
     }
 
-    /// Files come one after the other; each is written until it has to give way, and keeps
-    /// what it held before that. The worst order: what came first holds most.
+    /// Each file is written until it must give way, and keeps its earlier share. In the worst
+    /// order, the first files hold most.
     #[test]
     fn however_many_files_there_are_they_hold_no_more_than_the_limit_and_a_little() {
         let account = Account::new(32 << 20);

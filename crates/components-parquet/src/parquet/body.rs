@@ -1,4 +1,4 @@
-//! How bodies are read: one way for each format, which hands out what stands at the columns' paths.
+//! Parses bodies: one reader for each format, which finds the values at the columns' paths.
 
 mod avro;
 mod csv;
@@ -29,17 +29,17 @@ pub(super) enum Format {
     Avro,
 }
 
-/// What takes an event, with what is found in its body: one place for each column, of which those
-/// with a path count.
+/// Receives an event, with the values in its body: one entry per column, used by columns with a
+/// path.
 pub(super) type EachRow<'r, 'e> = dyn FnMut(EventRef<'e>, Result<&[Found<'_>], Unread>) + 'r;
 
-/// Bodies of one format.
+/// A reader of one format.
 pub(super) trait Body: Send + Sync + fmt::Debug {
-    /// Hands out each event, in their order.
+    /// Passes on each event, in order.
     fn each<'e>(&self, events: &'e Events, row: &mut EachRow<'_, 'e>);
 
-    /// Into how many columns of those that `counts` names a byte of a body comes at most; `None`
-    /// where their texts may be longer than what stands in the body.
+    /// Returns how many of the columns selected by `counts` may contain a copy of the same byte;
+    /// `None` if their texts may be longer than in the body.
     fn copies(&self, counts: &dyn Fn(usize) -> bool) -> Option<u64>;
 }
 
@@ -57,10 +57,10 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads bodies for these columns.
+    /// Creates the reader for these columns.
     ///
     /// # Errors
-    /// Settings are wrong, or do not go with the format.
+    /// Settings are wrong, or do not match the format.
     pub(super) fn body(self, columns: &[Column]) -> Result<Box<dyn Body>, BuildError> {
         let (is_csv, is_avro) = (self.format == Format::Csv, self.format == Format::Avro);
         let (schema, urls) = (self.schema, self.schema_urls);

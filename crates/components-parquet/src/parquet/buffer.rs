@@ -1,4 +1,4 @@
-//! The values of one column that wait for their row group.
+//! Values of a column that wait for their row group.
 
 use std::mem;
 
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::column::Column;
 use super::value::Value;
 
-/// Rows of bytes that are handed to the library at once: each has a handle of its own for that.
+/// Byte array rows per call of the library, which needs a handle for each.
 const AT_ONCE: usize = 8 << 10;
 
 /// Values in memory.
@@ -24,7 +24,7 @@ enum Values {
     Int64(Vec<i64>),
     Float(Vec<f32>),
     Double(Vec<f64>),
-    /// Texts end to end, and where each ends.
+    /// Concatenated texts, and the end of each.
     Bytes(Vec<u8>, Vec<usize>),
     Fixed(Vec<FixedLenByteArray>),
 }
@@ -32,12 +32,12 @@ enum Values {
 /// A column of a row group in memory.
 pub(super) struct Buffer {
     values: Values,
-    /// For each row whether it has a value; `None` where each has.
+    /// Whether each row has a value; `None` if all have.
     levels: Option<Vec<i16>>,
 }
 
 impl Buffer {
-    /// An empty one.
+    /// Creates an empty buffer.
     pub(super) fn new(column: &Column) -> Self {
         let levels = (!column.required).then(Vec::new);
         let values = match column.kind.physical() {
@@ -52,10 +52,10 @@ impl Buffer {
         Self { values, levels }
     }
 
-    /// Adds the value of one row; says how many bytes its text has.
+    /// Adds the value of a row. Returns the length of its text.
     ///
     /// # Panics
-    /// It is of another type.
+    /// The value has another type.
     pub(super) fn push(&mut self, value: Value<'_>) -> usize {
         if let Some(levels) = &mut self.levels {
             levels.push(i16::from(value != Value::Null));
@@ -80,10 +80,10 @@ impl Buffer {
         0
     }
 
-    /// Writes all of it, and is empty then.
+    /// Writes all values and empties the buffer.
     ///
     /// # Errors
-    /// As the library says.
+    /// Errors of the library.
     pub(super) fn write(&mut self, out: &mut SerializedColumnWriter<'_>) -> Result<()> {
         let levels = self.levels.as_mut().map(mem::take);
         let levels = levels.as_deref();

@@ -1,4 +1,4 @@
-//! What a column is: its settings, checked, and its place in the schema of a file.
+//! A column: its validated settings, and its entry in the file schema.
 
 use std::sync::Arc;
 
@@ -63,27 +63,27 @@ pub(super) enum ColumnType {
     TimestampMicros,
 }
 
-/// A type, with what it needs.
+/// A type with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// As the settings name it.
+    /// A type named in the settings.
     Plain(ColumnType),
-    /// Digits, and how many of them are behind the point.
+    /// Total digits, and digits after the point.
     Decimal { precision: u8, scale: u8 },
 }
 
-/// Where values come from.
+/// Source of a column's values.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// The header of this name.
     Header(String),
     /// The whole body.
     Body,
-    /// Keys from the body's object inwards.
+    /// A path of keys in the body's object.
     Path(Vec<String>),
 }
 
-/// A column, checked.
+/// A validated column.
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) name: String,
@@ -92,15 +92,15 @@ pub(super) struct Column {
     pub(super) required: bool,
 }
 
-/// Digits that 4 and 8 bytes hold; more take [`FIXED`] bytes.
+/// Digits that fit into 4 and 8 bytes; longer decimals take [`FIXED`] bytes.
 const DIGITS_INT32: u8 = 9;
 const DIGITS_INT64: u8 = 18;
 const DIGITS_MAX: u8 = 38;
-/// Bytes of a decimal of many digits.
+/// Bytes of a long decimal.
 pub(super) const FIXED: usize = 16;
 
 impl Kind {
-    /// How values are stored.
+    /// Returns the storage type.
     pub(super) fn physical(self) -> Physical {
         match self {
             Self::Decimal { precision: ..=DIGITS_INT32, .. } => Physical::INT32,
@@ -120,13 +120,13 @@ impl Kind {
         }
     }
 
-    /// Whether values are of any length.
+    /// Returns whether values have a variable length.
     pub(super) fn is_bytes(self) -> bool {
         self.physical() == Physical::BYTE_ARRAY
     }
 
-    /// At least as many bytes as a value takes in memory and in a file, its text not counted: a
-    /// length, a level, and its place in a dictionary.
+    /// Returns an upper bound of a value's size in memory and in a file, without its text: a
+    /// length, a level, and its dictionary index.
     pub(super) fn cost(self) -> u64 {
         let value = match self.physical() {
             Physical::BOOLEAN => 1,
@@ -137,7 +137,7 @@ impl Kind {
         value + 5
     }
 
-    /// What a table calls the type, in Hive's words.
+    /// Returns the Hive name of the type.
     pub(super) fn in_table(self) -> String {
         let name = match self {
             Self::Decimal { .. } => return self.to_string(),
@@ -147,7 +147,7 @@ impl Kind {
                 ColumnType::Int64 => "bigint",
                 ColumnType::Float => "float",
                 ColumnType::Double => "double",
-                // Plain ones are never decimals.
+                // Decimals are never plain.
                 ColumnType::Decimal => "decimal",
                 ColumnType::String | ColumnType::Json => "string",
                 ColumnType::Bytes => "binary",
@@ -185,10 +185,10 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// The columns of the settings.
+/// Validates the columns of the settings.
 ///
 /// # Errors
-/// A column is wrong, or a name is there twice.
+/// A column is wrong, or a name occurs twice.
 pub(super) fn read(configs: Vec<ColumnConfig>) -> Result<Vec<Column>, BuildError> {
     if configs.is_empty() {
         return Err(BuildError::invalid("columns", "a file needs at least one column"));
@@ -255,7 +255,7 @@ fn source(from: &str) -> Option<Source> {
     keys.iter().all(|key| !key.is_empty()).then_some(Source::Path(keys))
 }
 
-/// The schema of a file.
+/// Returns the schema of a file.
 pub(super) fn schema(columns: &[Column]) -> TypePtr {
     let fields = columns.iter().map(|column| {
         let repetition = if column.required { Repetition::REQUIRED } else { Repetition::OPTIONAL };

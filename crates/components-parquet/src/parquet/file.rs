@@ -1,4 +1,4 @@
-//! A file that is being written: a row group in memory, and those that were written.
+//! A file being written: a row group in memory, and the finished ones.
 
 use std::mem;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use super::Form;
 use super::account::Share;
 use super::buffer::Buffer;
 
-/// Everything is in memory, and of the types of the schema.
+/// Panic message: writing to memory cannot fail, and the types match the schema.
 const NEVER: &str = "memory takes every row of the schema";
 
 pub(super) struct File {
     form: Arc<Form>,
-    /// `None` once it is finished.
+    /// `None` after it is finished.
     writer: Option<SerializedFileWriter<Vec<u8>>>,
     buffers: Vec<Buffer>,
     /// Rows in the buffers.
     rows: u64,
-    /// What they cost.
+    /// Size of the buffered rows.
     held: u64,
-    /// Row groups that were written, their rows and what those cost: the footer speaks of them.
+    /// Totals of the finished row groups, for the footer.
     written: Written,
     share: Share,
 }
@@ -36,7 +36,7 @@ struct Written {
 }
 
 impl File {
-    /// Without rows.
+    /// Creates a file without rows.
     pub(super) fn new(form: Arc<Form>, share: Share) -> Self {
         let (schema, properties) = (Arc::clone(&form.schema), Arc::clone(&form.properties));
         let writer = SerializedFileWriter::new(Vec::new(), schema, properties).expect(NEVER);
@@ -45,7 +45,7 @@ impl File {
         Self { form, writer, buffers, rows: 0, held: 0, written, share }
     }
 
-    /// Writes the rows in memory as a row group.
+    /// Writes the buffered rows as a row group.
     fn close_group(&mut self) {
         let Some(writer) = self.writer.as_mut().filter(|_| self.rows > 0) else { return };
         let mut group = writer.next_row_group().expect(NEVER);
@@ -60,7 +60,7 @@ impl File {
         self.written.bytes += mem::take(&mut self.held);
     }
 
-    /// What of the file has not been handed out. The library counts by itself where it is.
+    /// Returns the bytes that were not yet returned. The library counts offsets itself.
     fn ready(&mut self) -> Bytes {
         self.writer.as_mut().map_or_else(Bytes::new, |it| mem::take(it.inner_mut()).into())
     }
@@ -92,7 +92,7 @@ impl FileEncoder for File {
         let Some(writer) = &self.writer else { return 0 };
         let Written { groups, rows, bytes } = self.written;
         let all = self.form.bound(bytes + self.held, rows + self.rows, groups + 1);
-        // What was written of the values is no part of the footer.
+        // Values already written are not part of the footer.
         writer.inner().len() as u64 + all - bytes - bytes / 6
     }
 

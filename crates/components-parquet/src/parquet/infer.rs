@@ -1,9 +1,9 @@
-//! Columns for events like these samples, as settings of the encoder: what is inferred once, before
-//! events flow, and pinned in the configuration, where each collector has the same.
+//! Infers columns from sample events, as settings of the encoder. This runs once, before events
+//! flow; the result goes into the configuration, which all collectors share.
 //!
-//! Each column has the narrowest type that takes all of its samples exactly, and none is required:
-//! a later event without the value fits. Where samples do not agree, or have values within values,
-//! the column is the text of them in JSON. Samples of Avro are not looked at: their schema says it.
+//! Each column gets the narrowest type that represents all of its samples exactly. No column is
+//! required, so that later events without the value fit. If samples disagree, or contain nested
+//! values, the column contains their JSON text. For Avro files, the schema determines the columns.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,21 +17,21 @@ use serde_json::Value as Json;
 use super::column::{ColumnType, Kind};
 use super::value::{Found, value};
 
-/// What is said of a sample in words, with its line.
+/// An error in a sample, with its line.
 type Problem = String;
 
-/// Samples of events.
+/// Sample events.
 #[derive(Debug, Clone, Copy)]
 pub enum Samples<'a> {
-    /// Objects, one in a line.
+    /// JSON objects, one per line.
     Json(&'a str),
-    /// Lines of values; the first one has their names.
+    /// CSV lines; the first one contains the names. With the delimiter.
     Csv(&'a str, u8),
-    /// A container file.
+    /// An Avro container file.
     Avro(&'a [u8]),
 }
 
-/// The types that are inferred, the narrowest first.
+/// The types to infer, narrowest first.
 const TYPES: [ColumnType; 7] = [
     ColumnType::Bool,
     ColumnType::Int64,
@@ -42,10 +42,10 @@ const TYPES: [ColumnType; 7] = [
     ColumnType::Json,
 ];
 
-/// Whole numbers up to this are all doubles.
+/// Integers up to this value are exact as doubles.
 const EXACT: u64 = 1 << 53;
 
-/// One column: which types take all of its samples, and whether it has any.
+/// A column: the types that represent all of its samples, and whether it has any.
 #[derive(Debug, Clone, Copy)]
 struct Fit {
     fits: [bool; TYPES.len()],
@@ -59,7 +59,7 @@ impl Default for Fit {
 }
 
 impl Fit {
-    /// With one sample more.
+    /// Adds a sample.
     fn add(&mut self, found: Found<'_>) {
         let (text, is_text) = match found {
             Found::Json(raw) => (raw.get(), raw.get().starts_with('"')),
@@ -70,7 +70,7 @@ impl Fit {
             return;
         }
         self.is_seen = true;
-        // `007` and `+1` are a number to some readers, and a text to others.
+        // Readers disagree whether `007` and `+1` are numbers or texts.
         let is_number = serde_json::from_str::<serde_json::Number>(text).is_ok();
         let is_whole = is_number && !text.contains(['.', 'e', 'E']);
         let is_exact = || text.parse::<i64>().is_ok_and(|it| it.unsigned_abs() <= EXACT);
@@ -85,17 +85,17 @@ impl Fit {
         }
     }
 
-    /// The narrowest type; `None` without a sample.
+    /// Returns the narrowest type; `None` without a sample.
     fn kind(&self) -> Option<ColumnType> {
         let first = TYPES.iter().zip(self.fits).find(|(_, fits)| *fits);
         first.filter(|_| self.is_seen).map(|(kind, _)| *kind)
     }
 }
 
-/// Settings of the encoder `parquet` for events like these.
+/// Returns settings of the encoder `parquet` for such events.
 ///
 /// # Errors
-/// There is no sample, or one is not of its format.
+/// There is no sample, or one does not match its format.
 pub fn settings(samples: Samples<'_>) -> Result<String, Problem> {
     let mut out = String::from("type = \"parquet\"\n");
     match samples {
@@ -144,7 +144,7 @@ pub fn settings(samples: Samples<'_>) -> Result<String, Problem> {
     Ok(out)
 }
 
-/// The lines that are not empty, with their numbers.
+/// Returns the non-empty lines, with their numbers.
 fn lines(text: &str) -> Result<impl Iterator<Item = (usize, &str)>, Problem> {
     let lines = text.lines().zip(1..).map(|(line, number)| (number, line));
     let mut lines = lines.filter(|(_, line)| !line.trim().is_empty()).peekable();
@@ -152,10 +152,10 @@ fn lines(text: &str) -> Result<impl Iterator<Item = (usize, &str)>, Problem> {
     Ok(lines)
 }
 
-/// The names of a first line.
+/// Parses the names in a first line.
 fn names(text: &str, delimiter: u8) -> Result<Vec<String>, Problem> {
     let (number, line) = lines(text)?.next().ok_or("there is no sample")?;
-    // No line has more values than bytes, and one more.
+    // A line has at most one more value than it has bytes.
     for count in 1..=line.len() + 1 {
         let csv = Csv::new((0..count).map(|it| it.to_string()).collect(), delimiter);
         let mut names = Vec::new();
@@ -169,7 +169,7 @@ fn names(text: &str, delimiter: u8) -> Result<Vec<String>, Problem> {
     Err(format!("line {number}: no line of names"))
 }
 
-/// The fields of a record, with the types of their columns; `None`: a field is always null.
+/// Returns the fields of a record, with their column types; `None` for a field that is always null.
 fn of_record(schema: &Json) -> Result<Vec<(String, Option<Kind>)>, Problem> {
     let fields = schema.get("fields").and_then(Json::as_array);
     let fields = fields.ok_or("the schema of the file is no record: a column needs a field")?;
@@ -180,7 +180,7 @@ fn of_record(schema: &Json) -> Result<Vec<(String, Option<Kind>)>, Problem> {
     Ok(columns.collect())
 }
 
-/// The type of the column that takes values of a schema.
+/// Returns the column type for a schema.
 fn of_avro(schema: &Json) -> Option<Kind> {
     let logical = schema.get("logicalType").and_then(Json::as_str).unwrap_or_default();
     let number = |name: &str, least: u64| {
@@ -210,19 +210,19 @@ fn of_avro(schema: &Json) -> Option<Kind> {
         ("int", _) => ColumnType::Int32,
         ("long", "timestamp-millis") => ColumnType::TimestampMillis,
         ("long", "timestamp-micros") => ColumnType::TimestampMicros,
-        // Nanoseconds have more digits than a column keeps.
+        // Columns cannot represent nanoseconds.
         ("long", "timestamp-nanos") => ColumnType::Json,
         ("long", _) => ColumnType::Int64,
         ("float", _) => ColumnType::Float,
         ("double", _) => ColumnType::Double,
         ("string" | "enum", _) => ColumnType::String,
         ("bytes" | "fixed", _) => ColumnType::Bytes,
-        // Also a name that stands for a type further up.
+        // Also references to named types.
         _ => ColumnType::Json,
     }))
 }
 
-/// Adds the columns; those that differ in the case of their letters alone get names of their own.
+/// Writes the columns. Names that differ only in case get suffixes.
 fn put<'n>(out: &mut String, columns: impl Iterator<Item = (&'n str, Option<Kind>)>) {
     let mut taken = Vec::new();
     out.push_str("columns = [\n");
@@ -251,14 +251,14 @@ fn put<'n>(out: &mut String, columns: impl Iterator<Item = (&'n str, Option<Kind
     out.push_str("]\n");
 }
 
-/// A path of one key.
+/// Returns the path of a key.
 fn path(key: &str) -> String {
     let escaped = key.replace('\\', r"\\").replace('.', r"\.");
     let is_special = escaped == "body" || escaped.starts_with("header:");
     if is_special { format!("\\{escaped}") } else { escaped }
 }
 
-/// As a text of TOML: JSON's escapes are among those that it has.
+/// Quotes a text for TOML, which supports JSON's escapes.
 fn quote(text: &str) -> String {
     Json::from(text).to_string()
 }
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
     use crate::parquet::Config;
 
-    /// The lines of `columns`, without what is around them.
+    /// Returns the lines of `columns`, without their surroundings.
     fn columns(samples: Samples<'_>) -> Vec<String> {
         let text = settings(samples).unwrap();
         let lines = text.lines().filter(|line| line.starts_with("    "));
@@ -369,7 +369,7 @@ columns = [
         assert_eq!(settings(Samples::Avro(b"")), Err("there is no sample".to_owned()));
     }
 
-    /// The encoder takes the settings, and then the samples.
+    /// The encoder accepts the settings and the samples.
     #[test]
     fn what_is_inferred_takes_what_it_was_inferred_from() {
         let json = "{\"a.b\":1,\"header:x\":\"y\",\"body\":true,\"BODY\":0.1}\n{\"body\":null}";

@@ -1,7 +1,7 @@
-//! The values at many paths of a JSON object or of a record of Avro, found in one pass over it.
+//! Finds the values at many paths of a JSON object or an Avro record, in one pass.
 //!
-//! A value stays what it was, in JSON its text: what it means is its column's to say, and a number
-//! is read once, exactly. All of a body is looked at, so half an object is none.
+//! Values are not converted, in JSON not even parsed: the column interprets them, so that numbers
+//! are parsed once, exactly. The whole body is checked; a truncated object is an error.
 
 use formats::avro::schema::value::{Datum, Value as Item};
 use std::borrow::Cow;
@@ -16,19 +16,19 @@ use super::value::{Found, Problem, name, noun};
 #[derive(Debug, Default)]
 pub(super) struct Paths {
     keys: Vec<(String, Paths)>,
-    /// The columns whose path ends here.
+    /// Columns whose path ends here.
     columns: Vec<usize>,
 }
 
-/// What a body is that is none of JSON.
+/// The error for a body that is not JSON.
 const NO_OBJECT: Unread = Unread::Body(Cow::Borrowed("the body is no JSON object"));
 
 /// Why a body has no values.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// It is not what it should be; a whole sentence.
+    /// It has a wrong format; a complete sentence.
     Body(Cow<'static, str>),
-    /// On the way to this column there is something else than an object.
+    /// The path of this column leads through something other than an object.
     Within(usize, Problem),
 }
 
@@ -46,22 +46,22 @@ impl Paths {
         self.keys[at].1.add(rest, column);
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no paths.
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// How many of the columns that `counts` names may hold the same byte at most.
+    /// Returns how many of the columns selected by `counts` may contain the same byte.
     pub(super) fn copies(&self, counts: &impl Fn(usize) -> bool) -> u64 {
         let here = self.columns.iter().filter(|column| counts(**column)).count() as u64;
         here + self.keys.iter().map(|(_, inner)| inner.copies(counts)).max().unwrap_or(0)
     }
 
-    /// Puts what stands at each path of `body` in its column's place in `found`. Of a key that is
-    /// there twice, the last value counts.
+    /// Stores the value at each path of `body` in its column's entry in `found`. For duplicate
+    /// keys, the last value counts.
     ///
     /// # Errors
-    /// It is no object, or something within it is none.
+    /// The body is not an object, or a path leads through something else.
     pub(super) fn read<'e>(&self, body: &'e [u8], found: &mut [Found<'e>]) -> Result<(), Unread> {
         let mut problem = None;
         let mut text = serde_json::Deserializer::from_slice(body);
@@ -71,10 +71,10 @@ impl Paths {
         problem.map_or(Ok(()), Err)
     }
 
-    /// The same in a record of Avro, or a map.
+    /// Same for an Avro record or map.
     ///
     /// # Errors
-    /// It is neither, or something within it is neither.
+    /// The datum is neither, or a path leads through something else.
     pub(super) fn read_datum<'e>(
         &self,
         datum: Datum<'e>,
@@ -113,7 +113,7 @@ impl Paths {
         self.columns.first().copied().or_else(inner).expect("a path ends at a column")
     }
 
-    /// Takes what stands behind a key.
+    /// Handles the value of a key.
     fn take<'e>(&self, raw: &'e RawValue, found: &mut [Found<'e>]) -> Result<(), Unread> {
         self.forget(found);
         self.columns.iter().for_each(|column| found[*column] = Found::Json(raw));
@@ -127,7 +127,7 @@ impl Paths {
     }
 }
 
-/// An object of which some keys are wanted.
+/// An object with wanted keys.
 struct Object<'p, 'f, 'e> {
     paths: &'p Paths,
     found: &'f mut [Found<'e>],
@@ -166,7 +166,7 @@ impl<'e> Visitor<'e> for Object<'_, '_, 'e> {
     }
 }
 
-/// A key, as what is wanted behind it.
+/// A key, resolved to the wanted paths below it.
 struct Key<'p>(&'p Paths);
 
 impl<'p, 'e> DeserializeSeed<'e> for Key<'p> {
@@ -193,7 +193,7 @@ impl<'p> Visitor<'_> for Key<'p> {
 mod tests {
     use super::*;
 
-    /// What is found of `a`, `a.b`, `a.b.c` and `d`.
+    /// Finds `a`, `a.b`, `a.b.c` and `d`.
     fn read(body: &str) -> Result<Vec<Option<String>>, Unread> {
         let mut paths = Paths::default();
         for (column, path) in [&["a"][..], &["a", "b"], &["a", "b", "c"], &["d"]].iter().enumerate()
@@ -223,7 +223,7 @@ mod tests {
         );
         assert_eq!(read("{}"), all([""; 4]));
         assert_eq!(read(r#"{"a":null,"d":null}"#), all(["null", "", "", "null"]));
-        // Of a key that is there twice the last value counts, and nothing of the one before.
+        // For duplicate keys, only the last value counts.
         let twice = r#"{"a":{"b":{"c":1}},"d":1,"a":{},"d":2}"#;
         assert_eq!(read(twice), all(["{}", "", "", "2"]));
     }
@@ -236,7 +236,7 @@ mod tests {
         }
         assert_eq!(read(r#"{"a":5}"#), Err(Unread::Within(1, "a number")));
         assert_eq!(read(r#"{"a":{"b":"x"}}"#), Err(Unread::Within(2, "a string")));
-        // Depth costs no stack.
+        // Nesting does not use the stack.
         let deep = format!(r#"{{"d":{}{}}}"#, deep, "]".repeat(1_000_000));
         assert!(read(&deep).unwrap()[3].is_some());
     }

@@ -1,4 +1,4 @@
-//! Events as rows: for each column the value that it finds, or why an event does not fit.
+//! Converts events to rows: the value of each column, or why an event does not fit.
 
 use std::fmt;
 
@@ -9,24 +9,24 @@ use super::column::{Column, Source};
 use super::paths::Unread;
 use super::value::{Found, Problem, Value, value};
 
-/// The columns, and how their values are found.
+/// The columns, and the reader of bodies.
 #[derive(Debug)]
 pub(super) struct Rows {
     columns: Vec<Column>,
     body: Box<dyn Body>,
 }
 
-/// What each column finds in one event.
+/// The values of an event for each column.
 pub(super) struct Row<'r, 'e> {
     columns: &'r [Column],
-    /// In the body, by its path.
+    /// Values in the body, by path.
     within: Result<&'r [Found<'e>], Unread>,
-    /// In a header, or as the whole body.
+    /// Values of headers, or the whole body.
     whole: &'r [Found<'e>],
 }
 
-/// Why an event does not fit the columns. It names the column and the kind of value, and not the
-/// value: events that are alike in that are one dead letter.
+/// Why an event does not fit the columns. Contains the column and the kind of value, but not the
+/// value, so that similar events are grouped in one dead letter.
 #[derive(Debug, Clone)]
 pub(super) enum Misfit<'r> {
     Body(&'r str),
@@ -36,29 +36,29 @@ pub(super) enum Misfit<'r> {
 }
 
 impl Rows {
-    /// Names of the columns, in small letters, and what a table calls their types.
+    /// Returns the columns' lower-case names and Hive types.
     pub(super) fn table_columns(&self) -> Vec<(String, String)> {
         let column = |column: &Column| (column.name.to_ascii_lowercase(), column.kind.in_table());
         self.columns.iter().map(column).collect()
     }
 
-    /// Of these columns, which look into bodies of this form.
+    /// Creates rows of these columns, for bodies of this format.
     pub(super) fn new(columns: Vec<Column>, body: Box<dyn Body>) -> Self {
         Self { columns, body }
     }
 
-    /// The columns, in their order.
+    /// Returns the columns, in order.
     pub(super) fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    /// At least as many bytes as the texts of all rows have.
+    /// Returns an upper bound of the text size of all rows.
     pub(super) fn text_bytes(&self, events: &Events) -> u64 {
         let columns = self.columns.iter().filter(|column| column.kind.is_bytes());
         let Some(copies) = self.body.copies(&|column| self.columns[column].kind.is_bytes()) else {
             let mut bytes = 0;
             self.read(events, |_, row| {
-                // What does not fit is in no file.
+                // Events that do not fit are not written.
                 let _fits = row.each(|_, value| {
                     if let Value::Bytes(text) = value {
                         bytes += text.len() as u64;
@@ -75,7 +75,7 @@ impl Rows {
         events.body_bytes() * copies + columns.map(of_column).sum::<u64>()
     }
 
-    /// Hands each event to `each`, with its place among the others.
+    /// Passes each event to `each`, with its index.
     pub(super) fn read(&self, events: &Events, mut each: impl FnMut(usize, &Row<'_, '_>)) {
         let mut headers = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
@@ -102,10 +102,10 @@ impl Rows {
 }
 
 impl<'e> Row<'_, 'e> {
-    /// Hands the value of each column to `each`, with the column's place.
+    /// Passes the value of each column to `each`, with the column's index.
     ///
     /// # Errors
-    /// One has none. Some may have been handed on before it.
+    /// A column has no valid value. Earlier columns may already have been passed on.
     pub(super) fn each(&self, mut each: impl FnMut(usize, Value<'e>)) -> Result<(), Misfit<'_>> {
         let within = match &self.within {
             Ok(within) => within,

@@ -1,8 +1,8 @@
-//! Goal: files hold each event once, in columns of the declared types, and what does not fit is
-//! named beforehand; what a file says that it holds back bounds it.
+//! Goal: files contain each event once, in columns of the declared types. Events that do not fit
+//! are reported beforehand. The announced size of held-back data is an upper bound.
 //!
-//! Method: files are made as a sink makes them, and read back by the library's own reader, which
-//! knows nothing of how they were made. Other readers, in Java, are in the system tests.
+//! Method: files are written like by a sink, and read back with the library's own reader. The
+//! system tests use other readers, in Java.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ fn reader(bytes: Vec<u8>) -> SerializedFileReader<Bytes> {
     SerializedFileReader::new(Bytes::from(bytes)).unwrap()
 }
 
-/// Each row of a file, as the library prints it.
+/// Returns each row of a file, as printed by the library.
 fn rows(bytes: Vec<u8>) -> Vec<String> {
     reader(bytes)
         .get_row_iter(None)
@@ -256,7 +256,7 @@ fn settings_that_cannot_work_are_refused_by_name() {
 const CATALOGUE: Catalogue =
     Catalogue { groups: &[&::formats::GROUP, &crate::GROUP], elsewhere: &[] };
 
-/// The sink's codec would hide the footer from readers.
+/// A codec of the sink would hide the footer from readers.
 #[test]
 fn a_codec_around_a_file_is_refused() {
     let format = |codec: &str| {
@@ -274,7 +274,8 @@ fn a_codec_around_a_file_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Any batches, of few and of many rows, wide and null: the bounds hold, and all is read back.
+    /// With any batches, short and long, wide and null, the bounds hold and everything is read
+    /// back.
     #[test]
     fn bounds_hold_and_no_event_is_missing(
         batches in prop::collection::vec((0_usize..400, 0_usize..600, 1_usize..9), 1..6),
@@ -293,7 +294,7 @@ proptest! {
         for (rows, width, gap) in batches {
             let mut builder = BatchBuilder::default();
             for row in 0..rows {
-                // Text that no codec makes smaller.
+                // Incompressible text.
                 let noise = (0..width).map(|_| {
                     state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     char::from(b'#' + (state >> 59) as u8)

@@ -1,4 +1,4 @@
-//! A value for its column, exactly, or why it has none there.
+//! Converts a value for its column exactly, or explains why it does not fit.
 
 mod avro;
 
@@ -12,16 +12,16 @@ use serde_json::value::RawValue;
 pub(super) use self::avro::noun;
 use super::column::{ColumnType, Kind};
 
-/// What stands where a column looks.
+/// The value that a column finds.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Found<'a> {
     /// No compression.
     Missing,
-    /// A value in JSON.
+    /// A JSON value.
     Json(&'a RawValue),
-    /// A header, a value of a line, or the body.
+    /// A header, a CSV value, or the body.
     Text(&'a [u8]),
-    /// A value of Avro.
+    /// An Avro value.
     Avro(Datum<'a>),
 }
 
@@ -35,21 +35,21 @@ pub(super) enum Value<'a> {
     Float(f32),
     Double(f64),
     Bytes(Cow<'a, [u8]>),
-    /// A decimal of many digits, the highest byte first.
+    /// A long decimal, big-endian.
     Fixed(i128),
 }
 
-/// What was found, and does not fit.
+/// A noun for a value that does not fit.
 pub(super) type Problem = &'static str;
 
 const NO_UTF8: Problem = "text that is no UTF-8";
 const RANGE: Problem = "a number out of range";
 const FINER: Problem = "a time with more digits than it keeps";
 
-/// The value of type `kind` that `found` states.
+/// Converts `found` to a value of type `kind`.
 ///
 /// # Errors
-/// It states none; the problem is a noun.
+/// It does not fit; the problem is a noun.
 pub(super) fn value(kind: Kind, found: Found<'_>) -> Result<Value<'_>, Problem> {
     let raw = match found {
         Found::Missing => return Ok(Value::Null),
@@ -85,7 +85,7 @@ pub(super) fn value(kind: Kind, found: Found<'_>) -> Result<Value<'_>, Problem> 
     }
 }
 
-/// The value that a header or a body states: the text of a number, of a time.
+/// Converts the text of a header or a body, such as a number or a time.
 fn of_text(kind: Kind, text: &[u8]) -> Result<Value<'_>, Problem> {
     if kind == Kind::Plain(ColumnType::Bytes) {
         return Ok(Value::Bytes(text.into()));
@@ -117,7 +117,7 @@ fn of_text(kind: Kind, text: &[u8]) -> Result<Value<'_>, Problem> {
     }
 }
 
-/// What a value in JSON is called.
+/// Returns a noun for a JSON value.
 pub(super) fn name(raw: &str) -> Problem {
     match raw.as_bytes().first() {
         Some(b'"') => "a string",
@@ -137,7 +137,7 @@ fn boolean(text: &str) -> Option<Value<'static>> {
     }
 }
 
-/// The text of a number in JSON.
+/// Returns the text of a JSON number.
 fn number(raw: &str) -> Result<&str, Problem> {
     match raw.as_bytes().first() {
         Some(b'-' | b'0'..=b'9') => Ok(raw),
@@ -145,7 +145,7 @@ fn number(raw: &str) -> Result<&str, Problem> {
     }
 }
 
-/// A string in JSON, its escapes read.
+/// Returns the unescaped text of a JSON string.
 fn string(raw: &str) -> Result<Cow<'_, str>, Problem> {
     let Some(inner) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else {
         return Err(name(raw));
@@ -153,7 +153,7 @@ fn string(raw: &str) -> Result<Cow<'_, str>, Problem> {
     if !inner.contains('\\') {
         return Ok(inner.into());
     }
-    // Half of a pair of UTF-16 can be written in JSON, and is no text.
+    // JSON allows a lone UTF-16 surrogate, which is not valid text.
     serde_json::from_str(raw).map(Cow::Owned).map_err(|_| NO_UTF8)
 }
 
@@ -178,7 +178,7 @@ fn of_number(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
 
 fn date(text: &str) -> Result<Value<'static>, Problem> {
     const OTHER: Problem = "text that is no day such as 2026-11-25";
-    // A day with a time behind it would be cut.
+    // A date with a time would be truncated.
     if text.len() != "2026-11-25".len() {
         return Err(OTHER);
     }
@@ -189,7 +189,7 @@ fn date(text: &str) -> Result<Value<'static>, Problem> {
 
 fn time(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
     const OTHER: Problem = "text that is no time with an offset, such as 2026-11-25T12:00:00.5Z";
-    // A leap second would be taken for the one before it.
+    // A leap second would become the second before.
     if text.contains(":60") {
         return Err(OTHER);
     }
@@ -202,7 +202,7 @@ fn time(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
     if is_exact { Ok(Value::Int64(units)) } else { Err(FINER) }
 }
 
-/// A decimal of exactly this value, if its digits are enough for it.
+/// Returns a decimal of exactly this value, if it has enough digits.
 fn decimal(text: &str, kind: Kind) -> Result<Value<'static>, Problem> {
     const OTHER: Problem = "text that is no number";
     let Kind::Decimal { precision, scale } = kind else { return Err(OTHER) };
@@ -222,7 +222,7 @@ fn decimal(text: &str, kind: Kind) -> Result<Value<'static>, Problem> {
     if significant_only.is_empty() {
         return Ok(whole_number(0, precision));
     }
-    // Powers of ten by which the significant digits are multiplied, counted from the last one.
+    // Powers of ten to multiply the significant digits with.
     let dropped = (digits.len() - significant.len()) as i64;
     let places = i64::from(scale) - fraction.len() as i64 + dropped + i64::from(exponent);
     let Ok(zeros) = u32::try_from(places) else {
@@ -236,7 +236,7 @@ fn decimal(text: &str, kind: Kind) -> Result<Value<'static>, Problem> {
     Ok(whole_number(if mantissa.starts_with('-') { -number } else { number }, precision))
 }
 
-/// As a decimal of so many digits is stored.
+/// Stores an integer as a decimal of this precision.
 fn whole_number(number: i128, precision: u8) -> Value<'static> {
     if let (..=9, Ok(number)) = (precision, i32::try_from(number)) {
         return Value::Int32(number);

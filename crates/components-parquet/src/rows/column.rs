@@ -1,4 +1,4 @@
-//! A column of a row group: which form its values have, and those of some rows as texts.
+//! A column of a row group: the form of its values, and some rows as texts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,28 +13,28 @@ use ::parquet::schema::types::ColumnDescPtr;
 
 use super::value;
 
-/// Rows of a column without lists that are read by one call.
+/// Rows per read of a column without lists.
 const STEP_ROWS: usize = 64;
 
-/// Entries from which on no further rows are read.
+/// Number of entries at which no further rows are read.
 const ENTRIES_FULL: usize = 1 << 16;
 
-/// Bytes of a value that is given as text. Those of a longer one are more than an event may have.
+/// Maximum size of a value as text; longer values exceed the limit of an event.
 const VALUE_BYTES_MAX: usize = 32 << 20;
 
-/// What the values of a column are, beyond how they are stored.
+/// How to interpret the values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As they are stored.
+    /// As stored.
     Plain,
-    /// Whole numbers without a sign.
+    /// Unsigned integers.
     Unsigned,
-    /// So many digits stand behind the point.
+    /// A decimal with this scale.
     Decimal(usize),
     Day,
-    /// Of a day; a second has so many parts.
+    /// A time of day, with this many units per second.
     Time(i64),
-    /// A second has so many parts.
+    /// A timestamp, with this many units per second.
     Instant {
         parts: i64,
         is_utc: bool,
@@ -45,7 +45,7 @@ pub(super) enum Form {
 
 impl Form {
     /// # Errors
-    /// Why values of the column are not read: what it is.
+    /// The name of an unsupported column type.
     pub(super) fn of(column: &ColumnDescPtr) -> Result<Self, String> {
         let parts = |unit: &TimeUnit| match unit {
             TimeUnit::MILLIS => 1_000,
@@ -86,34 +86,33 @@ impl Form {
             (None, ConvertedType::INTERVAL) => {
                 return Err("of the type INTERVAL, which is not read".to_owned());
             }
-            // Days of nanoseconds, as Hive, Impala and Spark wrote times.
+            // Timestamps with a day and nanoseconds, as written by Hive, Impala and Spark.
             (None, _) if column.physical_type() == Physical::INT96 => instant(1_000_000_000),
             (None, _) => Self::Plain,
         })
     }
 }
 
-/// A column that has no others within, and its entries of some rows: values, and places without
-/// one.
+/// A leaf column, with the entries of some rows: values, and missing values.
 pub(super) struct Column {
     /// Its path, for messages.
     pub(super) path: String,
     form: Form,
-    /// The definition of a value that is there.
+    /// Definition level of a present value.
     levels: i16,
     pages: ColumnReader,
     has_lists: bool,
-    /// Entries of the pages that came for the last row: see [`super::pages::Bounded`].
+    /// Entries of the pages read for the last row: see [`super::pages::Bounded`].
     came: Arc<AtomicU64>,
     entries: Entries,
     /// The next entry.
     next: usize,
 }
 
-/// What was read of a column.
+/// Decoded entries of a column.
 #[derive(Default)]
 struct Entries {
-    /// Values as JSON, one behind the other, and where each ends.
+    /// Concatenated JSON values, and the end of each.
     text: String,
     ends: Vec<usize>,
     definitions: Vec<i16>,
@@ -134,27 +133,27 @@ impl Column {
         Self { path, form, levels, pages, has_lists, came, entries, next: 0 }
     }
 
-    /// Whether every entry that was read was taken.
+    /// Returns whether all entries have been consumed.
     pub(super) fn is_empty(&self) -> bool {
         self.next == self.entries.ends.len()
     }
 
-    /// Bytes of the values that were read.
+    /// Returns the size of the values.
     pub(super) fn bytes(&self) -> usize {
         self.entries.text.len()
     }
 
-    /// How much of the path is there of the next entry.
+    /// Returns the definition level of the next entry.
     pub(super) fn definition(&self) -> i16 {
         self.entries.definitions.get(self.next).copied().unwrap_or(0)
     }
 
-    /// Which list goes on with the next entry, 0 for a new row; `None`: there is none.
+    /// Returns the repetition level of the next entry, 0 for a new row; `None` at the end.
     pub(super) fn repetition(&self) -> Option<i16> {
         self.entries.repetitions.get(self.next).copied()
     }
 
-    /// Adds the next entry as JSON, and what is wrong with it unless something is wrong already.
+    /// Appends the next entry as JSON. Sets `problem`, unless it is already set.
     pub(super) fn take(&mut self, out: &mut String, problem: &mut Option<String>) {
         let Entries { text, ends, problems, .. } = &self.entries;
         let begin = self.next.checked_sub(1).and_then(|before| ends.get(before)).unwrap_or(&0);
@@ -166,12 +165,12 @@ impl Column {
         self.next += 1;
     }
 
-    /// Passes over the next entry.
+    /// Skips the next entry.
     pub(super) fn pass_over(&mut self) {
         self.next += 1;
     }
 
-    /// Whether all entries of a row were taken, and none of another one.
+    /// Returns whether all entries of a row are consumed, and none of the next one.
     pub(super) fn is_between_rows(&self) -> bool {
         match self.repetition() {
             Some(repetition) => repetition == 0,
@@ -179,8 +178,8 @@ impl Column {
         }
     }
 
-    /// Reads the values of up to so many rows over those that were read before: one row at least,
-    /// and none more once they have `full` bytes.
+    /// Reads the values of up to this many further rows: at least one, and no more after `full`
+    /// bytes.
     ///
     /// # Errors
     /// The pages are damaged, or the values have more than `most` bytes.
@@ -233,10 +232,10 @@ impl Entries {
     }
 }
 
-/// Where values go.
+/// Collects values.
 struct Values<'a> {
     rows: usize,
-    /// Rows of one call.
+    /// Rows per call.
     step: usize,
     full: usize,
     most: usize,
@@ -264,7 +263,7 @@ impl Values<'_> {
                 return Err(ParquetError::EOF("it has fewer values than rows".to_owned()));
             }
             read += found;
-            // A column that always has a value has no levels.
+            // A column that is never null has no levels.
             let entries = match self.levels {
                 0 => ends.len() + values.len(),
                 _ => definitions.len(),
@@ -293,7 +292,7 @@ impl Values<'_> {
     }
 }
 
-/// Bytes as text, unless there are too many.
+/// Converts bytes to text, up to a limit.
 fn bytes(form: Form, bytes: &[u8], out: &mut String) -> Result<(), String> {
     if bytes.len() > VALUE_BYTES_MAX {
         out.push_str("null");

@@ -1,4 +1,4 @@
-//! The end of a file: where its row groups are, and what is in them.
+//! The footer: the location and content of the row groups.
 
 use std::sync::Arc;
 
@@ -9,28 +9,28 @@ use super::column::Form;
 use super::malformed;
 use super::nested::{Node, fields};
 
-/// How a file begins and ends, and how an encrypted one ends.
+/// First and last bytes of a file, and last bytes of an encrypted one.
 const MAGIC: &[u8] = b"PAR1";
 const ENCRYPTED: &[u8] = b"PARE";
-/// Bytes behind the footer: its length, and the end.
+/// Bytes after the footer: its length, and the end marker.
 const END: u64 = 8;
-/// Bytes of a footer at most. It is held in memory.
+/// Maximum footer size, because it is kept in memory.
 const FOOTER_MAX: u64 = 256 << 20;
 
-/// What a file says of itself.
+/// The footer of a file.
 pub(super) struct Footer {
     metadata: ParquetMetaData,
-    /// Path and form of each column that has no others within.
+    /// Path and form of each leaf column.
     pub(super) columns: Arc<[(String, Form)]>,
     /// The fields of a row, by their names as JSON.
     pub(super) fields: Arc<[(String, Node)]>,
 }
 
 impl Footer {
-    /// Reads the end of a file.
+    /// Reads the footer.
     ///
     /// # Errors
-    /// It cannot be read, is no such file, or has columns that are not read.
+    /// The file cannot be read, is not a Parquet file, or has unsupported columns.
     pub(super) fn read(file: &dyn Parts) -> Result<Self, FileError> {
         let length = file.length();
         let behind = length.checked_sub(END).filter(|it| *it >= MAGIC.len() as u64);
@@ -60,17 +60,16 @@ impl Footer {
         Ok(Self { metadata, columns: columns.into(), fields: fields.into() })
     }
 
-    /// Number of row groups.
+    /// Returns the number of row groups.
     pub(super) fn groups(&self) -> usize {
         self.metadata.num_row_groups()
     }
 
-    /// A row group.
     pub(super) fn group(&self, number: usize) -> &RowGroupMetaData {
         self.metadata.row_group(number)
     }
 
-    /// Rows of a row group.
+    /// Returns the number of rows in a row group.
     pub(super) fn rows(&self, number: usize) -> u64 {
         u64::try_from(self.group(number).num_rows()).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! A row group in memory, as it is stored, and its rows some at a time.
+//! A row group in memory, in its stored form. Decodes a few rows at a time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use super::malformed;
 use super::nested::Node;
 use super::pages::{self, Bounded};
 
-/// Bytes of a part that is fetched at once.
+/// Bytes per fetch.
 const PART_BYTES: usize = 8 << 20;
-/// Rows of each column that are decoded at once, and about their bytes in all columns.
+/// Rows to decode per column, and their approximate total size.
 const ROWS_MAX: u64 = 1024;
 const ROWS_BYTES: u64 = 4 << 20;
-/// Bytes that an entry of a list takes once it is decoded.
+/// Size of a decoded list entry.
 const ENTRY_BYTES: u64 = 64;
-/// Entries that a row may have in any case.
+/// Number of entries that any row may have.
 const ENTRIES: u64 = 1 << 12;
-/// How often a row group is in memory with its pages decompressed, besides `row_group_max`.
+/// Maximum size of the decompressed pages, as a multiple of `row_group_max`.
 const PAGE_TIMES: u64 = 16;
 
 pub(super) struct Group {
@@ -36,12 +36,12 @@ pub(super) struct Group {
     fields: Arc<[(String, Node)]>,
     /// Number of the row group, for messages.
     number: usize,
-    /// Rows that were not given.
+    /// Rows left.
     left: u64,
     at_once: u64,
-    /// Bytes of the decoded rows of all columns, whatever the file says that they have.
+    /// Maximum size of the decoded rows of all columns, whatever the file states.
     decoded_max: usize,
-    /// The next row, once it was asked for.
+    /// The next row, if already requested.
     body: String,
     problem: Option<String>,
     is_written: bool,
@@ -125,12 +125,13 @@ impl Group {
         })
     }
 
-    /// Whether no row is left.
+    /// Returns whether no rows are left.
     pub(super) fn is_over(&self) -> bool {
         self.left == 0
     }
 
-    /// The next row, which comes again until it is given: its body, and why it is no row.
+    /// Returns the body of the next row, and why it is not a valid row, if so. Repeats the row
+    /// until [`Self::give`].
     ///
     /// # Errors
     /// The row group is damaged.
@@ -142,13 +143,13 @@ impl Group {
         Ok((&self.body, self.problem.as_deref()))
     }
 
-    /// The row was taken.
+    /// Consumes the row.
     pub(super) fn give(&mut self) {
         self.left -= 1;
         self.is_written = false;
     }
 
-    /// Sees to it that each column has the next row.
+    /// Makes sure that each column has the next row.
     fn decode(&mut self) -> Result<(), FileError> {
         let rows = self.left.min(self.at_once) as usize;
         let mut decoded: usize = self.columns.iter().map(Column::bytes).sum();
@@ -157,7 +158,7 @@ impl Group {
         for column in self.columns.iter_mut().filter(|column| column.is_empty()) {
             decoded -= column.bytes();
             let most = self.decoded_max.saturating_sub(decoded);
-            // The library asserts what a damaged page does not keep.
+            // The library panics on some damaged pages.
             let read = catch_unwind(AssertUnwindSafe(|| column.read(rows, (full, most))));
             let read = read.unwrap_or_else(|_| {
                 Err(ParquetError::General("its pages hold what they cannot".to_owned()))
@@ -173,7 +174,7 @@ impl Group {
         Ok(())
     }
 
-    /// Writes the next row over the body.
+    /// Overwrites the body with the next row.
     fn write(&mut self) -> Result<(), FileError> {
         self.body.clear();
         self.problem = None;
@@ -195,7 +196,7 @@ impl Group {
             )));
         }
         if self.problem.is_some() {
-            // A text, which no sink takes for an object.
+            // A JSON text, which no sink mistakes for an object.
             let object = std::mem::take(&mut self.body);
             put_text(&object, &mut self.body);
         }
@@ -204,7 +205,7 @@ impl Group {
     }
 }
 
-/// So many bytes of a file, part by part.
+/// Fetches this many bytes of a file, part by part.
 fn fetch(file: &dyn Parts, begin: u64, bytes: usize) -> Result<Bytes, FileError> {
     let mut fetched = BytesMut::with_capacity(bytes);
     while fetched.len() < bytes {
@@ -214,7 +215,7 @@ fn fetch(file: &dyn Parts, begin: u64, bytes: usize) -> Result<Bytes, FileError>
     Ok(fetched.freeze())
 }
 
-/// Bytes of a file from `begin` on.
+/// The bytes of a file from `begin` on.
 struct Chunk {
     begin: u64,
     bytes: Bytes,

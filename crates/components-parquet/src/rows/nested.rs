@@ -1,4 +1,4 @@
-//! Columns within columns: how what the leaves hold becomes a value of a row.
+//! Nested columns: assembles a row's value from leaf entries.
 //!
 //! ```text
 //!   optional group a (LIST) { repeated group list { optional int32 element; } }
@@ -6,9 +6,10 @@
 //! ```
 //!
 //! A leaf has an entry for each of its values, and for each place where a group or a list above it
-//! ends early. Its definition says how much of the path is there, its repetition which list goes
-//! on. All leaves of a group have the same entries down to that group, so its first leaf speaks for
-//! it. Rules for lists and maps: `LogicalTypes.md` of Parquet, with those for older writers.
+//! ends early. The definition level tells how much of the path is present, the repetition level
+//! which list continues. All leaves of a group share the entries above and at the group, so its
+//! first leaf is used for them. Rules for lists and maps: Parquet's `LogicalTypes.md`, including
+//! those for old writers.
 
 use std::ops::Range;
 
@@ -17,10 +18,10 @@ use ::parquet::schema::types::Type;
 
 use super::column::Column;
 
-/// Most groups within groups.
+/// Maximum nesting of groups.
 const DEPTH_MAX: u32 = 64;
 
-/// Where the values of a field are.
+/// The structure of a field.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Node {
     leaves: Range<usize>,
@@ -30,19 +31,19 @@ pub(super) struct Node {
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Leaf,
-    /// Members by their names as JSON. It is there from this definition on.
+    /// Members by their names as JSON. Present from this definition level on.
     Group {
         members: Vec<(String, Node)>,
         level: i16,
     },
-    /// It is there from `level` on, and has an element from `filled` on.
+    /// Present from `level` on; has an element from `filled` on.
     List {
         element: Box<Node>,
         level: i16,
         filled: i16,
         repeats: i16,
     },
-    /// The same of pairs; keys are values without members.
+    /// Same for pairs; keys are values without members.
     Map {
         key: Box<Node>,
         value: Box<Node>,
@@ -52,7 +53,7 @@ enum Kind {
     },
 }
 
-/// How deep a field stands.
+/// Levels of a field.
 #[derive(Clone, Copy, Default)]
 struct Levels {
     definition: i16,
@@ -81,10 +82,10 @@ fn is_repeated(field: &Type) -> bool {
     info.has_repetition() && info.repetition() == Repetition::REPEATED
 }
 
-/// The fields of a file, by their names as JSON.
+/// Returns the fields of a file, by their names as JSON.
 ///
 /// # Errors
-/// Its columns stand too deep.
+/// The columns are nested too deeply.
 pub(super) fn fields(schema: &Type) -> Result<Vec<(String, Node)>, String> {
     members(schema, Levels::default(), &mut 0)
 }
@@ -98,7 +99,7 @@ fn members(group: &Type, levels: Levels, next: &mut usize) -> Result<Vec<(String
     fields.map(|field| Ok((quoted(field.name()), node(field, levels, next)?))).collect()
 }
 
-/// A field of a group that stands so deep; its first leaf is the next one.
+/// Returns a field below `above`; `next` is its first leaf.
 fn node(field: &Type, above: Levels, next: &mut usize) -> Result<Node, String> {
     let levels = above.within(field);
     if levels.depth > DEPTH_MAX {
@@ -106,7 +107,7 @@ fn node(field: &Type, above: Levels, next: &mut usize) -> Result<Node, String> {
     }
     let first = *next;
     if is_repeated(field) {
-        // A list without a group of its own: it is never NULL.
+        // A list without its own group is never NULL.
         let element = Box::new(value(field, levels, next)?);
         let (level, filled, repeats) = (above.definition, levels.definition, levels.repetition);
         let kind = Kind::List { element, level, filled, repeats };
@@ -115,7 +116,7 @@ fn node(field: &Type, above: Levels, next: &mut usize) -> Result<Node, String> {
     value(field, levels, next)
 }
 
-/// The same, whatever its repetition is.
+/// Same, whatever its repetition is.
 fn value(field: &Type, levels: Levels, next: &mut usize) -> Result<Node, String> {
     let first = *next;
     if field.is_primitive() {
@@ -158,7 +159,7 @@ fn value(field: &Type, levels: Levels, next: &mut usize) -> Result<Node, String>
     Ok(Node { leaves: first..*next, kind })
 }
 
-/// The key and the value of a map.
+/// Returns the key and the value of a map.
 fn pair(repeated: &Type) -> Option<(&Type, &Type)> {
     match repeated.is_group().then(|| repeated.get_fields()) {
         Some([key, value]) if key.is_primitive() && !is_repeated(key) => Some((key, value)),
@@ -166,7 +167,8 @@ fn pair(repeated: &Type) -> Option<(&Type, &Type)> {
     }
 }
 
-/// The element of a list of three levels; of one that has two, the repeated field is it.
+/// Returns the element of a three-level list; in a two-level list, the repeated field is the
+/// element.
 fn of_three<'a>(list: &Type, repeated: &'a Type) -> Option<&'a Type> {
     let is_element =
         repeated.name() == "array" || repeated.name() == format!("{}_tuple", list.name());
@@ -177,7 +179,7 @@ fn of_three<'a>(list: &Type, repeated: &'a Type) -> Option<&'a Type> {
 }
 
 impl Node {
-    /// Writes the next value of the field, and says what is wrong with it.
+    /// Writes the next value of the field. Returns an error in it.
     pub(super) fn write(
         &self,
         leaves: &mut [Column],
@@ -227,7 +229,7 @@ impl Node {
         }
     }
 
-    /// Writes what a list has, element by element.
+    /// Writes a list, element by element.
     fn each(
         &self,
         leaves: &mut [Column],
@@ -246,7 +248,7 @@ impl Node {
         }
     }
 
-    /// Passes over the entries that say that there is nothing.
+    /// Skips the entries of a missing value.
     fn pass_over(&self, leaves: &mut [Column]) {
         for leaf in &mut leaves[self.leaves.clone()] {
             leaf.pass_over();

@@ -1,5 +1,5 @@
-//! The pages of a column, within bounds that are checked before they are decoded: a page of some
-//! hundred bytes may say that it holds hundreds of millions of values.
+//! The pages of a column, with bounds that are checked before decoding: a page of some hundred
+//! bytes may claim to contain hundreds of millions of values.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +9,14 @@ use ::parquet::errors::{ParquetError, Result as ParquetResult};
 use formats::thrift::Protocol;
 use formats::thrift::read::{Field, Reader};
 
-/// Number of a page that holds a dictionary.
+/// Page type of a dictionary.
 const DICTIONARY: i32 = 2;
 
-/// Bytes that the dictionary and the largest other page of a column have once they are
-/// decompressed. `stored` are all of its pages.
+/// Returns the decompressed size of the dictionary and the largest other page of a column. `stored`
+/// are all of its pages.
 ///
 /// # Errors
-/// They are no pages.
+/// The bytes are not pages.
 pub(super) fn decompressed(stored: &[u8]) -> Result<u64, String> {
     let (mut rest, mut dictionary, mut largest) = (stored, 0, 0);
     while !rest.is_empty() {
@@ -30,7 +30,7 @@ pub(super) fn decompressed(stored: &[u8]) -> Result<u64, String> {
     Ok(dictionary + largest)
 }
 
-/// What is said before a page.
+/// The header of a page.
 #[derive(Default)]
 struct Head {
     kind: i32,
@@ -55,12 +55,12 @@ impl Head {
     }
 }
 
-/// The pages of a column with lists, of which a single row may be many.
+/// The pages of a column with lists; a single row may span many.
 pub(super) struct Bounded<P> {
     pub(super) pages: P,
-    /// Entries of the pages that came since the last row was asked for.
+    /// Entries of the pages read since the last row was requested.
     pub(super) came: Arc<AtomicU64>,
-    /// How many may come for one row.
+    /// Maximum number of entries for one row.
     pub(super) most: u64,
 }
 

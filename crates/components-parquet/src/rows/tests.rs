@@ -1,8 +1,8 @@
-//! Goal: rows of Parquet are the objects that a database takes, wherever reading begins, and files
-//! that are none are refused with their reason.
+//! Goal: rows are read as objects that databases accept, from any start, and invalid files are
+//! rejected with a reason.
 //!
-//! Method: files of the encoder `parquet`, of the library's own writer for the types that this
-//! encoder has not, and of parquet-mr for columns within columns, are decoded from each row on.
+//! Method: decodes files of the encoder `parquet`, of the library's own writer for additional
+//! types, and of parquet-mr for nested columns, starting at each row.
 
 use ::parquet::data_type::{ByteArray, FixedLenByteArray, Int96};
 use ::parquet::file::properties::WriterProperties;
@@ -26,7 +26,7 @@ fn written(settings: &Value, bodies: &[&str]) -> Bytes {
     file_of(&*encoder, &[Batch::of(bodies)]).into()
 }
 
-/// Bodies and problems, behind so many rows that are passed over.
+/// Returns bodies and problems, after skipping rows.
 fn read(
     file: &Bytes,
     settings: &Value,
@@ -91,7 +91,7 @@ fn pieces_have_the_same_rows_wherever_reading_begins() {
     let columns = json!([
         { "name": "id", "type": "int32" }, { "name": "v", "type": "string" },
     ]);
-    // Several row groups: each has less than 64 KiB of rows.
+    // Several row groups, each with less than 64 KiB of rows.
     let settings = json!({ "columns": columns, "row_group_size": "64KiB" });
     let body = |id: u32| match id % 3 {
         0 => format!(r#"{{"id":{id},"v":null}}"#),
@@ -114,7 +114,7 @@ fn pieces_have_the_same_rows_wherever_reading_begins() {
     assert!(error.contains("more than `row_group_max`, 1024"), "{error}");
 }
 
-/// A file of one row of other writers' types.
+/// Returns a file of one row with types of other writers.
 fn of_others(day: i32) -> Bytes {
     let schema = "message m { required int96 old; required int64 local (TIMESTAMP(NANOS,false)); \
                   required int64 before (TIMESTAMP_MILLIS); required int32 t (TIME(MILLIS,true)); \
@@ -134,7 +134,7 @@ fn of_others(day: i32) -> Bytes {
         }};
     }
     let mut old = Int96::new();
-    // A quarter of a second behind noon, of the first day of 1970.
+    // A quarter of a second after noon on the first day of 1970.
     let nanos: u64 = 43_200_250_000_000;
     old.set_data(nanos as u32, (nanos >> 32) as u32, 2_440_588);
     put!(Int96Type, old, None);
@@ -162,7 +162,7 @@ fn values_of_other_writers_have_the_text_that_a_database_takes() {
     );
     let file = of_others(1);
     assert_eq!(read(&file, &json!({}), 0, ALL).unwrap(), [(expected.to_owned(), None)]);
-    // What has no text is a row that is refused, with nothing lost of it.
+    // A row with a value without text is rejected, without any loss.
     let (body, problem) = &read(&of_others(2_932_897), &json!({}), 0, ALL).unwrap()[0];
     let problem = problem.as_ref().unwrap();
     assert!(problem.contains(r#""day": 2932897 days since 1970"#), "{problem}");
@@ -196,7 +196,7 @@ fn files_that_are_none_are_refused_with_their_reason() {
         let error = read(&file, &json!({}), 0, ALL).unwrap_err().to_string();
         assert!(error.contains(expected), "{expected}: {error}");
     }
-    // No byte that is damaged ends the process, and rows are never more than they were.
+    // A damaged byte never crashes the process, and never adds rows.
     for at in 4..end {
         for bit in [1, 128] {
             let file = with(at, &[good[at] ^ bit]);
@@ -211,7 +211,7 @@ fn files_that_are_none_are_refused_with_their_reason() {
     }
 }
 
-/// What parquet-mr wrote by `WriteNested.java` of the same folder.
+/// Written by parquet-mr with `WriteNested.java` in the same folder.
 const NESTED: &[u8] = include_bytes!("../../tests/golden/nested.parquet");
 
 #[test]
@@ -275,7 +275,7 @@ fn a_value_within_a_column_that_has_no_text_is_a_row_that_is_refused() {
     assert_eq!(found[1..], others.map(|body| (body.to_owned(), None)));
 }
 
-/// Files of one row, which is a list of nulls: of three, and of 200 million in 164 bytes.
+/// Files with one row, a list of nulls: three, and 200 million in 164 bytes.
 const NULLS: [&[u8]; 2] = [
     include_bytes!("../../tests/golden/three-nulls.parquet"),
     include_bytes!("../../tests/golden/nulls-in-a-row.parquet"),

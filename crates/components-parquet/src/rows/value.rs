@@ -1,5 +1,5 @@
-//! A value of Parquet as JSON, in the text that a database takes. A value that has no such text is
-//! written as it is stored, with the reason as an error.
+//! Converts a Parquet value to JSON, with a text that databases accept. A value without such a text
+//! is written in its stored form, with the reason as an error.
 
 use formats::avro::schema::value::decimal;
 use formats::rows::{put_bytes, put_day, put_text, put_time};
@@ -9,7 +9,7 @@ pub(super) use formats::rows::put_number as number;
 
 use super::column::Form;
 
-/// Day 0 of 1970 as INT96 counts days.
+/// INT96 day number of 1970-01-01.
 const JULIAN_DAY_OF_1970: i64 = 2_440_588;
 const NANOS_OF_DAY: i128 = 86_400_000_000_000;
 
@@ -17,9 +17,10 @@ fn plain(number: impl Display, out: &mut String) {
     write!(out, "{number}").expect("a string takes it");
 }
 
-/// A whole number; `unsigned` is the same without a sign.
+/// Writes an integer.
 ///
 /// # Errors
+/// Why it has no text.
 /// Why it has no text.
 pub(super) fn whole(
     form: Form,
@@ -50,7 +51,7 @@ pub(super) fn whole(
     written
 }
 
-/// A time of a day.
+/// Writes a time of day.
 fn of_day(count: i64, parts: i64, out: &mut String) -> Result<(), String> {
     let nanos = i128::from(count) * 1_000_000_000 / i128::from(parts);
     if !(0..NANOS_OF_DAY).contains(&nanos) {
@@ -65,7 +66,7 @@ fn of_day(count: i64, parts: i64, out: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-/// A time of INT96: nanoseconds of a day, and the day.
+/// Writes an INT96 timestamp: nanoseconds of a day, and the day.
 ///
 /// # Errors
 /// Why it has no text.
@@ -74,7 +75,7 @@ pub(super) fn nanos(words: &[u32], out: &mut String) -> Result<(), String> {
     let of_day = i64::from(low) | i64::from(high) << 32;
     let days = i128::from(i64::from(day) - JULIAN_DAY_OF_1970);
     let all = days * NANOS_OF_DAY + i128::from(of_day);
-    // Microseconds reach further than nanoseconds do in 64 bits.
+    // In 64 bits, microseconds have a larger range than nanoseconds.
     let written = match (i64::try_from(all), i64::try_from(all / 1000)) {
         (Ok(nanos), _) => put_time(nanos, 1_000_000_000, true, out),
         (_, Ok(micros)) if all % 1000 == 0 => put_time(micros, 1_000_000, true, out),
@@ -86,7 +87,7 @@ pub(super) fn nanos(words: &[u32], out: &mut String) -> Result<(), String> {
     written
 }
 
-/// Bytes, and what is stored as such.
+/// Writes bytes, and types stored as bytes.
 ///
 /// # Errors
 /// Why they have no text.

@@ -1,6 +1,6 @@
-//! Which node is asked after what an earlier one did.
+//! Tests of the node selection after failures.
 //!
-//! Method: listeners on loopback that answer as the test says, under a clock that the test stops.
+//! Method: loopback listeners respond as the test says, with a paused clock.
 
 use std::sync::Mutex;
 
@@ -12,18 +12,18 @@ use super::*;
 
 /// What a node does with a request.
 pub(crate) enum Reply {
-    /// This status and body, after a time.
+    /// Responds with this status and body, after a delay.
     After(Duration, u16, &'static str),
-    /// Nothing, for ever.
+    /// Never responds.
     Nothing,
-    /// It closes the connection.
+    /// Closes the connection.
     Close,
 }
 
-/// A node that answers to the body of each request as it is made to.
+/// A node that responds to the body of each request.
 pub(crate) struct Node {
     pub(crate) url: Arc<str>,
-    /// The bodies that it got.
+    /// The received bodies.
     pub(crate) seen: Arc<Mutex<Vec<String>>>,
 }
 

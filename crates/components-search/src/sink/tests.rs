@@ -1,4 +1,4 @@
-//! Settings that are refused, and what becomes of the events of a batch.
+//! Tests of rejected settings, and of the results of a batch.
 
 use std::path::Path;
 use std::time::Duration;
@@ -86,11 +86,11 @@ fn an_event_has_the_same_id_and_index_when_it_is_sent_again() {
     let reasons: Vec<_> = never.iter().map(|(place, reason, _)| (*place, *reason)).collect();
     assert_eq!(reasons, [(1, "no_time"), (2, "unwritable_event")]);
     assert_eq!(sink("out").documents(&batch).0, documents);
-    // The other half of a batch that a selector splits has the same identity, and other documents.
+    // The other half of a split batch has the same identity, but other documents.
     assert_ne!(sink("other").documents(&batch).0[0].id, documents[0].id);
 }
 
-/// What becomes of a batch whose second event chooses an index that does not exist.
+/// Returns the results of a batch whose second event uses an index that does not exist.
 async fn outcomes(index: &str, wait: &str) -> Vec<Outcome> {
     const ANSWER: &str = r#"{"errors":true,"items":[{"create":{"status":201}},{"create":{
         "status":404,"error":{"type":"index_not_found_exception","reason":"no such index"}}}]}"#;

@@ -1,23 +1,23 @@
-//! Requests of Solr's update handler, and what follows from their answers (pure).
+//! Requests of Solr's update handler, and the interpretation of their responses (pure).
 //!
 //! ```text
-//!   success, soon              all are there, but those that it names
-//!   success, late              no proof: the documents are sent again, in halves
-//!   400, 409 of Solr, 413      in halves, down to the one that is in the way
-//!   401, 403, 404              named with the setting that helps
+//!   success, in time           all are written, except those that it names
+//!   success, late              no proof: the documents are resent, in halves
+//!   400, 409 of Solr, 413      in halves, down to the document at fault
+//!   401, 403, 404              reported with the setting that helps
 //! ```
 //!
 //! # What a success proves in a SolrCloud
 //!
-//! A node passes the documents of a request on to others in a stream for each. When such a stream
-//! fails, the node waits for 500 ms (`retryPause` of `SolrCmdDistributor`), sends the *first*
-//! document of that stream again, and says success for all. So a success for several documents
-//! counts while it came sooner than that. What goes alone does not depend on it.
+//! A node forwards the documents of a request to other nodes, in one stream for each. If such a
+//! stream fails, the node waits for 500 ms (`retryPause` of `SolrCmdDistributor`), resends the
+//! *first* document of the stream, and reports success for all. So a success for several documents
+//! is only reliable if it arrives earlier. For a single document this does not matter.
 //!
-//! And a leader says success also where it gave up a replica after a time-out: it takes the replica
-//! for broken, and itself for the leader. Where one of them hung, that may be wrong by then: the
-//! replica becomes the leader, and the document is dropped. So much takes one of Solr's own times
-//! at least, and they are all longer than [`LATE`].
+//! A leader also reports success after it gave up a replica because of a timeout: it considers the
+//! replica broken, and itself the leader. If one of them was hanging, this may be wrong by then:
+//! the replica becomes the leader, and the document is lost. That takes at least one of Solr's own
+//! timeouts, which are all longer than [`LATE`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,28 +31,28 @@ use serde::de::IgnoredAny;
 use crate::client::{Entries, SearchError};
 use crate::events::{Never, Outgoing};
 
-/// From when on a success is no proof. A leader gives up a replica that takes nothing for
-/// `solr.cloud.client.stallTime`, 15 s unless set, `distribUpdateConnTimeout`, 60 s, or
-/// `distribUpdateSoTimeout`, 600 s, and a node is the leader for `zkClientTimeout`, 30 s, after it
-/// hung. This is below the shortest of them, and well above what an update of megabytes takes.
+/// From this duration on, a success is no proof. A leader gives up a replica that accepts nothing
+/// for `solr.cloud.client.stallTime` (15 s by default), `distribUpdateConnTimeout` (60 s), or
+/// `distribUpdateSoTimeout` (600 s), and a hanging node remains leader for `zkClientTimeout` (30
+/// s). This is below the shortest of them, and well above the duration of an update of megabytes.
 pub(super) const LATE: Duration = Duration::from_secs(10);
 
-/// From when on a success for several documents is no proof in a SolrCloud: before a node sends
-/// again what another one did not take, it waits for 500 ms.
+/// From this duration on, a success for several documents is no proof in a SolrCloud: a node waits
+/// for 500 ms before it resends documents that another node did not accept.
 pub(super) const SENT_AGAIN: Duration = Duration::from_millis(400);
 
-/// An answer of Solr's update handler.
+/// A response of Solr's update handler.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default, rename = "responseHeader")]
     head: Head,
 }
 
-/// The head of an answer.
+/// The header of a response.
 #[derive(Default, Deserialize)]
 struct Head {
     status: Option<i64>,
-    /// Replicas that a node of a SolrCloud has reached.
+    /// Replicas reached by a SolrCloud node.
     #[serde(rename = "rf")]
     replicas: Option<IgnoredAny>,
     #[serde(rename = "QTime")]
@@ -60,32 +60,32 @@ struct Head {
     errors: Option<Entries<Refused>>,
 }
 
-/// A document that a success leaves out.
+/// A document excluded from a success.
 #[derive(Debug, Deserialize)]
 struct Refused {
     id: Option<String>,
     message: Option<String>,
 }
 
-/// What follows from an answer.
+/// The next step after a response.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// All documents are there but these.
+    /// All documents are written, except these.
     Written(Vec<Never>),
-    /// Each half of the documents goes by itself; one that is alone goes so.
+    /// Resend each half of the documents; a single document is handled as given.
     Halves(Alone),
 }
 
-/// What becomes of a document that is in the way, and alone.
+/// How to handle the single document at fault.
 #[derive(Debug)]
 pub(super) enum Alone {
-    /// It can never be written: the reason in snake case, and in words.
+    /// It can never be written: the reason in snake case, and the message.
     Never(&'static str, String),
-    /// It is sent again with its batch.
+    /// Resend it with its batch.
     Again(SearchError),
 }
 
-/// The array of documents.
+/// Returns the JSON array of documents.
 pub(super) fn body(documents: &[Outgoing]) -> Bytes {
     let mut body = Vec::with_capacity(documents.iter().map(Outgoing::size).sum());
     for document in documents {
@@ -96,10 +96,10 @@ pub(super) fn body(documents: &[Outgoing]) -> Bytes {
     body.into()
 }
 
-/// What follows from what a node answered, after this time, to a request with these documents.
+/// Interprets a node's response, which took this long, to a request with these documents.
 ///
 /// # Errors
-/// Nothing is known to be written, and the batch has to be sent again.
+/// The results are unknown, and the batch must be resent.
 pub(super) fn next(
     node: &Arc<str>,
     sent: Result<Bytes, SearchError>,
@@ -118,10 +118,10 @@ pub(super) fn next(
     }
 }
 
-/// What follows from a success.
+/// Interprets a success response.
 ///
 /// # Errors
-/// It is no answer of Solr.
+/// It is not a response of Solr.
 fn written(
     node: &Arc<str>,
     answer: &[u8],
@@ -142,20 +142,20 @@ fn written(
     Ok(Next::Written(refused_of(&head, documents).map_err(foreign)?))
 }
 
-/// Whether a success with this head, after this time, is one for each of so many documents.
+/// Returns whether a success after this duration proves that each of the documents is written.
 fn is_proof(head: &Head, took: Duration, documents: usize) -> bool {
-    // A node of a SolrCloud, and no other, says how many replicas were reached.
+    // Only SolrCloud nodes report the number of replicas reached.
     let is_cloud = head.replicas.is_some();
-    // The time within Solr, without that on the way.
+    // The time within Solr, without the network.
     let within = head.took_ms.map_or(took, Duration::from_millis);
     took < LATE && (!is_cloud || documents == 1 || within < SENT_AGAIN)
 }
 
-/// The documents that a success leaves out: a chain of the collection with a
-/// `TolerantUpdateProcessor` answers so, and names them.
+/// Returns the documents excluded from a success. Collections with a `TolerantUpdateProcessor` list
+/// them in the response.
 ///
 /// # Errors
-/// It is about something else.
+/// An error concerns something else.
 fn refused_of(head: &Head, documents: &[Outgoing]) -> Result<Vec<Never>, String> {
     let errors = head.errors.as_ref().map_or(&[][..], |errors| &errors.0);
     let refused = errors.iter().map(|error| {
@@ -168,7 +168,7 @@ fn refused_of(head: &Head, documents: &[Outgoing]) -> Result<Vec<Never>, String>
     refused.collect()
 }
 
-/// Says what to do where the collection is not there, or not to be written.
+/// Adds a hint if the collection does not exist or is not writable.
 fn about(error: SearchError, collection: &str) -> SearchError {
     let collection = collection.to_owned();
     match error {

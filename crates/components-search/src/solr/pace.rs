@@ -1,32 +1,31 @@
-//! How many documents a request has at most: as many as a SolrCloud answers soon enough to be
-//! believed.
+//! Limits the number of documents per request to what a SolrCloud acknowledges in time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// A request that takes less may have twice as many documents.
+/// After a faster response, the next request may have twice as many documents.
 const QUICK: Duration = Duration::from_millis(100);
 
-/// The number of documents, from the answers to earlier requests.
+/// The limit, derived from the responses to earlier requests.
 pub(super) struct Pace(AtomicUsize);
 
 impl Pace {
-    /// Without a bound, until an answer is late.
+    /// Starts without a limit, until a response is late.
     pub(super) fn new() -> Self {
         Self(AtomicUsize::new(usize::MAX))
     }
 
-    /// Documents of a request at most; at least 1.
+    /// Returns the maximum number of documents of a request; at least 1.
     pub(super) fn documents_max(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The answer to so many documents was late.
+    /// Records that the response to this many documents was late.
     pub(super) fn late(&self, documents: usize) {
         self.0.store((documents / 2).max(1), Ordering::Relaxed);
     }
 
-    /// So many documents were written, after this time.
+    /// Records that this many documents were written in this time.
     pub(super) fn written(&self, documents: usize, took: Duration) {
         if took < QUICK {
             self.0.fetch_max(documents.saturating_mul(2), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Settings that are refused, and what becomes of a batch by what a node answers.
+//! Tests of rejected settings, and of the results of a batch for various responses.
 
 use std::path::Path;
 use std::time::Duration;
@@ -33,7 +33,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     }
 }
 
-/// What became of a batch of these bodies that goes to this node.
+/// Returns the results of a batch with these bodies, sent to this node.
 async fn outcomes(node: &Node, bodies: &[&str]) -> Vec<Outcome> {
     let context = BuildContext::alone("out", Path::new("unused"), env::real());
     let settings = json!({ "urls": [&*node.url], "collection": "logs", "body": "json" });
@@ -51,7 +51,7 @@ async fn outcomes(node: &Node, bodies: &[&str]) -> Vec<Outcome> {
     outcomes
 }
 
-/// The ids of the documents of each request.
+/// Returns the ids of the documents of each request.
 fn ids(node: &Node) -> Vec<Vec<String>> {
     let ids_of = |body: &String| {
         let documents: Vec<Value> = serde_json::from_str(body).unwrap();
@@ -101,8 +101,8 @@ async fn a_document_that_is_refused_is_a_dead_letter_without_the_others() {
     assert_eq!((bodies, letter.reason), (vec![BODIES[2].into()], "refused"));
 }
 
-/// What becomes of a batch whose events choose the collections `logs-a` and `logs-b`; the node
-/// knows neither.
+/// Returns the results of a batch whose events use the collections `logs-a` and `logs-b`, which do
+/// not exist.
 async fn without_collections(collection: &str, wait: &str) -> Vec<Outcome> {
     let node = Node::start(|_| Reply::After(Duration::ZERO, 404, "not found")).await;
     let context = BuildContext::alone("out", Path::new("unused"), env::real());

@@ -1,6 +1,6 @@
-//! Messages of a log become events, and what is stored already is dropped.
+//! Turns log messages into events, and drops stored changes.
 //!
-//! Nothing here waits, so each rule can be held against a list of messages.
+//! Nothing here waits, so that tests can check each rule with a list of messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::position::{KEY, Log, Part, State};
 use crate::meaning::Meaning;
 use crate::value::{Encoder, Form, Value};
 
-/// A table, as it is for the rows that come.
+/// A table, as it is for the following rows.
 pub(super) struct Table {
     schema: String,
     name: String,
@@ -21,11 +21,11 @@ pub(super) struct Table {
     encoder: Encoder,
 }
 
-/// A column of it.
+/// A column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) name: String,
-    /// Part of what names a row.
+    /// Part of the key.
     pub(super) is_key: bool,
     pub(super) meaning: Meaning,
 }
@@ -37,7 +37,7 @@ impl Table {
         Self { schema, name, columns, encoder }
     }
 
-    /// How the columns of this table differ from those before; `None`: not at all.
+    /// Describes how the columns differ from the earlier ones; `None` if they are the same.
     fn changes_since(&self, before: &Self) -> Option<String> {
         let names = |of: &[Column], without: &[Column]| {
             let names = of.iter().filter(|column| !without.contains(column));
@@ -51,20 +51,20 @@ impl Table {
     }
 }
 
-/// Where a change stands.
+/// The position of a change.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At {
-    /// Of the transaction, or of the snapshot.
+    /// Position of the transaction or the snapshot.
     pub(super) lsn: Lsn,
-    /// Number within it.
+    /// Number of the change within it.
     pub(super) change: u64,
-    /// None of a snapshot, and of a transaction without a name.
+    /// `None` for a snapshot or a transaction without a name.
     pub(super) xid: Option<Xid>,
-    /// Of the commit, or of the snapshot, since 1970.
+    /// Time of the commit or the snapshot, since 1970.
     pub(super) millis: i64,
 }
 
-/// What a change does.
+/// A change of rows.
 pub(super) enum Change {
     Snapshot(Row),
     Insert(Row),
@@ -73,18 +73,18 @@ pub(super) enum Change {
     Truncate,
 }
 
-/// A batch that is being gathered.
+/// A batch in progress.
 #[derive(Default)]
 pub(super) struct Gather {
     builder: BatchBuilder,
     bytes: usize,
 }
 
-/// What goes into the channel at once.
+/// A batch to store in one write.
 pub(super) struct Gathered {
     pub(super) batch: Batch,
     pub(super) events: usize,
-    /// Bytes of bodies and of headers that differ.
+    /// Size of the bodies and of distinct headers.
     pub(super) bytes: usize,
 }
 
@@ -93,7 +93,7 @@ impl Gather {
         self.builder.is_empty()
     }
 
-    /// Whether the batch is as large as one may be.
+    /// Returns whether the batch has reached its size limit.
     pub(super) fn is_full(&self, batch_bytes: usize, batch_bytes_max: Option<u64>) -> bool {
         let cut = batch_bytes_max.map(Cut::within);
         let bytes =
@@ -104,7 +104,7 @@ impl Gather {
     /// Adds an event.
     ///
     /// # Errors
-    /// The row is not of the table.
+    /// The row does not match the table.
     pub(super) fn push(&mut self, table: &Table, change: Change, at: At) -> Result<(), String> {
         let mut object = Object::default();
         let mut before = None;
@@ -120,7 +120,7 @@ impl Gather {
             Change::Update { old, mut new } => {
                 if let Some(old) = old {
                     if old.is_whole {
-                        // A long value that was not changed is in the old row.
+                        // The old row contains a long value that did not change.
                         for (new, old) in new.iter_mut().zip(&old.row) {
                             if *new == Cell::Unchanged {
                                 new.clone_from(old);
@@ -164,10 +164,10 @@ impl Gather {
         Ok(())
     }
 
-    /// The batch, with the position behind it.
+    /// Finishes the batch and adds its end position.
     ///
     /// # Errors
-    /// The position cannot be written.
+    /// The position cannot be encoded.
     pub(super) fn finish(&mut self, source: &Arc<str>, state: &State) -> Result<Gathered, String> {
         let Self { builder, bytes } = std::mem::take(self);
         let events = builder.len();
@@ -183,10 +183,10 @@ impl Gather {
     }
 }
 
-/// What stands in a body.
+/// Builds the body of an event.
 #[derive(Default)]
 struct Object {
-    /// Columns that have a value here.
+    /// Columns with a value.
     columns: Vec<usize>,
     values: Vec<Value>,
     key: Vec<String>,
@@ -243,29 +243,29 @@ impl Object {
     }
 }
 
-/// The transaction that comes.
+/// The current transaction.
 struct Transaction {
     at: At,
-    /// How many of its changes are stored already; `None`: all of them.
+    /// Number of its changes that are already stored; `None` for all.
     stored: Option<u64>,
 }
 
-/// Makes events of messages.
+/// Turns messages into events.
 pub(super) struct Assembler {
     tables: HashMap<u64, Table>,
     transaction: Option<Transaction>,
-    /// Everything that was committed before this has come, and nothing else.
+    /// Exactly the transactions committed before this place have arrived.
     come: Lsn,
-    /// Of the last commit that has come, since 1970.
+    /// Time of the last received commit, since 1970.
     pub(super) committed_millis: Option<i64>,
-    /// The log, where a position is of one alone.
+    /// The log, if a position is only valid in one log.
     pub(super) log: Option<Log>,
     state: State,
     pub(super) gather: Gather,
 }
 
 impl Assembler {
-    /// From where a channel is.
+    /// Continues from the position in the channel.
     pub(super) fn new(state: State) -> Self {
         Self {
             tables: HashMap::new(),
@@ -278,14 +278,14 @@ impl Assembler {
         }
     }
 
-    /// A table comes, or comes anew; says what has changed in it.
+    /// Adds or updates a table. Returns the change of its columns, if any.
     pub(super) fn relation(&mut self, id: u64, table: Table) -> Option<String> {
         let changes = self.tables.get(&id).and_then(|it| table.changes_since(it));
         self.tables.insert(id, table);
         changes
     }
 
-    /// A transaction comes; its place is behind everything that was committed before.
+    /// Starts a transaction, which was committed after all earlier ones.
     pub(super) fn begin(&mut self, commit: Lsn, millis: i64, xid: Option<Xid>) {
         let at = At { lsn: commit, change: 0, xid, millis };
         self.transaction = Some(Transaction { at, stored: self.state.stored(commit) });
@@ -296,17 +296,17 @@ impl Assembler {
         self.come = self.come.max(end);
     }
 
-    /// Everything before `end` has come.
+    /// Records that everything before `end` has arrived.
     pub(super) fn alive(&mut self, end: Lsn) {
         if self.transaction.is_none() {
             self.come = self.come.max(end);
         }
     }
 
-    /// A change of the table with this number.
+    /// Adds a change to the table with this number.
     ///
     /// # Errors
-    /// The change is of no table and of no transaction that has come.
+    /// The table or the transaction is unknown.
     pub(super) fn change(&mut self, relation: u64, change: Change) -> Result<(), String> {
         let Some(transaction) = &mut self.transaction else {
             return Err("a change came outside of a transaction".to_owned());
@@ -321,20 +321,20 @@ impl Assembler {
         self.gather.push(table, change, at)
     }
 
-    /// No transaction is cut here.
+    /// Returns whether no transaction is in progress.
     pub(super) fn is_between(&self) -> bool {
         self.transaction.is_none()
     }
 
-    /// The channel does not know yet how far this is.
+    /// Returns whether the channel does not yet have the current position.
     pub(super) fn has_news(&self) -> bool {
         self.is_between() && self.come > self.state.done
     }
 
-    /// What has come, with the position behind it.
+    /// Returns the events so far, with their end position.
     ///
     /// # Errors
-    /// As [`Gather::finish`].
+    /// Same as [`Gather::finish`].
     pub(super) fn flush(&mut self, source: &Arc<str>) -> Result<(Gathered, State), String> {
         let part = self.transaction.as_ref();
         let part = part.map(|it| Part { commit: it.at.lsn, changes: it.at.change });

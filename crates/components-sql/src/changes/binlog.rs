@@ -1,38 +1,37 @@
-//! Changes of MySQL and MariaDB: their binary log has them as rows, and is read as a replica reads
-//! it.
+//! Reads changes of MySQL and MariaDB from the rows in their binary log, like a replica.
 //!
 //! ```text
-//!   position    file and offset in it ──► the stream begins there
-//!               its proof             ──► is it the same log still?
+//!   position    file and offset       ──► the stream starts there
+//!               its proof             ──► is it still the same log?
 //! ```
 //!
-//! The server keeps its log for nothing that is not connected. So before each beginning it is asked
-//! for the proof of the position: no answer means that the file is gone, another answer that the
-//! log is another one.
+//! The server does not retain its log for disconnected readers. Before each start, the source asks
+//! for the proof of its position. Without an answer, the file was deleted; with a different answer,
+//! the log was replaced.
 //!
-//! Both have the same rows, maps of tables, statements and places. They differ in this:
+//! Both servers use the same format of rows, table maps, statements and positions. Differences:
 //!
 //! | | MariaDB | MySQL |
 //! |---|---|---|
-//! | a transaction begins by | a GTID, which says whether it is a statement alone | a GTID, perhaps without a name, and `BEGIN` |
-//! | compressed | each event: refused | the transaction: the client unpacks it |
-//! | JSON | is a text | has a binary form |
-//! | proof of a place | the GTIDs in front of it | the server, and when the file was begun |
-//! | place of a snapshot | is a status of it | is read while the tables are locked |
+//! | a transaction starts with | a GTID, which marks single statements | a GTID, and `BEGIN` |
+//! | compression | of each event: rejected | of the transaction: the client decompresses it |
+//! | JSON | text | binary |
+//! | proof of a position | the GTIDs before it | the server, and the start time of the file |
+//! | position of a snapshot | a status variable | read while the tables are locked |
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
-//! | `flavour` | what the two do in different words |
-//! | `proof` | what proves a place |
-//! | `server` | what the server says of itself, its tables and its log |
-//! | `snapshot` | a place in the log is taken, and the rows that are there are read |
-//! | `statement` | statements that stand in the log as texts |
-//! | `table` | what the log says of a table |
-//! | `row` | bytes of rows become values |
-//! | `json` | binary JSON becomes text |
-//! | `gtid` | events by which transactions begin |
-//! | `log` | events become transactions |
-//! | `follow` | the stream: transactions into the channel |
+//! | `flavour` | differences between the two servers |
+//! | `proof` | the proof of a position |
+//! | `server` | queries about the server, its tables and its log |
+//! | `snapshot` | reads the existing rows at a position of the log |
+//! | `statement` | statements in the log |
+//! | `table` | table descriptions in the log |
+//! | `row` | decodes rows |
+//! | `json` | converts binary JSON to text |
+//! | `gtid` | events that start a transaction |
+//! | `log` | groups events into transactions |
+//! | `follow` | streams transactions into the channel |
 
 mod flavour;
 mod follow;
@@ -58,10 +57,10 @@ use flavour::Flavour;
 use proof::Proof;
 use server::Server;
 
-/// Looks whether changes can be read, and what comes next.
+/// Checks that changes can be read, and decides how to start.
 ///
 /// # Errors
-/// They cannot, and what helps.
+/// They cannot be read. The message contains a hint.
 pub(super) async fn open(options: &Options, state: Option<State>) -> Result<Next, SqlError> {
     let mut server = Server::open(&options.target).await?;
     server.check(options).await?;
@@ -75,10 +74,10 @@ pub(super) async fn open(options: &Options, state: Option<State>) -> Result<Next
     next(options, state, there, flavour)
 }
 
-/// Decides it, by the proof that the server has of the position.
+/// Decides how to start, from the server's proof of the position.
 ///
 /// # Errors
-/// An operator has to act; how, it says.
+/// An operator must act. The message contains a hint.
 fn next(
     options: &Options,
     state: Option<State>,
@@ -123,10 +122,10 @@ fn next(
 }
 
 impl Changes {
-    /// Reads until something fails.
+    /// Reads changes until an error.
     ///
     /// # Errors
-    /// The database, or the channel.
+    /// An error of the database or the channel.
     pub(super) async fn read_binlog(
         &mut self,
         state: State,

@@ -1,4 +1,4 @@
-//! What changes are made of, in whichever log they stand: places, names of transactions, values.
+//! The parts of a change in any log: positions, transaction names, values.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::value::Value;
 
-/// A place in the log of the server.
+/// A position in the server's log.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash,
 )]
@@ -19,7 +19,7 @@ impl fmt::Display for Lsn {
 }
 
 impl Lsn {
-    /// As PostgreSQL writes it.
+    /// Parses PostgreSQL's notation.
     pub(super) fn read(text: &str) -> Option<Self> {
         let (high, low) = text.split_once('/')?;
         let half = |digits| u32::from_str_radix(digits, 16).ok().map(u64::from);
@@ -27,18 +27,18 @@ impl Lsn {
     }
 }
 
-/// A transaction by the name that the database has for it.
+/// The database's name of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Xid {
-    /// Of PostgreSQL.
+    /// PostgreSQL.
     Number(u32),
-    /// Of MariaDB.
+    /// MariaDB.
     Gtid(Gtid),
-    /// Of MySQL: the server that has committed it first, and its number there.
+    /// MySQL: the server that committed it first, and its number there.
     Numbered { server: u128, number: u64 },
 }
 
-/// Domain, server and number of a transaction of MariaDB.
+/// Domain, server and number of a MariaDB transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gtid {
     pub(super) domain: u32,
@@ -71,11 +71,11 @@ impl fmt::Display for Xid {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Cell {
     Null,
-    /// A long value that is stored apart and was not changed: it is not sent.
+    /// A long value that did not change: the server does not send it.
     Unchanged,
-    /// As PostgreSQL writes it.
+    /// Text in PostgreSQL's format.
     Text(String),
-    /// What it is.
+    /// A decoded value.
     Value(Value),
 }
 
@@ -84,7 +84,7 @@ pub(super) type Row = Vec<Cell>;
 /// A row before a change.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Old {
-    /// All of it; otherwise the key alone.
+    /// Whether it is the whole row; otherwise only the key.
     pub(super) is_whole: bool,
     pub(super) row: Row,
 }

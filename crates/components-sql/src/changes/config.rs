@@ -1,4 +1,4 @@
-//! The settings, and what the source makes of them.
+//! The settings, and the options derived from them.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -85,10 +85,10 @@ mod defaults {
     }
 }
 
-/// A name in PostgreSQL at most.
+/// Maximum length of a name in PostgreSQL.
 const NAME_MAX: usize = 63;
 
-/// What the source works by.
+/// Options of the source.
 pub(super) struct Options {
     pub(super) target: Target,
     /// Schema and name.
@@ -108,7 +108,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// What is read: a position is of that alone.
+    /// Returns a digest of the captured tables: positions are only valid for the same digest.
     pub(super) fn digest(&self) -> u64 {
         let target = &self.target;
         let what = format!("{:?}", (&target.name, &self.slot, &self.publication));
@@ -117,7 +117,7 @@ impl Options {
 }
 
 impl Config {
-    /// Whether the settings go with the kind of the database.
+    /// Checks that the settings match the kind of database.
     fn check_kind(&self, target: &Target) -> Result<(), BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let has_binlog = target.via == Via::Mysql;
@@ -203,13 +203,13 @@ impl Config {
     }
 }
 
-/// A number that no other reader has, most likely. Small ones are given by hand.
+/// Returns a server id that is unlikely to be in use. Operators usually assign small numbers.
 fn number(source: &str, target: &Target) -> u32 {
     let what = format!("{:?}", (source, &target.address, &target.name));
     (xxhash_rust::xxh3::xxh3_64(what.as_bytes()) as u32) | 1 << 30
 }
 
-/// `aqueduct_` and the name of the source, as far as a slot may have it.
+/// Returns `aqueduct_` and the name of the source, reduced to the characters of a slot name.
 fn usual_name(source: &str) -> String {
     let plain = source.chars().map(|c| match c.to_ascii_lowercase() {
         c if c.is_ascii_alphanumeric() => c,

@@ -1,4 +1,4 @@
-//! What is stored with the changes: how far they are.
+//! The position stored with the changes.
 //!
 //! ```text
 //!   log of the server   ──[ transaction ]──[ transaction ]──[ tra|nsaction ]──►
@@ -7,11 +7,11 @@
 //!                                                                of its changes are stored
 //! ```
 //!
-//! 1. Everything that was committed before `done` is stored, or is not of these tables.
-//! 2. The server hears of no place behind the `done` that the channel has: what it throws away is
-//!    stored.
-//! 3. A transaction comes again with the same changes in the same order, since both are read from
-//!    the same log. So the number of its stored changes says which ones to drop.
+//! 1. Everything committed before `done` is stored, or does not concern these tables.
+//! 2. The server learns only positions up to the `done` in the channel, so that it deletes nothing
+//!    that is not stored.
+//! 3. A repeated transaction has the same changes in the same order, because both reads use the
+//!    same log. The number of its stored changes therefore tells which ones to drop.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -21,83 +21,83 @@ use super::change::Lsn;
 /// Key of the position.
 pub(super) const KEY: &str = "state";
 
-/// How far the source is.
+/// Progress of the source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Rises with each batch.
+    /// Incremented with each batch.
     pub(super) number: u64,
-    /// Digest of what is read.
+    /// Digest of the captured tables.
     pub(super) of: u64,
     pub(super) phase: Phase,
     pub(super) done: Lsn,
-    /// The transaction that is stored in part.
+    /// The partially stored transaction.
     #[serde(default)]
     pub(super) part: Option<Part>,
-    /// The log that `done` is a place of, where a server does not keep that by itself.
+    /// The log that `done` belongs to, if the server does not track it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) log: Option<Log>,
 }
 
-/// A log without a slot, and what it has to have for `done` to be a place of it.
+/// A log without a slot, and the proof that `done` belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Log {
     /// Name of its files without their numbers.
     pub(super) base: String,
-    /// What a server that is asked for it has to say, too.
+    /// The proof that the server must confirm.
     #[serde(alias = "gtids")]
     pub(super) proof: String,
 }
 
-/// What the source is at.
+/// Phase of the source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Phase {
-    /// Nothing is made.
+    /// Nothing has been created.
     #[default]
     New,
-    /// The slot is made, perhaps, and rows are read. Not ended: it begins anew.
+    /// The slot may exist, and rows are being read. If unfinished, it starts again.
     Snapshot {
-        /// Rows of it are stored, which a new one makes void.
+        /// Whether rows are stored, which a new snapshot makes void.
         has_rows: bool,
     },
-    /// Changes are read.
+    /// Changes are being read.
     Changes,
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
-    /// Changes are read on from here.
+    /// Continue with changes from here.
     Changes(State),
-    /// A place in the log is taken, and perhaps a snapshot read.
+    /// Take a position in the log, and maybe a snapshot.
     Make {
-        /// What is stored is void: a `truncate` event comes first.
+        /// Stored rows are void: send a `truncate` event first.
         is_void: bool,
         /// Changes were lost.
         is_lost: bool,
     },
 }
 
-/// A transaction that is stored in part.
+/// A partially stored transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Part {
     pub(super) commit: Lsn,
-    /// So many of its changes.
+    /// Number of its stored changes.
     pub(super) changes: u64,
 }
 
 impl State {
-    /// As the channel knows it.
+    /// Reads the position from the channel.
     ///
     /// # Errors
-    /// It is of another version.
+    /// It has an unknown version.
     pub(super) fn read(known: &[(Bytes, Bytes)]) -> Result<Option<Self>, String> {
         let value = known.iter().find(|(key, _)| *key == KEY).map(|(_, value)| value);
         let state = value.map(|value| serde_json::from_slice(value)).transpose();
         state.map_err(|error| format!("the position `{KEY}` cannot be read: {error}"))
     }
 
-    /// How many changes of the transaction with this commit are stored; all of them: `None`.
+    /// Returns how many changes of the transaction with this commit are stored; `None` for all.
     pub(super) fn stored(&self, commit: Lsn) -> Option<u64> {
         if commit < self.done {
             return None;
@@ -106,7 +106,7 @@ impl State {
     }
 }
 
-/// Whether a channel lacks the batch of this number.
+/// Returns whether a channel lacks the batch of this number.
 pub(super) fn lacks(known: &[(Bytes, Bytes)], number: u64) -> bool {
     State::read(known).ok().flatten().is_none_or(|state| state.number < number)
 }
@@ -119,13 +119,13 @@ mod tests {
     fn what_is_stored_of_a_transaction_is_known_by_its_commit() {
         let part = Some(Part { commit: Lsn(120), changes: 3 });
         let state = State { done: Lsn(100), part, ..State::default() };
-        // The record of a commit begins at its place: the one at `done` is not stored.
+        // The record of a commit starts at its position, so the one at `done` is not stored.
         for (commit, stored) in [(99, None), (100, Some(0)), (120, Some(3)), (121, Some(0))] {
             assert_eq!(state.stored(Lsn(commit)), stored, "{commit}");
         }
         let value = serde_json::to_vec(&state).unwrap();
         let known = [(Bytes::from(KEY), Bytes::from(value))];
-        // As it was written before there were other proofs.
+        // The format before there were other proofs.
         let earlier =
             r#"{"number":1,"of":2,"phase":"changes","done":3,"log":{"base":"b","gtids":"0-1-7"}}"#;
         let earlier = State::read(&[(Bytes::from(KEY), Bytes::from(earlier))]).unwrap().unwrap();

@@ -1,14 +1,14 @@
-//! Changes of PostgreSQL: a slot sends them, and keeps what is not confirmed.
+//! Reads changes of PostgreSQL from a slot, which retains unconfirmed changes.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
-//! | `catalog` | what the database says of itself |
-//! | `replaced` | tables that another one of the same name replaces |
-//! | `slot` | what is to be done, by what channel and database have |
-//! | `snapshot` | the slot is made, and the rows that are there are read |
-//! | `wire` | a connection for replication |
-//! | `pgoutput` | what the slot sends |
-//! | `follow` | the stream: events into the channel, and word of it to the database |
+//! | `catalog` | queries about the database |
+//! | `replaced` | tables replaced by another one with the same name |
+//! | `slot` | decides the next step, from the channel and the database |
+//! | `snapshot` | creates the slot, and reads the existing rows |
+//! | `wire` | a replication connection |
+//! | `pgoutput` | the messages of the slot |
+//! | `follow` | streams events into the channel, and confirms them to the database |
 
 mod catalog;
 mod follow;
@@ -28,14 +28,14 @@ use catalog::Catalog;
 pub(super) use replaced::Names;
 use wire::Replication;
 
-/// Looks whether changes can be read, and what comes next.
+/// Checks that changes can be read, and decides how to start.
 ///
 /// # Errors
-/// They cannot, and what helps.
+/// They cannot be read. The message contains a hint.
 pub(super) async fn open(options: &Options, state: Option<State>) -> Result<Next, SqlError> {
     let catalog = Catalog::open(&options.target).await?;
     catalog.publication(options).await?;
-    // The right to replicate is looked at before anything is made.
+    // Check the replication right before creating anything.
     let opened = Replication::open(&options.target).await;
     opened.map_err(|error| error.of_replication(&options.target))?;
     let slot = catalog.slot(&options.slot).await?;
@@ -43,10 +43,10 @@ pub(super) async fn open(options: &Options, state: Option<State>) -> Result<Next
 }
 
 impl Changes {
-    /// Reads until something fails.
+    /// Reads changes until an error.
     ///
     /// # Errors
-    /// The database, or the channel.
+    /// An error of the database or the channel.
     pub(super) async fn read_postgres(
         &mut self,
         state: State,

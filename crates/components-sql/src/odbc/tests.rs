@@ -1,8 +1,7 @@
-//! Goal: a database that cannot be had is an error that names what to do; and values of any length
-//! cross the C interface as they are.
+//! Goal: a failed connection reports what to do, and values of any length cross the C interface
+//! unchanged.
 //!
-//! Method: real drivers: that of FreeTDS, for which nothing that speaks its protocol can be had
-//! here, and that of SQLite.
+//! Method: real drivers: FreeTDS, for which no server is available here, and SQLite.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
@@ -31,7 +30,7 @@ fn freetds(address: SocketAddr) -> String {
     format!("odbc:Driver={DRIVERS}/libtdsodbc.so;Server={ip};Port={port};TDS_Version=7.4")
 }
 
-/// Why there is no connection, and whether another attempt helps.
+/// Returns why the connection fails, and whether a retry helps.
 async fn refusal(url: &str) -> (String, ErrorClass) {
     let Err(error) = Connection::open(&target(url)).await else { panic!("{url}: it connects") };
     let cause = std::error::Error::source(&error).map(|cause| cause.to_string());
@@ -56,7 +55,7 @@ async fn a_server_that_ends_within_the_login_is_tried_again() {
     let url = freetds(listener.local_addr().unwrap());
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        // The first packet has its length in the bytes behind the first two.
+        // The third and fourth byte contain the length of the packet.
         let mut head = [0; 8];
         stream.read_exact(&mut head).unwrap();
         (head[0], u16::from_be_bytes([head[2], head[3]]))
@@ -94,7 +93,7 @@ async fn values_of_any_length_cross_as_they_are() {
     assert_eq!(odbc.dialect, Dialect::Sqlite);
     odbc.run(&target, "CREATE TABLE t (n bigint, t text, b blob)").await.unwrap();
     let limit = target.statement_timeout;
-    // Around the size of a piece, and far over it.
+    // Around the size of a chunk, and far above it.
     let lengths = [0, 1, 2046, 2047, 2048, 2049, 4095, 100_000];
     let text = |length: usize| "aé😀".chars().cycle().take(length).collect::<String>();
     let bytes = |length: usize| (0..length).map(|at| at as u8).collect::<Vec<u8>>();

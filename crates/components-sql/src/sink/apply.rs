@@ -1,13 +1,13 @@
-//! A batch in one transaction: its rows, and its identity in the ledger.
+//! Applies a batch in one transaction: its rows, and its identity in the ledger.
 //!
 //! ```text
 //!   BEGIN
-//!     row of the origin, locked ──► known? nothing is done
+//!     row of the origin, locked ──► known? done
 //!     SAVEPOINT ─ rows of one statement ─ RELEASE        …for all rows
-//!            └─ refused: back to the savepoint; the row that is named is taken out, else halves;
-//!               rows of a COPY go by statements with values then
+//!            └─ rejected: back to the savepoint; remove the named row, or split in halves;
+//!               rows of a COPY then use statements with values
 //!     row of the origin, with the batch
-//!   COMMIT ── not answered: the ledger is asked on another connection
+//!   COMMIT ── not answered: ask the ledger on another connection
 //! ```
 
 use std::ops::Range;
@@ -28,27 +28,27 @@ use super::table::Table;
 use super::{REFUSED, UNWRITABLE};
 use crate::error::SqlError;
 
-/// What became of a batch.
+/// Result of a batch.
 #[derive(Debug)]
 pub(super) enum Applied {
-    /// It is applied, but for what was refused.
+    /// Applied, except for rejected rows.
     Now { delivered: Delivered, rows: usize },
-    /// It was applied before.
+    /// Already applied before.
     Before(Delivered),
-    /// It is of an epoch that is closed.
+    /// Its epoch is closed.
     Closed,
 }
 
-/// What is read of a batch.
+/// The rows of a batch.
 #[derive(Default)]
 struct Read {
     rows: Vec<Row>,
-    /// The events that the rows are of.
+    /// The event index of each row.
     places: Vec<usize>,
     unwritable: Refused,
 }
 
-/// How batches are applied: what the settings and the table say.
+/// How to apply batches, according to the settings and the table.
 pub(super) struct Way {
     pub(super) name: String,
     pub(super) table: Table,
@@ -56,11 +56,11 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// Applies a batch. When this fails, or is dropped midway, the session is of no more use: what
-    /// it has begun is rolled back with its connection.
+    /// Applies a batch. After an error or a cancellation, do not use the session again: closing its
+    /// connection rolls back the transaction.
     ///
     /// # Errors
-    /// It is not applied; with [`SinkProblem::Unclear`] it may be.
+    /// The batch is not applied; with [`SinkProblem::Unclear`] it may be.
     pub(super) async fn apply(
         &self,
         session: &mut Session,
@@ -69,7 +69,7 @@ impl Way {
         key: Option<Identity>,
         floors: &FloorBoard,
     ) -> Result<Applied, SinkProblem> {
-        // In front of the lock: meanwhile the batch before goes on.
+        // Before the lock, so that the previous batch can continue in the meantime.
         let read = self.read(reading, batch);
         session.begin().await?;
         let mut record = None;
@@ -88,7 +88,7 @@ impl Way {
         }
         let (delivered, rows) = self.rows(session, read).await?;
         if let Some((key, record)) = &mut record {
-            // To ask what is closed looks into all channels.
+            // Finding out the closed epochs asks all channels.
             let floors =
                 if record.can_forget(*key) { floors.declarable() } else { Floors::default() };
             record.add(*key, &floors);
@@ -103,7 +103,7 @@ impl Way {
         }
     }
 
-    /// The rows of a batch.
+    /// Reads the rows of a batch.
     fn read(&self, reading: &Reading, batch: &Batch) -> Read {
         let mut reader = Reader::new(reading, &self.plan.targets, &self.plan.key);
         let mut read = Read::default();
@@ -120,7 +120,7 @@ impl Way {
     }
 
     /// # Errors
-    /// The row is a call that lacks a parameter.
+    /// The row is a call without a required parameter.
     fn callable(&self, row: Row) -> Result<Row, String> {
         if self.plan.mode != Mode::Call {
             return Ok(row);
@@ -131,7 +131,7 @@ impl Way {
         }
     }
 
-    /// Puts the rows of a batch; what is refused of it, and how many are put.
+    /// Writes the rows of a batch. Returns the rejected ones, and how many were written.
     async fn rows(
         &self,
         session: &mut Session,
@@ -144,7 +144,7 @@ impl Way {
             .map(|(place, problem)| (places[place], problem))
             .collect();
         let put = rows.len() - refused.len();
-        // By the rules of a table that is another one meanwhile, these may be good.
+        // If the table has changed in the meantime, these rows may be valid.
         let is_whole = refused.is_empty() && unwritable.is_empty();
         if !is_whole && Table::of(session, &self.name, self.plan.mode).await? != self.table {
             return Err(SinkProblem::Changed);
@@ -155,14 +155,14 @@ impl Way {
     }
 }
 
-/// Puts all rows but those that the database refuses by themselves, in their order; the places of
-/// those, with the reasons. A row is put again at most as often as rows near it are refused, so
-/// that statements grow with the refused rows and not with all.
+/// Writes all rows except those that the database rejects, in order. Returns the rejected rows with
+/// the reasons. A row is repeated at most as often as rows near it are rejected, so that the number
+/// of statements grows with the rejected rows only.
 async fn put_all(session: &mut Session, plan: &Plan, rows: &[Row]) -> Result<Refused, SqlError> {
     let mut refused = Refused::new();
-    // The last one is next.
+    // The last range is next.
     let mut todo: Vec<Range<usize>> = Vec::new();
-    // Rows in front of this one were not taken by COPY.
+    // COPY rejected rows before this index.
     let mut valued = 0;
     if !rows.is_empty() {
         todo.push(0..rows.len());
@@ -212,7 +212,7 @@ async fn put_all(session: &mut Session, plan: &Plan, rows: &[Row]) -> Result<Ref
     Ok(refused)
 }
 
-/// Puts rows by `COPY`: all of them or none. Whether the database takes them.
+/// Writes rows by `COPY`: all or none. Returns whether the database accepted them.
 async fn copy(session: &mut Session, plan: &Plan, rows: &[Row]) -> Result<bool, SqlError> {
     session.save().await?;
     let is_taken = match session.copy(plan, rows).await {

@@ -1,4 +1,4 @@
-//! Values as the clients bind and read them.
+//! Converts values for the clients.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use super::row::Row;
 use super::value::Value;
 use crate::connection::MYSQL_BINARY;
 
-/// What PostgreSQL converts to the type of the column.
+/// Returns the text that PostgreSQL converts to the column's type.
 pub(super) fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -29,7 +29,7 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// Writes rows as the text form of `COPY` has them.
+/// Writes rows in the text format of `COPY`.
 pub(super) fn copy_text(rows: &[Row], out: &mut Vec<u8>) {
     for row in rows {
         for (number, value) in row.values.iter().enumerate() {
@@ -77,7 +77,7 @@ impl ToSql for Value {
         }
     }
 
-    /// The statements of the sink name the types of their values.
+    /// The sink's statements name the types of their values.
     fn accepts(_: &Type) -> bool {
         true
     }
@@ -122,7 +122,7 @@ pub(super) fn of_mysql(row: mysql_async::Row) -> Vec<Value> {
                 }
                 Value::Text(String::from_utf8_lossy(&bytes).into_owned())
             }
-            // The statements of the sink ask for nothing else.
+            // The sink's statements return no other types.
             _ => Value::Null,
         })
         .collect()

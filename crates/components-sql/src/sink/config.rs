@@ -1,4 +1,4 @@
-//! The settings, and what is wrong with them before anything runs.
+//! The settings, and their validation.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -124,7 +124,7 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    /// Whether rows are found by a key.
+    /// Returns whether rows are found by a key.
     pub(super) fn has_key(self) -> bool {
         matches!(self, Self::Update | Self::Upsert)
     }
@@ -164,7 +164,7 @@ mod defaults {
 }
 
 impl Config {
-    /// Refuses what cannot work.
+    /// Rejects settings that cannot work.
     pub(super) fn check(&self) -> Result<(), BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let names = [("table", &self.table), ("ledger.table", &self.ledger.table)];
@@ -205,7 +205,7 @@ impl Config {
         Ok(())
     }
 
-    /// How events are read.
+    /// Returns how to read events.
     pub(super) fn reading(&self) -> Result<Reading, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let is_csv = self.format == Format::Csv;

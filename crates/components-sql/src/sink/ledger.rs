@@ -1,16 +1,16 @@
-//! The ledger in the database: which batches are applied, and what of them was refused.
+//! The ledger in the database: the applied batches, and their rejected events.
 //!
 //! ```text
 //!   aqueduct_applied           sink, origin → floor, applied     one row for each origin
 //!   aqueduct_applied_refused   sink, origin, epoch, sequence → events, reason, detail
 //! ```
 //!
-//! Where a sink puts rows into a staging table, its row `moved` has in `events` how many of them
-//! went on from there.
+//! If a sink writes to a staging table, its row `moved` counts in `events` how many rows were moved
+//! from there.
 //!
-//! The row of an origin is locked before anything of a batch is done, and written in the
-//! transaction of its rows. So what two collectors have of one origin is applied one after the
-//! other, and whatever became of a COMMIT without an answer is seen behind that lock.
+//! Each batch first locks the row of its origin, and writes it in the transaction of its rows.
+//! Batches of one origin from two collectors are therefore applied one after the other, and each
+//! sees the result of an earlier unanswered COMMIT.
 
 use std::time::Duration;
 
@@ -27,18 +27,18 @@ use super::value::Value;
 use crate::dialect::Dialect;
 use crate::error::SqlError;
 
-/// What stands in the place of an origin, whose names are longer, for rows that were moved on.
+/// Used instead of an origin for moved rows. Real origins are longer.
 const MOVED: &str = "moved";
 
 /// The ledger of one sink.
 pub(super) struct Ledger {
     config: LedgerConfig,
-    /// Under what the sink is found.
+    /// Key of the sink.
     sink: String,
     env: Env,
 }
 
-/// A statement of the ledger. `?t`, `?i` and `?b` stand for text, a number and bytes.
+/// Formats a statement of the ledger. `?t`, `?i` and `?b` are placeholders for text, a number and bytes.
 fn statement((dialect, is_odbc): (Dialect, bool), text: &str) -> String {
     let mut out = String::new();
     for (number, part) in text.split('?').enumerate() {
@@ -64,15 +64,15 @@ fn statement((dialect, is_odbc): (Dialect, bool), text: &str) -> String {
 }
 
 fn number(value: u64) -> Value {
-    // What lies beyond is refused where batches come in.
+    // Larger values are rejected when batches arrive.
     Value::Int(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-/// What stands behind the name of a table, and at the end of a statement, so that the rows it reads
-/// are locked.
+/// Returns the texts after the table name and at the end of a statement that lock the rows it
+/// reads.
 fn locks(dialect: Dialect) -> (&'static str, &'static str) {
     match dialect {
-        // Its transaction has the whole file.
+        // Its transaction locks the whole file.
         Dialect::Sqlite => ("", ""),
         Dialect::SqlServer => (" WITH (UPDLOCK, ROWLOCK, HOLDLOCK)", ""),
         _ => ("", " FOR UPDATE"),
@@ -85,7 +85,6 @@ impl Ledger {
         Self { config, sink, env }
     }
 
-    /// Under what the sink is found.
     pub(super) fn sink(&self) -> &str {
         &self.sink
     }
@@ -110,7 +109,7 @@ impl Ledger {
         vec![self.text(), Value::Text(origin.to_string())]
     }
 
-    /// The statements that make both tables.
+    /// Returns the statements that create both tables.
     fn definitions(&self, dialect: Dialect) -> [String; 2] {
         let (bytes, text, end) = match dialect {
             Dialect::Postgres => ("bytea", "text", ""),
@@ -128,7 +127,7 @@ impl Ledger {
             Dialect::SqlServer | Dialect::Oracle | Dialect::Standard => "CREATE TABLE",
         };
         let key = "sink varchar(128) NOT NULL, origin varchar(32) NOT NULL";
-        // An empty text is NULL in Oracle.
+        // In Oracle, empty text is NULL.
         let detail = if dialect == Dialect::Oracle { "" } else { " NOT NULL" };
         [
             format!(
@@ -146,10 +145,10 @@ impl Ledger {
         ]
     }
 
-    /// Looks for both tables; makes them where the settings say so.
+    /// Checks both tables, or creates them if the settings allow it.
     ///
     /// # Errors
-    /// They are not there, or cannot be used.
+    /// They are missing or unusable.
     pub(super) async fn open(&self, session: &mut Session) -> Result<(), SinkProblem> {
         let definitions = self.definitions(session.dialect());
         let names = [self.config.table.clone(), self.refused_name()];
@@ -169,7 +168,7 @@ impl Ledger {
         self.forget(session).await
     }
 
-    /// Forgets what was refused so long ago that no batch of that time comes again.
+    /// Deletes old rejected events, whose batches are never repeated.
     async fn forget(&self, session: &mut Session) -> Result<(), SinkProblem> {
         let text = format!(
             "DELETE FROM {} WHERE sink = ?t AND written_ms < ?i",
@@ -182,10 +181,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether batches of this sink are applied, by whichever agent.
+    /// Returns whether any agent has applied batches of this sink.
     ///
     /// # Errors
-    /// The database has failed.
+    /// The database failed.
     pub(super) async fn has_applied(&self, session: &mut Session) -> Result<bool, SinkProblem> {
         match Table::describe(session, &self.config.table).await {
             Err(SinkProblem::NoTable { .. }) => return Ok(false),
@@ -197,10 +196,10 @@ impl Ledger {
         Ok(rows.iter().any(|row| row.first().and_then(Value::int) != Some(0)))
     }
 
-    /// The row of an origin, locked until the transaction ends.
+    /// Returns the row of an origin, locked until the end of the transaction.
     ///
     /// # Errors
-    /// The database has failed, or the row cannot be read.
+    /// The database failed, or the row cannot be parsed.
     pub(super) async fn lock(
         &self,
         session: &mut Session,
@@ -210,12 +209,12 @@ impl Ledger {
             return Ok(record);
         }
         self.make(session, &origin.to_string()).await?;
-        // Another collector may have made it, and applied its first batch.
+        // Another collector may have created it, and applied its first batch.
         let record = self.find(session, origin).await?;
         record.ok_or_else(|| self.damaged(origin))
     }
 
-    /// Makes a row of which nothing is known yet, unless there is one.
+    /// Creates an empty row, unless it exists.
     async fn make(&self, session: &mut Session, origin: &str) -> Result<(), SqlError> {
         let dialect = session.dialect();
         let (insert, end, passes_over) = match dialect {
@@ -233,7 +232,7 @@ impl Ledger {
         let key = [self.text(), Value::Text(origin.to_owned())];
         let values = key.into_iter().chain([number(none.floor()), Value::Bytes(none.bytes())]);
         match session.execute(&statement(session.way(), &text), values.collect()).await {
-            // Where a row that is there cannot be passed over, it is refused, and nothing else.
+            // Without `ON CONFLICT`, an existing row is an error, but the only one.
             Err(error) if !passes_over && Cause::is_of_rows(&error) => Ok(()),
             made => made.map(drop),
         }
@@ -265,11 +264,10 @@ impl Ledger {
         SinkProblem::Damaged { table: self.config.table.clone(), origin: origin.to_string() }
     }
 
-    /// Writes the row of the batch's origin, with the batch in it, and what was refused of the
-    /// batch.
+    /// Adds the batch to the row of its origin, and stores its rejected events.
     ///
     /// # Errors
-    /// The database has failed.
+    /// The database failed.
     pub(super) async fn write(
         &self,
         session: &mut Session,
@@ -307,11 +305,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// How many rows this sink has put and [`Self::add_moved`] was not called for, whichever agent
-    /// has put them. Locks its rows of the ledger until the transaction ends.
+    /// Returns how many rows this sink has written, on any agent, without a call of
+    /// [`Self::add_moved`]. Locks its ledger rows until the end of the transaction.
     ///
     /// # Errors
-    /// The database has failed.
+    /// The database failed.
     pub(super) async fn staged(&self, session: &mut Session) -> Result<u64, SinkProblem> {
         self.make(session, MOVED).await?;
         let (hint, end) = locks(session.dialect());
@@ -328,10 +326,10 @@ impl Ledger {
         Ok(u64::try_from(staged.sum::<i64>()).unwrap_or(0))
     }
 
-    /// So many rows were moved out of the table that this sink puts rows into.
+    /// Adds this many rows to those moved out of the sink's table.
     ///
     /// # Errors
-    /// The database has failed.
+    /// The database failed.
     pub(super) async fn add_moved(&self, session: &mut Session, rows: u64) -> Result<(), SqlError> {
         let text = format!(
             "UPDATE {} SET batches = batches + 1, events = events + ?i, written_ms = ?i WHERE \
@@ -344,10 +342,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// What became of a batch that is applied: the same dead letters as the first time.
+    /// Returns the result of an applied batch: the same dead letters as the first time.
     ///
     /// # Errors
-    /// The database has failed.
+    /// The database failed.
     pub(super) async fn delivered(
         &self,
         session: &mut Session,
@@ -370,7 +368,7 @@ impl Ledger {
         Ok(Delivered::Except { events, reason: reason.unwrap_or(super::REFUSED), detail })
     }
 
-    /// How often what is too old is looked for.
+    /// Interval between deletions of old rows.
     pub(super) const FORGET_EVERY: Duration = Duration::from_secs(3600);
 }
 

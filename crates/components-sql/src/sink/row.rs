@@ -1,4 +1,4 @@
-//! From an event to a row: where each column has its value from.
+//! Maps an event to a row.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use pipeline::EventRef;
 use super::config::Format;
 use super::value::{Given, Kind, Value};
 
-/// Where a column has its value from.
+/// Source of a column's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum From {
-    /// A field of the body, by its name.
+    /// A field of the body.
     Field(String),
-    /// A place in a body of JSON, in steps; the first is a field of the body.
+    /// A path in a JSON body. Its first step is a field of the body.
     Pointer(Vec<String>),
     /// A header.
     Header(String),
-    /// The body itself.
+    /// The whole body.
     Body,
 }
 
 impl From {
-    /// Reads what a setting says; `None`: it says nothing.
+    /// Parses a setting; `None` if it is empty.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text == "%body" {
             return Some(Self::Body);
@@ -38,7 +38,7 @@ impl From {
         (!text.is_empty()).then(|| Self::Field(text.to_owned()))
     }
 
-    /// The field of the body that it looks into.
+    /// Returns the field of the body that contains the value.
     fn field(&self) -> Option<&str> {
         match self {
             Self::Field(name) => Some(name),
@@ -48,19 +48,19 @@ impl From {
     }
 }
 
-/// How events are read, by the settings.
+/// How to read events, from the settings.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) format: Format,
     pub(super) fields: Vec<String>,
     pub(super) delimiter: u8,
     pub(super) null: String,
-    /// Columns and their places. None: each field goes into the column of its name.
+    /// Columns and their sources. If empty, each field goes to the column with its name.
     pub(super) columns: Vec<(String, From)>,
     pub(super) rejects_extra: bool,
 }
 
-/// One column of the table, and where it has its value from.
+/// A column of the table, and the source of its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) name: String,
@@ -68,8 +68,8 @@ pub(super) struct Target {
     pub(super) from: From,
 }
 
-/// A row: values, and the columns that they go into, by their places among the targets. A column
-/// that the event has no value for is left out.
+/// A row: values, and the index of their columns among the targets. A column without a value is
+/// omitted.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
     pub(super) columns: Vec<usize>,
@@ -77,17 +77,17 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Bytes that it takes, about.
+    /// Returns the approximate size in bytes.
     pub(super) fn size(&self) -> usize {
         self.values.iter().map(Value::size).sum()
     }
 
-    /// Whether a text holds NUL.
+    /// Returns whether a text contains NUL.
     pub(super) fn has_nul(&self) -> bool {
         self.values.iter().any(|value| matches!(value, Value::Text(text) if text.contains('\0')))
     }
 
-    /// The value of a column.
+    /// Returns the value of a column.
     pub(super) fn value(&self, column: usize) -> Option<&Value> {
         let at = self.columns.iter().position(|other| *other == column)?;
         self.values.get(at)
@@ -98,7 +98,7 @@ impl Row {
 pub(super) struct Reader<'a> {
     reading: &'a Reading,
     targets: &'a [Target],
-    /// Places of the columns that find a row.
+    /// Indexes of the key columns.
     key: &'a [usize],
     csv: Option<(Csv, Scratch)>,
 }
@@ -121,10 +121,10 @@ impl<'a> Reader<'a> {
         Self { reading, targets, key, csv }
     }
 
-    /// The row of an event.
+    /// Converts an event to a row.
     ///
     /// # Errors
-    /// No row can be made of it, and why.
+    /// The event cannot be converted, and why.
     pub(super) fn row(&mut self, event: EventRef<'_>) -> Result<Row, String> {
         let fields = self.fields(event.body())?;
         if self.reading.rejects_extra {
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What an event has for a column.
+/// The value that an event has for a column.
 enum Found<'a> {
     Nothing,
     Null,

@@ -1,4 +1,4 @@
-//! A connection as the sink uses it: statements with values, and rows put by a plan.
+//! A connection of the sink: statements with values, and rows written by a plan.
 
 mod put;
 mod transaction;
@@ -26,38 +26,38 @@ use crate::database::Target;
 use crate::dialect::Dialect;
 use crate::error::SqlError;
 
-/// Statements that PostgreSQL keeps prepared for a connection.
+/// Maximum number of prepared statements per PostgreSQL connection.
 const PREPARED_MAX: usize = 64;
 
-/// Rows of which the text for `COPY` is made and sent at once.
+/// Rows per chunk of `COPY` text.
 const COPY_ROWS: usize = 500;
 
-/// A connection, with what it needs to be used.
+/// A connection with its state.
 pub(super) struct Session {
     connection: Connection,
     target: Target,
     prepared: HashMap<String, Statement>,
-    /// Transactions are such that no procedure ends.
+    /// Whether transactions prevent procedures from committing.
     guards_commits: bool,
 }
 
-/// Why rows were not put. Nothing of the statement is done, but for those of SQLite and of updates
-/// in front of the row: they go with the savepoint.
+/// Why rows were not written. The statement had no effect, except that SQLite and updates may have
+/// written earlier rows, which the savepoint rolls back.
 #[derive(Debug)]
 pub(super) struct Unput {
-    /// The first row that is not put, where that is known.
+    /// The first row that was not written, if known.
     pub(super) at: Option<usize>,
     pub(super) cause: Cause,
 }
 
-/// Why a row was not put.
+/// Why a row was not written.
 #[derive(Debug)]
 pub(super) enum Cause {
-    /// The database has refused it, or has failed.
+    /// The database rejected it, or failed.
     Sql(SqlError),
-    /// There is no row with its key.
+    /// No row has its key.
     NoRow,
-    /// A text of it holds NUL.
+    /// Its text contains NUL.
     Nul,
 }
 
@@ -68,7 +68,7 @@ impl From<SqlError> for Unput {
 }
 
 impl Cause {
-    /// Whether an error speaks of rows, and other rows may be put.
+    /// Returns whether an error concerns rows, so that other rows may be written.
     pub(super) fn is_of_rows(error: &SqlError) -> bool {
         error.class() == ErrorClass::Poison
     }
@@ -90,10 +90,10 @@ impl Session {
     /// Connects.
     ///
     /// # Errors
-    /// There is no connection.
+    /// The connection fails.
     pub(super) async fn open(target: &Target) -> Result<Self, SqlError> {
         let mut connection = connected(target).await?;
-        // Without locks of gaps, on which transactions of other origins would wait.
+        // Avoid gap locks, on which transactions of other origins would wait.
         let level = match connection.dialect() {
             Dialect::Mysql => Some("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"),
             Dialect::SqlServer => Some("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"),
@@ -114,12 +114,12 @@ impl Session {
         self.connection.dialect()
     }
 
-    /// Whether a driver of ODBC is between.
+    /// Returns whether this is an ODBC connection.
     pub(super) fn is_odbc(&self) -> bool {
         self.connection.is_odbc()
     }
 
-    /// Both: what the text of a statement depends on.
+    /// Returns what the text of a statement depends on.
     pub(super) fn way(&self) -> (Dialect, bool) {
         (self.dialect(), self.is_odbc())
     }
@@ -127,16 +127,16 @@ impl Session {
     /// Runs statements without values.
     ///
     /// # Errors
-    /// One of them has failed.
+    /// One of them failed.
     pub(super) async fn run(&mut self, sql: &str) -> Result<(), SqlError> {
         self.connection.batch(&self.target, sql).await
     }
 
-    /// Runs a statement with values: `$1` … of the client of PostgreSQL, `?` of the others. How
-    /// many rows it has put, changed or deleted.
+    /// Runs a statement with values: `$1` … for the PostgreSQL client, `?` for the others. Returns
+    /// the number of affected rows.
     ///
     /// # Errors
-    /// It has failed.
+    /// The statement failed.
     pub(super) async fn execute(&mut self, sql: &str, values: Vec<Value>) -> Result<u64, SqlError> {
         let target = &self.target;
         match &mut self.connection {
@@ -167,10 +167,10 @@ impl Session {
         }
     }
 
-    /// The same of a statement that answers rows: numbers, text and bytes.
+    /// Runs a query with values. Returns rows of numbers, text and bytes.
     ///
     /// # Errors
-    /// It has failed.
+    /// The query failed.
     pub(super) async fn query(
         &mut self,
         sql: &str,
@@ -222,11 +222,10 @@ impl Session {
         }
     }
 
-    /// Inserts rows that have the same columns by `COPY`, which no plan of another database than
-    /// PostgreSQL asks for.
+    /// Inserts rows with the same columns by `COPY`. Only plans for PostgreSQL use it.
     ///
     /// # Errors
-    /// None of them is put: the savepoint before has to be gone back to.
+    /// No row was written: roll back to the savepoint.
     pub(super) async fn copy(&mut self, plan: &Plan, rows: &[Row]) -> Result<(), SqlError> {
         let (Connection::Postgres(postgres), Some(first)) = (&mut self.connection, rows.first())
         else {
@@ -246,10 +245,10 @@ impl Session {
         copying.as_mut().finish().await.map(drop).map_err(failed)
     }
 
-    /// Puts rows that have the same columns, as the plan says.
+    /// Writes rows with the same columns, according to the plan.
     ///
     /// # Errors
-    /// Not all of them are put: the savepoint before has to be gone back to.
+    /// Not all rows were written: roll back to the savepoint.
     pub(super) async fn put(&mut self, plan: &Plan, rows: &[Row]) -> Result<(), Unput> {
         let Some(first) = rows.first() else { return Ok(()) };
         let sql = plan.statement(&first.columns, rows.len());
@@ -295,7 +294,7 @@ impl Session {
                         let cause = Cause::Sql(of_rows(target, &error));
                         Unput { at: Some(at), cause }
                     })?;
-                    // A row that stays as it was is matched, and not affected.
+                    // An unchanged row counts as matched, but not as affected.
                     let is_update = plan.mode == Mode::Update;
                     if is_update && mysql.affected_rows() == 0 && matched(&mysql.info()) == 0 {
                         return Err(Unput { at: Some(at), cause: Cause::NoRow });
@@ -318,12 +317,12 @@ impl Session {
     }
 }
 
-/// Values as PostgreSQL's client takes them.
+/// Converts values for the PostgreSQL client.
 fn bound(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
     values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
 }
 
-/// Values as MySQL's client takes them.
+/// Converts values for the MySQL client.
 fn parameters(sql: &str, values: Vec<Value>) -> Params {
     match sql.contains('?') {
         true => Params::Positional(values.into_iter().map(to_mysql).collect()),
@@ -331,12 +330,12 @@ fn parameters(sql: &str, values: Vec<Value>) -> Params {
     }
 }
 
-/// Boxed, since the compiler cannot tell of longer futures with it that they can be sent.
+/// Boxed, because the compiler cannot prove that longer futures with it are `Send`.
 fn connected(target: &Target) -> BoxFuture<'_, Result<Connection, SqlError>> {
     Box::pin(Connection::open(target))
 }
 
-/// The same.
+/// Boxed for the same reason.
 fn asked(
     mysql: &mut mysql_async::Conn,
     sql: String,
@@ -361,7 +360,7 @@ async fn prepared(
     Ok(statement)
 }
 
-/// A row that is larger than a packet may be is refused, and not the connection's failure.
+/// A row larger than a packet is rejected; the connection is fine.
 fn of_rows(target: &Target, error: &mysql_async::Error) -> SqlError {
     match error {
         mysql_async::Error::Driver(DriverError::PacketTooLarge) => SqlError::Refused {
@@ -374,7 +373,7 @@ fn of_rows(target: &Target, error: &mysql_async::Error) -> SqlError {
     }
 }
 
-/// How many rows an update has matched: `Rows matched: 1  Changed: 0  Warnings: 0`.
+/// Returns how many rows an update matched: `Rows matched: 1  Changed: 0  Warnings: 0`.
 fn matched(info: &str) -> u64 {
     let number = info.split(':').nth(1).and_then(|rest| rest.split_whitespace().next());
     number.and_then(|number| number.parse().ok()).unwrap_or(0)

@@ -1,17 +1,17 @@
-//! A staging table: rows are put there batch by batch, and go on into the table that they are for
-//! by one transaction, when the last one is there.
+//! A staging table: batches write rows there; when all have arrived, one transaction moves them to
+//! the target table.
 //!
 //! ```text
 //!   BEGIN
-//!     the ledger of this sink, locked ──► rows that it has put, less rows that were moved
+//!     the ledger of this sink, locked ──► rows written, less rows already moved
 //!     INSERT INTO table SELECT … FROM staging table
-//!     DELETE FROM staging table ── so many rows? else nothing is done
-//!     the ledger: so many rows more are moved
+//!     DELETE FROM staging table ── the same number? otherwise roll back
+//!     the ledger: add the number of moved rows
 //!   COMMIT
 //! ```
 //!
-//! Whatever became of an attempt, the next one reads in the ledger what is left to be moved. Rows
-//! of others in the staging table, or rows that are gone, are an error and not moved in silence.
+//! Each attempt reads the ledger to find out what is left to move. Foreign or missing rows in the
+//! staging table are an error; they are not moved silently.
 
 use std::time::Duration;
 
@@ -27,26 +27,25 @@ use super::value::Value;
 use crate::connection::Via;
 use crate::error::SqlError;
 
-/// How long a statement over all rows may take.
+/// Timeout of a statement over all rows.
 const STATEMENT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The staging table of a sink, and the table behind it.
+/// The staging table of a sink, and its target table.
 pub struct Staging {
     session: Session,
     ledger: Ledger,
-    /// The staging table, the table behind it and the columns of both, quoted.
+    /// The quoted names of the staging table, the target table, and the columns of both.
     from: String,
     into: String,
     columns: String,
 }
 
 impl Staging {
-    /// The table that the settings of a sink name is the staging table; its rows have these
-    /// columns.
+    /// Opens the staging table that the sink's settings name, with these columns of its rows.
     ///
     /// # Errors
-    /// There is no connection, one of the tables is not there, or rows of the staging table lack a
-    /// value that the other one needs.
+    /// The connection fails, a table is missing, or rows of the staging table lack a value that the
+    /// target needs.
     pub async fn open(
         config: Config,
         into: &str,
@@ -67,10 +66,10 @@ impl Staging {
         Ok(Self { session, ledger, from, into: into.quoted, columns })
     }
 
-    /// Whether the staging table has no rows.
+    /// Returns whether the staging table is empty.
     ///
     /// # Errors
-    /// The database has failed.
+    /// The database failed.
     pub async fn is_empty(&mut self) -> Result<bool, SinkError> {
         let dialect = self.session.dialect();
         let (first, last) = dialect.limit(1);
@@ -83,19 +82,19 @@ impl Staging {
     /// Deletes the rows of the staging table.
     ///
     /// # Errors
-    /// The database has failed.
+    /// The database failed.
     pub async fn clear(&mut self) -> Result<(), SinkError> {
         let sql = format!("DELETE FROM {}", self.from);
         self.session.execute(&sql, Vec::new()).await.map_err(SinkProblem::from)?;
         Ok(())
     }
 
-    /// Moves all rows, and says how many.
+    /// Moves all rows, and returns their number.
     ///
     /// # Errors
-    /// None is moved; or it is not known, and the next attempt finds out.
+    /// No row was moved; or the result is unknown, and the next attempt finds out.
     pub async fn move_rows(mut self) -> Result<u64, SinkError> {
-        // In front of the transaction, which a definition would end.
+        // Before the transaction, which a table definition would end.
         self.ledger.open(&mut self.session).await?;
         Ok(self.moved().await?)
     }

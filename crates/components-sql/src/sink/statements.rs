@@ -1,11 +1,11 @@
-//! The texts of statements, by dialect.
+//! The SQL texts, by dialect.
 //!
 //! ```text
 //!   PostgreSQL   INSERT … SELECT c0::type, … FROM unnest($1::text[], …)   any number of rows
 //!                COPY … FROM STDIN                                        many rows, to insert
 //!   MySQL        INSERT … VALUES (?, …), (?, …), …                        a row for each (…)
 //!   SQLite       INSERT … VALUES (?, …)                                   once for each row
-//!   by ODBC      as MySQL, or MERGE for SQL Server and Oracle             a row for each (…)
+//!   over ODBC    like MySQL, or MERGE for SQL Server and Oracle           a row for each (…)
 //!   procedures   CALL p(a => $1::text::type, …)  SELECT f(…)  CALL p(?, …)  once for each row
 //! ```
 
@@ -18,32 +18,32 @@ use super::table::Table;
 use super::value::Value;
 use crate::dialect::Dialect;
 
-/// How rows go into a table.
+/// How to write rows to a table.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) dialect: Dialect,
-    /// Every parameter is a `?`.
+    /// Whether every parameter is a `?`.
     is_odbc: bool,
     /// The table, quoted.
     pub(super) table: String,
     pub(super) mode: Mode,
     pub(super) targets: Vec<Target>,
-    /// Types of the targets, for casts: of PostgreSQL, and by ODBC.
+    /// Cast types of the targets, for PostgreSQL and ODBC.
     casts: Vec<String>,
-    /// Places of the key's columns among the targets.
+    /// Indexes of the key columns among the targets.
     pub(super) key: Vec<usize>,
     rows_max: usize,
-    /// Rows may go by `COPY`.
+    /// Whether rows may use `COPY`.
     copies: bool,
-    /// How the procedure is called.
+    /// The keyword that calls the procedure.
     verb: &'static str,
 }
 
-/// Rows from which on `COPY` is worth its second round trip.
+/// Minimum number of rows for `COPY`, which needs a second round trip.
 const COPY_ROWS_MIN: usize = 32;
-/// Most placeholders of a statement: what MySQL allows.
+/// Maximum number of placeholders in a statement: the limit of MySQL.
 const PLACEHOLDERS_MAX: usize = 65_000;
-/// Most bytes of values in a statement, but for a single row: well below `max_allowed_packet`.
+/// Maximum bytes of values in a statement with several rows: well below `max_allowed_packet`.
 const BYTES_MAX: usize = 1 << 20;
 
 impl Plan {
@@ -64,21 +64,22 @@ impl Plan {
         Self { dialect, is_odbc, table, mode, targets, casts, key, rows_max, copies, verb }
     }
 
-    /// How many of the rows at the front go by one `COPY`: all that have the same columns, or none
-    /// where a statement with values is better.
+    /// Returns how many of the first rows to write with one `COPY`: those with the same columns, or
+    /// none if a statement with values is better.
     pub(super) fn copied(&self, rows: &[Row]) -> usize {
         let Some(first) = rows.first().filter(|_| self.copies) else { return 0 };
         let alike = rows.iter().take_while(|row| row.columns == first.columns).count();
         if alike < COPY_ROWS_MIN { 0 } else { alike }
     }
 
-    /// The statement that takes lines of [`super::bound::copy_text`] with these columns.
+    /// Returns the statement for the lines of [`super::bound::copy_text`] with these columns.
     pub(super) fn copy(&self, columns: &[usize]) -> String {
         format!("COPY {} ({}) FROM STDIN", self.table, self.names(columns))
     }
 
-    /// How many of the rows at the front go into one statement: rows with the same columns, and for
-    /// PostgreSQL and SQL Server with different keys, since a statement changes a row once.
+    /// Returns how many of the first rows fit into one statement: rows with the same columns, and
+    /// for PostgreSQL and SQL Server with different keys, because a statement may change a row only
+    /// once.
     pub(super) fn fit(&self, rows: &[Row]) -> usize {
         let Some(first) = rows.first() else { return 0 };
         let most = self.rows_max.min(self.placeholders_max() / first.columns.len().max(1)).max(1);
@@ -95,11 +96,11 @@ impl Plan {
         rows.len().min(most)
     }
 
-    /// Most values of a statement. An array of parameters would have any number of rows; but a
-    /// driver may put some of an array and call that a success.
+    /// Maximum number of values in a statement. Parameter arrays would allow any number of rows,
+    /// but some drivers write only a part of an array and report success.
     fn placeholders_max(&self) -> usize {
         match self.dialect {
-            // Rows are changed one by one.
+            // Rows are updated one by one.
             _ if !self.is_odbc || self.mode == Mode::Update => PLACEHOLDERS_MAX,
             Dialect::Postgres | Dialect::Mysql => 30_000,
             Dialect::SqlServer => 2000,
@@ -111,7 +112,7 @@ impl Plan {
     fn key_of(&self, row: &Row) -> String {
         let mut text = String::new();
         for key in &self.key {
-            // What a value looks like tells it from all others.
+            // The debug format distinguishes all values.
             let _infallible = write!(text, "{:?} ", row.value(*key));
         }
         text
@@ -125,15 +126,15 @@ impl Plan {
         columns.iter().map(|column| self.name(*column)).collect::<Vec<_>>().join(", ")
     }
 
-    /// What is set, among these columns: those that are not of the key, or the key itself if there
-    /// are no others.
+    /// Returns the columns to set: those outside of the key, or the key itself if there are no
+    /// others.
     fn changed(&self, columns: &[usize]) -> Vec<usize> {
         let mut changed = columns.to_vec();
         changed.retain(|column| !self.key.contains(column));
         if changed.is_empty() { self.key.clone() } else { changed }
     }
 
-    /// The statement for rows with these columns; `rows` of them with MySQL and by ODBC.
+    /// Returns the statement for `rows` rows with these columns.
     pub(super) fn statement(&self, columns: &[usize], rows: usize) -> String {
         match (self.dialect, self.mode) {
             (_, Mode::Call) => self.call(columns),
@@ -145,7 +146,7 @@ impl Plan {
         }
     }
 
-    /// A call with these parameters.
+    /// Returns a call with these parameters.
     fn call(&self, columns: &[usize]) -> String {
         let value = |(at, column): (usize, &usize)| match self.dialect {
             Dialect::Postgres => {
@@ -157,7 +158,7 @@ impl Plan {
         format!("{} {}({})", self.verb, self.table, values.join(", "))
     }
 
-    /// What stands for a value of this column.
+    /// Returns the placeholder of this column.
     fn mark(&self, column: usize) -> String {
         let cast = &self.casts[column];
         match self.dialect {
@@ -167,7 +168,7 @@ impl Plan {
         }
     }
 
-    /// The values as a driver of ODBC takes them.
+    /// Converts the values for an ODBC driver.
     pub(super) fn bound(&self, values: Vec<Value>) -> impl Iterator<Item = Value> {
         let as_text = self.dialect == Dialect::Postgres;
         values.into_iter().map(move |value| match as_text {
@@ -176,7 +177,7 @@ impl Plan {
         })
     }
 
-    /// A row is changed, or made.
+    /// Returns the statement that updates or inserts rows.
     fn merge(&self, columns: &[usize], rows: usize) -> String {
         let (table, names) = (&self.table, self.names(columns));
         let (given, hint, end) = match self.dialect {
@@ -190,7 +191,7 @@ impl Plan {
                 let row = format!("({})", marks.join(", "));
                 let given = format!("(VALUES {}) AS u ({names})", vec![&*row; rows].join(", "));
                 match dialect {
-                    // Without the lock, two of them would make the same row.
+                    // Without the lock, two statements could insert the same row.
                     Dialect::SqlServer => (given, " WITH (HOLDLOCK)", ";"),
                     _ => (given, "", ""),
                 }
@@ -204,7 +205,7 @@ impl Plan {
             .filter(|column| !self.key.contains(column))
             .map(|column| format!("r.{0} = u.{0}", self.name(*column)))
             .collect();
-        // A column that rows are found by is not changed.
+        // Key columns are not changed.
         let matched = match set.is_empty() {
             true => String::new(),
             false => format!(" WHEN MATCHED THEN UPDATE SET {}", set.join(", ")),
@@ -281,7 +282,7 @@ impl Plan {
         format!("{insert} ON CONFLICT ({}) DO UPDATE SET {set}", self.names(&self.key))
     }
 
-    /// The columns whose values a statement with placeholders takes for a row, in their order.
+    /// Returns the columns of the placeholders of a row, in order.
     pub(super) fn order(&self, columns: &[usize]) -> Vec<usize> {
         if self.mode == Mode::Update {
             self.changed(columns).into_iter().chain(self.key.iter().copied()).collect()

@@ -1,4 +1,4 @@
-//! What a program asks of a table before rows go into it.
+//! Inspects a table before rows are written.
 
 use pipeline::{BuildContext, BuildError, ErrorClass, SinkError};
 
@@ -8,24 +8,24 @@ use super::problem::SinkProblem;
 use super::session::Session;
 use super::table::Table;
 
-/// A table that rows can go into.
+/// A table for rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
-    /// Its columns that take values, and whether an empty text is a value of each.
+    /// Its writable columns, and whether each accepts an empty text.
     pub columns: Vec<(String, bool)>,
-    /// The ledger has batches of a sink of this name.
+    /// Whether the ledger has batches of a sink with this name.
     pub has_applied: bool,
 }
 
-/// Settings that cannot work.
+/// Converts an error in the settings.
 pub(super) fn wrong(error: BuildError) -> SinkError {
     SinkError { class: ErrorClass::Blocked, retry_after: None, source: Box::new(error) }
 }
 
-/// Looks at the table that the settings name, and into the ledger.
+/// Inspects the table of the settings, and the ledger.
 ///
 /// # Errors
-/// There is no connection, no such table, or the database does not answer.
+/// The connection fails, the table is missing, or the database does not answer.
 pub async fn survey(config: Config, cx: &BuildContext) -> Result<Survey, SinkError> {
     let target = config.database.target(cx).map_err(wrong)?;
     let mut session = Session::open(&target).await.map_err(SinkProblem::from)?;

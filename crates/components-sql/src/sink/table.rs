@@ -1,4 +1,4 @@
-//! What the database says of a table: its columns, their types, and what they need.
+//! The description of a table: its columns, their types, and required values.
 
 mod procedure;
 mod questions;
@@ -20,14 +20,14 @@ use questions::{
 /// A table, as its database describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Table {
-    /// Its name, quoted.
+    /// Its quoted name.
     pub(super) quoted: String,
     columns: Vec<Column>,
-    /// Columns of each unique index; of MySQL alone.
+    /// Columns of each unique index; only for MySQL.
     unique: Vec<Vec<String>>,
-    /// `COPY` does with rows what `INSERT` does; of PostgreSQL alone.
+    /// Whether `COPY` has the same effect as `INSERT`; only for PostgreSQL.
     pub(super) takes_copy: bool,
-    /// How it is called, where it is a procedure: its columns are parameters then.
+    /// The keyword that calls it, if it is a procedure, whose parameters are the columns.
     pub(super) verb: &'static str,
 }
 
@@ -36,18 +36,17 @@ pub(super) struct Table {
 pub(super) struct Column {
     name: String,
     kind: Kind,
-    /// Its type without length, as PostgreSQL casts to it; by ODBC what stands for its value, if
-    /// that is not `?`.
+    /// Its type without length, for PostgreSQL casts; for ODBC the placeholder, if not `?`.
     pub(super) cast: String,
-    /// NULL is not allowed, and there is no default.
+    /// Whether it is NOT NULL without a default.
     is_required: bool,
-    /// The database makes its value.
+    /// Whether the database generates its value.
     is_generated: bool,
-    /// An empty text is a value of it.
+    /// Whether it accepts an empty text.
     is_text: bool,
 }
 
-/// A name, `table` or `schema.table`, in its parts.
+/// Splits a name, `table` or `schema.table`.
 fn parts(name: &str) -> (Option<&str>, &str) {
     match name.split_once('.') {
         Some((schema, table)) => (Some(schema), table),
@@ -71,10 +70,10 @@ fn given(text: Option<&str>) -> Value {
 }
 
 impl Table {
-    /// Asks for what rows go into: the table of this name, or the procedure.
+    /// Describes the target: the table of this name, or the procedure.
     ///
     /// # Errors
-    /// As [`Self::describe`] and [`procedure`].
+    /// Same as [`Self::describe`] and [`procedure`].
     pub(super) async fn of(
         session: &mut Session,
         name: &str,
@@ -86,10 +85,10 @@ impl Table {
         }
     }
 
-    /// Asks for the table of this name.
+    /// Describes the table of this name.
     ///
     /// # Errors
-    /// It is not there, not one that transactions cover, or the database does not answer.
+    /// It is missing or not transactional, or the database does not answer.
     pub(super) async fn describe(session: &mut Session, name: &str) -> Result<Self, SinkProblem> {
         let dialect = session.dialect();
         let quoted = dialect.quote_table(name);
@@ -144,16 +143,16 @@ impl Table {
         Ok(Self { quoted, columns, unique, takes_copy, verb: "" })
     }
 
-    /// The columns that take values, and whether an empty text is a value of each.
+    /// Returns the writable columns, and whether each accepts an empty text.
     pub(super) fn taking(&self) -> Vec<(String, bool)> {
         let taking = self.columns.iter().filter(|column| !column.is_generated);
         taking.map(|column| (column.name.clone(), column.is_text)).collect()
     }
 
-    /// Checks that rows with values for these columns can go in.
+    /// Checks that rows with values for these columns can be written.
     ///
     /// # Errors
-    /// A column is not there, or one is needed and not among them.
+    /// A column does not exist, or a required one is missing.
     pub(super) fn check_columns(&self, columns: &[String]) -> Result<(), SinkProblem> {
         let taking = self.taking();
         let lacking = columns.iter().find(|name| taking.iter().all(|(other, _)| other != *name));
@@ -171,22 +170,21 @@ impl Table {
         })
     }
 
-    /// A parameter that needs a value, where a call gives it none.
+    /// Returns a required parameter for which a call has no value.
     pub(super) fn lacking(&self, targets: &[Target], row: &Row) -> Option<&str> {
         let is_given = |name: &str| row.columns.iter().any(|at| targets[*at].name == name);
         let mut required = self.columns.iter().filter(|it| it.is_required);
         required.find(|it| !is_given(&it.name)).map(|it| &*it.name)
     }
 
-    /// A column.
     pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// The columns that events have values for, and the places of those of the key.
+    /// Returns the target columns, and the indexes of the key columns.
     ///
     /// # Errors
-    /// A column is not there or gets no value, or no index finds rows by the key.
+    /// A column does not exist or gets no value, or no index covers the key.
     pub(super) fn targets(
         &self,
         reading: &Reading,
@@ -224,7 +222,7 @@ impl Table {
             }
         }
         if mode == Mode::Call {
-            // Values stand in the order of the parameters.
+            // Values must be in parameter order.
             let place = |name: &String| self.columns.iter().position(|it| it.name == *name);
             targets.sort_by_key(|target| place(&target.name));
         }
@@ -282,7 +280,7 @@ fn of_mysql(row: &[Value]) -> Column {
     untyped(row, kind, is_text)
 }
 
-/// A column to whose type nothing is cast.
+/// Describes a column without a cast.
 fn untyped(row: &[Value], kind: Kind, is_text: bool) -> Column {
     let (is_required, is_generated) = (is_true(row, 2), is_true(row, 3));
     let (name, cast) = (text(row, 0).to_owned(), String::new());
@@ -304,7 +302,7 @@ fn of_sql_server(row: &[Value]) -> Column {
     Column { cast: cast.to_owned(), ..untyped(row, kind, is_text) }
 }
 
-/// By the forms that its session has for texts. Moments are those of UTC.
+/// Describes an Oracle column, with the session's text formats. Timestamps are in UTC.
 fn of_oracle(row: &[Value]) -> Column {
     let name = text(row, 1);
     let (kind, cast) = match name {
@@ -315,11 +313,11 @@ fn of_oracle(row: &[Value]) -> Column {
         _ if name.starts_with("TIMESTAMP") => (Kind::Civil, "TO_TIMESTAMP(?)"),
         _ => (Kind::Text, ""),
     };
-    // An empty text is NULL in Oracle.
+    // In Oracle, empty text is NULL.
     Column { cast: cast.to_owned(), ..untyped(row, kind, kind == Kind::Bytes) }
 }
 
-/// By the rules that SQLite itself has for the names of types.
+/// Describes a SQLite column, with SQLite's own rules for type names.
 fn of_sqlite(row: &[Value]) -> Column {
     let name = text(row, 1).to_uppercase();
     let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
@@ -341,7 +339,7 @@ fn of_sqlite(row: &[Value]) -> Column {
     untyped(row, kind, has(&["CHAR", "CLOB", "TEXT", "BLOB"]) || name.is_empty())
 }
 
-/// A table that transactions do not cover would keep what is rolled back.
+/// Rejects tables without transactions, which would keep rows after a rollback.
 async fn check_engine(
     session: &mut Session,
     name: &str,

@@ -1,7 +1,7 @@
-//! Goal: rows are there exactly once, whatever comes again; what is refused is refused by itself.
+//! Goal: rows are stored exactly once, even if batches repeat, and only invalid rows are rejected.
 //!
-//! Method: the sink on a real file of SQLite, and as a second one of another collector. What a
-//! crash leaves behind is made by giving the same batch again.
+//! Method: the sink writes to a real SQLite file, and a second one plays another collector.
+//! Repeated batches simulate crashes.
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ struct Fixture {
     sink: Box<dyn Sink>,
 }
 
-/// What became of a batch: the places in the letter, if there is one.
+/// Result of a batch: the places in the dead letter, if any.
 type Became = Option<(Vec<String>, &'static str, String)>;
 
 impl Fixture {
@@ -47,14 +47,14 @@ impl Fixture {
         Self { _folder: folder, file, more, sink }
     }
 
-    /// As another process finds it.
+    /// Restarts the sink like a new process.
     async fn restart(&mut self) {
         self.sink.close().await;
         self.sink = made(&settings(&self.file, &self.more)).unwrap();
         self.sink.open().await.unwrap();
     }
 
-    /// The answer to a question about the rows, as text.
+    /// Returns the result of a query as text.
     fn ask(&self, sql: &str) -> String {
         self.file.ask(sql)
     }
@@ -258,7 +258,7 @@ async fn staged_rows_are_moved_once_and_those_of_others_are_not() {
     let (one, two) = ("{\"n\":1,\"v\":\"x\"}", "{\"n\":2}");
     assert_eq!(fixture.write(0, &[one, two]).await.unwrap(), None);
     assert!(!staging().await.is_empty().await.unwrap());
-    // The row of another, which looks the same.
+    // A foreign row that looks the same.
     fixture.file.run("INSERT INTO s VALUES (1, 'x')");
     let said = staging().await.move_rows().await.unwrap_err().to_string();
     assert!(said.contains("has 3 rows, and 2 were put there"), "{said}");
@@ -267,7 +267,7 @@ async fn staged_rows_are_moved_once_and_those_of_others_are_not() {
     assert_eq!(staging().await.move_rows().await.unwrap(), 2);
     assert_eq!(fixture.ask(COUNT), "2 3");
     assert!(staging().await.is_empty().await.unwrap());
-    // What was moved is not missed, and the next rows are moved alone.
+    // Moved rows are not considered missing, and only the next rows are moved.
     assert_eq!(staging().await.move_rows().await.unwrap(), 0);
     fixture.restart().await;
     assert_eq!(fixture.write(0, &[one, two]).await.unwrap(), None);

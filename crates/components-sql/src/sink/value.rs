@@ -1,9 +1,8 @@
-//! Values on their way into a column, and what the kind of the column makes of them.
+//! Converts values for a column, depending on its type.
 //!
-//! A database converts text itself, with its own rules and messages, so most values stay text.
-//! What is converted here is what text does not carry (bytes), what a database would take for
-//! something else without a word (a zone that a column does not keep), and what SQLite, whose
-//! columns take anything, would keep as another type.
+//! Most values stay text, because a database converts text with its own rules and messages.
+//! Converted are bytes, which text cannot carry; values that a database would silently misread (a
+//! zone that a column does not keep); and values for SQLite, whose columns accept any type.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -15,18 +14,18 @@ use serde_json::value::RawValue;
 pub(super) enum Value {
     /// NULL.
     Null,
-    /// A whole number.
+    /// An integer.
     Int(i64),
     /// A number of SQLite.
     Real(f64),
-    /// What the database converts by the type of its column.
+    /// Text that the database converts to the column's type.
     Text(String),
     /// Bytes.
     Bytes(Vec<u8>),
 }
 
 impl Value {
-    /// A whole number, which a driver of ODBC may have as a text.
+    /// Returns an integer, which an ODBC driver may return as text.
     pub(super) fn int(&self) -> Option<i64> {
         match self {
             Self::Int(number) => Some(*number),
@@ -35,7 +34,7 @@ impl Value {
         }
     }
 
-    /// Bytes that it takes, about.
+    /// Returns the approximate size in bytes.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Null | Self::Int(_) | Self::Real(_) => 8,
@@ -45,34 +44,34 @@ impl Value {
     }
 }
 
-/// What is known of a column's type.
+/// The kind of a column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The database converts text by itself.
+    /// The database converts text.
     Text,
-    /// A number of MySQL, which takes the digits at the front of a text for all of it in
-    /// comparisons; true and false are 1 and 0 there.
+    /// A number of MySQL. In comparisons, MySQL silently uses only the leading digits of a text.
+    /// True and false are 1 and 0.
     Number,
-    /// Bytes, which text holds as base64.
+    /// Bytes, encoded as base64 in text.
     Bytes,
-    /// A moment with its zone.
+    /// A timestamp with a zone.
     Moment,
-    /// A date and a time without a zone: those of UTC.
+    /// A date and a time in UTC, without a zone.
     Civil,
-    /// An array of PostgreSQL.
+    /// A PostgreSQL array.
     Array,
     /// An integer of SQLite.
     StrictInt,
     /// A number of SQLite.
     StrictReal,
-    /// An integer of SQLite if it is one, else a number.
+    /// An integer of SQLite if possible, otherwise a number.
     StrictNumeric,
 }
 
-/// A value as an event has it.
+/// A value from an event.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Given<'a> {
-    /// A value of JSON.
+    /// A JSON value.
     Json(&'a RawValue),
     /// Text of a line or a header.
     Text(&'a str),
@@ -81,10 +80,10 @@ pub(super) enum Given<'a> {
 }
 
 impl Kind {
-    /// What the column gets.
+    /// Converts a value for the column.
     ///
     /// # Errors
-    /// It cannot be made of the value, and why.
+    /// The value cannot be converted, and why.
     pub(super) fn convert(self, given: Given<'_>) -> Result<Value, String> {
         match given {
             Given::Text(text) => self.of_text(text.to_owned()),
@@ -140,7 +139,7 @@ impl Kind {
             Self::Civil => {
                 let at = match of_millis(&text)? {
                     Some(at) => Some(at),
-                    // Without a zone it is no moment, and stays as it is.
+                    // Text without a zone is not a timestamp, and stays unchanged.
                     None => text.parse::<Timestamp>().ok(),
                 };
                 Ok(Value::Text(match at {
@@ -166,7 +165,7 @@ fn real(text: &str) -> Result<Value, String> {
     number.map(Value::Real).ok_or_else(|| format!("{} is no number", shown(text)))
 }
 
-/// A moment that is written as milliseconds since 1970, as headers have it.
+/// Parses a timestamp in milliseconds since 1970, as in headers.
 fn of_millis(text: &str) -> Result<Option<Timestamp>, String> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -176,13 +175,13 @@ fn of_millis(text: &str) -> Result<Option<Timestamp>, String> {
     at.map(Some).ok_or_else(|| format!("{} ms since 1970 is beyond the year 9999", shown(text)))
 }
 
-/// The beginning of a value, for a message.
+/// Returns the start of a value for messages.
 fn shown(text: &str) -> String {
     let cut: String = text.chars().take(40).collect();
     if cut.len() < text.len() { format!("`{cut}…`") } else { format!("`{cut}`") }
 }
 
-/// An array of JSON as PostgreSQL writes arrays.
+/// Converts a JSON array to PostgreSQL's notation.
 fn put_array(raw: &RawValue, out: &mut String) -> Result<(), String> {
     let items: Vec<&RawValue> =
         serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;

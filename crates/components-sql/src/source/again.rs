@@ -1,7 +1,7 @@
-//! The rows of a table that a source has read, once more: for a comparison with what is stored.
+//! Reads the rows of a table again, to compare them with stored ones.
 //!
-//! They are read in one state of the database, up to the last row that the source has read: what
-//! came behind it later is left out.
+//! Reads them in one snapshot, up to the last row that the source has read; later rows are
+//! excluded.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use super::{describe, failed, full, refused};
 use crate::connection::Connection;
 use crate::value::Value;
 
-/// A table that is read again.
+/// A table to read again.
 pub struct Again {
     connection: Connection,
     options: Options,
@@ -24,10 +24,10 @@ pub struct Again {
 }
 
 impl Again {
-    /// Connects; `known` are the positions that the channel has of the source.
+    /// Connects; `known` are the source's positions in the channel.
     ///
     /// # Errors
-    /// The source has not read its table to the end, or the database failed.
+    /// The source has not read its table completely, or the database failed.
     pub async fn open(
         config: Config,
         known: &[(Bytes, Bytes)],
@@ -47,12 +47,12 @@ impl Again {
         Ok(Self { connection, options, table, ranges })
     }
 
-    /// The columns that are read, with their types.
+    /// Returns the columns with their types.
     pub fn columns(&self) -> Vec<(String, Kind)> {
         self.table.columns.iter().map(|it| (it.name.clone(), it.kind)).collect()
     }
 
-    /// Which of them name a row; all of them where no others do.
+    /// Returns the indexes of the key columns; all columns if there is no key.
     pub fn key(&self) -> Vec<usize> {
         let place = |name: &String| self.table.columns.iter().position(|it| it.name == *name);
         let key: Option<Vec<usize>> = self.options.key.iter().map(place).collect();
@@ -60,7 +60,7 @@ impl Again {
         key.filter(|key| !key.is_empty()).unwrap_or_else(all)
     }
 
-    /// Gives the texts of the values of each row to `take`; none of NULL.
+    /// Passes the values of each row as texts to `take`; `None` for NULL.
     ///
     /// # Errors
     /// The database failed.
@@ -89,7 +89,7 @@ impl Again {
     }
 }
 
-/// What a source has read.
+/// Returns the ranges that a source has read.
 ///
 /// # Errors
 /// It is not at its end.
@@ -108,7 +108,7 @@ fn ranges(state: &State, mode: Mode, has_nulls: bool) -> Result<Vec<Range>, Stri
             Ok(state.plan.end.iter().map(|last| up_to(false, Some(last.clone()))).collect())
         }
         Mode::Full => {
-            // A position of an earlier program does not say where the values ended.
+            // Positions of earlier versions lack the end of the values.
             let values = up_to(false, state.plan.values_end.clone());
             let nulls = state.plan.end.iter().map(|last| up_to(true, Some(last.clone())));
             Ok([values].into_iter().chain(nulls).collect())
@@ -117,8 +117,8 @@ fn ranges(state: &State, mode: Mode, has_nulls: bool) -> Result<Vec<Range>, Stri
 }
 
 impl Kind {
-    /// The text of a value in the one form that all files of this program give back: a number has
-    /// no digits that say nothing, and a time is counted in nanoseconds.
+    /// Normalizes the text of a value to the form in which all file formats return it: numbers
+    /// without redundant digits, times in nanoseconds.
     pub fn canonical(self, text: String) -> Option<String> {
         match self {
             Self::Float => Some(text.parse::<f32>().map_or(text, |it| it.to_string())),
@@ -131,7 +131,7 @@ impl Kind {
                 let short = text.trim_end_matches('0').trim_end_matches('.');
                 Some(if short.is_empty() || short == "-0" { "0" } else { short }.to_owned())
             }
-            // Files of columns have one null.
+            // Columnar files have a single null.
             Self::Json if text == "null" => None,
             _ => Some(text),
         }

@@ -1,4 +1,4 @@
-//! The settings, and what the source makes of them.
+//! The settings, and the options derived from them.
 
 use std::time::Duration;
 
@@ -135,27 +135,27 @@ mod defaults {
     }
 }
 
-/// Connections of one source at most.
+/// Maximum number of connections of a source.
 const SPLITS_MAX: u16 = 64;
 
-/// What the source works by.
+/// Options of the source.
 pub(super) struct Options {
     pub(super) target: Target,
-    /// Name of the table, for the header; none of a query.
+    /// Name of the table for the header; `None` for a query.
     pub(super) table: Option<String>,
     pub(super) relation: Relation,
     pub(super) columns: Vec<String>,
     pub(super) condition: Option<String>,
     pub(super) mode: Mode,
-    /// What rows are ordered by. Together no two rows have the same values.
+    /// Columns that order the rows. Their combination is unique.
     pub(super) order: Vec<String>,
-    /// The first of `order` may be NULL.
+    /// Whether the first column of `order` may be NULL.
     pub(super) has_nulls: bool,
     pub(super) key: Vec<String>,
     /// `None`: no row is read again.
     pub(super) overlap: Option<Duration>,
     pub(super) interval: Duration,
-    /// A pass without more rows is the last one.
+    /// Whether to stop after a pass without more rows.
     pub(super) once: bool,
     pub(super) fetch_size: u32,
     pub(super) splits: u16,
@@ -164,17 +164,17 @@ pub(super) struct Options {
     pub(super) batch_bytes: usize,
 }
 
-/// What rows are read of.
+/// The relation to read.
 #[derive(Debug, Clone)]
 pub(super) enum Relation {
-    /// A table or a view, perhaps with its schema.
+    /// A table or a view, with an optional schema.
     Table(String),
-    /// A statement.
+    /// A query.
     Query(String),
 }
 
 impl Relation {
-    /// What stands behind `FROM`.
+    /// Returns the text after `FROM`.
     pub(super) fn text(&self, dialect: Dialect) -> String {
         match self {
             Self::Table(name) => dialect.quote_table(name),
@@ -184,8 +184,8 @@ impl Relation {
 }
 
 impl Options {
-    /// What is read, and in which order: a position is of that alone. By ODBC it does not depend on
-    /// the dialect, which is not known before there is a connection.
+    /// Returns a digest of the relation and the order: positions are only valid for the same
+    /// digest. Independent of the dialect, which is unknown before an ODBC connection.
     pub(super) fn digest(&self) -> u64 {
         let dialect = self.target.via.dialect().unwrap_or(Dialect::Standard);
         let what = format!("{:?}", (&self.relation.text(dialect), self.mode, &self.order));
@@ -239,7 +239,7 @@ impl Config {
             (_, None) => return invalid("check_column", "name the column that grows"),
             (_, column) => column,
         };
-        // Empty of a full import in the order of its key.
+        // Empty for a full import in key order.
         let mut order: Vec<String> = first.into_iter().collect();
         order.extend(
             self.key.iter().filter(|name| !order.contains(name)).cloned().collect::<Vec<_>>(),
@@ -268,12 +268,12 @@ impl Config {
         })
     }
 
-    /// The database, and the table that is read of it.
+    /// Returns the database, and the table name.
     pub(super) fn into_table(self) -> (Database, Option<String>) {
         (self.database, self.table)
     }
 
-    /// The form of a body.
+    /// Returns the encoding of a body.
     fn form(&self) -> Result<Form, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let is_default = self.delimiter == defaults::delimiter() && self.null.is_empty();

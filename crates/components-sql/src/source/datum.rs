@@ -1,4 +1,4 @@
-//! A row as a datum of Avro: a record in which each column is null or a value of its type.
+//! Encodes a row as Avro: a record of nullable columns.
 
 use formats::avro::datum::{put_bytes, put_long};
 use jiff::Timestamp;
@@ -8,11 +8,11 @@ use serde_json::json;
 use super::query::Kind;
 use crate::value::Value;
 
-/// The schema of the rows of a table. Names have the letters that Avro allows; others become `_`,
-/// as with Sqoop.
+/// Returns the Avro schema for rows of a table. Characters that Avro does not allow in names become
+/// `_`, like in Sqoop.
 ///
 /// # Errors
-/// Two columns have the same name then.
+/// Two columns get the same name.
 pub fn avro_schema(table: &str, columns: &[(String, Kind)]) -> Result<serde_json::Value, String> {
     let mut fields: Vec<serde_json::Value> = Vec::new();
     for (column, kind) in columns {
@@ -51,7 +51,7 @@ fn avro_name(name: &str) -> String {
     }
 }
 
-/// Writes the datum of a row behind `out`; `None` where a value does not fit its column.
+/// Appends the encoded row to `out`; `None` if a value does not fit its column.
 pub(crate) fn put(kinds: &[Kind], values: &[Value], out: &mut Vec<u8>) -> Option<()> {
     for (kind, value) in kinds.iter().zip(values) {
         if *value == Value::Null {
@@ -71,7 +71,7 @@ pub(crate) fn put(kinds: &[Kind], values: &[Value], out: &mut Vec<u8>) -> Option
                 put_bytes(out, shortest(&bytes));
             }
             Kind::Date => {
-                // A day with a time behind it would be cut.
+                // A date with a time would be truncated.
                 let day: Date = (text.len() == 10).then(|| text.parse().ok()).flatten()?;
                 let days = day.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24;
                 put_long(out, days);
@@ -88,7 +88,7 @@ pub(crate) fn put(kinds: &[Kind], values: &[Value], out: &mut Vec<u8>) -> Option
     Some(())
 }
 
-/// The digits of a decimal as a whole number.
+/// Returns the digits of a decimal as an integer.
 fn unscaled(text: &str, precision: u32, scale: u32) -> Option<i128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let zeros = (scale as usize).checked_sub(fraction.len())?;
@@ -100,7 +100,7 @@ fn unscaled(text: &str, precision: u32, scale: u32) -> Option<i128> {
     (number.abs() < limit).then_some(number)
 }
 
-/// A whole number without the bytes that its sign fills.
+/// Returns an integer without redundant sign bytes.
 fn shortest(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     while let [first @ (0 | 0xff), second, ..] = rest {
@@ -191,7 +191,7 @@ mod tests {
             let found = put(&[kind], &[Value::Text(text.to_owned())], &mut Vec::new());
             assert_eq!(found, None, "{kind:?} {text}");
         }
-        // What stands in a body then is no datum: it begins with a branch that no union has.
+        // In this case the body is not valid Avro: it begins with an invalid union branch.
         let schema = Schema::parse(&avro_schema("t", &columns()).unwrap()).unwrap();
         assert!(schema.check(b"{\"c0\":true}").is_err());
         let named = |names: &[&str]| {

@@ -1,4 +1,4 @@
-//! What the database says of the columns, and in which form each is read.
+//! Describes the columns, and how to select each.
 
 mod odbc;
 
@@ -14,10 +14,10 @@ use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::meaning::Meaning;
 
-/// Asks for the columns.
+/// Describes the columns.
 ///
 /// # Errors
-/// The database does not have what the settings name, or in a form that cannot be used.
+/// The database does not have the named objects, or they are unusable.
 pub(super) async fn table(
     connection: &mut Connection,
     options: &Options,
@@ -26,8 +26,8 @@ pub(super) async fn table(
     let dialect = connection.dialect();
     let mut table = Table::of(options, dialect, connection.is_odbc());
     let quoted = |names: &[String]| -> Vec<String> {
-        // Of that relation: SQLite takes a name in quotes that is no column for a text, unless its
-        // client forbids it.
+        // Qualify each name: SQLite treats an unknown quoted name as text, unless its client
+        // forbids it.
         names.iter().map(|name| format!("aqueduct_all.{}", dialect.quote(name))).collect()
     };
     let mut names = quoted(&options.order);
@@ -35,7 +35,7 @@ pub(super) async fn table(
         true => names.push("aqueduct_all.*".to_owned()),
         false => names.extend(quoted(&options.columns)),
     }
-    // A relation of another name, so that all of its columns can stand behind others.
+    // Use another name, so that a `*` can follow other columns.
     let all = dialect.named(&format!("SELECT * FROM {}", table.relation), "aqueduct_all");
     let text = format!("SELECT {} FROM {all} WHERE 1 = 0", names.join(", "));
     let described = match connection {
@@ -73,7 +73,7 @@ pub(super) async fn table(
                        `overlap = \"0s\"` for a column of another type";
         return Err(SqlError::Misfit { problem: problem.to_owned() });
     }
-    // A column of SQLite has no type: it holds times where it has an overlap.
+    // A SQLite column has no type; with an overlap it contains times.
     let is_known = dialect != Dialect::Sqlite || options.overlap.is_some();
     if options.mode == Mode::Modified && is_known {
         table.not_ahead = by_time.and_then(|it| it.not_ahead.clone());
@@ -87,10 +87,10 @@ pub(super) async fn table(
     Ok(table)
 }
 
-/// Looks for rows that cannot be named.
+/// Checks that no row lacks a key.
 ///
 /// # Errors
-/// There is one.
+/// A row lacks a key.
 pub(super) async fn check_key(
     connection: &mut Connection,
     options: &Options,
@@ -114,18 +114,18 @@ pub(super) async fn check_key(
 struct Described {
     column: Column,
     ordered: Result<Ordered, &'static str>,
-    /// The type is not known here.
+    /// Whether the type is unknown.
     is_unknown: bool,
 }
 
-/// Texts.
+/// Text types.
 const TEXTS: [Type; 4] = [Type::TEXT, Type::VARCHAR, Type::BPCHAR, Type::NAME];
 
-/// Types whose text is what is stored.
+/// Types whose text is exact.
 const TEXTUAL: [Type; 6] =
     [Type::NUMERIC, Type::DATE, Type::TIME, Type::TIMETZ, Type::UUID, Type::INTERVAL];
 
-/// The most digits of a decimal number in a file of columns.
+/// Maximum number of digits of a decimal in a columnar file.
 const DIGITS_MAX: u32 = 38;
 
 fn decimal(precision: u32, scale: u32) -> ColumnKind {
@@ -135,7 +135,7 @@ fn decimal(precision: u32, scale: u32) -> ColumnKind {
     }
 }
 
-/// A type of PostgreSQL in a file of columns. What has no counterpart without a loss is a text.
+/// Maps a PostgreSQL type to a columnar type. Types without a lossless counterpart become text.
 fn kind_of_postgres(kind: &Type, modifier: i32) -> ColumnKind {
     match *kind {
         Type::BOOL => ColumnKind::Bool,
@@ -147,7 +147,7 @@ fn kind_of_postgres(kind: &Type, modifier: i32) -> ColumnKind {
         Type::TIMESTAMPTZ => ColumnKind::Timestamp,
         Type::JSON | Type::JSONB => ColumnKind::Json,
         Type::NUMERIC => {
-            // Digits in the upper half, those behind the point in 11 bits, and 4 added to both.
+            // Digits in the upper half, the scale in 11 bits, and 4 added to both.
             let digits = u32::try_from(modifier - 4).unwrap_or_default();
             decimal(digits >> 16, digits & 0x7ff)
         }
@@ -158,7 +158,7 @@ fn kind_of_postgres(kind: &Type, modifier: i32) -> ColumnKind {
     }
 }
 
-/// A type of MySQL in a file of columns.
+/// Maps a MySQL type to a columnar type.
 fn kind_of_mysql(column: &mysql_async::Column) -> ColumnKind {
     use ColumnType as T;
     let is_unsigned = column.flags().contains(ColumnFlags::UNSIGNED_FLAG);
@@ -175,7 +175,7 @@ fn kind_of_mysql(column: &mysql_async::Column) -> ColumnKind {
         T::MYSQL_TYPE_TIMESTAMP => ColumnKind::Timestamp,
         T::MYSQL_TYPE_JSON => ColumnKind::Json,
         T::MYSQL_TYPE_NEWDECIMAL => {
-            // Its length counts the sign and the point.
+            // Its length includes the sign and the point.
             let scale = u32::from(column.decimals());
             let others = u32::from(!is_unsigned) + u32::from(scale > 0);
             decimal(column.column_length().saturating_sub(others), scale)
@@ -200,7 +200,7 @@ fn of_postgres(name: &str, kind: &Type, modifier: i32) -> Described {
         _ => None,
     };
     let (selected, meaning) = match kind {
-        // A cast would take the blanks at the end of `char(n)`.
+        // A cast would remove trailing spaces of `char(n)`.
         _ if TEXTS.contains(kind) => (quoted.clone(), Meaning::Native),
         _ => match kind.kind() {
             Kind::Array(_) | Kind::Composite(_) => {
@@ -279,11 +279,12 @@ fn of_mysql(column: &mysql_async::Column) -> Described {
     Described { column, ordered, is_unknown: false }
 }
 
-/// A date or a time without a zone that is not after the clock of MySQL or MariaDB.
+/// Returns the condition that a date or a time without a zone is not in the future, for MySQL and
+/// MariaDB.
 fn not_ahead_in_mysql(quoted: &str, is_date: bool) -> String {
     let (utc, of_server) = (
         "UTC_TIMESTAMP(6)",
-        // NULL for a zone that the server has no table of.
+        // NULL if the server has no table for its zone.
         "coalesce(CONVERT_TZ(UTC_TIMESTAMP(6), '+00:00', @@GLOBAL.time_zone), UTC_TIMESTAMP(6))",
     );
     match is_date {
@@ -292,8 +293,8 @@ fn not_ahead_in_mysql(quoted: &str, is_date: bool) -> String {
     }
 }
 
-/// A time that is not after the clock of this host, by the type of each value: a text, or seconds
-/// or milliseconds since 1970.
+/// Returns the condition that a time is not in the future, for SQLite, by the type of each value: a
+/// text, or seconds or milliseconds since 1970.
 fn not_ahead_in_sqlite(quoted: &str) -> String {
     let now = "max(julianday('now'), julianday('now', 'localtime'))";
     format!(
@@ -311,10 +312,10 @@ fn of_sqlite(name: &str) -> Described {
         selected: quoted.clone(),
         meaning: Meaning::Native,
         around: (String::new(), String::new()),
-        // Of any type.
+        // For any type.
         not_ahead: Some(not_ahead_in_sqlite(&quoted)),
     };
-    // Each value of SQLite has a type of its own.
+    // Each value of SQLite has its own type.
     let kind = ColumnKind::Text;
     let column = Column { name: name.to_owned(), kind, selected: quoted, meaning: Meaning::Native };
     Described { column, ordered: Ok(ordered), is_unknown: false }

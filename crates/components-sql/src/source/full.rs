@@ -1,14 +1,14 @@
-//! A whole table, once: ranges of rows, which several connections read side by side.
+//! Reads a whole table once, in ranges, over several connections in parallel.
 //!
 //! ```text
-//!   plan: the next range ends at the row that is `fetch_size` rows further
+//!   plan: the next range ends `fetch_size` rows further
 //!     reader ──┐
-//!     reader ──┼── pieces, a few at a time ──► one put after the other, with what is left of
-//!     reader ──┘                               each range that is begun
+//!     reader ──┼── pieces, a few at a time ──► stored one by one, with the rest of
+//!     reader ──┘                               each open range
 //! ```
 //!
-//! A reader that is done takes the next range: no key that many rows share, and no gap, makes one
-//! of them last longer than the others.
+//! A reader that is done takes the next range, so that frequent keys and gaps do not slow down one
+//! of them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,30 +31,30 @@ use crate::error::SqlError;
 use crate::odbc::Odbc;
 use crate::value::{Encoder, Tuple, Value};
 
-/// Rows of a range, and how far that is.
+/// Rows of a range, and its progress.
 struct Piece {
     range: u64,
     gathered: Gathered,
-    /// The range is read to its end.
+    /// Whether the range is complete.
     is_last: bool,
 }
 
-/// What is to be read.
+/// The remaining work.
 #[derive(Default)]
 struct Work {
     plan: Plan,
-    /// Ranges of a run before this one.
+    /// Unfinished ranges of an earlier run.
     waiting: VecDeque<Range>,
-    /// Ranges that are begun.
+    /// Open ranges.
     open: BTreeMap<u64, Range>,
-    /// Those of them that the channel does not know in this form.
+    /// Open ranges that changed since the last write.
     changed: BTreeSet<u64>,
 }
 
-/// What the readers share.
+/// State shared by the readers.
 struct Shared {
     work: Mutex<Work>,
-    /// One of them looks for the end of the next range.
+    /// Held by the reader that determines the next range.
     planning: tokio::sync::Mutex<()>,
     options: Arc<Options>,
     table: Table,
@@ -63,7 +63,7 @@ struct Shared {
 }
 
 impl Work {
-    /// As a channel knows it.
+    /// Loads the state from a channel.
     fn load(plan: Plan, known: &[(Bytes, Bytes)]) -> Result<Self, String> {
         let mut work = Self { plan, ..Self::default() };
         for (number, _) in numbered(known, 'r') {
@@ -76,7 +76,7 @@ impl Work {
         Ok(work)
     }
 
-    /// The range of this number is read up to `last`, or to its end.
+    /// Records that the range of this number is read up to `last`, or completely.
     fn read(&mut self, number: u64, last: Option<Tuple>, is_last: bool) {
         self.changed.insert(number);
         if is_last {
@@ -92,7 +92,7 @@ impl Shared {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next range; none if all rows have theirs.
+    /// Returns the next range; `None` if all rows are in ranges.
     async fn next(&self, connection: &mut Connection) -> Result<Option<Range>, SqlError> {
         let _planning = self.planning.lock().await;
         loop {
@@ -129,7 +129,7 @@ impl Shared {
         }
     }
 
-    /// Reads range after range.
+    /// Reads one range after the other.
     async fn read(
         &self,
         mut connection: Connection,
@@ -143,7 +143,7 @@ impl Shared {
                 let (mut gather, mut found) = (Gather::default(), 0);
                 while let Some(mut row) = rows.row(&self.table).await? {
                     found += 1;
-                    // In the rows without a value in the first column that one orders nothing.
+                    // In the NULL ranges, the first column is not part of the order.
                     let order = row.order.split_off(usize::from(range.in_nulls));
                     row.order = order;
                     gather.push(row, &self.options, &self.encoder);
@@ -174,10 +174,10 @@ impl Shared {
 }
 
 impl Sql {
-    /// Reads what is left of the table; ends when all of it is stored.
+    /// Reads the rest of the table. Returns when everything is stored.
     ///
     /// # Errors
-    /// The database, or the channels.
+    /// An error of the database or the channels.
     pub(super) async fn import(&mut self, opened: Opened) -> Result<(), SourceError> {
         let Opened { connection, table, encoder, mut state, known, intake, .. } = opened;
         if state.plan.is_done {
@@ -217,7 +217,7 @@ impl Sql {
         Ok(())
     }
 
-    /// Stores a batch with what is left to read, in one write.
+    /// Stores a batch with the remaining work, in one write.
     async fn keep(
         &mut self,
         state: &mut super::State,
@@ -242,7 +242,7 @@ impl Sql {
         self.put(gathered, state.number).await
     }
 
-    /// Connections that see the same state of the database, where it has a way for that.
+    /// Opens connections that share a snapshot, if the database supports it.
     async fn snapshot(&self, mut first: Connection) -> Result<Vec<Connection>, SqlError> {
         let (target, splits) = (&self.options.target, self.options.splits);
         let mut id = None;
@@ -267,16 +267,16 @@ impl Sql {
     }
 }
 
-/// How a session of MySQL begins to see one state.
+/// How a MySQL session starts a snapshot.
 const OF_MYSQL: [&str; 2] = [
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
 ];
 
-/// From now on the connection sees one state of the database, where that has a way for it.
+/// Starts a snapshot on the connection, if the database supports it.
 ///
 /// # Errors
-/// The database refuses, or does not answer.
+/// The database rejects it, or does not answer.
 pub(super) async fn begin_snapshot(
     connection: &mut Connection,
     target: &Target,
@@ -294,7 +294,7 @@ pub(super) async fn begin_snapshot(
     }
 }
 
-/// The same by ODBC, whose transactions are the driver's, and which takes one statement at a time.
+/// Same over ODBC, where the driver controls transactions and runs one statement at a time.
 async fn begin_snapshot_by_odbc(odbc: &mut Odbc, target: &Target) -> Result<(), SqlError> {
     match odbc.dialect {
         Dialect::Postgres => {

@@ -1,4 +1,4 @@
-//! Rows become events of a batch.
+//! Turns rows into events of a batch.
 
 use peers::limits::Cut;
 use pipeline::{Batch, BatchBuilder};
@@ -7,23 +7,23 @@ use super::config::Options;
 use super::rows::Row;
 use crate::value::{Encoder, Tuple, Value, digest};
 
-/// A batch that is being gathered.
+/// A batch in progress.
 #[derive(Default)]
 pub(super) struct Gather {
     builder: BatchBuilder,
     body: Vec<u8>,
     bytes: usize,
-    /// The last row of the batch, in the order.
+    /// The last row of the batch.
     pub(super) last: Option<Tuple>,
-    /// What its rows are known by.
+    /// Digests of its rows.
     pub(super) digests: Vec<u128>,
 }
 
-/// What goes into the channels at once.
+/// A batch to store in one write.
 pub(super) struct Gathered {
     pub(super) batch: Batch,
     pub(super) rows: usize,
-    /// Bytes of bodies.
+    /// Size of the bodies.
     pub(super) bytes: usize,
     pub(super) last: Option<Tuple>,
     pub(super) digests: Vec<u128>,
@@ -34,7 +34,7 @@ impl Gather {
         self.builder.is_empty()
     }
 
-    /// Whether the batch is as large as one may be.
+    /// Returns whether the batch has reached its size limit.
     pub(super) fn is_full(&self, options: &Options, batch_bytes_max: Option<u64>) -> bool {
         let cut = batch_bytes_max.map(Cut::within);
         let bytes = cut.as_ref().map_or(options.batch_bytes as u64, |cut| {
@@ -46,7 +46,7 @@ impl Gather {
     pub(super) fn push(&mut self, row: Row, options: &Options, encoder: &Encoder) {
         encoder.encode(&row.values, &mut self.body);
         let timestamp = row.timestamp.map(|millis| millis.to_string());
-        // The key stands at the end of the order.
+        // The key is at the end of the order.
         let of_key = row.order.len() - options.key.len().min(row.order.len());
         let key: Vec<String> = row.order[of_key..].iter().map(Value::text).collect();
         let key = key.join(",");

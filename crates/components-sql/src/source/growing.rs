@@ -1,12 +1,12 @@
-//! Tables that grow: `append` and `modified`.
+//! The modes `append` and `modified`, for growing tables.
 //!
 //! ```text
 //!   floor            cursor - overlap          cursor
 //!     |  not read again  |  window: late rows    |  new rows  ->
 //! ```
 //!
-//! A pass reads the window first, then what lies behind the cursor. All comparisons are those of
-//! the database: no order of values is known here.
+//! A pass reads the window first, then the rows after the cursor. The database makes all
+//! comparisons, because only it knows the order of values.
 
 use pipeline::SourceError;
 use tokio::time::Instant;
@@ -18,20 +18,20 @@ use super::{Opened, Sql, failed, refused};
 use crate::connection::Connection;
 use crate::value::digest;
 
-/// Rows of the window that are remembered at most. With more of them the window begins anew.
+/// Maximum number of remembered rows in the window. With more rows, the window starts again.
 const WINDOW_ROWS_MAX: usize = 100_000;
 
-/// How often rows from the future are reported.
+/// Interval between reports of rows with a time in the future.
 const WARNED_EACH: std::time::Duration = std::time::Duration::from_secs(3600);
 
-/// Pauses from which on a connection is not kept: something between may forget it.
+/// Do not keep connections during longer pauses: a middlebox may drop them.
 const KEPT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 impl Sql {
-    /// Reads pass after pass, or one.
+    /// Reads one or more passes.
     ///
     /// # Errors
-    /// The database, or the channels.
+    /// An error of the database or the channels.
     pub(super) async fn grow(&mut self, mut opened: Opened) -> Result<(), SourceError> {
         loop {
             if self.options.overlap.is_some() {
@@ -52,7 +52,7 @@ impl Sql {
         }
     }
 
-    /// Rows behind the cursor, page by page.
+    /// Reads rows after the cursor, page by page.
     async fn new_rows(&mut self, opened: &mut Opened) -> Result<(), SourceError> {
         let rows_max = self.options.fetch_size;
         loop {
@@ -79,7 +79,7 @@ impl Sql {
         }
     }
 
-    /// Reports rows that are left out because their times are after the clock of the database.
+    /// Reports rows that are excluded because their time is after the database's clock.
     async fn rows_ahead(&mut self, opened: &mut Opened) -> Result<(), SourceError> {
         let Some(statement) = opened.table.ahead() else { return Ok(()) };
         let reading = Rows::of(&mut opened.connection, &self.options.target, &statement).await;
@@ -100,7 +100,7 @@ impl Sql {
         Ok(())
     }
 
-    /// Rows of the window that were committed late.
+    /// Reads rows of the window that were committed late.
     async fn late_rows(&mut self, opened: &mut Opened) -> Result<(), SourceError> {
         let (Some(overlap), Some(cursor)) = (self.options.overlap, opened.state.cursor.clone())
         else {
@@ -131,7 +131,7 @@ impl Sql {
                 self.store(&mut opened.state, &mut opened.window, &mut gather).await?;
             }
             if opened.state.floor != floor {
-                // The window begins at the cursor now.
+                // The window now starts at the cursor.
                 return Ok(());
             }
             if found < rows_max {
@@ -141,7 +141,7 @@ impl Sql {
         }
     }
 
-    /// Stores a batch with the position behind it, in one write.
+    /// Stores a batch with its end position, in one write.
     async fn store(
         &mut self,
         state: &mut super::State,

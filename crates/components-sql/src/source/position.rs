@@ -1,10 +1,10 @@
-//! What is stored with the rows: how far they are read.
+//! The position stored with the rows.
 //!
 //! | key | value |
 //! |---|---|
-//! | `state` | where reading goes on, as JSON |
-//! | `r` and a number | a range of a full import that is not read to its end, as JSON |
-//! | `w` and a number | digests of rows of the window that are stored, 16 bytes each |
+//! | `state` | where to continue, as JSON |
+//! | `r` and a number | an unfinished range of a full import, as JSON |
+//! | `w` and a number | digests of stored rows in the window, 16 bytes each |
 
 use std::sync::Arc;
 
@@ -15,60 +15,60 @@ use serde::{Deserialize, Serialize};
 
 use crate::value::Tuple;
 
-/// Bytes of a position at most.
+/// Maximum size of a position value.
 pub(super) const VALUE_BYTES_MAX: usize = 4096;
 
 /// Key of the state.
 pub(super) const STATE: &str = "state";
 
-/// Where reading goes on.
+/// Where to continue.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Rises with each batch.
+    /// Incremented with each batch.
     pub(super) number: u64,
-    /// Digest of what is read, and in which order.
+    /// Digest of the relation and the order.
     pub(super) of: u64,
     /// `append` and `modified`: the last row in the order.
     #[serde(default)]
     pub(super) cursor: Option<Tuple>,
-    /// `modified`: no row up to here is read again, whatever the window.
+    /// `modified`: rows up to here are never read again, whatever the window.
     #[serde(default)]
     pub(super) floor: Option<Tuple>,
-    /// `full`: how far ranges are made.
+    /// `full`: planned ranges.
     #[serde(default)]
     pub(super) plan: Plan,
 }
 
-/// How far ranges of a full import are made.
+/// Planned ranges of a full import.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Plan {
     /// Number of the next range.
     pub(super) next: u64,
-    /// The rows with NULL in the first column are meant; the others have their ranges.
+    /// Whether the ranges have reached the rows with NULL in the first column.
     pub(super) in_nulls: bool,
     /// End of the last range.
     pub(super) end: Option<Tuple>,
-    /// End of those before the rows with NULL, once they have their ranges.
+    /// End of the ranges before the NULL rows, when those are planned.
     #[serde(default)]
     pub(super) values_end: Option<Tuple>,
-    /// All rows have their ranges.
+    /// Whether all rows are in ranges.
     pub(super) is_whole: bool,
-    /// All rows are read.
+    /// Whether all rows are read.
     pub(super) is_done: bool,
 }
 
-/// Rows from one value of the order up to another one.
+/// Rows between two values of the order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Range {
     pub(super) number: u64,
     pub(super) in_nulls: bool,
-    /// Behind this row.
+    /// Exclusive lower bound.
     pub(super) after: Option<Tuple>,
-    /// Up to this one; `None`: to the end.
+    /// Inclusive upper bound; `None` for the end.
     pub(super) until: Option<Tuple>,
 }
 
-/// A position as it is stored.
+/// Encodes a position.
 ///
 /// # Errors
 /// It is too long.
@@ -90,16 +90,16 @@ pub(super) fn stored<T: Serialize>(
     Ok(SourcePosition { source: source.clone(), key, value, after: None })
 }
 
-/// The key is forgotten.
+/// Removes a key.
 pub(super) fn forgotten(source: &Arc<str>, key: &str) -> SourcePosition {
     let key = Bytes::copy_from_slice(key.as_bytes());
     SourcePosition { source: source.clone(), key, value: None, after: None }
 }
 
-/// The value of a key.
+/// Returns the value of a key.
 ///
 /// # Errors
-/// It is of another version.
+/// It has an unknown version.
 pub(super) fn read<T: DeserializeOwned>(
     known: &[(Bytes, Bytes)],
     key: &str,
@@ -109,12 +109,12 @@ pub(super) fn read<T: DeserializeOwned>(
     value.map_err(|error| format!("the position `{key}` cannot be read: {error}"))
 }
 
-/// Whether a channel lacks the batch of this number.
+/// Returns whether a channel lacks the batch of this number.
 pub(super) fn lacks(known: &[(Bytes, Bytes)], number: u64) -> bool {
     read::<State>(known, STATE).ok().flatten().is_none_or(|state| state.number < number)
 }
 
-/// Values of keys that begin with `prefix`, and what stands behind it.
+/// Returns the values of keys that begin with `prefix`, and the numbers after it.
 pub(super) fn numbered(
     known: &[(Bytes, Bytes)],
     prefix: char,

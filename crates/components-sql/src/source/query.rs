@@ -1,4 +1,4 @@
-//! The statements: pages of rows in an order that is resumed behind a row, without `OFFSET`.
+//! The statements: pages of rows that continue after a row, without `OFFSET`.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use crate::dialect::Dialect;
 use crate::meaning::Meaning;
 use crate::value::{Tuple, Value};
 
-/// What a file of columns can have in a column: the type of its values as they stand in JSON.
+/// The type of a column in a columnar file, with values as in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `true` or `false`.
     Bool,
-    /// A whole number of 32 bits.
+    /// A 32-bit integer.
     Int32,
-    /// A whole number of 64 bits.
+    /// A 64-bit integer.
     Int64,
-    /// A number of 32 bits.
+    /// A 32-bit floating-point number.
     Float,
-    /// A number of 64 bits.
+    /// A 64-bit floating-point number.
     Double,
-    /// A number with so many digits, and so many of them behind the point.
+    /// A decimal number.
     Decimal {
-        /// All digits.
+        /// Total number of digits.
         precision: u32,
-        /// Those behind the point.
+        /// Digits after the point.
         scale: u32,
     },
     /// A date.
@@ -34,57 +34,57 @@ pub enum Kind {
     Timestamp,
     /// JSON.
     Json,
-    /// A text: all else.
+    /// Text: everything else.
     Text,
 }
 
-/// A column that is read.
+/// A column to read.
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) kind: Kind,
-    /// What is selected for it.
+    /// The selected expression.
     pub(super) selected: String,
     pub(super) meaning: Meaning,
 }
 
-/// A column that rows are ordered by.
+/// A column that orders the rows.
 #[derive(Debug, Clone)]
 pub(super) struct Ordered {
-    /// Its name, in quotes.
+    /// Its quoted name.
     pub(super) name: String,
-    /// What is selected for it: a form that can be given back without a loss.
+    /// The selected expression, which allows a lossless comparison.
     pub(super) selected: String,
-    /// What that text means.
+    /// How to interpret the text.
     pub(super) meaning: Meaning,
-    /// What stands before and behind the parameter that is compared with it.
+    /// The texts before and after the parameter in a comparison.
     pub(super) around: (String, String),
-    /// Of dates and times: the condition that a value is not after the clock of the database. A
-    /// time without a zone counts in UTC and in the zone of the server.
+    /// For dates and times: the condition that a value is not after the database's clock. A time
+    /// without a zone is checked in UTC and in the server's zone.
     pub(super) not_ahead: Option<String>,
 }
 
 impl Ordered {
-    /// Its values are dates or times.
+    /// Returns whether its values are dates or times.
     pub(super) fn is_time(&self) -> bool {
         self.not_ahead.is_some()
     }
 }
 
-/// What is read, in words of the database.
+/// The relation in the database's dialect.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     pub(super) dialect: Dialect,
-    /// Every parameter is a `?`.
+    /// Whether every parameter is a `?`.
     pub(super) is_odbc: bool,
     pub(super) relation: String,
     pub(super) condition: Option<String>,
     pub(super) columns: Vec<Column>,
     pub(super) order: Vec<Ordered>,
-    /// The condition of rows that are read by now. A row from the future would be the last one in
-    /// the order, and all that are changed before its time would count as read.
+    /// The condition that excludes rows from the future. Otherwise such a row would become the
+    /// cursor, and all rows changed before its time would count as read.
     pub(super) not_ahead: Option<String>,
-    /// What is selected for the header `timestamp`.
+    /// The expression for the header `timestamp`.
     pub(super) timestamp: Option<String>,
 }
 
@@ -95,7 +95,7 @@ pub(super) struct Statement {
     pub(super) parameters: Vec<Value>,
 }
 
-/// Which side of a row.
+/// A side of a row in a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Behind,
@@ -103,7 +103,7 @@ enum Side {
 }
 
 impl Table {
-    /// With the texts that do not depend on the columns.
+    /// Creates the parts that do not depend on the columns.
     pub(super) fn of(options: &Options, dialect: Dialect, is_odbc: bool) -> Self {
         let timestamp = options.timestamp_column.as_ref();
         Self {
@@ -118,7 +118,7 @@ impl Table {
         }
     }
 
-    /// Rows behind `after` and up to `until`, this many at most.
+    /// Returns up to `rows` rows after `after` and up to `until`.
     pub(super) fn page(
         &self,
         after: Option<&Tuple>,
@@ -135,7 +135,7 @@ impl Table {
         })
     }
 
-    /// Number of rows that are left out because their times are after the clock of the database.
+    /// Counts the rows that are excluded because their time is after the database's clock.
     pub(super) fn ahead(&self) -> Option<Statement> {
         let not_ahead = self.not_ahead.as_ref()?;
         Some(self.select("count(*)", &[], 1, |statement| {
@@ -143,7 +143,8 @@ impl Table {
         }))
     }
 
-    /// Rows of the window: behind `floor`, at most `overlap` older than the cursor, and up to it.
+    /// Returns the rows of the window: after `floor`, at most `overlap` older than the cursor, and
+    /// up to it.
     pub(super) fn window(
         &self,
         (after, floor): (Option<&Tuple>, Option<&Tuple>),
@@ -162,7 +163,7 @@ impl Table {
         })
     }
 
-    /// Rows of a range behind `after`.
+    /// Returns the rows of a range after `after`.
     pub(super) fn range(&self, range: &Range, after: Option<&Tuple>, rows: u32) -> Statement {
         let order = self.order_of(range.in_nulls);
         self.select(&self.selected(), order, rows, |statement| {
@@ -171,7 +172,7 @@ impl Table {
         })
     }
 
-    /// The last of so many rows behind `after`.
+    /// Returns the last of the next `rows` rows after `after`.
     pub(super) fn boundary(&self, in_nulls: bool, after: Option<&Tuple>, rows: u32) -> Statement {
         let order = self.order_of(in_nulls);
         let names: Vec<&str> = order.iter().map(|it| &*it.name).collect();
@@ -188,7 +189,7 @@ impl Table {
         Statement { text, ..inner }
     }
 
-    /// A row that cannot be named: a column of the key is NULL in it.
+    /// Returns a row without a key: one of its key columns is NULL.
     pub(super) fn nameless(&self, key: &[String]) -> Statement {
         let nulls: Vec<String> =
             key.iter().map(|name| format!("{} IS NULL", self.dialect.quote(name))).collect();
@@ -198,17 +199,17 @@ impl Table {
         })
     }
 
-    /// Number of all rows that meet the condition.
+    /// Counts all rows that match the condition.
     pub(super) fn count(&self) -> Statement {
         self.select("count(*)", &[], 1, |_| {})
     }
 
-    /// What rows are ordered by where the first column is NULL, or is not.
+    /// Returns the order of the rows with or without NULL in the first column.
     pub(super) fn order_of(&self, in_nulls: bool) -> &[Ordered] {
         &self.order[usize::from(in_nulls)..]
     }
 
-    /// Everything that a row has, in the order of `rows::Row`.
+    /// Returns all selected expressions, in the order of `rows::Row`.
     fn selected(&self) -> String {
         let order = self.order.iter().map(|it| &*it.selected);
         let columns = self.columns.iter().map(|it| &*it.selected);
@@ -227,7 +228,7 @@ impl Table {
         statement.push("SELECT ").push(&first).push(selected).push(" FROM ").push(&self.relation);
         statement.push(" WHERE 1 = 1");
         if let Some(condition) = &self.condition {
-            // A comment at its end ends with its line.
+            // A comment at the end of the condition ends with the line.
             statement.push(" AND (").push(condition).push("\n)");
         }
         conditions(&mut statement);
@@ -239,7 +240,7 @@ impl Table {
         statement
     }
 
-    /// Rows whose first column is NULL, or those where it is not.
+    /// Selects the rows whose first column is NULL, or is not.
     fn part(&self, statement: &mut Statement, in_nulls: bool) {
         match in_nulls {
             true => {
@@ -269,7 +270,7 @@ impl Table {
         }
     }
 
-    /// By a comparison of rows, for which an index is used.
+    /// Compares whole rows, which uses an index.
     fn compare(&self, statement: &mut Statement, order: &[Ordered], row: &Tuple, side: Side) {
         let names: Vec<&str> = order.iter().map(|it| &*it.name).collect();
         let sign = if side == Side::Behind { ">" } else { "<=" };
@@ -283,7 +284,7 @@ impl Table {
         statement.push(")");
     }
 
-    /// Column by column: MySQL uses no index for a comparison of rows, and others have none.
+    /// Compares column by column: MySQL uses no index for row comparisons, and others lack them.
     fn compare_each(&self, statement: &mut Statement, order: &[Ordered], row: &Tuple, side: Side) {
         let (Some((column, rest)), Some((value, values))) =
             (order.split_first(), row.split_first())
@@ -322,7 +323,7 @@ impl Table {
         statement.push(&column.around.0).push(&mark).push(&column.around.1);
     }
 
-    /// The value less a time.
+    /// Subtracts a duration from a value.
     fn earlier(&self, statement: &mut Statement, column: &Ordered, value: &Value, by: Duration) {
         if let (Dialect::Sqlite, Value::Text(text)) = (self.dialect, value) {
             let between = if text.contains('T') { "T" } else { " " };
@@ -337,7 +338,7 @@ impl Table {
         statement.push(&behind);
     }
 
-    /// The values of an order as they stand in a position.
+    /// Returns the values of an order as a position stores them.
     pub(super) fn tuple(&self, in_nulls: bool, mut values: Tuple) -> Tuple {
         for (value, column) in values.iter_mut().zip(self.order_of(in_nulls)) {
             column.meaning.apply(value);
@@ -346,8 +347,8 @@ impl Table {
     }
 }
 
-/// With names that no column has: `ORDER BY` would take a form of a column for the column itself,
-/// and order numbers as texts.
+/// Assigns aliases that no column has: otherwise `ORDER BY` would use an expression with the
+/// column's name, and order numbers as texts.
 fn named<'a>(selected: impl Iterator<Item = &'a str>) -> String {
     let named = selected.enumerate().map(|(at, it)| format!("{it} AS aqueduct_{at}"));
     named.collect::<Vec<_>>().join(", ")
@@ -359,7 +360,7 @@ impl Statement {
         self
     }
 
-    /// The first column has a value.
+    /// Requires that the first column is not NULL.
     fn not_null(&mut self, order: &[Ordered]) -> &mut Self {
         match order.first() {
             Some(first) => self.push(&first.name).push(" IS NOT NULL"),

@@ -1,5 +1,5 @@
-//! Rows of a statement, one after the other, from each of the clients. What is not asked for yet
-//! stays in the database and in the buffers of its connection.
+//! Reads the rows of a statement one by one, with each of the clients. Rows that are not yet
+//! requested stay in the database and in the connection's buffers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,21 +19,21 @@ use crate::error::SqlError;
 use crate::mysql;
 use crate::value::{Tuple, Value};
 
-/// Rows of SQLite that are read ahead.
+/// SQLite rows to read ahead.
 const AHEAD: usize = 64;
-/// What is added to the time that a statement may take, for the way of the answer.
+/// Added to a statement's timeout for the network.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// A row.
 pub(super) struct Row {
-    /// By what it is ordered.
+    /// Its values in the order.
     pub(super) order: Tuple,
-    /// For the header `timestamp`.
+    /// Value of the header `timestamp`.
     pub(super) timestamp: Option<i64>,
     pub(super) values: Vec<Value>,
 }
 
-/// Rows that are being read.
+/// Rows being read.
 pub(super) struct Rows<'a> {
     address: Arc<str>,
     limit: Duration,
@@ -48,10 +48,10 @@ enum Client<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Begins to read.
+    /// Starts to read.
     ///
     /// # Errors
-    /// The database refuses the statement, or does not answer.
+    /// The database rejects the statement, or does not answer.
     pub(super) async fn of(
         connection: &'a mut Connection,
         target: &Target,
@@ -65,10 +65,10 @@ impl<'a> Rows<'a> {
         Ok(Self { address, limit, client })
     }
 
-    /// The values of the next row.
+    /// Returns the values of the next row.
     ///
     /// # Errors
-    /// The statement has failed, or the connection.
+    /// The statement or the connection failed.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Value>>, SqlError> {
         let (address, limit) = (&self.address, self.limit);
         let next = async {
@@ -90,10 +90,10 @@ impl<'a> Rows<'a> {
         timeout(limit, next).await.unwrap_or_else(silent)
     }
 
-    /// The next row of a page.
+    /// Returns the next row of a page.
     ///
     /// # Errors
-    /// As [`Rows::next`].
+    /// Same as [`Rows::next`].
     pub(super) async fn row(&mut self, table: &Table) -> Result<Option<Row>, SqlError> {
         let Some(mut order) = self.next().await? else { return Ok(None) };
         let mut values = order.split_off(table.order.len().min(order.len()));
@@ -142,7 +142,7 @@ impl<'a> Client<'a> {
                     let read = read_sqlite(connection, &text, &parameters, &send);
                     if let Err(error) = read {
                         let error = SqlError::sqlite(&address, &error);
-                        // The reader may be gone: then the error is of no use.
+                        // If the reader is gone, nobody needs the error.
                         let _ = send.blocking_send(Err(error));
                     }
                 });
@@ -214,7 +214,7 @@ fn to_mysql(value: &Value) -> mysql_async::Value {
 
 fn of_postgres(row: &tokio_postgres::Row, address: &Arc<str>) -> Result<Vec<Value>, SqlError> {
     let values = row.columns().iter().enumerate().map(|(at, column)| {
-        // But for the header `timestamp` all is selected as a text.
+        // Everything is selected as text, except the header `timestamp`.
         let value = match *column.type_() {
             Type::INT8 => row.try_get::<_, Option<i64>>(at).map(|it| it.map(Value::Int)),
             _ => row.try_get::<_, Option<String>>(at).map(|it| it.map(Value::Text)),

@@ -1,5 +1,4 @@
-//! What a program asks of a table before it is read: which columns name a row, what they are, and
-//! how many rows there are.
+//! Inspects a table before it is read: its key, its columns, and the number of rows.
 
 use pipeline::{BuildContext, BuildError, ErrorClass, SourceError};
 
@@ -13,12 +12,12 @@ use crate::value::Value;
 
 pub use super::query::Kind;
 
-/// A table that can be read with the settings that were surveyed.
+/// A readable table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
-    /// Its columns, those that are read, with their types.
+    /// The columns to read, with their types.
     pub columns: Vec<(String, Kind)>,
-    /// Number of rows, if it was asked for.
+    /// Number of rows, if requested.
     pub rows: Option<u64>,
 }
 
@@ -49,7 +48,7 @@ WHERE c.constraint_type = 'P' \
  AND c.owner = coalesce(CAST(? AS VARCHAR2(128)), SYS_CONTEXT('USERENV', 'CURRENT_SCHEMA')) \
  AND c.table_name = ? ORDER BY k.position";
 
-/// With the marks of ODBC, where a client of its own numbers them.
+/// Replaces numbered parameters by `?`, for ODBC.
 pub(crate) fn marks(text: &str) -> String {
     text.replace("$1", "?").replace("?1", "?").replace("?2", "?")
 }
@@ -58,11 +57,11 @@ fn wrong(error: &BuildError) -> SourceError {
     SourceError { class: ErrorClass::Blocked, message: error.to_string(), source: None }
 }
 
-/// The columns of the primary key of `table`; none if it has none. The other settings of `config`
-/// are not looked at, but for those of the connection.
+/// Returns the primary key columns of `table`; empty without one. Uses only the connection settings
+/// of `config`.
 ///
 /// # Errors
-/// There is no connection, the database does not answer, or it has no such table.
+/// The connection fails, the database does not answer, or the table does not exist.
 pub async fn primary_key(config: Config, cx: &BuildContext) -> Result<Vec<String>, SourceError> {
     let (database, table) = config.into_table();
     let target = database.target(cx).map_err(|error| wrong(&error))?;
@@ -80,7 +79,7 @@ pub async fn primary_key(config: Config, cx: &BuildContext) -> Result<Vec<String
         Dialect::Sqlite => (SQLITE, vec![name, schema]),
         Dialect::SqlServer => (SQL_SERVER, vec![Value::Text(dialect.quote_table(&table))]),
         Dialect::Oracle => (ORACLE, vec![schema, name]),
-        // The standard has no view of keys in the order of their columns that all have.
+        // No portable view lists key columns in order.
         Dialect::Standard => return Ok(Vec::new()),
     };
     let text = match connection.is_odbc() {
@@ -106,8 +105,11 @@ pub async fn primary_key(config: Config, cx: &BuildContext) -> Result<Vec<String
 
 /// Looks at what the settings name, as the source does when it opens; counts its rows if asked to.
 ///
+/// Inspects the relation of the settings like the source does when it opens. Counts the rows if
+/// requested.
+///
 /// # Errors
-/// What the source would fail with.
+/// Any error with which the source would fail.
 pub async fn survey(
     config: Config,
     counts: bool,

@@ -1,7 +1,7 @@
-//! Every row once, whatever happens to the source, with a real file of SQLite.
+//! Every row arrives once, whatever happens to the source, with a real SQLite file.
 //!
-//! Method: the channel is one that keeps events and positions in one write, as real ones do. The
-//! source is dropped in the middle of its work, after a number of puts that the test chooses.
+//! Method: the test channel stores events and positions in one write, like real ones. The source is
+//! dropped in the middle of its work, after a chosen number of puts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,7 +24,7 @@ use crate::testing::File;
 #[path = "tests/ahead.rs"]
 mod ahead;
 
-/// What a channel holds: events and positions.
+/// A channel's events and positions.
 #[derive(Default)]
 struct Channel {
     bodies: Vec<String>,
@@ -34,8 +34,8 @@ struct Channel {
 
 type Shared = Arc<Mutex<Channel>>;
 
-/// The channel in one life of the agent: it takes a number of puts, and those that wait when the
-/// agent dies are never stored.
+/// The channel in one life of the agent. It accepts a number of puts; those pending at the agent's
+/// death are never stored.
 struct Life {
     channel: Shared,
     room: Semaphore,
@@ -112,7 +112,7 @@ impl Site {
         self.file.run(sql);
     }
 
-    /// The source of the table `t`, with these settings.
+    /// Returns the source of the table `t`, with these settings.
     fn source(&self, settings: &Value) -> Box<dyn Source> {
         let mut all = json!({
             "database": { "url": self.file.url() },
@@ -124,7 +124,7 @@ impl Site {
     }
 }
 
-/// Sets these, and takes out what is null.
+/// Sets these settings, and removes those that are null.
 fn change(settings: &mut Value, changes: &Value) {
     let settings = settings.as_object_mut().unwrap();
     settings.extend(changes.as_object().unwrap().clone());
@@ -135,7 +135,7 @@ fn cx() -> BuildContext {
     BuildContext::alone("in", Path::new("unused"), env::real())
 }
 
-/// Runs the source for so many puts, or until it finds nothing more, and kills it.
+/// Runs the source for this many puts, or until it finds no more rows, and kills it.
 async fn run(mut source: Box<dyn Source>, channel: &Shared, puts: usize) {
     let life = life(channel, puts, 1);
     let cx = position_context(life.clone(), CancellationToken::new());
@@ -152,13 +152,13 @@ async fn run(mut source: Box<dyn Source>, channel: &Shared, puts: usize) {
     }
     life.room.close();
     running.abort();
-    // It has ended its work, or is killed now.
+    // It has completed its work, or is killed now.
     if let Err(error) = running.await {
         assert!(error.is_cancelled(), "it has failed: {error}");
     }
 }
 
-/// The numbers in the member `id`.
+/// Returns the numbers in the member `id`.
 fn ids(channel: &Shared) -> Vec<i64> {
     let id = |body: &String| serde_json::from_str::<Value>(body).unwrap()["id"].as_i64().unwrap();
     channel.lock().unwrap().bodies.iter().map(id).collect()
@@ -166,7 +166,7 @@ fn ids(channel: &Shared) -> Vec<i64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_rows_come_once_in_order_over_kills_and_ties_at_the_end_of_a_page() {
-    // Ten rows have the same value of the column that grows, and a page ends within them.
+    // Ten rows share a value of the growing column, and a page ends among them.
     let site = Site::new("CREATE TABLE t (id INTEGER PRIMARY KEY, step INTEGER)");
     let channel = Shared::default();
     let settings = json!({
@@ -189,7 +189,7 @@ async fn new_rows_come_once_in_order_over_kills_and_ties_at_the_end_of_a_page() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_import_has_every_row_once_also_those_without_a_value_to_split_by() {
     let site = Site::new("CREATE TABLE t (id INTEGER PRIMARY KEY, part TEXT)");
-    // Most rows have the same value, a tenth has none.
+    // Most rows share a value, a tenth is NULL.
     let part = |id: i64| match id % 10 {
         0 => "NULL".to_owned(),
         1 => format!("'p{}'", id % 7),
@@ -210,7 +210,7 @@ async fn a_full_import_has_every_row_once_also_those_without_a_value_to_split_by
     assert_eq!(all, (0..500).collect::<Vec<_>>());
     let held = channel.lock().unwrap().positions.clone();
     assert_eq!(held.len(), 1, "no range is left: {held:?}");
-    // It has ended its work: rows that come later are not read.
+    // The source has finished: later rows are not read.
     site.run("INSERT INTO t VALUES (1000, 'late')");
     run(site.source(&settings), &channel, 1000).await;
     assert_eq!(ids(&channel).len(), 500);
@@ -230,7 +230,8 @@ async fn rows_that_are_committed_late_come_once_within_the_window() {
     site.run(&(0..100).map(|id| row(id, 10 * id / 3)).collect::<String>());
     run(site.source(&settings), &channel, 1000).await;
     assert_eq!(ids(&channel).len(), 100);
-    // The last one has 330 s. Late: within the window, at its boundary to the cursor, and too late.
+    // The last row has 330 s. Late rows: within the window, at its boundary to the cursor, and too
+    // late.
     insert(100, 305);
     insert(101, 330);
     insert(102, 290);
@@ -319,7 +320,7 @@ async fn bodies_hold_what_the_table_holds() {
     assert_eq!(channel.lock().unwrap().bodies, ["2,\"\""]);
 }
 
-/// What the source says when it is opened.
+/// Returns the error with which the source opens.
 async fn problem(site: &Site, settings: &Value, channel: &Shared, required: usize) -> String {
     let mut source = site.source(settings);
     let cx = position_context(life(channel, 0, required), CancellationToken::new());

@@ -1,7 +1,7 @@
-//! Rows of the window that are stored: those are dropped when they are read again.
+//! Digests of stored rows in the window, which drop rows that are read again.
 //!
-//! Digests lie in groups, one for each position of a channel. A group whose rows a whole pass over
-//! the window has not met is forgotten: they lie below the window, or have been changed or deleted.
+//! Digests are in groups, one per position of a channel. A group without any row in a whole pass
+//! over the window is dropped: its rows are before the window, or were changed or deleted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,27 +11,27 @@ use pipeline::SourcePosition;
 
 use super::position::{VALUE_BYTES_MAX, forgotten, numbered};
 
-/// Digests of a group: as many as a position has room for.
+/// Digests per group: as many as fit into a position.
 const GROUP_MAX: usize = VALUE_BYTES_MAX / 16;
 
-/// Rows that are stored, by their digests.
+/// Digests of stored rows.
 #[derive(Default)]
 pub(super) struct Window {
-    /// The group of each.
+    /// The group of each row.
     rows: HashMap<u128, u64>,
-    /// Groups, and how many rows they have.
+    /// Groups with the number of their rows.
     groups: BTreeMap<u64, usize>,
     next: u64,
-    /// Groups that a pass has met.
+    /// Groups found in this pass.
     met: BTreeSet<u64>,
-    /// Groups that were there when the pass began.
+    /// Groups that existed when the pass started.
     until: u64,
-    /// Groups that the next batch forgets.
+    /// Groups that the next batch removes.
     dead: Vec<u64>,
 }
 
 impl Window {
-    /// As a channel knows it.
+    /// Loads the window from a channel.
     pub(super) fn load(known: &[(Bytes, Bytes)]) -> Self {
         let mut window = Self::default();
         for (group, value) in numbered(known, 'w') {
@@ -43,25 +43,25 @@ impl Window {
         window
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// A pass over the window begins.
+    /// Starts a pass over the window.
     pub(super) fn begin(&mut self) {
         self.met.clear();
         self.until = self.next;
     }
 
-    /// Whether the row is stored.
+    /// Returns whether the row is stored.
     pub(super) fn meets(&mut self, digest: u128) -> bool {
         let group = self.rows.get(&digest).copied();
         self.met.extend(group);
         group.is_some()
     }
 
-    /// A pass over the whole window has ended.
+    /// Ends a pass over the whole window.
     pub(super) fn end(&mut self) {
         let (met, until) = (&self.met, self.until);
         let gone: Vec<u64> =
@@ -77,13 +77,13 @@ impl Window {
         self.dead.extend(gone);
     }
 
-    /// Everything is forgotten.
+    /// Removes everything.
     pub(super) fn clear(&mut self) {
         self.rows.clear();
         self.dead.extend(std::mem::take(&mut self.groups).into_keys());
     }
 
-    /// These rows are stored with the batch that takes the answer.
+    /// Adds rows. Store the returned positions with their batch.
     pub(super) fn add(&mut self, source: &Arc<str>, digests: &[u128]) -> Vec<SourcePosition> {
         let mut positions = Vec::new();
         for digests in digests.chunks(GROUP_MAX) {
@@ -99,7 +99,7 @@ impl Window {
         positions
     }
 
-    /// What the next batch forgets.
+    /// Returns the removals for the next batch.
     pub(super) fn forget(&mut self, source: &Arc<str>) -> Vec<SourcePosition> {
         let dead = std::mem::take(&mut self.dead);
         dead.into_iter().map(|group| forgotten(source, &format!("w{group}"))).collect()

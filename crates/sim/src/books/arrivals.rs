@@ -1,4 +1,4 @@
-//! What comes in: ledgers, generations, entries and files, by a rename or as an object.
+//! Checks new ledgers, generations, entries and files, created by a rename or as objects.
 
 use ledger::{Entry, Kind, StagedFile};
 
@@ -6,7 +6,7 @@ use super::{Books, PREFIX, ROOT, begun, ledger_place};
 use crate::world::lock;
 
 impl Books {
-    /// A name was changed: a ledger, a generation or an entry may have come in by it, or a file.
+    /// Checks a rename, which may create a ledger, a generation, an entry or a file.
     pub(super) fn renamed(&self, from: &str, to: &str) {
         if let Some((dataset, place)) = ledger_place(to) {
             let (generation, index) = place.split_once('/').unzip();
@@ -30,7 +30,7 @@ impl Books {
         }
     }
 
-    /// An object came in: of a ledger, of the stage, or one that readers see.
+    /// Checks a new object: of a ledger, staged, or visible.
     pub(super) fn put(&self, path: &str) {
         if !lock(&self.state).objects.insert(path.to_owned()) {
             self.world.violation(format!("{path} was replaced"));
@@ -63,7 +63,7 @@ impl Books {
         }
     }
 
-    /// An entry of the ledger was won.
+    /// Checks a new ledger entry.
     fn won(&self, dataset: &str, generation: u64, index: u64, path: &str) {
         let entry = match Entry::decode(self.content(path), index) {
             Ok(entry) => entry,
@@ -113,7 +113,7 @@ impl Books {
         }
     }
 
-    /// A generation came in.
+    /// Checks a new generation.
     fn succeeded(&self, dataset: &str, generation: u64) {
         let mut state = lock(&self.state);
         let newest = state.newest_generation.entry(dataset.to_owned()).or_default();

@@ -1,4 +1,4 @@
-//! Data directories that are put back from a backup. Each backup is made while the agent is down.
+//! Restores data directories from backups, which are made while the agent is down.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,19 +11,19 @@ use turmoil::Sim;
 use super::Faults;
 use crate::cluster::CHANNELS;
 
-/// What is put back: applications and their files are elsewhere.
+/// The directory to restore, without applications and their files.
 const DATA: &str = "/data";
 
-/// A copy of what was on a disk.
+/// A copy of a disk.
 pub(super) struct Backup {
     disk: SimDisk,
-    /// Of an edge, the events that it had taken in: they are visible, or its channels hold them.
+    /// The events that an edge had accepted: they are visible, or in its channels.
     accepted: BTreeSet<u64>,
     is_used: bool,
 }
 
 impl Faults {
-    /// The first edge goes down: its directory is kept the first time, and put back the second.
+    /// Takes the first edge down. Makes its backup the first time, and restores it the second time.
     pub(super) fn restore_edge(&mut self, sim: &mut Sim<'_>, now: Duration) -> Option<()> {
         if self.down.contains(&0) || self.backups.get(&0).is_some_and(|backup| backup.is_used) {
             return None;
@@ -42,7 +42,7 @@ impl Faults {
         Some(())
     }
 
-    /// A collector goes down: its directory is kept, or put back to what was kept.
+    /// Takes a collector down, and makes or restores its backup.
     pub(super) fn restore_collector(&mut self, sim: &mut Sim<'_>, now: Duration) -> Option<()> {
         let at = self.any_collector();
         if self.down.contains(&at) {
@@ -71,7 +71,7 @@ impl Faults {
         self.world.note(&self.machines[at].name, format_args!("{DATA} {what}"));
     }
 
-    /// The events that an edge, which is down, has taken in.
+    /// Returns the events that a stopped edge has accepted.
     fn accepted(&self, at: usize) -> BTreeSet<u64> {
         let machine = &self.machines[at];
         let mut accepted = self.books.visible(&machine.name);
@@ -94,7 +94,7 @@ impl Faults {
     }
 }
 
-/// The number of the event with this body.
+/// Returns the number of the event with this body.
 fn number(body: &[u8]) -> Option<u64> {
     let digits = body.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(body.len());
     std::str::from_utf8(&body[..digits]).ok()?.parse().ok()

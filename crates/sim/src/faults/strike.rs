@@ -1,4 +1,4 @@
-//! What each kind of fault does.
+//! Injects each kind of fault.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::operator::Operator;
 use crate::turn::RACES;
 use crate::world::lock;
 
-/// When the store begins to refuse one collector, at the latest: it ends later than this.
+/// Latest time for the fault `StoreRefusesOne`, which lasts longer than the others.
 const ONE_REFUSED_BY: Duration = Duration::from_secs(30);
 
 impl Faults {
@@ -21,24 +21,24 @@ impl Faults {
         }
     }
 
-    /// A fault of this kind has happened.
+    /// Records a fault of this kind.
     pub(super) fn tell(&self, kind: FaultKind) {
         self.world.count_fault(kind.name());
         self.world.note("faults", format_args!("{}", kind.name()));
     }
 
-    /// Changes the ledger from outside, unless it waits for an operator already.
+    /// Changes the ledger from outside, unless an operator's repair is already pending.
     fn change_ledger(&mut self, now: Duration) -> Option<()> {
         if self.repairs.iter().any(|(_, repair)| matches!(repair, Repair::Ledger)) {
             return None;
         }
         self.operator().change(&self.dice)?;
-        // Meanwhile collectors come and go, and store nothing.
+        // Until then, collectors may restart but store nothing.
         self.later(now, 3_000, 15_000, Repair::Ledger);
         Some(())
     }
 
-    /// Injects a fault, if it can be.
+    /// Injects a fault, if possible.
     fn struck(&mut self, sim: &mut Sim<'_>, kind: FaultKind, now: Duration) -> Option<()> {
         match kind {
             FaultKind::Kill => {
@@ -80,7 +80,7 @@ impl Faults {
                 }
                 sim.partition_oneway(self.name(collector), self.name(edge));
                 self.later(now, 4_000, 12_000, Repair::Links(links));
-                // The copy's epoch ends with the edge's life, and is forgotten before it is back.
+                // The copy's epoch ends with the edge's life, and is forgotten before it restarts.
                 self.later(now, 300, 2_000, Repair::Stop(edge));
                 if self.dice.chance(500) {
                     self.machines[collector].cut_store(true);
@@ -96,7 +96,7 @@ impl Faults {
             FaultKind::StopAtTurn => {
                 let race = *self.dice.pick(RACES);
                 *lock(&self.mood.stops) = race.into();
-                // It happens when a host comes there.
+                // The fault happens when a host reaches the call.
                 return None;
             }
             FaultKind::Clone => return self.copy_edge(sim, now),
@@ -113,9 +113,10 @@ impl Faults {
         Some(())
     }
 
-    /// One collector stores nothing for a long time, most often the one that a failover prefers.
+    /// Makes one collector store nothing for a long time, usually the preferred one of a failover.
     fn refuse_one(&mut self, now: Duration) -> Option<()> {
-        // Once in a seed: a second collector would have what the first one has not done yet.
+        // Once per seed: a second collector would receive batches that the first one has not yet
+        // stored.
         let again = now > ONE_REFUSED_BY;
         if again || self.repairs.iter().any(|(_, repair)| matches!(repair, Repair::StoreCut(_))) {
             return None;
@@ -127,8 +128,8 @@ impl Faults {
         Some(())
     }
 
-    /// The first edge goes down, and comes back twice; later the copy is started again, and so is
-    /// ahead of it.
+    /// Takes the first edge down and starts two copies. The copy restarts later, which puts it
+    /// ahead.
     fn copy_edge(&mut self, sim: &mut Sim<'_>, now: Duration) -> Option<()> {
         let copy = self.machines.get(self.hosts)?.clone();
         if copy.is_born() {
@@ -145,7 +146,7 @@ impl Faults {
         Some(())
     }
 
-    /// Nothing goes in or out for at least so many milliseconds.
+    /// Isolates a machine for at least this many milliseconds.
     pub(super) fn freeze(&mut self, sim: &Sim<'_>, at: usize, now: Duration, least: u64) {
         let links = self.claim_all_of(at);
         links.iter().for_each(|(a, b)| sim.hold(self.name(*a), self.name(*b)));
@@ -153,7 +154,7 @@ impl Faults {
         self.later(now, least, 12_000, Repair::Thaw(at, links));
     }
 
-    /// The owner of the store, and the operator of the collectors.
+    /// Returns the operator of the store and the collectors.
     pub(super) fn operator(&self) -> Operator<'_> {
         let collectors = &self.machines[self.edges + self.relays..];
         Operator { world: &self.world, books: &self.books, collectors }
@@ -196,7 +197,7 @@ impl Faults {
                 mood.late.store(self.dice.between(self.late.0, self.late.1), Ordering::Relaxed);
             }
             FaultKind::StoreCut => {
-                // At times for so long that what it holds is committed, and forgotten, meanwhile.
+                // Sometimes long enough for its batches to be committed elsewhere and forgotten.
                 let at = self.any_collector();
                 self.machines[at].cut_store(true);
                 let (least, most) = *self.dice.pick(&[(100, 8_000), (15_000, 30_000)]);
@@ -205,7 +206,7 @@ impl Faults {
             }
             FaultKind::StoreSlow => {
                 let at = self.any_collector();
-                // Often just within what a caller waits for: then all that it does succeeds, late.
+                // Often just below the callers' timeout: then all calls succeed, late.
                 self.machines[at].slow_store(self.dice.between(300, 2_200));
                 self.later(now, 3_000, 20_000, Repair::StoreSlow(at));
                 return Some(());
@@ -239,7 +240,7 @@ impl Faults {
         Some(())
     }
 
-    /// How many calls of a thousand.
+    /// Picks a rate in calls per thousand.
     fn rate(&self) -> u64 {
         self.dice.between(10, 300)
     }

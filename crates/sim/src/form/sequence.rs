@@ -1,16 +1,17 @@
-//! Reads Hadoop's SequenceFiles, version 6, of `BytesWritable` without compression or in blocks.
+//! Reads Hadoop SequenceFiles, version 6, of `BytesWritable`, uncompressed or in blocks.
 //!
-//! Layout: that of the encoder `sequence_file`, which its own tests hold against files of Hadoop.
+//! The layout is that of the encoder `sequence_file`, whose tests compare it with files from
+//! Hadoop.
 
 use bytes::Buf;
 use formats::compression::Compression;
 
-/// What a sync mark begins with, where else a length stands.
+/// Escape before a sync mark, in place of a length.
 const SYNC_ESCAPE: u32 = 0xffff_ffff;
 const SYNC_BYTES: usize = 16;
 const KEY_BYTES: usize = 8;
 
-/// What is left of a file.
+/// The unread part of a file.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -25,7 +26,7 @@ impl<'a> Rest<'a> {
         Ok(self.take(4)?.get_u32())
     }
 
-    /// A number as `WritableUtils.writeVInt` writes it; none that is negative is meant.
+    /// Reads a number as `WritableUtils.writeVInt` writes it. Rejects negative numbers.
     fn vint(&mut self) -> Result<usize, String> {
         match self.take(1)?.get_i8() {
             first @ 0.. => Ok(first as usize),
@@ -37,7 +38,7 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// Bytes with their length in front.
+    /// Reads bytes with a length prefix.
     fn text(&mut self) -> Result<&'a [u8], String> {
         let length = self.vint()?;
         self.take(length)
@@ -47,14 +48,14 @@ impl<'a> Rest<'a> {
         if self.take(SYNC_BYTES)? == mark { Ok(()) } else { Err("a sync mark is another".into()) }
     }
 
-    /// A `BytesWritable`.
+    /// Reads a `BytesWritable`.
     fn value(&mut self) -> Result<Vec<u8>, String> {
         let length = self.int()? as usize;
         Ok(self.take(length)?.to_vec())
     }
 }
 
-/// The values of a whole file.
+/// Reads the values of a complete file.
 pub(super) fn bodies(file: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let mut rest = Rest(file);
     if rest.take(4)? != b"SEQ\x06" {

@@ -44,8 +44,8 @@ fn every_event_of_a_file_is_found_with_the_host_that_sent_it() {
     }
 }
 
-/// What books look for besides this is the number of events: a cut between two of them, where a
-/// form has no end of its own, is a file of fewer.
+/// Books also compare the number of events, which detects a cut between events in formats without
+/// an end marker.
 #[test]
 fn a_file_that_is_cut_is_never_taken_for_whole() {
     for form in every() {

@@ -9,7 +9,7 @@ use crate::scenario::Scenario;
 use crate::store::Store;
 use crate::world::World;
 
-/// What a bucket keeps on a real server, it keeps on this one: with files of one part and of many.
+/// The conformance suite for real buckets passes here, with single-part and multipart files.
 #[tokio::test(start_paused = true)]
 async fn a_bucket_on_the_simulated_server_keeps_the_promises_of_every_store() {
     for (copies_inside, part_bytes) in [(true, 1 << 20), (false, 1 << 20), (true, 16 << 20)] {

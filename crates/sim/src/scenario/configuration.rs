@@ -1,14 +1,14 @@
-//! The agents of a scenario as an operator would write them down.
+//! Writes the configurations of a scenario's agents.
 
 use std::fmt::Write as _;
 
 use super::{CAPACITY_BYTES, Input, Reads, SEGMENT_BYTES, Scenario};
 
-/// The source of an agent that others send to.
+/// The source of an agent with upstream agents.
 const LISTENS: &str = "type = \"grpc\"\nlisten = \"0.0.0.0:4141\"\ninsecure = true\n";
 
 impl Scenario {
-    /// The configuration of an edge's agent.
+    /// Returns the configuration of an edge.
     pub(crate) fn edge(&self, edge: usize) -> String {
         let input = &self.edges[edge];
         let mut text = agent(&format!("edge-{edge}"));
@@ -37,7 +37,7 @@ impl Scenario {
         text
     }
 
-    /// The configuration of a relay's agent.
+    /// Returns the configuration of a relay.
     pub(crate) fn relay(&self, relay: usize) -> String {
         let hops = Self::hops("collector", self.collectors);
         format!(
@@ -52,7 +52,7 @@ impl Scenario {
         (0..count).map(|n| format!("{tier}-{n}")).collect()
     }
 
-    /// The channels of an edge, and the groups that empty them.
+    /// Returns the channels of an edge and their sink groups.
     pub(super) fn ways(&self) -> String {
         let hops = match self.relays {
             0 => Self::hops("collector", self.collectors),
@@ -64,7 +64,7 @@ impl Scenario {
     fn ways_to(&self, hops: &[String]) -> String {
         let mut text = String::new();
         for channel in self.channels() {
-            // The name of a tier is that of its first agent without the number.
+            // The name of a tier is the name of its first agent without the number.
             let tier = hops[0].trim_end_matches("-0");
             let hops: Vec<&str> = match self.discovers {
                 true => vec![tier],
@@ -103,19 +103,20 @@ impl Scenario {
         text
     }
 
-    /// The channels of each agent.
+    /// Returns the channels of each agent.
     pub(crate) fn channels(&self) -> &'static [&'static str] {
         if self.forks { &["main", "side"] } else { &["main"] }
     }
 
-    /// The channels of a source: events whose `header` has this value go to the other one, or each
-    /// by its hash.
+    /// Returns the selector of a source: events with this value of `header` go to the other
+    /// channel, or each goes by its hash.
     pub(super) fn selector(&self, header: &str, value: &str) -> String {
         if !self.forks {
             return "channels = [\"main\"]\n".to_owned();
         }
         if self.spreads {
-            // Another one for each tier, or the next tier has events for one channel only.
+            // A different seed for each tier; otherwise the next tier receives events for one
+            // channel only.
             let seed = value.bytes().map(u64::from).sum::<u64>();
             return format!(
                 "channels = [\"main\", \"side\"]\n\
@@ -128,7 +129,8 @@ impl Scenario {
         )
     }
 
-    /// The configuration of a collector's agent. Each channel has a sink, so a ledger, of its own.
+    /// Returns the configuration of a collector. Each channel has its own sink and so its own
+    /// ledger.
     pub(crate) fn collector(&self, collector: usize) -> String {
         let slower = if collector % 2 == 1 { self.slower } else { 1 };
         let age = self.roll_age_millis * slower;
@@ -147,7 +149,7 @@ impl Scenario {
         );
         let (folder, merges, size) = match self.merges {
             None => ("", String::new(), String::new()),
-            // A directory for each five seconds, by the clock of the collector.
+            // A directory for each five seconds of the collector's clock.
             Some((after, bytes)) => (
                 "%H-%M-%S/",
                 format!(
@@ -185,7 +187,7 @@ impl Scenario {
     }
 }
 
-/// The table of an agent.
+/// Returns the table `[agent]`.
 pub(super) fn agent(name: &str) -> String {
     format!(
         "[agent]\nname = \"{name}\"\ndata_dir = \"/data\"\ngrace = \"2s\"\n\

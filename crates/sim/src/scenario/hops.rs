@@ -1,5 +1,5 @@
-//! Seeds about what collectors say of themselves: that they cannot store, and how large a batch
-//! they take. Drawn from dice of their own, so that other seeds are as they were.
+//! Seeds about announcements of collectors: that they cannot store, and their batch size limit.
+//! Drawn from separate dice, so that other seeds do not change.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use super::Scenario;
 use crate::dice::Dice;
 use crate::fault_kind::FaultKind;
 
-/// A collector says that it cannot store 15 s after its first failure and a look each second, its
-/// senders give back what it holds 5 s later, and another one stores that.
+/// A collector announces that it cannot store after 15 s of failures, checked each second. Its
+/// senders withdraw its batches 5 s later, and another collector stores them.
 const TURNED_AFTER: Duration = Duration::from_secs(15 + 1 + 5);
 
-/// What comes to that: a roll of the first collector and one of the second, and the way.
+/// Additional time: a roll of each collector, and the network.
 const SLACK: Duration = Duration::from_secs(6);
 
-/// Bytes that a collector takes which takes no large batches: more than any single event has.
+/// Batch size limit of a restricted collector: larger than any single event.
 const SMALL_BYTES: (u64, u64) = (400, 1_000);
 
 impl Scenario {
-    /// At times one of the two, where the seed is about nothing else.
+    /// Adds one of the two to some seeds without a focus.
     pub(super) fn with_hops(self, seed: u64) -> Self {
         let dice = Dice::new(seed, "hops");
         match dice.below(4) {
@@ -28,7 +28,7 @@ impl Scenario {
         }
     }
 
-    /// The store refuses one collector, and nothing else goes wrong: no event waits long at an
+    /// The store rejects one collector, and there are no other faults: no event may wait long at an
     /// edge.
     fn about_one_refused(self, dice: &Dice) -> Self {
         let faults = vec![(FaultKind::StoreRefusesOne, 8_000)];
@@ -42,18 +42,18 @@ impl Scenario {
             sweep_millis: 60_000,
             roll_events: 1_000,
             oldest_max: Some(TURNED_AFTER + SLACK),
-            // Else what is given back waits for many small files.
+            // Otherwise the withdrawn batches wait for many small files.
             merges: None,
             ..self.hurried(dice, 2..=3, faults)
         }
     }
 
-    /// Whether collectors name limits that differ.
+    /// Returns whether collectors announce different limits.
     pub(crate) fn has_limits(&self) -> bool {
         self.message_max.iter().any(Option::is_some)
     }
 
-    /// Some collectors take small batches alone; one takes all.
+    /// Some collectors accept only small batches; one accepts all.
     fn with_limits(self, dice: &Dice) -> Self {
         let large = dice.below(self.collectors as u64) as usize;
         let limit = |at: usize| {

@@ -1,43 +1,42 @@
-//! What an edge reads.
+//! The input of an edge.
 
 use pipeline::IntervalSet;
 
 use crate::dice::Dice;
 use crate::machine::Machine;
 
-/// Where the events of an edge come from.
+/// Source of an edge's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reads {
     /// Files that an application writes and rotates.
     Files,
-    /// Numbers that the edge makes.
+    /// Numbers that the edge generates.
     Numbers,
     /// A sender that sends each event once.
     Client,
 }
 
-/// What an edge reads.
+/// The input of an edge.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Input {
-    /// Where the events come from.
     pub(crate) reads: Reads,
-    /// Events in all.
+    /// Total number of events.
     pub(crate) events: u64,
-    /// Milliseconds between two writes of the application, or the sender, if there is one.
+    /// Milliseconds between two writes of the application or the sender, if any.
     pub(crate) pause_millis: u64,
 }
 
 impl Input {
-    /// The events that have to be in the store at the end, or among dead letters.
+    /// Returns the events that must be in the store or in dead letters at the end.
     pub(crate) fn accepted(&self, machine: &Machine) -> IntervalSet {
         match self.reads {
             Reads::Files | Reads::Numbers => IntervalSet::from(0..self.events),
-            // The others may be stored, or not: the sender has no answer.
+            // Events without a response may be stored or not.
             Reads::Client => machine.sent().1,
         }
     }
 
-    /// Drawn anew for each edge.
+    /// Draws the input of an edge.
     pub(super) fn draw(dice: &Dice) -> Self {
         let events = dice.between(300, 2_500);
         // The last line is written before the faults end.

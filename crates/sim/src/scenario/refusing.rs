@@ -1,13 +1,13 @@
-//! Seeds in which collectors reject some events of each batch: these become dead letters, and the
-//! rest of their batch is stored.
+//! Seeds in which collectors reject some events of each batch. These become dead letters; the rest
+//! of the batch is stored.
 
 use super::Scenario;
 use crate::dice::Dice;
 use crate::fault_kind::FaultKind;
 
 impl Scenario {
-    /// One in five of the seeds in which no directory is lost, copied or put back: the letters of a
-    /// collector are on its disk alone.
+    /// One in five of the seeds in which no directory is lost, copied or restored: the dead letters
+    /// of a collector are only on its disk.
     pub(super) fn refusing(self, seed: u64) -> Self {
         let keeps_disks = !self.clones
             && self.faults.iter().all(|(kind, _)| {
@@ -24,7 +24,7 @@ impl Scenario {
         Self { refuses, ..self }
     }
 
-    /// What rejects these events, in the configuration of a collector's source.
+    /// Returns the setting of a collector's source that rejects these events.
     pub(super) fn rejects(&self) -> &'static str {
         match self.refuses {
             true => {
@@ -35,7 +35,7 @@ impl Scenario {
         }
     }
 
-    /// Whether collectors reject the event of this number.
+    /// Returns whether collectors reject the event with this number.
     pub(crate) fn is_refused(refuses: bool, number: u64) -> bool {
         refuses && number % 10 == 7
     }

@@ -1,21 +1,21 @@
-//! Seeds in which a data directory goes back to an earlier copy while its agent is down.
+//! Seeds in which a data directory is restored from an earlier copy while its agent is down.
 
 use super::{Input, Reads, Scenario};
 use crate::dice::Dice;
 use crate::fault_kind::FaultKind;
 
 impl Scenario {
-    /// Directories of edges, or of collectors, that come back from a backup.
+    /// Restores directories of edges or of collectors.
     pub(super) fn about_restores(self, dice: &Dice) -> Self {
         if dice.chance(500) { self.of_an_edge(dice) } else { self.of_collectors(dice) }
     }
 
-    /// The first edge is put back once. What it has read since the backup is read again, and may be
-    /// there twice; all else is there once. Nothing takes it down later, and no generation comes
-    /// in: of what is in doubt then, an operator would have to decide, as with copies.
+    /// Restores the first edge once. Events read since the backup are read again and may be stored
+    /// twice; all others once. Nothing takes the edge down later, and no generation starts: an
+    /// operator would have to decide about events in doubt, as with copies.
     fn of_an_edge(mut self, dice: &Dice) -> Self {
         let faults = vec![(FaultKind::EdgeRestored, 6_000), (FaultKind::StoreSlow, 6_000)];
-        // A sender that keeps nothing cannot send again what the lost directory had.
+        // A sender without storage cannot resend the events of the lost directory.
         if self.edges[0].reads == Reads::Client {
             self.edges[0] = Input { reads: Reads::Numbers, ..self.edges[0] };
         }
@@ -23,8 +23,8 @@ impl Scenario {
         Self { compact_after: 1_000_000, sweep_millis: 60_000, ..hurried }
     }
 
-    /// Collectors are put back again and again, among other faults: edges have what the lost
-    /// directories had, and the ledger has what was delivered. Everything is there once.
+    /// Restores collectors repeatedly, among other faults. Edges still have the lost events, and
+    /// the ledger knows the delivered ones, so everything is stored once.
     fn of_collectors(self, dice: &Dice) -> Self {
         let faults = vec![
             (FaultKind::CollectorRestored, 3_000),

@@ -1,5 +1,5 @@
-//! How the store is one, and what files look like. Drawn last, from dice of their own: the rest of
-//! a seed is as it would be without.
+//! The kind of store and the file format. Drawn last, from separate dice, so that the rest of the
+//! seed does not change.
 
 use storage_objects::testkit::Ways;
 
@@ -8,12 +8,12 @@ use crate::dice::Dice;
 use crate::fault_kind::FaultKind;
 use crate::form::Form;
 
-/// Bytes of a part of an upload: most files of a roll have more or less than one of them.
+/// Part size of an upload. Most files of a roll have more or less than one part.
 const PART_BYTES: (u64, u64) = (512, 16 << 10);
 
 impl Scenario {
-    /// An object store in a quarter of the seeds in which files are not merged, and in which no
-    /// operator mends a ledger: it has neither. Files of another form than text in two of five.
+    /// Uses an object store in a quarter of the seeds without merges and ledger repairs, which it
+    /// does not support, and a format other than text in two of five seeds.
     pub(super) fn stored(self, seed: u64) -> Self {
         let dice = Dice::new(seed, "stored");
         let is_mended = self.faults.iter().any(|(kind, _)| *kind == FaultKind::LedgerChanged);
@@ -27,7 +27,7 @@ impl Scenario {
         Self { objects, form: if is_other { form } else { Form::default() }, ..self }
     }
 
-    /// The same with a bucket for its store.
+    /// Uses a bucket as the store.
     #[cfg(test)]
     pub(crate) fn in_a_bucket(self, ways: Ways) -> Self {
         Self { objects: Some(ways), ..self }

@@ -1,4 +1,4 @@
-//! Waiting events of a Flume channel → batches, each with the offsets behind it.
+//! Groups waiting events of a Flume channel into batches, with the offsets after each batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,25 +12,25 @@ use pipeline::{Batch, SourcePosition};
 
 use super::report::Report;
 
-/// The source of the offsets. No source of a configuration has a space in its name.
+/// The source name for the offsets. Names in a configuration cannot contain a space.
 pub(super) const SOURCE: &str = "channel import-flume";
-/// When a batch is full.
+/// A batch is full at either limit.
 const EVENTS_MAX: usize = 1000;
 const BYTES_MAX: usize = 512 << 10;
-/// Different names of headers in a batch: each becomes a column.
+/// Maximum number of header names in a batch: each name becomes a column.
 const NAMES_MAX: usize = 1000;
 
-/// What names each log among the positions of the channel: the same for a copy of it.
+/// Returns the key of each log in the channel's positions. A copy of a log has the same key.
 pub(super) fn keys(flume: &FlumeChannel) -> io::Result<BTreeMap<u32, Bytes>> {
     let key = |fingerprint: u128| Bytes::copy_from_slice(&fingerprint.to_be_bytes());
     flume.logs().map(|log| Ok((log.id, key(log.fingerprint()?)))).collect()
 }
 
-/// The waiting events in batches.
+/// Iterates over the waiting events in batches.
 pub(super) struct Batches<'a> {
     events: Events<'a>,
     keys: BTreeMap<u32, Bytes>,
-    /// Read, and not in a batch yet.
+    /// Read, but not yet in a batch.
     next: Option<(u32, u64, Event)>,
     events_max: usize,
 }
@@ -40,16 +40,16 @@ impl<'a> Batches<'a> {
         Self { events: flume.events(), keys, next: None, events_max: EVENTS_MAX }
     }
 
-    /// With smaller batches.
+    /// Uses smaller batches.
     #[cfg(test)]
     pub(super) fn with_events_max(self, events_max: usize) -> Self {
         Self { events_max, ..self }
     }
 
-    /// The next batch. What cannot be read is noted in the report.
+    /// Returns the next batch. Records unreadable events in the report.
     ///
     /// # Errors
-    /// The disk refuses.
+    /// Reading from the disk fails.
     pub(super) fn next(&mut self, report: &mut Report) -> io::Result<Option<Batch>> {
         let mut builder = BatchBuilder::default();
         let mut done = BTreeMap::<u32, u64>::new();
@@ -86,7 +86,7 @@ impl<'a> Batches<'a> {
         Ok(Some(batch))
     }
 
-    /// The next event that can be read.
+    /// Returns the next readable event.
     fn read(&mut self, report: &mut Report) -> io::Result<Option<(u32, u64, Event)>> {
         if let Some(next) = self.next.take() {
             return Ok(Some(next));

@@ -1,4 +1,4 @@
-//! What an import has found and done.
+//! The report of an import.
 
 use std::fmt::Write as _;
 
@@ -6,36 +6,36 @@ use flume_channel::log::Damage;
 use flume_channel::{Found, Start};
 use serde::Serialize;
 
-/// What an import has found and done.
+/// The result of an import.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// From where the logs were read: `checkpoint`, `backup` or `logs`.
+    /// Where the state was read from: `checkpoint`, `backup` or `logs`.
     read_from: &'static str,
-    /// Why not from the checkpoint.
+    /// Why the checkpoint was not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     because: Option<String>,
     logs: usize,
     log_bytes: u64,
-    /// Records behind the checkpoint.
+    /// Records after the checkpoint.
     records: u64,
-    /// Events put behind the checkpoint.
+    /// Events put after the checkpoint.
     events_put: u64,
-    /// Events delivered by Flume behind the checkpoint.
+    /// Events that Flume delivered after the checkpoint.
     events_delivered: u64,
     open_transactions: u64,
     open_events_put: u64,
     open_events_taken: u64,
-    /// Events that wait in the Flume channel.
+    /// Events waiting in the Flume channel.
     pub(super) waiting: u64,
     pub(super) imported: u64,
     pub(super) imported_before: u64,
-    /// Events that Flume's integrity tool has taken out.
+    /// Events that Flume's integrity tool removed.
     pub(super) removed: u64,
     damaged: Vec<Place>,
     torn: Vec<Place>,
 }
 
-/// A place of a log that cannot be read.
+/// An unreadable part of a log.
 #[derive(Debug, Serialize, PartialEq, Eq)]
 struct Place {
     log: String,
@@ -44,7 +44,7 @@ struct Place {
 }
 
 impl Report {
-    /// Before anything is imported.
+    /// Creates the report before anything is imported.
     pub(super) fn of(found: Found, waiting: usize) -> Self {
         let (read_from, because) = match found.start {
             Start::Checkpoint => ("checkpoint", None),
@@ -74,7 +74,7 @@ impl Report {
         report
     }
 
-    /// A place cannot be read.
+    /// Records an unreadable part.
     pub(super) fn lost(&mut self, damage: Damage) {
         let Damage { path, offset, problem, torn } = damage;
         let place = Place { log: path.display().to_string(), offset, problem };
@@ -84,12 +84,12 @@ impl Report {
         }
     }
 
-    /// Whether everything could be read.
+    /// Returns whether everything was readable.
     pub(super) fn is_sound(&self) -> bool {
         self.damaged.is_empty()
     }
 
-    /// For a terminal.
+    /// Formats the report for a terminal.
     pub(super) fn text(&self, channel: &str, dry_run: bool) -> String {
         let mut text = match dry_run {
             true => format!("{} events wait in the Flume channel\n", self.waiting),

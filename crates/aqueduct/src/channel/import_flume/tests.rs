@@ -1,7 +1,7 @@
-//! Goal: every waiting event comes into the channel once, however often the import is begun.
+//! Goal: every waiting event is in the channel once, however often the import restarts.
 //!
-//! Method: golden channels of real Flume agents (`crates/flume-channel/tests/golden`), imported
-//! into real durable channels; what these hold is read back as `aqueduct channel export` does.
+//! Method: golden channels of real Flume agents (`crates/flume-channel/tests/golden`) are imported
+//! into real durable channels, which are read back like `aqueduct channel export` does.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,7 +33,7 @@ fn arguments(name: &str, into: &Path) -> ImportArgs {
     }
 }
 
-/// How often each body is in the channel.
+/// Counts how often each body is in the channel.
 fn held(into: &Path) -> BTreeMap<String, u32> {
     let inspection = Inspection::open(&env::real(), &into.join("channels/main"), None).unwrap();
     let mut bodies = BTreeMap::new();
@@ -126,7 +126,7 @@ async fn an_import_that_was_interrupted_after_any_batch_goes_on_there() {
         channel.open().await.unwrap();
         let keys = batches::keys(&flume).unwrap();
         let mut report = Report::of(found, flume.waiting());
-        // Of 7 events each.
+        // Batches of 7 events.
         let mut batches = Batches::new(&flume, keys).with_events_max(7);
         for _ in 0..stop_after {
             let batch = batches.next(&mut report).unwrap().unwrap();
@@ -134,7 +134,7 @@ async fn an_import_that_was_interrupted_after_any_batch_goes_on_there() {
         }
         drop(batches);
         drop(flume);
-        // A thread that prepares its next segment would go on in this process, not in a dead one.
+        // In this process, unlike after a real kill, the background thread would keep running.
         channel.close().await.unwrap();
         drop((channel, data_dir));
         let report = import(&args, &env).await.unwrap();

@@ -1,4 +1,4 @@
-//! The broker of the demo: a mosquitto on a port of its own, that keeps nothing on disk.
+//! Starts the demo's broker: a mosquitto on a free port, without persistence.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -13,21 +13,21 @@ use tokio::time::{Instant, sleep};
 
 use super::{OtherError, PATIENCE};
 
-/// Debian puts it where the path of a user may not lead.
+/// Debian installs it outside the `PATH` of normal users.
 const PROGRAMS: [&str; 3] = ["mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"];
 
-/// A mosquitto; killed with its owner.
+/// A running mosquitto; killed on drop.
 pub(super) struct Mosquitto {
     child: Child,
     address: String,
 }
 
 impl Mosquitto {
-    /// Starts it, and waits until it listens.
+    /// Starts the broker and waits until it listens.
     pub(super) async fn start(env: &Env, root: &Path) -> Result<Self, OtherError> {
         let address = find_free_address().map_err(DemoError::Port)?;
         let config = root.join("mosquitto.conf");
-        // Without limits for a client that is away: the collector is killed.
+        // No limits on queued messages: the demo kills the collector, and its session must survive.
         let text = format!(
             "listener {} 127.0.0.1\nallow_anonymous true\npersistence false\n\
              max_queued_messages 0\nmax_inflight_messages 1000\n\
@@ -64,7 +64,7 @@ impl Mosquitto {
 
 impl Drop for Mosquitto {
     fn drop(&mut self) {
-        // Both fail only when it is gone already.
+        // Both fail only if the process has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -77,7 +77,7 @@ fn spawn(config: &Path, log: &Path) -> Result<Child, OtherError> {
         let errors = out.try_clone().map_err(failed)?;
         let mut command = Command::new(program);
         command.arg("-c").arg(config).stdin(Stdio::null()).stdout(out).stderr(errors);
-        // Its own group: Ctrl-C is for the demo.
+        // A separate process group: Ctrl-C goes to the demo.
         command.process_group(0);
         match command.spawn() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -87,7 +87,7 @@ fn spawn(config: &Path, log: &Path) -> Result<Child, OtherError> {
     Err(OtherError::NoBroker)
 }
 
-/// The setting `broker.address` of a URL, and whether it needs the table `broker.tls`.
+/// Converts a URL into the setting `broker.address`, and whether it needs the table `broker.tls`.
 pub(super) fn address(url: &str) -> (String, bool) {
     let with_port = |rest: &str, port: u16| {
         let rest = rest.trim_end_matches('/');

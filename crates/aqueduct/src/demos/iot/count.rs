@@ -1,8 +1,7 @@
-//! What devices have published against what is stored, reading by reading. Nothing here waits or
-//! reads.
+//! Compares published readings with stored ones. Pure: no waiting, no I/O.
 //!
-//! A device publishes its readings in their order, and stops at the first that is not answered: so
-//! those up to a number are acknowledged, and at most one more was sent.
+//! A device publishes its readings in order and stops at the first one without an answer. All
+//! readings up to a number are therefore acknowledged, and at most one more was sent.
 
 use std::fmt::{self, Write as _};
 
@@ -12,17 +11,17 @@ use serde::Deserialize;
 use super::SITES;
 use super::devices::Answered;
 
-/// Rows of devices that are shown; the table has all.
+/// Devices shown as rows; the sums include all devices.
 const SHOWN_MAX: usize = 10;
 
-/// What a line of a file says of its reading. The rest is for readers.
+/// The fields of a stored line that identify its reading.
 #[derive(Deserialize)]
 struct Reading<'a> {
     device: &'a str,
     reading: u32,
 }
 
-/// The line that a reading is.
+/// Returns the line for a reading.
 pub(super) fn line(device: u32, reading: u32) -> String {
     let tenths = 180 + (device * 7 + reading * 3) % 90;
     let (name, site, celsius) = (device_name(device), site_name(device), f64::from(tenths) / 10.0);
@@ -32,7 +31,7 @@ pub(super) fn line(device: u32, reading: u32) -> String {
     )
 }
 
-/// Devices count from 1.
+/// Returns the name of a device; numbers start at 1.
 pub(super) fn device_name(device: u32) -> String {
     format!("device-{device:05}")
 }
@@ -41,16 +40,16 @@ pub(super) fn site_name(device: u32) -> String {
     format!("site-{}", device % SITES)
 }
 
-/// How often each reading is stored.
+/// Counts how often each reading is stored.
 pub(super) struct Count {
     readings: u32,
-    /// Of each reading of each device, device by device.
+    /// One counter per reading, device by device.
     times: Vec<u32>,
-    /// Lines that are no reading of a device of this run.
+    /// Lines that are not a reading of this run.
     foreign: u64,
     /// Readings in the folder of another site.
     misplaced: u64,
-    /// Different readings.
+    /// Distinct readings.
     stored: u64,
 }
 
@@ -60,12 +59,12 @@ impl Count {
         Self { readings, times, foreign: 0, misplaced: 0, stored: 0 }
     }
 
-    /// Different readings so far.
+    /// Returns the number of distinct readings so far.
     pub(super) fn stored(&self) -> u64 {
         self.stored
     }
 
-    /// Takes a line of the file at `path`.
+    /// Counts a line of the file at `path`.
     pub(super) fn line(&mut self, path: &str, line: &[u8]) {
         let Some((device, place)) = self.place(line) else {
             self.foreign += 1;
@@ -76,7 +75,7 @@ impl Count {
         self.misplaced += u64::from(!path.contains(&format!("/site={}/", site_name(device))));
     }
 
-    /// The device of a line, and the place of its reading.
+    /// Returns the device of a line and the index of its reading.
     fn place(&self, line: &[u8]) -> Option<(u32, usize)> {
         let Reading { device, reading } = serde_json::from_slice(line).ok()?;
         let device: u32 = device.strip_prefix("device-")?.parse().ok()?;
@@ -87,7 +86,7 @@ impl Count {
         is_known.then(|| (device, place()))
     }
 
-    /// What came out, device by device.
+    /// Returns the result for each device.
     pub(super) fn outcome(&self, answered: &[Answered]) -> Outcome {
         let stored = self.times.chunks(self.readings as usize);
         let devices = answered.iter().zip(stored).map(|(answered, times)| {
@@ -106,21 +105,21 @@ impl Count {
     }
 }
 
-/// What came out of a device.
+/// Result for a device.
 #[derive(Debug)]
 struct Device {
     answered: Answered,
-    /// Lines with its readings.
+    /// Lines with readings of the device.
     stored: u64,
-    /// Acknowledged and not stored.
+    /// Acknowledged but not stored.
     missing: u64,
     /// Stored more than once.
     repeated: u64,
-    /// Stored and never published.
+    /// Stored but never published.
     unsent: u64,
 }
 
-/// What came out.
+/// Result of the demo.
 pub(super) struct Outcome {
     devices: Vec<Device>,
     foreign: u64,
@@ -132,12 +131,12 @@ impl Outcome {
         self.devices.iter().map(of).sum()
     }
 
-    /// Readings that were acknowledged and are not stored.
+    /// Returns the number of acknowledged readings that are not stored.
     pub(super) fn missing(&self) -> u64 {
         self.sum(|device| device.missing)
     }
 
-    /// Lines of readings, repeated ones as often as they are there.
+    /// Returns the number of stored lines, including duplicates.
     pub(super) fn stored(&self) -> u64 {
         self.sum(|device| device.stored)
     }
@@ -146,7 +145,7 @@ impl Outcome {
         self.sum(|device| device.repeated)
     }
 
-    /// Whether it is as it was promised.
+    /// Returns whether the result meets the guarantee.
     pub(super) fn is_right(&self, exactly_once: bool) -> bool {
         let wrong = self.missing() + self.unknown() + self.misplaced;
         wrong == 0
@@ -158,7 +157,7 @@ impl Outcome {
         self.foreign + self.sum(|device| device.unsent)
     }
 
-    /// A row for each device.
+    /// Formats one row for each device.
     pub(super) fn table(&self) -> String {
         let mut text = "device,site,published,acknowledged,stored,missing,repeated\n".to_owned();
         for (device, row) in (1..).zip(&self.devices) {
@@ -226,7 +225,8 @@ mod tests {
             count.line(path, line(device, reading).as_bytes());
         }
         assert_eq!(count.stored(), 3);
-        // The first lacks its second reading; the second has a reading in flight, which came.
+        // The first device lacks its second reading; the second one has an unacknowledged reading
+        // stored.
         let outcome = count.outcome(&[answered(3, 3), answered(2, 1)]);
         assert_eq!((outcome.missing(), outcome.stored(), outcome.repeated()), (2, 4, 1));
         assert!(!outcome.is_right(false));

@@ -1,5 +1,5 @@
-//! The devices: each a client with a connection of its own, which publishes a reading, waits for
-//! the broker to answer for it, and publishes the next one at its time.
+//! The devices. Each client publishes a reading over its own connection, waits for the
+//! acknowledgement, and publishes the next one when it is due.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,16 +14,16 @@ use tokio::time::{Instant, sleep_until};
 use super::OtherError;
 use super::count::{device_name, line, site_name};
 
-/// Between two readings of a device, where the broker answers in time: at most so long, and all
-/// readings within so long.
+/// Maximum interval between two readings of a device, and maximum time for all readings, if the
+/// broker answers in time.
 const INTERVAL_MAX: Duration = Duration::from_millis(250);
 const PUBLISHING: Duration = Duration::from_secs(5);
-/// Connections that are being made at once: a listener has a short queue.
+/// Concurrent connection attempts: a listener has a short queue.
 const CONNECTING: usize = 50;
-/// How long a goodbye may take.
+/// Timeout of a disconnect.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// What was published, and what of it the broker has acknowledged.
+/// Published and acknowledged readings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Answered {
     pub(super) published: u64,
@@ -40,13 +40,13 @@ struct Counters {
 pub(super) struct Devices {
     readings: u32,
     exactly_once: bool,
-    /// Those that are connected and publish nothing yet.
+    /// Connected devices that do not publish yet.
     connected: Vec<(u32, Device)>,
     counters: Arc<[Counters]>,
     publishing: JoinSet<()>,
-    /// Devices that are at their end.
+    /// Devices that have finished.
     ended: Arc<AtomicU64>,
-    /// Why the first one stopped early, if one did.
+    /// Why the first device stopped early, if one did.
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -63,7 +63,7 @@ impl Devices {
         }
     }
 
-    /// Connects all of them, under client ids that begin with `run`.
+    /// Connects all devices, with client ids that begin with `run`.
     pub(super) async fn connect(&mut self, fleet: Fleet, run: &str) -> Result<(), OtherError> {
         let (fleet, places) = (Arc::new(fleet), Arc::new(Semaphore::new(CONNECTING)));
         let mut connecting = JoinSet::new();
@@ -83,7 +83,7 @@ impl Devices {
         Ok(())
     }
 
-    /// All begin to publish, on topics below `run`, spread over the time between two readings.
+    /// Starts all devices on topics below `run`, spread over one interval.
     pub(super) fn publish(&mut self, run: &str) {
         let interval = INTERVAL_MAX.min(PUBLISHING / self.readings);
         let (begin, devices) = (Instant::now(), self.counters.len());
@@ -113,22 +113,22 @@ impl Devices {
         }
     }
 
-    /// Whether no device publishes any more.
+    /// Returns whether all devices have finished.
     pub(super) fn is_over(&self) -> bool {
         self.ended.load(Relaxed) >= self.counters.len() as u64
     }
 
-    /// Waits until all have said goodbye.
+    /// Waits until all devices have disconnected.
     pub(super) async fn end(&mut self) {
         while self.publishing.join_next().await.is_some() {}
     }
 
-    /// Why the first device stopped that did so early.
+    /// Returns why the first device stopped early, if one did.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sums over all devices.
+    /// Returns the sums over all devices.
     pub(super) fn answered(&self) -> Answered {
         self.answered_by_device().iter().fold(Answered::default(), |sum, it| Answered {
             published: sum.published + it.published,
@@ -136,10 +136,10 @@ impl Devices {
         })
     }
 
-    /// Each device in its place.
+    /// Returns the counters of each device.
     pub(super) fn answered_by_device(&self) -> Vec<Answered> {
         let answered = |it: &Counters| {
-            // In this order: what is acknowledged was published.
+            // Load in this order, so that acknowledged ≤ published.
             let acknowledged = it.acknowledged.load(Relaxed);
             Answered { published: it.published.load(Relaxed), acknowledged }
         };

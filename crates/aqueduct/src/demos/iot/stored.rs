@@ -1,4 +1,4 @@
-//! The store, as a reader sees it: each visible file is read once, since it does not change.
+//! Reads the store like a consumer. Visible files never change, so each is read once.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use proof::{Opened, ProofError};
 use super::OtherError;
 use super::count::Count;
 
-/// Name of the sink in the configuration of the collector.
+/// Name of the sink in the collector's configuration.
 const SINK: &str = "store";
 
 /// The files of a run.
@@ -21,17 +21,17 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// Below this URL.
+    /// Reads files below this URL.
     pub(super) fn new(url: String, env: &Env) -> Self {
         Self { url, env: env.clone(), opened: None, seen: BTreeSet::new() }
     }
 
-    /// Files so far.
+    /// Returns the number of files so far.
     pub(super) fn files(&self) -> usize {
         self.seen.len()
     }
 
-    /// Counts the lines of files that were not there before.
+    /// Counts the lines of new files.
     pub(super) async fn look(&mut self, count: &mut Count) -> Result<(), OtherError> {
         let failed =
             |source| OtherError::Store(ProofError::Ledger { url: self.url.clone(), source });
@@ -47,7 +47,7 @@ impl Stored {
             let path = match files.next().await {
                 Ok(Some(file)) => file.path,
                 Ok(None) => return Ok(()),
-                // Nothing is stored yet.
+                // Nothing has been stored yet.
                 Err(LedgerError::Store(error)) if error.is_not_found() => return Ok(()),
                 Err(error) => return Err(failed(error)),
             };

@@ -1,6 +1,6 @@
-//! What the screen shows and what the keys do.
+//! Tests of the screen and the keys.
 //!
-//! Method: the view draws into the buffer of a terminal without a terminal.
+//! Method: the view draws into a terminal buffer.
 
 use agent::status::{Trouble, Verdict, WayState};
 use ratatui::Terminal;

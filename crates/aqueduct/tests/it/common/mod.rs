@@ -1,4 +1,4 @@
-//! Agents in child processes, and what arrives in the store.
+//! Agents in child processes, and the lines in their store.
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -9,7 +9,7 @@ use support::loopback::free_address;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The configuration of an edge; its collector's address is filled in by [`Agent::edge`].
+/// The configuration of an edge; [`Agent::edge`] inserts the collector's address.
 pub(crate) fn edge(data: &str, files: &str) -> String {
     format!(
         "[agent]\ndata_dir = \"{data}\"\ngrace = \"1s\"\n\
@@ -19,8 +19,8 @@ pub(crate) fn edge(data: &str, files: &str) -> String {
     )
 }
 
-/// The configuration of an agent `one` that stores in files below `dir`; its source and its channel
-/// have these further settings.
+/// The configuration of an agent `one` that stores files below `dir`, with additional settings of
+/// its source and its channel.
 pub(crate) fn storing(dir: &Path, admin: &str, source: &str, channel: &str) -> String {
     let at = dir.display();
     format!(
@@ -39,13 +39,13 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// A collector that takes batches up to a size, and the address where it listens.
+    /// Starts a collector that accepts batches up to a size. Returns its address, too.
     pub(crate) fn collector(dir: &Path, message_max: &str) -> (Self, String) {
         let address = free_address().to_string();
         (Self::collector_at(dir, &address, message_max), address)
     }
 
-    /// The same at an address that is known before.
+    /// Same, at a known address.
     pub(crate) fn collector_at(dir: &Path, address: &str, message_max: &str) -> Self {
         let dir_name = dir.display();
         let text = format!(
@@ -60,14 +60,14 @@ impl Agent {
         Self::configured(dir, "collector", &text)
     }
 
-    /// A collector with this configuration, which is written into `NAME.toml`.
+    /// Starts a collector with this configuration, which is written to `NAME.toml`.
     pub(crate) fn configured(dir: &Path, name: &str, text: &str) -> Self {
         let file = dir.join(format!("{name}.toml"));
         write(&file, text);
         Self::start(&["collector", "--config", &file.display().to_string()])
     }
 
-    /// The configuration of an edge; its collector's address is filled in by [`Agent::edge`].
+    /// Starts an edge that sends to this collector.
     pub(crate) fn edge(dir: &Path, collector: &str) -> Self {
         let text = String::from_utf8_lossy(&read(&dir.join("edge.toml"))).into_owned();
         let file = dir.join("edge-now.toml");
@@ -75,13 +75,13 @@ impl Agent {
         Self::start(&["edge", "--config", &file.display().to_string()])
     }
 
-    /// The program with these arguments; what it says on standard error is thrown away.
+    /// Starts the program with these arguments and discards its standard error.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = command(arguments);
         Self { child: command.stderr(Stdio::null()).spawn().expect("the program starts") }
     }
 
-    /// Waits until something is so.
+    /// Waits until a condition is true.
     #[expect(clippy::disallowed_methods, reason = "it waits for another process")]
     pub(crate) fn until(&self, mut so: impl FnMut() -> bool) {
         let began = Instant::now();
@@ -100,12 +100,12 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // Gone already, unless the test has failed.
+        // The process has already exited, unless the test failed.
         let _ = self.child.kill();
     }
 }
 
-/// Every line of the visible files, sorted.
+/// Returns every line of the visible files, sorted.
 pub(crate) fn stored(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir.join("store")).into_iter().flatten();
     let files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file());
@@ -136,7 +136,7 @@ pub(crate) fn write(path: &Path, text: &str) {
     std::fs::write(path, text).expect("a temporary file is written");
 }
 
-/// The file, or nothing where there is none yet.
+/// Returns the file, or nothing if it does not exist yet.
 #[expect(clippy::disallowed_methods, reason = "a test looks at files as a user would")]
 pub(crate) fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_default()

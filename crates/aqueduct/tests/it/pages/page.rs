@@ -1,4 +1,4 @@
-//! A page on disk: its parts, and what a plan needs around its snippet.
+//! A page on disk: its parts, and the configuration around its snippet.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pipeline::Listed;
 use pipeline::catalogue::ROLES;
 
-/// Before the list of the index.
+/// The line before the list in the index.
 pub(crate) const LIST: &str = "<!-- The list is written by the test `pages`. -->\n";
 
 const AGENT: &str = "[agent]\nname = \"a\"\ndata_dir = \"/var/lib/aqueduct\"\n";
@@ -26,7 +26,7 @@ const STORE: &str = "[sinks.store]\ntype = \"hdfs\"\nurl = \"hdfs://namenode:802
 const COLLECTORS: &str = "[sinks.collector-1]\ntype = \"grpc\"\naddress = \"127.0.0.1:4141\"\n\
                           [sinks.collector-2]\ntype = \"grpc\"\naddress = \"127.0.0.1:4142\"\n";
 
-/// What the snippet of this component needs to be a whole configuration.
+/// Returns the text that completes the snippet of this component to a configuration.
 pub(crate) fn frame(listed: &Listed) -> String {
     let parts: &[&str] = match (listed.role, listed.kind) {
         ("source", _) => &[AGENT, MAIN, SINK],
@@ -47,7 +47,7 @@ pub(crate) fn frame(listed: &Listed) -> String {
     parts.concat()
 }
 
-/// Whether what is wrong is written anew.
+/// Returns whether to rewrite wrong pages.
 pub(crate) fn blesses() -> bool {
     std::env::var_os("AQUEDUCT_BLESS").is_some()
 }
@@ -77,13 +77,13 @@ pub(crate) fn index() -> (PathBuf, String) {
     (path, text)
 }
 
-/// A page of `docs`.
+/// Reads a page of `docs`.
 pub(crate) fn doc(name: &str) -> String {
     let path = folder().join("..").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The list of the index.
+/// Returns the list for the index.
 pub(crate) fn list(all: &[Listed]) -> String {
     let mut text = String::new();
     for role in ROLES {
@@ -117,20 +117,20 @@ impl Page {
         Self { path, text }
     }
 
-    /// The first block of TOML: every setting.
+    /// Returns the first TOML block, which has every setting.
     pub(crate) fn snippet(&self) -> &str {
         let settings = self.text.split_once("\n## Settings\n").map(|(_, rest)| rest);
         let block = settings.and_then(|rest| blocks(rest).into_iter().next());
         block.unwrap_or_else(|| panic!("{}: no snippet under Settings", self.path.display()))
     }
 
-    /// All other blocks of TOML.
+    /// Returns all other TOML blocks.
     pub(crate) fn examples(&self) -> Vec<&str> {
         let example = self.text.split_once("\n## Example\n").map(|(_, rest)| rest);
         example.map(blocks).unwrap_or_default()
     }
 
-    /// The name that the snippet gives its component.
+    /// Returns the component's name in the snippet.
     pub(crate) fn name(&self) -> &str {
         let header = self.snippet().lines().next().unwrap_or_default();
         header.trim_matches(['[', ']']).split('.').nth(1).unwrap_or_default()
@@ -150,7 +150,7 @@ impl Page {
         write(&self.path, &self.text.replacen(self.snippet(), anew, 1));
     }
 
-    /// Where the snippet is not as it would be written.
+    /// Describes how the snippet differs from the generated one.
     pub(crate) fn difference(&self, anew: &str) -> String {
         let mut lines = self.snippet().lines().zip(anew.lines());
         let (is, should) = lines.find(|(is, should)| is != should).unwrap_or(("its end", "more"));
@@ -158,7 +158,7 @@ impl Page {
     }
 }
 
-/// The contents of the blocks of TOML.
+/// Returns the contents of all TOML blocks.
 fn blocks(text: &str) -> Vec<&str> {
     let blocks = text.split("\n```toml\n").skip(1);
     blocks.filter_map(|rest| rest.find("\n```").map(|end| &rest[..=end])).collect()

@@ -1,4 +1,4 @@
-//! The snippet of a page: written anew from the schema, and with each of its settings switched on.
+//! The snippet of a page: generated from the schema, and with each of its settings enabled.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use pipeline::Listed;
 use pipeline::settings::{Settings, Value};
 use serde_json::Value as Json;
 
-/// Columns of a comment.
+/// Maximum width of a comment.
 const WIDTH: usize = 100;
 
-/// Settings that the plan holds: pages show them without a comment.
+/// Settings of the plan, which pages show without a comment.
 const OF_THE_PLAN: [&str; 5] =
     ["channels", "optional_channels", "channel", "sinks", "interceptors"];
 
-/// Tables that several components share: a page of their own, below `docs`, has their settings, and
-/// the snippets have a value of them.
+/// Tables that several components share. A separate page below `docs` describes their settings; the
+/// snippets contain an example value.
 pub(crate) const SHARED: [(&str, &str); 4] = [
     ("tls", "tls.md"),
     ("s3", "object-stores.md"),
@@ -27,8 +27,8 @@ fn has_page(setting: &Setting) -> bool {
     SHARED.iter().any(|(name, _)| *name == setting.name)
 }
 
-/// The snippet as its schema has it. Values without a default, the order, and what is switched off
-/// are taken from `old`.
+/// Generates the snippet from its schema. Takes values without a default, the order, and the
+/// disabled settings from `old`.
 pub(crate) fn anew(listed: &Listed, old: &str) -> Result<String, String> {
     let header = old.lines().next().unwrap_or_default();
     let all = schema::settings(&schema::component(listed));
@@ -47,10 +47,10 @@ pub(crate) fn anew(listed: &Listed, old: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// A table of the snippet that is being written.
+/// A table of the generated snippet.
 struct Table<'a> {
     header: &'a str,
-    /// What the old snippet has there, and what of it is not switched off.
+    /// The table in the old snippet, and its enabled settings.
     on: Option<&'a Settings>,
     active: Option<&'a Settings>,
     is_off: bool,
@@ -106,7 +106,7 @@ impl Table<'_> {
     }
 }
 
-/// Nothing to show: the page has an example in its place.
+/// Returns whether there is nothing to show; the page then has an example.
 fn is_empty(default: &Json) -> bool {
     match default {
         Json::Null => true,
@@ -132,7 +132,8 @@ fn comment(setting: &Setting, text: &mut String) {
     }
 }
 
-/// The snippet with what is switched off there: `#key = …` and `#[table]` become what follows `#`.
+/// Returns the snippet with its disabled settings enabled: removes `#` from `#key = …` and
+/// `#[table]`.
 fn switched_on(snippet: &str) -> String {
     snippet.lines().map(|line| format!("{}\n", setting_behind(line).unwrap_or(line))).collect()
 }
@@ -142,8 +143,8 @@ fn setting_behind(line: &str) -> Option<&str> {
     setting.starts_with(|c: char| c.is_alphabetic() || c == '[').then_some(setting)
 }
 
-/// The snippet as it is; then for each setting that is off, or each such table, the texts with it
-/// switched on, one of which has to build.
+/// Returns the unchanged snippet; then, for each disabled setting or table, several texts with it
+/// enabled. At least one of them must build.
 pub(crate) fn variants(snippet: &str) -> Vec<(String, Vec<String>)> {
     let lines: Vec<&str> = snippet.lines().collect();
     let mut variants = vec![("as it is".to_owned(), vec![snippet.to_owned()])];
@@ -153,7 +154,7 @@ pub(crate) fn variants(snippet: &str) -> Vec<(String, Vec<String>)> {
             at += 1;
             continue;
         };
-        // A table is switched on as a whole.
+        // Enable a table as a whole.
         let rest = &lines[at + 1..];
         let length = rest.iter().position(|line| line.is_empty()).unwrap_or(rest.len());
         let end = if setting.starts_with('[') { at + 1 + length } else { at + 1 };
@@ -165,7 +166,8 @@ pub(crate) fn variants(snippet: &str) -> Vec<(String, Vec<String>)> {
             };
             shown.map(line).collect()
         };
-        // Alone, in the place of another one or of two neighbours, or together with all others.
+        // Enable it alone, instead of one other setting or two neighbours, or together with all
+        // others.
         let others = (0..lines.len()).filter(|n| *n != at && lines[*n].contains(" = "));
         let others: Vec<usize> = others.collect();
         let instead = others.chunks(1).chain(others.windows(2)).map(on);
@@ -177,7 +179,7 @@ pub(crate) fn variants(snippet: &str) -> Vec<(String, Vec<String>)> {
     variants
 }
 
-/// The component's table of a snippet that begins with `header`.
+/// Returns the component's table in a snippet that begins with `header`.
 fn own_table(header: &str, snippet: &str) -> Result<Settings, String> {
     let read = config::read(Path::new("snippet.toml"), snippet);
     let mut table = read.map_err(|errors| errors.to_string())?;
@@ -202,7 +204,7 @@ fn json(value: &Settings) -> Json {
     value.read().expect("every setting is also JSON")
 }
 
-/// A value as TOML in one line.
+/// Formats a value as TOML in one line.
 fn toml(value: &Json) -> String {
     match value {
         Json::String(text) if text.contains('\\') && !text.contains('\'') => format!("'{text}'"),
@@ -219,7 +221,7 @@ fn toml(value: &Json) -> String {
             });
             format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
         }
-        // Text without a backslash, numbers and flags are written as in JSON.
+        // Text without backslashes, numbers and flags look the same in JSON.
         other => other.to_string(),
     }
 }

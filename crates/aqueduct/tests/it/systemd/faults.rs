@@ -54,12 +54,12 @@ impl Interceptor for InterceptorFault {
     }
 }
 
-/// Waits for ever, as for a lock; tokio is asked to go on without this thread.
+/// Blocks forever, like a deadlock, but lets tokio replace this thread.
 fn hang() -> ! {
     tokio::task::block_in_place(|| hold())
 }
 
-/// The same without a word to tokio: its timers may stand still too.
+/// Blocks forever without informing tokio: its timers may stop, too.
 fn hold() -> ! {
     loop {
         thread::park();

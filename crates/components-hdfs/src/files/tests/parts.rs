@@ -1,5 +1,5 @@
-//! A format of which parts are asked for: records of eight bytes, and how many there are at the end
-//! of the file.
+//! A format that is read by parts: records of eight bytes, with their number at the end of the
+//! file.
 
 use std::io::BufRead;
 

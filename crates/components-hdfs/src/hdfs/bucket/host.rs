@@ -1,4 +1,4 @@
-//! What paths say of the host: `%[localhost]`, `%[IP]`, `%[FQDN]`. It does not depend on the event.
+//! Host names in paths: `%[localhost]`, `%[IP]`, `%[FQDN]`. They do not depend on the event.
 
 use std::time::Duration;
 
@@ -6,26 +6,26 @@ use pipeline::Env;
 
 use super::confined;
 
-/// How long the name service may take.
+/// Timeout of the name service.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Names of the host, each looked up where a path shows it.
+/// The names of the host, looked up when a path uses them.
 pub(in crate::hdfs) trait HostNames {
-    /// Its name.
+    /// Returns the host name.
     fn name(&self) -> String;
-    /// The first address that its name has.
+    /// Returns the first address of the host name.
     ///
     /// # Errors
-    /// It cannot be found out, in words.
+    /// Why the lookup failed.
     fn address(&self) -> Result<String, String>;
-    /// Its name with its domain.
+    /// Returns the fully qualified name.
     ///
     /// # Errors
-    /// It cannot be found out, in words.
+    /// Why the lookup failed.
     fn full_name(&self) -> Result<String, String>;
 }
 
-/// A host whose names do not matter: only what stands in front of the first escape does.
+/// Placeholder names, for callers that need only the path before the first escape.
 pub(in crate::hdfs) struct AnyHost;
 
 impl HostNames for AnyHost {
@@ -42,12 +42,12 @@ impl HostNames for AnyHost {
     }
 }
 
-/// The host that this process runs on.
+/// The host of this process.
 pub(in crate::hdfs) struct OfThisHost<'a>(pub(in crate::hdfs) &'a Env);
 
 impl OfThisHost<'_> {
-    /// The first word that the program `hostname` prints: it asks the name service as every other
-    /// program of the host does.
+    /// Returns the first word printed by the program `hostname`, which uses the host's name
+    /// service.
     fn ask(&self, option: &str) -> Result<String, String> {
         let printed = self.0.blocking.output("hostname", &[option.to_owned()], LIMIT);
         let printed = printed.map_err(|error| format!("`hostname {option}` failed: {error}"))?;
@@ -71,10 +71,10 @@ impl HostNames for OfThisHost<'_> {
     }
 }
 
-/// What `%[name]` stands for, as a part of a path.
+/// Resolves `%[name]` as a part of a path.
 ///
 /// # Errors
-/// What is wrong with it, and what to do.
+/// What is wrong, and what to do.
 pub(super) fn shown(name: &str, host: &dyn HostNames) -> Result<String, String> {
     let text = match name.to_ascii_lowercase().as_str() {
         "localhost" => Ok(host.name()),
@@ -130,7 +130,7 @@ pub(super) mod tests {
         env.host = "web-7".into();
         let host = OfThisHost(&env);
         assert_eq!(host.name(), "web-7");
-        // Whether it has an entry depends on the host; the answer is one word, or says so.
+        // Depends on the host: the result is one word or an error.
         for answer in [host.address(), host.full_name()] {
             match answer {
                 Ok(word) => assert!(!word.is_empty() && !word.contains(char::is_whitespace)),

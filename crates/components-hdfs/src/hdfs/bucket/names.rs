@@ -1,13 +1,13 @@
-//! Names of directories and files that are made of values from outside.
+//! Converts external values to names of directories and files.
 
 use ledger::BOOKS;
 
-/// Bytes of a rendered value at most.
+/// Maximum length of a rendered value, in bytes.
 pub(super) const VALUE_MAX: usize = 128;
-/// Bytes of a name at most: what HDFS and local file systems take.
+/// Maximum length of a name: the limit of HDFS and local file systems.
 pub(super) const NAME_MAX: usize = 255;
 
-/// A value as a name, or a part of one.
+/// Converts a value to a name, or a part of one.
 pub(in crate::hdfs) fn confined(value: Option<&str>) -> String {
     let mut name = String::new();
     for byte in value.unwrap_or_default().bytes() {
@@ -24,7 +24,7 @@ pub(in crate::hdfs) fn confined(value: Option<&str>) -> String {
     if matches!(name.as_str(), "" | "." | "..") { "_".into() } else { name }
 }
 
-/// A rendered name as one that a store takes, and that is not that of the books.
+/// Converts a rendered name to one that a store accepts and that is not reserved.
 pub(super) fn fitted(mut name: String) -> String {
     if name.len() > NAME_MAX {
         name.truncate(name.floor_char_boundary(NAME_MAX));
@@ -32,10 +32,10 @@ pub(super) fn fitted(mut name: String) -> String {
     if name == BOOKS { format!("%5F{}", &BOOKS[1..]) } else { name }
 }
 
-/// The names of a path below the prefix that a setting names: `/late`.
+/// Parses a path below the prefix from a setting, such as `/late`.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// What is wrong with the path.
 pub(in crate::hdfs) fn branch(path: &str) -> Result<String, String> {
     let names = path.strip_prefix('/').ok_or("it must begin with `/`, as in `/late`")?;
     let is_plain = |name: &str| {

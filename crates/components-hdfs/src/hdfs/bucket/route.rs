@@ -1,4 +1,4 @@
-//! The events of a batch by directory.
+//! Splits a batch by directory.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,64 +10,64 @@ use pipeline::{EventRef, Events};
 use super::Template;
 use super::times::{self, Calendar, Clock, Moment};
 
-/// Where the events go whose directories are more than one batch may have.
+/// Directory of the events for which a batch has too many directories.
 pub(in crate::hdfs) const OVERFLOW: &str = "_overflow";
-/// The part of those, until it has a number.
+/// Temporary part number of those events.
 const OVER: usize = usize::MAX;
-/// The header that time is taken from.
+/// The header that contains the time.
 const TIMESTAMP: &str = "timestamp";
 
-/// What an event without a time gets.
+/// What to do with an event without a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::hdfs) enum WithoutTime {
-    /// The time of its arrival.
+    /// Use the time of its arrival.
     Arrival,
-    /// It is not written: it goes to the dead letters.
+    /// Reject it: it goes to the dead letters.
     Reject,
-    /// The time of its arrival, below this path.
+    /// Use the time of its arrival, below this path.
     Below(String),
 }
 
-/// From events to directories.
+/// Maps events to directories.
 #[derive(Debug, Clone)]
 pub(in crate::hdfs) struct Rules {
-    /// The path.
+    /// The template of the path.
     pub(in crate::hdfs) template: Template,
-    /// What a path shows of a moment.
+    /// Zone and rounding of times.
     pub(in crate::hdfs) calendar: Calendar,
-    /// Whether the time of arrival counts for all events.
+    /// Whether to use the arrival time for all events.
     pub(in crate::hdfs) by_arrival: bool,
     /// For events without a time.
     pub(in crate::hdfs) without_time: WithoutTime,
-    /// Events older than this go below the path that follows, with the time of their arrival: so
-    /// many directories as there are for new events, however old they are.
+    /// Events older than this go below this path, with their arrival time. This limits the number
+    /// of directories, however old the events are.
     pub(in crate::hdfs) late: Option<(Duration, String)>,
 }
 
-/// A batch by directory.
+/// A batch, split by directory.
 #[derive(Debug, Default)]
 pub(in crate::hdfs) struct Routed {
     /// Directories below the prefix, and their events.
     pub(in crate::hdfs) parts: Vec<(String, Events)>,
-    /// Events without a time, where those are rejected.
+    /// Rejected events without a time.
     pub(in crate::hdfs) rejected: Events,
-    /// How many events came late.
+    /// Number of late events.
     pub(in crate::hdfs) late: u64,
 }
 
-/// What decides of an event's time: two events that are alike in it share the time in their path.
+/// Equivalence class of an event's time: equal classes have the same time in their path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum When {
-    /// It happened then: the period, and what else of the moment shows.
+    /// The period of the time, and other parts of the moment that are shown.
     At(i64, i64),
     Late,
     WithoutTime,
 }
 
 impl Rules {
-    /// The events by directory, below the prefix: `parts_max` of them at most, in the order in
-    /// which they first appear, and [`OVERFLOW`]. Events whose headers are shared stay in one piece
-    /// and are looked at once. `now` is in milliseconds since 1970.
+    /// Splits events by directory below the prefix: at most `parts_max`, in the order of their
+    /// first event, and [`OVERFLOW`]. Events with shared headers stay together and are examined
+    /// once. `now` is in milliseconds since 1970.
     pub(in crate::hdfs) fn route(&self, events: &Events, now: i64, parts_max: usize) -> Routed {
         let mut routed = Routed::default();
         let now = times::within_range(now);
@@ -85,8 +85,8 @@ impl Rules {
         routed
     }
 
-    /// The time that the directory of this event shows; `None` for one that is not on the path of
-    /// the URL alone: that of a late event, and one of `without_time`.
+    /// Returns the time in the directory of this event; `None` if the event goes elsewhere because
+    /// it is late or has no time.
     pub(in crate::hdfs) fn time_shown(&self, event: EventRef<'_>, now: i64) -> Option<i64> {
         let now = times::within_range(now);
         if self.by_arrival || self.template.period.is_none() {
@@ -101,8 +101,8 @@ impl Rules {
         }
     }
 
-    /// Whether the time that a directory with an event of `at` shows is over at `now`: that moment
-    /// has another text, and the text does not return when the clocks go back.
+    /// Returns whether the period of a directory with an event of time `at` is over at `now`: the
+    /// text has changed, and will not return when the clocks go back.
     pub(in crate::hdfs) fn is_over(&self, at: i64, now: i64) -> bool {
         let now = times::within_range(now);
         let mut clock = self.calendar.clock();
@@ -127,7 +127,7 @@ impl Rules {
             routed.parts.push((path, events.clone()));
             return;
         }
-        // What can differ between two events of this batch, and nothing else.
+        // Split only by what can differ between two events of this batch.
         let mut part_of = vec![0; events.len()];
         if own_time {
             let mut late = 0;
@@ -150,13 +150,13 @@ impl Rules {
                 true => self.path(first, now, &mut clock),
                 false => (OVERFLOW.into(), false),
             };
-            // Each was counted already, but for a time that all of them share.
+            // Events with their own time are already counted; a shared time is counted here.
             routed.late += if late && !own_time { part.len() as u64 } else { 0 };
             routed.parts.push((directory, part));
         }
     }
 
-    /// What decides of the time of an event that states this one.
+    /// Classifies an event with this stated time.
     fn when(&self, stated: Option<i64>, now: i64, clock: &mut Clock<'_>) -> When {
         match self.dated(stated, now) {
             Dated::Late => When::Late,
@@ -186,7 +186,7 @@ impl Rules {
         if late { Dated::Late } else { Dated::At(at) }
     }
 
-    /// The directory of an event, and whether it came late.
+    /// Returns the directory of an event, and whether it is late.
     fn path(&self, event: EventRef<'_>, now: i64, clock: &mut Clock<'_>) -> (String, bool) {
         let render = |moment: Moment| self.template.render(event, moment);
         if self.by_arrival || self.template.period.is_none() {
@@ -213,15 +213,15 @@ enum Dated {
     WithoutTime,
 }
 
-/// Parts what is together still and differs in `values`: `part_of` has the number of each event's
-/// part. Parts are numbered as they first appear; the events of those beyond `parts_max` are over.
+/// Splits parts further by `values`: `part_of` has the part number of each event. Parts are
+/// numbered in order of appearance. Events beyond `parts_max` parts go to the overflow.
 fn part_by<V: Copy + Eq + Hash>(
     part_of: &mut [usize],
     values: impl Iterator<Item = V>,
     parts_max: usize,
 ) {
     let mut known: HashMap<(usize, V), usize, RandomState> = HashMap::default();
-    // Events that are alike often follow each other.
+    // Equal events are often adjacent.
     let mut last = None;
     for (part, value) in part_of.iter_mut().zip(values) {
         let key = (*part, value);

@@ -1,4 +1,4 @@
-//! Which directory an event gets.
+//! Tests of the directory of an event.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn routed(path: &str, batch: &Batch) -> Vec<(String, usize)> {
     parted(&rules(path), batch)
 }
 
-/// Events with these times; `-` is none.
+/// Returns events with these times; `-` is no time.
 fn timed(times: &[&str]) -> Batch {
     let mut builder = BatchBuilder::default();
     for time in times {
@@ -84,7 +84,7 @@ fn rounding_and_the_zone_part_events_where_the_path_differs_and_nowhere_else() {
 
 #[test]
 fn both_hours_of_a_change_share_a_directory_unless_the_path_shows_the_offset() {
-    // 2026-10-25, 02:30 in Berlin, twice.
+    // 2026-10-25, 02:30 in Berlin, which occurs twice.
     let batch = timed(&["1792888200000", "1792891800000"]);
     for (path, expected) in
         [("/l/%H", named([("02", 2)])), ("/l/%H%z", named([("02+0200", 1), ("02+0100", 1)]))]
@@ -95,7 +95,7 @@ fn both_hours_of_a_change_share_a_directory_unless_the_path_shows_the_offset() {
     }
 }
 
-/// Each directory is over only when no later moment has its text, whatever times are rounded to.
+/// A directory is over only when no later moment has its text, whatever the rounding.
 #[test]
 fn a_directory_is_not_over_while_the_clocks_may_bring_its_text_back() {
     const MINUTE: i64 = 60_000;
@@ -181,7 +181,7 @@ fn late_events_share_the_directories_of_new_ones_below_a_path_of_their_own_and_a
     let parts: Vec<_> =
         routed.parts.iter().map(|(path, part)| (path.clone(), part.len())).collect();
     assert_eq!(parts, hours);
-    // One time for all of them is counted for each of them, and once.
+    // A shared time is counted once per event.
     let mut builder = BatchBuilder::default();
     ["a", "b", "a"].into_iter().for_each(|app| builder.push(b"x", &[("app", app)]));
     let mut shared = builder.finish();
@@ -241,7 +241,7 @@ proptest! {
         prop_assert!(names[0].bytes().all(plain));
     }
 
-    /// Routing by groups says of each event what routing it alone says.
+    /// Routing a batch gives each event the same directory as routing it alone.
     #[test]
     fn an_event_has_the_same_directory_in_any_batch(
         times in prop::collection::vec(prop_oneof![

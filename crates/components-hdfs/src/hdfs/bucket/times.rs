@@ -1,8 +1,8 @@
-//! Times in paths: from the moment of an event to the text that a path shows of it. Pure.
+//! Formats times in paths. Pure.
 //!
-//! A moment becomes a civil time of the zone that is set, and that is rounded down. In the hour
-//! that a zone has twice, when its clocks go back, both hours give the same text: events of both
-//! are in one directory, which misses nothing and repeats nothing. `%z` tells them apart.
+//! A moment is converted to local time in the configured zone and rounded down. When the clocks go
+//! back, two hours have the same text, so their events share a directory; nothing is lost or
+//! duplicated. `%z` distinguishes them.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
-/// The escapes of time, each with the milliseconds after which its text can change.
+/// The time escapes, each with the milliseconds after which its text can change.
 const TIMES: [(char, i64); 23] = [
     ('Y', DAY),
     ('y', DAY),
@@ -35,39 +35,39 @@ const TIMES: [(char, i64); 23] = [
     ('s', SECOND),
     ('z', DAY),
     ('t', 1),
-    // Three names: it is written out before a path is taken apart.
+    // Contains three names, so it is expanded before the path is parsed.
     ('D', DAY),
 ];
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-/// What a civil time may be away from UTC, and be rounded by.
+/// Maximum distance of a local time from UTC, including rounding.
 const MARGIN: i64 = 3 * DAY;
 
-/// The milliseconds after which the text of an escape can change; `None`: it is none of time.
+/// Returns the milliseconds after which the text of an escape can change; `None` for other escapes.
 pub(super) fn period(escape: char) -> Option<i64> {
     TIMES.iter().find(|(known, _)| *known == escape).map(|(_, period)| *period)
 }
 
-/// The letters of the escapes of time.
+/// Returns the letters of the time escapes.
 pub(super) fn letters() -> impl Iterator<Item = char> {
     TIMES.iter().map(|(letter, _)| *letter)
 }
 
-/// Milliseconds since 1970 that a header states; `None`: it states no time.
+/// Parses milliseconds since 1970 from a header; `None` if it contains no time.
 pub(super) fn stated(value: Option<&str>) -> Option<i64> {
     value?.parse().ok().filter(|at| *at == within_range(*at))
 }
 
-/// This time, or the closest one that can be shown in every zone.
+/// Clamps a time to the range that all zones can show.
 pub(super) fn within_range(at: i64) -> i64 {
     let (first, last) = (Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
     at.clamp(first + MARGIN, last - MARGIN)
 }
 
-/// How times are rounded down, as Flume does it: seconds within their minute, minutes within their
-/// hour, hours within their day.
+/// Rounding as in Flume: seconds within their minute, minutes within their hour, hours within their
+/// day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::hdfs) struct Round {
     step: i64,
@@ -75,10 +75,10 @@ pub(in crate::hdfs) struct Round {
 }
 
 impl Round {
-    /// Down to whole steps of this length.
+    /// Rounds down to multiples of this step.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// What is wrong with the step.
     pub(in crate::hdfs) fn to(step: Duration) -> Result<Self, String> {
         let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
         let units = [(SECOND, MINUTE), (MINUTE, HOUR), (HOUR, DAY)];
@@ -96,18 +96,18 @@ impl Round {
     }
 }
 
-/// The zone that paths show the time of, and how it is rounded.
+/// The zone and rounding of times in paths.
 #[derive(Debug, Clone)]
 pub(in crate::hdfs) struct Calendar {
     /// The zone.
     pub(in crate::hdfs) zone: TimeZone,
-    /// `None`: times are not rounded.
+    /// `None`: no rounding.
     pub(in crate::hdfs) round: Option<Round>,
 }
 
 impl Calendar {
-    /// The first moment from `at` on that shows the same civil time once more, or one that `at` may
-    /// be rounded to: where the clocks go back within a day.
+    /// Returns the first later moment that has the same local time again, or one that rounds to the
+    /// same, if the clocks go back within a day.
     pub(super) fn repeated(&self, at: i64) -> Option<i64> {
         let offset = |at: Timestamp| i64::from(self.zone.to_offset(at).seconds()) * SECOND;
         let from = Timestamp::from_millisecond(at).ok()?;
@@ -117,35 +117,35 @@ impl Calendar {
         (back > 0 && change - at <= DAY).then(|| (at + back).max(change))
     }
 
-    /// Looks times up in the zone; it keeps the last answer, which stands for months.
+    /// Creates a clock for the zone. It caches the last offset, which is valid for months.
     pub(super) fn clock(&self) -> Clock<'_> {
         Clock { calendar: self, from: 0, until: 0, offset: 0 }
     }
 }
 
-/// A moment as a path shows it.
+/// A moment, as a path shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
     /// Milliseconds since 1970, not rounded.
     exact: i64,
-    /// Milliseconds of the civil time, rounded, as if it were UTC.
+    /// Rounded local time in milliseconds, as if it were UTC.
     pub(super) local: i64,
-    /// Milliseconds that the zone is ahead of UTC.
+    /// Offset of the zone from UTC, in milliseconds.
     pub(super) offset: i64,
 }
 
-/// Moments in a zone.
+/// Converts moments to a zone.
 pub(super) struct Clock<'a> {
     calendar: &'a Calendar,
-    /// The offset stands from here.
+    /// Start of the cached offset.
     from: i64,
-    /// The offset stands until here; empty at first.
+    /// End of the cached offset; empty at first.
     until: i64,
     offset: i64,
 }
 
 impl Clock<'_> {
-    /// A time in milliseconds since 1970, as [`stated`] allows it.
+    /// Converts a time in milliseconds since 1970, within the range of [`stated`].
     pub(super) fn at(&mut self, exact: i64) -> Moment {
         if !(self.from..self.until).contains(&exact) {
             self.look_up(exact);
@@ -162,7 +162,7 @@ impl Clock<'_> {
         let next = zone.following(at).next();
         self.until = next.map_or(i64::MAX, |change| change.timestamp().as_millisecond());
         self.until = self.until.max(exact + 1);
-        // One at this very moment counts as well.
+        // A change at this very moment counts, too.
         let last = zone.preceding(Timestamp::from_millisecond(exact + 1).unwrap_or(at)).next();
         let last = last.map_or(i64::MIN, |change| change.timestamp().as_millisecond());
         self.from = last.min(exact);
@@ -170,7 +170,7 @@ impl Clock<'_> {
 }
 
 impl Moment {
-    /// Milliseconds that `%t` shows: they are not rounded, as in Flume.
+    /// Returns the milliseconds for `%t`, which are not rounded, as in Flume.
     pub(super) fn exact(&self) -> i64 {
         self.exact
     }
@@ -180,7 +180,7 @@ impl Moment {
         Offset::UTC.to_datetime(local)
     }
 
-    /// Adds what `%escape` shows, in characters that every store takes in a name.
+    /// Appends the text of `%escape`, in characters that every store accepts.
     pub(super) fn show(&self, escape: char, name: &mut String) {
         let at = self.civil();
         let date = at.date();
@@ -318,7 +318,7 @@ mod tests {
             round: Round::to(humane("30m")).ok(),
         };
         let mut clock = calendar.clock();
-        // One clock for all: its answer of before must not outlive the change.
+        // One clock for all, because its cached offset must not outlive the change.
         let texts = ["00:45", "01:45", "00:15", "02:45", "01:00", "00:59"].map(|time| {
             let at: Timestamp = format!("2026-10-25T{time}:00Z").parse().unwrap();
             let moment = clock.at(at.as_millisecond());
@@ -329,7 +329,7 @@ mod tests {
         let expected =
             ["0230+0200", "0230+0100", "0200+0200", "0330+0100", "0200+0100", "0230+0200"];
         assert_eq!(texts, expected);
-        // In spring an hour is missing, and nothing goes to it.
+        // In spring one hour is missing, and has no events.
         assert_eq!(shown("Europe/Berlin", None, "2026-03-29T00:59:59Z", "HM"), "01 59");
         assert_eq!(shown("Europe/Berlin", None, "2026-03-29T01:00:00Z", "HM"), "03 00");
     }
@@ -344,7 +344,7 @@ mod tests {
         };
         for (zone, at, again) in [
             ("Europe/Berlin", "2026-10-25T00:05:00Z", Some("2026-10-25T01:05:00Z")),
-            // Before the first of both hours, but it may be rounded to the same time.
+            // Before both hours, but possibly rounded to the same time.
             ("Europe/Berlin", "2026-10-24T23:59:00Z", Some("2026-10-25T01:00:00Z")),
             ("Europe/Berlin", "2026-10-25T01:05:00Z", None),
             ("Europe/Berlin", "2026-10-23T00:05:00Z", None),

@@ -1,34 +1,34 @@
-//! Which partitions are due, by the notes of all collectors. Pure: it is given what was found.
+//! Decides which partitions are due, from the notes of all collectors. Pure.
 //!
 //! # Rules (each has a test that fails without it)
 //!
-//! 1. A directory is due once it has a file that readers see, and not before.
-//! 2. One without files is given up only once all is gone that was on the stage when it was first
-//!    looked into: until then a file of it may still become visible.
-//! 3. A note is done once nothing of it is due.
+//! 1. A directory is due when it has a visible file, and not before.
+//! 2. A directory without files is dropped only when everything that was on the stage at the first
+//!    look is gone: until then, one of those files may become visible in it.
+//! 3. A note is done when none of its directories is due.
 //!
 //! ```text
 //!  UNKNOWN ─files─► READY ─registered─► done
-//!     └─none─► EMPTY (and what is staged) ─files─► READY
-//!                └─all of that is gone, and no files─► done
+//!     └─none─► EMPTY (with the staged files) ─files─► READY
+//!                └─all of those are gone, and no files─► done
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Directories that are kept in memory; further notes are read once there is room.
+/// Maximum number of directories in memory; further notes are read later.
 const DUE_MAX: usize = 65_536;
 
-/// The notes that are known, and what is due of each.
+/// The known notes, and the due directories of each.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     notes: BTreeMap<String, BTreeMap<String, Found>>,
 }
 
-/// What was found of a directory.
+/// State of a directory.
 #[derive(Debug, Clone)]
 enum Found {
-    /// It was not looked into.
+    /// Not yet checked.
     Unknown,
     /// It had no files, while these were on the stage.
     Empty(Arc<BTreeSet<String>>),
@@ -37,30 +37,30 @@ enum Found {
 }
 
 impl Backlog {
-    /// These notes are in the store. Which of them are to be read.
+    /// Updates the notes in the store. Returns the notes to read.
     pub(super) fn sees(&mut self, notes: Vec<String>) -> Vec<String> {
         let there: BTreeSet<String> = notes.into_iter().collect();
-        // Others may have done it.
+        // Another collector may have completed a note.
         self.notes.retain(|note, _| there.contains(note));
         let room = DUE_MAX.saturating_sub(self.notes.values().map(BTreeMap::len).sum());
         let new = there.into_iter().filter(|note| !self.notes.contains_key(note));
         new.take(room).collect()
     }
 
-    /// A note names these directories.
+    /// Adds the directories of a note.
     pub(super) fn takes(&mut self, note: String, directories: impl Iterator<Item = String>) {
         let due = directories.map(|directory| (directory, Found::Unknown));
         self.notes.insert(note, due.collect());
     }
 
-    /// The directories that are to be looked into.
+    /// Returns the directories to check.
     pub(super) fn unknown(&self) -> BTreeSet<String> {
         let due = self.notes.values().flatten();
         let unknown = due.filter(|(_, found)| !matches!(found, Found::Ready));
         unknown.map(|(directory, _)| directory.clone()).collect()
     }
 
-    /// Whether a directory has files. `staged` was on the stage before it was looked into.
+    /// Records whether a directory has files. `staged` was on the stage before the check.
     pub(super) fn looked(
         &mut self,
         directory: &str,
@@ -84,25 +84,25 @@ impl Backlog {
         }
     }
 
-    /// The directories that are due, each once.
+    /// Returns the due directories, without duplicates.
     pub(super) fn ready(&self) -> impl Iterator<Item = &str> {
         let due = self.notes.values().flatten();
         let ready = due.filter(|(_, found)| matches!(found, Found::Ready));
         ready.map(|(directory, _)| directory.as_str()).collect::<BTreeSet<_>>().into_iter()
     }
 
-    /// A directory is registered.
+    /// Records that a directory is registered.
     pub(super) fn registered(&mut self, directory: &str) {
         self.notes.values_mut().for_each(|due| drop(due.remove(directory)));
     }
 
-    /// The notes of which nothing is due.
+    /// Returns the notes without due directories.
     pub(super) fn done(&self) -> Vec<String> {
         let done = self.notes.iter().filter(|(_, due)| due.is_empty());
         done.map(|(note, _)| note.clone()).collect()
     }
 
-    /// A note was removed.
+    /// Records that a note was removed.
     pub(super) fn forget(&mut self, note: &str) {
         self.notes.remove(note);
     }

@@ -1,5 +1,5 @@
-//! Others delete, empty or replace the ledger: the sink stores nothing until an operator has
-//! decided, and after that everything is delivered.
+//! If the ledger is deleted, emptied or replaced, the sink stores nothing until an operator
+//! decides. After that, everything is delivered.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ async fn a_ledger_deleted_below_a_sink_at_work_stops_it_and_what_it_held_comes_l
         assert_eq!(visible(&store.files()).len(), before, "{path}");
         let operator = one.operator(Arc::new(store.clone()));
         if path == "/logs" {
-            // The data is gone too: nothing that it held counts as committed.
+            // The data is gone, too: none of it counts as committed.
             operator.adopt().await.unwrap();
             sink = one.sink(&store);
         } else {
@@ -80,7 +80,7 @@ async fn a_ledger_deleted_below_a_sink_at_work_stops_it_and_what_it_held_comes_l
     }
 }
 
-/// Whichever call of the store fails while an operator rebuilds: done again, it comes to the same.
+/// A rebuild can be repeated after a failure of any store call, with the same result.
 #[tokio::test(start_paused = true)]
 async fn a_rebuilding_that_failed_at_any_call_can_be_done_again() {
     for fault in [Fault::Refused, Fault::AnswerLost, Fault::DiesBefore, Fault::DiesAfter] {
@@ -105,7 +105,7 @@ async fn a_rebuilding_that_failed_at_any_call_can_be_done_again() {
     }
 }
 
-/// The sink's data directory is that of another dataset: it remembers nothing of this one.
+/// The sink's data directory belongs to another dataset, and remembers nothing of this one.
 #[tokio::test(start_paused = true)]
 async fn a_dataset_that_was_moved_with_its_ledger_goes_on_and_one_without_is_refused() {
     let store = Memory::new();

@@ -1,4 +1,4 @@
-//! The store fails or the process dies at any one call: nothing is lost, nothing is repeated.
+//! The store fails or the process dies at any one call: nothing is lost or duplicated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::hdfs::HdfsSink;
 
 pub(super) const BATCHES: u64 = 6;
 
-/// A few rolls.
+/// Settings for a few rolls.
 pub(super) fn settings() -> Value {
     json!({ "url": "file:///logs/%{app}", "roll": { "count_max": 2 } })
 }
 
-/// Runs `scenario` with the fault at call 0, 1, 2, … until a run ends before its fault is due.
+/// Runs `scenario` with the fault at call 0, 1, 2, … until a run ends before its fault.
 pub(super) async fn at_every_call(
     fault: Fault,
     scenario: impl AsyncFn(Arc<Faulty>, &Memory, Fault),
@@ -61,7 +61,7 @@ async fn a_death_at_any_call_loses_and_repeats_nothing() {
             drive(&mut dying, &numbered(BATCHES)).await;
             drop(dying);
             store.lose_power();
-            // The channel may offer again even what was settled: its own commit may be lost.
+            // The channel may resend settled batches, because its own commit may be lost.
             let mut fresh = collector.sink(store);
             deliver(&mut fresh, &numbered(BATCHES)).await;
             assert!(!store.files().keys().any(|path| path.contains("/stage/")));
@@ -101,20 +101,20 @@ async fn at_least_once_loses_nothing_at_any_failed_call() {
     }
 }
 
-/// Batches of the test that multiplies deaths by ghosts.
+/// Batches of the test that combines deaths and late calls.
 const FEW: u64 = 4;
 
 fn two_rolls() -> Value {
     json!({ "url": "file:///logs/%{app}", "roll": { "count_max": 3 } })
 }
 
-/// The rename of a prepared entry, whole, from the stage to the place that it was prepared for.
+/// Finds the rename of a complete prepared entry from the stage to its final path.
 fn prepared(store: &Memory) -> Option<Fault> {
     let mut files = store.files().into_iter();
     let (from, _) = files.find(|(path, entry)| path.ends_with(".entry") && !entry.is_empty())?;
     let (books, staged) = from.split_once("/stage/")?;
     let index: u64 = staged.rsplit('.').nth(1)?.parse().ok()?;
-    // The generation that the dead one knew: the newest, for it was alone.
+    // The newest generation, because the dead process was alone.
     let generation = |path: &String| {
         path.strip_prefix(books)?.strip_prefix("/ledger/g")?.split('/').next()?.parse::<u64>().ok()
     };
@@ -123,9 +123,9 @@ fn prepared(store: &Memory) -> Option<Fault> {
     Some(Fault::Ghost { from, to })
 }
 
-/// Runs a process to its death at call 0, 1, 2, … of the store, and then what it had under way at
-/// any later call: while the same collector starts again, or while another one takes over. `on` is
-/// what the sinks see of a store.
+/// Kills a process at store call 0, 1, 2, …, and performs its last call before any later call:
+/// while the same collector restarts, or while another one takes over. `on` wraps the store for the
+/// sinks.
 pub(super) async fn no_ghost_loses_or_repeats(
     settings: fn() -> Value,
     batches: u64,
@@ -145,7 +145,7 @@ pub(super) async fn no_ghost_loses_or_repeats(
             let haunted = Arc::new(Faulty::new(whole(), ghost, at));
             let heir = if same { &dead } else { &Collector::new(settings()) };
             deliver(&mut heir.sink_on(haunted.clone()), &numbered(batches)).await;
-            // In the end one more start publishes what was committed last.
+            // Finally, one more start publishes the last committed files.
             deliver(&mut dead.sink_on(whole()), &numbered(batches)).await;
             let lines = lines_of(&store);
             assert_eq!(lines, numbered_lines(batches), "death at {death}, ghost at {at}, {same}");
@@ -164,14 +164,14 @@ pub(super) async fn no_ghost_loses_or_repeats(
     }
 }
 
-/// A process dies with the rename of its entry under way, and the store does it at any later
-/// moment.
+/// A process dies while the rename of its entry is in flight, and the store performs it at any
+/// later moment.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_arrives_after_its_process_died_loses_and_repeats_nothing() {
     no_ghost_loses_or_repeats(two_rolls, FEW, prepared, |store| store).await;
 }
 
-/// Every line in a file below `directory` that a reader sees.
+/// Returns every visible line in a file below `directory`.
 pub(super) async fn lines_below(fs: &dyn FileSystem, directory: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut directories = vec![directory.to_owned()];
@@ -209,7 +209,7 @@ async fn a_death_at_any_call_on_the_local_disk_loses_and_repeats_nothing() {
     }
 }
 
-/// Delivers two batches by one opening only: the clock is not paused where a real store is.
+/// Delivers two batches in a single opening: with a real store, the clock is not paused.
 pub(super) async fn is_fed(sink: &mut HdfsSink) -> bool {
     if sink.open().await.is_err() {
         return false;

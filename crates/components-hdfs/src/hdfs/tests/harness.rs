@@ -1,4 +1,4 @@
-//! A collector that owns a sink, and drives it as the agent does.
+//! A collector that owns a sink, and drives it like the agent does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use tokio::time::{Instant, timeout};
 
 use crate::hdfs::{Config, HdfsSink, place};
 
-/// Longer than any roll of these tests; the clock is paused, so it costs nothing.
+/// Longer than any roll of these tests; costs nothing with a paused clock.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// So few that the ledger is compacted after every roll, while the next one is written.
+/// Compacts the ledger after every roll, while the next one is written.
 const COMPACT_AFTER: u64 = 1;
-/// How often a sink is opened again before it is given up.
+/// How often to reopen a sink before giving up.
 const OPENINGS: usize = 12;
 
-/// One collector: its settings and its data directory.
+/// A collector: its settings and its data directory.
 pub(super) struct Collector {
     settings: Value,
     directory: TempDir,
@@ -42,28 +42,28 @@ impl Collector {
         Self { settings, directory, env: env::real(), metrics }
     }
 
-    /// What its sinks count with.
+    /// Returns the metrics of its sinks.
     pub(super) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// One whose wall clock is the paused one of its test.
+    /// Creates a collector whose wall clock is the paused clock of its test.
     pub(super) fn with_clock(settings: Value) -> Self {
         let clock = Arc::new(TestClock(Instant::now()));
         Self { env: Env { clock, ..env::real() }, ..Self::new(settings) }
     }
 
-    /// Its settings are these from its next start on.
+    /// Changes its settings from the next start on.
     pub(super) fn change(&mut self, settings: Value) {
         self.settings = settings;
     }
 
-    /// A start of this collector, on `store`.
+    /// Starts this collector on `store`.
     pub(super) fn sink(&self, store: &Memory) -> HdfsSink {
         self.sink_on(Arc::new(store.clone()))
     }
 
-    /// An operator of this collector, with `store`.
+    /// Returns an operator of this collector.
     pub(super) fn operator(&self, store: Arc<dyn FileSystem>) -> Operator {
         let config: Config = Settings::from_json(&self.settings).read().unwrap();
         let (dataset, name) =
@@ -72,12 +72,12 @@ impl Collector {
         Operator { fs: store, dataset, name, env: env::real(), directory }
     }
 
-    /// A start of this collector, on any store.
+    /// Starts this collector on any store.
     pub(super) fn sink_on(&self, store: Arc<dyn FileSystem>) -> HdfsSink {
         self.start(store).0
     }
 
-    /// A start of this collector, and what it says of its ledger.
+    /// Starts this collector. Also returns the announcements of its ledger.
     pub(super) fn sink_and_ledgers(&self, store: &Memory) -> (HdfsSink, LedgerBoard) {
         self.start(Arc::new(store.clone()))
     }
@@ -104,7 +104,7 @@ impl Clock for TestClock {
     }
 }
 
-/// Batch number `number` of the one origin of these tests.
+/// Returns batch `number` of the only origin in these tests.
 pub(super) fn batch(number: u64, lines: &[&str]) -> Batch {
     let (origin, epoch) = (Origin([5; 16]), Epoch(1));
     let mut batch = Batch::of(lines);
@@ -112,7 +112,7 @@ pub(super) fn batch(number: u64, lines: &[&str]) -> Batch {
     batch
 }
 
-/// Batches of two lines each, `n-a` and `n-b`, in two directories by turns.
+/// Returns batches of two lines each, `n-a` and `n-b`, alternating between two directories.
 pub(super) fn numbered(count: u64) -> Vec<(Ticket, Batch)> {
     let numbered = |n: u64| {
         let mut batch = batch(n, &[&format!("{n}-a"), &format!("{n}-b")]);
@@ -123,7 +123,7 @@ pub(super) fn numbered(count: u64) -> Vec<(Ticket, Batch)> {
     (0..count).map(numbered).collect()
 }
 
-/// The lines of [`numbered`], sorted.
+/// Returns the lines of [`numbered`], sorted.
 pub(super) fn numbered_lines(count: u64) -> Vec<String> {
     let mut lines: Vec<String> =
         (0..count).flat_map(|n| [format!("{n}-a"), format!("{n}-b")]).collect();
@@ -142,15 +142,15 @@ pub(super) async fn deliver(sink: &mut HdfsSink, batches: &[(Ticket, Batch)]) {
     sink.close().await;
 }
 
-/// Waits for what follows a settlement: a new generation of the ledger is begun with it held.
+/// Waits for work after a settlement: a new generation of the ledger starts with the ledger locked.
 pub(super) async fn at_rest(sink: &HdfsSink) {
     if let Some(session) = &sink.session {
         drop(session.ledger.lock().await);
     }
 }
 
-/// Writes the batches until all are delivered, opening the sink again after each failure; `false`
-/// if the store stays dead.
+/// Writes the batches until all are delivered, reopening the sink after each failure; `false` if
+/// the store stays dead.
 pub(super) async fn drive(sink: &mut HdfsSink, batches: &[(Ticket, Batch)]) -> bool {
     let mut waiting: BTreeMap<Ticket, Batch> = batches.iter().cloned().collect();
     for _ in 0..OPENINGS {
@@ -184,13 +184,13 @@ async fn feed(sink: &mut HdfsSink, waiting: &mut BTreeMap<Ticket, Batch>) -> boo
     true
 }
 
-/// What readers of the store see: every file outside the books.
+/// Returns the files that readers see: every file outside of the reserved directory.
 pub(super) fn visible(files: &BTreeMap<String, Bytes>) -> BTreeMap<&str, &Bytes> {
     let seen = files.iter().filter(|(path, _)| !path.contains("/_aqueduct/"));
     seen.map(|(path, content)| (path.as_str(), content)).collect()
 }
 
-/// Every visible line, sorted.
+/// Returns every visible line, sorted.
 pub(super) fn lines_of(store: &Memory) -> Vec<String> {
     let files = store.files();
     let lines = visible(&files).into_values().flat_map(|content| content.split(|b| *b == b'\n'));

@@ -1,4 +1,4 @@
-//! Directories that are complete have a marker, whatever fails, and no marker comes too early.
+//! Complete directories get a marker, whatever fails, and never too early.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::harness::{Collector, STARTED, at_rest, batch, drive, lines_of, taken}
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Batch `n`, of one line, of so many hours before the start.
+/// Returns batch `n`, with one line from this many hours before the start.
 fn aged(n: u64, app: &str, hours: u64) -> (u64, Batch) {
     let mut batch = batch(n, &[&n.to_string()]);
     let at = format!("{}000", STARTED - hours * 3_600);
@@ -25,7 +25,7 @@ fn aged(n: u64, app: &str, hours: u64) -> (u64, Batch) {
     (n, batch)
 }
 
-/// The directories with a marker.
+/// Returns the directories with a marker.
 fn marked(store: &Memory) -> Vec<String> {
     let files = store.files().into_keys();
     files.filter_map(|path| Some(path.strip_suffix("/_SUCCESS")?.to_owned())).collect()
@@ -47,7 +47,7 @@ async fn not_marked_while_staged(over: fn(Arc<dyn FileSystem>) -> Arc<dyn FileSy
     let sink = |of: &Collector| of.sink_on(over(Arc::new(store.clone())));
     let [mut one, mut two] = collectors.each_ref().map(sink);
     assert!(drive(&mut one, &[aged(0, "shop", 0)]).await);
-    // Rolls that are open when the hour is over: a file of each collector on the stage.
+    // Rolls that are open at the end of the hour: a staged file of each collector.
     two.open().await.unwrap();
     one.write(taken(1, &aged(1, "pay", 0).1)).await.unwrap();
     two.write(taken(2, &aged(2, "cart", 0).1)).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_late_event_gets_no_note_and_no_marker() {
     assert_eq!((late, notes(&store)), (1, 0));
 }
 
-/// A kill at one call of the store after the other: the next opening marks what the first did not.
+/// After a kill at any store call, the next opening creates the missing markers.
 async fn killed_anywhere(over: fn(Arc<dyn FileSystem>) -> Arc<dyn FileSystem>) {
     for at in 0.. {
         let store = Memory::new();

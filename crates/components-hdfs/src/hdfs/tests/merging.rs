@@ -1,4 +1,4 @@
-//! Small files of directories whose time is over become one, whatever fails, and before the marker.
+//! Small files of old directories are merged, whatever fails, and before the marker.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn settings() -> Value {
     })
 }
 
-/// Batches that end a roll each.
+/// Returns batches that each end a roll.
 fn batches(numbers: std::ops::Range<u64>) -> Vec<(u64, Batch)> {
     numbers.map(|n| (n, batch(n, &[&format!("{n:02}")]))).collect()
 }
@@ -35,7 +35,7 @@ fn lines(numbers: std::ops::Range<u64>) -> Vec<String> {
     numbers.map(|n| format!("{n:02}")).collect()
 }
 
-/// Files of the directory of the first hour, without the marker; and whether that is there.
+/// Returns the number of files in the directory of the first hour, and whether it has a marker.
 fn hour(store: &Memory) -> (usize, bool) {
     let files = store.files().into_keys();
     let (marker, files): (Vec<_>, Vec<_>) =
@@ -67,7 +67,7 @@ async fn small_files_become_one_once_their_time_is_over_and_then_the_marker_is_p
     assert_eq!(staged, 0);
 }
 
-/// A kill at one call of the store after the other: the next opening merges what the first did not.
+/// After a kill at any store call, the next opening completes the merges.
 #[tokio::test(start_paused = true)]
 async fn a_kill_at_any_call_leaves_one_file_with_each_line_once() {
     for at in 0.. {
@@ -86,7 +86,7 @@ async fn a_kill_at_any_call_leaves_one_file_with_each_line_once() {
         drop(sink);
         let mut sink = collector.sink(&store);
         assert!(drive(&mut sink, &batches(0..2)).await);
-        // What is stored by the second start may be of a later minute.
+        // The second start may store events of a later minute.
         sleep(4 * MINUTE).await;
         at_rest(&sink).await;
         assert_eq!(lines_of(&store), lines(0..2), "killed at call {at}");
@@ -101,7 +101,7 @@ async fn a_kill_at_any_call_leaves_one_file_with_each_line_once() {
     }
 }
 
-/// As on a disk of a network, which is found out when the store is there.
+/// Like a network disk, whose lack of support is only detected at run time.
 #[tokio::test(start_paused = true)]
 async fn where_the_store_cannot_merge_files_stay_as_they_are_and_the_marker_is_put() {
     let store = Memory::new();

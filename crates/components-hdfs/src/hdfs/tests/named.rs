@@ -1,4 +1,4 @@
-//! What the sink says of its commit ledger to the agents upstream.
+//! Tests of the ledger announcement to upstream agents.
 
 use peers::LedgerBoard;
 use pipeline::Sink;
@@ -9,7 +9,7 @@ use storage::memory::Memory;
 use super::faults::settings;
 use super::harness::{Collector, at_rest, drive, numbered};
 
-/// Identity and entries of the ledger that is named, if one is.
+/// Returns identity and entry count of the announced ledger, if any.
 fn named(board: &LedgerBoard) -> Option<(String, u64)> {
     let all = board.all();
     assert!(all.len() <= 1, "{all:?}");
@@ -32,7 +32,7 @@ async fn the_ledger_is_named_as_it_is_opened_and_grows_and_not_while_it_is_refus
     sink.close().await;
     assert_eq!(named(&board), None, "a sink that is closed stores by none");
 
-    // An empty data directory takes the whole ledger on as it is.
+    // With an empty data directory, the sink accepts the existing ledger.
     let (mut fresh, of_fresh) = Collector::new(settings()).sink_and_ledgers(&store);
     fresh.open().await.unwrap();
     let known = named(&of_fresh).unwrap();
@@ -54,7 +54,7 @@ async fn the_ledger_is_named_as_it_is_opened_and_grows_and_not_while_it_is_refus
     sink.close().await;
 }
 
-/// Without a ledger that decides, there is nothing to name.
+/// Without exactly-once, there is no ledger to announce.
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_promises_less_names_none() {
     let mut settings = settings();

@@ -1,5 +1,5 @@
-//! The same in an object store, where a rename is a conditional copy and a deletion, and where a
-//! commit of a dead process arrives although what it was prepared from is gone.
+//! The same tests in an object store, where rename is a conditional copy and a delete, and where a
+//! commit of a dead process can arrive after its staged source is gone.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::harness::{Collector, deliver, drive, lines_of, numbered, numbered_lin
 
 const BATCHES: u64 = 3;
 
-/// Some rolls, each with a generation of its own.
+/// Settings for some rolls, each with its own generation.
 fn settings() -> Value {
     json!({ "url": "s3://bucket/logs/%{app}", "roll": { "count_max": 2 } })
 }
@@ -29,8 +29,8 @@ fn on(store: &Memory) -> Arc<Objects> {
     objects(Arc::new(store.clone()))
 }
 
-/// Runs `scenario` with the fault at call 0, 1, 2, … of the store below, until a run ends before
-/// its fault is due: between any two steps of each rename.
+/// Runs `scenario` with the fault at call 0, 1, 2, … of the store below, which is between any two
+/// steps of each rename, until a run ends before its fault.
 async fn at_every_call(fault: Fault, scenario: impl AsyncFn(Arc<Faulty>, &Memory)) {
     let mut compacted = false;
     for at in 0.. {
@@ -65,7 +65,7 @@ async fn a_death_between_any_two_steps_loses_and_repeats_nothing() {
             let collector = Collector::new(settings());
             drive(&mut collector.sink_on(objects(faulty)), &numbered(BATCHES)).await;
             deliver(&mut collector.sink_on(on(store)), &numbered(BATCHES)).await;
-            // What the last opening left is finished by one more.
+            // Another opening completes the work of the last one.
             deliver(&mut collector.sink_on(on(store)), &[]).await;
             let staged: Vec<String> =
                 store.files().into_keys().filter(|path| path.contains("/stage/")).collect();
@@ -84,8 +84,8 @@ async fn another_collector_takes_over_between_any_two_steps() {
     .await;
 }
 
-/// The put of a prepared entry to the place that it was prepared for. It is asked for once all the
-/// files that the entry names are whole.
+/// Finds the put of a prepared entry to its final path. It follows when all files of the entry are
+/// complete.
 fn prepared(store: &Memory) -> Option<Fault> {
     let mut files = store.files().into_iter();
     let (from, content): (String, Bytes) = files.find(|(path, _)| path.ends_with(".entry"))?;
@@ -106,14 +106,15 @@ fn prepared(store: &Memory) -> Option<Fault> {
     Some(Fault::LatePut { to, content })
 }
 
-/// Batches of the test that multiplies deaths by late puts.
+/// Batches of the test that combines deaths and late puts.
 const FEW: u64 = 2;
 
 fn one_roll() -> Value {
     json!({ "url": "s3://bucket/logs/%{app}" })
 }
 
-/// A process dies with the put of its entry under way, and the store does it at any later call.
+/// A process dies while the put of its entry is in flight, and the store performs it at any later
+/// call.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_arrives_after_its_process_died_loses_and_repeats_nothing() {
     no_ghost_loses_or_repeats(one_roll, FEW, prepared, |store| objects(store)).await;

@@ -1,4 +1,4 @@
-//! What others do to a sink: one takes it for dead, another declares epochs empty.
+//! Interference by other collectors: one considers the sink dead, another declares epochs empty.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn minutes(count: u64) -> Duration {
     Duration::from_secs(60 * count)
 }
 
-/// It is only slow; the other one cannot know.
+/// The sink is only slow, which the other one cannot know.
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_was_taken_for_dead_writes_again_and_repeats_nothing() {
     let store = Memory::new();
@@ -55,7 +55,8 @@ async fn a_copy_of_a_batch_of_a_closed_epoch_is_refused_and_never_dropped_silent
     let collector = Collector::new(json!({ "url": "file:///logs" }));
     let mut sink = collector.sink(&store);
     sink.floors.hear(&below(2));
-    // Declared is not closed: the ledger forgets with its next generation, behind this roll.
+    // A declared epoch is not yet closed: the ledger closes it with its next generation, after this
+    // roll.
     deliver(&mut sink, &[(0, batch(0, &["first"]))]).await;
 
     let mut again = collector.sink(&store);
@@ -93,7 +94,7 @@ async fn a_copy_in_an_open_roll_is_found_out_when_the_roll_is_committed() {
     let back = holder.settled().await;
     assert!(matches!(back.outcome, Outcome::Again(None)), "{back:?}");
     assert_eq!(back.tickets, (0..2).into());
-    // Offered again, it is known for what it is, and its events are at hand.
+    // On the next attempt it is recognized as a stray copy, with its events at hand.
     holder.write(taken(0, &batch(0, &["once"]))).await.unwrap();
     let first = holder.settled().await;
     assert!(matches!(first.outcome, Outcome::Refused(_)), "{first:?}");

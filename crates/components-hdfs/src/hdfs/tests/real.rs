@@ -1,5 +1,5 @@
-//! The same promises on a real HDFS, which `AQUEDUCT_TEST_HDFS` names (`hdfs://host:port`);
-//! `tests/run` starts one.
+//! The same guarantees on a real HDFS at `AQUEDUCT_TEST_HDFS` (`hdfs://host:port`), which
+//! `tests/run` starts.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use storage::hdfs::HdfsAccess;
 use super::faults::{is_fed, lines_below};
 use super::harness::{Collector, deliver, numbered, numbered_lines};
 
-/// Calls from the first write on: the files are staged, the entry is won, and the renames are done
-/// within these.
+/// Calls from the first write on. They include staging the files, the ledger entry, and the
+/// renames.
 const CALLS: std::ops::Range<u64> = 12..44;
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! One directory refuses its files: everything else goes on, and nothing is lost or repeated.
+//! A directory rejects its files: everything else continues, and nothing is lost or duplicated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::harness::{
 use crate::hdfs::HdfsSink;
 
 const BATCHES: u64 = 6;
-/// Longer than the longest pause between two tries.
+/// Longer than the longest pause between two attempts.
 const SOON: Duration = Duration::from_secs(31);
 
 fn settings() -> Value {
@@ -28,7 +28,7 @@ fn refusing(store: &Memory) -> Arc<Refusing> {
     Arc::new(Refusing::new(Arc::new(store.clone()), "/logs/odd"))
 }
 
-/// The lines of the batches that go into the directory `even`.
+/// Returns the lines of the batches for the directory `even`.
 fn even_lines(count: u64) -> Vec<String> {
     let is_even =
         |line: &String| line.split('-').next().unwrap().parse::<u64>().unwrap().is_multiple_of(2);
@@ -51,7 +51,7 @@ async fn the_other_paths_go_on_and_the_refused_files_follow_by_themselves() {
     assert!(drive(&mut sink, &numbered(BATCHES)).await, "all are in the ledger");
     assert_eq!(lines_of(&store), even_lines(BATCHES));
     assert_eq!(sink.unpublished.get(), 3);
-    // While a file waits, no generation ends: a key in a checkpoint is visible.
+    // While a file waits, no generation ends: keys in a checkpoint must be visible.
     assert!(store.directories().iter().any(|path| path.ends_with("/ledger/g0")));
 
     sleep(SOON).await;
@@ -78,7 +78,7 @@ async fn a_start_goes_on_beside_files_that_wait_and_keeps_them() {
     deliver(&mut collector.sink_on(refusing.clone()), &numbered(BATCHES)).await;
     assert_eq!(staged(&store), 3, "what waits is not cleared away by the one that leaves");
 
-    // Killed, with files that wait; then another collector, which meets them too.
+    // Killed while files wait; another collector finds them, too.
     let more = numbered(BATCHES + 2);
     let mut killed = collector.sink_on(refusing.clone());
     assert!(drive(&mut killed, &more).await);
@@ -94,7 +94,7 @@ async fn a_start_goes_on_beside_files_that_wait_and_keeps_them() {
     assert_eq!(staged(&store), 0);
 }
 
-/// A death at any call, with a directory that refuses before and after it.
+/// A death at any call, with a directory that rejects files before and after it.
 #[tokio::test(start_paused = true)]
 async fn a_death_at_any_call_beside_a_refusing_directory_loses_and_repeats_nothing() {
     for fault in [Fault::DiesBefore, Fault::DiesAfter] {
@@ -120,7 +120,7 @@ async fn a_death_at_any_call_beside_a_refusing_directory_loses_and_repeats_nothi
     }
 }
 
-/// The settings of a sink whose rolls are no entries of the ledger.
+/// Settings of a sink without ledger entries.
 fn unrecorded() -> Value {
     let mut settings = settings();
     settings["guarantee"] = json!("at_least_once");
@@ -134,7 +134,7 @@ async fn write_all(sink: &mut HdfsSink, batches: &[(Ticket, Batch)]) {
     }
 }
 
-/// What the sink says until it has settled so many batches: those delivered, and those given back.
+/// Returns the delivered and the returned batches, once this many are settled.
 async fn settled(sink: &mut HdfsSink, count: u64) -> (Vec<Ticket>, Vec<Ticket>) {
     let (mut delivered, mut again) = (IntervalSet::EMPTY, IntervalSet::EMPTY);
     while delivered.count() + again.count() < count {
@@ -209,8 +209,8 @@ async fn without_entries_what_waits_goes_back_when_the_agent_stops_and_is_not_lo
     assert_eq!(staged(&store), 0);
 }
 
-/// A file that waits and is removed from outside: those of no entry are written again, and with an
-/// entry the store is not asked without a pause.
+/// If a waiting file is removed from outside: without a ledger entry its events are written again;
+/// with an entry, the store is not polled without a pause.
 #[tokio::test(start_paused = true)]
 async fn a_file_that_waits_and_is_removed_is_written_again_or_asked_for_by_the_next_roll() {
     for (settings, is_recorded) in [(settings(), true), (unrecorded(), false)] {
@@ -225,7 +225,7 @@ async fn a_file_that_waits_and_is_removed_is_written_again_or_asked_for_by_the_n
         store.delete(&waiting.unwrap()).await.unwrap();
         refusing.refuse(false);
         let before = counting.calls();
-        // Not by a sleep: where the store is asked without a pause, paused time stands still.
+        // Do not sleep: paused time stops if the store is polled without a pause.
         advance(SOON).await;
         for _ in 0..10_000 {
             yield_now().await;

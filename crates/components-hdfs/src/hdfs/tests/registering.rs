@@ -1,4 +1,4 @@
-//! Directories with files are partitions of the table, whatever fails, and none is one before.
+//! Directories with files become partitions of the table, whatever fails, and never too early.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,8 +21,8 @@ use crate::hive::{MetastoreError, Partition, Registry};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A registry in memory, over the store that it looks into: a partition that comes before its
-/// first file is found at once.
+/// A registry in memory that checks the store: it detects a partition registered before its first
+/// file.
 #[derive(Clone)]
 struct Partitions {
     store: Memory,
@@ -86,7 +86,7 @@ fn settings() -> Value {
     })
 }
 
-/// A start of a collector that registers here.
+/// Starts a collector that registers here.
 fn start(collector: &Collector, store: Arc<dyn FileSystem>, partitions: &Partitions) -> HdfsSink {
     let mut sink = collector.sink_on(store);
     let own = Arc::get_mut(&mut sink.settings).expect("it is not open");
@@ -145,8 +145,7 @@ async fn a_stop_registers_what_was_committed_last() {
     assert_eq!((partitions.found(), notes(&store)), (vec!["app=shop".to_owned()], 0));
 }
 
-/// A kill at one call of the store after the other: the next opening registers what the first did
-/// not, and nothing else.
+/// After a kill at any store call, the next opening registers exactly the missing partitions.
 async fn killed_anywhere(over: fn(Arc<dyn FileSystem>) -> Arc<dyn FileSystem>) {
     for at in 0.. {
         let store = Memory::new();
@@ -158,7 +157,7 @@ async fn killed_anywhere(over: fn(Arc<dyn FileSystem>) -> Arc<dyn FileSystem>) {
         }
         let was_killed = faulty.calls() > at;
         drop(sink);
-        // The batch leads elsewhere now: what was committed stays where it is.
+        // The batch now maps to another path; its committed files stay.
         let mut sink = start(&collector, over(Arc::new(store.clone())), &partitions);
         assert!(drive(&mut sink, &[of(0, "pay")]).await);
         sleep(2 * MINUTE).await;

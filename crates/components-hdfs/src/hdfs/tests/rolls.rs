@@ -1,4 +1,4 @@
-//! When files become visible, and what one roll may hold.
+//! When files become visible, and the limits of a roll.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ async fn a_compressed_file_is_as_large_as_its_limit_allows() {
     }
 }
 
-/// Lines of text, all of which are held back until the file is finished.
+/// Lines of text that are held back until the file is finished.
 struct Hoard(Vec<u8>);
 
 impl Encoder for Hoard {
@@ -123,7 +123,7 @@ async fn what_an_encoder_holds_back_counts_as_part_of_its_file() {
     assert_eq!(sizes, [22, 22, 11]);
 }
 
-/// One batch for each of these paths.
+/// Returns one batch for each of these paths.
 fn for_paths(paths: &[&str]) -> Vec<(u64, Batch)> {
     let batch_for = |(n, path): (usize, &&str)| {
         let mut batch = batch(n as u64, &[&format!("{n}")]);
@@ -133,7 +133,7 @@ fn for_paths(paths: &[&str]) -> Vec<(u64, Batch)> {
     paths.iter().enumerate().map(batch_for).collect()
 }
 
-/// Names of the visible files.
+/// Returns the names of the visible files.
 fn names(store: &Memory) -> Vec<String> {
     visible(&store.files()).into_keys().map(String::from).collect()
 }
@@ -144,7 +144,7 @@ async fn one_path_more_than_may_be_open_ends_the_rolls_that_were_written_to_leas
     let settings = json!({ "url": "file:///logs/%{app}", "buckets_max": 2 });
     let mut sink = Collector::new(settings).sink(&store);
     sink.open().await.unwrap();
-    // `a` is written to again before `c` needs room, so `b` ends.
+    // `a` is written again before `c` needs space, so `b` ends.
     for (ticket, batch) in for_paths(&["a", "b", "a", "c"]) {
         sink.write(taken(ticket, &batch)).await.unwrap();
         sleep(Duration::from_millis(5)).await;
@@ -157,7 +157,7 @@ async fn one_path_more_than_may_be_open_ends_the_rolls_that_were_written_to_leas
     assert!(!names(&store).iter().any(|name| name.contains("_overflow")));
 }
 
-/// Number of lines of each visible directory of a batch with an event for each of these.
+/// Writes a batch with an event for each app. Returns the number of lines per visible directory.
 async fn written_by_app(settings: Value, apps: &[String]) -> BTreeMap<String, usize> {
     let store = Memory::new();
     let mut builder = BatchBuilder::default();
@@ -191,7 +191,7 @@ async fn a_batch_with_more_paths_than_may_be_open_is_written_in_rounds() {
     }
 }
 
-/// Two values may have the same name in a path: the second one gets no second file.
+/// Two values may have the same name in a path, and then share a file.
 #[tokio::test(start_paused = true)]
 async fn parts_with_the_same_path_are_in_one_round() {
     let apps = ["", ".", "x", "..", "y"].map(str::to_owned);
@@ -286,7 +286,7 @@ async fn events_of_one_path_that_state_different_schemas_are_in_files_of_their_o
         visible(&files).values().copied().filter(is_in).count()
     };
     assert_eq!((has(b"\"int\""), has(b"\"string\"")), (1, 1), "{:?}", names(&store));
-    // A block: how many records, how many bytes, and these.
+    // A block: number of records, number of bytes, and the bytes.
     assert_eq!((has(b"\x06\x06\x02\x06\x08"), has(b"\x02\x06\x04ab")), (1, 1));
     assert_eq!(names(&store).len(), 2);
 }
@@ -351,7 +351,7 @@ async fn events_without_an_identity_are_delivered_too() {
     assert_eq!(lines_of(&store), ["a", "b"]);
 }
 
-/// A batch that is offered twice before it is committed shares the roll, and not as a second copy.
+/// A batch that is sent again before its commit shares the roll, without a second copy.
 #[tokio::test(start_paused = true)]
 async fn a_batch_offered_twice_is_written_once() {
     let store = Memory::new();

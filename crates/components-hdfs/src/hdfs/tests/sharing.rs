@@ -1,4 +1,4 @@
-//! Two collectors get the same batches at the same time: each batch is published by one of them.
+//! Two collectors receive the same batches at the same time: one of them publishes each batch.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn ms(millis: u64) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn two_collectors_with_the_same_batches_publish_each_once() {
-    // Rolls of different sizes, so that the entries of one overlap with those of the other in part.
+    // Different roll sizes, so that the entries of both overlap partially.
     let counts = [(1, 1), (2, 6), (4, 10), (100, 2), (100, 100)];
     for (latency, (left_count, right_count)) in
         [1, 3, 4, 6, 9].into_iter().flat_map(|ms| counts.map(|c| (ms, c)))
@@ -32,7 +32,7 @@ async fn two_collectors_with_the_same_batches_publish_each_once() {
         let (mut left, mut right) = (left.sink(&slow(4)), right.sink(&slow(latency)));
         let forth = numbered(BATCHES);
         let mut back = forth.clone();
-        // The tickets differ from one channel to the other.
+        // Tickets differ between channels.
         back.iter_mut().for_each(|(ticket, _)| *ticket = 1_000 - *ticket);
         let done = tokio::join!(drive(&mut left, &forth), drive(&mut right, &back));
         assert_eq!(done, (true, true));
@@ -43,7 +43,7 @@ async fn two_collectors_with_the_same_batches_publish_each_once() {
     }
 }
 
-/// What the dead one has won, the living one publishes before it makes a new generation.
+/// The live collector publishes committed files of the dead one before it starts a generation.
 #[tokio::test(start_paused = true)]
 async fn a_collector_that_dies_beside_another_at_work_loses_and_repeats_nothing() {
     let faults = [Fault::DiesBefore, Fault::DiesAfter];

@@ -1,6 +1,5 @@
-//! The client against servers of a few bytes: what a metastore answers is decoded, and nothing
-//! that a peer sends costs more than its bytes. `tests/tests/system/hive.rs`
-//! runs a real metastore.
+//! The client against scripted servers: responses are decoded, and memory stays proportional to the
+//! received bytes. `tests/tests/system/hive.rs` runs a real metastore.
 
 use std::sync::Arc;
 
@@ -30,7 +29,7 @@ async fn listen() -> Box<dyn Listener> {
     env::real().net.listen("127.0.0.1:0").await.unwrap()
 }
 
-/// A client of these addresses.
+/// Creates a client of these addresses.
 fn client(addresses: &[&str], framed: bool, create: bool) -> Metastore {
     let addresses = addresses.iter().map(|it| (*it).to_owned()).collect();
     let places = Places { addresses, framed, user: None, timeout: LIMIT };
@@ -42,7 +41,7 @@ fn partitions(days: &[&str]) -> Vec<Partition> {
     days.iter().map(|day| keys.partition(&format!("day={day}")).unwrap()).collect()
 }
 
-/// One answer of a script: the call that is awaited, and the fields of its result.
+/// A scripted response: the expected call, and the fields of its result.
 type Answer = (&'static str, Vec<u8>);
 
 fn result(put: impl FnOnce(&mut Writer)) -> Vec<u8> {
@@ -52,7 +51,7 @@ fn result(put: impl FnOnce(&mut Writer)) -> Vec<u8> {
     writer.out
 }
 
-/// The exception that is field `id` of a result.
+/// Returns the exception in field `id` of a result.
 fn thrown(id: u8, text: &str) -> Vec<u8> {
     result(|writer| {
         writer.field(Type::Struct, id, 1);
@@ -62,7 +61,7 @@ fn thrown(id: u8, text: &str) -> Vec<u8> {
     })
 }
 
-/// A table with these partition columns and this property.
+/// Returns a table with these partition columns and this property.
 fn table(keys: &[&str], property: (&str, &str)) -> Vec<u8> {
     result(|writer| {
         writer.field(Type::Struct, 0, 0);
@@ -89,7 +88,7 @@ fn table(keys: &[&str], property: (&str, &str)) -> Vec<u8> {
 
 const PLAIN: (&str, &str) = ("EXTERNAL", "TRUE");
 
-/// Answers the calls of one connection in turn; the messages that came.
+/// Responds to the calls of one connection in turn. Returns the received messages.
 async fn serve(listener: Box<dyn Listener>, framed: bool, script: Vec<Answer>) -> Vec<Vec<u8>> {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut calls = Vec::new();
@@ -107,7 +106,7 @@ async fn serve(listener: Box<dyn Listener>, framed: bool, script: Vec<Answer>) -
         if framed {
             stream.write_u32(writer.out.len() as u32).await.unwrap();
         }
-        // Byte by byte: an answer comes in any pieces.
+        // Byte by byte: responses may arrive in any chunks.
         for byte in writer.out {
             stream.write_all(&[byte]).await.unwrap();
         }
@@ -116,7 +115,7 @@ async fn serve(listener: Box<dyn Listener>, framed: bool, script: Vec<Answer>) -
     calls
 }
 
-/// What came of adding these days against a script, and the calls that came.
+/// Returns the result of adding these days with a script, and the calls.
 async fn add(
     days: &[&str],
     framed: bool,
@@ -187,7 +186,7 @@ async fn what_a_metastore_or_a_table_refuses_is_said_with_the_remedy() {
     }
 }
 
-/// A server that answers with these bytes, and keeps the connection.
+/// Starts a server that sends these bytes and keeps the connection open.
 async fn raw(bytes: &'static [u8]) -> (String, tokio::task::JoinHandle<()>) {
     let listener = listen().await;
     let address = listener.local_address();
@@ -196,7 +195,7 @@ async fn raw(bytes: &'static [u8]) -> (String, tokio::task::JoinHandle<()>) {
             let (mut stream, _) = listener.accept().await.unwrap();
             tokio::spawn(async move {
                 drop(stream.write_all(bytes).await);
-                // Until the client lets go.
+                // Until the client disconnects.
                 drop(stream.read_to_end(&mut Vec::new()).await);
             });
         }
@@ -228,7 +227,7 @@ async fn a_hostile_answer_ends_the_call_without_memory_for_what_it_announces() {
 async fn the_next_metastore_is_tried_and_stays_the_one_that_is_asked() {
     let listener = listen().await;
     let works = listener.local_address();
-    // Nothing listens there any more.
+    // Its listener is closed.
     let closed = listen().await.local_address();
     let (silent, _served) = raw(b"").await;
     let twice =

@@ -1,4 +1,4 @@
-//! The server is at the other end of a pipe, and speaks in frames that are written by hand.
+//! The tests play the server over a pipe, with handwritten frames.
 
 use std::collections::VecDeque;
 
@@ -14,13 +14,13 @@ async fn pair() -> (WebSocket<DuplexStream>, DuplexStream) {
     (WebSocket::new(ours, "ws://h/s".into(), 8).await, theirs)
 }
 
-/// A frame of a server: the first byte, then the payload.
+/// Returns a server frame: the first byte, then the payload.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     assert!(payload.len() < 126);
     [&[first, payload.len() as u8], payload].concat()
 }
 
-/// The next frame of the client, without its mask.
+/// Reads the next frame of the client, unmasked.
 async fn said(server: &mut DuplexStream) -> (u8, Vec<u8>) {
     let mut head = [0; 6];
     server.read_exact(&mut head).await.unwrap();
@@ -33,7 +33,7 @@ async fn said(server: &mut DuplexStream) -> (u8, Vec<u8>) {
     (head[0], payload)
 }
 
-/// What a server of these bytes gives, and how it ends.
+/// Returns the events from these server bytes, and how the connection ends.
 async fn given(bytes: &[u8]) -> (Vec<(Vec<u8>, bool)>, HttpError, DuplexStream) {
     let (mut socket, mut server) = pair().await;
     server.write_all(bytes).await.unwrap();
@@ -94,7 +94,7 @@ async fn a_quiet_server_is_sent_a_ping_and_one_that_does_not_answer_it_is_lost()
     assert!(error.to_string().contains("nothing has come for 60s"), "{error}");
 }
 
-/// A put that ends a wait for the server begins a new one.
+/// A put interrupts a wait for the server; the next wait starts again.
 #[tokio::test(start_paused = true)]
 async fn reads_that_are_given_up_lose_nothing_and_send_no_further_pings() {
     let (mut socket, mut server) = pair().await;

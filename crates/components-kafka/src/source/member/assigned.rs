@@ -1,4 +1,4 @@
-//! The partitions of a member: where each was begun, and how far it is gathered and stored.
+//! The assigned partitions: their start, and their gathered and stored positions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,29 +8,29 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::super::position::{End, Partition, Position};
 
-/// A partition of this member.
+/// An assigned partition.
 pub(super) struct Assigned {
-    /// Where reading began.
+    /// Start of reading.
     begin: u64,
     /// Offset of the next message to gather.
     next: u64,
-    /// For each channel the offset of the first message that it lacks.
+    /// For each channel, the offset of the first message that it lacks.
     standing: Vec<u64>,
     key: Bytes,
-    /// Whether something of it is gathered and not handed over.
+    /// Whether the batch in progress has its messages.
     is_gathered: bool,
-    /// Offset behind what all channels have.
+    /// End offset of the messages that all channels have.
     pub(super) stored: u64,
 }
 
 impl Assigned {
-    /// One that is read from `start`, and of which each channel has what lies before `standing`.
+    /// Creates a partition read from `start`; each channel has the messages before its `standing`.
     pub(super) fn new(begin: u64, start: u64, standing: Vec<u64>, key: Bytes) -> Self {
         Self { begin, next: start, standing, key, is_gathered: false, stored: start }
     }
 
-    /// The channels that lack the message at this offset, `None` for all; nothing if it was
-    /// gathered before, or none lacks it.
+    /// Returns the channels that lack the message at this offset, `None` for all. Returns nothing
+    /// if the message was gathered before, or no channel lacks it.
     #[allow(clippy::option_option, reason = "as a piece names its targets")]
     pub(super) fn lacking(&self, offset: u64) -> Option<Option<Vec<usize>>> {
         if offset < self.next {
@@ -44,14 +44,14 @@ impl Assigned {
         (!lacking.is_empty()).then_some(Some(lacking))
     }
 
-    /// The message at this offset is gathered.
+    /// Records a gathered message.
     pub(super) fn gathered(&mut self, offset: u64) {
         self.next = offset + 1;
         self.is_gathered = true;
     }
 }
 
-/// All of them, by topic and number.
+/// All assigned partitions, by topic and number.
 #[derive(Default)]
 pub(super) struct Assignment(BTreeMap<Arc<str>, BTreeMap<i32, Assigned>>);
 
@@ -76,7 +76,7 @@ impl Assignment {
         })
     }
 
-    /// Where the partitions end of which something is gathered; it counts as handed over.
+    /// Returns the end positions of partitions with gathered messages, and marks these as sent.
     pub(super) fn take_ends(&mut self) -> Vec<End> {
         let gathered = self.iter_mut().filter(|(_, _, one)| one.is_gathered);
         let end = |(topic, number, one): (&Arc<str>, i32, &mut Assigned)| {
@@ -88,17 +88,17 @@ impl Assignment {
         gathered.map(end).collect()
     }
 
-    /// The same as the client lists them, each with this offset.
+    /// Returns the client's list of these partitions, each with this offset.
     pub(super) fn list(&mut self, at: Offset) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for (topic, number, _) in self.iter_mut() {
-            // An offset of the client's own type is a valid one.
+            // The client's own offset type is always valid.
             let _ = list.add_partition_offset(topic, number, at);
         }
         list
     }
 
-    /// Messages that are not stored, when partitions end there.
+    /// Returns the number of messages that are not stored, with these ends of the partitions.
     pub(super) fn lag(&mut self, ends: &TopicPartitionList) -> u64 {
         let mut lag = 0;
         for element in ends.elements() {

@@ -1,4 +1,4 @@
-//! The calls of the client: its log, its errors, and the rebalances of the group.
+//! Callbacks of the client: its log, its errors, and rebalances of the group.
 
 use std::error::Error;
 

@@ -1,6 +1,5 @@
-//! Bodies that are records in Avro's binary encoding. Events of several schemas go into one file:
-//! its columns are those of the settings, and each body is read by the schema that it was written
-//! with.
+//! Bodies in Avro's binary encoding. Events of several schemas go into one file: the settings
+//! determine its columns, and each body is read with the schema it was written with.
 
 use formats::avro::bodies::{Declared, Seen, Stated, no_datum, stated};
 use formats::avro::schema::Schema;
@@ -10,21 +9,21 @@ use super::{Body, EachRow};
 use crate::parquet::paths::{Paths, Unread};
 use crate::parquet::value::Found;
 
-/// Which schema a body has.
+/// The schema of a body.
 #[derive(Debug)]
 pub(super) enum Schemas {
-    /// All of them the same.
+    /// The same for all bodies.
     Declared(Declared),
-    /// The one that its event states.
+    /// Stated by the event.
     Stated(Stated<Schema>),
 }
 
-/// Read by their schemas.
+/// The reader.
 #[derive(Debug)]
 pub(super) struct Bodies {
     pub(super) schemas: Schemas,
     pub(super) paths: Paths,
-    /// How many columns there are.
+    /// Number of columns.
     pub(super) columns: usize,
 }
 
@@ -59,7 +58,7 @@ impl Body for Bodies {
                 }
             }
             Schemas::Stated(schemas) => {
-                // Events that follow each other mostly state the same.
+                // Adjacent events usually have the same schema.
                 let mut last: Option<(Option<&str>, Seen<Schema>)> = None;
                 for event in events.iter() {
                     let states = stated(event);
@@ -76,7 +75,7 @@ impl Body for Bodies {
         }
     }
 
-    /// A symbol of an enum has one byte in a body, and JSON has the names of fields.
+    /// An enum symbol has one byte in a body, but JSON has its name and field names.
     fn copies(&self, _counts: &dyn Fn(usize) -> bool) -> Option<u64> {
         None
     }

@@ -1,4 +1,4 @@
-//! Bodies that are lines of values: RFC 4180, with names that the settings give.
+//! Bodies in CSV (RFC 4180), with field names from the settings.
 
 use formats::csv::Csv;
 use pipeline::{BuildError, Events};
@@ -8,29 +8,29 @@ use crate::parquet::column::{Column, Source};
 use crate::parquet::paths::Unread;
 use crate::parquet::value::Found;
 
-/// What lines look like.
+/// The format of lines.
 #[derive(Debug)]
 pub(super) struct Lines {
     pub(super) delimiter: char,
     pub(super) null: String,
 }
 
-/// Lines whose values have names.
+/// The reader.
 #[derive(Debug)]
 pub(super) struct Bodies {
     csv: Csv,
     null: String,
-    /// For each value that has a name, in their order, the columns that take it.
+    /// For each named value, in order, the columns that use it.
     takers: Vec<Vec<usize>>,
-    /// How many columns there are.
+    /// Number of columns.
     columns: usize,
 }
 
 impl Bodies {
-    /// Of lines with these values.
+    /// Creates a reader of lines with these fields.
     ///
     /// # Errors
-    /// The settings are wrong, or a column looks for another value.
+    /// The settings are wrong, or a column uses an unknown field.
     pub(super) fn new(
         fields: Vec<String>,
         lines: Lines,

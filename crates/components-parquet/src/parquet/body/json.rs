@@ -1,4 +1,4 @@
-//! Bodies that are objects in JSON.
+//! Bodies that are JSON objects.
 
 use pipeline::Events;
 
@@ -6,11 +6,11 @@ use super::{Body, EachRow};
 use crate::parquet::paths::Paths;
 use crate::parquet::value::Found;
 
-/// Read by their paths.
+/// The reader.
 #[derive(Debug)]
 pub(super) struct Bodies {
     pub(super) paths: Paths,
-    /// How many columns there are.
+    /// Number of columns.
     pub(super) columns: usize,
 }
 

@@ -1,7 +1,6 @@
-//! Goal: a row has what its body says, whatever the format of the body, and a body that is none of
-//! its format is named as what it is.
+//! Goal: rows match their bodies in each format, and malformed bodies are reported correctly.
 //!
-//! Method: as in the tests one level up; bodies of Avro are written by hand, byte by byte.
+//! Method: like the tests one level up; Avro bodies are written by hand, byte by byte.
 
 use pipeline::{Batch, BatchBuilder};
 use serde_json::{Value, json};
@@ -22,7 +21,7 @@ fn bodies(bodies: &[&[u8]]) -> Batch {
     batch(&bodies.iter().map(|body| (*body, &[][..])).collect::<Vec<_>>())
 }
 
-/// Reasons, by the places of their events.
+/// Returns the reasons with the indexes of their events.
 fn unwritable(settings: &Value, batch: &Batch) -> Vec<(usize, String)> {
     let found = encoder(settings).unwritable(batch);
     found.into_iter().map(|one| (one.index, one.reason)).collect()
@@ -51,7 +50,7 @@ fn values_of_a_line_are_in_the_columns_that_name_them() {
             "{note: null, id: -1, again: \"-1\", ratio: null, host: null, whole: \"-1;;;\"}",
         ]
     );
-    // A null of one's own: an empty text is a text then.
+    // With a special null text, an empty text is a text.
     let mut settings = lines();
     settings["null"] = json!("\\N");
     let rows = rows(file_of(&*encoder(&settings), &[bodies(&[b"1;;;\\N"])]));
@@ -83,7 +82,7 @@ const VISIT: &str = r#"{ "type": "record", "name": "Visit", "fields": [
             ["a_long_name_of_a_symbol", "B"] } } ] }] },
     { "name": "at", "type": { "type": "long", "logicalType": "timestamp-millis" } },
     { "name": "tags", "type": { "type": "map", "values": "boolean" } } ] }"#;
-/// One more field in front, and one fewer: the columns stay.
+/// One more field at the start, and one fewer: the columns stay the same.
 const OTHER: &str = r#"{ "type": "record", "name": "Visit", "fields": [
     { "name": "new", "type": "bytes" }, { "name": "page", "type": "string" } ] }"#;
 

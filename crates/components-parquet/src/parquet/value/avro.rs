@@ -1,10 +1,10 @@
-//! A value of Avro for its column: the types meet, and are not converted.
+//! Checks that the type of an Avro value matches its column; nothing is converted.
 
 use formats::avro::schema::value::{Datum, Value as Item, decimal as digits};
 
 use super::{ColumnType, FINER, Kind, Problem, RANGE, Value, date, decimal, time};
 
-/// What a value of Avro is called.
+/// Returns a noun for an Avro value.
 pub(in super::super) fn noun(item: Item<'_>) -> Problem {
     match item {
         Item::Null => "null",
@@ -22,7 +22,7 @@ pub(in super::super) fn noun(item: Item<'_>) -> Problem {
     }
 }
 
-/// The value of type `kind` that `datum` is.
+/// Returns `datum` as a value of type `kind`.
 pub(super) fn of(kind: Kind, datum: Datum<'_>) -> Result<Value<'_>, Problem> {
     let item = datum.value();
     if item == Item::Null {
@@ -73,7 +73,7 @@ pub(super) fn of(kind: Kind, datum: Datum<'_>) -> Result<Value<'_>, Problem> {
     }
 }
 
-/// So many parts of a second, of which a second has `parts`, in those that the column keeps.
+/// Converts units of 1/`parts` s to units of 1/`kept` s.
 fn instant(count: i64, parts: i64, kept: i64) -> Result<Value<'static>, Problem> {
     let in_parts = i128::from(count) * i128::from(kept);
     if in_parts % i128::from(parts) != 0 {
@@ -93,7 +93,7 @@ mod tests {
         Kind::Plain(kind)
     }
 
-    /// What becomes of a datum in a column.
+    /// Returns the column value of a datum.
     fn value(kind: Kind, schema: &serde_json::Value, datum: &[u8]) -> Result<String, Problem> {
         let schema = Schema::parse(schema).unwrap();
         of(kind, schema.read(datum).unwrap()).map(|value| format!("{value:?}"))

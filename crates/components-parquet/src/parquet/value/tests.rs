@@ -1,6 +1,6 @@
-//! Goal: a value is in its column exactly, or is named as what it is; it is never rounded or cut.
+//! Goal: a value is stored exactly, or reported; it is never rounded or truncated.
 //!
-//! Method: each type meets what fits it, its limits, and what is next to them.
+//! Method: each type gets fitting values, its limits, and values next to these.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ fn plain(kind: ColumnType) -> Kind {
     Kind::Plain(kind)
 }
 
-/// Of the text of a value in JSON.
+/// Converts a JSON value.
 fn json(kind: Kind, text: &str) -> Result<Value<'_>, Problem> {
     value(kind, Found::Json(serde_json::from_str(text).unwrap()))
 }
@@ -46,7 +46,7 @@ fn a_whole_number_is_one_within_its_range_and_nothing_else() {
 #[test]
 fn a_number_with_a_fraction_is_the_nearest_one_to_its_text() {
     let double = plain(ColumnType::Double);
-    // The default of `serde_json` gives neighbours of these.
+    // By default, `serde_json` would return neighbours of these numbers.
     for number in ["0.1", "9.5367431640625e-7", "122.416294033786585", "1.7976931348623157e308"] {
         assert_eq!(json(double, number), Ok(Value::Double(number.parse().unwrap())));
     }
@@ -135,7 +135,7 @@ fn a_decimal_has_the_digits_for_its_value_or_is_refused() {
 }
 
 proptest! {
-    /// What is stored is the number, and what is refused has no such decimal.
+    /// A stored decimal equals the number, and a rejected number has no such decimal.
     #[test]
     fn a_decimal_is_its_number(
         units in -99_999_999..=99_999_999_i64,

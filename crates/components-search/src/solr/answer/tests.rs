@@ -1,4 +1,4 @@
-//! Answers of one request, without a server.
+//! Responses to one request, without a server.
 
 use pipeline::{Classify, ErrorClass};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ fn a_request_is_an_array_of_documents() {
     assert_eq!(body(&documents), "[{},{}]");
 }
 
-/// What follows from this head of an answer to documents at the places 3 and 5.
+/// Interprets a response with this header, for documents at the indexes 3 and 5.
 fn read(head: &Value) -> Result<Vec<Never>, String> {
     let answer = json!({ "responseHeader": head }).to_string();
     match written(&node(), answer.as_bytes(), SOON, &[outgoing(3, 1), outgoing(5, 1)]) {

@@ -1,4 +1,4 @@
-//! Every change once, whatever came before: by lists of messages, and by cuts between any two.
+//! Every change arrives once, with any list of messages and with cuts between any two.
 
 use std::collections::BTreeMap;
 
@@ -101,12 +101,12 @@ fn an_event_says_what_was_done_to_which_row() {
     }
 }
 
-/// A log of transactions: the commit, its end, and how many changes there are.
+/// A log of transactions: commit position, end position, and number of changes.
 const LOG: [(u64, u64, usize); 5] =
     [(10, 20, 2), (20, 35, 0), (40, 45, 5), (45, 50, 1), (60, 70, 3)];
 
-/// Sends the log from where the assembler is, with a flush where `flushes` says it, and stops
-/// behind so many changes. Answers what was stored.
+/// Sends the log from the assembler's position, with a flush where `flushes` is true, and stops
+/// after `until` changes. Returns the stored bodies.
 fn send(state: State, flushes: impl Fn(usize) -> bool, until: usize) -> (Vec<String>, State) {
     let (mut assembler, mut stored, mut kept) = (assembler(state.clone()), Vec::new(), state);
     let mut sent = 0;
@@ -117,7 +117,7 @@ fn send(state: State, flushes: impl Fn(usize) -> bool, until: usize) -> (Vec<Str
         *kept = state;
     };
     for (commit, end, changes) in LOG {
-        // As the server does: what was committed before the place asked for is not sent.
+        // Like the server, skip transactions committed before the requested position.
         if commit < kept.done.0 {
             continue;
         }

@@ -1,23 +1,23 @@
-//! What MariaDB and MySQL do in different words: everything else here is the same of both.
+//! The differences between MariaDB and MySQL.
 
 use std::fmt;
 
-/// Which server it is.
+/// The kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flavour {
     MariaDb,
     Mysql {
-        /// How it is asked for the end of its log.
+        /// Statement that returns the end of the log.
         end_of_log: &'static str,
     },
 }
 
-/// A setting of the server without which the log lacks something.
+/// A server setting that the log needs.
 pub(super) struct Setting {
     pub(super) name: &'static str,
-    /// As the server answers it.
+    /// The value as the server reports it.
     pub(super) needed: &'static str,
-    /// As a statement has it.
+    /// The value as written in a statement.
     pub(super) written: &'static str,
 }
 
@@ -26,12 +26,12 @@ const fn setting(name: &'static str, needed: &'static str, written: &'static str
 }
 
 impl Flavour {
-    /// By the text of its version; `None`: its log does not have what is needed.
+    /// Detects the kind from the version text; `None` if its log lacks required information.
     pub(super) fn of(version: &str) -> Option<Self> {
         let mut numbers = version.split(['.', '-']).map_while(|part| part.parse().ok());
         let mut number = || numbers.next().unwrap_or(0);
         let version_of: (u32, u32, u32) = (number(), number(), number());
-        // The first versions whose log can have the names of columns.
+        // The first versions whose log can contain column names.
         match version.contains("MariaDB") {
             true => (version_of >= (10, 5, 0)).then_some(Self::MariaDb),
             false => (version_of >= (8, 0, 1)).then_some(Self::Mysql {
@@ -43,7 +43,7 @@ impl Flavour {
         }
     }
 
-    /// What the log needs.
+    /// Returns the settings that the log needs.
     pub(super) fn settings(self) -> &'static [Setting] {
         const MARIADB: &[Setting] = &[
             setting("binlog_format", "ROW", "ROW"),
@@ -63,7 +63,7 @@ impl Flavour {
         }
     }
 
-    /// The part of the configuration of the server that has its settings.
+    /// Returns the section of the server's configuration file.
     pub(super) fn section(self) -> &'static str {
         match self {
             Self::MariaDb => "mariadbd",
@@ -71,7 +71,7 @@ impl Flavour {
         }
     }
 
-    /// What keeps the log for longer.
+    /// Returns the setting that retains the log for longer.
     pub(super) fn keeps_log(self) -> &'static str {
         match self {
             Self::MariaDb => "expire_logs_days",
@@ -79,7 +79,7 @@ impl Flavour {
         }
     }
 
-    /// Lets the statements of a session run for as long as they take.
+    /// Returns the statement that removes the time limit of a session's statements.
     pub(super) fn no_limit(self) -> &'static str {
         match self {
             Self::MariaDb => "SET max_statement_time = 0",
@@ -87,10 +87,10 @@ impl Flavour {
         }
     }
 
-    /// What a session says before it asks for the log.
+    /// Returns the statement to run before requesting the log.
     pub(super) fn reader(self) -> Option<&'static str> {
         match self {
-            // Without this the server hides what is particular to MariaDB, and is silent.
+            // Without this, the server silently hides the events particular to MariaDB.
             Self::MariaDb => Some("SET @mariadb_slave_capability = 4"),
             Self::Mysql { .. } => None,
         }

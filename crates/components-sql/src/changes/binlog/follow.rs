@@ -1,7 +1,7 @@
-//! The stream of the log: transactions into the channel.
+//! Streams transactions into the channel.
 //!
-//! 1. A batch ends when it is full, or behind a commit when no more has come.
-//! 2. Where other tables change alone, the position moves on by batches without events.
+//! 1. A batch ends when it is full, or after a commit if no more events are available.
+//! 2. While only other tables change, batches without events advance the position.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,20 +27,20 @@ use super::server::{self, Server};
 use super::table::Mapped;
 use crate::error::{SqlError, failed, refused};
 
-/// How often the server sends a word when no table changes.
+/// Interval of server heartbeats while no table changes.
 const WORD: Duration = Duration::from_secs(5);
-/// After so long without a word the server is given up.
+/// Timeout without any message from the server.
 const SILENCE: Duration = Duration::from_secs(45);
 
-/// What has come, and what was made of it.
+/// State of the stream.
 struct Reading {
     log: Log,
     assembler: Assembler,
-    /// Of the place behind what has come.
+    /// Proof of the position after the received events.
     proof: Proof,
-    /// Tables as their last rows were.
+    /// Tables, as of their last rows.
     tables: BTreeMap<u64, Arc<Mapped>>,
-    /// What the channel has.
+    /// Position in the channel.
     stored: Arc<AtomicU64>,
 }
 
@@ -62,10 +62,10 @@ async fn begin(
 }
 
 impl Changes {
-    /// Reads changes until something fails.
+    /// Reads changes until an error.
     ///
     /// # Errors
-    /// The database, or the channel.
+    /// An error of the database or the channel.
     pub(super) async fn follow_log(
         &mut self,
         state: State,
@@ -127,7 +127,7 @@ impl Changes {
         }
     }
 
-    /// Changes of a transaction become events.
+    /// Turns the changes of a transaction into events.
     async fn changes(
         &mut self,
         reading: &mut Reading,
@@ -143,7 +143,7 @@ impl Changes {
                     let known = reading.tables.contains_key(&index);
                     if !known && let Some((schema, name)) = self.options.tables.get(index as usize)
                     {
-                        // Its columns come with its first rows.
+                        // Its columns follow with its first rows.
                         let table = Table::new(schema.clone(), name.clone(), Vec::new());
                         reading.assembler.relation(index, table);
                     }
@@ -174,7 +174,7 @@ impl Changes {
         Ok(())
     }
 
-    /// Stores what has come.
+    /// Stores the events so far.
     async fn flush_log(&mut self, reading: &mut Reading) -> Result<(), SourceError> {
         let (base, proof) = (reading.log.base.clone(), reading.proof.to_string());
         reading.assembler.log = Some(position::Log { base, proof });
@@ -188,7 +188,7 @@ impl Changes {
     }
 }
 
-/// Asks again and again how much of the log is not stored.
+/// Measures periodically how much of the log is not stored yet.
 async fn watch(options: Arc<Options>, stored: Arc<AtomicU64>, lag: FloatGauge) {
     let mut server = None;
     loop {

@@ -1,7 +1,7 @@
-//! JSON of MySQL in its binary form becomes the text that selecting it gives.
+//! Converts MySQL's binary JSON to the text that a SELECT returns.
 //!
-//! `mysql_common` finds the values in the form. Their text is made here: its own has the members
-//! in another order, and numbers, days and bytes in other forms than the server.
+//! `mysql_common` parses the binary format. Its own text differs from the server's in the order of
+//! members and in the format of numbers, dates and bytes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,15 +11,15 @@ use mysql_common::io::ParseBuf;
 
 use super::row::decimal;
 
-/// Letters of a line of base64 of the server.
+/// Line length of the server's base64.
 const LINE: usize = 76;
 
-/// The text of a value.
+/// Returns the text of a value.
 ///
 /// # Errors
-/// It is cut, or has what JSON cannot have.
+/// The value is truncated, or contains something that JSON cannot represent.
 pub(super) fn text(bytes: &[u8]) -> Result<String, String> {
-    // A value that a lax session has left out is `null`.
+    // Sessions without strict mode may omit a value; it reads as `null`.
     if bytes.is_empty() {
         return Ok("null".to_owned());
     }
@@ -66,7 +66,7 @@ fn array<'a>(
     Ok(())
 }
 
-/// In the order of the form, which is that of the server.
+/// Members keep the order of the binary format, which the server uses, too.
 fn object<'a>(
     members: impl Iterator<Item = std::io::Result<(ObjectKey<'a>, Theirs<'a>)>>,
     text: &mut String,
@@ -89,8 +89,8 @@ fn quoted(bytes: &[u8], text: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-/// A number with a fraction: as it is with up to 15 digits before the point and up to 14 zeros
-/// behind it, and with an exponent otherwise.
+/// Formats a fraction: as decimal with up to 15 digits before the point and up to 14 zeros after
+/// it, otherwise with an exponent.
 fn double(number: f64) -> String {
     let written = format!("{number:e}");
     let Some((digits, exponent)) = written.split_once('e') else { return written };
@@ -103,7 +103,7 @@ fn double(number: f64) -> String {
     }
 }
 
-/// What JSON has no type for.
+/// Formats a value without a JSON type.
 fn opaque(value: &OpaqueValue<'_>, text: &mut String) -> Result<(), String> {
     let data = value.data_raw();
     let number = || data.first_chunk().map(|it| i64::from_le_bytes(*it)).ok_or_else(|| odd("cut"));
@@ -129,13 +129,13 @@ fn opaque(value: &OpaqueValue<'_>, text: &mut String) -> Result<(), String> {
     quoted(it.as_bytes(), text)
 }
 
-/// A day: its bits are above those of the time.
+/// Formats a date, whose bits are above the bits of the time.
 fn day(packed: i64) -> String {
     let (months, day) = (packed >> 46, packed >> 41 & 31);
     format!("{:04}-{:02}-{day:02}", months / 13, months % 13)
 }
 
-/// Hours, minutes, seconds and 24 bits of microseconds.
+/// Formats hours, minutes, seconds and 24 bits of microseconds.
 fn time(packed: i64) -> String {
     let (sign, packed) = (if packed < 0 { "-" } else { "" }, packed.unsigned_abs());
     let (hms, micros) = (packed >> 24, packed & 0xff_ffff);

@@ -1,19 +1,19 @@
-//! Events of the log become transactions: each one in whole, when its end has come.
+//! Groups events of the log into complete transactions.
 //!
 //! ```text
 //!   GTID ── TABLE_MAP ── rows ── TABLE_MAP ── rows ── XID          a transaction
 //!   GTID ── BEGIN ── TABLE_MAP ── rows ── XID                      the same of MySQL
 //!   GTID ── PAYLOAD [ BEGIN ── TABLE_MAP ── rows ── XID ]          compressed by MySQL
-//!   GTID ── QUERY                                                  a statement alone: TRUNCATE
-//!   ROTATE ── FORMAT ── GTID_LIST or PREVIOUS_GTIDS                another file begins
+//!   GTID ── QUERY                                                  a single statement: TRUNCATE
+//!   ROTATE ── FORMAT ── GTID_LIST or PREVIOUS_GTIDS                start of the next file
 //! ```
 //!
-//! 1. Changes are held until the end of their transaction: one whose end is missing in the log of
-//!    a server that has died never was. Above [`HELD_MAX`] they are given away in parts.
-//! 2. The place of a transaction is behind its GTID. So it is behind the end of every one before,
-//!    and in front of its own.
-//! 3. What is in a compressed transaction has no places of its own, and ends with it.
-//! 4. Nothing here waits, and nothing is asked of the server.
+//! 1. Changes wait for the end of their transaction. If a server dies before it writes the end, the
+//!    transaction never happened. Above [`HELD_MAX`], changes are passed on in parts.
+//! 2. The position of a transaction is after its GTID, and so after the end of all earlier
+//!    transactions and before its own.
+//! 3. Changes in a compressed transaction have no own positions, and end with it.
+//! 4. Nothing here waits or queries the server.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,25 +28,25 @@ use super::server;
 use super::statement::Said;
 use super::table::{Charsets, Mapped};
 
-/// Bytes of a transaction that are held until its end has come.
+/// Maximum bytes of a transaction that wait for its end.
 pub(super) const HELD_MAX: usize = 16 << 20;
 
 /// A prepared transaction.
 const XA_PREPARE: u8 = 38;
-/// Events that MySQL alone has. Their numbers are of no events of MariaDB.
+/// Events that only MySQL has. MariaDB does not use their numbers.
 const PREVIOUS_GTIDS: u8 = 35;
 const PARTIAL_UPDATE: u8 = 39;
 const PAYLOAD: u8 = 40;
-/// Events that MariaDB alone has.
+/// Events that only MariaDB has.
 const GTID_LIST: u8 = 163;
 const COMPRESSED: std::ops::RangeInclusive<u8> = 165..=171;
 
-/// What has come.
+/// Result of an event.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Nothing yet.
     Nothing,
-    /// A file begins: everything in front of this place has come.
+    /// A new file starts: everything before this position has arrived.
     Alive(Lsn, Head),
     /// A transaction, or a part of it.
     Changes(Changes),
@@ -56,14 +56,14 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Changes {
     pub(super) lsn: Lsn,
-    /// None, if it has no name.
+    /// `None` if it has no name.
     pub(super) xid: Option<Xid>,
     /// Since 1970.
     pub(super) millis: i64,
-    /// Its first ones.
+    /// Whether these are its first changes.
     pub(super) is_begin: bool,
     pub(super) held: Vec<Held>,
-    /// Where it ends, if this is the end.
+    /// End position, if these are its last changes.
     pub(super) end: Option<Lsn>,
 }
 
@@ -75,24 +75,24 @@ pub(super) enum Held {
     Truncate(u64),
 }
 
-/// The transaction that comes.
+/// The current transaction.
 struct Group {
     lsn: Lsn,
     xid: Option<Xid>,
     millis: i64,
     /// It ends with its first statement.
     is_alone: bool,
-    /// It comes out of a payload.
+    /// It comes from a compressed payload.
     is_packed: bool,
     held: Vec<Held>,
     bytes: usize,
-    /// A part of it was given away.
+    /// A part was already passed on.
     is_begun: bool,
     savepoints: Vec<(String, usize)>,
 }
 
 impl Group {
-    /// As messages have it.
+    /// Returns its name for messages.
     fn name(&self) -> String {
         self.xid.map_or_else(|| format!("at {}", self.lsn), |xid| xid.to_string())
     }
@@ -115,25 +115,25 @@ impl Group {
 pub(super) struct Log {
     /// Name of its files without their numbers.
     pub(super) base: String,
-    /// The form of events has come. The event in front of it, which names the file that was asked
-    /// for, is read with its checksum as a part of the name.
+    /// Whether the format event has arrived. The checksum of the event before it, which names the
+    /// requested file, is read as part of the file name.
     has_form: bool,
-    /// The file that comes.
+    /// Number of the current file.
     number: u64,
-    /// When it was begun, in seconds since 1970.
+    /// Start time of the file, in seconds since 1970.
     began: u32,
-    /// Where the last event of it has ended.
+    /// End of the last event.
     offset: u64,
-    /// Database and name of the tables that are read, and their indices.
+    /// Database and name of the captured tables, with their indexes.
     wanted: Vec<(String, String)>,
     charsets: Charsets,
-    /// By the numbers of the log, with the bytes that they were read from.
+    /// Tables by their log number, with their undecoded map event.
     tables: HashMap<u64, (Vec<u8>, Arc<Mapped>)>,
     group: Option<Group>,
 }
 
 impl Log {
-    /// From a file on.
+    /// Starts at a file.
     pub(super) fn new(
         (base, number): (String, u64),
         wanted: Vec<(String, String)>,
@@ -144,10 +144,10 @@ impl Log {
         Self { base, has_form, number, began, offset, wanted, charsets, tables, group }
     }
 
-    /// The next event.
+    /// Processes the next event.
     ///
     /// # Errors
-    /// Changes of these tables stand in the log in a form that is not read, and what helps.
+    /// The log has changes of these tables in an unsupported form. The message contains a hint.
     pub(super) fn take(&mut self, event: Event) -> Result<Step, String> {
         let header = event.header();
         let kind = header.event_type_raw();
@@ -162,7 +162,7 @@ impl Log {
                 server::parts(&rotate.name()).map_err(|error| error.to_string())?
             };
             (self.base, self.number, self.offset) = (base, number, 0);
-            // A transaction that a server has not ended in a file never was.
+            // A server that died did not end this transaction, so it never happened.
             return self.give_up();
         }
         let begins = gtid::is_one(kind);
@@ -191,7 +191,7 @@ impl Log {
         self.change(kind, event, end)
     }
 
-    /// An event of a transaction.
+    /// Processes an event of a transaction.
     fn change(&mut self, kind: u8, event: Event, end: Lsn) -> Result<Step, String> {
         let odd = |error: std::io::Error| format!("an event of the log cannot be read: {error}");
         let Some(group) = &mut self.group else { return Ok(Step::Nothing) };
@@ -235,7 +235,7 @@ impl Log {
         }
     }
 
-    /// What the log says of a table.
+    /// Processes a table map.
     fn map(&mut self, event: &Event) -> Result<Step, String> {
         let odd = |error: std::io::Error| format!("a table of the log cannot be read: {error}");
         let map: TableMapEvent<'_> = event.read_event().map_err(odd)?;
@@ -254,7 +254,7 @@ impl Log {
         Ok(Step::Nothing)
     }
 
-    /// The place behind an event. Events that the server makes up for this reader have none.
+    /// Returns the position after an event. Artificial events of the server have no position.
     fn end(&mut self, offset: u32) -> Result<Lsn, String> {
         let offset = u64::from(offset);
         if offset != 0 {
@@ -291,7 +291,7 @@ impl Log {
         self.group.take().map_or(Step::Nothing, |mut group| group.give(Some(end)))
     }
 
-    /// The transaction that has come in part never was.
+    /// Drops the incomplete transaction.
     fn give_up(&mut self) -> Result<Step, String> {
         match self.group.take() {
             Some(group) if group.is_begun => Err(format!(
@@ -299,7 +299,8 @@ impl Log {
                  stored; give the source another name: then it begins anew",
                 group.name()
             )),
-            // A payload has the end of its transaction: without it a part was not unpacked.
+            // A payload contains the end of its transaction. If the end is missing, decompression
+            // failed.
             Some(group) if group.is_packed => Err(format!(
                 "the transaction {} is compressed, and cannot be unpacked; run `SET GLOBAL \
                  binlog_transaction_compression = OFF`, and give the source another name: then it \
@@ -310,7 +311,7 @@ impl Log {
         }
     }
 
-    /// A transaction that is prepared alone, and may be taken back later.
+    /// Rejects a prepared transaction, which may be rolled back later.
     fn prepared(&mut self, end: Lsn) -> Result<Step, String> {
         match &self.group {
             Some(group) if !group.held.is_empty() || group.is_begun => Err(format!(
@@ -377,12 +378,12 @@ impl Log {
     }
 }
 
-/// What helps against updates of JSON in part.
+/// Hint for partial updates of JSON.
 const IN_PART: &str = "a row of the log has a part of its JSON alone; let no session set \
                        `binlog_row_value_options`, and give the source another name: then it \
                        begins anew";
 
-/// Refuses what is never read.
+/// Rejects unsupported events.
 fn check(kind: u8, end: Lsn) -> Result<(), String> {
     match kind {
         _ if kind == EventType::INCIDENT_EVENT as u8 => Err(format!(

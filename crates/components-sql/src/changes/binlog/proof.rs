@@ -1,21 +1,21 @@
-//! The proof that a place is one of the same log still.
+//! Proves that a position still belongs to the same log.
 //!
 //! ```text
-//!   MariaDB   the last transaction of each domain in front of the place:   0-1-7,3-7-5
-//!   MySQL     the server, and when it has begun the file of the place:     0b5c…0001@1795904061
+//!   MariaDB   the last transaction of each domain before the position:   0-1-7,3-7-5
+//!   MySQL     the server, and the start time of the position's file:     0b5c…0001@1795904061
 //! ```
 //!
-//! MariaDB says which transactions stand in front of a place, MySQL does not. There each file says
-//! in its first event when it was begun. A log that was reset has other files, though their names
-//! come again; one that was taken back to an earlier state goes on in a new file; and what was cut
-//! off at the end of a file is seen by its size.
+//! MariaDB returns the transactions before a position; MySQL does not. In MySQL, the first event of
+//! each file contains the time when the file was started. After a reset, new files have other times
+//! although their names repeat. A server restored to an earlier state continues in a new file. The
+//! size of a file shows whether its end was cut off.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::super::change::{Gtid, Xid};
 
-/// What has to be there.
+/// The proof of a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Proof {
     /// MariaDB: the last transaction of each domain.
@@ -24,17 +24,17 @@ pub(super) enum Proof {
     File { server: String, began: u32 },
 }
 
-/// What the beginning of a file says.
+/// The start of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Head {
-    /// MariaDB: the last transactions in front of it.
+    /// MariaDB: the last transactions before it.
     Gtids(Vec<Gtid>),
-    /// MySQL: when it was begun.
+    /// MySQL: its start time.
     Began(u32),
 }
 
 impl Proof {
-    /// By its text, or by what the server says.
+    /// Parses a stored proof or the server's answer.
     pub(super) fn read(text: &str) -> Self {
         let file = text.split_once('@').and_then(|(server, began)| {
             Some(Self::File { server: server.to_owned(), began: began.parse().ok()? })
@@ -50,19 +50,19 @@ impl Proof {
         })
     }
 
-    /// The place is behind the beginning of another file now.
+    /// Advances past the start of another file.
     pub(super) fn enter(&mut self, head: Head) {
         match (self, head) {
             (Self::Gtids(known), Head::Gtids(list)) => {
                 known.extend(list.into_iter().map(|it| (it.domain, it)));
             }
             (Self::File { began, .. }, Head::Began(at)) => *began = at,
-            // A server does not become one of the other kind within a stream.
+            // The kind of server does not change within a stream.
             _ => {}
         }
     }
 
-    /// The place is behind the end of this transaction now.
+    /// Advances past the end of this transaction.
     pub(super) fn pass(&mut self, xid: Option<Xid>) {
         if let (Self::Gtids(known), Some(Xid::Gtid(gtid))) = (self, xid) {
             known.insert(gtid.domain, gtid);

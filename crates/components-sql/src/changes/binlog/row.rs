@@ -1,13 +1,13 @@
-//! Rows of a log: bytes become values, and events of them changes.
+//! Decodes row events into changes.
 //!
 //! ```text
-//!   image   a bit for each column that is NULL, then the values of the others, one behind another
-//!   value   by its type in the map of the table: a number, or a length and so many bytes
+//!   image   a bit for each column that is NULL, then the other values in sequence
+//!   value   by its type in the table map: a number, or a length and that many bytes
 //! ```
 //!
-//! Numbers are little-endian, parts of decimals and times are big-endian. `mysql_common` can read
-//! rows, too. It does not keep negative times with one or two digits behind the point, and does
-//! not fill up what `BINARY` has lost at its end (docs/adr/0075).
+//! Numbers are little-endian; parts of decimals and times are big-endian. `mysql_common` can read
+//! rows, too, but loses negative times with one or two fractional digits, and does not restore the
+//! trailing zeros of `BINARY` (docs/adr/0075).
 
 use bytes::{Buf, TryGetError};
 use jiff::tz::TimeZone;
@@ -22,10 +22,10 @@ use super::table::{Charset, Mapped, Shape};
 use crate::mysql;
 use crate::value::Value;
 
-/// The changes that an event has.
+/// Returns the changes of an event.
 ///
 /// # Errors
-/// It cannot be read.
+/// The event cannot be decoded.
 pub(super) fn changes(mapped: &Mapped, event: &Event) -> Result<Vec<Change>, String> {
     let data = event.read_data().map_err(|error| format!("rows cannot be read: {error}"))?;
     let Some(EventData::RowsEvent(rows)) = data else { return Ok(Vec::new()) };
@@ -57,10 +57,10 @@ pub(super) fn changes(mapped: &Mapped, event: &Event) -> Result<Vec<Change>, Str
     Ok(changes)
 }
 
-/// Reads an image of a row in whole.
+/// Decodes a row image.
 ///
 /// # Errors
-/// It is cut, or a column is of a type that is not known here.
+/// The image is truncated, or a column has an unknown type.
 fn image(shapes: &[Shape], bytes: &mut &[u8]) -> Result<Row, String> {
     let nulls = take(bytes, shapes.len().div_ceil(8)).map_err(cut)?;
     let mut row = Vec::with_capacity(shapes.len());
@@ -78,7 +78,7 @@ fn cut(_: TryGetError) -> String {
     "a row is cut".to_owned()
 }
 
-/// The next bytes.
+/// Takes the next bytes.
 fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<&'a [u8], TryGetError> {
     let missing = TryGetError { requested: count, available: bytes.len() };
     let (taken, rest) = bytes.split_at_checked(count).ok_or(missing)?;
@@ -94,7 +94,7 @@ fn big(bytes: &mut &[u8], count: usize) -> Result<i64, TryGetError> {
     Ok(take(bytes, count)?.iter().fold(0, |sum, byte| sum << 8 | i64::from(*byte)))
 }
 
-/// A whole number of so many bytes.
+/// Reads an integer of this many bytes.
 fn int(bytes: &mut &[u8], count: usize, is_unsigned: bool) -> Result<Theirs, TryGetError> {
     let number = little(bytes, count)?;
     let above = 64 - 8 * count as u32;
@@ -125,7 +125,7 @@ fn value(shape: &Shape, bytes: &mut &[u8]) -> Result<Value, String> {
     Ok(mysql::value(theirs, shape.kind, shape.charset == Charset::Binary))
 }
 
-/// The value as the client would have it; `None`: its type is not known here.
+/// Returns the value as the client represents it; `None` for an unknown type.
 fn theirs(shape: &Shape, bytes: &mut &[u8]) -> Result<Option<Theirs>, TryGetError> {
     let [first, second] = shape.meta;
     let (first, second) = (usize::from(first), usize::from(second));
@@ -150,7 +150,7 @@ fn theirs(shape: &Shape, bytes: &mut &[u8]) -> Result<Option<Theirs>, TryGetErro
     }))
 }
 
-/// A date or a time.
+/// Reads a date or a time.
 fn date(shape: &Shape, bytes: &mut &[u8]) -> Result<Option<Theirs>, TryGetError> {
     let first = usize::from(shape.meta[0]);
     Ok(Some(match shape.kind {
@@ -183,14 +183,14 @@ fn date(shape: &Shape, bytes: &mut &[u8]) -> Result<Option<Theirs>, TryGetError>
     }))
 }
 
-/// A text, bytes, or choices.
+/// Reads text, bytes, or choices.
 fn text(shape: &Shape, bytes: &mut &[u8]) -> Result<Option<Theirs>, TryGetError> {
     let [first, second] = shape.meta;
     let (first, second) = (usize::from(first), usize::from(second));
     Ok(Some(match shape.kind {
         T::MYSQL_TYPE_ENUM => {
             let index = little(bytes, second)? as usize;
-            // 0 is a text that was none of the choices.
+            // 0 means a text outside of the choices.
             let label = index.checked_sub(1).and_then(|at| shape.labels.get(at));
             Theirs::Bytes(label.cloned().unwrap_or_default())
         }
@@ -201,12 +201,12 @@ fn text(shape: &Shape, bytes: &mut &[u8]) -> Result<Option<Theirs>, TryGetError>
             Theirs::Bytes(labels.join(&b','))
         }
         T::MYSQL_TYPE_STRING => {
-            // Two bits of the length stand in the byte of the type, turned around.
+            // The type byte contains two inverted bits of the length.
             let length = second | ((first & 0x30) ^ 0x30) << 4;
             let count = little(bytes, if length > 255 { 2 } else { 1 })? as usize;
             let mut text = take(bytes, count)?.to_vec();
             if shape.charset == Charset::Binary {
-                // Zeros at the end are not written.
+                // Trailing zeros are not in the log.
                 text.resize(length.max(count), 0);
             }
             Theirs::Bytes(text)
@@ -231,13 +231,13 @@ fn text(shape: &Shape, bytes: &mut &[u8]) -> Result<Option<Theirs>, TryGetError>
     }))
 }
 
-/// Microseconds, of which so many digits are written.
+/// Reads microseconds, stored with this many digits.
 fn fraction(bytes: &mut &[u8], digits: usize) -> Result<u32, TryGetError> {
     let written = big(bytes, digits.div_ceil(2))? as u32;
     Ok(written * [1, 10_000, 100, 1][digits.div_ceil(2).min(3)])
 }
 
-/// Seconds since 1970 in UTC; 0 is the date of zeros.
+/// Converts seconds since 1970 in UTC; 0 is the zero date.
 fn moment(seconds: i64, micros: u32) -> Theirs {
     let at = jiff::Timestamp::from_second(seconds).unwrap_or_default();
     if (seconds, micros) == (0, 0) {
@@ -248,7 +248,7 @@ fn moment(seconds: i64, micros: u32) -> Theirs {
     Theirs::Date(at.year() as u16, at.month() as u8, at.day() as u8, hour, minute, second, micros)
 }
 
-/// A time: a number with an offset, whose last bytes are its fraction.
+/// Reads a time: a number with an offset, whose last bytes are the fraction.
 fn time(bytes: &mut &[u8], digits: usize) -> Result<Theirs, TryGetError> {
     let behind = digits.div_ceil(2);
     let packed = big(bytes, 3 + behind)? - (1 << (23 + 8 * behind));
@@ -260,8 +260,8 @@ fn time(bytes: &mut &[u8], digits: usize) -> Result<Theirs, TryGetError> {
     Ok(Theirs::Time(is_negative, hours / 24, (hours % 24) as u8, minutes, seconds, micros))
 }
 
-/// Digits in groups of nine, each of four bytes, with smaller groups at both ends. The highest bit
-/// is turned around, and all bits of a negative number.
+/// Reads a decimal: groups of nine digits in four bytes, with smaller groups at both ends. The
+/// highest bit is inverted; negative numbers have all bits inverted.
 pub(super) fn decimal(
     bytes: &mut &[u8],
     digits: usize,

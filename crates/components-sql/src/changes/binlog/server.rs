@@ -1,4 +1,4 @@
-//! What the server says of itself: whether changes can be read at all, the tables, the log.
+//! Queries the server: its settings, the tables, the log.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ use crate::database::Target;
 use crate::dialect::Dialect;
 use crate::error::SqlError;
 
-/// What is added to the time that a statement may take, for the way of the answer.
+/// Added to a statement's timeout for the network.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long writers of the tables are waited for, so that these can be locked. Others wait behind.
+/// Timeout for locking the tables. Other sessions queue behind the lock.
 const LOCK_SECONDS: u32 = 10;
-/// Types whose values stand in the log in a form of their own.
+/// Types with their own format in the log.
 const UNREAD: [&str; 4] = ["uuid", "inet4", "inet6", "vector"];
 
-/// Asks the server.
+/// A connection for queries.
 pub(super) struct Server {
     pub(super) connection: Box<mysql_async::Conn>,
     pub(super) flavour: Flavour,
@@ -38,7 +38,7 @@ fn misfit<T>(problem: String) -> Result<T, SqlError> {
     Err(SqlError::Misfit { problem })
 }
 
-/// With the statement that gives the right to lock tables, where that is missing.
+/// Adds the statement that grants the right to lock tables, if that is missing.
 fn may_lock(error: SqlError) -> SqlError {
     match error {
         SqlError::Refused { address, code, problem, .. } if code == "1044" || code == "1142" => {
@@ -53,17 +53,17 @@ fn may_lock(error: SqlError) -> SqlError {
     }
 }
 
-/// Name of a file of the log.
+/// Returns the name of a log file.
 pub(super) fn file(base: &str, place: Lsn) -> String {
     format!("{base}.{:06}", place.0 >> 32)
 }
 
-/// The number of a file in the upper half, and the place within it in the lower one.
+/// Combines the file number (upper half) and the offset (lower half).
 pub(super) fn place(number: u64, offset: u64) -> Lsn {
     Lsn(number << 32 | (offset & 0xffff_ffff))
 }
 
-/// Name and number of a file of the log.
+/// Splits the name of a log file into base name and number.
 pub(super) fn parts(file: &str) -> Result<(String, u64), SqlError> {
     let parts = file.rsplit_once('.');
     let number = parts.and_then(|(base, digits)| Some((base.to_owned(), digits.parse().ok()?)));
@@ -76,7 +76,7 @@ impl Server {
     /// Connects.
     ///
     /// # Errors
-    /// There is no connection, or the server is too old.
+    /// The connection fails, or the server is too old.
     pub(super) async fn open(target: &Target) -> Result<Self, SqlError> {
         let Connection::Mysql(mut connection) = Connection::open(target).await? else {
             return misfit("a binary log is read from MySQL and MariaDB alone".to_owned());
@@ -95,10 +95,10 @@ impl Server {
         }
     }
 
-    /// The rows that answer a statement.
+    /// Runs a query and returns its rows.
     ///
     /// # Errors
-    /// The server refuses it, or does not answer.
+    /// The server rejects it, or does not answer.
     pub(super) async fn rows<T>(&mut self, sql: &str) -> Result<Vec<T>, SqlError>
     where
         T: FromRow + Send + 'static,
@@ -112,15 +112,15 @@ impl Server {
     /// Runs a statement without rows.
     ///
     /// # Errors
-    /// As [`Self::rows`].
+    /// Same as [`Self::rows`].
     pub(super) async fn run(&mut self, sql: &str) -> Result<(), SqlError> {
         self.rows::<mysql_async::Row>(sql).await.map(drop)
     }
 
-    /// Looks whether the log has everything that is needed of these tables.
+    /// Checks that the log contains everything required for these tables.
     ///
     /// # Errors
-    /// It has not, and what helps.
+    /// Something is missing. The message contains a hint.
     pub(super) async fn check(&mut self, options: &Options) -> Result<(), SqlError> {
         let (address, section) = (self.target.address.clone(), self.flavour.section());
         let has_log: Vec<bool> = self.rows("SELECT @@global.log_bin").await?;
@@ -195,15 +195,15 @@ impl Server {
         Ok(())
     }
 
-    /// Refuses foreign keys by which the engine changes rows by itself: those of MySQL from 9.6 on
-    /// stand in the log alone.
+    /// Rejects foreign keys by which the engine changes rows by itself: only MySQL from 9.6 on
+    /// writes these changes to the log.
     async fn check_keys(&mut self, shown: &str) -> Result<(), SqlError> {
         let sql = "SHOW GLOBAL VARIABLES LIKE 'innodb\\_native\\_foreign\\_keys'";
         let native: Vec<(String, String)> = self.rows(sql).await?;
         if native.iter().any(|(_, value)| value == "OFF") {
             return Ok(());
         }
-        // MariaDB shows keys in `information_schema` to those alone that may change the table.
+        // MariaDB shows keys in `information_schema` only to users who may change the table.
         let made: Vec<mysql_async::Row> = self.rows(&format!("SHOW CREATE TABLE {shown}")).await?;
         let made = made.first().and_then(|row| row.get::<String, _>(1)).unwrap_or_default();
         match statement::cascades(&made) {
@@ -216,20 +216,20 @@ impl Server {
         }
     }
 
-    /// The charsets by their collations.
+    /// Returns the charset of each collation.
     ///
     /// # Errors
-    /// As [`Self::rows`].
+    /// Same as [`Self::rows`].
     pub(super) async fn charsets(&mut self) -> Result<Charsets, SqlError> {
         let sql = "SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS WHERE ID IS \
                    NOT NULL AND CHARACTER_SET_NAME IS NOT NULL";
         Ok(Charsets::new(self.rows::<(u64, String)>(sql).await?))
     }
 
-    /// What proves that this place is one of this log; `None`: the log has no such place.
+    /// Returns the proof of this position; `None` if it is not in the log.
     ///
     /// # Errors
-    /// As [`Self::rows`].
+    /// Same as [`Self::rows`].
     pub(super) async fn proof(
         mut self,
         server_id: u32,
@@ -250,7 +250,7 @@ impl Server {
         let (address, limit) = (self.target.address.clone(), self.target.connect_timeout);
         let mut stream = self.stream(server_id, &file, at, true).await?;
         let heads = async {
-            // Wherever the stream begins, it has the first event of its file in front.
+            // The stream always begins with the first event of its file.
             while let Some(event) = stream.next().await {
                 let event = event.map_err(|error| SqlError::mysql(&address, &error))?;
                 let header = event.header();
@@ -264,10 +264,10 @@ impl Server {
         timeout(limit, heads).await.unwrap_or_else(silent)
     }
 
-    /// The log from a place on; `ends`: it ends where the log does for now.
+    /// Streams the log from a position. With `ends`, stops at the current end of the log.
     ///
     /// # Errors
-    /// The server refuses it, or does not answer.
+    /// The server rejects it, or does not answer.
     pub(super) async fn stream(
         self,
         server_id: u32,
@@ -287,10 +287,10 @@ impl Server {
         stream.map_err(|error| SqlError::mysql(address, &error))
     }
 
-    /// Begins a transaction that sees what was committed in front of a place in the log.
+    /// Starts a transaction that sees everything committed before a position of the log.
     ///
     /// # Errors
-    /// As [`Self::rows`].
+    /// Same as [`Self::rows`].
     pub(super) async fn snapshot(&mut self, options: &Options) -> Result<(Lsn, Log), SqlError> {
         self.run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
         self.run(self.flavour.no_limit()).await?;
@@ -307,7 +307,7 @@ impl Server {
         Ok((done, Log { base, proof: proof.to_string() }))
     }
 
-    /// MariaDB says the place of a snapshot.
+    /// MariaDB reports the position of a snapshot.
     async fn snapshot_with_place(&mut self) -> Result<(String, u64), SqlError> {
         self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
         let at: Vec<(String, String)> =
@@ -322,8 +322,8 @@ impl Server {
         }
     }
 
-    /// MySQL does not. While another connection has locked the tables no transaction that changes
-    /// them is on its way into the log or into the tables, so both are the same for a moment.
+    /// MySQL does not. While another connection locks the tables, no transaction that changes them
+    /// can commit, so that log and tables agree for that moment.
     async fn snapshot_by_locks(
         &mut self,
         options: &Options,
@@ -343,16 +343,16 @@ impl Server {
         end.map_or_else(|| misfit("the server does not say the end of its log".to_owned()), Ok)
     }
 
-    /// The files of the log, and their sizes.
+    /// Lists the log files and their sizes.
     async fn files(&mut self) -> Result<Vec<(String, u64)>, SqlError> {
         let rows: Vec<mysql_async::Row> = self.rows("SHOW BINARY LOGS").await?;
         Ok(rows.iter().filter_map(|row| Some((row.get(0)?, row.get(1)?))).collect())
     }
 
-    /// The names of the columns of a table, in their order.
+    /// Returns the column names of a table, in order.
     ///
     /// # Errors
-    /// As [`Self::rows`].
+    /// Same as [`Self::rows`].
     pub(super) async fn columns(&mut self, table: &str) -> Result<Vec<(String, bool)>, SqlError> {
         let columns: Vec<mysql_async::Row> =
             self.rows(&format!("SHOW COLUMNS FROM {table}")).await?;
@@ -362,10 +362,10 @@ impl Server {
         Ok(columns.into_iter().map(column).collect())
     }
 
-    /// Bytes of the log behind this place.
+    /// Returns the size of the log after this position.
     ///
     /// # Errors
-    /// As [`Self::rows`].
+    /// Same as [`Self::rows`].
     pub(super) async fn lag(&mut self, at: Lsn) -> Result<u64, SqlError> {
         let mut lag = 0;
         for (name, size) in self.files().await? {

@@ -1,4 +1,4 @@
-//! The rows that are there are read: exactly those that no change behind a place of the log brings.
+//! Reads the existing rows, consistent with a position of the log.
 //!
 //! ```text
 //!   MariaDB   START TRANSACTION WITH CONSISTENT SNAPSHOT ──► binlog_snapshot_file, …_position
@@ -9,11 +9,11 @@
 //!   channel   position "snapshot" ── rows ── rows ── position "changes, from that place"
 //! ```
 //!
-//! MariaDB takes both at once, without a lock. MySQL does not, so its tables are locked by another
-//! connection for that moment: those that are read, and no others.
+//! MariaDB returns snapshot and position together, without a lock. For MySQL, a second connection
+//! locks the captured tables for that moment.
 //!
-//! A snapshot lives as long as its connection. One that is not read to its end begins anew, and
-//! says by a `truncate` event for each table that the rows before are void.
+//! A snapshot lives as long as its connection. An unfinished one starts again, and sends a
+//! `truncate` event for each table, which makes the earlier rows void.
 
 use std::time::Duration;
 
@@ -32,14 +32,14 @@ use crate::error::{SqlError, failed, refused};
 use crate::meaning::Meaning;
 use crate::mysql;
 
-/// How long a row may take, more than a statement may.
+/// Added to a statement's timeout for each row.
 const ANSWER: Duration = Duration::from_secs(10);
 
 impl Changes {
-    /// Takes a place in the log, and stores what is there. Answers where changes begin.
+    /// Takes a position in the log, and stores the existing rows. Returns where changes begin.
     ///
     /// # Errors
-    /// The database, or the channel.
+    /// An error of the database or the channel.
     pub(super) async fn snapshot_of_log(
         &mut self,
         mut state: State,
@@ -62,7 +62,7 @@ impl Changes {
         Ok(state)
     }
 
-    /// Every row of every table.
+    /// Reads every row of every table.
     async fn rows_of_log(
         &mut self,
         server: &mut Server,
@@ -72,10 +72,10 @@ impl Changes {
     ) -> Result<(), SourceError> {
         let is_void = state.phase == Phase::Snapshot { has_rows: true };
         let millis = unix_millis(self.env.clock.now()) as i64;
-        // The first transaction is behind this place: its GTID stands in between.
+        // The first transaction comes later: its GTID is in between.
         let mut at = At { lsn: begin, change: 0, xid: None, millis };
         if let Some(part) = state.part.filter(|part| part.commit == begin) {
-            // An earlier snapshot of the same place has used these numbers.
+            // An earlier snapshot at the same position has used these numbers.
             at.change = part.changes;
         }
         let mut gather = Gather::default();

@@ -1,23 +1,23 @@
-//! Statements that stand in the log as texts: ends of transactions, truncations, and what is no
-//! change of rows here.
+//! Statements in the log: ends of transactions, truncations, and statements that change no captured
+//! rows.
 
-/// What a statement does.
+/// The effect of a statement.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    /// Of a transaction that ends behind others.
+    /// Starts a transaction that ends with another event.
     Begin,
     Commit,
     Rollback,
     Savepoint(String),
     RollbackTo(String),
-    /// Perhaps with its database.
+    /// The database, if given, and the table.
     Truncate(Option<String>, String),
-    /// Rows are changed by a text, and not by rows: these names stand in it.
+    /// Changes rows by a statement instead of row events; contains these names.
     Write(Vec<String>),
     Other,
 }
 
-/// A part of a statement: a word or a quoted name, or a sign.
+/// A token of a statement: a word, a quoted name, or a symbol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     Name(String),
@@ -67,7 +67,7 @@ impl Said {
     }
 }
 
-/// Whether a table that is made by this statement has a foreign key that changes its rows.
+/// Returns whether this CREATE TABLE has a foreign key that changes its rows.
 pub(super) fn cascades(text: &str) -> bool {
     let tokens = tokens(text);
     let is = |at: usize, words: &[&str]| match tokens.get(at) {
@@ -79,8 +79,7 @@ pub(super) fn cascades(text: &str) -> bool {
         .any(|at| is(at, &["on"]) && is(at + 1, &["delete", "update"]) && changes(at + 2))
 }
 
-/// Parts of a statement without comments and blanks. What stands in a comment for some versions is
-/// a part.
+/// Splits a statement into tokens. Skips blanks and comments, but not version-dependent comments.
 fn tokens(text: &str) -> Vec<Token> {
     let (mut tokens, mut rest) = (Vec::new(), text);
     while let Some(first) = rest.chars().next() {
@@ -119,7 +118,7 @@ fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == '$'
 }
 
-/// A name behind its first quote, and what is behind its last one.
+/// Returns the name after an opening quote, and the text after the closing one.
 fn quoted(text: &str, quote: char) -> (String, &str) {
     let (mut name, mut chars) = (String::new(), text.char_indices().peekable());
     while let Some((at, c)) = chars.next() {

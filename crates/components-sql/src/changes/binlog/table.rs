@@ -1,8 +1,8 @@
-//! Tables as the log describes them, in front of their rows.
+//! Tables as described in the log before their rows.
 //!
-//! The log has types, names, keys, charsets and labels of the columns as they were when the row was
-//! changed: `binlog_row_metadata=FULL`. So nothing is asked of the database, whose tables may be
-//! others by now.
+//! With `binlog_row_metadata=FULL`, the log has the types, names, keys, charsets and labels of the
+//! columns at the time of the change. The database is not queried, because its tables may have
+//! changed since.
 
 use std::collections::HashMap;
 
@@ -13,18 +13,18 @@ use super::super::assemble::{Column, Table};
 use crate::connection::MYSQL_BINARY;
 use crate::meaning::Meaning;
 
-/// How the text of a column is written.
+/// The encoding of a text column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Charset {
-    /// No text: bytes.
+    /// Bytes instead of text.
     Binary,
     Utf8,
-    /// The one of Windows, as MySQL has it.
+    /// Windows-1252, which MySQL calls latin1.
     Latin1,
 }
 
 impl Charset {
-    /// By its name; `None`: it is not read here.
+    /// Returns the charset of this name; `None` if it is not supported.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name {
             "binary" => Some(Self::Binary),
@@ -35,7 +35,7 @@ impl Charset {
     }
 }
 
-/// The charsets of a server, by the numbers of their collations.
+/// The charsets of a server, by collation number.
 #[derive(Debug, Default)]
 pub(super) struct Charsets(HashMap<u64, String>);
 
@@ -45,7 +45,7 @@ impl Charsets {
     }
 
     fn of(&self, collation: u16) -> Result<Charset, String> {
-        // Collations of UCA 14 have no number that the server tells: theirs are in blocks.
+        // The server does not list the numbers of UCA 14 collations; they are in blocks.
         let name = match collation >> 8 {
             8 => "utf8mb3",
             9 => "utf8mb4",
@@ -55,24 +55,24 @@ impl Charsets {
     }
 }
 
-/// A column, as it is for the rows behind.
+/// A column, as it is for the following rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) name: String,
     pub(super) kind: ColumnType,
-    /// What belongs to the type: lengths, digits.
+    /// Type metadata: lengths, digits.
     pub(super) meta: [u8; 2],
     pub(super) is_unsigned: bool,
     pub(super) charset: Charset,
-    /// Choices of `ENUM` and `SET`, in the charset.
+    /// Choices of `ENUM` and `SET`, in the column's charset.
     pub(super) labels: Vec<Vec<u8>>,
     pub(super) is_key: bool,
 }
 
-/// A table that is read, as it is for the rows behind.
+/// A captured table, as it is for the following rows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mapped {
-    /// Which one of those that are read.
+    /// Index among the captured tables.
     pub(super) index: u64,
     schema: String,
     name: String,
@@ -80,10 +80,10 @@ pub(super) struct Mapped {
 }
 
 impl Mapped {
-    /// Reads what the log says of a table.
+    /// Parses a table map.
     ///
     /// # Errors
-    /// It says too little, or of a column that is not read here.
+    /// The map is incomplete, or has a column of an unsupported type.
     pub(super) fn read(
         map: &TableMapEvent<'_>,
         index: u64,
@@ -94,7 +94,7 @@ impl Mapped {
         Ok(Self { index, shapes: shapes?, schema, name })
     }
 
-    /// As events have it.
+    /// Returns the table as events use it.
     pub(super) fn table(&self) -> Table {
         let column = |shape: &Shape| Column {
             name: shape.name.clone(),
@@ -111,7 +111,7 @@ fn shapes(map: &TableMapEvent<'_>, charsets: &Charsets) -> Result<Vec<Shape>, St
     let meta = OptionalMetaExtractor::new(map.iter_optional_meta()).map_err(odd)?;
     let (mut names, mut signs) = (meta.iter_column_name(), meta.iter_signedness());
     let (mut texts, mut choices) = (meta.iter_charset(), meta.iter_enum_and_set_charset());
-    // In the order of the key, which need not be that of the columns.
+    // In key order, which may differ from the column order.
     let key: Vec<u64> = meta.iter_primary_key().collect::<Result<_, _>>().map_err(odd)?;
     let (mut enums, mut sets) = (Vec::new(), Vec::new());
     for field in map.iter_optional_meta() {

@@ -1,4 +1,4 @@
-//! Events as MariaDB 10.11 and MySQL 9.7 have written them, and what they become.
+//! Recorded events of MariaDB 10.11 and MySQL 9.7, and their decoded form.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use super::row::changes;
 use super::table::Charsets;
 use super::*;
 
-/// The beginning of a file; the table `rec.kinds`; a row of it with values of each kind.
+/// The start of a file; the table `rec.kinds`; a row of it with values of each type.
 const FORMAT: &str = "\
      5f7d096b0f01000000fc000000000100000100040031302e31312e31392d4d6172696144422d302b64656231\
      3275312d6c6f6700000000000000000000000000000000000000000000000013380d00080012000404040412\
@@ -39,7 +39,7 @@ const ROW: &str = "\
      2c206e756c6c5d7d9f1f4e00000079b105ce7fffffffffff697deec01388697deec09963ff7efb0000018000\
      0000006300020119000000000000000101000000000000000000f03f0000000000000040000000ff000080fe\
      561eb5a4";
-/// The same of MySQL, and the GTID in front of it.
+/// Same for MySQL, with the GTID before it.
 const MYSQL_FORMAT: &str = "\
      d9550b6b0f010000007b0000007f00000001000400392e372e342d3200000000000000000000000000000000\
      0000000000000000000000000000000000000000000000000000000000000013000d00080000000004000400\
@@ -66,7 +66,7 @@ const MYSQL_ROW: &str = "\
      003426f56b0c43f168e388b5f8e43e4d67e2f1059ea53c00000000000000809c7500883ce4377e9f1f4e0000\
      0079b105ce7fffffffffff697deec01388697deec09963ff7efb000001800000000063000201190000000000\
      00000101000000000000000000f03f0000000000000040000000ff000080fe678b9e4d";
-/// How its JSON stands in the body.
+/// Its JSON in the body.
 const MYSQL_JSON: &str = concat!(
     r#""j":{"b":"base64:type15:AP8=","d":1.10,"n":18446744073709551615,"s":"ü\"\\n","#,
     r#""t":"-100:59:58.500000","x":[true,null,{},[],-7,70000,-70000,40000,-5000000000],"#,
@@ -89,12 +89,12 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(pair).collect()
 }
 
-/// A log that reads `rec.kinds`, and the form of its events.
+/// Returns a log that reads `rec.kinds`, and its event format.
 fn begun() -> (Log, FormatDescriptionEvent<'static>) {
     begun_by(FORMAT)
 }
 
-/// The same of the server that has written this beginning of a file.
+/// Same for the server that wrote this start of a file.
 fn begun_by(beginning: &str) -> (Log, FormatDescriptionEvent<'static>) {
     let charsets =
         [(8, "latin1"), (45, "utf8mb4"), (46, "utf8mb4"), (63, "binary"), (255, "utf8mb4")];
@@ -105,7 +105,7 @@ fn begun_by(beginning: &str) -> (Log, FormatDescriptionEvent<'static>) {
     let event = Event::read(&form, &*bytes(beginning)).unwrap();
     let read: FormatDescriptionEvent<'_> = event.read_event().unwrap();
     let form = read.into_owned().with_footer(event.footer());
-    // The checksum stands behind the name still, when the form of events has not come.
+    // Before the format event, the checksum is still part of the name.
     let rotate = [&4_u64.to_le_bytes()[..], b"bin.000012\0\xff"].concat();
     assert!(matches!(take(&mut log, &form, 4, 0, &rotate), Ok(Step::Nothing)));
     assert!(matches!(log.take(event), Ok(Step::Nothing)));
@@ -114,7 +114,7 @@ fn begun_by(beginning: &str) -> (Log, FormatDescriptionEvent<'static>) {
     (log, form)
 }
 
-/// Sends an event of this kind, which ends at this place.
+/// Sends an event of this kind, which ends at this position.
 fn take(
     log: &mut Log,
     form: &FormatDescriptionEvent<'static>,
@@ -141,7 +141,7 @@ fn query(text: &str) -> Vec<u8> {
     [&[0; 8][..], &[3, 0, 0, 0, 0], b"rec\0", text.as_bytes()].concat()
 }
 
-/// What stands between the header and the checksum of a recorded event.
+/// Returns the content of a recorded event, without header and checksum.
 fn data(hex: &str) -> Vec<u8> {
     let event = bytes(hex);
     event[19..event.len() - 4].to_vec()
@@ -171,7 +171,7 @@ fn a_row_with_values_of_each_kind_becomes_the_body_that_selecting_it_gives() {
     send(30, 300, &data(MYSQL_ROW));
     let came = whole(send(16, 331, &[0; 8]));
     assert_eq!((came.lsn, came.end), (Lsn(12 << 32 | 100), Some(Lsn(12 << 32 | 331))));
-    // The commit, and not the event of a million seconds.
+    // Time of the commit, not of the event's header.
     assert_eq!(came.millis, 1_795_904_985_878);
     let (before, rest) = BODY.split_once(r#""j":"#).unwrap();
     let (_, behind) = rest.split_once(r#"","da""#).unwrap();
@@ -179,7 +179,7 @@ fn a_row_with_values_of_each_kind_becomes_the_body_that_selecting_it_gives() {
     hold(&came, &body, "0b5cbd95-eb79-11f1-ab64-02fc00000001:18");
 }
 
-/// Holds the one row of a transaction against the body of its event.
+/// Compares the only row of a transaction with the expected body.
 fn hold(came: &Changes, body: &str, xid: &str) {
     let [Held::Rows(mapped, event)] = &came.held[..] else { panic!("{came:?}") };
     let mut gather = Gather::default();
@@ -202,8 +202,7 @@ fn a_transaction_of_mysql_ends_with_its_first_statement_unless_that_begins_it() 
     let (mut log, form) = begun_by(MYSQL_FORMAT);
     let mut send = |kind, end, data: &[u8]| take(&mut log, &form, kind, end, data).unwrap();
     let gtid = data(MYSQL_GTID);
-    // A file that goes on behind another one: 35 are the GTIDs before, and when it was begun is in
-    // its first event.
+    // The next file: 35 contains the earlier GTIDs; the first event contains the start time.
     send(15, 127, &data(MYSQL_FORMAT));
     let began = send(35, 198, &[0; 8]);
     let at = Lsn(12 << 32 | 198);
@@ -211,7 +210,7 @@ fn a_transaction_of_mysql_ends_with_its_first_statement_unless_that_begins_it() 
     send(33, 210, &gtid);
     let truncated = whole(send(2, 220, &query("TRUNCATE TABLE kinds")));
     assert!(matches!(truncated.held[..], [Held::Truncate(0)]));
-    // One without a name, and one with a tag, whose form is not read.
+    // A GTID without a name, and one with a tag, whose format is not parsed.
     for (kind, at) in [(34, 300), (42, 350)] {
         send(kind, at, &gtid);
         send(2, at + 10, &query("BEGIN"));
@@ -220,7 +219,7 @@ fn a_transaction_of_mysql_ends_with_its_first_statement_unless_that_begins_it() 
         let came = whole(send(16, at + 40, &[0; 8]));
         assert_eq!((came.xid, came.held.len()), (None, 1));
     }
-    // What is in a compressed one has other places, or none.
+    // Events in a compressed transaction have other positions, or none.
     send(33, 400, &gtid);
     send(40, 500, &[]);
     send(2, 0, &query("BEGIN"));
@@ -251,7 +250,7 @@ fn a_transaction_counts_when_its_end_has_come_and_what_is_taken_back_does_not() 
     send(162, 100, &gtid(5, 4));
     send(19, 200, &data(MAP));
     send(23, 300, &data(ROW));
-    // The server has died here, and goes on in another file.
+    // The server died here, and continues in another file.
     let rotate = [&4_u64.to_le_bytes()[..], b"bin.000013"].concat();
     assert!(matches!(send(4, 0, &rotate), Step::Nothing));
     let list = [&[1, 0, 0, 0, 3, 0, 0, 0, 7, 0, 0, 0][..], &5_u64.to_le_bytes()].concat();
@@ -324,11 +323,11 @@ fn what_cannot_be_read_is_said_with_the_remedy() {
         let said = said.unwrap_err();
         assert!(said.contains(expected) && said.contains("begins anew"), "{said}");
     }
-    // Another table may be changed in any way.
+    // Changes of other tables may have any form.
     let (mut log, form) = begun();
     take(&mut log, &form, 162, 100, &gtid(1, 4)).unwrap();
     take(&mut log, &form, 2, 200, &query("UPDATE other SET b = 1")).unwrap();
-    // Numbers of places end at 4 GiB.
+    // Positions wrap at 4 GiB.
     let wrapped = take(&mut log, &form, 16, 50, &[0; 8]).unwrap_err();
     assert!(wrapped.contains("4 GiB"), "{wrapped}");
 }

@@ -1,5 +1,5 @@
-//! What the database says of itself: whether changes can be read at all, the publication, the
-//! slot, tables and types.
+//! Queries about the database: whether changes can be read, the publication, the slot, tables and
+//! types.
 
 use std::collections::HashMap;
 
@@ -17,10 +17,10 @@ use crate::meaning::{Element, Meaning};
 
 /// The first version with `pgoutput`.
 const VERSION_MIN: i32 = 100_000;
-/// The first version with columns that are generated.
+/// The first version with generated columns.
 const GENERATED: i32 = 120_000;
 
-/// Asks the database.
+/// A connection for queries.
 pub(super) struct Catalog {
     pub(super) postgres: Postgres,
     pub(super) target: Target,
@@ -33,9 +33,9 @@ pub(super) struct Published {
     pub(super) id: u32,
     pub(super) schema: String,
     pub(super) name: String,
-    /// Its rows lie in partitions, which are not published themselves.
+    /// Its rows are in partitions, which are not published themselves.
     pub(super) is_partitioned: bool,
-    /// Condition that rows have to meet.
+    /// Filter condition for rows.
     pub(super) filter: Option<String>,
 }
 
@@ -49,16 +49,16 @@ pub(super) fn quote(name: &str) -> String {
     Dialect::Postgres.quote(name)
 }
 
-/// A table, in quotes.
+/// Returns a quoted table name.
 pub(super) fn quoted(schema: &str, name: &str) -> String {
     format!("{}.{}", quote(schema), quote(name))
 }
 
 impl Catalog {
-    /// Connects, and looks whether the server can send changes at all.
+    /// Connects, and checks that the server can send changes.
     ///
     /// # Errors
-    /// It cannot, and what helps; or there is no connection.
+    /// It cannot, with a hint; or the connection fails.
     pub(super) async fn open(target: &Target) -> Result<Self, SqlError> {
         let Connection::Postgres(postgres) = Connection::open(target).await? else {
             return Err(misfit("changes are read from PostgreSQL alone".to_owned()));
@@ -117,16 +117,16 @@ impl Catalog {
         row.try_get(at).map_err(|error| SqlError::postgres(&self.target.address, &error))
     }
 
-    /// Whether the statement answers `true`.
+    /// Returns whether the query returns `true`.
     async fn holds(&self, text: &str, parameters: Parameters<'_>) -> Result<bool, SqlError> {
         let row = self.one(text, parameters).await?;
         row.map_or(Ok(false), |row| self.get(&row, 0))
     }
 
-    /// Looks at the publication, or makes it.
+    /// Checks or creates the publication.
     ///
     /// # Errors
-    /// It is not there and is not to be made, or lacks a table, or would do harm.
+    /// It is missing and must not be created, lacks a table, or would do harm.
     pub(super) async fn publication(&self, options: &Options) -> Result<(), SqlError> {
         let (name, address) = (&options.publication, &self.target.address);
         let there = "SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = $1)";
@@ -160,8 +160,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Looks whether rows of the table have something that names them: without it the database
-    /// refuses applications to change or delete rows as soon as the table is published.
+    /// Checks that rows of the table have a replica identity. Without one, the database rejects
+    /// updates and deletes by applications as soon as the table is published.
     async fn check_identity(&self, schema: &String, name: &String) -> Result<(), SqlError> {
         let text = "SELECT c.relreplident::text, EXISTS (SELECT FROM pg_index i WHERE \
                     i.indrelid = c.oid AND i.indisprimary) FROM pg_class c JOIN pg_namespace n ON \
@@ -182,12 +182,12 @@ impl Catalog {
         }
     }
 
-    /// The slot; `None` if there is none.
+    /// Returns the slot, if it exists.
     ///
     /// # Errors
-    /// There is no connection.
+    /// The connection fails.
     pub(super) async fn slot(&self, name: &String) -> Result<Option<Slot>, SqlError> {
-        // Some columns came with later versions.
+        // Some columns were added in later versions.
         let text = "SELECT coalesce(s.plugin::text, ''), coalesce(s.database::text, ''), \
                     s.confirmed_flush_lsn::text, \
                     s.restart_lsn IS NULL OR coalesce(to_jsonb(s) ->> 'wal_status', '') = 'lost' \
@@ -203,18 +203,18 @@ impl Catalog {
         }))
     }
 
-    /// Takes the slot away.
+    /// Drops the slot.
     ///
     /// # Errors
-    /// It is read, or the user has no right to.
+    /// It is in use, or the user may not drop it.
     pub(super) async fn drop_slot(&self, name: &String) -> Result<(), SqlError> {
         self.rows("SELECT pg_drop_replication_slot($1)", &[name]).await.map(drop)
     }
 
-    /// How many bytes of the log the slot is behind; `None`: there is no such slot.
+    /// Returns how many bytes the slot lags behind; `None` if it does not exist.
     ///
     /// # Errors
-    /// There is no connection.
+    /// The connection fails.
     pub(super) async fn lag(&self, name: &String) -> Result<Option<(i64, bool)>, SqlError> {
         let text = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::int8, \
                     coalesce(to_jsonb(s) ->> 'wal_status', '') = 'unreserved' \
@@ -224,10 +224,10 @@ impl Catalog {
         Ok(Some((self.get(&row, 0)?, self.get(&row, 1)?)))
     }
 
-    /// The tables of a publication.
+    /// Returns the tables of a publication.
     ///
     /// # Errors
-    /// There is no connection.
+    /// The connection fails.
     pub(super) async fn published(&self, name: &String) -> Result<Vec<Published>, SqlError> {
         let text = "SELECT c.oid, t.schemaname::text, t.tablename::text, c.relkind::text = 'p', \
                     to_jsonb(t) ->> 'rowfilter' FROM pg_publication_tables t \
@@ -247,12 +247,11 @@ impl Catalog {
         Ok(tables)
     }
 
-    /// What the catalog says of each published table, its partitions among them: its name, and
-    /// the transactions that have altered or emptied it last. Two answers that are the same have
-    /// no such transaction between them.
+    /// Returns each published table and partition: its name, and the transactions that last altered
+    /// or emptied it. If two results are equal, no such transaction committed in between.
     ///
     /// # Errors
-    /// There is no connection.
+    /// The connection fails.
     pub(super) async fn shapes(&self, name: &String) -> Result<Vec<(String, String)>, SqlError> {
         let text = "WITH RECURSIVE tables AS (SELECT c.oid FROM pg_publication_tables t \
                     JOIN pg_namespace n ON n.nspname = t.schemaname \
@@ -268,10 +267,10 @@ impl Catalog {
         rows.iter().map(|row| Ok((self.get(row, 0)?, self.get(row, 1)?))).collect()
     }
 
-    /// The columns of a table that are published.
+    /// Returns the published columns of a table.
     ///
     /// # Errors
-    /// There is no connection.
+    /// The connection fails.
     pub(super) async fn columns(
         &mut self,
         publication: &String,
@@ -294,10 +293,10 @@ impl Catalog {
         Ok(columns)
     }
 
-    /// The columns that name a row where a whole old row is sent.
+    /// Returns the key columns of a table whose whole old rows are sent.
     ///
     /// # Errors
-    /// There is no connection.
+    /// The connection fails.
     pub(super) async fn key(&self, table: u32) -> Result<Vec<String>, SqlError> {
         let text = format!(
             "SELECT a.attname::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
@@ -307,10 +306,10 @@ impl Catalog {
         rows.iter().map(|row| self.get(row, 0)).collect()
     }
 
-    /// What texts of a type mean.
+    /// Returns how to interpret texts of a type.
     ///
     /// # Errors
-    /// There is no connection.
+    /// The connection fails.
     pub(super) async fn meaning(&mut self, kind: u32) -> Result<Meaning, SqlError> {
         if let Some(meaning) = known(kind) {
             return Ok(meaning);
@@ -329,14 +328,14 @@ impl Catalog {
                 let element = element.map_or(Element::Text, |kind| Element::of(&kind));
                 Meaning::Array(element, sign.chars().next().unwrap_or(','))
             }
-            // An enumeration, a composite, or gone since.
+            // An enumeration, a composite, or a dropped type.
             (None, _) => Meaning::Native,
         };
         self.meanings.insert(kind, meaning.clone());
         Ok(meaning)
     }
 
-    /// The type that a domain is of, or the type itself.
+    /// Returns the base type of a domain, or the type itself.
     async fn base(&self, mut kind: u32) -> Result<u32, SqlError> {
         let text = "SELECT typbasetype FROM pg_type WHERE oid = $1 AND typtype = 'd'";
         while Type::from_oid(kind).is_none() {
@@ -347,12 +346,12 @@ impl Catalog {
     }
 }
 
-/// A column is part of what names a row: of the index that is chosen for it, or the primary key.
+/// Whether a column is part of the key: of the chosen index, or the primary key.
 const KEY: &str = "EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND \
                    a.attnum = ANY (i.indkey) AND CASE c.relreplident WHEN 'i' THEN \
                    i.indisreplident ELSE i.indisprimary END)";
 
-/// The meaning of a type that each server has.
+/// Returns the meaning of a built-in type.
 pub(super) fn known(kind: u32) -> Option<Meaning> {
     Type::from_oid(kind).map(|kind| Meaning::of(&kind))
 }

@@ -1,11 +1,10 @@
-//! The stream of the slot: events into the channel, and word to the database of what is stored.
+//! Streams events from the slot into the channel, and confirms stored ones to the database.
 //!
-//! 1. A batch ends when it is full, or behind a commit when no more has come.
-//! 2. The database hears of a place when the channel has it. That goes on while a batch waits for
-//!    room in the channel: a reader that is silent is cut off.
-//! 3. Where other tables change alone, the position moves on by batches without events.
-//! 4. With each heartbeat the database is asked whether the tables that are read are still those of
-//!    their names.
+//! 1. A batch ends when it is full, or after a commit if no more messages are available.
+//! 2. The database learns of a position when the channel has it. Confirmations continue while a
+//!    batch waits for space in the channel, because the server disconnects silent readers.
+//! 3. While only other tables change, batches without events advance the position.
+//! 4. With each heartbeat, the source checks that the captured tables were not replaced by others.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,25 +28,25 @@ use super::wire::{EPOCH_MICROS, Replication};
 use crate::dialect::Dialect;
 use crate::error::{SqlError, failed, refused};
 
-/// How often the database hears of this reader at least: it cuts off one that is silent for
-/// `wal_sender_timeout`, a minute unless set.
+/// Interval of confirmations. The server disconnects readers that are silent for
+/// `wal_sender_timeout`, by default a minute.
 const WORD: Duration = Duration::from_secs(5);
-/// After so long without a word the database is asked for one, and after twice that given up.
+/// After this long without a message, the source requests one; after twice this long, it gives up.
 const SILENCE: Duration = Duration::from_secs(45);
 
-/// The stream, and what the database was let know.
+/// The stream, and the last confirmation.
 struct Stream {
     wire: Replication,
-    /// What the channel has.
+    /// Position in the channel.
     stored: Lsn,
     word: Interval,
 }
 
 impl Changes {
-    /// Reads changes until something fails.
+    /// Reads changes until an error.
     ///
     /// # Errors
-    /// The database, or the channel.
+    /// An error of the database or the channel.
     pub(super) async fn follow(
         &mut self,
         state: State,
@@ -70,7 +69,7 @@ impl Changes {
                 }
                 _ = stream.word.tick() => None,
                 replaced = &mut watching => {
-                    // What is read is stored before the error is shown.
+                    // Store the received changes before reporting the error.
                     if !assembler.gather.is_empty() {
                         self.flush(&mut stream, &mut assembler).await?;
                     }
@@ -100,7 +99,7 @@ impl Changes {
                 }
                 None => {}
             }
-            // A database that shuts down waits until all is confirmed, and asks for it.
+            // A database that shuts down requests and awaits the final confirmation.
             let is_due = has_to_answer || moved.elapsed() >= options.heartbeat;
             if is_due && assembler.has_news() {
                 self.flush(&mut stream, &mut assembler).await?;
@@ -154,7 +153,8 @@ impl Changes {
         done.map_err(refused)
     }
 
-    /// The columns of a table that comes. The database is asked only for what the message lacks.
+    /// Returns the columns of a table. Queries the database only for details missing in the
+    /// message.
     async fn columns(&self, relation: &Relation) -> Result<Vec<Column>, SqlError> {
         let kinds: Vec<u32> = relation.columns.iter().map(|column| column.kind).collect();
         let is_asked = relation.is_full || kinds.iter().any(|kind| known(*kind).is_none());
@@ -182,8 +182,8 @@ impl Changes {
         Ok(columns)
     }
 
-    /// Stores what has come, and lets the database know. While it waits for the channel, the
-    /// database hears of what was stored before.
+    /// Stores the events so far and confirms them. While it waits for the channel, it repeats the
+    /// earlier confirmation.
     async fn flush(
         &mut self,
         stream: &mut Stream,
@@ -196,8 +196,8 @@ impl Changes {
             loop {
                 tokio::select! {
                     stored = &mut storing => break stored?,
-                    // Even without the database the batch has to be stored to its end: another
-                    // attempt would find the channel without it, and store it again.
+                    // Finish storing the batch even after a connection error: otherwise another
+                    // attempt would not find it in the channel, and store it again.
                     _ = stream.word.tick(), if broken.is_none() => {
                         broken = stream.wire.confirm(stream.stored, false).await.err();
                     }
@@ -215,7 +215,7 @@ impl Changes {
     }
 }
 
-/// The command that begins the stream.
+/// Returns the command that starts the stream.
 fn start(options: &Options, from: Lsn) -> String {
     let publication = Dialect::Postgres.quote(&options.publication).replace('\'', "''");
     format!(
@@ -225,8 +225,7 @@ fn start(options: &Options, from: Lsn) -> String {
     )
 }
 
-/// Asks again and again how far behind the slot is, and whether tables were replaced. Returns when
-/// one was.
+/// Measures the slot's lag periodically, and checks for replaced tables. Returns when it finds one.
 async fn watch(options: Arc<Options>, lag: FloatGauge, tables: Arc<Mutex<Names>>) -> SqlError {
     let mut catalog = None;
     let mut known = tables.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -1,7 +1,7 @@
-//! What a slot sends: frames, and in them the messages of the plugin `pgoutput`, version 1.
+//! The protocol of a slot: frames with messages of the plugin `pgoutput`, version 1.
 //!
 //! ```text
-//!   frame      'w' start(8) end(8) time(8) message        'k' end(8) time(8) wants an answer(1)
+//!   frame      'w' start(8) end(8) time(8) message        'k' end(8) time(8) wants a reply(1)
 //!   message    'B' commit(8) time(8) xid(4)               'C' flags(1) commit(8) end(8) time(8)
 //!              'R' id(4) schema\0 name\0 identity(1) n(2) { flags(1) name\0 type(4) modifier(4) }
 //!              'I' id(4) 'N' row                          'T' n(4) flags(1) { id(4) }
@@ -9,18 +9,18 @@
 //!   row        n(2) { 'n' | 'u' | 't' length(4) text }
 //! ```
 //!
-//! Numbers are big-endian. A transaction comes in whole, when it is committed, and transactions
-//! come in the order of their commits.
+//! Numbers are big-endian. The server sends complete transactions after their commit, in commit
+//! order.
 
 use bytes::{Buf, Bytes, TryGetError};
 
 use super::super::change::{Cell, Lsn, Old, Row};
 
-/// What the stream consists of.
+/// A frame of the stream.
 #[derive(Debug, PartialEq)]
 pub(super) enum Frame {
     Message(Message),
-    /// Everything that was committed before `end` has been sent.
+    /// Everything committed before `end` was sent.
     Alive {
         end: Lsn,
         wants_answer: bool,
@@ -56,17 +56,17 @@ pub(super) enum Message {
     Truncate {
         relations: Vec<u32>,
     },
-    /// Types, origins, and what is not asked for.
+    /// Types, origins, and messages that were not requested.
     Other,
 }
 
-/// A table, as it is for the rows behind.
+/// A table, as it is for the following rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Relation {
     pub(super) id: u32,
     pub(super) schema: String,
     pub(super) name: String,
-    /// Old rows come in whole: `REPLICA IDENTITY FULL`.
+    /// Whether old rows are complete: `REPLICA IDENTITY FULL`.
     pub(super) is_full: bool,
     pub(super) columns: Vec<Column>,
 }
@@ -74,17 +74,17 @@ pub(super) struct Relation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) name: String,
-    /// Part of what names a row.
+    /// Part of the key.
     pub(super) is_key: bool,
     /// Oid of its type.
     pub(super) kind: u32,
 }
 
 impl Frame {
-    /// Reads one.
+    /// Parses a frame.
     ///
     /// # Errors
-    /// It is none.
+    /// The bytes are not a frame.
     pub(super) fn read(mut bytes: Bytes) -> Result<Self, String> {
         let of = bytes.clone();
         let mut read = || -> Result<Option<Self>, TryGetError> {
@@ -110,12 +110,12 @@ impl Frame {
     }
 }
 
-/// The first bytes, to be shown.
+/// Returns the first bytes for messages.
 fn start(bytes: &[u8]) -> String {
     bytes.iter().take(40).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `None`: it is of another form.
+/// Parses a message; `None` if its format is unknown.
 fn message(bytes: &mut Bytes) -> Result<Option<Message>, TryGetError> {
     Ok(Some(match bytes.try_get_u8()? {
         b'B' => Message::Begin {
@@ -200,7 +200,7 @@ fn row(bytes: &mut Bytes) -> Result<Option<Row>, TryGetError> {
     Ok(Some(row))
 }
 
-/// A text that ends with 0.
+/// Reads a NUL-terminated text.
 fn text(bytes: &mut Bytes) -> Result<String, TryGetError> {
     let available = bytes.len();
     let end = bytes.iter().position(|byte| *byte == 0);
@@ -214,7 +214,7 @@ fn text(bytes: &mut Bytes) -> Result<String, TryGetError> {
 mod tests {
     use super::*;
 
-    /// A message within a frame.
+    /// Wraps a message in a frame.
     fn frame(message: &[u8]) -> Bytes {
         [&b"w"[..], &[0; 24], message].concat().into()
     }

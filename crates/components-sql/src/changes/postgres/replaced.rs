@@ -1,5 +1,5 @@
-//! Tables that another one of the same name replaces. A publication has the earlier one, so the
-//! changes of the new one do not come.
+//! Detects tables that were replaced by another one with the same name. The publication still names
+//! the earlier one, so that changes of the new one are missing.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use super::super::config::Options;
 use super::catalog::{Catalog, misfit, quote, quoted};
 use crate::error::SqlError;
 
-/// Tables by schema and name, with the identity that the database gives each of them.
+/// Oids of the tables, by schema and name.
 pub(in crate::changes) type Names = BTreeMap<(String, String), u32>;
 
 impl Catalog {
-    /// The error that a table is not published, or not any more.
+    /// Returns the error for a table that is not, or no longer, published.
     pub(super) fn not_published(&self, options: &Options, schema: &str, table: &str) -> SqlError {
         let (name, slot, address) = (&options.publication, &options.slot, &self.target.address);
         let (table, publication) = (quoted(schema, table), quote(name));
@@ -24,10 +24,10 @@ impl Catalog {
         ))
     }
 
-    /// Each table that is published, or whose partitions are, with its identity.
+    /// Returns each published table, or table with published partitions, with its oid.
     ///
     /// # Errors
-    /// There is no connection.
+    /// The connection fails.
     pub(super) async fn names(&self, publication: &String) -> Result<Names, SqlError> {
         let text = "SELECT n.nspname::text, c.relname::text, c.oid FROM pg_class c \
                     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE EXISTS (SELECT FROM \
@@ -41,11 +41,11 @@ impl Catalog {
             .collect()
     }
 
-    /// Looks whether a table that is read has been replaced by another one of its name, whose
-    /// changes do not come. `known` are the tables as they were seen before.
+    /// Checks that no captured table was replaced by another one with the same name. `known` are
+    /// the tables as last seen.
     ///
     /// # Errors
-    /// One has, and what helps; or there is no connection.
+    /// A table was replaced, with a hint; or the connection fails.
     pub(super) async fn not_replaced(
         &self,
         options: &Options,
@@ -74,7 +74,7 @@ impl Catalog {
                 }
                 None => self.one(text, &[schema, table]).await?,
             };
-            // One that is only not published any more was taken out on purpose.
+            // A table that is merely no longer published was removed on purpose.
             let now = now.map(|row| self.get::<u32>(&row, 0)).transpose()?;
             if now.is_some_and(|now| now != *before) {
                 return Err(self.not_published(options, schema, table));

@@ -1,4 +1,4 @@
-//! What is to be done, by what the channel knows and what the database has.
+//! Decides the next step, from the position in the channel and the state of the database.
 
 use super::super::change::Lsn;
 use super::super::config::{OnLost, Options};
@@ -10,16 +10,16 @@ use crate::error::SqlError;
 pub(super) struct Slot {
     pub(super) plugin: String,
     pub(super) database: String,
-    /// The database keeps nothing that was committed before this.
+    /// The database retains nothing committed before this position.
     pub(super) confirmed: Lsn,
-    /// The database has thrown away what it was to keep.
+    /// Whether the database deleted changes that it should have retained.
     pub(super) is_lost: bool,
 }
 
-/// Decides it.
+/// Decides the next step.
 ///
 /// # Errors
-/// An operator has to act; how, it says.
+/// An operator must act. The message contains a hint.
 pub(super) fn next(
     options: &Options,
     state: Option<State>,

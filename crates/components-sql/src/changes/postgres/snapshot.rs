@@ -1,5 +1,4 @@
-//! The slot is made, and the rows that are there are read: exactly those that no change of the
-//! slot brings.
+//! Creates the slot, and reads the existing rows, consistent with the slot's start.
 //!
 //! ```text
 //!   replication   CREATE_REPLICATION_SLOT ──► consistent point, name of a snapshot
@@ -7,14 +6,14 @@
 //!   channel       position "snapshot" ── rows ── rows ── position "changes, from that point"
 //! ```
 //!
-//! The server begins to read its log in front of the consistent point, and each time the slot is
-//! read it begins there again. What a table is by then it takes from transactions that it has not
-//! seen whole: where one of them alters or empties a table the server may read later rows as those
-//! of the table before it, or not at all. So a slot during whose making a table was altered is not
-//! kept.
+//! The server starts to read its log before the consistent point, and does so on each start of the
+//! stream. It may therefore know the definition of a table only from transactions that it has not
+//! seen completely. If one of them alters or empties a table, the server may assign later rows to
+//! the old table, or drop them. So the source drops a slot if a table was altered during its
+//! creation.
 //!
-//! A snapshot lives as long as its connection. One that is not read to its end begins anew, with a
-//! new slot, and says by a `truncate` event for each table that the rows before are void.
+//! A snapshot lives as long as its connection. An unfinished one starts again with a new slot, and
+//! sends a `truncate` event for each table, which makes the earlier rows void.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -34,21 +33,21 @@ use super::wire::Replication;
 use crate::dialect::Dialect;
 use crate::error::{SqlError, failed, refused};
 
-/// How long a row may take, more than a statement may.
+/// Added to a statement's timeout for each row.
 const ANSWER: Duration = Duration::from_secs(10);
 
 impl Changes {
-    /// Makes the slot, and stores what is there. Answers where changes begin.
+    /// Creates the slot, and stores the existing rows. Returns where changes begin.
     ///
     /// # Errors
-    /// The database, or the channel.
+    /// An error of the database or the channel.
     pub(super) async fn snapshot(
         &mut self,
         mut state: State,
         is_void: bool,
         intake: &dyn Intake,
     ) -> Result<State, SourceError> {
-        // A slot that is there from here on is one of this source.
+        // From here on, an existing slot belongs to this source.
         state.phase = Phase::Snapshot { has_rows: is_void };
         (state.done, state.part) = (Lsn(0), None);
         self.store(&mut Gather::default(), &mut state).await?;
@@ -61,7 +60,7 @@ impl Changes {
         let made = self.make_slot(&mut catalog, &mut replication).await.map_err(failed)?;
         let (begin, snapshot) = made;
         if options.snapshot || is_void {
-            // The snapshot is there as long as the connection does nothing else.
+            // The snapshot exists while the replication connection is idle.
             let sql = format!(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
                  SET TRANSACTION SNAPSHOT '{snapshot}'; SET LOCAL statement_timeout = 0"
@@ -78,7 +77,7 @@ impl Changes {
         Ok(state)
     }
 
-    /// The consistent point of a new slot, and the name of its snapshot.
+    /// Creates a slot. Returns its consistent point and the name of its snapshot.
     async fn make_slot(
         &self,
         catalog: &mut Catalog,
@@ -102,7 +101,7 @@ impl Changes {
         }
     }
 
-    /// Every row of every table.
+    /// Reads every row of every table.
     async fn rows(
         &mut self,
         catalog: &mut Catalog,
@@ -154,14 +153,15 @@ impl Changes {
     }
 }
 
-/// A table that is not what it was, or that was not there.
+/// Returns a table that was altered or created in between.
 fn altered(before: &[(String, String)], after: Vec<(String, String)>) -> Option<String> {
     let gone = before.iter().find(|(name, _)| !after.iter().any(|(there, _)| there == name));
     let gone = gone.map(|(name, _)| name.clone());
     after.into_iter().find(|shape| !before.contains(shape)).map(|(name, _)| name).or(gone)
 }
 
-/// All rows of a table, and none of tables that inherit from it: those are published themselves.
+/// Selects all rows of a table, without tables that inherit from it: those are published
+/// themselves.
 fn select(table: &Published, names: &[String]) -> String {
     let only = if table.is_partitioned { "" } else { "ONLY " };
     let filter = table.filter.as_ref().map(|filter| format!(" WHERE {filter}"));

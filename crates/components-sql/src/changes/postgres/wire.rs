@@ -1,14 +1,14 @@
-//! A connection for replication: the start, the login, plain commands, and the stream of a slot.
+//! A replication connection: startup, login, simple commands, and the stream of a slot.
 //!
 //! ```text
 //!   startup (replication = database) ──► login ──► commands, each answered by rows
 //!                                                      │ START_REPLICATION
 //!                                                      ▼
-//!                              frames of the slot ◄──► how far they are stored
+//!                              frames of the slot ◄──► position of stored changes
 //! ```
 //!
-//! `tokio-postgres` has no such connection (docs/adr/0060). Messages are a tag, a length of four
-//! bytes that counts itself, and the rest.
+//! `tokio-postgres` has no replication connections (docs/adr/0060). A message is a tag, a length of
+//! four bytes that includes itself, and the content.
 
 use std::io;
 use std::sync::Arc;
@@ -26,19 +26,19 @@ use crate::connection::LOGIN_BYTES_MAX;
 use crate::database::Target;
 use crate::error::SqlError;
 
-/// A message at most: the server's own limit of a value, and something around it.
+/// Maximum message size: the server's limit of a value, and some overhead.
 const MESSAGE_MAX: usize = (1 << 30) + (1 << 20);
-/// From 1970 to 2000, where times of PostgreSQL begin.
+/// Microseconds from 1970 to 2000, the epoch of PostgreSQL.
 pub(super) const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
-/// Rows that answer a command, as texts.
+/// Rows returned by a command, as texts.
 pub(super) type Rows = Vec<Vec<Option<String>>>;
 
 /// The connection.
 pub(super) struct Replication {
     stream: Box<dyn Stream>,
     input: BytesMut,
-    /// Bytes of a message at most: few before the end of the login.
+    /// Maximum message size: small before the end of the login.
     message_max: usize,
     target: Target,
 }
@@ -53,7 +53,7 @@ impl Replication {
     /// Connects, and logs in.
     ///
     /// # Errors
-    /// There is no connection, or the server refuses it.
+    /// The connection fails, or the server rejects it.
     pub(super) async fn open(target: &Target) -> Result<Self, SqlError> {
         let (address, limit) = (&target.address, target.connect_timeout);
         let opening = async {
@@ -90,7 +90,7 @@ impl Replication {
         let (user, password) = login.unwrap_or_default();
         let password = password.as_ref().map_or("", |password| password.expose()).as_bytes();
         let name = self.target.name.clone();
-        // Values are written as those of the other connections are.
+        // The same formats as on the other connections.
         let parameters = [
             ("user", &*user),
             ("database", &name),
@@ -152,10 +152,10 @@ impl Replication {
         }
     }
 
-    /// Runs a command that answers rows, or nothing.
+    /// Runs a command and returns its rows, if any.
     ///
     /// # Errors
-    /// The server refuses it, or does not answer in the time of a statement.
+    /// The server rejects it, or times out.
     pub(super) async fn command(&mut self, text: &str) -> Result<Rows, SqlError> {
         let limit = self.target.statement_timeout;
         let address = self.target.address.clone();
@@ -175,17 +175,17 @@ impl Replication {
         timeout(limit, running).await.unwrap_or_else(silent)
     }
 
-    /// Begins the stream of a slot.
+    /// Starts the stream of a slot.
     ///
     /// # Errors
-    /// The server refuses it.
+    /// The server rejects it.
     pub(super) async fn start(&mut self, text: &str) -> Result<(), SqlError> {
         self.send(|out| frontend::query(text, out)).await?;
         while self.answer().await?.tag != b'W' {}
         Ok(())
     }
 
-    /// The next frame of the stream. May be dropped midway without a loss.
+    /// Returns the next frame of the stream. Cancel-safe.
     ///
     /// # Errors
     /// The server has ended the stream, or the connection broke.
@@ -205,12 +205,12 @@ impl Replication {
         }
     }
 
-    /// Whether a whole message is here already.
+    /// Returns whether a complete message is buffered.
     pub(super) fn has_more(&self) -> bool {
         self.length().is_ok_and(|length| length.is_some())
     }
 
-    /// Says how far changes are stored.
+    /// Confirms the position of stored changes.
     ///
     /// # Errors
     /// The connection broke.
@@ -242,7 +242,7 @@ impl Replication {
         }
     }
 
-    /// The next message that is no error.
+    /// Returns the next message that is not an error.
     async fn answer(&mut self) -> Result<Message, SqlError> {
         loop {
             if let Some(length) = self.length()? {
@@ -262,7 +262,7 @@ impl Replication {
         }
     }
 
-    /// Bytes of the first message in the input; `None`: not all of it is here.
+    /// Returns the length of the first buffered message; `None` while it is incomplete.
     fn length(&self) -> Result<Option<usize>, SqlError> {
         let Some(length) = self.input.get(1..5).and_then(|it| it.try_into().ok()) else {
             return Ok(None);
@@ -301,7 +301,7 @@ impl Replication {
     }
 }
 
-/// What an error of the server says: fields, each a letter and a text that ends with 0.
+/// Parses an error of the server: fields of a letter and a NUL-terminated text.
 fn refused(address: &Arc<str>, body: &[u8]) -> SqlError {
     let (mut code, mut problem, mut detail) = (String::new(), String::new(), String::new());
     for field in body.split(|byte| *byte == 0) {

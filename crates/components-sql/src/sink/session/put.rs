@@ -1,4 +1,4 @@
-//! Rows that are put row by row, or by a driver of ODBC.
+//! Writes rows one by one, or over ODBC.
 
 use futures::future::join_all;
 use tokio_postgres::Statement;
@@ -14,11 +14,10 @@ use crate::sink::config::Mode;
 use crate::sink::row::Row;
 use crate::sink::value::Value;
 
-/// Calls a procedure of PostgreSQL with each of these rows, in their order. The calls go out
-/// without waiting for the answers between them.
+/// Calls a PostgreSQL procedure with each of these rows, in order. Pipelines the calls.
 ///
 /// # Errors
-/// Which row is not put: those behind it are not either.
+/// The first row that failed; later rows are not written either.
 pub(super) async fn calls_of_postgres(
     postgres: &Postgres,
     target: &Target,
@@ -40,10 +39,10 @@ pub(super) async fn calls_of_postgres(
     Ok(())
 }
 
-/// Puts rows into SQLite, one after the other.
+/// Writes rows to SQLite, one after the other.
 ///
 /// # Errors
-/// Which row is not put.
+/// The row that failed.
 pub(super) async fn by_sqlite(
     sqlite: &Sqlite,
     target: &Target,
@@ -67,11 +66,11 @@ pub(super) async fn by_sqlite(
     put.await?
 }
 
-/// Puts rows by ODBC: all by one statement, but for updates, of which each says whether there was a
-/// row.
+/// Writes rows over ODBC: all with one statement, except updates, which each report whether the row
+/// exists.
 ///
 /// # Errors
-/// None of them is put, or which row is not there.
+/// No row was written, or the missing row of an update.
 pub(super) async fn by_odbc(
     odbc: &mut Odbc,
     target: &Target,

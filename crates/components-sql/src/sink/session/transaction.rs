@@ -1,8 +1,8 @@
-//! Transactions and their savepoints, in the words of each database.
+//! Transactions and savepoints in each dialect.
 //!
-//! A procedure may end the transaction that it is called in: what stands in front of it would be
-//! applied without the ledger. PostgreSQL refuses that within a transaction. MySQL and MariaDB do
-//! it without a word, but within a transaction of XA they refuse it; so calls are made in one.
+//! A procedure may end the transaction that calls it, which would apply earlier rows without the
+//! ledger. PostgreSQL rejects that within a transaction. MySQL and MariaDB silently allow it,
+//! except in XA transactions, which are therefore used for calls.
 
 use super::Session;
 use crate::connection::Connection;
@@ -11,12 +11,12 @@ use crate::error::SqlError;
 use crate::odbc::Odbc;
 
 impl Session {
-    /// From the next transaction on, nothing that is called ends one.
+    /// Prevents procedures from ending the transaction, from the next one on.
     pub(in crate::sink) fn guard_commits(&mut self) {
         self.guards_commits = true;
     }
 
-    /// The name of a transaction of XA, where calls are made in such: that of this connection.
+    /// Returns the XA transaction name of this connection, if calls need one.
     fn guarded(&self) -> Option<String> {
         match &self.connection {
             Connection::Mysql(mysql) if self.guards_commits => {
@@ -26,8 +26,8 @@ impl Session {
         }
     }
 
-    /// The driver whose transactions are those of ODBC: not that of SQLite, in which a transaction
-    /// that begins to write later than it begins may have to be given up.
+    /// Returns the driver if ODBC controls its transactions. Not for SQLite, where a transaction
+    /// that starts to write late may have to be abandoned.
     fn transactions(&mut self) -> Option<&mut Odbc> {
         match &mut self.connection {
             Connection::Odbc(odbc) if odbc.dialect != Dialect::Sqlite => Some(odbc),
@@ -38,7 +38,7 @@ impl Session {
     /// Begins a transaction.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// Same as [`Self::run`].
     pub(in crate::sink) async fn begin(&mut self) -> Result<(), SqlError> {
         let target = self.target.clone();
         if let Some(odbc) = self.transactions() {
@@ -53,7 +53,8 @@ impl Session {
             return self.run(&format!("XA START {name}")).await;
         }
         self.run(match self.dialect() {
-            // A row that breaks a deferred rule would be found by COMMIT, which does not name it.
+            // Otherwise COMMIT would report violations of deferred constraints, without naming the
+            // row.
             Dialect::Postgres => {
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET CONSTRAINTS ALL IMMEDIATE"
             }
@@ -66,15 +67,15 @@ impl Session {
     /// Commits.
     ///
     /// # Errors
-    /// It has failed, or is not answered.
+    /// The commit failed, or was not answered.
     pub(in crate::sink) async fn commit(&mut self) -> Result<(), SqlError> {
         self.end(true).await
     }
 
-    /// Undoes the transaction.
+    /// Rolls the transaction back.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// Same as [`Self::run`].
     pub(in crate::sink) async fn rollback(&mut self) -> Result<(), SqlError> {
         self.end(false).await
     }
@@ -96,7 +97,7 @@ impl Session {
     /// Sets a savepoint.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// Same as [`Self::run`].
     pub(in crate::sink) async fn save(&mut self) -> Result<(), SqlError> {
         self.run(match self.dialect() {
             Dialect::SqlServer => "SAVE TRANSACTION aqueduct",
@@ -105,10 +106,10 @@ impl Session {
         .await
     }
 
-    /// Goes back to the savepoint.
+    /// Rolls back to the savepoint.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// Same as [`Self::run`].
     pub(in crate::sink) async fn back(&mut self) -> Result<(), SqlError> {
         self.run(match self.dialect() {
             Dialect::SqlServer => "ROLLBACK TRANSACTION aqueduct",
@@ -117,10 +118,10 @@ impl Session {
         .await
     }
 
-    /// Takes the savepoint away, where it does not go with the next one of its name.
+    /// Releases the savepoint, if the next one of the same name does not replace it.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// Same as [`Self::run`].
     pub(in crate::sink) async fn release(&mut self) -> Result<(), SqlError> {
         match self.dialect() {
             Dialect::SqlServer | Dialect::Oracle => Ok(()),

@@ -1,12 +1,12 @@
-//! A procedure, as its database describes it: parameters in the place of columns.
+//! A procedure, as its database describes it: parameters instead of columns.
 //!
-//! | database | how it is called | parameters |
+//! | database | call | parameters |
 //! |---|---|---|
-//! | PostgreSQL | `CALL`, or `SELECT` for a function | by their names; those with a default may lack |
-//! | MySQL, MariaDB | `CALL` | all of them, in their order |
+//! | PostgreSQL | `CALL`, or `SELECT` for a function | by name; those with a default are optional |
+//! | MySQL, MariaDB | `CALL` | all, in order |
 //!
-//! What gives values back, and a name that several have, is refused: nothing takes the one, and
-//! nothing chooses among the others.
+//! Procedures with output parameters, and overloaded names, are rejected: nothing uses the output,
+//! and nothing could choose an overload.
 
 use super::{Column, Table, given, of_mysql, of_postgres, parts, text};
 use crate::dialect::Dialect;
@@ -21,7 +21,7 @@ WHERE p.prokind IN ('p', 'f') AND p.proname = $1::text \
  AND CASE WHEN $2::text IS NULL THEN pg_catalog.pg_function_is_visible(p.oid) \
   ELSE n.nspname = $2::text END";
 
-/// In the order of [`of_postgres`]; what is not given in is a value that is generated.
+/// Columns in the order of [`of_postgres`]; non-input parameters count as generated.
 const POSTGRES_PARAMETERS: &str = "\
 SELECT coalesce(a.name, ''), quote_ident(n.nspname) || '.' || quote_ident(t.typname), \
  coalesce(b.typname, t.typname)::text, coalesce(b.typcategory, t.typcategory)::text, \
@@ -35,17 +35,17 @@ FROM pg_catalog.pg_proc p CROSS JOIN LATERAL unnest(\
  LEFT JOIN pg_catalog.pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype \
 WHERE p.oid = $1::text::oid AND coalesce(a.mode, 'i') <> 't' ORDER BY a.place";
 
-/// In the order of [`of_mysql`].
+/// Columns in the order of [`of_mysql`].
 const MYSQL_PARAMETERS: &str = "\
 SELECT CAST(parameter_name AS CHAR), CAST(data_type AS CHAR), 1, parameter_mode <> 'IN' \
 FROM information_schema.parameters \
 WHERE routine_type = 'PROCEDURE' AND specific_schema = coalesce(?, database()) \
  AND specific_name = ? ORDER BY ordinal_position";
 
-/// Asks for the procedure of this name.
+/// Describes the procedure of this name.
 ///
 /// # Errors
-/// It is not there, rows cannot be its parameters, or the database does not answer.
+/// It is missing, its parameters cannot represent rows, or the database does not answer.
 pub(super) async fn procedure(session: &mut Session, name: &str) -> Result<Table, SinkProblem> {
     let settled = |problem: String| SinkProblem::Table { problem };
     let (schema, alone) = parts(name);

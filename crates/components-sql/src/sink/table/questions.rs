@@ -1,4 +1,4 @@
-//! What each database is asked of a table.
+//! Queries for the description of a table, by dialect.
 
 pub(super) const POSTGRES: &str = "\
 SELECT a.attname::text, quote_ident(n.nspname) || '.' || quote_ident(t.typname), \
@@ -11,8 +11,8 @@ FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
 WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped \
 ORDER BY a.attnum";
 
-/// `COPY` passes over rules, is refused where rows have policies, and takes values for columns
-/// whose values the database always makes.
+/// `COPY` ignores rules, is rejected on tables with row security, and overwrites always-generated
+/// columns.
 pub(super) const POSTGRES_COPY: &str = "\
 SELECT (c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND NOT c.relhasrules AND NOT EXISTS \
  (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity = 'a') \

@@ -1,4 +1,4 @@
-//! Goal: what is sent to databases that cannot be had here is what their dialects ask for.
+//! Goal: statements for databases that are not available here match their dialects.
 
 use super::*;
 use crate::sink::row::Target;
@@ -9,7 +9,7 @@ fn row(name: &str, kind: &str) -> Vec<Value> {
     texts.into_iter().chain([Value::Int(0), Value::Int(0)]).collect()
 }
 
-/// The statements of a table with a key, a number, a time and bytes.
+/// Returns the statements for a table with a key, a number, a time and bytes.
 fn statements(dialect: Dialect, columns: Vec<Column>) -> [String; 3] {
     let quoted = dialect.quote_table("s.t");
     let table = Table { quoted, columns, unique: Vec::new(), takes_copy: false, verb: "" };

@@ -1,9 +1,8 @@
-//! In which form columns are read by ODBC.
+//! Decides how to select columns over ODBC.
 //!
-//! What a driver says of a type is enough for the body of an event where the database is known by
-//! its driver alone. Of PostgreSQL and SQLite more is asked, so that a row has the same body by
-//! ODBC as by the client of its own: the catalog of PostgreSQL for the types, SQLite for the type
-//! of each value.
+//! For most databases, the driver's description of a type is sufficient. PostgreSQL and SQLite need
+//! more, so that a row has the same body over ODBC as with the native client: the types from
+//! PostgreSQL's catalog, and the type of each value from SQLite.
 
 use ::odbc::{Column as Said, Kind as Given};
 use tokio_postgres::types::{Kind as KindOfType, Type};
@@ -17,7 +16,7 @@ use crate::odbc::Odbc;
 use crate::source::query::{Column, Kind as ColumnKind, Ordered};
 use crate::value::Value;
 
-/// Types of PostgreSQL whose texts are shorter than 64 characters.
+/// PostgreSQL types whose texts have fewer than 64 characters.
 const SHORT: [Type; 13] = [
     Type::BOOL,
     Type::INT2,
@@ -34,7 +33,7 @@ const SHORT: [Type; 13] = [
     Type::UUID,
 ];
 
-/// The columns of `text`, which answers no rows, of the relation `all`.
+/// Returns the columns of `text`, a query without rows on the relation `all`.
 ///
 /// # Errors
 /// The database does not have them, or does not answer.
@@ -57,7 +56,7 @@ pub(super) async fn columns(
     }
 }
 
-/// The types of PostgreSQL, as its catalog has them. A row of NULL says what an empty table cannot.
+/// Reads the types from PostgreSQL's catalog, with a row of NULLs because the table may be empty.
 async fn types(
     connection: &mut Odbc,
     target: &Target,
@@ -105,7 +104,7 @@ fn type_of(row: &[Value]) -> Type {
     Type::new(text(1), oid, kind, text(2))
 }
 
-/// As the client of PostgreSQL reads it.
+/// Describes a column like the PostgreSQL client.
 fn by_catalog(said: &Said, kind: &Type) -> Described {
     let modifier = match said.kind {
         Given::Decimal { precision, scale } if *kind == Type::NUMERIC => {
@@ -115,7 +114,7 @@ fn by_catalog(said: &Said, kind: &Type) -> Described {
     };
     let mut described = of_postgres(&said.name, kind, modifier);
     if SHORT.contains(kind) {
-        // With a length, rows are fetched in blocks.
+        // With a length, the driver fetches rows in blocks.
         described.column.selected.push_str("::varchar(64)");
         if let Ok(ordered) = &mut described.ordered {
             ordered.selected.push_str("::varchar(64)");
@@ -124,7 +123,7 @@ fn by_catalog(said: &Said, kind: &Type) -> Described {
     described
 }
 
-/// As SQLite itself reads it.
+/// Describes a column like the SQLite client.
 fn tagged(said: &Said) -> Described {
     let mut described = of_sqlite(&said.name);
     let selected = TAGGED.replace("{}", &described.column.selected);
@@ -137,7 +136,7 @@ fn tagged(said: &Said) -> Described {
     described
 }
 
-/// By what the driver says alone.
+/// Describes a column by the driver's type.
 pub(in crate::source) fn by_driver(dialect: Dialect, said: &Said) -> Described {
     let quoted = dialect.quote(&said.name);
     let meaning = match said.kind {
@@ -147,7 +146,7 @@ pub(in crate::source) fn by_driver(dialect: Dialect, said: &Said) -> Described {
         _ => Meaning::Native,
     };
     let selected = match (dialect, said.kind) {
-        // The form that its session has.
+        // The session determines the format.
         (Dialect::Oracle, Given::Decimal { .. }) => format!("TO_CHAR({quoted})"),
         (Dialect::Oracle, Given::Timestamp) => of_oracle(&quoted),
         (Dialect::SqlServer, Given::Timestamp) => datetime2(&quoted),
@@ -176,7 +175,7 @@ pub(in crate::source) fn by_driver(dialect: Dialect, said: &Said) -> Described {
     Described { column, ordered, is_unknown: said.kind == Given::Other }
 }
 
-/// The condition that a date or a time is not after the clock of the database.
+/// Returns the condition that a date or a time is not in the future.
 fn not_ahead(dialect: Dialect, kind: Given, quoted: &str) -> Option<String> {
     let either = |one: &str, other: &str| format!("({quoted} <= {one} OR {quoted} <= {other})");
     let date = |of: &str| format!("CAST({of} AS date)");
@@ -195,18 +194,18 @@ fn not_ahead(dialect: Dialect, kind: Given, quoted: &str) -> Option<String> {
     })
 }
 
-/// A time of SQL Server with all its digits, whichever of its types it has.
+/// Formats a time of SQL Server with all digits, for each of its types.
 fn datetime2(quoted: &str) -> String {
     format!("CONVERT(varchar(40), CAST({quoted} AS datetime2(7)), 121)")
 }
 
-/// The same of Oracle.
+/// Same for Oracle.
 fn of_oracle(quoted: &str) -> String {
     format!("TO_CHAR(CAST({quoted} AS TIMESTAMP(9)))")
 }
 
-/// What is selected of a column that rows are ordered by, and what stands before and behind the
-/// parameter: by them a value comes back to the database as it was.
+/// Returns the expression to select an ordering column, and the texts before and after the
+/// parameter that convert the value back.
 fn form(
     dialect: Dialect,
     kind: Given,
@@ -254,7 +253,7 @@ mod tests {
     use super::super::Table;
     use super::*;
 
-    /// A table that is read in the order of a time and a number.
+    /// Returns a table ordered by a time and a number.
     fn table(dialect: Dialect, at: Given, id: Given) -> Table {
         let said = |name: &str, kind| Said { name: name.to_owned(), kind, length: None };
         let described = [said("AT", at), said("ID", id)].map(|said| by_driver(dialect, &said));

@@ -1,4 +1,4 @@
-//! Rows whose times are after the clock of the database.
+//! Rows with a time after the database's clock.
 
 use serde_json::json;
 
@@ -24,7 +24,7 @@ async fn rows_from_the_future_wait_and_lose_no_later_rows() {
         site.run(&format!("INSERT INTO t VALUES (3, {now})"));
         run(site.source(&settings), &channel, 1000).await;
         assert_eq!(ids(&channel), [1, 3], "{later}");
-        // What was ahead is read when its time has come, or it was corrected.
+        // Such a row is read when its time has come, or after a correction.
         site.run(&format!("UPDATE t SET at = {now} WHERE id = 2"));
         run(site.source(&settings), &channel, 1000).await;
         assert_eq!(ids(&channel), [1, 3, 2], "{later}");
