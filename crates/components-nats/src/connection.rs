@@ -101,7 +101,7 @@ impl Connection {
         Ok(Self { address, info, remedy, inbox, next: 0, outgoing, incoming, pump })
     }
 
-    /// Whether it is open, as far as this side knows.
+    /// Returns true if it is open, as far as this side knows.
     pub(crate) fn is_open(&self) -> bool {
         !self.outgoing.is_closed()
     }

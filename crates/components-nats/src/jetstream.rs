@@ -75,7 +75,7 @@ struct StreamNames {
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Taken {
     pub(crate) stream: String,
-    /// Whether it had it before.
+    /// True if it had it before.
     #[serde(default)]
     pub(crate) duplicate: bool,
 }

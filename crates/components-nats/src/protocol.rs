@@ -32,7 +32,7 @@ const END: &[u8] = b"\r\n";
 #[serde(default)]
 pub(crate) struct Info {
     pub(crate) version: String,
-    /// Whether messages can have headers.
+    /// True if messages can have headers.
     pub(crate) headers: bool,
     /// Bytes of headers and body of a message at most.
     pub(crate) max_payload: u64,
@@ -75,7 +75,7 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// Whether nothing has come that is no whole operation yet.
+    /// Returns true if nothing has come that is no whole operation yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_empty() && self.under_way.is_none()
     }

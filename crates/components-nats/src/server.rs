@@ -137,7 +137,7 @@ impl Server {
     }
 }
 
-/// Whether a character can stand in a token of a subject that is no wildcard.
+/// Returns true if a character can stand in a token of a subject that is no wildcard.
 pub(crate) fn is_of_token(character: char) -> bool {
     !character.is_whitespace() && !character.is_control() && !".*>".contains(character)
 }

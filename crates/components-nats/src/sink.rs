@@ -278,7 +278,7 @@ impl Nats {
     }
 }
 
-/// Whether a header tells the server what to do, or comes from a message that was read.
+/// Returns true if a header tells the server what to do, or comes from a message that was read.
 fn is_of_server(name: &str) -> bool {
     name.get(..OF_SERVER.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(OF_SERVER))
 }

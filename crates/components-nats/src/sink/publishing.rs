@@ -69,7 +69,7 @@ impl Publishing {
         self.connection.info.max_payload
     }
 
-    /// Whether it is open, as far as this side knows.
+    /// Returns true if it is open, as far as this side knows.
     pub(super) fn is_open(&self) -> bool {
         self.connection.is_open()
     }

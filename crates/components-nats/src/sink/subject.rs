@@ -37,7 +37,7 @@ impl Subject {
         pattern.split('.').all(is_whole).then_some(pattern)
     }
 
-    /// Whether a header of the event stands in it.
+    /// Returns true if a header of the event stands in it.
     pub(super) fn is_chosen_by_event(&self) -> bool {
         self.0.has_headers()
     }

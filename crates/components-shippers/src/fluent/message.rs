@@ -104,7 +104,7 @@ fn parts(bytes: &[u8]) -> Result<Option<Parts<'_>>, Problem> {
     Ok(Some(Parts { tag, carried, entries, options }))
 }
 
-/// Whether the entries of a message are compressed, as far as they can be read.
+/// Returns true if the entries of a message are compressed, as far as they can be read.
 pub(super) fn is_compressed(bytes: &[u8]) -> bool {
     let mut reader = Reader::new(bytes);
     let is_packed = (0..3).map(|_| reader.next()).last();

@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
-    /// Whether there is no value any more.
+    /// Returns true if there is no value any more.
     pub(super) fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }

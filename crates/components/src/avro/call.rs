@@ -155,8 +155,8 @@ fn handshake(reader: &mut Reader<'_>) -> Result<(Vec<u8>, bool), Malformed> {
     Ok((answer, is_known))
 }
 
-/// Whether events of this protocol are encoded as those of Flume: the order of fields and symbols
-/// decides, names of types and comments do not.
+/// Returns true if events of this protocol are encoded as those of Flume: the order of fields and
+/// symbols decides, names of types and comments do not.
 fn is_compatible(protocol: &str) -> bool {
     let Some(Value::Object(protocol)) =
         (protocol.len() <= PROTOCOL_MAX).then(|| serde_json::from_str(protocol).ok()).flatten()

@@ -32,8 +32,8 @@ enum Deflate {
 /// The header of a zlib stream: deflate with a window of 32 KiB.
 const HEADER: [u8; 2] = [0x78, 0x01];
 
-/// Whether the first byte of a stream says that it is compressed. The first byte of a plain one is
-/// that of a serial number, and those count from 1.
+/// Returns true if the first byte of a stream says that it is compressed. The first byte of a plain
+/// one is that of a serial number, and those count from 1.
 pub fn is_zlib(first: u8) -> bool {
     first == 0x78
 }

@@ -18,7 +18,7 @@ const NAME_BYTES_MAX: usize = u16::MAX as usize;
 pub struct Events<'a> {
     /// An event, or an array of events.
     pub bytes: &'a [u8],
-    /// Whether they are an array: `appendBatch`.
+    /// True if they are an array: `appendBatch`.
     pub is_batch: bool,
 }
 
@@ -27,7 +27,7 @@ pub struct Events<'a> {
 pub struct Event<'a, 'b> {
     /// Its headers in the order in which they came.
     pub headers: &'b [(&'a str, &'a str)],
-    /// Whether they have the names of those of the event before, in the same order; of the first
+    /// True if they have the names of those of the event before, in the same order; of the first
     /// event: whether it has none.
     pub has_names_before: bool,
     /// Its body.

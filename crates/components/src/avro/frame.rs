@@ -46,12 +46,12 @@ impl Deframer {
         self.payload.len()
     }
 
-    /// Whether a frame has begun and is not whole.
+    /// Returns true if a frame has begun and is not whole.
     pub fn is_within(&self) -> bool {
         self.buffers.is_some()
     }
 
-    /// Whether nothing more can be read.
+    /// Returns true if nothing more can be read.
     pub fn is_broken(&self) -> bool {
         self.is_broken
     }

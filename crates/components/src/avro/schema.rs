@@ -118,7 +118,7 @@ impl Schema {
         format!("{:016x}", self.fingerprint.swap_bytes())
     }
 
-    /// Whether its values have no bytes.
+    /// Returns true if its values have no bytes.
     pub fn is_empty(&self) -> bool {
         self.nodes[self.root] == Node::Null
     }
@@ -201,7 +201,7 @@ struct Compiler {
     names: HashMap<String, usize>,
     /// Of the canonical form, written on the way.
     print: Fingerprint,
-    /// Whether names are of letters, digits and `_`.
+    /// True if names are of letters, digits and `_`.
     checks_names: bool,
 }
 

@@ -87,7 +87,7 @@ impl Schemas {
         }
     }
 
-    /// Whether the schema of this hash was not logged yet.
+    /// Returns true if the schema of this hash was not logged yet.
     fn is_news(&self, hash: &str) -> bool {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.contains(hash) {

@@ -148,7 +148,7 @@ impl Encoder for Format {
 
 struct File {
     format: Format,
-    /// Whether the line with the names needs no more writing.
+    /// True if the line with the names needs no more writing.
     is_begun: bool,
 }
 

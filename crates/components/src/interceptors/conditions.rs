@@ -148,7 +148,7 @@ impl Compiled {
 }
 
 impl Plain {
-    /// Whether it holds. An event that lacks the header has no value and matches nothing.
+    /// Returns true if it holds. An event that lacks the header has no value and matches nothing.
     fn holds(&self, text: Option<&[u8]>) -> bool {
         let has_value = |text: &[u8]| {
             let is_one = |values: &Vec<String>| values.iter().any(|one| one.as_bytes() == text);

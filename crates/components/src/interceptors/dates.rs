@@ -23,7 +23,7 @@ pub(super) enum Format {
     Pattern {
         /// The pattern.
         text: String,
-        /// Whether it says the year.
+        /// True if it says the year.
         has_year: bool,
     },
 }

@@ -62,7 +62,7 @@ impl Penalties {
         self.pauses.limit
     }
 
-    /// Whether the member may be used now.
+    /// Returns true if the member may be used now.
     pub(super) fn is_live(&self, member: usize, view: &MemberView, now: Instant) -> bool {
         let standing = &self.members[member];
         let probing = standing.suspect && view.proves;

@@ -67,7 +67,7 @@ impl Record {
         bytes
     }
 
-    /// Whether it names batches of epochs below that of this one, which may be closed.
+    /// Returns true if it names batches of epochs below that of this one, which may be closed.
     pub fn can_forget(&self, batch: Identity) -> bool {
         let is_below = |epoch: Epoch| epoch < batch.epoch;
         self.applied.iter().any(|(origin, epoch, _)| origin == batch.origin && is_below(epoch))

@@ -138,7 +138,7 @@ struct Open {
     lines: usize,
     /// Bytes of them, with their ends.
     bytes: usize,
-    /// Whether its last line is a part of a line of a container.
+    /// True if its last line is a part of a line of a container.
     is_part: bool,
 }
 
@@ -148,7 +148,7 @@ struct Line<'a> {
     text: &'a [u8],
     /// Which of the open events it may join.
     lane: usize,
-    /// Whether it is a part of a line of a container, and another part follows.
+    /// True if it is a part of a line of a container, and another part follows.
     is_part: bool,
 }
 
@@ -256,7 +256,7 @@ impl Joining {
         *open = Open { lines: lines + 1, bytes: before + bytes, is_part: line.is_part };
     }
 
-    /// Whether no line can follow: the last part of a line of a container has come.
+    /// Returns true if no line can follow: the last part of a line of a container has come.
     fn is_complete(&self, open: Open) -> bool {
         matches!(self.lines, Lines::Parts) && open.lines > 0 && !open.is_part
     }

@@ -138,7 +138,7 @@ pub(super) fn begins_message(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether this byte is between messages.
+/// Returns true if this byte is between messages.
 pub(super) fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r' | 0)
 }

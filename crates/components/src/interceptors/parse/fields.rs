@@ -22,7 +22,7 @@ pub(super) struct Found {
 struct Field {
     name: Range<usize>,
     value: Range<usize>,
-    /// Whether the value is JSON as it is: a number, `true`, a list.
+    /// True if the value is JSON as it is: a number, `true`, a list.
     is_json: bool,
 }
 

@@ -179,7 +179,7 @@ impl Shared {
         Some(Settlement { tickets, outcome })
     }
 
-    /// Whether every batch is settled, and every settlement asked for.
+    /// Returns true if every batch is settled, and every settlement asked for.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.state();
         let nothing_waits = state.renamed.is_empty() && state.held_back.is_empty();

@@ -100,7 +100,7 @@ impl Connections {
 }
 
 impl Connection {
-    /// Whether nothing has come since the last answer: neither bytes nor the end.
+    /// Returns true if nothing has come since the last answer: neither bytes nor the end.
     fn is_quiet(&mut self) -> bool {
         self.stream.read(&mut [0; 1]).now_or_never().is_none()
     }

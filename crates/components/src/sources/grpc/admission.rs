@@ -106,7 +106,7 @@ impl Admission {
         Self { source, metrics, tokens, or_certificate, refusals }
     }
 
-    /// Whether anything is asked for.
+    /// Returns true if anything is asked for.
     pub(super) fn asks(&self) -> bool {
         self.tokens.is_some()
     }

@@ -58,7 +58,7 @@ impl Notice {
         true
     }
 
-    /// Whether there is another version than `seen`.
+    /// Returns true if there is another version than `seen`.
     pub(super) fn is_newer_than(&self, seen: u64) -> bool {
         self.said().version != seen
     }

@@ -32,7 +32,7 @@ impl NamedLimit {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a stream that has named these has to name others.
+    /// Returns true if a stream that has named these has to name others.
     pub(super) fn is_other_than(&self, said: PeerLimit) -> bool {
         *self.named() != said
     }

@@ -78,7 +78,7 @@ impl Service {
         Window { bytes: self.limits.window.bytes.min(share), ..self.limits.window }
     }
 
-    /// Whether this is the content that its identity came with before, if it did.
+    /// Returns true if this is the content that its identity came with before, if it did.
     pub(super) fn admit(&self, identity: Identity, batch: &Batch) -> bool {
         let fingerprint = batch.fingerprint();
         // What is known is whole between two calls, whichever task panicked in between.

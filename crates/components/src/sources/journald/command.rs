@@ -57,7 +57,7 @@ impl Selection {
         xxh3_64(words.join("\0").as_bytes())
     }
 
-    /// Whether this step reads one boot alone.
+    /// Returns true if this step reads one boot alone.
     pub(super) fn is_within_boot(&self, step: Step) -> bool {
         self.this_boot || (step == Step::Follow && !self.has_own_files())
     }

@@ -16,7 +16,7 @@ const SENT: &str = "_SOURCE_REALTIME_TIMESTAMP";
 /// What of an entry an event shows, and where.
 #[derive(Debug)]
 pub(super) struct Form {
-    /// Whether the body is the whole entry.
+    /// True if the body is the whole entry.
     pub(super) is_json: bool,
     /// Headers and their fields.
     pub(super) headers: Vec<(String, String)>,

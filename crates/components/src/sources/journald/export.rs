@@ -50,7 +50,7 @@ pub enum Malformed {
 pub struct Entry {
     bytes: Vec<u8>,
     fields: Vec<(Range<usize>, Range<usize>)>,
-    /// Whether a value, or a field, was too much.
+    /// True if a value, or a field, was too much.
     pub is_cut: bool,
 }
 
@@ -117,7 +117,7 @@ pub struct Export {
     entry: Entry,
     /// Bytes of values, but for those of the message.
     others: usize,
-    /// Whether the value that is being read is the message: the first field of that name.
+    /// True if the value that is being read is the message: the first field of that name.
     is_message: bool,
     /// What of the value that is being read may still be kept; `None`: its field is not.
     room: Option<usize>,
@@ -180,7 +180,7 @@ impl Export {
         Ok(None)
     }
 
-    /// Whether nothing of an entry has come yet.
+    /// Returns true if nothing of an entry has come yet.
     pub fn is_between_entries(&self) -> bool {
         self.at == At::Name && self.name.is_empty() && self.entry.fields.is_empty()
     }

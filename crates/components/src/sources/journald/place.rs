@@ -58,7 +58,7 @@ impl Place {
         SourcePosition { source, key, value: Some(value.into()), after: None }
     }
 
-    /// Whether a channel lacks the batch of this number.
+    /// Returns true if a channel lacks the batch of this number.
     pub(super) fn lacks(known: &[(Bytes, Bytes)], number: u64) -> bool {
         Self::read(known).ok().flatten().is_none_or(|place| place.number < number)
     }

@@ -170,7 +170,7 @@ impl Reading {
         Ok(())
     }
 
-    /// Whether a further event of so many bytes belongs into another batch.
+    /// Returns true if a further event of so many bytes belongs into another batch.
     fn is_full(&self, next: usize) -> bool {
         let (here, agreed) = (self.events.len(), self.intake.batch_bytes_max().map(Cut::within));
         let bytes = agreed.as_ref().map_or(u64::MAX, |cut| cut.body_bytes).min(BATCH_BYTES as u64);

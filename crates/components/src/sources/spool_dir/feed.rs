@@ -54,7 +54,7 @@ impl Feed {
         self.forget.insert(key);
     }
 
-    /// Whether so much is to be forgotten that it is not put off.
+    /// Returns true if so much is to be forgotten that it is not put off.
     pub(super) fn has_much_to_forget(&self) -> bool {
         self.forget.len() >= FORGET_MAX
     }

@@ -112,8 +112,8 @@ impl Known {
         over.into_iter().map(gone).collect()
     }
 
-    /// Whether a file is to be looked at. One that is new or has changed is due once it has not
-    /// changed for `settle`.
+    /// Returns true if a file is to be looked at. One that is new or has changed is due once it has
+    /// not changed for `settle`.
     pub(super) fn is_due(&mut self, stat: &FileStat, now: Instant) -> bool {
         let key = mark::key(stat.device, stat.inode);
         if let Some(passed) = self.passed.get(&key).filter(|passed| passed.is_as(stat)) {
@@ -140,7 +140,7 @@ impl Known {
         self.passed.insert(sight.key(), passed);
     }
 
-    /// Whether it was not said lately that this is unreadable; it is now.
+    /// Returns true if it was not said lately that this is unreadable; it is now.
     pub(super) fn is_news(&mut self, path: &Path, now: Instant) -> bool {
         self.said.retain(|_, said| now - *said < RETRY);
         let is_news = !self.said.contains_key(path);

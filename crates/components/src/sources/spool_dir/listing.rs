@@ -28,7 +28,7 @@ pub(super) struct Listing {
     pub(super) files: Vec<Found>,
     /// Files and directories that cannot be looked at.
     pub(super) unreadable: Vec<(PathBuf, io::Error)>,
-    /// Whether there are more files than one look takes.
+    /// True if there are more files than one look takes.
     pub(super) is_cut: bool,
 }
 
@@ -95,7 +95,7 @@ fn is_read(options: &Options, name: &OsStr, path: &Path) -> bool {
     !is_hidden(name) && !is_completed
 }
 
-/// Whether a file of this name is read.
+/// Returns true if a file of this name is read.
 fn is_file_read(options: &Options, name: &OsStr) -> bool {
     let bytes = name.as_bytes();
     let ends = |suffix: &str| bytes.ends_with(suffix.as_bytes());

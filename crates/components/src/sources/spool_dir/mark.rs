@@ -71,12 +71,12 @@ impl Sight {
         )
     }
 
-    /// Whether this is the file, and it has not changed since.
+    /// Returns true if this is the file, and it has not changed since.
     pub(super) fn is_unchanged(&self, stat: &FileStat) -> bool {
         self.is_same(stat) && (self.len, self.modified) == (stat.len, nanos(stat.modified))
     }
 
-    /// Whether this is the file.
+    /// Returns true if this is the file.
     pub(super) fn is_same(&self, stat: &FileStat) -> bool {
         (self.device, self.inode) == (stat.device, stat.inode)
     }

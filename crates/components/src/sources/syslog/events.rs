@@ -17,7 +17,7 @@ use crate::sources::tenants::{Client, Member};
 
 /// Which of its parts an event shows, and where.
 pub(super) struct Form {
-    /// Whether the body is the whole message.
+    /// True if the body is the whole message.
     pub(super) keep_fields: bool,
     /// Header of the sender's address.
     pub(super) client_header: Option<String>,

@@ -162,7 +162,7 @@ fn host(text: &[u8]) -> HostAndRest<'_> {
     }
 }
 
-/// Whether a text begins with the name that Cisco gives a message: `%SYS-5-CONFIG_I`.
+/// Returns true if a text begins with the name that Cisco gives a message: `%SYS-5-CONFIG_I`.
 fn is_mnemonic(text: &[u8]) -> bool {
     let Some(name) = text.strip_prefix(b"%") else { return false };
     let is_part = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';

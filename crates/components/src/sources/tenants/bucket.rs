@@ -44,7 +44,7 @@ impl Bucket {
         self.left -= cost as f64;
     }
 
-    /// Whether nothing would change if it were made anew.
+    /// Returns true if nothing would change if it were made anew.
     pub(super) fn is_full(&mut self, now: Instant) -> bool {
         self.refill(now);
         self.left >= self.per_second * BURST.as_secs_f64()

@@ -148,7 +148,7 @@ impl Member {
         })
     }
 
-    /// Whether its rates or its backlog make it wait now.
+    /// Returns true if its rates or its backlog make it wait now.
     pub fn has_to_wait(&self, now: Instant) -> bool {
         self.waits_for_place.load(Ordering::Relaxed) || self.take(0, now).is_err()
     }

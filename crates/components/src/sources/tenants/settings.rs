@@ -65,7 +65,7 @@ impl BacklogLimits {
         }
     }
 
-    /// Whether any sender has a limit.
+    /// Returns true if any sender has a limit.
     pub(super) fn is_set(&self) -> bool {
         self.max.is_some() || !self.names.is_empty()
     }
