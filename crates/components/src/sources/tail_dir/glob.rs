@@ -224,7 +224,7 @@ fn walk(disk: &dyn Disk, directory: &Path, (parts, is_literal): Rest<'_>, found:
     match part {
         Part::Name(name) => {
             let path = directory.join(name);
-            // An entry below a wildcard may be a link that somebody else created.
+            // An entry below a wildcard may be a link of another user.
             let is_link = !is_literal
                 && !rest.is_empty()
                 && !found.follow_links
