@@ -1,4 +1,5 @@
-//! The events of a text by the definition: one line after the other, in the settings of the tests.
+//! Reference implementation: the events of a text by the definition, line by line, with the
+//! settings of the tests.
 
 use std::sync::Arc;
 
@@ -7,25 +8,25 @@ use serde_json::json;
 use super::{Joining, Multiline};
 use pipeline::units::ByteSize;
 
-/// Longest line of the tests.
+/// Maximum length of a line in the tests.
 pub(in crate::sources) const LINE_MAX: usize = 6;
-/// Most bytes of an event.
+/// Maximum size of an event.
 pub(in crate::sources) const BYTES_MAX: usize = 14;
-/// Most lines of an event.
+/// Maximum number of lines of an event.
 const LINES_MAX: usize = 3;
 
-/// The settings: lines that begin with `>` begin an event.
+/// Returns the settings: lines that begin with `>` begin an event.
 pub(in crate::sources) fn settings() -> serde_json::Value {
     json!({ "start": "^>", "lines_max": LINES_MAX, "bytes_max": format!("{BYTES_MAX}B") })
 }
 
-/// The same, as sources use them.
+/// Returns the settings in the form that sources use.
 pub(in crate::sources) fn joining() -> Arc<Joining> {
     let multiline: Multiline = pipeline::Settings::from_json(&settings()).read().unwrap();
     Arc::new(multiline.joining(ByteSize::mib(1)).unwrap())
 }
 
-/// The events of `content`, without their last line end, and how many were divided.
+/// Returns the events of `content`, without their last line end, and the number of divided events.
 pub(in crate::sources) fn events(content: &str) -> (Vec<String>, u64) {
     let (mut events, mut lines, mut divided) = (Vec::<String>::new(), 0, 0);
     for line in content.split_inclusive('\n') {

@@ -1,8 +1,8 @@
-//! Lines of a file on their way into events, with the places at which the file may be cut.
+//! Joins lines of a file into events, and finds the places at which the file may be divided.
 //!
-//! The lines of one event follow each other, except in the log of a container: there, lines of
-//! stdout and of stderr alternate, and each stream has an open event of its own. A position of a
-//! file is a single place, so a file is cut only at a border: a place that no event spans.
+//! Lines of one event are adjacent, except in the log of a container: there, lines of stdout and
+//! stderr alternate, and each stream has its own open event. A file's position is a single offset,
+//! so the file is divided only at a border: an offset that no event spans.
 //!
 //! ```text
 //!   stdout  a1 ── a2        b1 ── b2   c1
@@ -11,7 +11,7 @@
 //!        border           border     border, once a line shows that b has ended
 //! ```
 //!
-//! Where too much lies between two borders for a batch, all open events end. Pure.
+//! If the data between two borders exceeds a batch, all open events end. Pure.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -21,21 +21,21 @@ use jiff::Timestamp;
 use super::{Joining, LANES, Next, Open};
 use crate::container_log;
 
-/// Lines of a file from a border on.
+/// Scans lines of a file from a border on.
 pub(in crate::sources) struct Scan<'a> {
     joining: &'a Joining,
     data: &'a [u8],
-    /// Most bytes of an event.
+    /// Maximum size of an event.
     most: usize,
     lanes: [Lane; LANES],
     lines: Vec<Line>,
-    /// Places that no event spans as far as is known, in order.
+    /// Offsets that no event spans so far, in order.
     borders: Vec<Border>,
-    /// Events that were begun.
+    /// Number of events so far.
     events: usize,
-    /// Byte after the last line.
+    /// Offset after the last line.
     at: usize,
-    /// The line after the last one was refused for want of room in its event.
+    /// True if the next line, which was not added, has no room in its event.
     divides: bool,
 }
 
@@ -43,7 +43,7 @@ pub(in crate::sources) struct Scan<'a> {
 #[derive(Debug, Default, Clone, Copy)]
 struct Lane {
     open: Open,
-    /// Its number, and the byte at which it begins.
+    /// Its number, and the offset of its beginning.
     event: usize,
     first: usize,
     /// The last line of the stream.
@@ -56,18 +56,18 @@ struct Line {
     /// Number of its event.
     event: usize,
     start: usize,
-    /// Bytes without its end, and with it.
+    /// Length without and with its line end.
     len: usize,
     bytes: usize,
-    /// The event before it had no room for it.
+    /// True if the event before it had no room for it.
     divides: bool,
 }
 
-/// A place between two lines.
+/// An offset between two lines.
 #[derive(Debug, Clone, Copy)]
 struct Border {
     at: usize,
-    /// Lines and events before it.
+    /// Number of lines and events before it.
     lines: usize,
     events: usize,
 }
@@ -75,13 +75,13 @@ struct Border {
 /// Events up to a border.
 pub(in crate::sources) struct Events<'a> {
     data: &'a [u8],
-    /// By event.
+    /// Lines, ordered by event.
     lines: Vec<Line>,
-    /// Bytes of the file.
+    /// Bytes of the file that they use.
     pub(in crate::sources) bytes: usize,
     /// Events that had no room for their next line.
     pub(in crate::sources) divided: u64,
-    /// Whether lines of several events alternate.
+    /// True if lines of several events alternate.
     pub(in crate::sources) is_mixed: bool,
 }
 
@@ -93,7 +93,7 @@ pub(in crate::sources) struct Event<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// Of `data`, which begins at a border. An event has at most `most` bytes.
+    /// Scans `data`, which begins at a border. An event has at most `most` bytes.
     pub(in crate::sources) fn new(joining: &'a Joining, data: &'a [u8], most: usize) -> Self {
         Self {
             joining,
@@ -108,19 +108,19 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Byte after the last line.
+    /// Returns the offset after the last line.
     pub(in crate::sources) fn at(&self) -> usize {
         self.at
     }
 
-    /// Adds the next line, of `len` bytes, and of `bytes` bytes with its end.
+    /// Adds the next line: `len` bytes without, `bytes` bytes with its line end.
     pub(in crate::sources) fn push(&mut self, len: usize, bytes: usize) {
         let data = self.data;
         let line = self.joining.line(&data[self.at..self.at + len]);
         let lane = &mut self.lanes[line.lane];
         let next = self.joining.next(lane.open, line, self.most);
         if next == Next::Same && lane.open.lines > 0 {
-            // The event spans the borders since its beginning.
+            // The event spans the borders after its beginning.
             while self.borders.pop_if(|border| border.at > lane.first).is_some() {}
         } else {
             if self.at > 0 {
@@ -141,9 +141,9 @@ impl<'a> Scan<'a> {
         self.at += bytes;
     }
 
-    /// Whether there are more lines than fit a batch of these limits.
+    /// Returns true if the lines exceed a batch of these limits.
     pub(in crate::sources) fn is_over(&self, bytes: usize, events: usize) -> bool {
-        // A single event is divided where it has no room.
+        // A single event is divided where its room ends.
         self.events > 1 && (self.at > bytes || self.events > events)
     }
 
@@ -161,8 +161,8 @@ impl<'a> Scan<'a> {
         self.end();
     }
 
-    /// Ends the open events of a container's stream that printed nothing for long, while the other
-    /// one printed lines: by the times that the runtime wrote.
+    /// Ends an event whose container stream printed nothing for long while the other stream printed
+    /// lines, judged by the runtime's timestamps.
     pub(in crate::sources) fn end_quiet(&mut self) {
         let is_open = |lane: &&mut Lane| lane.open.lines > 0;
         if self.lanes.iter().filter(|lane| lane.last.is_some()).count() < 2 {
@@ -183,8 +183,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The events that have ended, of at most `bytes` bytes of the file and `events` events, unless
-    /// the first one alone has more; `None` if more lines have to show where they end.
+    /// Returns the ended events within `bytes` bytes of the file and `events` events, or one larger
+    /// event; `None` if more lines are needed.
     pub(in crate::sources) fn events(mut self, bytes: usize, events: usize) -> Option<Events<'a>> {
         let open = self.lanes.iter().filter(|lane| lane.open.lines > 0);
         let until = open.map(|lane| lane.first).min().unwrap_or(self.at);
@@ -201,7 +201,7 @@ impl<'a> Scan<'a> {
             None if is_over => self.forced(bytes, events),
             None => return None,
         };
-        // The line after the border may show that the event before it was divided.
+        // The line after the border shows whether the event before it was divided.
         let divides = self.lines.iter().take(border.lines + 1).filter(|line| line.divides);
         let at_end = self.divides && border.lines == self.lines.len();
         let divided = divides.count() as u64 + u64::from(at_end) + cut;
@@ -213,7 +213,8 @@ impl<'a> Scan<'a> {
         Some(Events { data: self.data, lines: self.lines, bytes: border.at, divided, is_mixed })
     }
 
-    /// The place after as many lines as fit, at least one, and how many events span it.
+    /// Returns the border after as many lines as fit, at least one, and the number of events that
+    /// span it.
     fn forced(&self, bytes: usize, events: usize) -> (Border, u64) {
         let ends = |line: &Line| line.start + line.bytes;
         let fits = |line: &&Line| ends(line) <= bytes && line.event < events;
@@ -228,7 +229,7 @@ impl<'a> Scan<'a> {
 }
 
 impl<'a> Events<'a> {
-    /// Each event, in the order in which they begin.
+    /// Iterates over the events in the order of their beginnings.
     pub(in crate::sources) fn iter(&self) -> impl Iterator<Item = Event<'_>> {
         let events = self.lines.chunk_by(|one, next| one.event == next.event);
         events.map(|lines| Event { data: self.data, lines })
@@ -236,12 +237,12 @@ impl<'a> Events<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// The byte at which it begins.
+    /// Returns the offset of its beginning.
     pub(in crate::sources) fn start(&self) -> usize {
         self.lines.first().map_or(0, |line| line.start)
     }
 
-    /// Its text without the last line end.
+    /// Returns its text without the last line end.
     pub(in crate::sources) fn text(&self) -> Cow<'a, [u8]> {
         let Some((last, before)) = self.lines.split_last() else { return Cow::default() };
         let is_whole = self.lines.is_sorted_by(|one, next| one.start + one.bytes == next.start);
@@ -256,7 +257,7 @@ impl<'a> Event<'a> {
         Cow::Owned(text)
     }
 
-    /// The line with its end, where the event is a single line.
+    /// Returns the line with its end, if the event has only one line.
     pub(in crate::sources) fn single(&self) -> Option<&'a [u8]> {
         let [line] = self.lines else { return None };
         Some(&self.data[line.start..line.start + line.bytes])

@@ -1,16 +1,16 @@
-//! Events of a stream: its messages as they are, or its lines joined.
+//! Splits a stream into events: its messages, or its lines joined.
 //!
 //! | an event of several lines ends | |
 //! |---|---|
 //! | before a line that begins one | |
 //! | with the last part of a line of a container | where parts are joined |
-//! | before a line with which it would have more than `bytes_max`, or more than `lines_max` lines | that line begins the next one, and is counted |
-//! | before a line that was cut | which is an event by itself |
-//! | when nothing has come for `timeout` | with its last line that has an end; a later line begins another event |
-//! | at the end of the stream | with the last line, also where that lacks its end |
+//! | before a line with which it would exceed `bytes_max` or `lines_max` | that line begins the next event, and is counted |
+//! | before a line that was cut | that line is a separate event |
+//! | when no data has arrived for `timeout` | after its last complete line; a later line begins another event |
+//! | at the end of the stream | with the last line, even without its line end |
 //!
-//! Each stream of a container has its own open event. Pure but for the clock of the runtime. No
-//! more is kept than an event of each stream, a line and the bytes that were read.
+//! Each stream of a container has its own open event. Pure, except for the runtime's clock. It
+//! keeps at most one event per stream, one line, and the bytes of a read.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::{Joining, LANES, Next, Open};
 use crate::framings::FramedStream;
 
-/// A stream, cut into events.
+/// A stream that is split into events.
 pub(in crate::sources) struct EventStream {
     messages: FramedStream,
     lines: Option<Lines>,
@@ -32,15 +32,15 @@ pub(in crate::sources) struct EventStream {
 pub(in crate::sources) type NextEvent =
     fn(&mut EventStream, usize) -> Result<Option<Frame>, FramingLost>;
 
-/// Lines on their way into events.
+/// Lines and the events that they form.
 struct Lines {
     joining: Arc<Joining>,
     lanes: [Lane; LANES],
-    /// Events that have ended.
+    /// Ended events.
     ended: VecDeque<Frame>,
-    /// When the open events count as ended.
+    /// Time at which the open events count as ended.
     due: Option<Instant>,
-    /// Events that were divided and not yet counted.
+    /// Number of divided events that are not counted yet.
     divided: u64,
 }
 
@@ -48,12 +48,12 @@ struct Lines {
 #[derive(Default)]
 struct Lane {
     open: Open,
-    /// Its lines, with a line feed after each but the last.
+    /// Its lines, with a line feed after each except the last.
     text: BytesMut,
 }
 
 impl EventStream {
-    /// Of messages of at most `message_max` bytes; where they are joined, they are lines.
+    /// Splits messages of at most `message_max` bytes; with joining, a message is a line.
     pub(in crate::sources) fn new(
         framing: &dyn Framing,
         message_max: usize,
@@ -62,7 +62,7 @@ impl EventStream {
         Self::of(FramedStream::new(framing, message_max), joining)
     }
 
-    /// Of lines of at most `line_max` bytes.
+    /// Splits lines of at most `line_max` bytes.
     pub(in crate::sources) fn lines(line_max: usize, joining: Option<Arc<Joining>>) -> Self {
         Self::of(FramedStream::lines(line_max), joining)
     }
@@ -78,16 +78,16 @@ impl EventStream {
         Self { messages, lines: joining.map(lines) }
     }
 
-    /// Where the next bytes of the stream go.
+    /// Returns the buffer for the next bytes of the stream.
     pub(in crate::sources) fn buffer(&mut self) -> &mut BytesMut {
         self.messages.buffer()
     }
 
-    /// The next event that has ended, of at most `most` bytes unless it is a single message; `None`
-    /// until more bytes come, which the last event is waited for from now on.
+    /// Returns the next ended event of at most `most` bytes, or a longer single message; `None` if
+    /// more bytes are needed, which starts the timeout of the last event.
     ///
     /// # Errors
-    /// As [`pipeline::Framer::next`].
+    /// See [`pipeline::Framer::next`].
     pub(in crate::sources) fn next(&mut self, most: usize) -> Result<Option<Frame>, FramingLost> {
         let Some(lines) = &mut self.lines else { return self.messages.next(false) };
         loop {
@@ -101,11 +101,11 @@ impl EventStream {
         Ok(None)
     }
 
-    /// The rest when the stream has ended, event by event. [`EventStream::next`] has returned all
-    /// before it.
+    /// Returns the rest of an ended stream, event by event, after [`EventStream::next`] has
+    /// returned `None`.
     ///
     /// # Errors
-    /// As [`pipeline::Framer::next`].
+    /// See [`pipeline::Framer::next`].
     pub(in crate::sources) fn rest(&mut self, most: usize) -> Result<Option<Frame>, FramingLost> {
         let last = self.messages.next(true)?;
         let Some(lines) = &mut self.lines else { return Ok(last) };
@@ -115,17 +115,18 @@ impl EventStream {
         Ok(lines.end())
     }
 
-    /// When the open events count as ended: then [`EventStream::end`] returns them.
+    /// Returns the time at which the open events count as ended: call [`EventStream::end`] then.
     pub(in crate::sources) fn due(&self) -> Option<Instant> {
         self.lines.as_ref().and_then(|lines| lines.due)
     }
 
-    /// Ends the open events, at their last whole lines: returns one of them, until none is left.
+    /// Ends the open events after their last complete lines; returns one of them, and `None` after
+    /// the last.
     pub(in crate::sources) fn end(&mut self) -> Option<Frame> {
         self.lines.as_mut().and_then(Lines::end)
     }
 
-    /// How many events were divided since this was asked for the last time.
+    /// Returns the number of events that were divided since the last call.
     pub(in crate::sources) fn take_divided(&mut self) -> u64 {
         self.lines.as_mut().map_or(0, |lines| std::mem::take(&mut lines.divided))
     }
@@ -136,7 +137,7 @@ impl Lines {
         self.lanes.iter().any(|lane| lane.open.lines > 0)
     }
 
-    /// Adds a line, and the events that end by it.
+    /// Adds a line, and the events that it ends.
     fn push(&mut self, line: Frame, most: usize) {
         let Self { joining, lanes, ended, divided, .. } = self;
         if line.is_cut {
@@ -161,7 +162,7 @@ impl Lines {
         }
     }
 
-    /// Ends an open event, after those that have ended.
+    /// Ends an open event, after the ended events.
     fn end(&mut self) -> Option<Frame> {
         self.due = None;
         self.ended.pop_front().or_else(|| self.lanes.iter_mut().find_map(Lane::end))
@@ -186,8 +187,8 @@ mod tests {
     use super::super::oracle::{self, BYTES_MAX, LINE_MAX};
     use super::*;
 
-    /// The events of a stream that comes in pieces of `at_a_time` bytes and ends, and how many were
-    /// divided.
+    /// Returns the events of a stream that arrives in pieces of `at_a_time` bytes, and the number
+    /// of divided events.
     fn events(stream: &str, at_a_time: usize, most: usize) -> (Vec<String>, u64) {
         let mut joined = EventStream::lines(LINE_MAX, Some(oracle::joining()));
         let (mut all, mut divided) = (Vec::new(), 0);
@@ -211,7 +212,7 @@ mod tests {
             at_a_time in 1_usize..40,
         ) {
             let stream = lines.concat() + &last;
-            // What ends a line within an event is a line feed.
+            // Lines within an event end with a line feed.
             let expected = oracle::events(&stream.replace("\r\n", "\n"));
             prop_assert_eq!(events(&stream, at_a_time, usize::MAX), expected);
         }
