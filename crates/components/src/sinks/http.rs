@@ -1,13 +1,14 @@
-//! `http`: each batch as the body of an HTTP request: webhooks, VictoriaLogs, any JSON intake.
+//! `http`: sends each batch as the body of an HTTP request: webhooks, VictoriaLogs, any JSON
+//! intake.
 //!
 //! ```text
 //!   2xx                              delivered
 //!   400 413 415 422, other 4xx       the events of this request go to the dead letters
-//!   401 403 404 405 407, 3xx         nothing can be delivered until the set-up is right: tried on
-//!   408 425 429 5xx, no answer       tried again, after `Retry-After` where there is one
+//!   401 403 404 405 407, 3xx         delivery needs a configuration change: retried
+//!   408 425 429 5xx, no response     retried, after `Retry-After` if the response has it
 //! ```
 //!
-//! A request that had no answer may have been applied, so an event may be there more than once.
+//! A request without a response may have been applied, so an event may be delivered more than once.
 
 mod connections;
 
@@ -161,10 +162,10 @@ impl Component for Config {
     }
 }
 
-/// What a request names, the address that it goes to, and whether with TLS.
+/// Returns the target of a request, the address to connect to, and whether to use TLS.
 ///
 /// # Errors
-/// It is no URL of a server.
+/// Fails if it is not the URL of a server.
 pub fn target(url: &str) -> Result<(Uri, Arc<str>, bool), BuildError> {
     let invalid = |problem: String| BuildError::invalid("url", problem);
     let uri: Uri = url.parse().map_err(|error| {
@@ -186,10 +187,10 @@ pub fn target(url: &str) -> Result<(Uri, Arc<str>, bool), BuildError> {
     Ok((uri, address.into(), is_tls))
 }
 
-/// Headers that are secrets by their meaning.
+/// Headers that always contain secrets.
 const SECRET: [HeaderName; 3] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
 
-/// The headers of each request.
+/// Returns the headers of each request.
 fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
     let content_type = config.content_type.as_deref();
     let content_type = content_type.unwrap_or(format.encoder().content_type());
@@ -208,10 +209,10 @@ fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
     Ok(headers)
 }
 
-/// Adds what the settings `headers` and `secret_headers` name.
+/// Adds the headers of the settings `headers` and `secret_headers`.
 ///
 /// # Errors
-/// A name or value can be none, or a secret is where it would be shown.
+/// Fails if a name or value is invalid, or if a secret would be shown.
 pub fn add_headers(
     headers: &mut HeaderMap,
     plain: &BTreeMap<String, String>,
@@ -242,7 +243,7 @@ pub fn add_headers(
     Ok(())
 }
 
-/// Why events were not delivered.
+/// Reason why events were not delivered.
 #[derive(Debug, Error)]
 enum HttpError {
     #[error("cannot connect to {address}")]
@@ -265,7 +266,7 @@ impl Classify for HttpError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Connect { .. } => ErrorClass::Transient,
-            // What was sent may have been applied.
+            // The request may have been applied.
             Self::Broken { .. } => ErrorClass::Indeterminate,
             Self::Status { status, .. } => class_of(*status),
         }
@@ -279,13 +280,13 @@ impl Classify for HttpError {
     }
 }
 
-/// What an answer other than 2xx says about the events.
+/// Returns the meaning of a status other than 2xx for the events.
 fn class_of(status: StatusCode) -> ErrorClass {
     match status.as_u16() {
         408 | 425 | 429 | 500.. => ErrorClass::Transient,
         401 | 403 | 404 | 405 | 407 => ErrorClass::Blocked,
         400..=499 => ErrorClass::Poison,
-        // Of 3xx, no answer says that the events are there; redirects are not followed.
+        // A 3xx response never confirms delivery; redirects are not followed.
         _ => ErrorClass::Blocked,
     }
 }
@@ -321,7 +322,7 @@ impl Deliver for Http {
     type Error = HttpError;
 
     async fn probe(&self) -> Result<Option<String>, HttpError> {
-        // It changes nothing, and a server of HTTP answers to each method.
+        // The request changes nothing, and an HTTP server replies to any method.
         let mut request = hyper::Request::new(Bytes::new());
         *request.method_mut() = Method::OPTIONS;
         *request.headers_mut() = self.headers.clone();

@@ -1,4 +1,4 @@
-//! Connections to one server, kept open from one request to the next.
+//! Connections to one server, kept open between requests.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,19 +12,19 @@ use tls::Dialer;
 
 use super::HttpError;
 
-/// Bytes of an answer that are read: enough for what a server says about a refusal.
+/// Maximum size of a response body that is read: enough for the reason of a refusal.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// Characters of an answer that an error shows.
+/// Maximum length of a response in an error, in characters.
 const SHOWN_CHARS_MAX: usize = 200;
 
-/// What a server answered.
+/// Response of a server.
 pub(super) struct Response {
     /// Its status.
     pub(super) status: StatusCode,
     /// Its headers.
     pub(super) headers: HeaderMap,
-    /// The beginning of its body, for people: one line.
+    /// Beginning of its body, for people: one line.
     pub(super) text: String,
 }
 
@@ -37,17 +37,18 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// None yet; at most `idle_max` stay open between requests.
+    /// Creates a pool without connections; at most `idle_max` stay open between requests.
     pub(super) fn new(dialer: Dialer, address: Arc<str>, idle_max: usize) -> Self {
         Self { dialer, address, idle_max, idle: Mutex::default() }
     }
 
-    /// Sends a request and reads the answer. A connection that the server closed while it was idle
-    /// is replaced; one that breaks under a request is not tried again here: what was sent may have
+    /// Sends a request and reads the response. Replaces a connection that the server closed while
+    /// it was idle. Does not retry after a connection broke during a request: the request may have
+    /// been applied.
     /// been applied.
     ///
     /// # Errors
-    /// There is no connection, or no answer.
+    /// Fails if there is no connection or no response.
     pub(super) async fn send(
         &self,
         uri: &Uri,
@@ -80,7 +81,7 @@ impl Connections {
         Ok(Response { status: head.status, headers: head.headers, text: shown(&text) })
     }
 
-    /// How the server is reached.
+    /// Describes how the server is reached.
     pub(super) fn reached(&self) -> String {
         self.dialer.reached(&self.address)
     }
@@ -99,7 +100,7 @@ impl Connections {
             .await
             .map_err(|error| failed(std::io::Error::other(error)))?;
         tokio::spawn(async move {
-            // A connection that breaks shows it to the request on it.
+            // The request on a broken connection reports the error.
             let _ = driver.await;
         });
         Ok(connection)
@@ -113,12 +114,12 @@ impl Connections {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<SendRequest<Full<Bytes>>>> {
-        // The list is whole between two calls.
+        // The list is consistent between calls.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The beginning of an answer as one line without control characters.
+/// Returns the beginning of a response as one line without control characters.
 pub fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim();
