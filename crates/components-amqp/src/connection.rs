@@ -139,7 +139,7 @@ impl Connection {
         Ok(Self { address: address.clone(), session, connection, is_cut, watch, gone })
     }
 
-    /// Whether it is open, as far as this side knows.
+    /// Returns true if it is open, as far as this side knows.
     pub(crate) fn is_open(&self) -> bool {
         !self.connection.is_closed() && !self.session.is_ended()
     }

@@ -90,7 +90,7 @@ impl JmsHeader {
     }
 }
 
-/// Whether the broker has delivered the message before.
+/// Returns true if the broker has delivered the message before.
 pub(crate) fn is_repeated(message: &Received) -> bool {
     message.header.as_ref().is_some_and(|header| header.delivery_count > 0)
 }

@@ -268,7 +268,7 @@ impl Connection {
         }
     }
 
-    /// Whether something is queued, or written and perhaps on this side still.
+    /// Returns true if something is queued, or written and perhaps on this side still.
     pub(crate) fn has_unsent(&self) -> bool {
         !self.outgoing.is_empty() || self.is_unflushed
     }
@@ -288,7 +288,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether nothing has come, and the connection has not ended.
+    /// Returns true if nothing has come, and the connection has not ended.
     pub(crate) fn is_quiet(&mut self) -> bool {
         self.incoming.is_empty() && self.read.read_buf(&mut self.incoming).now_or_never().is_none()
     }

@@ -71,7 +71,7 @@ fn share_a_topic(one: &[&str], other: &[&str]) -> bool {
     }
 }
 
-/// Whether a filter is that of a shared subscription.
+/// Returns true if a filter is that of a shared subscription.
 pub(crate) fn is_shared(filter: &str) -> bool {
     filter.starts_with("$share/")
 }
@@ -185,7 +185,7 @@ impl TopicOfEvent {
         Ok(Self(template))
     }
 
-    /// Whether a header of the event stands in it.
+    /// Returns true if a header of the event stands in it.
     pub(crate) fn is_chosen_by_event(&self) -> bool {
         self.0.has_headers()
     }

@@ -1,18 +1,17 @@
-//! A connection to a server, with one subscription: that of its inbox.
+//! A connection to a server, with one subscription to its inbox.
 //!
 //! ```text
-//!   handle ──bytes──► pump ──► stream         the pump is a task: it answers the server's PING
+//!   handle ──bytes──► pump ──► stream         the pump is a task: it replies to the server's PING
 //!      ▲               │                      while the handle is busy
 //!      └──messages ◄───┘
 //!
-//!   _INBOX.RANDOM.7     what is asked for as number 7 is answered there
-//! ```
+//!   _INBOX.RANDOM.7     subject of the reply to request number 7
 //!
 //! # Invariants
 //!
-//! 1. A handle that is dropped ends the pump: nothing more is written.
-//! 2. What was read and not taken is bounded by what was asked for: nothing comes unasked but small
-//!    operations. So what comes is never held back, and what is sent never waits for it.
+//! 1. Dropping the handle ends the pump: nothing more is written.
+//! 2. Unprocessed input is bounded by the requests: everything else that arrives is small. So input
+//!    never waits, and output never waits for input.
 
 mod greeting;
 
@@ -30,24 +29,24 @@ use crate::refusal::{NatsError, said};
 use crate::server::Target;
 use greeting::{Greeted, Greeting};
 
-/// Room that is made for each read.
+/// Read size.
 const READ_BYTES: usize = 16 << 10;
 
-/// Pieces that wait for the stream.
+/// Capacity of the queue to the stream.
 const WAITING_MAX: usize = 16;
 
-/// What came; an error is why the connection has ended.
+/// Input; an error is the reason why the connection has ended.
 type Came = Result<Incoming, String>;
 
-/// A connection that the server has taken.
+/// An open connection.
 pub(crate) struct Connection {
     pub(crate) address: Arc<str>,
-    /// What the server says of itself.
+    /// The server's `INFO`.
     pub(crate) info: Info,
-    /// What helps where the server takes the login no more.
+    /// Advice for a rejected login.
     remedy: String,
     inbox: String,
-    /// Number of the next question.
+    /// Number of the next request.
     next: u64,
     outgoing: mpsc::Sender<Vec<u8>>,
     incoming: mpsc::UnboundedReceiver<Came>,
@@ -61,10 +60,10 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Connects to the first address that answers.
+    /// Connects to the first address that works.
     ///
     /// # Errors
-    /// None does; what the last one said.
+    /// Fails if none works; returns the last error.
     pub(crate) async fn open(target: &Target, client_id: &str) -> Result<Self, NatsError> {
         let mut last = None;
         for address in &*target.addresses {
@@ -95,24 +94,24 @@ impl Connection {
         let Greeted { info, stream, decoder, remedy } = greeted;
         let (outgoing, waiting) = mpsc::channel(WAITING_MAX);
         let (came, incoming) = mpsc::unbounded_channel();
-        // The pump itself answers, and shall not wait for itself.
+        // The pump itself sends replies, and must not wait for itself.
         let pump = pump(stream, decoder, waiting, came, target.heartbeat);
         let (address, pump) = (address.clone(), tokio::spawn(pump));
         Ok(Self { address, info, remedy, inbox, next: 0, outgoing, incoming, pump })
     }
 
-    /// Whether it is open, as far as this side knows.
+    /// Returns true if the connection is open, as far as this side knows.
     pub(crate) fn is_open(&self) -> bool {
         !self.outgoing.is_closed()
     }
 
-    /// The subject for the answer to the next question, and its number.
+    /// Returns the subject for the reply to the next request, and its number.
     pub(crate) fn inbox(&mut self) -> (String, u64) {
         self.next += 1;
         (format!("{}.{}", self.inbox, self.next), self.next)
     }
 
-    /// The number of the question to which a message answers; `None` where it is a message of a
+    /// Returns the number of the request that a message replies to; `None` for a message of a
     /// stream.
     pub(crate) fn answers(&self, message: &Message) -> Option<u64> {
         message.subject.strip_prefix(&*self.inbox)?.strip_prefix('.')?.parse().ok()
@@ -121,22 +120,22 @@ impl Connection {
     /// Sends operations.
     ///
     /// # Errors
-    /// The connection has ended.
+    /// Fails if the connection has ended.
     pub(crate) async fn send(&mut self, operations: Vec<u8>) -> Result<(), NatsError> {
         match self.outgoing.send(operations).await {
             Ok(()) => Ok(()),
-            // What came last says why.
+            // The last input contains the reason.
             Err(_) => loop {
                 self.next().await?;
             },
         }
     }
 
-    /// Asks, and waits for the answer; other messages are dropped, so it is asked while none are
-    /// expected. `what` says what is asked for.
+    /// Sends a request, and waits for the reply. Drops other messages, so do not call it while
+    /// messages are expected. `what` describes the request.
     ///
     /// # Errors
-    /// There is no answer, or the connection has ended.
+    /// Fails without a reply, or if the connection has ended.
     pub(crate) async fn ask(
         &mut self,
         subject: &str,
@@ -162,17 +161,17 @@ impl Connection {
         })
     }
 
-    /// The next message. Cancel safe.
+    /// Returns the next message. Cancel safe.
     ///
     /// # Errors
-    /// The server refuses something, or the connection has ended.
+    /// Fails if the server refuses something, or the connection has ended.
     pub(crate) async fn next(&mut self) -> Result<Message, NatsError> {
         loop {
             match self.incoming.recv().await {
                 Some(Ok(Incoming::Message(message))) => return Ok(message),
                 Some(Ok(Incoming::Error(words))) => {
                     return Err(match said(&self.address, &words, &self.remedy) {
-                        // What was sent before may have been taken.
+                        // Earlier messages may have been stored.
                         error @ NatsError::Login { .. } => self.ended(error.to_string()),
                         error => error,
                     });
@@ -184,7 +183,7 @@ impl Connection {
         }
     }
 
-    /// An error of this connection.
+    /// Creates an error of this connection.
     pub(crate) fn ended(&self, problem: impl Into<String>) -> NatsError {
         NatsError::Ended { address: self.address.clone(), problem: problem.into() }
     }
@@ -204,11 +203,11 @@ async fn pump(
         problem = reading(read, decoder, (&came, asked), heartbeat) => problem,
         problem = writing(write, (outgoing, pings), heartbeat) => problem,
     };
-    // Nothing asks any more.
+    // The handle may be gone.
     let _gone = came.send(Err(problem));
 }
 
-/// Answers why it has ended. A PING of the server goes to `asked`.
+/// Reads until the connection ends; returns the reason. Passes the server's PING to `asked`.
 async fn reading(
     mut stream: ReadHalf<Box<dyn Stream>>,
     mut decoder: Decoder,
@@ -233,7 +232,7 @@ async fn reading(
             }
         }
         decoder.buffer.reserve(READ_BYTES);
-        // The server answers what `writing` asks.
+        // The server replies to the PING that `writing` sends.
         match timeout(2 * heartbeat, stream.read_buf(&mut decoder.buffer)).await {
             Ok(Ok(0)) => return "the server has closed it".into(),
             Ok(Ok(_)) => {}
@@ -243,7 +242,7 @@ async fn reading(
     }
 }
 
-/// Answers why it has ended.
+/// Writes until the connection ends; returns the reason.
 async fn writing(
     mut stream: WriteHalf<Box<dyn Stream>>,
     (mut outgoing, mut pings): (mpsc::Receiver<Vec<u8>>, mpsc::UnboundedReceiver<()>),

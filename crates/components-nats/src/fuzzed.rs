@@ -1,12 +1,12 @@
-//! Any bytes, read as what a server of NATS sends.
+//! Fuzzing entry point: reads any bytes as the input from a NATS server.
 
 use kit::messages::Event;
 
 use crate::message::{Place, Property, event_of};
 use crate::protocol::{Decoder, Incoming};
 
-/// Reads `input` in pieces of so many bytes, at least 1. Answers what its messages are as events,
-/// or why one is none; and why the connection ends, if what came is no operation.
+/// Reads `input` in pieces of `piece_bytes` bytes, at least 1. Returns the events of its messages,
+/// or the errors of invalid ones; and the reason why the connection ends, if the input is invalid.
 pub fn read(input: &[u8], piece_bytes: usize) -> (Vec<Result<Event, String>>, Option<String>) {
     let (mut decoder, mut found) = (Decoder::default(), Vec::new());
     for piece in input.chunks(piece_bytes) {

@@ -1,7 +1,7 @@
-//! The block of headers of a message. Pure.
+//! Headers of a message. Pure.
 //!
 //! ```text
-//!   NATS/1.0 503 No Responders␍␊   a status is of the server's own messages alone
+//!   NATS/1.0 503 No Responders␍␊   only messages of the server itself have a status
 //!   Name: value␍␊
 //!   ␍␊
 //! ```
@@ -10,20 +10,20 @@ use support::text::text_of;
 
 const VERSION: &str = "NATS/1.0";
 
-/// A block that was read.
+/// A parsed header block.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Headers {
-    /// What the server says by this message, and its words for it.
+    /// Status of a server's message, with its text.
     pub(crate) status: Option<(u16, String)>,
-    /// In the order of the message; a name may be there several times.
+    /// Headers in their order; a name may occur several times.
     pub(crate) all: Vec<(String, String)>,
 }
 
 impl Headers {
-    /// Reads a block; bytes that are no UTF-8 are shown as `\xff`.
+    /// Parses a block; invalid UTF-8 is shown as `\xff`.
     ///
     /// # Errors
-    /// It is none: the cause.
+    /// Returns a description of the problem.
     pub(crate) fn read(block: &[u8]) -> Result<Self, String> {
         let text = text_of(block);
         let mut lines = text.split("\r\n");
@@ -50,11 +50,11 @@ impl Headers {
     }
 }
 
-/// A block that is written.
+/// Builder of a header block.
 pub(crate) struct Written(String);
 
 impl Written {
-    /// One without headers.
+    /// Creates a block without headers.
     pub(crate) fn new() -> Self {
         Self(format!("{VERSION}\r\n"))
     }
@@ -62,7 +62,7 @@ impl Written {
     /// Adds a header.
     ///
     /// # Errors
-    /// A message cannot have it: the cause.
+    /// Fails if a message cannot have it; returns a description.
     pub(crate) fn push(&mut self, name: &str, value: &str) -> Result<(), String> {
         let is_of_name = |it: char| it.is_ascii_graphic() && it != ':';
         if name.is_empty() || !name.chars().all(is_of_name) {
@@ -77,7 +77,7 @@ impl Written {
         Ok(())
     }
 
-    /// The whole block.
+    /// Returns the complete block.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.0.push_str("\r\n");
         self.0.into_bytes()

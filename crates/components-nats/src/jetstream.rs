@@ -1,4 +1,4 @@
-//! What is asked of JetStream: requests and answers in JSON.
+//! JetStream requests and replies in JSON.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use crate::protocol::Message;
 use crate::refusal::{NatsError, refused};
 use crate::server::Target;
 
-/// The status of a message that says that nothing listens to a subject.
+/// Status of a reply if nothing listens to a subject.
 pub(crate) const NO_RESPONDERS: u16 = 503;
 
-/// A stream, as the server describes it.
+/// The server's description of a stream.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct StreamInfo {
     pub(crate) config: StreamConfig,
-    /// When it was made: one that was made anew has another time.
+    /// Time of its creation: a recreated stream has another time.
     pub(crate) created: String,
     pub(crate) state: StreamState,
 }
 
-/// How a stream was made.
+/// Configuration of a stream.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct StreamConfig {
-    /// When messages are deleted: `limits`, `interest` or `workqueue`.
+    /// Retention policy: `limits`, `interest` or `workqueue`.
     pub(crate) retention: String,
     /// In nanoseconds.
     #[serde(default)]
@@ -35,47 +35,47 @@ pub(crate) struct StreamConfig {
 }
 
 impl StreamConfig {
-    /// How long the stream knows ids of messages.
+    /// Returns how long the stream remembers message ids.
     pub(crate) fn duplicate_window(&self) -> Duration {
         Duration::from_nanos(self.duplicate_window)
     }
 }
 
-/// What a stream has.
+/// Content of a stream.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct StreamState {
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
 }
 
-/// A consumer, as the server describes it.
+/// The server's description of a consumer.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct ConsumerInfo {
     pub(crate) name: String,
     pub(crate) config: ConsumerConfig,
 }
 
-/// How a consumer was made.
+/// Configuration of a consumer.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ConsumerConfig {
     pub(crate) ack_policy: String,
-    /// Where it pushes messages to; `None`: they are pulled.
+    /// Target of pushed messages; `None` for a pull consumer.
     pub(crate) deliver_subject: Option<String>,
     pub(crate) filter_subjects: Vec<String>,
 }
 
-/// The names of streams that take a subject.
+/// Names of streams that accept a subject.
 #[derive(Debug, Deserialize)]
 struct StreamNames {
     streams: Option<Vec<String>>,
 }
 
-/// What a stream says of a message that it has.
+/// Acknowledgement of a message by a stream.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Taken {
     pub(crate) stream: String,
-    /// Whether it had it before.
+    /// True if the stream had the message already.
     #[serde(default)]
     pub(crate) duplicate: bool,
 }
@@ -89,7 +89,7 @@ pub(crate) struct Refused {
     pub(crate) description: String,
 }
 
-/// An answer, or a refusal.
+/// A reply or a refusal.
 #[derive(Deserialize)]
 struct Answer<T> {
     error: Option<Refused>,
@@ -97,7 +97,7 @@ struct Answer<T> {
     answer: Option<T>,
 }
 
-/// What an answer says, before it is known what helps.
+/// Content of a reply, without advice.
 #[derive(Debug)]
 pub(crate) enum Said<T> {
     Yes(T),
@@ -106,10 +106,10 @@ pub(crate) enum Said<T> {
     NoResponders,
 }
 
-/// Reads an answer.
+/// Parses a reply.
 ///
 /// # Errors
-/// It is none: the cause.
+/// Fails if it is invalid; returns a description.
 pub(crate) fn read<T: DeserializeOwned>(message: &Message) -> Result<Said<T>, String> {
     if !message.headers.is_empty() {
         let headers = Headers::read(&message.headers)?;
@@ -125,10 +125,10 @@ pub(crate) fn read<T: DeserializeOwned>(message: &Message) -> Result<Said<T>, St
     }
 }
 
-/// Asks JetStream. `what` says what is asked for.
+/// Sends a JetStream request. `what` describes it.
 ///
 /// # Errors
-/// It refuses, or does not answer.
+/// Fails if JetStream refuses or does not reply.
 async fn ask<T: DeserializeOwned>(
     connection: &mut Connection,
     target: &Target,
@@ -151,10 +151,10 @@ async fn ask<T: DeserializeOwned>(
     }
 }
 
-/// Asks for a stream.
+/// Requests a stream.
 ///
 /// # Errors
-/// There is none of this name, or no answer.
+/// Fails if it does not exist, or without a reply.
 pub(crate) async fn stream(
     connection: &mut Connection,
     target: &Target,
@@ -164,10 +164,10 @@ pub(crate) async fn stream(
     ask(connection, target, &subject, Value::Null, &format!("stream `{name}`")).await
 }
 
-/// The names of the streams that take a subject.
+/// Requests the names of the streams that accept a subject.
 ///
 /// # Errors
-/// There is no answer.
+/// Fails without a reply.
 pub(crate) async fn streams_of(
     connection: &mut Connection,
     target: &Target,
@@ -179,10 +179,10 @@ pub(crate) async fn streams_of(
     Ok(names.streams.unwrap_or_default())
 }
 
-/// Asks for the consumer of this name; `None` where there is none.
+/// Requests the consumer of this name; `None` if it does not exist.
 ///
 /// # Errors
-/// There is no answer.
+/// Fails without a reply.
 pub(crate) async fn consumer(
     connection: &mut Connection,
     target: &Target,
@@ -199,10 +199,10 @@ pub(crate) async fn consumer(
     }
 }
 
-/// Makes a consumer: with this name, or one of the server's choice.
+/// Creates a consumer with this name, or with a name that the server chooses.
 ///
 /// # Errors
-/// The server refuses it.
+/// Fails if the server refuses it.
 pub(crate) async fn make_consumer(
     connection: &mut Connection,
     target: &Target,

@@ -1,21 +1,21 @@
-//! The components that speak NATS, to its streams by JetStream.
+//! Components for NATS: JetStream streams.
 //!
 //! ```text
-//!   server      the settings of a connection
-//!   protocol    bytes ↔ operations of NATS; no network
-//!   login       how a client proves itself: a password, a token, an NKey, a file with a JWT
-//!   headers     the block of headers of a message; no network
-//!   connection  a connection with one subscription, on a stream of ours
-//!   jetstream   what is asked of JetStream: requests in JSON
-//!   refusal     what a refusal of the server means, and what helps
-//!   message     a message → an event
-//!   source      a consumer of a stream ─► round: what is put at once ─► the channels
+//!   server      settings of a connection
+//!   protocol    parses and formats NATS operations; no network
+//!   login       authentication: a password, a token, an NKey, a file with a JWT
+//!   headers     headers of a message; no network
+//!   connection  a connection with one subscription
+//!   jetstream   JetStream requests in JSON
+//!   refusal     errors of the server, with advice
+//!   message     converts a message to an event
+//!   source      a consumer of a stream ─► round: one put ─► the channels
 //!   sink        a publisher; a batch is delivered when a stream has acknowledged all of it
-//!   fuzzed      any bytes, for the fuzzer
+//!   fuzzed      entry point for the fuzzer
 //! ```
 //!
-//! The client is ours: a text protocol with seven operations, over the streams of `tls`
-//! (docs/adr/0098).
+//! The client is part of this crate: a text protocol with seven operations, over the streams of
+//! `tls` (docs/adr/0098).
 
 mod connection;
 #[cfg(feature = "testkit")]
@@ -33,13 +33,13 @@ pub mod source;
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Sink, Source};
 
-/// Every source.
+/// All sources.
 static SOURCES: &[Entry<dyn Source>] = &[entry::<source::Config>()];
 
-/// Every sink.
+/// All sinks.
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for the catalogue of a program.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("nats"),

@@ -1,4 +1,4 @@
-//! How a client proves itself to a server.
+//! Authentication of a client.
 //!
 //! ```text
 //!   user, password   user and pass in CONNECT
@@ -20,7 +20,7 @@ use tls::SecretFileError;
 use file::File;
 use nkey::Pair;
 
-/// The settings of a login.
+/// Settings of a login.
 pub(crate) struct Settings {
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Secret>,
@@ -29,10 +29,10 @@ pub(crate) struct Settings {
     pub(crate) credentials: Option<PathBuf>,
 }
 
-/// How this side proves itself. Cheap to clone.
+/// Method of authentication. Cheap to clone.
 #[derive(Clone)]
 pub(crate) enum Login {
-    /// Not at all, or by the certificate of TLS.
+    /// None, or the TLS certificate.
     None,
     User(secret::Login),
     Token(Secret),
@@ -40,27 +40,27 @@ pub(crate) enum Login {
     File(File),
 }
 
-/// Why a login cannot be shown.
+/// Reason why authentication is impossible.
 #[derive(Debug)]
 pub(crate) enum LoginError {
     File(SecretFileError),
-    /// The server gives nothing to sign.
+    /// The server sends no challenge to sign.
     NoNonce,
 }
 
-/// What is shown to a server.
+/// Authentication data for a server.
 pub(crate) struct Shown {
-    /// What goes into `CONNECT`.
+    /// Fields of `CONNECT`.
     pub(crate) fields: Vec<(&'static str, String)>,
-    /// What helps where the server refuses it.
+    /// Advice for a refusal by the server.
     pub(crate) remedy: String,
 }
 
 impl Login {
-    /// That of the settings.
+    /// Creates it from the settings.
     ///
     /// # Errors
-    /// One of them is wrong, or one too many is set.
+    /// Fails if a setting is invalid, or several methods are set.
     pub(crate) fn of(settings: Settings) -> Result<Self, BuildError> {
         let Settings { user, password, token, nkey_seed, credentials } = settings;
         let set = [
@@ -86,10 +86,10 @@ impl Login {
         })
     }
 
-    /// What is shown to a server that gives this nonce.
+    /// Returns the data for a server with this challenge.
     ///
     /// # Errors
-    /// There is nothing to show, or nothing to sign.
+    /// Fails if there is no credential, or no challenge.
     pub(crate) async fn shown(&self, nonce: Option<&str>, env: &Env) -> Result<Shown, LoginError> {
         let signs = match nonce {
             Some(_) => "; it takes NKeys or JWTs: `server.nkey_seed`, `server.credentials`",
@@ -177,7 +177,7 @@ mod tests {
         let shown = async |settings, nonce| Login::of(settings).unwrap().shown(nonce, &env).await;
         let nkey = || Settings { nkey_seed: secret(PUBLISHED), ..NONE };
         let fields = shown(nkey(), Some("nonce")).await.unwrap().fields;
-        // By another library: Ed25519 of the key of `PUBLISHED`.
+        // Ed25519 signature with the key of `PUBLISHED`, computed by another library.
         let signature = "AVfpO7Pw3rc56hoO1OJcFxXUCfBmO2qouchBchSlL45\
                          Fuur9zS15UzytEI1QC5wwVG7uiHIdqyfmOS6uPrwqCg";
         assert_eq!(fields, [("nkey", PUBLIC.to_owned()), ("sig", signature.to_owned())]);

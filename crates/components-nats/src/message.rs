@@ -1,4 +1,4 @@
-//! A message of a stream becomes an event. Pure.
+//! Converts a message of a stream to an event. Pure.
 
 use kit::messages::Event;
 use schemars::JsonSchema;
@@ -41,23 +41,23 @@ impl Property {
     }
 }
 
-/// Where a message stands, as the subject for its acknowledgement says.
+/// Position of a message, from the subject of its acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// How often it was delivered, this time included.
+    /// Number of deliveries, including this one.
     pub(crate) delivered: u64,
-    /// Its number in the stream.
+    /// Its sequence number in the stream.
     pub(crate) sequence: u64,
-    /// Its number among what the consumer was sent.
+    /// Its sequence number in the consumer.
     pub(crate) of_consumer: u64,
-    /// When the stream took it, in nanoseconds since 1970.
+    /// Time at which the stream stored it, in nanoseconds since 1970.
     pub(crate) nanos: u64,
-    /// Messages that the consumer has not been sent yet.
+    /// Number of messages that the consumer has not received yet.
     pub(crate) pending: u64,
 }
 
 impl Place {
-    /// Reads the subject: `$JS.ACK.STREAM.CONSUMER.…`, or `$JS.ACK.DOMAIN.ACCOUNT.STREAM.…`.
+    /// Parses the subject: `$JS.ACK.STREAM.CONSUMER.…`, or `$JS.ACK.DOMAIN.ACCOUNT.STREAM.…`.
     pub(crate) fn read(reply: &str) -> Option<Self> {
         let words: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
         let numbers = match words.len() {
@@ -76,10 +76,10 @@ impl Place {
     }
 }
 
-/// The event of a message: its headers, then what `wanted` names.
+/// Converts a message: its headers, then the headers that `wanted` selects.
 ///
 /// # Errors
-/// Its headers are none: the cause.
+/// Fails if its headers are invalid; returns a description.
 pub(crate) fn event_of(
     message: Message,
     (stream, place): (&str, &Place),

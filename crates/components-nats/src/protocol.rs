@@ -1,4 +1,4 @@
-//! Bytes ↔ operations of NATS. Pure.
+//! Parses and formats NATS operations. Pure.
 //!
 //! ```text
 //!   server → client   INFO {json}   MSG subject sid [reply] bytes   HMSG … headers bytes
@@ -9,36 +9,34 @@
 //!
 //! # Invariants
 //!
-//! 1. The buffer holds at most one operation that is not whole: a line has a limit, and so has a
-//!    message.
-//! 2. No byte is looked at again when others have come: what bytes cost does not grow with the
-//!    number of pieces that they come in.
-//! 3. The memory that is held grows with the bytes that have come, not with those that a line
-//!    announces.
+//! 1. The buffer has at most one incomplete operation: lines and messages have a size limit.
+//! 2. No byte is read twice: the cost does not depend on the number of pieces in which bytes
+//!    arrive.
+//! 3. Memory grows with the bytes that have arrived, not with an announced length.
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
 
-/// Bytes of a line at most: that of `INFO` names every server of a cluster.
+/// Maximum length of a line: `INFO` lists every server of a cluster.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of a message at most; servers take no larger limit than this.
+/// Maximum size of a message; servers allow no larger limit.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 const END: &[u8] = b"\r\n";
 
-/// What a server says of itself.
+/// The server's `INFO`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Info {
     pub(crate) version: String,
-    /// Whether messages can have headers.
+    /// True if messages can have headers.
     pub(crate) headers: bool,
-    /// Bytes of headers and body of a message at most.
+    /// Maximum size of a message's headers and body.
     pub(crate) max_payload: u64,
     pub(crate) tls_required: bool,
     pub(crate) tls_available: bool,
-    /// What a client signs to prove itself, where the server takes NKeys.
+    /// Challenge for the client's signature, if the server accepts NKeys.
     pub(crate) nonce: Option<String>,
 }
 
@@ -47,43 +45,43 @@ pub(crate) struct Info {
 pub(crate) struct Message {
     pub(crate) subject: String,
     pub(crate) reply: Option<String>,
-    /// The block of headers; empty where there is none.
+    /// The header block; empty without headers.
     pub(crate) headers: Bytes,
     pub(crate) body: Bytes,
 }
 
-/// What comes.
+/// An operation of the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
     Info(Info),
     Message(Message),
     Ping,
     Pong,
-    /// In the words of the server.
+    /// The server's error text.
     Error(String),
 }
 
-/// Bytes become operations.
+/// Incremental parser.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    /// What was read and is no whole operation yet.
+    /// Bytes of the incomplete operation.
     pub(crate) buffer: BytesMut,
-    /// So many bytes of it have no end of a line.
+    /// Number of its bytes without a line end.
     searched: usize,
-    /// The line of a message, which has been taken out, where the message is not whole.
+    /// Line of an incomplete message, which has been removed from the buffer.
     under_way: Option<Shape>,
 }
 
 impl Decoder {
-    /// Whether nothing has come that is no whole operation yet.
+    /// Returns true if there is no incomplete operation.
     pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_empty() && self.under_way.is_none()
     }
 
-    /// The next operation, if it is whole.
+    /// Returns the next complete operation.
     ///
     /// # Errors
-    /// What came is none: the cause.
+    /// Fails if the input is invalid; returns a description.
     pub(crate) fn next(&mut self) -> Result<Option<Incoming>, String> {
         loop {
             if let Some(shape) = self.under_way.take() {
@@ -113,9 +111,9 @@ impl Decoder {
         }
     }
 
-    /// Takes the next line out of the buffer, without its end.
+    /// Removes the next line from the buffer, and returns it without its end.
     fn line(&mut self) -> Result<Option<BytesMut>, String> {
-        // The first byte of an end may have come before the second one.
+        // The first byte of a line end may have arrived before the second one.
         let from = self.searched.saturating_sub(1);
         let Some(found) = self.buffer[from..].windows(END.len()).position(|it| it == END) else {
             self.searched = self.buffer.len();
@@ -130,7 +128,7 @@ impl Decoder {
         Ok(Some(line))
     }
 
-    /// Takes a message out of the buffer that its line has been taken out of.
+    /// Removes the message after its line from the buffer.
     fn message(&mut self, shape: Shape) -> Result<Option<Incoming>, String> {
         let whole = shape.bytes + END.len();
         if self.buffer.len() < whole {
@@ -148,13 +146,13 @@ impl Decoder {
     }
 }
 
-/// What the line of a message says.
+/// Parsed line of a message.
 #[derive(Debug)]
 struct Shape {
     subject: String,
     reply: Option<String>,
     header_bytes: usize,
-    /// With those of the headers.
+    /// Total size including headers.
     bytes: usize,
 }
 
@@ -175,7 +173,7 @@ fn shape(line: &str, has_headers: bool) -> Result<Shape, String> {
     Ok(Shape { subject: subject.to_owned(), reply, header_bytes, bytes })
 }
 
-/// Adds the publication of a message; `headers` is a whole block, or empty.
+/// Adds a message to publish; `headers` is a complete block, or empty.
 pub(crate) fn publish(
     out: &mut Vec<u8>,
     subject: &str,

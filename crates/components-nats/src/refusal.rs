@@ -1,4 +1,4 @@
-//! What a refusal of a server means, and what helps. Pure.
+//! Errors of the server: their meaning, and advice. Pure.
 
 use std::io;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use pipeline::{Classify, ErrorClass};
 use thiserror::Error;
 use tls::SecretFileError;
 
-/// Why a connection cannot be made, or has ended.
+/// Reason why a connection cannot be opened, or has ended.
 #[derive(Debug, Error)]
 pub(crate) enum NatsError {
-    /// There is no connection.
+    /// The connection failed.
     #[error("cannot connect to {address}")]
     Connect {
         address: Arc<str>,
@@ -21,25 +21,25 @@ pub(crate) enum NatsError {
     /// The server did not answer in time.
     #[error("{address} has not answered within {limit:?}: {what}")]
     NoAnswer { address: Arc<str>, what: String, limit: Duration },
-    /// The server does not want this client.
+    /// The server rejected the login.
     #[error("{address} refuses the login: {problem}; {remedy}")]
     Login { address: Arc<str>, problem: String, remedy: String },
-    /// There is no login to show.
+    /// The credentials cannot be read.
     #[error(transparent)]
     Credentials(SecretFileError),
-    /// The server works and does not do what it is asked for.
+    /// The server works and refuses a request.
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },
-    /// The user may not send to this subject.
+    /// The user may not publish to this subject.
     #[error("{address} refuses a message: {words}; look at the permissions of the user")]
     NoRight { address: Arc<str>, subject: String, words: String },
     /// The connection has ended.
     #[error("the connection to {address} has ended: {problem}")]
     Ended { address: Arc<str>, problem: String },
-    /// A stream does not take a message now.
+    /// A stream does not accept a message now.
     #[error("{address} does not take a message now: {problem}")]
     NotTaken { address: Arc<str>, problem: String },
-    /// A message of which no event can be made stays in its stream.
+    /// A message cannot become an event, and stays in its stream.
     #[error(
         "message {sequence} of `{stream}` can be no event: {problem}; the stream is not read on. \
          Delete the message, or set `unusable = \"reject\"`, which passes such messages over"
@@ -56,7 +56,7 @@ impl Classify for NatsError {
             | Self::NotGranted { .. }
             | Self::NoRight { .. }
             | Self::Unusable { .. } => ErrorClass::Blocked,
-            // What was sent may have been taken.
+            // The messages may have been stored.
             Self::NoAnswer { .. } | Self::Ended { .. } | Self::NotTaken { .. } => {
                 ErrorClass::Indeterminate
             }
@@ -64,8 +64,8 @@ impl Classify for NatsError {
     }
 }
 
-/// An error of the server in its own words, which comes before the connection ends or instead of an
-/// answer. `remedy` is what helps where it is the login.
+/// Converts an error text of the server, which precedes the end of the connection or replaces a
+/// reply. `remedy` is the advice for a login error.
 pub(crate) fn said(address: &Arc<str>, words: &str, remedy: &str) -> NatsError {
     let address = address.clone();
     let lower = words.to_ascii_lowercase();
@@ -85,7 +85,7 @@ pub(crate) fn said(address: &Arc<str>, words: &str, remedy: &str) -> NatsError {
     NatsError::Ended { address, problem: words.to_owned() }
 }
 
-/// A refusal of JetStream by its own code, while it was asked for `what`.
+/// Converts a refusal of JetStream with its error code, in reply to the request `what`.
 pub(crate) fn refused(address: &Arc<str>, what: &str, code: u32, words: &str) -> NatsError {
     let address = address.clone();
     let remedy = match code {
@@ -108,7 +108,7 @@ pub(crate) fn refused(address: &Arc<str>, what: &str, code: u32, words: &str) ->
     }
 }
 
-/// What makes room where a refusal is for the lack of it. Messages before it may have been taken.
+/// Returns advice if a refusal is due to a lack of room. Earlier messages may have been stored.
 fn no_room(code: u32) -> &'static str {
     match code {
         10023 | 10047 => "; its streams have no more room: raise `max_file_store`, or delete some",

@@ -1,4 +1,4 @@
-//! The settings of a connection to a server.
+//! Settings of a connection to a server.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,12 +67,12 @@ fn heartbeat() -> Period {
     Period(Duration::from_secs(30))
 }
 
-/// A server as it is connected to. Cheap to clone.
+/// Validated connection settings. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Target {
-    /// `host:port`, in the order in which they are tried.
+    /// `host:port`, in the order of attempts.
     pub(crate) addresses: Arc<[Arc<str>]>,
-    /// What the subjects of the requests of JetStream begin with.
+    /// Subject prefix of JetStream requests.
     pub(crate) api: Arc<str>,
     pub(crate) client_id: Arc<str>,
     pub(crate) timeout: Duration,
@@ -83,10 +83,10 @@ pub(crate) struct Target {
 }
 
 impl Server {
-    /// Checks the settings.
+    /// Validates the settings.
     ///
     /// # Errors
-    /// One of them is wrong.
+    /// Fails if one of them is invalid.
     pub(crate) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
         let invalid = |setting: &str, problem: &str| {
             Err(BuildError::invalid(format!("server.{setting}"), problem))
@@ -135,15 +135,15 @@ impl Server {
     }
 }
 
-/// Whether a character can stand in a token of a subject that is no wildcard.
+/// Returns true if a character is valid in a token of a subject without wildcards.
 pub(crate) fn is_of_token(character: char) -> bool {
     !character.is_whitespace() && !character.is_control() && !".*>".contains(character)
 }
 
-/// Addresses, and whether they are of TLS: all are or none is.
+/// Addresses, and whether they use TLS: all or none.
 type Reached = (Arc<[Arc<str>]>, bool);
 
-/// Where the URLs lead.
+/// Returns the addresses of the URLs.
 fn addresses(urls: &[String], cx: &BuildContext) -> Result<Reached, BuildError> {
     let invalid = |problem: String| BuildError::invalid("server.urls", problem);
     let parsed = urls.iter().map(|url| parse(url)).collect::<Result<Vec<_>, _>>();
@@ -160,9 +160,9 @@ fn addresses(urls: &[String], cx: &BuildContext) -> Result<Reached, BuildError> 
     Ok((parsed.into_iter().map(|(address, _)| address).collect(), is_tls))
 }
 
-/// The address in a URL, and whether it is of TLS.
+/// Returns the address in a URL, and whether it uses TLS.
 fn parse(url: &str) -> Result<(Arc<str>, bool), String> {
-    // First: the other errors show the URL.
+    // Check this first: the other errors show the URL.
     if url.contains('@') {
         return Err("a user in a URL is shown with it: set `user` and `password`, or `token`, \
                     instead"
@@ -178,7 +178,7 @@ fn parse(url: &str) -> Result<(Arc<str>, bool), String> {
 }
 
 impl Target {
-    /// What this side says of itself, with the fields of its login.
+    /// Returns the content of `CONNECT`, with the fields of the login.
     pub(crate) fn connect(&self, client_id: &str, login: &Shown) -> Value {
         let mut said = json!({
             "verbose": false,
@@ -198,7 +198,7 @@ impl Target {
         said
     }
 
-    /// What is said of an address that was connected to.
+    /// Describes an address that was reached.
     pub(crate) fn reached(&self, address: &str) -> String {
         match self.tls {
             Some(_) => format!("{address} is reached by TLS"),

@@ -1,18 +1,19 @@
-//! `nats`: each event is a message of a stream of JetStream; a batch is delivered when all of it is
-//! acknowledged.
+//! `nats`: publishes each event as a message to a JetStream stream; a batch is delivered when all
+//! of it is acknowledged.
 //!
 //! ```text
-//!   acknowledged                delivered, also where the stream knows the id already
-//!   no stream for the subject   nothing can be delivered until there is one; if the event chooses
-//!                               the subject it goes to the dead letters after `destination_wait`
+//!   acknowledged                delivered, even if the stream had the id already
+//!   no stream for the subject   waits for a stream; if the event chooses the subject, the event
+//!                               goes to the dead letters after `destination_wait`
 //!   too large, no subject       the event goes to the dead letters
-//!   refused                     the batch goes again, in whole
+//!   refused                     the whole batch is resent
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. The id of a message is made of `ids`, the identity of its batch and its place in that. It is
-//!    the same when the batch goes again, so a stream that still knows it does not take it twice.
+//! 1. The id of a message consists of `ids`, the identity of its batch and its position in it. It
+//!    stays the same when the batch is resent, so a stream that remembers it does not store it
+//!    twice.
 
 mod publishing;
 mod subject;
@@ -39,13 +40,13 @@ use crate::server::{Server, Target};
 use publishing::{Outgoing, Publishing};
 use subject::Subject;
 
-/// The header by which a stream knows a message again.
+/// Header with the message id, with which a stream recognises a repetition.
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 
-/// What the names of headers begin with that tell the server what to do.
+/// Prefix of headers that control the server.
 const OF_SERVER: &str = "nats-";
 
-/// Bytes of `ids` at most.
+/// Maximum length of `ids`.
 const IDS_BYTES_MAX: usize = 128;
 
 /// Settings of the `nats` sink.
@@ -143,11 +144,11 @@ impl Config {
 /// An event that can never be delivered.
 #[derive(Debug)]
 struct Refusal {
-    /// Its place in the batch.
+    /// Its position in the batch.
     place: usize,
-    /// In snake case, for letters.
+    /// Reason label in snake case.
     reason: &'static str,
-    /// For people.
+    /// Details for people.
     detail: String,
 }
 
@@ -161,13 +162,13 @@ struct Nats {
     timeout: Duration,
     places: Places<Publishing>,
     destinations: Destinations,
-    /// Those of which it is known how long they know ids.
+    /// Streams whose deduplication window was checked.
     streams: Mutex<BTreeSet<String>>,
     known: Counter,
 }
 
 impl Nats {
-    /// The messages of a batch, and what can be none.
+    /// Returns the messages of a batch, and the events that cannot be messages.
     fn messages<'a>(
         &self,
         batch: &'a Batch,
@@ -211,7 +212,7 @@ impl Nats {
         (messages, refused)
     }
 
-    /// Looks how long streams know ids that were not heard of before.
+    /// Checks the deduplication window of new streams.
     async fn look_at(&self, streams: Vec<String>, publishing: &mut Publishing) {
         for stream in streams {
             let known = &self.streams;
@@ -227,7 +228,7 @@ impl Nats {
                     2 * self.timeout
                 ),
                 Ok(window) => debug!(sink = %self.name, %stream, ?window, "the stream knows ids"),
-                // Not every user may ask for that.
+                // Some users are not permitted to ask.
                 Err(error) => debug!(sink = %self.name, %stream, %error, "its window is not known"),
             }
         }
@@ -235,10 +236,10 @@ impl Nats {
 }
 
 impl Nats {
-    /// Those of the messages that no stream takes whose wait is over.
+    /// Returns the messages without a stream whose wait is over.
     ///
     /// # Errors
-    /// The batch waits for a subject.
+    /// Fails if the batch must wait for a stream.
     async fn overdue(
         &self,
         messages: &[Outgoing<'_>],
@@ -283,7 +284,7 @@ impl Nats {
     }
 }
 
-/// Whether a header tells the server what to do, or comes from a message that was read.
+/// Returns true for headers that control the server. Events of the `nats` source may have some.
 fn is_of_server(name: &str) -> bool {
     name.get(..OF_SERVER.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(OF_SERVER))
 }
@@ -326,7 +327,7 @@ impl Deliver for Nats {
         Ok(Delivered::Except { events, reason, detail })
     }
 
-    /// A stream forgets ids.
+    /// A stream forgets ids after its window.
     fn guarantee(&self) -> Guarantee {
         Guarantee::AtLeastOnce
     }

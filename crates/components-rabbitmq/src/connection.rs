@@ -109,12 +109,12 @@ impl Connection {
         Ok(Self { address: address.clone(), frame_max, outgoing, incoming, pump })
     }
 
-    /// Whether it is open, as far as this side knows.
+    /// Returns true if it is open, as far as this side knows.
     pub(crate) fn is_open(&self) -> bool {
         !self.outgoing.is_closed()
     }
 
-    /// Whether nothing has come that is not taken, such as a refusal.
+    /// Returns true if nothing has come that is not taken, such as a refusal.
     pub(crate) fn is_quiet(&self) -> bool {
         self.incoming.is_empty()
     }

@@ -1,12 +1,10 @@
-//! The stream of a client: the bytes that came of it, the memory that they take, and storing what
-//! it sent while it waits for the answer.
+//! Stream of a client: its received bytes, their memory, and storing while the client waits.
 //!
-//! A message of up to [`STEP_BYTES`] needs no memory of those that all connections share: there are
-//! as many as connections. A larger one takes a place for the largest that its tenant may send,
-//! once, before it is read on: so no two messages wait for each other.
+//! A message of up to [`STEP_BYTES`] needs no shared memory: there are at most as many as
+//! connections. A larger message reserves, before more of it is read, memory for the largest
+//! message of its tenant. It does so once, so no two messages can deadlock.
 //!
-//! A tenant is known with the first byte: then the handshake is over. What it gives over its rate
-//! waits unread.
+//! The tenant is known with the first byte, after the handshake. Data over its rate waits unread.
 
 use std::io;
 use std::sync::Arc;
@@ -22,16 +20,16 @@ use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-/// Bytes that are read at a time, and of a message that needs no memory of the shared.
+/// Read size, and size of a message that needs no shared memory.
 pub(crate) const STEP_BYTES: usize = 64 << 10;
 
-/// How long a batch waits for room before the client is looked after and it waits again.
+/// How long a batch waits for room until the source checks the client and waits again.
 pub(crate) const ROUND: Duration = Duration::from_secs(5);
 
-/// What a connection may send and take.
+/// Limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Bytes of a message, before and after it is decompressed.
+    /// Maximum size of a message, before and after decompression.
     pub(crate) message_max: usize,
     /// Timeout for receiving a message, and for sending a response.
     pub(crate) message_timeout: Duration,
@@ -39,36 +37,36 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Duration,
 }
 
-/// Why a connection ends.
+/// Reason why a connection ends.
 #[derive(Debug, Error)]
 pub(crate) enum End {
-    /// The stream broke, or ended within a message.
+    /// The connection broke, or ended within a message.
     #[error("the connection broke")]
     Broken(#[from] io::Error),
-    /// Nothing came on it.
+    /// The connection was idle.
     #[error("nothing came within {0:?} (`idle_timeout`)")]
     Idle(Duration),
-    /// What came did not come in time, or the answer was not taken in time.
+    /// A message or a reply took too long.
     #[error("a message or its answer took more than {0:?} (`message_timeout`)")]
     Slow(Duration),
     /// A message is too large.
     #[error("a message has {announced} bytes, and at most {max} are taken (`message_max`)")]
     Large { announced: u64, max: usize },
-    /// What came is no message.
+    /// The bytes are not a valid message.
     #[error("{0}")]
     Malformed(String),
-    /// The client may not send.
+    /// The client is not permitted to send.
     #[error("{0}")]
     Refused(String),
-    /// Nothing of it is stored: the source stops, or the client has gone.
+    /// The message was not stored: the source stops, or the client has disconnected.
     #[error("a message is not stored: {0}")]
     NotStored(String),
-    /// Its tenant takes more than it may.
+    /// The tenant exceeds a limit.
     #[error(transparent)]
     Tenant(#[from] Over),
 }
 
-/// The memory that one message holds of what all connections share.
+/// Shared memory that one message has reserved.
 #[derive(Default)]
 pub(crate) struct Memory {
     place: Option<tenants::Memory>,
@@ -78,12 +76,12 @@ pub(crate) struct Memory {
 pub(crate) struct Client {
     stream: Box<dyn Stream>,
     tenant: tenants::Client,
-    /// What came and was not taken yet.
+    /// Received bytes that were not consumed yet.
     pub(crate) buffer: BytesMut,
     limits: Limits,
-    /// Nothing more comes: the client has closed its side, or the connection broke.
+    /// True at the end of input: the client has closed its side, or the connection broke.
     pub(crate) is_over: bool,
-    /// Until when the message has to be whole.
+    /// Time by which the message must be complete.
     deadline: Instant,
 }
 
@@ -93,18 +91,18 @@ impl Client {
         Self { stream, tenant, buffer, limits, is_over: false, deadline }
     }
 
-    /// Bytes of a message that its tenant may send, before and after it is decompressed.
+    /// Returns the tenant's limit for a message, before and after decompression.
     pub(crate) fn message_max(&self) -> usize {
         self.tenant.member().message_max(self.limits.message_max as u64) as usize
     }
 
-    /// A message has so many bytes, which is over that.
+    /// Returns the error for a message of `announced` bytes over that limit.
     pub(crate) fn too_large(&self, announced: u64) -> End {
         let own = self.tenant.member().too_large().map(End::Tenant);
         own.unwrap_or(End::Large { announced, max: self.limits.message_max })
     }
 
-    /// Its tenant has given these events.
+    /// Counts these events for its tenant.
     pub(crate) fn gave(&self, batch: &Batch) {
         let (bytes, now) = (batch.size().bytes, Instant::now());
         let member = self.tenant.member();
@@ -112,7 +110,7 @@ impl Client {
         member.count(batch.len() as u64, bytes, now);
     }
 
-    /// Waits for the first byte of a message; `false`: none comes any more.
+    /// Waits for the first byte of a message; returns `false` at the end of input.
     pub(crate) async fn begins(&mut self) -> Result<bool, End> {
         self.tenant.pass().await;
         if self.buffer.is_empty() {
@@ -127,7 +125,7 @@ impl Client {
         Ok(true)
     }
 
-    /// Reads until so many bytes are in the buffer.
+    /// Reads until the buffer has `bytes` bytes.
     pub(crate) async fn fill(&mut self, bytes: usize, memory: &mut Memory) -> Result<(), End> {
         while self.buffer.len() < bytes {
             self.more(memory).await?;
@@ -135,7 +133,7 @@ impl Client {
         Ok(())
     }
 
-    /// Reads what has come of the message, at least a byte.
+    /// Reads more of the message, at least one byte.
     pub(crate) async fn more(&mut self, memory: &mut Memory) -> Result<(), End> {
         self.cover(self.buffer.len(), memory).await;
         self.buffer.reserve(STEP_BYTES / 4);
@@ -146,8 +144,8 @@ impl Client {
         }
     }
 
-    /// Waits for memory for a message of which so many bytes are there. The time that it takes is
-    /// not the client's.
+    /// Reserves memory for a message of which `bytes` bytes are needed. The wait extends the
+    /// client's time limit.
     pub(crate) async fn cover(&mut self, bytes: usize, memory: &mut Memory) {
         if bytes <= STEP_BYTES || memory.place.is_some() {
             return;
@@ -158,15 +156,15 @@ impl Client {
         self.deadline += began.elapsed();
     }
 
-    /// Waits for memory for a message that is compressed: it may become as large as any.
+    /// Reserves memory for a compressed message, which may expand to any size.
     pub(crate) async fn cover_compressed(&mut self, memory: &mut Memory) {
         self.cover(STEP_BYTES + 1, memory).await;
     }
 
-    /// Decodes a message of `size` bytes within its memory, or with all that there is.
+    /// Decodes a message of `size` bytes within its memory, or on all of the shared memory.
     ///
     /// # Errors
-    /// It has no batch: the connection ends.
+    /// Fails if it does not yield a batch; the connection ends.
     pub(crate) async fn decode<T: Send + 'static>(
         &mut self,
         env: &Env,
@@ -193,9 +191,10 @@ impl Client {
         Ok(timeout(limit, writing).await.map_err(|_| End::Slow(limit))??)
     }
 
-    /// Stores a batch, however long it waits for room, until the source stops. In each round of it
-    /// a client that waits for an answer is sent `busy`; once it has gone it sends the batch again,
-    /// and nothing is stored. Its end is not seen behind bytes that it sends before the answer.
+    /// Stores a batch, and waits for room until the source stops. In each round a client that waits
+    /// for a reply gets `busy`; if it has disconnected, nothing is stored, because it resends the
+    /// batch. A disconnection is not noticed behind data that the client sends before it has the
+    /// reply.
     pub(crate) async fn store(
         &mut self,
         storing: &Arc<Storing>,
@@ -204,7 +203,7 @@ impl Client {
         busy: Option<&[u8]>,
     ) -> Result<(), End> {
         let place = memory.place.map(|mut place| {
-            // What the message took besides its batch is for others while this one waits.
+            // Release the memory that the message used in addition to its batch.
             place.keep(batch.size().bytes);
             Arc::new(place)
         });

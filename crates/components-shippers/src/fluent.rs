@@ -1,4 +1,5 @@
-//! `fluent_forward`: events of Fluent Bit, Fluentd and Docker's log driver, by their protocol.
+//! `fluent_forward`: receives events of Fluent Bit, Fluentd and Docker's log driver in Fluentd's
+//! forward protocol.
 //!
 //! ```text
 //!   connection ─► login? ─► message ─► events ─► known chunk? ─► reserve room ─► commit ─► ack
@@ -8,12 +9,12 @@
 //! # Invariants
 //!
 //! 1. A chunk is acknowledged when each of its events is in every required channel.
-//! 2. A chunk that its host sends again within `repeat_window` is stored once.
-//! 3. The protocol has no refusal: without room the connection is not read on. A message that can
-//!    never be taken ends its connection with a line in the log.
+//! 2. A chunk that its host resends within `repeat_window` is stored once.
+//! 3. The protocol has no refusal: without room the source stops reading from the connection. A
+//!    message that can never be stored closes its connection, with a log line.
 //!
-//! A message that asks for no answer is stored as well, but its client does not hear when it is
-//! not: see `require_ack`.
+//! A message that requests no reply is stored too, but its client does not notice a failure: see
+//! `require_ack`.
 
 mod chunks;
 mod connection;
@@ -171,14 +172,15 @@ struct Fluent {
     server: Server,
     require_ack: bool,
     login: Option<Arc<Login>>,
-    /// Outlives a run: what a run stored and could not answer, the next one may be asked for.
+    /// Kept between runs: a client may resend in the next run what the last run stored but could
+    /// not acknowledge.
     chunks: Chunks,
 }
 
 #[async_trait]
 impl Source for Fluent {
     fn guarantee(&self) -> Guarantee {
-        // A client that asks for answers sends again what has none.
+        // A client that requests replies resends a message without one.
         if self.require_ack { Guarantee::AtLeastOnce } else { Guarantee::BestEffort }
     }
 

@@ -1,9 +1,9 @@
-//! Sources for log shippers that run already: Fluent Bit and Fluentd, Filebeat and its relatives.
+//! Sources for existing log shippers: Fluent Bit and Fluentd, Filebeat and other Beats.
 //!
 //! ```text
-//!   client       the stream of a client: what came of it, its memory, storing while it waits
-//!   server       what both sources are but for their protocol
-//!   record       a record of fields ─► an event (pure)
+//!   client       stream of a client: received bytes, memory, storing while it waits
+//!   server       common parts of both sources
+//!   record       converts a record of fields to an event (pure)
 //!   fluent       the source `fluent_forward`: Fluentd's forward protocol
 //!   lumberjack   the source `lumberjack`: the protocol of Beats and Logstash
 //! ```
@@ -21,7 +21,7 @@ use pipeline::{Entry, Group, Source};
 
 static SOURCES: &[Entry<dyn Source>] = &[entry::<fluent::Config>(), entry::<lumberjack::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for the catalogue of a program.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("shippers"),

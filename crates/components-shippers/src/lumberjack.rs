@@ -1,18 +1,19 @@
-//! `lumberjack`: events of Filebeat and its relatives, and of Logstash's output of that name.
+//! `lumberjack`: receives events of Filebeat and other Beats, and of Logstash's output of that
+//! name.
 //!
 //! ```text
 //!   connection ─► window ─► frames ─► events ─► repeats ─► reserve room ─► commit ─► ack
-//!                           closed    closed                 waits, with signs of life
+//!                           closed    closed                 waits, with keepalives
 //! ```
 //!
 //! # Invariants
 //!
 //! 1. An event is acknowledged when it and all events before it are in every required channel.
-//! 2. The protocol has no refusal: without room the connection is not read on. An event that can
-//!    never be taken ends its connection with a line in the log.
+//! 2. The protocol has no refusal: without room the source stops reading from the connection. An
+//!    event that can never be stored closes its connection, with a log line.
 //!
-//! A client without an answer sends again, so an event may be stored more than once. A part of that
-//! is recognised: see `repeat_window`.
+//! A client without a reply resends, so an event may be stored more than once. Some repetitions are
+//! recognised: see `repeat_window`.
 
 mod connection;
 mod event;
@@ -137,14 +138,15 @@ impl Component for Config {
 
 struct Lumberjack {
     server: Server,
-    /// Outlives a run: what a run stored and could not answer, the next one may be asked for.
+    /// Kept between runs: a client may resend in the next run what the last run stored but could
+    /// not acknowledge.
     calls: Calls,
 }
 
 #[async_trait]
 impl Source for Lumberjack {
     fn guarantee(&self) -> Guarantee {
-        // A client without its answer sends again, and not all of that is recognised.
+        // A client without a reply resends, and not every repetition is recognised.
         Guarantee::AtLeastOnce
     }
 

@@ -1,4 +1,4 @@
-//! A record of a shipper, which is named fields, becomes an event. Pure.
+//! Converts a shipper's record, which consists of named fields, to an event. Pure.
 //!
 //! ```text
 //!   { "log": "GET /", "host": { "name": "a" }, "n": 1 }
@@ -20,16 +20,17 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Milliseconds since 1970: the header that paths of sinks are made by.
+/// Header with milliseconds since 1970, from which sinks build paths.
 pub(crate) const TIMESTAMP: &str = "timestamp";
 
-/// Bytes of the fields that a header holds; a record with more stays whole.
+/// Maximum size of the fields in a header; a larger record stays whole.
 const FIELDS_BYTES_MAX: usize = 16 << 10;
 
-/// Fields of a record at most: each takes dozens of bytes, however short it is.
+/// Maximum number of fields in a record: each takes dozens of bytes, even if it is short.
 pub(crate) const FIELDS_MAX: usize = 1 << 16;
 
-/// Bytes of a header that is picked from a record. A longer text is left out: the record has it.
+/// Maximum size of a header that is picked from a record. A longer value is omitted: the record
+/// contains it.
 const PICKED_BYTES_MAX: usize = 4 << 10;
 
 /// A record.
@@ -37,31 +38,31 @@ const PICKED_BYTES_MAX: usize = 4 << 10;
 pub(crate) struct Record<'a> {
     /// The whole record as JSON.
     pub(crate) whole: Cow<'a, str>,
-    /// Its fields by their names, each as JSON.
+    /// Its fields by name, as JSON.
     pub(crate) fields: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// Fields whose texts are no UTF-8, and are written in Base64. One below another has dots.
+    /// Fields that are not UTF-8 and are encoded in Base64. Nested names have dots.
     pub(crate) encoded: Vec<String>,
-    /// When it happened, in milliseconds since 1970.
+    /// Time of the record in milliseconds since 1970.
     pub(crate) millis: Option<i64>,
 }
 
-/// How records become events.
+/// Rules for converting records to events.
 #[derive(Debug, Clone)]
 pub(crate) struct Mapping {
-    /// The field that is the body.
+    /// The field that becomes the body.
     body_field: Option<String>,
-    /// Headers, each with the field that it shows.
+    /// Headers and the fields that they contain.
     picked: Vec<(String, String)>,
-    /// Names of the headers that a source writes itself.
+    /// Names of the headers that the source sets.
     names: [String; 4],
 }
 
 impl Mapping {
-    /// By the settings `body_field` and `headers`; headers of the source itself begin with
-    /// `prefix` and a dot.
+    /// Creates the rules from the settings `body_field` and `headers`; the source's own headers
+    /// begin with `prefix` and a dot.
     ///
     /// # Errors
-    /// What a setting says is no name.
+    /// Fails if a setting is not a valid name.
     pub(crate) fn new(
         prefix: &str,
         body_field: Option<String>,
@@ -89,8 +90,8 @@ impl Mapping {
         Ok(Self { body_field, picked, names })
     }
 
-    /// Adds the event of a record, with `more` headers. A body over `body_max` becomes several
-    /// events; answers how many more than one.
+    /// Adds the event of a record, with `more` headers. A body over `body_max` is divided; returns
+    /// the number of additional events.
     pub(crate) fn push(
         &self,
         record: &Record<'_>,
@@ -143,17 +144,17 @@ impl Mapping {
     }
 }
 
-/// A record whose body is one of its fields.
+/// A record with one field as the body.
 struct Apart {
     body: Vec<u8>,
-    /// The other fields as JSON; empty where there are none.
+    /// The other fields as JSON; empty if there are none.
     rest: String,
     encoded: Vec<String>,
 }
 
 impl Record<'_> {
-    /// The text of one of its fields, and the rest; `None`: there is no such text, or the rest is
-    /// too much for a header.
+    /// Separates the text of a field from the rest; `None` if the field has no text, or the rest is
+    /// too large for a header.
     fn apart(&self, field: &str) -> Option<Apart> {
         let (_, json) = self.fields.iter().find(|(name, _)| name == field)?;
         let text: String = serde_json::from_str(json).ok()?;
@@ -169,10 +170,10 @@ impl Record<'_> {
         (rest.len() <= FIELDS_BYTES_MAX).then_some(Apart { body, rest, encoded })
     }
 
-    /// What a header says of a field: its text, or its JSON. A name with dots is the name of a
-    /// field, or else a way through fields of fields.
+    /// Returns a header's value for a field: its text, or its JSON. A name with dots is the name of
+    /// a field, or else a path through nested fields.
     fn text(&self, path: &str) -> Option<String> {
-        /// Bytes of JSON for a byte of text at most: an escape.
+        /// Maximum length of a JSON escape per byte of text.
         const ESCAPE: usize = 6;
         let find = |name: &str| self.fields.iter().find(|(field, _)| field == name);
         let json = match find(path) {
@@ -182,7 +183,7 @@ impl Record<'_> {
                 within(&find(first)?.1, rest)?
             }
         };
-        // A longer one is left out in any case, and not decoded.
+        // A longer value would be omitted anyway, so it is not decoded.
         if json.len() > ESCAPE * PICKED_BYTES_MAX + 2 {
             return None;
         }
@@ -203,8 +204,8 @@ fn within<'a>(object: &'a str, path: &str) -> Option<&'a str> {
     within(field(object, first)?, rest)
 }
 
-/// The JSON of a field of an object, without memory for the others. Of a name that is there twice,
-/// the last counts.
+/// Returns the JSON of a field of an object, without allocating the others. The last value of a
+/// duplicate name counts.
 fn field<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     struct Find<'n>(&'n str);
 
@@ -234,7 +235,7 @@ fn field<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     json.deserialize_map(Find(name)).ok()?.map(RawValue::get)
 }
 
-/// Fields, each with its JSON, as one object of JSON.
+/// Builds a JSON object from fields with JSON values.
 pub(crate) fn object<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut out = String::from("{");
     for (name, json) in fields {

@@ -1,5 +1,4 @@
-//! What both sources are but for their protocol: a listener, its limits, and the way into the
-//! channels.
+//! Common parts of both sources: a listener, its limits, and the path to the channels.
 
 use std::sync::Arc;
 
@@ -21,7 +20,8 @@ use tracing::{debug, info, warn};
 use crate::client::{Client, End, Limits, ROUND};
 use crate::record::Mapping;
 
-/// Lines a minute about connections that were closed for what they sent.
+/// Maximum number of log lines per minute about connections that were closed because of their
+/// input.
 const LOG_LINES: u32 = 5;
 
 /// The settings of a listener.
@@ -49,15 +49,15 @@ pub(crate) struct Server {
     tenants: Tenants,
     board: TenantBoard,
     in_flight_max: u64,
-    /// Between opening and running.
+    /// Present between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
 
 impl Server {
-    /// By its settings.
+    /// Creates it from its settings.
     ///
     /// # Errors
-    /// One of them cannot be so.
+    /// Fails if a setting is invalid.
     pub(crate) fn new(
         settings: Settings,
         mapping: Mapping,
@@ -87,12 +87,12 @@ impl Server {
         })
     }
 
-    /// What it needs of the host.
+    /// Returns the resources of the host that it needs.
     pub(crate) fn resources(&self) -> Vec<Resource> {
         vec![Resource::Listen { setting: "listen", address: self.listen.clone() }]
     }
 
-    /// Listens.
+    /// Opens the listener.
     pub(crate) async fn open(&mut self) -> Result<(), SourceError> {
         let listener = listening::listen(&*self.env.net, &self.listen, self.guard.as_ref()).await?;
         info!(source = %self.name, address = %listener.local_address(), "listening");
@@ -100,7 +100,7 @@ impl Server {
         Ok(())
     }
 
-    /// Serves each client, from its address, by `serve`, until the source stops.
+    /// Serves each client with `serve` until the source stops.
     pub(crate) async fn run<F>(
         &mut self,
         cx: SourceContext,
@@ -132,43 +132,43 @@ impl Server {
             serve(Client::new(stream, limits, tenant), address, service.clone())
         })
         .await;
-        // What was reserved is stored to its end, also for clients that are gone.
+        // Batches with reserved room are stored, even if their client has disconnected.
         work.close();
         let _ = timeout(DRAIN, work.wait()).await;
     }
 }
 
-/// What all connections of one run share.
+/// State that all connections of one run share.
 pub(crate) struct Service {
     pub(crate) env: Env,
     pub(crate) mapping: Arc<Mapping>,
     pub(crate) storing: Arc<Storing>,
     metrics: Metrics,
-    /// Lines about connections that were closed for what they sent.
+    /// Rate limit of log lines about connections that were closed because of their input.
     log: LogRate,
 }
 
 impl Service {
-    /// Counts what was odd.
+    /// Counts an anomaly.
     pub(crate) fn count(&self, reason: &'static str, times: usize) {
         self.metrics.count_anomaly(&self.storing.source, reason, times as u64);
     }
 
-    /// Events of `host` came again, and are not stored twice.
+    /// Counts repeated events of `host`, which are not stored again.
     pub(crate) fn repeated(&self, host: &str, events: usize) {
         self.count("repeated_events", events);
         let source = &self.storing.source;
         debug!(%source, host, events, "events that were sent again are not stored twice");
     }
 
-    /// Bytes of a body that the next agents take in any case.
+    /// Returns the size of a body that the downstream agents always accept.
     pub(crate) fn body_max(&self) -> usize {
         let agreed = self.storing.intake.batch_bytes_max();
         let bytes = agreed.map(|bytes| Cut::within(bytes).body_bytes);
         bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
     }
 
-    /// A connection ended so.
+    /// Logs and counts the end of a connection.
     pub(crate) fn ended(&self, peer: &str, error: &End) {
         let source = &self.storing.source;
         match error {

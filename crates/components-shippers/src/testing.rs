@@ -1,5 +1,5 @@
-//! For the tests of the sources: a source as a configuration builds it, on loopback, before an
-//! intake that keeps what it takes, or has no room.
+//! Helpers for tests of the sources: a source as a configuration builds it, on loopback, with an
+//! intake that records its batches or has no room.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,12 +21,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Keeps what it takes; without room it waits for ever.
+/// Records its batches; without room it waits for ever.
 #[derive(Default)]
 pub(crate) struct Kept {
     batches: Mutex<Vec<Batch>>,
     pub(crate) is_full: AtomicBool,
-    /// What it takes is not stored yet.
+    /// True if batches are not stored yet.
     pub(crate) is_slow: AtomicBool,
 }
 
@@ -52,7 +52,7 @@ impl Intake for Kept {
     }
 }
 
-/// A source that runs, with the name `in`.
+/// A running source named `in`.
 pub(crate) struct Running {
     address: String,
     metrics: Metrics,
@@ -85,13 +85,13 @@ impl Running {
         events.map(|event| String::from_utf8_lossy(event.body()).into_owned()).collect()
     }
 
-    /// How often it has counted this.
+    /// Returns the counter of this reason.
     pub(crate) fn counted(&self, reason: &'static str) -> u64 {
         let label = SourceReason { source: "in".into(), reason };
         self.metrics.source_anomalies.get_or_create(&label).get()
     }
 
-    /// Waits until it has counted it once.
+    /// Waits until the reason was counted once.
     pub(crate) async fn until_counted(&self, reason: &'static str) {
         for _ in 0..1000 {
             if self.counted(reason) > 0 {
@@ -118,7 +118,7 @@ impl Peer {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    /// What comes back next, so many bytes.
+    /// Returns the next `bytes` bytes.
     pub(crate) async fn receive(&mut self, bytes: usize) -> Vec<u8> {
         let mut received = vec![0; bytes];
         let reading = timeout(Duration::from_secs(60), self.stream.read_exact(&mut received));
@@ -126,12 +126,12 @@ impl Peer {
         received
     }
 
-    /// Nothing comes for a while.
+    /// Returns true if nothing arrives for a while.
     pub(crate) async fn hears_nothing(&mut self) -> bool {
         timeout(Duration::from_millis(300), self.stream.read(&mut [0; 1])).await.is_err()
     }
 
-    /// The source has closed the connection, without an answer.
+    /// Returns true if the source closes the connection without a reply.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.stream.read(&mut [0; 1]).await.unwrap_or(0) == 0
     }

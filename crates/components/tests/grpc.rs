@@ -1,8 +1,8 @@
-//! Goal: a batch that is written to the sink arrives once in the intake behind the source, and the
-//! sink's word about it is so, whatever happens to either end and to what lies between them.
-//! Method: the real sink and the real source over loopback, with an intake that remembers. In
-//! `faults`, a relay between them breaks the connection at any byte; in `peers`, one end is
-//! replaced by a peer that speaks the schema otherwise: older, newer, hostile.
+//! Goal: a batch that is written to the sink arrives once in the intake downstream of the source,
+//! and the sink reports its outcome correctly, whatever happens to either end and to the
+//! connection. Method: the real sink and the real source over loopback, with an intake that
+//! records. In `faults`, the connection breaks at any byte; in `peers`, a simulated peer replaces
+//! one end: older, newer, hostile.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -105,8 +105,8 @@ async fn a_batch_put_twice_is_answered_twice_and_both_words_are_said() {
     assert_eq!(memory.batches().len(), 1);
 }
 
-/// The sender is not told of each commit while the broadcast overflows; the last word makes the
-/// source ask.
+/// While the broadcast overflows, the sender misses commits; the last event makes the source query
+/// them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_was_not_heard_of_is_asked_for() {
     let env = env::real();
@@ -117,7 +117,7 @@ async fn a_commit_that_was_not_heard_of_is_asked_for() {
     let mut verdicts = Verdicts::default();
     verdicts.until(&mut *sink, |v| v.stored == set(0..5)).await;
     memory.commit_silently();
-    // An empty set says that something was missed.
+    // An empty set means that events were missed.
     memory.say(KeySet::default());
     verdicts.until(&mut *sink, |v| v.delivered == set(0..5)).await;
 }
@@ -201,9 +201,9 @@ async fn a_source_that_stops_answers_what_it_accepted_and_takes_nothing_more() {
         source.stop().await;
     };
     let (written, ()) = within(async { tokio::join!(writing, stopping) }).await;
-    // Each has a word: stored, or given back.
+    // Each batch has an outcome: stored or returned.
     verdicts.until(&mut *sink, |v| v.stored.count() + v.again.count() == written).await;
-    // The batch of a failed write may be stored: it gets no answer.
+    // The batch of a failed write may be stored: it has no outcome.
     let held: pipeline::IntervalSet = memory
         .batches()
         .iter()
@@ -228,7 +228,7 @@ async fn senders_hear_what_is_committed_while_the_source_lingers() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     memory.commit_all();
     verdicts.until(&mut *sink, |v| v.delivered == set(0..5)).await;
-    // With nothing owed any more it does not wait for the end of its time.
+    // If it owes nothing more, it does not wait for its time limit.
     within(source.ended).await.unwrap().unwrap();
 }
 

@@ -1,10 +1,10 @@
-//! Goal: clients that mean harm cost the sources `avro` and `thrift` the memory that their pages
-//! state, and keep no other client from being served.
+//! Goal: hostile clients cost the sources `avro` and `thrift` at most the memory that their pages
+//! state, and do not prevent the service of other clients.
 //!
-//! Method: 300 connections at a time do the same: they announce 2 GiB, stop within a handshake or a
-//! call, send what inflates to a thousand times its size, or never read an answer. Meanwhile all
-//! allocations of the process are counted, and a client of good will calls. It is the only test of
-//! its process, because the counter counts all threads.
+//! Method: 300 concurrent connections do the same: they announce 2 GiB, stop within a handshake or
+//! a call, send data that inflates a thousandfold, or never read a reply. During the attack the
+//! test counts all allocations of the process, and calls from a well-behaved client. It is the only
+//! test of its process, because the counter counts all threads.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -39,25 +39,25 @@ static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
 const CONNECTIONS: usize = 300;
 
-/// The limit of all calls together, and of one.
+/// Limit of all calls together, and of one.
 const IN_FLIGHT_MAX: usize = 4 << 20;
 const CALL_MAX: usize = 1 << 20;
 
-/// How long an attack goes on.
+/// Duration of an attack.
 const ATTACK: Duration = Duration::from_millis(300);
 
-/// What the pages state: of each connection, and how often `in_flight_max` may be there.
+/// Figures from the documentation: memory per connection, and the multiple of `in_flight_max`.
 const AVRO_CONNECTION: usize = 256 << 10;
 const THRIFT_CONNECTION: usize = 16 << 10;
 const TIMES: usize = 4;
 
-/// Bytes that are allocated now.
+/// Returns the allocated bytes.
 fn allocated() -> usize {
     let stats = ALLOCATOR.stats();
     stats.bytes_allocated - stats.bytes_deallocated
 }
 
-/// Drops what it takes.
+/// Drops all batches.
 struct Nowhere;
 
 #[async_trait]
@@ -105,15 +105,15 @@ impl Running {
         env::real().net.connect(&self.address).await.unwrap()
     }
 
-    /// All connections send these bytes, again and again if `is_endless`, and read nothing. The
-    /// most bytes that were allocated meanwhile.
+    /// All connections send these bytes, repeatedly if `is_endless`, and read nothing. Returns the
+    /// maximum of allocated bytes.
     async fn attack(&self, bytes: &Arc<[u8]>, is_endless: bool) -> usize {
         let mut clients = Vec::new();
         let peak = Arc::new(AtomicUsize::new(0));
         for _ in 0..CONNECTIONS {
             let (mut stream, bytes) = (self.connect().await, bytes.clone());
             clients.push(tokio::spawn(async move {
-                // A connection that the source has closed fails, and that is well.
+                // A connection that the source has closed fails, which is correct.
                 while stream.write_all(&bytes).await.is_ok() && is_endless {}
                 std::future::pending::<()>().await;
             }));
@@ -136,7 +136,7 @@ impl Running {
     }
 }
 
-/// A call of `appendBatch` with one event of so many bytes, as a client sends it first.
+/// Returns a call of `appendBatch` with one event of `body` bytes, as a client's first message.
 fn avro_call(body: usize) -> Vec<u8> {
     let mut events = Vec::new();
     put_long(&mut events, 1);
@@ -145,7 +145,7 @@ fn avro_call(body: usize) -> Vec<u8> {
     frame::write(1, &[&Caller::default().begin(), &events])
 }
 
-/// A call of a client of good will is answered OK.
+/// Checks that a call of a well-behaved client is answered OK.
 async fn avro_is_served(source: &Running) {
     let mut stream = source.connect().await;
     stream.write_all(&avro_call(100)).await.unwrap();
@@ -160,7 +160,7 @@ async fn avro_is_served(source: &Running) {
     assert_eq!(reply, Reply::Status(Status::Ok));
 }
 
-/// The same for thrift. While others hold all memory it is answered FAILED, in time.
+/// The same for thrift. While others hold all memory, the reply is FAILED, in time.
 async fn thrift_is_answered(source: &Running) -> thrift::Status {
     let mut stream = source.connect().await;
     stream.write_all(&thrift_call(100)).await.unwrap();
@@ -190,7 +190,7 @@ fn cut(mut bytes: Vec<u8>, by: usize) -> Vec<u8> {
     bytes
 }
 
-/// What was allocated is within what is stated, and is given back.
+/// Checks that allocations stay within the stated limit and are released.
 async fn hold_to(what: &str, before: usize, peak: usize, of_connection: usize) {
     let most = TIMES * IN_FLIGHT_MAX + CONNECTIONS * of_connection;
     let used = peak.saturating_sub(before);

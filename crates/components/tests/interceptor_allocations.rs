@@ -1,8 +1,8 @@
-//! Goal: an interceptor costs a batch a few allocations, and an event none.
+//! Goal: an interceptor makes a few allocations per batch, and none per event.
 //!
-//! Method: each interceptor takes a batch and one that is twice as long. What the longer one costs
-//! more are the few steps by which buffers grow. It is the only test of its process, because the
-//! counter counts all threads.
+//! Method: each interceptor processes a batch and one of double length. The longer one may only
+//! cost the few additional steps in which buffers grow. It is the only test of its process, because
+//! the counter counts all threads.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
-/// More allocations than that for as many events again are some for each of them.
+/// Maximum additional allocations for the double number of events: more would be per event.
 const GROWTH_MAX: usize = 60;
 const EVENTS: usize = 1_000;
 
@@ -37,7 +37,7 @@ fn batch(events: usize, body: impl Fn(usize) -> String) -> Batch {
     batch
 }
 
-/// Allocations of one call, of a second batch: the first one fills caches.
+/// Returns the allocations of the second call: the first one fills caches.
 fn allocations(interceptor: &dyn Interceptor, mut batch: Batch) -> usize {
     interceptor.intercept(&mut batch.clone(), &mut Rejects::default());
     let region = Region::new(ALLOCATOR);

@@ -1,4 +1,4 @@
-//! Times in texts: the formats that settings name, and what completes a time without a year or a
+//! Parses times in texts: the formats in settings, and the completion of a time without a year or a
 //! zone. Pure.
 
 mod joda;
@@ -12,18 +12,18 @@ use pipeline::env::{Clock, unix_millis};
 
 pub use joda::strftime_of_joda;
 
-/// How a time is written.
+/// Format of a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     /// A number since 1970: so many of its unit are a millisecond, or so many milliseconds a unit.
     Epoch(Unit),
-    /// RFC 3339, which most JSON logs have.
+    /// RFC 3339, as in most JSON logs.
     Rfc3339,
     /// A pattern with `%`.
     Pattern {
         /// The pattern.
         text: String,
-        /// Whether it says the year.
+        /// True if it contains the year.
         has_year: bool,
     },
 }
@@ -49,11 +49,11 @@ pub struct Calendar<'a> {
     pub now: Timestamp,
 }
 
-/// A zone by its name in the time zone database, or an offset such as `+02:00`. The database is in
-/// the program: the name means the same on every host.
+/// Returns the zone of a name in the time zone database, or of an offset such as `+02:00`. The
+/// database is part of the program: a name means the same on every host.
 ///
 /// # Errors
-/// No zone has this name; the error names `setting`.
+/// Fails if the name is unknown; the error names `setting`.
 pub fn zone(setting: &str, name: &str) -> Result<TimeZone, BuildError> {
     let offset = BrokenDownTime::parse("%:z", name).ok().and_then(|offset| offset.offset());
     if let Some(offset) = offset {
@@ -97,7 +97,7 @@ impl Format {
         if !says("dejFDs") {
             return invalid(format!("`{text}` says no day; it needs `%d`, `%e`, `%j` or `%F`"));
         }
-        // A directive that the library does not know is found here, not with the first event.
+        // Finds a directive that the library does not know now, not at the first event.
         let example = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
         let known = BrokenDownTime::from(&example).to_string(text);
         let known = known.and_then(|text_of_it| BrokenDownTime::parse(text, text_of_it));
@@ -130,7 +130,7 @@ impl Format {
     }
 }
 
-/// The letters of a pattern's directives: `%-d` and `%3f` are `d` and `f`.
+/// Iterates over the letters of a pattern's directives: `%-d` and `%3f` are `d` and `f`.
 fn letters(pattern: &str) -> impl Iterator<Item = char> {
     let mut rest = pattern.chars();
     std::iter::from_fn(move || {
@@ -139,7 +139,7 @@ fn letters(pattern: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// The moment that a time with a year is.
+/// Converts a time with a year to milliseconds.
 fn moment(time: &BrokenDownTime, calendar: &Calendar<'_>) -> Option<i64> {
     if time.timestamp().is_some() || time.offset().is_some() || time.iana_time_zone().is_some() {
         let zoned = time.to_zoned().map(|zoned| zoned.timestamp()).or_else(|_| time.to_timestamp());
@@ -152,13 +152,13 @@ fn rfc3339(text: &str, calendar: &Calendar<'_>) -> Option<i64> {
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Some(timestamp.as_millisecond());
     }
-    // A date alone is midnight; a time without a zone is of the default one.
+    // A lone date means midnight; a time without a zone is in the default zone.
     let civil: DateTime = text.parse().ok()?;
     Some(calendar.zone.to_timestamp(civil).ok()?.as_millisecond())
 }
 
 impl Unit {
-    /// Whole units, or with a fraction, in digits alone: an exponent is no time.
+    /// Parses whole units, or units with a fraction, in digits only: exponents are invalid.
     fn millis(self, text: &str) -> Option<i64> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Apache Thrift as Flume speaks it: messages in frames, in two encodings, and the service
+//! Flume's variant of Apache Thrift: framed messages in two encodings, and the service
 //! `ThriftSourceProtocol`. Pure: bytes in, bytes out.
 //!
 //! ```text
@@ -10,15 +10,14 @@
 //!   Status appendBatch(1: list<ThriftFlumeEvent> events)
 //! ```
 //!
-//! Written here and not taken from the crate `thrift`: that one reads from blocking streams, needs
-//! a thread for each connection, and takes memory for what a size announces before the bytes are
-//! there.
+//! This module does not use the crate `thrift`, which reads from blocking streams, needs a thread
+//! per connection, and allocates memory by a declared size before the bytes have arrived.
 //!
 //! # Limits
 //!
-//! A size is checked against the bytes that are left before anything is done by it, every element
-//! takes at least one byte, and what is skipped is nested at most `DEPTH_MAX` deep: a call costs
-//! time and memory in proportion to its bytes.
+//! The reader checks each size against the remaining bytes before it uses the size, every element
+//! has at least one byte, and skipped values are nested at most `DEPTH_MAX` deep: time and memory
+//! are proportional to the bytes of a call.
 
 mod calls;
 mod extent;
@@ -43,16 +42,16 @@ pub enum Protocol {
     Binary,
 }
 
-/// What a message is.
+/// Type of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A call that waits for its answer.
+    /// A call with a reply.
     Call,
-    /// The answer, with a result.
+    /// A reply with a result.
     Reply,
-    /// The answer, with an error.
+    /// A reply with an error.
     Exception,
-    /// A call without an answer.
+    /// A call without a reply.
     Oneway,
 }
 
@@ -61,9 +60,9 @@ pub enum Kind {
 pub struct Head {
     /// Name of the method.
     pub name: String,
-    /// What the message is.
+    /// Type of the message.
     pub kind: Kind,
-    /// Number that the answer repeats.
+    /// Number that the reply repeats.
     pub sequence: i32,
 }
 
@@ -77,12 +76,12 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method of this name.
+    /// Returns the method of this name.
     pub fn of(name: &str) -> Option<Self> {
         [Self::Append, Self::AppendBatch].into_iter().find(|method| method.name() == name)
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Append => "append",
@@ -91,28 +90,28 @@ impl Method {
     }
 }
 
-/// What a source answers about the events of a call. For Flume's clients all but `Ok` are alike.
+/// Status of a call's events. Flume's clients distinguish only `Ok` from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// They are stored.
+    /// The events are stored.
     Ok,
-    /// They are not stored.
+    /// The events are not stored.
     Failed,
-    /// They cannot be stored.
+    /// The events cannot be stored.
     Error,
-    /// They are stored or not.
+    /// The events may be stored or not.
     Unknown,
 }
 
 impl Status {
     const ALL: [Self; 4] = [Self::Ok, Self::Failed, Self::Error, Self::Unknown];
 
-    /// The status of this number.
+    /// Returns the status of this number.
     pub fn of(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.number() == number)
     }
 
-    /// Its number.
+    /// Returns its number.
     pub fn number(self) -> i32 {
         match self {
             Self::Ok => 0,
@@ -123,57 +122,57 @@ impl Status {
     }
 }
 
-/// What is wrong with a call, by the numbers of Thrift's `TApplicationException`.
+/// Error of a call, with the numbers of Thrift's `TApplicationException`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// There is no such method.
+    /// The method does not exist.
     UnknownMethod = 1,
-    /// The message is no call.
+    /// The message is not a call.
     InvalidMessageType = 2,
-    /// The arguments cannot be read.
+    /// The arguments are malformed.
     ProtocolError = 7,
 }
 
-/// Why bytes are not a message, or a message does not say what it has to.
+/// Reason why a message is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Malformed {
-    /// It ends within a value, or a size is over what is left.
+    /// It ends within a value, or a size exceeds the rest.
     #[error("the message ends within a value")]
     Short,
     /// Bytes follow the message.
     #[error("{bytes} bytes follow the message")]
     Long {
-        /// How many.
+        /// Number of bytes.
         bytes: usize,
     },
-    /// It is in another encoding, or in none.
+    /// It is in another encoding, or not a message.
     #[error("the message begins with the byte {first:#04x}, as none of {expected} does{hint}")]
     Encoding {
         /// Its first byte.
         first: u8,
         /// The encoding that was expected.
         expected: &'static str,
-        /// What helps, where that is known.
+        /// Advice, if there is any.
         hint: &'static str,
     },
     /// A number, a size or a kind that does not exist.
     #[error("{value} is no valid {what}")]
     Invalid {
-        /// What it should be.
+        /// Its meaning.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         value: i64,
     },
-    /// What is skipped is nested too deep.
+    /// A skipped value is nested too deep.
     #[error("values are nested more than {max} deep")]
     Deep {
         /// The limit.
         max: u32,
     },
-    /// A text is not UTF-8.
+    /// A string is not UTF-8.
     #[error("a text is not UTF-8")]
     NotUtf8,
-    /// A required field is missing, there twice, or of another type.
+    /// A required field is missing, duplicated, or of another type.
     #[error("the field `{field}` is missing, there twice, or of another type")]
     Field {
         /// Its name.
@@ -182,7 +181,7 @@ pub enum Malformed {
     /// Headers that a batch cannot have.
     #[error("{0}")]
     Headers(String),
-    /// The answer to another call.
+    /// It is the reply to another call.
     #[error("the answer belongs to another call")]
     OtherCall,
 }

@@ -1,9 +1,9 @@
-//! Lines that are one event: a message and the stack trace behind it. The settings, and the rule
-//! that says of each line whether it belongs to the event before it.
+//! Joins lines into events: for example a message and its stack trace. This module has the
+//! settings, and the rule that decides whether a line belongs to the event before it.
 //!
-//! An event is a line that begins one and all lines behind it up to the next that begins one; the
-//! first line of a file or a stream always does. Where files are read, positions stand between
-//! events alone, so that a restart reads an event again from its first line.
+//! An event is a line that begins one, with all lines up to the next line that begins one; the
+//! first line of a file or a stream always begins one. In files, positions are only between events,
+//! so that a restart reads an event from its first line.
 //!
 //! In the log of a container, each stream has its own open event: a line of stderr neither joins an
 //! event of stdout nor ends it.
@@ -106,7 +106,7 @@ fn default_timeout() -> Period {
     Period(Duration::from_secs(5))
 }
 
-/// Which lines are one event, as sources use it.
+/// Rule for joining lines.
 #[derive(Debug, Clone)]
 pub struct Joining {
     lines: Lines,
@@ -117,55 +117,55 @@ pub struct Joining {
     pub timeout: Duration,
 }
 
-/// Which lines belong to the event before them.
+/// Lines that belong to the event before them.
 #[derive(Debug, Clone)]
 enum Lines {
-    /// Those that do not match.
+    /// Lines that do not match.
     UnlessMatching(Regex),
-    /// Those that match.
+    /// Lines that match.
     Matching(Regex),
-    /// The parts of a line of a container.
+    /// Parts of a container's line.
     Parts,
 }
 
-/// Streams whose events are open at the same time: lines that no container runtime wrote, stdout
-/// and stderr.
+/// Number of streams with their own open event: lines without a container runtime, stdout and
+/// stderr.
 const LANES: usize = 3;
 
-/// An event as far as its lines are known.
+/// An unfinished event.
 #[derive(Debug, Default, Clone, Copy)]
 struct Open {
-    /// Its lines; 0 where none has come yet.
+    /// Number of lines; 0 before the first.
     lines: usize,
-    /// Bytes of them, with their ends.
+    /// Bytes of the lines, with their ends.
     bytes: usize,
-    /// Whether its last line is a part of a line of a container.
+    /// True if its last line is a partial line of a container.
     is_part: bool,
 }
 
-/// A line without its end.
+/// A line without its line end.
 #[derive(Debug, Clone, Copy)]
 struct Line<'a> {
     text: &'a [u8],
-    /// Which of the open events it may join.
+    /// Index of the event that it may join.
     lane: usize,
-    /// Whether it is a part of a line of a container, and another part follows.
+    /// True if it is a partial line of a container, and another part follows.
     is_part: bool,
 }
 
-/// What a line is to the event before it.
+/// Relation of a line to the event before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// It belongs to it, as the first line of all does.
+    /// It belongs to that event, as the very first line does.
     Same,
-    /// It begins another one.
+    /// It begins another event.
     Another,
-    /// It belongs to it, but there it has no room: it begins another one.
+    /// It belongs to that event but has no room there: it begins another event.
     Divided,
 }
 
 impl FinishedMultiline {
-    /// As sources use it, with events of up to `most` bytes.
+    /// Creates the rule, with events of up to `most` bytes.
     ///
     /// # Errors
     /// What cannot be set.
@@ -176,7 +176,7 @@ impl FinishedMultiline {
 }
 
 impl Multiline {
-    /// As sources use it, with events of up to `most` bytes.
+    /// Creates the rule, with events of up to `most` bytes.
     ///
     /// # Errors
     /// What cannot be set.
@@ -220,7 +220,7 @@ impl Rule<'_> {
 }
 
 impl Joining {
-    /// Finds the stream of a line, which comes without its end.
+    /// Parses the stream of a line, which has no line end.
     fn line<'a>(&self, text: &'a [u8]) -> Line<'a> {
         let entry = container_log::parse_if_likely(text);
         let lane = entry.as_ref().map_or(0, |entry| match entry.stream {
@@ -231,13 +231,13 @@ impl Joining {
     }
 
     /// Relates `line` to the open event of its stream. An event has at most `most` bytes, or
-    /// `bytes_max` where that is less.
+    /// `bytes_max` if that is lower.
     fn next(&self, open: Open, line: Line<'_>, most: usize) -> Next {
         if open.lines == 0 {
             return Next::Same;
         }
         let belongs = match &self.lines {
-            // The rest of a line of a container.
+            // A further part of a container's line.
             _ if open.is_part => true,
             Lines::UnlessMatching(pattern) => !pattern.is_match(line.text),
             Lines::Matching(pattern) => pattern.is_match(line.text),
@@ -251,13 +251,13 @@ impl Joining {
         if has_room { Next::Same } else { Next::Divided }
     }
 
-    /// Adds a line, of `bytes` bytes with its end, to the open event of its stream.
+    /// Adds a line, of `bytes` bytes with its line end, to the open event of its stream.
     fn add(&self, open: &mut Open, line: Line<'_>, bytes: usize) {
         let Open { lines, bytes: before, .. } = *open;
         *open = Open { lines: lines + 1, bytes: before + bytes, is_part: line.is_part };
     }
 
-    /// Whether no line can follow: the last part of a line of a container has come.
+    /// Returns true if no line can follow, because it has the last part of a container's line.
     fn is_complete(&self, open: Open) -> bool {
         matches!(self.lines, Lines::Parts) && open.lines > 0 && !open.is_part
     }

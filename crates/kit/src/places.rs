@@ -1,41 +1,40 @@
-//! Connections of a sink that sends a batch on each: a place for every batch in flight.
+//! Connections of a sink that sends each batch on its own connection: one slot per batch in flight.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Places for connections that no batch uses, by number.
+/// Slots that no batch uses, by number.
 pub struct Places<C>(Mutex<Vec<Place<C>>>);
 
-/// A place for a connection.
+/// A slot for a connection.
 pub struct Place<C> {
-    /// Its number, from 0: each connection can have a name of its own.
+    /// Its number, from 0, which can be part of the connection's name.
     pub number: usize,
-    /// The connection, while there is one.
+    /// The connection, if it is open.
     pub open: Option<C>,
 }
 
-/// A place that a batch uses. It is given back when this is dropped, also when the batch is dropped
-/// midway: with the connection that it then has, so one whose state is not known is taken out of it
-/// first.
+/// A slot that a batch uses. Dropping it returns the slot with its connection, even if the batch is
+/// dropped midway: so first take out a connection in an unknown state.
 pub struct Taken<'a, C> {
     of: &'a Places<C>,
     place: Option<Place<C>>,
 }
 
 impl<C> Places<C> {
-    /// So many, without connections.
+    /// Creates `count` slots without connections.
     pub fn new(count: usize) -> Self {
         Self(Mutex::new((0..count).map(|number| Place { number, open: None }).collect()))
     }
 
     fn free(&self) -> MutexGuard<'_, Vec<Place<C>>> {
-        // The list is whole between two calls.
+        // The list is consistent between calls.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A free place.
+    /// Takes a free slot.
     ///
     /// # Panics
-    /// When more are asked for than there are: a sink has no more batches in flight than places.
+    /// Panics if all slots are taken: a sink has at most as many batches in flight as slots.
     pub fn take(&self) -> Taken<'_, C> {
         let place = self.free().pop().expect("a place for each batch in flight");
         Taken { of: self, place: Some(place) }
@@ -43,7 +42,7 @@ impl<C> Places<C> {
 }
 
 impl<C> Taken<'_, C> {
-    /// The place.
+    /// Returns the slot.
     pub fn place(&mut self) -> &mut Place<C> {
         self.place.as_mut().expect("it is given back when this is dropped")
     }

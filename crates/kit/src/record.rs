@@ -1,21 +1,21 @@
-//! What the ledger says of one origin: which of its batches are applied. Pure.
+//! Ledger entry of one origin: which of its batches are applied. Pure.
 //!
 //! ```text
-//!   floor      epochs below are closed: what comes of them is a stray copy
-//!   applied    of the epochs above, the sequences, as intervals
+//!   floor      lower epochs are closed: a batch of one is a late copy
+//!   applied    sequence numbers of the other epochs, as intervals
 //! ```
 //!
-//! A sink keeps it where its events go: the floor as a number, the rest as the bytes of a
-//! [`KeySet`]. Batches that come in their order make one interval, whatever their number.
+//! A sink stores it next to its events: the floor as a number, the rest as the bytes of a
+//! [`KeySet`]. Batches in order form one interval, whatever their number.
 
 use pipeline::deliver::Delivered;
 use pipeline::intervals::MalformedIntervals;
 use pipeline::{Batch, Epoch, Floors, Identity, KeySet};
 
-/// The reason of the letters of a batch whose epoch is closed.
+/// Dead letter reason of a batch whose epoch is closed.
 const CLOSED: &str = "epoch_closed";
 
-/// A copy of a batch that came late is not silently dropped: all of it goes to the dead letters.
+/// Sends a late copy of a batch to the dead letters instead of dropping it silently.
 pub fn closed(batch: &Batch, key: Identity) -> Delivered {
     let events = batch.iter().map(|event| event.index()).collect();
     let detail =
@@ -23,57 +23,57 @@ pub fn closed(batch: &Batch, key: Identity) -> Delivered {
     Delivered::Except { events, reason: CLOSED, detail }
 }
 
-/// What is known of one origin.
+/// Applied batches of one origin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
     floor: u64,
     applied: KeySet,
 }
 
-/// What a record says of a batch.
+/// State of a batch in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
     /// It is not applied.
     New,
     /// It is applied.
     Applied,
-    /// Its epoch is closed: its origin had all batches of it settled.
+    /// Its epoch is closed: all batches of the epoch were settled.
     Closed,
 }
 
 impl Record {
-    /// Of what a sink keeps.
+    /// Decodes the stored parts.
     ///
     /// # Errors
-    /// The bytes are no set of identities.
+    /// Fails if the bytes are not a set of identities.
     pub fn read(floor: u64, mut applied: &[u8]) -> Result<Self, MalformedIntervals> {
         Ok(Self::of(floor, KeySet::decode(&mut applied)?))
     }
 
-    /// Of both parts.
+    /// Creates a record from both parts.
     pub fn of(floor: u64, applied: KeySet) -> Self {
         Self { floor, applied }
     }
 
-    /// The epoch below which all is closed.
+    /// Returns the epoch below which all are closed.
     pub fn floor(&self) -> u64 {
         self.floor
     }
 
-    /// The rest, as a sink keeps it.
+    /// Returns the encoded rest, for storage.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.applied.encode(&mut bytes);
         bytes
     }
 
-    /// Whether it names batches of epochs below that of this one, which may be closed.
+    /// Returns true if it has batches of epochs lower than the batch's epoch: these may be closed.
     pub fn can_forget(&self, batch: Identity) -> bool {
         let is_below = |epoch: Epoch| epoch < batch.epoch;
         self.applied.iter().any(|(origin, epoch, _)| origin == batch.origin && is_below(epoch))
     }
 
-    /// What it says of this batch.
+    /// Returns the state of this batch.
     pub fn knows(&self, batch: Identity) -> Known {
         if batch.epoch.0 < self.floor {
             Known::Closed
@@ -84,10 +84,10 @@ impl Record {
         }
     }
 
-    /// The batch is applied, and its origin has closed these epochs.
+    /// Adds an applied batch, and closes these epochs of its origin.
     pub fn add(&mut self, batch: Identity, floors: &Floors) {
         self.applied.insert(batch);
-        // The epoch of a batch that is applied right now is not closed by it.
+        // The epoch of the applied batch itself stays open.
         let floor = floors.of(batch.origin).min(batch.epoch);
         if floor > Epoch(self.floor) {
             self.floor = floor.0;

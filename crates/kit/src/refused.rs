@@ -1,14 +1,14 @@
-//! What letters say of events of a batch that are refused one by one.
+//! Dead letters for events of a batch that are refused individually.
 
 use pipeline::deliver::Delivered;
 
-/// Events that a detail names; a letter keeps a kilobyte of it.
+/// Maximum number of events that a detail names; a letter keeps one kilobyte of it.
 const NAMED_MAX: usize = 8;
 
-/// Places of events that are refused, and why each.
+/// Positions of refused events, and the reason of each.
 pub type Refused = Vec<(usize, String)>;
 
-/// All events are delivered but these.
+/// Creates the result for a batch whose events are delivered, except these.
 pub fn all_but(mut refused: Refused, reason: &'static str) -> Delivered {
     if refused.is_empty() {
         return Delivered::All;

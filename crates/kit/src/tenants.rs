@@ -1,22 +1,22 @@
-//! Tenants: what shares a source. A sender is one by the first name in its certificate; without
-//! one, by the host of its address. All connections of a tenant count together.
+//! Tenants: the parties that share a source. A sender's tenant is the first name in its
+//! certificate, or else the host of its address. All connections of a tenant count together.
 //!
 //! ```text
 //!   message ─► rate of its tenant ─► backlog of ─► turn ─► memory ─► turn ─► channel
 //!              (waits unread, or     its tenant    └─ fair among tenants ─┘
-//!               comes again later)
+//!               retries later)
 //! ```
 //!
-//! A source that waits for its senders has them wait unread ([`Member::pass`]); one that answers
-//! its clients refuses ([`Member::ask`]), and says when to come again.
+//! A source with backpressure leaves the data of its senders unread ([`Member::pass`]); a source
+//! with replies refuses requests ([`Member::ask`]) and says when to retry.
 //!
 //! # Invariants
 //!
-//! 1. What is taken for a tenant is given back when it is dropped, whatever becomes of it:
-//!    connections, memory, turns.
-//! 2. What one tenant gives is charged to it and to no other one.
+//! 1. Resources of a tenant (connections, memory, turns) are released when their owner is dropped,
+//!    in every case.
+//! 2. A tenant is charged for its own events only.
 //! 3. A tenant is known while it is connected or has something in work, and until its rates have
-//!    recovered: to connect again gives nothing back.
+//!    recovered: reconnecting restores no tokens.
 
 mod backlog;
 mod bucket;
@@ -52,13 +52,13 @@ pub use peer::Peer;
 pub use settings::{BacklogLimits, Quota, Tenants};
 pub use sharing::{Client, Memory, Sharing};
 
-/// The tenants of one run.
+/// Tenants of one run.
 #[derive(Debug)]
 struct Registry {
     source: Arc<str>,
     metrics: Metrics,
     settings: Tenants,
-    /// What all tenants share of memory.
+    /// Memory that all tenants share.
     in_flight_max: u64,
     known: Mutex<Known>,
     backlogs: BacklogLimits,
@@ -78,7 +78,7 @@ struct Tenant {
     number: u64,
     quota: Quota,
     connections: u32,
-    /// Those of them that have a place within its limit.
+    /// Number of `connections` that count against its limit.
     placed: u32,
     in_work_bytes: u64,
     events: Option<Bucket>,
@@ -88,7 +88,7 @@ struct Tenant {
     series: TenantSeries,
 }
 
-/// How often a limit was reached, first and last.
+/// Number of times that a limit was reached, with the first and the last time.
 #[derive(Debug, Clone, Copy)]
 struct Limited {
     times: u64,
@@ -136,13 +136,13 @@ impl Tenant {
 }
 
 impl Registry {
-    /// Of a source, by these settings.
+    /// Creates the registry of a source with these settings.
     fn new(
         (source, metrics): (&Arc<str>, &Metrics),
         (settings, backlogs): (Tenants, BacklogLimits),
         in_flight_max: u64,
     ) -> Arc<Self> {
-        // Those that have limits of their own are shown whatever comes first.
+        // Create the metrics of tenants with their own limits from the start.
         for name in settings.names.keys().chain(backlogs.names.keys()) {
             metrics.tenant(source, &name.to_ascii_lowercase());
         }
@@ -152,16 +152,16 @@ impl Registry {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // Each change is whole.
+        // Each change leaves it consistent.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection of `peer` is open until the answer is dropped.
+    /// Registers a connection of `peer`, which counts as open until the result is dropped.
     fn enter(self: &Arc<Self>, peer: &Peer, now: Instant) -> Member {
         let name = peer.tenant();
         let mut known = self.known();
         if !known.all.contains_key(&name) {
-            // Here alone they become more.
+            // Only here the number of tenants grows.
             known.all.retain(|_, tenant| !tenant.has_recovered(now));
             let quota = self.settings.quota(&name);
             let tenant = Tenant {
@@ -183,7 +183,7 @@ impl Registry {
         tenant.connections += 1;
         tenant.series.connections.inc();
         let is_first = tenant.connections == 1;
-        // One line for all is the order in which they come.
+        // Without fairness, all tenants share one queue, in the order of arrival.
         let number = if self.settings.fair { tenant.number } else { 0 };
         let turn = (number, tenant.quota.weight.unwrap_or(1));
         let has_rates = tenant.events.is_some() || tenant.bytes.is_some();
@@ -202,7 +202,7 @@ impl Registry {
         }
     }
 
-    /// Does something to a tenant that is known.
+    /// Changes a known tenant.
     fn with<R>(&self, name: &Arc<str>, of: impl FnOnce(&mut Tenant) -> R) -> R {
         let mut known = self.known();
         let tenant = known.all.get_mut(name);

@@ -32,7 +32,7 @@ pub(super) struct Outgoing {
     /// Its event in the batch.
     pub(super) place: usize,
     pub(super) address: String,
-    /// Whether a header of the event names the address.
+    /// True if a header of the event names the address.
     pub(super) is_chosen: bool,
     pub(super) message: Sendable<Body<Value>>,
 }
@@ -78,7 +78,7 @@ impl Sending {
         &self.connection.address
     }
 
-    /// Whether it is open, as far as this side knows.
+    /// Returns true if it is open, as far as this side knows.
     pub(super) fn is_open(&self) -> bool {
         self.connection.is_open()
     }
@@ -268,7 +268,7 @@ enum Attach {
     Failed(AmqpError),
 }
 
-/// Whether a refusal has a cause that passes: a full address, a broker in trouble.
+/// Returns true if a refusal has a cause that passes: a full address, a broker in trouble.
 pub(super) fn is_passing(error: &definitions::Error) -> bool {
     match &error.condition {
         ErrorCondition::AmqpError(condition) => matches!(
@@ -285,7 +285,8 @@ pub(super) fn is_passing(error: &definitions::Error) -> bool {
     }
 }
 
-/// Whether the user may not do it: then no message of the sink can be taken, until that is mended.
+/// Returns true if the user may not do it: then no message of the sink can be taken, until that is
+/// mended.
 fn is_forbidden(error: &definitions::Error) -> bool {
     error.condition == ErrorCondition::AmqpError(Condition::UnauthorizedAccess)
 }

@@ -1,4 +1,4 @@
-//! How a connection is opened.
+//! Opening of a connection.
 //!
 //! ```text
 //!   server      INFO nonce         TLS, if both sides want it                             PONG
@@ -15,17 +15,17 @@ use crate::protocol::{Decoder, Incoming, Info};
 use crate::refusal::{NatsError, said};
 use crate::server::Target;
 
-/// A connection that is open.
+/// An open connection.
 pub(super) struct Greeted {
-    /// What the server says of itself.
+    /// The server's `INFO`.
     pub(super) info: Info,
     pub(super) stream: Box<dyn Stream>,
     pub(super) decoder: Decoder,
-    /// What helps where the server takes the login no more.
+    /// Advice for a rejected login.
     pub(super) remedy: String,
 }
 
-/// A connection until it is open.
+/// A connection that is being opened.
 pub(super) struct Greeting<'a> {
     pub(super) address: &'a Arc<str>,
     pub(super) stream: Box<dyn Stream>,
@@ -33,10 +33,10 @@ pub(super) struct Greeting<'a> {
 }
 
 impl Greeting<'_> {
-    /// Opens it, and subscribes to what lies below `inbox`.
+    /// Opens it, and subscribes to the subjects below `inbox`.
     ///
     /// # Errors
-    /// The server does not take the connection.
+    /// Fails if the server rejects the connection.
     pub(super) async fn run(
         mut self,
         target: &Target,
@@ -50,7 +50,7 @@ impl Greeting<'_> {
         };
         match (&target.tls, info.tls_required || info.tls_available) {
             (Some(tls), true) => {
-                // What came in plain text is not taken for what comes by TLS.
+                // Input in plain text must not be mistaken for input over TLS.
                 if !self.decoder.is_empty() {
                     return Err(self.ended("it says more than its greeting before TLS"));
                 }

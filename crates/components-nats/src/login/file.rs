@@ -1,4 +1,4 @@
-//! A file of credentials: a user as a JWT, and the seed of its key.
+//! A credentials file: a user's JWT, and the seed of its key.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,29 +14,29 @@ use tracing::warn;
 
 use super::nkey::Pair;
 
-/// Bytes of a file: a server takes no larger login.
+/// Maximum size of a file: a server accepts no larger login.
 const FILE_MAX: u64 = 1 << 20;
 
-/// A file that is read for each connection. Clones share what was said of it.
+/// A file that is read for each connection. Clones share its state of warnings.
 #[derive(Clone)]
 pub(crate) struct File {
     file: SecretFile,
-    /// That others can read it was said.
+    /// True if a warning about its permissions was logged.
     is_warned: Arc<AtomicBool>,
 }
 
-/// What a file holds.
+/// Content of a file.
 pub(crate) struct Credentials {
     pub(crate) jwt: String,
     pub(crate) pair: Pair,
     claims: Claims,
 }
 
-/// What a JWT says, as far as it matters here. Times are seconds since 1970; 0: none is set.
+/// Relevant claims of a JWT. Times are seconds since 1970; 0: not set.
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
-    /// The account, or a key that signs for it.
+    /// The account, or its signing key.
     iss: String,
     #[serde(default)]
     exp: i64,
@@ -58,10 +58,10 @@ impl File {
         Self { file, is_warned: Arc::default() }
     }
 
-    /// Reads it as it is now; blocks.
+    /// Reads the current content; blocks.
     ///
     /// # Errors
-    /// It cannot be used.
+    /// Fails if it cannot be used.
     pub(super) fn read(&self, disk: &dyn Disk) -> Result<Credentials, SecretFileError> {
         let (text, is_exposed) = self.file.read(disk, FILE_MAX)?;
         let read = Credentials::read(&text);
@@ -93,7 +93,7 @@ impl Credentials {
         Ok(Self { jwt: jwt.to_owned(), pair, claims })
     }
 
-    /// What helps where a server refuses them at this time.
+    /// Returns advice for a refusal by the server at this time.
     pub(super) fn remedy(&self, now: SystemTime) -> String {
         let Claims { sub, iss, exp, nbf, nats } = &self.claims;
         let anew = "write the file of `server.credentials` anew, by `nsc generate creds`";
@@ -121,7 +121,7 @@ impl Credentials {
     }
 }
 
-/// The text of a block: the first line behind the one that begins it.
+/// Returns the text of a block: the first line after its begin line.
 fn block<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let begin = format!("BEGIN {name}-");
     let mut lines = text.lines().map(str::trim);
@@ -148,7 +148,7 @@ mod tests {
         format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
     }
 
-    /// As `nsc` writes it, with six dashes behind a block.
+    /// Formats a file like `nsc`, with six dashes after a block.
     fn text(claims: &Value) -> String {
         format!(
             "-----BEGIN NATS USER JWT-----\r\n{}\n------END NATS USER JWT------\n\n\

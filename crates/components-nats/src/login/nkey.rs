@@ -1,12 +1,12 @@
-//! The key of a user, as NATS writes it: an NKey. Pure.
+//! User keys of NATS: NKeys. Pure.
 //!
 //! ```text
 //!   seed         SU…   base32 of: seed and user in 2 bytes, 32 bytes, check sum
 //!   public key   U…    base32 of: user in 1 byte, 32 bytes, check sum
 //! ```
 //!
-//! Base32 is that of RFC 4648 without padding, the check sum CRC-16 (XMODEM) in the order of bytes
-//! of small processors. No error holds a seed.
+//! The encoding is Base32 of RFC 4648 without padding; the checksum is CRC-16 (XMODEM), little
+//! endian. No error contains a seed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,23 +15,23 @@ use zeroize::Zeroizing;
 
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// What a seed begins with: `S`, as 5 bits in front of a byte.
+/// Prefix of a seed: `S`, as 5 bits in front of a byte.
 const SEED: u8 = 18 << 3;
 
-/// What the key of a user begins with: `U`.
+/// Prefix of a user's key: `U`.
 const USER: u8 = 20 << 3;
 
-/// The key of a user.
+/// Key pair of a user.
 pub(crate) struct Pair {
     key: Key,
     public: String,
 }
 
 impl Pair {
-    /// That of a seed.
+    /// Derives the key pair from a seed.
     ///
     /// # Errors
-    /// It is none of a user: the cause, and what helps.
+    /// Fails if it is not a user's seed; returns the cause and advice.
     pub(crate) fn of_seed(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
         let none = "is no seed: one has 58 characters and begins with `SU`, as `nk -gen user` and \
@@ -59,20 +59,20 @@ impl Pair {
         Ok(Self { key, public: encode(&public) })
     }
 
-    /// The public key, `U…`.
+    /// Returns the public key, `U…`.
     pub(crate) fn public(&self) -> &str {
         &self.public
     }
 
-    /// The signature of a text, as a server reads it.
+    /// Returns the signature of a text in the server's format.
     pub(crate) fn sign(&self, text: &str) -> String {
         URL_SAFE_NO_PAD.encode(self.key.sign(text.as_bytes()))
     }
 }
 
-/// The bytes that base32 stands for.
+/// Decodes Base32.
 fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    // What is pushed never outgrows it, so that no copy is left behind.
+    // The capacity is sufficient, so that no copy of the secret remains.
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     let (mut left, mut bits) = (0_u16, 0);
     for character in text.bytes() {
@@ -104,7 +104,7 @@ fn encode(bytes: &[u8]) -> String {
     text
 }
 
-/// CRC-16 of the polynomial 0x1021, from 0 on.
+/// Returns the CRC-16 with polynomial 0x1021 and initial value 0.
 fn crc(bytes: &[u8]) -> u16 {
     let step = |sum: u16, _| if sum & 0x8000 == 0 { sum << 1 } else { (sum << 1) ^ 0x1021 };
     bytes.iter().fold(0, |sum, byte| (0..8).fold(sum ^ (u16::from(*byte) << 8), step))
@@ -114,7 +114,7 @@ fn crc(bytes: &[u8]) -> u16 {
 pub(super) mod tests {
     use super::*;
 
-    /// What the documentation of NATS shows as the output of `nk -gen user -pubout`.
+    /// Example of `nk -gen user -pubout` in the NATS documentation.
     pub(crate) const PUBLISHED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
     pub(crate) const PUBLIC: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
 

@@ -11,45 +11,46 @@ use crate::protocol;
 use crate::refusal::{NatsError, refused};
 use crate::server::Target;
 
-/// Bytes from which on what was gathered is sent.
+/// Buffer size at which messages are sent.
 const SENT_BYTES: usize = 64 << 10;
 
-/// The stream's code for a message that is larger than it allows.
+/// The stream's error code for a message over its limit.
 const TOO_LARGE: u32 = 10054;
 
-/// A message that is sent.
+/// An outgoing message.
 pub(super) struct Outgoing<'a> {
-    /// Its event in the batch.
+    /// Position of its event in the batch.
     pub(super) place: usize,
     pub(super) subject: String,
-    /// The block of headers, with the id of the message.
+    /// Header block, with the id of the message.
     pub(super) headers: Vec<u8>,
     pub(super) body: &'a [u8],
 }
 
-/// What the streams say of a batch.
+/// Result of a batch.
 #[derive(Default)]
 pub(super) struct Outcome {
-    /// Messages that they had already.
+    /// Number of messages that the streams had already.
     pub(super) known: u64,
-    /// The names of the streams.
+    /// Names of the streams.
     pub(super) streams: Vec<String>,
     pub(super) refused: Vec<Refusal>,
-    /// Messages that no stream takes, or that the user may not send: their places, and why.
+    /// Positions of messages that no stream accepts, or that the user may not send, with the
+    /// reasons.
     pub(super) not_granted: Vec<(usize, NatsError)>,
 }
 
-/// A connection for messages.
+/// A connection for publishing.
 pub(super) struct Publishing {
     connection: Connection,
     target: Target,
 }
 
 impl Publishing {
-    /// Connects, as the client with this number.
+    /// Connects as the client with this number.
     ///
     /// # Errors
-    /// There is no connection.
+    /// Fails if it cannot connect.
     pub(super) async fn open(target: &Target, number: usize) -> Result<Self, NatsError> {
         let client_id = match number {
             0 => target.client_id.to_string(),
@@ -59,43 +60,43 @@ impl Publishing {
         Ok(Self { connection, target: target.clone() })
     }
 
-    /// `host:port` of the server.
+    /// Returns `host:port` of the server.
     pub(super) fn address(&self) -> &Arc<str> {
         &self.connection.address
     }
 
-    /// Bytes of headers and body of a message at most.
+    /// Returns the maximum size of a message's headers and body.
     pub(super) fn payload_max(&self) -> u64 {
         self.connection.info.max_payload
     }
 
-    /// Whether it is open, as far as this side knows.
+    /// Returns true if the connection is open, as far as this side knows.
     pub(super) fn is_open(&self) -> bool {
         self.connection.is_open()
     }
 
-    /// How long a stream knows ids.
+    /// Returns how long a stream remembers message ids.
     ///
     /// # Errors
-    /// There is no answer.
+    /// Fails without a reply.
     pub(super) async fn window(&mut self, stream: &str) -> Result<Duration, NatsError> {
         let info = jetstream::stream(&mut self.connection, &self.target, stream).await?;
         Ok(info.config.duplicate_window())
     }
 
-    /// The names of the streams that take a subject.
+    /// Returns the names of the streams that accept a subject.
     ///
     /// # Errors
-    /// There is no answer.
+    /// Fails without a reply.
     pub(super) async fn streams_of(&mut self, subject: &str) -> Result<Vec<String>, NatsError> {
         jetstream::streams_of(&mut self.connection, &self.target, subject).await
     }
 
-    /// Whether no stream takes this subject. A stream that exists may not answer for a time, as
-    /// while its servers elect a leader: its messages wait.
+    /// Returns true if no stream accepts this subject. An existing stream may be silent for a
+    /// while, for example while its servers elect a leader: its messages wait.
     ///
     /// # Errors
-    /// JetStream does not answer.
+    /// Fails if JetStream does not reply.
     pub(super) async fn is_without_stream(
         &mut self,
         subject: &str,
@@ -106,7 +107,7 @@ impl Publishing {
         }
         match self.streams_of(subject).await {
             Ok(streams) => Ok(streams.is_empty()),
-            // The user may not ask.
+            // The user is not permitted to ask.
             Err(NatsError::NoRight { .. }) => Ok(true),
             Err(error) => Err(error),
         }
@@ -115,7 +116,7 @@ impl Publishing {
     /// Sends messages, and waits until each is acknowledged.
     ///
     /// # Errors
-    /// The connection has ended, or a stream refuses. Messages may have been taken.
+    /// Fails if the connection has ended, or a stream refuses. Some messages may have been stored.
     pub(super) async fn publish(
         &mut self,
         messages: &[Outgoing<'_>],

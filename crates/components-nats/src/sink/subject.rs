@@ -1,4 +1,4 @@
-//! The subject of an event, made of its headers: `logs.%{site}`. Pure.
+//! The subject of an event, built from its headers: `logs.%{site}`. Pure.
 
 use std::convert::Infallible;
 
@@ -7,45 +7,46 @@ use pipeline::EventRef;
 
 use crate::server::is_of_token;
 
-/// Bytes of a subject at most: a line of the protocol has 4 KiB.
+/// Maximum length of a subject: a line of the protocol has 4 KiB.
 const SUBJECT_BYTES_MAX: usize = 2048;
 
-/// Beginnings of subjects by which clients control the server, or get its answers. No event chooses
-/// them: a message to `$JS.API.STREAM.DELETE.logs` would delete a stream.
+/// Prefixes of subjects that control the server or carry replies. An event must not choose them: a
+/// message to `$JS.API.STREAM.DELETE.logs` would delete a stream.
 const RESERVED: [&str; 2] = ["$", "_INBOX."];
 
-/// A subject with the names of headers in it.
+/// A subject with placeholders for headers.
 #[derive(Debug)]
 pub(super) struct Subject(Template);
 
 impl Subject {
-    /// Reads one.
+    /// Parses a subject.
     ///
     /// # Errors
-    /// It is none.
+    /// Fails if it is not a subject.
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let subject = Self(Template::new(text)?);
-        // As if each header were a word.
+        // Check it with a word in place of each header.
         check(&subject.with_each("a"))?;
         Ok(subject)
     }
 
-    /// It as a filter, with `*` for each header; `None` where a header is a part of a word.
+    /// Returns it as a filter, with `*` for each header; `None` if a header is only a part of a
+    /// word.
     pub(super) fn pattern(&self) -> Option<String> {
         let pattern = self.with_each("*");
         let is_whole = |word: &str| word == "*" || !word.contains('*');
         pattern.split('.').all(is_whole).then_some(pattern)
     }
 
-    /// Whether a header of the event stands in it.
+    /// Returns true if it contains a header of the event.
     pub(super) fn is_chosen_by_event(&self) -> bool {
         self.0.has_headers()
     }
 
-    /// That of an event.
+    /// Returns the subject of an event.
     ///
     /// # Errors
-    /// A header is missing, or it is not a subject, or one of the server itself.
+    /// Fails if a header is missing, or the result is invalid or reserved for the server.
     pub(super) fn of(&self, event: EventRef<'_>) -> Result<String, String> {
         let missing = |name| format!("there is no header `{name}`, which `subject` names");
         let subject = self.0.with(|name| event.header(name).ok_or_else(|| missing(name)))?;
@@ -63,7 +64,7 @@ impl Subject {
     }
 }
 
-/// What is wrong with a subject to which a message is sent, if anything.
+/// Checks a subject to which a message is sent; returns a description of the problem.
 fn check(subject: &str) -> Result<(), String> {
     if subject.len() > SUBJECT_BYTES_MAX {
         return Err(format!("a subject of {} bytes, over {SUBJECT_BYTES_MAX}", subject.len()));

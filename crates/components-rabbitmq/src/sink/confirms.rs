@@ -50,7 +50,7 @@ impl Confirms {
         self.next
     }
 
-    /// Whether every message is confirmed.
+    /// Returns true if every message is confirmed.
     pub(super) fn is_complete(&self) -> bool {
         self.open.is_empty()
     }

@@ -113,7 +113,7 @@ impl Publishing {
         &self.connection.address
     }
 
-    /// Whether it is open, as far as this side knows.
+    /// Returns true if it is open, as far as this side knows.
     pub(super) fn is_open(&self) -> bool {
         self.connection.is_open() && self.connection.is_quiet()
     }

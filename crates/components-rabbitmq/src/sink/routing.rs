@@ -26,7 +26,7 @@ impl RoutingKey {
         }
     }
 
-    /// Whether a header of the event stands in it.
+    /// Returns true if a header of the event stands in it.
     pub(super) fn is_chosen_by_event(&self) -> bool {
         self.0.has_headers()
     }

@@ -1,9 +1,9 @@
-//! Messages that were stored: one that comes again, as its answer was lost, is answered and not
-//! stored a second time.
+//! Chunks that were stored: one that is resent after a lost reply is acknowledged and not stored
+//! again.
 //!
-//! A sender that misses an answer sends the same chunk again, perhaps while the first one still
-//! waits for room. So each chunk of a host has one [`Place`], and the second waits for the first.
-//! Places are forgotten after a while, and with the process: the source is at least once.
+//! A sender that misses a reply resends the same chunk, perhaps while the first copy still waits
+//! for room. So each chunk of a host has one [`Place`], and the second copy waits for the first.
+//! Places are forgotten after a while, and when the process ends: the source is at least once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,19 +13,19 @@ use tokio::time::Instant;
 
 use super::message::Chunk;
 
-/// Chunks that are remembered; the oldest go first.
+/// Maximum number of remembered chunks; the oldest are removed first.
 const CHUNKS_MAX: usize = 1 << 16;
 
-/// Bytes of an identity that is remembered. Fluentd and Fluent Bit have 24.
+/// Maximum length of a remembered identity. Fluentd and Fluent Bit use 24 bytes.
 const CHUNK_BYTES_MAX: usize = 64;
 
-/// Whether a chunk is stored. The lock is held by the connection that stores it.
+/// True if the chunk is stored. The connection that stores it holds the lock.
 pub(super) type Place = Arc<tokio::sync::Mutex<bool>>;
 
-/// Of which host a chunk is, and which.
+/// Host and identity of a chunk.
 type Key = (Arc<str>, Chunk);
 
-/// The chunks of a source, for all of its connections.
+/// Chunks of a source, for all of its connections.
 #[derive(Debug, Clone)]
 pub(super) struct Chunks(Arc<Mutex<Known>>);
 
@@ -33,20 +33,20 @@ pub(super) struct Chunks(Arc<Mutex<Known>>);
 struct Known {
     window: Duration,
     places: HashMap<Key, Place>,
-    /// The oldest first.
+    /// Oldest first.
     by_age: VecDeque<(Instant, Key)>,
 }
 
 impl Chunks {
-    /// None yet. They are remembered for `window`; 0: none is.
+    /// Creates an empty collection. Chunks are remembered for `window`; 0 disables that.
     pub(super) fn new(window: Duration) -> Self {
         let known = Known { window, places: HashMap::new(), by_age: VecDeque::new() };
         Self(Arc::new(Mutex::new(known)))
     }
 
-    /// The place of a chunk.
+    /// Returns the place of a chunk.
     pub(super) fn place(&self, now: Instant, host: &Arc<str>, chunk: &Chunk) -> Place {
-        // It is whole between two calls.
+        // The state is consistent between calls.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.place(now, host, chunk)
     }

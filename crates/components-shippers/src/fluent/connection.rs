@@ -1,4 +1,4 @@
-//! One connection: one message after the other, and the answer to each that asks for one.
+//! One connection: reads messages one after the other, and replies to each that requests it.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::pack::Scan;
 use crate::client::{Client, End, Memory};
 use crate::server::Service;
 
-/// What the connections of a run share.
+/// State that the connections of a run share.
 pub(super) struct Shared {
     pub(super) service: Arc<Service>,
     pub(super) require_ack: bool,
@@ -22,7 +22,7 @@ pub(super) struct Shared {
     pub(super) chunks: Chunks,
 }
 
-/// Serves a connection to its end, or until the source stops.
+/// Serves a connection until it ends or the source stops.
 pub(super) async fn serve(client: Client, peer: &str, shared: &Shared) {
     let (host, service) = (listening::host(peer).into(), &*shared.service);
     let mut connection = Connection { shared, service, host, client };
@@ -49,7 +49,7 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Both sides prove that they know the shared key.
+    /// Runs the login, in which both sides prove that they know the shared key.
     async fn login(&mut self, login: &Login) -> Result<(), End> {
         let entropy = &self.service.env.entropy;
         let salts = Salts { nonce: entropy.bytes16(), auth: entropy.bytes16() };
@@ -65,7 +65,7 @@ impl Connection<'_> {
         }
     }
 
-    /// The next message, with the memory that it holds; `None` when there is none any more.
+    /// Returns the next message with its memory; `None` at the end of input.
     async fn next(&mut self) -> Result<Option<(Bytes, Memory)>, End> {
         let stop = &self.service.storing.stop;
         let reading = async {
@@ -79,7 +79,7 @@ impl Connection<'_> {
         stop.run_until_cancelled(reading).await.unwrap_or(Ok(None))
     }
 
-    /// Stores the events of a message, and answers it.
+    /// Stores the events of a message, and replies.
     async fn take(&mut self, bytes: Bytes, mut memory: Memory) -> Result<(), End> {
         let (message_max, body_max) = (self.client.message_max(), self.service.body_max());
         let size = if message::is_compressed(&bytes) {
@@ -126,7 +126,7 @@ impl Connection<'_> {
     }
 }
 
-/// Reads to the end of a message.
+/// Reads up to the end of a message.
 async fn read(client: &mut Client, memory: &mut Memory) -> Result<Bytes, End> {
     let (mut scan, max) = (Scan::new(), client.message_max());
     loop {
@@ -142,7 +142,7 @@ async fn read(client: &mut Client, memory: &mut Memory) -> Result<Bytes, End> {
     }
 }
 
-/// Bytes that are no message, with what most likely sends them.
+/// Returns the error for invalid bytes, with their most likely sender.
 fn malformed(bytes: &[u8], problem: &str) -> End {
     End::Malformed(hinted(bytes, problem))
 }

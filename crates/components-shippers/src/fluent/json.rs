@@ -1,7 +1,7 @@
-//! Values of MessagePack as JSON. Pure.
+//! Converts MessagePack values to JSON. Pure.
 //!
-//! What JSON does not have is written as text: bytes that are no UTF-8, and extensions, in Base64,
-//! with their places named; numbers that are none as `NaN` and `inf`.
+//! Values without a JSON equivalent become strings: bytes that are not UTF-8, and extensions, in
+//! Base64, with their paths listed; non-finite numbers as `NaN` and `inf`.
 
 use std::borrow::Cow;
 
@@ -13,17 +13,18 @@ use pipeline::BatchBuilder;
 use super::pack::{Problem, Reader, Token};
 use crate::record::{FIELDS_MAX, Record, object};
 
-/// Values within values within values.
+/// Maximum nesting depth.
 const DEPTH_MAX: usize = 64;
 
-/// How often a record is in memory while it becomes an event: its fields, the whole, the event.
+/// Number of copies of a record in memory during conversion: its fields, the whole, the event.
 const COPIES: usize = 3;
 
-/// The record that comes next, on its way into these events. One that is no map has no fields.
+/// Reads the next record, within the limits of these events. A record that is not a map has no
+/// fields.
 ///
 /// # Errors
-/// The bytes are no value, one that is nested too deeply, or one with more fields or bytes than the
-/// events may have.
+/// Fails if the bytes are not a value, or it is nested too deep, or has more fields or bytes than
+/// the events may have.
 pub(super) fn record(
     reader: &mut Reader<'_>,
     events: &mut BatchBuilder,
@@ -31,7 +32,7 @@ pub(super) fn record(
     let mut json = Json { room: events.room_bytes() / COPIES, ..Json::default() };
     let record = fields(reader, &mut json);
     if json.is_full {
-        // It is this that is in the way, and not what the record is.
+        // Records the lack of room as the cause, and not the record.
         events.has_room(usize::MAX);
     }
     record
@@ -59,8 +60,8 @@ fn fields(reader: &mut Reader<'_>, json: &mut Json) -> Result<Record<'static>, P
     Ok(Record { whole: whole.into(), fields, encoded, millis: None })
 }
 
-/// The name of a field. A number or other bytes are written as JSON is. What holds values is no
-/// name: written within names within names, each quote would double with every level.
+/// Reads the name of a field. Numbers and other bytes are written as in JSON. A nested value is
+/// rejected as a name: each level of names within names would double every quote.
 fn key(reader: &mut Reader<'_>) -> Result<String, Problem> {
     let before = *reader;
     match reader.next()? {
@@ -84,17 +85,17 @@ fn key(reader: &mut Reader<'_>) -> Result<String, Problem> {
 #[derive(Default)]
 struct Json {
     out: Vec<u8>,
-    /// Where it is: names of fields.
+    /// Current path: names of fields.
     path: Vec<String>,
-    /// Where texts are in Base64.
+    /// Paths of strings in Base64.
     encoded: Vec<String>,
-    /// Bytes that may be written.
+    /// Number of bytes that may be written.
     room: usize,
     is_full: bool,
 }
 
 impl Json {
-    /// What was written; nothing is left.
+    /// Takes the output.
     fn text(&mut self) -> Result<String, Problem> {
         String::from_utf8(std::mem::take(&mut self.out)).map_err(|error| error.to_string())
     }

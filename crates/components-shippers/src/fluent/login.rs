@@ -17,33 +17,33 @@ use subtle::ConstantTimeEq;
 
 use super::pack::{Problem, Reader, Token};
 
-/// What a client has to know.
+/// Credentials of the clients.
 #[derive(Debug)]
 pub(super) struct Login {
-    /// The name of this side.
+    /// Name of this side.
     pub(super) name: String,
     pub(super) shared_key: Secret,
-    /// Passwords by their users; without one no user is asked for.
+    /// Passwords by user; if empty, no user is required.
     pub(super) users: BTreeMap<String, Secret>,
 }
 
-/// What makes the digests of one connection its own.
+/// Random values that make the digests of a connection unique.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Salts {
     pub(super) nonce: [u8; 16],
     pub(super) auth: [u8; 16],
 }
 
-/// The answer to a `PING`.
+/// Reply to a `PING`.
 #[derive(Debug)]
 pub(super) struct Pong {
     pub(super) bytes: Vec<u8>,
-    /// Why the client may not send; `None`: it may.
+    /// Reason for a refusal; `None`: the client may send.
     pub(super) refused: Option<&'static str>,
 }
 
 impl Login {
-    /// What the source begins with.
+    /// Returns the first message of the source.
     pub(super) fn helo(&self, salts: &Salts) -> Vec<u8> {
         let mut out = Vec::new();
         let auth = if self.users.is_empty() { &[][..] } else { &salts.auth };
@@ -64,10 +64,10 @@ impl Login {
         out
     }
 
-    /// Answers what a client says of itself.
+    /// Checks a client's `PING`, and returns the reply.
     ///
     /// # Errors
-    /// It is no `PING`.
+    /// Fails if it is not a `PING`.
     pub(super) fn pong(&self, ping: &[u8], salts: &Salts) -> Result<Pong, Problem> {
         let mut reader = Reader::new(ping);
         if reader.next()? != Token::Array(6) || reader.next()? != Token::Text(b"PING") {
@@ -107,7 +107,7 @@ impl Login {
 
     fn knows(&self, user: &[u8], password: &[u8], salts: &Salts) -> bool {
         let known = std::str::from_utf8(user).ok().and_then(|user| self.users.get(user));
-        // An unknown user takes as long as a known one with another password.
+        // An unknown user takes as long as a known one with a wrong password.
         let secret = known.map(Secret::expose).unwrap_or_default().as_bytes();
         is_same(password, &hex(&[&salts.auth, user, secret])) && known.is_some()
     }
@@ -117,7 +117,7 @@ fn is_same(digest: &[u8], expected: &str) -> bool {
     digest.ct_eq(expected.as_bytes()).into()
 }
 
-/// SHA-512 of the parts together.
+/// Returns the SHA-512 of the concatenated parts.
 fn hex(parts: &[&[u8]]) -> String {
     let mut digest = Context::new(&SHA512);
     parts.iter().for_each(|part| digest.update(part));

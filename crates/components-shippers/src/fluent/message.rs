@@ -5,8 +5,8 @@
 //!   [tag, [[time, record], …], option?]     several
 //!   [tag, bytes, option?]                   bytes: [time, record][time, record]…, perhaps
 //!                                           compressed: option {"compressed": "gzip"}
-//!   nil                                     a sign of life
-//!   option {"chunk": id}                    is answered {"ack": id}
+//!   nil                                     a keepalive
+//!   option {"chunk": id}                    requests the reply {"ack": id}
 //! ```
 //!
 //! Source: *Fluentd Forward Protocol Specification v1.5*.
@@ -20,21 +20,21 @@ use super::json;
 use super::pack::{Problem, Reader, Token, unsigned};
 use crate::record::{Mapping, Record};
 
-/// A message, besides its events.
+/// A message without its events.
 #[derive(Debug)]
 pub(super) struct Message {
-    /// Events more than it had, because a body was too long.
+    /// Number of additional events because of bodies that were divided.
     pub(super) divided: usize,
-    /// What its answer has to name.
+    /// Identity that the reply must contain.
     pub(super) chunk: Option<Chunk>,
 }
 
-/// The identity of a message, by which its sender knows its answer.
+/// Identity of a message, with which its sender matches the reply.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Chunk(pub(super) Vec<u8>);
 
 impl Chunk {
-    /// The answer: every event of the message is stored.
+    /// Returns the reply: every event of the message is stored.
     pub(super) fn acknowledgement(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut write = || {
@@ -50,34 +50,34 @@ impl Chunk {
     }
 }
 
-/// How messages become events.
+/// Rules for converting messages to events.
 pub(super) struct Rules<'a> {
     pub(super) mapping: &'a Mapping,
-    /// Bytes of a message after it is decompressed.
+    /// Maximum size of a message after decompression.
     pub(super) message_max: usize,
-    /// Bytes of the body of one event.
+    /// Maximum size of an event's body.
     pub(super) body_max: usize,
 }
 
-/// The options of a message.
+/// Options of a message.
 #[derive(Debug, Default)]
 struct Options<'a> {
     chunk: Option<Chunk>,
     compressed: Option<&'a [u8]>,
-    /// Fluent Bit: 0 is logs; metrics and traces are no events.
+    /// Signal type in Fluent Bit: 0 means logs; metrics and traces are not events.
     signal: u64,
 }
 
-/// The parts of a message, before its entries are decoded.
+/// Parts of a message, before its entries are decoded.
 struct Parts<'a> {
     tag: &'a str,
-    /// The beginning of what the message carries, and the same once more.
+    /// First token of the content, and the same token again.
     carried: Token<'a>,
     entries: Reader<'a>,
     options: Options<'a>,
 }
 
-/// Finds the parts of a message. `None`: it is a sign of life.
+/// Splits a message into its parts. `None`: it is a keepalive.
 fn parts(bytes: &[u8]) -> Result<Option<Parts<'_>>, Problem> {
     let mut reader = Reader::new(bytes);
     let parts = match reader.next()? {
@@ -104,19 +104,19 @@ fn parts(bytes: &[u8]) -> Result<Option<Parts<'_>>, Problem> {
     Ok(Some(Parts { tag, carried, entries, options }))
 }
 
-/// Whether the entries of a message are compressed, as far as they can be read.
+/// Returns true if the entries of a message are compressed, if the message is readable.
 pub(super) fn is_compressed(bytes: &[u8]) -> bool {
     let mut reader = Reader::new(bytes);
     let is_packed = (0..3).map(|_| reader.next()).last();
-    // Others are not walked twice.
+    // Other messages are not parsed twice.
     matches!(is_packed, Some(Ok(Token::Text(_) | Token::Bytes(_))))
         && matches!(parts(bytes), Ok(Some(parts)) if parts.options.compressed.is_some())
 }
 
-/// Reads a whole message, until the batch has an excess. `None`: it is a sign of life.
+/// Reads a complete message, until the batch has an excess. `None`: it is a keepalive.
 ///
 /// # Errors
-/// It is no message, and why.
+/// Returns a description of the problem if it is not a message.
 pub(super) fn message(
     bytes: &[u8],
     rules: &Rules<'_>,
@@ -196,7 +196,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    /// `[time, record]`.
+    /// Reads `[time, record]`.
     fn entry(&mut self, entries: &mut Reader<'_>) -> Result<(), Problem> {
         match entries.next()? {
             Token::Array(2) => self.event(entries),
@@ -204,16 +204,16 @@ impl Out<'_> {
         }
     }
 
-    /// A time and a record behind it.
+    /// Reads a time and the record after it.
     fn event(&mut self, reader: &mut Reader<'_>) -> Result<(), Problem> {
         let millis = match reader.next()? {
-            // Fluent Bit has a time and what belongs to it.
+            // Fluent Bit sends the time with metadata.
             Token::Array(2) => {
                 let millis = millis(reader.next()?);
                 reader.skip()?;
                 millis
             }
-            // What holds others is no time, and has to be passed over.
+            // A nested value is not a time; skip it.
             Token::Array(_) | Token::Map(_) => return Err("the time of an event is none".into()),
             time => millis(time),
         };
@@ -228,7 +228,7 @@ impl Out<'_> {
     }
 }
 
-/// A time: seconds, or `EventTime`, which has nanoseconds.
+/// Converts a time: seconds, or `EventTime`, which has nanoseconds.
 fn millis(time: Token<'_>) -> Option<i64> {
     match time {
         Token::Uint(seconds) => i64::try_from(seconds).ok()?.checked_mul(1000),

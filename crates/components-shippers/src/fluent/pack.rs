@@ -1,24 +1,23 @@
-//! MessagePack: values one after the other, and where a message ends. Pure.
+//! MessagePack: a reader of values, and a search for the end of a message. Pure.
 //!
-//! A value has no length before it, so the end of a message is found by [`Scan`], which goes on
-//! where it had no more bytes.
+//! A value has no length prefix, so [`Scan`] searches for the end of a message incrementally.
 //!
 //! Source: the MessagePack specification; the crate `rmp` knows its markers.
 
 use rmp::Marker;
 
-/// What a value begins with.
+/// Beginning of a value.
 struct Head {
     marker: Marker,
-    /// Bytes before what it holds.
+    /// Bytes before its content.
     header: usize,
-    /// Bytes that it holds itself.
+    /// Bytes of its content.
     payload: usize,
-    /// Values that follow and belong to it.
+    /// Number of nested values that follow.
     children: u64,
 }
 
-/// What stands at the beginning of these bytes; `None`: they are too few to say.
+/// Parses the beginning of a value; `None` if it is incomplete.
 fn head(bytes: &[u8]) -> Option<Head> {
     let marker = Marker::from_u8(*bytes.first()?);
     let number = |size: usize| {
@@ -59,22 +58,22 @@ fn head(bytes: &[u8]) -> Option<Head> {
     Some(Head { marker, header, payload, children })
 }
 
-/// Looks for the end of a message in bytes that come in pieces.
+/// Incremental search for the end of a message.
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// Bytes that are known to belong to the message; perhaps more than have come.
+    /// Number of bytes known to belong to the message; may exceed the available bytes.
     at: usize,
-    /// Values that are still to come.
+    /// Number of missing values.
     open: u64,
 }
 
 impl Scan {
-    /// At the beginning of a message.
+    /// Starts at the beginning of a message.
     pub(super) fn new() -> Self {
         Self { at: 0, open: 1 }
     }
 
-    /// Goes on in all bytes that have come of it; the length of the message once it is whole.
+    /// Continues with all bytes of the message so far; returns its length once it is complete.
     pub(super) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         while self.open > 0 {
             let head = head(bytes.get(self.at..)?)?;
@@ -84,13 +83,13 @@ impl Scan {
         (self.at <= bytes.len()).then_some(self.at)
     }
 
-    /// Bytes that the message has at least.
+    /// Returns the minimum length of the message.
     pub(super) fn least(&self) -> u64 {
         (self.at as u64).saturating_add(self.open)
     }
 }
 
-/// Why bytes are no message.
+/// Reason why bytes are not a message.
 pub(super) type Problem = String;
 
 /// Reads values one after the other.
@@ -99,7 +98,7 @@ pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }
 
-/// A value, or the beginning of one that holds others.
+/// A value, or the beginning of one with nested values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Token<'a> {
     Nil,
@@ -107,28 +106,28 @@ pub(super) enum Token<'a> {
     Int(i64),
     Uint(u64),
     Float(f64),
-    /// One of 32 bits: its shortest text is another than that of the same number in 64.
+    /// A 32-bit float: its shortest text differs from that of the same number in 64 bits.
     Single(f32),
     Text(&'a [u8]),
     Bytes(&'a [u8]),
     Extension(i8, &'a [u8]),
     Array(u64),
-    /// So many pairs.
+    /// Number of pairs.
     Map(u64),
 }
 
 impl<'a> Reader<'a> {
-    /// From the beginning of these bytes.
+    /// Starts at the first byte.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// Whether there is no value any more.
+    /// Returns true if all values are read.
     pub(super) fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// The next value; of one that holds others only its beginning.
+    /// Reads the next value, or the beginning of one with nested values.
     pub(super) fn next(&mut self) -> Result<Token<'a>, Problem> {
         let cut = || "a value is cut off".to_owned();
         let head = head(self.rest).ok_or_else(cut)?;
@@ -165,7 +164,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Passes over a value with all that belongs to it.
+    /// Skips a value with all nested values.
     pub(super) fn skip(&mut self) -> Result<(), Problem> {
         let length = Scan::new().end(self.rest).ok_or("a value is cut off")?;
         self.rest = &self.rest[length..];
@@ -173,7 +172,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A number of up to eight bytes, the highest first.
+/// Reads a big-endian number of up to eight bytes.
 pub(super) fn unsigned(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
@@ -182,7 +181,7 @@ pub(super) fn unsigned(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    /// Bytes of messages with values of each kind.
+    /// Returns messages with values of each type.
     fn messages() -> Vec<Vec<u8>> {
         let mut messages = vec![
             vec![0xc0],

@@ -1,4 +1,4 @@
-//! An answer means that every event is stored, and no chunk of a host is stored twice.
+//! A reply means that every event is stored, and no chunk of a host is stored twice.
 
 use std::sync::atomic::Ordering;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::testing::Running;
 
-/// A message of one event `{"log": body}`; with a chunk it asks for an answer.
+/// Returns a message of one event `{"log": body}`; with a chunk it requests a reply.
 fn message(body: &str, chunk: Option<&str>) -> Vec<u8> {
     let mut out = Vec::new();
     write::write_array_len(&mut out, if chunk.is_some() { 4 } else { 3 }).unwrap();
@@ -25,7 +25,7 @@ fn message(body: &str, chunk: Option<&str>) -> Vec<u8> {
     out
 }
 
-/// The answer to the chunk `id-1`.
+/// Reply to the chunk `id-1`.
 const ACKNOWLEDGED: &[u8] = b"\x81\xa3ack\xa4id-1";
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn what_may_not_or_cannot_be_taken_ends_its_connection_and_is_counted() {
 #[tokio::test]
 async fn records_that_take_more_memory_than_there_is_end_their_connection() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    // `[0, {}]`, which becomes an event of three times as many bytes.
+    // `[0, {}]`, which becomes an event of triple size.
     std::io::Write::write_all(&mut encoder, &[0x92, 0, 0x80].repeat(300_000)).unwrap();
     let packed = encoder.finish().unwrap();
     let after = message("after", None);

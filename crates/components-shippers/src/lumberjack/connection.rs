@@ -1,4 +1,4 @@
-//! One connection: one window of events after the other, and the answer to each.
+//! One connection: reads windows of events one after the other, and acknowledges each.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::client::{Client, End, Memory};
 use crate::record::Mapping;
 use crate::server::Service;
 
-/// Bytes of bodies from which on the events of a window are stored and answered before its end.
+/// Size of bodies at which a part of a window is stored and acknowledged.
 const PART_BYTES: usize = 1 << 20;
 
-/// Serves a connection to its end, or until the source stops.
+/// Serves a connection until it ends or the source stops.
 pub(super) async fn serve(client: Client, peer: &str, service: &Service, calls: &Calls) {
     let (host, window) = (listening::host(peer).into(), Window::default());
     let mut connection = Connection { service, calls, host, client, window };
@@ -25,12 +25,12 @@ pub(super) async fn serve(client: Client, peer: &str, service: &Service, calls: 
     }
 }
 
-/// Events that follow each other and are not answered yet.
+/// Consecutive events without an acknowledgement.
 #[derive(Default)]
 struct Window {
-    /// Events that are still to come.
+    /// Number of missing events.
     open: u32,
-    /// The number of the last event, and its version.
+    /// Number and version of the last event.
     last: (u32, u8),
     events: BatchBuilder,
     divided: usize,
@@ -52,7 +52,7 @@ impl Window {
         self.events.excess().map_or(Ok(()), |excess| Err(excess.to_string()))
     }
 
-    /// Adds the events of what was a compressed frame.
+    /// Adds the events of a decompressed frame.
     fn add_all(mut self, bytes: &[u8], rules: &Rules) -> Result<Self, String> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -68,7 +68,7 @@ impl Window {
     }
 }
 
-/// How frames become events.
+/// Rules for converting frames to events.
 struct Rules {
     mapping: Arc<Mapping>,
     message_max: usize,
@@ -87,15 +87,15 @@ impl Connection<'_> {
     async fn windows(&mut self) -> Result<(), End> {
         let stop = self.service.storing.stop.clone();
         loop {
-            // Between two parts of a window, too: what was stored is answered.
+            // A stop can interrupt a window between two parts: stored events are acknowledged.
             let read = stop.run_until_cancelled(self.part()).await;
             let Some(memory) = read.unwrap_or(Ok(None))? else { return Ok(()) };
             self.store(memory).await?;
         }
     }
 
-    /// Reads events to the end of their window, or as many as are stored at a time. `None`: the
-    /// client is done.
+    /// Reads events up to the end of their window, or until a part is full. `None`: the client has
+    /// finished.
     async fn part(&mut self) -> Result<Option<Memory>, End> {
         if !self.client.begins().await? {
             return Ok(None);
@@ -104,8 +104,8 @@ impl Connection<'_> {
         let max = self.client.message_max();
         let body_max = self.service.body_max();
         if self.window.events.is_empty() {
-            // Events of a part, and of a frame that follows them: with their headers they take
-            // little more than the frame.
+            // Events of a part, and of the next frame: with their headers they need little more
+            // memory than the frame.
             let limits = BuilderLimits { bytes: 2 * (PART_BYTES + max), steps: STEPS_MAX };
             self.window.events = BatchBuilder::within(limits);
         }
@@ -116,7 +116,7 @@ impl Connection<'_> {
                 Length::AtLeast(bytes) => (bytes, false),
                 Length::Whole(length) => (length, true),
             };
-            // Also of one that has come at once.
+            // Also checked for a message that arrived in one piece.
             if length > max {
                 return Err(self.client.too_large(length as u64));
             }
@@ -144,12 +144,13 @@ impl Connection<'_> {
                     self.client.cover_compressed(&mut memory).await;
                     let window = std::mem::take(&mut self.window);
                     let compressed = bytes.slice_ref(compressed);
-                    // However short it is, it may become as large as any message.
+                    // A short compressed frame may expand to any message size.
                     let add = move || {
                         let bytes = frame::inflate(&compressed, max)?;
                         window.add_all(&bytes, &rules)
                     };
-                    // The work goes on if the client leaves, and holds the memory until its end.
+                    // The work continues if the client disconnects, and keeps the memory until its
+                    // end.
                     let held = std::mem::take(&mut memory);
                     let (added, held) = self.service.env.offload(move || (add(), held)).await;
                     memory = held;
@@ -167,7 +168,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Stores the events that were read, and answers them.
+    /// Stores the events, and acknowledges them.
     async fn store(&mut self, memory: Memory) -> Result<(), End> {
         let batch = std::mem::take(&mut self.window.events).finish();
         self.client.gave(&batch);
@@ -178,12 +179,12 @@ impl Connection<'_> {
         let (number, version) = self.window.last;
         let call = self.calls.begin(&self.host, batch);
         if let Some(rest) = call.rest() {
-            // Beats wait on for as long as they see signs of life; version 1 has none.
+            // Beats keep waiting while they receive keepalives; version 1 has none.
             let alive = frame::acknowledgement(version, 0);
             let busy = if version == b'2' { &alive[..] } else { &[] };
             self.client.store(&self.service.storing, rest, memory, Some(busy)).await?;
         }
-        // Once the client has gone, the answer would only seem to arrive.
+        // If the client has disconnected, a reply would be lost.
         let written = match self.client.is_over {
             true => Ok(()),
             false => self.client.write(&frame::acknowledgement(version, number)).await,

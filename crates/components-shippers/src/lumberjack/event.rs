@@ -1,4 +1,4 @@
-//! An event of a Beat becomes an event. Pure.
+//! Converts an event of a Beat. Pure.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,13 +13,13 @@ use serde_json::value::RawValue;
 
 use crate::record::{FIELDS_MAX, Record, object};
 
-/// When an event happened, as Beats name it.
+/// Field with the time of an event in Beats.
 const TIME: &str = "@timestamp";
 
-/// An event that came as JSON, which is kept as it was written.
+/// Converts an event in JSON, and keeps its text.
 ///
 /// # Errors
-/// It is no object, or has too many fields.
+/// Fails if it is not an object, or has too many fields.
 pub(super) fn of_json(json: &[u8]) -> Result<Record<'_>, String> {
     let whole = std::str::from_utf8(json).map_err(|error| format!("an event: {error}"))?;
     let Fields(fields) =
@@ -30,7 +30,7 @@ pub(super) fn of_json(json: &[u8]) -> Result<Record<'_>, String> {
     Ok(Record { whole, fields, encoded: Vec::new(), millis: time.and_then(|it| millis(&it)) })
 }
 
-/// The fields of an object, each as it was written.
+/// Fields of an object with their JSON text.
 struct Fields<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
 
 impl<'de> Deserialize<'de> for Fields<'de> {
@@ -66,10 +66,10 @@ fn too_many_fields() -> String {
     format!("it has more than {FIELDS_MAX} fields")
 }
 
-/// An event that came as names and values.
+/// Converts an event of names and values.
 ///
 /// # Errors
-/// It has too many fields, or more than `max` bytes as JSON.
+/// Fails if it has too many fields, or more than `max` bytes as JSON.
 pub(super) fn of_pairs(pairs: &[(&[u8], &[u8])], max: usize) -> Result<Record<'static>, String> {
     if pairs.len() > FIELDS_MAX {
         return Err(format!("an event cannot be taken: {}", too_many_fields()));

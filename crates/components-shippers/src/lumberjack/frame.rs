@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!   version  '1' or '2'
-//!   'W'  count: u32                                  so many events follow, and are acknowledged
+//!   'W'  count: u32                                  number of events with one acknowledgement
 //!   'J'  number: u32   length: u32   JSON            an event (version 2)
 //!   'D'  number: u32   pairs: u32    (length: u32 bytes, length: u32 bytes)…   an event
 //!   'C'  length: u32   zlib                          frames of events, compressed
-//!   'A'  number: u32                                 the answer: all events up to it are stored
+//!   'A'  number: u32                                 reply: all events up to it are stored
 //! ```
 //!
-//! Numbers have the highest byte first. Source: `PROTOCOL.md` of logstash-forwarder for version 1,
-//! and Elastic's client `go-lumber` for version 2.
+//! Numbers are big endian. Sources: `PROTOCOL.md` of logstash-forwarder for version 1, and
+//! Elastic's client `go-lumber` for version 2.
 
 use std::io::Read;
 
@@ -21,56 +21,56 @@ use crate::record::FIELDS_MAX;
 /// A frame.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Frame<'a> {
-    /// So many events follow.
+    /// The number of events that follow.
     Window(u32),
     /// An event as JSON.
     Json { number: u32, json: &'a [u8] },
     /// An event as names and values.
     Pairs { number: u32, pairs: Vec<(&'a [u8], &'a [u8])> },
-    /// Frames, compressed.
+    /// Compressed frames.
     Compressed(&'a [u8]),
 }
 
-/// What the bytes so far are.
+/// Result of parsing the available bytes.
 #[derive(Debug, PartialEq)]
 pub(super) enum Parsed<'a> {
     /// A frame, its version and its length.
     Whole(Frame<'a>, u8, usize),
-    /// The frame has at least so many bytes.
+    /// The frame is incomplete; its minimum length.
     Needs(usize),
 }
 
-/// Finds the end of a frame in bytes that come in pieces. It resumes where the bytes ended, so a
-/// frame takes time in proportion to its length.
+/// Finds the end of a frame incrementally. It resumes at the last position, so the time is
+/// proportional to the frame's length.
 #[derive(Debug, Default)]
 pub(super) struct Extent {
-    /// Bytes that are known to belong to the frame; perhaps more than have come.
+    /// Number of bytes known to belong to the frame; may exceed the available bytes.
     at: usize,
-    /// Texts that follow, each after its length.
+    /// Number of texts that follow, each after its length.
     texts: u64,
 }
 
-/// What is known of the length of a frame.
+/// Length of a frame.
 #[derive(Debug, PartialEq)]
 pub(super) enum Length {
-    /// The frame is whole and has so many bytes.
+    /// The frame is complete and has this length.
     Whole(usize),
-    /// The frame has at least so many bytes.
+    /// The frame has at least this length.
     AtLeast(usize),
 }
 
 impl Extent {
-    /// Resumes with all bytes of the frame that have come.
+    /// Continues with all bytes of the frame that have arrived.
     ///
     /// # Errors
-    /// The bytes begin no frame, and why.
+    /// Returns a description of the problem if the bytes do not begin a frame.
     pub(super) fn find(&mut self, bytes: &[u8]) -> Result<Length, String> {
         let mut reader = Reader { bytes, at: self.at };
         match self.read(&mut reader) {
             Ok(()) if self.at <= bytes.len() => Ok(Length::Whole(self.at)),
             Ok(()) | Err(Stop::Needs(_)) => {
                 let lengths = usize::try_from(self.texts).unwrap_or(usize::MAX).saturating_mul(4);
-                // Before its head has come, a frame has a byte more than there are.
+                // An incomplete header needs at least one more byte.
                 let least = self.at.saturating_add(lengths).max(bytes.len() + 1);
                 Ok(Length::AtLeast(least))
             }
@@ -108,10 +108,10 @@ impl Extent {
     }
 }
 
-/// Reads a frame.
+/// Parses a frame.
 ///
 /// # Errors
-/// The bytes begin no frame, and why.
+/// Returns a description of the problem if the bytes do not begin a frame.
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed<'_>, String> {
     let mut reader = Reader { bytes, at: 0 };
     match frame(&mut reader) {
@@ -121,16 +121,16 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed<'_>, String> {
     }
 }
 
-/// The answer: all events up to this number are stored. 0 is a sign of life.
+/// Returns the acknowledgement of all events up to this number. 0 is a keepalive.
 pub(super) fn acknowledgement(version: u8, number: u32) -> [u8; 6] {
     let [a, b, c, d] = number.to_be_bytes();
     [version, b'A', a, b, c, d]
 }
 
-/// What a compressed frame holds.
+/// Decompresses a compressed frame.
 ///
 /// # Errors
-/// It is not compressed so, or has over `max` bytes.
+/// Fails if it is in another format, or has more than `max` bytes.
 pub(super) fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut limited = ZlibDecoder::new(compressed).take(max as u64 + 1);
@@ -172,7 +172,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The version of the protocol that a frame begins with.
+/// Reads the version of the protocol.
 fn version(reader: &mut Reader<'_>) -> Result<u8, Stop> {
     let version = reader.take(1)?[0];
     if !matches!(version, b'1' | b'2') {
@@ -205,7 +205,7 @@ fn frame<'a>(reader: &mut Reader<'a>) -> Result<(Frame<'a>, u8), Stop> {
                     format!("an event has {count} fields, and at most {FIELDS_MAX} are taken");
                 return Err(Stop::Malformed(problem));
             }
-            // Each pair has 8 bytes at least, so the number of them is no more than what came.
+            // Each pair has at least 8 bytes, so the number of pairs is bounded by the input.
             let mut pairs = Vec::new();
             for _ in 0..count {
                 pairs.push((reader.text()?, reader.text()?));
@@ -253,7 +253,8 @@ mod tests {
                 let found = extent.find(&bytes[..cut]).unwrap();
                 let Length::AtLeast(least) = found else { panic!("{cut}: {found:?}") };
                 assert!(least > cut && least <= length, "{cut}: {least}");
-                // What was read is not looked at again: it would be no frame.
+                // Bytes that were parsed are not read again: they are overwritten with an invalid
+                // frame.
                 let read = extent.at.min(cut);
                 bytes[..read].fill(0xff);
             }

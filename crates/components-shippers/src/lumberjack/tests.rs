@@ -1,5 +1,5 @@
-//! An answer means that every event up to its number is stored, and what is sent again because an
-//! answer was lost is stored once.
+//! A reply means that every event up to its number is stored, and repetitions after a lost reply
+//! are stored once.
 
 use std::io::Write;
 use std::sync::atomic::Ordering;
@@ -73,7 +73,7 @@ async fn a_tenant_over_its_rate_waits_unread_and_over_its_other_limits_is_closed
         json!({ "events_per_second": 1, "connections_max": 2, "message_max": "100B" });
     let fixture = Running::start::<Config>(settings).await;
     let mut client = fixture.connect().await;
-    // Many seconds of its rate at once.
+    // Uses up many seconds of the rate.
     let events = (1..=60).flat_map(|number| event(number, "a"));
     client.send(&window(60).into_iter().chain(events).collect::<Vec<_>>()).await;
     assert_eq!(client.receive(6).await, b"2A\0\0\0\x3c");
@@ -99,7 +99,7 @@ async fn events_whose_answer_was_lost_are_stored_once() {
     lost.send(&[window(2), event(1, "a"), event(2, "b")].concat()).await;
     assert!(lost.hears_nothing().await);
     drop(lost);
-    // Its end is seen before the events are stored.
+    // The source notices the end before the events are stored.
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     fixture.kept.is_slow.store(false, Ordering::SeqCst);
     let mut again = fixture.connect().await;

@@ -1,10 +1,9 @@
-//! Conditions on an event, as settings write them: its body or a header has a value, matches a
-//! pattern, is a number in a range, or is there at all; or an expression in a language of the
-//! catalogue holds for it. Pure.
+//! Conditions on events in settings: the body or a header has a value, matches a pattern, is a
+//! number in a range, or exists; or an expression in a language of the catalogue is true. Pure.
 //!
-//! They are what `filter`, `route`, `sample` and `mask` share. Each is asked once for a batch, of
-//! the events that are still in question. A plain one takes time linear in the text and no memory,
-//! so that no configuration can stall an agent; a language promises a bound of its own.
+//! `filter`, `route`, `sample` and `mask` share them. Each condition is evaluated once per batch,
+//! for the events that are still candidates. A plain condition takes time linear in the text and no
+//! memory, so no configuration can stall an agent; an expression language has its own bound.
 
 use pipeline::{BuildContext, BuildError, Choice, Events};
 use regex::bytes::Regex;
@@ -44,13 +43,13 @@ pub(super) struct Condition {
     holds_on_error: Option<bool>,
 }
 
-/// A condition with what it needs compiled.
+/// A compiled condition.
 pub(super) enum Compiled {
     Plain(Plain),
     Language(Box<dyn pipeline::Condition>),
 }
 
-/// What the value of a header, or the body, has to be.
+/// Condition on the value of a header, or on the body.
 pub(super) struct Plain {
     header: Option<String>,
     one_of: Option<Vec<String>>,
@@ -61,7 +60,7 @@ pub(super) struct Plain {
 }
 
 impl Condition {
-    /// Compiles it; `setting` is where it stands.
+    /// Compiles the condition; `setting` is its path in the settings.
     fn compile(&self, setting: &str, cx: &BuildContext) -> Result<Compiled, BuildError> {
         let at = |name: &str| format!("{setting}.{name}");
         if let Some(kind) = &self.kind {
@@ -121,7 +120,7 @@ impl Condition {
     }
 }
 
-/// Compiles conditions; `setting` is the list that they are.
+/// Compiles a list of conditions; `setting` is its path in the settings.
 pub(super) fn compile(
     setting: &str,
     all: &[Condition],
@@ -133,7 +132,7 @@ pub(super) fn compile(
 }
 
 impl Compiled {
-    /// Clears the flag of each event for which it does not hold.
+    /// Clears the flag of each event that does not meet the condition.
     pub(super) fn narrow(&self, events: &Events, wanted: &mut [bool]) {
         match self {
             Self::Plain(plain) => {
@@ -148,7 +147,7 @@ impl Compiled {
 }
 
 impl Plain {
-    /// Whether it holds. An event that lacks the header has no value and matches nothing.
+    /// Returns true if the value meets the condition. A missing header meets none.
     fn holds(&self, text: Option<&[u8]>) -> bool {
         let has_value = |text: &[u8]| {
             let is_one = |values: &Vec<String>| values.iter().any(|one| one.as_bytes() == text);
@@ -172,7 +171,7 @@ impl Plain {
     }
 }
 
-/// Clears the flag of each event for which not all of them hold; of none where there is none.
+/// Clears the flag of each event that does not meet all conditions; an empty list clears none.
 pub(super) fn narrow(conditions: &[Compiled], events: &Events, wanted: &mut [bool]) {
     conditions.iter().for_each(|condition| condition.narrow(events, wanted));
 }
@@ -191,7 +190,7 @@ mod tests {
         condition.compile("when.0", cx)
     }
 
-    /// The setting that is refused, and why.
+    /// Returns the rejected setting and the reason.
     fn refused(settings: &Value, cx: &BuildContext) -> (String, String) {
         let error = condition(settings, cx).err().unwrap_or_else(|| panic!("{settings} is taken"));
         (error.setting, error.problem)

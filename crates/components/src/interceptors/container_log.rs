@@ -1,8 +1,8 @@
-//! `container_log`: takes what the runtime of a container put around each line off again, and puts
-//! stream, time, pod and container into headers.
+//! `container_log`: removes the container runtime's wrapper from each line, and sets headers for
+//! stream, time, pod and container.
 //!
-//! The body is one line of the runtime, or several that were joined by `multiline`: its parts, or a
-//! stack trace. Parts are put together as they were written; whole lines keep an LF between them.
+//! The body is one line of the runtime, or several that `multiline` has joined: partial lines, or a
+//! stack trace. Partial lines are concatenated; complete lines are separated by LF.
 
 use formats::container_log::{Entry, Place, parse, place};
 use jiff::Timestamp;
@@ -51,7 +51,7 @@ fn default_time_header() -> String {
     "timestamp".to_owned()
 }
 
-/// Headers, by what of a path they hold.
+/// Header names, with the function that finds the value in a path.
 type Part = (&'static str, fn(&Place<'_>) -> Option<String>);
 const PARTS: [Part; 5] = [
     ("namespace", |place| place.namespace.map(str::to_owned)),
@@ -104,7 +104,7 @@ fn unwrap<'a>(body: &'a [u8], out: &mut Vec<u8>) -> Option<Entry<'a>> {
 }
 
 impl ContainerLog {
-    /// The headers of the path, where it has them.
+    /// Sets the headers from the path, if it contains them.
     fn set_places(&self, events: &mut Events) {
         let mut columns = PARTS.map(|_| Values::default());
         for (path, count) in events.value_runs(&self.config.path_header) {

@@ -1,7 +1,7 @@
-//! `dedupe`: drops an event that says the same as one before it in its batch.
+//! `dedupe`: drops an event that equals an earlier one in its batch.
 //!
-//! It looks at one batch alone and keeps nothing between batches: a batch that is sent again comes
-//! out the same. Repeats that a resend makes are no matter of it: identities take care of these.
+//! It examines each batch alone and keeps no state: a resent batch has the same result. Repetitions
+//! because of a resend are handled by batch identities instead.
 
 use foldhash::{HashSet, HashSetExt};
 use metrics::{Counter, MetricSpec};

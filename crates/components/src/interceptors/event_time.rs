@@ -1,8 +1,8 @@
-//! `event_time`: takes the time of an event out of its text, for paths such as `%Y-%m-%d` of the
-//! event and not of its arrival.
+//! `event_time`: parses the time of an event from its text, so that paths such as `%Y-%m-%d` use
+//! that time instead of the arrival time.
 //!
-//! The text is a header, or a part of the body that a pattern finds. The formats are tried in their
-//! order. A time without a year is of the year in which it is closest to the event's arrival.
+//! The text is a header, or a part of the body that a pattern finds. The formats are tried in
+//! order. A time without a year gets the year that brings it closest to the arrival.
 
 use formats::dates::{self, Calendar, Format};
 use jiff::Timestamp;
@@ -103,7 +103,7 @@ struct EventTime {
 }
 
 impl EventTime {
-    /// The time in a text, in milliseconds. `groups` is used again from text to text.
+    /// Parses the time in a text, in milliseconds. `groups` is reused.
     fn millis(&self, text: &[u8], now: Timestamp, groups: &mut CaptureLocations) -> Option<i64> {
         let text = match &self.pattern {
             Some(pattern) => {
@@ -115,7 +115,7 @@ impl EventTime {
         };
         let text = std::str::from_utf8(text).ok()?;
         let calendar = Calendar { zone: &self.zone, now };
-        // Before 1970 there are no logs: no path can be made of it.
+        // Times before 1970 cannot be used in paths.
         let read = |format: &Format| format.millis(text, &calendar).filter(|millis| *millis >= 0);
         self.formats.iter().find_map(read)
     }
@@ -128,7 +128,7 @@ impl Interceptor for EventTime {
         let Config { from, header, on_failure, .. } = &self.config;
         let (mut times, mut scratch, mut failed) = (Values::default(), String::new(), 0);
         let mut groups = super::locations(self.pattern.as_ref());
-        // Neighbours often have the same text, or a header that all events share.
+        // Consecutive events often have equal text, or share a header.
         let mut last: Option<(&[u8], Option<i64>)> = None;
         let mut has_time = Vec::with_capacity(batch.len());
         for (event, text) in super::looked_at(batch, from.as_deref()) {
@@ -148,7 +148,7 @@ impl Interceptor for EventTime {
             let own = event.header(header).is_some();
             times.push(millis.or_else(|| arrival().filter(|_| !own)).map(|millis| {
                 scratch.clear();
-                // A `String` takes everything.
+                // Writing to a `String` cannot fail.
                 let _ = write!(scratch, "{millis}");
                 &*scratch
             }));
@@ -189,7 +189,7 @@ mod tests {
         }
     }
 
-    /// The batch with its times, and how many failed.
+    /// Returns the times of the batch, and the number of failures.
     fn timed(settings: &Value, mut batch: Batch) -> (Vec<String>, String) {
         let mut cx = cx();
         cx.env.clock = Arc::new(At(NOW_MS));

@@ -1,6 +1,6 @@
 //! `filter`: drops events by conditions on their headers and bodies.
 //!
-//! An event that is dropped is dropped on purpose: it counts as delivered.
+//! A dropped event counts as delivered, because the drop is intentional.
 
 use metrics::{Counter, MetricSpec};
 use pipeline::{BuildContext, BuildError, Component, Events, Interceptor, Rejects};

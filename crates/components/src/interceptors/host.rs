@@ -1,4 +1,4 @@
-//! `host`: tells each event the host that it was read on.
+//! `host`: adds the name of the agent's host to each event.
 
 use std::sync::Arc;
 

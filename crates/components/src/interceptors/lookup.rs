@@ -1,10 +1,11 @@
 //! `lookup`: adds headers from a table, by the value of another header.
 //!
-//! The table is a part of the settings, in the file or by a reference (`${file:…}`): it is read
-//! with the configuration and not again before that is. So the same settings always add the same.
+//! The table is a part of the settings, inline or by a reference (`${file:…}`): it is read with the
+//! configuration, and again only when the configuration is read again. So the same settings always
+//! add the same headers.
 //!
-//! Its keys are texts, or networks and ranges of addresses, of which the narrowest counts: what the
-//! tables of places of addresses hold (GeoLite2, DB-IP, IP2Location).
+//! Keys are strings, or networks and address ranges, of which the narrowest match counts, as in
+//! tables of address locations (GeoLite2, DB-IP, IP2Location).
 
 use std::collections::hash_map::Entry;
 
@@ -20,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::networks::{Networks, Range};
 
-/// Longest value of a table, in bytes: each event that finds it stores it.
+/// Maximum length of a value in bytes: each matching event stores it.
 const VALUE_MAX: usize = 4096;
 
 /// Settings of the `lookup` interceptor.
@@ -85,7 +86,7 @@ impl Component for Config {
         let read = csv::each_line(&self.table, |number, line| {
             let Some(columns) = &columns else {
                 let names: Vec<String> = line.iter().map(|name| (*name).to_owned()).collect();
-                // Its error names another setting than the table.
+                // This error is about another setting than the table.
                 columns = Columns::new(&self, &names).map_err(|error| wrong = Some(error)).ok();
                 return if columns.is_some() { Ok(()) } else { Err(String::new()) };
             };
@@ -115,7 +116,7 @@ impl Component for Config {
     }
 }
 
-/// Which columns of a table count.
+/// Columns of a table that are used.
 struct Columns {
     count: usize,
     key: usize,
@@ -151,14 +152,14 @@ impl Columns {
     }
 }
 
-/// A table that is being read.
+/// Table under construction.
 struct Table {
     keys: Keys,
     texts: HashMap<String, u32>,
     ranges: Vec<(Range, u32)>,
-    /// The line of each range.
+    /// Line of each range.
     lines: Vec<usize>,
-    /// Each row once, with its place: many keys of a table of addresses have the same.
+    /// Distinct rows with their index: in an address table, many keys have equal rows.
     rows: HashMap<Vec<String>, u32>,
 }
 
@@ -193,7 +194,7 @@ impl Table {
         Ok(())
     }
 
-    /// What finds a row, and the rows.
+    /// Returns the index of keys, and the rows.
     fn end(self) -> Result<(Found, Rows), String> {
         let mut rows: Vec<(Vec<String>, u32)> = self.rows.into_iter().collect();
         rows.sort_unstable_by_key(|(_, place)| *place);
@@ -212,10 +213,10 @@ impl Table {
     }
 }
 
-/// The values that each row gives to the headers, by its place.
+/// Header values of each row.
 type Rows = Vec<Box<[String]>>;
 
-/// What finds the row of a value.
+/// Index of keys.
 enum Found {
     Texts(HashMap<String, u32>),
     Addresses(Networks),
@@ -223,9 +224,9 @@ enum Found {
 
 struct Lookup {
     from: String,
-    /// What is looked up, as a routing shows it.
+    /// Description of the key, for a routing.
     by: String,
-    /// The headers that are added; each row has their values.
+    /// Names of the added headers; each row has their values.
     headers: Vec<String>,
     keys: Found,
     rows: Rows,
@@ -327,14 +328,14 @@ mod tests {
         assert_eq!(refused::<Config>(&json!({ "from": "", "table": TABLE })), "from");
     }
 
-    /// The value of `header` for each address.
+    /// Returns the value of `header` for each address.
     fn placed(settings: &serde_json::Value, header: &str, addresses: &[&str]) -> Vec<String> {
         let mut batch = Batch::of(addresses);
         batch.set_column("client", addresses.iter().map(|address| Some(*address)));
         values(&through::<Config>(settings, batch), header)
     }
 
-    /// Lines as the vendors of such tables write them.
+    /// Lines in the format of the vendors of such tables.
     #[test]
     fn an_address_gets_the_columns_of_the_narrowest_network_or_range() {
         let geolite = "network,geoname_id,registered_country_geoname_id\n\

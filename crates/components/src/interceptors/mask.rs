@@ -1,9 +1,8 @@
-//! `mask`: hides parts of the body or of a header: by a fixed text, or by a keyed hash that is the
-//! same for the same value.
+//! `mask`: hides parts of the body or of a header: by a fixed text, or by a keyed hash, which is
+//! the same for equal values.
 //!
-//! The hash is HMAC-SHA-256 under a secret key, so that values cannot be found by trying them all
-//! without the key. It is the same on every agent with that key: masked values can still be counted
-//! and joined.
+//! The hash is HMAC-SHA-256 with a secret key, so that values cannot be guessed without the key. It
+//! is the same on every agent with that key: masked values can still be counted and joined.
 
 use crypto::hmac;
 use metrics::{Counter, MetricSpec};
@@ -15,9 +14,9 @@ use serde::Deserialize;
 
 use super::conditions::{self, Compiled, Condition};
 
-/// Shortest key of the hash, in bytes.
+/// Minimum length of the hash key in bytes.
 const KEY_MIN: usize = 16;
-/// Bytes of the hash that are shown, each as two digits.
+/// Bytes of the hash in the output, two digits each.
 const HASH_BYTES: usize = 16;
 
 /// Settings of the `mask` interceptor.
@@ -83,7 +82,7 @@ struct Mask {
     pattern: Option<Regex>,
     header: Option<String>,
     when: Vec<Compiled>,
-    /// The conditions as a routing shows them.
+    /// Conditions as text, for a routing.
     shown: String,
     text: String,
     key: Option<hmac::Key>,
@@ -91,7 +90,7 @@ struct Mask {
 }
 
 impl Mask {
-    /// Appends what stands in the place of `hidden`.
+    /// Appends the replacement of `hidden`.
     fn write(&self, hidden: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(self.text.as_bytes());
         if let Some(key) = &self.key {
@@ -103,7 +102,7 @@ impl Mask {
         }
     }
 
-    /// Appends `text` with what is hidden; answers whether something is.
+    /// Appends `text` with hidden parts; returns true if something was hidden.
     fn mask(&self, text: &[u8], groups: &mut CaptureLocations, out: &mut Vec<u8>) -> bool {
         let Some(pattern) = &self.pattern else {
             self.write(text, out);
@@ -117,7 +116,7 @@ impl Mask {
             let first = usize::from(groups.len() > 1);
             for group in first..groups.len() {
                 let Some((start, end)) = groups.get(group) else { continue };
-                // A group within another one is hidden with it.
+                // A group within another one is already hidden.
                 if start >= copied && end > start {
                     out.extend_from_slice(&text[copied..start]);
                     self.write(&text[start..end], out);
@@ -129,7 +128,7 @@ impl Mask {
         found
     }
 
-    /// What is hidden, and how: the same text for the same effect.
+    /// Describes the hidden parts and the method: equal text for equal effect.
     fn effect(&self) -> String {
         let pattern = self.pattern.as_ref().map_or("all of it", Regex::as_str);
         let mut with = Vec::new();
@@ -141,7 +140,7 @@ impl Mask {
     fn mask_header(&self, batch: &mut Events, header: &str, wanted: &[bool]) -> u64 {
         let (mut values, mut out, mut masked) = (Values::default(), Vec::new(), 0);
         let mut groups = super::locations(self.pattern.as_ref());
-        // Neighbours with the same value come from one place in memory, and are hidden once.
+        // Consecutive equal values share their memory: hide them once.
         let mut last: Option<(*const u8, usize, bool)> = None;
         for (value, wanted) in batch.values(header).zip(wanted) {
             let Some(value) = value.filter(|_| *wanted) else {
@@ -159,7 +158,7 @@ impl Mask {
             );
             last = Some((place.0, place.1, found));
             masked += u64::from(found);
-            // A pattern over bytes may cut a character in two.
+            // A pattern for bytes may split a character.
             values.push(Some(&String::from_utf8_lossy(&out)));
         }
         batch.set_values(header, values);
@@ -183,7 +182,7 @@ impl Interceptor for Mask {
         self.masked.inc_by(masked);
     }
 
-    /// The key is not in it; its fingerprint is.
+    /// Contains the key's fingerprint, not the key.
     fn routing_effect(&self, header: Option<&str>) -> Option<String> {
         let is_seen = self.header.is_some() && self.header.as_deref() == header;
         is_seen.then(|| self.effect())
@@ -233,7 +232,7 @@ mod tests {
         assert_ne!(parts[0], parts[1]);
         assert_eq!(parts[0].len(), "m:".len() + 32);
         assert_ne!(masked(&other, "ann@x"), parts[0], "another key, another hash");
-        // As `printf ann@x | openssl dgst -sha256 -hmac 0123456789abcdef` prints it.
+        // The output of `printf ann@x | openssl dgst -sha256 -hmac 0123456789abcdef`.
         assert_eq!(parts[0], "m:8f5e4260374876d7417abfff826f2df7");
     }
 

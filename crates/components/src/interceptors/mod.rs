@@ -1,4 +1,4 @@
-//! What changes or drops events on their way in.
+//! Interceptors: change or drop events between a source and its channels.
 
 mod conditions;
 pub mod container_log;
@@ -25,7 +25,7 @@ use pipeline::component::entry;
 use pipeline::{BuildError, Entry, EventRef, Events, Existing, Interceptor};
 use regex::bytes::{CaptureLocations, Regex};
 
-/// All of them.
+/// All interceptors.
 pub static ALL: &[Entry<dyn Interceptor>] = &[
     entry::<container_log::Config>(),
     entry::<dedupe::Config>(),
@@ -47,12 +47,12 @@ pub static ALL: &[Entry<dyn Interceptor>] = &[
     entry::<uuid::Config>(),
 ];
 
-/// What `preserve_existing` means for a batch.
+/// Returns the meaning of `preserve_existing` for a batch.
 fn existing(preserve: bool) -> Existing {
     if preserve { Existing::Keep } else { Existing::Replace }
 }
 
-/// How a routing names that a value is written to the header that counts.
+/// Describes in a routing that a value is written to the selector's header.
 fn writes(value: &str, existing: Existing) -> String {
     match existing {
         Existing::Keep => format!("{value:?} where it is missing"),
@@ -60,7 +60,7 @@ fn writes(value: &str, existing: Existing) -> String {
     }
 }
 
-/// A header's name is not empty and fits the encoding of a batch.
+/// Checks that a header's name is not empty and fits the encoding of a batch.
 fn check_name(setting: &str, name: &str) -> Result<(), BuildError> {
     let limit = usize::from(u16::MAX);
     if name.is_empty() || name.len() > limit {
@@ -70,19 +70,19 @@ fn check_name(setting: &str, name: &str) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// The pattern of a setting, compiled once.
+/// Compiles the pattern of a setting.
 fn pattern(setting: &str, text: &str) -> Result<Regex, BuildError> {
     Regex::new(text).map_err(|error| BuildError::invalid(setting, error))
 }
 
-/// Where a pattern's groups are found, for one batch; of no use without a pattern.
+/// Creates reusable locations of a pattern's groups; unused without a pattern.
 fn locations(pattern: Option<&Regex>) -> CaptureLocations {
     let none = || Regex::new("").expect("an empty pattern").capture_locations();
     pattern.map_or_else(none, Regex::capture_locations)
 }
 
-/// Each event with what a component looks at: a header's value, or the body where no header is
-/// named. `None`: the event lacks the header.
+/// Iterates over events with the examined text: a header's value, or the body if no header is
+/// configured. `None`: the event lacks the header.
 fn looked_at<'a>(
     batch: &'a Events,
     header: Option<&'a str>,
@@ -94,7 +94,7 @@ fn looked_at<'a>(
     })
 }
 
-/// What the tests of the interceptors share.
+/// Helpers for tests of interceptors.
 #[cfg(test)]
 mod testing {
     use std::path::Path;
@@ -104,19 +104,19 @@ mod testing {
     };
     use serde_json::Value;
 
-    /// An interceptor built as a configuration builds it.
+    /// Builds an interceptor as a configuration does.
     pub(super) fn built<C: Component<Role = dyn Interceptor>>(
         settings: &Value,
     ) -> Result<Box<dyn Interceptor>, SettingsError> {
         testkit::build::<C>(settings, &cx())
     }
 
-    /// The context of a component outside an agent.
+    /// Returns the context of a component outside of an agent.
     pub(super) fn cx() -> BuildContext {
         BuildContext::alone("test", Path::new("unused"), env::real())
     }
 
-    /// The batch behind an interceptor with these settings.
+    /// Returns the batch after an interceptor with these settings.
     pub(super) fn through<C: Component<Role = dyn Interceptor>>(
         settings: &Value,
         mut batch: Batch,
@@ -125,17 +125,17 @@ mod testing {
         batch
     }
 
-    /// The setting that is refused.
+    /// Returns the rejected setting.
     pub(super) fn refused<C: Component<Role = dyn Interceptor>>(settings: &Value) -> String {
         built::<C>(settings).err().unwrap_or_else(|| panic!("{settings} is taken")).path
     }
 
-    /// Each event's value of a header, `-` where it lacks it.
+    /// Returns each event's value of a header, `-` without one.
     pub(super) fn values(batch: &Events, name: &str) -> Vec<String> {
         batch.values(name).map(|value| value.unwrap_or("-").to_owned()).collect()
     }
 
-    /// The bodies as text.
+    /// Returns the bodies as text.
     pub(super) fn bodies(batch: &Events) -> Vec<String> {
         batch.iter().map(|event| String::from_utf8_lossy(event.body()).into_owned()).collect()
     }

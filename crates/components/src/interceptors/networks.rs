@@ -1,9 +1,8 @@
-//! Networks and ranges of addresses, each with a row of a table; found by the narrowest one that
-//! holds an address.
+//! Finds the row of the narrowest network or address range that contains an address.
 //!
-//! Ranges within each other are cut into pieces that are not, once, when the table is read. Of a
-//! piece there is its first address and its row, 8 bytes for IPv4 and 20 for IPv6, in order: an
-//! address is found by halves, without a memory of its own.
+//! Overlapping ranges are split into disjoint pieces once, when the table is read. A piece consists
+//! of its first address and its row, 8 bytes for IPv4 and 20 for IPv6. The pieces are sorted, and a
+//! binary search finds an address without further memory.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +17,7 @@ pub(super) enum Range {
 }
 
 impl Range {
-    /// A network, `203.0.113.0/24`, or one address.
+    /// Parses a network, `203.0.113.0/24`, or a single address.
     pub(super) fn network(text: &str) -> Result<Self, String> {
         let (address, bits) = match text.trim().split_once('/') {
             None => (text, None),
@@ -48,7 +47,7 @@ impl Range {
             .ok_or_else(|| format!("`{text}`: a network begins where its bits behind {bits} are 0"))
     }
 
-    /// From one address to another, each as an address or as its number, as IP2Location writes it.
+    /// Parses a range; both ends are addresses or, as in IP2Location, numbers.
     pub(super) fn between(from: &str, to: &str) -> Result<Self, String> {
         let bound = |text: &str| -> Result<(u128, bool), String> {
             match text.trim().parse::<IpAddr>() {
@@ -73,7 +72,7 @@ impl Range {
         }
     }
 
-    /// Addresses of IPv4 that are written as those of IPv6.
+    /// Converts IPv4-mapped IPv6 addresses to IPv4.
     fn shortened(self) -> Self {
         let Self::V6(first, last) = self else { return self };
         let short = |bits| Ipv6Addr::from_bits(bits).to_ipv4_mapped().map(Ipv4Addr::to_bits);
@@ -84,7 +83,7 @@ impl Range {
     }
 }
 
-/// Pieces of one family, in order.
+/// Pieces of one address family, sorted.
 #[derive(Debug, Default)]
 struct Pieces<A> {
     firsts: Vec<A>,
@@ -98,7 +97,7 @@ impl<A: Copy + Ord> Pieces<A> {
     }
 
     fn begin(&mut self, first: A, row: u32) {
-        // A piece that another one begins with is empty.
+        // A piece with the same first address is empty.
         if self.firsts.last() == Some(&first) {
             self.firsts.pop();
             self.rows.pop();
@@ -109,12 +108,12 @@ impl<A: Copy + Ord> Pieces<A> {
         }
     }
 
-    /// Cuts ranges, each with its row, into pieces. `next` is the address behind one.
+    /// Splits ranges into pieces. `next` returns the next address.
     ///
     /// # Errors
-    /// The rows of two ranges that are the same, or overlap without one in the other.
+    /// Returns the rows of two ranges that are equal, or overlap without one containing the other.
     fn cut(mut ranges: Vec<(A, A, u32)>, next: fn(A) -> Option<A>) -> Result<Self, (u32, u32)> {
-        // A range comes before those in it.
+        // Sort a range before the ranges in it.
         ranges.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
         let mut pieces = Self { firsts: Vec::new(), rows: Vec::new() };
         let mut open: Vec<(A, u32)> = Vec::new();
@@ -140,7 +139,7 @@ impl<A: Copy + Ord> Pieces<A> {
         Ok(pieces)
     }
 
-    /// The same with the rows of what was cut. Neighbours with one row become one piece.
+    /// Replaces rows, and joins neighbours with equal rows.
     fn with_rows(self, row: impl Fn(u32) -> u32) -> Self {
         let mut pieces = Self { firsts: Vec::new(), rows: Vec::new() };
         for (first, at) in self.firsts.into_iter().zip(self.rows) {
@@ -152,7 +151,7 @@ impl<A: Copy + Ord> Pieces<A> {
     }
 }
 
-/// Ranges of both families, each with a row.
+/// Ranges of both address families, each with a row.
 #[derive(Debug, Default)]
 pub(super) struct Networks {
     v4: Pieces<u32>,
@@ -160,10 +159,11 @@ pub(super) struct Networks {
 }
 
 impl Networks {
-    /// Of ranges, each with its row.
+    /// Creates the search structure from ranges and their rows.
     ///
     /// # Errors
-    /// The places among `all` of two that are the same, or overlap without one in the other.
+    /// Returns the indexes of two ranges that are equal, or overlap without one containing the
+    /// other.
     pub(super) fn new(all: &[(Range, u32)]) -> Result<Self, (usize, usize)> {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (at, (range, _)) in (0..).zip(all) {
@@ -179,7 +179,7 @@ impl Networks {
         Ok(Self { v4: v4.with_rows(row), v6: v6.with_rows(row) })
     }
 
-    /// The row of the narrowest range that holds the address.
+    /// Returns the row of the narrowest range that contains the address.
     pub(super) fn row(&self, address: &str) -> Option<u32> {
         match address.parse::<IpAddr>().ok()?.to_canonical() {
             IpAddr::V4(address) => self.v4.row(address.to_bits()),
@@ -258,7 +258,7 @@ mod tests {
     }
 
     proptest! {
-        /// A search through all of them finds the same.
+        /// A linear search finds the same.
         #[test]
         fn the_narrowest_range_that_holds_an_address_is_found(
             networks in prop::collection::vec((any::<u8>(), 20u32..=32), 0..24),

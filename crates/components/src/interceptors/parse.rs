@@ -1,7 +1,7 @@
-//! `parse`: takes a body apart, and puts its fields into headers or writes the body anew as JSON.
+//! `parse`: extracts fields from a body, into headers or into a new body in JSON.
 //!
-//! An event is parsed as a whole or not at all: of one that fails, no field is taken. Fields are
-//! collected in columns, one for each name, so that a batch costs a few buffers and an event none.
+//! An event is parsed completely or not at all: if parsing fails, it gets no fields. Fields are
+//! collected in columns, one per name, so that allocations are per batch, not per event.
 
 mod access;
 mod fields;
@@ -83,7 +83,7 @@ fn default_failure_header() -> String {
     "parse_error".to_owned()
 }
 
-/// Why a text is not written in the format: a few words, the same for all texts.
+/// Reason why a text is not in the format: a few words, the same for all texts.
 type Failure = &'static str;
 
 impl Component for Config {
@@ -121,7 +121,7 @@ struct Parse {
     left_out: Counter,
 }
 
-/// Which events failed, and why.
+/// Failed events, with the reasons.
 #[derive(Default)]
 struct Failures {
     reasons: Values,
@@ -136,7 +136,7 @@ impl Failures {
         self.count += u64::from(outcome.is_err());
     }
 
-    /// Takes the events that failed out of their batch, by reason.
+    /// Removes failed events from their batch, by reason.
     fn reject(&self, events: &mut Events, rejects: &mut Rejects) {
         let failed = events.extract(|event| self.events[event.index()].is_some());
         let mut reasons: Vec<Failure> = Vec::new();
@@ -223,7 +223,7 @@ impl Interceptor for Parse {
         }
     }
 
-    /// Which fields a text has is not known before: any name with the prefix may be one.
+    /// The fields of a text are unknown in advance: any name with the prefix may be one.
     fn routing_effect(&self, header: Option<&str>) -> Option<String> {
         let Config { prefix, fields, into, on_failure, failure_header, .. } = &self.config;
         let is_field = |name: &str| {

@@ -1,8 +1,8 @@
 //! `regex_extractor`: puts the groups of a pattern's first match into headers.
 //!
-//! The first serializer has the first group, and so on, as Flume has it: groups beyond the list are
-//! ignored, and an event without a match stays as it is. The pattern works on bytes; a group that
-//! is not UTF-8 is no header.
+//! The first serializer gets the first group, and so on, as in Flume: groups beyond the list are
+//! ignored, and an event without a match is unchanged. The pattern works on bytes; a group that is
+//! not UTF-8 sets no header.
 
 use formats::dates::{self, Calendar, Format};
 use jiff::Timestamp;
@@ -107,7 +107,7 @@ impl Output {
         Ok(Self { header: name, date: Some((Format::new("serializers", &pattern)?, zone)) })
     }
 
-    /// What the header gets; `scratch` is where a new text is made.
+    /// Returns the header's value; `scratch` holds a new text.
     fn value<'a>(
         &self,
         group: &'a [u8],

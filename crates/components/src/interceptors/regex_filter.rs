@@ -1,8 +1,8 @@
-//! `regex_filter`: keeps or drops events by a pattern over their bodies.
+//! `regex_filter`: keeps or drops events by a pattern for their bodies.
 //!
-//! The pattern is looked for anywhere in the body, as Flume does. It works on bytes: a body need
-//! not be UTF-8. The library has no look-around and no back-references, so that matching takes time
-//! linear in the body. An event that is discarded is dropped on purpose: it counts as delivered.
+//! The pattern can match anywhere in the body, as in Flume. It works on bytes: a body need not be
+//! UTF-8. The library has no look-around and no back-references, so that matching takes time linear
+//! in the body. A dropped event counts as delivered, because the drop is intentional.
 
 use metrics::{Counter, MetricSpec};
 use pipeline::{BuildContext, BuildError, Component, EventRef, Events, Interceptor, Rejects};

@@ -1,6 +1,6 @@
-//! `remove_header`: takes headers away, by their names or by a pattern over the names.
+//! `remove_header`: removes headers, by their names or by a pattern for names.
 //!
-//! A pattern matches a whole name, as Flume has it.
+//! A pattern must match the whole name, as in Flume.
 
 use metrics::{Counter, MetricSpec};
 use pipeline::{BuildContext, BuildError, Component, Events, Interceptor, Rejects};

@@ -1,5 +1,5 @@
-//! `route`: sets a header by the first rule whose conditions hold, for a multiplexing selector or a
-//! path to look at.
+//! `route`: sets a header by the first rule whose conditions are met, for use in a multiplexing
+//! selector or a path.
 
 use metrics::{Counter, MetricSpec};
 use pipeline::{BuildContext, BuildError, Component, Events, Interceptor, Rejects, Values};

@@ -1,7 +1,7 @@
-//! `sample`: keeps a share of the events, chosen by a hash of the body or of a header.
+//! `sample`: keeps a share of the events, selected by a hash of the body or of a header.
 //!
-//! The choice is a function of the event alone: a batch that is sent again comes out the same on
-//! any agent, and with a header such as a session or a trace, all events of one are kept or none.
+//! The selection depends only on the event: a resent batch has the same result on any agent, and
+//! with a header such as a session or a trace, all events of a session are kept or none.
 
 use metrics::{Counter, MetricSpec};
 use pipeline::{BuildContext, BuildError, Component, EventRef, Events, Interceptor, Rejects};
@@ -56,7 +56,7 @@ impl Component for Config {
 
 struct Sample {
     config: Config,
-    /// The highest hash that is kept.
+    /// Highest hash to keep.
     last: u64,
     seed: u64,
     keep: Vec<Compiled>,
@@ -106,7 +106,7 @@ mod tests {
             let settings = json!({ "rate": rate });
             let once = bodies(&through::<Config>(&settings, numbers(10_000)));
             assert!(range.contains(&once.len()), "{rate}: {}", once.len());
-            // In other batches, and behind a first sample, each event is chosen as before.
+            // In other batches, and after a first sample, the same events are selected.
             let parts = numbers(10_000).split(&(0..10_000).map(|n| n % 3).collect::<Vec<_>>());
             let mut again: Vec<String> = Vec::new();
             parts.into_iter().for_each(|part| {

@@ -1,8 +1,8 @@
-//! `search_replace`: rewrites bodies, every match of a pattern by a replacement.
+//! `search_replace`: replaces every match of a pattern in event bodies.
 //!
-//! The pattern works on bytes: a body need not be UTF-8. `$1` or `${name}` in the replacement stand
-//! for groups, `$$` for a dollar. A configuration file says `$${name}` for `${name}`. A body
-//! without a match is not copied.
+//! The pattern works on bytes: a body need not be UTF-8. In the replacement, `$1` and `${name}`
+//! refer to groups, and `$$` is a dollar. In a configuration file, write `$${name}` for `${name}`.
+//! A body without a match is not copied.
 
 use std::borrow::Cow;
 
@@ -42,8 +42,8 @@ impl Component for Config {
     }
 }
 
-/// A group that the replacement names and the pattern lacks. The library would put nothing in its
-/// place, and `$1x` is the group `1x`.
+/// Returns a group in the replacement that the pattern lacks. The library would replace it by
+/// nothing, and `$1x` means the group `1x`.
 fn missing_group(search: &Regex, replace: &str) -> Option<String> {
     let mut rest = replace;
     while let Some((_, behind)) = rest.split_once('$') {
@@ -60,7 +60,7 @@ fn missing_group(search: &Regex, replace: &str) -> Option<String> {
             Ok(number) => number < search.captures_len(),
             Err(_) => search.capture_names().flatten().any(|known| known == name),
         };
-        // A dollar without a name stands for itself.
+        // A dollar without a name is literal.
         if !name.is_empty() && !known {
             return Some(name.to_owned());
         }
@@ -86,7 +86,7 @@ impl Interceptor for SearchReplace {
         self.changed.inc_by(changed);
     }
 
-    /// No header is written.
+    /// It writes no header.
     fn routing_effect(&self, _header: Option<&str>) -> Option<String> {
         None
     }

@@ -1,4 +1,4 @@
-//! `static`: gives each event fixed headers, such as the data centre or the application.
+//! `static`: adds fixed headers to each event, such as the data centre or the application.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
-//! `throttle`: lets so many events a second through, and drops the rest.
+//! `throttle`: passes a number of events per second, and drops the rest.
 //!
-//! What it drops depends on the moment, so it belongs where events enter the first agent: there an
-//! event that passes is stored, and is never looked at again. A burst passes at once up to its
-//! limit; the rate then fills it up again, event by event.
+//! The result depends on the time, so use it in the first agent: an event that passes is stored
+//! there and never examined again. A burst passes immediately up to its limit; the rate then
+//! refills it, event by event.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn default_keys_max() -> usize {
     10_000
 }
 
-/// Values that have no rate of their own.
+/// Key of all values without their own rate.
 const OTHERS: u64 = 0;
 
 impl Component for Config {
@@ -46,7 +46,8 @@ impl Component for Config {
     type Role = dyn Interceptor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
-        // The step between events is in whole nanoseconds: up to here the rate is right to 1 %.
+        // The interval between events is in whole nanoseconds: up to this rate the error is at most
+        // 1 %.
         if !(1..=10_000_000).contains(&self.events_per_second) {
             let problem = "it must be between 1 and 10000000";
             return Err(BuildError::invalid("events_per_second", problem));
@@ -74,21 +75,21 @@ impl Component for Config {
 struct Throttle {
     config: Config,
     pace: Pace,
-    /// For each value, up to when the rate is used up.
+    /// For each value: the time up to which the rate is used up.
     fronts: Mutex<HashMap<u64, Instant>>,
     dropped: Counter,
 }
 
 /// A rate and its burst.
 struct Pace {
-    /// Time of one event.
+    /// Interval between events.
     step: Duration,
-    /// How far ahead of now the rate may be used up.
+    /// Maximum time by which the rate may be used up in advance.
     ahead: Duration,
 }
 
 impl Pace {
-    /// Whether one more event passes, and the new front if it does.
+    /// Returns the new front if one more event may pass.
     fn pass(&self, front: Instant, now: Instant) -> Option<Instant> {
         let front = front.max(now);
         (front - now <= self.ahead).then(|| front + self.step)
@@ -100,7 +101,7 @@ impl Interceptor for Throttle {
         let now = Instant::now();
         let mut fronts = self.fronts.lock().unwrap_or_else(PoisonError::into_inner);
         if fronts.len() >= self.config.keys_max {
-            // A rate that is not used at all is as good as a new one.
+            // A fully recovered rate equals a new one.
             fronts.retain(|_, front| *front > now);
         }
         let before = batch.len();

@@ -1,6 +1,6 @@
-//! `timestamp`: stamps each event with the moment it is read, for paths such as `%Y-%m-%d`.
+//! `timestamp`: adds the time of reading to each event, for paths such as `%Y-%m-%d`.
 //!
-//! One reading of the clock serves a whole batch, so the header is shared by its events.
+//! The clock is read once per batch, so all events share one header value.
 
 use std::sync::Arc;
 

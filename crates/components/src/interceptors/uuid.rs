@@ -1,8 +1,8 @@
-//! `uuid`: gives each event an id of its own.
+//! `uuid`: adds an id to each event.
 //!
-//! A random id is drawn once: it is stored with the event, and an agent behind this one keeps it.
-//! So it belongs where the event enters the first agent. An id of the event itself is the same
-//! wherever it is made, and alike events have the same.
+//! A random id is drawn once and stored with the event; downstream agents keep it. So use this
+//! interceptor in the first agent. An id derived from the event is the same wherever it is
+//! computed, and equal events have equal ids.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
-/// Longest text in front of an id, in bytes: each event stores it.
+/// Maximum length of the prefix in bytes: each event stores it.
 const PREFIX_MAX: usize = 64;
 
 /// Settings of the `uuid` interceptor.
@@ -75,7 +75,7 @@ struct Uuid {
 }
 
 impl Uuid {
-    /// A UUID for one event of a batch for which `seeds` were drawn.
+    /// Returns a UUID for one event of a batch with these `seeds`.
     fn id(&self, event: EventRef<'_>, seeds: (u64, u64)) -> u128 {
         let (bits, version) = match self.config.from {
             Basis::Random => {
@@ -105,7 +105,7 @@ impl Interceptor for Uuid {
             let id = self.id(event, seeds);
             let (a, b, c) = (id >> 96, (id >> 80) as u16, (id >> 64) as u16);
             let (d, e) = ((id >> 48) as u16, id & 0xffff_ffff_ffff);
-            // A `String` takes everything.
+            // Writing to a `String` cannot fail.
             let _ = write!(text, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}");
             ids.push(Some(&text));
         }

@@ -1,12 +1,12 @@
-//! Sharing the work among sinks that are as good as each other.
+//! Balances batches among equivalent sinks.
 //!
-//! With `sticky`, all batches of an origin go to the same sink while it works: each sink's place
-//! for an origin is drawn from the hash of both names, and the best placed one that works is used.
-//! That needs no memory, spreads many origins evenly, comes out the same after a restart, gives a
-//! failed sink's origins to all the others and, when it is back, to it again; and a member more or
-//! less moves only the origins that it gets or had. A sink that is discovered counts by its
-//! address, not by its seat, and has a share of the origins by its weight. Where there is no
-//! origin, or `sticky` is off, the policy decides for each batch.
+//! With `sticky`, all batches of an origin go to the same sink while it works (rendezvous hashing):
+//! the hash of both names ranks the sinks for an origin, and the best working sink is used. This
+//! needs no memory, spreads many origins evenly, gives the same result after a restart, and spreads
+//! a failed sink's origins over all others until it works again; adding or removing a member moves
+//! only its own origins. A discovered sink is identified by its address, not by its seat, and its
+//! weight determines its share of the origins. Without an origin, or with `sticky` off, the policy
+//! chooses a sink for each batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,13 +32,13 @@ pub(super) enum Policy {
     LeastLoaded,
 }
 
-/// The next of several sinks that are as good as each other.
+/// Chooses among equivalent sinks.
 pub(super) struct Balance {
     policy: Policy,
     sticky: bool,
     /// Names of all sinks of the group, by index.
     sinks: Vec<String>,
-    /// Whose turn it is.
+    /// Index at which the next turn starts.
     next: usize,
     entropy: Arc<dyn Entropy>,
 }
@@ -50,7 +50,7 @@ impl Balance {
         sinks: Vec<String>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        // Agents that start together do not all begin with the same sink.
+        // Start at a random sink, so that agents that start together do not all use the same one.
         let next = match sinks.len() {
             0 | 1 => 0,
             several => (entropy.next_u64() % several as u64) as usize,
@@ -58,7 +58,7 @@ impl Balance {
         Self { policy, sticky, sinks, next, entropy }
     }
 
-    /// One of `live`; `None` where that is empty.
+    /// Chooses one of `live`; `None` if it is empty.
     pub(super) fn pick(
         &mut self,
         origin: Option<Origin>,
@@ -72,7 +72,7 @@ impl Balance {
         best.or_else(|| self.by_policy(live, members))
     }
 
-    /// Place of a sink for an origin: the highest is used.
+    /// Returns the rank of a sink for an origin: the highest one is used.
     fn place(&self, origin: Origin, sink: usize, members: &[MemberView]) -> f64 {
         match members.get(sink).and_then(|view| view.seat) {
             Some(seat) => place(origin, &seat.key.to_le_bytes(), seat.weight),
@@ -84,7 +84,7 @@ impl Balance {
         let ready = |member: &usize| members.get(*member).is_some_and(|view| view.has_room);
         let roomy: Vec<usize> = live.iter().copied().filter(ready).collect();
         let among = if roomy.is_empty() { live } else { &roomy };
-        // From the sink whose turn it is, so that ties and gaps favour none.
+        // Start at the next turn, so that ties and gaps favour no sink.
         let turn = |member: usize| (member + self.sinks.len() - self.next) % self.sinks.len();
         let load = |member: usize| members.get(member).map_or(0, |view| view.unacknowledged_bytes);
         let chosen = match self.policy {
@@ -103,9 +103,9 @@ impl Balance {
     }
 }
 
-/// Picks among the sinks of the best tier that has a live one; among those that are discovered, of
-/// the best priority that has one. Where the next agent of a live one says that it cannot store,
-/// those go first that are open and able, of whatever tier.
+/// Chooses among the sinks of the best tier with a live one; among discovered sinks, of the best
+/// priority with a live one. If the downstream agent of a live sink reports that it cannot store
+/// events, open sinks without such a report come first, of any tier.
 pub(super) struct Tiered {
     /// Members by index, the best tier first.
     pub(super) tiers: Vec<Vec<usize>>,
@@ -114,7 +114,7 @@ pub(super) struct Tiered {
 }
 
 impl Tiered {
-    /// One of the members that `may` be used.
+    /// Chooses one of the members for which `may` is true.
     fn pick(
         &mut self,
         origin: Option<Origin>,
@@ -168,8 +168,8 @@ impl SinkProcessor for Tiered {
     }
 }
 
-/// FNV-1a over both names, then mixed so that every bit counts (the finalizer of SplitMix64), and
-/// turned so that a sink of twice the weight is the highest twice as often as another.
+/// FNV-1a over both names, then mixed with SplitMix64's finalizer so that every bit counts, and
+/// scaled so that a sink of double weight ranks first twice as often.
 fn place(origin: Origin, sink: &[u8], weight: u16) -> f64 {
     let hashed = origin.0.iter().chain(sink).fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

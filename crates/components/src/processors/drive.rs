@@ -1,4 +1,5 @@
-//! A group of sinks that take or refuse by count, on a clock that the test moves.
+//! A group of sinks that accept or refuse a given number of events, on a clock that the test
+//! controls.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use pipeline::{
 };
 use tokio::time::Instant;
 
-/// The processor that `settings` make, with real randomness.
+/// Builds the processor of `settings`, with real randomness.
 pub(super) fn built<C>(
     settings: &serde_json::Value,
 ) -> Result<Box<dyn SinkProcessor>, SettingsError>
@@ -20,14 +21,14 @@ where
     build::<C>(settings, &BuildContext::alone("group", Path::new("unused"), env::real()))
 }
 
-/// Drives a processor: each event is offered until a sink takes it.
+/// Drives a processor: offers each event until a sink accepts it.
 pub(super) struct Group {
     pub(super) processor: Box<dyn SinkProcessor>,
-    /// Events that each sink still takes before it fails.
+    /// Number of events that each sink accepts before it fails.
     pub(super) room: Vec<u32>,
-    /// Events that each sink has taken.
+    /// Number of events that each sink has accepted.
     pub(super) taken: Vec<u32>,
-    /// Events that each sink has refused.
+    /// Number of events that each sink has refused.
     pub(super) refused: Vec<u32>,
     pub(super) views: Vec<MemberView>,
     pub(super) now: Instant,
@@ -52,7 +53,7 @@ impl Group {
         self.processor.select(origin, &self.views, self.now)
     }
 
-    /// Offers `events`, all of them at one moment; says how many found a sink before all were
+    /// Offers `events` at the same time; returns how many a sink accepted before all sinks were
     /// backing off.
     pub(super) fn offer(&mut self, events: u32, origin: Option<Origin>) -> u32 {
         let mut delivered = 0;

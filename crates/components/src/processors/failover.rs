@@ -1,16 +1,16 @@
-//! `failover`: the best sinks that work get everything; the others stand by.
+//! `failover`: the best working sinks get everything; the others are on standby.
 //!
 //! ```text
 //!   priority 20   collector-1  collector-2     share the work while one of them works
-//!   priority 10   collector-3                  stands by
+//!   priority 10   collector-3                  on standby
 //! ```
 //!
-//! A sink that failed is opened again before anything is given to it: for a `grpc` sink that is a
-//! Hello and its Welcome, for an `hdfs` sink a look at the ledger and a file. A `grpc` sink then
-//! gets one batch, and its tier gets the work back when that one is stored.
+//! A failed sink is reopened before it gets a batch: a `grpc` sink exchanges Hello and Welcome, an
+//! `hdfs` sink checks the ledger and a file. A `grpc` sink then gets one batch, and its tier gets
+//! the work back when that batch is stored.
 //!
-//! All seats of a sink that is discovered are in its tier. Those of the best priority that works,
-//! as the SRV records tell it, share the work of the tier.
+//! All seats of a discovered sink are in its tier. The members with the best working priority of
+//! their SRV records share the work of the tier.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ impl Component for Config {
     }
 }
 
-/// The members by priority, best first; those of a tier have the same.
+/// Returns the members by priority, best first; a tier has members of equal priority.
 fn tiers(
     sinks: &[String],
     priorities: &BTreeMap<String, i64>,
@@ -96,7 +96,8 @@ fn tiers(
 
 #[cfg(test)]
 mod tests {
-    //! The cases of Flume's own test of this processor, and what it cannot do: equal priorities.
+    //! The cases of Flume's own test of this processor, and a feature that Flume lacks: equal
+    //! priorities.
 
     use std::time::Duration;
 

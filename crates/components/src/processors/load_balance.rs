@@ -1,8 +1,7 @@
-//! `load_balance`: the sinks of a group share the work; one that fails is passed over for a while.
+//! `load_balance`: the sinks of a group share the work; a failed sink is skipped for a while.
 //!
-//! With `sticky`, the default, all batches of an origin go to the same sink while it works;
-//! `balance` says how. Where there is no origin, or `sticky` is off, `policy` decides for each
-//! batch.
+//! With `sticky`, the default, all batches of an origin go to the same sink while it works; see
+//! `balance`. Without an origin, or with `sticky` off, `policy` chooses a sink for each batch.
 
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Component, SinkProcessor};
@@ -41,7 +40,7 @@ impl Component for Config {
         check_members(&self.sinks, 2)?;
         let pauses = pauses(self.backoff_min, self.backoff_max, cx)?;
         let penalties = Penalties::new(pauses, self.sinks.len());
-        // All are as good as each other.
+        // All sinks are in one tier.
         let tiers = vec![(0..self.sinks.len()).collect()];
         let entropy = cx.env.entropy.clone();
         let balance = Balance::new(self.policy, self.sticky, self.sinks, entropy);
@@ -51,8 +50,9 @@ impl Component for Config {
 
 #[cfg(test)]
 mod tests {
-    //! The cases of Flume's own test of this processor, which always backs off here: a share of a
-    //! failed sink goes to all others, not to its neighbour. Then what Flume has not: stickiness.
+    //! The cases of Flume's own test of this processor, which always backs off here: the work of a
+    //! failed sink goes to all others, not to its neighbour. Then a feature that Flume lacks:
+    //! stickiness.
 
     use std::time::Duration;
 
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(group.select(origin(1)), Selection::Use(home));
     }
 
-    /// Seats of collectors with these keys and weights.
+    /// Creates seats of collectors with these keys and weights.
     fn seated(group: &mut Group, seats: &[(u64, u16)]) {
         for (view, (key, weight)) in group.views.iter_mut().zip(seats.iter().copied()) {
             let seat = SeatView { is_present: true, key, weight, ..SeatView::default() };
@@ -168,7 +168,7 @@ mod tests {
         }
     }
 
-    /// A member that comes or goes takes along what it gets or had, whatever the seats are.
+    /// Adding or removing a member moves only its own origins, whatever the seats are.
     #[test]
     fn a_discovered_sink_more_or_less_moves_only_its_own_origins() {
         let home = |group: &mut Group, number| {

@@ -1,4 +1,4 @@
-//! What decides which sink of a group is next.
+//! Sink processors: choose the next sink of a group.
 
 mod balance;
 pub mod failover;
@@ -14,11 +14,11 @@ use pipeline::{BuildContext, BuildError, Entry, SinkProcessor};
 
 use penalty::Pauses;
 
-/// All of them.
+/// All processors.
 pub static ALL: &[Entry<dyn SinkProcessor>] =
     &[entry::<failover::Config>(), entry::<load_balance::Config>(), entry::<single::Config>()];
 
-/// The pauses that two settings of a group mean.
+/// Creates the pauses from two settings of a group.
 fn pauses(min: Period, max: Period, cx: &BuildContext) -> Result<Pauses, BuildError> {
     if min.0.is_zero() {
         return Err(BuildError::invalid("backoff_min", "it is more than nothing, such as \"1s\""));
@@ -45,7 +45,7 @@ fn yes() -> bool {
     true
 }
 
-/// A group of at least `least` sinks.
+/// Checks that a group has at least `least` sinks.
 fn check_members(sinks: &[String], least: usize) -> Result<(), BuildError> {
     if sinks.len() < least {
         let problem = format!("this group takes at least {least}, not {}", sinks.len());

@@ -1,4 +1,4 @@
-//! The members of a group that are passed over for a while, because they failed.
+//! Pauses of group members after failures.
 //!
 //! ```text
 //!   TRUSTED ──failed──► PAUSED ──opened, or the pause is over──► SUSPECT ──one batch──► proves it
@@ -7,15 +7,14 @@
 //!      └───────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A member that says itself when to come again is passed over until then: it works, and is busy,
-//! so it is no suspect and its next pauses are no longer for that. All other pauses double from
-//! `base` to `limit` and are jittered. A member that fails again within `limit` goes on where its
-//! pauses were, so one that opens and then refuses every batch is not tried ever and ever again.
-//! Several batches in flight fail together; what fails during a pause does not lengthen it.
+//! If a member states when to retry, it is paused until then: it works and is busy, so it does not
+//! become a suspect and its later pauses do not grow. All other pauses double from `base` to
+//! `limit`, with jitter. If a member fails again within `limit` after a pause, the next pause
+//! continues the series, so a member that opens and then refuses every batch is tried less and less
+//! often. Several batches in flight fail together; a failure during a pause does not extend it.
 //!
-//! A suspect that says soon what it has stored gets one batch, once it is open, and no other before
-//! it has said so of that one. One that collects for long before it says anything, as a file is,
-//! has shown by opening what it can show.
+//! A suspect whose results arrive soon gets one batch once it is open, and no other before the
+//! result of that one. If results take long, as with a file, opening is sufficient proof.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +24,7 @@ use pipeline::{ErrorClass, Failure, MemberView, Report};
 use support::backoff::jittered;
 use tokio::time::Instant;
 
-/// How long members are passed over.
+/// Parameters of the pauses.
 #[derive(Clone)]
 pub(super) struct Pauses {
     pub(super) base: Duration,
@@ -33,20 +32,20 @@ pub(super) struct Pauses {
     pub(super) entropy: Arc<dyn Entropy>,
 }
 
-/// What is known of one member.
+/// State of one member.
 #[derive(Debug, Clone, Copy, Default)]
 struct Standing {
     failures: u32,
-    /// When the last pause ends or ended; `None` before the first one.
+    /// End of the last pause; `None` before the first one.
     pause_ends: Option<Instant>,
-    /// The same of pauses for failures alone.
+    /// End of the last pause after a failure.
     suspect_until: Option<Instant>,
     paused: bool,
-    /// It has failed and has proved nothing since.
+    /// True if it has failed and has not proved since that it works.
     suspect: bool,
 }
 
-/// The standing of every member of a group.
+/// State of every member of a group.
 pub(super) struct Penalties {
     pauses: Pauses,
     members: Vec<Standing>,
@@ -57,12 +56,12 @@ impl Penalties {
         Self { pauses, members: vec![Standing::default(); members] }
     }
 
-    /// The longest that a member is passed over.
+    /// Returns the maximum pause.
     pub(super) fn longest_pause(&self) -> Duration {
         self.pauses.limit
     }
 
-    /// Whether the member may be used now.
+    /// Returns true if the member may be used now.
     pub(super) fn is_live(&self, member: usize, view: &MemberView, now: Instant) -> bool {
         let standing = &self.members[member];
         let probing = standing.suspect && view.proves;
@@ -71,21 +70,21 @@ impl Penalties {
             && (!probing || view.is_open && view.unproved == 0)
     }
 
-    /// Until when the member is passed over, or was last; `None` if it is not.
+    /// Returns the end of the member's pause, also after the end; `None` without a pause.
     pub(super) fn ends(&self, member: usize) -> Option<Instant> {
         let standing = &self.members[member];
         standing.pause_ends.filter(|_| standing.paused)
     }
 
-    /// When to ask again, where no member may be used: the first pause is over then. A suspect that
-    /// is waited for says what it has to say before.
+    /// Returns when to ask again if no member may be used: at the end of the first pause. A
+    /// suspect's pending result arrives on its own.
     pub(super) fn ask_again(&self, now: Instant) -> Instant {
         let paused = self.members.iter().filter(|standing| standing.is_paused(now));
         let first = paused.filter_map(|standing| standing.pause_ends).min();
         first.unwrap_or(now + self.pauses.limit)
     }
 
-    /// Notes what became of a try.
+    /// Records the result of an attempt.
     pub(super) fn report(&mut self, member: usize, report: Report, now: Instant) {
         let Pauses { base, limit, entropy } = &self.pauses;
         let standing = &mut self.members[member];
@@ -93,7 +92,7 @@ impl Penalties {
             Report::Opened => standing.paused = false,
             Report::Replaced => *standing = Standing::default(),
             Report::Proved => (standing.paused, standing.suspect) = (false, false),
-            // The batch is at fault, not the member.
+            // The batch caused the failure, not the member.
             Report::Failed(Failure { class: ErrorClass::Poison, .. }) => {}
             Report::Failed(Failure { retry_after: Some(after), .. }) => {
                 standing.paused = true;
@@ -132,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// No jitter: each pause is as long as it can be.
+    /// Without jitter: each pause has its maximum length.
     struct Longest;
 
     impl Entropy for Longest {
@@ -144,7 +143,7 @@ mod tests {
     const BASE: Duration = Duration::from_secs(1);
     const LIMIT: Duration = Duration::from_secs(30);
 
-    /// Open, and with nothing in its hand.
+    /// Open, without batches in flight.
     const IDLE: MemberView = MemberView {
         has_room: true,
         unacknowledged_bytes: 0,
@@ -270,8 +269,8 @@ mod tests {
     }
 
     proptest! {
-        /// In any order: between a failure and the next batch that is stored, a member has never
-        /// two batches that were given to it after the failure, and none while it is closed.
+        /// In any order of events: between a failure and the next stored batch, a member never has
+        /// two batches from after the failure, and none while it is closed.
         #[test]
         fn a_suspect_is_never_given_a_second_batch(
             ops in prop::collection::vec(prop_oneof![

@@ -1,6 +1,6 @@
-//! `single`: the one sink of a group gets everything. What a sink outside a group does.
+//! `single`: sends everything to the only sink of a group. Sinks outside of a group use it too.
 //!
-//! Where that sink is discovered, all that are found share the work, each origin with one of them.
+//! If the sink is discovered, all members share the work, each origin with one of them.
 
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Component, SinkProcessor};

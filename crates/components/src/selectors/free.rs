@@ -1,8 +1,9 @@
-//! A free choice: each batch goes whole to one of the required channels, whatever is in it.
+//! Selectors that choose freely: each batch goes as a whole to one of the required channels,
+//! whatever its content.
 //!
-//! A batch is tried in an order of channels, and the first one that can take it gets it. So a
-//! channel that is full or fails holds up nothing while another one has room. What goes elsewhere
-//! then is spread over all others: no channel gets the whole share of its neighbour.
+//! They try the channels in some order, and the first one with room gets the batch. So a full or
+//! failing channel blocks nothing while another one has room. The batches that it would have got
+//! are spread over all others: no channel gets its whole share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,23 +11,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pipeline::env::Entropy;
 use pipeline::{BuildContext, ChannelSelector, Events, FreeChoice, RequiredChannels};
 
-/// In which order the channels are tried.
+/// Order in which channels are tried.
 pub(super) enum Order {
-    /// As the source names them.
+    /// Order of the source's setting.
     AsNamed,
-    /// Each is the first in its turn.
+    /// Round robin.
     RoundRobin(AtomicUsize),
-    /// Any order, each as likely.
+    /// Random, each order with equal probability.
     Random(Arc<dyn Entropy>),
 }
 
 impl Order {
-    /// Turns, from any channel on: agents that start together do not all begin with the same one.
+    /// Starts at a random channel: agents that start together do not all use the same one first.
     pub(super) fn round_robin(entropy: &dyn Entropy) -> Self {
         Self::RoundRobin(AtomicUsize::new((entropy.next_u64() >> 32) as usize))
     }
 
-    /// The next order of so many channels.
+    /// Returns the next order of `channels` channels.
     fn next(&self, channels: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..channels).collect();
         match self {
@@ -35,7 +36,7 @@ impl Order {
             Self::RoundRobin(turn) => {
                 let turn = turn.fetch_add(1, Ordering::Relaxed);
                 order.rotate_left(turn % channels);
-                // The second one is another one in each round.
+                // The second channel changes in each round.
                 order[1..].rotate_left(turn / channels % (channels - 1));
             }
             Self::Random(entropy) => {
@@ -56,7 +57,7 @@ impl Order {
     }
 }
 
-/// The selector with such a choice.
+/// Selector with a free choice.
 pub(super) struct OneOf {
     order: Order,
     required: usize,
@@ -66,8 +67,8 @@ pub(super) struct OneOf {
 }
 
 impl OneOf {
-    /// Over the required ones of so many channels. `setting` makes the choice free; `instead` is
-    /// what to do where it may not be.
+    /// Creates a selector over the required channels. `setting` enables the free choice; `instead`
+    /// is the advice if the source does not permit it.
     pub(super) fn new(
         order: Order,
         channels: usize,
@@ -88,7 +89,7 @@ impl ChannelSelector for OneOf {
         Some(self)
     }
 
-    /// A batch stays whole.
+    /// Batches are never split.
     fn splits(&self) -> bool {
         false
     }
@@ -128,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// Bits that follow from a seed.
+    /// Deterministic random numbers from a seed.
     struct Seeded(AtomicU64);
 
     impl Entropy for Seeded {

@@ -1,11 +1,11 @@
-//! `load_balancing`: events are spread evenly over the source's required channels, each event by a
-//! hash of it, or each batch in turn or at random.
+//! `load_balancing`: spreads events evenly over the source's required channels: each event by a
+//! hash, or each batch in turn or at random.
 //!
-//! The hash is of the body, or of a header's value, and of nothing else: not of the batch, not of
-//! what the channels hold. After a crash the same events come again in other batches, and one
-//! channel may have them already while another one lacks them; so the choice has to be the same for
-//! each event wherever it stands (ADR 33). Turns and random choices are for sources that give
-//! nothing again (ADR 40). Optional channels get every event.
+//! The hash depends only on the body, or on a header's value: not on the batch, and not on the
+//! content of the channels. After a crash the same events are resent in other batches, and one
+//! channel may have them already while another one lacks them, so the choice must not depend on the
+//! position of an event (ADR 33). Turns and random choices are only for sources that do not resend
+//! (ADR 40). Optional channels get every event.
 
 use pipeline::{
     BuildContext, BuildError, ChannelSelector, Component, EventRef, Events, RequiredChannels,
@@ -84,11 +84,11 @@ struct LoadBalancing {
 }
 
 impl LoadBalancing {
-    /// The channel of what has these bytes. Batches that were sent before an update are sent again
-    /// after it, so this never changes.
+    /// Returns the channel for these bytes. It must never change: batches that were sent before an
+    /// update are resent after it.
     fn channel(&self, bytes: &[u8]) -> usize {
         let hash = u128::from(xxh3_64_with_seed(bytes, self.seed));
-        // An even share of all hashes for each channel.
+        // Each channel gets an equal share of all hashes.
         ((hash * self.required as u128) >> 64) as usize
     }
 
@@ -97,13 +97,13 @@ impl LoadBalancing {
         self.channel(value.map_or(event.body(), str::as_bytes))
     }
 
-    /// The part of each required channel.
+    /// Returns the part of each required channel.
     fn spread(&self, events: &Events) -> Vec<Option<Events>> {
         let mut parts = vec![None; self.required];
         let shared = self.header.as_deref().and_then(|header| events.shared_header(header));
         let first = match (shared, events.iter().next()) {
             (_, None) => return parts,
-            // One look decides for the batch.
+            // All events share the header value: decide once for the batch.
             (Some(value), _) => self.channel(value.as_bytes()),
             (None, Some(_)) => {
                 let part_of: Vec<usize> = events.iter().map(|it| self.channel_of(it)).collect();
@@ -165,7 +165,7 @@ mod tests {
         Batch::of(range.map(|number| format!("line {number}")))
     }
 
-    /// The channel of each body.
+    /// Returns the channel of each body.
     fn placed(selector: &dyn ChannelSelector, events: &Events) -> BTreeMap<Vec<u8>, usize> {
         let parts = selector.select(events);
         let bodies = |(channel, part): (usize, &Option<Events>)| {

@@ -1,4 +1,4 @@
-//! What decides which channel gets which events.
+//! Channel selectors: choose the channels of each event.
 
 mod free;
 pub mod load_balancing;
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use pipeline::component::entry;
 use pipeline::{ChannelSelector, Entry};
 
-/// All of them.
+/// All selectors.
 pub static ALL: &[Entry<dyn ChannelSelector>] = &[
     entry::<load_balancing::Config>(),
     entry::<multiplexing::Config>(),
@@ -19,7 +19,7 @@ pub static ALL: &[Entry<dyn ChannelSelector>] = &[
     entry::<replicating::Config>(),
 ];
 
-/// How a routing names several channels: by the datasets behind them, each once.
+/// Returns the datasets downstream of several channels, each once, as text for a routing.
 fn behind<'a>(channels: impl Iterator<Item = &'a Vec<String>>) -> String {
     let names: BTreeSet<&str> = channels.flatten().map(String::as_str).collect();
     if names.is_empty() {

@@ -1,10 +1,10 @@
-//! `multiplexing`: the value of one header decides which channels get an event.
+//! `multiplexing`: the value of one header selects the channels of an event.
 //!
-//! The value is compared exactly, case counts. An event without the header, with an empty value or
-//! with one that no mapping names goes to the default channels; without a default it goes nowhere
-//! and counts as delivered, as if a filter had dropped it.
+//! The comparison is exact and case sensitive. An event without the header, with an empty value or
+//! with an unmapped value goes to the default channels; without a default it is dropped and counts
+//! as delivered, as if a filter had dropped it.
 //!
-//! A batch whose events share the header is decided by one look and handed on without a copy.
+//! If all events of a batch share the header value, the batch is routed without a copy.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +71,7 @@ impl Component for Config {
 }
 
 impl Names {
-    /// The channels of these names.
+    /// Resolves channel names.
     fn among(&self, channels: &[String], setting: &str) -> Result<Route, BuildError> {
         let names: Vec<&str> = match self {
             Self::List(names) => names.iter().map(String::as_str).collect(),
@@ -91,7 +91,7 @@ impl Names {
     }
 }
 
-/// Which channels get an event, by index.
+/// Channels that get an event, by index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Route(Vec<bool>);
 
@@ -144,7 +144,7 @@ impl ChannelSelector for Multiplexing {
         let mut rule = format!("by {:?}: ", self.header);
         for (value, route) in &self.routes {
             let own = into(route);
-            // A mapping that repeats the default says the same as none.
+            // A mapping that equals the default has no effect.
             if own != rest {
                 rule.push_str(&format!("{value:?} into {own}, "));
             }
@@ -155,7 +155,7 @@ impl ChannelSelector for Multiplexing {
 
 #[cfg(test)]
 mod tests {
-    //! The cases of Flume's own test of this selector, by name of what they promise.
+    //! The cases of Flume's own test of this selector, named by behaviour.
 
     use pipeline::testkit::build;
     use pipeline::{Batch, BatchBuilder, SettingsError};
@@ -168,7 +168,7 @@ mod tests {
         build::<Config>(settings, &cx)
     }
 
-    /// For each channel, the bodies it gets of one event with each of `values`.
+    /// Returns the bodies that each channel gets, for one event with each of `values`.
     fn selected(settings: &Value, values: &[Option<&str>]) -> Vec<Vec<String>> {
         let selector = built(settings).unwrap();
         let mut builder = BatchBuilder::default();

@@ -1,7 +1,8 @@
 //! `priority`: each batch goes to the first of the source's required channels that can take it.
 //!
-//! The order of preference is that of the source's `channels`. What the channels hold decides, so
-//! it is for sources that give nothing again (ADR 40). Optional channels get every event.
+//! The order of the source's `channels` is the order of preference. The choice depends on the
+//! channels' fill level, so this selector is only for sources that do not resend (ADR 40). Optional
+//! channels get every event.
 
 use pipeline::{BuildContext, BuildError, ChannelSelector, Component};
 use schemars::JsonSchema;

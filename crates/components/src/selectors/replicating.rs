@@ -1,4 +1,4 @@
-//! `replicating`: every channel of the source gets every event. What a source does by default.
+//! `replicating`: every channel of the source gets every event. This is the default.
 
 use pipeline::{BuildContext, BuildError, ChannelSelector, Component, Events};
 use schemars::JsonSchema;

@@ -1,13 +1,13 @@
-//! `avro`: batches to the Avro source of Flume, or to that of another agent.
+//! `avro`: sends batches to an Avro source of Flume or of another agent.
 //!
 //! ```text
 //!   OK                               delivered
-//!   FAILED, an error                 tried again
-//!   UNKNOWN, no answer               tried again, and may have been stored already
+//!   FAILED, an error                 retried
+//!   UNKNOWN, no reply                retried, and may have been stored already
 //! ```
 //!
-//! A batch is sent as `appendBatch` calls of at most `events_max` events, one after the other, each
-//! answered before the next. Where one fails, the whole batch is sent again.
+//! A batch is sent as `appendBatch` calls of at most `events_max` events; each waits for the reply
+//! to the one before it. If a call fails, the whole batch is sent again.
 
 mod connections;
 
@@ -140,7 +140,7 @@ impl Component for Config {
         let options = Options {
             in_flight_max: self.in_flight_max,
             in_order: self.in_order,
-            // Each call has its own limit, and a batch any number of calls.
+            // Each call has its own limit, and a batch has any number of calls.
             timeout: Duration::MAX,
         };
         let deflate = self.compression == Compression::Deflate;
@@ -165,7 +165,7 @@ impl Component for Config {
     }
 }
 
-/// Why events were not delivered.
+/// Reason why events were not delivered.
 #[derive(Debug, Error)]
 enum AvroError {
     #[error("cannot connect to {address}")]
@@ -207,11 +207,11 @@ impl Classify for AvroError {
         match self {
             Self::Connect { .. } => ErrorClass::Transient,
             Self::Status { status: Status::Unknown, .. } => ErrorClass::Indeterminate,
-            // A Flume source answers so when a channel is full, and for every other failure too.
+            // A Flume source sends this reply when a channel is full, and for every other failure.
             Self::Status { .. } | Self::Refused { .. } => ErrorClass::Transient,
-            // What was sent may have been stored.
+            // The events may have been stored.
             Self::TimedOut { .. } | Self::Broken { .. } => ErrorClass::Indeterminate,
-            // Another service, or other settings than it has.
+            // Another service, or a server with other settings.
             Self::Answer { .. } => ErrorClass::Blocked,
         }
     }
@@ -234,7 +234,7 @@ impl Avro {
             Reply::Status(Status::Ok) => Ok(()),
             Reply::Status(status) => Err(AvroError::Status { address: address(), status }),
             Reply::Error(text) => Err(AvroError::Refused { address: address(), text: line(&text) }),
-            // The server has had the protocol, and asks for it again.
+            // The server knew the protocol before, and requests it again.
             Reply::Again => {
                 Err(AvroError::Answer { address: address(), source: Malformed::Protocol })
             }
@@ -242,7 +242,7 @@ impl Avro {
     }
 }
 
-/// The beginning of a server's error as one line without control characters.
+/// Returns the beginning of a server's error as one line without control characters.
 fn line(text: &str) -> String {
     text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! `discard`: everything is delivered to nowhere. For measuring what comes before it.
+//! `discard`: accepts and drops all events. Use it to measure the pipeline before it.
 
 use pipeline::sink::{Observer, ObserverSink};
 use pipeline::{Batch, BuildContext, BuildError, Component, Sink};

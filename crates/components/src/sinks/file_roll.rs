@@ -1,10 +1,11 @@
-//! `file_roll`: events in files of a local directory, a new file from time to time.
+//! `file_roll`: writes events to files in a local directory, and starts a new file from time to
+//! time.
 //!
-//! A batch counts as delivered once it is on disk. After a crash, or when a write failed, a batch
-//! is written again: an event may be there more than once, and a file that a crash ended may end
-//! within a line. Files are named `<prefix><milliseconds since 1970>-<n>.<extension>` by the moment
-//! at which they were begun; none is begun before there is an event for it, and none is opened
-//! again.
+//! A batch is delivered once it is on disk. After a crash or a failed write the batch is written
+//! again, so a file may contain an event more than once, and a crash may leave an incomplete line
+//! at the end of a file. A file is named `<prefix><milliseconds since 1970>-<n>.<extension>` by the
+//! time of its creation. The sink creates a file only when it has an event for it, and never
+//! reopens one.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::Instant;
 
-/// How long a disk may take for one batch.
+/// Time limit for writing one batch.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Settings of the `file_roll` sink.
@@ -103,7 +104,7 @@ impl Component for Config {
     }
 }
 
-/// Why a batch is not in a file.
+/// Reason why a batch was not written.
 #[derive(Debug, Error)]
 enum FileRollError {
     #[error("cannot {action} {path}: {source}")]
@@ -118,12 +119,12 @@ impl Classify for FileRollError {
     }
 }
 
-/// The file that is written now.
+/// The current file.
 struct Open {
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     since: Instant,
-    /// Bytes of batches that are on disk.
+    /// Bytes of complete batches.
     len: u64,
 }
 
@@ -144,8 +145,8 @@ impl Files {
         open.len >= self.size_max || self.age_max.is_some_and(|age| open.since.elapsed() >= age)
     }
 
-    /// The open file, if it takes one more batch; it is the caller's until it is given back, so
-    /// that a write that was given up never meets another one in the same file.
+    /// Takes the open file if it has room for one more batch. The caller owns it until the write is
+    /// done, so that an abandoned write never meets another one in the same file.
     fn take_open(&self) -> Option<Open> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.take().filter(|open| !self.is_due(open))
@@ -181,12 +182,11 @@ fn begin(disk: &dyn Disk, directory: &Path, names: &[String]) -> Result<Open, Fi
 }
 
 impl Open {
-    /// Writes behind what is there, durably. A write that fails leaves nothing of itself, if the
-    /// disk allows that.
+    /// Appends durably. A failed write is removed from the file, if the disk permits that.
     fn append(&mut self, content: &[u8]) -> Result<(), FileRollError> {
         let written = self.file.write_at(&[IoSlice::new(content)], self.len, true);
         if let Err(source) = written {
-            // The next batch begins a new file; this one should end with a whole line.
+            // The next batch starts a new file; this one should end with a complete line.
             let _ = self.file.set_len(self.len);
             let path = self.path.display().to_string();
             return Err(FileRollError::Disk { action: "write", path, source });
@@ -201,7 +201,7 @@ impl Deliver for Files {
     type Error = FileRollError;
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, FileRollError> {
-        // Files of lines have no beginning and no end of their own.
+        // Files of lines have no header or footer.
         let content = self.encoder.begin().encode(batch);
         const SAME_MILLISECOND_MAX: u32 = 100;
         let (open, kept, disk) = (self.take_open(), self.open.clone(), self.env.disk.clone());
@@ -314,7 +314,7 @@ mod tests {
             assert_eq!(contents(folder.path()).len(), run);
             deliver(&mut *sink, &["x"]).await;
             sink.close().await;
-            // The next run begins in another millisecond.
+            // The next run starts in another millisecond.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         assert_eq!(contents(folder.path()), ["x\n", "x\n"]);

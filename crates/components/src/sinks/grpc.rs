@@ -1,4 +1,4 @@
-//! `grpc`: hands batches to the next agent, and hears when they are where they belong.
+//! `grpc`: sends batches to a downstream agent, and learns when they are committed.
 //!
 //! ```text
 //!   write ─► window ─► one stream ─► next agent's disk ─► … ─► store
@@ -6,9 +6,9 @@
 //!   settled ◄──┴──────── Committed ◄─────────────────────────────┘
 //! ```
 //!
-//! A task of the sink's own keeps the connection: it connects again by itself, also while nothing
-//! is written, because the word that something is committed may come at any time. What may be put,
-//! put again or given back is decided in [`delivery::sender`].
+//! The sink has a task that maintains the connection. It reconnects automatically, even while
+//! nothing is written, because a commit message may arrive at any time. [`delivery::sender`]
+//! decides which batches to send, resend or return.
 
 mod authorization;
 mod binding;
@@ -47,10 +47,10 @@ pub use error::GrpcError;
 use connection::Connection;
 use shared::Shared;
 
-/// What ALPN asks for.
+/// Protocol requested by ALPN.
 const HTTP2: &str = "h2";
 
-/// How long an agent that broke off is asked again before what it did not answer goes elsewhere.
+/// How long to try to reconnect to an agent before its unanswered batches go to another one.
 const COURTESY: Duration = Duration::from_secs(2);
 
 impl Component for Config {
@@ -122,7 +122,7 @@ struct Grpc {
     task: Option<Task>,
 }
 
-/// A task of the sink's own; ends when this is dropped.
+/// A background task; ends when dropped.
 struct Task {
     stop: Option<DropGuard>,
     handle: JoinHandle<()>,
@@ -133,16 +133,16 @@ impl Task {
         Self { stop: Some(stop.drop_guard()), handle }
     }
 
-    /// Ends it and waits for its end. Cancel safe; called no more once it has returned.
+    /// Stops the task and waits for its end. Cancel safe; do not call it again after it returned.
     async fn end(&mut self) {
         self.stop = None;
-        // A task that panicked has ended, which is all that is asked of it here.
+        // A task that panicked has ended too.
         let _ = (&mut self.handle).await;
     }
 }
 
 impl Grpc {
-    /// To this address; `None` if it is none.
+    /// Creates a sink to this address; `None` if the address is invalid.
     fn new(
         config: &Config,
         address: &str,
@@ -214,7 +214,7 @@ impl Grpc {
         self.shared.address.to_string()
     }
 
-    /// The failure of the connection that stands in the way of a batch, if `room` is one.
+    /// Returns the connection error that blocks a batch, if `room` is one.
     fn obstacle(&self, room: Room) -> Option<GrpcError> {
         let address = self.address();
         match room {
@@ -226,7 +226,7 @@ impl Grpc {
         }
     }
 
-    /// Why the next agent gets nothing.
+    /// Returns the reason why the downstream agent gets no batches.
     fn barred(&self) -> GrpcError {
         let address = self.address();
         match self.shared.dispute() {
@@ -236,7 +236,7 @@ impl Grpc {
                 own: own.text.to_string(),
                 theirs: theirs.text.to_string(),
             },
-            // It was settled meanwhile: the next try shows it.
+            // The dispute has been settled: the next attempt will show that.
             None => GrpcError::Down { address, source: None },
         }
     }
@@ -364,7 +364,7 @@ mod tests {
         assert!(sink(&json!({ "address": "[::1]:4141" })).is_ok());
     }
 
-    /// A retry would repeat it, and that could not be noticed.
+    /// A retry would create an undetectable duplicate.
     #[tokio::test]
     async fn a_batch_without_identity_is_never_sent() {
         let mut sink = sink(&json!({ "address": "127.0.0.1:1" })).unwrap();

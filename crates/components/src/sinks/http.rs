@@ -1,13 +1,14 @@
-//! `http`: each batch as the body of an HTTP request: webhooks, VictoriaLogs, any JSON intake.
+//! `http`: sends each batch as the body of an HTTP request: webhooks, VictoriaLogs, any JSON
+//! intake.
 //!
 //! ```text
 //!   2xx                              delivered
 //!   400 413 415 422, other 4xx       the events of this request go to the dead letters
-//!   401 403 404 405 407, 3xx         nothing can be delivered until the set-up is right: tried on
-//!   408 425 429 5xx, no answer       tried again, after `Retry-After` where there is one
+//!   401 403 404 405 407, 3xx         delivery needs a configuration change: retried
+//!   408 425 429 5xx, no response     retried, after `Retry-After` if the response has it
 //! ```
 //!
-//! A request that had no answer may have been applied, so an event may be there more than once.
+//! A request without a response may have been applied, so an event may be delivered more than once.
 
 mod connections;
 
@@ -203,7 +204,7 @@ impl Classify for HttpError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Connect { .. } => ErrorClass::Transient,
-            // What was sent may have been applied.
+            // The request may have been applied.
             Self::Broken { .. } => ErrorClass::Indeterminate,
             Self::Status { status, .. } => class_of(*status),
         }
@@ -217,13 +218,13 @@ impl Classify for HttpError {
     }
 }
 
-/// What an answer other than 2xx says about the events.
+/// Returns the meaning of a status other than 2xx for the events.
 fn class_of(status: StatusCode) -> ErrorClass {
     match status.as_u16() {
         408 | 425 | 429 | 500.. => ErrorClass::Transient,
         401 | 403 | 404 | 405 | 407 => ErrorClass::Blocked,
         400..=499 => ErrorClass::Poison,
-        // Of 3xx, no answer says that the events are there; redirects are not followed.
+        // A 3xx response never confirms delivery; redirects are not followed.
         _ => ErrorClass::Blocked,
     }
 }
@@ -259,7 +260,7 @@ impl Deliver for Http {
     type Error = HttpError;
 
     async fn probe(&self) -> Result<Option<String>, HttpError> {
-        // It changes nothing, and a server of HTTP answers to each method.
+        // The request changes nothing, and an HTTP server replies to any method.
         let mut request = hyper::Request::new(Bytes::new());
         *request.method_mut() = Method::OPTIONS;
         *request.headers_mut() = self.headers.clone();

@@ -1,7 +1,7 @@
-//! `logger`: writes each event into the agent's own log. For looking at what arrives.
+//! `logger`: writes each event to the agent's own log. Use it to look at incoming events.
 //!
-//! Headers and the beginning of the body stand in one line; bytes that are not printable ASCII are
-//! escaped, so that an event can neither break the log's lines nor send codes to a terminal.
+//! Headers and the beginning of the body are on one line; bytes other than printable ASCII are
+//! escaped, so that an event can neither split a log line nor send control codes to a terminal.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ struct Logger {
     body_max: usize,
 }
 
-/// `{file=/a.log host=web-1} GET / HTTP/1.1\r`, cut behind `body_max` bytes of the body.
+/// Returns `{file=/a.log host=web-1} GET / HTTP/1.1\r`, cut after `body_max` bytes of the body.
 fn shown(event: EventRef<'_>, body_max: usize) -> String {
     let mut text = String::from("{");
     for (name, value) in event.headers() {

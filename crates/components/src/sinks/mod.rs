@@ -1,4 +1,4 @@
-//! Where events leave.
+//! Sinks.
 
 pub mod avro;
 pub mod discard;
@@ -11,7 +11,7 @@ pub mod thrift;
 use pipeline::component::entry;
 use pipeline::{Entry, Sink};
 
-/// Every sink.
+/// All sinks.
 pub static ALL: &[Entry<dyn Sink>] = &[
     entry::<avro::Config>(),
     entry::<discard::Config>(),

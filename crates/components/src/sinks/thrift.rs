@@ -1,14 +1,14 @@
-//! `thrift`: batches as calls of `appendBatch`, to a Thrift source of Flume or of an agent.
+//! `thrift`: sends batches as calls of `appendBatch` to a Thrift source of Flume or of an agent.
 //!
 //! ```text
 //!   OK                              delivered
-//!   FAILED, no connection           not stored: tried again
-//!   UNKNOWN, no answer in time      stored or not: tried again
+//!   FAILED, no connection           not stored: retried
+//!   UNKNOWN, no reply in time       stored or not: retried
 //!   ERROR                           the batch goes to the dead letters
-//!   TApplicationException           tried again; the other side is no such source, or fails
+//!   TApplicationException           retried; the server is not a Thrift source, or it fails
 //! ```
 //!
-//! A call that had no answer may have been stored, so an event may be there more than once.
+//! A call without a reply may have been stored, so an event may be delivered more than once.
 
 mod connections;
 
@@ -137,7 +137,7 @@ impl Component for Config {
     }
 }
 
-/// Why events were not delivered.
+/// Reason why events were not delivered.
 #[derive(Debug, Error)]
 enum ThriftError {
     #[error("cannot connect to {address}")]
@@ -171,14 +171,14 @@ impl Classify for ThriftError {
         match self {
             Self::Connect { .. } => ErrorClass::Transient,
             Self::Status { status, .. } => match status {
-                // `Ok` is no error.
+                // `Ok` never becomes an error.
                 Status::Ok | Status::Unknown => ErrorClass::Indeterminate,
                 Status::Failed => ErrorClass::Transient,
                 Status::Error => ErrorClass::Poison,
             },
-            // An unknown method, or a message that is no call of its: it is another service.
+            // An unknown method or an invalid call: the server is another service.
             Self::Exception { number: 1..=4 | 7, .. } => ErrorClass::Blocked,
-            // What was sent may have been stored.
+            // The events may have been stored.
             Self::Number { .. }
             | Self::Exception { .. }
             | Self::Broken { .. }
@@ -218,7 +218,7 @@ impl Deliver for Thrift {
     }
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, ThriftError> {
-        // What is refused, with the reason of the first of them.
+        // Positions of refused events, and the reason of the first one.
         let (mut refused, mut first) = (Vec::new(), None);
         let mut rest = batch.iter().peekable();
         while let Some(next) = rest.peek() {

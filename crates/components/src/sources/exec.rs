@@ -1,26 +1,25 @@
-//! `exec`: runs a command and makes each line that it prints an event.
+//! `exec`: runs a command; each line of its output is an event.
 //!
-//! A line is what ends with LF, or CR and LF, and goes on as its bytes, whatever they are; the last
-//! one may lack its end. One longer than `line_max` is cut there, gets the header `truncated`, and
-//! is counted.
+//! A line ends with LF or CR LF, and its bytes are passed on unchanged; the last line may lack its
+//! end. A line over `line_max` is cut there, gets the header `truncated`, and is counted.
 //!
-//! With `multiline` lines are joined; the end of the output, a stop, and a pause of `timeout` end
-//! the last event.
+//! With `multiline` the source joins lines; the end of the output, a stop, and a pause of `timeout`
+//! end the last event.
 //!
-//! Nothing is promised: what a command has printed and no channel has stored is lost with the agent
-//! or with the command, and cannot be asked for again. While a channel is full or fails, the
-//! command is not read, which holds it back at its next write.
+//! Delivery is best effort: output that no channel has stored is lost with the agent or the
+//! command, and cannot be requested again. While a channel is full or fails, the source does not
+//! read the output, which blocks the command at its next write.
 //!
 //! ```text
 //!   open: start ─► run: lines ─► batch ─► Intake
-//!    ▲                    └─ its output ends ─┬─ no `restart` ─► the source has ended
+//!    ▲                    └─ its output ends ─┬─ no `restart` ─► the source has finished
 //!    │                                        ├─ success ─► pause ─► start again
 //!    └─────── pause ◄──── back-off ◄──────────┴─ failure: an error of the source
 //! ```
 //!
-//! The command has a process group of its own. At a stop the group gets SIGTERM, and SIGKILL where
-//! the output has not ended 2 s later. If the agent itself is killed, the command lives on until
-//! its next write, which fails.
+//! The command has its own process group. At a stop the group gets SIGTERM, and SIGKILL if the
+//! output has not ended after 2 s. If the agent itself is killed, the command continues until its
+//! next write, which fails.
 
 mod config;
 mod follow;
@@ -68,9 +67,9 @@ struct Exec {
     options: Options,
     env: Env,
     metrics: Metrics,
-    /// A command that failed is not started again before.
+    /// Time before which a failed command is not started again.
     not_before: Option<Instant>,
-    /// Between opening and running.
+    /// Present between opening and running.
     started: Option<Started>,
 }
 
@@ -90,7 +89,7 @@ impl Exec {
         SourceError { class: ErrorClass::Transient, message, source }
     }
 
-    /// What the end of a command says, with the last line of its errors.
+    /// Describes the exit of a command, with the last line of its standard error.
     fn says(status: ExitStatus, last_error: Option<&str>) -> String {
         let said = last_error.map(|line| format!(": {line}")).unwrap_or_default();
         format!("ended with {status}{said}")
@@ -132,7 +131,7 @@ impl Exec {
 #[async_trait]
 impl Source for Exec {
     fn guarantee(&self) -> Guarantee {
-        // A command cannot be asked again for what it has printed.
+        // A command cannot repeat its output.
         Guarantee::BestEffort
     }
 

@@ -1,4 +1,4 @@
-//! `grpc`: takes batches from the agents before this one, and tells them what became of them.
+//! `grpc`: receives batches from upstream agents, and reports their state to them.
 //!
 //! ```text
 //!   connection ─► put ─► sizes ─► budget ─► decompress, check ─► Intake::accept ─► Stored
@@ -6,18 +6,17 @@
 //!        └── Committed ◄── subscriptions ◄── Intake::watch_committed ◄── every sink ◄─────────┘
 //! ```
 //!
-//! The connections are accepted here and not by tonic's server, which is made for many services on
-//! one listener: this one has one, and decides itself which streams are let in.
+//! This module accepts the connections. Tonic's server is made for many services on one listener;
+//! this source has one service, and decides which streams it admits.
 //!
-//! Memory is bounded in five places, each for all connections together:
+//! Memory is bounded in five ways, each for all connections together:
 //!
 //! | what | bound |
 //! |---|---|
-//! | messages that arrive, or whose bodies are in use | `gathered_max` |
-//! | puts in work, as they are when opened | `in_flight_max` |
-//! | what senders hold, and are to hear of | `remembered_max`: see `allowance` |
-//! | what the transport holds unread | `in_flight_max`, or 64 KiB for each connection |
-//! | connections | `connections_max` |
+//! | arriving messages, and messages whose bodies are in use | `gathered_max` |
+//! | puts in work, by their unpacked size | `in_flight_max` |
+//! | state of senders and their pending replies | `remembered_max`: see `allowance` |
+//! | unread bytes in the transport | `in_flight_max`, or 64 KiB for each connection |
 //!
 //! In addition a connection has a window, which Welcome names. What has no room waits unread, or is
 //! refused with a status after which the sender comes again. Which of those that wait is the next
@@ -71,17 +70,17 @@ use wire::exchange::Gathering;
 pub use binding::Origins;
 pub use config::{Compression, Config};
 
-/// What ALPN offers.
+/// Protocol offered by ALPN.
 const HTTP2: &str = "h2";
 
-/// How long what was accepted may take to be answered once the agent stops.
+/// Time limit for pending replies once the agent stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Batches whose content is remembered, some 1.6 MB of them: more than lie between a put and its
+/// Number of batches whose hash is kept, about 1.6 MB: more than arrive between a put and its
 /// repetition.
 const CONTENTS: usize = 16 << 10;
 
-/// Bytes of large puts' memory that is kept while nothing lies in it.
+/// Maximum size of idle buffers for large puts.
 const IDLE_BYTES_MAX: usize = 4 << 20;
 
 impl Component for Config {
@@ -131,7 +130,7 @@ struct Grpc {
     senders: SenderBoard,
     tenants: TenantBoard,
     refusals: RefusalBoard,
-    /// Between opening and running.
+    /// Present between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
 
@@ -183,7 +182,7 @@ impl Source for Grpc {
             (service.subscriptions.clone(), service.cx.relay.watch_committed());
         let allowed = Allowed {
             connections: self.config.connections_max as usize,
-            // A peer that does not let go is cut off.
+            // A peer that does not disconnect is cut off.
             drain: DRAIN + self.config.linger.0,
             tls: self.guard.as_ref(),
         };

@@ -1,23 +1,23 @@
-//! `http`: each POST or PUT is a batch, answered once it is in the channels.
+//! `http`: each POST or PUT is a batch; the response follows once it is in the channels.
 //!
 //! ```text
 //!   request ─► sizes ─► budget ─► body ─► gunzip ─► decoder ─► reserve room ─► commit ─► 200
 //!            413, 429    503       408      400       400          503
 //! ```
 //!
-//! | answer | meaning for the client |
+//! | status | meaning for the client |
 //! |---|---|
 //! | 200 | every event of the body is in every required channel |
-//! | 400, 413, 415 | the body cannot be read, is too large, or comes in an unknown form: nothing is stored |
-//! | 429 | the client has too many connections, or gives more than its rate: nothing is stored; come again after `Retry-After` |
-//! | 408 | the body did not come in time: nothing is stored |
+//! | 400, 413, 415 | the body is invalid, too large, or in an unknown format: nothing is stored |
+//! | 429 | the tenant has too many connections, or exceeds its rate: nothing is stored; retry after `Retry-After` |
+//! | 408 | the body did not arrive in time: nothing is stored |
 //! | 500 | a channel failed while it stored: the events may be stored or not |
-//! | 503 | no room within `wait_max`: nothing is stored, also not later; come again after `Retry-After` |
+//! | 503 | no room within `wait_max`: nothing is stored, now or later; retry after `Retry-After` |
 //!
-//! A request that is over the `message_max` of the next agents becomes several batches.
+//! A request over the `message_max` of the downstream agents becomes several batches.
 //!
-//! A client that gets no answer sends again, so an event may be stored more than once. Room is
-//! reserved before anything is stored, so a 503 never means "stored later".
+//! A client without a response resends the request, so an event may be stored more than once. The
+//! source reserves room before it stores anything, so a 503 never means "stored later".
 
 mod exchange;
 
@@ -48,12 +48,11 @@ use exchange::Exchange;
 use kit::listening::{self, DRAIN, Guard};
 use kit::tenants::{Client, Peer, Sharing, Tenants};
 
-/// How long a client may take to send the head of a request; an idle connection ends after it too.
+/// Time limit for the head of a request; also the idle timeout of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes of the head of a request. It is kept until it is whole, and the library reads it again
-/// from its beginning with each piece of it: so this bounds what a client costs that sends byte by
-/// byte.
+/// Maximum size of the head of a request. The library keeps an incomplete head and parses it again
+/// from the start with each piece, so this bounds the cost of a client that sends byte by byte.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Settings of the `http` source.
@@ -158,7 +157,7 @@ impl Component for Config {
     }
 }
 
-/// What a request may take.
+/// Limits of a request.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     body_max: usize,
@@ -179,14 +178,14 @@ struct Http {
     tenants: Tenants,
     board: TenantBoard,
     decoder: Arc<dyn Decoder>,
-    /// Between opening and running.
+    /// Present between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
 
 #[async_trait]
 impl Source for Http {
     fn guarantee(&self) -> Guarantee {
-        // A client without its answer sends the request again.
+        // A client without a response resends the request.
         Guarantee::AtLeastOnce
     }
 
@@ -225,7 +224,7 @@ impl Source for Http {
             connection(stream, peer, exchange.clone(), stop.clone())
         })
         .await;
-        // What was reserved is stored to its end, also for clients that are gone.
+        // Batches with reserved room are stored, even if their client has disconnected.
         work.close();
         let _ = tokio::time::timeout(DRAIN, work.wait()).await;
         Ok(())

@@ -1,33 +1,33 @@
-//! `journald`: the entries of systemd's journal, each once, as the host's `journalctl` prints them.
+//! `journald`: reads each entry of systemd's journal once, through the host's `journalctl`.
 //!
-//! The journal's files have one reader, systemd's library, which a static program cannot load. So
-//! `journalctl --output=export` runs as a child, and what it prints is read. The cursor of the last
-//! entry travels with the events in the channel's own atomic write: wherever the agent or the child
-//! is killed, reading goes on at that entry, and nothing is lost or repeated.
+//! Only systemd's library can read the journal files, and a static program cannot load it. So the
+//! source runs `journalctl --output=export` as a child process and reads its output. The channel
+//! stores the cursor of the last entry together with the events in one atomic write: if the agent
+//! or the child is killed, reading resumes at that entry, and no entry is lost or repeated.
 //!
 //! ```text
 //!   open: place in the channel ─► journalctl, up to now ─┬─ success ─► journalctl --follow
 //!    ▲                                  │                │                  │
 //!    │                                entries ─► batch + cursor ─► channel ◄┘
-//!    └──── back-off ◄── any other end, or bytes that are no entries
+//!    └──── back-off ◄── any other exit, or output that is not the export format
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. The stored cursor is that of the last entry that the channel has, or of one that was passed
-//!    over because it is stored already.
-//! 2. Each call begins *at* that cursor. Its entry is passed over; where it is not there, the gap
-//!    is said (`place`).
-//! 3. What of an entry was not printed to its end is never an event.
+//! 1. The stored cursor belongs to the last entry that the channel has, or to a skipped entry that
+//!    it had already.
+//! 2. Each call starts *at* that cursor. The source skips its entry; if the entry is missing, it
+//!    reports the gap (`place`).
+//! 3. An entry that was not printed to its end never becomes an event.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `config` | the settings |
 //! | `command` | the calls of journalctl, and what its errors mean |
-//! | `export` | bytes ↔ entries |
-//! | `place` | the position, and whether something was missed there |
-//! | `event` | an entry as body and headers |
-//! | `reading` | one call, from its start to its end |
+//! | `export` | parses the export format |
+//! | `place` | the position, and detection of gaps |
+//! | `event` | converts an entry to body and headers |
+//! | `reading` | one call, from start to end |
 
 mod command;
 mod config;
@@ -83,11 +83,11 @@ struct Journald {
     options: Arc<Options>,
     env: Env,
     metrics: Metrics,
-    /// Between opening and running.
+    /// Present between opening and running.
     opened: Option<Opened>,
 }
 
-/// Where reading goes on, and the first call.
+/// Position to resume from, and the first call.
 struct Opened {
     place: Place,
     is_known: bool,
@@ -95,7 +95,7 @@ struct Opened {
 }
 
 impl Journald {
-    /// Where the channel says that the source stands; `false`: it has no position yet.
+    /// Returns the stored position; `false`: the channel has none yet.
     fn place(&self, cx: &SourceContext) -> Result<(Place, bool), SourceError> {
         let known = one_channel::known("journald", &self.name, cx)?;
         let place = Place::read(&known).map_err(|message| SourceError {
@@ -129,14 +129,14 @@ impl Journald {
 
     async fn read(&mut self, opened: Opened, reading: &mut Reading) -> Result<(), SourceError> {
         if !opened.is_known && reading.place.since.is_some() {
-            // From here on a restart begins at the same time, not at a later one.
+            // Store the start time, so that a restart begins at the same time.
             reading.put(Batch::of::<&[u8]>([])).await?;
         }
         reading.call(Step::CatchUp, opened.started).await?;
         let follow = self.start(Step::Follow, &reading.place)?;
         tracing::info!(source = %self.name, "the journal is read up to now, and followed");
         reading.call(Step::Follow, follow).await?;
-        // It has no more watches of files, or it was ended from outside.
+        // Its file watches ran out, or it was killed.
         let message = "`journalctl --follow` has ended without an error".to_owned();
         Err(SourceError { class: ErrorClass::Transient, message, source: None })
     }
@@ -170,7 +170,7 @@ impl Source for Journald {
         let place = opened.place.clone();
         let of = (self.name.clone(), self.metrics.clone(), self.options.clone());
         let mut reading = Reading::new(of, cx.intake.clone(), until_stored, place);
-        // What is not stored at a stop is read again.
+        // Entries that are not stored at a stop are read again.
         let ended = cx.stop.run_until_cancelled(self.read(opened, &mut reading)).await;
         reading.until_stored.finish(FINISH_WITHIN).await;
         ended.unwrap_or(Ok(()))

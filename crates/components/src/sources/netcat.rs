@@ -1,20 +1,21 @@
-//! `netcat`: each line that comes over TCP is an event, answered by `OK` when it is stored.
+//! `netcat`: each line of a TCP connection is an event, acknowledged with `OK` when it is stored.
 //!
-//! A line is what ends with LF, or CR and LF, and goes on as its bytes, whatever they are. The last
-//! line of a client that closes its connection in order needs no end.
+//! A line ends with LF or CR LF, and its bytes are passed on unchanged. The last line needs no end
+//! if the client closes its connection in order.
 //!
-//! With `ack_every_event` each line is answered, in order: `OK`, or `FAILED: ` and why. A client
-//! that sends again what was not answered loses nothing and may repeat. A line over `line_max` is
-//! answered by `FAILED`, and its connection is closed, as Flume does. Without answers nothing is
-//! promised, and such a line is cut and marked.
+//! With `ack_every_event` each line gets a reply, in order: `OK`, or `FAILED: ` and the reason. A
+//! client that resends unacknowledged lines loses nothing and may create duplicates. A line over
+//! `line_max` gets `FAILED`, and its connection is closed, as in Flume. Without replies delivery is
+//! best effort, and such a line is cut and marked.
 //!
-//! With `multiline` lines are joined, and an event is answered once. One that a stop or a broken
-//! connection interrupts is not stored, as it is not answered: the client sends it again in whole.
-//! Without answers it is stored as far as it came.
+//! With `multiline` the source joins lines and acknowledges each event once. An event that a stop
+//! or a broken connection interrupts is not stored and not acknowledged: the client resends all of
+//! it. Without replies the received part is stored.
 //!
-//! While a channel is full, connections are not read, which holds their clients back. A connection
-//! takes no more memory than its longest line, its longest event and a batch. A tenant that is over
-//! its rate is not read either; its connection or line that is one too many is closed, or refused
+//! While a channel is full, the source does not read from connections, which slows the clients
+//! down. A connection uses at most the memory of its longest line, its longest event and a batch.
+//! The source does not read from a tenant over its rate. It closes an excess connection, and
+//! handles a line over the tenant's limit like one over `line_max`.
 //! as one over `line_max` is.
 
 mod connection;
@@ -43,9 +44,9 @@ use kit::multiline::stream::EventStream;
 use kit::multiline::{Joining, Multiline};
 use kit::tenants::{Client, Sharing, Tenants};
 
-/// Bytes that are read at once.
+/// Read size.
 const READ_BYTES: usize = 16 << 10;
-/// The longest line, and event of several lines, that may be set.
+/// Upper bound for the settings of line and event size.
 const EVENT_MAX: ByteSize = ByteSize::mib(16);
 
 /// Settings of the `netcat` source.
@@ -166,19 +167,19 @@ struct Netcat {
     env: Env,
     metrics: Metrics,
     framing: Arc<dyn Framing>,
-    /// Which lines are one event.
+    /// Rule for joining lines.
     joining: Option<Arc<Joining>>,
     settings: Arc<Config>,
     guard: Option<Guard>,
     board: TenantBoard,
-    /// Between opening and running.
+    /// Present between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
 
 #[async_trait]
 impl Source for Netcat {
     fn guarantee(&self) -> Guarantee {
-        // A client sends again what was not answered; without answers it cannot know.
+        // A client resends unacknowledged lines; without replies it cannot know them.
         match self.settings.ack_every_event {
             true => Guarantee::AtLeastOnce,
             false => Guarantee::BestEffort,
@@ -204,7 +205,7 @@ impl Source for Netcat {
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let listener = self.listener.take().expect("a source is opened before it runs");
         let (name, metrics) = (self.name.clone(), self.metrics.clone());
-        // As much as all connections together can hold: a batch and a line each.
+        // Maximum for all connections together: a batch and a line each.
         let held = gathered::BATCH_BYTES as u64 + self.settings.line_max.0;
         let held = held * u64::from(self.settings.connections_max);
         let sharing = Sharing::new((&name, &metrics), &self.settings.tenants, held, &self.board);

@@ -1,7 +1,7 @@
-//! `netcat_udp`: each line of a datagram is an event. Flume takes the first line alone.
+//! `netcat_udp`: each line of a datagram is an event. Flume uses the first line only.
 //!
-//! UDP has no answers, so nothing is promised. While a channel is full, datagrams wait in a queue.
-//! What finds no room there, or in the receive buffer of the socket, is lost and counted.
+//! UDP has no replies, so delivery is best effort. While a channel is full, datagrams wait in a
+//! queue. If the queue or the receive buffer of the socket is full, they are lost and counted.
 
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ struct NetcatUdp {
     env: Env,
     metrics: Metrics,
     settings: Config,
-    /// Between opening and running.
+    /// Present between opening and running.
     socket: Option<Socket>,
 }
 

@@ -1,43 +1,43 @@
-//! `spool_dir`: reads files that are put into a directory when they are finished, each once.
+//! `spool_dir`: reads each finished file in a directory once.
 //!
-//! A file is read when it has not changed for a while, and must not change after that. When all its
-//! events are stored and it has still not changed, it is renamed, moved or deleted, as the settings
-//! say. Each event goes into each required channel once, whatever
-//! happens to the agent (kill, power): how far a file is read travels with its events in the
-//! channel's own atomic write, and is asked for at the next start.
+//! The source reads a file when it has not changed for a while; the file must not change after
+//! that. When all its events are stored and it has still not changed, the source renames, moves or
+//! deletes it, depending on the settings. Each event enters each required channel exactly once,
+//! even if the agent is killed or loses power: the channel stores the position together with the
+//! events in one atomic write, and the source reads it back at the next start.
 //!
-//! One bad file never stops the source: it is set aside under another name, logged and counted, and
-//! the next one is read. One that the disk does not give is tried again every [`RETRY`].
+//! A bad file never stops the source: the source renames it, logs and counts it, and continues with
+//! the next file. It retries an unreadable file every [`RETRY`].
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `config` | the settings |
-//! | `listing` | which files there are, in their order |
-//! | `mark` | which file is which, and how far each channel has its events |
+//! | `listing` | lists the files in reading order |
+//! | `mark` | identifies files, and records the position of each channel |
 //! | `content` | decompression, and text as UTF-8 |
-//! | `reading`, `lines`, `joined` | a file as pieces; lines that are one event |
-//! | `transfer` | a file that is transferred as it is |
-//! | `feed` | pieces into the channels that lack them |
-//! | `finish` | renaming, moving, deleting, setting aside |
-//! | `known` | what the channels know of files, and which need no look |
-//! | `run` | the way of each file through all of these |
+//! | `reading`, `lines`, `joined` | splits a file into pieces; joins lines into events |
+//! | `transfer` | transfers a file unchanged |
+//! | `feed` | sends pieces to the channels that lack them |
+//! | `finish` | renames, moves, deletes, sets aside |
+//! | `known` | positions in the channels, and files that need no check now |
+//! | `run` | takes each file through these steps |
 //!
 //! ```text
 //!   list ─► settled ─► open ─► piece ─► channels ─► piece ─► … ─► settled ─► finish ─► forget
 //!                       └────────┴── bad ─► set aside ◄── changed ──┘
 //! ```
 //!
-//! What is treated in its own way, and counted in `source_anomalies`:
+//! Special cases, which `source_anomalies` counts:
 //!
 //! | reason | what happens |
 //! |---|---|
-//! | `file_set_aside` | it changed after its reading began, or cannot be decoded: what came before that is stored |
-//! | `unreadable` | a file or directory: tried until it works |
-//! | `not_finished` | it cannot be renamed, moved or deleted: tried until it works, never read again |
-//! | `name_taken` | the name of a finished file is taken: it gets a number |
-//! | `vanished_unread` | it was read in part by an earlier run, and has been gone for an hour |
-//! | `event_divided` | of several lines, and longer than `multiline` allows: the next line begins another |
-//! | `line_cut` | longer than `line_max`: its beginning goes on with the header `truncated` |
+//! | `file_set_aside` | the file changed after reading began, or cannot be decoded: events before that are stored |
+//! | `unreadable` | a file or directory cannot be read: retried until it works |
+//! | `not_finished` | the file cannot be renamed, moved or deleted: retried until it works, never read again |
+//! | `name_taken` | the new name of a finished file exists: a number is added |
+//! | `vanished_unread` | an earlier run read a part of the file, and it has been missing for an hour |
+//! | `event_divided` | an event has more lines than `multiline` allows: the next line begins a new event |
+//! | `line_cut` | a line is longer than `line_max`: its beginning is sent with the header `truncated` |
 
 mod config;
 mod content;
@@ -67,9 +67,9 @@ pub use config::Config;
 use config::{Completion, Options};
 use run::Run;
 
-/// Pause before a file is tried again that the disk refuses.
+/// Pause before an unreadable file is retried.
 const RETRY: Duration = Duration::from_secs(30);
-/// How long the source waits at its end for what is on its way.
+/// Maximum time to wait for unfinished batches when the source stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
 impl Component for Config {
@@ -131,7 +131,7 @@ impl Source for SpoolDir {
     }
 }
 
-/// Whether the directories are there.
+/// Checks that the directories exist.
 fn check(disk: &dyn Disk, options: &Options) -> Result<(), SourceError> {
     let failed = |message: String, error: Option<io::Error>| SourceError {
         class: ErrorClass::Transient,

@@ -5,15 +5,14 @@
 //!   UDP ────────────┴─► parse ─► headers, body ─► batch ─► Intake
 //! ```
 //!
-//! Headers are Flume's: `Priority`, `Facility`, `Severity`, `Version` (RFC 5424), `timestamp`
-//! (milliseconds since 1970) and `host`, each where the message has it; `flume.syslog.status` is
-//! `Invalid` where it is no syslog message, and `Incomplete` where it was longer than
-//! `message_max`.
+//! The headers are Flume's: `Priority`, `Facility`, `Severity`, `Version` (RFC 5424), `timestamp`
+//! (milliseconds since 1970) and `host`, if the message has them. `flume.syslog.status` is
+//! `Invalid` for a message in another format, and `Incomplete` for one that exceeds `message_max`.
 //!
-//! The protocol has no answers, so nothing is promised: what a sender has written and this source
-//! has not stored is lost if either dies. While a channel is full, TCP connections are not read,
-//! which holds their senders back. Datagrams wait in a queue; what finds no room there, or in the
-//! receive buffer of the socket, is lost and counted.
+//! The protocol has no replies, so delivery is best effort: messages that are sent and not stored
+//! are lost if either side fails. While a channel is full, the source does not read from TCP
+//! connections, which slows their senders down. Datagrams wait in a queue; if the queue or the
+//! receive buffer of the socket is full, they are lost and counted.
 
 mod datagrams;
 mod events;
@@ -122,10 +121,10 @@ mod defaults {
     }
 }
 
-/// How what comes by UDP gets TLS.
+/// Advice to use TLS.
 const UDP_REMEDY: &str = "UDP has no TLS: take `tcp://` with the table `tls`";
 
-/// How messages come on an address.
+/// Transport of messages on an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transport {
     Tcp,
@@ -223,7 +222,7 @@ impl Component for Config {
     }
 }
 
-/// How messages come on this address, and the address itself.
+/// Splits an address into its transport and the rest.
 fn transport(index: usize, text: &str) -> Result<(Transport, String), BuildError> {
     let setting = format!("listen.{index}");
     let (transport, address) = match text.split_once("://") {
@@ -256,7 +255,7 @@ fn zone(offset: &str) -> Result<TimeZone, BuildError> {
     Ok(TimeZone::fixed(Offset::from_seconds(seconds).map_err(|_| invalid())?))
 }
 
-/// What is taken in.
+/// Limits of messages and batches.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     message_max: usize,
@@ -277,7 +276,7 @@ struct Syslog {
     guard: Option<Guard>,
     tenants: Tenants,
     board: TenantBoard,
-    /// Between opening and running.
+    /// Present between opening and running.
     opened: Option<Opened>,
 }
 
@@ -288,7 +287,7 @@ struct Opened {
     sockets: Vec<Socket>,
 }
 
-/// What the addresses of one run share.
+/// State that the addresses of one run share.
 #[derive(Clone)]
 struct Shared {
     clock: Arc<dyn Clock>,
@@ -297,7 +296,7 @@ struct Shared {
     limits: Limits,
     guard: Option<Guard>,
     stop: CancellationToken,
-    /// Turns for room, of what comes over TCP.
+    /// Turns for memory and channels, for messages over TCP.
     sharing: Arc<Sharing>,
     to: Destination,
 }
@@ -305,7 +304,7 @@ struct Shared {
 #[async_trait]
 impl Source for Syslog {
     fn guarantee(&self) -> Guarantee {
-        // The protocol has no answers: what is under way when either end dies is lost.
+        // The protocol has no replies: messages in flight are lost when either side fails.
         Guarantee::BestEffort
     }
 
@@ -322,7 +321,7 @@ impl Source for Syslog {
     }
 
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
-        // Every port is open before the first message is taken.
+        // Open every port before the first message is received.
         let Opened { mut streams, mut sockets } = Opened::default();
         for (transport, address) in &self.addresses {
             let local = match transport {
@@ -347,7 +346,7 @@ impl Source for Syslog {
         let Opened { streams, sockets } =
             self.opened.take().expect("a source is opened before it runs");
         let batch_events = self.limits.batch_events;
-        // As much as all connections together can hold: a batch and a message each.
+        // Maximum for all connections together: a batch and a message each.
         let held = (gathered::BATCH_BYTES + self.limits.message_max) as u64;
         let held = held * self.limits.connections_max as u64;
         let of = (&self.name, &self.metrics);

@@ -1,39 +1,39 @@
 //! `tail_dir`: follows every file that its patterns match, now or later, line by line.
 //!
-//! A line is what ends with LF; it is an event, unless lines are joined (`multiline`). It goes on
-//! as the bytes that were read, whatever they are: invalid UTF-8, NULs, carriage returns and empty
-//! lines too. Each line goes into each required channel once, whatever happens to the file
-//! (rename, copytruncate, truncation, deletion) or to the agent
-//! (kill, power): the position travels with the lines in the channel's own atomic write, and is
-//! asked for at the next start.
+//! A line ends with LF and is one event, unless `multiline` joins lines. The source passes on the
+//! bytes that it read, unchanged: invalid UTF-8, NULs, carriage returns and empty lines included.
+//! Each line enters each required channel exactly once, even if the file is renamed, copied and
+//! truncated, truncated or deleted, or the agent is killed or loses power. The channel stores the
+//! position together with the lines in one atomic write; the source reads it back at the next
+//! start.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `config` | the settings |
-//! | `agreed` | batches are cut to what the next agents take |
-//! | `glob` | patterns, and the walk that finds what they match |
-//! | `identity` | which file is which: prints of what it holds; the stored position |
-//! | `multiline`, `open_events` | lines that are one event, and when that ends |
-//! | `lines` | where lines end, and which is too long |
-//! | `file` | one file and what each fact about it means |
-//! | `tailer` | whose turn it is |
+//! | `agreed` | limits batches to the size that the downstream agents accept |
+//! | `glob` | patterns, and the directory walk that finds matching files |
+//! | `identity` | identifies files by a hash of their content; the stored position |
+//! | `multiline`, `open_events` | joins lines into events, and decides when an event ends |
+//! | `lines` | finds line ends and lines that are too long |
+//! | `file` | state of one file, and its transitions |
+//! | `tailer` | schedules reads |
 //! | `followed` | all files: by number, inode and place, and their lag |
 //! | `schedule` | when the next survey is due |
-//! | `survey`, `candidates`, `read` | surveys, deciding what is new, reading |
+//! | `survey`, `candidates`, `read` | surveys, recognising new files, reading |
 //! | `listener` | change notifications, coalesced |
 //! | `renames` | files that were renamed before a survey found them |
-//! | `changes` | what a reported change means |
-//! | `handles` | which files are held open |
-//! | `names` | what names tell, which are bytes |
-//! | `named` | which files of an earlier run are followed |
-//! | `report` | what is said of files and patterns |
-//! | `pace` | when there is a turn |
-//! | `buffers` | memory of large reads, used again |
-//! | `bundle` | little of many files in one batch |
-//! | `recover` | what the channels remember of an earlier run |
-//! | `flume` | where a Flume agent stood before the first start |
-//! | `notes` | what a survey has the channels know |
-//! | `feed` | chunks into the channels, each file in order |
+//! | `changes` | turns notifications into reads and surveys |
+//! | `handles` | limits the number of open files |
+//! | `names` | file names, which are bytes |
+//! | `named` | selects which files of an earlier run to follow |
+//! | `report` | log lines about files and patterns |
+//! | `pace` | starts turns |
+//! | `buffers` | reuses the memory of large reads |
+//! | `bundle` | puts small reads of many files into one batch |
+//! | `recover` | files and positions that the channels store from an earlier run |
+//! | `flume` | imports the positions of a Flume agent at the first start |
+//! | `notes` | positions that a survey stores without lines |
+//! | `feed` | sends chunks to the channels, each file in order |
 //!
 //! ```text
 //!   run ──turn──► Tailer (on a thread that may block): survey? read, read, …
@@ -42,35 +42,39 @@
 //!   Feed ◄───────────  chunks of a file in turn into all channels that lack them
 //! ```
 //!
-//! What is treated in its own way, and counted in `source_anomalies`:
+//! Special cases, which `source_anomalies` counts:
 //!
 //! | reason | what happens |
 //! |---|---|
-//! | `event_divided` | of several lines, and longer than `multiline` allows: the next line begins another |
-//! | `line_cut` | longer than `line_max`: its beginning goes on with the header `truncated` |
-//! | `late_line` | without LF, in a file that was renamed or deleted and is quiet: it is a line |
-//! | `truncated` | what was read is gone from it: a copy is looked for, the file read anew |
-//! | `copy_held_back` | holds what its namesake begins with, as copytruncate makes it: not read |
-//! | `unreadable` | a file or directory: said once, tried until it works |
-//! | `vanished_read` | it vanished while the agent was down, after it was read to its end |
-//! | `vanished_unread` | it vanished before it was read to its end, or that is not known |
-//! | `compressed_passed_over` | called as a compressed file, and no pattern names that ending |
+//! | `event_divided` | an event has more lines than `multiline` allows: the next line begins a new event |
+//! | `line_cut` | a line is longer than `line_max`: its beginning is sent with the header `truncated` |
+//! | `late_line` | a renamed or deleted file that no longer grows ends without LF: the rest counts as a line |
+//! | `truncated` | the file no longer contains what was read: the source looks for a copy and reads the file from its start |
+//! | `copy_held_back` | the file equals the beginning of another, as copytruncate creates it: not read |
+//! | `unreadable` | a file or directory cannot be read: logged once, retried until it works |
+//! | `vanished_read` | the file vanished while the agent was down, after the source had read all of it |
+//! | `vanished_unread` | the file vanished before the source had read all of it, or that is unknown |
+//! | `compressed_passed_over` | the name has the ending of a compressed file, and no pattern names that ending |
 //! | `link_leads_out` | a link leads out of the watched directories; it is followed |
 //!
-//! What cannot be promised: lines that were cut away before they were read and lie in no copy
-//! next to the file; files that came and were renamed to a name that no pattern matches while the
-//! agent was down, or where the system does not tell of moves, as on a network file system (a
-//! pattern such as `access.log*` matches those too); of lines that are all alike,
-//! without a time, those that only a rotated name was ever seen of, for a copy looks like that; a
-//! file that is written anew with the content that it had, or a new one with the content of one
-//! that was deleted: they are taken for what was read.
+//! The source can miss or misjudge:
+//!
+//! - lines that were truncated before it read them, if no copy is next to the file;
+//! - files that were created and renamed to a name that no pattern matches while the agent was
+//!   down, or where the system does not report renames, as on a network file system. A pattern such
+//!   as `access.log*` matches those too;
+//! - identical lines without a time, if the source only ever saw the rotated name: it takes the
+//!   file for a copy;
+//! - a file that is rewritten with the same content, or a new file with the content of a deleted
+//!   one: it takes them for already read.
 //!
 //! # Which files
 //!
-//! What the patterns name today is read; what they named when an earlier run read it, and do not
-//! name any more, is not (`named`). Compressed files are passed over unless a pattern names their
-//! ending. Names are bytes; headers, labels and log lines show those that are no UTF-8 as `\xff`.
-//! Symbolic links are followed unless `follow_symlinks` says otherwise, and reported where one
+//! The source reads files that a pattern names today. It does not read files that only the patterns
+//! of an earlier run named (`named`). It skips compressed files unless a pattern names their
+//! ending. Names are bytes; headers, labels and log lines show invalid UTF-8 as `\xff`. The source
+//! follows symbolic links unless `follow_symlinks` is off, and reports links that lead out of the
+//! directories that the patterns spell out.
 //! leads out of the directories that the patterns spell out.
 
 mod agreed;
@@ -127,7 +131,7 @@ use listener::ChangeListener;
 use pace::Pace;
 use tailer::{Chunk, Tailer};
 
-/// How long the source waits at its end for what is on its way.
+/// Maximum time to wait for unfinished batches when the source stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
 impl Component for Config {
@@ -161,11 +165,11 @@ struct TailDir {
     env: Env,
     metrics: Metrics,
     board: FileBoard,
-    /// Between opening and running.
+    /// Present between opening and running.
     opened: Option<Opened>,
 }
 
-/// A tailer whose patterns have been looked for once, and what that look has read.
+/// A tailer after its first survey, and what it read in it.
 struct Opened {
     pace: Pace,
     listener: ChangeListener,
@@ -243,7 +247,7 @@ impl Source for TailDir {
 }
 
 impl TailDir {
-    /// What tells of changes, where there is such a thing.
+    /// Returns the file change notifications, if the system has them.
     fn watch(&self) -> Option<Arc<dyn Watch>> {
         let watch = self.env.disk.watch();
         let said = |error: &io::Error| {

@@ -1,6 +1,6 @@
-//! Goal: with certificates, an agent can speak for its own origins alone: another one is neither
-//! asked about, nor closed, nor stored, and its owner goes on. Method: the real source with real
-//! certificates; senders are played over TLS, message by message, or are the real sink.
+//! Goal: with certificates, an agent can send only its own origins: a foreign origin is neither
+//! queried, nor closed, nor stored, and its owner is not affected. Method: the real source with
+//! real certificates; senders are simulated over TLS, message by message, or are the real sink.
 
 use std::future::Future;
 use std::io;
@@ -26,7 +26,7 @@ use wire::{Packing, keys, pack};
 use super::peers::Played;
 use super::*;
 
-/// The names in two certificates of the same authority.
+/// Names in two certificates of the same authority.
 const VICTIM: &str = "elsewhere.example";
 const OTHER: &str = "client.example";
 
@@ -34,7 +34,7 @@ pub(super) fn material(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tls/tests/material").join(name)
 }
 
-/// The table `tls` of the sender with this name.
+/// Returns the table `tls` of the sender with this name.
 pub(super) fn known(name: &str) -> Value {
     let file = name.split('.').next().unwrap();
     json!({
@@ -44,7 +44,7 @@ pub(super) fn known(name: &str) -> Value {
     })
 }
 
-/// A source that asks for certificates, what it counts, and what came.
+/// A source that requires certificates, its counters, and its batches.
 struct Bench {
     env: Env,
     memory: std::sync::Arc<Memory>,
@@ -74,7 +74,7 @@ fn bench(origins: &str, relays: &[&str]) -> Bench {
 }
 
 impl Bench {
-    /// Foreign origins that were counted.
+    /// Returns the number of foreign origins.
     fn foreign(&self) -> u64 {
         let line = "aqueduct_source_anomalies_total{source=\"in\",reason=\"foreign_origin\"} ";
         let text = self.metrics.text();
@@ -82,7 +82,7 @@ impl Bench {
         found.map_or(0, |count| count.parse().unwrap())
     }
 
-    /// A sender with the certificate of this name, played.
+    /// Connects a simulated sender with the certificate of this name.
     async fn played(&self, name: &str) -> Played {
         let tls = serde_json::from_value(known(name)).unwrap();
         let dialer = Dialer::new(&self.env, Some(tls), &["h2"]).unwrap();
@@ -99,7 +99,7 @@ impl Bench {
         Played::over(channel.await).await
     }
 
-    /// Ends it; what was stored.
+    /// Stops the source; returns the stored batches.
     fn end(self) -> Vec<Batch> {
         self.stop.cancel();
         self.memory.batches()
@@ -138,7 +138,7 @@ fn put(origin: Origin, sequence: u64) -> Put {
     pack(identity(origin, sequence), &batch(origin, sequence), Packing::Plain)
 }
 
-/// What asks about this origin, and what closes all of its batches.
+/// Returns a query of this origin, and a declaration that closes all of its batches.
 fn forged(origin: Origin) -> [Hello; 2] {
     let mut floors = Floors::default();
     floors.raise(origin, Epoch::MAX);
@@ -183,7 +183,7 @@ async fn a_sender_that_speaks_for_another_one_is_refused_with_the_reason_and_the
         assert!(matches!(honest.hear().await, from_receiver::Message::Welcome(_)));
     }
 
-    // Nothing of it has come through: the next batch is stored, under the identity that was forged.
+    // The attack had no effect: the next batch is stored, under the identity that was forged.
     assert!(bench.memory.floors.declared().is_empty());
     sink.write(Taken { ticket: 1001, batch: batch(victim, 1) }).await.unwrap();
     let mut verdicts = Verdicts::default();
@@ -212,7 +212,8 @@ async fn a_relay_speaks_for_others_and_a_warning_lets_pass_and_counts_once_for_e
     }
 }
 
-/// The origin that a channel with these settings is born with, before a sink with this table `tls`.
+/// Returns the origin of a new channel with these settings, upstream of a sink with this table
+/// `tls`.
 async fn birth(folder: &Path, kind: &str, tls: Value) -> Origin {
     let cx = BuildContext::alone("main", folder, env::real());
     let settings = json!({ "address": "127.0.0.1:1", "tls": tls });
@@ -245,7 +246,7 @@ async fn a_channel_is_born_with_the_name_of_its_sink_and_keeps_the_origin_that_i
     let renewed = channel::durable::inspect::renew(&env::real(), &old, None, Some(OTHER));
     let (before, after) = renewed.unwrap();
     assert!(before == drawn && after.is_bound_to(OTHER));
-    // A certificate that cannot be read stops no agent.
+    // An unreadable certificate does not stop the agent.
     let mut broken = known(OTHER);
     broken["certificate"] = json!(folder.path().join("none.pem"));
     birth(&folder.path().join("broken"), "durable", broken).await;

@@ -1,5 +1,5 @@
-//! Goal: what senders make this agent remember is bounded, given back, and keeps no other sender
-//! out.
+//! Goal: the memory that this agent uses for its senders is bounded and released, and excludes no
+//! other sender.
 
 use pipeline::testkit::{build, relay_context};
 use pipeline::{BuildContext, Epoch, Identity, Origin, Sequence};
@@ -12,7 +12,7 @@ use super::*;
 
 const LIVES: u32 = 3_000;
 
-/// A Hello of so many origins, no two of which are of the same `sender`.
+/// Returns a Hello of `lives` origins, which are unique to `sender`.
 fn hello(sender: u8, lives: u32) -> from_sender::Message {
     let held: KeySet = (0..lives)
         .map(|n| {
@@ -24,7 +24,7 @@ fn hello(sender: u8, lives: u32) -> from_sender::Message {
     from_sender::Message::Hello(Hello { keys: keys::encode(&held), ..Hello::default() })
 }
 
-/// A source that may remember a mebibyte, and what it remembers.
+/// Starts a source with one mebibyte for its senders; returns its address and metrics.
 async fn source() -> (String, metrics::Metrics, CancellationToken) {
     let env = env::real();
     let address = free_address().to_string();
@@ -75,7 +75,7 @@ async fn a_hello_beyond_any_real_one_is_refused_and_others_are_served() {
     }
     assert!((3..9).contains(&welcome), "{welcome}");
 
-    // An edge needs nothing of what they took.
+    // An edge needs no part of their memory.
     let mut edge = Played::greeted(&address).await;
     edge.say(from_sender::Message::Put(put(1))).await;
     assert!(matches!(edge.hear().await, from_receiver::Message::Stored(_)));
@@ -94,7 +94,7 @@ async fn a_hello_beyond_any_real_one_is_refused_and_others_are_served() {
     );
 }
 
-/// Puts make a stream remembered, too: of each origin, until the stream ends.
+/// The origins of puts count too, until the stream ends.
 #[tokio::test]
 async fn a_sender_that_puts_for_ever_new_origins_is_ended() {
     let (address, metrics, _stop) = source().await;

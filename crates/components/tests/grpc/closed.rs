@@ -1,5 +1,5 @@
-//! Goal: what an origin declares empty is known to the channels behind the next agent, and copies
-//! that come later are refused there, not stored and not silently dropped.
+//! Goal: the channels downstream of an agent know the epochs that an origin declared empty, and
+//! reject later copies, which are neither stored nor silently dropped.
 
 use ::peers::FloorBoard;
 use pipeline::testkit::build;
@@ -33,8 +33,8 @@ async fn a_put_of_a_closed_epoch_is_refused_with_its_reason() {
     assert_eq!(memory.accepted(), 1);
 }
 
-/// Any peer could otherwise close what another agent is about to send, and fill memory and ledger
-/// with origins that do not exist.
+/// Otherwise any peer could close epochs that another agent is about to use, and fill memory and
+/// ledger with invented origins.
 #[tokio::test]
 async fn a_floor_counts_only_from_a_stream_that_carries_its_origin() {
     let (memory, source) = source(json!({})).await;
@@ -84,7 +84,7 @@ async fn floors_that_are_cut_short_end_the_stream() {
     assert!(memory.floors.declared().is_empty());
 }
 
-/// The second content would otherwise count as stored because the first one is.
+/// Otherwise the second content would count as stored because the first one is.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_content_under_a_known_identity_is_refused_and_not_dropped() {
     let (memory, source) = source(json!({})).await;
@@ -93,7 +93,7 @@ async fn another_content_under_a_known_identity_is_refused_and_not_dropped() {
     write(&mut *sink, 0..2).await;
     Verdicts::default().until(&mut *sink, |v| v.stored == set(0..2)).await;
     let mut impostor = open_sink(&env, &source.address, json!({})).await;
-    // Its Hello asks for the first batch of a life; what follows is put.
+    // Its Hello queries the first batch of an epoch; then it sends further ones.
     write(&mut *impostor, 2..3).await;
     let mut verdicts = Verdicts::default();
     verdicts.until(&mut *impostor, |v| v.stored == set(2..3)).await;
@@ -101,7 +101,7 @@ async fn another_content_under_a_known_identity_is_refused_and_not_dropped() {
     other.batch = Batch::of(["something else"]);
     other.batch.envelope.identity = Some(identity(1));
     within(impostor.write(other)).await.unwrap();
-    // A header that an agent on the way has set makes no other content.
+    // A header that an intermediate agent has set does not change the content.
     let mut marked = taken(0);
     marked.batch.set_header("relay", "r-2", pipeline::Existing::Replace);
     within(impostor.write(marked)).await.unwrap();
@@ -110,7 +110,7 @@ async fn another_content_under_a_known_identity_is_refused_and_not_dropped() {
     assert_eq!(memory.batches()[1], taken(1).batch);
 }
 
-/// A relay hands on what the agents before it have declared.
+/// A relay passes on the declarations of upstream agents.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_hands_on_the_floors_of_the_origins_that_it_carries() {
     let env = env::real();

@@ -1,7 +1,7 @@
-//! Goal: a collector that is found is a member, and one that is not found any more stays a member
-//! until all that it has is settled, or given back when its time is over; a lookup that fails
-//! changes nothing. Method: a sink of one seat, and real sources on loopback that a table of names
-//! leads to.
+//! Goal: a collector that the lookup finds is a member. One that it no longer finds stays a member
+//! until all its batches are settled, or returned after a time limit. A failed lookup changes
+//! nothing. Method: a sink of one seat, and real sources on loopback, whose addresses are in a
+//! table of names.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ use pipeline::{BuildContext, Env, Sink};
 
 use super::*;
 
-/// Where the service is; `None`: there is no answer.
+/// Addresses of the service; `None`: the lookup fails.
 #[derive(Default)]
 struct Table(Mutex<Option<Vec<String>>>);
 
@@ -78,7 +78,7 @@ impl World {
         .await;
     }
 
-    /// Waits until the seat has its next generation, as the group's runner does.
+    /// Waits until the seat has its next generation, like the group's runner.
     async fn until_left(&mut self, verdicts: &mut Verdicts) {
         let seat = self.sink.extensions().find::<Seat>().unwrap();
         let generation = seat.view().generation;
@@ -119,7 +119,7 @@ async fn whoever_is_not_found_any_more_is_waited_for_and_the_next_one_gets_the_s
         }
     })
     .await;
-    // What is written now is given back, and is no failure.
+    // New batches are returned, which is not a failure.
     write(&mut *world.sink, 5..6).await;
     verdicts.until(&mut *world.sink, |v| v.again == set(5..6)).await;
     assert_eq!((seat.view().generation, verdicts.failures.len()), (0, 0), "it has not let go");

@@ -1,8 +1,7 @@
-//! Goal: wherever a connection breaks, every batch is delivered in the end, and the next agent's
-//! channels hold it once.
-//! Method: a network in memory on paused time. The connection breaks after n bytes in one
-//! direction, for n over the whole conversation: in the middle of each message, and between a put
-//! and its answer. A small runner offers again what is given back.
+//! Goal: wherever a connection breaks, every batch is finally delivered, and the downstream agent's
+//! channels have it once. Method: an in-memory network on paused time. The connection breaks after
+//! n bytes in one direction, for n over the whole conversation: in the middle of each message, and
+//! between a put and its reply. A small runner offers returned batches again.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +13,8 @@ use super::*;
 
 const BATCHES: u64 = 6;
 
-/// Offers so many batches, each again when it is given back, until all are delivered; `delivered`
-/// is called with how many are.
+/// Offers `batches` batches, and returned ones again, until all are delivered; calls `delivered`
+/// with the number of delivered ones.
 pub(super) async fn deliver(
     sink: &mut dyn Sink,
     memory: &Memory,
@@ -72,7 +71,7 @@ async fn wherever_the_way_there_breaks_every_batch_is_delivered_once() {
         let verdicts = deliver_over(&Wire::new(2, after_bytes, Side::There)).await;
         given_back += verdicts.failures.len();
     }
-    // The same collector is back at once: asking it again was enough each time.
+    // The same collector is reachable again: reconnecting was enough each time.
     assert_eq!(given_back, 0);
 }
 
@@ -83,8 +82,8 @@ async fn wherever_the_way_back_breaks_every_batch_is_delivered_once() {
     }
 }
 
-/// Longer than the courtesy: unanswered batches are given back, and are found there when they are
-/// put again.
+/// Longer than the reconnect time: unanswered batches are returned, and recognised when they are
+/// sent again.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_breaks_again_and_again_gives_batches_back_and_repeats_none() {
     let mut given_back = 0;
@@ -95,7 +94,7 @@ async fn a_connection_that_breaks_again_and_again_gives_batches_back_and_repeats
     assert!(given_back > 0, "the courtesy was never over");
 }
 
-/// The collector loses its disk while it is away.
+/// The collector loses its disk while it is unreachable.
 #[tokio::test(start_paused = true)]
 async fn what_a_collector_lost_is_offered_again() {
     let wire = Wire::new(0, 0, Side::There);
@@ -113,7 +112,7 @@ async fn what_a_collector_lost_is_offered_again() {
     assert_eq!(verdicts.failures, Vec::<String>::new(), "nothing failed here");
 }
 
-/// The collector never comes back.
+/// The collector never returns.
 #[tokio::test(start_paused = true)]
 async fn what_a_collector_stored_goes_elsewhere_when_it_stays_away() {
     let wire = Wire::new(0, 0, Side::There);

@@ -1,4 +1,4 @@
-//! An intake that remembers what it was given, and commits when a test asks for it.
+//! An intake that records its batches, and commits when a test requests it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use pipeline::{
 };
 use tokio::sync::{Notify, Semaphore, broadcast};
 
-/// What the channels behind a source would hold.
+/// Content of the channels downstream of a source.
 pub(crate) struct Memory {
     state: Mutex<State>,
     committed: broadcast::Sender<Arc<KeySet>>,
@@ -21,11 +21,11 @@ pub(crate) struct Memory {
     pub(crate) floors: FloorBoard,
     pub(crate) outlet: OutletBoard,
     pub(crate) ledgers: LedgerBoard,
-    /// What it says of where its batches go.
+    /// The routing that it reports.
     pub(crate) routing: Mutex<Option<Routing>>,
-    /// What the agents behind it take at most.
+    /// Batch limit that all downstream agents accept.
     pub(crate) batch_bytes_max: Mutex<Option<u64>>,
-    /// What some agent behind it takes.
+    /// Batch limit that some downstream agent accepts.
     pub(crate) batch_bytes_taken: Mutex<Option<u64>>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Memory {
 struct State {
     batches: BTreeMap<Identity, Batch>,
     committed: KeySet,
-    /// Batches handed over, repeated ones too.
+    /// Number of batches handed over, including repetitions.
     accepted: u64,
 }
 
@@ -61,20 +61,20 @@ impl Memory {
         self.state.lock().unwrap().accepted
     }
 
-    /// Waits until so many batches were handed over.
+    /// Waits until `count` batches were handed over.
     pub(crate) async fn until_accepted(&self, count: u64) {
         while self.accepted() < count {
             self.arrived.notified().await;
         }
     }
 
-    /// Everything that is held becomes committed, and is said.
+    /// Commits all batches, and announces that.
     pub(crate) fn commit_all(&self) {
         let keys = self.commit_silently();
         let _ = self.committed.send(Arc::new(keys));
     }
 
-    /// Everything that is held becomes committed, without an answer.
+    /// Commits all batches without an announcement.
     pub(crate) fn commit_silently(&self) -> KeySet {
         let mut state = self.state.lock().unwrap();
         let keys: KeySet = state.batches.keys().copied().collect();
@@ -82,12 +82,12 @@ impl Memory {
         keys
     }
 
-    /// Says something, whether it is news or not.
+    /// Announces `keys`.
     pub(crate) fn say(&self, keys: KeySet) {
         let _ = self.committed.send(Arc::new(keys));
     }
 
-    /// The disk is gone.
+    /// Simulates the loss of the disk.
     pub(crate) fn lose_everything(&self) {
         *self.state.lock().unwrap() = State::default();
     }

@@ -1,5 +1,5 @@
-//! Goal: what the next agent says shows that the commit ledger behind it is another one, or an
-//! older copy, also over a start of the sender; and a relay hands it on.
+//! Goal: the downstream agent's reports reveal that its commit ledger was replaced or is an older
+//! copy, even across a restart of the sender; and a relay passes the reports on.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn ledger(identity: u8, entries: u64, read: Instant) -> LedgerState {
     LedgerState { dataset: "logs".into(), identity, follows: Vec::new(), entries, read }
 }
 
-/// One process of an agent whose data directory is `directory`, with a sink to `address`.
+/// A process of an agent with data directory `directory` and a sink to `address`.
 struct Process {
     cx: BuildContext,
     sink: Box<dyn Sink>,
@@ -36,7 +36,7 @@ impl Process {
         process
     }
 
-    /// Waits until it knows this ledger, as the only one, or none.
+    /// Waits until this ledger is the only known one.
     async fn knows(&self, identity: u8, entries: u64) {
         let known = |board: &LedgerBoard| -> Vec<_> {
             board.all().iter().map(|one| (one.identity.0[0], one.entries)).collect()
@@ -49,7 +49,7 @@ impl Process {
         .await;
     }
 
-    /// The gauge follows what is known a moment later.
+    /// The gauge is updated a moment later.
     async fn shows_a_change(&self) {
         within(async {
             while !self.is_changed() {
@@ -77,7 +77,7 @@ async fn another_ledger_behind_the_next_agent_shows_once_and_a_start_forgets_not
     let mut first = start().await;
     first.knows(1, 10).await;
     assert!(!first.is_changed());
-    // A relay hands it on, as old as it is: not younger than the connection that brought it.
+    // A relay passes it on with its age: at least the age of the connection that delivered it.
     assert!(first.cx.get::<LedgerBoard>().all()[0].read < Instant::now());
     first.sink.close().await;
     assert_eq!(first.cx.get::<LedgerBoard>().all(), [], "nothing is known behind a closed sink");
@@ -85,7 +85,7 @@ async fn another_ledger_behind_the_next_agent_shows_once_and_a_start_forgets_not
     memory.ledgers.says(&stores, vec![ledger(2, 3, Instant::now())]);
     let mut second = start().await;
     second.knows(2, 3).await;
-    // The first process remembered the other one.
+    // The first process remembered the other ledger.
     second.shows_a_change().await;
     second.sink.close().await;
 
@@ -94,7 +94,7 @@ async fn another_ledger_behind_the_next_agent_shows_once_and_a_start_forgets_not
     assert!(!third.is_changed(), "it was shown once");
     memory.ledgers.says(&stores, vec![ledger(1, 10, Instant::now())]);
     third.knows(1, 10).await;
-    // On an open connection, too.
+    // It also works on an open connection.
     third.shows_a_change().await;
 }
 
@@ -118,7 +118,7 @@ async fn an_older_copy_shows_and_a_collector_that_has_not_read_since_does_not() 
         let read = if is_read_again { Instant::now() } else { long_ago };
         memory.ledgers.says(&stores, vec![ledger(1, 4, read)]);
         process.knows(1, 4).await;
-        // How old it is counts from the beginning of the connection.
+        // Its age counts from the beginning of the connection.
         process.sink.close().await;
         within(async { while process.sink.open().await.is_err() {} }).await;
         process.knows(1, 4).await;

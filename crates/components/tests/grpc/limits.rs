@@ -1,5 +1,5 @@
-//! Goal: a batch that is over the limit of the next agent is no dead letter unless it is one event,
-//! holds up no other, and arrives when the limit is raised.
+//! Goal: a batch over the downstream agent's limit becomes a dead letter only if it has one event;
+//! it delays no other batch, and arrives when the limit is raised.
 
 use ::peers::{LimitBoard, NextHop};
 use pipeline::testkit::build;
@@ -7,7 +7,7 @@ use pipeline::{BuildContext, Taken};
 
 use super::*;
 
-/// A batch of ten lines of 2 kB.
+/// Returns a batch of ten lines of 2 kB.
 fn large(sequence: u64) -> Taken {
     let mut batch = Batch::of((0..10).map(|n| format!("{n}{}", "x".repeat(2_000))));
     batch.envelope.identity = Some(identity(sequence));
@@ -60,7 +60,8 @@ async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_lim
     assert_eq!(cx.get::<LimitBoard>().smallest(), None);
 }
 
-/// A relay takes what some agent behind it takes, and has batches cut to what all of them take.
+/// A relay accepts batches that some downstream agent accepts, and requests batches that all
+/// accept.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_names_what_some_agent_behind_it_takes_and_what_all_of_them_take() {
     const KIB: u64 = 1 << 10;
@@ -83,7 +84,8 @@ async fn a_relay_names_what_some_agent_behind_it_takes_and_what_all_of_them_take
     }
 }
 
-/// What cannot be cut is not refused for one agent behind a relay, where another one takes it.
+/// A batch that cannot be cut is not refused because of one agent downstream of a relay if another
+/// one accepts it.
 #[tokio::test(start_paused = true)]
 async fn a_batch_over_the_cut_is_taken_and_sources_before_it_know_the_cut() {
     let env = net::Wire::new(0, 0, net::Side::There).env();
@@ -105,7 +107,7 @@ async fn a_batch_over_the_cut_is_taken_and_sources_before_it_know_the_cut() {
     source.stop().await;
 }
 
-/// What was put before is answered, nothing fails, and what is stored stays so.
+/// Earlier batches are answered, nothing fails, and stored batches stay stored.
 #[tokio::test(start_paused = true)]
 async fn a_connected_sender_hears_of_another_limit_within_seconds() {
     let env = net::Wire::new(0, 0, net::Side::There).env();

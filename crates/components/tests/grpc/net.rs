@@ -1,4 +1,4 @@
-//! A network in memory whose connections break where a test wants it.
+//! An in-memory network whose connections break on request.
 
 use std::io;
 use std::pin::Pin;
@@ -12,20 +12,20 @@ use pipeline::env::{Listener, Net, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 
-/// Bytes under way in each direction: small, so that one batch takes many steps.
+/// Buffer per direction: small, so that one batch takes many steps.
 const PIPE_BYTES: usize = 4096;
 
-/// One host: each client reaches each listener.
+/// A network with one host: each client reaches each listener.
 pub(crate) struct Wire {
     listening: Mutex<Option<mpsc::UnboundedSender<DuplexStream>>>,
-    /// How many connections break, counted from the first.
+    /// Number of connections that break, from the first one on.
     breaking: AtomicU64,
-    /// After how many bytes, in the direction `side`, they break.
+    /// Number of bytes in the direction `side` after which they break.
     after_bytes: u64,
     side: Side,
 }
 
-/// What is counted: bytes from the client to the listener, or back.
+/// Direction of the counted bytes: from the client to the listener, or back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     There,
@@ -33,13 +33,13 @@ pub(crate) enum Side {
 }
 
 impl Wire {
-    /// The first `breaking` connections break after so many bytes.
+    /// Creates a network whose first `breaking` connections break after that many bytes.
     pub(crate) fn new(breaking: u64, after_bytes: u64, side: Side) -> Arc<Self> {
         let breaking = AtomicU64::new(breaking);
         Arc::new(Self { listening: Mutex::new(None), breaking, after_bytes, side })
     }
 
-    /// The real world, but for this network.
+    /// Returns the real environment with this network.
     pub(crate) fn env(self: &Arc<Self>) -> Env {
         Env { net: Arc::new(Host(self.clone())), ..env::real() }
     }
@@ -86,8 +86,8 @@ impl Listener for Door {
     }
 }
 
-/// The connecting end of a connection that breaks after so many bytes on one side: what passed
-/// before has arrived, nothing passes afterwards in either direction.
+/// Client end of a connection that breaks after a number of bytes in one direction: earlier bytes
+/// have arrived, and no later byte passes in either direction.
 struct Fragile {
     stream: DuplexStream,
     left: Option<u64>,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Longer than anything that is waited for takes; reached only by a failing test.
+/// Longer than any wait takes; only a failing test reaches it.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A running source.
@@ -26,7 +26,7 @@ pub(crate) struct Running {
     pub(crate) ended: JoinHandle<Result<(), SourceError>>,
 }
 
-/// Starts a source at `address` with these settings in addition.
+/// Starts a source at `address` with these additional settings.
 pub(crate) fn start_source(
     env: &Env,
     intake: Arc<dyn RelayIntake>,
@@ -47,7 +47,7 @@ pub(crate) fn start_source(
 }
 
 impl Running {
-    /// What was counted for this reason.
+    /// Returns the counter of this reason.
     pub(crate) fn anomalies(&self, reason: &str) -> u64 {
         let line = format!("aqueduct_source_anomalies_total{{source=\"in\",reason=\"{reason}\"}} ");
         let text = self.metrics.text();
@@ -55,18 +55,18 @@ impl Running {
         found.map_or(0, |count| count.parse().unwrap())
     }
 
-    /// Stops it and waits for its end.
+    /// Stops the source and waits for its end.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         within(self.ended).await.unwrap().unwrap();
     }
 }
 
-/// A sink to `address` with these settings in addition, opened.
+/// Opens a sink to `address` with these additional settings.
 pub(crate) async fn open_sink(env: &Env, address: &str, more: Value) -> Box<dyn Sink> {
     let mut sink = sink(env, address, more);
     within(async {
-        // The source may not listen yet; a runner asks again, too.
+        // The source may not listen yet; a runner retries too.
         while sink.open().await.is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -75,7 +75,7 @@ pub(crate) async fn open_sink(env: &Env, address: &str, more: Value) -> Box<dyn 
     sink
 }
 
-/// A sink to `address`, not opened.
+/// Creates a sink to `address` without opening it.
 pub(crate) fn sink(env: &Env, address: &str, more: Value) -> Box<dyn Sink> {
     let folder = std::env::temp_dir();
     let settings = merged(json!({ "address": address }), more);
@@ -88,7 +88,7 @@ fn merged(mut settings: Value, more: Value) -> Value {
     settings
 }
 
-/// What `future` gives, unless it hangs.
+/// Returns the result of `future`, and fails if it hangs.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("within the time limit")
 }
@@ -97,21 +97,21 @@ pub(crate) fn identity(sequence: u64) -> Identity {
     Identity { origin: Origin([3; 16]), epoch: Epoch(1), sequence: Sequence(sequence) }
 }
 
-/// Batch `sequence` under ticket `sequence + 1000`.
+/// Returns batch `sequence` under ticket `sequence + 1000`.
 pub(crate) fn taken(sequence: u64) -> Taken {
     let mut batch = Batch::of((0..50).map(|n| format!("batch {sequence} line {n}")));
     batch.envelope.identity = Some(identity(sequence));
     Taken { ticket: sequence + 1000, batch }
 }
 
-/// Writes batches, however long the window is full.
+/// Writes batches, and waits while the window is full.
 pub(crate) async fn write(sink: &mut dyn Sink, sequences: std::ops::Range<u64>) {
     for sequence in sequences {
         within(sink.write(taken(sequence))).await.unwrap();
     }
 }
 
-/// What became of sequences: collected until `enough`.
+/// Outcomes of sequence numbers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verdicts {
     pub(crate) stored: IntervalSet,
@@ -123,7 +123,7 @@ pub(crate) struct Verdicts {
 }
 
 impl Verdicts {
-    /// Listens to the sink until `enough`.
+    /// Collects outcomes from the sink until `enough`.
     pub(crate) async fn until(&mut self, sink: &mut dyn Sink, enough: impl Fn(&Self) -> bool) {
         within(async {
             while !enough(self) {
@@ -154,7 +154,7 @@ impl Verdicts {
     }
 }
 
-/// The sequences of a range.
+/// Returns the sequence numbers of a range.
 pub(crate) fn set(range: std::ops::Range<u64>) -> IntervalSet {
     IntervalSet::from(range)
 }

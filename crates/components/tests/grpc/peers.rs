@@ -1,6 +1,6 @@
-//! Goal: a peer of another version is understood, a hostile one is cut off, and neither costs the
-//! other connections anything.
-//! Method: one end is the real one, the other is played here, message by message.
+//! Goal: a peer of another version is understood, a hostile one is disconnected, and neither
+//! affects other connections. Method: one end is real, the test simulates the other, message by
+//! message.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use wire::{Packing, keys, pack};
 
 use super::*;
 
-/// A sender that is played: what it says, and what it hears.
+/// A simulated sender.
 pub(crate) struct Played {
     say: mpsc::Sender<FromSender>,
     hear: Streaming<FromReceiver>,
@@ -45,14 +45,14 @@ impl Played {
         Self::over(channel).await
     }
 
-    /// On a connection that is made.
+    /// Starts a stream on a connection.
     pub(crate) async fn over(channel: Channel) -> Self {
         let (say, said) = mpsc::channel(64);
         let hear = within(wire::exchange(channel, None, ReceiverStream::new(said))).await.unwrap();
         Self { say, hear }
     }
 
-    /// Connected, and welcome.
+    /// Connects, and waits for Welcome.
     pub(crate) async fn greeted(address: &str) -> Self {
         let mut played = Self::connect(address).await;
         played.say(from_sender::Message::Hello(Hello::default())).await;
@@ -68,7 +68,7 @@ impl Played {
         within(self.hear.message()).await.unwrap().unwrap().message.unwrap()
     }
 
-    /// The next message, or the status that the stream ends with.
+    /// Returns the next message, or the final status of the stream.
     pub(crate) async fn answer(&mut self) -> Result<from_receiver::Message, Status> {
         let answer = within(self.hear.message()).await?;
         Ok(answer.expect("a stream ends with a status").message.unwrap())
@@ -103,7 +103,7 @@ async fn a_newer_sender_is_understood_where_it_says_what_is_known() {
     let mut newer = Played::connect(&source.address).await;
     let hello = Hello { features: vec!["teleport".into()], ..Hello::default() };
     newer.say(from_sender::Message::Hello(hello)).await;
-    // A kind of message that does not exist yet.
+    // A message type that does not exist yet.
     newer.say.send(FromSender { message: None }).await.unwrap();
     newer.say(from_sender::Message::Put(put(1))).await;
     assert!(matches!(newer.hear().await, from_receiver::Message::Welcome(_)));
@@ -223,9 +223,9 @@ async fn what_is_no_batch_is_refused_and_what_names_nobody_ends_the_stream() {
     assert_eq!(memory.accepted(), 0);
 }
 
-// === Receivers that are played ===
+// === Simulated receivers ===
 
-/// A receiver that answers each message as `script` says; its address.
+/// Starts a receiver that answers each message as `script` returns; returns its address.
 async fn scripted(env: &Env, script: fn(from_sender::Message) -> Vec<FromReceiver>) -> String {
     let listener = env.net.listen("127.0.0.1:0").await.unwrap();
     let address = listener.local_address();
@@ -270,7 +270,7 @@ fn stored(put: &Put) -> FromReceiver {
     }))
 }
 
-/// An older receiver knows no limits, no features and no incarnation.
+/// An older receiver has no limits, no features and no incarnation.
 #[tokio::test]
 async fn an_older_receiver_is_served_plainly_and_without_limits() {
     let env = env::real();
@@ -289,8 +289,7 @@ async fn an_older_receiver_is_served_plainly_and_without_limits() {
     Verdicts::default().until(&mut *sink, |v| v.stored == set(0..20)).await;
 }
 
-/// A newer receiver says things in between that are not known, and refuses for a reason that is
-/// not either.
+/// A newer receiver sends unknown messages in between, and refuses for an unknown reason.
 #[tokio::test]
 async fn a_newer_receiver_is_understood_where_it_says_what_is_known() {
     let env = env::real();
@@ -315,7 +314,7 @@ async fn a_newer_receiver_is_understood_where_it_says_what_is_known() {
     verdicts.until(&mut *sink, |v| v.stored.count() == 4 && v.refused == set(3..4)).await;
 }
 
-/// A receiver that answers nothing: what it got is given back, as something that it may hold.
+/// A receiver that answers nothing: its batches are returned, as batches that it may have stored.
 #[tokio::test]
 async fn silence_is_not_a_refusal() {
     let env = env::real();

@@ -1,6 +1,6 @@
-//! Goal: of a group whose members send events into different datasets, only those get batches that
-//! the most agree with; which one is refused, and because of which member, is logged.
-//! Method: real sources on loopback, each with what it says of its routing, and the sinks of one
+//! Goal: if members of a group route events to different datasets, only members that agree with the
+//! majority get batches; the log names the refused member and the member that it differs from.
+//! Method: real sources on loopback with different routings, and the sinks of one group.
 //! group to them.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use pipeline::{BuildContext, Routing, Sink, SinkError};
 
 use super::*;
 
-/// A collector that says `routing`, and a sink of the group `cx` to it.
+/// Starts a collector with this routing, and creates a sink of the group `cx` to it.
 async fn member(cx: &BuildContext, routing: &str) -> (Arc<Memory>, pair::Running, Box<dyn Sink>) {
     let memory = Memory::new();
     *memory.routing.lock().unwrap() = Some(Routing::of(routing));
@@ -22,7 +22,7 @@ async fn member(cx: &BuildContext, routing: &str) -> (Arc<Memory>, pair::Running
     (memory, source, sink)
 }
 
-/// Opens until it works, or fails for good.
+/// Opens until it works or fails permanently.
 async fn opened(sink: &mut dyn Sink) -> Result<(), SinkError> {
     within(async {
         loop {
@@ -37,7 +37,7 @@ async fn opened(sink: &mut dyn Sink) -> Result<(), SinkError> {
     .await
 }
 
-/// Opens until it works: a sink that was refused hears soon, not at once, that it is not any more.
+/// Opens until it works: a refused sink is admitted a moment later.
 async fn let_in(sink: &mut dyn Sink) {
     within(async {
         while sink.open().await.is_err() {
@@ -62,7 +62,7 @@ async fn the_odd_member_is_refused_by_name_and_the_others_go_on() {
     let mut verdicts = Verdicts::default();
     verdicts.until(&mut *odd_sink, |v| v.stored == set(0..3)).await;
 
-    // As many say otherwise: what was used first goes on.
+    // In a tie, the routing that was used first stays.
     let (_, second, mut second_sink) = member(&others, "all into b").await;
     let error = opened(&mut *second_sink).await.unwrap_err().to_string();
     for part in [&*odd.address, &*second.address, "all into a", "all into b", "aqueduct check"] {
@@ -70,7 +70,7 @@ async fn the_odd_member_is_refused_by_name_and_the_others_go_on() {
     }
     assert_eq!((barred(&first), barred(&others)), (0, 1));
 
-    // Now the most say otherwise.
+    // Now the others have the majority.
     let (third_stores, _third, mut third_sink) = member(&others, "all into b").await;
     opened(&mut *third_sink).await.unwrap();
     let_in(&mut *second_sink).await;
@@ -87,13 +87,13 @@ async fn the_odd_member_is_refused_by_name_and_the_others_go_on() {
     Verdicts::default().until(&mut *third_sink, |v| v.stored == set(4..6)).await;
     assert_eq!(third_stores.batches().len(), 2);
 
-    // What it had stored before is settled by it all the same.
+    // Batches that it stored before still settle.
     stores.commit_all();
     verdicts.until(&mut *odd_sink, |v| v.delivered.contains(2)).await;
     assert!(barred(&first) == 1 && verdicts.again.intersection(&set(0..3)).is_empty());
 }
 
-/// A collector that is gone for good does not keep the others out for ever.
+/// A collector that is gone does not block the others for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_stays_away_has_no_say_any_more() {
     let cx = BuildContext::alone("out", &std::env::temp_dir(), env::real());

@@ -1,6 +1,7 @@
-//! Goal: agents that speak TLS deliver as those that do not, know each other by certificates, and
-//! take new ones without a batch lost. Method: both ends on loopback with the certificates of
-//! `crates/tls`; those of the source are in a folder of the test, where others replace them.
+//! Goal: agents with TLS deliver like agents without it, authenticate each other by certificates,
+//! and reload certificates without losing a batch. Method: both ends on loopback with the
+//! certificates of `crates/tls`; the source's certificates are in a directory of the test, which
+//! replaces them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ fn material(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tls/tests/material").join(name)
 }
 
-/// A source that wants certificates, with a copy of its own in `folder`.
+/// Returns a source that requires certificates, with a copy of its own in `folder`.
 fn guarded(folder: &Path) -> Value {
     for name in ["server.pem", "server.key.pem"] {
         fs::copy(material(name), folder.join(name)).unwrap();
@@ -28,7 +29,7 @@ fn guarded(folder: &Path) -> Value {
     }})
 }
 
-/// A sink with a certificate.
+/// Returns a sink with a certificate.
 fn known() -> Value {
     json!({
         "ca": material("ca.pem"), "server_name": "localhost",
@@ -36,7 +37,7 @@ fn known() -> Value {
     })
 }
 
-/// Why a sink with these settings does not open.
+/// Returns the error with which a sink with these settings fails to open.
 pub(crate) async fn refusal(env: &Env, address: &str, more: Value) -> String {
     let mut sink = sink(env, address, more);
     let error = within(sink.open()).await.err().unwrap();
@@ -57,7 +58,7 @@ async fn batches_go_through_tls_and_a_new_certificate_takes_over_between_them() 
     let mut sink = open_sink(&env, &source.address, json!({ "tls": known() })).await;
     write(&mut *sink, 0..100).await;
 
-    // A certificate for another name: connections that stand go on, new ones are refused.
+    // A certificate for another name: open connections continue, new ones are refused.
     for name in ["elsewhere.pem", "elsewhere.key.pem"] {
         let target = name.replace("elsewhere", "server");
         fs::copy(material(name), folder.path().join(target)).unwrap();
@@ -92,7 +93,7 @@ async fn agents_without_the_right_certificate_are_not_served_and_learn_why() {
     stranger["certificate"] = json!(material("stranger.pem"));
     stranger["key"] = json!(material("stranger.key.pem"));
     for tls in [json!({ "ca": material("ca.pem"), "server_name": "localhost" }), stranger] {
-        // By TLS 1.3 the handshake is over at the client before the server says no.
+        // With TLS 1.3 the client completes the handshake before the server rejects it.
         let said = refusal(&env, &address, json!({ "tls": tls })).await;
         let names_it = said.contains("`tls.certificate`") || said.contains("stranger.pem");
         assert!(names_it, "{said}");
@@ -103,7 +104,7 @@ async fn agents_without_the_right_certificate_are_not_served_and_learn_why() {
     source.stop().await;
 }
 
-/// Every host is this one.
+/// A resolver that returns this host for every name.
 struct Here;
 
 #[async_trait]

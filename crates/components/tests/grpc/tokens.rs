@@ -1,7 +1,7 @@
-//! Goal: an agent proves its name by a token as it does by a certificate; without one that counts
-//! it is not let in, and a token is exchanged while batches go, without one lost or stored twice.
-//! Method: the real sink and the real source on the network in memory, on paused time, with files
-//! of tokens that the test replaces.
+//! Goal: an agent can prove its name by a token as well as by a certificate; without a valid one it
+//! is rejected, and a token can be replaced during operation without a lost or duplicate batch.
+//! Method: the real sink and the real source on an in-memory network, on paused time, with token
+//! files that the test replaces.
 #![allow(clippy::disallowed_methods, reason = "the test stands outside, as an operator does")]
 
 use std::fs;
@@ -25,7 +25,7 @@ const ADDRESS: &str = "127.0.0.1:4141";
 const FIRST: &str = "the-first-token-of-an-agent";
 const SECOND: &str = "the-second-token-of-an-agent";
 
-/// Both files, and the network between.
+/// Both files, and the network between the agents.
 struct Bench {
     folder: tempfile::TempDir,
     env: Env,
@@ -33,24 +33,24 @@ struct Bench {
 }
 
 impl Bench {
-    /// The first `breaking` connections break.
+    /// Creates a network whose first `breaking` connections break.
     fn new(breaking: u64) -> Self {
         let env = Wire::new(breaking, 5_000, Side::There).env();
         Self { folder: tempfile::tempdir().unwrap(), env, memory: Memory::new() }
     }
 
-    /// Puts these lines into the file in the place of those that are there.
+    /// Replaces the content of the file by these lines.
     fn file(&self, name: &str, lines: &str) -> PathBuf {
         replaced(self.folder.path(), name, lines)
     }
 
-    /// A source that takes these tokens, with these settings in addition.
+    /// Starts a source that accepts these tokens, with these additional settings.
     fn source(&self, tokens: &str, mut more: Value) -> Running {
         more["tokens_file"] = json!(self.file("tokens", tokens));
         start_source(&self.env, self.memory.clone(), ADDRESS, more)
     }
 
-    /// What a sink has that shows this token.
+    /// Returns the settings of a sink with this token.
     fn shows(&self, name: &str, token: &str) -> Value {
         json!({ "token_file": self.file(&format!("{name}.{token}"), &format!("{name} {token}")) })
     }
@@ -69,7 +69,7 @@ fn replaced(folder: &Path, name: &str, lines: &str) -> PathBuf {
     path
 }
 
-/// Until a changed file is looked at.
+/// Waits until a changed file is reloaded.
 async fn look() {
     tokio::time::sleep(Duration::from_millis(1_100)).await;
 }
@@ -85,7 +85,8 @@ async fn a_stream_without_a_token_that_counts_is_refused_with_the_reason_and_cou
     assert_eq!(source.anomalies("unauthenticated"), 0);
 
     let unreadable = json!({ "token_file": bench.folder.path().join("none") });
-    // First what is not counted: a stream that was refused is tried again until its sink is gone.
+    // Test cases that are not counted come first: a sink retries a refused stream until it is
+    // dropped.
     for (settings, word, counted) in [
         (unreadable, "which `token_file` names", false),
         (json!({}), "no token is shown", true),
@@ -96,7 +97,7 @@ async fn a_stream_without_a_token_that_counts_is_refused_with_the_reason_and_cou
         assert!(said.contains(word), "{said}");
         assert_eq!(source.anomalies("unauthenticated") > before, counted, "{said}");
     }
-    // The one that is let in goes on.
+    // The admitted sink continues.
     write(&mut *sink, 3..6).await;
     Verdicts::default().until(&mut *sink, |v| v.stored == set(3..6)).await;
     sink.close().await;
@@ -159,7 +160,7 @@ async fn a_token_takes_over_from_another_while_batches_go_and_each_is_stored_onc
     ]
     .into_iter()
     .peekable();
-    // The source has looked at what is there before the next one comes.
+    // The source has reloaded the file before the next change.
     let mut next = tokio::time::Instant::now();
     let delivering = deliver(&mut *sink, &bench.memory, BATCHES, |delivered| {
         let now = tokio::time::Instant::now();
@@ -182,7 +183,7 @@ async fn a_token_takes_over_from_another_while_batches_go_and_each_is_stored_onc
 
 #[tokio::test(start_paused = true)]
 async fn certificate_and_token_name_the_same_and_one_is_enough_where_certificates_are_optional() {
-    // The name in the certificate.
+    // Name in the certificate.
     const NAME: &str = "client.example";
     for auth in ["required", "optional"] {
         let bench = Bench::new(0);
@@ -221,7 +222,7 @@ async fn certificate_and_token_name_the_same_and_one_is_enough_where_certificate
     }
 }
 
-/// A client without a token, that keeps its connection, takes no place from one that has a token.
+/// A client without a token that keeps its connection does not block a client with a token.
 #[tokio::test(start_paused = true)]
 async fn a_connection_without_a_stream_that_is_let_in_is_closed() {
     let bench = Bench::new(0);
@@ -250,7 +251,7 @@ async fn a_connection_without_a_stream_that_is_let_in_is_closed() {
     source.stop().await;
 }
 
-/// A channel of an agent that has a token and no certificate is born with the name of the token.
+/// A new channel of an agent with a token and no certificate binds its origin to the token's name.
 #[test]
 fn a_new_origin_is_bound_to_the_name_of_the_token() {
     let bench = Bench::new(0);

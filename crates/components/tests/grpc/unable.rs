@@ -1,6 +1,6 @@
-//! Goal: an agent whose sinks store nothing says so to its senders within a stated time, takes
-//! batches meanwhile, and says when it is over; a sender with another way to go gives back what it
-//! has there. Method: sink and source over a network in memory on paused time.
+//! Goal: an agent whose sinks store nothing notifies its senders within a time limit, still accepts
+//! batches, and notifies them of the end; a sender with an alternative returns the batches that it
+//! sent there. Method: sink and source over an in-memory network on paused time.
 
 use ::peers::NextHop;
 use pipeline::{AgentLink, Outage};
@@ -25,7 +25,7 @@ async fn what_an_agent_cannot_store_is_given_back_in_time_if_another_one_can() {
     assert_eq!((&*outage.cause, outage.since), ("the store refuses", began));
     assert_eq!(outage.agent.address.as_deref(), Some("127.0.0.1:4141"));
     assert!((15..=17).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-    // No other agent is able: this one goes on taking batches, and nothing is given back.
+    // No other agent can store events: the sender continues to use this one, and returns nothing.
     write(&mut *sink, 5..8).await;
     verdicts.until(&mut *sink, |v| v.stored == set(0..8)).await;
     let nothing = tokio::time::timeout(Duration::from_secs(100), sink.settled()).await;
@@ -67,14 +67,14 @@ async fn what_was_stored_before_is_given_back_20_s_after_the_store_began_to_fail
     verdicts.until(&mut *sink, |v| v.stored == set(0..5)).await;
     let began = Instant::now();
     memory.outlet.fails(&"group".into(), "the store refuses".into(), began);
-    // Full as well: what was put waits there.
+    // Its channels are full as well: the sent batches wait there.
     memory.room.forget_permits(usize::MAX);
     write(&mut *sink, 5..7).await;
     let early = tokio::time::timeout(Duration::from_secs(14), sink.settled()).await;
     assert!(early.is_err(), "{early:?}");
     verdicts.until(&mut *sink, |v| v.again == set(0..7)).await;
     assert!((19..=22).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-    // A new connection hears of it before it is welcome.
+    // A new connection gets the notice before Welcome.
     within(async { while sink.open().await.is_err() {} }).await;
     assert!(sink.extensions().find::<NextHop>().unwrap().is_unable());
     sink.close().await;

@@ -1,5 +1,5 @@
-//! Zlib around TLS: what Flume 1.10 and 1.11 send where `ssl` and `compression-type` are both set.
-//! Up to 1.9 it is the other way round, which [`super::coding`] does inside of the stream.
+//! Zlib outside of TLS: the order in Flume 1.10 and 1.11 if both `ssl` and `compression-type` are
+//! set. Up to 1.9 zlib is inside of TLS, which [`super::coding`] handles.
 
 use std::io;
 use std::pin::Pin;
@@ -11,23 +11,23 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::coding::{Coding, is_zlib};
 
-/// Bytes that are inflated and deflated at once: those of a TLS record.
+/// Size of a compression step: one TLS record.
 const STEP_BYTES: usize = 16 << 10;
 
-/// Bytes that are read at once.
+/// Read size.
 const READ_BYTES: usize = 4 << 10;
 
-/// The stream of a server: inflated where its first byte is that of zlib, else as it is.
+/// Wraps a server's stream: inflates it if its first byte is that of zlib.
 ///
 /// # Errors
-/// The stream ends before its first byte, or breaks.
+/// Fails if the stream ends before its first byte, or breaks.
 pub async fn inflate(mut stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
     let mut coded = BytesMut::with_capacity(STEP_BYTES);
     if stream.read_buf(&mut coded).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let coding = is_zlib(coded[0]).then(|| Coding::of_server(true));
-    // What was read is handed out again, inflated or as it is.
+    // Return the bytes that were read, inflated or unchanged.
     let (coded, plain) = match coding {
         Some(_) => (coded, BytesMut::new()),
         None => (BytesMut::new(), coded),
@@ -35,7 +35,7 @@ pub async fn inflate(mut stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>>
     Ok(Box::new(Around { stream, coding, coded, plain, out: BytesMut::new() }))
 }
 
-/// The stream of a client, deflated at this level.
+/// Wraps a client's stream, and deflates it at this level.
 pub fn deflate(stream: Box<dyn Stream>, level: u32) -> Box<dyn Stream> {
     let coding = Some(Coding::of_client(true, level));
     let [coded, plain, out] = <_>::default();
@@ -44,18 +44,18 @@ pub fn deflate(stream: Box<dyn Stream>, level: u32) -> Box<dyn Stream> {
 
 struct Around {
     stream: Box<dyn Stream>,
-    /// `None`: bytes go as they are.
+    /// `None`: bytes pass unchanged.
     coding: Option<Coding>,
-    /// What was read.
+    /// Bytes that were read.
     coded: BytesMut,
-    /// What was inflated and not handed out.
+    /// Bytes that were inflated and not returned yet.
     plain: BytesMut,
-    /// What was deflated and not written.
+    /// Bytes that were deflated and not written yet.
     out: BytesMut,
 }
 
 impl Around {
-    /// Writes what is deflated.
+    /// Writes the deflated bytes.
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out))? {
@@ -104,7 +104,7 @@ impl AsyncWrite for Around {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        // One piece at a time is on its way.
+        // One piece at a time is in flight.
         ready!(this.poll_out(cx))?;
         let Some(coding) = &mut this.coding else {
             return Pin::new(&mut this.stream).poll_write(cx, bytes);

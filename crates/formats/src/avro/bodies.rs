@@ -1,11 +1,10 @@
-//! Bodies that are data of Avro, and of which schema each is: one that the settings declare for all
-//! of them ([`Declared`]), or the one that the event states ([`Stated`]): by its text in
-//! `flume.avro.schema.literal`, or by its URL in `flume.avro.schema.url`, which counts where both
-//! are there, as in Flume.
+//! Event bodies in Avro, and their schemas: one that the settings declare for all bodies
+//! ([`Declared`]), or one that each event states ([`Stated`]): its text in
+//! `flume.avro.schema.literal`, or its URL in `flume.avro.schema.url`. The URL takes precedence, as
+//! in Flume.
 //!
-//! A schema that is stated is compiled once, when it is first seen. Events come from outside: a
-//! text has at most [`LITERAL_MAX`] bytes, [`COMPILED_MAX`] of them are kept, and no URL is
-//! fetched.
+//! A stated schema is compiled once, when it first occurs. Events are untrusted: a text has at most
+//! [`LITERAL_MAX`] bytes, at most [`COMPILED_MAX`] schemas are cached, and URLs are never fetched.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -17,21 +16,20 @@ use serde_json::Value;
 
 use super::schema::{LITERAL_HEADER, Schema};
 
-/// The header by which Flume's events state where their schema is. It counts where the literal one
-/// is there too.
+/// Header with the URL of the schema in Flume's events. It takes precedence over the literal.
 pub const URL_HEADER: &str = "flume.avro.schema.url";
 
-/// Bytes of the text of a schema at most.
+/// Maximum size of a schema's text.
 pub const LITERAL_MAX: usize = 64 << 10;
-/// Schemas that are kept compiled at most; with one more, all are compiled anew when they come.
+/// Maximum number of cached schemas; one more clears the cache.
 pub const COMPILED_MAX: usize = 256;
-/// Bytes in front of a datum in the wire format of a schema registry: 0, and the schema's number.
+/// Bytes before a datum in the wire format of a schema registry: 0, and the schema's number.
 pub const PREFIX: usize = 5;
 
-/// A schema that the settings declare: its JSON, and what it comes to.
+/// Parses and compiles a schema of the settings.
 ///
 /// # Errors
-/// It is none; `setting` has it.
+/// Fails if it is not a schema; the error names `setting`.
 pub fn parsed(setting: &str, text: &str) -> Result<(Value, Schema), BuildError> {
     let invalid = |problem: String| BuildError::invalid(setting, problem);
     let literal: Value = serde_json::from_str(text.trim())
@@ -40,7 +38,7 @@ pub fn parsed(setting: &str, text: &str) -> Result<(Value, Schema), BuildError> 
     Ok((literal, schema))
 }
 
-/// Why a body is not what its schema says.
+/// Describes why a body does not match its schema.
 pub fn no_datum(malformed: impl fmt::Display) -> String {
     format!("the body is no datum of the schema: {malformed}")
 }
@@ -48,23 +46,23 @@ pub fn no_datum(malformed: impl fmt::Display) -> String {
 /// The schema of all bodies.
 #[derive(Debug)]
 pub struct Declared {
-    /// What bodies are data of.
+    /// The compiled schema.
     pub schema: Schema,
-    /// The schema as events may state it.
+    /// The schema as JSON, for comparison with events.
     pub literal: Value,
     urls: Vec<String>,
-    /// What each body begins with.
+    /// Prefix of each body.
     prefix: Option<[u8; PREFIX]>,
 }
 
-/// What the last literal that was seen came to.
+/// Result of the last comparison with a literal.
 pub type Same<'e> = Option<(&'e str, bool)>;
 
 impl Declared {
-    /// By the settings `schema`, `schema_urls` and `registry_id`.
+    /// Creates it from the settings `schema`, `schema_urls` and `registry_id`.
     ///
     /// # Errors
-    /// `schema` is none.
+    /// Fails if `schema` is not a schema.
     pub fn new(
         schema: &str,
         urls: Vec<String>,
@@ -78,15 +76,15 @@ impl Declared {
         Ok(Self { schema, literal, urls, prefix })
     }
 
-    /// Bytes that each body has in front of its datum.
+    /// Returns the number of bytes before the datum in each body.
     pub fn prefix_bytes(&self) -> usize {
         self.prefix.map_or(0, |prefix| prefix.len())
     }
 
-    /// The bytes of an event that have to be a datum; `same` is kept from event to event.
+    /// Returns the bytes of an event that must be a datum; pass the same `same` for all events.
     ///
     /// # Errors
-    /// It states another schema.
+    /// Fails if it states another schema.
     pub fn datum<'e>(
         &self,
         event: EventRef<'e>,
@@ -112,18 +110,18 @@ impl Declared {
     }
 }
 
-/// What makes something of a schema and its text.
+/// Builds a value from a schema and its text.
 type Make<T> = dyn Fn(Schema, &str) -> T + Send + Sync;
 
-/// What a schema comes to, or why it is none.
+/// Result for a schema, or the reason why it is invalid.
 pub type Seen<T> = Result<Arc<T>, Arc<str>>;
 
-/// The schemas of events that state them, each with what is made of it.
+/// Schemas that events state, each with a value built from it.
 pub struct Stated<T> {
     make: Box<Make<T>>,
-    /// By URL.
+    /// Values by URL.
     known: BTreeMap<String, Arc<T>>,
-    /// By text.
+    /// Cached results by text.
     seen: Mutex<HashMap<String, Seen<T>>>,
 }
 
@@ -134,10 +132,10 @@ impl<T> fmt::Debug for Stated<T> {
 }
 
 impl<T> Stated<T> {
-    /// With the setting `schemas`, by URL; `make` gets a schema and its text.
+    /// Creates it from the setting `schemas`, by URL; `make` gets a schema and its text.
     ///
     /// # Errors
-    /// One of them is none.
+    /// Fails if one of them is not a schema.
     pub fn new(
         schemas: &BTreeMap<String, String>,
         make: impl Fn(Schema, &str) -> T + Send + Sync + 'static,
@@ -150,10 +148,10 @@ impl<T> Stated<T> {
         Ok(Self { make: Box::new(make), known, seen: Mutex::default() })
     }
 
-    /// The schema that an event states.
+    /// Returns the value for the schema that an event states.
     ///
     /// # Errors
-    /// It states none that is known, or none at all.
+    /// Fails if it states an unknown schema, or no schema.
     pub fn of(&self, event: EventRef<'_>) -> Seen<T> {
         if let Some(url) = event.header(URL_HEADER) {
             let known = self.known.get(url).cloned();
@@ -171,7 +169,7 @@ impl<T> Stated<T> {
         if seen.len() >= COMPILED_MAX {
             seen.clear();
         }
-        // What is too long is not worth its room.
+        // Texts over the limit are not cached.
         if text.len() <= LITERAL_MAX {
             seen.insert(text.to_owned(), made.clone());
         }
@@ -192,15 +190,16 @@ impl<T> Stated<T> {
     }
 }
 
-/// What the event states of its schema.
+/// Returns the URL or text of the schema in an event.
 pub fn stated<'e>(event: EventRef<'e>) -> Option<&'e str> {
     event.header(URL_HEADER).or_else(|| event.header(LITERAL_HEADER))
 }
 
-/// What of `schema_urls`, `registry_id` and `schemas` does not go with `schema` or without it.
+/// Checks that `schema_urls`, `registry_id` and `schemas` are compatible with the presence of
+/// `schema`.
 ///
 /// # Errors
-/// Something is set that says nothing then.
+/// Fails if a setting would have no effect.
 pub fn check_settings(
     schema: Option<&str>,
     schema_urls: &[String],

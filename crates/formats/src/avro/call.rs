@@ -1,8 +1,8 @@
-//! The server's side of a connection: handshake, calls, answers.
+//! The server's side of a connection: handshake, calls, replies.
 //!
-//! The first call carries a handshake, later ones none. A client that this server does not know
-//! (another release has other comments in its protocol, and so another hash) is asked for its
-//! protocol, and sends the call again with it.
+//! Only the first call has a handshake. The server asks an unknown client for its protocol (another
+//! release has other comments in its protocol, and so another hash); the client resends the call
+//! with it.
 
 use serde_json::Value;
 
@@ -10,15 +10,15 @@ use super::datum::{Reader, put_bytes, put_long};
 use super::events::Events;
 use super::{HASH, Malformed, PROTOCOL};
 
-/// Bytes of a client's protocol.
+/// Maximum size of a client's protocol.
 const PROTOCOL_MAX: usize = 64 << 10;
 
-/// What a call is answered.
+/// Status of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// The events are stored.
     Ok,
-    /// They are not stored, also not later.
+    /// The events are not stored, and never will be.
     Failed,
     /// They may be stored or not.
     Unknown,
@@ -30,28 +30,28 @@ pub struct Session {
     is_established: bool,
 }
 
-/// What a message asks for.
+/// Reaction to a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// These events are to be stored.
+    /// Store these events.
     Append {
-        /// What the answer begins with.
+        /// The beginning of the reply.
         answer: Answer,
-        /// The events, not looked at yet.
+        /// The undecoded events.
         events: Events<'a>,
     },
-    /// This is the answer: to a handshake, or to a call that cannot be served.
+    /// Send this reply, to a handshake or to an invalid call.
     Answer(Vec<u8>),
-    /// The connection cannot go on.
+    /// Close the connection.
     Refuse(Malformed),
 }
 
-/// An answer that has begun: the handshake, where there is one.
+/// The beginning of a reply: the handshake, if there is one.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Answer(Vec<u8>);
 
 impl Answer {
-    /// An answer with this status.
+    /// Completes the reply with this status.
     pub fn status(self, status: Status) -> Vec<u8> {
         let Self(mut bytes) = self;
         // No metadata, no error.
@@ -60,10 +60,10 @@ impl Answer {
         bytes
     }
 
-    /// An answer with an error, which clients log.
+    /// Completes the reply with an error, which clients log.
     pub fn error(self, text: &str) -> Vec<u8> {
         let Self(mut bytes) = self;
-        // No metadata, an error, the first branch of the union: text.
+        // No metadata; an error, with the first branch of the union: a string.
         bytes.extend([0, 1, 0]);
         put_bytes(&mut bytes, text.as_bytes());
         bytes
@@ -97,7 +97,8 @@ impl Session {
     }
 }
 
-/// The metadata and the name of a call: whether it is a batch; `None` for a handshake alone.
+/// Reads the metadata and the name of a call; returns whether it is a batch; `None` for a mere
+/// handshake.
 fn call(reader: &mut Reader<'_>) -> Result<Option<bool>, Malformed> {
     reader.skip_metadata()?;
     match reader.text()? {
@@ -108,9 +109,9 @@ fn call(reader: &mut Reader<'_>) -> Result<Option<bool>, Malformed> {
     }
 }
 
-/// Answers a handshake; whether the connection is established by it.
+/// Replies to a handshake; returns whether it establishes the connection.
 fn handshake(reader: &mut Reader<'_>) -> Result<(Vec<u8>, bool), Malformed> {
-    /// The symbols of the answer.
+    /// Symbols of the match enum.
     const BOTH: i64 = 0;
     const CLIENT: i64 = 1;
     const NONE: i64 = 2;
@@ -155,8 +156,8 @@ fn handshake(reader: &mut Reader<'_>) -> Result<(Vec<u8>, bool), Malformed> {
     Ok((answer, is_known))
 }
 
-/// Whether events of this protocol are encoded as those of Flume: the order of fields and symbols
-/// decides, names of types and comments do not.
+/// Returns true if this protocol encodes events like Flume's: the order of fields and symbols
+/// matters, names of types and comments do not.
 fn is_compatible(protocol: &str) -> bool {
     let Some(Value::Object(protocol)) =
         (protocol.len() <= PROTOCOL_MAX).then(|| serde_json::from_str(protocol).ok()).flatten()
@@ -191,13 +192,13 @@ mod tests {
         digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
     }
 
-    /// The first append of Flume 1.11: the handshake, the call, one event.
+    /// Returns the first append of Flume 1.11: the handshake, the call, one event.
     fn first() -> Vec<u8> {
         hex("86aadae2c45474c0fe93ffd0f2350a65 00 86aadae2c45474c0fe93ffd0f2350a65 02 00 \
              00 0c617070656e64 02026b02760004 6869")
     }
 
-    /// A handshake with these hashes and this protocol, and a call without a name.
+    /// Returns a handshake with these hashes and this protocol, and a call without a name.
     fn handshake_of(client: [u8; 16], protocol: Option<&str>, server: [u8; 16]) -> Vec<u8> {
         let mut bytes = client.to_vec();
         put_long(&mut bytes, i64::from(protocol.is_some()));
@@ -209,7 +210,7 @@ mod tests {
         bytes
     }
 
-    /// The answer that brings this server's protocol.
+    /// Returns the reply that contains this server's protocol.
     fn with_protocol(symbol: u8) -> Vec<u8> {
         let mut bytes = vec![symbol, 2];
         put_bytes(&mut bytes, PROTOCOL.as_bytes());

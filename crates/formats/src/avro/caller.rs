@@ -1,4 +1,4 @@
-//! The client's side of a connection: handshake, calls, answers.
+//! The client's side of a connection: handshake, calls, replies.
 
 use super::call::Status;
 use super::datum::{Reader, put_bytes, put_long};
@@ -9,18 +9,18 @@ use super::{HASH, Malformed, PROTOCOL};
 pub struct Caller {
     is_established: bool,
     sends_protocol: bool,
-    /// The hash of the server's protocol, as far as it is known.
+    /// Last known hash of the server's protocol.
     server: [u8; 16],
 }
 
-/// What a server answered.
+/// Reply of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// What became of the events.
+    /// Result for the events.
     Status(Status),
-    /// An error, in the words of the server.
+    /// The server's error text.
     Error(String),
-    /// The server asks for the protocol: the call is to be sent again.
+    /// The server asks for the protocol: send the call again.
     Again,
 }
 
@@ -31,7 +31,7 @@ impl Default for Caller {
 }
 
 impl Caller {
-    /// What stands in front of the events of an `appendBatch`.
+    /// Returns the bytes before the events of an `appendBatch`.
     pub fn begin(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         if !self.is_established {
@@ -50,10 +50,10 @@ impl Caller {
         bytes
     }
 
-    /// Reads the answer.
+    /// Reads the reply.
     ///
     /// # Errors
-    /// It is damaged, or the server does not take this protocol.
+    /// Fails if it is damaged, or the server rejects this protocol.
     pub fn answer(&mut self, payload: &[u8]) -> Result<Reply, Malformed> {
         let mut reader = Reader::new(payload);
         if !self.is_established && !self.handshake(&mut reader)? {
@@ -61,7 +61,7 @@ impl Caller {
         }
         reader.skip_metadata()?;
         if reader.boolean()? {
-            // The union of errors has one branch: text.
+            // The union of errors has one branch: a string.
             reader.branch(1)?;
             return Ok(Reply::Error(reader.text()?.to_owned()));
         }
@@ -72,7 +72,7 @@ impl Caller {
         }))
     }
 
-    /// Whether the server has taken the handshake.
+    /// Reads the handshake; returns true if the server accepts it.
     fn handshake(&mut self, reader: &mut Reader<'_>) -> Result<bool, Malformed> {
         let is_taken = reader.branch(3)? < 2;
         if reader.branch(2)? == 1 {
@@ -97,7 +97,7 @@ mod tests {
     use super::super::call::{Session, Step};
     use super::*;
 
-    /// Sends a call to a server of ours; the reply.
+    /// Sends a call to our server; returns the reply.
     fn call(caller: &mut Caller, session: &mut Session, status: Status) -> Reply {
         let message = [caller.begin(), vec![0]].concat();
         let answer = match session.read(&message) {

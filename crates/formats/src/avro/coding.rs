@@ -1,12 +1,11 @@
-//! Flume's `compression-type`: nothing, or one zlib stream in each direction, flushed after each
-//! write.
+//! Flume's `compression-type`: none, or one zlib stream per direction, flushed after each write.
 
 use std::io;
 
 use bytes::{Buf, BytesMut};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// How the bytes of one connection are coded.
+/// Compression of one connection.
 #[derive(Debug)]
 pub struct Coding {
     zlib: Option<Zlib>,
@@ -19,35 +18,34 @@ struct Zlib {
     is_over: bool,
 }
 
-/// The direction in which frames are sent.
+/// Outgoing direction.
 #[derive(Debug)]
 enum Deflate {
     Packed(Box<Compress>),
-    /// As blocks that are stored as they are; whether the header of the stream was written.
+    /// Stored blocks without compression; `true` once the header of the stream was written.
     Stored {
         has_begun: bool,
     },
 }
 
-/// The header of a zlib stream: deflate with a window of 32 KiB.
+/// Header of a zlib stream: deflate with a window of 32 KiB.
 const HEADER: [u8; 2] = [0x78, 0x01];
 
-/// Whether the first byte of a stream says that it is compressed. The first byte of a plain one is
-/// that of a serial number, and those count from 1.
+/// Returns true if the first byte of a stream belongs to zlib. In a plain stream it belongs to a
+/// serial number, which starts at 1.
 pub fn is_zlib(first: u8) -> bool {
     first == 0x78
 }
 
 impl Coding {
-    /// Of a new connection of a client; `level` is that of zlib, 0 to 9.
+    /// Creates the coding of a client's connection; `level` is zlib's, 0 to 9.
     pub fn of_client(is_compressed: bool, level: u32) -> Self {
         let compress = || Compress::new(Compression::new(level), true);
         Self::new(is_compressed, || Deflate::Packed(Box::new(compress())))
     }
 
-    /// Of a new connection of a server. Its frames are answers of some bytes: they are sent as
-    /// stored blocks, for the state of a compressor would be the larger part of what a connection
-    /// costs, some 300 KiB.
+    /// Creates the coding of a server's connection. It sends replies of a few bytes as stored
+    /// blocks: a compressor's state, about 300 KiB, would be most of the cost of a connection.
     pub fn of_server(is_compressed: bool) -> Self {
         Self::new(is_compressed, || Deflate::Stored { has_begun: false })
     }
@@ -57,12 +55,12 @@ impl Coding {
         Self { zlib: is_compressed.then(zlib) }
     }
 
-    /// Moves what is in `coded` to `plain`, at most `max` plain bytes; whether there was anything
-    /// to move, so that the next call may go on.
+    /// Decodes `coded` into `plain`, at most `max` bytes; returns true if it decoded anything, so
+    /// that another call may continue.
     ///
     /// # Errors
-    /// The stream is not zlib, or goes on behind its end. What stands before the damage is moved,
-    /// as far as it is within `max`.
+    /// Fails if the stream is not zlib, or continues after its end. Bytes before the damage are
+    /// decoded, within `max`.
     pub fn decode(
         &mut self,
         coded: &mut BytesMut,
@@ -87,17 +85,17 @@ impl Coding {
         coded.advance(read as usize);
         plain.truncate(start + written as usize);
         match status {
-            // What stands before the damage counts. The next call comes to the damage again.
+            // Return the bytes before the damage. The next call meets the damage again.
             Err(_) if written > 0 => {}
             status => zlib.is_over = matches!(status?, Status::StreamEnd),
         }
         Ok(read > 0 || written > 0)
     }
 
-    /// A frame as it is sent.
+    /// Encodes a frame.
     ///
     /// # Errors
-    /// Zlib cannot go on.
+    /// Fails if zlib fails.
     pub fn encode(&mut self, frame: Vec<u8>) -> io::Result<Vec<u8>> {
         let Some(zlib) = &mut self.zlib else { return Ok(frame) };
         match &mut zlib.deflate {
@@ -107,7 +105,7 @@ impl Coding {
     }
 }
 
-/// The bytes as compressed blocks, flushed.
+/// Returns the bytes as compressed blocks, flushed.
 fn packed(compress: &mut Compress, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut coded = Vec::with_capacity(bytes.len() / 2 + 64);
     let mut rest = bytes;
@@ -115,7 +113,7 @@ fn packed(compress: &mut Compress, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let read = compress.total_in();
         compress.compress_vec(rest, &mut coded, FlushCompress::Sync)?;
         rest = &rest[(compress.total_in() - read) as usize..];
-        // With room left over, the flush is whole.
+        // Unused capacity shows that the flush is complete.
         if rest.is_empty() && coded.len() < coded.capacity() {
             return Ok(coded);
         }
@@ -123,8 +121,8 @@ fn packed(compress: &mut Compress, bytes: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The bytes as stored blocks (RFC 1951, 3.2.4). A stored block ends at a byte, so nothing is to be
-/// flushed.
+/// Returns the bytes as stored blocks (RFC 1951, 3.2.4). A stored block ends at a byte boundary, so
+/// it needs no flush.
 fn stored(has_begun: &mut bool, bytes: &[u8]) -> Vec<u8> {
     let mut coded = Vec::with_capacity(bytes.len() + 7);
     if !std::mem::replace(has_begun, true) {
@@ -132,7 +130,7 @@ fn stored(has_begun: &mut bool, bytes: &[u8]) -> Vec<u8> {
     }
     for block in bytes.chunks(usize::from(u16::MAX)) {
         let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
-        // Not the last block of the stream, and stored.
+        // A stored block that is not the last one of the stream.
         coded.push(0);
         coded.extend(length.to_le_bytes());
         coded.extend((!length).to_le_bytes());
@@ -160,7 +158,7 @@ mod tests {
     #[test]
     fn what_stands_before_the_damage_is_read_in_pieces_of_any_size() {
         let mut sent = Coding::of_client(true, 6).encode(b"the calls before".repeat(9)).unwrap();
-        // A block of the type that there is not.
+        // A block of an invalid type.
         sent.extend([0xff; 8]);
         for size in [1, 7, sent.len()] {
             let (mut coding, mut plain) = (Coding::of_server(true), BytesMut::new());

@@ -1,14 +1,15 @@
-//! Reads Avro's container files, which `encoders::container` writes: the head, then block by block.
+//! Reader of Avro container files, which `encoders::container` writes: the header, then block by
+//! block.
 //!
 //! ```text
 //!   "Obj" 1 │ metadata: avro.schema, avro.codec │ sync marker
 //!   block:  records, bytes, records (compressed) │ sync marker      … to the end of the file
 //! ```
 //!
-//! Layout: Avro specification 1.11, "Object Container Files". A file may come from anywhere: no
-//! length that it states takes memory before its bytes are there, and a block has a limit, as it is
-//! and after decompression. A block is read as a whole: its marker, its codec, and each of its
-//! records are looked at before the first one is given out.
+//! Layout: Avro specification 1.11, "Object Container Files". Files are untrusted: a length in a
+//! file allocates no memory before its bytes have arrived, and blocks have a size limit, before and
+//! after decompression. The reader validates a whole block, with its marker, its codec and each of
+//! its records, before it returns the first record.
 
 mod codec;
 mod records;
@@ -26,35 +27,35 @@ pub use records::Records;
 
 /// First bytes of each file.
 const MAGIC: &[u8; 4] = b"Obj\x01";
-/// Most bytes of a file in front of its first block.
+/// Maximum number of bytes before the first block.
 pub const HEAD_BYTES_MAX: u64 = 1 << 20;
-/// Longest part of a schema that a message shows.
+/// Maximum length of a schema in a message.
 const SHOWN_MAX: usize = 200;
-/// Most bytes of a number.
+/// Maximum length of an encoded number.
 const LONG_BYTES_MAX: usize = 10;
 
-/// A file and how far it is read.
+/// A file and the current position.
 pub struct Bytes<'a> {
     file: &'a mut dyn BufRead,
     at: &'a mut u64,
 }
 
 impl<'a> Bytes<'a> {
-    /// A file of which so many bytes are read.
+    /// Wraps a file of which `at` bytes have been read.
     pub fn new(file: &'a mut dyn BufRead, at: &'a mut u64) -> Self {
         Self { file, at }
     }
 
-    /// What is wrong, with its place.
+    /// Returns an error with its position.
     pub fn malformed(&self, problem: impl std::fmt::Display) -> FileError {
         let problem = format!("{problem} (at byte {})", self.at);
         FileError::Malformed(MalformedMessage { problem })
     }
 
-    /// Whether there are no more.
+    /// Returns true at the end of the file.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// Fails if the file cannot be read.
     pub fn is_over(&mut self) -> io::Result<bool> {
         loop {
             match self.file.fill_buf() {
@@ -65,10 +66,10 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// So many bytes, into `out` in place of what is there.
+    /// Reads `bytes` bytes and replaces the content of `out` with them.
     ///
     /// # Errors
-    /// The file cannot be read, or ends before.
+    /// Fails if the file cannot be read, or ends earlier.
     pub fn take(&mut self, bytes: u64, out: &mut Vec<u8>) -> Result<(), FileError> {
         out.clear();
         let read = self.file.take(bytes).read_to_end(out)? as u64;
@@ -82,10 +83,10 @@ impl<'a> Bytes<'a> {
         if passed < bytes { Err(self.malformed("the file ends too early")) } else { Ok(()) }
     }
 
-    /// So many bytes.
+    /// Reads `N` bytes.
     ///
     /// # Errors
-    /// The file cannot be read, or ends before.
+    /// Fails if the file cannot be read, or ends earlier.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], FileError> {
         let mut bytes = [0; N];
         self.file.read_exact(&mut bytes).map_err(|error| match error.kind() {
@@ -110,7 +111,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// A length, of at most `max` bytes.
+    /// Reads a length of at most `max` bytes.
     fn length(&mut self, max: u64, what: &str) -> Result<u64, FileError> {
         let length = self.long()?;
         match u64::try_from(length) {
@@ -119,7 +120,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// Bytes of the head with their length in front.
+    /// Reads length-prefixed bytes of the header.
     fn of_head(&mut self) -> Result<Vec<u8>, FileError> {
         let left = HEAD_BYTES_MAX.checked_sub(*self.at);
         let left = left.ok_or_else(|| {
@@ -132,11 +133,11 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// What stands in front of the blocks.
+/// Header of a file.
 pub struct Head {
-    /// The schema of the records.
+    /// Schema of the records.
     pub schema: Schema,
-    /// The same as it stands in the file.
+    /// The schema as text in the file.
     pub literal: String,
     /// Compression of the blocks.
     pub codec: Codec,
@@ -144,10 +145,10 @@ pub struct Head {
 }
 
 impl Head {
-    /// The head of a file; `None` if the file is empty.
+    /// Reads the header of a file; `None` if the file is empty.
     ///
     /// # Errors
-    /// The file cannot be read, or does not begin as a container of records that have bytes.
+    /// Fails if the file cannot be read, or is not a container of records with bytes.
     pub fn read(bytes: &mut Bytes<'_>) -> Result<Option<Self>, FileError> {
         if bytes.is_over()? {
             return Ok(None);
@@ -162,7 +163,7 @@ impl Head {
                 break;
             }
             if count < 0 {
-                // The bytes of the entries, for readers that pass over them.
+                // Size of the entries, for readers that skip them.
                 bytes.long()?;
             }
             for _ in 0..count.unsigned_abs() {
@@ -192,11 +193,11 @@ impl Head {
         Ok(Some(Self { schema, literal, codec, sync }))
     }
 
-    /// Passes over the next block if it has at most so many records, and reads it otherwise.
-    /// Returns how many it has; `None` at the end of the file.
+    /// Skips the next block if it has at most `records_max` records, and reads it otherwise.
+    /// Returns its number of records; `None` at the end of the file.
     ///
     /// # Errors
-    /// The file cannot be read, or is damaged.
+    /// Fails if the file cannot be read, or is damaged.
     fn pass_over(
         &self,
         bytes: &mut Bytes<'_>,
@@ -213,11 +214,11 @@ impl Head {
         Ok(Some(count))
     }
 
-    /// Passes over so many records, which were read before. The block in which the last of them
-    /// stands is in `block` then, without them.
+    /// Skips records that were read before. If the last of them is inside a block, `block` has the
+    /// rest of that block.
     ///
     /// # Errors
-    /// As [`Head::pass_over`], or the file has fewer.
+    /// See [`Head::pass_over`]; also fails if the file has fewer records.
     pub fn skip(
         &self,
         bytes: &mut Bytes<'_>,
@@ -242,16 +243,16 @@ impl Head {
         Ok(())
     }
 
-    /// Why records that were read before cannot be passed over.
+    /// Returns the error for a file with fewer records than were read before.
     pub fn shorter() -> FileError {
         let problem = "it has fewer records than were read of it".to_owned();
         MalformedMessage { problem }.into()
     }
 
-    /// Reads the next block in place of what is in `block`; whether there was one.
+    /// Reads the next block into `block`; returns false at the end of the file.
     ///
     /// # Errors
-    /// The file cannot be read, or the block is damaged; it is empty then.
+    /// Fails if the file cannot be read, or the block is damaged; `block` is empty then.
     pub fn read_block(&self, bytes: &mut Bytes<'_>, block: &mut Block) -> Result<bool, FileError> {
         let Some((count, length)) = block.begin(bytes)? else { return Ok(false) };
         self.fill(bytes, block, count, length)?;
@@ -297,9 +298,9 @@ impl Head {
     }
 }
 
-/// Records of a file, of which some are given out.
+/// Records of a block, some of which have been consumed.
 pub struct Block {
-    /// Most bytes, as it is in the file and after decompression.
+    /// Maximum size in bytes, before and after decompression.
     max: usize,
     coded: Vec<u8>,
     records: Vec<u8>,
@@ -308,12 +309,12 @@ pub struct Block {
 }
 
 impl Block {
-    /// An empty one for blocks of so many bytes.
+    /// Creates an empty block with this size limit.
     pub fn new(max: usize) -> Self {
         Self { max, coded: Vec::new(), records: Vec::new(), at: 0, left: 0 }
     }
 
-    /// How many records and bytes the next block has.
+    /// Reads the number of records and bytes of the next block.
     fn begin(&mut self, bytes: &mut Bytes<'_>) -> Result<Option<(u64, u64)>, FileError> {
         (self.at, self.left) = (0, 0);
         if bytes.is_over()? {
@@ -326,19 +327,19 @@ impl Block {
         Ok(Some((count, length)))
     }
 
-    /// How many records are left.
+    /// Returns the number of remaining records.
     pub fn left(&self) -> u64 {
         self.left
     }
 
-    /// The next record, if one is left. It is given out by [`Block::give`].
+    /// Returns the next record, if one is left. [`Block::give`] consumes it.
     pub fn peek(&self, head: &Head) -> Option<&[u8]> {
         let rest = self.records.get(self.at..).filter(|_| self.left > 0)?;
         let length = head.schema.first(rest).expect("the records of a block were looked at");
         Some(&rest[..length])
     }
 
-    /// The next record, which has so many bytes, is given out.
+    /// Consumes the next record, which has `bytes` bytes.
     pub fn give(&mut self, bytes: usize) {
         self.at += bytes;
         self.left -= 1;

@@ -1,8 +1,8 @@
-//! Values in Avro's binary encoding: numbers, bytes, text.
+//! Avro's binary encoding of numbers, bytes and strings.
 
 use super::Malformed;
 
-/// A number in zigzag, seven bits a byte, the lowest first.
+/// Writes a number in zigzag encoding, seven bits per byte, lowest first.
 pub fn put_long(out: &mut Vec<u8>, number: i64) {
     let mut rest = ((number << 1) ^ (number >> 63)) as u64;
     while rest > 0x7f {
@@ -12,13 +12,13 @@ pub fn put_long(out: &mut Vec<u8>, number: i64) {
     out.push(rest as u8);
 }
 
-/// Bytes or text with its length in front.
+/// Writes bytes or a string with its length in front.
 pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_long(out, bytes.len() as i64);
     out.extend_from_slice(bytes);
 }
 
-/// Headers as a map, and a body: Flume's event.
+/// Writes headers as a map, and a body: Flume's event.
 pub fn put_event(out: &mut Vec<u8>, headers: &[(&str, &str)], body: &[u8]) {
     if !headers.is_empty() {
         put_long(out, headers.len() as i64);
@@ -31,48 +31,48 @@ pub fn put_event(out: &mut Vec<u8>, headers: &[(&str, &str)], body: &[u8]) {
     put_bytes(out, body);
 }
 
-/// Bytes as text.
+/// Converts bytes to a string.
 ///
 /// # Errors
-/// They are not UTF-8.
+/// Fails if they are not UTF-8.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed::Text)
 }
 
-/// Reads values off the front of bytes.
+/// Reads values from the front of a slice.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// At the first of these bytes.
+    /// Starts at the first byte.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// What was not read yet.
+    /// Returns the unread bytes.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// So many bytes.
+    /// Reads `bytes` bytes.
     ///
     /// # Errors
-    /// There are fewer.
+    /// Fails if there are fewer.
     pub fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(bytes).ok_or(Malformed::Short)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    /// A number.
+    /// Reads a number.
     ///
     /// # Errors
-    /// The bytes end within it, or it has more than 64 bits.
+    /// Fails if the bytes end within it, or it has more than 64 bits.
     #[inline]
     pub fn long(&mut self) -> Result<i64, Malformed> {
-        // Most are lengths of one byte.
+        // Most are lengths in one byte.
         if let [byte @ 0..=0x7f, rest @ ..] = self.rest {
             self.rest = rest;
             return Ok(i64::from(*byte >> 1) ^ -i64::from(*byte & 1));
@@ -100,42 +100,43 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A length or an index, which is not over what follows.
+    /// Reads a length or an index that does not exceed the rest.
     fn length(&mut self) -> Result<usize, Malformed> {
         let length = usize::try_from(self.long()?).map_err(|_| Malformed::Length)?;
         if length > self.rest.len() { Err(Malformed::Length) } else { Ok(length) }
     }
 
-    /// Bytes with their length in front.
+    /// Reads length-prefixed bytes.
     ///
     /// # Errors
-    /// There are fewer than the length says.
+    /// Fails if there are fewer bytes than the length.
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.length()?;
         self.take(length)
     }
 
-    /// Text with its length in front.
+    /// Reads a length-prefixed string.
     ///
     /// # Errors
-    /// As [`Reader::bytes`], or it is not UTF-8.
+    /// See [`Reader::bytes`]; also fails if it is not UTF-8.
     pub fn text(&mut self) -> Result<&'a str, Malformed> {
         text(self.bytes()?)
     }
 
-    /// The number of values in the next block of an array or a map; 0 at its end.
+    /// Reads the number of values in the next block of an array or a map; 0 at its end.
     ///
     /// # Errors
-    /// More values than bytes follow: each value of this protocol has at least one.
+    /// Fails if there are more values than bytes: each value of this protocol has at least one
+    /// byte.
     pub fn block(&mut self) -> Result<usize, Malformed> {
         Ok(self.sized_block()?.0)
     }
 
-    /// As [`Reader::block`], and the bytes of the block where it states them for readers that skip
+    /// As [`Reader::block`], with the byte size of the block if it has one for readers that skip
     /// it.
     ///
     /// # Errors
-    /// As [`Reader::block`], or the bytes of the block are negative.
+    /// See [`Reader::block`]; also fails if the byte size is negative.
     pub fn sized_block(&mut self) -> Result<(usize, Option<usize>), Malformed> {
         let count = self.long()?;
         let bytes = if count < 0 { Some(self.long()?) } else { None };
@@ -147,19 +148,19 @@ impl<'a> Reader<'a> {
         Ok((count, bytes))
     }
 
-    /// The branch of a union, the symbol of an enum, or a boolean, of so many that there are.
+    /// Reads the branch of a union, the symbol of an enum, or a boolean, out of `count` values.
     ///
     /// # Errors
-    /// There is none with this number.
+    /// Fails if the number is out of range.
     pub fn branch(&mut self, count: usize) -> Result<usize, Malformed> {
         let branch = usize::try_from(self.long()?).map_err(|_| Malformed::Branch)?;
         if branch < count { Ok(branch) } else { Err(Malformed::Branch) }
     }
 
-    /// A boolean.
+    /// Reads a boolean.
     ///
     /// # Errors
-    /// It is neither 0 nor 1.
+    /// Fails if it is neither 0 nor 1.
     pub fn boolean(&mut self) -> Result<bool, Malformed> {
         match self.take(1)? {
             [0] => Ok(false),
@@ -168,10 +169,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Passes over a map of bytes: metadata.
+    /// Skips a map of bytes: metadata.
     ///
     /// # Errors
-    /// It is damaged.
+    /// Fails if it is damaged.
     pub fn skip_metadata(&mut self) -> Result<(), Malformed> {
         loop {
             let count = self.block()?;
@@ -222,7 +223,7 @@ mod tests {
             assert_eq!(Reader::new(bytes).bytes(), Err(Malformed::Length), "{bytes:?}");
         }
         assert_eq!(Reader::new(&huge).block(), Err(Malformed::Length));
-        // A count that is negative stands in front of the bytes of its block.
+        // After a negative count comes the byte size of the block.
         assert_eq!(Reader::new(&[3, 2, 0, 0]).block(), Ok(2));
         let mut least = Vec::new();
         put_long(&mut least, i64::MIN);

@@ -1,4 +1,4 @@
-//! The events of a call, read where they lie.
+//! Events of a call, without copying.
 
 use std::collections::BTreeSet;
 
@@ -7,38 +7,38 @@ use pipeline::BatchBuilder;
 use super::Malformed;
 use super::datum::{Reader, text};
 
-/// Names of headers in one batch: each is a column.
+/// Maximum number of header names in a batch: each is a column.
 const NAMES_MAX: usize = 1_000;
 
-/// Bytes of a header's name.
+/// Maximum length of a header's name in bytes.
 const NAME_BYTES_MAX: usize = u16::MAX as usize;
 
-/// The parameters of a call.
+/// Parameters of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Events<'a> {
     /// An event, or an array of events.
     pub bytes: &'a [u8],
-    /// Whether they are an array: `appendBatch`.
+    /// True if they are an array: `appendBatch`.
     pub is_batch: bool,
 }
 
 /// One event.
 #[derive(Debug)]
 pub struct Event<'a, 'b> {
-    /// Its headers in the order in which they came.
+    /// Its headers, in their order.
     pub headers: &'b [(&'a str, &'a str)],
-    /// Whether they have the names of those of the event before, in the same order; of the first
-    /// event: whether it has none.
+    /// True if they have the same names in the same order as those of the event before; for the
+    /// first event, true if it has no headers.
     pub has_names_before: bool,
     /// Its body.
     pub body: &'a [u8],
 }
 
 impl<'a> Events<'a> {
-    /// Shows each event to `visit`, until it says `false`.
+    /// Calls `visit` with each event, until it returns `false`.
     ///
     /// # Errors
-    /// The bytes are damaged; events before the damage were shown.
+    /// Fails if the bytes are damaged, after a visit of all events before the damage.
     pub fn each(self, mut visit: impl FnMut(Event<'a, '_>) -> bool) -> Result<(), Malformed> {
         let mut reader = Reader::new(self.bytes);
         let mut headers = Vec::new();
@@ -56,9 +56,9 @@ impl<'a> Events<'a> {
     }
 }
 
-/// The body of the next event, and whether it has the names of the event before. `headers` are
-/// those of the event before, and then its own: what has not changed is not checked to be text
-/// again.
+/// Returns the body of the next event, and whether it has the same header names as the event
+/// before. `headers` contains the headers of the event before, and then its own: unchanged bytes
+/// are not validated again.
 fn event<'a>(
     reader: &mut Reader<'a>,
     headers: &mut Vec<(&'a str, &'a str)>,
@@ -99,7 +99,8 @@ fn event<'a>(
 /// Adds the events to a batch, until it has an excess.
 ///
 /// # Errors
-/// The bytes are damaged, or no batch can have such headers. Part of it may have been added.
+/// Fails if the bytes are damaged, or a batch cannot have these headers. Some events may have been
+/// added.
 pub fn read(events: Events<'_>, batch: &mut BatchBuilder) -> Result<(), Malformed> {
     let mut known = Known::default();
     let mut problem = None;
@@ -115,7 +116,7 @@ pub fn read(events: Events<'_>, batch: &mut BatchBuilder) -> Result<(), Malforme
     problem.map_or(Ok(()), Err)
 }
 
-/// The headers of a batch so far.
+/// Headers of the batch so far.
 #[derive(Default)]
 struct Known<'a> {
     names: BTreeSet<&'a str>,
@@ -150,7 +151,7 @@ mod tests {
 
     type Headers = &'static [(&'static str, &'static str)];
 
-    /// The events as an array in blocks of these sizes.
+    /// Encodes the events as an array in blocks of this size.
     fn array(events: &[(Headers, &[u8])], block: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         for block in events.chunks(block) {
@@ -197,8 +198,8 @@ mod tests {
     }
 
     proptest! {
-        /// What is known of the event before is used again only where it is the same: names in
-        /// another order, more or fewer of them, a name twice, other values.
+        /// The reader reuses the event before only for equal headers: this covers other orders,
+        /// more or fewer names, duplicates, and other values.
         #[test]
         fn an_event_has_its_own_headers_whatever_the_one_before_it_has(
             events in prop::collection::vec(
@@ -212,7 +213,7 @@ mod tests {
                 let headers: Vec<_> =
                     headers.iter().map(|(name, value)| (names[*name], values[*value])).collect();
                 put_event(&mut bytes, &headers, b"body");
-                // Of a name that comes twice the last value counts.
+                // The last value of a duplicate name counts.
                 sent.push(headers.into_iter().collect::<BTreeMap<_, _>>());
             }
             bytes.push(0);
@@ -225,7 +226,7 @@ mod tests {
 
     #[test]
     fn the_batch_that_flume_sends_is_read() {
-        // Measured: an appendBatch of two events, behind the name of the message.
+        // Captured from Flume: an appendBatch of two events, after the name of the message.
         let bytes = [4, 2, 2, b'k', 2, b'v', 0, 2, b'A', 0, 2, b'B', 0];
         let batch = batch(&bytes).unwrap();
         let read: Vec<_> =

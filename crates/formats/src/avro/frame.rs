@@ -7,60 +7,60 @@ use thiserror::Error;
 /// One message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Its number, which the answer repeats.
+    /// Its serial number, which the reply repeats.
     pub serial: u32,
-    /// The bytes of its buffers, end to end.
+    /// The concatenated bytes of its buffers.
     pub payload: Bytes,
 }
 
-/// A frame is over the limit. Nothing behind it can be read.
+/// A frame exceeds the limit. The rest of the stream cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a message has more than {max} bytes, or is not Avro RPC")]
 pub struct TooLarge {
-    /// Bytes that a message may have.
+    /// Maximum size of a message in bytes.
     pub max: usize,
 }
 
-/// Cuts a stream into frames.
+/// Splits a stream into frames.
 #[derive(Debug)]
 pub struct Deframer {
     max: usize,
     serial: u32,
-    /// Buffers of the frame that have not begun yet; `None` between two frames.
+    /// Buffers of the frame that have not started; `None` between two frames.
     buffers: Option<u32>,
-    /// What the current buffer lacks.
+    /// Missing bytes of the current buffer.
     lacking: usize,
     payload: BytesMut,
     is_broken: bool,
 }
 
 impl Deframer {
-    /// For messages of at most `max` bytes.
+    /// Creates a deframer for messages of at most `max` bytes.
     pub fn new(max: usize) -> Self {
         let payload = BytesMut::new();
         Self { max, serial: 0, buffers: None, lacking: 0, payload, is_broken: false }
     }
 
-    /// Bytes of the frame that has begun.
+    /// Returns the bytes of the incomplete frame.
     pub fn held(&self) -> usize {
         self.payload.len()
     }
 
-    /// Whether a frame has begun and is not whole.
+    /// Returns true if a frame is incomplete.
     pub fn is_within(&self) -> bool {
         self.buffers.is_some()
     }
 
-    /// Whether nothing more can be read.
+    /// Returns true after an error: nothing more can be read.
     pub fn is_broken(&self) -> bool {
         self.is_broken
     }
 
-    /// The next whole frame; takes off `input` what it has read. A message that has come whole in
-    /// one buffer is not copied, and keeps the memory of `input` for as long as it is held.
+    /// Returns the next complete frame, and removes the consumed bytes from `input`. A message that
+    /// arrived in one buffer is not copied, and keeps the memory of `input` alive.
     ///
     /// # Errors
-    /// A frame is larger than allowed. Memory is only taken for bytes that have come.
+    /// Fails if a frame is too large. Memory is allocated only for bytes that have arrived.
     pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Frame>, TooLarge> {
         loop {
             if self.is_broken {
@@ -87,7 +87,7 @@ impl Deframer {
                     }
                     self.serial = input.get_u32();
                     let buffers = input.get_u32();
-                    // Their lengths alone count as much as their bytes.
+                    // Their length fields count like content.
                     self.is_broken = buffers as usize > self.max / 4;
                     self.buffers = Some(buffers);
                 }
@@ -109,10 +109,10 @@ impl Deframer {
     }
 }
 
-/// A message as a frame.
+/// Returns a message as a frame.
 ///
 /// # Panics
-/// If it has 4 GiB or more.
+/// Panics if it has 4 GiB or more.
 pub fn write(serial: u32, message: &[&[u8]]) -> Vec<u8> {
     let bytes: usize = message.iter().map(|part| part.len()).sum();
     let mut frame = Vec::with_capacity(bytes + 12);
@@ -128,7 +128,7 @@ pub fn write(serial: u32, message: &[&[u8]]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// A frame of two buffers and an empty one, as Avro for Java writes it.
+    /// Returns a frame of two buffers and an empty one, as Avro for Java writes it.
     fn frame() -> Vec<u8> {
         let mut frame = vec![0, 0, 0, 7, 0, 0, 0, 3, 0, 0, 0, 2, b'a', b'b', 0, 0, 0, 0];
         frame.extend([0, 0, 0, 1, b'c']);

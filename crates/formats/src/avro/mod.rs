@@ -1,12 +1,12 @@
-//! Avro RPC as Flume speaks it, without I/O: what the source and the sink `avro` share.
+//! Flume's Avro RPC without I/O, for the source and the sink `avro`.
 //!
 //! ```text
 //!   bytes ─► coding ─► frame ─► call ─► events
 //!            (zlib)    serial   handshake, append, appendBatch
 //! ```
 //!
-//! The protocol is `flume.avdl` of Flume 1.11, the framing that of Avro's Netty transport. Integers
-//! of the framing are big endian; all else is Avro's binary encoding.
+//! The protocol is `flume.avdl` of Flume 1.11 in the framing of Avro's Netty transport. Integers of
+//! the framing are big endian; everything else is Avro's binary encoding.
 
 pub mod around;
 pub mod bodies;
@@ -19,24 +19,24 @@ pub mod events;
 pub mod frame;
 pub mod schema;
 
-/// The protocol as Flume 1.11 sends it. Its MD5 is [`HASH`], so not a byte of it may change.
+/// The protocol in Flume 1.11's exact text: [`HASH`] is its MD5.
 pub const PROTOCOL: &str = include_str!("protocol.json");
 
-/// The MD5 of [`PROTOCOL`], by which clients and servers of Flume know it.
+/// MD5 of [`PROTOCOL`], which identifies it to clients and servers of Flume.
 pub const HASH: [u8; 16] = [
     0x86, 0xaa, 0xda, 0xe2, 0xc4, 0x54, 0x74, 0xc0, 0xfe, 0x93, 0xff, 0xd0, 0xf2, 0x35, 0x0a, 0x65,
 ];
 
-/// What the bytes of a peer break.
+/// Violation of the protocol in a peer's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// They end within a value.
+    /// The bytes end within a value.
     #[error("the message ends within a value")]
     Short,
     /// A number has more bits than its type.
     #[error("a number has more bits than its type")]
     Number,
-    /// A length or a count is negative, or larger than what follows.
+    /// A length or a count is negative, or larger than the rest.
     #[error("a length is negative or larger than the message")]
     Length,
     /// Text is not UTF-8.
@@ -48,13 +48,13 @@ pub enum Malformed {
     /// Values are nested deeper than a reader may follow.
     #[error("values are nested more than 64 deep")]
     Depth,
-    /// There is more behind the last value.
+    /// Bytes follow the last value.
     #[error("bytes follow the last value")]
     Rest,
-    /// The protocol has no message of this name.
+    /// The message name is unknown.
     #[error("no such message: the protocol has `append` and `appendBatch`")]
     Message,
-    /// The protocol of the client encodes events in another way.
+    /// The client's protocol encodes events in another way.
     #[error("the protocol of the client is not that of Flume's Avro source")]
     Protocol,
     /// A header that no batch can have.
@@ -62,10 +62,10 @@ pub enum Malformed {
     Header,
 }
 
-/// Reads all that a client may send, for fuzzing: no panic, and no memory beyond what the bytes
-/// say. The first byte says whether they are compressed. Returns how many events they hold.
+/// Reads any client input, for fuzzing: it must not panic, nor use more memory than the bytes
+/// justify. The first byte selects compression. Returns the number of events.
 pub fn read_all(input: &[u8]) -> usize {
-    /// Of one request.
+    /// Maximum size of a request.
     const MAX: usize = 1 << 20;
     let Some((first, rest)) = input.split_first() else { return 0 };
     let mut coded = bytes::BytesMut::from(rest);

@@ -1,14 +1,14 @@
-//! A schema of Avro, and whether bytes are a datum of it.
+//! Avro schemas, and validation of bytes against them.
 //!
-//! The schema is compiled once into a table of nodes. A datum is walked through it without an
-//! allocation and without values being made of it; a library's decoder makes a tree for each. What
-//! a reader would stumble over is refused: also the stated bytes of a block, which readers that
-//! leave a field out skip by. A value takes time by its bytes alone: what never has any is left out
-//! of the table.
+//! A schema is compiled once into a table of nodes. Validation walks a datum along the table
+//! without allocations; a library's decoder would build a tree for each datum. It rejects
+//! everything that a reader could fail on, including a wrong byte size of a block, which readers
+//! use to skip fields. The time depends only on the number of bytes: types without bytes are not in
+//! the table.
 //!
 //! Layout: Avro specification 1.11, "Schema Declaration" and "Binary Encoding". Defaults, aliases,
-//! order and docs do not change what a datum looks like, and are not looked at. Neither do logical
-//! types: they say what a value means ([`value`]).
+//! order and docs do not affect the encoding and are ignored. Logical types do not affect it
+//! either: they define the meaning of a value ([`value`]).
 
 mod fingerprint;
 pub mod value;
@@ -23,30 +23,30 @@ use value::Logical;
 use super::Malformed;
 use super::datum::Reader;
 
-/// The header by which Flume's events state their schema by its fingerprint.
+/// Header with the schema's fingerprint in Flume's events.
 pub const HASH_HEADER: &str = "flume.avro.schema.hash";
-/// The header by which they state it as it is.
+/// Header with the schema's text.
 pub const LITERAL_HEADER: &str = "flume.avro.schema.literal";
 
-/// Values within values at most, in a datum.
+/// Maximum nesting depth of a datum.
 const DEPTH_MAX: usize = 64;
-/// Longest name of a type: each mention of one costs as much.
+/// Maximum length of a type's name: each reference costs as much.
 const NAME_BYTES_MAX: usize = 4096;
 
 /// A compiled schema.
 #[derive(Debug)]
 pub struct Schema {
     nodes: Vec<Node>,
-    /// What values of a node mean, where the schema says so.
+    /// Logical types of nodes.
     logical: HashMap<usize, Logical>,
     root: usize,
     fingerprint: u64,
 }
 
-/// A type; the others that it has are indices of nodes.
+/// A type; nested types are indexes of nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
-    /// Nothing: also of a record or a `fixed` without bytes.
+    /// No bytes: also a record or a `fixed` of size 0.
     Null,
     Boolean,
     Int,
@@ -55,18 +55,18 @@ enum Node {
     Text,
     Float,
     Double,
-    /// So many bytes.
+    /// A fixed number of bytes.
     Fixed(usize),
-    /// Its symbols.
+    /// Symbols of an enum.
     Enum(Vec<Box<str>>),
     Array(usize),
     Map(usize),
     Union(Vec<usize>),
-    /// Its fields that have bytes, with their names.
+    /// Fields with bytes, and their names.
     Record(Vec<(Box<str>, usize)>),
 }
 
-/// The type of this name, where it needs no more than its name.
+/// Returns the primitive type of this name.
 fn primitive(name: &str) -> Option<Node> {
     Some(match name {
         "null" => Node::Null,
@@ -85,16 +85,16 @@ impl Schema {
     /// Compiles a schema.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// Returns a description of the problem.
     pub fn parse(schema: &Value) -> Result<Self, String> {
         Self::compile(schema, true)
     }
 
-    /// Compiles a schema that a file brings. Its names may be of any characters: Avro's own library
-    /// reads such files, which other programs write.
+    /// Compiles the schema of a file. Its names may have any characters: Avro's own library accepts
+    /// such files of other programs.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// Returns a description of the problem.
     pub fn of_file(schema: &Value) -> Result<Self, String> {
         Self::compile(schema, false)
     }
@@ -112,30 +112,30 @@ impl Schema {
         Ok(Self { nodes, logical, root, fingerprint: print.value() })
     }
 
-    /// The CRC-64-AVRO of its canonical form, as Avro's library writes it in hexadecimal: the
-    /// lowest byte first.
+    /// Returns the CRC-64-AVRO of its canonical form, in hexadecimal like Avro's library: lowest
+    /// byte first.
     pub fn fingerprint(&self) -> String {
         format!("{:016x}", self.fingerprint.swap_bytes())
     }
 
-    /// Whether its values have no bytes.
+    /// Returns true if its values have no bytes.
     pub fn is_empty(&self) -> bool {
         self.nodes[self.root] == Node::Null
     }
 
-    /// Checks that these bytes are one datum, and no more.
+    /// Checks that these bytes are exactly one datum.
     ///
     /// # Errors
-    /// They are not.
+    /// Fails if they are not.
     pub fn check(&self, datum: &[u8]) -> Result<(), Malformed> {
         let length = self.first(datum)?;
         if length == datum.len() { Ok(()) } else { Err(Malformed::Rest) }
     }
 
-    /// The length of the datum that these bytes begin with.
+    /// Returns the length of the first datum in these bytes.
     ///
     /// # Errors
-    /// They begin with none.
+    /// Fails if they do not begin with a datum.
     pub fn first(&self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut reader = Reader::new(bytes);
         self.walk(self.root, &mut reader, DEPTH_MAX)?;
@@ -174,7 +174,7 @@ impl Schema {
     }
 }
 
-/// The blocks of an array or a map.
+/// Checks the blocks of an array or a map.
 fn blocks<'a>(
     reader: &mut Reader<'a>,
     mut item: impl FnMut(&mut Reader<'a>) -> Result<(), Malformed>,
@@ -197,11 +197,11 @@ fn blocks<'a>(
 struct Compiler {
     nodes: Vec<Node>,
     logical: HashMap<usize, Logical>,
-    /// By full name.
+    /// Types by full name.
     names: HashMap<String, usize>,
-    /// Of the canonical form, written on the way.
+    /// Fingerprint of the canonical form so far.
     print: Fingerprint,
-    /// Whether names are of letters, digits and `_`.
+    /// True if names must consist of letters, digits and `_`.
     checks_names: bool,
 }
 
@@ -218,7 +218,7 @@ impl Compiler {
             Value::Object(_) => {
                 let known = self.nodes.len();
                 let node = self.object(schema, namespace)?;
-                // A name that stands for a type further up says nothing new of it.
+                // A reference to an earlier type adds no logical type.
                 self.logical.extend((node >= known).then_some(node).zip(Logical::of(schema)));
                 Ok(node)
             }
@@ -249,7 +249,7 @@ impl Compiler {
         }
     }
 
-    /// A primitive type, or one that stands further up.
+    /// Resolves a primitive type, or an earlier one by its name.
     fn named(&mut self, name: &str, namespace: &str) -> Result<usize, String> {
         if let Some(node) = primitive(name) {
             self.print.add(&["\"", name, "\""]);
@@ -285,7 +285,7 @@ impl Compiler {
         Ok(self.add(Node::Union(nodes)))
     }
 
-    /// A type with a name.
+    /// Compiles a complex type.
     fn complex(&mut self, kind: &str, schema: &Value, outer: &str) -> Result<usize, String> {
         let name = text(schema, "name")?;
         let stated = schema.get("namespace").and_then(Value::as_str).unwrap_or(outer);
@@ -348,7 +348,7 @@ impl Compiler {
         Ok(if nodes.is_empty() { Node::Null } else { Node::Record(nodes) })
     }
 
-    /// The elements of a list, each with a name of its own.
+    /// Reads the elements of a list, each with its own name.
     fn listed<'a>(
         &self,
         schema: &'a Value,

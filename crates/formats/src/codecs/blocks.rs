@@ -1,18 +1,18 @@
-//! Hadoop's framing of blocks: `BlockCompressorStream`, which `snappy` and `lz4` share.
+//! Hadoop's block framing: `BlockCompressorStream`, for `snappy` and `lz4`.
 //!
 //! ```text
-//!   bytes of the block before │ bytes after │ the block, compressed         … again and again
+//!   size of the block before  │ size after  │ compressed block               … repeated
 //!   compression, four bytes   │ four bytes  │
 //! ```
 
 use bytes::{Buf, Bytes, BytesMut};
 use pipeline::Compressor;
 
-/// What Hadoop's readers hold of a block, before and after compression, unless configured otherwise
+/// Default buffer size of Hadoop's readers for a block, before and after compression
 /// (`io.compression.codec.snappy.buffersize`, `….lz4.buffersize`).
 pub(super) const BUFFER: usize = 256 << 10;
 
-/// Cuts a file into blocks and compresses each by itself. Up to a block is held back.
+/// Splits a file into blocks and compresses each separately. Buffers up to one block.
 pub(super) struct Blocks {
     block_max: usize,
     compress: fn(&[u8]) -> Vec<u8>,
@@ -20,7 +20,7 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// With blocks of so many bytes before compression, each compressed by `compress`.
+    /// Creates blocks of at most `block_max` bytes before compression by `compress`.
     pub(super) fn new(block_max: usize, compress: fn(&[u8]) -> Vec<u8>) -> Self {
         Self { block_max, compress, held: BytesMut::new() }
     }

@@ -1,7 +1,7 @@
-//! `bzip2`: one stream a file, which Hadoop's `BZip2Codec` and every tool reads. Hadoop's jobs
-//! split such a file, without an index.
+//! `bzip2`: one stream per file, which Hadoop's `BZip2Codec` and every tool reads. Hadoop jobs can
+//! split such a file without an index.
 //!
-//! A block of up to 900 kB is held back, and its memory is about nine times that for each file.
+//! Each open file buffers a block of up to 900 kB, and uses about nine times that memory.
 
 use ::bzip2::Compression;
 use ::bzip2::write::BzEncoder;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::encoded::Encoded;
 
-/// Hadoop's class of it.
+/// Hadoop's class of this codec.
 pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.BZip2Codec";
 
 /// Settings of the codec `bzip2`.

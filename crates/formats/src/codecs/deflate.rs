@@ -1,5 +1,5 @@
-//! `deflate`: RFC 1950 (zlib), one stream a file, which Hadoop's `DefaultCodec` and `DeflateCodec`
-//! read.
+//! `deflate`: RFC 1950 (zlib), one stream per file, which Hadoop's `DefaultCodec` and
+//! `DeflateCodec` read.
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::encoded::{self, Encoded};
 
-/// Hadoop's class of it.
+/// Hadoop's class of this codec.
 pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.DefaultCodec";
 
 /// Settings of the codec `deflate`.

@@ -1,5 +1,5 @@
-//! Compression by an encoder that writes into memory, which `bzip2`, `deflate`, `gzip` and `zstd`
-//! share; and the levels of zlib.
+//! Compression by an encoder that writes into memory, shared by `bzip2`, `deflate`, `gzip` and
+//! `zstd`; and zlib's levels.
 
 use std::io::{self, Write};
 
@@ -9,12 +9,12 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use pipeline::{BuildError, Compressor};
 
-/// Level of zlib where none is set.
+/// Returns zlib's default level.
 pub(super) fn default_level() -> u32 {
     6
 }
 
-/// A level of zlib.
+/// Validates a zlib level.
 pub(super) fn zlib(level: u32) -> Result<Compression, BuildError> {
     match level {
         1..=9 => Ok(Compression::new(level)),
@@ -24,7 +24,7 @@ pub(super) fn zlib(level: u32) -> Result<Compression, BuildError> {
 
 /// An encoder over memory.
 pub(super) trait Encode: Write + Send {
-    /// What it has written.
+    /// Returns its output.
     fn written(&mut self) -> &mut Vec<u8>;
 
     /// Writes the end of the stream.
@@ -71,7 +71,7 @@ impl Encode for zstd::stream::write::Encoder<'static, Vec<u8>> {
     }
 }
 
-/// What it compresses it hands out at once.
+/// Passes on compressed bytes immediately.
 pub(super) struct Encoded<E>(pub(super) E);
 
 impl<E: Encode> Compressor for Encoded<E> {

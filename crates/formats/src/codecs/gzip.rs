@@ -1,4 +1,4 @@
-//! `gzip`: RFC 1952, one member or a row of them, which Hadoop's `GzipCodec` and every tool reads.
+//! `gzip`: RFC 1952, one or more members, which Hadoop's `GzipCodec` and every tool reads.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::encoded::{self, Encoded};
 
-/// Hadoop's class of it.
+/// Hadoop's class of this codec.
 pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.GzipCodec";
 
 /// Settings of the codec `gzip`.

@@ -1,13 +1,13 @@
-//! What Hadoop's codecs wrote, taken apart again: a piece of a SequenceFile by the class of its
+//! Decompresses the output of Hadoop's codecs: a piece of a SequenceFile, by the class of its
 //! codec.
 //!
 //! ```text
-//!   DefaultCodec, DeflateCodec   a stream of zlib            BZip2Codec       streams of bzip2
-//!   GzipCodec                    members of gzip             ZStandardCodec   frames
+//!   DefaultCodec, DeflateCodec   a zlib stream               BZip2Codec       bzip2 streams
+//!   GzipCodec                    gzip members                ZStandardCodec   frames
 //!   SnappyCodec, Lz4Codec        blocks, as `blocks` writes them
 //! ```
 //!
-//! What comes out has a limit, and no length that a piece states takes more memory than that.
+//! The output has a limit, and no length in the input allocates more memory than that.
 
 use std::io::Read;
 
@@ -17,28 +17,28 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use super::{bzip2 as of_bzip2, deflate, gzip, lz4, snappy, zstd as of_zstd};
 
-/// The name under which `deflate` is known as well.
+/// Alias of `deflate`.
 const DEFLATE_CODEC: &str = "org.apache.hadoop.io.compress.DeflateCodec";
 
-/// A codec of Hadoop that is read here.
+/// A supported Hadoop codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hadoop {
-    /// A stream of zlib.
+    /// A zlib stream.
     Deflate,
-    /// Members of gzip.
+    /// gzip members.
     Gzip,
-    /// Streams of bzip2.
+    /// bzip2 streams.
     Bzip2,
-    /// Blocks of Snappy.
+    /// Snappy blocks.
     Snappy,
-    /// Blocks of LZ4.
+    /// LZ4 blocks.
     Lz4,
-    /// Frames of Zstandard.
+    /// Zstandard frames.
     Zstd,
 }
 
 impl Hadoop {
-    /// By the name of its class; `None`: it is not read here.
+    /// Returns the codec of this class; `None` if it is not supported.
     pub fn of_class(class: &str) -> Option<Self> {
         Some(match class {
             deflate::CLASS | DEFLATE_CODEC => Self::Deflate,
@@ -51,10 +51,10 @@ impl Hadoop {
         })
     }
 
-    /// Makes `plain` the content of `coded`, of at most `max` bytes.
+    /// Decompresses `coded` into `plain`, to at most `max` bytes.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// Returns a description of the problem.
     pub fn decompress(self, coded: &[u8], plain: &mut Vec<u8>, max: usize) -> Result<(), String> {
         plain.clear();
         match self {
@@ -91,8 +91,9 @@ fn limited(decoder: impl Read, plain: &mut Vec<u8>, max: usize) -> Result<(), St
     }
 }
 
-/// As Hadoop's `BlockDecompressorStream` reads: the length of a block, and as many compressed
-/// parts, each behind its own length, as give so many bytes. A length of zero is a block.
+/// Reads blocks like Hadoop's `BlockDecompressorStream`: the length of a block, then compressed
+/// parts, each after its own length, until they give that many bytes. A block of length zero is
+/// valid.
 fn blocks(
     mut coded: &[u8],
     plain: &mut Vec<u8>,

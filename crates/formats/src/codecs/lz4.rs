@@ -1,5 +1,5 @@
-//! `lz4`: blocks of LZ4 in the framing of Hadoop's `Lz4Codec`, which is not the frame format
-//! of the tool `lz4`.
+//! `lz4`: LZ4 blocks in the framing of Hadoop's `Lz4Codec`, which differs from the frame format of
+//! the tool `lz4`.
 
 use pipeline::{BuildContext, BuildError, Codec, Component, Compressor};
 use schemars::JsonSchema;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::blocks::{BUFFER, Blocks};
 
-/// Hadoop's class of it.
+/// Hadoop's class of this codec.
 pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.Lz4Codec";
 
 /// Settings of the codec `lz4`: none.
@@ -26,7 +26,7 @@ impl Component for Config {
 
 struct Lz4;
 
-/// So that a block that grows still fits into the reader's buffer.
+/// Keeps an incompressible block within the reader's buffer.
 const BLOCK_MAX: usize = BUFFER - (BUFFER / 255 + 16);
 
 impl Codec for Lz4 {

@@ -1,4 +1,4 @@
-//! How the bytes of a file are compressed.
+//! Codecs: compression of files.
 
 mod blocks;
 pub mod bzip2;
@@ -16,7 +16,7 @@ use pipeline::component::entry;
 use pipeline::{Codec, Entry};
 use support::mutant;
 
-/// All of them.
+/// All codecs.
 pub static ALL: &[Entry<dyn Codec>] = &[
     entry::<bzip2::Config>(),
     entry::<deflate::Config>(),
@@ -27,7 +27,7 @@ pub static ALL: &[Entry<dyn Codec>] = &[
     entry::<zstd::Config>(),
 ];
 
-/// These bytes as a whole file of this codec.
+/// Compresses these bytes to a complete file.
 pub fn compressed(codec: &dyn Codec, bytes: impl Into<Bytes>) -> Vec<u8> {
     let mut compressor = codec.begin();
     let mut compressed = Vec::from(compressor.compress(bytes.into()));
@@ -63,7 +63,7 @@ mod tests {
         bytes
     }
 
-    /// What the tools of each format make of it.
+    /// Decompresses bytes with the usual tool of the format.
     fn plain(kind: &str, bytes: &[u8]) -> Vec<u8> {
         let mut plain = Vec::new();
         match kind {
@@ -82,7 +82,7 @@ mod tests {
         plain
     }
 
-    /// As `BlockDecompressorStream` reads: neither side of a block is larger than its buffers.
+    /// Reads like `BlockDecompressorStream`: both sizes of a block are limited by its buffers.
     fn blocks(
         mut bytes: &[u8],
         plain: &mut Vec<u8>,

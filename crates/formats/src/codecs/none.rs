@@ -1,4 +1,4 @@
-//! `none`: bytes as they are.
+//! `none`: bytes unchanged.
 
 use bytes::Bytes;
 use pipeline::{BuildContext, BuildError, Codec, Component, Compressor};

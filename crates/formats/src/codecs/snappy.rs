@@ -1,4 +1,4 @@
-//! `snappy`: blocks of Snappy in the framing of Hadoop's `SnappyCodec`, which is not the frame
+//! `snappy`: Snappy blocks in the framing of Hadoop's `SnappyCodec`, which differs from the frame
 //! format of the tool `snzip`.
 
 use pipeline::{BuildContext, BuildError, Codec, Component, Compressor};
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::blocks::{BUFFER, Blocks};
 
-/// Hadoop's class of it.
+/// Hadoop's class of this codec.
 pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.SnappyCodec";
 
 /// Settings of the codec `snappy`: none.
@@ -26,7 +26,7 @@ impl Component for Config {
 
 struct Snappy;
 
-/// So that a block that grows still fits into the reader's buffer.
+/// Keeps an incompressible block within the reader's buffer.
 const BLOCK_MAX: usize = BUFFER - (BUFFER / 6 + 32);
 
 impl Codec for Snappy {

@@ -1,8 +1,8 @@
 //! `zstd`: RFC 8878, which Hadoop's `ZStandardCodec` and every tool reads.
 //!
-//! A sink may write a file as a row of frames, each compressed by itself, which together are a file
-//! by the same RFC (3.1). Some readers end after the first one unless set otherwise, without a word
-//! (`python-zstandard`: `read_across_frames`); for them there is `one_frame`.
+//! A sink may write a file as a sequence of separately compressed frames, which is a valid file by
+//! RFC 8878 (3.1). By default some readers silently stop after the first frame (`python-zstandard`:
+//! `read_across_frames`); use `one_frame` for them.
 
 use ::zstd::stream::write::Encoder;
 use pipeline::{BuildContext, BuildError, Codec, Component, Compressor};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::encoded::Encoded;
 
-/// Hadoop's class of it.
+/// Hadoop's class of this codec.
 pub(super) const CLASS: &str = "org.apache.hadoop.io.compress.ZStandardCodec";
 
 /// Settings of the codec `zstd`.

@@ -1,6 +1,6 @@
-//! Patterns of Joda time and of Java, which Flume's configurations have, as patterns with `%`.
+//! Converts patterns of Joda-Time and Java, from Flume's configurations, to patterns with `%`.
 
-/// `yyyy-MM-dd HH:mm` as `%Y-%m-%d %H:%M`.
+/// Converts `yyyy-MM-dd HH:mm` to `%Y-%m-%d %H:%M`.
 ///
 /// # Errors
 /// The letters that have no counterpart.
@@ -25,8 +25,8 @@ pub fn strftime_of_joda(pattern: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// Writes the text behind a quote up to the closing one, and answers what is behind that. `''` is a
-/// quote, between quotes as well.
+/// Writes the text from a quote up to the closing one, and returns the rest after it. `''` is a
+/// quote, also between quotes.
 fn quoted<'a>(rest: &'a str, out: &mut String) -> Result<&'a str, String> {
     let mut rest = rest;
     let mut is_start = true;

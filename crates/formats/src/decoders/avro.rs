@@ -1,9 +1,8 @@
-//! `avro`: the records of an Avro container file, each as it stands in the file.
+//! `avro`: the records of an Avro container file, unchanged.
 //!
-//! A file is read block by block, whatever its size; a record is an event, and its body is the
-//! record in Avro's binary encoding, without a schema. So each event says in a header which schema
-//! its body has. As a message, a container is taken in codec `null` alone: its size is then what
-//! the source has counted.
+//! Files are read block by block, so they can have any size. Each record becomes an event with the
+//! record in Avro's binary encoding as the body, and a header that identifies its schema. A
+//! container in a message must have the codec `null`, because its source has counted the size.
 
 use std::collections::BTreeSet;
 use std::io::BufRead;
@@ -20,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::avro::container::{Head, Records};
 use crate::avro::schema::{HASH_HEADER, LITERAL_HEADER};
 
-/// Schemas of which is known that they were logged.
+/// Maximum number of remembered schemas that were logged.
 const LOGGED_MAX: usize = 1_000;
 
 /// Settings of the `avro` decoder.
@@ -64,7 +63,7 @@ impl Component for Config {
     }
 }
 
-/// How events say which schema they have, and which schemas were logged.
+/// Schema headers of events, and the schemas that were logged.
 #[derive(Clone)]
 struct Schemas {
     schema_type: SchemaType,
@@ -72,7 +71,7 @@ struct Schemas {
 }
 
 impl Schemas {
-    /// The header of events of a file with this head.
+    /// Returns the header of events of a file.
     fn header(&self, head: &Head) -> (&'static str, String) {
         match self.schema_type {
             SchemaType::Literal => (LITERAL_HEADER, head.literal.clone()),
@@ -86,7 +85,7 @@ impl Schemas {
         }
     }
 
-    /// Whether the schema of this hash was not logged yet.
+    /// Returns true if the schema of this hash was not logged yet.
     fn is_news(&self, hash: &str) -> bool {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.contains(hash) {
@@ -132,7 +131,7 @@ impl Decoder for Avro {
 struct File {
     schemas: Schemas,
     records: Records,
-    /// That of its events, once the head was read.
+    /// Header of its events, once the file's header was read.
     header: Option<(&'static str, String)>,
 }
 

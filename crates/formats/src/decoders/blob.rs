@@ -1,4 +1,4 @@
-//! `blob`: the whole message is one event, as it came.
+//! `blob`: the whole message is one event, unchanged.
 
 use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, MalformedMessage, Message,

@@ -1,9 +1,9 @@
-//! `json`: the form of Flume's JSON handler, `[{"headers": {"k": "v"}, "body": "text"}, …]`.
+//! `json`: the format of Flume's JSON handler, `[{"headers": {"k": "v"}, "body": "text"}, …]`.
 //!
-//! The message is UTF-8, or what its character set says; bodies are stored as UTF-8. A missing body
-//! is empty, missing headers are none; numbers and flags as values of headers become text. Other
-//! than Flume it also takes objects without an array around them, one a line, as the `json` encoder
-//! writes them.
+//! The message is in UTF-8 or in its declared character set; bodies are stored as UTF-8. A missing
+//! body is empty, missing headers mean no headers; numbers and booleans in header values become
+//! text. Unlike Flume, it also accepts objects without an array around them, one per line, as the
+//! `json` encoder writes them.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ impl Component for Config {
 
 struct Json;
 
-/// One event as Flume writes it. What else is in the object is skipped, as Flume does.
+/// An event in Flume's format. Other members of the object are ignored, as in Flume.
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(borrow, default)]
@@ -45,10 +45,10 @@ struct Event<'a> {
     body: Option<Cow<'a, str>>,
 }
 
-/// The headers of an event, by name; values as they are written.
+/// Headers of an event by name, with unparsed values.
 struct Headers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-/// A text that is not copied if it has no escapes.
+/// A string that is not copied if it has no escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -78,12 +78,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Headers<'a> {
     }
 }
 
-/// Events on their way into a batch, one at a time: the values of a whole message would take many
-/// times its size.
+/// Adds events to a batch one at a time: parsed values of a whole message would need many times its
+/// size.
 struct Reading<'m, 'b> {
     message: &'m Message<'m>,
     events: &'b mut BatchBuilder,
-    /// Of all headers so far.
+    /// Names of all headers so far.
     names: BTreeSet<String>,
     count: usize,
 }
@@ -103,7 +103,7 @@ impl Reading<'_, '_> {
             headers.push((name, header(self.count, name, value)?));
         }
         let own = headers.iter().map(|(name, value)| (*name, &**value));
-        // The last one of a name counts.
+        // The last value of a duplicate name counts.
         let headers: Vec<(&str, &str)> = self.message.headers.iter().copied().chain(own).collect();
         self.events.push(event.body.as_deref().unwrap_or_default().as_bytes(), &headers);
         self.count += 1;
@@ -127,7 +127,7 @@ impl Reading<'_, '_> {
         if let Some(problem) = array.problem {
             return Err(problem);
         }
-        // Behind an excess the message is not read to its end.
+        // After an excess the rest of the message is not read.
         if self.events.excess().is_some() {
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl Reading<'_, '_> {
     }
 }
 
-/// The events of an array.
+/// Events of an array.
 struct Array<'a, 'm, 'b> {
     reading: &'a mut Reading<'m, 'b>,
     problem: Option<MalformedMessage>,
@@ -195,7 +195,7 @@ fn header<'a>(
     }
 }
 
-/// The message as UTF-8.
+/// Returns the message as UTF-8.
 fn text<'a>(bytes: &'a [u8], charset: Option<&str>) -> Result<Cow<'a, str>, MalformedMessage> {
     let malformed = |problem: String| MalformedMessage { problem };
     let name = charset.unwrap_or("utf-8");

@@ -10,7 +10,7 @@ use pipeline::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Longest line of a file that is read piece by piece.
+/// Maximum length of a line in a file.
 const LINE_BYTES_MAX: usize = 16 << 20;
 
 /// Settings of the `lines` decoder.
@@ -44,7 +44,7 @@ impl Decoder for Lines {
         let mut start = 0;
         let ends = memchr_iter(b'\n', message.bytes).chain(Some(message.bytes.len()));
         for end in ends {
-            // Behind the last line end there is no line.
+            // There is no line after the last line end.
             if start == message.bytes.len() {
                 break;
             }
@@ -67,16 +67,16 @@ impl Decoder for Lines {
 /// A file of lines.
 struct File {
     keep_empty: bool,
-    /// The next line, where it was read already.
+    /// The next line, if it was read already.
     line: Option<Vec<u8>>,
-    /// Bytes that were read.
+    /// Bytes read so far.
     at: u64,
-    /// Why nothing more comes, found behind lines that went first.
+    /// Error after lines that must be returned first.
     broken: Deferred,
 }
 
 impl File {
-    /// The next line that is an event; `None` at the end of the file.
+    /// Reads the next line that is an event; `None` at the end of the file.
     fn line(&mut self, file: &mut dyn BufRead) -> Result<Option<Vec<u8>>, FileError> {
         if self.line.is_some() {
             return Ok(self.line.take());
@@ -166,8 +166,8 @@ mod tests {
         assert_eq!(lines(&keep, b"a\n\nb\n"), ["a", "", "b"]);
     }
 
-    /// A file has the events of a message with the same bytes, wherever its pieces end, and also
-    /// where some were passed over.
+    /// A file has the same events as a message with the same bytes, for any piece size and after
+    /// any number of skipped events.
     #[test]
     fn a_file_that_is_read_piece_by_piece_has_the_same_lines() {
         let text = b"one\n\ntwo\r\nthree four\nfive";

@@ -1,4 +1,4 @@
-//! What the bytes of a message say as events.
+//! Decoders: convert messages to events.
 
 pub mod avro;
 pub mod blob;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use pipeline::component::entry;
 use pipeline::{Decoder, Entry, MalformedMessage};
 
-/// All of them.
+/// All decoders.
 pub static ALL: &[Entry<dyn Decoder>] = &[
     entry::<avro::Config>(),
     entry::<blob::Config>(),
@@ -18,16 +18,16 @@ pub static ALL: &[Entry<dyn Decoder>] = &[
     entry::<lines::Config>(),
 ];
 
-/// Names of headers in one message: each is a column of its batch.
+/// Maximum number of header names in a message: each is a column of its batch.
 pub const HEADER_NAMES_MAX: usize = 1_000;
 
-/// Bytes of a header's name, as the encoding of a batch has it.
+/// Maximum length of a header's name, from the encoding of a batch.
 const HEADER_NAME_BYTES_MAX: usize = u16::MAX as usize;
 
-/// Whether a batch can have headers of these names.
+/// Checks that a batch can have headers of these names.
 ///
 /// # Errors
-/// A name is empty or too long, or there are too many.
+/// Fails if a name is empty or too long, or there are too many.
 pub fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), MalformedMessage> {
     let mut known = BTreeSet::new();
     for name in names {
@@ -40,7 +40,7 @@ pub fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Malfo
     Ok(())
 }
 
-/// Whether a header can have this name.
+/// Checks that a header can have this name.
 pub(crate) fn check_name(name: &str) -> Result<(), MalformedMessage> {
     if (1..=HEADER_NAME_BYTES_MAX).contains(&name.len()) {
         return Ok(());
@@ -50,7 +50,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), MalformedMessage> {
     Err(MalformedMessage { problem })
 }
 
-/// A message has too many of them.
+/// Returns the error for too many names.
 pub(crate) fn too_many_names() -> MalformedMessage {
     let problem = format!("more than {HEADER_NAMES_MAX} names of headers in one message");
     MalformedMessage { problem }
@@ -62,7 +62,7 @@ pub(crate) mod testkit {
 
     use super::*;
 
-    /// The decoder that a configuration names.
+    /// Builds the decoder of a configuration.
     pub(crate) fn decoder(json: &serde_json::Value) -> Result<Box<dyn Decoder>, String> {
         let choice =
             Settings::from_json(json).read::<Choice<dyn Decoder>>().map_err(|e| e.to_string())?;
@@ -70,7 +70,7 @@ pub(crate) mod testkit {
         choice.build("decoder", &cx).map_err(|error| error.to_string())
     }
 
-    /// What it makes of a message.
+    /// Decodes a message into events.
     pub(crate) fn decoded(
         json: &serde_json::Value,
         message: &Message<'_>,
@@ -79,7 +79,7 @@ pub(crate) mod testkit {
         decoder(json).unwrap().decode(message, &mut events).map(|()| events.finish())
     }
 
-    /// A message without headers and character set.
+    /// Creates a message without headers and character set.
     pub(crate) fn message(bytes: &[u8]) -> Message<'_> {
         Message { bytes, charset: None, headers: &[] }
     }

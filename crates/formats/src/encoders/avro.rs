@@ -1,7 +1,8 @@
-//! `avro`: an Avro container file of Flume's event: `headers`, a map of strings, and `body`, bytes.
+//! `avro`: an Avro container file of Flume's events: `headers`, a map of strings, and `body`,
+//! bytes.
 //!
-//! The schema is that of Flume's `avro_event` serializer. Bodies that are records of a schema of
-//! their own are written by `avro_schema`.
+//! The schema equals Flume's `avro_event` serializer. For bodies that are Avro records use
+//! `avro_schema`.
 
 use bytes::Bytes;
 use pipeline::units::ByteSize;
@@ -14,14 +15,14 @@ use super::container::{self, BlockCodec, Container};
 use super::header_bytes;
 use crate::avro::datum::put_event;
 
-/// The schema of Flume's event, as Flume writes it.
+/// Schema of Flume's event, in Flume's text.
 const SCHEMA: &str = concat!(
     r#"{"type":"record","name":"Event","fields":["#,
     r#"{"name":"headers","type":{"type":"map","values":"string"}},"#,
     r#"{"name":"body","type":"bytes"}]}"#,
 );
 
-/// Bytes of one encoded number at most.
+/// Maximum length of an encoded number.
 const NUMBER: u64 = 10;
 
 /// Settings of the `avro` encoder.
@@ -112,7 +113,7 @@ mod tests {
 
     type Event = (Vec<(String, String)>, Vec<u8>);
 
-    /// The events of a file, block by block.
+    /// Returns the events of a file, by block.
     fn read(bytes: &[u8]) -> Vec<Vec<Event>> {
         let (schema, blocks) = blocks(bytes);
         assert_eq!(schema, SCHEMA);

@@ -1,9 +1,9 @@
-//! `avro_schema`: an Avro container file whose records are the bodies: each is a datum of a schema,
-//! which the settings declare for all of them, or each event states ([`stated`]).
+//! `avro_schema`: an Avro container file whose records are the bodies. The settings declare their
+//! schema, or each event states it ([`stated`]).
 //!
-//! A file has one schema, and a reader finds the next record where the one before it ends: one body
-//! that is no datum would tear all that follows it. So each is walked through the schema before it
-//! is written, and what does not fit, or states another schema in its headers, is unwritable.
+//! A file has one schema, and a reader finds each record at the end of the one before: one invalid
+//! body would break the rest of the file. So the encoder validates each body before it writes it; a
+//! body that is invalid or has another schema in its headers is unwritable.
 
 mod stated;
 
@@ -76,7 +76,7 @@ struct AvroSchema {
 }
 
 impl AvroSchema {
-    /// Why an event cannot be written.
+    /// Returns the reason why an event cannot be written.
     fn problem<'a>(&self, event: EventRef<'a>, same: &mut Same<'a>) -> Option<Cow<'static, str>> {
         match self.bodies.datum(event, same) {
             Ok(datum) => {
@@ -125,7 +125,7 @@ impl Encoder for AvroSchema {
 
 struct File {
     file: container::File,
-    /// Bytes of each body that are not written.
+    /// Bytes at the start of each body that are not written.
     skip: usize,
 }
 
@@ -214,7 +214,7 @@ mod tests {
             &[(LITERAL, r#""string""#)],
             &[(LITERAL, "{")],
             &[(LITERAL, SCHEMA)],
-            // The URL counts where both are there, as in Flume.
+            // The URL takes precedence over the literal, as in Flume.
             &[(URL, "hdfs:///visit.avsc"), (LITERAL, "{")],
             &[(URL, "hdfs:///other.avsc"), (LITERAL, SCHEMA)],
         ] {

@@ -1,13 +1,13 @@
-//! Avro files as a table: the columns that a schema comes to.
+//! Avro files as a table: derives columns from a schema.
 
 use pipeline::{TableForm, TableStorage};
 use serde_json::Value;
 
-/// How deep types may be nested.
+/// Maximum nesting depth of types.
 const DEPTH_MAX: u32 = 16;
 
-/// The table of files with this schema. Without columns where the schema has what a table has no
-/// type for; then its text alone says them.
+/// Returns the table of files with this schema. If a table has no type for some part of the schema,
+/// it has no columns, only the schema's text.
 pub(super) fn table(text: &str, schema: &Value) -> TableForm {
     let mut form = TableForm::new(TableStorage::Avro, &[]);
     form.columns = columns(schema).unwrap_or_default();
@@ -24,8 +24,8 @@ fn columns(schema: &Value) -> Option<Vec<(String, String)>> {
     fields.map(column).collect()
 }
 
-/// The type of values of a schema, in Hive's words. `None`: a name that is declared elsewhere, or
-/// a union of several types.
+/// Returns the Hive type of a schema. `None`: a name that is declared elsewhere, or a union of
+/// several types.
 fn kind(schema: &Value, depth: u32) -> Option<String> {
     let below = depth.checked_sub(1)?;
     if let Some(branches) = schema.as_array() {

@@ -1,4 +1,4 @@
-//! Avro's container file, which `avro` and `avro_schema` share.
+//! Avro's container file, for `avro` and `avro_schema`.
 //!
 //! ```text
 //!   "Obj" 1 │ metadata: avro.schema, avro.codec │ sync marker
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Layout: Avro specification 1.11, "Object Container Files". The sync marker is random for each
-//! file. Records are held back until a block has `sync_interval` bytes.
+//! file. Records are buffered until a block has `sync_interval` bytes.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::avro::datum::{put_bytes, put_long};
 
-/// The ending of a file's name.
+/// File name extension.
 pub(super) const EXTENSION: &str = "avro";
-/// Its media type.
+/// Media type.
 pub(super) const CONTENT_TYPE: &str = "application/avro";
 
 /// Compression of blocks, by its name in the file.
@@ -38,15 +38,15 @@ pub(super) enum BlockCodec {
     Deflate,
 }
 
-/// Bytes around the records of a block at most.
+/// Maximum overhead of a block in bytes.
 const AROUND_BLOCK: usize = 64;
 
-/// Bytes of a block where none are set.
+/// Default size of a block.
 pub(super) fn default_sync_interval() -> ByteSize {
     ByteSize(64 << 10)
 }
 
-/// Container files of one schema.
+/// Creates container files of one schema.
 pub(super) struct Container {
     schema: Arc<str>,
     codec: BlockCodec,
@@ -55,10 +55,10 @@ pub(super) struct Container {
 }
 
 impl Container {
-    /// Of this schema.
+    /// Creates files of this schema.
     ///
     /// # Errors
-    /// `sync_interval` is out of its range.
+    /// Fails if `sync_interval` is out of range.
     pub(super) fn new(
         schema: &str,
         codec: BlockCodec,
@@ -77,20 +77,19 @@ impl Container {
         })
     }
 
-    /// With the same settings, of this schema.
+    /// Returns the same settings with another schema.
     pub(super) fn of(&self, schema: &str) -> Self {
         Self { schema: schema.into(), entropy: self.entropy.clone(), ..*self }
     }
 
-    /// Bytes of the schema's text.
+    /// Returns the size of the schema's text.
     pub(super) fn schema_bytes(&self) -> u64 {
         self.schema.len() as u64
     }
 
-    /// At least as many bytes as records of so many add to a file.
+    /// Returns an upper bound of the growth of a file by records of `bytes` bytes.
     pub(super) fn size_bound(&self, bytes: u64) -> u64 {
-        // What deflate cannot make smaller it makes larger by a thousandth, and each block has a
-        // frame.
+        // Deflate enlarges incompressible data by a thousandth, and each block has a frame.
         bytes + bytes / 500 + (bytes / self.sync_interval as u64 + 2) * AROUND_BLOCK as u64
     }
 
@@ -108,20 +107,20 @@ impl Container {
     }
 }
 
-/// A file that is being written.
+/// An unfinished file.
 pub(super) struct File {
     codec: BlockCodec,
     sync_interval: usize,
     sync: [u8; 16],
-    /// The beginning of the file, until it is written.
+    /// Header of the file, until it is written.
     head: Option<Vec<u8>>,
-    /// Records of the block that is being filled.
+    /// Records of the current block.
     records: Vec<u8>,
-    /// How many they are.
+    /// Number of these records.
     count: i64,
 }
 
-/// The beginning of a file.
+/// Returns the header of a file.
 fn head(schema: &str, codec: BlockCodec, sync: [u8; 16]) -> Vec<u8> {
     let codec = match codec {
         BlockCodec::Null => "null",
@@ -139,12 +138,12 @@ fn head(schema: &str, codec: BlockCodec, sync: [u8; 16]) -> Vec<u8> {
 }
 
 impl File {
-    /// The next bytes of the file, to which blocks are added.
+    /// Returns the next bytes of the file, to which blocks are appended.
     pub(super) fn start(&mut self) -> Vec<u8> {
         self.head.take().unwrap_or_default()
     }
 
-    /// Where the next record is put.
+    /// Returns the buffer for the next record.
     pub(super) fn records(&mut self) -> &mut Vec<u8> {
         &mut self.records
     }
@@ -157,13 +156,13 @@ impl File {
         }
     }
 
-    /// At least as many bytes as the end of the file would be now.
+    /// Returns an upper bound of the bytes that `finish` would return now.
     pub(super) fn held_back(&self) -> u64 {
         let head = self.head.as_ref().map_or(0, Vec::len);
         (head + self.records.len() + self.records.len() / 500 + AROUND_BLOCK) as u64
     }
 
-    /// The last bytes of the file.
+    /// Returns the last bytes of the file.
     pub(super) fn finish(&mut self) -> Bytes {
         let mut out = self.start();
         self.close_block(&mut out);
@@ -194,7 +193,7 @@ pub(super) mod testkit {
 
     use flate2::read::DeflateDecoder;
 
-    /// Reads a container file by the letter of the specification.
+    /// Strict reader of container files, by the specification.
     pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
     impl<'a> Reader<'a> {
@@ -236,7 +235,7 @@ pub(super) mod testkit {
         }
     }
 
-    /// The schema of a file, and of each block how many records it has, and these.
+    /// Returns the schema of a file, and the number of records and the records of each block.
     pub(crate) fn blocks(bytes: &[u8]) -> (String, Vec<(i64, Vec<u8>)>) {
         let mut reader = Reader(bytes);
         assert_eq!(reader.take(4), b"Obj\x01");

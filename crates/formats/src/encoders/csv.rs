@@ -1,8 +1,7 @@
-//! `csv`: a line for each event, of headers and the body, as RFC 4180 quotes them; lines end with
-//! LF alone.
+//! `csv`: one line per event with headers and body, quoted by RFC 4180; lines end with LF.
 //!
-//! A value that holds the delimiter, a quote, CR or LF is quoted. So is one that reads like
-//! `null`, which stands for a header that is not there: `,""` is an empty value, `,` is none.
+//! A value is quoted if it contains the delimiter, a quote, CR or LF, or if it equals `null`, the
+//! text for a missing header: `,""` is an empty value, `,` is a missing one.
 
 use bytes::Bytes;
 use pipeline::{
@@ -14,7 +13,7 @@ use serde::Deserialize;
 
 use crate::csv;
 
-/// The column that is the body.
+/// Name of the column with the body.
 const BODY: &str = "body";
 const QUOTE: u8 = b'"';
 
@@ -61,7 +60,7 @@ impl Component for Config {
     }
 }
 
-/// The form of the lines.
+/// Format of the lines.
 #[derive(Clone)]
 struct Format {
     config: Config,
@@ -81,7 +80,7 @@ impl Format {
                 None => out.extend_from_slice(null),
             }
         }
-        // Readers pass over an empty line.
+        // Readers skip an empty line.
         if out.len() == before {
             out.extend_from_slice(&[QUOTE, QUOTE]);
         }
@@ -90,13 +89,13 @@ impl Format {
 }
 
 impl Format {
-    /// At least as many bytes as the line with the names has.
+    /// Returns an upper bound of the header line's length.
     fn names_bound(&self) -> u64 {
         self.config.columns.iter().map(|name| 2 * name.len() as u64 + 3).sum()
     }
 }
 
-/// The value of a column.
+/// Returns the value of a column.
 fn value<'a>(event: EventRef<'a>, column: &str) -> Option<&'a [u8]> {
     if column == BODY { Some(event.body()) } else { event.header(column).map(str::as_bytes) }
 }
@@ -115,7 +114,7 @@ impl Encoder for Format {
     }
 
     fn size_bound(&self, events: &Events) -> u64 {
-        // Each byte of a value may be a quote, and each value has two around it and a delimiter.
+        // Each byte of a value may be a quote; each value has two quotes around it and a delimiter.
         let columns = &self.config.columns;
         let around = (columns.len() * (3 + self.config.null.len()) * events.len()) as u64;
         let bytes = |column: &String| match &**column {
@@ -132,7 +131,7 @@ impl Encoder for Format {
         form.serde_properties = vec![
             property("separatorChar", &self.config.delimiter.to_string()),
             property("quoteChar", "\""),
-            // Nothing is escaped but quotes, by doubling them, and a reader needs some character.
+            // Only quotes are escaped, by doubling, but the reader requires an escape character.
             property("escapeChar", "\u{1}"),
         ];
         if self.config.names {
@@ -148,7 +147,7 @@ impl Encoder for Format {
 
 struct File {
     format: Format,
-    /// Whether the line with the names needs no more writing.
+    /// True if the header line is written or not needed.
     is_begun: bool,
 }
 
@@ -230,7 +229,7 @@ mod tests {
         assert_eq!(file(&settings, &[batch()]), b"web-1\n\"\"\n\"\"\n");
     }
 
-    /// The lines of a file, by the reader of another library.
+    /// Reads the lines of a file with another library.
     fn read(mut bytes: &[u8], delimiter: u8) -> Vec<Vec<Vec<u8>>> {
         let mut reader: Reader = ReaderBuilder::new().delimiter(delimiter).build();
         let (mut lines, mut line, mut field) = (Vec::new(), Vec::new(), Vec::new());

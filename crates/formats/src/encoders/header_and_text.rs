@@ -1,9 +1,9 @@
-//! `header_and_text`: one line for each event, its headers in front: `{host=web-1, tier=web} body`.
+//! `header_and_text`: one line per event, headers first: `{host=web-1, tier=web} body`.
 //!
-//! This is the form of Flume's serializer of that name. Nothing is escaped there either: a header
-//! or a body that holds LF becomes several lines, and a reader cannot tell where headers end in all
-//! cases. Flume's order of the headers is that of a Java hash map; here the shared ones come first,
-//! each in the order in which they were set.
+//! This is the format of Flume's serializer of that name. As in Flume, nothing is escaped: a header
+//! or a body that contains LF becomes several lines, and readers cannot always find the end of the
+//! headers. Flume orders headers like a Java hash map; here shared headers come first, each in the
+//! order in which they were set.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder, TableForm};
@@ -28,7 +28,7 @@ impl Component for Config {
 
 struct HeaderAndText;
 
-/// Bytes in addition to headers and body: `{`, `} `, LF, and for each header `=` and `, `.
+/// Overhead per event: `{`, `} `, LF, and for each header `=` and `, `.
 const AROUND: u64 = 4;
 const AROUND_HEADER: u64 = 3;
 

@@ -1,7 +1,7 @@
-//! `json`: one object a line, `{"headers":{…},"body":"…"}`.
+//! `json`: one object per line, `{"headers":{…},"body":"…"}`.
 //!
 //! A body that is not UTF-8 cannot be a JSON string. It is written as `"body_base64"` instead of
-//! `"body"`, so that no byte is lost and no reader takes it for text.
+//! `"body"`, so that no byte is lost and readers do not mistake it for text.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -31,9 +31,9 @@ impl Component for Config {
 
 struct Json;
 
-/// Bytes of `\u0000`, the longest that a byte of text becomes.
+/// Length of `\u0000`, the longest escape of a byte.
 const ESCAPED: u64 = 6;
-/// Bytes around the headers and the body of an event, and around one header.
+/// Overhead of an event, and of one header.
 const AROUND: u64 = 40;
 const AROUND_HEADER: u64 = 6;
 

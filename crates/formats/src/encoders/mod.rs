@@ -1,4 +1,4 @@
-//! What the events of a file look like as bytes.
+//! Encoders: convert events to the bytes of a file.
 
 pub mod avro;
 pub mod avro_schema;
@@ -13,7 +13,7 @@ pub mod text;
 use pipeline::component::entry;
 use pipeline::{Encoder, Entry, Events};
 
-/// All of them.
+/// All encoders.
 pub static ALL: &[Entry<dyn Encoder>] = &[
     entry::<avro::Config>(),
     entry::<avro_schema::Config>(),
@@ -24,7 +24,7 @@ pub static ALL: &[Entry<dyn Encoder>] = &[
     entry::<text::Config>(),
 ];
 
-/// Bytes of all headers of all events, were each event to carry its own.
+/// Returns the size of all headers, counting shared ones for each event.
 fn header_bytes(events: &Events) -> u64 {
     let shared: usize = events.shared_headers().map(|(name, value)| name.len() + value.len()).sum();
     let shared = shared as u64 * events.len() as u64;
@@ -43,14 +43,14 @@ pub(crate) mod testkit {
 
     use super::*;
 
-    /// The encoder that a configuration names.
+    /// Builds the encoder of a configuration.
     pub(crate) fn encoder(json: &serde_json::Value) -> Box<dyn Encoder> {
         let choice = Settings::from_json(json).read::<Choice<dyn Encoder>>().unwrap();
         let cx = crate::alone("out", std::path::Path::new("unused"), env::real());
         choice.build("encoder", &cx).unwrap()
     }
 
-    /// A file of these batches.
+    /// Returns a file of these batches.
     pub(crate) fn file(json: &serde_json::Value, batches: &[Batch]) -> Vec<u8> {
         pipeline::testkit::file_of(&*encoder(json), batches)
     }

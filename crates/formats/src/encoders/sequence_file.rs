@@ -1,4 +1,4 @@
-//! `sequence_file`: Hadoop's SequenceFile, version 6, as Flume's `hdfs` sink writes it by default.
+//! `sequence_file`: Hadoop's SequenceFile, version 6, as in Flume's `hdfs` sink by default.
 //!
 //! ```text
 //!   "SEQ" 6 │ class of keys │ class of values │ compressed? blocks? │ codec │ no metadata │ sync
@@ -7,8 +7,7 @@
 //! ```
 //!
 //! Layout: `SequenceFile.java` of Hadoop 3.4, and files of its writer in `tests/golden`. The sync
-//! marker is random for each file. A file ends only behind a whole record or block, so a reader
-//! never meets half of one.
+//! marker is random for each file. A file always ends after a complete record or block.
 
 use std::mem;
 use std::sync::Arc;
@@ -26,18 +25,18 @@ use serde::{Deserialize, Serialize};
 use crate::codecs::compressed;
 use crate::sequence::{BYTES_CLASS, KEY_CLASS, MAGIC, SYNC_ESCAPE, TEXT_CLASS};
 
-/// The header that holds the key of a record, as in Flume.
+/// Header with the key of a record, as in Flume.
 const TIMESTAMP: &str = "timestamp";
 
 const KEY_BYTES: usize = 8;
 
-/// Bytes between two sync marks; Hadoop's own writer has the same.
+/// Bytes between two sync marks, as in Hadoop's own writer.
 const SYNC_INTERVAL: u64 = 100 << 10;
 
-/// Bytes of one record at most, besides its value: lengths, key, length of the value.
+/// Maximum overhead of a record: lengths, key, length of the value.
 const AROUND_RECORD: u64 = 32;
 
-/// Bytes that compression adds at most to a value or a part of a block, besides a sixth of it.
+/// Maximum growth of a value or a part of a block by compression, in addition to a sixth.
 const AROUND_COMPRESSED: u64 = 96;
 
 /// Settings of the `sequence_file` encoder.
@@ -125,7 +124,7 @@ impl Component for Config {
     }
 }
 
-/// What all files have in common.
+/// Attributes that all files share.
 struct Form {
     write_format: WriteFormat,
     compression: Compression,
@@ -198,7 +197,7 @@ impl Encoder for SequenceFile {
 }
 
 impl Form {
-    /// The beginning of a file.
+    /// Writes the header of a file.
     fn put_head(&self, out: &mut Vec<u8>, sync: &[u8; 16]) {
         let values = match self.write_format {
             WriteFormat::Writable => BYTES_CLASS,
@@ -228,7 +227,7 @@ impl Form {
     }
 }
 
-/// Records that wait for their block.
+/// Records of the unfinished block.
 #[derive(Default)]
 struct Block {
     records: usize,
@@ -241,11 +240,11 @@ struct Block {
 struct File {
     form: Arc<Form>,
     sync: [u8; 16],
-    /// Bytes of the file that were handed out, or are about to be.
+    /// Bytes of the file that were returned, or are about to be.
     position: u64,
-    /// Where the last sync mark ends.
+    /// Position after the last sync mark.
     synced_at: u64,
-    /// The beginning of the file, until it is written.
+    /// Header of the file, until it is written.
     head: Vec<u8>,
     block: Block,
 }
@@ -256,7 +255,7 @@ impl File {
         out.extend_from_slice(&self.sync);
     }
 
-    /// Appends a record, with a sync mark in front where it is time. `value` is a buffer.
+    /// Appends a record, after a sync mark if one is due. `value` is a buffer.
     fn put_record(&mut self, out: &mut Vec<u8>, value: &mut Vec<u8>, time: i64, body: &[u8]) {
         let before = out.len();
         if self.position >= self.synced_at + SYNC_INTERVAL {
@@ -275,7 +274,7 @@ impl File {
         self.position += (out.len() - before) as u64;
     }
 
-    /// Adds a record to the block, and writes the block where it is full.
+    /// Adds a record to the block, and writes the block when it is full.
     fn hold(&mut self, out: &mut Vec<u8>, time: i64, body: &[u8]) {
         let block = &mut self.block;
         let values = block.values.len();
@@ -336,14 +335,14 @@ fn now_ms(clock: &dyn Clock) -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A number of four bytes. Bodies are shorter than a batch, which has far less than 2 GiB.
+/// Writes a number of four bytes. Bodies are shorter than a batch, which has far less than 2 GiB.
 fn put_int(out: &mut Vec<u8>, number: usize) {
     let number = i32::try_from(number).expect("an event is smaller than 2 GiB");
     out.extend_from_slice(&number.to_be_bytes());
 }
 
-/// A number as Hadoop's `WritableUtils.writeVInt` writes it: up to 127 in one byte, else the
-/// number of bytes, as -113 and below, and the bytes.
+/// Writes a number like Hadoop's `WritableUtils.writeVInt`: up to 127 in one byte, otherwise the
+/// number of bytes, encoded as -113 and below, and the bytes.
 fn put_vint(out: &mut Vec<u8>, number: usize) {
     if number <= 127 {
         out.push(number as u8);
@@ -355,7 +354,7 @@ fn put_vint(out: &mut Vec<u8>, number: usize) {
     out.extend_from_slice(&bytes[unused..]);
 }
 
-/// Bytes with their length in front, as Hadoop writes text and the parts of a block.
+/// Writes length-prefixed bytes, as Hadoop writes text and the parts of a block.
 fn put_text(out: &mut Vec<u8>, bytes: &[u8]) {
     put_vint(out, bytes.len());
     out.extend_from_slice(bytes);

@@ -1,6 +1,6 @@
-//! `text`: each body as it was read, followed by one LF. Headers are left out.
+//! `text`: each body followed by LF, without headers.
 //!
-//! A body that holds LF itself becomes several lines, as it would in any text file.
+//! A body that contains LF becomes several lines.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pipeline::{BuildContext, BuildError, Component, Encoder, Events, FileEncoder, TableForm};
@@ -43,7 +43,7 @@ impl Encoder for Text {
 
 impl FileEncoder for Text {
     fn encode(&mut self, events: &Events) -> Bytes {
-        // What a source of lines read is the text already.
+        // The lines of a line-based source are already in the output format.
         if let Some(lines) = events.lines() {
             return lines.clone();
         }
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(Text.size_bound(&batch), read.len() as u64);
     }
 
-    /// Clears the flag that says that the bodies are separated, and takes the separators out.
+    /// Removes the separators between bodies, and their flag.
     fn unseparated(batch: &Batch) -> Batch {
         let encoded = batch.encode();
         let bodies: Vec<u8> = batch.iter().flat_map(|event| event.body().to_vec()).collect();

@@ -1,12 +1,11 @@
-//! `length_prefixed`: a number says how many bytes the message has that follows it.
+//! `length_prefixed`: each message is preceded by its length.
 //!
 //! ```text
 //!   00 00 00 05 h e l l o  00 00 00 02 …      bytes = 4, big endian
 //! ```
 //!
-//! Nothing marks the beginning of a message, so a sender that writes a wrong number cannot be
-//! followed any further. A number that no message has shows it. Numbers of one or two bytes are
-//! all possible.
+//! Nothing marks the beginning of a message, so after a wrong length the stream cannot be resumed.
+//! A length over the maximum reveals that. With lengths of one or two bytes, every value is valid.
 
 use bytes::{Buf, BytesMut};
 use pipeline::{BuildContext, BuildError, Component, Frame, Framer, Framing, FramingLost};
@@ -69,14 +68,14 @@ impl Framing for LengthPrefixed {
 struct LengthFramer {
     prefix: LengthPrefixed,
     message_max: usize,
-    /// Bytes of a message that was too long which are still to be skipped.
+    /// Bytes left to skip of a message that was too long.
     skip: u64,
-    /// Where the next message begins is not known any more.
+    /// True if the beginning of the next message is unknown.
     is_lost: bool,
 }
 
 impl LengthFramer {
-    /// The number at the front of the stream; `None` until it is there.
+    /// Returns the length at the front of the stream; `None` if it is incomplete.
     fn length(&self, stream: &BytesMut) -> Option<u64> {
         let digits = stream.get(..self.prefix.bytes)?.iter();
         let append = |number: u64, digit: &u8| number << 8 | u64::from(*digit);
@@ -86,7 +85,7 @@ impl LengthFramer {
         })
     }
 
-    /// Bytes of a message of `length` that are kept.
+    /// Returns how many bytes of a message are kept.
     fn kept(&self, length: u64) -> usize {
         usize::try_from(length).unwrap_or(usize::MAX).min(self.message_max)
     }

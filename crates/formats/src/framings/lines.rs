@@ -1,4 +1,4 @@
-//! `lines`: a message is a line.
+//! `lines`: each line is a message.
 
 use bytes::{Buf, BytesMut};
 use memchr::memchr;
@@ -39,7 +39,7 @@ struct Lines {
     delimiter: u8,
 }
 
-/// Lines that end with a line feed, of at most `message_max` bytes each.
+/// Creates a framer for lines with a line feed, of at most `message_max` bytes each.
 pub fn begin(message_max: usize) -> Box<dyn Framer> {
     Lines { delimiter: b'\n' }.begin(message_max)
 }
@@ -54,9 +54,9 @@ impl Framing for Lines {
 struct LineFramer {
     delimiter: u8,
     message_max: usize,
-    /// The rest of a line that was cut is skipped.
+    /// Set while the rest of a truncated line is skipped.
     skipped: Option<SkippedLine>,
-    /// Bytes at the front of the stream that hold no delimiter.
+    /// Bytes at the front of the stream without a delimiter.
     searched: usize,
 }
 
@@ -66,7 +66,7 @@ impl LineFramer {
         self.searched = 0;
     }
 
-    /// The line that ends at `end`.
+    /// Takes the line that ends at `end`.
     fn line(&mut self, stream: &mut BytesMut, end: usize) -> Frame {
         let is_crlf = self.delimiter == b'\n' && end > 0 && stream[end - 1] == b'\r';
         let length = end - usize::from(is_crlf);
@@ -100,7 +100,7 @@ impl Framer for LineFramer {
                     return is_lost.map(|()| None);
                 }
                 (Some(end), None) => return Ok(Some(self.line(stream, end))),
-                // One byte more may be the CR of the line's end.
+                // One further byte may be the CR of the line end.
                 (None, None) if stream.len() > self.message_max + 1 => {
                     return Ok(Some(self.cut(stream)));
                 }
@@ -198,7 +198,7 @@ mod tests {
         }
     }
 
-    /// The same by another way.
+    /// Reference implementation.
     fn lines_of_whole(line_max: usize, bytes: &[u8]) -> Vec<(String, bool)> {
         let mut parts: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
         let last = parts.pop().unwrap_or_default();

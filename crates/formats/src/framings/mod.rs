@@ -1,4 +1,4 @@
-//! Where the messages of a stream end.
+//! Framings: find the end of messages in a stream.
 
 pub mod length_prefixed;
 pub mod lines;
@@ -8,24 +8,24 @@ use bytes::BytesMut;
 use pipeline::component::entry;
 use pipeline::{Entry, Frame, Framer, Framing, FramingLost};
 
-/// All of them.
+/// All framings.
 pub static ALL: &[Entry<dyn Framing>] =
     &[entry::<length_prefixed::Config>(), entry::<lines::Config>(), entry::<syslog::Config>()];
 
-/// No source has a larger `message_max`, so no sender can expect a longer message to be stored.
+/// Upper bound of every source's `message_max`: longer messages are never stored.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// Skips the rest of a line that was cut.
+/// Skips the rest of a truncated line.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct SkippedLine {
     bytes: usize,
 }
 
 impl SkippedLine {
-    /// So many bytes more are skipped, and the end of the line is not among them.
+    /// Skips `bytes` further bytes without the end of the line.
     ///
     /// # Errors
-    /// They are more than any line has. Reported again after as many bytes.
+    /// Fails if there are more than any line has, and again after as many bytes.
     fn add(&mut self, bytes: usize) -> Result<(), FramingLost> {
         self.bytes += bytes;
         if self.bytes <= MESSAGE_BYTES_MAX {
@@ -60,8 +60,8 @@ impl FramedStream {
         &mut self.buffer
     }
 
-    /// The next message that is whole, or cut, and once the stream `is_over` the one whose end has
-    /// not come; `None` without one.
+    /// Returns the next complete or truncated message; once the stream `is_over`, also the
+    /// unfinished one; `None` without one.
     ///
     /// # Errors
     /// As [`Framer::next`].
@@ -76,17 +76,17 @@ impl FramedStream {
 
 #[cfg(test)]
 mod testkit {
-    //! The same stream in pieces of every size gives the same messages.
+    //! Piece sizes do not affect the messages of a stream.
 
     use bytes::BytesMut;
     use pipeline::{Frame, Framing, FramingLost};
 
-    /// The longest frame here has 8 bytes in addition to the message. Behind it, so many bytes say
-    /// whether another one begins.
+    /// The longest frame here exceeds its message by 8 bytes. The framer needs up to 24 further
+    /// bytes to see whether another frame begins.
     const BESIDES_MESSAGE: usize = 8 + 24;
 
-    /// The messages of a stream that comes in pieces of `piece` bytes, and whether each is cut.
-    /// Its framing must not be lost.
+    /// Returns the messages of a stream in pieces of `piece` bytes, and whether each is truncated.
+    /// Fails if the framing is lost.
     pub(super) fn frames(
         framing: &dyn Framing,
         stream: &[u8],
@@ -98,8 +98,7 @@ mod testkit {
         frames
     }
 
-    /// The messages of a stream, and each loss of its framing. It is not read after one that is
-    /// not found again.
+    /// Returns the messages of a stream, and each loss of its framing.
     pub(super) fn frames_and_losses(
         framing: &dyn Framing,
         stream: &[u8],
@@ -128,12 +127,12 @@ mod testkit {
         (frames, losses)
     }
 
-    /// Messages of which nothing is missing.
+    /// Returns complete messages.
     pub(super) fn whole(messages: &[&str]) -> Vec<(String, bool)> {
         messages.iter().map(|message| ((*message).to_owned(), false)).collect()
     }
 
-    /// A message of which the end is missing.
+    /// Returns a truncated message.
     pub(super) fn cut(message: &str) -> (String, bool) {
         (message.to_owned(), true)
     }

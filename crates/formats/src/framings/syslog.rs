@@ -1,7 +1,7 @@
-//! `syslog`: where a syslog message ends in a TCP stream (RFC 6587).
+//! `syslog`: finds the end of syslog messages in a TCP stream (RFC 6587).
 //!
 //! ```text
-//!   123 <34>1 2026-…     octet counting: a number, a blank, and so many bytes
+//!   123 <34>1 2026-…     octet counting: a number, a blank, and that many bytes
 //!   <34>Oct 11 …⏎        non-transparent framing: up to a line feed or a NUL
 //! ```
 //!
@@ -10,14 +10,13 @@
 //!
 //! # Wrong counts
 //!
-//! Some senders count characters instead of bytes, or cut a message that they have counted. Once a
-//! counted message has come on a stream, each message is expected to begin with a count or a
-//! priority. If one does not, or if a count leads into the middle of another message, the framing
-//! is lost. It is found again at the next count or line end, and the bytes in between are a message
-//! that is cut.
+//! Some senders count characters instead of bytes, or truncate a message after counting it. After
+//! the first counted message of a stream, each message must begin with a count or a priority. If
+//! one does not, or if a count leads into the middle of another message, the framing is lost. It
+//! resumes at the next count or line end, and the bytes in between become a truncated message.
 //!
-//! The content of a message never divides it while its count leads to the beginning of the next
-//! one: a sender's text cannot forge messages.
+//! While the count of a message leads to the beginning of the next one, the content never splits
+//! it: a sender's text cannot forge messages.
 
 mod starts;
 
@@ -31,8 +30,8 @@ use starts::{
     Boundary, START_BYTES, Start, begins_message, boundary, inner_start, is_line_end, start,
 };
 
-/// Bytes behind a counted message that are looked at where its count may be wrong: some line ends,
-/// and a count with its priority.
+/// Bytes after a counted message that are examined if its count may be wrong: some line ends, and a
+/// count with its priority.
 const LOOK_AHEAD_BYTES: usize = 24;
 
 /// Settings of the framing `syslog`: none.
@@ -64,38 +63,38 @@ impl Framing for Syslog {
     }
 }
 
-/// Cuts messages out of one stream.
+/// Splits one stream into messages.
 #[derive(Debug)]
 struct SyslogFramer {
     message_max: usize,
     skip: Skip,
-    /// Bytes at the front of the stream, which is a line, that hold no end of it: a line that comes
-    /// byte by byte takes time in proportion to its length.
+    /// Bytes at the front of the stream that contain no line end, so that a line that arrives byte
+    /// by byte takes linear time.
     searched: usize,
-    /// A counted message has come.
+    /// True after the first counted message.
     has_counts: bool,
-    /// The framing was lost, and no message has come since.
+    /// True after the framing was lost, until the next message.
     is_lost: bool,
-    /// Bytes that belong to no message, before the next one.
+    /// Bytes between messages, before the next one.
     fragment: BytesMut,
 }
 
-/// The rest of a message that was too long.
+/// Rest of a message that was too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Skip {
     Nothing,
-    /// So many bytes of a counted one.
+    /// Bytes left of a counted message.
     Bytes(usize),
-    /// All up to the end of a line.
+    /// Everything up to the end of a line.
     Line(SkippedLine),
 }
 
-/// What the front of the stream is.
+/// Result of examining the front of the stream.
 enum Step {
     Message(Frame),
-    /// It was no message, and is taken off.
+    /// The front was not a message and has been removed.
     Skipped,
-    /// Too little to tell.
+    /// More bytes are needed.
     NeedsMore,
 }
 
@@ -104,7 +103,7 @@ impl Framer for SyslogFramer {
         self.step(stream, false)
     }
 
-    /// A line without its end, or a counted message that ends early.
+    /// Returns a line without its end, or an incomplete counted message.
     fn rest(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost> {
         if let Some(frame) = self.step(stream, true)? {
             return Ok(Some(frame));
@@ -144,7 +143,7 @@ impl SyslogFramer {
             if self.skip != Skip::Nothing {
                 return Ok(None);
             }
-            // Line ends behind counted messages, and empty lines, are no messages.
+            // Skip line ends after counted messages, and empty lines.
             while stream.first().is_some_and(|byte| is_line_end(*byte)) {
                 stream.advance(1);
             }
@@ -230,10 +229,10 @@ impl SyslogFramer {
         Ok(Step::Message(Frame { message, is_cut }))
     }
 
-    /// Takes a line, which is a message if it begins with a priority or no counted one has come.
+    /// Takes a line. It is a message if it has a priority, or before the first counted message.
     fn line(&mut self, stream: &mut BytesMut, has_priority: bool) -> Result<Step, FramingLost> {
         let found = boundary(stream, std::mem::take(&mut self.searched), self.has_counts);
-        // A priority that has begun may be the one of a count.
+        // An incomplete priority may belong to a count.
         let open = if self.has_counts { START_BYTES } else { 0 };
         match found {
             None if stream.len() <= self.message_max + open => {
@@ -264,8 +263,8 @@ impl SyslogFramer {
         }
     }
 
-    /// The next message begins at `at`. The bytes before it, without a wrong count of `head` bytes,
-    /// become a message of their own.
+    /// Handles a lost framing; the next message begins at `at`. The bytes before it, without a
+    /// wrong count of `head` bytes, become a message.
     fn lose(&mut self, stream: &mut BytesMut, head: usize, at: usize) -> Result<(), FramingLost> {
         let before = stream.split_to(at);
         let before = before.get(head..).unwrap_or(&before);
@@ -274,7 +273,7 @@ impl SyslogFramer {
         self.report()
     }
 
-    /// Reports that the framing was lost and is found again, once until a message follows.
+    /// Reports that the framing was lost and resumes, once until the next message.
     fn report(&mut self) -> Result<(), FramingLost> {
         if std::mem::replace(&mut self.is_lost, true) {
             return Ok(());
@@ -290,7 +289,7 @@ impl SyslogFramer {
     }
 }
 
-/// Without line ends at its end, which some senders count with the message.
+/// Removes trailing line ends, which some senders include in the count.
 fn trimmed(mut message: Bytes) -> Bytes {
     while message.last().is_some_and(|byte| is_line_end(*byte)) {
         message.truncate(message.len() - 1);

@@ -1,4 +1,4 @@
-//! The messages of `ThriftSourceProtocol`, as both sides read and write them.
+//! Reads and writes the messages of `ThriftSourceProtocol`, for both sides.
 
 use std::collections::BTreeSet;
 
@@ -9,19 +9,19 @@ use super::write::{self, Writer};
 use super::{Fault, Head, Kind, Malformed, Method, Protocol, Status};
 use crate::decoders;
 
-/// The beginning of the message that begins with these bytes.
+/// Reads the beginning of a message.
 ///
 /// # Errors
-/// It is no message, or goes on behind these bytes.
+/// Fails if it is not a message, or incomplete.
 pub fn head(protocol: Protocol, bytes: &[u8]) -> Result<Head, Malformed> {
     Reader::new(protocol, bytes).head()
 }
 
-/// Adds the events of a call of `method`, in order, from its whole message, until the batch has an
-/// excess.
+/// Adds the events of a call of `method`, in order, from its complete message, until the batch has
+/// an excess.
 ///
 /// # Errors
-/// The message is not one such call, or a batch cannot have such events.
+/// Fails if the message is not such a call, or a batch cannot have these events.
 pub fn read_events(
     protocol: Protocol,
     method: Method,
@@ -66,7 +66,7 @@ pub fn read_events(
     Ok(())
 }
 
-/// Events as they are read.
+/// State of reading events.
 struct Reading<'a, 'b> {
     batch: &'b mut BatchBuilder,
     names: BTreeSet<&'a str>,
@@ -122,7 +122,7 @@ impl<'a> Reading<'a, '_> {
     }
 }
 
-/// A message in its frame.
+/// Returns a message in its frame.
 fn frame(protocol: Protocol, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::new(protocol);
     writer.out.extend([0; 4]);
@@ -133,7 +133,7 @@ fn frame(protocol: Protocol, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     frame
 }
 
-/// The answer to a call: what became of its events.
+/// Returns the reply to a call with the status of its events.
 pub fn status(protocol: Protocol, call: &Head, status: Status) -> Vec<u8> {
     frame(protocol, |writer| {
         writer.head(&call.name, Kind::Reply, call.sequence);
@@ -143,7 +143,7 @@ pub fn status(protocol: Protocol, call: &Head, status: Status) -> Vec<u8> {
     })
 }
 
-/// The answer to a call that there is no other answer to.
+/// Returns an error reply to a call.
 pub fn exception(protocol: Protocol, call: &Head, fault: Fault, text: &str) -> Vec<u8> {
     frame(protocol, |writer| {
         writer.head(&call.name, Kind::Exception, call.sequence);
@@ -155,7 +155,7 @@ pub fn exception(protocol: Protocol, call: &Head, fault: Fault, text: &str) -> V
     })
 }
 
-/// Events on their way into a call of `appendBatch`.
+/// Builder of a call of `appendBatch`.
 #[derive(Debug)]
 pub struct Events {
     protocol: Protocol,
@@ -164,29 +164,29 @@ pub struct Events {
 }
 
 impl Events {
-    /// Bytes of a call besides its events, at most.
+    /// Maximum size of a call without its events.
     pub const CALL_BYTES: usize = 64;
 
-    /// None yet.
+    /// Creates an empty call.
     pub fn new(protocol: Protocol) -> Self {
         Self { protocol, encoded: Writer::new(protocol), count: 0 }
     }
 
-    /// How many there are.
+    /// Returns the number of events.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no events.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Adds an event, unless the events had more than `bytes` with it then.
+    /// Adds an event, if the total then has at most `bytes` bytes; returns whether it did.
     #[must_use]
     pub fn push(&mut self, event: &EventRef<'_>, bytes: usize) -> bool {
         let before = self.encoded.out.len();
-        // A number takes 5 bytes at most; what else an event has takes less than 32.
+        // A number takes at most 5 bytes; the rest of an event takes less than 32.
         let headers = event.headers().map(|(name, value)| 10 + name.len() + value.len());
         let most = event.body().len() + headers.sum::<usize>() + 32;
         if before + most > bytes {
@@ -201,7 +201,7 @@ impl Events {
         true
     }
 
-    /// The call, in its frame. None are left.
+    /// Returns the call in its frame, and removes all events.
     pub fn call(&mut self, sequence: i32) -> Vec<u8> {
         let (events, count) = (std::mem::take(&mut self.encoded.out), self.count);
         self.count = 0;
@@ -216,24 +216,24 @@ impl Events {
     }
 }
 
-/// What was answered to a call.
+/// Reply to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// What became of the events; the number of a status that there is not yet is kept.
+    /// Status of the events; an unknown status is kept as its number.
     Status(Result<Status, i32>),
     /// The call failed.
     Exception {
-        /// Why, for people.
+        /// Reason, for people.
         text: String,
-        /// The number of its kind.
+        /// Number of the error type.
         number: i32,
     },
 }
 
-/// The answer to the call of `appendBatch` with this sequence number, from a whole message.
+/// Reads the reply to the call of `appendBatch` with this sequence number, from a complete message.
 ///
 /// # Errors
-/// It is no answer to that call.
+/// Fails if it is not a reply to that call.
 pub fn answer(protocol: Protocol, sequence: i32, message: &[u8]) -> Result<Answer, Malformed> {
     let mut reader = Reader::new(protocol, message);
     let head = reader.head()?;

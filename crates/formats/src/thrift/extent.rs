@@ -1,54 +1,54 @@
-//! Where a message ends that has no frame: its values are walked as its bytes come.
+//! Finds the end of a message without a frame, incrementally.
 //!
-//! Only in the binary encoding: there every size stands in front of what it is of. Each byte is
-//! looked at once, so that a peer that sends them one by one costs no more than another.
+//! This works only in the binary encoding, where every value is preceded by its size. Each byte is
+//! read once, so that a peer that sends single bytes costs no more than another.
 
 use super::Malformed;
 use super::read::{BINARY, VERSION};
 
-/// How deep values may be nested.
+/// Maximum nesting depth of values.
 const DEPTH_MAX: usize = 32;
 
-/// What is expected next, the innermost last.
+/// Expected next element; a stack, innermost last.
 #[derive(Debug, Clone, Copy)]
 enum Open {
-    /// Version and kind of the message, and the size of its name.
+    /// Version and type of the message, and the size of its name.
     Head,
-    /// The sequence number, and the struct behind it.
+    /// The sequence number, and the start of the struct.
     Sequence,
     /// The next field of a struct, or its end.
     Struct,
-    /// So many values of a type more.
+    /// `left` further values of a type.
     Values { kind: u8, left: u32 },
-    /// So many pairs more; whether a key is next.
+    /// `left` further pairs; `is_key` if a key is next.
     Pairs { kinds: [u8; 2], left: u32, is_key: bool },
     /// A value of this type.
     Value(u8),
 }
 
-/// The extent of one message, as far as it has come.
+/// Progress in one message.
 #[derive(Debug, Clone)]
 pub struct Extent {
     open: Vec<Open>,
-    /// Bytes from the beginning that are understood.
+    /// Bytes that have been parsed.
     at: usize,
-    /// Bytes behind them whose content does not matter.
+    /// Following bytes to skip.
     skip: usize,
     bytes_max: usize,
 }
 
 impl Extent {
-    /// Of a message of so many bytes at most.
+    /// Creates it for a message of at most `bytes_max` bytes.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         Self { open: vec![Open::Head], at: 0, skip: 0, bytes_max }
     }
 
-    /// Takes in all bytes from the beginning of the message on, those of earlier calls among them;
-    /// says how many the message has, once they are all there.
+    /// Continues with all bytes of the message so far, including those of earlier calls; returns
+    /// the length of the message once it is complete.
     ///
     /// # Errors
-    /// They are no message, or the message is too long or nested too deep.
+    /// Fails if it is not a message, or too long, or nested too deep.
     pub fn of(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         loop {
             if self.at + self.skip > self.bytes_max {
@@ -72,7 +72,7 @@ impl Extent {
         }
     }
 
-    /// Understands what is expected; how many bytes that were, `None` where they are not there.
+    /// Parses the expected element; returns its length, or `None` if it is incomplete.
     fn step(&mut self, open: Open, rest: &[u8]) -> Result<Option<usize>, Malformed> {
         let taken = match open {
             Open::Head => {
@@ -155,7 +155,7 @@ impl Extent {
         if let Some(next) = next {
             self.open.push(next);
         }
-        // Those of a value may not have come yet.
+        // Bytes of a value may not have arrived yet.
         self.skip = taken;
         Ok(Some(0))
     }

@@ -1,11 +1,11 @@
-//! Reading values in both encodings.
+//! Reader of values in both encodings.
 
 use super::{Head, Kind, Malformed, Protocol};
 
-/// How deep what is skipped may be nested.
+/// Maximum nesting depth of skipped values.
 const DEPTH_MAX: u32 = 32;
 
-/// Bytes of a method's name.
+/// Maximum length of a method's name.
 const NAME_BYTES_MAX: usize = 128;
 
 /// First byte of a message in the compact encoding.
@@ -15,32 +15,32 @@ pub const BINARY: u8 = 0x80;
 /// Version of both encodings.
 pub const VERSION: u8 = 1;
 
-/// The type of a value.
+/// Type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
-    /// A flag whose value is part of its type: a field in the compact encoding.
+    /// A boolean whose value is part of its type: a field in the compact encoding.
     Implied,
-    /// A flag.
+    /// A boolean.
     Bool,
-    /// A number of 8 bits.
+    /// An integer of 8 bits.
     Byte,
-    /// A number of 16 bits.
+    /// An integer of 16 bits.
     I16,
-    /// A number of 32 bits.
+    /// An integer of 32 bits.
     I32,
-    /// A number of 64 bits.
+    /// An integer of 64 bits.
     I64,
     /// A floating-point number of 64 bits.
     Double,
-    /// Bytes, or a text.
+    /// Bytes or a string.
     Binary,
     /// Fields with ids.
     Struct,
-    /// Pairs.
+    /// Key-value pairs.
     Map,
-    /// Elements without an order.
+    /// Elements without order.
     Set,
-    /// Elements in an order.
+    /// Elements in order.
     List,
     /// 16 bytes.
     Uuid,
@@ -72,11 +72,11 @@ impl Type {
 pub struct Field {
     /// Its number in the struct.
     pub id: i16,
-    /// What its value is.
+    /// Type of its value.
     pub kind: Type,
 }
 
-/// Reads one value after the other. What cannot be read is [`Malformed`], as each method says it.
+/// Reads values one after the other. Methods fail with [`Malformed`].
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
     protocol: Protocol,
@@ -84,16 +84,16 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Of these bytes.
+    /// Creates a reader of these bytes.
     #[must_use]
     pub fn new(protocol: Protocol, bytes: &'a [u8]) -> Self {
         Self { protocol, rest: bytes }
     }
 
-    /// Nothing may follow.
+    /// Checks that all bytes are read.
     ///
     /// # Errors
-    /// Something does.
+    /// Fails if bytes are left.
     pub fn end(&self) -> Result<(), Malformed> {
         match self.rest.len() {
             0 => Ok(()),
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What was not read yet.
+    /// Returns the unread bytes.
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
         Err(Malformed::Invalid { what: "number of 64 bits", value: value.cast_signed() })
     }
 
-    /// A number of 32 bits without a sign, as the compact encoding has sizes.
+    /// Reads an unsigned number of 32 bits, which the compact encoding uses for sizes.
     fn varint32(&mut self) -> Result<u32, Malformed> {
         let value = self.varint()?;
         let invalid =
@@ -148,10 +148,10 @@ impl<'a> Reader<'a> {
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    /// A number of 32 bits.
+    /// Reads a number of 32 bits.
     ///
     /// # Errors
-    /// It is none, or its end is missing.
+    /// Fails if it is invalid or incomplete.
     pub fn i32(&mut self) -> Result<i32, Malformed> {
         match self.protocol {
             Protocol::Compact => {
@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A size of elements with at least so many bytes each.
+    /// Reads the number of elements with at least `least` bytes each.
     fn size(&mut self, least: usize) -> Result<usize, Malformed> {
         let size = match self.protocol {
             Protocol::Compact => self.varint32()?,
@@ -181,27 +181,27 @@ impl<'a> Reader<'a> {
         (size <= self.rest.len() / least).then_some(size).ok_or(Malformed::Short)
     }
 
-    /// Bytes.
+    /// Reads bytes.
     ///
     /// # Errors
-    /// They are not all there.
+    /// Fails if they are incomplete.
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let size = self.size(1)?;
         self.take(size)
     }
 
-    /// A text.
+    /// Reads a string.
     ///
     /// # Errors
-    /// It is not all there, or not UTF-8.
+    /// Fails if it is incomplete, or not UTF-8.
     pub fn text(&mut self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed::NotUtf8)
     }
 
-    /// The beginning of a message.
+    /// Reads the beginning of a message.
     ///
     /// # Errors
-    /// It is another one's, or not all there.
+    /// Fails if it is in another encoding, or incomplete.
     pub fn head(&mut self) -> Result<Head, Malformed> {
         let (name, kind, sequence) = match self.protocol {
             Protocol::Compact => self.compact_head()?,
@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
         Ok(Head { name: name.to_owned(), kind, sequence })
     }
 
-    /// The name of a method, whose size was read.
+    /// Reads the name of a method, whose size was read.
     fn name(&mut self, size: usize) -> Result<&'a str, Malformed> {
         if size > NAME_BYTES_MAX {
             return Err(Malformed::Invalid { what: "size of a name", value: size as i64 });
@@ -254,7 +254,7 @@ impl<'a> Reader<'a> {
                 let size = u32::from_be_bytes(self.array()?) as usize;
                 Ok((self.name(size)?, kind, self.i32()?))
             }
-            // Without a version, as clients of before 2008 write it.
+            // Without a version, as in clients before 2008.
             0 => {
                 let size = u32::from_be_bytes(self.array()?) as usize;
                 let name = self.name(size)?;
@@ -270,11 +270,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next field of a struct; `None` at its end. `last` is the id of the field before it, at
-    /// first 0.
+    /// Reads the next field of a struct; `None` at its end. `last` is the id of the field before
+    /// it, initially 0.
     ///
     /// # Errors
-    /// It has no valid type or id, or is not all there.
+    /// Fails if its type or id is invalid, or it is incomplete.
     pub fn field(&mut self, last: &mut i16) -> Result<Option<Field>, Malformed> {
         let first = self.byte()?;
         if first == 0 {
@@ -302,10 +302,10 @@ impl<'a> Reader<'a> {
         Ok(Some(Field { id, kind }))
     }
 
-    /// Type and number of the elements that follow.
+    /// Reads type and number of the elements that follow.
     ///
     /// # Errors
-    /// They have no valid type, or cannot all be there.
+    /// Fails if their type is invalid, or there are too few bytes for them.
     pub fn list(&mut self) -> Result<(Type, usize), Malformed> {
         let first = self.byte()?;
         if self.protocol == Protocol::Binary {
@@ -320,10 +320,10 @@ impl<'a> Reader<'a> {
         Ok((kind, size))
     }
 
-    /// Types and number of the pairs that follow; `None` where there are none.
+    /// Reads types and number of the pairs that follow; `None` for an empty map.
     ///
     /// # Errors
-    /// They have no valid types, or cannot all be there.
+    /// Fails if their types are invalid, or there are too few bytes for them.
     pub fn map(&mut self) -> Result<Option<(Type, Type, usize)>, Malformed> {
         let (size, kinds) = match self.protocol {
             Protocol::Compact => {
@@ -343,10 +343,10 @@ impl<'a> Reader<'a> {
         Ok(Some((Type::of(self.protocol, key)?, Type::of(self.protocol, value)?, size)))
     }
 
-    /// Passes over a value.
+    /// Skips a value.
     ///
     /// # Errors
-    /// It is not all there, or nested too deep.
+    /// Fails if it is incomplete or nested too deep.
     pub fn skip(&mut self, kind: Type) -> Result<(), Malformed> {
         self.skip_within(kind, DEPTH_MAX)
     }

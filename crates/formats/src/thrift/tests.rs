@@ -1,8 +1,8 @@
-//! Goal: both encodings are those of Apache's library, byte for byte, and no input costs more than
-//! its bytes.
+//! Goal: both encodings equal Apache's library byte for byte, and no input costs more than its
+//! bytes.
 //!
 //! Method: messages that Java's libthrift 0.14.1 wrote with Flume's own classes are seeds of the
-//! fuzz target `thrift`. They are read, written again, and cut; `fuzz/` changes them.
+//! fuzz target `thrift`. The tests read, rewrite and truncate them; `fuzz/` mutates them.
 
 #![expect(clippy::disallowed_methods, reason = "the corpus is real files")]
 
@@ -14,7 +14,7 @@ use super::*;
 
 const BOTH: [(Protocol, &str); 2] = [(Protocol::Compact, "compact"), (Protocol::Binary, "binary")];
 
-/// The messages; other seeds are whole connections.
+/// Returns the messages; other seeds are whole connections.
 fn corpus() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/thrift");
     let mut inputs: Vec<_> = std::fs::read_dir(folder)
@@ -36,7 +36,7 @@ fn message(name: &str) -> Vec<u8> {
 /// A body, and its headers.
 type Event<'a> = (Vec<u8>, Vec<(&'a str, &'a str)>);
 
-/// The events of a call.
+/// Returns the events of a call.
 fn batch(protocol: Protocol, method: Method, message: &[u8]) -> Result<pipeline::Batch, Malformed> {
     let mut events = pipeline::BatchBuilder::default();
     read_events(protocol, method, message, &mut events).map(|()| events.finish())
@@ -46,7 +46,7 @@ fn events(batch: &pipeline::Batch) -> Vec<Event<'_>> {
     batch.iter().map(|event| (event.body().to_vec(), event.headers().collect())).collect()
 }
 
-/// The events of a message, read as either call.
+/// Reads a message as either call; returns the number of events.
 fn read_any(input: &[u8]) -> usize {
     let Some((first, message)) = input.split_first() else { return 0 };
     let protocol = if first & 1 == 0 { Protocol::Compact } else { Protocol::Binary };
@@ -59,7 +59,7 @@ fn read_any(input: &[u8]) -> usize {
         .sum()
 }
 
-/// In a frame.
+/// Wraps a message in a frame.
 fn framed(message: &[u8]) -> Vec<u8> {
     [&(message.len() as u32).to_be_bytes(), message].concat()
 }
@@ -139,7 +139,7 @@ fn a_size_is_worth_no_more_than_the_bytes_behind_it() {
 #[test]
 fn nesting_that_is_skipped_has_a_limit() {
     for (depth, is_read) in [(20, true), (31, true), (33, false), (1_000_000, false)] {
-        // Field 2: structs within structs; then field 1 is missing.
+        // Field 2 has nested structs; field 1 is missing.
         let mut message = hex("8221010b617070656e644261746368");
         message.push(0x2c);
         message.extend(vec![0x1c; depth - 1]);
@@ -168,7 +168,7 @@ fn what_a_batch_cannot_hold_is_refused() {
     assert_eq!(with(&headers[..1_000], 2).unwrap().len(), 2);
     assert!(matches!(with(&headers, 1), Err(Malformed::Headers(_))));
     assert!(matches!(with(&[("", "x")], 1), Err(Malformed::Headers(_))));
-    // A header's value that is no UTF-8: {"k": ff}.
+    // A header value that is not UTF-8: {"k": ff}.
     let message = hex("82210106617070656e641c1b0188016b01ff180000 00".replace(' ', "").as_str());
     assert_eq!(batch(Protocol::Compact, Method::Append, &message), Err(Malformed::NotUtf8));
 }
@@ -204,7 +204,7 @@ fn another_encoding_is_named_with_what_helps() {
     assert!(error.contains("`protocol = \"binary\"`"), "{error}");
     let error = head(Protocol::Binary, &message("compact-append")).unwrap_err().to_string();
     assert!(error.contains("`protocol = \"compact\"`"), "{error}");
-    // Without a version, as old clients write it.
+    // Without a version, as in old clients.
     let old = hex("00000006617070656e640100000005");
     let expected = Head { name: "append".into(), kind: Kind::Call, sequence: 5 };
     assert_eq!(head(Protocol::Binary, &old), Ok(expected));

@@ -1,20 +1,20 @@
-//! Writing values in both encodings: those that the service has.
+//! Writer of values in both encodings, for the types that the service uses.
 
 use super::read::{BINARY, COMPACT, VERSION};
 use super::{Kind, Protocol};
 
-/// The types that are written.
+/// Types of values.
 #[derive(Debug, Clone, Copy)]
 pub enum Type {
-    /// A number of 32 bits.
+    /// An integer of 32 bits.
     I32,
-    /// Bytes, or a text.
+    /// Bytes or a string.
     Binary,
     /// Fields with ids.
     Struct,
-    /// Pairs.
+    /// Key-value pairs.
     Map,
-    /// Elements in an order.
+    /// Elements in order.
     List,
 }
 
@@ -34,19 +34,19 @@ impl Type {
     }
 }
 
-/// Writes one value after the other.
+/// Writes values one after the other.
 #[derive(Debug)]
 pub struct Writer {
     protocol: Protocol,
-    /// What was written so far.
+    /// Output so far.
     pub out: Vec<u8>,
 }
 
-/// As many elements, or bytes of one value, as a message can have.
+/// Panic message for too many elements or bytes.
 const SIZE: &str = "a value of a batch has less than 2 GiB";
 
 impl Writer {
-    /// Nothing yet.
+    /// Creates a writer without output.
     #[must_use]
     pub fn new(protocol: Protocol) -> Self {
         Self { protocol, out: Vec::new() }
@@ -60,7 +60,7 @@ impl Writer {
         self.out.push(value as u8);
     }
 
-    /// A number of 32 bits.
+    /// Writes a number of 32 bits.
     pub fn i32(&mut self, value: i32) {
         match self.protocol {
             Protocol::Compact => self.varint((value << 1 ^ value >> 31).cast_unsigned()),
@@ -76,19 +76,19 @@ impl Writer {
         }
     }
 
-    /// Bytes, or a text.
+    /// Writes bytes or a string.
     ///
     /// # Panics
-    /// They are 2 GiB or more.
+    /// Panics if they have 2 GiB or more.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.size(bytes.len());
         self.out.extend_from_slice(bytes);
     }
 
-    /// The beginning of a message.
+    /// Writes the beginning of a message.
     ///
     /// # Panics
-    /// The name has 2 GiB or more.
+    /// Panics if the name has 2 GiB or more.
     pub fn head(&mut self, name: &str, kind: Kind, sequence: i32) {
         let kind = match kind {
             Kind::Call => 1,
@@ -110,8 +110,8 @@ impl Writer {
         }
     }
 
-    /// A field whose id is `above` more than that of the field before it; the first one counts
-    /// from 0.
+    /// Writes the header of a field whose id exceeds the id of the field before it by `above`;
+    /// before the first field the id counts as 0.
     pub fn field(&mut self, kind: Type, id: u8, above: u8) {
         let number = kind.number(self.protocol);
         match (self.protocol, above) {
@@ -121,7 +121,7 @@ impl Writer {
         }
     }
 
-    /// A field that is a flag, as [`Writer::field`] and its value.
+    /// Writes a boolean field, with its header and value.
     pub fn flag(&mut self, id: u8, above: u8, value: bool) {
         match (self.protocol, above) {
             (Protocol::Binary, _) => self.out.extend([2, 0, id, u8::from(value)]),
@@ -130,15 +130,15 @@ impl Writer {
         }
     }
 
-    /// The end of a struct.
+    /// Writes the end of a struct.
     pub fn stop(&mut self) {
         self.out.push(0);
     }
 
-    /// The beginning of a list of so many elements.
+    /// Writes the beginning of a list of `size` elements.
     ///
     /// # Panics
-    /// There are more than 2³¹.
+    /// Panics if there are 2³¹ or more.
     pub fn list(&mut self, kind: Type, size: usize) {
         let number = kind.number(self.protocol);
         match (self.protocol, size) {
@@ -154,10 +154,10 @@ impl Writer {
         }
     }
 
-    /// A map of texts.
+    /// Writes a map of strings.
     ///
     /// # Panics
-    /// A text has 2 GiB or more.
+    /// Panics if a string has 2 GiB or more.
     pub fn texts<'a>(&mut self, size: usize, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
         let number = Type::Binary.number(self.protocol);
         match self.protocol {

@@ -1,4 +1,4 @@
-//! The body of a request: read within its limits, and decompressed within them.
+//! Reads and decompresses the body of a request within its limits.
 
 use std::error::Error;
 use std::io::Read;
@@ -15,31 +15,31 @@ use tokio::time::timeout;
 
 use crate::tenants::{Member, Over};
 
-/// Bytes that a body takes at most before as many have come.
+/// Maximum memory for a body before more bytes have arrived.
 const FIRST_BYTES: usize = 1 << 20;
 
-/// Bytes of the body of a refused request that are read and dropped.
+/// Maximum number of bytes of a refused request that are read and dropped.
 const DROPPED_BYTES_MAX: u64 = 256 << 20;
 
-/// How long the next bytes of a body may take that is dropped.
+/// Time limit for the next bytes of a body that is dropped.
 const DROPPED_IDLE_MAX: Duration = Duration::from_secs(2);
 
-/// A request that is refused: what it is answered.
+/// A refusal of a request, with its response.
 #[derive(Debug)]
 pub struct Refusal {
     /// The status.
     pub status: StatusCode,
-    /// Why, for people.
+    /// Reason, for people.
     pub text: String,
-    /// When it is of use to come again, where that is known.
+    /// Time after which a retry makes sense, if that is known.
     pub retry_after: Option<Duration>,
-    /// The connection is one too many.
+    /// True if the tenant has too many connections.
     pub ends_connection: bool,
     is_too_large: bool,
 }
 
 impl Refusal {
-    /// Answers `status` and says why.
+    /// Creates a refusal with a status and a reason.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
         Self {
             status,
@@ -50,24 +50,25 @@ impl Refusal {
         }
     }
 
-    /// When it is of use to come again, in whole seconds: not before it is time.
+    /// Returns the delay of a retry in whole seconds, rounded up.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         let after = self.retry_after?;
         Some(after.as_secs() + u64::from(after.subsec_nanos() > 0))
     }
 
-    /// The body has more bytes than `limit`.
+    /// Creates a refusal of a body with more than `limit` bytes.
     pub fn too_large(limit: usize) -> Self {
         let text = format!("the body is over the limit of {limit} bytes (`body_max`)");
         Self { is_too_large: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, text) }
     }
 
-    /// The body is larger than this tenant may send, where the source takes `limit`.
+    /// Creates a refusal of a body that exceeds this tenant's limit, in a source with the limit
+    /// `limit`.
     pub fn too_large_for(member: &Member, limit: usize) -> Self {
         member.too_large().map_or_else(|| Self::too_large(limit), Self::from)
     }
 
-    /// The same; of a body that is too large, by whose limit.
+    /// Names the tenant's limit in a refusal, if a body is too large because of that.
     pub fn of_tenant(self, member: &Member, limit: usize) -> Self {
         if self.is_too_large { Self::too_large_for(member, limit) } else { self }
     }
@@ -90,7 +91,7 @@ impl From<Over> for Refusal {
 /// The body of a request.
 pub struct RequestBody {
     incoming: Incoming,
-    /// The client sends nothing before it is asked to: nothing was read of it yet.
+    /// True if the client waits for `100 Continue`: nothing has been read from it yet.
     awaits_continue: bool,
 }
 
@@ -102,16 +103,16 @@ impl RequestBody {
         (head, Self { incoming, awaits_continue })
     }
 
-    /// Its length where the head of the request has it.
+    /// Returns its length if the head of the request has it.
     pub fn announced(&self) -> Option<u64> {
         self.incoming.size_hint().exact()
     }
 
-    /// Reads it, into one piece of memory: a part of it, which may be a single byte, holds on to
-    /// all that was read from the connection with it.
+    /// Reads the body into one piece of memory. A slice of the connection's buffer, even of a
+    /// single byte, would keep the whole buffer alive.
     ///
     /// # Errors
-    /// It has more than `max` bytes, or does not come within `limit`.
+    /// Fails if it has more than `max` bytes, or does not arrive within `limit`.
     pub async fn read(&mut self, max: usize, limit: Duration) -> Result<Bytes, Refusal> {
         self.awaits_continue = false;
         match timeout(limit, self.gathered(max)).await {
@@ -127,7 +128,7 @@ impl RequestBody {
 
     async fn gathered(&mut self, max: usize) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
         let announced = self.announced().unwrap_or_default();
-        // What is announced may never come.
+        // The announced length may be false.
         let room = max.min(FIRST_BYTES);
         let mut bytes = Vec::with_capacity(room.min(announced.try_into().unwrap_or(room)));
         let mut body = Limited::new(&mut self.incoming, max);
@@ -139,11 +140,11 @@ impl RequestBody {
         Ok(bytes)
     }
 
-    /// Reads and drops what is left of the body of a request that is refused. Most clients write
-    /// their whole request before they read: if the connection were closed under them, they would
-    /// report a broken pipe and never see the answer.
+    /// Reads and drops the rest of the body of a refused request. Most clients write their whole
+    /// request before they read: if the source closed the connection, they would report a broken
+    /// pipe and never see the response.
     ///
-    /// Returns when the body has ended, after [`DROPPED_BYTES_MAX`], when nothing comes for
+    /// Returns at the end of the body, after [`DROPPED_BYTES_MAX`], after a pause of
     /// [`DROPPED_IDLE_MAX`], and after `limit`.
     pub async fn drop_rest(&mut self, limit: Duration) {
         let is_too_long = self.announced().is_some_and(|bytes| bytes > DROPPED_BYTES_MAX);
@@ -158,12 +159,12 @@ impl RequestBody {
                 dropped += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
         };
-        // The answer follows in any case.
+        // The response follows in any case.
         let _ = timeout(limit, dropping).await;
     }
 }
 
-/// The bytes of a gzip body, at most `max` of them.
+/// Decompresses a gzip body, to at most `max` bytes.
 pub fn gunzip(compressed: &[u8], max: usize) -> Result<Bytes, Refusal> {
     let mut bytes = Vec::new();
     let mut limited = MultiGzDecoder::new(compressed).take(max as u64 + 1);

@@ -1,4 +1,5 @@
-//! The events of a text by the definition: one line after the other, in the settings of the tests.
+//! Reference implementation: the events of a text by the definition, line by line, with the
+//! settings of the tests.
 
 use std::sync::Arc;
 

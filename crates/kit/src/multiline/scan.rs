@@ -1,8 +1,8 @@
-//! Lines of a file on their way into events, with the places at which the file may be cut.
+//! Joins lines of a file into events, and finds the places at which the file may be divided.
 //!
-//! The lines of one event follow each other, except in the log of a container: there, lines of
-//! stdout and of stderr alternate, and each stream has an open event of its own. A position of a
-//! file is a single place, so a file is cut only at a border: a place that no event spans.
+//! Lines of one event are adjacent, except in the log of a container: there, lines of stdout and
+//! stderr alternate, and each stream has its own open event. A file's position is a single offset,
+//! so the file is divided only at a border: an offset that no event spans.
 //!
 //! ```text
 //!   stdout  a1 ── a2        b1 ── b2   c1
@@ -11,7 +11,7 @@
 //!        border           border     border, once a line shows that b has ended
 //! ```
 //!
-//! Where too much lies between two borders for a batch, all open events end. Pure.
+//! If the data between two borders exceeds a batch, all open events end. Pure.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -25,17 +25,17 @@ use super::{Joining, LANES, Next, Open};
 pub struct Scan<'a> {
     joining: &'a Joining,
     data: &'a [u8],
-    /// Most bytes of an event.
+    /// Maximum size of an event.
     most: usize,
     lanes: [Lane; LANES],
     lines: Vec<Line>,
-    /// Places that no event spans as far as is known, in order.
+    /// Offsets that no event spans so far, in order.
     borders: Vec<Border>,
-    /// Events that were begun.
+    /// Number of events so far.
     events: usize,
-    /// Byte after the last line.
+    /// Offset after the last line.
     at: usize,
-    /// The line after the last one was refused for want of room in its event.
+    /// True if the next line, which was not added, has no room in its event.
     divides: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct Scan<'a> {
 #[derive(Debug, Default, Clone, Copy)]
 struct Lane {
     open: Open,
-    /// Its number, and the byte at which it begins.
+    /// Its number, and the offset of its beginning.
     event: usize,
     first: usize,
     /// The last line of the stream.
@@ -56,18 +56,18 @@ struct Line {
     /// Number of its event.
     event: usize,
     start: usize,
-    /// Bytes without its end, and with it.
+    /// Length without and with its line end.
     len: usize,
     bytes: usize,
-    /// The event before it had no room for it.
+    /// True if the event before it had no room for it.
     divides: bool,
 }
 
-/// A place between two lines.
+/// An offset between two lines.
 #[derive(Debug, Clone, Copy)]
 struct Border {
     at: usize,
-    /// Lines and events before it.
+    /// Number of lines and events before it.
     lines: usize,
     events: usize,
 }
@@ -75,7 +75,7 @@ struct Border {
 /// Events up to a border.
 pub struct Events<'a> {
     data: &'a [u8],
-    /// By event.
+    /// Lines, ordered by event.
     lines: Vec<Line>,
     /// Bytes of the file.
     pub bytes: usize,
@@ -120,7 +120,7 @@ impl<'a> Scan<'a> {
         let lane = &mut self.lanes[line.lane];
         let next = self.joining.next(lane.open, line, self.most);
         if next == Next::Same && lane.open.lines > 0 {
-            // The event spans the borders since its beginning.
+            // The event spans the borders after its beginning.
             while self.borders.pop_if(|border| border.at > lane.first).is_some() {}
         } else {
             if self.at > 0 {
@@ -201,7 +201,7 @@ impl<'a> Scan<'a> {
             None if is_over => self.forced(bytes, events),
             None => return None,
         };
-        // The line after the border may show that the event before it was divided.
+        // The line after the border shows whether the event before it was divided.
         let divides = self.lines.iter().take(border.lines + 1).filter(|line| line.divides);
         let at_end = self.divides && border.lines == self.lines.len();
         let divided = divides.count() as u64 + u64::from(at_end) + cut;
@@ -213,7 +213,8 @@ impl<'a> Scan<'a> {
         Some(Events { data: self.data, lines: self.lines, bytes: border.at, divided, is_mixed })
     }
 
-    /// The place after as many lines as fit, at least one, and how many events span it.
+    /// Returns the border after as many lines as fit, at least one, and the number of events that
+    /// span it.
     fn forced(&self, bytes: usize, events: usize) -> (Border, u64) {
         let ends = |line: &Line| line.start + line.bytes;
         let fits = |line: &&Line| ends(line) <= bytes && line.event < events;

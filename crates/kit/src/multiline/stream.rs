@@ -1,16 +1,16 @@
-//! Events of a stream: its messages as they are, or its lines joined.
+//! Splits a stream into events: its messages, or its lines joined.
 //!
 //! | an event of several lines ends | |
 //! |---|---|
 //! | before a line that begins one | |
 //! | with the last part of a line of a container | where parts are joined |
-//! | before a line with which it would have more than `bytes_max`, or more than `lines_max` lines | that line begins the next one, and is counted |
-//! | before a line that was cut | which is an event by itself |
-//! | when nothing has come for `timeout` | with its last line that has an end; a later line begins another event |
-//! | at the end of the stream | with the last line, also where that lacks its end |
+//! | before a line with which it would exceed `bytes_max` or `lines_max` | that line begins the next event, and is counted |
+//! | before a line that was cut | that line is a separate event |
+//! | when no data has arrived for `timeout` | after its last complete line; a later line begins another event |
+//! | at the end of the stream | with the last line, even without its line end |
 //!
-//! Each stream of a container has its own open event. Pure but for the clock of the runtime. No
-//! more is kept than an event of each stream, a line and the bytes that were read.
+//! Each stream of a container has its own open event. Pure, except for the runtime's clock. It
+//! keeps at most one event per stream, one line, and the bytes of a read.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,15 +31,15 @@ pub struct EventStream {
 /// [`EventStream::next`] or [`EventStream::rest`].
 pub type NextEvent = fn(&mut EventStream, usize) -> Result<Option<Frame>, FramingLost>;
 
-/// Lines on their way into events.
+/// Lines and the events that they form.
 struct Lines {
     joining: Arc<Joining>,
     lanes: [Lane; LANES],
-    /// Events that have ended.
+    /// Ended events.
     ended: VecDeque<Frame>,
-    /// When the open events count as ended.
+    /// Time at which the open events count as ended.
     due: Option<Instant>,
-    /// Events that were divided and not yet counted.
+    /// Number of divided events that are not counted yet.
     divided: u64,
 }
 
@@ -47,7 +47,7 @@ struct Lines {
 #[derive(Default)]
 struct Lane {
     open: Open,
-    /// Its lines, with a line feed after each but the last.
+    /// Its lines, with a line feed after each except the last.
     text: BytesMut,
 }
 
@@ -78,8 +78,8 @@ impl EventStream {
         self.messages.buffer()
     }
 
-    /// The next event that has ended, of at most `most` bytes unless it is a single message; `None`
-    /// until more bytes come, which the last event is waited for from now on.
+    /// Returns the next ended event of at most `most` bytes, or a longer single message; `None` if
+    /// more bytes are needed, which starts the timeout of the last event.
     ///
     /// # Errors
     /// As [`pipeline::Framer::next`].
@@ -96,8 +96,8 @@ impl EventStream {
         Ok(None)
     }
 
-    /// The rest when the stream has ended, event by event. [`EventStream::next`] has returned all
-    /// before it.
+    /// Returns the rest of an ended stream, event by event, after [`EventStream::next`] has
+    /// returned `None`.
     ///
     /// # Errors
     /// As [`pipeline::Framer::next`].
@@ -131,7 +131,7 @@ impl Lines {
         self.lanes.iter().any(|lane| lane.open.lines > 0)
     }
 
-    /// Adds a line, and the events that end by it.
+    /// Adds a line, and the events that it ends.
     fn push(&mut self, line: Frame, most: usize) {
         let Self { joining, lanes, ended, divided, .. } = self;
         if line.is_cut {
@@ -156,7 +156,7 @@ impl Lines {
         }
     }
 
-    /// Ends an open event, after those that have ended.
+    /// Ends an open event, after the ended events.
     fn end(&mut self) -> Option<Frame> {
         self.due = None;
         self.ended.pop_front().or_else(|| self.lanes.iter_mut().find_map(Lane::end))
@@ -181,8 +181,8 @@ mod tests {
     use super::super::oracle::{self, BYTES_MAX, LINE_MAX};
     use super::*;
 
-    /// The events of a stream that comes in pieces of `at_a_time` bytes and ends, and how many were
-    /// divided.
+    /// Returns the events of a stream that arrives in pieces of `at_a_time` bytes, and the number
+    /// of divided events.
     fn events(stream: &str, at_a_time: usize, most: usize) -> (Vec<String>, u64) {
         let mut joined = EventStream::lines(LINE_MAX, Some(oracle::joining()));
         let (mut all, mut divided) = (Vec::new(), 0);
@@ -206,7 +206,7 @@ mod tests {
             at_a_time in 1_usize..40,
         ) {
             let stream = lines.concat() + &last;
-            // What ends a line within an event is a line feed.
+            // Lines within an event end with a line feed.
             let expected = oracle::events(&stream.replace("\r\n", "\n"));
             prop_assert_eq!(events(&stream, at_a_time, usize::MAX), expected);
         }

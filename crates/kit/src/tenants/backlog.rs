@@ -1,22 +1,23 @@
-//! What tenants have in the channels: handed over, and not yet delivered by every sink.
+//! Backlog of the tenants in the channels: batches that are stored and that some sink has not
+//! delivered.
 //!
 //! ```text
 //!   batch ─► place ─────────────────► channels ─► sinks ─► committed ─► place is free
 //!            (waits while its tenant
-//!             has as much as it may)
+//!             is at its limit)
 //! ```
 //!
-//! A channel does not know of tenants, so this remembers which batch is of which tenant, in memory
-//! alone: what was in the channels before a start counts for no tenant. Only tenants with a limit
-//! have places.
+//! A channel does not know tenants, so this module remembers the tenant of each batch, in memory
+//! only: batches that were in the channels before a start count for no tenant. Only tenants with a
+//! limit have places.
 //!
 //! # Invariants
 //!
-//! 1. A tenant has at most its limit, or one batch where that alone is larger.
-//! 2. A place is free when its batch is committed, or was not stored. It is taken before the batch
-//!    is handed over, so that its commit cannot come first; a word that is missed is made up for by
-//!    a look at everything.
-//! 3. A batch has one place, however often it comes.
+//! 1. A tenant has at most its limit, or one batch that alone is larger.
+//! 2. A place becomes free when its batch is committed or fails to be stored. It is taken before
+//!    the batch is handed over, so that the commit cannot come first; a scan of all places makes up
+//!    for missed events.
+//! 3. A batch has one place, even if it is sent repeatedly.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -26,18 +27,18 @@ use pipeline::{Epoch, Identity, IntervalSet, KeySet, Origin};
 use support::mutant;
 use tokio::sync::Notify;
 
-/// Bytes that a place counts for at least: it takes memory, too.
+/// Minimum number of bytes that a place counts for: the entry uses memory too.
 const PLACE_MIN: u64 = 8 << 10;
 
-/// The places of all tenants of a source.
+/// Places of all tenants of a source.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     held: Mutex<Held>,
-    /// Some place has become free.
+    /// Signals that a place has become free.
     freed: Notify,
 }
 
-/// Those of one life of an origin: by sequence, whose each is, and its bytes.
+/// Places of one epoch of an origin: sequence number to tenant and bytes.
 type Places = BTreeMap<u64, (Arc<str>, u64)>;
 
 #[derive(Debug, Default)]
@@ -47,10 +48,10 @@ struct Held {
     tenants: BTreeMap<Arc<str>, u64>,
 }
 
-/// What became of a place that was asked for.
+/// Result of a request for a place.
 enum Taken {
     Now,
-    /// The batch has one.
+    /// The batch has a place already.
     Before,
     NoRoom,
 }
@@ -96,17 +97,17 @@ impl Held {
 
 impl Backlog {
     fn held(&self) -> MutexGuard<'_, Held> {
-        // Each change is whole.
+        // Each change leaves it consistent.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes of this tenant.
+    /// Returns the bytes of this tenant.
     pub(super) fn of(&self, tenant: &str) -> u64 {
         self.held().of(tenant)
     }
 
-    /// A place for a batch of so many bytes, as soon as its tenant has room; none, where it has one
-    /// already. `waits` is called once, if it has to wait. Cancel safe.
+    /// Waits until the tenant has room for a batch of `bytes` bytes, and takes a place; `None` if
+    /// the batch has one already. Calls `waits` once if it has to wait. Cancel safe.
     pub(super) async fn place(
         self: &Arc<Self>,
         (tenant, max): (&Arc<str>, u64),
@@ -129,7 +130,7 @@ impl Backlog {
         }
     }
 
-    /// These batches are committed.
+    /// Frees the places of committed batches.
     pub(super) fn committed(&self, keys: &KeySet) {
         let mut held = self.held();
         for (origin, epoch, sequences) in keys.iter() {
@@ -141,7 +142,7 @@ impl Backlog {
         self.freed.notify_waiters();
     }
 
-    /// Frees what is committed by now of all that has a place.
+    /// Checks all places, and frees those of committed batches.
     pub(super) fn look(&self, committed: impl Fn(Origin, Epoch) -> IntervalSet) {
         let lives: Vec<_> = self.held().places.keys().copied().collect();
         for (origin, epoch) in lives {
@@ -153,7 +154,7 @@ impl Backlog {
     }
 }
 
-/// The place of a batch; free again when it is dropped, unless it is [kept](Place::keep).
+/// Place of a batch; becomes free when dropped, unless it is [kept](Place::keep).
 #[derive(Debug)]
 pub struct Place {
     backlog: Option<Arc<Backlog>>,
@@ -161,7 +162,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The batch is in the channels: its commit frees the place.
+    /// Keeps the place until the commit of the batch, which is in the channels now.
     pub fn keep(mut self) {
         self.backlog = None;
     }
@@ -184,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes that a tenant of these tests may have: ten places.
+    /// Limit of a tenant in these tests: ten places.
     const MAX: u64 = 10 * PLACE_MIN;
 
     fn key(sequence: u64) -> Identity {
@@ -195,7 +196,7 @@ mod tests {
         format!("10.0.0.{number}").into()
     }
 
-    /// A place that needs no waiting; `None`: it has to wait, or has a place already.
+    /// Takes a place without waiting; `None`: it would have to wait, or has a place already.
     fn place(backlog: &Arc<Backlog>, number: usize, sequence: u64, bytes: u64) -> Option<Place> {
         let tenant = tenant(number);
         backlog.place((&tenant, MAX), (key(sequence), bytes), || {}).now_or_never().flatten()
@@ -253,7 +254,7 @@ mod tests {
         ]
     }
 
-    /// Against a list of those that have places.
+    /// Compares the backlog with a list of places.
     fn play(steps: Vec<Step>) {
         let backlog = Arc::<Backlog>::default();
         let mut open: Vec<Place> = Vec::new();
@@ -281,7 +282,7 @@ mod tests {
                 }
                 Step::Commit(from, until) => {
                     let is_open = |it: u64| open.iter().any(|open| open.key.sequence.0 == it);
-                    // What is not stored yet is not committed.
+                    // Batches that are not stored yet cannot be committed.
                     let keys = (from..until).filter(|it| !is_open(*it));
                     let keys: Vec<u64> = keys.collect();
                     backlog.committed(&keys.iter().map(|it| key(*it)).collect());

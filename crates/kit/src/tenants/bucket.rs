@@ -1,14 +1,14 @@
-//! A rate: a bucket of tokens that may go into debt. Pure.
+//! A rate limit: a token bucket that may go into debt. Pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How much of a rate may pass at once after a pause.
+/// Amount of the rate that may pass together after a pause.
 const BURST: Duration = Duration::from_secs(1);
 
-/// A rate, and how much of it is left. What passes is not divided: one that passes while something
-/// is left takes all that it needs, and the next one waits until that is paid.
+/// A rate and its remaining tokens. Messages are not divided: one that passes while tokens are left
+/// takes all that it needs, and the next one waits until the debt is paid.
 #[derive(Debug)]
 pub(super) struct Bucket {
     per_second: f64,
@@ -17,7 +17,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// A full one.
+    /// Creates a full bucket.
     pub(super) fn new(per_second: u64, now: Instant) -> Self {
         let per_second = per_second as f64;
         Self { per_second, left: per_second * BURST.as_secs_f64(), at: now }
@@ -30,21 +30,21 @@ impl Bucket {
         self.at = self.at.max(now);
     }
 
-    /// How long the next one has to wait; nothing, if it may pass.
+    /// Returns how long the next message has to wait; `None` if it may pass.
     pub(super) fn wait(&mut self, now: Instant) -> Option<Duration> {
         self.refill(now);
-        // Timers count milliseconds.
+        // Timers have a resolution of milliseconds.
         let millis = (-self.left / self.per_second * 1e3).ceil();
         (self.left < 0.0).then(|| Duration::from_millis((millis as u64).max(1)))
     }
 
-    /// So much has passed.
+    /// Takes tokens for a message that has passed.
     pub(super) fn charge(&mut self, cost: u64, now: Instant) {
         self.refill(now);
         self.left -= cost as f64;
     }
 
-    /// Whether nothing would change if it were made anew.
+    /// Returns true if it equals a new bucket.
     pub(super) fn is_full(&mut self, now: Instant) -> bool {
         self.refill(now);
         self.left >= self.per_second * BURST.as_secs_f64()
@@ -85,7 +85,7 @@ mod tests {
         bucket.charge(50, later);
         assert_eq!(bucket.wait(later), Some(Duration::from_millis(500)));
         assert!(!bucket.is_full(later));
-        // A clock that another thread has read earlier.
+        // Another thread may pass an earlier time.
         assert_eq!(bucket.wait(now), Some(Duration::from_millis(500)));
     }
 }

@@ -1,4 +1,4 @@
-//! What a tenant has in work, given back whatever becomes of it.
+//! Bytes that a tenant has in work, released in every case.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use support::mutant;
 
 use super::Registry;
 
-/// Bytes of a tenant that are in work, until it is dropped.
+/// Bytes of a tenant in work; released when dropped.
 #[derive(Debug)]
 pub(super) struct InWork {
     registry: Arc<Registry>,
@@ -15,20 +15,20 @@ pub(super) struct InWork {
 }
 
 impl InWork {
-    /// They are counted already.
+    /// Creates it for bytes that are counted already.
     pub(super) fn new(registry: &Arc<Registry>, name: &Arc<str>, bytes: u64) -> Self {
         Self { registry: registry.clone(), name: name.clone(), bytes }
     }
 
-    /// So many more, of the same tenant.
+    /// Adds `other`, of the same tenant.
     pub(super) fn merge(&mut self, mut other: Self) {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
-    /// What is more than so many bytes is in work no longer.
+    /// Releases all but `bytes` bytes.
     pub(super) fn keep(&mut self, bytes: u64) {
         let over = self.bytes.saturating_sub(bytes);
-        // Without any, the tenant may be forgotten by now.
+        // If it has no bytes, the tenant may have been forgotten.
         if over > 0 {
             self.bytes -= over;
             self.registry.with(&self.name, |tenant| tenant.in_work_bytes -= over);

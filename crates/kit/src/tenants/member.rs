@@ -1,4 +1,4 @@
-//! A connection of a tenant: what it asks for, and what its tenant is charged.
+//! A connection of a tenant: its requests for resources, and the charges to its tenant.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,16 +17,16 @@ use super::{InWork, Limited, Over, Place, Registry, Tenant};
 pub struct Member {
     pub(super) registry: Arc<Registry>,
     pub(super) name: Arc<str>,
-    /// By what it is known where turns are given.
+    /// Tenant number and weight, for turns.
     pub(super) turn: (u64, u32),
-    /// Most have none: then nothing is asked for each batch.
+    /// True if rates apply. Without them, a batch needs no check.
     pub(super) has_rates: bool,
     pub(super) message_max: Option<u64>,
-    /// Bytes that its tenant may have in the channels.
+    /// Limit of its tenant's bytes in the channels.
     pub(super) backlog_max: Option<u64>,
-    /// It has one of the places that its tenant has for connections.
+    /// True if it counts against the connection limit of its tenant.
     pub(super) is_placed: AtomicBool,
-    /// A batch of it waits until others of its tenant are delivered.
+    /// True while one of its batches waits for room in the tenant's backlog.
     pub(super) waits_for_place: AtomicBool,
 }
 
@@ -35,7 +35,7 @@ impl Member {
         self.registry.with(&self.name, of)
     }
 
-    /// Counts that it was held back.
+    /// Counts that a limit was reached.
     fn limited(&self, limit: Limit) {
         let Registry { source, metrics, .. } = &*self.registry;
         let now = Instant::now();
@@ -48,10 +48,10 @@ impl Member {
         });
     }
 
-    /// Takes one of the places that its tenant has for connections, if it has none yet.
+    /// Counts the connection against the limit of its tenant, once.
     ///
     /// # Errors
-    /// Other connections of its tenant have them all.
+    /// Fails if the tenant has reached its limit.
     pub fn check(&self) -> Result<(), Over> {
         if self.is_placed.load(Ordering::Relaxed) {
             return Ok(());
@@ -61,7 +61,7 @@ impl Member {
             if tenant.placed >= max {
                 return Some((tenant.connections, max));
             }
-            // Two requests of one connection take one place.
+            // Two concurrent requests of one connection count once.
             tenant.placed += u32::from(!self.is_placed.swap(true, Ordering::Relaxed));
             None
         });
@@ -70,10 +70,10 @@ impl Member {
         Err(Over::Connections { name: self.name.clone(), connections, max })
     }
 
-    /// Whether a request of it may be read now.
+    /// Checks that a request may be read now.
     ///
     /// # Errors
-    /// It has too many connections, or has to come again later.
+    /// Fails if the tenant has too many connections, or must retry later.
     pub fn ask(&self, now: Instant) -> Result<(), Over> {
         self.check()?;
         self.take(0, now).map_err(|wait| {
@@ -82,7 +82,7 @@ impl Member {
         })
     }
 
-    /// So many bytes have come on it.
+    /// Records `bytes` bytes read from the connection.
     ///
     /// # Errors
     /// As [`Member::check`].
@@ -103,12 +103,12 @@ impl Member {
         self.too_large()
     }
 
-    /// Its largest message, where the source takes so many bytes.
+    /// Returns its message limit, in a source with the limit `largest`.
     pub fn message_max(&self, largest: u64) -> u64 {
         self.message_max.map_or(largest, |own| own.min(largest))
     }
 
-    /// What it is answered to a message over that, where the limit is its own.
+    /// Counts a message over the tenant's own limit, and returns the error for it.
     pub fn too_large(&self) -> Option<Over> {
         let max = self.message_max?;
         self.limited(Limit::Message);
@@ -122,16 +122,16 @@ impl Member {
         self.registry.in_flight_max / known.connected.max(1) / u64::from(own.max(1))
     }
 
-    /// So many bytes of its tenant are in work until the answer is dropped.
+    /// Counts bytes of its tenant in work; released when the result is dropped.
     pub(super) fn in_work(&self, bytes: u64) -> InWork {
         self.with(|tenant| tenant.in_work_bytes += bytes);
         InWork::new(&self.registry, &self.name, bytes)
     }
 
-    /// Takes what a batch of so many bytes needs of the rates.
+    /// Takes tokens of the rates for a batch of `bytes` bytes.
     ///
     /// # Errors
-    /// It has to wait so long, and then to ask again.
+    /// Returns the time to wait before the next attempt.
     pub(super) fn take(&self, bytes: u64, now: Instant) -> Result<(), Duration> {
         if !self.has_rates {
             return Ok(());
@@ -148,13 +148,13 @@ impl Member {
         })
     }
 
-    /// Whether its rates or its backlog make it wait now.
+    /// Returns true if its rates or its backlog make it wait now.
     pub fn has_to_wait(&self, now: Instant) -> bool {
         self.waits_for_place.load(Ordering::Relaxed) || self.take(0, now).is_err()
     }
 
-    /// A place for a batch of so many bytes in what its tenant may have in the channels, as soon as
-    /// there is one; none, where it needs none. One batch of it waits at a time. Cancel safe.
+    /// Waits for room in the tenant's backlog for a batch of `bytes` bytes, and takes a place;
+    /// `None` if it needs none. One batch waits at a time. Cancel safe.
     pub async fn place(&self, key: Identity, bytes: u64) -> Option<Place> {
         let max = self.backlog_max?;
         let waiting = Waiting(&self.waits_for_place);
@@ -165,7 +165,7 @@ impl Member {
         self.registry.backlog.place((&self.name, max), (key, bytes), waits).await
     }
 
-    /// Waits until a batch of so many bytes may pass. Cancel safe.
+    /// Waits until the rates allow a batch of `bytes` bytes. Cancel safe.
     pub async fn pass(&self, bytes: u64) {
         let mut has_waited = false;
         while let Err(wait) = self.take(bytes, Instant::now()) {
@@ -176,21 +176,21 @@ impl Member {
         }
     }
 
-    /// Charges its tenant for something that it has given.
+    /// Charges its tenant.
     fn charged(&self, of: impl FnOnce(&mut Tenant)) {
         let another = mutant!("tenant_charged_for_another");
         let first = another.then(|| self.registry.known().all.keys().next().cloned()).flatten();
         self.registry.with(first.as_ref().unwrap_or(&self.name), of);
     }
 
-    /// A message that was asked for has so many bytes.
+    /// Charges the bytes of a message that was requested.
     pub fn charge(&self, bytes: u64, now: Instant) {
         if self.has_rates {
             self.charged(|tenant| tenant.bytes.iter_mut().for_each(|it| it.charge(bytes, now)));
         }
     }
 
-    /// A batch that has passed holds so many events and bytes.
+    /// Records the events and bytes of a batch that has passed.
     pub fn count(&self, events: u64, bytes: u64, now: Instant) {
         self.charged(|tenant| {
             tenant.events.iter_mut().for_each(|it| it.charge(events, now));
@@ -201,7 +201,7 @@ impl Member {
     }
 }
 
-/// Whether a batch waits; none does any more when this is dropped.
+/// Marks the connection as waiting; resets the mark when dropped.
 struct Waiting<'a>(&'a AtomicBool);
 
 impl Drop for Waiting<'_> {

@@ -1,4 +1,4 @@
-//! What a tenant takes beyond its limits, and what it is answered.
+//! Limits of a tenant, and the errors for exceeding them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use thiserror::Error;
 /// A limit of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Limit {
-    /// Of its connections.
+    /// Number of connections.
     Connections,
-    /// Of its events or bytes a second.
+    /// Events or bytes per second.
     Rate,
-    /// Of the size of its messages.
+    /// Size of a message.
     Message,
-    /// Of what it has in the channels.
+    /// Bytes in the channels.
     Backlog,
 }
 
 impl Limit {
-    /// Its name in `/status` and in the series of a tenant.
+    /// Returns its name in `/status` and in the metrics of a tenant.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Connections => "connections",
@@ -29,7 +29,7 @@ impl Limit {
         }
     }
 
-    /// By what it is counted with all others of the source.
+    /// Returns its reason in the metric of the source.
     pub(super) fn anomaly(self) -> &'static str {
         match self {
             Self::Connections => "tenant_connections",
@@ -40,10 +40,10 @@ impl Limit {
     }
 }
 
-/// A tenant takes more than it may.
+/// A tenant exceeds a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Over {
-    /// Connections.
+    /// Too many connections.
     #[error(
         "`{name}` has {connections} connections, over its {max}: `tenants.connections_max` of \
          this source"
@@ -51,12 +51,12 @@ pub enum Over {
     Connections {
         /// The tenant.
         name: Arc<str>,
-        /// Its connections, with this one.
+        /// Number of connections, including this one.
         connections: u32,
-        /// How many it may have.
+        /// Maximum number of connections.
         max: u32,
     },
-    /// Events or bytes.
+    /// Too many events or bytes per second.
     #[error(
         "`{name}` gives more than its rate: `tenants.events_per_second` or \
          `tenants.bytes_per_second` of this source"
@@ -64,10 +64,10 @@ pub enum Over {
     Rate {
         /// The tenant.
         name: Arc<str>,
-        /// When the next one may come.
+        /// Time until the next message is allowed.
         wait: Duration,
     },
-    /// The size of a message.
+    /// A message is too large.
     #[error(
         "a message of `{name}` is over its limit of {max} bytes: `tenants.message_max` of this \
          source"
@@ -75,16 +75,16 @@ pub enum Over {
     Message {
         /// The tenant.
         name: Arc<str>,
-        /// Bytes that one may have.
+        /// Maximum size of a message.
         max: u64,
     },
 }
 
-/// When a client with too many connections comes again: there is no time at which one ends.
+/// Retry delay of a client with too many connections: the time at which one closes is unknown.
 const CONNECTIONS_RETRY: Duration = Duration::from_secs(1);
 
 impl Over {
-    /// When it is of use to come again; never, with the same message.
+    /// Returns when a retry makes sense; `None`: the same message never succeeds.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Connections { .. } => Some(CONNECTIONS_RETRY),

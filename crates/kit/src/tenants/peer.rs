@@ -1,4 +1,4 @@
-//! The other end of a connection, as log lines and limits know it.
+//! Identity of a client, for log lines and limits.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,18 +7,17 @@ use tls::ClientNames;
 
 use crate::listening;
 
-/// The other end of a connection.
+/// A client at the other end of a connection.
 #[derive(Debug)]
 pub struct Peer {
     /// Its address.
     pub address: Arc<str>,
-    /// What its certificate, or a token, proves that it is called. Known once something has been
-    /// read from it.
+    /// Names that its certificate or token proves. Known after the first read.
     pub names: ClientNames,
 }
 
 impl Peer {
-    /// What the tenant is called that it belongs to.
+    /// Returns the name of its tenant.
     pub(super) fn tenant(&self) -> Arc<str> {
         match self.names.first() {
             Some(name) => name.clone(),

@@ -1,4 +1,4 @@
-//! The bugs that are planted in what tenants share are found, each by the test of its rule.
+//! Checks that each planted bug in the sharing of resources is found by the test of its rule.
 
 const MODEL: &str = "tenants::tests::what_is_taken_is_given_back_and_charged_to_its_tenant_alone";
 const PLACES: &str = "tenants::backlog::tests::each_place_is_free_once_its_batch_is_\

@@ -65,7 +65,7 @@ impl BacklogLimits {
         }
     }
 
-    /// Whether any sender has a limit.
+    /// Returns true if any sender has a limit.
     pub(super) fn is_set(&self) -> bool {
         self.max.is_some() || !self.names.is_empty()
     }
@@ -94,7 +94,7 @@ impl Default for Tenants {
 const WEIGHT_MAX: u32 = 100;
 
 impl Tenants {
-    /// Whether the settings can work in a source whose largest message is that of this setting.
+    /// Checks the settings for a source with this setting for its largest message.
     pub fn check(&self, (setting, largest): (&str, ByteSize)) -> Result<(), BuildError> {
         let common = Quota { weight: None, ..self.quota("") };
         let named = self.names.iter().map(|(name, quota)| (format!("tenants.names.{name}"), quota));

@@ -1,4 +1,5 @@
-//! What the tenants of one run of a source share: memory, and turns for memory and channels.
+//! Resources that the tenants of one run of a source share: memory, and turns for memory and
+//! channels.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -15,25 +16,25 @@ use super::turns::Turns;
 use super::{BacklogLimits, InWork, Member, Peer, Registry, Tenants};
 use crate::storing::units;
 
-/// How often all that has a place in the channels is looked at: for what came again after it was
-/// committed, and for what left the channels without a sink.
+/// Interval of the scan of all places: for batches that were resent after their commit, and for
+/// batches that left the channels without a sink.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// What the tenants of one run of a source share.
+/// Resources that the tenants of one run of a source share.
 #[derive(Debug)]
 pub struct Sharing {
     registry: Arc<Registry>,
-    /// Bytes of all messages in work.
+    /// Maximum bytes of all messages in work.
     in_flight_max: u64,
-    /// The same, in [`units`].
+    /// The same amount in [`units`].
     budget: Arc<Semaphore>,
-    /// Turns to ask for a part of the budget.
+    /// Turns for taking a part of the budget.
     memory: Turns,
-    /// Turns to ask for room in the channels.
+    /// Turns for taking room in the channels.
     channels: Turns,
 }
 
-/// Memory for messages of a tenant, until it is dropped.
+/// Memory for messages of a tenant; released when dropped.
 #[derive(Debug)]
 pub struct Memory {
     permit: OwnedSemaphorePermit,
@@ -41,18 +42,18 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// So many more.
+    /// Adds `other` to it.
     pub fn merge(&mut self, other: Self) {
         self.permit.merge(other.permit);
         self.in_work.merge(other.in_work);
     }
 
-    /// Bytes of it, as the budget counts them.
+    /// Returns its size in units of the budget.
     pub fn units(&self) -> u32 {
         self.permit.num_permits() as u32
     }
 
-    /// Gives back what is more than so many bytes.
+    /// Releases all but `bytes` bytes.
     pub fn keep(&mut self, bytes: u64) {
         let more = self.permit.num_permits().saturating_sub(units(bytes) as usize);
         drop(self.permit.split(more));
@@ -61,7 +62,7 @@ impl Memory {
 }
 
 impl Sharing {
-    /// Of a source with these settings, shown on this board.
+    /// Creates the resources of a source with these settings, and shows them on this board.
     pub fn new(
         (source, metrics): (&Arc<str>, &Metrics),
         settings: &Tenants,
@@ -72,8 +73,8 @@ impl Sharing {
         Self::with_backlogs((source, metrics), settings, in_flight_max, board)
     }
 
-    /// The same, where what senders have in the channels has limits, too. What becomes of it has to
-    /// be [followed](Sharing::follow).
+    /// As [`Sharing::new`], with limits for the backlog in the channels too. Requires a running
+    /// [`Sharing::follow`].
     pub fn with_backlogs(
         (source, metrics): (&Arc<str>, &Metrics),
         settings: (Tenants, BacklogLimits),
@@ -92,13 +93,12 @@ impl Sharing {
         })
     }
 
-    /// Bytes of all messages in work.
+    /// Returns the maximum bytes of all messages in work.
     pub fn in_flight_max(&self) -> u64 {
         self.in_flight_max
     }
 
-    /// Frees the places of what is committed, by what is heard and what `intake` knows. Never
-    /// returns.
+    /// Frees the places of committed batches, by events and by queries of `intake`. Never returns.
     pub async fn follow(&self, intake: &dyn RelayIntake) {
         let backlog = &self.registry.backlog;
         if !self.registry.backlogs.is_set() {
@@ -119,12 +119,13 @@ impl Sharing {
         }
     }
 
-    /// A connection of `peer` is open until the answer is dropped.
+    /// Registers a connection of `peer`, which counts as open until the result is dropped.
     pub fn enter(&self, peer: &Peer) -> Arc<Member> {
         Arc::new(self.registry.enter(peer, Instant::now()))
     }
 
-    /// Memory for a message of so many bytes, or all of it, in the turn of its tenant. Cancel safe.
+    /// Waits for the tenant's turn and takes memory for a message of `bytes` bytes, at most the
+    /// whole budget. Cancel safe.
     pub async fn memory(&self, member: &Member, bytes: u64) -> Memory {
         let _turn = self.memory.turn(member.turn, bytes).await;
         let bytes = bytes.min(self.in_flight_max);
@@ -133,8 +134,8 @@ impl Sharing {
         Memory { permit, in_work: member.in_work(bytes) }
     }
 
-    /// The turn of a batch of so many bytes to ask for room in the channels. It ends when the
-    /// answer is dropped. Cancel safe.
+    /// Returns a future of the tenant's turn to take room in the channels for a batch of `bytes`
+    /// bytes. The turn ends when dropped. Cancel safe.
     pub fn channel_turn(
         &self,
         member: &Arc<Member>,
@@ -145,8 +146,8 @@ impl Sharing {
     }
 }
 
-/// A connection whose client is known with its first request: before that its certificate was not
-/// seen, and what never ends its handshake is no connection of a tenant.
+/// A connection that is registered with its first request: its certificate is unknown before that,
+/// and a connection without a complete handshake does not count for a tenant.
 #[derive(Debug)]
 pub struct Client {
     sharing: Arc<Sharing>,
@@ -155,25 +156,26 @@ pub struct Client {
 }
 
 impl Client {
-    /// Of this connection.
+    /// Creates the client of this connection.
     pub fn new(sharing: Arc<Sharing>, peer: Peer) -> Self {
         Self { sharing, peer, member: OnceLock::new() }
     }
 
-    /// What it shares with others.
+    /// Returns the shared resources.
     pub fn sharing(&self) -> &Sharing {
         &self.sharing
     }
 
-    /// Waits until more may be read of it: what comes over its rate waits unread. Before its first
-    /// request nothing is known of its tenant. Cancel safe.
+    /// Waits until the rate of its tenant allows another read. Before its first request, the tenant
+    /// is unknown and there is no wait. Cancel safe.
     pub async fn pass(&self) {
         if let Some(member) = self.member.get() {
             member.pass(0).await;
         }
     }
 
-    /// The place of its tenant, which it has from now on, as long as it is connected.
+    /// Returns its membership in a tenant, which starts with the first call and ends with the
+    /// connection.
     pub fn member(&self) -> &Arc<Member> {
         self.member.get_or_init(|| self.sharing.enter(&self.peer))
     }

@@ -1,5 +1,5 @@
-//! Tenants: what they take and give back, whatever comes in whatever order, against a model that
-//! has a rate and two counts for each of them.
+//! Tenants: random sequences of use and release, compared with a model that has a rate and two
+//! counts for each tenant.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn peer(address: &str) -> Peer {
     Peer { address: address.into(), names: ClientNames::default() }
 }
 
-/// What all tenants of these tests share.
+/// Memory that all tenants of these tests share.
 const IN_FLIGHT_MAX: u64 = 120;
 
 fn registry(settings: serde_json::Value) -> Arc<Registry> {
@@ -76,7 +76,7 @@ async fn tenants_that_are_gone_are_forgotten_once_their_rates_have_recovered() {
     assert_eq!(registry.known().all.len(), 1);
 }
 
-/// Connections and messages of so many tenants.
+/// Number of tenants with connections and messages.
 const TENANTS: usize = 4;
 
 #[derive(Debug, Clone)]
@@ -100,7 +100,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What one tenant is known by: rates that were never forgotten, and what it has not given back.
+/// State of one tenant: rates that are never forgotten, and unreleased resources.
 struct Model {
     connections: u32,
     in_work: u64,
@@ -118,7 +118,7 @@ fn name(tenant: usize) -> String {
     format!("10.0.0.{tenant}")
 }
 
-/// Whether the registry says of each tenant what the model does.
+/// Checks that the registry agrees with the model about each tenant.
 fn agree(registry: &Registry, members: &[(usize, Member)], model: &mut [Model], now: Instant) {
     let (_, listed) = registry.read(TENANTS, now);
     let connected = model.iter().filter(|it| it.connections > 0).count() as u64;
@@ -130,7 +130,7 @@ fn agree(registry: &Registry, members: &[(usize, Member)], model: &mut [Model], 
             let share = IN_FLIGHT_MAX / connected / u64::from(model.connections);
             assert_eq!(member.share(), share, "{}", name(tenant));
             let waits = member.take(0, now).err().unwrap_or_default();
-            // Each look at a bucket rounds.
+            // Each read of a bucket rounds.
             let differs = waits.abs_diff(model.wait(now));
             assert!(differs <= Duration::from_millis(2), "charged: {}: {waits:?}", name(tenant));
         }

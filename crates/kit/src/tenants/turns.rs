@@ -1,14 +1,13 @@
-//! Turns: what a put waits for before it waits for room, so that one tenant's puts are not in the
-//! way of all others.
+//! Turns: a put waits for a turn before it waits for room, so that the puts of one tenant do not
+//! block all others.
 //!
 //! ```text
-//!   puts ─► line of each tenant ─► rotation ─► one at a time ─► room ─► next
+//!   puts ─► queue of each tenant ─► rotation ─► one at a time ─► room ─► next
 //! ```
 //!
-//! Room itself (memory, a channel) goes to those that ask in the order in which they come. With a
-//! turn only one put of the source asks for it at a time, and the next one is chosen when that has
-//! its room: fairly, out of all that have come by then. While there is room, a turn takes no time
-//! and nothing waits.
+//! Room itself (memory, a channel) is granted in the order of requests. With turns, only one put of
+//! the source requests room at a time. When it has its room, the rotation chooses the next put
+//! fairly among all that wait by then. While there is room, a turn takes no time and nothing waits.
 
 mod rotation;
 
@@ -19,24 +18,24 @@ use tokio::sync::oneshot;
 
 use rotation::{Rotation, Tenant, Ticket};
 
-/// The turns for one kind of room. Clones share them.
+/// Turns for one kind of room. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Turns(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// A turn is under way.
+    /// True while a turn is in use.
     taken: bool,
     rotation: Rotation,
-    /// How each that waits hears of its turn.
+    /// Channels to the waiting puts.
     waiting: BTreeMap<Ticket, oneshot::Sender<Turn>>,
 }
 
-/// A turn, until it is dropped.
+/// A turn; ends when dropped.
 #[derive(Debug)]
 pub(super) struct Turn(Turns);
 
-/// A place in the line of a tenant, until it is dropped.
+/// A place in the queue of a tenant; given up when dropped.
 struct Place {
     turns: Turns,
     tenant: Tenant,
@@ -45,12 +44,12 @@ struct Place {
 
 impl Turns {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each change is whole.
+        // Each change leaves it consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The turn of a put of `tenant`, with its weight, that asks for room for so many bytes. Cancel
-    /// safe: without it, the place in the line is given up.
+    /// Waits for the turn of a put of `tenant`, with its weight, that needs room for `bytes` bytes.
+    /// Cancel safe: dropping the future leaves the queue.
     pub(super) async fn turn(&self, tenant: (Tenant, u32), bytes: u64) -> Turn {
         let (place, granted) = {
             let mut state = self.state();
@@ -72,7 +71,7 @@ impl Turns {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.turns.state();
-        // A turn that was granted meanwhile goes on when its message is dropped.
+        // If the turn was granted already, it passes on when the message is dropped.
         if let Some(grant) = state.waiting.remove(&self.ticket) {
             state.rotation.leave(self.tenant, self.ticket);
             drop(state);
@@ -89,7 +88,7 @@ impl Drop for Turn {
         state.taken = grant.is_some();
         drop(state);
         if let Some(grant) = grant {
-            // One that waits no more gives it back: it is dropped here, and the next one is chosen.
+            // If the put no longer waits, the turn is dropped here and passes to the next put.
             drop(grant.send(Self(self.0.clone())));
         }
     }
@@ -131,7 +130,7 @@ mod tests {
             assert!(it.as_mut().now_or_never().is_none());
         }
         drop(second);
-        // It has the turn, and is dropped before it knows.
+        // It has the turn, and is dropped before it is polled.
         drop(held);
         drop(first);
         assert!(third.as_mut().now_or_never().is_some());

@@ -1,4 +1,4 @@
-//! Each mode of the protocol gives the same events; what is no message says why.
+//! Each mode of the protocol yields the same events; an invalid message has a reason.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,7 +10,7 @@ use rmp::encode as write;
 
 use super::*;
 
-/// An `EventTime`, and the record `{"log": "line N"}`, in an array if they are an entry.
+/// Returns an `EventTime` and the record `{"log": "line N"}`, in an array if they are an entry.
 fn event(number: u32, is_entry: bool) -> Vec<u8> {
     let mut out = Vec::new();
     if is_entry {
@@ -29,7 +29,7 @@ fn entries() -> Vec<u8> {
     (0..3).flat_map(|number| event(number, true)).collect()
 }
 
-/// A message of a tag, these bytes, and options.
+/// Returns a message of a tag, these bytes, and options.
 fn with(carried: &[u8], values: u32, options: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
     write::write_array_len(&mut out, 1 + values + u32::from(!options.is_empty())).unwrap();

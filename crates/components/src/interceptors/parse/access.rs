@@ -1,6 +1,5 @@
-//! Access logs of nginx and Apache, taken apart by hand: a pattern of grok for them takes several
-//! times as long, and these are the lines that edges read most.
-//!
+//! Access logs of nginx and Apache. The parser is handwritten: a grok pattern takes several times
+//! as long, and edges read these lines most often.
 //! ```text
 //! 203.0.113.7 - ann [25/Nov/2026:10:20:30 +0100] "GET /a HTTP/1.1" 200 512 "referrer" "agent"
 //! └ clientip  │ └ auth └ timestamp                 │   │       │     │   └ bytes, or -
@@ -8,14 +7,14 @@
 //!                                              verb┘   request └ httpversion
 //! ```
 //!
-//! The fields have the names that grok's patterns give them.
+//! The fields have the same names as with grok's patterns.
 
 use super::Failure;
 use super::fields::Found;
 
 const FAILURE: Failure = "not a line of an access log";
 
-/// The fields of a line; `combined` has referrer and agent behind those of `common`.
+/// Extracts the fields of a line; `combined` has referrer and agent after the fields of `common`.
 pub(super) fn parse(line: &str, is_combined: bool, found: &mut Found) -> Result<(), Failure> {
     fields(line, is_combined, found).ok_or(FAILURE)
 }
@@ -54,8 +53,7 @@ fn fields(line: &str, is_combined: bool, found: &mut Found) -> Option<()> {
     rest.is_empty().then_some(())
 }
 
-/// What stands in quotes, as it is written, and what is behind them. A backslash keeps the byte
-/// behind it from ending the text.
+/// Returns a quoted text as written, and the rest after it. A backslash escapes the next byte.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     let text = text.strip_prefix('"')?;
     let mut at = 0;
@@ -69,7 +67,7 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// `GET /a HTTP/1.1`; a request that is no HTTP stays in one piece.
+/// Splits `GET /a HTTP/1.1`; a request in another form becomes one field.
 fn push_request(request: &str, found: &mut Found) {
     let is_word = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -93,7 +91,7 @@ fn push_request(request: &str, found: &mut Found) {
     }
 }
 
-/// Digits: a number of JSON, if they do not begin with a zero.
+/// Adds digits: as a JSON number, if they do not begin with a zero.
 fn push_number(name: &str, digits: &str, found: &mut Found) {
     if digits.starts_with('0') && digits.len() > 1 {
         found.push(name, digits);

@@ -1,4 +1,4 @@
-//! The fields of one event while it is parsed, and the columns that they go to.
+//! Fields of one event during parsing, and the columns that collect them.
 
 use std::ops::Range;
 
@@ -7,43 +7,43 @@ use pipeline::Values;
 
 use super::Config;
 
-/// Longest name of a field, in bytes.
+/// Maximum length of a field's name in bytes.
 const NAME_MAX: usize = 255;
 
-/// The fields of one event, in the order of its text; used again for the next event.
+/// Fields of one event, in the order of its text; reused for the next event.
 #[derive(Default)]
 pub(super) struct Found {
     text: String,
     fields: Vec<Field>,
-    /// Memory for the name of a field that lies deep, for the parser.
+    /// Buffer for the name of a nested field, for the parser.
     pub(super) path: String,
 }
 
 struct Field {
     name: Range<usize>,
     value: Range<usize>,
-    /// Whether the value is JSON as it is: a number, `true`, a list.
+    /// True if the value is a JSON value: a number, `true`, a list.
     is_json: bool,
 }
 
 impl Found {
-    /// Forgets all fields.
+    /// Removes all fields.
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.fields.clear();
     }
 
-    /// A field with a text.
+    /// Adds a string field.
     pub(super) fn push(&mut self, name: &str, value: &str) {
         self.push_with(name, |out| out.push_str(value));
     }
 
-    /// A field with a text that `write` appends.
+    /// Adds a string field; `write` appends the value.
     pub(super) fn push_with(&mut self, name: &str, write: impl FnOnce(&mut String)) {
         self.add(name, write, false);
     }
 
-    /// A field whose value is JSON as it is.
+    /// Adds a field whose value is JSON.
     pub(super) fn push_json(&mut self, name: &str, value: &str) {
         self.add(name, |out| out.push_str(value), true);
     }
@@ -67,7 +67,7 @@ impl Found {
         })
     }
 
-    /// Appends one JSON object with the fields that are taken.
+    /// Appends a JSON object with the selected fields.
     pub(super) fn write_json(&self, prefix: &str, taken: &[String], out: &mut Vec<u8>) {
         let start = out.len();
         for (name, value, is_json) in self.iter() {
@@ -90,9 +90,9 @@ impl Found {
     }
 }
 
-/// Appends two texts as one JSON string.
+/// Appends the concatenation of two texts as one JSON string.
 fn write_text(first: &str, second: &str, out: &mut Vec<u8>) {
-    // A `Vec` takes everything, and a text is always JSON.
+    // Writing to a `Vec` cannot fail, and any string is valid JSON.
     let _ = serde_json::to_writer(&mut *out, first);
     if first.is_empty() {
         out.truncate(out.len() - 2);
@@ -105,7 +105,7 @@ fn write_text(first: &str, second: &str, out: &mut Vec<u8>) {
     out.remove(quote);
 }
 
-/// The columns of a batch, by the names of fields.
+/// Columns of a batch, by field name.
 pub(super) struct Columns<'a> {
     config: &'a Config,
     columns: Vec<(String, Values)>,
@@ -118,10 +118,10 @@ impl<'a> Columns<'a> {
         Self { config, columns: Vec::new(), places: HashMap::new(), left_out: 0 }
     }
 
-    /// The fields of the event at `index`. Of a name that is there twice the first value counts.
+    /// Adds the fields of the event at `index`. The first value of a duplicate name counts.
     pub(super) fn take(&mut self, index: usize, found: &Found) {
         for (at, (name, value, _)) in found.iter().enumerate() {
-            // Most events have the fields of the one before it, in the same order.
+            // Most events have the same fields in the same order as the event before.
             let is_next = self.columns.get(at).is_some_and(|(known, _)| known == name);
             let place = if is_next { Some(at) } else { self.place(name) };
             let Some(place) = place else { continue };
@@ -133,7 +133,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// Where the column of a field is; a new one, if there is room for it.
+    /// Returns the index of a field's column; adds a column if there is room.
     fn place(&mut self, name: &str) -> Option<usize> {
         if let Some(place) = self.places.get(name) {
             return Some(*place);
@@ -153,7 +153,7 @@ impl<'a> Columns<'a> {
         Some(place)
     }
 
-    /// The columns with the names of their headers, and how many fields were left out.
+    /// Returns the columns with their header names, and the number of omitted fields.
     pub(super) fn finish(self, events: usize) -> (Vec<(String, Values)>, u64) {
         let Self { config, mut columns, left_out, .. } = self;
         for (name, values) in &mut columns {

@@ -1,5 +1,4 @@
-//! The formats that a setting names: a name alone, `"json"`, or a table with `type` and the
-//! settings of that format.
+//! Formats in settings: a name, `"json"`, or a table with `type` and the settings of that format.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,7 +61,7 @@ fn default_equals() -> String {
     "=".to_owned()
 }
 
-/// A [`Format`] as it is written in a file.
+/// A [`Format`] in a configuration file.
 #[derive(Debug)]
 pub(super) struct Written(pub(super) Format);
 
@@ -124,7 +123,7 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-/// What takes a text apart.
+/// Parser of a format.
 pub(super) enum Parser {
     Json,
     Logfmt,
@@ -134,7 +133,7 @@ pub(super) enum Parser {
     Grok(Box<grok::Grok>),
 }
 
-/// What a parser uses again from event to event.
+/// State that a parser reuses between events.
 pub(super) enum State {
     None,
     Csv(Box<csv::Scratch>),
@@ -169,7 +168,7 @@ impl Parser {
         }
     }
 
-    /// The state for one batch.
+    /// Creates the state for one batch.
     pub(super) fn state(&self) -> State {
         match self {
             Self::Csv(csv) => State::Csv(Box::new(csv.scratch())),
@@ -178,7 +177,7 @@ impl Parser {
         }
     }
 
-    /// The fields of one text.
+    /// Extracts the fields of one text.
     pub(super) fn parse(
         &self,
         text: &[u8],

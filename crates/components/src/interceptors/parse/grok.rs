@@ -1,8 +1,8 @@
-//! Grok: expressions made of named patterns, `%{IP:client} %{NUMBER:bytes:int}`, compiled to one
-//! pattern that takes time linear in the text.
+//! Grok: expressions with named patterns, `%{IP:client} %{NUMBER:bytes:int}`, compiled to one
+//! regular expression that takes time linear in the text.
 //!
-//! The standard patterns are in `patterns.txt`, written for this library: it has no look-around, no
-//! back-references and no atomic groups, and needs none of them to be fast.
+//! The standard patterns are in `patterns.txt`, rewritten for this library, which has no
+//! look-around, no back-references and no atomic groups.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -13,20 +13,20 @@ use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
 use super::Failure;
 use super::fields::Found;
 
-/// Most levels of patterns within patterns, and the longest pattern that they may become.
+/// Maximum nesting depth of patterns, and maximum length of the result.
 const DEPTH_MAX: usize = 32;
 const BYTES_MAX: usize = 1 << 20;
 
-/// The standard patterns by name.
+/// Standard patterns by name.
 static STANDARD: LazyLock<BTreeMap<&str, &str>> = LazyLock::new(|| {
     let lines = include_str!("patterns.txt").lines();
     lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' ')).collect()
 });
 
-/// An expression, compiled.
+/// A compiled expression.
 pub(super) struct Grok {
     regex: Regex,
-    /// For each group of the pattern the field that it is, if it is one.
+    /// Field of each group of the pattern, if it is one.
     fields: Vec<Option<Field>>,
 }
 
@@ -35,7 +35,7 @@ struct Field {
     is_number: bool,
 }
 
-/// A pattern while it is put together.
+/// State of expanding a pattern.
 struct Expansion<'a> {
     own: &'a BTreeMap<String, String>,
     text: String,
@@ -43,7 +43,7 @@ struct Expansion<'a> {
 }
 
 impl Grok {
-    /// Compiles an expression; `own` has patterns of one's own.
+    /// Compiles an expression; `own` has additional patterns.
     pub(super) fn new(
         expression: &str,
         own: &BTreeMap<String, String>,
@@ -100,7 +100,7 @@ impl Grok {
 }
 
 impl Expansion<'_> {
-    /// Appends an expression with each `%{…}` replaced by its pattern.
+    /// Appends an expression, and replaces each `%{…}` by its pattern.
     fn expand(&mut self, expression: &str, depth: usize) -> Result<(), String> {
         if depth > DEPTH_MAX {
             return Err(format!("its patterns contain themselves, or lie {DEPTH_MAX} levels deep"));
@@ -120,7 +120,7 @@ impl Expansion<'_> {
         Ok(())
     }
 
-    /// `NAME`, `NAME:field` or `NAME:field:type`.
+    /// Expands `NAME`, `NAME:field` or `NAME:field:type`.
     fn reference(&mut self, reference: &str, depth: usize) -> Result<(), String> {
         let mut parts = reference.splitn(3, ':');
         let name = parts.next().unwrap_or_default();
@@ -146,7 +146,7 @@ impl Expansion<'_> {
     }
 }
 
-/// `[user][name]`, as Logstash writes it, is `user.name`.
+/// Converts Logstash's `[user][name]` to `user.name`.
 fn dotted(field: &str) -> String {
     let inner = field.strip_prefix('[').and_then(|field| field.strip_suffix(']'));
     inner.map_or_else(|| field.to_owned(), |inner| inner.replace("][", "."))

@@ -1,5 +1,5 @@
-//! JSON objects. Objects within become fields with a dotted name; lists stay as they are written,
-//! and so do numbers, with all their digits. `null` is no field.
+//! JSON objects. Members of nested objects become fields with a dotted name; lists and numbers keep
+//! their text. `null` is no field.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use serde_json::value::RawValue;
 use super::Failure;
 use super::fields::Found;
 
-/// Deepest object that is taken apart; one below it stays as it is written.
+/// Maximum depth of expanded objects; a deeper object keeps its text.
 const DEPTH_MAX: usize = 8;
 
-/// The fields of an object.
+/// Extracts the fields of an object.
 pub(super) fn parse(text: &str, found: &mut Found) -> Result<(), Failure> {
     const FAILURE: Failure = "not a JSON object";
-    // The library makes an error of it in memory of its own; most texts that fail end here.
+    // Most invalid texts fail here; the library would allocate an error.
     if !text.trim_start().starts_with('{') {
         return Err(FAILURE);
     }
@@ -90,7 +90,7 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 }
 
-/// Appends a text.
+/// Appends a string.
 struct Text<'a>(&'a mut String);
 
 impl<'de> DeserializeSeed<'de> for Text<'_> {

@@ -1,12 +1,12 @@
-//! Pairs of key and value: logfmt, and pairs with separators of one's own.
+//! Key-value pairs: logfmt, and pairs with configured separators.
 
 use pipeline::BuildError;
 
 use super::Failure;
 use super::fields::Found;
 
-/// `level=info msg="it is \"up\"" fast`: a value with blanks stands in quotes, a word alone has the
-/// value `true`. A text without any pair is none of it.
+/// Parses `level=info msg="it is \"up\"" fast`: a value with blanks is in quotes, and a lone word
+/// has the value `true`. Fails without any pair.
 pub(super) fn logfmt(text: &str, found: &mut Found) -> Result<(), Failure> {
     let mut rest = text.trim_start();
     let mut has_pair = false;
@@ -39,7 +39,7 @@ pub(super) fn logfmt(text: &str, found: &mut Found) -> Result<(), Failure> {
     if has_pair { Ok(()) } else { Err("no pair of key and value") }
 }
 
-/// Appends what stands in quotes, and answers what is behind them.
+/// Appends a quoted text, and returns the rest after it.
 fn quoted<'a>(text: &'a str, out: &mut String) -> Result<&'a str, Failure> {
     let mut chars = text.char_indices().skip(1);
     while let Some((at, c)) = chars.next() {
@@ -57,7 +57,7 @@ fn quoted<'a>(text: &'a str, out: &mut String) -> Result<&'a str, Failure> {
     Err("a quote is not closed")
 }
 
-/// What separates pairs, and keys from values.
+/// Separators between pairs, and between keys and values.
 #[derive(Debug)]
 pub(super) struct Separators {
     pair: String,
@@ -76,8 +76,8 @@ impl Separators {
         Ok(Self { pair: pair.to_owned(), value: value.to_owned() })
     }
 
-    /// Blanks around keys and values are none of theirs, and so are quotes around a whole value. A
-    /// separator within quotes separates nothing.
+    /// Parses pairs; removes blanks around keys and values, and quotes around a whole value. A
+    /// separator within quotes is literal.
     pub(super) fn parse(&self, text: &str, found: &mut Found) -> Result<(), Failure> {
         let mut rest = text.trim();
         while !rest.is_empty() {
@@ -94,7 +94,7 @@ impl Separators {
                 match behind.strip_prefix(&*self.pair) {
                     Some(behind) => behind,
                     None if behind.is_empty() => behind,
-                    // A separator of blanks is gone with them.
+                    // Trimming has removed a separator of blanks.
                     None if self.pair.trim().is_empty() => behind,
                     None => return Err("text behind a closing quote"),
                 }

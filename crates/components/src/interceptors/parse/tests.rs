@@ -1,6 +1,6 @@
-//! Goal: each format gives the fields that its texts have, as headers or as JSON; what is not
-//! written in the format stays whole and is counted.
-//! Method: the interceptor as a configuration builds it, over batches of samples.
+//! Goal: each format extracts the fields of its texts, as headers or as JSON; other texts stay
+//! whole and are counted. Method: the interceptor as a configuration builds it, with batches of
+//! samples.
 
 use pipeline::Batch;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::testing::{bodies, built, cx, refused, through, values};
 use super::*;
 
-/// The fields of one text as JSON, or the reason that it has none.
+/// Returns the fields of one text as JSON, or the reason why parsing failed.
 fn fields(settings: &Value, text: &str) -> String {
     let mut all = json!({ "into": "body", "on_failure": "header" });
     all.as_object_mut().unwrap().append(&mut settings.as_object().unwrap().clone());
@@ -112,7 +112,7 @@ fn access_logs_become_fields() {
     let combined = format!("{line} \"-\" \"curl \\\"8\\\"\"");
     let expected = format!("{common},\"referrer\":\"-\",\"agent\":\"curl \\\\\\\"8\\\\\\\"\"}}");
     assert_eq!(fields(&json!({ "format": "combined" }), &combined), expected);
-    // What a scanner sends to a TLS port, as nginx writes it.
+    // A scanner's request to a TLS port, in nginx's log.
     let odd = "::1 - - [25/Nov/2026:10:20:30 +0100] \"\\x16\\x03\" 400 - \"-\" \"-\"";
     let read = fields(&json!({ "format": "combined" }), odd);
     assert!(read.contains("\"rawrequest\":\"\\\\x16\\\\x03\",\"response\":400,\"ref"), "{read}");
@@ -214,7 +214,7 @@ fn a_routing_sees_what_may_be_written() {
     assert!(drops.routing_effect(None).is_some());
 }
 
-/// Formats, each with a text of it.
+/// Returns formats, each with a sample text.
 fn samples() -> Vec<(Value, &'static str)> {
     vec![
         (json!("json"), r#"{"a":{"b":[1,"x"]},"c":"\u00e4"}"#),
@@ -227,7 +227,7 @@ fn samples() -> Vec<(Value, &'static str)> {
 }
 
 proptest! {
-    /// Each event comes out: as JSON that has its fields, or as it was with a reason.
+    /// Each event is returned: as JSON with its fields, or unchanged with a reason.
     #[test]
     fn no_text_breaks_a_parser(
         at in 0..6usize,

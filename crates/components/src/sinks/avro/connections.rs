@@ -1,4 +1,4 @@
-//! Connections to one Avro source, kept open from one batch to the next.
+//! Connections to one Avro source, kept open between batches.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,22 +17,22 @@ use tokio::time::{Instant, timeout};
 
 use super::AvroError;
 
-/// Bytes of an answer: one with the protocol of the server has some thousand.
+/// Maximum size of a reply: one with the protocol of the server has some thousand bytes.
 const ANSWER_MAX: usize = 1 << 20;
 
-/// Bytes that are read and decompressed at once.
+/// Read and decompression size.
 const READ_BYTES: usize = 4 << 10;
 
-/// An array of Avro without elements.
+/// An empty Avro array.
 const NO_EVENTS: &[u8] = &[0];
 
 /// Connections to one address.
 pub(super) struct Connections {
     pub(super) dialer: Dialer,
     pub(super) address: Arc<str>,
-    /// The level of zlib, where the connections are compressed.
+    /// Compression level of zlib; `None` without compression.
     pub(super) deflate: Option<u32>,
-    /// The same, where zlib is around TLS.
+    /// The same for zlib outside of TLS.
     pub(super) deflate_around: Option<u32>,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
@@ -41,7 +41,7 @@ pub(super) struct Connections {
     pub(super) idle: Mutex<Vec<Connection>>,
 }
 
-/// One connection. Dropping it closes it.
+/// One connection; closed when dropped.
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
     coding: Coding,
@@ -54,13 +54,13 @@ pub(super) struct Connection {
 }
 
 impl Connections {
-    /// A connection that is open: an idle one, else a new one.
+    /// Returns an idle connection, or opens one.
     ///
     /// # Errors
-    /// The server cannot be reached in time.
+    /// Fails if the server cannot be reached in time.
     pub(super) async fn take(&self) -> Result<Connection, AvroError> {
         while let Some(mut connection) = { self.idle().pop() } {
-            // A server sends nothing by itself: what is there to be read is the end.
+            // A server sends nothing on its own: any input is the end of the connection.
             let ended = connection.stream.read_buf(&mut connection.coded).now_or_never();
             if ended.is_none() {
                 return Ok(connection);
@@ -92,18 +92,18 @@ impl Connections {
         })
     }
 
-    /// Opens a connection, and waits for the answer to a call without events.
+    /// Opens a connection, and waits for the reply to a call without events.
     ///
     /// # Errors
-    /// As [`Connections::take`] and [`Connections::call`].
+    /// See [`Connections::take`] and [`Connections::call`].
     pub(super) async fn probe(&self) -> Result<String, AvroError> {
         let mut connection = self.take().await?;
-        // Whatever is answered, it is an Avro source.
+        // Any reply proves that it is an Avro source.
         self.call(&mut connection, NO_EVENTS).await?;
         Ok(self.dialer.reached(&self.address))
     }
 
-    /// Gives back a connection after an answer.
+    /// Keeps a connection after a reply.
     pub(super) fn keep(&self, connection: Connection) {
         if self.reconnect_after.is_some_and(|limit| connection.since.elapsed() >= limit) {
             return;
@@ -114,10 +114,10 @@ impl Connections {
         }
     }
 
-    /// Sends events as an `appendBatch` and reads the answer.
+    /// Sends events as an `appendBatch` and reads the reply.
     ///
     /// # Errors
-    /// There is none in time, or it is none of this protocol.
+    /// Fails if no reply arrives in time, or if the reply is in another protocol.
     pub(super) async fn call(
         &self,
         connection: &mut Connection,
@@ -140,13 +140,13 @@ impl Connections {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
-        // The list is whole between two calls.
+        // The list is consistent between calls.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Connection {
-    /// Sends a call and waits for the answer with its number.
+    /// Sends a call and waits for the reply with its number.
     async fn exchange(&mut self, events: &[u8]) -> io::Result<bytes::Bytes> {
         self.serial = self.serial.wrapping_add(1);
         let frame = frame::write(self.serial, &[&self.caller.begin(), events]);
@@ -162,7 +162,7 @@ impl Connection {
                     if frame.serial == self.serial {
                         return Ok(frame.payload);
                     }
-                    // A connection has one call at a time, so no other answer can be on the way.
+                    // A connection has one call at a time, so no other reply can be in flight.
                     let (found, called) = (frame.serial, self.serial);
                     let problem = format!(
                         "the server answered call {found} instead of call {called}; check that \

@@ -1,7 +1,7 @@
-//! What a server answers decides what becomes of a batch; connections are used again.
+//! The reply determines the fate of a batch; connections are reused.
 //!
-//! Method: a real listener on loopback that speaks the protocol and answers as the test says, and
-//! the sink as a configuration builds it.
+//! Method: a real listener on loopback that speaks the protocol with prepared replies, and the sink
+//! as a configuration builds it.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -19,8 +19,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
-/// Answers each call as the body of its first event asks for: `FAILED`, `UNKNOWN`, `ERROR`, `END`
-/// for the end of the connection, `SILENCE`, else OK.
+/// Replies to each call as the body of its first event requests: `FAILED`, `UNKNOWN`, `ERROR`,
+/// `END` to close the connection, `SILENCE`, else OK.
 struct Server {
     address: String,
     calls: Arc<Mutex<Vec<Batch>>>,
@@ -50,7 +50,7 @@ impl Server {
         build::<Config>(&settings, &cx).unwrap()
     }
 
-    /// The bodies of each call.
+    /// Returns the bodies of each call.
     fn calls(&self) -> Vec<Vec<String>> {
         let body =
             |event: pipeline::EventRef<'_>| String::from_utf8_lossy(event.body()).into_owned();
@@ -182,8 +182,8 @@ fn settings_that_cannot_work_are_refused() {
     }
 }
 
-/// A server that sends these bytes again and again after the first call, until the client closes
-/// the connection; how many bytes it was able to send.
+/// Starts a server that sends these bytes repeatedly after the first call, until the client closes
+/// the connection; returns how many bytes it could send.
 async fn flood(bytes: &'static [u8], settings: &Value) -> (Outcome, usize) {
     let listener = env::real().net.listen("127.0.0.1:0").await.unwrap();
     let mut settings = settings.clone();
@@ -192,7 +192,7 @@ async fn flood(bytes: &'static [u8], settings: &Value) -> (Outcome, usize) {
         let (mut stream, _) = listener.accept().await.unwrap();
         let _call = stream.read(&mut [0; 4096]).await.unwrap();
         let (block, mut sent) = (bytes.repeat(64 << 10), 0);
-        // Far above what the buffers of the sockets hold.
+        // Far more than the socket buffers hold.
         while sent < 256 << 20 {
             match stream.write(&block).await {
                 Ok(bytes) => sent += bytes,

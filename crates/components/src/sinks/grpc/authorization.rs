@@ -1,13 +1,13 @@
-//! The header that proves the name of this agent to the next one, where there is a token.
+//! The header that proves the name of this agent to the downstream agent, if a token is configured.
 
 use hyper::header::HeaderValue;
 use pipeline::Env;
 use tls::{SecretFileError, TokenFile};
 
-/// The header by the file as it is now.
+/// Creates the header from the current content of the file.
 ///
 /// # Errors
-/// The file cannot be used.
+/// Fails if the file cannot be used.
 pub(super) async fn authorization(
     env: &Env,
     file: Option<&TokenFile>,
@@ -17,7 +17,7 @@ pub(super) async fn authorization(
     let token = env.offload(move || file.read(&*disk)).await?;
     let text = format!("Bearer {}", token.secret.expose());
     let mut value = HeaderValue::from_str(&text).expect("a token is of ASCII");
-    // So that no layer shows it, or keeps it for other headers.
+    // Keeps it out of debug output and of header compression tables.
     value.set_sensitive(true);
     Ok(Some(value))
 }

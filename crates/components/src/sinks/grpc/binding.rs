@@ -1,5 +1,5 @@
-//! New origins of the channel are bound to the name that this sink shows to the next agent: that of
-//! its certificate, and without one that of its token.
+//! Binds new origins of the channel to the name that this sink proves to the downstream agent: the
+//! name in its certificate, or else the name of its token.
 
 use std::error::Error;
 
@@ -8,7 +8,7 @@ use pipeline::{BuildContext, BuildError, OriginName};
 use tls::{ClientTls, TokenFile};
 use tracing::warn;
 
-/// Says to the channel how the name is read.
+/// Passes the channel a function that reads the name.
 pub(super) fn know_name(
     tls: Option<&ClientTls>,
     token: Option<&TokenFile>,

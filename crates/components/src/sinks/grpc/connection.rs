@@ -1,7 +1,7 @@
-//! The task that keeps the connection to the next agent.
+//! The task that maintains the connection to the downstream agent.
 //!
 //! ```text
-//!   connect ─► Hello ─► Welcome ─► puts and answers … ─► broken or hung up
+//!   connect ─► Hello ─► Welcome ─► puts and replies … ─► broken or closed
 //!      ▲                                                       │
 //!      └─ pause: none after a good connection, then doubling ◄─┘
 //! ```
@@ -33,17 +33,17 @@ use super::authorization::authorization;
 use super::connector::{Connector, Ending};
 use super::shared::Shared;
 
-/// First and longest pause between two tries to connect.
+/// Initial and maximum pause between two attempts to connect.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// After a connection that lasted so long the next try comes at once.
+/// After a connection of this duration, the next attempt follows immediately.
 const GOOD_CONNECTION: Duration = Duration::from_secs(1);
 
-/// Messages between the sender and the transport. What waits here is in memory anyhow: the window
-/// bounds it.
+/// Capacity of the queue between the sender and the transport. Its content is in memory anyway,
+/// bounded by the window.
 const OUTBOX: usize = 2;
 
-/// The name of this program, for people at the other end.
+/// Name of this program, for the operators of the other agent.
 const AGENT: &str = concat!("aqueduct ", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Connection {
@@ -59,12 +59,12 @@ pub(super) struct Connection {
     pub(super) ledgers: LedgerBoard,
     pub(super) routing: RoutingBoard,
     pub(super) metrics: Metrics,
-    /// After being away for so long, nothing is known to be with the next agent.
+    /// After a disconnection of this duration, the downstream agent is assumed to have nothing.
     pub(super) resend_after: Duration,
 }
 
 impl Connection {
-    /// Keeps the connection until `stop`.
+    /// Maintains the connection until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
         tokio::select! {
             biased;
@@ -73,7 +73,7 @@ impl Connection {
             () = self.shared.keep_others() => {}
             () = self.keep_connected() => {}
         }
-        // A sink that is not asked any more does not count.
+        // A stopped sink no longer counts when routings are compared.
         self.routing.withdraw(&self.shared.address);
         self.limits.withdraw(&self.shared.address);
         self.forget_ledgers();
@@ -110,7 +110,7 @@ impl Connection {
         }
     }
 
-    /// One connection, from its beginning to its end.
+    /// Runs one connection, from start to end.
     async fn attempt(&self) -> GrpcError {
         let no_welcome = || GrpcError::NoWelcome {
             address: self.shared.address.to_string(),
@@ -154,7 +154,7 @@ impl Connection {
         };
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let began = Instant::now();
-        // Hello goes first: it is there before the stream begins.
+        // Send Hello first: it must be queued before the stream starts.
         if let Some(hello) = self.shared.next_outgoing(Instant::now()) {
             let _ = outbox.try_send(self.message(hello));
         }
@@ -176,7 +176,7 @@ impl Connection {
         }
     }
 
-    /// Says or hears one thing; `false` when the other end has ended the stream.
+    /// Sends or receives one message; returns `false` when the other side has ended the stream.
     async fn step(
         &self,
         outbox: &mpsc::Sender<FromSender>,
@@ -199,7 +199,8 @@ impl Connection {
                 None => return Ok(false),
             },
             () = self.routing.changed(routing) => self.compare(),
-            // Closed: the transport lets go of it, and the next answer says why.
+            // If it is closed, the transport is dropping it, and the next reply contains the
+            // reason.
             Ok(permit) = outbox.reserve(), if sendable => {
                 if let Some(outgoing) = self.shared.next_outgoing(Instant::now()) {
                     permit.send(self.message(outgoing));
@@ -219,7 +220,7 @@ impl Connection {
                 floors: keys::encode_floors(&self.floors.declarable()),
             }),
             Outgoing::Put(put) => {
-                // A copy of it may be in any answer from now on.
+                // From now on, a copy of it may be listed in a reply.
                 if let Ok(identity) = keys::identity(put.identity.as_ref()) {
                     self.floors.put(identity);
                 }
@@ -229,7 +230,7 @@ impl Connection {
         FromSender { message: Some(message) }
     }
 
-    /// Answers the refusal of a batch that may go on under another name.
+    /// Handles a message. Returns the refusal of a batch that may be sent under another name.
     fn on_message(&self, message: Message) -> Result<Option<Refusal>, wire::Malformed> {
         match message {
             Message::Welcome(welcome) => self.welcomed(welcome)?,
@@ -268,7 +269,7 @@ impl Connection {
                     }
                 }
             }
-            // Taken by `step`.
+            // Handled by `step`.
             Message::Ledgers(_) => {}
             Message::Draining(v1::Draining {}) => {
                 self.shared.heard(delivery::sender::Sender::draining);
@@ -278,8 +279,8 @@ impl Connection {
         Ok(None)
     }
 
-    /// A copy of this agent has closed the life that this process is in: what was put nowhere else
-    /// goes on under another name, the rest to the dead letters.
+    /// A copy of this agent has closed the current epoch of this process: batches that were sent
+    /// nowhere else get a new name, the others go to the dead letters.
     async fn closed(&self, Refusal { identity, detail }: Refusal) {
         let floors = self.floors.clone();
         let rename = move || floors.renamed_as_closed(identity);
@@ -294,7 +295,7 @@ impl Connection {
     }
 
     fn welcomed(&self, welcome: v1::Welcome) -> Result<(), wire::Malformed> {
-        // Silence about a limit is no limit.
+        // A missing limit means no limit.
         let limit = |bytes: u64| if bytes == 0 { u64::MAX } else { bytes };
         let first = !self.shared.is_up();
         let routing = welcome.routing.map(|told| Routing::told(told.digest, &told.text));
@@ -340,7 +341,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Some member of the group said how it routes: that may change what this one gets.
+    /// A member of the group announced its routing: that may change whether this agent gets
+    /// batches.
     fn compare(&self) {
         let dispute = self.routing.dispute(&self.shared.address);
         if self.shared.is_up() && self.shared.is_barred() != dispute.is_some() {
@@ -349,7 +351,7 @@ impl Connection {
         }
     }
 
-    /// Shows whether the next agent gets anything.
+    /// Reports whether the downstream agent gets batches.
     fn tell(&self, dispute: Option<&Dispute>) {
         let label = SinkLabel { sink: self.name.to_string() };
         self.metrics.sink_routing_mismatch.get_or_create(&label).set(i64::from(dispute.is_some()));
@@ -364,16 +366,16 @@ impl Connection {
     }
 }
 
-/// A batch of a life that this process began, refused because its epoch is closed.
+/// A batch of an epoch that this process began, refused because the epoch is closed.
 struct Refusal {
     identity: Identity,
     detail: String,
 }
 
-/// The longest that the next agent is left alone, whatever it asks for.
+/// Maximum pause, whatever the downstream agent requests.
 const BUSY_MAX: Duration = Duration::from_secs(60);
 
-/// Why a stream is given up.
+/// Reason why a stream is given up.
 enum Fault {
     Transport(Box<tonic::Status>),
     Protocol(wire::Malformed),

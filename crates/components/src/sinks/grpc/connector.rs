@@ -1,4 +1,4 @@
-//! Connections through [`pipeline::Env`], in the shape that tonic asks for.
+//! Connections through [`pipeline::Env`], as tonic requires them.
 
 use std::future::Future;
 use std::io;
@@ -17,23 +17,23 @@ use tower::Service;
 
 use super::GrpcError;
 
-/// How often a silent connection is probed, and how long the answer may take.
+/// Interval of probes on a silent connection, and the time limit for a reply.
 const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
 
-/// Connects to one address. TLS, where there is one, is inside of what tonic sees.
+/// Connects to one address. If TLS is used, it is inside the stream that tonic gets.
 pub(super) struct Connector {
     dialer: Dialer,
     address: Arc<str>,
     ending: Ending,
 }
 
-/// The error of a connection that explains its end. The transport keeps it to itself at times, and
-/// reports that the stream of the request is closed.
+/// The error that ended a connection. The transport sometimes hides it and reports only that the
+/// stream of the request is closed.
 #[derive(Clone, Default)]
 pub(super) struct Ending(Arc<OnceLock<String>>);
 
 impl Ending {
-    /// The status of a request, with the cause where the connection has one.
+    /// Returns the status of a request, with the connection's error as the cause if there is one.
     pub(super) fn status(&self, status: Status) -> Status {
         match self.0.get() {
             Some(text) => Status::from_error(Box::new(io::Error::other(text.clone()))),
@@ -50,7 +50,7 @@ impl Ending {
     }
 }
 
-/// A stream whose errors are noted.
+/// A stream that records its errors.
 pub(super) struct Noted {
     stream: Box<dyn Stream>,
     ending: Ending,
@@ -105,7 +105,7 @@ impl Connector {
         Self { dialer, address, ending: Ending::default() }
     }
 
-    /// A connection, and what will be known of its end.
+    /// Opens a connection; returns it with its future error.
     pub(super) async fn open(self, endpoint: &Endpoint) -> Result<(Channel, Ending), GrpcError> {
         let (address, ending) = (self.address.clone(), self.ending.clone());
         let endpoint = endpoint

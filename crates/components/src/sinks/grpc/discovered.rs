@@ -1,14 +1,14 @@
-//! A `grpc` sink whose address is that of the member at its seat.
+//! A `grpc` sink that takes its address from the discovered member at its seat.
 //!
 //! ```text
-//!   open: waits for a member ─► a sink to that address ─► not found any more: it is given nothing,
-//!     ▲                                                   and what it has is waited for
-//!     └────────── the seat has a new generation ◄── all settled, or given back after `drain_max`
+//!   open: waits for a member ─► a sink to that address ─► no longer found: it gets no new batches,
+//!     ▲                                                   and its pending ones are waited for
+//!     └────────── the seat has a new generation ◄── all settled, or returned after `drain_max`
 //! ```
 //!
-//! For each assignment there is a [`Grpc`] of its own, so nothing of one gets to another. What is
-//! written while the assignment leaves is given back at once: nothing failed. The sink of the first
-//! seat does the lookups for all of them.
+//! Each assignment has its own [`Grpc`], so that no state passes to another. Batches that are
+//! written while the assignment ends are returned immediately, without an error. The sink of the
+//! first seat does the lookups for all of them.
 
 mod lookups;
 
@@ -29,10 +29,10 @@ use tracing::warn;
 use super::{Config, Grpc, HTTP2, Task};
 use lookups::Lookups;
 
-/// Seats that a sink may have: each is a task, also while it is empty.
+/// Maximum number of seats of a sink: each is a task, even if it is empty.
 const SEATS_MAX: usize = 256;
 
-/// The sink of the first seat, or of the given one.
+/// Creates the sink of the first seat, or of the given one.
 pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
     let query = config.discover.as_deref().unwrap_or_default().parse::<Query>();
     let query = query.map_err(|problem| BuildError::invalid("discover", problem))?;
@@ -46,7 +46,7 @@ pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, 
     }
     let tls = config.tls.clone().map(|tls| match &query {
         Query::Host { host, .. } => tls.of_host(host),
-        // Its targets have names.
+        // Its targets have host names.
         Query::Service(_) => tls,
     });
     let dialer = Dialer::new(&cx.env, tls, &[HTTP2])?;
@@ -104,17 +104,17 @@ struct Discovered {
     hop: NextHop,
     board: SinkBoard,
     held: Option<Held>,
-    /// Given back: they came while the assignment was leaving.
+    /// Batches that were written while the assignment ended, to be returned.
     moved: IntervalSet,
-    /// The name of the whole, at the seat that does the lookups.
+    /// Name of the whole sink, at the seat that does the lookups.
     lookups_as: Option<Arc<str>>,
     lookups: Option<Task>,
 }
 
-/// The sink to an assignment.
+/// The sink of an assignment.
 struct Held {
     sink: Grpc,
-    /// It is being closed: the seat is left when that is done, whatever is found meanwhile.
+    /// True while it is being closed: the seat is left after that, whatever lookups find.
     closing: bool,
 }
 
@@ -137,7 +137,7 @@ impl Discovered {
         self.lookups = Some(Task::new(stop, handle));
     }
 
-    /// Lets go of an assignment that is leaving and has nothing unsettled any more. Cancel safe.
+    /// Closes the sink of an ending assignment that has nothing unsettled. Cancel safe.
     async fn let_go(&mut self) {
         let is_leaving = self.seat.leaving_since().is_some();
         if let Some(held) = &mut self.held {
@@ -154,7 +154,7 @@ impl Discovered {
         }
     }
 
-    /// A sink to the member at the seat, if there is one.
+    /// Creates the sink to the member at the seat, if there is one.
     fn meet(&mut self) {
         let Some(assignment) = self.seat.assignment() else { return };
         let dialer = self.dialer.clone();
@@ -170,13 +170,13 @@ impl Discovered {
         }
     }
 
-    /// When what the assignment has not settled is given back, if it is leaving.
+    /// Returns when the unsettled batches of an ending assignment are returned.
     fn drained_by(&self) -> Option<Instant> {
         self.seat.leaving_since().map(|since| since + self.config.drain_max.0)
     }
 }
 
-/// Waits for an instant that may never come.
+/// Waits until `instant`; for ever if it is `None`.
 async fn until(instant: Option<Instant>) {
     match instant {
         Some(instant) => sleep_until(instant).await,
@@ -186,7 +186,7 @@ async fn until(instant: Option<Instant>) {
 
 #[async_trait]
 impl Sink for Discovered {
-    /// Every address that is found.
+    /// Probes every address that the lookup finds.
     async fn probe(&mut self) -> Result<Option<String>, SinkError> {
         let Discovery { query, server } = self.seat.board().discovery().clone();
         let found = query.look_up(&*self.cx.env.names, server).await.map_err(|error| {
@@ -236,7 +236,8 @@ impl Sink for Discovered {
             tokio::select! {
                 biased;
                 () = left => {}
-                // What is dropped here was not taken over: that is the last thing that it does.
+                // Dropping this future drops the batch before the sink took it over: it is the
+                // sink's last call.
                 written = held.sink.write(taken) => return written,
             }
         }
@@ -254,7 +255,7 @@ impl Sink for Discovered {
             self.let_go().await;
             let drained_by = self.drained_by();
             let Some(held) = &mut self.held else {
-                // Empty: it is opened again when the seat has its next generation.
+                // Empty seat: it is opened again with its next generation.
                 self.seat.changed(&view).await;
                 continue;
             };

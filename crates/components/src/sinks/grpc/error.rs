@@ -1,4 +1,4 @@
-//! What can go wrong on the way to the next agent, and what each failure says about the batch.
+//! Errors of the connection to the downstream agent, and their meaning for a batch.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -6,120 +6,120 @@ use std::time::Duration;
 
 use pipeline::{Classify, ErrorClass};
 
-/// Why a batch did not get to the next agent, or a connection did not last.
+/// Reason why a batch did not reach the downstream agent, or why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum GrpcError {
-    /// No connection was made.
+    /// The connection failed.
     #[error("cannot connect to {address}: {}", innermost(cause))]
     Connect {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
-        /// What the transport said.
+        /// Error of the transport.
         cause: tonic::transport::Error,
     },
-    /// The token to show cannot be read.
+    /// The token cannot be read.
     #[error("no token can be shown to {address}")]
     Token {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
-        /// What is wrong with its file.
+        /// Error of its file.
         #[source]
         source: tls::SecretFileError,
     },
-    /// A connection, or the next agent's welcome on it, took too long.
+    /// The connection or the downstream agent's Welcome took too long.
     #[error("{address} did not say welcome within {timeout:?}")]
     NoWelcome {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
-        /// How long it had.
+        /// The time limit.
         timeout: Duration,
     },
     /// The stream ended.
     #[error("{address} ended the stream")]
     Ended {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
     },
     /// The stream broke.
     #[error("the stream to {address} broke: {}", said(status))]
     Broken {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
-        /// What the transport or the next agent said.
+        /// Status from the transport or the downstream agent.
         status: Box<tonic::Status>,
     },
-    /// The next agent does not speak the protocol.
+    /// The downstream agent violates the protocol.
     #[error("{address} does not keep to the protocol")]
     Protocol {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
-        /// What is wrong.
+        /// The violation.
         #[source]
         source: wire::Malformed,
     },
     /// There is no connection now.
     #[error("no connection to {address}")]
     Down {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
-        /// Why the last one ended, or was not made.
+        /// Reason why the last connection ended or failed.
         #[source]
         source: Option<Arc<GrpcError>>,
     },
-    /// It was put and not answered. The next agent may hold it or not.
+    /// The batch was sent and not answered. The downstream agent may have it or not.
     #[error("no answer from {address}")]
     NoAnswer {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
-        /// Why the connection ended; `None` while it stands.
+        /// Reason why the connection ended; `None` while it is open.
         #[source]
         source: Option<Arc<GrpcError>>,
     },
-    /// The next agent has no room now.
+    /// The downstream agent has no room now.
     #[error("{address} has no room for more events; it asks to retry in {retry_after:?}")]
     Full {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
-        /// When to come again.
+        /// When to retry.
         retry_after: Duration,
     },
-    /// The next agent is stopping.
+    /// The downstream agent is stopping.
     #[error("{address} is stopping")]
     Draining {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
     },
-    /// The next agent could not read what arrived.
+    /// The downstream agent could not read the message.
     #[error("a batch arrived at {address} in a way that it could not read")]
     Unreadable {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
     },
-    /// The next agent sends events into other datasets than the others of its group do.
+    /// The downstream agent routes events to other datasets than its group.
     #[error(
         "{address} gets no batch, because it does not route as {other} does: {own}, but there \
          {theirs}; make `aqueduct check` say the same for both: their selectors, what their \
          interceptors write, names and directories of their sinks"
     )]
     OtherRouting {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
-        /// Another one of the group, which says what the most say.
+        /// Another member of the group, which routes like the majority.
         other: String,
-        /// How the next agent routes.
+        /// Routing of the downstream agent.
         own: String,
-        /// How the other one does.
+        /// Routing of the other member.
         theirs: String,
     },
-    /// The batch has passed no channel that gives identities, so that a retry could repeat it.
+    /// The batch has no identity, because no channel assigned one: a retry could duplicate it.
     #[error("a batch for {address} has no identity")]
     NoIdentity {
-        /// The next agent.
+        /// Address of the downstream agent.
         address: String,
     },
 }
 
-/// The first cause of an error, which the ones above it only introduce.
+/// Returns the root cause of an error, without the outer layers.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(below) = cause.source() {
@@ -128,7 +128,7 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     cause.to_string()
 }
 
-/// What the end of a stream means, for people.
+/// Explains the end of a stream.
 fn said(status: &tonic::Status) -> String {
     let Some(source) = status.source() else {
         let (code, message) = (status.code(), status.message());
@@ -141,7 +141,7 @@ fn said(status: &tonic::Status) -> String {
     if tls::is_explained(&cause) {
         return cause;
     }
-    // Also what listens there and speaks something else ends a connection in one of these ways.
+    // A server of another protocol also ends a connection in one of these ways.
     format!(
         "{cause}; if this does not pass: is it the port that a collector listens on? Does it speak \
          TLS (`tls`), and want a certificate (`tls.certificate`)?"

@@ -1,14 +1,14 @@
-//! Batches that the next agent does not take, because they are over its `message_max`.
+//! Batches that exceed the `message_max` of the downstream agent.
 //!
-//! A batch of one event can never be smaller: it goes to the dead letters. Any other was cut before
-//! the limit was known. It is held back: the group has it again, and gives it to a member that
-//! takes it, which is this one once its limit is raised.
+//! A batch of one event cannot become smaller: it goes to the dead letters. Any other batch was cut
+//! before the limit was known. It is held back: the group gets it back and sends it to a member
+//! that accepts it, which is this one once its limit is raised.
 
 use pipeline::{Batch, HeldBack, Letter, Ticket};
 
 use super::shared::{Shared, TOO_LARGE};
 
-/// Takes over a batch that is over the limit of the next agent.
+/// Takes over a batch that exceeds the downstream agent's limit.
 pub(super) fn too_large(shared: &Shared, ticket: Ticket, batch: Batch, limit: u64) {
     let (address, bytes, events) = (&shared.address, batch.size().bytes, batch.len() as u64);
     if events > 1 {

@@ -1,8 +1,9 @@
-//! What the next agent says of the commit ledgers behind it, held against what is remembered.
+//! Compares the downstream commit ledgers, as the downstream agent reports them, with the known
+//! ones.
 //!
-//! A change is a warning and a gauge, and stops nothing. Batches that are committed already have
-//! left this agent, so nothing here can bring them back; batches that are here are stored by
-//! whichever ledger the next agent has. A ledger that must not be used stops the collector's sink.
+//! A change causes a warning and a gauge value, and stops nothing. Committed batches have left this
+//! agent, so it cannot resend them; the batches that it has are stored with whichever ledger the
+//! downstream agent uses. If a ledger must not be used, the collector's sink stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +17,15 @@ use wire::v1;
 
 use super::connection::Connection;
 
-/// Bytes of a dataset's name that are kept.
+/// Maximum length of a dataset's name in bytes.
 const DATASET_MAX: usize = 256;
 
-/// The command that shows more.
+/// Advice with a command that shows more.
 const COMMAND: &str = "`aqueduct ledger show` on the collector shows its ledger";
 
 impl Connection {
-    /// The next agent names the ledgers behind it. The connection began at `began`: what was read
-    /// so long before this message was read so long before `began`, or later.
+    /// Handles a report of the downstream ledgers. The connection began at `began`: a ledger's age
+    /// in the message is subtracted from that time, so the read was then or later.
     pub(super) async fn told_of_ledgers(&self, told: v1::Ledgers, began: Instant) {
         let address = self.shared.address.clone();
         let states: Vec<_> = told
@@ -43,13 +44,13 @@ impl Connection {
         self.show_ledgers();
     }
 
-    /// What the next agent said does not count any more.
+    /// Forgets the last report.
     pub(super) fn forget_ledgers(&self) {
         self.ledgers.withdraw(&self.shared.address);
         self.show_ledgers();
     }
 
-    /// Shows whether a ledger has changed.
+    /// Publishes whether a ledger has changed.
     fn show_ledgers(&self) {
         let label = SinkLabel { sink: self.name.to_string() };
         let is_changed = self.ledgers.is_changed(&self.shared.address);

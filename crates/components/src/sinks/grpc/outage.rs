@@ -10,11 +10,11 @@ use wire::v1;
 
 use super::connection::Connection;
 
-/// Bytes of a cause that are kept.
+/// Maximum length of a cause in bytes.
 const CAUSE_MAX: usize = 1_000;
 
 impl Connection {
-    /// The downstream agent reports whether it can store events.
+    /// Handles the downstream agent's report whether it can store events.
     pub(super) fn told_of_outlet(&self, outlet: v1::Outlet) {
         let (sink, address) = (&self.name, &self.shared.address);
         let outage = read(outlet, address, Instant::now());

@@ -1,7 +1,7 @@
-//! Whether the next agent accepts this one: a stream is opened, and nothing is sent on it.
+//! Tests whether the downstream agent accepts this agent: opens a stream and sends nothing on it.
 //!
-//! With TLS 1.3 the handshake of a client succeeds before the server has checked its certificate,
-//! and a token is checked after that. The first reply of the server proves both.
+//! With TLS 1.3, a client's handshake succeeds before the server has checked its certificate, and
+//! the token is checked even later. The first reply of the server proves both.
 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -13,10 +13,10 @@ use super::connector::Connector;
 use super::{Grpc, GrpcError};
 
 impl Grpc {
-    /// Opens a stream and waits for the first reply of the next agent.
+    /// Opens a stream and waits for the first reply of the downstream agent.
     ///
     /// # Errors
-    /// There is no connection, or the next agent refuses it.
+    /// Fails if the connection fails, or the downstream agent rejects it.
     pub(super) async fn reach(&self) -> Result<String, GrpcError> {
         let limit = self.config.connect_timeout.0;
         let late = |_| Err(GrpcError::NoWelcome { address: self.address(), timeout: limit });
@@ -30,7 +30,7 @@ impl Grpc {
         let address = self.shared.address.clone();
         let connector = Connector::new(self.dialer.clone(), address);
         let (channel, ending) = connector.open(&self.endpoint).await?;
-        // Held until the reply: the end of the stream would be one, too.
+        // Keep it until the reply: the end of the stream would also cause one.
         let (_outbox, nothing) = mpsc::channel::<FromSender>(1);
         let answered = wire::exchange(channel, token, ReceiverStream::new(nothing)).await;
         answered.map(drop).map_err(|status| GrpcError::Broken {

@@ -1,5 +1,5 @@
-//! What the sink and the task that keeps its connection share: the sender, behind a lock that is
-//! never held while waiting.
+//! State that the sink shares with the task of its connection: the sender, behind a lock that is
+//! never held across an await.
 
 mod clock;
 
@@ -21,34 +21,35 @@ use super::GrpcError;
 
 pub(super) struct Shared {
     pub(super) address: Arc<str>,
-    /// Between this sink and its group.
+    /// Link between this sink and its group.
     pub(super) hop: NextHop,
     options: Options,
     state: Mutex<State>,
-    /// For the sink: there is room, a settlement, or a change of the connection.
+    /// Wakes the sink: there is room, a settlement, or a change of the connection.
     changed: Notify,
-    /// For the connection: there is something to send.
+    /// Wakes the connection: there is something to send.
     outgoing: Notify,
-    /// For the connection's clock: the deadline may be nearer than it was.
+    /// Wakes the connection's timers: the deadline may have moved closer.
     deadline: Notify,
-    /// For the connection: a caller waits for it.
+    /// Wakes the connection: a caller waits for it.
     hurry: Notify,
-    /// For the connection: nothing comes through it.
+    /// Tells the connection to close: it makes no progress.
     hang_up: Notify,
 }
 
 struct State {
     sender: Sender<Put>,
-    /// Batches that the next agent will never take, and that were not asked for yet.
+    /// Batches that the downstream agent rejected permanently, and that the group has not fetched
+    /// yet.
     letters: VecDeque<Letter>,
     /// Batches that got another name, to be offered again.
     renamed: IntervalSet,
-    /// Batches that are too large for the next agent, and that the group has not heard of.
+    /// Batches that are too large for the downstream agent, and that the group has not fetched yet.
     held_back: VecDeque<(Ticket, HeldBack)>,
-    /// Connections that ended or were not made.
+    /// Number of connections that ended or failed.
     attempts: u64,
     failure: Option<Arc<GrpcError>>,
-    /// Why the next agent gets nothing, though it says welcome.
+    /// Reason why the downstream agent gets no batches although it is connected.
     dispute: Option<Dispute>,
     hang_up: bool,
 }
@@ -86,18 +87,18 @@ impl Shared {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // The sender is whole between its calls, whichever task panicked in between.
+        // The sender is consistent between calls, even if another task panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // === The sink's side ===
 
-    /// Waits for a change. One may be reported that was seen already.
+    /// Waits for a change. It may report a change that was seen already.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Makes the connection try at once, if it pauses; the attempts that have ended so far.
+    /// Ends the pause before the next attempt; returns the number of attempts that have ended.
     pub(super) fn hurry(&self) -> u64 {
         let attempts = self.attempts();
         self.hurry.notify_one();
@@ -132,17 +133,17 @@ impl Shared {
         let bytes = put.body.len() as u64;
         self.state().sender.offer(ticket, identity, put, bytes);
         self.outgoing.notify_one();
-        // Where the connection went down while the batch was packed, it is given back in time.
+        // If the connection broke while the batch was packed, the batch must be returned in time.
         self.deadline.notify_one();
     }
 
-    /// This one can never be taken.
+    /// Adds a batch that can never be delivered.
     pub(super) fn refuse(&self, letter: Letter) {
         self.state().letters.push_back(letter);
         self.changed.notify_one();
     }
 
-    /// This one is too large as the next agent is set up now.
+    /// Adds a batch that exceeds the downstream agent's current limit.
     pub(super) fn hold_back(&self, ticket: Ticket, held: HeldBack) {
         self.state().held_back.push_back((ticket, held));
         self.changed.notify_one();
@@ -179,14 +180,14 @@ impl Shared {
         Some(Settlement { tickets, outcome })
     }
 
-    /// Whether every batch is settled, and every settlement asked for.
+    /// Returns true if every batch is settled and the group has fetched every settlement.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.state();
         let nothing_waits = state.renamed.is_empty() && state.held_back.is_empty();
         state.letters.is_empty() && nothing_waits && state.sender.is_idle()
     }
 
-    /// Gives back all that is not settled.
+    /// Returns all unsettled batches.
     pub(super) fn let_go(&self) {
         self.state().sender.let_go();
     }
@@ -215,7 +216,7 @@ impl Shared {
         self.deadline.notify_one();
     }
 
-    /// A connection ended, or was not made; `true` if the next agent had said welcome on it.
+    /// Records the end of a connection or a failed attempt; returns true if the connection was up.
     pub(super) fn disconnected(&self, failure: Arc<GrpcError>, now: Instant) -> bool {
         let mut state = self.state();
         let was_up = state.sender.is_up();
@@ -229,7 +230,7 @@ impl Shared {
         was_up
     }
 
-    /// Tells the sender what the next agent said.
+    /// Passes a message of the downstream agent to the sender.
     pub(super) fn heard(&self, tell: impl FnOnce(&mut Sender<Put>)) {
         let mut state = self.state();
         tell(&mut state.sender);
@@ -237,18 +238,18 @@ impl Shared {
         drop(state);
         self.changed.notify_one();
         if is_unable {
-            // What is stored there now may have to be given back.
+            // Batches that are stored there may have to be returned.
             self.deadline.notify_one();
         }
     }
 
-    /// The next agent has committed these; some events of `letters` are among dead letters there.
+    /// Records commits of the downstream agent; some events of `letters` are in its dead letters.
     pub(super) fn committed(&self, keys: &KeySet, letters: &[(Identity, u64)]) {
         self.dead_letters(letters);
         self.heard(|sender| sender.committed(keys));
     }
 
-    /// Tells the group of dead letters at the next agent, before their batches are settled.
+    /// Reports dead letters of the downstream agent to the group, before their batches are settled.
     pub(super) fn dead_letters(&self, letters: &[(Identity, u64)]) {
         if letters.is_empty() {
             return;
@@ -261,8 +262,7 @@ impl Shared {
         self.hop.add_dead_letters(known);
     }
 
-    /// The downstream agent reports whether it cannot store what it holds. Returns whether it could
-    /// not before.
+    /// Records whether the downstream agent can store events. Returns whether it was unable before.
     pub(super) fn unable(&self, outage: Option<Outage>) -> bool {
         let was_unable = self.hop.is_unable();
         self.heard(|sender| sender.unable(outage.is_some(), Instant::now()));
@@ -270,13 +270,13 @@ impl Shared {
         was_unable
     }
 
-    /// The next agent will never take this one.
+    /// Records a permanent refusal of a batch.
     pub(super) fn refused(&self, identity: Identity, reason: Reason, detail: String) {
         let mut state = self.state();
         let Some((ticket, put)) = state.sender.refused(identity) else { return };
         let events = wire::unpack(put, u64::MAX).expect("what was packed here can be unpacked");
         if reason == Reason::TooLarge && events.len() > 1 {
-            // It took larger ones when this one was offered.
+            // Its limit was higher when the batch was offered.
             let (bytes, events) = (events.size().bytes, events.len() as u64);
             drop(state);
             return self.hold_back(ticket, HeldBack { bytes, events, refused: true });
@@ -287,7 +287,7 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// The next agent did not take this one under its name: the channel offers it again.
+    /// Records that a batch was refused under its name: the channel offers it again.
     pub(super) fn offer_again(&self, identity: Identity) {
         let mut state = self.state();
         let Some((ticket, _)) = state.sender.refused(identity) else { return };
@@ -296,7 +296,7 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// The next agent says welcome; `dispute`: and gets nothing all the same.
+    /// Records a Welcome; with a `dispute` the agent still gets no batches.
     pub(super) fn welcomed(&self, welcome: &Welcome, dispute: Option<Dispute>) {
         let mut state = self.state();
         state.sender.welcome(welcome);
@@ -307,7 +307,7 @@ impl Shared {
         if state.sender.is_up() {
             state.failure = None;
         }
-        // Those were offered to a connection that took them.
+        // They were offered when the limit was higher.
         let bytes = |put: &Put| put.uncompressed_bytes.max(put.body.len() as u64);
         state.sender.give_back(|put| bytes(put) > welcome.body_max);
         state.bar(dispute);
@@ -315,7 +315,7 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// Whether the next agent gets anything has changed.
+    /// Records whether the downstream agent may get batches.
     pub(super) fn bar(&self, dispute: Option<Dispute>) {
         self.state().bar(dispute);
         self.changed.notify_one();
@@ -335,17 +335,17 @@ impl Shared {
     }
 }
 
-/// What a batch is counted by that is larger than the next agent takes.
+/// Reason label of a batch that exceeds the downstream agent's limit.
 pub(super) const TOO_LARGE: &str = "too_large";
 
-/// What a refusal is counted by.
+/// Returns the reason label of a refusal.
 fn reason_name(reason: Reason) -> &'static str {
     match reason {
         Reason::TooLarge => TOO_LARGE,
         Reason::Malformed => "malformed",
         Reason::EpochClosed => "epoch_closed",
         Reason::OtherContent => "other_content",
-        // Those that another try may mend are no refusals.
+        // Refusals that a retry can fix are not counted as such.
         Reason::Unspecified | Reason::Damaged | Reason::Compression => "refused",
     }
 }

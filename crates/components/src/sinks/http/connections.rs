@@ -1,4 +1,4 @@
-//! Connections to one server, kept open from one request to the next.
+//! Connections to one server, kept open between requests.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +13,7 @@ use tls::Dialer;
 
 use super::HttpError;
 
-/// Bytes of an answer that are read: enough for what a server says about a refusal.
+/// Maximum size of a response body that is read: enough for the reason of a refusal.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// What a server answered.
@@ -22,7 +22,7 @@ pub(super) struct Response {
     pub(super) status: StatusCode,
     /// Its headers.
     pub(super) headers: HeaderMap,
-    /// The beginning of its body, for people: one line.
+    /// Beginning of its body, for people: one line.
     pub(super) text: String,
 }
 
@@ -35,17 +35,18 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// None yet; at most `idle_max` stay open between requests.
+    /// Creates a pool without connections; at most `idle_max` stay open between requests.
     pub(super) fn new(dialer: Dialer, address: Arc<str>, idle_max: usize) -> Self {
         Self { dialer, address, idle_max, idle: Mutex::default() }
     }
 
-    /// Sends a request and reads the answer. A connection that the server closed while it was idle
-    /// is replaced; one that breaks under a request is not tried again here: what was sent may have
+    /// Sends a request and reads the response. Replaces a connection that the server closed while
+    /// it was idle. Does not retry after a connection broke during a request: the request may have
+    /// been applied.
     /// been applied.
     ///
     /// # Errors
-    /// There is no connection, or no answer.
+    /// Fails if there is no connection or no response.
     pub(super) async fn send(
         &self,
         uri: &Uri,
@@ -78,7 +79,7 @@ impl Connections {
         Ok(Response { status: head.status, headers: head.headers, text: shown(&text) })
     }
 
-    /// How the server is reached.
+    /// Describes how the server is reached.
     pub(super) fn reached(&self) -> String {
         self.dialer.reached(&self.address)
     }
@@ -97,7 +98,7 @@ impl Connections {
             .await
             .map_err(|error| failed(std::io::Error::other(error)))?;
         tokio::spawn(async move {
-            // A connection that breaks shows it to the request on it.
+            // The request on a broken connection reports the error.
             let _ = driver.await;
         });
         Ok(connection)
@@ -111,7 +112,7 @@ impl Connections {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<SendRequest<Full<Bytes>>>> {
-        // The list is whole between two calls.
+        // The list is consistent between calls.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

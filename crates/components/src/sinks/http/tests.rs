@@ -1,7 +1,7 @@
-//! What a server answers decides what becomes of a batch; connections are used again.
+//! The response determines the fate of a batch; connections are reused.
 //!
-//! Method: a real listener on loopback that answers as the test says, and the sink as a
-//! configuration builds it.
+//! Method: a real listener on loopback with prepared responses, and the sink as a configuration
+//! builds it.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
-/// Answers each request with the status that its body asks for by `STATUS:…`, else 204.
+/// Answers each request with the status that its body requests by `STATUS:…`, else 204.
 struct Server {
     address: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -184,7 +184,7 @@ async fn with_requests_of_single_events_one_bad_event_goes_alone() {
     assert_eq!(server.requests.lock().unwrap().len(), 3);
 }
 
-/// Such an event would be torn, or end the sink.
+/// Such an event would be split, or stop the sink.
 #[tokio::test]
 async fn an_event_that_cannot_be_written_is_refused_and_its_neighbours_are_delivered() {
     let server = Server::start().await;

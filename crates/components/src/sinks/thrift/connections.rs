@@ -1,4 +1,4 @@
-//! Connections to one source, kept open from one call to the next.
+//! Connections to one source, kept open between calls.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::ThriftError;
 
-/// Bytes of an answer: a status, or an exception with its text.
+/// Maximum size of a reply: a status, or an exception with its text.
 const ANSWER_BYTES_MAX: u32 = 64 << 10;
 
 /// Connections to one source.
@@ -23,23 +23,23 @@ pub(super) struct Connections {
     pub(super) protocol: Protocol,
     pub(super) connect_timeout: Duration,
     pub(super) reconnect_after: Option<Duration>,
-    /// As many stay open between calls.
+    /// Maximum number of idle connections.
     pub(super) idle_max: usize,
     pub(super) idle: Mutex<Vec<Connection>>,
 }
 
-/// One that is open.
+/// An open connection.
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
     since: Instant,
-    /// The sequence number of its last call.
+    /// Sequence number of its last call.
     sequence: i32,
 }
 
 impl Connections {
-    /// Calls `appendBatch` with these events, and reads the answer. A connection that the other
-    /// side closed while it was idle is replaced; one that breaks under a call is not tried again
-    /// here: what was sent may have been stored.
+    /// Calls `appendBatch` with these events, and reads the reply. Replaces a connection that the
+    /// server closed while it was idle. Does not retry after a connection broke during a call: the
+    /// events may have been stored.
     pub(super) async fn call(&self, events: &mut Events) -> Result<Answer, ThriftError> {
         let mut connection = self.connection().await?;
         connection.sequence = connection.sequence.wrapping_add(1);
@@ -53,12 +53,12 @@ impl Connections {
         Ok(answer)
     }
 
-    /// Opens a connection, and waits for the answer to a call without events.
+    /// Opens a connection, and waits for the reply to a call without events.
     ///
     /// # Errors
-    /// There is none, or it is none of this protocol.
+    /// Fails if the connection fails, or the reply is in another protocol.
     pub(super) async fn probe(&self) -> Result<String, ThriftError> {
-        // Whatever is answered, it is a Thrift source.
+        // Any reply proves that it is a Thrift source.
         self.call(&mut Events::new(self.protocol)).await?;
         Ok(self.dialer.reached(&self.address))
     }
@@ -94,18 +94,18 @@ impl Connections {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
-        // The list is whole between two calls.
+        // The list is consistent between calls.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Connection {
-    /// Whether nothing has come since the last answer: neither bytes nor the end.
+    /// Returns true if nothing has arrived since the last reply: neither bytes nor the end.
     fn is_quiet(&mut self) -> bool {
         self.stream.read(&mut [0; 1]).now_or_never().is_none()
     }
 
-    /// Sends a call; the message of its answer.
+    /// Sends a call; returns the message of its reply.
     async fn exchange(&mut self, call: Vec<u8>) -> io::Result<Vec<u8>> {
         self.stream.write_all(&call).await?;
         self.stream.flush().await?;

@@ -1,8 +1,7 @@
-//! Goal: what counts as delivered is stored behind the other side, and each answer decides what
-//! becomes of a batch.
+//! Goal: a delivered batch is stored by the server, and each reply determines the fate of a batch.
 //!
-//! Method: the sink as a configuration builds it, on loopback: to the `thrift` source, and to a
-//! listener that answers as the test says.
+//! Method: the sink as a configuration builds it, on loopback, connected to the `thrift` source,
+//! and to a listener with prepared replies.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -35,7 +34,7 @@ async fn outcome(sink: &mut dyn Sink, batch: Batch) -> Outcome {
     settlement.outcome
 }
 
-/// A `thrift` source that runs until it is dropped.
+/// A `thrift` source that runs until dropped.
 struct Source {
     address: String,
     channels: Arc<Channels>,
@@ -123,7 +122,7 @@ async fn a_call_stays_within_frame_max_and_an_event_over_it_goes_alone() {
     assert!(source.channels.puts(0) <= 8, "calls are filled");
 }
 
-/// What the listener does with a call.
+/// Reaction of the listener to a call.
 #[derive(Debug, Clone, Copy)]
 enum Reply {
     Status(Status),
@@ -134,7 +133,7 @@ enum Reply {
     Nothing,
 }
 
-/// Does with each call what is next; the last one again and again.
+/// Reacts to each call with the next reply, and repeats the last one.
 struct Listening {
     address: String,
     connections: Arc<AtomicUsize>,
@@ -250,7 +249,7 @@ async fn a_batch_without_an_answer_may_have_been_stored() {
     assert!(error.to_string().contains(&format!("{:?}", Duration::from_millis(50))), "{error}");
 }
 
-/// A network in which connecting takes for ever.
+/// A network in which connecting never finishes.
 struct Silent;
 
 #[async_trait]

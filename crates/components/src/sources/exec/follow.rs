@@ -1,4 +1,4 @@
-//! One run of a command, from its start to its end.
+//! One run of a command, from start to end.
 
 use std::io;
 use std::process::ExitStatus;
@@ -17,20 +17,20 @@ use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 use super::config::Options;
 
-/// Bytes that are read at once.
+/// Read size.
 const READ_BYTES: usize = 64 << 10;
-/// How long a command may take to end once the source stops.
+/// Time limit for a command to exit once the source stops.
 const END_WITHIN: Duration = Duration::from_secs(2);
-/// How long what was read of a command that did not end may take to be stored.
+/// Time limit for storing the output of a command that did not exit.
 const STORE_WITHIN: Duration = Duration::from_secs(1);
-/// Pauses between tries to store a batch.
+/// Pauses between attempts to store a batch.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// How the run ended.
+/// Result of the run.
 pub(super) enum Ending {
     /// The source was stopped.
     Stopped,
-    /// The command has ended by itself.
+    /// The command has exited.
     Ended { status: ExitStatus, last_error: Option<String> },
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Follower<'a> {
     cx: &'a SourceContext,
     lines: EventStream,
     gathered: Gathered,
-    /// When the first line of the batch has waited for long enough.
+    /// Time at which the first line of the batch has waited long enough.
     due: Option<Instant>,
     trouble: FailureLog,
 }
@@ -59,10 +59,10 @@ impl<'a> Follower<'a> {
         Self { options, env, to, cx, lines, gathered, due: None, trouble }
     }
 
-    /// Reads the command to its end, or until the source stops; then the command is ended.
+    /// Reads the command until it ends or the source stops, which ends the command.
     ///
     /// # Errors
-    /// Its output cannot be read.
+    /// Fails if its output cannot be read.
     pub(super) async fn follow(mut self, started: Started) -> io::Result<Ending> {
         let Started { mut output, errors, mut process } = started;
         let (source, log) = (self.to.source.clone(), self.options.log_stderr);
@@ -97,7 +97,7 @@ impl<'a> Follower<'a> {
                 return Ok(Ending::Ended { status: status?, last_error });
             }
         }
-        // What it still has to say is taken as well.
+        // Read its remaining output.
         process.end(false);
         let last_until = Instant::now() + END_WITHIN;
         let last = async {
@@ -111,7 +111,7 @@ impl<'a> Follower<'a> {
             tracing::info!(source = %self.to.source, "the command is killed: it did not end");
             let _ = timeout(STORE_WITHIN, self.finish()).await;
         }
-        // Dropped, a process that has not ended is killed with its group.
+        // Dropping a running process kills it with its group.
         Ok(Ending::Stopped)
     }
 
@@ -124,27 +124,27 @@ impl<'a> Follower<'a> {
             match next(&mut self.lines, self.to.event_bytes_max()) {
                 Ok(Some(event)) => self.push(event).await,
                 Ok(None) => break,
-                // The line was counted when it was cut; a command cannot be asked for others.
+                // The cut line was counted; a command cannot resend its output.
                 Err(FramingLost { .. }) => self.to.count(FRAMING_LOST, 1),
             }
         }
         self.count_divided();
     }
 
-    /// Takes the open events: nothing has come for long.
+    /// Ends the open events after a timeout.
     async fn end_event(&mut self) {
         while let Some(event) = self.lines.end() {
             self.push(event).await;
         }
     }
 
-    /// Stores what is left when the output has ended, and waits for the end of the process.
+    /// Stores the rest after the end of the output, and waits for the process to exit.
     async fn end(&mut self, process: &mut dyn Process) -> io::Result<ExitStatus> {
         self.finish().await;
         process.ended().await
     }
 
-    /// Stores what is left.
+    /// Stores the rest.
     async fn finish(&mut self) {
         self.push_all(EventStream::rest).await;
         self.store().await;
@@ -173,7 +173,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Stores the batch, however long that takes; ends early when the source stops.
+    /// Stores the batch, and retries until it succeeds or the source stops.
     async fn store(&mut self) {
         self.due = None;
         if self.gathered.is_empty() {

@@ -1,5 +1,5 @@
-//! Lines of a command arrive in order, whatever they hold; its end, its failures and a stop do what
-//! the page says.
+//! Lines of a command arrive in order with any content; its exit, its failures and a stop follow
+//! the documentation.
 //!
 //! Method: the source as a configuration builds it, with real commands of `/bin/sh`.
 
@@ -216,7 +216,7 @@ fn joined(script: &str) -> Value {
 #[tokio::test]
 async fn a_stack_trace_is_one_event_and_the_end_of_the_output_ends_the_last_one() {
     let channels = Arc::new(Channels::new(1));
-    // In pieces, and with line ends of both kinds.
+    // Written in pieces, with both kinds of line ends.
     let script = r"printf '2026-11-25 ERROR fai'; printf 'led\njava.lang.X: no answer\r\n\n';
         printf '\tat a.B(C.java:1)\n2026-11-25 INFO last\n  of all'";
     let mut settings = joined(script);

@@ -1,4 +1,4 @@
-//! Which streams are let in: those of clients that prove a name, where the settings ask for one.
+//! Admits streams: only from clients that prove a name, if the settings require that.
 //!
 //! ```text
 //!   request ─► authorization: Bearer … ─► a token of `tokens_file`? ── no ─► UNAUTHENTICATED
@@ -8,9 +8,8 @@
 //!                                                  └─► peer: tenant, origins, relays, log
 //! ```
 //!
-//! From here on a name is a name, however it was proved. It is looked at once for each stream: a
-//! token that is taken out counts for streams that are open as long as they last, as a revoked
-//! certificate does.
+//! After admission, a proven name counts the same for both methods. Each stream is checked once: if
+//! a token is removed, streams that are open with it continue, as with a revoked certificate.
 
 use std::sync::Arc;
 
@@ -25,27 +24,27 @@ use tonic::Status;
 /// Why a stream is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum Refusal {
-    /// Nothing proves a name.
+    /// No credential proves a name.
     #[error(
         "no token is shown, and this agent asks for one (`tokens_file`): set `token_file` of the \
          sink"
     )]
     Missing,
-    /// The token proves nothing.
+    /// The token is unknown.
     #[error(
         "the token is not in `tokens_file` of this agent: it was taken out there, or was never \
          put in; `aqueduct pki token NAME` makes another one"
     )]
     Unknown,
-    /// Token and certificate say otherwise.
+    /// Token and certificate prove different names.
     #[error(
         "the token is that of {token}, and the certificate that of {certificate}: both have to \
          name the same agent"
     )]
     TwoNames {
-        /// The name of the token.
+        /// Name of the token.
         token: Arc<str>,
-        /// The names in the certificate.
+        /// Names in the certificate.
         certificate: String,
     },
 }
@@ -60,9 +59,9 @@ impl Refusal {
     }
 }
 
-/// What a client is called, by the `certified` names in its certificate and by its token: `None`
-/// without one, `Some(None)` for one that proves nothing. `or_certificate`: it needs no token where
-/// it has a certificate. Answers the name of the token where that is all there is.
+/// Combines the `certified` names of a certificate with a token: `None` without a token,
+/// `Some(None)` for an unknown one. `or_certificate`: a certificate makes the token optional.
+/// Returns the token's name if there is no certificate.
 fn proved(
     certified: &[Arc<str>],
     token: Option<Option<Arc<str>>>,
@@ -80,20 +79,20 @@ fn proved(
     }
 }
 
-/// Decides which streams are let in.
+/// Decides which streams are admitted.
 #[derive(Debug)]
 pub(super) struct Admission {
     source: Arc<str>,
     metrics: Metrics,
-    /// Without it all are.
+    /// `None` admits all.
     tokens: Option<Tokens>,
-    /// A certificate is as good.
+    /// True if a certificate is sufficient.
     or_certificate: bool,
     refusals: RefusalBoard,
 }
 
 impl Admission {
-    /// By these tokens of `source`.
+    /// Creates it with these tokens of `source`.
     pub(super) fn new(
         source: &Arc<str>,
         metrics: &Metrics,
@@ -105,15 +104,16 @@ impl Admission {
         Self { source, metrics, tokens, or_certificate, refusals }
     }
 
-    /// Whether anything is asked for.
+    /// Returns true if clients must prove a name.
     pub(super) fn asks(&self) -> bool {
         self.tokens.is_some()
     }
 
-    /// The peer as it is known from now on.
+    /// Returns the peer with its proven name.
     ///
     /// # Errors
-    /// It is not let in. This is counted, logged at a bounded rate, and shown in the status.
+    /// Fails if the peer is rejected, which is counted, logged at a limited rate, and shown in the
+    /// status.
     pub(super) async fn admit(
         &self,
         peer: Arc<Peer>,
@@ -124,7 +124,7 @@ impl Admission {
             None => None,
             Some(value) => match bearer(value.as_bytes()) {
                 None => Some(None),
-                // It was read when the source was opened.
+                // The file was read when the source was opened.
                 Some(token) => Some(tokens.name(token).await.ok().flatten()),
             },
         };

@@ -1,14 +1,14 @@
-//! What senders make this agent remember, in bytes: counted before it is remembered, and bounded
-//! for each stream and for all of them.
+//! Memory that this agent uses for its senders: counted before it is used, and limited for each
+//! stream and for all of them.
 //!
 //! ```text
-//!  all streams   ├──── common: `remembered_max` ────┤ and SMALL more for each stream
+//!  all streams   ├─── shared: `remembered_max` ───┤ and SMALL more for each stream
 //!  one stream    ├── a quarter of it ──┤
 //! ```
 //!
-//! A stream is remembered by the lives and runs that its sender waits for, by the origins that it
-//! follows, and by what Welcome says of them. What an ordinary edge needs for that is its own: a
-//! sender that takes all that is common keeps no edge out.
+//! A stream uses memory for the epochs and runs that its sender waits for, for the origins that it
+//! follows, and for their part of Welcome. An ordinary edge needs only its own SMALL part: a sender
+//! that uses all of the shared part keeps no edge out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,21 +17,21 @@ use metrics::Gauge;
 use thiserror::Error;
 use wire::keys::Extent;
 
-/// Bytes that each stream has for itself: some eight lives.
+/// Bytes that each stream has for itself: about eight epochs.
 const SMALL: u64 = 4 << 10;
-/// Bytes of a life: in what is awaited and in the letterbox; at a Hello also in what was asked, in
-/// both answers and in their encoding.
+/// Bytes of an epoch: in the awaited batches and in the mailbox; during a Hello also in the query,
+/// in both answers and in their encoding.
 const LIFE: u64 = 320;
-/// Bytes of each further run of a life, by the same count.
+/// Bytes of each further run of an epoch, counted in the same way.
 const RUN: u64 = 96;
-/// Bytes of an origin that is followed: in its subscription and in the table of all.
+/// Bytes of a followed origin: in its subscription and in the table of all origins.
 const ORIGIN: u64 = 176;
-/// Bytes of floors in memory for each byte of theirs in a Hello.
+/// Bytes of floors in memory for each of their bytes in a Hello.
 const FLOORS: u64 = 4;
-/// What a stream's share exceeds its count by, so that it is not counted at each put.
+/// Excess of a stream's share over its count, so that not every put needs a new count.
 const SLACK: u64 = 2 << 10;
 
-/// What may be remembered because of all streams.
+/// Memory limit of all streams.
 #[derive(Debug)]
 pub(super) struct Allowance {
     max: u64,
@@ -39,60 +39,60 @@ pub(super) struct Allowance {
     shown: Gauge,
 }
 
-/// Why a stream may not make this agent remember more.
+/// Reason why a stream may not use more memory.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum Over {
-    /// Alone it has too much.
+    /// The stream exceeds its own limit.
     #[error(
         "the sender holds so many unsettled batches apart that to remember them takes {bytes} \
          bytes, over the {max} of one connection; where that is right, raise `remembered_max` of \
          this source"
     )]
     Stream {
-        /// What it would come to.
+        /// Bytes that it would use.
         bytes: u64,
-        /// What it may be.
+        /// Bytes that it may use.
         max: u64,
     },
-    /// Together with the others.
+    /// All streams together exceed the limit.
     #[error(
         "to remember what this sender holds takes {bytes} bytes, and other connections leave \
          {left} of `remembered_max`; it is welcome later"
     )]
     All {
-        /// What it would come to.
+        /// Bytes that it would use.
         bytes: u64,
-        /// What is left.
+        /// Bytes that are left.
         left: u64,
     },
 }
 
 impl Allowance {
-    /// Up to `max` bytes in addition to what each stream has for itself; `shown` counts them.
+    /// Allows `max` bytes in addition to each stream's own part; `shown` counts them.
     pub(super) fn new(max: u64, shown: Gauge) -> Arc<Self> {
         Arc::new(Self { max, used: AtomicU64::new(0), shown })
     }
 
-    /// The share of a new stream, which has nothing yet.
+    /// Returns the share of a new stream, which is empty.
     pub(super) fn share(self: &Arc<Self>) -> Share {
         Share { of: self.clone(), bytes: 0, put: 0 }
     }
 }
 
-/// What is remembered because of one stream; forgotten when it is dropped.
+/// Memory of one stream; released when it is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     of: Arc<Allowance>,
     bytes: u64,
-    /// What it comes to at most, counted up by puts since it was counted.
+    /// Upper bound of its use: the last count and all puts since.
     put: u64,
 }
 
 impl Share {
-    /// Holds so many bytes from now on.
+    /// Changes its size to `bytes`.
     ///
     /// # Errors
-    /// There are not so many for it; it holds what it held.
+    /// Fails if that exceeds a limit; its size stays the same.
     fn hold(&mut self, bytes: u64) -> Result<(), Over> {
         let max = self.of.max / 4 + SMALL;
         if bytes > self.bytes && bytes > max {
@@ -109,28 +109,28 @@ impl Share {
         Ok(())
     }
 
-    /// A Hello names so much: it may be looked at.
+    /// Reserves memory for a Hello before it is decoded.
     ///
     /// # Errors
-    /// As said there.
+    /// See [`Share::hold`].
     pub(super) fn ask(&mut self, asked: Extent, floors_bytes: usize) -> Result<(), Over> {
         let origins = asked.lives.saturating_mul(ORIGIN);
         let more = [cost(asked), origins, floors_bytes as u64 * FLOORS];
         self.hold(more.into_iter().fold(self.bytes, u64::saturating_add))
     }
 
-    /// Counted anew: the sender waits for so much, and the stream follows so many origins.
+    /// Sets its size by a new count of awaited batches and followed origins.
     ///
     /// # Errors
-    /// As said there.
+    /// See [`Share::hold`].
     pub(super) fn count(&mut self, awaited: Extent, origins: usize) -> Result<(), Over> {
         let bytes = cost(awaited) + origins as u64 * ORIGIN;
         self.put = bytes;
-        // Without the slack it is counted more often, and not refused.
+        // Without the slack, the next count is due earlier, but the stream continues.
         self.hold(bytes + bytes / 4 + SLACK).or_else(|_| self.hold(bytes))
     }
 
-    /// One more batch is put; whether all is to be counted anew.
+    /// Records one more batch; returns true if a new count is due.
     pub(super) fn put(&mut self) -> bool {
         self.put += LIFE + ORIGIN;
         self.put > self.bytes
@@ -139,7 +139,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        // Less than before is always held.
+        // A smaller size is always allowed.
         let _ = self.hold(0);
     }
 }

@@ -1,4 +1,4 @@
-//! What the receiver says, as messages.
+//! Builds the receiver's messages.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) fn reply(reply: &Reply, intake: &dyn RelayIntake) -> FromReceiver {
     })
 }
 
-/// `keys` were not taken; empty: everything that was put waits for room.
+/// `keys` were rejected; empty: all puts wait for room.
 pub(super) fn busy(retry_after: Duration, not_taken: &KeySet) -> FromReceiver {
     let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
     message(Message::Busy(Busy { retry_after_ms, keys: keys::encode(not_taken) }))

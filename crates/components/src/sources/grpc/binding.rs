@@ -1,5 +1,5 @@
-//! Which origins a sender may speak for: those that are bound to a name that it proves, by its
-//! certificate or its token. A relay speaks for others and is named in `relays`.
+//! Decides which origins a sender may send: those that are bound to a name that its certificate or
+//! token proves. A relay sends for others and is named in `relays`.
 //!
 //! ```text
 //!   Hello: keys, floors ─┐
@@ -7,9 +7,9 @@
 //!                                                                           warning
 //! ```
 //!
-//! It is looked at before anything is done with what the sender says: a foreign origin is neither
-//! followed, nor closed, nor stored. The binding is in the origin itself ([`Origin::bound`]), so
-//! each agent finds the same, also one that has never heard of the origin.
+//! The check comes before anything else: a foreign origin is neither followed, nor closed, nor
+//! stored. The origin itself contains the binding ([`Origin::bound`]), so each agent decides the
+//! same, even for an origin that is new to it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub enum Origins {
     Require,
 }
 
-/// An origin that its sender may not speak for.
+/// The sender may not send this origin.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "origin {origin} is not bound to the name of its sender ({names}): it would speak for \
@@ -52,7 +52,7 @@ pub(super) struct Foreign {
     names: String,
 }
 
-/// Decides which sender may speak for which origin.
+/// Decides which sender may send which origin.
 #[derive(Debug)]
 pub(super) struct Binding {
     source: Arc<str>,
@@ -63,7 +63,7 @@ pub(super) struct Binding {
 }
 
 impl Binding {
-    /// By these settings of `source`.
+    /// Creates it from these settings of `source`.
     pub(super) fn new(
         source: &Arc<str>,
         metrics: &Metrics,
@@ -74,11 +74,11 @@ impl Binding {
         Self { source, metrics, origins, relays, rate: LogRate::new(LINES_A_MINUTE) }
     }
 
-    /// Whether `peer` may speak for these. `warned`: it was found on this stream that it may not,
-    /// which is said once.
+    /// Checks that `peer` may send these origins. `warned` makes a stream log the problem only
+    /// once.
     ///
     /// # Errors
-    /// It may not, and is to be refused.
+    /// Fails if it may not, and the settings reject it.
     pub(super) fn check(
         &self,
         peer: &Peer,

@@ -1,9 +1,9 @@
-//! One stream: what a sender says, and what it is answered.
+//! One stream: handles a sender's messages and sends the replies.
 //!
-//! The puts of a stream enter the channels side by side, so that one write to disk may serve many;
-//! their answers come in the order in which they end. Each is begun here, in the order of its
-//! arrival, and goes on in a task of its own if it does not end at once: it runs to its end even if
-//! the connection does not.
+//! The puts of a stream enter the channels in parallel, so that one disk write may serve many; the
+//! replies follow in the order in which the puts finish. This module starts each put in the order
+//! of arrival. A put that does not finish immediately continues in its own task, and runs to its
+//! end even if the connection breaks.
 
 mod puts;
 
@@ -33,45 +33,46 @@ use super::subscriptions::{CommitEvent, Subscription};
 use super::{DRAIN, Service, answers};
 use puts::{Arrived, Outcome};
 
-/// How long a sender may take to its first word.
+/// How long a sender may take to send Hello.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a sender hears that its puts wait for room.
+/// How often a sender is notified that its puts wait for room.
 const BUSY_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a sender is to stay away when there is no room: until well after the next word.
+/// How long a sender must wait before it retries when there is no room: longer than until the next
+/// notification.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// The name of this program, for people at the other end.
+/// Name of this program, for the operators of the other agent.
 const AGENT: &str = concat!("aqueduct ", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Conversation {
     service: Arc<Service>,
     peer: Arc<Peer>,
-    /// It has spoken for an origin that is not its own, and that was said.
+    /// True if it has sent an origin that is not its own, and that was logged.
     warned: bool,
     receiver: Receiver,
     window: Window,
-    /// Its place among those that share. Puts that wait for their turn keep it, too.
+    /// Its membership in a tenant. Puts that wait for their turn keep it too.
     member: Arc<Member>,
     outbox: Outbox,
     committed: Subscription,
-    /// What it has said besides its answers.
+    /// Versions of the notices that it has sent.
     said: Said,
-    /// When the limit was another one than that: the stream ends, and its sender connects again.
+    /// Time when its limit became outdated: the stream ends, and its sender reconnects.
     outdated: Option<Instant>,
-    /// What is remembered because of it.
+    /// Its share of the memory for senders.
     share: Share,
     outcomes_in: mpsc::UnboundedSender<Box<Outcome>>,
     outcomes: mpsc::UnboundedReceiver<Box<Outcome>>,
     arrived: Option<Arrived>,
-    /// When the sender must have said Hello; far away once it has.
+    /// Time by which the sender must send Hello; `None` after that.
     hello_due: Option<Instant>,
-    /// The sender, once it has said Hello.
+    /// The sender, after Hello.
     presence: Option<Presence>,
-    /// When the agent began to stop.
+    /// Time at which the agent began to stop.
     stopping: Option<Instant>,
-    /// When the sender hears next that its puts wait.
+    /// Time of the next notification that puts wait.
     busy_at: Instant,
 }
 
@@ -103,7 +104,7 @@ impl Conversation {
         }
     }
 
-    /// Speaks with the sender until either has nothing more to say.
+    /// Runs the stream until one side has nothing more to send.
     #[expect(clippy::manual_async_fn, reason = "an `async fn` has room for its arguments twice")]
     pub(super) fn run(
         mut self,
@@ -126,8 +127,8 @@ impl Conversation {
         }
     }
 
-    /// What is done with a message is in a box: it is there while it is done, and not in each of
-    /// thousands of connections that wait for the next one.
+    /// Handles one event. The handlers are boxed: their state then takes memory only while they
+    /// run, not in each of thousands of idle connections.
     async fn step(&mut self, puts: &mut RequestStream<Incoming>) -> Result<(), End> {
         let deadline = self.deadline();
         let goes_on = self.stopping.is_none() && self.outdated.is_none();
@@ -159,7 +160,7 @@ impl Conversation {
                     Box::pin(self.on_message(message)).await
                 }
                 Ok(Some(FromSender { message: None })) => Ok(()),
-                // The sender is done or gone; puts in work end by themselves.
+                // The sender has finished or disconnected; puts in work continue.
                 Ok(None) => Err(End::Quiet),
                 Err(status) => {
                     debug!(source = %self.service.name, peer = %self.peer, %status, "stream broke");
@@ -170,8 +171,8 @@ impl Conversation {
         }
     }
 
-    /// When something is due without a message; never, where nothing waits: of
-    /// thousands of quiet connections none costs anything.
+    /// Returns the next time at which something is due without a message. `None` if nothing waits:
+    /// thousands of quiet connections then need no timers.
     fn deadline(&self) -> Option<Instant> {
         let busy = self.is_waited_for().then_some(self.busy_at);
         let drained = self.stopping.or(self.outdated).map(|since| since + DRAIN);
@@ -215,7 +216,7 @@ impl Conversation {
 
     async fn welcome(&mut self, hello: Hello) -> Result<(), End> {
         self.member.check()?;
-        // Counted before it is made: a few bytes of a Hello become many times as many.
+        // Count it before decoding: the decoded Hello is many times larger.
         self.share.ask(keys::extent(&hello.keys)?, hello.floors.len())?;
         let asked = keys::decode(hello.keys)?;
         let floors = keys::decode_floors(hello.floors)?;
@@ -223,7 +224,7 @@ impl Conversation {
         let spoken = spoken.chain(floors.iter().map(|(origin, _)| origin));
         self.service.binding.check(&self.peer, spoken, &mut self.warned)?;
         let intake = &self.service.cx.relay;
-        // Before the question, so that nothing falls between the two.
+        // Subscribe before the query, so that no commit falls between the two.
         asked.iter().for_each(|(origin, _, _)| self.committed.follow(origin));
         let known = |origin, epoch| intake.known(origin, epoch);
         let answer = self.receiver.hello(&asked, known)?;
@@ -242,7 +243,8 @@ impl Conversation {
         let takes = self.member.message_max(named.takes);
         let cut = named.cut.min(takes);
         let features = limits.zstd.then(|| wire::FEATURE_ZSTD.to_owned());
-        // One Welcome at a time, to a sender that reads them: they are as large as Hello.
+        // Send one Welcome at a time, and only if the sender reads them: a Welcome is as large as a
+        // Hello.
         let free = self.outbox.reserve_many(self.outbox.max_capacity()).await;
         drop(free.map_err(|_| End::Quiet)?);
         self.say(FromReceiver {
@@ -266,7 +268,7 @@ impl Conversation {
         .await
     }
 
-    /// Says what is due; the end, when the agent stops and nothing more is owed.
+    /// Sends due replies; returns the end when the agent stops and owes nothing more.
     async fn reply(&mut self) -> Result<(), End> {
         while let Some(reply) = self.receiver.next_reply() {
             self.say(answers::reply(&reply, &*self.service.cx.relay)).await?;
@@ -282,8 +284,7 @@ impl Conversation {
         if answered && told { Err(End::Quiet) } else { Ok(()) }
     }
 
-    /// Says what has changed of the way out, and of the ledgers behind it; another limit ends the
-    /// stream.
+    /// Sends changes of the outlet and of the downstream ledgers. A changed limit ends the stream.
     async fn tell_news(&mut self) -> Result<(), End> {
         if self.said.limit.is_some_and(|said| self.service.limit.is_other_than(said)) {
             self.said.limit = None;

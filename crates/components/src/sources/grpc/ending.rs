@@ -1,4 +1,4 @@
-//! Why a stream ends, and what it says to its sender then.
+//! Reasons why a stream ends, and the final status for its sender.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use super::allowance;
 use super::binding::Foreign;
 use super::incoming::Outbox;
 
-/// How long a sender that broke the rules waits for the answer: it would be back at once, and
-/// do it again, at the cost of all others.
+/// Delay of the status for a sender that broke the protocol: it would otherwise reconnect and
+/// repeat the violation immediately, at the expense of all others.
 pub(super) const PENANCE: Duration = Duration::from_secs(2);
 
-/// Why a stream ends.
+/// Reason why a stream ends.
 pub(super) enum End {
-    /// The sender is gone, or has heard everything.
+    /// The sender has disconnected, or has received everything.
     Quiet,
-    /// The sender gets the reason.
+    /// The sender gets this status.
     Told(Status),
 }
 
@@ -55,17 +55,17 @@ impl From<tenants::Over> for End {
 }
 
 impl End {
-    /// What it means that no further message can be read.
+    /// Returns the end after a message that cannot be read.
     pub(super) fn unreadable(status: Status) -> Self {
         match status.code() {
-            // Seen by its length; nothing more of the message is received.
+            // Detected by its length; the rest of the message is not received.
             Code::OutOfRange | Code::DeadlineExceeded => Self::Told(status),
             _ => Self::Quiet,
         }
     }
 }
 
-/// Tells the sender what it did, after a while in which nothing more of it is read.
+/// Sends the status after a delay, during which nothing is read from the sender.
 pub(super) async fn tell(status: Status, outbox: &Outbox, stop: &CancellationToken) {
     tokio::select! {
         biased;
@@ -73,6 +73,6 @@ pub(super) async fn tell(status: Status, outbox: &Outbox, stop: &CancellationTok
         () = outbox.closed() => return,
         () = sleep(PENANCE) => {}
     }
-    // Without a receiver nothing is lost.
+    // If the receiver is gone, the status is not needed.
     let _ = outbox.send(Box::new(Err(status))).await;
 }

@@ -1,4 +1,4 @@
-//! HTTP/2 on each connection that is accepted.
+//! HTTP/2 on each accepted connection.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -31,33 +31,33 @@ use super::Service;
 use super::conversation::{Conversation, HELLO_TIMEOUT};
 use super::ending::PENANCE;
 
-/// Streams of one connection. One is used; more are an error of the peer.
+/// Maximum number of streams per connection. A correct peer uses one.
 const STREAMS_MAX: u32 = 4;
 
-/// Bytes of the headers of a request.
+/// Maximum size of request headers.
 const HEADERS_MAX: u32 = 16 << 10;
 
-/// Bytes of a frame: large enough that frames cost nothing, small enough for a cache.
+/// Frame size: large enough that frames cost nothing, small enough for a cache.
 const FRAME_BYTES: u32 = 256 << 10;
 
-/// What the transport may hold of one connection that is not read: its share of what may be in work
-/// at all, at least what HTTP/2 begins with, at most what a fast link carries in a round trip.
+/// Bounds for the unread bytes of one connection: its share of the bytes in work, at least HTTP/2's
+/// initial window, at most a round trip of a fast link.
 const WINDOW_MIN: u64 = 64 << 10;
 const WINDOW_MAX: u64 = 2 << 20;
 
-/// How often a silent connection is probed, and how long the answer may take.
+/// Interval of probes on a silent connection, and the time limit for a reply.
 const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
 
-/// Answers that wait for the transport.
+/// Replies that wait for the transport.
 const OUTBOX: usize = 16;
 
-/// Where a conversation puts its answers. They are boxed: a queue has room for 32 from the start,
-/// whatever its bound, and there is one for each connection.
+/// Queue of a conversation's replies. They are boxed: a queue allocates 32 entries from the start,
+/// whatever its bound, and each connection has one.
 pub(super) type Outbox = mpsc::Sender<Box<Answer>>;
 type Answer = Result<FromReceiver, Status>;
 
-/// Serves connections, as `allowed`, until `stop`; then until each has heard what it is owed, for a
-/// bounded time.
+/// Serves connections, as `allowed`, until `stop`; then until each has received its pending
+/// replies, for a bounded time.
 pub(super) async fn serve(
     listener: Box<dyn Listener>,
     service: Arc<Service>,
@@ -75,15 +75,15 @@ pub(super) async fn serve(
             cut,
             _place: place,
         };
-        // As it is, not inside of another future: each layer would have room for it twice, before
-        // its first step and after, for ten thousand connections.
+        // Not wrapped in another future: each layer would reserve memory for it twice, before its
+        // first step and after, for ten thousand connections.
         one.serve(stream)
     })
     .await;
 }
 
-/// What the transport may hold of one of so many connections. A thousand peers that send and are
-/// not read must not fill the memory.
+/// Returns the window of one of `connections` connections. A thousand peers that send without being
+/// read must not fill the memory.
 fn window(in_flight_max: u64, connections: u64) -> u32 {
     (in_flight_max / connections.max(1)).clamp(WINDOW_MIN, WINDOW_MAX) as u32
 }
@@ -93,11 +93,11 @@ struct Connection {
     peer: Arc<Peer>,
     service: Arc<Service>,
     window: u32,
-    /// The agent stops: the connection ends in order.
+    /// The agent stops: end the connection in order.
     stop: CancellationToken,
-    /// The time for that is over.
+    /// The time for an orderly end is over.
     cut: CancellationToken,
-    /// Among those that may be open.
+    /// Its permit among the open connections.
     _place: OwnedSemaphorePermit,
 }
 
@@ -130,12 +130,12 @@ impl Connection {
         }
     }
 
-    /// HTTP/2 with the one service on it.
+    /// Creates the HTTP/2 connection with its only service.
     fn http(&self, stream: Box<dyn Stream>, used: Arc<AtomicBool>) -> Served {
         let exchange = Exchange { service: self.service.clone(), peer: self.peer.clone(), used };
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            // A date is not read, and it would be of the system's clock.
+            // Senders do not read a date, and it would come from the system's clock.
             .auto_date_header(false)
             .initial_stream_window_size(self.window)
             .initial_connection_window_size(self.window)
@@ -156,7 +156,7 @@ type Answered = Result<Response<Body>, Infallible>;
 struct Exchange {
     service: Arc<Service>,
     peer: Arc<Peer>,
-    /// A stream was let in.
+    /// True if a stream was admitted.
     used: Arc<AtomicBool>,
 }
 
@@ -180,7 +180,7 @@ impl service::Service<Request<Incoming>> for Exchange {
                     Ok(converse(&service, peer, request))
                 }
                 Err(status) => {
-                    // It would be back at once.
+                    // Delay the refusal: the peer would reconnect immediately.
                     let _ = service.cx.stop.run_until_cancelled(sleep(PENANCE)).await;
                     Ok(status.into_http())
                 }
@@ -189,7 +189,7 @@ impl service::Service<Request<Incoming>> for Exchange {
     }
 }
 
-/// Begins to speak with `peer`.
+/// Starts a conversation with `peer`.
 fn converse(service: &Arc<Service>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
     let body_max = usize::try_from(service.limits.body_max).unwrap_or(usize::MAX);
     let message_max = body_max.saturating_add(wire::ENVELOPE_BYTES);
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(window(1, 0), 64 << 10);
     }
 
-    /// Bytes of the future that `make` makes.
+    /// Returns the size of the future that `make` creates.
     fn size<A, B, F: Future>(_make: impl Fn(A, B) -> F) -> usize {
         size_of::<F>()
     }

@@ -1,10 +1,10 @@
-//! The commit ledgers behind the channels, as they are named to senders.
+//! Downstream commit ledgers, as announced to senders.
 //!
 //! ```text
-//!   boards of the channels ──each second──► Notice ──when one changes or grows──► every stream
+//!   boards of the channels ──each second──► Notice ──on a change or growth──► every stream
 //! ```
 //!
-//! That a ledger has grown is said every ten seconds at most; all else within a second.
+//! Growth of a ledger is announced every ten seconds at most; other changes within a second.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,10 +16,10 @@ use wire::v1::{FromReceiver, Ledger, Ledgers, from_receiver};
 
 use super::Service;
 
-/// How often it is said that a ledger has grown.
+/// Minimum interval between announcements of growth.
 const GROWTH_EVERY: Duration = Duration::from_secs(10);
 
-/// What the conversations say.
+/// State that the conversations announce.
 #[derive(Default)]
 pub(super) struct Notice {
     said: Mutex<Said>,
@@ -28,18 +28,18 @@ pub(super) struct Notice {
 #[derive(Default)]
 struct Said {
     ledgers: Vec<LedgerState>,
-    /// Goes up with each change; 0 while nothing was ever known.
+    /// Increases with each change; 0 before the first ledger.
     version: u64,
     at: Option<Instant>,
 }
 
 impl Notice {
     fn said(&self) -> MutexGuard<'_, Said> {
-        // It is whole between two calls, also after a panic elsewhere.
+        // The value is consistent between calls, even after a panic elsewhere.
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// These are the ledgers now; whether that is to be said.
+    /// Sets the current ledgers; returns true if streams must announce them.
     fn look(&self, ledgers: Vec<LedgerState>, now: Instant) -> bool {
         let mut said = self.said();
         let names = |ledgers: &[LedgerState]| -> Vec<_> {
@@ -58,12 +58,12 @@ impl Notice {
         true
     }
 
-    /// Whether there is another version than `seen`.
+    /// Returns true if there is another version than `seen`.
     pub(super) fn is_newer_than(&self, seen: u64) -> bool {
         self.said().version != seen
     }
 
-    /// What a stream says that has said the version `seen`, if there is another one.
+    /// Returns the message for a stream that announced version `seen`, if there is a newer one.
     pub(super) fn message_for(&self, seen: &mut u64) -> Option<FromReceiver> {
         let said = self.said();
         let is_new = std::mem::replace(seen, said.version) != said.version;
@@ -77,7 +77,7 @@ fn message(ledgers: &[LedgerState], now: Instant) -> FromReceiver {
         identity: one.identity.0.to_vec().into(),
         follows: one.follows.iter().map(|id| id.0.to_vec().into()).collect(),
         entries: one.entries,
-        // Rounded up: it was read then, or later.
+        // Rounded up: the read was at that time or later.
         read_ms_ago: u64::try_from(now.saturating_duration_since(one.read).as_millis())
             .map_or(u64::MAX, |millis| millis.saturating_add(1)),
     };
@@ -86,7 +86,7 @@ fn message(ledgers: &[LedgerState], now: Instant) -> FromReceiver {
 }
 
 impl Service {
-    /// Looks at the ledgers behind the channels; `true`: streams have to name them.
+    /// Checks the downstream ledgers; returns true if streams must announce them.
     pub(super) fn look_at_ledgers(&self) -> bool {
         self.ledgers.look(self.cx.relay.ledgers(), Instant::now())
     }

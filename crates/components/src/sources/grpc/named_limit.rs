@@ -1,15 +1,15 @@
-//! The limits that this agent names to its senders: the largest batch that it takes, which is less
-//! than it is set to where all agents behind it take less; and what to cut batches to, so that each
-//! agent behind it takes them.
+//! Limits that this agent announces to its senders: the largest batch that it accepts, which is
+//! lower than configured if all downstream agents accept less; and the size to cut batches to, so
+//! that each downstream agent accepts them.
 //!
 //! ```text
-//!   Welcome of an agent behind ──► board ──each second──► NAMED ──otherwise──► a stream ends,
-//!                                                                              Hello, Welcome
+//!   Welcome of a downstream agent ─► board ─each second─► ANNOUNCED ─if changed─► a stream ends,
+//!                                                                                 Hello, Welcome
 //! ```
 //!
-//! A limit is a part of Welcome. When it changes, each stream that named another one answers what
-//! it has taken in and ends; its sender connects again at once, asks for what it holds, and reads
-//! the new limit. Senders of every version understand that.
+//! A limit is a part of Welcome. When it changes, each stream with the old limit replies to the
+//! puts that it has read and ends; its sender reconnects immediately, queries its pending batches,
+//! and reads the new limit. Senders of every version support that.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,7 @@ use tracing::info;
 
 use super::Service;
 
-/// The limits that new streams name.
+/// Limits that new streams announce.
 #[derive(Debug)]
 pub(super) struct NamedLimit(Mutex<PeerLimit>);
 
@@ -28,22 +28,22 @@ impl NamedLimit {
     }
 
     fn named(&self) -> MutexGuard<'_, PeerLimit> {
-        // It is whole between two calls, also after a panic elsewhere.
+        // The value is consistent between calls, even after a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a stream that has named these has to name others.
+    /// Returns true if a stream that announced `said` must announce another limit.
     pub(super) fn is_other_than(&self, said: PeerLimit) -> bool {
         *self.named() != said
     }
 }
 
 impl Service {
-    /// What a sender may send now, and what it should cut to.
+    /// Updates and returns the limits: the size that a sender may send, and the size to cut to.
     pub(super) fn look_at_limit(&self) -> PeerLimit {
         let intake = &self.cx.relay;
-        // A batch that no agent behind takes is better held back by its sender, which may have
-        // another way for it. One that some agent takes has to come as far as its group.
+        // If no downstream agent accepts a batch, its sender should keep it, and may have another
+        // path for it. If some agent accepts it, it must reach the group.
         let takes = self.limits.body_max.min(intake.batch_bytes_taken().unwrap_or(u64::MAX));
         let limit =
             PeerLimit { takes, cut: takes.min(intake.batch_bytes_max().unwrap_or(u64::MAX)) };

@@ -1,6 +1,6 @@
-//! What a stream says besides its answers: whether what is held here can be stored, the commit
-//! ledgers behind the channels, and the largest batch. All of it is looked at once a second, and
-//! one wait of each stream is for all of it: there are thousands of them.
+//! Notices that a stream sends in addition to replies: whether this agent can store events, the
+//! downstream ledgers, and a changed batch limit. One task checks all of them once per second, and
+//! each stream waits for all of them with one future: there are thousands of streams.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Service;
 
-/// How often it is looked at.
+/// Interval of the checks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What a stream has said last.
+/// Notices that a stream has sent.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    /// This version of the notice that what is held here cannot be stored.
+    /// Version of the notice whether this agent can store events.
     pub(super) outlet: u64,
-    /// This version of the commit ledgers.
+    /// Version of the ledgers.
     pub(super) ledgers: u64,
-    /// This limit of a batch, in its Welcome; `None` before that, and once it is another one.
+    /// Batch limit of its Welcome; `None` before that, and after the limit changed.
     pub(super) limit: Option<PeerLimit>,
 }
 
 impl Service {
-    /// Waits until a stream that has said so much has to say more. Cancel safe.
+    /// Waits until a stream that has sent `said` must send more. Cancel safe.
     pub(super) fn news<'a>(&'a self, said: &'a Said) -> impl Future<Output = ()> + 'a {
         notice::until(&self.news, || {
             let is_old = self.outlet.is_newer_than(said.outlet)
@@ -35,13 +35,13 @@ impl Service {
         })
     }
 
-    /// Keeps the streams informed, for ever.
+    /// Checks for changes and notifies the streams. Never returns.
     pub(super) async fn watch(&self) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // Each of them looks, whatever the others have found.
+            // Run both checks, whatever the first one finds.
             if self.look_at_outlet() | self.look_at_ledgers() {
                 self.news.notify_waiters();
             }

@@ -71,7 +71,7 @@ impl Notice {
         changed
     }
 
-    /// Whether a stream that reported version `said` has to report a newer one.
+    /// Returns true if a stream that reported version `said` has to report a newer one.
     pub(super) fn is_newer_than(&self, said: u64) -> bool {
         self.state().version > said
     }

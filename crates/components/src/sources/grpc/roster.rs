@@ -1,4 +1,4 @@
-//! Which senders are connected: counted, and said in the log at a bounded rate.
+//! Connected senders: counts them, and logs changes at a limited rate.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tracing::info;
 /// Lines a minute about senders that come and go: a site's restart is not its log's end.
 const LINES_A_MINUTE: u32 = 30;
 
-/// Characters of a sender's name that are shown.
+/// Maximum number of characters of a sender's name.
 const NAME_MAX: usize = 100;
 
 /// The senders of one source.
@@ -25,7 +25,7 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// No sender is connected to `source` yet.
+    /// Creates a roster without senders for `source`.
     pub(super) fn new(source: &Arc<str>, metrics: &Metrics, board: SenderBoard) -> Self {
         let label = SourceLabel { source: source.to_string() };
         let connected = metrics.source_connections.get_or_create(&label).clone();
@@ -33,9 +33,10 @@ impl Roster {
         Self { source: source.clone(), connected, board, rate: LogRate::new(LINES_A_MINUTE) }
     }
 
-    /// A sender has said what it is called; it is connected until the answer is dropped.
+    /// Records the name that a sender announced. It counts as connected until the result is
+    /// dropped.
     pub(super) fn enter(self: &Arc<Self>, peer: &Arc<Peer>, agent: &str) -> Presence {
-        // It comes from outside: no control characters reach the log.
+        // The name is untrusted: no control characters may reach the log.
         let agent: String = agent.chars().take(NAME_MAX).collect();
         let agent: Arc<str> = agent.escape_debug().to_string().into();
         self.connected.inc();
@@ -52,7 +53,7 @@ impl Roster {
     }
 }
 
-/// A sender that is connected.
+/// A connected sender.
 #[derive(Debug)]
 pub(super) struct Presence {
     roster: Arc<Roster>,

@@ -1,4 +1,4 @@
-//! What all conversations of one run share: limits, memory, and what they count.
+//! State that all conversations of one run share: limits, memory, and counters.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,46 +20,46 @@ use super::roster::Roster;
 use super::subscriptions::Subscriptions;
 use super::{ledgers, outlet};
 
-/// The smallest share of a stream: below it, senders would wait for each answer.
+/// Minimum share of a stream: with less, senders would wait for each reply.
 const SHARE_MIN: u64 = 1 << 20;
 
-/// What all conversations of one run share.
+/// State that all conversations of one run share.
 pub(super) struct Service {
     pub(super) name: Arc<str>,
     pub(super) env: Env,
     pub(super) metrics: Metrics,
     pub(super) cx: SourceContext,
     pub(super) limits: Limits,
-    /// Where large messages arrive, and puts lie until the channels have copied them.
+    /// Memory for large messages that arrive, and for puts until the channels have copied them.
     pub(super) gathering: Arc<Gathering>,
-    /// What senders may make this agent remember.
+    /// Memory limit for senders' state.
     pub(super) allowance: Arc<Allowance>,
-    /// Which streams are let in.
+    /// Decides which streams are admitted.
     pub(super) admission: Admission,
-    /// Which sender may speak for which origin.
+    /// Decides which sender may send which origin.
     pub(super) binding: Binding,
     pub(super) incarnation: u64,
-    /// What came lately, so that another content under the same identity is noticed.
+    /// Hashes of recent batches, to detect different content under the same identity.
     pub(super) contents: Mutex<Contents>,
-    /// What senders share, and each one's part of it.
+    /// Resources that tenants share, and each one's part.
     pub(super) sharing: Arc<Sharing>,
-    /// Brings each stream what became committed of what it sent.
+    /// Delivers commits of its batches to each stream.
     pub(super) subscriptions: Arc<Subscriptions>,
     /// Wakes the streams that wait for one of the next three.
     pub(super) news: Notify,
-    /// Tells each stream whether what is held here can be stored.
+    /// Notice whether this agent can store events.
     pub(super) outlet: outlet::Notice,
-    /// Brings each stream the commit ledgers behind.
+    /// Notice of the downstream ledgers.
     pub(super) ledgers: ledgers::Notice,
-    /// Ends each stream that has named another limit.
+    /// Ends streams that announced an outdated limit.
     pub(super) limit: NamedLimit,
-    /// The senders that are connected.
+    /// Connected senders.
     pub(super) roster: Arc<Roster>,
-    /// Puts in work: they run to their end, whatever becomes of their connection.
+    /// Puts in work: they run to their end even if their connection breaks.
     pub(super) work: TaskTracker,
 }
 
-/// What is taken in.
+/// Configured limits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) body_max: u64,
@@ -70,18 +70,18 @@ pub(super) struct Limits {
 }
 
 impl Service {
-    /// What the stream of `member` may have without an answer: the settings' window, or its share
-    /// of what may be in work at all. A full collector with a thousand senders must not be sent a
-    /// thousand windows.
+    /// Returns the window of a stream of `member`: the configured one, or the tenant's share of the
+    /// bytes in work. A full collector must not receive a thousand full windows from a thousand
+    /// senders.
     pub(super) fn window(&self, member: &Member) -> Window {
         let share = member.share().max(SHARE_MIN);
         Window { bytes: self.limits.window.bytes.min(share), ..self.limits.window }
     }
 
-    /// Whether this is the content that its identity came with before, if it did.
+    /// Returns false if the identity is known with different content.
     pub(super) fn admit(&self, identity: Identity, batch: &Batch) -> bool {
         let fingerprint = batch.fingerprint();
-        // What is known is whole between two calls, whichever task panicked in between.
+        // The value is consistent between calls, even if another task panicked.
         let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
         contents.admit(identity, fingerprint)
     }

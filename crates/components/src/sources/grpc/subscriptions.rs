@@ -1,15 +1,16 @@
-//! Commit events: each stream gets those of the origins that it named, and no others.
+//! Commit events: each stream receives only events of the origins that it named.
 //!
 //! ```text
 //!   Intake::watch_committed ─► Subscriptions::run ─► mailboxes of streams that follow the origin
 //! ```
 //!
-//! One task hears everything and sorts it. Did every stream listen for itself, each group commit
-//! would wake all of them: with ten thousand streams that is all that a collector would do.
+//! One task receives all events and distributes them. If every stream received all events, each
+//! group commit would wake all streams: with ten thousand streams a collector would do nothing
+//! else.
 //!
-//! A stream follows an origin **before** it asks what is known of it: what is committed later is
-//! then brought, what was committed before is in the answer. What lies in a mailbox is bounded
-//! like what its stream waits for: sequences of origins that it named, in runs.
+//! A stream follows an origin **before** it queries the known commits: the query returns earlier
+//! commits, the subscription later ones. The content of a mailbox is bounded like the stream's
+//! awaited batches: runs of sequences of origins that it named.
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
@@ -19,19 +20,19 @@ use pipeline::{KeySet, Origin};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-/// Places for origins that are kept while fewer are followed.
+/// Minimum capacity of the table of followed origins.
 const ORIGINS_MIN: usize = 4 << 10;
 
-/// What a stream gets.
+/// Event for a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CommitEvent {
-    /// These are committed.
+    /// Batches that are committed.
     Committed(KeySet),
-    /// Some word was missed: what is known is to be asked anew.
+    /// Some event was missed: query the known commits again.
     Missed,
 }
 
-/// Sorts commit events by origin.
+/// Distributes commit events by origin.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     streams: Mutex<Streams>,
@@ -57,7 +58,7 @@ struct Contents {
 }
 
 impl Subscriptions {
-    /// A subscription that follows nothing yet.
+    /// Creates a subscription without origins.
     pub(super) fn subscribe(self: &Arc<Self>) -> Subscription {
         let mailbox = Arc::<Mailbox>::default();
         let mut streams = self.streams();
@@ -68,8 +69,8 @@ impl Subscriptions {
         Subscription { subscriptions: self.clone(), number, mailbox, origins: Vec::new() }
     }
 
-    /// Brings what is heard to the streams that follow it. Never returns: when the channels are
-    /// closed there are no events any more, and nothing to say about it.
+    /// Delivers events to the streams that follow their origin. Never returns: when the channels
+    /// are closed, there are no more events.
     pub(super) async fn run(&self, mut heard: broadcast::Receiver<Arc<KeySet>>) {
         loop {
             match heard.recv().await {
@@ -111,35 +112,35 @@ impl Mailbox {
     }
 }
 
-/// The subscription of one stream, until it is dropped.
+/// Subscription of one stream; ends when dropped.
 #[derive(Debug)]
 pub(super) struct Subscription {
     subscriptions: Arc<Subscriptions>,
     number: u64,
     mailbox: Arc<Mailbox>,
-    /// Those followed, in order. Never fewer: they are as many as the channels keep identities of
+    /// Followed origins, sorted. Origins are never removed: the channels keep as many identities
     /// because of this stream.
     origins: Vec<Origin>,
 }
 
 impl Subscription {
-    /// From now on the stream hears what is committed of this origin.
+    /// Delivers commits of this origin to the stream from now on.
     pub(super) fn follow(&mut self, origin: Origin) {
         if let Err(place) = self.origins.binary_search(&origin) {
             self.origins.insert(place, origin);
             let follower = (self.number, self.mailbox.clone());
             let mut streams = self.subscriptions.streams();
-            // Most origins have one stream: room for more is made when a second one comes.
+            // Most origins have one stream: start with room for one.
             streams.followers.entry(origin).or_insert_with(|| Vec::with_capacity(1)).push(follower);
         }
     }
 
-    /// How many origins it follows.
+    /// Returns the number of followed origins.
     pub(super) fn origins(&self) -> usize {
         self.origins.len()
     }
 
-    /// The next event; may be dropped while it waits.
+    /// Returns the next event. Cancel safe.
     pub(super) async fn next(&self) -> CommitEvent {
         loop {
             let contents = mem::take(&mut *self.mailbox.contents());
@@ -166,7 +167,7 @@ impl Drop for Subscription {
                 }
             }
         }
-        // What a stream with many origins took is given back.
+        // Release the memory of a stream with many origins.
         if streams.followers.capacity() > 4 * streams.followers.len() + ORIGINS_MIN {
             streams.followers.shrink_to_fit();
         }

@@ -1,4 +1,4 @@
-//! One request and its answer.
+//! One request and its response.
 
 use std::sync::Arc;
 
@@ -24,25 +24,25 @@ use tracing::{debug, warn};
 
 use super::Limits;
 
-/// What a client that is answered 503 is asked to wait, in seconds.
+/// Delay of a retry that a 503 response requests, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// What all requests of one run share.
+/// State that all requests of one run share.
 pub(super) struct Exchange {
     pub(super) source: Arc<str>,
     pub(super) env: Env,
     pub(super) intake: Arc<dyn Intake>,
     pub(super) stop: CancellationToken,
     pub(super) limits: Limits,
-    /// Memory, and turns for room.
+    /// Memory, and turns for memory and channels.
     pub(super) sharing: Arc<Sharing>,
     pub(super) decoder: Arc<dyn Decoder>,
-    /// Batches that are being stored: they go on to their end, whatever becomes of their client.
+    /// Batches that are being stored: they continue even if their client disconnects.
     pub(super) work: TaskTracker,
 }
 
 impl Exchange {
-    /// Answers a request of a tenant.
+    /// Handles a request of a tenant.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
@@ -68,7 +68,7 @@ impl Exchange {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         match refusal.status {
-            // One connection too many ends; a client that comes too early keeps the one it has.
+            // Close an excess connection; a client over its rate keeps its connection.
             StatusCode::TOO_MANY_REQUESTS if refusal.ends_connection => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -80,7 +80,7 @@ impl Exchange {
         response
     }
 
-    /// Takes the events of a request; `Ok` once they are in every required channel.
+    /// Reads the events of a request; returns `Ok` once every required channel has them.
     async fn take(
         &self,
         head: &Parts,
@@ -102,11 +102,11 @@ impl Exchange {
         }
         let is_gzip = is_gzip(&head.headers)?;
         let charset = charset(&head.headers);
-        // A compressed body may become as large as is allowed.
+        // A compressed body may expand up to the limit.
         let bytes = announced.filter(|_| !is_gzip).unwrap_or(body_max as u64);
         let memory = self.memory(member, bytes).await?;
         let (body, memory) = match body.read(body_max, limits.body_timeout).await {
-            // The work goes on if the client leaves, and holds the memory until its end.
+            // The work continues if the client disconnects, and keeps the memory until its end.
             Ok(body) if is_gzip => {
                 self.env.offload(move || (body::gunzip(&body, body_max), memory)).await
             }
@@ -119,19 +119,19 @@ impl Exchange {
         if batch.is_empty() {
             return Ok(());
         }
-        // What a body of unknown length might have had is for others while this one waits.
+        // Release the memory that a body of unknown length did not need.
         memory.keep(batch.size().bytes);
         member.count(batch.len() as u64, batch.size().bytes, Instant::now());
         self.store(batch, memory, member).await
     }
 
-    /// Memory for so many bytes; waits for it as long as a request may wait.
+    /// Takes memory for `bytes` bytes; waits for it within the time limit of a request.
     async fn memory(&self, member: &Member, bytes: u64) -> Result<Memory, Refusal> {
         let memory = timeout(self.limits.wait_max, self.sharing.memory(member, bytes)).await;
         memory.map_err(|_| no_memory())
     }
 
-    /// The events of a body, with the memory that they hold.
+    /// Decodes the events of a body, with the memory that they use.
     async fn decode(
         &self,
         body: Bytes,
@@ -163,7 +163,7 @@ impl Exchange {
         }
     }
 
-    /// Stores a batch in a task of its own, which goes on if the client breaks off.
+    /// Stores a batch in its own task, which continues if the client disconnects.
     async fn store(
         &self,
         batch: Batch,
@@ -198,7 +198,7 @@ fn unavailable(text: &str) -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-/// Why there is no room, and will be none.
+/// Returns the refusal for an error of the channels.
 fn refused(source: &str, error: &IntakeError) -> Refusal {
     if error.class() == ErrorClass::Poison {
         return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string());
@@ -219,7 +219,7 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
     }
 }
 
-/// The character set of the body, in lower case.
+/// Returns the character set of the body, in lower case.
 fn charset(headers: &HeaderMap) -> Option<String> {
     let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let parameters = content_type.split(';').skip(1);

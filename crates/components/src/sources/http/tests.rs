@@ -1,7 +1,8 @@
-//! Each answer means what it says: 200 is stored, 503 is not stored, also not later.
+//! Each status keeps its promise: after 200 the events are stored; after 503 they are not stored,
+//! and never will be.
 //!
-//! Method: the source as a configuration builds it, on loopback, with a client that writes bytes;
-//! behind it channels that are in memory, and an intake whose room the test gives.
+//! Method: the source as a configuration builds it, on loopback, with a client that writes raw
+//! bytes; channels in memory, and an intake whose room the test controls.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
-/// Sends a request of its own connection; the status and the whole answer.
+/// Sends a request on a new connection; returns the status and the whole response.
 async fn request(to: &Running, head: &str, body: &[u8]) -> (u16, String) {
     let mut stream = to.connect().await;
     send(&mut *stream, head, body).await
@@ -121,7 +122,7 @@ async fn what_cannot_be_taken_is_refused_with_its_reason_and_nothing_is_stored()
     assert!(channels.events(0).is_empty());
 }
 
-/// Writes the whole request before it reads the answer, as many clients do.
+/// Writes the whole request before it reads the response, as many clients do.
 async fn write_then_read(to: &Running, head: &str, body: &[u8]) -> String {
     let mut stream = to.connect().await;
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -297,7 +298,7 @@ async fn a_tenant_over_its_rate_or_size_hears_so_and_nothing_of_it_is_stored() {
     let (status, answer) = request(&fixture, gzip, &packed.finish().unwrap()).await;
     assert_eq!(status, 413, "{answer}");
     assert!(answer.contains("`tenants.message_max`"), "{answer}");
-    // Half a minute of its rate at once, which is paid before the next ones.
+    // Uses up half a minute of the rate, which delays later requests.
     assert_eq!(post(&fixture, &"a\n".repeat(30)).await, 200);
     let (status, answer) = request(&fixture, head, b"b\n").await;
     assert_eq!(status, 429, "{answer}");
@@ -348,7 +349,7 @@ async fn events_that_take_more_memory_than_their_body_wait_for_all_of_it_or_are_
         assert!(status == 200 || answer.contains("more memory once they are decoded"), "{answer}");
         let events = channels.events(0).len();
         assert_eq!(events, if status == 200 { 300_001 } else { 0 });
-        // The memory is free again.
+        // The memory is available again.
         assert_eq!(post(&fixture, "[]").await, 200);
         fixture.stop().await;
     }
@@ -362,7 +363,7 @@ async fn headers_out_of_proportion_to_their_events_are_refused_by_what_they_cost
         let headers: Vec<String> = (from..from + 999).map(|n| format!(r#""{n}":"""#)).collect();
         format!(r#"{{"headers":{{{}}},"body":"x"}}"#, headers.join(","))
     };
-    // Two sets of names, so that no event has those of the batch.
+    // Two sets of header names, so that no event has the names of the batch.
     let pair = format!("{},{}", event(0), event(1));
     let body = format!("[{}]", vec![pair; 200].join(","));
     let head = "POST / HTTP/1.1\r\ncontent-encoding: gzip";

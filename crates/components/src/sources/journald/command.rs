@@ -1,18 +1,18 @@
-//! The calls of journalctl, and what its failures mean. Pure.
+//! Calls of journalctl, and the meaning of its errors. Pure.
 //!
 //! | step | call | why |
 //! |---|---|---|
-//! | [`Step::CatchUp`] | without `--follow`, up to its end | versions 250 to 257 read with `--follow` the current boot alone, and no option changes that: what an earlier boot left would be lost |
-//! | [`Step::Follow`] | `--follow --no-tail` | without `--no-tail` it prints ten entries and keeps the others until there is a further one |
+//! | [`Step::CatchUp`] | without `--follow`, up to its end | with `--follow`, versions 250 to 257 read only the current boot, and no option changes that: entries of earlier boots would be lost |
+//! | [`Step::Follow`] | `--follow --no-tail` | without `--no-tail` it prints only the last ten entries |
 //!
-//! With a directory or files of their own `--follow` also gets `--merge`, which lets it read every
-//! boot: they may be of another host.
+//! With a configured directory or files, `--follow` also gets `--merge`, to read every boot: they
+//! may belong to another host.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::place::Place;
 
-/// Which entries are read.
+/// Selection of entries.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Selection {
     pub(super) directory: Option<String>,
@@ -29,14 +29,14 @@ pub(super) struct Selection {
 /// One call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// What there is.
+    /// Reads the existing entries.
     CatchUp,
-    /// What comes.
+    /// Reads new entries as they arrive.
     Follow,
 }
 
 impl Selection {
-    /// The words that say what is read.
+    /// Returns the arguments of the selection.
     fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
         let mut option = |name: &str, value: &String| words.push(format!("--{name}={value}"));
@@ -50,14 +50,14 @@ impl Selection {
         words
     }
 
-    /// What tells two selections from each other.
+    /// Returns a hash that identifies the selection.
     pub(super) fn digest(&self) -> u64 {
         let mut words = self.words();
         words.push(format!("this_boot={}", self.this_boot));
         xxh3_64(words.join("\0").as_bytes())
     }
 
-    /// Whether this step reads one boot alone.
+    /// Returns true if this step reads only one boot.
     pub(super) fn is_within_boot(&self, step: Step) -> bool {
         self.this_boot || (step == Step::Follow && !self.has_own_files())
     }
@@ -66,7 +66,7 @@ impl Selection {
         self.directory.is_some() || !self.files.is_empty()
     }
 
-    /// The arguments that read on from a place.
+    /// Returns the arguments that continue from a position.
     pub(super) fn arguments(&self, step: Step, place: &Place) -> Vec<String> {
         let mut words = vec!["--no-pager".to_owned(), "--output=export".to_owned()];
         if step == Step::Follow {
@@ -90,7 +90,7 @@ impl Selection {
     }
 }
 
-/// What can be done about an error of journalctl, by what it says.
+/// Returns advice for an error message of journalctl.
 pub(super) fn remedy(said: &str) -> Option<&'static str> {
     let remedies: [(&[&str], &str); 4] = [
         (

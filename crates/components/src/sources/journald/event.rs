@@ -1,4 +1,4 @@
-//! An entry as an event: its body and its headers.
+//! Converts an entry to an event: its body and headers.
 
 use std::borrow::Cow;
 
@@ -6,24 +6,24 @@ use serde_json::{Map, Value};
 
 use super::export::{Entry, Kept, MESSAGE};
 
-/// The address of an entry.
+/// The cursor of an entry.
 pub(super) const CURSOR: &str = "__CURSOR";
-/// When the journal has taken it in, in microseconds.
+/// Time at which the journal received it, in microseconds.
 const RECEIVED: &str = "__REALTIME_TIMESTAMP";
-/// When it was sent, as the kernel or the library says.
+/// Time at which it was sent, by the kernel or the library.
 const SENT: &str = "_SOURCE_REALTIME_TIMESTAMP";
 
-/// What of an entry an event shows, and where.
+/// Layout of the event.
 #[derive(Debug)]
 pub(super) struct Form {
-    /// Whether the body is the whole entry.
+    /// True if the body is the whole entry.
     pub(super) is_json: bool,
-    /// Headers and their fields.
+    /// Headers and the fields that they contain.
     pub(super) headers: Vec<(String, String)>,
 }
 
 impl Form {
-    /// The fields that are needed.
+    /// Returns the fields that it needs.
     pub(super) fn kept(&self) -> Kept {
         if self.is_json {
             return Kept::All;
@@ -32,7 +32,7 @@ impl Form {
         Kept::Named(own.into_iter().chain(self.headers.iter().map(|it| it.1.clone())).collect())
     }
 
-    /// The body. Of an entry without a message it is empty.
+    /// Returns the body. It is empty for an entry without a message.
     pub(super) fn body<'a>(&self, entry: &'a Entry) -> Cow<'a, [u8]> {
         if !self.is_json {
             return Cow::Borrowed(entry.get(MESSAGE).unwrap_or_default());
@@ -51,7 +51,7 @@ impl Form {
         Cow::Owned(serde_json::to_vec(&object).expect("texts and lists are JSON"))
     }
 
-    /// Headers and values of an entry.
+    /// Returns the headers of an entry.
     pub(super) fn headers<'a>(&'a self, entry: &'a Entry) -> Vec<(&'a str, Cow<'a, str>)> {
         let mut headers = Vec::with_capacity(self.headers.len() + 2);
         for (header, field) in &self.headers {
@@ -69,7 +69,7 @@ impl Form {
     }
 }
 
-/// A value as journalctl writes it with `--output=json`: a text, or its bytes as numbers.
+/// Returns a value as in `--output=json` of journalctl: a string, or its bytes as numbers.
 fn as_json(value: &[u8]) -> Value {
     match str::from_utf8(value) {
         Ok(text) => Value::from(text),

@@ -1,46 +1,45 @@
-//! The export format of the journal, as `journalctl --output=export` prints it: bytes → entries.
-//! Pure.
+//! Parser of the journal's export format, which `journalctl --output=export` prints. Pure.
 //!
 //! ```text
 //!   NAME=text LF                                   a field whose value has no line end
-//!   NAME LF  length (8 bytes, LE)  bytes LF        any other one
-//!   LF                                             the entry has ended
+//!   NAME LF  length (8 bytes, LE)  bytes LF        any other field
+//!   LF                                             the end of the entry
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. What comes in pieces, cut anywhere, says the same as in one piece.
-//! 2. An entry takes at most twice `value_max` bytes, and [`FIELDS_MAX`] fields: what is longer is
-//!    passed over as it comes, and the entry is marked. What stands behind it is whole.
-//! 3. What no journal writes is refused, and nothing is read behind it: a place inside an entry
-//!    must not be taken for the beginning of one.
+//! 1. The result does not depend on how the input is split into pieces.
+//! 2. An entry uses at most twice `value_max` bytes, and [`FIELDS_MAX`] fields: the parser drops
+//!    the excess and marks the entry. Later entries are complete.
+//! 3. Invalid input is rejected and ends the parsing: a place inside an entry must not be mistaken
+//!    for the beginning of one.
 
 use std::ops::Range;
 
 use thiserror::Error;
 
-/// Bytes of a field's name. The journal has at most 64.
+/// Maximum length of a field's name. The journal allows 64.
 const NAME_MAX: usize = 256;
 
-/// Fields of an entry. The journal has at most 1,024.
+/// Maximum number of fields in an entry. The journal allows 1,024.
 const FIELDS_MAX: usize = 2048;
 
-/// The field that is kept in full, up to the limit, whatever the others have.
+/// This field has its own limit, independent of the other fields.
 pub const MESSAGE: &str = "MESSAGE";
 
-/// It is not the export format.
+/// The input is not in the export format.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Malformed {
-    /// A field has a name of no bytes.
+    /// The name of a field is empty.
     #[error("a field has no name")]
     NoName,
-    /// A field's name is longer than any.
+    /// The name of a field is too long.
     #[error("the name of a field has more than {NAME_MAX} bytes")]
     LongName,
-    /// A field's name has bytes that no name has.
+    /// The name of a field contains an invalid byte.
     #[error("the name of a field has other bytes than letters, digits and underscores")]
     OddName,
-    /// A value is longer than its length.
+    /// A value is longer than its length field.
     #[error("a value does not end where its length says")]
     NoEnd,
 }
@@ -50,12 +49,12 @@ pub enum Malformed {
 pub struct Entry {
     bytes: Vec<u8>,
     fields: Vec<(Range<usize>, Range<usize>)>,
-    /// Whether a value, or a field, was too much.
+    /// True if a value or a field exceeded a limit.
     pub is_cut: bool,
 }
 
 impl Entry {
-    /// Names and values, in their order. A name may stand there several times.
+    /// Iterates over names and values, in order. A name can occur several times.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let text = |name: &Range<usize>| str::from_utf8(&self.bytes[name.clone()]);
         self.fields.iter().map(move |(name, value)| {
@@ -63,23 +62,23 @@ impl Entry {
         })
     }
 
-    /// The first value of this field.
+    /// Returns the first value of this field.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.fields().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// The first value of this field, if it is text.
+    /// Returns the first value of this field, if it is UTF-8.
     pub fn text(&self, name: &str) -> Option<&str> {
         str::from_utf8(self.get(name)?).ok()
     }
 }
 
-/// Which fields are kept.
+/// Fields to keep.
 #[derive(Debug, Clone)]
 pub enum Kept {
     /// All of them.
     All,
-    /// Those of these names.
+    /// Fields with these names.
     Named(Vec<String>),
 }
 
@@ -92,22 +91,22 @@ impl Kept {
     }
 }
 
-/// Where the reader is.
+/// State of the parser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     /// In a name, or before one.
     Name,
     /// In a value without line ends.
     Text,
-    /// In the length of a value: so many of its bytes are known.
+    /// In the length of a value, of which `known` bytes are read.
     Length { value: u64, known: u32 },
-    /// In a value of which so many bytes are left.
+    /// In a value, of which `left` bytes are missing.
     Bytes { left: u64 },
-    /// Before the line end behind it.
+    /// Before the line end of a value.
     End,
 }
 
-/// Reads entries out of bytes as they come.
+/// Incremental parser.
 #[derive(Debug)]
 pub struct Export {
     kept: Kept,
@@ -115,27 +114,28 @@ pub struct Export {
     at: At,
     name: Vec<u8>,
     entry: Entry,
-    /// Bytes of values, but for those of the message.
+    /// Bytes of values, without the message.
     others: usize,
-    /// Whether the value that is being read is the message: the first field of that name.
+    /// True if the current value is the message: the first field of that name.
     is_message: bool,
-    /// What of the value that is being read may still be kept; `None`: its field is not.
+    /// Bytes of the current value that may be kept; `None`: the field is dropped.
     room: Option<usize>,
 }
 
 impl Export {
-    /// Keeps these fields, with at most so many bytes of the message, and of all others together.
+    /// Creates a parser that keeps these fields, with at most `value_max` bytes of the message, and
+    /// as many of all other fields together.
     pub fn new(kept: Kept, value_max: usize) -> Self {
         let (name, entry) = (Vec::new(), Entry::default());
         let (is_message, room) = (false, None);
         Self { kept, value_max, at: At::Name, name, entry, others: 0, is_message, room }
     }
 
-    /// The next entry, taken from the front of `input`; `None`: there is none that has ended, and
-    /// all of `input` is taken.
+    /// Returns the next entry and removes it from `input`; `None`: the entry is incomplete, and
+    /// `input` is empty now.
     ///
     /// # Errors
-    /// It is not the export format. Nothing can be read any more.
+    /// Fails if the input is not in the export format. Do not call it again after that.
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Entry>, Malformed> {
         while let Some(&byte) = input.first() {
             match self.at {
@@ -180,7 +180,7 @@ impl Export {
         Ok(None)
     }
 
-    /// Whether nothing of an entry has come yet.
+    /// Returns true if no byte of the next entry has been read.
     pub fn is_between_entries(&self) -> bool {
         self.at == At::Name && self.name.is_empty() && self.entry.fields.is_empty()
     }
@@ -189,11 +189,11 @@ impl Export {
         if left == 0 { At::End } else { At::Bytes { left } }
     }
 
-    /// Takes what there is of a name; says whether an entry has ended instead.
+    /// Reads a part of a name; returns true if an entry has ended instead.
     fn name_from(&mut self, input: &mut &[u8]) -> Result<bool, Malformed> {
         let end = memchr::memchr2(b'=', b'\n', input);
         let (part, rest) = input.split_at(end.unwrap_or(input.len()));
-        // What is wrong first is said, wherever the bytes are cut.
+        // Report the first error, independent of how the input is split.
         let fitting = part.len().min(NAME_MAX - self.name.len());
         if !part[..fitting].iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
             return Err(Malformed::OddName);
@@ -208,7 +208,7 @@ impl Export {
         };
         *input = rest;
         match (self.name.is_empty(), *delimiter) {
-            // Empty lines between two entries say nothing.
+            // Ignore empty lines between two entries.
             (true, b'\n') => return Ok(!self.entry.fields.is_empty()),
             (true, _) => return Err(Malformed::NoName),
             (false, b'\n') => self.at = At::Length { value: 0, known: 0 },
@@ -236,7 +236,7 @@ impl Export {
         self.entry.fields.push((begin..value, value..value));
     }
 
-    /// Takes so many bytes of a value, and keeps those that there is room for.
+    /// Reads `bytes` bytes of a value, and keeps as many as there is room for.
     fn take(&mut self, input: &mut &[u8], bytes: usize) {
         let (value, rest) = input.split_at(bytes);
         *input = rest;

@@ -1,17 +1,17 @@
-//! Where the source stands in the journal, and whether it missed something there. Pure.
+//! Position in the journal, and detection of missing entries. Pure.
 //!
-//! A cursor names an entry: `s=…;i=…;b=…;m=…;t=…;x=…`, which are the journal's sequence and the
+//! A cursor identifies an entry: `s=…;i=…;b=…;m=…;t=…;x=…` are the journal's sequence and the
 //! number in it, the boot, the times, and a hash of the entry.
 //!
 //! ```text
 //!   stored:  the cursor of the last entry that the channel has
-//!   next:    journalctl from this cursor on, the entry itself included
-//!              ├─ the entry itself:  nothing is missed; it is passed over
-//!              └─ a later one:       the entry is gone; what lay between may be missed
+//!   next:    journalctl from this cursor on, including its entry
+//!              ├─ the same entry:  no entry is missing; it is skipped
+//!              └─ a later entry:   the stored one is gone; entries in between may be missing
 //! ```
 //!
-//! It is never asked for what stands *behind* a cursor (`--after-cursor`): where its entry is gone,
-//! journalctl before version 255 passes over the first one that is left.
+//! The source does not use `--after-cursor`: if the entry is gone, journalctl before version 255
+//! skips the first remaining entry.
 
 use std::sync::Arc;
 
@@ -19,46 +19,46 @@ use bytes::Bytes;
 use pipeline::SourcePosition;
 use serde::{Deserialize, Serialize};
 
-/// The one key of this source's positions.
+/// The only key of this source's positions.
 const KEY: &str = "place";
 
-/// Bytes of a cursor at most. The journal's have about 130.
+/// Maximum size of a cursor. The journal's have about 130 bytes.
 pub(super) const CURSOR_BYTES_MAX: usize = 1024;
 
-/// Where the source stands, as it is stored with the events.
+/// Position of the source, as stored with the events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
-    /// Rises with each batch.
+    /// Increases with each batch.
     pub(super) number: u64,
-    /// Digest of what is read: of another selection a cursor says less.
+    /// Hash of the selection: a cursor of another selection cannot prove a gap.
     pub(super) of: u64,
-    /// The first time that is read, in microseconds since 1970, until there is a cursor.
+    /// Start time in microseconds since 1970, until there is a cursor.
     #[serde(default)]
     pub(super) since: Option<u64>,
-    /// The last entry that is stored.
+    /// The last stored entry.
     #[serde(default)]
     pub(super) cursor: Option<String>,
 }
 
 impl Place {
-    /// What the channel knows.
+    /// Reads the position that the channel stores.
     ///
     /// # Errors
-    /// It is of another version.
+    /// Fails if it has another version.
     pub(super) fn read(known: &[(Bytes, Bytes)]) -> Result<Option<Self>, String> {
         let value = known.iter().find(|(key, _)| *key == KEY.as_bytes()).map(|(_, value)| value);
         let place = value.map(|value| serde_json::from_slice(value)).transpose();
         place.map_err(|error| format!("the position in the channel cannot be read: {error}"))
     }
 
-    /// The position of a batch.
+    /// Returns the position to store with a batch.
     pub(super) fn position(&self, source: &Arc<str>) -> SourcePosition {
         let value = serde_json::to_vec(self).expect("numbers and texts are JSON");
         let (source, key) = (source.clone(), Bytes::from_static(KEY.as_bytes()));
         SourcePosition { source, key, value: Some(value.into()), after: None }
     }
 
-    /// Whether a channel lacks the batch of this number.
+    /// Returns true if a channel lacks the batch of this number.
     pub(super) fn lacks(known: &[(Bytes, Bytes)], number: u64) -> bool {
         Self::read(known).ok().flatten().is_none_or(|place| place.number < number)
     }
@@ -93,13 +93,15 @@ impl<'a> Cursor<'a> {
         cursor
     }
 
-    /// The same entry, perhaps in another file: what was in memory is copied to the disk.
+    /// Returns true for the same entry, perhaps in another file: the journal copies entries from
+    /// memory to the disk.
     fn is_same(&self, other: &Self) -> bool {
         let content = |it: &Self| (it.monotonic, it.realtime, it.hash.map(str::to_owned));
         self.boot.is_some() && self.boot == other.boot && content(self) == content(other)
     }
 
-    /// The number behind that of `other` in the same sequence, and how much it is larger.
+    /// Returns by how much its number is larger than that of `other`, if both are of the same
+    /// sequence.
     fn ahead_of(&self, other: &Self) -> Option<i128> {
         let is_one = self.sequence.is_some() && self.sequence == other.sequence;
         let (here, there) = (self.number?, other.number?);
@@ -107,36 +109,36 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// What an entry is to the stored one.
+/// Relation of an entry to the stored one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Met {
-    /// It, or one before it: it is stored.
+    /// The same or an earlier entry: it is stored.
     Stored,
-    /// It follows, and nothing is missed.
+    /// The next entry: no entry is missing.
     Follows,
-    /// The stored one is gone. So many entries of the journal, of whatever kind, may be missed;
-    /// `None`: that is not known.
+    /// The stored entry is gone. This many entries of the journal, of any selection, may be
+    /// missing; `None`: unknown.
     Gap(Option<u64>),
 }
 
-/// What is known of the first entries behind a stored one.
+/// Compares the first entries of a call with the stored one.
 #[derive(Debug)]
 pub(super) struct Resumed {
     stored: String,
-    /// Entries of this boot alone are read.
+    /// Only entries of this boot are read.
     within_boot: bool,
-    /// What is read is what was read before.
+    /// The selection is unchanged.
     is_same_selection: bool,
     met_it: bool,
 }
 
 impl Resumed {
-    /// Reading goes on at the entry of this cursor.
+    /// Resumes at the entry of this cursor.
     pub(super) fn at(stored: String, within_boot: bool, is_same_selection: bool) -> Self {
         Self { stored, within_boot, is_same_selection, met_it: false }
     }
 
-    /// What the next entry is. After any other answer than [`Met::Stored`] it is not asked again.
+    /// Classifies the next entry. Do not call it again after a result other than [`Met::Stored`].
     pub(super) fn meet(&mut self, cursor: &str) -> Met {
         let (stored, met) = (Cursor::of(&self.stored), Cursor::of(cursor));
         if stored.is_same(&met) {
@@ -167,7 +169,7 @@ mod tests {
         )
     }
 
-    /// What the entries of these cursors are, up to the first that is new.
+    /// Classifies the entries of these cursors, up to the first new one.
     fn met(resumed: &mut Resumed, cursors: &[String]) -> Vec<Met> {
         let mut all = Vec::new();
         for cursor in cursors {

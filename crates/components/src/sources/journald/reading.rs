@@ -1,4 +1,4 @@
-//! One call of journalctl, from its start to its end.
+//! One call of journalctl, from start to end.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ use super::event::CURSOR;
 use super::export::{Entry, Export};
 use super::place::{CURSOR_BYTES_MAX, Met, Place, Resumed};
 
-/// Bytes that are read at once.
+/// Read size.
 const READ_BYTES: usize = 64 << 10;
 
-/// Bytes of bodies and headers from which on a batch is full.
+/// Size of bodies and headers at which a batch is full.
 pub(super) const BATCH_BYTES: usize = 256 << 10;
 
-/// Events of a batch, for each that the next agents take of plain ones: these have headers.
+/// Divisor of the event limit of downstream agents: it is for plain events, and these have headers.
 const HEADERS: u64 = 8;
 
 /// Reads entries into batches, and stores them.
@@ -35,11 +35,11 @@ pub(super) struct Reading {
     options: Arc<Options>,
     intake: Arc<dyn Intake>,
     pub(super) until_stored: UntilStored,
-    /// Behind what was gathered.
+    /// Position after the current batch.
     pub(super) place: Place,
     events: BatchBuilder,
     bytes: usize,
-    /// When the first entry of the batch has waited for long enough.
+    /// Time at which the first entry of the batch has waited long enough.
     due: Option<Instant>,
 }
 
@@ -54,10 +54,10 @@ impl Reading {
         Self { source, metrics, options, intake, until_stored, place, events, bytes, due }
     }
 
-    /// Reads and stores what a call prints, to its end.
+    /// Reads and stores the output of a call, to its end.
     ///
     /// # Errors
-    /// It failed, what it printed is no journal, or the channels fail.
+    /// Fails if the call fails, its output is invalid, or the channels fail.
     pub(super) async fn call(&mut self, step: Step, started: Started) -> Result<(), SourceError> {
         let Started { mut output, errors, mut process } = started;
         let errors = self.errors(errors);
@@ -100,7 +100,7 @@ impl Reading {
         Err(failed(&format!("ended with {status}{said}{remedy}"), None))
     }
 
-    /// What it prints on its standard error: files that it passes over, rights that it lacks.
+    /// Logs its standard error: files that it skips, missing permissions.
     fn errors(&self, printed: pipeline::env::Printed) -> Errors {
         let (source, metrics) = (self.source.clone(), self.metrics.clone());
         Errors::read(printed, move |line| {
@@ -121,7 +121,7 @@ impl Reading {
         })
     }
 
-    /// Gathers an entry, unless it is stored.
+    /// Adds an entry to the batch, unless it is stored already.
     async fn take(
         &mut self,
         entry: &Entry,
@@ -170,7 +170,7 @@ impl Reading {
         Ok(())
     }
 
-    /// Whether a further event of so many bytes belongs into another batch.
+    /// Returns true if an event of `next` bytes must go into another batch.
     fn is_full(&self, next: usize) -> bool {
         let (here, agreed) = (self.events.len(), self.intake.batch_bytes_max().map(Cut::within));
         let bytes = agreed.as_ref().map_or(u64::MAX, |cut| cut.body_bytes).min(BATCH_BYTES as u64);
@@ -179,7 +179,7 @@ impl Reading {
         here > 0 && (here as u64 >= events || (self.bytes + next) as u64 >= bytes)
     }
 
-    /// Stores what was gathered, with the position behind it.
+    /// Stores the batch with the position after it.
     async fn store(&mut self) -> Result<(), SourceError> {
         self.due = None;
         if self.events.is_empty() {
@@ -193,7 +193,7 @@ impl Reading {
     /// Stores a batch with the position.
     ///
     /// # Errors
-    /// The channels take it neither now nor later.
+    /// Fails if the channels reject the batch permanently.
     pub(super) async fn put(&mut self, mut batch: Batch) -> Result<(), SourceError> {
         self.place.number += 1;
         self.place.of = self.options.selection.digest();

@@ -1,9 +1,9 @@
-//! A call of journalctl that fails, ends early or prints what is no journal costs no entry and
-//! repeats none; and what it lacks is said.
+//! A journalctl that fails, exits early or prints invalid output loses and repeats no entry, and
+//! the problem is logged.
 //!
-//! Method: the source as a configuration builds it, with a script of `/bin/sh` in the place of
-//! journalctl, because the real one does not fail at a chosen byte. The system test `journald`
-//! reads a real journal.
+//! Method: the source as a configuration builds it, with a shell script instead of journalctl,
+//! because the real one does not fail at a chosen byte. The system test `journald` reads a real
+//! journal.
 
 #![expect(clippy::disallowed_methods, reason = "the tests write a program")]
 
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-/// An entry as journalctl prints it.
+/// Shell function that prints an entry like journalctl.
 const ENTRY: &str = r#"entry() { # number, message
     printf '__CURSOR=s=a;i=%x;b=b;m=%x;t=%x;x=%x\n' "$1" "$1" "$1" "$1"
     printf '__REALTIME_TIMESTAMP=%d000\nPRIORITY=6\nMESSAGE=%s\n\n' "$1" "$2"
@@ -52,7 +52,7 @@ impl Fixture {
     async fn run(&mut self) -> SourceError {
         loop {
             let Err(error) = self.source.open(&self.cx).await else { break };
-            // The child of another test had the script open for writing when that one was started.
+            // The child of another test still had the script open for writing.
             let cause = error.source.as_ref().map(ToString::to_string).unwrap_or_default();
             if !cause.contains("busy") {
                 return error;
@@ -67,7 +67,7 @@ impl Fixture {
         self.metrics.source_anomalies.get_or_create(&label).get()
     }
 
-    /// The arguments of the calls so far.
+    /// Returns the arguments of the calls so far.
     fn calls(&self) -> Vec<String> {
         let path = self.directory.path().join("journalctl.calls");
         std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! One client of `netcat`: its bytes become events, which are stored and answered.
+//! One client of `netcat`: its bytes become events, which are stored and acknowledged.
 
 use std::io;
 use std::sync::Arc;
@@ -31,11 +31,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Takes events to the end of the connection, or until the source stops.
+    /// Reads events until the connection ends or the source stops.
     pub(super) async fn serve(mut self) -> io::Result<()> {
         let served = self.until_end().await;
         if !self.settings.ack_every_event {
-            // The client does not send again what it has sent of the last event.
+            // The client does not resend the beginning of the last event.
             self.end_event().await?;
         }
         served
@@ -56,7 +56,7 @@ impl Connection {
                 }
                 () = until(idle) => return self.end_event().await,
             };
-            // The first read makes the handshake, which says what the tenant is.
+            // The first read completes the handshake, which determines the tenant.
             if read > 0
                 && let Err(over) = self.client.member().came(read)
             {
@@ -71,7 +71,7 @@ impl Connection {
             if read == 0 {
                 return Ok(());
             }
-            // What is over its rate waits unread.
+            // Over the tenant's rate, data waits unread.
             if self.stop.run_until_cancelled(self.client.pass()).await.is_none() {
                 return Ok(());
             }
@@ -79,7 +79,7 @@ impl Connection {
         }
     }
 
-    /// Says, where there are answers, why the connection ends.
+    /// Sends the reason why the connection ends, if replies are on.
     async fn fail(&mut self, problem: &str) -> io::Result<()> {
         if self.settings.ack_every_event {
             self.stream.write_all(format!("FAILED: {problem}\n").as_bytes()).await?;
@@ -87,12 +87,12 @@ impl Connection {
         self.stream.shutdown().await
     }
 
-    /// When the connection is closed, unless a byte comes before.
+    /// Returns the time at which the idle connection is closed.
     fn idle_until(&self) -> Option<Instant> {
         self.settings.idle_timeout.and_then(|limit| Instant::now().checked_add(limit.0))
     }
 
-    /// Stores and answers the open events: nothing has come for long, or will.
+    /// Stores and acknowledges the open events, after a timeout or at the end.
     async fn end_event(&mut self) -> io::Result<()> {
         while let Some(event) = self.events.end() {
             self.push(event).await?;
@@ -100,7 +100,7 @@ impl Connection {
         self.store().await
     }
 
-    /// Adds the events that `next` returns; returns whether the connection is read on.
+    /// Adds the events that `next` returns; returns true if reading continues.
     async fn push_all(&mut self, next: NextEvent) -> io::Result<bool> {
         loop {
             let goes_on = match next(&mut self.events, self.to.event_bytes_max()) {
@@ -114,8 +114,8 @@ impl Connection {
         }
     }
 
-    /// The framing of the stream is lost; returns whether the connection is read on. A client that
-    /// is answered resends what it has no answer to.
+    /// Handles a framing error; returns true if reading continues. A client with replies resends
+    /// the unacknowledged events.
     async fn lost_framing(&mut self, lost: &FramingLost) -> io::Result<bool> {
         if self.to.lost_framing(&self.peer, lost) && !self.settings.ack_every_event {
             return Ok(true);
@@ -124,7 +124,7 @@ impl Connection {
         self.fail(&lost.to_string()).await.map(|()| false)
     }
 
-    /// Adds an event; says whether the connection goes on.
+    /// Adds an event; returns true if the connection continues.
     async fn push(&mut self, mut event: Frame) -> io::Result<bool> {
         let over = self.client.member().cut(&mut event);
         if self.gathered.is_full(event.message.len(), &self.to) {
@@ -148,7 +148,7 @@ impl Connection {
         Ok(true)
     }
 
-    /// Stores what was gathered, and answers each event of it.
+    /// Stores the batch, and acknowledges each of its events.
     async fn store(&mut self) -> io::Result<()> {
         let divided = self.events.take_divided();
         if divided > 0 {

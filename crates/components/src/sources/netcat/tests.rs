@@ -1,6 +1,7 @@
-//! Lines of clients are stored in order and answered, or refused; `netcat_udp` is tested here too.
+//! Lines of clients are stored in order and acknowledged, or refused; `netcat_udp` is tested here
+//! too.
 //!
-//! Method: the source as a configuration builds it, on loopback, with sockets that write bytes.
+//! Method: the source as a configuration builds it, on loopback, with raw sockets.
 
 use std::path::Path;
 use std::time::Duration;
@@ -71,7 +72,7 @@ async fn a_line_over_the_limit_ends_an_answered_connection_and_is_cut_in_another
     let settings = json!({ "line_max": "4B" });
     let fixture = Running::start::<Config>(settings, channels.clone()).await;
     let mut client = connect(&fixture).await;
-    // Without any line end: it is known before one comes.
+    // Without any line end: the line is too long before one arrives.
     client.get_mut().write_all(b"1234\n123456").await.unwrap();
     let mut answers = String::new();
     client.read_to_string(&mut answers).await.unwrap();
@@ -96,7 +97,7 @@ async fn a_tenant_over_its_rate_waits_unread_and_over_its_other_limits_is_answer
     let channels = Arc::new(Channels::new(1));
     let fixture = Running::start::<Config>(json!({ "tenants": tenants }), channels.clone()).await;
     let mut client = connect(&fixture).await;
-    // Many seconds of its rate at once.
+    // Uses up many seconds of the rate.
     client.get_mut().write_all("1234\n".repeat(50).as_bytes()).await.unwrap();
     for _ in 0..50 {
         assert_eq!(answer(&mut client).await, "OK\n");
@@ -164,7 +165,7 @@ async fn connections_over_the_limit_wait_and_idle_ones_are_closed() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "connections_max": 20, "idle_timeout": "50ms" });
     let fixture = Running::start::<Config>(settings, channels.clone()).await;
-    // They send no line end, and then nothing.
+    // They send no line end, then stay silent.
     let mut idle = Vec::new();
     for _ in 0..100 {
         let mut client = connect(&fixture).await;

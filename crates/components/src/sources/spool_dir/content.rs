@@ -11,7 +11,7 @@ use pipeline::env::DiskFile;
 
 use super::config::DecodeErrors;
 
-/// Reads a file from its beginning on.
+/// Reads a file from its beginning.
 struct FromDisk {
     file: Arc<dyn DiskFile>,
     at: u64,
@@ -25,10 +25,10 @@ impl Read for FromDisk {
     }
 }
 
-/// The content of a file that begins with `head`.
+/// Returns a reader for the content of a file that begins with `head`.
 ///
 /// # Errors
-/// There is no memory for decompression.
+/// Fails if decompression cannot allocate its memory.
 pub(super) fn content(
     file: Arc<dyn DiskFile>,
     head: &[u8],
@@ -38,11 +38,11 @@ pub(super) fn content(
 }
 
 impl DecodeErrors {
-    /// These bytes of a text in `charset` as an event has them; `is_cut`: they may end within a
-    /// character.
+    /// Converts bytes of a text in `charset` to the bytes of an event. `is_cut`: the bytes may end
+    /// within a character.
     ///
     /// # Errors
-    /// They are no text from there on, and the file is to be set aside.
+    /// Returns the offset of the first invalid byte if the settings reject the file for it.
     pub(super) fn text(
         self,
         charset: Charset,

@@ -1,5 +1,5 @@
-//! The way of pieces into the channels: each batch with the position behind it, into those channels
-//! that lack it.
+//! Sends pieces to the channels: each batch with the position after it, to the channels that lack
+//! it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use pipeline::{Batch, PieceLimits, PositionIntake, SourcePosition};
 use super::config::Options;
 use super::mark::Mark;
 
-/// Bytes of bodies of a batch, unless it is a piece of a file that is transferred.
+/// Maximum size of the bodies in a batch, except for a piece of a transferred file.
 pub(super) const BATCH_BYTES: usize = 1 << 20;
-/// Positions that are forgotten with one batch.
+/// Maximum number of positions that one batch removes.
 const FORGET_MAX: usize = 1_000;
 
-/// Hands batches over.
+/// Stores batches.
 pub(super) struct Feed {
     source: Arc<str>,
     intake: Arc<dyn PositionIntake>,
     until_stored: UntilStored,
-    /// Keys to be forgotten with the next batch that goes into all channels.
+    /// Keys to remove with the next batch for all channels.
     forget: BTreeSet<Bytes>,
 }
 
@@ -38,7 +38,7 @@ impl Feed {
         Self { source, intake, until_stored, forget: BTreeSet::new() }
     }
 
-    /// The most of a batch: as set, and as the next agents take.
+    /// Returns the limits of a batch: the configured ones, or lower ones of the downstream agents.
     pub(super) fn limits(&self, options: &Options) -> PieceLimits {
         let set = PieceLimits { bytes: options.batch_bytes(), events: options.batch_events };
         let Some(cut) = self.intake.batch_bytes_max().map(Cut::within) else { return set };
@@ -49,17 +49,17 @@ impl Feed {
         }
     }
 
-    /// The key is forgotten with one of the next batches.
+    /// Removes the key with one of the next batches.
     pub(super) fn forget_with_next(&mut self, key: Bytes) {
         self.forget.insert(key);
     }
 
-    /// Whether so much is to be forgotten that it is not put off.
+    /// Returns true if there are so many keys to remove that it must not wait.
     pub(super) fn has_much_to_forget(&self) -> bool {
         self.forget.len() >= FORGET_MAX
     }
 
-    /// Forgets what is to be forgotten, now.
+    /// Removes the pending keys now.
     pub(super) async fn forget(&mut self) -> Result<(), Refused> {
         while !self.forget.is_empty() {
             let mut batch = Batch::default();
@@ -72,8 +72,8 @@ impl Feed {
         Ok(())
     }
 
-    /// Stores a batch of the file with the mark behind it, however long that takes: in `targets`,
-    /// or in all channels.
+    /// Stores a batch of the file with its mark, and retries until it succeeds: in `targets`, or in
+    /// all channels.
     pub(super) async fn store(
         &mut self,
         mut batch: Batch,
@@ -81,7 +81,7 @@ impl Feed {
         targets: Option<Vec<usize>>,
     ) -> Result<(), Refused> {
         let (key, value) = (mark.sight.key(), Some(mark.encode()));
-        // Another file that is gone may have had its inode.
+        // A deleted file may have had this inode.
         self.forget.remove(&key);
         if targets.is_none() {
             self.add_forgotten(&mut batch);
@@ -109,7 +109,7 @@ impl Feed {
         }
     }
 
-    /// Waits for what is being stored, for so long at most.
+    /// Waits for unfinished batches, for `limit` at most.
     pub(super) async fn finish(&self, limit: Duration) {
         self.until_stored.finish(limit).await;
     }

@@ -1,4 +1,4 @@
-//! What becomes of a file at its end. Blocks; each change is on the disk when it returns.
+//! Final step for a file. Blocks; changes are on the disk when it returns.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,28 +9,28 @@ use pipeline::env::Disk;
 use super::config::{Completion, Options};
 use super::mark::Sight;
 
-/// Names that are tried for one file.
+/// Maximum number of names to try for one file.
 const NAMES_MAX: u32 = 1_000;
 
-/// What became of a file whose events are stored.
+/// Result for a file whose events are stored.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finished {
     /// It was renamed, moved or deleted.
     Completed,
-    /// The same, and its name was taken: it has this one.
+    /// As `Completed`, but the name was taken: it has this name.
     Numbered(PathBuf),
     /// The event is kept unchanged.
     Kept,
-    /// Its name is gone, or is that of another file.
+    /// Its name is gone, or belongs to another file.
     Vanished,
-    /// It has changed since its reading began, and has so many bytes now.
+    /// It has changed since reading began, and has this size now.
     Changed(u64),
 }
 
 /// Finishes a file whose events are stored.
 ///
 /// # Errors
-/// The disk refused; the file is as it was, or as it is to be.
+/// Returns the operating system's error; the file may already have its final state.
 pub(super) fn complete(disk: &dyn Disk, options: &Options, sight: &Sight) -> io::Result<Finished> {
     let stat = match disk.stat_link(&sight.path) {
         Ok(stat) if sight.is_same(&stat) => stat,
@@ -62,10 +62,10 @@ pub(super) fn complete(disk: &dyn Disk, options: &Options, sight: &Sight) -> io:
     Ok(if is_first { Finished::Completed } else { Finished::Numbered(name) })
 }
 
-/// Sets a bad file aside; says its new name.
+/// Sets a bad file aside; returns its new name.
 ///
 /// # Errors
-/// The disk refused.
+/// Returns the operating system's error.
 pub(super) fn set_aside(disk: &dyn Disk, options: &Options, path: &Path) -> io::Result<PathBuf> {
     if options.completion == Completion::Keep {
         return Ok(path.to_owned());
@@ -73,8 +73,8 @@ pub(super) fn set_aside(disk: &dyn Disk, options: &Options, path: &Path) -> io::
     rename(disk, path, path, &options.failed_suffix).map(|(name, _)| name)
 }
 
-/// Renames to `target` with `suffix`, or with a number before it where that is taken. Says the new
-/// name, and whether it is the first that was tried.
+/// Renames to `target` with `suffix`, and inserts a number if that name exists. Returns the new
+/// name, and whether it is the first one tried.
 fn rename(
     disk: &dyn Disk,
     path: &Path,

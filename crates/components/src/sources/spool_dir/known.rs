@@ -1,4 +1,4 @@
-//! What the channels know of files, and which files need no look now. Pure.
+//! Positions in the channels, and files that need no check now. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,15 +12,14 @@ use super::RETRY;
 use super::listing::Found;
 use super::mark::{self, DONE, Mark, Sight};
 
-/// How long the file of a position is waited for before the position is forgotten: its directory
-/// may be mounted late.
+/// How long a position is kept without its file: the directory may be mounted late.
 const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// A file that is not looked at while it stays as it is.
+/// A file that is skipped while it is unchanged.
 struct Passed {
     len: u64,
     modified: u64,
-    /// Until then; `None`: permanently.
+    /// End of the skipping; `None`: none.
     until: Option<Instant>,
 }
 
@@ -30,30 +29,30 @@ impl Passed {
     }
 }
 
-/// Files that were seen or are known of.
+/// Known files.
 pub(super) struct Known {
     channels: usize,
-    /// How long a file must not change before it is looked at.
+    /// How long a file must be unchanged before it is read.
     settle: Duration,
-    /// By key, for each channel.
+    /// Positions by key, one for each channel.
     marks: BTreeMap<Bytes, Vec<Option<Mark>>>,
-    /// Keys with a position whose files are not seen, and since when.
+    /// Keys whose files are missing, with the time when that was noticed.
     unseen: BTreeMap<Bytes, Instant>,
     passed: BTreeMap<Bytes, Passed>,
-    /// What was said to be unreadable, and when.
+    /// Paths that were logged as unreadable, with the time.
     said: BTreeMap<PathBuf, Instant>,
 }
 
-/// A position whose file is gone.
+/// A position without a file.
 #[derive(Debug)]
 pub(super) struct Gone {
     pub(super) key: Bytes,
-    /// Its path, if it was read in part only.
+    /// Its path, if only a part was read.
     pub(super) unread: Option<PathBuf>,
 }
 
 impl Known {
-    /// What each channel knows, as [`pipeline::PositionIntake::positions`] says it.
+    /// Creates the state from the channels' positions, see [`pipeline::PositionIntake::positions`].
     pub(super) fn recalled(positions: &[Vec<(Bytes, Bytes)>], settle: Duration) -> Self {
         let mut known = Self {
             channels: positions.len(),
@@ -65,7 +64,7 @@ impl Known {
         };
         for (channel, positions) in positions.iter().enumerate() {
             for (key, value) in positions {
-                // Positions of a source that had this name before are left alone.
+                // Ignore positions of another source that had this name.
                 if let Some(mark) = Mark::decode(value) {
                     known.note(key.clone(), channel, mark);
                 }
@@ -74,24 +73,24 @@ impl Known {
         known
     }
 
-    /// What each channel keeps of this key.
+    /// Returns each channel's position for this key.
     pub(super) fn marks(&self, key: &Bytes) -> Vec<Option<Mark>> {
         self.marks.get(key).cloned().unwrap_or_else(|| vec![None; self.channels])
     }
 
-    /// A channel keeps this now.
+    /// Records the position of a channel.
     pub(super) fn note(&mut self, key: Bytes, channel: usize, mark: Mark) {
         let channels = self.channels;
         self.marks.entry(key).or_insert_with(|| vec![None; channels])[channel] = Some(mark);
     }
 
-    /// The channels are to forget this key.
+    /// Removes the key.
     pub(super) fn forget(&mut self, key: &Bytes) {
         self.marks.remove(key);
         self.unseen.remove(key);
     }
 
-    /// Takes note of all files that are there; answers what has been gone for long.
+    /// Updates the missing files; returns the positions whose file has been missing for long.
     pub(super) fn gone(&mut self, files: &[Found], now: Instant) -> Vec<Gone> {
         let key = |found: &Found| mark::key(found.stat.device, found.stat.inode);
         let seen: BTreeSet<Bytes> = files.iter().map(key).collect();
@@ -112,8 +111,8 @@ impl Known {
         over.into_iter().map(gone).collect()
     }
 
-    /// Whether a file is to be looked at. One that is new or has changed is due once it has not
-    /// changed for `settle`.
+    /// Returns true if a file must be read. A new or changed file is due once it has been unchanged
+    /// for `settle`.
     pub(super) fn is_due(&mut self, stat: &FileStat, now: Instant) -> bool {
         let key = mark::key(stat.device, stat.inode);
         if let Some(passed) = self.passed.get(&key).filter(|passed| passed.is_as(stat)) {
@@ -123,24 +122,24 @@ impl Known {
         self.settle.is_zero()
     }
 
-    /// When a file that was just read may be finished, unless it changes before.
+    /// Returns when a file that was just read may be finished, if it stays unchanged.
     pub(super) fn settles_at(&self, now: Instant) -> Option<Instant> {
         (!self.settle.is_zero()).then(|| now.checked_add(self.settle))?
     }
 
-    /// The file needs no look until then, or ever, while it stays as it is now.
+    /// Skips the file until then, or without end, while it stays unchanged.
     pub(super) fn pass_over(&mut self, stat: &FileStat, until: Option<Instant>) {
         let passed = Passed { len: stat.len, modified: mark::nanos(stat.modified), until };
         self.passed.insert(mark::key(stat.device, stat.inode), passed);
     }
 
-    /// The same, while it stays as it was.
+    /// As `pass_over`, while it equals `sight`.
     pub(super) fn pass_over_sight(&mut self, sight: &Sight, until: Option<Instant>) {
         let passed = Passed { len: sight.len, modified: sight.modified, until };
         self.passed.insert(sight.key(), passed);
     }
 
-    /// Whether it was not said lately that this is unreadable; it is now.
+    /// Returns true if this unreadable path was not logged recently, and records it as logged.
     pub(super) fn is_news(&mut self, path: &Path, now: Instant) -> bool {
         self.said.retain(|_, said| now - *said < RETRY);
         let is_news = !self.said.contains_key(path);

@@ -1,4 +1,4 @@
-//! Which files lie in the directory, in the order in which they are read.
+//! Lists the files of the directory in reading order.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,7 +11,7 @@ use pipeline::file_position::shown;
 use super::config::{Completion, ConsumeOrder, Options};
 use super::mark::PATH_MAX;
 
-/// Files that one look finds at most; the next one finds the others.
+/// Maximum number of files per listing; the next one finds the others.
 const FILES_MAX: usize = 100_000;
 
 /// A file to be read.
@@ -21,21 +21,21 @@ pub(super) struct Found {
     pub(super) stat: FileStat,
 }
 
-/// What one look found.
+/// Result of a listing.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    /// In order.
+    /// In reading order.
     pub(super) files: Vec<Found>,
-    /// Files and directories that cannot be looked at.
+    /// Files and directories that cannot be read.
     pub(super) unreadable: Vec<(PathBuf, io::Error)>,
-    /// Whether there are more files than one look takes.
+    /// True if the directory has more files than the limit.
     pub(super) is_cut: bool,
 }
 
-/// Looks into the directory.
+/// Lists the directory.
 ///
 /// # Errors
-/// It cannot be listed.
+/// Fails if the directory cannot be listed.
 pub(super) fn list(
     disk: &dyn Disk,
     entropy: &dyn Entropy,
@@ -59,7 +59,7 @@ pub(super) fn list(
                     directories.push(path);
                 }
                 FileKind::File if is_file_read(options, &name) => listing.look_at(disk, path),
-                // A link may lead to what the agent alone may read.
+                // A link may lead to a file that only the agent may read.
                 FileKind::File | FileKind::Directory | FileKind::Link | FileKind::Other => {}
             }
         }
@@ -79,7 +79,7 @@ impl Listing {
         }
         match disk.stat_link(&path) {
             Ok(stat) => self.files.push(Found { path, stat }),
-            // It was taken away meanwhile.
+            // It was removed in between.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.unreadable.push((path, error)),
         }
@@ -95,7 +95,7 @@ fn is_read(options: &Options, name: &OsStr, path: &Path) -> bool {
     !is_hidden(name) && !is_completed
 }
 
-/// Whether a file of this name is read.
+/// Returns true if a file of this name is read.
 fn is_file_read(options: &Options, name: &OsStr) -> bool {
     let bytes = name.as_bytes();
     let ends = |suffix: &str| bytes.ends_with(suffix.as_bytes());

@@ -1,14 +1,14 @@
-//! Which file is which, and how far each channel has its events. Pure.
+//! Identifies files and records how far each channel has stored their events. Pure.
 //!
-//! A file is known by its device and inode, which are the key of its position. The position keeps
-//! what it looked like when its reading began, because a file must not change then.
+//! The key of a file's position is its device and inode. The position also contains the state of
+//! the file when reading began, because the file must not change after that.
 //!
 //! Layout of a stored position, numbers little-endian:
 //!
 //! ```text
-//! 0   u8   'S'        1   u8   what `at` counts: 0 bytes, 1 events, 2 bytes of a transfer
-//! 2   u64  bytes of the file             10  u64  its last change, ns since 1970
-//! 18  the rest as `file_position` has it, with `at` as the offset; all ones = all is stored
+//! 0   u8   'S'        1   u8   unit of `at`: 0 bytes, 1 events, 2 bytes of a transfer
+//! 2   u64  size of the file             10  u64  its last change, ns since 1970
+//! 18  the rest as in `file_position`, with `at` as the offset; all ones = all is stored
 //! ```
 
 use std::path::PathBuf;
@@ -18,26 +18,26 @@ use bytes::Bytes;
 use pipeline::env::FileStat;
 use pipeline::file_position::{PATH_BYTES_MAX, Position, Print};
 
-/// All events of the file are stored.
+/// Position after all events of the file.
 pub(super) const DONE: u64 = u64::MAX;
 
 const TAG: u8 = b'S';
 const FIXED_BYTES: usize = 18;
-/// Longest path of a file.
+/// Maximum length of a file's path.
 pub(super) const PATH_MAX: usize = PATH_BYTES_MAX - FIXED_BYTES;
 
-/// What a stored position counts.
+/// Unit of a stored position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     /// Bytes after decompression.
     Bytes = 0,
     /// Events.
     Events = 1,
-    /// Bytes of a file that is transferred as it is.
+    /// Bytes of a file that is transferred unchanged.
     BytesOfPieces = 2,
 }
 
-/// A file as it looked when its reading began.
+/// State of a file when reading began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sight {
     pub(super) path: PathBuf,
@@ -46,23 +46,23 @@ pub(super) struct Sight {
     pub(super) len: u64,
     /// Nanoseconds since 1970.
     pub(super) modified: u64,
-    /// Of its first bytes.
+    /// Hash of the first bytes.
     pub(super) head: Print,
 }
 
 impl Sight {
-    /// A file that looks like this, and whose first bytes these are.
+    /// Creates the state of a file from its path, metadata and first bytes.
     pub(super) fn new(path: PathBuf, stat: &FileStat, head: Print) -> Self {
         let FileStat { device, inode, len, .. } = *stat;
         Self { path, device, inode, len, modified: nanos(stat.modified), head }
     }
 
-    /// The key of its position.
+    /// Returns the key of its position.
     pub(super) fn key(&self) -> Bytes {
         key(self.device, self.inode)
     }
 
-    /// Reports that the file has changed and has `len` bytes now.
+    /// Describes a change of the file, whose size is now `len` bytes.
     pub(super) fn change(&self, len: u64) -> String {
         let was = self.len;
         format!(
@@ -71,29 +71,29 @@ impl Sight {
         )
     }
 
-    /// Whether this is the file, and it has not changed since.
+    /// Returns true if `stat` is of this file and the file is unchanged.
     pub(super) fn is_unchanged(&self, stat: &FileStat) -> bool {
         self.is_same(stat) && (self.len, self.modified) == (stat.len, nanos(stat.modified))
     }
 
-    /// Whether this is the file.
+    /// Returns true if `stat` is of this file.
     pub(super) fn is_same(&self, stat: &FileStat) -> bool {
         (self.device, self.inode) == (stat.device, stat.inode)
     }
 }
 
-/// Nanoseconds since 1970.
+/// Returns nanoseconds since 1970.
 pub(super) fn nanos(at: SystemTime) -> u64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The key of a file's position.
+/// Returns the key of a file's position.
 pub(super) fn key(device: u64, inode: u64) -> Bytes {
     [device.to_le_bytes(), inode.to_le_bytes()].concat().into()
 }
 
-/// How far a channel has the events of a file.
+/// Position of a channel in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) sight: Sight,
@@ -102,7 +102,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// As it is stored.
+    /// Encodes it for storage.
     pub(super) fn encode(&self) -> Bytes {
         let Sight { path, device, inode, len, modified, head } = &self.sight;
         let position = Position {
@@ -118,7 +118,7 @@ impl Mark {
         [&fixed.concat()[..], &position.encode(path)].concat().into()
     }
 
-    /// Reads what [`Mark::encode`] made; `None` if it is something else.
+    /// Decodes the result of [`Mark::encode`]; `None` for anything else.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (fixed, rest) = bytes.split_at_checked(FIXED_BYTES)?;
         let wide = |at: usize| fixed[at..at + 8].try_into().map(u64::from_le_bytes).ok();
@@ -135,17 +135,17 @@ impl Mark {
     }
 }
 
-/// What is to be done with a file that was found.
+/// Decision about a file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Each channel has its events up to there.
+    /// Read it; each channel has its events up to this position.
     At(Vec<u64>),
-    /// It is to be set aside, because of this.
+    /// Set it aside, for this reason.
     Bad(String),
 }
 
-/// Where the channels stand in a file that looks like this and begins with `head`, by what each
-/// keeps of its inode.
+/// Compares the file, which begins with `head`, with the positions that the channels store for its
+/// inode.
 pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<Mark>]) -> Standing {
     let mut all = Vec::with_capacity(marks.len());
     for mark in marks {
@@ -164,8 +164,8 @@ pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<M
                 } else if was.head.fits(head) || (mark.at != DONE && was.path == sight.path) {
                     return Standing::Bad(was.change(sight.len));
                 } else {
-                    // Another file had this inode: one with another name, or one that was read to
-                    // its end and deleted.
+                    // Another file had this inode: with another name, or read to its end and
+                    // deleted.
                     0
                 }
             }
@@ -175,7 +175,7 @@ pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<M
     Standing::At(all)
 }
 
-/// The path that the file had when its reading began, if some channel has events of it.
+/// Returns the path that the file had when reading began, if some channel has events of it.
 pub(super) fn began_as(standing: &[u64], marks: &[Option<Mark>]) -> Option<PathBuf> {
     let begun = standing.iter().zip(marks).filter(|(at, _)| **at > 0);
     begun.filter_map(|(_, mark)| mark.as_ref()).map(|mark| mark.sight.path.clone()).next()

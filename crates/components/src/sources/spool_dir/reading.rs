@@ -1,9 +1,9 @@
-//! One file, piece by piece: each piece is the events of a batch and where the file stands behind
-//! it. Blocks.
+//! Reads one file in pieces: each piece is the events of a batch and the position after them.
+//! Blocks.
 //!
-//! Lines are read as they come; a piece ends at the end of a line. Formats that are read piece by
-//! piece have a decoder of their own. For the others the file is read in whole, and its pieces are
-//! runs of its events. A file that is transferred as it is has a piece for so many of its bytes.
+//! The source reads lines as a stream; a piece ends at the end of a line. Formats that can be read
+//! in parts have a `FileDecoder`. For other formats the source reads the whole file, and pieces are
+//! runs of its events. A file that is transferred unchanged has pieces of its bytes.
 
 mod lines;
 pub(super) mod transfer;
@@ -23,32 +23,32 @@ use super::mark::{DONE, Sight, Unit};
 use lines::Lines;
 use transfer::Transfer;
 
-/// Bytes that are read at once.
+/// Read size.
 const READ_BYTES: usize = 128 << 10;
 
-/// Events, and where the file stands behind them.
+/// Events, and the position after them.
 #[derive(Debug)]
 pub(super) struct Piece {
     pub(super) batch: Batch,
-    /// [`DONE`] behind the last one.
+    /// [`DONE`] after the last event.
     pub(super) end: u64,
     /// Lines that were cut.
     pub(super) cut: u64,
-    /// Events of several lines that had no room for their next one.
+    /// Events that had no room for their next line.
     pub(super) divided: u64,
 }
 
-/// Why a file cannot be read on.
+/// Reason why reading a file failed.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// What it holds is wrong, and stays so.
+    /// The content is invalid, permanently.
     Bad(String),
-    /// The disk refuses; that may end.
+    /// The disk returned an error, which may be temporary.
     Unreadable(io::Error),
 }
 
 impl From<io::Error> for Problem {
-    /// What a disk says has a number; what a decompressor says has none.
+    /// An error of a disk has a number; an error of a decompressor has none.
     fn from(error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(_) => Self::Unreadable(error),
@@ -66,7 +66,7 @@ impl From<FileError> for Problem {
     }
 }
 
-/// A file that was opened.
+/// An open file.
 pub(super) struct Opened {
     pub(super) sight: Sight,
     /// Its first bytes.
@@ -74,20 +74,20 @@ pub(super) struct Opened {
     bytes: FileBytes,
 }
 
-/// What a file is read by.
+/// Access to the bytes of a file.
 enum FileBytes {
-    /// After decompression, from its beginning on.
+    /// A stream of the decompressed bytes.
     InOrder(Box<dyn Read + Send>),
-    /// As they are, at any place.
+    /// Random access to the raw bytes.
     AsTheyAre(Arc<dyn DiskFile>),
 }
 
 /// Opens a file.
 ///
 /// # Errors
-/// The disk refuses.
+/// Returns the operating system's error.
 pub(super) fn open(disk: &dyn Disk, path: &Path, options: &Options) -> io::Result<Opened> {
-    // A link that takes the place of the file or of a directory below `directory` is not followed.
+    // Do not follow a link that replaces the file or a directory below `directory`.
     let below = path.strip_prefix(&options.directory).unwrap_or(path);
     let place = disk.canonical(&options.directory)?.join(below);
     let file = disk.open(&place, OpenMode { no_links: true, ..OpenMode::default() })?;
@@ -101,35 +101,35 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, options: &Options) -> io::Resul
     Ok(Opened { sight, head, bytes })
 }
 
-/// A file that is being read.
+/// Reads a file.
 pub(super) struct Reading {
     content: Content,
     form: Form,
-    /// What the events that were read count.
+    /// Position of the next event.
     at: u64,
-    /// Where the channels stand, in order: a piece ends there.
+    /// Positions of the channels, in order: a piece ends at each.
     stops: Vec<u64>,
 }
 
-/// What is the same for all events of a file.
+/// Attributes that all events of a file share.
 struct Content {
     options: Arc<Options>,
     headers: Vec<(String, String)>,
 }
 
-/// How a file is read.
+/// Method of reading a file.
 enum Form {
     /// Line by line.
     Lines(Lines),
     /// By a decoder for files.
     Pieces { reader: BufReader<Box<dyn Read + Send>>, decoder: Box<dyn FileDecoder> },
-    /// As it is, in pieces of its bytes.
+    /// Unchanged, in pieces of its bytes.
     Transferred(Box<Transfer>),
-    /// As one message, which is read with the first piece.
+    /// As one message, read with the first piece.
     Whole { reader: Box<dyn Read + Send>, pieces: Option<VecDeque<Piece>> },
 }
 
-/// What positions count with this decoder.
+/// Returns the unit of positions with this decoder.
 pub(super) fn unit(options: &Options) -> Unit {
     match options.pieces {
         Some(_) => Unit::BytesOfPieces,
@@ -139,7 +139,7 @@ pub(super) fn unit(options: &Options) -> Unit {
 }
 
 impl Reading {
-    /// Reads a file from the least of `standing` on.
+    /// Reads a file from the lowest of `standing`.
     pub(super) fn begin(
         options: Arc<Options>,
         opened: Opened,
@@ -180,7 +180,7 @@ impl Reading {
         Ok(Self { content, form, at, stops })
     }
 
-    /// The next piece.
+    /// Returns the next piece.
     pub(super) fn next(&mut self, limits: PieceLimits) -> Result<Piece, Problem> {
         let until = self.stops.iter().copied().find(|stop| *stop > self.at);
         let Self { content, form, .. } = self;
@@ -214,7 +214,7 @@ impl Reading {
 }
 
 impl Content {
-    /// Headers of each event.
+    /// Returns the headers of each event.
     fn headers(&self) -> Vec<(&str, &str)> {
         self.headers.iter().map(|(key, value)| (&**key, &**value)).collect()
     }
@@ -230,7 +230,7 @@ impl Content {
         Ok(decoded.map_err(FileError::Malformed)?)
     }
 
-    /// All events of a file that is read as one message.
+    /// Returns all events of a file that is read as one message.
     fn whole(&self, reader: &mut dyn Read) -> Result<Batch, Problem> {
         let Options { file_max, charset, decode_errors, is_text, .. } = *self.options;
         let mut bytes = Vec::new();
@@ -255,18 +255,18 @@ impl Content {
     }
 }
 
-/// The text of a file ends at this byte.
+/// The text of a file is invalid from this byte on.
 fn no_text(at: u64) -> Problem {
     Problem::Bad(format!("byte {at} is no text in the charset of the file (`charset`)"))
 }
 
-/// The events from the first of `stops` on as pieces within `limits`; at each of the others one
-/// ends.
+/// Returns the events from the first of `stops` on as pieces within `limits`; a piece ends at each
+/// further stop.
 fn runs(all: &Batch, stops: &[u64], limits: PieceLimits) -> VecDeque<Piece> {
     let start = stops.first().copied().unwrap_or(0);
     let (mut part_of, mut ends) = (Vec::with_capacity(all.len()), Vec::new());
     let (mut events, mut bytes) = (0, 0);
-    // Part 0 are the events before.
+    // Part 0 contains the events before the first stop.
     let mut part = 0;
     for (index, event) in (0_u64..).zip(all.iter()) {
         let length = event.body().len();

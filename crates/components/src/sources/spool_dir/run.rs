@@ -1,4 +1,4 @@
-//! One run of the source: one file after the other, each to its end.
+//! One run of the source: reads one file after the other, each to its end.
 
 use std::io;
 use std::path::Path;
@@ -20,30 +20,30 @@ use super::mark::{self, DONE, Mark, Sight, Standing};
 use super::reading::{self, Opened, Problem, Reading};
 use super::{RETRY, SpoolDir};
 
-/// A run, between a start and a stop.
+/// State between a start and a stop.
 pub(super) struct Run<'a> {
     spool: &'a SpoolDir,
     known: Known,
     feed: Feed,
 }
 
-/// How the reading of a file ended.
+/// Result of reading a file.
 enum Read {
     /// All its events are stored.
     Whole,
-    /// It cannot be read on.
+    /// Reading failed.
     Until(Problem),
 }
 
 impl<'a> Run<'a> {
-    /// Asks the channels where they stand.
+    /// Reads the positions from the channels.
     pub(super) fn new(spool: &'a SpoolDir, cx: &SourceContext) -> Self {
         let (name, entropy) = (spool.name.clone(), spool.env.entropy.clone());
         let known = Known::recalled(&cx.positions.positions(&name), spool.options.settle);
         Self { spool, known, feed: Feed::new(name, entropy, cx.positions.clone()) }
     }
 
-    /// Waits for what is on its way.
+    /// Waits for unfinished batches.
     pub(super) async fn end(&self, limit: Duration) {
         self.feed.finish(limit).await;
     }
@@ -80,7 +80,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The files that are to be read now.
+    /// Returns the files that are due now.
     async fn list(&mut self) -> Result<Vec<Found>, SourceError> {
         let (env, options) = (self.spool.env.clone(), self.spool.options.clone());
         let (disk, entropy) = (env.disk.clone(), env.entropy.clone());
@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
         let opened = self.spool.env.offload(move || reading::open(&*disk, &path, &options)).await;
         let mut opened = match opened {
             Ok(opened) => opened,
-            // It was taken away meanwhile.
+            // The file was removed after the listing.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => {
                 self.try_later(&found.path, &found.stat, &error);
@@ -136,18 +136,18 @@ impl<'a> Run<'a> {
             }
         };
         if !sight.is_unchanged(&found.stat) {
-            // It changed after the look at the directory: the next look waits until it settles.
+            // The file changed after the listing: a later listing waits until it settles.
             return Ok(());
         }
         let was_whole = standing.iter().all(|at| *at == DONE);
         if self.spool.options.pieces.is_some()
             && let Some(path) = mark::began_as(&standing, &marks)
         {
-            // It is the same transfer, although it was renamed meanwhile.
+            // It stays the same transfer, although it was renamed.
             opened.sight.path = path;
         }
         match self.read(opened, standing).await? {
-            // A writer that continues is detected before the file is renamed, moved or deleted.
+            // Check for a writer that continues before the file is renamed, moved or deleted.
             Read::Whole if !was_whole && self.spool.options.completion != Completion::Keep => {
                 match self.known.settles_at(Instant::now()) {
                     Some(at) => self.known.pass_over_sight(&sight, Some(at)),
@@ -163,10 +163,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Stores the events that the channels lack, each of which stands somewhere.
+    /// Stores the events that channels lack; `standing` has the position of each channel.
     async fn read(&mut self, opened: Opened, mut standing: Vec<u64>) -> Result<Read, Refused> {
         if standing.iter().all(|at| *at == DONE) {
-            // An earlier run stored its events and did not put it away.
+            // An earlier run stored its events but did not finish it.
             return Ok(Read::Whole);
         }
         let (sight, unit) = (opened.sight.clone(), reading::unit(&self.spool.options));
@@ -229,7 +229,7 @@ impl<'a> Run<'a> {
                 tracing::warn!(%source, %file, %name, "the name of a finished file is taken");
                 self.forget(sight);
             }
-            // The next look finds it as it is now.
+            // The next listing finds its current state.
             Ok(Finished::Changed(_)) if self.spool.options.completion == Completion::Keep => {}
             Ok(Finished::Changed(len)) => self.set_aside(sight, &sight.change(len)).await,
             Err(error) => {
@@ -240,7 +240,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Puts a bad file away under another name; what of it is stored stays stored.
+    /// Renames a bad file; its stored events remain.
     async fn set_aside(&mut self, sight: &Sight, problem: &str) {
         self.count("file_set_aside", 1);
         let marks = self.known.marks(&sight.key());

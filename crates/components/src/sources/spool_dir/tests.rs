@@ -1,9 +1,8 @@
-//! Each event of each file goes into each channel once, whatever happens to the agent; a bad file
-//! is set aside and stops nothing.
+//! Each event of each file enters each channel once, whatever happens to the agent; a bad file is
+//! set aside and stops nothing.
 //!
 //! Method: the source as an agent runs it, on real files, with an intake of two channels that keep
-//! events and positions together. A kill ends the whole runtime of a source, and all its tasks with
-//! it.
+//! events and positions together. A kill drops the whole runtime of a source with all its tasks.
 
 #![expect(clippy::disallowed_methods, reason = "the tests write real files")]
 
@@ -102,7 +101,7 @@ fn a_link_in_place_of_a_file_or_of_its_directory_is_not_opened() {
         opened.map(|opened| opened.head).map_err(|error| error.to_string())
     };
     assert_eq!([open("a.log"), open("sub/b.log")], [Ok(b"1".to_vec()), Ok(b"2".to_vec())]);
-    // As another user may do it between a look at the directory and the opening of a file.
+    // Simulates a deletion by another process between listing and opening.
     fs::remove_file(rig.path("a.log")).unwrap();
     fs::remove_dir_all(rig.path("sub")).unwrap();
     std::os::unix::fs::symlink(elsewhere.path().join("b.log"), rig.path("a.log")).unwrap();
@@ -163,7 +162,7 @@ fn a_directory_that_is_only_read_is_read_once_by_the_positions() {
     rig.run_until_events(4);
     assert_eq!(rig.channels.lines()[0], ["0", "1", "2", "3"]);
     assert_eq!(names(&rig), ["0.log", "1.log", "2.log", "3.log"]);
-    // The same files, under a policy that renames: what is known is finished and not read again.
+    // The same files with a policy that renames: known files are finished and not read again.
     let rig = rig.with(&json!({}));
     rig.run_until_renamed(4);
     assert_eq!(rig.channels.lines()[0], ["0", "1", "2", "3"]);
@@ -195,7 +194,7 @@ fn a_line_over_the_limit_is_cut_marked_and_counted_and_batches_keep_their_limits
 
 #[test]
 fn batches_are_cut_to_what_the_next_agents_take() {
-    // Euros of one byte become three.
+    // A euro sign of one byte becomes three bytes.
     let cases: [(&str, &[u8]); 2] = [("UTF-8", b"0123456789"), ("windows-1252", &[0x80; 30])];
     for (charset, line) in cases {
         let rig = Rig::new(&json!({ "charset": charset }));

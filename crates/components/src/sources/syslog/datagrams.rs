@@ -4,7 +4,7 @@ use super::Shared;
 use super::events::{Messages, Origin, datagram};
 use kit::datagrams::Socket;
 
-/// Takes datagrams until the source stops, and stores all that were taken.
+/// Receives datagrams until the source stops, and stores all that it received.
 pub(super) async fn serve(socket: Socket, shared: Shared) {
     let local = socket.local_address();
     let (to, message_max) = (shared.to.clone(), shared.limits.message_max);

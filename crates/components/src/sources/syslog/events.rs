@@ -1,4 +1,4 @@
-//! Messages as events, gathered into batches.
+//! Converts messages to events and batches.
 
 use std::sync::Arc;
 
@@ -15,56 +15,56 @@ use super::Shared;
 use super::parse::{Parsed, parse};
 use super::times::Calendar;
 
-/// Which of its parts an event shows, and where.
+/// Layout of the events.
 pub(super) struct Form {
-    /// Whether the body is the whole message.
+    /// True if the body is the whole message.
     pub(super) keep_fields: bool,
-    /// Header of the sender's address.
+    /// Name of the header with the sender's address.
     pub(super) client_header: Option<String>,
-    /// Header of the port.
+    /// Name of the header with the port.
     pub(super) port_header: Option<String>,
-    /// Zone of times that name none.
+    /// Zone of times without one.
     pub(super) zone: TimeZone,
 }
 
-/// Where messages come from.
+/// Source address of messages.
 pub(super) struct Origin {
     /// Address of the sender's host.
     pub(super) client: String,
-    /// Port that is listened on.
+    /// Local port.
     pub(super) port: String,
 }
 
 impl Origin {
-    /// Of a sender's and an own address, both `host:port`.
+    /// Creates it from a remote and a local address, both `host:port`.
     pub(super) fn new(peer: &str, local: &str) -> Self {
         let port = local.rsplit_once(':').map_or("", |(_, port)| port);
         Self { client: listening::host(peer).to_owned(), port: port.to_owned() }
     }
 }
 
-/// Messages that become one batch.
+/// Messages of the next batch.
 #[derive(Default)]
 pub(super) struct Messages {
     events: Gathered,
-    /// How many of them have no form that is known.
+    /// Number of messages in an unknown format.
     unparsed: u64,
-    /// The connection that they come on; datagrams have none.
+    /// Connection of the messages; `None` for datagrams.
     client: Option<Client>,
 }
 
 impl Messages {
-    /// Of this connection.
+    /// Creates an empty batch for this connection.
     pub(super) fn of(client: Client) -> Self {
         Self { client: Some(client), ..Self::default() }
     }
 
-    /// The tenant that they come from, once something has been read of it.
+    /// Returns the tenant of the connection, after the first read.
     pub(super) fn member(&self) -> Option<&Arc<Member>> {
         self.client.as_ref().map(Client::member)
     }
 
-    /// Adds a message; before it, stores what makes a batch without it.
+    /// Adds a message; stores the batch first if the message does not fit.
     pub(super) async fn push(&mut self, frame: &Frame, origin: &Origin, shared: &Shared) {
         if self.events.is_full(frame.message.len(), &shared.to) {
             self.store(shared).await;
@@ -72,8 +72,8 @@ impl Messages {
         self.add(frame, origin, shared);
     }
 
-    /// Stores what was gathered, if that is anything, and waits for it. A batch that a channel
-    /// refuses is lost, counted, and said.
+    /// Stores the batch, if it has messages, and waits for that. A batch that a channel rejects is
+    /// lost, counted, and logged.
     pub(super) async fn store(&mut self, shared: &Shared) {
         let unparsed = std::mem::take(&mut self.unparsed);
         if unparsed > 0 {
@@ -113,7 +113,7 @@ impl Messages {
     }
 }
 
-/// A datagram as a message: cut where it is longer than allowed.
+/// Converts a datagram to a message, and truncates it to the limit.
 pub(super) fn datagram(bytes: &[u8], message_max: usize) -> Frame {
     let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r' | 0));
     let message = &bytes[..end.map_or(0, |end| end + 1)];
@@ -122,7 +122,7 @@ pub(super) fn datagram(bytes: &[u8], message_max: usize) -> Frame {
     Frame { message: Bytes::copy_from_slice(message), is_cut }
 }
 
-/// The numbers of a message as headers show them.
+/// Text of a message's numbers, for headers.
 #[derive(Default)]
 struct Numbers {
     priority: Option<String>,

@@ -1,4 +1,4 @@
-//! What a syslog message says: RFC 3164, RFC 5424, and what is written in their likeness. Pure.
+//! Parser of syslog messages: RFC 3164, RFC 5424, and similar formats. Pure.
 //!
 //! ```text
 //!   <34>Oct 11 22:14:15 web-1 su: failed            RFC 3164: no year, no zone
@@ -12,32 +12,32 @@
 //!   <190>49: r1 RP/0/RSP0/CPU0:Oct 11 22:14:15 : …   Cisco IOS XR
 //! ```
 //!
-//! As Flume does, the body is what stands behind the host; tag, process and structured data stay in
-//! it. Numbers and nodes of Cisco are only in the whole message.
+//! As in Flume, the body is the text after the host; it includes tag, process and structured data.
+//! Sequence numbers and nodes of Cisco are only in the whole message.
 
 use super::times::{Calendar, time};
 
 /// Highest priority: facility 23, severity 7.
 const PRIORITY_MAX: u8 = 191;
 
-/// A message in its parts, as far as it has them.
+/// Parts of a message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Parsed<'a> {
-    /// Facility and severity in one, 0 to 191; `None`: not a syslog message.
+    /// Facility and severity combined, 0 to 191; `None`: not a syslog message.
     pub(super) priority: Option<u8>,
-    /// Version of the protocol, which only RFC 5424 names.
+    /// Version of the protocol, which only RFC 5424 contains.
     pub(super) version: Option<&'a str>,
     /// Milliseconds since 1970.
     pub(super) timestamp: Option<i64>,
-    /// Host as the message names it.
+    /// Host name in the message.
     pub(super) host: Option<&'a str>,
-    /// What stands behind all that.
+    /// Text after the other parts.
     pub(super) rest: &'a [u8],
-    /// It has no form that is known: what it says of its time and its host is still in the rest.
+    /// True if the format is unknown: the rest then contains time and host, if any.
     pub(super) is_unparsed: bool,
 }
 
-/// Takes a message apart.
+/// Parses a message.
 pub(super) fn parse<'a>(message: &'a [u8], calendar: &Calendar) -> Parsed<'a> {
     let Some((priority, behind)) = priority(message) else {
         return Parsed { rest: message, is_unparsed: true, ..Parsed::default() };
@@ -45,16 +45,16 @@ pub(super) fn parse<'a>(message: &'a [u8], calendar: &Calendar) -> Parsed<'a> {
     let priority = Some(priority);
     let (version, behind) = version(behind);
     let Some((timestamp, (host, rest))) = head(behind, calendar) else {
-        // Without a time nothing says what is host and what is text.
+        // Without a time, host and text cannot be distinguished.
         return Parsed { priority, version, rest: behind, is_unparsed: true, ..Parsed::default() };
     };
     Parsed { priority, version, timestamp, host, rest, is_unparsed: false }
 }
 
-/// The host, and what stands behind it.
+/// The host, and the text after it.
 type HostAndRest<'a> = (Option<&'a str>, &'a [u8]);
 
-/// The time, if it is not the `-` of RFC 5424, the host, and what stands behind them.
+/// Parses the time, which can be the `-` of RFC 5424, the host, and the text after them.
 fn head<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(Option<i64>, HostAndRest<'a>)> {
     if let Some(behind) = text.strip_prefix(b"- ") {
         return Some((None, host(behind)));
@@ -66,24 +66,24 @@ fn head<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(Option<i64>, HostAnd
     };
     let (timestamp, behind) = time(unmarked, calendar)?;
     let (host, rest) = match behind.trim_ascii_start() {
-        // A colon behind the time: no host follows.
+        // A colon after the time: no host follows.
         [b':', text @ ..] => (prefix.host, text.trim_ascii_start()),
         _ if prefix.host.is_some() => (prefix.host, behind.strip_prefix(b" ").unwrap_or(behind)),
         _ => host(behind.strip_prefix(b" ").unwrap_or(behind)),
     };
-    // A tag may stand before a time, too. Only Cisco has its host there.
+    // A tag may precede a time too. Only Cisco has the host there.
     let is_prefix_known = prefix.host.is_none() || prefix.is_numbered || is_mnemonic(rest);
     is_prefix_known.then_some((Some(timestamp), (host, rest)))
 }
 
-/// What Cisco writes before the time.
+/// Cisco's parts before the time.
 struct Prefix<'a> {
     is_numbered: bool,
     host: Option<&'a str>,
     rest: &'a [u8],
 }
 
-/// Numbers of the message and the host, each with a colon behind it; then the node of IOS XR.
+/// Parses sequence numbers and the host, each with a colon after it; then the node of IOS XR.
 fn prefix<'a>(text: &'a [u8], calendar: &Calendar) -> Prefix<'a> {
     let mut prefix = Prefix { is_numbered: false, host: None, rest: text };
     for _ in 0..4 {
@@ -117,7 +117,7 @@ fn prefix<'a>(text: &'a [u8], calendar: &Calendar) -> Prefix<'a> {
     prefix
 }
 
-/// Where in a word the node of IOS XR ends, `RP/0/RSP0/CPU0:`, with its colon.
+/// Returns the end of IOS XR's node in a word, `RP/0/RSP0/CPU0:`, including the colon.
 fn node_end(word: &[u8]) -> Option<usize> {
     let node = word.split(|byte| *byte == b':').next()?;
     let is_node = node.len() < word.len()
@@ -149,7 +149,8 @@ fn host(text: &[u8]) -> HostAndRest<'_> {
     if word == b"-" {
         return (None, rest);
     }
-    // A tag in the place of the host: `su: failed`, `cron[12]: …`. Cisco ends its host so, too.
+    // A tag instead of the host: `su: failed`, `cron[12]: …`. Cisco also ends its host with a
+    // colon.
     let (name, rest) = match (word.strip_suffix(b":"), rest) {
         (Some(name), text) if is_mnemonic(text) => (name, text),
         (None, [b':', b' ', text @ ..]) if is_mnemonic(text) => (word, text),
@@ -162,7 +163,7 @@ fn host(text: &[u8]) -> HostAndRest<'_> {
     }
 }
 
-/// Whether a text begins with the name that Cisco gives a message: `%SYS-5-CONFIG_I`.
+/// Returns true if a text begins with Cisco's name of a message: `%SYS-5-CONFIG_I`.
 fn is_mnemonic(text: &[u8]) -> bool {
     let Some(name) = text.strip_prefix(b"%") else { return false };
     let is_part = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
@@ -175,12 +176,12 @@ fn is_host(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(is_part) && !name.ends_with(b":")
 }
 
-/// Up to the first blank.
+/// Returns the text up to the first blank.
 fn word(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == b' ').next().unwrap_or_default()
 }
 
-/// Behind so many bytes and a blank.
+/// Returns the text after `bytes` bytes and a blank.
 fn behind(text: &[u8], bytes: usize) -> &[u8] {
     let rest = &text[bytes..];
     rest.strip_prefix(b" ").unwrap_or(rest)
@@ -290,7 +291,7 @@ mod tests {
                 Some("r1"),
                 "x[1]: %P: t",
             ),
-            // Others.
+            // Other devices.
             ("Oct 11 22:14:15.123 web-1 su: t", exact, Some("web-1"), "su: t"),
             ("Oct 11 22:14:15,123 web-1 su: t", exact, Some("web-1"), "su: t"),
             ("Oct 11 22:14:15 UTC web-1 su: t", plain, Some("web-1"), "su: t"),

@@ -13,7 +13,7 @@ use tracing::debug;
 use super::Shared;
 use super::events::{Messages, Origin};
 
-/// Bytes that are read at once.
+/// Read size.
 const READ_BYTES: usize = 16 << 10;
 
 /// Serves the connections of one address until the source stops.
@@ -36,7 +36,7 @@ pub(super) async fn serve(listener: Box<dyn Listener>, shared: Shared) {
     .await;
 }
 
-/// Takes the messages of one connection to its end, or until the source stops.
+/// Receives the messages of one connection until it ends or the source stops.
 async fn connection(
     mut stream: Box<dyn Stream>,
     (peer, origin): (&str, &Origin),
@@ -48,13 +48,13 @@ async fn connection(
         framed.buffer().reserve(READ_BYTES);
         let read = stream.read_buf(framed.buffer());
         let Some(read) = shared.stop.run_until_cancelled(read).await else { return Ok(()) };
-        // The first read makes the handshake, which says what the tenant is.
+        // The first read completes the handshake, which determines the tenant.
         if let Ok(bytes @ 1..) = &read
             && let Some(member) = gathered.member()
         {
             member.came(*bytes).map_err(io::Error::other)?;
         }
-        // At the end, and where the connection broke, what came is taken as well.
+        // At the end, or if the connection broke, use the data that has arrived.
         let is_over = !matches!(read, Ok(1..));
         let is_readable =
             take_all(&mut framed, is_over, (peer, origin), &mut gathered, shared).await;
@@ -63,7 +63,7 @@ async fn connection(
             return read.map(|_| ());
         }
         if let Some(member) = gathered.member() {
-            // What is over its rate waits unread.
+            // Over the tenant's rate, data waits unread.
             let may_read = shared.stop.run_until_cancelled(member.pass(0)).await;
             if may_read.is_none() {
                 return Ok(());
@@ -72,7 +72,7 @@ async fn connection(
     }
 }
 
-/// Takes the messages that have come; returns whether the stream can be read on.
+/// Stores the received messages; returns true if the stream continues.
 async fn take_all(
     framed: &mut FramedStream,
     is_over: bool,
@@ -92,7 +92,7 @@ async fn take_all(
 
 async fn take(mut frame: Frame, gathered: &mut Messages, origin: &Origin, shared: &Shared) {
     if let Some(member) = gathered.member() {
-        // The protocol has no answers; it is counted.
+        // The protocol has no replies; the limit is only counted.
         let _over = member.cut(&mut frame);
     }
     if frame.is_cut {

@@ -1,7 +1,7 @@
-//! What senders write arrives in order with Flume's headers; a full channel holds TCP back and
-//! costs datagrams, which are counted.
+//! Messages arrive in order with Flume's headers; a full channel stops reading from TCP, and drops
+//! and counts datagrams.
 //!
-//! Method: the source as a configuration builds it, on loopback, with sockets that write bytes.
+//! Method: the source as a configuration builds it, on loopback, with raw sockets.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -188,7 +188,7 @@ async fn a_tenant_over_its_rate_waits_unread_and_over_its_other_limits_is_closed
     let fixture = Fixture::start(json!({ "tenants": tenants }), channels.clone()).await;
     let mut stream = fixture.connect().await;
     let long = format!("<13>Oct 11 22:14:15 web-1 {}\n", "x".repeat(100));
-    // Many seconds of its rate at once.
+    // Uses up many seconds of the rate.
     let lines = long + &"<13>Oct 11 22:14:15 web-1 a\n".repeat(99);
     stream.write_all(lines.as_bytes()).await.unwrap();
     channels.wait_for_events(100).await;
@@ -212,7 +212,7 @@ async fn a_tenant_over_its_rate_waits_unread_and_over_its_other_limits_is_closed
     fixture.running.stop().await;
 }
 
-/// Messages of a sender that counts the characters of number 100.
+/// Returns messages with octet counting, except that number 100 counts characters.
 fn counted(messages: usize) -> String {
     let one = |n: usize| {
         let text = format!("<13>Oct 11 22:14:15 web-1 app: gr\u{fc}\u{df}e {n}");
@@ -310,7 +310,7 @@ async fn a_larger_receive_buffer_holds_a_burst() {
     let channels = Arc::new(Channels::new(1));
     let fixture = Fixture::start(json!({ "receive_buffer": "200KiB" }), channels.clone()).await;
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    // The runtime of this test has one thread: nothing is received while it sends.
+    // This test's runtime has one thread: nothing is received while it sends.
     for n in 0..150 {
         socket.send_to(format!("<13>{n}").as_bytes(), &fixture.udp).unwrap();
     }

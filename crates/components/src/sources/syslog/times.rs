@@ -1,4 +1,4 @@
-//! Times of syslog messages, as the standards and devices write them. Pure.
+//! Timestamps of syslog messages, as in the standards and on devices. Pure.
 //!
 //! ```text
 //!   2026-10-11T22:14:15.003Z      RFC 5424, with or without a zone
@@ -20,21 +20,21 @@ const MONTHS: [&[u8]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
 
-/// What completes a time without year and zone.
+/// Context that completes a timestamp without year and zone.
 pub(super) struct Calendar {
-    /// Where the sender's clock is read.
+    /// Zone of the sender's clock.
     pub(super) zone: TimeZone,
-    /// Now.
+    /// Current time.
     pub(super) now: Timestamp,
 }
 
-/// The time that a text begins with, in milliseconds, and what follows it: nothing, a blank or a
-/// colon.
+/// Parses the time at the beginning of a text, in milliseconds; returns it with the rest, which is
+/// empty or starts with a blank or a colon.
 pub(super) fn time<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(i64, &'a [u8])> {
     standard(text, calendar).or_else(|| device(text, calendar))
 }
 
-/// A time of RFC 3339, with or without a zone.
+/// Parses a time of RFC 3339, with or without a zone.
 fn standard<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(i64, &'a [u8])> {
     let word = text.split(|byte| *byte == b' ').next()?;
     let word = word.strip_suffix(b":").unwrap_or(word);
@@ -50,7 +50,7 @@ fn standard<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(i64, &'a [u8])> 
     Some((millis(civil, calendar.zone.clone())?, rest))
 }
 
-/// A time with the name of its month.
+/// Parses a time with the name of a month.
 fn device<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(i64, &'a [u8])> {
     let mut reader = Reader { rest: text };
     let mut year = reader.attempt(|it| it.year(Reader::blank));
@@ -64,7 +64,7 @@ fn device<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(i64, &'a [u8])> {
     reader.byte(b":")?;
     let minute = reader.number(2..=2)?;
     reader.byte(b":")?;
-    // A second that is inserted is the last one of its minute here.
+    // Treat a leap second as the last second of its minute.
     let second = reader.number(2..=2)?.min(59);
     let nanos = reader.attempt(Reader::fraction).unwrap_or_default();
     let mut offset = reader.attempt(Reader::offset);
@@ -91,8 +91,8 @@ fn device<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(i64, &'a [u8])> {
     Some((millis, reader.rest))
 }
 
-/// The time in the year in which it is closest to now: a clock that is a little ahead, and a
-/// message of last December, are both read right.
+/// Returns the time in the year that brings it closest to now: this handles a clock that is a
+/// little ahead, and a message of last December.
 fn closest(calendar: &Calendar, of_year: impl Fn(i16) -> Option<i64>) -> Option<i64> {
     let now = calendar.now.to_zoned(calendar.zone.clone());
     let years = [-1, 0, 1].map(|years| now.checked_add(years.years()).map(|then| then.year()));
@@ -104,14 +104,14 @@ fn millis(civil: DateTime, zone: TimeZone) -> Option<i64> {
     Some(civil.to_zoned(zone).ok()?.timestamp().as_millisecond())
 }
 
-/// Reads a time from its beginning.
+/// Parses a time from left to right.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// Reads something that may be missing: then nothing is read.
+    /// Parses an optional part: consumes nothing if it is missing.
     fn attempt<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let before = *self;
         let read = read(self);
@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
         read
     }
 
-    /// One of these bytes.
+    /// Consumes one of these bytes.
     fn byte(&mut self, bytes: &[u8]) -> Option<u8> {
         let (first, rest) = self.rest.split_first().filter(|(first, _)| bytes.contains(first))?;
         self.rest = rest;
@@ -132,12 +132,12 @@ impl<'a> Reader<'a> {
         self.byte(b" ").map(drop)
     }
 
-    /// Whether the time may end here.
+    /// Succeeds if the time may end here.
     fn end(&mut self) -> Option<()> {
         matches!(self.rest.first(), None | Some(b' ' | b':')).then_some(())
     }
 
-    /// So many digits, and no further one behind them.
+    /// Parses that many digits, with no further digit after them.
     fn number(&mut self, digits: RangeInclusive<usize>) -> Option<u32> {
         let found = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (number, rest) = self.rest.split_at(found);
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
         Some(year)
     }
 
-    /// A fraction of a second, in nanoseconds.
+    /// Parses a fraction of a second, in nanoseconds.
     fn fraction(&mut self) -> Option<i32> {
         self.byte(b".,")?;
         let before = self.rest;
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
         i32::try_from(number * 10_u32.pow(missing)).ok()
     }
 
-    /// `Z`, `+02:00` or `+0200`.
+    /// Parses `Z`, `+02:00` or `+0200`.
     fn offset(&mut self) -> Option<Offset> {
         if self.byte(b"Z").is_some() {
             return Some(Offset::UTC);
@@ -187,8 +187,8 @@ impl<'a> Reader<'a> {
         Offset::from_seconds(sign * (hours * 3_600 + minutes * 60) as i32).ok()
     }
 
-    /// A zone behind a blank, and its offset if it is known. Other names, such as `PST`, are read
-    /// only where Cisco writes them: before a colon and the `%` of its text.
+    /// Parses a zone after a blank, and returns its offset if it is known. Accepts other names,
+    /// such as `PST`, only where Cisco writes them: before a colon and the `%` of the text.
     fn zone(&mut self) -> Option<Option<Offset>> {
         self.blank()?;
         if let Some(offset) = self.attempt(|it| {

@@ -1,4 +1,4 @@
-//! What the next agents take, as they said: batches are cut to it.
+//! Limits batches to the size that the downstream agents announced.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use pipeline::Intake;
 use super::lines::Limits;
 use super::tailer::Tailer;
 
-/// The limits that are set, and the one that was agreed.
+/// The configured limits and the announced one.
 pub(super) struct Agreed {
     set: Limits,
-    /// Bytes of an encoded batch.
+    /// Maximum size of an encoded batch in bytes.
     bytes_max: Option<u64>,
     intake: Option<Arc<dyn Intake>>,
 }
 
 impl Agreed {
-    /// Nothing is agreed yet.
+    /// Creates limits without an announced one.
     pub(super) fn new(set: Limits) -> Self {
         Self { set, bytes_max: None, intake: None }
     }
 
-    /// The limits within which a batch of at most so many bytes is made.
+    /// Returns the limits for a batch of at most `bytes` bytes.
     fn limits(&self, bytes: Option<u64>) -> Limits {
         let Some(bytes) = bytes else { return self.set };
         let Cut { body_bytes, events } = Cut::within(bytes);
@@ -36,12 +36,12 @@ impl Agreed {
 }
 
 impl Tailer {
-    /// Batches are cut to what `intake` says.
+    /// Limits batches to what `intake` announces.
     pub(super) fn agree_with(&mut self, intake: Arc<dyn Intake>) {
         self.agreed.intake = Some(intake);
     }
 
-    /// Takes note of what the next agents take now. Between two turns, when nothing is bundled.
+    /// Updates the announced limit. Call it between two turns, while the bundle is empty.
     pub(super) fn note_agreed(&mut self) {
         let bytes = self.agreed.intake.as_ref().and_then(|intake| intake.batch_bytes_max());
         if bytes == self.agreed.bytes_max {

@@ -1,8 +1,8 @@
-//! Buffers of large reads, used again once their lines are stored.
+//! Reusable buffers for large reads.
 //!
-//! A file that has much to read is read by the mebibyte, and given up when its batch has been
-//! copied to its channel. With fresh memory for each read, to have it made and cleared was an
-//! eighth of all that an edge did.
+//! The tailer reads a file with a large backlog 1 MiB at a time, and frees the memory when the
+//! batch has been copied to its channel. Allocating and clearing fresh memory for each read took an
+//! eighth of the edge's processor time.
 
 use std::io;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use bytes::Bytes;
 use pipeline::env::DiskFile;
 use support::pool::{Pool, Room};
 
-/// Bytes of all buffers that wait for a read. More come back at once only from a channel that keeps
-/// batches in memory.
+/// Maximum size of all idle buffers. Only a channel that keeps batches in memory returns more than
+/// this at the same time.
 const IDLE_BYTES_MAX: usize = 4 << 20;
 
 /// The buffers of one tailer.
@@ -26,7 +26,7 @@ impl Buffers {
     /// Up to `bytes` of `file` at `offset`; fewer only at its end.
     ///
     /// # Errors
-    /// As the system says.
+    /// Returns the operating system's error.
     pub(super) fn read(&self, file: &dyn DiskFile, offset: u64, bytes: usize) -> io::Result<Bytes> {
         let mut room = self.room(bytes);
         let read = file.read_at(&mut room, offset)?;
@@ -34,12 +34,12 @@ impl Buffers {
         Ok(Bytes::from_owner(room))
     }
 
-    /// Room for that many bytes.
+    /// Returns a buffer of `bytes` bytes.
     pub(super) fn room(&self, bytes: usize) -> Room {
         self.0.room(bytes)
     }
 
-    /// Gives what waits back to the system.
+    /// Returns the idle buffers to the system.
     pub(super) fn release(&self) {
         self.0.clear();
     }

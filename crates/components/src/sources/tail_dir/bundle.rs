@@ -1,18 +1,17 @@
 //! Lines of several files in one batch.
 //!
-//! Where many files are followed there is often little to read of each. As a batch of its own that
-//! little would be stored, sent and stored again at the price of much. So it is read to where the
-//! lines of the file before it end, and goes on with them:
+//! An agent that follows many files often reads little from each. Storing and sending each small
+//! read as a separate batch is expensive. So a read appends to the lines of the file before it:
 //!
 //! ```text
 //! buffer   lines of a ⏎│ lines of b ⏎│ lines of c ⏎│ beginning of a line of c
-//! file       a × 700   │    b × 31   │   c × 250   └ read over by what comes next
+//! file       a × 700   │    b × 31   │   c × 250   └ overwritten by the next read
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. A file is in a bundle once, and nothing of it is on its way: a bundle waits for nothing.
-//! 2. The parts of a batch, and the positions behind them, are in the order of its lines.
+//! 1. A file is in a bundle once, and has no other chunk in flight: a bundle waits for nothing.
+//! 2. The parts of a batch and their positions are in the order of its lines.
 
 use std::io;
 use std::ops::Range;
@@ -27,27 +26,27 @@ use super::buffers::Buffers;
 use super::lines::{Limits, Lines};
 use super::tailer::{Chunk, Part};
 
-/// Most bytes of a bundle, where batches may be larger.
+/// Maximum size of a bundle, even if batches may be larger.
 const BYTES_MAX: usize = 1 << 20;
-/// The share of a bundle that is little. More than that is worth a batch of its own.
+/// Divisor of the bundle size below which a read is small. A larger read gets its own batch.
 const LITTLE: usize = 4;
 
-/// Lines of several files, end to end, on their way into a batch.
+/// Lines of several files, end to end, for one batch.
 pub(super) struct Bundle {
     bytes_max: usize,
     events_max: usize,
-    /// Header that gets the path of each line's file.
+    /// Name of the header with the path of each line's file.
     header: Option<Arc<str>>,
-    /// Where the lines lie; none while nothing was read.
+    /// Buffer of the lines; `None` until the first read.
     room: Option<Room>,
     /// Bytes of the lines.
     filled: usize,
-    /// Bytes of the paths, which are in the batch too.
+    /// Bytes of the paths, which the batch contains too.
     path_bytes: usize,
-    /// Bytes of the last read, behind the lines.
+    /// Bytes of the last read, after the lines.
     read: usize,
     lines: Lines,
-    /// For the header: the path of each part's file, and how many lines are of it.
+    /// For the header: the path of each part's file, and its number of lines.
     paths: Vec<(String, usize)>,
     positions: Vec<SourcePosition>,
     parts: Vec<Part>,
@@ -70,29 +69,30 @@ impl Bundle {
         }
     }
 
-    /// Batches are made within these limits from now on. Nothing is bundled when it is called.
+    /// Sets the limits of the next batches. Call it only while the bundle is empty.
     pub(super) fn limit(&mut self, limits: Limits) {
         self.bytes_max = limits.batch_bytes.min(BYTES_MAX);
         self.events_max = limits.batch_events;
         self.room = None;
     }
 
-    /// Whether a read of that many bytes is little.
+    /// Returns true if a read of `bytes` bytes is small.
     pub(super) fn is_little(&self, bytes: usize) -> bool {
         bytes <= self.bytes_max / LITTLE
     }
 
-    /// Whether a read of that many bytes has room behind the lines. What is little has room in an
-    /// empty one.
+    /// Returns true if a read of `bytes` bytes fits after the lines. A small read always fits into
+    /// an empty bundle.
     pub(super) fn fits(&self, bytes: usize) -> bool {
         self.filled + self.path_bytes + bytes <= self.bytes_max
     }
 
-    /// Reads up to `bytes` of `file` at `offset`, which [fit](Self::fits), to where the lines end;
-    /// fewer only at its end. What was read there before and is not [taken in](Self::push) is lost.
+    /// Reads up to `bytes` of `file` at `offset` to the end of the lines; fewer only at the end of
+    /// the file. The read must [fit](Self::fits). It overwrites an earlier read that was not
+    /// [added](Self::push).
     ///
     /// # Errors
-    /// As the system says.
+    /// Returns the operating system's error.
     pub(super) fn read(
         &mut self,
         file: &dyn DiskFile,
@@ -105,18 +105,18 @@ impl Bundle {
         Ok(self.last_read())
     }
 
-    /// What was read last.
+    /// Returns the bytes of the last read.
     pub(super) fn last_read(&self) -> &[u8] {
         let room = self.room.as_deref().unwrap_or_default();
         &room[self.filled..self.filled + self.read]
     }
 
-    /// Whether a batch may have so many lines more.
+    /// Returns true if a batch may have `lines` in addition.
     pub(super) fn may_have(&self, lines: &Lines) -> bool {
         self.lines.len() + lines.len() <= self.events_max
     }
 
-    /// Takes in lines of what was read last, the only ones of their file, which lie `at` there.
+    /// Adds lines of the last read, all of one file; `at` is their place in that read.
     pub(super) fn push(
         &mut self,
         at: Range<usize>,
@@ -145,12 +145,12 @@ impl Bundle {
         self.filled as u64
     }
 
-    /// The lines as a batch; none if there are none.
+    /// Returns the lines as a batch, or `None` if there are no lines.
     pub(super) fn finish(&mut self) -> Option<Chunk> {
         if self.parts.is_empty() {
             return None;
         }
-        // A batch keeps all of its buffer: little goes into one of its own.
+        // A batch keeps its whole buffer: copy few lines into a smaller one.
         let is_much = self.filled * 2 >= self.bytes_max;
         let bodies = match self.room.take_if(|_| is_much) {
             Some(mut room) => {
@@ -173,7 +173,7 @@ impl Bundle {
         Some(Chunk { batch, targets: None, parts: std::mem::take(&mut self.parts) })
     }
 
-    /// Gives its memory back.
+    /// Frees the buffer.
     pub(super) fn release(&mut self) {
         if self.parts.is_empty() {
             self.room = None;

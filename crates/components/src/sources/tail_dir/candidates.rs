@@ -1,5 +1,5 @@
-//! Files that were found and are not followed yet: a lost file under another name, a copy in the
-//! making, or a new file.
+//! Decides what an unknown file is: a lost file under another name, a copy in progress, or a new
+//! file.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -19,10 +19,10 @@ use super::report::Why;
 use super::survey::is;
 use super::tailer::Tailer;
 
-/// How much of the end of a copy is compared with its original.
+/// Bytes at the end of a copy that are compared with the original.
 const COMPARED_BYTES: u64 = 4096;
 
-/// A file that the patterns found, or would have, and that is not followed yet.
+/// A file that is not followed yet, which a pattern matches now or did before a rename.
 pub(super) struct Candidate {
     pub(super) path: PathBuf,
     /// The name that a pattern matches: its path, unless it was renamed before a survey.
@@ -36,14 +36,14 @@ impl Candidate {
     }
 }
 
-/// Which file a candidate could be, without going through all files for each.
+/// Finds the files that a candidate could be, without a search through all files.
 #[derive(Default)]
 struct Index {
-    /// Files by the directory they lie in and the stem of their name, now and when they were found.
+    /// Files by their directory and the stem of their name, for their current and original path.
     by_stem: HashMap<OsString, HashMap<Vec<u8>, Vec<FileId>>>,
     /// Lost files by device and inode.
     lost: HashMap<(u64, u64), FileId>,
-    /// Lost files that can be recognised by their beginning alone.
+    /// Lost files that are recognised by their beginning alone.
     lost_heads: HashMap<Print, Vec<FileId>>,
 }
 
@@ -102,7 +102,8 @@ impl Tailer {
         }
         let mut index = Index::default();
         self.files.iter().for_each(|(id, file)| index.add(id, file));
-        // Of files with equal content each is itself, and what is left may be taken for another.
+        // Match candidates that keep their inode first: files with equal content may be mistaken
+        // for each other.
         candidates.sort_by_key(|candidate| !index.lost.contains_key(&candidate.inode()));
         for candidate in candidates {
             let Candidate { path, found_as, .. } = &candidate;
@@ -122,7 +123,7 @@ impl Tailer {
         }
     }
 
-    /// Whether the candidate is a file that is known, or a copy that is to be left alone.
+    /// Returns true if the candidate is a known file, or a copy that must not be read.
     fn recognise(
         &mut self,
         candidate: &Candidate,
@@ -139,7 +140,7 @@ impl Tailer {
         let opened = self.open_at(path)?;
         let stat = opened.stat()?;
         if (stat.device, stat.inode) != candidate.inode() {
-            // It was moved since it was found; the next survey meets it again.
+            // It was moved since the survey found it; the next survey finds it again.
             return Ok(true);
         }
         let mut possible: Vec<FileId> = by_inode.into_iter().chain(&related).copied().collect();
@@ -163,8 +164,8 @@ impl Tailer {
         Ok(false)
     }
 
-    /// Whether the file was found by this name. The file that has the name now, while the file lies
-    /// elsewhere, is the writer's next one, however alike; a copy has another name.
+    /// Returns true if the file was found by this name. If the file has moved, the file that has
+    /// this name now is the writer's next one, even if they are alike; a copy has another name.
     fn was_found_as(&self, id: FileId, path: &Path) -> bool {
         self.files.get(id).is_some_and(|file| path == file.position.path)
     }
@@ -173,7 +174,7 @@ impl Tailer {
         self.files.get(id).is_some_and(File::is_lost)
     }
 
-    /// Goes on with a lost file in this one, if it holds what was read of it.
+    /// Continues a lost file in this candidate, if it contains what was read of the lost file.
     fn bind(
         &mut self,
         id: FileId,
@@ -210,16 +211,16 @@ impl Tailer {
         Ok(true)
     }
 
-    /// Where the file lies that was found as `path`: where that leads, if it is a link. A link
-    /// above the file does not make it one.
+    /// Returns the location of the file found as `path`: the target if `path` is a link. A link in
+    /// a parent directory does not count.
     pub(super) fn real_place(&self, path: &Path) -> io::Result<PathBuf> {
         let disk = &*self.env.disk;
         let is_link = self.seen.may_be_link(path) && disk.is_link(path)?;
         if is_link { disk.canonical(path) } else { Ok(path.to_owned()) }
     }
 
-    /// Whether the candidate is a copy of the file `id`: one in the making, to be left alone, or
-    /// one whose original has been cut meanwhile, to go on with.
+    /// Returns true if the candidate is a copy of the file `id`: either in progress, and not to be
+    /// read, or complete because the original has been truncated, and to be continued.
     fn is_copy(
         &mut self,
         id: FileId,
@@ -253,7 +254,7 @@ impl Tailer {
         Ok(true)
     }
 
-    /// Follows a file that is new.
+    /// Starts to follow a new file.
     fn welcome(
         &mut self,
         candidate: &Candidate,
@@ -283,8 +284,8 @@ impl Tailer {
         Ok(id)
     }
 
-    /// Looks for lost files by their inodes, next to where they were, if the patterns do not find
-    /// them: before another file is taken for one of them.
+    /// Looks for lost files that the patterns do not find by their inodes, next to their last
+    /// location. This comes before another file can be mistaken for one of them.
     pub(super) fn find_the_lost(&mut self, candidates: &[Candidate], now: Instant) {
         let lost = self.lost_and_not_searched();
         if lost.is_empty() {
@@ -311,17 +312,17 @@ impl Tailer {
         self.files.iter().filter(|(_, file)| unsearched(file)).map(|(id, _)| id).collect()
     }
 
-    /// Looks for copies of lost files next to where they were, whatever the patterns say.
+    /// Looks for copies of lost files next to their last location, regardless of the patterns.
     pub(super) fn search_the_lost(&mut self, now: Instant) {
         for id in self.lost_and_not_searched() {
             let Some(file) = self.files.get(id) else { continue };
             let (place, inode) = (file.place.clone(), file.inode());
-            // A directory that cannot be listed may be back later.
+            // A directory that cannot be listed may be readable later.
             let Ok(neighbours) = self.neighbours(&place) else { continue };
             if let Some(Stage::Lost { searched, .. }) =
                 self.files.get_mut(id).map(|file| &mut file.stage)
             {
-                // The copy of a file that was cut just now may still be on its way to its name.
+                // The copy of a file that was truncated just now may not have its final name yet.
                 *searched = inode != (0, 0);
             }
             for (path, stat) in neighbours {
@@ -341,8 +342,8 @@ impl Tailer {
         opened.is_ok_and(|opened| self.bind(id, path, &opened, stat, now).unwrap_or(false))
     }
 
-    /// Whether the name says that this may be the file, or a copy of it: by the name that the file
-    /// has now, or the one that it was found by.
+    /// Returns true if the name suits the file or a copy of it, judged by the file's current or
+    /// original name.
     fn may_be_copy_of(&self, id: FileId, path: &Path) -> bool {
         let names = self.files.get(id).map(|file| [&*file.place, &*file.position.path]);
         let mut names = names.into_iter().flatten().filter_map(name_of);
@@ -352,7 +353,7 @@ impl Tailer {
     }
 }
 
-/// The end of the file as it is; in the middle of a line, the rest of that line is passed over.
+/// Returns the end of the file; if that is inside a line, the source skips the rest of that line.
 fn position_at_end(file: &dyn DiskFile, position: Position) -> io::Result<Position> {
     let mut position = position_at(file, file.stat()?.len, position)?;
     let last = position.offset.checked_sub(1).map(|at| file.read(at, 1)).transpose()?;
@@ -360,7 +361,8 @@ fn position_at_end(file: &dyn DiskFile, position: Position) -> io::Result<Positi
     Ok(position)
 }
 
-/// This offset in the file, which has as many bytes, with the prints of what lies in front of it.
+/// Returns the position at this offset, with the hashes of the bytes before it. The file must be at
+/// least that long.
 pub(super) fn position_at(
     file: &dyn DiskFile,
     offset: u64,

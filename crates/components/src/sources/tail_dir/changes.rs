@@ -1,5 +1,5 @@
-//! Changes that are notified: which file to read, and when to look around, without waiting for the
-//! clock. What is not told is found by the surveys that go on all the same.
+//! Turns change notifications into reads and surveys, without waiting for the clock. Regular
+//! surveys find changes that the system does not report.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,31 +18,31 @@ use super::tailer::Tailer;
 /// Longest pause between two surveys while every change is notified.
 const WATCHED_PAUSE: Duration = Duration::from_secs(5);
 
-/// What tells of changes, and where.
+/// The notifications, and the directories that they cover.
 pub(super) struct Watched {
-    /// Nothing, where there is no such thing.
+    /// `None` if the system has no notifications.
     watch: Option<Arc<dyn Watch>>,
     /// Directories that the last survey looked into; `true` = for files.
     directories: BTreeMap<PathBuf, bool>,
 }
 
 impl Watched {
-    /// Nothing was surveyed yet.
+    /// Creates the state before the first survey.
     pub(super) fn new(watch: Option<Arc<dyn Watch>>) -> Self {
         Self { watch, directories: BTreeMap::new() }
     }
 
-    /// A survey looked into these.
+    /// Sets the directories that a survey looked into.
     pub(super) fn surveyed(&mut self, directories: BTreeMap<PathBuf, bool>) {
         self.directories = directories;
     }
 
-    /// Adds the directories that the files lie in: a link leads elsewhere.
+    /// Adds the directories that contain the files; they differ for links.
     fn add_places(&mut self, files: &Followed) {
         let mut seen = OsStr::new("");
         for (_, file) in files.iter() {
             let Some(directory) = file.place.parent() else { continue };
-            // Of the files of one directory, most stand one behind the other.
+            // Files of one directory mostly follow one another.
             if directory.as_os_str() == seen {
                 continue;
             }
@@ -55,7 +55,7 @@ impl Watched {
 }
 
 impl Tailer {
-    /// Takes note of a change: a file that is followed is read, anything else is looked at.
+    /// Handles a change: reads a followed file, or schedules a survey.
     pub(super) fn on_change(&mut self, change: &Change, now: Instant) {
         match change {
             Change::Content(path) => match self.files.at_place(path) {
@@ -68,13 +68,13 @@ impl Tailer {
         }
     }
 
-    /// Whether a survey would find a file that lies there.
+    /// Returns true if a survey would find a file at this path.
     pub(super) fn would_find(&self, path: &Path) -> bool {
         self.options.patterns.iter().any(|pattern| pattern.matches(path)) && !self.is_excluded(path)
     }
 
-    /// After a survey: has the directories watched in which something may change, and says how
-    /// soon the next survey has to come.
+    /// After a survey: watches the directories that can change, and returns the pauses until the
+    /// next survey.
     pub(super) fn rearm_watches(&mut self) -> Pauses {
         let (poll_min, poll_max) = (self.options.poll_min, self.options.poll_max);
         let polling = Pauses { busy: poll_min, longest: poll_max, told: false };
@@ -82,7 +82,7 @@ impl Tailer {
         self.files.note_places();
         self.watched.add_places(&self.files);
         match watch.look_at(&self.watched.directories) {
-            // Between the survey and this moment something may have changed there.
+            // Something may have changed between the survey and this moment.
             Ok(sight) if sight.new => Pauses { longest: poll_min, ..polling },
             Ok(sight) if sight.blind || !self.is_calm() => polling,
             Ok(_) => Pauses { busy: poll_max, longest: poll_max.max(WATCHED_PAUSE), told: true },
@@ -95,7 +95,7 @@ impl Tailer {
         }
     }
 
-    /// Whether nothing is to be decided that only time tells.
+    /// Returns true if no decision waits for time to pass.
     fn is_calm(&self) -> bool {
         let calm = |file: &File| match file.stage {
             Stage::Here => file.problem.is_none(),

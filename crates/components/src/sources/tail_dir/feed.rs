@@ -1,19 +1,17 @@
-//! The way of chunks into the channels: several files side by side, each file strictly in order.
+//! Sends chunks to the channels: several files in parallel, each file strictly in order.
 //!
-//! A position must never be ahead of its events in any channel. Where the channels store in turn,
-//! the next chunks of a file are handed to the intake while the one before them is being stored,
-//! each of them to come after it: when it is not stored, they are not either. Elsewhere the next
-//! one waits until every required channel has the one before it, and the reading goes on meanwhile.
-//! If a channel did not store a chunk, the channels are asked where they stand, and only those that
-//! lack it are given it again.
+//! A position must never be ahead of its events in any channel. If the channels can store in turn,
+//! the next chunks of a file are handed to the intake while it still stores the earlier ones; if
+//! one chunk fails, so do those after it. Otherwise a chunk waits until every required channel has
+//! the one before it, while reading continues. If a channel did not store a chunk, the feed asks
+//! the channels for their positions and sends the chunk again only to those that lack it.
 //!
 //! ```text
-//!   lane of a file    on their way                                waiting
+//!   lane of a file    in flight                                   waiting
 //!                     chunk, after 0 ─► chunk, after 1 ─► ···     chunk   chunk   ···
 //! ```
 //!
-//! A chunk of several files waits for none of them, and counts as on its way in each of their
-//! lanes.
+//! A chunk of several files waits for none of them, and counts as in flight in each of their lanes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,35 +32,35 @@ use super::file::FileId;
 use super::identity::Position;
 use super::tailer::{Chunk, Part, Room};
 
-/// Chunks that are handed to the intake at once: a durable channel makes one write of those that
-/// come together. They are many or large, not both: what is stored faster than it is sent has to be
-/// read back from the disk.
+/// Maximum number of chunks handed to the intake together: a durable channel stores them in one
+/// write. Chunks are many or large, not both: storing faster than sending forces the channel to
+/// read them back from the disk.
 const ACCEPTS_MAX: usize = 32;
-/// Bytes that are handed to the intake at once; the chunk that goes over it is the last one.
+/// Maximum size of the chunks handed to the intake; the chunk that exceeds it is the last one.
 const ACCEPTS_BYTES_MAX: u64 = 2 << 20;
-/// Reads on their way into the channels at once, of all files, and their bytes: a batch is read
-/// while the two before it are stored. With two mebibytes ten files took a sixth longer than one;
-/// four were no faster, and took more memory.
+/// Maximum number and size of reads in flight, of all files: a batch is read while the two before
+/// it are stored. With 2 MiB, ten files took a sixth longer than one; 4 MiB were no faster and took
+/// more memory.
 const READS_MAX: usize = 256;
 const BYTES_MAX: u64 = 3 << 20;
-/// The least of them that is read for: a batch.
+/// Smallest free room for which the tailer reads: one batch.
 const BYTES_MIN: u64 = 1 << 20;
-/// Pauses between tries to store a chunk.
+/// Pauses between attempts to store a chunk.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// What every accept needs.
+/// Shared state of every accept.
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) source: Arc<str>,
     pub(super) intake: Arc<dyn PositionIntake>,
     pub(super) entropy: Arc<dyn Entropy>,
-    /// Of all batches on their way: what keeps one back mostly keeps back each.
+    /// Failures of all batches in flight: they mostly have the same cause.
     pub(super) trouble: Arc<Mutex<FailureLog>>,
 }
 
 impl Target {
-    /// A batch was not stored once more.
+    /// Records another failed attempt to store a batch.
     fn not_stored(&self, error: &IntakeError) {
         let (now, text) = (Instant::now(), error.to_string());
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +73,7 @@ impl Target {
         }
     }
 
-    /// A batch is stored that was not at first.
+    /// Records that a batch was stored after failures.
     fn stored_at_last(&self) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((failures, lasted)) = trouble.over(Instant::now()) {
@@ -87,28 +85,28 @@ impl Target {
     }
 }
 
-/// What is stored; nothing if the agent stopped before.
+/// Stored parts; empty if the agent stopped before.
 type Stored = Vec<Part>;
 
-/// The last chunk of a file that went on its way.
+/// The last chunk of a file in flight.
 struct Sent {
-    /// The position behind it; `None` if it forgets the file.
+    /// The position after it; `None` if it makes the channels forget the file.
     position: Option<Bytes>,
     targets: Option<Vec<usize>>,
-    /// Ends when it is stored.
+    /// Resolves when it is stored.
     stored: oneshot::Receiver<()>,
 }
 
-/// A chunk on its way, between its neighbours.
+/// A chunk in flight, with its order relative to others.
 struct Going {
     chunk: Chunk,
-    /// Ends when the one that it is to come after is stored.
+    /// Resolves when the chunk before it is stored.
     before: Option<oneshot::Receiver<()>>,
-    /// For each of its files; dropped when it is stored.
+    /// One for each of its files; dropped when it is stored.
     stored: Vec<oneshot::Sender<()>>,
 }
 
-/// What goes on its way when its turn comes.
+/// The next chunk to send.
 enum Next {
     /// The next chunk of a lane.
     Of(FileId),
@@ -120,23 +118,23 @@ enum Next {
 #[derive(Default)]
 struct Lane {
     waiting: VecDeque<Chunk>,
-    /// How many are on their way, and the last of them.
+    /// Number of chunks in flight, and the last of them.
     under_way: usize,
     sent: Option<Sent>,
-    /// It is among those whose turn comes.
+    /// True if it is in the queue.
     is_queued: bool,
 }
 
 impl Lane {
-    /// Whether its next chunk may go; `in_turn` = behind one that is on its way, where that goes
-    /// into the same channels.
+    /// Returns true if its next chunk may be sent; `in_turn` allows that while one is in flight, if
+    /// both go to the same channels.
     fn may_go(&self, in_turn: bool) -> bool {
         let Some(next) = self.waiting.front() else { return false };
         let follows = |sent: &Sent| sent.position.is_some() && sent.targets == next.targets;
         self.under_way == 0 || (in_turn && self.sent.as_ref().is_some_and(follows))
     }
 
-    /// Its next chunk, to come after the one that is on its way.
+    /// Takes its next chunk, to be stored after the one in flight.
     fn send(&mut self) -> Option<Going> {
         let mut chunk = self.waiting.pop_front()?;
         let targets = chunk.targets.clone();
@@ -150,8 +148,7 @@ impl Lane {
         Some(Going { chunk, before, stored: vec![stored] })
     }
 
-    /// Notes that a chunk goes on its way, behind which the file stands at `position`. Says what is
-    /// on its way before it.
+    /// Records a chunk in flight that ends at `position`. Returns the chunk in flight before it.
     fn sends(
         &mut self,
         position: Option<Bytes>,
@@ -165,19 +162,19 @@ impl Lane {
     }
 }
 
-/// Chunks that wait and chunks that are on their way.
+/// Waiting chunks and chunks in flight.
 pub(super) struct Feed {
     target: Target,
-    /// Whether a chunk may go before the one before it is stored.
+    /// True if a chunk may be sent before the one before it is stored.
     in_turn: bool,
     /// Files with chunks.
     lanes: BTreeMap<FileId, Lane>,
-    /// What may go, first come first.
+    /// Chunks that may be sent, first in, first out.
     queue: VecDeque<Next>,
     running: FuturesUnordered<BoxFuture<'static, Result<Stored, SourceError>>>,
-    /// Bytes of what is running.
+    /// Bytes in flight.
     running_bytes: u64,
-    /// Reads that are waiting or running, and their bytes.
+    /// Reads that are waiting or in flight, and their bytes.
     reads: usize,
     bytes: u64,
 }
@@ -196,14 +193,14 @@ impl Feed {
         }
     }
 
-    /// What may be read now.
+    /// Returns how much may be read now.
     pub(super) fn room(&self) -> Room {
         let reads = READS_MAX.saturating_sub(self.reads);
         let bytes = BYTES_MAX.saturating_sub(self.bytes);
         Room { reads, bytes: if bytes < BYTES_MIN { 0 } else { bytes } }
     }
 
-    /// Adds chunks; those of one file in the order in which they were read.
+    /// Adds chunks; the chunks of one file must be in reading order.
     pub(super) fn push(&mut self, chunks: Vec<Chunk>) {
         for chunk in chunks {
             self.reads += chunk.parts.iter().filter(|part| part.ends_read).count();
@@ -228,10 +225,10 @@ impl Feed {
         self.start();
     }
 
-    /// What is stored next; waits for ever when there is nothing. Cancel safe.
+    /// Returns the next stored parts; pending while nothing is in flight. Cancel safe.
     ///
     /// # Errors
-    /// A chunk can never be stored.
+    /// Fails if a chunk can never be stored.
     pub(super) async fn next(&mut self) -> Result<Vec<Part>, SourceError> {
         let settled = loop {
             match self.running.next().await {
@@ -259,14 +256,14 @@ impl Feed {
         Ok(settled)
     }
 
-    /// Starts nothing more and waits until what is on its way has arrived.
+    /// Starts no further chunk and waits until all chunks in flight are stored.
     pub(super) async fn finish(&mut self) {
         self.queue.clear();
         self.lanes.clear();
         while self.running.next().await.is_some() {}
     }
 
-    /// Notes that the next chunk of the file may go, if it may.
+    /// Queues the next chunk of the file, if it may be sent.
     fn queue(&mut self, file: FileId) {
         if let Some(lane) = self.lanes.get_mut(&file)
             && !lane.is_queued
@@ -296,7 +293,7 @@ impl Feed {
     }
 }
 
-/// Puts a chunk into every channel that lacks it, however long that takes.
+/// Stores a chunk in every channel that lacks it, and retries until it succeeds.
 async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
     let Going { chunk, mut before, stored: _until_stored } = going;
     let mut channels = chunk.targets.clone();
@@ -320,12 +317,12 @@ async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
                 return Err(SourceError { class, message, source: Some(Box::new(error)) });
             }
         }
-        // Where only the one before it failed, that one says so.
+        // If only the chunk before it failed, that one logs the failure.
         let is_early = matches!(error, IntakeError::Channel(ChannelError::OutOfTurn { .. }));
         let before = before.take();
         let has_waited = before.is_some();
         if let Some(before) = before {
-            // Until then this one could not be stored.
+            // Until then this one cannot be stored.
             let _ = before.await;
         }
         if !(is_early && has_waited) {
@@ -346,7 +343,7 @@ async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
     Ok(chunk.parts)
 }
 
-/// The channels that do not stand behind the chunk, by what they say themselves.
+/// Returns the channels whose own position is before the chunk's end.
 fn lacking(chunk: &Chunk, known: &[Vec<(Bytes, Bytes)>]) -> Vec<usize> {
     let lacks_part = |positions: &[(Bytes, Bytes)], part: &Part, key: &Bytes| {
         let value = positions.iter().find(|(known, _)| known == key);

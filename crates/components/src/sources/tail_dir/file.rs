@@ -1,4 +1,4 @@
-//! One file as the tailer knows it, and what each new fact about it means. No I/O here.
+//! State of one file and its transitions. No I/O here.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,99 +14,99 @@ use tokio::time::Instant;
 use super::identity::{Position, Print};
 use super::lines::End;
 
-/// Names a file within one run of the source; never used again.
+/// Identifies a file within one run of the source; never reused.
 pub(super) type FileId = u64;
 
-/// Reads of one file that may be on their way into the channels at once.
+/// Maximum number of reads of one file in flight.
 pub(super) const READS_AHEAD: usize = 3;
 
 /// A file that is followed under one identity, through renames and copies.
 pub(super) struct File {
     /// Key of its positions.
     pub(super) key: Bytes,
-    /// Behind what was read.
+    /// Position after the last read.
     pub(super) position: Position,
-    /// Where channels stand that have more than the others; empty once all stand alike.
+    /// Positions of channels that are ahead of the others; empty when all are equal.
     pub(super) marks: Vec<Mark>,
-    /// Where it lies now; for a link, where it leads.
+    /// Current path; for a link, its target.
     pub(super) place: PathBuf,
-    /// Where its writer opens it.
+    /// Path at which its writer opens it.
     pub(super) home: PathBuf,
-    /// Bytes and time of change when it was last seen.
+    /// Size and modification time when last seen.
     pub(super) len: u64,
     pub(super) modified: SystemTime,
-    /// Bytes and time of change when it was last read to its end.
+    /// Size and modification time when last read to the end.
     pub(super) looked: Option<(u64, SystemTime)>,
-    /// Since when it has not grown.
+    /// Time of the last growth.
     pub(super) quiet_since: Instant,
     pub(super) stage: Stage,
     pub(super) handle: Option<Arc<dyn DiskFile>>,
-    /// Turn in which it was last read.
+    /// Turn of the last read.
     pub(super) used: u64,
-    /// Reads on their way into the channels.
+    /// Reads in flight.
     pub(super) outstanding: usize,
-    /// Bytes that are in every channel.
+    /// Bytes that every channel has.
     pub(super) accepted: u64,
-    /// What of [`File::lag`] is in the sum of its source.
+    /// Part of [`File::lag`] that is included in the source's total.
     pub(super) lag_counted: i64,
-    /// Where [`File::lag`] is shown, once it is.
+    /// Gauge of [`File::lag`], once it is published.
     pub(super) lag_shown: Option<Gauge>,
-    /// Whether some channel knows the key, or will.
+    /// True if some channel knows the key, or will.
     pub(super) stored: bool,
-    /// Whether it waits to be read.
+    /// True if it waits to be read.
     pub(super) queued: bool,
-    /// Whether its last event may go on, where lines are joined.
+    /// True if its last event may have further lines, if lines are joined.
     pub(super) has_open_event: bool,
-    /// Why it could not be read the last time.
+    /// Error of the last read.
     pub(super) problem: Option<std::io::ErrorKind>,
-    /// Bytes that it had when an earlier run read it last, if the channels know that.
+    /// Size at the last read of an earlier run, if the channels know it.
     pub(super) len_when_read: Option<u64>,
-    /// Since when it is looked for, if an earlier run read it and this one has not found it;
-    /// nothing once it was found, or reported missing.
+    /// Start of the search for a file of an earlier run; `None` once it was found or reported
+    /// missing.
     pub(super) missing_since: Option<Instant>,
 }
 
-/// Where one channel stands.
+/// Position of one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) offset: u64,
     pub(super) skipping: bool,
 }
 
-/// What is to be done with a file.
+/// State of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// It lies where the patterns look.
+    /// The patterns find it.
     Here,
-    /// It was moved out of sight or deleted: its writer will stop soon. `gone` = no name of
-    /// it is known.
+    /// It was moved out of the patterns' reach or deleted: its writer will stop soon. `gone` = it
+    /// has no known name.
     Away { gone: bool },
-    /// Its content is looked for under another name, and given up at this time.
+    /// The source looks for its content under another name, until this time.
     Lost { until: Instant, searched: bool },
-    /// The patterns do not name it any more: it is not read. Its position is kept as long as it
-    /// lies where it was, which is looked at again at this time.
+    /// The patterns do not name it any more: it is not read. Its position is kept while the file
+    /// stays at its place, which is checked again at this time.
     Unnamed { until: Instant },
-    /// It is read to its end and will not come back: the channels forget it.
+    /// It was read to its end and is gone permanently: the channels forget it.
     Leaving,
 }
 
-/// How far the next read goes and what it is for.
+/// Extent of the next read, and its channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Leg {
     /// The channels that lack it; `None` = all.
     pub(super) targets: Option<Vec<usize>>,
-    /// Where another channel goes on.
+    /// Position of another channel, at which the read ends.
     pub(super) limit: Option<Mark>,
 }
 
 impl Leg {
-    /// On and on, for all channels.
+    /// Without limit, for all channels.
     pub(super) const ALL: Self = Self { targets: None, limit: None };
 }
 
 impl File {
-    /// A file of which nothing was read: found as `path`, and lying at `place` unless that is a
-    /// link.
+    /// Creates a file of which nothing was read: found as `path`, and located at `place`, which
+    /// differs for a link.
     pub(super) fn new(
         key: Bytes,
         path: &Path,
@@ -129,7 +129,7 @@ impl File {
         file
     }
 
-    /// A file that an earlier run read, not found yet.
+    /// Creates a file that an earlier run read and this one has not found yet.
     pub(super) fn at(
         key: Bytes,
         position: Position,
@@ -169,17 +169,17 @@ impl File {
         (self.position.device, self.position.inode)
     }
 
-    /// Whether it has an inode, which no other file follows then.
+    /// Returns true if the file owns its inode: no other file follows it.
     pub(super) fn is_followed(&self) -> bool {
         matches!(self.stage, Stage::Here | Stage::Away { .. })
     }
 
-    /// Whether what it holds may be found in a file that is not followed.
+    /// Returns true if its content may be in a file that is not followed.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.stage, Stage::Lost { .. } | Stage::Unnamed { .. })
     }
 
-    /// Takes note of what the file is now; says whether it still holds what was read.
+    /// Records the file's state; returns whether it still contains what was read.
     pub(super) fn note(&mut self, stat: &FileStat, now: Instant) -> bool {
         if (stat.len, stat.modified) != (self.len, self.modified) {
             (self.len, self.modified, self.quiet_since) = (stat.len, stat.modified, now);
@@ -187,32 +187,32 @@ impl File {
         stat.len >= self.position.offset
     }
 
-    /// Whether a read may bring something.
+    /// Returns true if a read may return data.
     pub(super) fn wants_read(&self, now: Instant, late_line_after: Duration) -> bool {
         self.is_followed()
             && (self.looked != Some((self.len, self.modified))
                 || self.late_line_is_due(now, late_line_after))
     }
 
-    /// Whether it was moved from where its writer opens it: renamed, copied away or deleted.
+    /// Returns true if it was moved from its writer's path: renamed, copied or deleted.
     pub(super) fn is_rotated(&self) -> bool {
         matches!(self.stage, Stage::Away { .. }) || self.place != self.home
     }
 
-    /// Whether a last line without LF will never get one: nothing was written for long to a file
-    /// that was rotated.
+    /// Returns true if a last line without LF will never get one: a rotated file that has not grown
+    /// for `late_line_after`.
     pub(super) fn late_line_is_due(&self, now: Instant, late_line_after: Duration) -> bool {
         self.is_rotated()
             && self.len > self.position.offset
             && now.duration_since(self.quiet_since) >= late_line_after
     }
 
-    /// Whether the last event counts as ended, where lines are joined.
+    /// Returns true if the last event counts as ended, where lines are joined.
     pub(super) fn is_quiet(&self, now: Instant, joining: Option<&Joining>) -> bool {
         joining.is_some_and(|it| now.duration_since(self.quiet_since) >= it.timeout)
     }
 
-    /// Whether nothing more can come: deleted, quiet for long, all of it read and accepted.
+    /// Returns true if no more data can follow: deleted, quiet for long, all of it read and stored.
     pub(super) fn is_done(&self, now: Instant, late_line_after: Duration) -> bool {
         self.stage == Stage::Away { gone: true }
             && self.outstanding == 0
@@ -220,7 +220,7 @@ impl File {
             && (self.handle.is_none() || self.position.offset >= self.len)
     }
 
-    /// How far the next read goes, and for which channels it is.
+    /// Returns the extent of the next read, and its channels.
     pub(super) fn leg(&mut self) -> Leg {
         let offset = self.position.offset;
         if self.marks.iter().all(|mark| mark.offset <= offset) {
@@ -233,7 +233,7 @@ impl File {
         Leg { targets, limit: further.min_by_key(|mark| mark.offset).copied() }
     }
 
-    /// What follows behind a read that ends at `read_end`.
+    /// Returns what follows a read that ends at `read_end`.
     pub(super) fn end(&self, read_end: u64, limit: Option<Mark>, late: bool, quiet: bool) -> End {
         match limit {
             Some(mark) if mark.offset == read_end && mark.skipping => End::Cut,
@@ -244,21 +244,21 @@ impl File {
         }
     }
 
-    /// The position to be stored with what was read.
+    /// Returns the position to store with the last read.
     pub(super) fn stored_position(&self, source: &Arc<str>) -> SourcePosition {
         let (source, key) = (source.clone(), self.key.clone());
-        // A chunk may be of a read that has gone further than the last look at the file.
+        // The last read may extend beyond the size that was last seen.
         let len = self.len.max(self.position.offset);
         let value = Some(self.position.encode_with_len(&self.place, len));
         SourcePosition { source, key, value, after: None }
     }
 
-    /// Bytes that are not in every channel yet.
+    /// Returns the bytes that some channel lacks.
     pub(super) fn lag(&self) -> u64 {
         self.len.saturating_sub(self.accepted)
     }
 
-    /// Brings the sum of its source up to date.
+    /// Updates the source's total.
     pub(super) fn count_lag(&mut self, sum: &Gauge) {
         let lag = i64::try_from(self.lag()).unwrap_or(i64::MAX);
         sum.inc_by(lag - self.lag_counted);

@@ -1,20 +1,19 @@
-//! Where a Flume agent stood in its files, so that each goes on at Flume's byte.
+//! Imports the positions of a Flume agent, so that each file continues at Flume's byte.
 //!
-//! Flume's `taildir` source keeps a JSON array of inode, offset and path. It is read at the first
-//! start alone: as long as some channel knows no position of the source. What Flume read is then
-//! stored in that channel as if it had been read here, in one batch and before anything else: no
-//! channel knows of some files and not of others, whenever the agent is killed. From then on the
-//! channels say where each file stands.
+//! Flume's `taildir` source keeps a JSON array of inode, offset and path. This source reads it only
+//! at the first start: while some channel knows no position of the source. It then stores Flume's
+//! positions in that channel, in one batch and before anything else. So no kill leaves a channel
+//! that knows some files and not others. From then on the channels store the positions.
 //!
-//! | the inode of an entry | what happens |
+//! | the file with the inode of an entry | what happens |
 //! |---|---|
-//! | lies at the path of the entry | the file goes on at Flume's byte, also in the middle of a line |
-//! | lies elsewhere, under a name that rotation makes of it, with a line end in front of that byte | so does this one: it was renamed |
-//! | is of a file with fewer bytes | Flume's file was cut: it is read from its beginning, as by Flume |
-//! | is not there | reported: what Flume had not read of it is not read |
+//! | is at the path of the entry | it continues at Flume's byte, even in the middle of a line |
+//! | is elsewhere, under a name that rotation creates, with a line end before that byte | it was renamed, and continues there too |
+//! | has fewer bytes | it was truncated: it is read from its beginning, as by Flume |
+//! | does not exist | reported: bytes that Flume had not read are lost |
 //!
-//! Entries whose paths no pattern names are of another source. A name that Flume read, and that is
-//! of another file now, is a file that came after the last look of Flume: it is read from its
+//! Entries with a path that no pattern names belong to another source. If a name in Flume's file is
+//! another file now, that file was created after Flume's last survey: it is read from its
 //! beginning, whatever `start_at` says.
 
 use std::collections::HashSet;
@@ -37,18 +36,19 @@ use super::notes::Notes;
 use super::report::Why;
 use super::tailer::Tailer;
 
-/// Largest position file that is read: some hundred thousand entries.
+/// Maximum size of a position file: some hundred thousand entries.
 const BYTES_MAX: u64 = 64 << 20;
 
-/// What Flume's file says.
+/// Entries of Flume's position file.
 #[derive(Debug, Default)]
 pub(super) struct FlumePositions(Vec<FlumePosition>);
 
 impl FlumePositions {
-    /// Where Flume stood, by the file at `path`, if some channel knows nothing of the source.
+    /// Reads Flume's positions from the file at `path`, if some channel knows nothing of the
+    /// source.
     ///
     /// # Errors
-    /// As [`FlumePositions::read`].
+    /// See [`FlumePositions::read`].
     pub(super) async fn find(
         source: &Arc<str>,
         env: &Env,
@@ -61,11 +61,12 @@ impl FlumePositions {
         env.offload(move || Self::read(&source, &*disk, &path)).await.map(Some)
     }
 
-    /// Reads Flume's file; nothing if there is none, which is said: the agent may be new.
+    /// Reads Flume's file. If it does not exist, logs that and returns no positions: the agent may
+    /// be new.
     ///
     /// # Errors
-    /// It cannot be read, or is not what Flume writes. Nothing is read then: all of it would be
-    /// repeated.
+    /// Fails if the file is unreadable or not written by Flume. The source then reads nothing: it
+    /// would repeat everything.
     pub(super) fn read(source: &str, disk: &dyn Disk, path: &Path) -> Result<Self, SourceError> {
         let refused = |what: &str, error: Option<Box<dyn std::error::Error + Send + Sync>>| {
             let message = format!(
@@ -101,7 +102,7 @@ impl FlumePositions {
             .map_err(|error| refused("is no position file of Flume", Some(error.into())))
     }
 
-    /// Where Flume stood in the file of this position.
+    /// Returns Flume's offset in the file of this position.
     pub(super) fn offset_in(&self, position: &Position) -> Option<u64> {
         let is_this = |entry: &&FlumePosition| {
             entry.inode == position.inode && is_of_name(&entry.file, &position.path)
@@ -110,31 +111,30 @@ impl FlumePositions {
         (offset <= position.offset).then_some(offset)
     }
 
-    /// The paths that Flume read.
+    /// Returns the paths that Flume read.
     pub(super) fn paths(&self) -> HashSet<PathBuf> {
         self.0.iter().map(|entry| entry.file.clone()).collect()
     }
 }
 
-/// Whether rotation may have given the file the name that `now` has.
+/// Returns true if rotation may have given the file the name that `now` has.
 fn is_of_name(before: &Path, now: &Path) -> bool {
     let names = name_of(before).zip(name_of(now));
     names.is_some_and(|(before, now)| may_be_renamed(before, now))
 }
 
-/// What became of an entry.
+/// Result of an entry.
 enum Fate {
-    /// It goes on there.
+    /// The file continues at Flume's byte.
     GoesOn(FileId),
-    /// It has fewer bytes.
+    /// The file is shorter than Flume's offset.
     Cut,
-    /// No file is it.
+    /// No file matches.
     Missing,
 }
 
 impl Tailer {
-    /// Before the first survey: what is to be done about what Flume stood at, by what the channels
-    /// know.
+    /// Before the first survey: decides from the channels' positions how to use Flume's.
     pub(super) fn begin_where_flume_stood(
         &mut self,
         flume: Option<FlumePositions>,
@@ -148,8 +148,8 @@ impl Tailer {
         }
     }
 
-    /// Follows the files that Flume read, each from Flume's byte on. In the first survey, before
-    /// anything else is followed.
+    /// Follows the files that Flume read, each from Flume's byte on. Runs in the first survey,
+    /// before any other file is followed.
     pub(super) fn go_on_from_flume(&mut self, found: &Found, now: Instant, notes: &mut Notes) {
         let Some(FlumePositions(entries)) = self.flume.take() else { return };
         let own = entries.into_iter().filter(|entry| self.is_named(&entry.file));
@@ -186,7 +186,7 @@ impl Tailer {
             "files go on where Flume stood");
     }
 
-    /// Follows the file of an entry, if it is there.
+    /// Follows the file of an entry, if it exists.
     fn take_over(
         &mut self,
         entry: &FlumePosition,
@@ -202,10 +202,10 @@ impl Tailer {
         }
         let is_renamed = path != entry.file;
         if stat.len < entry.pos {
-            // Under another name it is another file, which was given the inode.
+            // Under another name it is another file that reused the inode.
             return Ok(if is_renamed { Fate::Missing } else { Fate::Cut });
         }
-        // One that cannot be read now is known by its inode alone, and tried again.
+        // An unreadable file is known by its inode alone, and retried.
         let opened = self.open_at(&path).ok();
         let before = |at: u64| opened.as_ref()?.read(at, 1).ok();
         let is_behind_a_line =
@@ -230,7 +230,7 @@ impl Tailer {
         Ok(Fate::GoesOn(id))
     }
 
-    /// Where the file of an entry lies.
+    /// Finds the file of an entry.
     fn find_of_flume(
         &mut self,
         entry: &FlumePosition,
@@ -249,8 +249,8 @@ impl Tailer {
         moved.map(|(path, stat)| (path.clone(), *stat))
     }
 
-    /// Stores where Flume stood in the channels that know nothing of the source, where others do:
-    /// a kill came between them. `lacking` are their numbers.
+    /// Stores Flume's positions in the channels `lacking`, which know nothing of the source
+    /// although others do: the agent was killed between the two writes.
     pub(super) fn note_for_lacking(&mut self, notes: &mut Notes) {
         let lacking = std::mem::take(&mut self.lacking);
         let Some(first) = lacking.first() else { return };

@@ -1,4 +1,4 @@
-//! The files that are followed: which they are, where they lie, and how far they are behind.
+//! The followed files: their identity, location and lag.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -13,36 +13,36 @@ use super::tailer::Part;
 /// Device and inode.
 pub(super) type Inode = (u64, u64);
 
-/// All files, by number, inode and place.
+/// All files by number, inode and location.
 pub(super) struct Followed {
     files: BTreeMap<FileId, File>,
-    /// Files that are here or away.
+    /// Files in the stages `Here` and `Away`.
     by_inode: HashMap<Inode, FileId>,
     next_id: FileId,
-    /// Where they lie, for changes that are notified: as the last survey left them.
+    /// Files by location, for change notifications: as of the last survey.
     by_place: HashMap<PathBuf, FileId>,
-    /// Whether some file has come, gone or moved since.
+    /// True if some file was added, removed or moved since.
     places_changed: bool,
     lags: Lags,
 }
 
-/// How far the files are behind, as metrics show it.
+/// Lag metrics of the files.
 struct Lags {
     source: Arc<str>,
     metrics: Metrics,
-    /// Of all files.
+    /// Total of all files.
     sum: Gauge,
-    /// How many files there are.
+    /// Number of files.
     count: Gauge,
-    /// Whether each file is shown by itself too.
+    /// True if each file has a metric too.
     each: bool,
-    /// Whether some file is not shown any more since all were shown: another file that lies at the
-    /// same place may have been shown there as well.
+    /// True if a file's metric was removed since the last full update: another file at the same
+    /// location may have shared it.
     removed: bool,
 }
 
 impl Followed {
-    /// These files, which an earlier run read.
+    /// Creates the collection with files of an earlier run.
     pub(super) fn new(source: Arc<str>, metrics: Metrics, each: bool, files: Vec<File>) -> Self {
         let label = SourceLabel { source: source.to_string() };
         let sum = metrics.source_lag.get_or_create(&label).clone();
@@ -59,54 +59,54 @@ impl Followed {
         }
     }
 
-    /// The file of this number.
+    /// Returns the file of this number.
     pub(super) fn get(&self, id: FileId) -> Option<&File> {
         self.files.get(&id)
     }
 
-    /// The file of this number.
+    /// Returns the file of this number.
     pub(super) fn get_mut(&mut self, id: FileId) -> Option<&mut File> {
         self.files.get_mut(&id)
     }
 
-    /// All files, by rising number.
+    /// Iterates over all files in the order of their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (FileId, &File)> {
         self.files.iter().map(|(id, file)| (*id, file))
     }
 
-    /// All files, by rising number.
+    /// Iterates over all files in the order of their numbers.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (FileId, &mut File)> {
         self.files.iter_mut().map(|(id, file)| (*id, file))
     }
 
-    /// The file that is followed in this inode.
+    /// Returns the file that owns this inode.
     pub(super) fn at_inode(&self, inode: Inode) -> Option<FileId> {
         self.by_inode.get(&inode).copied()
     }
 
-    /// A file is followed in this inode from now on.
+    /// Makes a file the owner of this inode.
     pub(super) fn enter_inode(&mut self, inode: Inode, id: FileId) {
         self.by_inode.insert(inode, id);
     }
 
-    /// No file is followed in this inode any more.
+    /// Removes the owner of this inode.
     pub(super) fn leave_inode(&mut self, inode: Inode) {
         self.by_inode.remove(&inode);
     }
 
-    /// The file that lay there at the last survey.
+    /// Returns the file at this location as of the last survey.
     pub(super) fn at_place(&self, path: &Path) -> Option<FileId> {
         self.by_place.get(path).copied()
     }
 
-    /// Takes note of where all files lie now.
+    /// Updates the locations of all files.
     pub(super) fn note_places(&mut self) {
         if std::mem::take(&mut self.places_changed) {
             self.by_place = self.files.iter().map(|(id, file)| (file.place.clone(), *id)).collect();
         }
     }
 
-    /// Starts following a file, in an inode that is not followed.
+    /// Starts to follow a file; its inode must have no owner.
     pub(super) fn add(&mut self, file: File) -> FileId {
         let id = self.next_id;
         self.next_id += 1;
@@ -119,7 +119,7 @@ impl Followed {
         id
     }
 
-    /// Takes note of the name that the file has now.
+    /// Sets the current path of a file.
     pub(super) fn moved(&mut self, id: FileId, to: PathBuf) {
         let Some(file) = self.files.get_mut(&id) else { return };
         if file.place == to {
@@ -132,7 +132,7 @@ impl Followed {
         self.places_changed = true;
     }
 
-    /// Lets the file go.
+    /// Stops following a file.
     pub(super) fn remove(&mut self, id: FileId) {
         let Some(mut file) = self.files.remove(&id) else { return };
         self.places_changed = true;
@@ -144,7 +144,7 @@ impl Followed {
         self.lags.hide(&mut file);
     }
 
-    /// Takes note of what is in every channel that it was for.
+    /// Records a part that all of its channels have stored.
     pub(super) fn settle(&mut self, settled: Part) {
         let Some(file) = self.files.get_mut(&settled.file) else { return };
         file.outstanding -= usize::from(settled.ends_read);
@@ -153,12 +153,12 @@ impl Followed {
         self.lags.show(file, self.lags.removed);
     }
 
-    /// Bytes in the files that are not in every channel yet.
+    /// Returns the bytes that some channel lacks, of all files.
     pub(super) fn unread_bytes(&self) -> u64 {
         u64::try_from(self.lags.sum.get()).unwrap_or(0)
     }
 
-    /// Shows how far each file is behind.
+    /// Updates the lag of each file.
     pub(super) fn show_lags(&mut self) {
         let anew = std::mem::take(&mut self.lags.removed);
         self.files.values_mut().for_each(|file| self.lags.show(file, anew));
@@ -166,7 +166,7 @@ impl Followed {
 }
 
 impl Lags {
-    /// Shows how far the file is behind. `anew` = where that was shown may be gone.
+    /// Updates the lag of one file. `anew` = the metric may have been removed.
     fn show(&self, file: &mut File, anew: bool) {
         file.count_lag(&self.sum);
         if !self.each {
@@ -184,7 +184,7 @@ impl Lags {
         file.lag_shown = Some(gauge);
     }
 
-    /// Shows it no more.
+    /// Removes the metric.
     fn hide(&mut self, file: &mut File) {
         if file.lag_shown.take().is_some() {
             self.metrics.tail_lag.remove(&self.label(file));

@@ -1,12 +1,12 @@
-//! Which names are tailed: patterns, and the walk that finds what they match.
+//! Path patterns, and the directory walk that finds matching files.
 //!
-//! A pattern is taken apart at its slashes, so the walk goes only where it can match: from the
-//! literal beginning, name by name. `**` stands for any number of directories; links to directories
-//! are followed except there, where they could lead in circles.
+//! A pattern is split at its slashes. The walk starts at the literal prefix and enters only
+//! directories that can match. `**` matches any number of directories. Links to directories are
+//! followed except below `**`, where they could form a cycle.
 //!
-//! Without `follow_symlinks` no link is followed that lies below the literal beginning of a
-//! pattern, and no file that is one. The directories that a pattern spells out before its first
-//! wildcard are the operator's own word, and may be links.
+//! Without `follow_symlinks` the walk follows no link below the literal prefix of a pattern,
+//! neither to a directory nor to a file. Directories that a pattern spells out before its first
+//! wildcard may be links: the operator named them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -20,7 +20,7 @@ use pipeline::env::{Disk, FileKind, FileStat};
 use super::handles::is_out_of_files;
 use super::names::is_unasked;
 
-/// A pattern for paths.
+/// A path pattern.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     text: String,
@@ -30,55 +30,55 @@ pub(super) struct Pattern {
 
 #[derive(Debug, Clone)]
 enum Part {
-    /// One name, as it is.
+    /// A literal name.
     Name(String),
-    /// One name that matches.
+    /// A name with wildcards.
     Wild(GlobMatcher),
     /// Any number of directories.
     Deep,
 }
 
-/// Names that are left out.
+/// Names to exclude.
 #[derive(Debug, Clone)]
 pub(super) struct Exclusion {
     matcher: GlobMatcher,
     whole_path: bool,
 }
 
-/// Why a name that matches is not followed.
+/// Reason why a matching name is not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PassedOver {
-    /// A compressed file that no pattern asks for.
+    /// A compressed file whose ending no pattern names.
     Compressed,
     /// A pipe, socket or device.
     Special,
     /// A directory.
     Directory,
-    /// A symbolic link, which is not to be followed.
+    /// A symbolic link, while links are not followed.
     Link,
 }
 
-/// What a walk found.
+/// Result of a walk.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Whether links are followed.
+    /// True if links are followed.
     follow_links: bool,
     /// Regular files by path.
     pub(super) files: BTreeMap<PathBuf, FileStat>,
-    /// Directories and files that could not be looked at, with the reason.
+    /// Directories and files that could not be read, with the error.
     pub(super) problems: BTreeMap<PathBuf, io::ErrorKind>,
-    /// Names among the files that may be links: others are listed as what they are.
+    /// Names among the files that may be links: other entries were listed with their type.
     pub(super) may_be_links: HashSet<PathBuf>,
-    /// Directories that were looked into; `true` = for files.
+    /// Directories that were listed; `true` = for files.
     pub(super) directories: BTreeMap<PathBuf, bool>,
-    /// Names that match and are not followed.
+    /// Matching names that are not followed.
     pub(super) passed_over: BTreeMap<PathBuf, PassedOver>,
-    /// Links to directories that were gone through, below the literal beginning of a pattern.
+    /// Links to directories that the walk followed, below the literal prefix of a pattern.
     pub(super) linked: BTreeSet<PathBuf>,
-    /// Whether something was not looked at because too many files are open.
+    /// True if something was skipped because too many files are open.
     pub(super) is_out_of_files: bool,
-    /// Files of the walk that goes on, nearly in order: to add thousands one by one, each would be
-    /// compared with a dozen paths.
+    /// Files of the current walk, nearly sorted: inserting thousands one by one into the map would
+    /// cost a dozen path comparisons each.
     walked: Vec<(PathBuf, FileStat)>,
 }
 
@@ -88,7 +88,7 @@ fn matcher(text: &str, literal_separator: bool) -> Result<GlobMatcher, String> {
 }
 
 impl Pattern {
-    /// Reads a pattern; the error says what is wrong with it.
+    /// Parses a pattern; the error explains what is wrong.
     pub(super) fn new(text: &str) -> Result<Self, String> {
         refuse_mistakes(text)?;
         let root = if text.starts_with('/') { "/" } else { "." };
@@ -115,17 +115,17 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), root: PathBuf::from(root), parts })
     }
 
-    /// As it was written.
+    /// Returns the pattern as written.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether it is looked for below the working directory.
+    /// Returns true if it is relative to the working directory.
     pub(super) fn is_relative(&self) -> bool {
         !self.text.starts_with('/')
     }
 
-    /// The directory that it spells out before its first wildcard.
+    /// Returns the directory that the pattern spells out before its first wildcard.
     pub(super) fn literal_directory(&self) -> PathBuf {
         let mut directory = self.root.clone();
         for part in &self.parts[..self.parts.len() - 1] {
@@ -135,14 +135,14 @@ impl Pattern {
         directory
     }
 
-    /// Whether a walk would find a file that lies there, in directories that it looked into.
+    /// Returns true if a walk would find a file at this path, in directories that it lists.
     pub(super) fn matches(&self, path: &Path) -> bool {
         let Ok(path) = path.strip_prefix(&self.root) else { return false };
         let names: Vec<&OsStr> = path.iter().collect();
         matches(&self.parts, &names)
     }
 
-    /// Adds every file that matches now, except those that `excluded` names; answers how many.
+    /// Adds every file that matches now and is not `excluded`; returns their number.
     pub(super) fn walk(
         &self,
         disk: &dyn Disk,
@@ -159,13 +159,13 @@ impl Pattern {
 }
 
 impl Exclusion {
-    /// Reads a pattern for names, or for whole paths if it holds a slash.
+    /// Parses a pattern for names, or for whole paths if it contains a slash.
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let whole_path = text.contains('/');
         Ok(Self { matcher: matcher(text, true)?, whole_path })
     }
 
-    /// Whether the file is left out.
+    /// Returns true if the file is excluded.
     pub(super) fn covers(&self, path: &Path) -> bool {
         if self.whole_path {
             return self.matcher.is_match(path);
@@ -190,7 +190,7 @@ fn matches(parts: &[Part], names: &[&OsStr]) -> bool {
     }
 }
 
-/// What is right in a shell and wrong here, with what to write instead.
+/// Rejects syntax that works in a shell and not here, with the correct spelling.
 fn refuse_mistakes(text: &str) -> Result<(), String> {
     if text.starts_with('~') {
         return Err("`~` is not replaced here; write the whole path, for example \
@@ -215,7 +215,7 @@ fn refuse_mistakes(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The rest of a pattern, and whether there was no wildcard before it.
+/// Rest of a pattern, and whether no wildcard came before it.
 type Rest<'a> = (&'a [Part], bool);
 
 fn walk(disk: &dyn Disk, directory: &Path, (parts, is_literal): Rest<'_>, found: &mut Found) {
@@ -224,7 +224,7 @@ fn walk(disk: &dyn Disk, directory: &Path, (parts, is_literal): Rest<'_>, found:
     match part {
         Part::Name(name) => {
             let path = directory.join(name);
-            // What stands below a wildcard may be a link that others made.
+            // An entry below a wildcard may be a link of another user.
             let is_link = !is_literal
                 && !rest.is_empty()
                 && !found.follow_links
@@ -274,12 +274,12 @@ fn walk(disk: &dyn Disk, directory: &Path, (parts, is_literal): Rest<'_>, found:
     }
 }
 
-/// A name that matches so far: the file itself, or a directory on the way.
+/// Continues with a name that matches so far: the file itself, or a directory on the way.
 fn step(disk: &dyn Disk, path: &Path, may_be_link: bool, rest: Rest<'_>, found: &mut Found) {
     if !rest.0.is_empty() {
         return walk(disk, path, rest, found);
     }
-    // The number of a link itself is no file's: what is exchanged meanwhile is not followed either.
+    // A link's own inode is never a file's inode, so a link swapped in now is not followed either.
     let stat = if found.follow_links { disk.stat(path) } else { disk.stat_link(path) };
     let stat = match stat {
         Ok(stat) => stat,
@@ -308,13 +308,13 @@ fn list(disk: &dyn Disk, directory: &Path, found: &mut Found) -> Vec<(OsString, 
 }
 
 impl Found {
-    /// Nothing yet.
+    /// Creates an empty result.
     pub(super) fn new(follow_links: bool) -> Self {
         Self { follow_links, ..Self::default() }
     }
 
-    /// What is not there may come later, and what is no directory holds nothing: both are no
-    /// problem.
+    /// Records an error. A missing path may appear later, and a non-directory contains nothing:
+    /// neither is a problem.
     pub(super) fn note(&mut self, path: &Path, error: &io::Error) {
         if is_out_of_files(error) {
             self.is_out_of_files = true;

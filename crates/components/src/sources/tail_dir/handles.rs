@@ -1,8 +1,8 @@
-//! Which files are held open: those that wait to be read, and never too many.
+//! Open files: keeps files open that wait to be read, within a limit.
 //!
-//! How many that is, `open_max` says, and the process's limit of open files, of which half is left
-//! to channels and connections. Where the system has no more to give all the same, as many are
-//! closed that one can be opened, and fewer are held open from then on.
+//! The limit is `open_max`, and at most half of the process's limit of open files; the other half
+//! is for channels and connections. If the system still refuses to open a file, the source closes
+//! enough files to open one, and lowers its limit.
 
 use std::io;
 use std::path::Path;
@@ -17,57 +17,57 @@ use super::followed::Followed;
 use super::survey::is;
 use super::tailer::Tailer;
 
-/// Files that are held open at least.
+/// Minimum number of open files.
 pub(super) const OPEN_MIN: usize = 8;
-/// Least time between two lines about the limit of open files.
+/// Minimum time between two log lines about the limit of open files.
 const SAY_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// Whether it failed because too many files are open, in this process or on this system.
+/// Returns true if the cause is too many open files, in this process or in the system.
 pub(super) fn is_out_of_files(error: &io::Error) -> bool {
-    /// `ENFILE` and `EMFILE`, for which the standard library has no kind.
+    /// `ENFILE` and `EMFILE`, which have no kind in the standard library.
     const TOO_MANY: [i32; 2] = [23, 24];
     error.raw_os_error().is_some_and(|code| TOO_MANY.contains(&code))
 }
 
-/// The files that are held open.
+/// The open files.
 #[derive(Default)]
 pub(super) struct Handles {
-    /// Files that are open, and some that were.
+    /// Open files, and some that were closed.
     open: Vec<FileId>,
-    /// Files that are done with and have no name any more. Closing the last handle of one waits
-    /// while the system frees what it holds, 40 ms for 128 MiB: it is not done in a turn.
+    /// Deleted files that are no longer needed. Closing the last handle blocks while the system
+    /// frees the blocks, 40 ms for 128 MiB, so a turn must not do it.
     deleted: Vec<Arc<dyn DiskFile>>,
 }
 
 impl Handles {
-    /// Takes note that a file was opened.
+    /// Records an opened file.
     pub(super) fn opened(&mut self, id: FileId) {
         self.open.push(id);
     }
 
-    /// Keeps the handle of a file without a name, to be closed elsewhere.
+    /// Keeps the handle of a deleted file, to be closed on another thread.
     pub(super) fn close_later(&mut self, handle: Arc<dyn DiskFile>) {
         self.deleted.push(handle);
     }
 
-    /// What is to be closed elsewhere.
+    /// Takes the handles to close on another thread.
     pub(super) fn take_deleted(&mut self) -> Vec<Arc<dyn DiskFile>> {
         std::mem::take(&mut self.deleted)
     }
 
-    /// How many are open, and some that were.
+    /// Number of recorded files, including some that were closed.
     fn count(&self) -> usize {
         self.open.len()
     }
 
-    /// Leaves only files that are open, each once.
+    /// Keeps only open files, each once.
     fn forget_closed(&mut self, files: &Followed) {
         self.open.sort_unstable();
         self.open.dedup();
         self.open.retain(|id| files.get(*id).is_some_and(|file| file.handle.is_some()));
     }
 
-    /// Closes all but so many of those that are open, each of which is named once.
+    /// Closes all but `keep` open files. Requires that each is recorded once.
     fn close_down_to(&mut self, keep: usize, files: &mut Followed) {
         let is_gone = |file: &File| file.stage == Stage::Away { gone: true };
         let order =
@@ -85,7 +85,7 @@ impl Handles {
 }
 
 impl Tailer {
-    /// Takes no more than half of the files that the process can have open.
+    /// Lowers `open_max` to half of the process's limit of open files.
     pub(super) fn fit_open_max(&mut self) {
         let Some(limit) = self.env.disk.open_files_max() else { return };
         let half = usize::try_from(limit / 2).unwrap_or(usize::MAX).max(OPEN_MIN);
@@ -98,7 +98,7 @@ impl Tailer {
         }
     }
 
-    /// Too many files are open: holds fewer of them from now on. Answers whether some were closed.
+    /// Lowers the limit because too many files are open. Returns whether it closed any.
     pub(super) fn hold_fewer(&mut self, now: Instant) -> bool {
         self.handles.forget_closed(&self.files);
         let before = self.handles.count();
@@ -114,10 +114,10 @@ impl Tailer {
         self.handles.count() < before
     }
 
-    /// Opens a file for reading; where too many are open, others are closed for it.
+    /// Opens a file for reading; closes others if too many are open.
     ///
     /// # Errors
-    /// As the system says.
+    /// Returns the operating system's error.
     pub(super) fn open_at(&mut self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         match self.env.disk.open(path, OpenMode::default()) {
             Err(error) if is_out_of_files(&error) && self.hold_fewer(Instant::now()) => {
@@ -127,9 +127,8 @@ impl Tailer {
         }
     }
 
-    /// The file, open, as it is found at its place or already held, and what it is now. One that is
-    /// not followed is not there any more: what lies at its place may be a new file that was given
-    /// its inode.
+    /// Returns the file, opened or already open, and its current state. Returns `None` if the file
+    /// is not followed, or if another file has replaced it.
     pub(super) fn open(&mut self, id: FileId) -> io::Result<Option<(Arc<dyn DiskFile>, FileStat)>> {
         let file = self.files.get_mut(id).filter(|file| file.is_followed());
         let Some(file) = file else { return Ok(None) };
@@ -150,8 +149,8 @@ impl Tailer {
         Ok(Some((opened, stat)))
     }
 
-    /// Opens files that wait to be read, as many as may be: if they are deleted while the channels
-    /// are full, they are still there.
+    /// Opens as many waiting files as the limit allows: if they are deleted while the channels are
+    /// full, they can still be read.
     pub(super) fn hold_open(&mut self) {
         self.handles.forget_closed(&self.files);
         let waiting = self.files.iter().filter(|(_, file)| {
@@ -163,20 +162,20 @@ impl Tailer {
             if self.handles.count() >= self.options.open_max {
                 break;
             }
-            // Why it cannot be opened is said when it is read.
+            // The read logs the error.
             let _ = self.open(id);
         }
     }
 
-    /// Closes files when too many are open: first those that are read to their end, then those not
-    /// read for longest. One whose name is gone could not be opened again.
+    /// Closes files when too many are open: first those read to the end, then the least recently
+    /// read. Keeps deleted files, which could not be reopened.
     pub(super) fn close_idle(&mut self) {
         if self.handles.count() <= self.options.open_max {
             return;
         }
         self.handles.forget_closed(&self.files);
         if self.handles.count() > self.options.open_max {
-            // Down to less than the limit, so that not every further file has them sorted.
+            // Close more than necessary, so that the next file does not sort them again.
             self.handles.close_down_to(self.options.open_max / 2, &mut self.files);
         }
     }

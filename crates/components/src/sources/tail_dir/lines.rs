@@ -1,4 +1,4 @@
-//! Where lines end: cuts what was read into batches, without touching a byte.
+//! Splits the bytes of a read into batches of lines, without copying.
 
 use bytes::Bytes;
 use kit::multiline::Joining;
@@ -7,53 +7,52 @@ use pipeline::Batch;
 
 use super::multiline;
 
-/// Bytes by which is judged how long lines are.
+/// Size of the sample that decides whether lines are short.
 const SAMPLE: usize = 1 << 10;
-/// Bytes of a line, on average, up to which lines are short.
+/// Maximum average length of short lines.
 const SHORT_MAX: usize = 32;
-/// Bytes whose lines are counted at a time.
+/// Block size for counting lines.
 const BLOCK: usize = 4 << 10;
 
-/// What bounds a batch and a line.
+/// Limits of a batch and a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Bytes of a line, without its LF, that are kept.
+    /// Maximum length of a line, without its LF; the rest is cut off.
     pub(super) line_bytes: usize,
-    /// Bytes of a batch; a line that is longer makes a batch of its own.
+    /// Maximum size of a batch; a longer line gets its own batch.
     pub(super) batch_bytes: usize,
-    /// Lines of a batch.
+    /// Maximum number of lines in a batch.
     pub(super) batch_events: usize,
 }
 
 impl Limits {
-    /// Bytes that are read at a time: a batch, or the longest line with what shows that it ends.
+    /// Returns the size of a read: a batch, or the longest line and the byte that ends it.
     pub(super) fn read_bytes(self) -> usize {
         self.batch_bytes.max(self.line_bytes + 1)
     }
 }
 
-/// What follows behind the bytes that are looked at.
+/// Continuation after the given bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// Perhaps more of the last line: without LF it is not looked at.
+    /// The last line may continue: without LF it is ignored.
     Open,
-    /// The same, and no line that belongs to the one before it.
+    /// As `Open`, and no further line belongs to the last event.
     Quiet,
-    /// Nothing: a last line without LF is a line.
+    /// End of file: a last line without LF is a line.
     Line,
-    /// The rest of the last line, which is passed over because the line is too long.
+    /// The rest of the last line, which is skipped because the line is too long.
     Cut,
 }
 
-/// What the bytes begin with.
+/// First piece of the data.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// Whole lines. The last one lacks its LF if `unended`. Where lines are joined, `divided` of
-    /// the events had no room for their next line.
+    /// Whole lines. The last one lacks its LF if `unended`. If lines are joined, `divided` counts
+    /// the events that had no room for their next line.
     Lines { lines: Lines, bytes: usize, unended: bool, divided: u64 },
-    /// Joined lines that `data` does not contain as `text` does: lines of several events alternate,
-    /// or the last line lacks its LF. Of each event, its length without the LF after it and where
-    /// it begins in `data`.
+    /// Joined lines that differ from `data`: lines of several events alternate, or the last line
+    /// lacks its LF. For each event: its length without the final LF, and its offset in `data`.
     Made {
         text: Vec<u8>,
         lengths: Vec<u32>,
@@ -62,20 +61,20 @@ pub(super) enum Piece {
         is_unended: bool,
         divided: u64,
     },
-    /// The part that is kept of a line that is too long; the rest of it is passed over.
+    /// Kept part of a line that is too long; the rest of the line is skipped.
     Long { kept: usize },
-    /// The rest of a line that was too long; `ended` if its LF was among it.
+    /// Rest of a line that was too long; `ended` if it includes the LF.
     Rest { bytes: usize, ended: bool },
-    /// Not enough to say.
+    /// Not enough data to decide.
     Nothing,
 }
 
 /// Lines of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Lines {
-    /// How long each one is, without LF.
+    /// Length of each line, without LF.
     Measured(Vec<u32>),
-    /// How many there are, so short that their lengths are not worth their room.
+    /// Number of lines, if they are so short that lengths would cost more than they save.
     Short(usize),
 }
 
@@ -86,7 +85,7 @@ impl Default for Lines {
 }
 
 impl Lines {
-    /// How many.
+    /// Number of lines.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Measured(lengths) => lengths.len(),
@@ -94,7 +93,7 @@ impl Lines {
         }
     }
 
-    /// Adds those of `other`; `data` is what these are, and `others` what those are.
+    /// Appends `other`, the lines of `others`; `data` holds the current lines.
     pub(super) fn append(&mut self, data: &[u8], other: Self, others: &[u8]) {
         match (&mut *self, other) {
             (Self::Short(0), other) => *self = other,
@@ -107,7 +106,7 @@ impl Lines {
         }
     }
 
-    /// As a batch of `data`.
+    /// Creates a batch from `data`.
     pub(super) fn into_batch(self, data: Bytes) -> Batch {
         match self {
             Self::Measured(lengths) => Batch::of_lines(data, &lengths),
@@ -116,7 +115,7 @@ impl Lines {
     }
 }
 
-/// The lengths of lines, each of which has its LF.
+/// Returns the lengths of lines that all have their LF.
 fn lengths_of(lines: &[u8]) -> impl Iterator<Item = u32> {
     let mut start = 0;
     memchr_iter(b'\n', lines).map(move |at| {
@@ -126,8 +125,8 @@ fn lengths_of(lines: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-/// What `data` begins with. `skipping` says that it begins in the rest of a line that was too long.
-/// Lines are joined by `joining`, or each is an event.
+/// Returns the first piece of `data`. `skipping` = it starts in the rest of a line that was too
+/// long. `joining` joins lines to events; without it each line is an event.
 pub(super) fn next_piece(
     data: &[u8],
     skipping: bool,
@@ -149,7 +148,7 @@ pub(super) fn next_piece(
     }
     if are_short(data) {
         let (events, bytes) = short_lines(data, limits);
-        // Otherwise the first one does not fit a batch or is too long, which is seen below.
+        // Otherwise the first line exceeds the batch or the line limit, which is handled below.
         if events > 0 {
             let lines = Lines::Short(events);
             return Piece::Lines { lines, bytes, unended: false, divided: 0 };
@@ -162,13 +161,13 @@ pub(super) fn next_piece(
     Piece::Lines { lines: Lines::Measured(lengths), bytes, unended: false, divided: 0 }
 }
 
-/// Whether lines are short, to judge by the first ones, of which there is at least one.
+/// Returns true if the first lines are short. Requires at least one line.
 fn are_short(data: &[u8]) -> bool {
     let sample = &data[..data.len().min(SAMPLE)];
     memchr_iter(b'\n', sample).count() * SHORT_MAX > sample.len()
 }
 
-/// The lines of one batch.
+/// Returns the lines of one batch, without their lengths.
 fn short_lines(data: &[u8], limits: Limits) -> (usize, usize) {
     let whole = whole_bytes(data, limits);
     let mut events = 0;
@@ -184,7 +183,7 @@ fn short_lines(data: &[u8], limits: Limits) -> (usize, usize) {
     (events, whole)
 }
 
-/// Bytes of the lines that fit a batch, by its bytes and those of a line.
+/// Returns the size of the lines that fit into a batch.
 fn whole_bytes(data: &[u8], limits: Limits) -> usize {
     let Limits { line_bytes, batch_bytes, .. } = limits;
     let data = &data[..data.len().min(batch_bytes)];
@@ -195,7 +194,7 @@ fn whole_bytes(data: &[u8], limits: Limits) -> usize {
     end
 }
 
-/// The lengths of the lines of one batch, and their bytes.
+/// Returns the lengths of the lines of one batch, and their total size.
 fn whole_lines(data: &[u8], limits: Limits) -> (Vec<u32>, usize) {
     let Limits { line_bytes, batch_bytes, batch_events } = limits;
     let mut lengths = Vec::with_capacity((data.len().min(batch_bytes) / 64).min(batch_events) + 1);
@@ -212,7 +211,7 @@ fn whole_lines(data: &[u8], limits: Limits) -> (Vec<u32>, usize) {
     (lengths, start)
 }
 
-/// The first line of `data`, which is too long or lacks its LF.
+/// Returns the first line of `data`, which is too long or lacks its LF.
 pub(super) fn first_line(data: &[u8], end: End, line_bytes: usize) -> Piece {
     if data.len() > line_bytes {
         return Piece::Long { kept: line_bytes };
@@ -235,7 +234,7 @@ mod tests {
 
     const LIMITS: Limits = Limits { line_bytes: 4, batch_bytes: 12, batch_events: 3 };
 
-    /// Cuts all of `data`: the batches of lines, with `+` behind what is kept of a long one.
+    /// Splits all of `data` into batches of lines; `+` marks the kept part of a long line.
     fn cut(data: &[u8], end: End, limits: Limits) -> Vec<Vec<String>> {
         let (mut at, mut skipping, mut batches) = (0, false, Vec::new());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -323,7 +322,7 @@ mod tests {
         ) {
             let limits = Limits { line_bytes: line, batch_bytes: bytes, batch_events: events };
             let (lengths, expected) = whole_lines(data.as_bytes(), limits);
-            // A first line over the bytes of a batch is left to the other way.
+            // `short_lines` leaves a first line over the batch size to the other function.
             if lengths.first().is_some_and(|first| *first as usize + 1 > bytes) {
                 prop_assert_eq!(short_lines(data.as_bytes(), limits), (0, 0));
             } else {

@@ -1,9 +1,9 @@
-//! Change notifications of busy files are coalesced: what came in a pause is read together.
+//! Coalesces change notifications of busy files: one read takes all changes of a pause.
 //!
-//! A line waits half a pause at the median and a whole one at worst, and each pause costs a batch:
-//! a read, a put at each tier, a request, half a millisecond of the edge's processor. Where more
-//! than a full batch comes in a pause, a shorter one makes few more of them: it is as long as one
-//! takes to come, within bounds.
+//! On average a line waits half a pause, at worst a whole one. Each pause costs a batch: a read, a
+//! put at each tier, a request, half a millisecond of the edge's processor. If more than a full
+//! batch arrives in a pause, a shorter pause adds few batches: the pause is then the time in which
+//! one batch arrives, within bounds.
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -15,21 +15,21 @@ use tokio::time::Instant;
 
 use super::config::Options;
 
-/// Least pause, unless the setting says less.
+/// Minimum pause, unless the setting is lower.
 const LEAST: Duration = Duration::from_millis(5);
 
-/// How much comes is measured over at least so much time.
+/// Minimum time over which the data rate is measured.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// Waits for changes of files, and paces how often they are reported.
+/// Waits for changes of files, and limits how often they are reported.
 pub(super) struct ChangeListener {
     watch: Option<Arc<dyn Watch>>,
-    /// Most time between two times of listening: what changes meanwhile is read together.
+    /// Maximum pause: changes within it are read together.
     longest: Duration,
     batch_bytes: usize,
     pause: Duration,
     not_before: Instant,
-    /// What was read since this moment.
+    /// Start of the current measurement, and the bytes read since.
     since: Instant,
     read_bytes: u64,
 }
@@ -48,7 +48,7 @@ impl ChangeListener {
         }
     }
 
-    /// What changed since the last call; waits until something has. Cancel safe.
+    /// Waits for changes and returns all since the last call. Cancel safe.
     pub(super) async fn changed(&mut self) -> BTreeSet<Change> {
         let Some(watch) = &self.watch else { return pending().await };
         tokio::time::sleep_until(self.not_before).await;
@@ -63,13 +63,13 @@ impl ChangeListener {
         changes
     }
 
-    /// Takes note that so much was read.
+    /// Records a read of `read_bytes` bytes.
     pub(super) fn note(&mut self, read_bytes: u64) {
         self.read_bytes += read_bytes;
     }
 }
 
-/// The time in which a batch is full, if as much comes as did in the last `over`.
+/// Returns the time in which a batch fills at the rate of the last `over`.
 fn pause(batch_bytes: usize, read_bytes: u64, over: Duration) -> Duration {
     let seconds = over.as_secs_f64() * batch_bytes as f64 / read_bytes.max(1) as f64;
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).max(LEAST)

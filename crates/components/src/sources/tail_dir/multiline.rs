@@ -1,14 +1,14 @@
-//! Lines that are one event, in files that are followed.
+//! Joins lines of followed files into events.
 //!
 //! | an event ends | |
 //! |---|---|
 //! | before a line that begins one | once that line has its LF |
 //! | with the last part of a line of a container | where parts are joined |
-//! | before a line with which it would have more than `bytes_max`, or more than `lines_max` lines | that line begins the next one, and is counted |
-//! | before a line over `line_max` | which is an event by itself, cut as ever |
-//! | when its file has not grown for `timeout` | with its last line that has an LF; a later line begins another event |
-//! | when its stream of a container has printed nothing for `timeout` | by the times of the lines, while the other stream goes on |
-//! | at the end of a file that was rotated | with a last line without LF, when that is a line |
+//! | before a line with which it would exceed `bytes_max` or `lines_max` | that line begins the next event, and is counted |
+//! | before a line over `line_max` | that line is a separate event, cut as usual |
+//! | when its file has not grown for `timeout` | after its last line with LF; a later line begins another event |
+//! | when its container stream has printed nothing for `timeout` | judged by the times of the lines, while the other stream continues |
+//! | at the end of a rotated file | with a last line without LF, once that counts as a line |
 
 use kit::multiline::Joining;
 use kit::multiline::scan::{Events, Scan};
@@ -59,7 +59,7 @@ pub(super) fn next_piece(joining: &Joining, data: &[u8], end: End, limits: Limit
     }
 }
 
-/// These events; `is_unended`: the last line lacks its LF.
+/// Returns these events as a piece; `is_unended`: the last line lacks its LF.
 fn piece(events: &Events<'_>, is_unended: bool) -> Piece {
     let Events { bytes, divided, .. } = *events;
     if !events.is_mixed && !is_unended {

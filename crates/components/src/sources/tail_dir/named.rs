@@ -1,21 +1,21 @@
-//! Which files of an earlier run are followed by this one.
+//! Selects which files of an earlier run to follow.
 //!
-//! Files are followed by what they hold, whatever they are called, so the patterns alone do not say
-//! what is read: `app.log` that was renamed to `app.log.1` is read to its end although no pattern
-//! names `app.log.1`. But a file that `paths` does not name any more, or `exclude` names now, is
-//! not to be sent any more. The path that a file was found by, which its position holds, tells the
-//! two apart:
+//! The source follows files by content, not by name, so the patterns alone do not decide what it
+//! reads: it reads `app.log` to its end after a rename to `app.log.1`, although no pattern names
+//! `app.log.1`. But it must not send a file that `paths` does not name any more, or that `exclude`
+//! names now. The path by which the file was found, which its position contains, distinguishes the
+//! two cases:
 //!
-//! | found by, in the stored position | lies now | what happens |
+//! | found by, in the stored position | current location | what happens |
 //! |---|---|---|
-//! | a path that today's patterns name | there | it is followed |
-//! | a path that today's patterns name | in the same directory, under another name | rotation: read to its end |
-//! | a path that they do not name | anywhere that they do not name | set aside: not read |
-//! | a path that they do not name | where today's patterns find it | it is followed |
+//! | a path that today's patterns name | the same | it is followed |
+//! | a path that today's patterns name | another name in the same directory | rotation: read to its end |
+//! | a path that they do not name | a path that they do not name | set aside: not read |
+//! | a path that they do not name | a path that today's patterns name | it is followed |
 //!
-//! The position of a file that is set aside is kept as long as the file lies where it was, under
-//! its number, and for an hour longer: named again by then, it goes on where it was. Without
-//! `follow_symlinks`, what a link leads to counts as not named.
+//! The source keeps the position of a file that is set aside while the file keeps its path and
+//! inode, and for another hour. If the patterns name the file again in that time, reading resumes
+//! at the position. Without `follow_symlinks`, the target of a link counts as not named.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ use super::recover::FORGET_AFTER;
 use super::tailer::Tailer;
 
 impl Tailer {
-    /// Sets aside what an earlier run read and the patterns do not name any more.
+    /// Sets aside files of an earlier run that the patterns do not name any more.
     pub(super) fn set_aside_the_unnamed(&mut self) {
         let unnamed: Vec<_> =
             self.files.iter().filter(|(_, f)| !self.is_named(&f.position.path)).collect();
@@ -46,12 +46,13 @@ impl Tailer {
         }
     }
 
-    /// Whether the patterns find, or would find, a file by this path.
+    /// Returns true if the patterns find, or would find, a file by this path.
     pub(super) fn is_named(&self, path: &Path) -> bool {
         self.would_find(path) && (self.options.follow_symlinks || !self.leads_over_a_link(path))
     }
 
-    /// Whether the path, below what the patterns spell out, is or passes a link.
+    /// Returns true if the path is or passes a link, below the directory that the patterns spell
+    /// out.
     fn leads_over_a_link(&self, path: &Path) -> bool {
         let patterns = self.options.patterns.iter().filter(|pattern| pattern.matches(path));
         let spelled: Vec<_> = patterns.map(super::glob::Pattern::literal_directory).collect();

@@ -1,5 +1,5 @@
-//! Names of files: bytes that others chose, which need not be UTF-8 and may hold anything but `/`
-//! and NUL.
+//! File names: bytes that others chose. They need not be UTF-8 and may contain anything but `/` and
+//! NUL.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,25 +7,25 @@ use std::path::Path;
 
 pub(super) use pipeline::file_position::shown;
 
-/// Endings of files that hold other files in compressed form.
+/// Endings of compressed files.
 const COMPRESSED: [&str; 8] = ["gz", "bz2", "xz", "zst", "Z", "lz4", "lzma", "br"];
 
-/// The last part of a path.
+/// Returns the last part of a path.
 pub(super) fn name_of(path: &Path) -> Option<&[u8]> {
     path.file_name().map(OsStr::as_bytes)
 }
 
-/// The name up to its first dot: what rotation leaves as it is.
+/// Returns the name up to its first dot, which rotation does not change.
 pub(super) fn stem(name: &[u8]) -> &[u8] {
     name.split(|byte| *byte == b'.').next().unwrap_or(name)
 }
 
-/// Whether rotation may have moved `original` to `other`; both lie in one directory.
+/// Returns true if rotation may have renamed `original` to `other`, in the same directory.
 pub(super) fn may_be_renamed(original: &[u8], other: &[u8]) -> bool {
     other.starts_with(stem(original))
 }
 
-/// Whether `other` is called as rotation calls a copy of `original`: `access.log.1`,
+/// Returns true if `other` is a typical name for a rotated copy of `original`: `access.log.1`,
 /// `access.log-20261120`, `access-20261120.log`.
 pub(super) fn may_be_copy(original: &[u8], other: &[u8]) -> bool {
     let separated = |rest: &[u8]| matches!(rest.first(), Some(b'.' | b'-' | b'_'));
@@ -34,7 +34,7 @@ pub(super) fn may_be_copy(original: &[u8], other: &[u8]) -> bool {
         || other.strip_prefix(stem(original)).is_some_and(dated)
 }
 
-/// The name without the ending of a compressed file; `None` if it has no such ending.
+/// Returns the name without the ending of a compressed file; `None` without such an ending.
 fn uncompressed(name: &[u8]) -> Option<&[u8]> {
     let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0)?;
     let ending = &name[dot + 1..];
@@ -42,13 +42,14 @@ fn uncompressed(name: &[u8]) -> Option<&[u8]> {
     COMPRESSED.iter().any(is_one).then(|| &name[..=dot])
 }
 
-/// Whether this is called as a compressed file.
+/// Returns true if the name has the ending of a compressed file.
 pub(super) fn is_compressed(name: &OsStr) -> bool {
     uncompressed(name.as_bytes()).is_some()
 }
 
-/// Whether a compressed file of this name, which `matches`, is passed over: what it holds are no
-/// lines. A pattern that asks for such files names their ending: it does not match another one.
+/// Returns true if a compressed file of this name must be skipped although it `matches`: it does
+/// not contain lines. A pattern asks for such files by their ending, so it does not match other
+/// endings.
 pub(super) fn is_unasked(name: &OsStr, matches: impl Fn(&OsStr) -> bool) -> bool {
     let Some(begins) = uncompressed(name.as_bytes()) else { return false };
     let mut other = begins.to_vec();

@@ -1,5 +1,5 @@
-//! What a survey has the channels know of files without reading them: where a file begins, or that
-//! it is forgotten. All of it is one batch without lines, so that a channel knows all or nothing.
+//! Changes that a survey stores in the channels without reading: where a file begins, or that it is
+//! forgotten. All of them are in one batch without lines, so that a channel stores all or nothing.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use super::file::{File, FileId};
 use super::identity::Position;
 use super::tailer::{Chunk, Part, Tailer};
 
-/// The notes of one survey. Nothing of their files is on its way.
+/// Notes of one survey. Their files have nothing in flight.
 #[derive(Default)]
 pub(super) struct Notes {
     batch: Batch,
     parts: Vec<Part>,
-    /// The channels that they are for; `None` = all.
+    /// The channels that receive them; `None` = all.
     targets: Option<Vec<usize>>,
 }
 
 impl Notes {
-    /// Notes that the file stands at `position`.
+    /// Adds the position of a file.
     pub(super) fn add_at(
         &mut self,
         source: &Arc<str>,
@@ -39,12 +39,12 @@ impl Notes {
         self.parts.push(Part { file: id, end, bytes: 0, ends_read: true });
     }
 
-    /// They are for these channels alone.
+    /// Limits the notes to these channels.
     pub(super) fn only_for(&mut self, channels: Vec<usize>) {
         self.targets = Some(channels);
     }
 
-    /// As one batch, if there are any.
+    /// Returns the notes as one batch, if there are any.
     pub(super) fn finish(self) -> Option<Chunk> {
         let Self { batch, parts, targets } = self;
         (!parts.is_empty()).then_some(Chunk { batch, targets, parts })
@@ -52,7 +52,7 @@ impl Notes {
 }
 
 impl Tailer {
-    /// Notes where the file stands, or that the channels are to forget it.
+    /// Notes the position of a file, or that the channels must forget it.
     pub(super) fn note(&mut self, id: FileId, forget: bool, notes: &mut Notes) {
         let Some(file) = self.files.get_mut(id) else { return };
         let mut position = file.stored_position(&self.source);

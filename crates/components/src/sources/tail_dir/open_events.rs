@@ -1,4 +1,4 @@
-//! Events that wait for more lines, where lines are joined: when each of their files is read again.
+//! Schedules reads of files with an unfinished event, if lines are joined.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::file::{File, FileId};
 use super::followed::Followed;
 
-/// Files with an event that may go on, by when that is looked at again.
+/// Files with an unfinished event, by the time of their next read.
 pub(super) struct OpenEvents {
-    /// How long a file is quiet before its event counts as ended.
+    /// How long a file must be quiet before its last event counts as ended.
     timeout: Duration,
     due: BTreeSet<(Instant, FileId)>,
     /// Files that are in `due`.
@@ -22,7 +22,7 @@ impl OpenEvents {
         Self { timeout, due: BTreeSet::new(), noted: BTreeSet::new() }
     }
 
-    /// Takes note of whether the last event of a file may go on.
+    /// Records whether the last event of a file may have further lines.
     pub(super) fn note(&mut self, id: FileId, file: &mut File, is_open: bool) {
         file.has_open_event = is_open;
         if is_open && self.noted.insert(id) {
@@ -30,12 +30,12 @@ impl OpenEvents {
         }
     }
 
-    /// When the next one is due.
+    /// Returns when the next file is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Files that have been quiet for long enough. What cannot be read is due again.
+    /// Takes the files that have been quiet for long enough. Unreadable files become due again.
     pub(super) fn take_due(&mut self, files: &Followed, now: Instant) -> Vec<FileId> {
         let mut quiet = Vec::new();
         while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= now) {

@@ -1,4 +1,4 @@
-//! When the tailer has a turn.
+//! Starts the turns of the tailer.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ type Turn = BoxFuture<'static, (Box<Tailer>, Vec<Chunk>)>;
 /// Runs the tailer's turns, one at a time.
 pub(super) struct Pace {
     env: Env,
-    /// Present between two turns.
+    /// `None` during a turn.
     tailer: Option<Tailer>,
     turn: Option<Turn>,
 }
@@ -25,7 +25,7 @@ impl Pace {
         Self { env, tailer: Some(tailer), turn: None }
     }
 
-    /// Starts a turn if there is reason for one. Takes what is settled and what changed with it.
+    /// Starts a turn if one is due, and passes it `settled` and `changes`.
     pub(super) fn start_turn(
         &mut self,
         settled: &mut Vec<Part>,
@@ -56,7 +56,8 @@ impl Pace {
         self.turn = Some(turn.boxed());
     }
 
-    /// What the turn under way reads; without one, nothing, when the next is due. Cancel safe.
+    /// Waits for the current turn and returns its chunks. Without a turn, waits until the next is
+    /// due and returns nothing. Cancel safe.
     pub(super) async fn next(&mut self) -> Vec<Chunk> {
         if let Some(turn) = &mut self.turn {
             let (tailer, chunks) = turn.await;

@@ -1,4 +1,4 @@
-//! One read of one file: bytes in, chunks with their positions out.
+//! One read of one file: turns bytes into chunks with their positions.
 
 use std::borrow::Cow;
 use std::io;
@@ -17,10 +17,10 @@ use super::multiline;
 use super::names::shown;
 use super::tailer::{Chunk, Part, Tailer};
 
-/// Header of an event that is only the beginning of its line.
+/// Header of an event that contains only the beginning of its line.
 const TRUNCATED: &str = "truncated";
 
-/// Lines that were cut from a read, with where the file stands in front of them and behind them.
+/// Lines of a read, with the file's positions before and after them.
 struct Cut {
     lines: What,
     start: u64,
@@ -30,18 +30,18 @@ struct Cut {
 }
 
 enum What {
-    /// Whole lines, and where they lie in what was read.
+    /// Whole lines, and their range in the buffer.
     Lines(Range<usize>, Lines),
-    /// A line as it is not in the file.
+    /// A line that differs from the bytes in the file.
     Made(Batch),
-    /// Events as they are not in the file, and where they begin in it.
+    /// Events that differ from the bytes in the file, and their offsets in the file.
     Joined(Batch, Vec<u64>),
 }
 
-/// What a read comes to.
+/// Result of splitting a read.
 struct Cuts {
     cuts: Vec<Cut>,
-    /// Where the file stands behind all of it.
+    /// Offset after the read.
     offset: u64,
     skipping: bool,
     tail: Print,
@@ -51,14 +51,14 @@ struct Cuts {
     divided: u64,
 }
 
-/// What came of reading a file once.
+/// Result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It was read to its end, or cannot be read now.
+    /// The end of the file was reached, or the file cannot be read now.
     End,
     /// There may be more.
     More,
-    /// It was not read: the bundle has no room for what is in it, and is to be finished first.
+    /// Nothing was read: the bundle has no room and must be finished first.
     BundleFull,
 }
 
@@ -66,9 +66,9 @@ impl Tailer {
     /// Reads a file once.
     pub(super) fn read(&mut self, id: FileId, now: Instant, chunks: &mut Vec<Chunk>) -> Outcome {
         let outcome = match self.try_read(id, now, chunks) {
-            // It was moved or deleted since the last survey; the next one says where it is.
+            // It was moved or deleted since the last survey; the next survey finds it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Outcome::End),
-            // Said for all files at once; it is tried again after the next survey.
+            // Logged once for all files; retried after the next survey.
             Err(error) if is_out_of_files(&error) => Ok(Outcome::End),
             outcome => outcome,
         };
@@ -100,7 +100,7 @@ impl Tailer {
         chunks: &mut Vec<Chunk>,
     ) -> io::Result<Outcome> {
         let Some((handle, stat)) = self.open(id)? else {
-            // Another file lies at its place: the next survey says where it went.
+            // Another file is at its place: the next survey finds the file.
             return Ok(Outcome::End);
         };
         let Some(file) = self.files.get_mut(id) else { return Ok(Outcome::End) };
@@ -142,7 +142,7 @@ impl Tailer {
         let end = file.end(read_end, leg.limit, late, quiet);
         let at = Beginning { known, offset, skipping };
         let mut cuts = cut(buffer, at, end, limits, self.options.joining.as_ref());
-        // What was read is believed only if the file is still the one it was.
+        // Discard the read if the file was replaced or rewritten.
         let head_bytes = HEAD_BYTES.min(usize::try_from(cuts.offset).unwrap_or(HEAD_BYTES));
         let head_bytes = head_bytes.max(usize::from(head.len));
         let beginning = match buffer.get(..head_bytes).filter(|_| from == 0) {
@@ -181,8 +181,8 @@ impl Tailer {
         }
     }
 
-    /// Makes chunks of what was cut, or a part of the bundle, and moves the file on. `alone` is
-    /// what was read, unless it lies in the bundle.
+    /// Turns the lines into chunks or into a part of the bundle, and advances the file. `alone` is
+    /// the buffer of the read, unless the bundle holds it.
     fn hand_on(
         &mut self,
         id: FileId,
@@ -257,17 +257,17 @@ fn step(file: &mut File, offset: u64, skipping: bool, tail: Print) {
     file.position.tail = tail;
 }
 
-/// Where a read begins.
+/// Start of a read.
 #[derive(Clone, Copy)]
 struct Beginning {
-    /// Bytes in front of it that were read before.
+    /// Bytes in the buffer before it, which were read earlier.
     known: usize,
     offset: u64,
-    /// It is in the rest of a line that was cut.
+    /// True if it is in the rest of a line that was cut.
     skipping: bool,
 }
 
-/// Cuts all of `buffer` into batches.
+/// Splits all of `buffer` into batches.
 fn cut(
     buffer: &[u8],
     beginning: Beginning,
@@ -322,7 +322,7 @@ fn cut(
     Cuts { cuts, offset, skipping, tail, long_lines, late_lines, divided }
 }
 
-/// One line that lacks its LF in the file.
+/// Creates a batch of one line that lacks its LF in the file.
 fn ended_line(line: &[u8]) -> Batch {
     let mut body = Vec::with_capacity(line.len() + 1);
     body.extend_from_slice(line);
@@ -330,7 +330,7 @@ fn ended_line(line: &[u8]) -> Batch {
     Batch::of_lines(body.into(), &[line.len() as u32])
 }
 
-/// The offsets at which the lines of `batch` begin, the first of which begins at `start`.
+/// Returns the offset of each line of `batch`, whose first line begins at `start`.
 fn offsets(batch: &Batch, start: u64) -> Vec<u64> {
     let mut next = start;
     let begins = batch.iter().map(|event| {

@@ -1,5 +1,4 @@
-//! What the channels remember of an earlier run: which files there were, and where each channel
-//! stands in them.
+//! Reads from the channels which files an earlier run followed, and the position of each channel.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,13 +11,12 @@ use super::file::{File, Mark, Stage};
 use super::flume::FlumePositions;
 use super::identity::{Position, Print};
 
-/// How long the file of a position is waited for before the position is forgotten: its directory
-/// may be mounted late.
+/// How long a position is kept without its file: the directory may be mounted late.
 pub(super) const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// The files that the positions of the required channels speak of. One that a channel does not
-/// know is read for that channel from its beginning on; where the channel knows none of them, from
-/// where Flume stood.
+/// Returns the files of the positions in the required channels. If a channel has no position of a
+/// file, the file is read for that channel from its beginning; if the channel has no position at
+/// all, from Flume's offset.
 pub(super) fn recover(
     source: &str,
     known: &[Vec<(Bytes, Bytes)>],

@@ -1,8 +1,8 @@
-//! Files that were renamed between two surveys, before the first one found them.
+//! Files that were renamed between two surveys, before a survey found them.
 //!
-//! A log that fills within milliseconds is gone from its name when the next survey looks. Where the
-//! system tells of moves, a file is followed from the name that a pattern would have found it by to
-//! the one that it has at the survey, over as many names as it had between them.
+//! A log that fills within milliseconds may lose its name before the next survey. If the system
+//! reports renames, the source follows such a file from the name that a pattern matches, over any
+//! number of renames, to its name at the survey.
 
 use std::collections::{BTreeMap, HashSet};
 use std::mem::take;
@@ -13,16 +13,16 @@ use pipeline::env::FileKind;
 use super::candidates::Candidate;
 use super::tailer::Tailer;
 
-/// Where files lie that may not have been found, with the names that patterns would have found them
-/// by.
+/// Current paths of files that no survey may have found, with the paths by which patterns would
+/// have found them.
 pub(super) type PendingRenames = BTreeMap<PathBuf, PathBuf>;
 
 impl Tailer {
-    /// Takes note that a file has another name. Whether it is one that is followed is found out at
-    /// the survey: by its name alone it cannot be recognised.
+    /// Records a rename. The name alone does not identify a followed file; the survey finds that
+    /// out.
     pub(super) fn note_move(&mut self, from: &Path, to: &Path) {
         let found_as = self.pending_renames.remove(from);
-        // What lay there before is no more.
+        // A file that had this name is gone.
         self.pending_renames.remove(to);
         if self.would_find(to) {
             return;
@@ -33,7 +33,7 @@ impl Tailer {
         }
     }
 
-    /// Adds those that are not followed to the candidates, unless they are among them already.
+    /// Adds the renamed files that are not followed to the candidates, each once.
     pub(super) fn add_renamed(&mut self, candidates: &mut Vec<Candidate>) {
         let pending_renames = take(&mut self.pending_renames);
         if pending_renames.is_empty() {

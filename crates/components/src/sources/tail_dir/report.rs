@@ -1,5 +1,5 @@
-//! What is said of files and patterns, and how often: a few lines a minute of each kind, and then
-//! how many more there were. At `debug` all are said.
+//! Log lines about files and patterns, with a rate limit: a few lines of each kind per minute, then
+//! the number of suppressed ones. At `debug` all are logged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,13 +14,13 @@ use super::glob::{Found, PassedOver, Pattern};
 use super::names::{is_compressed, shown};
 use super::tailer::Tailer;
 
-/// Lines of one kind in a minute.
+/// Maximum number of lines of one kind per minute.
 const LINES_MAX: u32 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
-/// How long a file of an earlier run is looked for before it is reported missing: it may be on its
-/// way to another name, or its directory may be mounted late.
+/// How long a file of an earlier run is searched before it is reported missing: a rename may be in
+/// progress, or its directory may be mounted late.
 const MISSING_AFTER: Duration = Duration::from_secs(10);
-/// After how long a pattern that no file matches is reported, and the pauses between reports.
+/// Delay until a pattern without files is reported, and the pauses between further reports.
 const UNMATCHED_AFTER: [Duration; 4] = [
     Duration::from_secs(10),
     Duration::from_secs(60),
@@ -28,18 +28,18 @@ const UNMATCHED_AFTER: [Duration; 4] = [
     Duration::from_secs(60 * 60),
 ];
 
-/// Counts lines of one kind.
+/// Counts log lines of one kind.
 #[derive(Debug, Default)]
 struct Quota {
     since: Option<Instant>,
     said: u32,
     unsaid: u64,
-    /// Whether the rest was said in this minute.
+    /// True if the number of suppressed lines was logged in this minute.
     is_summed: bool,
 }
 
 impl Quota {
-    /// Whether there is room for a line more; else it is counted.
+    /// Returns true if another line may be logged; counts it otherwise.
     fn may_say(&mut self, now: Instant) -> bool {
         let is_over = |since: Instant| now.duration_since(since) >= MINUTE;
         if self.since.is_none_or(is_over) {
@@ -54,7 +54,7 @@ impl Quota {
         may
     }
 
-    /// How many lines were not said, if that is to be said now: once a minute.
+    /// Takes the number of suppressed lines, at most once per minute.
     fn rest(&mut self, now: Instant) -> Option<u64> {
         let is_over = self.since.is_some_and(|since| now.duration_since(since) >= MINUTE);
         if self.unsaid == 0 || (self.is_summed && !is_over) {
@@ -69,39 +69,39 @@ impl Quota {
 #[derive(Debug)]
 struct Unmatched {
     matched: bool,
-    /// When it is reported next, and how often it was.
+    /// Time of the next report, and number of reports.
     next: Instant,
     reports: usize,
 }
 
-/// What was said.
+/// State of the log lines.
 pub(super) struct Report {
     followed: Quota,
     missing: Quota,
     linked: Quota,
-    /// When the limit of open files was last spoken of.
+    /// Time of the last line about the limit of open files.
     pub(super) out_of_files: Option<Instant>,
-    /// Names that match and are not followed, as the last survey found them.
+    /// Matching names that are not followed, as of the last survey.
     passed_over: BTreeMap<PathBuf, PassedOver>,
     has_said_compressed: bool,
-    /// Links to directories that were looked at.
+    /// Links to directories that the walk followed.
     links: BTreeSet<PathBuf>,
     patterns: Vec<Unmatched>,
     began: Instant,
 }
 
-/// Why a file is followed.
+/// Reason why a file is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// It was never seen before.
+    /// The file is new.
     New,
-    /// Flume read it.
+    /// Flume read the file.
     ReadByFlume,
-    /// An earlier run read it, or it is back.
+    /// An earlier run read it, or it reappeared.
     Known,
-    /// It has another name.
+    /// It was renamed.
     Renamed,
-    /// It holds what another file held that was cut or is gone.
+    /// It contains the content of another file that was truncated or removed.
     Copied,
 }
 
@@ -121,26 +121,26 @@ impl Report {
         }
     }
 
-    /// The patterns that no file ever matched, by their index.
+    /// Iterates over the indexes of patterns that no file ever matched.
     pub(super) fn unmatched(&self) -> impl Iterator<Item = usize> {
         let patterns = self.patterns.iter().enumerate();
         patterns.filter(|(_, pattern)| !pattern.matched).map(|(index, _)| index)
     }
 
-    /// For each pattern, whether some file ever matched it.
+    /// Returns for each pattern whether a file ever matched it.
     pub(super) fn patterns(&mut self) -> impl Iterator<Item = &mut bool> {
         self.patterns.iter_mut().map(|pattern| &mut pattern.matched)
     }
 }
 
 impl File {
-    /// Whether it is to be reported missing now.
+    /// Returns true if the file must be reported missing now.
     pub(super) fn is_reported_missing(&self, now: Instant) -> bool {
         self.missing_since.is_some_and(|since| now.duration_since(since) >= MISSING_AFTER)
     }
 }
 
-/// Reasons of `source_anomalies`: each is counted from 0 on.
+/// Reasons in `source_anomalies`: the counter of each exists from the start.
 const REASONS: [&str; 10] = [
     "line_cut",
     EVENT_DIVIDED,
@@ -155,16 +155,16 @@ const REASONS: [&str; 10] = [
 ];
 
 impl Tailer {
-    /// Shows every counter before there is something to count.
+    /// Creates all counters with the value 0.
     pub(super) fn show_reasons(&self) {
         REASONS.iter().for_each(|reason| self.count_anomaly(reason, 0));
     }
 
-    /// Says that a file is followed from now on.
+    /// Logs that a file is followed from now on.
     pub(super) fn say_followed(&mut self, id: FileId, why: Why, now: Instant) {
         let Some(file) = self.files.get(id) else { return };
         let (path, place) = (shown(&file.position.path), shown(&file.place));
-        // Named where it is another one.
+        // Logged only if it differs from the path.
         let place = (place != path).then_some(&*place);
         let (inode, offset) = (file.position.inode, file.position.offset);
         let why = match why {
@@ -183,8 +183,8 @@ impl Tailer {
         }
     }
 
-    /// Reports that a file of an earlier run does not exist any more. The length that it had when
-    /// it was read tells whether bytes of it are lost.
+    /// Reports that a file of an earlier run is gone. Its size at the last read shows whether bytes
+    /// are lost.
     pub(super) fn say_missing(&mut self, id: FileId, now: Instant) {
         let Some(file) = self.files.get_mut(id) else { return };
         file.missing_since = None;
@@ -214,7 +214,7 @@ impl Tailer {
     }
 
     /// Warns of a link that leads out of the directories that the patterns spell out. `place` is
-    /// where it leads.
+    /// its target.
     pub(super) fn say_linked(&mut self, path: &Path, place: &Path, now: Instant) {
         if path == place {
             return;
@@ -238,8 +238,8 @@ impl Tailer {
         }
     }
 
-    /// After a survey: says what was found that is not followed, which patterns find nothing, and
-    /// how much was not said.
+    /// After a survey: logs matching files that are not followed, patterns without files, and the
+    /// number of suppressed lines.
     pub(super) fn say_found(&mut self, found: &mut Found, now: Instant) {
         for link in std::mem::take(&mut found.linked) {
             if self.report.links.insert(link.clone())
@@ -303,12 +303,12 @@ impl Tailer {
         self.report.passed_over = passed_over;
     }
 
-    /// Whether `exclude` names it.
+    /// Returns true if `exclude` matches the path.
     pub(super) fn is_excluded(&self, path: &Path) -> bool {
         self.options.exclusions.iter().any(|exclusion| exclusion.covers(path))
     }
 
-    /// Warns of patterns that nothing matches: at first after seconds, then ever more rarely.
+    /// Warns of patterns without files: first after seconds, then less and less often.
     fn say_unmatched(&mut self, now: Instant) {
         let began = self.report.began;
         let mut due = Vec::new();
@@ -328,7 +328,7 @@ impl Tailer {
         }
     }
 
-    /// What can be said about why a pattern matches nothing.
+    /// Explains why a pattern matches nothing.
     pub(super) fn why_unmatched(&self, pattern: &Pattern) -> String {
         let disk = &*self.env.disk;
         let directory = pattern.literal_directory();
@@ -350,7 +350,7 @@ impl Tailer {
         }
     }
 
-    /// Says where relative patterns are looked for.
+    /// Logs the directory that relative patterns start from.
     pub(super) fn say_relative(&self) {
         for pattern in self.options.patterns.iter().filter(|pattern| pattern.is_relative()) {
             tracing::info!(source = %self.source, pattern = pattern.text(),

@@ -1,19 +1,19 @@
-//! When the next survey is due. Pure: it is given the time.
+//! Schedule of surveys. Pure: the caller passes the time.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Looking around takes at most this part of the time, however many files there are.
+/// Divisor of the time that surveys may take, for any number of files.
 const SHARE: u32 = 20;
 
 /// Pauses between two surveys.
 pub(super) struct Pauses {
-    /// After one that found something to read.
+    /// After a survey that found something to read.
     pub(super) busy: Duration,
-    /// The longest.
+    /// The maximum.
     pub(super) longest: Duration,
-    /// Whether every change is notified.
+    /// True if the system reports every change.
     pub(super) told: bool,
 }
 
@@ -21,35 +21,36 @@ pub(super) struct Pauses {
 #[derive(Debug)]
 pub(super) struct Schedule {
     next: Instant,
-    /// No notification of a change brings the next one before this.
+    /// Earliest time of a survey because of a notification.
     earliest: Instant,
     pause: Duration,
-    /// The least pause.
+    /// The minimum pause.
     poll_min: Duration,
 }
 
 impl Schedule {
-    /// The first one is due at once.
+    /// Creates a schedule whose first survey is due immediately.
     pub(super) fn new(now: Instant, poll_min: Duration) -> Self {
         Self { next: now, earliest: now, pause: poll_min, poll_min }
     }
 
-    /// When the next one is due.
+    /// Returns when the next survey is due.
     pub(super) fn next(&self) -> Instant {
         self.next
     }
 
-    /// The next one comes at once: something moved.
+    /// Makes the next survey due immediately, because something moved.
     pub(super) fn soon(&mut self, now: Instant) {
         self.next = now;
     }
 
-    /// The next one comes as soon as the last one has cost little: a change was notified.
+    /// Makes the next survey due as early as the cost limit allows, because a change was notified.
     pub(super) fn when_allowed(&mut self, now: Instant) {
         self.next = self.next.min(self.earliest.max(now));
     }
 
-    /// After one that took `cost`: the pause doubles while nothing is found to read.
+    /// Schedules the survey after one that took `cost`; the pause doubles while there is nothing to
+    /// read.
     pub(super) fn after(&mut self, now: Instant, cost: Duration, busy: bool, pauses: &Pauses) {
         let pause = if busy { pauses.busy } else { self.pause * 2 };
         let least = self.poll_min.max(cost * SHARE);

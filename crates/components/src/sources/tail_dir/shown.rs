@@ -8,7 +8,7 @@ use super::names::shown;
 use super::tailer::Tailer;
 
 impl Tailer {
-    /// Shows the followed files on status pages, and what is wrong with the patterns and the files.
+    /// Publishes the followed files on status pages, with problems of patterns and files.
     pub(super) fn show_files(&mut self) {
         let mut unreadable: Vec<(String, io::ErrorKind)> = Vec::new();
         for (_, file) in self.files.iter().filter(|(_, file)| file.is_followed()) {

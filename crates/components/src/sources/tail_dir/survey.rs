@@ -1,4 +1,4 @@
-//! Looking around: what the patterns find now, and what became of the files that they found before.
+//! A survey: finds the files that match now, and checks those that matched before.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
@@ -19,17 +19,17 @@ use super::notes::Notes;
 use super::recover::FORGET_AFTER;
 use super::tailer::{Chunk, Tailer};
 
-/// What the last survey found, besides the files that are followed.
+/// Result of the last survey, apart from the followed files.
 pub(super) struct Seen {
-    /// There was none.
+    /// True before the first survey.
     is_first: bool,
-    /// What the first one finds and no earlier run has read is read from its end on.
+    /// True if the first survey starts new files at their end.
     from_end: bool,
-    /// Names that are read from their beginning all the same: Flume read a file of that name.
+    /// Exceptions, which start at the beginning: Flume read a file of that name.
     read_by_flume: HashSet<PathBuf>,
-    /// What could not be looked at.
+    /// Paths that could not be read.
     problems: BTreeMap<PathBuf, io::ErrorKind>,
-    /// Directories as they were found, where that was needed.
+    /// Listings of directories, if a survey needed them.
     listings: HashMap<PathBuf, Vec<(OsString, FileKind)>>,
     /// Names that may be links.
     may_be_links: HashSet<PathBuf>,
@@ -38,7 +38,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Nothing was seen yet.
+    /// Creates the state before the first survey.
     pub(super) fn new(from_end: bool) -> Self {
         Self {
             is_first: true,
@@ -51,49 +51,49 @@ impl Seen {
         }
     }
 
-    /// Whether there was no survey yet.
+    /// Returns true before the first survey.
     pub(super) fn is_first(&self) -> bool {
         self.is_first
     }
 
-    /// Whether what is found by this name now is to be read from its end on.
+    /// Returns true if a file found by this name now must be read from its end.
     pub(super) fn begins_at_end(&self, path: &Path) -> bool {
         self.is_first && self.from_end && !self.read_by_flume.contains(path)
     }
 
-    /// Whether this name may be a link.
+    /// Returns true if this name may be a link.
     pub(super) fn may_be_link(&self, path: &Path) -> bool {
         self.may_be_links.contains(path)
     }
 
-    /// A file is a copy, which is not read; `true` if it was not known as that.
+    /// Marks a file as a copy that is not read; returns true if that is new.
     pub(super) fn hold(&mut self, inode: Inode, path: &Path) -> bool {
         self.held.insert(inode, path.to_owned()).is_none()
     }
 
-    /// A file is no copy any more.
+    /// Removes the mark of a copy.
     pub(super) fn let_go(&mut self, inode: Inode) {
         self.held.remove(&inode);
     }
 
-    /// Whether the file is held back as a copy.
+    /// Returns true if the file is marked as a copy.
     pub(super) fn is_held(&self, inode: Inode) -> bool {
         self.held.contains_key(&inode)
     }
 
-    /// What cannot be looked at.
+    /// Returns the paths that could not be read.
     pub(super) fn problems(&self) -> &BTreeMap<PathBuf, io::ErrorKind> {
         &self.problems
     }
 
-    /// Whether nothing is to be decided that only time tells.
+    /// Returns true if no decision waits for time to pass.
     pub(super) fn is_calm(&self) -> bool {
         self.held.is_empty() && self.problems.is_empty()
     }
 }
 
 impl Tailer {
-    /// Looks around once; returns notes about files that are new or gone.
+    /// Surveys once; returns notes about new and removed files.
     pub(super) fn survey(&mut self, now: Instant) -> Option<Chunk> {
         let mut notes = Notes::default();
         self.seen.listings.clear();
@@ -120,7 +120,7 @@ impl Tailer {
         notes.finish()
     }
 
-    /// What the patterns find now.
+    /// Finds all files that the patterns match now.
     fn walk(&mut self) -> Found {
         let mut found = Found::new(self.options.follow_symlinks);
         let Self { options, env, report, .. } = self;
@@ -131,8 +131,8 @@ impl Tailer {
         found
     }
 
-    /// Takes note of every file that was found and is followed; returns the others, and those that
-    /// it met.
+    /// Updates every followed file that was found. Returns the other files, and the ids of the
+    /// updated ones.
     fn greet(&mut self, found: &Found, now: Instant) -> (Vec<Candidate>, HashSet<FileId>) {
         let (mut candidates, mut seen) = (Vec::new(), HashSet::new());
         // A file may be found by several names.
@@ -141,7 +141,7 @@ impl Tailer {
         for (path, stat) in &found.files {
             let inode = (stat.device, stat.inode);
             let Some(id) = self.files.at_inode(inode) else {
-                // One that is still empty may be a copy about to be made.
+                // An empty file may become a copy.
                 if stat.len > 0 && met.insert(inode) {
                     candidates.push(Candidate {
                         path: path.clone(),
@@ -154,14 +154,14 @@ impl Tailer {
             seen.insert(id);
             let Some(file) = self.files.get_mut(id) else { continue };
             if file.stage == (Stage::Away { gone: true }) && file.position.offset == 0 {
-                // Nothing was read of the deleted one: this may be its inode used again.
+                // Nothing was read of the deleted file: this may be a new file with the same inode.
                 file.position.path.clone_from(path);
             }
             file.stage = Stage::Here;
             if !file.note(stat, now) {
                 cut.push(id);
             }
-            // Of several names it keeps the one it has, which a pattern need not match.
+            // If it has several names, it keeps the current one, which a pattern need not match.
             let same = |stat: FileStat| (stat.device, stat.inode) == inode;
             let place = || found.files.get(&file.place).copied();
             let at_place = || place().or_else(|| self.env.disk.stat(&file.place).ok());
@@ -173,7 +173,7 @@ impl Tailer {
         (candidates, seen)
     }
 
-    /// Finds out where the files are that the patterns do not find any more.
+    /// Locates followed files that the patterns do not match any more.
     fn look_after_the_absent(&mut self, seen: &HashSet<FileId>, now: Instant) {
         let absent = self.files.iter();
         let absent = absent.filter(|(id, file)| file.is_followed() && !seen.contains(id));
@@ -205,7 +205,7 @@ impl Tailer {
         }
     }
 
-    /// The name that rotation gave the file, in the same directory.
+    /// Finds the file under another name in the same directory.
     fn renamed(&mut self, id: FileId) -> Option<(PathBuf, FileStat)> {
         let place = self.files.get(id)?.place.clone();
         let neighbours = self.neighbours(&place).ok()?;
@@ -213,12 +213,12 @@ impl Tailer {
         neighbours.into_iter().find(|(_, stat)| is(stat, file))
     }
 
-    /// Files next to `place` whose names rotation may have made of its name.
+    /// Returns the files next to `place` with names that rotation may derive from its name.
     pub(super) fn neighbours(&mut self, place: &Path) -> io::Result<Vec<(PathBuf, FileStat)>> {
         let (Some(directory), Some(name)) = (place.parent(), name_of(place)) else {
             return Ok(Vec::new());
         };
-        // Listed once in a survey, however many files have gone from it.
+        // Each directory is listed once per survey, however many files left it.
         let listings = &mut self.seen.listings;
         if !listings.contains_key(directory) {
             let listing = self.env.disk.entries(directory)?;
@@ -228,7 +228,7 @@ impl Tailer {
         for (other, kind) in &listings[directory] {
             if *kind == FileKind::File && may_be_renamed(name, other.as_bytes()) {
                 let path = directory.join(other);
-                // One that vanishes meanwhile is no neighbour.
+                // It may vanish in between.
                 if let Ok(stat) = self.env.disk.stat(&path) {
                     neighbours.push((path, stat));
                 }
@@ -237,7 +237,7 @@ impl Tailer {
         Ok(neighbours)
     }
 
-    /// Lets go of what is read to its end and gone for good.
+    /// Stops following files that were read to the end and are gone permanently.
     fn part(&mut self, now: Instant, notes: &mut Notes) {
         let late = self.options.late_line_after;
         let (mut leaving, mut unread, mut missing) = (Vec::new(), 0, Vec::new());
@@ -246,7 +246,7 @@ impl Tailer {
         for (id, file) in self.files.iter_mut() {
             match file.stage {
                 Stage::Away { gone: true } if file.is_done(now, late) => {
-                    // Once more round: perhaps there is a copy.
+                    // Wait one more survey: a copy may exist.
                     file.stage = Stage::Lost { until: now, searched: false };
                     parted.push(file.inode());
                     if let Some(handle) = file.handle.take() {
@@ -288,7 +288,7 @@ impl Tailer {
         }
     }
 
-    /// Says what cannot be looked at, once for each change.
+    /// Logs paths that cannot be read, once per change.
     fn note_problems(&mut self, found: Found) {
         for (path, problem) in &found.problems {
             if self.seen.problems.get(path) != Some(problem) {
@@ -305,7 +305,7 @@ impl Tailer {
     }
 }
 
-/// Whether this is what the file is, by device and inode.
+/// Returns true if `stat` has the device and inode of the file.
 pub(super) fn is(stat: &FileStat, file: &File) -> bool {
     (stat.device, stat.inode) == file.inode()
 }

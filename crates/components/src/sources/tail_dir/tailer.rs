@@ -1,5 +1,5 @@
-//! The tailer: every file it follows, and whose turn it is. Synchronous; one turn is one piece of
-//! work for a thread that may block.
+//! The tailer: follows the files and schedules their reads. Synchronous; one turn is one job for a
+//! thread that may block.
 //!
 //! ```text
 //!              a survey finds it                 a name elsewhere, or none
@@ -12,21 +12,20 @@
 //!
 //! # Rules
 //!
-//! 1. What a file holds decides which file it is ([`identity`](super::identity)); this is checked
-//!    after each read, before its lines go on.
-//! 2. A file whose content is gone from its inode (truncated, replaced) is followed to wherever
-//!    that content went: a rename, or the copy of copytruncate. The inode is a new file.
-//! 3. A file called like a copy, holding nothing but the beginning of a file that is here, is a
-//!    copy in the making: it is left alone until the original is cut or the two differ.
-//! 4. Files are read in rounds, one read each, so that none starves another.
-//! 5. A position rises with each chunk, and the chunks of a file enter the channels in order.
-//! 6. A file that an earlier run read is followed only if today's patterns name the path that it
-//!    was found by ([`named`](super::named)).
-//! 7. An inode is followed by one file, which is Here or Away. The others only remember the number
-//!    of theirs: what lies where they were, under that number, may be a new file.
-//!
-//! Where changes are notified ([`changes`](super::changes)), they say which file to read and when
-//! to survey; surveys by the clock go on, less often.
+//! 1. The content decides which file it is ([`identity`](super::identity)); each read checks this
+//!    before it passes on lines.
+//! 2. If the content is gone from its inode (truncated, replaced), the source follows the content:
+//!    to a renamed file, or to the copy of copytruncate. The inode then counts as a new file.
+//! 3. A file that is named like a copy and contains only the beginning of a followed file is a copy
+//!    in progress: it is not read until the original is truncated or the two differ.
+//! 4. Files are read in rounds, one read each, so that none starves.
+//! 5. A position increases with each chunk, and the chunks of a file enter the channels in order.
+//! 6. A file of an earlier run is followed only if today's patterns name the path by which it was
+//!    found ([`named`](super::named)).
+//! 7. Only one file, in the stage Here or Away, owns an inode. Others only remember the number: the
+//!    file that has it now may be new.
+//! Change notifications ([`changes`](super::changes)) select the files to read and trigger surveys;
+//! timed surveys continue at a lower rate.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -55,27 +54,27 @@ use super::report::Report;
 use super::schedule::Schedule;
 use super::survey::Seen;
 
-/// Lines on their way into the channels, or a mere note about a file.
+/// Lines in flight, or a note about a file.
 #[derive(Debug, Clone)]
 pub(super) struct Chunk {
-    /// Lines, with the positions behind them; no lines for a note.
+    /// Lines with the positions after them; a note has no lines.
     pub(super) batch: Batch,
     /// The channels that lack it; `None` = all.
     pub(super) targets: Option<Vec<usize>>,
-    /// What it holds of each file, in the order of the positions. Where that is more than one,
-    /// nothing else of them is on its way.
+    /// Its parts, in the order of the positions. If there are several, their files have nothing
+    /// else in flight.
     pub(super) parts: Vec<Part>,
 }
 
-/// What a chunk holds of one file.
+/// Part of a chunk that belongs to one file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
     pub(super) file: FileId,
-    /// The offset behind it; `None` if it tells the channels to forget the file.
+    /// The offset after it; `None` makes the channels forget the file.
     pub(super) end: Option<u64>,
     /// Bytes of its lines.
     pub(super) bytes: u64,
-    /// Whether nothing more comes of the read.
+    /// True if it is the last part of its read.
     pub(super) ends_read: bool,
 }
 
@@ -86,11 +85,11 @@ impl Chunk {
     }
 }
 
-/// What may be read before something is stored.
+/// Amount that may be read before something is stored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     pub(super) reads: usize,
-    /// The read that goes over it is the last one, unless a batch of several files is full before.
+    /// The read that exceeds it is the last one, unless a bundle is full before.
     pub(super) bytes: u64,
 }
 
@@ -100,39 +99,39 @@ pub(super) struct Tailer {
     pub(super) env: Env,
     metrics: Metrics,
     pub(super) files: Followed,
-    /// Files that want to be read, in turn.
+    /// Files that need a read, in order.
     ready: VecDeque<FileId>,
     turns: u64,
-    /// What the last survey found, besides files.
+    /// Result of the last survey, apart from the files.
     pub(super) seen: Seen,
     /// Files that were renamed since the last survey.
     pub(super) pending_renames: PendingRenames,
-    /// Tells of changes, where there is such a thing.
+    /// Change notifications, if the system has them.
     pub(super) watched: Watched,
     pub(super) schedule: Schedule,
-    /// What is said of files and patterns.
+    /// State of the log lines about files and patterns.
     pub(super) report: Report,
     pub(super) handles: Handles,
     pub(super) buffers: Buffers,
-    /// What this turn has read in little.
+    /// Small reads of this turn.
     pub(super) bundle: Bundle,
     pub(super) agreed: Agreed,
     pub(super) open_events: OpenEvents,
-    /// What status pages show of the files, as of the last survey.
+    /// Status page data of the files, as of the last survey.
     pub(super) shown: FollowedFiles,
-    /// Where they show it.
+    /// Status page board that receives it.
     board: FileBoard,
-    /// Where Flume stood, until the first survey.
+    /// Flume's positions, until the first survey.
     pub(super) flume: Option<FlumePositions>,
-    /// Channels that know nothing of the source, where others do and Flume's positions are set.
+    /// Channels that know nothing of the source although others do, if Flume's positions are set.
     pub(super) lacking: Vec<usize>,
-    /// Whether nothing is read until the notes of the first survey are stored: a channel that knew
-    /// of lines and not of the notes would not get these any more.
+    /// True until the notes of the first survey are stored: reading starts only then, because a
+    /// channel that already has lines would never get the notes.
     is_waiting_for_notes: bool,
 }
 
 impl Tailer {
-    /// Follows `files`, which an earlier run read, and whatever the patterns find.
+    /// Follows `files`, which an earlier run read, and all files that the patterns match.
     pub(super) fn new(
         source: Arc<str>,
         options: Options,
@@ -173,9 +172,9 @@ impl Tailer {
         tailer
     }
 
-    /// One turn: takes note of what is settled and what changed, looks around if it is time to, and
-    /// reads as much as there is room for. The chunks of a file come in order. `settled` is in
-    /// every channel that it was for.
+    /// Runs one turn: processes `settled` parts and `changes`, surveys if due, and reads as much as
+    /// `room` allows. Every channel of a settled part has stored it. The chunks of a file are in
+    /// order.
     pub(super) fn turn(
         &mut self,
         settled: &[Part],
@@ -186,7 +185,7 @@ impl Tailer {
         self.turns += 1;
         self.note_agreed();
         settled.iter().for_each(|settled| self.files.settle(*settled));
-        // Nothing else is on its way while they are.
+        // While notes are in flight, nothing else is.
         self.is_waiting_for_notes &= settled.is_empty();
         changes.iter().for_each(|change| self.on_change(change, now));
         let mut chunks = Vec::new();
@@ -204,7 +203,7 @@ impl Tailer {
                 self.bundle.release();
             }
             let pauses = self.rearm_watches();
-            // Where changes are notified, that there is still something to read is no reason.
+            // With notifications, unread data is no reason for an early survey.
             let is_busy = if pauses.told { found } else { !self.ready.is_empty() };
             self.schedule.after(now, cost, is_busy, &pauses);
         }
@@ -231,7 +230,7 @@ impl Tailer {
                 Outcome::End => {}
                 Outcome::More => self.queue(id),
                 Outcome::BundleFull => {
-                    // It is the next one all the same.
+                    // It stays the next one.
                     self.queue(id);
                     self.ready.rotate_right(1);
                     break;
@@ -245,27 +244,27 @@ impl Tailer {
         chunks
     }
 
-    /// Shows the files on this board from now on.
+    /// Sets the board that shows the files.
     pub(super) fn show_on(&mut self, board: FileBoard) {
         self.board = board;
     }
 
-    /// When the next turn is due, if nothing is settled before.
+    /// Returns when the next turn is due, if nothing is settled before.
     pub(super) fn wake_at(&self) -> Instant {
         let survey = self.schedule.next();
         self.open_events.next().map_or(survey, |due| survey.min(due))
     }
 
-    /// Whether some file could be read now.
+    /// Returns true if some file can be read now.
     pub(super) fn can_read(&self) -> bool {
         let free = |id: &FileId| self.files.get(*id).is_some_and(|f| f.outstanding < READS_AHEAD);
         !self.is_waiting_for_notes && self.ready.iter().any(free)
     }
 
-    /// The content of the file is not in its inode any more. It is looked for elsewhere, and the
-    /// inode is followed as a new file.
+    /// Handles a file whose content is gone from its inode: searches the content elsewhere, and
+    /// follows the inode as a new file.
     pub(super) fn truncated(&mut self, id: FileId, now: Instant) {
-        /// A copy is complete before its original is cut.
+        /// Short, because a copy is complete before its original is truncated.
         const SEARCH: Duration = Duration::from_secs(2);
         let Some(file) = self.files.get_mut(id) else { return };
         let (device, inode) = file.inode();
@@ -280,8 +279,8 @@ impl Tailer {
             mode: 0o600,
         };
         let (place, found_as) = (file.place.clone(), file.position.path.clone());
-        // Where the patterns do not find it by its place, a new run asks whether they name what it
-        // was found by.
+        // If the patterns do not match its place, a later run checks the path by which it was
+        // found.
         let found_as = if self.would_find(&place) { &place } else { &found_as };
         let mut fresh = File::new(key, found_as, place.clone(), &stat, now);
         let Some(file) = self.files.get_mut(id) else { return };
@@ -298,12 +297,12 @@ impl Tailer {
         self.schedule.soon(now);
     }
 
-    /// Counts something unusual that was treated as documented.
+    /// Counts an anomaly.
     pub(super) fn count_anomaly(&self, reason: &'static str, count: u64) {
         self.metrics.count_anomaly(&self.source, reason, count);
     }
 
-    /// Queues every file that wants to be read; says whether any was not queued before.
+    /// Queues every file that needs a read; returns whether it added any.
     fn enqueue(&mut self, now: Instant) -> bool {
         let late = self.options.late_line_after;
         let wanting = self.files.iter().filter(|(_, f)| !f.queued && f.wants_read(now, late));

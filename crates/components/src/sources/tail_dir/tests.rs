@@ -1,6 +1,6 @@
-//! The source as an agent runs it, on real files. Goal: each line goes into each channel once,
+//! The source as an agent runs it, on real files. Goal: each line enters each channel once,
 //! whatever happens to files, channels and the agent. Method: an intake of two channels that keep
-//! lines and positions as the real ones do, and fail or stall when told to.
+//! lines and positions like real ones, and fail or stall on request.
 
 #![expect(clippy::disallowed_methods, reason = "the tests write real files")]
 
@@ -30,14 +30,14 @@ use tempfile::TempDir;
 use super::*;
 use rig::Rig;
 
-/// No survey for a minute: what comes sooner was notified.
+/// Surveys are a minute apart: an earlier read results from a notification.
 #[tokio::test]
 async fn a_change_is_read_when_it_happens() {
     let rig = Rig::new(&json!({ "poll_min": "2ms", "poll_max": "60s" }));
     rig.append("a.log", "one\n");
     let running = rig.start();
     rig.expect(&["one"]).await;
-    // By now the first surveys, which follow each other closely, are over.
+    // The first surveys, which follow each other closely, are over now.
     tokio::time::sleep(Duration::from_millis(300)).await;
     for (name, line) in [("a.log", "two"), ("new.log", "three"), ("a.log", "four")] {
         rig.append(name, format!("{line}\n"));
@@ -97,7 +97,7 @@ async fn a_file_deleted_while_the_channels_are_full_is_read_when_they_are_not() 
     let rig = Rig::new(&json!({ "metrics_per_file": true }));
     rig.channels.refuse(0, 1_000_000);
     let running = rig.start();
-    // More than is read ahead of full channels.
+    // More than the source reads ahead of full channels.
     for name in ["1-a.log", "2-a.log", "3-a.log"] {
         rig.append(name, ("x".repeat(1023) + "\n").repeat(4096));
     }
@@ -221,7 +221,7 @@ async fn little_of_many_files_is_put_together_and_each_line_is_of_its_file() {
         for round in 0..2 {
             for file in 0..FILES {
                 let long = "x".repeat(file);
-                // The first of the second round begins in the first one, and is no line there.
+                // The first read of the second round begins in the middle of a line.
                 let new = (0..=file % 3).map(|line| format!("{file}.log {round} {line} {long}"));
                 let new: Vec<String> = new.collect();
                 let text = new.join("\n") + "\n";

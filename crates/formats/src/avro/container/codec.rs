@@ -6,29 +6,29 @@ use std::mem;
 use bzip2::read::MultiBzDecoder;
 use flate2::read::DeflateDecoder;
 
-/// Bytes behind a block in Snappy: the CRC-32 of what it holds, the highest byte first.
+/// Bytes after a block in Snappy: the big-endian CRC-32 of the content.
 const CHECKSUM_BYTES: usize = 4;
 
 /// Compression of the blocks of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
-    /// None.
+    /// No compression.
     Null,
     /// Deflate without a header.
     Deflate,
-    /// A block of Snappy, and a checksum.
+    /// A Snappy block and a checksum.
     Snappy,
-    /// Frames of Zstandard.
+    /// Zstandard frames.
     Zstandard,
     /// bzip2.
     Bzip2,
 }
 
 impl Codec {
-    /// By its name in a file.
+    /// Returns the codec of this name in a file.
     ///
     /// # Errors
-    /// It is not read here.
+    /// Fails if the codec is not supported.
     pub(super) fn named(name: &[u8]) -> Result<Self, String> {
         Ok(match name {
             b"null" => Self::Null,
@@ -46,11 +46,11 @@ impl Codec {
         })
     }
 
-    /// Makes `plain` the content of `coded`, of at most `max` bytes. What `coded` holds then is not
-    /// said.
+    /// Decompresses `coded` into `plain`, to at most `max` bytes. The content of `coded` is
+    /// unspecified afterwards.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// Returns a description of the problem.
     pub(super) fn decode(
         self,
         coded: &mut Vec<u8>,
@@ -64,8 +64,8 @@ impl Codec {
                 mem::swap(coded, plain);
                 Ok(())
             }
-            // What follows the end of the stream is passed over: Avro's library for Python left
-            // three bytes of a checksum there.
+            // Bytes after the end of the stream are ignored: Avro's library for Python left three
+            // bytes of a checksum there.
             Self::Deflate => limited(DeflateDecoder::new(bytes), plain, max),
             Self::Bzip2 => limited(MultiBzDecoder::new(bytes), plain, max),
             Self::Zstandard => {
@@ -94,8 +94,8 @@ fn limited(decoder: impl Read, plain: &mut Vec<u8>, max: usize) -> Result<(), St
     }
 }
 
-/// The largest window of Zstandard that is taken, as its binary logarithm: its memory has the limit
-/// of the block. 8 MiB, which the format asks of every reader, are taken in any case.
+/// Returns the base-2 logarithm of the largest accepted Zstandard window: its memory has the limit
+/// of the block. 8 MiB, which the format requires of every reader, are always accepted.
 fn window_log(max: usize) -> u32 {
     max.next_power_of_two().ilog2().clamp(23, 27)
 }

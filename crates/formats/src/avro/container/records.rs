@@ -1,4 +1,4 @@
-//! The records of one file, piece by piece, for decoders that make events of them.
+//! Iterates over the records of a file, for decoders.
 
 use std::io::BufRead;
 
@@ -6,21 +6,21 @@ use pipeline::{Deferred, FileError, MalformedMessage};
 
 use super::{Block, Bytes, Codec, Head};
 
-/// A file, and how far its records were given out.
+/// A file, and the position in its records.
 pub struct Records {
     is_message: bool,
-    /// Bytes that were read.
+    /// Bytes read so far.
     at: u64,
-    /// None until it was read.
+    /// `None` until it was read.
     head: Option<Head>,
     block: Block,
-    /// Why nothing more comes, found behind records that went first.
+    /// Error after records that must be returned first.
     broken: Deferred,
 }
 
 impl Records {
-    /// A file with blocks of so many bytes at most. One that is a message has the codec `null`: its
-    /// size is what its source has counted.
+    /// Creates a reader with this limit for blocks. A container in a message must have the codec
+    /// `null`: its source has counted the size.
     pub fn new(block_max: usize, is_message: bool) -> Self {
         Self {
             is_message,
@@ -31,10 +31,10 @@ impl Records {
         }
     }
 
-    /// The head of the file; `None` if the file is empty.
+    /// Returns the header of the file; `None` if the file is empty.
     ///
     /// # Errors
-    /// As [`Head::read`]; it is a message that is compressed.
+    /// See [`Head::read`]; also fails for a message with compression.
     pub fn head(&mut self, file: &mut dyn BufRead) -> Result<Option<&Head>, FileError> {
         if self.head.is_none() {
             let head = Head::read(&mut Bytes::new(file, &mut self.at))?;
@@ -48,10 +48,10 @@ impl Records {
         Ok(self.head.as_ref())
     }
 
-    /// Passes over so many records, which were read before.
+    /// Skips records that were read before.
     ///
     /// # Errors
-    /// The file cannot be read, is damaged, or has fewer.
+    /// Fails if the file cannot be read, is damaged, or has fewer records.
     pub fn pass_over(&mut self, file: &mut dyn BufRead, records: u64) -> Result<(), FileError> {
         if records == 0 {
             return Ok(());
@@ -61,12 +61,12 @@ impl Records {
         head.skip(&mut Bytes::new(file, &mut self.at), &mut self.block, records)
     }
 
-    /// Gives records to `put`, with how many it has taken and the bytes of their events, until the
-    /// file is over or one is not taken: that comes again. `put` answers the bytes of its event.
-    /// Whether there are more.
+    /// Passes records to `put`, with the number of accepted records and the bytes of their events
+    /// so far. `put` returns the size of the event, or `None` to reject a record, which then comes
+    /// first in the next call. Returns false at the end of the file.
     ///
     /// # Errors
-    /// The file cannot be read, or is damaged; records that stand in front of that come first.
+    /// Fails if the file cannot be read, or is damaged, after all records before the damage.
     pub fn next(
         &mut self,
         file: &mut dyn BufRead,
@@ -83,7 +83,7 @@ impl Records {
                 self.block.give(length);
                 (taken, bytes) = (taken + 1, bytes + size);
             }
-            // Looked for at once, so that the last record is known as the last.
+            // Read the next block now, so that the last record is known to be the last.
             match head.read_block(&mut Bytes::new(file, &mut self.at), &mut self.block) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),

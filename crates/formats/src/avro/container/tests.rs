@@ -1,7 +1,7 @@
-//! Goal: a file from anywhere is read whole or refused with its place, in bounded memory.
+//! Goal: any file is read completely or rejected with a position, in bounded memory.
 //!
-//! Method: files made by hand break one rule each; what a block says of its size is held against
-//! what it takes.
+//! Method: each handmade file breaks one rule; memory use is compared with the sizes that a block
+//! declares.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use super::*;
 const INT: &str = r#"{"type":"record","name":"N","fields":[{"name":"n","type":"int"}]}"#;
 const SYNC: [u8; 16] = [7; 16];
 
-/// A file of this metadata and these blocks: records, and their bytes as they stand there.
+/// Returns a file of this metadata and these blocks: number of records, and their raw bytes.
 fn file(metadata: &[(&str, &[u8])], blocks: &[(i64, Vec<u8>)]) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     if !metadata.is_empty() {
@@ -35,7 +35,7 @@ fn of_codec(codec: &str, blocks: &[(i64, Vec<u8>)]) -> Vec<u8> {
     file(&[("avro.schema", INT.as_bytes()), ("avro.codec", codec.as_bytes())], blocks)
 }
 
-/// The records of a file, read with this limit of a block.
+/// Returns the records of a file, read with this limit of a block.
 fn read(mut file: &[u8], max: usize) -> Result<Vec<Vec<u8>>, String> {
     let (mut at, mut block, mut records) = (0, Block::new(max), Vec::new());
     let mut bytes = Bytes::new(&mut file, &mut at);
@@ -113,7 +113,7 @@ fn a_small_block_that_becomes_a_large_one_is_refused_before_it_has() {
         let error = read(&of_codec(codec, &[(1, bomb)]), 100_000).unwrap_err();
         assert!(error.contains("`block_max`"), "{codec}: {error}");
     }
-    // A window of 128 MiB in front of one byte.
+    // A window of 128 MiB before one byte.
     let window = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 17 << 3, 9, 0, 0, 2];
     let error = read(&of_codec("zstandard", &[(1, window)]), 100_000).unwrap_err();
     assert!(error.contains("cannot be decompressed"), "{error}");
@@ -181,7 +181,7 @@ fn a_head_that_is_none_is_refused_with_what_is_wrong() {
         assert!(error.contains(says) && error.len() < 500, "{says}: {error}");
     }
     assert_eq!(read(b"", 100), Ok(vec![]));
-    // Without a codec there is none. Metadata may come in blocks with their size.
+    // Without `avro.codec` there is no compression. Metadata may come in blocks with a size.
     let mut sized = MAGIC.to_vec();
     put_long(&mut sized, -1);
     put_long(&mut sized, 99);

@@ -1,10 +1,10 @@
-//! CRC-64-AVRO, the number that a schema is known by: Rabin's fingerprint of 64 bits.
+//! CRC-64-AVRO: the 64-bit Rabin fingerprint that identifies a schema.
 //!
-//! It is that of the schema's parsing canonical form (Avro specification 1.11, "Parsing Canonical
-//! Form for Schemas" and "Schema Fingerprints"), which is not made as a text: its parts are added
-//! as the schema is compiled.
+//! It covers the schema's parsing canonical form (Avro specification 1.11, "Parsing Canonical Form
+//! for Schemas" and "Schema Fingerprints"). That form is never built as a text: its parts are added
+//! while the schema is compiled.
 
-/// The fingerprint of nothing, and the polynomial.
+/// Fingerprint of the empty text, and the polynomial.
 const EMPTY: u64 = 0xc15d_213a_a4d7_a795;
 
 const TABLE: [u64; 256] = table();
@@ -24,7 +24,7 @@ const fn table() -> [u64; 256] {
     table
 }
 
-/// The fingerprint of a text that comes in parts.
+/// Fingerprint of a text that arrives in parts.
 #[derive(Debug)]
 pub(super) struct Fingerprint(u64);
 
@@ -35,14 +35,14 @@ impl Default for Fingerprint {
 }
 
 impl Fingerprint {
-    /// The text goes on with these parts.
+    /// Appends parts of the text.
     pub(super) fn add(&mut self, parts: &[&str]) {
         for byte in parts.iter().flat_map(|part| part.bytes()) {
             self.0 = (self.0 >> 8) ^ TABLE[usize::from(self.0 as u8 ^ byte)];
         }
     }
 
-    /// Of all parts so far.
+    /// Returns the fingerprint of all parts so far.
     pub(super) fn value(&self) -> u64 {
         self.0
     }

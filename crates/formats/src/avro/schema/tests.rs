@@ -1,4 +1,4 @@
-//! What is a datum of a schema, and what is a schema.
+//! Validation of data and of schemas.
 
 use serde_json::json;
 
@@ -35,7 +35,7 @@ fn each_type_takes_its_datum_and_refuses_a_damaged_one() {
         (json!("bytes"), &[2, 0xff], &[4, 0xff], Malformed::Length),
         (json!("string"), &[2, b'x'], &[2, 0xff], Malformed::Text),
         (json!({ "type": "fixed", "name": "F", "size": 3 }), &[9, 9, 9], &[9, 9], Malformed::Short),
-        // A block with its bytes in front, one without, the end.
+        // A block with its size in front, one without, and the end.
         (
             json!({ "type": "array", "items": "string" }),
             &[1, 4, 2, b'x', 2, 0, 0],
@@ -105,7 +105,7 @@ fn a_schema_that_a_reader_would_refuse_is_refused_with_what_is_wrong() {
 
 #[test]
 fn the_fingerprint_is_that_of_the_canonical_form() {
-    // Of the file of test cases that Avro's own libraries share, `schema-tests.txt`.
+    // Test cases from `schema-tests.txt`, which Avro's own libraries share.
     for (schema, fingerprint) in [
         (json!("null"), 7_195_948_357_588_979_594_i64),
         (json!({ "type": "boolean", "doc": "" }), -6_970_731_678_124_411_036),
@@ -124,7 +124,7 @@ fn the_fingerprint_is_that_of_the_canonical_form() {
 
 #[test]
 fn values_without_bytes_cost_no_time_and_are_known() {
-    // Each level has the one below it twice: read one by one, 2^39 values without a byte.
+    // Each level contains the level below it twice: 2^39 values without a byte, if read one by one.
     let mut level = json!({ "type": "record", "name": "R0", "fields": [] });
     for n in 1..40 {
         level = json!({ "type": "record", "name": format!("R{n}"), "fields": [
@@ -138,7 +138,7 @@ fn values_without_bytes_cost_no_time_and_are_known() {
         { "name": "a", "type": level }, { "name": "b", "type": "int" } ] });
     assert!(!parse(&with).unwrap().is_empty());
     assert_eq!(check(&with, &[2]), Ok(()));
-    // A record that holds itself has no datum.
+    // A record that contains itself has no finite datum.
     let endless = json!({ "type": "record", "name": "E", "fields": [
         { "name": "a", "type": "null" },
         { "name": "e", "type": "E" },

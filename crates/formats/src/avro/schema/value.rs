@@ -1,7 +1,7 @@
-//! The values of a datum: what each is, where in the bytes it stands, and its text in JSON.
+//! Values of a datum: type, position in the bytes, and JSON text.
 //!
-//! Nothing is copied: a [`Datum`] is bytes of the body and the node of their type. It exists only
-//! of bytes that were checked as a whole, so reading it cannot fail.
+//! A [`Datum`] borrows bytes of the body and the schema node of their type. It is created only from
+//! validated bytes, so reading it cannot fail.
 
 use std::fmt::Write;
 
@@ -12,22 +12,22 @@ use crate::avro::Malformed;
 use crate::avro::datum::Reader;
 
 const CHECKED: &str = "the whole datum was checked";
-/// Digits behind the point of a decimal at most: as many as 128 bits have.
+/// Maximum number of digits after the decimal point: 128 bits hold as many.
 const SCALE_MAX: u64 = 38;
 
-/// What a value means beyond its type.
+/// Logical type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Logical {
-    /// A number with so many digits behind the point.
+    /// A number with this many digits after the decimal point.
     Decimal(usize),
     /// Days since 1970.
     Date,
-    /// So many parts of a second since 1970, UTC.
+    /// Time since 1970 UTC, in units of this many per second.
     Timestamp(i64),
 }
 
 impl Logical {
-    /// What a schema says of its values. Other logical types are what they are stored as.
+    /// Returns the logical type in a schema. Others are treated as their underlying type.
     pub(super) fn of(schema: &Json) -> Option<Self> {
         let kind = schema.get("type")?.as_str()?;
         match (kind, schema.get("logicalType")?.as_str()?) {
@@ -45,7 +45,7 @@ impl Logical {
     }
 }
 
-/// A value of a datum, which may have others in it.
+/// A value in a datum, possibly with nested values.
 #[derive(Debug, Clone, Copy)]
 pub struct Datum<'a> {
     schema: &'a Schema,
@@ -53,41 +53,41 @@ pub struct Datum<'a> {
     bytes: &'a [u8],
 }
 
-/// What a value is.
+/// Content of a value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     /// No compression.
     Null,
     /// `true` or `false`.
     Boolean(bool),
-    /// A whole number of 32 or 64 bits.
+    /// An integer of 32 or 64 bits.
     Whole(i64),
-    /// A number of 32 bits.
+    /// A 32-bit floating-point number.
     Float(f32),
-    /// A number of 64 bits.
+    /// A 64-bit floating-point number.
     Double(f64),
-    /// Bytes, of any length or a fixed one.
+    /// Bytes, of variable or fixed length.
     Bytes(&'a [u8]),
-    /// A text, or a symbol of an enum.
+    /// A string, or a symbol of an enum.
     Text(&'a str),
-    /// A decimal: its digits as one whole number, the highest byte first, and how many of them are
-    /// behind the point.
+    /// A decimal: its unscaled value as a big-endian integer, and the number of digits after the
+    /// decimal point.
     Decimal(&'a [u8], usize),
     /// Days since 1970.
     Day(i32),
-    /// A time since 1970 in so many parts of a second each.
+    /// Time since 1970, and the number of its units per second.
     Time(i64, i64),
     /// A list.
     Array,
-    /// A record or a map: something with names.
+    /// A record or a map: values with names.
     Named,
 }
 
 impl Schema {
-    /// These bytes as one datum.
+    /// Reads these bytes as one datum.
     ///
     /// # Errors
-    /// As [`Schema::check`].
+    /// See [`Schema::check`].
     pub fn read<'a>(&'a self, datum: &'a [u8]) -> Result<Datum<'a>, Malformed> {
         self.check(datum)?;
         Ok(Datum::new(self, self.root, datum))
@@ -95,7 +95,7 @@ impl Schema {
 }
 
 impl<'a> Datum<'a> {
-    /// A union is the branch that stands there.
+    /// Creates a value; a union becomes its selected branch.
     fn new(schema: &'a Schema, mut node: usize, bytes: &'a [u8]) -> Self {
         let mut reader = Reader::new(bytes);
         while let Node::Union(branches) = &schema.nodes[node] {
@@ -104,7 +104,7 @@ impl<'a> Datum<'a> {
         Self { schema, node, bytes: reader.rest() }
     }
 
-    /// What it is.
+    /// Returns the content.
     pub fn value(self) -> Value<'a> {
         let mut reader = Reader::new(self.bytes);
         let logical = self.schema.logical.get(&self.node);
@@ -142,8 +142,8 @@ impl<'a> Datum<'a> {
         }
     }
 
-    /// Hands out what is in it: the fields of a record and the entries of a map with their names,
-    /// and the items of an array without one. Nothing is in any other.
+    /// Calls `each` for nested values: the fields of a record and the entries of a map with their
+    /// names, and the items of an array without names. Other values have none.
     pub fn each(self, mut each: impl FnMut(Option<&'a str>, Datum<'a>)) {
         let mut reader = Reader::new(self.bytes);
         match &self.schema.nodes[self.node] {
@@ -169,7 +169,7 @@ impl<'a> Datum<'a> {
         }
     }
 
-    /// The value that a reader stands at.
+    /// Creates the value at the reader's position.
     fn next(self, node: usize, reader: &mut Reader<'a>) -> Self {
         let bytes = reader.rest();
         self.schema.walk(node, reader, DEPTH_MAX).expect(CHECKED);
@@ -177,8 +177,8 @@ impl<'a> Datum<'a> {
         Self::new(self.schema, node, &bytes[..length])
     }
 
-    /// Adds its text in JSON: bytes as Avro's own JSON has them, a character for each; days and
-    /// times as their numbers. Whether there is one: infinity is no number in JSON.
+    /// Appends the value as JSON: bytes as in Avro's JSON encoding, one character each; days and
+    /// times as numbers. Returns false if JSON cannot express it, such as infinity.
     pub fn put_json(self, out: &mut String) -> bool {
         match self.value() {
             Value::Null => out.push_str("null"),
@@ -228,7 +228,7 @@ fn put(out: &mut String, value: &impl serde::Serialize) {
     out.push_str(&serde_json::to_string(value).expect("a plain value has a text in JSON"));
 }
 
-/// A decimal as digits with a point; none of more than 128 bits.
+/// Formats a decimal; `None` if it has more than 128 bits.
 pub fn decimal(bytes: &[u8], scale: usize) -> Option<String> {
     let is_negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
     let fill = if is_negative { 0xff } else { 0 };

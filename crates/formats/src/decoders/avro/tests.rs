@@ -1,9 +1,9 @@
-//! Goal: a file gives the events that Flume's deserializer gives, each once whatever the number of
-//! the record that reading goes on at.
+//! Goal: the events of a file equal those of Flume's deserializer, each exactly once when reading
+//! resumes at any record.
 //!
-//! Method: files that Avro's own Java library wrote, and the events that Flume 1.11 made of them
-//! (`tests/golden/avro`, by the Java program there); then each of their bytes is damaged, and they
-//! are cut at each byte.
+//! Method: files of Avro's own Java library, and the events that Flume 1.11 made of them
+//! (`tests/golden/avro`, by the Java program there); then each byte is damaged, and the files are
+//! cut at each byte.
 
 use pipeline::Batch;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ fn events(batch: &Batch) -> Vec<Event> {
     batch.iter().map(event).collect()
 }
 
-/// What Flume made of it.
+/// Returns Flume's events.
 fn of_flume(golden: &[u8]) -> Vec<Event> {
     let line = |line: &str| {
         let mut parts = line.split('\t');
@@ -53,7 +53,7 @@ fn of_flume(golden: &[u8]) -> Vec<Event> {
     std::str::from_utf8(golden).unwrap().lines().map(line).collect()
 }
 
-/// The events behind so many that are passed over, and why they end.
+/// Returns the events after the skipped ones, and the reason for the end.
 fn read(
     mut file: &[u8],
     settings: &Value,
@@ -174,7 +174,7 @@ fn damage_at_any_byte_ends_the_file_there_and_not_before() {
                 }
             }
         }
-        // The marker of each block, byte for byte: its records are not given out.
+        // Damage each byte of each block's marker: the records of that block must not be returned.
         for (end, before) in ends[1..].iter().zip([0, 5, 6]) {
             let mut damaged = file.to_vec();
             damaged[end - 3] ^= 4;

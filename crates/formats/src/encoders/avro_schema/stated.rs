@@ -1,7 +1,7 @@
-//! Bodies of which each event states the schema.
+//! Bodies whose events state their schema.
 //!
-//! What an event states is its [form](Encoder::form), so a sink keeps the events of each schema in
-//! files of their own.
+//! The stated schema is the event's [form](Encoder::form), so a sink writes the events of each
+//! schema to separate files.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,26 +13,26 @@ use super::super::container::{self, Container};
 use crate::avro::bodies::{Seen, Stated, no_datum, stated};
 use crate::avro::schema::Schema;
 
-/// Bytes that the beginning of a file has in addition to its schema.
+/// Size of a file's header without the schema.
 const AROUND_HEAD: u64 = 128;
 
-/// A schema, and the files of it.
+/// A schema and its files.
 struct Form {
     schema: Schema,
     container: Container,
 }
 
-/// Files of the schemas that events state.
+/// Files of schemas that events state.
 pub(super) struct Files {
     forms: Arc<Stated<Form>>,
     /// Settings of the files.
     container: Arc<Container>,
 }
 
-/// Files like `container`, of the schemas behind these URLs and of those that events spell out.
+/// Creates files like `container`, for the schemas of these URLs and the literal schemas of events.
 ///
 /// # Errors
-/// One of them is no schema.
+/// Fails if one of them is not a schema.
 pub(super) fn files(
     container: Container,
     schemas: &BTreeMap<String, String>,
@@ -58,7 +58,7 @@ impl Encoder for Files {
     }
 
     fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
-        // Events that follow each other mostly state the same.
+        // Consecutive events mostly state the same schema.
         let mut last: Option<(Option<&str>, Seen<Form>)> = None;
         let mut found = Vec::new();
         for (index, event) in events.iter().enumerate() {
@@ -95,7 +95,7 @@ impl Encoder for Files {
     }
 }
 
-/// A file; its schema is that of its first events.
+/// A file; its first events determine the schema.
 struct File {
     forms: Arc<Stated<Form>>,
     file: Option<container::File>,

@@ -1,10 +1,9 @@
-//! Goal: what is written is what Hadoop's own writer writes from the same records.
+//! Goal: the output equals that of Hadoop's own writer for the same records.
 //!
-//! Method: files that Hadoop 3.4.1 wrote (`tests/golden/sequence_file`, by the Java program there)
-//! are held against ours. Without compression they are equal byte for byte, but for the sync
-//! marker.
-//! Compressed, a reader by the letter of the format takes both apart: the same header, the same
-//! blocks at the same records, the same parts after decompression.
+//! Method: comparison with files that Hadoop 3.4.1 wrote (`tests/golden/sequence_file`, by the Java
+//! program there). Without compression they are equal byte for byte, except for the sync marker.
+//! With compression, a strict reader parses both: the same header, the same blocks with the same
+//! records, the same parts after decompression.
 
 use std::io::Read;
 
@@ -27,7 +26,7 @@ macro_rules! golden {
     };
 }
 
-/// The records of the Java program, in batches of 7.
+/// Returns the records of the Java program, in batches of 7.
 fn batches(records: usize) -> Vec<Batch> {
     let mut batches = Vec::new();
     let mut builder = BatchBuilder::default();
@@ -43,7 +42,7 @@ fn batches(records: usize) -> Vec<Batch> {
     batches
 }
 
-/// Where the header, with the sync marker as its end, ends.
+/// Returns the end of the header, including the sync marker.
 fn head_end(bytes: &[u8]) -> usize {
     let mut at = 4;
     for _ in 0..2 {
@@ -57,7 +56,7 @@ fn head_end(bytes: &[u8]) -> usize {
     at + 4 + 16
 }
 
-/// A file with a marker of zeroes.
+/// Replaces the sync marker of a file by zeros.
 fn without_marker(bytes: &[u8]) -> Vec<u8> {
     let end = head_end(bytes);
     let marker = &bytes[end - 16..end];
@@ -70,7 +69,7 @@ fn without_marker(bytes: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// A number as Hadoop's `WritableUtils.readVInt` reads it.
+/// Reads a number like Hadoop's `WritableUtils.readVInt`.
 fn vint(bytes: &mut &[u8]) -> usize {
     match bytes.get_i8() {
         first @ 0.. => first as usize,
@@ -102,7 +101,7 @@ fn unsnapped(mut bytes: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// The blocks of a file: the number of records, and the four parts, decompressed.
+/// Returns the blocks of a file: the number of records, and the four parts, decompressed.
 fn blocks(bytes: &[u8], plain: fn(&[u8]) -> Vec<u8>) -> Vec<(usize, Vec<Vec<u8>>)> {
     let end = head_end(bytes);
     let (marker, mut rest) = (&bytes[end - 16..end], &bytes[end..]);
@@ -120,7 +119,7 @@ fn blocks(bytes: &[u8], plain: fn(&[u8]) -> Vec<u8>) -> Vec<(usize, Vec<Vec<u8>>
     blocks
 }
 
-/// The records of a file of compressed values: key and value, decompressed.
+/// Returns the records of a file of compressed values: key and value, decompressed.
 fn records(bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
     let mut rest = &bytes[head_end(bytes)..];
     let mut records = Vec::new();

@@ -1,32 +1,32 @@
-//! Finds the beginning of syslog messages in bytes. Pure.
+//! Finds the beginning of syslog messages. Pure.
 //!
 //! A count is a number, a blank, and the priority of its message: `123 <34>`.
 
 use memchr::{memchr, memchr2};
 
-/// Digits of a count at most.
+/// Maximum number of digits in a count.
 const COUNT_DIGITS_MAX: usize = 7;
 
-/// Bytes of the longest priority: `<191>`.
+/// Length of the longest priority: `<191>`.
 const PRIORITY_BYTES: usize = 5;
 
-/// Bytes of the longest count with its priority: `1234567 <191>`.
+/// Length of the longest count with its priority: `1234567 <191>`.
 pub(super) const START_BYTES: usize = COUNT_DIGITS_MAX + 1 + PRIORITY_BYTES;
 
-/// What bytes begin with.
+/// Type of a beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    /// A count, with its digits and the blank, and its value.
+    /// A count: length of its digits and the blank, and its value.
     Counted { head: usize, bytes: usize },
     /// A priority.
     Priority,
     /// Anything else.
     Text,
-    /// Too few bytes to tell.
+    /// Too few bytes to decide.
     Unknown,
 }
 
-/// What these bytes begin with.
+/// Returns the type of these bytes' beginning.
 pub(super) fn start(bytes: &[u8]) -> Start {
     let head = bytes.iter().take(COUNT_DIGITS_MAX + 1);
     let digits = head.take_while(|byte| byte.is_ascii_digit()).count();
@@ -53,7 +53,7 @@ pub(super) fn start(bytes: &[u8]) -> Start {
     }
 }
 
-/// Whether these bytes begin with a priority; `None` if they are too few to tell.
+/// Returns whether these bytes begin with a priority; `None` if they are too few to decide.
 fn is_priority(bytes: &[u8]) -> Option<bool> {
     if *bytes.first()? != b'<' {
         return Some(false);
@@ -70,17 +70,17 @@ fn value(digits: &[u8]) -> usize {
     digits.iter().fold(0, |value, digit| value * 10 + usize::from(digit - b'0'))
 }
 
-/// Where a message ends that has no count.
+/// End of a message without a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Boundary {
-    /// At a line end, which is here.
+    /// At a line end at this offset.
     LineEnd(usize),
-    /// At a count, which begins here.
+    /// At a count that begins at this offset.
     Count(usize),
 }
 
-/// The first line end, and with `counts` the first count before it. The first `searched` bytes are
-/// known to have no line end and no priority.
+/// Finds the first line end, and with `counts` the first count before it. The first `searched`
+/// bytes must contain no line end and no priority.
 pub(super) fn boundary(bytes: &[u8], searched: usize, counts: bool) -> Option<Boundary> {
     let end = memchr2(b'\n', 0, &bytes[searched..]).map(|end| searched + end);
     let line = &bytes[..end.unwrap_or(bytes.len())];
@@ -93,7 +93,7 @@ pub(super) fn boundary(bytes: &[u8], searched: usize, counts: bool) -> Option<Bo
     end.map(Boundary::LineEnd)
 }
 
-/// Where priorities are, from an offset.
+/// Iterates over the offsets of priorities.
 fn priorities(bytes: &[u8], from: usize) -> impl Iterator<Item = usize> + '_ {
     let mut next = from;
     std::iter::from_fn(move || {
@@ -104,7 +104,7 @@ fn priorities(bytes: &[u8], from: usize) -> impl Iterator<Item = usize> + '_ {
     .filter(move |at| is_priority(&bytes[*at..]) == Some(true))
 }
 
-/// The beginning of the longest count before the priority at `priority`.
+/// Returns the beginning of the longest count before the priority at `priority`.
 fn count_before(bytes: &[u8], priority: usize) -> Option<usize> {
     let digits_end = priority.checked_sub(1).filter(|blank| bytes[*blank] == b' ')?;
     let digits = bytes[..digits_end].iter().rev().take(COUNT_DIGITS_MAX);
@@ -112,9 +112,9 @@ fn count_before(bytes: &[u8], priority: usize) -> Option<usize> {
     (digits_end - digits..digits_end).find(|at| bytes[*at] != b'0')
 }
 
-/// Where in a counted message, given with its count, another message begins whose count leads to
-/// the beginning of a third one: the count of the outer message may be wrong. With `in_head` only
-/// the last digits of its own count are looked at.
+/// Finds a message inside a counted message whose count leads to the beginning of a third one: the
+/// outer count may be wrong then. `in_head` limits the search to the last digits of the outer
+/// count.
 pub(super) fn inner_start(frame: &[u8], head: usize, in_head: bool) -> Option<usize> {
     let leads_to_start = |at: usize, priority: usize| {
         let end = priority + value(&frame[at..priority - 1]);
@@ -128,7 +128,8 @@ pub(super) fn inner_start(frame: &[u8], head: usize, in_head: bool) -> Option<us
     })
 }
 
-/// Whether a message begins here, after line ends at most; `None` if the bytes are too few to tell.
+/// Returns whether a message begins here, after any line ends; `None` if the bytes are too few to
+/// decide.
 pub(super) fn begins_message(bytes: &[u8]) -> Option<bool> {
     let ends = bytes.iter().take_while(|byte| is_line_end(**byte)).count();
     match start(&bytes[ends..]) {
@@ -138,7 +139,7 @@ pub(super) fn begins_message(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether this byte is between messages.
+/// Returns true if this byte separates messages.
 pub(super) fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r' | 0)
 }

@@ -1,4 +1,4 @@
-//! Messages are cut where their senders end them, and a wrong count damages few of them.
+//! Messages end where their senders end them, and a wrong count damages few messages.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ fn frames(stream: &[u8], piece: usize, message_max: usize) -> Vec<(String, bool)
     testkit::frames(&Syslog, stream, piece, message_max)
 }
 
-/// The messages and the losses, which do not depend on the pieces that the stream comes in.
+/// Returns the messages and the number of losses, and checks that piece sizes do not matter.
 fn with_losses(stream: &[u8], message_max: usize) -> (Vec<(String, bool)>, usize) {
     let (all, losses) = testkit::frames_and_losses(&Syslog, stream, 1, message_max);
     for piece in [2, 7, 100, stream.len()] {
@@ -20,12 +20,12 @@ fn with_losses(stream: &[u8], message_max: usize) -> (Vec<(String, bool)>, usize
     (all, losses.len())
 }
 
-/// The n-th message of a sender.
+/// Returns the n-th message of a sender.
 fn message(n: usize) -> String {
     format!("<34>1 2026-10-11T22:14:15Z web-1 app 7 - - gr\u{fc}n und wei\u{df}: {n}")
 }
 
-/// Counted messages; number 100 with the count that `count` makes of it.
+/// Returns counted messages; `count` computes the count of number 100.
 fn counted(messages: usize, count: impl Fn(&str) -> usize) -> String {
     let one = |n: usize| {
         let text = message(n);
@@ -88,7 +88,7 @@ fn a_count_of_characters_damages_one_message() {
     let (all, losses) = with_losses(counted(300, |text| text.chars().count()).as_bytes(), 64 << 10);
     let intact = (1..=300).filter(|n| all.contains(&(message(*n), false))).count();
     assert_eq!((intact, losses), (299, 1));
-    // The message without its end, which is a fragment: "00", of the number.
+    // The message without its end becomes a fragment: "00", of the number.
     assert_eq!(all.len(), 301);
     assert_eq!(all[100], cut("00"));
 }
@@ -104,11 +104,11 @@ fn a_count_that_is_too_small_or_too_large_damages_few_messages() {
             assert_eq!((damaged, losses), (0, 0));
             continue;
         }
-        // One that leads to the beginning of a later message is a right one.
+        // A count that leads to the beginning of a later message is valid.
         if count > length && (count - length).is_multiple_of(length + 3) {
             continue;
         }
-        // One that ends within the count behind the next message damages that one, too.
+        // A count that ends within the count of the next message damages that message too.
         assert!(damaged <= 3, "{count}: {damaged} damaged");
         if count < length + 60 {
             assert!(damaged <= 2, "{count}: {damaged} damaged");
@@ -120,7 +120,7 @@ fn a_count_that_is_too_small_or_too_large_damages_few_messages() {
 #[test]
 fn a_count_with_digits_of_the_message_before_is_not_taken_for_its_own() {
     let tail = "11 <1>nextones".repeat(100);
-    // 911 bytes lead into the middle of a message, and 7611 are over the limit.
+    // 911 bytes lead into the middle of a message, and 7611 exceed the limit.
     for (digits, message_max) in [("9", 1000), ("76", 100)] {
         let stream = format!("7 <1>abcx{digits}{tail}");
         let (all, losses) = with_losses(stream.as_bytes(), message_max);
@@ -157,8 +157,8 @@ fn a_stream_without_counts_and_line_ends_is_reported_as_lost() {
 }
 
 proptest! {
-    /// Whatever comes, in whatever pieces: no panic, no message over the limit, the same messages,
-    /// and never more in memory than a message and a read.
+    /// For any bytes in any pieces: no panic, no message over the limit, the same messages, and
+    /// never more memory than a message and a read.
     #[test]
     fn hostile_streams_are_cut_the_same_way_in_any_pieces(
         stream in prop::collection::vec(prop_oneof![
@@ -172,7 +172,7 @@ proptest! {
         prop_assert_eq!(testkit::frames_and_losses(&Syslog, &stream, piece, 8), all);
     }
 
-    /// The same of messages with right and wrong counts, one after the other.
+    /// As above, for messages with right and wrong counts.
     #[test]
     fn wrong_counts_are_handled_the_same_way_in_any_pieces(
         messages in prop::collection::vec((0_usize..40, "[0-9a<> ]{0,30}", "\n?"), 0..20),

@@ -1,4 +1,4 @@
-//! Events of two streams, and the places at which a log may be cut.
+//! Events of two streams, and the places at which a log may be divided.
 
 use pipeline::units::ByteSize;
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ fn joining(settings: &Value) -> Joining {
     multiline.joining(ByteSize::mib(1)).unwrap()
 }
 
-/// Lines with the stream and the second of each in front of its text: `o1 text`.
+/// Returns lines whose text has the stream and the second as a prefix: `o1 text`.
 fn log(lines: &[&str]) -> String {
     let line = |line: &&str| {
         let (head, text) = line.split_once(' ').unwrap();
@@ -24,7 +24,7 @@ fn log(lines: &[&str]) -> String {
     lines.iter().map(line).collect()
 }
 
-/// Which open events end at the end of the log.
+/// How open events end at the end of the log.
 #[derive(Clone, Copy)]
 enum Ends {
     None,
@@ -32,7 +32,8 @@ enum Ends {
     All,
 }
 
-/// The texts of the events, how many lines of the log they are, and how many were divided.
+/// Returns the texts of the events, the number of lines that they use, and the number of divided
+/// events.
 fn events(
     joining: &Joining,
     log: &str,
@@ -120,8 +121,8 @@ fn where_no_border_is_in_reach_the_open_events_end() {
 }
 
 proptest! {
-    /// Whatever of the log is there at each read: each line is in one event, in the order of
-    /// its stream, and the events of a stream are those of the stream alone.
+    /// For any data per read, each line is in one event, in the order of its stream, and the events
+    /// equal those of the stream alone.
     #[test]
     fn events_of_a_stream_do_not_depend_on_the_other_one(
         lines in prop::collection::vec((any::<bool>(), any::<bool>()), 1..40),

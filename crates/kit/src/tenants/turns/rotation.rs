@@ -1,32 +1,31 @@
-//! In which order those that wait get their turn: deficit round robin over their tenants (Shreedhar
-//! and Varghese). Pure.
+//! Order of turns: deficit round robin over tenants (Shreedhar and Varghese). Pure.
 //!
 //! ```text
-//!   noisy   ▓▓▓ ▓▓▓ ▓▓▓ ▓▓▓ ▓▓▓ …         each round a tenant may pass a quantum of bytes more;
-//!   web-1   ▓                              what it does not use is carried over while it waits
+//!   noisy   ▓▓▓ ▓▓▓ ▓▓▓ ▓▓▓ ▓▓▓ …         each round adds a quantum of bytes to a tenant's
+//!   web-1   ▓                              credit; a waiting tenant keeps what it does not use
 //!   web-2   ▓▓▓▓▓▓▓                        ──► noisy, web-1, noisy, web-2, noisy, noisy …
 //! ```
 //!
-//! So each tenant that waits passes as many bytes as any other one, times its weight, however many
-//! puts of however many connections it has there. Those of one tenant pass in their order.
+//! So each waiting tenant passes as many bytes as any other, times its weight, however many puts
+//! and connections it has. Puts of one tenant pass in their order.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use support::mutant;
 
-/// What a planted bug takes for nearly full.
+/// Number of waiting puts from which a planted bug takes effect.
 const MANY: usize = 100;
 
-/// Bytes that a tenant of weight 1 may pass in each round.
+/// Bytes that a tenant of weight 1 may pass per round.
 const QUANTUM_BYTES: u64 = 64 << 10;
 
-/// Bytes that the smallest put counts for: a put has costs besides its bytes.
+/// Minimum cost of a put, which costs more than its bytes.
 const COST_MIN_BYTES: u64 = 8 << 10;
 
-/// A tenant, by a number that no other tenant of the source has.
+/// Unique number of a tenant in its source.
 pub(super) type Tenant = u64;
 
-/// A ticket: rises with each that waits.
+/// Number of a waiting put; increases.
 pub(super) type Ticket = u64;
 
 #[derive(Debug, Default)]
@@ -37,17 +36,17 @@ struct Line {
     weight: u32,
 }
 
-/// Those that wait.
+/// The waiting puts.
 #[derive(Debug, Default)]
 pub(super) struct Rotation {
     lines: BTreeMap<Tenant, Line>,
-    /// Tenants for which something waits, the next one first.
+    /// Tenants with waiting puts, the next one first.
     order: VecDeque<Tenant>,
     next: Ticket,
 }
 
 impl Rotation {
-    /// A put of `tenant` waits from now on.
+    /// Adds a waiting put of `tenant`.
     pub(super) fn wait(&mut self, (tenant, weight): (Tenant, u32), bytes: u64) -> Ticket {
         let ticket = self.next;
         self.next += 1;
@@ -60,7 +59,7 @@ impl Rotation {
         ticket
     }
 
-    /// A put waits no more.
+    /// Removes a put without a turn.
     pub(super) fn leave(&mut self, tenant: Tenant, ticket: Ticket) {
         let Some(line) = self.lines.get_mut(&tenant) else { return };
         line.waiting.retain(|(other, _)| *other != ticket);
@@ -70,7 +69,7 @@ impl Rotation {
         }
     }
 
-    /// The next one whose turn it is; it waits no more.
+    /// Removes and returns the next put.
     pub(super) fn next(&mut self) -> Option<Ticket> {
         if mutant!("turns_as_they_come_when_many_wait") && self.len() >= MANY {
             let first = |(tenant, line): (&Tenant, &Line)| (line.waiting[0].0, *tenant);
@@ -92,7 +91,7 @@ impl Rotation {
         }
     }
 
-    /// How many wait.
+    /// Returns the number of waiting puts.
     pub(super) fn len(&self) -> usize {
         self.lines.values().map(|line| line.waiting.len()).sum()
     }
@@ -104,7 +103,7 @@ mod tests {
 
     const KIB: u64 = 1 << 10;
 
-    /// The tenants in the order of their turns, `turns` of them.
+    /// Returns the tenants of the next `turns` turns, in order.
     fn served(rotation: &mut Rotation, of: &BTreeMap<Ticket, Tenant>, turns: usize) -> Vec<Tenant> {
         (0..turns).map_while(|_| rotation.next()).map(|ticket| of[&ticket]).collect()
     }

@@ -1,6 +1,6 @@
-//! Goal: the standard patterns match what they name and nothing else, and expressions that cannot
-//! be compiled are refused with their cause. Method: each pattern between two anchors over samples;
-//! fields of whole lines.
+//! Goal: the standard patterns match only what they name, and invalid expressions are rejected with
+//! the cause. Method: each pattern, anchored at both ends, with sample texts; fields of whole
+//! lines.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn compiled(expression: &str) -> Result<Grok, String> {
     Grok::new(expression, &BTreeMap::new()).map_err(|error| error.problem)
 }
 
-/// `name=value` of each field; numbers without quotes.
+/// Returns `name=value` of each field; numbers without quotes.
 fn fields(grok: &Grok, text: &str) -> String {
     let (mut found, mut json) = (Found::default(), Vec::new());
     match grok.parse(text.as_bytes(), &mut found, &mut grok.locations()) {

@@ -1,6 +1,7 @@
-//! The lookups of a discovered sink: thin, for [`peers::discovery::seating`] decides.
+//! DNS lookups of a discovered sink. [`peers::discovery::seating`] decides what to do with the
+//! result.
 //!
-//! One that fails is repeated sooner, and changes nothing: the members found last go on.
+//! After a failure the next lookup follows sooner; the members found last stay in use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use support::backoff::{jittered, spread};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-/// The shortest time from one lookup to the next.
+/// Minimum interval of lookups.
 pub(super) const EVERY_MIN: Duration = Duration::from_secs(1);
 
-/// How long a lookup may take: longer than the system tries two servers twice.
+/// Time limit of a lookup: longer than the system takes to try two servers twice.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 pub(super) struct Lookups {
@@ -29,7 +30,7 @@ pub(super) struct Lookups {
 }
 
 impl Lookups {
-    /// Looks up, for ever.
+    /// Runs lookups. Never returns.
     pub(super) async fn run(self) {
         let (mut failures, mut waiting) = (0, 0);
         for state in ["answered", "failed"] {
@@ -61,7 +62,7 @@ impl Lookups {
             self.count(failures == 0, &mut waiting);
             let random = self.env.entropy.next_u64();
             sleep(match failures {
-                // Not all edges at the same moment.
+                // Spread the lookups of different edges.
                 0 => spread(self.every, 0.1, random),
                 _ => jittered(EVERY_MIN, self.every, failures, random),
             })

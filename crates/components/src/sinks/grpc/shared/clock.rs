@@ -1,4 +1,4 @@
-//! What is due: something to send, a deadline of the sender, a connection to be hung up.
+//! Timers of the connection: when to send, the sender's deadlines, and closing the connection.
 
 use delivery::sender::Outgoing;
 use tokio::time::Instant;
@@ -37,7 +37,8 @@ impl Shared {
         outgoing
     }
 
-    /// Lets the sender know whether other members of the group are able, for ever.
+    /// Keeps the sender informed whether other members of the group can store events. Never
+    /// returns.
     pub(in super::super) async fn keep_others(&self) {
         let mut able = self.hop.are_others_able();
         loop {
@@ -47,7 +48,7 @@ impl Shared {
         }
     }
 
-    /// Lets time pass for the sender, for ever.
+    /// Runs the sender's timers. Never returns.
     pub(in super::super) async fn keep_time(&self) {
         loop {
             let deadline = self.next_deadline();
@@ -65,7 +66,7 @@ impl Shared {
         }
     }
 
-    /// None while the connection is being given up: what is due about it stays due until then.
+    /// `None` while the connection is being closed: due work stays due until then.
     fn next_deadline(&self) -> Option<Instant> {
         let state = self.state();
         if state.hang_up { None } else { state.sender.deadline() }

@@ -1,5 +1,5 @@
-//! Puts: each is looked at, waits for its share of the budget, is opened, handed to the channels,
-//! and answered when they have it or not.
+//! Puts: each is checked, waits for its share of the budget, is unpacked and handed to the
+//! channels, and gets a reply when they have stored or rejected it.
 
 use futures::future::BoxFuture;
 use kit::tenants::{Memory, Place};
@@ -15,7 +15,7 @@ use super::super::answers;
 use super::super::ending::End;
 use super::{BUSY, BUSY_EVERY, Conversation};
 
-/// A put that the channels have taken, or not.
+/// Result of a put in the channels.
 pub(super) struct Outcome {
     identity: Identity,
     bytes: u64,
@@ -29,21 +29,21 @@ pub(super) struct Arrived {
     pub(super) permit: BoxFuture<'static, Permit>,
 }
 
-/// Memory for a put, and its place in what its sender may have in the channels.
+/// Memory for a put, and its place in the backlog of its tenant.
 pub(super) struct Permit {
     memory: Memory,
     place: Option<Place>,
 }
 
 impl Conversation {
-    /// A put is here: its sizes are looked at before anything is done with it.
+    /// Handles a new put: checks its sizes before anything else.
     pub(super) async fn arrive(&mut self, put: Put) -> Result<(), End> {
         let largest = self.service.limits.body_max;
         let own = self.member.message_max(largest);
         let (identity, memory) = match wire::parcel::check(&put, own) {
             Ok(checked) => checked,
             Err(rejection) => {
-                // Its limit alone is in the way.
+                // Only the tenant's limit rejects it.
                 if own < largest && wire::parcel::check(&put, largest).is_ok() {
                     self.member.too_large();
                 }
@@ -79,14 +79,14 @@ impl Conversation {
         Ok(())
     }
 
-    /// A put that was not begun when the agent stops is the sender's again.
+    /// Returns a put that waits when the agent stops: its sender keeps it.
     pub(super) async fn give_back(&mut self) -> Result<(), End> {
         let Some(Arrived { identity, put, .. }) = self.arrived.take() else { return Ok(()) };
         self.receiver.answered(put.body.len() as u64);
         self.say(answers::busy(BUSY, &KeySet::from_iter([identity]))).await
     }
 
-    /// Opens a put and hands it to the channels.
+    /// Unpacks a put and hands it to the channels.
     pub(super) async fn begin(&mut self, put: Put, permit: Permit) -> Result<(), End> {
         let Permit { memory, place } = permit;
         let bytes = put.body.len() as u64;
@@ -122,7 +122,7 @@ impl Conversation {
                 place.keep();
             }
             if !early {
-                // There is no receiver if the connection is gone; the sender asks again.
+                // If the connection is gone, the sender asks again on the next one.
                 let _ = outcomes.send(Box::new(Outcome { identity, bytes, result }));
             }
         });
@@ -132,7 +132,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Opens a put. The work goes on if the sender leaves, and holds the memory until its end.
+    /// Unpacks a put. The work continues if the sender disconnects, and keeps the memory until its
+    /// end.
     async fn open(&mut self, put: Put, memory: Memory) -> (Result<Batch, Rejection>, Memory) {
         let body_max = self.service.limits.body_max;
         if put.uncompressed_bytes == put.body.len() as u64 {
@@ -141,8 +142,8 @@ impl Conversation {
         self.service.env.offload(move || (wire::unpack(put, body_max), memory)).await
     }
 
-    /// Answers the puts that have ended. What the channels know is asked once for puts of one
-    /// life in a row, and after the last of them has ended.
+    /// Replies to finished puts. Queries the channels once for consecutive puts of an epoch, after
+    /// the last of them has finished.
     pub(super) async fn settle_all(&mut self, first: Box<Outcome>) -> Result<(), End> {
         let mut ended = vec![first];
         while let Ok(more) = self.outcomes.try_recv() {

@@ -1,4 +1,4 @@
-//! Entries as the journal prints them, cut anywhere, over their limits, and what is none.
+//! Valid entries in pieces of any size, entries over the limits, and invalid input.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use super::*;
 
 type Fields = Vec<(String, Vec<u8>)>;
 
-/// As the journal prints it: as text where a value has no line end.
+/// Returns the journal's format: text for values without a line end.
 fn exported(entries: &[Fields], as_bytes: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     for fields in entries {

@@ -1,5 +1,5 @@
-//! A file line by line. Positions are those of bytes in the file after decompression, in each
-//! charset: a piece is whole lines, and each can be decoded without the lines before it.
+//! Reads a file line by line. Positions count bytes after decompression, in any charset: a piece
+//! has whole lines, and each can be decoded without earlier lines.
 
 mod joined;
 
@@ -12,21 +12,21 @@ use pipeline::{BatchBuilder, PieceLimits};
 use super::super::config::DecodeErrors;
 use super::{Content, DONE, Piece, Problem, READ_BYTES, no_text};
 
-/// What is left of a file to read.
+/// Rest of a file.
 pub(super) struct Lines {
     reader: Box<dyn Read + Send>,
     charset: Charset,
-    /// Begins with a line.
+    /// Starts at the beginning of a line.
     buffer: BytesMut,
-    /// The reader has come to its end.
+    /// True if the reader has reached the end.
     is_over: bool,
-    /// Why nothing more comes.
+    /// Error that ended reading.
     broken: Option<io::Error>,
 }
 
 impl Lines {
-    /// Reads on at the byte `start`; returns where the first line begins, behind the mark of the
-    /// charset.
+    /// Reads from the byte `start`; returns the offset of the first line, which is after the byte
+    /// order mark.
     pub(super) fn begin(
         mut reader: Box<dyn Read + Send>,
         charset: Charset,
@@ -36,7 +36,7 @@ impl Lines {
         if !start.is_multiple_of(unit as u64) {
             return Err(Problem::Bad("its reading began with another charset".to_owned()));
         }
-        // Where characters have several bytes, the first of them is a mark.
+        // In charsets with multi-byte characters, the first one may be a byte order mark.
         let mut first = Vec::new();
         if unit > 1 {
             reader.by_ref().take(unit as u64).read_to_end(&mut first)?;
@@ -56,7 +56,8 @@ impl Lines {
         Ok((lines, start))
     }
 
-    /// Reads until the buffer has so many bytes, or to the end. Whole lines come before an error.
+    /// Reads until the buffer has `bytes` bytes, or to the end. Returns whole lines before an
+    /// error.
     fn fill(&mut self, bytes: usize) -> Result<(), Problem> {
         while !self.is_over && self.broken.is_none() && self.buffer.len() < bytes {
             let from = self.buffer.len();
@@ -75,7 +76,7 @@ impl Lines {
         self.broken.take().map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// The next lines, the first of which begins at the byte `at`, up to the byte `until` at most.
+    /// Returns the next lines, from the byte `at` up to the byte `until` at most.
     pub(super) fn next(
         &mut self,
         content: &Content,
@@ -84,7 +85,7 @@ impl Lines {
         limits: PieceLimits,
     ) -> Result<Piece, Problem> {
         let (line_max, errors) = (content.options.line_max, content.options.decode_errors);
-        // The limit is one of bodies.
+        // The limit applies to event bodies.
         let bytes_max = limits.bytes / self.charset.growth();
         self.fill(bytes_max.max(line_max + 2 * self.charset.unit()))?;
         let (mut taken, mut lines) = (0, 0);
@@ -102,7 +103,7 @@ impl Lines {
                 Some(valid) => Some(at + (taken + valid) as u64),
             };
             match problem {
-                // What is before it goes first.
+                // Return the lines before it first.
                 _ if lines > 0 => break,
                 Some(at) => return Err(no_text(at)),
                 None => return self.long_line(content, at),
@@ -113,13 +114,13 @@ impl Lines {
         }
         let mut events = BatchBuilder::default();
         let bytes = self.buffer.split_to(taken);
-        // Lines were looked at one by one above.
+        // The loop above has checked each line.
         let text = errors.text(self.charset, &bytes, false).unwrap_or_default();
         content.decode(&text, &content.headers(), &mut events)?;
         Ok(self.piece(at + taken as u64, events, 0))
     }
 
-    /// Where a line is no text, if its file is to be set aside for that.
+    /// Returns the offset of invalid text in a line, if the settings reject the file for it.
     fn failure(&self, content: &Content, line: &[u8]) -> Option<usize> {
         let errors = content.options.decode_errors;
         if errors == DecodeErrors::Fail {
@@ -129,7 +130,8 @@ impl Lines {
         }
     }
 
-    /// Bytes of the line that begins there, and with its end; `None` if its end is not there.
+    /// Returns the length of the line that begins there, without and with its end; `None` if its
+    /// end is not in the buffer.
     fn line(&self, from: usize) -> Option<(usize, usize)> {
         let rest = &self.buffer[from..];
         let Some(end) = self.charset.line_end(rest) else {
@@ -139,7 +141,7 @@ impl Lines {
         Some((line - self.charset.return_before(&rest[..line]), end))
     }
 
-    /// The beginning of the line that the buffer begins with; its rest is passed over.
+    /// Returns the beginning of the first line in the buffer, and skips its rest.
     fn long_line(&mut self, content: &Content, at: u64) -> Result<Piece, Problem> {
         let unit = self.charset.unit();
         let most = content.options.line_max / unit * unit;
@@ -147,7 +149,7 @@ impl Lines {
         let mut passed = kept.len() as u64;
         loop {
             let end = self.charset.line_end(&self.buffer);
-            // What is left begins with a character.
+            // The rest starts at a character.
             let whole = self.buffer.len() / unit * unit;
             let here = end.unwrap_or(if self.is_over { self.buffer.len() } else { whole });
             self.buffer.advance(here);

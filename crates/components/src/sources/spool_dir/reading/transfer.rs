@@ -1,20 +1,20 @@
 //! A file as pieces of its bytes, for the sink `files`: see [`formats::pieces`]. Blocks.
 //!
 //! ```text
-//!   bytes ─► piece, at most `size` ─► event, with what says where its bytes stand in the file
+//!   bytes ─► piece, at most `size` ─► event with headers for the place of its bytes in the file
 //!     └────► digest ────────────────► on the last piece
 //! ```
 //!
-//! The position counts bytes, and pieces have no borders of their own: one ends where another
-//! channel stands, or where the next agents take no larger batch. After a restart the bytes before
-//! the position are read again for the digest, and none of them is sent.
+//! The position counts bytes, and pieces have no fixed borders: a piece can end earlier at the
+//! position of another channel, or at the batch limit of the downstream agents. After a restart the
+//! source reads the bytes before the position again for the digest, and sends none of them.
 //!
-//! The last piece is made only if the file is still what it was when its reading began. What was
-//! sent of one that is not never becomes a file.
+//! The source makes the last piece only if the file is unchanged since reading began. A changed
+//! file never becomes a complete file at the receiver.
 //!
-//! A transfer is named by the host, the source, and what the file looks like: its path, inode,
-//! length, last change and first bytes. So the same file is the same transfer also where an agent
-//! has lost all that it knew.
+//! The name of a transfer derives from the host, the source, and the file's path, inode, size,
+//! modification time and first bytes. So the same file is the same transfer even if the agent lost
+//! its state.
 
 use std::io;
 use std::path::Path;
@@ -34,9 +34,9 @@ use super::super::mark::{DONE, Sight};
 use super::Content;
 use super::{Piece, Problem};
 
-/// Limits of `size`.
+/// Bounds of `size`.
 const SIZES: (ByteSize, ByteSize) = (ByteSize(1 << 10), ByteSize::mib(8));
-/// Bytes that are read at once of what was read before.
+/// Read size for bytes that only the digest needs.
 const AGAIN_BYTES: usize = 1 << 20;
 
 /// How files are cut that are transferred as they are.
@@ -53,17 +53,17 @@ fn default_size() -> ByteSize {
     ByteSize::mib(1)
 }
 
-/// The same, checked.
+/// The checked settings.
 pub(in super::super) struct Pieces {
     pub(in super::super) size: usize,
-    /// What tells transfers of this source from those of others.
+    /// Distinguishes transfers of this source from those of other hosts.
     host: Arc<str>,
     source: Arc<str>,
 }
 
 impl PiecesConfig {
     /// # Errors
-    /// A size that a piece cannot have.
+    /// Fails if the size is out of bounds.
     pub(in super::super) fn checked(&self, cx: &BuildContext) -> Result<Pieces, BuildError> {
         let (least, most) = SIZES;
         if self.size < least || self.size > most {
@@ -75,20 +75,20 @@ impl PiecesConfig {
     }
 }
 
-/// What is left of a file to send.
+/// Rest of a file to send.
 pub(super) struct Transfer {
     file: Arc<dyn DiskFile>,
     sight: Sight,
-    /// Its path below the directory.
+    /// Path relative to the directory.
     name: String,
-    /// Which transfer it is.
+    /// Name of the transfer.
     transfer: String,
-    /// Of all bytes before the next piece.
+    /// Digest of all bytes before the next piece.
     digest: Context,
 }
 
 impl Transfer {
-    /// Reads on at the byte `start`. `head`: the first bytes of the file.
+    /// Continues at the byte `start`. `head`: the first bytes of the file.
     pub(super) fn begin(
         content: &Content,
         file: Arc<dyn DiskFile>,
@@ -121,7 +121,7 @@ impl Transfer {
         Ok(this)
     }
 
-    /// So many bytes from `at` on, which the digest then covers too.
+    /// Reads `bytes` bytes from `at`, and adds them to the digest.
     fn read(&mut self, at: u64, bytes: usize) -> Result<Vec<u8>, Problem> {
         let mut buffer = vec![0; bytes];
         let mut filled = 0;
@@ -144,7 +144,7 @@ impl Transfer {
         }
     }
 
-    /// The piece that begins at the byte `at`, up to the byte `until` at most.
+    /// Returns the piece from the byte `at` up to the byte `until` at most.
     pub(super) fn next(
         &mut self,
         content: &Content,

@@ -1,4 +1,4 @@
-//! Bad files: set aside, counted, and passed by.
+//! Bad files: set aside, counted, and skipped.
 
 use kit::testkit::narrow::Narrow;
 use std::io::Write;
@@ -48,7 +48,7 @@ fn a_file_that_changes_between_two_runs_is_set_aside() {
 
 #[test]
 fn a_broken_compressed_file_gives_its_whole_lines_and_is_set_aside() {
-    // It does not compress well, so that half of it is some lines.
+    // It does not compress well, so that half of the compressed file contains some lines.
     let text: String =
         (0..60_000_u64).map(|n| format!("{:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
     for (name, whole) in
@@ -144,7 +144,7 @@ fn text_in_another_charset_is_cut_at_a_character_and_treated_as_set() {
         assert_eq!(rig.bodies(0), ["1", "ab€€", "€€€€", "2"]);
         assert_eq!(rig.counted("line_cut"), 1);
     }
-    // Half a pair, and half a unit at the end.
+    // A lone surrogate, and half a code unit at the end.
     let odd = [&utf16("1\na", true, u16::to_le_bytes)[..], b"\0\xd8b\0\n\0c\0\n"].concat();
     for (policy, expected) in [
         ("keep", vec!["1", "a\u{fffd}b", "c\u{fffd}"]),
@@ -165,7 +165,7 @@ fn a_file_that_is_read_in_whole_is_decoded_and_bytes_are_bytes() {
     rig.put("a.json", &utf16(r#"[{"body": "€"}]"#, true, u16::to_le_bytes));
     rig.run_until_renamed(1);
     assert_eq!(rig.bodies(0), ["€"]);
-    // The policy is for text: what a decoder of bytes gets is no text.
+    // The policy applies to text: a decoder of bytes gets no text.
     let rig = Rig::new(&json!({ "decoder": "blob", "decode_error_policy": "fail" }));
     rig.put("a.bin", b"\xff\xfe\0");
     rig.run_until_renamed(1);

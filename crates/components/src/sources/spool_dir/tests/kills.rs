@@ -1,16 +1,16 @@
-//! Kills at any moment, and channels that fail: nothing is lost or repeated in any of them.
+//! Kills at any moment, and failing channels: no channel loses or repeats events.
 
 use super::rig::{AVRO_FILES, avro_bodies, build_error, bzip2, gzip, utf16, zstd};
 use super::*;
 use kit::testkit::narrow::Narrow;
 
-/// The lines of a file, as text.
+/// Returns the lines of a file, as text.
 fn lines(file: usize, count: usize) -> String {
     (0..count).map(|line| format!("{file}-{line}\n")).collect()
 }
 
-/// Kills the source again and again, half of the times when one channel has a batch that the other
-/// one lacks, and with batches of another size in each life; checks that both have `expected`.
+/// Kills the source repeatedly, half of the time when only one channel has a batch, and with
+/// another batch size in each run; checks that both channels have `expected`.
 fn survive(mut rig: Rig, mut settings: Value, expected: &[String]) {
     let is_done = |rig: &Rig| rig.names("").iter().all(|name| name.ends_with(".COMPLETED"));
     let mut lives = 0;
@@ -24,7 +24,7 @@ fn survive(mut rig: Rig, mut settings: Value, expected: &[String]) {
             assert!(rig.channels.events(1).len() < rig.channels.events(0).len());
             rig.channels.refuse(1, 0);
         } else {
-            // First of all the channel that lacks a batch gets it, and refuses once more.
+            // The channel that lacks a batch gets it first, and refuses once more.
             rig.channels.refuse(1, 1);
             let narrow = Arc::new(Narrow::new(rig.channels.clone(), 2));
             rig.run_with(narrow.clone(), |rig| narrow.asked() > 2 || is_done(rig));
@@ -136,7 +136,7 @@ fn records_of_container_files_are_stored_once_over_kills_and_refusals() {
     let rig = Rig::new(&json!({}));
     let mut expected = Vec::new();
     for (number, file) in (0..).zip(AVRO_FILES.into_iter().cycle().take(9)) {
-        // Every other one is compressed as a whole besides.
+        // Every other file is also compressed as a whole.
         let file =
             if number % 2 == 0 { file.to_vec() } else { ::zstd::encode_all(file, 1).unwrap() };
         rig.put_aged(&format!("{number}.avro"), &file, 100 - number);
@@ -178,7 +178,7 @@ fn another_charset_after_a_restart_reads_the_rest_of_a_file_in_it() {
     let cases: [(&str, &[u8], &[&str]); 3] = [
         ("windows-1252", b"1\n2\n\x80\n", &["2", "\u{20ac}"]),
         ("UTF-16", b"1\n2\n\x80\n", &["\u{320a}\u{800a}"]),
-        // Its rest begins within a character.
+        // The skipped rest begins within a character.
         ("UTF-16", b"10\n2\n\x80\n", &[]),
     ];
     for (charset, bytes, expected) in cases {

@@ -1,4 +1,4 @@
-//! A directory, two channels, and lives of the source.
+//! A directory, two channels, and runs of the source.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(super) struct Rig {
     pub(super) channels: Arc<Channels>,
 }
 
-/// The setting that a configuration of the source is refused for.
+/// Returns the setting for which the source rejects its configuration.
 pub(super) fn build_error(settings: &Value) -> String {
     let cx = crate::alone("in", Path::new("unused"), env::real());
     build::<Config>(settings, &cx).err().unwrap().path
@@ -52,11 +52,11 @@ macro_rules! golden {
     };
 }
 
-/// Files of the same 12 records, in blocks of 5, 1 and 6, written by Avro's own library.
+/// Files of the same 12 records, in blocks of 5, 1 and 6, written by Avro's reference library.
 pub(super) const AVRO_FILES: [&[u8]; 3] =
     [golden!("null.avro"), golden!("deflate.avro"), golden!("zstandard.avro")];
 
-/// What Flume makes of their records, as [`Rig::bodies`] shows it.
+/// Returns Flume's events of these records, in the form of [`Rig::bodies`].
 pub(super) fn avro_bodies() -> Vec<String> {
     let body = |line: &str| {
         let hex = line.split('\t').next().unwrap();
@@ -67,7 +67,7 @@ pub(super) fn avro_bodies() -> Vec<String> {
     std::str::from_utf8(golden!("flume-hash.txt")).unwrap().lines().map(body).collect()
 }
 
-/// Text in UTF-16, with or without its mark.
+/// Returns text in UTF-16, with or without byte order mark.
 pub(super) fn utf16(text: &str, has_mark: bool, to: fn(u16) -> [u8; 2]) -> Vec<u8> {
     let mark = has_mark.then_some(0xfeff);
     mark.into_iter().chain(text.encode_utf16()).flat_map(to).collect()
@@ -84,7 +84,7 @@ impl Rig {
         rig.with(settings)
     }
 
-    /// The same directory and channels with other settings.
+    /// Returns the same directory and channels with other settings.
     pub(super) fn with(mut self, settings: &Value) -> Self {
         let directory = self.directory.path();
         self.settings = json!({ "directory": directory, "poll_delay": "5ms", "settle": "0s" });
@@ -104,7 +104,7 @@ impl Rig {
         fs::write(path, content).unwrap();
     }
 
-    /// A file that was changed so many seconds ago.
+    /// Writes a file that was last changed `seconds` seconds ago.
     pub(super) fn put_aged(&self, name: &str, content: &[u8], seconds: u64) {
         self.put(name, content);
         let file = fs::File::options().write(true).open(self.path(name)).unwrap();
@@ -112,7 +112,7 @@ impl Rig {
         file.set_modified(base - Duration::from_secs(seconds)).unwrap();
     }
 
-    /// Names in the directory, or in one below it.
+    /// Returns the names in the directory, or in a subdirectory.
     pub(super) fn names(&self, below: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(below)).unwrap().map(|entry| entry.unwrap());
         let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
@@ -148,12 +148,12 @@ impl Rig {
         Runtime::new().unwrap().block_on(self.source().open(&cx))
     }
 
-    /// One life of the source, which ends with a kill when this is so.
+    /// Runs the source until the condition is met, then kills it.
     pub(super) fn run_until(&self, is_so: impl Fn(&Self) -> bool) {
         self.run_with(self.channels.clone(), is_so);
     }
 
-    /// The same, with another intake before the channels.
+    /// As `run_until`, with another intake before the channels.
     pub(super) fn run_with(&self, intake: Arc<dyn PositionIntake>, is_so: impl Fn(&Self) -> bool) {
         let runtime = Runtime::new().unwrap();
         let cx = position_context(intake, CancellationToken::new());
@@ -180,7 +180,7 @@ impl Rig {
         self.run_until(has);
     }
 
-    /// Runs until so many files are completed, and no position is left.
+    /// Runs until `files` files are completed and no position is left.
     pub(super) fn run_until_renamed(&self, files: usize) {
         self.run_until(|rig| {
             let names = rig.names("");

@@ -1,5 +1,5 @@
-//! Files that are still written when the source finds them. Goal: no line is lost and no file that
-//! grew is deleted, under every policy that changes the directory. Method: a writer next to the
+//! Files that are still written when the source finds them. Goal: no line is lost and no growing
+//! file is deleted, under every policy that changes the directory. Method: a writer next to the
 //! source, on real files.
 
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::thread;
 use super::rig::{gzip, zstd};
 use super::*;
 
-/// The policies that take a file away, and where the file is then.
+/// Returns the policies that rename, move or delete a file, with its final location.
 fn policies(done: &Path) -> [(Value, Option<PathBuf>); 3] {
     [
         (json!({ "delete_policy": "immediate" }), None),

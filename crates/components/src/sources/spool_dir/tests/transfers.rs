@@ -1,5 +1,5 @@
-//! Files that are transferred as they are: all their bytes are in each channel once, and each piece
-//! says where it belongs, whatever happens to the agent.
+//! Files that are transferred unchanged: each channel has all their bytes once, and each piece has
+//! its place, whatever happens to the agent.
 
 use formats::pieces;
 use kit::testkit::channels::Event;
@@ -17,8 +17,8 @@ fn number(event: &Event, header: &str) -> usize {
     event.headers[header].parse().unwrap()
 }
 
-/// The files that the pieces in a channel make: their names and bytes. Each piece begins where the
-/// one before it ends.
+/// Returns name and bytes of the files that the pieces in a channel form. Checks that each piece
+/// begins at the end of the one before it.
 fn files(rig: &Rig, channel: usize) -> Vec<(String, String)> {
     let (mut files, mut open) = (Vec::new(), String::new());
     for event in rig.channels.events(channel) {
@@ -74,7 +74,7 @@ fn all_bytes_are_in_each_channel_once_over_kills_and_refusals() {
     let is_done = |rig: &Rig| rig.names("").iter().all(|name| name.ends_with(".COMPLETED"));
     let mut lives = 0;
     while !is_done(&rig) {
-        // Pieces of another size in each life, and half of the times one channel lacks some.
+        // Each run has another piece size, and half of the time one channel lacks some pieces.
         let size = ["1KiB", "3KiB", "2KiB"][lives % 3];
         rig = rig.with(&json!({ "pieces": { "size": size } }));
         let before = rig.channels.events(0).len();
@@ -135,7 +135,7 @@ fn a_file_that_grows_while_it_is_sent_has_no_end_and_is_set_aside() {
     let is_changed = std::cell::Cell::new(false);
     rig.run_with(narrow.clone(), |rig| {
         if narrow.asked() > 2 && !is_changed.replace(true) {
-            // The bytes that are left to read are those that were there.
+            // The rest to read is the old bytes only.
             let file = fs::File::options().append(true).open(rig.path("a.bin"));
             io::Write::write_all(&mut file.unwrap(), b"more").unwrap();
             narrow.give(100);

@@ -1,4 +1,4 @@
-//! What patterns match, and what the walk finds, on real files.
+//! Matching of patterns, and walks on real files.
 
 #![expect(clippy::disallowed_methods, reason = "the test lays out real files")]
 

@@ -1,4 +1,4 @@
-//! What the source says in the log, for tests that drive it in their own thread.
+//! Captures log lines, for tests that run the source on their own thread.
 
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// The lines of `info` and worse, as long as it lives.
+/// Log lines of level `info` and above during its lifetime.
 pub(super) struct CapturedLog {
     lines: Arc<Mutex<Vec<String>>>,
     _guard: DefaultGuard,
@@ -55,7 +55,7 @@ impl CapturedLog {
         Self { lines, _guard: guard }
     }
 
-    /// Lines that hold all of this.
+    /// Returns the lines that contain all of these.
     pub(super) fn with(&self, all: &[&str]) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
         lines.iter().filter(|line| all.iter().all(|part| line.contains(part))).cloned().collect()

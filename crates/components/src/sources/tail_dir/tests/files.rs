@@ -1,6 +1,6 @@
-//! Files as they are. Goal: what is named today is read, whatever it is called, and nothing else;
-//! what is not read is reported. Method: real files, restarts with other settings, and a disk that
-//! has few open files to give.
+//! Selection of files. Goal: the source reads exactly the files that the patterns name today, and
+//! reports those that it does not read. Method: real files, restarts with other settings, and a
+//! disk with few open files.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -22,14 +22,14 @@ impl Rig {
         self.settings["paths"] = paths.iter().map(path).collect();
     }
 
-    /// Reads all there is, and stops.
+    /// Reads everything, and stops.
     async fn read_all(&self, lines: &[&str]) {
         let running = self.start();
         self.expect(lines).await;
         running.stop().await;
     }
 
-    /// A tailer to be driven by hand, which polls.
+    /// Creates a tailer for manual turns, without notifications.
     pub(super) fn tailer(&self) -> Tailer {
         let config: Config = pipeline::Settings::from_json(&self.settings).read().unwrap();
         let files = recover::recover("in", &self.channels.positions("in"), None, Instant::now());
@@ -38,7 +38,7 @@ impl Rig {
     }
 }
 
-/// A survey, and the time until it.
+/// Runs a survey after a delay.
 pub(super) async fn survey(tailer: &mut Tailer, after: Duration) {
     tokio::time::advance(after).await;
     tailer.schedule.soon(Instant::now());
@@ -99,7 +99,7 @@ async fn what_is_not_named_any_more_is_not_read_when_it_is_renamed_either() {
     fs::rename(rig.path("b.log"), rig.path("b.log.1")).unwrap();
     rig.append("a.log", "a\n");
     rig.read_all(&["1", "a"]).await;
-    // By its new name it is asked for again.
+    // Its new name is looked up again.
     rig.paths(&["a.log", "b.log.*"]);
     rig.read_all(&["1", "2", "a"]).await;
 }
@@ -112,7 +112,7 @@ async fn what_rotation_renamed_to_an_excluded_name_is_read_to_its_end_over_a_res
     rig.append("a.log", "2\n");
     fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
     rig.read_all(&["1", "2"]).await;
-    // Once more, of a file whose position names another place already.
+    // Once more, with a file whose position already contains another path.
     rig.append("a.log.1", "3\n");
     fs::rename(rig.path("a.log.1"), rig.path("a.log.2")).unwrap();
     rig.read_all(&["1", "2", "3"]).await;
@@ -167,7 +167,7 @@ async fn a_name_that_is_not_utf8_is_read_and_shown_with_its_bytes() {
     fs::create_dir(odd(b"d\xfe")).unwrap();
     let running = rig.start();
     rig.expect(&["1"]).await;
-    // Told by the system, and over a rename and a restart.
+    // Notified by the system, then again after a rename and a restart.
     fs::rename(odd(b"\xff.log"), odd(b"\xff.log.1")).unwrap();
     fs::write(odd(b"\xff.log"), "2\n").unwrap();
     rig.expect(&["1", "2"]).await;
@@ -207,7 +207,7 @@ async fn links_are_followed_unless_they_are_not_to_be() {
     rig.read_all(&["1", "inside", "secret"]).await;
     assert_eq!(rig.anomalies("link_leads_out"), 1, "one link leads out of the directory");
 
-    // What was followed once is not read on either.
+    // A file that was followed before is not read either.
     let mut rig = rig;
     rig.settings["follow_symlinks"] = json!(false);
     for path in [elsewhere.path().join("secret"), rig.path("real"), rig.path("a.log")] {
@@ -226,7 +226,7 @@ async fn one_text_is_a_list_of_one() {
     rig.read_all(&["1"]).await;
 }
 
-/// A disk of a process that may have few open files.
+/// A disk of a process with a low limit of open files.
 struct Narrow {
     below: Arc<dyn Disk>,
     open: Arc<AtomicUsize>,
@@ -271,7 +271,7 @@ impl Drop for NarrowFile {
     }
 }
 
-/// The limit is known at the start, or only met.
+/// Covers a limit that is known at the start, and one that is hit unexpectedly.
 #[tokio::test]
 async fn with_few_open_files_every_file_is_read() {
     for said in [Some(64), None] {
@@ -288,7 +288,7 @@ async fn with_few_open_files_every_file_is_read() {
             env.disk = Arc::new(Narrow { below, open, most: 40, said });
             let running = rig.start_in(env);
             rig.expect(&expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
-            // And what grows later is read as well.
+            // Files that grow later are read as well.
             let line = format!("later {round}");
             rig.append("7.log", format!("{line}\n"));
             expected.push(line);
@@ -312,7 +312,7 @@ async fn a_file_that_vanished_while_the_agent_was_away_is_reported_once() {
         (0..2).for_each(|channel| rig.channels.put(channel, &chunk.batch).unwrap());
     }
     drop(tailer);
-    // Two are deleted, one of which was read to its end; one is compressed, one is renamed.
+    // Delete two, one of them after it was read to the end; compress one, rename one.
     fs::remove_file(rig.path("d.log")).unwrap();
     fs::remove_file(rig.path("a.log")).unwrap();
     fs::rename(rig.path("b.log"), rig.path("b.log.1.gz")).unwrap();
@@ -328,7 +328,7 @@ async fn a_file_that_vanished_while_the_agent_was_away_is_reported_once() {
     assert_eq!((rig.anomalies("vanished_unread"), rig.anomalies("vanished_read")), (2, 1));
     assert_eq!(heard.with(&["INFO", "vanished", "d.log", "offset=2", "to its end"]).len(), 1);
     let mut lines = heard.with(&["WARN", "vanished", "offset=2", "unread_bytes=3"]);
-    // Files are looked at in the order of their inodes.
+    // The survey visits files in the order of their inodes.
     lines.sort();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].contains("a.log") && lines[0].contains("compressed=-"), "{lines:?}");
@@ -380,7 +380,7 @@ async fn each_file_that_is_followed_is_named_and_of_many_how_many() {
     assert_eq!(heard.with(&["following more files", "files=90"]).len(), 1);
 }
 
-/// What is written once the agent is ready must not count as old.
+/// Lines written after the agent is ready must not count as old.
 #[tokio::test]
 async fn files_are_looked_for_at_opening_so_lines_behind_it_are_new() {
     let rig = Rig::new(&json!({ "start_at": "end" }));

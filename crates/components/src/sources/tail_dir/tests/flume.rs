@@ -1,7 +1,7 @@
-//! Where Flume stood. Goal: each file goes on at the byte up to which Flume read it, in every
-//! channel, whatever happened to the files since and whenever the agent is killed; and what cannot
-//! be read of Flume's file never has everything read again in silence. Method: position files as
-//! Flume writes them, next to real files.
+//! Import of Flume's positions. Goal: each file continues at Flume's byte in every channel,
+//! whatever happened to the files since and whenever the agent is killed; an unreadable position
+//! file never causes a silent repetition. Method: position files in Flume's format, next to real
+//! files.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -11,14 +11,14 @@ use super::*;
 const POSITIONS: &str = "taildir_position.json";
 
 impl Rig {
-    /// With a position file of Flume, which `enter` writes.
+    /// Creates a rig with a position file of Flume, which `enter` writes.
     fn after_flume(more: &serde_json::Value) -> Self {
         let mut rig = Self::new(more);
         rig.settings["flume_positions"] = json!(rig.path(POSITIONS));
         rig
     }
 
-    /// What Flume would write of this file, having read so many bytes.
+    /// Returns Flume's entry for this file after `pos` bytes.
     fn entry(&self, name: &str, pos: u64) -> serde_json::Value {
         let path = self.path(name);
         json!({ "inode": fs::metadata(&path).unwrap().ino(), "pos": pos, "file": path })
@@ -51,7 +51,7 @@ async fn each_file_goes_on_at_flumes_byte_and_what_flume_did_not_read_from_its_b
     let running = rig.start();
     rig.expect(&expected).await;
     running.stop().await;
-    // From now on the channels know; Flume's file may be anything.
+    // The channels have the positions now; the content of Flume's file no longer matters.
     fs::write(rig.path(POSITIONS), "[{").unwrap();
     rig.append("whole.log", "more\n");
     expected.push("more");
@@ -73,10 +73,10 @@ async fn what_flume_read_stays_read_when_a_kill_comes_between_two_channels() {
         rig.channels.wait_for_refusal().await;
         tokio::time::sleep(Duration::from_millis(30)).await;
         running.kill().await;
-        // Lines of a new file that are there, and no notes, would mean: this is no first start.
+        // New lines in a channel without the notes would suggest that this is not the first start.
         assert!(rig.channels.lines().iter().all(Vec::is_empty), "{:?}", rig.channels.lines());
         assert_eq!(rig.channels.keys(0), if refusing == 0 { 0 } else { 2 });
-        // Once more, and the channel that lags gets a note of its own and dies behind it.
+        // The lagging channel gets a separate note and dies after it.
         rig.channels.refuse(refusing, 0);
         rig.channels.refuse(1 - refusing, 1_000_000);
         let running = rig.start();
@@ -89,8 +89,8 @@ async fn what_flume_read_stays_read_when_a_kill_comes_between_two_channels() {
     }
 }
 
-/// The first start is killed where one channel has heard of Flume's positions, and the source read
-/// on: only the second one says where the other channel stands.
+/// The first start is killed after one channel stored Flume's positions and the source read on;
+/// only the second start stores the other channel's position.
 #[tokio::test]
 async fn a_channel_that_was_added_goes_on_where_flume_stood() {
     let rig = Rig::after_flume(&json!({}));
@@ -101,7 +101,7 @@ async fn a_channel_that_was_added_goes_on_where_flume_stood() {
     rig.expect(&["1", "2"]).await;
     running.stop().await;
     rig.channels.clear(1);
-    // It lags behind the other one, of one file more than of the other.
+    // It lags behind the other channel, in one file more than in the other.
     rig.append("a.log", "3\n");
     let running = rig.start();
     rig.channels.wait_for_line("3").await;

@@ -1,8 +1,8 @@
-//! Any order of writes, rotations, kills and restarts. Goal: at the end each of two channels holds
-//! each line exactly once. Method: the tailer is driven turn by turn, its chunks are put by hand
-//! into one channel after the other, and a kill drops it between any two puts; a plain list of the
-//! lines written is the model. What cannot be read any more (content cut or deleted) is drained
-//! before, as the promise is about what can still be read and was once met under its own name.
+//! Random sequences of writes, rotations, kills and restarts. Goal: at the end each of two channels
+//! has each line exactly once. Method: the test drives the tailer turn by turn and puts its chunks
+//! into one channel after the other; a kill drops the tailer between any two puts; the model is a
+//! list of the written lines. Before content is truncated or deleted, the test drains it: the
+//! promise covers only content that is readable and was once found under its own name.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
@@ -16,26 +16,26 @@ use super::*;
 
 #[derive(Debug, Clone)]
 enum Operation {
-    /// Appends so many lines to the file of this number.
+    /// Appends `lines` lines to the file of this number.
     Write { file: usize, lines: usize },
     /// Appends the beginning of a line.
     Begin { file: usize },
-    /// Renames the file; the next write makes a new one.
+    /// Renames the file; the next write creates a new one.
     Rename { file: usize },
-    /// The same, so many times on end, whether the file was met or not: the moves are notified.
+    /// Renames it several times, whether a survey found it or not: the renames are notified.
     RenameTold { file: usize, times: usize },
-    /// Copies the file, lets some turns pass, and cuts the original.
+    /// Copies the file, runs some turns, and truncates the original.
     CopyAndCut { file: usize, turns: usize },
-    /// Cuts the file once it is drained.
+    /// Truncates the file once it is drained.
     Cut { file: usize },
     /// Deletes the file once it is drained.
     Delete { file: usize },
-    /// The same, and after so many turns, with so many puts each, a new file has its inode and
-    /// name. The agent may be killed when the old one is gone.
+    /// As `Delete`; after `turns` turns with `puts` puts each, a new file has its inode and name.
+    /// The agent may be killed when the old file is gone.
     Replace { file: usize, turns: usize, puts: usize, kill: bool },
-    /// A turn with so many reads, and so many puts.
+    /// A turn with `reads` reads, then `puts` puts.
     Work { reads: usize, puts: usize },
-    /// Drops everything that is not in a channel, and starts again.
+    /// Drops everything that no channel has stored, and restarts.
     Kill,
 }
 
@@ -60,22 +60,22 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 struct World {
     rig: Rig,
-    /// Outside of the watched directories.
+    /// Directory outside of the watched ones.
     away: TempDir,
     tailer: Tailer,
-    /// Chunks that are not in every channel, with the channels that they still go to.
+    /// Chunks that some channel lacks, with the channels that still need them.
     waiting: VecDeque<(Chunk, VecDeque<usize>)>,
     settled: Vec<Part>,
     written: Vec<String>,
     begun: [Option<String>; 2],
     rotations: u64,
-    /// What the tailer gets with its next turn.
+    /// Changes for the next turn.
     changes: BTreeSet<Change>,
-    /// Whether some file was renamed that no channel may have heard of.
+    /// True if a file was renamed before any channel may have known it.
     unheard: bool,
 }
 
-/// Lets the tailer believe that it gets notifications of changes, as the model does it.
+/// Tells the tailer that it gets notifications; the model sends them.
 struct Told;
 
 #[async_trait]
@@ -156,7 +156,7 @@ impl World {
 
     fn begin(&mut self, file: usize) {
         if self.begun[file].is_none() {
-            // Numbered as the line that it becomes, whatever is written to the other file.
+            // Numbered as the line that it becomes, even if the other file is written in between.
             let begun = format!("begun {} {}", self.written.len(), Self::name(file));
             self.rig.append(Self::name(file), &begun);
             self.begun[file] = Some(begun);
@@ -183,9 +183,9 @@ impl World {
         }
     }
 
-    /// Works until nothing more comes.
+    /// Works until no more lines arrive.
     fn drain(&mut self) {
-        // A change within one tick of the file system's clock is seen with the next change.
+        // A change within one clock tick of the file system is noticed only with the next change.
         std::thread::sleep(Duration::from_millis(10));
         let mut quiet = 0;
         for _ in 0..10_000 {
@@ -199,7 +199,7 @@ impl World {
         panic!("the tailer does not come to rest");
     }
 
-    /// Ends a line that was begun, and has all of the file in the channels.
+    /// Completes an unfinished line, and drains the file.
     fn complete(&mut self, file: usize) {
         if self.begun[file].is_some() {
             self.write(file, 1);
@@ -207,8 +207,8 @@ impl World {
         self.drain();
     }
 
-    /// Lets some channel hear of the file before it is rotated: a rotated name that no channel has
-    /// ever heard of is not looked for.
+    /// Makes some channel know the file before a rotation: the source does not look for a rotated
+    /// name of an unknown file.
     fn introduce(&mut self, file: usize) {
         let path = self.rig.path(Self::name(file));
         let open = env::real().disk.open(&path, pipeline::env::OpenMode::default()).unwrap();
@@ -237,7 +237,7 @@ impl World {
                 self.written.extend(self.begun[file].take());
             }
             Operation::RenameTold { file, times } if self.exists(file) => {
-                // A mere beginning is nothing that a channel could hear of.
+                // A channel cannot store an unfinished line.
                 if self.begun[file].is_some() {
                     self.write(file, 1);
                 }
@@ -267,7 +267,7 @@ impl World {
                 self.drain();
                 cut_to_nothing(&self.rig.path(Self::name(file)));
                 self.begun[file] = None;
-                // That it was cut is seen before it can be taken for what it was.
+                // Let the tailer notice the truncation before the file grows again.
                 self.work(1, 0);
             }
             Operation::Delete { file } if self.exists(file) => {
@@ -289,7 +289,7 @@ impl World {
                 self.write(file, 1);
             }
             Operation::Kill => {
-                // A file that was never seen under its own name is not looked for.
+                // The source does not look for a file that it never saw under its own name.
                 if std::mem::take(&mut self.unheard) {
                     self.drain();
                 }
@@ -318,7 +318,7 @@ impl World {
 }
 
 fn holds(pattern: &str, operations: &[Operation]) -> Result<(), TestCaseError> {
-    // Several batches of each read, and several files in a batch.
+    // Several batches per read, and several files per batch.
     for limits in [(3, "64B"), (8, "1KiB")] {
         let mut world = World::new(pattern, limits);
         operations.iter().for_each(|operation| world.apply(operation));

@@ -1,7 +1,7 @@
-//! Lines that are one event. Goal: an event is the lines that an oracle joins, in every channel
-//! once, however they were written, whatever rotates, and wherever the agent is killed. Method: the
-//! source on real files, killed and started again between random writes and renames; and stack
-//! traces of Java as a logger writes them.
+//! Joined lines. Goal: the events equal those of an oracle, in every channel once, however the
+//! lines were written, whatever rotates, and wherever the agent is killed. Method: the source on
+//! real files, killed and restarted between random writes and renames; and Java stack traces as a
+//! logger writes them.
 
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ async fn a_stack_trace_is_one_event_by_either_pattern() {
     for multiline in [dated(), json!({ "continue": r"^(\s|Caused by:|java\.)", "timeout": "1h" })] {
         let rig = Rig::new(&json!({ "multiline": multiline, "offset_header": true }));
         let line = "2026-11-25 20:00:01,000 INFO ok\n";
-        // Written piece by piece, as a logger flushes.
+        // Written in pieces, as a logger flushes.
         let running = rig.start();
         for piece in [&TRACE[..60], &TRACE[60..200], &TRACE[200..], line, "2026-\n"] {
             rig.append("a.log", piece);
@@ -66,7 +66,7 @@ async fn parts_of_a_line_of_a_container_are_one_event_whatever_the_other_stream_
         tokio::time::sleep(Duration::from_millis(15)).await;
         rig.append("a.log", "\n");
     }
-    // The last one is a part, and may go on.
+    // The last line is a partial one, so its event may continue.
     let (first, third) = (lines[..3].join("\n"), format!("{}\n{}", lines[4], more[2]));
     rig.expect(&[&first, lines[3], &third, more[0], more[1]]).await;
     let events = rig.channels.events(0);
@@ -172,14 +172,14 @@ fn a_multiline_that_cannot_be_is_refused_by_name() {
     }
 }
 
-/// What happens to one file between two looks.
+/// A change of one file between two surveys.
 #[derive(Debug, Clone)]
 enum Step {
     /// A line that begins an event.
     Begin,
-    /// A line that belongs to the one before.
+    /// A line that belongs to the event before it.
     Continue,
-    /// The beginning of a line, ended by what comes next.
+    /// The beginning of a line, which the next step completes.
     Half,
     Rename,
     Pause,
@@ -197,7 +197,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The events of a file, by the definition: one line after the other.
+/// Returns the events of a file by the definition, line by line.
 fn oracle(content: &str) -> Vec<String> {
     let mut events: Vec<String> = Vec::new();
     for line in content.lines() {
@@ -211,7 +211,7 @@ fn oracle(content: &str) -> Vec<String> {
     events
 }
 
-/// Ends a line that was begun.
+/// Completes an unfinished line.
 fn end_half(rig: &Rig, content: &mut String) {
     if !content.is_empty() && !content.ends_with('\n') {
         rig.append("a.log", "\n");

@@ -1,4 +1,4 @@
-//! A source at work: its directory, its settings, and the channels that it feeds.
+//! A running source: its directory, its settings, and its channels.
 
 use std::fs;
 use std::io::Write;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sources::tail_dir::Config;
 
-/// A directory, an agent's intake and the source between them.
+/// A directory, an agent's intake, and the source between them.
 pub(super) struct Rig {
     pub(super) directory: TempDir,
     pub(super) channels: Arc<Channels>,
@@ -73,7 +73,7 @@ impl Rig {
         }
     }
 
-    /// Waits until both channels hold these lines, in any order, and nothing more comes.
+    /// Waits until both channels have these lines, in any order, and no more arrive.
     pub(super) async fn expect(&self, lines: &[&str]) {
         let mut expected: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
         expected.sort();
@@ -92,7 +92,7 @@ impl Rig {
         }
     }
 
-    /// Waits until both channels hold this line.
+    /// Waits until both channels have this line.
     pub(super) async fn channels_hold(&self, line: &str) {
         let holds = |lines: &Vec<String>| lines.iter().any(|held| held == line);
         while !self.channels.lines().iter().all(holds) {
@@ -100,7 +100,7 @@ impl Rig {
         }
     }
 
-    /// Waits until both channels know the positions of so many files.
+    /// Waits until both channels have the positions of `keys` files.
     pub(super) async fn expect_keys(&self, keys: usize) {
         let known = || (self.channels.keys(0), self.channels.keys(1));
         for _ in 0..2_000 {
@@ -124,7 +124,7 @@ impl Running {
         self.task.await.unwrap().unwrap();
     }
 
-    /// As a kill: nothing that waits is finished.
+    /// Stops the source like a kill: waiting work is dropped.
     pub(super) async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;

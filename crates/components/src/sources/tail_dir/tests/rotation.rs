@@ -1,4 +1,4 @@
-//! What rotation does to files, one way after the other.
+//! Rotation of files in different ways.
 
 use std::io::IoSlice;
 use std::path::Path;
@@ -10,7 +10,7 @@ use pipeline::env::{Disk, DiskFile, OpenMode};
 
 use super::*;
 
-/// A disk that learns when the system frees a deleted file, and takes its time for it.
+/// A disk that reports when the system frees a deleted file, and is slow to do so.
 struct SlowToFree {
     below: Arc<dyn Disk>,
     freeing: Sender<()>,
@@ -93,14 +93,14 @@ async fn a_renamed_file_is_read_to_its_end_whether_its_name_matches_or_not() {
     }
 }
 
-/// The source shares the test's thread, so that no survey comes between what happens to the files.
+/// The source shares the test's thread, so that no survey runs between the changes.
 #[tokio::test]
 async fn a_file_that_came_and_was_renamed_before_anybody_looked_is_read() {
     let rig = Rig::new(&json!({ "poll_max": "60s" }));
     rig.append("a.log", "1\n");
     let running = rig.start();
     rig.expect(&["1"]).await;
-    // By now every change is notified.
+    // Every change is notified now.
     tokio::time::sleep(Duration::from_millis(300)).await;
     for (line, further) in [("2\n", "a.log.2"), ("3\n", "a.log.3"), ("4\n", "a.log.4")] {
         fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
@@ -108,7 +108,7 @@ async fn a_file_that_came_and_was_renamed_before_anybody_looked_is_read() {
         fs::rename(rig.path("a.log.1"), rig.path(further)).unwrap();
     }
     fs::rename(rig.path("a.log"), rig.path("a.log.1")).unwrap();
-    // What no pattern would have found under any of its names stays alone.
+    // A file that never had a matching name is not read.
     rig.append("candidate", "not asked for\n");
     fs::rename(rig.path("candidate"), rig.path("candidate.1")).unwrap();
     rig.append("a.log", "5\n");
@@ -124,14 +124,14 @@ async fn what_was_renamed_from_too_long_a_path_is_not_followed_under_it() {
     while deep.as_os_str().len() < 3_800 {
         deep.push("d".repeat(200));
     }
-    // The system still takes a path as long as this.
+    // The system still accepts a path of this length.
     deep.push("d".repeat(4_060 - deep.as_os_str().len()));
     fs::create_dir_all(&deep).unwrap();
     rig.settings["paths"] = json!([rig.path("*.log"), deep.join("*.log")]);
     rig.append("a.log", "1\n");
     let running = rig.start();
     rig.expect(&["1"]).await;
-    // By now every change is notified.
+    // Every change is notified now.
     tokio::time::sleep(Duration::from_millis(300)).await;
     fs::write(deep.join("b.log"), "it cannot be noted where this stands\n").unwrap();
     fs::rename(deep.join("b.log"), rig.path("b")).unwrap();
@@ -219,7 +219,7 @@ async fn a_file_written_anew_is_known_by_its_beginning_and_by_what_stood_before_
     let alike = "the same line again\n".repeat(80);
     for (before, after) in [("first\n", "other\n"), ("", "")] {
         let rig = Rig::new(&json!({}));
-        // Alike in front of the position; or, where these are empty, alike at the beginning.
+        // Equal before the position; if that is empty, equal at the beginning.
         let old = format!("{before}{alike}{}", if before.is_empty() { "old\n" } else { "" });
         let new = format!("{after}{alike}the longer new end\n");
         rig.append("a.log", &old);
@@ -259,7 +259,7 @@ async fn a_name_given_to_another_file_is_another_file() {
     rig.expect(&["1", "2"]).await;
     running.stop().await;
     fs::remove_file(rig.path("a.log")).unwrap();
-    // Most file systems give the inode out again at once.
+    // Most file systems reuse the inode immediately.
     rig.append("a.log", "another\nfile\n");
     let running = rig.start();
     rig.expect(&["1", "2", "another", "file"]).await;
@@ -317,7 +317,7 @@ async fn a_link_turned_while_the_agent_is_down_does_not_hide_what_it_led_to() {
     symlink(rig.path("real/0.data"), rig.path("a.log")).unwrap();
     let running = rig.start();
     rig.expect(&["1"]).await;
-    // A link is no rotation: the line is waited for.
+    // A link is not a rotation: the source waits for the rest of the line.
     tokio::time::sleep(Duration::from_millis(120)).await;
     rig.append("real/0.data", "re\n");
     rig.expect(&["1", "here"]).await;
@@ -344,7 +344,7 @@ async fn two_files_that_begin_alike_are_both_read_in_full() {
     running.stop().await;
 }
 
-/// An application that says the same again and again, without a time.
+/// An application that repeats the same line without a time.
 #[tokio::test]
 async fn lines_that_are_all_alike_are_each_read_whatever_rotation_calls_their_file() {
     const LINES: usize = 300; // more than what a file is recognised by

@@ -1,4 +1,4 @@
-//! What status pages show of the followed files.
+//! The followed files on status pages.
 
 use pipeline::FileBoard;
 

@@ -1,15 +1,15 @@
-//! Lines that are one event, in files that are finished.
+//! Joins lines into events, in finished files.
 //!
 //! | an event ends | |
 //! |---|---|
 //! | before a line that begins one | |
-//! | before a line with which it would have more than `bytes_max`, or more than `lines_max` lines | that line begins the next one, and is counted |
-//! | before a line over `line_max` | which is an event by itself, cut as ever |
+//! | before a line with which it would exceed `bytes_max` or `lines_max` | that line begins the next event, and is counted |
+//! | before a line over `line_max` | that line is a separate event, cut as usual |
 //! | at the end of the file | |
-//! | where another channel stands | an earlier life with other settings may have ended one there |
+//! | at the position of another channel | an earlier run with other settings may have ended an event there |
 //!
-//! An event that damage follows has no end, and is not stored: where the disk refuses to read on,
-//! all of it comes later.
+//! If a read error follows an event, its end is unknown and it is not stored; it is read again when
+//! the disk works.
 
 use std::borrow::Cow;
 
@@ -21,17 +21,17 @@ use pipeline::{BatchBuilder, PieceLimits};
 use super::super::{Content, Piece, Problem, no_text};
 use super::Lines;
 
-/// Events that the buffer begins with.
+/// Events at the beginning of the buffer.
 struct Joined {
     batch: BatchBuilder,
-    /// Bytes of them.
+    /// Bytes of the events in the buffer.
     bytes: usize,
     /// Events that had no room for their next line.
     divided: u64,
 }
 
 impl Lines {
-    /// The next events, the first of which begins at the byte `at`, up to the byte `until` at most.
+    /// Returns the next events, from the byte `at` up to the byte `until` at most.
     pub(in super::super) fn joined(
         &mut self,
         content: &Content,
@@ -41,10 +41,10 @@ impl Lines {
         limits: PieceLimits,
     ) -> Result<Piece, Problem> {
         let line_max = content.options.line_max;
-        // The limit is one of bodies.
+        // The limit applies to event bodies.
         let bytes_max = limits.bytes / self.charset.growth();
         let until = until.and_then(|until| usize::try_from(until - at).ok());
-        // A batch or the longest event, and as much after it as shows that it ends.
+        // A batch or the longest event, and enough bytes after it to detect its end.
         let longest = joining.bytes_max.max(line_max) + 2;
         self.fill(bytes_max.max(longest) + line_max + 2)?;
         let limits = PieceLimits { bytes: bytes_max, ..limits };
@@ -65,7 +65,8 @@ impl Lines {
         self.long_line(content, at)
     }
 
-    /// The events that the buffer begins with; `None` if it does not show where the first one ends.
+    /// Returns the events at the beginning of the buffer; `None` if the buffer does not contain the
+    /// end of the first one.
     fn batch(
         &self,
         content: &Content,
@@ -83,11 +84,11 @@ impl Lines {
                 let single = event.single().map(Cow::Borrowed);
                 let bytes = single.clone().unwrap_or_else(|| event.text());
                 match content.options.decode_errors.text(self.charset, &bytes, false) {
-                    // Of a single line the decoder decides whether it is an event.
+                    // For a single line, the decoder decides whether it is an event.
                     Ok(text) if single.is_some() => content.decode(&text, &headers, &mut batch)?,
                     Ok(text) => batch.push(&text, &headers),
                     Err(_) if event.start() > 0 => {
-                        // The events before it go first.
+                        // Return the events before it first.
                         limits.bytes = event.start();
                         continue 'fewer;
                     }
@@ -98,7 +99,7 @@ impl Lines {
         }
     }
 
-    /// The lines of the buffer, as far as a batch needs them.
+    /// Scans the lines of the buffer that a batch needs.
     fn scan<'a>(
         &'a self,
         joining: &'a Joining,
@@ -117,7 +118,7 @@ impl Lines {
                 Some((line, bytes)) => scan.push(line, bytes),
                 None => {
                     let rest = self.buffer.len() - scan.at();
-                    // A CR may be the last byte of a line that is not too long.
+                    // The last byte may be the CR of a line that is within the limit.
                     if until == Some(scan.at()) || self.is_over || rest > line_max + 1 {
                         scan.end();
                     }
@@ -146,7 +147,7 @@ mod tests {
     use crate::sources::spool_dir::config::{Config, Options};
     use crate::sources::spool_dir::mark::{DONE, Sight};
 
-    /// Made once: a case of the model begins to read many times.
+    /// Created once: each case of the model begins to read many times.
     static OPTIONS: LazyLock<Arc<Options>> = LazyLock::new(|| {
         let settings = json!({
             "directory": "/d", "line_max": format!("{LINE_MAX}B"), "multiline": oracle::settings(),
@@ -157,7 +158,7 @@ mod tests {
     static STAT: LazyLock<FileStat> =
         LazyLock::new(|| env::real().disk.stat(Path::new("/")).unwrap());
 
-    /// Gives so many bytes at a time.
+    /// A reader that returns a fixed number of bytes at a time.
     struct Pieces(io::Cursor<Vec<u8>>, usize);
 
     impl Read for Pieces {
@@ -187,7 +188,8 @@ mod tests {
         piece.batch.iter().map(|event| body(event).unwrap()).collect()
     }
 
-    /// All pieces of a file from the first of `standing` on: their events, and where they end.
+    /// Returns all pieces of a file from the first of `standing` on: their events and end
+    /// positions.
     fn all(content: &str, limits: PieceLimits, standing: &[u64]) -> Vec<(Vec<String>, u64)> {
         let mut reading = begin(content, 99, standing);
         let mut pieces = Vec::new();
@@ -199,8 +201,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the pieces are, wherever the source is killed, and wherever another channel
-        /// stands: the events are those of the definition.
+        /// The events equal the definition for any piece size, any point of a kill, and any
+        /// position of another channel.
         #[test]
         fn events_are_the_same_over_ends_of_reads_pieces_kills_and_channels(
             lines in prop::collection::vec("[>ab]{0,8}(\n|\r\n)", 0..30),
@@ -211,9 +213,9 @@ mod tests {
         ) {
             let content = lines.concat() + &last;
             let (mut expected, expected_divided) = oracle::events(&content);
-            // An empty line by itself is no event.
+            // A single empty line is not an event.
             expected.retain(|event| !event.is_empty());
-            // Where the other channel stands: behind some of the pieces of an earlier life.
+            // The other channel has stored some pieces of an earlier run.
             let mut earlier = begin(&content, at_a_time, &[0]);
             let mut other = 0;
             for (bytes, events, _) in limits.iter().copied().cycle().take(ahead) {
