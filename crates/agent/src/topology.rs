@@ -199,8 +199,7 @@ impl Topology {
         fed.collect()
     }
 
-    /// Returns the largest batches that the downstream peers of each channel accept, by the
-    /// channel's name.
+    /// The size limits of the downstream peers of each channel, by the channel's name.
     pub(crate) fn limits(&self) -> limits::Boards {
         self.channels
             .iter()

@@ -1,5 +1,4 @@
-//! `nats`: publishes each event as a message to a JetStream stream; a batch is delivered when all
-//! of it is acknowledged.
+//! `nats`: publishes each event to a JetStream stream; all of a batch must be acknowledged.
 //!
 //! ```text
 //!   acknowledged                delivered, even if the stream had the id already
@@ -65,8 +64,7 @@ pub struct Config {
     /// Limit of batches in flight, each on its own connection.
     #[serde(default = "default_in_flight_max")]
     in_flight_max: usize,
-    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
-    /// time.
+    /// Whether batches of one origin are delivered in order: one of them is in flight at a time.
     #[serde(default)]
     in_order: bool,
     /// Timeout of a batch, including the connection.

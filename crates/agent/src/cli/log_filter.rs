@@ -1,9 +1,9 @@
 //! `RUST_LOG`: selects log lines.
 //!
-//! `aqueduct=debug` selects all crates of this program; `OURS` lists the beginnings of their names. A
-//! plain level applies to these crates too. Libraries below log so much at `debug` (each frame of HTTP/2) that it hides
-//! everything else, so their lines are written only if the library is named, as in
-//! `debug,h2=debug`.
+//! `aqueduct=debug` selects all crates of this program; `OURS` lists the beginnings of their names.
+//! A plain level applies to these crates too. Libraries below log so much at `debug` (each frame of
+//! HTTP/2) that it hides everything else, so their lines are written only if the library is named,
+//! as in `debug,h2=debug`.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
