@@ -106,7 +106,7 @@ async fn lock_by(
                     let (path, wait_seconds) = (path.display(), PATIENCE.as_secs());
                     info!(
                         %pid, lock = %path, wait_seconds,
-                        "waiting for another process to let go of it",
+                        "waiting for another process to release it",
                     );
                 }
                 sleep(LOOK).await;

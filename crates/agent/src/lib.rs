@@ -112,7 +112,7 @@ pub enum RunError {
     #[error("cannot catch signals")]
     Signals(#[source] std::io::Error),
     /// A source cannot do its work until an operator acts.
-    #[error("source `{source_name}` has stopped for good: {problem}")]
+    #[error("source `{source_name}` has stopped permanently: {problem}")]
     Source {
         /// Its name.
         source_name: String,
@@ -120,7 +120,9 @@ pub enum RunError {
         problem: String,
     },
     /// A second signal requested an immediate end.
-    #[error("stopped at once by a second signal; what was not stored is read or sent again")]
+    #[error(
+        "stopped immediately by a second signal; events that were not stored are read or sent again"
+    )]
     Interrupted,
 }
 
@@ -227,7 +229,7 @@ async fn serve(
                 }
                 info!(
                     signal, grace_seconds = grace.as_secs_f64(),
-                    "stopping; a second signal stops at once",
+                    "stopping; a second signal stops immediately",
                 );
                 break Ok(());
             }

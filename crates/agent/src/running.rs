@@ -377,7 +377,7 @@ async fn end<'a>(
     let all = join_all(handles.clone().map(|(_, tasks)| tasks.tasks.wait()));
     if timeout_at(deadline, all).await.is_err() {
         for (name, _) in handles.filter(|(_, tasks)| !tasks.have_ended()) {
-            warn!(role, %name, "grace is over, going on without");
+            warn!(role, %name, "grace period is over; stopping without it");
         }
     }
 }

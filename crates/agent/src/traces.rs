@@ -150,7 +150,7 @@ impl Exporter {
             if let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
                 warn!(
                     url = self.url, error = %text, failures, lasts_seconds = seconds(lasts),
-                    "spans of traces cannot be exported; events go on, spans that find no room \
+                    "cannot export spans; events are not affected, spans without room \
                      are dropped",
                 );
             }

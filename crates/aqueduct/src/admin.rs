@@ -221,7 +221,7 @@ impl Admin {
         })?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             return Err(io::Error::other(match self.token {
-                Some(_) => "the token is not that of its `agent.admin_token`",
+                Some(_) => "the token differs from its `agent.admin_token`",
                 None => "it wants its `agent.admin_token`: name the file by --token-file",
             }));
         }

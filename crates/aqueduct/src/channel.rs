@@ -341,7 +341,7 @@ fn repair_text(found: &Report) -> String {
         found.torn_bytes
     );
     for lines in &found.mendable {
-        writeln!(text, "mended       {lines}: read again from their file")
+        writeln!(text, "repaired     {lines}: read again from their file")
             .expect("a string takes it");
     }
     for lines in &found.given_up {

@@ -95,13 +95,13 @@ fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     }
     let (rows, dir) = (seen.refused, ready.data_dir.display());
     cli::say(&format!(
-        "export: {rows} rows are not applied and lie in the dead letters: `aqueduct dlq list \
+        "export: {rows} rows are not applied and are in the dead letters: `aqueduct dlq list \
          {dir}` names the reasons"
     ));
     if let Some(staging) = ready.export.staging() {
         let table = ready.export.what();
         cli::say(&format!(
-            "export: nothing is moved from {staging} into {table}; mend the files, and export them \
+            "export: nothing is moved from {staging} into {table}; fix the files, and export them \
              anew with --clear-staging-table and a --data-dir of its own"
         ));
     }

@@ -95,7 +95,7 @@ fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     if seen.refused > 0 {
         let (rows, dir) = (seen.refused, ready.data_dir.display());
         cli::say(&format!(
-            "import: {rows} rows are no rows of such files and lie in the dead letters: `aqueduct \
+            "import: {rows} rows do not match the format and are in the dead letters: `aqueduct \
              dlq list {dir}` names the reasons"
         ));
         return ExitCode::from(EXIT_RUNTIME);

@@ -122,7 +122,7 @@ pub(crate) fn read(
     let region = Region { name, start, end, server };
     match region.has(row) {
         true => Ok(region),
-        false => Err(nowhere("hbase:meta has a gap: it is written anew")),
+        false => Err(nowhere("hbase:meta has a gap: it is being rewritten")),
     }
 }
 

@@ -124,7 +124,7 @@ impl Connection {
         };
         let length = io.await.map_err(|error| broken(error.to_string()))?;
         if length > ANSWER_BYTES_MAX {
-            return Err(broken(format!("it says that an answer has {length} bytes")));
+            return Err(broken(format!("it announces a response of {length} bytes")));
         }
         let mut answer = vec![0; length as usize];
         let read = self.stream.read_exact(&mut answer).await;

@@ -117,7 +117,7 @@ impl HttpStream {
             self.gap_seconds.inc_by(gap.as_secs_f64().round() as u64);
             warn!(
                 source = %self.name, url = %shown_url(&uri), gap_seconds = seconds(gap),
-                "connected again; the server cannot send what came meanwhile"
+                "reconnected; the server cannot send the events in between"
             );
         } else {
             info!(source = %self.name, url = %shown_url(&uri), resumes, "connected");

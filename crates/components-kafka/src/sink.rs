@@ -123,7 +123,7 @@ enum SendError {
     Client(#[source] KafkaError),
     #[error("no broker answered within {ANSWER_WITHIN:?}: look after `brokers`{said}")]
     Unreachable { said: String, source: KafkaError },
-    #[error("the topic `{topic}`, of which the ledger is a part, cannot be used: make it")]
+    #[error("the topic `{topic}`, which contains the ledger, cannot be used: create it")]
     Topic { topic: String, source: KafkaError },
     #[error("a message for the topic `{topic}` is not acknowledged: {code}{}", remedy_of(*code))]
     NotAcknowledged { topic: String, code: Code },

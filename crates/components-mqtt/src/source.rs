@@ -237,7 +237,7 @@ impl Mqtt {
                 let _ = self.stored(&round, None);
             }
             Err(error) => {
-                debug!(source = %self.name, %error, "the messages come again");
+                debug!(source = %self.name, %error, "the messages will be redelivered");
                 self.is_loaded = false;
             }
         }

@@ -103,7 +103,7 @@ impl Pattern {
             match (level.strip_prefix('+'), level.strip_prefix('#')) {
                 (Some(name), _) => levels.push(Level::Any(named(name))),
                 (_, Some(name)) if place + 1 == count => rest = Some(named(name)),
-                (_, Some(_)) => return Err(format!("`{text}`: `#` stands for the last levels")),
+                (_, Some(_)) => return Err(format!("`{text}`: `#` must be the last level")),
                 (None, None) => levels.push(Level::Text(level.to_owned())),
             }
         }

@@ -109,7 +109,7 @@ impl Nats {
     }
 
     fn not_stored(error: IntakeError) -> SourceError {
-        let message = "messages are not stored, and come again".to_owned();
+        let message = "messages are not stored, and will be redelivered".to_owned();
         SourceError { class: error.class(), message, source: Some(Box::new(error)) }
     }
 
@@ -189,7 +189,7 @@ impl Nats {
                 self.count("message_rejected", 1);
                 warn!(
                     source = %self.name, sequence, problem,
-                    "a message that is no event is passed over"
+                    "skipping a message that is not an event"
                 );
                 consuming.reject(reply).await
             }

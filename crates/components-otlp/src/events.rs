@@ -301,7 +301,7 @@ impl Out<'_> {
         } else if bytes > self.event_bytes_max {
             let max = self.event_bytes_max;
             self.reject(counts_as, || {
-                format!("a record of {bytes} bytes, of which the next agents take {max}")
+                format!("a record of {bytes} bytes; the next agents accept {max}")
             });
         } else {
             self.events.push(body, &headers);

@@ -179,7 +179,7 @@ impl Component for Config {
             cx.plain_text.speaks("url", &address, "write `https://`");
         }
         if uri.query().is_some() {
-            let problem = "it has a query, which the paths of OTLP would stand behind";
+            let problem = "it has a query, but paths of OTLP are appended to it";
             return Err(BuildError::invalid("url", problem));
         }
         if protocol == Protocol::Grpc && uri.path() != "/" {

@@ -88,7 +88,7 @@ impl Rabbit {
     }
 
     fn not_stored(error: IntakeError) -> SourceError {
-        let message = "messages are not stored, and given back to the broker".to_owned();
+        let message = "messages are not stored, and are returned to the broker".to_owned();
         SourceError { class: error.class(), message, source: Some(Box::new(error)) }
     }
 
@@ -213,7 +213,7 @@ impl Source for Rabbit {
         // A put of a connection that has ended: its messages come again.
         if let Some((round, result)) = settled(&mut self.storing).await {
             let (messages, is_stored) = (round.len(), result.is_ok());
-            debug!(source = %self.name, messages, is_stored, "messages that come again");
+            debug!(source = %self.name, messages, is_stored, "redelivered messages");
         }
         let opened = Consuming::open(&self.target, &self.options).await;
         let consuming = opened.map_err(Self::failed)?;

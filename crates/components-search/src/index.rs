@@ -119,7 +119,7 @@ impl IndexName {
                 Err(format!("the name of this {} does not begin with `-`, `_` or `.`", kind.what()))
             }
             Some(Piece::Header(_)) => Err(format!(
-                "a fixed beginning must stand in front of the first header, so that no event leads \
+                "a fixed prefix must precede the first header, so that no event leads \
                  to the {} of something else: write for example `logs-%{{app}}`",
                 kind.what()
             )),

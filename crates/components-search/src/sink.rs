@@ -126,7 +126,8 @@ impl Component for Config {
         let index = IndexName::new(Kind::Index, &self.index)
             .map_err(|it| BuildError::invalid("index", it))?;
         if index.has_time() && self.time_header.is_empty() {
-            let problem = "the name of the index has a time, which stands in a header; name it";
+            let problem =
+                "the name of the index contains a time, which a header provides; name the header";
             return Err(BuildError::invalid("time_header", problem));
         }
         let urls = setup::nodes(&self.urls, self.tls.as_ref(), "http://search-1:9200", cx)?;

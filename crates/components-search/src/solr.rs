@@ -149,7 +149,8 @@ impl Config {
             _ if self.headers_field.is_empty() => None,
             Some((before, after)) => Some((before.to_owned(), after.to_owned())),
             None => {
-                let problem = "`*` stands for the name of a header: write for example `header_*_s`";
+                let problem =
+                    "`*` is replaced by the name of a header: write for example `header_*_s`";
                 return Err(BuildError::invalid("headers_field", problem));
             }
         };
@@ -174,8 +175,8 @@ impl Component for Config {
         let index = IndexName::new(Kind::Collection, &self.collection)
             .map_err(|it| BuildError::invalid("collection", it))?;
         if index.has_time() && self.time_header.is_empty() {
-            let problem =
-                "the name of the collection has a time, which stands in a header; name it";
+            let problem = "the name of the collection contains a time, which a header provides; \
+                           name the header";
             return Err(BuildError::invalid("time_header", problem));
         }
         let fields = self.fields()?;

@@ -57,9 +57,9 @@ impl Classify for SqlError {
 /// Returns a hint for an error code.
 fn help(code: &str) -> &'static str {
     match code {
-        "57014" | "1969" | "3024" => "; raise `database.statement_timeout`, or read less at once",
+        "57014" | "1969" | "3024" => "; raise `database.statement_timeout`, or read less per query",
         "28P01" | "28000" | "1045" | "1698" => "; look at `database.user` and `database.password`",
-        "HYT00" => "; raise `database.statement_timeout`, or read less at once",
+        "HYT00" => "; raise `database.statement_timeout`, or read less per query",
         "IM000" => {
             "; build it with `cargo build --features odbc`, which needs unixODBC \
              (docs/components/sources/sql.md)"

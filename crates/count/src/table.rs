@@ -31,7 +31,7 @@ impl Table {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let (_, rest) = text.split_once(HEAD).ok_or("its head is not there")?;
+        let (_, rest) = text.split_once(HEAD).ok_or("its head is missing")?;
         let mut rows = Vec::new();
         for line in rest.lines().take_while(|line| line.starts_with('|')) {
             let mut cells = line.split('|').skip(1).map(str::trim);
@@ -58,7 +58,7 @@ impl Table {
         let text = fs::read_to_string(path).doing(|| format!("read {}", path.display()))?;
         let replaced = self.replaced(&text).ok_or_else(|| Error::Table {
             path: path.to_owned(),
-            detail: "its head is not there".to_owned(),
+            detail: "its head is missing".to_owned(),
         })?;
         fs::write(path, replaced).doing(|| format!("write {}", path.display()))
     }

@@ -8,7 +8,7 @@ use crate::tls::provider;
 /// Why a program of a FIPS build does not start.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "this is a FIPS build, and {0}: nothing is started; install the program anew, built as \
+    "this is a FIPS build, and {0}: nothing is started; reinstall the program, built as \
      docs/fips.md says"
 )]
 pub struct NotStarted(&'static str);
@@ -71,7 +71,7 @@ fn begin(module: Option<(State, String)>) -> Result<Option<String>, NotStarted> 
             Err(NotStarted("its cryptographic module fails its self-tests"))
         }
         State { is_tls_approved: false, .. } => {
-            Err(NotStarted("its TLS is not that of the cryptographic module"))
+            Err(NotStarted("its TLS does not use the cryptographic module"))
         }
         State { .. } => Ok(Some(name)),
     }
@@ -89,7 +89,7 @@ mod tests {
         for (bad, part) in [
             (State { is_mode_on: false, ..good }, "not in FIPS mode"),
             (State { has_passed: false, ..good }, "fails its self-tests"),
-            (State { is_tls_approved: false, ..good }, "TLS is not that of"),
+            (State { is_tls_approved: false, ..good }, "TLS does not use"),
         ] {
             let error = begun(bad).unwrap_err().to_string();
             assert!(error.contains(part) && error.contains("docs/fips.md"), "{error}");

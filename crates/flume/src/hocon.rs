@@ -76,7 +76,7 @@ pub(crate) fn read(text: &str) -> Result<Node, Problem> {
     reader.blanks(true);
     match reader.rest.is_empty() {
         true => Ok(root),
-        false => Err(reader.problem("something stands behind the end; remove it")),
+        false => Err(reader.problem("text after the end; remove it")),
     }
 }
 

@@ -159,9 +159,9 @@ impl Lookup<'_> {
                 (None, Some(default)) => Ok(Text::plain(default)),
                 (None, None) => Err(format!("`{name}` is not set; set it by `-D{name}=…`")),
             },
-            Some((lookup, _)) => Err(format!(
-                "the lookup `{lookup}` is not there; write the value, or `${{env:NAME}}`"
-            )),
+            Some((lookup, _)) => {
+                Err(format!("unknown lookup `{lookup}`; write the value, or `${{env:NAME}}`"))
+            }
             // A group of a regular expression's replacement.
             None if name.chars().all(|c| c.is_ascii_digit()) => Ok(Text::plain(reference)),
             None => match self.keys.get(name) {
@@ -216,7 +216,7 @@ impl Lookup<'_> {
             };
         }
         if !is("external", "org.apache.flume.configfilter.ExternalProcessConfigFilter") {
-            return Err(format!("the config filter type `{kind}` is not there"));
+            return Err(format!("unknown config filter type `{kind}`"));
         }
         let command = setting("command")?;
         let command = command.ok_or_else(|| format!("`{prefix}.command` is missing"))?;
@@ -327,7 +327,7 @@ mod tests {
     fn what_has_no_value_is_refused_with_the_remedy() {
         for (text, remedy) in [
             ("${sys:none}", "`-Dnone=…`"),
-            ("${date:yyyy}", "`date` is not there"),
+            ("${date:yyyy}", "unknown lookup `date`"),
             ("${a}", "in a circle"),
             ("${none['x']}", "no config filter `none`"),
             ("${bad['x']}", "`/bin/false x` failed: exit status: 1"),

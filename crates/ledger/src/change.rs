@@ -25,7 +25,7 @@ pub enum Change {
         path: String,
     },
     /// It is another ledger.
-    #[error("it is another ledger: its identity is {found}, that of the known one is {expected}")]
+    #[error("it is another ledger: its identity is {found}, expected {expected}")]
     Other {
         /// The remembered identity.
         expected: Token,

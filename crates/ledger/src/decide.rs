@@ -304,7 +304,7 @@ impl Operator {
         if self.exists(&place).await? {
             let aside = self.dataset.staged(&format!("replaced-{incarnation}"));
             self.fs.rename(&place, &aside).await?;
-            notes.push(format!("the ledger that was there lies in {aside} now"));
+            notes.push(format!("the previous ledger is now in {aside}"));
         }
         self.fs.rename(&prepared, &place).await?;
         self.fs.delete(&desk).await?;

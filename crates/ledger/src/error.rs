@@ -78,7 +78,7 @@ pub enum LedgerError {
         cause: String,
     },
     /// Another collector has fenced this author; its staged files may be deleted.
-    #[error("this start of the collector was fenced off; it goes on as a new one")]
+    #[error("this start of the collector was fenced off; it continues under a new epoch")]
     Fenced,
     /// The prepared entry is missing, and the index is free: nothing was committed.
     #[error("the prepared entry {path} was removed before it was committed")]

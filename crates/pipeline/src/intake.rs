@@ -196,7 +196,7 @@ pub enum IntakeError {
     )]
     DeadLetters(#[source] ChannelError),
     /// The agent is stopping.
-    #[error("the agent is stopping and takes nothing in")]
+    #[error("the agent is stopping and accepts no events")]
     Stopping,
 }
 

@@ -90,7 +90,7 @@ impl Visitor<'_> for Text {
     fn visit_string<E: Error>(self, text: String) -> Result<Secret, E> {
         if text == MASK {
             return Err(E::custom(format!(
-                "`{MASK}` stands for a secret that was not printed; write the secret, or a \
+                "`{MASK}` replaces a secret that was not printed; write the secret, or a \
                  reference to it: \"${{file:/run/secrets/NAME}}\""
             )));
         }

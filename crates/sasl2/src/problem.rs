@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub(crate) enum Problem {
     #[error(
-        "the library of Kerberos is not there ({0}): install libgssapi-krb5-2 of Debian, or \
+        "the Kerberos library is missing ({0}): install libgssapi-krb5-2 of Debian, or \
          krb5-libs of Red Hat"
     )]
     Library(String),

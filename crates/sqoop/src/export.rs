@@ -230,8 +230,8 @@ impl Export {
     /// What the database would say to an export, and nothing says to a configuration.
     pub fn note_on(&self, notes: &mut Notes) {
         if self.staging.is_some() {
-            let text = "an agent that goes on has no end at which rows are moved: leave it out, or \
-                        call `aqueduct export`";
+            let text = "an agent that keeps running has no end at which rows are moved: leave it \
+                        out, or call `aqueduct export`";
             notes.refuse("--staging-table", text);
         }
         let is_named = self.packed.is_some() || self.sequence == Some(Sequence::Rows);

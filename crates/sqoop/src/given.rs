@@ -65,7 +65,7 @@ impl Given {
             match row.name {
                 "D" => self.property(&value),
                 "options-file" if depth >= DEPTH_MAX => {
-                    notes.refuse("--options-file", "too many of them lie in one another");
+                    notes.refuse("--options-file", "too many of them are nested");
                 }
                 "options-file" => match world.file(&value) {
                     Ok(text) => self.add(&arguments_of(&text), world, notes, depth + 1),
@@ -144,7 +144,7 @@ impl Given {
                     notes.add(Outcome::Ignored, &option, text);
                 }
                 ("validate", _) => {
-                    let text = "the exit code says whether each row that was read is applied";
+                    let text = "the exit code reports whether each row that was read is applied";
                     notes.add(Outcome::Ignored, &option, text);
                 }
                 (_, Answer::Refused(text)) => notes.refuse(&option, text),

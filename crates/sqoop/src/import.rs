@@ -188,8 +188,8 @@ impl Import {
             notes.refuse("--as-avrodatafile", text);
         }
         if self.checks_sums {
-            let text = "an agent that goes on has no end at which rows are compared: leave it \
-                        out, or call `aqueduct import`";
+            let text = "an agent that keeps running has no end at which rows are compared: leave \
+                        it out, or call `aqueduct import`";
             notes.refuse("--checksum", text);
         }
         if self.mode == Mode::Full {

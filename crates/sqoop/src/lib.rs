@@ -81,7 +81,7 @@ pub fn translate(call: &Call, world: &dyn World) -> (Option<Task>, Notes) {
                 "codegen" => "no code is generated: it is not needed",
                 "create-hive-table" => "the `hdfs` sink makes it, by `hive` with `create = true`",
                 "eval" | "list-databases" | "list-tables" => "use the client of the database",
-                _ => "there is no such tool of Sqoop",
+                _ => "unknown tool of Sqoop",
             };
             notes.add(Outcome::Refused, tool, text);
             None

@@ -122,7 +122,7 @@ impl Azure {
         let (account, suffix) = host.split_once('.').ok_or("the host has no account")?;
         // The same objects by the interface of blobs, which has the conditions.
         let suffix = suffix.strip_prefix("dfs.").map(|rest| format!("blob.{rest}"));
-        let suffix = suffix.ok_or("the host is not that of an account")?;
+        let suffix = suffix.ok_or("the host does not belong to an account")?;
         let named = endpoint_of(env, "AZURE_STORAGE_ENDPOINT", true, EXAMPLE)?;
         let endpoint = self
             .endpoint

@@ -33,7 +33,7 @@ pub(crate) static S3: Provider = Provider {
     refused: "check `s3.access_key`, `s3.secret_key` and what the key may do: it needs \
               s3:GetObject, PutObject, DeleteObject, ListBucket and AbortMultipartUpload; check \
               the clock of this host too",
-    no_bucket: "there is no such bucket: make it, or correct `url`",
+    no_bucket: "the bucket does not exist: create it, or correct `url`",
 };
 
 pub(crate) static GCS: Provider = Provider {
@@ -45,7 +45,7 @@ pub(crate) static GCS: Provider = Provider {
     refused: "check `gcs.key_file`, or the account of this machine, and what the account may do: \
               it needs storage.objects.get, create, delete and list, as the role \
               roles/storage.objectUser has them; check the clock of this host too",
-    no_bucket: "there is no such bucket: make it, or correct `url`",
+    no_bucket: "the bucket does not exist: create it, or correct `url`",
 };
 
 pub(crate) static AZURE: Provider = Provider {
@@ -57,5 +57,5 @@ pub(crate) static AZURE: Provider = Provider {
     refused: "check the credentials in `azure` and what they may do: a SAS token needs the \
               permissions racwdl on the container, an identity the role Storage Blob Data \
               Contributor; check the clock of this host too",
-    no_bucket: "there is no such container: make it, or correct `url`",
+    no_bucket: "the container does not exist: create it, or correct `url`",
 };

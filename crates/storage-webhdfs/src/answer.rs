@@ -16,7 +16,7 @@ const NO_WEBHDFS: &str = "this is no WebHDFS: `url` names the NameNode's web ser
      9871)";
 
 /// The remedy if the server asks for Kerberos.
-const KERBEROS: &str = "this cluster asks for Kerberos, which is not there over HTTP: set an \
+const KERBEROS: &str = "this cluster requires Kerberos, which is not supported over HTTP: set an \
      hdfs:// `url`, with `kerberos.principal` and `kerberos.keytab`";
 
 /// The answer of a NameNode or DataNode that refuses.

@@ -12,7 +12,7 @@ pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Error)]
 pub enum FsError {
     /// The name does not exist, or its directory does not.
-    #[error("{path} is not there")]
+    #[error("{path} does not exist")]
     NotFound {
         /// The name.
         path: String,

@@ -224,7 +224,7 @@ impl Reader {
         match point(&self.pages.running.parts(), *place, name) {
             Some((point, _)) if self.line.is_of(&point) => {}
             Some((point, part)) => self.line = point.open(part),
-            None => self.sums.gone = Some(format!("`{name}` is not there any more")),
+            None => self.sums.gone = Some(format!("`{name}` no longer exists")),
         }
     }
 }

@@ -242,7 +242,7 @@ impl Group {
         };
         let go: BTreeSet<Ticket> = self.held.batches.iter().filter_map(goes).collect();
         if !go.is_empty() {
-            info!(group = %self.name, batches = go.len(), "batches that were held back go on");
+            info!(group = %self.name, batches = go.len(), "held-back batches continue");
             self.held.remove(&go);
             self.take.rollback(&go.into_iter().collect());
         }

@@ -121,7 +121,7 @@ fn of_flume(standing: &Standing, env: &Env) -> Option<FlumePosition> {
     let Standing { position, place, .. } = standing;
     let Position { inode, offset: pos, skipping, path, .. } = position;
     let Some(file) = where_it_lies(position, place, env) else {
-        cli::say(&format!("{} is left out: the file is not there any more", shown(path)));
+        cli::say(&format!("{} is left out: the file no longer exists", shown(path)));
         return None;
     };
     if *skipping {

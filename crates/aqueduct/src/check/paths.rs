@@ -43,7 +43,7 @@ fn path(
 ) -> Path {
     let name = &source.component.name;
     let (held, why) = match (is_required, promise.channel_guarantee) {
-        (false, _) => (Guarantee::BestEffort, "is optional: passed over when it is full"),
+        (false, _) => (Guarantee::BestEffort, "is optional: skipped when it is full"),
         (true, Guarantee::BestEffort) => (Guarantee::BestEffort, "drops events when it is full"),
         (true, Guarantee::AtLeastOnce) => {
             (Guarantee::AtLeastOnce, "ends with its process: events are read or sent again")

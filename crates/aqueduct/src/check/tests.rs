@@ -46,7 +46,7 @@ files (tail_dir) -> safe (durable) -> show: best effort: events may be lost; wea
 files (tail_dir) -> fast (memory) -> again: at least once: events may be repeated; weakest link: \
 channel fast ends with its process: events are read or sent again
 files (tail_dir) -> spare (durable) -> other: best effort: events may be lost; weakest link: \
-channel spare is optional: passed over when it is full
+channel spare is optional: skipped when it is full
 ";
     assert_eq!(text, expected);
 }

@@ -195,7 +195,7 @@ impl Scene {
             sleep(LOOK).await;
         };
         self.succeeded(&again, status)?;
-        self.progress.say(&format!("the same call of aqueduct {name} went on, and is complete"));
+        self.progress.say(&format!("the same call of aqueduct {name} resumed, and is complete"));
         Ok(())
     }
 
@@ -267,7 +267,7 @@ impl Scene {
         }
         let is_right = (back, missing, repeated, foreign) == (ROWS, 0, 0, 0);
         text += match is_right {
-            true => "both tables are the same: every row came back, once\n",
+            true => "both tables are the same: every row arrived once\n",
             false => "the tables are NOT the same\n",
         };
         if self.keeps || !is_right {

@@ -352,7 +352,7 @@ impl Scene {
             text += &format!("a device stopped: {failure}\n");
         }
         if outcome.missing() > 0 && self.broker.is_some() {
-            text += "a broker may keep a limited number of messages for a client that is away: \
+            text += "a broker may keep a limited number of messages for a disconnected client: \
                      raise its limit (`max_queued_messages` of mosquitto, `max-queue-size` of \
                      HiveMQ)\n";
         }

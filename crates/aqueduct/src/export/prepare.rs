@@ -41,7 +41,7 @@ impl Ready {
         let by = |staging: &str| format!(" by way of {staging}");
         let what = self.export.what().to_owned();
         let what = what + &self.export.staging().map(by).unwrap_or_default();
-        let begins = if self.is_new { "begins" } else { "goes on" };
+        let begins = if self.is_new { "starts" } else { "resumes" };
         let files = self.files;
         format!("export: {url} into {what} {begins}; files {files}, position in {dir}")
     }
@@ -74,7 +74,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     if is_new && has_applied && !export.is_dry {
         let what = export.what();
         return Err(Problem::Other(format!(
-            "rows of {} were applied to {what} by this call, and {} is not there any more: give a \
+            "rows of {} were applied to {what} by this call, and {} no longer exists: give a \
              --data-dir of its own to apply all of them, or bring the directory back",
             export.url,
             data_dir.display()

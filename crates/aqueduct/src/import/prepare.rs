@@ -31,7 +31,7 @@ impl Ready {
     pub(super) fn words(&self) -> String {
         let Import { url, .. } = &self.import;
         let (what, dir) = (self.import.what(), self.data_dir.display());
-        let begins = if self.is_new { "begins" } else { "goes on" };
+        let begins = if self.is_new { "starts" } else { "resumes" };
         let connections = self.import.connections();
         format!("import: {what} into {url} {begins}; connections {connections}, position in {dir}")
     }

@@ -24,7 +24,7 @@ pub(super) async fn validate(ready: &Ready, env: &Env) -> Result<String, String>
     let (dataset, _) = place::dataset(&parsed, &ready.import.sink())?;
     let audit = Audit::read(fs, dataset).await.map_err(|error| failed(&error))?;
     if let Some((file, _)) = audit.files.iter().find(|(_, place)| *place != Place::Visible) {
-        return Err(format!("{} is not there as it was stored", file.target));
+        return Err(format!("{} differs from what was stored", file.target));
     }
     let stored = audit.view.totals().events;
     match stored == wanted {

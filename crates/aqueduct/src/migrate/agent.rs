@@ -216,7 +216,7 @@ fn note_ignored(args: &FlumeAgentArgs) {
     }
     for define in &args.defines {
         let note = match define.split('=').next().unwrap_or_default() {
-            "flume.root.logger" => "RUST_LOG says what is logged",
+            "flume.root.logger" => "RUST_LOG selects what is logged",
             name if name.starts_with("flume.monitoring.") => continue,
             _ => "it counts for ${sys:…} alone",
         };

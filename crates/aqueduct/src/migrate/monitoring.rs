@@ -42,7 +42,7 @@ pub(super) fn monitoring(here: &Here<'_>) -> Result<Monitoring, String> {
         "prometheus" => "the release 1.11 of Flume has no such type",
         "jmx" => "there is no JVM",
         _ if kind.contains('.') => "Java classes are not run",
-        _ => "there is no such type",
+        _ => "unknown type",
     };
     let warning = format!(
         "-Dflume.monitoring.type={kind}: {instead}; `http` serves Flume's JSON page, and `--admin \

@@ -126,7 +126,7 @@ async fn follow(
                 (drain, leaving, heard) =
                     (snapshot.drain.clone(), rate_of(&snapshot, args), Instant::now());
                 if drain.is_none() {
-                    return Err(format!("the agent at {} was started anew", admin.address()));
+                    return Err(format!("the agent at {} was restarted", admin.address()));
                 }
             }
             // The agent may be busy.

@@ -126,7 +126,7 @@ impl Report {
         }
         if is_read && self.batches.is_empty() {
             self.note(
-                "the line was read, and the segment of its batch is let go: every consumer of \
+                "the line was read, and the segment of its batch was released: every consumer of \
                  the channel has committed that batch, and its name is not known any more"
                     .to_owned(),
             );

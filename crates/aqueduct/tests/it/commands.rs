@@ -19,7 +19,7 @@ fn the_demo_of_a_database_brings_every_row_back_once_although_both_commands_are_
         "aqueduct export went on, and is complete",
         "\nrows           300,000 in the table\nback           300,000 in the other table\n",
         "\nmissing              0\nrepeated             0\nchanged              0\n",
-        "\nboth tables are the same: every row came back, once\n",
+        "\nboth tables are the same: every row arrived once\n",
     ] {
         assert!(shown.contains(expected), "`{expected}` is not in:\n{shown}");
     }

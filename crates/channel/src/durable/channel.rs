@@ -297,7 +297,7 @@ impl Channel for Durable {
                     // Puts that wait for an answer get none.
                     state.in_doubt.clear();
                     return Err(core.disk_error(io::Error::other(
-                        "the last commits could not be written; their batches will come again",
+                        "cannot write the last commits; their batches will be repeated",
                     )));
                 }
                 attempts += u32::from(idle);

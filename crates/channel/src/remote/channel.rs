@@ -273,7 +273,7 @@ impl Channel for Remote {
         if !state.unsaved || state.lost {
             return Ok(());
         }
-        let problem = "the last commits could not be written; their batches will come again";
+        let problem = "cannot write the last commits; their batches will be repeated";
         let error = LogError::Failed(std::io::Error::other(problem));
         Err(core.log_error(&Arc::new(error)))
     }

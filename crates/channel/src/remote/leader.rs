@@ -202,7 +202,7 @@ impl Core {
         let (channel, place) = (&self.name, self.log.name());
         if matches!(owner, Owner::Lacking) {
             error!(channel = %channel, place,
-                "the log of this channel is empty, and it was not: it was deleted, or made anew. \
+                "the log of this channel is empty and was not: it was deleted or recreated. \
                  Nothing goes in or out here any more. It is not opened again without a start: \
                  what it held is gone, and with it the positions of sources, which would read \
                  all again. Bring the log back and start this agent again, or start it with a log \

@@ -52,7 +52,7 @@ impl Core {
             state.in_flight.strike(&IntervalSet::from(ticket..ticket + 1));
             drop(state);
             error!(channel = %self.name, place = self.log.name(), ticket,
-                "a stored batch is not there any more: it is lost");
+                "a stored batch is missing: it is lost");
             self.incident("lost_batch", 1);
         }
         Ok(found)

@@ -165,7 +165,7 @@ impl Sending {
                 Ok(Outcome::Accepted(_)) => {}
                 Ok(Outcome::Rejected(it)) => self.rejected(place, it.error, refused)?,
                 Ok(Outcome::Released(_)) => return Err(self.not_taken("it was released")),
-                Ok(Outcome::Modified(_)) => return Err(self.not_taken("it was given back")),
+                Ok(Outcome::Modified(_)) => return Err(self.not_taken("it was returned")),
                 Err(error) => self.not_sent(place, error, refused)?,
             }
         }

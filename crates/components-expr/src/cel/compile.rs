@@ -93,7 +93,7 @@ impl Compiler<'_> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             let problem = format!(
-                "parts stand in each other more than {DEPTH_MAX} deep; divide the expression into \
+                "parts are nested more than {DEPTH_MAX} deep; divide the expression into \
                  several conditions"
             );
             return self.wrong(at, &problem);
@@ -177,7 +177,7 @@ impl Compiler<'_> {
             (operators::NEGATE, None, [inner]) => match self.typed(inner)? {
                 Typed::Int(number) => Ok(Typed::Int(Int::Negated(Box::new(number)))),
                 Typed::Double(number) => Ok(Typed::Double(Double::Negated(Box::new(number)))),
-                other => self.wrong(at, &format!("`-` stands before {}", other.name())),
+                other => self.wrong(at, &format!("`-` cannot precede {}", other.name())),
             },
             (operators::INDEX, None, [headers, name]) if is_headers(headers) => {
                 let name = self.constant(name, "the name of a header")?;

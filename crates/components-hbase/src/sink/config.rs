@@ -268,7 +268,7 @@ impl Config {
             }
         }
         if self.field_family.is_some() && pattern.is_some() {
-            return invalid("field_family", "fields are those of JSON: leave `pattern` out");
+            return invalid("field_family", "fields come from JSON: remove `pattern`");
         }
         let row_key = template("row_key", &self.row_key)?;
         let has_fields = columns.iter().any(|(_, value): &(_, Template)| value.has_fields())

@@ -50,7 +50,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         (json!({ "pattern": "a", "columns": { "f:q": "%[a]" } }), "no group `a`"),
         (json!({ "row_key": "%x" }), "row_key"),
         (json!({ "pattern": "(" }), "pattern"),
-        (json!({ "pattern": "a", "field_family": "f" }), "leave `pattern` out"),
+        (json!({ "pattern": "a", "field_family": "f" }), "remove `pattern`"),
         (json!({ "header_family": "f:" }), "without `:`"),
         (counter("%id", "f:n"), "leave `%id` out"),
         (counter("n", "n"), "`family:qualifier`"),

@@ -243,7 +243,7 @@ async fn what_cannot_be_read_is_named_and_what_stood_before_it_is_stored() {
     let missing = json!({ "url": format!("file://{}/no", site.folder.path().display()) });
     let other = Site::new();
     let problem = other.problem(&missing).await;
-    assert!(problem.contains("/no is not there"), "{problem}");
+    assert!(problem.contains("/no does not exist"), "{problem}");
 }
 
 #[tokio::test]

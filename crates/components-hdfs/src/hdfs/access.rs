@@ -58,7 +58,7 @@ pub(crate) fn mode(setting: &str, text: &str, owner: u32) -> Result<u32, BuildEr
     let digits = (3..=4).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_digit());
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);
     let Some(mode) = mode else {
-        let problem = format!("`{text}` is none; write three octal digits, as in \"644\"");
+        let problem = format!("`{text}` is not a mode; write three octal digits, as in \"644\"");
         return Err(BuildError::invalid(setting, problem));
     };
     if mode & owner != owner {

@@ -90,7 +90,7 @@ impl Template {
         let literal = names.iter().take_while(|name| !name.contains('%')).count();
         let prefix = names[..literal].iter().fold(String::new(), |path, name| path + "/" + name);
         if prefix.is_empty() {
-            return Err("a directory must stand in front of the first escape".into());
+            return Err("a directory must precede the first escape".into());
         }
         if names[..literal].contains(&BOOKS) {
             return Err(format!("`{BOOKS}` is where the books of the datasets are kept"));
@@ -112,7 +112,7 @@ impl Template {
         while let Some(at) = rest.find('%') {
             literal.push_str(&rest[..at]);
             rest = &rest[at + 1..];
-            let escape = rest.chars().next().ok_or("a `%` stands at the end of a name")?;
+            let escape = rest.chars().next().ok_or("a `%` is at the end of a name")?;
             if escape == '%' {
                 literal.push('%');
                 rest = &rest[1..];

@@ -216,7 +216,7 @@ impl Config {
             Err(BuildError::invalid(format!("compact{setting}"), problem))
         };
         if self.guarantee != Promise::ExactlyOnce {
-            let problem = "the commit ledger says which files are merged: remove it, or \
+            let problem = "the commit ledger records which files are merged: remove it, or \
                            `guarantee`, so that each roll is an entry";
             return invalid("", problem);
         }

@@ -16,8 +16,8 @@ pub enum HdfsSinkError {
     Commit(#[from] LedgerError),
     /// The ledger was changed from outside: continuing could store committed batches again.
     #[error(
-        "nothing is stored until an operator has decided what the commit ledger goes on from: \
-         `{command}`"
+        "nothing is stored until an operator has decided from which state the commit ledger \
+         continues: `{command}`"
     )]
     Undecided {
         /// The command that shows the change.

@@ -126,7 +126,8 @@ impl HiveConfig {
         let mut addresses = Vec::new();
         for one in self.metastore.split(',').map(str::trim) {
             let Some(address) = one.strip_prefix("thrift://") else {
-                let problem = format!("`{one}` is none; write for example thrift://host:9083");
+                let problem =
+                    format!("`{one}` is not an address; write for example thrift://host:9083");
                 return invalid("metastore", problem);
             };
             if let Err(problem) = address::check(address, "thrift://host:9083", false) {

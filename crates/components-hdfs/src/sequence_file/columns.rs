@@ -115,7 +115,7 @@ impl Columns {
         }
         body.push('}');
         if !value.is_empty() {
-            return Err(format!("{} bytes stand behind the last one", value.len()));
+            return Err(format!("{} bytes follow the last one", value.len()));
         }
         if problem.is_some() {
             let object = std::mem::take(body);

@@ -103,10 +103,10 @@ fn vint(bytes: &mut Bytes<'_>) -> Result<usize, FileError> {
     if first >= 0 {
         return Ok(first as usize);
     }
-    let count = vint_bytes(first).ok_or_else(|| bytes.malformed("a length that is none"))?;
+    let count = vint_bytes(first).ok_or_else(|| bytes.malformed("an invalid length"))?;
     let mut number = Vec::new();
     bytes.take(count as u64, &mut number)?;
-    whole(&number).ok_or_else(|| bytes.malformed("a length that is none"))
+    whole(&number).ok_or_else(|| bytes.malformed("an invalid length"))
 }
 
 /// Reads a text of the head.
@@ -190,7 +190,7 @@ impl Head {
         let sync: [u8; 16] = bytes.array()?;
         match sync == self.sync {
             true => Ok(()),
-            false => Err(bytes.malformed("a sync mark is not that of its file")),
+            false => Err(bytes.malformed("a sync mark differs from the one of its file")),
         }
     }
 }
@@ -210,12 +210,12 @@ impl Part {
     fn new(mut lengths: &[u8], plain: Vec<u8>, records: usize) -> Result<Self, String> {
         let (mut ends, mut end) = (Vec::new(), 0_usize);
         while !lengths.is_empty() {
-            let length = vint_of(&mut lengths).ok_or("a length that is none")?;
+            let length = vint_of(&mut lengths).ok_or("an invalid length")?;
             end = end.saturating_add(length);
             ends.push(end);
         }
         if ends.len() != records || end != plain.len() {
-            return Err("the lengths of its records are not those of its bytes".to_owned());
+            return Err("the lengths of its records do not match its bytes".to_owned());
         }
         Ok(Self { plain, ends })
     }

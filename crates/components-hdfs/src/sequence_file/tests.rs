@@ -256,7 +256,7 @@ fn a_class_without_columns_and_columns_of_another_class_are_refused_and_nothing_
     }
     let columns: Vec<_> = of_sqoop().as_array().unwrap()[..11].to_vec();
     let (events, problem) = read(&json!({ "columns": columns }), OF_SQOOP[0]);
-    assert!(events.is_empty() && problem.unwrap().contains("bytes stand behind"));
+    assert!(events.is_empty() && problem.unwrap().contains("bytes follow the last one"));
 }
 
 #[test]

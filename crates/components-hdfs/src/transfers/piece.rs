@@ -81,7 +81,7 @@ impl<'a> Piece<'a> {
         };
         let (transfer, file) = (header(TRANSFER)?, header(FILE)?);
         if !is_hex(transfer, TRANSFER_DIGITS) {
-            return Err(Refusal::no_piece(format!("`{TRANSFER}` is none: {transfer:?}")));
+            return Err(Refusal::no_piece(format!("`{TRANSFER}` is not a transfer: {transfer:?}")));
         }
         let (offset, size) = (number(OFFSET)?, number(SIZE)?);
         let (body, digest) = (event.body(), event.header(DIGEST));

@@ -73,8 +73,8 @@ fn missing(Topic { setting, name, wanted }: Topic<'_>) -> LogError {
     let settings = wanted.iter().map(|it| format!("--config {}={}", it.setting, it.value));
     let settings: Vec<_> = settings.collect();
     LogError::Unusable(format!(
-        "topic `{name}` (`{setting}`) is not there: make it with `--partitions 1 {}`, or let the \
-         channel make it (`create_with_replicas`)",
+        "topic `{name}` (`{setting}`) does not exist: create it with `--partitions 1 {}`, or let \
+         the channel create it (`create_with_replicas`)",
         settings.join(" ")
     ))
 }

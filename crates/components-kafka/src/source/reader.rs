@@ -140,7 +140,7 @@ impl Reader {
                     if let Some((_, text)) = self.consumer().client().fatal_error() {
                         return Err(format!("the client has given up: {text}"));
                     }
-                    tracing::debug!(%error, "a consumer goes on after an error");
+                    tracing::debug!(%error, "a consumer continues after an error");
                 }
                 None => break,
             }

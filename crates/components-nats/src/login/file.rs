@@ -89,14 +89,14 @@ impl Credentials {
         };
         let (jwt, seed) = (block("NATS USER JWT")?, block("USER NKEY SEED")?);
         let pair = Pair::of_seed(seed).map_err(|problem| format!("has a seed that {problem}"))?;
-        let claims = claims(jwt).ok_or("has a JWT that is none of a user")?;
+        let claims = claims(jwt).ok_or("has an invalid JWT of a user")?;
         Ok(Self { jwt: jwt.to_owned(), pair, claims })
     }
 
     /// Returns advice for a refusal by the server at this time.
     pub(super) fn remedy(&self, now: SystemTime) -> String {
         let Claims { sub, iss, exp, nbf, nats } = &self.claims;
-        let anew = "write the file of `server.credentials` anew, by `nsc generate creds`";
+        let anew = "recreate the file of `server.credentials` with `nsc generate creds`";
         let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
         let time = |seconds: i64| match jiff::Timestamp::from_second(seconds) {
@@ -107,7 +107,7 @@ impl Credentials {
             return format!("the JWT has expired at {}: {anew}", time(*exp));
         }
         if *nbf > now {
-            return format!("the JWT counts from {} on: look at the clocks, or {anew}", time(*nbf));
+            return format!("the JWT is valid from {}: check the clocks, or {anew}", time(*nbf));
         }
         if sub != self.pair.public() {
             let own = self.pair.public();
@@ -176,8 +176,8 @@ mod tests {
             (whole.replace(PUBLISHED, ""), "`-----BEGIN USER NKEY SEED-----`"),
             (whole.replace(&jwt, ""), "`-----BEGIN NATS USER JWT-----`"),
             (whole.replace("SUACS", "SUACX"), "a seed that has a wrong check sum"),
-            (whole.replace(&jwt, "e30.e30.c2ln"), "a JWT that is none"),
-            (whole.replace(&jwt, "a JWT"), "a JWT that is none"),
+            (whole.replace(&jwt, "e30.e30.c2ln"), "an invalid JWT"),
+            (whole.replace(&jwt, "a JWT"), "an invalid JWT"),
         ] {
             let error = Credentials::read(&text).err().unwrap();
             assert!(error.contains(cause), "{text}: {error}");

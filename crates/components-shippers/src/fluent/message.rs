@@ -214,7 +214,7 @@ impl Out<'_> {
                 millis
             }
             // A nested value is not a time; skip it.
-            Token::Array(_) | Token::Map(_) => return Err("the time of an event is none".into()),
+            Token::Array(_) | Token::Map(_) => return Err("the time of an event is invalid".into()),
             time => millis(time),
         };
         let record = Record { millis, ..json::record(reader, self.events)? };

@@ -213,7 +213,7 @@ impl Config {
             return invalid("fields", "`csv` needs the names of its values");
         }
         if !is_csv && !self.fields.is_empty() {
-            return invalid("fields", "they are those of `csv`: leave them out, or set `format`");
+            return invalid("fields", "they apply to `csv`: remove them, or set `format`");
         }
         if !self.delimiter.is_ascii() || "\"\r\n".contains(self.delimiter) {
             let problem = "must be a character of ASCII, and neither a quote nor the end of a line";

@@ -20,7 +20,7 @@ pub(super) enum SinkProblem {
     )]
     NoTable { table: String },
     /// The tables of the ledger do not exist.
-    #[error("the ledger is not there; set `ledger.create`, or make its tables:\n{statements}")]
+    #[error("the ledger does not exist; set `ledger.create`, or create its tables:\n{statements}")]
     NoLedger { statements: String },
     /// The table and the settings do not match.
     #[error("{problem}")]

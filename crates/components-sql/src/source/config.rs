@@ -233,7 +233,7 @@ impl Config {
         }
         let first = match (self.mode, self.check_column) {
             (Mode::Full, Some(_)) => {
-                return invalid("check_column", "the mode `full` has none: take it out");
+                return invalid("check_column", "the mode `full` does not use it: remove it");
             }
             (Mode::Full, None) => split_by.clone(),
             (_, None) => return invalid("check_column", "name the column that grows"),

@@ -362,7 +362,7 @@ fn settings_that_do_not_go_together_are_refused_with_the_remedy() {
         (json!({ "query": "SELECT 1" }), "either `table` or `query`"),
         (json!({ "table": null, "query": "SELECT 1; DROP TABLE t" }), "without a semicolon"),
         (json!({ "mode": "full" }), "name the columns that name a row"),
-        (json!({ "mode": "full", "key": ["id"] }), "the mode `full` has none"),
+        (json!({ "mode": "full", "key": ["id"] }), "the mode `full` does not use it"),
         (json!({ "check_column": null }), "name the column that grows"),
         (json!({ "splits": 4 }), "of the mode `full`"),
         (json!({ "delimiter": ";" }), "are of `csv`"),

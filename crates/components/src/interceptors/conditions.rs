@@ -73,7 +73,8 @@ impl Condition {
         if let Some(header) = &self.header {
             super::check_name(&at("header"), header)?;
         } else if self.one_of.is_none() && self.matches.is_none() && !self.is_number() {
-            let problem = "a condition without `header` says what of the body, such as `matches`";
+            let problem =
+                "a condition without `header` needs a test of the body, such as `matches`";
             return Err(BuildError::invalid(setting, problem));
         }
         let matches = self.matches.as_deref().map(|text| super::pattern(&at("matches"), text));

@@ -86,7 +86,8 @@ fn tiers(
     let mut tiers: BTreeMap<Reverse<i64>, Vec<usize>> = BTreeMap::new();
     for (member, name) in sinks.iter().enumerate() {
         let Some(priority) = priorities.get(name) else {
-            let problem = format!("`{name}` has none; give each sink of the group one, or no sink");
+            let problem =
+                format!("`{name}` has no priority; give each sink of the group one, or no sink");
             return Err(BuildError::invalid("priorities", problem));
         };
         tiers.entry(Reverse(*priority)).or_default().push(member);

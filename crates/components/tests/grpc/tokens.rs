@@ -206,7 +206,7 @@ async fn certificate_and_token_name_the_same_and_one_is_enough_where_certificate
         Verdicts::default().until(&mut *sink, |v| v.stored == set(0..1)).await;
         sink.close().await;
         let said = bench.refusal(with(known(NAME), other.clone())).await;
-        let two = "the token is that of web-2, and the certificate that of client.example";
+        let two = "the token belongs to web-2, and the certificate to client.example";
         assert!(said.contains(two), "{said}");
         if auth == "required" {
             let said = bench.refusal(with(known(NAME), json!({}))).await;

@@ -50,7 +50,7 @@ fn parse(mut content: &[u8]) -> Result<Record, Fault> {
     };
     next::<proto::Empty>(&mut content)?;
     if !content.is_empty() {
-        return Err(Fault::Wrong("a record goes on behind its end"));
+        return Err(Fault::Wrong("a record continues after its end"));
     }
     Ok(Record { transaction: header.transaction_id, order: header.write_order_id, kind })
 }

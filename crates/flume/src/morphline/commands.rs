@@ -66,7 +66,7 @@ impl Translation<'_> {
             other => {
                 let instead = INSTEAD.iter().find(|(known, _)| *known == other);
                 let instead = instead.map_or(
-                    "there is no such translation; use interceptors in the place of the morphline",
+                    "not translated; use interceptors instead of the morphline",
                     |(_, instead)| instead,
                 );
                 Err(format!("it is not run here; what replaces it: {instead}"))

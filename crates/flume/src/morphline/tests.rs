@@ -101,7 +101,7 @@ fn what_has_no_counterpart_is_refused_with_line_name_and_remedy() {
              `search_replace`",
         ),
         ("\n{ loadSolr {} }", 3, "a `solr` sink"),
-        ("{ zeroth {} }", 2, "no such translation"),
+        ("{ zeroth {} }", 2, "not translated"),
         ("{ readLine { charset : UTF-16 } }", 2, "`charset : UTF-16` is not read"),
         ("{ readLine { colour : red } }", 2, "unknown setting `colour`"),
         ("{ readLine {} }\n{ readLine {} }", 3, "no attachment left"),

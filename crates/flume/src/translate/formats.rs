@@ -126,7 +126,7 @@ impl Translator<'_> {
                     self.carried(prop, &target, "write_format");
                 }
                 _ => {
-                    let what = "values are `Writable` or `Text`; a class of your own is not there";
+                    let what = "values are `Writable` or `Text`; custom classes are not supported";
                     self.add(Outcome::Decision, prop, what);
                 }
             }
@@ -154,8 +154,10 @@ impl Translator<'_> {
             }
             _ => {
                 settings.set("codec", text_of(prop));
-                let what =
-                    format!("the codec `{}` is not there: take `gzip` or `zstd`", prop.text.value);
+                let what = format!(
+                    "the codec `{}` is not supported: use `gzip` or `zstd`",
+                    prop.text.value
+                );
                 self.add(Outcome::Decision, prop, what);
             }
         }

@@ -36,7 +36,7 @@ impl Translator<'_> {
                 match prop.text.value.contains('?') {
                     false => self.carried(&prop, target, "address"),
                     true => {
-                        let what = "options behind `?` are those of ActiveMQ's client: leave them \
+                        let what = "options after `?` belong to ActiveMQ's client: leave them \
                                     out";
                         self.add(Outcome::Decision, &prop, what);
                     }
@@ -133,8 +133,8 @@ fn url(url: &str) -> Result<Url, String> {
     };
     let Some((address, scheme)) = OPEN_WIRE.iter().find_map(of_scheme) else {
         return Err(format!(
-            "`{url}` is no address of a broker: write that of its AMQP connector as `broker.urls`, \
-             for example \"amqp://broker-1:5672\""
+            "`{url}` is not the address of a broker: write the address of its AMQP connector as \
+             `broker.urls`, for example \"amqp://broker-1:5672\""
         ));
     };
     let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);

@@ -292,7 +292,7 @@ impl Translator<'_> {
         let mechanism = named("sasl.mechanism");
         let is_kerberos = mechanism.is_none_or(|prop| is(prop, KERBEROS));
         if is_kerberos && named("sasl.jaas.config").is_none() {
-            let what = "principal and keytab stand in the file that \
+            let what = "principal and keytab are in the file that \
                         `java.security.auth.login.config` names: write them as \
                         `sasl.kerberos.principal` and `sasl.kerberos.keytab` in `properties`";
             self.add(Outcome::Decision, protocol, what);

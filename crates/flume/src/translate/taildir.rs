@@ -123,7 +123,7 @@ impl Translator<'_> {
         if let Some(prop) = bag.take("positionFile") {
             settings.set("flume_positions", text_of(&prop));
             let text = format!(
-                "`{target}.flume_positions`: each file goes on where Flume stood when it was \
+                "`{target}.flume_positions`: each file continues from Flume's position when it was \
                  stopped; after the first start positions are kept with the channels"
             );
             self.add(Outcome::Carried, &prop, text);

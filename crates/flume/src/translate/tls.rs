@@ -111,7 +111,7 @@ impl Translator<'_> {
             }
             file => {
                 if let Some(prop) = file {
-                    let why = "the password stands in the configuration itself";
+                    let why = "the password is in the configuration itself";
                     self.add(Outcome::Ignored, &prop, why);
                 }
                 if !self.part(bag, settings, target, password) && has_store {
@@ -203,7 +203,7 @@ impl Translator<'_> {
             }
         }
         if let Some(prop) = bag.take("include-cipher-suites") {
-            let what = "suites are those of rustls, with forward secrecy and AEAD";
+            let what = "suites come from rustls, with forward secrecy and AEAD";
             self.add(Outcome::Differs, &prop, what);
         }
     }
@@ -259,7 +259,7 @@ mod tests {
             None
         }
         fn file(&self, path: &str) -> Result<Vec<u8>, String> {
-            Err(format!("{path} is not there"))
+            Err(format!("{path} does not exist"))
         }
         fn has(&self, _: &str, _: &str) -> bool {
             true

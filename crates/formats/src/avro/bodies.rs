@@ -159,7 +159,7 @@ impl<T> Stated<T> {
                 .ok_or_else(|| "the header `flume.avro.schema.url` is none of `schemas`".into());
         }
         let Some(text) = event.header(LITERAL_HEADER) else {
-            return Err("the event states no schema, and the setting `schema` is not there".into());
+            return Err("the event has no schema, and `schema` is not set".into());
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = seen.get(text) {
@@ -210,7 +210,7 @@ pub fn check_settings(
         if schemas.is_empty() {
             return Ok(());
         }
-        let problem = "`schema` is that of all events: remove one of the two, or give its URLs in \
+        let problem = "`schema` applies to all events: remove one of the two, or give its URLs in \
                        `schema_urls`";
         return Err(BuildError::invalid("schemas", problem));
     }

@@ -55,7 +55,7 @@ pub enum Malformed {
     #[error("no such message: the protocol has `append` and `appendBatch`")]
     Message,
     /// The client's protocol encodes events in another way.
-    #[error("the protocol of the client is not that of Flume's Avro source")]
+    #[error("the protocol of the client differs from Flume's Avro source")]
     Protocol,
     /// A header that no batch can have.
     #[error("the name of a header has 1 to 65535 bytes, and an appendBatch at most 1000 names")]

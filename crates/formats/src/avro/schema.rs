@@ -269,7 +269,7 @@ impl Compiler {
         let mut unnamed = Vec::new();
         for branch in branches {
             let kind = match branch {
-                Value::Array(_) => return Err("a union stands in a union".to_owned()),
+                Value::Array(_) => return Err("a union contains a union".to_owned()),
                 Value::Object(_) => text(branch, "type")?,
                 _ => branch.as_str().unwrap_or_default(),
             };

@@ -28,7 +28,7 @@ pub enum NotOpened {
     Protocol,
     /// It is the answer to another request.
     #[error(
-        "its `Sec-WebSocket-Accept` is not that of the request: a proxy between may answer by \
+        "its `Sec-WebSocket-Accept` does not match the request: a proxy between may answer by \
          itself"
     )]
     Key,

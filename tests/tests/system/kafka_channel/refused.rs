@@ -80,9 +80,13 @@ fn wrong_topics(dir: &Path, kafka: &Kafka, open: &str) {
         (
             "none",
             open,
-            &["`none` (`topic`) is not there", "--partitions 1", "create_with_replicas"],
+            &["`none` (`topic`) does not exist", "--partitions 1", "create_with_replicas"],
         ),
-        ("alone", open, &["`alone-state` (`state_topic`) is not there", "cleanup.policy=compact"]),
+        (
+            "alone",
+            open,
+            &["`alone-state` (`state_topic`) does not exist", "cleanup.policy=compact"],
+        ),
         ("three", &three, &["cannot be made with 3 replicas", "create_with_replicas"]),
     ];
     thread::scope(|scope| {

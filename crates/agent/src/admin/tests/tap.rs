@@ -106,7 +106,7 @@ async fn a_part_that_is_started_anew_is_followed_and_one_that_is_gone_ends_the_s
             break gone;
         }
     };
-    assert_eq!(gone, "`main` is not there any more");
+    assert_eq!(gone, "`main` no longer exists");
     reader.end().await;
 }
 

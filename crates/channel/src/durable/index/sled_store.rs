@@ -128,7 +128,7 @@ impl Opened {
         }
         let aside = directory.with_extension("damaged");
         warn!(directory = %directory.display(), aside = %aside.display(),
-            "the channel's index is damaged; it is put aside and built anew");
+            "the channel's index is damaged; it is put aside and rebuilt");
         let _ = disk.remove_dir_all(&aside);
         match disk.rename(directory, &aside) {
             Ok(()) => Self::attempt(disk, directory),

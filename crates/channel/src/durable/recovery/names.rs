@@ -199,7 +199,7 @@ impl Core {
         }
         warn!(
             channel = %self.name, %origin, new_origin = %to,
-            "the next agent knows a later life of this origin: this directory came back from a \
+            "the next agent knows a later epoch of this origin: this directory was restored from a \
              backup, or runs on two machines. What was never sent goes on under a new origin",
         );
         self.incident("renamed_life", 1);

@@ -391,7 +391,7 @@ fn check(kind: u8, end: Lsn) -> Result<(), String> {
                  name: then it begins anew"
         )),
         _ if COMPRESSED.contains(&kind) => Err(format!(
-            "compressed events stand in the log at {end}, which are not read; run `SET \
+            "the log has compressed events at {end}, which cannot be read; run `SET \
                  GLOBAL log_bin_compress = OFF`, and give the source another name: then it \
                  begins anew"
         )),

@@ -110,7 +110,8 @@ impl Config {
             return Err(BuildError::invalid("batch_events", "must be at least 1"));
         }
         if self.restart_throttle.0 < THROTTLE_MIN {
-            let problem = "must be at least 100ms, or a command that ends at once takes a core";
+            let problem =
+                "must be at least 100ms, or a command that ends immediately uses a whole core";
             return Err(BuildError::invalid("restart_throttle", problem));
         }
         let joining = self.multiline.map(|it| it.joining(EVENT_MAX).map(Arc::new)).transpose()?;

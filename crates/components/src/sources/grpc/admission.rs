@@ -38,7 +38,7 @@ pub(super) enum Refusal {
     Unknown,
     /// Token and certificate prove different names.
     #[error(
-        "the token is that of {token}, and the certificate that of {certificate}: both have to \
+        "the token belongs to {token}, and the certificate to {certificate}: both must \
          name the same agent"
     )]
     TwoNames {

@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
             Err(error) => {
                 tracing::warn!(
                     %source, %file, problem, stored, %error,
-                    "a bad file is passed over, and cannot be renamed",
+                    "skipping a bad file, which cannot be renamed",
                 );
                 self.known.pass_over_sight(sight, None);
                 return;

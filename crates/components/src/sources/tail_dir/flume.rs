@@ -171,7 +171,7 @@ impl Tailer {
                 Ok(Fate::Missing) => missing.push(&entry.file),
                 Err(error) => {
                     tracing::warn!(source = %self.source, file = %shown(&entry.file), %error,
-                        "file cannot be read; its position of Flume is lost when it comes back");
+                        "cannot read file; its position of Flume is lost when it becomes readable");
                     self.count_anomaly("unreadable", 1);
                 }
             }
@@ -183,7 +183,7 @@ impl Tailer {
             self.count_anomaly("vanished_unread", missing.len() as u64);
         }
         tracing::info!(source = %self.source, files = going_on, entries = own.len(),
-            "files go on where Flume stood");
+            "files continue from Flume's position");
     }
 
     /// Follows the file of an entry, if it exists.

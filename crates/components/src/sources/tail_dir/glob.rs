@@ -96,7 +96,7 @@ impl Pattern {
         for name in text.split('/').filter(|name| !name.is_empty() && *name != ".") {
             parts.push(match name {
                 "**" => Part::Deep,
-                ".." => return Err("`..` cannot stand in a pattern".to_owned()),
+                ".." => return Err("`..` is not allowed in a pattern".to_owned()),
                 name if name.contains(['*', '?', '[', '{', '\\', '}', ']']) => {
                     if name.matches('{').count() != name.matches('}').count() {
                         return Err("a `/` cannot stand between `{` and `}`".to_owned());

@@ -169,10 +169,10 @@ impl Tailer {
         let (inode, offset) = (file.position.inode, file.position.offset);
         let why = match why {
             Why::New => "new",
-            Why::ReadByFlume => "goes on where Flume stood",
+            Why::ReadByFlume => "continues from Flume's position",
             Why::Known => "known",
             Why::Renamed => "renamed",
-            Why::Copied => "goes on in its copy",
+            Why::Copied => "continues in its copy",
         };
         if self.report.followed.may_say(now) {
             tracing::info!(source = %self.source, file = %path, place, inode, offset, why,
@@ -280,16 +280,16 @@ impl Tailer {
                 PassedOver::Compressed => {
                     self.count_anomaly("compressed_passed_over", 1);
                     if !std::mem::replace(&mut self.report.has_said_compressed, true) {
-                        tracing::info!(%source, %file, "compressed files are passed over; a \
+                        tracing::info!(%source, %file, "compressed files are skipped; a \
                             pattern that names their ending asks for their bytes, as in `*.gz`");
                     }
-                    tracing::debug!(%source, %file, "compressed file is passed over");
+                    tracing::debug!(%source, %file, "compressed file is skipped");
                 }
                 PassedOver::Link => {
-                    tracing::debug!(%source, %file, "symbolic link is passed over");
+                    tracing::debug!(%source, %file, "symbolic link is skipped");
                 }
                 PassedOver::Special => {
-                    tracing::debug!(%source, %file, "pipe, socket or device is passed over");
+                    tracing::debug!(%source, %file, "pipe, socket or device is skipped");
                 }
                 PassedOver::Directory => {
                     let hint = format!("{file}/*.log");
@@ -341,11 +341,11 @@ impl Tailer {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let below =
                     if pattern.is_relative() { self.working_directory() } else { "".into() };
-                format!("{} is not there{below}", shown(&directory))
+                format!("{} does not exist{below}", shown(&directory))
             }
             Err(error) => format!("{}: {error}", shown(&directory)),
-            Ok(_) if compressed > 0 => format!("{compressed} compressed files are passed over"),
-            Ok(_) if links > 0 => format!("{links} symbolic links are passed over"),
+            Ok(_) if compressed > 0 => format!("{compressed} compressed files are skipped"),
+            Ok(_) if links > 0 => format!("{links} symbolic links are skipped"),
             Ok(there) => format!("no name in {} matches", shown(&there)),
         }
     }

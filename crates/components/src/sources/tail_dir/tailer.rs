@@ -289,7 +289,8 @@ impl Tailer {
         (file.position.device, file.position.inode) = (0, 0);
         file.stage = Stage::Lost { until: now + SEARCH, searched: false };
         tracing::info!(source = %self.source, file = %shown(&file.place),
-            offset = file.position.offset, "file was truncated or replaced; reading it anew");
+            offset = file.position.offset,
+            "file was truncated or replaced; reading it from the start");
         self.count_anomaly("truncated", 1);
         let fresh = self.files.add(fresh);
         self.handles.opened(fresh);

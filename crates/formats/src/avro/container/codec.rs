@@ -113,6 +113,6 @@ fn snappy(bytes: &[u8], plain: &mut Vec<u8>, max: usize) -> Result<(), String> {
     snap::raw::Decoder::new().decompress(packed, plain).map_err(failed)?;
     match crc32fast::hash(plain).to_be_bytes() == *checksum {
         true => Ok(()),
-        false => Err("its checksum is not that of its content".to_owned()),
+        false => Err("its checksum does not match its content".to_owned()),
     }
 }

@@ -80,7 +80,7 @@ fn a_schema_that_a_reader_would_refuse_is_refused_with_what_is_wrong() {
         (json!({ "type": "array" }), "`items` is missing"),
         (json!({ "type": "array", "items": "null" }), "without bytes"),
         (json!([]), "no branch"),
-        (json!(["int", ["null"]]), "in a union"),
+        (json!(["int", ["null"]]), "contains a union"),
         (json!(["int", "int"]), "twice"),
         (json!({ "type": "fixed", "name": "F", "size": -1 }), "no size"),
         (json!({ "type": "fixed", "name": "1F", "size": 1 }), "no name of a type"),

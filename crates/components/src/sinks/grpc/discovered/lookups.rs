@@ -54,7 +54,7 @@ impl Lookups {
                         let query = &self.board.discovery().query;
                         warn!(
                             sink = %self.sink, %query, %problem, known,
-                            "collectors cannot be looked up; those that are known go on",
+                            "cannot look up collectors; continuing with the known ones",
                         );
                     }
                 }

@@ -24,7 +24,7 @@ async fn the_followed_files_and_what_is_wrong_with_them_are_shown() {
     survey(&mut tailer, Duration::from_secs(1)).await;
     let (followed, unread, _, problem) = shown();
     assert_eq!((followed, unread > 0), (1, true));
-    assert!(problem.contains("later/*.log`: ") && problem.contains("is not there"), "{problem}");
+    assert!(problem.contains("later/*.log`: ") && problem.contains("does not exist"), "{problem}");
     fs::create_dir(rig.path("later")).unwrap();
     rig.append("later/b.log", "1\n");
     survey(&mut tailer, Duration::from_secs(1)).await;
