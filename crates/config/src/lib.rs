@@ -6,6 +6,7 @@
 //!   flags ┘   + includes, variables, files                  │
 //!                                 Plan ─► to_toml           └─► the agent builds its components
 //! ```
+//!
 //! All problems are reported together, each as `file:line:column: path: problem`, with the closest
 //! known name. Problems of a component's own settings are found when the agent builds it, which
 //! needs no I/O either. They are printed in the same form ([`ConfigError::at`]).
