@@ -40,7 +40,7 @@ pub(super) const TLS_SPOKEN: &[Key] = &[
 
 const MIN_VERSION: &str = "`tls.min_version`: TLS 1.2 and 1.3 are spoken, and nothing older";
 
-/// Where a server listens.
+/// The address of a server.
 pub(super) const BIND: &[Key] =
     &[by("bind", "*", "`listen`, with the port"), by("port", "*", "`listen`, with `bind`")];
 
