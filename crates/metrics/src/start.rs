@@ -1,8 +1,8 @@
-//! Counters that are there, at 0, before anything is counted: an alert on their increase sees the
-//! first failure too.
+//! Counters that exist, at 0, before anything is counted, so that an alert on their increase
+//! notices the first failure too.
 //!
-//! The values of `reason` that a component counts stand here, by its type. `docs/metrics.md`
-//! explains them, and a test holds both against the sources.
+//! The tables here have the values of `reason` that a component counts, by its type.
+//! `docs/metrics.md` explains them, and a test compares both with the sources.
 
 use crate::{ChannelReason, Metrics, SinkLabel, SinkReason, SourceLabel, SourceReason};
 
@@ -222,7 +222,7 @@ fn reasons(table: &'static [(&str, &[&str])], kind: &str) -> impl Iterator<Item 
 }
 
 impl Metrics {
-    /// Shows what a source of this type counts.
+    /// Creates the counters of a source of this type.
     pub fn begin_source(&self, source: &str, kind: &str) {
         let label = SourceLabel { source: source.to_owned() };
         drop(self.source_events.get_or_create(&label));
@@ -234,7 +234,7 @@ impl Metrics {
         }
     }
 
-    /// Shows what the dead letters count of an interceptor of this type.
+    /// Creates the dead-letter counters of an interceptor of this type.
     pub fn begin_interceptor(&self, source: &str, kind: &str) {
         for reason in reasons(REJECT_REASONS, kind) {
             let label = SourceReason { source: source.to_owned(), reason };
@@ -242,7 +242,7 @@ impl Metrics {
         }
     }
 
-    /// Shows what a channel of this type counts.
+    /// Creates the counters of a channel of this type.
     pub fn begin_channel(&self, channel: &str, kind: &str) {
         for reason in reasons(CHANNEL_REASONS, kind) {
             let label = ChannelReason { channel: channel.to_owned(), reason };
@@ -250,7 +250,7 @@ impl Metrics {
         }
     }
 
-    /// Shows what a sink of this type counts.
+    /// Creates the counters of a sink of this type.
     pub fn begin_sink(&self, sink: &str, kind: &str) {
         let label = SinkLabel { sink: sink.to_owned() };
         for counter in
