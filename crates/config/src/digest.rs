@@ -1,5 +1,5 @@
-//! What a component's configuration is, as one number: equal where it means the same, whatever
-//! lines it stands on, so that a changed file tells which components have changed.
+//! A digest of a component's configuration, as one number: equal for the same meaning, whatever its
+//! lines, so that a changed file shows which components have changed.
 
 use pipeline::settings::{Settings, Value};
 use xxhash_rust::xxh3::Xxh3;

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every problem at once, each with its place.
+//! Problems of a configuration, all reported together, each with its place.
 
 use std::fmt;
 
@@ -18,24 +18,25 @@ const PATH_BYTES_MAX: usize = 512;
 /// One problem, printed as `file:line:column: path: problem`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct ConfigError {
-    /// What kind of problem it is.
+    /// Its kind.
     pub kind: SettingsErrorKind,
-    /// Where it stands; its file is `command line` for flags.
+    /// Its place; the file is `command line` for flags.
     pub place: Place,
     /// The setting, dotted from the root: `sinks.store.roll.age_max`; empty for the whole file.
     pub path: String,
-    /// What is wrong, and what helps.
+    /// The problem and the remedy.
     pub problem: String,
 }
 
 /// Problems of one configuration, in the order of their places; never empty. A long list ends with
-/// the number of those that are left out.
+/// the number of omitted ones.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl ConfigError {
-    /// What is wrong with a component's own settings; `path` is that of the component
-    /// ([`ComponentPlan::path`](crate::ComponentPlan::path)), `file` what has no place of its own.
+    /// Returns the problem of a component's own settings; `path` is the component's
+    /// ([`ComponentPlan::path`](crate::ComponentPlan::path)), `file` is for problems without a
+    /// place.
     pub fn at(file: &str, path: &str, error: SettingsError) -> Self {
         let path = match (path.is_empty(), error.path.is_empty()) {
             (_, true) => path.to_owned(),

@@ -1,4 +1,4 @@
-//! What a configuration takes from the world: files and environment variables, within limits.
+//! Inputs of a configuration from the environment: files and variables, within limits.
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,11 @@ use pipeline::settings::SettingsErrorKind as Kind;
 
 use crate::substitute::{Problem, Reference};
 
-/// A configuration is written by people: what is larger is another kind of file. With all that it
-/// includes.
+/// Maximum size of a configuration with all included files: a larger file is not a configuration.
 pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
 
-/// A file that a text refers to holds a password, a token, an address; or a table of `lookup`, of
-/// which the largest have some 25 MiB.
+/// Maximum size of a referenced file: a password, a token, an address; or a table of `lookup`, the
+/// largest ones have some 25 MiB.
 const REFERENCE_BYTES_MAX: u64 = 32 << 20;
 
 /// All texts with references together, which stay in memory.
@@ -28,10 +27,10 @@ pub(crate) fn too_many_values() -> String {
     format!("a configuration has at most {VALUES_MAX} values, with all that it includes")
 }
 
-/// The whole text of a file of at most `most` bytes.
+/// Reads a whole file of at most `most` bytes as text.
 ///
 /// # Errors
-/// What is wrong with the file, for people.
+/// The problem with the file, for the user.
 pub fn text(path: &Path, most: u64, env: &Env) -> Result<String, String> {
     String::from_utf8(bytes(path, most, env)?).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -40,10 +39,10 @@ pub fn text(path: &Path, most: u64, env: &Env) -> Result<String, String> {
     })
 }
 
-/// The whole content of a file of at most `most` bytes.
+/// Reads a whole file of at most `most` bytes.
 ///
 /// # Errors
-/// What is wrong with the file, for people.
+/// The problem with the file, for the user.
 pub fn bytes(path: &Path, most: u64, env: &Env) -> Result<Vec<u8>, String> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     // Opening a pipe would wait.
@@ -58,10 +57,10 @@ pub fn bytes(path: &Path, most: u64, env: &Env) -> Result<Vec<u8>, String> {
     file.read(0, usize::try_from(length).unwrap_or_default()).map_err(cannot)
 }
 
-/// What a reference stands for; a path is relative to `directory`.
+/// Returns the value of a reference; a path is relative to `directory`.
 ///
 /// # Errors
-/// There is no such variable or file.
+/// The variable or file does not exist.
 pub(crate) fn find(
     reference: Reference<'_>,
     directory: &Path,
@@ -100,16 +99,16 @@ pub(crate) fn find(
     }
 }
 
-/// Whether the pattern has to be looked for, or names one file.
+/// Returns `true` if the text is a pattern, and `false` if it names one file.
 pub(crate) fn is_pattern(pattern: &str) -> bool {
     pattern.contains(['*', '?', '[', '{'])
 }
 
-/// The files of a pattern below `directory`, in the order of their names. Names that begin with a
-/// dot are found only by a pattern that does.
+/// Returns the files of a pattern below `directory`, in the order of their names. Names with a
+/// leading dot need a pattern with a leading dot.
 ///
 /// # Errors
-/// The pattern is wrong, or a directory cannot be read: what is wrong, for people.
+/// The pattern is invalid, or a directory cannot be read: the problem, for the user.
 pub(crate) fn matching(pattern: &str, directory: &Path, env: &Env) -> Result<Vec<PathBuf>, String> {
     let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();
     let root = if pattern.starts_with('/') { Path::new("/") } else { directory };

@@ -1,8 +1,8 @@
-//! One configuration of several files: what a file includes is merged into it, name by name.
+//! Merges several files into one configuration, name by name.
 //!
 //! `include` at the root of a file names other files, relative to its own directory. The tables at
-//! the root (`sources`, `sinks`, `agent`, …) are put together; a name in one of them that stands in
-//! two files is an error with both places, and nothing is replaced.
+//! the root (`sources`, `sinks`, `agent`, …) are merged. A name that is in the same table of two
+//! files is an error with both places; nothing is replaced.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,9 +35,9 @@ pub fn read_file(path: &Path, env: &Env) -> Result<Settings, ConfigErrors> {
     loader.end(root)
 }
 
-/// Reads a text that did not come from a file, with all that it includes and refers to. The
-/// extension of `path` tells its format, its directory is where relative paths begin; `file` is
-/// what the text is called in errors.
+/// Reads a text that did not come from a file, with all included files and references. The
+/// extension of `path` determines its format, and its directory is the base of relative paths;
+/// `file` is the name of the text in errors.
 ///
 /// # Errors
 /// Every problem that was found.
@@ -62,7 +62,7 @@ struct Loader<'a> {
     seen: BTreeMap<PathBuf, Place>,
     /// Of files.
     bytes: u64,
-    /// Of texts with what they refer to.
+    /// Total size of texts with their references.
     referred: u64,
     /// Of all files.
     values: usize,
@@ -119,7 +119,7 @@ impl<'a> Loader<'a> {
         values
     }
 
-    /// Whether the file is a new one, within the limits.
+    /// Checks that the file is a new one, within the limits.
     fn may_read(&mut self, path: &Path, shown: &str, from: &Place) -> bool {
         let problem = if let Some(at) = self.open.iter().position(|open| open.path == path) {
             let names = self.open[at..].iter().map(|open| format!("`{}` → ", open.shown));
@@ -186,7 +186,7 @@ impl<'a> Loader<'a> {
         fits
     }
 
-    /// Counts the bytes of a text with what it refers to against the limit of all such texts.
+    /// Counts the bytes of a text with its references against the limit of all such texts.
     fn refers(&mut self, bytes: usize, place: &Place) -> bool {
         let before = self.referred;
         self.referred = before.saturating_add(bytes as u64);
@@ -276,7 +276,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Puts the entries of each table at the root of `part` into that of `values`.
+    /// Merges the entries of each table at the root of `part` into the same table of `values`.
     fn merge(&mut self, values: &mut Settings, part: Settings) {
         let Value::Table(sections) = part.value else {
             let problem = "expected tables: `sources`, `channels`, `sinks`".to_owned();

@@ -7,10 +7,9 @@
 //!                                 Plan ─► to_toml           └─► the agent builds its components
 //! ```
 //!
-//! Every problem that can be found is reported at once, each as `file:line:column: path: problem`,
-//! with the closest name that is known. What a component refuses of its own settings is found when
-//! the agent builds it, which needs no I/O either, and is printed in the same form
-//! ([`ConfigError::at`]).
+//! All problems are reported together, each as `file:line:column: path: problem`, with the closest
+//! known name. Problems of a component's own settings are found when the agent builds it, which
+//! needs no I/O either. They are printed in the same form ([`ConfigError::at`]).
 
 mod digest;
 mod error;
@@ -43,8 +42,8 @@ pub use redact::redacted;
 pub use resolve::{examine, resolve};
 pub use traces::{TraceSettings, TraceTarget};
 
-/// Reads a configuration that needs no other file and no variable; the extension of `path` tells
-/// the format. `host` is the agent's name unless the text gives one.
+/// Reads a configuration without other files and variables; the extension of `path` determines the
+/// format. `host` is the agent's name unless the text sets one.
 ///
 /// # Errors
 /// Every problem that was found.
@@ -52,11 +51,11 @@ pub fn load(path: &Path, text: &str, host: &str) -> Result<Plan, ConfigErrors> {
     resolve(&path.display().to_string(), read(path, text)?, host)
 }
 
-/// Reads the values of a text alone, as they stand there: nothing is included or replaced. The
-/// extension of `path` tells the format.
+/// Reads only the literal values of a text: includes and replaces nothing. The extension of `path`
+/// determines the format.
 ///
 /// # Errors
-/// The text is not of its format.
+/// The text has an invalid format.
 pub fn read(path: &Path, text: &str) -> Result<Settings, ConfigErrors> {
     let file: Arc<str> = path.display().to_string().into();
     parse(&file, path, text).map_err(|error| ConfigError::of(&file, error).into())

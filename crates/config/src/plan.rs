@@ -1,4 +1,4 @@
-//! The plan: what an agent is to run, with every name resolved and the graph known to be sound.
+//! The plan: the components to run, with all names resolved and a valid graph.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use pipeline::settings::{Place, Settings, SettingsErrorKind, Value};
 use pipeline::{BuildContext, Role, SettingsError};
 
-/// What an agent runs. Equal are plans that mean the same, whatever lines they stand on.
+/// The components that an agent runs. Plans with the same meaning are equal, whatever their lines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The file as the user named it, or `command line`: where complaints point to.
     pub file: String,
     /// The agent itself.
     pub agent: AgentSettings,
-    /// Where events enter.
+    /// Sources.
     pub sources: Vec<SourcePlan>,
-    /// What holds events; each has a source and a group.
+    /// Channels; each has a source and a group.
     pub channels: Vec<ChannelPlan>,
-    /// Where events leave; a sink outside a group is a group of its own name.
+    /// Groups; a sink outside a group is a group with its own name.
     pub groups: Vec<GroupPlan>,
     /// The table `[dead_letters]`, as the agent reads it: where events are kept that can never be
     /// delivered. Empty unless set.
@@ -31,30 +31,30 @@ pub struct AgentSettings {
     pub name: String,
     /// Directory for all of its files; one agent owns it.
     pub data_dir: PathBuf,
-    /// How long a stop may take before what is left stays in the channels.
+    /// Time limit of a stop; remaining events stay in the channels.
     pub grace: Duration,
-    /// Where `/metrics`, `/status`, `/livez` and `/readyz` listen; off unless set.
+    /// The address of `/metrics`, `/status`, `/livez` and `/readyz`; off unless set.
     pub admin: Option<String>,
-    /// Where that setting stands.
+    /// The place of that setting.
     pub admin_place: Place,
     /// TLS of that listener: a [`tls::ServerTls`], which has been read once. Plain text unless set.
     pub admin_tls: Option<Settings>,
-    /// What requests to it have to show, as it is written and as text. Nothing unless set.
+    /// The token that requests to it need, as written and as text. None required unless set.
     pub admin_token: Option<Settings>,
-    /// Where the counters are shown as Flume's HTTP monitoring shows them; off unless set.
+    /// The address of Flume's page of counters; off unless set.
     pub flume_metrics: Option<String>,
-    /// Where that setting stands.
+    /// The place of that setting.
     pub flume_metrics_place: Place,
-    /// Where `insecure = true` stands: what these listeners say may leave this host in plain text.
+    /// The place of `insecure = true`: data of these listeners may leave this host in plain text.
     pub insecure: Option<Place>,
     /// Traces of sampled batches: a [`TraceSettings`](crate::TraceSettings), which has been read
     /// once. None unless set.
     pub traces: Option<Settings>,
     /// When the configuration is read again.
     pub reload: Reload,
-    /// What may read the files that the agent makes.
+    /// The permissions of files that the agent creates.
     pub file_mode: FileMode,
-    /// Whether the process may leave its memory in a file when it crashes.
+    /// True if a crash of the process may write a core dump.
     pub core_dumps: bool,
 }
 
@@ -127,30 +127,30 @@ impl AgentSettings {
 pub struct ComponentPlan {
     /// Its name in the configuration.
     pub name: String,
-    /// What `type = "…"` says.
+    /// The value of `type = "…"`.
     pub kind: String,
-    /// Where `type` stands.
+    /// The place of `type`.
     pub kind_place: Place,
     /// Its place in the configuration, dotted: `sinks.store`.
     pub path: String,
-    /// Its own settings, without those that the plan holds.
+    /// Its own settings, without those in the plan.
     pub settings: Settings,
-    /// Where `insecure = true` stands: plain text may leave this host. Of sources and sinks.
+    /// The place of `insecure = true`: plain text may leave this host. Only for sources and sinks.
     pub insecure: Option<Place>,
 }
 
-/// One source with its way into its channels.
+/// One source with its path into its channels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourcePlan {
     /// The source.
     pub component: ComponentPlan,
-    /// Channels that must take each batch before it counts as read; never empty.
+    /// Channels that must accept each batch before it counts as read; never empty.
     pub channels: Vec<String>,
-    /// Channels that take a batch only if they have room.
+    /// Channels that accept a batch only if they have room.
     pub optional_channels: Vec<String>,
-    /// What changes or drops events, in order.
+    /// Interceptors, in order.
     pub interceptors: Vec<ComponentPlan>,
-    /// What splits a batch. Its settings hold `channels`: the required ones, then the optional.
+    /// The selector. Its settings have `channels`: the required ones, then the optional.
     pub selector: ComponentPlan,
 }
 
@@ -166,9 +166,9 @@ pub struct ChannelPlan {
 pub struct GroupPlan {
     /// The consumer's name in the channel.
     pub name: String,
-    /// What picks the sink. Its settings hold `sinks`: the names in order.
+    /// The processor. Its settings have `sinks`: the names in order.
     pub processor: ComponentPlan,
-    /// Where the events come from.
+    /// The channel of the events.
     pub channel: String,
     /// The sinks; never empty.
     pub sinks: Vec<ComponentPlan>,
@@ -206,7 +206,7 @@ impl ComponentPlan {
             Ok(built) => return Ok(built),
             Err(error) => error,
         };
-        // Reading ends at the first problem, so what is wrong is taken out to find the next one.
+        // Reading ends at the first problem, so remove that value to find the next one.
         let (mut errors, mut rest) = (vec![first], self.settings.clone());
         while errors.len() < PROBLEMS_MAX && remove(&mut rest, &errors[errors.len() - 1].path) {
             match (entry.build)(&rest, cx) {
@@ -224,14 +224,14 @@ impl ComponentPlan {
     }
 }
 
-/// Whether the problem is about a value that was taken out, because it was. Behind an item of a
-/// list there may be another one in its place.
+/// Returns `true` if the problem results from the removal of a value. In a list, another item may
+/// have taken its index.
 fn is_consequence(error: &SettingsError, before: &[SettingsError]) -> bool {
     let last = error.path.rsplit('.').next().unwrap_or_default();
     last.parse::<usize>().is_err() && before.iter().any(|it| it.path == error.path)
 }
 
-/// Takes out the value at a dotted path; says whether it was there.
+/// Removes the value at a dotted path; returns whether it existed.
 fn remove(settings: &mut Settings, path: &str) -> bool {
     let (first, rest) = path.split_once('.').unwrap_or((path, ""));
     match &mut settings.value {

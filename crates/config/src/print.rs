@@ -61,7 +61,7 @@ pub fn to_toml(plan: &Plan) -> String {
     document.to_string()
 }
 
-/// `insecure = true`, with what it means.
+/// Returns `insecure = true`, with its meaning.
 fn insecure() -> Item {
     let mut value = TomlValue::from(true);
     value.decor_mut().set_suffix(" # plain text leaves this host: docs/tls.md");
@@ -116,7 +116,7 @@ fn group(group: &GroupPlan) -> (&str, Table) {
     (&group.name, table)
 }
 
-/// Whether the group is a sink that names its channel itself.
+/// Returns `true` if the group is a sink that names its channel itself.
 fn is_implied(group: &GroupPlan) -> bool {
     group.processor.path.starts_with("sinks.")
 }

@@ -13,8 +13,8 @@ use tls::ServerTls;
 use crate::plan::{ComponentPlan, Plan};
 use crate::{TraceSettings, schema, substitute};
 
-/// The plan with `***` in the place of each secret, or with the reference (`${…}`) that is all of
-/// it. The schema of a component says which of its settings are secrets.
+/// Returns the plan with `***` instead of each secret, or with the reference (`${…}`) if that is
+/// the whole value. The schema of a component marks its secret settings.
 pub fn redacted(plan: &Plan, catalogue: Catalogue) -> Plan {
     let mut plan = plan.clone();
     if let Some(tls) = &mut plan.agent.admin_tls {

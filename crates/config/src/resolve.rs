@@ -13,11 +13,11 @@ pub(crate) use agent::AgentTable;
 use limits::check_name;
 pub(crate) use limits::{COMPONENTS_MAX, too_many};
 
-/// What the root of a configuration may hold.
+/// Valid names at the root of a configuration.
 const SECTIONS: [&str; 7] =
     ["agent", "sources", "channels", "sinks", "groups", "dead_letters", "include"];
 
-/// Makes a plan of what a front end read from `file`; `host` is the agent's name by default.
+/// Makes a plan of the settings in `file`; `host` is the agent's name by default.
 ///
 /// # Errors
 /// Every problem that was found.
@@ -27,8 +27,8 @@ pub fn resolve(file: &str, root: Settings, host: &str) -> Result<Plan, ConfigErr
     Ok(plan)
 }
 
-/// As [`resolve`], but the plan comes in any case, together with what is wrong: its components can
-/// be built to find what they have to say, and must not be run unless nothing was found.
+/// As [`resolve`], but always returns the plan, together with the problems: its components can be
+/// built to find further problems, and must not run unless none was found.
 pub fn examine(file: &str, mut root: Settings, host: &str) -> (Plan, Vec<ConfigError>) {
     let mut found = Findings { file, errors: Vec::new() };
     let agent = agent::agent(&mut found, root.take("agent"), &root.place, host);
@@ -59,7 +59,7 @@ pub fn examine(file: &str, mut root: Settings, host: &str) -> (Plan, Vec<ConfigE
     (plan, found.errors)
 }
 
-/// Takes out what has no kind: that is among the findings, and nothing can be built of it.
+/// Removes components without a kind: they have a finding, and cannot be built.
 fn drop_unknowable(plan: &mut Plan) {
     let has_kind = |component: &ComponentPlan| !component.kind.is_empty();
     plan.sources.retain(|source| has_kind(&source.component) && has_kind(&source.selector));
@@ -94,12 +94,12 @@ impl Findings<'_> {
         self.errors.push(ConfigError::of(self.file, SettingsError { path: path.into(), ..error }));
     }
 
-    /// Whether further problems are not collected. It is far more than is shown.
+    /// Returns `true` if no further problems are collected. That is far more than are shown.
     fn is_full(&self) -> bool {
         self.errors.len() >= 10 * PROBLEMS_MAX
     }
 
-    /// A name that is not among those that are `known`.
+    /// Adds a problem: a name that is not `known`.
     fn unknown(&mut self, what: &str, name: &Reference, path: &str, known: &[&str]) {
         if !self.is_full() {
             let problem = unknown(what, &name.name, known);
@@ -113,7 +113,7 @@ impl Findings<'_> {
     }
 }
 
-/// A name that refers to something, and where it stands.
+/// A reference to a name, and its place.
 struct Reference {
     name: String,
     place: Place,
@@ -169,7 +169,7 @@ fn named(found: &mut Findings<'_>, root: &mut Settings, section: &str) -> Vec<Na
     entries.into_iter().filter_map(read).collect()
 }
 
-/// Takes `type` out of a table; what is left are the component's own settings.
+/// Removes `type` from a table; the rest are the component's own settings.
 fn component(
     found: &mut Findings<'_>,
     path: String,
@@ -258,7 +258,7 @@ impl Named {
     }
 }
 
-/// Takes `insecure` out of a component's settings; where it stands if it is true.
+/// Removes `insecure` from a component's settings; returns its place if it is true.
 fn insecure(found: &mut Findings<'_>, component: &mut ComponentPlan) -> Option<Place> {
     let given = component.settings.take("insecure")?;
     let path = format!("{}.insecure", component.path);
@@ -324,7 +324,7 @@ fn references(
     let path = format!("{}.{key}", component.path);
     let items = match list.value {
         Value::List(items) => items,
-        // It is what is meant, so nothing else is said of it.
+        // The intention is clear, so add no other problem.
         Value::Text(name) => {
             let problem = format!("expected a list of names: write `{key} = [\"{name}\"]`");
             found.add(Kind::WrongType, &list.place, path, problem);
@@ -362,7 +362,7 @@ fn reference(
     }
 }
 
-/// What is left at the root has no business there.
+/// Rejects the remaining names at the root.
 fn refuse_others(found: &mut Findings<'_>, root: &Settings) {
     let Value::Table(entries) = &root.value else {
         let problem = "expected tables: `agent`, `sources`, `channels`, `sinks`";

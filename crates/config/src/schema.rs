@@ -1,8 +1,8 @@
-//! The schema of configurations: of a whole file for editors, of one component for references.
+//! Schemas of configurations: of a whole file for editors, of one component for references.
 //!
-//! All of it comes from the types that the settings are read into, so it says what is read. Schemas
-//! are of draft 7, which editors know best, and have no references into other types: a setting
-//! shows its own description.
+//! They are derived from the types of the settings, so they match the parser. Schemas are draft 7,
+//! which editors support best, and have no references to other types: a setting shows its own
+//! description.
 
 mod file;
 mod setting;
@@ -15,7 +15,7 @@ use serde_json::{Map, Value as Json};
 pub use file::{definition, file};
 pub use setting::{Setting, settings};
 
-/// Marks in a schema what may be left out although it has no default.
+/// Marks settings in a schema that may be omitted although they have no default.
 const OPTIONAL: &str = "x-aqueduct-optional";
 
 /// Settings of a role that the plan fills in, so they are in no file.
@@ -27,7 +27,8 @@ pub fn filled_in(role: &str) -> &'static [&'static str] {
     }
 }
 
-/// The schema of a component's own settings: without `type`, and without what the plan holds.
+/// Returns the schema of a component's own settings: without `type`, and without settings of the
+/// plan.
 pub fn component(listed: &Listed) -> Json {
     let mut schema = plain(listed.schema);
     for name in filled_in(listed.role) {
@@ -41,7 +42,7 @@ pub fn component(listed: &Listed) -> Json {
     schema
 }
 
-/// The schema of a type, without references, and without `null`, which no file can say.
+/// Returns the schema of a type, without references, and without `null`, which no file can contain.
 pub(crate) fn plain(schema: fn(&mut SchemaGenerator) -> Schema) -> Json {
     let inline = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let mut schema = schema(&mut inline.into_generator()).to_value();
@@ -69,7 +70,7 @@ fn without_null(schema: &mut Json) {
     }
 }
 
-/// Whether `null` was among the values.
+/// Returns `true` if `null` was among the values.
 fn drop_null(fields: &mut Map<String, Json>) -> bool {
     let mut found = false;
     if let Some(Json::Array(values)) = fields.get_mut("enum") {

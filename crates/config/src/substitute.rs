@@ -1,16 +1,15 @@
-//! References in texts: `${NAME}`, `${NAME:-default}` and `${file:/path}` are replaced by what they
-//! stand for.
+//! References in texts: replaces `${NAME}`, `${NAME:-default}` and `${file:/path}` by their values.
 //!
-//! A dollar counts only where it stands before `{`. Of several there, each two are one dollar of
-//! the text: `$${` is `${`, and `$$${NAME}` is a dollar and a reference. What a reference stands
-//! for is not looked through again.
+//! A dollar is special only before `{`. In a sequence, each two dollars are one dollar of the text:
+//! `$${` is `${`, and `$$${NAME}` is a dollar and a reference. The value of a reference is not
+//! searched for references.
 
 use pipeline::settings::SettingsErrorKind as Kind;
 
-/// What a text refers to.
+/// A reference in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reference<'a> {
-    /// An environment variable, and what stands for one that is not set or empty.
+    /// An environment variable, and the default if it is not set or empty.
     Variable { name: &'a str, default: Option<&'a str> },
     /// The text in a file.
     File(&'a str),
@@ -19,10 +18,10 @@ pub(crate) enum Reference<'a> {
 /// Why a text cannot be completed, for people.
 pub(crate) type Problem = (Kind, String);
 
-/// The text with all that it refers to, as `find` gives it; `None` for a text without a `${`.
+/// Replaces all references in the text by the values of `find`; `None` for a text without a `${`.
 ///
 /// # Errors
-/// A reference is not well formed, or `find` has nothing for it.
+/// A reference is invalid, or `find` has no value.
 pub(crate) fn replace(
     text: &str,
     mut find: impl FnMut(Reference<'_>) -> Result<String, Problem>,
@@ -53,7 +52,7 @@ pub(crate) fn replace(
     Ok(Some(whole))
 }
 
-/// What stands between the braces.
+/// Parses the text between the braces.
 fn parse(inside: &str) -> Result<Reference<'_>, Problem> {
     if let Some(path) = inside.strip_prefix("file:").filter(|path| !path.is_empty()) {
         return Ok(Reference::File(path));
@@ -78,7 +77,7 @@ fn parse(inside: &str) -> Result<Reference<'_>, Problem> {
     Ok(Reference::Variable { name, default })
 }
 
-/// Whether a text is one reference and no more.
+/// Returns `true` if a text is exactly one reference.
 pub(crate) fn is_reference(text: &str) -> bool {
     let inside = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     let inside = inside.filter(|inside| !inside.contains('}'));
@@ -89,7 +88,7 @@ pub(crate) fn is_reference(text: &str) -> bool {
     })
 }
 
-/// A text as it is written in a file, so that [`replace`] gives this text.
+/// Escapes a text for a file, so that [`replace`] returns the original.
 pub(crate) fn escape(text: &str) -> String {
     let (mut whole, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(at) = rest.find("${") {
@@ -109,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// What each reference is, in brackets.
+    /// Replaces each reference by its description in brackets.
     fn shown(text: &str) -> Result<Option<String>, Problem> {
         replace(text, |reference| match reference {
             Reference::Variable { name, default: None } => Ok(format!("[{name}]")),
@@ -162,14 +161,14 @@ mod tests {
     }
 
     proptest! {
-        /// No text makes it panic; one without `${` is left as it is.
+        /// No text causes a panic; one without `${` is unchanged.
         #[test]
         fn a_text_without_references_is_left_alone(text in "[a-z${}:\\-ä]{0,40}") {
             let result = shown(&text);
             prop_assert_eq!(matches!(result, Ok(None)), !text.contains("${"));
         }
 
-        /// What is printed is read as the text that was meant.
+        /// The printed text is read as the intended one.
         #[test]
         fn an_escaped_text_is_read_as_itself(text in "[a${}ä]{0,40}") {
             let whole = shown(&escape(&text)).unwrap();

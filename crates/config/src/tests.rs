@@ -1,7 +1,7 @@
-//! A configuration becomes a plan, or a list of everything that is wrong with it.
+//! A configuration becomes a plan, or a list of all its problems.
 //!
-//! Method: small files in both formats; the complaints are compared word for word, because they
-//! are what a user reads.
+//! Method: small files in both formats; the messages are compared literally, because users read
+//! them.
 
 use std::time::Duration;
 
@@ -299,7 +299,7 @@ fn a_key_or_table_that_is_there_twice_is_named_with_its_first_place() {
 }
 
 proptest! {
-    /// Whatever is in a file, there is a plan or a complaint.
+    /// Any contents of a file yield a plan or a message.
     #[test]
     fn no_text_makes_it_panic(text in "[\\[\\]{}a-c:.&*!\"'|>\\-#= \n0-9,~]{0,80}") {
         let _ = load(Path::new("a.yaml"), &text, "host-1");

@@ -7,10 +7,10 @@ use pipeline::SettingsError;
 use pipeline::settings::{Key, Place, Settings, SettingsErrorKind, Value};
 use toml_edit::{Document, InlineTable, Item, Table, Value as TomlValue};
 
-/// Reads a TOML text; `file` is what it is called.
+/// Parses a TOML text; `file` is its name.
 ///
 /// # Errors
-/// It is not TOML, or holds a date (no setting is one).
+/// It is not TOML, or contains a date (no setting is one).
 pub(crate) fn read(file: &Arc<str>, text: &str) -> Result<Settings, SettingsError> {
     let lines = Lines::of(file, text);
     let document = Document::parse(text).map_err(|error| {
@@ -26,7 +26,7 @@ pub(crate) fn read(file: &Arc<str>, text: &str) -> Result<Settings, SettingsErro
     Reader { lines }.table(document.as_table(), first)
 }
 
-/// Where each line begins, to find the place of a byte.
+/// The beginnings of lines, to find the place of a byte.
 struct Lines<'a> {
     file: &'a Arc<str>,
     text: &'a str,
@@ -39,8 +39,8 @@ impl<'a> Lines<'a> {
         Self { file, text, starts: std::iter::once(0).chain(after).collect() }
     }
 
-    /// What is said of the key at `span`, which is there before; where, if that is found: as a line
-    /// of its own, of the same table.
+    /// Returns the message for the duplicate key at `span`; with the first place, if it is found as
+    /// a separate line of the same table.
     fn twice(&self, span: Range<usize>) -> String {
         let second = self.place(Some(span.clone())).line as usize;
         let key = self.text.get(span).unwrap_or_default().trim_matches(['[', ']', ' ']);
@@ -67,7 +67,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Place of the beginning of `span`; the file alone without a span.
+    /// Returns the place of the beginning of `span`; only the file without a span.
     fn place(&self, span: Option<Range<usize>>) -> Place {
         let file = self.file.clone();
         let Some(span) = span else { return Place { file, ..Place::default() } };
@@ -107,12 +107,12 @@ impl Reader<'_> {
         Key { name: name.into(), place: self.known(span, place) }
     }
 
-    /// The place of `span`, or `place` for what has none of its own.
+    /// Returns the place of `span`, or `place` for values without a span.
     fn known(&self, span: Option<Range<usize>>, place: &Place) -> Place {
         span.map_or_else(|| place.clone(), |span| self.lines.place(Some(span)))
     }
 
-    /// `place` is that of the key.
+    /// `place` is the place of the key.
     fn item(&self, item: &Item, place: &Place) -> Result<Settings, SettingsError> {
         match item {
             Item::None => Ok(Settings::at(Value::Table(Vec::new()), place.clone())),

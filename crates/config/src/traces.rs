@@ -54,22 +54,22 @@ mod defaults {
     }
 }
 
-/// Where spans go.
+/// The destination of spans.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceTarget {
     /// `host:port`.
     pub address: String,
-    /// What a request names.
+    /// The path of a request.
     pub path: String,
-    /// Whether by TLS.
+    /// True for TLS.
     pub is_tls: bool,
 }
 
 impl TraceSettings {
-    /// Where spans go.
+    /// Returns the destination of spans.
     ///
     /// # Errors
-    /// `url` is no URL of a server.
+    /// `url` is not a URL of a server.
     pub fn target(&self) -> Result<TraceTarget, BuildError> {
         let invalid = |problem: &str| {
             let example = "write for example \"http://localhost:4318\"";
@@ -97,10 +97,10 @@ impl TraceSettings {
         Ok(TraceTarget { address, path, is_tls })
     }
 
-    /// Whether the settings go together; no file is read.
+    /// Checks the combination of settings; reads no file.
     ///
     /// # Errors
-    /// The first one that does not.
+    /// The first invalid one.
     pub fn check(&self) -> Result<(), BuildError> {
         let target = self.target()?;
         if !(self.sample > 0.0 && self.sample <= 1.0) {

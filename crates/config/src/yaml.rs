@@ -1,10 +1,10 @@
-//! YAML 1.2 → [`Settings`], with the place of every key and value.
+//! Parses YAML 1.2 into [`Settings`], with the place of every key and value.
 //!
-//! The parser gives events with positions; a stack of open collections puts them together. Plain
-//! scalars follow the core schema: `true`, `false`, whole numbers and numbers with a fraction, all
-//! else is text (so `yes` and `on` are text, and a setting that wants a flag says so). An alias is
-//! replaced by what its anchor names, within a limit of values. Tags, several documents in a file
-//! and keys that are not text are refused.
+//! The parser produces events with positions; a stack of open collections combines them. Plain
+//! scalars follow the core schema: `true`, `false`, whole numbers and numbers with a fraction;
+//! everything else is text. Therefore `yes` and `on` are text, and a setting that needs a flag
+//! rejects them. An alias is replaced by the value of its anchor, within a limit of values. Tags,
+//! several documents in a file and keys that are not text are rejected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::files::{VALUES_MAX, too_many_values};
 /// Collections may be nested this deep.
 const DEPTH_MAX: usize = 32;
 
-/// Reads a YAML text; `file` is what it is called.
+/// Parses a YAML text; `file` is its name.
 ///
 /// # Errors
-/// It is not YAML, or uses what the [module page](self) refuses.
+/// It is not YAML, or uses a feature that the [module page](self) excludes.
 pub(crate) fn read(file: &Arc<str>, text: &str) -> Result<Settings, SettingsError> {
     let mut builder = Builder { file: file.clone(), ..Builder::default() };
     for event in Parser::new_from_str(text) {
@@ -125,13 +125,13 @@ impl Builder {
         Ok(())
     }
 
-    /// Whether the next scalar is a name in a table.
+    /// Returns `true` if the next scalar is a name in a table.
     fn expects_key(&self) -> bool {
         let last = self.open.last().map(|open| &open.kind);
         matches!(last, Some(OpenKind::Table { key: None, .. }))
     }
 
-    /// What the value that is being read belongs to, for a message.
+    /// Returns the owner of the current value, for a message.
     fn owner(&self) -> String {
         match self.open.last().map(|open| &open.kind) {
             Some(OpenKind::Table { key: Some(key), .. }) => format!("key `{}`", key.name),
@@ -147,7 +147,7 @@ impl Builder {
         if self.open.len() >= DEPTH_MAX {
             return Err(refusal(&place, format!("nested deeper than {DEPTH_MAX} levels")));
         }
-        // A table that is the value of a key stands where its key stands, as in TOML.
+        // The place of a table that is the value of a key is the place of its key, as in TOML.
         let place = match self.open.last().map(|open| &open.kind) {
             Some(OpenKind::Table { key: Some(key), .. }) => key.place.clone(),
             _ => place,
@@ -216,7 +216,7 @@ fn scalar(text: &str, style: ScalarStyle) -> Value {
     if let Ok(number) = text.parse() {
         return Value::Integer(number);
     }
-    // Only what begins like a number: `inf` and `nan` are text, as people mean them.
+    // Only if it begins like a number: `inf` and `nan` are text.
     let digits = text.trim_start_matches(['-', '+', '.']);
     match text.parse() {
         Ok(number) if digits.starts_with(|c: char| c.is_ascii_digit()) => Value::Float(number),

@@ -15,14 +15,14 @@ use crate::log::{Damage, Log};
 use crate::record::Pointer;
 use crate::replay::{Counts, Place, Replay};
 
-/// What Flume locks in each of its directories.
+/// The file that Flume locks in each of its directories.
 const LOCK: &str = "in_use.lock";
-/// Says that a backup of a checkpoint is whole.
+/// Marks a backup of a checkpoint as complete.
 const BACKUP_IS_WHOLE: &str = "backupComplete";
 /// More than an in-flight file has: a transaction's events of many transactions.
 const IN_FLIGHT_MAX: usize = 1 << 30;
 
-/// Where a channel lies.
+/// The location of a channel.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
     /// `checkpointDir`; `None` reads all logs.
@@ -44,16 +44,16 @@ pub enum Start {
     Logs(String),
 }
 
-/// What was found in a channel.
+/// The contents of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// From where the logs were read.
     pub start: Start,
     /// Number of logs.
     pub logs: usize,
-    /// Bytes of them, with what Flume fills them up with.
+    /// Their size, including Flume's padding.
     pub bytes: u64,
-    /// What their records said.
+    /// Counts of their records.
     pub counts: Counts,
     /// Places that could not be read.
     pub damaged: Vec<Damage>,
@@ -67,7 +67,7 @@ pub enum ReadError {
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// A Flume agent has the directory locked.
@@ -78,7 +78,7 @@ pub enum ReadError {
         /// ` by process 7`, if that is known.
         by: String,
     },
-    /// There is no log in any of the data directories.
+    /// No data directory contains a log.
     #[error(
         "no log of a file channel (log-1, log-2, …) is in {path}; name its `dataDirs` by --data"
     )]
@@ -92,7 +92,7 @@ pub enum ReadError {
         /// Number of the log.
         id: u32,
     },
-    /// The queue holds events of a log that is not there.
+    /// The queue has events of a missing log.
     #[error(
         "log-{id}, which holds {events} undelivered events, is in none of the data directories; \
          name all of `dataDirs` by --data"
@@ -117,7 +117,7 @@ pub enum ReadError {
     Unusable {
         /// The log.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
     },
 }
@@ -130,11 +130,10 @@ pub struct FlumeChannel {
 }
 
 impl FlumeChannel {
-    /// Locks the directories, reads the checkpoint, and what the logs say behind it.
+    /// Locks the directories, and reads the checkpoint and the log records after it.
     ///
     /// # Errors
-    /// An agent uses them, a log is missing, encrypted or of an unknown format, or the disk
-    /// refuses.
+    /// An agent uses them, a log is missing, encrypted or of an unknown format, or the disk fails.
     pub fn open(env: &Env, places: &Places) -> Result<(Self, Found), ReadError> {
         let disk = &env.disk;
         let meta = places.checkpoint.iter().chain(&places.backup);
@@ -165,12 +164,12 @@ impl FlumeChannel {
         self.logs.values()
     }
 
-    /// How many events wait.
+    /// Returns the number of waiting events.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Leaves out the events of a log that lie before `offset`; answers how many.
+    /// Leaves out the events of a log before `offset`; returns their number.
     pub fn leave_out(&mut self, log: u32, offset: u64) -> usize {
         let before = self.waiting.len();
         self.waiting.retain(|at, _| at.file() != log || at.offset() >= offset);
@@ -194,8 +193,9 @@ struct Held {
 impl Held {
     fn lock(disk: &Arc<dyn Disk>, directory: &Path) -> Result<Self, ReadError> {
         let in_use = |by| ReadError::InUse { path: directory.to_owned(), by };
-        // Flume tries its lock a second time, to see whether the file system has locks, and closes
-        // that file: so the system drops the first lock too. What it has open shows it instead.
+        // Flume tries its lock a second time, to check whether the file system supports locks, and
+        // closes that file: this makes the system drop the first lock too. Its open files show the
+        // process instead.
         if let Some(pid) = disk.users(directory).first() {
             return Err(in_use(format!(" by process {pid}")));
         }
@@ -295,7 +295,7 @@ fn load(disk: &dyn Disk, directory: &Path, name: &str) -> Result<State, BadCheck
     Ok(state)
 }
 
-/// The content of a file, if it is there.
+/// Returns the content of a file, if it exists.
 fn whole(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
     match disk.open(path, OpenMode::default()) {
         Ok(file) => {

@@ -1,5 +1,5 @@
-//! Bytes of a checkpoint → the queue that it holds, in Flume's formats 2 and 3. Pure, up to reading
-//! a stream, so that memory grows with the queue and not with the capacity of the channel.
+//! Parses the queue in a checkpoint, in Flume's formats 2 and 3. Pure except for reading a stream,
+//! so that memory grows with the queue and not with the capacity of the channel.
 //!
 //! ```text
 //! checkpoint       i64 × (1029 + capacity): version, order, size, head, whether it is incomplete,
@@ -28,15 +28,15 @@ const HEAD: usize = 3;
 const INCOMPLETE: usize = 4;
 /// More than a block of snappy-java ever has.
 const BLOCK_MAX: usize = 16 << 20;
-/// Bytes that a byte of Snappy stands for, more than at most: a copy of 64 takes three.
+/// Upper bound of the expansion of one Snappy byte: a copy of 64 bytes takes three.
 const SNAPPY_RATIO_MAX: usize = 32;
-/// In front of what snappy-java writes; then two numbers of its version.
+/// The prefix of snappy-java's output; two version numbers follow it.
 const SNAPPY: [u8; 8] = *b"\x82SNAPPY\0";
 
-/// What a checkpoint says.
+/// The contents of a checkpoint.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct State {
-    /// It holds every record up to this order.
+    /// It contains every record up to this order.
     pub order: i64,
     /// The events that wait, each with its number in the queue.
     pub queue: Vec<(u64, Pointer)>,
@@ -49,7 +49,7 @@ pub struct State {
 /// Why a checkpoint is of no use. All logs are read then.
 #[derive(Debug, Error)]
 pub enum BadCheckpoint {
-    /// It was being written when the agent ended, or does not fit its other files.
+    /// It was being written when the agent ended, or does not match its other files.
     #[error("{0}")]
     Wrong(&'static str),
     /// It cannot be read.
@@ -162,7 +162,7 @@ impl<R: Read> Unsnappy<R> {
         Ok(Self { inner, block: Vec::new(), at: 0 })
     }
 
-    /// Whether there is another block.
+    /// Reads the next block; returns whether there is one.
     fn refill(&mut self) -> io::Result<bool> {
         let wrong = |problem: String| io::Error::new(io::ErrorKind::InvalidData, problem);
         let mut length = [0; 4];
@@ -178,7 +178,7 @@ impl<R: Read> Unsnappy<R> {
         if length > BLOCK_MAX {
             return Err(wrong("a block of Snappy is too long".into()));
         }
-        // Memory is taken as bytes come, not for what the block says of itself.
+        // Memory grows with the bytes read, not with the size that the block claims.
         let mut packed = Vec::new();
         (&mut self.inner).take(length as u64).read_to_end(&mut packed)?;
         if packed.len() < length {

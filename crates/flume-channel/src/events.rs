@@ -1,8 +1,8 @@
 //! The waiting events, one after the other.
 //!
-//! Each log is read from front to back, so that one offset says how far it is done. Among the logs,
-//! the one whose next event is oldest in the queue comes first. So events of one log come in the
-//! order in which they were written; those of several nearly in the order of the queue.
+//! Each log is read from front to back, so that one offset describes its progress. The log whose
+//! next event is the oldest in the queue comes first. Events of one log are therefore in the order
+//! in which they were written; those in several logs are nearly in the order of the queue.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -14,15 +14,15 @@ use crate::log::{Damage, Window};
 use crate::record::{Event, Kind, Pointer, Step};
 use crate::replay::Place;
 
-/// Logs of which a part stays in memory.
+/// Number of logs whose current window stays in memory.
 const WINDOWS_MAX: usize = 16;
 
-/// What stands at the place of a waiting event.
+/// The result of reading a waiting event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// The event.
     Event(Event),
-    /// Nothing: Flume's integrity tool has taken it out.
+    /// Flume's integrity tool has removed it.
     Removed,
     /// It cannot be read.
     Damaged(Damage),

@@ -1,12 +1,12 @@
-//! Any bytes, read as what a file of a channel could be.
+//! A fuzz target: reads any bytes as a file of a channel.
 
 use crate::checkpoint::{self, State, Unsnappy};
 use crate::record::{Format, Pointer, Record, Step, read as read_record, resume};
 use crate::replay::Replay;
 
-/// Reads `input` as its first byte says: a log of format 2 or 3, a checkpoint (its metadata first,
-/// with a length in one byte), a compressed one, or in-flight events. Answers how many records or
-/// events were in it.
+/// Reads `input` as selected by its first byte: a log of format 2 or 3, a checkpoint (its metadata
+/// first, with a length in one byte), a compressed one, or in-flight events. Returns the number of
+/// records or events.
 pub fn read(input: &[u8]) -> usize {
     let Some((kind, rest)) = input.split_first() else { return 0 };
     let numbers = |bytes: &[u8]| bytes.len() as u64 / 8;

@@ -12,22 +12,22 @@ use crate::channel::ReadError;
 use crate::proto;
 use crate::record::{Format, Pointer, RECORD_MAX, Record, Step, read, resume};
 
-/// How much is read at once.
+/// Bytes per read.
 const WINDOW: usize = 256 << 10;
 /// More than metadata ever has.
 const META_MAX: usize = 1 << 20;
 
-/// A place of a log whose bytes are not what was written.
+/// A damaged place of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     /// The log.
     pub path: PathBuf,
-    /// Where the damaged record begins.
+    /// The offset of the damaged record.
     pub offset: u64,
-    /// What is wrong.
+    /// The problem.
     pub problem: &'static str,
-    /// Whether it is the last that was written: most likely it was never finished, and so nothing
-    /// of it was answered for.
+    /// True if it is the last record: most likely it was never finished, and therefore never
+    /// acknowledged.
     pub torn: bool,
 }
 
@@ -35,7 +35,7 @@ pub struct Damage {
 pub struct Log {
     /// Its number.
     pub id: u32,
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
     format: Format,
     file: Arc<dyn DiskFile>,
@@ -45,7 +45,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens `log-<id>` in `directory`; nothing if it holds no record yet.
+    /// Opens `log-<id>` in `directory`; `None` if it contains no record yet.
     ///
     /// # Errors
     /// It cannot be read, is encrypted, or is of an unknown format.
@@ -105,8 +105,9 @@ impl Log {
         self.bytes
     }
 
-    /// What names this log among all logs of all channels: its number, and its first record up to
-    /// the time-based numbers in it. It is the same in a copy, and stays when more is written.
+    /// Returns an identifier that is unique among all logs of all channels: its number, and its
+    /// first record up to the time-based numbers in it. A copy has the same one, and appending does
+    /// not change it.
     ///
     /// # Errors
     /// It cannot be read.
@@ -121,7 +122,7 @@ impl Log {
         Ok(xxh3_128(&first))
     }
 
-    /// Where records begin that a checkpoint of this order does not hold.
+    /// Returns the offset after which records are newer than a checkpoint of this order.
     fn behind(&self, order: i64) -> u64 {
         let start = self.format.start();
         let of = |(at, position): (i64, u64)| (at <= order && position > 0).then_some(position);
@@ -130,11 +131,11 @@ impl Log {
         if last.1 == 0 { start } else { of(last).or(of(before)).unwrap_or(start).max(start) }
     }
 
-    /// Gives `each` every record that a checkpoint of this order does not hold, and `damaged` what
-    /// cannot be read. Behind damage it goes on with the next record that can be.
+    /// Passes every record that a checkpoint of this order does not contain to `each`, and damaged
+    /// places to `damaged`. Continues after damage with the next readable record.
     ///
     /// # Errors
-    /// The disk refuses.
+    /// The disk failed.
     pub fn scan(
         &self,
         order: i64,
@@ -166,10 +167,10 @@ impl Log {
         }
     }
 
-    /// What stands at `offset`, through `window`.
+    /// Reads the record at `offset`, through `window`.
     ///
     /// # Errors
-    /// The disk refuses.
+    /// The disk failed.
     pub fn step(&self, window: &mut Window, offset: u64) -> io::Result<Step> {
         window.step(self, offset)
     }
@@ -227,7 +228,7 @@ impl Window {
         }
     }
 
-    /// Where it goes on behind a damaged record at `at` of `len` bytes, if that is known.
+    /// Returns the offset after a damaged record at `at` of `len` bytes, if it is known.
     fn behind(&mut self, log: &Log, at: u64, len: Option<usize>) -> io::Result<Option<u64>> {
         if let Some(end) = len.map(|len| at + len as u64) {
             match self.step(log, end)? {
@@ -240,7 +241,7 @@ impl Window {
         self.resume(log, at)
     }
 
-    /// Where the next whole record behind `at` begins.
+    /// Returns the offset of the next complete record after `at`.
     fn resume(&mut self, log: &Log, at: u64) -> io::Result<Option<u64>> {
         let mut from = at;
         while from < log.bytes {

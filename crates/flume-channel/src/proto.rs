@@ -33,7 +33,7 @@ pub(crate) struct LogFileMetaData {
     pub(crate) backup_checkpoint_write_order_id: Option<i64>,
 }
 
-/// How the records of a log are encrypted.
+/// The encryption of a log's records.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct LogFileEncryption {
     #[prost(bytes = "vec", required, tag = "1")]

@@ -1,9 +1,9 @@
-//! Bytes of a log → records, in Flume's formats 2 and 3. Pure: no I/O, no panic on any input.
+//! Parses the records of a log, in Flume's formats 2 and 3. Pure: no I/O, no panic on any input.
 //!
 //! ```text
 //! format 3   7f │ i32 length │ header, body, footer: each a protobuf with its length in front
 //! format 2   7f │ deadbeef │ i16 kind │ i64 transaction │ i64 write order │ fields
-//! both       00 │ a record that Flume's integrity tool has taken out (format 3: i32 length, bytes)
+//! both       00 │ a record that Flume's integrity tool has removed (format 3: i32 length, bytes)
 //!            80 │ the end: files are filled with it, 1 MiB at a time
 //! ```
 //!
@@ -14,9 +14,9 @@ mod v3;
 
 use std::fmt;
 
-/// The largest record that is read; what claims to be longer is damaged.
+/// The largest accepted record; a longer one counts as damaged.
 pub const RECORD_MAX: usize = 256 << 20;
-/// The longest name of a header, and the most headers of an event: what a batch can hold.
+/// The longest name of a header, and the maximum number of headers: the limits of a batch.
 const NAME_MAX: usize = u16::MAX as usize;
 const HEADERS_MAX: usize = 4096;
 
@@ -24,17 +24,17 @@ const OP_RECORD: u8 = 0x7f;
 const OP_NOOP: u8 = 0x00;
 const OP_END: u8 = 0x80;
 
-/// How the records of a log are written.
+/// The format of a log's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Flume 1.2 and older: Java's own encoding, a header in the log itself.
     V2,
-    /// Since Flume 1.3: protobufs, metadata in a file of its own.
+    /// Since Flume 1.3: protobufs, metadata in a separate file.
     V3,
 }
 
 impl Format {
-    /// Where the first record of a log begins.
+    /// Returns the offset of the first record of a log.
     pub fn start(self) -> u64 {
         match self {
             Self::V2 => 24,
@@ -54,7 +54,7 @@ impl Pointer {
         Some(Self(u64::from(file) << 32 | u64::from(offset)))
     }
 
-    /// As it stands in a checkpoint. 0 is an empty place there.
+    /// Decodes the form in a checkpoint, in which 0 is an empty place.
     pub fn from_long(long: i64) -> Option<Self> {
         (long != 0).then(|| Self::new((long >> 32) as i32, long as i32)).flatten()
     }
@@ -90,7 +90,7 @@ pub struct Event {
     pub body: Vec<u8>,
 }
 
-/// Whether a transaction puts or takes.
+/// The direction of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// Events come into the channel.
@@ -99,14 +99,14 @@ pub enum Side {
     Take,
 }
 
-/// What a record says.
+/// The kinds of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// This event is put.
     Put(Event),
     /// The event at this place is taken.
     Take(Pointer),
-    /// Nothing of the transaction counts.
+    /// The transaction is void.
     Rollback,
     /// All of the transaction counts.
     Commit(Side),
@@ -119,24 +119,24 @@ pub struct Record {
     pub transaction: i64,
     /// Rises with every record of a channel, over all logs.
     pub order: i64,
-    /// What it says.
+    /// Its kind.
     pub kind: Kind,
 }
 
-/// What stands at a place of a log.
+/// The result of reading one place of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// A record of so many bytes.
     Record(Record, usize),
     /// So many bytes that Flume's integrity tool has taken out.
     Removed(usize),
-    /// Nothing more was written.
+    /// The end of the written part.
     End,
-    /// So many bytes are needed to say.
+    /// This many bytes are needed to decide.
     More(usize),
-    /// Not what was written.
+    /// Damaged.
     Damaged {
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
         /// Bytes to where the next record should be, if that is known.
         len: Option<usize>,
@@ -145,13 +145,13 @@ pub enum Step {
 
 /// Why bytes are not a record.
 pub(crate) enum Fault {
-    /// So many bytes are needed to say.
+    /// This many bytes are needed to decide.
     Short(usize),
-    /// What is wrong.
+    /// The problem.
     Wrong(&'static str),
 }
 
-/// What stands at the beginning of `bytes`.
+/// Parses the beginning of `bytes`.
 pub fn read(bytes: &[u8], format: Format) -> Step {
     let Some(op) = bytes.first() else { return Step::More(1) };
     match (*op, format) {
@@ -177,7 +177,7 @@ pub fn resume(bytes: &[u8], format: Format) -> Option<usize> {
     })
 }
 
-/// Headers and body, if a batch can hold them.
+/// Checks that a batch can contain the headers and the body.
 fn checked(event: Event) -> Result<Kind, Fault> {
     if event.headers.len() > HEADERS_MAX {
         return Err(Fault::Wrong("an event has more headers than can be read"));

@@ -1,30 +1,30 @@
-//! Records of the logs → which events are committed and not taken. Pure: a state machine that is
-//! given what a checkpoint says, and then every record behind it.
+//! Finds the events that are committed and not taken. Pure: a state machine that gets the contents
+//! of a checkpoint, and then every later record.
 //!
-//! Logs may be given one after the other, by their numbers: the records of a transaction lie in one
-//! data directory, in their order. What is taken in one directory may have been put in another, so
-//! that the take is seen first; it waits for its put.
+//! The logs may be passed one after the other, by number: the records of a transaction are in one
+//! data directory, in order. An event may be put in one directory and taken in another. If its take
+//! is seen first, the take waits for its put.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkpoint::State;
 use crate::record::{Kind, Pointer, Record, Side};
 
-/// Where an event stands in the queue: by the commit that put it there, then within it.
+/// The position of an event in the queue: by the commit that put it there, then within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(i64, u64);
 
-/// What a transaction has done so far.
+/// The operations of a transaction so far.
 #[derive(Debug, Default)]
 struct Transaction {
     puts: Vec<Pointer>,
     takes: Vec<Pointer>,
 }
 
-/// What the records said.
+/// Counts of the records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Records that count: those behind the checkpoint.
+    /// Records after the checkpoint.
     pub records: u64,
     /// Events that were put, committed or not.
     pub puts: u64,
@@ -41,7 +41,7 @@ pub struct Counts {
 /// The state of a channel as its logs are read.
 #[derive(Debug, Default)]
 pub struct Replay {
-    /// Order of the checkpoint: only what is behind it counts.
+    /// Order of the checkpoint: only later records count.
     after: i64,
     waiting: BTreeMap<Pointer, Place>,
     open: BTreeMap<i64, Transaction>,
@@ -105,7 +105,7 @@ impl Replay {
     }
 
     fn take<'a>(&mut self, events: impl Iterator<Item = &'a Pointer>) {
-        // The same place may be named by the checkpoint and by a record behind it.
+        // The checkpoint and a later record may name the same place.
         for event in events.collect::<BTreeSet<_>>() {
             self.counts.delivered += 1;
             if self.waiting.remove(event).is_none() {

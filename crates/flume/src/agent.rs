@@ -1,4 +1,4 @@
-//! One agent of Flume's file: its components by role, each with its own keys.
+//! One agent in Flume's file: its components by role, each with its own keys.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::lookup::{Text, Value};
 use crate::properties::Property;
 use crate::report::{Outcome, Report};
 
-/// What an agent consists of.
+/// The sections of an agent.
 const SECTIONS: [&str; 5] = ["sources", "channels", "sinks", "sinkgroups", "configfilters"];
 
 /// The agents that the properties configure, in the order of their names.
@@ -25,10 +25,10 @@ pub fn agents(all: &[Property]) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// The agent of this name, or the only one.
+/// Returns the agent with this name, or the only one.
 ///
 /// # Errors
-/// There is none, or there are several and none was named.
+/// There is no agent, or there are several and no name was given.
 pub(crate) fn choose(all: &[Property], name: Option<&str>) -> Result<String, ConvertError> {
     let mut found = agents(all);
     let known = found.join(", ");
@@ -46,11 +46,11 @@ pub(crate) fn choose(all: &[Property], name: Option<&str>) -> Result<String, Con
 pub(crate) struct Prop {
     /// The whole key, from the agent's name on.
     pub(crate) key: String,
-    /// The key behind the component's name.
+    /// The key after the component's name.
     pub(crate) name: String,
     /// The value.
     pub(crate) text: Text,
-    /// Where the key stands.
+    /// The place of the key.
     pub(crate) place: Place,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Prop {
 pub(crate) struct Bag {
     /// The component's whole key: `a1.sources.r1`.
     pub(crate) path: String,
-    /// Where it is named, or its first key.
+    /// The place of its name in a list, or of its first key.
     pub(crate) place: Place,
     /// Its keys, in the order of the file.
     pub(crate) props: Vec<Prop>,
@@ -77,7 +77,7 @@ impl Bag {
         Some(self.props.remove(at))
     }
 
-    /// The value of this name, or what Flume takes where the file is silent.
+    /// Returns the value with this name, or Flume's default.
     pub(crate) fn value<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
         self.get(name).map_or(default, |it| it.text.value.as_str())
     }
@@ -117,7 +117,7 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Takes the keys apart; what belongs to no component that the agent lists is reported.
+    /// Groups the keys by component; reports keys of components that the agent does not list.
     pub(crate) fn of(name: &str, values: Vec<Value>, report: &mut Report) -> Self {
         let mut all = Bag { path: name.to_owned(), ..Bag::default() };
         all.props = values

@@ -9,14 +9,14 @@ use crate::World;
 /// The password of a store where none is set, as in Hadoop.
 const PASSWORD: &str = "none";
 
-/// Where Hadoop looks for the password first.
+/// The variable that Hadoop checks first for the password.
 const VARIABLE: &str = "HADOOP_CREDSTORE_PASSWORD";
 
-/// The secret of a name, from the first of the stores that has it. `paths` are those of
-/// `credential.provider.path`, with commas between; `password_file` is the file of the password.
+/// Returns the secret with a name, from the first store that has it. `paths` is the value of
+/// `credential.provider.path`, separated by commas; `password_file` is the file of the password.
 ///
 /// # Errors
-/// A store cannot be read, or none has the secret: what is wrong and what helps.
+/// A store cannot be read, or no store has the secret: the problem and the remedy.
 pub(crate) fn secret(
     paths: &str,
     password_file: Option<&str>,

@@ -1,9 +1,8 @@
-//! HOCON, as morphline files are written in it: JSON with comments, without the outer braces, with
-//! `=` or nothing for `:`, line ends for commas, and text with fewer quotes. Each value has its
-//! line.
+//! HOCON, as used in morphline files: JSON with comments, without the outer braces, with `=` or
+//! nothing for `:`, line ends for commas, and text with fewer quotes. Each value has its line.
 //!
-//! What puts a file together of others (`include`, `+=`, `${…}` in a value, dotted keys) is not
-//! evaluated: a reference stays in the text as it is written, the others are refused.
+//! Features that combine files (`include`, `+=`, `${…}` in a value, dotted keys) are not evaluated:
+//! a reference stays in the text as it is written, and the others are rejected.
 
 /// Values within values, at most.
 const DEPTH_MAX: usize = 64;
@@ -23,7 +22,7 @@ pub(crate) enum Value {
     Text(String),
 }
 
-/// What is wrong in a text.
+/// A problem in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) line: u32,
@@ -91,7 +90,7 @@ impl Reader<'_> {
         Problem { line: self.line, text: text.into() }
     }
 
-    /// Passes over `count` bytes.
+    /// Skips `count` bytes.
     fn pass(&mut self, count: usize) {
         let (passed, rest) = self.rest.split_at(count);
         let lines = passed.bytes().filter(|byte| *byte == b'\n').count();
@@ -107,7 +106,7 @@ impl Reader<'_> {
         is_there
     }
 
-    /// Passes over blanks and comments; says whether there was a line end.
+    /// Skips blanks and comments; returns whether there was a line end.
     fn blanks(&mut self, with_lines: bool) -> bool {
         let before = self.line;
         loop {
@@ -257,7 +256,7 @@ impl Reader<'_> {
         });
         let end = end.map(|at| at + 1).filter(|at| self.rest.as_bytes()[*at] == b'"');
         let end = end.ok_or_else(|| self.problem("a `\"` has no end in its line"))?;
-        // It is a text of JSON.
+        // It is a JSON string.
         let text = serde_json::from_str(&self.rest[..=end]);
         let text = text.map_err(|_| self.problem("an escape in the text is unknown"))?;
         self.pass(end + 1);

@@ -1,5 +1,5 @@
-//! Flume's configuration: `.properties` files → an agent of Flume → [`Settings`],
-//! as our own files give them.
+//! Flume's configuration: `.properties` files → an agent of Flume → [`Settings`], as from
+//! Aqueduct's own files.
 //!
 //! ```text
 //!   flume.conf ─► properties ─► lookups ─► Agent ─► translate ─► Settings ─► config::examine
@@ -7,10 +7,10 @@
 //!                 place         filters    components   └─► Report: what became of each key
 //! ```
 //!
-//! Everything here is synchronous and without I/O: texts come in; environment, programs and files
-//! that they name are asked for through [`World`]. What each component and each of its keys becomes
-//! stands in the tables of [`table`], from which the reference in `docs/migrate-from-flume.md` is
-//! made too.
+//! Everything here is synchronous and without I/O: the input is texts; [`World`] provides the
+//! environment, programs and files in them. The tables of [`table`] define the translation of each
+//! component and each of its keys; the reference in `docs/migrate-from-flume.md` is generated from
+//! them.
 
 mod agent;
 mod credentials;
@@ -32,7 +32,7 @@ pub use agent::agents;
 pub use properties::{Property, SyntaxError};
 pub use report::{Finding, Outcome, Report};
 
-/// What a translation asks of the program around it.
+/// The services that a translation needs from its program.
 pub trait World {
     /// An environment variable; `None` where it is not set.
     fn variable(&self, name: &str) -> Option<String>;
@@ -40,11 +40,11 @@ pub trait World {
     /// A system property of the JVM, as `-Dname=value` sets it.
     fn system(&self, name: &str) -> Option<String>;
 
-    /// What a program prints, for the config filter `external`. `None` where programs are not to
-    /// be run: the value is then a reference to a file.
+    /// Runs a program for the config filter `external`, and returns its output. `None` if programs
+    /// must not run: the value is then a reference to a file.
     ///
     /// # Errors
-    /// It failed: why, for people.
+    /// It failed: the reason, for the user.
     fn run(&self, program: &str, argument: &str) -> Option<Result<String, String>>;
 
     /// The content of a file that the configuration names: a credential store, a morphline.
@@ -53,11 +53,11 @@ pub trait World {
     /// It cannot be read: why, for people.
     fn file(&self, path: &str) -> Result<Vec<u8>, String>;
 
-    /// Whether the program has a component of this role and kind.
+    /// Returns `true` if the program has a component of this role and kind.
     fn has(&self, role: &str, kind: &str) -> bool;
 }
 
-/// What is to be translated, besides the files.
+/// Options of a translation, besides the files.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The agent of the file; the only one unless set.
@@ -68,9 +68,9 @@ pub struct Options {
     pub admin: Option<String>,
     /// Host and port of Flume's own page of counters; off unless set.
     pub flume_metrics: Option<String>,
-    /// What stands in front of a path of HDFS without a scheme: `hdfs://namenode:8020`.
+    /// The prefix of an HDFS path without a scheme: `hdfs://namenode:8020`.
     pub default_fs: Option<String>,
-    /// Whether references to what has no value here stay: the result is printed and not run.
+    /// True if references without a value here stay: the result is printed and not run.
     pub keep_references: bool,
 }
 
@@ -83,14 +83,14 @@ pub struct File {
     pub text: String,
 }
 
-/// What came of a translation.
+/// The result of a translation.
 #[derive(Debug)]
 pub struct Conversion {
     /// The name of the agent in Flume's file.
     pub agent: String,
-    /// The values that a file of ours would hold.
+    /// The settings, as from a file of Aqueduct.
     pub settings: Settings,
-    /// What became of each key.
+    /// The result for each key.
     pub report: Report,
 }
 
@@ -103,27 +103,28 @@ pub enum ConvertError {
     /// No file names an agent.
     #[error("no agent is configured: there is no key such as `a1.sources`")]
     NoAgent,
-    /// There is no agent of that name.
+    /// The agent does not exist.
     #[error("no agent `{name}` is configured; there are: {known}")]
     UnknownAgent {
         /// The name that was asked for.
         name: String,
-        /// Those that exist, with commas between.
+        /// Existing agents, separated by commas.
         known: String,
     },
     /// Several agents, and none was named.
     #[error("several agents are configured, name one with `-n`: {known}")]
     SeveralAgents {
-        /// Those that exist, with commas between.
+        /// Existing agents, separated by commas.
         known: String,
     },
 }
 
-/// Reads the files, in their order (a later one replaces keys of an earlier one), and translates
-/// one agent of them.
+/// Reads the files in order (a later one replaces keys of an earlier one), and translates one of
+/// their agents.
 ///
 /// # Errors
-/// A file is not of its format, or the agent is not there. All else is in the [`Report`].
+/// A file has an invalid format, or the agent does not exist. All other problems are in the
+/// [`Report`].
 pub fn convert(
     files: &[File],
     options: &Options,

@@ -5,8 +5,8 @@
 //!   ${filter['key']}                                filter is one of AGENT.configfilters
 //! ```
 //!
-//! What an environment variable stands for is kept as a reference next to its value, so that a
-//! configuration that is printed has no secrets of the environment.
+//! The value of an environment variable is kept together with a reference, so that a printed
+//! configuration contains no secrets of the environment.
 
 use std::collections::BTreeMap;
 
@@ -16,21 +16,21 @@ use crate::properties::Property;
 use crate::report::{Outcome, Report};
 use crate::{Options, World, credentials};
 
-/// References within what a reference stands for, at most.
+/// Maximum depth of references within references.
 const DEPTH_MAX: usize = 8;
 
 /// Bytes of a value at most, with all that it refers to.
 const VALUE_MAX: usize = 64 << 10;
 
-/// Where a secret of a config filter is expected, in a configuration that is printed.
+/// The expected location of a config filter's secret, in a printed configuration.
 const SECRETS: &str = "/etc/aqueduct/secrets";
 
 /// A value after its references were replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Text {
-    /// What it says.
+    /// Its value.
     pub(crate) value: String,
-    /// How our own file refers to the same; `None` without references.
+    /// The same reference in Aqueduct's syntax; `None` without references.
     pub(crate) written: Option<String>,
     /// A reference that has no value here; `value` has it as it is written.
     pub(crate) unset: Option<String>,
@@ -42,7 +42,7 @@ impl Text {
         Self { value: value.into(), ..Self::default() }
     }
 
-    /// The same, changed by a function that leaves references alone.
+    /// Applies a function that leaves references unchanged.
     pub(crate) fn map(&self, change: impl Fn(&str) -> String) -> Self {
         let (value, written) = (change(&self.value), self.written.as_deref().map(&change));
         Self { value, written, unset: self.unset.clone() }
@@ -72,15 +72,15 @@ fn escaped(text: &str) -> String {
 /// A key of the agent, without the agent's name, and its value.
 #[derive(Debug, Clone)]
 pub(crate) struct Value {
-    /// The key behind `AGENT.`.
+    /// The key after `AGENT.`.
     pub(crate) key: String,
     /// The value.
     pub(crate) text: Text,
-    /// Where the key stands.
+    /// The place of the key.
     pub(crate) place: Place,
 }
 
-/// The keys of one agent with their values; what cannot be replaced is reported.
+/// Returns the keys of one agent with their values; reports those that cannot be replaced.
 pub(crate) fn resolve(
     all: &[Property],
     agent: &str,
@@ -122,7 +122,7 @@ struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// The text with what its references stand for.
+    /// Replaces the references in the text.
     fn expand(&self, text: &str, depth: usize) -> Result<Text, String> {
         if depth > DEPTH_MAX {
             return Err(format!(
@@ -186,7 +186,7 @@ impl Lookup<'_> {
         }
     }
 
-    /// What a config filter has for a key.
+    /// Returns a config filter's value for a key.
     fn filtered(&self, filter: &str, key: &str, depth: usize) -> Result<Text, String> {
         let prefix = format!("{}.configfilters.{filter}", self.agent);
         let setting = |name: &str| match self.keys.get(format!("{prefix}.{name}").as_str()) {
@@ -227,7 +227,8 @@ impl Lookup<'_> {
         }
     }
 
-    /// What a credential store of Hadoop has for a key. `setting` has the keys of the filter.
+    /// Returns the value of a key in a credential store of Hadoop. `setting` returns the keys of
+    /// the filter.
     fn credential(
         &self,
         prefix: &str,

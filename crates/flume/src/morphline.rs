@@ -1,5 +1,5 @@
-//! Morphlines: the commands of a morphline file that interceptors of ours do as exactly, as those
-//! interceptors. Every other command is refused by its name, with its line and what replaces it.
+//! Morphlines: translates the commands of a morphline file into interceptors with the same effect.
+//! Every other command is rejected by its name, with its line and its replacement.
 //!
 //! ```text
 //!   readLine      body → header `message`; the body is empty afterwards …
@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A record of a morphline is an event: its fields are headers, its attachment is the body. A
-//! record that a command refuses is dropped, as by Flume's interceptor.
+//! record that a command rejects is dropped, as by Flume's interceptor.
 
 mod commands;
 mod conditions;
@@ -30,20 +30,20 @@ const BODY: &str = "_attachment_body";
 /// The field that `readLine` sets.
 const MESSAGE: &str = "message";
 
-/// Where the body is, after some commands.
+/// The state of the body after some commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
-    /// It is as it came.
+    /// Unchanged.
     AsCame,
-    /// It was read, and none is there.
+    /// It was read, and is empty.
     Gone,
     /// It is the text of the header `message`, not yet bytes.
     Message,
-    /// It is the first line of what came that is not empty.
+    /// It is the first non-empty line of the original.
     Line,
-    /// It is JSON of which no field was taken yet.
+    /// It is JSON without an extracted field yet.
     JsonUnread,
-    /// It is JSON that was read, not yet bytes.
+    /// It is parsed JSON, not yet bytes.
     Json,
 }
 
@@ -55,13 +55,13 @@ struct Translation<'a> {
     /// The key of the interceptor.
     key: &'a str,
     body: Body,
-    /// Whether `message` is the line that `readLine` has read.
+    /// True if `message` is the line that `readLine` has read.
     has_message: bool,
     made: Vec<Settings>,
 }
 
-/// The interceptors that a morphline of this file becomes; what has no counterpart is reported.
-/// Without an `id` the file has one morphline. `key` and `place` are those of `morphlineFile`.
+/// Returns the interceptors for a morphline of this file; reports commands without a counterpart.
+/// Without an `id` the file has one morphline. `key` and `place` belong to `morphlineFile`.
 pub(crate) fn interceptors(
     path: &str,
     id: Option<&str>,
@@ -145,7 +145,7 @@ impl Translation<'_> {
         self.made.push(settings);
     }
 
-    /// What the last command leaves as the body.
+    /// Handles the body after the last command.
     fn last_body(&mut self, line: u32) {
         match self.body {
             Body::AsCame => {}

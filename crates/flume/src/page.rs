@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use crate::table::{Becomes, Row, rows};
 
-/// The line in front of what is generated.
+/// The line before the generated part.
 pub const BEGIN: &str = "<!-- begin: generated from crates/flume/src/table -->";
 
-/// The line behind it.
+/// The line after it.
 pub const END: &str = "<!-- end: generated -->";
 
 /// The roles with their headings.

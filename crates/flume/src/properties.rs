@@ -2,7 +2,7 @@
 //!
 //! A line is a key, `=`, `:` or a blank, and a value; `#` and `!` begin a comment; a backslash at
 //! the end continues the line; `\t \n \r \f \uXXXX` are escapes and any other `\c` is `c`. A byte
-//! order mark is passed over.
+//! order mark is skipped.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -21,7 +21,7 @@ pub struct Property {
     pub key: String,
     /// The value, without escapes. Blanks at its end belong to it.
     pub value: String,
-    /// Where the key begins.
+    /// The place of the key.
     pub place: Place,
 }
 
@@ -29,16 +29,16 @@ pub struct Property {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{place}: {problem}")]
 pub struct SyntaxError {
-    /// Where.
+    /// The place.
     pub place: Place,
-    /// What is wrong with it, and what helps.
+    /// The problem and the remedy.
     pub problem: String,
 }
 
-/// Reads a text; `file` is what it is called.
+/// Parses a text; `file` is its name.
 ///
 /// # Errors
-/// A `\u` is not followed by four hexadecimal digits, or by those of half a character.
+/// A `\u` without four hexadecimal digits, or with half of a surrogate pair.
 pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Property>, SyntaxError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut found = Vec::new();
@@ -53,7 +53,7 @@ pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Property>, SyntaxError> {
     Ok(found)
 }
 
-/// Lines with those that continue them, without comments; each with the number of its first line.
+/// Joins continued lines, and removes comments; returns each with the number of its first line.
 fn logical_lines(text: &str) -> Vec<(u32, String)> {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let (mut all, mut open): (Vec<(u32, String)>, bool) = (Vec::new(), false);
@@ -72,7 +72,7 @@ fn logical_lines(text: &str) -> Vec<(u32, String)> {
         }
         open = continues;
     }
-    // A backslash alone is a line without a key.
+    // A single backslash is a line without a key.
     all.retain(|(_, whole)| !whole.is_empty());
     all
 }
@@ -114,7 +114,7 @@ fn unescaped(text: &str) -> Result<String, String> {
     Ok(plain)
 }
 
-/// The character behind `\u`; one outside the first plane is two of them.
+/// Parses the character after `\u`; a character outside the first plane has two of them.
 fn unicode(rest: &mut Peekable<Chars<'_>>) -> Result<char, String> {
     let first = unit(rest)?;
     if !(0xD800..0xDC00).contains(&first) {

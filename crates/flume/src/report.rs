@@ -1,4 +1,4 @@
-//! What became of each key of Flume's file.
+//! The result for each key of Flume's file.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use serde::Serialize;
 
 use crate::File;
 
-/// What became of a key or a component.
+/// The result for a key or a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It cannot be translated without a decision, or what it needs is not there.
+    /// It needs a decision to be translated, or a requirement is missing.
     Decision,
     /// A key that Flume does not have; Flume passes it over in silence.
     Unknown,
-    /// It is translated, and what it does is not quite the same.
+    /// It is translated with a slightly different effect.
     Differs,
     /// It is translated as it is, and another value would be better.
     Advice,
@@ -46,13 +46,13 @@ impl Outcome {
 /// One line of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What became of it.
+    /// The result.
     pub outcome: Outcome,
-    /// Where it stands in Flume's file.
+    /// Its place in Flume's file.
     pub place: Place,
     /// The key, from the agent's name on.
     pub key: String,
-    /// What it became, how it differs, why it is ignored, or what is to be decided.
+    /// The translation, the difference, the reason to ignore it, or the decision to make.
     pub text: String,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What became of all keys.
+/// The results for all keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report(pub Vec<Finding>);
 
@@ -93,7 +93,7 @@ impl Report {
         }
     }
 
-    /// Whether there is a finding of this outcome.
+    /// Returns `true` if there is a finding with this outcome.
     pub fn has(&self, outcome: Outcome) -> bool {
         self.0.iter().any(|it| it.outcome == outcome)
     }

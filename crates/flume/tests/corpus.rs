@@ -1,8 +1,9 @@
 //! Each configuration of `tests/corpus` has its known outcome.
 //!
 //! Method: `NAME.conf` is translated, agent by agent, in a world that has every component, and the
-//! findings other than `carried over` are held against `NAME.txt`: outcome, line and key. `BLESS=1`
-//! writes them anew. The example configurations of Flume's user guide begin with `guide_`.
+//! findings other than `carried over` are compared with `NAME.txt`: outcome, line and key.
+//! `BLESS=1` rewrites these files. The example configurations of Flume's user guide begin with
+//! `guide_`.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 #![expect(clippy::disallowed_methods, reason = "the corpus is real files")]
@@ -15,7 +16,7 @@ use aqueduct_flume::{
     Conversion, File, Options, Outcome, World, agents, convert, properties, table,
 };
 
-/// Every component is there, and no variable is set.
+/// Every component exists, and no variable is set.
 struct Full;
 
 impl World for Full {
@@ -91,7 +92,7 @@ fn each_configuration_has_its_known_outcome() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// A key that is in a table and that no code takes would be said to be untranslated.
+/// A key in a table that no code handles would be reported as untranslated.
 #[test]
 fn each_key_of_the_tables_is_translated() {
     let mut tried = 0;
@@ -136,7 +137,7 @@ fn each_key_of_the_tables_is_translated() {
     assert!(tried > 250, "{tried}");
 }
 
-/// Nothing is lost in silence: each key of a file is named in the report.
+/// Nothing is lost silently: the report names each key of a file.
 #[test]
 fn each_key_of_a_configuration_is_in_its_report() {
     for path in corpus() {
@@ -158,7 +159,7 @@ fn each_key_of_a_configuration_is_in_its_report() {
     }
 }
 
-/// A source that gives nothing again has Flume's policy, and another one that of our selector.
+/// A source that never resends keeps Flume's policy; another source gets the selector's own policy.
 #[test]
 fn a_policy_is_kept_where_the_source_lets_a_selector_choose_anew() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");

@@ -1,7 +1,7 @@
-//! Every number that an agent shows, by type: components are handed what they count with.
+//! All metrics of an agent, by type: components get typed handles to their metrics.
 //!
-//! Kept as `prometheus-client` families; [`Format`] says in which of the two text forms they are
-//! shown. `docs/metrics.md` explains each to operators, and a test compares it with the table here.
+//! They are `prometheus-client` families; [`Format`] selects one of the two text formats.
+//! `docs/metrics.md` explains each metric to operators, and a test compares it with the table here.
 
 mod scope;
 mod seconds;
@@ -44,8 +44,7 @@ pub struct FileLabel {
     pub file: Text,
 }
 
-/// A label's value that may hold any character: `"`, `\` and line ends are escaped when it is
-/// shown.
+/// A label value that may contain any character: `"`, `\` and line ends are escaped in the output.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Text(pub String);
 
@@ -100,7 +99,7 @@ pub struct VersionLabel {
 pub struct SourceReason {
     /// Its name in the configuration.
     pub source: String,
-    /// What it was, in snake case.
+    /// The reason, in snake case.
     pub reason: &'static str,
 }
 
@@ -109,7 +108,7 @@ pub struct SourceReason {
 pub struct SinkReason {
     /// Its name in the configuration.
     pub sink: String,
-    /// What it was, in snake case.
+    /// The reason, in snake case.
     pub reason: String,
 }
 
@@ -122,12 +121,12 @@ pub struct SinkState {
     pub state: &'static str,
 }
 
-/// Label of what happened in a channel.
+/// Label of an incident in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ChannelReason {
     /// Its name in the configuration.
     pub channel: String,
-    /// What it was, in snake case.
+    /// The reason, in snake case.
     pub reason: &'static str,
 }
 
@@ -137,7 +136,7 @@ pub type FloatGauge = Gauge<f64, AtomicU64>;
 /// A counter that may have a fraction.
 pub type FloatCounter = Counter<f64, AtomicU64>;
 
-/// What a metric is registered as. The text form of a counter adds `_total` to its name.
+/// Registers a metric. The text format of a counter adds `_total` to its name.
 macro_rules! register {
     ($registry:expr, $name:literal, $help:expr, $metric:expr) => {
         $registry.register($name, $help.trim().trim_end_matches('.'), $metric.clone());
@@ -341,7 +340,7 @@ metrics! {
 }
 
 impl Metrics {
-    /// Counts what a source treated in a documented, special way.
+    /// Counts inputs of a source that were handled in a documented, special way.
     pub fn count_anomaly(&self, source: &str, reason: &'static str, times: u64) {
         let label = SourceReason { source: source.to_owned(), reason };
         self.source_anomalies.get_or_create(&label).inc_by(times);

@@ -33,20 +33,20 @@ use crate::{Counter, FloatGauge, Metrics, Seconds, Text};
 pub struct MetricSpec {
     /// Its name in snake case, with its unit, without prefix and `_total`: `dropped_events`.
     pub name: &'static str,
-    /// What it counts or shows, as one sentence.
+    /// A description, as one sentence.
     pub help: &'static str,
-    /// What it is.
+    /// Its type.
     pub form: MetricForm,
 }
 
-/// What a metric is.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricForm {
-    /// It only goes up; `_total` is added to its name.
+    /// Only increases; `_total` is added to its name.
     Counter,
-    /// It goes up and down.
+    /// Increases and decreases.
     Gauge,
-    /// How long something took, in seconds, as a distribution.
+    /// A distribution of durations, in seconds.
     Seconds,
 }
 
@@ -61,7 +61,7 @@ impl MetricSpec {
         Self { name, help, form: MetricForm::Gauge }
     }
 
-    /// How long something takes, as a distribution.
+    /// A distribution of durations.
     pub const fn seconds(name: &'static str, help: &'static str) -> Self {
         Self { name, help, form: MetricForm::Seconds }
     }
@@ -125,19 +125,19 @@ impl Default for ScopeTable {
 }
 
 impl ScopeTable {
-    /// What is to be shown.
+    /// Runs `show` on the registry.
     pub(crate) fn show<T>(&self, show: impl FnOnce(&Registry) -> T) -> T {
         show(&self.inner().registry)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // A family is registered before it is listed: at worst one is there twice.
+        // A family is registered before it is listed: at worst it appears twice.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    /// The series of this name, made where it is not there yet.
+    /// Returns the series with this name; creates it if necessary.
     fn series<M>(&mut self, (name, help): (String, &str), wrap: fn(Of<M>) -> Series) -> Series
     where
         Of<M>: Metric + Default + Clone,

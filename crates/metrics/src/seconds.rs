@@ -1,5 +1,5 @@
-//! How long something takes: a histogram that can be read here too, which those of
-//! `prometheus-client` cannot.
+//! A histogram of durations that can be read in the program, unlike the histograms of
+//! `prometheus-client`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,11 +8,11 @@ use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::histogram::exponential_buckets;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// Upper ends of the buckets but the last one: 1 ms to 70 min, an answer on a local network and a
-/// store that was away.
+/// Upper bounds of the buckets except the last one: 1 ms to 70 min, from an answer on a local
+/// network to an outage of a store.
 const BUCKETS: u16 = 12;
 
-/// How often something took how long.
+/// A distribution of durations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
     /// All times together, in seconds.
@@ -23,7 +23,7 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// How many times there are.
+    /// Returns the number of observations.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, times)| times).sum()
     }
@@ -52,7 +52,7 @@ impl Distribution {
     }
 }
 
-/// How long something took, in seconds, as a distribution.
+/// A distribution of durations, in seconds.
 #[derive(Debug, Clone)]
 pub struct Seconds(Arc<Mutex<Distribution>>);
 
@@ -69,7 +69,7 @@ impl Seconds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It took so long once.
+    /// Adds one observation.
     pub fn observe(&self, took: Duration) {
         let seconds = took.as_secs_f64();
         let mut distribution = self.distribution();

@@ -17,14 +17,14 @@ pub struct AdminReason {
 /// Label of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CertificateLabel {
-    /// What shows it: `source NAME`, `sink NAME`, `channel NAME` or `agent`.
+    /// Its user: `source NAME`, `sink NAME`, `channel NAME` or `agent`.
     pub component: String,
     /// Its file.
     pub path: String,
 }
 
 impl Metrics {
-    /// Shows what the admin address counts.
+    /// Creates the counters of the admin address.
     pub fn begin_admin(&self) {
         for reason in ADMIN_REASONS {
             drop(self.admin_refusals.get_or_create(&AdminReason { reason }));

@@ -1,5 +1,5 @@
-//! Counters that are there, at 0, before anything is counted: an alert on their increase sees the
-//! first failure too.
+//! Counters that exist, at 0, before anything is counted, so that an alert on their increase
+//! notices the first failure too.
 //!
 //! A component names the values of `reason` that it counts with. `docs/metrics.md` explains them.
 
@@ -12,7 +12,7 @@ pub const SOURCE_ANOMALIES: [&str; 2] = ["optional_channel_full", "optional_chan
 pub const FAILURE_CLASSES: [&str; 4] = ["transient", "indeterminate", "poison", "blocked"];
 
 impl Metrics {
-    /// Shows the counters of a source with these anomalies.
+    /// Creates the counters of a source with these anomalies.
     pub fn begin_source(&self, source: &str, anomalies: &[&'static str]) {
         let label = SourceLabel { source: source.to_owned() };
         drop(self.source_events.get_or_create(&label));
@@ -24,7 +24,7 @@ impl Metrics {
         }
     }
 
-    /// Shows the counters of dead letters of an interceptor with these reasons.
+    /// Creates the counters of dead letters of an interceptor with these reasons.
     pub fn begin_interceptor(&self, source: &str, letters: &[&'static str]) {
         for reason in letters.iter().copied() {
             let label = SourceReason { source: source.to_owned(), reason };
@@ -32,7 +32,7 @@ impl Metrics {
         }
     }
 
-    /// Shows the counters of a channel with these anomalies.
+    /// Creates the counters of a channel with these anomalies.
     pub fn begin_channel(&self, channel: &str, anomalies: &[&'static str]) {
         for reason in anomalies.iter().copied() {
             let label = ChannelReason { channel: channel.to_owned(), reason };
@@ -40,7 +40,7 @@ impl Metrics {
         }
     }
 
-    /// Shows the counters of a sink with these reasons of dead letters.
+    /// Creates the counters of a sink with these reasons of dead letters.
     pub fn begin_sink(&self, sink: &str, letters: &[&'static str]) {
         let label = SinkLabel { sink: sink.to_owned() };
         for counter in

@@ -1,5 +1,5 @@
-//! Numbers of single tenants. A tenant is called by what comes from outside, so the series are
-//! bounded: the first names of a source have their own, all others are counted together.
+//! Metrics of single tenants. Names of tenants come from outside, so the number of series is
+//! bounded: the first names of a source have separate series, and all others are counted together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use crate::{Counter, Gauge, Metrics, Text};
 /// Tenants of one source that have series of their own, from the start of the agent on.
 pub const TENANTS_MAX: usize = 32;
 
-/// What all further ones are called.
+/// The common name of all further tenants.
 pub const OTHER: &str = "other";
 
 /// Label of a tenant of a source.
@@ -19,7 +19,7 @@ pub const OTHER: &str = "other";
 pub struct TenantLabel {
     /// The source's name in the configuration.
     pub source: String,
-    /// What the tenant is called, or [`OTHER`].
+    /// The name of the tenant, or [`OTHER`].
     pub tenant: Text,
 }
 
@@ -28,7 +28,7 @@ pub struct TenantLabel {
 pub struct TenantReason {
     /// The source's name in the configuration.
     pub source: String,
-    /// What the tenant is called, or [`OTHER`].
+    /// The name of the tenant, or [`OTHER`].
     pub tenant: Text,
     /// The limit.
     pub reason: &'static str,
@@ -54,20 +54,20 @@ impl TenantNames {
     }
 }
 
-/// What is counted of a tenant.
+/// The metrics of a tenant.
 #[derive(Debug, Clone)]
 pub struct TenantSeries {
     label: TenantLabel,
     /// Its connections.
     pub connections: Gauge,
-    /// Events that it has given.
+    /// Events from it.
     pub events: Counter,
     /// Bytes of its batches.
     pub bytes: Counter,
 }
 
 impl Metrics {
-    /// The series of a tenant of `source`, or those of all that have none of their own.
+    /// Returns the series of a tenant of `source`, or the common series of further tenants.
     pub fn tenant(&self, source: &str, tenant: &str) -> TenantSeries {
         let tenant = Text(self.tenants.shown(source, tenant).to_owned());
         let label = TenantLabel { source: source.to_owned(), tenant };

@@ -1,9 +1,9 @@
-//! The two text forms of metrics: OpenMetrics 1.0, and the older one of Prometheus, 0.0.4.
+//! The two text formats of metrics: OpenMetrics 1.0, and Prometheus' older one, 0.0.4.
 //!
-//! `prometheus-client` writes OpenMetrics only. The older form differs where a counter is named:
-//! its `# TYPE` and `# HELP` name the sample, with `_total`, and a reader of 0.0.4 that finds
-//! another name there takes the counter for a metric without type. It knows neither `# UNIT` nor
-//! `# EOF`, and the words `untyped` and `gauge` stand for `unknown` and `info`.
+//! `prometheus-client` writes only OpenMetrics. The older format differs in the names of counters:
+//! its `# TYPE` and `# HELP` name the sample, with `_total`. A parser of 0.0.4 that finds another
+//! name there treats the counter as a metric without type. The older format has neither `# UNIT`
+//! nor `# EOF`, and uses `untyped` and `gauge` instead of `unknown` and `info`.
 
 /// Versions of OpenMetrics that read the same text.
 const VERSIONS: [&str; 2] = ["1.0.0", "0.0.1"];
@@ -18,8 +18,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The form that a reader with this `Accept` header gets: OpenMetrics if it is named there with
-    /// a weight of at least that of plain text, and a version of it that is known.
+    /// Returns the format for a reader with this `Accept` header: OpenMetrics if the header names a
+    /// supported version of it with at least the weight of plain text.
     pub fn wanted(accept: &str) -> Self {
         let (mut open, mut plain) = (0.0, 0.0);
         for range in accept.split(',') {
@@ -43,7 +43,7 @@ impl Format {
         if open > 0.0 && open >= plain { Self::OpenMetrics } else { Self::Plain }
     }
 
-    /// What the `Content-Type` header says of it.
+    /// Returns its `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Plain => "text/plain; version=0.0.4; charset=utf-8",
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn openmetrics_is_for_readers_that_ask_for_it() {
-        // What Prometheus 2.x sends, and 3.x by default.
+        // The headers of Prometheus 2.x, and 3.x by default.
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,\
                           text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         for accept in [

@@ -14,16 +14,16 @@ pub struct Export {
     pub(crate) database: Database,
     /// Or the procedure that is called with them.
     pub(crate) table: String,
-    /// The table that rows wait in until all of them are there.
+    /// The table in which rows wait until all of them exist.
     pub(crate) staging: Option<String>,
-    /// What is in the staging table at the first call is deleted.
+    /// True to delete existing rows in the staging table at the first call.
     pub clears_staging: bool,
     /// The values of a record in their order: the column, and whether it is a text.
     pub(crate) columns: Vec<(String, bool)>,
     pub(crate) key: Vec<String>,
     pub(crate) mode: &'static str,
     pub(crate) text: Text,
-    /// What the files hold, where that is not text.
+    /// The format of the files, if it is not text.
     pub(crate) packed: Option<Packed>,
     /// The files are SequenceFiles with these values.
     pub(crate) sequence: Option<Sequence>,
@@ -31,20 +31,20 @@ pub struct Export {
     pub(crate) java_types: Vec<(String, &'static str)>,
     /// Time zone of the JVM that wrote them.
     pub(crate) zone: Option<String>,
-    /// The call says what they hold.
+    /// The call sets the format.
     says_form: bool,
-    /// The call says what values are quoted with.
+    /// The call sets the quote character.
     says_quote: bool,
     /// The columns that the call itself names.
     pub(crate) named: Vec<String>,
     data_dir: Option<String>,
     /// The URL of the files.
     pub url: String,
-    /// Nothing is read.
+    /// True for a dry run.
     pub is_dry: bool,
 }
 
-/// Files whose rows have names and types of their own.
+/// Files whose rows have names and types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packed {
     /// Container files of Avro.
@@ -63,7 +63,7 @@ impl Packed {
     }
 }
 
-/// How a record stands in a file.
+/// The form of a record in a text file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) delimiter: char,
@@ -74,13 +74,13 @@ pub(crate) struct Text {
     pub(crate) null_non_text: String,
 }
 
-/// The options that say what values are quoted with; the first that is given counts.
+/// The options for the quote character; the first one that is given counts.
 const QUOTE: [&str; 4] =
     ["input-enclosed-by", "input-optionally-enclosed-by", "enclosed-by", "optionally-enclosed-by"];
 
 impl Text {
     fn of(given: &Given, notes: &mut Notes) -> Self {
-        // As in Sqoop, what is said of files that are written counts for those that are read.
+        // As in Sqoop, options for written files also apply to files that are read.
         let mysql = given.has("mysql-delimiters");
         let mut character = |options: &[&str], of_mysql: Option<char>, usual: Option<char>| {
             let usual = if mysql { of_mysql } else { usual };
@@ -89,7 +89,7 @@ impl Text {
             let text = unescaped(written);
             let mut characters = text.chars();
             match (characters.next(), characters.next()) {
-                // Sqoop's way to say that there is none.
+                // Sqoop's notation for no character.
                 (Some('\0'), None) => None,
                 (Some(c), None) if c.is_ascii() => Some(c),
                 _ => {
@@ -114,7 +114,7 @@ impl Text {
     }
 }
 
-/// Refuses what does not go with a staging table, and one where there is none.
+/// Rejects options that exclude a staging table, and options that require one.
 fn check_staging(given: &Given, (staging, table): (Option<&String>, &str), notes: &mut Notes) {
     if staging.is_some() && given.has("update-key") {
         let text = "rows of it are inserted: it does not go with --update-key";
@@ -151,7 +151,7 @@ fn mode(given: &Given, notes: &mut Notes) -> &'static str {
     }
 }
 
-/// What the files hold, as the call says.
+/// Returns the format of the files from the options of the call.
 fn content(
     given: &Given,
     is_untyped: bool,
@@ -227,7 +227,8 @@ impl Export {
         &self.name
     }
 
-    /// What the database would say to an export, and nothing says to a configuration.
+    /// Adds notes about facts that an export learns from the database, and a configuration does
+    /// not.
     pub fn note_on(&self, notes: &mut Notes) {
         if self.staging.is_some() {
             let text = "an agent that keeps running has no end at which rows are moved: leave it \
@@ -248,7 +249,7 @@ impl Export {
         &self.table
     }
 
-    /// The table that rows wait in until all of them are there.
+    /// Returns the table in which rows wait until all of them exist.
     pub fn staging(&self) -> Option<&str> {
         self.staging.as_deref()
     }
@@ -258,7 +259,7 @@ impl Export {
         self.columns.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// The database has said what the columns of the table are, and which are text.
+    /// Sets the columns of the table from the database, and which of them are text.
     ///
     /// # Errors
     /// A column of `--columns` is not among them.
@@ -278,7 +279,8 @@ impl Export {
         Ok(())
     }
 
-    /// The files were written by an import of ours, which quotes values: whether that was not said.
+    /// Records that an Aqueduct import, which quotes values, wrote the files; returns whether the
+    /// call did not set that.
     pub fn learn_quotes(&mut self) -> bool {
         if !self.says_quote {
             self.text.quote = Some('"');
@@ -286,30 +288,30 @@ impl Export {
         !self.says_quote
     }
 
-    /// Whether the call says what the files hold.
+    /// Returns `true` if the call sets the format of the files.
     pub fn says_form(&self) -> bool {
         self.says_form
     }
 
-    /// What the files hold, where that is not text.
+    /// Returns the format of the files, if it is not text.
     pub fn packed(&self) -> Option<Packed> {
         self.packed
     }
 
-    /// The files hold no text.
+    /// Sets a format of the files that is not text.
     pub fn learn_packed(&mut self, packed: Packed) {
         self.packed = Some(packed);
     }
 
-    /// Whether the files are SequenceFiles.
+    /// Returns `true` if the files are SequenceFiles.
     pub fn is_sequence(&self) -> bool {
         self.sequence.is_some()
     }
 
-    /// The files are SequenceFiles with values of this class.
+    /// Records that the files are SequenceFiles with values of this class.
     ///
     /// # Errors
-    /// The call does not say what is in a value of the class, or says it of texts.
+    /// The call does not describe the values of the class, or describes values that are text.
     pub fn learn_class(&mut self, class: &str) -> Result<(), String> {
         self.sequence = Some(Sequence::of(class, self)?);
         // The class has its fields in the order of the columns.
@@ -319,8 +321,8 @@ impl Export {
         Ok(())
     }
 
-    /// What this export is known by: another one has another data directory and another place in
-    /// the ledger.
+    /// Returns the identity of this export: another export has another data directory and another
+    /// place in the ledger.
     fn digest(&self) -> u64 {
         let what = (&self.database.url, &self.table, &self.named, &self.key, self.mode);
         let mut what = format!("{:?}", (what, &self.url, &self.data_dir));

@@ -1,4 +1,4 @@
-//! The form of the files: how a row stands in them, and how they are compressed.
+//! The format of the files: the form of a row, and the compression.
 
 use crate::given::Given;
 use crate::notes::Notes;
@@ -12,7 +12,7 @@ pub struct Column {
     pub kind: String,
 }
 
-/// What a file holds.
+/// The formats of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Lines of CSV.
@@ -26,7 +26,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// What it is called here.
+    /// Returns its name here.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -37,7 +37,7 @@ impl Form {
     }
 }
 
-/// How files are written.
+/// The format and compression of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Files {
     pub(crate) form: Form,
@@ -47,7 +47,7 @@ pub(crate) struct Files {
     pub(crate) codec: Option<(&'static str, &'static str)>,
 }
 
-/// Names of codecs, those of Hadoop's classes, and endings.
+/// Codecs: names, Hadoop's classes, and file extensions.
 const CODECS: [(&str, &str, &str); 6] = [
     ("gzip", "GzipCodec", ".gz"),
     ("deflate", "DefaultCodec", ".deflate"),
@@ -79,7 +79,7 @@ impl Files {
         only(given, "enclosed-by", '"', notes);
         only(given, "optionally-enclosed-by", '"', notes);
         let nulls = (given.get("null-string"), given.get("null-non-string"));
-        // Each stands for itself, and `null` for the one that is not given.
+        // Each has its own value, and `null` replaces a missing one.
         let nulls = (nulls.0.unwrap_or("null"), nulls.1.unwrap_or("null"));
         if unescaped(nulls.0) != unescaped(nulls.1) {
             let text = "NULL is written in one way; give --null-string and --null-non-string the \
@@ -159,7 +159,7 @@ fn find(wanted: &str) -> Option<(&'static str, &'static str)> {
     CODECS.iter().find(|(name, class, _)| is(name, class)).map(|(name, _, end)| (*name, *end))
 }
 
-/// What stands between two values.
+/// Returns the separator of two values.
 pub(crate) fn delimiter(given: &Given, option: &str, notes: &mut Notes) -> char {
     let Some(written) = given.get(option) else { return ',' };
     let text = unescaped(written);
@@ -197,7 +197,7 @@ pub(crate) fn unescaped(text: &str) -> String {
         "r" => Some("\r".to_owned()),
         "t" => Some("\t".to_owned()),
         "\"" | "'" | "\\" => Some(rest.to_owned()),
-        // Sqoop's users write `\\N`, since its own reader takes one of them.
+        // Users of Sqoop write `\\N`, because Sqoop's own parser removes one backslash.
         "\\N" => Some("\\N".to_owned()),
         _ => match rest.strip_prefix("0x").or_else(|| rest.strip_prefix("0X")) {
             Some(digits) => number(digits, 16),

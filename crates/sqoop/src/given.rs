@@ -9,7 +9,7 @@ use crate::options::{self, Answer, Row};
 /// Files of options within files of options at most.
 const DEPTH_MAX: u32 = 8;
 
-/// What was given.
+/// The given options.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     /// In the order of the call.
@@ -34,7 +34,7 @@ impl Given {
                 continue;
             }
             let Some(name) = argument.strip_prefix('-') else {
-                // It may be what is left of a password.
+                // It may be part of a password.
                 notes.refuse("arguments", "a value stands without an option in front of it");
                 continue;
             };
@@ -81,7 +81,7 @@ impl Given {
         self.properties.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Whether an option is there.
+    /// Returns `true` if an option is given.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.all.iter().any(|(row, _)| row.name == name)
     }
@@ -98,7 +98,7 @@ impl Given {
         value.split(',').map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect()
     }
 
-    /// Says what the tables say.
+    /// Adds the notes of the tables.
     pub(crate) fn answer_import(&self, notes: &mut Notes) {
         for (row, _) in &self.all {
             let option = written(row);

@@ -1,4 +1,4 @@
-//! A call of `import`: what is read, and where it goes.
+//! A call of `import`: its input and output.
 
 use crate::World;
 use crate::form::{Column, Files, Form};
@@ -9,7 +9,7 @@ use crate::place::{Database, database, name_of, target};
 /// Connections at most.
 const SPLITS_MAX: u32 = 64;
 
-/// What is read of a table.
+/// The rows to read from a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// All rows, once.
@@ -37,17 +37,17 @@ pub struct Import {
     key: Vec<String>,
     last_value: Option<String>,
     data_dir: Option<String>,
-    /// What is read of the table.
+    /// The rows to read from the table.
     pub mode: Mode,
     /// The URL of the directory.
     pub url: String,
-    /// Files are added to what is there.
+    /// True to add files to existing ones.
     pub appends: bool,
     /// Rows are counted at the end.
     pub validates: bool,
     /// All values are compared at the end.
     pub checks_sums: bool,
-    /// Nothing is read.
+    /// True for a dry run.
     pub is_dry: bool,
 }
 
@@ -118,29 +118,29 @@ impl Import {
         }
     }
 
-    /// Whether the database has to be asked for the columns that name a row.
+    /// Returns `true` if the database must be asked for the key columns.
     pub fn lacks_key(&self) -> bool {
         self.key.is_empty()
     }
 
-    /// Whether it has to be asked for the types of the columns.
+    /// Returns `true` if it must be asked for the types of the columns.
     pub fn lacks_columns(&self) -> bool {
         matches!(&self.files.form, Form::Parquet(columns) if columns.is_empty())
     }
 
-    /// Whether it has to be asked for them, for a schema of Avro.
+    /// Returns `true` if it must be asked for them, for an Avro schema.
     pub fn lacks_schema(&self) -> bool {
         matches!(&self.files.form, Form::Avro(schema) if schema.is_empty())
     }
 
-    /// The database has said what the schema of a row is, as JSON.
+    /// Sets the schema of a row from the database, as JSON.
     pub fn learn_schema(&mut self, schema: String) {
         if let Form::Avro(known) = &mut self.files.form {
             *known = schema;
         }
     }
 
-    /// Whether values have types in the files.
+    /// Returns `true` if values have types in the files.
     pub fn is_typed(&self) -> bool {
         matches!(self.files.form, Form::Parquet(_) | Form::Avro(_))
     }
@@ -152,12 +152,12 @@ impl Import {
         source
     }
 
-    /// The database has said which columns name a row.
+    /// Sets the key columns from the database.
     pub fn learn_key(&mut self, key: Vec<String>) {
         self.key = key;
     }
 
-    /// The database has said what the columns are.
+    /// Sets the columns from the database.
     pub fn learn_columns(&mut self, columns: Vec<Column>) {
         if let Form::Parquet(known) = &mut self.files.form {
             *known = columns;
@@ -169,7 +169,8 @@ impl Import {
         &self.name
     }
 
-    /// What the database would say to an import, and nothing says to a configuration.
+    /// Adds notes about facts that an import learns from the database, and a configuration does
+    /// not.
     pub fn note_on(&self, notes: &mut Notes) {
         if self.key.is_empty() && self.mode != Mode::Append {
             notes.refuse("--key", "no database is asked: name the primary key in `key`");
@@ -199,7 +200,7 @@ impl Import {
         }
     }
 
-    /// What is read, for people.
+    /// Returns a description of the input.
     pub fn what(&self) -> &str {
         self.table.as_deref().unwrap_or("the query")
     }
@@ -214,7 +215,8 @@ impl Import {
         if self.mode == Mode::Full { self.splits } else { 1 }
     }
 
-    /// What this import is known by: another one has another data directory and another ledger.
+    /// Returns the identity of this import: another import has another data directory and another
+    /// ledger.
     fn digest(&self) -> u64 {
         let what = (
             (&self.database.url, &self.table, &self.query, &self.columns, &self.condition),
@@ -265,7 +267,7 @@ fn refuse_without_types(given: &Given, database: &Database, notes: &mut Notes) {
     }
 }
 
-/// Whether table and files are compared at the end.
+/// Returns `true` if table and files are compared at the end.
 fn checks_sums(given: &Given, mode: Mode, files: &Files, notes: &mut Notes) -> bool {
     if !given.has("checksum") {
         return false;

@@ -5,9 +5,9 @@
 pub(crate) struct Place {
     /// The URL here.
     pub(crate) url: String,
-    /// It is asked for by TLS.
+    /// True for TLS.
     pub(crate) tls: bool,
-    /// What is added to a table without a schema.
+    /// The schema of a table without one.
     pub(crate) schema: Option<String>,
     /// User in the URL.
     pub(crate) user: Option<String>,
@@ -23,7 +23,7 @@ const FORMS: &str = "write `jdbc:postgresql://host:port/name`, `jdbc:mysql://hos
 /// Translates a URL.
 ///
 /// # Errors
-/// Why it cannot be, and what helps.
+/// The reason why it cannot be translated, and the remedy.
 pub(crate) fn place(url: &str) -> Result<Place, String> {
     let rest = url.strip_prefix("jdbc:").unwrap_or(url);
     let (base, parameters) = match rest.split_once('?') {

@@ -1,4 +1,4 @@
-//! Calls of Apache Sqoop → configurations of ours.
+//! Translates calls of Apache Sqoop into configurations of Aqueduct.
 //!
 //! ```text
 //!   script ─► calls ─► given ─► Import ─┬─► to_toml ─► `aqueduct convert sqoop`
@@ -7,9 +7,9 @@
 //!                        └─► notes: what became of each option
 //! ```
 //!
-//! Everything here is synchronous and without I/O: texts come in; variables and files that a call
-//! names are asked for through [`World`]. What each option becomes stands in the tables of
-//! [`options`], from which the reference in `docs/migrate-from-sqoop.md` is made too.
+//! Everything here is synchronous and without I/O: the input is texts; [`World`] provides variables
+//! and files. The tables of [`options`] define the translation of each option; the reference in
+//! `docs/migrate-from-sqoop.md` is generated from them.
 
 mod export;
 mod form;
@@ -33,7 +33,7 @@ pub use words::{Call, calls};
 
 use given::Given;
 
-/// What a translation asks of the program around it.
+/// The services that a translation needs from its program.
 pub trait World {
     /// An environment variable; `None` where it is not set.
     fn variable(&self, name: &str) -> Option<String>;
@@ -45,7 +45,7 @@ pub trait World {
     fn file(&self, path: &str) -> Result<String, String>;
 }
 
-/// What a call asks for.
+/// The task of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// A table into files.
@@ -54,8 +54,8 @@ pub enum Task {
     Export(Box<Export>),
 }
 
-/// Reads a call. What cannot be translated is a note of the outcome [`Outcome::Refused`]; then the
-/// task holds what could be.
+/// Translates a call. Parts that cannot be translated have a note with the outcome
+/// [`Outcome::Refused`]; then the task has the other parts.
 pub fn translate(call: &Call, world: &dyn World) -> (Option<Task>, Notes) {
     let mut notes = Notes::default();
     for shell in &call.shell {

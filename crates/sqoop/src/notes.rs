@@ -1,26 +1,26 @@
-//! What became of the options of a call.
+//! The results for the options of a call.
 
 use std::fmt;
 
-/// What became of one.
+/// The result for an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// It cannot be done as it is.
+    /// It is not supported in this form.
     Refused,
-    /// It is done, and not quite in the same way.
+    /// It is translated with a slightly different effect.
     Differs,
-    /// It does nothing.
+    /// It has no effect.
     Ignored,
 }
 
 /// A line for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// What became of it.
+    /// The result.
     pub outcome: Outcome,
-    /// The option as it was written, or what the line is about.
+    /// The option as it was written, or the subject of the note.
     pub option: String,
-    /// The reason, and what helps.
+    /// The reason and the remedy.
     pub text: String,
 }
 
@@ -53,12 +53,12 @@ impl Notes {
         self.add(Outcome::Refused, option, text);
     }
 
-    /// Whether something cannot be done as it is.
+    /// Returns `true` if something is not supported.
     pub fn is_refused(&self) -> bool {
         self.of(Outcome::Refused).next().is_some()
     }
 
-    /// Those of one outcome.
+    /// Returns the notes with one outcome.
     pub fn of(&self, outcome: Outcome) -> impl Iterator<Item = &Note> {
         self.0.iter().filter(move |note| note.outcome == outcome)
     }

@@ -1,23 +1,23 @@
-//! Every option of Sqoop 1.4.7, and what it becomes. The page in `docs/migrate-from-sqoop.md` is
-//! made from these tables.
+//! Every option of Sqoop 1.4.7, and its translation. The page in `docs/migrate-from-sqoop.md` is
+//! generated from these tables.
 
 mod elsewhere;
 mod reading;
 
 use crate::notes::Outcome;
 
-/// What becomes of an option in a call of `import`.
+/// The translation of an option in a call of `import`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// It becomes this.
     Carried(&'static str),
-    /// It becomes this, and does not do quite the same.
+    /// It becomes this, with a slightly different effect.
     Differs(&'static str),
-    /// It does nothing, for this reason.
+    /// It has no effect, for this reason.
     Ignored(&'static str),
-    /// It is refused, for this reason and with this remedy.
+    /// It is rejected, for this reason and with this remedy.
     Refused(&'static str),
-    /// It is one of `export`; with what becomes of it there, unless it is carried over as it is.
+    /// An option of `export`, with its result there, unless it is translated unchanged.
     Export(Option<Outcome>, &'static str),
 }
 
@@ -30,14 +30,14 @@ pub struct Row {
     pub short: &'static str,
     /// A value follows it.
     pub takes: bool,
-    /// What becomes of it.
+    /// Its translation.
     pub answer: Answer,
 }
 
 /// Options of one purpose.
 #[derive(Debug, Clone, Copy)]
 pub struct Group {
-    /// What they are for.
+    /// The purpose of the options.
     pub heading: &'static str,
     /// They.
     pub rows: &'static [Row],

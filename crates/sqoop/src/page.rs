@@ -6,10 +6,10 @@ use crate::Outcome;
 use crate::given::written;
 use crate::options::{Answer, GROUPS};
 
-/// The line in front of what is generated.
+/// The line before the generated part.
 pub const BEGIN: &str = "<!-- begin: generated from crates/sqoop/src/options -->";
 
-/// The line behind it.
+/// The line after it.
 pub const END: &str = "<!-- end: generated -->";
 
 /// A table of options for each purpose.

@@ -1,11 +1,11 @@
-//! Where a call reads and writes: the database, and the directory of the files.
+//! The locations of a call: the database, and the directory of the files.
 
 use crate::World;
 use crate::given::Given;
 use crate::jdbc;
 use crate::notes::{Notes, Outcome};
 
-/// How a database is reached.
+/// The connection to a database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Database {
     pub(crate) url: String,
@@ -14,7 +14,7 @@ pub(crate) struct Database {
     pub(crate) tls: bool,
 }
 
-/// How the database is reached, and the schema that the URL names.
+/// Returns the connection to the database, and the schema in the URL.
 pub(crate) fn database(given: &Given, notes: &mut Notes) -> (Database, Option<String>) {
     let Some(url) = given.get("connect") else {
         notes.refuse("--connect", "name the database: `jdbc:postgresql://host:port/name`");

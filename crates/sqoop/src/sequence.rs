@@ -1,16 +1,16 @@
 //! SequenceFiles that `export` reads: lines, or values of a class that Sqoop has generated.
 //!
-//! Sqoop compiles a class for each table, and its values do not say what they hold. The call says
-//! it by the option that gives the class its types, `--map-column-java`, of every column.
+//! Sqoop compiles a class for each table, and its values do not describe their contents. The call
+//! describes them by the option that sets the class's types, `--map-column-java`, for every column.
 
 use crate::export::Export;
 use crate::given::Given;
 use crate::notes::Notes;
 
-/// The option that says types.
+/// The option that sets types.
 const OPTION: &str = "map-column-java";
 
-/// What the values of a SequenceFile are.
+/// The values of a SequenceFile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sequence {
     /// Texts or bytes: each a line of values.
@@ -37,7 +37,7 @@ const TYPES: [(&str, &str); 11] = [
     ("BytesWritable", "bytes"),
 ];
 
-/// The types that a call says: `id=Integer,price=java.math.BigDecimal`.
+/// Returns the types in a call: `id=Integer,price=java.math.BigDecimal`.
 pub(crate) fn java_types(given: &Given, notes: &mut Notes) -> Vec<(String, &'static str)> {
     let mut types = Vec::new();
     for pair in given.list(OPTION) {
@@ -59,10 +59,10 @@ pub(crate) fn java_types(given: &Given, notes: &mut Notes) -> Vec<(String, &'sta
 }
 
 impl Sequence {
-    /// What the values of a class are.
+    /// Returns the description of a class's values.
     ///
     /// # Errors
-    /// The call says too little or too much of them.
+    /// The call describes too few or too many of them.
     pub(crate) fn of(class: &str, export: &Export) -> Result<Self, String> {
         let (url, types) = (&export.url, &export.java_types);
         if LINES.contains(&class) {

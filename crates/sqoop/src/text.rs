@@ -1,4 +1,4 @@
-//! A plan as a configuration in TOML, with what is to be known of it in comments.
+//! Formats a plan as a TOML configuration, with notes in comments.
 
 use std::fmt::Write;
 
@@ -11,12 +11,12 @@ use crate::notes::{Notes, Outcome};
 use crate::place::Database;
 use crate::sequence::Sequence;
 
-/// What a call itself does not say.
+/// Settings that a call does not contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout<'a> {
     /// An import that ends; its sink has this name.
     Once(&'a str),
-    /// Parts of an agent that goes on; they have this name.
+    /// Parts of a running agent; they have this name.
     On(&'a str),
 }
 
@@ -45,7 +45,7 @@ fn set(text: &mut String, name: &str, value: &str) {
 }
 
 impl Notes {
-    /// What is to be decided, and what differs, as comments.
+    /// Returns decisions and differences, as comments.
     pub fn comments(&self) -> String {
         let mut text = String::new();
         for outcome in [Outcome::Refused, Outcome::Differs] {
@@ -60,9 +60,9 @@ impl Notes {
 }
 
 impl Database {
-    /// The last of a component, whose table is `table`.
+    /// Writes the last settings of a component, whose table is `table`.
     fn put(&self, text: &mut String, table: &str) {
-        // What a driver of ODBC does is not known.
+        // The connection of an ODBC driver is unknown.
         let has_host = !self.url.starts_with("sqlite:") && !self.url.starts_with("odbc:");
         if !self.tls && has_host && leaves_host(&self.url) {
             let why = "# Plain text leaves this host, as with Sqoop. Better is TLS, or a tunnel.";
@@ -211,7 +211,7 @@ impl Import {
 
 /// A column of a Parquet file, of the member of its name.
 fn column(Column { name, kind }: &Column) -> String {
-    // A path to the member: a dot in its name is none between two names.
+    // The path of the member: escape dots in its name.
     let from = name.replace('\\', "\\\\").replace('.', "\\.");
     let from = match from == *name && !name.starts_with("header:") && name != "body" {
         true => String::new(),
@@ -253,7 +253,7 @@ impl Export {
             set(out, "key", &list(&self.key));
         }
         if self.packed.is_some() && !self.named.is_empty() {
-            // Fields have names: other columns than these take none of them.
+            // Fields have names: columns without a field get no value.
             let pair = |name: &String| format!("{0} = {0}", quoted(name));
             let columns: Vec<String> = self.named.iter().map(pair).collect();
             set(out, "columns", &format!("{{ {} }}", columns.join(", ")));

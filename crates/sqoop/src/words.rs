@@ -1,7 +1,8 @@
-//! Lines of a shell script: words as the shell makes them, as far as calls of Sqoop need it.
+//! Splits lines of a shell script into words, as far as calls of Sqoop need it.
 //!
-//! Quotes, backslashes, comments, and lines that go on are read. Nothing is run and no variable has
-//! a value: what the shell would replace stays as it is written, and is named in [`Call::shell`].
+//! Quotes, backslashes, comments, and continued lines are parsed. Nothing is run and no variable
+//! has a value: parts that the shell would replace stay as they are written, and are listed in
+//! [`Call::shell`].
 
 /// A call of Sqoop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,20 +11,21 @@ pub struct Call {
     pub line: u32,
     /// The tool, such as `import`.
     pub tool: String,
-    /// What stands behind it.
+    /// The arguments after the tool.
     pub arguments: Vec<String>,
-    /// What the shell would replace: `$DAY`, `$(date)`.
+    /// The parts that the shell would replace: `$DAY`, `$(date)`.
     pub shell: Vec<String>,
 }
 
 impl Call {
-    /// The call of these words, the program's name first; `None`: it calls something else.
+    /// Returns the call in these words, the program's name first; `None` if it calls something
+    /// else.
     pub fn of(words: &[String], line: u32) -> Option<Self> {
         let at = words.iter().position(|word| {
             let name = word.rsplit('/').next().unwrap_or_default();
             name == "sqoop" || name.starts_with("sqoop-")
         })?;
-        // What stands before it may be variables and other programs: `sudo -u etl sqoop import`.
+        // Variables and other programs may precede it: `sudo -u etl sqoop import`.
         let name = words[at].rsplit('/').next().unwrap_or_default();
         let (tool, rest) = match name.strip_prefix("sqoop-") {
             Some(tool) => (tool.to_owned(), &words[at + 1..]),
@@ -56,7 +58,7 @@ struct Reader<'a> {
     shell: Vec<String>,
 }
 
-/// What ends a command besides the end of its line.
+/// Characters that end a command, besides the end of its line.
 const ENDS: &str = ";|&()";
 
 impl Reader<'_> {
@@ -66,7 +68,7 @@ impl Reader<'_> {
         Some(c)
     }
 
-    /// The words of the next command and its line; `None` at the end.
+    /// Returns the words of the next command and its line; `None` at the end.
     fn command(&mut self) -> Result<Option<(Vec<String>, u32)>, String> {
         let (mut words, mut first) = (Vec::new(), self.line);
         let mut word: Option<String> = None;
@@ -159,7 +161,8 @@ impl Reader<'_> {
         }
     }
 
-    /// What begins with `$` or a backtick, as it is written. `$CONDITIONS` is Sqoop's own.
+    /// Reads a part that begins with `$` or a backtick, as it is written. `$CONDITIONS` is Sqoop's
+    /// own.
     fn replaced(&mut self, first: char) -> Result<String, String> {
         let (line, mut text) = (self.line, first.to_string());
         let close = match (first, self.rest.peek()) {

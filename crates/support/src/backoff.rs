@@ -1,12 +1,12 @@
-//! Pauses between tries: they double up to a limit, and are jittered so that many that failed
-//! together do not come back together.
+//! Pauses between attempts: they double up to a limit, with jitter, so that many that failed
+//! together do not retry together.
 
 use std::time::Duration;
 
-/// The pause before the next try.
+/// Returns the pause before the next attempt.
 ///
-/// `failures` counts tries in a row that failed, from 1. The pause doubles from `base` up to
-/// `limit`, and lies between half of that and all of it, as `random` (any 64 bits) says.
+/// `failures` counts consecutive failed attempts, from 1. The pause doubles from `base` up to
+/// `limit`; `random` (any 64 bits) selects a value between half of it and all of it.
 pub fn jittered(base: Duration, limit: Duration, failures: u32, random: u64) -> Duration {
     let doublings = failures.saturating_sub(1).min(31);
     let full = base.saturating_mul(1 << doublings).min(limit);
@@ -14,8 +14,8 @@ pub fn jittered(base: Duration, limit: Duration, failures: u32, random: u64) -> 
     half + half.mul_f64(random as f64 / u64::MAX as f64)
 }
 
-/// A period that many have, a little longer or shorter for each: within `share` of itself, as
-/// `random` (any 64 bits) says. So they do not all act at the same time.
+/// Returns a common period with jitter: within `share` of itself, selected by `random` (any 64
+/// bits), so that users of the period do not act at the same time.
 pub fn spread(period: Duration, share: f64, random: u64) -> Duration {
     period.mul_f64(1.0 - share + 2.0 * share * random as f64 / u64::MAX as f64)
 }

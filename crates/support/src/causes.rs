@@ -1,4 +1,4 @@
-//! An error with what is behind it.
+//! Formats an error with its causes.
 
 /// An error with its causes, in one line. A cause that the text before it ends with is left out.
 pub fn chain(error: &dyn std::error::Error) -> String {
@@ -7,7 +7,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     while let Some(error) = cause {
         let message = error.to_string();
         let message = without_known_address(&text, &message);
-        // What hyper adds says no more than its own causes.
+        // hyper's own text adds nothing to its causes.
         if !text.ends_with(message) && message != "client error (Connect)" {
             text.push_str(": ");
             text.push_str(message);

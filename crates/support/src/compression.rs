@@ -1,7 +1,7 @@
-//! zstd frames, by contexts that each thread keeps: a new one for every frame costs more than a
-//! small frame itself, which is what most frames are when edges are calm.
+//! zstd frames, with contexts that each thread keeps: a new context for every frame costs more than
+//! a small frame, and most frames are small when edges are idle.
 //!
-//! A thread holds the working memory of both directions until it ends; the bytes themselves not.
+//! A thread keeps the working memory of both directions until it ends, but not the data.
 
 use std::cell::RefCell;
 use std::io;
@@ -31,27 +31,27 @@ pub fn zstd(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
         };
         compressor.set_compression_level(level)?;
         let frame = compressor.compress(bytes)?;
-        // One that failed is not used again.
+        // A context that failed is not reused.
         contexts.compressor = Some(compressor);
         Ok(frame)
     })
 }
 
-/// What a zstd block unfolds to at the most, and the bytes of the shortest one: a header of three
-/// and a byte that is repeated (RFC 8878, 3.1.1.2).
+/// Maximum decompressed size of a zstd block, and the size of the shortest one: a header of three
+/// bytes and a byte that is repeated (RFC 8878, 3.1.1.2).
 const BLOCK_MAX: usize = 128 << 10;
 const BLOCK_MIN: usize = 4;
 
-/// What is in a zstd frame; takes no more memory for it than `plain_max` bytes, than the frame says
-/// that it holds, and than so many bytes can hold.
+/// Decompresses a zstd frame; allocates no more than `plain_max` bytes, the size that the frame
+/// claims, and the size that this many bytes can expand to.
 ///
 /// # Errors
-/// It is no such frame, or there is more in it.
+/// It is not such a frame, or its contents are larger.
 pub fn unzstd(frame: &[u8], plain_max: usize) -> io::Result<Vec<u8>> {
     let holds = frame.len().div_ceil(BLOCK_MIN).saturating_mul(BLOCK_MAX);
     let says = match zstd_safe::get_frame_content_size(frame) {
         Ok(Some(says)) => usize::try_from(says).unwrap_or(usize::MAX),
-        // The decompressor says what is wrong with it.
+        // The decompressor reports the problem.
         Ok(None) | Err(_) => usize::MAX,
     };
     let room = plain_max.min(says).min(holds);

@@ -1,19 +1,19 @@
-//! How long something has been failing that is retried, and when that is logged: the first failure,
-//! each new cause, and a repetition every ten minutes. A try every few seconds does not fill the
-//! log, and the log of the last hour shows why nothing moves.
+//! Decides when repeated failures are logged: the first failure, each new cause, and a repetition
+//! every ten minutes. Retries every few seconds therefore do not fill the log, and the log of the
+//! last hour shows why nothing moves.
 //!
-//! Pure: it is given the time.
+//! Pure: the time is a parameter.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Least time between two words about the same failure.
+/// Minimum time between two log lines about the same failure.
 const SAME_AFTER: Duration = Duration::from_secs(10 * 60);
-/// Least time between two words about different ones that were said before and take turns.
+/// Minimum time between two log lines about different, already logged failures that alternate.
 const OTHER_AFTER: Duration = Duration::from_secs(60);
-/// Causes of one trouble that are distinguished. A new one is logged immediately. Further ones, of
-/// an error that has other words each time, are logged as if they were known.
+/// Number of distinguished causes of one failure. A new one is logged immediately. Further ones,
+/// for an error whose text always differs, are logged as if they were known.
 const CAUSES_MAX: usize = 8;
 
 /// Digits of a number that may name a cause, as an error code or a status does.
@@ -24,14 +24,14 @@ const CODE_DIGITS_MAX: usize = 3;
 pub struct FailureLog {
     failures: u32,
     began: Option<Instant>,
-    /// When it was said last.
+    /// Time of the last log line.
     said_at: Option<Instant>,
     /// The [`stable`] causes that were logged, without repetition; the last one at the end.
     said: Vec<String>,
 }
 
 impl FailureLog {
-    /// How often it failed.
+    /// Returns the number of failures.
     pub fn failures(&self) -> u32 {
         self.failures
     }
@@ -41,15 +41,15 @@ impl FailureLog {
         self.began
     }
 
-    /// It failed once more.
+    /// Counts one more failure.
     pub fn count(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.began.get_or_insert(now);
     }
 
-    /// Returns how often it failed and how long it has been failing, if `error` has to be logged
-    /// now; then it counts as logged. Two errors have the same cause if they differ only in what
-    /// varies from one try to the next: names of temporary files, addresses, times.
+    /// Returns how often it failed and for how long, if `error` must be logged now; then it counts
+    /// as logged. Two errors have the same cause if they differ only in parts that vary between
+    /// attempts: names of temporary files, addresses, times.
     pub fn should_log(&mut self, now: Instant, error: &str) -> Option<(u32, Duration)> {
         let cause = stable(error);
         let is_due = self.said_at.is_none_or(|at| now.duration_since(at) >= self.pause(&cause));
@@ -64,7 +64,7 @@ impl FailureLog {
         })
     }
 
-    /// How long after the last line this cause is to be logged.
+    /// Returns the pause after the last line before this cause is logged.
     fn pause(&self, cause: &str) -> Duration {
         if self.said.last().is_some_and(|said| said == cause) {
             SAME_AFTER
@@ -75,7 +75,7 @@ impl FailureLog {
         }
     }
 
-    /// It works: how often it had failed, and for how long; nothing if it had not.
+    /// Ends the failure; returns how often it had failed, and for how long, if at all.
     pub fn over(&mut self, now: Instant) -> Option<(u32, Duration)> {
         let before = std::mem::take(self);
         (before.failures > 0).then(|| (before.failures, before.lasts(now)))
@@ -86,8 +86,8 @@ impl FailureLog {
     }
 }
 
-/// The text without what varies from one try to the next: each word with a digit is replaced,
-/// except a number as short as an error code. A word includes its dots, hyphens and underscores.
+/// Removes parts of the text that vary between attempts: each word with a digit is replaced, except
+/// a number as short as an error code. A word includes its dots, hyphens and underscores.
 fn stable(error: &str) -> String {
     let is_inner = |c: char| c.is_alphanumeric() || "._-".contains(c);
     let is_code = |word: &str| {

@@ -1,18 +1,18 @@
-//! Small machines that the crates of Aqueduct share. They know nothing of events.
+//! Small utilities that the crates of Aqueduct share. They know nothing about events.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`backoff`] | pauses between tries |
+//! | [`backoff`] | pauses between attempts |
 //! | [`causes`] | an error with its causes, in one line |
 //! | [`compression`] | zstd frames |
 //! | [`hex`] | bytes as hexadecimal digits |
-//! | [`loopback`] | free addresses of this machine for tests, benchmarks and the demonstration |
+//! | [`loopback`] | free addresses of this machine for tests, benchmarks and the demo |
 //! | [`log_rate`] | a limit for log lines of one kind |
 //! | [`meter`] | totals, and rates of the last ten seconds |
-//! | [`mutants`] | bugs that are planted to show that they are found; none in a release |
+//! | [`mutants`] | planted bugs that tests must find; not in a release |
 //! | [`notice`] | waiting for a change without missing it |
-//! | [`pool`] | large buffers that are used again |
-//! | [`failure_log`] | failures that repeat, and when they are logged |
+//! | [`pool`] | large buffers that are reused |
+//! | [`failure_log`] | decides when repeated failures are logged |
 //! | [`text`] | bytes as text |
 
 pub mod backoff;

@@ -1,12 +1,12 @@
-//! A limit for log lines of one kind: the first of each minute are written, the others are counted,
-//! and the next line that is written says how many were not.
+//! A limit for log lines of one kind: the first ones of each minute are written, the others are
+//! counted, and the next written line has their number.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a period lasts.
+/// Length of a period.
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// Lets the first lines of each minute through.
@@ -30,8 +30,8 @@ impl LogRate {
         Self { lines_max, state: Mutex::new(state) }
     }
 
-    /// Whether a line may be written now: then with the number of those that were left out since
-    /// the last one, if any were. As a field of the line it is shown only then.
+    /// Returns whether a line may be written now, with the number of lines omitted since the last
+    /// one, if any. As a field of the line the number is shown only then.
     pub fn allow(&self, now: Instant) -> Option<Option<u64>> {
         // Each change is made whole, so a panic elsewhere does no harm here.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

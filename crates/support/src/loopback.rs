@@ -4,19 +4,19 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// First of the ports that are given, and their number. Linux gives clients ports from 32768 on.
+/// First of the assigned ports, and their number. Linux assigns clients ports from 32768 on.
 const FIRST: u16 = 10_000;
 const COUNT: u16 = 20_000;
 
-/// An address on loopback where nothing listens, another one at each call of a process.
+/// Returns a loopback address on which nothing listens, another one at each call of a process.
 ///
-/// It lies below the ephemeral ports. A port that the system chose is one of these: until its
-/// server listens, the system can give it to any client, even to one that connects to this very
-/// port and is so connected to itself.
+/// It is below the ephemeral ports. A port that the system chooses is an ephemeral one: until its
+/// server listens, the system can assign it to any client, even to one that connects to this very
+/// port and is then connected to itself.
 ///
 /// # Errors
 ///
-/// The last one of a thousand tries that found none.
+/// The last error, after a thousand attempts without a free address.
 pub fn find_free_address() -> io::Result<SocketAddr> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let mut refused = None;
@@ -34,11 +34,11 @@ pub fn find_free_address() -> io::Result<SocketAddr> {
     Err(refused.expect("each try has failed"))
 }
 
-/// The same for tests and benchmarks.
+/// Does the same for tests and benchmarks.
 ///
 /// # Panics
 ///
-/// When there is none.
+/// If there is no free address.
 #[must_use]
 pub fn free_address() -> SocketAddr {
     find_free_address().expect("loopback has a free port")

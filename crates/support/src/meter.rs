@@ -1,7 +1,7 @@
-//! How much passes a point: totals, and the rate of the last ten seconds.
+//! Measures throughput: totals, and the rate of the last ten seconds.
 //!
 //! Pure: time is an argument. Each second has a slot, and a slot of an earlier round counts as
-//! empty, so that nothing has to be done while nothing passes.
+//! empty, so that no work is needed while nothing passes.
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant};
 /// Seconds over which a rate is taken, besides the one that has begun.
 const WINDOW_SECONDS: u64 = 10;
 
-/// One for each second of the window, and one for the second that has begun.
+/// One slot for each second of the window, and one for the current second.
 const SLOTS: usize = WINDOW_SECONDS as usize + 1;
 
 /// Events and bytes of their bodies.
@@ -28,7 +28,7 @@ impl std::ops::AddAssign for Volume {
     }
 }
 
-/// How much has passed a point, and how fast.
+/// Totals and rates at one point.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Throughput {
     /// Events since the agent has started.
@@ -50,7 +50,7 @@ struct Slot {
     volume: Volume,
 }
 
-/// Measures what passes a point.
+/// Measures the throughput at one point.
 #[derive(Debug, Clone)]
 pub struct Meter {
     began: Instant,
@@ -60,12 +60,12 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Nothing has passed.
+    /// Creates an empty meter.
     pub fn new(began: Instant) -> Self {
         Self { began, slots: [Slot::default(); SLOTS], total: Volume::default(), last: None }
     }
 
-    /// This passes `now`. What has no events is no passage.
+    /// Adds a volume `now`. A volume without events is ignored.
     pub fn add(&mut self, now: Instant, volume: Volume) {
         if volume.events == 0 {
             return;

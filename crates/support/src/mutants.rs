@@ -1,10 +1,11 @@
 //! Bugs planted on purpose, to show that the simulator finds them.
 //!
-//! Each stands where the rule stands that it breaks: `if mutant!("name")`. Without the feature
-//! `mutants`, which only the simulator's tests ask for, the condition is the constant `false` and
-//! nothing of them is left in a program. With it, a process that called `plant` has that one bug.
+//! Each bug is at the code of the rule that it breaks: `if mutant!("name")`. Without the feature
+//! `mutants`, which only the simulator's tests enable, the condition is the constant `false` and
+//! nothing of it is left in a program. With the feature, a process that called `plant` has that one
+//! bug.
 
-/// Whether the planted bug of this name is to show.
+/// Returns `true` if the planted bug with this name is active.
 #[macro_export]
 macro_rules! mutant {
     ($name:literal) => {
@@ -117,10 +118,10 @@ fn find(name: &str) -> Option<&'static str> {
 #[cfg(feature = "mutants")]
 static PLANTED: std::sync::OnceLock<&'static str> = std::sync::OnceLock::new();
 
-/// Plants a bug in this process, for good.
+/// Plants a bug in this process, permanently.
 ///
 /// # Errors
-/// There is no bug of this name, or another one is planted.
+/// The bug does not exist, or another one is planted.
 #[cfg(feature = "mutants")]
 pub fn plant(name: &str) -> Result<(), String> {
     let known = find(name).ok_or_else(|| format!("no planted bug is called {name:?}"))?;
@@ -140,11 +141,11 @@ pub fn plant_by_environment() {
     }
 }
 
-/// Runs a test of this test program again, in processes of their own, without a bug and with this
-/// one. The test calls [`plant_by_environment`].
+/// Runs a test of this test program again, in separate processes, without a bug and with this one.
+/// The test calls [`plant_by_environment`].
 ///
 /// # Panics
-/// It fails without the bug, or it passes with it, or fails without saying `found_by`.
+/// If it fails without the bug, or passes with it, or fails without printing `found_by`.
 #[cfg(feature = "mutants")]
 pub fn is_found(bug: &str, test: &str, found_by: &str) {
     let run = |bug: Option<&str>| {
@@ -165,19 +166,19 @@ pub fn is_found(bug: &str, test: &str, found_by: &str) {
     assert!(said.contains(found_by), "{bug} is found by something else: {said}");
 }
 
-/// Whether the planted bug of this name is to show: what [`mutant!`](crate::mutant) asks.
+/// Returns `true` if the planted bug with this name is active, for [`mutant!`](crate::mutant).
 #[cfg(feature = "mutants")]
 pub fn is_planted(name: &str) -> bool {
     debug_assert!(find(name).is_some(), "{name} is not in the table");
     PLANTED.get().is_some_and(|planted| *planted == name)
 }
 
-/// Whether the planted bug of this name is to show: never, in this build.
+/// Returns `false`: no bug is planted in this build.
 #[cfg(not(feature = "mutants"))]
 pub const fn is_planted(_name: &str) -> bool {
     false
 }
 
-/// Nothing is planted in this build.
+/// Plants nothing in this build.
 #[cfg(not(feature = "mutants"))]
 pub const fn plant_by_environment() {}

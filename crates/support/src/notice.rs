@@ -4,11 +4,11 @@ use std::pin::pin;
 
 use tokio::sync::Notify;
 
-/// Waits until `look` finds something; it looks again each time that `news` is notified. Where more
-/// than one waits, all must be woken.
+/// Waits until `look` returns a value; it calls `look` again each time `news` is notified. If
+/// several tasks wait, all must be woken.
 ///
-/// What is brought about between a look and the waiting after it is not missed, if `news` is
-/// notified after it. Cancel safe: nothing is kept between two looks.
+/// A change between a call and the wait after it is not missed, if `news` is notified after the
+/// change. Cancel safe: it keeps no state between two calls.
 pub async fn until<T>(news: &Notify, mut look: impl FnMut() -> Option<T>) -> T {
     loop {
         let mut told = pin!(news.notified());

@@ -1,7 +1,7 @@
-//! Large buffers that go round: a buffer that is dropped goes back.
+//! Large, reusable buffers: a dropped buffer returns to its pool.
 //!
-//! Memory that the system has just given is slow: each of its pages is made, and set to zero, at
-//! the first touch. For a batch of a mebibyte that costs as much as to copy it.
+//! Fresh memory from the system is slow: each of its pages is created and zeroed at the first
+//! access. For a batch of a mebibyte that costs as much as copying it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +12,9 @@ const PAGE_BYTES: usize = 4096;
 /// Fewer bytes have memory of their own: the allocator has that at hand.
 const POOLED_BYTES_MIN: usize = 64 << 10;
 
-/// What can go round.
+/// A reusable buffer.
 pub trait Buffer: Default + Send + 'static {
-    /// One with room for `bytes` bytes.
+    /// Creates a buffer with room for `bytes` bytes.
     fn with_room(bytes: usize) -> Self;
 
     /// Bytes that it has room for.
@@ -35,7 +35,7 @@ impl Buffer for Vec<u8> {
 /// Buffers that are not in use just now.
 #[derive(Debug)]
 pub struct Pool<B> {
-    /// The one that came back last is the last.
+    /// Idle buffers; the most recently returned one is the last.
     idle: Mutex<Vec<B>>,
     idle_bytes_max: usize,
 }
@@ -66,8 +66,8 @@ impl<B: Buffer> Pool<B> {
         Self { idle: Mutex::default(), idle_bytes_max }
     }
 
-    /// A buffer with room for at least `bytes` bytes, and up to an eighth more: one that was used
-    /// before, with what is in it, if one fits.
+    /// Returns a buffer with room for at least `bytes` bytes, and up to an eighth more. It is a
+    /// used one, with its old contents, if one fits.
     pub fn get(self: &Arc<Self>, bytes: usize) -> Pooled<B> {
         let room = size_class(bytes);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +78,7 @@ impl<B: Buffer> Pool<B> {
         Pooled { buffer, home: self.clone() }
     }
 
-    /// Gives what is not in use back to the system.
+    /// Frees all idle buffers.
     pub fn clear(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -8,7 +8,7 @@ use crate::{ClientTls, Dialer};
 
 const EXAMPLE: &str = "amqp://broker-1:5672";
 
-/// Brokers that stand in for each other.
+/// Interchangeable brokers.
 pub struct Brokers {
     /// `host:port`, in the order in which they are tried.
     pub addresses: Arc<[Arc<str>]>,
@@ -17,11 +17,11 @@ pub struct Brokers {
 }
 
 impl Brokers {
-    /// The brokers of the settings `broker.urls` and `broker.tls`. All of the URLs are TLS or none
-    /// is; `refused` says what else is wrong with one, if anything.
+    /// Creates the brokers of the settings `broker.urls` and `broker.tls`. Either all URLs use TLS
+    /// or none does; `refused` returns another problem of a URL, if any.
     ///
     /// # Errors
-    /// A setting is wrong; the error names it.
+    /// An invalid setting; the error names it.
     pub fn of(
         urls: &[String],
         tls: Option<ClientTls>,

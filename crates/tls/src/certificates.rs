@@ -1,7 +1,7 @@
-//! The certificates that a configuration names, for what shows when they expire.
+//! The certificates in a configuration, to report their expiry.
 //!
-//! A certificate is looked for by its settings: each table with `certificate` and `key`, or with
-//! `keystore`, wherever it stands. So all components are covered, also those whose clients read the
+//! A certificate is found by its settings: each table with `certificate` and `key`, or with
+//! `keystore`, at any depth. This covers all components, including those whose clients read the
 //! files themselves.
 
 use std::path::{Path, PathBuf};
@@ -15,19 +15,19 @@ use crate::material::IdentityFiles;
 use crate::validity::OwnCertificate;
 use crate::watched::{Stamp, stamp};
 
-/// Settings of librdkafka, which stand in a table of properties.
+/// Settings of librdkafka, in a table of properties.
 const KAFKA: (&str, &str) = ("ssl.certificate.location", "ssl.keystore.location");
 
 /// A file with a certificate that this agent shows.
 #[derive(Debug)]
 pub struct CertificateFile {
     files: IdentityFiles,
-    /// What was read, of this state of the file.
+    /// The result for this state of the file.
     read: Mutex<Option<(Stamp, Option<OwnCertificate>)>>,
 }
 
 impl CertificateFile {
-    /// Those that these settings name, at any depth.
+    /// Returns the certificates in these settings, at any depth.
     pub fn all_in(settings: &Settings) -> Vec<Self> {
         let mut all = Vec::new();
         find(settings, &mut all);
@@ -39,8 +39,8 @@ impl CertificateFile {
         self.files.path()
     }
 
-    /// The certificate as the file has it now; `None` if it cannot be read. What has not changed is
-    /// not read again. Blocks.
+    /// Returns the certificate in the file; `None` if it cannot be read. An unchanged file is not
+    /// read again. Blocks.
     pub fn look(&self, disk: &dyn Disk) -> Option<OwnCertificate> {
         // Each change is whole.
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);

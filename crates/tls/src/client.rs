@@ -31,10 +31,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// By these settings; no file is read yet. `protocols` are what ALPN asks for.
+    /// Creates a client with these settings; reads no file yet. `protocols` are offered by ALPN.
     ///
     /// # Errors
-    /// Settings that do not go together.
+    /// An invalid combination of settings.
     pub fn new(settings: ClientTls, env: &Env, protocols: &[&str]) -> Result<Self, BuildError> {
         let parts = settings.parts()?;
         let mut files: Vec<PathBuf> = parts.trust.iter().map(|trust| trust.path()).collect();
@@ -55,10 +55,11 @@ impl Client {
         Ok(Self { config, env: env.clone(), server_name })
     }
 
-    /// The stream inside TLS, after the handshake. `address` is where it leads: `host:port`.
+    /// Returns the stream inside TLS, after the handshake. `address` is the destination:
+    /// `host:port`.
     ///
     /// # Errors
-    /// The files cannot be used, or the handshake fails; both say what helps.
+    /// The files cannot be used, or the handshake fails; both errors name the remedy.
     pub async fn wrap(
         &self,
         stream: Box<dyn Stream>,
@@ -105,7 +106,7 @@ impl Dialer {
         self.connect_around(address, |stream| stream).await
     }
 
-    /// What is said of an address that was connected to.
+    /// Returns the log text for an address after a successful connection.
     pub fn reached(&self, address: &str) -> String {
         match self.tls {
             Some(_) => format!("{address} is reached by TLS"),

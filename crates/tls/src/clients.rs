@@ -1,4 +1,4 @@
-//! Certificates of clients: which ones a listener accepts, and what a refused one was called.
+//! Certificates of clients: which ones a listener accepts, and the names of refused ones.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -30,7 +30,7 @@ pub(crate) async fn with_refused<T>(handshake: impl Future<Output = T>) -> (T, O
 #[derive(Debug)]
 pub(crate) struct Verifier {
     others: Arc<dyn ClientCertVerifier>,
-    /// Accepted, too: only what has the key of the listener can show it.
+    /// Also accepted: only the owner of the listener's key can present it.
     own: Option<CertificateDer<'static>>,
 }
 

@@ -1,6 +1,5 @@
-//! Connections of hyper's client of HTTP, over the network and the TLS of an agent: kept open from
-//! one request to the next, and made within a time. What makes one of them a WebSocket is
-//! [`web_socket`].
+//! Connections of hyper's HTTP client, over the network and the TLS of an agent: kept open between
+//! requests, and opened within a time limit. [`web_socket`] has the handshake of a WebSocket.
 
 pub mod web_socket;
 
@@ -25,12 +24,12 @@ use tower::Service;
 
 use crate::{ClientTls, Dialer, refused_by_http};
 
-/// How long a connection may take, its handshake included.
+/// Time limit for connecting, including the handshake.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection stays open without a request: servers close theirs after 20 s.
 const IDLE_MAX: Duration = Duration::from_secs(15);
-/// How often a connection of HTTP/2 is probed while a request is on it, and how long the answer may
-/// take: all requests share it, and one that is dead would take them all with it.
+/// Interval and timeout of probes of an HTTP/2 connection while it has a request: all requests
+/// share it, so a dead connection would block them all.
 const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
 /// Connections that stay open without a request.
 const IDLE_CONNECTIONS_MAX: usize = 32;
@@ -52,10 +51,10 @@ impl Connector {
         Self::of(tls, env, false)
     }
 
-    /// The same for HTTP/2 alone, also without TLS, as gRPC has it.
+    /// The same for HTTP/2 only, also without TLS, as gRPC needs it.
     ///
     /// # Errors
-    /// Settings that do not go together.
+    /// An invalid combination of settings.
     pub fn http2(tls: Option<ClientTls>, env: &Env) -> Result<Self, BuildError> {
         Self::of(tls, env, true)
     }
@@ -67,7 +66,7 @@ impl Connector {
         Ok(Self { plain, secure, is_http2 })
     }
 
-    /// A client with connections of its own. It follows no redirection and repeats no request
+    /// Returns a client with separate connections. It follows no redirection and repeats no request
     /// that may have reached its server.
     pub fn client<B>(&self) -> Client<Self, B>
     where
@@ -88,7 +87,7 @@ impl Connector {
     /// Sends `OPTIONS` to the server of a URL, and waits for the answer.
     ///
     /// # Errors
-    /// There is none, or the server refuses the way in which it is reached.
+    /// There is no answer, or the server refuses the kind of connection.
     pub async fn probe(&self, uri: &Uri, headers: &HeaderMap) -> io::Result<String> {
         let (dialer, address) = self.target(uri)?;
         let reached = dialer.reached(&address);
@@ -105,7 +104,7 @@ impl Connector {
         }
     }
 
-    /// How the server of a URL is reached, and where.
+    /// Returns the dialer and the address for the server of a URL.
     fn target(&self, uri: &Uri) -> io::Result<(&Dialer, String)> {
         let host = uri.host().ok_or_else(|| io::Error::other("a URL without a host"))?;
         let is_secure = matches!(uri.scheme_str(), Some("https" | "wss"));

@@ -1,14 +1,14 @@
-//! The old keystore of Java, JKS: certificates in the clear, keys behind Sun's own protection, and
-//! a checksum over all.
+//! Java's old keystore, JKS: certificates in clear text, keys with Sun's proprietary protection,
+//! and a checksum of everything.
 //!
 //! ```text
 //!   FEEDFEED  version  n  n × (tag  alias  date  entry)  SHA-1
 //!   tag 1: protected key, chain of certificates        tag 2: a certificate
 //! ```
 //!
-//! The checksum is over the password, "Mighty Aphrodite", and all before it. The format is closed:
-//! Java reads it for ever and writes PKCS#12 by itself since 9. A crate for it would bring second
-//! copies of ASN.1 and random numbers.
+//! The checksum covers the password, "Mighty Aphrodite", and everything before it. The format does
+//! not change: Java still reads it, and writes PKCS#12 by default since 9. A crate for it would add
+//! second copies of ASN.1 and random number libraries.
 
 use crypto::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use zeroize::Zeroizing;
@@ -20,7 +20,7 @@ const SHA1_BYTES: usize = 20;
 /// A private key as PKCS#8.
 pub(crate) type Pkcs8 = Zeroizing<Vec<u8>>;
 
-/// What a keystore holds.
+/// The contents of a keystore.
 #[derive(Default)]
 pub(crate) struct Jks {
     /// Keys, each with its chain.
@@ -32,13 +32,13 @@ pub(crate) struct Jks {
 /// Why one cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// It ends early, or has parts that are not known.
+    /// It ends early, or has unknown parts.
     Damaged,
     /// The password is another one.
     Password,
 }
 
-/// Whether these bytes begin as a JKS does.
+/// Returns `true` if these bytes begin like a JKS.
 pub(crate) fn is_jks(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC.to_be_bytes())
 }
@@ -98,7 +98,7 @@ fn sha1(parts: &[&[u8]]) -> [u8; SHA1_BYTES] {
     digest.as_ref().try_into().expect("SHA-1 has 20 bytes")
 }
 
-/// What stands before the checksum.
+/// Returns the bytes before the checksum, if it is correct.
 fn checked<'a>(bytes: &'a [u8], password: &[u8]) -> Result<&'a [u8], Unreadable> {
     let (body, sum) = bytes.split_last_chunk::<SHA1_BYTES>().ok_or(Unreadable::Damaged)?;
     match sha1(&[password, WHITENER, body]) == *sum {
@@ -127,7 +127,7 @@ fn key(protected: &[u8], password: &[u8]) -> Result<Pkcs8, Unreadable> {
     }
 }
 
-/// The value of a DER element with this tag, and what follows it.
+/// Returns the value of a DER element with this tag, and the bytes after it.
 fn der(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     let (&length, rest) = rest.split_first()?;
@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
     }
 
     fn certificate(&mut self, version: u32) -> Result<Vec<u8>, Unreadable> {
-        // Version 1 has X.509 alone, and does not say so.
+        // Version 1 has only X.509, without a type.
         if version == 2 {
             self.text()?;
         }

@@ -1,18 +1,18 @@
-//! TLS, once, for every listener and every client: a wrapper of the stream, by rustls.
+//! TLS for every listener and every client: a wrapper of the stream, by rustls.
 //!
 //! ```text
 //!   settings ─► Server ─┬─► files (PEM, PKCS#12, JKS), read again when they change
 //!               Client ─┘
-//!   stream ─► Server::wrap ─► stream     the handshake is made by the first read or write
-//!   stream ─► Client::wrap ─► stream     the handshake is made at once
+//!   stream ─► Server::wrap ─► stream     the first read or write makes the handshake
+//!   stream ─► Client::wrap ─► stream     makes the handshake immediately
 //! ```
 //!
-//! A listener keeps its accept loop free: the handshake belongs to the task of its connection, has
-//! a time limit, and holds the place of the connection. Certificates are looked at again at a
-//! handshake, at most once a second; connections that are open keep theirs.
+//! The handshake does not block a listener's accept loop: it runs in the task of its connection,
+//! has a time limit, and occupies the place of the connection. Certificates are checked for changes
+//! at a handshake, at most once a second; open connections keep theirs.
 //!
-//! Where certificates of clients are more than is wanted, a client proves its name by a token:
-//! [`Tokens`] of a listener, [`TokenFile`] of a client.
+//! As an alternative to client certificates, a client proves its name by a token: [`Tokens`] of a
+//! listener, [`TokenFile`] of a client.
 
 mod brokers;
 mod certificates;

@@ -27,7 +27,7 @@ use crate::validity::{OwnCertificate, date, unix_seconds};
 /// Bytes of a file at most: the authorities of a host are a quarter of a megabyte.
 const FILE_MAX: u64 = 4 << 20;
 
-/// Where the authorities of a host stand, on Debian, Fedora, SUSE and Alpine.
+/// Locations of a host's authorities, on Debian, Fedora, SUSE and Alpine.
 const AUTHORITIES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -35,21 +35,21 @@ const AUTHORITIES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Where a certificate and its key are.
+/// Files of a certificate and its key.
 #[derive(Debug, Clone)]
 pub(crate) enum IdentityFiles {
     Pem { certificate: PathBuf, key: PathBuf },
     Keystore { path: PathBuf, password: Secret },
 }
 
-/// Where the certificates are that others are trusted by.
+/// Files of trusted certificates.
 #[derive(Debug, Clone)]
 pub(crate) enum TrustFiles {
     Pem { setting: &'static str, path: PathBuf },
     Keystore { path: PathBuf, password: Option<Secret> },
 }
 
-/// Where the lists of revoked certificates are.
+/// A file of revocation lists.
 #[derive(Debug, Clone)]
 pub(crate) struct CrlFile {
     pub(crate) setting: &'static str,
@@ -71,7 +71,7 @@ impl IdentityFiles {
         }
     }
 
-    /// The certificate alone, without its key; `None` if it cannot be read. Blocks.
+    /// Returns only the certificate, without its key; `None` if it cannot be read. Blocks.
     pub(crate) fn own_in(&self, disk: &dyn Disk) -> Option<OwnCertificate> {
         let chain = match self {
             Self::Pem { certificate, .. } => pem_certificates(disk, "certificate", certificate),
@@ -91,13 +91,13 @@ impl IdentityFiles {
         }
     }
 
-    /// What messages say of the certificate.
+    /// Returns the description of the certificate for messages.
     pub(crate) fn own(&self, identity: &Identity) -> Option<OwnCertificate> {
         OwnCertificate::of(self.path(), identity.chain.first()?)
     }
 
-    /// Reads them. The key fits the certificate; one that has expired is used all the same, and
-    /// said: without it there would be no agent at all.
+    /// Reads them, and checks that the key fits the certificate. An expired one is used anyway and
+    /// logged: without it the agent would not work at all.
     pub(crate) fn read(&self, disk: &dyn Disk, now: SystemTime) -> Result<Identity, TlsError> {
         let (identity, setting, path) = match self {
             Self::Pem { certificate, key } => {
@@ -140,8 +140,8 @@ impl IdentityFiles {
 }
 
 impl CrlFile {
-    /// Reads it: at least one list. One whose time is over is used all the same, and said: an old
-    /// list is better than none, and than no agent at all.
+    /// Reads at least one list. An expired one is used anyway and logged: an old list is better
+    /// than no list or no agent.
     pub(crate) fn read(
         &self,
         disk: &dyn Disk,
@@ -284,10 +284,10 @@ struct Store<'a> {
     password: Option<&'a Secret>,
 }
 
-/// What a keystore holds.
+/// The contents of a keystore.
 struct Stored {
     identity: Option<Identity>,
-    /// As in Java: what it trusts, and its own certificates.
+    /// Trusted certificates as in Java: trusted entries, and its own certificates.
     trusted: Vec<CertificateDer<'static>>,
 }
 

@@ -1,4 +1,4 @@
-//! What an agent is called by its certificate.
+//! The names of an agent in its certificate.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, OnceLock};
@@ -14,9 +14,9 @@ const NAMES_MAX: usize = 32;
 /// Characters of a name.
 const CHARACTERS_MAX: usize = 253;
 
-/// The names in this certificate, in lower case and in their order: hosts, addresses and URIs of
-/// `subjectAltName`, or, where there are none, the common name. So an authority that looks at the
-/// alternative names alone proves all that counts (RFC 9525).
+/// Returns the names in this certificate, in lower case and in order: hosts, addresses and URIs of
+/// `subjectAltName`, or without those, the common name. An authority that verifies only the
+/// alternative names therefore proves all names that count (RFC 9525).
 pub(crate) fn names(certificate: &[u8]) -> Vec<Arc<str>> {
     let Ok(parsed) = CertificateInner::<Raw>::from_der(certificate) else { return Vec::new() };
     let parsed = parsed.tbs_certificate();
@@ -31,7 +31,7 @@ pub(crate) fn names(certificate: &[u8]) -> Vec<Arc<str>> {
     names
 }
 
-/// What a certificate is called in messages: its first name, else its subject.
+/// Returns the name of a certificate for messages: its first name, else its subject.
 pub(crate) fn subject(certificate: &[u8]) -> Option<String> {
     if let Some(name) = names(certificate).first() {
         return Some(name.to_string());
@@ -74,10 +74,10 @@ struct Proved {
     names: Vec<Arc<str>>,
 }
 
-/// What a client has proved its names by.
+/// The proof of a client's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// A certificate of its own.
+    /// A certificate.
     Certificate,
     /// A token.
     Token,
@@ -94,12 +94,12 @@ impl Proof {
 }
 
 impl ClientNames {
-    /// That of a client that has proved it by a token.
+    /// Creates the names of a client with a token.
     pub fn of_token(name: Arc<str>) -> Self {
         Self(Arc::new(OnceLock::from(Proved { by: Proof::Token, names: vec![name] })))
     }
 
-    /// Those of a client that has shown this certificate.
+    /// Sets the names of a client with this certificate.
     pub(crate) fn prove(&self, certificate: &[u8]) {
         // A stream has one handshake.
         let _ = self.0.set(Proved { by: Proof::Certificate, names: names(certificate) });
@@ -110,12 +110,12 @@ impl ClientNames {
         self.0.get().map_or(&[], |proved| &proved.names)
     }
 
-    /// What it is called by.
+    /// Returns its first name.
     pub fn first(&self) -> Option<&Arc<str>> {
         self.all().first()
     }
 
-    /// What it is called by, and what proves that.
+    /// Returns its first name, and the proof.
     pub fn proved(&self) -> Option<(&Arc<str>, Proof)> {
         let proved = self.0.get()?;
         Some((proved.names.first()?, proved.by))

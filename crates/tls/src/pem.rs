@@ -1,4 +1,4 @@
-//! Certificates for clients that make their connections themselves, such as that of MySQL.
+//! Certificates for clients that open their connections themselves, such as MySQL's.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct PemClient {
     env: Env,
 }
 
-/// What such a client needs for a connection.
+/// The certificates that such a client needs for a connection.
 pub struct Pem {
     /// Certificates of the authorities, DER. Empty with `trust_all`.
     pub authorities: Vec<Vec<u8>>,
@@ -31,15 +31,15 @@ pub struct Pem {
     pub identity: Option<(String, Zeroizing<String>)>,
     /// The name in the server's certificate, instead of the host of the address.
     pub server_name: Option<String>,
-    /// Whether any certificate is taken.
+    /// True if any certificate is accepted.
     pub trust_all: bool,
 }
 
 impl PemClient {
-    /// By these settings; no file is read yet.
+    /// Creates it from these settings; reads no file yet.
     ///
     /// # Errors
-    /// Settings that do not go together, and those that such a client does not have.
+    /// An invalid combination of settings, or a setting that such a client does not support.
     pub fn new(settings: ClientTls, env: &Env) -> Result<Self, BuildError> {
         let parts = settings.parts()?;
         let lacking = [
@@ -54,10 +54,10 @@ impl PemClient {
         Ok(Self { parts: Arc::new(parts), env: env.clone() })
     }
 
-    /// Reads the files as they are now.
+    /// Reads the current files.
     ///
     /// # Errors
-    /// They cannot be used; the error says what helps.
+    /// They cannot be used; the error names the remedy.
     pub async fn read(&self) -> Result<Pem, TlsError> {
         let (parts, env) = (self.parts.clone(), self.env.clone());
         self.env.offload(move || pem(&parts, &env)).await

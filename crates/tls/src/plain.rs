@@ -20,7 +20,7 @@ const MINOR_MAX: u8 = 4;
 /// A stream without TLS.
 pub(crate) struct Plain {
     stream: Box<dyn Stream>,
-    /// Bytes at the beginning that are those of an alert; `None` once one is not.
+    /// Number of matching bytes of an alert at the beginning; `None` after a mismatch.
     matched: Option<usize>,
 }
 
@@ -29,7 +29,7 @@ impl Plain {
         Self { stream, matched: Some(0) }
     }
 
-    /// Whether an alert has begun, with these bytes.
+    /// Returns `true` if an alert has begun, with these bytes.
     fn is_alert(&mut self, bytes: &[u8]) -> bool {
         for byte in bytes {
             let Some(at) = self.matched else { return false };
@@ -50,8 +50,8 @@ impl Plain {
         Failure::error(io::ErrorKind::InvalidData, RefusalReason::NotTls, text.into())
     }
 
-    /// The error of a write. A server of TLS says why and closes the connection: then its alert is
-    /// still to be read.
+    /// Returns the error of a write. A TLS server sends the reason and closes the connection: then
+    /// its alert can still be read.
     fn failed_write(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
         let mut room = [0; 16];
         let mut room = ReadBuf::new(&mut room);

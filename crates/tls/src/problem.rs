@@ -1,4 +1,4 @@
-//! What goes wrong with certificates and handshakes, in words that name the file or the remedy.
+//! Errors of certificates and handshakes, which name the file or the remedy.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,18 +20,18 @@ pub enum TlsError {
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// A file has another content than its setting says.
+    /// A file has other contents than its setting requires.
     #[error("{} (`tls.{setting}`) {problem}", path.display())]
     Content {
         /// The setting that names it.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what helps.
+        /// The problem and the remedy.
         problem: String,
     },
     /// No authorities are known.
@@ -45,17 +45,16 @@ pub enum TlsError {
     Refused(#[source] Error),
 }
 
-/// What a text begins with that explains a failed handshake. Transports pass on the text alone.
+/// The prefix of a text that explains a failed handshake. Transports pass on only the text.
 const PREFIX: &str = "TLS handshake: ";
 
-/// Whether a text already explains why a handshake failed.
+/// Returns `true` if a text already explains why a handshake failed.
 pub fn is_explained(text: &str) -> bool {
     text.contains(PREFIX)
 }
 
-/// Whether this answer to a probe refuses the client, or the way in which the server is reached:
-/// nginx and Apache answer 400 to plain text where they expect TLS, and to a client without a
-/// certificate.
+/// Returns `true` if this answer to a probe refuses the client, or the kind of connection: nginx
+/// and Apache answer 400 to plain text when they expect TLS, and to a client without a certificate.
 pub fn refused_by_http(status: u16, text: &str) -> bool {
     match status {
         401 | 403 => true,
@@ -85,7 +84,7 @@ impl Failure {
     }
 }
 
-/// The error of a handshake, with what helps. `own` is the certificate that was shown.
+/// Returns the error of a handshake, with the remedy. `own` is the certificate that was presented.
 pub(crate) fn handshake(
     error: io::Error,
     own: Option<&OwnCertificate>,
@@ -151,7 +150,7 @@ pub(crate) fn refused_by_peer(
     Some(Failure::error(error.kind(), RefusalReason::ListenerNotTrusted, problem))
 }
 
-/// What to do about a certificate of this agent that has expired.
+/// Returns the remedy for an expired certificate of this agent.
 pub(crate) fn expired(own: &OwnCertificate) -> String {
     format!("our certificate {own} has expired at {}: renew it", date(own.expires))
 }
@@ -189,7 +188,7 @@ fn explained(cause: &Error) -> (RefusalReason, String) {
 
 fn certificate(problem: &CertificateError) -> (RefusalReason, String) {
     match problem {
-        // An authority of the same name with another key gives the second one.
+        // An authority with the same name but another key causes the second error.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             RefusalReason::UnknownAuthority,
             "its certificate is not signed by one that is trusted: put its authority, or the \

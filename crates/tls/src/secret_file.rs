@@ -1,4 +1,4 @@
-//! A file with secrets that a setting names. No error holds what is in it.
+//! A file with secrets, named by a setting. No error contains its contents.
 
 use std::path::{Path, PathBuf};
 
@@ -16,11 +16,11 @@ pub enum SecretFileError {
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
-    /// The file does not hold what it should.
+    /// The contents are invalid.
     #[error("{} (`{setting}`){} {problem}", path.display(), place(*line))]
     Content {
         /// The setting that names it.
@@ -29,7 +29,7 @@ pub enum SecretFileError {
         path: PathBuf,
         /// The line, from 1 on; 0 where it is the whole file.
         line: usize,
-        /// What is wrong, and what helps.
+        /// The problem and the remedy.
         problem: String,
     },
 }
@@ -51,12 +51,12 @@ impl SecretFile {
         Self { setting, path: path.to_owned() }
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The error for what is wrong in a line, from 1 on; 0 is the whole file.
+    /// Returns the error of a line, from 1 on; 0 is the whole file.
     pub fn wrong(&self, line: usize, problem: impl Into<String>) -> SecretFileError {
         let (setting, path) = (self.setting, self.path.clone());
         SecretFileError::Content { setting, path, line, problem: problem.into() }

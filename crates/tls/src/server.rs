@@ -22,14 +22,14 @@ use crate::stream::{Failed, Secured};
 use crate::validity::OwnCertificate;
 use crate::watched::{Made, Time, Watched, as_io};
 
-/// What is done to a stream before its handshake, within the time limit of it.
+/// Processes a stream before its handshake, within the handshake's time limit.
 pub type Prelude =
     Arc<dyn Fn(Box<dyn Stream>) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> + Send + Sync>;
 
-/// The other end of a connection, for what a listener reports of its handshake.
+/// The other end of a connection, for reports about its handshake.
 #[derive(Debug, Clone, Default)]
 pub struct Visitor {
-    /// Where the listener notes the peers that it refuses.
+    /// Records the peers that the listener refuses.
     pub board: RefusalBoard,
     /// The listener, for log lines: `source NAME`.
     pub component: Arc<str>,
@@ -47,21 +47,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// By these settings; no file is read yet. `protocols` are what ALPN offers, best first, such
-    /// as `h2`; a client without ALPN is served all the same.
+    /// Creates a listener's TLS with these settings; reads no file yet. `protocols` are offered by
+    /// ALPN, best first, such as `h2`; a client without ALPN is served anyway.
     ///
     /// # Errors
-    /// Settings that do not go together.
+    /// An invalid combination of settings.
     pub fn new(settings: ServerTls, env: &Env, protocols: &[&str]) -> Result<Self, BuildError> {
         Self::of(settings, env, protocols, false)
     }
 
-    /// The same for a listener that its own host asks whether it works: where clients have to show
-    /// a certificate, that of the listener counts too, whichever authority has signed it. Only what
-    /// has its key can show it ([`ServerTls::own_client`]).
+    /// The same for a listener whose own host checks its health: if clients need a certificate, the
+    /// listener's own one is accepted too, whichever authority has signed it. Only the owner of its
+    /// key can present it ([`ServerTls::own_client`]).
     ///
     /// # Errors
-    /// Settings that do not go together.
+    /// An invalid combination of settings.
     pub fn taking_itself(
         settings: ServerTls,
         env: &Env,
@@ -97,7 +97,7 @@ impl Server {
         Self { prelude: Some(prelude), ..self }
     }
 
-    /// Reads the files, so that what is wrong with them is known before the first client comes.
+    /// Reads the files, so that their problems are known before the first client connects.
     ///
     /// # Errors
     /// They cannot be used.

@@ -138,21 +138,21 @@ impl MinVersion {
 }
 
 impl ServerTls {
-    /// Whether the settings go together; no file is read.
+    /// Checks the combination of settings; reads no file.
     ///
     /// # Errors
-    /// They do not.
+    /// It is invalid.
     pub fn check(&self) -> Result<(), BuildError> {
         self.clone().parts().map(|_| ())
     }
 
-    /// Whether clients are asked for a certificate.
+    /// Returns `true` if clients are asked for a certificate.
     pub fn asks_for_certificates(&self) -> bool {
         self.client_ca.is_some() || self.truststore.is_some()
     }
 
-    /// TLS of a client on the same host that asks the listener for no secret: it takes every
-    /// certificate, and shows that of the listener where one is asked for.
+    /// Returns the settings of a client on the same host that sends no secret to the listener: it
+    /// accepts every certificate, and presents the listener's own one on request.
     pub fn own_client(self) -> ClientTls {
         ClientTls {
             certificate: self.certificate,
@@ -166,18 +166,19 @@ impl ServerTls {
         }
     }
 
-    /// Whether no client is served that does not show a certificate.
+    /// Returns `true` if only clients with a certificate are served.
     pub fn needs_certificates(&self) -> bool {
         self.asks_for_certificates() && self.client_auth == ClientAuth::Required
     }
 }
 
 impl ClientTls {
-    /// What reads the name that a client with these settings shows to servers: the first one in its
-    /// certificate. It answers `None` where it shows none, and blocks.
+    /// Returns a function that reads the name that a client with these settings presents to
+    /// servers: the first one in its certificate. The function returns `None` without a
+    /// certificate, and blocks.
     ///
     /// # Errors
-    /// Settings that do not go together.
+    /// An invalid combination of settings.
     pub fn own_name(
         &self,
     ) -> Result<impl Fn(&Env) -> Result<Option<String>, TlsError> + use<>, BuildError> {
@@ -189,7 +190,7 @@ impl ClientTls {
         })
     }
 
-    /// The same where each server is one of this host, unless `server_name` says another name.
+    /// The same for servers of this host, unless `server_name` is set.
     #[must_use]
     pub fn of_host(mut self, host: &str) -> Self {
         self.server_name.get_or_insert_with(|| host.to_owned());
@@ -225,7 +226,7 @@ impl Default for ClientTls {
     }
 }
 
-/// What a listener needs, checked.
+/// Checked settings of a listener.
 #[derive(Debug)]
 pub(crate) struct ServerParts {
     pub(crate) identity: IdentityFiles,
@@ -235,7 +236,7 @@ pub(crate) struct ServerParts {
     pub(crate) handshake_timeout: Duration,
 }
 
-/// What a client needs, checked.
+/// Checked settings of a client.
 #[derive(Debug)]
 pub(crate) struct ClientParts {
     /// `None`: the authorities of the host.

@@ -19,7 +19,7 @@ pub(crate) type Failed = Box<dyn FnOnce(&io::Error) + Send>;
 
 type Open = TlsStream<Box<dyn Stream>>;
 
-/// What a client knows that explains the end of its connection.
+/// The knowledge of a client that explains the end of its connection.
 pub(crate) struct Explain {
     /// The certificate that it shows.
     pub(crate) own: Option<Arc<OwnCertificate>>,
@@ -65,13 +65,13 @@ enum State {
 }
 
 impl Secured {
-    /// One whose handshake is made by what reads and writes.
+    /// Creates a stream whose reads and writes make the handshake.
     pub(crate) fn shaking(handshake: BoxFuture<'static, io::Result<Open>>, failed: Failed) -> Self {
         let state = State::Shaking(handshake, Some(failed));
         Self { state, explain: None, has_read: false }
     }
 
-    /// One of a client, whose handshake is over.
+    /// Creates a client's stream after its handshake.
     pub(crate) fn open(stream: Open, explain: Explain) -> Self {
         Self { state: State::Open(Box::new(stream)), explain: Some(explain), has_read: false }
     }
@@ -84,8 +84,8 @@ impl Secured {
         }
     }
 
-    /// The error of a write. A server that refuses a certificate says why and closes the
-    /// connection: then its alert is still to be read.
+    /// Returns the error of a write. A server that refuses a certificate sends the reason and
+    /// closes the connection: then its alert can still be read.
     fn failed_write(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
         let mut error = error;
         if !self.has_read
@@ -108,7 +108,7 @@ impl Secured {
             match ready!(handshake.as_mut().poll(cx)) {
                 Ok(stream) => self.state = State::Open(Box::new(stream)),
                 Err(error) => {
-                    // What checks a port opens a connection and closes it.
+                    // A port check opens a connection and closes it.
                     let is_check = error.kind() == io::ErrorKind::UnexpectedEof;
                     if let Some(failed) = failed.take().filter(|_| !is_check) {
                         failed(&error);
@@ -163,14 +163,14 @@ impl AsyncWrite for Secured {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().state {
             State::Open(stream) => Pin::new(stream).poll_shutdown(cx),
-            // Nothing was said, and the stream is closed when it is dropped.
+            // Nothing was sent, and dropping closes the stream.
             State::Shaking(..) | State::Over => Poll::Ready(Ok(())),
         }
     }
 }
 
-/// Says goodbye, as TLS wants it, if that takes no waiting: without it the other side cannot tell
-/// the end from a connection that was cut.
+/// Sends TLS's closing alert, if that needs no waiting: without it the other side cannot
+/// distinguish the end from a broken connection.
 impl Drop for Secured {
     fn drop(&mut self) {
         if let State::Open(stream) = &mut self.state {

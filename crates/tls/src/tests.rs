@@ -1,8 +1,8 @@
-//! Goal: both ends trust what their settings say and nothing else, whatever form the files have; a
-//! handshake that fails says why; new files count from the next handshake on.
+//! Goal: both ends trust exactly what their settings name, in every file format; a failing
+//! handshake reports the reason; new files apply from the next handshake on.
 //!
-//! Method: a listener and a client over a pipe in memory, with certificates that openssl and Java's
-//! keytool made (`tests/material/make`).
+//! Method: a listener and a client over a pipe in memory, with certificates of openssl and Java's
+//! keytool (`tests/material/make`).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn material(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/material").join(name)
 }
 
-/// Settings whose files are those of the tests.
+/// Replaces file names in settings by paths of the test files.
 fn placed(mut settings: Value) -> Value {
     let names = ["certificate", "key", "keystore", "client_ca", "client_crl", "ca", "truststore"]
         .map(str::to_owned);
@@ -68,7 +68,7 @@ async fn say(stream: &mut Box<dyn Stream>) -> io::Result<()> {
     Ok(())
 }
 
-/// What the client and what the listener say of one exchange.
+/// Returns the results of the client and of the listener for one exchange.
 async fn exchange(server: &Server, client: &Client) -> (io::Result<()>, io::Result<()>) {
     let (here, there) = duplex(64 << 10);
     let serving = tokio::spawn(echo(server.wrap(Box::new(there), Visitor::default(), || {}).0));
@@ -86,7 +86,7 @@ async fn works(server: &Server, client: &Client) {
     there.unwrap();
 }
 
-/// What the client says of an exchange that fails.
+/// Returns the client's error of a failing exchange.
 async fn refused(server: &Server, client: &Client) -> String {
     exchange(server, client).await.0.unwrap_err().to_string()
 }
@@ -133,7 +133,7 @@ async fn what_stands_in_the_truststore_itself_is_trusted() {
     assert!(problem.contains("not for `elsewhere.example`"), "{problem}");
 }
 
-/// A clock that stands in a year.
+/// A clock stopped in a year.
 struct At(u64);
 
 impl Clock for At {
@@ -294,7 +294,7 @@ async fn a_client_that_stalls_in_its_handshake_is_cut_off_in_time() {
         let error = stream.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(error.to_string().contains("tls.handshake_timeout"), "{error}");
-        // The timer is that of tokio, which counts in milliseconds.
+        // tokio's timer counts in milliseconds.
         let waited = start.elapsed();
         assert!((10_000..=10_001).contains(&waited.as_millis()), "{waited:?}");
         assert_eq!(failed.load(Ordering::Relaxed), 1);

@@ -1,4 +1,4 @@
-//! Tokens: the simple way in which a client proves its name, without a certificate of its own.
+//! Tokens: a simple way for a client to prove its name, without a certificate.
 //!
 //! ```text
 //!   client      file of one line      NAME TOKEN
@@ -6,13 +6,12 @@
 //!   listener    file of lines         NAME TOKEN   or   NAME sha256:HEX
 //! ```
 //!
-//! - A listener remembers SHA-256 of each token alone. What is shown is compared with all of them
-//!   in a time that says nothing of either.
-//! - A name may have several lines, so that one token takes over from another; a token has one
-//!   name.
-//! - The files are read again when they change: that of a listener at most once a second, that of a
-//!   client for each connection. Where they cannot be used, what was read before counts on.
-//! - No error, log line or `Debug` holds a token.
+//! - A listener keeps only the SHA-256 of each token. A presented token is compared with all of
+//!   them in constant time.
+//! - A name may have several lines, so that one token can replace another; a token has one name.
+//! - The files are read again when they change: a listener's at most once a second, a client's for
+//!   each connection. If they cannot be used, the previous contents stay in force.
+//! - No error, log line or `Debug` contains a token.
 
 use std::fmt;
 use std::path::Path;
@@ -38,16 +37,16 @@ const FILE_MAX: u64 = 16 << 20;
 /// Characters of a token: fewer could be found by trying, more fit no header.
 const TOKEN_CHARACTERS: std::ops::RangeInclusive<usize> = 16..=1024;
 
-/// What stands in front of the hash of a token.
+/// The prefix of the hash of a token.
 const HASHED: &str = "sha256:";
 
-/// What stands in front of a token in the header `authorization`.
+/// The prefix of a token in the header `authorization`.
 const BEARER: &[u8] = b"Bearer ";
 
 /// The hash of a token.
 type Hash = [u8; 32];
 
-/// The lines that hold something, with their numbers. `#` begins a comment.
+/// Returns the non-empty lines, with their numbers. `#` begins a comment.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let all = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     all.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
@@ -66,7 +65,7 @@ fn parts(line: &str) -> Result<(Arc<str>, &str), &'static str> {
 const NAME_PROBLEM: &str = "a name has 1 to 253 characters, none of them a space or of control, \
                             and does not begin with `#`";
 
-/// What is wrong with a token, if it is one that cannot be used.
+/// Returns the reason why a token cannot be used, if any.
 fn token_problem(token: &str) -> Option<&'static str> {
     let fits = TOKEN_CHARACTERS.contains(&token.len())
         && token.bytes().all(|byte| byte.is_ascii_graphic())
@@ -81,7 +80,7 @@ fn hash(token: &[u8]) -> Hash {
     hash.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-/// The hash in a line: written there, or that of the token.
+/// Returns the hash in a line, or the hash of its token.
 fn hash_of(token: &str) -> Result<Hash, &'static str> {
     let Some(text) = token.strip_prefix(HASHED) else {
         return token_problem(token).map_or_else(|| Ok(hash(token.as_bytes())), Err);
@@ -104,7 +103,7 @@ pub fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(BEARER).then_some(token)
 }
 
-/// The tokens that a listener takes. Cheap to clone.
+/// The tokens that a listener accepts. Cheap to clone.
 #[derive(Clone)]
 pub struct Tokens(Arc<Watched<Table, SecretFileError>>);
 
@@ -152,7 +151,7 @@ impl Table {
 }
 
 impl Tokens {
-    /// Those in the file that the setting `tokens_file` names; it is not read yet.
+    /// Creates the tokens in the file of the setting `tokens_file`; does not read it yet.
     pub fn new(path: &Path, env: &Env) -> Self {
         let file = SecretFile::new("tokens_file", path);
         let files = ("tokens", vec![file.path().to_owned()]);
@@ -160,7 +159,7 @@ impl Tokens {
         Self(Arc::new(Watched::new(env, files, Arc::new(make))))
     }
 
-    /// Reads the file, so that what is wrong with it is known before the first client comes.
+    /// Reads the file, so that its problems are known before the first client connects.
     ///
     /// # Errors
     /// It cannot be used.
@@ -183,11 +182,11 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// The token that a client shows, in a file. Clones share what was said of it.
+/// The token that a client presents, in a file. Clones share the warning.
 #[derive(Debug, Clone)]
 pub struct TokenFile {
     file: SecretFile,
-    /// That others can read it was said.
+    /// True once it was logged that other users can read it.
     warned: Arc<AtomicBool>,
 }
 
@@ -201,10 +200,10 @@ pub struct Token {
 }
 
 impl Token {
-    /// One that was never there before.
+    /// Creates a random token.
     ///
     /// # Errors
-    /// The name can stand in no line.
+    /// The name cannot be in a line.
     pub fn new(name: &str, entropy: &dyn Entropy) -> Result<Self, &'static str> {
         let name = names::name(name).filter(|it| !it.starts_with('#')).ok_or(NAME_PROBLEM)?;
         let random = Zeroizing::new([entropy.bytes16(), entropy.bytes16()].concat());
@@ -225,7 +224,7 @@ impl Token {
 }
 
 impl TokenFile {
-    /// That which the setting `token_file` names; it is not read yet.
+    /// Creates the token in the file of the setting `token_file`; does not read it yet.
     pub fn new(path: &Path) -> Self {
         let file = SecretFile::new("token_file", path);
         Self { file, warned: Arc::default() }

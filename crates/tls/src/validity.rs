@@ -29,7 +29,7 @@ pub(crate) fn validity(certificate: &[u8]) -> Option<Validity> {
 pub struct OwnCertificate {
     /// Its file.
     pub path: PathBuf,
-    /// What it is called.
+    /// Its subject.
     pub subject: Option<String>,
     /// Until when it is valid, in seconds since 1970.
     pub expires: u64,
@@ -42,7 +42,7 @@ impl OwnCertificate {
         Some(Self { path: path.to_owned(), subject: subject(certificate), expires })
     }
 
-    /// Whether it has expired.
+    /// Returns `true` if it has expired.
     pub fn has_expired(&self, now: SystemTime) -> bool {
         unix_seconds(now) > self.expires
     }

@@ -1,4 +1,4 @@
-//! Whether a client takes the certificate of a server.
+//! Verifies the certificate of a server for a client.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, Sign
 use crate::problem::TlsError;
 use crate::validity::validity;
 
-/// What is trusted, and what is checked.
+/// The trusted certificates, and the checks.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     pub(crate) trust: Trust,
-    /// Whether the name in the certificate counts.
+    /// True if the name in the certificate is checked.
     pub(crate) checks_name: bool,
     pub(crate) algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// What a certificate has to be.
+/// The requirement for a certificate.
 #[derive(Debug)]
 pub(crate) enum Trust {
     /// Anything.
@@ -32,14 +32,13 @@ pub(crate) enum Trust {
     Of {
         /// As authorities, where one of them can be one.
         signed: Option<Arc<WebPkiServerVerifier>>,
-        /// As they are. Java takes what stands in a truststore itself, and what `openssl req -x509`
-        /// makes is an authority by its extensions, which no server may be.
+        /// Exact matches. Java accepts the certificates in a truststore themselves; a certificate
+        /// of `openssl req -x509` is an authority by its extensions, which a server must not be.
         exact: Vec<CertificateDer<'static>>,
     },
 }
 
-/// What checks that one of these authorities signed a certificate, and that none of these lists has
-/// it.
+/// Checks that one of these authorities signed a certificate, and that none of these lists has it.
 pub(crate) fn signed(
     roots: RootCertStore,
     crls: Option<Vec<CertificateRevocationListDer<'static>>>,
@@ -81,7 +80,7 @@ impl ServerCertVerifier for Verifier {
             return Ok(ServerCertVerified::assertion());
         }
         let signed = signed.as_ref().ok_or(CertificateError::UnknownIssuer)?;
-        // The name is what it looks at last.
+        // The name is its last check.
         match signed.verify_server_cert(certificate, between, name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

@@ -1,4 +1,4 @@
-//! What is made of files, and made anew when they change: a configuration of rustls, tokens.
+//! Values derived from files, and updated when the files change: a configuration of rustls, tokens.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,16 +14,16 @@ use tracing::{info, warn};
 use crate::problem::TlsError;
 use crate::validity::OwnCertificate;
 
-/// How often files are looked at, at most.
+/// Minimum time between checks of files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Makes it of the files, in a thread where it may block.
 type Make<T, E> = Arc<dyn Fn(&dyn Disk, SystemTime) -> Result<T, E> + Send + Sync>;
 
-/// What tells a file from another state of it.
+/// Distinguishes states of a file.
 pub(crate) type Stamp = Option<(SystemTime, u64, u64)>;
 
-/// What is made of certificates.
+/// A value derived from certificates.
 pub(crate) struct Made<C> {
     /// The configuration of rustls.
     pub(crate) config: Arc<C>,
@@ -31,10 +31,10 @@ pub(crate) struct Made<C> {
     pub(crate) own: Option<Arc<OwnCertificate>>,
 }
 
-/// What counts now of what is made of files.
+/// The current value derived from files.
 pub(crate) struct Watched<T, E = TlsError> {
     env: Env,
-    /// What the files hold, for log lines.
+    /// The contents of the files, for log lines.
     what: &'static str,
     files: Vec<PathBuf>,
     make: Make<T, E>,
@@ -45,12 +45,12 @@ struct State<T> {
     made: Option<Arc<T>>,
     stamps: Vec<Stamp>,
     looked: Option<Instant>,
-    /// What was wrong with the files the last time, so that it is said once.
+    /// The last problem of the files, which is logged once.
     problem: Option<String>,
 }
 
 impl<T: Send + Sync + 'static, E: std::error::Error + Send + 'static> Watched<T, E> {
-    /// Of these files, which hold `what` and are not read yet.
+    /// Creates it for these files, which contain `what` and are not read yet.
     pub(crate) fn new(
         env: &Env,
         (what, files): (&'static str, Vec<PathBuf>),
@@ -60,11 +60,11 @@ impl<T: Send + Sync + 'static, E: std::error::Error + Send + 'static> Watched<T,
         Self { env: env.clone(), what, files, make, state: Mutex::new(state) }
     }
 
-    /// What is made of the files; those that have changed are read first. Where they cannot be
-    /// used, what was made before counts on.
+    /// Returns the value derived from the files; reads changed files first. If they cannot be used,
+    /// the previous value stays in force.
     ///
     /// # Errors
-    /// There is none yet, and the files cannot be used.
+    /// There is no value yet, and the files cannot be used.
     pub(crate) async fn current(&self) -> Result<Arc<T>, E> {
         let now = Instant::now();
         let (known, stamps) = {
@@ -75,7 +75,7 @@ impl<T: Send + Sync + 'static, E: std::error::Error + Send + 'static> Watched<T,
             {
                 return Ok(made.clone());
             }
-            // Handshakes that come meanwhile go on with what is there.
+            // Concurrent handshakes use the current value.
             state.looked = Some(now);
             (state.made.clone(), state.stamps.clone())
         };
@@ -148,7 +148,8 @@ impl TimeProvider for Time {
     }
 }
 
-/// As an error of a connection, with its cause in the text: what shows it may show one line.
+/// Converts it to an error of a connection, with its cause in the text, because only one line may
+/// be shown.
 pub(crate) fn as_io(error: &TlsError) -> io::Error {
     let text = match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),

@@ -83,7 +83,7 @@ fn included_files_are_merged_by_name_in_the_order_of_their_names() {
     let place = &plan.groups[0].sinks[0].kind_place;
     assert_eq!((place.line, place.column), (3, 11));
     assert!(place.file.ends_with("/sinks.yaml"), "{place}");
-    // What is printed is one file.
+    // The printed configuration is one file.
     let printed = crate::load(Path::new("a.toml"), &to_toml(&plan), "host").unwrap();
     assert_eq!(printed, Plan { file: "a.toml".into(), ..plan });
 }
@@ -220,7 +220,7 @@ fn references_are_replaced_in_values_and_printed_as_they_are_written() {
         assert!(printed.contains(line), "{line} is not in {printed}");
     }
     assert!(!format!("{plan:?}{printed}").contains("hunter2"));
-    // What is printed means the same where the same things are around it.
+    // The printed configuration has the same meaning in the same environment.
     let again = files(&[("main.toml", &printed), ("secrets/token", "hunter2")]);
     let again = self::plan(&again).unwrap();
     assert_eq!(again, Plan { file: again.file.clone(), ..plan });

@@ -1,4 +1,4 @@
-//! A component says everything that is wrong with its settings.
+//! A component reports every problem of its settings.
 //!
 //! Method: a component made for this test, built from a plan whose settings are wrong in many ways.
 

@@ -163,10 +163,10 @@ fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
     }
 }
 
-/// What leaves the host in plain text is meant so.
+/// Checks that plain text that leaves the host is permitted.
 fn check_plain_text(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
     let plain = PlainText::default();
-    // Of one that is none, no more is said than that.
+    // An invalid address gets no second problem.
     let is_one = |address: &&String| address::check(address, "", true).is_ok();
     if let (Some(address), None) = (read.admin.as_ref().filter(is_one), &read.admin_tls) {
         plain.speaks("admin", address, "set the table `admin_tls`");
@@ -189,7 +189,7 @@ fn check_plain_text(found: &mut Findings<'_>, table: &Settings, read: &AgentTabl
     }
 }
 
-/// What a shell would replace in a directory's name, and nothing here does.
+/// Returns the part of a directory's name that a shell would replace, but this program does not.
 fn not_replaced(directory: &Path) -> Option<String> {
     let text = directory.to_string_lossy();
     let variable = text.strip_prefix('$').and_then(|rest| rest.split('/').next());

@@ -6,7 +6,7 @@ use pipeline::settings::{Place, Settings, SettingsErrorKind as Kind, Value};
 
 use super::{ComponentPlan, Findings, GroupDraft, GroupPlan, Reference, SinkDraft, SourceDraft};
 
-/// Puts the sinks into their groups; a sink outside a group becomes one of its own name.
+/// Puts the sinks into their groups; a sink outside a group becomes a group with its own name.
 pub(super) fn join(
     found: &mut Findings<'_>,
     sinks: Vec<SinkDraft>,
@@ -35,7 +35,7 @@ pub(super) fn join(
             }
         }
     }
-    // In the order of the file, so that what is built and printed has that order too.
+    // In the order of the file, which is then also the order of building and printing.
     for name in known {
         if let Some(sink) = sinks.remove(name) {
             let group = alone(found, sink, &groups);
@@ -45,7 +45,7 @@ pub(super) fn join(
     groups
 }
 
-/// A sink in a group has no channel of its own.
+/// Checks that a sink in a group does not name a channel.
 fn member(found: &mut Findings<'_>, sink: &SinkDraft, group: &str) {
     if let Some(channel) = &sink.channel {
         let problem = format!("remove `channel`: group `{group}` of this sink names it");

@@ -1,8 +1,7 @@
 //! The schema of a whole file.
 //!
-//! Which settings a component has follows from its `type`, by one condition for each kind: so a
-//! validator names the setting that is wrong, and an editor completes the settings of that kind
-//! alone.
+//! The `type` of a component determines its settings, by one condition for each kind. A validator
+//! can therefore name the wrong setting, and an editor completes only the settings of that kind.
 
 use pipeline::component::CHOICE;
 use pipeline::{Catalogue, Listed};
@@ -12,10 +11,10 @@ use serde_json::{Map, Value as Json, json};
 use super::{OPTIONAL, component, plain, table};
 use crate::resolve::AgentTable;
 
-/// The schema of a file that a program with this catalogue reads; `dead_letters` is that of the
-/// table `[dead_letters]`, which the agent reads.
+/// Returns the schema of a file for a program with this catalogue; `dead_letters` is the schema of
+/// the table `[dead_letters]`, which the agent reads.
 ///
-/// A value may be text with a variable, `"${…}"`, wherever it is not a table or a list.
+/// A value may be text with a variable, `"${…}"`, unless it is a table or a list.
 pub fn file(catalogue: Catalogue, dead_letters: fn(&mut SchemaGenerator) -> Schema) -> Json {
     let mut definitions = Map::new();
     definitions.insert("variable".to_owned(), json!({ "type": "string", "pattern": r"\$\{" }));
@@ -87,7 +86,7 @@ fn of_role(role: &str, all: &[Listed]) -> Json {
             "then": of_kind(listed),
         })
     };
-    // Taplo knows no conditions where it completes, but alternatives. The first one takes
+    // For completion, Taplo supports alternatives but not conditions. The first alternative accepts
     // everything.
     let alternatives = std::iter::once(json!({})).chain(all.iter().map(of_kind));
     json!({
@@ -117,7 +116,7 @@ fn of_kind(listed: &Listed) -> Json {
     schema
 }
 
-/// The settings of a role that the plan holds, and which of them must be there.
+/// Returns the plan's settings of a role, and which of them are required.
 fn place(role: &str) -> (Json, &'static [&'static str]) {
     let names = |meaning: &str, least: u32| {
         json!({
@@ -172,7 +171,7 @@ fn place(role: &str) -> (Json, &'static [&'static str]) {
     }
 }
 
-/// The schema with the components that settings choose, and with variables in the place of values.
+/// Extends the schema by the components that settings choose, and by variables instead of values.
 fn loose(mut schema: Json) -> Json {
     loosen(&mut schema);
     schema
@@ -202,7 +201,7 @@ fn loosen(schema: &mut Json) {
     }
 }
 
-/// Text of any content, which may hold a variable as it is.
+/// Returns `true` for text of any content, which may contain a variable as it is.
 fn is_text(schema: &Json) -> bool {
     let is_free = ["pattern", "enum", "format"].iter().all(|key| schema.get(key).is_none());
     is_free && schema.get("type").is_some_and(|it| it == "string")

@@ -10,18 +10,17 @@ use super::OPTIONAL;
 pub struct Setting {
     /// Its name in its table.
     pub name: String,
-    /// What its value looks like, for people: `text`, `"a" or "b"`.
+    /// The form of its value, for people: `text`, `"a" or "b"`.
     pub form: String,
-    /// Its value where it is not set; `None` where it has none.
+    /// Its default value; `None` without a default.
     pub default: Option<Json>,
-    /// Whether it must be set.
+    /// True if it must be set.
     pub is_required: bool,
-    /// Whether leaving it out means something else than any value.
+    /// True if omitting it has another meaning than any value.
     pub is_optional: bool,
-    /// What it means, in paragraphs; then each of its values, where they have a meaning of their
-    /// own.
+    /// Its meaning, in paragraphs; then each of its values, if they have descriptions.
     pub meaning: Vec<String>,
-    /// The settings of the table that it is; empty where it is none.
+    /// The settings of its table; empty for other types.
     pub below: Vec<Setting>,
 }
 
@@ -44,7 +43,7 @@ pub fn settings(schema: &Json) -> Vec<Setting> {
     properties.iter().map(setting).collect()
 }
 
-/// What a value of this schema looks like.
+/// Returns the form of a value of this schema.
 fn form(schema: &Json) -> String {
     if let Some(role) = text(schema, CHOICE) {
         return format!("kind of {role}, or a table with its `type`");

@@ -1,4 +1,4 @@
-//! What a schema says of settings, on types of every form.
+//! Schemas of settings, on types of every form.
 
 use std::collections::BTreeMap;
 

@@ -49,7 +49,7 @@ fn refused(places: &Places) -> String {
     FlumeChannel::open(&env::real(), places).err().unwrap().to_string()
 }
 
-/// Bodies of all waiting events that can be read, and what cannot.
+/// Returns the bodies of all readable waiting events, and the other results.
 fn bodies(channel: &FlumeChannel) -> (Vec<String>, Vec<Next>) {
     let (mut bodies, mut others) = (Vec::new(), Vec::new());
     let mut events = channel.events();
@@ -147,7 +147,7 @@ fn damage_costs_one_record_and_what_follows_is_read() {
     log[offset + body] = b'T';
     fs::write(&path, &log).unwrap();
     let damage = |problem| Damage { path: path.clone(), offset: at.offset(), problem, torn: false };
-    // It is in the queue of the checkpoint, so it is missed where it is to be read.
+    // It is in the queue of the checkpoint, so reading it reports it as missing.
     let (channel, found) = open(&of_3(&dir));
     assert_eq!(found.damaged, []);
     let (left, others) = bodies(&channel);
@@ -174,7 +174,7 @@ fn a_torn_tail_is_passed_over() {
     let path = dir.path().join("data2/log-6");
     let log = fs::read(&path).unwrap();
     let end = log.len() - 16;
-    // A put of which only a part came to the disk.
+    // A put that reached the disk only in part.
     let torn = [&log[..end], &[0x7f, 0, 0, 0, 90, 23, 0x0d, 1, 0], &[0x80; 300]].concat();
     fs::write(&path, torn).unwrap();
     let (channel, found) = open(&of_3(&dir));

@@ -97,7 +97,7 @@ fn a_stream_of_snappy_is_unpacked_and_a_hostile_one_refused() {
     assert!(cut.read_to_string(&mut text).is_err());
     let long = [&head[..], &[0xff; 4]].concat();
     assert!(Unsnappy::new(&long[..]).unwrap().read_to_string(&mut text).is_err());
-    // A block that says that it becomes 4 GiB.
+    // A block that claims to expand to 4 GiB.
     let bomb = [&head[..], &[0, 0, 0, 5, 0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
     assert!(Unsnappy::new(&bomb[..]).unwrap().read_to_string(&mut text).is_err());
     assert!(Unsnappy::new(&b"PK\x03\x04 and some more bytes"[..]).is_err());

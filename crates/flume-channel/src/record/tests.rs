@@ -1,4 +1,5 @@
-//! Records of both formats: what is written is read, and nothing else is taken for a record.
+//! Records of both formats: written records are read back, and nothing else is accepted as a
+//! record.
 
 use proptest::prelude::*;
 use prost::Message;
@@ -6,7 +7,7 @@ use prost::Message;
 use super::*;
 use crate::proto;
 
-/// A record of format 3 with these messages behind its header, and the footer.
+/// Builds a record of format 3 with these messages after its header, and the footer.
 pub(crate) fn v3(kind: i32, transaction: i64, order: i64, message: &impl Message) -> Vec<u8> {
     let header =
         proto::TransactionEventHeader { kind, transaction_id: transaction, write_order_id: order };
@@ -77,7 +78,7 @@ fn takes_commits_and_rollbacks_are_read_in_both_formats() {
 
 #[test]
 fn numbers_of_variable_length_are_hadoops() {
-    // A class name to pass over, then a header with a value of 200 bytes: -113 says one byte more.
+    // A class name to skip, then a header with a value of 200 bytes: -113 means one more byte.
     let value = [b'v'; 200];
     let fields = [
         &[1, 9, 0, 2, b'c', b'c', 0, 0, 0, 1][..],

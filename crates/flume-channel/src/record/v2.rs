@@ -8,7 +8,7 @@ pub(super) const MAGIC: [u8; 4] = [0xde, 0xad, 0xbe, 0xef];
 /// In front of each text: Hadoop's number of its class `Text`.
 const TEXT: u8 = 0x8c;
 
-/// What stands at the beginning of `bytes`, where a record begins.
+/// Parses the beginning of `bytes`, which is the start of a record.
 pub(super) fn read(bytes: &[u8]) -> Step {
     let mut reader = Reader { bytes, at: 1 };
     match record(&mut reader) {
@@ -97,7 +97,7 @@ fn record(reader: &mut Reader<'_>) -> Result<Record, Fault> {
 }
 
 fn event(reader: &mut Reader<'_>) -> Result<Event, Fault> {
-    // Names of classes that a map of Hadoop may have; Flume's have none.
+    // Class names that a Hadoop map may have; Flume's maps have no such names.
     for _ in 0..reader.array::<1>()?[0] {
         reader.take(1)?;
         let length = u16::from_be_bytes(reader.array()?);

@@ -5,12 +5,12 @@ use prost::Message;
 use super::{Event, Fault, Kind, Pointer, RECORD_MAX, Record, Side, Step, checked};
 use crate::proto;
 
-/// Length of a header, and the tag of its first field: what every record has behind its length.
+/// Length of a header, and the tag of its first field: every record has them after its length.
 pub(super) const HEADER_START: [u8; 2] = [23, 0x0d];
 /// Op and length.
 const FRAME_BYTES: usize = 5;
 
-/// What stands at the beginning of `bytes`, where a record or a removed one begins.
+/// Parses the beginning of `bytes`, which is the start of a record or of a removed one.
 pub(super) fn read(bytes: &[u8], is_record: bool) -> Step {
     let Some(length) = bytes.get(1..FRAME_BYTES) else { return Step::More(FRAME_BYTES) };
     let length = u32::from_be_bytes(length.try_into().expect("four bytes")) as usize;

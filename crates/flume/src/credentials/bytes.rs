@@ -1,6 +1,6 @@
 //! A cursor over the bytes of a key store; every number is big-endian.
 
-/// What is not read yet.
+/// The remaining bytes.
 pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -23,13 +23,14 @@ impl<'a> Bytes<'a> {
         Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    /// A block behind its length.
+    /// Reads a block with its length in front.
     pub(super) fn block(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.u32()?).ok()?;
         self.take(length)
     }
 
-    /// A text behind its length; Java's form of a NUL and of rare characters is not taken.
+    /// Reads a text with its length in front; Java's encoding of NUL and of rare characters is not
+    /// supported.
     pub(super) fn text(&mut self) -> Option<&'a str> {
         let length = usize::from(self.u16()?);
         std::str::from_utf8(self.take(length)?).ok()

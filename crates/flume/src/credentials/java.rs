@@ -1,6 +1,5 @@
-//! Objects in the form of Java's `ObjectOutputStream`, as far as key stores have them: strings,
-//! arrays of bytes, and objects whose fields are such. No class is loaded and no code of one is
-//! run.
+//! Objects in the format of Java's `ObjectOutputStream`, as far as key stores use them: strings,
+//! arrays of bytes, and objects with such fields. No class is loaded and no code of a class is run.
 
 use std::rc::Rc;
 
@@ -31,12 +30,12 @@ pub(super) enum Value {
     Number,
     Text(Rc<str>),
     Bytes(Rc<[u8]>),
-    /// Its fields, those of its ancestors first.
+    /// Its fields, with inherited ones first.
     Object(Rc<[(Rc<str>, Value)]>),
 }
 
 impl Value {
-    /// A field that holds bytes.
+    /// Returns a field of bytes.
     pub(super) fn bytes(&self, name: &str) -> Option<Rc<[u8]>> {
         match self.field(name)? {
             Self::Bytes(bytes) => Some(bytes.clone()),
@@ -44,7 +43,7 @@ impl Value {
         }
     }
 
-    /// A field that holds text.
+    /// Returns a field of text.
     pub(super) fn text(&self, name: &str) -> Option<Rc<str>> {
         match self.field(name)? {
             Self::Text(text) => Some(text.clone()),
@@ -65,14 +64,14 @@ struct Class {
     is_bytes: bool,
 }
 
-/// What can be named again.
+/// Objects that later parts of the stream can refer to.
 #[derive(Clone)]
 enum Handle {
     Class(Rc<Class>),
     Value(Value),
 }
 
-/// Reads one object with the head of its stream; `None` where it is none, or not one of these.
+/// Reads one object with the head of its stream; `None` if it is invalid or has another type.
 pub(super) fn read(bytes: &mut Bytes<'_>) -> Option<Value> {
     (bytes.take(4)? == STREAM).then_some(())?;
     Reader { bytes, handles: Vec::new() }.value(0)
@@ -119,7 +118,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The fields of a class, behind those of its ancestors.
+    /// Returns the fields of a class, after inherited ones.
     fn fields(
         &mut self,
         class: &Class,
@@ -150,7 +149,7 @@ impl Reader<'_, '_> {
         self.optional_class(depth).flatten()
     }
 
-    /// A class, or that there is none.
+    /// Reads a class, or its absence.
     fn optional_class(&mut self, depth: usize) -> Option<Option<Rc<Class>>> {
         (depth < DEPTH_MAX).then_some(())?;
         match self.bytes.u8()? {
@@ -164,7 +163,7 @@ impl Reader<'_, '_> {
         }
         let is_bytes = self.bytes.text()? == "[B";
         self.bytes.take(8)?; // its version
-        // Its handle comes before those of what it names.
+        // Its handle precedes the handles of its parts.
         let at = self.named(Handle::Value(Value::Null))?;
         (self.bytes.u8()? == PLAIN).then_some(())?;
         let mut fields = Vec::new();

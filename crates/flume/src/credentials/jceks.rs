@@ -24,14 +24,14 @@ const SECRET: u32 = 3;
 /// Rounds of a key's derivation at most, as in Java.
 const ROUNDS_MAX: u32 = 5_000_000;
 
-/// What Java writes between password and content.
+/// The constant that Java writes between password and content.
 const PHRASE: &[u8] = b"Mighty Aphrodite";
 
-/// The secret of this name; `None` where the store has none.
+/// Returns the secret with this name; `None` if the store does not have it.
 ///
 /// # Errors
-/// The store is damaged, its password is another one, or a key is sealed in another way: what is
-/// wrong, for people.
+/// The store is damaged, has another password, or a key has an unknown protection: the problem, for
+/// the user.
 pub(super) fn secret(store: &[u8], password: &str, alias: &str) -> Result<Option<Vec<u8>>, String> {
     crypto::allow(Outside::CredentialStore).map_err(|refused| refused.to_string())?;
     let damaged = || "it is no key store of the kind JCEKS, or damaged".to_owned();
@@ -51,7 +51,8 @@ pub(super) fn secret(store: &[u8], password: &str, alias: &str) -> Result<Option
     found.map(|sealed| opened(&sealed, password)).transpose()
 }
 
-/// The sealed object of an alias: `Some(None)` where there is none, `None` where it is no store.
+/// Returns the sealed object of an alias: `Some(None)` if it is missing, `None` if this is not a
+/// store.
 fn find(bytes: &mut Bytes<'_>, wanted: &str) -> Option<Option<java::Value>> {
     let version = bytes.u32().filter(|it| matches!(it, 1 | 2))?;
     for _ in 0..bytes.u32()? {
@@ -167,7 +168,8 @@ mod tests {
         }
     }
 
-    /// The sum stops a damaged store before it is read; the reader has to stand alone.
+    /// The checksum normally stops a damaged store before it is parsed; the parser has to work
+    /// without it.
     #[test]
     fn a_changed_store_is_read_or_refused_without_a_panic() {
         let content = &NONE[4..NONE.len() - SHA1_OUTPUT_LEN];

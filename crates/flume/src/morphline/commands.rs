@@ -6,7 +6,7 @@ use super::{BODY, Body, MESSAGE, Translation, conditions, dates};
 use crate::hocon::Node;
 use crate::report::Outcome;
 
-/// Commands that have no counterpart in the chain of a source, and what replaces them.
+/// Commands without a counterpart in the chain of a source, and their replacements.
 const INSTEAD: &[(&str, &str)] = &[
     ("findReplace", "the interceptor `search_replace` changes bodies"),
     ("sample", "the interceptor `sample`"),
@@ -302,7 +302,7 @@ pub(super) fn text<'a>(
     }
 }
 
-/// A setting that is done with its default alone.
+/// Accepts a setting only with its default.
 pub(super) fn default(arguments: &Node, name: &str, default: &str) -> Result<(), String> {
     match text(arguments, name, default)? {
         found if found == default => Ok(()),
@@ -318,7 +318,7 @@ fn utf8(arguments: &Node) -> Result<(), String> {
     }
 }
 
-/// No other settings than these.
+/// Rejects other settings than these.
 pub(super) fn only(arguments: &Node, known: &[&str]) -> Result<(), String> {
     let other = arguments.entries().iter().find(|(name, _)| !known.contains(&name.as_str()));
     other.map_or(Ok(()), |(name, _)| Err(pipeline::settings::unknown("setting", name, known)))

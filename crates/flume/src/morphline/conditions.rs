@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::BODY;
 use crate::hocon::Node;
 
-/// Conditions of which all have to hold for the command to succeed. `name` is the command.
+/// Returns conditions that must all be true for the command to succeed. `name` is the command.
 ///
 /// # Errors
-/// There are none that say the same: why, for people.
+/// There is no equivalent condition: the reason, for the user.
 pub(super) fn of(name: &str, arguments: &Node) -> Result<Vec<Value>, String> {
     match name {
         "contains" | "equals" => {

@@ -1,4 +1,4 @@
-//! Patterns of Java's `SimpleDateFormat` as those of the interceptor `event_time`.
+//! Translates patterns of Java's `SimpleDateFormat` for the interceptor `event_time`.
 
 /// The pattern with directives of `strftime`; `None` where a part has no counterpart.
 pub(super) fn pattern(java: &str) -> Option<String> {

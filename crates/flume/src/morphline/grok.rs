@@ -12,7 +12,7 @@ use crate::report::Outcome;
 /// The most lines that a dictionary of grok may have.
 const PATTERNS_MAX: usize = 10_000;
 
-/// What a pattern for a linear library has none of.
+/// Constructs that a linear-time library does not support.
 const BACKTRACKING: &[&str] = &["(?<!", "(?<=", "(?=", "(?!", "(?>", "*+", "++", "?+"];
 
 impl Translation<'_> {
@@ -61,8 +61,8 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// The patterns that a command names, those with look-around left out: for these the standard
-    /// patterns of the same names are taken.
+    /// Returns the patterns that a command names, without those with look-around, which are
+    /// replaced by the standard patterns of the same names.
     fn dictionary(&mut self, arguments: &Node) -> Result<BTreeMap<String, String>, String> {
         let mut texts: Vec<String> = Vec::new();
         for file in arguments.get("dictionaryFiles").map_or(&[][..], Node::items) {
@@ -86,7 +86,7 @@ impl Translation<'_> {
     }
 }
 
-/// The patterns that an expression needs, with those that they need.
+/// Returns the patterns that an expression needs, recursively.
 fn reachable(expression: &str, all: &BTreeMap<String, String>, found: &mut Map<String, Value>) {
     for (at, _) in expression.match_indices("%{") {
         let name = &expression[at + 2..];

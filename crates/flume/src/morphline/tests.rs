@@ -1,5 +1,5 @@
-//! What a morphline file becomes; that the interceptors do the same is seen with the real ones, in
-//! `crates/aqueduct/tests/it/flume_morphline.rs`.
+//! Translations of morphline files. `crates/aqueduct/tests/it/flume_morphline.rs` checks with the
+//! real interceptors that they have the same effect.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The format is read as Java reads it. Expected values are what `java.util.Properties` gives.
+//! The format is parsed like Java does. Expected values come from `java.util.Properties`.
 
 use proptest::prelude::*;
 
@@ -71,7 +71,7 @@ fn of_several_values_of_a_key_the_last_counts_and_the_others_are_named() {
 }
 
 proptest! {
-    /// Any text is read or refused, and what is escaped as Java's `store` escapes it is read back.
+    /// Any text is parsed or rejected, and a text escaped by Java's `store` is read back unchanged.
     #[test]
     fn any_text_is_read_without_a_panic(text in "[\\\\u0-9a-f=: #!\n\r\ta-z]{0,200}|.{0,100}") {
         let _ = read(&"a".into(), &text);

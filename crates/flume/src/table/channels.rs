@@ -173,5 +173,5 @@ const KAFKA: &[Key] = &[
     by("kafka.consumer.*", "", "`properties` of `CHANNEL-topic`, in the same way"),
 ];
 
-/// Those of a file channel that a spillable one has too.
+/// Keys of a file channel that a spillable one also has.
 const FILE_WITHOUT_CAPACITY: &[Key] = FILE.split_at(1).1;

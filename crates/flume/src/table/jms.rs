@@ -1,4 +1,4 @@
-//! The source of JMS: what JNDI finds for Flume is named by addresses here.
+//! The JMS source: addresses replace Flume's JNDI lookups.
 
 use super::{As, Becomes, Row, by, decision, ignored, same, set};
 

@@ -40,7 +40,7 @@ pub(super) const TLS_SPOKEN: &[Key] = &[
 
 const MIN_VERSION: &str = "`tls.min_version`: 1.2 or 1.3; older versions are not supported";
 
-/// Where a server listens.
+/// The address of a server.
 pub(super) const BIND: &[Key] =
     &[by("bind", "*", "`listen`, with the port"), by("port", "*", "`listen`, with `bind`")];
 

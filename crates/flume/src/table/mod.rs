@@ -1,8 +1,8 @@
-//! What each component of Flume and each of its keys becomes: the tables.
+//! The tables of Flume's components and keys, with their translations.
 //!
 //! One row is one component, with its alias, its class names, and its keys with Flume's defaults.
-//! The translation follows the rows, the reference page is printed from them, and a test holds the
-//! settings that they name against the schema of our components.
+//! The translation follows the rows, the reference page is generated from them, and a test compares
+//! their settings with the schemas of the components.
 
 mod chain;
 mod channels;
@@ -21,31 +21,31 @@ use pipeline::settings::unknown;
 /// A component of Flume.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// The role, in our words: `source`, `channel`, `sink`, `interceptor`, `selector`, `processor`,
-    /// `encoder`, `decoder`.
+    /// The role, in Aqueduct's terms: `source`, `channel`, `sink`, `interceptor`, `selector`,
+    /// `processor`, `encoder`, `decoder`.
     pub role: &'static str,
     /// Its alias, as `type` names it, in lower case; for a component without one a short name.
     pub name: &'static str,
     /// The class names that `type` may have instead, without `$Builder`.
     pub classes: &'static [&'static str],
-    /// What it becomes.
+    /// Its translation.
     pub becomes: Becomes,
-    /// How the component as a whole differs from Flume's; empty where it does not.
+    /// The difference of the whole component from Flume's; empty without one.
     pub differs: &'static str,
     /// Its keys, in parts that rows share.
     pub keys: &'static [&'static [Key]],
 }
 
-/// What a component becomes.
+/// The translation of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Becomes {
     /// A component of this kind, where the program has it.
     Kind(&'static str),
-    /// Several components, by what its keys say: which, for the reference.
+    /// Several components, depending on its keys: a description for the reference.
     Several(&'static str),
-    /// There is none yet: what to do until then.
+    /// Not supported yet: the workaround.
     Later(&'static str),
-    /// There will be none: what replaces it.
+    /// Never supported: the replacement.
     Never(&'static str),
 }
 
@@ -54,30 +54,30 @@ pub enum Becomes {
 pub struct Key {
     /// Its name; one that ends in `*` is any name with this beginning.
     pub name: &'static str,
-    /// What Flume takes where the file is silent; `*` for a key that must be there.
+    /// Flume's default; `*` for a required key.
     pub default: &'static str,
-    /// What it becomes.
+    /// Its translation.
     pub becomes: Use,
 }
 
-/// What a key becomes.
+/// The translation of a key.
 #[derive(Debug, Clone, Copy)]
 pub enum Use {
     /// This setting. Flume's default is written where the file is silent.
     Set(&'static str, As),
-    /// This setting, whose default is Flume's: it is written only where the file has the key.
+    /// This setting, with the same default as Flume's: written only if the file has the key.
     Same(&'static str, As),
     /// This setting, which does not do quite the same: how it differs.
     Differs(&'static str, As, &'static str),
-    /// Several settings, or one that depends on other keys: what, for the reference.
+    /// Several settings, or one that depends on other keys: a description for the reference.
     By(&'static str),
-    /// Nothing, and nothing is missing: why.
+    /// Not translated, without a loss: the reason.
     Ignored(&'static str),
-    /// Nothing, and its effect is missing unless it has Flume's default: what to do.
+    /// Not translated, and its effect is missing unless it has Flume's default: the remedy.
     Decision(&'static str),
 }
 
-/// How a value is written in our configuration.
+/// The form of a value in Aqueduct's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum As {
     /// Text as it is.
@@ -94,7 +94,7 @@ pub enum As {
     Millis,
     /// Seconds, with their unit.
     Seconds,
-    /// One of these values, in any case: Flume's, then ours.
+    /// One of these values, in any case: Flume's, then Aqueduct's.
     OneOf(&'static [(&'static str, &'static str)]),
 }
 
@@ -141,10 +141,10 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
     PARTS.iter().flat_map(|part| part.iter())
 }
 
-/// The row of a component, by its alias or class, in any case.
+/// Returns the row of a component, by its alias or class, in any case.
 ///
 /// # Errors
-/// There is none: the closest name, or what to do with a class of the user's own.
+/// It is unknown: the closest name, or the remedy for a custom class.
 pub fn find(role: &str, kind: &str) -> Result<&'static Row, String> {
     let wanted = kind.trim_end_matches("$Builder").to_lowercase();
     let of_role = || rows().filter(|row| row.role == role);
@@ -164,13 +164,13 @@ pub fn find(role: &str, kind: &str) -> Result<&'static Row, String> {
     Err(unknown("type", &kind.to_lowercase(), &known))
 }
 
-/// Our sources that give no event again which some of their channels have: there a selector may
-/// choose anew each time.
+/// Sources that never resend an event to some of their channels: their selector may choose
+/// differently each time.
 const GIVE_NOTHING_AGAIN: &[&str] =
     &["amqp", "avro", "exec", "http", "netcat", "netcat_udp", "stress", "syslog", "thrift"];
 
 impl Row {
-    /// Whether it becomes a source that gives no event again.
+    /// Returns `true` if it becomes a source that never resends an event.
     pub fn gives_nothing_again(&self) -> bool {
         matches!(self.becomes, Becomes::Kind(kind) if GIVE_NOTHING_AGAIN.contains(&kind))
     }
@@ -193,7 +193,7 @@ impl Row {
 }
 
 impl Key {
-    /// What the reference says of it.
+    /// Returns its description for the reference.
     pub fn described(&self) -> String {
         match self.becomes {
             Use::Set(setting, _) | Use::Same(setting, _) => format!("`{setting}`"),

@@ -1,4 +1,4 @@
-//! Sinks without a counterpart: what to do instead.
+//! Sinks without a counterpart, and their replacements.
 
 use super::{Becomes, Key, Row, ignored};
 

@@ -16,7 +16,7 @@ const MILLIS: &str = "RegexExtractorInterceptorMillisSerializer";
 /// The converter that leaves a group as it is.
 const PASS: &str = "RegexExtractorInterceptorPassThroughSerializer";
 
-/// What stands between a source and its channels.
+/// The path between a source and its channels.
 pub(super) struct Way {
     required: Vec<String>,
     optional: Vec<String>,
@@ -31,7 +31,7 @@ impl Way {
         self.required.iter().chain(&self.optional).cloned().collect()
     }
 
-    /// Puts it into the settings of the source, behind the interceptors that are there.
+    /// Adds it to the settings of the source, after existing interceptors.
     pub(super) fn put(&self, settings: &mut Settings) {
         let names = |all: &[String]| list(all.iter().map(String::as_str), &self.place);
         settings.set("channels", names(&self.required));
@@ -70,7 +70,7 @@ impl Translator<'_> {
         way
     }
 
-    /// The selector; `is_free`: its source lets it choose anew each time.
+    /// Translates the selector; `is_free`: its source permits a different choice each time.
     fn selector(&mut self, bag: &mut Bag, way: &mut Way, is_free: bool, target: &str) {
         let mut own = bag.below("selector.");
         if own.props.is_empty() {
@@ -98,7 +98,7 @@ impl Translator<'_> {
         way.selector = (!is_default).then_some(selector);
     }
 
-    /// How `load_balancing` chooses.
+    /// Translates the policy of `load_balancing`.
     fn choice(&mut self, own: &mut Bag, selector: &mut Settings, is_free: bool, target: &str) {
         let policy = own.value("policy", "round_robin").to_lowercase();
         let place = own.get("policy").map_or(&own.place, |prop| &prop.place).clone();
@@ -236,7 +236,7 @@ impl Translator<'_> {
     fn names(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         let separator = bag.take("fromListSeparator");
         let divider = separator.as_ref().map_or("\\s*,\\s*", |it| it.text.value.as_str());
-        // Flume divides by a regular expression; those in use are a character with blanks around.
+        // Flume splits by a regular expression; those in use are a character surrounded by blanks.
         let plain_divider = divider.replace("\\s*", "").replace("\\s+", " ").replace('\\', "");
         let mut names = Vec::new();
         let mut place = bag.place.clone();
@@ -314,7 +314,7 @@ impl Translator<'_> {
     }
 }
 
-/// The words of a value.
+/// Returns the words of a value.
 pub(super) fn words(prop: &Prop) -> Vec<String> {
     prop.text.value.split_whitespace().map(str::to_owned).collect()
 }

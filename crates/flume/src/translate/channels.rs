@@ -9,10 +9,10 @@ use super::{Made, Translator, number, plain, put, value};
 use crate::agent::{Agent, Bag, Named};
 use crate::report::Outcome;
 
-/// What an event counts where Flume limits events alone.
+/// Assumed size of an event if Flume limits only events.
 const EVENT_BYTES: u64 = 1 << 10;
 
-/// No channel is made smaller: a batch has to fit, and half of one more.
+/// Minimum capacity of a channel: a batch has to fit, and half of one more.
 const CAPACITY_MIN: u64 = 64 << 20;
 
 /// A capacity below this is advised against.
@@ -39,14 +39,14 @@ impl Used {
     }
 }
 
-/// Components that join a channel to what Flume had in it.
+/// Components that connect a channel to Flume's data.
 #[derive(Default)]
 pub(super) struct Joined {
     pub(super) sources: Vec<Made>,
     pub(super) sinks: Vec<Made>,
 }
 
-/// The most events that a channel of ours holds, where it has such a limit.
+/// Returns the maximum number of events of a translated channel, if it has such a limit.
 pub(super) fn events_max(settings: &Settings) -> Option<i64> {
     match settings.get("capacity_events")?.value {
         Value::Integer(count) => Some(count),
@@ -145,7 +145,7 @@ impl Translator<'_> {
         }
     }
 
-    /// What a file channel has besides its capacity.
+    /// Translates the other keys of a file channel.
     fn file(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str, below: &str) {
         for name in ["checkpointDir", "dataDirs"] {
             if let Some(prop) = bag.take(name) {

@@ -8,7 +8,7 @@ use crate::agent::{Bag, Prop};
 use crate::lookup::Text;
 use crate::report::Outcome;
 
-/// The largest distance of sync markers that our encoder takes.
+/// The largest supported distance of sync markers.
 const SYNC_MAX: u64 = 512 << 10;
 
 /// Codecs of Hadoop, by short name and by the end of their class.
@@ -227,7 +227,7 @@ impl Translator<'_> {
     }
 }
 
-/// A choice without settings of its own is its kind alone.
+/// A choice without settings is only its kind.
 fn shortened(choice: Settings) -> Settings {
     let kind = match &choice.value {
         Value::Table(entries) if entries.len() == 1 => choice.get("type").cloned(),

@@ -58,7 +58,7 @@ impl Translator<'_> {
         (drains.into_iter().map(|it| it.made).collect(), made)
     }
 
-    /// The channel of a group: that of its sinks.
+    /// Returns the channel of a group, which is the channel of its sinks.
     fn channel_of(&mut self, members: &[String], drains: &[Drain], bag: &Bag) -> Option<Prop> {
         let of_group = drains.iter().filter(|it| members.contains(&it.made.name));
         let channels: Vec<&Prop> = of_group.filter_map(|it| it.channel.as_ref()).collect();
@@ -70,7 +70,7 @@ impl Translator<'_> {
         Some(first.clone())
     }
 
-    /// A group, and whether it is none: one sink under the default processor.
+    /// Translates a group; one sink with the default processor needs no group.
     fn group(
         &mut self,
         name: String,

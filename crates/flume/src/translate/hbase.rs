@@ -1,4 +1,4 @@
-//! The sinks of HBase: where ZooKeeper is, and what their serializers make of an event.
+//! The HBase sinks: the address of ZooKeeper, and the effects of their serializers.
 
 use pipeline::Settings;
 use pipeline::settings::Value;
@@ -149,12 +149,12 @@ fn quorum(text: &str) -> Vec<String> {
     servers.map(with_port).collect()
 }
 
-/// Text that stands for itself in a template.
+/// Escapes literal text in a template.
 fn literal(text: &str) -> String {
     text.replace('%', "%%")
 }
 
-/// What is wrong with a pattern and its columns, if anything. Flume drops every event then.
+/// Returns the problem of a pattern and its columns, if any. Flume drops every event then.
 fn mismatch(pattern: &str, columns: &[String], key: Option<usize>) -> Option<String> {
     let compiled = match Regex::new(pattern) {
         Ok(compiled) => compiled,

@@ -9,7 +9,7 @@ use super::{Translator, number, plain, put, value};
 use crate::agent::{Bag, Prop};
 use crate::report::Outcome;
 
-/// The longest age of a file: as long as a collector may be away.
+/// The longest age of a file: as long as a collector may be down.
 const AGE_MAX: u64 = 6 * 60 * 60;
 
 /// Files below this size, in bytes, are many.
@@ -52,7 +52,7 @@ impl Translator<'_> {
         }
     }
 
-    /// What files are called.
+    /// Translates the names of files.
     fn file_names(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         if let Some(prop) = bag.take("hdfs.filePrefix") {
             let text = &prop.text.value;
@@ -249,7 +249,7 @@ impl Translator<'_> {
     }
 }
 
-/// Whether a name of a file may have this in it.
+/// Returns `true` if a file name may contain this text.
 fn is_plain(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._=-".contains(c);
     (1..=64).contains(&text.len()) && text.chars().all(is_plain)
@@ -278,8 +278,8 @@ fn tidied(path: &str) -> String {
     whole.trim_end_matches('/').to_owned()
 }
 
-/// Whether two sinks write the same into the same place, but for the names of their files: in Flume
-/// these keep sinks apart that share the work.
+/// Returns `true` if two sinks write the same data to the same location, except for the names of
+/// their files: in Flume these names distinguish sinks that share the work.
 pub(super) fn is_same(one: &Settings, other: &Settings) -> bool {
     let nameless = |sink: &Settings| {
         let mut sink = sink.clone();

@@ -1,7 +1,7 @@
 //! A login module of Java (JAAS), as the property `sasl.jaas.config` has it:
 //! `MODULE required NAME="VALUE" … ;`. Pure.
 
-/// What a client proves itself by.
+/// The credentials of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Login<'a> {
     User {
@@ -25,7 +25,7 @@ pub(super) enum Login<'a> {
     },
 }
 
-/// Options of Kerberos that say nothing of whose ticket it is.
+/// Kerberos options that do not affect the identity.
 const OF_JAVA: &[&str] = &[
     "storeKey",
     "doNotPrompt",
@@ -40,8 +40,8 @@ const OF_JAVA: &[&str] = &[
 /// The module of tokens.
 pub(super) const OAUTH_MODULE: &str = "OAuthBearerLoginModule";
 
-/// The login of a module that is known. None if a part of it stands elsewhere, or has another
-/// meaning here.
+/// Returns the login of a known module. `None` if a part of it is elsewhere, or has another meaning
+/// here.
 pub(super) fn login(jaas: &str) -> Option<Login<'_>> {
     let (module, options) =
         jaas.trim().strip_suffix(';')?.trim().split_once(char::is_whitespace)?;

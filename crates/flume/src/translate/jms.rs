@@ -7,10 +7,10 @@ use super::{Translator, list, put, text_of};
 use crate::agent::{Bag, Prop};
 use crate::report::Outcome;
 
-/// What the classes of JNDI begin with whose brokers speak AMQP 1.0 by themselves.
+/// Prefixes of JNDI classes whose brokers speak AMQP 1.0.
 const SPEAK_AMQP: &[&str] = &["org.apache.activemq.", "org.apache.qpid."];
 
-/// What a URL of OpenWire, the protocol of ActiveMQ, begins with, and the scheme of AMQP for it.
+/// Prefixes of OpenWire URLs (ActiveMQ's protocol), and the AMQP scheme for each.
 const OPEN_WIRE: &[(&str, &str)] =
     &[("tcp://", "amqp"), ("nio://", "amqp"), ("ssl://", "amqps"), ("nio+ssl://", "amqps")];
 
@@ -47,7 +47,7 @@ impl Translator<'_> {
             self.password_of_file(&prop, settings, target, "broker.password");
         }
         self.subscription(bag, settings, target);
-        // Flume makes headers of the properties alone.
+        // Flume makes headers only of the properties.
         settings.set("jms_headers", Settings::at(Value::List(Vec::new()), bag.place.clone()));
     }
 
@@ -101,7 +101,7 @@ impl Translator<'_> {
 #[derive(Debug, PartialEq, Eq)]
 struct Url {
     text: String,
-    /// Its port is not that of the file.
+    /// Its port is not from the file.
     is_guessed: bool,
 }
 

@@ -32,13 +32,13 @@ const SAME: &[&str] = &[
     "session.timeout.ms",
 ];
 
-/// What both clients have of SASL.
+/// SASL mechanisms that both clients support.
 const MECHANISMS: &[&str] = &[KERBEROS, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
 /// The one that SASL means where none is named.
 const KERBEROS: &str = "GSSAPI";
 
-/// How Java renews tickets.
+/// Java's settings for renewing tickets.
 const RENEWAL: &[&str] = &[
     "sasl.kerberos.kinit.cmd",
     "sasl.kerberos.min.time.before.relogin",
@@ -46,7 +46,7 @@ const RENEWAL: &[&str] = &[
     "sasl.kerberos.ticket.renew.window.factor",
 ];
 
-/// The mechanism of tokens, where they are fetched, and what Java makes or fetches them by.
+/// The mechanism of tokens, if they are fetched, and Java's settings for making or fetching them.
 const OAUTH: &str = "OAUTHBEARER";
 const TOKEN_URL: &str = "sasl.oauthbearer.token.endpoint.url";
 const FETCHING: &str = "OAuthBearerLoginCallbackHandler";
@@ -55,7 +55,7 @@ const TOKEN: &str = "of a server of tokens the URL and a login module with `clie
                      `clientSecret` are read: set the table `oauth`, or write the token into a \
                      file, name it by `token_file`, and have it written anew before it expires";
 
-/// What a regular expression of Java has and one of POSIX has not.
+/// Constructs of Java's regular expressions that POSIX does not have.
 const JAVA_ONLY: &[&str] = &["\\d", "\\D", "\\p", "\\b", "\\Q", "(?", "*?", "+?", "??", "&&"];
 
 impl Translator<'_> {
@@ -121,8 +121,7 @@ impl Translator<'_> {
         found.iter().for_each(|prop| self.carried(prop, target, "brokers"));
     }
 
-    /// The first of these keys that is there, which becomes this setting; the others have no
-    /// effect.
+    /// Translates the first of these keys that exists into this setting; the others have no effect.
     pub(super) fn first(
         &mut self,
         bag: &mut Bag,
@@ -189,7 +188,7 @@ impl Translator<'_> {
         }
     }
 
-    /// What Flume hands to the client of Java.
+    /// Translates the properties that Flume passes to the Java client.
     pub(super) fn properties(
         &mut self,
         bag: &mut Bag,
@@ -243,8 +242,8 @@ impl Translator<'_> {
         }
     }
 
-    /// Tokens that are fetched by the credentials of a client; what says that is taken away, if it
-    /// says enough.
+    /// Translates tokens that are fetched with client credentials; removes their keys, if these are
+    /// complete.
     fn token_server(
         &mut self,
         props: Vec<Prop>,
@@ -282,7 +281,7 @@ impl Translator<'_> {
         others
     }
 
-    /// Kerberos without a login module: that stands in a file of its own, which is not read.
+    /// Handles Kerberos without a login module, which is in a separate file that is not read.
     fn login_file(&mut self, props: &[Prop]) {
         let named = |name: &str| props.iter().find(|prop| prop.name == name);
         let is = |prop: &Prop, what: &str| prop.text.value.to_uppercase().starts_with(what);
@@ -299,7 +298,7 @@ impl Translator<'_> {
         }
     }
 
-    /// What a login module says, as properties of the client.
+    /// Translates a login module into properties of the client.
     fn login(&mut self, prop: &Prop, login: &Login<'_>, settings: &mut Settings, target: &str) {
         let put = |settings: &mut Settings, table: &str, name: &str, value: &str| {
             put_in(settings, table, name, plain(value, &prop.place));
@@ -316,7 +315,7 @@ impl Translator<'_> {
                 ("properties", service)
             }
             Login::Cache { service } => ("properties", service),
-            // Without a URL it says nothing.
+            // Without a URL it is incomplete.
             Login::Client { .. } => return self.add(Outcome::Decision, prop, TOKEN),
         };
         if let Some(service) = service {
@@ -326,7 +325,7 @@ impl Translator<'_> {
     }
 }
 
-/// Sets an entry of a table whose names may hold dots.
+/// Sets an entry of a table whose names may have dots.
 pub(super) fn put_in(settings: &mut Settings, table: &str, name: &str, value: Settings) {
     let mut all = settings.take(table).unwrap_or_else(Settings::empty);
     all.set(name, value);

@@ -1,14 +1,14 @@
-//! Flume's Kafka channel: a channel over a topic of its own, and what joins it to Flume's topic.
+//! Flume's Kafka channel: a channel over a separate topic, and its connection to Flume's topic.
 //!
 //! ```text
 //!   sources ─► channel c, topic T-aqueduct ─► sinks       the buffer, as before
-//!   T ─► source c-topic ─► channel c                      what Flume has left in its topic, and
-//!                                                         what others write there
-//!   channel c ─► sink c-topic ─► T                        where no sink takes from the channel:
-//!                                                         others read the topic
+//!   T ─► source c-topic ─► channel c                      Flume's remaining events, and
+//!                                                         events of other producers
+//!   channel c ─► sink c-topic ─► T                        if no sink takes from the channel:
+//!                                                         other consumers read the topic
 //! ```
 //!
-//! The source is a member of Flume's group, so it begins where Flume has committed.
+//! The source is a member of Flume's group, so it starts at Flume's committed offsets.
 
 use pipeline::Settings;
 use pipeline::settings::{Place, Value};
@@ -22,7 +22,7 @@ use crate::table::As;
 const REPLICAS: usize = 3;
 
 impl Translator<'_> {
-    /// A channel that sinks take from: what is in Flume's topic goes into it, too.
+    /// A channel with sinks: events in Flume's topic go into it, too.
     pub(super) fn read_topic(
         &mut self,
         name: &str,
@@ -38,13 +38,13 @@ impl Translator<'_> {
         source.set("group", group.as_ref().map_or_else(|| plain("flume", place), text_of));
         let reset = bag.take("kafka.consumer.auto.offset.reset");
         let smallest = bag.take("readSmallestOffset");
-        // What a group has not read yet is not delivered: Flume's own default would lose it.
+        // Unread events of a group are not delivered: Flume's default would lose them.
         let start = reset.as_ref().map_or_else(|| plain("earliest", place), text_of);
         source.set("start", start);
         for prop in reset.iter().chain(&smallest) {
             self.carried(prop, &target, "start");
         }
-        // A channel of Flume gives events as they were put in.
+        // A channel of Flume returns events unchanged.
         source.set("topic_header", plain("", place));
         self.form(bag, source, &target, "parse_as_flume_event");
         for name in ["defaultPartitionId", "partitionIdHeader"] {
@@ -58,7 +58,7 @@ impl Translator<'_> {
         made
     }
 
-    /// A channel that no sink takes from: its events go to Flume's topic, for those that read it.
+    /// A channel without sinks: its events go to Flume's topic, for other consumers.
     pub(super) fn write_topic(
         &mut self,
         name: &str,
@@ -93,7 +93,7 @@ impl Translator<'_> {
         made
     }
 
-    /// What the channel has of its brokers, and what it has in common with the other component.
+    /// Translates the channel's brokers and the settings that it shares with the other component.
     fn joined(&mut self, name: &str, bag: &mut Bag, settings: &mut Settings) -> Made {
         let (target, place) = (format!("channels.{name}"), bag.place.clone());
         self.brokers(bag, settings, &target, &["brokerList"]);
@@ -106,7 +106,7 @@ impl Translator<'_> {
         Made { name: format!("{name}-topic"), place, settings: other }
     }
 
-    /// Whether the channel makes its topics.
+    /// Translates whether the channel creates its topics.
     fn replicas(&mut self, bag: &Bag, settings: &mut Settings, place: &Place) {
         let is_many = settings
             .get("brokers")
@@ -139,7 +139,7 @@ impl Translator<'_> {
         topic
     }
 
-    /// Whether messages are Flume's events.
+    /// Translates whether messages are Flume's events.
     fn form(&mut self, bag: &mut Bag, other: &mut Settings, target: &str, setting: &str) {
         let prop = bag.take("parseAsFlumeEvent");
         let place = prop.as_ref().map_or(&bag.place, |prop| &prop.place).clone();

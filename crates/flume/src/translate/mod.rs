@@ -1,8 +1,8 @@
-//! An [`Agent`] of Flume as [`Settings`], as our own files give them.
+//! Translates an [`Agent`] of Flume into [`Settings`], as from Aqueduct's own files.
 //!
-//! First each component follows its row: key by key, with Flume's default where the file is silent.
-//! Then what a row cannot say is done in code ([`Use::By`]): addresses, patterns, formats. Last the
-//! graph: sinks of one channel share its events in Flume, and are one group here.
+//! First each component follows its row: key by key, with Flume's defaults. Then code handles what
+//! a row cannot express ([`Use::By`]): addresses, patterns, formats. Last comes the graph: sinks of
+//! one channel share its events in Flume, and are one group here.
 
 mod chain;
 mod channels;
@@ -32,7 +32,7 @@ use crate::report::{Outcome, Report};
 use crate::table::{self, Becomes, Key, Row, Use};
 use crate::{Options, World};
 
-/// Translates the agent; what became of each key is in the report.
+/// Translates the agent; the report has the result for each key.
 pub(crate) fn translate(
     agent: Agent,
     options: &Options,
@@ -79,7 +79,7 @@ fn section(all: Vec<Made>) -> Settings {
     Settings::new(Value::Table(all.into_iter().map(entry).collect()))
 }
 
-/// What is being translated.
+/// The state of a translation.
 struct Translator<'a> {
     options: &'a Options,
     world: &'a dyn World,
@@ -91,8 +91,8 @@ impl Translator<'_> {
         self.report.add(outcome, &prop.place, &prop.key, text);
     }
 
-    /// A component by its row: its kind and what the row says of its keys. Keys that code has to
-    /// look at ([`Use::By`]) stay in the bag.
+    /// Translates a component by its row: its kind and its keys. Keys that need code ([`Use::By`])
+    /// stay in the bag.
     fn component(
         &mut self,
         role: &'static str,
@@ -155,7 +155,8 @@ impl Translator<'_> {
         }
     }
 
-    /// The keys that need the row alone. Unknown ones are reported; all of these leave the bag.
+    /// Translates the keys that need only the row. Unknown ones are reported; all of these are
+    /// removed from the bag.
     fn keys(&mut self, row: &Row, bag: &mut Bag, made: &mut Settings, target: &str) {
         let exact = row.keys().filter(|key| !key.name.ends_with('*'));
         for key in exact.filter(|key| !matches!(key.becomes, Use::By(_))) {
@@ -207,14 +208,14 @@ impl Translator<'_> {
         }
     }
 
-    /// A key that Flume needs is not there.
+    /// Reports that a key that Flume requires is missing.
     fn missing(&mut self, bag: &Bag, name: &str) {
         let key = format!("{}.{name}", bag.path);
         let problem = "it is missing; Flume passes the component over";
         self.report.add(Outcome::Decision, &bag.place, &key, problem);
     }
 
-    /// Sets a setting to the value of a key; says whether it could be.
+    /// Sets a setting to the value of a key; returns whether the value is valid.
     fn put(
         &mut self,
         prop: &Prop,
@@ -240,7 +241,8 @@ impl Translator<'_> {
         self.add(Outcome::Carried, prop, format!("`{target}.{setting}`"));
     }
 
-    /// Reports what no code took: a key of the tables that has no code is a gap, and never silent.
+    /// Reports keys that no code handles: a key in the tables without code is a gap, and never
+    /// silent.
     fn rest(&mut self, bag: &Bag) {
         for prop in &bag.props {
             self.add(Outcome::Decision, prop, "it is not translated");
@@ -262,13 +264,13 @@ impl Translator<'_> {
         }
     }
 
-    /// Whether a switch is on; another word than `true` is `false`, as in Java.
+    /// Returns `true` if a switch is on; any value except `true` is `false`, as in Java.
     fn is_on(bag: &Bag, name: &str) -> bool {
         bag.value(name, "false").eq_ignore_ascii_case("true")
     }
 }
 
-/// Whether text in this charset is UTF-8.
+/// Returns `true` if text in this charset is UTF-8.
 fn is_utf8(charset: &str) -> bool {
     matches!(&*charset.to_lowercase(), "utf-8" | "utf8" | "us-ascii" | "ascii")
 }
@@ -295,7 +297,7 @@ const WITH_ASCII: &[&str] = &[
     "euc",
 ];
 
-/// Whether the lines of text in this charset end where those of ASCII do.
+/// Returns `true` if lines in this charset end with the same bytes as in ASCII.
 fn has_ascii(charset: &str) -> bool {
     let charset = charset.to_lowercase();
     WITH_ASCII.iter().any(|begin| charset.starts_with(begin))
@@ -320,7 +322,7 @@ fn put(made: &mut Settings, path: &str, value: Settings) {
     }
 }
 
-/// Names as a list, all of them where the key stands.
+/// Returns names as a list, all of them at the place of the key.
 fn list<'a>(names: impl IntoIterator<Item = &'a str>, place: &Place) -> Settings {
     let item = |name: &str| Settings::at(Value::Text(name.to_owned()), place.clone());
     Settings::at(Value::List(names.into_iter().map(item).collect()), place.clone())

@@ -1,8 +1,8 @@
-//! Regular expressions of file names as patterns of `tail_dir`.
+//! Translates regular expressions of file names into patterns of `tail_dir`.
 //!
-//! An alternative becomes a pattern of its own, `.*` is `*`, a class stays a class. What a pattern
-//! cannot say exactly is made wider, never narrower, and said so; a single `.` is taken for a dot,
-//! because that is what names such as `access.log` mean by it.
+//! An alternative becomes a separate pattern, `.*` is `*`, and a class stays a class. An expression
+//! without an exact pattern becomes a wider one, never a narrower one, with a finding. A single `.`
+//! is treated as a dot, which is its meaning in names such as `access.log`.
 
 /// Patterns at most that come from one expression.
 const PATTERNS_MAX: usize = 64;
@@ -13,21 +13,21 @@ const DEPTH_MAX: usize = 16;
 /// Copies of a class at most, for `{n}`.
 const COPIES_MAX: usize = 32;
 
-/// What an expression became.
+/// The translation of an expression.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Patterns {
-    /// One for each alternative.
+    /// One pattern for each alternative.
     pub(super) all: Vec<String>,
-    /// Whether a `.` that matches any character was taken for a dot.
+    /// True if a `.` that matches any character was treated as a dot.
     pub(super) has_dot: bool,
-    /// Whether they match more names than the expression.
+    /// True if they match more names than the expression.
     pub(super) is_wider: bool,
 }
 
-/// The patterns of a path whose last name is a regular expression.
+/// Translates a path whose last name is a regular expression.
 ///
 /// # Errors
-/// The expression has a part without a counterpart: which, for people.
+/// The expression has a part without a counterpart: that part, for the user.
 pub(super) fn of_path(path: &str) -> Result<Patterns, String> {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     let mut parser = Parser { rest: name.chars().collect(), at: 0, found: Patterns::default() };
@@ -42,7 +42,7 @@ pub(super) fn of_path(path: &str) -> Result<Patterns, String> {
     Ok(found)
 }
 
-/// A character that stands for itself in a pattern.
+/// Escapes a literal character for a pattern.
 fn literal(c: char) -> String {
     match c {
         '*' | '?' | '[' | ']' | '{' | '}' | '!' | '\\' => format!("[{c}]").replace("[\\]", "\\\\"),
@@ -54,7 +54,7 @@ fn literal(c: char) -> String {
 enum Atom {
     /// `.`
     Any,
-    /// A character that stands for itself.
+    /// A literal character.
     Literal(char),
     /// A class, as a pattern has it.
     Class(String),
@@ -85,7 +85,7 @@ impl Parser {
         is_it
     }
 
-    /// What stands between `|`, up to a `)` or the end.
+    /// Parses the alternatives up to a `)` or the end.
     fn alternatives(&mut self, depth: usize) -> Result<Vec<String>, String> {
         if depth > DEPTH_MAX {
             return Err(format!("groups are nested more than {DEPTH_MAX} times"));
@@ -176,7 +176,7 @@ impl Parser {
         Ok(Atom::Class(class))
     }
 
-    /// What an atom can be, with the quantifier behind it.
+    /// Returns the possible forms of an atom with its quantifier.
     fn quantified(&mut self, atom: Atom) -> Result<Vec<String>, String> {
         let (least, most) = self.quantifier()?;
         let is_once = (least, most) == (1, Some(1));
@@ -210,7 +210,7 @@ impl Parser {
         Ok(vec![format!("{copies}*")])
     }
 
-    /// How often: at least, and at most unless there is no limit.
+    /// Parses a quantifier: the minimum, and the maximum unless there is no limit.
     fn quantifier(&mut self) -> Result<(usize, Option<usize>), String> {
         let range = match self.peek() {
             Some('*') => (0, None),

@@ -1,4 +1,4 @@
-//! What Flume speaks in plain text with other hosts goes on so, and says so: `insecure = true`.
+//! Connections of Flume to other hosts in plain text stay as they are, with `insecure = true`.
 
 use pipeline::Settings;
 use pipeline::plain_text::leaves_host;
@@ -7,15 +7,16 @@ use pipeline::settings::{Place, Value};
 use super::{Translator, flag};
 use crate::report::Outcome;
 
-/// Settings that hold addresses, or URLs.
+/// Settings with addresses or URLs.
 const ADDRESSES: [&[&str]; 5] =
     [&["listen"], &["address"], &["url"], &["brokers"], &["broker", "urls"]];
 
-/// Schemes of URLs without TLS. What has none is an address, and TLS is a table there.
+/// Schemes of URLs without TLS. A value without a scheme is an address, whose TLS is configured by
+/// a table.
 const PLAIN: [&str; 3] = ["http", "amqp", "webhdfs"];
 
 impl Translator<'_> {
-    /// Lets a component go on as in Flume; `key` is its own, in Flume's file.
+    /// Permits a component to use plain text as in Flume; `key` is the component's in Flume's file.
     pub(super) fn plain_text(&mut self, settings: &mut Settings, place: &Place, key: &str) {
         // Kafka's client has no table for it.
         let protocol = texts(settings, &["properties", "security.protocol"]);

@@ -1,4 +1,4 @@
-//! Sinks: what a row cannot say.
+//! Sinks: translations that a row cannot express.
 
 use pipeline::Settings;
 
@@ -43,7 +43,7 @@ impl Translator<'_> {
             }
             Some("file_roll") => self.file_roll(&mut bag, &mut settings, &target),
             Some("http") => {
-                // Flume sends the body of one event, and what answers is about this one.
+                // Flume sends the body of one event, and the answer is about this one.
                 settings.set("events_max", number(1, &place));
                 settings.set("encoder", plain("text", &place));
                 settings.set("in_order", super::flag(true, &place));
@@ -56,7 +56,7 @@ impl Translator<'_> {
         Drain { made: Made { name, place, settings }, channel, key }
     }
 
-    /// How long a connection is used, in seconds; 0 is for ever.
+    /// Translates how long a connection is used, in seconds; 0 is forever.
     fn reconnect(&mut self, bag: &mut Bag, settings: &mut Settings, (key, target): (&str, &str)) {
         let Some(prop) = bag.take(key) else { return };
         match value::unsigned(&prop.text.value) {

@@ -1,4 +1,4 @@
-//! Sources: addresses, and what a row cannot say.
+//! Sources: addresses, and other translations that a row cannot express.
 
 use pipeline::Settings;
 use pipeline::settings::Value;
@@ -12,7 +12,7 @@ use crate::report::Outcome;
 /// Events of a batch of a source that has no such key in Flume.
 const BATCH_EVENTS: i64 = 1_000;
 
-/// What Flume's Twitter source read, a sample of all posts, in the interface that has followed.
+/// The stream of Flume's Twitter source, a sample of all posts, in the successor interface.
 const X_SAMPLE: &str = "https://api.x.com/2/tweets/sample/stream";
 
 impl Translator<'_> {
@@ -93,7 +93,8 @@ impl Translator<'_> {
         }
     }
 
-    /// How a file of a spooling directory is marked when it was read; one that is deleted is not.
+    /// Translates how a file of a spooling directory is marked after reading; a deleted file is not
+    /// marked.
     fn tracking(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         let Some(prop) = bag.take("trackingPolicy") else { return };
         let is = |text: &str| prop.text.value.eq_ignore_ascii_case(text);
@@ -139,7 +140,7 @@ impl Translator<'_> {
             None if default == "*" => return None,
             None => Text::plain(default),
         };
-        // An address of IPv6 has colons of its own.
+        // An IPv6 address contains colons.
         let host = host.map(|it| match it.contains(':') && !it.contains(['[', '{']) {
             true => format!("[{it}]"),
             false => it.to_owned(),
@@ -262,7 +263,7 @@ impl Translator<'_> {
         }
     }
 
-    /// A header that a switch turns on, and whose name is another key.
+    /// Translates a header that a switch enables, and whose name is another key.
     fn named_header(
         &mut self,
         bag: &mut Bag,
@@ -333,7 +334,7 @@ fn with_scheme(scheme: &str, address: Settings) -> Settings {
     Settings { value: Value::Text(format!("{scheme}://{text}")), place, written }
 }
 
-/// A prop that stands for a whole component.
+/// Returns a prop for a whole component.
 pub(super) fn of_component(bag: &Bag) -> Prop {
     let (key, place) = (bag.path.clone(), bag.place.clone());
     Prop { key, name: String::new(), text: Text::default(), place }

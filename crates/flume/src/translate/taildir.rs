@@ -118,7 +118,7 @@ impl Translator<'_> {
         }
     }
 
-    /// Where reading begins.
+    /// Translates the initial position.
     fn position(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         if let Some(prop) = bag.take("positionFile") {
             settings.set("flume_positions", text_of(&prop));

@@ -1,4 +1,4 @@
-//! TLS: `ssl` and its keys, with the system properties and variables that stand behind them.
+//! TLS: `ssl` and its keys, with their system properties and variables as fallbacks.
 
 use pipeline::Settings;
 use pipeline::settings::Place;
@@ -8,14 +8,14 @@ use crate::agent::{Bag, Prop};
 use crate::lookup::Text;
 use crate::report::Outcome;
 
-/// Which end of a connection a component is.
+/// The side of a component in a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Server,
     Client,
 }
 
-/// A setting, the keys that it comes from, and what stands behind them.
+/// A setting, its keys, and their fallbacks.
 struct Part {
     setting: &'static str,
     keys: &'static [&'static str],
@@ -51,7 +51,7 @@ const TRUSTSTORE: [Part; 2] = [
 
 const SWITCHES: [&str; 2] = ["ssl", "enableSSL"];
 
-/// All keys of the table, for those that have no meaning where they stand.
+/// All keys of the table, for components in which they have no meaning.
 const KEYS: [&str; 13] = [
     "keystore",
     "keystore-password",
@@ -126,7 +126,7 @@ impl Translator<'_> {
         }
     }
 
-    /// A password in a file of its own: our files refer to it.
+    /// Translates a password in a separate file into a reference.
     pub(super) fn password_of_file(
         &mut self,
         prop: &Prop,
@@ -163,7 +163,7 @@ impl Translator<'_> {
             if self.part(bag, settings, target, store) {
                 self.part(bag, settings, target, password);
             } else {
-                // Java has authorities of its own.
+                // Java has separate authorities.
                 let key = format!("{}.truststore", bag.path);
                 let what = "servers are trusted by the authorities of this host, not by Java's";
                 self.report.add(Outcome::Differs, &place, &key, what);
@@ -174,7 +174,7 @@ impl Translator<'_> {
         let is_deflate = bag.value("compression-type", "none").eq_ignore_ascii_case("deflate")
             || settings.get("compression").is_some_and(|it| *it == plain("deflate", &it.place));
         if is_deflate {
-            // As Flume 1.10 and 1.11 do, and the sources of those versions expect.
+            // As Flume 1.10 and 1.11 do, and their sources expect.
             settings.set("compression_layer", plain("outside", &place));
         }
     }
@@ -208,7 +208,7 @@ impl Translator<'_> {
         }
     }
 
-    /// A setting from the first of its keys, else from what stands behind; says whether there is
+    /// Sets a setting from the first of its keys, else from a fallback; returns whether there is
     /// any.
     fn part(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str, part: &Part) -> bool {
         for name in part.keys {

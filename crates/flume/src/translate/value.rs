@@ -15,10 +15,10 @@ pub(super) fn text(text: &Text, place: &Place) -> Settings {
     Settings { value: Value::Text(text.value.clone()), place: place.clone(), written }
 }
 
-/// The value as our configuration has it.
+/// Converts the value for Aqueduct's configuration.
 ///
 /// # Errors
-/// It is not of this kind, or a reference in it has no value: what to do, for people.
+/// It has another type, or a reference in it has no value: the remedy, for the user.
 pub(super) fn read(given: &Text, how: As, place: &Place) -> Result<Settings, String> {
     if how == As::Text {
         return Ok(text(given, place));
@@ -33,7 +33,7 @@ pub(super) fn read(given: &Text, how: As, place: &Place) -> Result<Settings, Str
             let word = |word: &str| Settings::at(Value::Text(word.to_owned()), place.clone());
             Value::List(value.split_whitespace().map(word).collect())
         }
-        // Java takes every other word for `false`.
+        // Java treats every other word as `false`.
         As::Flag => Value::Flag(value.eq_ignore_ascii_case("true")),
         As::Count => Value::Integer(count(value)?),
         As::Bytes => Value::Text(ByteSize(unsigned(value)?).to_string()),
@@ -49,18 +49,18 @@ pub(super) fn read(given: &Text, how: As, place: &Place) -> Result<Settings, Str
     Ok(Settings::at(value, place.clone()))
 }
 
-/// A whole number.
+/// Parses a whole number.
 ///
 /// # Errors
-/// It is none.
+/// It is not a whole number.
 pub(super) fn count(value: &str) -> Result<i64, String> {
     value.parse().map_err(|_| format!("`{value}` is not a whole number"))
 }
 
-/// A whole number of at least 0.
+/// Parses a whole number of at least 0.
 ///
 /// # Errors
-/// It is none.
+/// It is not such a number.
 pub(super) fn unsigned(value: &str) -> Result<u64, String> {
     value.parse().map_err(|_| format!("`{value}` is not a whole number of at least 0"))
 }

@@ -1,4 +1,4 @@
-//! What has its place elsewhere, or none.
+//! Options that are configured elsewhere, or are not needed.
 
 use super::Answer::{self, Ignored, Refused};
 use super::{Group, flag, value};
@@ -116,7 +116,7 @@ pub(super) const ACCUMULO: Group = Group {
     ],
 };
 
-/// What `export` does as it is said.
+/// An option that `export` supports.
 const fn does(text: &'static str) -> Answer {
     Answer::Export(None, text)
 }

@@ -1,4 +1,4 @@
-//! What a table is read by, and where it goes.
+//! Options for reading a table, and for the destination.
 
 use super::Answer::{Carried, Differs, Export, Ignored, Refused};
 use super::{Group, flag, short, value};

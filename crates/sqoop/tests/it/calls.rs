@@ -1,4 +1,4 @@
-//! Calls of Sqoop as its guide and its users write them, and what becomes of each option.
+//! Calls of Sqoop from its guide and its users, and the result for each option.
 
 mod exports;
 
@@ -45,7 +45,7 @@ fn of_table(arguments: &[&str]) -> (String, Notes) {
 
 #[test]
 fn every_option_of_sqoop_has_an_answer_and_gives_it() {
-    // The options of BaseSqoopTool in Sqoop 1.4.7, its group options, and those behind `--`.
+    // The options of BaseSqoopTool in Sqoop 1.4.7, its group options, and those after `--`.
     const ALL: &str = include_str!("options.txt");
     let known: BTreeSet<&str> =
         GROUPS.iter().flat_map(|group| group.rows).map(|row| row.name).collect();

@@ -1,4 +1,4 @@
-//! The page for users of Sqoop has what the tables of this crate say. `AQUEDUCT_BLESS=1` writes it.
+//! The page for users of Sqoop matches the tables of this crate. `AQUEDUCT_BLESS=1` writes it.
 #![allow(clippy::disallowed_methods, reason = "a test stands outside the world that `Env` is")]
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! The handshake by which a connection of HTTP becomes a WebSocket (RFC 6455, 4.1), as a page:
-//! what is asked, and whether an answer is one to it. What reads and writes is elsewhere.
+//! The handshake that turns an HTTP connection into a WebSocket (RFC 6455, 4.1): the request, and
+//! the check of its answer. Reading and writing is elsewhere.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use hyper::header::{
 };
 use thiserror::Error;
 
-/// What a server appends to the key, so that its answer cannot be one of plain HTTP.
+/// The suffix that a server adds to the key, so that a plain HTTP server cannot produce the answer.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A request that opens a WebSocket.
@@ -32,7 +32,7 @@ pub enum NotOpened {
          itself"
     )]
     Key,
-    /// Frames would not be what they are without these.
+    /// Without these, frames would have another format.
     #[error("it uses extensions that were not asked for: {0}")]
     Extensions(String),
     /// Messages would have another meaning.
@@ -56,8 +56,8 @@ impl Opening {
         headers
     }
 
-    /// Whether the headers of an answer with the status 101 open the WebSocket. `asked` are the
-    /// headers of the request in which it may have named subprotocols.
+    /// Checks that the headers of an answer with the status 101 open the WebSocket. `asked` are the
+    /// headers of the request, which may name subprotocols.
     ///
     /// # Errors
     /// They do not.
@@ -83,7 +83,7 @@ impl Opening {
     }
 }
 
-/// What the answer to a key has to be.
+/// Returns the expected answer to a key.
 fn accepted(key: &str) -> String {
     STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{GUID}").as_bytes()))
 }

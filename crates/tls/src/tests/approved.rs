@@ -1,4 +1,4 @@
-//! The cryptography of TLS is that of the build, in both directions.
+//! TLS uses only the cryptography of the build, in both directions.
 //!
 //! Method: the other side is rustls with a provider that this test chooses.
 
@@ -31,8 +31,7 @@ async fn configurations_of_both_sides_are_approved_in_a_fips_build_alone() {
     works(&server, &client).await;
 }
 
-/// A FIPS build and one that has `ring` have something in common, and a FIPS build takes nothing
-/// else.
+/// A FIPS build and a `ring` build have common algorithms, and a FIPS build accepts nothing else.
 #[tokio::test]
 async fn a_peer_with_what_is_not_approved_alone_is_refused_by_a_fips_build() {
     let suite = cipher_suite::TLS13_AES_256_GCM_SHA384;
@@ -50,7 +49,7 @@ async fn a_peer_with_what_is_not_approved_alone_is_refused_by_a_fips_build() {
             tokio::spawn(echo(plain().wrap(Box::new(there), Visitor::default(), || {}).0));
         let shaken = other(suite, group).connect("localhost".try_into().unwrap(), here).await;
         if let Ok(stream) = shaken {
-            // What the listener refuses shows in the first bytes of an answer.
+            // The client notices the listener's refusal at the first bytes of an answer.
             let _ = say(&mut (Box::new(stream) as Box<dyn Stream>)).await;
         }
         let is_served = serving.await.unwrap().is_ok();

@@ -33,7 +33,8 @@ impl Door {
         (here, tokio::spawn(async move { drop(echo(stream).await) }))
     }
 
-    /// What a client reads that talks at once, or after the listener has closed the connection.
+    /// Returns the error of a client that writes immediately, or after the listener has closed the
+    /// connection.
     async fn talk(&self, client: &Client, late: bool) -> String {
         let (here, serving) = self.connect();
         let talk = async {
@@ -46,7 +47,7 @@ impl Door {
         talk.await.err().map(|error| error.to_string()).unwrap_or_default()
     }
 
-    /// The reason, the peers and the attempts of what is refused now.
+    /// Returns the reason, the peers and the attempts of current refusals.
     fn refused(&self) -> Vec<(&'static str, u64, u64, String)> {
         let all = self.board.read(tokio::time::Instant::now()).into_iter();
         let shown = |RefusedPeers { reason, peers, attempts, latest }| {

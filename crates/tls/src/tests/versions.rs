@@ -1,6 +1,6 @@
-//! The least version that the settings name is held against the other side.
+//! The minimum version of the settings is enforced.
 //!
-//! Method: the other side is rustls itself, with TLS 1.2 alone.
+//! Method: the other side is rustls itself, with only TLS 1.2.
 
 use crypto::tls::provider;
 use rustls::pki_types::pem::PemObject;

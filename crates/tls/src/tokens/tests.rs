@@ -13,7 +13,7 @@ fn hashed(name: &str, token: &str) -> String {
     Token { name: name.into(), secret: Secret::from(token.to_owned()) }.hashed_line()
 }
 
-/// What the lines of a listener are.
+/// Parses the lines of a listener.
 fn table(text: &str) -> Result<Table, SecretFileError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens");

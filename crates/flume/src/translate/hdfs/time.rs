@@ -7,7 +7,7 @@ use crate::agent::{Bag, Prop};
 use crate::lookup::Text;
 use crate::report::Outcome;
 
-/// The escapes of time, by what they distinguish: from days on, hours, minutes, seconds.
+/// The time escapes, by resolution: days and longer, hours, minutes, seconds.
 const ESCAPES: [(&str, u64); 4] =
     [("aAbBdDejmnyYz", 86_400), ("HIklp", 3_600), ("M", 60), ("Ssct", 1)];
 
@@ -55,7 +55,7 @@ impl Translator<'_> {
         }
     }
 
-    /// Rounding matters where a path shows more than what is rounded to.
+    /// Rounding matters if a path has a higher resolution than the rounding.
     fn rounding(
         &mut self,
         bag: &mut Bag,

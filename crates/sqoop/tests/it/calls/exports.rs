@@ -1,4 +1,4 @@
-//! Calls of `export`: what becomes of their options, and of what files and tables say.
+//! Calls of `export`: the results for their options, and for the contents of files and tables.
 
 use aqueduct_sqoop::{Export, Layout, Notes, Outcome, Packed, Task, translate};
 
@@ -107,7 +107,7 @@ fn records_of_avro_have_names_and_the_columns_of_the_call_choose_among_them() {
     let text = some.to_toml(Layout::Once("t"), &Notes::default());
     let expected = "columns = { \"a b\" = \"a b\", \"c\" = \"c\" }\nextra = \"ignore\"\n";
     assert!(text.contains(expected), "{text}");
-    // Without a look at the files the call says what they hold.
+    // Without reading the files, the call determines their format.
     let (said, mut notes) = export(&["--input-format", "parquet"]);
     said.note_on(&mut notes);
     let text = said.to_toml(Layout::On("t"), &notes);
@@ -148,7 +148,7 @@ fn sequence_files_hold_lines_or_rows_of_a_class_whose_types_the_call_says() {
         let refused = notes.of(Outcome::Refused).any(|note| note.option == "--map-column-java");
         assert!(refused, "{wrong}: {notes:?}");
     }
-    // Without a look at the files the call says what they hold.
+    // Without reading the files, the call determines their format.
     let (said, mut notes) = export(&["--input-format", "sequence", "--map-column-java", "a=Long"]);
     said.note_on(&mut notes);
     let text = said.to_toml(Layout::On("t"), &notes);
