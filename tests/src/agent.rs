@@ -1,4 +1,4 @@
-//! Our own programs, started as their users start them.
+//! Our own programs, started like users start them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,8 +12,8 @@ use crate::http::{self, Metrics};
 use crate::process::{Process, tail};
 use crate::wait;
 
-/// A command that runs `program`, from the folder that `AQUEDUCT_BIN_DIR` names, or from that of
-/// the running program or test.
+/// Returns a command that runs `program`, from the folder in `AQUEDUCT_BIN_DIR`, or from the folder
+/// of the running program or test.
 ///
 /// # Panics
 ///
@@ -24,19 +24,19 @@ pub fn program(program: &str) -> Command {
     Command::new(path)
 }
 
-/// The folder of the programs.
+/// Returns the folder of the programs.
 fn programs() -> PathBuf {
     if let Some(named) = std::env::var_os("AQUEDUCT_BIN_DIR") {
         return PathBuf::from(named);
     }
     let own = std::env::current_exe().expect("the running program is known");
     let dir = own.parent().expect("a program is in a folder");
-    // Cargo puts tests into a folder of that of the programs.
+    // Cargo puts tests into a subfolder of the programs' folder.
     let of_tests = dir.ends_with("deps");
     dir.parent().filter(|_| of_tests).unwrap_or(dir).to_owned()
 }
 
-/// What a driver of ODBC connects to PostgreSQL by.
+/// Returns an ODBC connection string for PostgreSQL.
 pub fn odbc_of_postgres(address: SocketAddr, database: &str) -> String {
     format!(
         "odbc:Driver=/usr/lib/x86_64-linux-gnu/odbc/psqlodbcw.so;Server={};Port={};\
@@ -46,7 +46,7 @@ pub fn odbc_of_postgres(address: SocketAddr, database: &str) -> String {
     )
 }
 
-/// One edge or collector that a test kills and starts again, always with the same arguments.
+/// An edge or collector that a test kills and restarts, always with the same arguments.
 #[derive(Debug)]
 pub struct Agent {
     program: &'static str,
@@ -61,7 +61,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Not started yet; its output goes to `log`. `--admin` is added to the arguments.
+    /// Creates a stopped agent with output to `log`. Adds `--admin` to the arguments.
     pub fn new(program: &'static str, arguments: &[&str], log: &Path) -> Self {
         let admin = http::free_address();
         let mut arguments: Vec<String> = arguments.iter().map(|&it| it.to_owned()).collect();
@@ -81,8 +81,8 @@ impl Agent {
         }
     }
 
-    /// The same with this configuration: it is written into `NAME.toml` in `dir`, and the output
-    /// goes to `NAME.out` there.
+    /// Same, with this configuration, which is written to `NAME.toml` in `dir`; the output goes to
+    /// `NAME.out` there.
     ///
     /// # Panics
     ///
@@ -94,23 +94,23 @@ impl Agent {
         Self::new(program, &arguments, &dir.join(format!("{name}.out")))
     }
 
-    /// With `HADOOP_CONF_DIR` set.
+    /// Sets `HADOOP_CONF_DIR`.
     pub fn with_conf_dir(self, conf_dir: PathBuf) -> Self {
         Self { conf_dir: Some(conf_dir), ..self }
     }
 
-    /// With a variable, such as one that names a file.
+    /// Sets an environment variable.
     pub fn with_variable(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.environment.push((name, value.into()));
         self
     }
 
-    /// With `RUST_LOG` set.
+    /// Sets `RUST_LOG`.
     pub fn with_log_filter(self, filter: &'static str) -> Self {
         Self { log_filter: Some(filter), ..self }
     }
 
-    /// In this folder.
+    /// Sets the working folder.
     pub fn with_current_dir(self, dir: &Path) -> Self {
         Self { current_dir: Some(dir.to_owned()), ..self }
     }
@@ -119,7 +119,7 @@ impl Agent {
     ///
     /// # Panics
     ///
-    /// When it runs already, ends by itself, or does not answer within a minute.
+    /// When it is already running, exits by itself, or does not answer within a minute.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.program);
         let mut command = program(self.program);
@@ -146,49 +146,49 @@ impl Agent {
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// When it is not running.
     pub fn kill(&mut self) {
         self.process.take().expect("a running agent").kill();
     }
 
-    /// SIGTERM, and exit code 0 within `limit`.
+    /// Sends SIGTERM, and expects exit code 0 within `limit`.
     ///
     /// # Panics
     ///
-    /// When it does not run, takes longer, or ends otherwise.
+    /// When it is not running, takes longer, or fails.
     pub fn stop(&mut self, limit: Duration) {
         self.process.take().expect("a running agent").stop(limit);
     }
 
-    /// The running process.
+    /// Returns the running process.
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// When it is not running.
     pub fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("a running agent")
     }
 
-    /// Its metrics of this moment; `None` while it does not answer.
+    /// Returns its current metrics; `None` if it does not answer.
     pub fn metrics(&self) -> Option<Metrics> {
         Metrics::read(self.admin)
     }
 
-    /// Where its admin page is.
+    /// Returns the address of its admin page.
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }
 
-    /// Waits until it has logged this: lines are written behind what they speak of.
+    /// Waits until it has logged this text, which follows the logged event.
     ///
     /// # Panics
-    /// It does not within `limit`.
+    /// When it does not log it within `limit`.
     pub fn until_logged(&self, what: &str, limit: Duration) {
         let logged = || self.output().contains(what).then_some(());
         wait::until(&format!("the log line `{what}`"), limit, logged);
     }
 
-    /// All that it has printed, over all of its lives.
+    /// Returns its output since the first start.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
@@ -197,7 +197,7 @@ impl Agent {
 /// Short rolls: a test must not wait minutes for a file.
 pub const ROLL: &str = "roll = { age_max = \"1s\" }";
 
-/// What the collector's flags mean, with short rolls.
+/// The configuration from the collector's flags, with short rolls.
 #[derive(Debug)]
 pub struct CollectorConfig {
     listen: String,
@@ -208,7 +208,7 @@ pub struct CollectorConfig {
 }
 
 impl CollectorConfig {
-    /// One that listens on `listen`, stores at the URL `store` and keeps its channel in `data_dir`.
+    /// Listens on `listen`, stores at the URL `store` and keeps its channel in `data_dir`.
     pub fn new(listen: &str, store: &str, data_dir: &Path) -> Self {
         let (listen, store) = (listen.to_owned(), store.to_owned());
         Self {
@@ -220,22 +220,22 @@ impl CollectorConfig {
         }
     }
 
-    /// Dangerous outside tests: it forgets which batches it has seen, so each that is sent twice is
+    /// Dangerous outside of tests: forgets which batches it has seen, so that each resent batch is
     /// stored twice.
     pub fn without_dedupe(self) -> Self {
         Self { dedupe: false, ..self }
     }
 
-    /// With these lines in the table of its sink in place of [`ROLL`].
+    /// Uses these lines in the table of its sink instead of [`ROLL`].
     pub fn with_sink_settings(self, lines: &str) -> Self {
         Self { sink_settings: lines.to_owned(), ..self }
     }
 
-    /// The collector, its configuration and its output in `dir`.
+    /// Returns the collector, with configuration and output in `dir`.
     ///
     /// # Panics
     ///
-    /// When the program does not print its configuration, or `dir` cannot be written.
+    /// When the program does not print its configuration, or `dir` is not writable.
     pub fn agent(&self, dir: &Path) -> Agent {
         let mut command = program("aqueduct-collector");
         command.args(["--listen", &self.listen, "--store", &self.store]);
@@ -255,15 +255,15 @@ impl CollectorConfig {
     }
 }
 
-/// `text` with `setting` as the first of the table whose header begins with `header`.
+/// Adds `setting` as the first one to the table whose header begins with `header`.
 fn with_setting(text: &str, header: &str, setting: &str) -> String {
     let line = text.lines().find(|line| line.starts_with(header));
     let line = line.unwrap_or_else(|| panic!("no table {header} in:\n{text}"));
     text.replacen(line, &format!("{line}\n{setting}"), 1)
 }
 
-/// A collector that stores by days below `/logs` of `hdfs`, an edge that sends it `*.log` of `dir`,
-/// and the URL of the store. Neither is started.
+/// Returns a collector that stores by day below `/logs` of `hdfs`, an edge that sends it `*.log` of
+/// `dir`, and the URL of the store. Does not start them.
 ///
 /// # Panics
 ///
@@ -274,7 +274,7 @@ pub fn two_tiers(hdfs: &Hdfs, dir: &Path) -> (Agent, Agent, String) {
     (collector, edge, store)
 }
 
-/// The same with a store below any directory, and with these lines in the table of its sink.
+/// Same, with a store below any directory, and with these lines in the table of its sink.
 ///
 /// # Panics
 ///
@@ -301,8 +301,8 @@ pub fn wait_until_delivered(edge: &Agent, limit: Duration) {
         let metrics = edge.metrics()?;
         let unread = metrics.sum("aqueduct_source_lag_bytes")?;
         let idle = unread == 0.0 && metrics.sum("aqueduct_channel_events")? == 0.0;
-        // For two seconds: the edge may not have seen the newest file yet, and a batch is in
-        // neither number while it is between file and channel.
+        // Idle for two seconds: the edge may not have seen the newest file yet, and neither number
+        // includes a batch between file and channel.
         in_a_row = if idle { in_a_row + 1 } else { 0 };
         (in_a_row >= 100).then_some(())
     });

@@ -1,11 +1,11 @@
-//! Certificates for servers and clients of a test, made by openssl.
+//! Certificates for servers and clients of a test, created by openssl.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Makes `ca.pem`, certificates of it for 127.0.0.1 and localhost as `server.pem` and `client.pem`
-/// with their keys in `server.key` and `client.key`, and the certificate of another authority,
-/// `other.pem`.
+/// Creates the authority `ca.pem`; its certificates for 127.0.0.1 and localhost, `server.pem` and
+/// `client.pem`, with their keys `server.key` and `client.key`; and the certificate of another
+/// authority, `other.pem`.
 ///
 /// # Panics
 ///

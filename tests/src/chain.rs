@@ -1,13 +1,14 @@
-//! A chain of two flows in one collector: what the first one sends the second one takes, while the
-//! connections of both are cut between a batch and its answer, or the server has no more room.
+//! A chain of two flows in one collector: the second flow receives the events of the first one,
+//! while the connections of both are cut between a batch and its response, or the server has no
+//! space.
 //!
 //! ```text
 //!   lines ─► tail_dir ─► durable ─► sink ─► wire ─► server
 //!                  `file://` ◄─ hdfs sink ◄─ durable ◄─ source ◄─ wire ◄─┘
 //! ```
 //!
-//! The wires are [`Wire::losing_answers`]. The second flow may be missing: what a sink has sent can
-//! be read at the server.
+//! The wires are [`Wire::losing_answers`]. The second flow may be missing, because the server also
+//! shows what a sink has sent.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -20,30 +21,30 @@ use crate::agent::Agent;
 use crate::wait;
 use crate::wire::{End, Losses, Wire};
 
-/// Answers that each wire loses.
+/// Responses that each wire loses.
 pub const CUTS: usize = 200;
-/// Events of a batch.
+/// Events in a batch.
 pub const BATCH: usize = 10;
-/// What a batch has at least, whatever is made of its lines, and no greeting of a protocol.
+/// Minimum size of a batch, whatever is made of its lines; more than a protocol's greeting.
 pub const BATCH_BYTES: usize = 1000;
-/// How long the lines may take to be through.
+/// Timeout for delivery of all lines.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long the answers may take to be lost on a busy machine; on a quiet one it is a minute, since
-/// a source that is cut off pauses for up to 100 ms.
+/// Timeout for losing the responses on a busy machine. A quiet one needs a minute, because a
+/// disconnected source pauses for up to 100 ms.
 const LOSING: Duration = Duration::from_secs(450);
-/// Events that wait in front of the sink.
+/// Events waiting for the sink.
 const SENT: &str = "aqueduct_channel_events{channel=\"sent\"}";
-/// How often a batch is written.
+/// Interval between batches.
 const PACE: Duration = Duration::from_millis(20);
 
-/// Losses of answers to what has `asked_bytes` or more, on connections of any age.
+/// Losses of responses to `asked_bytes` or more, on connections of any age.
 #[must_use]
 pub const fn losses(answers: End, asked_bytes: usize) -> Losses {
     Losses { answers, asked_bytes, count: CUTS, age_min: Duration::ZERO }
 }
 
-/// Losses of a source that connects again when it is started again: each connection lasts longer
-/// than the first pause of a source that fails, so that it counts as one that has worked.
+/// Losses for a source that reconnects after a restart: each connection outlasts the first pause of
+/// a failing source, so that it counts as working.
 #[must_use]
 pub const fn losses_of_source(answers: End, asked_bytes: usize) -> Losses {
     Losses { age_min: Duration::from_millis(110), ..losses(answers, asked_bytes) }
@@ -53,18 +54,18 @@ pub const fn losses_of_source(answers: End, asked_bytes: usize) -> Losses {
 #[derive(Debug)]
 pub struct Chain {
     agent: Agent,
-    /// Where lines are written.
+    /// File that lines are written to.
     input: File,
     store: PathBuf,
     lines: usize,
 }
 
 impl Chain {
-    /// One that runs, with its files in the folder `name` of `dir`. `sink` and `source` are the
+    /// Starts a collector with its files in the folder `name` of `dir`. `sink` and `source` are the
     /// settings of these, from `type` on; without `source` nothing is stored.
     ///
     /// # Panics
-    /// The folder is there, or the collector does not start.
+    /// When the folder exists, or the collector does not start.
     pub fn start(dir: &Path, name: &str, sink: &str, source: Option<&str>) -> Self {
         let dir = dir.join(name);
         let store = dir.join("store");
@@ -92,10 +93,10 @@ impl Chain {
         Self { agent, input: input.expect("the test's own folder"), store, lines: 0 }
     }
 
-    /// Writes so many lines more.
+    /// Writes further lines.
     ///
     /// # Panics
-    /// There is no room for them.
+    /// When the disk is full.
     pub fn write(&mut self, lines: usize) {
         let text: String =
             (self.lines..self.lines + lines).map(line).map(|line| line + "\n").collect();
@@ -103,11 +104,11 @@ impl Chain {
         self.lines += lines;
     }
 
-    /// Writes lines until the sink has failed and some wait in front of it: the server has no room
-    /// for them.
+    /// Writes lines until the sink has failed and some are waiting: the server has no space for
+    /// them.
     ///
     /// # Panics
-    /// The server takes them all.
+    /// When the server accepts all of them.
     pub fn until_refused(&mut self) {
         wait::until("the server to refuse lines", LIMIT, || {
             self.write(50 * BATCH);
@@ -118,11 +119,11 @@ impl Chain {
         });
     }
 
-    /// Lines go through; then `restart` is asked for the server without room (`true`), and when the
-    /// sink has failed and has logged `words`, for the same with room.
+    /// Sends lines; calls `restart(true)`, which restarts the server without space; and when the
+    /// sink has failed and has logged `words`, calls `restart(false)`.
     ///
     /// # Panics
-    /// The server takes all lines, or it is not said why not.
+    /// When the server accepts all lines, or the log lacks the reason.
     pub fn meet_full_server(&mut self, words: &str, mut restart: impl FnMut(bool)) {
         self.write(50 * BATCH);
         self.until_delivered();
@@ -135,7 +136,7 @@ impl Chain {
     /// Waits until the sink has delivered all lines.
     ///
     /// # Panics
-    /// That takes too long.
+    /// After a timeout.
     pub fn until_delivered(&self) {
         wait::until("all lines to be delivered", LIMIT, || {
             let metrics = self.agent.metrics()?;
@@ -144,10 +145,10 @@ impl Chain {
         });
     }
 
-    /// Writes lines until each wire has lost its answers. How many lines there are.
+    /// Writes lines until each wire has lost its responses. Returns the number of lines.
     ///
     /// # Panics
-    /// That takes too long.
+    /// After a timeout.
     pub fn lose(&mut self, wires: &[&Wire]) -> usize {
         let began = Instant::now();
         let lost = || wires.iter().map(|wire| wire.lost()).collect::<Vec<_>>();
@@ -159,7 +160,7 @@ impl Chain {
                 crate::process::tail(&self.agent.output())
             );
             let waiting = self.agent.metrics().and_then(|it| it.value(SENT));
-            // What is sent in one batch is to be of few.
+            // Keep batches small.
             if waiting.unwrap_or_default() < (4 * BATCH) as f64 {
                 self.write(BATCH);
             }
@@ -168,30 +169,30 @@ impl Chain {
         self.lines
     }
 
-    /// How often each line is stored.
+    /// Returns how often each line is stored.
     ///
     /// # Panics
-    /// A stored file is no text.
+    /// When a stored file is not text.
     pub fn stored(&self) -> BTreeMap<String, usize> {
         let files = fs::read_dir(&self.store).into_iter().flatten().flatten();
         let files = files.filter(|it| it.file_type().is_ok_and(|it| it.is_file()));
-        // One that is not finished has another name when it is read.
+        // An unfinished file may be renamed before it is read.
         let texts = files.filter_map(|file| fs::read(file.path()).ok());
         let texts: Vec<String> = texts.map(|text| String::from_utf8(text).expect("text")).collect();
         counted(texts.iter().flat_map(|text| text.lines()))
     }
 
-    /// Waits until all lines are in what `found` answers, nothing else is there, and nothing waits
-    /// in a channel; ends the collector. How often lines are repeated.
+    /// Waits until all lines are in the result of `found`, nothing else is, and the channels are
+    /// empty; stops the collector. Returns the number of duplicates.
     ///
     /// # Panics
-    /// A line is missing, or another one is there.
+    /// When a line is missing, or there is a foreign one.
     pub fn repeats(mut self, found: impl Fn(&Self) -> BTreeMap<String, usize>) -> usize {
         wait::until("all lines to be through", LIMIT, || {
             let left = self.agent.metrics()?.sum("aqueduct_channel_events")?;
             (left == 0.0 && found(&self).len() >= self.lines).then_some(())
         });
-        // What is sent again would come now.
+        // Resent lines would arrive now.
         thread::sleep(Duration::from_secs(1));
         let all = found(&self);
         self.agent.stop(LIMIT);
@@ -200,21 +201,20 @@ impl Chain {
         all.values().map(|times| times - 1).sum()
     }
 
-    /// The collector.
     #[must_use]
     pub fn agent(&self) -> &Agent {
         &self.agent
     }
 }
 
-/// How often each line is there.
+/// Counts how often each line occurs.
 pub fn counted<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     lines.into_iter().for_each(|line| *found.entry(line.to_owned()).or_default() += 1);
     found
 }
 
-/// A line with its number, long enough that a batch has more bytes than a greeting.
+/// Returns a numbered line, long enough that a batch is larger than a greeting.
 fn line(number: usize) -> String {
     format!("line {number:06} {}", "x".repeat(100))
 }

@@ -1,4 +1,4 @@
-//! Examples of the user guide: a system test runs them as a reader finds them.
+//! Examples of the user guide, which system tests run like a reader.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ impl Page {
     ///
     /// # Panics
     ///
-    /// When there is no such page.
+    /// When the page does not exist.
     #[must_use]
     pub fn read(name: &'static str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
@@ -22,8 +22,8 @@ impl Page {
         Self { name, text }
     }
 
-    /// The first block in this language after the heading, with each value of the page replaced by
-    /// the other one.
+    /// Returns the first block in this language after the heading, with each value of the page
+    /// replaced by the other one.
     ///
     /// # Panics
     ///

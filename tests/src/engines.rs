@@ -1,5 +1,5 @@
-//! Query engines of others: Spark from PyPI, Flink from published jars, each fetched once, into the
-//! user's cache.
+//! Third-party query engines: Spark from PyPI, Flink from published jars, each downloaded once to
+//! the user's cache.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,18 +7,18 @@ use std::process::Command;
 use crate::flume::jars_of;
 use crate::python::environment;
 
-/// What is installed for Spark.
+/// Python packages of Spark.
 const REQUIREMENTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/spark/requirements.txt"));
 
-/// What is fetched: Spark's source of Kafka, a client of Hive for Spark, and Flink.
+/// Jars to download: Spark's Kafka source, a Hive client for Spark, and Flink.
 const SPARK_KAFKA: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/spark/kafka/pom.xml"));
 const SPARK_HIVE: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/spark/hive/pom.xml"));
 const FLINK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/flink/pom.xml"));
 
-/// Python with Spark.
+/// Returns Python with Spark.
 ///
 /// # Panics
 ///
@@ -28,21 +28,21 @@ pub fn spark() -> Command {
     Command::new(environment("spark-3.5.7", REQUIREMENTS).join("python"))
 }
 
-/// The folders of the jars of Spark's source of Kafka, and of the client of Hive.
+/// Returns the folders of the jars of Spark's Kafka source, and of the Hive client.
 ///
 /// # Panics
 ///
-/// When they cannot be fetched.
+/// When they cannot be downloaded.
 #[must_use]
 pub fn spark_jars() -> [PathBuf; 2] {
     [jars_of("spark-kafka-3.5.7", SPARK_KAFKA), jars_of("spark-hive-3.1.3", SPARK_HIVE)]
 }
 
-/// A job of Flink that runs in one process: `class` of this source, compiled into `dir`.
+/// Returns a Flink job that runs in one process: `class` of this source, compiled into `dir`.
 ///
 /// # Panics
 ///
-/// When the jars cannot be fetched, or it does not compile.
+/// When the jars cannot be downloaded, or the source does not compile.
 #[must_use]
 pub fn flink(dir: &Path, class: &str, source: &str) -> Command {
     let jars = jars_of("flink-1.20.3", FLINK);

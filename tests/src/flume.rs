@@ -1,6 +1,6 @@
 //! A real agent of Apache Flume 1.11, from its published jars.
 //!
-//! The class path is the one of the benchmarks. It is fetched by Maven once, into the user's cache.
+//! The class path is that of the benchmarks. Maven downloads it once to the user's cache.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,18 +16,18 @@ use crate::http;
 use crate::process::{Process, tail};
 use crate::wait;
 
-/// The jars of this file are fetched.
+/// The file that lists the jars to download.
 const POM: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/bench/peers/flume/pom.xml"));
 
-/// Its log goes to standard error.
+/// Logs to standard error.
 const LOG4J: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/bench/peers/flume/log4j2.xml"));
 
-/// What Flume's monitoring shows: the counters of each component, as `CHANNEL.name`.
+/// Flume's monitoring page: the counters of each component, as `CHANNEL.name`.
 pub type Page = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The page at this address; `None` without an answer in time.
+/// Reads the page at this address; `None` after a timeout.
 pub fn page(monitoring: SocketAddr) -> Option<Page> {
     let (status, body) = http::get(monitoring, "/metrics")?;
     // Jetty may send it in chunks, each with its length.
@@ -38,7 +38,7 @@ pub fn page(monitoring: SocketAddr) -> Option<Page> {
     serde_json::from_str(&whole).ok().filter(|_| status == 200)
 }
 
-/// A running agent, with Flume's HTTP monitoring. Dropping it kills it.
+/// A running agent with Flume's HTTP monitoring. Killed on drop.
 #[derive(Debug)]
 pub struct Flume {
     process: Process,
@@ -51,16 +51,16 @@ impl Flume {
     ///
     /// # Panics
     ///
-    /// When the jars cannot be fetched, or the agent ends by itself or does not answer in time.
+    /// When the jars cannot be downloaded, or the agent exits or does not answer in time.
     pub fn start(name: &str, properties: &str, dir: &Path) -> Self {
         Self::start_by(java(dir), name, properties, dir)
     }
 
-    /// The same in a virtual machine that [`java_with`] has made for this folder.
+    /// Same in a virtual machine from [`java_with`] for this folder.
     ///
     /// # Panics
     ///
-    /// As [`Flume::start`].
+    /// Same as [`Flume::start`].
     pub fn start_by(mut java: Command, name: &str, properties: &str, dir: &Path) -> Self {
         let monitoring = http::free_address();
         let file = dir.join(format!("{name}.properties"));
@@ -80,12 +80,12 @@ impl Flume {
         flume
     }
 
-    /// Where its monitoring is: `/metrics` there.
+    /// Returns the address of its monitoring, at `/metrics`.
     pub fn monitoring(&self) -> SocketAddr {
         self.monitoring
     }
 
-    /// A counter of a component, such as `ChannelSize` of `CHANNEL.c`.
+    /// Returns a counter of a component, such as `ChannelSize` of `CHANNEL.c`.
     pub fn counter(&self, component: &str, name: &str) -> Option<u64> {
         page(self.monitoring)?.get(component)?.get(name)?.parse().ok()
     }
@@ -94,47 +94,46 @@ impl Flume {
     ///
     /// # Panics
     ///
-    /// When it had ended by itself.
+    /// When it has already exited.
     pub fn kill(self) {
         self.process.kill();
     }
 
-    /// Stops it in an orderly way (SIGTERM).
+    /// Stops it with SIGTERM.
     ///
     /// # Panics
     ///
-    /// When it has ended by itself, or takes longer than 30 s.
+    /// When it has already exited, or takes longer than 30 s.
     pub fn stop(mut self) {
         assert!(self.process.is_alive(), "Flume ended:\n{}", tail(&self.process.output()));
         self.process.signal(Signal::TERM);
         self.process.wait(Duration::from_secs(30));
     }
 
-    /// All that it has printed.
+    /// Returns its output.
     pub fn output(&self) -> String {
         self.process.output()
     }
 }
 
-/// A virtual machine with Flume's class path, its log configuration in `dir`. Most of what these
-/// live for is to be compiled; the second compiler is not worth its time.
+/// Returns a Java command with Flume's class path, and its log configuration in `dir`. These
+/// virtual machines are short-lived, so the second compiler is disabled.
 pub fn java(dir: &Path) -> Command {
     java_of(jars(), dir)
 }
 
-/// The same with a class path of its own: the dependencies of `pom`, fetched once and kept as
-/// `name`.
+/// Same with the dependencies of `pom` as the class path, downloaded once and cached as `name`.
 ///
 /// # Panics
 ///
-/// When Maven cannot fetch them.
+/// When Maven cannot download them.
 pub fn java_with(name: &str, pom: &str, dir: &Path) -> Command {
     java_of(&jars_of(name, pom), dir)
 }
 
 fn java_of(jars: &Path, dir: &Path) -> Command {
     let mut java = Command::new("java");
-    // Flume's sources and sinks write text in the encoding of the host, whatever this one has.
+    // Flume's sources and sinks use the default encoding of the virtual machine, so set it.
     java.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8"])
         .args(
             ["java.lang", "java.nio", "sun.nio.ch"]
@@ -146,24 +145,24 @@ fn java_of(jars: &Path, dir: &Path) -> Command {
     java
 }
 
-/// The folder with the jars, complete.
+/// Returns the complete folder of the jars.
 ///
 /// # Panics
 ///
-/// When Maven cannot fetch them.
+/// When Maven cannot download them.
 pub fn jars() -> &'static Path {
     static JARS: OnceLock<PathBuf> = OnceLock::new();
     JARS.get_or_init(|| jars_of("flume-1.11.0", POM))
 }
 
-/// The folder with the dependencies of `pom`, fetched unless it is in the cache as `name`.
+/// Returns the folder of the dependencies of `pom`, downloaded unless cached as `name`.
 pub(crate) fn jars_of(name: &str, pom: &str) -> PathBuf {
     let _others_wait = lock(name);
     let ready = cache().join(name);
     if fs::read_to_string(ready.join("pom.xml")).is_ok_and(|fetched| fetched == pom) {
         return ready.join("lib");
     }
-    // It takes its name when it is complete: a fetch that was cut short is never mistaken.
+    // Rename the folder when it is complete, so that an interrupted download is never used.
     let unfinished = tempfile::tempdir_in(cache()).expect("the user's cache");
     let file = unfinished.path().join("pom.xml");
     fs::write(&file, pom).expect("the user's cache");
@@ -175,21 +174,21 @@ pub(crate) fn jars_of(name: &str, pom: &str) -> PathBuf {
     ]);
     let done = maven.output().expect("mvn runs");
     assert!(done.status.success(), "mvn: {}", String::from_utf8_lossy(&done.stdout));
-    // One of another version of the file.
+    // A folder for another version of the file.
     let _none = fs::remove_dir_all(&ready);
     fs::rename(unfinished.keep(), &ready).expect("the user's cache");
     ready.join("lib")
 }
 
-/// Where what is fetched stays.
+/// Returns the folder for downloads.
 pub fn cache() -> PathBuf {
     let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
     named.or_else(home).unwrap_or_else(std::env::temp_dir).join("aqueduct")
 }
 
-/// Locks the part `name` of the cache until the file is dropped: tests of this process and of
-/// others ask for it at the same time, and one of them fills it.
+/// Locks the part `name` of the cache until the file is dropped, because parallel tests and
+/// processes may request it, and only one must fill it.
 pub fn lock(name: &str) -> File {
     fs::create_dir_all(cache()).expect("the user's cache");
     let file = File::create(cache().join(format!("{name}.lock"))).expect("the user's cache");

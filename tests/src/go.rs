@@ -1,4 +1,4 @@
-//! Programs in Go, compiled once into the user's cache.
+//! Go programs, compiled once into the user's cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use crate::python::environment;
 const REQUIREMENTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/go/requirements.txt"));
 
-/// A program that others publish, by its module with its version; the checksums of its modules are
-/// those of Go's own database.
+/// Returns a published program, by its module and version. Go's checksum database verifies the
+/// modules.
 ///
 /// # Panics
 ///
@@ -28,8 +28,8 @@ pub fn installed(module: &str) -> PathBuf {
     program
 }
 
-/// A program of a test, by the folder of its module, which has checksums of what it needs: compiled
-/// unless the one in the cache is of these sources.
+/// Returns a test program, by the folder of its module, which contains the checksums of its
+/// dependencies. Compiles it unless the cached one has the same sources.
 ///
 /// # Panics
 ///
@@ -44,7 +44,7 @@ pub fn compiled(name: &str, folder: &Path) -> PathBuf {
         return program;
     }
     fs::create_dir_all(&place).expect("the user's cache");
-    // Without what a debugger reads.
+    // Without debug information.
     let mut build = go();
     build.args(["build", "-ldflags=-s -w", "-o"]).arg(&program).arg(".").current_dir(folder);
     run(&mut build);

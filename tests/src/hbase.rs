@@ -1,7 +1,7 @@
 //! A real HBase, from its published jars: master, two region servers and ZooKeeper in one process,
 //! with all files on the local disk.
 //!
-//! What is flushed to the log of a region server is the kernel's then: a kill takes nothing of it.
+//! Flushed log data of a region server is in the kernel, so that a kill loses nothing of it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,20 +14,20 @@ use crate::http;
 use crate::process::{Process, tail};
 use crate::wait;
 
-/// What is fetched.
+/// The jars to download.
 const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hbase/pom.xml"));
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Bytes of a cell at most.
+/// Maximum size of a cell.
 pub const CELL_BYTES_MAX: usize = 4096;
 
-/// A cluster, running or killed. Dropping it kills it.
+/// A running or killed cluster. Killed on drop.
 #[derive(Debug)]
 pub struct Hbase {
-    /// Of its master.
+    /// Address of its master.
     pub master: SocketAddr,
-    /// Of its ZooKeeper.
+    /// Address of its ZooKeeper.
     pub zookeeper: SocketAddr,
     dir: PathBuf,
     lives: usize,
@@ -35,11 +35,11 @@ pub struct Hbase {
 }
 
 impl Hbase {
-    /// Starts one with all of its files in `dir`, and waits until its master has.
+    /// Starts a cluster with all of its files in `dir`, and waits until its master is up.
     ///
     /// # Panics
     ///
-    /// When the jars cannot be fetched, or it does not start in time.
+    /// When the jars cannot be downloaded, or it does not start in time.
     pub fn start(dir: &Path) -> Self {
         let dir = dir.join("hbase");
         fs::create_dir(&dir).expect("the test's own folder");
@@ -51,7 +51,7 @@ impl Hbase {
         hbase
     }
 
-    /// Java with its jars and its configuration.
+    /// Returns a Java command with its jars and its configuration.
     fn java(&self, level: &str) -> Command {
         let mut java = Command::new("java");
         java.current_dir(&self.dir).args(["-Xmx512m", "-XX:TieredStopAtLevel=1"]).args(
@@ -64,11 +64,11 @@ impl Hbase {
         java
     }
 
-    /// Starts it again after [`Hbase::kill`], with the same files at the same addresses.
+    /// Restarts it after [`Hbase::kill`], with the same files at the same address.
     ///
     /// # Panics
     ///
-    /// When it runs, or does not start in time.
+    /// When it is running, or does not start in time.
     pub fn revive(&mut self) {
         assert!(self.process.is_none(), "HBase runs already");
         self.lives += 1;
@@ -87,12 +87,12 @@ impl Hbase {
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// When it is not running.
     pub fn kill(&mut self) {
         self.process.take().expect("a running HBase").kill();
     }
 
-    /// What a program in Java, one file, prints with these arguments, line by line.
+    /// Runs a Java program of one file with these arguments, and returns its output lines.
     ///
     /// # Panics
     ///
@@ -132,7 +132,7 @@ fn site(dir: &Path, master: SocketAddr, zookeeper: SocketAddr) -> String {
         ("hbase.client.keyvalue.maxsize", "0".to_owned()),
         ("hbase.server.keyvalue.maxsize", CELL_BYTES_MAX.to_string()),
         ("hbase.wal.provider", "filesystem".to_owned()),
-        // The one below adds checksums and flushes nothing.
+        // The default one adds checksums and does not flush.
         ("fs.file.impl", "org.apache.hadoop.fs.RawLocalFileSystem".to_owned()),
         ("hbase.unsafe.stream.capability.enforce", "false".to_owned()),
     ];

@@ -9,20 +9,20 @@ use std::sync::OnceLock;
 use crate::http;
 use crate::kdc::Kdc;
 
-/// One NameNode with its DataNodes; see `deploy/hadoop/hdfs` for what is started.
+/// A NameNode with its DataNodes, started by `deploy/hadoop/hdfs`.
 #[derive(Debug)]
 pub struct Hdfs {
     dir: PathBuf,
     url: String,
-    /// DataNodes, and copies of each block; one of each unless asked otherwise.
+    /// Number of DataNodes, and replicas of each block; 1 by default.
     nodes: (u32, u32),
-    /// Of the script that stops the daemons when its standard input ends, be it by `stop`, by a
-    /// drop, or by the end of this process, however sudden.
+    /// The script that stops the daemons when its standard input closes: by `stop`, by a drop, or
+    /// at the end of this process, however sudden.
     server: Option<(Child, ChildStdin)>,
 }
 
 impl Hdfs {
-    /// The one that all tests share: `tests/run` has started it and says where it is.
+    /// Returns the shared HDFS, which `tests/run` has started.
     ///
     /// # Panics
     ///
@@ -37,39 +37,39 @@ impl Hdfs {
         })
     }
 
-    /// One of its own for a test that stops and starts it: ports chosen, nothing started yet.
+    /// Creates a separate HDFS for a test that stops and starts it: chooses ports, and starts
+    /// nothing yet.
     ///
     /// # Panics
     ///
-    /// When its folder cannot be written.
+    /// When its folder is not writable.
     pub fn configured(dir: &Path) -> Self {
         Self::configured_with(dir, &[])
     }
 
-    /// The same with options: `--kerberos`, `--ha`, `--httpfs`, `--federation`, `--permissions`,
+    /// Same with options: `--kerberos`, `--ha`, `--httpfs`, `--federation`, `--permissions`,
     /// `--stale`.
     ///
     /// # Panics
     ///
-    /// When its folder cannot be written.
+    /// When its folder is not writable.
     pub fn configured_with(dir: &Path, options: &[&str]) -> Self {
         let output = script().arg("configure").arg(dir).args(options).output().expect("bash runs");
         let url = text(&checked(output, "configure HDFS"));
         Self { dir: dir.to_owned(), url: url.trim().to_owned(), nodes: (1, 1), server: None }
     }
 
-    /// With so many DataNodes, and so many copies of each block.
+    /// Sets the number of DataNodes, and of replicas of each block.
     pub fn with_datanodes(mut self, datanodes: u32, copies: u32) -> Self {
         self.nodes = (datanodes, copies);
         self
     }
 
-    /// Starts it, or starts it again at the same address with the same files; waits until it can
-    /// be written to.
+    /// Starts or restarts it at the same address with the same files; waits until it is writable.
     ///
     /// # Panics
     ///
-    /// When it runs already or does not come up.
+    /// When it is already running or does not start.
     pub fn start(&mut self) {
         assert!(self.server.is_none(), "HDFS runs already");
         let mut command = self.command("serve");
@@ -83,11 +83,11 @@ impl Hdfs {
         self.server = Some((child, stdin));
     }
 
-    /// Stops NameNode and DataNodes, and returns when they are gone.
+    /// Stops NameNode and DataNodes, and waits for their end.
     ///
     /// # Panics
     ///
-    /// When it does not run, or was not started by this process.
+    /// When it is not running, or was not started by this process.
     pub fn stop(&mut self) {
         let (mut child, stdin) = self.server.take().expect("an HDFS that was started here");
         drop(stdin);
@@ -99,55 +99,55 @@ impl Hdfs {
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// When it is not running.
     pub fn kill(&self, daemon: &str) {
         let output = self.command("kill").arg(daemon).output().expect("bash runs");
         checked(output, &format!("kill {daemon}"));
     }
 
-    /// Starts a killed daemon again, and returns when HDFS can be written to.
+    /// Restarts a killed daemon, and waits until HDFS is writable.
     ///
     /// # Panics
     ///
-    /// When it does not come up.
+    /// When it does not start.
     pub fn revive(&self, daemon: &str) {
         self.revive_with(daemon, &[]);
     }
 
-    /// The same with settings of a DataNode, as `-Dname=value`; or a new DataNode.
+    /// Same with settings of a DataNode, as `-Dname=value`; or starts a new DataNode.
     ///
     /// # Panics
     ///
-    /// When it does not come up.
+    /// When it does not start.
     pub fn revive_with(&self, daemon: &str, settings: &[&str]) {
         let mut command = self.command("revive");
         command.arg(daemon).args(settings);
-        // Not by pipes: the daemon would inherit them, and reading to their end would never end.
+        // No pipes: the daemon would inherit them and keep them open.
         let status = command.stdout(Stdio::null()).status().expect("bash runs");
         assert!(status.success(), "revive {daemon}: {status}; see {}/logs", self.dir.display());
     }
 
-    /// Stops one daemon where it stands (SIGSTOP): it takes connections and answers nothing.
+    /// Suspends one daemon (SIGSTOP): it accepts connections but never answers.
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// When it is not running.
     pub fn freeze(&self, daemon: &str) {
         let output = self.command("freeze").arg(daemon).output().expect("bash runs");
         checked(output, &format!("freeze {daemon}"));
     }
 
-    /// Lets a frozen daemon go on.
+    /// Resumes a suspended daemon.
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// When it is not running.
     pub fn thaw(&self, daemon: &str) {
         let output = self.command("thaw").arg(daemon).output().expect("bash runs");
         checked(output, &format!("thaw {daemon}"));
     }
 
-    /// `dfsadmin` of an operator, as in `admin(&["-safemode", "enter"])`; what it printed.
+    /// Runs `dfsadmin`, as in `admin(&["-safemode", "enter"])`; returns its output.
     ///
     /// # Panics
     ///
@@ -156,22 +156,22 @@ impl Hdfs {
         text(&self.java("org.apache.hadoop.hdfs.tools.DFSAdmin", arguments))
     }
 
-    /// Makes the standby NameNode the active one, and returns when HDFS can be written to.
+    /// Makes the standby NameNode active, and waits until HDFS is writable.
     ///
     /// # Panics
     ///
-    /// When it does not become the active one.
+    /// When it does not become active.
     pub fn activate(&self, daemon: &str) {
         let output = self.command("activate").arg(daemon).output().expect("bash runs");
         checked(output, &format!("activate {daemon}"));
     }
 
-    /// With Kerberos: its KDC.
+    /// Returns its KDC, with Kerberos.
     pub fn kdc(&self) -> Kdc {
         Kdc::of(self.dir.join("kdc"))
     }
 
-    /// Runs another class of Hadoop's, and gives what it printed.
+    /// Runs another Hadoop class, and returns its output.
     ///
     /// # Panics
     ///
@@ -188,34 +188,34 @@ impl Hdfs {
         command
     }
 
-    /// `hdfs://host:port`, without a path.
+    /// Returns `hdfs://host:port`, without a path.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// `host:port` of the NameNode's web server, where WebHDFS is.
+    /// Returns `host:port` of the NameNode's web server, which serves WebHDFS.
     ///
     /// # Panics
     ///
-    /// When its port was not chosen yet.
+    /// When its port is not yet chosen.
     pub fn web_address(&self) -> SocketAddr {
         self.address_of("http")
     }
 
-    /// `host:port` of the NameNode.
+    /// Returns `host:port` of the NameNode.
     ///
     /// # Panics
     ///
-    /// When its port was not chosen yet.
+    /// When its port is not yet chosen.
     pub fn address(&self) -> SocketAddr {
         self.address_of("rpc")
     }
 
-    /// With HttpFS: where it listens.
+    /// Returns the address of HttpFS.
     ///
     /// # Panics
     ///
-    /// When its port was not chosen yet.
+    /// When its port is not yet chosen.
     pub fn httpfs_address(&self) -> SocketAddr {
         self.address_of("httpfs")
     }
@@ -227,12 +227,12 @@ impl Hdfs {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
-    /// The folder for `HADOOP_CONF_DIR`.
+    /// Returns the folder for `HADOOP_CONF_DIR`.
     pub fn conf_dir(&self) -> PathBuf {
         self.dir.join("conf")
     }
 
-    /// Runs Hadoop's file system shell, as in `fs(&["-ls", "-R", "/"])`, and gives what it printed.
+    /// Runs Hadoop's file system shell, as in `fs(&["-ls", "-R", "/"])`, and returns its output.
     ///
     /// # Panics
     ///
@@ -241,7 +241,7 @@ impl Hdfs {
         checked(self.shell(arguments), &format!("hdfs fs {arguments:?}"))
     }
 
-    /// The same, of files that may go meanwhile; `None`: one of them is not there any more.
+    /// Same for files that may disappear; `None` if one of them no longer exists.
     ///
     /// # Panics
     ///
@@ -260,7 +260,7 @@ impl Hdfs {
         output.expect("bash runs")
     }
 
-    /// The same with a trash: what `-rm` removes lies in [`Hdfs::trash`] then.
+    /// Same with a trash: `-rm` moves files to [`Hdfs::trash`].
     ///
     /// # Panics
     ///
@@ -269,7 +269,7 @@ impl Hdfs {
         self.fs(&[&["-Dfs.trash.interval=60"], arguments].concat());
     }
 
-    /// Where the shell's trash has what was removed from `path`.
+    /// Returns where the shell's trash keeps files removed from `path`.
     ///
     /// # Panics
     ///
@@ -282,12 +282,12 @@ impl Hdfs {
         format!("/user/{user}/.Trash/Current{path}")
     }
 
-    /// The names in a directory, whether each is a directory, and its bytes, in one step of the
-    /// NameNode; none of one that is not there. `None`: the NameNode does not answer.
+    /// Lists a directory in one step of the NameNode: names, whether each is a directory, and
+    /// sizes. Empty if it does not exist. `None` if the NameNode does not answer.
     ///
     /// # Panics
     ///
-    /// When its answer is no listing.
+    /// When its response is not a listing.
     pub fn names(&self, directory: &str) -> Option<Vec<(String, bool, u64)>> {
         let path = format!("/webhdfs/v1{directory}?op=LISTSTATUS");
         let (status, body) = http::get_from_java(self.web_address(), &path)?;
@@ -303,7 +303,7 @@ impl Hdfs {
         Some(files.iter().map(file).collect())
     }
 
-    /// A file of text, read from its DataNode without a shell; `None`: it is not there, or its
+    /// Reads a text file from its DataNode without a shell; `None` if it does not exist, or its
     /// servers do not answer.
     pub fn content(&self, path: &str) -> Option<String> {
         let asked = format!("/webhdfs/v1{path}?op=OPEN&noredirect=true");
@@ -317,7 +317,7 @@ impl Hdfs {
         (status == 200).then_some(text)
     }
 
-    /// Ends the lease of a file whose writer is gone: its length is settled, and it may be renamed.
+    /// Ends the lease of a file whose writer is gone: this fixes its length, and allows a rename.
     ///
     /// # Panics
     ///
@@ -327,13 +327,12 @@ impl Hdfs {
         self.java("org.apache.hadoop.hdfs.tools.DebugAdmin", &arguments);
     }
 
-    /// All bytes of the files that `pattern` (a glob of HDFS) matches; none when it matches
-    /// nothing.
+    /// Returns the content of all files that match `pattern`, an HDFS glob; empty without a match.
     pub fn read(&self, pattern: &str) -> Vec<u8> {
         if self.list(pattern).is_empty() { Vec::new() } else { self.fs(&["-cat", pattern]) }
     }
 
-    /// The paths that `pattern` matches, in the shell's order.
+    /// Returns the paths that match `pattern`, in the shell's order.
     pub fn list(&self, pattern: &str) -> Vec<String> {
         let output = self.shell(&["-ls", "-C", pattern]);
         let no_match = text(&output.stderr).contains("No such file or directory");

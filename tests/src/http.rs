@@ -7,17 +7,17 @@ use std::time::Duration;
 
 pub use support::loopback::free_address;
 
-/// Until a page of an agent counts as not answered.
+/// Timeout of an agent's page.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Until a server in Java counts as silent: on a busy machine its first answer takes seconds.
+/// Timeout of a Java server, whose first response takes seconds on a busy machine.
 const PATIENCE_WITH_JAVA: Duration = Duration::from_secs(10);
 
-/// Status and body of `GET path`, or `None` without an answer in time.
+/// Returns status and body of `GET path`, or `None` after a timeout.
 pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     status_and_body(ask(address, path, &[])?)
 }
 
-/// As [`get`], with the time that a server in Java may need.
+/// Like [`get`], with the timeout of a Java server.
 pub fn get_from_java(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     status_and_body(ask_within(PATIENCE_WITH_JAVA, address, path, &[])?)
 }
@@ -27,7 +27,7 @@ fn status_and_body((head, body): (String, String)) -> Option<(u16, String)> {
     Some((status, body))
 }
 
-/// Head and body of the answer to `GET path` with more headers, or `None` without one in time.
+/// Returns head and body of `GET path` with additional headers, or `None` after a timeout.
 pub fn ask(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Option<(String, String)> {
     ask_within(PATIENCE, address, path, headers)
 }
@@ -49,14 +49,14 @@ fn ask_within(
     Some((format!("{head}\r\n"), body.to_owned()))
 }
 
-/// One reading of `/metrics`: the value of each series, labels included in the name.
+/// A snapshot of `/metrics`: the value of each series, whose name includes its labels.
 #[derive(Debug, Default)]
 pub struct Metrics {
     series: BTreeMap<String, f64>,
 }
 
 impl Metrics {
-    /// Reads them, or `None` without an answer in time.
+    /// Reads the metrics, or returns `None` after a timeout.
     pub fn read(address: SocketAddr) -> Option<Self> {
         let (status, text) = get(address, "/metrics")?;
         (status == 200).then(|| Self::parse(&text))
@@ -69,13 +69,13 @@ impl Metrics {
         Self { series: series.collect() }
     }
 
-    /// The value of one series, by its name with all of its labels.
+    /// Returns the value of a series, by its name with all labels.
     pub fn value(&self, series: &str) -> Option<f64> {
         self.series.get(series).copied()
     }
 
-    /// The sum of metric `name` over all of its labels; `None` before there is any of it: a series
-    /// comes with the first thing that it counts.
+    /// Returns the sum of metric `name` over all labels; `None` before it has a series, which
+    /// appears when it first counts something.
     pub fn sum(&self, name: &str) -> Option<f64> {
         let of_name = |series: &str| series.split('{').next() == Some(name);
         let mut values = self.series.iter().filter(|(series, _)| of_name(series)).peekable();

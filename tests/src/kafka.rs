@@ -1,7 +1,7 @@
-//! A real broker of Apache Kafka, from its published jars, and a producer and a reader of it.
+//! A real broker of Apache Kafka, from its published jars, with a producer and a reader.
 //!
-//! One node without ZooKeeper (KRaft), in a Java process of its own, or three of them. The jars are
-//! fetched by Maven once, into the user's cache. Topics come into being when they are first written
+//! One node without ZooKeeper (KRaft) in a Java process, or three nodes. Maven downloads the jars
+//! once to the user's cache. Topics are created at the first write, with four partitions.
 //! to, with four partitions.
 
 mod behind;
@@ -34,7 +34,7 @@ use crate::http;
 use crate::process::{Process, tail};
 use crate::wait;
 
-/// What is fetched.
+/// The jars to download.
 const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kafka/pom.xml"));
 
 /// Partitions of each topic.
@@ -42,39 +42,39 @@ pub const PARTITIONS: i32 = 4;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A broker, running or killed. Dropping it kills it.
+/// A running or killed broker. Killed on drop.
 #[derive(Debug)]
 pub struct Kafka {
     address: SocketAddr,
     dir: PathBuf,
-    /// For its Java.
+    /// Java options.
     options: Vec<String>,
     process: Option<Process>,
 }
 
 impl Kafka {
-    /// Starts one with all of its files in `dir`, and waits until it answers.
+    /// Starts a broker with all of its files in `dir`, and waits until it answers.
     ///
     /// # Panics
-    /// When the jars cannot be fetched, or it does not answer in time.
+    /// When the jars cannot be downloaded, or it does not answer in time.
     pub fn start(dir: &Path) -> Self {
         Self::start_with(dir, "")
     }
 
-    /// The same with another listener, whose address is answered: SASL by SCRAM-SHA-512 over TLS. A
-    /// client shows a certificate, and is the user `agent` with the password `secret`. In
-    /// `certificates` is what [`crate::certificates::make`] makes.
+    /// Same with another listener for SASL SCRAM-SHA-512 over TLS; returns its address. A client
+    /// needs a certificate, and is the user `agent` with the password `secret`. `certificates`
+    /// contains the files of [`crate::certificates::make`].
     ///
     /// # Panics
-    /// As [`Kafka::start`].
+    /// Same as [`Kafka::start`].
     pub fn start_secured(dir: &Path, certificates: &Path) -> (Self, String) {
         Self::start_secured_with(dir, certificates, "")
     }
 
-    /// The same with more properties, each a line.
+    /// Same with additional properties, one per line.
     ///
     /// # Panics
-    /// As [`Kafka::start`].
+    /// Same as [`Kafka::start`].
     pub fn start_secured_with(dir: &Path, certificates: &Path, more: &str) -> (Self, String) {
         let (open, secured) = (http::free_address(), http::free_address());
         let (controller, at) = (http::free_address(), certificates.display());
@@ -100,12 +100,12 @@ impl Kafka {
         (Self::start_at(dir, open, controller, &more, &[]), secured.to_string())
     }
 
-    /// The same with another listener, whose address is answered: SASL by OAUTHBEARER. A client
-    /// shows a token without a signature, as a broker for tests takes it, and its connection ends
-    /// with the token unless it shows another one.
+    /// Same with another listener for SASL OAUTHBEARER; returns its address. A client presents an
+    /// unsigned token, as accepted by a test broker. Its connection ends with the token, unless it
+    /// presents another one.
     ///
     /// # Panics
-    /// As [`Kafka::start`].
+    /// Same as [`Kafka::start`].
     pub fn start_with_tokens(dir: &Path) -> (Self, String) {
         let (open, tokens) = (http::free_address(), http::free_address());
         let controller = http::free_address();
@@ -123,10 +123,10 @@ impl Kafka {
         (Self::start_at(dir, open, controller, &more, &[]), tokens.to_string())
     }
 
-    /// The same with more properties, each a line.
+    /// Same with additional properties, one per line.
     ///
     /// # Panics
-    /// As [`Kafka::start`].
+    /// Same as [`Kafka::start`].
     pub fn start_with(dir: &Path, more: &str) -> Self {
         Self::start_at(dir, http::free_address(), http::free_address(), more, &[])
     }
@@ -143,7 +143,7 @@ impl Kafka {
         Self::made(dir, (address, controller), &more, &["--standalone"], options)
     }
 
-    /// Starts it in a folder of its own.
+    /// Starts it in its folder.
     fn made(
         dir: PathBuf,
         (address, controller): (SocketAddr, SocketAddr),
@@ -156,7 +156,7 @@ impl Kafka {
         fs::write(dir.join("properties"), properties).expect("the test's own folder");
         let mut kafka = Self { address, dir, options: options.to_vec(), process: None };
         let mut java = kafka.java(&["kafka.tools.StorageTool", "format"]);
-        // Any identifier of 16 bytes.
+        // Any 16-byte identifier.
         java.args(quorum).args(["-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"]);
         java.arg(kafka.dir.join("properties"));
         java.args(["--add-scram", "SCRAM-SHA-512=[name=agent,password=secret]"]);
@@ -174,11 +174,11 @@ impl Kafka {
         java
     }
 
-    /// Starts it again after [`Kafka::kill`], with the same files at the same address.
+    /// Restarts it after [`Kafka::kill`], with the same files at the same address.
     ///
     /// # Panics
     ///
-    /// When it runs, or does not answer in time.
+    /// When it is running, or does not answer in time.
     pub fn revive(&mut self) {
         assert!(self.process.is_none(), "the broker runs already");
         let mut java = self.java(&["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
@@ -194,29 +194,29 @@ impl Kafka {
     /// Kills it with -9.
     ///
     /// # Panics
-    /// When it does not run.
+    /// When it is not running.
     pub fn kill(&mut self) {
         self.process.take().expect("a running broker").kill();
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it exits by itself.
     ///
     /// # Panics
-    /// It does not in time.
+    /// After a timeout.
     pub fn until_ended(&mut self) {
         self.process.take().expect("a running broker").wait(LIMIT);
     }
 
-    /// `host:port`.
+    /// Returns `host:port`.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// A producer that waits for a killed broker, and has each message acknowledged once.
+    /// Returns a producer that waits for a killed broker, and gets each message acknowledged once.
     ///
     /// # Panics
     ///
-    /// When the client cannot be made.
+    /// When the client cannot be created.
     pub fn producer(&self, compression: &str) -> Producer {
         let mut config = self.client();
         config.set("enable.idempotence", "true").set("compression.type", compression);
@@ -227,16 +227,16 @@ impl Kafka {
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.address());
-        // A killed broker is asked again soon.
+        // Retry a killed broker soon.
         config.set("reconnect.backoff.max.ms", "500");
         config
     }
 
-    /// Makes a topic with so many partitions and these settings.
+    /// Creates a topic with this number of partitions and these settings.
     ///
     /// # Panics
     ///
-    /// When the broker does not do so.
+    /// When the broker rejects it.
     pub fn make_topic(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
         let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         for (name, value) in settings {
@@ -250,7 +250,7 @@ impl Kafka {
     ///
     /// # Panics
     ///
-    /// When the broker does not do so.
+    /// When the broker rejects it.
     pub fn delete_topics(&self, topics: &[&str]) {
         let deleted = block_on(self.admin().delete_topics(topics, &AdminOptions::new()));
         let deleted = deleted.expect("the broker answers");
@@ -261,7 +261,7 @@ impl Kafka {
         self.client().create().expect("a client")
     }
 
-    /// All messages of a topic that are committed, in the order of each partition.
+    /// Returns all committed messages of a topic, in the order of each partition.
     ///
     /// # Panics
     ///
@@ -278,7 +278,7 @@ impl Kafka {
         consumer.assign(&all).expect("partitions");
         let (mut found, mut open) = (Vec::new(), PARTITIONS);
         wait::until("the end of a topic", LIMIT, || {
-            // What is there already is taken without a pause.
+            // Read available messages without a pause.
             loop {
                 match consumer.poll(Duration::from_millis(50))? {
                     Ok(message) => found.push(Found::of(&message)),
@@ -342,7 +342,7 @@ impl Found {
     }
 }
 
-/// Where each message is, by partition and offset.
+/// The text of each message, by partition and offset.
 pub type Sent = BTreeMap<(i32, i64), String>;
 
 #[derive(Default)]
@@ -356,7 +356,7 @@ impl ProducerContext for Acknowledged {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        // One that is not acknowledged is missing in what `finish` answers.
+        // Messages without acknowledgement are missing in the result of `finish`.
         let Ok(message) = result else { return };
         let text = String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned();
         let at = (message.partition(), message.offset());
@@ -375,7 +375,7 @@ impl Producer {
     ///
     /// # Panics
     ///
-    /// When the client does not take it.
+    /// When the client rejects it.
     pub fn send(&self, topic: &str, text: &str) {
         let header = Header { key: "site", value: Some("Zürich") };
         let headers = OwnedHeaders::new().insert(header);
@@ -385,11 +385,11 @@ impl Producer {
         self.handed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits until all are acknowledged, and says where they are.
+    /// Waits until all messages are acknowledged, and returns their positions.
     ///
     /// # Panics
     ///
-    /// When that takes too long.
+    /// After a timeout.
     pub fn finish(self) -> Sent {
         self.client.flush(LIMIT).expect("every message is acknowledged");
         let sent = &self.client.context().sent;

@@ -1,21 +1,21 @@
-//! A real KDC of MIT Kerberos on loopback; see `deploy/hadoop/kdc` for what is started. Its realm
-//! is `EXAMPLE.TEST`.
+//! A real MIT Kerberos KDC on loopback, started by `deploy/hadoop/kdc`. Its realm is
+//! `EXAMPLE.TEST`.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// A KDC: one of its own, or the one of an HDFS with Kerberos.
+/// A KDC: a separate one, or that of an HDFS with Kerberos.
 #[derive(Debug)]
 pub struct Kdc {
     dir: PathBuf,
-    /// Of the script that stops it when its standard input ends.
+    /// The script that stops it when its standard input closes.
     server: Option<(Child, ChildStdin)>,
 }
 
 impl Kdc {
-    /// Starts one with all of its files in `dir`. It ends when it is dropped.
+    /// Starts a KDC with all of its files in `dir`. It stops on drop.
     ///
     /// # Panics
     ///
@@ -32,26 +32,26 @@ impl Kdc {
         Self { dir: dir.to_owned(), server: Some((child, stdin)) }
     }
 
-    /// The one that something else has started in `dir`.
+    /// Returns a KDC that was started elsewhere in `dir`.
     pub(crate) fn of(dir: PathBuf) -> Self {
         Self { dir, server: None }
     }
 
-    /// Makes a principal, or a new key for it, with the key in `keytab`. Its tickets live for
-    /// `life`, as in `10 seconds`.
+    /// Creates a principal, or a new key for it, with the key in `keytab`. Its tickets are valid
+    /// for `life`, as in `10 seconds`.
     ///
     /// # Panics
     ///
-    /// When it cannot be made.
+    /// When it cannot be created.
     pub fn add(&self, principal: &str, keytab: &Path, life: &str) {
         self.run("add", &[principal.as_ref(), keytab.as_os_str(), life.as_ref()]);
     }
 
-    /// Takes a principal away.
+    /// Deletes a principal.
     ///
     /// # Panics
     ///
-    /// When it cannot be taken away.
+    /// When it cannot be deleted.
     pub fn remove(&self, principal: &str) {
         self.run("remove", &[principal.as_ref()]);
     }
@@ -62,12 +62,12 @@ impl Kdc {
         assert!(output.status.success(), "kdc {action} {arguments:?}: {said}");
     }
 
-    /// The file for `KRB5_CONFIG`.
+    /// Returns the file for `KRB5_CONFIG`.
     pub fn config(&self) -> PathBuf {
         self.dir.join("krb5.conf")
     }
 
-    /// How many tickets it has given to `principal` for its password or key.
+    /// Returns how many tickets it has issued to `principal` for its password or key.
     pub fn logins(&self, principal: &str) -> usize {
         let log = fs::read_to_string(self.dir.join("requests")).unwrap_or_default();
         let issued = |line: &&str| line.contains("AS_REQ") && line.contains(": ISSUE:");

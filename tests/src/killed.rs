@@ -1,4 +1,4 @@
-//! Two collectors of one store, killed in turn while lines come.
+//! Two collectors of one store, killed in turn while lines arrive.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,29 +10,28 @@ use rand::prelude::*;
 use crate::agent::{Agent, CollectorConfig, wait_until_delivered};
 use crate::http;
 
-/// Logs between two of them.
+/// Logs between two kills.
 const LOGS: usize = 5;
-/// Lines of a log.
+/// Lines per log.
 const LINES: usize = 500;
-/// Longest time until all is delivered.
+/// Timeout for delivery.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest time of a stop.
+/// Timeout of a stop.
 const STOP: Duration = Duration::from_secs(25);
 
-/// The channel of the edge, in the folder of the test.
+/// Returns the channel of the edge, in the folder of the test.
 #[must_use]
 pub fn edge_channel(dir: &Path) -> PathBuf {
     dir.join("edge/channels/main")
 }
 
-/// Writes logs into `dir`, from where an edge sends them to two collectors that store in `store`,
-/// with these lines of the sink's settings. Collectors are killed (-9) in turn, so many times in
-/// all, and started again; logs come up to `pause_max` milliseconds after each other, five of them
-/// before each kill. Ends when all is delivered and every agent has stopped; answers what was
-/// written.
+/// Writes logs into `dir`. An edge sends them to two collectors that store in `store`, with these
+/// lines of the sink's settings. The collectors are killed (-9) in turn, this many times, and
+/// restarted; five logs precede each kill, with pauses of up to `pause_max` milliseconds. Returns
+/// the written lines when all is delivered and every agent has stopped.
 ///
 /// # Panics
-/// An agent does not do its part in time.
+/// When an agent does not respond in time.
 pub fn collectors_are_killed(
     dir: &Path,
     store: &str,
@@ -43,10 +42,10 @@ pub fn collectors_are_killed(
     collectors_are_killed_after(dir, store, sink_settings, rng, kills, |_| ())
 }
 
-/// The same, with something to be done before each kill, by its number from 0.
+/// Same, with a callback before each kill, which gets its number, starting at 0.
 ///
 /// # Panics
-/// An agent does not do its part in time.
+/// When an agent does not respond in time.
 pub fn collectors_are_killed_after(
     dir: &Path,
     store: &str,

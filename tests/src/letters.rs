@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::agent::program;
 
-/// Bodies of all dead letters below a data directory, in their order.
+/// Returns the bodies of all dead letters below a data directory, in order.
 ///
 /// # Panics
 ///
-/// When they cannot be read, a body is no text, or a letter has another reason than one of these.
+/// When they cannot be read, a body is not text, or a letter has a reason other than these.
 pub fn letters(data_dir: &Path, reasons: &[&str]) -> Vec<String> {
     let mut command = program("aqueduct");
     command.args(["dlq", "show"]).arg(data_dir);

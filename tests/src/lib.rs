@@ -1,4 +1,4 @@
-//! What the system tests stand on: the programs as a user starts them, and real neighbours.
+//! Helpers of the system tests: the programs as users start them, and real servers.
 //!
 //! ```text
 //!   wrk ──HTTP──► nginx ──► access.log ◄──rename── logrotate
@@ -6,13 +6,12 @@
 //!                         aqueduct-edge ──gRPC──► aqueduct-collector ──► HDFS ◄── Hadoop's shell
 //! ```
 //!
-//! Nothing here imitates: the agents are the programs, killed and restarted as processes;
-//! the web server, the client, the log rotation and HDFS are the ones that operators run. The tests
-//! in `tests/tests` are ignored by a plain `cargo test`, because they need those programs;
-//! `tests/run` installs them, builds ours, and runs everything.
+//! Nothing is mocked: the agents are the programs, killed and restarted as processes; the web
+//! server, the client, the log rotation and HDFS are the real ones. A plain `cargo test` ignores
+//! the tests in `tests/tests`, because they need those programs; `tests/run` installs them, builds
+//! ours, and runs everything.
 //!
-//! Helpers panic with what went wrong: to a test that is a failure, and there is no caller to hand
-//! an error to.
+//! Helpers panic on errors, which fails the test.
 #![allow(
     clippy::disallowed_methods,
     reason = "system tests look at the machine as it is: its clock, its disk and its network"
@@ -50,7 +49,7 @@ pub mod solr;
 pub mod wait;
 pub mod wire;
 
-/// Whether tests may take minutes: `AQUEDUCT_LONG` is set, as `tests/run --long` does.
+/// Returns whether tests may take minutes: `AQUEDUCT_LONG` is set, as by `tests/run --long`.
 #[must_use]
 pub fn is_long() -> bool {
     std::env::var_os("AQUEDUCT_LONG").is_some()

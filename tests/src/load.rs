@@ -1,4 +1,4 @@
-//! A steady load: logs that grow until a test has seen enough.
+//! A steady load: logs that grow until a test is finished.
 
 use std::fs;
 use std::path::Path;
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Logs a second, each with as many lines.
+/// Logs per second, and lines per log.
 const LOGS: u32 = 10;
 const LINES: usize = 200;
 
-/// Writes 2,000 lines a second into new `*.log` of a folder.
+/// Writes 2,000 lines per second into new `*.log` files of a folder.
 #[derive(Debug)]
 pub struct Load {
     ends: Arc<AtomicBool>,
@@ -19,11 +19,11 @@ pub struct Load {
 }
 
 impl Load {
-    /// Begins. Each line has `width` bytes besides its number, which no other line has.
+    /// Starts. Each line has `width` bytes after its unique number.
     ///
     /// # Panics
     ///
-    /// When a log cannot be written, at the [`Load::end`].
+    /// When a log cannot be written, at [`Load::end`].
     pub fn begin(dir: &Path, width: usize) -> Self {
         let ends = Arc::new(AtomicBool::new(false));
         let (dir, is_over, filler) = (dir.to_owned(), ends.clone(), "x".repeat(width));
@@ -44,7 +44,7 @@ impl Load {
         Self { ends, written }
     }
 
-    /// Ends; all that was written.
+    /// Stops. Returns all written lines.
     ///
     /// # Panics
     ///

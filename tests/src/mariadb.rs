@@ -14,25 +14,25 @@ use crate::wait;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The user of the database, with all rights.
+/// The database user, with all rights.
 pub const USER: &str = "aqueduct";
 /// Its password.
 pub const PASSWORD: &str = "open sesame";
 
-/// A server that runs, or was stopped. Dropping it kills it.
+/// A running or stopped server. Killed on drop.
 #[derive(Debug)]
 pub struct MariaDb {
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
     folder: PathBuf,
-    /// Of MySQL: where its packages are unpacked.
+    /// For MySQL: where its packages are unpacked.
     mysql: Option<PathBuf>,
     options: Vec<String>,
     process: Option<Process>,
 }
 
 impl MariaDb {
-    /// Starts one with all of its files in `dir`, and waits until it answers.
+    /// Starts a server with all of its files in `dir`, and waits until it answers.
     ///
     /// # Panics
     ///
@@ -41,7 +41,7 @@ impl MariaDb {
         Self::start_with(dir, &[])
     }
 
-    /// The same with options of the server.
+    /// Same with options of the server.
     ///
     /// # Panics
     ///
@@ -56,11 +56,11 @@ impl MariaDb {
         Self::install(dir, None, options, install)
     }
 
-    /// The same of MySQL, which the client of MariaDB speaks with, too.
+    /// Same for MySQL, which MariaDB's client supports, too.
     ///
     /// # Panics
     ///
-    /// When it cannot be had, or does not start.
+    /// When it is not available, or does not start.
     pub fn start_mysql(dir: &Path, options: &[&str]) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("mysql-server");
         let provided = Command::new(script).output().expect("tests/mysql-server starts");
@@ -95,7 +95,7 @@ impl MariaDb {
         }
     }
 
-    /// Starts it again after it was stopped.
+    /// Restarts it after a stop.
     ///
     /// # Panics
     ///
@@ -131,11 +131,11 @@ impl MariaDb {
         });
     }
 
-    /// Stops it in order; connections are cut.
+    /// Shuts it down; connections are cut.
     ///
     /// # Panics
     ///
-    /// When it does not run, or does not stop.
+    /// When it is not running, or does not stop.
     pub fn stop(&mut self) {
         self.process.take().expect("a running server").stop(LIMIT);
     }
@@ -144,17 +144,17 @@ impl MariaDb {
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// When it is not running.
     pub fn kill(&mut self) {
         self.process.take().expect("a running server").kill();
     }
 
-    /// The rows that answer statements in this database: a line for each, its values separated by
+    /// Runs statements in this database. Returns the rows, one per line, with values separated by
     /// tabs.
     ///
     /// # Panics
     ///
-    /// When the database refuses them.
+    /// When the database rejects them.
     pub fn ask(&self, database: &str, sql: &str) -> String {
         let output = self.client(database, sql).output().expect("mariadb starts");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -162,7 +162,8 @@ impl MariaDb {
         String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
     }
 
-    /// Runs statements that may lose against the locks of another caller: then a part is done.
+    /// Runs statements that may fail because of another caller's locks, possibly after the first
+    /// ones.
     ///
     /// # Panics
     ///
@@ -181,7 +182,7 @@ impl MariaDb {
     }
 }
 
-/// The server of these packages. They are of another suite, and so is the linker that it runs by.
+/// Returns the server of these packages, with the dynamic linker of the same Debian suite.
 fn mysqld(packages: &Path) -> Command {
     let libraries = packages.join("usr/lib/x86_64-linux-gnu");
     let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));

@@ -1,6 +1,6 @@
-//! A real metastore of Hive, from its published jars, with an embedded Derby.
+//! A real Hive metastore, from its published jars, with an embedded Derby.
 //!
-//! One Java process; the jars are fetched by Maven once, into the user's cache.
+//! One Java process; Maven downloads the jars once to the user's cache.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -13,12 +13,12 @@ use crate::http;
 use crate::process::{Process, tail};
 use crate::wait;
 
-/// What is fetched.
+/// The jars to download.
 const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hive/pom.xml"));
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A metastore, running or killed. Dropping it kills it.
+/// A running or killed metastore. Killed on drop.
 #[derive(Debug)]
 pub struct Metastore {
     address: SocketAddr,
@@ -27,11 +27,11 @@ pub struct Metastore {
 }
 
 impl Metastore {
-    /// Starts one with all of its files in `dir`, and waits until it answers.
+    /// Starts a metastore with all of its files in `dir`, and waits until it answers.
     ///
     /// # Panics
     ///
-    /// When the jars cannot be fetched, or it does not answer in time.
+    /// When the jars cannot be downloaded, or it does not answer in time.
     pub fn start(dir: &Path) -> Self {
         let dir = dir.join("metastore");
         fs::create_dir(&dir).expect("the test's own folder");
@@ -41,7 +41,7 @@ impl Metastore {
         metastore
     }
 
-    /// Java with its jars and its configuration.
+    /// Returns a Java command with its jars and its configuration.
     pub fn java(&self) -> Command {
         let mut java = Command::new("java");
         java.current_dir(&self.dir).args(["-Xmx384m", "-XX:TieredStopAtLevel=1", "-cp"]);
@@ -50,11 +50,11 @@ impl Metastore {
         java
     }
 
-    /// Starts it again after [`Metastore::kill`], with the same files at the same address.
+    /// Restarts it after [`Metastore::kill`], with the same files at the same address.
     ///
     /// # Panics
     ///
-    /// When it runs, or does not answer in time.
+    /// When it is running, or does not answer in time.
     pub fn revive(&mut self) {
         assert!(self.process.is_none(), "the metastore runs already");
         let mut java = self.java();
@@ -72,12 +72,12 @@ impl Metastore {
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// When it is not running.
     pub fn kill(&mut self) {
         self.process.take().expect("a running metastore").kill();
     }
 
-    /// `thrift://host:port`.
+    /// Returns `thrift://host:port`.
     pub fn url(&self) -> String {
         format!("thrift://{}", self.address)
     }
@@ -95,7 +95,7 @@ fn site(dir: &Path) -> String {
         property("javax.jdo.option.ConnectionDriverName", "org.apache.derby.jdbc.EmbeddedDriver"),
         property("datanucleus.schema.autoCreateAll", "true"),
         property("metastore.schema.verification", "false"),
-        // That of the whole Hive is not among the jars of the metastore alone.
+        // The default class is missing in the jars of the standalone metastore.
         property(
             "metastore.expression.proxy",
             "org.apache.hadoop.hive.metastore.DefaultPartitionExpressionProxy",

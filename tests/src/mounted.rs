@@ -1,34 +1,34 @@
-//! A loop device with ext4 upon a file, or some memory, mounted; all of it goes when it is dropped.
+//! A loop device with ext4 on a file, or a memory disk; unmounted on drop.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A file, or memory, as a mounted disk. Needs root.
+/// A file, or memory, mounted as a disk. Needs root.
 #[derive(Debug)]
 pub struct Mounted {
-    /// The loop device, if there is one.
+    /// The loop device, if any.
     device: Option<String>,
     directory: PathBuf,
 }
 
 impl Mounted {
-    /// Mounts `file`; makes a file system on it first if `format` says so.
+    /// Mounts `file`. If `format`, creates a file system on it first.
     ///
     /// # Errors
     ///
-    /// A program is missing or refuses, with what it said.
+    /// A program is missing or fails, with its message.
     pub fn new(file: &Path, directory: &Path, format: bool) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
         let device = command("losetup", &["--find", "--show", "--direct-io=on", path(file)])?;
         let device = device.trim().to_owned();
-        // Detached again if what follows fails.
+        // Detached again if a later step fails.
         let mounted = Self { device: Some(device.clone()), directory: directory.to_owned() };
         if format {
             command("mkfs.ext4", &["-q", "-F", &device])?;
         }
-        // barrier=1 is the default; said here because everything depends on it.
+        // barrier=1 is the default; set explicitly because everything depends on it.
         command("mount", &["-o", "barrier=1", &device, path(directory)])?;
         Ok(mounted)
     }
@@ -37,16 +37,16 @@ impl Mounted {
     ///
     /// # Errors
     ///
-    /// A program is missing or refuses, with what it said.
+    /// A program is missing or fails, with its message.
     pub fn in_memory(bytes: u64, directory: &Path) -> io::Result<Self> {
         Self::tmpfs(&format!("size={bytes}"), directory)
     }
 
-    /// Mounts `bytes` of memory with room for so many files and directories.
+    /// Mounts `bytes` of memory with a limited number of files and directories.
     ///
     /// # Errors
     ///
-    /// A program is missing or refuses, with what it said.
+    /// A program is missing or fails, with its message.
     pub fn with_inodes(bytes: u64, inodes: u64, directory: &Path) -> io::Result<Self> {
         Self::tmpfs(&format!("size={bytes},nr_inodes={inodes}"), directory)
     }
@@ -57,11 +57,11 @@ impl Mounted {
         Ok(Self { device: None, directory: directory.to_owned() })
     }
 
-    /// Writes until nothing goes onto it any more; the file that is in the way.
+    /// Writes a file until the disk is full. Returns the file.
     ///
     /// # Errors
     ///
-    /// The disk refuses for another reason than that it is full.
+    /// The disk fails for another reason.
     pub fn fill(&self) -> io::Result<PathBuf> {
         let path = self.directory.join("ballast");
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
@@ -78,7 +78,7 @@ impl Mounted {
         Ok(path)
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -86,7 +86,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // What cannot be undone here is reported by the next mount; a lazy unmount never hangs.
+        // The next mount reports failures of the cleanup; a lazy unmount never hangs.
         let _ = command("umount", &["--lazy", path(&self.directory)]);
         if let Some(device) = &self.device {
             let _ = command("losetup", &["--detach", device]);
@@ -98,7 +98,7 @@ fn path(path: &Path) -> &str {
     path.to_str().expect("temporary paths are UTF-8")
 }
 
-/// Runs a command; its output, or an error that holds what it said.
+/// Runs a command. Returns its output, or an error with it.
 fn command(program: &str, arguments: &[&str]) -> io::Result<String> {
     let output = Command::new(program).args(arguments).output().map_err(|error| {
         io::Error::new(error.kind(), format!("cannot start `{program}`: {error}"))

@@ -1,4 +1,4 @@
-//! A real nginx, real requests from wrk, and logrotate turning its access log over.
+//! A real nginx, real requests from wrk, and logrotate for its access log.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,8 +12,8 @@ use crate::http;
 use crate::process::Process;
 use crate::wait;
 
-/// Requests carry a serial, so that no two lines of the log are alike. A connection waits between
-/// its requests, which bounds the rate: 24 connections with 5 ms come to some 4,000 a second.
+/// Requests have a serial number, so that no two log lines are equal. Connections pause between
+/// requests, which limits the rate: 24 connections with 5 ms make about 4,000 per second.
 const SCRIPT: &str = r#"
 local round, serial = "0", 0
 function init(args) round = args[1] end
@@ -24,7 +24,7 @@ function request()
 end
 "#;
 
-/// A web server with its own folder, where its access log lies under `log/`.
+/// A web server with its own folder; its access log is below `log/`.
 #[derive(Debug)]
 pub struct WebServer {
     dir: PathBuf,
@@ -38,16 +38,17 @@ impl WebServer {
     ///
     /// # Panics
     ///
-    /// When nginx is not installed or does not come up.
+    /// When nginx is not installed or does not start.
     pub fn start(dir: &Path) -> Self {
         Self::start_with(dir, "")
     }
 
-    /// As [`start`](Self::start), with more lines for the `http` block of its configuration.
+    /// Like [`start`](Self::start), with additional lines for the `http` block of its
+    /// configuration.
     ///
     /// # Panics
     ///
-    /// When nginx is not installed or does not come up.
+    /// When nginx is not installed or does not start.
     pub fn start_with(dir: &Path, http_block: &str) -> Self {
         let address = http::free_address();
         for folder in ["log", "tmp"] {
@@ -66,13 +67,13 @@ impl WebServer {
         Self { dir: dir.to_owned(), address, process, rotations: 0 }
     }
 
-    /// What an edge has to tail: the log and every file that it was renamed to.
+    /// Returns the pattern of the log and all of its renamed files, for an edge.
     pub fn glob(&self) -> String {
         self.dir.join("log/access.log*").display().to_string()
     }
 
-    /// Sends requests over so many connections with wrk, in the background, until the process is
-    /// interrupted; `round` goes into each path.
+    /// Sends requests over this many connections with wrk, in the background, until the process is
+    /// interrupted; each path contains `round`.
     ///
     /// # Panics
     ///
@@ -86,8 +87,8 @@ impl WebServer {
         Process::start("wrk", command, &self.dir.join("wrk.out"))
     }
 
-    /// Renames the log with logrotate, which then tells nginx to open a new one; returns when the
-    /// new one is there.
+    /// Renames the log with logrotate, which then makes nginx open a new one; waits until it
+    /// exists.
     ///
     /// # Panics
     ///
@@ -106,12 +107,12 @@ impl WebServer {
         assert_eq!(self.logs().len(), self.rotations as usize + 1, "every old log is kept");
     }
 
-    /// How often `rotate` was called.
+    /// Returns how often `rotate` was called.
     pub fn rotations(&self) -> u32 {
         self.rotations
     }
 
-    /// All bytes that it has logged, in all files.
+    /// Returns all bytes that it has logged, in all files.
     ///
     /// # Panics
     ///
@@ -121,13 +122,13 @@ impl WebServer {
         self.logs().into_iter().flat_map(read).collect()
     }
 
-    /// The number of bytes in all of its logs: cheap enough to ask often.
+    /// Returns the total size of its logs: cheap enough to poll.
     pub fn logged_bytes(&self) -> u64 {
         let length = |path: PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
         self.logs().into_iter().map(length).sum()
     }
 
-    /// Stops it in order, so that its last lines are written.
+    /// Shuts it down, so that it writes its last lines.
     pub fn stop(mut self) -> Vec<u8> {
         self.process.signal(rustix::process::Signal::QUIT);
         let status = self.process.wait(Duration::from_secs(10));
@@ -143,7 +144,7 @@ impl WebServer {
 
 fn configuration(dir: &Path, address: SocketAddr, http_block: &str) -> String {
     let dir = dir.display();
-    // Its workers open the log anew after each rotation, in a folder that is only the user's.
+    // Its workers reopen the log after each rotation, in a folder that only the user can access.
     let user = if getuid().is_root() { "user root;" } else { "" };
     format!(
         r#"{user}

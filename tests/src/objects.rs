@@ -1,5 +1,5 @@
-//! Servers of buckets for tests, each in a process of its own, installed from a registry once, into
-//! the user's cache.
+//! Bucket servers for tests, each in a separate process, installed once from a registry into the
+//! user's cache.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,13 +17,13 @@ mod azurite;
 mod gcs;
 mod s3;
 
-/// The one bucket that each has.
+/// The only bucket of each server.
 pub const BUCKET: &str = "logs";
 
-/// Longest time of an answer.
+/// Timeout of a response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A running server with an empty bucket. Dropping it kills it.
+/// A running server with an empty bucket. Killed on drop.
 pub trait Server: Sized {
     /// Starts it; its output goes to `dir`.
     ///
@@ -31,32 +31,32 @@ pub trait Server: Sized {
     /// When it cannot be installed, or does not answer in time.
     fn start(dir: &Path) -> Self;
 
-    /// Where it listens.
+    /// Returns its address.
     fn address(&self) -> SocketAddr;
 
-    /// The store of a path in the bucket, as `url` has it.
+    /// Returns the `url` of a path in the bucket.
     fn url(path: &str) -> String;
 
-    /// Settings of a sink that is to reach it.
+    /// Returns the settings of a sink that uses it.
     fn settings(&self) -> String;
 
-    /// The same as variables of the environment.
+    /// Same as environment variables.
     fn variables(&self) -> Vec<(&'static str, String)>;
 
-    /// The keys of all objects below a prefix.
+    /// Returns the keys of all objects below a prefix.
     ///
     /// # Panics
     /// When it does not answer.
     fn keys(&self, prefix: &str) -> Vec<String>;
 
-    /// The content of an object that is text.
+    /// Returns the content of a text object.
     ///
     /// # Panics
-    /// When it is not there.
+    /// When it does not exist.
     fn read(&self, key: &str) -> String;
 }
 
-/// Waits until a server that was started has made its bucket by this request.
+/// Waits until a started server has created its bucket with this request.
 fn until_made(process: &mut Process, address: SocketAddr, asked: (&str, &str, &str)) {
     let (method, path, body) = asked;
     wait::until("the server of a bucket to answer", Duration::from_secs(60), || {
@@ -66,7 +66,7 @@ fn until_made(process: &mut Process, address: SocketAddr, asked: (&str, &str, &s
     });
 }
 
-/// Status and body of an answer; of HTTP/1.0, where it has no chunks.
+/// Returns status and body of a response; uses HTTP/1.0 to avoid chunks.
 fn request(
     address: SocketAddr,
     method: &str,
@@ -86,14 +86,14 @@ fn request(
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// The content of an object at a path.
+/// Returns the content of an object at a path.
 fn content(address: SocketAddr, path: &str, headers: &str) -> String {
     let (status, body) = request(address, "GET", path, headers, "").expect("the server answers");
     assert_eq!(status, 200, "{path}: {body}");
     body
 }
 
-/// The texts of all elements of this name.
+/// Returns the texts of all elements of this name.
 fn texts(page: &str, element: &str) -> Vec<String> {
     let (open, close) = (format!("<{element}>"), format!("</{element}>"));
     let rests = page.split(&open).skip(1);

@@ -1,7 +1,7 @@
 //! A real PostgreSQL, from Debian's package: one server with all of its files in a folder.
 //!
-//! It does not run as root: a test that does starts it as another user. Nothing is synced: a
-//! server that is killed keeps what it wrote, since the machine goes on.
+//! It does not run as root, so tests that do start it as another user. Nothing is synced: a killed
+//! server keeps its writes, because the machine keeps running.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
@@ -19,37 +19,37 @@ use crate::http::free_address;
 use crate::process::Process;
 use crate::wait;
 
-/// Where Debian has the programs of the server.
+/// Debian's folder of the server programs.
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 /// A user and a group without rights.
 const PLAIN_USER: u32 = 65534;
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The user of the database, with all rights and without a password.
+/// The database user, with all rights and without a password.
 pub const USER: &str = "aqueduct";
 
-/// A server that runs, or was stopped. Dropping it kills it.
+/// A running or stopped server. Killed on drop.
 #[derive(Debug)]
 pub struct Postgres {
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
     folder: PathBuf,
     process: Option<Process>,
 }
 
-/// A program of the server, as a user that is not root.
+/// Returns a program of the server, run as a user other than root.
 fn program(name: &str) -> Command {
     let mut command = Command::new(format!("{PROGRAMS}/{name}"));
     if geteuid().is_root() {
         command.uid(PLAIN_USER).gid(PLAIN_USER);
     }
-    // The user may not see the folder that the test was started in.
+    // The user may not have access to the working folder of the test.
     command.current_dir("/");
     command
 }
 
 impl Postgres {
-    /// Starts one with all of its files in `dir`, and waits until it answers.
+    /// Starts a server with all of its files in `dir`, and waits until it answers.
     ///
     /// # Panics
     ///
@@ -79,7 +79,7 @@ impl Postgres {
         postgres
     }
 
-    /// Starts it again after it was stopped.
+    /// Restarts it after a stop.
     ///
     /// # Panics
     ///
@@ -102,7 +102,7 @@ impl Postgres {
     ///
     /// # Panics
     ///
-    /// When it does not run, or does not stop.
+    /// When it is not running, or does not stop.
     pub fn stop(&mut self) {
         let mut process = self.process.take().expect("a running server");
         process.signal(Signal::INT);
@@ -113,19 +113,19 @@ impl Postgres {
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// When it is not running.
     pub fn kill(&mut self) {
         self.process.take().expect("a running server").kill();
-        // They see the end of their parent, and hold its memory until then.
+        // They detect the end of their parent, and hold its shared memory until then.
         thread::sleep(Duration::from_secs(2));
     }
 
-    /// The rows that answer statements in this database: a line for each, its values separated by
+    /// Runs statements in this database. Returns the rows, one per line, with values separated by
     /// `|`.
     ///
     /// # Panics
     ///
-    /// When the database refuses them.
+    /// When the database rejects them.
     pub fn ask(&self, database: &str, sql: &str) -> String {
         let output = self.psql(database).args(["-XqAtc", sql]).output().expect("psql starts");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -133,7 +133,7 @@ impl Postgres {
         String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
     }
 
-    /// A connection of its own, for transactions that stay open.
+    /// Opens a separate connection, for long transactions.
     ///
     /// # Panics
     ///
@@ -164,7 +164,7 @@ impl Postgres {
     }
 }
 
-/// Statements one by one. Its end rolls back what is open.
+/// Runs statements one by one. Dropping it rolls back an open transaction.
 #[derive(Debug)]
 pub struct Session {
     psql: Child,
@@ -173,11 +173,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Runs statements, and answers the transaction that they are in.
+    /// Runs statements, and returns the id of their transaction.
     ///
     /// # Panics
     ///
-    /// When the database refuses them.
+    /// When the database rejects them.
     pub fn run(&mut self, sql: &str) -> String {
         let statements = self.statements.as_mut().expect("an open session");
         writeln!(statements, "{sql}; SELECT txid_current();").expect("psql reads");

@@ -1,4 +1,4 @@
-//! One child process: its output goes to a file, and it does not outlive its owner.
+//! A child process: its output goes to a file, and it does not outlive its owner.
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait;
 
-/// A running program of a test. Dropping it kills it (-9) and reaps it. In a test that fails, the
-/// end of what it has printed is shown, since its log goes with the folder of the test.
+/// A running program of a test. Dropping it kills it (-9) and reaps it. If the test fails, prints
+/// the end of the output, because the log is deleted with the folder of the test.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -20,7 +20,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`, both of its outputs appended to `log`.
+    /// Starts `command`, with both outputs appended to `log`.
     ///
     /// # Panics
     ///
@@ -34,53 +34,53 @@ impl Process {
         Self { child, name: name.to_owned(), log: log.to_owned() }
     }
 
-    /// Its process number.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Everything that it, or those before it with the same log, printed.
+    /// Returns all output in its log, including that of earlier processes.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Whether it still runs.
+    /// Returns whether it is still running.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends `signal`; a process that has just ended does not mind.
+    /// Sends `signal`; ignores a process that has just exited.
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _gone_already = kill_process(pid, signal);
         }
     }
 
-    /// Ends it at once, with no chance to tidy up.
+    /// Kills it immediately.
     ///
     /// # Panics
     ///
-    /// When it had already ended by itself: then the test did not kill what it meant to kill.
+    /// When it has already exited: then the test did not kill what it wanted to kill.
     pub fn kill(mut self) {
         assert!(self.is_alive(), "{} ended by itself:\n{}", self.name, tail(&self.output()));
         drop(self);
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it exits by itself.
     ///
     /// # Panics
     ///
-    /// When it still runs after `limit`.
+    /// When it is still running after `limit`.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let what = format!("the end of {}", self.name);
         wait::until(&what, limit, || self.child.try_wait().ok().flatten())
     }
 
-    /// Asks it to end (SIGTERM) and expects exit code 0 within `limit`.
+    /// Sends SIGTERM and expects exit code 0 within `limit`.
     ///
     /// # Panics
     ///
-    /// When it takes longer or ends otherwise, with the end of its output.
+    /// When it takes longer or fails, with the end of its output.
     pub fn stop(mut self, limit: Duration) {
         self.signal(Signal::TERM);
         let status = self.wait(limit);
@@ -99,18 +99,18 @@ impl Drop for Process {
     }
 }
 
-/// The most memory that a process has had at once, in KiB; `None` if it does not run.
+/// Returns the peak memory of a process, in KiB; `None` if it is not running.
 ///
 /// # Panics
 ///
-/// When the kernel says it in another unit.
+/// When the kernel uses another unit.
 pub fn peak_kib(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(peak.trim().trim_end_matches(" kB").parse().expect("a whole number of KiB"))
 }
 
-/// The last lines of `text`, for a message.
+/// Returns the last lines of `text`, for a message.
 pub fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n")

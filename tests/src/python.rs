@@ -1,4 +1,4 @@
-//! Programs in Python, installed from PyPI once, into the user's cache.
+//! Python programs, installed once from PyPI into the user's cache.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,8 +6,8 @@ use std::process::Command;
 
 use crate::flume::{cache, lock};
 
-/// The folder of the programs of an environment of this name, which has these packages: installed
-/// unless it is in the cache.
+/// Returns the program folder of the environment `name` with these packages; installs it unless it
+/// is in the cache.
 ///
 /// # Panics
 ///
@@ -19,7 +19,7 @@ pub fn environment(name: &str, requirements: &str) -> PathBuf {
     if fs::read_to_string(&complete).is_ok_and(|installed| installed == requirements) {
         return programs;
     }
-    // One of another version, or one that was cut short.
+    // A folder of another version, or an incomplete one.
     let _none = fs::remove_dir_all(&place);
     let run = |command: &mut Command| {
         let done = command.output().expect("python3 runs");

@@ -1,4 +1,4 @@
-//! What was written against what is stored: two multisets of lines, compared byte for byte.
+//! Compares written with stored lines: two multisets, byte by byte.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,25 +7,25 @@ use std::{fmt, fs};
 
 use crate::agent::program;
 
-/// How the stored lines differ from the written ones.
+/// Differences between stored and written lines.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Differences {
     /// Lines written.
     pub written: usize,
     /// Lines found in the store.
     pub stored: usize,
-    /// Written, but stored fewer times than written.
+    /// Stored fewer times than written.
     pub missing: usize,
     /// Stored more often than written.
     pub repeated: usize,
     /// Stored, but never written.
     pub foreign: usize,
-    /// The first few lines that differ, each with its kind in front.
+    /// The first few different lines, each prefixed with its kind.
     pub examples: Vec<String>,
 }
 
 impl Differences {
-    /// Whether every line is stored exactly as often as it was written.
+    /// Returns whether every line is stored exactly as often as it was written.
     pub fn is_none(&self) -> bool {
         self.missing + self.repeated + self.foreign == 0
     }
@@ -46,8 +46,8 @@ impl fmt::Display for Differences {
     }
 }
 
-/// The lines of all files in a folder that are whole, each once. An agent that was killed may have
-/// cut the last line of a file.
+/// Returns the complete lines of all files in a folder, each once. A killed agent may have
+/// truncated the last line of a file.
 pub fn whole_lines(folder: &Path) -> BTreeSet<String> {
     let Ok(files) = fs::read_dir(folder) else { return BTreeSet::new() };
     let mut lines = BTreeSet::new();
@@ -60,9 +60,9 @@ pub fn whole_lines(folder: &Path) -> BTreeSet<String> {
     lines
 }
 
-/// Compares all lines of `written` with all lines of `stored`, in whatever order they stand.
+/// Compares all lines of `written` with all lines of `stored`, in any order.
 ///
-/// Bytes behind the last LF count as a line too, so a torn file is seen.
+/// Bytes after the last LF count as a line, too, which detects a torn file.
 pub fn compare(written: &[u8], stored: &[u8]) -> Differences {
     let (left, right) = (sorted_lines(written), sorted_lines(stored));
     let mut found =
@@ -96,8 +96,8 @@ pub fn compare(written: &[u8], stored: &[u8]) -> Differences {
     }
 }
 
-/// Has `aqueduct verify` prove from the accounts of `channels`, and the ledger and files of the
-/// store at `url`, that all that was accepted is visible, once.
+/// Makes `aqueduct verify` prove from the accounts of `channels`, and the ledger and files of the
+/// store at `url`, that everything accepted is visible, once.
 ///
 /// # Panics
 ///
@@ -108,11 +108,11 @@ pub fn prove(url: &str, conf_dir: Option<&Path>, channels: &[PathBuf]) {
     }
 }
 
-/// What [`prove`] asks for, without reading the files of the store unless `deep` says so.
+/// Runs the proof of [`prove`]; reads the files of the store only if `deep`.
 ///
 /// # Errors
 ///
-/// It is not proved: what `aqueduct verify` said.
+/// It is not proved; contains the output of `aqueduct verify`.
 ///
 /// # Panics
 ///
@@ -133,11 +133,11 @@ pub fn proof(
     proved(command)
 }
 
-/// `aqueduct verify` of all that `channels` have accepted for the store at `url`.
+/// Returns `aqueduct verify` for everything that `channels` have accepted for the store at `url`.
 ///
 /// # Panics
 ///
-/// When the program is not there.
+/// When the program does not exist.
 pub fn verify(url: &str, channels: &[PathBuf]) -> Command {
     let mut command = program("aqueduct");
     command.args(["verify", "--complete", "--store", url]).args(channels);
@@ -145,11 +145,11 @@ pub fn verify(url: &str, channels: &[PathBuf]) -> Command {
     command
 }
 
-/// Runs what [`verify`] made.
+/// Runs the command of [`verify`].
 ///
 /// # Errors
 ///
-/// It is not proved: what `aqueduct verify` said.
+/// It is not proved; contains the output of `aqueduct verify`.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! A site whose store is changed by others than its agents, and what an operator does about it.
+//! A site whose store is changed from outside, and the operator's reaction.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use crate::reconcile::compare;
 use crate::site::Site;
 use crate::wait;
 
-/// Longest time of a stop.
+/// Timeout of a stop.
 pub const STOP: Duration = Duration::from_secs(25);
-/// Longest time until an agent says something.
+/// Timeout of a log message.
 const SAID: Duration = Duration::from_secs(60);
-/// Lines of a log.
+/// Lines per log.
 pub const LINES: usize = 500;
 
-/// A site where the first 1,500 lines are stored, and its agents.
+/// A site that has stored the first 1,500 lines, and its agents.
 #[derive(Debug)]
 pub struct Scene {
     /// The site.
@@ -26,18 +26,18 @@ pub struct Scene {
     pub collector: Agent,
     /// Its edge.
     pub edge: Agent,
-    /// Lines that were logged.
+    /// Number of logged lines.
     pub written: usize,
-    /// Bytes of the collector's output that were looked at.
+    /// Part of the collector's output that was already checked, in bytes.
     seen: usize,
 }
 
 impl Scene {
-    /// Starts the agents, and has the first lines stored.
+    /// Starts the agents, and waits until the first lines are stored.
     ///
     /// # Panics
     ///
-    /// An agent does not do its part in time.
+    /// When an agent does not respond in time.
     pub fn begin(site: Site) -> Self {
         let (mut collector, mut edge) = (site.collector(), site.edge());
         collector.start();
@@ -54,35 +54,35 @@ impl Scene {
     ///
     /// # Panics
     ///
-    /// It cannot be written.
+    /// When it cannot be written.
     pub fn log(&mut self, name: &str) {
         self.site.log(name, LINES);
         self.written += LINES;
     }
 
-    /// Waits until readers see all that was logged.
+    /// Waits until readers see all logged lines.
     ///
     /// # Panics
     ///
-    /// They do not in time.
+    /// After a timeout.
     pub fn until_stored(&self) {
         self.site.wait_until_stored(self.written);
     }
 
-    /// The collector says what to do, and stores nothing of what is new.
+    /// Asserts that the collector logs what to do, and stores nothing new.
     ///
     /// # Panics
     ///
-    /// It does not, or it stores something.
+    /// When it does not, or stores something.
     pub fn is_stopped(&mut self, why: &str) {
         self.stores_nothing(why, "aqueduct ledger show --store");
     }
 
-    /// The collector says this of what is new, and stores nothing of it.
+    /// Asserts that the collector logs this about new events, and stores none of them.
     ///
     /// # Panics
     ///
-    /// It does not, or it stores something.
+    /// When it does not, or stores something.
     pub fn stores_nothing(&mut self, why: &str, said: &str) {
         let (before, from) = (self.site.stored().len(), self.seen);
         self.log(why);
@@ -94,11 +94,11 @@ impl Scene {
         assert_eq!(self.site.stored().len(), before, "{why}: it stores nothing");
     }
 
-    /// Has an operator show, adopt or rebuild the ledger; what the command said.
+    /// Makes an operator show, adopt or rebuild the ledger; returns the output of the command.
     ///
     /// # Panics
     ///
-    /// It does not end as it should: `show` with 1, since something is to be decided.
+    /// When the exit code is wrong: 1 for `show`, because a decision is needed.
     pub fn decide(&self, what: &str) -> String {
         let (store, sink, data_dir) = (self.site.store(), self.sink(), self.data_dir());
         let operator = Operator { store: &store, sink: &sink, data_dir: &data_dir };
@@ -107,11 +107,11 @@ impl Scene {
         said
     }
 
-    /// Starts the collector, where the site stores now.
+    /// Starts the collector, with the current store of the site.
     ///
     /// # Panics
     ///
-    /// It does not start.
+    /// When it does not start.
     pub fn start(&mut self) {
         self.collector = self.site.collector();
         self.seen = self.collector.output().len();
@@ -122,17 +122,17 @@ impl Scene {
     ///
     /// # Panics
     ///
-    /// One does not stop in time.
+    /// When one does not stop in time.
     pub fn stop(&mut self) {
         self.edge.stop(STOP);
         self.collector.stop(STOP);
     }
 
-    /// All lines are stored, each once, and the proof says so.
+    /// Asserts that all lines are stored, each once, and that the proof succeeds.
     ///
     /// # Panics
     ///
-    /// They are not, or it does not.
+    /// When one of these fails.
     pub fn ends_well(mut self) {
         self.until_stored();
         self.stop();
@@ -141,28 +141,28 @@ impl Scene {
         self.site.prove();
     }
 
-    /// The data directory of its collector.
+    /// Returns the data directory of its collector.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         self.site.path().join("collector")
     }
 
-    /// The name of the collector's sink.
+    /// Returns the name of the collector's sink.
     ///
     /// # Panics
     ///
-    /// Its settings have none.
+    /// When its settings have none.
     #[must_use]
     pub fn sink(&self) -> String {
         sink_of(&self.site.path().join("collector.toml"))
     }
 }
 
-/// The name of the first sink of a configuration.
+/// Returns the name of the first sink of a configuration.
 ///
 /// # Panics
 ///
-/// It has none, or cannot be read.
+/// When it has none, or cannot be read.
 #[must_use]
 pub fn sink_of(config: &Path) -> String {
     let text = fs::read_to_string(config).expect("its settings");
@@ -170,23 +170,23 @@ pub fn sink_of(config: &Path) -> String {
     table.trim_end_matches(']').to_owned()
 }
 
-/// A ledger, for `aqueduct ledger`.
+/// Runs `aqueduct ledger` for a ledger.
 #[derive(Debug)]
 pub struct Operator<'a> {
     /// The `url` of the sink.
     pub store: &'a str,
-    /// Its name.
     pub sink: &'a str,
-    /// The data directory of a collector that has it.
+    /// The data directory of a collector of the ledger.
     pub data_dir: &'a Path,
 }
 
 impl Operator<'_> {
-    /// Runs `aqueduct ledger WHAT`, with these further arguments; how it ended, and what it said.
+    /// Runs `aqueduct ledger WHAT` with these further arguments. Returns the exit status and the
+    /// output.
     ///
     /// # Panics
     ///
-    /// It does not start.
+    /// When it does not start.
     pub fn does(
         &self,
         what: &str,

@@ -1,11 +1,11 @@
-//! The seed of a run: printed, so that the same kill times can be asked for again.
+//! The seed of a run: printed, so that the same kill times can be requested again.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// The generator of test `name`, from `AQUEDUCT_SEED` or, without it, from the clock.
+/// Returns the generator of test `name`, from `AQUEDUCT_SEED` or the clock.
 ///
 /// # Panics
 ///

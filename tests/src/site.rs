@@ -1,5 +1,5 @@
-//! The smallest site: a folder of logs, an edge that tails it, a collector with a `file://` store,
-//! or with one in HDFS.
+//! The smallest site: a folder of logs, an edge that tails it, and a collector with a `file://`
+//! store or a store in HDFS.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,14 +15,14 @@ use crate::http;
 use crate::reconcile;
 use crate::wait;
 
-/// One temporary folder for all of it; nothing runs until its agents are started.
+/// One temporary folder for everything; the agents are started separately.
 #[derive(Debug)]
 pub struct Site {
     dir: TempDir,
     listen: SocketAddr,
-    /// Where the store is, if not on the disk: an HDFS, and the directory there.
+    /// The HDFS of the store, and the directory there; `None` for a store on the disk.
     hdfs: Option<(&'static Hdfs, String)>,
-    /// Of the path of each file, below the directory of the store.
+    /// Escapes in the path of each file, below the store's directory.
     escapes: &'static str,
     sink_settings: String,
 }
@@ -34,11 +34,11 @@ impl Default for Site {
 }
 
 impl Site {
-    /// With an empty folder of logs.
+    /// Creates a site with an empty folder of logs.
     ///
     /// # Panics
     ///
-    /// When there is no room for a temporary folder.
+    /// When the temporary folder cannot be created.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(dir.path().join("logs")).expect("the test's own folder");
@@ -46,30 +46,29 @@ impl Site {
         Self { dir, listen, hdfs: None, escapes: "%Y-%m-%d", sink_settings }
     }
 
-    /// The same with its store below the directory `root` of an HDFS.
+    /// Same with its store below the directory `root` of an HDFS.
     ///
     /// # Panics
     ///
-    /// When there is no room for a temporary folder.
+    /// When the temporary folder cannot be created.
     pub fn in_hdfs(hdfs: &'static Hdfs, root: &str) -> Self {
         Self { hdfs: Some((hdfs, root.to_owned())), ..Self::new() }
     }
 
-    /// With these lines in the table of the sink, and files below these escapes.
+    /// Adds these lines to the table of the sink, and stores files below these escapes.
     #[must_use]
     pub fn with_sink_settings(self, lines: &str, escapes: &'static str) -> Self {
         Self { sink_settings: lines.to_owned(), escapes, ..self }
     }
 
-    /// Its collector stores below another directory of its HDFS from its next start on: that of
-    /// the next [`Site::collector`].
+    /// Moves the store to another directory of its HDFS, from the next [`Site::collector`] on.
     pub fn stores_in(&mut self, root: &str) {
         if let Some((_, own)) = &mut self.hdfs {
             root.clone_into(own);
         }
     }
 
-    /// The `url` of its sink.
+    /// Returns the `url` of its sink.
     pub fn store(&self) -> String {
         let escapes = self.escapes;
         match &self.hdfs {
@@ -78,22 +77,22 @@ impl Site {
         }
     }
 
-    /// Where programs find the configuration of its HDFS.
+    /// Returns the configuration folder of its HDFS.
     pub fn conf_dir(&self) -> Option<PathBuf> {
         self.hdfs.as_ref().map(|(hdfs, _)| hdfs.conf_dir())
     }
 
-    /// The folder of everything.
+    /// Returns the folder of everything.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The folder that the edge tails, with all below it: each file that ends with `.log`.
+    /// Returns the folder that the edge tails, recursively: each file that ends with `.log`.
     pub fn logs(&self) -> PathBuf {
         self.path().join("logs")
     }
 
-    /// Where its collector listens.
+    /// Returns the address of its collector.
     pub fn listen(&self) -> SocketAddr {
         self.listen
     }
@@ -105,21 +104,21 @@ impl Site {
         ["--tail".into(), tail, "--to".into(), to, "--data-dir".into(), data]
     }
 
-    /// The edge, with no more than the flags of the common case.
+    /// Returns the edge, with the flags of the common case only.
     pub fn edge(&self) -> Agent {
         let arguments = self.edge_arguments();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         Agent::new("aqueduct-edge", &arguments, &self.path().join("edge.out"))
     }
 
-    /// The command of that edge, for a test that wants its output.
+    /// Returns the command of that edge, for a test that needs its output.
     pub fn edge_command(&self) -> Command {
         let mut command = program("aqueduct-edge");
         command.args(self.edge_arguments());
         command
     }
 
-    /// What that edge prints with `--print-config`.
+    /// Returns the configuration that the edge prints with `--print-config`.
     ///
     /// # Panics
     ///
@@ -131,12 +130,12 @@ impl Site {
         String::from_utf8(output.stdout).expect("a configuration is UTF-8")
     }
 
-    /// The collector, on loopback.
+    /// Returns the collector, on loopback.
     pub fn collector(&self) -> Agent {
         self.collector_on("127.0.0.1")
     }
 
-    /// The collector, listening on an address of `host`.
+    /// Returns the collector, listening on an address of `host`.
     pub fn collector_on(&self, host: &str) -> Agent {
         let listen = format!("{host}:{}", self.listen.port());
         let config = CollectorConfig::new(&listen, &self.store(), &self.path().join("collector"));
@@ -147,7 +146,8 @@ impl Site {
         }
     }
 
-    /// Has `aqueduct verify` prove that all is stored once that the edge, stopped now, accepted.
+    /// Makes `aqueduct verify` prove that everything that the stopped edge has accepted is stored
+    /// once.
     ///
     /// # Panics
     ///
@@ -167,7 +167,7 @@ impl Site {
         fs::write(self.logs().join(format!("{name}.log")), text).expect("a log is written");
     }
 
-    /// All bytes of all logs.
+    /// Returns the content of all logs.
     pub fn logged(&self) -> Vec<u8> {
         read_below(&self.logs())
     }
@@ -176,7 +176,7 @@ impl Site {
     ///
     /// # Panics
     ///
-    /// When they do not within a minute.
+    /// After a minute.
     pub fn wait_until_stored(&self, lines: usize) {
         wait::until(&format!("{lines} lines in the store"), Duration::from_secs(60), || {
             let stored = self.stored();
@@ -184,11 +184,11 @@ impl Site {
         });
     }
 
-    /// All bytes that readers of the store see: of the files in its folders of days.
+    /// Returns the bytes that readers of the store see: of the files in its daily folders.
     ///
     /// # Panics
     ///
-    /// When one that is listed cannot be read.
+    /// When a listed file cannot be read.
     pub fn stored(&self) -> Vec<u8> {
         if let Some((hdfs, root)) = &self.hdfs {
             return stored_in(hdfs, root);
@@ -200,11 +200,11 @@ impl Site {
     }
 }
 
-/// All bytes of the files in the directories below `root` that readers look into.
+/// Returns the bytes of the visible files below `root`.
 ///
 /// # Panics
 ///
-/// When one that is listed cannot be read.
+/// When a listed file cannot be read.
 pub fn stored_in(hdfs: &Hdfs, root: &str) -> Vec<u8> {
     let names = |path: &str| hdfs.names(path).expect("the NameNode answers");
     let days = names(root).into_iter().filter(|(name, ..)| !name.starts_with(['_', '.']));
@@ -217,7 +217,7 @@ pub fn stored_in(hdfs: &Hdfs, root: &str) -> Vec<u8> {
     files.flat_map(|path| read(path).into_bytes()).collect()
 }
 
-/// All bytes of all files below `folder`.
+/// Returns the bytes of all files below `folder`.
 ///
 /// # Panics
 ///

@@ -1,12 +1,11 @@
 //! Real nodes of Solr with one core or collection, `lines`, from its published jars.
 //!
 //! ```text
-//!   Solr        a node by itself, whose core is on its disk; with TLS and logins, or without
+//!   Solr        a single node, whose core is on its disk; with or without TLS and logins
 //!   Cloud       three nodes and ZooKeeper: two shards of two replicas each
 //! ```
 //!
-//! The class path is that of `deploy/solr/pom.xml`. It is fetched by Maven once, into the user's
-//! cache.
+//! The class path is that of `deploy/solr/pom.xml`. Maven downloads it once to the user's cache.
 
 mod cloud;
 mod node;
@@ -26,42 +25,42 @@ use crate::wait;
 pub use cloud::Cloud;
 use node::{Node, Secured};
 
-/// How long a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The state of an update log that takes updates and has no old ones to write.
+/// The state of an update log that accepts updates and has no old ones to replay.
 const ACTIVE: u64 = 3;
-/// What Solr keeps of [`PASSWORD`]: its salted hash, and the salt.
+/// Solr's record of [`PASSWORD`]: its salted hash, and the salt.
 const HASH: &str = "IV0EHq1OnNrj6gvRCwvFwTrZ1+z1oBbnQdiVC3otuq0= \
                     Ndd7LKvVBAaZIF0QAVi1ekCfAJXr1GGfLtRUXhgrF8c=";
 
 /// The password of all users of [`Solr::start_secured`].
 pub const PASSWORD: &str = "SolrRocks";
-/// A user of [`Solr::start_secured`] that may write, and nothing else.
+/// A user of [`Solr::start_secured`] that may only write.
 pub const WRITER: &str = "writer";
-/// A user of [`Solr::start_secured`] that may read, and nothing else.
+/// A user of [`Solr::start_secured`] that may only read.
 pub const READER: &str = "reader";
 
-/// A node with its core on disk, running or killed. Dropping it kills it.
+/// A running or killed node with its core on disk. Killed on drop.
 #[derive(Debug)]
 pub struct Solr(Node);
 
 impl Solr {
-    /// One that runs, without a core. All of its files are in `dir`.
+    /// Starts a node without a core. All of its files are in `dir`.
     ///
     /// # Panics
     ///
-    /// When its jars cannot be fetched, or it does not answer in time.
+    /// When its jars cannot be downloaded, or it does not answer in time.
     pub fn start(dir: &Path) -> Self {
         Self::of(dir, None)
     }
 
-    /// The same, which speaks TLS alone, with the certificate that
-    /// [`certificates::make`](crate::certificates::make) made in `certificates`, and takes requests
-    /// of [`WRITER`] and [`READER`] alone.
+    /// Same with TLS only, with the certificate that
+    /// [`certificates::make`](crate::certificates::make) created in `certificates`, and with the
+    /// users [`WRITER`] and [`READER`] only.
     ///
     /// # Panics
     ///
-    /// As [`Solr::start`], or when openssl fails.
+    /// Same as [`Solr::start`], or when openssl fails.
     pub fn start_secured(dir: &Path, certificates: &Path) -> Self {
         let keys = certificates.join("server.p12");
         let mut openssl = Command::new("openssl");
@@ -84,27 +83,27 @@ impl Solr {
         solr
     }
 
-    /// Where it is.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.0.address()
     }
 
-    /// Starts it again after [`Solr::kill`], with the same files at the same address.
+    /// Restarts it after [`Solr::kill`], with the same files at the same address.
     ///
     /// # Panics
     ///
-    /// When it ends by itself or does not answer in time.
+    /// When it exits or does not answer in time.
     pub fn revive(&mut self) {
         self.0.start();
         self.0.until_it_answers();
     }
 
-    /// Kills it with -9, once it has written what it knew from before: it reads its last two update
-    /// logs alone, so that a second kill in the meantime loses documents.
+    /// Kills it with -9 when it has replayed its update logs: it reads only the last two, so that a
+    /// kill during the replay would lose documents.
     ///
     /// # Panics
     ///
-    /// When it does not run, or is not ready for that in time.
+    /// When it is not running, or is not ready in time.
     pub fn kill(&mut self) {
         wait::until("Solr to have read its update log", LIMIT, || {
             let answer = self.0.get("/solr/admin/metrics?group=core&prefix=TLOG.state")?;
@@ -113,27 +112,27 @@ impl Solr {
         self.0.kill();
     }
 
-    /// Stops it for a while, or lets it go on.
+    /// Suspends or resumes it.
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// When it is not running.
     pub fn signal(&self, signal: Signal) {
         self.0.signal(signal);
     }
 
-    /// Makes the core, and waits until it answers.
+    /// Creates the core, and waits until it answers.
     ///
     /// # Panics
     ///
-    /// When Solr refuses that, or the core does not answer in time.
+    /// When Solr rejects it, or the core does not answer in time.
     pub fn create(&self) {
         let path = "/solr/admin/cores?action=CREATE&name=lines&instanceDir=lines";
         assert!(self.0.get(path).is_some(), "the core is not made");
         wait::until("the core to answer", LIMIT, || self.0.get("/solr/lines/select?q=*:*"));
     }
 
-    /// How often each text is the field `line_s` of a document now.
+    /// Returns how often each text is the field `line_s` of a document.
     ///
     /// # Panics
     ///
@@ -143,20 +142,20 @@ impl Solr {
         counted(documents.iter().map(|it| it["line_s"].as_str().expect("a line")))
     }
 
-    /// The documents, as they are now; none while it does not answer.
+    /// Returns the current documents; empty if it does not answer.
     pub fn documents(&self) -> Vec<Value> {
         let _ = self.0.get("/solr/lines/update?commit=true");
         documents(self.0.get("/solr/lines/select?q=*:*&rows=1000000"))
     }
 }
 
-/// The documents of an answer.
+/// Returns the documents of a response.
 fn documents(answer: Option<Value>) -> Vec<Value> {
     let list = |answer: Value| answer["response"]["docs"].as_array().expect("a list").clone();
     answer.map(list).unwrap_or_default()
 }
 
-/// What makes a core or collection `lines`.
+/// Writes the configuration of a core or collection `lines`.
 fn write_conf(conf: &Path) {
     fs::create_dir_all(conf).expect("the test's own folder");
     for (file, text) in [
@@ -167,7 +166,7 @@ fn write_conf(conf: &Path) {
     }
 }
 
-/// Three logins, each with one right.
+/// Three logins with one right each.
 fn security_json() -> Value {
     json!({
         "authentication": {

@@ -1,17 +1,17 @@
-//! Waiting for something to become true, with a limit and a reason to print.
+//! Waits for a condition, with a limit and a description for the message.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Limits are for a quiet machine. One on which a dozen servers start at once, on a disk that is
-/// shared, gets so many times as long: what is found here are programs that do not go on.
+/// Limits are for a quiet machine. A machine that starts a dozen servers at a time, on a shared
+/// disk, gets this many times as long: the tests look for programs that hang.
 const BUSY: u32 = 3;
 
-/// Asks `ready` every 20 ms until it gives a value.
+/// Polls `ready` every 20 ms until it returns a value.
 ///
 /// # Panics
 ///
-/// After `limit` times [`BUSY`], naming `what` it was waiting for.
+/// After `limit` times [`BUSY`], with the description `what`.
 pub fn until<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Option<T>) -> T {
     let (limit, started) = (limit * BUSY, Instant::now());
     loop {

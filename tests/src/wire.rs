@@ -1,5 +1,5 @@
-//! A wire to a server that can be cut, whose answers can be held back, and that loses answers with
-//! their connections.
+//! A wire to a server that can be cut, can hold back responses, and can lose responses with their
+//! connections.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// Of the answers that may be lost, how many are.
+/// Fraction of the eligible responses that are lost.
 const LOST: f64 = 0.7;
-/// How long a connection lasts behind an answer that is lost: what was sent behind it arrives.
+/// How long a connection stays open after a lost response, so that later requests arrive.
 const HELD: Duration = Duration::from_millis(10);
 
-/// Forwards bytes to a server, and cuts all connections when it is asked to.
+/// Forwards bytes to a server, and cuts all connections on request.
 #[derive(Debug)]
 pub struct Wire {
-    /// Where clients connect.
+    /// The address for clients.
     pub address: SocketAddr,
     open: Arc<Mutex<Vec<Open>>>,
     losing: Option<Arc<Losing>>,
@@ -28,23 +28,23 @@ pub struct Wire {
 /// An end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// That which connects.
+    /// The connecting end.
     Client,
-    /// That which is connected to.
+    /// The listening end.
     Server,
 }
 
-/// Which answers are lost. An answer is what one end sends when the other one has sent enough since
-/// the answer before.
+/// Which responses are lost. A response is data from one end after the other one has sent enough
+/// since the previous response.
 #[derive(Debug, Clone, Copy)]
 pub struct Losses {
-    /// The end that answers.
+    /// The responding end.
     pub answers: End,
-    /// What the other end has to send before it.
+    /// Bytes that the other end must send first.
     pub asked_bytes: usize,
-    /// Answers to be lost.
+    /// Number of responses to lose.
     pub count: usize,
-    /// How old a connection is before an answer is lost on it.
+    /// Minimum age of a connection for a loss.
     pub age_min: Duration,
 }
 
@@ -58,7 +58,8 @@ struct Losing {
 struct Choice {
     rng: StdRng,
     lost: usize,
-    /// The answer before was lost. This one is not, so that each batch is through in time.
+    /// Whether the previous response was lost. The next one is not, so that each batch arrives in
+    /// time.
     was_lost: bool,
 }
 
@@ -67,8 +68,8 @@ impl Losing {
         self.choice.lock().expect("no holder panics")
     }
 
-    /// Whether what an end has sent now, on a connection of this age, is an answer that is lost.
-    /// `asked` is what the other end has sent since the answer before.
+    /// Returns whether data from an end, on a connection of this age, is a response to lose.
+    /// `asked` counts the bytes that the other end has sent since the previous response.
     fn swallows(&self, end: End, bytes: usize, asked: &AtomicUsize, age: Duration) -> bool {
         if end != self.losses.answers {
             asked.fetch_add(bytes, Ordering::SeqCst);
@@ -81,7 +82,7 @@ impl Losing {
         self.loses(age)
     }
 
-    /// Whether the next answer is lost, on a connection of this age.
+    /// Returns whether to lose the next response on a connection of this age.
     fn loses(&self, age: Duration) -> bool {
         let choice = &mut *self.choice();
         let may = choice.lost < self.losses.count && age >= self.losses.age_min;
@@ -96,33 +97,33 @@ impl Losing {
 struct Open {
     client: TcpStream,
     server: TcpStream,
-    /// What the server sends is swallowed.
+    /// Whether data of the server is dropped.
     is_mute: Arc<AtomicBool>,
 }
 
 impl Wire {
-    /// One to this server.
+    /// Creates a wire to this server.
     ///
     /// # Panics
-    /// There is no port.
+    /// When no port is free.
     pub fn new(to: SocketAddr) -> Self {
         Self::after_greetings(to, 0)
     }
 
-    /// One that cuts the first connections, so many, behind the greeting of the server.
+    /// Creates a wire that cuts the first `cuts` connections after the server's greeting.
     ///
     /// # Panics
-    /// There is no port.
+    /// When no port is free.
     pub fn after_greetings(to: SocketAddr, cuts: usize) -> Self {
         Self::made(to, cuts, None)
     }
 
-    /// One that loses answers, each with its connection: neither the answer nor anything behind it
-    /// arrives, and then both ends are cut off. Which of them are lost `rng` says; of two in a row
-    /// one arrives. Behind the last one it only forwards.
+    /// Creates a wire that loses responses, each with its connection: it drops the response and all
+    /// later data, and then disconnects both ends. `rng` selects the responses; of two in a row one
+    /// arrives. After the last loss it only forwards.
     ///
     /// # Panics
-    /// There is no port.
+    /// When no port is free.
     pub fn losing_answers(to: SocketAddr, losses: Losses, rng: StdRng) -> Self {
         let choice = Mutex::new(Choice { rng, lost: 0, was_lost: false });
         Self::made(to, 0, Some(Arc::new(Losing { losses, choice })))
@@ -136,7 +137,7 @@ impl Wire {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(to) else {
-                    // Some clients come again at once, and give up by number.
+                    // Some clients reconnect immediately, and give up after a number of attempts.
                     thread::sleep(HELD);
                     continue;
                 };
@@ -148,7 +149,7 @@ impl Wire {
                 }
                 let carried = carried(client, server, loses.as_ref());
                 let mut open = connections.lock().expect("no holder panics");
-                // A thread of one that has ended holds nothing of it.
+                // A finished thread has dropped its references.
                 open.retain(|it| Arc::strong_count(&it.is_mute) > 1);
                 open.push(carried);
             }
@@ -156,18 +157,18 @@ impl Wire {
         Self { address, open, losing }
     }
 
-    /// Answers that it has lost.
+    /// Returns the number of lost responses.
     ///
     /// # Panics
-    /// A thread of it has panicked.
+    /// When one of its threads has panicked.
     pub fn lost(&self) -> usize {
         self.losing.as_ref().map_or(0, |losing| losing.choice().lost)
     }
 
-    /// Cuts what is connected now.
+    /// Cuts all current connections.
     ///
     /// # Panics
-    /// A thread of it has panicked.
+    /// When one of its threads has panicked.
     pub fn cut(&self) {
         for Open { client, server, .. } in self.open.lock().expect("no holder panics").drain(..) {
             let _ended_already = client.shutdown(Shutdown::Both);
@@ -175,10 +176,10 @@ impl Wire {
         }
     }
 
-    /// From now on, what the server sends to those that are connected now is swallowed.
+    /// From now on, drops data of the server on all current connections.
     ///
     /// # Panics
-    /// A thread of it has panicked.
+    /// When one of its threads has panicked.
     pub fn mute(&self) {
         for open in &*self.open.lock().expect("no holder panics") {
             open.is_mute.store(true, Ordering::SeqCst);
@@ -186,7 +187,7 @@ impl Wire {
     }
 }
 
-/// Carries the bytes of a connection in threads of its own.
+/// Forwards the bytes of a connection in separate threads.
 fn carried(client: TcpStream, server: TcpStream, losing: Option<&Arc<Losing>>) -> Open {
     let (is_mute, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
     let began = Instant::now();
@@ -195,7 +196,7 @@ fn carried(client: TcpStream, server: TcpStream, losing: Option<&Arc<Losing>>) -
             [&client, &server].map(|it| it.try_clone().expect("a file descriptor to spare"));
         let (from, into) = if end == End::Client { (client, server) } else { (server, client) };
         let (asked, losing) = (asked.clone(), losing.cloned());
-        // What clients send is never swallowed.
+        // Data of clients is never dropped.
         let is_mute = if end == End::Server { is_mute.clone() } else { Arc::default() };
         thread::spawn(move || {
             while let Some(bytes) = read(&from) {
@@ -223,7 +224,7 @@ fn read(mut from: &TcpStream) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Carries the next bytes.
+/// Forwards the next bytes.
 fn forward(from: &TcpStream, mut into: &TcpStream) {
     let bytes = read(from).unwrap_or_default();
     let _ended_already = into.write_all(&bytes);

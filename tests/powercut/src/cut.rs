@@ -1,4 +1,4 @@
-//! The campaign: start a writer, let it work, cut, compare; again and again.
+//! The campaign: starts a writer, lets it work, cuts the power, and compares; repeatedly.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -16,18 +16,18 @@ use crate::device::{Device, FILE};
 
 const DISK_BYTES: u64 = 160 << 20;
 
-/// Cuts under one writer, before a new one starts on a new disk.
+/// Cuts per writer, before a new one starts on a new disk.
 const CUTS_PER_WRITER: u32 = 10;
 
-/// What the writer has said so far.
+/// The writer's output so far.
 #[derive(Default)]
 struct Promise {
     acknowledged: HashSet<u64>,
     committing: HashSet<u64>,
 }
 
-/// Makes `cuts` cuts. `true` = every one of them lost nothing; with `lie`, that some lost
-/// something.
+/// Makes `cuts` power cuts. Returns whether none of them lost anything; with `lie`, whether some
+/// lost something.
 #[expect(clippy::print_stdout, reason = "this is what the command is for")]
 pub(crate) fn campaign(cuts: u32, seed: u64, lie: bool) -> io::Result<bool> {
     let mut random = StdRng::seed_from_u64(seed);
@@ -36,7 +36,7 @@ pub(crate) fn campaign(cuts: u32, seed: u64, lie: bool) -> io::Result<bool> {
         let scratch = tempfile::tempdir()?;
         let mut victim = Victim::start(scratch.path(), lie)?;
         for _ in 0..CUTS_PER_WRITER.min(cuts - done) {
-            // A prime number of microseconds of spread keeps cuts off any rhythm of the writer.
+            // A prime spread in microseconds keeps cuts independent of the writer's rhythm.
             victim.writer.work(Duration::from_micros(random.random_range(50_000..400_009)))?;
             let cut_seed = random.random();
             let outcome = victim.cut(scratch.path(), cut_seed)?;
@@ -64,7 +64,7 @@ struct Outcome {
     problem: Option<String>,
 }
 
-/// A writer on a disk of its own. Fields are dropped in this order: process, mount, disk.
+/// A writer on its own disk. Fields are dropped in this order: process, mount, disk.
 struct Victim {
     writer: Writer,
     _mounted: Mounted,
@@ -74,14 +74,14 @@ struct Victim {
 struct Writer {
     process: Child,
     output: ChildStdout,
-    /// The beginning of a line whose end was not heard yet.
+    /// An incomplete line of its output.
     partial: Vec<u8>,
     promise: Promise,
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // It may have ended by itself; either way it is gone after this.
+        // It may have exited by itself; in any case it is gone afterwards.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -100,7 +100,7 @@ impl Writer {
         Ok(Self { process, output, partial: Vec::new(), promise: Promise::default() })
     }
 
-    /// Notes all that was said until now, and nothing that is said later.
+    /// Reads all output so far.
     fn hear(&mut self) -> io::Result<()> {
         let mut buffer = [0; 4096];
         loop {
@@ -124,7 +124,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Lets it work for a while, and listens meanwhile, so that its pipe never fills.
+    /// Lets it work for a while, and reads its output, so that its pipe never fills.
     fn work(&mut self, time: Duration) -> io::Result<()> {
         const STEP: Duration = Duration::from_millis(5);
         for _ in 0..time.as_micros() / STEP.as_micros() {
@@ -149,8 +149,8 @@ impl Victim {
     }
 
     fn cut(&mut self, scratch: &Path, seed: u64) -> io::Result<Outcome> {
-        // What is heard before the cut was acknowledged before it. What was said to be committed
-        // counts until after it: a commit may be on the disk and its line still in the pipe.
+        // Output read before the cut was acknowledged before it. A commit counts until after the
+        // cut: it may be on the disk while its line is still in the pipe.
         self.writer.hear()?;
         let acknowledged = self.writer.promise.acknowledged.clone();
         let image = scratch.join("image");
@@ -184,7 +184,7 @@ fn missing(promised: &HashSet<u64>, found: &[u64]) -> Option<String> {
     })
 }
 
-/// What a channel on this image still holds, as another process reads it.
+/// Returns the batches in a channel on this image, as read by another process.
 fn read_back(image: &Path, directory: &Path) -> io::Result<Vec<u64>> {
     let mounted = Mounted::new(image, directory, false)?;
     let output = Command::new(std::env::current_exe()?)

@@ -1,4 +1,4 @@
-//! The disk with a volatile cache: one file in FUSE that knows what was synced.
+//! The disk with a volatile cache: a file in FUSE that tracks syncs.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,20 +17,20 @@ use fuser::{
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// Name of the one file.
+/// Name of the file.
 pub(crate) const FILE: &str = "disk";
 
-/// What a disk writes at once, whole or not at all.
+/// A disk writes a sector completely or not at all.
 const SECTOR: usize = 512;
 
 const PAGE: usize = 4096;
 const TTL: Duration = Duration::from_secs(3600);
 const INODE: INodeNo = INodeNo(2);
 
-/// What the disk holds.
+/// Content of the disk.
 #[derive(Default)]
 struct Content {
-    /// Synced pages; a page that is not here is zero.
+    /// Synced pages; missing pages are zero.
     synced: BTreeMap<u64, Box<[u8; PAGE]>>,
     /// Writes since the last sync, in order.
     cached: Vec<(u64, Vec<u8>)>,
@@ -79,7 +79,7 @@ impl Content {
     }
 }
 
-/// The disk, mounted. Unmounts when it is dropped.
+/// The mounted disk. Unmounts when dropped.
 pub(crate) struct Device {
     content: Arc<Mutex<Content>>,
     _session: BackgroundSession,
@@ -96,13 +96,13 @@ impl Device {
         Ok(Self { content, _session: session })
     }
 
-    /// Number of syncs so far.
+    /// Returns the number of syncs so far.
     pub(crate) fn syncs(&self) -> u64 {
         self.content.lock().unwrap_or_else(PoisonError::into_inner).syncs
     }
 
-    /// Writes to `image` what the disk would hold if the power failed now. Of the sectors that
-    /// were not synced, the seed decides which are there, from none to all of them.
+    /// Writes the content of the disk after a power failure to `image`. The seed decides which
+    /// unsynced sectors survive, from none to all.
     pub(crate) fn cut(&self, image: &Path, bytes: u64, seed: u64) -> io::Result<Survivors> {
         let mut random = StdRng::seed_from_u64(seed);
         let file = File::options().write(true).create_new(true).open(image)?;
@@ -130,12 +130,12 @@ impl Device {
     }
 }
 
-/// Sectors that were in the cache when the power failed.
+/// Sectors in the cache at the power failure.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Survivors {
-    /// All of them.
+    /// All cached sectors.
     pub(crate) cached: u64,
-    /// Those that reached the disk all the same.
+    /// Cached sectors that reached the disk.
     pub(crate) kept: u64,
 }
 
@@ -185,7 +185,7 @@ impl Filesystem for DiskFileSystem {
     }
 
     fn open(&self, _: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        // Past the page cache: every write of the loop device arrives here when it is made.
+        // Bypass the page cache, so that every write of the loop device arrives here immediately.
         reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
     }
 

@@ -1,9 +1,9 @@
-//! A disk that fills up under a channel, by other hands, and is emptied again.
+//! A disk that another program fills and empties under a channel.
 //!
-//! The channel works on a small ext4 upon a loop device. While it puts, another file takes the
-//! rest of the disk: puts wait, or fail, but what was acknowledged stays and can be taken. Then the
-//! file goes, and the puts go on by themselves. At the end a new life of the channel gives out each
-//! batch that was acknowledged and not committed, once, in order.
+//! The channel uses a small ext4 on a loop device. While it puts, another file takes the rest of
+//! the disk: puts wait or fail, but acknowledged batches stay and can be taken. When the file is
+//! deleted, puts resume automatically. Finally, a new process of the channel returns each batch
+//! that was acknowledged and not committed, once, in order.
 
 use std::fs::{File, remove_file};
 use std::io::{self, Write};
@@ -19,16 +19,16 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::writer::{CONSUMER, batch, block_on, channel, contents};
 
 const DISK_BYTES: u64 = 48 << 20;
-/// Between two puts.
+/// Pause between two puts.
 const PACE: Duration = Duration::from_millis(5);
-/// Puts that take this long wait for the disk.
+/// A put that takes this long is waiting for the disk.
 const STALLED: Duration = Duration::from_secs(2);
-/// How soon puts have to go on once there is room.
+/// Maximum time until puts resume after space becomes free.
 const RESUMED: Duration = Duration::from_secs(10);
 /// Batches taken and committed while the disk is full.
 const TAKEN: u64 = 5;
 
-/// Fills the disk, empties it, and looks at what is left; says what it saw.
+/// Fills and empties the disk, and checks the channel. Prints the result.
 #[expect(clippy::print_stdout, reason = "this is what the command is for")]
 pub(crate) fn run() -> io::Result<bool> {
     let scratch = tempfile::tempdir()?;
@@ -38,7 +38,7 @@ pub(crate) fn run() -> io::Result<bool> {
     let seen = block_on(fill_and_empty(mounted.directory()))?;
     let left = block_on(drain(mounted.directory()))?;
     let expected: Vec<u64> = (TAKEN..seen.stored).collect();
-    // The put that waited when the process ended was never answered.
+    // The put that was waiting when the process exited was never answered.
     let sound = left == expected || (left[..] == [&expected[..], &[seen.stored]].concat()[..]);
     println!(
         "disk full: {} stored, {} refused, waited {:.1} s; {} ms after there was room they went \
@@ -61,7 +61,7 @@ struct Seen {
     resumed: Duration,
 }
 
-/// Puts batches in order until it is dropped; a refused one is tried again, as sources do.
+/// Puts batches in order until it is dropped; retries rejected ones, like sources do.
 async fn produce(channel: Arc<dyn Channel>, stored: Arc<AtomicU64>, refused: Arc<AtomicU64>) {
     loop {
         let batch = batch(stored.load(Ordering::SeqCst));
@@ -72,7 +72,7 @@ async fn produce(channel: Arc<dyn Channel>, stored: Arc<AtomicU64>, refused: Arc
         };
         let counter = if done.await.is_ok() { &stored } else { &refused };
         counter.fetch_add(1, Ordering::SeqCst);
-        // Slow enough that the disk is full before the channel is.
+        // Slow enough that the disk fills up before the channel does.
         sleep(PACE).await;
     }
 }
@@ -98,7 +98,7 @@ async fn fill_and_empty(directory: &Path) -> io::Result<Seen> {
     wait_for(&stored, full_at + 20).await?;
     let (resumed, waited) = (emptied.elapsed(), began.elapsed());
     producer.abort();
-    // Whatever was under way has its answer or none.
+    // Pending puts are answered or not.
     let _ = producer.await;
     drop(take);
     channel.close().await.map_err(io::Error::other)?;
@@ -106,7 +106,7 @@ async fn fill_and_empty(directory: &Path) -> io::Result<Seen> {
     Ok(Seen { stored, refused, waited, resumed })
 }
 
-/// Writes until the disk takes no more.
+/// Writes until the disk is full.
 fn fill_up(path: &Path) -> io::Result<()> {
     let mut file = File::create(path)?;
     for size in [1 << 20, 4 << 10] {
@@ -122,7 +122,7 @@ fn fill_up(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until nothing more is stored; how much was.
+/// Waits until nothing more is stored. Returns the number of stored batches.
 async fn stalled(stored: &AtomicU64) -> io::Result<u64> {
     for _ in 0..60 {
         let before = stored.load(Ordering::SeqCst);
@@ -151,7 +151,7 @@ async fn commit_next(take: &mut dyn TakeTransaction) -> io::Result<()> {
     Ok(())
 }
 
-/// The numbers of all batches that the channel holds, in order.
+/// Returns the numbers of all batches in the channel, in order.
 async fn drain(directory: &Path) -> io::Result<Vec<u64>> {
     let channel = channel(directory, env::real())?;
     channel.open().await.map_err(io::Error::other)?;

@@ -1,20 +1,19 @@
-//! Cuts the power under a durable channel on a real file system, and looks at what is left.
+//! Cuts the power under a durable channel on a real file system, and checks the rest.
 //!
 //! ```text
 //!   writer process ─► ext4 ─► loop device ─► one file in FUSE, in this process
-//!        │ says on a pipe what was acknowledged        │ keeps what was synced, and next to it
+//!        │ reports acknowledgements on a pipe          │ keeps the synced data, and separately
 //!        ▼                                             ▼ every write since the last sync
-//!   the promise so far ───────────── cut ─────────► what was synced, and a seeded subset of the
+//!   acknowledged so far ─────────── cut ─────────► the synced data, and a seeded subset of the
 //!                                                    sectors written since: mounted, opened, read
 //! ```
 //!
-//! A cut keeps everything from before the last sync of the device and any 512-byte sectors of what
-//! came after it: the kindest and the cruellest disk cache are both among the seeds. Every batch
-//! whose commit had returned before the cut has to come out of the channel, whole and once, unless
-//! the consumer had begun to commit it.
+//! A cut keeps everything before the last sync of the device, and any 512-byte sectors written
+//! later, from none to all, as the seed decides. Every batch whose commit returned before the cut
+//! must be in the channel, complete and once, unless the consumer had started to commit it.
 //!
-//! `run --lie` hands the channel a disk whose syncs do nothing; then the harness has to find
-//! losses. Needs root (FUSE, loop devices, mounts), Linux and `mkfs.ext4`.
+//! With `run --lie`, syncs of the disk do nothing; the harness must then find losses. Needs root
+//! (FUSE, loop devices, mounts), Linux and `mkfs.ext4`.
 
 #![expect(clippy::disallowed_methods, reason = "it stands outside the world that `Env` is")]
 

@@ -1,8 +1,8 @@
-//! The process under the knife, and the one that looks at what is left.
+//! The process that is killed, and the one that checks the rest.
 //!
-//! Batch `n` holds events that all begin with `n`; their number and length follow from `n`, so that
-//! a reader can tell a whole batch from a torn one. Lines on the pipe: `A n` after the commit of
-//! batch n returned, `C n` before the consumer begins to commit it.
+//! All events of batch `n` begin with `n`; their number and length follow from `n`, so that a
+//! reader can detect a torn batch. Lines on the pipe: `A n` after the commit of batch n returned,
+//! `C n` before the consumer starts to commit it.
 
 use std::io::{self, IoSlice, Write};
 use std::path::Path;
@@ -16,16 +16,16 @@ use pipeline::{Batch, BuildContext, Channel, Env, IntervalSet, Settings};
 use serde_json::json;
 use tokio::time::timeout;
 
-/// Small segments, so that rolling and recycling happen all the time.
+/// Small segments, so that rolling and recycling happen often.
 const SEGMENT: &str = "1MiB";
 
-/// Producers at once, so that groups form.
+/// Concurrent producers, for group commits.
 const PRODUCERS: u64 = 4;
 
-/// A take that waits this long has come to the end of what the channel holds.
+/// A take that waits this long has reached the end of the channel.
 const END: Duration = Duration::from_secs(1);
 
-/// The same while something is still counted.
+/// Same, while the channel still counts events.
 const BUSY: Duration = Duration::from_secs(60);
 
 /// The only consumer.
@@ -88,7 +88,7 @@ async fn produce(channel: Arc<dyn Channel>, first: u64) -> io::Result<()> {
 
 async fn consume(channel: &dyn Channel) -> io::Result<()> {
     let mut take = channel.begin_take(CONSUMER);
-    // A backlog stays, so that there is something to lose.
+    // Keep a backlog, so that something can be lost.
     let mut held = std::collections::VecDeque::new();
     loop {
         held.push_back(take.take().await.map_err(io::Error::other)?);
@@ -101,7 +101,7 @@ async fn consume(channel: &dyn Channel) -> io::Result<()> {
     }
 }
 
-/// Prints the number of each batch that the channel holds; a torn batch is an error.
+/// Prints the number of each batch in the channel; a torn batch is an error.
 pub(crate) fn read(directory: &Path) -> io::Result<()> {
     block_on(async {
         let channel = channel(directory, env::real())?;
@@ -110,8 +110,8 @@ pub(crate) fn read(directory: &Path) -> io::Result<()> {
         let counted = channel.status().events;
         let mut events = 0;
         let mut take = channel.begin_take(CONSUMER);
-        // Everything is there from the start: a take that waits has come to the end. A busy machine
-        // gets more time for what is counted.
+        // All batches exist from the start, so a take that waits has reached the end. A busy
+        // machine gets more time while the channel counts events.
         let patience = |events| if events < counted { BUSY } else { END };
         while let Ok(taken) = timeout(patience(events), take.take()).await {
             let taken = taken.map_err(io::Error::other)?;
@@ -130,7 +130,7 @@ pub(crate) fn read(directory: &Path) -> io::Result<()> {
     })
 }
 
-/// The number of a batch, and whether it is as it was put.
+/// Returns the number of a batch, and whether it is as it was put.
 pub(crate) fn contents(found: &Batch) -> io::Result<(u64, bool)> {
     let first = found.iter().next().map(|event| String::from_utf8_lossy(event.body()).into_owned());
     let number = first.as_deref().and_then(|body| body.split(' ').next()?.parse().ok());
@@ -139,7 +139,7 @@ pub(crate) fn contents(found: &Batch) -> io::Result<(u64, bool)> {
 }
 
 fn say(line: &str) -> io::Result<()> {
-    // One write each: the other end must never see half a line as a whole one.
+    // A single write: the other end must never see half a line as a whole one.
     io::stdout().lock().write_all(line.as_bytes())?;
     io::stdout().lock().flush()
 }

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// One choice of features for every build of a run, so that nothing is built twice: planted bugs,
-/// which sleep until they are asked for, and ODBC.
+/// The same features for every build of a run, so that nothing is built twice: planted bugs, which
+/// are off by default, and ODBC.
 const FEATURES: &str = "aqueduct-sim/mutants,aqueduct-channel/mutants,aqueduct-catalogue/odbc";
 /// The programs that tests start.
 const PROGRAMS: [&str; 7] = [
@@ -28,9 +28,9 @@ pub(crate) const SYSTEM: &str = "aqueduct-tests";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    /// Its folder, from the root of the repository.
+    /// Its folder, relative to the root of the repository.
     pub(crate) folder: PathBuf,
-    /// Packages of the workspace that it is built on.
+    /// Its dependencies in the workspace.
     pub(crate) needs: BTreeSet<String>,
     pub(crate) programs: Vec<String>,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Built {
     pub(crate) programs: PathBuf,
 }
 
-/// What a run needs of a build.
+/// What to build for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) crates: bool,
@@ -60,7 +60,7 @@ pub(crate) struct Wanted {
     pub(crate) programs: bool,
 }
 
-/// `cargo NAME` over the whole workspace with the features of all tests.
+/// `cargo NAME` for the whole workspace, with the features of all tests.
 pub(crate) fn command(name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command.args([name, "--workspace", "--features", FEATURES]).args(arguments);
@@ -72,7 +72,7 @@ pub(crate) fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
 
-/// The packages of the workspace.
+/// Returns the packages of the workspace.
 ///
 /// # Errors
 ///
@@ -108,7 +108,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Builds what is wanted; cargo shows its progress on standard error.
+/// Builds everything wanted; cargo shows its progress on standard error.
 ///
 /// # Errors
 ///
@@ -157,7 +157,7 @@ impl Built {
     }
 }
 
-/// The name in `path+file:///…/crates/wire#aqueduct-wire@0.1.0` or `…/aqueduct#0.1.0`.
+/// Returns the name in `path+file:///…/crates/wire#aqueduct-wire@0.1.0` or `…/aqueduct#0.1.0`.
 fn package_of(id: &str) -> String {
     let (path, rest) = id.rsplit_once('#').unwrap_or(("", id));
     match rest.split_once('@') {

@@ -1,4 +1,4 @@
-//! Maps changed files to the tests that concern them. Pure: the caller asks git.
+//! Maps changed files to the tests that they concern. Pure: the caller runs git.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,15 +30,15 @@ const CORE: [&str; 22] = [
     "crates/tls",
     "crates/wire",
 ];
-/// A change of these can change anything.
+/// A change of these may affect anything.
 const EVERYTHING: [&str; 5] = ["Cargo.toml", "Cargo.lock", ".cargo", "vendor", "tests/runner"];
 
-/// Whether a changed file concerns every crate and every test of the core.
+/// Returns whether a changed file concerns every crate and every test of the core.
 pub(crate) fn concerns_all(changed: &[String]) -> bool {
     changed.iter().any(|file| EVERYTHING.iter().any(|path| is_below(file, path)))
 }
 
-/// Whether one of the changed files is below one of these paths.
+/// Returns whether one of the changed files is below one of these paths.
 pub(crate) fn concerns<'a>(changed: &[String], paths: impl Iterator<Item = &'a str>) -> bool {
     let expand = |path: &'a str| match path {
         "@core" => CORE.to_vec(),
@@ -51,11 +51,11 @@ fn is_below(file: &str, path: &str) -> bool {
     file.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The changed packages, and those that are built on them.
+/// Returns the changed packages, and those that depend on them.
 pub(crate) fn packages(changed: &[String], all: &[Package]) -> BTreeSet<String> {
     let folder = |package: &Package| package.folder.to_string_lossy().into_owned();
     let touched = |package: &&Package| {
-        // A package below another one's folder, as tests/torture below tests, is not part of it.
+        // A package in a subfolder of another one, like tests/torture, is not part of it.
         changed.iter().any(|file| {
             let owner = all.iter().filter(|it| is_below(file, &folder(it)));
             owner.max_by_key(|it| folder(it).len()).is_some_and(|it| it.name == package.name)
@@ -76,7 +76,7 @@ pub(crate) fn packages(changed: &[String], all: &[Package]) -> BTreeSet<String> 
     }
 }
 
-/// The system tests that use a changed helper of `tests/src`, by the words of their sources.
+/// Returns the system tests that use a changed helper of `tests/src`, according to their sources.
 /// `helpers` and `tests` are names with sources.
 pub(crate) fn users(
     changed: &[String],
@@ -101,7 +101,7 @@ pub(crate) fn users(
     tests.iter().filter(|(_, source)| uses(source)).map(|(name, _)| name.clone()).collect()
 }
 
-/// Whether `source` imports the module from this crate, alone or in braces.
+/// Returns whether `source` imports the module from this crate, alone or in braces.
 fn names_module(source: &str, of: &str, module: &str) -> bool {
     let prefix = format!("{of}::");
     source.match_indices(&prefix).any(|(start, _)| {
@@ -114,7 +114,7 @@ fn names_module(source: &str, of: &str, module: &str) -> bool {
     })
 }
 
-/// The name of the system test that a changed file belongs to.
+/// Returns the name of the system test that contains a changed file.
 pub(crate) fn own_test(file: &str) -> Option<&str> {
     let path = Path::new(file).strip_prefix("tests/tests/system").ok()?;
     let first = path.components().next()?.as_os_str().to_str()?;

@@ -1,4 +1,4 @@
-//! The command line, and what it reads from the repository.
+//! The command line, and the parts of the repository that it refers to.
 
 use std::ffi::OsString;
 use std::fs;
@@ -78,11 +78,11 @@ pub(crate) enum Internal {
     Step { name: String },
 }
 
-/// What was asked for.
+/// Returns the request of these arguments.
 ///
 /// # Errors
 ///
-/// When git does not say what changed, or a source cannot be read.
+/// When git does not list the changes, or a source cannot be read.
 pub(crate) fn request(arguments: &Arguments, heads: &[Head]) -> Result<Request, String> {
     if let Some(revision) = &arguments.changed {
         let files = git::changed_files(revision.as_deref())?;
@@ -98,18 +98,18 @@ pub(crate) fn request(arguments: &Arguments, heads: &[Head]) -> Result<Request, 
     })
 }
 
-/// The heads of all system tests, by name.
+/// Returns the heads of all system tests, by name.
 ///
 /// # Errors
 ///
-/// A file that cannot be read, or the first mistake in a head.
+/// A file cannot be read, or the first mistake in a head.
 pub(crate) fn heads() -> Result<Vec<Head>, String> {
     let files = rust_files(Path::new(SYSTEM_TESTS))?;
     let tests = files.iter().filter(|file| !file.ends_with("main.rs"));
     tests.map(|file| head::parse(file, &read(file)?)).collect()
 }
 
-/// The sources of a system test with its modules.
+/// Returns the sources of a system test with its modules.
 fn source_of(name: &str) -> Result<(String, String), String> {
     let folder = Path::new(SYSTEM_TESTS).join(name);
     let mut source = read(&folder.with_extension("rs"))?;
@@ -119,7 +119,8 @@ fn source_of(name: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), source))
 }
 
-/// Names and texts of the sources in a folder; those below it belong to the module of their folder.
+/// Returns names and texts of the sources in a folder. Subfolders belong to the module of their
+/// name.
 fn sources(folder: &Path) -> Result<Vec<(String, String)>, String> {
     let files = rust_files(folder)?;
     files
@@ -149,7 +150,7 @@ fn read(file: &Path) -> Result<String, String> {
     fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
-/// What would run.
+/// Formats the list of a plan.
 pub(crate) fn listing(plan: &Plan) -> String {
     let mut text = format!("{:16} {:9} {:>6}  {}\n", "name", "lane", "weight", "goal [needs]");
     let mut row = |name: &str, lane: &str, weight: u8, about: &str, needs: &str, root: bool| {

@@ -1,4 +1,4 @@
-//! Runs jobs side by side, and those that failed again.
+//! Runs jobs in parallel, and failed ones again.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,19 +15,19 @@ use crate::queue::{self, Demand};
 use crate::report::Screen;
 use crate::supervise::{self, LEFT, TIMED_OUT};
 
-/// A failed test runs as many times more, and is unsteady if it passes each time.
+/// Reruns of a failed test. It counts as unsteady if it passes each time.
 const ROUNDS: usize = 3;
 
-/// What is the same for all jobs of a run.
+/// The environment of all jobs in a run.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) cores: usize,
-    /// Where the output of jobs is kept.
+    /// Folder for the output of jobs.
     pub(crate) logs: PathBuf,
     pub(crate) environment: Vec<(String, String)>,
 }
 
-/// The end of a job.
+/// The result of a job.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) job: Job,
@@ -35,9 +35,9 @@ pub(crate) struct Finished {
     pub(crate) code: i32,
     pub(crate) time: Duration,
     pub(crate) log: PathBuf,
-    /// Processes that it left running, with its words.
+    /// Processes that it left running, with their command lines.
     pub(crate) left: Option<String>,
-    /// Tests that failed, and then passed each time.
+    /// Tests that failed, and then passed in each rerun.
     pub(crate) unsteady: BTreeSet<String>,
 }
 
@@ -47,7 +47,7 @@ enum Event {
 }
 
 impl Machine {
-    /// Runs all jobs; `screen` shows each end.
+    /// Runs all jobs; `screen` shows each result.
     pub(crate) fn run(&self, mut pending: Vec<Job>, screen: &mut Screen) -> Vec<Finished> {
         let (events, ends) = channel();
         let mut running: Vec<(usize, Demand)> = Vec::new();
@@ -82,7 +82,7 @@ impl Machine {
         queue::next(&demands, &running, self.cores).map(|index| pending.remove(index))
     }
 
-    /// Runs the failed tests of these jobs again, each test alone.
+    /// Reruns the failed tests of these jobs, each test alone.
     pub(crate) fn run_again(&self, finished: &mut [Finished], screen: &mut Screen) {
         for end in finished {
             for (name, job) in end.again() {
@@ -154,7 +154,7 @@ impl Attempt {
     ) -> std::io::Result<()> {
         let log = File::create(&self.log)?;
         let (mut child, output) = self.start()?;
-        // As long as this pipe is open: its end is the end of the job.
+        // The supervisor ends the job when this pipe closes.
         let alive = child.stdin.take();
         end.read(output, log, started, events)?;
         let status = child.wait()?;
@@ -171,7 +171,7 @@ impl Attempt {
         command.arg(program).args(arguments).current_dir(&folder);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if matches!(self.job.kind, Kind::Tests { .. }) {
-            // As `cargo test` sets it.
+            // Like `cargo test`.
             command.env("CARGO_MANIFEST_DIR", fs::canonicalize(&folder)?);
         }
         command.stdout(input.try_clone()?).stderr(input);
@@ -207,7 +207,7 @@ impl Finished {
         Ok(())
     }
 
-    /// The names of what failed: tests, or the job.
+    /// Returns the names of the failed tests, or the name of the job.
     pub(crate) fn failed(&self) -> BTreeSet<String> {
         let mut failed = self.parser.failed();
         let died = self.code != 0 && (failed.is_empty() || !self.parser.is_complete());
@@ -218,12 +218,12 @@ impl Finished {
         failed
     }
 
-    /// Whether its time was over.
+    /// Returns whether it ran into its time limit.
     pub(crate) fn timed_out(&self) -> bool {
         self.code == TIMED_OUT
     }
 
-    /// The tests that did not run because their program ended before.
+    /// Returns the tests that did not run because their program exited earlier.
     pub(crate) fn not_reached(&self) -> Vec<String> {
         let failed = self.failed();
         let Kind::Tests { names, .. } = &self.job.kind else {
@@ -233,7 +233,7 @@ impl Finished {
         names.iter().filter(|name| !ran(name) && !failed.contains(*name)).cloned().collect()
     }
 
-    /// A job for each failed test; none for a step and for a program that died.
+    /// Returns a job for each failed test; none for a step and for a program that crashed.
     fn again(&self) -> Vec<(String, Job)> {
         if !self.parser.is_complete() || self.timed_out() {
             return Vec::new();

@@ -1,16 +1,16 @@
-//! Asks git which files changed.
+//! Lists changed files with git.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
 use crate::output;
 
-/// The files that differ from `revision`, new ones included. Without it: from the merge base with
-/// `origin/main`, or from the commit before where that does not exist.
+/// Returns the files that differ from `revision`, including new ones. Default: the merge base with
+/// `origin/main`, or if that does not exist, the previous commit.
 ///
 /// # Errors
 ///
-/// When git fails, as for an unknown revision.
+/// When git fails, for example because of an unknown revision.
 pub(crate) fn changed_files(revision: Option<&str>) -> Result<Vec<String>, String> {
     let git = |arguments: &[&str]| output(Command::new("git").args(arguments));
     let base = match revision {

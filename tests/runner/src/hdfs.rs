@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use crate::supervise;
 
-/// A run ends before.
+/// Longer than any run.
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 /// A running HDFS; dropping it stops it and removes its files.
 #[derive(Debug)]
 pub(crate) struct Hdfs {
     supervisor: Child,
-    /// What tests read from their environment.
+    /// The environment variables that tests read.
     pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl Hdfs {
-    /// Starts one, and waits until it can be written to.
+    /// Starts an HDFS, and waits until it is writable.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Hdfs {
 
 impl Drop for Hdfs {
     fn drop(&mut self) {
-        // Its supervisor kills all of it when this pipe ends.
+        // Its supervisor kills all of it when this pipe closes.
         drop(self.supervisor.stdin.take());
         let _status = self.supervisor.wait();
     }

@@ -1,4 +1,4 @@
-//! Reads the head of a system test: what it needs, and when it runs.
+//! Parses the head of a system test: its requirements, and when it runs.
 //!
 //! The last paragraph of the documentation of `tests/tests/system/NAME.rs` has these lines:
 //!
@@ -20,28 +20,28 @@ use crate::programs;
 /// The lanes of system tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// Proves the promise of the core; runs each time.
+    /// Proves the guarantees of the core; runs each time.
     Core,
-    /// Runs a connector against its real server.
+    /// Tests a connector with its real server.
     Connector,
     /// Runs an agent together with Apache Flume.
     Flume,
     /// Runs images, manifests or packages.
     Container,
-    /// Takes too long for every change.
+    /// Too long to run for every change.
     Long,
     /// A step that runs with `--all`; no head of a system test names it.
     All,
 }
 
 impl Lane {
-    /// The lane of this name in a head.
+    /// Returns the lane of this name in a head.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         let all = [Self::Core, Self::Connector, Self::Flume, Self::Container, Self::Long];
         all.into_iter().find(|lane| lane.name() == name)
     }
 
-    /// Its name in heads and lists.
+    /// Returns its name in heads and lists.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Core => "core",
@@ -70,7 +70,7 @@ pub(crate) struct Head {
     pub(crate) paths: Vec<String>,
 }
 
-/// The values of the lines, while they are read.
+/// The values of the lines, while they are parsed.
 #[derive(Default)]
 struct Lines {
     lane: Option<Lane>,
@@ -110,7 +110,7 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Head, String> {
     })
 }
 
-/// The first sentence after `Goal:`.
+/// Returns the first sentence after `Goal:`.
 fn goal(docs: &[&str]) -> Option<String> {
     let paragraph: Vec<&str> = docs.iter().take_while(|line| !line.is_empty()).copied().collect();
     let text = paragraph.join(" ");

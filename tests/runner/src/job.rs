@@ -1,4 +1,4 @@
-//! Jobs: the commands that the plan is made of, with their demands.
+//! Jobs: the commands of a plan, with their demands.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use crate::supervise::OWN_PROGRAM;
 
 /// The time limit of the tests of one crate.
 const CRATE_LIMIT: Duration = Duration::from_secs(20 * 60);
-/// Limits are this many times as long with `AQUEDUCT_LONG`.
+/// Factor for limits with `AQUEDUCT_LONG`.
 const LONG_FACTOR: u32 = 8;
-/// Crates with tests that are ignored by default, and what these need.
+/// Crates with ignored tests, and their requirements.
 const CRATE_NEEDS: [(&str, &[&str]); 5] = [
     ("aqueduct-components-hdfs", &[HDFS]),
     ("aqueduct-ledger", &[HDFS]),
@@ -26,7 +26,7 @@ const CRATE_NEEDS: [(&str, &[&str]); 5] = [
     ("aqueduct-storage-webhdfs", &[HDFS]),
 ];
 
-/// A command that is run once.
+/// A command that runs once.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
     pub(crate) name: String,
@@ -41,11 +41,11 @@ pub(crate) struct Job {
 pub(crate) enum Kind {
     /// A module of the system tests.
     System,
-    /// The test programs of a crate; with those of its tests that are ignored by default, or not.
+    /// The test programs of a crate, with or without ignored tests.
     Crate { ignored: bool },
     /// A step.
     Step,
-    /// A program of libtest, with its arguments without names of tests; its folder; the names.
+    /// A libtest program: its arguments without test names; its folder; the test names.
     Tests {
         program: PathBuf,
         folder: PathBuf,
@@ -55,7 +55,7 @@ pub(crate) enum Kind {
     },
 }
 
-/// The jobs of a plan, not yet bound to test programs.
+/// Returns the jobs of a plan, not yet bound to test programs.
 pub(crate) fn jobs(plan: &Plan, long: bool) -> Vec<Job> {
     let factor = if long { LONG_FACTOR } else { 1 };
     let system = plan.system.iter().map(|head| system(head, factor));
@@ -110,12 +110,12 @@ fn of_crate(name: &str, all: bool) -> Job {
     }
 }
 
-/// The jobs with the programs that were built: one for each program of a crate, and for each module
-/// of the system tests.
+/// Binds the jobs to the built programs: one for each program of a crate, and for each module of
+/// the system tests.
 ///
 /// # Errors
 ///
-/// When the program of the system tests does not list its tests, or has none of a module.
+/// When the program of the system tests does not list its tests, or lacks the tests of a module.
 pub(crate) fn bind(
     jobs: Vec<Job>,
     built: &Built,
@@ -171,7 +171,7 @@ fn system_program(program: PathBuf, names: Vec<String>) -> Kind {
     Kind::Tests { program, folder: PathBuf::from("tests"), names, each: true, arguments }
 }
 
-/// The names of the tests of a program by their first module.
+/// Returns the names of a program's tests by their first module.
 fn modules(program: &Path) -> Result<BTreeMap<String, Vec<String>>, String> {
     let output = Command::new(program).args(["--list", "--format", "terse"]).output();
     let output = output.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
@@ -187,28 +187,28 @@ fn modules(program: &Path) -> Result<BTreeMap<String, Vec<String>>, String> {
 }
 
 impl Job {
-    /// Whether the shared HDFS must run.
+    /// Returns whether it needs the shared HDFS.
     pub(crate) fn wants_hdfs(&self) -> bool {
         self.needs.iter().any(|need| need == HDFS)
     }
 
-    /// Why it cannot run on this machine.
+    /// Returns why it cannot run on this machine.
     pub(crate) fn obstacle(&self) -> Option<String> {
         programs::obstacle(&self.needs, self.root)
     }
 
-    /// Without the tests that are ignored by default; `None` where nothing is left.
+    /// Returns the job without ignored tests; `None` if nothing is left.
     pub(crate) fn without_ignored(self) -> Option<Self> {
         let kind = Kind::Crate { ignored: false };
         matches!(self.kind, Kind::Crate { .. }).then(|| Self { kind, needs: Vec::new(), ..self })
     }
 
-    /// Whether each test has a line of its own in the output.
+    /// Returns whether each test has its own line in the output.
     pub(crate) fn shows_each(&self) -> bool {
         matches!(self.kind, Kind::Tests { each: true, .. })
     }
 
-    /// The program, its arguments and the folder that it runs in.
+    /// Returns the program, its arguments and its working folder.
     pub(crate) fn command(&self) -> (PathBuf, Vec<String>, PathBuf) {
         match &self.kind {
             Kind::Tests { program, folder, names, arguments, .. } => {
@@ -223,7 +223,7 @@ impl Job {
         }
     }
 
-    /// One test of it, with its output; `None` for a step.
+    /// Returns a job for one of its tests, with output; `None` for a step.
     pub(crate) fn again(&self, name: &str) -> Option<Self> {
         match &self.kind {
             Kind::Tests { program, folder, each, .. } => {

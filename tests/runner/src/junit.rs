@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// One case of a report.
+/// A case of a report.
 #[derive(Debug)]
 pub(crate) struct Case {
     /// The job that ran it.
@@ -13,7 +13,7 @@ pub(crate) struct Case {
     pub(crate) end: End,
 }
 
-/// The end of a case.
+/// The result of a case.
 #[derive(Debug)]
 pub(crate) enum End {
     Passed,
@@ -23,7 +23,7 @@ pub(crate) enum End {
     Skipped(String),
 }
 
-/// The report with all cases, one suite for each job.
+/// Formats the report with all cases, one suite per job.
 pub(crate) fn report(cases: &[Case]) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     let mut suites: Vec<&str> = cases.iter().map(|case| case.suite.as_str()).collect();
@@ -69,7 +69,7 @@ fn write_suite(xml: &mut String, suite: &str, cases: &[&Case]) {
     xml.push_str("  </testsuite>\n");
 }
 
-/// `text` as XML can hold it: control characters are replaced.
+/// Escapes `text` for XML: replaces control characters.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for it in text.chars() {

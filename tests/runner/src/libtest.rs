@@ -1,9 +1,9 @@
-//! Reads the output of a test program: which test passed, failed or was ignored, and its time.
+//! Parses the output of a test program: result and time of each test.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The end of one test.
+/// The result of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     Passed,
@@ -16,11 +16,11 @@ pub(crate) enum Status {
 pub(crate) struct Test {
     pub(crate) name: String,
     pub(crate) status: Status,
-    /// Since the end of the test before; of no use where tests run side by side.
+    /// Time since the end of the previous test; meaningless for parallel tests.
     pub(crate) time: Duration,
 }
 
-/// The state while lines come.
+/// The state of the parser.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     /// Every finished test.
@@ -34,8 +34,8 @@ pub(crate) struct Parser {
 }
 
 impl Parser {
-    /// Takes a line that came `now` after the start of the program; returns the tests that are
-    /// finished by it.
+    /// Processes a line that arrived `now` after the start of the program. Returns the tests that
+    /// it finished.
     pub(crate) fn feed(&mut self, line: &str, now: Duration) -> &[Test] {
         let before = self.tests.len();
         if let Some((name, rest)) = line.strip_prefix("test ").and_then(|it| it.split_once(" ... "))
@@ -63,22 +63,22 @@ impl Parser {
         &self.tests[before..]
     }
 
-    /// The test that was running when the output ended: the program died or was killed in it.
+    /// Returns the test that was running when the output ended: the program crashed or was killed.
     pub(crate) fn unfinished(&self) -> Option<&str> {
         self.current.as_deref()
     }
 
-    /// Whether the program printed its result.
+    /// Returns whether the program printed its result.
     pub(crate) fn is_complete(&self) -> bool {
         self.results > 0
     }
 
-    /// The tests with this end.
+    /// Returns the number of tests with this result.
     pub(crate) fn count(&self, status: Status) -> usize {
         self.tests.iter().filter(|test| test.status == status).count()
     }
 
-    /// The names of the failed tests, also of those whose line was torn by other output.
+    /// Returns the names of the failed tests, including those whose line was torn by other output.
     pub(crate) fn failed(&self) -> BTreeSet<String> {
         let failed = self.tests.iter().filter(|test| test.status == Status::Failed);
         failed.map(|test| test.name.clone()).chain(self.listed.iter().cloned()).collect()
@@ -105,7 +105,7 @@ fn verdict(text: &str) -> Option<Status> {
     }
 }
 
-/// The name in a line of the list of failures.
+/// Returns the name in a line of the failure list.
 fn failure(line: &str) -> Option<String> {
     let name = line.strip_prefix("    ")?;
     let is_name = |it: char| it.is_alphanumeric() || it == '_' || it == ':';

@@ -78,7 +78,7 @@ fn run(arguments: &Arguments) -> Result<i32, String> {
     let hdfs = hdfs.transpose()?;
     let cores = thread::available_parallelism().map_or(2, usize::from);
     let machine = machine(cores, &built, hdfs.as_ref(), long)?;
-    // A test program is one of several jobs at the same time.
+    // A test program is one of several parallel jobs.
     let jobs = job::bind(jobs, &built, &packages, cores.div_ceil(2))?;
     let mut finished = machine.run(jobs, &mut Screen);
     machine.run_again(&mut finished, &mut Screen);
@@ -90,7 +90,7 @@ fn run(arguments: &Arguments) -> Result<i32, String> {
     Ok(i32::from(totals.failed > 0))
 }
 
-/// Installs what is missing; returns the jobs that can run, and why others cannot.
+/// Installs missing programs. Returns the jobs that can run, and why others cannot.
 fn prepare(jobs: Vec<Job>, strict: bool) -> Result<(Vec<Job>, Vec<Skipped>), String> {
     let build = programs::BUILD.map(str::to_owned);
     let needs: Vec<String> =
@@ -147,7 +147,7 @@ fn write_junit(arguments: &Arguments, xml: &str) -> Result<(), String> {
     fs::write(&file, xml).map_err(|error| format!("cannot write {}: {error}", file.display()))
 }
 
-/// The output of a command that has to succeed.
+/// Returns the output of a command that must succeed.
 fn output(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("cannot start {command:?}: {error}"))?;
     match output.status.success() {

@@ -1,4 +1,4 @@
-//! Chooses what runs: system tests, steps and the tests of crates. Pure.
+//! Selects what runs: system tests, steps and the tests of crates. Pure.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ impl Scope {
     }
 }
 
-/// What was asked for.
+/// What the user requested.
 #[derive(Debug)]
 pub(crate) enum Request {
     Scope(Scope),
@@ -41,22 +41,22 @@ pub(crate) enum Request {
     },
 }
 
-/// What runs.
+/// What to run.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) system: Vec<Head>,
     pub(crate) steps: Vec<&'static Step>,
     /// Packages whose tests run.
     pub(crate) crates: BTreeSet<String>,
-    /// Whether tests of crates run that need more than HDFS.
+    /// Whether to run tests of crates that need more than HDFS.
     pub(crate) all_of_crates: bool,
 }
 
-/// Chooses from everything there is.
+/// Selects from everything that exists.
 ///
 /// # Errors
 ///
-/// A name that does not exist, with the closest ones.
+/// An unknown name, with the closest known names.
 pub(crate) fn plan(
     request: &Request,
     heads: &[Head],
@@ -111,7 +111,7 @@ fn changed_plan(
         crates.extend(packages.iter().map(|package| package.name.clone()));
     }
     crates.remove(SYSTEM);
-    // A test of the lane `long` takes hours of a machine: only --long and its name start it.
+    // A test of the lane `long` takes hours: only --long and its name start it.
     Plan {
         system: heads.iter().filter(runs).filter(|it| it.lane != Lane::Long).cloned().collect(),
         steps: steps.filter(|step| step.lane != Lane::Long).collect(),
@@ -120,7 +120,7 @@ fn changed_plan(
     }
 }
 
-/// The message for an unknown name.
+/// Formats the message for an unknown name.
 fn no_such_name(name: &str, known: &[String]) -> String {
     let mut close: Vec<(f64, &String)> =
         known.iter().map(|it| (strsim::jaro_winkler(name, it), it)).collect();
@@ -134,7 +134,7 @@ fn no_such_name(name: &str, known: &[String]) -> String {
 }
 
 impl Plan {
-    /// What cargo has to build for it.
+    /// Returns what cargo must build for it.
     pub(crate) fn wanted(&self) -> Wanted {
         Wanted {
             crates: !self.crates.is_empty(),

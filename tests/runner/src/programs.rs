@@ -1,9 +1,9 @@
-//! Programs that tests call, and the Debian packages that have them.
+//! Programs that tests call, and their Debian packages.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Name in the heads of tests, file, Debian package. A file without `/` is looked up in `PATH`.
+/// Name in the heads of tests, file, Debian package. A file without `/` is searched in `PATH`.
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("awk", "awk", "mawk"),
     ("buildah", "buildah", "buildah"),
@@ -83,17 +83,17 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("zstd", "zstd", "zstd"),
 ];
 
-/// The name that stands for the HDFS that tests share, and its programs.
+/// The name of the shared HDFS in heads, and its programs.
 pub(crate) const HDFS: &str = "hdfs";
 const HDFS_PROGRAMS: [&str; 4] = ["java", "mvn", "curl", "flock"];
 
-/// The name that stands for the server of MySQL that `tests/mysql-server` provides.
+/// The name of the MySQL server in heads, which `tests/mysql-server` provides.
 const MYSQL: &str = "mysql-server";
 
 /// Programs and libraries that every build needs.
 pub(crate) const BUILD: [&str; 5] = ["cc", "awk", "sql.h", "libsqlite3odbc", "libtdsodbc"];
 
-/// Whether a head may name it.
+/// Returns whether a head may use this name.
 pub(crate) fn is_known(name: &str) -> bool {
     [HDFS, MYSQL].contains(&name) || PROGRAMS.iter().any(|(known, ..)| *known == name)
 }
@@ -101,7 +101,7 @@ pub(crate) fn is_known(name: &str) -> bool {
 /// A missing program: its name and its Debian package.
 pub(crate) type Missing = (&'static str, &'static str);
 
-/// The programs among `needs` that this machine lacks.
+/// Returns the programs among `needs` that this machine lacks.
 pub(crate) fn missing(needs: &[String]) -> Vec<Missing> {
     let wanted = |name: &str| {
         let of_hdfs = needs.iter().any(|need| need == HDFS) && HDFS_PROGRAMS.contains(&name);
@@ -119,7 +119,7 @@ fn is_installed(file: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(file).is_file())
 }
 
-/// The reason why a job with these needs cannot run here, programs that can be installed included.
+/// Returns why a job with these needs cannot run here, including programs that can be installed.
 pub(crate) fn obstacle(needs: &[String], root: bool) -> Option<String> {
     let has = |name: &str| needs.iter().any(|need| need == name);
     if let Some((program, package)) = missing(needs).first() {
@@ -151,8 +151,7 @@ fn has_avx2() -> bool {
     text.split_whitespace().any(|flag| flag == "avx2")
 }
 
-/// Installs the packages of `missing` where that is possible; a failure is reported by the programs
-/// that are still missing afterwards.
+/// Installs the packages of `missing` if possible. After a failure, the programs are still missing.
 pub(crate) fn install(missing: &[Missing]) {
     let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
     packages.sort_unstable();
@@ -162,7 +161,7 @@ pub(crate) fn install(missing: &[Missing]) {
         return;
     }
     eprintln!("installing: {}", packages.join(" "));
-    // RUNLEVEL=1 keeps the packages from starting their services: the tests start their own.
+    // RUNLEVEL=1 prevents packages from starting their services: the tests start their own.
     let run = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());

@@ -1,33 +1,33 @@
-//! Decides which job starts next. Pure: it sees demands and answers with a position.
+//! Decides which job starts next. Pure: takes demands, returns an index.
 
 use std::time::Duration;
 
-/// Jobs at the same time that start Java servers: each of them has three to six virtual machines,
-/// and several of these that start together keep two cores busy for longer than tests wait.
+/// Maximum number of parallel jobs with Java servers: each starts three to six virtual machines,
+/// and several of them keep two cores busy for longer than tests wait.
 const JVM_MAX: usize = 3;
-/// Jobs for each core at the same time that mostly wait for their servers: they use the cores while
-/// they start, and tests of busier machines miss their time limits.
+/// Maximum number of jobs per core that mostly wait for their servers: while they start, they use
+/// the cores, and tests on busy machines miss their time limits.
 const WAITING_PER_CORE: usize = 1;
-/// Computing jobs with low priority at the same time.
+/// Maximum number of parallel low-priority jobs.
 const BACKGROUND_MAX: usize = 1;
 
-/// What a job needs of the machine.
+/// The resources that a job needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Demand {
     /// 0 waits for its server, 1 uses one core, 2 runs alone.
     pub(crate) weight: u8,
-    /// It computes with low priority next to all others.
+    /// Whether it runs with low priority next to all others.
     pub(crate) background: bool,
-    /// It starts virtual machines of Java.
+    /// Whether it starts Java virtual machines.
     pub(crate) jvm: bool,
-    /// No two jobs of the same group run together.
+    /// Jobs of the same group never run in parallel.
     pub(crate) exclusive: Option<String>,
-    /// Its time limit, which stands for its length.
+    /// Its time limit, as an estimate of its duration.
     pub(crate) limit: Duration,
 }
 
-/// The position of the job that starts next, among `pending` in the order of their wishes, while
-/// those in `running` run; `None` when the next one has to wait.
+/// Returns the index of the job to start next among `pending`, in order of preference, while
+/// `running` jobs run; `None` if the next one must wait.
 pub(crate) fn next(pending: &[&Demand], running: &[&Demand], cores: usize) -> Option<usize> {
     let mut found: Option<usize> = None;
     for (index, demand) in pending.iter().enumerate() {
@@ -39,7 +39,8 @@ pub(crate) fn next(pending: &[&Demand], running: &[&Demand], cores: usize) -> Op
     found
 }
 
-/// Background first, since it takes only what is left; then heavy before light, long before short.
+/// Background jobs first, since they use only idle time; then heavy before light, long before
+/// short.
 fn rank(demand: &Demand) -> (bool, u8, Duration) {
     (demand.background, demand.weight, demand.limit)
 }

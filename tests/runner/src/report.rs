@@ -1,4 +1,4 @@
-//! What a run prints: a line for each end, failures in full, and the summary.
+//! Prints a run: a line for each result, failures in full, and the summary.
 
 use std::fmt::Display;
 use std::fs;
@@ -10,10 +10,10 @@ use crate::job::Kind;
 use crate::junit::{Case, End};
 use crate::libtest::{Status, Test};
 
-/// Jobs that took less are summed up in the table.
+/// Shorter jobs are summed up in the table.
 const SHORT: Duration = Duration::from_secs(3);
 
-/// Standard output. If its reader is gone the run ends, and with it every process of it.
+/// Standard output. If its reader disconnects, the run ends, including all of its processes.
 #[derive(Debug)]
 pub(crate) struct Screen;
 
@@ -37,7 +37,7 @@ impl Screen {
         }
     }
 
-    /// Shows the end of a job, with its whole output if it failed.
+    /// Shows the result of a job, with its whole output if it failed.
     pub(crate) fn end(&mut self, end: &Finished) {
         let failed = end.failed();
         let (name, seconds) = (&end.job.name, end.time.as_secs_f64());
@@ -65,7 +65,7 @@ impl Screen {
 /// A job that could not run, with the reason.
 pub(crate) type Skipped = (String, String);
 
-/// The numbers of the last line.
+/// The numbers in the last line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) passed: usize,
@@ -73,7 +73,7 @@ pub(crate) struct Totals {
     pub(crate) skipped: usize,
 }
 
-/// The cases of a run, for JUnit and the totals.
+/// Returns the cases of a run, for JUnit and the totals.
 pub(crate) fn cases(finished: &[Finished], skipped: &[Skipped]) -> Vec<Case> {
     let mut cases = Vec::new();
     for end in finished {
@@ -132,7 +132,7 @@ pub(crate) fn totals(cases: &[Case]) -> Totals {
     totals
 }
 
-/// The end of the output: times, unsteady tests, what was not run, failures, and the last line.
+/// Prints the end of the output: times, unsteady tests, skipped jobs, failures, and the last line.
 pub(crate) fn summary(
     finished: &[Finished],
     skipped: &[Skipped],

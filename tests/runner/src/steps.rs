@@ -1,6 +1,6 @@
 //! Steps that are not system tests: simulation, power cuts, fuzzing, checks of release artifacts.
 //!
-//! The runner starts itself with `step NAME` for each, under a supervisor.
+//! The runner starts itself as `step NAME` for each, under a supervisor.
 
 use std::env;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::cargo;
 use crate::head::Lane;
 
-/// A step: when it runs, and what it needs.
+/// A step: when it runs, and its requirements.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) name: &'static str,
@@ -23,17 +23,17 @@ pub(crate) struct Step {
     pub(crate) background: bool,
     pub(crate) limit_minutes: u64,
     pub(crate) exclusive: Option<&'static str>,
-    /// Paths whose change runs it.
+    /// Paths whose changes trigger it.
     pub(crate) paths: &'static str,
     /// Whether it runs programs of the build.
     pub(crate) programs: bool,
     run: fn() -> Result<(), String>,
 }
 
-/// No two of these wait for the lock of cargo's target folder.
+/// Steps in this group do not wait for cargo's lock on the target folder.
 const CARGO: Option<&str> = Some("cargo");
 
-/// A step of the core lane on one core; the others differ in some fields.
+/// Defaults: a step of the core lane on one core.
 const STEP: Step = Step {
     name: "",
     about: "",
@@ -49,7 +49,7 @@ const STEP: Step = Step {
     run: || Ok(()),
 };
 
-/// All steps, in the order in which they are listed.
+/// All steps, in list order.
 pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "doc-tests",
@@ -106,8 +106,8 @@ pub(crate) const STEPS: &[Step] = &[
         needs: "mkfs.ext4 mount",
         root: true,
         paths: "tests/torture",
-        // Cut answers always leave events that are stored and not acknowledged; it ends with the
-        // first round that finds some.
+        // Cut responses always leave events that are stored but not acknowledged; the step ends
+        // after the first round that finds some.
         run: || {
             run(program("aqueduct-torture").args([
                 "--rounds",
@@ -183,7 +183,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
 ];
 
-/// Runs the step of this name; prints why it failed and returns the exit code.
+/// Runs the step of this name. Prints why it failed, and returns the exit code.
 pub(crate) fn run_step(name: &str) -> i32 {
     let found = STEPS.iter().find(|step| step.name == name);
     let result = found.map_or_else(|| Err(format!("no step {name}")), |step| (step.run)());
@@ -200,7 +200,7 @@ fn seed() -> String {
     env::var("AQUEDUCT_SEED").unwrap_or_else(|_| "1".to_owned())
 }
 
-/// A program of the build.
+/// Returns the command of a program of the build.
 fn program(name: &str) -> Command {
     Command::new(PathBuf::from(env::var_os("AQUEDUCT_BIN_DIR").unwrap_or_default()).join(name))
 }
@@ -219,7 +219,7 @@ fn output(command: &mut Command) -> Result<String, String> {
     Ok(text.into_owned())
 }
 
-/// Without the features of the tests: cargo reuses what the lints have checked.
+/// Without the test features, so that cargo reuses the results of the lints.
 fn documentation() -> Result<(), String> {
     let mut doc = Command::new("cargo");
     run(doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
@@ -253,7 +253,7 @@ fn power_cuts() -> Result<(), String> {
     }
 }
 
-/// Builds the programs that are shipped, and returns their folder.
+/// Builds the shipped programs, and returns their folder.
 fn release(packages: &[&str]) -> Result<PathBuf, String> {
     let mut build = Command::new("cargo");
     build.args(["build", "--release"]).env_remove("OPENSSL_NO_VENDOR");
@@ -261,7 +261,7 @@ fn release(packages: &[&str]) -> Result<PathBuf, String> {
     Ok(cargo::target().join("x86_64-unknown-linux-gnu/release"))
 }
 
-/// The counter is built together with `aqueduct`, so that both have one set of features.
+/// Build the counter together with `aqueduct`, so that both have the same features.
 fn instructions() -> Result<(), String> {
     let folder = release(&["aqueduct", "aqueduct-count", "aqueduct-collector"])?;
     let mut count = Command::new(folder.join("aqueduct-count"));

@@ -1,10 +1,10 @@
-//! Runs one command so that nothing of it is left afterwards.
+//! Runs a command so that none of its processes remain.
 //!
-//! The runner starts itself as the supervisor of each job, in a process group of its own. Every
-//! process that the job starts is a descendant of its supervisor, also one that left its group or
-//! whose parent died: the supervisor is a child subreaper. It kills them all when the command ends,
-//! when the time is over, and when its standard input ends, which is a pipe from the runner:
-//! it ends with the runner, however that ends.
+//! The runner starts itself as the supervisor of each job, in a separate process group. As a child
+//! subreaper, the supervisor is an ancestor of every process of the job, even of those that left
+//! the group or lost their parent. It kills them all when the command exits, at the time limit, and
+//! when its standard input closes: this is a pipe from the runner, which closes whenever the runner
+//! ends.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,21 +18,21 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, wait};
 
-/// The exit code of a command that took too long, as that of `timeout`.
+/// The exit code after a timeout, as in `timeout`.
 pub(crate) const TIMED_OUT: i32 = 124;
 /// The exit code when the runner is gone.
 const ABANDONED: i32 = 125;
-/// The beginning of the line that names processes which were left.
+/// Prefix of the line that lists remaining processes.
 pub(crate) const LEFT: &str = "left running, now killed: ";
 
-/// This program, also when a build has replaced its file in the meantime.
+/// This program, even if a build has replaced its file in the meantime.
 pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
 
 const PAUSE: Duration = Duration::from_millis(20);
-/// The time for servers that a test has stopped to end.
+/// Time for stopped servers to exit.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// A command that runs the rest of its arguments under a supervisor.
+/// A command that runs the remaining arguments under a supervisor.
 pub(crate) fn command(limit: Duration, nice: bool, folder: Option<&str>) -> Command {
     let mut command = Command::new(OWN_PROGRAM);
     command.arg("supervise").arg(limit.as_secs().to_string());
@@ -41,8 +41,8 @@ pub(crate) fn command(limit: Duration, nice: bool, folder: Option<&str>) -> Comm
     command
 }
 
-/// Runs the command of `arguments` for at most `limit`; returns the exit code. `folder`, if it is
-/// not empty, is removed at the end.
+/// Runs the command of `arguments` for at most `limit`. Returns its exit code. Finally deletes
+/// `folder` unless it is empty text.
 pub(crate) fn run(limit: u64, nice: i32, folder: &str, arguments: &[OsString]) -> i32 {
     let set = set_child_subreaper(Some(getpid()));
     let niced = if nice > 0 { rustix::process::nice(nice).map(|_| ()) } else { Ok(()) };
@@ -66,11 +66,11 @@ pub(crate) fn run(limit: u64, nice: i32, folder: &str, arguments: &[OsString]) -
 
 fn spawn(arguments: &[OsString]) -> std::io::Result<Child> {
     let (program, rest) = arguments.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
-    // A pipe that never ends, for servers that stop when it does.
+    // An open pipe, for servers that stop when it closes.
     Command::new(program).args(rest).stdin(Stdio::piped()).spawn()
 }
 
-/// Waits for the end of `child`, of the time or of the runner.
+/// Waits for the end of `child`, the time limit or the end of the runner.
 fn attend(mut child: Child, limit: Duration) -> i32 {
     let runner = runner();
     let started = Instant::now();
@@ -98,7 +98,7 @@ fn attend(mut child: Child, limit: Duration) -> i32 {
     }
 }
 
-/// A channel that ends with the runner.
+/// Returns a channel that closes when the runner ends.
 fn runner() -> Receiver<()> {
     let (alive, runner) = channel();
     thread::spawn(move || {
@@ -109,7 +109,7 @@ fn runner() -> Receiver<()> {
     runner
 }
 
-/// Waits a little for descendants that are about to end, and names those that are not.
+/// Waits briefly for descendants that are exiting, and reports the others.
 fn report_left(runner: &Receiver<()>) {
     let started = Instant::now();
     let mut left = names(&descendants());
@@ -125,7 +125,7 @@ fn report_left(runner: &Receiver<()>) {
     }
 }
 
-/// Kills every descendant of this process with -9, and those that they start meanwhile.
+/// Kills all descendants of this process with -9, including new ones.
 pub(crate) fn kill_descendants() {
     for _ in 0..500 {
         let found = descendants();
@@ -140,12 +140,12 @@ pub(crate) fn kill_descendants() {
     }
 }
 
-/// Takes note of the end of adopted processes.
+/// Reaps adopted processes.
 fn reap() {
     while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
 }
 
-/// Descendants with their names, which are empty for those that have ended.
+/// Returns the descendants with their names; the name is empty for exited ones.
 fn descendants() -> Vec<(i32, String)> {
     let mut processes = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -168,7 +168,7 @@ fn descendants() -> Vec<(i32, String)> {
     found
 }
 
-/// From `PID (NAME) STATE PARENT …`; a name can contain parentheses.
+/// Parses `PID (NAME) STATE PARENT …`; a name can contain parentheses.
 fn parent_and_name(stat: &str) -> Option<(i32, String)> {
     let (front, rest) = stat.rsplit_once(')')?;
     let (_, name) = front.split_once('(')?;

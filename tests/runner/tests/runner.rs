@@ -1,7 +1,7 @@
-//! Goal: a run reports every end as it was, and leaves no process, however it ends.
+//! Goal: a run reports every result correctly, and leaves no process, however it ends.
 //!
-//! Method: the real runner in a small repository. Its `cargo` is a script that answers with test
-//! programs, which are scripts as well: they pass, fail always or once, die, and leave processes.
+//! Method: the real runner in a small repository. Its `cargo` is a script that returns test
+//! programs, which are scripts, too: they pass, fail always or once, crash, and leave processes.
 #![allow(
     clippy::disallowed_methods,
     reason = "it looks at real processes: their clock and their disk"
@@ -56,7 +56,7 @@ printf '\ntest result: ok.\n'
 const WIRE: &str = "#!/bin/sh\nsleep \"${WIRE_SECONDS:-0}\"\necho 'test a ... ok'\n\
                     echo 'test b ... ok'\necho 'test result: ok. 2 passed'\n";
 
-/// A repository with three system tests and one crate.
+/// Creates a repository with three system tests and one crate.
 fn repository() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder of the test");
     let at = |path: &str| folder.path().join(path);
@@ -69,7 +69,7 @@ fn repository() -> tempfile::TempDir {
         fs::write(at(&format!("tests/tests/system/{name}.rs")), text)
             .expect("a folder of the test");
     }
-    // Nothing is installed by a test.
+    // Tests never install packages.
     let failing = "#!/bin/sh\nexit 1\n";
     let scripts =
         [("bin/cargo", CARGO), ("system", SYSTEM), ("wire", WIRE), ("bin/apt-get", failing)];
@@ -94,7 +94,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Whether a process has these arguments.
+/// Returns whether a process with these arguments is running.
 fn runs(arguments: &str) -> bool {
     let wanted = format!("{}\0", arguments.replace(' ', "\0"));
     let entries = fs::read_dir("/proc").expect("Linux").flatten();
@@ -167,7 +167,7 @@ fn kills_a_job_whose_time_is_over() {
     ]);
     let child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let output = child.wait_with_output();
-    // `wait_with_output` closes standard input, as a runner that is gone does.
+    // `wait_with_output` closes standard input, as if the runner were gone.
     assert_eq!(output.unwrap().status.code(), Some(125));
 
     let mut child = command.spawn().unwrap();

@@ -1,4 +1,4 @@
-//! A broker that is reached through wires alone.
+//! A broker that is only reachable through wires.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,13 +7,13 @@ use super::Kafka;
 use crate::http;
 
 impl Kafka {
-    /// As [`Kafka::start`], with more listeners: each listens at the first address, and gives its
-    /// clients the second one, that of a wire to it. Every further connection goes through that
-    /// wire, too.
+    /// Like [`Kafka::start`], with additional listeners: each listens at the first address, and
+    /// announces the second one to its clients, which belongs to a wire to it. All further
+    /// connections then use the wire.
     ///
     /// # Panics
     ///
-    /// As [`Kafka::start`].
+    /// Same as [`Kafka::start`].
     pub fn start_behind(dir: &Path, wires: &[(SocketAddr, SocketAddr)]) -> Self {
         let (open, controller) = (http::free_address(), http::free_address());
         let mut listeners = format!("PLAINTEXT://{open},CONTROLLER://{controller}");

@@ -1,4 +1,4 @@
-//! Three brokers, each of which may be lost.
+//! Three brokers, each of which may fail.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::{Kafka, LIMIT};
 use crate::{http, wait};
 
-/// Three brokers that are one cluster: a topic of three replicas survives the loss of each.
+/// A cluster of three brokers: a topic with three replicas survives the loss of any broker.
 #[derive(Debug)]
 pub struct Cluster(Vec<Kafka>);
 
@@ -17,7 +17,7 @@ impl Cluster {
     ///
     /// # Panics
     ///
-    /// As [`Kafka::start`].
+    /// Same as [`Kafka::start`].
     pub fn start(dir: &Path) -> Self {
         let places = [(); 3].map(|()| (http::free_address(), http::free_address()));
         let voters = (1..).zip(&places).map(|(node, (_, at))| format!("{node}@{at}"));
@@ -32,7 +32,7 @@ impl Cluster {
             );
             Kafka::made(dir.join(format!("kafka-{node}")), places[node], &more, &[], &[])
         };
-        // One alone has no quorum, and does not answer.
+        // A single node has no quorum, and does not answer.
         let started = std::thread::scope(|scope| {
             let nodes: Vec<_> = (0..3).map(|node| scope.spawn(move || start(node))).collect();
             nodes.into_iter().map(|node| node.join().expect("a broker starts")).collect()
@@ -40,18 +40,18 @@ impl Cluster {
         Self(started)
     }
 
-    /// `host:port` of each, as a list of TOML.
+    /// Returns `host:port` of each, as a TOML list.
     pub fn brokers(&self) -> String {
         let each: Vec<String> = self.0.iter().map(|it| format!("\"{}\"", it.address())).collect();
         format!("[{}]", each.join(", "))
     }
 
-    /// Kills the leader of the first partition of a topic with -9, and starts it again after
-    /// `meanwhile`, which runs without it; waits until each replica has all of the topic.
+    /// Kills the leader of the topic's first partition with -9, runs `meanwhile`, and restarts it;
+    /// waits until each replica has the whole topic.
     ///
     /// # Panics
     ///
-    /// When the topic has no leader, or not three replicas in sync, in time.
+    /// When the topic has no leader, or fewer than three in-sync replicas, after a timeout.
     pub fn lose_leader_of(&mut self, topic: &str, meanwhile: impl FnOnce()) {
         let leader = self.until_in_sync(topic);
         let node = &mut self.0[leader as usize - 1];
@@ -61,7 +61,7 @@ impl Cluster {
         self.until_in_sync(topic);
     }
 
-    /// The leader of the first partition, once all replicas are in sync with it.
+    /// Returns the leader of the first partition, when all replicas are in sync.
     fn until_in_sync(&self, topic: &str) -> i32 {
         let mut config = self.0[0].client();
         let all: Vec<String> = self.0.iter().map(Kafka::address).collect();

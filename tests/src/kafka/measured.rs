@@ -1,20 +1,20 @@
-//! How fast Kafka's own tool writes into a topic.
+//! Measures how fast Kafka's own tool writes to a topic.
 
 use std::process::Command;
 
 use super::Kafka;
 use crate::flume::jars_of;
 
-/// What is fetched.
+/// The jars to download.
 const TOOLS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kafka/tools.xml"));
 
 impl Kafka {
-    /// Has Kafka's own `kafka-producer-perf-test` write so many messages of so many bytes into the
-    /// topic. Answers how many it wrote in a second.
+    /// Makes Kafka's `kafka-producer-perf-test` write this many messages of this size to the topic.
+    /// Returns the messages per second.
     ///
     /// # Panics
     ///
-    /// When it fails, or says something else.
+    /// When it fails, or its output is unknown.
     pub fn measure(&self, topic: &str, messages: usize, bytes: usize, properties: &[&str]) -> f64 {
         let mut java = Command::new("java");
         java.arg("-Xmx512m").arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").arg("-cp");

@@ -1,34 +1,33 @@
-//! Rights of the user `agent` at a broker that looks at them: the requests `CreateAcls` and
-//! `DeleteAcls` of Kafka's protocol, which the client has not.
+//! Permissions of the user `agent`: the requests `CreateAcls` and `DeleteAcls` of Kafka's protocol,
+//! which the client library lacks.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// Properties of a broker that looks at rights. What comes without a user has all of them.
+/// Properties of a broker that checks permissions. Connections without a user have all of them.
 pub const LOOKED_AT: &str = "\
      authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
      super.users=User:ANONYMOUS\n";
 
 const CREATE_ACLS: i16 = 30;
 const DELETE_ACLS: i16 = 31;
-/// Nothing before it is known to brokers of today.
+/// Current brokers support no earlier version.
 const VERSION: i16 = 1;
 
-/// A rule, or what it is found by.
+/// A rule, or a filter that finds it.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule<'a> {
     /// `topic` or `transactional id`.
     pub on: &'a str,
-    /// Its name.
     pub name: &'a str,
-    /// As `kafka-acls.sh` calls it.
+    /// Operation name of `kafka-acls.sh`.
     pub operation: &'a str,
-    /// Whether it allows this, or forbids it.
+    /// Whether it allows or denies the operation.
     pub allows: bool,
 }
 
 impl Rule<'_> {
-    /// Numbers of Kafka's protocol.
+    /// Codes of Kafka's protocol.
     fn bytes(self, name: &mut Vec<u8>) {
         let Self { on, name: of, operation, allows } = self;
         name.push(if on == "topic" { 2 } else { 5 });
@@ -47,20 +46,20 @@ impl Rule<'_> {
         name.push(if allows { 3 } else { 2 });
     }
 
-    /// Adds it at the broker of this address, which takes requests without a user.
+    /// Adds the rule at the broker of this address, which accepts requests without a user.
     ///
     /// # Panics
     ///
-    /// When the broker does not do so.
+    /// When the broker rejects it.
     pub fn add(self, broker: &str) {
         ask(broker, CREATE_ACLS, self);
     }
 
-    /// Takes it away again.
+    /// Removes the rule.
     ///
     /// # Panics
     ///
-    /// When the broker does not do so.
+    /// When the broker rejects it.
     pub fn remove(self, broker: &str) {
         ask(broker, DELETE_ACLS, self);
     }
@@ -71,7 +70,7 @@ fn text(to: &mut Vec<u8>, text: &str) {
     to.extend(text.as_bytes());
 }
 
-/// One rule in one request; the answer has its error behind the time and a count.
+/// Sends one rule in a request; in the response, the error follows the throttle time and a count.
 fn ask(broker: &str, request: i16, rule: Rule<'_>) {
     let mut bytes = [request.to_be_bytes(), VERSION.to_be_bytes()].concat();
     bytes.extend([0; 4]);

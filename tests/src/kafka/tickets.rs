@@ -1,4 +1,4 @@
-//! A broker whose clients prove themselves by Kerberos.
+//! A broker with Kerberos authentication.
 
 use std::fs;
 use std::path::Path;
@@ -8,12 +8,14 @@ use crate::http;
 use crate::kdc::Kdc;
 
 impl Kafka {
-    /// One with two more listeners, whose addresses are answered: SASL by GSSAPI, in plain text and
-    /// over TLS. A connection ends after 4 s unless its client shows a ticket again. In
-    /// `certificates` is what [`crate::certificates::make`] makes. Of the brokers' service the
-    /// principal is `kafka/localhost`.
+    /// Starts a broker with two more listeners for SASL GSSAPI, in plain text and over TLS; returns
+    /// their addresses. A connection ends after 4 s unless its client authenticates again.
+    /// `certificates` contains the files of [`crate::certificates::make`]. The brokers' principal
+    /// is `kafka/localhost`.
     ///
     /// # Panics
+    ///
+    /// Same as [`Kafka::start`].
     ///
     /// As [`Kafka::start`].
     pub fn start_with_tickets(

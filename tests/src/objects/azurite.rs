@@ -1,5 +1,5 @@
-//! A server of Azure's containers: Azurite, which Microsoft makes. It looks at signatures, and
-//! heeds `If-None-Match: *` of blobs and of lists of blocks. It holds all in memory.
+//! A server of Azure containers: Microsoft's Azurite. It checks signatures, and supports
+//! `If-None-Match: *` for blobs and block lists. It keeps everything in memory.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,21 +9,21 @@ use crate::http;
 use crate::node::Package;
 use crate::process::Process;
 
-/// What is installed, with the checksums of all of it.
+/// The packages to install, with all checksums.
 const PACKAGE: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/azurite/package.json"));
 const LOCK: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/azurite/package-lock.json"));
 
-/// The account that each Azurite has, and its key, which is no secret.
+/// The default account of Azurite, and its key, which is not secret.
 const ACCOUNT: &str = "devstoreaccount1";
 const ACCOUNT_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
-/// A signature by that key, until 2099.
+/// A signature with that key, valid until 2099.
 const SAS_TOKEN: &str = "sv=2020-12-06&ss=b&srt=sco&spr=https%2Chttp&se=2099-01-01T00%3A00%3A00Z\
                          &sp=racwdl&sig=BDnyrQ06zizwQVC7hmu2kFiiCWI9oX%2Bic%2BgGCmBckHk%3D";
 
-/// A running server. Dropping it kills it.
+/// A running server. Killed on drop.
 #[derive(Debug)]
 pub struct Azurite {
     address: SocketAddr,
@@ -31,20 +31,20 @@ pub struct Azurite {
 }
 
 impl Azurite {
-    /// Its URL, with the account, as emulators have it.
+    /// Returns its URL, which contains the account, as in emulators.
     pub fn endpoint(&self) -> String {
         format!("http://{}/{ACCOUNT}", self.address)
     }
 
-    /// The key of the account.
+    /// Returns the key of the account.
     pub fn account_key(&self) -> &'static str {
         ACCOUNT_KEY
     }
 
-    /// Makes an object that stands for a directory, as containers with directories show one.
+    /// Creates an object that represents a directory, as in containers with directories.
     ///
     /// # Panics
-    /// When the server does not take it.
+    /// When the server rejects it.
     pub fn make_directory(&self, key: &str) {
         let path = format!("/{ACCOUNT}/{BUCKET}/{key}?{SAS_TOKEN}");
         let headers = "x-ms-blob-type: BlockBlob\r\nx-ms-meta-hdi_isfolder: true\r\n";
@@ -53,7 +53,7 @@ impl Azurite {
         assert_eq!(status, 201, "{body}");
     }
 
-    /// A shared access signature.
+    /// Returns a shared access signature.
     pub fn sas_token(&self) -> &'static str {
         SAS_TOKEN
     }
@@ -87,7 +87,7 @@ impl Server for Azurite {
         format!("azure = {{ endpoint = \"{endpoint}\", account_key = \"{ACCOUNT_KEY}\" }}")
     }
 
-    /// The signature in place of the key, so that both are seen to serve.
+    /// Uses the signature instead of the key, so that both are tested.
     fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AZURE_STORAGE_ENDPOINT", self.endpoint()),

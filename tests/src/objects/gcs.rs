@@ -1,6 +1,6 @@
-//! A server of Google's buckets: fake-gcs-server. It heeds `ifGenerationMatch` of uploads by the
-//! JSON interface, under one lock, and passes it over in copies and by the XML interface. It does
-//! not look at tokens, and holds all in memory.
+//! A server of Google buckets: fake-gcs-server. It supports `ifGenerationMatch` for uploads with
+//! the JSON API, under one lock, but ignores it in copies and in the XML API. It does not check
+//! tokens, and keeps everything in memory.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use super::{BUCKET, Server, content, request, texts, until_made};
 use crate::process::Process;
 use crate::{go, http};
 
-/// What is installed.
+/// The module to install.
 const MODULE: &str = "github.com/fsouza/fake-gcs-server@v1.56.1";
 
-/// A running server. Dropping it kills it.
+/// A running server. Killed on drop.
 #[derive(Debug)]
 pub struct Gcs {
     address: SocketAddr,
@@ -22,7 +22,7 @@ pub struct Gcs {
     _process: Process,
 }
 
-/// That a program came to a good end.
+/// Asserts that a program succeeded.
 fn done(output: io::Result<std::process::Output>, what: &str) {
     let output = output.unwrap_or_else(|error| panic!("{what}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -30,12 +30,12 @@ fn done(output: io::Result<std::process::Output>, what: &str) {
 }
 
 impl Gcs {
-    /// Its URL, without a bucket.
+    /// Returns its URL, without a bucket.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The file with the key of a service account, which openssl has made.
+    /// Returns the file with the key of a service account, created by openssl.
     pub fn key_file(&self) -> &Path {
         &self.key_file
     }

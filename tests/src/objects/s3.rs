@@ -1,6 +1,7 @@
-//! A server of S3: moto. It keeps what a commit rests on: of many puts of one name with
-//! `If-None-Match: *` one is done, and so of the ends of uploads. (S3Mock 5.2.0 does several of
-//! them, and is of no use here.) It does not look at signatures, and holds all in memory.
+//! A server of S3: moto. It keeps the guarantee that commits depend on: of several puts of one name
+//! with `If-None-Match: *`, only one succeeds, and the same holds for completed uploads. (S3Mock
+//! 5.2.0 accepts several, and is unusable here.) It does not check signatures, and keeps everything
+//! in memory.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,16 +12,16 @@ use crate::http;
 use crate::process::Process;
 use crate::python::environment;
 
-/// What is installed.
+/// The packages to install.
 const REQUIREMENTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/s3/requirements.txt"));
 
-/// A request without a signature may not read; what the signature says is not looked at.
+/// A request without a signature may not read; its content is not checked.
 const SIGNATURE: &str = "Authorization: AWS4-HMAC-SHA256 \
                          Credential=key/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, \
                          Signature=0\r\n";
 
-/// A running server. Dropping it kills it.
+/// A running server. Killed on drop.
 #[derive(Debug)]
 pub struct S3 {
     address: SocketAddr,
@@ -28,7 +29,7 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// Its URL, without a bucket.
+    /// Returns its URL, without a bucket.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -38,7 +39,7 @@ impl S3 {
     /// Puts an object whose key is this path.
     ///
     /// # Panics
-    /// When the server does not take it.
+    /// When the server rejects it.
     pub fn put(&self, key: &str, body: &str) {
         let path = format!("/{BUCKET}/{key}");
         let asked = request(self.address, "PUT", &path, SIGNATURE, body);
@@ -46,7 +47,7 @@ impl S3 {
         assert_eq!(status, 200, "{answer}");
     }
 
-    /// The uploads that are not complete.
+    /// Returns the incomplete uploads.
     ///
     /// # Panics
     /// When it does not answer.

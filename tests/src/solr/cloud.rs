@@ -1,4 +1,4 @@
-//! A SolrCloud: three nodes, each of which may be lost, and ZooKeeper.
+//! A SolrCloud: three nodes, each of which may fail, and ZooKeeper.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,12 +13,12 @@ use super::{LIMIT, documents, write_conf};
 use crate::process::Process;
 use crate::{http, wait};
 
-/// Three nodes and their ZooKeeper, with the collection `lines` of two shards of two replicas.
-/// Dropping it kills them.
+/// Three nodes and their ZooKeeper, with the collection `lines` of two shards with two replicas
+/// each. Killed on drop.
 #[derive(Debug)]
 pub struct Cloud {
     nodes: Vec<Node>,
-    /// It goes behind the nodes.
+    /// Dropped after the nodes.
     _zookeeper: Process,
 }
 
@@ -27,18 +27,18 @@ pub struct Cloud {
 struct Replica {
     shard: String,
     core: String,
-    /// Place of its node.
+    /// Index of its node.
     node: usize,
     is_leader: bool,
     is_active: bool,
 }
 
 impl Cloud {
-    /// Starts it and makes the collection. All of its files are in `dir`.
+    /// Starts it and creates the collection. All of its files are in `dir`.
     ///
     /// # Panics
     ///
-    /// When its jars cannot be fetched, or it is not there in time.
+    /// When its jars cannot be downloaded, or it does not start in time.
     pub fn start(dir: &Path) -> Self {
         let (conf, zookeeper) = (dir.join("conf"), http::free_address());
         write_conf(&conf);
@@ -65,13 +65,13 @@ impl Cloud {
         cloud.nodes.iter_mut().for_each(Node::start);
         cloud.nodes.iter_mut().for_each(Node::until_it_answers);
         let wanted = "name=lines&numShards=2&replicationFactor=2&collection.configName=lines";
-        // It may take longer than the answer is waited for.
+        // It may exceed the timeout of the response.
         let _ = cloud.nodes[0].get(&format!("/solr/admin/collections?action=CREATE&{wanted}"));
         cloud.until_whole();
         cloud
     }
 
-    /// Where the nodes are.
+    /// Returns the addresses of the nodes.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(Node::address).collect()
     }
@@ -80,35 +80,35 @@ impl Cloud {
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// When it is not running.
     pub fn kill(&mut self, node: usize) {
         self.nodes[node].kill();
     }
 
-    /// Starts it again.
+    /// Restarts it.
     ///
     /// # Panics
     ///
-    /// When it ends by itself or does not answer in time.
+    /// When it exits or does not answer in time.
     pub fn revive(&mut self, node: usize) {
         self.nodes[node].start();
         self.nodes[node].until_it_answers();
     }
 
-    /// Stops this node for a while, or lets it go on.
+    /// Suspends or resumes this node.
     ///
     /// # Panics
     ///
-    /// When it does not run.
+    /// When it is not running.
     pub fn signal(&self, node: usize, signal: Signal) {
         self.nodes[node].signal(signal);
     }
 
-    /// The node with the leader of the first shard.
+    /// Returns the node with the leader of the first shard.
     ///
     /// # Panics
     ///
-    /// When there is none in time.
+    /// When there is no leader in time.
     pub fn leader(&self) -> usize {
         wait::until("a leader", LIMIT, || {
             let replicas = self.replicas()?;
@@ -117,11 +117,11 @@ impl Cloud {
         })
     }
 
-    /// Waits until all replicas take part.
+    /// Waits until all replicas are active.
     ///
     /// # Panics
     ///
-    /// When they do not in time.
+    /// After a timeout.
     pub fn until_whole(&self) {
         wait::until("all replicas to be active", LIMIT, || {
             let replicas = self.replicas()?;
@@ -131,8 +131,8 @@ impl Cloud {
         });
     }
 
-    /// The documents, as they are now; `None` where a replica does not answer, or two of one shard
-    /// differ.
+    /// Returns the current documents; `None` if a replica does not answer, or two replicas of one
+    /// shard differ.
     pub fn documents(&self) -> Option<Vec<Value>> {
         let mut shards: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         self.nodes[0].get("/solr/lines/update?commit=true")?;
@@ -147,7 +147,7 @@ impl Cloud {
         Some(shards.into_values().flatten().collect())
     }
 
-    /// What a node that answers knows of the replicas.
+    /// Returns the replicas as known by a node that answers.
     fn replicas(&self) -> Option<Vec<Replica>> {
         let path = "/solr/admin/collections?action=CLUSTERSTATUS&collection=lines";
         let answer = self.nodes.iter().find_map(|node| node.get(path))?;

@@ -1,4 +1,4 @@
-//! One process of Solr: started, killed, stopped for a while and asked.
+//! A Solr process: start, kill, suspend and query it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,30 +14,30 @@ use crate::http;
 use crate::process::{Process, tail};
 use crate::wait;
 
-/// What is fetched.
+/// The jars to download.
 const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/solr/pom.xml"));
 
-/// A virtual machine with Solr's class path, which says what it gives up.
+/// Returns a Java command with Solr's class path, which logs dropped updates.
 pub(super) fn java(dir: &Path) -> Command {
     let mut java = java_with("solr-9.10.1", POM, dir);
     java.arg("-Dorg.apache.logging.log4j.level=WARN");
     java
 }
 
-/// How a node that speaks TLS alone, to those alone that log in, is set up and asked.
+/// Setup of a node with TLS and logins only, and the client settings.
 #[derive(Debug)]
 pub(super) struct Secured {
     /// The authority of its certificate.
     pub(super) ca: PathBuf,
-    /// Its key and certificate, by PKCS 12.
+    /// Its key and certificate, as PKCS 12.
     pub(super) keys: PathBuf,
     /// The password of that file.
     pub(super) password: &'static str,
-    /// User and password of a login that may do everything.
+    /// User and password of a login with all rights.
     pub(super) login: String,
 }
 
-/// A process with its files. Dropping it kills it.
+/// A process with its files. Killed on drop.
 #[derive(Debug)]
 pub(super) struct Node {
     address: SocketAddr,
@@ -48,8 +48,8 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// One that does not run yet. Its cores are in `home` of this folder, where `solr_xml` is what
-    /// sets it up; the options are those of the virtual machine.
+    /// Creates a stopped node. Its cores are in `home` of this folder, which also contains its
+    /// configuration `solr_xml`; the options are for the virtual machine.
     pub(super) fn new(
         dir: PathBuf,
         solr_xml: &str,
@@ -65,7 +65,7 @@ impl Node {
         Self { address: http::free_address(), dir, options, secured, process: None }
     }
 
-    /// Where it is.
+    /// Returns its address.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -96,12 +96,12 @@ impl Node {
         self.process.take().expect("a running Solr").kill();
     }
 
-    /// Stops it for a while, or lets it go on.
+    /// Suspends or resumes it.
     pub(super) fn signal(&self, signal: Signal) {
         self.process.as_ref().expect("a running Solr").signal(signal);
     }
 
-    /// Its answer, if it is a success.
+    /// Returns its response, if successful.
     pub(super) fn get(&self, path: &str) -> Option<Value> {
         let (status, text) = match &self.secured {
             None => http::get_from_java(self.address, path)?,

@@ -1,7 +1,7 @@
 //! Goal: the programs behave towards their operator as promised: signals, exit codes, messages.
 //!
-//! Method: the programs as child processes, with a `file://` store; what is asserted is
-//! what an operator can see: exit codes, output, files in the store.
+//! Method: the programs as child processes, with a `file://` store; the tests check what an
+//! operator can see: exit codes, output, files in the store.
 //!
 //! Lane: core
 //! Weight: 1
@@ -67,7 +67,7 @@ fn a_second_signal_is_immediate() {
     site.wait_until_stored(10);
     collector.process().signal(Signal::STOP);
     site.log("held", 5_000);
-    // The first lines may be unsettled too, but they are stored: an edge does not wait for those.
+    // The first lines may be unsettled, too, but they are stored: an edge does not wait for those.
     wait::until("the second file to be in flight", Duration::from_secs(60), || {
         (edge.metrics()?.sum("aqueduct_channel_in_flight_events")? >= 5_000.0).then_some(())
     });
@@ -190,7 +190,7 @@ fn the_version_names_the_commit() {
 fn the_published_examples_pass_the_check() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples");
     let entries = fs::read_dir(&folder).expect("the folder of the examples");
-    // What a folder holds is included by one of the files.
+    // One of the files includes the content of subfolders.
     let examples = entries.map(|entry| entry.expect("an entry").path());
     let examples: Vec<PathBuf> = examples.filter(|path| path.is_file()).collect();
     assert!(examples.len() >= 2, "one for each program: {examples:?}");

@@ -1,9 +1,9 @@
-//! Goal: what applications of JMS send is stored, and what the sink sends arrives, while agent and
-//! broker die: nothing is lost, and a kill of the agent repeats no more than had no answer. A
-//! broker that is killed forgets answers, too: its repeats are counted.
+//! Goal: messages from JMS applications are stored, and messages of the sink arrive, while agent
+//! and broker are killed. Nothing is lost, and a kill of the agent duplicates at most unanswered
+//! messages. A killed broker forgets acknowledgements, too; its duplicates are counted.
 //!
-//! Method: a real ActiveMQ Artemis with its messages on disk, and applications of JMS 2.0 over AMQP
-//! 1.0 (`amqp/Jms.java`). A collector is killed (-9) while messages come, and so is the broker.
+//! Method: a real ActiveMQ Artemis with its messages on disk, and applications with JMS 2.0 over
+//! AMQP 1.0 (`amqp/Jms.java`). Collector and broker are killed (-9) while messages arrive.
 //!
 //! ```text
 //!   application ─► queue ─► amqp source ─► durable ─► hdfs sink, `file://`
@@ -37,12 +37,12 @@ mod full;
 
 use artemis::Artemis;
 
-/// How long a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Messages that the broker sends ahead of the answers.
+/// Messages that the broker sends before acknowledgements.
 const CREDIT: usize = 50;
 
-/// A collector whose source stores in files, each line with the headers.
+/// Returns a collector whose source stores events in files, with their headers.
 fn collector(dir: &Path, broker: &Artemis, settings: &str) -> Agent {
     let text = format!(
         "[agent]\ndata_dir = \"{at}/data\"\n\
@@ -58,7 +58,7 @@ fn collector(dir: &Path, broker: &Artemis, settings: &str) -> Agent {
     Agent::configured("aqueduct-collector", dir, "collector", &text)
 }
 
-/// The stored events, in no order.
+/// Returns the stored events, in any order.
 fn stored(dir: &Path) -> Vec<Value> {
     let files = fs::read_dir(dir.join("store")).into_iter().flatten().flatten();
     let files = files.filter(|it| it.file_type().is_ok_and(|it| it.is_file()));
@@ -68,24 +68,25 @@ fn stored(dir: &Path) -> Vec<Value> {
     lines.map(|line| serde_json::from_str(line).expect("each line is an event")).collect()
 }
 
-/// How often each body is stored.
+/// Counts how often each body is stored.
 fn bodies(dir: &Path) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     for event in stored(dir) {
-        // One that is not UTF-8 stands in another field.
+        // A body that is not UTF-8 is in another field.
         let body = event["body"].as_str().map_or_else(|| event.to_string(), str::to_owned);
         *found.entry(body).or_default() += 1;
     }
     found
 }
 
-/// Waits until so many different bodies are stored, and nothing comes any more; how often each is.
+/// Waits until this many different bodies are stored, and no more arrive. Counts how often each is
+/// stored.
 fn settled(dir: &Path, count: usize) -> BTreeMap<String, usize> {
     wait::until(&format!("{count} messages in the store"), LIMIT, || {
         thread::sleep(Duration::from_millis(200));
         (bodies(dir).len() >= count).then_some(())
     });
-    // What is stored again would come now.
+    // Resent messages would be stored now.
     thread::sleep(Duration::from_secs(1));
     bodies(dir)
 }
@@ -94,7 +95,7 @@ fn repeats(found: &BTreeMap<String, usize>) -> usize {
     found.values().map(|times| times - 1).sum()
 }
 
-/// Starts the agent, and waits until its source has a connection in this life.
+/// Starts the agent, and waits until its source is connected.
 fn start_connected(agent: &mut Agent) {
     let connections = |agent: &Agent| agent.output().matches("connected source=").count();
     let before = connections(agent);
@@ -124,7 +125,7 @@ fn messages_of_a_queue_are_stored_through_kills_of_agent_and_broker() {
     assert!(by_agent <= 3 * CREDIT, "{by_agent} repeats of three kills");
     let marked = agent.metrics().and_then(|it| it.sum("aqueduct_source_anomalies_total"));
 
-    // The broker dies while it delivers.
+    // The broker is killed while it delivers.
     agent.stop(LIMIT);
     broker.run_jms("send", &["queue", "orders", "b", "0", &half]);
     start_connected(&mut agent);
@@ -189,7 +190,7 @@ fn each_kind_of_message_becomes_an_event_or_goes_to_the_dead_letters_of_the_brok
     agent.stop(LIMIT);
 }
 
-/// Reads a topic through a durable subscription, which keeps messages while the agent is away.
+/// Reads a topic through a durable subscription, which keeps messages while the agent is down.
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
 fn a_durable_subscription_with_a_selector_outlives_a_stop_and_a_kill() {
@@ -227,7 +228,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     wait::until("the port to be open", LIMIT, || TcpStream::connect(address).ok())
 }
 
-/// A keystore of the broker, and the certificate in it.
+/// Creates a keystore of the broker, and its certificate.
 fn certificates(dir: &Path) {
     let script = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=broker \
                   -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out ca.pem
@@ -272,7 +273,7 @@ fn what_the_sink_sends_over_tls_is_in_its_queue_through_a_kill_of_the_broker() {
     let lines = |range: std::ops::Range<usize>| -> String {
         range.map(|line| format!("line-{line}\n")).collect()
     };
-    // The queue is not there before: the sink makes it, without a consumer.
+    // The queue does not exist before: the sink creates it, without a consumer.
     stream.write_all(lines(0..LINES / 2).as_bytes()).expect("the agent reads");
     stream.write_all(b"no text: \xff\n").expect("the agent reads");
     // More addresses than a connection has links.
@@ -289,7 +290,7 @@ fn what_the_sink_sends_over_tls_is_in_its_queue_through_a_kill_of_the_broker() {
     wait::until("the letter alone to be left", LIMIT, || {
         let metrics = agent.metrics()?;
         let taken = metrics.sum("aqueduct_source_events_total")?;
-        // The letter stays in its own channel.
+        // The letter stays in its channel.
         let left = metrics.sum("aqueduct_channel_events")?;
         (taken > (LINES + 100) as f64 && left == 1.0).then_some(())
     });
@@ -298,7 +299,7 @@ fn what_the_sink_sends_over_tls_is_in_its_queue_through_a_kill_of_the_broker() {
     let text = broker.run_jms("receive", &["out", &LINES.to_string()]);
     let found: Vec<&str> = text.lines().collect();
     let different: BTreeSet<&str> = found.iter().copied().collect();
-    // 2 is persistent.
+    // 2 means persistent.
     let expected: Vec<String> = (0..LINES).map(|n| format!("Zürich 2 text line-{n}")).collect();
     let missing = expected.iter().filter(|line| !different.contains(line.as_str())).count();
     assert_eq!((missing, different.len()), (0, LINES), "{:?}", found.first());

@@ -1,15 +1,14 @@
-//! Goal: a cluster that fails costs time and nothing else, for each way in which HDFS fails: its
-//! NameNode, its directories, its DataNodes, the leases of its writers and the answers to calls.
+//! Goal: each kind of HDFS failure costs time and nothing else: failures of its NameNode, its
+//! directories, its DataNodes, its writers' leases and the responses to calls.
 //!
-//! Method: one HDFS with Hadoop's defaults for DataNodes that are silent, and permissions. Each
-//! test has an agent pair of its own that stores 2,000 lines a second below a directory of its own,
-//! breaks one thing, and mends it. Behind the fault Hadoop's shell finds each line once, and
-//! `aqueduct verify` proves the same. Printed is the time to recover: from the end of the fault to
-//! the first file that becomes visible behind it; of a fault that stays, the longest time from its
-//! beginning on in which none became visible.
+//! Method: one HDFS with Hadoop's defaults for silent DataNodes, and permissions. Each test has its
+//! own agent pair, which stores 2,000 lines per second below its own directory, causes one fault,
+//! and repairs it. Afterwards Hadoop's shell must find each line once, and `aqueduct verify` must
+//! prove the same. The test prints the recovery time: from the end of the fault to the first new
+//! visible file; for a permanent fault, the longest time without a new file.
 //!
 //! ```text
-//!   *.log ─► edge ─► collector ─┬─► NameNode    frozen, in safe mode, out of quota, refusing
+//!   *.log ─► edge ─► collector ─┬─► NameNode    frozen, in safe mode, out of quota, rejecting
 //!                               │   (through a relay that cuts connections around one call)
 //!                               └─► DataNodes   killed, frozen, slow, full
 //! ```

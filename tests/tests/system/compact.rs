@@ -1,15 +1,13 @@
-//! Goal: small files become large ones, in HDFS and on a disk, and a reader that lists their
-//! directory finds each byte once at every moment, although collectors are killed at any of the
-//! steps.
+//! Goal: small files are merged into large ones, in HDFS and on a disk. A reader that lists their
+//! directory finds each byte once at every moment, although collectors are killed at any step.
 //!
-//! Method: two collectors of one sink store small files in directories of five seconds each, from
-//! an edge that sends to both, and merge those of directories that are over. While lines come, the
-//! collectors are killed (-9) in turn, and started again; then one of them is started and killed
-//! within its first steps, again and again, on a disk while the other one runs, and is stopped
-//! (`SIGSTOP`) in between. All the while a reader lists the directories, by WebHDFS or the system,
-//! and adds up the lengths: what is there once stays there, and nothing is there twice. In the end
-//! there is one file in each directory, each line is once in the store, and `aqueduct verify`
-//! agrees.
+//! Method: two collectors of one sink store small files in directories of five seconds, from an
+//! edge that sends to both, and merge those of old directories. While lines arrive, the collectors
+//! are killed (-9) in turn, and restarted. Then one of them is started and killed within its first
+//! steps, repeatedly; on a disk while the other one runs and is suspended (`SIGSTOP`) in between.
+//! Meanwhile a reader lists the directories, with WebHDFS or the system, and sums up the lengths:
+//! no byte disappears or occurs twice. At the end, each directory has one file, each line is in the
+//! store once, and `aqueduct verify` agrees.
 //!
 //! Lane: core
 //! Needs: hdfs
@@ -33,28 +31,28 @@ use aqueduct_tests::seed;
 use rand::prelude::*;
 use rustix::process::Signal;
 
-/// Each log of the edge is a file of its own, or two.
+/// Each log of the edge becomes one or two files.
 const SETTINGS: &str = "round = \"5s\"\ntime_from = \"arrival\"\ncompact = { after = \"2s\" }
 roll = { age_max = \"1s\", count_max = 200 }";
-/// Kills of collectors while lines come.
+/// Kills of collectors while lines arrive.
 const KILLS: usize = 4;
-/// Longest time between two logs, in milliseconds.
+/// Maximum pause between two logs, in milliseconds.
 const PAUSE_MAX: u64 = 900;
-/// Kills of the one that merges what is left, and its longest life, in milliseconds.
+/// Kills of the last merging collector, and its maximum lifetime in milliseconds.
 const SHORT_LIVES: usize = 8;
 const LIFE_MAX: u64 = 700;
-/// Longest time until all is merged.
+/// Timeout for merging everything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One look at the store: the files of each directory, and their bytes.
+/// A snapshot of the store: number and total size of each directory's files.
 type Look = BTreeMap<String, (usize, u64)>;
 
-/// A store as a job sees it.
+/// A store, as a job sees it.
 trait Reader: Sync {
-    /// What is there; `None` if the store does not answer.
+    /// Returns a snapshot; `None` if the store does not answer.
     fn look(&self) -> Option<Look>;
 
-    /// What is there, for as long as a test lasts, and once more.
+    /// Takes snapshots until the test is over, and a final one.
     fn watch(&self, over: &AtomicBool) -> Seen {
         let mut seen = Seen::default();
         loop {
@@ -74,7 +72,7 @@ trait Reader: Sync {
     }
 }
 
-/// HDFS, by the NameNode's own HTTP.
+/// HDFS, with the NameNode's HTTP API.
 struct NameNode<'a> {
     hdfs: &'a Hdfs,
     root: String,
@@ -94,7 +92,7 @@ impl Reader for NameNode<'_> {
     }
 }
 
-/// A disk, by the system.
+/// A disk, with system calls.
 struct Disk(PathBuf);
 
 impl Reader for Disk {
@@ -106,7 +104,7 @@ impl Reader for Disk {
             if name.contains('_') {
                 continue;
             }
-            // Its files are looked up in the directory that was opened, whatever has its name then.
+            // Look up the files in the opened directory, whatever has its name later.
             let open = File::open(directory.path()).expect("a directory stays");
             let files = fs::read_dir(format!("/proc/self/fd/{}", open.as_raw_fd()));
             let files = files.expect("a directory is listed").map(|file| {
@@ -119,17 +117,17 @@ impl Reader for Disk {
     }
 }
 
-/// What was seen of each directory.
+/// The snapshots of each directory.
 #[derive(Default)]
 struct Seen {
     last: Look,
     looks: usize,
-    /// Files that have become part of others, as far as the looks show it.
+    /// Files that were merged, as far as the snapshots show it.
     merged: usize,
 }
 
 impl Seen {
-    /// No byte that was seen is missing; what is there twice would be missing in the next look.
+    /// Asserts that no seen byte is missing. A duplicate would be missing in the next snapshot.
     fn add(&mut self, look: Look) {
         self.looks += 1;
         for (directory, (files, bytes)) in look {
@@ -141,7 +139,7 @@ impl Seen {
     }
 }
 
-/// Blocks of the files of a directory, as `hdfs fsck` counts them.
+/// Counts the blocks of a directory's files with `hdfs fsck`.
 fn blocks(hdfs: &Hdfs, directory: &str) -> u64 {
     let said = hdfs.java("org.apache.hadoop.hdfs.tools.DFSck", &[directory]);
     let said = String::from_utf8_lossy(&said).into_owned();
@@ -150,7 +148,7 @@ fn blocks(hdfs: &Hdfs, directory: &str) -> u64 {
     number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no blocks:\n{said}"))
 }
 
-/// The collector `name` of [`collectors_are_killed`].
+/// Returns the collector `name` of [`collectors_are_killed`].
 fn merging(dir: &Path, name: &str) -> Agent {
     let config = dir.join(name).join("collector.toml").display().to_string();
     Agent::new("aqueduct-collector", &["--config", &config], &dir.join(name).join("last.out"))
@@ -262,7 +260,7 @@ fn a_reader_of_a_disk_finds_each_byte_once_while_collectors_are_killed_and_stopp
     );
 }
 
-/// Ends what looks at the store, also where the test fails.
+/// Ends the reader, also if the test fails.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {

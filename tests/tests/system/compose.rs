@@ -1,13 +1,12 @@
-//! Goal: `docker compose up` is a working site. What its web server logs is in HDFS within a
-//! minute, and stays complete, each line once, while a collector is stopped and started again.
+//! Goal: `docker compose up` is a working site. Lines of its web server are in HDFS within a
+//! minute, and each line stays there once, while a collector is stopped and started again.
 //!
-//! Method: a real Docker engine of the test's own runs the `docker-compose.yml` that users run,
-//! once by Compose 1.29 and once by Compose v2 where its plugin is installed. curl sends numbered
-//! requests to the web server; in the middle of them the collector that the edge sends to is
-//! stopped. At the end the agents are stopped, so that nothing more can come, and what Hadoop's
-//! shell reads from HDFS must be, byte for byte, the web server's log. What goes between the tiers
-//! is TLS by certificates that the site made itself, or the agents would refuse to start. Docker
-//! finds all agents healthy.
+//! Method: a separate Docker engine runs the `docker-compose.yml` that users run, once with Compose
+//! 1.29 and once with Compose v2 if its plugin is installed. curl sends numbered requests to the
+//! web server; meanwhile the edge's collector is stopped. At the end the agents are stopped, and
+//! Hadoop's shell must read exactly the web server's log from HDFS. The tiers use TLS with
+//! certificates that the site created itself; otherwise the agents would not start. Docker reports
+//! all agents as healthy.
 //!
 //! Lane: container
 //! Needs: dockerd docker docker-compose debootstrap strip curl iptables ip slirp4netns
@@ -31,11 +30,11 @@ use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::wait;
 use engine::Engine;
 
-/// From the return of `up` to the first lines in HDFS.
+/// Maximum time from the return of `up` to the first lines in HDFS.
 const LANDED_MAX: Duration = Duration::from_secs(60);
-/// From the last request to its line in HDFS.
+/// Maximum time from the last request to its line in HDFS.
 const COMPLETE_MAX: Duration = Duration::from_secs(90);
-/// What the Dockerfile builds on.
+/// The base image of the Dockerfile.
 const BASE_IMAGE: &str = "debian:bookworm-slim";
 const PROGRAMS_IMAGE: &str = "aqueduct-programs:built";
 
@@ -58,9 +57,9 @@ fn every_request_is_in_hdfs_once_although_a_collector_is_stopped() {
     }
 }
 
-/// Puts the programs of the tests where `docker-compose.yml` takes them from: building them once
-/// more in a container would take minutes and prove nothing about the tiers. They are linked with
-/// libraries of this machine, which the base image gets as well.
+/// Copies the programs of the tests to where `docker-compose.yml` expects them: building them again
+/// in a container would take minutes and prove nothing about the tiers. They are linked with
+/// libraries of this machine, which the base image gets, too.
 fn provide_programs(engine: &Engine) {
     let context = engine.scratch().join("base");
     let (dir, libraries) = (engine.scratch().join("programs"), context.join("lib"));
@@ -90,7 +89,7 @@ fn provide_programs(engine: &Engine) {
     run(build);
 }
 
-/// The libraries in the output of `ldd`, but for those of glibc, which every base image has.
+/// Returns the libraries in the output of `ldd`, except glibc, which every base image has.
 fn libraries_of(text: &str) -> Vec<PathBuf> {
     let of_glibc = ["libc.so", "libm.so", "libdl.so", "libpthread.so", "librt.so", "libresolv.so"];
     let paths = text.lines().filter_map(|line| line.split_once(" => ")?.1.split(' ').next());
@@ -139,8 +138,7 @@ fn check(engine: &Engine, compose: &'static [&'static str]) {
     eprint!("{compose:?}: {}", String::from_utf8_lossy(&proof));
 }
 
-/// The tiers of `docker-compose.yml`. Dropping it removes them, after showing what they printed
-/// when the test fails.
+/// The tiers of `docker-compose.yml`. Removed on drop; prints their output if the test fails.
 struct Site<'a> {
     engine: &'a Engine,
     compose: &'static [&'static str],
@@ -157,14 +155,15 @@ impl Site<'_> {
         command
     }
 
-    /// Sends request number 0 until it is answered: the ones before were not heard, nor logged.
+    /// Sends request number 0 until it is answered; earlier attempts are neither received nor
+    /// logged.
     fn await_web(&self) {
         wait::until("the web server", Duration::from_secs(60), || {
             self.request(0, 0, 1).wait(Duration::from_secs(10)).success().then_some(())
         });
     }
 
-    /// Docker asks the agents themselves, by the subcommand `health`.
+    /// Waits until Docker's health check, the subcommand `health`, passes for the agents.
     fn await_healthy(&self) {
         for service in ["edge", "collector-1", "collector-2"] {
             let container = output(self.compose(&["ps", "-q", service]));
@@ -178,7 +177,7 @@ impl Site<'_> {
         }
     }
 
-    /// One request for each number from `first` to `last`, at most so many `a_second`.
+    /// Sends one request for each number from `first` to `last`, at most this many `a_second`.
     fn request(&self, first: u32, last: u32, a_second: u32) -> Process {
         let mut curl = self.engine.command_on_its_network("curl");
         curl.args(["--silent", "--show-error", "--fail", "--output", "/dev/null"]);
@@ -193,8 +192,8 @@ impl Site<'_> {
         command
     }
 
-    /// The files that a reader of HDFS sees: those whose names begin with a dot or an underscore
-    /// are no data to Hadoop's tools.
+    /// Returns the files that a reader of HDFS sees: Hadoop's tools ignore names that begin with a
+    /// dot or an underscore.
     fn stored_files(&self) -> Vec<String> {
         let listing = self.hdfs(&["-ls", "-R", "-C", "/logs"]).output();
         let listing = listing.expect("Compose can be started").stdout;
@@ -211,7 +210,7 @@ impl Site<'_> {
         output(cat)
     }
 
-    /// Where the edge's channel and the ledger are both at hand: proves that all is delivered.
+    /// Returns the proof command, in the container that has both the edge's channel and the ledger.
     fn verify(&self) -> Command {
         let program = program("aqueduct").get_program().to_owned();
         let program = Path::new(&program).canonicalize().expect("it is there");
@@ -224,7 +223,7 @@ impl Site<'_> {
         command
     }
 
-    /// The page of a collector speaks TLS alone, and shows nothing to a request without the token.
+    /// Asserts that the page of a collector requires TLS and the token.
     fn check_page(&self, collector: &str) {
         let shown = |file: &str| output(self.compose(&["exec", "-T", collector, "cat", file]));
         let ca = self.engine.scratch().join("ca.pem");
@@ -280,7 +279,7 @@ fn run(command: Command) {
     output(command);
 }
 
-/// What `command`, run in the repository, prints; it is expected to succeed.
+/// Runs `command` in the repository; it must succeed. Returns its output.
 fn output(mut command: Command) -> Vec<u8> {
     let done = command.current_dir(root()).output();
     let done = done.unwrap_or_else(|e| panic!("start {command:?}: {e}"));

@@ -1,10 +1,10 @@
-//! Goal: between two agents no event is lost where connections are cut behind a batch that was
-//! stored, in front of its answer; and each cut repeats no more than that batch.
+//! Goal: if connections between two agents are cut after a batch is stored but before its response,
+//! no event is lost, and each cut duplicates at most that batch.
 //!
-//! Method: for each protocol that has a sink and a source, a chain through a wire that loses 200
-//! answers ([`aqueduct_tests::chain`]). The protocol `grpc` is not among them: it knows batches
-//! again, which the harness `torture` shows with cut answers. Protocols with servers of others are
-//! cut in their own tests.
+//! Method: for each protocol with a sink and a source, a chain through a wire that loses 200
+//! responses ([`aqueduct_tests::chain`]). The protocol `grpc` is not among them, because it
+//! recognizes repeated batches, which the harness `torture` shows with cut responses. Protocols of
+//! third-party servers are cut in their own tests.
 //!
 //! Lane: core
 //! Weight: 0
@@ -20,8 +20,8 @@ use aqueduct_tests::http::free_address;
 use aqueduct_tests::seed;
 use aqueduct_tests::wire::{End, Wire};
 
-/// A protocol: name of the chain, batches that are under way on a connection at most, settings of
-/// the sink with `{to}` for where it sends, and of the source with `{at}` for where it listens.
+/// A protocol: name of the chain, maximum number of batches in flight on a connection, settings of
+/// the sink with `{to}` as its target, and of the source with `{at}` as its listen address.
 type Protocol = (&'static str, usize, &'static str, &'static str);
 
 const PROTOCOLS: [Protocol; 5] = [
@@ -47,7 +47,7 @@ const PROTOCOLS: [Protocol; 5] = [
     ),
 ];
 
-/// How often lines are repeated that a chain carries while it loses answers.
+/// Returns the number of duplicates in a chain that loses responses.
 fn repeats(dir: &Path, (name, _, sink, source): Protocol) -> usize {
     let at = free_address();
     let wire = Wire::losing_answers(at, losses(End::Server, BATCH_BYTES), seed::rng(name));

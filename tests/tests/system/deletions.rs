@@ -1,9 +1,10 @@
-//! Goal: whatever an operator or a job does to a dataset of HDFS below or between its collectors,
-//! each line is stored once, or the sink stops and says what leads on, and that does.
+//! Goal: whatever an operator or a job does to a dataset in HDFS while or before its collectors
+//! run, each line is stored once; or the sink stops and reports the command that repairs it, which
+//! works.
 //!
-//! Method: the programs as child processes, and a real HDFS on which Hadoop's own commands remove
-//! (with and without a trash), bring back, copy out of a snapshot, move, and set quotas. What is
-//! stored is compared with what was written, line by line. `lost_ledger` has the same for a disk.
+//! Method: the programs as child processes, and a real HDFS, in which Hadoop's own commands delete
+//! (with and without a trash), restore, copy out of a snapshot, move, and set quotas. Stored and
+//! written lines are compared. `lost_ledger` tests the same on a disk.
 //!
 //! Lane: core
 //! Needs: hdfs
@@ -22,26 +23,26 @@ use aqueduct_tests::site::{Site, stored_in};
 use aqueduct_tests::{seed, wait};
 use rand::prelude::*;
 
-/// Longest time until a collector has done something.
+/// Timeout of a collector's action.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A directory of its own.
+/// Returns a separate directory.
 fn root(test: &str) -> String {
     format!("/{test}-{:x}", seed::rng(test).random::<u32>() ^ std::process::id())
 }
 
-/// The ledger of the scene's sink, whose store is in `root`.
+/// Returns the ledger of the scene's sink, whose store is in `root`.
 fn ledger(scene: &Scene, root: &str) -> String {
     format!("{root}/_aqueduct/{}/ledger", scene.sink())
 }
 
-/// The directories below `root` that readers look into.
+/// Returns the directories below `root` that readers read.
 fn directories(hdfs: &Hdfs, root: &str) -> BTreeSet<String> {
     let names = hdfs.names(root).expect("the NameNode answers").into_iter();
     names.map(|(name, ..)| name).filter(|name| !name.starts_with(['_', '.'])).collect()
 }
 
-/// One act after the other would take too long: each scene mostly waits.
+/// Scenes run in parallel, because each of them mostly waits.
 #[test]
 #[ignore = "needs the programs and HDFS: tests/run"]
 fn what_others_do_to_a_dataset_neither_repeats_nor_loses_a_line() {
@@ -71,7 +72,7 @@ fn a_ledger_comes_back_from_the_trash_and_is_rebuilt_once_the_trash_is_emptied()
     let books = format!("{root}/_aqueduct");
     hdfs.fs_with_trash(&["-rm", "-r", &books]);
     scene.is_stopped("while it lies in the trash");
-    // Else it would be moved into what was made anew.
+    // Otherwise it would be moved into the new directory.
     let names = hdfs.names(&root).expect("the NameNode answers");
     assert!(names.iter().all(|(name, ..)| name != "_aqueduct"), "{names:?}");
     hdfs.fs(&["-mv", &hdfs.trash(&books), &books]);
@@ -114,7 +115,7 @@ fn an_older_copy_is_refused_also_by_a_collector_that_knows_nothing() {
     fs::remove_dir_all(&kept).expect("a data directory");
     fs::rename(&aside, &kept).expect("a data directory");
 
-    // In a directory that has a snapshot, too, the ledger is replaced and stages are cleared.
+    // Also in a directory with a snapshot, the ledger is replaced and stages are cleared.
     scene.decide("rebuild");
     scene.start();
     scene.ends_well();
@@ -143,7 +144,7 @@ fn a_dataset_that_is_moved_goes_on_where_its_sink_is_set_to() {
     scene.collector.stop(STOP);
     scene.site.prove();
 
-    // A directory alone, while the collector runs.
+    // Only a directory, while the collector runs.
     scene.edge.start();
     scene.start();
     hdfs.fs(&["-mkdir", &archive]);
@@ -161,19 +162,19 @@ fn a_dataset_that_is_moved_goes_on_where_its_sink_is_set_to() {
 fn a_quota_holds_commits_up_and_neither_loses_nor_repeats_a_line() {
     let (hdfs, root) = (Hdfs::shared(), root("quota"));
     let mut scene = Scene::begin(Site::in_hdfs(hdfs, &root));
-    // The entry of a commit is refused, when its files are whole and it is prepared.
+    // The commit's entry is rejected after its files are complete and it is prepared.
     let entries = format!("{}/g0", ledger(&scene, &root));
     let used = 1 + hdfs.names(&entries).expect("the NameNode answers").len();
     hdfs.admin(&["-setQuota", &used.to_string(), &entries]);
     scene.stores_nothing("no entry more", "hdfs dfsadmin -setQuota");
     hdfs.admin(&["-clrQuota", &entries]);
     scene.until_stored();
-    // No block more.
+    // No more blocks allowed.
     hdfs.admin(&["-setSpaceQuota", "1k", &root]);
     scene.stores_nothing("no block more", "-setSpaceQuota");
     hdfs.admin(&["-clrSpaceQuota", &root]);
     scene.until_stored();
-    // What is committed cannot become visible.
+    // Committed files cannot become visible.
     let days = directories(hdfs, &root);
     let day = format!("{root}/{}", days.last().expect("lines are stored by days"));
     hdfs.admin(&["-setQuota", "1", &day]);
@@ -208,7 +209,7 @@ roll = { age_max = \"1s\", count_max = 200 }";
     let before = several();
     let small: Vec<usize> = before.iter().map(|it| files(it)).collect();
 
-    // HDFS puts no file together that a snapshot has: they stay, and nothing waits for them.
+    // HDFS cannot concatenate files of a snapshot: they stay, and nothing waits for them.
     scene.site = scene.site.with_sink_settings(&merging("1s"), "%H-%M-%S");
     scene.start();
     wait::until("the directories of the snapshot to be given up", PATIENCE, || {
@@ -223,7 +224,7 @@ roll = { age_max = \"1s\", count_max = 200 }";
     scene.log("after the retention job");
     let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
     scene.site.wait_until_stored(lines(&left) + LINES);
-    // Without the snapshot what was begun goes on; what is gone stays gone.
+    // Without the snapshot, started merges continue; deleted files stay deleted.
     hdfs.fs(&["-deleteSnapshot", &root, "small"]);
     assert!(!rest.is_empty() && scene.written > lines(&left) + LINES);
     for directory in rest {

@@ -1,8 +1,8 @@
 //! Goal: the first command that a newcomer runs works, and ends.
 //!
-//! Method: `aqueduct demo` as a child process, with a log that it writes itself and with a file of
-//! ours that has the lines which parsers trip over; its exit code, its clock and its own
-//! reconciliation are read, and for our file the store too.
+//! Method: `aqueduct demo` as a child process, with a log that it writes itself and with our own
+//! file of lines that are hard to parse. The test checks its exit code, its duration and its own
+//! reconciliation, and for our file the store, too.
 //!
 //! Lane: core
 //! Weight: 1
@@ -41,7 +41,7 @@ fn the_demo_takes_files_of_the_user() {
     assert_eq!(count(&output, "stored"), 20_000, "{output}");
 }
 
-/// Runs it to its end, which must be a good one, and gives what it printed.
+/// Runs the demo, which must succeed, and returns its output.
 fn demo(files: &[&str]) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut command = program("aqueduct");
@@ -56,7 +56,7 @@ fn demo(files: &[&str]) -> String {
     output
 }
 
-/// The number next to `name` in the reconciliation.
+/// Returns the number next to `name` in the reconciliation.
 fn count(output: &str, name: &str) -> u64 {
     let row = output.lines().rev().find(|line| line.starts_with(&format!("{name}  ")));
     let row = row.unwrap_or_else(|| panic!("no row {name} in:\n{output}"));

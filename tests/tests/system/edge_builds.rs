@@ -1,10 +1,10 @@
-//! Goal: the edge that is built for other machines keeps the promise of the one built for this
+//! Goal: the edge built for other machines keeps the same guarantees as the one built for this
 //! machine, a second build gives the same bytes, and the program stays small.
 //!
-//! Method: `deploy/edge/build` builds it in its root of Debian. The edge for 64-bit ARM runs under
-//! the emulator of that root, is killed (-9) while it tails a log, and a collector of this machine
-//! stores what it sends. The same commit is cloned into another folder and built with an empty
-//! target folder. It takes half an hour, so only long tests do it.
+//! Method: `deploy/edge/build` builds it in its Debian root. The edge for 64-bit ARM runs in the
+//! emulator of that root, is killed (-9) while it tails a log, and a collector of this machine
+//! stores its lines. The same commit is cloned into another folder and built with an empty target
+//! folder. This takes half an hour, so only long tests do it.
 //!
 //! Lane: long
 //! Root: yes
@@ -24,11 +24,11 @@ use aqueduct_tests::process::Process;
 use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::site::Site;
 
-/// Kills of the edge, each among so many new lines.
+/// Kills of the edge, each during this many new lines.
 const KILLS: usize = 5;
 const LINES: usize = 4_000;
 
-/// The largest program for x86-64: nothing heavy is linked into it (docs/adr/0111).
+/// Maximum size of the program for x86-64: it must not link large dependencies (docs/adr/0111).
 const BYTES_MAX: u64 = 15 * 1024 * 1024;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// What `deploy/edge/build` of this checkout makes in `dir`: the program, and what is said of it.
+/// Runs `deploy/edge/build` of this checkout in `dir`. Returns the program and its description.
 fn build(
     checkout: &Path,
     architecture: &str,
@@ -61,7 +61,7 @@ fn build(
     (program, said.expect("it says what it is built of"))
 }
 
-/// The emulator, which the root of the builds has.
+/// Returns the emulator in the root of the builds.
 fn emulator() -> PathBuf {
     cache().join("debian-forky-edge/usr/bin/qemu-aarch64")
 }
@@ -89,7 +89,7 @@ fn an_edge_for_arm_that_is_killed_at_any_time_has_each_line_stored_once() {
         let lines = kill * LINES..(kill + 1) * LINES;
         let text: String = lines.map(|number| format!("line {number}\n")).collect();
         log.write_all(text.as_bytes()).expect("the test's own folder");
-        // Some of these lines are on their way.
+        // Some of these lines are in flight.
         site.wait_until_stored(kill * LINES + 1);
         edge.kill();
         edge = start();

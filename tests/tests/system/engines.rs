@@ -1,14 +1,14 @@
-//! Goal: Spark and Flink read what is committed from a dataset, a table of Hive and a topic of
-//! Kafka, each line once and nothing else, while agents write and are killed; and the examples of
-//! the page that says so run.
+//! Goal: Spark and Flink read committed data from a dataset, a Hive table and a Kafka topic, each
+//! line once and nothing else, while agents write and are killed; and the examples of the
+//! corresponding page run.
 //!
-//! Method: the examples are taken out of `docs/engines.md`, with other addresses and shorter times.
-//! Two pairs of collectors write, one Parquet into directories of two seconds that they register in
-//! a real metastore, the other text; each collector is killed (-9) in turn. An agent sends lines to
-//! a topic of a real broker, and is killed, too. All the while one session of Spark reads directory
-//! and table again and again, holds each read against the one before (`engines/spark.py`), and runs
-//! two streams; a job of Flink reads text and topic. In the end pyarrow reads the files of Parquet,
-//! and what each has found is compared with what was written.
+//! Method: the examples come from `docs/engines.md`, with other addresses and shorter times. Two
+//! pairs of collectors write: one Parquet into directories of two seconds, registered in a real
+//! metastore, the other one text. Each collector is killed (-9) in turn. An agent sends lines to a
+//! topic of a real broker, and is killed, too. Meanwhile a Spark session reads directory and table
+//! repeatedly, compares each read with the previous one (`engines/spark.py`), and runs two streams;
+//! a Flink job reads text and topic. Finally pyarrow reads the Parquet files, and each result is
+//! compared with the written lines.
 //!
 //! ```text
 //!   lines ─► edge ─► two collectors ─► Parquet in HDFS ─► Spark, the directory
@@ -44,27 +44,27 @@ use aqueduct_tests::{seed, wait};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// Kills of collectors, by turns.
+/// Kills of collectors, in turn.
 const KILLS: usize = 4;
-/// Longest time between two logs, in milliseconds; five of them come before each kill.
+/// Maximum pause between two logs, in milliseconds; five of them precede each kill.
 const PAUSE_MAX: u64 = 1_500;
-/// Kills of the agent that sends to the topic, and lines in front of each.
+/// Kills of the agent that sends to the topic, and lines before each.
 const SENDER_KILLS: usize = 5;
 const SENDER_LINES: usize = 1_000;
-/// Reads of a dataset that found more than the one before, at least.
+/// Minimum number of reads of a dataset that found more than the previous one.
 const GROWTHS: usize = 2;
-/// Longest time until an engine is there, and until it has all.
+/// Timeout for an engine to start, and to find all lines.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Longest time of a stop.
+/// Timeout of a stop.
 const STOP: Duration = Duration::from_secs(25);
 
-/// The folder of the edge and the collectors of the dataset of Parquet.
+/// The folder of the edge and the collectors of the Parquet dataset.
 const ROWS: &str = "rows";
 
-/// Where everything is.
+/// Addresses and folders.
 struct Site {
     dir: PathBuf,
-    /// The URL of the test's own directory in HDFS.
+    /// The URL of the test's directory in HDFS.
     root: String,
     hdfs: &'static Hdfs,
     metastore: Metastore,
@@ -73,8 +73,7 @@ struct Site {
 }
 
 impl Site {
-    /// Starts what is not there yet, all at once, and makes the directory of text: streams have to
-    /// find it.
+    /// Starts the servers in parallel, and creates the text directory, which the streams require.
     fn start(dir: &Path) -> Self {
         let hdfs = Hdfs::shared();
         let root = format!("{}/engines-{}", hdfs.url(), std::process::id());
@@ -88,7 +87,7 @@ impl Site {
         Self { dir: dir.to_owned(), root, hdfs, metastore, kafka, page: Page::read("engines.md") }
     }
 
-    /// The settings of the page's sink, with short times.
+    /// Returns the settings of the page's sink, with short times.
     fn sink_settings(&self) -> String {
         let others =
             [("5min", "1s"), ("1min", "1s"), ("thrift://metastore:9083", &*self.metastore.url())];
@@ -98,7 +97,7 @@ impl Site {
         own.chain(["round = \"2s\""]).collect::<Vec<_>>().join("\n")
     }
 
-    /// Spark with the page's settings, which runs the page's examples.
+    /// Starts Spark with the page's settings, which runs the page's examples.
     fn spark(&self) -> Process {
         let own = self.dir.join("spark");
         fs::create_dir(&own).expect("the test's own folder");
@@ -135,7 +134,7 @@ impl Site {
         Process::start("Spark", spark, &own.join("out"))
     }
 
-    /// The page's job of Flink.
+    /// Starts the page's Flink job.
     fn flink(&self) -> Process {
         let own = self.dir.join("flink");
         fs::create_dir(&own).expect("the test's own folder");
@@ -150,7 +149,7 @@ impl Site {
         Process::start("Flink", flink, &own.join("out"))
     }
 
-    /// The page's agent of the topic.
+    /// Returns the page's agent for the topic.
     fn sender(&self) -> Agent {
         let own = self.dir.join("sender");
         fs::create_dir(&own).expect("the test's own folder");
@@ -162,8 +161,7 @@ impl Site {
         Agent::configured("aqueduct-collector", &own, "sender", &text)
     }
 
-    /// Kills the agent that sends again and again, and answers what was written, with the log 0
-    /// that was there before.
+    /// Kills the sending agent repeatedly. Returns the written lines, including the earlier log 0.
     fn lines_are_sent(&self, mut sender: Agent, mut rng: StdRng) -> Vec<u8> {
         let mut written = lines_of_log(0);
         for kill in 1..=SENDER_KILLS {
@@ -196,7 +194,7 @@ fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// How many times this is said of the dataset, as in `directory: 7 reads, 5 growths`.
+/// Returns a number in the output about a dataset, as in `directory: 7 reads, 5 growths`.
 fn count(said: &str, dataset: &str, what: &str) -> usize {
     let of_dataset = said.lines().find_map(|line| line.strip_prefix(dataset)?.strip_prefix(": "));
     let mut counts = of_dataset.into_iter().flat_map(|counts| counts.split(", "));
@@ -204,7 +202,7 @@ fn count(said: &str, dataset: &str, what: &str) -> usize {
     count.unwrap_or_else(|| panic!("no {what} of {dataset} in:\n{said}"))
 }
 
-/// What was written: into the dataset of Parquet, into that of text, and for the topic.
+/// The written lines: into the Parquet dataset, into the text dataset, and for the topic.
 struct Written {
     rows: Vec<u8>,
     lines: Vec<u8>,
@@ -213,8 +211,8 @@ struct Written {
 
 impl Written {
     /// Writes while collectors and sender are killed, until all is delivered. The second half of
-    /// the rows comes when Spark has read some of the first: so it reads while more of them come,
-    /// however slow it is.
+    /// the rows follows when Spark has read some of the first, so that Spark reads while more of
+    /// them arrive, however slow it is.
     fn through_kills(site: &Site, sender: Agent, spark: &Process, rng: &mut StdRng) -> Self {
         let mut own_rng = || StdRng::seed_from_u64(rng.random());
         let [mut of_rows, mut of_lines, of_sender] = [own_rng(), own_rng(), own_rng()];
@@ -242,7 +240,7 @@ impl Written {
         })
     }
 
-    /// Results of Flink and how many lines each is to have, for Spark to read.
+    /// Formats Flink's results and their expected line counts, for Spark.
     fn results(&self, root: &str) -> String {
         let result = |name: &str, written: &[u8]| {
             format!("{root}/results/{name} {}\n", compare(written, written).written)
@@ -250,7 +248,7 @@ impl Written {
         result("flink-lines", &self.lines) + result("flink-messages", &self.messages).as_str()
     }
 
-    /// Every one has found each line once.
+    /// Asserts that each engine has found each line once.
     fn is_found(&self, spark: &Path) {
         for (found, written) in [
             ("directory", &self.rows),

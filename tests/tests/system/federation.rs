@@ -1,10 +1,10 @@
-//! Goal: a sink stores each line once through a router of HDFS, and through a mount table of
-//! viewfs; a directory that lies on two mounts is answered with what helps.
+//! Goal: a sink stores each line once through an HDFS router, and through a viewfs mount table. For
+//! a directory on two mounts, the error names the fix.
 //!
-//! Method: two name spaces behind a router, and a collector that writes into one of them by the
-//! router, and into the other one by viewfs. Under load the collector is killed (-9) twice, and the
-//! router once. Hadoop's shell finds each line once in both, by the router, and `aqueduct verify`
-//! proves the same by each of the two ways.
+//! Method: two namespaces behind a router, and a collector that writes into one of them through the
+//! router, and into the other one through viewfs. Under load the collector is killed (-9) twice,
+//! and the router once. Hadoop's shell finds each line once in both, through the router, and
+//! `aqueduct verify` proves the same over both ways.
 //!
 //! Lane: core
 //! Needs: java mvn curl flock
@@ -25,7 +25,7 @@ use aqueduct_tests::wait;
 
 const LINES: usize = 2_000;
 
-/// A collector that stores the lines of `app.log` at each of these URLs.
+/// Returns a collector that stores the lines of `app.log` at each of these URLs.
 fn collector(hdfs: &Hdfs, dir: &Path, name: &str, urls: &[(&str, &str)]) -> Agent {
     let mut text = format!(
         r#"
@@ -57,12 +57,12 @@ channel = "{name}"
     Agent::configured("aqueduct-collector", dir, name, &text).with_conf_dir(hdfs.conf_dir())
 }
 
-/// Files that have become visible.
+/// Returns the number of visible files.
 fn files(agent: &Agent, sink: &str) -> Option<f64> {
     agent.metrics()?.value(&format!("aqueduct_sink_visible_files_total{{sink=\"{sink}\"}}"))
 }
 
-/// Waits until each sink has more files than it had.
+/// Waits until each sink has more files than before.
 fn wait_for_more(agent: &Agent, sinks: &[(&str, f64)]) {
     for (sink, had) in sinks {
         let what = format!("a file of {sink}");
@@ -88,7 +88,7 @@ fn each_line_is_stored_once_by_a_router_and_by_viewfs_while_collector_and_router
     let mut written = Vec::new();
     for part in 0..5 {
         let text: String = (0..LINES).map(|number| format!("{part} {number}\n")).collect();
-        // Before the lines: a file can be there as soon as they are.
+        // Before the lines, because files can appear immediately after them.
         let had = ["routed", "mounted"].map(|sink| (sink, files(&agent, sink).unwrap_or_default()));
         log.write_all(text.as_bytes()).expect("the log is written");
         written.extend_from_slice(text.as_bytes());
@@ -101,7 +101,7 @@ fn each_line_is_stored_once_by_a_router_and_by_viewfs_while_collector_and_router
             }
             2 => {
                 hdfs.kill("router");
-                // The other way does not lead by the router.
+                // The other way does not use the router.
                 wait_for_more(&agent, &had[1..]);
                 hdfs.revive("router");
             }
@@ -128,8 +128,8 @@ fn each_line_is_stored_once_by_a_router_and_by_viewfs_while_collector_and_router
     two_mounts_are_answered(&hdfs, dir);
 }
 
-/// A file is staged in the directory in front of the first escape, and cannot be moved into the
-/// other mount below it.
+/// Files are staged in the directory before the first escape, and cannot be moved into another
+/// mount below it.
 fn two_mounts_are_answered(hdfs: &Hdfs, dir: &Path) {
     let mut agent = collector(hdfs, dir, "mixed", &[("mixed", "viewfs://table/mixed/%{kind}")]);
     agent.start();

@@ -1,8 +1,9 @@
-//! Goal: files are read as they are, whatever they are called and whatever lies in their directory;
-//! what is not named is not read; and a batch that the disk damaged is read again from its file.
+//! Goal: files are read unchanged, whatever their names are and whatever else is in their
+//! directory; unnamed files are not read; and a batch damaged on the disk is read again from its
+//! file.
 //!
-//! Method: a folder as an application may leave it, an edge over it that is started again with
-//! another configuration, and a bit flipped in its channel while it is down.
+//! Method: a folder as an application might leave it, an edge that is restarted with another
+//! configuration, and a flipped bit in its channel while it is down.
 //!
 //! Lane: core
 //! Weight: 1
@@ -22,7 +23,7 @@ use aqueduct_tests::site::Site;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The edge, tailing every name, with `more` in its source's settings.
+/// Returns the edge, tailing every name, with `more` in its source's settings.
 fn edge(site: &Site, name: &str, more: &str) -> Agent {
     let config = site.printed_config();
     let config = config.replace("**/*.log\"]", &format!("**/*\"]\n{more}"));
@@ -36,7 +37,7 @@ fn lines(path: &Path, name: &str, count: usize) {
     file.write_all(text.as_bytes()).expect("a log is written");
 }
 
-/// Waits until so many lines are in the edge's channel.
+/// Waits until this many lines are in the edge's channel.
 fn accepted(edge: &Agent, lines: usize) {
     aqueduct_tests::wait::until("the lines in the channel", LIMIT, || {
         let events = edge.metrics().and_then(|it| it.sum("aqueduct_source_events_total"));
@@ -76,7 +77,7 @@ fn files_are_read_whatever_they_are_called_and_only_those_that_are_named() {
     assert!(output.contains("compressed files are skipped"), "{output}");
     assert!(output.contains("leads out of the watched directories"), "{output}");
 
-    // Started again, it follows no link, and leaves one file out that it had read.
+    // After the restart it follows no links, and excludes a file that it had read.
     let mut second = edge(&site, "second", "follow_symlinks = false\nexclude = [\"a*\"]\n");
     for (path, name) in [(&bytes, "bytes"), (&forged, "forged"), (&outside, "outside")] {
         lines(path, &format!("{name} again"), 10);
@@ -103,7 +104,7 @@ fn a_damaged_batch_is_read_again_from_its_file_and_arrives_once() {
     site.log("app", LINES);
     edge.start();
     accepted(&edge, LINES);
-    // A sound group behind it tells what was damaged later from what a crash tore.
+    // A valid group after it distinguishes later damage from a torn write.
     site.log("later", LATER);
     accepted(&edge, LINES + LATER);
     edge.kill();

@@ -1,12 +1,11 @@
-//! Goal: a file that is put into a directory is in HDFS once, whole, with the same bytes and the
-//! same name, although the edge and both collectors are killed while it is on its way.
+//! Goal: a file put into a directory is in HDFS once, complete, with the same bytes and the same
+//! name, although the edge and both collectors are killed during the transfer.
 //!
-//! Method: an edge with a channel that is smaller than the largest file sends pieces by turns to
-//! two collectors, which store in one directory of a real HDFS. While pieces are on their way, the
-//! edge and each collector are killed (-9) and started again. A reader lists the directory by HTTP
-//! all the time and wants each file that it sees to be whole. In the end all that is below the
-//! directory is fetched by Hadoop's own shell and compared, byte for byte: the files, and nothing
-//! besides, but for a record of each.
+//! Method: an edge with a channel smaller than the largest file sends pieces in turn to two
+//! collectors, which store in one directory of a real HDFS. During the transfers, the edge and each
+//! collector are killed (-9) and restarted. A reader lists the directory by HTTP and requires each
+//! visible file to be complete. Finally, Hadoop's own shell downloads the directory, and the result
+//! is compared byte for byte: the files, and nothing else except a record of each.
 //!
 //! Lane: core
 //! Needs: hdfs
@@ -26,12 +25,12 @@ use aqueduct_tests::{http, seed, wait};
 use rand::prelude::*;
 
 const MIB: usize = 1 << 20;
-/// Longest time until all is in HDFS.
+/// Timeout until all is in HDFS.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Longest time of a stop.
+/// Timeout of a stop.
 const STOP: Duration = Duration::from_secs(25);
 
-/// The files: what their names say, and bytes.
+/// Returns the files: their names, and bytes.
 fn files(rng: &mut impl Rng) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for (name, bytes) in [
@@ -79,7 +78,7 @@ fn collector(dir: &Path, name: &str, listen: SocketAddr, url: &str, hdfs: &Hdfs)
     Agent::configured("aqueduct-collector", dir, name, &text).with_conf_dir(hdfs.conf_dir())
 }
 
-/// A path as a URL has it.
+/// Encodes a path for a URL.
 fn encoded(path: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
     let one = |byte| match is_plain(byte) {
@@ -89,7 +88,7 @@ fn encoded(path: &str) -> String {
     path.bytes().map(one).collect()
 }
 
-/// Bytes of a file as readers see it now, if it is there.
+/// Returns the size of a file as readers see it, if it exists.
 fn length(hdfs: &Hdfs, path: &str) -> Option<u64> {
     let path = format!("/webhdfs/v1{}?op=GETFILESTATUS", encoded(path));
     let (_, body) =
@@ -98,7 +97,7 @@ fn length(hdfs: &Hdfs, path: &str) -> Option<u64> {
     length.split([',', '}']).next()?.parse().ok()
 }
 
-/// Parts that wait to become files.
+/// Returns the number of stored parts of unfinished files.
 fn parts(hdfs: &Hdfs, prefix: &str) -> u64 {
     let path = format!("/webhdfs/v1{prefix}/_aqueduct/files/parts?op=GETCONTENTSUMMARY");
     let body = http::get(hdfs.web_address(), &path).map(|(_, body)| body).unwrap_or_default();
@@ -106,7 +105,7 @@ fn parts(hdfs: &Hdfs, prefix: &str) -> u64 {
     files.and_then(|it| it.parse().ok()).unwrap_or(0)
 }
 
-/// All files below a directory, by their paths there.
+/// Returns all files below a directory, by their relative paths.
 fn below(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let (mut open, mut found) = (vec![directory.to_owned()], BTreeMap::new());
     while let Some(next) = open.pop() {
@@ -123,8 +122,8 @@ fn below(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Waits until so many parts are in HDFS, or all files; each file that readers see meanwhile is
-/// whole. Whether some file is on its way.
+/// Waits until this many parts are in HDFS, or all files are complete; each visible file must be
+/// complete. Returns whether a transfer is in progress.
 fn until_parts(hdfs: &Hdfs, prefix: &str, files: &BTreeMap<String, Vec<u8>>, least: u64) -> bool {
     wait::until(&format!("{least} parts in HDFS"), PATIENCE, || {
         let is_done = all_whole(hdfs, prefix, files);
@@ -132,7 +131,7 @@ fn until_parts(hdfs: &Hdfs, prefix: &str, files: &BTreeMap<String, Vec<u8>>, lea
     })
 }
 
-/// Whether readers see all files. Each that they see is whole.
+/// Returns whether readers see all files. Each visible file must be complete.
 fn all_whole(hdfs: &Hdfs, prefix: &str, files: &BTreeMap<String, Vec<u8>>) -> bool {
     let seen = files.iter().filter(|(name, content)| {
         let length = length(hdfs, &format!("{prefix}/{name}"));
@@ -192,7 +191,7 @@ fn each_file_is_in_hdfs_once_and_whole_over_kills_of_edge_and_collectors() {
     assert_eq!(names, files.keys().collect::<Vec<_>>(), "files that readers see");
     assert!(visible == files, "the bytes of a file differ");
     let is_left = |name: &&String| {
-        // A temporary file of a killed collector goes after an hour.
+        // A temporary file of a killed collector is deleted after an hour.
         !name.starts_with("_aqueduct/files/done/") && !name.starts_with("_aqueduct/files/work/")
     };
     assert_eq!(records.keys().find(is_left), None, "nothing else is left");

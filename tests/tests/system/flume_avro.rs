@@ -1,11 +1,11 @@
 //! Goal: between Flume 1.11 and an agent every event arrives by Avro RPC, in both directions, plain
-//! and deflated, also when Flume is killed and started again.
+//! and deflated, even if Flume is killed and restarted.
 //!
-//! Method: one agent of each, with a lane for each compression. Flume counts, and sends by its Avro
-//! sinks; the agent keeps what comes in files, and sends it back by sinks `avro` to Flume's Avro
-//! sources, which write files of their own. Flume is killed with -9 under way; after its restart it
-//! counts from the beginning. Flume's `avro-client` sends a file besides. What is asserted are the
-//! files of both.
+//! Method: one agent of each, with a lane for each compression. Flume counts, and sends with its
+//! Avro sinks; the agent stores the events in files, and sends them back with sinks `avro` to
+//! Flume's Avro sources, which write their own files. Flume is killed with -9 in the middle; after
+//! its restart it counts from the beginning. Flume's `avro-client` also sends a file. The tests
+//! check the files of both.
 //!
 //! ```text
 //!   seq ─► memory ─► avro sink ──► avro source ─┬─► durable ─► file_roll
@@ -38,7 +38,7 @@ const BATCH: usize = 100;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Where the sources of one side listen, by lane.
+/// Listen addresses of one side's sources, by lane.
 type Addresses = [SocketAddr; 2];
 
 fn ours(dir: &Path, listen: Addresses, back: Addresses) -> String {
@@ -127,7 +127,7 @@ flume.sinks.files-{lane}.channel = back-{lane}
     text
 }
 
-/// Sends the lines of a file by Flume's `avro-client`.
+/// Sends the lines of a file with Flume's `avro-client`.
 fn avro_client(dir: &Path, to: SocketAddr, lines: &str) {
     let file = dir.join("lines");
     fs::write(&file, lines).expect("the test's own folder");

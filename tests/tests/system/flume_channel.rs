@@ -1,11 +1,10 @@
-//! Goal: what a Flume agent had acknowledged and not delivered is in our channel, once.
+//! Goal: events that a Flume agent has acknowledged but not delivered are in our channel, once.
 //!
-//! Method: a real Flume 1.11 with a file channel in two directories takes lines from netcat
-//! clients, which note each `OK`; it is killed with -9 under way, started again with a sink that
-//! delivers a part, and killed with -9 once more, and again while it is filled. The directory is
-//! imported by `aqueduct channel import-flume`, which is killed several times itself: from the
-//! checkpoint, from its backup, and from all logs. What has to come is what a Flume that is started
-//! on a copy of the directory delivers.
+//! Method: a real Flume 1.11 with a file channel in two directories receives lines from netcat
+//! clients, which note each `OK`. It is killed with -9, restarted with a sink that delivers a part,
+//! killed again, and again while it is filled. `aqueduct channel import-flume`, which is killed
+//! several times itself, imports the directory: from the checkpoint, from its backup, and from all
+//! logs. The result must equal what a Flume started on a copy of the directory delivers.
 //!
 //! Lane: flume
 //! Needs: java mvn
@@ -29,10 +28,10 @@ use aqueduct_tests::{http, wait};
 /// Long enough for a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How often each line is there.
+/// How often each line occurs.
 type Lines = BTreeMap<String, u32>;
 
-/// A netcat source and a file channel in `dir`, with a sink that writes files into `out`.
+/// Returns a netcat source and a file channel in `dir`, with a sink that writes files into `out`.
 fn properties(port: u16, dir: &Path, out: Option<&Path>) -> String {
     let dir = dir.display();
     let sink = out.map_or(String::new(), |out| {
@@ -55,7 +54,7 @@ fn properties(port: u16, dir: &Path, out: Option<&Path>) -> String {
     )
 }
 
-/// Sends lines until the source is gone; answers those that it acknowledged.
+/// Sends lines until the source is gone; returns the acknowledged ones.
 fn send(source: SocketAddr, name: String) -> thread::JoinHandle<Vec<String>> {
     thread::spawn(move || {
         let mut acknowledged = Vec::new();
@@ -79,7 +78,7 @@ fn lines_below(out: &Path) -> Lines {
     let mut lines = Lines::new();
     for file in fs::read_dir(out).expect("the sink's folder").flatten() {
         let bytes = fs::read(file.path()).expect("a file of the sink");
-        // The last line may be cut where the agent was killed: it was not committed then.
+        // The last line may be truncated by a kill: it was not committed.
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in String::from_utf8_lossy(&bytes[..whole]).lines() {
             *lines.entry(line.to_owned()).or_default() += 1;
@@ -93,7 +92,7 @@ fn copy(from: &Path, to: &Path) {
     assert!(done.expect("cp runs").success());
 }
 
-/// The import with these arguments.
+/// Returns the import command with these arguments.
 fn import(dir: &Path, into: &Path, more: &[&str]) -> Command {
     let mut command = program("aqueduct");
     command.args(["channel", "import-flume"]).arg(dir).arg("--into").arg(into).args(more);
@@ -109,15 +108,15 @@ fn text(output: &Output) -> String {
         + String::from_utf8_lossy(&output.stderr).as_ref()
 }
 
-/// Imports, and answers what is in the channel then.
+/// Imports, and returns the content of the channel.
 fn imported(dir: &Path, into: &Path, more: &[&str], said: &str) -> Lines {
-    // Killed a little later each time after it has begun to store: before, in or behind a batch.
+    // Killed at increasing delays after it started to store: before, within or after a batch.
     for wait_ms in [0, 2, 4, 8, 16, 32] {
         let mut child = import(dir, into, more).spawn().expect("the program starts");
         let is_storing = || into.join("channels/main/LOCK").exists().then_some(());
         wait::until("the channel to be opened", LIMIT, is_storing);
         thread::sleep(Duration::from_millis(wait_ms));
-        // It may have ended by itself.
+        // It may have exited by itself.
         let _ended = child.kill();
         child.wait().expect("it ends");
         let _none = fs::remove_file(into.join("channels/main/LOCK"));
@@ -149,7 +148,7 @@ fn what_a_killed_flume_agent_holds_is_imported_once() {
         (0..3).map(|client| send(source, format!("{run}-{client}"))).collect()
     };
 
-    // Filled, and killed under way.
+    // Filled, and killed meanwhile.
     let flume = Flume::start("a", &properties(source.port(), &channel, None), dir.path());
     let sending = clients("first");
     let count = || flume.counter("CHANNEL.c", "ChannelSize").filter(|size| *size > 3000);
@@ -160,7 +159,7 @@ fn what_a_killed_flume_agent_holds_is_imported_once() {
     let mut acknowledged: Vec<String> = Vec::new();
     sending.into_iter().for_each(|it| acknowledged.extend(it.join().expect("a client")));
 
-    // A part of it is delivered, more comes in, and it is killed again.
+    // A part is delivered, more events arrive, and it is killed again.
     let flume = Flume::start("a", &properties(source.port(), &channel, Some(&out)), dir.path());
     let sending = clients("second");
     let delivered = || (lines_below(&out).len() > 500).then_some(());
@@ -169,7 +168,7 @@ fn what_a_killed_flume_agent_holds_is_imported_once() {
     sending.into_iter().for_each(|it| acknowledged.extend(it.join().expect("a client")));
     let delivered = lines_below(&out);
 
-    // It may have been all of it, and something has to be left.
+    // Everything may have been delivered, but some events must be left.
     let flume = Flume::start("a", &properties(source.port(), &channel, None), dir.path());
     let sending = clients("third");
     let count = || flume.counter("CHANNEL.c", "ChannelSize").filter(|size| *size > 2000);
@@ -177,7 +176,7 @@ fn what_a_killed_flume_agent_holds_is_imported_once() {
     flume.kill();
     sending.into_iter().for_each(|it| acknowledged.extend(it.join().expect("a client")));
 
-    // What Flume itself would deliver.
+    // Deliver with Flume itself, for comparison.
     let (twin, twin_out) = (dir.path().join("twin"), dir.path().join("twin-out"));
     fs::create_dir_all(&twin_out).expect("a folder");
     copy(&channel, &twin);

@@ -1,13 +1,13 @@
-//! Goal: every client of Flume that applications use hands its events to an agent without a change,
-//! and what a client sends again after a lost answer is stored twice where the pages of the sources
-//! `avro` and `thrift` say so, and nowhere else.
+//! Goal: every Flume client used by applications delivers its events to an agent unchanged. Resent
+//! events after a lost response are duplicated only where the pages of the sources `avro` and
+//! `thrift` say so.
 //!
 //! Method: the clients of Flume 1.11 and log4j, from Maven, in one virtual machine: `RpcClient` as
 //! default, deflated, failover, load balancing and Thrift, `avro-client`, the appenders of log4j 1
-//! and log4j 2. They send to two agents, of which the first is killed while the failover client
-//! sends. What is asserted are the files of both. Then `RpcClient` sends, over Avro and over
-//! Thrift, through a relay that cuts its connection 200 times before the answer is written, and 200
-//! times behind it.
+//! and log4j 2. They send to two agents, the first of which is killed while the failover client
+//! sends. The test checks the files of both. Then `RpcClient` sends, over Avro and over Thrift,
+//! through a relay that cuts its connection 200 times before the response is written, and 200 times
+//! after it.
 //!
 //! Lane: flume
 //! Needs: javac mvn
@@ -31,7 +31,7 @@ use aqueduct_tests::{http, wait};
 use proxy::{Cut, Frames, Proxy};
 use serde_json::Value;
 
-/// Events of each client, ten in a call.
+/// Events of each client, ten per call.
 const EVENTS: usize = 200;
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -39,7 +39,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// An event in a file: its body, and its headers by name.
 type Event = (String, BTreeMap<String, String>);
 
-/// An agent with an `avro` and a `thrift` source, which keeps what comes in files.
+/// An agent with an `avro` and a `thrift` source, which stores events in files.
 struct Store {
     agent: Agent,
     avro: SocketAddr,
@@ -80,7 +80,7 @@ channel = "main"
         Self { agent, avro, thrift, files }
     }
 
-    /// The events in its files, in their order.
+    /// Returns the events in its files, in order.
     fn events(&self) -> Vec<Event> {
         let Ok(files) = fs::read_dir(&self.files) else { return Vec::new() };
         let mut paths: Vec<_> = files.map(|entry| entry.expect("an entry").path()).collect();
@@ -90,7 +90,7 @@ channel = "main"
         text.lines().filter_map(event).collect()
     }
 
-    /// How many events were recognised as sent again.
+    /// Returns how many events were recognized as resent.
     fn repeated(&self) -> usize {
         let (_, text) = http::get(self.agent.admin(), "/metrics").expect("its metrics");
         let rows = text.lines().filter(|line| line.contains("reason=\"repeated_events\""));
@@ -98,7 +98,7 @@ channel = "main"
     }
 }
 
-/// The event of a line. A line that a kill has cut is followed by a whole one of the same event.
+/// Parses an event. A line truncated by a kill is followed by a complete one of the same event.
 fn event(line: &str) -> Option<Event> {
     let event: Value = serde_json::from_str(line).ok()?;
     let headers = event["headers"].as_object()?.iter();
@@ -106,7 +106,7 @@ fn event(line: &str) -> Option<Event> {
     Some((event["body"].as_str()?.to_owned(), headers.collect()))
 }
 
-/// The clients, with arguments behind the folder.
+/// Runs the clients, with arguments after the folder.
 fn clients(dir: &Path, command: &str, arguments: &[String]) -> Command {
     let pom = include_str!("flume_clients/pom.xml");
     let mut java = java_with("flume-clients-1.11.0", pom, dir);
@@ -116,12 +116,12 @@ fn clients(dir: &Path, command: &str, arguments: &[String]) -> Command {
     java
 }
 
-/// What the n-th event of a client says.
+/// Returns the body of a client's n-th event.
 fn body(client: &str, n: usize) -> String {
     format!("{client} {n} Zürich 😀")
 }
 
-/// Each event of a client is there, with the headers that it has from it.
+/// Asserts that each event of a client is stored, with its headers.
 fn check(client: &str, found: &BTreeMap<String, BTreeMap<String, String>>) {
     for n in 0..EVENTS {
         let body = body(client, n);
@@ -140,7 +140,7 @@ fn check(client: &str, found: &BTreeMap<String, BTreeMap<String, String>>) {
         for (name, value) in &expected {
             assert_eq!(headers.get(*name).map(String::as_str), Some(*value), "{body}: {headers:?}");
         }
-        // What else each of them sends: the time, and of which a value is not known here.
+        // Additional headers of each client: the time, and headers with unpredictable values.
         let more = match client {
             "log4j1" => &["flume.client.log4j.timestamp", "flume.client.log4j.address"][..],
             "log4j2" => &["timeStamp", "guId"],
@@ -199,8 +199,8 @@ fn every_client_of_flume_hands_over_its_events_although_an_agent_is_killed() {
     first.agent.stop(Duration::from_secs(25));
 }
 
-/// Cuts 200 calls of `RpcClient`; how often each of their events is stored, and how many events the
-/// source has recognised.
+/// Cuts 200 calls of `RpcClient`. Returns how often each of their events is stored, and how many
+/// the source has recognized.
 fn cut(frames: Frames, cut: Cut, dir: &Path) -> (Vec<usize>, usize) {
     const CALLS: usize = 200;
     const OF_CALL: usize = 5;

@@ -1,11 +1,11 @@
-//! Goal: configurations that others wrote for Flume run.
+//! Goal: Flume configurations written by others run.
 //!
 //! Method: `aqueduct agent` starts each agent of the corpus of `crates/flume`. Events go through
-//! its sources and are found in the page of counters and in files. The agents in the list below are
+//! its sources and appear on the page of counters and in files. The agents in the list below are
 //! rejected with their line and exit code 78.
 //!
 //! ```text
-//!   NAME.conf, and behind it a file with ports and directories of this test
+//!   NAME.conf, followed by a file with ports and directories of this test
 //!      lines, requests, files, an agent that sends ─► aqueduct agent ─► files, the next tier
 //! ```
 //!
@@ -35,13 +35,13 @@ use flume::{agents, properties};
 
 use overlay::{Local, Peer};
 
-/// How long one agent may take for its way from the start to the last event.
+/// Timeout of one agent, from the start to the last event.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Agents that run at the same time.
+/// Number of parallel agents.
 const AT_A_TIME: usize = 6;
 
-/// Configurations that are refused, and why: each needs a decision of its owner.
+/// Rejected configurations, and why: each needs a decision of its owner.
 const REFUSED: &[(&str, &str)] = &[
     ("guide_custom", "Java classes of its own"),
     ("guide_encryption", "an encrypted file channel"),
@@ -96,9 +96,9 @@ fn the_configurations_of_flume_run_or_are_refused_by_name() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (_next, peer) = feed::next_tier(dir.path());
     let mut cases = corpus();
-    // What they need is not there: keystores (`tests/tls.rs` runs TLS with some), a server of S3
-    // (`tests/objects.rs` has one), a broker (`tests/kafka.rs` has one), HBase (`tests/hbase.rs`),
-    // files that end in `.csv`.
+    // Their requirements are missing here: keystores (`tests/tls.rs` tests TLS with some), an S3
+    // server (see `tests/objects.rs`), a broker (see `tests/kafka.rs`), HBase (see
+    // `tests/hbase.rs`), files that end in `.csv`.
     let lacking = [
         "own_tls",
         "own_object_store",
@@ -140,7 +140,7 @@ fn the_configurations_of_flume_run_or_are_refused_by_name() {
     assert!(started >= 47, "only {started} agents ran, {} were refused", REFUSED.len());
 }
 
-/// Every agent of every configuration.
+/// Returns every agent of every configuration.
 fn corpus() -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/flume/tests/corpus");
     let mut all = Vec::new();
@@ -160,7 +160,7 @@ fn corpus() -> Vec<Case> {
     all
 }
 
-/// An agent that is on its way.
+/// A running agent.
 struct Running {
     process: Process,
     local: Local,
@@ -190,7 +190,7 @@ impl Running {
         Self { process, local, root, admin, monitoring }
     }
 
-    /// Asks until there is an answer; ends with the log of the agent otherwise.
+    /// Polls until there is a result; otherwise fails with the agent's log.
     fn until<T>(&mut self, what: &str, mut ready: impl FnMut(&Self) -> Option<T>) -> T {
         let started = Instant::now();
         loop {
@@ -210,7 +210,7 @@ impl Running {
     }
 }
 
-/// It refuses to start, and names the file and a line.
+/// Asserts that the agent does not start, and names the file and a line.
 fn refused(case: &Case, dir: &Path, peer: Peer) {
     let mut agent = Running::start(case, dir, peer);
     let code = agent.process.wait(PATIENCE).code();
@@ -220,7 +220,7 @@ fn refused(case: &Case, dir: &Path, peer: Peer) {
     assert!(said.contains(&format!("{file}:")), "{}: {said}", case.name);
 }
 
-/// It takes events in, hands them to its sinks, and stops.
+/// Asserts that the agent accepts events, delivers them to its sinks, and stops.
 fn runs(case: &Case, dir: &Path, peer: Peer) {
     let mut agent = Running::start(case, dir, peer);
     agent.until("answer that it is ready", |it| {
@@ -233,7 +233,7 @@ fn runs(case: &Case, dir: &Path, peer: Peer) {
     stored(case, &local, &root);
 }
 
-/// Whether the sources have taken events in, and the channels have handed all of them out.
+/// Returns whether the sources have accepted events, and the channels have delivered all of them.
 fn moved(page: &Page, local: &Local) -> bool {
     let number = |of: &str, counter: &str| -> u64 {
         let value = page.get(of).and_then(|it| it.get(counter));
@@ -248,7 +248,7 @@ fn moved(page: &Page, local: &Local) -> bool {
     let has_any = local
         .all("channels")
         .any(|(name, _)| number(&format!("CHANNEL.{name}"), "EventPutSuccessCount") > 0);
-    // What an `hdfs` sink has is committed with its roll.
+    // An `hdfs` sink commits events with its roll.
     let is_slow = |channel: &str| {
         local.all("sinks").any(|(sink, kind)| {
             kind == "hdfs" && local.get("sinks", sink, "channel") == Some(channel)
@@ -266,15 +266,15 @@ fn moved(page: &Page, local: &Local) -> bool {
     has_any && channels && sources.all(accepted)
 }
 
-/// Events of an agent whose only source counts to an end.
+/// Returns the number of events of an agent whose only source counts to an end.
 fn ends(local: &Local) -> Option<u64> {
     let sources: Vec<_> = local.all("sources").collect();
     let [(name, kind)] = &sources[..] else { return None };
     (kind == "seq").then(|| local.get("sources", name, "totalEvents")?.parse().ok()).flatten()
 }
 
-/// What the agent has left in the files of its sinks: every event of a source that counts, and
-/// something of any other.
+/// Checks the files of the agent's sinks: every event of a counting source, and some events of any
+/// other.
 fn stored(case: &Case, local: &Local, root: &Path) {
     let mut lines: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut counted, mut inexact) = (BTreeSet::new(), BTreeSet::new());
@@ -288,13 +288,13 @@ fn stored(case: &Case, local: &Local, root: &Path) {
             _ => continue,
         };
         let directory = directory.expect("its directory");
-        // A directory of a store ends where its escapes begin.
+        // A directory of a store ends before its escapes.
         let directory = directory.split('%').next().unwrap_or_default();
-        // Sinks that Flume runs side by side write to the same directory.
+        // Sinks that Flume runs in parallel write to the same directory.
         if !counted.insert((channel, directory)) {
             continue;
         }
-        // Of `hdfs`, a sequence file is the default.
+        // The default of `hdfs` is a sequence file.
         let file_type = local.get("sinks", sink, "hdfs.fileType");
         let is_text =
             kind != "hdfs" || file_type.is_some_and(|it| it.eq_ignore_ascii_case("DataStream"));
@@ -313,8 +313,8 @@ fn stored(case: &Case, local: &Local, root: &Path) {
     }
 }
 
-/// Lines of the files below a directory, or files where they are no text. What is staged does not
-/// count.
+/// Counts lines of the files below a directory, or files if they are not text. Ignores staged
+/// files.
 fn count(directory: &Path, is_text: bool) -> u64 {
     let mut all = 0;
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

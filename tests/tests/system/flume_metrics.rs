@@ -1,7 +1,7 @@
 //! Goal: a monitor made for Flume finds in an agent the counters that it finds in Flume.
 //!
-//! Method: a real agent of Flume 1.11 and one of ours have the same shape and move the same lines.
-//! The pages are compared counter by counter. Each counter that ours lacks must be listed in
+//! Method: a real agent of Flume 1.11 and one of ours have the same structure and move the same
+//! lines. The pages are compared counter by counter. Each counter missing in ours must be listed in
 //! `docs/flume-metrics.md`.
 //!
 //! ```text
@@ -28,7 +28,7 @@ const LINES: &str = "one\ntwo\nthree\n";
 
 const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/flume-metrics.md"));
 
-/// Counters that say how many events went which way, and where they are.
+/// Counters that describe the number and the path of events.
 const OF_THE_WAY: &[&str] = &[
     "ChannelSize",
     "EventAcceptedCount",
@@ -97,7 +97,7 @@ fn start_flume(dir: &Path) -> Flume {
     Flume::start("a", &properties, &dir.join("flume"))
 }
 
-/// And where Flume's page is.
+/// Also returns the address of Flume's page.
 fn start_ours(dir: &Path) -> (Agent, SocketAddr) {
     let (at, next, monitoring) = (dir.display(), http::free_address(), http::free_address());
     let text = format!(
@@ -115,7 +115,7 @@ fn start_ours(dir: &Path) -> (Agent, SocketAddr) {
     (ours, monitoring)
 }
 
-/// The page, once every line has left both channels.
+/// Returns the page when every line has left both channels.
 fn once_moved(what: &str, address: SocketAddr) -> Page {
     let lines = LINES.lines().count().to_string();
     wait::until(&format!("the lines to go through {what}"), Duration::from_secs(60), || {
@@ -130,7 +130,7 @@ fn once_moved(what: &str, address: SocketAddr) -> Page {
     })
 }
 
-/// The counters of the table of those that are not on the page.
+/// Returns the counters in the table of missing ones.
 fn documented_as_lacking() -> BTreeSet<String> {
     let (_, table) = DOCS.split_once("## Not on the page").expect("a heading");
     let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").nth(1));

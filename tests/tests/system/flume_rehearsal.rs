@@ -1,15 +1,15 @@
-//! Goal: three tiers of Flume become ours agent by agent, under load, and every line that nginx
-//! logs is in HDFS. Each step can be taken back. Lines are repeated only where a Flume agent is
-//! part of the way, and not at all once both sides are ours.
+//! Goal: three Flume tiers are replaced by ours agent by agent, under load, and every line that
+//! nginx logs is in HDFS. Each step can be reverted. Lines are duplicated only while a Flume agent
+//! is on their path, and not at all when both sides are ours.
 //!
-//! Method: the steps of `docs/migrate-from-flume.md`, by the commands of that page: that all of
-//! them are run is asserted. Two real nginx log requests of wrk, each with a number of its own and
-//! the phase in its path. Four real Flume 1.11 agents bring the lines into HDFS. Then collectors
-//! and edges are stopped, one of them with -9, and each is followed by ours, with the same file, on
-//! the same port, with what the file channel held and at the positions of the log files; one
-//! collector and one edge return to Flume and come again. At the end both collectors of ours are
-//! killed with -9, and the logs are rotated. Hadoop's shell reads all of it back; lines are
-//! compared phase by phase.
+//! Method: the steps of `docs/migrate-from-flume.md`, with the commands of that page, all of which
+//! must run. Two real nginx log requests from wrk, each with a unique number and the phase in its
+//! path. Four real Flume 1.11 agents move the lines into HDFS. Then collectors and edges are
+//! stopped, one of them with -9, and each is replaced by ours, with the same file, on the same
+//! port, with the content of the file channel and the positions of the log files; one collector and
+//! one edge are reverted to Flume and replaced again. At the end both of our collectors are killed
+//! with -9, and the logs are rotated. Hadoop's shell reads everything back; lines are compared
+//! phase by phase.
 //!
 //! ```text
 //!   nginx ◄─ wrk
@@ -42,11 +42,12 @@ use rustix::process::Signal;
 
 /// Long enough for a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Connections of wrk at each nginx: some 300 requests a second.
+/// wrk connections per nginx: about 300 requests per second.
 const CONNECTIONS: u32 = 2;
-/// Events in the channel of a collector when it is stopped: then there is something to take over.
+/// Minimum number of events in a collector's channel when it is stopped, so that there is something
+/// to import.
 const HELD_MIN: u64 = 50;
-/// Events on their way through a collector of ours when it is killed.
+/// Minimum number of events in flight through our collector when it is killed.
 const IN_FLIGHT_MIN: f64 = 200.0;
 
 /// Two web servers under load, two edges, two collectors, and the phases so far.
@@ -55,16 +56,16 @@ struct Scene {
     wrk: Vec<Process>,
     edges: [Host; 2],
     collectors: [Host; 2],
-    /// Where collectors of ours listen for edges of ours.
+    /// Addresses of our collectors for our edges.
     grpc: [SocketAddr; 2],
-    /// Below which all is stored, in HDFS.
+    /// The prefix of all stored files in HDFS.
     prefix: String,
     phases: Vec<&'static str>,
     started: Instant,
 }
 
 impl Scene {
-    /// All of Flume, and no load yet.
+    /// Starts all of Flume, without load.
     fn start(dir: &Path) -> Self {
         let webs = ["w1", "w2"].map(|name| WebServer::start(&dir.join(name)));
         let prefix = format!("/system/rehearsal-{}", std::process::id());
@@ -88,7 +89,7 @@ impl Scene {
         Self { webs, wrk, edges, collectors, grpc, prefix, phases, started }
     }
 
-    /// From here on requests carry the number of this phase.
+    /// From now on, requests have the number of this phase.
     fn begin(&mut self, phase: &'static str) {
         self.say(phase);
         self.end_load();
@@ -113,7 +114,7 @@ impl Scene {
         }
     }
 
-    /// Ends the load, and waits until Flume has brought all of it into HDFS.
+    /// Ends the load, and waits until Flume has moved all of it into HDFS.
     fn settle(&mut self) {
         self.end_load();
         for (host, web) in self.edges.iter().zip(&self.webs) {
@@ -172,8 +173,8 @@ impl Scene {
         host.wait_until_in_use();
     }
 
-    /// Collectors take `grpc` too, and then the edges send by it: from here on a batch has an
-    /// identity on its whole way.
+    /// Collectors also accept `grpc`, and then the edges use it: from now on a batch has an
+    /// identity on its whole path.
     fn turn_to_grpc(&mut self) {
         for (host, listen) in self.collectors.iter_mut().zip(self.grpc) {
             let source = format!(
@@ -195,7 +196,7 @@ impl Scene {
         self.collectors.iter().chain(&self.edges).for_each(Host::wait_until_in_use);
     }
 
-    /// Kills each collector of ours while batches are on their way through it.
+    /// Kills each of our collectors while batches are in flight through it.
     fn kill_collectors(&mut self) {
         for host in &mut self.collectors {
             let ours = host.ours();
@@ -209,7 +210,7 @@ impl Scene {
         }
     }
 
-    /// Lets everything arrive; for each phase, what its lines became.
+    /// Waits until everything has arrived. Returns the result of each phase's lines.
     fn finish(mut self) -> Vec<(&'static str, Differences)> {
         self.end_load();
         self.say("the load is over");
@@ -235,8 +236,8 @@ impl Scene {
     }
 }
 
-/// A killed collector of Flume leaves files under a name that no reader looks at, and never comes
-/// back to them. Answers how many there were.
+/// Renames files that a killed Flume collector has left under a hidden name, and never finishes.
+/// Returns their number.
 fn publish_unfinished(prefix: &str) -> usize {
     let hdfs = Hdfs::shared();
     let unfinished = hdfs.list(&format!("{prefix}/*/*/*.tmp"));
@@ -247,7 +248,7 @@ fn publish_unfinished(prefix: &str) -> usize {
     unfinished.len()
 }
 
-/// The lines whose path names that phase.
+/// Returns the lines whose path contains that phase.
 fn of_phase(number: usize, lines: &[u8]) -> Vec<u8> {
     let path = format!("/item/{number}-");
     let path = path.as_bytes();
@@ -311,7 +312,7 @@ fn three_tiers_of_flume_are_replaced_agent_by_agent_and_no_line_is_missing() {
         "commands of docs/migrate-from-flume.md that were not run: {not_run:?}"
     );
     let repeated = |at: usize| found[at].1.repeated;
-    // They were in HDFS before the first step: only a log that is read again could repeat them.
+    // They were in HDFS before the first step: only a log that is read again could duplicate them.
     assert_eq!(repeated(1), 0, "a log was read again at one of the steps");
     assert!(repeated(0) > 0, "Flume reads a renamed log again, and no repeat is seen");
     assert_eq!(repeated(found.len() - 1), 0, "a line is repeated although all is ours");

@@ -1,11 +1,11 @@
-//! Goal: between Flume 1.11 and an agent of ours every event arrives by Thrift, in both directions
-//! and both encodings, also when either side is killed.
+//! Goal: between Flume 1.11 and our agent every event arrives by Thrift, in both directions and
+//! both encodings, even if either side is killed.
 //!
-//! Method: one agent of Flume and one of ours, each with a lane for each encoding. Flume counts,
-//! and sends by its Thrift sink; ours keeps what comes in files, and sends it back by the `thrift`
-//! sink to Flume's Thrift source, which writes files of its own. First ours is killed with -9 under
-//! way and started again, then Flume; after its restart Flume counts from the beginning. What is
-//! asserted are the files of both.
+//! Method: one Flume agent and one of ours, each with a lane for each encoding. Flume counts, and
+//! sends with its Thrift sink; our agent stores the events in files, and sends them back with the
+//! `thrift` sink to Flume's Thrift source, which writes its own files. First our agent is killed
+//! with -9 and restarted, then Flume, which counts from the beginning after its restart. The test
+//! checks the files of both.
 //!
 //! ```text
 //!   seq ─► memory ─► thrift sink ──► thrift source ─┬► kept ─► file_roll (json)
@@ -39,7 +39,7 @@ const BATCH: usize = 100;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Where the sources of one side listen, by lane.
+/// Listen addresses of one side's sources, by lane.
 type Addresses = [SocketAddr; 2];
 
 #[test]
@@ -88,16 +88,16 @@ fn addresses() -> Addresses {
     LANES.map(|_| http::free_address())
 }
 
-/// Each event with its headers, as Flume writes it.
+/// Returns each event with its headers, as Flume writes it.
 fn expected() -> BTreeSet<String> {
     let event = |lane: &str, n: usize| format!("{{lane={lane}, site=Zürich}} {n}");
     LANES.iter().flat_map(|lane| (0..EVENTS).map(move |n| event(lane, n))).collect()
 }
 
-/// The events in our files, as Flume writes them.
+/// Returns the events in our files, as Flume writes them.
 fn kept(dir: &Path) -> BTreeSet<String> {
     let event = |line: &String| {
-        // A line that a kill has cut is followed by a whole one of the same event.
+        // A line truncated by a kill is followed by a complete one of the same event.
         let event: Value = serde_json::from_str(line).ok()?;
         let headers: BTreeMap<&str, &str> = event["headers"]
             .as_object()?
@@ -111,7 +111,7 @@ fn kept(dir: &Path) -> BTreeSet<String> {
     whole_lines(&dir.join("kept")).iter().filter_map(event).collect()
 }
 
-/// The events in Flume's files, with their headers in order.
+/// Returns the events in Flume's files, with sorted headers.
 fn returned(dir: &Path) -> BTreeSet<String> {
     let event = |line: &String| {
         let (headers, body) = line.strip_prefix('{')?.split_once("} ")?;

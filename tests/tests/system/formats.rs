@@ -1,10 +1,9 @@
-//! Goal: files of every format are read back by the tools of their readers, byte for byte.
+//! Goal: the tools of their readers decode files of every format, byte for byte.
 //!
 //! Method: a collector follows a log and stores it in a real HDFS, in each format; it is killed
-//! twice with -9 meanwhile. Then Hadoop's own shell decodes the files (`hdfs dfs -text`: Avro
-//! containers by Avro's own Java library, sequence files by Hadoop's `SequenceFile.Reader`, what is
-//! compressed by Hadoop's codecs), `zstd` those that it cannot, and every line has to be there,
-//! once.
+//! twice with -9. Then Hadoop's own shell decodes the files (`hdfs dfs -text`: Avro containers with
+//! Avro's Java library, sequence files with Hadoop's `SequenceFile.Reader`, compressed files with
+//! Hadoop's codecs), `zstd` decodes the others, and every line must be there once.
 //!
 //! Lane: core
 //! Needs: hdfs zstd
@@ -24,13 +23,13 @@ use tempfile::TempDir;
 
 const LINES: usize = 20_000;
 
-/// One way of writing files, and how its files are named.
+/// A file format, with its file names.
 struct Format<'a> {
     settings: &'a str,
     extension: &'a str,
 }
 
-/// Stores the lines in HDFS and says where; the collector is killed twice meanwhile.
+/// Stores the lines in HDFS, with two kills of the collector. Returns the location.
 fn stored(format: &Format<'_>, dir: &TempDir) -> String {
     let hdfs = Hdfs::shared();
     let below = format!("/formats-{}-{}", std::process::id(), format.extension.replace('.', "-"));
@@ -89,7 +88,7 @@ fn line(number: usize) -> String {
     format!("line {number:06} caf\u{e9} \"quoted\" \t end")
 }
 
-/// Every line once, in whatever order.
+/// Asserts that every line is there once, in any order.
 fn assert_complete(mut lines: Vec<String>, what: &str) {
     lines.sort();
     let expected: Vec<String> = (0..LINES).map(line).collect();
@@ -98,27 +97,27 @@ fn assert_complete(mut lines: Vec<String>, what: &str) {
     assert!(differs.is_none(), "{what}: {differs:?}");
 }
 
-/// What Hadoop's shell makes of the files, line by line.
+/// Returns the output of Hadoop's shell for the files, line by line.
 fn text_of(pattern: &str) -> Vec<String> {
     let bytes = Hdfs::shared().fs(&["-text", pattern]);
     String::from_utf8(bytes).expect("UTF-8").lines().map(str::to_owned).collect()
 }
 
-/// Bytes as Avro's library prints them in JSON: as characters of Latin-1.
+/// Decodes bytes as Avro's library prints them in JSON: as Latin-1 characters.
 fn avro_bytes(value: &serde_json::Value) -> String {
     let characters = value.as_str().expect("bytes").chars();
     let bytes: Vec<u8> = characters.map(|c| u8::try_from(u32::from(c)).expect("a byte")).collect();
     String::from_utf8(bytes).expect("UTF-8")
 }
 
-/// The body of an event in JSON, as Avro's library prints it.
+/// Returns the body of an event in JSON, as printed by Avro's library.
 fn avro_body(line: &str) -> String {
     let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
     assert_eq!(event["headers"]["site"], "fra", "{line}");
     avro_bytes(&event["body"])
 }
 
-/// Lines of one length are records of a schema: that many bytes.
+/// Lines of equal length are records of a schema with that many bytes.
 #[test]
 #[ignore = "needs the programs and HDFS: tests/run"]
 fn bodies_of_a_schema_of_their_own_are_read_by_avros_own_library() {
@@ -188,8 +187,8 @@ fn compressed_files_are_read_by_hadoop_and_by_the_tools_of_their_formats() {
     assert_complete(text.lines().map(body).collect(), "zstd");
 }
 
-/// The body of a record as Hadoop prints it: the key, a tab, the value, which is text or, of
-/// `BytesWritable`, its bytes in hexadecimal digits. The key is the number of the line.
+/// Returns the body of a record as printed by Hadoop: the key, a tab, the value, which is text, or
+/// for `BytesWritable` hexadecimal digits. The key is the line number.
 fn sequence_body(line: &str, is_text: bool) -> String {
     let (key, value) = line.split_once('\t').expect("a key and a value");
     let body = if is_text {

@@ -1,10 +1,9 @@
-//! Goal: an edge whose disk is full starts, delivers what it holds, by that makes room, and goes
-//! on. A channel that cannot be made yet holds up no other.
+//! Goal: an edge with a full disk starts, delivers its events, which frees space, and continues. A
+//! channel that cannot be created yet does not block others.
 //!
-//! Method: the programs with a `file://` store. The edge's data lie on a small file
-//! system of its own, in memory or on a loop device with ext4, which a foreign file fills to the
-//! last block; it is filled up again after each start. What is asserted: the lines in the store,
-//! each once.
+//! Method: the programs with a `file://` store. The edge's data are on a small separate file
+//! system, in memory or on a loop device with ext4, which another file fills to the last block; it
+//! is filled again after each start. The test checks that each line is in the store once.
 //!
 //! Lane: core
 //! Needs: mkfs.ext4 mount
@@ -27,10 +26,10 @@ use aqueduct_tests::wait;
 
 const LIMIT: Duration = Duration::from_secs(90);
 const LINES: usize = 200_000;
-/// More logs of so many lines than a small disk has room for.
+/// Number of additional logs that exceed a small disk.
 const PARTS: usize = 16;
 
-/// In memory, and on ext4.
+/// Returns small disks: in memory, and on ext4.
 fn small_disks(site: &Site, bytes: u64) -> [Box<dyn Fn() -> std::io::Result<Mounted>>; 2] {
     let (directory, image) = (site.path().join("edge"), site.path().join("edge.img"));
     let mounted_at = directory.clone();
@@ -108,7 +107,7 @@ fn a_disk_smaller_than_two_segments_is_used_and_the_intake_goes_on_when_it_is_em
     }
 }
 
-/// Logs of one name into a channel of this name, for each of these.
+/// Configures logs and a channel for each of these names.
 fn separate_ways(site: &Site, collector: &str, names: &[&str]) -> String {
     let at = |name: &str| site.path().join(name).display().to_string();
     let mut text = format!("[agent]\nname = \"e\"\ndata_dir = \"{}\"\n", at("edge"));
@@ -176,7 +175,7 @@ fn a_channel_that_waits_for_inodes_is_opened_later_and_holds_up_nothing() {
     assert!(found.is_none(), "{found}");
 }
 
-/// Makes files until the file system has no room for one more.
+/// Creates files until the file system has no free inode.
 fn use_up_inodes(disk: &Path) -> PathBuf {
     let ballast = disk.join("ballast");
     std::fs::create_dir(&ballast).expect("a folder");

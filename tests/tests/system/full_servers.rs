@@ -1,10 +1,10 @@
-//! Goal: what a server has no room for on its disk waits in the channel, and is there once when
-//! there is room again; what it had acknowledged before is there.
+//! Goal: events wait in the channel while the server's disk is full, and are stored once when space
+//! is free again; events acknowledged earlier are stored.
 //!
-//! Method: a real Kafka and a real Solr, each with all of its files on a small disk in memory,
-//! which a foreign file fills to the last block while lines come. Kafka ends by itself then, Solr
-//! runs on; each is started again once the file is gone. NATS, RabbitMQ, Artemis and OpenSearch
-//! take nothing more before their disk is full: their own tests have that.
+//! Method: a real Kafka and a real Solr, each with all of its files on a small memory disk, which
+//! another file fills to the last block while lines arrive. Kafka then exits by itself, Solr keeps
+//! running; both are restarted after the file is deleted. NATS, RabbitMQ, Artemis and OpenSearch
+//! stop accepting events before their disk is full; their own tests cover that.
 //!
 //! Lane: connector
 //! Needs: java mvn mount
@@ -22,13 +22,12 @@ use aqueduct_tests::kafka::Kafka;
 use aqueduct_tests::mounted::Mounted;
 use aqueduct_tests::solr::Solr;
 
-/// Bytes of a disk.
+/// Size of a disk.
 const DISK: u64 = 256 << 20;
-/// How long a disk stays full behind that.
+/// How long a disk stays full afterwards.
 const FULL: Duration = Duration::from_secs(2);
 
-/// Lines go through, the disk is filled, more lines come until the server has failed; then there is
-/// room.
+/// Sends lines, fills the disk, sends more lines until the server has failed, and frees the space.
 fn fill_and_make_room(chain: &mut Chain, disk: &Mounted, until_failed: impl FnOnce(&mut Chain)) {
     chain.write(50 * BATCH);
     chain.until_delivered();

@@ -1,11 +1,10 @@
-//! Goal: a failover of the NameNode costs seconds and no line.
+//! Goal: a NameNode failover costs seconds and no line.
 //!
-//! Method: two NameNodes, three JournalNodes and a collector that knows the name service alone.
-//! Under load the active NameNode is killed (-9), the standby is made the active one, and the one
-//! that was killed comes back as the standby; twice, so that each of them dies once, or with
-//! `AQUEDUCT_LONG` once a minute, ten times. Hadoop's shell finds each line once, and `aqueduct
-//! verify` proves the same. The time from the kill to the first file that becomes visible behind it
-//! is printed.
+//! Method: two NameNodes, three JournalNodes and a collector that only knows the name service.
+//! Under load the active NameNode is killed (-9), the standby becomes active, and the killed one
+//! returns as the standby; twice, so that each of them is killed once, or with `AQUEDUCT_LONG` once
+//! a minute, ten times. Hadoop's shell finds each line once, and `aqueduct verify` proves the same.
+//! The test prints the time from the kill to the first new visible file.
 //!
 //! Lane: core
 //! Needs: java mvn curl flock
@@ -23,10 +22,10 @@ use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::{is_long, wait};
 
 const STOP: Duration = Duration::from_secs(25);
-/// From one kill to the next, where there are many.
+/// Time between many kills.
 const BETWEEN: Duration = Duration::from_secs(60);
 
-/// Files that have become visible.
+/// Returns the number of visible files.
 fn files(collector: &Agent) -> Option<f64> {
     collector.metrics()?.sum("aqueduct_sink_visible_files_total")
 }

@@ -1,12 +1,11 @@
-//! Goal: each event is a row of a real HBase, one and no more, while agent, servers and regions die
-//! and move; counters count each event once; what HBase refuses, and nothing else, goes to the dead
-//! letters. A configuration of Flume with its HBase sink runs as it is.
+//! Goal: each event is exactly one row of a real HBase, while agent, servers and regions are killed
+//! and moved; counters count each event once; only events that HBase rejects become dead letters. A
+//! Flume configuration with an HBase sink runs unchanged.
 //!
-//! Method: a collector reads a file that grows, and writes rows whose keys are spread over a table.
-//! It is killed (-9) five times. Meanwhile the table is split twice, its regions are moved, and all
-//! of HBase is killed and started again. Among the lines are such as are no JSON, and such as have
-//! a cell that is larger than HBase takes. Then HBase's own client reads every version of every
-//! cell.
+//! Method: a collector reads a growing file, and writes rows whose keys are spread over a table. It
+//! is killed (-9) five times. Meanwhile the table is split twice, its regions are moved, and all of
+//! HBase is killed and restarted. Some lines are not JSON, or have a cell that exceeds HBase's
+//! limit. Then HBase's own client reads every version of every cell.
 //!
 //! Lane: connector
 //! Needs: javac mvn
@@ -29,28 +28,28 @@ use aqueduct_tests::{http, seed, wait};
 use rand::prelude::*;
 use serde_json::{Value, json};
 
-/// Lines that are written at once, and how often.
+/// Lines per write, and number of writes.
 const LINES: usize = 400;
 const ROUNDS: usize = 20;
-/// And while HBase does something else.
+/// Lines written during operations on HBase.
 const LINES_MEANWHILE: usize = 20;
-/// A line that is no row comes behind so many.
+/// An invalid line follows this many lines.
 const BAD_EACH: usize = 90;
-/// First digits of row keys.
+/// Number of first digits of row keys.
 const KEYS: usize = 10;
 /// The time of the first line, in milliseconds.
 const BEGIN: usize = 1_700_000_000_000;
 const LIMIT: Duration = Duration::from_secs(90);
-/// Why events are dead letters.
+/// Reasons of dead letters.
 const REASONS: [&str; 2] = ["refused", "unwritable_event"];
 
 const ROWS: &str = include_str!("hbase/Rows.java");
 
-/// What was written, and what has to become of it.
+/// The written lines, and their expected result.
 #[derive(Default)]
 struct Written {
     lines: usize,
-    /// Time and line of each that is a row.
+    /// Time and line of each valid row.
     good: BTreeMap<String, usize>,
     bad: BTreeSet<String>,
     counts: BTreeMap<usize, usize>,
@@ -92,7 +91,7 @@ fn configuration(dir: &Path, master: &str) -> String {
     )
 }
 
-/// A cell as HBase has it.
+/// An HBase cell.
 struct Cell {
     row: String,
     column: String,
@@ -110,7 +109,7 @@ fn cells(hbase: &Hbase, table: &str) -> Vec<Cell> {
     lines.iter().map(cell).collect()
 }
 
-/// What happens to HBase while lines come; the rounds before which it does.
+/// Operations on HBase while lines arrive, before certain rounds.
 fn trouble(hbase: &mut Hbase, round: usize) {
     match round {
         3 => drop(hbase.run(ROWS, &["split", "events", "5"])),
@@ -185,7 +184,8 @@ fn sum(agent: &Agent, name: &str) -> f64 {
     agent.metrics().and_then(|it| it.sum(name)).unwrap_or(0.0)
 }
 
-/// Each line is in one row, whose cells have its time, and each counter has counted it once.
+/// Asserts that each line is in one row, whose cells have its time, and that each counter counted
+/// it once.
 fn check(cells: &[Cell], written: &Written) {
     let mut rows: BTreeMap<&str, Vec<(&str, usize)>> = BTreeMap::new();
     for cell in cells.iter().filter(|cell| cell.column == "f:line") {
@@ -203,7 +203,7 @@ fn check(cells: &[Cell], written: &Written) {
     }
     let ids = cells.iter().filter(|cell| cell.column == "f:id").count();
     assert_eq!(ids, rows.len(), "each row has its other column, once");
-    // Older versions of a counter stay for a while: the newest comes first.
+    // Older versions of a counter remain for a while: the newest comes first.
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for cell in cells.iter().filter(|cell| cell.column == "n:lines") {
         counts.entry(&cell.row).or_insert_with(|| cell.value.parse().expect("a number"));
@@ -215,7 +215,7 @@ fn check(cells: &[Cell], written: &Written) {
     assert_eq!(counts, expected, "counters");
 }
 
-/// A configuration of Flume, which finds HBase by its ZooKeeper, with both kinds of serializers.
+/// A Flume configuration that finds HBase by its ZooKeeper, with both kinds of serializers.
 fn flume(hbase: &Hbase, dir: &Path) {
     hbase.run(ROWS, &["create", "flume", "cf", "n"]);
     let (at, zookeeper) = (dir.display(), hbase.zookeeper);
@@ -251,7 +251,7 @@ fn flume(hbase: &Hbase, dir: &Path) {
     command.args(["agent", "-n", "a1", "-f"]).arg(dir.join("flume.conf"));
     command.arg("--data-dir").arg(dir.join("flume")).args(["--admin", &admin.to_string()]);
     let mut agent = Process::start("flume", command, &dir.join("flume.out"));
-    // A number of eight bytes, as Flume's counter is.
+    // An eight-byte number, like Flume's counter.
     let both = String::from_utf8(2_u64.to_be_bytes().to_vec()).expect("ASCII");
     let found = wait::until("the rows of Flume's configuration", LIMIT, || {
         assert!(agent.is_alive(), "{}", agent.output());

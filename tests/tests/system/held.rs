@@ -1,12 +1,12 @@
 //! Goal: parts of running agents are stopped, started and drained at random while lines are written
 //! and agents are killed; each line is stored once, nothing starts by itself, and each call is
-//! noted.
+//! logged.
 //!
 //! Method: an edge tails logs, and a collector has a `file://` store. Lines are written all the
-//! time. By a seed a source or a group of either is stopped by `aqueduct stop`, one of the agents
-//! is killed with `kill -9` and started again, the configuration is read again, and what is stopped
-//! is looked at: it is as it was. Then it starts. In the end both agents drain, the collector with
-//! `--exit`, and what is stored is compared with what was written.
+//! time. As the seed decides, a source or a group of either is stopped with `aqueduct stop`, one of
+//! the agents is killed with `kill -9` and restarted, the configuration is reloaded, and the
+//! stopped part must still be stopped. Then it is started. Finally both agents drain, the collector
+//! with `--exit`, and stored and written lines are compared.
 //!
 //! Lane: core
 //! Weight: 1
@@ -32,11 +32,11 @@ use serde_json::Value;
 /// Rounds of stop, kill, reload and start.
 const ROUNDS: usize = 12;
 
-/// Lines that are added at a time, and the pause after them.
+/// Lines per write, and the pause after it.
 const LINES: usize = 40;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Between two steps, so that each meets lines that move.
+/// Pause between two steps, so that lines move during each.
 const CALM: Duration = Duration::from_millis(250);
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -64,7 +64,7 @@ fn aqueduct(action: &str, agent: &Agent, more: &[&str]) -> Output {
     command.output().expect("the program starts")
 }
 
-/// What the command prints as JSON; it has succeeded.
+/// Runs the command, which must succeed, and returns its JSON output.
 fn done(action: &str, agent: &Agent, more: &[&str]) -> Value {
     let output = aqueduct(action, agent, &[more, &["--json"]].concat());
     assert!(output.status.success(), "{action} {more:?}: {output:?}");
@@ -77,7 +77,7 @@ fn status(agent: &Agent) -> Value {
     })
 }
 
-/// The state of the only source or group, and what has passed it.
+/// Returns the state of the only source or group, and the number of events that passed it.
 fn state(agent: &Agent, role: &str) -> (String, u64) {
     let status = status(agent);
     let (part, passed) = match role {
@@ -93,7 +93,7 @@ fn name(agent: &Agent, role: &str) -> String {
     status(agent)[all][0]["name"].as_str().expect("a name").to_owned()
 }
 
-/// The agent is started again; what is stopped does not begin.
+/// Asserts that a stopped part stays stopped after the agent's restart.
 fn assert_held(agent: &Agent, role: &str, what: &str) {
     let (shown, before) = state(agent, role);
     assert_eq!(shown, "held", "{what}");
@@ -101,7 +101,7 @@ fn assert_held(agent: &Agent, role: &str, what: &str) {
     assert_eq!(state(agent, role), ("held".to_owned(), before), "{what}: it moves");
 }
 
-/// The edge has read everything: then it is empty, and after it the collector, which ends.
+/// When the edge has read everything, drains it, and then the collector, which exits.
 fn drain(edge: &Agent, collector: &mut Agent) {
     wait::until("the edge to have read its log", LIMIT, || {
         (edge.metrics()?.sum("aqueduct_source_lag_bytes")? == 0.0).then_some(())
@@ -132,7 +132,7 @@ fn what_is_stopped_and_started_while_agents_die_stores_each_line_once() {
     let mut kinds = Vec::new();
     let mut kills = 0;
     for round in 0..ROUNDS {
-        // All kinds come, in any order, before one comes again.
+        // Every kind runs, in random order, before one is repeated.
         if kinds.is_empty() {
             kinds = [(0, "source"), (0, "group"), (1, "source"), (1, "group")].to_vec();
             kinds.shuffle(&mut rng);
@@ -148,7 +148,7 @@ fn what_is_stopped_and_started_while_agents_die_stores_each_line_once() {
             match rng.random_range(0..3) {
                 0 => {
                     let output = aqueduct("reload", agents[at], &[]);
-                    // The edge has flags alone.
+                    // The edge has only flags.
                     assert_eq!(output.status.success(), at == 1, "{output:?}");
                 }
                 _ => {
@@ -174,7 +174,7 @@ fn what_is_stopped_and_started_while_agents_die_stores_each_line_once() {
     println!("{found}");
     assert!(found.is_none(), "{found}");
 
-    // A drained edge stays closed over its death; a drained collector that ended begins anew.
+    // A drained edge stays closed after a kill; a drained collector that exited starts normally.
     edge.kill();
     edge.start();
     collector.start();
@@ -193,7 +193,7 @@ fn what_is_stopped_and_started_while_agents_die_stores_each_line_once() {
     assert_audited(&site);
 }
 
-/// Each call has its line, over all of the kills.
+/// Asserts that each call has a line in the audit log, over all kills.
 fn assert_audited(site: &Site) {
     let text = fs::read_to_string(site.path().join("edge/audit.log")).expect("the audit log");
     let text = text

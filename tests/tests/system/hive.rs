@@ -1,13 +1,12 @@
-//! Goal: the partitions of a table of Hive are the directories with committed files, each from its
-//! first file on, although collectors and the metastore are killed at any moment; and the table is
-//! read.
+//! Goal: the partitions of a Hive table are the directories with committed files, each from its
+//! first file on, although collectors and the metastore are killed at any moment; and the table can
+//! be read.
 //!
 //! Method: a real metastore, and two collectors of one sink that store in directories of two
-//! seconds each, from an edge that sends to both. While lines come, the collectors are killed (-9)
-//! in turn, and the metastore once, and started again. All the while Hive's client in Java looks
-//! which partitions there are, and whether each has a file when it is first seen. In the end they
-//! are held against the directories of the store, and their rows, as the table's input format reads
-//! them, against what was written.
+//! seconds, from an edge that sends to both. While lines arrive, the collectors are killed (-9) in
+//! turn, and the metastore once, and restarted. Meanwhile Hive's Java client lists the partitions,
+//! and checks that each new one has a file. Finally they are compared with the directories of the
+//! store, and their rows, read with the table's input format, with the written lines.
 //!
 //! Lane: connector
 //! Needs: javac mvn
@@ -30,17 +29,17 @@ use aqueduct_tests::process::Process;
 use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::{seed, wait};
 
-/// Kills of collectors, by turns.
+/// Kills of collectors, in turn.
 const KILLS: usize = 4;
-/// Longest time between two logs, in milliseconds; five of them come before each kill.
+/// Maximum pause between two logs, in milliseconds; five of them precede each kill.
 const PAUSE_MAX: u64 = 1_500;
-/// Directories that are partitions while lines come, at least.
+/// Minimum number of partitions while lines arrive.
 const MEANWHILE: usize = 2;
 /// How long the metastore is down.
 const DOWN: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The directories of the store with a file that readers see.
+/// Returns the directories of the store with a visible file.
 fn with_files(store: &Path) -> BTreeSet<String> {
     let names = |path: &Path| {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -51,7 +50,7 @@ fn with_files(store: &Path) -> BTreeSet<String> {
     own.filter(|name| names(&store.join(name)).iter().any(visible)).collect()
 }
 
-/// Java that does this with the table.
+/// Returns a Java command that does this with the table.
 fn java(metastore: &Metastore, dir: &Path, what: &str) -> Command {
     let source = dir.join("Partitions.java");
     fs::write(&source, include_str!("hive/Partitions.java")).expect("the test's own folder");
@@ -60,7 +59,7 @@ fn java(metastore: &Metastore, dir: &Path, what: &str) -> Command {
     java
 }
 
-/// What Java reads of the table, line by line.
+/// Returns the table as read by Java, line by line.
 fn table(metastore: &Metastore, dir: &Path) -> Vec<String> {
     let output = java(metastore, dir, "read").output().expect("java runs");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -72,7 +71,7 @@ fn of<'l>(lines: &'l [String], kind: &'l str) -> impl Iterator<Item = &'l str> {
     lines.iter().filter_map(move |line| line.strip_prefix(kind)?.strip_prefix(' '))
 }
 
-/// What the collector says of what is wrong.
+/// Returns the problem that the collector reports.
 fn troubles(collector: &Agent) -> Option<String> {
     let (code, text) = http::get(collector.admin(), "/status")?;
     assert_eq!(code, 200, "{text}");

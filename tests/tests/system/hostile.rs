@@ -1,12 +1,12 @@
-//! Goal: clients that mean harm cost an agent the memory that its settings allow, and never its
-//! answers.
+//! Goal: malicious clients cost an agent at most the memory that its settings allow, and it keeps
+//! responding.
 //!
 //! Method: one agent has every listener that decodes messages, with default settings, and the
-//! variable of the allocator that its unit of systemd sets. Eight clients at a time send each of
-//! them messages of some hundred bytes to some kilobytes that become as many events, headers or
-//! fields as possible. Meanwhile the system measures the memory of the agent, and `/livez` has to
-//! answer within a second, with the whole machine for the agent and its clients. Afterwards each
-//! listener serves an ordinary client.
+//! allocator variable of its systemd unit. Eight clients at a time send each of them messages of
+//! some hundred bytes to some kilobytes that expand to as many events, headers or fields as
+//! possible. Meanwhile the test measures the agent's memory, and `/livez` must answer within a
+//! second; agent and clients have the whole machine. Afterwards each listener serves a normal
+//! client.
 //!
 //! Lane: connector
 //! Weight: 2
@@ -30,18 +30,18 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 
 const CLIENTS: usize = 8;
 
-/// How long the clients of one listener go on.
+/// Duration of the attack on one listener.
 const ATTACK: Duration = Duration::from_secs(6);
 
-/// What an agent may take beyond its memory at rest.
+/// Maximum memory of an agent beyond its memory at rest.
 const ALLOWED_KIB: u64 = 256 << 10;
 
-/// What `/livez` may take.
+/// Timeout of `/livez`.
 const ALIVE: Duration = Duration::from_secs(1);
 
 const MIB: usize = 1 << 20;
 
-/// A listener, what clients send it, and the length of the answer of an honest one.
+/// A listener, the clients' message, and the length of the response to a valid one.
 struct Attack {
     what: &'static str,
     port: SocketAddr,
@@ -70,7 +70,7 @@ fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), &body].concat()
 }
 
-/// As many events as a body may have: none has anything in it.
+/// As many empty events as a body may contain.
 fn empty_events() -> Vec<u8> {
     let mut body = b"[".to_vec();
     body.extend(b"{},".repeat(8 * MIB / 3 - 2));
@@ -78,7 +78,7 @@ fn empty_events() -> Vec<u8> {
     body
 }
 
-/// Events with a header each, in a map of their own.
+/// Events with a separate map of one header each.
 fn small_headers() -> Vec<u8> {
     let event = br#"{"headers":{"a":1}},"#;
     let mut body = b"[".to_vec();
@@ -87,7 +87,7 @@ fn small_headers() -> Vec<u8> {
     body
 }
 
-/// Events with 999 names of headers each.
+/// Events with 999 header names each.
 fn many_names() -> Vec<u8> {
     let headers: Vec<String> = (0..999).map(|n| format!(r#""{n}":"{}""#, n % 7)).collect();
     let event = format!(r#"{{"headers":{{{}}},"body":"x"}}"#, headers.join(","));
@@ -96,7 +96,7 @@ fn many_names() -> Vec<u8> {
     format!("[{}]", vec![format!("{event},{other}"); events].join(",")).into_bytes()
 }
 
-/// Entries of a message of the forward protocol, compressed.
+/// Compressed entries of a forward protocol message.
 fn fluent(entry: &[u8], bytes: usize) -> Vec<u8> {
     let packed = gzip(&entry.repeat(bytes / entry.len()));
     let mut message = b"\x93\xa1t\xc6".to_vec();
@@ -126,7 +126,7 @@ fn lumberjack(frame: &[u8], bytes: usize) -> Vec<u8> {
     message
 }
 
-/// An event of so many fields without names and values.
+/// An event with this many empty fields.
 fn empty_pairs(pairs: u32) -> Vec<u8> {
     let mut frame = b"2D\0\0\0\x01".to_vec();
     frame.extend(pairs.to_be_bytes());
@@ -134,7 +134,7 @@ fn empty_pairs(pairs: u32) -> Vec<u8> {
     frame
 }
 
-/// A call of Flume's Avro source with so many empty events, compressed.
+/// A compressed call of Flume's Avro source with this many empty events.
 fn avro(events: u64) -> Vec<u8> {
     let hash = [
         0x86, 0xaa, 0xda, 0xe2, 0xc4, 0x54, 0x74, 0xc0, 0xfe, 0x93, 0xff, 0xd0, 0xf2, 0x35, 0x0a,
@@ -147,7 +147,7 @@ fn avro(events: u64) -> Vec<u8> {
     zlib(&[&[0, 0, 0, 1, 0, 0, 0, 1][..], &length, &call].concat())
 }
 
-/// A call of Flume's Thrift source with so many empty events.
+/// A call of Flume's Thrift source with this many empty events.
 fn thrift(events: u64) -> Vec<u8> {
     let mut call = b"\x82\x21\x01\x0bappendBatch\x19\xfc".to_vec();
     put_varint(&mut call, events);
@@ -156,7 +156,7 @@ fn thrift(events: u64) -> Vec<u8> {
     [&(call.len() as u32).to_be_bytes()[..], &call].concat()
 }
 
-/// Log records without anything in them.
+/// Empty log records.
 fn otlp(records: usize) -> Vec<u8> {
     let mut bytes = [0x12, 0].repeat(records);
     for tag in [0x12, 0x0a] {
@@ -188,7 +188,7 @@ fn client(port: SocketAddr, bytes: &[u8], is_over: &AtomicBool) {
     }
 }
 
-/// Resident memory.
+/// Returns the resident memory.
 fn memory_kib(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("the agent runs");
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -293,7 +293,7 @@ fn hostile_clients_cost_bounded_memory_and_leave_the_agent_alive() {
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
-    // Each is served afterwards.
+    // Each listener still serves clients.
     let answers = [
         (
             ports[0],

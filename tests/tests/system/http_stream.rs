@@ -1,10 +1,10 @@
-//! Goal: what a server of HTTP sends is stored, each event once where the server can go on behind a
-//! position, while agent and connections die; and a server that refuses or is silent is treated as
-//! it asks for.
+//! Goal: events of an HTTP server are stored, each once if the server can continue after a
+//! position, while agent and connections are killed. A server that rejects requests or is silent
+//! gets the pauses that it requests.
 //!
-//! Method: a server of our own with a log of numbered events (`http_stream/server.rs`), which it
-//! also sends over a WebSocket (`http_stream/socket.rs`), and a real collector with a `file://`
-//! store, which is killed (-9).
+//! Method: our own server with a log of numbered events (`http_stream/server.rs`), also over a
+//! WebSocket (`http_stream/socket.rs`), and a real collector with a `file://` store, which is
+//! killed (-9).
 //!
 //! Lane: connector
 //! Weight: 0
@@ -32,10 +32,10 @@ use site::{agent, counted, line, repeats, stored, stored_soon};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Pauses that a test can wait for.
+/// Pauses short enough for a test.
 const SHORT: &str = r#"backoff = { network = { first = "0s", step = "5ms", limit = "20ms" } }"#;
 
-/// Appends events while the agent is killed at moments of its own.
+/// Appends events while the agent is killed at random moments.
 fn append_through_kills(server: &Server, agent: &mut Agent, kills: usize, events: usize) {
     let mut rng = seed::rng("http_stream");
     thread::scope(|scope| {
@@ -80,7 +80,7 @@ fn events_with_ids_are_stored_once_through_kills_and_cut_connections() {
     agent.stop(LIMIT);
 }
 
-/// A stream that goes on from an id in its events, by a parameter, and repeats the event of it.
+/// A stream that continues at an id in its events, by a parameter, and repeats that event.
 #[test]
 #[ignore = "needs the programs: tests/run"]
 fn ids_keep_what_a_server_repeats_from_being_stored_again() {
@@ -191,7 +191,7 @@ limited = { first = "100ms", limit = "100ms" }
     assert!(pauses.iter().zip(least).all(|(pause, least)| *pause >= least), "{pauses:?}");
     assert!(pauses.iter().all(|pause| *pause < 10.0), "{pauses:?}");
 
-    // Keep-alives hold the connection.
+    // Heartbeats keep the connection alive.
     thread::sleep(Duration::from_millis(4500));
     assert_eq!(server.streams(), 1, "{}", agent.output());
     server.set(|manner| manner.keep_alive = None);
@@ -246,7 +246,7 @@ client_secret = "s:s"
     assert_eq!(form, "grant_type=client_credentials");
     let basic = asked.iter().find_map(|it| it.header("authorization")?.strip_prefix("Basic "));
     assert_eq!(basic, Some("YStiOnMlM0Fz"), "`a+b:s%3As`");
-    // The server forgets the token; a connection ends that has worked.
+    // The server forgets the token, and a working connection ends.
     thread::sleep(Duration::from_millis(1500));
     server.set(|manner| manner.token = Some("another".into()));
     server.end_streams();
@@ -284,7 +284,7 @@ fn a_list_is_read_page_by_page_from_the_cursor_on_and_each_event_is_stored_once(
     agent.stop(LIMIT);
 }
 
-/// A channel with little room, and no server behind its sink at first.
+/// A channel with little space, and a sink whose server is down at first.
 #[test]
 #[ignore = "needs the programs: tests/run"]
 fn a_full_channel_keeps_the_stream_from_being_read_and_nothing_is_lost() {
@@ -318,7 +318,7 @@ channel = "main"
 "#,
         server.address
     );
-    // In the place of the directory is a file.
+    // A file blocks the path of the directory.
     std::fs::create_dir_all(dir.join("store")).expect("a folder");
     std::fs::write(dir.join("store/all"), "").expect("a file");
     let mut agent = Agent::configured("aqueduct-collector", dir, "agent", &text);
@@ -332,7 +332,7 @@ channel = "main"
         (server.sent_bytes() == before && before > 0).then_some(before)
     });
     eprintln!("{} of {} MiB are sent to a full channel", sent >> 20, (EVENTS * 2000) >> 20);
-    // Channel, batches, and what the kernel holds for both sides.
+    // Channel, batches, and kernel buffers on both sides.
     assert!(sent < EVENTS * 2000 * 2 / 3, "{sent} bytes are held somewhere");
     std::fs::remove_file(dir.join("store/all")).expect("the file");
     let there = || stored(dir).len();

@@ -1,14 +1,14 @@
-//! Goal: `aqueduct import` stores each row of a table once, whatever kills it, and says by its exit
-//! code that it has; calls of Sqoop are translated into what runs.
+//! Goal: `aqueduct import` stores each row of a table once, whatever kills it, and reports success
+//! by its exit code; Sqoop calls are translated into working configurations.
 //!
-//! Method: a real PostgreSQL and a real MariaDB, each with a table whose values would break lines
-//! of CSV, with rows without a value to split by. The import is killed (-9) at random moments and
-//! called again until it ends by itself; then the store is held against the table. A second import
-//! takes what is new, call after call. What was imported is exported into another table, and files
-//! of Sqoop's form too, while export and database are killed; then SequenceFiles, of Sqoop and of
-//! this program. Values of all types go to Avro and Parquet and back, and each import is compared
-//! with its table by `--checksum`, which has to find what was changed on either side. At last a
-//! script of Sqoop's lines becomes a configuration, which a collector runs.
+//! Method: a real PostgreSQL and a real MariaDB, each with a table whose values would break CSV
+//! lines, and with rows without a value in the split column. The import is killed (-9) at random
+//! moments and called again until it exits by itself; then store and table are compared. A second
+//! import reads new rows, call after call. Imported rows are exported into another table, and so
+//! are files in Sqoop's format, while export and database are killed; then SequenceFiles, from
+//! Sqoop and from this program. Values of all types go to Avro and Parquet and back. Each import is
+//! compared with its table by `--checksum`, which must find changes on either side. Finally a
+//! script of Sqoop calls becomes a configuration, which a collector runs.
 //!
 //! Lane: connector
 //! Needs: postgres psql mariadbd mariadb-install-db mariadb gzip cp
@@ -37,9 +37,9 @@ use aqueduct_tests::site::read_below;
 use aqueduct_tests::{is_long, seed, wait};
 use rand::prelude::*;
 
-/// Rows of the table that is read in whole.
+/// Rows of the table that is read completely.
 const ROWS: usize = 30_000;
-/// How long a call that is not killed may take.
+/// Timeout of a call that is not killed.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A database of the test.
@@ -56,7 +56,7 @@ impl Server {
         }
     }
 
-    /// Cuts all connections, and comes back.
+    /// Cuts all connections, and restarts.
     fn crash(&mut self) {
         match self {
             Self::Postgres(it) => {
@@ -70,7 +70,7 @@ impl Server {
         }
     }
 
-    /// What a call of Sqoop says of the database; the password is in a file of the folder.
+    /// Returns Sqoop's connection options; the password is in a file of the folder.
     fn connection(&self, dir: &Path) -> Vec<String> {
         let (url, user) = match self {
             Self::Postgres(it) => {
@@ -85,7 +85,7 @@ impl Server {
         words.map(str::to_owned).to_vec()
     }
 
-    /// Rows from `from` on; a tenth has no value to split by, most have the same one.
+    /// Inserts rows; a tenth has no split value, most have the same one.
     fn insert(&self, from: usize, rows: usize) {
         let (series, last) = (from + 1, from + rows);
         let series = match self {
@@ -99,7 +99,7 @@ impl Server {
         ));
     }
 
-    /// The rows as lines that have to be stored, with this between two values and for NULL.
+    /// Returns the expected lines, with this delimiter and this text for NULL.
     fn lines(&self, delimiter: char, null: &str) -> BTreeMap<String, usize> {
         let text = self.ask(
             "SELECT concat(id, '|', CASE WHEN part IS NULL THEN '~' ELSE concat(part) END, '|', n, \
@@ -120,7 +120,7 @@ impl Server {
     }
 }
 
-/// The key of a row, which stands first.
+/// Returns the key of a row, which comes first.
 fn id(line: &str, delimiter: char) -> usize {
     let id = line.split(delimiter).next().and_then(|id| id.parse().ok());
     id.expect("a row begins with its key")
@@ -132,19 +132,19 @@ fn counted(lines: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
     counts
 }
 
-/// A number as commands show it.
+/// Formats a number like the commands.
 fn grouped(number: usize) -> String {
     format!("{},{:03}", number / 1000, number % 1000)
 }
 
-/// Files of an import that readers see.
+/// Returns the visible files of an import.
 fn visible(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let paths = entries.map(|entry| entry.expect("an entry").path());
     paths.filter(|path| !path.ends_with("_aqueduct")).collect()
 }
 
-/// How often each line is stored.
+/// Counts how often each line is stored.
 fn stored(directory: &Path) -> BTreeMap<String, usize> {
     let bytes: Vec<u8> = visible(directory)
         .iter()
@@ -157,7 +157,7 @@ fn stored(directory: &Path) -> BTreeMap<String, usize> {
     counted(text.lines().map(str::to_owned))
 }
 
-/// `aqueduct import` with these arguments behind those of the connection.
+/// Returns `aqueduct import` with these arguments after those of the connection.
 fn call(dir: &Path, connection: &[String], arguments: &[&str]) -> Command {
     let mut command = program("aqueduct");
     command.arg("import").args(connection).args(arguments);
@@ -165,14 +165,14 @@ fn call(dir: &Path, connection: &[String], arguments: &[&str]) -> Command {
     command
 }
 
-/// What a call says that ends by itself, and its exit code.
+/// Runs a command to its end. Returns the exit code and the output.
 fn ended(mut command: Command) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } = command.output().expect("the program starts");
     let said = [stdout, stderr].concat();
     (status.code(), String::from_utf8_lossy(&said).into_owned())
 }
 
-/// A whole table, killed at random moments.
+/// Imports a whole table, killed at random moments.
 fn a_whole_table(dir: &Path, server: &Server) {
     let connection = server.connection(dir);
     let target = dir.join("whole");
@@ -216,7 +216,7 @@ fn a_whole_table(dir: &Path, server: &Server) {
     let lost = wanted.keys().filter(|line| !there.contains_key(*line)).count();
     assert_eq!((repeated, lost), (0, 0), "rows that are repeated, and lost");
     assert!(wanted == there, "of another form: {:?}", there.iter().next());
-    // It is complete: nothing is read again, and nothing else may be read into the directory.
+    // It is complete: nothing is read again, and no other import into the directory is allowed.
     let (code, said) = ended(call(dir, &connection, &arguments));
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("nothing more to read") && said.contains("validated"), "{said}");
@@ -229,7 +229,7 @@ fn a_whole_table(dir: &Path, server: &Server) {
     eprintln!("whole table: {} rows, {lives} lives, {:?}", there.len(), began.elapsed());
 }
 
-/// New rows, call by call.
+/// Imports new rows, call by call.
 fn new_rows(dir: &Path, server: &Server) {
     let connection = server.connection(dir);
     let target = dir.join("new");
@@ -272,7 +272,7 @@ fn new_rows(dir: &Path, server: &Server) {
     }
 }
 
-/// Files of columns, with the types of the table.
+/// Imports columnar files, with the types of the table.
 fn files_of_columns(dir: &Path, server: &Server) {
     let target = dir.join("columns");
     let url = format!("file://{}", target.display());
@@ -287,7 +287,7 @@ fn files_of_columns(dir: &Path, server: &Server) {
     }
 }
 
-/// A script of Sqoop's lines becomes a configuration that a collector runs.
+/// Converts a script of Sqoop calls to a configuration that a collector runs.
 fn a_script_is_converted_and_runs(dir: &Path, server: &Server) {
     let words: Vec<String> =
         server.connection(dir).iter().map(|word| format!("'{word}'")).collect();
@@ -317,7 +317,7 @@ fn a_script_is_converted_and_runs(dir: &Path, server: &Server) {
     collector.stop(LIMIT);
 }
 
-/// What cannot be imported ends with its reason, and changes nothing.
+/// An impossible import fails with its reason, and changes nothing.
 fn what_cannot_be_is_said(dir: &Path, server: &Server) {
     let connection = server.connection(dir);
     let url = format!("file://{}", dir.join("not").display());
@@ -378,7 +378,7 @@ fn a_table_of_mariadb_is_imported_once_whatever_kills_the_import() {
     each_row_is_imported_once(folder.path(), &mut Server::Mariadb(server));
 }
 
-/// Prints rows a second of both.
+/// Prints the rows per second of both.
 #[test]
 #[ignore = "needs the programs and PostgreSQL: tests/run --long"]
 fn an_export_fills_a_table_as_copy_by_hand_does() {

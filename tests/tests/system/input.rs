@@ -1,8 +1,8 @@
 //! Goal: no input, however odd, stops an edge, grows its memory, or costs another file a line.
 //!
-//! Method: files with the bytes that parsers trip over lie next to plain ones; folders come late,
-//! and things that only look like logs match the glob. The store must hold the bytes as they were
-//! written, the edge must count what it found odd, and its peak memory is read from the kernel.
+//! Method: files with bytes that are hard to parse, next to plain ones; folders are created late,
+//! and things that only look like logs match the glob. The store must contain the bytes as written,
+//! the edge must count the anomalies, and its peak memory is read from the kernel.
 //!
 //! Lane: core
 //! Weight: 1

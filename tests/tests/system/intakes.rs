@@ -1,9 +1,9 @@
-//! Goal: clients that people use hand their events to an agent, which hands them on.
+//! Goal: clients that people use deliver their events to an agent, which forwards them.
 //!
 //! Method: `curl` posts to the `http` source, `logger` and a real rsyslog send to the `syslog`
-//! source, over TCP with both framings and over UDP. One agent sends all of it by the `http` sink
-//! to the `http` source of a second one, which keeps it in files by `file_roll`. What is asserted
-//! are those files.
+//! source, over TCP with both framings and over UDP. One agent sends all of it with the `http` sink
+//! to the `http` source of a second one, which stores it in files with `file_roll`. The test checks
+//! those files.
 //!
 //! Lane: connector
 //! Needs: curl gzip logger rsyslogd
@@ -23,7 +23,7 @@ use aqueduct_tests::process::Process;
 use aqueduct_tests::wait;
 use tempfile::TempDir;
 
-/// Two agents, one behind the other.
+/// Two agents in a row.
 struct Chain {
     dir: TempDir,
     http: SocketAddr,
@@ -89,7 +89,7 @@ channel = "main"
         Self { dir, http, syslog, first, second }
     }
 
-    /// Every event in the files, as one line of JSON each.
+    /// Returns every event in the files, as one line of JSON each.
     fn events(&self) -> Vec<serde_json::Value> {
         let Ok(files) = fs::read_dir(self.dir.path().join("files")) else { return Vec::new() };
         let text: String = files
@@ -99,7 +99,7 @@ channel = "main"
         whole.collect()
     }
 
-    /// Waits until so many events are in the files.
+    /// Waits until this many events are in the files.
     fn wait_for(&self, events: usize) -> Vec<serde_json::Value> {
         wait::until(&format!("{events} events in the files"), Duration::from_secs(60), || {
             let all = self.events();
@@ -113,7 +113,7 @@ channel = "main"
     }
 }
 
-/// Runs a client to its end; what it printed.
+/// Runs a client to its end; returns its output.
 fn run(program: &str, arguments: &[&str], input: &[u8], dir: &Path) -> String {
     let file = dir.join("input");
     fs::write(&file, input).expect("the input is written");

@@ -1,11 +1,10 @@
-//! Goal: what interceptors make of events goes all the way to the store, each event once, whatever
-//! is killed: its own day and topic decide its path, its id is its own, and what is masked is found
-//! nowhere.
+//! Goal: results of interceptors arrive in the store, each event once, whatever is killed: an
+//! event's own day and topic determine its path, its id is unique, and masked text appears nowhere.
 //!
 //! Method: an edge reads lines of an access log with `event_time`, `parse`, `route`, `lookup`,
-//! `mask` and `uuid`, and sends them to a collector that files them below `topic/day` of a
-//! `file://` store. Both are killed in turn while lines are written. What is asserted are the files
-//! of the store.
+//! `mask` and `uuid`, and sends them to a collector that stores them below `topic/day` of a
+//! `file://` store. Both are killed in turn while lines are written. The test checks the files of
+//! the store.
 //!
 //! Lane: core
 //! Weight: 1
@@ -23,7 +22,7 @@ use aqueduct_tests::http::free_address;
 use aqueduct_tests::wait;
 use serde_json::Value;
 
-/// Lines of each round, and rounds with a kill behind each.
+/// Lines of each round, and rounds with a kill after each.
 const LINES: usize = 500;
 const ROUNDS: usize = 4;
 
@@ -97,7 +96,7 @@ roll = {{ age_max = "1s", idle_max = "1s" }}
     [edge, collector]
 }
 
-/// Line `n`, its topic and its day. Each third line is of a day on which the zone matters.
+/// Returns line `n`, its topic and its day. For each third line, the zone matters for its day.
 fn line(n: usize) -> (String, &'static str, &'static str) {
     let (time, day) = match n % 3 {
         0 => ("25/Nov/2026:00:30:00 +0100", "2026-11-24"),
@@ -115,7 +114,7 @@ fn line(n: usize) -> (String, &'static str, &'static str) {
     (line, topic, day)
 }
 
-/// Every event that readers of the store see, with its topic and its day.
+/// Returns every event that readers of the store see, with its topic and its day.
 fn stored(dir: &Path) -> Vec<(String, String, Value)> {
     let mut events = Vec::new();
     let folders = |path: PathBuf| {
@@ -159,7 +158,7 @@ fn what_interceptors_make_of_events_is_stored_once_through_kills() {
             writeln!(log, "{line}").expect("a line is written");
             expected.insert(n, (topic, day));
         }
-        // Some of the round is on its way, wherever that is.
+        // Some of the round is in flight, wherever that is.
         wait::until("some of the lines to arrive", Duration::from_secs(60), || {
             let metrics = agents[1].metrics()?;
             let taken = metrics.sum("aqueduct_source_events_total").unwrap_or_default();

@@ -1,11 +1,11 @@
-//! Goal: every entry of a journal is stored once and as it is, in the order of the journal, while
-//! its files are rotated and removed, and the agent and its journalctl are killed.
+//! Goal: every journal entry is stored once and unchanged, in the order of the journal, while its
+//! files are rotated and removed, and the agent and its journalctl are killed.
 //!
-//! Method: a real systemd-journald with a place of its own (`journald/journal.rs`). Entries of
-//! every form come by its own protocol, by `logger` and by `systemd-cat`. A collector reads them by
-//! the host's journalctl into a store of files. What journalctl lists itself is what has to be
-//! there. At the end the agent's place is vacuumed away while it is stopped: what is left has to
-//! come to the last entry, and the gap has to be said.
+//! Method: a real systemd-journald with its own directories (`journald/journal.rs`). Entries of
+//! every format are sent with its own protocol, `logger` and `systemd-cat`. A collector reads them
+//! with the host's journalctl into a store of files, which is compared with journalctl's own list.
+//! At the end, entries at the agent's position are vacuumed away while it is stopped: the rest must
+//! arrive, and the gap must be reported.
 //!
 //! ```text
 //!   datagrams, logger … ─► journald ─► journalctl ─► source ─► durable ─► files
@@ -36,15 +36,15 @@ mod journal;
 
 use journal::{Entry, Journal, entry};
 
-/// How long a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Entries in all.
+/// Total number of entries.
 const ENTRIES: usize = 20_000;
 /// Entries between two rotations.
 const ROTATION: usize = 2_500;
-/// Lives of the agent while they come.
+/// Number of agent runs while they arrive.
 const LIVES: usize = 5;
-/// What the entries are known by.
+/// The identifier of the entries.
 const NAME: &str = "aqueduct-test";
 
 fn collector(dir: &Path, journal: &Journal) -> Agent {
@@ -75,7 +75,7 @@ channel = "main"
     Agent::configured("aqueduct-collector", dir, "agent", &text)
 }
 
-/// Sends the entry of this number: one of every form in turn.
+/// Sends the entry of this number: one of every format in turn.
 fn send(journal: &Journal, number: usize) {
     let text = format!("entry {number}");
     let name = ("SYSLOG_IDENTIFIER", NAME.as_bytes());
@@ -105,7 +105,7 @@ fn send(journal: &Journal, number: usize) {
     }
 }
 
-/// The entries of each file of the store.
+/// Returns the entries of each file of the store.
 fn files(dir: &Path) -> Vec<Vec<Entry>> {
     let Ok(folder) = fs::read_dir(dir.join("store").join(NAME)) else { return Vec::new() };
     let paths = folder.map(|entry| entry.expect("an entry").path());
@@ -116,7 +116,7 @@ fn files(dir: &Path) -> Vec<Vec<Entry>> {
     paths.map(|path| text(read(path)).lines().map(entry).collect()).collect()
 }
 
-/// Entries in the store.
+/// Returns the number of entries in the store.
 fn stored(dir: &Path) -> usize {
     files(dir).iter().map(Vec::len).sum()
 }
@@ -127,14 +127,15 @@ fn until_stored(dir: &Path, entries: usize) {
     });
 }
 
-/// The place of an entry in its journal.
+/// Returns the sequence number of an entry in its journal.
 fn number(entry: &Entry) -> u64 {
     let cursor = String::from_utf8_lossy(&entry["__CURSOR"][0]).into_owned();
     let number = cursor.split(';').find_map(|part| part.strip_prefix("i=")).expect("a number");
     u64::from_str_radix(number, 16).expect("a number")
 }
 
-/// The store holds these entries, each once and as it is, and each file has them in order.
+/// Asserts that the store contains these entries, each once and unchanged, and in order within each
+/// file.
 fn holds(dir: &Path, expected: &[Entry]) {
     let files = files(dir);
     for file in &files {
@@ -155,7 +156,7 @@ fn holds(dir: &Path, expected: &[Entry]) {
     }
 }
 
-/// Kills the journalctl that the agent has, if it has one.
+/// Kills the agent's journalctl, if it has one.
 fn kill_journalctl(agent: &mut Agent) {
     let pid = agent.process().pid();
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the agent runs");
@@ -193,7 +194,7 @@ fn every_entry_of_a_journal_is_stored_once_over_kills_rotation_and_vacuum() {
                     journal.call(&["--rotate"]);
                 }
                 if number == ENTRIES / 2 {
-                    // Only what is stored may go.
+                    // Only stored entries may be removed.
                     before_vacuum = journal.list(NAME, number + 1);
                     until_stored(dir, before_vacuum.len());
                     journal.call(&["--rotate", "--vacuum-files=1"]);
@@ -228,7 +229,7 @@ fn every_entry_of_a_journal_is_stored_once_over_kills_rotation_and_vacuum() {
     assert_eq!(counted(&metrics, "cursor_gone"), 0.0, "nothing was missed");
     eprintln!("{ENTRIES} entries, {LIVES} lives: {:?}", began.elapsed());
 
-    // What comes while it is stopped is removed before it reads it.
+    // Entries sent while it is stopped are removed before it reads them.
     agent.stop(LIMIT);
     (0..10).for_each(|number| send(&journal, 5 * number + 4));
     journal.list(NAME, ENTRIES - vacuumed + 10);

@@ -1,10 +1,10 @@
-//! Goal: every message of a topic is stored, and once while its partition stays or is handed over
-//! in an orderly way, whatever is killed; every event of a sink is in its topic.
+//! Goal: every message of a topic is stored, and stored once while its partition stays or is
+//! revoked orderly, whatever is killed; every event of a sink is in its topic.
 //!
-//! Method: a real broker, and the real programs. Messages come all the time, and their producer
-//! knows where each one is: its partition and offset. What is asserted are the files: each line
-//! says in its headers which message it is. For the sink, what a reader finds in the topic is
-//! compared with the lines of a file.
+//! Method: a real broker, and the real programs. Messages arrive all the time, and their producer
+//! knows the partition and offset of each one. The tests check the files: the headers of each line
+//! identify its message. For the sink, the messages that a reader finds in the topic are compared
+//! with the lines of a file.
 //!
 //! ```text
 //!   producer ─► topic ─► kafka source ─► durable ─► hdfs sink, `file://`
@@ -41,20 +41,20 @@ mod tickets;
 mod token_server;
 mod tokens;
 
-/// Longest time until all is stored.
+/// Timeout until all is stored.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest time of a stop.
+/// Timeout of a stop.
 const STOP: Duration = Duration::from_secs(25);
-/// Messages of a second, about.
+/// Approximate messages per second.
 const RATE: usize = 2_000;
 
-/// Messages that come all the time.
+/// A steady load of messages.
 struct Load {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Sent>>,
 }
 
-/// A test that fails leaves none behind.
+/// Stop the load if a test fails.
 impl Drop for Load {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -80,7 +80,7 @@ impl Load {
         Self { stop, thread: Some(thread) }
     }
 
-    /// No more come; where those are that came.
+    /// Stops the load. Returns the positions of all messages.
     fn end(mut self) -> Sent {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("it is taken here alone");
@@ -88,7 +88,7 @@ impl Load {
     }
 }
 
-/// An agent that reads `logs` and stores behind the link `store` of its own folder.
+/// Returns an agent that reads `logs` and stores below the link `store` in its folder.
 fn reader(dir: &Path, name: &str, kafka: &Kafka, more: &str) -> Agent {
     let own = dir.join(name);
     fs::create_dir_all(own.join("files")).expect("the test's own folder");
@@ -125,7 +125,7 @@ roll = {{ age_max = "1s", idle_max = "1s" }}
     Agent::configured("aqueduct-collector", &own, "agent", &text)
 }
 
-/// How often each message is in the files of these agents, by partition and offset.
+/// Counts how often each message is in the files of these agents, by partition and offset.
 fn stored(dir: &Path, agents: &[&str]) -> BTreeMap<(i32, i64), (String, usize)> {
     let mut found = BTreeMap::new();
     for agent in agents {
@@ -151,13 +151,13 @@ fn stored(dir: &Path, agents: &[&str]) -> BTreeMap<(i32, i64), (String, usize)> 
     found
 }
 
-/// Waits until every message that was sent is stored; answers how many are there again.
+/// Waits until every message is stored. Returns the number of duplicates.
 fn repeats(dir: &Path, agents: &[&str], sent: &Sent) -> usize {
     wait::until("every message to be stored", PATIENCE, || {
         thread::sleep(Duration::from_millis(300));
         (stored(dir, agents).len() >= sent.len()).then_some(())
     });
-    // What is stored again would come now.
+    // Resent messages would be stored now.
     thread::sleep(Duration::from_secs(2));
     let found = stored(dir, agents);
     let times: usize = found.values().map(|(_, times)| times - 1).sum();
@@ -174,7 +174,7 @@ fn each_message_is_stored_once_through_kills_of_agent_and_broker_and_a_full_chan
     let (dir, mut rng, began) = (folder.path(), seed::rng("kafka"), Instant::now());
     let mut kafka = Kafka::start(dir);
     let load = Load::start(&kafka, "logs", "lz4");
-    // A name of its own gives it its partitions back at once.
+    // With a fixed instance name it gets its partitions back immediately.
     let mut agent = reader(dir, "one", &kafka, "instance = \"one\"");
     agent.start();
     for kill in 0..5 {
@@ -234,7 +234,7 @@ fn partitions_that_are_handed_over_lose_nothing_and_repeat_only_after_a_kill() {
         (stored(dir, &["two"]).len() > before + RATE).then_some(())
     });
     two.kill();
-    // Its session ends, and the first one has all.
+    // Its session expires, and the first one gets all partitions.
     thread::sleep(Duration::from_secs(5));
     two.start();
     thread::sleep(Duration::from_secs(2));
@@ -246,10 +246,10 @@ fn partitions_that_are_handed_over_lose_nothing_and_repeat_only_after_a_kill() {
     eprintln!("{} messages, {again} again after a kill, {:?}", sent.len(), began.elapsed());
 }
 
-/// Lines of a log.
+/// Lines per log.
 const LINES: usize = 2_000;
 
-/// An agent that sends the lines of `*.log` in its folder to the topic `lines`.
+/// Returns an agent that sends the lines of `*.log` in its folder to the topic `lines`.
 fn sender(dir: &Path, kafka: &Kafka) -> Agent {
     let own = dir.join("sink");
     fs::create_dir_all(&own).expect("the test's own folder");
@@ -287,14 +287,14 @@ fn log(dir: &Path, name: &str, all: &mut Vec<u8>) {
     fs::write(dir.join(format!("sink/{name}.log")), text).expect("a log is written");
 }
 
-/// The messages of the topic as lines, once all of `written` are there.
+/// Returns the messages of the topic as lines, once all of `written` are there.
 fn in_topic(kafka: &Kafka, written: &[u8]) -> Vec<u8> {
     let mut last = Vec::new();
     wait::until("every line in the topic", PATIENCE, || {
         let found = kafka.read("lines");
         assert!(found.iter().all(|one| one.key.is_none()));
         assert!(found.iter().all(|one| one.headers["place"] == "Zürich"));
-        // Twice the same: nothing more comes.
+        // Unchanged in two reads: no more messages arrive.
         let found: Vec<u8> =
             found.into_iter().flat_map(|one| [one.body, b"\n".to_vec()].concat()).collect();
         let is_done = found == last && compare(written, &found).missing == 0;
@@ -317,16 +317,16 @@ fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_
     for name in ["a", "b", "c", "d"] {
         log(dir, name, &mut written);
         if name == "b" {
-            // Requests are on their way.
+            // Requests are in flight.
             thread::sleep(Duration::from_millis(50));
             kafka.kill();
             kafka.revive();
         }
     }
-    // One that the broker refuses, and with it the whole request: the others are delivered.
+    // The broker rejects one message, and with it the whole request: the others are delivered.
     let mut mixed: String = (0..LINES).map(|line| format!("mixed {line}\n")).collect();
     written.extend_from_slice(mixed.as_bytes());
-    // Bytes that compression leaves as long as they are.
+    // Incompressible bytes.
     let noise = (0..300_000u64)
         .map(|n| (n.wrapping_mul(n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8 % 90 + 33);
     mixed.extend(noise.map(char::from));
@@ -336,7 +336,7 @@ fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_
     let metrics = agent.metrics().expect("the agent answers");
     assert_eq!(metrics.sum("aqueduct_dead_letter_events_total"), Some(1.0));
 
-    // What the client held when the agent was killed is in the channel.
+    // Events in the client at the kill are still in the channel.
     kafka.kill();
     log(dir, "e", &mut written);
     wait::until("events on their way", PATIENCE, || {

@@ -1,10 +1,11 @@
-//! Goal: with a topic as the channel, each line is stored once, although agent, broker and at last
-//! the whole host of the agent are lost. Topics and rights that would lose events are refused.
+//! Goal: with a topic as the channel, each line is stored once, although agent, broker and finally
+//! the whole host of the agent are lost. Topics and permissions that would lose events are
+//! rejected.
 //!
-//! Method: a real broker, and the real programs. Lines come all the time; the agent is killed again
-//! and again, with the broker once. In the end it is stopped in its tracks and another one opens
-//! the channel, with a data directory that has nothing of the first one's. The first one goes on
-//! and has to be shut out. The files of the store are compared with the lines that were written.
+//! Method: a real broker, and the real programs. Lines arrive all the time; the agent is killed
+//! repeatedly, once together with the broker. Finally it is suspended, and another one with an
+//! empty data directory opens the channel. The first one then continues and must be fenced. Stored
+//! and written lines are compared.
 //!
 //! ```text
 //!   file ─► tail_dir ─► kafka channel ─► hdfs sink, `file://`
@@ -36,20 +37,20 @@ mod flume;
 mod refused;
 mod three;
 
-/// Kills of the agent, one of them while the broker is away.
+/// Kills of the agent, one of them while the broker is down.
 const KILLS: usize = 3;
-/// Longest time until all is stored.
+/// Timeout until all is stored.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest time of a stop.
+/// Timeout of a stop.
 const STOP: Duration = Duration::from_secs(25);
 
-/// Lines that come all the time.
+/// A steady load of lines.
 struct Load {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Vec<u8>>>,
 }
 
-/// A test that fails leaves none behind.
+/// Stop the load if a test fails.
 impl Drop for Load {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -76,7 +77,7 @@ impl Load {
         Self { stop, thread: Some(thread) }
     }
 
-    /// No more come; answers all that came.
+    /// Stops the load. Returns all lines.
     fn end(mut self) -> Vec<u8> {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("it is taken here alone");
@@ -84,7 +85,7 @@ impl Load {
     }
 }
 
-/// An agent with a folder of its own, between the file and the store.
+/// Returns an agent with its own folder, between the file and the store.
 fn agent(dir: &Path, name: &str, (brokers, replicas): (&str, u32)) -> Agent {
     let at = dir.display();
     let text = format!(
@@ -114,7 +115,7 @@ roll = {{ age_max = "1s", idle_max = "1s" }}
     Agent::configured("aqueduct-collector", dir, name, &text)
 }
 
-/// All that is visible in the store.
+/// Returns everything visible in the store.
 fn stored(dir: &Path) -> Vec<u8> {
     let years = fs::read_dir(dir.join("store")).into_iter().flatten().flatten();
     let years = years.filter(|entry| entry.file_name() != "_aqueduct");
@@ -157,7 +158,7 @@ fn each_line_is_stored_once_although_agent_broker_and_host_are_lost() {
         one.start();
     }
     until_stored(dir, stored(dir).len() + 1);
-    // The host is gone for all others, and then it is there again.
+    // The host is unreachable for all others, and then returns.
     one.process().signal(Signal::STOP);
     let mut two = agent(dir, "two", (&brokers, 1));
     two.start();

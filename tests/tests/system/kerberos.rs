@@ -1,11 +1,11 @@
-//! Goal: into a cluster with Kerberos, in which all is encrypted, each line comes once, for longer
-//! than a ticket lives; and what is set wrong is answered with the setting and a remedy.
+//! Goal: in a fully encrypted cluster with Kerberos, each line arrives once, for longer than a
+//! ticket's lifetime; and wrong settings are reported with a fix.
 //!
-//! Method: a real KDC and a real HDFS with RPC and data transfer of the protection `privacy`.
-//! Tickets live for 10 s. The connection to the NameNode is used behind the end of its ticket, then
-//! the NameNode is killed, and the KDC's own log shows that the collector logs in again. Hadoop's
-//! shell shows whose the files are. Then one collector with one sink for each mistake, and two more
-//! with different principals, which all have to say or do the right thing within one process.
+//! Method: a real KDC and a real HDFS with protection `privacy` for RPC and data transfer. Tickets
+//! are valid for 10 s. The connection to the NameNode is used after the end of its ticket, then the
+//! NameNode is killed, and the KDC's log shows that the collector logs in again. Hadoop's shell
+//! shows the owners of the files. Then one collector with one sink for each mistake, and two more
+//! with different principals, must all report or do the right thing within one process.
 //!
 //! Lane: core
 //! Needs: java mvn curl krb5kdc kadmin.local kinit gssapi flock
@@ -25,19 +25,19 @@ use aqueduct_tests::http;
 use aqueduct_tests::reconcile::{compare, proved, verify};
 use aqueduct_tests::wait;
 
-/// How long a ticket lives.
+/// Lifetime of a ticket.
 const LIFE: &str = "10 seconds";
-/// Lines of a log.
+/// Lines per log.
 const LINES: usize = 2_000;
 const STOP: Duration = Duration::from_secs(25);
 
-/// The line of a sink's table that says whose key is where.
+/// Returns the line of a sink's table that sets principal and keytab.
 fn login(principal: &str, keytab: &Path) -> String {
     let keytab = keytab.display();
     format!("kerberos = {{ principal = \"{principal}@EXAMPLE.TEST\", keytab = \"{keytab}\" }}")
 }
 
-/// A cluster with the directories of this test in it.
+/// Returns a cluster with the directories of this test.
 fn cluster(dir: &Path) -> Hdfs {
     let mut hdfs = Hdfs::configured_with(&dir.join("hdfs"), &["--kerberos"]);
     hdfs.start();
@@ -54,7 +54,7 @@ fn each_line_comes_once_for_longer_than_a_ticket_lives() {
     let dir = folder.path();
     let hdfs = cluster(dir);
     let keytab = dir.join("collector.keytab");
-    // The user that the NameNode lets act for others, with another key and shorter tickets.
+    // The user that the NameNode allows to act for others, with another key and shorter tickets.
     hdfs.kdc().add("aqueduct", &keytab, LIFE);
     let listen = http::free_address().to_string();
     let store = format!("{}/logs/%Y-%m-%d", hdfs.url());
@@ -85,12 +85,12 @@ fn each_line_comes_once_for_longer_than_a_ticket_lives() {
     thread::sleep(Duration::from_millis(700));
     collector.kill();
     collector.start();
-    // Without a pause: the connection to the NameNode lives on behind the end of its ticket.
+    // Without a pause: the connection to the NameNode outlives its ticket.
     for name in 2..14 {
         log(name);
         thread::sleep(Duration::from_secs(1));
     }
-    // The next connection needs another ticket, for the first one is over.
+    // The next connection needs another ticket, because the first one has expired.
     let before = hdfs.kdc().logins("aqueduct");
     assert!(before >= 2, "{before} logins of two collectors");
     hdfs.kill("namenode");
@@ -102,7 +102,7 @@ fn each_line_comes_once_for_longer_than_a_ticket_lives() {
 
     edge.stop(STOP);
     collector.stop(STOP);
-    // The operator's program logs in by the variable of MIT Kerberos.
+    // The operator's program logs in with the variable of MIT Kerberos.
     let mut verify = verify(&store, &[dir.join("edge/channels/main")]);
     verify.arg("--deep").env("HADOOP_CONF_DIR", hdfs.conf_dir());
     verify.env("KRB5_CONFIG", hdfs.kdc().config()).env("KRB5_CLIENT_KTNAME", &keytab);
@@ -114,7 +114,7 @@ fn each_line_comes_once_for_longer_than_a_ticket_lives() {
     belongs_to_the_proxy_user(&hdfs);
 }
 
-/// Owner and rights of all that is in `/logs`.
+/// Asserts owner and mode of everything in `/logs`.
 fn belongs_to_the_proxy_user(hdfs: &Hdfs) {
     let listing = String::from_utf8(hdfs.fs(&["-ls", "-R", "/logs"])).expect("UTF-8");
     let mut files = 0;
@@ -136,7 +136,7 @@ fn what_is_set_wrong_is_answered_with_the_setting_and_a_remedy() {
     let (right, other) = (dir.join("one.keytab"), dir.join("other.keytab"));
     hdfs.kdc().add("one", &right, "1 day");
     hdfs.kdc().add("other", &other, "1 day");
-    // Its key is changed below: the file that was written first is of no use any more.
+    // Its key changes below: the first keytab becomes useless.
     let (old, new) = (dir.join("old.keytab"), dir.join("new.keytab"));
     hdfs.kdc().add("changed", &old, "1 day");
     hdfs.kdc().add("changed", &new, "1 day");
@@ -191,7 +191,7 @@ fn what_is_set_wrong_is_answered_with_the_setting_and_a_remedy() {
         assert!(began.elapsed() < STOP, "{name} does not say {remedy}:\n{output}");
         thread::sleep(Duration::from_millis(100));
     }
-    // Dozens of clients were made by now; the sinks of one identity share its tickets.
+    // Dozens of clients were created by now; the sinks of one identity share its tickets.
     let logins = hdfs.kdc().logins("one");
     assert!((1..=8).contains(&logins), "{logins} logins of one principal");
     for (_, path, _) in right {

@@ -1,13 +1,13 @@
-//! Goal: the manifests are what Kubernetes takes, and with the configuration in them each line of
-//! each container is stored once, with where it came from.
+//! Goal: the manifests are valid for Kubernetes, and with their configuration each line of each
+//! container is stored once, with its origin.
 //!
-//! Method: `deploy/kubernetes` is built by kubectl and held against the schemas of Kubernetes. The
-//! commands of its page make certificates and secrets. Edge and collector run with the files of the
-//! ConfigMaps, in which only places are exchanged, and are killed (-9) while logs come as a kubelet
-//! lays them out: of two runtimes, with lines that are cut, rotated, and of containers that begin
-//! again. A log is renamed when the edge has read it, since what is compressed unread is lost.
-//! The chart of Helm has the same resources, and labels of pods become headers by its second
-//! container, which asks a server that knows two pods. No cluster runs.
+//! Method: kubectl builds `deploy/kubernetes`, and the result is validated against the schemas of
+//! Kubernetes. The commands of its page create certificates and secrets. Edge and collector run
+//! with the files of the ConfigMaps, in which only paths and addresses are replaced, and are killed
+//! (-9) while logs arrive in the kubelet's layout: of two runtimes, with split lines, rotated, and
+//! of restarted containers. A log is renamed when the edge has read it, because a log compressed
+//! unread is lost. The Helm chart has the same resources, and pod labels become headers through its
+//! second container, which queries a server with two pods. No cluster runs.
 //!
 //! Lane: container
 //! Needs: python3 kubectl gzip openssl
@@ -52,7 +52,7 @@ fn run(command: &mut Command) -> String {
     said
 }
 
-/// Holds resources against the schemas of each version.
+/// Validates resources against the schemas of each version.
 fn validate(resources: &str, dir: &Path) {
     let requirements = fs::read_to_string(deploy().join("requirements.txt"));
     let programs = python::environment("kubernetes", &requirements.expect("a file of ours"));
@@ -68,7 +68,7 @@ fn built() -> String {
     run(Command::new("kubectl").arg("kustomize").arg(deploy()))
 }
 
-/// What the page says to call, called: the secrets that kubectl would create.
+/// Runs the page's commands; returns the secrets that kubectl would create.
 fn secrets(dir: &Path) -> String {
     let calls = Page::read("kubernetes.md").example("Set up", "sh", &[]);
     let script = format!(
@@ -85,7 +85,7 @@ fn secrets(dir: &Path) -> String {
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{said}");
     let said = String::from_utf8_lossy(&done.stdout);
-    // What `pki` prints comes first.
+    // The output of `pki` comes first.
     let from = said.find("apiVersion:").expect("secrets are printed");
     said[from..].to_owned()
 }
@@ -109,24 +109,24 @@ fn the_manifests_and_the_secrets_of_the_page_are_what_kubernetes_takes() {
     validate(&format!("{manifests}---\n{}", secrets.trim_end_matches("---\n")), folder.path());
 }
 
-/// A file of the base.
+/// Reads a file of the base.
 fn file(name: &str) -> String {
     fs::read_to_string(deploy().join(name)).expect("a file of ours")
 }
 
-/// A configuration with other places in it, each of which it names.
+/// Replaces paths and addresses in a configuration, each of which must occur.
 fn configuration(text: &str, places: &[(&str, String)]) -> String {
     let mut text = text.to_owned();
     for (place, other) in places {
         assert!(text.contains(place), "the configuration does not name {place}");
         text = text.replace(place, other);
     }
-    // The test asks for metrics without a token.
+    // The test reads metrics without a token.
     let lines = text.lines().filter(|line| !line.starts_with("admin"));
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// Certificates by the commands of the page, as the secrets hold them.
+/// Creates certificates with the commands of the page, as in the secrets.
 fn certificates(dir: &Path) -> [PathBuf; 2] {
     let _secrets = secrets(dir);
     [("edge", "edge.aqueduct"), ("collector", "collectors.aqueduct.svc")].map(|(agent, name)| {
@@ -143,7 +143,7 @@ fn certificates(dir: &Path) -> [PathBuf; 2] {
     })
 }
 
-/// The events of the store, as [`Container::shown`].
+/// Returns the events of the store, as [`Container::shown`].
 fn stored(store: &Path) -> Vec<u8> {
     let days = fs::read_dir(store).expect("the store").map(|day| day.expect("an entry").path());
     let seen = days.filter(|day| !day.ends_with("_aqueduct")).flat_map(|day| read_below(&day));
@@ -162,12 +162,12 @@ fn stored(store: &Path) -> Vec<u8> {
     shown.collect::<String>().into_bytes()
 }
 
-/// The agents of the manifests, on this machine.
+/// Returns the agents of the manifests, on this machine.
 fn agents(dir: &Path) -> [Agent; 2] {
     agents_with(dir, &file("edge.toml"))
 }
 
-/// The same with this configuration of the edge.
+/// Same with this configuration of the edge.
 fn agents_with(dir: &Path, edge: &str) -> [Agent; 2] {
     let [edge_tls, collector_tls] = certificates(dir);
     let listen = http::free_address();
@@ -212,7 +212,7 @@ fn each_line_of_each_container_is_stored_once_with_its_pod_through_kills_and_rot
         Container::new(dir, Runtime::Docker, pods[1], "nginx"),
         Container::new(dir, Runtime::Containerd, pods[2], "dns"),
     ];
-    // What the edge of a node writes is not read.
+    // The log of a node's edge itself is not read.
     let mut own =
         Container::new(dir, Runtime::Containerd, ["aqueduct", "edge-4tq", "7a-4"], "edge");
     own.write("stderr", "what the edge says");

@@ -14,7 +14,7 @@ use aqueduct_tests::agent::Agent;
 use aqueduct_tests::site::Site;
 use aqueduct_tests::wait;
 
-/// What libraries below say of each frame and each connection.
+/// Prefixes of libraries that log each frame and each connection.
 const LIBRARIES: [&str; 5] = [" h2::", " hyper", " tower", " tonic", " mio"];
 
 #[test]
@@ -54,7 +54,7 @@ fn debug_lines_are_ours_and_tell_the_way_of_each_batch() {
     }
 }
 
-/// Moves a thousand lines; what the edge and the collector have said when they are stopped.
+/// Moves a thousand lines. Returns the logs of the edge and the collector.
 fn move_lines(site: &Site, mut edge: Agent, mut collector: Agent) -> [String; 2] {
     fs::write(site.logs().join("a.log"), "a line\n".repeat(1_000)).expect("a log is written");
     collector.start();

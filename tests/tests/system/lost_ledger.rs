@@ -1,9 +1,9 @@
-//! Goal: a commit ledger that was deleted, emptied, cut or put back to an older copy never makes a
-//! collector store again what is committed, and an operator's command makes it go on.
+//! Goal: if a commit ledger was deleted, emptied, truncated or restored from an older copy,
+//! collectors never store committed lines again, and an operator's command lets them continue.
 //!
-//! Method: the programs as child processes with a `file://` store. The ledger is changed below a
-//! collector at work and while it is down; a second collector comes with an empty data directory.
-//! What is stored is compared with what was written, line by line.
+//! Method: the programs as child processes with a `file://` store. The ledger is changed while a
+//! collector runs and while it is down; a second collector starts with an empty data directory.
+//! Stored and written lines are compared.
 //!
 //! Lane: core
 //! Weight: 0
@@ -46,7 +46,7 @@ fn a_ledger_deleted_below_collectors_at_work_is_rebuilt_without_repeats() {
     let mut scene = begun();
     fs::remove_dir_all(scene.site.path().join("store/_aqueduct")).expect("the books");
     scene.is_stopped("while it runs");
-    // Nor does one that knows nothing begin again next to what is visible.
+    // A collector without any memory must not start a new ledger next to visible files, either.
     scene.collector.kill();
     let kept = scene.site.path().join("collector");
     let aside = scene.site.path().join("aside");
@@ -93,7 +93,7 @@ fn an_older_copy_and_missing_entries_are_refused_and_mended() {
     scene.decide("rebuild");
     scene.start();
     scene.until_stored();
-    // The oldest entries go by their age; the newest generation begins with a checkpoint.
+    // The oldest entries are removed by age; the newest generation begins with a checkpoint.
     for name in ["four", "five", "six"] {
         scene.log(name);
         scene.until_stored();

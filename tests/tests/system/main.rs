@@ -1,7 +1,7 @@
-//! The system tests: our programs among real neighbours, one module for each subject.
+//! The system tests: our programs with real servers, one module for each subject.
 //!
-//! Each module opens with its goal and its method. `tests/run` builds the programs, starts the HDFS
-//! that the tests share, and runs the modules; `tests/run kafka` runs one of them.
+//! Each module starts with its goal and its method. `tests/run` builds the programs, starts the
+//! shared HDFS, and runs the modules; `tests/run kafka` runs one of them.
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stderr,

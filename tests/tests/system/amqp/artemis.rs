@@ -1,4 +1,4 @@
-//! A real ActiveMQ Artemis that speaks AMQP 1.0, and applications of JMS.
+//! A real ActiveMQ Artemis with AMQP 1.0, and JMS applications.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -11,10 +11,10 @@ use aqueduct_tests::http::free_address;
 use aqueduct_tests::process::{Process, tail};
 use aqueduct_tests::wait;
 
-/// What is fetched.
+/// The jars to download.
 const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/artemis/pom.xml"));
 
-/// A broker with its messages on disk, running or killed. Dropping it kills it.
+/// A running or killed broker with its messages on disk. Killed on drop.
 pub(crate) struct Artemis {
     pub(crate) address: SocketAddr,
     scheme: &'static str,
@@ -23,12 +23,13 @@ pub(crate) struct Artemis {
 }
 
 impl Artemis {
-    /// One that runs.
+    /// Starts a broker.
     pub(crate) fn start(dir: &Path) -> Self {
         Self::start_with(dir, "amqp", "", "")
     }
 
-    /// One with this scheme, more parameters of its acceptor, and more settings.
+    /// Starts a broker with this scheme, additional parameters of its acceptor, and additional
+    /// settings.
     pub(crate) fn start_with(
         dir: &Path,
         scheme: &'static str,
@@ -56,7 +57,7 @@ impl Artemis {
         java
     }
 
-    /// Starts it again after [`Artemis::kill`], with the same files at the same address.
+    /// Restarts it after [`Artemis::kill`], with the same files at the same address.
     pub(crate) fn revive(&mut self) {
         let mut java = self.java();
         java.arg("org.apache.activemq.artemis.core.server.embedded.Main").arg(&self.dir);
@@ -68,7 +69,7 @@ impl Artemis {
         self.process = Some(process);
     }
 
-    /// How full its disk may be, in percent, from the next [`Artemis::revive`] on.
+    /// Sets its disk usage limit in percent, from the next [`Artemis::revive`] on.
     pub(crate) fn set_disk_max(&self, percent: usize) {
         let file = self.dir.join("etc/broker.xml");
         let text = fs::read_to_string(&file).expect("the test's own folder");
@@ -83,16 +84,16 @@ impl Artemis {
         self.process.take().expect("a running broker").kill();
     }
 
-    /// Its URL.
+    /// Returns its URL.
     pub(crate) fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// An application to its end, with arguments behind the URL; what it has printed.
+    /// Runs an application to its end, with arguments after the URL; returns its output.
     pub(crate) fn run_jms(&self, command: &str, arguments: &[&str]) -> String {
         let source = self.dir.join("Jms.java");
         fs::write(&source, include_str!("Jms.java")).expect("the test's own folder");
-        // The certificate of a test is in no store of Java's.
+        // Java's trust store does not contain the test's certificate.
         let trusting = "?transport.trustAll=true&transport.verifyHost=false";
         let url = self.url() + if self.scheme == "amqps" { trusting } else { "" };
         let mut java = self.java();

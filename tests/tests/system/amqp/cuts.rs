@@ -1,4 +1,4 @@
-//! Answers that are lost with their connections, on both sides of a queue.
+//! Loses responses with their connections, on both sides of a queue.
 
 use std::time::Instant;
 
@@ -8,9 +8,9 @@ use aqueduct_tests::wire::{End, Wire};
 
 use super::artemis::Artemis;
 
-/// Messages that the broker sends ahead of the answers.
+/// Messages that the broker sends before acknowledgements.
 const CREDIT: usize = 20;
-/// A broker that never gives a message up, however often it has sent it.
+/// A broker setting: unlimited delivery attempts.
 const PATIENT: &str = "<address-settings><address-setting match=\"#\">\
                        <max-delivery-attempts>-1</max-delivery-attempts>\
                        </address-setting></address-settings>";

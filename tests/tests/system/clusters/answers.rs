@@ -1,4 +1,4 @@
-//! Calls whose request or answer is lost with their connection.
+//! Calls whose request or response is lost with their connection.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn a_call_of_a_roll_without_an_answer_costs_at_most_the_roll() {
     site.end();
 }
 
-/// Cuts one call, and waits until files are visible behind that; how long that took.
+/// Cuts one call, and waits for new visible files. Returns how long that took.
 fn cut(site: &Site, relay: &Relay, method: &'static str, lost: Lost) -> Duration {
     let before = relay.cuts();
     relay.cut(method, lost);

@@ -1,4 +1,4 @@
-//! DataNodes: dead and handed out all the same, dead in the middle of a block, frozen, slow, full.
+//! DataNodes: dead but still assigned, dead in the middle of a block, frozen, slow, full.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,13 +8,14 @@ use aqueduct_tests::is_long;
 
 use super::site::{Differences, PATIENCE, Site, last};
 
-/// Three copies, in files of some MiB.
+/// Three replicas, in files of some MiB.
 const LARGE: &str = "replication = 3\nroll = { age_max = \"3s\" }";
 
 #[test]
 #[ignore = "needs the programs and HDFS: tests/run"]
 fn a_dead_datanode_that_is_handed_out_costs_no_roll() {
-    // With as many copies as DataNodes each block is given the dead one: the next test.
+    // With as many replicas as DataNodes, each block is assigned to the dead one: see the next
+    // test.
     if !is_long() {
         return;
     }
@@ -32,7 +33,7 @@ fn a_dead_datanode_that_is_handed_out_costs_no_roll() {
 fn a_datanode_that_dies_in_the_middle_of_a_block_loses_none_of_it() {
     let differences = Differences { sink: Some(LARGE), width: 700, ..Differences::default() };
     let site = Site::begin("mid-block", differences);
-    // A file is visible, and the next one is begun. With as many copies as DataNodes each of these
+    // A file is visible, and the next one is started. With as many replicas as DataNodes, each node
     // has a part of every block.
     thread::sleep(Duration::from_millis(1500));
     site.hdfs.kill("datanode2");

@@ -1,10 +1,10 @@
-//! The directory: it may hold no more, or it is taken away from the user.
+//! Directories: their quota is used up, or the user loses its access.
 
 use aqueduct_tests::is_long;
 
 use super::site::{Differences, Site, last};
 
-/// A quota, the options that set and lift it, and what the log has to name.
+/// A quota, the options that set and clear it, and the text required in the log.
 const QUOTAS: [(&str, &str, &str); 2] = [
     ("quota of names", "-setQuota", "-clrQuota"),
     ("quota of space", "-setSpaceQuota", "-clrSpaceQuota"),

@@ -1,4 +1,4 @@
-//! The NameNode: it hangs, or it takes no changes.
+//! The NameNode: it hangs, or rejects changes.
 
 use super::site::{Differences, Site, last};
 
@@ -8,7 +8,7 @@ fn a_namenode_that_hangs_ends_every_call_and_is_written_to_again() {
     let site = Site::begin("hang", Differences::default());
     let from = site.logged();
     site.hdfs.freeze("namenode");
-    // Behind the limit of a call, which is 15 seconds.
+    // After the timeout of a call, which is 15 seconds.
     site.until_said(from, &["WARN", "no answer"]);
     site.holds_out(&["no answer", "it hangs"]);
     last(0, 100);

@@ -2,35 +2,35 @@
 //!
 //! ```text
 //!  collector ──request──► relay ──request──► NameNode
-//!                │            ◄──answer─── │
-//!                │                         └ lost: it was done, and the collector does not hear so
-//!                └ lost: it was not done, and the collector cannot know that
+//!                │            ◄─response── │
+//!                │                         └ lost: done, but the collector does not learn of it
+//!                └ lost: not done, which the collector cannot know
 //! ```
 //!
-//! Hadoop's RPC in as far as it matters here: behind seven bytes a connection carries frames, each
-//! a length of four bytes and messages that have their own length in front. The first one holds the
-//! number of the call; the second one of a request begins with the name of the method.
+//! The used parts of Hadoop's RPC: after seven bytes, a connection carries frames, each with a
+//! length of four bytes, and messages with length prefixes. The first message contains the number
+//! of the call; the second one of a request starts with the name of the method.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What is lost of the next call of a method.
+/// The part of a call to lose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lost {
     Request,
     Answer,
 }
 
-/// The next call to be cut, and how many were.
+/// The next call to cut, and the number of cuts so far.
 #[derive(Default)]
 struct Plan {
     next: Option<(&'static str, Lost)>,
     cuts: usize,
 }
 
-/// Stands in front of a NameNode until the process ends.
+/// A relay before a NameNode, which runs until the process ends.
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     plan: Arc<Mutex<Plan>>,
@@ -56,13 +56,13 @@ impl Relay {
         self.plan.lock().expect("no thread panics").next = Some((method, lost));
     }
 
-    /// How many connections were cut.
+    /// Returns the number of cut connections.
     pub(crate) fn cuts(&self) -> usize {
         self.plan.lock().expect("no thread panics").cuts
     }
 }
 
-/// One connection, and the call whose answer ends it.
+/// A connection, and the call whose response ends it.
 #[derive(Clone)]
 struct Connection {
     client: Arc<TcpStream>,
@@ -109,7 +109,7 @@ impl Connection {
         }
     }
 
-    /// What is to be lost of this request.
+    /// Returns what to lose of this request.
     fn lost_of(&self, frame: &[u8]) -> Option<Lost> {
         let mut plan = self.plan.lock().expect("no thread panics");
         let (method, lost) = plan.next?;
@@ -133,7 +133,7 @@ impl Connection {
     }
 }
 
-/// The next frame, with its length.
+/// Reads the next frame, with its length.
 fn frame_of(mut from: &TcpStream) -> std::io::Result<Vec<u8>> {
     let mut frame = vec![0; 4];
     from.read_exact(&mut frame)?;
@@ -143,25 +143,25 @@ fn frame_of(mut from: &TcpStream) -> std::io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-/// A variable number in front of the rest.
+/// Splits off a varint.
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let length = bytes.iter().position(|byte| byte & 0x80 == 0)? + 1;
     let value = bytes[..length].iter().rev().fold(0, |sum, byte| sum << 7 | u64::from(byte & 0x7f));
     Some((value, &bytes[length..]))
 }
 
-/// A message with its length in front, and the rest.
+/// Splits off a message with a length prefix.
 fn message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = number(bytes)?;
     rest.split_at_checked(usize::try_from(length).ok()?)
 }
 
-/// The number of the call, `callId`, which is the third field of a request and signed.
+/// Returns the number of a call: `callId`, the third field of a request, signed.
 fn call(frame: &[u8]) -> Option<u64> {
     let (mut header, _) = message(&frame[4..])?;
     loop {
         let (key, value) = number(header)?;
-        // All fields in front of it are numbers as well.
+        // All fields before it are numbers, too.
         let (value, rest) = number(value)?;
         if key == 3 << 3 {
             return Some(value >> 1);
@@ -170,14 +170,14 @@ fn call(frame: &[u8]) -> Option<u64> {
     }
 }
 
-/// The number of the call that is answered, which is the first field.
+/// Returns the call number of a response, its first field.
 fn answered(frame: &[u8]) -> Option<u64> {
     let (header, _) = message(&frame[4..])?;
     let (_, value) = number(header)?;
     Some(number(value)?.0)
 }
 
-/// The name of the method, which is the first field of the second message.
+/// Returns the name of the method, the first field of the second message.
 fn method_of(frame: &[u8]) -> Option<&[u8]> {
     let (_, rest) = message(&frame[4..])?;
     let (request, _) = message(rest)?;

@@ -1,4 +1,4 @@
-//! The cluster of all tests, and the agents of one.
+//! The shared cluster, and the agents of one test.
 
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex};
@@ -12,12 +12,12 @@ use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::{http, is_long, wait};
 use tempfile::TempDir;
 
-/// Longest time for anything that has to happen.
+/// Timeout of any step.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 const STOP: Duration = Duration::from_secs(25);
 const DATANODES: u32 = 3;
 
-/// One HDFS for all tests; it ends with the process.
+/// Returns the HDFS of all tests, which ends with the process.
 pub(crate) fn hdfs() -> &'static Hdfs {
     static CLUSTER: LazyLock<(TempDir, Hdfs)> = LazyLock::new(|| {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -25,29 +25,29 @@ pub(crate) fn hdfs() -> &'static Hdfs {
         let hdfs = Hdfs::configured_with(&folder.path().join("hdfs"), &options);
         let mut hdfs = hdfs.with_datanodes(DATANODES, 2);
         hdfs.start();
-        // Other users than the superuser make their directories by themselves.
+        // Users other than the superuser create their own directories.
         hdfs.fs(&["-chmod", "777", "/"]);
         (folder, hdfs)
     });
     &CLUSTER.1
 }
 
-/// How a site differs from the usual one.
+/// Differences from the usual site.
 #[derive(Default)]
 pub(crate) struct Differences {
-    /// The NameNode's URL, as the collector knows it.
+    /// The NameNode's URL for the collector.
     pub(crate) url: Option<String>,
-    /// The user that the collector is.
+    /// The user of the collector.
     pub(crate) user: Option<&'static str>,
-    /// Lines in the table of the sink, in place of short rolls.
+    /// Lines in the table of the sink, instead of short rolls.
     pub(crate) sink: Option<&'static str>,
-    /// Bytes of a line besides its number.
+    /// Bytes of a line after its number.
     pub(crate) width: usize,
 }
 
-/// A collector under load, which stores below a directory of its own.
+/// A collector under load that stores below its own directory.
 pub(crate) struct Site {
-    /// The name of its directory, and of its fault in what is printed.
+    /// The name of its directory, and of its fault in the output.
     name: &'static str,
     pub(crate) hdfs: &'static Hdfs,
     pub(crate) collector: Agent,
@@ -59,7 +59,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Starts it, and waits until a file has become visible.
+    /// Starts it, and waits until a file is visible.
     pub(crate) fn begin(name: &'static str, differences: Differences) -> Self {
         let Differences { url, user, sink, width } = differences;
         let hdfs = hdfs();
@@ -80,28 +80,29 @@ impl Site {
         site
     }
 
-    /// Its directory in HDFS.
+    /// Returns its directory in HDFS.
     pub(crate) fn directory(&self) -> String {
         format!("/{}", self.name)
     }
 
-    /// Where the collector keeps what it holds.
+    /// Returns the data directory of the collector.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("collector")
     }
 
-    /// Files that this start of the collector has made visible.
+    /// Returns the number of files made visible since the start of the collector.
     fn files(&self) -> f64 {
         let metrics = self.collector.metrics();
         metrics.and_then(|all| all.sum("aqueduct_sink_visible_files_total")).unwrap_or(0.0)
     }
 
-    /// What the collector has logged by now, to be looked at from here on.
+    /// Returns the current end of the collector's log, as a start for later searches.
     pub(crate) fn logged(&self) -> usize {
         self.collector.output().len()
     }
 
-    /// Waits until the collector has logged all of these in one line, behind `from`; that line.
+    /// Waits until the collector has logged all of these in one line after `from`. Returns that
+    /// line.
     pub(crate) fn until_said(&self, from: usize, parts: &[&str]) -> String {
         wait::until(&format!("a line of the log with {parts:?}"), PATIENCE, || {
             let output = self.collector.output();
@@ -110,7 +111,8 @@ impl Site {
         })
     }
 
-    /// The collector lives, takes events, and says why it stores none, with each of `parts`.
+    /// Asserts that the collector is alive, accepts events, and reports why it stores none, with
+    /// `parts`.
     pub(crate) fn holds_out(&self, parts: &[&str]) {
         let admin = self.collector.admin();
         let held = || self.collector.metrics()?.sum("aqueduct_channel_events");
@@ -123,12 +125,12 @@ impl Site {
         });
     }
 
-    /// The fault is over: the time until a file more is visible is printed.
+    /// Prints the time from the end of the fault until another file is visible.
     pub(crate) fn recovers(&self, what: &str) {
         self.recovered(what, self.shows_one_more());
     }
 
-    /// The same of a collector that was started at that time.
+    /// Same, since this start of the collector.
     pub(crate) fn recovers_since(&self, what: &str, started: Instant) {
         wait::until("a file of its own", PATIENCE, || (self.files() > 0.0).then_some(()));
         self.recovered(what, started.elapsed());
@@ -138,15 +140,15 @@ impl Site {
         self.figure(format!("{what}: a file visible after {:.1} s", after.as_secs_f64()));
     }
 
-    /// Waits until a file more is visible; how long that took.
+    /// Waits until another file is visible. Returns how long that took.
     pub(crate) fn shows_one_more(&self) -> Duration {
         let (began, seen) = (Instant::now(), self.files());
         wait::until("one more file", PATIENCE, || (self.files() > seen).then_some(()));
         began.elapsed()
     }
 
-    /// The fault stays: for `least`, and until a file is visible, the longest time without a new
-    /// one.
+    /// Observes a permanent fault for `least`, and until a file is visible. Returns the longest
+    /// time without a new file.
     pub(crate) fn bears(&self, what: &str, least: Duration) -> Duration {
         let (began, mut seen) = (Instant::now(), self.files());
         let (mut last, mut longest, mut files) = (began, Duration::ZERO, 0);
@@ -162,7 +164,7 @@ impl Site {
         longest
     }
 
-    /// A fault that lasts is not logged again and again, nor by stack traces of Java.
+    /// Asserts that a permanent fault is not logged repeatedly or with Java stack traces.
     pub(crate) fn has_warned_little(&self, from: usize) {
         let output = self.collector.output();
         let said = &output[from..];
@@ -174,12 +176,13 @@ impl Site {
         );
     }
 
-    /// Something to be printed at the end.
+    /// Adds a line to print at the end.
     pub(crate) fn figure(&self, text: String) {
         self.figures.lock().expect("no test has failed").push(text);
     }
 
-    /// Ends the load, and has every line found once, by Hadoop's shell and by `aqueduct verify`.
+    /// Ends the load, and checks with Hadoop's shell and `aqueduct verify` that every line is there
+    /// once.
     pub(crate) fn end(self) {
         let Self { name, hdfs, mut collector, mut edge, store, load, figures, folder } = self;
         let written = load.end();
@@ -199,7 +202,7 @@ impl Site {
     }
 }
 
-/// A pause that a fault lasts, shorter in each change's tests.
+/// Sleeps for the duration of a fault, which is shorter outside of long tests.
 pub(crate) fn last(short: u64, long: u64) {
     thread::sleep(Duration::from_secs(if is_long() { long } else { short }));
 }

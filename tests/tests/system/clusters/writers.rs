@@ -1,4 +1,4 @@
-//! Writers that die with files open: what they leave is closed and cleared away.
+//! Writers killed with open files: these are closed and deleted.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use aqueduct_tests::is_long;
 
 use super::site::{Differences, Site};
 
-/// Another collector clears away what is older than this.
+/// Another collector deletes files older than this.
 const SWEPT: &str = "replication = 2\nroll = { age_max = \"1s\" }\nsweep_after = \"5s\"";
 
 #[test]
@@ -46,9 +46,9 @@ fn what_a_lost_collector_left_open_is_cleared_away_by_another_one() {
     site.end();
 }
 
-/// Kills the collector when it has files open; which.
+/// Kills the collector while it has open files. Returns these files.
 fn killed(site: &mut Site) -> BTreeSet<String> {
-    // It has one open for most of each second.
+    // It has an open file for most of each second.
     loop {
         site.collector.kill();
         let left = open_files(site);
@@ -60,7 +60,7 @@ fn killed(site: &mut Site) -> BTreeSet<String> {
     }
 }
 
-/// The files below the site's directory that have a writer, for the NameNode.
+/// Returns the files below the site's directory that the NameNode considers open.
 fn open_files(site: &Site) -> BTreeSet<String> {
     let directory = site.directory();
     let listed = site.hdfs.admin(&["-listOpenFiles", "-path", &directory]);
@@ -68,7 +68,7 @@ fn open_files(site: &Site) -> BTreeSet<String> {
     listed.lines().filter_map(path).filter(|path| path.starts_with(&directory)).collect()
 }
 
-/// Of these files those that are still open, or there at all.
+/// Returns those of these files that are still open or still exist.
 fn still_there(site: &Site, left: &BTreeSet<String>) -> BTreeSet<String> {
     let mut found = open_files(site);
     found.extend(site.hdfs.list(&format!("{}/_aqueduct/*/stage/*/*/*", site.directory())));

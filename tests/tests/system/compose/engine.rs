@@ -1,8 +1,8 @@
-//! A Docker engine of the test's own, which leaves no trace on the machine.
+//! A separate Docker engine, which leaves no trace on the machine.
 //!
-//! It runs in a network, a mount and a process namespace of its own, so neither its bridges and
-//! packet filter rules nor its mounts meet those of another engine; and when its first process
-//! ends, the kernel ends every container with it. That happens also when the test is killed (-9).
+//! It runs in its own network, mount and process namespaces, so that its bridges, packet filter
+//! rules and mounts do not collide with another engine. When its first process ends, the kernel
+//! kills every container, even if the test was killed (-9).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,15 @@ use std::time::Duration;
 use aqueduct_tests::process::{Process, tail};
 use aqueduct_tests::wait;
 
-/// Folders of engines are `/var/tmp/aqueduct-engine-<process number of the owner>`: on a disk, for
-/// the overlay file system does not lie on every other, and short, for a socket's path is limited.
+/// Engines use folders `/var/tmp/aqueduct-engine-<process number of the owner>`: on a disk, because
+/// the overlay file system does not work on every other, and short, because a socket path is
+/// limited.
 const PARENT: &str = "/var/tmp";
 const PREFIX: &str = "aqueduct-engine-";
 
-/// Inside the new network and mount namespaces: no other engine's sockets under /run, the name
-/// server that the network below offers, and then the engine as the first process of a third.
+/// Runs in the new network and mount namespaces: hides other engines' sockets under /run, sets the
+/// name server of the network below, and starts the engine as the first process of a new process
+/// namespace.
 const BOOT: &str = r#"
 set -eu
 resolv=$(readlink -m /etc/resolv.conf)
@@ -33,7 +35,7 @@ exec unshare --pid --fork --kill-child --mount-proc dockerd --host "unix://$1/do
   --cgroup-parent "/${1##*/}"
 "#;
 
-/// A running engine. Dropping it ends it with all of its containers, and deletes what it kept.
+/// A running engine. Dropping it kills it with all of its containers, and deletes its files.
 pub(crate) struct Engine {
     dir: PathBuf,
     daemon: Option<Process>,
@@ -45,7 +47,7 @@ impl Engine {
     ///
     /// # Panics
     ///
-    /// When it does not, with the end of its log.
+    /// When it does not answer, with the end of its log.
     pub(crate) fn start() -> Self {
         sweep();
         let dir = Path::new(PARENT).join(format!("{PREFIX}{}", std::process::id()));
@@ -60,7 +62,7 @@ impl Engine {
         let daemon = Process::start("dockerd", boot, &engine.dir.join("dockerd.log"));
         let pid = daemon.pid().to_string();
         engine.daemon = Some(daemon);
-        // Before that, its network is still the machine's, which is not to be changed.
+        // Before that, its network is the machine's, which must not change.
         let own = network_of("self");
         wait::until("a network namespace", Duration::from_secs(60), || {
             (network_of(&pid)? != own.clone()?).then_some(())
@@ -93,11 +95,11 @@ impl Engine {
         self.daemon.as_ref().map(Process::output).unwrap_or_default()
     }
 
-    /// A command that speaks to this engine. It is ended after ten minutes.
+    /// Returns a command that uses this engine. It is killed after ten minutes.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("timeout");
         command.args(["600", program]);
-        // Debian's own client first: it knows the engine's BuildKit without a plugin.
+        // Debian's own client first: it supports BuildKit without a plugin.
         command.env("PATH", format!("/usr/bin:{}", std::env::var("PATH").unwrap_or_default()));
         command.env("DOCKER_HOST", format!("unix://{}/docker.sock", self.dir.display()));
         command.env("DOCKER_BUILDKIT", "1").env("COMPOSE_DOCKER_CLI_BUILD", "1");
@@ -105,7 +107,7 @@ impl Engine {
         command
     }
 
-    /// A command that sees the ports which containers publish at 127.0.0.1.
+    /// Returns a command that can reach the ports that containers publish at 127.0.0.1.
     pub(crate) fn command_on_its_network(&self, program: &str) -> Command {
         let daemon = self.daemon.as_ref().expect("the engine runs until it is dropped");
         let mut command = Command::new("nsenter");
@@ -113,7 +115,7 @@ impl Engine {
         command
     }
 
-    /// A folder for the test's files, which lives as long as the engine.
+    /// Returns a folder for the test's files, which exists as long as the engine.
     pub(crate) fn scratch(&self) -> PathBuf {
         let dir = self.dir.join("scratch");
         fs::create_dir_all(&dir).expect("a folder next to the engine's");
@@ -133,7 +135,7 @@ fn network_of(pid: &str) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/net")).ok()
 }
 
-/// Removes what engines left whose owner was killed: they ended with it, their folders did not.
+/// Removes folders of engines whose owner was killed.
 fn sweep() {
     for entry in fs::read_dir(PARENT).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -145,7 +147,7 @@ fn sweep() {
     }
 }
 
-/// Removes an engine's folder and its control groups, as far as they are still there.
+/// Removes an engine's folder and its control groups, if they still exist.
 fn remove(dir: &Path) {
     let name = dir.file_name().expect("an engine's folder has a name");
     let root = Path::new("/sys/fs/cgroup");
@@ -153,7 +155,7 @@ fn remove(dir: &Path) {
     for parent in controllers.chain([root.to_owned()]) {
         remove_group(&parent.join(name));
     }
-    // Its processes may need a moment to end, and until then hold files open.
+    // Its processes may need a moment to exit, and keep files open until then.
     for _ in 0..50 {
         if fs::remove_dir_all(dir).is_ok() || !dir.exists() {
             return;
@@ -162,7 +164,7 @@ fn remove(dir: &Path) {
     }
 }
 
-/// Control groups are removed from the innermost out; the files in them cannot be deleted.
+/// Removes control groups from the innermost out; files in them cannot be deleted.
 fn remove_group(group: &Path) {
     for child in fs::read_dir(group).into_iter().flatten().flatten() {
         if child.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -1,6 +1,6 @@
-//! The receiver of the page, for programs that take events by gRPC: each line is once in its table,
-//! although it and the agent are killed (-9) again and again, once between what the receiver has
-//! stored and the answer, so that lines come again for sure.
+//! The page's receiver, for programs that take events by gRPC: each line is in its table once,
+//! although receiver and agent are killed (-9) repeatedly, once between storing and responding, so
+//! that lines are certainly resent.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -20,19 +20,19 @@ use rustix::process::Signal;
 
 use super::{PATIENCE, STOP, write};
 
-/// What the receiver is installed with.
+/// The Python packages of the receiver.
 const REQUIREMENTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/otlp/requirements.txt"));
 
-/// Kills, of the agent and of the receiver by turns, and lines in front of each.
+/// Kills, of the agent and of the receiver in turn, and lines before each.
 const KILLS: usize = 6;
 const LINES: usize = 2_000;
-/// Lines whose answer is missed.
+/// Lines whose response is lost.
 const FEW: usize = 100;
-/// Longest time between two kills, in milliseconds.
+/// Maximum pause between two kills, in milliseconds.
 const PAUSE_MAX: u64 = 600;
 
-/// Prints the table of a file.
+/// Prints the table in a file.
 const READ: &str = "import sqlite3, sys
 for row in sqlite3.connect(sys.argv[1]).execute('SELECT line FROM lines'):
     print(row[0])";
@@ -53,7 +53,7 @@ fn receiver(dir: &Path, listen: SocketAddr) -> Process {
     process
 }
 
-/// What is in the table.
+/// Returns the rows of the table.
 fn stored(dir: &Path) -> Vec<u8> {
     let mut read = python();
     let output = read.args(["-c", READ]).arg(dir.join("lines.db")).output().expect("python runs");
@@ -62,13 +62,13 @@ fn stored(dir: &Path) -> Vec<u8> {
     output.stdout
 }
 
-/// Kills the agent when the receiver has stored what it was sent, and before the agent can have
-/// seen the answer: these lines come again. Everything before is delivered.
+/// Kills the agent after the receiver has stored the lines, but before the agent can receive the
+/// response: these lines are resent. Everything before is delivered.
 fn an_answer_is_missed(dir: &Path, agent: &mut Agent, taking: &Process) -> Vec<u8> {
     let sent = |agent: &Agent| agent.metrics()?.sum("aqueduct_sink_sent_events_total");
     let before = sent(agent).unwrap_or_default();
     taking.signal(Signal::STOP);
-    // So few that they are on the wire without the receiver's help.
+    // Few enough to be in flight without the receiver's help.
     let lines: String = (0..FEW).map(|line| format!("missed {line}\n")).collect();
     fs::write(dir.join("missed.log"), &lines).expect("a log is written");
     wait::until("the lines to be sent", PATIENCE, || {

@@ -1,5 +1,5 @@
-//! A relay between Flume's clients and an `avro` or `thrift` source that knows where calls and
-//! answers end, and cuts connections between the two.
+//! A relay between Flume's clients and an `avro` or `thrift` source that detects calls and
+//! responses, and cuts connections between the two.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,34 +10,34 @@ use std::thread;
 use aqueduct_tests::http::free_address;
 use rustix::net::sockopt::set_tcp_cork;
 
-/// Where every call is cut when it is sent first.
+/// Where to cut each call on its first attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// The end of the connection reaches the source together with the last byte of the call, so
-    /// before it can have answered.
+    /// The source receives the end of the connection together with the last byte of the call, so
+    /// before it can respond.
     BeforeAnswer,
-    /// The source has written its answer, all of it was read here, and the client gets none of it.
+    /// The relay has read the complete response of the source, and the client gets none of it.
     AfterAnswer,
 }
 
-/// How calls and answers stand in the stream.
+/// Framing of calls and responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Frames {
-    /// Of Avro's Netty transport: `serial │ n │ n × (length │ bytes)`.
+    /// Avro's Netty transport: `serial │ n │ n × (length │ bytes)`.
     Avro,
-    /// Of Thrift: `length │ bytes`.
+    /// Thrift: `length │ bytes`.
     Thrift,
 }
 
 /// A running relay.
 pub(crate) struct Proxy {
-    /// Where clients connect.
+    /// The address for clients.
     pub(crate) address: SocketAddr,
     cuts: Arc<AtomicUsize>,
 }
 
 impl Proxy {
-    /// In front of the source at `to`. Of two calls the first is cut, and the second is not.
+    /// Starts a relay to the source at `to`. Of two calls the first is cut, and the second is not.
     pub(crate) fn start(to: SocketAddr, frames: Frames, cut: Cut) -> Self {
         let address = free_address();
         let listener = TcpListener::bind(address).expect("the address is free");
@@ -46,7 +46,7 @@ impl Proxy {
         thread::spawn(move || {
             let mut calls = 0;
             for client in listener.incoming() {
-                // A client that ended its connection has an error here, and connects again.
+                // Fails if the client ended its connection; it reconnects.
                 let _ended = client
                     .and_then(|client| relay(client, (to, frames), cut, &mut calls, &counted));
             }
@@ -54,7 +54,7 @@ impl Proxy {
         Self { address, cuts }
     }
 
-    /// How often a connection was cut.
+    /// Returns the number of cut connections.
     pub(crate) fn cuts(&self) -> usize {
         self.cuts.load(Ordering::SeqCst)
     }
@@ -75,12 +75,12 @@ fn relay(
         *calls += usize::from(is_call);
         let is_cut = is_call && *calls % 2 == 1;
         if is_cut && cut == Cut::BeforeAnswer {
-            // Held back by the kernel until the end is written, and then sent with it.
+            // The kernel holds it back until the end is written, and sends both together.
             set_tcp_cork(&source, true)?;
             source.write_all(&call)?;
             source.shutdown(Shutdown::Write)?;
             cuts.fetch_add(1, Ordering::SeqCst);
-            // Until the source has ended its side: its events are stored then.
+            // When the source has closed its side, its events are stored.
             let mut rest = Vec::new();
             source.read_to_end(&mut rest)?;
             assert!(rest.is_empty(), "a connection without a client is not answered");
@@ -97,7 +97,7 @@ fn relay(
     }
 }
 
-/// The next call or answer.
+/// Reads the next call or response.
 fn frame(stream: &mut TcpStream, frames: Frames) -> io::Result<Vec<u8>> {
     let mut frame = Vec::new();
     let mut parts = 1;

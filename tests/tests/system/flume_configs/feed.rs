@@ -1,5 +1,5 @@
-//! What comes in: lines and requests on the ports of an agent, files in its directories, an agent
-//! that sends by Avro or Thrift; and the next tier, which takes what its sinks send.
+//! The input: lines and requests on the ports of an agent, files in its directories, an agent that
+//! sends by Avro or Thrift; and the next tier, which receives from its sinks.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,30 +15,30 @@ use aqueduct_tests::process::Process;
 
 use super::overlay::{Local, Peer};
 
-/// What arrives everywhere.
+/// The line sent to every source.
 const LINE: &str = "2026-01-02 03:04 1:2:3 hello";
 
-/// Headers of every event that can have some: they choose each channel of the selectors.
+/// Headers of every event with headers: they select each channel of the selectors.
 const HEADERS: [(&str, &str); 2] = [("level", "ERROR"), ("State", "NY")];
 
-/// Names of files that some expression of the corpus matches.
+/// File names that match some expression of the corpus.
 const NAMES: [&str; 4] = ["access.log", "example.log", "events.json", "errors.txt"];
 
-/// What the configuration with a morphline refers to.
+/// The morphline that a configuration refers to.
 const MORPHLINE: &str = "morphlines : [{ id : morphline1, commands : [
   { readLine { charset : UTF-8 } }
   { grok { expressions { message : \"\"\"%{INT:nr}\"\"\" } } }
   { logDebug { format : \"{}\", args : [\"@{}\"] } }
 ] }]";
 
-/// Something that is kept until the agent has stopped.
+/// A sender to keep until the agent has stopped.
 #[derive(Debug)]
 pub(super) enum Sender {
     Connection { _it: TcpStream },
     Agent { _it: Process },
 }
 
-/// The agents behind the one that is tested: it takes whatever comes.
+/// Starts the downstream agents, which accept everything.
 pub(super) fn next_tier(dir: &Path) -> (Process, Peer) {
     let port = || free_address().port();
     let peer = Peer { avro: port(), deflate: port(), thrift: port(), http: port() };
@@ -58,7 +58,7 @@ pub(super) fn next_tier(dir: &Path) -> (Process, Peer) {
     (agent("n", &text, &dir.join("next")), peer)
 }
 
-/// Starts an agent of a configuration of Flume.
+/// Starts an agent of a Flume configuration.
 fn agent(name: &str, text: &str, dir: &Path) -> Process {
     fs::create_dir_all(dir).expect("the test's own folder");
     let file = dir.join("flume.conf");
@@ -68,7 +68,7 @@ fn agent(name: &str, text: &str, dir: &Path) -> Process {
     Process::start(name, command, &dir.join("out"))
 }
 
-/// Directories and files that the agent finds when it starts.
+/// Creates directories and files before the agent starts.
 pub(super) fn files(local: &Local, root: &Path) {
     let directory = |path: &str| {
         fs::create_dir_all(path).expect("the test's own folder");
@@ -98,13 +98,13 @@ pub(super) fn files(local: &Local, root: &Path) {
             fs::set_permissions(value, Permissions::from_mode(0o755)).expect("its own file");
         }
     }
-    // What commands of the corpus read.
+    // Input of commands in the corpus.
     directory(&root.join("path").display().to_string());
     fs::create_dir_all(root.join("var/log")).expect("the test's own folder");
     fs::write(root.join("var/log/app"), format!("{LINE}\n")).expect("the test's own folder");
 }
 
-/// A credential store, made by Hadoop, with the secret that the configuration refers to.
+/// Creates a credential store with Hadoop, with the secret that the configuration refers to.
 fn credentials(provider: &str, root: &Path) {
     let mut java = java(root);
     java.args(["org.apache.hadoop.security.alias.CredentialShell", "create", "ks_password"]);
@@ -113,7 +113,7 @@ fn credentials(provider: &str, root: &Path) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// Sends to each source that listens.
+/// Sends to each listening source.
 pub(super) fn send(local: &Local, root: &Path) -> Vec<Sender> {
     let mut senders = Vec::new();
     for (name, kind) in local.all("sources") {
@@ -153,7 +153,7 @@ fn connected(port: u16) -> TcpStream {
     stream
 }
 
-/// A line, and its answer.
+/// Sends a line, and reads the response.
 fn by_netcat(port: u16) -> Sender {
     let mut stream = connected(port);
     writeln!(stream, "{LINE}").expect("a connection");
@@ -176,7 +176,7 @@ fn by_http(port: u16) {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-/// An agent that counts, and sends by Flume's protocols.
+/// Starts an agent that counts, and sends with Flume's protocols.
 fn by_agent(kind: &str, port: u16, compression: &str, dir: &Path) -> Process {
     let mut text = format!(
         "s.sources = r\ns.channels = c\ns.sinks = k\n\

@@ -1,6 +1,6 @@
-//! What a configuration of the corpus cannot have on this machine, as a second file that is read
-//! behind it: free ports, directories of the test, the peer in the place of hosts that are not
-//! there. The configuration itself is handed over as it is.
+//! Local replacements in a configuration of the corpus, as a second file: free ports, directories
+//! of the test, and the peer instead of unavailable hosts. The configuration itself is passed
+//! unchanged.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,14 +9,14 @@ use std::path::Path;
 use aqueduct_tests::http::free_address;
 use flume::Property;
 
-/// Events of a source that counts, where the configuration sets no end.
+/// Events of a counting source if the configuration sets no end.
 pub(super) const EVENTS: u64 = 1_000;
 
-/// Where the sinks of a configuration send to.
+/// The target of a configuration's sinks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer {
     pub(super) avro: u16,
-    /// The one for what is compressed: in Flume both sides have to be set alike.
+    /// The port for compressed data: in Flume both sides need the same setting.
     pub(super) deflate: u16,
     pub(super) thrift: u16,
     pub(super) http: u16,
@@ -25,7 +25,7 @@ pub(super) struct Peer {
 /// One agent of a configuration, on this machine.
 #[derive(Debug)]
 pub(super) struct Local {
-    /// The keys of the agent, without its name, with the values that count here.
+    /// The keys of the agent, without its name, with their effective values.
     pub(super) keys: BTreeMap<String, String>,
     /// The second file.
     pub(super) text: String,
@@ -34,7 +34,7 @@ pub(super) struct Local {
 }
 
 impl Local {
-    /// `root`: the directory that stands for `/`.
+    /// `root` is the directory used instead of `/`.
     pub(super) fn of(agent: &str, all: &[Property], root: &Path, peer: Peer) -> Self {
         let own = all.iter().filter_map(|it| {
             let key = it.key.trim().strip_prefix(agent)?.strip_prefix('.')?;
@@ -78,7 +78,7 @@ impl Local {
         Self { keys, text, nc_port }
     }
 
-    /// Components of a section with their types, in lower case.
+    /// Returns the components of a section with their types, in lower case.
     pub(super) fn all<'a>(
         &'a self,
         section: &'a str,
@@ -92,18 +92,18 @@ impl Local {
         })
     }
 
-    /// A key of a component.
+    /// Returns a key of a component.
     pub(super) fn get(&self, section: &str, name: &str, key: &str) -> Option<&str> {
         self.keys.get(&format!("{section}.{name}.{key}")).map(String::as_str)
     }
 }
 
-/// `sources.r1` of `sources.r1.port`.
+/// Returns `sources.r1` of `sources.r1.port`.
 fn component(key: &str) -> &str {
     key.match_indices('.').nth(1).map_or(key, |(at, _)| &key[..at])
 }
 
-/// The value of a key on this machine; `None` where the configuration's own is right.
+/// Returns the value of a key on this machine; `None` if the configuration's value works.
 fn local(key: &str, value: &str, root: &Path, rpc: u16, http: u16) -> Option<String> {
     let root = root.display().to_string();
     let name = key.splitn(3, '.').nth(2)?;
@@ -119,7 +119,7 @@ fn local(key: &str, value: &str, root: &Path, rpc: u16, http: u16) -> Option<Str
                 Some("127.0.0.1".to_owned())
             }
             "spoolDir" | "trackerDir" | "positionFile" => Some(format!("{root}{value}")),
-            // Paths are words that begin with a slash; of `/bin/bash` none is changed.
+            // Paths are words that begin with a slash; `/bin/bash` is not changed.
             "command" => Some(format!(" {value}").replace(" /", &format!(" {root}/"))),
             name if name.starts_with("filegroups.") => Some(format!("{root}{value}")),
             name if name.ends_with(".morphlineFile") => Some(format!("{root}{value}")),
@@ -134,7 +134,7 @@ fn local(key: &str, value: &str, root: &Path, rpc: u16, http: u16) -> Option<Str
                 let rest = value.strip_prefix("hdfs://");
                 let rest = rest.and_then(|it| it.find('/').map(|at| &it[at..]));
                 let path = rest.or_else(|| value.strip_prefix("file:")).unwrap_or(value);
-                // Other stores are not there.
+                // Other stores are not available.
                 path.starts_with('/').then(|| format!("file://{root}{path}"))
             }
             _ => None,

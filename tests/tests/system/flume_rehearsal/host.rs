@@ -1,4 +1,4 @@
-//! A machine of a tier, on which Flume or ours runs with the same file; and these files.
+//! A machine of a tier, on which Flume or our agent runs with the same file; and these files.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,21 +14,21 @@ use serde_json::Value;
 
 use super::{HELD_MIN, LIMIT};
 
-/// The commands of `aqueduct` that were run.
+/// The executed `aqueduct` commands.
 static RUN: Mutex<Vec<Vec<String>>> = Mutex::new(Vec::new());
 
 /// The page with the steps.
 const PAGE: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/migrate-from-flume.md"));
 
-/// The commands of the page's section that were not run, with those options.
+/// Returns the commands in the page's section that were not run with those options.
 pub(crate) fn commands_not_run() -> Vec<&'static str> {
     let (_, section) = PAGE.split_once("\n## Replace a tier, step by step\n").expect("a section");
     let (section, _) = section.split_once("\n## ").expect("a section after it");
     let commands = section.lines().filter(|line| line.trim_start().starts_with("aqueduct "));
     let run = RUN.lock().expect("no panic in between");
     let was_run = |line: &&str| {
-        // Without what differs by site: paths, names of files, and addresses.
+        // Without site-specific parts: paths, file names, and addresses.
         let is_said = |word: &&str| word.starts_with('-') || !word.contains(['/', '.', ':']);
         let line = line.split(['>', '#']).next().unwrap_or_default();
         let words: Vec<_> = line.split_whitespace().skip(1).filter(is_said).collect();
@@ -44,16 +44,16 @@ fn note(arguments: &[&str]) {
     RUN.lock().expect("no panic in between").push(words);
 }
 
-/// A machine of a tier: Flume runs on it, or ours, with the same file.
+/// A machine of a tier, with Flume or our agent on the same file.
 pub(crate) struct Host {
     pub(crate) name: &'static str,
     dir: PathBuf,
     properties: String,
-    /// A key with which its source takes nothing.
+    /// A setting with which its source accepts nothing.
     takes_nothing: String,
     flume: Option<Flume>,
     ours: Option<Agent>,
-    /// Events that were taken over from Flume's channel.
+    /// Number of events imported from Flume's channel.
     pub(crate) imported: u64,
     asides: u32,
 }
@@ -89,13 +89,13 @@ impl Host {
         self.flume.take().expect("Flume runs here").stop();
     }
 
-    /// `aqueduct agent` with Flume's file, once it has taken over what Flume left.
+    /// Starts `aqueduct agent` with Flume's file, after importing what Flume left.
     pub(crate) fn start_ours(&mut self) {
         self.import();
         self.run_file(&[]);
     }
 
-    /// `aqueduct agent` with Flume's file, and with others that replace some of its keys.
+    /// Starts `aqueduct agent` with Flume's file, and with others that replace some of its keys.
     fn run_file(&mut self, more: &[&str]) {
         let file = self.file("properties");
         let data = shown(&self.data_dir());
@@ -128,7 +128,7 @@ impl Host {
         self.data_dir().join("channels/file")
     }
 
-    /// Takes over Flume's channel, and puts its files aside: started on them again, Flume would
+    /// Imports Flume's channel, and moves its files aside: otherwise a restarted Flume would
     /// deliver the same events.
     fn import(&mut self) {
         let (flume, data) = (shown(&self.dir.join("flume")), shown(&self.data_dir()));
@@ -153,7 +153,7 @@ impl Host {
         self.ours.take().expect("ours runs here").stop(LIMIT);
     }
 
-    /// Empties our channel: with a source that takes nothing, which one key makes of it.
+    /// Empties our channel, with one key that makes the source accept nothing.
     pub(crate) fn drain(&mut self) {
         self.stop_ours();
         let file = self.file("drain.properties");
@@ -169,14 +169,14 @@ impl Host {
         assert_eq!(stats["events"], 0, "{}: {stats}", self.name);
     }
 
-    /// Puts our files aside: a later start begins anew, at the positions that Flume has then.
+    /// Moves our files aside: a later start begins with an empty channel, at Flume's positions.
     pub(crate) fn put_aside(&mut self) {
         self.asides += 1;
         let aside = self.dir.join(format!("aqueduct.returned-{}", self.asides));
         fs::rename(self.data_dir(), aside).expect("the test's own folder");
     }
 
-    /// Ours again, from a file of our own: the translation, with a change.
+    /// Starts our agent again, from its own configuration: the translation, with a change.
     pub(crate) fn start_translated(&mut self, role: &str, change: impl Fn(&str) -> String) {
         self.stop_ours();
         let (file, data) = (self.file("properties"), shown(&self.data_dir()));
@@ -187,20 +187,20 @@ impl Host {
         self.run(&[role, "--config", &file]);
     }
 
-    /// Writes the positions of the log files where Flume looks for them.
+    /// Writes the positions of the log files to Flume's position file.
     pub(crate) fn export_positions(&self) {
         let positions = said(&["channel", "positions", &shown(&self.channel()), "--flume"]);
         fs::write(self.dir.join("positions.json"), positions).expect("the test's own folder");
     }
 
-    /// The bytes that Flume has read of its logs, as its position file says.
+    /// Returns how many bytes of its logs Flume has read, according to its position file.
     pub(crate) fn position(&self) -> Option<u64> {
         let text = fs::read_to_string(self.dir.join("positions.json")).ok()?;
         let files: Vec<Value> = serde_json::from_str(&text).ok()?;
         files.iter().map(|file| file["pos"].as_u64()).sum()
     }
 
-    /// Waits until events have come in here since the start.
+    /// Waits until events have arrived here since the start.
     pub(crate) fn wait_until_in_use(&self) {
         wait::until(&format!("events at {}", self.name), LIMIT, || {
             let count = match (&self.flume, &self.ours) {
@@ -212,7 +212,7 @@ impl Host {
         });
     }
 
-    /// Waits until the channel of Flume holds something, which a stop then leaves in it.
+    /// Waits until Flume's channel contains events, so that a stop leaves some in it.
     pub(crate) fn wait_until_held(&self) {
         wait::until(&format!("a channel of {} with events", self.name), LIMIT, || {
             let held = self.flume().counter("CHANNEL.file", "ChannelSize");
@@ -220,13 +220,13 @@ impl Host {
         });
     }
 
-    /// Waits until the sink of a Flume collector opens a file, which a kill then leaves open.
+    /// Waits until the sink of a Flume collector opens a file, so that a kill leaves it open.
     pub(crate) fn wait_until_writing(&self) {
         self.wait_until_opened(1 + self.opened().unwrap_or_default());
     }
 
-    /// Waits until the sink of a Flume collector can use HDFS. One that is stopped before that may
-    /// hang for minutes: it renames its first file again and again, with threads that have ended.
+    /// Waits until the sink of a Flume collector can use HDFS. If stopped earlier, it may hang for
+    /// minutes: it keeps renaming its first file, with terminated threads.
     pub(crate) fn wait_until_connected(&self) {
         self.wait_until_opened(1);
     }
@@ -250,7 +250,7 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// What a command of `aqueduct` prints.
+/// Returns the output of an `aqueduct` command.
 fn said(arguments: &[&str]) -> String {
     note(arguments);
     let output = program("aqueduct").args(arguments).output().expect("the program starts");
@@ -258,7 +258,7 @@ fn said(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// The file of a collector.
+/// Returns the file of a collector.
 pub(crate) fn collector(listen: SocketAddr, store: &str) -> String {
     format!(
         r"
@@ -288,7 +288,7 @@ pub(crate) fn collector(listen: SocketAddr, store: &str) -> String {
     )
 }
 
-/// The file of an edge, with the collectors from the preferred one on.
+/// Returns the file of an edge, with the collectors in order of preference.
 pub(crate) fn edge(web: &WebServer, collectors: [(&str, SocketAddr); 2]) -> String {
     let logs = web.glob();
     let (folder, _) = logs.rsplit_once('/').expect("a folder");

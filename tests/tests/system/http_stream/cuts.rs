@@ -1,4 +1,4 @@
-//! Answers of a list that are lost with their connections.
+//! Loses responses of a list with their connections.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use super::server::{Manner, Server};
 use super::site::{agent, repeats};
 use super::{LIMIT, SHORT};
 
-/// What any request has.
+/// Fewer bytes than any request.
 const REQUEST_BYTES: usize = 1;
 
 #[test]
@@ -30,8 +30,8 @@ fn lost_answers_of_a_list_lose_no_event_and_repeat_none() {
     let mut agent = agent(dir, "http_poll", &url, &settings);
     agent.start();
     let events = wait::until("answers to be lost", LIMIT, || {
-        // The cursor moves with the last page of a turn: until a turn is not cut, the ids of all
-        // that was read behind it have to be known.
+        // The cursor moves with the last page of a turn. Until a turn is not cut, the ids of
+        // everything read since then must be remembered.
         let events = server.append_numbers(3, "");
         thread::sleep(Duration::from_millis(50));
         (wire.lost() == CUTS).then_some(events)

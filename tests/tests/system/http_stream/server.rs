@@ -1,5 +1,5 @@
-//! A server of events: a log with numbers, which it sends from a position on, as a stream or in
-//! pages. On demand it does what servers and networks do to their clients.
+//! An event server: a numbered log, which it sends from a position on, as a stream or in pages. It
+//! can simulate failures of servers and networks.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -15,30 +15,30 @@ mod socket;
 
 use socket::Sockets;
 
-/// What the server does.
+/// The behaviour of the server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Manner {
-    /// Server-sent events with ids; else JSON lines.
+    /// Server-sent events with ids; otherwise JSON lines.
     pub(crate) is_sse: bool,
-    /// Goes on behind `Last-Event-ID` or the parameter `since`.
+    /// Continues after `Last-Event-ID` or the parameter `since`.
     pub(crate) resumes: bool,
-    /// So many events before the end of the log are sent again to a client that says no position.
+    /// Number of events at the end of the log to resend to a client without a position.
     pub(crate) repeats: usize,
-    /// Ends each connection after at most so many bytes, in most cases within an event.
+    /// Ends each connection after at most this many bytes, usually within an event.
     pub(crate) cut_within: Option<usize>,
-    /// An end looks like that of a whole answer.
+    /// Whether an end looks like the end of a complete response.
     pub(crate) ends_well: bool,
-    /// Sends so many events, then nothing more, and keeps the connection open.
+    /// Sends this many events, then nothing more, and keeps the connection open.
     pub(crate) stalls_after: Option<usize>,
     /// Sends pieces of a few bytes.
     pub(crate) splits: bool,
-    /// Sends an empty line or a comment so often.
+    /// Interval of empty lines or comments.
     pub(crate) keep_alive: Option<Duration>,
-    /// Token that it takes; without it all may ask.
+    /// The required token; without it all requests are accepted.
     pub(crate) token: Option<String>,
 }
 
-/// A request that has come.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) at: Instant,
@@ -48,7 +48,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// The value of a header.
+    /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -64,7 +64,7 @@ struct State {
     log: Vec<String>,
     manner: Manner,
     asked: Vec<Asked>,
-    /// Answers that come before any other: heads and bodies.
+    /// Prepared responses, heads and bodies, which precede all others.
     answers: VecDeque<String>,
     streams: usize,
     sent_bytes: usize,
@@ -92,7 +92,7 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let server = listening.clone();
-                // The client goes away when it likes.
+                // The client may disconnect at any time.
                 thread::spawn(move || server.serve(&stream).unwrap_or_default());
             }
         });
@@ -103,7 +103,7 @@ impl Server {
         self.state.lock().expect("no thread of the server fails")
     }
 
-    /// Appends events whose bodies are `{"n":NUMBER,…}`, and answers how many there are.
+    /// Appends events with bodies `{"n":NUMBER,…}`. Returns their number.
     pub(crate) fn append_numbers(&self, count: usize, padding: &str) -> usize {
         let mut state = self.state();
         for _ in 0..count {
@@ -117,7 +117,7 @@ impl Server {
         change(&mut self.state().manner);
     }
 
-    /// The next requests get these answers.
+    /// Responds to the next requests with these.
     pub(crate) fn answer_with(&self, answers: &[&str]) {
         self.state().answers.extend(answers.iter().map(|it| (*it).to_owned()));
     }
@@ -131,7 +131,7 @@ impl Server {
         self.state().ends += 1;
     }
 
-    /// Streams that were begun.
+    /// Returns the number of started streams.
     pub(crate) fn streams(&self) -> usize {
         self.state().streams
     }
@@ -140,7 +140,7 @@ impl Server {
         self.state().sent_bytes
     }
 
-    /// The rules of the stream, each with its tag.
+    /// Returns the rules of the stream, each with its tag.
     pub(crate) fn rules(&self) -> Vec<(String, String)> {
         self.state().rules.clone()
     }
@@ -196,7 +196,7 @@ impl Server {
         answer(stream, "200 OK", "", &body)
     }
 
-    /// Pages of ten, the newest first, as most lists are.
+    /// Returns pages of ten events, newest first, like most lists.
     fn list(&self, stream: &TcpStream, asked: &Asked) -> io::Result<()> {
         let (log, etag) = {
             let state = self.state();

@@ -1,4 +1,4 @@
-//! The collector under test, and what readers of its store see.
+//! The collector under test, and its store as readers see it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use aqueduct_tests::wait;
 
 use super::LIMIT;
 
-/// A collector with a source of this kind, and a store.
+/// Returns a collector with a source of this kind, and a store.
 pub(crate) fn agent(dir: &Path, kind: &str, url: &str, settings: &str) -> Agent {
     let at = dir.display();
     let text = format!(
@@ -37,7 +37,7 @@ roll = {{ age_max = "1s", idle_max = "1s" }}
     Agent::configured("aqueduct-collector", dir, "agent", &text)
 }
 
-/// How often each line is in the store.
+/// Counts how often each line is in the store.
 pub(crate) fn stored(dir: &Path) -> BTreeMap<String, usize> {
     let years = std::fs::read_dir(dir.join("store")).into_iter().flatten().flatten();
     let years = years.filter(|entry| entry.file_name() != "_aqueduct");
@@ -48,12 +48,12 @@ pub(crate) fn stored(dir: &Path) -> BTreeMap<String, usize> {
     lines
 }
 
-/// The event with this number.
+/// Returns the event with this number.
 pub(crate) fn line(number: usize) -> String {
     format!("{{\"n\":{number},\"text\":\"\"}}")
 }
 
-/// Waits until so many different lines are stored; answers how often lines are there again.
+/// Waits until this many different lines are stored. Returns the number of duplicates.
 pub(crate) fn repeats(dir: &Path, lines: usize) -> usize {
     let (mut there, mut since) = (0, Instant::now());
     loop {
@@ -65,10 +65,10 @@ pub(crate) fn repeats(dir: &Path, lines: usize) -> usize {
         if now > there {
             (there, since) = (now, Instant::now());
         }
-        // A store that nothing more comes into will not be whole.
+        // A store without new lines will not become complete.
         assert!(since.elapsed() < LIMIT / 3, "{there} of {lines} events are in the store");
     }
-    // What comes again would come now.
+    // Resent lines would arrive now.
     thread::sleep(Duration::from_millis(1500));
     let stored = stored(dir);
     assert_eq!(stored.len(), lines, "no other lines");
@@ -76,13 +76,13 @@ pub(crate) fn repeats(dir: &Path, lines: usize) -> usize {
     stored.values().map(|times| times - 1).sum()
 }
 
-/// What an anomaly was counted.
+/// Returns the count of an anomaly.
 pub(crate) fn counted(agent: &Agent, reason: &str) -> f64 {
     let series = format!("aqueduct_source_anomalies_total{{source=\"in\",reason=\"{reason}\"}}");
     agent.metrics().and_then(|it| it.value(&series)).unwrap_or_default()
 }
 
-/// The lines of the store, once so many are there.
+/// Waits for this many lines in the store, and returns them.
 pub(crate) fn stored_soon(dir: &Path, lines: usize) -> BTreeMap<String, usize> {
     wait::until(&format!("{lines} lines"), LIMIT, || {
         Some(stored(dir)).filter(|stored| stored.len() >= lines)

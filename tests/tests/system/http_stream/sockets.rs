@@ -1,4 +1,4 @@
-//! The same over a WebSocket.
+//! The same tests over a WebSocket.
 
 use aqueduct_tests::wait;
 
@@ -30,7 +30,7 @@ fn messages_are_stored_once_through_kills_cut_connections_pieces_and_repeats() {
     wait::until("50 connections", LIMIT, || (server.streams() >= 50).then_some(()));
     server.set(|manner| manner.cut_within = None);
     assert_eq!(repeats(dir, EVENTS), 0);
-    // The next connection repeats the last events, and once they were read it is known to be there.
+    // The next connection repeats the last events; when they were read, it is known to be open.
     let repeated = || counted(&agent, "event_repeated");
     let before = repeated();
     server.end_streams();
@@ -76,10 +76,10 @@ limited = { first = "100ms", limit = "100ms" }
     assert!(pauses.iter().zip(least).all(|(pause, least)| *pause >= least), "{pauses:?}");
     agent.until_logged("closed the stream with 1013", LIMIT);
 
-    // Nothing comes but answers to pings, and they hold the connection.
+    // Only pongs arrive, and they keep the connection alive.
     wait::until("pings", LIMIT, || (server.sockets().pings >= 4).then_some(()));
     assert_eq!(server.streams(), 4, "{}", agent.output());
-    // The next stream is silent after five events, and the one behind it has none.
+    // The next stream is silent after five events, and the one after it has none.
     server.set(|manner| manner.stalls_after = Some(5));
     server.end_streams();
     wait::until("the fifth stream", LIMIT, || (server.streams() == 5).then_some(()));

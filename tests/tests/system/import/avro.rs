@@ -1,5 +1,5 @@
-//! `aqueduct export` of files that are not text: rows of Avro as Sqoop writes them, and what is not
-//! read.
+//! `aqueduct export` of files other than text: Avro rows as Sqoop writes them, and unsupported
+//! files.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// A container file as Sqoop writes it: each field is a union with null.
+/// Returns a container file as Sqoop writes it: each field is a union with null.
 fn file() -> Vec<u8> {
     let logical = |kind: &str, name: &str| json!({ "type": kind, "logicalType": name });
     let n = json!({ "type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 3 });
@@ -42,7 +42,7 @@ fn file() -> Vec<u8> {
         field("d", json!("double")),
         field("day", logical("int", "date")),
         field("at", logical("long", "timestamp-millis")),
-        // As Sqoop writes a time without logical types.
+        // Like a time without logical types in Sqoop.
         field("millis", json!("long")),
         field("raw", json!("bytes")),
         field("v", json!("string")),
@@ -84,7 +84,7 @@ fn put_record(out: &mut Vec<u8>, id: i64) {
     }
 }
 
-/// Rows of Avro become rows of a table, all of their fields or some.
+/// Exports Avro rows to a table, with all of their fields or some.
 pub(super) fn rows_of_avro_are_rows_of_a_table(dir: &Path, server: &Server) {
     let (bytes, time, raw, begin) = match server {
         Server::Postgres(_) => ("bytea", "timestamp", "'\\x00ff5c'", "date '1970-01-01' + id::int"),

@@ -1,5 +1,5 @@
-//! `aqueduct export`: what was imported comes back as it was, and lines of Sqoop's form are rows
-//! once, while the command and the database are killed.
+//! `aqueduct export`: imported rows return unchanged, and lines in Sqoop's format become rows once,
+//! while the command and the database are killed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -18,10 +18,10 @@ use super::{LIMIT, ROWS, Server, ended};
 /// Lines of each file, and files.
 const LINES: usize = 20_000;
 const FILES: usize = 5;
-/// Rows that have to be added to the table in each life that is cut short.
+/// Rows to add to the table before each kill.
 const STEP: usize = 15_000;
 
-/// `aqueduct export` with these arguments behind those of the connection.
+/// Returns `aqueduct export` with these arguments after those of the connection.
 pub(super) fn call(dir: &Path, connection: &[String], arguments: &[&str]) -> Command {
     let mut command = program("aqueduct");
     command.arg("export").args(connection).args(arguments);
@@ -33,7 +33,7 @@ pub(super) fn count(server: &Server, table: &str) -> usize {
     server.ask(&format!("SELECT count(*) FROM {table}")).trim().parse().expect("a number")
 }
 
-/// A table that was imported into `whole`, in another table, by an export that is called twice.
+/// Exports a table that was imported into `whole` to another table, in two calls.
 pub(super) fn rows_come_back(dir: &Path, server: &Server) {
     server.ask("CREATE TABLE back (id bigint, part int, n decimal(20, 3), v varchar(99))");
     let (connection, url) =
@@ -46,7 +46,7 @@ pub(super) fn rows_come_back(dir: &Path, server: &Server) {
     assert!(code == Some(0) && said.contains("nothing more to read"), "{code:?}: {said}");
     assert_eq!(count(server, "back"), ROWS);
     is_as_orders(server, "back");
-    // Without its directory the ledger still knows the call.
+    // Without its directory, the ledger still knows the call.
     fs::rename(dir.join(".aqueduct/export"), dir.join("export-away")).expect("it is there");
     let (code, said) = ended(call(dir, &connection, &arguments));
     assert!(code == Some(1) && said.contains("--data-dir of its own"), "{code:?}: {said}");
@@ -54,7 +54,7 @@ pub(super) fn rows_come_back(dir: &Path, server: &Server) {
     assert_eq!(count(server, "back"), ROWS);
 }
 
-/// The table that was imported, and this one, have the same rows.
+/// Asserts that the imported table and this one have the same rows.
 pub(super) fn is_as_orders(server: &Server, table: &str) {
     let of = |table: &str| {
         format!("SELECT id, part, n, coalesce(v, '~') AS v FROM {table} WHERE id <= {ROWS}")
@@ -65,7 +65,7 @@ pub(super) fn is_as_orders(server: &Server, table: &str) {
     }
 }
 
-/// Rows by way of a staging table: none of them is visible before all are, and each is moved once.
+/// Rows of a staging table become visible together, and each is moved once.
 pub(super) fn staged_rows_are_moved_once(dir: &Path, server: &Server) {
     let columns = "part int, n decimal(20, 3), v varchar(99)";
     server.ask(&format!("CREATE TABLE staged (id bigint, {columns})"));
@@ -80,7 +80,7 @@ pub(super) fn staged_rows_are_moved_once(dir: &Path, server: &Server) {
     let (code, said) = ended(call(dir, &connection, &arguments));
     assert!(code == Some(1) && said.contains("--clear-staging-table"), "{code:?}: {said}");
     assert_eq!(count(server, "staged"), 1, "the row of another");
-    // With a row that stands in the way of the last step.
+    // With a row that blocks the last step.
     server.ask("INSERT INTO moved VALUES (7, NULL, NULL, 'in the way')");
     let arguments = [&arguments[..], &["--clear-staging-table"]].concat();
     for wanted in [ROWS / 4, ROWS / 2] {
@@ -96,7 +96,7 @@ pub(super) fn staged_rows_are_moved_once(dir: &Path, server: &Server) {
     assert!(code == Some(1) && said.to_lowercase().contains("duplicate"), "{code:?}: {said}");
     assert_eq!((count(server, "staged"), count(server, "moved")), (ROWS, 1));
     server.ask("DELETE FROM moved");
-    // It is killed as soon as the moved rows are seen: nothing is left to be done then.
+    // Killed as soon as the moved rows are visible: nothing is left to do then.
     let command = call(dir, &connection, &arguments);
     let process = Process::start("aqueduct export", command, &dir.join("staged.out"));
     wait::until("moved rows", LIMIT, || (count(server, "moved") > 0).then_some(()));
@@ -105,7 +105,7 @@ pub(super) fn staged_rows_are_moved_once(dir: &Path, server: &Server) {
     assert!(code == Some(0) && said.contains("export: 0 rows moved"), "{code:?}: {said}");
     assert_eq!((count(server, "staged"), count(server, "moved")), (0, ROWS));
     is_as_orders(server, "moved");
-    // A later call moves what is new.
+    // A later call moves new rows.
     let write = |name: &str, lines: &str| {
         fs::write(files.join(name), lines).expect("a file is written");
     };
@@ -113,14 +113,14 @@ pub(super) fn staged_rows_are_moved_once(dir: &Path, server: &Server) {
     let (code, said) = ended(call(dir, &connection, &arguments));
     assert!(code == Some(0) && said.contains("export: 2 rows moved"), "{code:?}: {said}");
     assert_eq!((count(server, "staged"), count(server, "moved")), (0, ROWS + 2));
-    // All or nothing: with a bad row nothing is moved.
+    // All or nothing: with an invalid row nothing is moved.
     write("zz2", "1000003,7,0.5,x\nno number,7,0.5,x\n");
     let (code, said) = ended(call(dir, &connection, &arguments));
     assert!(code == Some(1) && said.contains("nothing is moved from staged"), "{code:?}: {said}");
     assert_eq!((count(server, "staged"), count(server, "moved")), (1, ROWS + 2));
 }
 
-/// The files of an export, and the lines in them that are no rows.
+/// Writes the files of an export, and returns their invalid lines.
 fn files(directory: &Path) -> Vec<String> {
     let mut bad = Vec::new();
     for file in 0..FILES {
@@ -136,7 +136,7 @@ fn files(directory: &Path) -> Vec<String> {
             let wrong = match number % LINES {
                 777 => format!("{number}\tlacks one"),
                 1_777 => format!("no number {number}\tv\t"),
-                // An object of columns of the table.
+                // An object with columns of the table.
                 2_777 => format!("{{\"id\":{number},\"v\":\"v\"}}"),
                 _ => continue,
             };
@@ -155,7 +155,7 @@ fn files(directory: &Path) -> Vec<String> {
     bad
 }
 
-/// How the lines are written, and by how many writers.
+/// Format of the lines, and number of writers.
 const FORM: [&str; 8] = [
     "--input-fields-terminated-by",
     "\\t",
@@ -167,7 +167,7 @@ const FORM: [&str; 8] = [
     "4",
 ];
 
-/// Lines as Sqoop writes them, through kills of the command and one of the database.
+/// Exports lines in Sqoop's format, with kills of the command and one of the database.
 pub(super) fn each_line_is_a_row_once(dir: &Path, server: &mut Server) {
     server.ask("CREATE TABLE marks (id bigint, v varchar(99), n int)");
     let directory = dir.join("lines");
@@ -182,7 +182,7 @@ pub(super) fn each_line_is_a_row_once(dir: &Path, server: &mut Server) {
         lives += 1;
         let command = call(dir, &connection, &arguments);
         let mut process = Process::start("aqueduct export", command, &dir.join("export.out"));
-        // Kills keep pace with the rows, however fast they come.
+        // Kills are paced by rows, however fast they arrive.
         let wanted = lives * STEP;
         let is_cut = wanted < LINES * FILES;
         let reached = wait::until("more rows", LIMIT, || match process.is_alive() {
@@ -219,7 +219,8 @@ pub(super) fn each_line_is_a_row_once(dir: &Path, server: &mut Server) {
     assert_eq!(count(server, right), LINES * FILES, "rows of the right values");
     let found: BTreeSet<String> =
         letters(Path::new(&data_dir), &["refused", "unwritable_event"]).into_iter().collect();
-    // One has the reason as it was read; the other one is the object that the database refused.
+    // One contains the reason of the decoder; the other one is the object that the database
+    // rejected.
     assert_eq!(found.len(), bad.len(), "{found:?}");
     for line in &bad {
         let begin = line.split('\t').next().expect("a value");

@@ -1,5 +1,5 @@
-//! Tables with odd names and rows from the future, and calls that cannot succeed: these end
-//! immediately, with the reason.
+//! Tables with odd names and rows from the future; and calls that cannot succeed, which fail
+//! immediately with the reason.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use aqueduct_tests::postgres::Postgres;
 
 use super::{Server, call, ended, export, stored};
 
-/// A call that cannot succeed gives up long before the five minutes that an outage may take.
+/// An impossible call must fail long before the five minutes allowed for an outage.
 const AT_ONCE: Duration = Duration::from_secs(60);
 
 #[test]
@@ -57,7 +57,7 @@ fn any_name_is_imported(dir: &Path, server: &Server, quote: char) {
     }
 }
 
-/// A row from the future does not hide those that are changed before its time.
+/// A row from the future does not hide rows that are changed before its time.
 fn rows_from_the_future_wait(dir: &Path, server: &Server, types: [&str; 3]) {
     let connection = server.connection(dir);
     for (number, of) in types.into_iter().enumerate() {
@@ -94,7 +94,7 @@ fn rows_from_the_future_wait(dir: &Path, server: &Server, types: [&str; 3]) {
     }
 }
 
-/// An export that cannot succeed: it ends soon, with this reason.
+/// An impossible export, which fails soon with this reason.
 fn ends_at_once(dir: &Path, server: &Server, arguments: &[&str], reason: &str) {
     let began = Instant::now();
     let (code, said) = ended(export::call(dir, &server.connection(dir), arguments));

@@ -1,4 +1,4 @@
-//! `aqueduct export` of SequenceFiles: those that `aqueduct import` writes, and those of Sqoop.
+//! `aqueduct export` of SequenceFiles: from `aqueduct import`, and from Sqoop.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::export::{call, count, is_as_orders};
 use super::{ROWS, Server, ended};
 
-/// A table that was imported into SequenceFiles comes back from there.
+/// Exports a table that was imported into SequenceFiles.
 fn rows_come_back(dir: &Path, server: &Server) {
     let url = format!("file://{}", dir.join("as-sequence").display());
     let connection = server.connection(dir);
@@ -23,7 +23,8 @@ fn rows_come_back(dir: &Path, server: &Server) {
     is_as_orders(server, "of_sequence");
 }
 
-/// A file of Sqoop has a class that says nothing: the call says its types, or is refused.
+/// A Sqoop file has a class that describes nothing: the call must specify the types, or is
+/// rejected.
 fn rows_of_sqoop_are_rows_of_a_table(dir: &Path, server: &Server) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../crates/components-hdfs/tests/golden/sequence_file");
@@ -70,7 +71,7 @@ fn rows_of_sqoop_are_rows_of_a_table(dir: &Path, server: &Server) {
     assert_eq!(count(server, nulls), 2);
 }
 
-/// Both, where the server is PostgreSQL: the forms of files are those of any database.
+/// Runs both tests if the server is PostgreSQL: file formats do not depend on the database.
 pub(super) fn files_are_rows(dir: &Path, server: &Server) {
     rows_come_back(dir, server);
     if matches!(server, Server::Postgres(_)) {

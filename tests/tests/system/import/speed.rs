@@ -1,5 +1,5 @@
-//! How fast `aqueduct export` fills a table of PostgreSQL, next to `psql \copy` of the same file;
-//! and how fast `aqueduct import` reads one, next to a `COPY` to a pipe.
+//! How fast `aqueduct export` fills a PostgreSQL table, compared with `psql \copy` of the same
+//! file; and how fast `aqueduct import` reads one, compared with a `COPY` to a pipe.
 
 use std::fmt::Write;
 use std::fs;
@@ -15,17 +15,17 @@ use aqueduct_tests::{is_long, wait};
 
 /// Rows of the file.
 const ROWS: usize = 1_000_000;
-/// Rows of the table that is imported.
+/// Rows of the imported table.
 const TABLE: usize = 10_000_000;
-/// Memory of an import, whatever its table: KiB.
+/// Maximum memory of an import, whatever its table, in KiB.
 const MEMORY_MAX: u64 = 256 << 10;
-/// Times that each of both is measured, in turn.
+/// Number of measurements of each, in turn.
 const ROUNDS: usize = 3;
 
 const COLUMNS: &str = "(id bigint, customer varchar(40), price numeric(12, 2), at timestamp, \
                        note text)";
 
-/// A file of columns of five types.
+/// Writes a file with columns of five types.
 fn file(path: &Path) -> u64 {
     let mut text = String::new();
     for id in 0..ROWS {
@@ -53,7 +53,7 @@ fn seconds(mut command: Command) -> f64 {
     took
 }
 
-/// Measures both, and prints rows a second and their ratio.
+/// Measures both, and prints rows per second and their ratio.
 pub(super) fn of_an_export(dir: &Path, server: &Postgres) {
     let path = dir.join("speed").join("rows.csv");
     fs::create_dir(dir.join("speed")).expect("the test's own folder");
@@ -96,7 +96,7 @@ pub(super) fn of_an_export(dir: &Path, server: &Postgres) {
     );
 }
 
-/// Seconds of a `COPY` of all rows to a pipe.
+/// Returns the seconds of a `COPY` of all rows to a pipe.
 fn copied(port: &str) -> f64 {
     let mut copy = Command::new("psql");
     copy.args(["-h", "127.0.0.1", "-U", USER, "-p", port, "-d", "shop", "-Xqc"]);
@@ -109,7 +109,7 @@ fn copied(port: &str) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
-/// Seconds of an import, and the most memory that it had, in KiB.
+/// Returns the seconds of an import, and its peak memory in KiB.
 fn imported(dir: &Path, server: &Postgres, form: &str, round: usize) -> (f64, u64) {
     let mut import = program("aqueduct");
     let url = format!("jdbc:postgresql://{}/shop", server.address);

@@ -1,5 +1,5 @@
-//! Values with types: there as Avro and Parquet and back by an export, and `--checksum`, which
-//! finds what differs.
+//! Typed values: to Avro and Parquet and back by an export, and `--checksum`, which finds
+//! differences.
 
 use std::fs;
 use std::path::Path;
@@ -14,15 +14,14 @@ use super::{LIMIT, Server, call, ended, visible};
 /// Rows of the table of all types.
 const ROWS: usize = 2_000;
 
-/// A value of a file that is another one: the call says so, and says that all is well once it is
-/// back.
+/// Changes a value of a file: the call reports the difference, and success after it is restored.
 pub(super) fn a_byte_that_differs_is_found(
     directory: &Path,
     call: impl Fn() -> (Option<i32>, String),
 ) {
     let file = visible(directory).into_iter().next().expect("a file");
     let text = fs::read_to_string(&file).expect("a file of text");
-    // The number of a row, in the digits behind the point: of the same length.
+    // The row number, in the digits after the point: of the same length.
     let place = text.find(".125").expect("a value");
     let line = text[..place].rfind('\n').map_or(0, |end| end + 1);
     let id = text[line..].split(',').next().expect("a key");
@@ -33,7 +32,7 @@ pub(super) fn a_byte_that_differs_is_found(
     fs::write(&file, &text).expect("the test's own file");
 }
 
-/// Rows of Parquet become rows of a table once, while the export is killed.
+/// Parquet rows become table rows once, while the export is killed.
 pub(super) fn rows_of_columns_are_rows_once(dir: &Path, server: &Server) {
     server.ask("CREATE TABLE of_columns (id bigint, part int, n decimal(20, 3), v varchar(99))");
     let url = format!("file://{}", dir.join("columns").display());
@@ -55,7 +54,7 @@ pub(super) fn rows_of_columns_are_rows_once(dir: &Path, server: &Server) {
     eprintln!("rows of Parquet: cut short {is_cut}, {:?}", began.elapsed());
 }
 
-/// A table of all types is the same behind an import and an export.
+/// A table of all types is unchanged after an import and an export.
 pub(super) fn types_survive_the_way_there_and_back(dir: &Path, server: &Server) {
     let (time, bytes, series, at, raw) = match server {
         Server::Postgres(_) => (
@@ -104,7 +103,7 @@ pub(super) fn types_survive_the_way_there_and_back(dir: &Path, server: &Server) 
         }
         assert_eq!(count(server, &table), ROWS + 1, "{form}");
     }
-    // What came behind the last row is none of the import; what was changed in front of it is.
+    // Rows inserted after the last row are not part of the import; changed rows before it are.
     server.ask(&format!("INSERT INTO types (id) VALUES ({})", ROWS + 1));
     let url = format!("file://{}", dir.join("avrodatafile").display());
     let usual = ["--table", "types", "-m", "2", "--target-dir", &url, "--checksum"];

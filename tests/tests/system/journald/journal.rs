@@ -1,4 +1,4 @@
-//! A real systemd-journald with directories of its own, in a mount namespace of its own.
+//! A real systemd-journald with its own directories, in its own mount namespace.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use super::LIMIT;
 
-/// What the journal knows its host by.
+/// The machine id in the journal.
 const MACHINE: &str = "0123456789abcdef0123456789abcdef";
 
-/// Makes the directories, and becomes journald. `$0` is the folder of the test.
+/// Creates the directories, and becomes journald. `$0` is the folder of the test.
 const BOOT: &str = r#"
 set -e
 mount -t tmpfs tmpfs /run
@@ -29,14 +29,14 @@ printf '[Journal]\nStorage=persistent\nRateLimitIntervalSec=0\nReadKMsg=no\nAudi
 exec /usr/lib/systemd/systemd-journald
 "#;
 
-/// An entry's fields, each with its values.
+/// The fields of an entry, each with its values.
 pub(crate) type Entry = BTreeMap<String, Vec<Vec<u8>>>;
 
 /// A running journal.
 pub(crate) struct Journal {
     process: Process,
     socket: UnixDatagram,
-    /// Runs the host's journalctl where the journal is.
+    /// Runs the host's journalctl in the journal's namespace.
     pub(crate) journalctl: PathBuf,
 }
 
@@ -56,12 +56,12 @@ impl Journal {
             socket.connect(format!("{inside}/root/run/systemd/journal/socket")).ok()
         });
         let journal = Self { process, socket, journalctl };
-        // From here on it writes to the disk.
+        // From now on it writes to the disk.
         journal.call(&["--flush"]);
         journal
     }
 
-    /// Sends an entry as programs do that know the journal: values with their lengths.
+    /// Sends an entry with the native protocol: values with their lengths.
     pub(crate) fn send(&self, fields: &[(&str, &[u8])]) {
         let mut bytes = Vec::new();
         for (name, value) in fields {
@@ -83,7 +83,7 @@ impl Journal {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nsenter runs");
         let mut pipe = child.stdin.take().expect("a pipe");
-        // A program that does not read has ended.
+        // Fails if the program has exited.
         let _ = std::io::Write::write_all(&mut pipe, input);
         drop(pipe);
         let output = child.wait_with_output().expect("it ends");
@@ -96,8 +96,8 @@ impl Journal {
         self.run(&[&["journalctl"], words].concat(), b"")
     }
 
-    /// What it holds of this identifier, in its order, once it has so many: what was sent last may
-    /// wait in its socket.
+    /// Returns the entries of this identifier, in order, once there are this many: the last ones
+    /// may still be in its socket.
     pub(crate) fn list(&self, identifier: &str, entries: usize) -> Vec<Entry> {
         wait::until(&format!("{entries} entries in the journal"), LIMIT, || {
             let bytes = self.call(&["--output=json", "--all", "--no-pager", "-t", identifier]);
@@ -111,7 +111,7 @@ impl Journal {
     }
 }
 
-/// An entry of a line of JSON, whichever of the two forms of a value it has.
+/// Parses an entry from a line of JSON, with either form of values.
 pub(crate) fn entry(line: &str) -> Entry {
     let object: BTreeMap<String, Value> = serde_json::from_str(line).expect("an object");
     object.into_iter().map(|(name, value)| (name, values(value))).collect()

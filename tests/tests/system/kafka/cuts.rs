@@ -1,4 +1,4 @@
-//! Answers of the broker that are lost with their connections, on both sides of a topic.
+//! Loses responses of the broker with their connections, on both sides of a topic.
 
 use std::thread;
 use std::time::Instant;
@@ -9,14 +9,14 @@ use aqueduct_tests::kafka::Kafka;
 use aqueduct_tests::seed;
 use aqueduct_tests::wire::{End, Wire};
 
-/// What any request has.
+/// Fewer bytes than any request.
 const REQUEST_BYTES: usize = 1;
-/// A client that does not wait long until it connects again.
+/// Client properties for a quick reconnect.
 const SOON: &str = "\"reconnect.backoff.ms\" = \"10\", \"reconnect.backoff.max.ms\" = \"50\", \
                     \"retry.backoff.ms\" = \"20\"";
 
-/// Method: two topics, one for a sink with transactions. On the one side answers to batches are
-/// lost, on the other one those to any request of the source.
+/// Method: two topics, one for a sink with transactions. On one side responses to batches are lost,
+/// on the other one responses to any request of the source.
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
 fn lost_answers_lose_no_message_of_a_topic_and_repeat_none() {

@@ -21,20 +21,20 @@ use serde_json::Value;
 
 use super::{PATIENCE, STOP};
 
-/// Lines of a log: some fifty batches.
+/// Lines per log: about fifty batches.
 const LINES: usize = 2_000;
-/// Lines of a batch.
+/// Lines per batch.
 const BATCH: usize = 40;
-/// Until a transaction that is decided is over.
+/// Maximum time until a decided transaction is complete.
 const DECIDED_WITHIN: Duration = Duration::from_millis(500);
-/// Until it is said that no broker answers, where the `timeout` is 3 s: with it, the 5 s for which
-/// the client waits for an abort, and again so much for a busy machine. Three attempts take 18 s
-/// and their pauses.
+/// Maximum time until a missing broker is reported, with a `timeout` of 3 s: this timeout, the 5 s
+/// for which the client waits for an abort, and the same again for a busy machine. Three attempts
+/// with their pauses take 18 s.
 const SAID_WITHIN: Duration = Duration::from_secs(16);
-/// What the broker takes at most.
+/// Maximum message size of the broker.
 const MESSAGE_MAX: usize = 200_000;
 
-/// What stores the spans of all batches.
+/// Returns an agent that stores the spans of all batches.
 fn receiver(dir: &Path, listen: &str) -> Agent {
     let at = dir.display();
     let text = format!(
@@ -46,7 +46,7 @@ fn receiver(dir: &Path, listen: &str) -> Agent {
     Agent::configured("aqueduct-collector", dir, "receiver", &text)
 }
 
-/// Traces that end with a commit into the topic.
+/// Returns the number of traces that end with a commit into the topic.
 fn committed_traces(dir: &Path) -> usize {
     let years = fs::read_dir(dir.join("spans")).into_iter().flatten().flatten();
     let years = years.filter(|entry| entry.file_name() != "_aqueduct");
@@ -61,7 +61,7 @@ fn committed_traces(dir: &Path) -> usize {
     traces.collect::<BTreeSet<_>>().len()
 }
 
-/// An agent that sends the lines of `*.log` in `dir` to the topic `once`.
+/// Returns an agent that sends the lines of `*.log` in `dir` to the topic `once`.
 fn sender(dir: &Path, name: &str, kafka: &Kafka, spans: &str, timeout: &str) -> Agent {
     let (broker, at) = (kafka.address(), dir.display());
     let text = format!(
@@ -98,18 +98,18 @@ fn log(dir: &Path, name: &str, all: &mut Vec<u8>) {
     fs::write(dir.join(format!("{name}.log")), text).expect("a log is written");
 }
 
-/// Events that the brokers have committed in this life of the agent.
+/// Returns the number of events that the brokers have committed since the agent's start.
 fn committed(agent: &Agent) -> Option<usize> {
     Some(agent.metrics()?.sum("aqueduct_sink_committed_events_total")? as usize)
 }
 
-/// Transactions of this life of the agent.
+/// Returns the number of transactions since the agent's start.
 fn transactions(agent: &Agent) -> usize {
     let metrics = agent.metrics().expect("the agent answers");
     metrics.sum("aqueduct_kafka_transactions_total").expect("it is counted") as usize
 }
 
-/// Events that the agent holds, dead letters included.
+/// Returns the number of events in the agent, including dead letters.
 fn held(agent: &Agent) -> Option<usize> {
     Some(agent.metrics()?.sum("aqueduct_channel_events")? as usize)
 }
@@ -118,8 +118,9 @@ fn until_committed(agent: &Agent, events: usize) {
     wait::until("events to be committed", PATIENCE, || (committed(agent)? >= events).then_some(()));
 }
 
-/// Kills the broker while a transaction of the agent may be open, and none is decided: an only
-/// broker that is killed between the decision and its markers may leave one that hangs for good.
+/// Kills the broker while a transaction of the agent may be open, but none is decided: a single
+/// broker killed between the decision and its markers may leave a transaction that hangs
+/// permanently.
 fn kill_undecided(kafka: &mut Kafka, agent: &mut Agent) {
     agent.process().signal(Signal::STOP);
     thread::sleep(DECIDED_WITHIN);
@@ -128,10 +129,10 @@ fn kill_undecided(kafka: &mut Kafka, agent: &mut Agent) {
 }
 
 /// Method: first an agent is killed at any progress. Then the broker is killed, and the agent when
-/// it has read everything; its folder is copied, so two agents have the same batches, as two
-/// collectors have that an edge sends to one after the other. Both send them at the same time, and
-/// are killed meanwhile. One line is too large for the broker: it is a dead letter of both. Every
-/// batch is traced, and the last ones have to end with their commits.
+/// it has read everything; its folder is copied, so that two agents have the same batches, like two
+/// collectors to which an edge sends in turn. Both send them at the same time, and are killed
+/// meanwhile. One line is too large for the broker and becomes a dead letter of both. Every batch
+/// is traced, and the last ones must end with their commits.
 pub(crate) fn each_line_is_there_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, mut rng, began) = (folder.path(), seed::rng("kafka once"), Instant::now());
@@ -154,7 +155,7 @@ pub(crate) fn each_line_is_there_once() {
     until_committed(&one, before + rng.random_range(1..LINES));
     kill_undecided(&mut kafka, &mut one);
     log(dir, "both", &mut written);
-    // Bytes that are as long when they are compressed.
+    // Incompressible bytes.
     let noise = (0..MESSAGE_MAX as u64 * 2)
         .map(|n| (n.wrapping_mul(n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8 % 90 + 33);
     let noise: String = noise.map(char::from).collect();
@@ -186,11 +187,11 @@ pub(crate) fn each_line_is_there_once() {
     let transactions_before = transactions(&one);
     log(dir, "last", &mut written);
     until_committed(&one, before + LINES);
-    // Some of them had several batches.
+    // Some transactions contained several batches.
     let transactions = transactions(&one) - transactions_before;
     assert!((1..LINES / BATCH).contains(&transactions), "{transactions} transactions");
     one.stop(STOP);
-    // A stop sends what spans there are.
+    // On a stop, the agent sends its remaining spans.
     wait::until("a span of each commit", PATIENCE, || {
         (committed_traces(dir) >= LINES / BATCH).then_some(())
     });
@@ -208,7 +209,7 @@ pub(crate) fn each_line_is_there_once() {
     eprintln!("{found}, {transactions} transactions of the last, {:?}", began.elapsed());
 }
 
-/// Method: the broker is killed for good, and a batch comes behind that.
+/// Method: the broker is killed permanently, and then a batch arrives.
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
 fn a_broker_that_has_ended_is_said_after_one_attempt_of_a_transaction() {

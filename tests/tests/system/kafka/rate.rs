@@ -1,5 +1,5 @@
-//! How fast the sink empties a channel, next to `kafka-producer-perf-test` with the same settings
-//! of the client.
+//! How fast the sink empties a channel, compared with `kafka-producer-perf-test` with the same
+//! client settings.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use super::STOP;
 
 const MESSAGES: usize = 1_000_000;
 const BYTES: usize = 1_000;
-/// Times that each of both is measured, in turn.
+/// Number of measurements of each, in turn.
 const ROUNDS: usize = 3;
-/// Longest time of one of them.
+/// Timeout of a measurement.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The settings of the sink, as the client in Java calls them.
+/// The settings of the sink, in the notation of the Java client.
 const SAME: [&str; 6] = [
     "acks=all",
     "enable.idempotence=true",
@@ -27,7 +27,7 @@ const SAME: [&str; 6] = [
     "compression.type=none",
 ];
 
-/// An agent that makes so many events, and sends what is in its channel.
+/// Returns an agent that generates this many events, and sends the content of its channel.
 fn agent(dir: &Path, name: &str, kafka: &Kafka, topic: &str, events: usize) -> Agent {
     let (broker, at) = (kafka.address(), dir.display());
     let is_once = topic == "once";
@@ -58,7 +58,7 @@ fn held(agent: &Agent) -> Option<f64> {
     agent.metrics()?.sum("aqueduct_channel_events")
 }
 
-/// Messages of a second, from the start of the process to the last acknowledgement.
+/// Returns messages per second, from the start of the process to the last acknowledgement.
 fn of_the_sink(dir: &Path, kafka: &mut Kafka, topic: &str, round: usize) -> f64 {
     let name = format!("{topic}-{round}");
     kafka.kill();
@@ -76,7 +76,7 @@ fn of_the_sink(dir: &Path, kafka: &mut Kafka, topic: &str, round: usize) -> f64 
     MESSAGES as f64 / took
 }
 
-/// Measures both ways of the sink, and prints messages a second and the ratios.
+/// Measures both ways of the sink, and prints messages per second and the ratios.
 pub(crate) fn of_a_backlog() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

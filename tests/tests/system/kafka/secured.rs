@@ -1,4 +1,5 @@
-//! A broker behind TLS that wants a certificate and a password: of a source, a sink and a channel.
+//! A broker that requires TLS with a client certificate and a password: for a source, a sink and a
+//! channel.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,11 +14,11 @@ use aqueduct_tests::wait;
 
 use super::{PATIENCE, STOP};
 
-/// Lines of a log.
+/// Lines per log.
 const LINES: usize = 2_000;
 
-/// An agent that sends lines of `in.log` to the topic `secured`, and stores what it reads there;
-/// `has_channel`: from a channel that is a topic of the same broker.
+/// Returns an agent that sends lines of `in.log` to the topic `secured`, and stores what it reads
+/// there. With `has_channel`, its channel is a topic of the same broker.
 fn agent(
     dir: &Path,
     name: &str,
@@ -53,7 +54,7 @@ fn agent(
     Agent::configured("aqueduct-collector", dir, name, &text)
 }
 
-/// How often each line is stored.
+/// Counts how often each line is stored.
 pub(crate) fn stored(dir: &Path) -> BTreeMap<String, usize> {
     let years = fs::read_dir(dir.join("store")).into_iter().flatten().flatten();
     let years = years.filter(|entry| entry.file_name() != "_aqueduct");
@@ -65,8 +66,8 @@ pub(crate) fn stored(dir: &Path) -> BTreeMap<String, usize> {
     lines
 }
 
-/// What the sink sends over TLS with a password and a certificate is read in the same way, through
-/// a kill of the broker; another authority or another password is refused, and the log says why.
+/// Lines sent over TLS with a password and a certificate are read in the same way, with a kill of
+/// the broker. Another authority or another password is rejected, and the log contains the reason.
 pub(crate) fn lines_go_there_and_back() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

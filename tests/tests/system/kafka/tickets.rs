@@ -1,5 +1,5 @@
-//! A broker that wants a ticket of Kerberos, and wants it again while a connection lives: of a
-//! source, a sink and a channel.
+//! A broker that requires Kerberos, with repeated authentication on a connection: for a source, a
+//! sink and a channel.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -18,12 +18,12 @@ use super::{PATIENCE, STOP};
 
 /// Lines of a part of the log.
 const LINES: usize = 200;
-/// How long a ticket lives that has to be renewed.
+/// Lifetime of a ticket that must be renewed.
 const LIFE: &str = "10 seconds";
-/// Longer than that.
+/// Longer than that lifetime.
 const GOES_ON_FOR: Duration = Duration::from_secs(12);
 
-/// Settings of a client that shows a ticket of this principal; in `more` are further properties.
+/// Returns client settings with a ticket of this principal; `more` contains additional properties.
 fn client(broker: &str, (principal, keytab): (&str, &Path), more: &str) -> String {
     let keytab = keytab.display();
     format!(
@@ -36,15 +36,15 @@ fn client(broker: &str, (principal, keytab): (&str, &Path), more: &str) -> Strin
 
 const PLAIN: &str = "\"security.protocol\" = \"sasl_plaintext\"";
 
-/// A collector that finds the KDC, and has no ticket of its own.
+/// Returns a collector that finds the KDC, and has no ticket.
 fn collector(dir: &Path, kdc: &Kdc, name: &str, text: &str) -> Agent {
     Agent::configured("aqueduct-collector", dir, name, text)
         .with_variable("KRB5_CONFIG", kdc.config())
         .with_variable("KRB5CCNAME", dir.join("no-cache"))
 }
 
-/// One collector with one sink for each mistake, and a source for one, says of each sink which
-/// setting is wrong. It is answered: the source takes longer.
+/// Runs a collector with one sink for each mistake, and one source, which reports the wrong setting
+/// of each sink. Returns the collector, because the source takes longer.
 fn mistakes_are_named(dir: &Path, kdc: &Kdc, broker: &str) -> Agent {
     let (right, old, gone) =
         (dir.join("a.keytab"), dir.join("old.keytab"), dir.join("gone.keytab"));
@@ -92,9 +92,9 @@ fn mistakes_are_named(dir: &Path, kdc: &Kdc, broker: &str) -> Agent {
     agent
 }
 
-/// Lines go by two principals for longer than a ticket lives, over
-/// connections that have to show one every few seconds, and each comes once; a keytab, a principal
-/// or a service that is wrong is named with its setting.
+/// Lines flow with two principals for longer than a ticket's lifetime, over connections that must
+/// authenticate every few seconds, and each arrives once. A wrong keytab, principal or service is
+/// reported with its setting.
 pub(crate) fn a_ticket_is_renewed_by_its_keytab() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
@@ -138,11 +138,11 @@ pub(crate) fn a_ticket_is_renewed_by_its_keytab() {
     });
     wait::until("all lines", PATIENCE, || (stored(dir).len() == parts * LINES).then_some(()));
     assert!(stored(dir).values().all(|times| *times == 1), "a line is stored twice");
-    // Several clients of it have proved themselves several times, and share its tickets.
+    // Several clients have authenticated several times, and share its tickets.
     let shared = kdc.logins("b");
     assert!((1..=4).contains(&shared), "{shared} logins for tickets that live for a day");
     agent.stop(STOP);
-    // Its client hands its log out only while it is polled.
+    // Its client delivers its log only while it is polled.
     wait::until("the source to say why no broker can be used", PATIENCE, || {
         let parts = ["reader", "look after `brokers`", "has no key of"];
         let says = |line: &str| parts.iter().all(|part| line.contains(part));

@@ -1,4 +1,4 @@
-//! A server of tokens (OAuth 2) that fails, is slow, and gives tokens that have expired.
+//! A token server (OAuth 2) that fails, is slow, and returns expired tokens.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,27 +11,28 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::tokens::token;
 
-/// What a request gets.
+/// The response to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// A token that is good for so long.
+    /// A token with this lifetime.
     Good(Duration),
-    /// One that has expired.
+    /// An expired token.
     Expired,
-    /// 500.
+    /// Status 500.
     Fails,
-    /// Nothing, for longer than a client waits.
+    /// No response until the client times out.
     Slow,
 }
 
-/// The server; requests are answered by the first of the list that is left, and then by the last.
+/// The server. It responds to requests with the remaining responses in order, and then repeats the
+/// last one.
 pub(crate) struct TokenServer {
     pub(crate) address: SocketAddr,
     given: Arc<Mutex<Vec<Answer>>>,
 }
 
 impl TokenServer {
-    /// For a client `agent` with this secret, which asks for this scope.
+    /// Starts a server for the client `agent` with this secret and this scope.
     pub(crate) fn start(secret: &'static str, scope: &'static str, answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -60,13 +61,13 @@ impl TokenServer {
         Self { address, given }
     }
 
-    /// What it has answered so far.
+    /// Returns its responses so far.
     pub(crate) fn given(&self) -> Vec<Answer> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Reads a request; whether it is that of the client. `None`: there is none.
+/// Reads a request. Returns whether it comes from the client; `None` if there is none.
 fn asked(stream: &TcpStream, secret: &str, scope: &str) -> Option<bool> {
     let mut reader = BufReader::new(stream);
     let (mut length, mut credentials) = (0, String::new());
@@ -105,7 +106,7 @@ fn serve(stream: &TcpStream, with: Answer) {
 
 fn answer(mut stream: &TcpStream, status: &str, body: &str) {
     let length = body.len();
-    // A client that is gone gets none.
+    // Fails if the client has disconnected.
     let _ = write!(
         stream,
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n\

@@ -1,5 +1,5 @@
-//! A broker that wants a token and ends a connection when its token has expired: a token of a file,
-//! and one of a server that gives it by OAuth 2.
+//! A broker that requires a token and ends a connection when its token expires: a token from a
+//! file, and one from an OAuth 2 server.
 
 use std::fs;
 use std::path::Path;
@@ -20,13 +20,13 @@ use super::{PATIENCE, STOP};
 
 /// Lines of a part of the log.
 const LINES: usize = 200;
-/// How long a token is good for, and after how long another one takes its place.
+/// Lifetime of a token, and time until another one replaces it.
 const GOOD_FOR: Duration = Duration::from_secs(4);
 const ANEW_AFTER: Duration = Duration::from_secs(1);
-/// Longer than that of any token that was there at the beginning.
+/// Longer than the lifetime of any token from the beginning.
 const GOES_ON_FOR: Duration = Duration::from_secs(6);
 
-/// An unsigned token that is good for so long.
+/// Returns an unsigned token with this lifetime.
 pub(crate) fn token(good_for: Duration) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
     let until = (now + good_for).as_secs_f64();
@@ -35,7 +35,7 @@ pub(crate) fn token(good_for: Duration) -> String {
     format!("{}.{}.", encoded("{\"alg\":\"none\"}"), encoded(&claims))
 }
 
-/// Puts such a token into the file.
+/// Writes such a token to the file.
 fn write_token(file: &Path, good_for: Duration) {
     let token = format!("{}\n", token(good_for));
     let new = file.with_extension("new");
@@ -43,9 +43,9 @@ fn write_token(file: &Path, good_for: Duration) {
     fs::rename(new, file).expect("the test's own folder");
 }
 
-/// An agent that sends lines of `in.log` to a topic, each once, and stores what it reads there;
-/// `has_channel`: from a channel that is a topic of the same broker. `proof` is the setting of the
-/// token.
+/// Returns an agent that sends lines of `in.log` to a topic, each once, and stores what it reads
+/// there. With `has_channel`, its channel is a topic of the same broker. `proof` is the setting of
+/// the token.
 fn agent(dir: &Path, broker: &str, proof: &str, has_channel: bool) -> Agent {
     let at = dir.display();
     let topic = dir.file_name().and_then(|name| name.to_str()).expect("a folder").replace('.', "");
@@ -72,8 +72,8 @@ fn agent(dir: &Path, broker: &str, proof: &str, has_channel: bool) -> Agent {
     Agent::configured("aqueduct-collector", dir, "tokens", &text)
 }
 
-/// Lines go through while tokens expire, each once; with a token that has expired none does, and
-/// the log says so.
+/// Lines flow while tokens expire, each once; with an expired token none does, and the log contains
+/// the reason.
 pub(crate) fn an_expired_token_is_replaced() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, file) = (folder.path(), folder.path().join("token"));
@@ -107,7 +107,7 @@ pub(crate) fn an_expired_token_is_replaced() {
     a_server_of_tokens_may_fail(&dir.join("by-server"), &broker);
 }
 
-/// The same with tokens that a server gives, which fails at first and misbehaves on the way.
+/// Same with tokens from a server that fails at first, and again later.
 fn a_server_of_tokens_may_fail(dir: &Path, broker: &str) {
     fs::create_dir(dir).expect("the test's own folder");
     fs::write(dir.join("in.log"), "").expect("a log is written");
@@ -124,7 +124,7 @@ fn a_server_of_tokens_may_fail(dir: &Path, broker: &str) {
     agent.start();
     let parts = write_parts(dir);
     all_are_stored(dir, parts);
-    // Another one is fetched before the last one expires.
+    // The next one is fetched before the last one expires.
     let given = wait::until("every answer to be given", PATIENCE, || {
         Some(server.given()).filter(|given| given.len() > answers.len())
     });
@@ -135,7 +135,7 @@ fn a_server_of_tokens_may_fail(dir: &Path, broker: &str) {
     eprintln!("{} tokens of a server, {:?}", given.len(), began.elapsed());
 }
 
-/// Writes lines for longer than a token is good; answers how many parts of them.
+/// Writes lines for longer than a token's lifetime; returns the number of parts.
 fn write_parts(dir: &Path) -> usize {
     let (began, mut parts) = (Instant::now(), 0);
     while began.elapsed() < GOES_ON_FOR {
@@ -148,7 +148,7 @@ fn write_parts(dir: &Path) -> usize {
     parts
 }
 
-/// Waits until each line is stored, once.
+/// Waits until each line is stored once.
 fn all_are_stored(dir: &Path, parts: usize) {
     wait::until("all lines", PATIENCE, || (stored(dir).len() == parts * LINES).then_some(()));
     assert!(stored(dir).values().all(|times| *times == 1), "a line is stored twice");

@@ -1,4 +1,4 @@
-//! Brokers that are away when an agent starts: it waits, says why, and goes on by itself.
+//! Brokers that are down when an agent starts: it waits, reports why, and continues automatically.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,14 +15,14 @@ use aqueduct_tests::wait;
 
 use super::{PATIENCE, STOP, stored, until_stored};
 
-/// What `aqueduct check --connect` says of this configuration, and whether all is reached.
+/// Returns the output of `aqueduct check --connect`, and whether everything is reachable.
 fn check(config: &Path) -> (bool, String) {
     let output = program("aqueduct").args(["check", "--connect"]).arg(config).output();
     let output = output.expect("the program runs");
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Its two sources have a channel each: one over topics, one on the disk.
+/// Its two sources have a channel each: one on topics, one on the disk.
 pub(crate) fn it_is_opened_later() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
@@ -46,7 +46,7 @@ pub(crate) fn it_is_opened_later() {
     );
     let config = dir.join("agent.toml");
     fs::write(&config, &text).expect("the test's own folder");
-    // Both take as long as brokers may take for an answer.
+    // Both take as long as the timeout of the brokers.
     let checked = thread::spawn({
         let config = config.clone();
         move || check(&config)
@@ -78,7 +78,7 @@ pub(crate) fn it_is_opened_later() {
     assert!(TcpStream::connect(intake).is_ok(), "the other source of the channel listens");
     let found = compare(b"one\ntwo\n", &stored(dir));
     assert!(found.is_none(), "{found}");
-    // The agent is the owner of the topic, and stays so.
+    // The agent owns the topic, and remains the owner.
     let (is_reached, said) = check(&config);
     let found = "channel main: topic `late` is as it has to be";
     assert!(!is_reached && said.contains(found), "{said}");

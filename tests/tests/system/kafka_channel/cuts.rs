@@ -1,4 +1,4 @@
-//! Answers of the broker that are lost with their connections.
+//! Loses responses of the broker with their connections.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use aqueduct_tests::{seed, wait};
 
 use super::{Load, PATIENCE, STOP, agent, stored, until_stored};
 
-/// What a batch of lines has, and some other requests.
+/// Size of a batch of lines, and of some other requests.
 const REQUEST_BYTES: usize = 500;
 
 #[test]

@@ -1,4 +1,4 @@
-//! From Flume with a backlog in its Kafka channel, to an agent with the same configuration.
+//! From Flume with a backlog in its Kafka channel to an agent with the same configuration.
 
 use std::fs;
 use std::path::Path;
@@ -13,12 +13,12 @@ use aqueduct_tests::wait;
 
 use super::{PATIENCE, STOP};
 
-/// Lines of the log: more than Flume delivers until it is stopped.
+/// Lines of the log: more than Flume delivers before it is stopped.
 const LINES: usize = 60_000;
-/// When Flume is stopped.
+/// When to stop Flume.
 const DELIVERED: usize = 3_000;
 
-/// Lines by `taildir`, a Kafka channel, files by `file_roll`.
+/// Configures `taildir`, a Kafka channel, and `file_roll`.
 fn properties(dir: &Path, broker: &str) -> String {
     let at = dir.display();
     format!(
@@ -36,7 +36,7 @@ fn properties(dir: &Path, broker: &str) -> String {
 }
 
 /// Flume is stopped in the middle: lines are in its files, in its topic, and not read yet. The
-/// agent has the rest of both, by the offsets of the group and by the position file.
+/// agent gets the rest of both, from the group's offsets and the position file.
 pub(crate) fn the_backlog_of_flume_is_taken_over() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
@@ -71,7 +71,7 @@ pub(crate) fn the_backlog_of_flume_is_taken_over() {
     agent.stop(STOP);
     let found = compare(lines.as_bytes(), &stored());
     assert_eq!(found.missing + found.foreign, 0, "{found}");
-    // What Flume had given to its sink and not committed.
+    // Events that Flume had passed to its sink but not committed.
     assert!(found.repeated <= 1_000, "{found}");
     eprintln!("{by_flume} lines by Flume, {found}, {:?}", began.elapsed());
 }

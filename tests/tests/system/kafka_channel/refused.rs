@@ -1,5 +1,5 @@
-//! Topics and rights that would lose events: each is refused at the opening, and what lacks later
-//! is waited for, or said.
+//! Topics and permissions that would lose events: they are rejected on opening; a permission lost
+//! later is reported, and the agent waits.
 
 use std::fs;
 use std::path::Path;
@@ -16,13 +16,13 @@ use aqueduct_tests::reconcile::compare;
 
 use super::{PATIENCE, STOP, stored, until_stored};
 
-/// How the topics of a channel have to be.
+/// Required settings of a channel's topics.
 const LOG: [(&str, &str); 3] =
     [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
 const STATE: [(&str, &str); 1] = [("cleanup.policy", "compact")];
 
-/// An agent between `in.log` and files, over the topic `topic`; `client` is what it says of the
-/// brokers.
+/// Returns an agent between `in.log` and files, on the topic `topic`; `client` contains its broker
+/// settings.
 fn config(dir: &Path, name: &str, topic: &str, client: &str) -> String {
     let at = dir.display();
     format!(
@@ -34,7 +34,7 @@ fn config(dir: &Path, name: &str, topic: &str, client: &str) -> String {
     )
 }
 
-/// Starts an agent that has to end by itself, and say all of this.
+/// Starts an agent that must exit, with all of these texts.
 fn is_refused(dir: &Path, topic: &str, client: &str, said: &[&str]) {
     let name = format!("refused-{topic}");
     let (file, log) = (dir.join(format!("{name}.toml")), dir.join(format!("{name}.out")));
@@ -56,7 +56,7 @@ fn add(dir: &Path, line: &str) {
     std::io::Write::write_all(&mut log.expect("a log"), line.as_bytes()).expect("a log");
 }
 
-/// All at the same time: none of them runs.
+/// All in parallel, because none of them keeps running.
 fn wrong_topics(dir: &Path, kafka: &Kafka, open: &str) {
     let all = |changed: (&'static str, &'static str)| {
         LOG.map(|one| if one.0 == changed.0 { changed } else { one })
@@ -96,7 +96,7 @@ fn wrong_topics(dir: &Path, kafka: &Kafka, open: &str) {
     });
 }
 
-/// The rights that opening asks for, in the order in which it needs them.
+/// The permissions needed for opening, in order.
 const RIGHTS: [(&str, &str, &str); 8] = [
     ("topic", "buffer", "Read"),
     ("topic", "buffer", "DescribeConfigs"),
@@ -108,8 +108,8 @@ const RIGHTS: [(&str, &str, &str); 8] = [
     ("topic", "buffer-state", "Write"),
 ];
 
-/// Each right that lacks is named; with all of them the agent runs. One that is taken away under
-/// way, and given back, costs time alone; topics that are made anew do not.
+/// Each missing permission is reported; with all of them the agent runs. If one is revoked and
+/// restored at run time, this costs only time; recreated topics are rejected.
 pub(crate) fn each_is_refused_and_mended() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

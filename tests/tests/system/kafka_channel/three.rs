@@ -1,5 +1,5 @@
-//! Three brokers, `min.insync.replicas` of 2: each kind of leader is killed under load. And how
-//! many puts a source has answered in a second that has one under way at a time.
+//! Three brokers, `min.insync.replicas` of 2: each kind of leader is killed under load. Also
+//! measures the puts per second of a source with one put at a time.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,11 +13,11 @@ use aqueduct_tests::reconcile::compare;
 
 use super::{Load, PATIENCE, STOP, agent, stored, until_stored};
 
-/// Puts that are measured.
+/// Number of measured puts.
 const PUTS: usize = 300;
 
-/// The leaders of the frames, of the STATEs and of the coordinator of transactions are killed, each
-/// under load; lines go on while a broker is away.
+/// The leaders of the frames, of the STATEs and of the transaction coordinator are killed, each
+/// under load; lines continue while a broker is down.
 pub(crate) fn each_line_is_stored_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
@@ -42,7 +42,7 @@ pub(crate) fn each_line_is_stored_once() {
     eprintln!("{found}, {:?}", began.elapsed());
 }
 
-/// Next to a channel on disk: over one broker, and over three with a copy on each.
+/// Compared with a channel on disk: with one broker, and with three replicas.
 pub(crate) fn puts_of_a_lone_source() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -61,7 +61,7 @@ pub(crate) fn puts_of_a_lone_source() {
     show("three", "kafka", &topic(&cluster.brokers(), 3));
 }
 
-/// How long a put takes of a client that waits for the answer to each request.
+/// Returns the duration of a put for a client that waits for the response to each request.
 fn puts(dir: &Path, what: &str, channel: &str, settings: &str) -> Duration {
     let (at, listen) = (dir.display(), free_address());
     let text = format!(

@@ -1,4 +1,4 @@
-//! The chart of Helm, rendered by Helm itself.
+//! The Helm chart, rendered by Helm itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// Helm on the chart, with these arguments before its path. Returns its standard output: the other
-/// one names the links in the chart.
+/// Runs Helm on the chart, with these arguments before its path. Returns its standard output;
+/// standard error lists the links in the chart.
 fn helm(arguments: &[&str], settings: &[&str]) -> String {
     let path = run(Command::new(here("deploy/tools/get")).arg("helm"));
     let mut command = Command::new(path.lines().last().expect("a path"));
@@ -35,7 +35,7 @@ fn rendered(settings: &[&str]) -> String {
     helm(&arguments, settings)
 }
 
-/// Runs `chart.py`, whose reader of YAML comes with the validator.
+/// Runs `chart.py`, whose YAML parser comes with the validator.
 fn chart(arguments: &[&str]) -> String {
     let requirements = fs::read_to_string(deploy().join("requirements.txt"));
     let programs = python::environment("kubernetes", &requirements.expect("a file of ours"));
@@ -62,7 +62,7 @@ fn chart_has_the_resources_of_the_kustomize_base() {
     validate(&rendered(&LABELS), folder.path());
     let issuer = ["tls.mode=certManager", "tls.issuer.name=aqueduct-ca"];
     let managed = rendered(&issuer);
-    // The schemas do not have the resources of cert-manager.
+    // There are no schemas for the resources of cert-manager.
     let (known, certificate): (Vec<&str>, Vec<&str>) =
         managed.split("\n---\n").partition(|it| !it.contains("cert-manager.io/v1"));
     assert!(certificate.iter().any(|it| it.contains("\nkind: Certificate\n")), "{managed}");
@@ -82,8 +82,8 @@ fn labels_of_pods_become_headers() {
     let once = chart(&["data", &manifests, "DaemonSet", "edge", "first-labels"]);
     let again = chart(&["data", &manifests, "DaemonSet", "edge", "labels"]);
 
-    // The containers' own scripts and kubectl; an API server of two pods, one of them without
-    // labels.
+    // Runs the containers' own scripts and kubectl, with an API server of two pods, one of them
+    // without labels.
     let pods = dir.join("pods.json");
     let list = |team: &str| {
         format!(

@@ -1,4 +1,4 @@
-//! Logs as kubelet and runtime lay them out on a node.
+//! Logs in the layout of kubelet and runtime on a node.
 //!
 //! ```text
 //!   pods/NAMESPACE_POD_UID/CONTAINER/0.log                    written by containerd
@@ -12,10 +12,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// At which a runtime cuts a line, in bytes.
+/// Bytes at which a runtime splits a line.
 const PART: usize = 16 << 10;
 
-/// How a runtime writes.
+/// The log format of a runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runtime {
     Containerd,
@@ -26,15 +26,15 @@ pub(crate) enum Runtime {
 #[derive(Debug)]
 pub(crate) struct Container {
     runtime: Runtime,
-    /// What its events say of it: `NAMESPACE/POD/UID/CONTAINER`.
+    /// The origin in its events: `NAMESPACE/POD/UID/CONTAINER`.
     name: String,
     directory: PathBuf,
-    /// Where Docker has its files.
+    /// Docker's folder for its files.
     docker: PathBuf,
     restarts: usize,
     renames: usize,
     log: File,
-    /// All that it wrote, as [`Container::shown`].
+    /// Everything that it wrote, as [`Container::shown`].
     pub(crate) written: Vec<String>,
 }
 
@@ -50,12 +50,12 @@ impl Container {
         Self { runtime, name, directory, docker, restarts, renames, log, written }
     }
 
-    /// An event as the test compares it.
+    /// Formats an event for the comparison.
     pub(crate) fn shown(name: &str, stream: &str, body: &str) -> String {
         format!("{name} {stream} {body}\n")
     }
 
-    /// The container writes a line.
+    /// Writes a line of the container.
     pub(crate) fn write(&mut self, stream: &str, line: &str) {
         const TIME: &str = "2026-11-27T03:00:00.123456789Z";
         let parts: Vec<&[u8]> = line.as_bytes().chunks(PART).collect();
@@ -77,8 +77,8 @@ impl Container {
         self.written.push(Self::shown(&self.name, stream, line));
     }
 
-    /// The kubelet renames the log and compresses the one that it has renamed before. Docker
-    /// renames its own.
+    /// The kubelet renames the log and compresses the previously renamed one. Docker renames its
+    /// own.
     pub(crate) fn rotate(&mut self) {
         let (place, renamed) = (self.place(), self.renamed());
         self.renames += 1;
@@ -93,7 +93,7 @@ impl Container {
         }
     }
 
-    /// The container begins again, with a log of its own.
+    /// Restarts the container, with a new log.
     pub(crate) fn restart(&mut self) {
         self.restarts += 1;
         let Self { runtime, directory, docker, name, restarts, .. } = self;
@@ -107,7 +107,7 @@ impl Container {
         }
     }
 
-    /// The name of the last one that was renamed.
+    /// Returns the name of the last renamed log.
     fn renamed(&self) -> PathBuf {
         match self.runtime {
             Runtime::Containerd => {

@@ -1,4 +1,4 @@
-//! The log as messages of a WebSocket (RFC 6455), frame by frame: without the library of the agent.
+//! Sends the log over a WebSocket (RFC 6455), frame by frame, without the agent's library.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -15,7 +15,7 @@ use rand::prelude::*;
 
 use super::{Asked, Manner, Server, State};
 
-/// First bytes of frames: kinds of those that are whole, and pieces of a message.
+/// First bytes of frames: complete messages of each kind, and fragments.
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
@@ -24,25 +24,25 @@ const FIRST_PIECE: u8 = 0x01;
 const PIECE: u8 = 0x00;
 const LAST_PIECE: u8 = 0x80;
 
-/// What clients of the WebSocket have sent, and what is done to the next ones.
+/// Data received from WebSocket clients, and actions for the next ones.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sockets {
-    /// Each of the next connections is closed with one of these codes.
+    /// Close codes for the next connections.
     codes: VecDeque<u16>,
     pub(crate) said: Vec<String>,
     pub(crate) pings: usize,
     pub(crate) pongs: usize,
-    /// Codes of the frames that close a connection.
+    /// Codes of received close frames.
     pub(crate) closes: Vec<u16>,
 }
 
 impl Server {
-    /// What clients of the WebSocket have sent so far.
+    /// Returns what WebSocket clients have sent so far.
     pub(crate) fn sockets(&self) -> Sockets {
         self.state().sockets.clone()
     }
 
-    /// The next connections are closed with these codes.
+    /// Closes the next connections with these codes.
     pub(crate) fn close_with(&self, codes: &[u16]) {
         self.state().sockets.codes.extend(codes);
     }
@@ -150,7 +150,7 @@ fn took(state: &mut MutexGuard<'_, State>, kind: u8, payload: &[u8]) {
     }
 }
 
-/// A frame of a server.
+/// Returns a server frame.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let length = match payload.len() {
         short @ 0..126 => vec![short as u8],
@@ -159,7 +159,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     [&[first][..], &length, payload].concat()
 }
 
-/// A message; in pieces, with pings among them, where there is something to draw from.
+/// Appends a message; fragmented, with pings in between, if there is a random source.
 fn message(bytes: &mut Vec<u8>, text: &str, rng: Option<&mut StdRng>) {
     let text = text.as_bytes();
     let Some(rng) = rng else { return bytes.extend(frame(TEXT, text)) };
@@ -179,7 +179,7 @@ fn message(bytes: &mut Vec<u8>, text: &str, rng: Option<&mut StdRng>) {
     }
 }
 
-/// The frames of a client, as they come; each is masked.
+/// Returns the frames of a client, unmasked, as they arrive.
 fn frames_of(stream: &TcpStream) -> io::Result<Receiver<(u8, Vec<u8>)>> {
     let (send, receive) = channel();
     let mut stream = stream.try_clone()?;
