@@ -1,7 +1,7 @@
 //! Components for MQTT, based on the packets of a library.
 //!
 //! ```text
-//!   packets   parses and formats packets of both versions with `rumqttc`; the others see one version
+//!   packets   parses and formats packets of both versions with `rumqttc`
 //!   broker    settings of a connection; endpoint: its address
 //!   web_socket  a WebSocket as a byte stream
 //!   connection  a stream of packets that can be dropped at any wait
