@@ -1,7 +1,7 @@
-//! The components that every program has: no store, and nothing heavy.
+//! Components that every program has: no stores, and no heavy dependencies.
 //!
-//! One file is one component, and one line in its role's table makes it known. What brings
-//! something heavy with it is in a crate of its own, with a group of its own.
+//! Each file contains one component, which has one line in the table of its role. A component with
+//! heavy dependencies is in a separate crate, with its own group.
 
 pub mod avro;
 pub mod bounds;
@@ -29,14 +29,14 @@ pub mod thrift;
 use pipeline::component::entry;
 use pipeline::{BuildContext, Catalogue, Channel, Elsewhere, Entry, Env, Group};
 
-/// What holds events.
+/// All channels.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[
     entry::<channel::durable::Config>(),
     entry::<channel::memory::Config>(),
     entry::<channel::spill::Config>(),
 ];
 
-/// All of them, for the catalogue of a program.
+/// All components, for the catalogue of a program.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: None,
@@ -53,7 +53,7 @@ pub static GROUP: Group = Group {
     framings: framings::ALL,
 };
 
-/// What is in the full programs only. A test of the operator's program holds it against them.
+/// Components of the full programs only. A test of the operator's program checks the list.
 pub const ELSEWHERE: &[Elsewhere] = &[
     Elsewhere { role: "source", kind: "amqp", programs: FULL_PROGRAMS },
     Elsewhere { role: "sink", kind: "amqp", programs: FULL_PROGRAMS },
@@ -91,10 +91,10 @@ pub const ELSEWHERE: &[Elsewhere] = &[
 
 const FULL_PROGRAMS: &str = "aqueduct-collector or aqueduct";
 
-/// What a program on a producer knows.
+/// Catalogue of a program on a producer.
 pub const EDGE: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: ELSEWHERE };
 
-/// The context of a component outside an agent, which knows the components of this crate.
+/// Returns the context of a component outside of an agent, with the components of this crate.
 pub fn alone(name: &str, directory: &std::path::Path, env: Env) -> BuildContext {
     BuildContext { catalogue: EDGE, ..BuildContext::alone(name, directory, env) }
 }

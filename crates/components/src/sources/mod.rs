@@ -1,4 +1,4 @@
-//! Where events enter.
+//! Sources.
 
 pub mod avro;
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod waits;
 use pipeline::component::entry;
 use pipeline::{Entry, Source};
 
-/// Every source.
+/// All sources.
 pub static ALL: &[Entry<dyn Source>] = &[
     entry::<avro::Config>(),
     entry::<exec::Config>(),
