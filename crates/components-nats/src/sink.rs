@@ -1,5 +1,4 @@
-//! `nats`: publishes each event as a message to a JetStream stream; a batch is delivered when all
-//! of it is acknowledged.
+//! `nats`: each event is a JetStream message; a batch is delivered when all are acknowledged.
 //!
 //! ```text
 //!   acknowledged                delivered, even if the stream had the id already
@@ -11,9 +10,8 @@
 //!
 //! # Invariants
 //!
-//! 1. The id of a message consists of `ids`, the identity of its batch and its position in it. It
-//!    stays the same when the batch is resent, so a stream that remembers it does not store it
-//!    twice.
+//! 1. A message id consists of `ids`, the identity of the batch and the position in it. It stays
+//!    the same on a resend, so a stream that remembers it does not store the message twice.
 
 mod publishing;
 mod subject;
