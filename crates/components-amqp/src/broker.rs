@@ -1,4 +1,4 @@
-//! The settings of a connection to a broker.
+//! Settings of a connection to a broker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,8 +60,8 @@ pub(crate) enum DestinationType {
 }
 
 impl DestinationType {
-    /// What tells the broker. Without it some make a topic of an address that they do not know, and
-    /// what is sent to that before there is a subscription is gone.
+    /// Returns the capability for the broker. Without it some brokers create a topic for an unknown
+    /// address, and messages that are sent before there is a subscription are lost.
     pub(crate) fn capability(self) -> Array<Symbol> {
         let name = match self {
             Self::Queue => "queue",
@@ -71,10 +71,10 @@ impl DestinationType {
     }
 }
 
-/// A broker as it is connected to. Cheap to clone.
+/// Validated connection settings. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Target {
-    /// `host:port`, in the order in which they are tried.
+    /// `host:port`, in the order of attempts.
     pub(crate) addresses: Arc<[Arc<str>]>,
     pub(crate) client_id: Arc<str>,
     pub(crate) timeout: Duration,
@@ -83,7 +83,7 @@ pub(crate) struct Target {
     login: Option<Login>,
 }
 
-/// What is wrong with a URL of the brokers that take AMQP among other protocols.
+/// Returns the problem of a URL for brokers with several protocols.
 fn refused(url: &str) -> Option<String> {
     let scheme = url.split(':').next()?;
     ["tcp", "ssl", "failover", "vm"].contains(&scheme).then(|| {
@@ -95,10 +95,10 @@ fn refused(url: &str) -> Option<String> {
 }
 
 impl Broker {
-    /// Checks the settings.
+    /// Validates the settings.
     ///
     /// # Errors
-    /// One of them is wrong.
+    /// Fails if one of them is invalid.
     pub(crate) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
         let invalid = |setting: &str, problem: String| {
             Err(BuildError::invalid(format!("broker.{setting}"), problem))
@@ -130,7 +130,7 @@ impl Broker {
 }
 
 impl Target {
-    /// What SASL says of the user.
+    /// Returns the SASL credentials.
     pub(crate) fn login(&self) -> SaslProfile {
         match &self.login {
             None => SaslProfile::Anonymous,

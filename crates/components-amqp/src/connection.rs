@@ -1,12 +1,11 @@
 //! A connection to a broker, with one session.
 //!
-//! The library runs it in tasks of its own, which go on to write what is queued when its handles
-//! are dropped: a link that is dropped is *closed* at the broker, and with it a durable
-//! subscription. So the stream beneath is ours, and can be cut: then nothing more is written, and
-//! the broker finds the connection broken, keeps the subscription, and delivers again what is not
-//! accepted.
+//! The library runs it in its own tasks, which still write queued frames after its handles are
+//! dropped: dropping a link *closes* it at the broker, and removes a durable subscription. So this
+//! module owns the stream beneath and can cut it: nothing more is written, and the broker detects a
+//! broken connection, keeps the subscription, and redelivers unaccepted messages.
 //!
-//! What comes on it goes through a [`Watch`] first: the library decodes by recursion.
+//! Input passes through a [`Watch`] first, because the library decodes recursively.
 
 use std::fmt;
 use std::io;
@@ -29,13 +28,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::broker::Target;
 use crate::watch::Watch;
 
-/// Bytes of a frame at most, in both directions; a larger message has several.
+/// Maximum size of a frame in both directions; a larger message has several.
 const FRAME_BYTES_MAX: u32 = 128 << 10;
 
-/// Why a connection cannot be made, or has ended.
+/// Reason why a connection cannot be opened, or has ended.
 #[derive(Debug, Error)]
 pub(crate) enum AmqpError {
-    /// There is no connection.
+    /// The connection failed.
     #[error("cannot connect to {address}")]
     Connect {
         address: Arc<str>,
@@ -45,19 +44,19 @@ pub(crate) enum AmqpError {
     /// The broker did not answer in time.
     #[error("{address} has not answered within {limit:?}")]
     NoAnswer { address: Arc<str>, limit: Duration },
-    /// The broker does not want this client.
+    /// The broker rejected the login.
     #[error("{address} refuses the login: {problem}; look at `broker.user` and `broker.password`")]
     Login { address: Arc<str>, problem: String },
-    /// The broker does not open the connection.
+    /// The broker refuses the connection.
     #[error("{address} does not open a connection: {problem}")]
     Open { address: Arc<str>, problem: String },
-    /// The broker works and does not do what it is asked for.
+    /// The broker works and refuses a request.
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },
     /// The connection, the session or the link has ended.
     #[error("the connection to {address} has ended: {problem}")]
     Ended { address: Arc<str>, problem: String },
-    /// The broker does not take a message now.
+    /// The broker does not accept a message now.
     #[error("{address} does not take a message now: {problem}")]
     NotTaken { address: Arc<str>, problem: String },
 }
@@ -69,28 +68,29 @@ impl Classify for AmqpError {
                 ErrorClass::Transient
             }
             Self::Login { .. } | Self::NotGranted { .. } => ErrorClass::Blocked,
-            // What was sent may have been taken.
+            // The messages may have been stored.
             Self::Ended { .. } | Self::NotTaken { .. } => ErrorClass::Indeterminate,
         }
     }
 }
 
-/// A connection that the broker has opened. Dropped, it is cut.
+/// An open connection; cut when dropped.
 pub(crate) struct Connection {
     pub(crate) address: Arc<str>,
     pub(crate) session: SessionHandle<()>,
     connection: ConnectionHandle<()>,
     is_cut: Arc<AtomicBool>,
     watch: Arc<Mutex<Watch>>,
-    /// The library has let go of the stream. It does not end all that waits for answers then.
+    /// Signals that the library has dropped the stream. That does not end everything that waits for
+    /// replies.
     gone: CancellationToken,
 }
 
 impl Connection {
-    /// Connects to the first address that answers.
+    /// Connects to the first address that works.
     ///
     /// # Errors
-    /// None does; what the last one said.
+    /// Fails if none works; returns the last error.
     pub(crate) async fn open(target: &Target, client_id: &str) -> Result<Self, AmqpError> {
         let mut last = None;
         for address in &*target.addresses {
@@ -139,27 +139,27 @@ impl Connection {
         Ok(Self { address: address.clone(), session, connection, is_cut, watch, gone })
     }
 
-    /// Returns true if it is open, as far as this side knows.
+    /// Returns true if the connection is open, as far as this side knows.
     pub(crate) fn is_open(&self) -> bool {
         !self.connection.is_closed() && !self.session.is_ended()
     }
 
-    /// Waits until it has ended, for whatever cause. Cancel safe.
+    /// Waits until the connection has ended, for any reason. Cancel safe.
     pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
         self.gone.clone().cancelled_owned()
     }
 
-    /// Why a message was made malformed on its way to the library, if one was since this was asked.
+    /// Takes the reason why a message was made malformed on its way to the library, if one was.
     pub(crate) fn take_refused(&self) -> Option<String> {
         lock(&self.watch).take_refused()
     }
 
-    /// Nothing more is written to it, and nothing read.
+    /// Stops all writing and reading.
     pub(crate) fn cut(&self) {
         self.is_cut.store(true, Ordering::SeqCst);
     }
 
-    /// Ends it in order, with all that is queued; for so long at most.
+    /// Sends everything that is queued and closes the connection; waits for `limit` at most.
     pub(crate) async fn close(mut self, limit: Duration) {
         let _ = timeout(limit, async {
             let _ = self.session.end().await;
@@ -168,7 +168,7 @@ impl Connection {
         .await;
     }
 
-    /// An error of this connection.
+    /// Creates an error of this connection.
     pub(crate) fn ended(&self, problem: impl fmt::Display) -> AmqpError {
         AmqpError::Ended { address: self.address.clone(), problem: problem.to_string() }
     }
@@ -195,17 +195,17 @@ fn failed_to_open(address: &Arc<str>, error: OpenError) -> AmqpError {
     }
 }
 
-/// It is whole between two calls.
+/// The watch is consistent between calls.
 fn lock(watch: &Mutex<Watch>) -> MutexGuard<'_, Watch> {
     watch.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A stream that fails from a moment on, and is watched.
+/// A watched stream that fails after it was cut.
 struct Cuttable {
     stream: Box<dyn Stream>,
     is_cut: Arc<AtomicBool>,
     watch: Arc<Mutex<Watch>>,
-    /// Dropped with it.
+    /// Cancels its token when dropped.
     _gone: DropGuard,
 }
 
@@ -254,7 +254,7 @@ impl AsyncWrite for Cuttable {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A stream that is cut may hold bytes, of TLS for example: they are not sent.
+        // A cut stream may still have bytes in a buffer, for example of TLS: do not send them.
         self.check()?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }

@@ -1,4 +1,4 @@
-//! Any bytes, read as what a broker of AMQP 1.0 sends.
+//! Fuzzing entry points: read any bytes as the input from an AMQP 1.0 broker.
 
 use fe2o3_amqp::types::messaging::message::{Body, DecodeIntoMessage};
 use fe2o3_amqp::types::performatives::Performative;
@@ -8,11 +8,11 @@ use serde_amqp::read::SliceReader;
 use crate::message::{Received, event_of};
 use crate::watch::Watch;
 
-/// Bytes of the beginning of a frame.
+/// Size of a frame's header.
 const HEAD_BYTES: usize = 8;
 
-/// Reads `input` as the bytes of a connection, in pieces of so many bytes, at least 1: what the
-/// library is given, and how many of its frames it decodes.
+/// Reads `input` as the bytes of a connection, in pieces of `piece_bytes` bytes, at least 1.
+/// Returns the bytes that the library gets, and the number of frames that it decodes.
 pub fn frames(input: &[u8], piece_bytes: usize) -> (Vec<u8>, usize) {
     let (mut passed, mut watch) = (input.to_vec(), Watch::default());
     for piece in passed.chunks_mut(piece_bytes) {
@@ -33,7 +33,8 @@ pub fn frames(input: &[u8], piece_bytes: usize) -> (Vec<u8>, usize) {
     (passed, decoded)
 }
 
-/// Reads `input` as a message that comes in pieces of so many bytes, at least 1; whether it is one.
+/// Reads `input` as a message in pieces of `piece_bytes` bytes, at least 1; returns true if it is
+/// valid.
 pub fn message(input: &[u8], piece_bytes: usize) -> bool {
     let (mut watch, mut message) = (Watch::default(), Vec::new());
     let pieces = input.chunks(piece_bytes);

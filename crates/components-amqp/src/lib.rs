@@ -1,16 +1,16 @@
-//! The components that speak AMQP 1.0, with the library that has its connections.
+//! Components for AMQP 1.0, based on the connections of a library.
 //!
 //! ```text
-//!   broker      the settings of a connection
-//!   connection  a session with a broker, on a stream of ours that can be cut
-//!   watch       depth and number of values, checked before the library decodes them
-//!   message     a message ↔ an event
-//!   source      a link from an address ◄─ round: what is put at once ─► the channels ─► accepted
+//!   broker      settings of a connection
+//!   connection  a session with a broker, on a stream that can be cut
+//!   watch       checks depth and number of values before the library decodes them
+//!   message     converts messages and events
+//!   source      a link from an address ◄─ round: one put ─► the channels ─► accepted
 //!   sink        links to addresses; a batch is delivered when the broker has accepted all of it
 //! ```
 //!
-//! The library closes a link by itself when it is dropped, which ends a durable subscription: so a
-//! connection that is given up is cut first (docs/adr/0053).
+//! The library closes a link when it is dropped, which ends a durable subscription: so an abandoned
+//! connection is cut first (docs/adr/0053).
 
 mod broker;
 mod connection;
@@ -24,13 +24,13 @@ mod watch;
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Sink, Source};
 
-/// Every source.
+/// All sources.
 static SOURCES: &[Entry<dyn Source>] = &[entry::<source::Config>()];
 
-/// Every sink.
+/// All sinks.
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for the catalogue of a program.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("amqp"),

@@ -1,4 +1,4 @@
-//! A message becomes an event, and an event a message.
+//! Converts messages to events, and events to messages.
 
 use fe2o3_amqp::types::messaging::message::Body;
 use fe2o3_amqp::types::messaging::{
@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use support::text::text_of;
 
-/// A message as the library gives it.
+/// A received message.
 pub(crate) type Received = Message<Body<Value>>;
 
 /// What a message says of itself, by the name that JMS has for it.
@@ -95,10 +95,11 @@ pub(crate) fn is_repeated(message: &Received) -> bool {
     message.header.as_ref().is_some_and(|header| header.delivery_count > 0)
 }
 
-/// The event of a message: its application properties as headers, then what `wanted` names.
+/// Converts a message: its application properties become headers, then the headers that `wanted`
+/// selects.
 ///
 /// # Errors
-/// Its body is neither text nor bytes nor a single value; what it is.
+/// Describes the body if it is neither text nor bytes nor a single value.
 pub(crate) fn event_of(message: Received, wanted: &[JmsHeader]) -> Result<Event, String> {
     let said: Vec<(String, String)> =
         wanted.iter().filter_map(|it| Some((it.name().to_owned(), it.value(&message)?))).collect();
@@ -114,7 +115,7 @@ pub(crate) fn event_of(message: Received, wanted: &[JmsHeader]) -> Result<Event,
     Ok(Event { headers, body: body.into() })
 }
 
-/// The bytes of a value.
+/// Returns the bytes of a value.
 fn body_of(value: Value) -> Result<Vec<u8>, String> {
     let kind = match value {
         Value::Null => return Ok(Vec::new()),
@@ -132,7 +133,7 @@ fn body_of(value: Value) -> Result<Vec<u8>, String> {
     Err(kind.to_owned())
 }
 
-/// A value as text; `None` where there is none.
+/// Returns a value as text; `None` for null.
 fn value_text(value: SimpleValue) -> Option<String> {
     match value {
         SimpleValue::String(text) => Some(text),
@@ -180,13 +181,13 @@ pub(crate) enum BodyForm {
     Text,
 }
 
-/// A message that is sent.
+/// An outgoing message.
 pub(crate) type Sent = Message<Body<Value>>;
 
-/// The durable message of an event. `id` is the same when the event is sent again.
+/// Returns the durable message of an event. `id` stays the same when the event is resent.
 ///
 /// # Errors
-/// The body is not of this form.
+/// Fails if the body cannot have this form.
 pub(crate) fn message_of(
     event: EventRef<'_>,
     form: BodyForm,

@@ -1,13 +1,13 @@
-//! `amqp`: each event is a message to a broker; a batch is delivered when all are accepted.
+//! `amqp`: sends each event as a message to a broker; a batch is delivered when all are accepted.
 //!
 //! ```text
 //!   accepted              delivered
-//!   rejected              the event goes to the dead letters, unless the cause passes
-//!   released, modified    the batch goes again, in whole
+//!   rejected              the event goes to the dead letters, unless the cause is temporary
+//!   released, modified    the whole batch is resent
 //! ```
 //!
-//! A batch whose connection ends is sent again in whole on another one, so a message may be there
-//! more than once; both have one message id.
+//! If the connection ends, the whole batch is resent on another one, so a message may be delivered
+//! more than once; all copies have the same message id.
 
 mod sending;
 
@@ -121,12 +121,12 @@ impl Amqp {
         }
     }
 
-    /// The messages of a batch, and what can be none.
+    /// Returns the messages of a batch, and the events that cannot be messages.
     fn messages(&self, batch: &Batch) -> (Vec<Outgoing>, Vec<Refusal>) {
         let (mut messages, mut refused) = (Vec::new(), Vec::new());
         for event in batch.iter() {
             let place = event.index();
-            // The same when the batch is sent again: consumers can know the copy by it.
+            // It stays the same when the batch is resent: consumers can recognise the copy.
             let id = batch.envelope.identity.map(|identity| format!("{identity}-{place}"));
             let address = match self.address_of(event) {
                 Ok(address) => address.to_owned(),

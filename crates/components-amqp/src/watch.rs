@@ -1,52 +1,52 @@
-//! Walks what a broker sends before the library decodes it, which does so by recursion and keeps
-//! dozens of bytes for a value of one. Pure.
+//! Checks a broker's input before the library decodes it: it decodes recursively and uses dozens of
+//! bytes for a value of one byte. Pure.
 //!
 //! ```text
 //!   stream ─► frame: length 4 │ 2 │ type │ channel 2 │ performative │ a piece of a message
 //!                                                          └── values ──┘
 //! ```
 //!
-//! The byte that begins a value beyond the bounds is replaced by one that begins no value: so the
-//! library finds the message malformed and it is rejected, or the connection ends if it was not a
-//! message. The walk resumes where the last bytes ended, and looks at each byte once.
+//! The first byte of a value beyond the bounds is replaced by an invalid one: so the library finds
+//! the message malformed and it is rejected, or the connection ends if it was not a message. The
+//! check is incremental and reads each byte once.
 
 use kit::bounds::Count;
 
-/// Begins no value.
+/// Type byte that is invalid.
 const NO_VALUE: u8 = 0xff;
 
-/// The performative before a piece of a message.
+/// Performative of a frame with a piece of a message.
 const TRANSFER: u64 = 0x14;
 
-/// Fields of a transfer, by their places.
+/// Fields of a transfer, by position.
 const HANDLE: usize = 0;
 const MORE: usize = 5;
 const STATE: usize = 7;
 const RESUME: usize = 8;
 const ABORTED: usize = 9;
 
-/// Bytes before the body of a frame, and of a header of the protocol.
+/// Size of the header of a frame, and of the protocol header.
 const HEAD_BYTES: usize = 8;
 
-/// What came of a connection so far.
+/// State of the check on a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     head: Vec<u8>,
-    /// Bytes of the body of the frame that are still to come.
+    /// Missing bytes of the frame's body.
     left: usize,
     performative: Walk,
     message: Walk,
-    /// Channel and link of the message whose next piece is to come.
+    /// Channel and link of the unfinished message.
     within: Option<(u16, u64)>,
-    /// Why the last message was made malformed.
+    /// Reason why the last message was made malformed.
     refused: Option<String>,
 }
 
 impl Watch {
-    /// Looks at the next bytes, and changes those that begin what is beyond the bounds.
+    /// Checks the next bytes, and invalidates values beyond the bounds.
     ///
     /// # Errors
-    /// The connection cannot go on.
+    /// Fails if the connection must end.
     pub(crate) fn pass(&mut self, mut bytes: &mut [u8]) -> Result<(), String> {
         while !bytes.is_empty() {
             let taken = if self.left == 0 { self.begin(bytes) } else { self.body(bytes)? };
@@ -55,7 +55,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Why a message was made malformed, if one was since this was asked.
+    /// Takes the reason why a message was made malformed, if one was.
     pub(crate) fn take_refused(&mut self) -> Option<String> {
         self.refused.take()
     }
@@ -99,7 +99,7 @@ impl Watch {
         Ok(of_frame)
     }
 
-    /// The channel and the link of a transfer.
+    /// Returns the channel and the link of a transfer.
     fn link(&self) -> (u16, u64) {
         let channel = u16::from_be_bytes([self.head[6], self.head[7]]);
         (channel, self.performative.fields[HANDLE])
@@ -131,56 +131,56 @@ impl Watch {
     }
 }
 
-/// A value that holds others.
+/// A value with nested values.
 #[derive(Debug, Clone, Copy)]
 enum Open {
-    /// So many values follow, each with its type, of that many.
+    /// `left` of `of` values follow, each with its type.
     Values { left: usize, of: usize },
-    /// So many values of an array follow, each after its length.
+    /// `left` array elements follow, each after its length.
     Elements { digits: u8, left: usize },
     /// A descriptor follows, or the value that it describes.
     Described { is_next: bool },
 }
 
-/// What the digits of a number are for.
+/// Meaning of a number.
 #[derive(Debug, Clone, Copy)]
 enum After {
     /// The value itself.
     Value,
-    /// So many bytes of a value follow.
+    /// Number of bytes that follow.
     Skip,
-    /// The bytes of a list or an array; then follows the number of its values.
+    /// Size of a list or an array; the number of its values follows.
     Size { code: u8 },
-    /// So many values follow.
+    /// Number of values that follow.
     Count { code: u8 },
 }
 
-/// A walk over values that follow each other.
+/// Walks over consecutive values.
 #[derive(Debug, Default)]
 struct Walk {
     is_performative: bool,
     count: Count,
     open: Vec<Open>,
-    /// Bytes whose content does not matter.
+    /// Bytes to skip.
     skip: usize,
-    /// Digits of a number that are still to come, the number so far, and what it is for.
+    /// Missing digits of a number, the number so far, and its meaning.
     number: Option<(u8, u64, After)>,
-    /// The type of the elements of an array follows; so many they are.
+    /// Number of elements of an array whose element type follows.
     array: Option<usize>,
-    /// The first value is complete, and it is a performative.
+    /// True if the first value is complete, and it is a performative.
     is_done: bool,
-    /// Nothing is looked at any more.
+    /// True if nothing more is checked.
     is_refused: bool,
     refused: Option<String>,
-    /// Of a performative.
+    /// Descriptor of a performative.
     descriptor: Option<u64>,
     fields: [u64; 16],
-    /// The field of a performative that is being read.
+    /// Current field of a performative.
     field: Option<usize>,
 }
 
 impl Walk {
-    /// Walks on; how many bytes belong to it.
+    /// Continues the walk; returns the number of bytes that belong to it.
     fn pass(&mut self, bytes: &mut [u8]) -> usize {
         let mut at = 0;
         while at < bytes.len() && !self.is_done && !self.is_refused {
@@ -208,7 +208,7 @@ impl Walk {
         if self.is_refused { bytes.len() } else { at }
     }
 
-    /// A value begins, or the elements of an array.
+    /// Begins a value, or the elements of an array.
     fn value(&mut self, code: u8) -> Result<(), String> {
         if let Some(elements) = self.array.take() {
             return self.elements(code, elements);
@@ -225,7 +225,7 @@ impl Walk {
             self.field = Some(field);
         }
         if let Some(Open::Described { is_next: true }) = self.open.last() {
-            // Brokers may name what is in a message; a performative has a number.
+            // Values in a message may have symbolic descriptors; a performative has a number.
             let is_number = matches!(code, 0x44 | 0x53 | 0x80);
             let is_name =
                 matches!(code, 0xa3 | 0xb3) && (!self.is_performative || self.open.len() > 1);
@@ -242,7 +242,7 @@ impl Walk {
         Ok(())
     }
 
-    /// A value that holds no others.
+    /// Begins a value without nested values.
     fn plain(&mut self, code: u8) -> Result<(), String> {
         match code {
             0x40 | 0x42..=0x45 => self.known(0, After::Value),
@@ -259,7 +259,7 @@ impl Walk {
         Ok(())
     }
 
-    /// A number is known.
+    /// Handles a complete number.
     fn known(&mut self, number: u64, after: After) {
         let places = number as usize;
         match after {
@@ -283,7 +283,7 @@ impl Walk {
         }
     }
 
-    /// The elements of an array, which are all of this type.
+    /// Begins the elements of an array, which are all of this type.
     fn elements(&mut self, code: u8, elements: usize) -> Result<(), String> {
         for _ in 0..elements {
             self.count.value(self.open.len()).map_err(|beyond| beyond.to_string())?;
@@ -307,7 +307,7 @@ impl Walk {
         Ok(())
     }
 
-    /// What began is complete after so many bytes.
+    /// Skips the rest of a value, or completes it.
     fn after(&mut self, bytes: usize) {
         self.skip = bytes;
         if bytes == 0 {
@@ -315,7 +315,7 @@ impl Walk {
         }
     }
 
-    /// A value is complete, and with it perhaps what it is in.
+    /// Completes a value, and possibly the values that contain it.
     fn complete(&mut self) {
         self.field = None;
         while let Some(open) = self.open.last_mut() {

@@ -1,4 +1,4 @@
-//! The settings of a connection to a broker.
+//! Settings of a connection to a broker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,7 @@ fn connect_timeout() -> Period {
     Period(Duration::from_secs(10))
 }
 
-/// A broker as it is connected to. Cheap to clone.
+/// Validated connection settings. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) address: Arc<str>,
@@ -62,10 +62,10 @@ pub(crate) struct Target {
 }
 
 impl Broker {
-    /// Checks the settings.
+    /// Validates the settings.
     ///
     /// # Errors
-    /// One of them is wrong.
+    /// Fails if one of them is invalid.
     pub(crate) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
         let invalid = |setting: &str, problem: String| {
             Err(BuildError::invalid(format!("broker.{setting}"), problem))
@@ -96,7 +96,7 @@ impl Broker {
     }
 }
 
-/// What connects to a broker, with TLS or without.
+/// Creates the dialer of a broker, with or without TLS.
 fn dialer(
     cx: &BuildContext,
     address: &str,
@@ -123,10 +123,10 @@ fn dialer(
 }
 
 impl Target {
-    /// A stream for packets: a connection, or the WebSocket on it.
+    /// Opens a stream for packets: a connection, or a WebSocket on it.
     ///
     /// # Errors
-    /// There is none.
+    /// Fails if it cannot be opened.
     pub(crate) async fn connect(&self) -> Result<Box<dyn Stream>, OpenError> {
         let address = &self.endpoint.address;
         let stream = self.dialer.connect(address).await.map_err(OpenError::Broken)?;
@@ -138,7 +138,7 @@ impl Target {
         }
     }
 
-    /// What CONNECT says of the user.
+    /// Returns the user and password for CONNECT.
     pub(crate) fn login(&self) -> Option<packets::Login> {
         let login = self.login.as_ref();
         login.map(|(user, password)| {

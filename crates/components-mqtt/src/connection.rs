@@ -1,7 +1,7 @@
-//! A connection to a broker: packets out, packets in.
+//! A connection to a broker.
 //!
-//! What is to be sent is queued, and written while the next packet is waited for: so neither side
-//! waits for the other one to read.
+//! Outgoing packets are queued, and written while the connection waits for the next incoming
+//! packet, so that the two sides cannot deadlock.
 
 use std::io;
 use std::sync::Arc;
@@ -21,23 +21,23 @@ use crate::packets::{
 };
 use crate::web_socket::OpenError;
 
-/// Bytes for which there is room at each read.
+/// Read size.
 const READ_BYTES: usize = 16 << 10;
 
-/// Why a connection cannot be made, or has ended.
+/// Reason why a connection cannot be opened, or has ended.
 #[derive(Debug, Error)]
 pub(crate) enum MqttError {
-    /// There is no connection.
+    /// The connection failed.
     #[error("cannot connect to {address}")]
     Connect {
         address: Arc<str>,
         #[source]
         source: io::Error,
     },
-    /// The broker did not greet in time.
+    /// The broker sent no CONNACK in time.
     #[error("{address} has not greeted within {limit:?}")]
     NoGreeting { address: Arc<str>, limit: Duration },
-    /// The broker does not want this client.
+    /// The broker rejected this client.
     #[error("{address} refuses the connection: {code:?}; {help}")]
     Refused { address: Arc<str>, code: ConnectReturnCode, help: &'static str },
     /// The connection broke.
@@ -47,19 +47,19 @@ pub(crate) enum MqttError {
         #[source]
         source: io::Error,
     },
-    /// The broker has ended the connection.
+    /// The broker has closed the connection.
     #[error("{address} has ended the connection: {reason}")]
     Ended { address: Arc<str>, reason: String },
-    /// The broker sent what is no packet, or one over the limit.
+    /// The broker sent an invalid packet, or one over the limit.
     #[error("{address} sent what cannot be read: {problem}")]
     Malformed { address: Arc<str>, problem: String },
-    /// The broker says nothing any more.
+    /// The broker has stopped responding.
     #[error("{address} has sent nothing for {limit:?}, not even an answer to a ping")]
     Silent { address: Arc<str>, limit: Duration },
-    /// The broker does not take a message now.
+    /// The broker does not accept a message now.
     #[error("{address} does not take a message: {reason}")]
     NotTaken { address: Arc<str>, reason: String },
-    /// The broker sends more than it may.
+    /// The broker exceeds its limit.
     #[error(
         "{address} has sent over {limit} messages of QoS 2 ahead of the answers; those over it are \
          asked for again by another connection"
@@ -68,10 +68,10 @@ pub(crate) enum MqttError {
     /// A packet cannot be sent to this broker.
     #[error("a packet cannot be sent to {address}: {problem}")]
     Unsendable { address: Arc<str>, problem: String },
-    /// The client may not send to this topic.
+    /// The client may not publish to this topic.
     #[error("{address} does not allow the topic `{topic}`: look at the rights of the client")]
     NoRight { address: Arc<str>, topic: String },
-    /// The broker works and does not do what it is asked for.
+    /// The broker works and refuses a request.
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },
 }
@@ -88,7 +88,7 @@ impl Classify for MqttError {
                 | ConnectReturnCode::ConnectionRateExceeded => ErrorClass::Transient,
                 _ => ErrorClass::Blocked,
             },
-            // What was sent may have been taken.
+            // The messages may have been stored.
             Self::Broken { .. }
             | Self::Ended { .. }
             | Self::Malformed { .. }
@@ -101,7 +101,7 @@ impl Classify for MqttError {
     }
 }
 
-/// A connection that the broker has accepted.
+/// An open connection.
 pub(crate) struct Connection {
     address: Arc<str>,
     version: Version,
@@ -109,22 +109,22 @@ pub(crate) struct Connection {
     write: WriteHalf<Box<dyn Stream>>,
     incoming: BytesMut,
     outgoing: BytesMut,
-    /// Something was written and may be on this side still, as in TLS.
+    /// True if written bytes may not have been sent yet, as with TLS.
     is_unflushed: bool,
-    /// Why nothing can be written any more. The last answers may be there to be read: a broker may
-    /// say what it refuses, and end the connection at once.
+    /// Reason why writing fails. The last replies may still be readable: a broker may send a
+    /// refusal and close the connection immediately.
     unwritable: Option<io::Error>,
-    /// Bytes of the largest packet that is read.
+    /// Maximum size of an incoming packet.
     packet_max: u32,
-    /// Bytes of the largest packet that the broker takes.
+    /// Maximum size of an outgoing packet.
     peer_max: Option<u32>,
 }
 
 impl Connection {
-    /// Connects, and waits for the greeting of the broker.
+    /// Connects, and waits for CONNACK.
     ///
     /// # Errors
-    /// There is no connection, or the broker refuses it.
+    /// Fails if the connection fails, or the broker refuses it.
     pub(crate) async fn open(
         target: &Target,
         connect: Connect,
@@ -177,25 +177,25 @@ impl Connection {
         Ok((connection, greeting))
     }
 
-    /// The packet is sent with the next waits.
+    /// Queues a packet, which is written during the next wait.
     ///
     /// # Errors
-    /// The broker takes no packet of this size. Nothing of it is sent.
+    /// Fails if the broker does not accept packets of this size. Nothing of the packet is sent.
     pub(crate) fn queue(&mut self, packet: Packet) -> Result<(), MqttError> {
         let encoded = packets::encode(self.version, packet, &mut self.outgoing, self.peer_max);
         let address = || self.address.clone();
         encoded.map_err(|problem| MqttError::Unsendable { address: address(), problem })
     }
 
-    /// Bytes that are queued and not written.
+    /// Returns the number of queued bytes.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.outgoing.len()
     }
 
-    /// The next packet, if there is one in what was read already.
+    /// Returns the next packet if it has been read already.
     ///
     /// # Errors
-    /// What was read is no packet.
+    /// Fails if the input is not a packet.
     pub(crate) fn read_already(&mut self) -> Result<Option<Packet>, MqttError> {
         let decoded = packets::decode(self.version, &mut self.incoming, self.packet_max);
         let address = || self.address.clone();
@@ -211,11 +211,11 @@ impl Connection {
         }
     }
 
-    /// The next packet; writes what is queued meanwhile. Without `reads` it does that alone, and
-    /// never ends with a packet. Cancel safe.
+    /// Returns the next packet, and writes queued packets in the meantime. Without `reads` it only
+    /// writes, and never returns a packet. Cancel safe.
     ///
     /// # Errors
-    /// The connection has ended.
+    /// Fails if the connection has ended.
     pub(crate) async fn next(&mut self, reads: bool) -> Result<Packet, MqttError> {
         loop {
             if reads && let Some(packet) = self.read_already()? {
@@ -268,15 +268,15 @@ impl Connection {
         }
     }
 
-    /// Returns true if something is queued, or written and perhaps on this side still.
+    /// Returns true if packets are queued, or may not have been sent yet.
     pub(crate) fn has_unsent(&self) -> bool {
         !self.outgoing.is_empty() || self.is_unflushed
     }
 
-    /// Writes all that is queued.
+    /// Writes all queued packets.
     ///
     /// # Errors
-    /// The connection has ended.
+    /// Fails if the connection has ended.
     pub(crate) async fn flush(&mut self) -> Result<(), MqttError> {
         let address = || self.address.clone();
         let written = async {
@@ -288,12 +288,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns true if nothing has come, and the connection has not ended.
+    /// Returns true if there is no input and the connection is open.
     pub(crate) fn is_quiet(&mut self) -> bool {
         self.incoming.is_empty() && self.read.read_buf(&mut self.incoming).now_or_never().is_none()
     }
 
-    /// Says goodbye in order, so that the broker sends no will; for so long at most.
+    /// Sends DISCONNECT, so that the broker publishes no will; waits for `limit` at most.
     pub(crate) async fn close(mut self, limit: Duration) {
         let goodbye = Disconnect::new(DisconnectReasonCode::NormalDisconnection);
         if self.queue(Packet::Disconnect(goodbye)).is_err() {
@@ -306,12 +306,12 @@ impl Connection {
         .await;
     }
 
-    /// What to say of an answer that refuses a message for now.
+    /// Creates the error for a temporary refusal of a message.
     pub(crate) fn not_taken(&self, reason: String) -> MqttError {
         MqttError::NotTaken { address: self.address.clone(), reason }
     }
 
-    /// What to say of a packet that does not belong here.
+    /// Creates the error for an unexpected packet.
     pub(crate) fn unexpected(&self, packet: &Packet) -> MqttError {
         let kind = format!("{packet:?}");
         let kind: String = kind.chars().take_while(char::is_ascii_alphanumeric).collect();
@@ -320,7 +320,7 @@ impl Connection {
     }
 }
 
-/// What helps where a broker refuses a connection.
+/// Returns advice for a refused connection.
 fn help(code: ConnectReturnCode) -> &'static str {
     match code {
         ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized => {

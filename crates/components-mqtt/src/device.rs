@@ -1,7 +1,7 @@
-//! Clients that publish, each on a connection of its own, as devices do: for demonstrations.
+//! Clients that publish like devices, each on its own connection: for demonstrations.
 //!
-//! A [`Fleet`] knows the broker, a [`Device`] is connected to it under its own client id. A message
-//! is sent, and the next one when the broker has answered for it: as small devices do it.
+//! A [`Fleet`] knows the broker, a [`Device`] is connected to it under its own client id. As small
+//! devices do, it sends the next message only after the broker has acknowledged the last one.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::packets::{
     Connect, ConnectProperties, Packet, PubAckReason, PubRecReason, PubRel, Publish, QoS, Version,
 };
 
-/// How long the greeting of the broker may take: it greets many at once.
+/// Time limit for CONNACK: the broker accepts many clients at the same time.
 const GREETING: Duration = Duration::from_secs(30);
 
-/// Bytes of the largest packet to a client that subscribes to nothing.
+/// Maximum size of a packet to a client without subscriptions.
 const PACKET_MAX: u32 = 64 << 10;
 
-/// Why a device has failed.
+/// Reason why a device has failed.
 #[derive(Debug, Error)]
 #[error(transparent)]
 pub struct DeviceError(#[from] MqttError);
@@ -34,18 +34,18 @@ pub struct Fleet {
     target: Target,
 }
 
-/// A client that the broker has greeted.
+/// A connected client.
 pub struct Device {
     connection: Connection,
     last_id: u16,
 }
 
 impl Fleet {
-    /// Devices of the broker at this address, which is written as the setting `broker.address`.
-    /// `with_tls`: also where the address does not say so, by the authorities of the host.
+    /// Creates devices for the broker at this address, in the format of `broker.address`.
+    /// `with_tls`: use TLS with the host's authorities even if the address does not require it.
     ///
     /// # Errors
-    /// It is no address.
+    /// Fails if the address is invalid.
     pub fn new(address: &str, with_tls: bool, env: &Env) -> Result<Self, BuildError> {
         let broker = Broker {
             address: address.to_owned(),
@@ -60,13 +60,13 @@ impl Fleet {
         Ok(Self { target: broker.target(&cx)? })
     }
 
-    /// Connects a device. No two have the same client id.
+    /// Connects a device. Client ids must be unique.
     ///
     /// # Errors
-    /// There is no connection, or the broker refuses it.
+    /// Fails if the connection fails, or the broker refuses it.
     pub async fn connect(&self, client_id: &str) -> Result<Device, DeviceError> {
         let connect = Connect {
-            // Without keep-alive: a device that has nothing to say says nothing.
+            // Without keep-alive: an idle device sends nothing.
             keep_alive: 0,
             client_id: client_id.to_owned(),
             clean_start: true,
@@ -78,11 +78,12 @@ impl Fleet {
 }
 
 impl Device {
-    /// Publishes a message, with QoS 2 if it is to be `exactly_once` and with QoS 1 otherwise, and
-    /// waits for the broker to answer for it.
+    /// Publishes a message, with QoS 2 if `exactly_once` and with QoS 1 otherwise, and waits for
+    /// the acknowledgement.
     ///
     /// # Errors
-    /// The connection has ended, or the broker does not take the message. It may have been taken.
+    /// Fails if the connection has ended, or the broker refuses the message. It may have been
+    /// stored.
     pub async fn publish(
         &mut self,
         topic: &str,
@@ -97,7 +98,7 @@ impl Device {
         self.connection.queue(Packet::Publish(message))?;
         loop {
             match self.connection.next(true).await? {
-                // Without a subscriber the message is taken all the same.
+                // Without a subscriber the message is accepted too.
                 Packet::PubAck(it) if it.pkid == id => match it.reason {
                     PubAckReason::Success | PubAckReason::NoMatchingSubscribers => return Ok(()),
                     reason => return Err(self.connection.not_taken(format!("{reason:?}")).into()),
@@ -114,7 +115,7 @@ impl Device {
         }
     }
 
-    /// Says goodbye, for so long at most.
+    /// Sends DISCONNECT, and waits for `limit` at most.
     pub async fn close(self, limit: Duration) {
         self.connection.close(limit).await;
     }

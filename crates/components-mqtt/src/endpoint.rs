@@ -1,11 +1,11 @@
-//! Where a broker listens: a host and a port, or the URL of a WebSocket.
+//! Address of a broker: a host and a port, or the URL of a WebSocket.
 
 use pipeline::address;
 
-/// What a URL of a WebSocket looks like.
+/// Example of a WebSocket URL.
 const EXAMPLE: &str = "wss://broker-1:443/mqtt";
 
-/// Where a broker listens, and what its packets are in.
+/// Address of a broker, and the transport of its packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// `host:port`, for the network.
@@ -13,20 +13,20 @@ pub(crate) struct Endpoint {
     pub(crate) carrier: Carrier,
 }
 
-/// What the packets are in.
+/// Transport of packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Carrier {
-    /// The connection itself, with TLS where there are settings for it.
+    /// The connection itself, with TLS if it is configured.
     Stream,
-    /// The messages of a WebSocket that is opened at this path.
+    /// Messages of a WebSocket that is opened at this path.
     WebSocket { path: String, is_secure: bool },
 }
 
 impl Endpoint {
-    /// From the setting `broker.address`.
+    /// Parses the setting `broker.address`.
     ///
     /// # Errors
-    /// It is none.
+    /// Fails if it is invalid.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let web_socket = [("ws://", false, 80), ("wss://", true, 443)].into_iter().find_map(
             |(scheme, is_secure, port)| Some((text.strip_prefix(scheme)?, is_secure, port)),
@@ -43,7 +43,7 @@ impl Endpoint {
         if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(format!("`{text}` has characters that no URL has; encode it by `%`"));
         }
-        // A URL without a port means that of HTTP.
+        // A URL without a port uses the default port of HTTP.
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
         let address = if has_port { host.to_owned() } else { format!("{host}:{port}") };
         address::check(&address, EXAMPLE, false)?;

@@ -1,18 +1,18 @@
-//! The components that speak MQTT, with the library that has its packets.
+//! Components for MQTT, based on the packets of a library.
 //!
 //! ```text
-//!   packets   bytes ↔ packets of both versions, by `rumqttc`; above it there is one version
-//!   broker    the settings of a connection; endpoint: where it leads
-//!   web_socket  a WebSocket as a stream of bytes, for brokers that are reached by it
+//!   packets   parses and formats packets of both versions with `rumqttc`
+//!   broker    settings of a connection; endpoint: its address
+//!   web_socket  a WebSocket as a byte stream
 //!   connection  a stream of packets that can be dropped at any wait
 //!   topic     filters, patterns and templates
-//!   source    session (pure) ◄─ round: what is put at once ─► the channels ─► answers
-//!   device    clients that publish as devices do, for demonstrations
-//!   sink      a batch on a connection of its own, delivered when all is acknowledged
+//!   source    session (pure) ◄─ round: one put ─► the channels ─► replies
+//!   device    clients that publish like devices, for demonstrations
+//!   sink      publishes each batch on its own connection; delivered when all is acknowledged
 //! ```
 //!
-//! The library's own event loop is not used: it forgets which messages of QoS 2 it has received
-//! when a connection ends, and acknowledges by itself what a broker asks about (docs/adr/0052).
+//! The library's event loop is not used: when a connection ends, it forgets which messages of QoS 2
+//! it has received, and it acknowledges messages on its own (docs/adr/0052).
 
 mod broker;
 mod connection;
@@ -27,13 +27,13 @@ mod web_socket;
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Sink, Source};
 
-/// Every source.
+/// All sources.
 static SOURCES: &[Entry<dyn Source>] = &[entry::<source::Config>()];
 
-/// Every sink.
+/// All sinks.
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for the catalogue of a program.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("mqtt"),

@@ -1,4 +1,4 @@
-//! Packets of both versions in the form of version 5, which has all that 3.1.1 has.
+//! Packets of both versions in the form of version 5, which covers 3.1.1.
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4;
@@ -25,10 +25,10 @@ pub(crate) enum Version {
     V5,
 }
 
-/// The packet at the beginning of `bytes`, which is taken out; `None` while it is not whole.
+/// Removes the first packet from `bytes`, and returns it; `None` if it is incomplete.
 ///
 /// # Errors
-/// It is none, or it has more than `max` bytes behind its length.
+/// Fails if it is invalid, or has more than `max` bytes after its length.
 pub(crate) fn decode(
     version: Version,
     bytes: &mut BytesMut,
@@ -63,14 +63,15 @@ pub(crate) fn decode(
         },
     };
     match read {
-        // The library says so too of a whole packet that lacks something, which it has taken out.
+        // The library also returns this for a complete packet with missing fields, which it has
+        // removed.
         Ok(None) if bytes.len() < there => Err("a packet that ends too early".into()),
         read => read,
     }
 }
 
-/// Gives an answer to a message the reason *payload format invalid* where it has *packet too
-/// large*, which brokers send and the library does not know. Both are for good.
+/// Replaces the reason *packet too large* in a reply, which brokers send and the library does not
+/// know, by *payload format invalid*. Both are permanent errors.
 fn rename_too_large(bytes: &mut BytesMut) {
     if let [0x40 | 0x50, 3..=0x7f, _, _, reason @ 0x95, ..] = &mut bytes[..] {
         *reason = 0x99;
@@ -80,7 +81,7 @@ fn rename_too_large(bytes: &mut BytesMut) {
 /// Appends a packet.
 ///
 /// # Errors
-/// It has more than `max` bytes, or there is no such packet in this version.
+/// Fails if it has more than `max` bytes, or does not exist in this version.
 pub(crate) fn encode(
     version: Version,
     packet: Packet,
@@ -178,7 +179,7 @@ fn older(packet: Packet) -> Result<v4::Packet, String> {
     })
 }
 
-/// The quality of service of a setting.
+/// Converts a setting to a quality of service.
 pub(crate) fn qos_of(number: u8) -> QoS {
     rumqttc::v5::mqttbytes::qos(number).unwrap_or(QoS::ExactlyOnce)
 }
@@ -221,7 +222,7 @@ mod tests {
         for packet in packets() {
             packet.write(&mut all, None).unwrap();
         }
-        // Knuth's generator for 64 bits; its upper half is what is good.
+        // Knuth's 64-bit generator; only the upper half of its output is random enough.
         let mut state = 1_u64;
         let mut random = |below: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -1,4 +1,4 @@
-//! `mqtt`: each event is a message to a broker; a batch is delivered when all are acknowledged.
+//! `mqtt`: publishes each event as a message; a batch is delivered when all are acknowledged.
 //!
 //! ```text
 //!   QoS 0   written to the connection: delivered, as far as this side can know
@@ -6,8 +6,8 @@
 //!   QoS 2   PUBREC, PUBREL, PUBCOMP of each message
 //! ```
 //!
-//! A batch whose connection ends is sent again in whole on another one, so a message may be there
-//! more than once, also with QoS 2.
+//! If the connection ends, the whole batch is resent on another one, so a message may be delivered
+//! more than once, even with QoS 2.
 
 mod publishing;
 
@@ -152,10 +152,10 @@ impl Mqtt {
         Ok(properties)
     }
 
-    /// The events for topics that are not allowed, whose wait is over.
+    /// Returns the events for forbidden topics whose wait is over.
     ///
     /// # Errors
-    /// The batch waits for a topic.
+    /// Fails if the batch must wait for a topic.
     fn overdue(&self, not_allowed: Placed<MqttError>) -> Result<Placed<Refusal>, MqttError> {
         let (mut overdue, mut waits, now) = (Vec::new(), None, Instant::now());
         for (place, error) in not_allowed {
@@ -178,7 +178,8 @@ impl Mqtt {
         waits.map_or(Ok(overdue), Err)
     }
 
-    /// The messages of a batch, with the places of their events, and what can be none.
+    /// Returns the messages of a batch with the positions of their events, and the events that
+    /// cannot be messages.
     fn messages(&self, batch: &Batch) -> (Placed<Publish>, Placed<Refusal>) {
         let (mut messages, mut refused) = (Vec::new(), Vec::new());
         let mut topic = String::new();
@@ -225,8 +226,8 @@ impl Deliver for Mqtt {
                     refused.extend(self.overdue(not_allowed)?);
                     break;
                 }
-                // Some brokers end a connection after a refusal: the next one goes without it, so
-                // that it does not hold up all others for ever.
+                // Some brokers close the connection after a refusal: resend without that message,
+                // so that it does not block the others for ever.
                 Err(_) if refused.len() > before => {
                     let known = &refused[before..];
                     messages.retain(|(event, _)| known.iter().all(|(other, _)| event != other));

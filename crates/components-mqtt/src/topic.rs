@@ -1,15 +1,15 @@
-//! Topics: filters of a source, patterns that make headers of levels, templates of a sink.
+//! Topics: filters of a source, patterns that extract headers from levels, templates of a sink.
 
 use formats::template::{Piece, Template};
 use pipeline::EventRef;
 
-/// Bytes of a topic or another text at most.
+/// Maximum length of a topic or another string.
 const TOPIC_BYTES_MAX: usize = u16::MAX as usize;
 
-/// What is wrong with a filter of a subscription, if anything.
+/// Checks a subscription filter.
 ///
 /// # Errors
-/// The cause, with the remedy.
+/// Returns the cause and advice.
 pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
     let wrong = |cause: &str| {
         let example = "write for example `site/+/sensor/#` or `$share/collectors/site/#`";
@@ -37,8 +37,8 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The first two filters that a topic fits at the same time. A broker may send a message for each
-/// filter that its topic fits, and each copy would be an event.
+/// Returns the first two filters that match a common topic. A broker may send a message once for
+/// each matching filter, and each copy would become an event.
 pub(crate) fn overlap(filters: &[String]) -> Option<(&str, &str)> {
     let mut pairs = filters
         .iter()
@@ -48,13 +48,13 @@ pub(crate) fn overlap(filters: &[String]) -> Option<(&str, &str)> {
         let [one, other] = [one, other].map(|filter| levels_of(filter));
         let is_any = |levels: &[&str]| matches!(levels.first(), Some(&"+" | &"#"));
         let is_of_broker = |levels: &[&str]| levels.first().is_some_and(|it| it.starts_with('$'));
-        // Wildcards at the beginning do not stand for the topics of the broker itself.
+        // Leading wildcards do not match the broker's own topics.
         let is_apart = is_any(&one) && is_of_broker(&other) || is_any(&other) && is_of_broker(&one);
         !is_apart && share_a_topic(&one, &other)
     })
 }
 
-/// The levels of a filter, without the group of a shared subscription.
+/// Returns the levels of a filter, without the group of a shared subscription.
 fn levels_of(filter: &str) -> Vec<&str> {
     let shared = filter.strip_prefix("$share/").and_then(|it| it.split_once('/'));
     shared.map_or(filter, |(_, topics)| topics).split('/').collect()
@@ -62,7 +62,7 @@ fn levels_of(filter: &str) -> Vec<&str> {
 
 fn share_a_topic(one: &[&str], other: &[&str]) -> bool {
     match (one.split_first(), other.split_first()) {
-        // It stands for the level above, too.
+        // `#` also matches the parent level.
         (Some((&"#", _)), _) | (_, Some((&"#", _))) | (None, None) => true,
         (Some((first, one)), Some((second, other))) => {
             (first == second || *first == "+" || *second == "+") && share_a_topic(one, other)
@@ -71,16 +71,16 @@ fn share_a_topic(one: &[&str], other: &[&str]) -> bool {
     }
 }
 
-/// Returns true if a filter is that of a shared subscription.
+/// Returns true for the filter of a shared subscription.
 pub(crate) fn is_shared(filter: &str) -> bool {
     filter.starts_with("$share/")
 }
 
-/// A pattern of topics, which gives names to levels: `site/+site/sensor/+sensor`.
+/// A topic pattern with named levels: `site/+site/sensor/+sensor`.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     levels: Vec<Level>,
-    /// The last level stands for all that follow, with this name if it has one.
+    /// The last level matches all further levels, with this name if it has one.
     rest: Option<Option<String>>,
 }
 
@@ -91,10 +91,10 @@ enum Level {
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// It is none, or names no level.
+    /// Fails if it is invalid, or names no level.
     pub(crate) fn new(text: &str) -> Result<Self, String> {
         let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         let (mut levels, mut rest) = (Vec::new(), None);
@@ -115,7 +115,7 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// The names that it gives.
+    /// Iterates over the names of levels.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let of_levels = self.levels.iter().filter_map(|level| match level {
             Level::Any(name) => name.as_deref(),
@@ -124,7 +124,7 @@ impl Pattern {
         of_levels.chain(self.rest.iter().filter_map(Option::as_deref))
     }
 
-    /// Appends the named levels of a topic, if it is of this pattern, and says whether it is.
+    /// Appends the named levels of a topic if it matches; returns whether it does.
     pub(crate) fn headers<'a>(
         &'a self,
         topic: &'a str,
@@ -163,15 +163,15 @@ impl Pattern {
     }
 }
 
-/// The topic of an event, made of its headers: `site/%{site}/log`.
+/// The topic of an event, built from its headers: `site/%{site}/log`.
 #[derive(Debug)]
 pub(crate) struct TopicOfEvent(Template);
 
 impl TopicOfEvent {
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// It is none, or no topic can be made of it.
+    /// Fails if it is invalid, or never yields a topic.
     pub(crate) fn new(text: &str) -> Result<Self, String> {
         let template = Template::new(text)?;
         let fixed = |piece: &Piece| match piece {
@@ -185,15 +185,15 @@ impl TopicOfEvent {
         Ok(Self(template))
     }
 
-    /// Returns true if a header of the event stands in it.
+    /// Returns true if it contains a header of the event.
     pub(crate) fn is_chosen_by_event(&self) -> bool {
         self.0.has_headers()
     }
 
-    /// The topic of an event, in the place of what `topic` held.
+    /// Writes the topic of an event to `topic`, and replaces its content.
     ///
     /// # Errors
-    /// A header is missing, or the result is no topic.
+    /// Fails if a header is missing, or the result is not a topic.
     pub(crate) fn fill(&self, event: EventRef<'_>, topic: &mut String) -> Result<(), String> {
         topic.clear();
         for piece in self.0.pieces() {
@@ -205,7 +205,7 @@ impl TopicOfEvent {
                     let wrong = |problem| format!("header `{name}`: {problem}");
                     check_topic_text(value).map_err(wrong)?;
                     if topic.is_empty() && value.starts_with('$') {
-                        // Commands to some brokers begin so; an event must not give any.
+                        // Some brokers treat these topics as commands; an event must not send any.
                         return Err(wrong(
                             "a topic with `$` in front belongs to the broker".into(),
                         ));
@@ -218,10 +218,10 @@ impl TopicOfEvent {
     }
 }
 
-/// Whether a message can have this topic.
+/// Checks that a message can have this topic.
 ///
 /// # Errors
-/// It cannot.
+/// Fails if it cannot.
 pub(crate) fn check_topic(topic: &str) -> Result<(), String> {
     if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
         return Err(format!("a topic has 1 to {TOPIC_BYTES_MAX} bytes, not {}", topic.len()));
@@ -236,10 +236,11 @@ fn check_topic_text(text: &str) -> Result<(), String> {
     check_text(text)
 }
 
-/// Whether a topic or a property can have this text: brokers end a connection for any other.
+/// Checks that a topic or a property can have this text: brokers close the connection for any
+/// other.
 ///
 /// # Errors
-/// It is too long, or has a control character, or a code that is none.
+/// Fails if it is too long, or has a control character or a noncharacter.
 pub(crate) fn check_text(text: &str) -> Result<(), String> {
     if text.len() > TOPIC_BYTES_MAX {
         return Err(format!("a text has at most {TOPIC_BYTES_MAX} bytes, not {}", text.len()));

@@ -1,12 +1,12 @@
-//! A WebSocket as a stream of bytes, as MQTT has it (MQTT 5, 6): binary messages, whose borders
-//! mean nothing.
+//! A WebSocket as a byte stream, as MQTT uses it (MQTT 5, section 6): binary messages with
+//! arbitrary borders.
 //!
 //! ```text
 //!   Dialer ─► stream, with TLS or without ─► handshake ─► Frames, a stream again ─► Connection
 //! ```
 //!
-//! Above it nothing knows of WebSockets. A ping of the broker is answered while the stream is read;
-//! whether the broker is alive is asked by MQTT itself.
+//! The layers above see only a byte stream. A ping of the broker is answered while the stream is
+//! read; MQTT itself checks whether the broker is alive.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -30,25 +30,25 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// Bytes of a frame that is sent at most: servers limit them, some to 64 KiB.
+/// Maximum size of an outgoing frame: servers limit it, some to 64 KiB.
 const SENT_BYTES_MAX: usize = 16 << 10;
 
-/// Bytes of a message that is read at most: those of the largest `packet_max`, and its head.
+/// Maximum size of an incoming message: the largest `packet_max`, and the header.
 const READ_BYTES_MAX: usize = (16 << 20) + 16;
 
-/// Why there is no WebSocket.
+/// Reason why a WebSocket cannot be opened.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// The connection breaks, or its other side does not want it now.
+    /// The connection broke, or the server is temporarily unavailable.
     Broken(io::Error),
-    /// The server wants another request.
+    /// The server rejected the request.
     Refused(String),
 }
 
 /// Opens a WebSocket for MQTT on a connection to `host`. `nonce` is random.
 ///
 /// # Errors
-/// The server opens none.
+/// Fails if the server opens none.
 pub(crate) async fn open(
     stream: Box<dyn Stream>,
     host: &str,
@@ -75,7 +75,7 @@ pub(crate) async fn open(
         checked.map_err(|error| OpenError::Refused(format!("opens no WebSocket: {error}")))?;
         upgrade::on(response).await.map_err(broken)
     };
-    // The connection works while it is polled. Its end is known from what is asked.
+    // The connection makes progress only while it is polled. Requests on it report its end.
     let working = async {
         let _ = connection.with_upgrades().await;
         pending::<Infallible>().await
@@ -92,7 +92,7 @@ fn broken(error: hyper::Error) -> OpenError {
     OpenError::Broken(io::Error::other(error))
 }
 
-/// What a server says that opens nothing.
+/// Returns the error for a response of the server without a WebSocket.
 fn refusal(status: StatusCode, path: &str) -> OpenError {
     let is_for_now = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
     if status.is_server_error() || is_for_now {
@@ -105,15 +105,15 @@ fn refusal(status: StatusCode, path: &str) -> OpenError {
     ))
 }
 
-/// The bytes in the messages of an open WebSocket.
+/// Byte stream over the messages of an open WebSocket.
 struct Frames<S> {
     stream: WebSocketStream<S>,
-    /// What has come and was not read yet.
+    /// Bytes that have arrived and were not read yet.
     came: Bytes,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
-    /// The client's end of a connection on which nothing but frames comes any more.
+    /// Wraps the client's end of a connection after the handshake.
     async fn new(io: S) -> Self {
         let config = WebSocketConfig::default()
             .max_message_size(Some(READ_BYTES_MAX))
@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         Self { stream, came: Bytes::new() }
     }
 
-    /// The next bytes; `None`: the broker has ended the connection.
+    /// Returns the next bytes; `None`: the broker has closed the connection.
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         loop {
             let came = ready!(Pin::new(&mut self.stream).poll_next(cx));
@@ -205,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// Both ends of an open WebSocket with room for so many bytes between them.
+    /// Returns both ends of an open WebSocket with a buffer of `room` bytes.
     async fn open_pair(room: usize) -> (Frames<DuplexStream>, WebSocketStream<DuplexStream>) {
         let (ours, theirs) = duplex(room);
         let server = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
@@ -242,7 +242,7 @@ mod tests {
                     server.feed(Message::Binary(Bytes::copy_from_slice(piece))).await.unwrap();
                 }
                 server.close(None).await.unwrap();
-                // The answers to the pings, which have to be read.
+                // The replies to the pings, which must be read.
                 while server.next().await.is_some_and(|it| it.is_ok()) {}
             };
             let receiving = async {
@@ -288,7 +288,7 @@ mod tests {
                 if !is_refused {
                     return String::from_utf8(request).unwrap();
                 }
-                // One that keeps the connection open holds nothing up.
+                // A server that keeps the connection open delays nothing.
                 pending().await
             });
             let opened = open(Box::new(ours), "broker:80", "/a", [7; 16]).await;

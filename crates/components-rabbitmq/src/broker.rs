@@ -1,4 +1,4 @@
-//! The settings of a connection to a broker.
+//! Settings of a connection to a broker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tls::{Brokers, ClientTls, Dialer};
 
-/// Bytes of a name at most, as the protocol has it.
+/// Maximum length of a name, from the protocol.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
 
 /// The broker and its connection settings.
@@ -59,21 +59,21 @@ fn heartbeat() -> Period {
     Period(Duration::from_secs(60))
 }
 
-/// A broker as it is connected to. Cheap to clone.
+/// Validated connection settings. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Target {
-    /// `host:port`, in the order in which they are tried.
+    /// `host:port`, in the order of attempts.
     pub(crate) addresses: Arc<[Arc<str>]>,
     pub(crate) virtual_host: Arc<str>,
     pub(crate) client_id: Arc<str>,
     pub(crate) timeout: Duration,
-    /// In seconds, as the protocol has it.
+    /// In seconds, as in the protocol.
     pub(crate) heartbeat_s: u16,
     pub(crate) dialer: Dialer,
     login: Option<Login>,
 }
 
-/// What is wrong with a URL of RabbitMQ's other clients.
+/// Returns the problem of a URL for RabbitMQ's other clients.
 fn refused(url: &str) -> Option<String> {
     let (broker, _) = url.split_once("://")?.1.split_once('/')?;
     Some(format!(
@@ -81,10 +81,10 @@ fn refused(url: &str) -> Option<String> {
     ))
 }
 
-/// What is wrong with a name of a queue, an exchange or a virtual host, if anything.
+/// Checks the name of a queue, an exchange or a virtual host.
 ///
 /// # Errors
-/// The cause.
+/// Returns a description of the problem.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     match name.len() {
         0 => Err("must not be empty".into()),
@@ -94,10 +94,10 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
 }
 
 impl Broker {
-    /// Checks the settings.
+    /// Validates the settings.
     ///
     /// # Errors
-    /// One of them is wrong.
+    /// Fails if one of them is invalid.
     pub(crate) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
         let invalid = |setting: &str, problem: String| {
             Err(BuildError::invalid(format!("broker.{setting}"), problem))
@@ -130,7 +130,7 @@ impl Broker {
 }
 
 impl Target {
-    /// The answer of SASL PLAIN.
+    /// Returns the response of SASL PLAIN.
     pub(crate) fn plain(&self) -> Vec<u8> {
         let (user, password) = match &self.login {
             None => ("guest", "guest"),

@@ -1,17 +1,17 @@
 //! A connection to a broker, with one channel.
 //!
 //! ```text
-//!   handle ──frames──► pump ──► stream        the pump is a task: heartbeats go on while the
+//!   handle ──frames──► pump ──► stream        the pump is a task: it sends heartbeats while the
 //!      ▲                │                     handle is busy
-//!      └──what came ◄───┘
+//!      └──input ◄───────┘
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. A handle that is dropped ends the pump: nothing more is written, and the broker has again
-//!    what was not acknowledged.
-//! 2. What was decoded and not taken, bodies and headers, is at most [`HELD_BYTES_MAX`] and one
-//!    message: beyond that the stream is not read.
+//! 1. Dropping the handle ends the pump: nothing more is written, and the broker requeues
+//!    unacknowledged messages.
+//! 2. Decoded and unconsumed input is at most [`HELD_BYTES_MAX`] and one message: at that limit the
+//!    stream is not read.
 
 mod greeting;
 
@@ -33,26 +33,25 @@ use crate::frames::{self, Decoder, Incoming};
 use crate::refusal::{RabbitError, closed, of_message};
 use greeting::Greeting;
 
-/// The channel of a connection.
+/// Number of the connection's channel.
 pub(crate) const CHANNEL: u16 = 1;
 
-/// The class and the method by which a message is published, as a broker names the cause of a
-/// closed channel.
+/// Class and method of publishing, with which a broker names the cause of a closed channel.
 const BASIC_PUBLISH: (u16, u16) = (60, 40);
 
-/// Bytes of memory of what was decoded and not taken.
+/// Maximum memory of decoded and unconsumed input.
 const HELD_BYTES_MAX: u32 = 32 << 20;
 
-/// Frames that wait for the stream.
+/// Capacity of the queue to the stream.
 const WAITING_MAX: usize = 16;
 
-/// What came, with its share of [`HELD_BYTES_MAX`].
+/// Input, with its share of [`HELD_BYTES_MAX`].
 type Came = Result<(Incoming, OwnedSemaphorePermit), String>;
 
-/// A connection that the broker has opened.
+/// An open connection.
 pub(crate) struct Connection {
     pub(crate) address: Arc<str>,
-    /// Bytes of a frame at most.
+    /// Maximum size of a frame.
     pub(crate) frame_max: usize,
     outgoing: mpsc::Sender<Vec<u8>>,
     incoming: mpsc::UnboundedReceiver<Came>,
@@ -66,10 +65,10 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Connects to the first address that answers. Bodies over `body_max` bytes are not kept.
+    /// Connects to the first address that works. Skips bodies over `body_max` bytes.
     ///
     /// # Errors
-    /// None does; what the last one said.
+    /// Fails if none works; returns the last error.
     pub(crate) async fn open(
         target: &Target,
         client_id: &str,
@@ -109,12 +108,12 @@ impl Connection {
         Ok(Self { address: address.clone(), frame_max, outgoing, incoming, pump })
     }
 
-    /// Returns true if it is open, as far as this side knows.
+    /// Returns true if the connection is open, as far as this side knows.
     pub(crate) fn is_open(&self) -> bool {
         !self.outgoing.is_closed()
     }
 
-    /// Returns true if nothing has come that is not taken, such as a refusal.
+    /// Returns true if there is no unconsumed input, such as a refusal.
     pub(crate) fn is_quiet(&self) -> bool {
         self.incoming.is_empty()
     }
@@ -122,11 +121,11 @@ impl Connection {
     /// Sends frames.
     ///
     /// # Errors
-    /// The connection has ended.
+    /// Fails if the connection has ended.
     pub(crate) async fn send(&mut self, frames: Vec<u8>) -> Result<(), RabbitError> {
         match self.outgoing.send(frames).await {
             Ok(()) => Ok(()),
-            // What came last says why.
+            // The last input contains the reason.
             Err(_) => loop {
                 self.next("it").await?;
             },
@@ -136,16 +135,16 @@ impl Connection {
     /// Sends a method to the channel.
     ///
     /// # Errors
-    /// The connection has ended.
+    /// Fails if the connection has ended.
     pub(crate) async fn tell(&mut self, class: AMQPClass) -> Result<(), RabbitError> {
         self.send(frames::method(CHANNEL, class)).await
     }
 
-    /// Sends a method, and waits for the answer to it, before there are messages. `what` says what
-    /// is asked for.
+    /// Sends a method, and waits for the reply; only before messages arrive. `what` describes the
+    /// request.
     ///
     /// # Errors
-    /// The broker refuses, or the connection has ended.
+    /// Fails if the broker refuses, or the connection has ended.
     pub(crate) async fn ask(
         &mut self,
         class: AMQPClass,
@@ -162,11 +161,11 @@ impl Connection {
         }
     }
 
-    /// What comes next: a message, or a method of the channel. Cancel safe. `what` says what a
-    /// refusal is about.
+    /// Returns the next input: a message, or a method of the channel. Cancel safe. `what` describes
+    /// the request in case of a refusal.
     ///
     /// # Errors
-    /// The broker has closed the connection or the channel, or the connection has ended.
+    /// Fails if the broker has closed the connection or the channel, or the connection has ended.
     pub(crate) async fn next(&mut self, what: &str) -> Result<Incoming, RabbitError> {
         loop {
             let came = self.incoming.recv().await;
@@ -187,7 +186,7 @@ impl Connection {
                     let of_channel = || closed(&self.address, what, code, text);
                     return Err(of_message.unwrap_or_else(of_channel));
                 }
-                // RabbitMQ has no flow of a channel: what is sent is kept back by the stream.
+                // RabbitMQ does not use channel flow: it applies backpressure to the stream.
                 Incoming::Method(_, AMQPClass::Channel(OfChannel::Flow(_))) => {}
                 other => return Ok(other),
             }
@@ -197,12 +196,12 @@ impl Connection {
     fn of_connection(&self, what: &str, method: OfConnection) -> Result<(), RabbitError> {
         match method {
             OfConnection::Close(close) => {
-                // The connection is at its end, whether this is sent or not.
+                // The connection ends, whether this is sent or not.
                 let answer = AMQPClass::Connection(OfConnection::CloseOk(CloseOk {}));
                 let _full = self.outgoing.try_send(frames::method(0, answer));
                 Err(closed(&self.address, what, close.reply_code, close.reply_text.as_str()))
             }
-            // The broker waits for this side to end the stream.
+            // The broker waits for this side to close the stream.
             OfConnection::CloseOk(_) => Err(self.ended("it is closed")),
             OfConnection::Blocked(blocked) => {
                 warn!(
@@ -219,7 +218,7 @@ impl Connection {
         }
     }
 
-    /// Ends it in order, with all that is queued; for so long at most.
+    /// Sends everything that is queued and closes the connection; waits for `limit` at most.
     pub(crate) async fn close(mut self, limit: Duration) {
         let close =
             Close { reply_code: 200, reply_text: "stopped".into(), class_id: 0, method_id: 0 };
@@ -232,7 +231,7 @@ impl Connection {
         .await;
     }
 
-    /// An error of this connection.
+    /// Creates an error of this connection.
     pub(crate) fn ended(&self, problem: impl Into<String>) -> RabbitError {
         RabbitError::Ended { address: self.address.clone(), problem: problem.into() }
     }
@@ -251,11 +250,11 @@ async fn pump(
         problem = reading(read, decoder, &came, heartbeat) => problem,
         problem = writing(write, outgoing, heartbeat) => problem,
     };
-    // Nothing asks any more.
+    // The handle may be gone.
     let _gone = came.send(Err(problem));
 }
 
-/// Answers why it has ended.
+/// Reads until the connection ends; returns the reason.
 async fn reading(
     mut stream: ReadHalf<Box<dyn Stream>>,
     mut decoder: Decoder,
@@ -277,7 +276,8 @@ async fn reading(
                 return "it is not needed any more".into();
             }
         }
-        // The broker sends something within half of it. As the protocol asks, twice is waited for.
+        // The broker sends something within half of it. The protocol requires waiting twice as
+        // long.
         match timeout(2 * heartbeat, stream.read_buf(&mut decoder.buffer)).await {
             Ok(Ok(0)) => return "the broker has closed it".into(),
             Ok(Ok(_)) => {}
@@ -287,7 +287,7 @@ async fn reading(
     }
 }
 
-/// Answers why it has ended.
+/// Writes until the connection ends; returns the reason.
 async fn writing(
     mut stream: WriteHalf<Box<dyn Stream>>,
     mut outgoing: mpsc::Receiver<Vec<u8>>,

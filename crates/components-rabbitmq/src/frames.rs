@@ -1,4 +1,4 @@
-//! Frames of AMQP 0.9.1: bytes ↔ methods and messages, without a network.
+//! Parses and formats frames of AMQP 0.9.1: methods and messages. No network.
 //!
 //! ```text
 //!   frame    type 1 │ channel 2 │ length 4 │ payload │ 0xCE
@@ -8,9 +8,9 @@
 //! # Invariants
 //!
 //! 1. A frame over the agreed length ends the connection: its bytes are not waited for.
-//! 2. Of a body over the limit no byte is kept, and the message behind it is read all the same.
-//! 3. Properties that cannot be read concern only their message: its length is before them.
-//! 4. The library decodes only tables whose depth and number of values were checked.
+//! 2. A body over the limit is skipped, and the next message is read normally.
+//! 3. Invalid properties affect only their message: their length precedes them.
+//! 4. The library decodes a table only after its depth and number of values were checked.
 
 use amq_protocol::frame::parsing::parse_content_header;
 use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, ProtocolVersion, WriteContext, gen_frame};
@@ -20,73 +20,73 @@ use bytes::{Buf, BytesMut};
 
 use crate::tables;
 
-/// Bytes around the payload of a frame.
+/// Overhead of a frame.
 const AROUND: usize = 8;
 
-/// Bytes of a frame's payload at most, in both directions, unless the broker takes less.
+/// Maximum size of a frame's payload in both directions, unless the broker's limit is lower.
 pub(crate) const FRAME_BYTES_MAX: usize = 128 << 10;
 
-/// Class of methods that have content.
+/// Class of methods with content.
 const BASIC: u16 = 60;
 
 /// Bytes before the properties in the header of a message: class, weight, length of the body.
 const HEADER_BYTES: usize = 12;
 
-/// Bytes that a value of a table takes once it is decoded, with its name, about.
+/// Approximate size of a decoded table value, with its name.
 const VALUE_BYTES: usize = 96;
 
-/// Bytes that whatever came takes besides.
+/// Overhead of decoded input.
 const INCOMING_BYTES: usize = 512;
 
-/// The body of a message.
+/// Body of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Body {
     Whole(Vec<u8>),
-    /// It has so many bytes, which are over the limit and were not kept.
+    /// It exceeds the limit and was skipped; its size.
     Skipped(u64),
 }
 
-/// What came.
+/// Decoded input.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Incoming {
     /// A method without content.
     Method(u16, AMQPClass),
-    /// A method with a message; properties that cannot be read are said.
+    /// A method with a message; invalid properties are a description of the problem.
     Content(Basic, Result<Box<AMQPProperties>, String>, Body),
 }
 
-/// A message whose body is not complete.
+/// A message whose body is incomplete.
 struct Partial {
     method: Basic,
-    /// Once the header is there.
+    /// `None` until the header has arrived.
     header: Option<Result<Box<AMQPProperties>, String>>,
     body: Body,
-    /// Bytes of the body that are still to come.
+    /// Missing bytes of the body.
     missing: u64,
-    /// Bytes that the header takes once it is decoded.
+    /// Size of the decoded header.
     header_bytes: usize,
 }
 
-/// Takes frames out of bytes.
+/// Incremental parser.
 pub(crate) struct Decoder {
-    /// What was read and is not taken out yet.
+    /// Bytes that were read and not consumed yet.
     pub(crate) buffer: BytesMut,
-    /// Bytes that the last one that was complete takes in memory.
+    /// Memory of the last complete input.
     pub(crate) held: usize,
     body_max: u64,
     partial: Option<Partial>,
 }
 
 impl Decoder {
-    /// Keeps bodies up to `body_max` bytes.
+    /// Creates a parser that keeps bodies of up to `body_max` bytes.
     pub(crate) fn new(body_max: u64) -> Self {
         Self { buffer: BytesMut::new(), held: 0, body_max, partial: None }
     }
 
-    /// The next that is complete. Heartbeats are passed over.
+    /// Returns the next complete input. Skips heartbeats.
     ///
     /// # Errors
-    /// The other side does not speak AMQP 0.9.1; what it does.
+    /// Describes the violation if the input is not AMQP 0.9.1.
     pub(crate) fn next(&mut self) -> Result<Option<Incoming>, String> {
         loop {
             if self.buffer.starts_with(b"AMQP") {
@@ -201,22 +201,22 @@ impl Decoder {
     }
 }
 
-/// The first bytes of a connection.
+/// Returns the first bytes of a connection.
 pub(crate) fn protocol_header() -> Vec<u8> {
     written(&AMQPFrame::ProtocolHeader(ProtocolVersion::amqp_0_9_1()))
 }
 
-/// The frame that says that this side is there.
+/// Returns a heartbeat frame.
 pub(crate) fn heartbeat() -> Vec<u8> {
     written(&AMQPFrame::Heartbeat)
 }
 
-/// The frame of a method.
+/// Returns the frame of a method.
 pub(crate) fn method(channel: u16, class: AMQPClass) -> Vec<u8> {
     written(&AMQPFrame::Method(channel, class))
 }
 
-/// The frames of a message; `None` if its properties do not fit into one of `frame_max` bytes.
+/// Returns the frames of a message; `None` if its properties exceed a frame of `frame_max` bytes.
 pub(crate) fn message(
     channel: u16,
     frame_max: usize,

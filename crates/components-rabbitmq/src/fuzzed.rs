@@ -1,4 +1,4 @@
-//! Any bytes, read as what a broker of AMQP 0.9.1 sends.
+//! Fuzzing entry point: reads any bytes as the input from an AMQP 0.9.1 broker.
 
 use amq_protocol::protocol::basic::AMQPMethod as Basic;
 use kit::messages::Event;
@@ -6,11 +6,11 @@ use kit::messages::Event;
 use crate::frames::{Body, Decoder, Incoming};
 use crate::message::{Property, Received, event_of};
 
-/// Bytes of a body at most.
+/// Maximum size of a body.
 const BODY_MAX: u64 = 64 << 10;
 
-/// Reads `input` in pieces of so many bytes, at least 1. Answers what its messages are as events,
-/// or why one is none; and why the connection ends, if what came is no frame.
+/// Reads `input` in pieces of `piece_bytes` bytes, at least 1. Returns the events of its messages,
+/// or the errors of invalid ones; and the reason why the connection ends, if the input is invalid.
 pub fn read(input: &[u8], piece_bytes: usize) -> (Vec<Result<Event, String>>, Option<String>) {
     let (mut decoder, mut found) = (Decoder::new(BODY_MAX), Vec::new());
     for piece in input.chunks(piece_bytes) {

@@ -1,19 +1,19 @@
-//! The components that speak AMQP 0.9.1, RabbitMQ's own protocol.
+//! Components for AMQP 0.9.1, RabbitMQ's own protocol.
 //!
 //! ```text
-//!   broker      the settings of a connection
-//!   frames      bytes ↔ methods and messages; no network
-//!   tables      depth and number of values, checked before the library decodes them
-//!   connection  a connection with one channel, on a stream of ours
-//!   refusal     what a broker's refusal means, and what helps
-//!   message     a message ↔ an event
-//!   source      a consumer of a queue ─► round: what is put at once ─► the channels ─► the broker
+//!   broker      settings of a connection
+//!   frames      parses and formats methods and messages; no network
+//!   tables      checks depth and number of values before the library decodes them
+//!   connection  a connection with one channel
+//!   refusal     errors of a broker, with advice
+//!   message     converts messages and events
+//!   source      a consumer of a queue ─► round: one put ─► the channels ─► the broker
 //!   sink        a publisher; a batch is delivered when the broker has confirmed all of it
 //! ```
 //!
-//! The library `amq-protocol` has the form of methods, properties and tables. The connection is
-//! ours, so that it runs over the streams of `tls`, and a message over the limit is never held
-//! (docs/adr/0076).
+//! The library `amq-protocol` defines methods, properties and tables. The connection is part of
+//! this crate, so that it works over the streams of `tls`, and so that a message over the limit is
+//! never held (docs/adr/0076).
 
 mod broker;
 mod connection;
@@ -29,13 +29,13 @@ mod tables;
 use pipeline::component::entry;
 use pipeline::{Entry, Group, Sink, Source};
 
-/// Every source.
+/// All sources.
 static SOURCES: &[Entry<dyn Source>] = &[entry::<source::Config>()];
 
-/// Every sink.
+/// All sinks.
 static SINKS: &[Entry<dyn Sink>] = &[entry::<sink::Config>()];
 
-/// All of them, for the catalogue of a program.
+/// All components, for the catalogue of a program.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: Some("rabbitmq"),

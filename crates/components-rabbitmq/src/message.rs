@@ -1,4 +1,4 @@
-//! A message becomes an event, and an event a message.
+//! Converts messages to events, and events to messages.
 
 use amq_protocol::protocol::basic::AMQPProperties;
 use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
@@ -45,7 +45,7 @@ pub(crate) enum Property {
     Redelivered,
 }
 
-/// What the sink makes properties of messages.
+/// Message properties that the sink sets.
 const SENT: &[Property] = &[
     Property::CorrelationId,
     Property::Timestamp,
@@ -57,8 +57,8 @@ const SENT: &[Property] = &[
     Property::AppId,
 ];
 
-/// Headers by which a broker routes a message further, or that it writes itself. A broker rejects a
-/// message that has them as texts.
+/// Returns true for headers that only a broker sets, or that route a message further. A broker
+/// rejects a message that has them as strings.
 fn is_of_broker(name: &str) -> bool {
     matches!(name, "CC" | "BCC" | "x-death")
         || ["x-first-death-", "x-last-death-"].iter().any(|begin| name.starts_with(begin))
@@ -105,7 +105,7 @@ impl Property {
         }
     }
 
-    /// The property with this value; `None` if it cannot have it.
+    /// Sets the property to this value; `None` if that is invalid.
     fn set(self, properties: &AMQPProperties, value: &str) -> Option<AMQPProperties> {
         let properties = properties.clone();
         let text = || ShortString::try_new(value).ok();
@@ -123,12 +123,12 @@ impl Property {
     }
 }
 
-/// Seconds of the protocol as milliseconds.
+/// Converts the protocol's seconds to milliseconds.
 fn millis(seconds: u64) -> String {
     seconds.saturating_mul(1000).to_string()
 }
 
-/// A message, as it came.
+/// A received message.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     pub(crate) properties: AMQPProperties,
@@ -138,7 +138,7 @@ pub(crate) struct Received {
     pub(crate) body: Vec<u8>,
 }
 
-/// The event of a message: its headers, then what `wanted` names.
+/// Converts a message: its headers, then the properties that `wanted` selects.
 pub(crate) fn event_of(message: Received, wanted: &[Property]) -> Event {
     let said = wanted.iter().filter_map(|it| Some((it.header().to_owned(), it.value(&message)?)));
     let given = message.properties.headers().iter().flat_map(|table| table.inner());
@@ -147,7 +147,7 @@ pub(crate) fn event_of(message: Received, wanted: &[Property]) -> Event {
     Event { headers, body: message.body.into() }
 }
 
-/// A value as text: lists and tables as JSON. `None` where there is none.
+/// Returns a value as text: lists and tables as JSON. `None` for an empty value.
 fn value_text(value: &AMQPValue) -> Option<String> {
     match value {
         AMQPValue::LongString(text) => Some(text_of(text.as_bytes()).into_owned()),
@@ -155,7 +155,7 @@ fn value_text(value: &AMQPValue) -> Option<String> {
         AMQPValue::ByteArray(bytes) => Some(text_of(bytes.as_slice()).into_owned()),
         AMQPValue::Void => None,
         other => Some(match json_of(other) {
-            // A text is not quoted.
+            // A string is not quoted.
             Value::String(text) => text,
             value => value.to_string(),
         }),
@@ -172,7 +172,7 @@ fn json_of(value: &AMQPValue) -> Value {
         AMQPValue::LongInt(it) => json!(it),
         AMQPValue::LongUInt(it) => json!(it),
         AMQPValue::LongLongInt(it) => json!(it),
-        // What JSON has no number for is text.
+        // Numbers without a JSON equivalent become strings.
         AMQPValue::Float(it) if !it.is_finite() => json!(it.to_string()),
         AMQPValue::Float(it) => json!(it),
         AMQPValue::Double(it) if !it.is_finite() => json!(it.to_string()),
@@ -191,7 +191,7 @@ fn json_of(value: &AMQPValue) -> Value {
     }
 }
 
-/// A decimal number: 314 with a scale of 2 is 3.14.
+/// Formats a decimal: 314 with a scale of 2 is 3.14.
 fn decimal(scale: u8, value: u32) -> String {
     let scale = usize::from(scale);
     let digits = format!("{value:0>width$}", width = scale + 1);
@@ -204,13 +204,13 @@ fn decimal(scale: u8, value: u32) -> String {
     }
 }
 
-/// The properties of the message of an event, which the broker keeps on disk. `id` is the same when
-/// the event is sent again. Headers that only a broker may set are left out.
+/// Returns the properties of an event's persistent message. `id` stays the same when the event is
+/// resent. Headers that only a broker may set are omitted.
 ///
 /// # Errors
-/// There is no such message.
+/// Fails if the event cannot be a message.
 pub(crate) fn properties_of(event: EventRef<'_>, id: &str) -> Result<AMQPProperties, String> {
-    // 2 is persistent.
+    // 2 means persistent.
     let mut properties = AMQPProperties::default().with_delivery_mode(2);
     properties = properties.with_message_id(id.into());
     let mut table = FieldTable::default();

@@ -1,4 +1,4 @@
-//! What a broker's refusal means, and what helps. Codes are those of AMQP 0.9.1.
+//! Errors of a broker: their meaning, and advice. The codes are AMQP 0.9.1's.
 
 use std::io;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use pipeline::{Classify, ErrorClass};
 use thiserror::Error;
 
-/// Why a connection cannot be made, or has ended.
+/// Reason why a connection cannot be opened, or has ended.
 #[derive(Debug, Error)]
 pub(crate) enum RabbitError {
-    /// There is no connection.
+    /// The connection failed.
     #[error("cannot connect to {address}")]
     Connect {
         address: Arc<str>,
@@ -20,10 +20,10 @@ pub(crate) enum RabbitError {
     /// The broker did not answer in time.
     #[error("{address} has not answered within {limit:?}")]
     NoAnswer { address: Arc<str>, limit: Duration },
-    /// The broker does not want this client.
+    /// The broker rejected the login.
     #[error("{address} refuses the login: {problem}; look at `broker.user` and `broker.password`")]
     Login { address: Arc<str>, problem: String },
-    /// The broker works and does not do what it is asked for.
+    /// The broker works and refuses a request.
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },
     /// The broker has closed the channel because of one message.
@@ -32,10 +32,10 @@ pub(crate) enum RabbitError {
     /// The connection or the channel has ended.
     #[error("the connection to {address} has ended: {problem}")]
     Ended { address: Arc<str>, problem: String },
-    /// The broker does not take a message now.
+    /// The broker does not accept a message now.
     #[error("{address} does not take a message now: {problem}")]
     NotTaken { address: Arc<str>, problem: String },
-    /// A message of which no event can be made stays in its queue.
+    /// A message cannot become an event, and stays in its queue.
     #[error(
         "a message of `{queue}` can be no event: {problem}; the queue is not read on. Take the \
          message out of it, or set `unusable = \"reject\"`, which has the broker move such \
@@ -52,13 +52,13 @@ impl Classify for RabbitError {
             | Self::NotGranted { .. }
             | Self::Message { .. }
             | Self::Unusable { .. } => ErrorClass::Blocked,
-            // What was sent may have been taken.
+            // The messages may have been stored.
             Self::Ended { .. } | Self::NotTaken { .. } => ErrorClass::Indeterminate,
         }
     }
 }
 
-/// What helps if the broker rejects a message.
+/// Returns advice for a message that the broker rejects.
 fn remedy_of_message(code: u16, text: &str) -> &'static str {
     match code {
         403 => "; give `broker.user` the topic permission, or change `routing_key`",
@@ -69,11 +69,11 @@ fn remedy_of_message(code: u16, text: &str) -> &'static str {
     }
 }
 
-/// The error of a channel that the broker has closed with this code and text while it handled a
+/// Returns the error of a channel that the broker closed with this code and text because of a
 /// message. `None`: the cause is not the message itself, but for example the exchange.
 pub(crate) fn of_message(address: &Arc<str>, code: u16, text: &str) -> Option<RabbitError> {
     let is_of_message = match code {
-        // Other rights are those of the whole exchange.
+        // Other permissions are about the whole exchange.
         403 => text.contains("access to topic"),
         406 | 501 | 502 | 505 => true,
         _ => false,
@@ -82,12 +82,12 @@ pub(crate) fn of_message(address: &Arc<str>, code: u16, text: &str) -> Option<Ra
     is_of_message.then_some(RabbitError::Message { address, code, problem })
 }
 
-/// The error of a connection or channel that the broker has closed with this code and text, while
-/// it was asked for `what`.
+/// Returns the error of a connection or channel that the broker closed with this code and text, in
+/// reply to the request `what`.
 pub(crate) fn closed(address: &Arc<str>, what: &str, code: u16, text: &str) -> RabbitError {
     let address = address.clone();
     let remedy = match code {
-        // An acknowledgement that took longer than the broker waits: messages come again.
+        // The broker's acknowledgement timeout has expired: it redelivers the messages.
         406 if text.contains("timed out") => None,
         403 => Some("look at the permissions of `broker.user` in the virtual host"),
         404 => Some("declare it at the broker, or look at its name"),

@@ -1,16 +1,16 @@
-//! `rabbitmq`: each event is a message to an exchange; a batch is delivered when the broker has
-//! confirmed all of it.
+//! `rabbitmq`: publishes each event as a message to an exchange; a batch is delivered when the
+//! broker has confirmed all of it.
 //!
 //! ```text
 //!   confirmed    delivered
-//!   returned     no queue is bound: to the dead letters, or again, as `unroutable` says
-//!   refused      the batch goes again, in whole
-//!   rejected     the channel is closed because of one message: what is not confirmed is sent again
-//!                in halves, down to that message, which goes to the dead letters
+//!   returned     no queue is bound: dead letters or a retry, by the setting `unroutable`
+//!   refused      the whole batch is resent
+//!   rejected     the channel is closed because of one message: unconfirmed messages are resent in
+//!                halves, down to that message, which goes to the dead letters
 //! ```
 //!
-//! A batch whose connection ends before its confirmations is sent again in whole on another one,
-//! so a message may be there more than once; both have one message id.
+//! If the connection ends before the confirmations, the whole batch is resent on another one, so a
+//! message may be delivered more than once; all copies have the same message id.
 
 mod confirms;
 mod publishing;
@@ -155,10 +155,10 @@ struct Rabbit {
 }
 
 impl Rabbit {
-    /// The messages of a batch, and what can be none.
+    /// Returns the messages of a batch, and the events that cannot be messages.
     fn messages<'a>(&self, batch: &'a Batch) -> (Vec<Outgoing<'a>>, Vec<Refusal>) {
         let (mut messages, mut refused) = (Vec::new(), Vec::new());
-        // The same when the batch is sent again: consumers can know the copy by it.
+        // It stays the same when the batch is resent: consumers can recognise the copy.
         let of_batch = match batch.envelope.identity {
             Some(identity) => identity.to_string(),
             None => format!("{:032x}", u128::from_be_bytes(self.env.entropy.bytes16())),
@@ -189,10 +189,10 @@ impl Rabbit {
         (messages, refused)
     }
 
-    /// What becomes of a message that the broker rejects by itself.
+    /// Returns the outcome of a message that the broker rejects individually.
     ///
     /// # Errors
-    /// The user may not send to its routing key, which is waited for.
+    /// Fails if the user may not publish with its routing key: the batch waits for the permission.
     fn rejected(&self, one: &Outgoing<'_>, error: RabbitError) -> Result<Refusal, RabbitError> {
         let RabbitError::Message { code, problem, .. } = &error else { return Err(error) };
         let reason = match code {
@@ -244,7 +244,7 @@ impl Deliver for Rabbit {
                 Err(Broken { error, .. }) => return Err(error),
             }
         }
-        // One that was returned before the channel was closed may be returned again.
+        // A message that was returned before the channel closed may be returned again.
         refused.sort_by_key(|refusal| refusal.place);
         refused.dedup_by_key(|refusal| refusal.place);
         let Some(first) = refused.first() else { return Ok(Delivered::All) };

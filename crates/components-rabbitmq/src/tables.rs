@@ -1,31 +1,31 @@
-//! Walks tables of AMQP 0.9.1 before the library decodes them, which does so by recursion and keeps
-//! dozens of bytes for a value of one. Pure.
+//! Checks tables of AMQP 0.9.1 before the library decodes them: it decodes recursively and uses
+//! dozens of bytes for a value of one byte. Pure.
 
 use kit::bounds::{Beyond, Count};
 use thiserror::Error;
 
-/// Why a table is not decoded.
+/// Reason why a table is not decoded.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refused {
-    /// It has too much in it.
+    /// It exceeds a limit.
     #[error(transparent)]
     Beyond(#[from] Beyond),
-    /// A value ends behind what it is in.
+    /// A value ends after its container.
     #[error("a value of a table is cut off")]
     Cut,
-    /// The protocol has no such type.
+    /// The type is unknown.
     #[error("a table has a value of the unknown type 0x{0:02x}")]
     Type(u8),
 }
 
-/// Number of values in the table at the beginning of `bytes`, nested ones included.
+/// Returns the number of values in the table at the beginning of `bytes`, including nested ones.
 ///
 /// # Errors
-/// It cannot be decoded, or has more in it than is decoded.
+/// Fails if it is invalid, or exceeds a limit.
 pub(crate) fn check(bytes: &[u8]) -> Result<usize, Refused> {
     let mut count = Count::default();
     let mut at = 4;
-    // The end of each list or table that is open, and whether its values have names.
+    // End of each open list or table, and whether its values have names.
     let mut open = vec![(at + length(bytes, 0)?, true)];
     if open[0].0 > bytes.len() {
         return Err(Refused::Cut);
@@ -65,22 +65,22 @@ pub(crate) fn check(bytes: &[u8]) -> Result<usize, Refused> {
     Ok(count.values())
 }
 
-/// The byte at `at`, which is in a list or table that ends at `end`.
+/// Returns the byte at `at`, in a list or table that ends at `end`.
 fn byte(bytes: &[u8], at: usize, end: usize) -> Result<u8, Refused> {
     bytes.get(at).copied().filter(|_| at < end).ok_or(Refused::Cut)
 }
 
-/// The length before a value.
+/// Returns the length before a value.
 fn length(bytes: &[u8], at: usize) -> Result<usize, Refused> {
     let length = bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or(Refused::Cut)?;
     Ok(u32::from_be_bytes(*length) as usize)
 }
 
-/// The table of the headers of a message, in its properties.
+/// Returns the table of headers in the properties of a message.
 pub(crate) fn of_properties(properties: &[u8]) -> Option<&[u8]> {
     let (flags, mut rest) = properties.split_first_chunk()?;
     let flags = u16::from_be_bytes(*flags);
-    // The type and the coding of the body come first.
+    // Content type and encoding come first.
     for flag in [15, 14] {
         if flags & (1 << flag) != 0 {
             rest = rest.get(1 + usize::from(*rest.first()?)..)?;
@@ -89,14 +89,14 @@ pub(crate) fn of_properties(properties: &[u8]) -> Option<&[u8]> {
     (flags & (1 << 13) != 0).then_some(rest)
 }
 
-/// The table of a method that a broker sends: what it says of itself in its greeting.
+/// Returns the table in a method that a broker sends: its properties in the greeting.
 ///
 /// # Errors
-/// Only clients send the method: it has a table that is not checked.
+/// Fails for a method that only clients send: its table would not be checked.
 pub(crate) fn of_method(method: &[u8]) -> Result<Option<&[u8]>, String> {
     let Some(&[a, b, c, d]) = method.first_chunk() else { return Ok(None) };
     match (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])) {
-        // Behind the version of the protocol.
+        // After the version of the protocol.
         (10, 10) => Ok(method.get(6..)),
         (10, 11) | (40, 10 | 30 | 40) | (50, 10 | 20 | 50) | (60, 20) => {
             Err("it sends a method that only clients send".to_owned())
@@ -111,7 +111,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A table with one value, which is a list of a list of a list.
+    /// Returns a table with one value of nested lists.
     pub(crate) fn nested(depth: usize) -> Vec<u8> {
         let mut value = vec![b'V'];
         for _ in 1..depth {
@@ -131,7 +131,7 @@ pub(crate) mod tests {
         let entries = [flat, b"\x01cF\0\0\0\x0b\x01dA\0\0\0\x04VVtx"].concat();
         assert_eq!(check(&table(&entries)), Ok(8));
         for cut in 1..entries.len() {
-            // A shorter table may end between two values.
+            // A truncated table may end between two values.
             let _ = check(&table(&entries[..cut]));
             assert_eq!(check(&table(&entries)[..4 + cut]), Err(Refused::Cut), "{cut}");
         }

@@ -13,14 +13,14 @@ pub mod sources;
 use pipeline::component::entry;
 use pipeline::{BuildContext, Catalogue, Channel, Elsewhere, Entry, Env, Group};
 
-/// What holds events.
+/// All channels.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[
     entry::<channel::durable::Config>(),
     entry::<channel::memory::Config>(),
     entry::<channel::spill::Config>(),
 ];
 
-/// All of them, for the catalogue of a program.
+/// All components, for the catalogue of a program.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: None,
@@ -81,10 +81,10 @@ pub const ELSEWHERE: &[Elsewhere] = &[
     },
 ];
 
-/// What a program on a producer knows.
+/// Catalogue of a program on a producer.
 pub const EDGE: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: ELSEWHERE };
 
-/// The context of a component outside an agent, which knows the components of this crate.
+/// Returns the context of a component outside of an agent, with the components of this crate.
 pub fn alone(name: &str, directory: &std::path::Path, env: Env) -> BuildContext {
     BuildContext { catalogue: EDGE, ..BuildContext::alone(name, directory, env) }
 }

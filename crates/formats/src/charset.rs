@@ -1,44 +1,44 @@
-//! Charsets: text as UTF-8, and where its lines end.
+//! Charsets: conversion to UTF-8, and line ends.
 //!
-//! The tables are those of the WHATWG Encoding Standard. They differ from Java's, which Flume goes
-//! by, where the web is older than its standards, and two differences are taken back here:
+//! The tables come from the WHATWG Encoding Standard. It differs from Java's charsets, which Flume
+//! uses, where browsers have traditional exceptions. Two of these exceptions are undone here:
 //! `ISO-8859-1` has the controls U+0080 to U+009F, and is not `windows-1252`; `UTF-16` without a
-//! mark has the high byte first. Some charsets are read as one that has all their characters and
-//! more: `US-ASCII` as UTF-8, `GB2312` as `GBK`, `Shift_JIS` as `windows-31j`.
+//! byte order mark is big endian. Some charsets are read as a superset: `US-ASCII` as UTF-8,
+//! `GB2312` as `GBK`, `Shift_JIS` as `windows-31j`.
 //!
-//! A line ends at LF. In each charset taken here a line can be decoded without the lines before it:
-//! either the byte 0x0A is always LF and never a part of another character, or characters have two
-//! bytes or four, and LF is one of them. So positions in a text are those of its bytes.
+//! A line ends at LF. In each supported charset a line can be decoded without earlier lines: either
+//! the byte 0x0A always means LF and is never a part of another character, or characters have two
+//! or four bytes, and LF is one of them. So byte offsets can be positions in a text.
 
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252, mem};
 use memchr::{memchr, memchr_iter};
 use pipeline::settings::unknown;
 
-/// How the characters of a text are written as bytes.
+/// Character encoding of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charset {
     /// As the bytes are.
     Utf8,
-    /// Each byte is the character of its number.
+    /// Each byte is the character with its number.
     Latin1,
-    /// By the mark at the beginning, or the high byte first.
+    /// By the byte order mark, or big endian.
     Utf16,
     /// One of the tables.
     Table(&'static Encoding),
 }
 
-/// What becomes of bytes that are no text.
+/// Handling of invalid bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Odd {
-    /// They are an error.
+    /// Fail.
     Fail,
     /// They are replaced by U+FFFD.
     Replace,
-    /// They are left out.
+    /// Omit them.
     Ignore,
 }
 
-/// Names for what is not known to be meant.
+/// Names to suggest for an unknown name.
 const NAMES: &[&str] = &[
     "utf-8",
     "utf-16",
@@ -82,10 +82,11 @@ const NAMES: &[&str] = &[
 ];
 
 impl Charset {
-    /// By its name, in any case, as Java or the web writes it.
+    /// Returns the charset of a name in Java or the web, in any case.
     ///
     /// # Errors
-    /// There is none of this name: which may be meant. Or its lines cannot be read one by one.
+    /// Fails if the name is unknown, with suggestions; or if the charset's lines cannot be decoded
+    /// separately.
     pub fn named(name: &str) -> Result<Self, String> {
         let wanted = name.trim().to_lowercase();
         match &*wanted {
@@ -108,22 +109,22 @@ impl Charset {
         }
     }
 
-    /// Whether text has the same bytes in UTF-8.
+    /// Returns true if text has the same bytes in UTF-8.
     pub fn is_utf8(self) -> bool {
         self == Self::Utf8
     }
 
-    /// Most bytes of UTF-8 that a byte becomes.
+    /// Returns the maximum number of UTF-8 bytes per byte.
     pub fn growth(self) -> usize {
         match self {
             Self::Utf8 => 1,
-            // Half of a character of the euro's kind.
+            // A two-byte character that needs three bytes in UTF-8 gives 1.5, rounded up.
             Self::Latin1 | Self::Utf16 => 2,
             Self::Table(_) => 3,
         }
     }
 
-    /// Bytes of a character at least: places in a text are multiples of it.
+    /// Returns the minimum length of a character: offsets in a text are multiples of it.
     pub fn unit(self) -> usize {
         match self {
             Self::Utf16 => 2,
@@ -132,8 +133,8 @@ impl Charset {
         }
     }
 
-    /// The charset of a text that begins with these bytes, two at least if it has as many; and how
-    /// many of them are a mark and no text.
+    /// Returns the charset of a text that begins with these bytes, at least two if it has as many,
+    /// and the length of its byte order mark.
     pub fn of_text(self, first: &[u8]) -> (Self, usize) {
         let is = |mark: &[u8]| if first.starts_with(mark) { 2 } else { 0 };
         match self {
@@ -145,7 +146,7 @@ impl Charset {
         }
     }
 
-    /// Where the first line of these bytes ends: behind its LF.
+    /// Returns the end of the first line, after its LF.
     pub fn line_end(self, bytes: &[u8]) -> Option<usize> {
         let (low, high) = match self {
             Self::Table(table) if table == UTF_16LE => (0, 1),
@@ -159,7 +160,7 @@ impl Charset {
         memchr_iter(b'\n', bytes).find(is_unit).map(|end| end - low + 2)
     }
 
-    /// Bytes of the carriage return that these bytes end with, where they end with one.
+    /// Returns the length of the carriage return at the end of these bytes, 0 without one.
     pub fn return_before(self, bytes: &[u8]) -> usize {
         let cr: &[u8] = match self {
             Self::Table(table) if table == UTF_16LE => b"\r\0",
@@ -170,11 +171,10 @@ impl Charset {
         if bytes.ends_with(cr) { cr.len() } else { 0 }
     }
 
-    /// The text of these bytes as UTF-8. With `is_cut` they may end within a character, which is
-    /// left out.
+    /// Converts these bytes to UTF-8. With `is_cut` an incomplete character at the end is omitted.
     ///
     /// # Errors
-    /// They are no text from this place on, and `odd` is [`Odd::Fail`].
+    /// Returns the offset of the first invalid byte if `odd` is [`Odd::Fail`].
     pub fn decode(self, bytes: &[u8], odd: Odd, is_cut: bool) -> Result<String, usize> {
         let table = match self {
             Self::Latin1 => return Ok(mem::decode_latin1(bytes).into_owned()),

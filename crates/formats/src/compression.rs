@@ -1,4 +1,4 @@
-//! How a file that is read is compressed, and its bytes without that.
+//! Detects the compression of a file, and decompresses it.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -7,8 +7,8 @@ use flate2::bufread::GzDecoder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// First bytes of a gzip file, of a Zstandard one, and of a bzip2 one: in the last a digit follows,
-/// and then the beginning of a block or of the end.
+/// Magic numbers of gzip, Zstandard and bzip2. In bzip2 a digit follows, and then the magic number
+/// of a block or of the end.
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const BZIP2: &[u8] = b"BZh";
@@ -33,10 +33,11 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The content of a file that begins with `head`, of which `raw` gives all bytes.
+    /// Returns the decompressed content of a file that begins with `head`; `raw` reads the whole
+    /// file.
     ///
     /// # Errors
-    /// There is no memory for decompression.
+    /// Fails if decompression cannot allocate its memory.
     pub fn decompressed(
         self,
         raw: Box<dyn Read + Send>,
@@ -58,8 +59,8 @@ impl Compression {
     }
 }
 
-/// The members of a gzip file, one after the other. Zeros after a member are padding, as `gzip`
-/// accepts it: tapes and block devices fill their last block. Anything else is an error.
+/// Members of a gzip file, one after the other. Like `gzip`, it accepts zeros after a member as
+/// padding, with which tapes and block devices fill their last block. Anything else is an error.
 struct GzipMembers {
     /// `None` after the last member.
     member: Option<GzDecoder<BufReader<Box<dyn Read + Send>>>>,
@@ -103,7 +104,7 @@ fn skip_zeros(reader: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
-/// Whether a file begins as bzip2 does, and not as a text that has the same first letters.
+/// Returns true if a file begins like bzip2, and not like a text with the same first letters.
 fn is_bzip2(head: &[u8]) -> bool {
     let block = head.strip_prefix(BZIP2).and_then(|rest| rest.get(1..));
     block.is_some_and(|block| BZIP2_BLOCKS.iter().any(|begins| block.starts_with(begins)))
@@ -121,7 +122,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// The content, or the part before the error.
+    /// Returns the content, or the part before the error.
     fn content(parts: &[&[u8]]) -> Result<String, String> {
         let raw = parts.concat();
         let head = raw[..raw.len().min(8)].to_vec();

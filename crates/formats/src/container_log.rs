@@ -1,4 +1,4 @@
-//! Lines of a container's log as its runtime wrote them, on the disk of a Kubernetes node.
+//! Lines of a container's log in the format of its runtime, as on the disk of a Kubernetes node.
 //!
 //! ```text
 //! 2026-11-27T03:00:00.123456789Z stdout F the line       the Container Runtime Interface
@@ -6,11 +6,11 @@
 //! {"log":"the line\n","stream":"stdout","time":"2026-…"}  Docker's driver json-file
 //! ```
 //!
-//! A runtime cuts lines at 16 KiB. The parts are lines of their own: with the tag `P` and the last
-//! one with `F`, or without the `\n` that ends a whole one. Lines of the other stream may come
-//! between the parts of a line.
+//! A runtime splits lines at 16 KiB. The parts are separate lines: with the tag `P`, and the last
+//! one with `F`; or, in Docker's format, without the final `\n` except in the last one. Lines of
+//! the other stream may come between the parts of a line.
 //!
-//! Source: Kubernetes' design proposal `kubelet-cri-logging.md`, and what Docker writes.
+//! Sources: Kubernetes' design proposal `kubelet-cri-logging.md`, and Docker's output.
 
 use std::borrow::Cow;
 
@@ -19,17 +19,17 @@ use serde::Deserialize;
 /// One line of the file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// When the runtime read it, by RFC 3339.
+    /// Time at which the runtime read it, in RFC 3339.
     pub time: Cow<'a, str>,
     /// Where the container wrote it.
     pub stream: Stream,
-    /// What the container wrote, without its LF.
+    /// Text of the container, without its LF.
     pub text: Cow<'a, [u8]>,
-    /// Whether the line goes on in the next entry of the stream.
+    /// True if the line continues in the next entry of the stream.
     pub is_part: bool,
 }
 
-/// Where a container wrote a line.
+/// Output stream of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -52,7 +52,7 @@ impl Stream {
     }
 }
 
-/// As Docker writes it. There may be more fields, which the operator has asked for.
+/// Docker's format. It may have further fields, depending on Docker's options.
 #[derive(Deserialize)]
 struct Docker<'a> {
     #[serde(borrow)]
@@ -63,7 +63,7 @@ struct Docker<'a> {
     time: Cow<'a, str>,
 }
 
-/// Reads one line, which has no LF; `None` if no runtime wrote it.
+/// Parses one line without its LF; `None` if it is not in a runtime's format.
 pub fn parse(line: &[u8]) -> Option<Entry<'_>> {
     if line.first() == Some(&b'{') { docker(line) } else { interface(line) }
 }
@@ -78,7 +78,7 @@ fn interface(line: &[u8]) -> Option<Entry<'_>> {
     let mut words = line.splitn(4, |byte| *byte == b' ');
     let time = std::str::from_utf8(words.next()?).ok()?;
     let stream = Stream::named(words.next()?)?;
-    // More tags may follow behind a colon; today there are none.
+    // Further tags may follow after a colon; none exist today.
     let tag = words.next()?.split(|byte| *byte == b':').next()?;
     let is_part = match tag {
         b"P" => true,
@@ -106,7 +106,7 @@ fn docker(line: &[u8]) -> Option<Entry<'_>> {
     Some(Entry { time, stream, text, is_part })
 }
 
-/// What the path of a log says of its container.
+/// Container that a log's path names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Place<'a> {
     /// Namespace of the pod.
@@ -117,12 +117,12 @@ pub struct Place<'a> {
     pub pod_uid: Option<&'a str>,
     /// Name of the container.
     pub container: Option<&'a str>,
-    /// Its identifier in the runtime.
+    /// Its id in the runtime.
     pub container_id: Option<&'a str>,
 }
 
-/// Reads a path of `/var/log/pods` (`NAMESPACE_POD_UID/CONTAINER/RESTARTS.log`) or
-/// `/var/log/containers` (`POD_NAMESPACE_CONTAINER-ID.log`). No name of Kubernetes has a `_`.
+/// Parses a path in `/var/log/pods` (`NAMESPACE_POD_UID/CONTAINER/RESTARTS.log`) or
+/// `/var/log/containers` (`POD_NAMESPACE_CONTAINER-ID.log`). Kubernetes names never contain `_`.
 pub fn place(path: &str) -> Place<'_> {
     let mut parts = path.rsplit('/');
     let name = parts.next().unwrap_or_default();

@@ -1,17 +1,16 @@
-//! Lines of a table, as RFC 4180 has them.
+//! Lines of a table in RFC 4180.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use memchr::memchr3;
 
 const QUOTE: u8 = b'"';
 
-/// Whether a value holds the delimiter, a quote, or the end of a line.
+/// Returns true if a value contains the delimiter, a quote, or a line end.
 pub(crate) fn needs_quotes(value: &[u8], delimiter: u8) -> bool {
     memchr3(delimiter, QUOTE, b'\n', value).is_some() || value.contains(&b'\r')
 }
 
-/// Adds a value that is there: quoted where it has to be, and where it reads like `null`, which
-/// stands for one that is not there.
+/// Appends a value: quoted if necessary, or if it equals `null`, the text for a missing value.
 pub fn put(out: &mut Vec<u8>, value: &[u8], delimiter: u8, null: &[u8]) {
     if value != null && !needs_quotes(value, delimiter) {
         out.extend_from_slice(value);
@@ -27,17 +26,17 @@ pub fn put(out: &mut Vec<u8>, value: &[u8], delimiter: u8, null: &[u8]) {
     out.push(QUOTE);
 }
 
-/// Hands out each line of a table with commas, with its number from 1; each has as many columns as
-/// the first.
+/// Calls `taken` with each line of a comma-separated table and its number from 1. All lines must
+/// have as many columns as the first.
 ///
 /// # Errors
-/// A line has other columns, or `taken` refuses one.
+/// Fails if a line has another number of columns, or `taken` fails.
 pub fn each_line(
     text: &str,
     mut taken: impl FnMut(usize, &[&str]) -> Result<(), String>,
 ) -> Result<(), String> {
     let mut reader = Reader::new();
-    // Quotes and escapes become less, never more.
+    // Unquoting never lengthens a value.
     let (mut out, mut ends) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
     let (mut input, mut written, mut fields) = (text.as_bytes(), 0, 0);
     let (mut number, mut columns) = (0, 0);
@@ -69,14 +68,14 @@ pub fn each_line(
     }
 }
 
-/// One line: names of its columns, and what separates them.
+/// Parser of single lines: names of columns, and the delimiter.
 #[derive(Debug)]
 pub struct Csv {
     columns: Vec<String>,
     delimiter: u8,
 }
 
-/// What is used again from line to line.
+/// State that is reused between lines.
 pub struct Scratch {
     reader: Reader,
     text: Vec<u8>,
@@ -84,23 +83,23 @@ pub struct Scratch {
 }
 
 impl Csv {
-    /// Lines with these columns. An empty name: its value is left out.
+    /// Creates a parser of lines with these columns. A column with an empty name is omitted.
     pub fn new(columns: Vec<String>, delimiter: u8) -> Self {
         Self { columns, delimiter }
     }
 
-    /// What [`Csv::parse`] works with.
+    /// Creates the state for [`Csv::parse`].
     pub fn scratch(&self) -> Scratch {
-        // A clone of a reader has lost its tables in this version of the library.
+        // In this version of the library, a clone of a reader lacks its tables.
         let reader = ReaderBuilder::new().delimiter(self.delimiter).build();
         Scratch { reader, text: vec![0; 1024], ends: vec![0; self.columns.len() + 1] }
     }
 
-    /// Hands out the value of each column, with its name.
+    /// Calls a function with the name and value of each column.
     ///
     /// # Errors
-    /// It is not one line with as many columns as there are names, or not UTF-8; some of its values
-    /// may have been handed out.
+    /// Fails if it is not one line with as many columns as names, or not UTF-8; the function may
+    /// have been called for some values.
     pub fn parse<'a, 's>(
         &'a self,
         line: &[u8],
@@ -109,7 +108,7 @@ impl Csv {
     ) -> Result<(), &'static str> {
         let Scratch { reader, text, ends } = scratch;
         reader.reset();
-        // Quotes and escapes become less, never more.
+        // Unquoting never lengthens a value.
         text.resize(text.len().max(line.len()), 0);
         let (mut input, mut written, mut fields) = (line, 0, 0);
         loop {
@@ -119,7 +118,7 @@ impl Csv {
             written += bytes;
             fields += ended;
             match result {
-                // The end of the text, which an empty input says, ends the line.
+                // An empty input marks the end of the text, which ends the line.
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::Record => break,
                 ReadRecordResult::OutputFull => text.resize(text.len() * 2, 0),

@@ -9,17 +9,17 @@ use pipeline::{
 
 use crate::codecs;
 
-/// The form of the events in files, and how the files are compressed.
+/// Format of files: an encoder, and a codec.
 pub struct Format {
     encoder: Box<dyn Encoder>,
     codec: Arc<dyn Codec>,
 }
 
 impl Format {
-    /// As the settings `encoder` and `codec` name it.
+    /// Creates the format from the settings `encoder` and `codec`.
     ///
     /// # Errors
-    /// Either is not known, has a wrong setting, or they do not go together.
+    /// Fails if either is unknown, has an invalid setting, or they are incompatible.
     pub fn new(
         encoder: &Choice<dyn Encoder>,
         codec: &Choice<dyn Codec>,
@@ -38,25 +38,25 @@ impl Format {
         Ok(built)
     }
 
-    /// This encoder without compression.
+    /// Creates a format of this encoder without compression.
     pub fn plain(encoder: Box<dyn Encoder>) -> Self {
         Self { encoder, codec: Arc::new(codecs::none::Plain) }
     }
 
-    /// The encoder alone.
+    /// Returns the encoder.
     pub fn encoder(&self) -> &dyn Encoder {
         &*self.encoder
     }
 
-    /// Whether a codec compresses the files.
+    /// Returns true if a codec compresses the files.
     pub fn is_compressed(&self) -> bool {
         !self.codec.extension().is_empty()
     }
 
-    /// That files in a row are one file with the events of all.
+    /// Checks that concatenated files are one file with all events.
     ///
     /// # Errors
-    /// The setting that stands against it.
+    /// Returns the setting that prevents it.
     pub fn concatenates(&self) -> Result<(), &'static str> {
         match (self.encoder.concatenates(), self.codec.concatenates()) {
             (false, _) => Err("encoder"),
@@ -65,12 +65,12 @@ impl Format {
         }
     }
 
-    /// The content coding, for protocols that name it.
+    /// Returns the content coding, for protocols that name it.
     pub fn content_encoding(&self) -> Option<&'static str> {
         self.codec.content_encoding()
     }
 
-    /// The ending of a file's name, without the dot: `log`, `json.gz`.
+    /// Returns the file name extension without the dot: `log`, `json.gz`.
     pub fn extension(&self) -> String {
         match (self.encoder.extension(), self.codec.extension()) {
             (encoder, "") => encoder.to_owned(),
@@ -78,17 +78,17 @@ impl Format {
         }
     }
 
-    /// As [`Encoder::unwritable`].
+    /// See [`Encoder::unwritable`].
     pub fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
         self.encoder.unwritable(events)
     }
 
-    /// As [`Encoder::size_bound`], of the file before compression.
+    /// See [`Encoder::size_bound`]; the size is before compression.
     pub fn size_bound(&self, events: &Events) -> u64 {
         self.encoder.size_bound(events)
     }
 
-    /// The events by their [form](Encoder::form), which is empty where there is but one.
+    /// Groups the events by their [form](Encoder::form), which is empty if there is only one.
     pub fn by_form(&self, events: Events) -> Vec<(String, Events)> {
         if !self.encoder.has_forms() {
             return vec![(String::new(), events)];
@@ -112,8 +112,8 @@ impl Format {
         FormattedFile { encoder: self.encoder.begin(), compressor: self.codec.begin() }
     }
 
-    /// Begins a file without compression, and gives the codec for its pieces, each of which is to
-    /// be compressed as a file. `None` where files in a row are no file of this codec.
+    /// Begins a file without compression, and returns the codec for its pieces, each of which must
+    /// be compressed as a file. `None` if concatenated files are not a file of this codec.
     pub fn begin_in_pieces(&self) -> Option<(FormattedFile, Arc<dyn Codec>)> {
         if !self.is_compressed() || !self.codec.concatenates() {
             return None;
@@ -122,7 +122,7 @@ impl Format {
         Some((FormattedFile { encoder: self.encoder.begin(), compressor }, self.codec.clone()))
     }
 
-    /// A whole file of these events.
+    /// Returns a complete file of these events.
     pub fn file(&self, events: &Events) -> Bytes {
         let mut file = self.begin();
         let (first, last) = (file.encode(events), file.finish());
@@ -134,25 +134,25 @@ impl Format {
     }
 }
 
-/// One file that is being written.
+/// An unfinished file.
 pub struct FormattedFile {
     encoder: Box<dyn FileEncoder>,
     compressor: Box<dyn Compressor>,
 }
 
 impl FormattedFile {
-    /// The next bytes of the file, with these events in them or held back.
+    /// Returns the next bytes of the file; they contain these events, or the events are buffered.
     pub fn encode(&mut self, events: &Events) -> Bytes {
         self.compressor.compress(self.encoder.encode(events))
     }
 
-    /// As [`FileEncoder::held_back`], of the file before compression. A codec may hold up to a
-    /// mebibyte more.
+    /// See [`FileEncoder::held_back`]; the size is before compression. A codec may buffer up to one
+    /// mebibyte in addition.
     pub fn held_back(&self) -> u64 {
         self.encoder.held_back()
     }
 
-    /// The last bytes of the file.
+    /// Returns the last bytes of the file.
     pub fn finish(&mut self) -> Bytes {
         let encoded = self.encoder.finish();
         let first = if encoded.is_empty() { encoded } else { self.compressor.compress(encoded) };

@@ -1,31 +1,31 @@
-//! Values in bodies of JSON, as they were written.
+//! Values in JSON bodies, with their original text.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-/// The fields of an object.
+/// Fields of an object.
 pub type Fields<'a> = BTreeMap<String, &'a RawValue>;
 
-/// The fields of a body that is an object.
+/// Parses the fields of a body that is an object.
 ///
 /// # Errors
-/// It is none.
+/// Fails if it is not an object.
 pub fn fields(body: &[u8]) -> Result<Fields<'_>, String> {
     serde_json::from_slice(body).map_err(|error| format!("no object of JSON: {error}"))
 }
 
-/// The steps of a JSON pointer behind its first `/`, as RFC 6901 has it.
+/// Splits a JSON pointer (RFC 6901) after its first `/`.
 pub fn steps(pointer: &str) -> Vec<String> {
     let step = |step: &str| step.replace("~1", "/").replace("~0", "~");
     pointer.split('/').map(step).collect()
 }
 
-/// The value that lies behind these steps, of which the first is a field.
+/// Returns the value at the end of these steps, of which the first is a field.
 ///
 /// # Errors
-/// What is on the way is no JSON.
+/// Fails if a value on the path is not JSON.
 pub fn follow<'a>(fields: &Fields<'a>, steps: &[String]) -> Result<Option<&'a RawValue>, String> {
     let malformed = |error: serde_json::Error| format!("no JSON: {error}");
     let Some((first, rest)) = steps.split_first() else { return Ok(None) };
@@ -48,7 +48,8 @@ pub fn follow<'a>(fields: &Fields<'a>, steps: &[String]) -> Result<Option<&'a Ra
     Ok(Some(raw))
 }
 
-/// A value as text: a string without its quotes, anything else as it is written. `null`: nothing.
+/// Returns a value as text: a string without its quotes, anything else unchanged; `None` for
+/// `null`.
 pub fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     match raw.get() {
         "null" => None,

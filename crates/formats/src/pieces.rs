@@ -1,35 +1,34 @@
-//! The form of a file that is transferred: each piece of its bytes is an event, which says by
-//! headers which bytes they are. `spool_dir` with `pieces` makes them, the sink `files` puts them
-//! together.
+//! Format of transferred files: each piece of a file is an event, with headers that describe its
+//! place. `spool_dir` with `pieces` creates the pieces, the sink `files` joins them.
 //!
-//! | header | what it says |
+//! | header | content |
 //! |---|---|
-//! | [`TRANSFER`] | which transfer of a file: 32 hexadecimal digits, the same after a restart |
-//! | [`FILE`] | path of the file below the directory that is transferred |
-//! | [`OFFSET`] | where in the file the body begins |
-//! | [`SIZE`] | bytes of the whole file |
-//! | [`DIGEST`] | SHA-256 of the whole file, in hexadecimal digits; on the piece that ends it alone |
+//! | [`TRANSFER`] | identifies a transfer of a file: 32 hexadecimal digits, the same after a restart |
+//! | [`FILE`] | path of the file, relative to the transferred directory |
+//! | [`OFFSET`] | offset of the body in the file |
+//! | [`SIZE`] | size of the whole file in bytes |
+//! | [`DIGEST`] | SHA-256 of the whole file in hexadecimal digits; only on the piece at its end |
 //!
-//! Pieces of a file may have any sizes, come in any order, more than once, and overlap. A file of 0
-//! bytes is one empty piece, which ends it.
+//! Pieces of a file may have any size, arrive in any order, more than once, and overlap. An empty
+//! file is one empty piece, which is also the piece at its end.
 
 use support::hex::hex;
 
-/// Which transfer of a file.
+/// Header that identifies a transfer of a file.
 pub const TRANSFER: &str = "piece.transfer";
-/// Path of the file below the directory that is transferred.
+/// Header with the path of the file, relative to the transferred directory.
 pub const FILE: &str = "piece.file";
-/// Where in the file the body begins.
+/// Header with the offset of the body in the file.
 pub const OFFSET: &str = "piece.offset";
-/// Bytes of the whole file.
+/// Header with the size of the whole file.
 pub const SIZE: &str = "piece.size";
-/// SHA-256 of the whole file.
+/// Header with the SHA-256 of the whole file.
 pub const DIGEST: &str = "piece.sha256";
 
-/// Bytes of the name of a transfer.
+/// Length of a transfer's identifier in bytes.
 const TRANSFER_BYTES: usize = 16;
 
-/// The name of a transfer: another one where any of `parts` differs.
+/// Returns the identifier of a transfer, which depends on all `parts`.
 #[must_use]
 pub fn transfer(parts: &[&[u8]]) -> String {
     let mut digest = crypto::digest::Context::new(&crypto::digest::SHA256);

@@ -1,5 +1,4 @@
-//! Texts of values in an object that is a row: what a database takes, as JSON. For decoders of
-//! files with types.
+//! Formats values of a row object in JSON, as databases accept them. For decoders of typed files.
 
 use std::fmt::Write;
 
@@ -8,20 +7,20 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-/// Header of an event that is no row: what is wrong with it.
+/// Header of an event that is not a row: the description of the problem.
 pub const PROBLEM: &str = "problem";
 
-/// Adds a text.
+/// Appends a string.
 pub fn put_text(text: &str, out: &mut String) {
     out.push_str(&serde_json::Value::from(text).to_string());
 }
 
-/// Adds bytes, as base64.
+/// Appends bytes in Base64.
 pub fn put_bytes(bytes: &[u8], out: &mut String) {
     put_text(&BASE64_STANDARD.encode(bytes), out);
 }
 
-/// Adds a number with a fraction, whose text in Rust this is; one that JSON has not is a text, as
+/// Appends a number with a fraction, from its text in Rust; a non-finite one becomes a string, as
 /// PostgreSQL reads it.
 pub fn put_number(text: &str, is_finite: bool, out: &mut String) {
     match (is_finite, text) {
@@ -32,10 +31,10 @@ pub fn put_number(text: &str, is_finite: bool, out: &mut String) {
     }
 }
 
-/// Adds a day, so many days behind 1970-01-01.
+/// Appends a date: the number of days since 1970-01-01.
 ///
 /// # Errors
-/// It has no text.
+/// Fails if it is out of range.
 pub fn put_day(day: i32, out: &mut String) -> Result<(), String> {
     let at = jiff::civil::date(1970, 1, 1).checked_add(i64::from(day).days());
     let at = at.map_err(|_| format!("{day} days since 1970 are beyond the year 9999"))?;
@@ -43,11 +42,11 @@ pub fn put_day(day: i32, out: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-/// Adds a time, so many parts of a second behind 1970, of which a second has `parts`; without a
-/// zone where it is not of UTC.
+/// Appends a time: a count since 1970 in units of `parts` per second; without a zone unless it is
+/// in UTC.
 ///
 /// # Errors
-/// It has no text.
+/// Fails if it is out of range.
 pub fn put_time(count: i64, parts: i64, is_utc: bool, out: &mut String) -> Result<(), String> {
     let nanos = i128::from(count) * 1_000_000_000 / i128::from(parts);
     let at = Timestamp::from_nanosecond(nanos);

@@ -1,24 +1,24 @@
-//! A text with headers of the event in it, such as `logs.%{site}`: what sinks make topics, subjects
-//! and keys of. Pure.
+//! A text with headers of the event, such as `logs.%{site}`, from which sinks build topics,
+//! subjects and keys. Pure.
 
 /// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// It stands there as it is.
+    /// Literal text.
     Text(String),
     /// The value of this header.
     Header(String),
 }
 
-/// A text with the names of headers in it.
+/// A text with placeholders for headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
 impl Template {
-    /// Reads one.
+    /// Parses a template.
     ///
     /// # Errors
-    /// A `%{` has no end, or names nothing.
+    /// Fails if a `%{` has no end, or an empty name.
     pub fn new(text: &str) -> Result<Self, String> {
         let (mut pieces, mut rest) = (Vec::new(), text);
         while let Some((before, behind)) = rest.split_once("%{") {
@@ -34,20 +34,20 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// Its parts, in their order.
+    /// Returns its parts, in order.
     pub fn pieces(&self) -> &[Piece] {
         &self.0
     }
 
-    /// Whether a header of the event stands in it.
+    /// Returns true if it contains a header of the event.
     pub fn has_headers(&self) -> bool {
         self.0.iter().any(|piece| matches!(piece, Piece::Header(_)))
     }
 
-    /// The text, with what `value` says for each header.
+    /// Returns the text with the result of `value` for each header.
     ///
     /// # Errors
-    /// Those of `value`.
+    /// Returns the error of `value`.
     pub fn with<'a, E>(
         &'a self,
         mut value: impl FnMut(&'a str) -> Result<&'a str, E>,

@@ -1,21 +1,21 @@
-//! Bounds of values from outside: how deep they may be nested, and how many there may be.
+//! Bounds for external values: nesting depth and number.
 //!
-//! Most libraries decode a value within a value by a recursive call, and keep dozens of bytes for a
-//! value of one byte. So the bytes are walked first, without recursion and without memory for the
-//! values, and the library sees only those that are within the bounds.
+//! Most libraries decode nested values recursively, and use dozens of bytes for a value of one
+//! byte. So the bytes are checked first, without recursion and without memory for the values, and
+//! the library gets only values within the bounds.
 
 use thiserror::Error;
 
-/// Values within values: a list of a list of texts has 3.
+/// Maximum nesting depth: a list of a list of texts has depth 3.
 pub const DEPTH_MAX: usize = 64;
 
-/// Values of one message, nested ones included.
+/// Maximum number of values in a message, including nested ones.
 pub const VALUES_MAX: usize = 1 << 16;
 
-/// Why values are not decoded.
+/// Reason why values are not decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Beyond {
-    /// They are nested too deeply.
+    /// They are nested too deep.
     #[error("its values are nested deeper than {DEPTH_MAX}")]
     Depth,
     /// There are too many.
@@ -23,17 +23,17 @@ pub enum Beyond {
     Values,
 }
 
-/// Values that were met so far.
+/// Number of values so far.
 #[derive(Debug, Clone, Default)]
 pub struct Count {
     values: usize,
 }
 
 impl Count {
-    /// Meets a value within `depth` others.
+    /// Counts a value within `depth` others.
     ///
     /// # Errors
-    /// It is beyond a bound.
+    /// Fails if it exceeds a bound.
     pub fn value(&mut self, depth: usize) -> Result<(), Beyond> {
         self.values += 1;
         if depth >= DEPTH_MAX {
@@ -42,7 +42,7 @@ impl Count {
         if self.values > VALUES_MAX { Err(Beyond::Values) } else { Ok(()) }
     }
 
-    /// How many there are.
+    /// Returns the number of values.
     pub fn values(&self) -> usize {
         self.values
     }

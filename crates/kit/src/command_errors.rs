@@ -1,4 +1,4 @@
-//! What a command prints on its standard error: each line is handed over, and the last one kept.
+//! Standard error of a command: passes on each line, and keeps the last one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,23 +9,22 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Duration, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Bytes of a line that are handed over and kept.
+/// Maximum length of a line.
 const LINE_MAX: usize = 1024;
-/// Bytes that are read at once.
+/// Read size.
 const READ_BYTES: usize = 4 << 10;
-/// How long after the end of its output a command's last errors are waited for. What it has started
-/// and left behind may keep them open.
+/// How long to wait for the last lines after the end of a command's output. Background processes of
+/// the command may keep its standard error open.
 const LAST_WITHIN: Duration = Duration::from_millis(200);
 
-/// Reads the errors of one command in a task of its own, so that a command is never held back by
-/// them.
+/// Reads the standard error of a command in its own task, so that the command never blocks on it.
 pub struct Errors {
     last: Arc<Mutex<Option<String>>>,
     reading: AbortOnDropHandle<()>,
 }
 
 impl Errors {
-    /// Reads `printed` until it ends, or until this is dropped. Each line goes to `each`.
+    /// Reads `printed` until it ends, or until this is dropped. Calls `each` with each line.
     pub fn read(printed: Printed, mut each: impl FnMut(&str) + Send + 'static) -> Self {
         let last = Arc::<Mutex<Option<String>>>::default();
         let keep = last.clone();
@@ -36,7 +35,7 @@ impl Errors {
         Self { last, reading: AbortOnDropHandle::new(reading) }
     }
 
-    /// The last line.
+    /// Returns the last line.
     pub async fn last(self) -> Option<String> {
         let _ = timeout(LAST_WITHIN, self.reading).await;
         self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -55,7 +54,7 @@ async fn read(mut printed: Printed, mut note: impl FnMut(String)) {
     loop {
         lines.buffer().reserve(READ_BYTES);
         let read = printed.read_buf(lines.buffer()).await;
-        // A line that never ends is known by its beginning.
+        // An endless line is cut after its beginning.
         let is_over = !matches!(read, Ok(1..));
         while let Ok(Some(line)) = lines.next(is_over) {
             note(line);

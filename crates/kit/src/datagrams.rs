@@ -1,11 +1,11 @@
-//! Receiving datagrams (UDP), for every source that does.
+//! Receives datagrams (UDP).
 //!
 //! ```text
 //!   kernel ─► receive buffer ─► task ─► queue ─► source ─► channels
 //!             full: dropped             full: dropped
 //! ```
 //!
-//! UDP cannot be held back. What finds no room is lost, counted, and logged once a minute.
+//! UDP has no backpressure. Datagrams without room are lost, counted, and logged once per minute.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,22 +22,22 @@ use tracing::{debug, warn};
 
 use crate::gathered::Destination;
 
-/// Datagrams have at most so many bytes.
+/// Maximum size of a datagram.
 const DATAGRAM_MAX: usize = 64 << 10;
-/// Bytes that a datagram in the queue takes in addition to its own.
+/// Overhead of a datagram in the queue.
 const DATAGRAM_OVERHEAD: usize = 256;
-/// Pause after the socket failed.
+/// Pause after an error of the socket.
 const RETRY: Duration = Duration::from_millis(100);
-/// How often the kernel is asked what it has dropped.
+/// Interval for reading the kernel's counter of dropped datagrams.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a log line reports what is dropped.
+/// Interval of log lines about dropped datagrams.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// Receive buffer that is asked for unless another one is set.
+/// Default size of the receive buffer.
 const RECEIVE_BUFFER: usize = 8 << 20;
-/// The largest receive buffer and the largest queue that may be set.
+/// Maximum size of the receive buffer and of the queue.
 const BUFFER_MAX: ByteSize = ByteSize::mib(1024);
 
-/// Bytes of datagrams that wait for room in the channels, unless others are set.
+/// Default size of the queue of datagrams that wait for room in the channels.
 pub fn default_queue_max() -> ByteSize {
     ByteSize::mib(32)
 }
@@ -52,7 +52,7 @@ pub fn check(queue_max: ByteSize, receive_buffer: Option<ByteSize>) -> Result<()
     Ok(())
 }
 
-/// Opens the socket, with a receive buffer as large as the kernel allows of what is asked for.
+/// Opens the socket, with a receive buffer as large as requested, or as the kernel permits.
 pub async fn bind(
     net: &dyn Net,
     address: &str,
@@ -87,14 +87,14 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// The address that is listened on, with its real port.
+    /// Returns its address with the actual port.
     pub fn local_address(&self) -> String {
         self.datagrams.local_address()
     }
 
-    /// Receives datagrams until `stop` into a queue of `queue_max` bytes. `read` makes of each one,
-    /// and of the address of its sender, what waits there; `None` leaves it out. A task of its own
-    /// receives them, so that slow storing does not fill the receive buffer.
+    /// Receives datagrams until `stop` into a queue of `queue_max` bytes. `read` converts a
+    /// datagram and its sender's address to a queue entry; `None` drops it. A separate task
+    /// receives, so that slow storing does not fill the receive buffer.
     pub fn receive<T: Send + 'static>(
         self,
         to: &Destination,
@@ -126,27 +126,27 @@ pub struct Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// The next one; `None` after the source has stopped.
+    /// Returns the next datagram; `None` after the source has stopped.
     pub async fn next(&mut self) -> Option<T> {
         self.received.recv().await.map(|(datagram, _room)| datagram)
     }
 
-    /// The next one if it has come.
+    /// Returns the next datagram if one is available.
     pub fn try_next(&mut self) -> Option<T> {
         self.received.try_recv().ok().map(|(datagram, _room)| datagram)
     }
 }
 
-/// Puts datagrams into a queue.
+/// Puts datagrams into the queue.
 struct Receiver<T> {
     socket: Socket,
     to: Destination,
     stop: CancellationToken,
     queue: UnboundedSender<(T, OwnedSemaphorePermit)>,
-    /// Bytes that the queue has room for.
+    /// Free bytes of the queue.
     room: Arc<Semaphore>,
     queue_max: usize,
-    /// Datagrams that it had no room for.
+    /// Number of datagrams without room.
     dropped: AtomicU64,
 }
 
@@ -175,7 +175,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Puts a datagram of so many bytes into the queue. Into an empty one each fits.
+    /// Puts a datagram of `length` bytes into the queue. An empty queue accepts any size.
     fn put(&self, datagram: T, length: usize) {
         let bytes = (length + DATAGRAM_OVERHEAD).min(self.queue_max);
         let bytes = u32::try_from(bytes).expect("a datagram is shorter than 4 GiB");
@@ -189,7 +189,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Counts what the kernel drops, and logs what is lost, until the source stops.
+    /// Counts the kernel's drops, and logs losses, until the source stops.
     async fn watch(&self) {
         let (mut by_kernel, mut logged) = (0, (0, 0));
         let mut logged_at: Option<Instant> = None;
@@ -197,7 +197,7 @@ impl<T> Receiver<T> {
             let is_over = timeout(POLL_INTERVAL, self.stop.cancelled()).await.is_ok();
             match self.socket.datagrams.dropped().await {
                 Ok(dropped) => {
-                    // The kernel counts in 32 bits.
+                    // The kernel's counter has 32 bits.
                     let more = u64::from((dropped as u32).wrapping_sub(by_kernel as u32));
                     by_kernel += more;
                     self.to.count("receive_buffer_full", more);
@@ -219,7 +219,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Logs that the receive buffer and the queue had no room for so many datagrams.
+    /// Logs the datagrams that the receive buffer and the queue dropped.
     fn log(&self, by_kernel: u64, by_queue: u64) {
         let (source, address) = (&self.to.source, self.socket.local_address());
         if by_kernel > 0 {

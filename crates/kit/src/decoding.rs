@@ -1,18 +1,18 @@
-//! Decoding messages within the memory and the time that their source may use.
+//! Decodes messages within the memory and the time of their source.
 //!
 //! ```text
 //!   message ─► decode ─────────────────────────────────► batch
 //!                │ more memory than the message has
-//!                └─► wait for all of `in_flight_max` ─► decode again ─► batch, or refused
+//!                └─► wait for all of `in_flight_max` ─► decode again ─► batch, or refusal
 //! ```
 //!
-//! A batch that is as large as its message is covered by the memory of the message. Of a message
-//! that becomes more, most often by compression or by many small events, decoding stops at that
-//! limit and begins again once the source has no other message. So what all messages together take
-//! is bounded by their sizes before anything is allocated for their events.
+//! The memory of a message covers a batch of the same size. If a message becomes larger, most often
+//! by compression or because of many small events, decoding stops at that limit and restarts once
+//! the source has no other message. So the sizes of all messages bound their memory before anything
+//! is allocated for their events.
 //!
-//! Work in a thread of its own goes on when its client is gone. It therefore owns the memory that
-//! it uses: a client that sends and leaves again and again gets no more of it than one that stays.
+//! Work in a separate thread continues after its client has disconnected. It therefore owns its
+//! memory: a client that repeatedly sends and disconnects gets no more memory than one that stays.
 
 use std::time::Duration;
 
@@ -23,28 +23,28 @@ use tokio::time::timeout;
 use crate::storing::units;
 use crate::tenants::{Member, Memory, Sharing};
 
-/// Larger messages are decoded in a thread of their own: it takes milliseconds.
+/// Larger messages are decoded in a separate thread: it takes milliseconds.
 pub const INLINE_BYTES: usize = 64 << 10;
 
-/// Bytes that a batch may have beyond its message.
+/// Bytes by which a batch may exceed its message.
 const BEYOND_BYTES: usize = 64 << 10;
 
-/// Steps of [`BuilderLimits`] in a thread that serves connections: a few milliseconds.
+/// Limit of [`BuilderLimits`] steps in a thread that serves connections: a few milliseconds.
 const INLINE_STEPS: usize = 1 << 19;
 
-/// The same in a thread of its own: some tenths of a second.
+/// The same in a separate thread: some tenths of a second.
 pub const STEPS_MAX: usize = 1 << 26;
 
-/// Why a message is not decoded.
+/// Reason why a message is not decoded.
 #[derive(Debug, Error)]
 pub enum Undecoded<E> {
-    /// What it holds is not what it should be.
+    /// Its content is invalid.
     #[error(transparent)]
     Malformed(E),
-    /// It takes more than any message may.
+    /// It exceeds the limits of any message.
     #[error(transparent)]
     Excess(Excess),
-    /// Other messages held the memory for too long.
+    /// Other messages used the memory for too long.
     #[error("other messages hold the memory that the message takes (`in_flight_max`)")]
     NoMemory,
 }
@@ -52,23 +52,23 @@ pub enum Undecoded<E> {
 /// Decodes messages of one tenant.
 #[derive(Clone, Copy)]
 pub struct Decoding<'a> {
-    /// The source's.
+    /// Environment of the source.
     pub env: &'a Env,
-    /// The memory of all messages.
+    /// Memory of all messages.
     pub sharing: &'a Sharing,
-    /// The tenant.
+    /// Membership in the tenant.
     pub member: &'a Member,
     /// How long a message waits for memory.
     pub wait_max: Duration,
 }
 
 impl Decoding<'_> {
-    /// Decodes a message of `size` bytes by `read`, which may be called up to three times and stops
-    /// where the builder has an excess. `memory` is what the message holds; afterwards also what
-    /// its batch holds.
+    /// Decodes a message of `size` bytes with `read`, which may be called up to three times and
+    /// stops where the builder has an excess. `memory` is the memory of the message, and afterwards
+    /// also of its batch.
     ///
     /// # Errors
-    /// The message has no batch.
+    /// Fails if the message does not yield a batch.
     pub async fn decode<T: Send + 'static, E: Send + 'static>(
         &self,
         size: usize,
@@ -93,7 +93,7 @@ impl Decoding<'_> {
             }
             is_inline = false;
             let (limits, read) = (BuilderLimits { bytes, steps: STEPS_MAX }, read.clone());
-            // The work goes on if this future is dropped, and holds the memory until its end.
+            // The work continues if this future is dropped, and keeps the memory until its end.
             let held = memory.take();
             let work = move || (held, attempt(limits, &read));
             (*memory, decoded) = self.env.offload(work).await;

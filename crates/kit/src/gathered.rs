@@ -1,4 +1,4 @@
-//! For sources without positions: events are gathered into a batch and stored.
+//! Gathers events into batches and stores them, for sources without positions.
 
 use std::sync::Arc;
 
@@ -12,30 +12,30 @@ use tracing::warn;
 
 use crate::tenants::Client;
 
-/// Bytes of bodies from which on a batch is full.
+/// Size of bodies at which a batch is full.
 pub const BATCH_BYTES: usize = 256 << 10;
 
-/// Counts streams whose framing was lost.
+/// Reason label of streams whose framing was lost.
 pub const FRAMING_LOST: &str = "framing_lost";
 
-/// Lines a minute about streams whose framing was lost.
+/// Maximum number of log lines per minute about streams whose framing was lost.
 const LOG_LINES: u32 = 5;
 
-/// Where gathered events go. Clones share what is being stored.
+/// Destination of gathered events. Clones share the batches in flight.
 #[derive(Clone)]
 pub struct Destination {
-    /// The source's name.
+    /// Name of the source.
     pub source: Arc<str>,
     metrics: Metrics,
     intake: Arc<dyn Intake>,
     batch_events: usize,
-    /// Batches that are being stored: they go on to their end.
+    /// Batches that are being stored: they run to their end.
     work: TaskTracker,
     log: Arc<LogRate>,
 }
 
 impl Destination {
-    /// Batches of at most `batch_events` go to `intake`.
+    /// Creates a destination that sends batches of at most `batch_events` to `intake`.
     pub fn new(
         source: Arc<str>,
         metrics: Metrics,
@@ -46,19 +46,18 @@ impl Destination {
         Self { source, metrics, intake, batch_events, work: TaskTracker::new(), log }
     }
 
-    /// Bytes of an event that the next agents take in any case.
+    /// Returns the size of an event that the downstream agents always accept.
     pub fn event_bytes_max(&self) -> usize {
         let agreed = self.intake.batch_bytes_max().map(|bytes| Cut::within(bytes).body_bytes);
         agreed.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
     }
 
-    /// Counts what was lost or odd.
+    /// Counts a loss or an anomaly.
     pub fn count(&self, reason: &'static str, times: u64) {
         self.metrics.count_anomaly(&self.source, reason, times);
     }
 
-    /// Counts and logs that the framing of the stream of `peer` was lost; returns whether it is
-    /// read on.
+    /// Counts and logs a lost framing of the stream of `peer`; returns true if reading continues.
     pub fn lost_framing(&self, peer: &str, lost: &FramingLost) -> bool {
         self.count(FRAMING_LOST, 1);
         if let Some(left_out) = self.log.allow(Instant::now()) {
@@ -72,22 +71,22 @@ impl Destination {
         lost.is_found_again
     }
 
-    /// Stores a batch, to its end also when this future is dropped.
+    /// Stores a batch, to its end even if this future is dropped.
     ///
     /// # Errors
-    /// A channel refused it.
+    /// Fails if a channel rejected it.
     pub async fn store(&self, batch: Batch) -> Result<(), IntakeError> {
         let intake = self.intake.clone();
         let stored = self.work.spawn(async move { intake.accept(batch).await }).await;
-        // The task is gone without a result only when the runtime ends.
+        // The task ends without a result only when the runtime shuts down.
         stored.unwrap_or(Err(IntakeError::Stopping))
     }
 
-    /// Stores a batch of a tenant, for which room is asked in its turn; to its end also when this
-    /// future is dropped after that.
+    /// Stores a batch of a tenant, which waits for room in its turn; once it has its turn, to its
+    /// end even if this future is dropped.
     ///
     /// # Errors
-    /// A channel refused it.
+    /// Fails if a channel rejected it.
     pub async fn store_in_turn(&self, batch: Batch, client: &Client) -> Result<(), IntakeError> {
         let (size, member, sharing) = (batch.size(), client.member(), client.sharing());
         member.count(batch.len() as u64, size.bytes, Instant::now());
@@ -104,14 +103,14 @@ impl Destination {
         self.work.spawn(storing).await.unwrap_or(Err(IntakeError::Stopping))
     }
 
-    /// Waits for what is being stored, for so long at most. Nothing is stored after it.
+    /// Waits for batches in flight, for `limit` at most. Nothing is stored after that.
     pub async fn finish(&self, limit: Duration) {
         self.work.close();
         let _ = timeout(limit, self.work.wait()).await;
     }
 }
 
-/// Events that become one batch.
+/// Events of the next batch.
 #[derive(Default)]
 pub struct Gathered {
     events: BatchBuilder,
@@ -128,14 +127,14 @@ impl Gathered {
         self.events.len()
     }
 
-    /// Whether there is no event.
+    /// Returns true if there is no event.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    /// Whether the next event, of so many bytes, belongs into another batch.
+    /// Returns true if the next event, of `next_bytes` bytes, must go into another batch.
     pub fn is_full(&self, next_bytes: usize, to: &Destination) -> bool {
-        /// Overhead of an event, with its headers, in that of a plain one.
+        /// Overhead of an event with its headers, as a multiple of a plain event.
         const HEADERS: u64 = 4;
         let (events, bytes) = (self.events.len(), self.events.body_bytes());
         let is_over = |limit: u64| {
@@ -146,19 +145,18 @@ impl Gathered {
         self.is_complete(to) || to.intake.batch_bytes_max().is_some_and(is_over)
     }
 
-    /// Whether it makes a batch as it is.
+    /// Returns true if the batch is complete.
     pub fn is_complete(&self, to: &Destination) -> bool {
         self.events.len() >= to.batch_events || self.events.body_bytes() >= BATCH_BYTES
     }
 
-    /// What was gathered; nothing is left.
+    /// Takes the batch.
     pub fn take(&mut self) -> Batch {
         std::mem::take(&mut self.events).finish()
     }
 
-    /// Stores what was gathered, if that is anything, in the turn of the client that it came from,
-    /// and waits for it. A batch that a channel
-    /// refuses is lost, logged, and counted as `lost`.
+    /// Stores the batch, if it has events, in the turn of its client, and waits for that. A batch
+    /// that a channel rejects is lost, logged, and counted as `lost`.
     pub async fn store_or_lose(
         &mut self,
         to: &Destination,

@@ -1,6 +1,5 @@
-//! The accept loop of all sources that listen: a bounded number of connections, each served in a
-//! task of its own, until the source stops. Every stream passes [`Accepted`], where it can be
-//! wrapped.
+//! Accept loop of all listening sources: serves a bounded number of connections, each in its own
+//! task, until the source stops. Every stream passes [`Accepted`], where it can be wrapped.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,13 +21,13 @@ use tracing::warn;
 
 use crate::tenants::Peer;
 
-/// Pause after a connection could not be accepted: most often there are no file handles.
+/// Pause after an error of accepting: most often there are no file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// How long connections may take to end once the source stops.
+/// Time limit for connections to end once the source stops.
 pub const DRAIN: Duration = Duration::from_secs(5);
 
-/// An address to listen on is `host:port`.
+/// Checks that an address has the form `host:port`.
 pub fn check_address(setting: &str, address: &str) -> Result<(), BuildError> {
     let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     if port.is_some() {
@@ -38,8 +37,8 @@ pub fn check_address(setting: &str, address: &str) -> Result<(), BuildError> {
     Err(BuildError::invalid(setting, problem))
 }
 
-/// The limits of a source that answers its clients: of connections, of a message by the name of its
-/// setting, and of all messages together.
+/// Checks the limits of a source with replies: for connections, for a message by the name of its
+/// setting, and for all messages together.
 pub fn check_limits(
     connections_max: u32,
     (setting, message_max): (&str, ByteSize),
@@ -58,13 +57,13 @@ pub fn check_limits(
     Ok(())
 }
 
-/// The host of an address `host:port`.
+/// Returns the host of an address `host:port`.
 pub fn host(address: &str) -> &str {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     host.trim_matches(['[', ']'])
 }
 
-/// TLS of a source, and where handshakes that fail are counted.
+/// TLS of a source, and its counter of failed handshakes.
 #[derive(Clone)]
 pub struct Guard {
     server: tls::Server,
@@ -74,8 +73,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Of the setting `tls`, for the listeners on these addresses, each with the setting that it
-    /// stands in. `protocols` are what ALPN offers.
+    /// Creates TLS from the setting `tls`, for the listeners on these addresses with the names of
+    /// their settings. `protocols` are offered by ALPN.
     pub fn new(
         settings: Option<ServerTls>,
         addresses: &[(&str, &str)],
@@ -97,13 +96,13 @@ impl Guard {
         }))
     }
 
-    /// The same with something to do to a stream before its handshake.
+    /// Adds an action on a stream before its handshake.
     pub fn with_prelude(self, prelude: tls::Prelude) -> Self {
         Self { server: self.server.with_prelude(prelude), ..self }
     }
 
-    /// The stream inside TLS. Its first read makes the handshake, so in the task of its connection,
-    /// and in the place that it has among those that may be open.
+    /// Wraps a stream in TLS. The first read does the handshake, so it happens in the connection's
+    /// task and counts against the limit of open connections.
     fn wrap(&self, stream: Box<dyn Stream>, peer: &str) -> (Box<dyn Stream>, ClientNames) {
         let (source, metrics) = (self.source.clone(), self.metrics.clone());
         let visitor = Visitor {
@@ -115,7 +114,7 @@ impl Guard {
     }
 }
 
-/// Listens on `address`, once the certificates that belong to it are read.
+/// Listens on `address`, after reading the certificates.
 pub async fn listen(
     net: &dyn Net,
     address: &str,
@@ -135,23 +134,22 @@ pub async fn listen(
     })
 }
 
-/// A connection that was accepted.
+/// An accepted connection.
 pub struct Accepted {
-    /// Its bytes.
+    /// Its stream.
     pub stream: Box<dyn Stream>,
-    /// The other end. What it proves to be called is known once its handshake is over.
+    /// The peer. Names that it proves are known after the handshake.
     pub peer: Peer,
-    /// How many connections of this listener are open, with this one.
+    /// Number of open connections of this listener, including this one.
     pub open: usize,
-    /// Cancelled when the time to end in order is over.
+    /// Cancelled when the time for an orderly end is over.
     pub cut: CancellationToken,
-    /// Held for as long as the connection counts as open.
+    /// Held while the connection counts as open.
     pub place: OwnedSemaphorePermit,
 }
 
 impl Accepted {
-    /// Every stream of every listener passes here, and what wraps a stream (TLS) is put around it
-    /// here.
+    /// Every stream of every listener passes through here, and is wrapped here, for example in TLS.
     fn new(
         (stream, peer): (Box<dyn Stream>, String),
         tls: Option<&Guard>,
@@ -168,20 +166,20 @@ impl Accepted {
     }
 }
 
-/// What a listener allows its connections.
+/// Limits of a listener's connections.
 #[derive(Clone, Copy)]
 pub struct Allowed<'a> {
-    /// Connections at a time; further ones wait to be accepted.
+    /// Maximum number of open connections; further ones wait to be accepted.
     pub connections: usize,
-    /// How long they may take to end once the source stops.
+    /// Time limit for them to end once the source stops.
     pub drain: Duration,
-    /// TLS, where they have to speak it.
+    /// TLS, if it is required.
     pub tls: Option<&'a Guard>,
 }
 
-/// Accepts connections until `stop`, and spawns what `begin` makes of each, as it is: it has to end
-/// when the connection is cut off. Ends when all have ended, at the end of `allowed.drain` at the
-/// latest: what is left then is cut off, as it is when this future is dropped.
+/// Accepts connections until `stop`, and spawns the future that `begin` returns for each; the
+/// future must end when its connection is cut. Returns when all have ended, at the latest after
+/// `allowed.drain`: the others are cut then, as when this future is dropped.
 pub async fn accept<F>(
     listener: Box<dyn Listener>,
     source: &str,
@@ -225,9 +223,9 @@ pub async fn accept<F>(
     let _ = timeout(allowed.drain, connections.wait()).await;
 }
 
-/// Serves connections, at most `max` at a time, by `serve`, which is given each connection with its
-/// peer, with TLS where there is a guard. Ends after `stop`, when the connections have
-/// ended, at most [`DRAIN`] later: what is left then is cut off.
+/// Serves connections, at most `max` at a time, with `serve`, which gets each connection and its
+/// peer, in TLS if there is a guard. Returns after `stop` when the connections have ended, at most
+/// [`DRAIN`] later: the others are cut then.
 pub async fn serve<F, S>(
     listener: Box<dyn Listener>,
     source: &str,
@@ -243,7 +241,7 @@ pub async fn serve<F, S>(
         let Accepted { stream, peer, cut, place, .. } = accepted;
         let served = serve(stream, peer);
         async move {
-            // A connection that was cut off has no result.
+            // A connection that was cut has no result.
             let _ = cut.run_until_cancelled(served).await;
             if mutant!("place_of_connection_kept") {
                 place.forget();

@@ -1,9 +1,9 @@
-//! Messages of a broker on their way into the channels: one event each, many in a round.
+//! Converts a broker's messages to events, and gathers them into rounds.
 //!
 //! ```text
 //!   message ──► Event ──► Weighed ──► Gathered ──► batch
 //!                          │             └ names of headers: each is a column of the batch
-//!                          └ too many names, or one that no header has: the message is refused
+//!                           └ too many or invalid names: the message is refused
 //! ```
 
 use std::collections::BTreeSet;
@@ -13,22 +13,22 @@ use formats::decoders::{HEADER_NAMES_MAX, check_names};
 use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
 use pipeline::{Batch, BatchBuilder};
 
-/// Bytes of bodies and headers from which on a round is full.
+/// Size of bodies and headers at which a round is full.
 pub const ROUND_BYTES: u64 = 1 << 20;
 
-/// Bytes that are counted for each header in addition to its value.
+/// Bytes that a header counts for in addition to its value.
 const HEADER_BYTES: u64 = 4;
 
 /// Headers and body of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Of a name that is there twice, the last counts.
+    /// Headers; the last value of a duplicate name counts.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
 }
 
-/// An event whose headers are in order, with the bytes that it takes.
+/// An event with valid headers, and its size.
 #[derive(Debug)]
 pub struct Weighed {
     event: Event,
@@ -36,10 +36,10 @@ pub struct Weighed {
 }
 
 impl Event {
-    /// Looks at its headers, and how much it takes.
+    /// Checks its headers and computes its size.
     ///
     /// # Errors
-    /// It has headers that no event has: the cause.
+    /// Fails if it has invalid headers; returns a description.
     pub fn weighed(self) -> Result<Weighed, String> {
         let names = self.headers.iter().map(|(name, _)| &**name);
         check_names(names).map_err(|error| error.to_string())?;
@@ -49,7 +49,7 @@ impl Event {
     }
 }
 
-/// Events that are put together.
+/// Events of a round.
 #[derive(Default)]
 pub struct Gathered {
     events: BatchBuilder,
@@ -59,18 +59,17 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// Whether there is nothing to put.
+    /// Returns true if there is nothing to put.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Events in it, also after they were taken.
+    /// Returns the number of events, also after they were taken.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether the event belongs to these, not to the next ones. `batch_bytes` is what the channels
-    /// take at most.
+    /// Returns true if the event fits into this round. `batch_bytes` is the limit of the channels.
     pub fn has_room_for(&self, one: &Weighed, batch_bytes: Option<u64>) -> bool {
         if self.is_empty() {
             return true;

@@ -1,4 +1,4 @@
-//! What the sources have in common that keep their position in one channel.
+//! Common parts of sources that store their position in one channel.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use pipeline::{ErrorClass, SourceContext, SourceError};
 
 use crate::until_stored::Refused;
 
-/// How long a stop waits for a batch that is being stored.
+/// How long a stop waits for an unfinished batch.
 pub const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
-/// What is known of a source in its channel.
+/// Returns the positions of a source in its channel.
 ///
 /// # Errors
-/// It has none, or several: positions in them might differ.
+/// Fails if the source has no channel, or several, whose positions might differ.
 pub fn known(
     kind: &str,
     source: &str,
@@ -33,7 +33,8 @@ pub fn known(
     }
 }
 
-/// Why a batch is not stored. While the agent stops it never says so: that ends the source.
+/// Converts the reason why a batch is not stored. Never resolves while the agent stops, which ends
+/// the source.
 pub async fn cause(error: Refused) -> SourceError {
     match error {
         Refused::Source(error) => error,

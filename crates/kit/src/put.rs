@@ -1,4 +1,4 @@
-//! The events of a call on their way into the channels.
+//! Stores the events of a call in the channels.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,36 +13,36 @@ use tracing::warn;
 
 use crate::storing::{self, NotStored};
 
-/// What became of a batch.
+/// Result of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
     /// Every event is in every required channel.
     All,
-    /// Nothing is stored, also not later.
+    /// Nothing is stored, now or later.
     Nothing(String),
-    /// Nothing is stored, and nothing of it ever can be.
+    /// Nothing is stored, and nothing of the batch ever can be.
     Never(String),
     /// A channel failed while it stored.
     Unknown,
 }
 
-/// The channels of one run of a source.
+/// Channels of one run of a source.
 pub struct Storing {
     /// Name of the source.
     pub source: Arc<str>,
-    /// Takes the batches.
+    /// Receives the batches.
     pub intake: Arc<dyn Intake>,
-    /// The source is to stop: nothing is reserved any more.
+    /// Signals that the source stops and reserves no more room.
     pub stop: CancellationToken,
     /// How long a batch waits for room.
     pub wait_max: Duration,
-    /// Batches that are being stored: they go on to their end, whatever becomes of their client.
+    /// Batches that are being stored: they continue even if their client disconnects.
     pub work: TaskTracker,
 }
 
 impl Storing {
-    /// Stores a batch, for which room is asked in this turn; it goes on if this future is dropped.
-    /// What is `held` is dropped when it is stored.
+    /// Stores a batch, which waits for room in this turn; it continues if this future is dropped.
+    /// Drops `held` once the batch is stored.
     pub async fn store<H: Send + 'static, T: Send + 'static>(
         self: &Arc<Self>,
         batch: Batch,
@@ -57,8 +57,8 @@ impl Storing {
             stored.map_or_else(|not_stored| this.explain(not_stored), |()| Stored::All)
         });
         let mut storing = Box::pin(storing.catch_unwind());
-        // A channel in memory that has room stores at once: that needs no task. What has begun and
-        // waits goes on in one of its own.
+        // A channel in memory with room stores immediately, without a task. A put that has to wait
+        // continues in its own task.
         let stored = match futures::poll!(&mut storing) {
             Poll::Ready(stored) => stored,
             Poll::Pending => match self.work.spawn(storing).await {

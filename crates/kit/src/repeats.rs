@@ -1,17 +1,15 @@
-//! Calls of Flume's clients that are sent again because their answer was lost: [`Repeats`]
-//! recognises them without clock and I/O, and a source holds one call after the other against them
-//! by [`Calls`].
+//! Recognises calls that Flume's clients resend because the reply was lost: [`Repeats`] does so
+//! without clock and I/O, and [`Calls`] is the interface for sources.
 //!
-//! A call whose events are stored, and whose connection ended before its answer was written, is
-//! *unanswered*. If the next call of the host begins with the same events in the same order, they
-//! are those: they are not stored again.
+//! A call is *unanswered* if its events are stored and its connection ended before the reply was
+//! written. If the next call of the host begins with the same events in the same order, these are a
+//! repetition and are not stored again.
 //!
 //! # Invariants
 //!
-//! 1. Each event of a call that is answered OK has a stored copy that stands for no other answered
-//!    event. An unanswered call is taken by at most one call, and comes back if that one is not
-//!    answered either.
-//! 2. What was answered is never recognised, however equal the next call is.
+//! 1. Each event of a call with the reply OK has its own stored copy. An unanswered call is matched
+//!    by at most one call, and becomes available again if that one is not answered either.
+//! 2. An answered call is never matched, even if the next call is equal.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,18 +19,18 @@ use crypto::digest::{Context, Digest, SHA256};
 use pipeline::{Batch, EventRef};
 use tokio::time::Instant;
 
-/// Unanswered calls that are remembered; the oldest go first.
+/// Maximum number of unanswered calls; the oldest are removed first.
 const CALLS_MAX: usize = 10_000;
 
-/// The same for one host: so many digests are compared at most for a call.
+/// Maximum number per host, and so of digests that are compared for a call.
 const CALLS_PER_HOST_MAX: usize = 256;
 
-/// The unanswered calls of a source, for all of its connections.
+/// Unanswered calls of a source, for all of its connections.
 #[derive(Debug, Clone)]
 pub struct Calls(Arc<Mutex<Repeats>>);
 
-/// A call that is held against the unanswered ones until it is answered itself. Dropped before its
-/// end, it is as if it had never come.
+/// A call that is being compared with the unanswered ones until it is answered itself. Dropping it
+/// earlier undoes its effects.
 pub struct Call {
     calls: Calls,
     host: Arc<str>,
@@ -41,25 +39,25 @@ pub struct Call {
 }
 
 impl Calls {
-    /// None yet. Calls are remembered for `window`; 0: none is.
+    /// Creates an empty collection. Calls are remembered for `window`; 0 disables that.
     pub fn new(window: Duration) -> Self {
         Self(Arc::new(Mutex::new(Repeats::new(window))))
     }
 
-    /// A call of `host` with these events has come.
+    /// Begins a call of `host` with these events.
     pub fn begin(&self, host: &Arc<str>, batch: Batch) -> Call {
         let known = self.lock().take(Instant::now(), host, &batch);
         Call { calls: self.clone(), host: host.clone(), batch, known }
     }
 
     fn lock(&self) -> MutexGuard<'_, Repeats> {
-        // It is whole between two calls.
+        // The state is consistent between calls.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Call {
-    /// The events that are not stored yet; `None`: all are.
+    /// Returns the events that are not stored yet; `None` if all are.
     pub fn rest(&self) -> Option<Batch> {
         let (events, skip) = (self.batch.len(), self.repeated());
         if skip == events {
@@ -72,7 +70,7 @@ impl Call {
         self.batch.split(&part_of).pop().map(Batch::from)
     }
 
-    /// All of its events are stored. Returns how many of them were before it came.
+    /// Records that all of its events are stored. Returns how many of them were stored before.
     pub fn stored(mut self, is_answered: bool) -> usize {
         let repeated = self.repeated();
         self.known = None;
@@ -95,15 +93,15 @@ impl Drop for Call {
     }
 }
 
-/// What [`Calls`] shares.
+/// Shared state of [`Calls`].
 #[derive(Debug)]
 struct Repeats {
     window: Duration,
-    /// By time, the oldest first.
+    /// By time, oldest first.
     calls: VecDeque<Unanswered>,
 }
 
-/// A call that is stored and was not answered.
+/// A stored call without a reply.
 #[derive(Debug, Clone)]
 struct Unanswered {
     at: Instant,
@@ -117,7 +115,7 @@ impl Repeats {
         Self { window, calls: VecDeque::new() }
     }
 
-    /// A call is stored, and its connection ended before its answer was written.
+    /// Records a stored call whose connection ended before the reply was written.
     fn unanswered(&mut self, now: Instant, host: &Arc<str>, call: &Batch) {
         if self.window.is_zero() || call.is_empty() {
             return;
@@ -128,8 +126,8 @@ impl Repeats {
         self.put_back(now, Unanswered { at: now, host, events, digest });
     }
 
-    /// The unanswered call whose events the call begins with, the longest of several. It is not
-    /// recognised any more, unless it is put back.
+    /// Takes the longest unanswered call whose events are at the beginning of this call. It cannot
+    /// be matched again unless it is put back.
     fn take(&mut self, now: Instant, host: &str, call: &Batch) -> Option<Unanswered> {
         self.forget(now);
         let of_host = self.calls.iter().filter(|unanswered| &*unanswered.host == host);
@@ -151,7 +149,7 @@ impl Repeats {
         self.calls.remove(found?)
     }
 
-    /// A call that was taken, and still is unanswered.
+    /// Puts back a call that is still unanswered.
     fn put_back(&mut self, now: Instant, unanswered: Unanswered) {
         self.forget(now);
         let is_of_host = |other: &Unanswered| other.host == unanswered.host;
@@ -175,9 +173,9 @@ impl Repeats {
     }
 }
 
-/// Adds an event to a digest: each part with its length before it, so that no two sequences of
-/// events give the same bytes. Headers go by their names: the order in which a batch shows them
-/// depends on its other events.
+/// Adds an event to a digest: each part after its length, so that different sequences of events
+/// never give the same bytes. Headers are sorted by name, because their order in a batch depends on
+/// other events.
 fn add(digest: &mut Context, event: EventRef<'_>) {
     let mut part = |bytes: &[u8]| {
         digest.update(&(bytes.len() as u64).to_le_bytes());
@@ -190,7 +188,7 @@ fn add(digest: &mut Context, event: EventRef<'_>) {
         part(name.as_bytes());
         part(value.as_bytes());
     }
-    // No name is empty, so an empty one ends the headers.
+    // Names are never empty, so an empty one can mark the end of the headers.
     part(b"");
 }
 
@@ -240,7 +238,8 @@ mod tests {
         assert_eq!(taken(&mut off, now, "10.0.0.1", b"abc"), 0);
     }
 
-    /// A batch shows first the headers that all of its events share; one event more can end that.
+    /// A batch lists the headers first that all of its events share; a further event can change
+    /// that.
     #[test]
     fn a_call_is_recognised_although_what_follows_it_has_other_headers() {
         let (mut repeats, now) = (Repeats::new(WINDOW), Instant::now());
@@ -268,8 +267,8 @@ mod tests {
     }
 
     proptest! {
-        /// Invariant 1, over clients that send few different calls, so that equal ones are common,
-        /// and a network that loses answers and calls.
+        /// Invariant 1, with clients that send few different calls, so that equal ones are common,
+        /// and a network that loses replies and calls.
         #[test]
         fn each_answered_event_has_a_stored_copy_of_its_own(
             steps in prop::collection::vec(
@@ -327,7 +326,7 @@ mod tests {
                 rest.iter().map(|event| event.body()).eq(other.iter().map(|event| event.body()))
             }));
         }
-        // Other headers behind it are no matter of its own.
+        // Other headers in later events do not matter.
         let again = of(&[("a", &[("k", "v")]), ("b", &[]), ("c", &[("new", "x")])]);
         let call = calls.begin(&host, again);
         let rest = call.rest().unwrap();

@@ -1,5 +1,5 @@
-//! Storing what a client waits for: in batches that the next agents take, and only if there is room
-//! for all of them within the time that the client is given. What is refused is not stored later.
+//! Stores events for which a client waits: in batches that the downstream agents accept, and only
+//! if there is room for all of them within the time limit. Refused events are not stored later.
 
 use std::time::Duration;
 
@@ -8,25 +8,25 @@ use pipeline::{Batch, Intake, IntakeError};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Why events that a client waits for are not stored.
+/// Reason why a client's events are not stored.
 #[derive(Debug)]
 pub enum NotStored {
-    /// There was no room in time. They are not stored later either.
+    /// No room in time. They are not stored later either.
     Full,
-    /// The agent stops. They are not stored later either.
+    /// The agent is stopping. They are not stored later either.
     Stopping,
-    /// The channels have no room, and will have none. They are not stored later either.
+    /// The channels will never have room. They are not stored later either.
     Refused(IntakeError),
-    /// A channel failed while it stored them: they are stored or not.
+    /// A channel failed: the events may be stored or not.
     Failed(IntakeError),
 }
 
-/// Bytes in the unit of the budget: KiB, rounded up.
+/// Converts bytes to units of the budget: KiB, rounded up.
 pub fn units(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
 }
 
-/// Stores a batch if there is room within `wait_max`, for which it asks in its `turn`. Must run to
+/// Stores a batch if there is room within `wait_max`, which it requests in its `turn`. Must run to
 /// its end once it has been polled.
 pub async fn store<T>(
     intake: &dyn Intake,
@@ -41,7 +41,7 @@ pub async fn store<T>(
         Some(max) => parts(batch, max),
         None => vec![batch],
     };
-    // Nothing is stored before there is room for all.
+    // Store nothing before there is room for everything.
     let reserving = async {
         let _turn = turn.await;
         let mut permits = Vec::with_capacity(parts.len());
@@ -52,7 +52,7 @@ pub async fn store<T>(
     };
     let permits = tokio::select! {
         biased;
-        // First, for most often there is room, and the stop need not be waited for.
+        // Polled first: most often there is room, and the stop need not be awaited.
         reserved = timeout(wait_max, reserving) => match reserved {
             Ok(reserved) => reserved.map_err(NotStored::Refused)?,
             Err(_) => return Err(NotStored::Full),
@@ -65,7 +65,7 @@ pub async fn store<T>(
     Ok(())
 }
 
-/// The events of a request in batches that are within `max` bytes each, if single ones are.
+/// Splits the events of a request into batches of at most `max` bytes, if single events permit.
 fn parts(batch: Batch, max: u64) -> Vec<Batch> {
     if batch.size().bytes <= max {
         return vec![batch];

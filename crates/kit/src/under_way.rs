@@ -1,4 +1,4 @@
-//! A put under way, for sources that acknowledge messages of a broker behind it.
+//! A put in progress, for sources that acknowledge a broker's messages after it.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use pipeline::{Batch, IntakeError, PositionIntake, SourceContext};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// A put under way, with what is acknowledged when it has ended.
+/// A put in progress, with the data to acknowledge after it.
 pub struct Storing<R> {
-    /// What belongs to the batch.
+    /// Data that belongs to the batch.
     pub round: R,
-    /// A put that has begun must run to its end: it is a task of its own.
+    /// A put must run to its end once it has begun: it has its own task.
     pub put: JoinHandle<Result<(), IntakeError>>,
-    /// Without it the put waits for room no longer, so that no task stays behind the source.
+    /// Dropping it ends the wait for room, so that no task outlives the source.
     pub waits: Option<DropGuard>,
 }
 
 impl<R> Storing<R> {
-    /// Begins to put the events of a round.
+    /// Starts to put the events of a round.
     pub fn begin(round: R, batch: Batch, cx: &SourceContext) -> Self {
         let stop = cx.stop.child_token();
         let put = tokio::spawn(put(cx.positions.clone(), batch, stop.clone()));
@@ -25,27 +25,27 @@ impl<R> Storing<R> {
     }
 }
 
-/// The end of a put, if there is one; else it never ends. Cancel safe.
+/// Waits for the put, if there is one; otherwise never resolves. Cancel safe.
 ///
 /// # Errors
-/// The batch is not stored.
+/// Fails if the batch is not stored.
 pub async fn put_of<R>(storing: &mut Option<Storing<R>>) -> Result<(), IntakeError> {
     match storing {
-        // The task is gone without a result only when the runtime ends.
+        // The task ends without a result only when the runtime shuts down.
         Some(storing) => (&mut storing.put).await.unwrap_or(Err(IntakeError::Stopping)),
         None => std::future::pending().await,
     }
 }
 
-/// Waits for the end of a put that has its room, if there is one; one that waits for room ends now.
-/// Answers what belongs to it, and whether it is stored. Cancel safe.
+/// Waits for a put that has its room, and ends one that waits for room. Returns its data, and
+/// whether it is stored. Cancel safe.
 pub async fn settled<R>(storing: &mut Option<Storing<R>>) -> Option<(R, Result<(), IntakeError>)> {
     storing.as_mut()?.waits = None;
     let result = put_of(storing).await;
     Some((storing.take()?.round, result))
 }
 
-/// Puts a batch when there is room for it; a stop ends the waiting.
+/// Puts a batch when there is room; a stop ends the wait.
 async fn put(
     intake: Arc<dyn PositionIntake>,
     batch: Batch,

@@ -1,5 +1,5 @@
-//! The way of a batch with positions into its channels, however long that takes: into those that
-//! lack it, which the channels say themselves.
+//! Stores a batch with positions in its channels, and retries until it succeeds: in the channels
+//! that lack it, judged by their own positions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use support::failure_log::{FailureLog, seconds};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-/// Pauses between tries to store a batch.
+/// Pauses between attempts to store a batch.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// What becomes of a batch that is not stored.
+/// Reason why a batch is not stored.
 #[derive(Debug)]
 pub enum Refused {
-    /// No channel will ever take it.
+    /// The channels reject it permanently.
     Batch(String),
-    /// The source cannot go on.
+    /// The source cannot continue.
     Source(SourceError),
     /// The agent is stopping.
     Stopping,
@@ -31,13 +31,13 @@ pub struct UntilStored {
     source: Arc<str>,
     entropy: Arc<dyn Entropy>,
     intake: Arc<dyn PositionIntake>,
-    /// Batches that are being stored: they go on to their end.
+    /// Batches that are being stored: they run to their end.
     work: TaskTracker,
     trouble: FailureLog,
 }
 
 impl UntilStored {
-    /// For the source of this name.
+    /// Creates it for the source of this name.
     pub fn new(
         source: Arc<str>,
         entropy: Arc<dyn Entropy>,
@@ -47,10 +47,10 @@ impl UntilStored {
         Self { source, entropy, intake, work, trouble: FailureLog::default() }
     }
 
-    /// Puts a batch into the channels of which `lacks` says that they lack it.
+    /// Stores a batch in the channels that lack it by `lacks`.
     ///
     /// # Errors
-    /// It is not in all of them, and is not tried on.
+    /// Fails if it is not in all of them, and is not retried.
     pub async fn put(
         &mut self,
         batch: Batch,
@@ -85,7 +85,7 @@ impl UntilStored {
                 }
             }
             self.pause(&error).await;
-            // Some channels may have it: they say so themselves.
+            // Some channels may have it: ask them for their positions.
             let known = self.intake.positions(&self.source);
             let lacking = (0..).zip(&known).filter(|(_, known)| lacks(known));
             let lacking: Vec<usize> = lacking.map(|(channel, _)| channel).collect();
@@ -116,7 +116,7 @@ impl UntilStored {
         sleep(jittered(RETRY.0, RETRY.1, self.trouble.failures(), random)).await;
     }
 
-    /// Waits for what is being stored, for so long at most.
+    /// Waits for batches in flight, for `limit` at most.
     pub async fn finish(&self, limit: Duration) {
         self.work.close();
         if timeout(limit, self.work.wait()).await.is_err() {

@@ -1,9 +1,9 @@
-//! Waiting for what may not be there: then for ever, at no cost.
+//! Waits for optional futures: never resolves without one.
 
 use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
-/// Until the deadline, if there is one.
+/// Waits until the deadline, if there is one.
 pub async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
@@ -11,7 +11,7 @@ pub async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// What is waited for, if something is.
+/// Waits for the permit, if there is one.
 pub async fn granted<T>(permit: Option<&mut BoxFuture<'static, T>>) -> T {
     match permit {
         Some(permit) => permit.await,

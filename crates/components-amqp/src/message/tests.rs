@@ -1,4 +1,4 @@
-//! Which events messages become, and which messages events become, body by body and value by value.
+//! Conversion of messages to events and of events to messages, for each body and value type.
 
 use pipeline::{Batch as Events, Existing};
 

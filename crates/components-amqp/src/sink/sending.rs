@@ -1,4 +1,4 @@
-//! A connection that sends one batch at a time, with a link for each address.
+//! A connection that sends one batch at a time, with a link per address.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use tokio::time::Instant;
 use crate::broker::{DestinationType, Target};
 use crate::connection::{AmqpError, Connection};
 
-/// Links of a connection at most; with a further address all are closed.
+/// Maximum number of links per connection; a further address closes all of them.
 const LINKS_MAX: usize = 64;
 
-/// How long a connection is given to end in order.
+/// Time limit for closing a connection.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// A message that was sent: its place, and its answer to come.
+/// Position of a message that was sent, with its future outcome.
 type Waiting = (usize, DeliveryFut<Result<Outcome, SendError>>);
 
-/// A message that is sent.
+/// An outgoing message.
 pub(super) struct Outgoing {
-    /// Its event in the batch.
+    /// Position of its event in the batch.
     pub(super) place: usize,
     pub(super) address: String,
-    /// True if a header of the event names the address.
+    /// True if a header of the event selects the address.
     pub(super) is_chosen: bool,
     pub(super) message: Sendable<Body<Value>>,
 }
@@ -40,15 +40,15 @@ pub(super) struct Outgoing {
 /// An event that can never be delivered.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// Its place in the batch.
+    /// Its position in the batch.
     pub(super) place: usize,
-    /// In snake case, for letters.
+    /// Reason label in snake case.
     pub(super) reason: &'static str,
-    /// For people.
+    /// Details for people.
     pub(super) detail: String,
 }
 
-/// A connection for messages.
+/// A connection for sending.
 pub(super) struct Sending {
     links: BTreeMap<String, Sender>,
     connection: Connection,
@@ -56,10 +56,10 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// Connects, as the client with this number.
+    /// Connects as the client with this number.
     ///
     /// # Errors
-    /// There is no connection.
+    /// Fails if it cannot connect.
     pub(super) async fn open(
         target: &Target,
         number: usize,
@@ -73,26 +73,27 @@ impl Sending {
         Ok(Self { links: BTreeMap::new(), connection, destination_type })
     }
 
-    /// `host:port` of the broker.
+    /// Returns `host:port` of the broker.
     pub(super) fn address(&self) -> &Arc<str> {
         &self.connection.address
     }
 
-    /// Returns true if it is open, as far as this side knows.
+    /// Returns true if the connection is open, as far as this side knows.
     pub(super) fn is_open(&self) -> bool {
         self.connection.is_open()
     }
 
-    /// Ends it in order.
+    /// Closes the connection.
     pub(super) async fn close(self) {
         self.connection.close(GOODBYE).await;
     }
 
-    /// Sends messages, and waits for the answer to each. What the broker refuses for good is added
-    /// to `refused`.
+    /// Sends messages, and waits for the outcome of each. Adds permanently refused messages to
+    /// `refused`.
     ///
     /// # Errors
-    /// The connection has ended, or the broker refuses for now. Messages may have been taken.
+    /// Fails if the connection has ended, or the broker refuses temporarily. Some messages may have
+    /// been stored.
     pub(super) async fn send(
         &mut self,
         messages: &[Outgoing],
@@ -117,7 +118,7 @@ impl Sending {
         let mut waits = None;
         for one in messages {
             if self.links.len() >= LINKS_MAX && !self.links.contains_key(&one.address) {
-                // A link that is closed may get no answers any more.
+                // A closed link may get no more outcomes.
                 self.outcomes(&mut waiting, refused).await?;
                 for (_, link) in std::mem::take(&mut self.links) {
                     link.close().await.map_err(|error| self.connection.ended(error))?;
@@ -154,7 +155,7 @@ impl Sending {
         waits.map_or(Ok(()), Err)
     }
 
-    /// Waits for what becomes of messages that were sent.
+    /// Waits for the outcomes of sent messages.
     async fn outcomes(
         &self,
         waiting: &mut Vec<Waiting>,
@@ -172,7 +173,7 @@ impl Sending {
         Ok(())
     }
 
-    /// The link to an address.
+    /// Returns the link to an address.
     async fn link(&mut self, address: &str) -> Result<&mut Sender, Attach> {
         if !self.links.contains_key(address) {
             let terminus = Terminus::builder()
@@ -214,7 +215,7 @@ impl Sending {
         AmqpError::NotTaken { address, problem }
     }
 
-    /// What became of a message that has no outcome.
+    /// Handles a message without an outcome.
     fn not_sent(
         &self,
         place: usize,
@@ -230,7 +231,7 @@ impl Sending {
         Ok(())
     }
 
-    /// A message that the broker has rejected: for good, unless the cause passes.
+    /// Handles a message that the broker has rejected: permanently, unless the cause is temporary.
     fn rejected(
         &self,
         place: usize,
@@ -258,17 +259,17 @@ impl Sending {
     }
 }
 
-/// Why there is no link to an address.
+/// Reason why a link to an address fails.
 enum Attach {
-    /// There never will be one.
+    /// Permanently.
     Never(String),
-    /// Not for this user.
+    /// The user is not permitted.
     NoRight(AmqpError),
-    /// Not now.
+    /// Temporarily.
     Failed(AmqpError),
 }
 
-/// Returns true if a refusal has a cause that passes: a full address, a broker in trouble.
+/// Returns true if a refusal has a temporary cause: a full address, a broker in trouble.
 pub(super) fn is_passing(error: &definitions::Error) -> bool {
     match &error.condition {
         ErrorCondition::AmqpError(condition) => matches!(
@@ -285,8 +286,8 @@ pub(super) fn is_passing(error: &definitions::Error) -> bool {
     }
 }
 
-/// Returns true if the user may not do it: then no message of the sink can be taken, until that is
-/// mended.
+/// Returns true if the user is not permitted: the sink then cannot send any message until that is
+/// fixed.
 fn is_forbidden(error: &definitions::Error) -> bool {
     error.condition == ErrorCondition::AmqpError(Condition::UnauthorizedAccess)
 }

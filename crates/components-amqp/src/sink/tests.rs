@@ -1,4 +1,4 @@
-//! Settings that are refused, where an event goes, and which refusals pass.
+//! Invalid settings, addresses of events, and temporary refusals.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What is within the bounds passes as it is, and what is beyond them is made malformed.
+//! Input within the bounds is unchanged, and input beyond them is made malformed.
 
 use fe2o3_amqp::types::messaging::message::{Body, DecodeIntoMessage};
 use kit::bounds::{DEPTH_MAX, VALUES_MAX};
@@ -7,13 +7,13 @@ use serde_amqp::read::SliceReader;
 
 use super::*;
 
-/// A frame on channel 0 with this body.
+/// Returns a frame on channel 0 with this body.
 fn frame(body: &[u8]) -> Vec<u8> {
     let length = (HEAD_BYTES + body.len()) as u32;
     [&length.to_be_bytes()[..], &[2, 0, 0, 0], body].concat()
 }
 
-/// A piece of a message on a link.
+/// Returns a piece of a message on a link.
 fn transfer(handle: u8, more: bool, piece: &[u8]) -> Vec<u8> {
     let more = if more { 0x41 } else { 0x42 };
     let fields = [0x52, handle, 0x43, 0xa0, 1, b't', 0x43, 0x40, more];
@@ -22,12 +22,12 @@ fn transfer(handle: u8, more: bool, piece: &[u8]) -> Vec<u8> {
     frame(&performative)
 }
 
-/// The value of a message.
+/// Returns a message with this value.
 fn message(value: &[u8]) -> Vec<u8> {
     [&[0, 0x53, 0x77][..], value].concat()
 }
 
-/// A list of a list of nothing, as often.
+/// Returns nested lists of this depth.
 fn nested(depth: usize) -> Vec<u8> {
     let mut value = vec![0x45];
     for _ in 1..depth {
@@ -37,7 +37,7 @@ fn nested(depth: usize) -> Vec<u8> {
     value
 }
 
-/// The same bytes however they come; what is left of them, and why it is not as it was.
+/// Passes the bytes in pieces of different sizes; returns the result, and the reason of a change.
 fn passed(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>), String> {
     let mut all = Vec::new();
     for step in [1, 3, 1000, bytes.len()] {

@@ -12,33 +12,33 @@ use crate::packets::{
     Connect, ConnectProperties, Packet, PubAckReason, PubRecReason, PubRel, Publish, QoS,
 };
 
-/// Messages in flight at most, whatever the broker takes.
+/// Maximum number of messages in flight, even if the broker allows more.
 const IN_FLIGHT_MAX: u16 = 1000;
 
-/// Bytes of packets of a broker to a client that subscribes to nothing.
+/// Maximum size of a broker's packet to a client without subscriptions.
 const PACKET_MAX: u32 = 64 << 10;
 
-/// Bytes that wait to be written, from which on no further message is encoded.
+/// Size of the output buffer at which no further message is encoded.
 const QUEUED_MAX: usize = 256 << 10;
 
-/// Things with the places of their events in the batch.
+/// Values with the positions of their events in the batch.
 pub(super) type Placed<T> = Vec<(usize, T)>;
 
-/// Why a message can never be delivered.
+/// Reason why a message can never be delivered.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// In snake case, for letters.
+    /// Reason label in snake case.
     pub(super) reason: &'static str,
-    /// For people.
+    /// Details for people.
     pub(super) detail: String,
 }
 
-/// A connection for messages.
+/// A connection for publishing.
 pub(super) struct Publishing {
     target: Target,
     connection: Connection,
     in_flight_max: usize,
-    /// The broker ends a connection that sends nothing for longer.
+    /// Idle time after which the broker closes the connection.
     idle_max: Option<Duration>,
     used: Instant,
     last_id: u16,
@@ -46,23 +46,23 @@ pub(super) struct Publishing {
 
 /// A message that is not acknowledged yet.
 enum Waits {
-    /// For PUBACK or PUBREC.
+    /// Waits for PUBACK or PUBREC.
     First(usize),
-    /// For PUBCOMP.
+    /// Waits for PUBCOMP.
     Complete,
 }
 
 impl Publishing {
-    /// Connects, as the client with this number.
+    /// Connects as the client with this number.
     ///
     /// # Errors
-    /// There is no connection.
+    /// Fails if it cannot connect.
     pub(super) async fn open(target: &Target, number: usize) -> Result<Self, MqttError> {
         let client_id = match number {
             0 => target.client_id.to_string(),
             more => format!("{}-{more}", target.client_id),
         };
-        // Without keep-alive: an idle connection that broke is found when it is used.
+        // Without keep-alive: a broken idle connection is detected when it is used.
         let connect = Connect {
             keep_alive: 0,
             client_id,
@@ -83,17 +83,18 @@ impl Publishing {
         })
     }
 
-    /// Itself, unless the broker has ended it, as far as this side knows.
+    /// Returns itself, unless the broker has closed the connection, as far as this side knows.
     pub(super) fn if_usable(mut self) -> Option<Self> {
         let is_fresh = self.idle_max.is_none_or(|most| self.used.elapsed() < most);
         (is_fresh && self.connection.is_quiet()).then_some(self)
     }
 
-    /// Publishes, and waits for every answer. What the broker refuses for good is added to
-    /// `refused`, with the place of its event. What it does not allow is returned.
+    /// Publishes, and waits for every reply. Adds permanently refused messages to `refused`, with
+    /// the positions of their events. Returns the messages that the user may not publish.
     ///
     /// # Errors
-    /// The connection has ended, or the broker refuses for now. Messages may have been taken.
+    /// Fails if the connection has ended, or the broker refuses temporarily. Some messages may have
+    /// been stored.
     pub(super) async fn publish(
         &mut self,
         messages: &[(usize, Publish)],
@@ -121,7 +122,7 @@ impl Publishing {
                 self.connection.flush().await?;
                 continue;
             }
-            // Answers come only after what they answer was written.
+            // A reply can only arrive after its message was written.
             let packet = self.connection.next(true).await?;
             if let Some(place) = self.answered(&packet, &mut waiting, refused)? {
                 let message = messages.iter().find(|(other, _)| *other == place);
@@ -160,7 +161,7 @@ impl Publishing {
         }
     }
 
-    /// Takes an answer in. Returns the place of a message whose topic is not allowed.
+    /// Handles a reply. Returns the position of a message whose topic is not permitted.
     fn answered(
         &mut self,
         packet: &Packet,
@@ -201,7 +202,7 @@ impl Publishing {
     }
 }
 
-/// The same reason of another packet.
+/// Converts the reason of a PUBREC packet.
 fn of_received(reason: PubRecReason) -> PubAckReason {
     match reason {
         PubRecReason::Success => PubAckReason::Success,

@@ -1,4 +1,4 @@
-//! How a connection is opened.
+//! Opening of a connection.
 //!
 //! ```text
 //!   this side   "AMQP 0 0 9 1"   start-ok, login   tune-ok, open virtual host   open channel
@@ -19,20 +19,20 @@ use crate::broker::Target;
 use crate::frames::{self, Decoder, FRAME_BYTES_MAX, Incoming};
 use crate::refusal::{RabbitError, closed};
 
-/// A connection until it is open.
+/// A connection that is being opened.
 pub(super) struct Greeting<'a> {
     pub(super) address: &'a Arc<str>,
     pub(super) stream: Box<dyn Stream>,
     pub(super) decoder: Decoder,
-    /// What is asked for.
+    /// Current step, for errors.
     pub(super) step: &'static str,
 }
 
 impl Greeting<'_> {
-    /// Answers the bytes of a frame at most, and the heartbeat in seconds, 0 for none.
+    /// Returns the maximum size of a frame, and the heartbeat in seconds, 0 for none.
     ///
     /// # Errors
-    /// The broker does not open the connection.
+    /// Fails if the broker refuses the connection.
     pub(super) async fn run(
         &mut self,
         target: &Target,
@@ -59,7 +59,7 @@ impl Greeting<'_> {
         }))
         .await?;
         let OfConnection::Tune(tune) = self.answer().await? else { return Err(unexpected) };
-        // 0 is without a limit. What this side takes is bounded in any case.
+        // 0 means no limit. The limit of this side applies in any case.
         let own = FRAME_BYTES_MAX as u32;
         let frame_max = if tune.frame_max == 0 { own } else { tune.frame_max.min(own) };
         let heartbeat_s = match tune.heartbeat {
@@ -101,7 +101,7 @@ impl Greeting<'_> {
         match self.read().await? {
             AMQPClass::Connection(OfConnection::Close(close)) => {
                 let text = close.reply_text.to_string();
-                // A refusal of the login has the code of every other refusal of access.
+                // A rejected login has the same code as any other refusal of access.
                 match self.step {
                     "the login" => {
                         let address = self.address.clone();
@@ -125,7 +125,7 @@ impl Greeting<'_> {
                 None => {}
             }
             match self.stream.read_buf(&mut self.decoder.buffer).await {
-                // RabbitMQ closes the stream for a wrong login of an old client.
+                // RabbitMQ closes the stream after a wrong login of an old client.
                 Ok(0) => {
                     return Err(self.ended(format!("closed while it was asked for {}", self.step)));
                 }
@@ -136,7 +136,7 @@ impl Greeting<'_> {
     }
 }
 
-/// What this side says of itself, above all what it understands.
+/// Returns the properties of this client, above all its capabilities.
 fn client_properties(client_id: &str) -> FieldTable {
     let mut capabilities = FieldTable::default();
     for name in [

@@ -1,10 +1,11 @@
-//! Messages are whole however their bytes come, and what is beyond a limit concerns only itself.
+//! Messages are complete however their bytes arrive, and exceeding a limit affects only one
+//! message.
 
 use amq_protocol::protocol::basic::Deliver;
 
 use super::*;
 
-/// A delivery, as a broker sends it.
+/// Returns a delivery in the broker's format.
 fn delivery(tag: u64, properties: AMQPProperties, body: &[u8]) -> Vec<u8> {
     let deliver = Deliver {
         consumer_tag: "c".into(),
@@ -79,7 +80,7 @@ fn properties_that_cannot_be_read_concern_their_message_alone() {
     assert_eq!(tag_of(&decoder.next().unwrap().unwrap()), 2);
 }
 
-/// A frame of a header with only a table in it.
+/// Returns the frame of a header with only a table.
 fn header_of(table: &[u8]) -> Vec<u8> {
     let payload = [&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 << 5, 0][..], table].concat();
     let length = (payload.len() as u32).to_be_bytes();

@@ -1,29 +1,29 @@
-//! Which messages of a batch the broker has confirmed. Pure.
+//! Confirmations of a batch's messages. Pure.
 
 use std::collections::BTreeSet;
 
-/// Numbers of messages that were sent and are not confirmed.
+/// Sequence numbers of messages that were sent and are not confirmed.
 #[derive(Debug)]
 pub(super) struct Confirms {
-    /// Numbers as the broker counts them: from 1, in the order of the channel.
+    /// The broker's numbers: from 1, in the order of the channel.
     open: BTreeSet<u64>,
-    /// Of the next message.
+    /// Number of the next message.
     next: u64,
 }
 
-/// What a confirmation or a refusal says.
+/// Confirmation or refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Said {
     Confirmed,
     Refused,
 }
 
-/// Why a batch is not delivered.
+/// Reason why a batch is not delivered.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// The broker does not take so many messages.
+    /// The broker refuses this number of messages.
     Refused(usize),
-    /// The broker speaks of a message that was not sent.
+    /// The broker named a message that was not sent.
     Unknown(u64),
 }
 
@@ -34,18 +34,18 @@ impl Default for Confirms {
 }
 
 impl Confirms {
-    /// A message is sent.
+    /// Records a message that is sent.
     pub(super) fn sent(&mut self) {
         self.open.insert(self.next);
         self.next += 1;
     }
 
-    /// Messages that are not confirmed, by their numbers from that of `first` on.
+    /// Iterates over unconfirmed messages from number `first` on, relative to it.
     pub(super) fn open_since(&self, first: u64) -> impl Iterator<Item = u64> {
         self.open.range(first..).map(move |number| number - first)
     }
 
-    /// The number of the next message.
+    /// Returns the number of the next message.
     pub(super) fn next(&self) -> u64 {
         self.next
     }
@@ -55,16 +55,16 @@ impl Confirms {
         self.open.is_empty()
     }
 
-    /// The broker has spoken of a message, or of it and `all_before` it.
+    /// Handles the broker's reply about a message, or about it and `all_before` it.
     ///
     /// # Errors
-    /// It is a refusal, or of no message.
+    /// Fails if it is a refusal, or names an unknown message.
     pub(super) fn heard(&mut self, said: Said, tag: u64, all_before: bool) -> Result<(), Wrong> {
         if tag >= self.next || (tag == 0 && !all_before) {
             return Err(Wrong::Unknown(tag));
         }
         let settled = match (all_before, tag) {
-            // 0 is all.
+            // 0 means all.
             (true, 0) => std::mem::take(&mut self.open).len(),
             (true, last) => {
                 let left = self.open.split_off(&(last + 1));
@@ -93,12 +93,12 @@ mod tests {
         assert!(!confirms.is_complete());
         confirms.heard(Said::Confirmed, 3, false).unwrap();
         assert!(!confirms.is_complete());
-        // One that was confirmed already does not count twice.
+        // A confirmed message does not count twice.
         confirms.heard(Said::Confirmed, 4, false).unwrap();
         assert!(!confirms.is_complete());
         confirms.heard(Said::Confirmed, 5, true).unwrap();
         assert!(confirms.is_complete());
-        // The count goes on with the next batch.
+        // The next batch continues the count.
         confirms.sent();
         confirms.heard(Said::Confirmed, 5, true).unwrap();
         assert!(!confirms.is_complete());

@@ -16,16 +16,16 @@ use crate::connection::{CHANNEL, Connection};
 use crate::frames::{self, Incoming};
 use crate::refusal::RabbitError;
 
-/// How long a connection is given to end in order.
+/// Time limit for closing a connection.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// A message that is sent.
+/// An outgoing message.
 #[derive(Clone)]
 pub(super) struct Outgoing<'a> {
-    /// Its event in the batch.
+    /// Position of its event in the batch.
     pub(super) place: usize,
     pub(super) routing_key: String,
-    /// With a message id.
+    /// Properties with a message id.
     pub(super) properties: AMQPProperties,
     pub(super) body: &'a [u8],
 }
@@ -33,43 +33,43 @@ pub(super) struct Outgoing<'a> {
 /// An event that can never be delivered.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// Its place in the batch.
+    /// Its position in the batch.
     pub(super) place: usize,
-    /// In snake case, for letters.
+    /// Reason label in snake case.
     pub(super) reason: &'static str,
-    /// For people.
+    /// Details for people.
     pub(super) detail: String,
 }
 
-/// Messages of which not all are confirmed.
+/// Messages of which some are not confirmed.
 pub(super) struct Broken<'a> {
     pub(super) error: RabbitError,
-    /// Those that are not confirmed, in their order.
+    /// Unconfirmed messages, in their order.
     pub(super) unconfirmed: Vec<Outgoing<'a>>,
 }
 
-/// A batch under way.
+/// State of the current batch.
 struct Batch<'a> {
-    /// Places by message id, to know what comes back.
+    /// Positions by message id, to identify returned messages.
     places: BTreeMap<ShortString, usize>,
     unroutable: Unroutable,
     refused: &'a mut Vec<Refusal>,
 }
 
-/// A connection for messages.
+/// A connection for publishing.
 pub(super) struct Publishing {
     connection: Connection,
     confirms: Confirms,
     exchange: ShortString,
-    /// What a refusal is about.
+    /// Description of the request, for errors.
     what: String,
 }
 
 impl Publishing {
-    /// Connects, as the client with this number, and looks whether the exchange is there.
+    /// Connects as the client with this number, and checks that the exchange exists.
     ///
     /// # Errors
-    /// There is no connection, or no such exchange.
+    /// Fails if it cannot connect, or the exchange does not exist.
     pub(super) async fn open(
         target: &Target,
         number: usize,
@@ -79,7 +79,7 @@ impl Publishing {
             0 => target.client_id.to_string(),
             more => format!("{}-{more}", target.client_id),
         };
-        // Bodies come with messages that are returned alone: they are here already.
+        // Only returned messages arrive with a body, which this side has already.
         let connection = Connection::open(target, &client_id, 0).await?;
         let what = format!("exchange `{exchange}`");
         let mut publishing =
@@ -108,27 +108,27 @@ impl Publishing {
         Ok(())
     }
 
-    /// `host:port` of the broker.
+    /// Returns `host:port` of the broker.
     pub(super) fn address(&self) -> &Arc<str> {
         &self.connection.address
     }
 
-    /// Returns true if it is open, as far as this side knows.
+    /// Returns true if the connection is open, as far as this side knows.
     pub(super) fn is_open(&self) -> bool {
         self.connection.is_open() && self.connection.is_quiet()
     }
 
-    /// Ends it in order.
+    /// Closes the connection.
     pub(super) async fn close(self) {
         self.connection.close(GOODBYE).await;
     }
 
-    /// Sends messages, and waits until each is confirmed. What can never be delivered is added to
-    /// `refused`.
+    /// Sends messages, and waits until each is confirmed. Adds messages that can never be delivered
+    /// to `refused`.
     ///
     /// # Errors
-    /// The connection has ended, or the broker refuses. Messages that are not confirmed may have
-    /// been taken all the same.
+    /// Fails if the connection has ended, or the broker refuses. Unconfirmed messages may have been
+    /// stored.
     pub(super) async fn publish<'a>(
         &mut self,
         messages: Vec<Outgoing<'a>>,
@@ -151,7 +151,8 @@ impl Publishing {
         Err(Broken { error, unconfirmed: unconfirmed.collect() })
     }
 
-    /// Notes in `handled` the place of each message that was looked at, and whether it is sent.
+    /// Sends messages, and adds the position of each processed one to `handled`, with whether it
+    /// was sent.
     async fn publish_all(
         &mut self,
         messages: &[Outgoing<'_>],
@@ -212,7 +213,7 @@ impl Publishing {
         }
     }
 
-    /// A message that no queue is bound for. The broker confirms it all the same, behind this.
+    /// Handles a message without a bound queue. The broker also confirms it, after this.
     fn returned(
         &self,
         returned: &Return,

@@ -1,19 +1,19 @@
-//! The routing key of an event, made of its headers: `logs.%{site}`.
+//! The routing key of an event, built from its headers: `logs.%{site}`.
 
 use formats::template::{Piece, Template};
 use pipeline::EventRef;
 
 use crate::broker::NAME_BYTES_MAX;
 
-/// A routing key with the names of headers in it.
+/// A routing key with placeholders for headers.
 #[derive(Debug)]
 pub(super) struct RoutingKey(Template);
 
 impl RoutingKey {
-    /// Reads one.
+    /// Parses a routing key.
     ///
     /// # Errors
-    /// It is none.
+    /// Fails if it is invalid.
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let template = Template::new(text)?;
         let fixed = |piece: &Piece| match piece {
@@ -26,15 +26,15 @@ impl RoutingKey {
         }
     }
 
-    /// Returns true if a header of the event stands in it.
+    /// Returns true if it contains a header of the event.
     pub(super) fn is_chosen_by_event(&self) -> bool {
         self.0.has_headers()
     }
 
-    /// That of an event.
+    /// Returns the routing key of an event.
     ///
     /// # Errors
-    /// A header is missing, or it is too long.
+    /// Fails if a header is missing, or the key is too long.
     pub(super) fn of(&self, event: EventRef<'_>) -> Result<String, String> {
         let missing = |name| format!("there is no header `{name}`, which `routing_key` names");
         let key = self.0.with(|name| event.header(name).ok_or_else(|| missing(name)))?;

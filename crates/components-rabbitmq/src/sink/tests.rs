@@ -1,4 +1,4 @@
-//! Settings that are refused, and what becomes of an event.
+//! Invalid settings, and the outcome of events.
 
 use std::path::Path;
 
@@ -72,8 +72,8 @@ fn an_event_names_its_routing_key_and_has_the_same_id_when_it_is_sent_again() {
     };
     assert_eq!(ids(&first), ids(&sink.messages(&batch).0));
     assert_eq!(ids(&first)[1], format!("{}/1/3-5", Origin([7; 16])));
-    // Without an identity messages of a batch differ all the same: by it they are known when they
-    // come back.
+    // Without an identity, message ids still differ within a batch: the sink identifies returned
+    // messages by them.
     batch.envelope.identity = None;
     let (once, again) = (ids(&sink.messages(&batch).0), ids(&sink.messages(&batch).0));
     assert!(once[0] != once[1] && once[0] != again[0], "{once:?} {again:?}");

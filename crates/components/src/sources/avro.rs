@@ -1,22 +1,23 @@
-//! `avro`: Avro RPC from Flume: its Avro sinks, `RpcClient`, `avro-client`, and log4j appenders.
+//! `avro`: receives Avro RPC of Flume: its Avro sinks, `RpcClient`, `avro-client`, and log4j
+//! appenders.
 //!
 //! ```text
 //!   bytes ─► inflate ─► frame ─► handshake ─► events ─► repeats ─► reserve room ─► commit ─► OK
 //!                     closed                  error                   FAILED      UNKNOWN
 //! ```
 //!
-//! | answer | meaning for the client |
+//! | reply | meaning for the client |
 //! |---|---|
 //! | OK | every event of the call is in every required channel |
-//! | FAILED | no room within `wait_max`, the client is over its rate, or the agent is stopping: nothing is stored, also not later |
+//! | FAILED | no room within `wait_max`, the tenant exceeds its rate, or the agent is stopping: nothing is stored, now or later |
 //! | UNKNOWN | a channel failed while it stored: the events may be stored or not |
-//! | an error | the call cannot be read, or can never be stored: nothing is |
+//! | an error | the call is malformed, or can never be stored: nothing is stored |
 //!
-//! To Flume all but OK is a failure: it closes the connection and sends the events again. The calls
-//! of a connection are answered in their order.
+//! Flume treats everything except OK as a failure: it closes the connection and resends the events.
+//! Calls of a connection get their replies in order.
 //!
-//! A client without an answer sends again, so an event may be stored more than once. A part of that
-//! is recognised: see `repeat_window`.
+//! A client without a reply resends, so an event may be stored more than once. Some repetitions are
+//! recognised: see `repeat_window`.
 
 mod connection;
 mod filter;
@@ -175,7 +176,7 @@ impl Component for Config {
         {
             let prelude = |stream: Box<dyn Stream>| around::inflate(stream).boxed();
             guard = Some(tls.with_prelude(Arc::new(prelude)));
-            // Behind zlib around TLS there is none inside of it.
+            // With zlib outside of TLS there is none inside.
             compression = Compression::Auto;
         }
         Ok(Box::new(Avro {
@@ -202,7 +203,7 @@ impl Component for Config {
     }
 }
 
-/// What a connection may take.
+/// Limits of a connection.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     compression: Compression,
@@ -224,25 +225,26 @@ struct Avro {
     in_flight_max: u64,
     tenants: Tenants,
     board: TenantBoard,
-    /// Outlives a run: what a run stored and could not answer, the next one may be asked for.
+    /// Kept between runs: a client may resend in the next run what the last run stored but could
+    /// not acknowledge.
     calls: Calls,
-    /// Between opening and running.
+    /// Present between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
 
-/// What the connections of one run share.
+/// State that the connections of one run share.
 struct Shared {
     env: Env,
     metrics: Metrics,
     limits: Limits,
-    /// Memory, and turns for room.
+    /// Memory, and turns for memory and channels.
     sharing: Arc<Sharing>,
     calls: Calls,
     storing: Arc<Storing>,
 }
 
 impl Shared {
-    /// Counts what was odd.
+    /// Counts an anomaly.
     fn count(&self, reason: &'static str, times: u64) {
         self.metrics.count_anomaly(&self.storing.source, reason, times);
     }
@@ -251,7 +253,7 @@ impl Shared {
 #[async_trait]
 impl Source for Avro {
     fn guarantee(&self) -> Guarantee {
-        // A client without its answer sends again, and not all of that is recognised.
+        // A client without a reply resends, and not every repetition is recognised.
         Guarantee::AtLeastOnce
     }
 
@@ -308,7 +310,7 @@ impl Source for Avro {
             }
         })
         .await;
-        // What was reserved is stored to its end, also for clients that are gone.
+        // Batches with reserved room are stored, even if their client has disconnected.
         work.close();
         let _ = tokio::time::timeout(DRAIN, work.wait()).await;
         Ok(())

@@ -1,4 +1,4 @@
-//! Where events enter.
+//! Sources.
 
 pub mod avro;
 pub mod exec;
@@ -21,7 +21,7 @@ mod tls_between;
 use pipeline::component::entry;
 use pipeline::{Entry, Source};
 
-/// Every source.
+/// All sources.
 pub static ALL: &[Entry<dyn Source>] = &[
     entry::<avro::Config>(),
     entry::<exec::Config>(),

@@ -1,8 +1,8 @@
-//! Goal: a source takes its ports before it runs, all or none, and says which one it cannot have:
-//! so that a port in use is an error of a start and of a reload.
+//! Goal: a source binds its ports before it runs, all or none, and names the port that is
+//! unavailable, so that a port in use is an error of a start or a reload.
 //!
-//! Method: each source that listens, as a configuration builds it, on ports of loopback that the
-//! test holds and lets go.
+//! Method: each listening source as a configuration builds it, on loopback ports that the test
+//! occupies and releases.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,13 +28,13 @@ async fn bind(env: &Env, address: &str) -> std::io::Result<Box<dyn Datagrams>> {
     env.net.bind(address).await
 }
 
-/// The error with its causes.
+/// Returns the error with its causes.
 fn message(error: &SourceError) -> String {
     let cause = error.source.as_ref().map(ToString::to_string).unwrap_or_default();
     format!("{error}: {cause}")
 }
 
-/// The source takes `address` with these settings, once nothing else has it.
+/// Checks that the source can bind `address` with these settings once it is free.
 async fn takes<C: Component<Role = dyn Source>>(address: &str, settings: Value) {
     let env = env::real();
     let mut source =

@@ -1,8 +1,8 @@
-//! `sequence`: makes numbered events, for measuring and for testing what comes after it.
+//! `sequence`: produces numbered events, for measurements and tests of the pipeline.
 //!
-//! Each body is the event's number as decimal text, filled up with dots to the size asked for. The
-//! next number travels as a position with each batch: after a restart the numbers go on without a
-//! gap, and what one channel lacks of another is made again for that one alone.
+//! Each body is the event's number in decimal digits, padded with dots to the configured size. The
+//! next number is stored as a position with each batch: after a restart the numbers continue
+//! without a gap, and events that only one channel lacks are created again for that channel alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use support::failure_log::{FailureLog, seconds};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-/// The one key of this source's positions.
+/// The only key of this source's positions.
 const KEY: Bytes = Bytes::from_static(b"next");
 /// Digits of the largest number.
 const DIGITS_MAX: usize = 20;
@@ -94,12 +94,12 @@ struct Numbers {
     body_bytes: usize,
     rate: Option<u32>,
     batch_events: u64,
-    /// Batches that are being stored: they go on to their end, whatever becomes of the source.
+    /// Batches that are being stored: they continue even if the source ends.
     work: TaskTracker,
 }
 
 impl Numbers {
-    /// The numbers from `start` up to `end`, with the position behind them.
+    /// Creates the events from `start` to `end`, with the position after them.
     fn batch(&self, start: u64, end: u64) -> Batch {
         let mut bodies = Vec::with_capacity((end - start) as usize * (self.body_bytes + 2));
         let mut lengths = Vec::with_capacity((end - start) as usize);
@@ -122,7 +122,8 @@ impl Numbers {
         batch
     }
 
-    /// Most numbers of the next batch: as set, and as the next agents take.
+    /// Returns the maximum number of events in the next batch: as configured, or lower for the
+    /// downstream agents.
     fn events_max(&self, cx: &SourceContext) -> u64 {
         let Some(bytes) = cx.intake.batch_bytes_max() else { return self.batch_events };
         let cut = Cut::within(bytes);
@@ -130,7 +131,7 @@ impl Numbers {
         self.batch_events.min(cut.events).min(cut.body_bytes / number_bytes).max(1)
     }
 
-    /// Where each required channel stands.
+    /// Returns the position of each required channel.
     fn standing(&self, cx: &SourceContext) -> Vec<u64> {
         let next = |positions: &Vec<(Bytes, Bytes)>| {
             let value = positions.iter().find(|(key, _)| *key == KEY).map(|(_, value)| value);
@@ -139,7 +140,7 @@ impl Numbers {
         cx.positions.positions(&self.name).iter().map(next).collect()
     }
 
-    /// Makes and hands over the next batch; says how many numbers it has.
+    /// Creates and stores the next batch; returns its number of events.
     async fn step(&self, standing: &mut [u64], cx: &SourceContext) -> Result<u64, IntakeError> {
         let start = standing.iter().copied().min().unwrap_or(0);
         let further = standing.iter().copied().filter(|next| *next > start).min();
@@ -154,7 +155,7 @@ impl Numbers {
             let lagging: Vec<usize> = lagging.map(|(channel, _)| channel).collect();
             self.work.spawn(async move { intake.accept_into(batch, &lagging).await })
         };
-        // The task is gone without a result only when the runtime ends.
+        // The task ends without a result only when the runtime shuts down.
         stored.await.unwrap_or(Err(IntakeError::Stopping))?;
         standing.iter_mut().filter(|next| **next == start).for_each(|next| *next = end);
         Ok(end - start)
@@ -200,14 +201,14 @@ impl Numbers {
             }
             let pause = jittered(RETRY_MIN, RETRY_MAX, trouble.failures(), self.entropy.next_u64());
             tokio::time::sleep(pause).await;
-            // Some channels may have it: they say so themselves.
+            // Some channels may have it: ask them for their positions.
             standing = self.standing(cx);
         }
         Ok(())
     }
 }
 
-/// `number` in decimal digits.
+/// Formats `number` in decimal digits.
 fn decimal(mut number: u64, digits: &mut [u8; DIGITS_MAX]) -> &[u8] {
     let mut at = DIGITS_MAX;
     loop {
@@ -244,8 +245,8 @@ impl Source for Numbers {
 
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
         let made = cx.stop.run_until_cancelled(self.make(&cx)).await;
-        // What was handed over is stored to its end. Where it waits for room for longer, the next
-        // start asks which channels have it.
+        // Batches in flight are stored to their end. If one still waits for room, the next start
+        // asks the channels which of them have it.
         self.work.close();
         let _ = timeout(DRAIN, self.work.wait()).await;
         match made {

@@ -1,9 +1,8 @@
-//! `stress`: the same event again and again, as fast as the channels take it, to load what comes
-//! after it.
+//! `stress`: produces the same event as fast as the channels accept it, to load the pipeline.
 //!
-//! A batch is made once and handed over many times, so that the source itself costs next to
-//! nothing. Bodies are bytes of 0x7f, as Flume has them. Nothing is numbered: to see whether events
-//! are lost or repeated, use `sequence`.
+//! A batch is created once and stored many times, so that the source itself costs almost nothing.
+//! As in Flume, bodies are bytes of 0x7f. Events have no numbers: use `sequence` to detect lost or
+//! repeated events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +24,9 @@ use support::backoff::jittered;
 use support::failure_log::{FailureLog, seconds};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Bytes of a batch at most.
+/// Maximum size of a batch.
 const BATCH_MAX: ByteSize = ByteSize::mib(64);
-/// Pauses between tries to store a batch.
+/// Pauses between attempts to store a batch.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// Settings of the `stress` source.
@@ -91,7 +90,7 @@ struct Stress {
     settings: Config,
 }
 
-/// Events so far.
+/// Number of events so far.
 #[derive(Default)]
 struct Tally {
     total: u64,
@@ -99,7 +98,7 @@ struct Tally {
 }
 
 impl Stress {
-    /// So many events.
+    /// Creates a batch of `events` events.
     fn batch(&self, events: u64) -> Batch {
         let size = self.settings.size.0 as usize;
         let mut bodies = vec![0x7f; (size + 1) * events as usize];
@@ -107,7 +106,7 @@ impl Stress {
         Batch::of_lines(bodies.into(), &vec![size as u32; events as usize])
     }
 
-    /// Events of the next batch; 0 at the end.
+    /// Returns the number of events in the next batch; 0 at the end.
     fn next(&self, tally: &Tally, bytes_max: Option<u64>) -> u64 {
         let Config { max_total_events, max_successful_events, .. } = self.settings;
         let left = |most: Option<u64>, so_far: u64| most.map_or(u64::MAX, |most| most - so_far);
@@ -155,7 +154,7 @@ impl Stress {
         }
     }
 
-    /// Waits after a batch that was not stored; its events are not made again.
+    /// Waits after a batch that was not stored; its events are lost.
     async fn failed(
         &self,
         error: IntakeError,
@@ -184,7 +183,7 @@ impl Stress {
 #[async_trait]
 impl Source for Stress {
     fn guarantee(&self) -> Guarantee {
-        // A batch that is not stored is not made again.
+        // A batch that is not stored is not repeated.
         Guarantee::BestEffort
     }
 

@@ -1,24 +1,25 @@
-//! `thrift`: events of Flume's Thrift sinks and clients; each call is a batch, answered once it is
-//! in the channels.
+//! `thrift`: receives events of Flume's Thrift sinks and clients; each call is a batch, and gets
+//! its reply once it is in the channels.
 //!
 //! ```text
 //!   frame ─► head ─► budget ─► rest of it ─► events ─► repeats ─► reserve room ─► commit ─► OK
 //!   closed   closed  FAILED      closed     exception              FAILED        UNKNOWN
 //! ```
 //!
-//! | answer | meaning for the client |
+//! | reply | meaning for the client |
 //! |---|---|
 //! | `OK` | every event of the call is in every required channel |
-//! | `FAILED` | no room within `wait_max`: nothing is stored, also not later |
-//! | `ERROR` | the events can never be stored: they are over the limit of a channel |
+//! | `FAILED` | no room within `wait_max`: nothing is stored, now or later |
+//! | `ERROR` | the events can never be stored: they exceed the limit of a channel |
 //! | `UNKNOWN` | a channel failed while it stored: the events may be stored or not |
-//! | `TApplicationException` | an unknown method, or arguments that cannot be read: nothing is stored |
+//! | `TApplicationException` | an unknown method or malformed arguments: nothing is stored |
 //!
-//! A frame that is too large, takes too long or is no message has no answer: the connection is
-//! closed. Calls of one connection follow each other. A `oneway` call is stored and not answered.
+//! A frame that is too large, takes too long or is not a message gets no reply: the connection is
+//! closed. Calls of a connection are handled one after the other. A `oneway` call is stored without
+//! a reply.
 //!
-//! A client without an answer sends again, so an event may be stored more than once. A part of that
-//! is recognised: see `repeat_window`.
+//! A client without a reply resends, so an event may be stored more than once. Some repetitions are
+//! recognised: see `repeat_window`.
 
 mod connection;
 mod frame;
@@ -49,7 +50,8 @@ use kit::put::Storing;
 use kit::repeats::Calls;
 use kit::tenants::{Sharing, Tenants};
 
-/// Lines a minute about connections that were closed for what they sent.
+/// Maximum number of log lines per minute about connections that were closed because of their
+/// input.
 const LOG_LINES: u32 = 5;
 
 /// Settings of the `thrift` source.
@@ -162,7 +164,7 @@ impl Component for Config {
     }
 }
 
-/// What a connection may send and take.
+/// Limits of a connection.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     protocol: Protocol,
@@ -183,16 +185,17 @@ struct Thrift {
     in_flight_max: u64,
     tenants: Tenants,
     board: TenantBoard,
-    /// Outlives a run: what a run stored and could not answer, the next one may be asked for.
+    /// Kept between runs: a client may resend in the next run what the last run stored but could
+    /// not acknowledge.
     calls: Calls,
-    /// Between opening and running.
+    /// Present between opening and running.
     listener: Option<Box<dyn Listener>>,
 }
 
 #[async_trait]
 impl Source for Thrift {
     fn guarantee(&self) -> Guarantee {
-        // A client without its answer sends the call again, and not all of that is recognised.
+        // A client without a reply resends the call, and not every repetition is recognised.
         Guarantee::AtLeastOnce
     }
 
@@ -238,7 +241,7 @@ impl Source for Thrift {
             async move { Connection::new(stream, peer, &shared).serve(&address).await }
         })
         .await;
-        // What was reserved is stored to its end, also for clients that are gone.
+        // Batches with reserved room are stored, even if their client has disconnected.
         work.close();
         let _ = tokio::time::timeout(DRAIN, work.wait()).await;
         Ok(())

@@ -1,5 +1,6 @@
-//! Goal: events go through TLS between each sink and source that speak it; clients that stall in
-//! their handshake, or speak something else, take no more than their places, and only for a time.
+//! Goal: events pass through TLS between each sink and source that supports it; clients that stall
+//! in their handshake, or use another protocol, only occupy their own connections, for a limited
+//! time.
 //!
 //! Method: sources and sinks as a configuration builds them, on loopback, with the certificates of
 //! `crates/tls`.
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 use super::{avro, http, netcat, syslog, thrift};
 use crate::sinks;
 
-/// Longer than anything that is waited for takes.
+/// Longer than any wait takes.
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn material(name: &str) -> PathBuf {
@@ -169,7 +170,7 @@ async fn clients_that_stall_give_their_places_back_and_are_counted() {
     let start = tokio::time::Instant::now();
     let client = timeout(Duration::from_secs(20), fixture.dial()).await;
     client.expect("its turn comes").unwrap();
-    // Three pairs before it.
+    // After three pairs of connections.
     assert!(start.elapsed() >= Duration::from_millis(800), "{:?}", start.elapsed());
     // The last one may have a little time left. Each is counted, then closed.
     for mut stream in stalled {
@@ -212,7 +213,7 @@ async fn handshakes_that_fail_give_their_places_and_connections_back() {
     fixture.stop().await;
 }
 
-/// What `check --connect` finds of a sink with this TLS.
+/// Returns the result of `check --connect` for a sink with this TLS.
 async fn probed<C: Component<Role = dyn Sink>>(
     address: &str,
     tls: Option<Value>,

@@ -1,4 +1,4 @@
-//! What each charset says, and where its lines end.
+//! Decoding of each charset, and its line ends.
 
 use super::*;
 
@@ -79,7 +79,7 @@ fn odd_bytes_are_what_the_policy_says_and_a_cut_leaves_out_half_a_character() {
 fn a_line_ends_at_a_whole_character_and_nowhere_else() {
     for name in NAMES {
         let (charset, _) = charset(name).of_text(b"");
-        // Every third value of two bytes: each first byte with 85 others.
+        // Every third two-byte value: each first byte with 85 second bytes.
         for number in (0..=u16::MAX).step_by(3) {
             let line = number.to_be_bytes();
             if charset.unit() == 1 && line.contains(&b'\n') {

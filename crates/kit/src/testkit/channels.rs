@@ -1,5 +1,5 @@
-//! For the tests of sources: an intake of several required channels that keep events and positions
-//! together, as real ones do, and refuse what a test asks for.
+//! Intake for tests of sources: several required channels that store events and positions together,
+//! as real ones do, and fail on request.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use pipeline::{
     Unreserved,
 };
 
-/// An event as it was put.
+/// A stored event.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// Its body, as text.
@@ -25,15 +25,15 @@ pub struct Event {
 struct One {
     events: Vec<Event>,
     positions: BTreeMap<Bytes, Bytes>,
-    /// Puts that it refuses before it takes one again.
+    /// Number of further puts to refuse.
     refusals: u32,
     refused: u32,
-    /// Puts that it took.
+    /// Number of accepted puts.
     puts: usize,
 }
 
 impl One {
-    /// One put: all of it or nothing.
+    /// Stores a put completely or not at all.
     fn put(&mut self, batch: &Batch) -> Result<(), IntakeError> {
         if self.refusals > 0 {
             self.refusals -= 1;
@@ -80,8 +80,8 @@ impl Channels {
         Self { all, limit: Mutex::default(), largest: Mutex::default() }
     }
 
-    /// The next agents take batches of up to so many bytes; bytes of the largest batch since the
-    /// last call.
+    /// Sets the batch limit of the downstream agents; returns the size of the largest batch since
+    /// the last call.
     pub fn agree(&self, bytes: u64) -> u64 {
         *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
         std::mem::take(&mut *self.largest.lock().unwrap_or_else(PoisonError::into_inner))
@@ -101,12 +101,12 @@ impl Channels {
         self.one(channel).put(batch)
     }
 
-    /// The channel is a new one, which knows nothing.
+    /// Replaces the channel by an empty one.
     pub fn clear(&self, channel: usize) {
         *self.one(channel) = One::default();
     }
 
-    /// What each channel holds, sorted.
+    /// Returns the content of each channel, sorted.
     pub fn lines(&self) -> Vec<Vec<String>> {
         let sorted = |channel: usize| {
             let mut lines: Vec<String> =
@@ -117,7 +117,7 @@ impl Channels {
         (0..self.all.len()).map(sorted).collect()
     }
 
-    /// Bodies of the events of a channel, in their order.
+    /// Returns the bodies of a channel's events, in order.
     pub fn bodies(&self, channel: usize) -> Vec<String> {
         self.one(channel).events.iter().map(|event| event.body.clone()).collect()
     }
@@ -127,17 +127,17 @@ impl Channels {
         self.one(channel).events.clone()
     }
 
-    /// Puts that a channel took.
+    /// Returns the number of puts that a channel accepted.
     pub fn puts(&self, channel: usize) -> usize {
         self.one(channel).puts
     }
 
-    /// Keys that a channel keeps positions of.
+    /// Returns the number of keys with a position in a channel.
     pub fn keys(&self, channel: usize) -> usize {
         self.one(channel).positions.len()
     }
 
-    /// The channel refuses so many puts from now on.
+    /// Makes the channel refuse the next `puts` puts.
     pub fn refuse(&self, channel: usize, puts: u32) {
         self.one(channel).refusals = puts;
     }
@@ -162,7 +162,7 @@ impl Channels {
         self.wait(self.all.len(), |one| one.events.len() >= events).await;
     }
 
-    /// Waits until so many channels have reached something.
+    /// Waits until `channels` channels meet a condition.
     async fn wait(&self, channels: usize, reached: impl Fn(&One) -> bool) {
         for _ in 0..20_000 {
             if (0..self.all.len()).filter(|at| reached(&self.one(*at))).count() >= channels {
@@ -202,7 +202,7 @@ impl PositionIntake for Channels {
 
     async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {
         for channel in channels {
-            // Between two channels the agent may die.
+            // The agent may die between two channels.
             tokio::task::yield_now().await;
             self.put(*channel, &batch)?;
         }

@@ -1,4 +1,4 @@
-//! An intake whose room a test gives, over channels in memory.
+//! An intake over channels in memory, whose room a test controls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::channels::Channels;
 
-/// Takes as many batches as the test gave room for.
+/// Accepts as many batches as the test has provided room for.
 pub struct Narrow {
     channels: Arc<Channels>,
     room: Arc<Semaphore>,
@@ -33,22 +33,22 @@ impl Permit for Room {
 }
 
 impl Narrow {
-    /// Room for so many batches.
+    /// Creates an intake with room for `room` batches.
     pub fn new(channels: Arc<Channels>, room: usize) -> Self {
         Self { channels, room: Arc::new(Semaphore::new(room)), waiting: AtomicUsize::new(0) }
     }
 
-    /// Room for so many more.
+    /// Provides room for further batches.
     pub fn give(&self, batches: usize) {
         self.room.add_permits(batches);
     }
 
-    /// How many have asked for room.
+    /// Returns how many batches have requested room.
     pub fn asked(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many have asked for room.
+    /// Waits until `count` batches have requested room.
     pub async fn wait_for_waiting(&self, count: usize) {
         for _ in 0..10_000 {
             if self.asked() >= count {

@@ -1,5 +1,5 @@
-//! For the tests of sources that listen: a source as a configuration builds it, on loopback, which
-//! runs until the test stops it.
+//! Helpers for tests of listening sources: a source as a configuration builds it, on loopback,
+//! which runs until the test stops it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use support::loopback::free_address;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// A source that runs, with the name `in`.
+/// A running source named `in`.
 pub struct Running {
-    /// Where it listens.
+    /// Its address.
     pub address: String,
     metrics: Metrics,
     stop: CancellationToken,
@@ -23,7 +23,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// With these settings and a free address as `listen`.
+    /// Starts a source with these settings and a free address as `listen`.
     pub async fn start<C>(settings: Value, intake: Arc<dyn Intake>) -> Self
     where
         C: Component<Role = dyn Source>,
@@ -33,7 +33,8 @@ impl Running {
         Self::start_at::<C>(address, settings, listen, intake).await
     }
 
-    /// With these settings and this as `listen`, of which `address` is the one of connections.
+    /// Starts a source with these settings and this `listen`; `address` is the address to connect
+    /// to.
     pub async fn start_at<C>(
         address: String,
         mut settings: Value,
@@ -54,23 +55,23 @@ impl Running {
         Self { address, metrics, stop, running }
     }
 
-    /// A connection to it.
+    /// Connects to the source.
     pub async fn connect(&self) -> Box<dyn Stream> {
         env::real().net.connect(&self.address).await.unwrap()
     }
 
-    /// How often it has counted this.
+    /// Returns the counter of this reason.
     pub fn counted(&self, reason: &'static str) -> u64 {
         let label = SourceReason { source: "in".into(), reason };
         self.metrics.source_anomalies.get_or_create(&label).get()
     }
 
-    /// It is to stop.
+    /// Requests a stop.
     pub fn cancel(&self) {
         self.stop.cancel();
     }
 
-    /// Stops it, and waits until it has.
+    /// Stops the source, and waits for its end.
     pub async fn stop(self) {
         self.cancel();
         self.running.await.unwrap().unwrap();

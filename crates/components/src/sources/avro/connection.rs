@@ -1,4 +1,4 @@
-//! One connection: calls in, answers out, in order.
+//! One connection: handles calls in order.
 
 mod alarm;
 
@@ -29,14 +29,14 @@ use tracing::{debug, warn};
 use super::{Compression, Shared};
 use alarm::Alarm;
 
-/// Bytes that are read, and decompressed, at once. A connection may hold so many of each without a
-/// part of the budget.
+/// Read size and decompression size. A connection may use this much for each without a part of the
+/// budget.
 const READ_BYTES: usize = 32 << 10;
 
 /// The first byte of a TLS record.
 const TLS: u8 = 0x16;
 
-/// Why a connection ended before its client closed it.
+/// Reason why a connection ended before its client closed it.
 #[derive(Debug, Error)]
 pub(super) enum Ended {
     #[error("it broke")]
@@ -63,26 +63,26 @@ pub(super) struct Connection<'a> {
     host: Arc<str>,
     client: Client,
     stream: Box<dyn Stream>,
-    /// What was read, before decompression.
+    /// Bytes before decompression.
     coded: BytesMut,
     plain: BytesMut,
-    /// `None` until the first byte says it.
+    /// `None` before the first byte.
     coding: Option<Coding>,
     deframer: Deframer,
     session: Session,
-    /// A call has come.
+    /// True after the first call.
     has_called: bool,
-    /// Part of the budget, for the call that is coming in.
+    /// Part of the budget, for the incoming call.
     memory: Option<Memory>,
     alarm: Alarm,
-    /// The source stops.
+    /// Resolves when the source stops.
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Nothing more comes: the client has closed its side, or the connection broke.
+    /// True at the end of input: the client has closed its side, or the connection broke.
     is_over: bool,
 }
 
 impl<'a> Connection<'a> {
-    /// One that was just accepted.
+    /// Creates the state of an accepted connection.
     pub(super) fn new(
         stream: Box<dyn Stream>,
         (host, client): (Arc<str>, Client),
@@ -111,10 +111,10 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Serves it to its end, or until the source stops.
+    /// Serves the connection until it ends or the source stops.
     ///
     /// # Errors
-    /// It ended in another way than by its client or the stop.
+    /// Returns the reason if neither the client nor a stop ended it.
     pub(super) async fn serve(mut self) -> Result<(), Ended> {
         let ended = self.calls().await;
         let reason = match &ended {
@@ -135,7 +135,7 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// The next call; `None` when there is none any more.
+    /// Returns the next call; `None` at the end.
     async fn frame(&mut self) -> Result<Option<Frame>, Ended> {
         let limits = self.shared.limits;
         let mut begun: Option<Instant> = None;
@@ -148,7 +148,7 @@ impl<'a> Connection<'a> {
             }
             let is_within = self.deframer.is_within() || !self.plain.is_empty();
             let now = Instant::now();
-            // A connection without any call has less time than one that pauses between two.
+            // Before the first call a shorter limit applies than between two calls.
             let limit = if is_within || !self.has_called {
                 Ended::Slow(limits.request_timeout)
             } else {
@@ -159,7 +159,7 @@ impl<'a> Connection<'a> {
                 _ => *begun.get_or_insert(now) + limits.request_timeout,
             };
             if self.shared.storing.stop.is_cancelled() {
-                // What has come in part is not waited for: its client has no answer yet.
+                // Do not wait for the rest of a call: its client has no reply yet.
                 return Ok(None);
             }
             self.coded.reserve(READ_BYTES);
@@ -176,17 +176,17 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// The next call in what was read.
+    /// Returns the next call in the buffered input.
     async fn decoded(&mut self) -> Result<Option<Frame>, Ended> {
         let Some(&first) = self.coded.first().or(self.plain.first()) else { return Ok(None) };
         if self.coding.is_none() && first == TLS {
             return Err(Ended::Tls);
         }
         loop {
-            // Calls that are here are served before what comes behind them, which may be damaged.
+            // Serve complete calls before decoding later bytes, which may be damaged.
             if let Some(frame) = self.deframer.next(&mut self.plain)? {
                 if self.plain.is_empty() {
-                    // Also an empty part of a buffer would keep the next read from using it again.
+                    // Even an empty slice would prevent the next read from reusing the buffer.
                     self.plain = BytesMut::new();
                 }
                 return Ok(Some(frame));
@@ -199,7 +199,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Takes a part of the budget for what has come of a call, and for what the next step brings.
+    /// Reserves memory for the received part of a call, and for the next step.
     async fn hold(&mut self) -> Result<(), Ended> {
         let member = self.client.member();
         member.check()?;
@@ -219,7 +219,7 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Whether a call of so many bytes is within the limit of its tenant, where that is its own.
+    /// Checks that a call of `bytes` bytes is within the tenant's own limit.
     fn fits(&self, bytes: usize) -> Result<(), Ended> {
         let member = self.client.member();
         let largest = self.shared.limits.request_max as u64;
@@ -229,7 +229,7 @@ impl<'a> Connection<'a> {
         member.too_large().map_or(Ok(()), |over| Err(over.into()))
     }
 
-    /// Serves a call to its answer.
+    /// Handles a call and replies.
     async fn answer(&mut self, Frame { serial, payload }: Frame) -> Result<(), Ended> {
         let mut memory = self.memory.take();
         self.has_called = true;
@@ -238,7 +238,7 @@ impl<'a> Connection<'a> {
         match self.session.read(&payload) {
             Step::Append { answer, events } => {
                 let (is_batch, begin) = (events.is_batch, bytes - events.bytes.len());
-                // What is read while the batch is being stored comes into the same memory.
+                // Bytes that are read while the batch is being stored use the same memory.
                 let read = move |batch: &mut BatchBuilder| {
                     events::read(Events { bytes: &payload[begin..], is_batch }, batch)
                 };
@@ -255,7 +255,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Stores the events of a call and answers it.
+    /// Stores the events of a call and replies.
     async fn append(
         &mut self,
         serial: u32,
@@ -266,7 +266,7 @@ impl<'a> Connection<'a> {
         let over = self.client.member().ask(Instant::now()).err();
         let (stored, call) = match (batch, over) {
             (Ok(batch), Some(over)) => {
-                // A client that waits holds no memory.
+                // A client that waits uses no memory.
                 drop((batch, memory));
                 (self.pause(over).await, None)
             }
@@ -286,7 +286,7 @@ impl<'a> Connection<'a> {
         };
         let is_stored = stored == Stored::All;
         let answer = self.answer_of(stored, answer);
-        // Once the client has gone, the answer would only seem to arrive.
+        // If the client has disconnected, a reply would be lost.
         let written =
             if self.is_over { Ok(false) } else { self.write(serial, &answer).await.map(|()| true) };
         if let Some(call) = call.filter(|_| is_stored) {
@@ -300,23 +300,23 @@ impl<'a> Connection<'a> {
         written.map(|_| ())
     }
 
-    /// Holds a client back that is over its rate: until it may come again, or as long as a call may
-    /// wait.
+    /// Delays a client that exceeds its rate: until it may retry, or for the maximum wait of a
+    /// call.
     async fn pause(&mut self, over: Over) -> Stored {
         let wait = over.retry_after().unwrap_or_default().min(self.shared.limits.wait_max);
         let _ = self.shared.storing.stop.run_until_cancelled(sleep(wait)).await;
         Stored::Nothing(over.to_string())
     }
 
-    /// Stores a batch, and watches meanwhile whether the client goes.
+    /// Stores a batch, and watches for a disconnection.
     async fn store(&mut self, batch: Batch, memory: Option<Memory>) -> Stored {
         let turn = self.shared.sharing.channel_turn(self.client.member(), batch.size().bytes);
         let storing = self.shared.storing.store(batch, memory, turn);
         let mut storing = std::pin::pin!(storing);
         let stored = loop {
             self.coded.reserve(READ_BYTES);
-            // Calls that the client sends meanwhile are read ahead up to a limit. Behind it, its
-            // end is not seen.
+            // Further calls of the client are read ahead up to a limit. A disconnection after that
+            // is not noticed.
             let may_read = !self.is_over && self.coded.len() < READ_BYTES;
             tokio::select! {
                 biased;
@@ -349,7 +349,7 @@ impl<'a> Connection<'a> {
                 answer.status(Status::Unknown)
             }
             Stored::Never(problem) => {
-                // The client sends it again and again, and comes no further.
+                // The client resends it for ever, and makes no progress.
                 warn!(%source, host = %self.host, problem, "a call can never be stored");
                 self.shared.count("call_malformed", 1);
                 answer.error(&problem)
@@ -362,7 +362,7 @@ impl<'a> Connection<'a> {
         let coding = self.coding.as_mut().expect("a call was read");
         let coded = coding.encode(frame)?;
         let limit = self.shared.limits.request_timeout;
-        // With TLS an answer has left here only once it is flushed.
+        // With TLS, a reply has been sent only once it is flushed.
         let written = timeout(limit, async {
             self.stream.write_all(&coded).await?;
             self.stream.flush().await

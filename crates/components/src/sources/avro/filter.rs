@@ -1,8 +1,8 @@
-//! Which addresses may connect, by rules as Flume's `ipFilterRules` has them.
+//! Access control by address, with rules like Flume's `ipFilterRules`.
 
 use std::net::IpAddr;
 
-/// Rules in order: the first that matches decides, and what none matches is allowed.
+/// Rules in order: the first match decides; without a match access is allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Rules(Vec<Rule>);
 
@@ -14,19 +14,19 @@ struct Rule {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Pattern {
-    /// The text of an address, in which `*` stands for anything.
+    /// Text of an address with `*` as a wildcard.
     Text(String),
-    /// An address and how many of its first bits count.
+    /// A network: an address and its prefix length.
     Network(IpAddr, u8),
-    /// The machine itself.
+    /// The host itself.
     Loopback,
 }
 
 impl Rules {
-    /// Rules as they are written.
+    /// Parses the rules.
     ///
     /// # Errors
-    /// The place of the rule that cannot be read, and why.
+    /// Returns the index of the first invalid rule, and the reason.
     pub(super) fn parse(rules: &[String]) -> Result<Self, (usize, String)> {
         let rules = rules.iter().enumerate().map(|(n, text)| {
             rule(text).ok_or_else(|| {
@@ -38,7 +38,7 @@ impl Rules {
         Ok(Self(rules.collect::<Result<_, _>>()?))
     }
 
-    /// Whether this host may connect.
+    /// Returns true if this host may connect.
     pub(super) fn allow(&self, host: &str) -> bool {
         let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         let text = address.map_or_else(|| host.to_owned(), |address| address.to_string());
@@ -80,7 +80,7 @@ fn rule(text: &str) -> Option<Rule> {
     Some(Rule { allows, pattern })
 }
 
-/// Whether `text` is `pattern`, in which each `*` stands for any text.
+/// Returns true if `text` matches `pattern`, in which `*` matches any text.
 fn is_like(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();

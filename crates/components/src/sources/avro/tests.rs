@@ -1,8 +1,8 @@
-//! Each answer means what it says: OK is stored, FAILED is not, also not later; and what is sent
-//! again because its answer was lost is not stored twice, where that can be known.
+//! Each status keeps its promise: after OK the events are stored; after FAILED they are not, and
+//! never will be; and a repetition after a lost reply is not stored twice, if it is recognised.
 //!
-//! Method: the source as a configuration builds it, on loopback, with a client that speaks the
-//! protocol or breaks it; behind it channels in memory, and an intake whose room the test gives.
+//! Method: the source as a configuration builds it, on loopback, with a client that speaks or
+//! violates the protocol; channels in memory, and an intake whose room the test controls.
 
 use std::path::Path;
 
@@ -44,7 +44,7 @@ struct Client {
     serial: u32,
 }
 
-/// An array of events with these bodies, each with its number as a header.
+/// Returns an array of events with these bodies, and their numbers as headers.
 fn array(bodies: &[&str]) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_long(&mut bytes, bodies.len() as i64);
@@ -58,7 +58,7 @@ fn array(bodies: &[&str]) -> Vec<u8> {
 }
 
 impl Client {
-    /// Sends a call and does not wait for its answer.
+    /// Sends a call without waiting for the reply.
     async fn send(&mut self, events: &[u8]) {
         self.serial += 1;
         let frame = frame::write(self.serial, &[&self.caller.begin(), events]);
@@ -66,7 +66,7 @@ impl Client {
         self.stream.write_all(&coded).await.unwrap();
     }
 
-    /// The next answer, with its number; `None` when the connection ended.
+    /// Returns the next reply with its number; `None` when the connection ended.
     async fn answer(&mut self) -> Option<(u32, Reply)> {
         loop {
             while self.coding.decode(&mut self.coded, &mut self.plain, 99).unwrap() {
@@ -104,7 +104,7 @@ async fn what_is_answered_ok_is_in_the_channels_in_its_order_with_its_headers() 
         let mut client = connect(&fixture, is_compressed).await;
         assert_eq!(client.call(&["a", "b"]).await, OK);
         assert_eq!(client.call(&[]).await, OK);
-        // Sent one after the other without waiting, they are answered in their order.
+        // Sent without waiting; the replies come in order.
         for n in 0..20 {
             client.send(&array(&[&format!("{n:02}")])).await;
         }
@@ -135,7 +135,7 @@ async fn a_call_that_finds_no_room_fails_and_is_not_stored_later() {
     fixture.stop().await;
 }
 
-/// Sends a batch, ends the connection while it waits for room, and gives the room.
+/// Sends a batch, closes the connection while the batch waits for room, then provides the room.
 async fn lose(fixture: &Running, narrow: &Narrow, batch: &[&str], is_compressed: bool) {
     let mut client = connect(fixture, is_compressed).await;
     narrow.give(1);
@@ -144,7 +144,7 @@ async fn lose(fixture: &Running, narrow: &Narrow, batch: &[&str], is_compressed:
     client.send(&array(batch)).await;
     narrow.wait_for_waiting(waiting + 1).await;
     drop(client);
-    // The runtime asks for news of its sockets while it sleeps, and sees the end.
+    // The runtime polls its sockets while it sleeps, and notices the end.
     tokio::time::sleep(Duration::from_millis(20)).await;
     narrow.give(1);
 }
@@ -155,17 +155,17 @@ async fn two_hundred_lost_answers_store_nothing_twice_and_equal_calls_are_all_st
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
     let fixture = Running::start::<Config>(json!({}), narrow.clone()).await;
     for round in 0..200 {
-        // All rounds send the same: only lost answers decide what is a repeat.
+        // All rounds send the same events: only lost replies determine the repetitions.
         let before = channels.events(0).len();
         lose(&fixture, &narrow, &["a", "b"], round % 2 == 1).await;
         channels.wait_for_events(before + 3).await;
         let mut client = connect(&fixture, round % 2 == 1).await;
-        // With room for none, what is stored again would fail.
+        // Without room, storing the events again would fail.
         let again: &[&str] = if round % 3 == 0 { &["a", "b", "c"] } else { &["a", "b"] };
         narrow.give(again.len() - 2);
         assert_eq!(client.call(again).await, OK, "round {round}");
         assert_eq!(channels.events(0).len(), before + 1 + again.len());
-        // Sent on purpose, after an answer: it is stored.
+        // An intentional repetition, after a reply: it is stored.
         narrow.give(1);
         assert_eq!(client.call(&["a", "b"]).await, OK);
         assert_eq!(channels.events(0).len(), before + 3 + again.len());
@@ -223,7 +223,7 @@ async fn bytes_that_are_not_the_protocol_end_the_connection_and_are_counted() {
         assert_eq!(client.answer().await, None, "{bytes:02x?}");
         assert_eq!(fixture.counted(reason), before + 1, "{reason} {bytes:02x?}");
     }
-    // A compressed call of a kilobyte that becomes a gibibyte is held to the limit as well.
+    // The limit also applies to a compressed call of a kilobyte that expands to a gibibyte.
     let mut client = connect(&fixture, true).await;
     client.send(&vec![0; 1 << 20]).await;
     assert_eq!(client.answer().await, None);
@@ -243,7 +243,7 @@ async fn calls_in_part_hold_memory_up_to_the_budget_and_then_give_it_back() {
     let mut first = connect(&fixture, false).await;
     first.stream.write_all(&whole[..whole.len() - 1]).await.unwrap();
     let mut second = connect(&fixture, false).await;
-    // The budget has room for one of them; which one is ended is not said.
+    // The budget has room for one of them; either one may be closed.
     let _ = second.stream.write_all(&whole[..whole.len() - 1]).await;
     let ended = tokio::select! {
         ended = first.answer() => ended,
@@ -288,7 +288,7 @@ async fn a_tenant_over_its_limits_is_answered_failed_or_closed_and_nothing_of_it
     let channels = Arc::new(Channels::new(1));
     let fixture = Running::start::<Config>(settings, channels.clone()).await;
     let mut client = connect(&fixture, false).await;
-    // Many seconds of its rate at once.
+    // Uses up many seconds of the rate.
     assert_eq!(client.call(&["a"; 100]).await, OK);
     assert_eq!(client.call(&["b"]).await, FAILED);
     let mut second = connect(&fixture, false).await;

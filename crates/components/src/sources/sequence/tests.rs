@@ -1,4 +1,4 @@
-//! Numbers without gap or repeat in each channel, over failures, kills and restarts.
+//! Numbers without gap or repetition in each channel, across failures, kills and restarts.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ fn source(settings: &Value) -> Box<dyn Source> {
     build::<Config>(settings, &BuildContext::alone("in", Path::new("unused"), env::real())).unwrap()
 }
 
-/// Runs the source until both channels hold so many events, and kills it.
+/// Runs the source until both channels have `events` events, then kills it.
 async fn run_until(settings: &Value, channels: &Arc<Channels>, events: usize) {
     let mut source = source(settings);
     let cx = position_context(channels.clone(), CancellationToken::new());

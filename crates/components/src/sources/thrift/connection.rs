@@ -1,4 +1,4 @@
-//! One connection: one call after the other, and the answer to each.
+//! One connection: handles calls one after the other, with a reply to each.
 
 use std::sync::Arc;
 
@@ -21,23 +21,23 @@ use tracing::{debug, warn};
 use super::Limits;
 use super::frame::{self, End, Frame};
 
-/// Bytes that are read at a time of what comes in small pieces.
+/// Read size for small pieces.
 const BUFFER_BYTES: usize = 4 << 10;
 
-/// What all connections of one run share.
+/// State that all connections of one run share.
 pub(super) struct Shared {
     pub(super) env: Env,
     pub(super) metrics: Metrics,
     pub(super) limits: Limits,
-    /// Memory, and turns for room.
+    /// Memory, and turns for memory and channels.
     pub(super) sharing: Arc<Sharing>,
     pub(super) calls: Calls,
     pub(super) storing: Arc<Storing>,
-    /// Lines about connections that were closed for what they sent.
+    /// Rate limit of log lines about connections that were closed because of their input.
     pub(super) log: LogRate,
 }
 
-/// What a call is answered.
+/// Reply to a call.
 enum Answer {
     Status(Status),
     Exception(Fault, String),
@@ -49,12 +49,12 @@ pub(super) struct Connection<'a> {
     host: Arc<str>,
     client: Client,
     stream: BufReader<Box<dyn Stream>>,
-    /// Nothing more comes: the client has closed its side, or the connection broke.
+    /// True at the end of input: the client has closed its side, or the connection broke.
     is_over: bool,
 }
 
 impl<'a> Connection<'a> {
-    /// One that was just accepted.
+    /// Creates the state of an accepted connection.
     pub(super) fn new(stream: Box<dyn Stream>, peer: Peer, shared: &'a Shared) -> Self {
         let stream = BufReader::with_capacity(BUFFER_BYTES, stream);
         let host = listening::host(&peer.address).into();
@@ -62,7 +62,7 @@ impl<'a> Connection<'a> {
         Self { shared, host, client, stream, is_over: false }
     }
 
-    /// Serves it to its end, or until the source stops.
+    /// Serves the connection until it ends or the source stops.
     pub(super) async fn serve(mut self, peer: &str) {
         let error = loop {
             match self.call().await {
@@ -84,15 +84,15 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Reads and answers the next call; `false` when there is none: the client is done, or the
-    /// source stops.
+    /// Reads the next call and replies; returns `false` when the client has finished or the source
+    /// stops.
     async fn call(&mut self) -> Result<bool, End> {
         let stop = &self.shared.storing.stop;
         let Some(read) = stop.run_until_cancelled(self.frame()).await else { return Ok(false) };
         let Some(frame) = read? else { return Ok(false) };
         let head = frame.head.clone();
         let (answer, stored) = self.answer(frame).await;
-        // Once the client has gone, the answer would only seem to arrive.
+        // If the client has disconnected, a reply would be lost.
         let written = match head.kind {
             Kind::Oneway => Ok(()),
             _ if self.is_over => Ok(()),
@@ -110,7 +110,7 @@ impl<'a> Connection<'a> {
         written.map(|()| !self.is_over)
     }
 
-    /// The next frame; `None` when there is none any more.
+    /// Returns the next frame; `None` at the end of input.
     async fn frame(&mut self) -> Result<Option<Frame>, End> {
         let Limits { idle_timeout, frame_timeout, .. } = self.shared.limits;
         let limit = idle_timeout;
@@ -143,8 +143,8 @@ impl<'a> Connection<'a> {
         Ok(timeout(limit, writing).await.map_err(|_| End::Slow { limit })??)
     }
 
-    /// Does what a call asks for. The call is there if its events are stored and it is to be
-    /// answered.
+    /// Executes a call. The returned `Call` is present if its events are stored and it gets a
+    /// reply.
     async fn answer(&mut self, Frame { head, message }: Frame) -> (Answer, Option<Call>) {
         let Head { name, kind, .. } = head;
         if !matches!(kind, Kind::Call | Kind::Oneway) {
@@ -179,7 +179,7 @@ impl<'a> Connection<'a> {
         };
         let member = self.client.member();
         member.count(batch.len() as u64, batch.size().bytes, Instant::now());
-        // A call without an answer is never sent again for the lack of it.
+        // A client never resends a call that has no reply.
         let call = (kind == Kind::Call).then(|| self.shared.calls.begin(&self.host, batch.clone()));
         let rest = call.as_ref().map_or(Some(batch), Call::rest).filter(|rest| !rest.is_empty());
         let status = match rest {
@@ -189,8 +189,8 @@ impl<'a> Connection<'a> {
         (Answer::Status(status), call.filter(|_| status == Status::Ok))
     }
 
-    /// Stores a batch, and watches meanwhile whether the client goes. Behind bytes that it sends
-    /// before its answer its end is not seen.
+    /// Stores a batch, and watches for a disconnection. That is not noticed behind data that the
+    /// client sends before it has the reply.
     async fn store(&mut self, batch: Batch, memory: Option<Memory>) -> Status {
         let turn = self.shared.sharing.channel_turn(self.client.member(), batch.size().bytes);
         let storing = self.shared.storing.store(batch, memory, turn);
@@ -216,7 +216,7 @@ impl<'a> Connection<'a> {
             Stored::Nothing(_) => Status::Failed,
             Stored::Unknown => Status::Unknown,
             Stored::Never(problem) => {
-                // The client sends it again and again, and comes no further.
+                // The client resends it for ever, and makes no progress.
                 warn!(source = %self.shared.storing.source, problem, "a call can never be stored");
                 Status::Error
             }

@@ -1,5 +1,5 @@
-//! Reading one frame, with memory in proportion to what has come of it: a client that announces
-//! much and sends little holds little.
+//! Reads one frame, with memory proportional to its received bytes: a large announced length alone
+//! reserves little.
 
 use std::io;
 use std::time::Duration;
@@ -13,31 +13,31 @@ use tokio::time::timeout;
 
 use super::Limits;
 
-/// What is read of a frame before memory is asked for: enough for the head of any message.
+/// Bytes of a frame that are read before memory is reserved: enough for the head of any message.
 const HEAD_BYTES: usize = 256;
 
-/// The least that memory is asked for, if the frame has as much. After it as much as has come.
+/// Minimum reservation, if the frame is that long. Later ones equal the received bytes.
 const STEP_BYTES: usize = 64 << 10;
 
-/// Why a connection ends.
+/// Reason why a connection ends.
 #[derive(Debug, Error)]
 pub(super) enum End {
-    /// The stream broke, or ended within a frame.
+    /// The connection broke, or ended within a frame.
     #[error("the connection broke")]
     Broken(#[from] io::Error),
-    /// Nothing came on it.
+    /// The connection was idle.
     #[error("no call came within {limit:?} (`idle_timeout`)")]
     Idle { limit: Duration },
-    /// What came did not come in time, or the answer was not taken in time.
+    /// A frame or a reply took too long.
     #[error("a frame or its answer took more than {limit:?} (`frame_timeout`)")]
     Slow { limit: Duration },
     /// The frame is too large.
     #[error("a frame announces {announced} bytes, and at most {max} are taken (`frame_max`){hint}")]
     Large { announced: u32, max: usize, hint: &'static str },
-    /// Its tenant has too many connections, or the frame is over the limit of that.
+    /// The tenant has too many connections, or the frame exceeds its limit.
     #[error(transparent)]
     Tenant(#[from] Over),
-    /// What came is no message.
+    /// The frame is not a message.
     #[error(transparent)]
     Malformed(#[from] Malformed),
 }
@@ -45,8 +45,8 @@ pub(super) enum End {
 /// A frame that was read to its end.
 pub(super) struct Frame {
     pub(super) head: Head,
-    /// The whole message, with the memory that it holds; `None`: its tenant was over its rate, or
-    /// there was no memory for it, and that lasted too long; it was passed over.
+    /// The complete message, with its memory; `None` if the tenant exceeded its rate, or no memory
+    /// was available in time: the frame was skipped.
     pub(super) message: Option<(Vec<u8>, Memory)>,
 }
 
@@ -96,7 +96,7 @@ pub(super) async fn read(
     }
 }
 
-/// What a client that sends no frames most likely sends.
+/// Names the protocol that a client without frames most likely uses.
 fn hint(first: [u8; 4]) -> &'static str {
     match first {
         [0x16, 3, ..] => {

@@ -1,9 +1,9 @@
-//! Goal: each answer means what it says: OK is stored, FAILED is not stored, also not later; and no
-//! client holds more than its limits.
+//! Goal: each status keeps its promise: after OK the events are stored; after FAILED they are not
+//! stored, and never will be; and no client uses more than its limits.
 //!
-//! Method: the source as a configuration builds it, on loopback, with a client that writes bytes:
-//! the calls of Flume's own client, and what it would never send. Behind it are channels in memory,
-//! and an intake whose room the test gives.
+//! Method: the source as a configuration builds it, on loopback, with a client that writes raw
+//! bytes: the calls of Flume's own client, and invalid ones. The channels are in memory, with an
+//! intake whose room the test controls.
 
 mod limits;
 
@@ -44,7 +44,7 @@ impl Client {
         self.stream.write_all(message).await.unwrap();
     }
 
-    /// The next answer, as it stands in its frame.
+    /// Returns the next reply in its frame.
     async fn answer(&mut self) -> Vec<u8> {
         let limit = Duration::from_secs(60);
         let bytes = tokio::time::timeout(limit, self.stream.read_u32()).await;
@@ -68,7 +68,7 @@ impl Client {
         }
     }
 
-    /// Calls again and again, until it is answered so.
+    /// Repeats a call until it gets this status.
     async fn append_until(&mut self, status: Status, body: &str) {
         for _ in 0..500 {
             if self.append(&[body]).await == status {
@@ -78,7 +78,7 @@ impl Client {
         panic!("it is never answered {status:?}");
     }
 
-    /// The source has closed the connection, without an answer.
+    /// Returns true if the source closes the connection without a reply.
     async fn is_closed(&mut self) -> bool {
         self.stream.read(&mut [0; 1]).await.unwrap_or(0) == 0
     }
@@ -92,7 +92,7 @@ fn call(bodies: &[&str], sequence: i32) -> Vec<u8> {
     events.call(sequence).split_off(4)
 }
 
-/// What Flume's client sends, with this kind and sequence number in place of `CALL` and 1.
+/// Returns a call of Flume's client, with this type and sequence number in place of `CALL` and 1.
 fn append(kind: u8, sequence: u8) -> Vec<u8> {
     let mut message = message("compact-append");
     (message[1], message[2]) = (kind << 5 | 1, sequence);
@@ -132,7 +132,7 @@ async fn an_answer_has_the_number_of_its_call_and_a_oneway_call_has_none() {
     let answered = client.answer().await;
     assert_eq!(formats::thrift::head(Protocol::Compact, &answered), Ok(expected));
     assert_eq!(channels.events(0).len(), 2);
-    // An unknown method has an exception, with the number of its call, unless it is `oneway`.
+    // An unknown method gets an exception, with the number of its call, unless it is `oneway`.
     let unknown = message("compact-unknown");
     let mut oneway = unknown.clone();
     oneway[1] = 0x81;
@@ -192,7 +192,7 @@ async fn what_is_no_frame_of_a_message_closes_its_connection_alone() {
     assert_eq!(channels.bodies(0), ["x"]);
 }
 
-/// Takes no batch, for it is too large.
+/// An intake that rejects every batch as too large.
 struct TooSmall;
 
 #[async_trait]
@@ -238,7 +238,7 @@ async fn a_client_that_breaks_off_after_its_call_has_its_events_stored() {
     channels.wait_for_events(1).await;
 }
 
-/// Sends a batch, ends the connection while it waits for room, and gives the room.
+/// Sends a batch, closes the connection while the batch waits for room, then provides the room.
 async fn lose(fixture: &Running, narrow: &Narrow, batch: &[&str]) {
     let mut client = connect(fixture).await;
     narrow.give(1);
@@ -247,7 +247,7 @@ async fn lose(fixture: &Running, narrow: &Narrow, batch: &[&str]) {
     client.send(&call(batch, 1)).await;
     narrow.wait_for_waiting(waiting + 1).await;
     drop(client);
-    // The runtime asks for news of its sockets while it sleeps, and sees the end.
+    // The runtime polls its sockets while it sleeps, and notices the end.
     tokio::time::sleep(Duration::from_millis(20)).await;
     narrow.give(1);
 }
@@ -258,17 +258,17 @@ async fn two_hundred_lost_answers_store_nothing_twice_and_equal_calls_are_all_st
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
     let fixture = Running::start::<Config>(json!({}), narrow.clone()).await;
     for round in 0..200 {
-        // All rounds send the same: only lost answers decide what is a repeat.
+        // All rounds send the same events: only lost replies determine the repetitions.
         let before = channels.events(0).len();
         lose(&fixture, &narrow, &["a", "b"]).await;
         channels.wait_for_events(before + 3).await;
         let mut client = connect(&fixture).await;
-        // With room for none, what is stored again would fail.
+        // Without room, storing the events again would fail.
         let again: &[&str] = if round % 3 == 0 { &["a", "b", "c"] } else { &["a", "b"] };
         narrow.give(again.len() - 2);
         assert_eq!(client.append(again).await, Status::Ok, "round {round}");
         assert_eq!(channels.events(0).len(), before + 1 + again.len());
-        // Sent on purpose, after an answer: it is stored.
+        // An intentional repetition, after a reply: it is stored.
         narrow.give(1);
         assert_eq!(client.append(&["a", "b"]).await, Status::Ok);
         assert_eq!(channels.events(0).len(), before + 3 + again.len());
@@ -335,14 +335,14 @@ async fn a_client_that_announces_much_and_sends_little_holds_little_memory() {
     while slow.len() < 16 {
         let mut one = connect(&fixture).await;
         one.stream.write_u32(1 << 20).await.unwrap();
-        // The head of a call, and as much as is read before memory is asked for.
+        // The head of a call, and as much as is read before memory is reserved.
         one.stream.write_all(&[&append(1, 1)[..], &[0; 300]].concat()).await.unwrap();
         slow.push(one);
         if slow.len() == 8 {
             assert_eq!(client.append(&[&large]).await, Status::Ok, "8 hold a half of it");
         }
     }
-    // Once all of them are read they hold all of it.
+    // Once all of them are read they use all of the memory.
     client.append_until(Status::Failed, &large).await;
     drop(slow);
     client.append_until(Status::Ok, &large).await;

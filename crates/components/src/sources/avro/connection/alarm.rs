@@ -1,8 +1,8 @@
 //! One timer for all waits of a connection.
 //!
-//! A timer that is set for each read and taken out again when something has come would cost a lock
-//! of the runtime twice a call. This one is moved only to ring earlier, or when it has rung: once
-//! in a time-out, however many calls there are.
+//! Setting and removing a timer for each read would take a lock of the runtime twice per call. This
+//! timer is reset only for an earlier deadline, or after it has fired: once per timeout, for any
+//! number of calls.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A timer that is used again.
+/// A reusable timer.
 pub(super) struct Alarm(Pin<Box<Sleep>>);
 
 impl Alarm {
-    /// One that rings after `first`, unless it is needed earlier.
+    /// Creates a timer that fires after `first`, or earlier if needed.
     pub(super) fn new(first: Duration) -> Self {
         Self(Box::pin(sleep(first)))
     }
 
-    /// What `work` comes to; `None`: `deadline` came first, and `work` is dropped. Cancel safe as
-    /// `work` is.
+    /// Returns the result of `work`, or `None` if `deadline` comes first, which drops `work`.
+    /// Cancel safe if `work` is.
     pub(super) async fn until<T>(
         &mut self,
         deadline: Instant,
@@ -39,7 +39,7 @@ impl Alarm {
                 if sleep.deadline() >= deadline {
                     return Poll::Ready(None);
                 }
-                // It rang for an earlier wait.
+                // It fired for an earlier wait.
                 sleep.as_mut().reset(deadline);
             }
             Poll::Pending

@@ -1,4 +1,4 @@
-//! What finds no room, and what a tenant may not take.
+//! Calls without room, and calls over a tenant's limits.
 
 use super::*;
 
@@ -9,7 +9,7 @@ async fn a_tenant_over_its_limits_is_answered_failed_or_closed_and_nothing_of_it
     let channels = Arc::new(Channels::new(1));
     let fixture = Running::start::<Config>(settings, channels.clone()).await;
     let mut client = connect(&fixture).await;
-    // Many seconds of its rate at once.
+    // Uses up many seconds of the rate.
     assert_eq!(client.append(&["a"; 100]).await, Status::Ok);
     assert_eq!(client.append(&["b"]).await, Status::Failed);
     let mut second = connect(&fixture).await;
