@@ -215,7 +215,7 @@ impl Topology {
 }
 
 impl NamedSink {
-    /// The seat that its address comes from, where that is looked up.
+    /// Returns the seat of its address, if that is looked up.
     pub(crate) fn seat(&self) -> Option<Seat> {
         self.sink.extensions().find()
     }

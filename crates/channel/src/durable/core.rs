@@ -204,8 +204,7 @@ impl Core {
                 return;
             }
         };
-        // While a file is being made it is not known where its room is counted; then comes the next
-        // look.
+        // While a file is being made its room cannot be attributed; the next check follows then.
         let Some(idle) = self.files.idle_bytes() else { return };
         {
             let mut state = self.state();

@@ -186,7 +186,7 @@ impl Core {
         }
     }
 
-    /// Makes a group durable; answers where each of its frames begins.
+    /// Makes a group durable; returns the offset of each of its frames.
     fn write(self: &Arc<Self>, log: &mut Log, group: &mut Group) -> io::Result<Vec<u64>> {
         if group.is_empty() {
             let (in_doubt, renew) = {
