@@ -120,7 +120,7 @@ impl<'a> Loader<'a> {
         values
     }
 
-    /// Checks that the file is a new one, within the limits.
+    /// Returns `true` if the file is a new one, within the limits; otherwise adds a problem.
     fn may_read(&mut self, path: &Path, shown: &str, from: &Place) -> bool {
         let problem = if let Some(at) = self.open.iter().position(|open| open.path == path) {
             let names = self.open[at..].iter().map(|open| format!("`{}` → ", open.shown));
@@ -187,7 +187,7 @@ impl<'a> Loader<'a> {
         fits
     }
 
-    /// Counts the bytes of a text with its references against the limit of all such texts.
+    /// Counts the bytes of a text with its references; returns `false` over the limit.
     fn refers(&mut self, bytes: usize, place: &Place) -> bool {
         let before = self.referred;
         self.referred = before.saturating_add(bytes as u64);

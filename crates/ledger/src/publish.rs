@@ -120,7 +120,7 @@ impl Ledger {
         self.known.unpublished.iter().any(|file| below(self.dataset.staged(&file.temp)))
     }
 
-    /// Checks that no file waits; returns the refusal otherwise.
+    /// Checks that no file waits; the error is the refusal.
     pub(super) fn all_published(&self) -> Result<(), LedgerError> {
         if self.known.unpublished.is_empty() { Ok(()) } else { Err(self.refused()) }
     }

@@ -36,7 +36,8 @@ struct OwnEpochs {
     left_behind: AtomicBool,
     /// Channels that are not open yet: they cannot be queried.
     not_open: Mutex<Vec<Weak<dyn Channel>>>,
-    /// Returns the lowest epoch of an origin with a batch in the dead letters: it may be replayed.
+    /// The query for the lowest epoch of an origin with a batch in the dead letters, which may be
+    /// replayed.
     letters: OnceLock<LowestLetter>,
     /// Set if some sink drops uncommitted batches, so that the agent cannot know.
     forgetful: OnceLock<()>,

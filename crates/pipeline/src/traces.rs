@@ -197,7 +197,7 @@ impl Traces {
         trace.is_sampled(recorder.rejected_below).then_some(trace)
     }
 
-    /// Records a step of this batch from `began` to `ended`, if it is sampled.
+    /// Returns the span of a step of this batch from `began` to `ended`, if the batch is sampled.
     pub fn span(
         &self,
         batch: Identity,

@@ -94,7 +94,7 @@ fn never_quiet(first: Bytes, waiting: mpsc::Receiver<Bytes>) -> impl Stream<Item
     })
 }
 
-/// Returns the answer of the DataNode.
+/// Waits for the answer of the DataNode.
 async fn heard(
     asked: Asked<'_>,
     answer: Option<AbortOnDropHandle<Result<(), FsError>>>,

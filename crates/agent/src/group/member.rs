@@ -157,7 +157,7 @@ impl Shared {
         is_over
     }
 
-    /// Returns a batch that was not accepted, without a failure.
+    /// Sends a batch that was not accepted back to the group, without a failure.
     fn give_back(&self, taken: &Taken) {
         let tickets = IntervalSet::from(taken.ticket..taken.ticket + 1);
         let settlement = Settlement { tickets, outcome: Outcome::Again(None) };
@@ -330,7 +330,7 @@ impl MemberTask {
         self.shared.tell(Event::Settled(self.shared.index, settlement));
     }
 
-    /// Returns the batches that wait for the sink.
+    /// Sends the batches that wait for the sink back to the group.
     fn return_queue(&mut self) {
         let mut tickets = IntervalSet::EMPTY;
         while let Ok(taken) = self.batches.try_recv() {

@@ -155,7 +155,7 @@ impl Core {
         self.announce(settled);
     }
 
-    /// Returns tickets of a consumer.
+    /// Rolls back tickets of a consumer.
     pub(crate) fn rollback(&self, consumer: &str, tickets: &IntervalSet) {
         self.state().tickets.in_flight.rollback(consumer, tickets);
         self.signals.ready.notify_waiters();

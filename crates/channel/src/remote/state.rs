@@ -189,7 +189,7 @@ impl State {
         keys
     }
 
-    /// Returns tickets of a consumer.
+    /// Rolls back tickets of a consumer.
     pub(super) fn rollback(&mut self, consumer: &str, tickets: &IntervalSet) {
         self.in_flight.rollback(consumer, tickets);
         self.drop_lines(tickets);

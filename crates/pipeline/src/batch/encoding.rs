@@ -305,7 +305,7 @@ impl Batch {
     }
 }
 
-/// Returns slices of the remaining bytes, never beyond their end.
+/// Splits slices off the remaining bytes, never beyond their end.
 struct Reader {
     rest: Bytes,
 }

@@ -237,7 +237,7 @@ impl Core {
         self.signals.dirty.notify_one();
     }
 
-    /// Adds the written data to the state, or returns the reserved room, and answers.
+    /// Adds the written data to the state, or releases the reserved room, and answers.
     fn finish(&self, log: &Log, mut group: Group, written: io::Result<Vec<u64>>) {
         let mut settled = KeySet::default();
         let (mut answer, mut wakes) = (Ok(()), true);
