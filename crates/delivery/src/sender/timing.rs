@@ -167,9 +167,9 @@ impl<P: Clone> Sender<P> {
         excused_at.map_or(put_at, |at| at.max(put_at)) + self.options.answer_timeout
     }
 
-    /// Settles batches whose answer is overdue as `Unanswered`; returns `true` if there are any. The
-    /// caller then closes the connection: the peer drops the puts that it has not accepted, and its
-    /// whole window is free again.
+    /// Settles batches whose answer is overdue as `Unanswered`; returns `true` if there are any.
+    /// The caller then closes the connection: the peer drops the puts that it has not accepted, and
+    /// its whole window is free again.
     fn give_up_late(&mut self, now: Instant) -> bool {
         let is_late = |put_at: Option<Instant>| put_at.is_some_and(|at| now >= self.due(at));
         let late: Vec<Identity> =
