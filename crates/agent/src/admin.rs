@@ -54,7 +54,7 @@ use routes::Site;
 /// Time limit for the head of a request, including the idle time before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of the head of a request: it is kept until it is whole.
+/// Maximum size of the head of a request, which is buffered completely.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// The name of the admin address in the log and the status.

@@ -39,7 +39,7 @@ pub const FILE: &str = "audit.log";
 /// Bytes of a file from which on the next one is begun.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// Older files that are kept.
+/// Number of older files.
 const OLDER_MAX: usize = 4;
 
 /// Refused calls that are written in a [`WINDOW`].
@@ -126,7 +126,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Line {
-    /// Of now, as soon as it is written.
+    /// Creates a line, whose time is set when it is written.
     pub fn new(action: &str, part: Option<String>, actor: Actor, outcome: Outcome) -> Self {
         let at = String::new();
         let part = part.map(|part| cut(&part, TEXT_MAX).to_owned());
@@ -191,7 +191,7 @@ impl Audit {
         self.0.env.offload(move || this.write(line)).await;
     }
 
-    /// The same, where blocking is no harm.
+    /// The same, for callers that may block.
     pub fn write(&self, mut line: Line) {
         let Some(left_out) = lock(&self.0.allowance).admits(line.outcome, Instant::now()) else {
             return;

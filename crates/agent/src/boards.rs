@@ -131,7 +131,7 @@ impl Inflow {
         volume.events
     }
 
-    /// A put of so many events has failed.
+    /// Records the failure of a put with this many events.
     pub(crate) fn failed(&self, events: u64) {
         self.state().failed += events;
     }

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// Notices that are kept; the oldest one goes.
+/// Maximum number of notices; the oldest one is dropped.
 const NOTICES_MAX: usize = 50;
 
-/// Bytes of a text that are kept.
+/// Maximum size of a text.
 const TEXT_MAX: usize = 2_048;
 
 /// A failure of a component.
@@ -85,7 +85,7 @@ impl Bulletin {
     }
 }
 
-/// As much of a text as has at most `bytes`.
+/// Returns the beginning of a text with at most `bytes` bytes.
 pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }

@@ -176,8 +176,8 @@ pub fn execute<A: AgentArgs>(args: &A, catalogue: Catalogue) -> ExitCode {
     launch(common.log_format, common.print_config, catalogue, draft, reread)
 }
 
-/// Runs the agent of a draft, or prints its configuration. The draft is made when log lines can be
-/// written. `reread` makes it again, without a line in the log.
+/// Runs the agent of a draft, or prints its configuration. The draft is made after the log has
+/// started. `reread` makes it again, without logging.
 pub fn launch(
     log_format: LogFormat,
     print_config: bool,
@@ -213,7 +213,7 @@ pub fn launch_watched(
     })
 }
 
-/// Does `work` where log lines can be written.
+/// Runs `work` while the log is running.
 fn in_process(log_format: LogFormat, work: impl FnOnce(&Env) -> ExitCode) -> ExitCode {
     // Must run before a second thread exists.
     let raised = env::raise_file_limit();
@@ -257,7 +257,7 @@ fn work(run: impl Future<Output = Result<(), RunError>>) -> ExitCode {
         Err(RunError::Config(errors)) => refuse(&errors),
         Err(error) => {
             tracing::error!(error = chain(&error), "ended");
-            // Blocking work may hang on a dead disk; the process must end all the same.
+            // Blocking work may hang on a dead disk; the process must end anyway.
             runtime.shutdown_background();
             ExitCode::from(EXIT_RUNTIME)
         }
@@ -342,7 +342,7 @@ pub fn read_stdin(format: &str, env: &Env) -> Result<Settings, ConfigErrors> {
     config::read_text("-", &Path::new("-").with_extension(format), &text, env)
 }
 
-/// Sets a key of the table `agent`, which is made where it is missing. A flag has no place.
+/// Sets a key of the table `agent`, and creates the table if necessary. A flag has no place.
 fn set_agent(settings: &mut Settings, key: &str, value: Settings) {
     let mut agent = settings.take("agent").unwrap_or_else(Settings::empty);
     if matches!(agent.value, Value::Table(_)) {
@@ -375,7 +375,7 @@ pub fn say(text: &str) {
     }
 }
 
-/// A component's table in a configuration made of flags.
+/// Creates a component's table from flags.
 fn component(kind: &str, settings: &[(&str, Settings)]) -> Settings {
     let mut table = table(&[("type", Settings::text(kind))]);
     for (name, value) in settings {

@@ -50,7 +50,7 @@ pub(crate) use label::Sender;
 /// The consumer of the channel of the dead letters.
 pub const OPERATOR: &str = "operator";
 
-/// A letter that waits for room so long is spoken of.
+/// A letter that waits for room this long is logged.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Returns the directory of an agent's dead letters.
@@ -227,7 +227,7 @@ impl DeadLetters {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // Each change is made whole, so a panic elsewhere does no harm here.
+        // Each change is complete, so a panic elsewhere does no harm here.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

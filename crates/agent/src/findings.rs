@@ -18,7 +18,7 @@ use crate::status::{Cause, Level, Trouble};
 /// Time between two snapshots that nothing else asks for.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A trouble is logged once it has lasted so long. Each start has some that last for seconds.
+/// Time after which a finding is logged. Each start has some that last for seconds.
 const LOG_AFTER: Duration = Duration::from_secs(10);
 
 /// The findings of the last snapshot.
@@ -82,7 +82,7 @@ fn log(trouble: &Trouble) {
     );
 }
 
-/// Tells the log and the service manager how the agent does, until it is dropped.
+/// Reports findings to the log and the service manager, until it is dropped.
 pub(crate) async fn announce(service: Service, pages: Arc<Pages>) {
     let logged = async {
         loop {

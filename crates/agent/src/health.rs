@@ -60,7 +60,7 @@ impl Standing {
         matches!(self.state().phase, Phase::Open(_) | Phase::Ended)
     }
 
-    /// As it is shown on status pages.
+    /// Returns the state for status pages.
     pub(crate) fn status(&self) -> status::State {
         match self.state().view(Instant::now()) {
             View::Absent => status::State::Absent,

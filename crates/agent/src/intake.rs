@@ -215,7 +215,7 @@ impl AgentIntake {
 
     /// Handles commits in one of the channels; an empty set: some were missed.
     fn committed_in(&self, fed: &Fed, keys: &KeySet) {
-        // Without a listener nothing is worked out; one that comes later asks first.
+        // Without a listener nothing is computed; a later one asks first.
         if self.agreed.get().is_none_or(|agreed| agreed.receiver_count() == 0) {
             return;
         }

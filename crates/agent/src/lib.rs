@@ -83,7 +83,7 @@ pub(crate) const VERSION: &str = if crypto::IS_FIPS {
     env!("CARGO_PKG_VERSION")
 };
 
-/// Why an agent ended otherwise than it was asked to.
+/// Why an agent ended without being asked to.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The configuration is wrong; nothing was started.
@@ -252,7 +252,7 @@ async fn serve(
     reason
 }
 
-/// Looks at the agent until it is to stop; for ever without something that looks.
+/// Watches the agent until it has to stop; forever without a watch.
 async fn watched(pages: &Pages, watch: &mut Option<Watch<'_>>) {
     let Some(watch) = watch else { return std::future::pending().await };
     loop {
@@ -383,7 +383,8 @@ impl Agent {
     /// Stops stage by stage; batches that are unsettled after the grace stay in the channels.
     async fn stop(self, grace: Duration) {
         self.stopping.cancel();
-        // Both end after a step at most. A channel that the first opens is closed with the others.
+        // Both end after at most one step. A channel that the first one opens is closed with the
+        // others.
         let _ = self.late.await;
         if let Some(reloader) = self.reloader {
             let _ = reloader.await;

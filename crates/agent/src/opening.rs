@@ -26,8 +26,8 @@ use crate::RunError;
 use crate::stop::Failure;
 use crate::topology::BuiltChannel;
 
-/// Until a channel is tried again: at first, and for one that hosts do not answer for, which is
-/// asked for twice as late each time, at most.
+/// First and longest pause before a channel is retried; the pause doubles for a remote log that
+/// does not answer.
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 

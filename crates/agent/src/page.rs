@@ -31,7 +31,7 @@ pub async fn page(env: &Env, address: &str, path: &str) -> io::Result<String> {
     }
 }
 
-/// Returns the status of a page, and its text of at most `bytes_max`.
+/// Returns the status of a page, and at most `bytes_max` of its text.
 pub(crate) async fn ask(
     dialer: &Dialer,
     address: &str,

@@ -50,7 +50,7 @@ const ASKED_MAX: usize = 4;
 /// Reads the configuration again, as it was read at the start. Blocks.
 pub type Reread = Arc<dyn Fn(&Env) -> Result<Draft, ConfigErrors> + Send + Sync>;
 
-/// A request, and where its answer goes.
+/// A request, and the receiver of its answer.
 enum Asked {
     /// Read the files again.
     Reload { by: &'static str, actor: Actor, answer: Option<oneshot::Sender<ReloadStatus>> },
@@ -72,7 +72,7 @@ pub(crate) struct Reloads {
 }
 
 impl Reloads {
-    /// With the other end, from which requests are served.
+    /// Returns also the receiving end of the requests.
     fn new(can_reload: bool) -> (Self, mpsc::Receiver<Asked>) {
         let (asked, requests) = mpsc::channel(ASKED_MAX);
         let (last, drain, exit) = Default::default();
@@ -98,14 +98,15 @@ impl Reloads {
         answered.await.ok()
     }
 
-    /// Asks for parts to stop or start, and waits for it; `None`: others wait, or the agent stops.
+    /// Requests a stop or start of parts, and waits for it; `None` if other requests wait, or the
+    /// agent stops.
     pub(crate) async fn change(&self, wish: Wish, actor: Actor) -> Option<PartsStatus> {
         let (answer, answered) = oneshot::channel();
         self.send(Asked::Parts { wish, actor, answer })?;
         answered.await.ok()
     }
 
-    /// The last drain, as it is `now`.
+    /// Returns the last drain, as of `now`.
     pub(crate) fn drain(&self, now: Instant) -> Option<DrainStatus> {
         let drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner).clone();
         drain.map(|(began, status)| DrainStatus {

@@ -1,8 +1,8 @@
-//! Sources that send events again because their positions are elsewhere.
+//! Reports sources that resend events because their positions are elsewhere.
 //!
 //! A source keeps its positions in its channels, under its own name. After a source or a channel is
-//! renamed, or a source is moved to another channel, it finds none and starts from the beginning.
-//! `aqueduct check`, a reload and the log of a start report that, with the amount.
+//! renamed, or a source is moved to another channel, it finds no positions and starts from the
+//! beginning. `aqueduct check`, a reload and the log of a start report that, with the amount.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ struct Places {
 #[derive(Debug, PartialEq, Eq)]
 struct Resend {
     source: String,
-    /// The amount that is sent again, the cause and the remedy.
+    /// The amount that is resent, the cause and the remedy.
     report: String,
 }
 
@@ -294,7 +294,7 @@ mod tests {
         Ok(sources.iter().map(stock).collect())
     }
 
-    /// The reports for source `s`, which feeds channel `c`, among others.
+    /// Returns the reports for source `s`, which feeds channel `c`, among others.
     fn found(stored: Vec<(&str, Stored)>, channels: &[&str], sources: &[&str]) -> Vec<String> {
         let names = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
         let places = Places {

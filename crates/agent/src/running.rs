@@ -43,7 +43,7 @@ pub(crate) use prepared::{Prepared, Surroundings};
 /// Questions that wait for a group; each is answered in a moment.
 const QUESTIONS_MAX: usize = 16;
 
-/// A group that does not answer for so long is busy.
+/// A group that does not answer within this time is busy.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All handles, which a reload exchanges one by one.
@@ -279,13 +279,13 @@ impl Running {
         Self { parts: RwLock::new(Arc::new(parts)) }
     }
 
-    /// The handles as they are now.
+    /// Returns the current handles.
     pub(crate) fn parts(&self) -> Arc<Parts> {
         // Each change is whole.
         self.parts.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes the handles; readers see all of it or nothing.
+    /// Changes the handles; readers see all of the change or nothing.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Parts) -> T) -> T {
         let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut parts))

@@ -27,7 +27,7 @@ const STARTING: Duration = Duration::from_millis(100);
 /// Maximum interval of checks of the verdict.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Bytes of a verdict that are sent: a datagram is limited, and it is shown in one line.
+/// Maximum size of a verdict: a datagram is limited, and it is shown in one line.
 const STATUS_MAX: usize = 500;
 
 /// The service manager of this process, if it has one. Clones are the same.
@@ -98,7 +98,7 @@ impl Service {
         self.0.as_ref().is_some_and(|inner| inner.is_ready.load(Ordering::Relaxed))
     }
 
-    /// Says how the agent does, until it is dropped.
+    /// Reports the state of the agent, until it is dropped.
     pub(crate) async fn announce(self, pages: Arc<Pages>) {
         let Some(inner) = &self.0 else { return };
         let watchdog = inner.manager.watchdog();

@@ -31,7 +31,7 @@ use crate::stop::Failure;
 /// First and longest pause between two runs of a source.
 const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// A run this long shows that the source works, also where nothing comes.
+/// A run of this length shows that the source works, even without input.
 const HEALTHY_RUN: Duration = Duration::from_secs(60);
 
 /// Maximum ratio of a pause to the run before it, if that run has stored a batch.

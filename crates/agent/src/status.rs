@@ -124,7 +124,7 @@ pub enum State {
         since_seconds_ago: f64,
         /// The last failure.
         last_error: String,
-        /// When it is tried next; `null` while it is being tried.
+        /// Time until the next attempt; `null` during an attempt.
         retry_in_seconds: Option<f64>,
         /// The cause does not disappear automatically: an operator has to act.
         #[serde(default)]
@@ -134,7 +134,7 @@ pub enum State {
     Absent,
     /// It has ended: it was stopped, or has nothing more to do.
     Stopped,
-    /// An operator has stopped it; it stays so until it is started by name.
+    /// An operator has stopped it; it stays stopped until it is started by name.
     Held {
         /// When it was stopped.
         since_seconds_ago: f64,
@@ -271,7 +271,7 @@ pub struct ChannelStatus {
     pub until_empty_seconds: Option<f64>,
     /// Events that it has dropped, by reason.
     pub dropped_events: BTreeMap<String, u64>,
-    /// Events that were sent again after it had stored them: it has recognized and not stored them.
+    /// Events that were resent after it had stored them: it has recognised and not stored them.
     #[serde(default)]
     pub resent_events: u64,
 }

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 /// Batches that wait for a reader.
 const BATCHES_MAX: usize = 32;
 
-/// Bytes of bodies that wait for a reader. A larger batch is taken where nothing else waits.
+/// Bytes of bodies that wait for a reader. A larger batch is accepted if nothing else waits.
 const BYTES_MAX: u64 = 8 << 20;
 
 /// A place where events pass: a source, a channel, or the sinks of a group. Clones share it.
@@ -48,7 +48,7 @@ struct Shared {
 /// A batch that has passed.
 #[derive(Debug, Clone)]
 pub(crate) struct Passed {
-    /// Its name, where it has one.
+    /// Its name, if it has one.
     pub(crate) identity: Option<Identity>,
     /// Its events.
     pub(crate) events: Events,

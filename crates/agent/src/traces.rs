@@ -37,10 +37,10 @@ use tracing::{info, warn};
 use otlp::Resource;
 use post::{Post, PostError};
 
-/// Spans of one request at most: some 400 KiB.
+/// Maximum number of spans of one request: some 400 KiB.
 const REQUEST_SPANS: usize = 512;
 
-/// How long spans are collected, unless there are that many earlier.
+/// How long spans are collected, unless there are [`REQUEST_SPANS`] earlier.
 const GATHER: Duration = Duration::from_secs(1);
 
 /// The pause after a request that failed, doubled with each further one up to the limit.
@@ -64,10 +64,10 @@ pub(crate) struct Exporter {
 }
 
 impl Exporter {
-    /// Of this plan; `None` where it wants no traces.
+    /// Creates the exporter of this plan; `None` if it does not enable traces.
     ///
     /// # Errors
-    /// A setting that is not possible, below the table.
+    /// An invalid setting, below the table.
     pub(crate) fn of(
         plan: &Plan,
         env: &Env,
@@ -112,7 +112,7 @@ impl Exporter {
             }
             gathered.clear();
         }
-        // A request that was cut off goes once more: a receiver knows its spans by their ids.
+        // An interrupted request is sent once more: a receiver recognises spans by their ids.
         let deadline = Instant::now() + LAST;
         loop {
             if !gathered.is_empty() {

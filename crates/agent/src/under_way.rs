@@ -1,4 +1,4 @@
-//! Work that has begun and has not ended, and whether any of it moves.
+//! Tracks work in progress, and whether any of it makes progress.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,7 +49,7 @@ impl UnderWay {
         Step(self)
     }
 
-    /// Since when steps are under way and none of them has ended; `None` without any.
+    /// Returns since when steps are in progress and none has ended; `None` without any.
     pub(crate) fn still_since(&self) -> Option<Instant> {
         let state = self.state();
         (state.open > 0).then_some(state.moved)

@@ -29,7 +29,7 @@ const PASS_BYTES: usize = 16 << 20;
 const BATCHES: usize = 16;
 const LONG: usize = 1_024;
 const SHORT: usize = 102;
-/// Allocations of a batch at most, over all of its way through both agents.
+/// Maximum number of allocations of a batch on its whole path through both agents.
 const BATCH_MAX: usize = 1_000;
 
 struct Place {

@@ -48,7 +48,7 @@ impl Window {
         &self.pending
     }
 
-    /// Whether `identity` was stored before.
+    /// Returns `true` if `identity` was stored before.
     pub(crate) fn knows(&self, identity: Identity) -> bool {
         self.stored.contains(identity)
     }
@@ -66,7 +66,7 @@ impl Window {
         self.pending.remove_all(keys);
     }
 
-    /// The batches of these were damaged: they may be stored again.
+    /// Forgets damaged batches, which may then be stored again.
     pub(crate) fn forget(&mut self, keys: &KeySet) {
         self.stored.remove_all(keys);
         self.pending.remove_all(keys);

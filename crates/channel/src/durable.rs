@@ -207,8 +207,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Room of a segment file: as configured, and up to eight times as much where it begins with
-    /// much, but at most an eighth of the capacity.
+    /// Room of a segment file: as configured, and up to eight times as much for a large beginning,
+    /// but at most an eighth of the capacity.
     fn segment_rooms(&self) -> RangeInclusive<u64> {
         const LARGER: u64 = 8;
         let eighth = (self.capacity.0 / 8).next_multiple_of(log::segment::BLOCK as u64);

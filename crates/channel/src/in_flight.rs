@@ -53,7 +53,7 @@ fn run_end(set: &IntervalSet, ticket: Ticket) -> Option<Ticket> {
 }
 
 impl InFlight {
-    /// Takes up where a dead process stopped: nothing is held.
+    /// Restores the state of a dead process: nothing is held.
     pub(crate) fn restore(
         next: Ticket,
         acked: impl IntoIterator<Item = (Arc<str>, IntervalSet)>,

@@ -24,7 +24,7 @@ impl Positions {
     pub(crate) fn apply(&mut self, positions: &[SourcePosition]) {
         for SourcePosition { source, key, value, .. } in positions {
             if let Some(value) = value {
-                // Its own copy: the batch that it came with may be large.
+                // A separate copy: the batch that contained it may be large.
                 let value = Bytes::copy_from_slice(value);
                 self.by_source.entry(source.clone()).or_default().insert(key.clone(), value);
             } else if let Some(by_key) = self.by_source.get_mut(source) {
@@ -70,8 +70,8 @@ impl Positions {
         })
     }
 
-    /// Appends all of them, as [`put_positions`] does. Of ten thousand files that is a mebibyte,
-    /// for each segment: nothing is made for each of them on the way.
+    /// Appends all of them, like [`put_positions`]. For ten thousand files that is a mebibyte for
+    /// each segment, so it allocates nothing per file.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         /// The most that lengths and flag of one have.
         const AROUND_BYTES: usize = 16;

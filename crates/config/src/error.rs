@@ -70,7 +70,8 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigErrors {
-    /// `Ok` if nothing was found, else the first hundred by place, and the number of the others.
+    /// Returns `Ok` without problems, else the first hundred by place, and the number of the
+    /// others.
     ///
     /// # Errors
     /// `found` is not empty.

@@ -19,10 +19,10 @@ use crate::substitute;
 /// The key at the root.
 const KEY: &str = "include";
 
-/// Files within files, at most.
+/// Maximum depth of includes.
 const DEPTH_MAX: usize = 8;
 
-/// Files of one configuration, at most.
+/// Maximum number of files of one configuration.
 const FILES_MAX: usize = 1_000;
 
 /// Reads a file with all that it includes and refers to.
@@ -58,7 +58,7 @@ struct Loader<'a> {
     env: &'a Env,
     /// From the first file to the one that is being read.
     open: Vec<Open>,
-    /// Each file that was read, and where it is included.
+    /// Each file that was read, and the place of its include.
     seen: BTreeMap<PathBuf, Place>,
     /// Of files.
     bytes: u64,
@@ -91,11 +91,12 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The values of a file; `from` is where it is included, and nowhere for the first one.
+    /// Reads a file; `from` is the place of its include, which the first file does not have.
     fn file(&mut self, path: &Path, from: &Place) -> Option<Settings> {
         let shown: Arc<str> = path.display().to_string().into();
         let whole = Place { file: shown.clone(), ..Place::default() };
-        // A first file that cannot be read is named itself, an included one where it is named.
+        // An error about the first file names the file; an error about an included one names the
+        // place of the include.
         let (at, name) = match from.is_known() {
             true => (from, format!("`{shown}` ")),
             false => (&whole, String::new()),
@@ -119,7 +120,7 @@ impl<'a> Loader<'a> {
         values
     }
 
-    /// Checks that the file is a new one, within the limits.
+    /// Returns `true` if the file is a new one, within the limits; otherwise adds a problem.
     fn may_read(&mut self, path: &Path, shown: &str, from: &Place) -> bool {
         let problem = if let Some(at) = self.open.iter().position(|open| open.path == path) {
             let names = self.open[at..].iter().map(|open| format!("`{}` → ", open.shown));
@@ -186,7 +187,7 @@ impl<'a> Loader<'a> {
         fits
     }
 
-    /// Counts the bytes of a text with its references against the limit of all such texts.
+    /// Counts the bytes of a text with its references; returns `false` over the limit.
     fn refers(&mut self, bytes: usize, place: &Place) -> bool {
         let before = self.referred;
         self.referred = before.saturating_add(bytes as u64);
@@ -199,7 +200,7 @@ impl<'a> Loader<'a> {
         self.referred <= most
     }
 
-    /// Replaces the references in every text; `path` is where `values` are.
+    /// Replaces the references in every text; `path` is the path of `values`.
     fn replace(&mut self, values: &mut Settings, directory: &Path, path: &mut Vec<String>) {
         match &mut values.value {
             Value::Text(text) => {

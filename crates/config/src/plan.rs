@@ -9,7 +9,7 @@ use pipeline::{BuildContext, Role, SettingsError};
 /// The components that an agent runs. Plans with the same meaning are equal, whatever their lines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The file as the user named it, or `command line`: where complaints point to.
+    /// The file as the user named it, or `command line`, for messages.
     pub file: String,
     /// The agent itself.
     pub agent: AgentSettings,
@@ -19,8 +19,8 @@ pub struct Plan {
     pub channels: Vec<ChannelPlan>,
     /// Groups; a sink outside a group is a group with its own name.
     pub groups: Vec<GroupPlan>,
-    /// The table `[dead_letters]`, as the agent reads it: where events are kept that can never be
-    /// delivered. Empty unless set.
+    /// The table `[dead_letters]`, as the agent reads it: settings of the channel for events that
+    /// can never be delivered. Empty unless set.
     pub dead_letters: Settings,
 }
 
@@ -50,7 +50,7 @@ pub struct AgentSettings {
     /// Traces of sampled batches: a [`TraceSettings`](crate::TraceSettings), which has been read
     /// once. None unless set.
     pub traces: Option<Settings>,
-    /// When the configuration is read again.
+    /// The trigger for reading the configuration again.
     pub reload: Reload,
     /// The permissions of files that the agent creates.
     pub file_mode: FileMode,
@@ -102,7 +102,7 @@ pub enum Reload {
 }
 
 impl AgentSettings {
-    /// The settings that mean something else in `other`.
+    /// Returns the settings with another meaning in `other`.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let compared = [
             ("name", self.name == other.name),
@@ -188,7 +188,7 @@ impl PartialEq for ComponentPlan {
     }
 }
 
-/// Problems of one component are looked for this often at most.
+/// Maximum number of problems that are collected for one component.
 const PROBLEMS_MAX: usize = 20;
 
 impl ComponentPlan {

@@ -18,7 +18,7 @@ pub use setting::{Setting, settings};
 /// Marks settings in a schema that may be omitted although they have no default.
 const OPTIONAL: &str = "x-aqueduct-optional";
 
-/// Settings of a role that the plan fills in, so they are in no file.
+/// Returns the settings of a role that the plan fills in, so that no file has them.
 pub fn filled_in(role: &str) -> &'static [&'static str] {
     match role {
         "selector" => &["channels"],

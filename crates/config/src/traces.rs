@@ -1,4 +1,4 @@
-//! The table `[agent.traces]`: which part of the batches is traced, and where the spans go.
+//! The table `[agent.traces]`: the sampled part of batches, and the destination of their spans.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -165,7 +165,7 @@ impl Builder {
         self.value(Settings::at(value, open.place), open.anchor)
     }
 
-    /// Puts a complete value where it belongs.
+    /// Adds a complete value to its owner.
     fn value(&mut self, value: Settings, anchor: usize) -> Result<(), SettingsError> {
         if anchor > 0 {
             self.anchors.insert(anchor, value.clone());

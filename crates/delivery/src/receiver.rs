@@ -31,7 +31,7 @@ pub use contents::Contents;
 /// Why a stream is ended: the sender does not keep to the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Violation {
-    /// A put came before the first Hello.
+    /// A put arrived before the first Hello.
     #[error("the sender put batch {identity} before it said Hello")]
     NotGreeted {
         /// The batch.
@@ -58,7 +58,7 @@ pub enum Violation {
     },
 }
 
-/// Runs of sequences that one sender may wait for; a batch in order makes no new one.
+/// Maximum number of runs of sequences that one sender may wait for; batches in order add none.
 const RUNS_MAX: usize = 1 << 20;
 
 /// The batches of a Hello that Welcome reports as stored and committed.

@@ -99,7 +99,7 @@ pub enum Outgoing<P> {
 pub enum Room {
     /// A batch can be offered now.
     Free,
-    /// Soon: the window is full, or the connection is being made again.
+    /// Soon: the window is full, or the connection is being restored.
     Wait,
     /// The peer asked the sender to wait for this long.
     Busy(Duration),
@@ -128,7 +128,7 @@ pub enum Verdict {
     LetGo,
     /// The peer did not accept it and asked for a retry after this time.
     NotTaken(Duration),
-    /// The peer could not read it: damaged on the way, or compressed in a way it does not know.
+    /// The peer could not read it: damaged in transit, or compressed with an unknown algorithm.
     Unreadable,
 }
 
@@ -297,7 +297,7 @@ impl<P: Clone> Sender<P> {
         self.settled.pop_front()
     }
 
-    /// The peer's window or the own one, whichever is smaller.
+    /// Returns the smaller one of the peer's window and this sender's.
     fn window(&self) -> Window {
         let Link::Up(peer) = &self.link else { return self.options.window };
         let own = self.options.window;

@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// The priority of a thread, `nice(2)`: of two threads that both need one core, it gets a tenth.
 const NICENESS: i32 = 10;
 
-/// A runtime that is made when it is first asked for.
+/// A runtime that is created on first use.
 #[derive(Default)]
 pub(crate) struct BackgroundRuntime(OnceLock<Option<Runtime>>);
 
@@ -32,7 +32,7 @@ impl BackgroundRuntime {
 
 fn start() -> io::Result<Runtime> {
     let step_back = || {
-        // To have as much of a core as the others is no reason to fail.
+        // An ordinary priority is not a reason to fail.
         let _ = rustix::process::nice(NICENESS);
     };
     let mut builder = Builder::new_multi_thread();

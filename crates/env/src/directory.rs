@@ -31,7 +31,7 @@ const OWN: [u32; 8] = [
     0x794C_7630,
     0xCA45_1A4E,
 ];
-/// Bytes of all names of the attributes of a directory, and of one of them, at most.
+/// Maximum size of a directory's attribute names, and of one attribute.
 const ATTRIBUTE_MAX: usize = 64 << 10;
 
 pub(crate) struct RealDirectory {

@@ -185,13 +185,13 @@ impl Disk for RealDisk {
 
 /// `RWF_DONTCACHE`, of Linux 6.14 and later; not every file system has it.
 const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
-/// A smaller write is left to the page cache: of many of them, to many files, it makes few large
-/// ones, and a disk with a head to move would otherwise do little else.
+/// Smaller writes are left to the page cache, which combines many of them into few large ones:
+/// otherwise a disk with a moving head would do little else.
 const UNCACHED_MIN: usize = 128 << 10;
 
 struct RealFile {
     file: File,
-    /// Large writes leave the page cache, as far as it is known that they can.
+    /// Large writes leave the page cache, unless that is known to fail.
     uncached: AtomicBool,
 }
 

@@ -61,8 +61,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// Random numbers of the system, or of the module in a FIPS build. Few are needed: one for a batch
-/// at most.
+/// Random numbers of the system, or of the module in a FIPS build. Few are needed: at most one for
+/// a batch.
 struct SystemEntropy;
 
 impl Entropy for SystemEntropy {

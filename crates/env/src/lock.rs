@@ -51,7 +51,7 @@ fn write_pid(file: &mut File) -> io::Result<()> {
     file.set_len(pid.len() as u64)
 }
 
-/// The lock goes with the descriptor.
+/// The lock is released with the descriptor.
 struct RealLock {
     _file: File,
 }

@@ -24,7 +24,7 @@ pub(crate) const NAMES: DnsNames = DnsNames;
 #[cfg(not(feature = "dns"))]
 pub(crate) const NAMES: HostNames = HostNames;
 
-/// Looks up hosts by the system's resolver only. Edges have no other one.
+/// Resolves hosts only by the system's resolver. Edges have no other one.
 #[derive(Debug, Clone, Copy)]
 pub struct HostNames;
 

@@ -38,7 +38,7 @@ fn printed(pipe: OwnedFd) -> io::Result<Printed> {
 
 /// A program with all that it started and that did not leave its group.
 struct Group {
-    /// The first of them, until its end was seen.
+    /// The group's leader, until its end was seen.
     leader: Option<Child>,
 }
 

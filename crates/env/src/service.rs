@@ -34,8 +34,8 @@ impl ServiceManager {
         Some(Self { watchdog: sd_notify::watchdog_enabled().filter(|it| !it.is_zero()) })
     }
 
-    /// The longest time between two [`Word::Watchdog`] after which it ends the process; `None`: it
-    /// does not watch.
+    /// Returns the maximum time between two [`Word::Watchdog`], after which it ends the process;
+    /// `None`: it has no watchdog.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }

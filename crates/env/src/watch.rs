@@ -27,7 +27,7 @@ const NAMES: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR)
-    // A directory may be asked for by two names, by one of them for its files as well.
+    // A directory may be watched by two names, and by only one of them for its files.
     .union(WatchFlags::MASK_ADD);
 
 /// File systems that others write to without notice to this kernel, by their magic numbers: NFS,
@@ -63,7 +63,7 @@ struct State {
 /// Puts together the two events that a move consists of.
 #[derive(Default)]
 struct Moves {
-    /// The names that the last one moved from, with the number that its other event has as well.
+    /// The old names of the last move, with the number that its second event has as well.
     from: Option<(u32, Vec<PathBuf>)>,
     counted: u64,
 }
@@ -122,7 +122,7 @@ fn note(
     if events.contains(ReadFlags::QUEUE_OVERFLOW) {
         changes.insert(Change::Uncounted);
     }
-    // An event of a directory that is not asked for any more.
+    // An event of a directory that is no longer watched.
     let Some(watched) = watched else { return };
     let path = |directory: &PathBuf| match name.map(CStr::to_bytes) {
         Some(name) => directory.join(OsStr::from_bytes(name)),

@@ -33,21 +33,21 @@ pub struct Places {
     pub data: Vec<PathBuf>,
 }
 
-/// From where the logs were read.
+/// The start of reading the logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// From the checkpoint.
     Checkpoint,
     /// From the backup of the checkpoint: why not from the checkpoint itself.
     Backup(String),
-    /// From their beginning, all of them: why not from a checkpoint.
+    /// All logs from the beginning; contains the reason for not using a checkpoint.
     Logs(String),
 }
 
 /// The contents of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// From where the logs were read.
+    /// The start of reading the logs.
     pub start: Start,
     /// Number of logs.
     pub logs: usize,
@@ -186,7 +186,8 @@ impl FlumeChannel {
 struct Held {
     disk: Arc<dyn Disk>,
     _lock: Option<Box<dyn Lock>>,
-    /// The lock file, if it was not there: another user's would keep Flume from starting again.
+    /// The lock file, if this process created it: a file of another user would keep Flume from
+    /// starting again.
     made: Option<PathBuf>,
 }
 

@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::proto;
 use crate::record::Pointer;
 
-/// Numbers in front of the ring.
+/// Numbers before the ring.
 const HEADER: u64 = 1029;
 const VERSION: usize = 0;
 const ORDER: usize = 1;

@@ -126,7 +126,7 @@ impl Log {
     fn behind(&self, order: i64) -> u64 {
         let start = self.format.start();
         let of = |(at, position): (i64, u64)| (at <= order && position > 0).then_some(position);
-        // As Flume: without a last checkpoint the one before it does not count either.
+        // Like Flume: without a last checkpoint the previous one does not count either.
         let [last, before] = self.checkpoints;
         if last.1 == 0 { start } else { of(last).or(of(before)).unwrap_or(start).max(start) }
     }
@@ -176,7 +176,7 @@ impl Log {
     }
 }
 
-/// The metadata of a log, whole. A rename of it may have been under way.
+/// Reads the metadata of a log. A rename of it may have been in progress.
 fn metadata(disk: &dyn Disk, log: &Path) -> io::Result<Option<Vec<u8>>> {
     for extension in [".meta", ".meta.tmp", ".meta.old"] {
         let mut name = log.as_os_str().to_owned();

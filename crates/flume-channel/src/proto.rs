@@ -1,5 +1,5 @@
-//! The messages of `filechannel.proto`, as far as they are read. Texts are bytes here, so that one
-//! that is not UTF-8 does not make a whole event unreadable.
+//! The fields of `filechannel.proto` that are read. Texts are bytes here, so that invalid UTF-8
+//! does not make a whole event unreadable.
 
 /// `checkpoint.meta`.
 #[derive(Clone, PartialEq, prost::Message)]

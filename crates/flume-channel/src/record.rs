@@ -48,7 +48,7 @@ impl Format {
 pub struct Pointer(u64);
 
 impl Pointer {
-    /// This place; nothing where a number is negative, as none can be.
+    /// Creates a place; `None` for a negative number, which is invalid.
     pub fn new(file: i32, offset: i32) -> Option<Self> {
         let (file, offset) = (u32::try_from(file).ok()?, u32::try_from(offset).ok()?);
         Some(Self(u64::from(file) << 32 | u64::from(offset)))
@@ -93,7 +93,7 @@ pub struct Event {
 /// The direction of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Events come into the channel.
+    /// Events are put into the channel.
     Put,
     /// Events leave it.
     Take,
@@ -115,7 +115,7 @@ pub enum Kind {
 /// A record of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The transaction that it is a part of.
+    /// Its transaction.
     pub transaction: i64,
     /// Rises with every record of a channel, over all logs.
     pub order: i64,
@@ -126,7 +126,7 @@ pub struct Record {
 /// The result of reading one place of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// A record of so many bytes.
+    /// A record of this many bytes.
     Record(Record, usize),
     /// So many bytes that Flume's integrity tool has taken out.
     Removed(usize),
@@ -138,7 +138,7 @@ pub enum Step {
     Damaged {
         /// The problem.
         problem: &'static str,
-        /// Bytes to where the next record should be, if that is known.
+        /// Bytes to the next record, if known.
         len: Option<usize>,
     },
 }

@@ -32,9 +32,9 @@ pub struct Counts {
     pub delivered: u64,
     /// Transactions that neither a commit nor a rollback ended.
     pub open_transactions: u64,
-    /// Events that were put by them. Flume's source got no yes for them, and sends them again.
+    /// Events put by them. Flume's source got no acknowledgement for them, and resends them.
     pub open_puts: u64,
-    /// Events that were taken by them. They wait again.
+    /// Events taken by them. They wait again.
     pub open_takes: u64,
 }
 
@@ -53,7 +53,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Begins where a checkpoint was written.
+    /// Starts from a checkpoint.
     pub fn of(state: State) -> Self {
         let queue = state.queue.into_iter().map(|(at, event)| (event, Place(i64::MIN + 1, at)));
         let open = state.puts.into_iter();

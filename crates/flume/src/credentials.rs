@@ -6,7 +6,7 @@ mod jceks;
 
 use crate::World;
 
-/// The password of a store where none is set, as in Hadoop.
+/// The default password of a store, as in Hadoop.
 const PASSWORD: &str = "none";
 
 /// The variable that Hadoop checks first for the password.

@@ -4,7 +4,7 @@
 //! Features that combine files (`include`, `+=`, `${…}` in a value, dotted keys) are not evaluated:
 //! a reference stays in the text as it is written, and the others are rejected.
 
-/// Values within values, at most.
+/// Maximum depth of values.
 const DEPTH_MAX: usize = 64;
 
 /// A value and the line that it begins in.
@@ -51,7 +51,7 @@ impl Node {
         }
     }
 
-    /// The text, where it is one.
+    /// Returns the text, if it is one.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
@@ -60,10 +60,10 @@ impl Node {
     }
 }
 
-/// Reads a whole text, which is a table.
+/// Parses a whole text, which is a table.
 ///
 /// # Errors
-/// It is not in the format, or uses a part of it that is not read.
+/// It has an invalid format, or uses an unsupported feature.
 pub(crate) fn read(text: &str) -> Result<Node, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader { rest: text, line: 1, depth: 0 };
@@ -238,11 +238,11 @@ impl Reader<'_> {
         }
     }
 
-    /// A text in quotes, or in three of them, where nothing is escaped.
+    /// Parses a text in quotes, or in triple quotes, in which nothing is escaped.
     fn quoted(&mut self) -> Result<String, Problem> {
         if let Some(inside) = self.rest.strip_prefix("\"\"\"") {
             let end = inside.find("\"\"\"").ok_or_else(|| self.problem("a `\"\"\"` has no end"))?;
-            // Quotes in front of the last three belong to the text.
+            // Quotes before the last three belong to the text.
             let more = inside[end + 3..].bytes().take_while(|byte| *byte == b'"').count();
             let text = inside[..end + more].to_owned();
             self.pass(end + more + 6);

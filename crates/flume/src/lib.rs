@@ -34,7 +34,7 @@ pub use report::{Finding, Outcome, Report};
 
 /// The services that a translation needs from its program.
 pub trait World {
-    /// An environment variable; `None` where it is not set.
+    /// Returns an environment variable; `None` if it is not set.
     fn variable(&self, name: &str) -> Option<String>;
 
     /// A system property of the JVM, as `-Dname=value` sets it.

@@ -19,7 +19,7 @@ use crate::{Options, World, credentials};
 /// Maximum depth of references within references.
 const DEPTH_MAX: usize = 8;
 
-/// Bytes of a value at most, with all that it refers to.
+/// Maximum size of a value, including its references.
 const VALUE_MAX: usize = 64 << 10;
 
 /// The expected location of a config filter's secret, in a printed configuration.
@@ -32,7 +32,7 @@ pub(crate) struct Text {
     pub(crate) value: String,
     /// The same reference in Aqueduct's syntax; `None` without references.
     pub(crate) written: Option<String>,
-    /// A reference that has no value here; `value` has it as it is written.
+    /// A reference without a value here; `value` has it unchanged.
     pub(crate) unset: Option<String>,
 }
 

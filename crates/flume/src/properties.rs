@@ -138,8 +138,8 @@ fn unit(rest: &mut Peekable<Chars<'_>>) -> Result<u16, String> {
     })
 }
 
-/// Each key once: a later one replaces an earlier one, of whichever file. Keys and values lose the
-/// blanks around them, and a key without a value is no key, as in Flume.
+/// Returns each key once: a later one replaces an earlier one, in any file. As in Flume, keys and
+/// values are trimmed, and a key without a value is ignored.
 pub(crate) fn merged(all: Vec<Property>, report: &mut Report) -> Vec<Property> {
     let mut kept: Vec<Property> = Vec::with_capacity(all.len());
     let mut known: BTreeMap<String, usize> = BTreeMap::new();

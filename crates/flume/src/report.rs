@@ -17,7 +17,7 @@ pub enum Outcome {
     Unknown,
     /// It is translated with a slightly different effect.
     Differs,
-    /// It is translated as it is, and another value would be better.
+    /// It is translated unchanged, and another value would be better.
     Advice,
     /// It has no counterpart and needs none.
     Ignored,

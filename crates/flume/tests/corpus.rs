@@ -117,7 +117,7 @@ fn each_key_of_the_tables_is_translated() {
              a.sources.d.type = spooldir\n{kind}{}\n",
             row.classes[0]
         );
-        // Formats have rows of their own.
+        // Formats have separate rows.
         let is_format =
             |name: &str| matches!(name, "*" | "handler.*") || name.ends_with("serializer.*");
         for key in row.keys().filter(|key| !is_format(key.name)) {

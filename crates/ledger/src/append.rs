@@ -187,7 +187,7 @@ impl Ledger {
         }
     }
 
-    /// Notes what an outcome has added to the view, which was at `before`.
+    /// Records the additions of an outcome to the view, which was at `before`.
     fn followed(&mut self, before: (u64, u64), coming: &Option<Entry>) {
         let (generation, next) = (self.view().generation(), self.view().next());
         if generation != before.0 {

@@ -46,13 +46,13 @@ pub struct Audit {
     pub repeated: KeySet,
     /// Files of the newest generation's entries, and the state of each in the store.
     pub files: Vec<(StagedFile, Place)>,
-    /// The files of these that became part of another one, and that file.
+    /// Files of these that were merged into another one, and that file.
     pub moved: BTreeMap<String, String>,
     /// The batches that each entry of the newest generation names, and which of the files are its
     /// own.
     pub commits: Vec<(KeySet, Range<usize>)>,
-    /// When its newest generation began, and so all that older ones committed was committed; `None`
-    /// for the first one, or where the store keeps no times.
+    /// The beginning of its newest generation, when everything in older ones was committed; `None`
+    /// for the first one, or if the store keeps no times.
     pub begun: Option<SystemTime>,
     /// Directories with files that are noted for a table of Hive, and not registered there yet; in
     /// order.
@@ -77,7 +77,7 @@ pub enum Place {
 }
 
 impl Audit {
-    /// Reads the ledger of `dataset`, and looks up each file that it names.
+    /// Reads the ledger of `dataset`, and looks up each of its files.
     ///
     /// # Errors
     /// There is no ledger, it is damaged, or the store failed.
@@ -132,7 +132,7 @@ fn reader(fs: Arc<dyn FileSystem>, dataset: Dataset) -> Ledger {
 }
 
 impl Ledger {
-    /// Reads what follows what is known, to the end.
+    /// Reads the entries after the known ones, to the end.
     async fn audit(&mut self) -> Result<Audit, LedgerError> {
         let (mut repeated, mut files) = (KeySet::default(), Vec::new());
         let (mut commits, mut holders) = (Vec::new(), Holders::default());
@@ -178,7 +178,7 @@ impl Ledger {
 
     /// The visible file that `target` became part of, if it did.
     async fn holder(&self, merged: &Holders, target: &str) -> Result<Option<String>, LedgerError> {
-        // The target of a merge has its own name still.
+        // The target of a merge still has its own name.
         for holder in [target].into_iter().chain(merged.of_file(target)) {
             match self.fs.stat(&self.dataset.published(holder)).await {
                 Ok(stat) if merged.whole(holder, stat.len).is_some() => {
@@ -216,8 +216,7 @@ impl Ledger {
     }
 
     async fn place(&self, index: u64, file: &StagedFile) -> Result<Place, LedgerError> {
-        // In this order: a move between the two looks moves it to where it is looked for
-        // again.
+        // In this order: a file that moves between the two lookups is found by the second one.
         let mut refused = None;
         for path in [
             self.dataset.published(&file.target),

@@ -47,7 +47,7 @@ pub enum Change {
         /// The newest generation in the store.
         generation: u64,
     },
-    /// An entry that was read before is another one now: an older copy that has grown again.
+    /// An entry differs from the one that was read before: an older copy that has grown again.
     #[error("its entry {index} in generation {generation} is not the one that was read before")]
     Differs {
         /// The generation.

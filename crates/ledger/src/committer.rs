@@ -95,7 +95,7 @@ pub enum Verdict {
     Overlap(KeySet),
     /// This author was fenced; continue as a new incarnation.
     Fenced,
-    /// The generation is sealed, and its successor is not made yet.
+    /// The generation is sealed, and its successor does not exist yet.
     Sealed,
     /// The prepared entry is missing and has not won.
     Withdrawn,
@@ -134,7 +134,7 @@ struct Rules {
 }
 
 impl Rules {
-    /// All of them, but for the one that a planted bug breaks.
+    /// Returns all rules, except the one that a planted bug breaks.
     fn in_force() -> Self {
         Self {
             read_what_is_taken: !mutant!("taken_not_read"),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Sixteen random bytes that name a collector, one start of it, or one attempt to commit.
+/// Sixteen random bytes that identify a collector, a start of it, or an attempt to commit.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub [u8; 16]);
 
@@ -32,7 +32,7 @@ impl fmt::Debug for Token {
 /// One start of one collector: only it writes to its part of the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WriterId {
-    /// The collector, kept with its data directory.
+    /// The collector, stored in its data directory.
     pub collector: Token,
     /// New at every opening of the sink.
     pub incarnation: Token,
@@ -50,7 +50,7 @@ pub struct Dataset {
 /// with an underscore.
 pub const BOOKS: &str = "_aqueduct";
 
-/// Ending of an entry that is not won yet; sweeping goes by it.
+/// Extension of an entry that is not won yet; sweeping looks for it.
 pub(super) const PREPARED: &str = ".entry";
 
 impl Dataset {
@@ -110,7 +110,7 @@ impl Dataset {
         format!("{}/stage", self.root)
     }
 
-    /// The directory in which a store prepares merges, where it has to.
+    /// Returns the directory in which a store prepares merges, if it has to.
     pub(super) fn merging(&self) -> String {
         format!("{}/merging", self.root)
     }

@@ -88,7 +88,7 @@ pub struct Decided {
 }
 
 impl Operator {
-    /// The ledger in the store as it is. Nothing is changed.
+    /// Returns the state of the ledger in the store. Changes nothing.
     ///
     /// # Errors
     /// The store failed.
@@ -166,11 +166,11 @@ impl Operator {
         self.take(Salvage::read(&self.fs, &self.dataset).await?, notes).await
     }
 
-    /// Makes a whole ledger of all that the store and the collector's memory name. The collector
-    /// must not run, and no other one may be storing.
+    /// Makes a complete ledger from the store and the collector's memory. The collector must not
+    /// run, and no other one may be storing.
     ///
     /// # Errors
-    /// Neither names anything; or store or disk failed.
+    /// Neither has any contents; or the store or the disk failed.
     pub async fn rebuild(&self) -> Result<Decided, DecisionError> {
         let (stored, known) = (Salvage::read(&self.fs, &self.dataset).await?, self.recalled()?);
         let known = known.map(Salvage::of);

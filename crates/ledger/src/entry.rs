@@ -21,7 +21,7 @@ pub struct Entry {
     pub index: u64,
     /// The writer that made it.
     pub author: WriterId,
-    /// Names this attempt, so that its author knows it again when the answer was lost.
+    /// Identifies this attempt, so that its author recognises it when the answer was lost.
     pub attempt: Token,
     /// The kind of entry.
     pub kind: Kind,
@@ -37,7 +37,7 @@ pub enum Kind {
         /// The files, together one commit.
         files: Vec<StagedFile>,
     },
-    /// This author commits nothing any more.
+    /// This author must not commit anything more.
     Fence(WriterId),
     /// Closes the generation.
     Seal,
@@ -214,7 +214,7 @@ impl FileBody {
         }
     }
 
-    /// An entry is read by others than its writer, so its paths must not lead out of the dataset.
+    /// Other collectors read the entry too, so its paths must not lead out of the dataset.
     fn into_file(self) -> Result<StagedFile, EntryError> {
         if !is_inside(&self.temp) || !is_inside(&self.target) {
             return Err(EntryError::Damaged { problem: "a path in it" });

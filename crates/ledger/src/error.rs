@@ -86,7 +86,7 @@ pub enum LedgerError {
         /// The prepared entry.
         path: String,
     },
-    /// The generation is sealed, and its successor could not be made.
+    /// The generation is sealed, and its successor could not be created.
     #[error("generation {generation} of the commit ledger is sealed and has no successor yet")]
     Sealed {
         /// The generation.

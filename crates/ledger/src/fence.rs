@@ -54,7 +54,7 @@ impl Ledger {
         } else if let Verdict::Won(index) = self.append(AttemptKind::Fence(suspect)).await? {
             warn!(%collector, %incarnation, index, "fenced a collector that left its stage behind");
         }
-        // The fence is in the view now, and everything in front of it with it.
+        // The fence is in the view now, and all entries before it.
         let named = self.named_by(suspect).await?;
         self.known.unpublished.extend(named);
         self.publish_all().await?;
@@ -63,7 +63,7 @@ impl Ledger {
             // The next look finds it there still.
             return Ok(());
         }
-        // With the copy of merged files gone, they would stay of many blocks.
+        // Without their copy, merged files would keep their many blocks.
         self.finish_merges().await?;
         self.fs.delete(&desk).await?;
         info!(%collector, %incarnation, "deleted what it had staged");

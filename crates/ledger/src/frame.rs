@@ -31,14 +31,14 @@ pub(super) fn wrap(magic: &[u8; 8], body: &impl Message) -> Bytes {
     out.freeze()
 }
 
-/// The frame that `bytes` begins with, cut off from it; `None` if it is not whole.
+/// Splits the first frame off `bytes`; `None` if it is not complete.
 pub(super) fn split(bytes: &mut Bytes) -> Option<Bytes> {
     let len = bytes.get(12..HEAD)?.try_into().map(u32::from_le_bytes).ok()? as usize;
     let whole = HEAD.checked_add(len)?.checked_add(TAIL)?;
     (whole <= bytes.len()).then(|| bytes.split_to(whole))
 }
 
-/// The message in a frame, if it is whole.
+/// Decodes the message in a frame, if it is complete.
 pub(super) fn unwrap<M: Message + Default>(
     magic: &[u8; 8],
     mut framed: Bytes,

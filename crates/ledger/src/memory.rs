@@ -144,7 +144,7 @@ impl Mark {
         self.first + self.attempts.len() as u64
     }
 
-    /// The attempt that won this entry, if it is one of the generation that is remembered.
+    /// Returns the attempt that won this entry, if it is in the remembered generation.
     pub(super) fn attempt(&self, generation: u64, index: u64) -> Option<Token> {
         let at = index.checked_sub(self.first).filter(|_| generation == self.generation)?;
         self.attempts.get(usize::try_from(at).ok()?).copied()
@@ -218,7 +218,7 @@ impl Memory {
         Ok(Self { place, dataset: dataset.into(), mark, view })
     }
 
-    /// The file that is kept for `dataset` in the data directory of its sink.
+    /// Returns the path of the memory of `dataset` in the data directory of its sink.
     pub fn path(directory: &Path, dataset: &str) -> PathBuf {
         directory.join(format!("ledger-{:08x}", crc32c::crc32c(dataset.as_bytes())))
     }

@@ -51,9 +51,9 @@ pub(crate) use holders::Holders;
 
 /// Ending of the copy of merged files on the stage.
 pub(super) const COPY: &str = ".merged";
-/// Looks at one merge until it is left to later.
+/// Maximum number of checks of one merge before it is postponed.
 const LOOKS_MAX: u32 = 8;
-/// Calls for it that the store refuses until then: others wait for the ledger.
+/// Maximum number of refused calls for it until then: others wait for the ledger.
 const REFUSED_MAX: u32 = 2;
 
 /// Small files that become one.
@@ -104,7 +104,7 @@ impl Merge {
         self.target.len + self.sources.iter().map(|file| file.len).sum::<u64>()
     }
 
-    /// The directory that they are in, below the prefix; empty for the prefix itself.
+    /// Returns their directory, below the prefix; empty for the prefix itself.
     pub fn directory(&self) -> &str {
         self.target.target.rsplit_once('/').map_or("", |(directory, _)| directory)
     }
@@ -257,7 +257,7 @@ impl MergeBody {
         Self { copy: merge.copy.clone(), files: files.map(file).collect(), crc: merge.crc }
     }
 
-    /// An entry is read by others than its writer: its files are in one directory of the dataset.
+    /// Other collectors read the entry too: its files must be in one directory of the dataset.
     pub(super) fn into_merge(self) -> Result<Merge, EntryError> {
         let damaged = || EntryError::Damaged { problem: "the files that it merges" };
         let parent = |path: &str| path.rsplit_once('/').map(|(parent, _)| parent.to_owned());
@@ -274,7 +274,7 @@ impl MergeBody {
     }
 }
 
-/// The merges that a ledger has begun, as far as it has to know of them.
+/// The merges of a ledger that are still relevant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Merges {
     /// Merges that may be open, by their copy.

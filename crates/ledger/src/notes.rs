@@ -18,7 +18,7 @@ use super::dataset::{Dataset, Token};
 use super::error::LedgerError;
 use super::store::{Ledger, write_file};
 
-/// Bytes of a note at most: a roll has some hundred directories, each of some thousand bytes.
+/// Maximum size of a note: a roll has some hundred directories, each of some thousand bytes.
 const NOTE_BYTES_MAX: u64 = 16 << 20;
 
 /// The kind of work that is due for the directories of a note.
@@ -28,7 +28,7 @@ pub enum NoteKind {
     Marker,
     /// A partition of a table, once they have a file.
     Partition,
-    /// Their small files are merged, once no more come.
+    /// Their small files are merged, once no more are added.
     Merge,
 }
 
@@ -48,8 +48,8 @@ impl NoteKind {
 pub struct NotedPlace {
     /// Below the prefix.
     pub directory: String,
-    /// The time of one of the events for it, in milliseconds since 1970. Where the path shows a
-    /// time, all of them show the same.
+    /// The time of one of its events, in milliseconds since 1970. If the path contains a time, all
+    /// events have the same one.
     pub at: i64,
 }
 

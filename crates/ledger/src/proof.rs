@@ -101,7 +101,7 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
     accounts.iter().map(one).collect()
 }
 
-/// The pending batches of all accounts that none of them accepted.
+/// Returns the pending batches of all accounts that none of them accepted.
 fn unaccounted(accounts: &[Account], originals: &Originals) -> KeySet {
     let mut keys = KeySet::default();
     for (origin, epoch, set) in accounts.iter().flat_map(|account| account.pending.iter()) {
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(events, [("filtered", 4), ("unwritable_event", 3)], "a copy does not count");
     }
 
-    /// A letter counts for nothing where the batch is in a ledger, or still on its way.
+    /// A letter does not count if the batch is in a ledger, or still pending.
     #[test]
     fn what_is_among_dead_letters_is_neither_missing_nor_committed() {
         let edge = account(keys(1, 0..10), keys(1, 8..9));

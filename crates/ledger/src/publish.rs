@@ -37,7 +37,7 @@ use super::store::{Ledger, PATIENCE, PAUSE, Roll};
 
 /// Files of one commit that are published at the same time.
 const PUBLISHED_AT_ONCE: usize = 32;
-/// Files that wait for their directories at most, some 300 bytes each.
+/// Maximum number of files that wait for their directories, some 300 bytes each.
 const WAITING_MAX: usize = 4_096;
 /// Pauses between two attempts for waiting files: the first, which doubles, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -73,7 +73,7 @@ impl Ledger {
         self.publish_these(files).await
     }
 
-    /// Publishes the files of a roll that was won; others that wait are tried again when due.
+    /// Publishes the files of a won roll; retries other waiting files when due.
     pub(super) async fn publish_won(&mut self, files: Vec<StagedFile>) -> Result<(), LedgerError> {
         if self.known.refusals.due.is_none_or(|due| due <= Instant::now()) {
             self.known.unpublished.extend(files);
@@ -98,7 +98,7 @@ impl Ledger {
         self.known.refusals.due
     }
 
-    /// Committed files that their directories have refused so far.
+    /// Returns the number of committed files that their directories have refused so far.
     pub fn waiting_files(&self) -> usize {
         self.known.unpublished.len()
     }
@@ -120,7 +120,7 @@ impl Ledger {
         self.known.unpublished.iter().any(|file| below(self.dataset.staged(&file.temp)))
     }
 
-    /// Checks that no file waits; returns the refusal otherwise.
+    /// Checks that no file waits; the error is the refusal.
     pub(super) fn all_published(&self) -> Result<(), LedgerError> {
         if self.known.unpublished.is_empty() { Ok(()) } else { Err(self.refused()) }
     }
@@ -172,7 +172,7 @@ impl Ledger {
     /// dropped, all of them wait.
     async fn publish_these(&mut self, files: Vec<StagedFile>) -> Result<(), LedgerError> {
         let waited = self.known.unpublished.len();
-        // Before anything is waited for: the entry is in the view, and no opening reads it again.
+        // Before any await: the entry is in the view, and no opening reads it again.
         self.known.unpublished.extend(files.iter().cloned());
         // Before the renames, so that the memory names every visible file, in case the ledger is
         // lost.
@@ -277,7 +277,7 @@ fn parent(target: &str) -> &str {
     target.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 
-/// Renames one committed file to its final name, in several tries where a failure may pass.
+/// Renames one committed file to its final name, with retries for temporary failures.
 async fn publish(
     fs: Arc<dyn FileSystem>,
     from: String,

@@ -46,7 +46,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// The name of a ledger that follows no other.
+    /// Creates the name of a ledger without predecessors.
     pub(super) fn new(identity: Token) -> Self {
         Self { identity, follows: Vec::new() }
     }
@@ -81,7 +81,7 @@ pub(super) async fn read_name(
 
 /// The number that names a new ledger.
 pub(super) fn new_identity(author: WriterId) -> Token {
-    // An incarnation is random, new for each opening, and founds one ledger at most.
+    // An incarnation is random, new for each opening, and founds at most one ledger.
     Token(u128::from_be_bytes(author.incarnation.0).rotate_left(64).to_be_bytes())
 }
 

@@ -41,7 +41,7 @@ pub struct FileNames {
 pub struct Options {
     /// Names of published files.
     pub names: FileNames,
-    /// Entries of a generation from which on it is made into one checkpoint.
+    /// Number of entries from which a generation is turned into a checkpoint.
     pub compact_after: u64,
     /// How long the stage of another collector must be unchanged before it is cleaned up.
     pub sweep_after: Duration,
@@ -54,15 +54,15 @@ pub struct Known {
     pub(super) view: View,
     /// The attempt that won the last of them, in this generation.
     pub(super) last: Option<Token>,
-    /// The ledger that they are of.
+    /// The ledger that contains them.
     pub(super) identity: Option<Token>,
     /// Committed files that this process knows of and has not seen published.
     pub(super) unpublished: Vec<StagedFile>,
-    /// Why some of them wait, and until when.
+    /// The refusals that some of them wait for, and the next attempt.
     pub(super) refusals: Refusals,
     /// Epochs that their origins declared empty.
     pub(super) declared: Floors,
-    /// The others that may be dead.
+    /// Other collectors that may be dead.
     pub(super) watch: Watch,
 }
 
@@ -82,7 +82,7 @@ pub struct Roll {
 pub struct RollFile {
     /// Path of the staged file, below the dataset's own directory.
     pub temp: String,
-    /// The directory that it is published in, below the prefix; empty for the prefix itself.
+    /// The directory of the published file, below the prefix; empty for the prefix itself.
     pub directory: String,
     /// Bytes.
     pub len: u64,
@@ -124,7 +124,7 @@ pub struct Ledger {
     pub(super) fresh: Vec<Entry>,
     /// Views of the ledgers that this one was rebuilt from, until it was read.
     pub(super) elders: Vec<View>,
-    /// Files that wait and that no entry names, by where they are staged.
+    /// Waiting files that no entry names, by their path on the stage.
     pub(super) unrecorded: BTreeSet<String>,
 }
 
@@ -239,9 +239,9 @@ impl Ledger {
         roll.files.iter().enumerate().map(target).collect()
     }
 
-    /// Deletes staged files that are not to be published. With a prepared entry that is certain
-    /// only once this very call has removed it: a rename still under way then finds nothing, and
-    /// a writer that does not know its own entry again does no harm.
+    /// Deletes staged files that must not be published. With a prepared entry that is certain only
+    /// once this very call has removed it: a rename still in progress then finds nothing, and a
+    /// writer that does not recognise its own entry does no harm.
     pub(super) async fn discard(&self, files: &[RollFile], prepared: Option<&str>) {
         if let Some(prepared) = prepared
             && !matches!(self.fs.delete(prepared).await, Ok(true))
@@ -273,7 +273,7 @@ pub async fn check_length(
     Err(LedgerError::Length { path: path.into(), actual, expected })
 }
 
-/// Writes a small file and looks whether it is whole.
+/// Writes a small file and checks that it is complete.
 pub(super) async fn write_file(
     fs: &dyn FileSystem,
     path: &str,

@@ -182,7 +182,7 @@ impl Ledger {
         loop {
             let newest = self.newest().await?;
             if newest.generation() != self.known.view.generation() {
-                // All that older ones committed was published before this one came in.
+                // Everything in older ones was published before this one existed.
                 self.take_over(newest)?;
                 self.known.unpublished.clear();
             }
@@ -309,7 +309,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Names in a directory that others may be deleting.
+    /// Lists names in a directory from which others may delete.
     pub(super) async fn list(&self, directory: &str) -> Result<Vec<Listed>, LedgerError> {
         match self.fs.list(directory).await {
             Ok(names) => Ok(names),
@@ -319,7 +319,7 @@ impl Ledger {
     }
 }
 
-/// The directories that are named as a collector or a start of one; no others are touched.
+/// Returns the directories named like a collector or one of its starts; others are not touched.
 fn tokens(names: Vec<Listed>) -> impl Iterator<Item = Token> {
     let directories = names.into_iter().filter(|listed| listed.directory);
     directories.filter_map(|listed| Token::parse(&listed.name))

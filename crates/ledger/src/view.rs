@@ -142,7 +142,7 @@ impl View {
         self.next - self.first
     }
 
-    /// Takes the next entry in.
+    /// Adds the next entry.
     ///
     /// # Panics
     /// If it is not the next one: entries are read in order and without gaps.
@@ -157,7 +157,7 @@ impl View {
         }
     }
 
-    /// Takes in that entry `index`, the next one, commits `keys` in files of this `volume`.
+    /// Records that entry `index`, the next one, commits `keys` in files of this `volume`.
     ///
     /// # Panics
     /// If it is not the next one.

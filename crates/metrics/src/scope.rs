@@ -56,7 +56,7 @@ impl MetricSpec {
         Self { name, help, form: MetricForm::Counter }
     }
 
-    /// Something that goes up and down.
+    /// A value that increases and decreases.
     pub const fn gauge(name: &'static str, help: &'static str) -> Self {
         Self { name, help, form: MetricForm::Gauge }
     }

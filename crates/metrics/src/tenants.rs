@@ -8,7 +8,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 
 use crate::{Counter, Gauge, Metrics, Text};
 
-/// Tenants of one source that have series of their own, from the start of the agent on.
+/// Number of tenants of one source with separate series, from the start of the agent on.
 pub const TENANTS_MAX: usize = 32;
 
 /// The common name of all further tenants.

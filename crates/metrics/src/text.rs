@@ -11,7 +11,7 @@ const VERSIONS: [&str; 2] = ["1.0.0", "0.0.1"];
 /// A text form of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Prometheus text 0.0.4: for every reader that does not ask for the other one.
+    /// Prometheus text 0.0.4: for every reader that does not request the other one.
     Plain,
     /// OpenMetrics 1.0.
     OpenMetrics,

@@ -32,7 +32,7 @@ struct Sent {
     offered: IntervalSet,
     /// Put to a peer at least once.
     put: IntervalSet,
-    /// Put more than once: one refusal does not answer for all of them.
+    /// Put more than once: one refusal does not answer all puts.
     again: IntervalSet,
 }
 
@@ -49,7 +49,7 @@ struct Life {
 
 impl Births {
     fn lives(&self) -> MutexGuard<'_, BTreeMap<(Origin, Epoch), Life>> {
-        // Each change is made whole: a panic elsewhere does no harm here.
+        // Each change is complete: a panic elsewhere does no harm here.
         self.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -160,7 +160,7 @@ struct Board {
 }
 
 impl SeatBoard {
-    /// With so many empty seats, at least one.
+    /// Creates a board with this many empty seats, at least one.
     pub fn new(discovery: Discovery, seats: usize) -> Self {
         let seating = Mutex::new(Seating::new(seats.max(1)));
         Self { inner: Arc::new(Board { discovery, seating, changed: Notify::new() }) }
@@ -236,7 +236,7 @@ impl Seat {
         self.board.inner.changed.notify_waiters();
     }
 
-    /// Waits until it is otherwise than `seen`. Cancel safe.
+    /// Waits until it differs from `seen`. Cancel safe.
     pub async fn changed(&self, seen: &SeatView) -> SeatView {
         notice::until(&self.board.inner.changed, || Some(self.view()).filter(|view| view != seen))
             .await

@@ -36,7 +36,8 @@ struct OwnEpochs {
     left_behind: AtomicBool,
     /// Channels that are not open yet: they cannot be queried.
     not_open: Mutex<Vec<Weak<dyn Channel>>>,
-    /// Returns the lowest epoch of an origin with a batch in the dead letters: it may be replayed.
+    /// The query for the lowest epoch of an origin with a batch in the dead letters, which may be
+    /// replayed.
     letters: OnceLock<LowestLetter>,
     /// Set if some sink drops uncommitted batches, so that the agent cannot know.
     forgetful: OnceLock<()>,
@@ -65,7 +66,7 @@ impl OwnEpochs {
     }
 
     fn not_open(&self) -> MutexGuard<'_, Vec<Weak<dyn Channel>>> {
-        // The list is whole between two calls, whichever task panicked in between.
+        // The list is complete between two calls, whichever task panicked in between.
         self.not_open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -132,11 +133,11 @@ impl FloorBoard {
         self.agent.births.is_own(key)
     }
 
-    /// A peer refused this batch because its epoch is closed; whether it has another name now,
-    /// under which it can be offered again. Blocks while the name is written.
+    /// Handles a peer's refusal of this batch because its epoch is closed; returns whether it has
+    /// another name now, with which it can be offered again. Blocks while the name is written.
     ///
     /// # Errors
-    /// The disk refused.
+    /// The disk failed.
     pub fn renamed_as_closed(&self, key: Identity) -> Result<bool, ChannelError> {
         if mutant!("closed_epoch_kept") { Ok(false) } else { self.agent.births.closed(key) }
     }
@@ -169,7 +170,7 @@ impl FloorBoard {
         let _ = self.agent.forgetful.set(());
     }
 
-    /// A sender has declared these. Of [`DECLARED_MAX`] origins they are kept.
+    /// Records a sender's declarations, for at most [`DECLARED_MAX`] origins.
     pub fn hear(&self, floors: &Floors) {
         let mut heard = self.heard();
         for (origin, epoch) in floors.iter() {
@@ -218,7 +219,7 @@ impl FloorBoard {
     }
 
     fn heard(&self) -> MutexGuard<'_, Floors> {
-        // Floors are whole between two calls, whichever task panicked in between.
+        // Floors are complete between two calls, whichever task panicked in between.
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,7 +25,7 @@ use kept::Kept;
 
 pub use acquaintance::{Acquaintance, Change, Finding};
 
-/// Ledgers that one agent names at most, and that are taken from one.
+/// Maximum number of ledgers that one agent reports, and that are accepted from one.
 pub const LEDGERS_MAX: usize = 64;
 
 /// The known ledgers downstream of one channel. Clones share the board.
@@ -100,7 +100,7 @@ impl LedgerBoard {
     }
 
     fn said(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Vec<LedgerState>>> {
-        // Each call leaves the map whole, also where a caller panicked before.
+        // Each call leaves the map complete, even if a caller panicked before.
         self.inner.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

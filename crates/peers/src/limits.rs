@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Bytes that are counted for each event besides its body: its length and its own headers.
+/// Bytes counted for each event besides its body: its length and its own headers.
 pub const EVENT_OVERHEAD_BYTES: u64 = 64;
 
 /// The limits of one peer, in bytes of an encoded batch.
@@ -59,7 +59,7 @@ pub struct LimitBoard {
 struct Limits {
     /// Named to this process.
     named: PeerLimits,
-    /// Named to an earlier process, and not named again yet.
+    /// Announced to an earlier process, and not announced again yet.
     recalled: PeerLimits,
     /// Peers that the configuration names by their addresses.
     expected: BTreeSet<Arc<str>>,
@@ -126,8 +126,8 @@ impl LimitBoard {
         self.changed.notify_one();
     }
 
-    /// A lookup has found these peers: recalled limits of others do not count any more, unless the
-    /// configuration names them. Where several sinks look up peers, the first answer decides.
+    /// Records the peers that a lookup has found: recalled limits of other peers do not count any
+    /// more, unless these are configured. If several sinks look up peers, the first answer decides.
     pub fn found(&self, peers: &BTreeSet<Arc<str>>) {
         let mut limits = self.limits();
         let Limits { recalled, expected, found, .. } = &mut *limits;
@@ -197,7 +197,7 @@ impl LimitBoard {
     }
 
     fn limits(&self) -> MutexGuard<'_, Limits> {
-        // Each call leaves it whole, also where a caller panicked before.
+        // Each call leaves it complete, even if a caller panicked before.
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -215,7 +215,7 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// For encoded batches of at most `bytes`.
+    /// Creates the limits for encoded batches of at most `bytes`.
     pub fn within(bytes: u64) -> Self {
         let half = bytes / 2;
         Self { body_bytes: half.max(1), events: (half / EVENT_OVERHEAD_BYTES).max(1) }

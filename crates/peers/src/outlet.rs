@@ -58,7 +58,7 @@ impl OutletBoard {
         self.failing().remove(group);
     }
 
-    /// The outage of this group; `None` where some member works.
+    /// Returns the outage of this group; `None` if some member works.
     pub fn outage_of(&self, group: &str) -> Option<Outage> {
         self.failing().get(group).cloned()
     }
@@ -71,13 +71,13 @@ impl OutletBoard {
         unable.map(|(group, outage)| (group.clone(), outage.clone())).collect()
     }
 
-    /// The outage of the group that has failed for longest; `None` where all of them work.
+    /// Returns the outage of the group that has failed for longest; `None` if all of them work.
     pub fn outage(&self) -> Option<Outage> {
         self.failing().values().min_by_key(|outage| outage.since).cloned()
     }
 }
 
-/// A fact that changes, and that others wait for.
+/// A changing value that others wait for.
 #[derive(Debug, Default)]
 struct Fact<T> {
     value: Mutex<T>,

@@ -16,7 +16,7 @@ use support::log_rate::LogRate;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// Entries of one listener. The oldest one makes room for a new one.
+/// Maximum number of entries of one listener. A new one replaces the oldest one.
 const ENTRIES_MAX: usize = 1_000;
 
 /// How long a peer counts as refused after the last attempt: clients retry within a minute.
@@ -28,7 +28,7 @@ const LOG_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Log lines of one listener in a minute.
 const LINES_A_MINUTE: u32 = 60;
 
-/// Bytes of a subject that are kept: it comes from outside.
+/// Maximum size of a subject, which comes from outside.
 const SUBJECT_BYTES_MAX: usize = 256;
 
 /// Why a listener refuses a peer.
@@ -212,8 +212,9 @@ impl RefusalBoard {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `component` has refused `peer`, an address, with these names in its certificate. Logs the
-    /// first attempt of a peer for this reason, and then one of them every ten minutes.
+    /// Records that `component` has refused `peer`, an address, with these names in its
+    /// certificate. Logs the first attempt of a peer for this reason, and then one of them every
+    /// ten minutes.
     pub fn refused(
         &self,
         component: &str,

@@ -133,8 +133,8 @@ impl RoutingBoard {
         self.concord().dispute(member)
     }
 
-    /// Waits until some answer of [`RoutingBoard::dispute`] may be otherwise than after so many
-    /// changes as were `seen`, which it keeps. Cancel safe.
+    /// Waits until some answer of [`RoutingBoard::dispute`] may differ from the one after `seen`
+    /// changes; updates `seen`. Cancel safe.
     pub async fn changed(&self, seen: &mut u64) {
         *seen = notice::until(&self.inner.changed, || {
             let changes = self.inner.changes.load(Ordering::SeqCst);

@@ -34,8 +34,8 @@ pub struct TenantStatus {
     pub share_bytes: u64,
     /// Its largest message, if it has a separate limit.
     pub message_max_bytes: Option<u64>,
-    /// Bytes of its batches that are in the channels, each counted as 8 KiB at least; `null`: it
-    /// has no limit of them.
+    /// Bytes of its batches in the channels, each counted as at least 8 KiB; `null`: it has no such
+    /// limit.
     #[serde(default)]
     pub backlog_bytes: Option<u64>,
     /// Maximum size of its backlog.
@@ -78,7 +78,7 @@ impl TenantBoard {
         *self.reader() = Some(tenants);
     }
 
-    /// As [`ReadTenants::read`]; none, where the source has no tenants or does not run.
+    /// As [`ReadTenants::read`]; empty if the source has no tenants or does not run.
     pub fn read(&self, most: usize, now: Instant) -> (usize, Vec<TenantStatus>) {
         let reader = self.reader().as_ref().and_then(Weak::upgrade);
         reader.map_or((0, Vec::new()), |reader| reader.read(most, now))

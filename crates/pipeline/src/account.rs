@@ -42,8 +42,8 @@ pub struct Account {
     pub remarks: BTreeMap<String, u64>,
 }
 
-/// The channel name of the account of dead letters that came from no channel that is known: events
-/// that an interceptor rejected, and letters of channels that were removed from the configuration.
+/// The channel name of the account of dead letters without a known channel: events that an
+/// interceptor rejected, and letters of channels that were removed from the configuration.
 pub const DEAD_LETTERS: &str = "dead-letters";
 
 /// Events of one batch that are among dead letters for one reason.
@@ -54,7 +54,7 @@ pub struct LetterCount<'a> {
     /// The batch; `None` if it had no identity.
     pub batch: Option<Identity>,
     /// The letter is the whole batch, refused by the only group of its channel. If the batch is
-    /// committed all the same, the letter is a copy of it.
+    /// committed anyway, the letter is a copy of it.
     pub whole: bool,
     /// The events.
     pub events: u64,

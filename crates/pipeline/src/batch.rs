@@ -123,19 +123,18 @@ impl Batch {
         Events { lengths, bodies, separated: true, ..Events::default() }.into()
     }
 
-    /// A batch of `events` lines as [`Batch::of_lines`] has them, which are short, a few dozen
-    /// bytes: where each one ends is not stored, but looked for when it is asked for. Copies and
-    /// reads no body.
+    /// Creates a batch of `events` lines like [`Batch::of_lines`], for short lines of a few dozen
+    /// bytes: their ends are not stored, but searched on demand. Copies and reads no body.
     ///
     /// # Panics
-    /// In a build with debug assertions, if `bodies` are not that many lines.
+    /// In a build with debug assertions, if `bodies` have another number of lines.
     pub fn of_short_lines(bodies: Bytes, events: usize) -> Self {
         let lengths = Lengths::InBodies { events };
         debug_assert!(lengths.fit(&bodies, true), "that many lines, each with its LF");
         Events { lengths, bodies, separated: true, ..Events::default() }.into()
     }
 
-    /// A batch of these bodies without headers.
+    /// Creates a batch of these bodies without headers.
     pub fn of<B: AsRef<[u8]>>(bodies: impl IntoIterator<Item = B>) -> Self {
         let mut builder = BatchBuilder::default();
         for body in bodies {

@@ -187,10 +187,10 @@ impl Catalogue {
         self.elsewhere.iter().find_map(found)
     }
 
-    /// The component of this kind.
+    /// Returns the component of this kind.
     ///
     /// # Errors
-    /// It is not in this program: where it is, or the closest kind that is here.
+    /// It is not in this program: the program that has it, or the closest kind here.
     pub fn find<R: Role + ?Sized>(self, kind: &str) -> Result<&'static Entry<R>, String> {
         if let Some(entry) = self.entries::<R>().find(|entry| entry.kind == kind) {
             return Ok(entry);

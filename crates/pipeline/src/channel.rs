@@ -164,13 +164,13 @@ pub trait Channel: Send + Sync {
     /// The channel is closed, or the put can never fit.
     async fn begin_put(&self, size: BatchSize) -> Result<Box<dyn PutTransaction>, ChannelError>;
 
-    /// Puts a batch back that had left the channel for the dead letters: `consumer` gets it again,
-    /// every other consumer counts as having committed it. The batch keeps its identity, though the
-    /// channel knows it. Does not wait for room.
+    /// Replays a batch that had left the channel for the dead letters: `consumer` gets it again,
+    /// and every other consumer counts as having committed it. The batch keeps its identity,
+    /// although the channel knows it. Does not wait for room.
     ///
     /// # Errors
-    /// There is no room, the consumer is not known, the disk refused, or the channel has no
-    /// way to do it.
+    /// There is no room, the consumer is unknown, the disk failed, or the channel does not support
+    /// it.
     async fn put_back(&self, _batch: Batch, _consumer: &str) -> Result<(), ChannelError> {
         Err(ChannelError::NoPutBack)
     }
@@ -203,13 +203,13 @@ pub trait Channel: Send + Sync {
     /// The part of [`Channel::stored`] that every consumer has committed.
     fn settled(&self, origin: Origin, epoch: Epoch) -> IntervalSet;
 
-    /// The origin and the life that batches get here which come without an identity; `None` where
-    /// none of it would survive a start.
+    /// Returns the origin and the life of batches that arrive without an identity; `None` if none
+    /// of it would survive a restart.
     fn birthplace(&self) -> Option<(Origin, Epoch)> {
         None
     }
 
-    /// The name outside of a batch that was born here, where it got another one.
+    /// Returns the outside name of a batch that was created here, if it was renamed.
     fn renamed(&self, _key: Identity) -> Option<Identity> {
         None
     }
@@ -278,7 +278,7 @@ pub trait PutTransaction: Send {
 /// order. Dropping it rolls back every batch that it holds, including parked ones.
 #[async_trait]
 pub trait TakeTransaction: Send {
-    /// The oldest ready batch; waits for one. Cancel safe.
+    /// Returns the oldest ready batch; waits for one. Cancel safe.
     ///
     /// # Errors
     /// The channel is closed, the consumer is not registered any more, or the disk could not be
@@ -291,7 +291,7 @@ pub trait TakeTransaction: Send {
     /// Offers these batches again, before newer ones.
     fn rollback(&mut self, tickets: &IntervalSet);
 
-    /// The next hop has stored these batches: they are kept, without memory, until commit or
+    /// Parks batches that the next hop has stored: they are kept, without memory, until commit or
     /// rollback.
     fn park(&mut self, tickets: &IntervalSet);
 }

@@ -94,24 +94,23 @@ pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
 pub struct BuildContext {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// Directory for its own files, below the agent's data directory; not made yet.
+    /// Directory for its own files, below the agent's data directory; not created yet.
     pub directory: PathBuf,
     /// The world.
     pub env: Env,
     /// Its metrics.
     pub metrics: Metrics,
-    /// The components that it can be made of in turn: conditions, encoders, codecs, decoders,
-    /// framings.
+    /// The components that it can use: conditions, encoders, codecs, decoders, framings.
     pub catalogue: Catalogue,
     /// Values shared with the other components along its channel and in its group, by type.
     pub extensions: Extensions,
-    /// The addresses that it speaks plain text with: it names each of them.
+    /// The addresses to which it sends plain text: it must report each of them.
     pub plain_text: PlainText,
 }
 
 impl BuildContext {
-    /// For a component outside an agent: it counts for itself, shares no channel, and knows no
-    /// other components.
+    /// Creates the context of a component outside an agent: it has separate metrics, shares no
+    /// channel, and knows no other components.
     pub fn alone(name: &str, directory: &Path, env: Env) -> Self {
         Self {
             name: name.into(),
@@ -184,7 +183,7 @@ pub struct Entry<R: ?Sized> {
     pub example: &'static str,
     /// The schema of its settings.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
-    /// Reads its settings and builds it, without I/O. `type` is not among the settings any more.
+    /// Reads its settings and builds it, without I/O. The settings do not contain `type`.
     pub build: fn(&Settings, &BuildContext) -> Result<Box<R>, SettingsError>,
 }
 

@@ -18,9 +18,9 @@ use crate::batch::BatchBuilder;
 pub struct Message<'a> {
     /// Its bytes, after decompression.
     pub bytes: &'a [u8],
-    /// The character set that came with it, in lower case, if one did.
+    /// The declared character set, in lower case, if any.
     pub charset: Option<&'a str>,
-    /// Headers that each event of it gets, unless the event brings its own.
+    /// Headers for each of its events, unless the event has its own.
     pub headers: &'a [(&'a str, &'a str)],
 }
 
@@ -72,7 +72,7 @@ pub trait Decoder: Send + Sync {
     /// Adds the events of `message` to `events`. A message without events adds nothing.
     ///
     /// # Errors
-    /// The message is malformed; nothing of it may be used.
+    /// The message is malformed; no part of it may be used.
     fn decode(
         &self,
         message: &Message<'_>,
@@ -102,7 +102,7 @@ pub trait Parts: Send + Sync {
     /// Its length in bytes.
     fn length(&self) -> u64;
 
-    /// So many bytes from `at` on; all of them.
+    /// Reads exactly this many bytes from `at` on.
     ///
     /// # Errors
     /// The file cannot be read, or ends before.
@@ -170,8 +170,8 @@ impl Deferred {
     }
 }
 
-/// Reads the events of one file in their order. Each call gets the same file, where the call before
-/// it has left it. After an error nothing more is read.
+/// Reads the events of one file in order. Each call gets the same file, at the position where the
+/// previous call has left it. After an error, reading ends.
 pub trait FileDecoder: Send {
     /// Skips the next `events` events, which an earlier decoder of the same file has read.
     ///

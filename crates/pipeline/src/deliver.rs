@@ -20,7 +20,7 @@ pub use requests::{Options, Requests};
 /// The result of a batch whose request was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivered {
-    /// Every event is where it belongs.
+    /// Every event is delivered.
     All,
     /// All but these, which can never be delivered and go to the dead letters.
     Except {
@@ -116,7 +116,8 @@ pub trait Deliver: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Delivers a batch. It may be dropped midway: after the timeout, or when the agent stops.
+    /// Delivers a batch. The future may be dropped midway: after the timeout, or when the agent
+    /// stops.
     ///
     /// # Errors
     /// It is not delivered, or only some of it is; the channel offers it again unless the class is

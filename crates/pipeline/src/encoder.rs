@@ -20,7 +20,7 @@ use crate::table_form::TableForm;
 /// An event that can never be written in a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unwritable {
-    /// Place of the event among the others, from 0.
+    /// The index of the event, from 0.
     pub index: usize,
     /// Why.
     pub reason: String,
@@ -121,8 +121,8 @@ pub trait Encoder: Send + Sync {
 
 /// The form of one file that is being written.
 pub trait FileEncoder: Send {
-    /// The next bytes of the file, with these events in them or held back. None of them may be
-    /// [unwritable](Encoder::unwritable).
+    /// Returns the next bytes of the file, with these events in them or held back. None of the
+    /// events may be [unwritable](Encoder::unwritable).
     fn encode(&mut self, events: &Events) -> Bytes;
 
     /// Returns an upper bound of the bytes that [`finish`](Self::finish) would return now: a sink
@@ -191,8 +191,8 @@ pub trait Codec: Send + Sync {
     /// Returns the suffix of the file name, without the dot; empty for no suffix.
     fn extension(&self) -> &'static str;
 
-    /// The content coding of a file, for protocols that name it; `None` where nothing is
-    /// compressed, or where HTTP has no name for it.
+    /// Returns the content coding of a file, for protocols that name it; `None` without
+    /// compression, or if HTTP has no name for it.
     fn content_encoding(&self) -> Option<&'static str>;
 
     /// Returns the class of Hadoop that reads this form, for files that name it; `None` if there is

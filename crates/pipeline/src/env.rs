@@ -1,9 +1,9 @@
 //! The world, injected: wall clock, randomness, network, names and disk.
 //!
-//! An [`Env`] is made in the crate `env` (the real world) or by the simulator, nowhere else.
-//! Timers are `tokio::time`, which both can pause. Disk calls are synchronous and short; async code
-//! runs them by [`Env::offload`], so that a slow disk does not stop the reactor, and so that the
-//! simulator can run them in place.
+//! Only the crate `env` (the real world) and the simulator create an [`Env`]. Timers are
+//! `tokio::time`, which both can pause. Disk calls are synchronous and short; async code runs them
+//! by [`Env::offload`], so that a slow disk does not stop the reactor, and the simulator can run
+//! them in place.
 
 mod disk;
 mod names;

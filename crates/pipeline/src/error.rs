@@ -6,16 +6,17 @@ use std::time::Duration;
 /// The possible state of a batch after a failure, and therefore its next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
-    /// Not applied. It may be tried again, here or elsewhere, after a pause.
+    /// Not applied. It may be retried, here or elsewhere, after a pause.
     Transient,
     /// May or may not be applied. A retry is safe only because the batch carries its identity; a
     /// sink without identity may repeat it, and declares that.
     Indeterminate,
-    /// This batch can never be applied. It goes to the dead-letter channel, or is counted and left.
+    /// This batch can never be applied. It goes to the dead-letter channel, or is counted and
+    /// dropped.
     Poison,
     /// Not applied, and nothing can be before an operator acts: missing permission, a damaged
-    /// ledger, a wrong set-up. Tried again all the same: the cause may be removed while the agent
-    /// runs.
+    /// ledger, a wrong configuration. Retried anyway, because the cause may be removed while the
+    /// agent runs.
     Blocked,
     /// Nothing can be applied, and there is no retry: the agent stops. Never returned by a sink.
     Fatal,

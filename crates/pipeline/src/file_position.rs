@@ -46,7 +46,7 @@ const SKIPPING: u8 = 1;
 const FIXED_BYTES: usize = 46;
 const STORED_BYTES_MAX: usize = 4096;
 
-/// Tells a run of bytes from others of its length: XXH3-64.
+/// A fingerprint of bytes, to distinguish them from others of the same length: XXH3-64.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Print {
     /// Number of bytes that it covers.
@@ -55,7 +55,7 @@ pub struct Print {
 }
 
 impl Print {
-    /// The print of all of `bytes`: at most [`HEAD_BYTES`].
+    /// Returns the fingerprint of all of `bytes`: at most [`HEAD_BYTES`].
     pub fn of(bytes: &[u8]) -> Self {
         let len = u16::try_from(bytes.len()).expect("prints are of at most HEAD_BYTES");
         Self { len, hash: if bytes.is_empty() { 0 } else { xxh3_64(bytes) } }
@@ -85,7 +85,7 @@ pub struct Position {
     pub skipping: bool,
     /// Of the first bytes of the file.
     pub head: Print,
-    /// Of the bytes in front of the offset.
+    /// The fingerprint of the bytes before the offset.
     pub tail: Print,
     /// The path that a pattern found it by, which headers show.
     pub path: PathBuf,
@@ -186,7 +186,7 @@ pub struct FlumePosition {
     pub file: PathBuf,
 }
 
-/// Lines that a source read: where they stand.
+/// The location of lines that a source read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {
     /// The path that the file was found by.
@@ -261,8 +261,8 @@ impl fmt::Display for Stretch {
     }
 }
 
-/// A path as headers, labels and log lines show it: a byte that is no UTF-8 is written `\xff`.
-/// Control characters stay as they are: the log writer and the metrics escape them themselves.
+/// Formats a path for headers, labels and log lines: a byte that is not UTF-8 is written as `\xff`.
+/// Control characters stay unchanged: the log writer and the metrics escape them.
 pub fn shown(path: &Path) -> Cow<'_, str> {
     text_of(path.as_os_str().as_bytes())
 }

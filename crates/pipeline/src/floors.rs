@@ -39,7 +39,7 @@ impl Floors {
         self.by_origin.len()
     }
 
-    /// The epochs of `origin` below this one are closed; `Epoch(0)`: none of them.
+    /// Returns the lowest open epoch of `origin`; `Epoch(0)` if no epoch is closed.
     pub fn of(&self, origin: Origin) -> Epoch {
         self.by_origin.get(&origin).copied().unwrap_or(Epoch(0))
     }

@@ -12,7 +12,7 @@ pub use bound::OriginName;
 pub use keys::KeySet;
 pub use parts::PartNames;
 
-/// The channel that a batch was born in: 128 bits made with that channel's directory, random or
+/// The channel that created a batch: 128 bits created with that channel's directory, random or
 /// [bound](Origin::bound) to a name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin(pub [u8; 16]);
@@ -45,7 +45,7 @@ impl Epoch {
     }
 }
 
-/// Number of a batch within its origin and epoch, from 0, without gaps, never used again.
+/// Number of a batch within its origin and epoch, from 0, without gaps, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sequence(pub u64);
 

@@ -73,7 +73,7 @@ pub trait PositionIntake: Intake {
     fn stores_in_turn(&self) -> bool;
 }
 
-/// Held by the put that may ask for room now; the next one may when it is dropped.
+/// Held by the put that may request room now; the next put gets it when it is dropped.
 pub type Turn = Box<dyn Send>;
 
 /// The intake of a source that relays batches of other agents, which have their identities.
@@ -96,7 +96,8 @@ pub trait RelayIntake: Intake {
     /// Returns what all required channels know about one life of an origin.
     fn known(&self, origin: Origin, epoch: Epoch) -> Known;
 
-    /// A sender declares these epochs empty: every batch of them is committed.
+    /// Records a sender's declaration that these epochs are empty: every batch of them is
+    /// committed.
     fn close_epochs(&self, floors: &Floors);
 
     /// Returns `true` if a batch is of a closed epoch: a stray copy that must be rejected.

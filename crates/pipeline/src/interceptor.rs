@@ -57,7 +57,7 @@ pub trait Interceptor: Send + Sync {
 #[derive(Debug, Default)]
 pub struct Rejects(Vec<Reject>);
 
-/// Some of them, with one reason.
+/// Rejected events with one reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reject {
     /// The events, as they were before the interceptor.

@@ -1,6 +1,6 @@
 //! Sets of numbers that are mostly runs: sequences seen, tickets settled.
 //!
-//! Kept as sorted, disjoint, non-adjacent half-open runs, so `n` numbers in order cost one run of
+//! Stored as sorted, disjoint, non-adjacent half-open runs, so `n` numbers in order cost one run of
 //! 16 bytes, and no other memory. Inserting at the end, the usual case, is constant time.
 //!
 //! Encoding (all varints LEB128): `runs`, then for each run `gap` to the end of the one before it
@@ -26,8 +26,8 @@ enum Runs {
     Many(Vec<Range<u64>>),
 }
 
-/// Up to so many runs are put in or taken out one by one; more of them in one pass over both sets,
-/// so that sets full of holes cost no more than their length.
+/// Up to this many runs are inserted or removed one by one; more of them in one pass over both
+/// sets, so that sets full of holes cost no more than their length.
 const FEW_RUNS: usize = 4;
 
 /// Why bytes are not an encoded set.
@@ -39,7 +39,7 @@ impl IntervalSet {
     /// The set of nothing.
     pub const EMPTY: Self = Self { runs: Runs::Many(Vec::new()) };
 
-    /// A set of these runs, which are in order, disjoint and not adjacent.
+    /// Creates a set of these runs, which must be ordered, disjoint and not adjacent.
     fn of_runs(mut runs: Vec<Range<u64>>) -> Self {
         let single = if runs.len() == 1 { runs.pop() } else { None };
         Self { runs: single.map_or(Runs::Many(runs), Runs::One) }
@@ -182,7 +182,7 @@ impl IntervalSet {
         *self = Self::of_runs(both);
     }
 
-    /// Takes every number of `other` out.
+    /// Removes every number of `other`.
     pub fn remove_all(&mut self, other: &Self) {
         let (mine, theirs) = (self.runs(), other.runs());
         if theirs.len() <= FEW_RUNS {
@@ -196,7 +196,7 @@ impl IntervalSet {
             while let Some(hole) = gone.peek().filter(|hole| hole.start < run.end) {
                 append(&mut rest, start..hole.start.max(start));
                 start = start.max(hole.end).min(run.end);
-                // A hole that goes beyond this run may reach into the next one.
+                // A hole beyond the end of this run may reach into the next one.
                 if hole.end > run.end {
                     break;
                 }
@@ -226,7 +226,7 @@ impl IntervalSet {
         Self::of_runs(both)
     }
 
-    /// The numbers of this set that are not in `other`.
+    /// Returns the numbers of this set that are not in `other`.
     pub fn difference(&self, other: &Self) -> Self {
         let mut rest = self.clone();
         rest.remove_all(other);
@@ -244,10 +244,10 @@ impl IntervalSet {
         }
     }
 
-    /// Reads one encoded set from the front of `input`.
+    /// Decodes one set from the front of `input`.
     ///
     /// # Errors
-    /// The bytes end too early, or a run goes beyond `u64`.
+    /// The bytes end too early, or a run exceeds `u64`.
     pub fn decode(input: &mut impl Buf) -> Result<Self, MalformedIntervals> {
         let count = get_varint(input).ok_or(MalformedIntervals)?;
         // Each run takes at least two bytes, which bounds the allocation for a forged count.

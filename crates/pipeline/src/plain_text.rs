@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The remedy for a component with a table `tls`.
 pub const TABLE: &str = "set the table `tls`";
 
-/// Why `insecure = true` is refused where no address is without TLS: it would hide the day on which
-/// one is.
+/// The reason to reject `insecure = true` if every address has TLS: it would hide a later one
+/// without TLS.
 pub const MEANS_NOTHING: &str = "nothing here speaks plain text with an address; leave it out";
 
 /// The addresses of one component. Clones are the same set.
@@ -60,7 +60,7 @@ impl PlainText {
 }
 
 impl PlainAddress {
-    /// Why it is refused, with both remedies.
+    /// Returns why it is refused, with both remedies.
     pub fn problem(&self) -> String {
         let Self { address, remedy, .. } = self;
         format!("`{address}`: plain text would leave this host; {remedy}, or `insecure = true`")

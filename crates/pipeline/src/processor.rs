@@ -43,7 +43,7 @@ pub struct MemberView {
     /// True if the next agent does not accept a batch of this size, but another open member does:
     /// this member does not get it.
     pub is_too_small: bool,
-    /// Its seat, where it is discovered: one that is not present gets nothing.
+    /// Its seat, if it is discovered: a member that is not present gets no batch.
     pub seat: Option<SeatView>,
 }
 

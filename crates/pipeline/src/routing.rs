@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Bytes of its text that are sent to others.
+/// Maximum size of its text in messages to others.
 const TEXT_MAX: usize = 2 << 10;
 
 /// How an agent routes the events of a source into datasets.
@@ -12,7 +12,7 @@ const TEXT_MAX: usize = 2 << 10;
 pub struct Routing {
     /// The same for the same routing; never 0.
     pub digest: u64,
-    /// The same for people; cut where it is long.
+    /// A description for people; truncated if it is long.
     pub text: Arc<str>,
 }
 

@@ -26,7 +26,7 @@ impl Secret {
     }
 }
 
-/// A user with its password, where a server asks for one.
+/// A user with its password, if a server asks for one.
 pub type Login = (String, Option<Secret>);
 
 /// The login of the settings `user` and `password`.

@@ -81,7 +81,7 @@ pub enum SettingsErrorKind {
     Duplicate,
     /// A value of another type.
     WrongType,
-    /// A value that is not possible, or does not fit the others.
+    /// A value that is invalid, or conflicts with other values.
     Invalid,
 }
 
@@ -91,7 +91,7 @@ pub enum SettingsErrorKind {
 pub struct SettingsError {
     /// The kind of the problem.
     pub kind: SettingsErrorKind,
-    /// The setting, dotted from where the reading began.
+    /// The setting, dotted, relative to the start of reading.
     pub path: String,
     /// Its place.
     pub place: Place,
@@ -302,7 +302,7 @@ pub fn shortened(text: &str, bytes: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{shown}… ({} more bytes)", text.len() - shown.len()))
 }
 
-/// `unknown key `capcity`; did you mean `capacity`?`, or the list where nothing is close.
+/// `unknown key `capcity`; did you mean `capacity`?`, or the list if no name is close.
 pub fn unknown(what: &str, found: &str, expected: &[&str]) -> String {
     // The comparison takes memory and time for the product of both lengths.
     let compared = if found.len() <= COMPARED_BYTES_MAX { expected } else { &[] };

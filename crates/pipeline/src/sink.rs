@@ -44,7 +44,7 @@ pub enum Outcome {
     /// settings. The batch returns to the group: it waits in the channel, others overtake it, and
     /// it is offered to any member that accepts it.
     HeldBack(HeldBack),
-    /// Not delivered; the reason is a failure of this sink, or `None` when nothing failed (it was
+    /// Not delivered; the reason is a failure of this sink, or `None` without a failure (it was
     /// moved on purpose, or is offered again because no agent has it).
     Again(Option<SinkError>),
     /// Events of a batch are never deliverable.

@@ -33,7 +33,7 @@ impl SinkBoard {
         self.status().open_files = Some(files);
     }
 
-    /// A commit in the store has made this visible.
+    /// Records the data that a commit in the store has made visible.
     pub fn set_last_commit(&self, what: String) {
         self.status().last_commit = Some(what);
     }

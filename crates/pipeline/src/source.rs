@@ -1,4 +1,4 @@
-//! The source: where events enter.
+//! The source: receives events.
 
 use std::sync::Arc;
 use std::time::Duration;

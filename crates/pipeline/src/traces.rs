@@ -52,8 +52,8 @@ impl TraceId {
         Self(xxh3_128(&bytes))
     }
 
-    /// Id of the span that all others of the trace are below: the put into the channel where the
-    /// batch was born. Every agent knows it.
+    /// Returns the id of the root span of the trace: the put into the channel that created the
+    /// batch. Every agent knows it.
     pub fn root(self) -> u64 {
         if mutant!("trace_root_by_chance") {
             return RandomState::new().hash_one(self.0);
@@ -190,14 +190,14 @@ impl Traces {
         self.0.get().is_some()
     }
 
-    /// The trace of this batch, if it is sampled.
+    /// Returns the trace of this batch, if it is sampled.
     pub fn of(&self, batch: Identity) -> Option<TraceId> {
         let recorder = self.0.get()?;
         let trace = TraceId::of(batch);
         trace.is_sampled(recorder.rejected_below).then_some(trace)
     }
 
-    /// A step of this batch from `began` to `ended`, if it is sampled.
+    /// Returns the span of a step of this batch from `began` to `ended`, if the batch is sampled.
     pub fn span(
         &self,
         batch: Identity,

@@ -18,7 +18,7 @@ pub struct Export {
     pub(crate) staging: Option<String>,
     /// True to delete existing rows in the staging table at the first call.
     pub clears_staging: bool,
-    /// The values of a record in their order: the column, and whether it is a text.
+    /// The values of a record in order: the column, and whether it is text.
     pub(crate) columns: Vec<(String, bool)>,
     pub(crate) key: Vec<String>,
     pub(crate) mode: &'static str,

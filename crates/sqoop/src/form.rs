@@ -185,7 +185,8 @@ fn only(given: &Given, option: &str, value: char, notes: &mut Notes) {
     }
 }
 
-/// A character as Sqoop's options write it: `\t`, `\001`, `\0x01`. `\N` stays as it is.
+/// Decodes a character in the notation of Sqoop's options: `\t`, `\001`, `\0x01`. `\N` stays
+/// unchanged.
 pub(crate) fn unescaped(text: &str) -> String {
     let Some(rest) = text.strip_prefix('\\') else { return text.to_owned() };
     let number = |digits: &str, radix| {

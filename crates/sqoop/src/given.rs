@@ -6,7 +6,7 @@ use crate::World;
 use crate::notes::{Notes, Outcome};
 use crate::options::{self, Answer, Row};
 
-/// Files of options within files of options at most.
+/// Maximum depth of option files.
 const DEPTH_MAX: u32 = 8;
 
 /// The given options.
@@ -163,7 +163,7 @@ impl Given {
     }
 }
 
-/// An option as it is written.
+/// Returns an option in its written form.
 pub(crate) fn written(row: &Row) -> String {
     match row.name.len() {
         1 | 2 => format!("-{}", row.name),

@@ -145,7 +145,7 @@ impl Import {
         matches!(self.files.form, Form::Parquet(_) | Form::Avro(_))
     }
 
-    /// The settings of a source `hdfs` that reads the files back as rows of these columns.
+    /// Returns the settings of a source `hdfs` that reads the files back as rows of these columns.
     pub fn reading(&self, columns: &[String]) -> serde_json::Value {
         let mut source = self.files.reading(columns);
         source["url"] = self.url.as_str().into();

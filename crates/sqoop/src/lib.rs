@@ -35,7 +35,7 @@ use given::Given;
 
 /// The services that a translation needs from its program.
 pub trait World {
-    /// An environment variable; `None` where it is not set.
+    /// Returns an environment variable; `None` if it is not set.
     fn variable(&self, name: &str) -> Option<String>;
 
     /// The text of a file of options.

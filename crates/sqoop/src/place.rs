@@ -137,7 +137,7 @@ fn below(given: &Given, option: &str, path: &str, notes: &mut Notes) -> String {
     }
 }
 
-/// Bytes of a name at most: a digest of 9 bytes is appended, and 64 bytes are allowed.
+/// Maximum size of a name: a digest of 9 bytes is appended, and 64 bytes are allowed.
 const NAME_BYTES_MAX: usize = 55;
 
 /// A name for parts of a configuration: it begins with a letter or a digit. Tables may share one.

@@ -21,7 +21,7 @@ pub(crate) struct Door {
     /// `host:port`; `None` for a name service.
     address: Option<String>,
     net: Arc<dyn Net>,
-    /// A connection was made, and no call has failed to be answered since.
+    /// A connection was made, and every call since has been answered.
     was_open: AtomicBool,
 }
 

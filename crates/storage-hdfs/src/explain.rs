@@ -48,7 +48,8 @@ pub(crate) fn explain(error: HdfsError, call: &'static str, path: &str) -> FsErr
     }
 }
 
-/// An answer in Java is its first line; the others are a stack trace, and no help in a log.
+/// The first line of a Java answer is the message; the others are a stack trace, which does not
+/// help in a log.
 fn without_trace(error: HdfsError) -> HdfsError {
     let first = |said: &str| said.lines().next().unwrap_or_default().to_owned();
     match error {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-/// Rings when the work wants to be polled again.
+/// Notifies when the work has to be polled again.
 struct Bell(Notify);
 
 impl Wake for Bell {
@@ -28,7 +28,7 @@ impl Wake for Bell {
     }
 }
 
-/// Does `work`, but goes on with it only `pause` after each time that it is woken.
+/// Runs `work`, but polls it only `pause` after each wake-up.
 pub(crate) async fn unhurried<F: Future>(pause: Duration, work: F) -> F::Output {
     let bell = Arc::new(Bell(Notify::new()));
     let waker = Waker::from(bell.clone());

@@ -51,7 +51,7 @@ pub struct Azure {
     pub tls: Option<ClientTls>,
 }
 
-/// Variables that are read where no credentials are set.
+/// Variables that are read if no credentials are set.
 const CREDENTIALS: &[&str] = &[
     "AZURE_STORAGE_ACCOUNT_KEY",
     "AZURE_STORAGE_SAS_TOKEN",
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(Azure { client_id: name(), ..Azure::default() }.check(), Ok(()));
     }
 
-    /// With an account key the header is signed; other ways of access do not cover it.
+    /// With an account key the signature covers the header; other kinds of access do not cover it.
     #[test]
     fn the_end_of_an_upload_never_replaces() {
         let key = AzureAccessKey::try_new("a2V5").unwrap();

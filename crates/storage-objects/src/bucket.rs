@@ -17,7 +17,7 @@ use crate::odd_keys::OddKeys;
 use crate::provider::Provider;
 use crate::writer::{COPY_LIMIT, ObjectWriter, PART_BYTES, bounded, put_new, upload_new, within};
 
-/// Bytes of an object at most: more cannot be copied to another name in one part.
+/// Maximum size of an object: a larger one cannot be copied to another name in one part.
 pub const OBJECT_BYTES_MAX: u64 = 5 << 30;
 /// Parts of all files that are under way at the same time.
 const PARTS_AT_ONCE: usize = 4;
@@ -79,7 +79,7 @@ impl Bucket {
         Self { odd_keys, ..self }
     }
 
-    /// With parts of so many bytes.
+    /// Sets the size of parts.
     #[cfg(feature = "testkit")]
     pub(crate) fn with_parts_of(self, part_bytes: usize) -> Self {
         Self { part_bytes, ..self }
@@ -186,8 +186,8 @@ impl Bucket {
         Ok(true)
     }
 
-    /// The new name is taken. An earlier try of the same rename may have done that: it is found by
-    /// the bytes, and finished.
+    /// Handles a taken new name. If an earlier attempt of the same rename has taken it, which the
+    /// bytes show, finishes the rename.
     async fn taken(&self, from: &str, to: &str, source: &ObjectMeta) -> Result<(), FsError> {
         if mutant!("own_copy_unknown") {
             return Err(FsError::AlreadyExists { path: to.into() });

@@ -187,8 +187,8 @@ struct Session {
     uri: String,
 }
 
-/// The content of a request for `part`, which begins at byte `from` of so many in all, if it is the
-/// last.
+/// Returns the range of a request for `part`, which begins at byte `from`; `total` is set for the
+/// last part.
 fn range(from: u64, part: &Bytes, total: Option<u64>) -> String {
     let total = total.map_or_else(|| "*".to_owned(), |total| total.to_string());
     match part.len() as u64 {
@@ -239,7 +239,7 @@ impl Session {
 struct Upload {
     session: Arc<Session>,
     sent: u64,
-    /// A part that is smaller than the others: the last, which goes with the end.
+    /// A part that is smaller than the others: the last one, which is sent with the end.
     last: PutPayload,
 }
 

@@ -1,4 +1,4 @@
-//! Requests over the network and the TLS of this program, with connections that are kept open.
+//! Requests over the network and the TLS of this program, with keep-alive connections.
 
 use std::fmt;
 use std::sync::Arc;
@@ -142,7 +142,7 @@ impl HttpService for Requests {
 }
 
 fn broken(address: &str, source: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
-    // Not of a kind that the library tries again.
+    // An error that the library does not retry.
     let trouble = Trouble::Broken { address: address.to_owned(), source };
     HttpError::new(HttpErrorKind::Unknown, trouble)
 }

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use hyper::{Method, Uri};
 use object_store::path::Path;
 
-/// Keys that are remembered, and so counted, at most.
+/// Maximum number of keys that are remembered, and therefore counted.
 const KNOWN_MAX: usize = 10_000;
-/// Keys that are named in the log at most.
+/// Maximum number of keys in the log.
 const NAMED_MAX: usize = 10;
 
 /// Elements of a listing, and their child with a key: of S3 and Google, then of Azure.
@@ -29,7 +29,7 @@ impl OddKeys {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
     }
 
-    /// The answer to a listing without odd keys, which are logged when they are new.
+    /// Returns the listing without odd keys, which are logged when they are new.
     pub(crate) fn taken_out(&self, page: Bytes) -> Bytes {
         let Ok(text) = std::str::from_utf8(&page) else { return page };
         let Some((kept, odd)) = without_odd_keys(text) else { return page };
@@ -74,7 +74,7 @@ fn without_odd_keys(page: &str) -> Option<(String, Vec<String>)> {
     (!odd.is_empty()).then_some((kept, odd))
 }
 
-/// The next entry of a listing: where it begins and ends, and its key.
+/// Returns the range and the key of the next entry of a listing.
 fn next_entry(page: &str) -> Option<(usize, usize, Cow<'_, str>)> {
     let entries = ELEMENTS.iter().filter_map(|(element, name)| {
         let (open, close) = (format!("<{element}>"), format!("</{element}>"));

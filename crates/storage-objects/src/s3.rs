@@ -48,14 +48,14 @@ fn path_style() -> bool {
 }
 
 impl Default for S3 {
-    /// All of it from the environment.
+    /// Everything comes from the environment.
     fn default() -> Self {
         let (endpoint, region, access_key, secret_key, tls) = Default::default();
         Self { endpoint, region, access_key, secret_key, path_style: path_style(), tls }
     }
 }
 
-/// Variables that are read where no access key is set.
+/// Variables that are read if no access key is set.
 const CREDENTIALS: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",

@@ -68,7 +68,7 @@ impl Signer for Rsa {
     }
 }
 
-/// A hash, until it is asked for.
+/// A hash that is being computed.
 struct Hash {
     state: Option<digest::Context>,
     done: Option<digest::Digest>,
@@ -89,7 +89,7 @@ impl DigestContext for Hash {
     }
 }
 
-/// A code, until it is asked for.
+/// A code that is being computed.
 struct Mac {
     state: Option<hmac::Context>,
     done: Option<hmac::Tag>,

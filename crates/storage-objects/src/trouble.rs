@@ -15,7 +15,7 @@ use crate::provider::Provider;
 /// Characters of an answer that are shown.
 const SHOWN: usize = 200;
 
-/// Why a request came to nothing, as far as it is known.
+/// Why a request failed, as far as it is known.
 #[derive(Debug, Error)]
 pub(crate) enum Trouble {
     /// Connecting failed: nothing was done.

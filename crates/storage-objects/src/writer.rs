@@ -151,7 +151,7 @@ impl ObjectWriter {
         }
     }
 
-    /// Sends `content` as the next part, once the one before it has arrived and it is its turn.
+    /// Sends `content` as the next part, once the previous one has arrived and it is its turn.
     async fn send(&mut self, content: Bytes) -> Result<(), FsError> {
         self.settled().await?;
         let turn = self.turns.clone().acquire_owned().await;

@@ -98,7 +98,7 @@ impl<S: Reached> Site<S> {
         bucket(&S::url("logs"), access)
     }
 
-    /// The bucket as it is reached through the relay.
+    /// The bucket, accessed through the relay.
     fn relayed(&self) -> Arc<dyn FileSystem> {
         self.bucket(&self.server.access(self.relay.address()))
     }
@@ -143,7 +143,7 @@ async fn a_rename_whose_answer_is_lost_is_known_by_the_next_try<S: Reached>(site
         for mood in [Mood::LosesAnswer, Mood::LosesRequest] {
             let [from, to] = ["From", "To"].map(|end| format!("/lost/{name}{mood:?}{end}"));
             put(&*fs, &from, content.clone()).await.unwrap();
-            // The request that makes the new name: nothing else of a rename writes there.
+            // The request that creates the new name: nothing else of a rename writes there.
             let made = to.rsplit_once('/').unwrap().1.to_owned();
             site.relay.mood_of(mood, move |head| {
                 let line = head.lines().next().unwrap_or_default();
@@ -233,7 +233,7 @@ async fn no_upload_is_left_unfinished(site: &Site<S3>) {
     }
 }
 
-/// Keys that cannot be paths do not keep the others from being read.
+/// Keys that cannot be paths do not prevent reading the others.
 async fn odd_keys_are_left_out_of_listings(site: &Site<S3>) {
     let fs = site.bucket(&site.server.access(site.server.address()));
     let odd = ["odd/a//b", "odd/%2E%2E/c", "odd/%2E/c", "odd/x%01y", "odd/d%20"];
@@ -250,7 +250,7 @@ async fn odd_keys_are_left_out_of_listings(site: &Site<S3>) {
     assert!(fs.skipped_names() >= 5, "{}", fs.skipped_names());
 }
 
-/// All of it, on one server of a kind.
+/// Runs the whole suite on one server of a kind.
 async fn keeps<S: Reached>() -> Site<S> {
     let site = Site::<S>::new().await;
     keeps_the_promises(site.bucket(&site.server.access(site.server.address())), "/suite").await;

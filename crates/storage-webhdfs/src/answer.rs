@@ -80,7 +80,7 @@ pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: 
         | "AuthorizationException"
         | "SecurityException"
         | "InvalidToken" => FsError::Denied { call, path, source: said("") },
-        // The last: of HttpFS, to an operation that it does not know.
+        // The last one: HttpFS's answer to an unknown operation.
         "IllegalArgumentException" | "UnsupportedOperationException" | "QueryParamException" => {
             FsError::Unfit { call, path, source: said("") }
         }

@@ -22,7 +22,7 @@ use crate::answer::{broken, refused};
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(15);
 /// Limit of one transfer from or to a DataNode.
 pub(crate) const DATA_LIMIT: Duration = Duration::from_secs(30);
-/// Bytes of an answer of the NameNode at most. A page of a directory has a thousand names.
+/// Maximum size of an answer of the NameNode. A page of a directory has a thousand names.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// A header that a cluster with `dfs.webhdfs.rest-csrf.enabled` requires, with any value.
 const CSRF_HEADER: &str = "x-xsrf-header";
@@ -53,7 +53,7 @@ impl<'a> Asked<'a> {
         Self { call, at: path, path }
     }
 
-    /// The same, but it is another path that an error names.
+    /// The same, with another path in errors.
     pub(crate) fn naming(self, path: &'a str) -> Self {
         Self { path, ..self }
     }
@@ -80,7 +80,7 @@ impl<'a> Asked<'a> {
 
 /// Encodes a path for a URL.
 fn encoded(path: &str) -> String {
-    // Written for forms, where a space is `+`; a plus itself is already `%2B`.
+    // The encoding for forms, in which a space is `+`; a plus itself is already `%2B`.
     let name = |name: &str| byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
     path.split('/').map(name).collect::<Vec<_>>().join("/")
 }

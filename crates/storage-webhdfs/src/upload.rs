@@ -27,7 +27,7 @@ use crate::calls::{Asked, Calls, DATA_LIMIT, accepted};
 const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 /// Chunks of a file that wait for its connection.
 const CHUNKS_WAITING: usize = 1;
-/// Bytes that are held back: enough for five hours without any others.
+/// Number of held back bytes: enough for five hours without any others.
 const HELD_BYTES: usize = 1 << 10;
 /// Longest time without a byte, while some are held back.
 const QUIET_MAX: Duration = Duration::from_secs(20);
@@ -94,7 +94,7 @@ fn never_quiet(first: Bytes, waiting: mpsc::Receiver<Bytes>) -> impl Stream<Item
     })
 }
 
-/// Returns the answer of the DataNode.
+/// Waits for the answer of the DataNode.
 async fn heard(
     asked: Asked<'_>,
     answer: Option<AbortOnDropHandle<Result<(), FsError>>>,

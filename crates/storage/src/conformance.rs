@@ -167,7 +167,7 @@ async fn a_rename_that_was_cut_short_is_finished(fs: &dyn FileSystem, root: &str
     for (name, len) in [("small", 10), ("large", 11 << 20)] {
         let [from, to] = ["from", "to"].map(|end| format!("{directory}/{name}-{end}"));
         let content: Bytes = (0..len).map(|n: u32| (n % 251) as u8).collect::<Vec<u8>>().into();
-        // As it is where its caller died between the copy and the deletion.
+        // The state after its caller died between the copy and the deletion.
         for path in [&from, &to] {
             let mut writer = fs.create(path, CreateOptions::default()).await.unwrap();
             writer.write(content.clone()).await.unwrap();
@@ -185,7 +185,7 @@ async fn a_rename_that_was_cut_short_is_finished(fs: &dyn FileSystem, root: &str
         assert!(fs.rename(&from, &to).await.unwrap_err().is_already_exists());
         assert!(fs.stat(&from).await.is_ok(), "a rename that is refused deletes nothing");
         assert_eq!(fs.read(&to).await.unwrap(), content);
-        // And it goes to a free name whole.
+        // It also moves completely to a free name.
         let moved = format!("{to}-moved");
         fs.rename(&to, &moved).await.unwrap();
         assert_eq!(fs.read(&moved).await.unwrap(), content);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pipeline::{Classify, ErrorClass};
 use thiserror::Error;
 
-/// Cause as another library gave it.
+/// The cause from another library.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// An error of a store.

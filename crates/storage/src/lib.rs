@@ -34,7 +34,7 @@ use bytes::Bytes;
 pub use error::FsError;
 pub use url::StoreUrl;
 
-/// Bytes of a file that [`FileSystem::read`] reads at most from a server: larger files are read in
+/// Maximum size of a file that [`FileSystem::read`] reads from a server: larger files are read in
 /// parts.
 pub const READ_BYTES_MAX: usize = 256 << 20;
 
@@ -45,9 +45,9 @@ pub struct Stat {
     pub len: u64,
     /// True for a directory.
     pub directory: bool,
-    /// Bytes of a block of this file, where files consist of blocks.
+    /// Size of a block of this file, if files consist of blocks.
     pub block_size: Option<u64>,
-    /// Last change of its content by the store's clock, where the store keeps one.
+    /// Last change of its content by the store's clock, if the store records it.
     pub modified: Option<SystemTime>,
 }
 
@@ -72,7 +72,7 @@ pub struct CreateOptions {
 /// A store of files. Paths are absolute, with `/` between names and none at the end.
 ///
 /// Every call ends within a bounded time. An error that is [`pipeline::ErrorClass::Indeterminate`]
-/// may have been applied all the same: the caller finds out by looking.
+/// may have been applied anyway: the caller must check.
 #[async_trait]
 pub trait FileSystem: Send + Sync {
     /// Returns `true` for a tree of directories, in which a rename is one step, and `false` for an
@@ -88,8 +88,8 @@ pub trait FileSystem: Send + Sync {
         true
     }
 
-    /// Names that listings left out so far because they cannot be names of files, such as keys of a
-    /// bucket with `//` in them. Each counts once.
+    /// Returns the number of names that listings have skipped so far because they cannot be file
+    /// names, such as keys of a bucket with `//` in them. Each counts once.
     fn skipped_names(&self) -> u64 {
         0
     }
@@ -168,15 +168,15 @@ pub trait FileSystem: Send + Sync {
         Err(FsError::lacks("replace", to))
     }
 
-    /// The whole content of a file; meant for small ones. A store that is not a local disk reads
-    /// at most [`READ_BYTES_MAX`].
+    /// Reads a whole file; meant for small ones. A store that is not a local disk reads at most
+    /// [`READ_BYTES_MAX`].
     ///
     /// # Errors
     /// [`FsError::NotFound`], or the store failed.
     async fn read(&self, path: &str) -> Result<Bytes, FsError>;
 
-    /// Up to `bytes` bytes of a file from `at` on, which is less than its length. Fewer come only
-    /// at the end of the file.
+    /// Reads up to `bytes` bytes of a file from `at` on, which must be less than its length.
+    /// Returns fewer only at the end of the file.
     ///
     /// # Errors
     /// [`FsError::NotFound`], or the store failed.
@@ -211,22 +211,22 @@ pub trait FileSystem: Send + Sync {
 /// which must be deleted.
 #[async_trait]
 pub trait FileWriter: Send {
-    /// Appends. May return while the bytes are still on their way.
+    /// Appends. May return while the bytes are still in transit.
     ///
     /// # Errors
-    /// The file is of no use any more, perhaps since an earlier call.
+    /// The file is unusable, perhaps since an earlier call.
     async fn write(&mut self, bytes: Bytes) -> Result<(), FsError>;
 
-    /// All that was written before is durable when this returns.
+    /// Makes everything written before durable.
     ///
     /// # Errors
-    /// The store does not ([`FileSystem::syncs_open_files`]), or the file is of no use any more.
+    /// The store does not support it ([`FileSystem::syncs_open_files`]), or the file is unusable.
     async fn sync(&mut self) -> Result<(), FsError>;
 
-    /// The file is whole, durable and has its name when this returns.
+    /// Completes the file: it is durable and has its name when this returns.
     ///
     /// # Errors
-    /// The file is of no use any more.
+    /// The file is unusable.
     async fn close(self: Box<Self>) -> Result<(), FsError>;
 }
 

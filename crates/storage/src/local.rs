@@ -33,7 +33,7 @@ const HELD: (u32, Duration) = (100, Duration::from_millis(10));
 pub struct Local {
     env: Env,
     rules: Rules,
-    /// Tries of a directory that is held otherwise.
+    /// Attempts to lock a directory that another process has locked.
     tries_max: u32,
     names: Arc<Names>,
     behind: Arc<WriteBehind>,
@@ -61,7 +61,7 @@ impl Local {
         result.map_err(|error| explain(error, call, path))
     }
 
-    /// The same for work on names of a directory, which may be held otherwise for a moment.
+    /// The same for work on names of a directory, which may be locked for a moment.
     async fn run_held<T: Send + 'static>(
         &self,
         call: &'static str,
@@ -281,7 +281,7 @@ impl FileSystem for Local {
         }
         match self.names.sync(Path::new(split(path).0)).await {
             Ok(()) => Ok(true),
-            // Its directory has gone too, deleted by another program.
+            // Its directory was also deleted, by another program.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(explain(error, "delete", path)),
         }

@@ -17,7 +17,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A message without the address in front of it, if the text has that already.
+/// Returns a message without its leading address, if the text already has that.
 fn without_known_address<'a>(text: &str, message: &'a str) -> &'a str {
     let is_address = |word: &str| {
         word.rsplit_once(':').is_some_and(|(host, port)| {

@@ -36,7 +36,7 @@ impl FailureLog {
         self.failures
     }
 
-    /// When the first of them was; `None` while it works.
+    /// The time of the first failure; `None` while it works.
     pub fn began(&self) -> Option<Instant> {
         self.began
     }
@@ -108,8 +108,8 @@ fn stable(error: &str) -> String {
     text
 }
 
-/// A duration as a number in a log line, in seconds to the millisecond; nothing where it is zero,
-/// as at the first report of a failure.
+/// Formats a duration for a log line, in seconds to the millisecond; `None` for zero, as in the
+/// first report of a failure.
 pub fn seconds(duration: Duration) -> Option<f64> {
     let millis = duration.as_millis();
     (millis > 0).then_some(millis as f64 / 1_000.0)

@@ -33,7 +33,7 @@ impl LogRate {
     /// Returns whether a line may be written now, with the number of lines omitted since the last
     /// one, if any. As a field of the line the number is shown only then.
     pub fn allow(&self, now: Instant) -> Option<Option<u64>> {
-        // Each change is made whole, so a panic elsewhere does no harm here.
+        // Each change is complete, so a panic elsewhere does no harm here.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.began.is_none_or(|began| now.duration_since(began) >= PERIOD) {
             (state.began, state.written) = (Some(now), 0);

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
 
-/// Seconds over which a rate is taken, besides the one that has begun.
+/// Seconds over which a rate is computed, in addition to the current one.
 const WINDOW_SECONDS: u64 = 10;
 
 /// One slot for each second of the window, and one for the current second.

@@ -132,8 +132,8 @@ pub fn plant(name: &str) -> Result<(), String> {
 #[cfg(feature = "mutants")]
 const BY_ENVIRONMENT: &str = "AQUEDUCT_PLANTED";
 
-/// Plants the bug that the environment of this process names, if it names one. A test of many cases
-/// may ask for it again.
+/// Plants the bug that the environment of this process names, if any. A test of many cases may call
+/// it repeatedly.
 #[cfg(feature = "mutants")]
 pub fn plant_by_environment() {
     if let Ok(name) = std::env::var(BY_ENVIRONMENT) {

@@ -1,4 +1,4 @@
-//! Waiting for something that others bring about, without missing it.
+//! Waits for a change by other tasks, without missing it.
 
 use std::pin::pin;
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The smallest room, and the smallest step between two: a page.
 const PAGE_BYTES: usize = 4096;
 
-/// Fewer bytes have memory of their own: the allocator has that at hand.
+/// Smaller buffers are allocated separately: the allocator has them at hand.
 const POOLED_BYTES_MIN: usize = 64 << 10;
 
 /// A reusable buffer.
@@ -47,7 +47,7 @@ pub struct Pooled<B: Buffer> {
     home: Arc<Pool<B>>,
 }
 
-/// Just so many bytes, with any content: in a buffer of a pool, where they are many.
+/// Exactly this many bytes, with any content: in a buffer of a pool if there are many.
 #[derive(Debug)]
 pub struct Room {
     memory: Memory,
@@ -61,7 +61,7 @@ enum Memory {
 }
 
 impl<B: Buffer> Pool<B> {
-    /// A pool that keeps up to that many bytes while they are not in use.
+    /// Creates a pool that keeps up to this many unused bytes.
     pub fn new(idle_bytes_max: usize) -> Self {
         Self { idle: Mutex::default(), idle_bytes_max }
     }
@@ -106,7 +106,7 @@ impl<B: Buffer> Pool<B> {
 }
 
 impl Pool<Vec<u8>> {
-    /// Room for `bytes` bytes: in a buffer that goes round, if they are worth one.
+    /// Returns room for `bytes` bytes: in a pooled buffer, if they are enough.
     pub fn room(self: &Arc<Self>, bytes: usize) -> Room {
         let memory = match bytes {
             POOLED_BYTES_MIN.. => Memory::Pooled(self.get(bytes)),
@@ -117,7 +117,7 @@ impl Pool<Vec<u8>> {
 }
 
 impl Room {
-    /// Leaves the first `bytes` of them.
+    /// Truncates it to the first `bytes` bytes.
     pub fn truncate(&mut self, bytes: usize) {
         self.bytes = self.bytes.min(bytes);
     }

@@ -1,4 +1,4 @@
-//! Brokers of AMQP, whichever of its versions they speak: their URLs, and how they are reached.
+//! AMQP brokers of any protocol version: their URLs, and the connections to them.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ const EXAMPLE: &str = "amqp://broker-1:5672";
 
 /// Interchangeable brokers.
 pub struct Brokers {
-    /// `host:port`, in the order in which they are tried.
+    /// `host:port`, in the order of attempts.
     pub addresses: Arc<[Arc<str>]>,
     /// Connects to any of them.
     pub dialer: Dialer,
@@ -54,9 +54,9 @@ impl Brokers {
     }
 }
 
-/// The address in a URL, and whether it is of TLS.
+/// Returns the address in a URL, and whether it uses TLS.
 fn parse(url: &str, refused: fn(&str) -> Option<String>) -> Result<(Arc<str>, bool), String> {
-    // First: the other errors show the URL.
+    // Checked first: the other errors show the URL.
     if url.contains('@') {
         return Err("a user in a URL is shown with it: set `user` and `password` instead".into());
     }

@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(subject(1).as_deref(), Some("localhost"));
         assert_eq!(subject(2).as_deref(), Some("client.example"));
         assert!(all[0].look(&*env.disk).unwrap().expires > 4_000_000_000);
-        // A file is replaced, missing, and there again.
+        // A file is replaced, missing, and restored.
         place("server.pem");
         assert_eq!(subject(0).as_deref(), Some("localhost"));
         std::fs::remove_file(&path).unwrap();

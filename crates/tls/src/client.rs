@@ -89,19 +89,19 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// Over this network; with TLS where there are settings for it.
+    /// Creates a dialer on this network; with TLS if there are settings for it.
     ///
     /// # Errors
-    /// Settings that do not go together.
+    /// An invalid combination of settings.
     pub fn new(env: &Env, tls: Option<ClientTls>, protocols: &[&str]) -> Result<Self, BuildError> {
         let tls = tls.map(|settings| Client::new(settings, env, protocols)).transpose()?;
         Ok(Self { net: env.net.clone(), tls })
     }
 
-    /// Connects to `host:port`; the handshake is made, too.
+    /// Connects to `host:port`, including the handshake.
     ///
     /// # Errors
-    /// There is no connection, or the handshake fails.
+    /// Connecting or the handshake failed.
     pub async fn connect(&self, address: &str) -> io::Result<Box<dyn Stream>> {
         self.connect_around(address, |stream| stream).await
     }

@@ -35,7 +35,7 @@ pub(crate) struct Verifier {
 }
 
 impl Verifier {
-    /// By `others`, which does not see `own`.
+    /// Creates a verifier over `others`, which does not know `own`.
     pub(crate) fn new(
         others: Arc<dyn ClientCertVerifier>,
         own: Option<CertificateDer<'static>>,

@@ -24,7 +24,7 @@ use crate::jks;
 use crate::problem::TlsError;
 use crate::validity::{OwnCertificate, date, unix_seconds};
 
-/// Bytes of a file at most: the authorities of a host are a quarter of a megabyte.
+/// Maximum size of a file: the authorities of a host are a quarter of a megabyte.
 const FILE_MAX: u64 = 4 << 20;
 
 /// Locations of a host's authorities, on Debian, Fedora, SUSE and Alpine.

@@ -56,7 +56,7 @@ fn alternative(alternative: &GeneralName) -> Option<Arc<str>> {
     }
 }
 
-/// A name that can be shown: it may come from a foreign authority.
+/// Returns a name that can be displayed: it may come from a foreign authority.
 pub(crate) fn name(text: &str) -> Option<Arc<str>> {
     let is_plain = text.chars().all(|it| !it.is_control() && !it.is_whitespace());
     let fits = !text.is_empty() && text.len() <= CHARACTERS_MAX;
@@ -105,7 +105,7 @@ impl ClientNames {
         let _ = self.0.set(Proved { by: Proof::Certificate, names: names(certificate) });
     }
 
-    /// All of them, the one that it is called by first.
+    /// Returns all names; the first one identifies the client.
     pub fn all(&self) -> &[Arc<str>] {
         self.0.get().map_or(&[], |proved| &proved.names)
     }

@@ -107,8 +107,8 @@ pub(crate) fn handshake(
     Failure::error(error.kind(), reason, text)
 }
 
-/// The error of a connection that the other side has ended for the certificate of this side, or
-/// for its lack. With TLS 1.3 it comes after the handshake of a client.
+/// Returns the error of a connection that the other side has closed because of this side's
+/// certificate, or its lack. With TLS 1.3 it appears after a client's handshake.
 pub(crate) fn refused_by_peer(
     error: &io::Error,
     own: Option<&OwnCertificate>,
@@ -155,8 +155,8 @@ pub(crate) fn expired(own: &OwnCertificate) -> String {
     format!("our certificate {own} has expired at {}: renew it", date(own.expires))
 }
 
-/// The error of a connection that ends before anything was read from it, where the certificate of
-/// this side has expired: the other side may have closed it for that.
+/// Returns the error of a connection that ends before the first read, if the certificate of this
+/// side has expired: the other side may have closed it for that reason.
 pub(crate) fn ended_with_expired(kind: io::ErrorKind, own: &OwnCertificate) -> io::Error {
     let problem = format!("the other side closed the connection, and {}", expired(own));
     Failure::error(kind, RefusalReason::ListenerNotTrusted, problem)

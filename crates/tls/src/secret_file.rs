@@ -27,7 +27,7 @@ pub enum SecretFileError {
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// The line, from 1 on; 0 where it is the whole file.
+        /// The line, from 1 on; 0 for the whole file.
         line: usize,
         /// The problem and the remedy.
         problem: String,
@@ -62,10 +62,10 @@ impl SecretFile {
         SecretFileError::Content { setting, path, line, problem: problem.into() }
     }
 
-    /// Its text as it is now, and whether every user of the host can read it; blocks.
+    /// Returns its current text, and whether every user of the host can read it; blocks.
     ///
     /// # Errors
-    /// It cannot be read, is longer than `bytes_max`, or is no text.
+    /// It cannot be read, is longer than `bytes_max`, or is not text.
     pub fn read(
         &self,
         disk: &dyn Disk,

@@ -105,10 +105,10 @@ impl Server {
         self.config.current().await.map(|_| ())
     }
 
-    /// The stream inside TLS, and the names that its client proves by its certificate. The first
-    /// read or write makes the handshake, and has its error. A client that is refused is reported
-    /// to the board of the listener, and `failed` is called; unless the client only closed the
-    /// connection, as a check of a port does.
+    /// Returns the stream inside TLS, and the names that its client proves by its certificate. The
+    /// first read or write makes the handshake, and returns its error. A refused client is reported
+    /// to the board of the listener, and `failed` is called, unless the client only closed the
+    /// connection, like a port check.
     pub fn wrap(
         &self,
         stream: Box<dyn Stream>,

@@ -310,7 +310,7 @@ impl ClientTls {
     }
 }
 
-/// Keystores have ciphers of their own, which a FIPS build does not use.
+/// Keystores use separate ciphers, which a FIPS build does not have.
 fn allow_keystore(setting: &str) -> Result<(), BuildError> {
     let allowed = crypto::allow(Outside::Keystore);
     allowed.map_err(|refused| BuildError::invalid(setting, refused.to_string()))

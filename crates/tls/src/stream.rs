@@ -27,7 +27,7 @@ pub(crate) struct Explain {
 }
 
 impl Explain {
-    /// The error with its cause, which for a server of TLS 1.3 comes after the handshake.
+    /// Returns the error with its cause, which for a TLS 1.3 server appears after the handshake.
     fn error(&self, error: io::Error, is_first: bool) -> io::Error {
         let now = self.env.clock.now();
         if let Some(explained) = refused_by_peer(&error, self.own.as_deref(), now) {

@@ -31,7 +31,7 @@ use crate::names;
 use crate::secret_file::{SecretFile, SecretFileError};
 use crate::watched::Watched;
 
-/// Bytes of a file of tokens: more than a hundred thousand of them.
+/// Maximum size of a token file: more than a hundred thousand tokens.
 const FILE_MAX: u64 = 16 << 20;
 
 /// Characters of a token: fewer could be found by trying, more fit no header.
@@ -167,7 +167,7 @@ impl Tokens {
         self.0.current().await.map(|_| ())
     }
 
-    /// The name that this token proves, if it is one that counts.
+    /// Returns the name that this token proves, if it is valid.
     ///
     /// # Errors
     /// The file was never read, and cannot be used.
@@ -230,7 +230,7 @@ impl TokenFile {
         Self { file, warned: Arc::default() }
     }
 
-    /// Reads it as it is now; blocks.
+    /// Reads the current file; blocks.
     ///
     /// # Errors
     /// It cannot be used.

@@ -31,7 +31,7 @@ pub struct OwnCertificate {
     pub path: PathBuf,
     /// Its subject.
     pub subject: Option<String>,
-    /// Until when it is valid, in seconds since 1970.
+    /// End of its validity, in seconds since 1970.
     pub expires: u64,
 }
 

@@ -30,7 +30,7 @@ pub(crate) enum Trust {
     All,
     /// Signed by one of these, or one of these itself.
     Of {
-        /// As authorities, where one of them can be one.
+        /// Trusted as authorities, if any of them can be one.
         signed: Option<Arc<WebPkiServerVerifier>>,
         /// Exact matches. Java accepts the certificates in a truststore themselves; a certificate
         /// of `openssl req -x509` is an authority by its extensions, which a server must not be.

@@ -17,7 +17,7 @@ use crate::validity::OwnCertificate;
 /// Minimum time between checks of files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Makes it of the files, in a thread where it may block.
+/// Makes the value from the files, in a thread that may block.
 type Make<T, E> = Arc<dyn Fn(&dyn Disk, SystemTime) -> Result<T, E> + Send + Sync>;
 
 /// Distinguishes states of a file.
@@ -83,7 +83,7 @@ impl<T: Send + Sync + 'static, E: std::error::Error + Send + 'static> Watched<T,
             let (env, make, files) = (self.env.clone(), self.make.clone(), self.files.clone());
             let is_known = known.is_some();
             let look = move || {
-                // Before they are read: a change under way is seen the next time.
+                // Before reading: a concurrent change is detected the next time.
                 let seen = files.iter().map(|file| stamp(&*env.disk, file)).collect();
                 let is_same = is_known && seen == stamps;
                 (!is_same).then(|| (seen, make(&*env.disk, env.clock.now())))
@@ -102,8 +102,8 @@ impl<T: Send + Sync + 'static, E: std::error::Error + Send + 'static> Watched<T,
                 Ok(made)
             }
             (Some((_, Err(error))), Some(known)) => {
-                // Its stamps stay unknown, so it is tried at the next look again: of two files the
-                // second one may be on its way.
+                // Its stamps stay unknown, so the next check retries: of two files, the second one
+                // may not be written yet.
                 let problem = error.to_string();
                 if state.problem.as_ref() != Some(&problem) {
                     warn!(

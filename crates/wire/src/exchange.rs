@@ -30,7 +30,7 @@ use crate::v1::FromReceiver;
 /// The path of the method.
 const PATH: &str = "/aqueduct.v1.Delivery/Exchange";
 
-/// Bytes in front of each message: whether it is compressed, and how long it is.
+/// Bytes before each message: whether it is compressed, and its length.
 const HEAD_BYTES: usize = 5;
 
 /// The codec of answers. Its buffer grows with its messages. Every connection pays for its initial

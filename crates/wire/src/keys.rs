@@ -116,11 +116,11 @@ impl From<Identity> for v1::Identity {
     }
 }
 
-/// The origins that a message names.
+/// Decodes the identity in a message.
 ///
 /// # Errors
 /// The identity is missing, its origin is not 16 bytes long, or its epoch or sequence is at the end
-/// of the range, where none is.
+/// of the range, which is not valid.
 pub fn identity(message: Option<&v1::Identity>) -> Result<Identity, Malformed> {
     const MALFORMED: Malformed = Malformed { field: "identity" };
     let message = message.ok_or(MALFORMED)?;

@@ -15,7 +15,7 @@ use crate::v1::{Compression, Put, Reason};
 /// The compression of bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
-    /// As they are; costs no copy.
+    /// Uncompressed; costs no copy.
     Plain,
     /// By zstd at this level.
     Zstd(i32),
@@ -32,7 +32,7 @@ pub enum Rejection {
     TooLarge {
         /// The batch.
         identity: Identity,
-        /// Bytes of it, as far as they are known.
+        /// Its size in bytes, as far as it is known.
         size_bytes: u64,
         /// Bytes that are taken.
         limit_bytes: u64,
@@ -45,7 +45,7 @@ pub enum Rejection {
         /// The problem.
         problem: String,
     },
-    /// The body is not the one that the digest was made of.
+    /// The body does not match its digest.
     #[error("batch {identity} was damaged on its way")]
     Damaged {
         /// The batch.
@@ -115,10 +115,10 @@ pub fn check(put: &Put, body_max: u64) -> Result<(Identity, u64), Rejection> {
     Ok((identity, if plain { body_bytes } else { body_bytes + put.uncompressed_bytes }))
 }
 
-/// The batch in a put, with its identity. A body that is not compressed is not copied.
+/// Returns the batch in a put, with its identity. An uncompressed body is not copied.
 ///
 /// # Errors
-/// Whatever the bytes are: nothing but a whole, valid batch within `body_max` bytes comes out.
+/// For any bytes: only a complete, valid batch within `body_max` bytes is returned.
 pub fn unpack(put: Put, body_max: u64) -> Result<Batch, Rejection> {
     let (identity, _) = check(&put, body_max)?;
     let broken = |problem: String| Rejection::Compression { identity, problem };

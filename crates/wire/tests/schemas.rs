@@ -1,7 +1,7 @@
 //! The generated code of the protobuf schemas matches `proto/`, here and in `components-otlp`.
 //!
-//! Builds compile the files that are checked in, so that they need no compiler of schemas.
-//! `AQUEDUCT_BLESS=1` writes the files again after a change of a schema or of `prost-build`.
+//! Builds compile the checked-in files, so that they need no schema compiler. `AQUEDUCT_BLESS=1`
+//! rewrites the files after a change of a schema or of `prost-build`.
 
 #![expect(clippy::disallowed_methods, reason = "the test reads and writes the source tree")]
 #![expect(clippy::unwrap_used, reason = "every error fails the test")]

@@ -1,4 +1,4 @@
-//! Answers: their bodies and the headers that all of them have.
+//! Answers: their bodies and common headers.
 
 use std::convert::Infallible;
 

@@ -20,11 +20,11 @@ use crate::status::ReloadResult;
 /// site cannot set such a header, and so cannot request a change in the operator's browser.
 pub(super) const HEADER: &str = "x-aqueduct";
 
-/// Longest duration of a drain, unless another one is asked for, and at most.
+/// Default and maximum time limit of a drain.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 const TIME_LIMIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
-/// Lines of the audit log, unless others are asked for, and at most.
+/// Default and maximum number of lines of the audit log.
 const LINES: usize = 20;
 const LINES_MAX: usize = 1_000;
 

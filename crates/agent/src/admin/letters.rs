@@ -1,7 +1,7 @@
-//! `/dead-letters`: how many there are for each reason, and the newest ones as text.
+//! `/dead-letters`: the number of letters for each reason, and the newest ones as text.
 //!
-//! Bounded: so many letters, events of each, headers and bytes of a body. The letters are read from
-//! the disk as `aqueduct dlq show` reads them, off the reactor; nothing is taken out.
+//! The numbers of letters, of events, of headers and of body bytes are bounded. The letters are
+//! read from the disk like in `aqueduct dlq show`, in a blocking thread; none is removed.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,10 +12,10 @@ use serde::Serialize;
 use crate::dead_letters::{DeadLetters, Label, inspected};
 use crate::status::ShownEvent;
 
-/// Letters that are shown at most.
+/// Maximum number of letters.
 const LETTERS_MAX: usize = 50;
 
-/// Letters that are shown unless asked for others.
+/// Default number of letters.
 const LETTERS: usize = 10;
 
 /// Events of a letter that are shown.

@@ -74,7 +74,7 @@ impl Pages {
             }
         };
         let (this, is_drop) = (self.clone(), action == "dlq/drop");
-        // A client that goes away must not end it between two steps of a letter.
+        // A client that disconnects must not end it between two steps of a letter.
         let work = tokio::spawn(async move {
             if is_drop {
                 this.drop_letters(&replay.which, &audited, actor).await

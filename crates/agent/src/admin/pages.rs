@@ -46,7 +46,7 @@ pub(crate) struct Pages {
     pub(crate) agent: String,
     /// When it has started.
     pub(crate) started: Instant,
-    /// The same in milliseconds since 1970: it stays as it is when the clock is set.
+    /// The same in milliseconds since 1970; not affected by later changes of the clock.
     pub(crate) started_ms: u64,
     pub(crate) running: Arc<Running>,
     pub(crate) reloads: Reloads,
@@ -152,7 +152,7 @@ impl Pages {
         }
     }
 
-    /// The groups that deliver nothing though they are not held, line by line.
+    /// Returns the groups that deliver nothing although they are not held, line by line.
     fn unable(&self) -> Vec<String> {
         let (now, parts) = (Instant::now(), self.running.parts());
         let unable = parts.channels.iter().flat_map(|(channel, handle)| {

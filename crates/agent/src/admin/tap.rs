@@ -35,7 +35,7 @@ use crate::tap::{Line, Passed, Point};
 /// batches.
 pub(super) const READERS_MAX: usize = 4;
 
-/// Events a second, unless another rate is asked for, and at most.
+/// Default and maximum rate in events per second.
 const RATE: u32 = 10;
 const RATE_MAX: u32 = 400;
 
@@ -74,7 +74,7 @@ struct Reader {
     pages: Arc<Pages>,
     wanted: Wanted,
     line: Line,
-    /// When the last message was made.
+    /// The time of the last message.
     said: Option<Instant>,
     /// Events that may be shown now, and when that was so.
     allowance: (f64, Instant),

@@ -137,7 +137,7 @@ async fn liveness_is_answered_at_once_whatever_other_clients_do() {
     }
     let mut idle: Vec<DuplexStream> = (0..300).map(|_| bench.client()).collect();
     for client in &mut idle[..100] {
-        // Half a request. Connections that gave way refuse it.
+        // Half a request. Closed connections reject it.
         drop(client.write_all(b"GET /livez HT").await);
     }
     let began = Instant::now();

@@ -47,7 +47,7 @@ impl Write for Harmless<'_> {
             let (harmless, from) = rest.split_at(at);
             self.0.write_str(harmless)?;
             let Some(c) = from.chars().next() else { break };
-            // `escape_debug` leaves some of them as they are.
+            // `escape_debug` does not escape some of them.
             match c {
                 '\n' | '\r' | '\t' => write!(self.0, "{}", c.escape_debug())?,
                 other => write!(self.0, "{}", other.escape_unicode())?,

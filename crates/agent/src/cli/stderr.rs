@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of lines that wait for standard error at most.
+/// Maximum size of lines that wait for standard error.
 const QUEUE_BYTES: usize = 1 << 20;
 
 /// How long a line waits for room. After that time without progress, the next lines do not wait.
@@ -30,7 +30,7 @@ const ROOM_WITHIN: Duration = Duration::from_millis(100);
 /// How long the end of the process waits for the last lines.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
-/// Pause before the next try where standard error is set to refuse rather than to block.
+/// Pause before a retry if standard error is non-blocking.
 const BUSY: Duration = Duration::from_millis(10);
 
 /// The queue of this process, once it exists.
@@ -84,7 +84,7 @@ impl State {
     }
 }
 
-/// Waits for the last lines when it is dropped, for a moment.
+/// When dropped, waits a moment for the last lines.
 pub(super) struct Flush(Lines);
 
 impl Flush {
@@ -117,7 +117,7 @@ impl Lines {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a line, with its end; drops it where too much waits already.
+    /// Adds a line, including its line end; drops it if the queue is full.
     pub(super) fn push(&self, line: &[u8]) {
         let mut state = self.state();
         if !state.has_room(line) && !state.stuck {

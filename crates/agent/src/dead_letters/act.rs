@@ -61,7 +61,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The name under which a letter goes back; `None`: it stays.
+    /// Returns the identity for the replay of a letter; `None`: it stays.
     fn back_as(&self, label: &Label) -> Option<Identity> {
         if label.is_rejected() {
             return None;
@@ -99,7 +99,7 @@ pub struct Replayed {
 /// The letters, open.
 pub struct Letters<'a> {
     channel: &'a dyn Channel,
-    /// The agent that stores more of them in the meantime.
+    /// The running agent, which may store more letters in the meantime.
     agent: Option<&'a DeadLetters>,
 }
 

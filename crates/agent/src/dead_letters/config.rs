@@ -74,7 +74,7 @@ pub fn schema(generator: &mut SchemaGenerator) -> Schema {
     Config::json_schema(generator)
 }
 
-/// Settings of the channel of dead letters, as far as they are not the agent's to choose.
+/// Settings of the channel of dead letters, except those that the agent sets.
 pub fn settings() -> channel::durable::Config {
     channel::durable::Config {
         capacity: ByteSize::mib(256),

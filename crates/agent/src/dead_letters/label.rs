@@ -11,14 +11,14 @@ use xxhash_rust::xxh3::Xxh3;
 /// The reason of letters with a closed epoch, as both sinks name it.
 const EPOCH_CLOSED: &str = "epoch_closed";
 
-/// Bytes of a detail that are kept.
+/// Maximum size of a detail.
 const DETAIL_MAX: usize = 1024;
 
 /// The label of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Label {
-    /// Tells the letter from all others: the same events refused twice by the same group after a
-    /// crash make the same letter. 32 hexadecimal digits; empty where the batch had no identity.
+    /// Identifies the letter: if the same group refuses the same events again after a crash, the
+    /// letter is the same. 32 hexadecimal digits; empty if the batch had no identity.
     pub key: String,
     /// Why, in snake case.
     pub reason: String,
@@ -26,15 +26,15 @@ pub struct Label {
     pub detail: String,
     /// When it was written, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The channel that the events were in; empty where an interceptor rejected them.
+    /// The channel of the events; empty if an interceptor rejected them.
     pub channel: String,
-    /// The group of sinks that could not deliver them; empty where an interceptor rejected them.
+    /// The group of sinks that could not deliver them; empty if an interceptor rejected them.
     pub group: String,
-    /// The sink of that group; empty where an interceptor rejected them.
+    /// The sink of that group; empty if an interceptor rejected them.
     pub sink: String,
-    /// The source of the interceptor that rejected them; empty where a sink refused them.
+    /// The source of the interceptor that rejected them; empty if a sink refused them.
     pub source: String,
-    /// The type of that interceptor; empty where a sink refused them.
+    /// The type of that interceptor; empty if a sink refused them.
     pub interceptor: String,
     /// Identity of the batch; `None` if it has passed no channel that assigns identities.
     #[serde(serialize_with = "as_text")]
@@ -168,15 +168,15 @@ impl Label {
         Some((label, letter))
     }
 
-    /// The name of the events when they are put back. A whole batch keeps its identity: wherever it
-    /// may have arrived after all, it is known. A part needs [another one](Self::renamed), because
-    /// the rest of its batch was delivered under the old.
+    /// Returns the identity for the replay of the events. A whole batch keeps its identity, so that
+    /// any agent that has received it after all recognises it. A part needs [another
+    /// one](Self::renamed), because the rest of its batch was delivered under the old one.
     pub fn put_back_as(&self) -> Option<Identity> {
         if self.whole { self.identity } else { self.renamed() }
     }
 
-    /// Another identity, which the letter's key makes: the same for every try, and for every copy
-    /// of the letter.
+    /// Returns another identity, derived from the letter's key: the same for every attempt, and for
+    /// every copy of the letter.
     pub fn renamed(&self) -> Option<Identity> {
         Some(Identity { origin: self.key.parse().ok()?, ..self.identity? })
     }
@@ -204,7 +204,7 @@ impl Label {
     }
 }
 
-/// As much of a detail as is kept.
+/// Truncates a detail to its maximum size.
 fn cut(detail: &str) -> String {
     let mut kept = detail.to_owned();
     if let Some((end, _)) = detail.char_indices().find(|(at, c)| at + c.len_utf8() > DETAIL_MAX) {

@@ -40,7 +40,7 @@ struct Waiting {
     letters: u32,
     /// It leaves its channel when its letters are on disk.
     leaves: bool,
-    /// A letter of it can never be stored: it stays where it is.
+    /// One of its letters can never be stored: it stays in its channel.
     stays: bool,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Crew {
     pub(super) events: mpsc::UnboundedSender<Event>,
     /// Waits for the end of the tasks.
     pub(super) tasks: TaskTracker,
-    /// Ends them, whether they are done or not.
+    /// Ends the tasks, even if they are not finished.
     pub(super) end: CancellationToken,
 }
 

@@ -25,7 +25,7 @@ use tracing::{info, warn};
 
 use super::{Group, Member};
 
-/// Batches that are held back at most. One more waits in front of all others.
+/// Maximum number of batches that are held back. One more waits before all others.
 pub(super) const HELD_MAX: usize = 1024;
 
 /// The action for a batch.
@@ -268,7 +268,7 @@ mod tests {
             ("o o", Way::Hold, Way::Any),
             // No member is open: it waits for the first one that opens.
             ("f ", Way::Any, Way::Any),
-            // An agent that cannot store is used only where no other one can.
+            // An agent that cannot store is used only if no other one can.
             ("ofu o", Way::Hold, Way::Hold),
             ("ofu ou", Way::Fitting, Way::Fitting),
             ("ofu of", Way::Any, Way::Any),

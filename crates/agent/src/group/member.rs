@@ -33,7 +33,7 @@ use super::turning;
 use crate::chain;
 use crate::health::Standing;
 
-/// Batches that wait in front of a sink, so that it finds the next one ready.
+/// Number of batches that wait for a sink, so that it finds the next one ready.
 const QUEUE_BATCHES: usize = 2;
 
 /// First pause between two tries to open a sink. The longest is the group's.
@@ -47,7 +47,7 @@ pub(super) enum Event {
     Failed(usize, Failure, Arc<str>),
     /// The state that the next agent reports has changed.
     NextHop(usize),
-    /// Its seat is otherwise than before.
+    /// Its seat has changed.
     Seat(usize, SeatView),
     /// The result of its batches.
     Settled(usize, Settlement),
@@ -145,7 +145,7 @@ impl Shared {
         Self { index, name, events, env, longest_pause, sent, standing }
     }
 
-    /// The seat is otherwise now; `true`: it has a new generation.
+    /// Handles a change of the seat; returns `true` if it has a new generation.
     fn reseat(&self, seat: &mut Option<(Seat, SeatView)>, view: SeatView) -> bool {
         let Some((_, known)) = seat else { return false };
         let is_over = known.generation != view.generation;
@@ -157,7 +157,7 @@ impl Shared {
         is_over
     }
 
-    /// Returns a batch that was not accepted, without a failure.
+    /// Sends a batch that was not accepted back to the group, without a failure.
     fn give_back(&self, taken: &Taken) {
         let tickets = IntervalSet::from(taken.ticket..taken.ticket + 1);
         let settlement = Settlement { tickets, outcome: Outcome::Again(None) };
@@ -197,7 +197,7 @@ pub(super) fn spawn(
     Handle { name, queue, unacknowledged_bytes, proves, seat: view, next_hop }
 }
 
-/// Why a sink is not fed any more.
+/// The reason why a sink gets no more batches.
 enum End {
     Failed(SinkError),
     /// The member at the seat has left.
@@ -308,7 +308,7 @@ impl MemberTask {
         }
     }
 
-    /// Passes a settlement on to the group; the failure that it speaks of, if it does.
+    /// Passes a settlement on to the group; returns the failure in it, if any.
     fn pass_on(&mut self, settlement: Settlement) -> Option<SinkError> {
         let failure = match &settlement.outcome {
             Outcome::Again(Some(error)) => Some(told(error)),
@@ -330,7 +330,7 @@ impl MemberTask {
         self.shared.tell(Event::Settled(self.shared.index, settlement));
     }
 
-    /// Returns the batches that wait for the sink.
+    /// Sends the batches that wait for the sink back to the group.
     fn return_queue(&mut self) {
         let mut tickets = IntervalSet::EMPTY;
         while let Ok(taken) = self.batches.try_recv() {
@@ -349,7 +349,7 @@ impl MemberTask {
         let random = self.shared.env.entropy.next_u64();
         let pause = jittered(OPEN_RETRY.min(limit), limit, self.trouble.failures(), random);
         let pause = error.retry_after.map_or(pause, |busy| busy.min(limit));
-        // A member that is leaving is expected to be gone at some moment.
+        // A member that is leaving is expected to disappear at some moment.
         let is_leaving = self.seat.as_ref().is_some_and(|(_, seat)| !seat.is_present);
         if !is_leaving && let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
             let (sink, class) = (&self.shared.name, error.class);

@@ -47,7 +47,7 @@ pub(super) struct Passed {
 /// A batch that has left the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Left {
-    /// The member that has committed it; without one all of it went to the dead letters.
+    /// The member that has committed it; `None` if all of it went to the dead letters.
     pub(super) by: Option<usize>,
     /// The committed events.
     pub(super) passed: Passed,

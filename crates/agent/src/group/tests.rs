@@ -36,7 +36,7 @@ struct Script {
     broken: Option<ErrorClass>,
     /// Soon reports what it has stored, like a sink to the next agent.
     proves: bool,
-    /// Batches that were written to it and not settled, at most.
+    /// Maximum number of batches that were written to it and not settled.
     most: Mutex<usize>,
     delivered: Mutex<Vec<String>>,
     closed: Mutex<u32>,

@@ -28,7 +28,7 @@ struct Followed {
     attempt: u64,
     /// The sink that has it.
     sink: Arc<str>,
-    /// The step that it is in, and since when.
+    /// The current step, and its beginning.
     step: Option<(&'static str, Instant)>,
 }
 
@@ -112,7 +112,7 @@ impl Followed {
 }
 
 impl Group {
-    /// A batch is handed to a member: where it is sampled, its steps are followed from here on.
+    /// Starts following the steps of a batch that is passed to a member, if it is sampled.
     pub(super) fn trace_sent(&mut self, index: usize, taken: &Taken, now: Instant) {
         let Some(name) = taken.batch.envelope.identity.filter(|_| self.trail.traces.is_on()) else {
             return;
@@ -178,7 +178,7 @@ mod tests {
         let later = |second| now + Duration::from_secs(second);
         trail.sent(&taken, batch, &"a".into(), now);
         trail.settled(&only(7), &Outcome::Stored, later(1));
-        // Said again: it has been stored since the first time.
+        // Repeated: it has been stored since the first report.
         trail.settled(&only(7), &Outcome::Stored, later(2));
         trail.settled(&only(7), &lost(), later(3));
         trail.sent(&taken, batch, &"b".into(), later(4));

@@ -123,7 +123,7 @@ pub(crate) struct OutflowPart {
     pub(crate) batches: u64,
     /// These events.
     pub(crate) events: u64,
-    /// When the last of them left.
+    /// The time of the last one.
     pub(crate) last: Option<Instant>,
 }
 

@@ -6,7 +6,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::bulletin::cut;
 
-/// Bytes of an error that are kept: a server may answer with a page.
+/// Maximum size of an error: a server may answer with a page.
 const ERROR_MAX: usize = 4_096;
 
 /// A sink that has been open for this time works, even if it had nothing to store.
@@ -21,7 +21,7 @@ pub(super) enum Phase {
     Failed,
     /// It has nothing more to do, or was stopped.
     Ended,
-    /// Its task has ended by a panic: nothing begins it again.
+    /// Its task has panicked and is not restarted.
     Died(Instant),
 }
 
@@ -44,12 +44,12 @@ struct Failing {
 pub(super) struct State {
     pub(super) phase: Phase,
     failing: Option<Failing>,
-    /// The failure before it was opened, of a source that has done no work since. If it fails again
-    /// that is the same trouble.
+    /// The failure before it was opened, of a source that has done no work since. If it fails
+    /// again, that failure continues.
     unproven: Option<Failing>,
 }
 
-/// A component as it is shown.
+/// The state of a component for display.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum View {
     Absent,
@@ -128,7 +128,7 @@ impl State {
         self.phase = Phase::Failed;
     }
 
-    /// A failure does not count any more that is followed by a long time without one.
+    /// Drops a failure that was followed by a long time without one.
     fn forget_old(&mut self, now: Instant) {
         if let Phase::Open(since) = self.phase
             && now - since >= STEADY

@@ -27,7 +27,7 @@ pub(super) struct Chosen {
     /// The channel, among the required ones.
     at: usize,
     put: Box<dyn PutTransaction>,
-    /// The other channels, in the order in which they are tried when the put fails.
+    /// The other channels, in the order of attempts after a failed put.
     others: Vec<usize>,
 }
 
@@ -80,8 +80,7 @@ impl AgentIntake {
         Ok(Chosen { at, put, others })
     }
 
-    /// Puts the part of the chosen channel; where that fails, the part of the next one that has
-    /// room now.
+    /// Puts the part of the chosen channel; on failure, the part of the next channel with room now.
     pub(super) async fn put_in_one<'a>(
         &'a self,
         chosen: Chosen,
@@ -119,7 +118,7 @@ impl AgentIntake {
 }
 
 impl Fed {
-    /// A put, where the channel has room now.
+    /// Begins a put if the channel has room now.
     fn room_now(&self, size: BatchSize) -> Option<Box<dyn PutTransaction>> {
         if !self.boards.opened.is_open() || self.boards.inflow.is_stuck(Instant::now()) {
             return None;

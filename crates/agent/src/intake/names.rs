@@ -11,7 +11,7 @@ use support::mutant;
 
 use super::{AgentIntake, Fed};
 
-/// Batches with dead letters that one message names at most.
+/// Maximum number of batches with dead letters in one message.
 const LETTERS_MAX: usize = 16 << 10;
 
 impl AgentIntake {
@@ -58,7 +58,7 @@ impl Fed {
         stored
     }
 
-    /// The part of them that every consumer has committed.
+    /// Returns the part of them that every consumer has committed.
     pub(super) fn settled(&self, origin: Origin, epoch: Epoch) -> IntervalSet {
         let mut settled = self.channel.settled(origin, epoch);
         settled.insert_all(&self.channel.settled(self.names.of_origin(origin), epoch));

@@ -20,7 +20,7 @@ pub(super) enum Room {
     One(Chosen),
 }
 
-/// Room for a batch, and where the batch comes from.
+/// Reserved room for a batch, and the source of the batch.
 pub(super) struct Reserved<'a> {
     pub(super) intake: &'a AgentIntake,
     pub(super) room: Room,

@@ -15,9 +15,9 @@ pub(super) struct Begun<'a> {
     pub(super) to: &'a Fed,
     volume: Volume,
     pub(super) put: Box<dyn PutTransaction>,
-    /// The same, where it is looked at.
+    /// The same for the tap.
     seen: Option<Passed>,
-    /// The mark of its beginning, where batches are traced.
+    /// The beginning of the span, if batches are traced.
     traced: Option<TracedPut>,
 }
 

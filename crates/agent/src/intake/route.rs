@@ -47,7 +47,7 @@ pub(super) struct Routed {
 }
 
 impl Route {
-    /// A route into so many channels.
+    /// Creates a route into this many channels.
     pub(super) fn new(
         interceptors: Vec<BuiltInterceptor>,
         selector: Box<dyn ChannelSelector>,
@@ -61,8 +61,8 @@ impl Route {
         self.selector.free_choice().is_some()
     }
 
-    /// The required channels in the order in which they are tried for the next batch, where the
-    /// choice is free.
+    /// Returns the required channels in the order of attempts for the next batch, if the choice is
+    /// free.
     pub(super) fn order(&self) -> Option<Vec<usize>> {
         self.selector.free_choice().map(FreeChoice::order)
     }

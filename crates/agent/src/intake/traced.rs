@@ -28,7 +28,7 @@ enum Name {
 }
 
 impl TracedPut {
-    /// The mark of its beginning; `None` where it is known already that the batch is not sampled.
+    /// Begins the span; `None` if the batch is certainly not sampled.
     pub(super) fn begin(
         to: &Fed,
         put: &mut dyn PutTransaction,
@@ -56,7 +56,7 @@ impl TracedPut {
         let is_born = matches!(name, Name::Given(_));
         let name = match name {
             Name::Known(name) => name,
-            // Without one nothing of it is stored.
+            // Without a name, nothing of it is stored.
             Name::Given(given) => match given.get() {
                 Some(name) => to.channel.renamed(name).unwrap_or(name),
                 None => return,

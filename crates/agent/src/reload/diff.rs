@@ -68,13 +68,13 @@ pub(super) enum Step {
     Open(Arc<str>),
     StopSources(Names),
     StopGroups(Names),
-    /// Waits until these consumers have taken all of these channels.
+    /// Wait until these consumers have committed everything in their channels.
     Drain(Vec<(Arc<str>, Names)>),
-    /// Ends a channel that is not named any more.
+    /// Close a channel that is no longer configured.
     Close(Arc<str>),
     /// Closes a channel and opens it with its new settings.
     Reopen(Arc<str>),
-    /// Makes the groups of a channel its consumers. Those that leave must have committed all,
+    /// Set the consumers of a channel to its groups. Leaving ones must have committed everything,
     /// unless others join.
     Register(Arc<str>),
     StartGroups(Names),
@@ -85,7 +85,7 @@ pub(super) enum Step {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     pub(super) steps: Vec<Step>,
-    /// New parts, `role.name`, with the reason; the same for the others.
+    /// New parts, `role.name`, with the reason; also for the next two.
     pub(super) started: BTreeMap<String, String>,
     pub(super) stopped: BTreeMap<String, String>,
     pub(super) restarted: BTreeMap<String, String>,
@@ -93,9 +93,9 @@ pub(super) struct Changes {
     /// The sources and groups among them.
     pub(super) kept_sources: Names,
     pub(super) kept_groups: Names,
-    /// Channels that are neither new nor opened again.
+    /// Channels that are neither new nor reopened.
     pub(super) kept_channels: Names,
-    /// Reports of sources that send events again.
+    /// Reports of sources that resend events.
     pub(super) resends: Vec<String>,
 }
 
@@ -107,7 +107,7 @@ const GONE: &str = "it is not named any more";
 struct Channels<'a> {
     old: &'a Shape,
     new: &'a Shape,
-    /// To be opened with other settings.
+    /// Channels to be reopened with other settings.
     reopened: Names,
     /// Channels that drain first, and the consumers to wait for.
     drains: BTreeMap<Arc<str>, Names>,
@@ -144,7 +144,7 @@ impl<'a> Channels<'a> {
         Self { old, new, reopened, drains, registered }
     }
 
-    /// Why a source that has not changed itself is started again, if it is.
+    /// Returns why an unchanged source is restarted, if it is.
     fn disturbs_source(&self, old: &SourceShape, new: &SourceShape) -> Option<String> {
         if old.wiring != new.wiring {
             return Some("the sinks behind its channels have changed".to_owned());

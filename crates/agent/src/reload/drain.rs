@@ -35,7 +35,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(200);
 /// How long sinks keep unchanged batches before they are stopped to settle them.
 const SETTLE_AFTER: Duration = Duration::from_secs(2);
 
-/// Pause before it is tried again.
+/// Pause before a retry.
 const SETTLE_PAUSE: Duration = Duration::from_secs(15);
 
 /// Time for readers of the status to see that the agent is drained, before it ends.
@@ -169,7 +169,7 @@ impl Draining {
 }
 
 impl Reloader {
-    /// Looks at the drain, and goes on with it.
+    /// Checks the drain, and takes its next step.
     pub(super) async fn look_at(&self, draining: &mut Option<Draining>, reloads: &Reloads) {
         let Some(drain) = draining else { return };
         let view = View::of(&self.running.parts(), drain.channel.as_ref());
@@ -230,7 +230,7 @@ impl Reloader {
         self.audit.add(line.because(Some(detail))).await;
         if state == DrainState::Drained && drain.exit {
             self.free_drained().await;
-            // A signal is not kept waiting.
+            // A signal does not wait for this.
             let _ = self.stopping.run_until_cancelled(sleep(EXIT_PAUSE)).await;
             reloads.exit.cancel();
         }

@@ -26,9 +26,9 @@ pub(crate) enum Wish {
     Stop(Part),
     /// This part starts again.
     Start(Part),
-    /// All parts that are stopped start again.
+    /// Start all stopped parts.
     StartAll,
-    /// The sources stop that fill a channel, or any, until it is empty.
+    /// Stop the sources of a channel, or of all channels, until it is empty.
     Drain {
         /// `None`: all of them.
         channel: Option<Arc<str>>,

@@ -34,8 +34,8 @@ impl Parts {
         self.held.contains_key(&Part::Group(name.clone()))
     }
 
-    /// Says on the boards of the channels which of their groups are held: a sender that has a
-    /// choice goes elsewhere.
+    /// Records on the channels' boards which of their groups are held: a sender with a choice uses
+    /// other agents.
     pub(crate) fn say_held(&self) {
         for (name, group) in self.groups.iter().filter(|(name, _)| self.holds_group(name)) {
             if let Some(channel) = self.channels.get(&group.channel) {

@@ -54,7 +54,7 @@ pub struct Conservation {
     pub held_events: u64,
     /// Events that are nowhere, by reason.
     pub dropped_events: BTreeMap<String, u64>,
-    /// Events that were sent again after the channels had stored them.
+    /// Events that were resent after the channels had stored them.
     #[serde(default)]
     pub resent_events: u64,
     /// Received events, minus those that are accounted for.
@@ -158,7 +158,7 @@ impl SourceFlow {
         }
     }
 
-    /// The batch is accepted: it is in every required channel.
+    /// Records an accepted batch: it is in every required channel.
     pub(crate) fn accepted(&mut self, now: Instant, passage: Passage) {
         let Passage { given, kept, rejected, stored, optional_full, optional_failed } = passage;
         self.accepted.add(now, given);

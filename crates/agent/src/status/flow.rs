@@ -35,7 +35,7 @@ pub struct Way {
 pub enum WayState {
     /// They do.
     Open,
-    /// They do; a batch goes another way where the channel has no room.
+    /// Events pass; a batch skips the channel if it has no room.
     Optional,
     /// Back-pressure, or a group that delivers nothing.
     Stopped,

@@ -1,4 +1,4 @@
-//! When a channel is full or empty if events come and leave as they do now.
+//! Forecasts when a channel is full or empty at the present rates.
 
 use pipeline::ChannelStatus;
 
@@ -14,8 +14,8 @@ pub(super) struct Outlook {
 }
 
 impl Outlook {
-    /// At these rates, in events a second. A channel that measures how fast its space fills knows
-    /// better when it is full.
+    /// Computes the forecast for these rates, in events per second. A channel that measures its own
+    /// filling rate has a better forecast of being full.
     pub(super) fn of(held: &ChannelStatus, coming: f64, leaving: f64) -> Self {
         let (events, net) = (held.events as f64, coming - leaving);
         let is_near = |left: &f64| *left <= FORECAST_MAX;

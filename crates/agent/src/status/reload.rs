@@ -33,13 +33,13 @@ pub struct ReloadStatus {
     pub error: Option<String>,
     /// New parts.
     pub started: Vec<PartChange>,
-    /// Parts that are not named any more.
+    /// Parts that are no longer configured.
     pub stopped: Vec<PartChange>,
     /// Parts that were stopped and started.
     pub restarted: Vec<PartChange>,
     /// Parts that were not touched.
     pub kept: Vec<String>,
-    /// Sources that send events again, because their positions are under another name or in another
+    /// Sources that resend events, because their positions have another name or are in another
     /// channel: the amount, the cause and the remedy.
     #[serde(default)]
     pub resends: Vec<String>,
@@ -48,7 +48,7 @@ pub struct ReloadStatus {
     pub left_behind: Vec<LeftBehind>,
 }
 
-/// A part, and why something became of it.
+/// A part, and the reason for its change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PartChange {
     /// Its place in the configuration: `sources.in`.

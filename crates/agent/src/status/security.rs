@@ -65,7 +65,7 @@ pub struct CertificateStatus {
     pub path: String,
     /// Its subject.
     pub subject: Option<String>,
-    /// Until when it is valid, in seconds since 1970.
+    /// End of its validity, in seconds since 1970.
     pub expires_unix_seconds: u64,
     /// Days until then; 0 once it has expired.
     pub days_left: u64,

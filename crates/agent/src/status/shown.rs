@@ -1,4 +1,4 @@
-//! Events as they are shown to people: text, and no more of it than fits.
+//! Events for display: text, truncated to fit.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ const TEXT_MAX: usize = 2_048;
 /// Bytes of a body that are shown in hexadecimal.
 const BINARY_MAX: usize = 512;
 
-/// An event as it is shown: text, and never more than a bounded part of it.
+/// An event for display: a bounded part of it as text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShownEvent {
     /// The first of its headers, each cut.
@@ -40,7 +40,7 @@ pub struct ShownEvent {
 pub struct SeenEvent {
     /// When it was seen, in milliseconds since 1970.
     pub at_ms: u64,
-    /// The name of its batch, where that has one already.
+    /// The name of its batch, if it already has one.
     pub identity: Option<String>,
     /// The event.
     #[serde(flatten)]
@@ -58,7 +58,7 @@ pub struct TapMessage {
     pub matched: u64,
     /// Shown events: the rate omits the others.
     pub shown: u64,
-    /// Events that passed and were not looked at, because the reader was slower than they are.
+    /// Events that were skipped because the reader was too slow.
     pub missed: u64,
     /// Why this message is the last one.
     pub gone: Option<String>,

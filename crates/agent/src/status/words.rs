@@ -43,7 +43,7 @@ pub fn bytes(size: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
-/// A number of things, in the plural unless it is one: `1 event`, `2 batches`.
+/// Formats a number with its noun: `1 event`, `2 batches`.
 pub fn count(number: u64, noun: &str) -> String {
     let ending = match (number, noun.ends_with("ch") || noun.ends_with('s')) {
         (1, _) => "",
@@ -58,7 +58,8 @@ pub fn reason(name: &str) -> String {
     name.trim_end_matches("_events").trim_end_matches("_event").replace('_', " ")
 }
 
-/// A duration in at most two units, the smaller one cut: `3m 12s`, `2d 4h`, `120ms`.
+/// Formats a duration in at most two units, the smaller one rounded down: `3m 12s`, `2d 4h`,
+/// `120ms`.
 pub fn seconds(seconds: Option<f64>) -> String {
     const UNITS: [(u64, &str); 5] =
         [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];

@@ -12,7 +12,7 @@ const INTERNAL: u8 = 1;
 const PRODUCER: u8 = 4;
 const CONSUMER: u8 = 5;
 
-/// Status of a span that came to nothing.
+/// Status of a failed span.
 const ERROR: u8 = 2;
 
 /// The common attributes of all spans of an agent.

@@ -1,4 +1,4 @@
-//! Requests to the receiver, over one connection that is made when it is needed.
+//! Requests to the receiver, over one connection that is opened on demand.
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl Post {
         Ok(Self { dialer, address, path, headers, connection: None })
     }
 
-    /// Sends one; how many spans of it the receiver has refused.
+    /// Sends one request; returns how many of its spans the receiver has rejected.
     pub(super) async fn send(&mut self, body: Bytes) -> Result<u64, PostError> {
         // If an idle connection is broken, the next request fails.
         if let Some(connection) = self.connection.take().filter(|it| !it.is_closed())

@@ -19,7 +19,7 @@ fn batch(sequence: u64) -> Identity {
     Identity { origin: Origin([3; 16]), epoch: Epoch(1 << 20), sequence: Sequence(sequence) }
 }
 
-/// A running exporter to `url`, with where spans are recorded.
+/// A running exporter to `url`, with its recorder of spans.
 struct Bench {
     traces: Traces,
     metrics: Metrics,

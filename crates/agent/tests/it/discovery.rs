@@ -47,7 +47,7 @@ impl NameServer {
     }
 }
 
-/// RFC 1035, 4.1: header, the question as it came, and a record for each port.
+/// RFC 1035, 4.1: header, the received question, and a record for each port.
 fn answer(query: &[u8], ports: Option<&[u16]>) -> Vec<u8> {
     const SERVFAIL: u8 = 2;
     let name = query[12..].iter().position(|byte| *byte == 0).unwrap() + 1;
@@ -106,7 +106,7 @@ impl World {
         self.live(&format!("collector-{port}"), free_address().port(), &rest)
     }
 
-    /// An edge, and where its metrics are.
+    /// An edge, and the port of its metrics.
     fn edge(&self, processor: &str) -> (Runtime, u16) {
         let (admin, server) = (free_address().port(), self.server);
         let rest = format!(

@@ -30,8 +30,8 @@ use place::{Agent, Place, status};
 /// Changes of the file.
 const EDITS: u64 = 100;
 
-/// Longest time for which the flow that is not touched may store nothing. Generous: the machine
-/// that runs the test does other things.
+/// Maximum time in which the untouched flow may store nothing. Generous, because the machine that
+/// runs the test is busy.
 const GAP_MAX: Duration = Duration::from_secs(5);
 
 /// Numbers of the edited flow: more than it sends during the test.

@@ -216,8 +216,8 @@ fn what_an_interceptor_rejects_is_one_letter_also_if_its_batch_has_to_be_given_a
     place.append(&numbered("keep", 0..10));
     let first = place.live();
     place.wait_for("store-b", 10);
-    // The letter is stored, and then one of the channels refuses the rest of the batch, again and
-    // again, until the agent dies.
+    // The letter is stored, and then one of the channels refuses the rest of the batch, repeatedly,
+    // until the agent dies.
     place.refuse.store(true, Ordering::SeqCst);
     let mixed = [numbered("keep", 10..20), numbered("odd", 0..3), numbered("keep", 20..30)];
     place.append(&mixed.concat());

@@ -1,5 +1,5 @@
-//! Work on files that only closing the channel waits for: when its directory is another
-//! one's, nothing in it may be renamed, made or removed by us any more.
+//! Work on files that only closing the channel waits for: once another process owns the directory,
+//! this one must not rename, create or remove anything in it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -42,7 +42,7 @@ pub(crate) struct Durable {
     config: Config,
     cx: BuildContext,
     core: OnceLock<Arc<Core>>,
-    /// Puts wait in the order in which they came.
+    /// Puts wait in the order of their arrival.
     turn: tokio::sync::Mutex<()>,
     dirty: Arc<Notify>,
 }
@@ -78,7 +78,7 @@ impl Durable {
     }
 }
 
-/// Writes news that no put carries, and looks at a full disk again; ends with the channel.
+/// Writes commits that no put carries, and checks a full disk again; ends with the channel.
 async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
     loop {
         dirty.notified().await;
@@ -325,7 +325,7 @@ impl Drop for Durable {
         let Some(core) = self.core.take() else { return };
         let emptied = core.files.emptied.clone();
         drop(core);
-        // They see that the channel is gone.
+        // They notice that the channel is gone.
         self.dirty.notify_one();
         emptied.notify_one();
     }

@@ -155,7 +155,7 @@ impl Core {
         self.announce(settled);
     }
 
-    /// Returns tickets of a consumer.
+    /// Rolls back tickets of a consumer.
     pub(crate) fn rollback(&self, consumer: &str, tickets: &IntervalSet) {
         self.state().tickets.in_flight.rollback(consumer, tickets);
         self.signals.ready.notify_waiters();
@@ -204,8 +204,7 @@ impl Core {
                 return;
             }
         };
-        // While a file is being made it is not known where its room is counted; then comes the next
-        // look.
+        // While a file is being made its room cannot be attributed; the next check follows then.
         let Some(idle) = self.files.idle_bytes() else { return };
         {
             let mut state = self.state();

@@ -58,7 +58,7 @@ pub struct Finished {
 /// Why the keys are as they were.
 #[derive(Debug, thiserror::Error)]
 pub enum RotationError {
-    /// The file is no list of keys, or open to others.
+    /// The file is not a list of keys, or other users may read it.
     #[error(transparent)]
     Keys(#[from] KeysError),
     /// The disk refused.
@@ -107,7 +107,7 @@ pub enum RotationError {
 pub struct KeyFile<'a> {
     env: &'a Env,
     path: &'a Path,
-    /// Gives a file that was just made the owner and the rights that the old one has.
+    /// Sets the owner and the permissions of a new file to those of the old one.
     own: &'a dyn Fn(&Path) -> io::Result<()>,
     _lock: Box<dyn Lock>,
 }
@@ -143,7 +143,7 @@ impl Content {
         text
     }
 
-    /// The text without the lines of these keys.
+    /// Returns the text without the lines of these keys.
     fn without(&self, gone: &BTreeSet<u32>) -> Zeroizing<Vec<u8>> {
         let mut text = Zeroizing::new(Vec::with_capacity(self.text.len()));
         for line in self.text.split_inclusive(|byte| *byte == b'\n') {
@@ -199,12 +199,12 @@ impl<'a> KeyFile<'a> {
         Ok(Added { added, keys })
     }
 
-    /// Takes away the keys that no channel in or below `directories` needs. The agents may run: a
+    /// Removes the keys that no channel in or below `directories` needs. The agents may run: a
     /// channel never goes back to an older key. Blocks.
     ///
     /// # Errors
-    /// The file is no list of keys, a channel cannot be read, or the disk refuses; then nothing has
-    /// changed.
+    /// The file is not a list of keys, a channel cannot be read, or the disk failed; then nothing
+    /// has changed.
     pub fn finish(&self, directories: &[PathBuf]) -> Result<Finished, RotationError> {
         let content = self.read()?;
         let encryption =

@@ -35,7 +35,7 @@ pub(crate) struct State {
     pub(crate) next_sequence: u64,
     /// Number of the next segment.
     pub(crate) next_segment: u64,
-    /// The epoch of the next start will be higher than this one: it is on the disk.
+    /// The epoch on disk: the next start will use a higher one.
     pub(crate) durable_epoch: Epoch,
     /// The channel is closed: it accepts and hands out nothing any more.
     pub(crate) closed: bool,
@@ -92,7 +92,7 @@ impl State {
 
     /// Looks for the batch of a ticket that `consumer` holds.
     pub(crate) fn find(&mut self, consumer: &Arc<str>, ticket: Ticket) -> Find {
-        // Its segment's index must be there when it is settled.
+        // Its segment's index must be in memory when it is settled.
         let indexed =
             self.tickets.segment_of(ticket).is_some_and(|segment| segment.index.is_some());
         match self.reads.tail.get(ticket).filter(|_| indexed) {

@@ -159,7 +159,7 @@ impl State {
         let has_events = !batch.is_empty();
         let settled = self.store_events(batch);
         if !positions.is_empty() {
-            // Everything put so far comes before this position.
+            // Everything put so far is before this position.
             self.due.entry(self.in_flight.next()).or_default().extend(positions);
         }
         settled.filter(|_| !has_events)
@@ -173,7 +173,7 @@ impl State {
         batch.envelope.identity.or((!batch.is_empty()).then_some(new))
     }
 
-    /// Stores events and identity; answers the identity if it is new here.
+    /// Stores events and identity; returns the identity if it is new here.
     fn store_events(&mut self, mut batch: Batch) -> Option<Identity> {
         let has_events = !batch.is_empty();
         let identity = self.name(&batch)?;

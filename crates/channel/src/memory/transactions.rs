@@ -11,7 +11,7 @@ use support::notice;
 
 use super::channel::Core;
 
-/// Batches that will be stored together, and the room that is kept for them.
+/// Batches that will be stored together, and their reserved room.
 pub(super) struct Put {
     core: Arc<Core>,
     reserved: BatchSize,
@@ -21,7 +21,7 @@ pub(super) struct Put {
 }
 
 impl Put {
-    /// A put for which `reserved` is kept.
+    /// Creates a put with `reserved` room.
     pub(super) fn new(core: Arc<Core>, reserved: BatchSize) -> Self {
         Self { core, reserved, batches: Vec::new(), name: None }
     }

@@ -79,7 +79,7 @@ pub struct Remote {
     limits: Limits,
     way: Arc<dyn Way>,
     core: OnceLock<Arc<Core>>,
-    /// Puts wait in the order in which they came.
+    /// Puts wait in the order of their arrival.
     turn: tokio::sync::Mutex<()>,
     dirty: Arc<Notify>,
 }
@@ -112,7 +112,7 @@ impl Remote {
     }
 }
 
-/// Writes a STATE where no put brings one; ends with the channel.
+/// Writes a STATE when no put causes one; ends with the channel.
 async fn keep_state(core: Weak<Core>, dirty: Arc<Notify>) {
     loop {
         dirty.notified().await;
@@ -125,7 +125,7 @@ async fn keep_state(core: Weak<Core>, dirty: Arc<Notify>) {
                 break;
             }
             drop(strong);
-            // Either way it is looked again.
+            // Check in either case.
             let _ = timeout_at(due, dirty.notified()).await;
         }
     }

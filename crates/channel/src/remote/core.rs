@@ -116,7 +116,7 @@ impl Core {
         self.announce(settled);
     }
 
-    /// Returns tickets of a consumer.
+    /// Rolls back tickets of a consumer.
     pub(super) fn rollback(&self, consumer: &str, tickets: &IntervalSet) {
         self.state().rollback(consumer, tickets);
         self.signals.ready.notify_waiters();

@@ -23,7 +23,7 @@ use crate::durable::log::segment::{Header, Kind, Seed};
 const VERSION: u8 = 1;
 /// The initial value of the checksums of STATEs.
 const NO_ORIGIN: Origin = Origin([0; 16]);
-/// Bytes of a frame besides its batches and positions, at most, for each batch.
+/// Maximum size of a frame besides its batches and positions, for each batch.
 pub(super) const OVERHEAD: u64 = 256;
 
 /// A PUT that was read.
@@ -66,7 +66,7 @@ fn decode(frame: &Bytes, origin: Origin, kind: Kind) -> Option<(Header, Bytes, B
     Some((header, envelope, body))
 }
 
-/// Reads a frame that [`put`] made for this origin.
+/// Decodes the output of [`put`] for this origin.
 pub(super) fn read_put(origin: Origin, frame: &Bytes) -> Option<ReadPut> {
     let (header, envelope, body) = decode(frame, origin, Kind::Put)?;
     let record = PutRecord::decode(envelope)?;

@@ -36,7 +36,7 @@ struct Work {
     flush: bool,
 }
 
-/// The log is not ours any more, or the channel is closed before it is known.
+/// The log has another owner, or the channel was closed before the result is known.
 struct Gone;
 
 /// The owner that the newest STATE names.

@@ -63,22 +63,22 @@ pub trait Log: Send + Sync {
     /// stored.
     fn keep(&self, state: &Bytes) -> Result<(), Failure>;
 
-    /// Appends frames, durably: all of them or none. Answers where they lie.
+    /// Appends frames, durably: all of them or none. Returns their places.
     ///
     /// # Errors
     /// As [`Log::keep`].
     fn append(&self, frames: &[Bytes]) -> Result<Vec<Place>, Failure>;
 
-    /// The frames from `from` on, in their order: about `bytes` of them, and one at least unless it
-    /// is at its end, as it was when this was called.
+    /// Returns the frames from `from` on, in order: about `bytes` of them, and at least one unless
+    /// `from` is the end at the time of the call.
     ///
     /// # Errors
     /// They could not be read.
     fn read(&self, from: Place, bytes: usize) -> Result<Vec<Stored>, LogError>;
 
-    /// The frames below `below` are not needed any more.
+    /// Releases the frames below `below`.
     ///
     /// # Errors
-    /// They are still there, perhaps; a later call will name a higher place.
+    /// They may still exist; a later call will name a higher place.
     fn release(&self, below: Place) -> Result<(), LogError>;
 }

@@ -31,7 +31,7 @@ pub(super) struct Opened {
 /// Takes over the log. Blocks.
 ///
 /// # Errors
-/// It did not work, or the log is none of this channel.
+/// It failed, or the log belongs to another channel.
 pub(super) fn open(
     log: &Arc<dyn Log>,
     cx: &BuildContext,

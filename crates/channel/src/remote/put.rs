@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::core::Core;
 use super::group::{NewBatch, NewPut, Request};
 
-/// Batches that will be stored together, and the room that is kept for them.
+/// Batches that will be stored together, and their reserved room.
 pub(super) struct Put {
     core: Arc<Core>,
     reserved: BatchSize,
@@ -19,7 +19,7 @@ pub(super) struct Put {
 }
 
 impl Put {
-    /// A put for which `reserved` is kept.
+    /// Creates a put with `reserved` room.
     pub(super) fn new(core: Arc<Core>, reserved: BatchSize) -> Self {
         Self { core, reserved, batches: Vec::new(), name: None }
     }

@@ -189,7 +189,7 @@ impl State {
         keys
     }
 
-    /// Returns tickets of a consumer.
+    /// Rolls back tickets of a consumer.
     pub(super) fn rollback(&mut self, consumer: &str, tickets: &IntervalSet) {
         self.in_flight.rollback(consumer, tickets);
         self.drop_lines(tickets);
@@ -226,7 +226,7 @@ impl State {
         keys
     }
 
-    /// Lines of these tickets that are in memory.
+    /// Returns the lines of these tickets that are in memory.
     pub(super) fn lines_of(&self, tickets: &IntervalSet) -> BTreeMap<Ticket, Line> {
         let mut found = BTreeMap::new();
         for ticket in tickets.iter() {

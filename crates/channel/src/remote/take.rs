@@ -11,7 +11,7 @@ use tracing::warn;
 use super::core::Core;
 use super::leader::cause_of;
 
-/// Until a read that failed is tried again.
+/// Pause before a failed read is retried.
 const READ_PAUSE: Duration = Duration::from_secs(1);
 
 /// One taker: holds tickets until they are settled.
@@ -43,7 +43,7 @@ impl Take {
         Self { core, consumer, held: IntervalSet::EMPTY }
     }
 
-    /// The oldest ready ticket, and its batch where memory has it.
+    /// Picks the oldest ready ticket, with its batch if it is in memory.
     async fn pick(&self) -> Result<(Picked<'_>, Option<Batch>), ChannelError> {
         notice::until(&self.core.signals.ready, || {
             let mut state = self.core.state();

@@ -21,11 +21,11 @@ const ANNOUNCED_MAX: usize = 1024;
 pub(super) struct Spill {
     memory: Arc<dyn Channel>,
     disk: Arc<dyn Channel>,
-    /// The memory is open, also where the disk has had no room yet.
+    /// The memory is open, even if the disk has had no room yet.
     memory_open: AtomicBool,
     /// True if puts go to disk.
     spilling: AtomicBool,
-    /// Puts choose their side in the order in which they came.
+    /// Puts choose their side in the order of their arrival.
     turn: tokio::sync::Mutex<()>,
     /// Read-locked by commits of puts, write-locked by a change of the consumers: both sides have
     /// the same consumers at every put.
@@ -100,7 +100,7 @@ impl Channel for Spill {
 
     async fn register(&self, consumers: &[Arc<str>]) -> Result<(), ChannelError> {
         let _alone = self.consumers.write().await;
-        // The disk first: where it refuses, nothing has changed.
+        // The disk first: if it fails, nothing has changed.
         self.disk.register(consumers).await?;
         self.memory.register(consumers).await
     }

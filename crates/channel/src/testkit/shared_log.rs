@@ -1,5 +1,5 @@
-//! A log that several owners reach, as a topic is one, with the accidents of one: answers that do
-//! not come, writes that land late, owners that are shut out.
+//! A log with several owners, like a topic, and with its accidents: missing answers, late writes,
+//! fenced owners.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -38,7 +38,7 @@ struct Inner {
     state: Option<Bytes>,
     /// Number of the owner; increases at each fence.
     owner: u64,
-    /// Of the writes to come, in their order.
+    /// The results of the next writes, in order.
     accidents: VecDeque<Accident>,
     /// So many calls that write nothing fail.
     failures: u32,
@@ -80,7 +80,7 @@ fn failed() -> LogError {
     LogError::Failed(io::Error::other("an accident"))
 }
 
-/// A log on other hosts. Clones are of one log.
+/// A log on other hosts. Clones share it.
 #[derive(Clone, Default)]
 pub struct SharedLog(Arc<Mutex<Inner>>);
 

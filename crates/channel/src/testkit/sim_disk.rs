@@ -164,7 +164,7 @@ impl SimDisk {
         self.lock_state().changes_left = Some(n);
     }
 
-    /// Whether the power has failed, as [`SimDisk::fail_power_at`] wanted it.
+    /// Returns `true` if the power has failed, as set by [`SimDisk::fail_power_at`].
     pub fn has_no_power(&self) -> bool {
         self.lock_state().changes_left == Some(0)
     }
@@ -174,7 +174,7 @@ impl SimDisk {
         self.lock_state().changes
     }
 
-    /// The next `n` writes fail, after some part of them arrived.
+    /// Makes the next `n` writes fail, after some part of each is stored.
     pub fn fail_writes(&self, n: u32) {
         self.lock_state().failing_writes = n;
     }
@@ -189,7 +189,7 @@ impl SimDisk {
         self.lock_state().capacity_bytes = bytes;
     }
 
-    /// Refuses more than so many bytes without showing it in [`Disk::space`], as a quota does.
+    /// Refuses more than this many bytes without showing it in [`Disk::space`], like a quota.
     pub fn set_quota(&self, bytes: u64) {
         self.lock_state().quota_bytes = bytes;
     }

@@ -66,7 +66,7 @@ impl Inode {
 
     /// Cuts the power: any sectors of unsynced writes may be stored.
     pub(super) fn crash(&mut self, mut random: impl FnMut() -> u64) {
-        // Sometimes all of it arrived, sometimes nothing, mostly some of it.
+        // Sometimes all of it is stored, sometimes nothing, mostly a part.
         let mode = random() % 4;
         let mut arrives = || match mode {
             0 => false,

@@ -9,7 +9,7 @@ impl SimDisk {
         self.lock_state().hidden_bytes = bytes;
     }
 
-    /// Refuses more files and directories than so many, as a file system without inodes does.
+    /// Refuses more files and directories than this, like a file system without inodes.
     pub fn set_names_max(&self, names: u64) {
         self.lock_state().names_max = names;
     }

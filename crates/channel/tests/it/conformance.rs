@@ -62,12 +62,12 @@ fn spill_channel(disk: &SimDisk) -> Box<dyn Channel> {
     spill_with(disk, "128KiB")
 }
 
-/// So little memory that all goes to disk.
+/// So little memory that everything goes to disk.
 fn spill_early(disk: &SimDisk) -> Box<dyn Channel> {
     spill_with(disk, "1B")
 }
 
-/// Through the page cache, where a file system has no direct I/O.
+/// Through the page cache, as on a file system without direct I/O.
 fn durable_buffered(disk: &SimDisk) -> Box<dyn Channel> {
     disk.set_direct(false);
     durable_channel(disk)

@@ -179,7 +179,7 @@ async fn nothing_is_stored_behind_a_put_that_failed() {
                 let mut put = channel.begin_put(batch.size()).await.unwrap();
                 put.put(batch);
                 put.beside_others();
-                // So that they do not all come into one group.
+                // So that they are not all in one group.
                 tokio::time::sleep(Duration::from_micros(n * (seed % 7))).await;
                 if n == seed % 10 {
                     disk.fail_writes(1);

@@ -228,7 +228,7 @@ async fn a_channel_that_is_closed_has_given_the_disk_back_but_for_its_pool() {
     assert!(left <= LEFT_MAX, "{left} of {most} segments are left");
 }
 
-/// Segments are begun, emptied and used again all the time while it is looked at.
+/// Segments are begun, emptied and reused during the inspection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_channel_can_be_looked_at() {
     let dir = directory();

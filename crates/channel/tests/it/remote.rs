@@ -29,7 +29,7 @@ const FOREIGN: Origin = Origin([9; 16]);
 /// An operation.
 #[derive(Debug, Clone)]
 enum Operation {
-    /// A batch of so many bytes, perhaps with a foreign identity.
+    /// A batch of this many bytes, perhaps with a foreign identity.
     Put(usize, Option<u64>),
     Take,
     /// Commits or returns one of the held batches.

@@ -24,7 +24,7 @@ fn own(_: &Path) -> io::Result<()> {
 }
 
 fn add(disk: &SimDisk) -> Result<Added, RotationError> {
-    // Another seed each time: keys must not come out equal by it.
+    // Another seed each time, so that keys are never equal because of the seed.
     let env = world(disk, disk.changes() + 77);
     KeyFile::hold(&env, Path::new(KEYS), &own)?.add()
 }
@@ -139,7 +139,7 @@ async fn whatever_is_cut_off_everything_that_was_taken_can_be_read() {
     let mut removed = 0;
     let mut added_in_part = 0;
     for round in 0..ROUNDS {
-        // The channel reads its keys as they are now: also where the last step was cut off.
+        // The channel reads its current keys, even if the last step was interrupted.
         let channel = try_open(&disk, &sealed()).await.unwrap();
         let body = format!("{round} {}", "k".repeat(20_000));
         put_body(&*channel, &body).await.unwrap();

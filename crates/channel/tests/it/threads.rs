@@ -61,7 +61,7 @@ async fn all_at_once(channel: Arc<dyn Channel>) {
             tasks.push(tokio::spawn(consume(channel.clone(), name, taker, seen.clone())));
         }
     }
-    // A lone producer writes in place; then the others come while one does.
+    // A lone producer writes in place; then the others start during a write.
     let produce = |producer| tokio::spawn(produce(channel.clone(), producer));
     produce(0).await.unwrap();
     tasks.extend((1..PRODUCERS).map(produce));

@@ -290,7 +290,7 @@ fn a_configuration_has_a_limited_number_of_values_and_components() {
     let expected =
         "main.toml: a configuration has at most 100000 values, with all that it includes";
     assert_eq!(found, expected);
-    // Together, whichever file has them.
+    // The limit applies to all files together.
     let main = format!("include = [\"parts/*.toml\"]\n[a]\n{}", keys(0, 60_000));
     let part = format!("[b]\n{}", keys(0, 60_000));
     let found = problems(&[("main.toml", &main), ("parts/b.toml", &part)]);

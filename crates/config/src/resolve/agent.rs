@@ -133,7 +133,7 @@ pub(super) fn agent(
 /// Fewer characters are guessed.
 const TOKEN_MIN: usize = 16;
 
-/// TLS and token of the admin listener, and where spans go.
+/// Checks TLS and token of the admin listener, and the destination of spans.
 fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
     let mut refuse = |setting: &str, problem: &str| {
         found.keep::<()>("agent", Err(table.invalid(setting, problem)));

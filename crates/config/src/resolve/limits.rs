@@ -2,7 +2,7 @@
 
 use pipeline::settings::shortened;
 
-/// Components of one section at most.
+/// Maximum number of components of one section.
 pub(crate) const COMPONENTS_MAX: usize = 1_000;
 
 /// Names are directory names too, and part of file names in the store.
@@ -21,7 +21,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
     ))
 }
 
-/// The problem of a section with so many components.
+/// Returns the problem of a section with this many components.
 pub(crate) fn too_many(section: &str, components: usize) -> String {
     format!(
         "`{section}` has {components} entries; at most {COMPONENTS_MAX} are supported: distribute \

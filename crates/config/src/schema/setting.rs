@@ -24,7 +24,7 @@ pub struct Setting {
     pub below: Vec<Setting>,
 }
 
-/// The settings of a schema that [`component`](super::component) gave, by name.
+/// Returns the settings in a schema of [`component`](super::component), by name.
 pub fn settings(schema: &Json) -> Vec<Setting> {
     let Some(properties) = schema.get("properties").and_then(Json::as_object) else {
         return Vec::new();

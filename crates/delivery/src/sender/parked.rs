@@ -58,7 +58,7 @@ impl Parked {
         tickets
     }
 
-    /// Takes out all of them, and returns their tickets.
+    /// Removes all of them, and returns their tickets.
     pub(super) fn take_all(&mut self) -> IntervalSet {
         let mut tickets = IntervalSet::EMPTY;
         for run in std::mem::take(&mut self.lives).values().flat_map(BTreeMap::values) {
@@ -67,7 +67,7 @@ impl Parked {
         tickets
     }
 
-    /// The ticket of one of them.
+    /// Returns the ticket of one of them.
     pub(super) fn ticket(&self, identity: Identity) -> Option<Ticket> {
         let runs = self.lives.get(&(identity.origin, identity.epoch))?;
         let (start, run) = runs.range(..=identity.sequence.0).next_back()?;

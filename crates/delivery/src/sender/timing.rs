@@ -51,8 +51,8 @@ impl<P: Clone> Sender<P> {
         self.settle_all(Verdict::Missing, &tickets);
     }
 
-    /// Returns unanswered batches that match `which`, because this peer never accepts them. They
-    /// are not put again here.
+    /// Settles unanswered batches that match `which` as `LetGo`, because this peer never accepts
+    /// them. They are not put again here.
     pub fn give_back(&mut self, which: impl Fn(&P) -> bool) {
         let named = self.unanswered.iter().filter(|(_, entry)| which(&entry.parcel));
         let named: Vec<Identity> = named.map(|(identity, _)| *identity).collect();
@@ -107,7 +107,7 @@ impl<P: Clone> Sender<P> {
         }
     }
 
-    /// Stops waiting: returns all unsettled batches. The caller must close the connection.
+    /// Stops waiting: settles all batches as `LetGo`. The caller must close the connection.
     pub fn let_go(&mut self) {
         let mut tickets = self.parked.take_all();
         for identity in self.unanswered.keys().copied().collect::<Vec<_>>() {
@@ -167,8 +167,9 @@ impl<P: Clone> Sender<P> {
         excused_at.map_or(put_at, |at| at.max(put_at)) + self.options.answer_timeout
     }
 
-    /// Returns batches whose answer is overdue. The caller then closes the connection: the peer
-    /// drops the puts that it has not accepted, and its whole window is free again.
+    /// Settles batches whose answer is overdue as `Unanswered`; returns `true` if there are any.
+    /// The caller then closes the connection: the peer drops the puts that it has not accepted, and
+    /// its whole window is free again.
     fn give_up_late(&mut self, now: Instant) -> bool {
         let is_late = |put_at: Option<Instant>| put_at.is_some_and(|at| now >= self.due(at));
         let late: Vec<Identity> =

@@ -88,8 +88,8 @@ impl<P: Clone> Sender<P> {
         Some(first + GIVE_BACK_AFTER)
     }
 
-    /// Returns the batches that are due because the peer is unable. `true`: puts wait at the peer
-    /// for room, so the caller must close the connection.
+    /// Settles the batches that are due as `LetGo`, because the peer is unable. `true`: puts wait
+    /// at the peer for room, so the caller must close the connection.
     pub(super) fn turn_away(&mut self, now: Instant) -> bool {
         if self.turns_at().is_none_or(|at| now < at) {
             return false;

@@ -1,5 +1,5 @@
-//! Records of format 2: Java's `DataOutput`, with Hadoop's numbers of variable length. They have no
-//! length and no checksum: where one ends is known when it is read.
+//! Records of format 2: Java's `DataOutput`, with Hadoop's numbers of variable length. They have
+//! neither length nor checksum: only parsing finds the end of a record.
 
 use super::{Event, Fault, HEADERS_MAX, Kind, Pointer, RECORD_MAX, Record, Side, Step, checked};
 
@@ -47,7 +47,8 @@ impl<'a> Reader<'a> {
         Ok(i64::from_be_bytes(self.array()?))
     }
 
-    /// A number of Hadoop's `WritableUtils`: one byte, or a length and then so many bytes.
+    /// Reads a number of Hadoop's `WritableUtils`: one byte, or a length followed by that many
+    /// bytes.
     fn length(&mut self) -> Result<usize, Fault> {
         const WRONG: Fault = Fault::Wrong("a length cannot be right");
         let first = self.array::<1>()?[0] as i8;

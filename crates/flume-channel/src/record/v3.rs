@@ -55,7 +55,7 @@ fn parse(mut content: &[u8]) -> Result<Record, Fault> {
     Ok(Record { transaction: header.transaction_id, order: header.write_order_id, kind })
 }
 
-/// The next message, with its length in front.
+/// Reads the next message, which has its length in front.
 fn next<M: Message + Default>(content: &mut &[u8]) -> Result<M, Fault> {
     M::decode_length_delimited(content).map_err(|_| Fault::Wrong("a record is not a protobuf"))
 }

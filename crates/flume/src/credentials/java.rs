@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use super::bytes::Bytes;
 
-/// Objects within objects, at most.
+/// Maximum depth of objects within objects.
 const DEPTH_MAX: usize = 16;
 
-/// Names that an object may have, all together: classes, fields and values that can be named again.
+/// Maximum number of handles of an object: classes, fields and values that can be referred to.
 const HANDLES_MAX: usize = 1_024;
 
 const STREAM: [u8; 4] = [0xac, 0xed, 0, 5];

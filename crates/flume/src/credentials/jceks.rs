@@ -21,7 +21,7 @@ const PRIVATE: u32 = 1;
 const TRUSTED: u32 = 2;
 const SECRET: u32 = 3;
 
-/// Rounds of a key's derivation at most, as in Java.
+/// Maximum number of rounds of a key's derivation, as in Java.
 const ROUNDS_MAX: u32 = 5_000_000;
 
 /// The constant that Java writes between password and content.

@@ -1,6 +1,6 @@
 //! Translates patterns of Java's `SimpleDateFormat` for the interceptor `event_time`.
 
-/// The pattern with directives of `strftime`; `None` where a part has no counterpart.
+/// Translates a pattern to directives of `strftime`; `None` if a part has no counterpart.
 pub(super) fn pattern(java: &str) -> Option<String> {
     match java {
         "unixTimeInMillis" => return Some("unix_ms".to_owned()),

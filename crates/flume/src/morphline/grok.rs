@@ -86,7 +86,7 @@ impl Translation<'_> {
     }
 }
 
-/// Returns the patterns that an expression needs, recursively.
+/// Adds the patterns that an expression needs to `found`, recursively.
 fn reachable(expression: &str, all: &BTreeMap<String, String>, found: &mut Map<String, Value>) {
     for (at, _) in expression.match_indices("%{") {
         let name = &expression[at + 2..];

@@ -60,5 +60,5 @@ pub(super) const KERBEROS: &[Key] = &[
     ignored("agent-keytab", "", "it applies only with `kerberos`"),
 ];
 
-/// Events of a batch, where the source makes the batches.
+/// Events of a batch, if the source makes the batches.
 pub(super) const BATCH_100: &[Key] = &[set("batchSize", "100", "batch_events", As::Count)];

@@ -39,7 +39,7 @@ pub struct Row {
 /// The translation of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Becomes {
-    /// A component of this kind, where the program has it.
+    /// A component of this kind, if the program has it.
     Kind(&'static str),
     /// Several components, depending on its keys: a description for the reference.
     Several(&'static str),
@@ -63,7 +63,7 @@ pub struct Key {
 /// The translation of a key.
 #[derive(Debug, Clone, Copy)]
 pub enum Use {
-    /// This setting. Flume's default is written where the file is silent.
+    /// This setting. Flume's default is written if the file has no value.
     Set(&'static str, As),
     /// This setting, with the same default as Flume's: written only if the file has the key.
     Same(&'static str, As),
@@ -180,7 +180,7 @@ impl Row {
         self.keys.iter().flat_map(|part| part.iter())
     }
 
-    /// The key of this name: as it is, or by its beginning.
+    /// Returns the key with this name: exact, or by prefix.
     pub fn key(&self, name: &str) -> Option<&'static Key> {
         let exact = self.keys().find(|key| key.name == name);
         exact.or_else(|| {

@@ -13,7 +13,7 @@ use crate::table::{self, As, Row};
 /// The converter of a group into milliseconds, by the end of its class.
 const MILLIS: &str = "RegexExtractorInterceptorMillisSerializer";
 
-/// The converter that leaves a group as it is.
+/// The converter that leaves a group unchanged.
 const PASS: &str = "RegexExtractorInterceptorPassThroughSerializer";
 
 /// The path between a source and its channels.

@@ -80,7 +80,7 @@ impl Translator<'_> {
         shortened(encoder)
     }
 
-    /// The schema of an Avro file, which is read where it is a file of this host.
+    /// Translates the schema of an Avro file, which is read if it is a file of this host.
     fn schema(&mut self, prop: &Prop, encoder: &mut Settings, target: &str) {
         let url = &prop.text.value;
         let path = url.strip_prefix("file://").or_else(|| url.strip_prefix("file:"));
@@ -106,7 +106,8 @@ impl Translator<'_> {
         }
     }
 
-    /// The encoder of a sequence file, which Flume compresses by blocks where a codec is named.
+    /// Translates the encoder of a sequence file, which Flume compresses by blocks if a codec is
+    /// set.
     pub(super) fn sequence_file(
         &mut self,
         bag: &mut Bag,

@@ -151,7 +151,7 @@ impl Translator<'_> {
         if seen.is_empty() {
             return;
         }
-        // Here all sinks have a priority or none has. Flume numbers the others down from 0.
+        // Here either all sinks have a priority or none. Flume numbers the others down from 0.
         let mut next = seen.iter().copied().min().unwrap_or_default().min(0) - 1;
         for name in members {
             if table.get(name).is_none() {

@@ -255,7 +255,7 @@ fn is_plain(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(is_plain)
 }
 
-/// A path without empty names, and with the escapes that are written otherwise.
+/// Returns a path without empty names, and with translated escapes.
 fn tidied(path: &str) -> String {
     let path = path.replace("%D", "%m/%d/%y");
     let (scheme, rest) = match path.split_once(":/") {

@@ -1,4 +1,4 @@
-//! The source of JMS: where JNDI finds a broker, and a durable subscription.
+//! The JMS source: the address of a broker in JNDI, and durable subscriptions.
 
 use pipeline::Settings;
 use pipeline::settings::Value;

@@ -35,7 +35,7 @@ const SAME: &[&str] = &[
 /// SASL mechanisms that both clients support.
 const MECHANISMS: &[&str] = &[KERBEROS, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
-/// The one that SASL means where none is named.
+/// SASL's default mechanism.
 const KERBEROS: &str = "GSSAPI";
 
 /// Java's settings for renewing tickets.

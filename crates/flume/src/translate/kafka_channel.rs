@@ -18,7 +18,7 @@ use crate::agent::{Bag, Prop};
 use crate::report::Outcome;
 use crate::table::As;
 
-/// Replicas of the topics where so many brokers are named.
+/// Replicas of the topics if at least this many brokers are named.
 const REPLICAS: usize = 3;
 
 impl Translator<'_> {
@@ -150,7 +150,7 @@ impl Translator<'_> {
     }
 }
 
-/// The other component has the same of this.
+/// Copies a setting to the other component.
 fn share(settings: &Settings, other: &mut Settings, setting: &str) {
     if let Some(value) = settings.get(setting) {
         other.set(setting, value.clone());

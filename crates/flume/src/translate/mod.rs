@@ -249,8 +249,8 @@ impl Translator<'_> {
         }
     }
 
-    /// A key with the charset of bytes that are handed on as they come. Flume decodes them; with
-    /// `encodes_again` it also encodes them by the same charset, which comes to the same where LF
+    /// Handles the charset of bytes that are passed on unchanged. Flume decodes them; with
+    /// `encodes_again` it also encodes them with the same charset, which has the same result if LF
     /// is a byte.
     fn charset(&mut self, bag: &mut Bag, name: &str, encodes_again: bool) {
         let Some(prop) = bag.take(name) else { return };
@@ -275,8 +275,8 @@ fn is_utf8(charset: &str) -> bool {
     matches!(&*charset.to_lowercase(), "utf-8" | "utf8" | "us-ascii" | "ascii")
 }
 
-/// Beginnings of the names of charsets that have all of ASCII as its bytes, and no other character
-/// with them.
+/// Prefixes of charset names that encode ASCII characters as the same single bytes, and no other
+/// character with these bytes.
 const WITH_ASCII: &[&str] = &[
     "iso-8859",
     "iso8859",
@@ -328,7 +328,7 @@ fn list<'a>(names: impl IntoIterator<Item = &'a str>, place: &Place) -> Settings
     Settings::at(Value::List(names.into_iter().map(item).collect()), place.clone())
 }
 
-/// A choice such as `encoder`: its kind, and its settings where it has any.
+/// Returns a choice such as `encoder`: its kind, and its settings if it has any.
 fn plain(text: &str, place: &Place) -> Settings {
     Settings::at(Value::Text(text.to_owned()), place.clone())
 }

@@ -4,13 +4,13 @@
 //! without an exact pattern becomes a wider one, never a narrower one, with a finding. A single `.`
 //! is treated as a dot, which is its meaning in names such as `access.log`.
 
-/// Patterns at most that come from one expression.
+/// Maximum number of patterns from one expression.
 const PATTERNS_MAX: usize = 64;
 
-/// Groups within groups, at most.
+/// Maximum depth of groups.
 const DEPTH_MAX: usize = 16;
 
-/// Copies of a class at most, for `{n}`.
+/// Maximum number of copies of a class, for `{n}`.
 const COPIES_MAX: usize = 32;
 
 /// The translation of an expression.
@@ -205,7 +205,7 @@ impl Parser {
         if most == Some(least) {
             return Ok(vec![copies]);
         }
-        // Any number of any characters is exact; of others it lets more names through.
+        // Any number of any characters is exact; other repetitions match more names.
         self.found.is_wider |= one != "?" || most.is_some();
         Ok(vec![format!("{copies}*")])
     }

@@ -118,7 +118,7 @@ impl Translator<'_> {
         }
     }
 
-    /// A host and a port as one address; nothing where a key is missing, which is reported.
+    /// Returns a host and a port as one address; `None` if a key is missing, which is reported.
     pub(super) fn address(
         &mut self,
         bag: &mut Bag,

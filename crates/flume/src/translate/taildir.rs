@@ -1,4 +1,4 @@
-//! The source `taildir`: file groups become patterns, their headers sources of their own.
+//! The source `taildir`: file groups become patterns, and their headers separate sources.
 
 use pipeline::Settings;
 use pipeline::settings::{Place, Value};

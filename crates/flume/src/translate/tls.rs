@@ -69,7 +69,7 @@ const KEYS: [&str; 13] = [
 ];
 
 impl Translator<'_> {
-    /// The table `tls` of a component, where it has `ssl = true`.
+    /// Translates the table `tls` of a component with `ssl = true`.
     pub(super) fn tls(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str, side: Side) {
         let switches = SWITCHES.map(|name| (Self::is_on(bag, name), bag.take(name)));
         let is_on = switches.iter().any(|(is_on, _)| *is_on);
@@ -284,7 +284,7 @@ mod tests {
         convert(&[File { name: "f".into(), text }], &options, &Globals).unwrap()
     }
 
-    /// A setting: its value, and how it is printed.
+    /// Returns a setting: its value, and its printed form.
     fn at(conversion: &Conversion, path: &str) -> Option<(Value, Option<String>)> {
         let mut settings = &conversion.settings;
         for name in path.split('.') {

@@ -28,8 +28,8 @@ pub struct Contents {
     pub older_read: Totals,
     /// True if the events in some of these files cannot be counted by lines.
     pub older_uncounted: bool,
-    /// Files that became part of another one, of whichever generation: so many of the older ones
-    /// may be missing under their own names.
+    /// Files of any generation that were merged into another one: this many of the older ones may
+    /// be missing under their own names.
     pub merged_files: u64,
 }
 
@@ -206,7 +206,7 @@ impl VisibleFiles {
     }
 }
 
-/// Whether each event is a line of a file with this name.
+/// Returns `true` if each event is a line of a file with this name.
 pub fn is_lines(name: &str) -> bool {
     [".log", ".json"].iter().any(|extension| name.ends_with(extension))
 }

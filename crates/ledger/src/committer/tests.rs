@@ -18,7 +18,7 @@ use crate::Kind;
 const COMMITTERS: u8 = 3;
 const BATCHES: u64 = 4;
 const SEEDS: u64 = 3_000;
-/// Turns after which a run must be over; from half of them on, every answer arrives.
+/// Maximum number of turns of a run; in the second half, every answer arrives.
 const TURNS: usize = 400;
 
 /// A violation of the guarantees.

@@ -1,7 +1,7 @@
-//! An entry is read as it was written, or refused: never taken for another.
+//! An entry is read unchanged, or rejected: it is never mistaken for another one.
 //!
-//! Method: entries of each kind are written and read back; every bit of one is flipped; bytes are
-//! made by hand where a newer program would make them.
+//! Method: entries of each kind are written and read back; every bit of one is flipped; bytes that
+//! a newer program would write are built by hand.
 
 use pipeline::{Epoch, Identity, Origin, Sequence};
 use proptest::prelude::*;

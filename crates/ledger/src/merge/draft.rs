@@ -18,9 +18,9 @@ use crate::error::LedgerError;
 use crate::store::{Ledger, check_length};
 use crate::{Token, View};
 
-/// Files of one merge at most: each is some hundred bytes of its entry.
+/// Maximum number of files of one merge: each takes some hundred bytes of its entry.
 const FILES_MAX: usize = 500;
-/// Merges that are open at most until no other one is begun.
+/// Maximum number of open merges before another one begins.
 const OPEN_MAX: usize = 16;
 /// Files that are looked up at the same time.
 const LOOKED_UP_AT_ONCE: usize = 16;
@@ -28,7 +28,7 @@ const LOOKED_UP_AT_ONCE: usize = 16;
 /// Limits of a merge.
 #[derive(Debug, Clone, Copy)]
 pub struct MergeLimits<'a> {
-    /// Bytes of a file at most. Files of half of it and more stay as they are.
+    /// Maximum size of a merged file. Files of at least half of it stay as they are.
     pub size_max: u64,
     /// A directory with a file of this name stays as it is.
     pub unless: Option<&'a str>,
@@ -94,11 +94,10 @@ impl Ledger {
         }))
     }
 
-    /// Wins the entry of a merge, and makes its files one. The copy is deleted where that comes to
-    /// nothing.
+    /// Wins the entry of a merge, and merges its files. On failure the copy is deleted.
     ///
     /// # Errors
-    /// The store failed. The entry may be won all the same: then any collector finishes it.
+    /// The store failed. The entry may still be won: then any collector finishes it.
     pub async fn merge(&mut self, draft: Draft) -> Result<MergeOutcome, LedgerError> {
         let Draft { merge, at } = draft;
         let (files, bytes) = (1 + merge.sources.len() as u64, merge.bytes());
@@ -217,8 +216,8 @@ impl Base {
     }
 }
 
-/// The first of these that fit into one file, at least two; else none. A store puts only files with
-/// blocks of one size together.
+/// Returns the first of these that fit into one file, at least two; otherwise none. A store merges
+/// only files with the same block size.
 fn chosen(files: Vec<(MergedFile, Stat)>, size_max: u64) -> Vec<MergedFile> {
     let (mut chosen, mut bytes, mut block) = (Vec::new(), 0, None);
     for (file, stat) in files {

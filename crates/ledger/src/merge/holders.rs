@@ -31,8 +31,8 @@ impl Holders {
         self.merges.push(merge.clone());
     }
 
-    /// The files that this one has become part of, in the order in which it did. Empty for one that
-    /// was not merged, or has kept its name.
+    /// Returns the files into which this one was merged, in order. Empty if it was not merged, or
+    /// has kept its name.
     pub(crate) fn of_file<'a>(&'a self, target: &str) -> impl Iterator<Item = &'a str> {
         let next = |target: &str| {
             let merge = &self.merges[*self.by_source.get(target)?];
@@ -42,7 +42,7 @@ impl Holders {
         std::iter::successors(next(target), move |holder| next(holder)).take(self.merges.len())
     }
 
-    /// The merge that makes the file `target` this long.
+    /// Returns the merge that gives the file `target` this length.
     pub(crate) fn whole(&self, target: &str, len: u64) -> Option<&Merge> {
         let mut own = self.merges.iter().filter(|merge| merge.target.target == target);
         own.find(|merge| merge.bytes() == len)

@@ -109,7 +109,7 @@ async fn another_ledger_in_its_place_is_refused() {
     assert!(matches!(site.refused(1).await, Change::Nameless { .. }));
 }
 
-/// A ledger that an earlier program made gets its identity from its first opening.
+/// The ledger of an earlier program gets its identity from its first opening.
 #[tokio::test]
 async fn a_ledger_without_an_identity_gets_one() {
     let site = Site::new();
@@ -254,7 +254,7 @@ async fn a_ledger_rebuilt_from_less_than_was_committed_is_numbered_on_and_says_s
     }
 }
 
-/// An operator rebuilds with each data directory in turn, as the command says.
+/// An operator rebuilds with each data directory in turn, following the command's instruction.
 #[tokio::test]
 async fn a_ledger_rebuilt_with_each_data_directory_counts_each_file_once() {
     let site = Site::new();

@@ -95,8 +95,8 @@ async fn a_hundred_collectors_that_roll_every_30_s_commit_within_a_second() {
     assert_eq!(visible, 1_500);
 }
 
-/// As many commits a second as a hundred collectors make, from twenty, on a real NameNode. How long
-/// they take depends on what else the machine does, so it is printed and not held against a limit.
+/// The commit rate of a hundred collectors, from twenty, on a real NameNode. The duration depends
+/// on the load of the machine, so it is printed and not compared with a limit.
 #[tokio::test]
 #[ignore = "needs AQUEDUCT_TEST_HDFS=hdfs://host:port; tests/run starts one"]
 #[allow(clippy::print_stdout)] // The figures are in docs/measurements.

@@ -1,8 +1,8 @@
-//! Small files become one on a disk, and a reader finds each line once at every moment.
+//! Small files are merged on a disk, and a reader finds each line once at every moment.
 //!
 //! Method: the ledger on `file://`, in a temporary folder, over a disk that dies at the n-th of its
 //! calls, for every n; and one that is stopped at the n-th call of its store while others finish
-//! the merge, publish late files and merge again. A reader looks before each call.
+//! the merge, publish late files and merge again. A reader checks before each call.
 
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use crate::harness::{open, open_again};
 use crate::merge::{committed, merged, sound_on};
 
-/// A folder, and what its reader has found in the directory that is merged.
+/// A folder, and the results of its reader in the merged directory.
 #[derive(Clone)]
 struct Site {
     root: Arc<TempDir>,

@@ -37,7 +37,7 @@ async fn one_that_was_only_paused_commits_nothing_behind_its_fence() {
     assert!(matches!(committed, Committed::Published(_)));
 }
 
-/// Its entry is prepared; only the rename is still to come, from a process that sleeps.
+/// Its entry is prepared; only the rename by a sleeping process is missing.
 #[tokio::test(start_paused = true)]
 async fn what_was_won_in_front_of_the_fence_is_published_and_not_deleted() {
     for at in 0.. {
@@ -78,7 +78,7 @@ async fn a_fence_that_failed_at_any_call_can_be_put_up_again() {
             if let Ok(mut sweeper) = open(faulty.clone(), 2).await {
                 drop(sweeper.fence(author(1)).await);
             }
-            // Another one makes a new generation of what there is.
+            // Another collector makes a new generation.
             third.commit(roll(&*fs, 3, 5..6).await, whole()).await.unwrap();
             third.compact().await.unwrap();
             let mut again = open(fs.clone(), 4).await.unwrap();

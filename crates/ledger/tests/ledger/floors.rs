@@ -9,7 +9,7 @@ use storage::memory::Memory;
 
 use crate::harness::{compacting, key, key_of, open, roll, roll_of, whole};
 
-/// Epochs of the one origin of these tests that are below `epoch` are empty.
+/// The epochs of the tests' only origin below `epoch` are empty.
 fn below(epoch: u64) -> Floors {
     let mut floors = Floors::default();
     floors.raise(Origin([1; 16]), Epoch(epoch));
@@ -20,7 +20,7 @@ fn below(epoch: u64) -> Floors {
 async fn a_copy_of_a_forgotten_batch_is_never_committed_again() {
     let store = Memory::new();
     let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
-    // It has read nothing of what follows when it comes with its copy.
+    // It has read no later entry when it arrives with its copy.
     let mut zombie = open(fs.clone(), 1).await.unwrap();
     let late = roll_of(&*fs, 1, (0..2).map(|n| key_of(1, n)).chain([key_of(2, 0)])).await;
 

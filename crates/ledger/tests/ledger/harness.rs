@@ -30,7 +30,7 @@ pub(crate) async fn open_at(
     with_options(fs, prefix, number, 1_000).await
 }
 
-/// One that makes a new generation at every chance.
+/// A collector that makes a new generation whenever possible.
 pub(crate) async fn compacting(fs: Arc<dyn FileSystem>, number: u8) -> Ledger {
     with_options(fs, "/logs", number, 1).await.unwrap()
 }
@@ -46,7 +46,7 @@ async fn with_options(
     Ledger::open(fs, dataset, author(number), options, Known::default(), Memory::none()).await
 }
 
-/// The same process opens the ledger once more, with what it knows, as a new incarnation.
+/// The same process opens the ledger again, with its knowledge, as a new incarnation.
 pub(crate) async fn open_again(
     fs: Arc<dyn FileSystem>,
     number: u8,

@@ -125,7 +125,7 @@ fn limits() -> MergeLimits<'static> {
     MergeLimits { size_max: 1_000, unless: Some("_SUCCESS"), options: CreateOptions::default() }
 }
 
-/// Commits one file with a line of its own in [`DAY`].
+/// Commits one file with a unique line in [`DAY`].
 async fn commit(fs: &dyn FileSystem, ledger: &mut Ledger, by: u8, number: u64) {
     let token = Token(env::real().entropy.bytes16());
     let desk = Dataset::desk(author(by));
@@ -348,7 +348,7 @@ async fn what_others_have_published_and_merged_is_published() {
     sound(&fs).await;
 }
 
-/// An operator rebuilds a ledger some of whose files became part of others.
+/// An operator rebuilds a ledger some of whose files were merged into others.
 #[tokio::test(start_paused = true)]
 async fn what_was_merged_counts_as_committed_when_a_ledger_is_rebuilt() {
     let site = Site::new();

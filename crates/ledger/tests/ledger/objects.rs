@@ -1,5 +1,5 @@
-//! The ledger in an object store: one object founds it, no generation goes, and a start that was
-//! fenced by its own successor commits nothing any more.
+//! The ledger in an object store: one object founds it, no generation is deleted, and a start that
+//! was fenced by its successor commits nothing more.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A ledger is made once, read to its end, and refused when it is not whole.
+//! A ledger is created once, read to its end, and rejected when it is incomplete.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +116,7 @@ async fn files_that_are_not_whole_are_never_committed() {
     assert!(!store.files().keys().any(|path| path.contains("/day/")));
 }
 
-/// Everything that one author committed is known to the next, whichever call of its opening fails.
+/// The next opening knows every commit of one author, whichever call of its opening fails.
 #[tokio::test(start_paused = true)]
 async fn an_opening_that_failed_can_be_done_again() {
     let store = Memory::new();

@@ -18,7 +18,7 @@ pub(crate) const LEDGER: &str = "/logs/_aqueduct/store/ledger";
 pub(crate) const ENTRY: &str = "/logs/_aqueduct/store/ledger/g0/0000000000000000000";
 pub(crate) const NAME: &str = "store in memory";
 
-/// A store, and collectors with data directories of their own.
+/// A store, and collectors with separate data directories.
 pub(crate) struct Site {
     pub(crate) store: Store,
     pub(crate) fs: Arc<dyn FileSystem>,
@@ -98,7 +98,7 @@ impl Site {
         files.filter(|(path, _)| path.starts_with(LEDGER)).collect()
     }
 
-    /// The ledger is replaced by what was copied before.
+    /// Replaces the ledger by an earlier copy.
     pub(crate) async fn restore(&self, copy: Vec<(String, bytes::Bytes)>) {
         self.fs.delete(LEDGER).await.unwrap();
         for (path, content) in copy {

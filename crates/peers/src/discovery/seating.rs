@@ -112,7 +112,7 @@ impl Seating {
         self.slots.len()
     }
 
-    /// A lookup has found these, and no others. None at all changes nothing.
+    /// Handles the complete answer of a lookup. An empty one changes nothing.
     pub fn found(&mut self, mut answer: Vec<Found>, now: Instant) -> Vec<Change> {
         let mut changes = Vec::new();
         if answer.is_empty() {

@@ -19,7 +19,7 @@ use pipeline::{LedgerId, LedgerState};
 
 use super::LEDGERS_MAX;
 
-/// Datasets that are remembered; of more nothing is kept.
+/// Maximum number of remembered datasets; further ones are ignored.
 const DATASETS_MAX: usize = 256;
 
 /// The remembered state of one dataset's ledger.
@@ -27,7 +27,7 @@ const DATASETS_MAX: usize = 256;
 pub(super) struct Remembered {
     pub(super) identity: LedgerId,
     pub(super) entries: u64,
-    /// At this time it had so many entries.
+    /// The time when it had this many entries.
     pub(super) since: Instant,
 }
 

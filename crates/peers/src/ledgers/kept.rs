@@ -17,7 +17,7 @@ use super::acquaintance::{Acquaintance, Remembered};
 /// Minimum time between writes because of growth.
 const GROWTH_EVERY: Duration = Duration::from_secs(60);
 
-/// Bytes of the file that are read at most.
+/// Maximum size of the file.
 const FILE_MAX: usize = 1 << 20;
 
 /// One line of the file.
@@ -59,7 +59,7 @@ impl Kept {
     /// Reads the file, unless that was done.
     ///
     /// # Errors
-    /// The disk failed; the next call tries again.
+    /// The disk failed; the next call retries.
     pub(super) fn load(&mut self, now: Instant) -> io::Result<()> {
         let Some((env, path)) = self.place.as_ref().filter(|_| !self.is_loaded) else {
             return Ok(());

@@ -10,7 +10,7 @@ use super::lengths::Lengths;
 use super::limits::{BuilderLimits, Excess};
 use super::{Batch, EventRef, Events};
 
-/// Makes a batch event by event. Bodies are copied into one buffer, each followed by LF, so that
+/// Builds a batch event by event. Bodies are copied into one buffer, each followed by LF, so that
 /// they are ready for a text file.
 #[derive(Default)]
 pub struct BatchBuilder {
@@ -27,14 +27,14 @@ pub struct BatchBuilder {
     excess: Option<Excess>,
 }
 
-/// Most events for which room is made before they come.
+/// Maximum number of events for which room is reserved in advance.
 const EXPECTED_MAX: usize = 1024;
 
-/// Values of events one after the other: a run for each that differs from the one before it.
+/// Values of consecutive events: a run for each that differs from the previous one.
 #[derive(Default)]
 pub(super) struct ColumnBuilder {
     events: usize,
-    /// As [`Column`] has them; none while each event has its own.
+    /// As in [`Column`]; empty while each event has its own.
     runs: Vec<u32>,
     ends: Vec<u32>,
     values: Vec<u8>,
@@ -104,7 +104,7 @@ impl ColumnBuilder {
         self.events += 1;
     }
 
-    /// The column, in runs where that is smaller.
+    /// Returns the column, in runs if that is smaller.
     pub(super) fn finish(self, name: Arc<str>) -> Column {
         let in_runs = 4 + 8 * self.runs.len() + self.values.len();
         let is_smaller = in_runs < 4 * self.events + self.each_bytes;
@@ -203,8 +203,8 @@ impl BatchBuilder {
         }
     }
 
-    /// The headers of an event that has others than there are columns, or in another order. Returns
-    /// the bytes that the columns grow by.
+    /// Adds the headers of an event whose headers differ from the columns in number, names or
+    /// order. Returns the bytes by which the columns grow.
     fn push_headers(&mut self, headers: &[(&str, &str)]) -> usize {
         let mut grown = 0;
         for (name, _) in headers {

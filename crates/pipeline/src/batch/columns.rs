@@ -1,8 +1,8 @@
-//! Columns made while the events are read: one value for each event, or none, without an
+//! Columns that are built while the events are read: one value for each event, or none, without an
 //! allocation for each of them.
 //!
-//! A column cannot be written while the batch is read. So its values are collected in a [`Values`]
-//! first, and then put in place by [`Events::set_values`].
+//! A column cannot be written while the batch is read. Therefore its values are first collected in
+//! a [`Values`], and then set by [`Events::set_values`].
 
 use super::builder::ColumnBuilder;
 use super::lengths::Lengths;

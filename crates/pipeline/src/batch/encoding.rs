@@ -35,7 +35,7 @@ use super::events::{ABSENT, Column, Shared, u32_at};
 use super::lengths::{Lengths, Width};
 use super::{Batch, Events};
 
-/// Bytes in front of the sections.
+/// Bytes before the sections.
 pub const HEADER_BYTES: usize = 24;
 
 /// Lengths of 4 bytes.
@@ -110,7 +110,7 @@ impl Events {
         self.columns.iter().any(|column| column.runs.is_some())
     }
 
-    /// Bytes of the numbers in front of each column.
+    /// Returns the bytes of the numbers before each column.
     fn column_sizes_bytes(&self) -> usize {
         if self.has_runs() { 10 } else { 6 }
     }
@@ -136,8 +136,8 @@ impl Events {
         }
     }
 
-    /// The encoding in pieces that follow each other, for a caller that copies it to its own place:
-    /// the bodies are not copied here.
+    /// Returns the encoding in consecutive pieces, for a caller that copies it: the bodies are not
+    /// copied here.
     ///
     /// # Panics
     /// As [`Events::encode_into`].
@@ -305,7 +305,7 @@ impl Batch {
     }
 }
 
-/// Returns slices of the remaining bytes, never beyond their end.
+/// Splits slices off the remaining bytes, never beyond their end.
 struct Reader {
     rest: Bytes,
 }
@@ -322,7 +322,7 @@ impl Reader {
         Ok(Self { rest: self.take(bytes, "sections")? })
     }
 
-    /// The `u16` and `u32` in front of a header: bytes of its name and of its values.
+    /// Reads the `u16` and `u32` before a header: bytes of its name and of its values.
     fn sizes(&mut self, section: &'static str) -> Result<(usize, usize), DecodeError> {
         let sizes = self.take(6, section)?;
         Ok((u16::from_le_bytes([sizes[0], sizes[1]]) as usize, u32_at(&sizes[2..], 0) as usize))

@@ -20,7 +20,7 @@ struct Ends<M> {
     masks: M,
     /// The offset of the bytes of `mask`.
     base: usize,
-    /// The ends among them that are still to come.
+    /// The remaining ends among them.
     mask: u64,
 }
 

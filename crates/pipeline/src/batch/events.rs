@@ -44,7 +44,7 @@ pub struct Events {
     pub(super) encoded: Option<Bytes>,
 }
 
-/// Name and value of a header that all events have alike.
+/// Name and value of a header that all events share.
 pub(super) type Shared = (Arc<str>, Arc<str>);
 
 /// One header whose value differs between events, or is missing in some.
@@ -164,7 +164,7 @@ impl Events {
         (self.bodies.len() - if self.separated { self.len() } else { 0 }) as u64
     }
 
-    /// The value that every event has for `name`, if it is kept as one.
+    /// Returns the value that every event has for `name`, if it is a shared one.
     pub fn shared_header(&self, name: &str) -> Option<&str> {
         self.shared.iter().find(|(key, _)| &**key == name).map(|(_, value)| &**value)
     }
@@ -201,7 +201,7 @@ impl Events {
         own.map(Column::values).into_iter().flatten().chain(alike)
     }
 
-    /// Gives every event the header `name`; `existing` decides where one has it already.
+    /// Sets the header `name` of every event; `existing` decides if one already has it.
     pub fn set_header(&mut self, name: &str, value: &str, existing: Existing) {
         let shared = self.shared.iter().position(|(key, _)| &**key == name);
         let column = self.columns.iter().position(|column| &*column.name == name);
@@ -231,10 +231,10 @@ impl Events {
         self.set_runs(name, values.map(|value| (value, 1)));
     }
 
-    /// As [`Events::set_column`], with each value for as many events as follow each other.
+    /// As [`Events::set_column`], with each value for a number of consecutive events.
     ///
     /// # Panics
-    /// If they are not as many as the events are.
+    /// If the number of values differs from the number of events.
     pub fn set_runs<'a>(
         &mut self,
         name: &str,
@@ -295,7 +295,7 @@ impl<'a> EventRef<'a> {
         self.body
     }
 
-    /// Place of the event among the others, from 0.
+    /// Returns the index of the event, from 0.
     pub fn index(&self) -> usize {
         self.index
     }

@@ -77,7 +77,7 @@ impl Lengths {
         }
     }
 
-    /// The same with the numbers at `bytes`, where there are any.
+    /// Returns the same lengths with the numbers in `bytes`, if they are stored.
     pub(super) fn moved_to(&self, bytes: Bytes) -> Self {
         match *self {
             Self::Stored { width, .. } => Self::Stored { width, bytes },
@@ -137,7 +137,7 @@ impl Lengths {
     }
 }
 
-/// Lengths from where they are.
+/// Iterates over the lengths of either form.
 enum Each<'a, F> {
     One(slice::Iter<'a, u8>),
     Two(slice::Iter<'a, [u8; 2]>),

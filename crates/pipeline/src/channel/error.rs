@@ -51,7 +51,7 @@ pub enum ChannelError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The disk has no room to make the channel. Opening it again may succeed later.
+    /// The disk has no room to create the channel. Opening it again may succeed later.
     #[error("the disk has no room to make channel `{channel}` in {directory}: {help}")]
     NoRoom {
         /// Name of the channel.

@@ -19,10 +19,10 @@ use crate::units::Period;
 /// The reason of dead letters whose destination does not accept events.
 pub const UNKNOWN_DESTINATION: &str = "unknown_destination";
 
-/// Destinations of each kind that are remembered at most.
+/// Maximum number of remembered destinations of each kind.
 const KNOWN_MAX: usize = 1024;
 
-/// A refused destination is forgotten if no event names it for so long.
+/// A refused destination is forgotten if no event names it for this time.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 
 /// Default of the setting `destination_wait`.

@@ -38,7 +38,7 @@ use crate::sink_board::SinkBoard;
 /// Settings of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Batches in flight at most; at least 1.
+    /// Maximum number of batches in flight; at least 1.
     pub in_flight_max: usize,
     /// True if batches of one origin are delivered one after the other, in the order of the
     /// channel.
@@ -169,7 +169,7 @@ impl<D: Deliver> Requests<D> {
         given
     }
 
-    /// Events of a batch go to the dead letters; without `events` all of them.
+    /// Moves events of a batch to the dead letters; without `events` all of them.
     fn refuse(
         &mut self,
         Taken { ticket, batch }: Taken,

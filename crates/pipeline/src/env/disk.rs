@@ -21,8 +21,8 @@ pub struct OpenMode {
     /// agent should write to, and for files that others may write to. First resolve the directory
     /// that the operator has named, by [`Disk::canonical`] or [`resolved`].
     pub no_links: bool,
-    /// Past the page cache: buffers, offsets and lengths in multiples of 4,096 bytes.
-    /// [`io::ErrorKind::Unsupported`] where the file system cannot.
+    /// Past the page cache: buffers, offsets and lengths are multiples of 4,096 bytes.
+    /// [`io::ErrorKind::Unsupported`] if the file system does not support it.
     pub direct: bool,
     /// For content that is not read soon: the system starts a large write to the disk immediately,
     /// and drops it from the page cache afterwards. Otherwise the system collects written data up
@@ -37,7 +37,7 @@ pub struct OpenMode {
 pub struct FileStat {
     /// Device of the file.
     pub device: u64,
-    /// Number of the file on its device; used again after it is deleted.
+    /// Number of the file on its device; reused after the file is deleted.
     pub inode: u64,
     /// Bytes.
     pub len: u64,
@@ -45,7 +45,7 @@ pub struct FileStat {
     pub modified: SystemTime,
     /// File, directory, or something else (pipe, socket, device).
     pub kind: FileKind,
-    /// Names that the file has; 0 once it is deleted and only held open.
+    /// Number of names of the file; 0 once it is deleted and only held open.
     pub links: u64,
     /// Permissions of its owner, group and others: the last twelve bits of its mode.
     pub mode: u32,
@@ -58,7 +58,7 @@ pub enum FileKind {
     File,
     /// A directory.
     Directory,
-    /// A symbolic link; only where links are not followed.
+    /// A symbolic link; only if links are not followed.
     Link,
     /// A pipe, socket or device.
     Other,
@@ -71,7 +71,7 @@ pub struct Space {
     pub total: u64,
     /// Bytes that this process may still use.
     pub available: u64,
-    /// Files that can still be made: free inodes. `None` where the file system has no such limit.
+    /// Free inodes, which limit new files. `None` if the file system has no such limit.
     pub files: Option<u64>,
 }
 

@@ -28,7 +28,7 @@ pub trait Process: Send + Sync {
     /// The system's error.
     async fn ended(&mut self) -> io::Result<ExitStatus>;
 
-    /// Asks it, and all processes of its group, to end: by SIGTERM, or by SIGKILL where `at_once`.
+    /// Asks it, and all processes of its group, to end: by SIGTERM, or by SIGKILL if `at_once`.
     /// Does nothing once its end was seen.
     fn end(&self, at_once: bool);
 }

@@ -29,8 +29,8 @@ pub trait Watch: Send + Sync {
 pub struct Sight {
     /// Some directory was not watched before: its changes until now were not reported.
     pub new: bool,
-    /// Content may change without a notification: the system may not look, or others write there
-    /// too.
+    /// Content may change without a notification: the system may not support it, or other machines
+    /// write there too.
     pub blind: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Sight {
 pub enum Change {
     /// The bytes of this file.
     Content(PathBuf),
-    /// This name came, went, or means something else now.
+    /// This name was created, removed or replaced.
     Name(PathBuf),
     /// A file was renamed; reported in addition to the changes of names. Known only of files, from
     /// a watched directory of files to another one.
@@ -51,6 +51,6 @@ pub enum Change {
         /// The name that it has now.
         to: PathBuf,
     },
-    /// More than was kept count of.
+    /// Too many changes to list.
     Uncounted,
 }

@@ -151,7 +151,7 @@ impl KeySet {
         self.change((key.origin, key.epoch), |set| set.remove(key.sequence.0))
     }
 
-    /// Takes every identity of `other` out.
+    /// Removes every identity of `other`.
     pub fn remove_all(&mut self, other: &Self) {
         for (origin, epoch, theirs) in other.iter() {
             self.change((origin, epoch), |set| set.remove_all(theirs));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     proptest! {
-        /// Method: every operation is done on a plain set as well, over so many lives that chunks
+        /// Method: every operation is also applied to a plain set, with so many lives that chunks
         /// split and vanish.
         #[test]
         fn behaves_as_a_plain_set(

@@ -107,7 +107,7 @@ impl Settings {
         SettingsError { kind: error.kind, path: path.join("."), place, problem: error.problem }
     }
 
-    /// The value of a text in which references were replaced, where another type is asked for.
+    /// Returns the value of a text with replaced references, if another type is expected.
     fn replaced<T>(
         &self,
         what: &str,

@@ -29,7 +29,8 @@ fn call(tool: &str, arguments: &[&str]) -> Call {
     Call { line: 1, tool: tool.to_owned(), arguments, shell: Vec::new() }
 }
 
-/// The configuration of a call with these options besides the usual ones, and the notes.
+/// Returns the configuration of a call with these options in addition to the usual ones, and the
+/// notes.
 fn text(arguments: &[&str]) -> (String, Notes) {
     let usual = ["--connect", "jdbc:postgresql://db/shop", "--username", "etl"];
     let (task, notes) = translate(&call("import", &[&usual, arguments].concat()), &Here);
@@ -214,7 +215,7 @@ fn an_import_is_known_by_what_it_reads_and_where_to() {
         import.sink()
     };
     let plain = sink(&[], false);
-    // A later call may have other connections, another last value, and knows more.
+    // A later call may have other connections, another last value, and more information.
     for same in [&["-m", "9"][..], &["--username", "x"], &["--fetch-size", "7"]] {
         assert_eq!(sink(same, true), plain);
     }

@@ -12,7 +12,7 @@ pub struct HdfsAccess {
     /// The identity that is shown to Kerberos; `None` leaves it to the ticket cache of the process,
     /// or to the keytab that `KRB5_CLIENT_KTNAME` names.
     pub login: Option<Login>,
-    /// User that the files belong to, where it is not the one that logs in.
+    /// The owner of the files, if it is not the user that logs in.
     pub proxy_user: Option<String>,
     /// Rights of a new file, as `0o640`.
     pub file_mode: u32,

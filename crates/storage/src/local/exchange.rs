@@ -78,7 +78,7 @@ impl Rules {
 /// Files of one directory that are to become one.
 pub(super) struct Joining {
     directory: PathBuf,
-    /// The target, and then the others in their order.
+    /// The target, and then the others in order.
     files: Vec<OsString>,
     desk: PathBuf,
     /// The directory that is built.
@@ -90,7 +90,7 @@ pub(super) struct Joining {
 pub(super) struct Built {
     /// Its exclusive lock.
     _held: Option<Box<dyn OpenDirectory>>,
-    /// The files that it was made of.
+    /// The files from which it was made.
     parts: Vec<(OsString, FileStat)>,
     /// True if it may already be the visible one.
     may_be_visible: AtomicBool,

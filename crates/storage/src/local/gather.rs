@@ -25,7 +25,7 @@ use super::write_behind::Piece;
 
 /// Bytes of all files together.
 const ALL: usize = 32 << 20;
-/// Bytes of a file, at least and at most.
+/// Minimum and maximum share of a file in bytes.
 const EACH_MIN: usize = 32 << 10;
 const EACH_MAX: usize = 256 << 10;
 /// No system has smaller pages, and a multiple of this has whole pages on nearly all systems.

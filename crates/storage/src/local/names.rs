@@ -1,9 +1,9 @@
-//! Names that become durable together.
+//! Makes names durable together.
 //!
-//! A roll of a thousand files makes, closes and renames them side by side, and each step ends with
-//! its directory being synced. Callers that wait for the same directory share one sync: a caller
-//! that comes while one is under way may have changed a name that it does not cover, and shares the
-//! next.
+//! A roll of a thousand files creates, closes and renames them concurrently, and each step ends
+//! with a sync of its directory. Callers that wait for the same directory share one sync. A caller
+//! that arrives during a sync may have changed a name that this sync does not cover, and shares the
+//! next one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -64,12 +64,12 @@ impl Names {
     }
 
     fn directories(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Arc<Directory>>> {
-        // Whole between two calls, whichever thread panicked in between.
+        // Complete between two calls, whichever thread panicked in between.
         self.directories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A caller that waits for a directory; when the last one goes it is forgotten.
+/// A caller that waits for a directory; the directory is forgotten with the last one.
 struct Waiting<'a> {
     names: &'a Names,
     directory: &'a Path,
@@ -100,7 +100,7 @@ mod tests {
     /// A disk whose syncs of directories wait for permission, and are counted.
     struct Gated {
         below: Arc<dyn Disk>,
-        /// Syncs begun, and how many of them may end.
+        /// Number of syncs begun, and how many of them may end.
         begun: Mutex<(usize, usize)>,
         changed: Condvar,
     }

@@ -70,7 +70,7 @@ struct State {
     len: u64,
     /// A write failed.
     broken: bool,
-    /// Why, until it is reported.
+    /// The error, until it is reported.
     error: Option<io::Error>,
 }
 
@@ -110,7 +110,7 @@ impl WriteBehind {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Whole between two calls, whichever thread panicked in between.
+        // Complete between two calls, whichever thread panicked in between.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,7 +1,7 @@
-//! Certificates, keys and authorities that are replaced while connections come.
+//! Certificates, keys and authorities that are replaced while clients connect.
 //!
-//! Method: files in a folder of the test, replaced as an operator does it, and a clock that the
-//! test moves on.
+//! Method: files in a folder of the test, replaced as by an operator, and a clock that the test
+//! advances.
 
 use super::*;
 

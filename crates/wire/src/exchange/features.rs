@@ -2,7 +2,8 @@
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// Features in a large message at most: an empty text has two bytes there, and two dozen in memory.
+/// Maximum number of features in a large message: an empty text has two bytes there, and two dozen
+/// in memory.
 pub(super) const FEATURES_MAX: usize = 1 << 10;
 
 /// Returns the number of features of the Hellos in this message, up to malformed bytes.

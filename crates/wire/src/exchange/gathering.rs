@@ -17,7 +17,7 @@ use tonic::Status;
 
 use super::HEAD_BYTES;
 
-/// Memory of large messages, which goes round among the connections of a receiver.
+/// Memory of large messages, shared by the connections of a receiver.
 type Buffers = Pool<Vec<u8>>;
 
 /// Messages up to this size need no permit: they are smaller than the cost of a stream.
@@ -47,7 +47,7 @@ pub(super) struct Place {
     _right: Option<Right>,
 }
 
-/// Memory that is counted, until it is dropped.
+/// Counted memory, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Right {
     _permit: OwnedSemaphorePermit,

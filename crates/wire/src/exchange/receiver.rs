@@ -78,7 +78,7 @@ struct Head {
 enum Gathered {
     /// There is no room for it yet.
     Waits(Box<Waiting>),
-    /// So many bytes of it are in their place.
+    /// This many bytes of it have arrived.
     Arrives(Place, usize, Option<Box<Deadline>>),
 }
 
@@ -90,7 +90,7 @@ struct Waiting {
 
 /// The time limit of a large message.
 struct Deadline {
-    /// When all of it must be here.
+    /// Time limit for the whole message.
     due: Instant,
     /// When more of it must be.
     more: Pin<Box<Sleep>>,
@@ -192,7 +192,7 @@ where
         Poll::Ready(Ok(whole))
     }
 
-    /// Ready when a large message has not gone on for too long.
+    /// Ready when a large message has stalled for too long.
     fn stands_still(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.message {
             Some(Gathered::Arrives(_, _, Some(deadline))) => deadline.more.as_mut().poll(cx),
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    /// Something comes, and then nothing more.
+    /// Yields some bytes, and then nothing more.
     struct StandsStill(Option<Bytes>);
 
     impl Body for StandsStill {

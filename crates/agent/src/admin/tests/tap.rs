@@ -9,7 +9,7 @@ use super::*;
 use crate::status::TapMessage;
 use crate::tap::Point;
 
-/// An agent with the channel `main`, and where its events can be looked at.
+/// An agent with the channel `main`, and its tap.
 fn tapped() -> (Bench, Point) {
     let handle = channel(&OutletBoard::default());
     let point = handle.boards.tap.clone();

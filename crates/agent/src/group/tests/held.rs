@@ -42,7 +42,7 @@ struct Agent {
     hop: NextHop,
     is_down: Arc<AtomicBool>,
     refuses: Arc<AtomicBool>,
-    /// Bodies of the batches that came, refused ones too.
+    /// Bodies of the received batches, including refused ones.
     got: Arc<Mutex<Vec<String>>>,
 }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use super::*;
 
-/// Cannot be opened, for the next of these causes; then for the last one.
+/// A sink that cannot be opened, for each of these causes in turn, then always for the last one.
 struct Failing(VecDeque<&'static str>);
 
 #[async_trait]

@@ -273,7 +273,7 @@ struct Model {
 }
 
 impl Model {
-    /// Hands over a batch, as a source that waits a moment for room, and checks where it went.
+    /// Sends a batch, like a source that waits a moment for room, and checks where it was stored.
     async fn give(&mut self, life: &Life, count: u64, in_order: bool, may_fail: bool) {
         let before = events(life);
         let fits = |at: &usize| before[*at] + count <= CAPACITIES[*at];

@@ -88,7 +88,7 @@ async fn hear(heard: &mut broadcast::Receiver<Arc<KeySet>>) -> Arc<KeySet> {
     }
 }
 
-/// After an update, or where a configuration is changed, with one channel that has its part and
+/// After an update, or a change of the configuration, with one channel that has its part and
 /// another one that lacks it.
 #[tokio::test]
 async fn a_batch_that_is_stored_under_the_other_name_is_known_and_keeps_it() {

@@ -49,9 +49,9 @@ pub enum Cause {
     NearlyFull,
     /// A channel is full soon.
     Fills,
-    /// Events came in and are nowhere.
+    /// Events were received and are nowhere.
     Missing,
-    /// Events left more often than they came.
+    /// Events left more often than they were received.
     LeftTwice,
     /// There are dead letters.
     DeadLetters,

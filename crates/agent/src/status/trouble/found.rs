@@ -7,7 +7,7 @@ use crate::status::{
     UnableStatus, security,
 };
 
-/// Filled part of a channel from which on it is nearly full.
+/// Fill level from which a channel counts as nearly full.
 const NEARLY_FULL: f64 = 0.8;
 
 /// A channel that is full within this time is in trouble, in seconds.
@@ -23,8 +23,8 @@ const FILES_AFTER: f64 = 10.0;
 /// Why an agent is not ready into which nothing enters at an operator's word.
 pub(crate) const EVERY_SOURCE_HELD: &str = "an operator has stopped every source";
 
-/// Seconds without an event after which a difference is one. While events move it goes to and fro:
-/// each part is counted at another moment.
+/// Seconds without an event after which a difference counts. While events move it fluctuates,
+/// because each term is counted at another moment.
 const QUIET: f64 = 40.0;
 
 /// Seconds for which the agent warns of dead letters that the next agents have reported.

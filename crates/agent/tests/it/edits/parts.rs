@@ -40,7 +40,7 @@ fn a_removed_channel_that_cannot_drain_stays_on_disk_and_is_delivered_when_it_is
          [sinks.away]\ntype = \"hdfs\"\nchannel = \"away\"\nurl = \"file://{at}/store/away\"\n\
          roll = {{ idle_max = \"40ms\" }}\n"
     );
-    // A file where the store has to be.
+    // A file at the path of the store.
     let store = place.dir.path().join("store");
     fs::write(&store, "in the way").unwrap();
     let agent = start(&place, &with);

@@ -40,7 +40,7 @@ fn started(place: &Place) -> Agent {
     agent
 }
 
-/// Waits until each line is stored so many times and the channel is empty.
+/// Waits until each line is stored this many times and the channel is empty.
 fn until_stored(place: &Place, times: usize) {
     place.until("the lines in the store", || {
         let stored = place.stored("store/out");

@@ -22,7 +22,7 @@ pub(crate) struct Placed {
     /// Its batches with events, and how many bytes of the body each is.
     pub(crate) batches: Vec<Batch>,
     pub(crate) lengths: Vec<usize>,
-    /// Consumers that have committed its batches before: it is put back for another one.
+    /// Consumers that have already committed its batches: it is replayed for another one.
     pub(crate) committed_by: Vec<Arc<str>>,
 }
 

@@ -48,7 +48,7 @@ pub(crate) enum Place {
 
 /// So many groups of one request each make a lone producer …
 const LONE_MIN: u32 = 16;
-/// … and one in so many is still written by a thread.
+/// … and every so many groups, a thread still writes one.
 const THREAD_EVERY: u32 = 64;
 
 impl<T> Default for HandOff<T> {
@@ -70,7 +70,7 @@ impl<T> HandOff<T> {
         if is_lone { Place::Here } else { Place::Thread }
     }
 
-    /// A group of so many requests is written, and not answered yet.
+    /// Records that a group of this many requests is written, and not answered yet.
     pub(crate) fn learn(&mut self, requests: usize) {
         match requests {
             0 => {}

@@ -186,7 +186,7 @@ impl Core {
         }
     }
 
-    /// Makes a group durable; answers where each of its frames begins.
+    /// Makes a group durable; returns the offset of each of its frames.
     fn write(self: &Arc<Self>, log: &mut Log, group: &mut Group) -> io::Result<Vec<u64>> {
         if group.is_empty() {
             let (in_doubt, renew) = {
@@ -237,7 +237,7 @@ impl Core {
         self.signals.dirty.notify_one();
     }
 
-    /// Adds the written data to the state, or returns the reserved room, and answers.
+    /// Adds the written data to the state, or releases the reserved room, and answers.
     fn finish(&self, log: &Log, mut group: Group, written: io::Result<Vec<u64>>) {
         let mut settled = KeySet::default();
         let (mut answer, mut wakes) = (Ok(()), true);

@@ -17,7 +17,7 @@ use crate::durable::log::records::PutRecord;
 /// Smaller puts are gathered into one write: a block each would be too much for them.
 const IN_PLACE_MIN: usize = 32 << 10;
 
-/// Batches that will be stored together, and the room that is kept for them.
+/// Batches that will be stored together, and their reserved room.
 pub(crate) struct Put {
     core: Arc<Core>,
     reserved: BatchSize,
@@ -33,7 +33,7 @@ pub(crate) struct Put {
 }
 
 impl Put {
-    /// A put for which `reserved` is kept.
+    /// Creates a put with `reserved` room.
     pub(crate) fn new(core: Arc<Core>, reserved: BatchSize) -> Self {
         let (batches, name, back_for) = (Vec::new(), None, None);
         Self { core, reserved, batches, dropping: false, is_lone: true, name, back_for }

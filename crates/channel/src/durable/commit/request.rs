@@ -20,7 +20,7 @@ pub(crate) struct NewBatch {
     pub(crate) body_len: usize,
     /// Its compression; `None` if the bytes are the encoding itself.
     pub(crate) packed: Option<Packed>,
-    /// Without identity and positions. Its bytes lie where it came from, or, when it is stored in
+    /// Without identity and positions. Its bytes are in the original buffer, or, if it is stored in
     /// another form, in its own encoding.
     pub(crate) batch: Batch,
 }

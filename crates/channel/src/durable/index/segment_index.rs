@@ -160,7 +160,7 @@ impl SegmentIndex {
         (past < run.count).then_some(Identity { sequence, ..run.identity })
     }
 
-    /// Identities and number of events of these tickets, as far as they lie here.
+    /// Returns identities and number of events of those of these tickets that are in this segment.
     pub(crate) fn describe(&self, tickets: &IntervalSet) -> (KeySet, u64) {
         let (mut keys, mut events) = (KeySet::default(), 0);
         let mine = tickets.intersection(&IntervalSet::from(self.first..self.end()));
@@ -173,7 +173,7 @@ impl SegmentIndex {
         (keys, events)
     }
 
-    /// Number of events of these tickets, as far as they lie here.
+    /// Returns the number of events of those of these tickets that are in this segment.
     pub(crate) fn events_of(&self, tickets: &IntervalSet) -> u64 {
         let mine = tickets.intersection(&IntervalSet::from(self.first..self.end()));
         mine.iter().filter_map(|ticket| self.get(ticket)).map(|entry| u64::from(entry.events)).sum()
@@ -258,8 +258,8 @@ pub(crate) trait IndexStore: Send + Sync {
     fn flush(&self);
 }
 
-/// Keeps nothing: each index is read again from its segment. For a world without a real file
-/// system.
+/// A store that keeps nothing: each index is read again from its segment. For a world without a
+/// real file system.
 pub(crate) struct NoStore;
 
 impl IndexStore for NoStore {

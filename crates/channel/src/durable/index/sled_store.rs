@@ -36,7 +36,7 @@ pub(crate) struct SledStore {
     directory: PathBuf,
     /// `None` inside: it cannot be opened.
     opened: OnceLock<Option<Opened>>,
-    /// The disk had no room; until then it is not tried again. Held while it is opened.
+    /// The time of the next attempt after the disk had no room. Locked during an opening.
     waits_until: Mutex<Option<Instant>>,
 }
 
@@ -108,7 +108,7 @@ impl SledStore {
 }
 
 impl Opened {
-    /// Opens the directory, or an empty one in its place if it is damaged.
+    /// Opens the directory; replaces it by an empty one if it is damaged.
     fn open(disk: &Arc<dyn Disk>, directory: &Path) -> Tried {
         if let Ok(names) = disk.list(directory) {
             // A snapshot that was being written when the process died would be taken for a whole
@@ -120,7 +120,7 @@ impl Opened {
                 let _ = disk.remove_file(&directory.join(name));
             }
         }
-        // sled makes files that all may read; the directory is made not for all.
+        // sled creates files that all users may read, so restrict the directory.
         let _ = disk.create_dir_all(directory);
         match Self::attempt(disk, directory) {
             Tried::Failed => {}
@@ -216,7 +216,7 @@ impl IndexStore for SledStore {
 
     fn retain(&self, live: &[u64]) {
         if live.is_empty() && self.opened.get().is_none() {
-            // If it stays, nothing in it is ever asked for.
+            // If it stays, nothing in it is ever read.
             let _ = self.disk.remove_dir_all(&self.directory);
             return;
         }
@@ -245,7 +245,7 @@ mod tests {
     fn index(entries: u32) -> SegmentIndex {
         let mut index = SegmentIndex::starting_at(5);
         for n in 0..entries {
-            // Of numbers that do not follow each other, for it to be of many parts.
+            // Values without a pattern, so that the index has many parts.
             let events = n.wrapping_mul(n).wrapping_mul(0x9e37_79b1);
             index.push(Entry { offset: n * 4096, len: 4096, events, after_ms: n, item: 0 }, None);
         }

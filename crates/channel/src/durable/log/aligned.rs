@@ -9,7 +9,7 @@ use super::segment::BLOCK;
 
 /// Bytes copied before they are checksummed: they are still in the processor's cache then.
 const CHUNK: usize = 64 << 10;
-/// Bytes of buffers that a channel keeps while it does not use them.
+/// Maximum size of unused buffers that a channel keeps.
 const IDLE_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes at an aligned address.

@@ -34,7 +34,7 @@ use crate::durable::space::full_disk::with_acks;
 const OPENING_LITTLE: u64 = 256 << 10;
 /// A segment has room for at least this many times its beginning, if the limit allows.
 const OPENINGS: u64 = 16;
-/// A next segment that is made ahead is not shorter than this, or than half of a usual one.
+/// Minimum room of a next segment that is made ahead, unless half of the usual room is less.
 const SHORT_MIN: u64 = 256 << 10;
 /// Minimum room after the data for which a segment is begun: enough for some commits.
 pub(super) const COMMITS_MIN: u64 = 16 << 10;
@@ -48,7 +48,7 @@ pub(crate) fn reserve_bytes(pool: usize, room: u64, capacity_bytes: u64) -> u64 
 
 /// A file that may become a segment.
 pub(crate) struct Prepared {
-    /// Number that it is named by.
+    /// Its number.
     pub(crate) id: u64,
     /// Bytes that it may grow to.
     pub(crate) room: u64,
@@ -167,7 +167,7 @@ impl Files {
         &*self.disk
     }
 
-    /// Opens a segment file, past the page cache where that can be.
+    /// Opens a segment file, past the page cache if possible.
     pub(crate) fn open(&self, id: u64, create: bool) -> io::Result<Arc<dyn DiskFile>> {
         let direct = self.direct.load(Ordering::Relaxed);
         let no_links = true;
@@ -184,7 +184,7 @@ impl Files {
         }
     }
 
-    /// Truncates a segment file that will not be written any more.
+    /// Truncates a segment file that is no longer written.
     pub(crate) fn truncate(&self, id: u64, len: u64) -> io::Result<()> {
         let file = self.open(id, false)?;
         file.set_len(len)?;
@@ -217,7 +217,7 @@ impl Files {
         }
     }
 
-    /// Whether a segment of this room is shorter than usual.
+    /// Returns `true` if a segment of this room is shorter than usual.
     pub(crate) fn is_short(&self, room: u64) -> bool {
         room < self.usual_room()
     }

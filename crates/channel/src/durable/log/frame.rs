@@ -58,7 +58,7 @@ impl Default for Content {
 }
 
 impl Body {
-    /// A body of these pieces, one for each batch.
+    /// Creates a body of these pieces, one for each batch.
     pub(crate) fn of_pieces(pieces: Vec<Bytes>) -> Self {
         let crc = pieces.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece));
         let len = pieces.iter().map(Bytes::len).sum();

@@ -173,8 +173,8 @@ pub(crate) fn file(env: &Env, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysErr
     let mut bytes = Zeroizing::new(vec![0; BYTES_MAX]);
     let read = file.read_at(&mut bytes, 0).map_err(failed)?;
     bytes.truncate(read);
-    // A file system that cannot be written to has nothing to lose, and where the directory may not
-    // be read only a file that is changed in this very moment has.
+    // A read-only file system has nothing to lose. If the directory may not be read, only a file
+    // that is changed at this very moment could be lost.
     let _ = file.sync().and_then(|()| env.disk.sync_dir(directory(path)));
     Ok(bytes)
 }
@@ -185,7 +185,7 @@ pub(crate) fn directory(path: &Path) -> &Path {
     parent.unwrap_or(Path::new("."))
 }
 
-/// The keys of a list, which came from `origin`.
+/// Parses a list of keys from `origin`.
 pub(crate) fn parse(text: &[u8], origin: &str) -> Result<BTreeMap<u32, Arc<Key>>, KeysError> {
     let mut keys = BTreeMap::new();
     for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {

@@ -37,7 +37,7 @@ pub(crate) struct PutItem {
     pub(crate) identity: Option<Identity>,
     /// Number of events; a batch with none has no ticket and no body.
     pub(crate) events: u32,
-    /// Bytes in the body: as [`pipeline::Batch::encode`] made them, perhaps compressed.
+    /// Bytes in the body: the output of [`pipeline::Batch::encode`], perhaps compressed.
     pub(crate) body_len: u32,
     /// Their compression; `None` if they are not compressed.
     pub(crate) packed: Option<Packed>,
@@ -68,7 +68,7 @@ pub(crate) struct AckRecord {
     pub(crate) events: u64,
 }
 
-/// Batches that were found damaged, or that are put back: they may be stored again.
+/// Batches that were found damaged, or that are replayed: they may be stored again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ForgetRecord {
     /// Their tickets.
@@ -192,7 +192,7 @@ impl PutRecord {
         out
     }
 
-    /// Reads an envelope that [`PutRecord::encode`] made.
+    /// Decodes the output of [`PutRecord::encode`].
     pub(crate) fn decode(mut input: Bytes) -> Option<Self> {
         let input = &mut input;
         let at_ms = get_varint(input)?;
@@ -271,7 +271,7 @@ impl AckRecord {
         out
     }
 
-    /// Reads an envelope that [`AckRecord::encode`] made.
+    /// Decodes the output of [`AckRecord::encode`].
     pub(crate) fn decode(mut input: Bytes) -> Option<Self> {
         let acks = get_acks(&mut input)?;
         let settled = KeySet::decode(&mut input).ok()?;
@@ -286,7 +286,7 @@ pub(crate) fn encode_consumers(consumers: &Acks) -> Vec<u8> {
     out
 }
 
-/// Reads an envelope that [`encode_consumers`] made.
+/// Decodes the output of [`encode_consumers`].
 pub(crate) fn decode_consumers(mut input: Bytes) -> Option<Acks> {
     get_acks(&mut input)
 }
@@ -313,7 +313,7 @@ impl ForgetRecord {
         out
     }
 
-    /// Reads an envelope that [`ForgetRecord::encode`] made.
+    /// Decodes the output of [`ForgetRecord::encode`].
     pub(crate) fn decode(mut input: Bytes) -> Option<Self> {
         let tickets = IntervalSet::decode(&mut input).ok()?;
         let keys = KeySet::decode(&mut input).ok()?;
@@ -359,7 +359,7 @@ impl StateRecord<'_> {
         out
     }
 
-    /// Reads an envelope that [`StateRecord::encode`] made.
+    /// Decodes the output of [`StateRecord::encode`].
     pub(crate) fn decode(mut input: Bytes) -> Option<Self> {
         let input = &mut input;
         let mut state = Self {

@@ -37,7 +37,7 @@ impl FreeFiles {
 }
 
 impl Files {
-    /// Segments of so many bytes are released; [`Files::arrive`] follows for each.
+    /// Announces the release of segments with this many bytes; [`Files::arrive`] follows for each.
     pub(crate) fn leave(&self, bytes: u64) {
         self.leaving.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -109,7 +109,7 @@ impl Files {
         let renamed = self.disk.rename(&path, &gone);
         match renamed.and_then(|()| self.disk.sync_dir(&self.directory)) {
             Ok(()) => Some(Trim { path: gone, len }),
-            // Whole under whichever name it has, and removed as a whole.
+            // It is complete under either name, and removed as a whole.
             Err(_) => {
                 Some(Trim { path: if self.disk.stat(&gone).is_ok() { gone } else { path }, len: 0 })
             }

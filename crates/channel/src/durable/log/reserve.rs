@@ -25,7 +25,7 @@ use super::segment::BLOCK;
 const FILES: usize = 2;
 /// A reserve file has room for this many times the beginning of a segment, which may grow.
 const OPENINGS: u64 = 2;
-/// A released segment that is larger than so many reserve files is not kept as one.
+/// A released segment that is larger than this many reserve files is not kept as one.
 const LARGER: u64 = 4;
 
 /// Room of each existing reserve file.

@@ -27,7 +27,7 @@ use crypto::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use crypto::hmac;
 use pipeline::env::Entropy;
 
-/// Bytes in front of a sealed envelope.
+/// Bytes before a sealed envelope.
 pub(crate) const PREFIX_BYTES: usize = 32;
 /// Bytes after the sealed data.
 pub(crate) const TAG_BYTES: usize = 16;
@@ -113,7 +113,7 @@ impl FrameKey {
     }
 }
 
-/// Why something that is sealed cannot be opened, although it is as it was written.
+/// An error of opening undamaged sealed data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SealError {
     #[error(
@@ -160,7 +160,7 @@ impl Keyring {
         Self { keys: RwLock::new(keys), origin, sealing }
     }
 
-    /// Whether what is new is sealed.
+    /// Returns `true` if new segments are sealed.
     pub(crate) fn is_sealing(&self) -> bool {
         self.sealing.is_some()
     }
@@ -205,8 +205,8 @@ impl Keyring {
         }
     }
 
-    /// The mark and the frame's key that a sealed envelope's prefix names; `None` if it is too
-    /// short to have one.
+    /// Returns the mark and the frame's key for the prefix of a sealed envelope; `None` if it is
+    /// too short.
     ///
     /// # Errors
     /// As [`Keyring::find`].

@@ -15,7 +15,7 @@ use super::seal::{KeyMark, Keyring, PREFIX_BYTES, Part, SealError, mark_of};
 pub(crate) const BLOCK: usize = 4096;
 /// Bytes of a frame's header.
 pub(crate) const HEADER_BYTES: usize = 32;
-/// The layout described here. Format 1 had no sealed frames and no LZ4; it is read all the same.
+/// The layout described here. Format 1 had no sealed frames and no LZ4; it can still be read.
 pub(crate) const FORMAT: u16 = 2;
 /// First bytes of each segment.
 const MAGIC: &[u8; 16] = b"aqueduct segment";
@@ -27,7 +27,7 @@ pub(crate) const SEALED: u8 = 2;
 /// The owner of a channel's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner {
-    /// Seeds every checksum; made with the directory.
+    /// Seeds every checksum; created with the directory.
     pub(crate) uuid: [u8; 16],
     /// Given to batches that are born here.
     pub(crate) origin: Origin,

@@ -34,13 +34,13 @@ const STEP_BYTES: u64 = 2 << 20;
 const PAUSE_FACTOR: u32 = 3;
 /// But no longer than this.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
-/// A step that is shorter costs others nothing.
+/// A shorter step costs others nothing.
 const BURDEN_MIN: Duration = Duration::from_millis(1);
 
 /// Interval of checks, while more files are kept than the pool needs, whether they are still
 /// needed.
 const LOOK: Duration = Duration::from_secs(10);
-/// A disk is short of room where less than one in so many bytes of it is free.
+/// A disk is short of room if less than one in this many bytes is free.
 const SHORT: u64 = 10;
 
 /// The pause after a step that took `took`.
@@ -62,7 +62,7 @@ pub(crate) async fn run(core: Weak<Core>, emptied: Arc<Notify>) {
         drop(strong);
         match took {
             None if keeps_more => {
-                // Whether it was woken or it is time: it looks.
+                // Check after a wake-up or a timeout.
                 let _ = timeout(LOOK, emptied.notified()).await;
             }
             None => emptied.notified().await,
@@ -83,7 +83,7 @@ impl Core {
             let is_open = !core.state().closed;
             let gave = is_open && core.files.give_back(bytes, core.is_short_of_disk());
             let took = gave.then(|| began.elapsed());
-            // The task that asked may be gone with its runtime.
+            // The caller's task may be gone with its runtime.
             let _ = done.send(took);
         });
         given.await.ok().flatten()

@@ -14,7 +14,7 @@ use super::layout::{Layout, Part, Pen};
 use super::seal::{KeyMark, Sealer};
 use super::segment::{BLOCK, Owner, header_block};
 
-/// Staging room that is kept between groups.
+/// Maximum size of the staging buffer between groups.
 const STAGING_KEPT: usize = 2 << 20;
 
 struct Current {
@@ -143,7 +143,7 @@ impl Log {
         Some(self.current.as_ref()?.sealer.as_ref()?.mark())
     }
 
-    /// Number of the segment that is written, and where it ends.
+    /// Returns the number of the current segment, and its end.
     pub(crate) fn position(&self) -> Option<(u64, u64)> {
         self.current.as_ref().map(|current| (current.id, current.end))
     }

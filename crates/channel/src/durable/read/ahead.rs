@@ -33,7 +33,7 @@ pub(crate) type ReadBatch = Result<Batch, DecodeError>;
 /// Neighbours that were read in one go.
 struct Stretch {
     tickets: Range<Ticket>,
-    /// For each ticket its batch, if that was sound. `None` while it is being read.
+    /// For each ticket its batch, if that is sound. `None` while it is being read.
     batches: Option<Vec<Option<ReadBatch>>>,
 }
 
@@ -84,7 +84,7 @@ impl Ahead {
         self.tidy();
     }
 
-    /// A consumer does not read from the disk any more.
+    /// Records that a consumer does not read from the disk any more.
     pub(crate) fn leave(&mut self, consumer: &str) {
         let before = self.places.len();
         self.places.retain(|(name, _)| &**name != consumer);
@@ -147,7 +147,7 @@ impl Ahead {
         !std::mem::replace(&mut self.planning, true)
     }
 
-    /// The plan is made: these tickets, perhaps none, are being read.
+    /// Sets the planned read: these tickets, perhaps none, are being read.
     pub(crate) fn announce(&mut self, tickets: Range<Ticket>) {
         self.planning = false;
         let overlaps = |s: &Stretch| s.tickets.start < tickets.end && tickets.start < s.tickets.end;

@@ -25,11 +25,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Producers are idle when the last put is so long ago.
+/// Time after the last put when producers count as idle.
 const CALM: Duration = Duration::from_secs(1);
-/// A backlog is drained so many times as fast as new events come …
+/// A backlog is drained this many times as fast as new events arrive …
 const DRAIN_FACTOR: i64 = 4;
-/// … and so much faster than that.
+/// … plus this rate.
 const DRAIN_BYTES_PER_SEC: u32 = 64 << 20;
 /// Maximum unused credit: a second or two of a good disk.
 const CREDIT_BYTES_MAX: i64 = 512 << 20;
@@ -37,7 +37,7 @@ const CREDIT_BYTES_MAX: i64 = 512 << 20;
 const CREDIT_BYTES_MIN: i64 = 32 << 20;
 /// Debt beyond this is forgotten.
 const DEBT_BYTES_MAX: i64 = 32 << 20;
-/// The longest pause before producers are looked at again.
+/// The longest pause before producers are checked again.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// How hard reads may use the disk.
@@ -53,7 +53,7 @@ impl ReadIntensity {
     /// Bytes per read, unless one frame is larger.
     pub(crate) fn stretch_bytes(self) -> u64 {
         match self {
-            // More of them do not make a disk faster.
+            // Larger reads do not make a disk faster.
             Self::Full => 1280 << 10,
             Self::Gentle => 256 << 10,
         }
@@ -62,7 +62,7 @@ impl ReadIntensity {
     /// Concurrent reads.
     pub(crate) fn reads_max(self) -> usize {
         match self {
-            // While one is verified the disk has the other to do.
+            // While one is verified the disk serves the other.
             Self::Full => 2,
             Self::Gentle => 1,
         }
@@ -93,13 +93,13 @@ impl DrainThrottle {
         self.credit_bytes = self.credit_bytes.saturating_add(bytes).min(CREDIT_BYTES_MAX);
     }
 
-    /// Something was put, while so many consumers drained a backlog.
+    /// Records a put while this many consumers drain a backlog.
     pub(crate) fn put(&mut self, now: Instant, bytes: usize, draining: usize) {
         self.put_at = Some(now);
         self.add((bytes as i64).saturating_mul(DRAIN_FACTOR * draining as i64));
     }
 
-    /// A consumer took so much of a backlog.
+    /// Records that a consumer took this much of a backlog.
     pub(crate) fn taken(&mut self, now: Instant, bytes: usize) {
         self.count(now);
         let least = if self.is_busy(now) { -DEBT_BYTES_MAX } else { 0 };
@@ -150,8 +150,8 @@ mod tests {
         assert!(throttle.is_busy(began + CALM * 10 - moment));
     }
 
-    /// Drains as fast as it may for a second in which so much is put each 10 ms; answers how much
-    /// it took.
+    /// Drains as fast as permitted for a second, with a put of this size each 10 ms; returns the
+    /// drained bytes.
     fn drained(throttle: &mut DrainThrottle, from: Instant, put: usize, draining: usize) -> usize {
         let (mut now, mut taken) = (from, 0);
         for _ in 0..100 {

@@ -18,7 +18,7 @@ impl Tail {
         Self { first: 0, slots: VecDeque::new(), bytes: 0, budget_bytes }
     }
 
-    /// Keeps the batch with this ticket, which is the highest so far; the oldest ones go for it.
+    /// Adds the batch with this ticket, the highest so far; drops the oldest ones if necessary.
     pub(crate) fn push(&mut self, ticket: Ticket, batch: Batch) {
         if ticket != self.first + self.slots.len() as u64 {
             self.slots.clear();
@@ -41,7 +41,7 @@ impl Tail {
         }
     }
 
-    /// The batch with this ticket, if it is still here.
+    /// Returns the batch with this ticket, if it is still here.
     pub(crate) fn get(&self, ticket: Ticket) -> Option<Batch> {
         let at = usize::try_from(ticket.checked_sub(self.first)?).ok()?;
         self.slots.get(at).cloned()

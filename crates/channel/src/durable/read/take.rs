@@ -70,7 +70,7 @@ impl Take {
         }
     }
 
-    /// The oldest ready ticket, and where its batch is.
+    /// Picks the oldest ready ticket, and finds its batch.
     async fn pick(&self) -> Result<(Picked<'_>, Find), ChannelError> {
         let mut has_polled = false;
         loop {

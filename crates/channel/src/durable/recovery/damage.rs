@@ -56,7 +56,7 @@ impl Core {
         Ok(())
     }
 
-    /// Reads one batch, and quarantines it if it is damaged; answers how many were.
+    /// Reads one batch, and quarantines it if it is damaged; returns how many were.
     ///
     /// # Errors
     /// The disk could not be read.
@@ -165,10 +165,10 @@ impl Core {
         }
     }
 
-    /// Copies a damaged frame out of its segment, which will be used again.
+    /// Copies a damaged frame out of its segment, which will be reused.
     ///
     /// # Errors
-    /// The disk refused.
+    /// The disk failed.
     pub(crate) fn keep_aside(
         &self,
         segment: u64,

@@ -85,7 +85,7 @@ impl Wounded {
         Ok(Some(Self { header, items, blocks, start, frame_at }))
     }
 
-    /// Puts the lines in again; answers whether the frame is whole by that.
+    /// Inserts the lines again; returns whether the frame is restored.
     pub(crate) fn heal(&mut self, disk: &dyn Disk) -> bool {
         let body_at = self.frame_at + HEADER_BYTES + self.header.envelope_len;
         for item in self.items.iter().filter(|item| item.is_plain && item.others.is_empty()) {
@@ -137,7 +137,7 @@ pub(crate) struct Aside {
     pub(crate) events: u64,
     /// The locations of their lines.
     pub(crate) lines: Vec<String>,
-    /// The frame as it was, if it could be made whole; it is not written yet.
+    /// The restored frame, if possible; it is not written yet.
     pub(crate) whole: Option<Wounded>,
 }
 
@@ -170,7 +170,7 @@ impl Recovered {
         self.aside.push(Aside { segment, place, tickets, events, lines, whole: None });
     }
 
-    /// A frame's body is damaged: it is made whole, in memory, or forgotten.
+    /// Handles a damaged body: restores it in memory, or gives it up.
     pub(crate) fn mend_or_forget(&mut self, files: &Files, unsound: &Unsound) -> io::Result<()> {
         let Unsound { ticket, segment, place, put } = unsound;
         let settled = self.tickets.in_flight.acked_by_all(None);
@@ -232,7 +232,7 @@ pub(crate) fn around(mut before: Positions, frames: &[Scanned], place: u64) -> V
     named
 }
 
-/// The batches with events, and where the lines of each stood.
+/// Returns the batches with events, and the locations of their lines.
 fn items(put: &PutRecord, is_sealed: bool, mut before: Positions) -> Vec<Item> {
     let mut items = Vec::new();
     let mut start = 0;

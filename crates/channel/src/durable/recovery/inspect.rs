@@ -45,7 +45,7 @@ pub struct Inspection {
     recovered: Recovered,
     names: Names,
     name: String,
-    /// `None`: it may be in use, and change while it is looked at.
+    /// `None`: it may be in use, and change during the inspection.
     lock: Option<Box<dyn Lock>>,
 }
 
@@ -53,7 +53,7 @@ pub struct Inspection {
 const LOOKS: u32 = 20;
 
 impl Inspection {
-    /// Reads the directory of a channel that no agent uses, with the keys that `encryption` names.
+    /// Reads the directory of a channel that no agent uses, with the keys of `encryption`.
     ///
     /// # Errors
     /// There is no channel, it is in use, a key is missing, or it cannot be read.
@@ -119,7 +119,7 @@ impl Inspection {
         };
         // The sizes only matter to writes.
         let files = Files::new(disk.clone(), log, keys, 0..=0, 0, Duration::ZERO);
-        // Looking makes no owner: a directory without one is no channel.
+        // An inspection creates no owner: a directory without one is not a channel.
         let none = || ([0; 16], Origin([0; 16]));
         let owner = replay::owner(&**disk, none, &directory.join("channel"), &files);
         let recovered = owner.and_then(|owner| replay::recover(&files, owner));

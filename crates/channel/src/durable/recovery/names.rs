@@ -46,7 +46,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// The name of a batch outside, if it is not its own.
+    /// Returns the name of a batch outside, if it differs from its own.
     pub(crate) fn of(&self, key: Identity) -> Option<Identity> {
         let of_life = |n: &&Named| (n.origin, n.epoch) == (key.origin, key.epoch);
         let named = self.all.iter().find(of_life)?;
@@ -84,7 +84,7 @@ impl Names {
         self.all.iter().find(of_life).map(|named| named.to)
     }
 
-    /// Gives a life another name, but for `kept`; a name that it has stays.
+    /// Gives a life another name, except for `kept`; an existing name stays.
     pub(crate) fn give(&mut self, life: (Origin, Epoch), to: Origin, kept: &IntervalSet) {
         let (origin, epoch) = life;
         match self.all.iter_mut().find(|n| (n.origin, n.epoch) == life) {
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(names.of(key(OLD, 3, 2)), Some(key(NEW, 3, 2)));
         assert_eq!(names.of(key(OLD, 3, 7)), None);
         assert_eq!(names.of(key(OLD, 4, 2)), None);
-        // Named again it leaves less out, and never more; the other name stays.
+        // A repeated call leaves fewer sequences out, never more; the other name stays.
         names.give((OLD, Epoch(3)), OLD, &[0, 1, 2].into_iter().collect());
         assert_eq!(names.of(key(OLD, 3, 7)), Some(key(NEW, 3, 7)));
         assert_eq!(names.of(key(OLD, 3, 2)), Some(key(NEW, 3, 2)));

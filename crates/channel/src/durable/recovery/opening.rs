@@ -1,4 +1,4 @@
-//! Opening a channel: all of it that blocks.
+//! The blocking part of opening a channel.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

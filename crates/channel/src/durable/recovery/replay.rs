@@ -189,7 +189,7 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
     for put in unsound {
         recovered.mend_or_forget(files, &put)?;
     }
-    // Of the last life: looking at it begins no other one.
+    // The epoch of the last life: an inspection begins no new one.
     owner.epoch = Epoch(owner.epoch.0.max(recovered.tickets.epoch));
     recovered.owner = owner;
     recovered.tickets.epoch = owner.epoch.0;

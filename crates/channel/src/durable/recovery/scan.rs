@@ -15,7 +15,7 @@ use crate::durable::log::segment::{BLOCK, HEADER_BYTES, Header, Seed};
 
 /// Bytes per read.
 const WINDOW: usize = 1 << 20;
-/// The same where bodies are not read: a frame's header and its envelope.
+/// The same if bodies are not read: a frame's header and its envelope.
 const HOP: usize = 8 << 10;
 /// A body of at least this size costs more to read than a seek beyond it.
 const HOP_MIN: usize = 128 << 10;
@@ -38,7 +38,7 @@ pub(crate) struct Scanned {
     pub(crate) header: Header,
     /// Its envelope, verified and open.
     pub(crate) envelope: Bytes,
-    /// The key that it is sealed with.
+    /// The key with which it is sealed.
     pub(crate) key: Option<KeyMark>,
     /// True if its body is undamaged.
     pub(crate) body_sound: bool,
@@ -53,7 +53,7 @@ pub(crate) struct Scan {
     pub(crate) end: u64,
     /// Bytes of a torn group that differ from the earlier contents of the file.
     pub(crate) torn_bytes: u64,
-    /// Places where something was written and cannot be read any more.
+    /// Places with written data that cannot be read any more.
     pub(crate) damaged: Vec<u64>,
 }
 

@@ -36,7 +36,7 @@ pub(crate) enum Lack {
     /// Bytes of the file system.
     #[default]
     Bytes,
-    /// Inodes: no file can be made, however many bytes are free.
+    /// Inodes: no file can be created, however many bytes are free.
     Inodes,
     /// A quota.
     Quota,

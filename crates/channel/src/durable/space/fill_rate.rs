@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// Length of the window.
 const WINDOW: Duration = Duration::from_secs(300);
-/// Least time between two samples: there are sixty at most.
+/// Minimum time between two samples: there are at most sixty.
 const STEP: Duration = Duration::from_secs(5);
 
 /// Recent sizes.
@@ -29,7 +29,7 @@ impl FillRate {
             return;
         }
         self.samples.push_back((now, bytes));
-        // The one where the window begins stays.
+        // Keep the sample at the beginning of the window.
         while self.samples.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
             self.samples.pop_front();
         }

@@ -72,7 +72,7 @@ pub(crate) fn acks_room(room: u64, opening: u64) -> u64 {
     ACKS_ROOM.max(opening * OPENINGS_KEPT).min(room / 4)
 }
 
-/// The segment that is written, as far as its room goes.
+/// The room of the open segment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Open {
     /// Size of its file; 0 while there is no segment.
@@ -81,7 +81,7 @@ pub(crate) struct Open {
     pub(crate) begun_at: u64,
     /// The room at its end that puts leave to commits.
     pub(crate) acks: u64,
-    /// It was made shorter than usual.
+    /// It is shorter than usual.
     pub(crate) short: bool,
     /// The file of the next segment exists.
     pub(crate) next_ready: bool,
@@ -269,7 +269,7 @@ impl Core {
         self.signals.room.notify_waiters();
     }
 
-    /// Looks whether the disk has room again.
+    /// Checks whether the disk has room again.
     pub(crate) fn look_for_room(&self) {
         let (disk_full, next, needed) = {
             let state = self.state();

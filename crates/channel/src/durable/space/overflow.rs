@@ -28,7 +28,7 @@ pub enum Overflow {
     DropOldest,
 }
 
-/// The channel warns when it is this full, in hundredths, and again only after it was emptier.
+/// The channel warns at this fill level, in percent, and again only after it was lower.
 const WARN_PERCENT: u64 = 80;
 const CALM_PERCENT: u64 = 70;
 
@@ -69,7 +69,7 @@ impl Core {
             segment.file = Some(file);
             let tickets = IntervalSet::from(segment.record.first..segment.end());
             let in_flight = &state.tickets.in_flight;
-            // Held ones, taken just now, stay: they will free the segment when they are settled.
+            // Tickets that were taken just now stay: they free the segment when they are settled.
             let wanted = tickets.difference(&in_flight.acked_by_all(None));
             let dropped = wanted.difference(&in_flight.held());
             let acks = state.tickets.in_flight.acked();

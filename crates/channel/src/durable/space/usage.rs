@@ -25,7 +25,7 @@ pub(crate) struct Usage {
     pub(crate) open: Open,
     /// A new segment may begin although the open one is not full.
     pub(crate) renew: bool,
-    /// The last put that there was no room for; nothing once there was room again.
+    /// The last put that did not fit; `None` once there was room again.
     pub(crate) refused: Option<BatchSize>,
     /// How long the intake has been stopped.
     pub(crate) standstill: Standstill,

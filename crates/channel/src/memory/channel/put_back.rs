@@ -1,4 +1,4 @@
-//! Batches of the dead letters that are put into a memory channel again.
+//! Dead letters that are replayed into a memory channel.
 
 use pipeline::{Batch, ChannelError, IntervalSet, KeySet};
 use tokio::time::Instant;
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::{Core, Held, State};
 
 impl State {
-    /// Puts a batch back for `consumer`; every other one counts as having committed it.
+    /// Replays a batch for `consumer`; all other consumers count as having committed it.
     pub(super) fn put_back(
         &mut self,
         batch: Batch,

@@ -1,4 +1,4 @@
-//! Consumers that come and go while batches are put and taken.
+//! Consumers that join and leave while batches are put and taken.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{PATIENCE, SEED, Suite, World, body, next, next_body, only, open_for, put, put_one};
 
-/// Puts under way at the same time, and how many each task makes.
+/// Number of concurrent tasks with puts, and the puts of each.
 const PUTTERS: usize = 4;
 const PUTS: usize = 60;
 

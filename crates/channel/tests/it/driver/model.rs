@@ -34,7 +34,7 @@ pub(super) struct Model {
     batches: Vec<Stored>,
     /// Foreign identities that were stored, with or without events.
     foreign: IntervalSet,
-    /// The put under way, and whether its answer came: it may be there after a crash.
+    /// The put in progress: it may be stored after a crash.
     putting: Option<(u64, Vec<PutBatch>)>,
     open: Option<(u64, Vec<PutBatch>)>,
     puts: u64,

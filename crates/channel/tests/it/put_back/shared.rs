@@ -1,4 +1,4 @@
-//! A channel of two consumers, and batches that are put back for one of them.
+//! A channel with two consumers, and batches that are replayed for one of them.
 
 use std::path::Path;
 

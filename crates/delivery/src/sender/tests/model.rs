@@ -23,9 +23,9 @@ enum Op {
     Refuse,
     /// The peer returns the newest put, or only asks for patience.
     Busy(bool),
-    /// The peer is to get nothing, or something again.
+    /// The peer is barred, or allowed again.
     Bar(bool),
-    /// The peer is not waited for any more.
+    /// The sender stops waiting for the peer.
     LetGo,
     /// The peer reports whether it is unable to store.
     Unable(bool),
@@ -61,7 +61,7 @@ struct World {
     stored: BTreeSet<u64>,
     committed: BTreeSet<u64>,
     refused: BTreeSet<u64>,
-    /// Puts that the peer gave back.
+    /// Puts that the peer returned.
     given_back: BTreeSet<u64>,
     next: u64,
     /// Batches that the sender has, and whether it called them stored.
@@ -235,7 +235,7 @@ impl World {
         }
     }
 
-    /// Holds what the sender says against what is so.
+    /// Compares the sender's verdicts with the true state.
     fn judge(&mut self) {
         for (verdict, tickets) in verdicts(&mut self.sender) {
             for n in tickets.iter().map(|ticket| ticket - 100) {
@@ -280,7 +280,7 @@ impl World {
         self.run(&Op::Bar(false));
         for _ in 0..40 {
             for op in [Op::Connect, Op::Offer, Op::Send, Op::Answer(9), Op::Send, Op::Answer(9)] {
-                // New batches are not offered any more.
+                // No more new batches are offered.
                 if !matches!(op, Op::Offer) || !self.back.is_empty() {
                     self.run(&op);
                 }

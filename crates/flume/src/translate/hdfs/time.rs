@@ -12,7 +12,7 @@ const ESCAPES: [(&str, u64); 4] =
     [("aAbBdDejmnyYz", 86_400), ("HIklp", 3_600), ("M", 60), ("Ssct", 1)];
 
 impl Translator<'_> {
-    /// Time zone, rounding, and where the time comes from.
+    /// Translates time zone, rounding, and the source of the time.
     pub(super) fn time(
         &mut self,
         bag: &mut Bag,

@@ -58,7 +58,7 @@ impl Fixture {
         Self::with(options, 1)
     }
 
-    /// In order, with requests of up to so many batches.
+    /// In order, with requests of up to this many batches.
     fn together(together_max: usize) -> Self {
         let options =
             Options { in_flight_max: 8, in_order: true, timeout: Duration::from_secs(30) };

@@ -4,7 +4,7 @@ use aqueduct_sqoop::{Export, Layout, Notes, Outcome, Packed, Task, translate};
 
 use super::{Here, call};
 
-/// An export with these options besides the usual ones, and the notes.
+/// Returns an export with these options in addition to the usual ones, and the notes.
 fn export(arguments: &[&str]) -> (Box<Export>, Notes) {
     let usual = ["--connect", "jdbc:mysql://db/shop", "--table", "t", "--export-dir", "file:/a"];
     let (task, notes) = translate(&call("export", &[&usual, arguments].concat()), &Here);

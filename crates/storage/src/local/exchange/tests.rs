@@ -25,11 +25,11 @@ mod rig;
 /// The stopped operation, and the actions of others in the meantime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stopped {
-    /// A merge; others publish, and merge the same and more.
+    /// A merge; others publish files, and merge the same files and more.
     Merge,
-    /// A file that is published; others merge.
+    /// Publishing of a file; others merge.
     Publishing,
-    /// A merge; others make a directory in the one that is merged, with a file.
+    /// A merge; others create a directory with a file in the merged directory.
     BeforeDirectory,
     /// A merge; a program from outside puts a file into the directory.
     BeforeOutside,
@@ -166,7 +166,7 @@ async fn overtaken(rules: Rules, later: u64, at: u64) -> Result<(), String> {
         merging.await.unwrap();
     }
     if published.is_err() {
-        // The other one was in the way.
+        // The other operation was in the way.
         rig.publish(&rig.plain(0), "x", "x").await.map_err(|error| error.to_string())?;
     }
     rig.found()

@@ -47,8 +47,7 @@ pub struct Stats {
 pub struct Report {
     /// Frames that were read and are as they were written.
     pub sound_frames: u64,
-    /// Places, as segment and offset, where something is not as it was written, and that may be
-    /// missed.
+    /// Damaged places, as segment and offset, whose data may be missing.
     pub damaged: Vec<(u64, u64)>,
     /// Damaged places without a loss: the batches were delivered or given up, or a later state
     /// contains the data.
@@ -60,7 +59,7 @@ pub struct Report {
     /// Lines of damaged batches that their files still contain, as file and bytes: the next start
     /// of the agent, or a repair, restores these batches.
     pub mendable: Vec<String>,
-    /// Lines of damaged batches that are lost, as file and bytes: they are not sent again.
+    /// Lines of damaged batches that are lost, as file and bytes: they are not resent.
     pub given_up: Vec<String>,
 }
 

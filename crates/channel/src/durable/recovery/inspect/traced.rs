@@ -49,7 +49,7 @@ impl Inspection {
                 Err(ChannelError::Disk { source, .. }) if self.is_gone(&source) => continue,
                 Err(error) => return Err(error),
             };
-            // A segment begins with where the sources stood.
+            // A segment begins with the positions of the sources.
             let mut stood = Positions::default();
             for frame in &scanned.frames {
                 match frame.header.kind {

@@ -45,7 +45,7 @@ impl DiskFile for Counting {
     }
 }
 
-/// A segment of one group for each body, and where it ends.
+/// Builds a segment with one group for each body; returns its end.
 fn segment(bodies: &[usize], seed: Seed<'_>) -> io::Result<(Counting, u64)> {
     let mode = OpenMode { write: true, create: true, direct: true, ..OpenMode::default() };
     let file = SimDisk::new(1).open(Path::new("/segment"), mode)?;
