@@ -46,11 +46,11 @@ struct Log<'a> {
     rotated: u32,
     /// Bytes since the last write-back.
     fresh: u64,
-    /// Queue of work to run beside the writer.
+    /// Queue of work that runs at the same time as the writer.
     aside: mpsc::Sender<Aside>,
 }
 
-/// Disk work that runs beside the writer.
+/// Disk work that runs at the same time as the writer.
 enum Aside {
     /// Write this file back to the disk.
     WriteBack(File),

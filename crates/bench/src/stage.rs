@@ -129,7 +129,7 @@ impl Intake for Counter {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
         if let Some(identity) = batch.envelope.identity {
             self.seen().insert(identity);
-            // Nobody listens before the source starts; it then queries the set.
+            // Before the source starts there is no receiver; the source then queries the set.
             let _ = self.committed.send(Arc::new([identity].into_iter().collect()));
         }
         self.arrived.send_modify(|arrived| {

@@ -1,4 +1,4 @@
-//! Measures the disk itself beside another measurement: repeated direct, synchronous writes of one
+//! Measures the disk itself during another measurement: repeated direct, synchronous writes of one
 //! block. No durable pipeline can be faster.
 
 use std::path::Path;
