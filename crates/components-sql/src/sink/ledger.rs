@@ -38,7 +38,7 @@ pub(super) struct Ledger {
     env: Env,
 }
 
-/// Formats a statement of the ledger. `?t`, `?i` and `?b` are placeholders for text, a number and bytes.
+/// Formats a statement of the ledger; `?t` stands for text, `?i` for a number and `?b` for bytes.
 fn statement((dialect, is_odbc): (Dialect, bool), text: &str) -> String {
     let mut out = String::new();
     for (number, part) in text.split('?').enumerate() {
