@@ -35,9 +35,9 @@ pub(crate) enum Fault {
     KillCollector,
     /// An edge stands still for longer than every timeout.
     FreezeEdge,
-    /// A collector is suspended for longer than every timeout, then resumes as a zombie.
+    /// A collector stands still for longer than every timeout, then goes on as a zombie.
     FreezeCollector,
-    /// Puts reach a collector, but its responses are lost; then the connection breaks.
+    /// Puts reach a collector, its answers do not come back; then the connection breaks.
     CutAnswers,
     /// Nothing passes between the edges and a collector, and nothing breaks either.
     Partition,
