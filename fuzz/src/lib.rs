@@ -1,15 +1,14 @@
-//! Every decoder of bytes from outside as a target: a function of an input that must hold its
-//! promises whatever the input is.
+//! Every decoder of untrusted bytes as a fuzz target: a function that must keep its guarantees for
+//! any input.
 //!
 //! ```text
-//!   seeds (corpus/) ──► cargo test: each seed, and changes of it
-//!                  └──► fuzz/run:   libFuzzer, which follows the coverage
+//!   seeds (corpus/) ──► cargo test: each seed, and mutations of it
+//!                  └──► fuzz/run:   libFuzzer, guided by coverage
 //! ```
 //!
-//! A target is more than "no panic": what comes in two pieces says the same as in one, what is read
-//! and written again is equal, what is answered by yes is stored. For each of them,
-//! [`Target::check`] also holds the memory that an input takes and the time that it costs against
-//! its length.
+//! A target checks more than "no panic": input in two pieces gives the same result as in one,
+//! decoded data survives a round trip, acknowledged data is stored. [`Target::check`] also compares
+//! the memory and the time of an input with its length.
 
 mod net;
 mod rig;
@@ -23,43 +22,45 @@ pub use targets::TARGETS;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// What every input may hold at once: empty buffers, a source, the tables of a pattern.
+/// Memory that any input may use: empty buffers, a source, the tables of a pattern.
 const BASE_BYTES: usize = 4 << 20;
-/// What each byte of an input may hold in addition: it can be an event with several headers, an
-/// empty line of syslog for one, and the target keeps the events of two runs.
+/// Additional memory per input byte: a byte can be an event with several headers, for example an
+/// empty syslog line, and the target keeps the events of two runs.
 const BYTES_PER_BYTE: usize = 2048;
-/// What every input may cost, in microseconds of the processor. Much, for a slow machine.
+/// CPU time that any input may use, in microseconds. Generous, for slow machines.
 const BASE_MICROS: u64 = 100_000;
-/// What each byte may cost in addition, in a build without much optimisation.
+/// Additional CPU time per byte, in a build with little optimization.
 const MICROS_PER_BYTE: u64 = 30;
-/// How often an input must be slow to be slow: once may be the machine.
+/// Number of slow runs until an input counts as slow, because a single one may be due to the
+/// machine.
 const SLOW_TIMES: usize = 4;
-/// Bytes of an input that is made long.
+/// Length of an extended input.
 const LONG_BYTES: usize = 16 << 10;
-/// One of so many inputs is made long.
+/// One in this many inputs is extended.
 const LONG_EACH: u8 = 16;
 
-/// A decoder, or a few that are alike.
+/// A decoder, or a few similar ones.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// Name of the target, of its seeds' folder, and of its dictionary.
+    /// Name of the target, of its seed folder, and of its dictionary.
     pub name: &'static str,
-    /// Reads an input; answers how many events, records or settings were in it.
+    /// Reads an input. Returns the number of its events, records or settings.
     ///
-    /// It panics if a promise is broken.
+    /// Panics if a guarantee is broken.
     read: fn(&[u8]) -> usize,
-    /// A further folder of seeds, from the root of the repository; `fuzz/run` names it too.
+    /// An additional seed folder, relative to the root of the repository; `fuzz/run` names it, too.
     pub more_seeds: Option<&'static str>,
-    /// What is in all of its seeds together at least: they reach the decoder.
+    /// Minimum number of events in all of its seeds together, which proves that they reach the
+    /// decoder.
     pub seeds_hold: usize,
 }
 
 impl Target {
-    /// Reads `input` within limits of memory and time in proportion to its length; answers how many
-    /// events, records or settings were in it.
+    /// Reads `input` within limits of memory and time proportional to its length. Returns the
+    /// number of its events, records or settings.
     ///
     /// # Panics
-    /// If a promise is broken: that is what is looked for.
+    /// If a guarantee is broken: this is what the fuzzer looks for.
     pub fn check(&self, input: &[u8]) -> usize {
         let found = self.within_limits(input);
         if let Some(long) = made_long(input) {
@@ -93,8 +94,8 @@ impl Target {
     }
 }
 
-/// The same over and over behind the bytes that choose, for a few inputs: a fuzzer seldom comes to
-/// long ones, and what grows faster than an input shows at its length.
+/// For a few inputs, repeats the bytes after the selector: a fuzzer rarely reaches long inputs, and
+/// superlinear growth shows only there.
 fn made_long(input: &[u8]) -> Option<Vec<u8>> {
     let sum = input.iter().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(*byte));
     let (choices, rest) = input.split_at_checked(2).filter(|(_, rest)| !rest.is_empty())?;
@@ -102,7 +103,7 @@ fn made_long(input: &[u8]) -> Option<Vec<u8>> {
     (sum % LONG_EACH == 0 && times > 1).then(|| [choices, &rest.repeat(times)].concat())
 }
 
-/// Time of the processor that this thread has had, which no other process adds to.
+/// Returns the CPU time of this thread, which other processes do not affect.
 fn processor_micros() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     u64::try_from(time.tv_sec * 1_000_000 + time.tv_nsec / 1_000).unwrap_or_default()

@@ -1,8 +1,8 @@
-//! A target under libFuzzer: `AQUEDUCT_FUZZ_TARGET` names it, the arguments are libFuzzer's own.
-//! `fuzz/run` builds and calls it.
+//! Runs a target with libFuzzer: `AQUEDUCT_FUZZ_TARGET` names it, the arguments are libFuzzer's
+//! own. `fuzz/run` builds and calls this program.
 
 #![no_main]
-// The macro makes the function that libFuzzer calls, by its C name.
+// The macro defines the C function that libFuzzer calls.
 #![allow(unsafe_code, missing_docs)]
 
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! A network of one client: a connection that brings an input in pieces and then ends, or a
+//! A network with one client: a connection that delivers an input in pieces and then closes, or a
 //! datagram for each piece.
 
 use std::collections::VecDeque;
@@ -17,31 +17,31 @@ use tokio_util::sync::CancellationToken;
 const CLIENT: &str = "192.0.2.7:40000";
 const LOCAL: &str = "192.0.2.1:514";
 
-/// What the client sends, and what it gets.
+/// The client: its input, and the received responses.
 #[derive(Clone)]
 pub(crate) struct OneClient {
     pieces: Arc<Mutex<VecDeque<Bytes>>>,
     answers: Arc<Mutex<Vec<u8>>>,
-    /// It keeps its side open behind the last piece, until the source closes.
+    /// Whether it keeps its side open after the last piece, until the source closes.
     waits: bool,
-    /// Cancelled when its connection is closed by the source, or its last datagram was received.
+    /// Cancelled when the source closes the connection, or has received the last datagram.
     pub(crate) over: CancellationToken,
 }
 
 impl OneClient {
-    /// Sends these pieces, of which none is empty.
+    /// Sends these non-empty pieces.
     pub(crate) fn new(pieces: impl Iterator<Item = Bytes>) -> Self {
         let pieces = pieces.filter(|piece| !piece.is_empty()).collect();
         let pieces = Arc::new(Mutex::new(pieces));
         Self { pieces, answers: Arc::default(), waits: false, over: CancellationToken::new() }
     }
 
-    /// The same client, which waits for the source to close the connection.
+    /// Makes the client wait for the source to close the connection.
     pub(crate) fn waiting(self) -> Self {
         Self { waits: true, ..self }
     }
 
-    /// What was answered.
+    /// Returns the responses.
     pub(crate) fn answers(&self) -> Vec<u8> {
         std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -105,9 +105,9 @@ impl Listener for OneConnection {
 /// The source's end of the connection.
 struct Connection {
     client: OneClient,
-    /// What is left of the piece that is there.
+    /// The rest of the current piece.
     now: Bytes,
-    /// Whether the next piece is there; between two of them nothing is.
+    /// Whether the next piece is available; between pieces, reads are pending once.
     is_turn: bool,
     is_shut: bool,
 }
@@ -125,7 +125,7 @@ impl AsyncRead for Connection {
                 return Poll::Pending;
             }
             match self.client.take() {
-                // Time passes, and the source ends what takes too long.
+                // Time passes, and the source closes the connection after a timeout.
                 None if self.client.waits => return Poll::Pending,
                 piece => self.now = piece.unwrap_or_default(),
             }

@@ -1,5 +1,5 @@
-//! A source as a configuration builds it, for the length of one input: a client sends the input in
-//! pieces and closes, or it is a file; the source stores what it takes, and is stopped.
+//! A source built from a configuration, for one input: a client sends the input in pieces and
+//! closes, or it is a file; the source stores what it accepts, and is stopped.
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -22,17 +22,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::net::OneClient;
 
-/// The sources that are fuzzed, with what they are made of.
+/// The sources to fuzz, with their components.
 const CATALOGUE: Catalogue = Catalogue {
     groups: &[&components::GROUP, &components_otlp::GROUP, &components_shippers::GROUP],
     elsewhere: &[],
 };
 
-/// How long a source may take to be done with a client that is gone, by the clock of the runtime,
-/// which jumps where nothing else is to be done.
+/// Timeout for a source after its client has disconnected, by the runtime's clock, which skips idle
+/// time.
 const END_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a source may look for more in files that do not change, by the same clock.
+/// How long a source may poll files that do not change, by the same clock.
 const LOOKS_FOR: Duration = Duration::from_secs(10);
 
 thread_local! {
@@ -43,43 +43,43 @@ thread_local! {
         .expect("a runtime without I/O is always built");
 }
 
-/// An event as it was stored.
+/// A stored event.
 pub(crate) type Event = (Vec<u8>, BTreeMap<String, String>);
 
-/// The events of a batch, with their headers by name: their order depends on which of them all
+/// Returns the events of a batch, with headers by name: their order depends on which headers all
 /// events of a batch share.
 pub(crate) fn events(batch: &Batch) -> Vec<Event> {
     let text = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     batch.iter().map(|event| (event.body().to_vec(), event.headers().map(text).collect())).collect()
 }
 
-/// What became of an input.
+/// Result of an input.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// What was stored, in order.
+    /// Stored events, in order.
     pub(crate) events: Vec<Event>,
-    /// What the client got.
+    /// Responses received by the client.
     pub(crate) answers: Vec<u8>,
 }
 
 impl Outcome {
-    /// Bodies of all events, end to end, without bytes at which messages end.
+    /// Returns the concatenated bodies, without bytes that end messages.
     pub(crate) fn text(&self) -> Vec<u8> {
         without_ends(&self.events.iter().map(|(body, _)| &**body).collect::<Vec<_>>().concat())
     }
 
-    /// How often this is in the answers.
+    /// Counts this text in the responses.
     pub(crate) fn answered(&self, text: &[u8]) -> usize {
         self.answers.windows(text.len()).filter(|window| *window == text).count()
     }
 }
 
-/// Without line feeds, carriage returns and NULs.
+/// Removes line feeds, carriage returns and NULs.
 pub(crate) fn without_ends(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().copied().filter(|byte| !matches!(byte, b'\n' | b'\r' | 0)).collect()
 }
 
-/// Gives a source of this kind the pieces, one by one, from a client that then closes.
+/// Sends the pieces to a source of this kind, one by one, from a client that then closes.
 pub(crate) fn outcome<'a>(
     kind: &str,
     settings: &serde_json::Value,
@@ -88,7 +88,7 @@ pub(crate) fn outcome<'a>(
     outcome_of(kind, settings, &OneClient::new(pieces.map(Bytes::copy_from_slice)))
 }
 
-/// The same with a client that waits for the source to close.
+/// Same with a client that waits for the source to close.
 pub(crate) fn outcome_waited_for<'a>(
     kind: &str,
     settings: &serde_json::Value,
@@ -123,14 +123,14 @@ fn outcome_of(kind: &str, settings: &serde_json::Value, client: &OneClient) -> O
     Outcome { events: stored.take().events, answers: client.answers() }
 }
 
-/// Files, and what the channel knows of them.
+/// Files, and their state in the channel.
 pub(crate) struct Files {
     disk: Arc<SimDisk>,
     stored: Arc<Stored>,
 }
 
 impl Files {
-    /// The file `/d/a` with this content. The channel knows `positions`, of keys of any bytes.
+    /// Creates the file `/d/a` with this content. The channel has `positions`, with arbitrary keys.
     pub(crate) fn new(content: &[u8], positions: &[(Bytes, Bytes)]) -> Self {
         let (disk, stored) = (Arc::new(SimDisk::new(0)), Stored::default());
         stored.lock().positions.extend(positions.iter().cloned());
@@ -140,15 +140,15 @@ impl Files {
         files
     }
 
-    /// One more file.
+    /// Adds a file.
     pub(crate) fn put(&self, path: &str, content: &[u8]) {
         let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
         let file = self.disk.open(Path::new(path), mode).expect("the disk has room");
         file.write_at(&[IoSlice::new(content)], 0, true).expect("the disk has room");
     }
 
-    /// A life of a source of this kind: it ends when so many batches are stored, or when there was
-    /// time enough to read everything.
+    /// Runs a source of this kind, until this many batches are stored, or there was enough time to
+    /// read everything.
     ///
     /// # Errors
     /// The source does not open.
@@ -181,13 +181,13 @@ impl Files {
         })
     }
 
-    /// The events of all lives.
+    /// Returns the events of all runs.
     pub(crate) fn events(self) -> Vec<Event> {
         self.stored.take().events
     }
 }
 
-/// The same input at once, and in pieces of `piece` bytes: the same becomes of both.
+/// Asserts that the whole input, and pieces of `piece` bytes, give the same result.
 pub(crate) fn in_any_pieces(
     kind: &str,
     settings: &serde_json::Value,
@@ -200,7 +200,7 @@ pub(crate) fn in_any_pieces(
     at_once
 }
 
-/// A world in which it is always the same time, without files, variables and programs.
+/// An environment with a constant time, and without files, variables and programs.
 pub(crate) static ENV: LazyLock<Env> = LazyLock::new(|| Env {
     clock: Arc::new(Noon),
     disk: Arc::new(SimDisk::new(0)),
@@ -208,16 +208,16 @@ pub(crate) static ENV: LazyLock<Env> = LazyLock::new(|| Env {
     ..env::real()
 });
 
-/// A channel that takes everything.
+/// A channel that accepts everything.
 #[derive(Default)]
 struct Stored(Mutex<Kept>);
 
-/// What a channel keeps.
+/// The content of the channel.
 #[derive(Default)]
 struct Kept {
     events: Vec<Event>,
     positions: BTreeMap<Bytes, Bytes>,
-    /// After so many batches more this is cancelled.
+    /// The token to cancel after this many further batches.
     until: Option<(usize, CancellationToken)>,
 }
 
@@ -284,7 +284,7 @@ impl Clock for Noon {
     }
 }
 
-/// Blocking work is done where it is asked for: there is one thread.
+/// Blocking work runs inline: there is only one thread.
 struct InPlace;
 
 impl Blocking for InPlace {

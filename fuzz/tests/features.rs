@@ -1,3 +1,3 @@
-//! Has no tests. `fuzz/run` builds it next to the program, because a build with a test among its
-//! targets also turns on the features that tests need: so it finds the crates of others as the
-//! build of all tests has left them, and builds none of them again.
+//! Contains no tests. `fuzz/run` builds it next to the program, because a build with a test target
+//! also enables the features for tests. It can then reuse the third-party crates from the build of
+//! all tests.

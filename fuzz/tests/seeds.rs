@@ -1,9 +1,9 @@
-//! Every seed is read on the compiler that ships, without a fuzzer: the promises of its target
-//! hold, and hold for changes of it.
+//! Reads every seed with the shipped compiler, without a fuzzer: the guarantees of its target hold,
+//! also for mutations.
 //!
-//! Method: what `fuzz/run` does, on the seeds in `corpus`, on random changes of them, and on random
-//! bytes. `PROPTEST_CASES=100000` is a campaign where no fuzzer is at hand. Seeds that are cut out
-//! of golden files, or encoded, are made by [`made`]; `BLESS=1` writes them anew.
+//! Method: like `fuzz/run`, on the seeds in `corpus`, on random mutations of them, and on random
+//! bytes. `PROPTEST_CASES=100000` is a campaign if no fuzzer is available. [`made`] creates seeds
+//! from golden files and encoded ones; `BLESS=1` writes them.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 #![expect(clippy::disallowed_methods, reason = "the seeds are real files")]
@@ -21,7 +21,7 @@ fn folder(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target)
 }
 
-/// The seeds of a target, by name.
+/// Returns the seeds of a target, by name.
 fn seeds(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
     let more = target.more_seeds.map(|more| folder("../..").join(more));
     let folders = [Some(folder(target.name)), more].into_iter().flatten();
@@ -55,7 +55,7 @@ fn seeds_are_what_they_are_made_of() {
     }
 }
 
-/// In one thread: memory is counted for all of them together.
+/// In one thread, because memory is counted for all threads together.
 #[test]
 #[expect(clippy::print_stdout, reason = "a panic shows the output: which seed it was")]
 fn seeds_and_changes_of_them_keep_every_promise() {
@@ -91,7 +91,7 @@ fn seeds_and_changes_of_them_keep_every_promise() {
         .unwrap();
 }
 
-/// A target, and a seed of it with some bytes changed and some cut off; or bytes of no seed.
+/// A target, and a mutated, maybe truncated seed of it; or random bytes.
 fn changed() -> impl Strategy<Value = (&'static Target, Vec<u8>)> {
     let index = any::<prop::sample::Index>;
     let changes = prop::collection::vec((index(), any::<u8>()), 1..12);

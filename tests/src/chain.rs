@@ -201,6 +201,7 @@ impl Chain {
         all.values().map(|times| times - 1).sum()
     }
 
+    /// The collector.
     #[must_use]
     pub fn agent(&self) -> &Agent {
         &self.agent

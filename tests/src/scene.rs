@@ -175,6 +175,7 @@ pub fn sink_of(config: &Path) -> String {
 pub struct Operator<'a> {
     /// The `url` of the sink.
     pub store: &'a str,
+    /// Name of the sink.
     pub sink: &'a str,
     /// The data directory of a collector of the ledger.
     pub data_dir: &'a Path,

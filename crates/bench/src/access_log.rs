@@ -1,7 +1,7 @@
-//! The input: a seeded access log in the combined format, and the proof that a copy is complete.
+//! The input: a seeded access log in the combined format, and a check that a copy is complete.
 //!
-//! Each line ends in its serial number, so that a bitmap tells missing from repeated lines; the sum
-//! of a hash over all lines, which does not depend on their order, tells altered ones.
+//! Each line ends with its serial number, so that a bitmap distinguishes missing and duplicate
+//! lines. An order-independent sum of line hashes detects altered ones.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
@@ -29,7 +29,7 @@ const AGENTS: &[&str] = &[
 ];
 const MONTH: &str = "Sep/2026";
 
-/// A generated log on disk and what a complete copy of it must show.
+/// A generated log on disk, and the expected properties of a copy.
 #[derive(Debug, Clone)]
 pub(crate) struct AccessLog {
     /// The file, in the cache.
@@ -42,7 +42,7 @@ pub(crate) struct AccessLog {
 }
 
 impl AccessLog {
-    /// Writes a log of `lines` lines, or takes it from the cache; either way it is then read once.
+    /// Generates a log of `lines` lines, or takes it from the cache; then reads it once.
     pub(crate) fn cached(cache: &Cache, lines: u64) -> Result<Self> {
         let path = cache.path(&format!("access-{SEED}-{lines}.log"));
         if !path.exists() {
@@ -58,12 +58,12 @@ impl AccessLog {
         Ok(log)
     }
 
-    /// Brings it into the page cache, for every contender alike.
+    /// Reads it into the page cache, for every contender alike.
     pub(crate) fn warm(&self) -> Result<()> {
         raw::warm(&self.path)
     }
 
-    /// Puts the log into a watched folder in one instant.
+    /// Links the log into a watched folder atomically.
     pub(crate) fn link_into(&self, folder: &Path) -> Result<()> {
         let name = folder.join("access.log");
         fs::hard_link(&self.path, &name).at("link to", &name)
@@ -110,7 +110,7 @@ pub(crate) struct Tally {
     lines: u64,
     bytes: u64,
     digest: u64,
-    /// The start of a line whose end has not come yet.
+    /// An incomplete line.
     partial: Vec<u8>,
 }
 
@@ -130,7 +130,7 @@ impl Tally {
         }
     }
 
-    /// Counts everything that `input` yields.
+    /// Counts all lines of `input`.
     pub(crate) fn read(&mut self, mut input: impl Read) -> io::Result<()> {
         let mut block = vec![0; 1 << 20];
         loop {
@@ -174,7 +174,7 @@ impl Tally {
         }
     }
 
-    /// Fails unless every line of `log` was counted once, with its own bytes, and nothing else.
+    /// Fails unless every line of `log` was counted once, unchanged, and nothing else.
     pub(crate) fn verdict(&self, log: &AccessLog, path_name: &str) -> Result<()> {
         let seen: u64 = self.seen.iter().map(|word| u64::from(word.count_ones())).sum();
         let missing = self.lines - seen;

@@ -1,5 +1,5 @@
-//! A writer that keeps both tiers busy, and how long each of its writes took to arrive. Its log is
-//! rotated as on a server, so that a long run does not keep all of it.
+//! A writer that keeps both tiers busy, and measures how long each of its writes takes to arrive.
+//! Its log is rotated like on a server, to limit its size in a long run.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -15,18 +15,18 @@ use crate::http::Watched;
 
 /// Time between two writes.
 const TICK: Duration = Duration::from_millis(5);
-/// Time between two looks at the collector's counter.
+/// Interval of reading the collector's counter.
 pub(crate) const POLL: Duration = Duration::from_millis(1);
-/// When one write is given up.
+/// Timeout of a write.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// Bytes after which the log is rotated. The last file goes at once, and where the disk learns what
-/// is free, all writers wait for it: 70 ms with 128 MiB.
+/// Size at which the log is rotated. Deleting a file blocks all writers while the disk discards it:
+/// for 70 ms with 128 MiB.
 const ROTATE_BYTES: u64 = 16 << 20;
-/// Rotated files that are kept.
+/// Number of rotated files to keep.
 const KEPT: u32 = 128;
-/// After so many bytes the log is written to the disk. The system alone would do it once in half a
-/// minute, with all of that at once, and all users of the disk would wait for it.
+/// Size after which the log is written back to the disk. The system would do so only every half
+/// minute, with all data together, and would block all users of the disk.
 const WRITE_BACK_BYTES: u64 = 4 << 20;
 
 /// A write whose lines have all arrived.
@@ -34,35 +34,34 @@ const WRITE_BACK_BYTES: u64 = 4 << 20;
 pub(crate) struct Arrival {
     /// When it was in the file.
     pub(crate) written: Instant,
-    /// Until the collector had counted it, in milliseconds.
+    /// Milliseconds until the collector had counted it.
     pub(crate) millis: f64,
 }
 
-/// A log that is written by one application and rotated by renaming.
+/// A log written by one application and rotated by renaming.
 struct Log<'a> {
     file: File,
     path: &'a Path,
     bytes: u64,
     rotated: u32,
-    /// Bytes since it was last given to be written to the disk.
+    /// Bytes since the last write-back.
     fresh: u64,
-    /// Takes what is done while the log is written.
+    /// Queue of work that runs at the same time as the writer.
     aside: mpsc::Sender<Aside>,
 }
 
-/// What the disk is asked for while the log is written.
+/// Disk work that runs at the same time as the writer.
 enum Aside {
-    /// What this file has is to be on the disk.
+    /// Write this file back to the disk.
     WriteBack(File),
-    /// This file is to go.
+    /// Delete this file.
     Remove(PathBuf),
 }
 
 impl Aside {
     fn run(self) -> Result<()> {
         match self {
-            // What cannot be written back now is a matter of the system's, as it would be without
-            // this.
+            // On failure, the system writes it back later, as usual.
             Self::WriteBack(file) => drop(file.sync_data()),
             Self::Remove(path) => fs::remove_file(&path).at("remove", &path)?,
         }
@@ -100,24 +99,24 @@ impl Log<'_> {
     }
 
     fn ask(&self, aside: Aside) {
-        // A receiver that is gone has failed; the error is returned when the writing ends.
+        // If the receiver is gone, it has failed; its error is returned at the end of the writing.
         let _ = self.aside.send(aside);
     }
 
-    /// The name of a rotated log, which the edge's pattern matches: at the highest rates one is
-    /// rotated ten times a second, and may come and go between two looks of the edge.
+    /// Returns the name of a rotated log, which the edge's pattern matches: at the highest rates a
+    /// log is rotated ten times per second, and may be rotated twice between two polls of the edge.
     fn place(&self, number: u32) -> PathBuf {
         self.path.with_extension(format!("{number}.log"))
     }
 }
 
-/// Lines that are in the file since this moment.
+/// Number of lines in the file at this moment.
 struct Written {
     lines: f64,
     at: Instant,
 }
 
-/// Writes `rate` lines a second as long as `writing` says so, behind the `before` lines that were
+/// Writes `rate` lines per second while `writing` returns true, after the `before` lines already
 /// written, and waits until all have arrived.
 pub(crate) fn run(
     rate: f64,
@@ -139,7 +138,7 @@ pub(crate) fn run(
                 let due = (started.elapsed().as_secs_f64() * rate).floor();
                 log.append(line.repeat((due - lines) as usize).as_bytes())?;
                 lines = due;
-                // The receiver may have given up; then no more is asked for.
+                // If the receiver has given up, stop.
                 if tell.send(Written { lines: before + lines, at: Instant::now() }).is_err() {
                     break;
                 }

@@ -1,4 +1,4 @@
-//! Where inputs, peers and scratch data live between runs: outside the source tree, on one file
+//! Stores inputs, peers and scratch data between runs: outside of the source tree, on one file
 //! system, so that a log can be *linked* into a watched folder.
 
 use std::env;
@@ -9,37 +9,37 @@ use tempfile::TempDir;
 
 use crate::error::{Doing, Result};
 
-/// The folder that all runs share.
+/// The folder shared by all runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     root: PathBuf,
 }
 
 impl Cache {
-    /// `AQUEDUCT_BENCH_CACHE`, else `aqueduct-bench` in the user's cache folder.
+    /// Returns `AQUEDUCT_BENCH_CACHE`, or `aqueduct-bench` in the user's cache folder.
     pub(crate) fn open() -> Result<Self> {
         let root = env::var_os("AQUEDUCT_BENCH_CACHE").map_or_else(user_cache, PathBuf::from);
         fs::create_dir_all(&root).at("create", &root)?;
         Ok(Self { root })
     }
 
-    /// A path below the cache.
+    /// Returns a path below the cache.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    /// A fresh folder that is deleted when dropped.
+    /// Creates a new folder that is deleted on drop.
     pub(crate) fn scratch(&self) -> Result<TempDir> {
         scratch_in(&self.root)
     }
 
-    /// The same in `place`, where one is given.
+    /// Same in `place`, if given.
     pub(crate) fn scratch_at(&self, place: Option<&Path>) -> Result<TempDir> {
         scratch_in(place.unwrap_or(&self.root))
     }
 
-    /// Makes `name` once: `build` fills a temporary folder, which takes its final name when it is
-    /// complete, so that an interrupted set-up is never mistaken for a finished one.
+    /// Creates `name` once: `build` fills a temporary folder, which is renamed when complete, so
+    /// that an interrupted setup is never used.
     pub(crate) fn build_once(
         &self,
         name: &str,
@@ -57,7 +57,7 @@ impl Cache {
     }
 }
 
-/// A fresh folder in `place` that is deleted when dropped.
+/// Creates a new folder in `place` that is deleted on drop.
 pub(crate) fn scratch_in(place: &Path) -> Result<TempDir> {
     let fresh = tempfile::Builder::new().prefix("aqueduct-bench-").tempdir_in(place);
     fresh.at("create a scratch folder in", place)

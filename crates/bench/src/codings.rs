@@ -1,5 +1,5 @@
-//! What compression and sealing cost the durable channel, and what they save: batches of access log
-//! lines by one producer, then all of them taken from the disk, compared with a plain channel.
+//! Cost and savings of compression and encryption in the durable channel: one producer puts batches
+//! of access log lines, then all of them are read from the disk, compared with a plain channel.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,7 @@ use crate::error::{Doing, Error, Result};
 use crate::report::{Better, Figure, Report, Series};
 use crate::stage;
 
-/// Lines of one batch: about 570 KB of them.
+/// Lines per batch: about 570 KB.
 const BATCH_LINES: usize = 3_000;
 /// Any 32 bytes.
 const KEY: &str = "1 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
@@ -34,7 +34,7 @@ pub(crate) struct Options {
     lines: u64,
 }
 
-/// One way to write.
+/// A way to write.
 struct Case {
     name: &'static str,
     settings: Value,
@@ -92,7 +92,7 @@ pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -
     Ok(())
 }
 
-/// The lines of a log in batches of [`BATCH_LINES`].
+/// Splits the lines of a log into batches of [`BATCH_LINES`].
 pub(crate) fn batches(log: &[u8]) -> Vec<Batch> {
     let lines: Vec<&[u8]> = log.split_inclusive(|byte| *byte == b'\n').collect();
     let batch = |lines: &[&[u8]]| {

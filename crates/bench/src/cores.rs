@@ -1,7 +1,6 @@
-//! Which cores the parts of a benchmark run on, and which of them is first.
+//! Assigns cores and priorities to the parts of a benchmark.
 //!
-//! A thread hands its own set of cores, and its own priority, on to the threads and processes that
-//! it starts.
+//! Threads and processes inherit the core set and the priority of the thread that starts them.
 
 use std::io;
 use std::process::Command;
@@ -11,14 +10,14 @@ use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
 use crate::error::{Doing, Error, Result};
 use crate::process;
 
-/// One core for the benchmark and what it is not about, the others for what it measures.
+/// One core for the benchmark and its helpers, the others for the measured programs.
 pub(crate) struct Apart {
     aside: CpuSet,
     others: CpuSet,
 }
 
 impl Apart {
-    /// Puts this thread, and all that it starts from now on, on the last of its cores.
+    /// Moves this thread, and everything that it starts from now on, to the last of its cores.
     pub(crate) fn begin() -> Result<Self> {
         let all = sched_getaffinity(None).map_err(io::Error::from);
         let all = all.doing(|| "ask which cores there are".into())?;
@@ -27,7 +26,7 @@ impl Apart {
         Ok(Self { aside, others })
     }
 
-    /// Does `start` on the other cores, where what it starts stays.
+    /// Runs `start` on the other cores, where everything that it starts stays.
     pub(crate) fn on_the_others<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
         use_only(&self.others)?;
         let started = start();
@@ -36,8 +35,8 @@ impl Apart {
     }
 }
 
-/// Puts this thread, and all that it starts from now on, before all others that want its core. It
-/// takes a privilege.
+/// Gives this thread, and everything that it starts from now on, priority on its core. Needs a
+/// privilege.
 pub(crate) fn go_first() -> Result<()> {
     let this = gettid().as_raw_nonzero().to_string();
     process::run("chrt", Command::new("chrt").args(["--rr", "--pid", "1", &this]))?;
@@ -48,7 +47,7 @@ fn use_only(cores: &CpuSet) -> Result<()> {
     sched_setaffinity(None, cores).map_err(io::Error::from).doing(|| "choose cores".into())
 }
 
-/// The last core, and those before it.
+/// Returns the last core, and those before it.
 fn split(all: &CpuSet) -> Option<(CpuSet, CpuSet)> {
     let last = (0..CpuSet::MAX_CPU).rev().find(|core| all.is_set(*core))?;
     let (mut aside, mut others) = (CpuSet::new(), *all);

@@ -1,11 +1,11 @@
-//! Figures in the documentation: what is printed goes between two marks of a page.
+//! Figures in the documentation: printed output goes between two marks of a page.
 
 use std::fs;
 use std::path::Path;
 
 use crate::error::{Doing, Error, Result};
 
-/// Puts `table` between the marks of the page.
+/// Writes `table` between the marks of the page.
 ///
 /// # Errors
 /// The page cannot be read or written, or lacks the marks.
@@ -18,7 +18,7 @@ pub(crate) fn put(page: &Path, (start, end): (&str, &str), table: &str) -> Resul
     fs::write(page, text).at("write", page)
 }
 
-/// `text` with `table` between the marks; `None` without them.
+/// Returns `text` with `table` between the marks; `None` without them.
 pub(crate) fn replaced(text: &str, (start, end): (&str, &str), table: &str) -> Option<String> {
     let (before, rest) = text.split_once(start)?;
     let (_, after) = rest.split_once(end)?;

@@ -1,80 +1,80 @@
-//! Why a benchmark could not be measured, or why its figures must not be believed.
+//! Why a benchmark could not be measured, or why its figures are invalid.
 
 use std::io;
 use std::path::Path;
 
-/// The one error of this program; each variant says what to look at.
+/// The only error type of this program; each variant names the place to check.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The operating system refused something.
+    /// The operating system returned an error.
     #[error("{doing}: {source}")]
     Io {
-        /// What was being done, with the path or address.
+        /// The failed operation, with its path or address.
         doing: String,
-        /// The refusal.
+        /// The error.
         source: io::Error,
     },
-    /// A program that a benchmark needs ended badly.
+    /// A required program failed.
     #[error("{program} failed ({status}); its last words:\n{output}")]
     Program {
-        /// The program and what it was asked for.
+        /// The program and its arguments.
         program: String,
-        /// Exit status, or that it ended too early.
+        /// Exit status, or that it exited too early.
         status: String,
-        /// The end of what it wrote.
+        /// The end of its output.
         output: String,
     },
-    /// Something did not happen in its time.
+    /// A timeout.
     #[error("gave up after {seconds} s waiting for {what}")]
     Timeout {
-        /// What was awaited, and how far it had come.
+        /// The awaited condition, and the progress so far.
         what: String,
         /// The limit.
         seconds: u64,
     },
-    /// What came out is not what went in, so the speed means nothing.
+    /// The output differs from the input, so the speed is meaningless.
     #[error("{path_name}: wrong content: {detail}")]
     Content {
-        /// Whose output it is.
+        /// The producer of the output.
         path_name: String,
-        /// Missing, repeated and altered lines.
+        /// Missing, duplicate and altered lines.
         detail: String,
     },
-    /// This user may not have as many connections as are to be measured.
+    /// This user may not open enough connections for the benchmark.
     #[error(
         "{needed} open files are needed and {allowed} are allowed: raise the hard limit (ulimit \
          -Hn as root, LimitNOFILE in a systemd unit), or measure fewer edges"
     )]
     OpenFiles {
-        /// Connections and what else a program has open.
+        /// Connections and other open files of a program.
         needed: u64,
         /// The hard limit.
         allowed: u64,
     },
-    /// What is to run apart has nowhere to go.
+    /// Separate parts need separate cores, but there is only one.
     #[error(
         "to keep two parts on cores of their own takes two cores, and this program may use one"
     )]
     OneCore,
-    /// A page or message that could not be understood.
+    /// A page or message that could not be parsed.
     #[error("unexpected answer from {from}: {detail}")]
     Answer {
-        /// The peer that answered.
+        /// The peer that responded.
         from: String,
-        /// What was wrong with it.
+        /// The error in the response.
         detail: String,
     },
 }
 
-/// Result of everything here.
+/// Result type of this program.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Adds to an I/O error what was being done.
+/// Adds the failed operation to an I/O error.
 pub(crate) trait Doing<T> {
-    /// Wraps the error with a description that is only built on failure.
+    /// Wraps the error with a description that is built only on failure.
     fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
 
-    /// The same for the usual case of a verb and a path.
+    /// Same for the usual case of a verb and a path.
     fn at(self, verb: &str, path: &Path) -> Result<T>
     where
         Self: Sized,

@@ -1,9 +1,10 @@
 //! The hdfs sink alone: compressed files compared with `zstd` at the same level on two threads, and
-//! plain text in a real HDFS compared with a bare copy of the same bytes by the same client.
+//! plain text in a real HDFS compared with a plain copy of the same bytes by the same client.
 //!
-//! Batches of access log lines lie in memory. A run of ours goes from the first write until every
-//! batch is delivered: written, synced and committed by its ledger. `zstd` reads the lines from the
-//! page cache and syncs nothing; the copy closes its file, which HDFS answers once all is there.
+//! Batches of access log lines are in memory. Our run lasts from the first write until every batch
+//! is delivered: written, synced and committed by its ledger. `zstd` reads the lines from the page
+//! cache and syncs nothing; the copy closes its file, which HDFS acknowledges when all data is
+//! there.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +25,7 @@ use crate::hdfs::Hdfs;
 use crate::report::{Better, Figure, Report, Series};
 use crate::{process, stage};
 
-/// Bytes that the bare copy writes at a time.
+/// Bytes per write of the plain copy.
 const PIECE: usize = 1 << 20;
 
 /// What to measure.
@@ -83,7 +84,7 @@ pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -
     Ok(())
 }
 
-/// The batches with identities, as a channel gives them.
+/// Gives the batches identities, like a channel.
 fn named(mut batches: Vec<Batch>) -> Vec<Batch> {
     for (number, batch) in batches.iter_mut().enumerate() {
         let sequence = Sequence(number as u64);
@@ -93,7 +94,7 @@ fn named(mut batches: Vec<Batch>) -> Vec<Batch> {
     batches
 }
 
-/// Seconds that `zstd` takes for the file.
+/// Returns the seconds of `zstd` for the file.
 fn by_zstd(log: &Path, directory: &Path) -> Result<f64> {
     let mut command = Command::new("zstd");
     command.args(["-1", "-T2", "-q", "-f", "-o"]).arg(directory.join("log.zst")).arg(log);
@@ -102,7 +103,7 @@ fn by_zstd(log: &Path, directory: &Path) -> Result<f64> {
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// Seconds that the bytes take into one file.
+/// Returns the seconds to write the bytes into one file.
 async fn copy(hdfs: &Hdfs, bytes: &Bytes) -> Result<f64> {
     let conf_dir = Some(hdfs.conf_dir().display().to_string());
     let access = HdfsAccess { conf_dir, ..HdfsAccess::default() };

@@ -1,7 +1,7 @@
-//! A real HDFS for the time of a benchmark, and Hadoop's own clients to look into it.
+//! A real HDFS for a benchmark, and Hadoop's own clients to inspect it.
 //!
-//! The cluster comes from `deploy/hadoop/hdfs`, one NameNode and one DataNode as processes of their
-//! own. Files are watched through WebHDFS and read back with the file system shell, so no code of
+//! `deploy/hadoop/hdfs` starts the cluster: one NameNode and one DataNode as separate processes.
+//! Files are watched through WebHDFS and read back with the file system shell, so that no code of
 //! this project judges itself.
 
 use std::fs;
@@ -18,7 +18,7 @@ use crate::cache::scratch_in;
 use crate::error::{Doing, Error, Result};
 use crate::{http, process};
 
-/// A running HDFS; dropping it stops its processes.
+/// A running HDFS; its processes are stopped on drop.
 #[derive(Debug)]
 pub(crate) struct Hdfs {
     script: PathBuf,
@@ -26,24 +26,24 @@ pub(crate) struct Hdfs {
     url: String,
     http_port: u16,
     serve: Child,
-    /// The script stops the cluster when this closes, also if we die.
+    /// The script stops the cluster when this closes, even if this process is killed.
     lifeline: Option<ChildStdin>,
-    /// Where its blocks lie, if that is not with its other files.
+    /// Folder of its blocks, if separate from its other files.
     _blocks: Option<TempDir>,
-    /// Whether it leaves its core to others.
+    /// Whether it runs with low priority.
     steps_back: bool,
 }
 
-/// How a cluster is run.
+/// How to run a cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Manner<'a> {
-    /// Its blocks lie in a fresh folder of this one, on a disk of their own.
+    /// Stores its blocks in a new folder of this one, on a separate disk.
     pub(crate) blocks: Option<&'a Path>,
-    /// It leaves its core to others that want it.
+    /// Runs it with low priority.
     pub(crate) steps_back: bool,
 }
 
-/// The script that a cluster is run by.
+/// Returns the script that runs a cluster.
 fn command(script: &Path, steps_back: bool) -> Command {
     if !steps_back {
         return Command::new(script);
@@ -63,12 +63,12 @@ pub(crate) struct VisibleFile {
 }
 
 impl Hdfs {
-    /// Starts a cluster whose files lie in `dir`; its jars are fetched at the first use.
+    /// Starts a cluster with its files in `dir`; downloads its jars at the first use.
     pub(crate) fn start(dir: &Path) -> Result<Self> {
         Self::start_as(&Manner::default(), dir)
     }
 
-    /// The same in a manner of its own.
+    /// Same with these options.
     pub(crate) fn start_as(manner: &Manner<'_>, dir: &Path) -> Result<Self> {
         let blocks = manner.blocks.map(scratch_in).transpose()?;
         if let Some(blocks) = &blocks {
@@ -103,25 +103,26 @@ impl Hdfs {
         Ok(Self { script, dir, url, http_port, serve, lifeline, _blocks, steps_back })
     }
 
-    /// `hdfs://host:port`, without a path.
+    /// Returns `hdfs://host:port`, without a path.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where clients find `core-site.xml`.
+    /// Returns the folder of `core-site.xml`, for clients.
     pub(crate) fn conf_dir(&self) -> PathBuf {
         self.dir.join("conf")
     }
 
-    /// The file system shell, ready to run.
+    /// Returns a file system shell command.
     pub(crate) fn shell(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.script);
         command.arg("fs").arg(&self.dir).args(args);
         command
     }
 
-    /// Finished files directly in `folder`, none if it is not there yet. Names that start with `.`
-    /// or `_` are hidden, as everywhere in Hadoop, and `.tmp` is what Flume is still writing.
+    /// Returns the finished files directly in `folder`; empty if it does not exist yet. As
+    /// everywhere in Hadoop, names that start with `.` or `_` are hidden; Flume is still writing
+    /// files with `.tmp`.
     pub(crate) fn visible(&self, folder: &str) -> Result<Vec<VisibleFile>> {
         let path = format!("/webhdfs/v1{folder}?op=LISTSTATUS&user.name=root");
         let (status, body) = http::get(self.http_port, &path)?;
@@ -162,12 +163,11 @@ impl Hdfs {
         tally.verdict(log, path_name)
     }
 
-    /// Kills the NameNode.
     pub(crate) fn kill_namenode(&self) -> Result<()> {
         self.control("kill")
     }
 
-    /// Starts the NameNode again and waits until HDFS takes writes.
+    /// Restarts the NameNode and waits until HDFS is writable.
     pub(crate) fn revive_namenode(&self) -> Result<()> {
         self.control("revive")
     }
@@ -179,7 +179,7 @@ impl Hdfs {
         Ok(())
     }
 
-    /// Deletes a folder at once, so that each run starts with the same free space.
+    /// Deletes a folder immediately, so that each run starts with the same free space.
     pub(crate) fn delete(&self, folder: &str) -> Result<()> {
         process::run("hdfs fs -rm", &mut self.shell(&["-rm", "-r", "-f", "-skipTrash", folder]))?;
         Ok(())
@@ -193,7 +193,7 @@ impl Drop for Hdfs {
     }
 }
 
-/// The script keeps the ports it chose in `DIR/ports`, as `rpc=N http=N`.
+/// Reads the port from `DIR/ports`, where the script writes `rpc=N http=N`.
 fn http_port(dir: &Path) -> Result<u16> {
     let path = dir.join("ports");
     let text = fs::read_to_string(&path).at("read", &path)?;

@@ -1,7 +1,7 @@
 //! One request at a time to a page on loopback: WebHDFS, metrics, readiness.
 //!
-//! A client that looks at a page a thousand times a second keeps the connection: what is measured
-//! would pay for the others.
+//! A client that polls a page a thousand times per second keeps its connection, because new
+//! connections would cost the measured program CPU time.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use crate::error::{Doing, Error, Result};
 
-/// The page of an agent's metrics.
+/// The path of an agent's metrics.
 const METRICS: &str = "/metrics";
 
-/// Status and body of `path`. It asks as HTTP/1.0, so that the answer ends with the connection.
+/// Returns status and body of `path`. Uses HTTP/1.0, so that the response ends with the connection.
 pub(crate) fn get(port: u16, path: &str) -> Result<(u16, Vec<u8>)> {
     let describe = || describe(port, path);
     let mut stream = connect(port, path)?;
@@ -37,7 +37,7 @@ fn connect(port: u16, path: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Sum over all series of a metric on a page in Prometheus' text format; 0 if there is none yet.
+/// Returns the sum over all series of a metric on a page in Prometheus' text format; 0 without any.
 pub(crate) fn metric(port: u16, name: &str) -> Result<f64> {
     let (status, body) = get(port, METRICS)?;
     let text = String::from_utf8_lossy(&body);
@@ -47,7 +47,7 @@ pub(crate) fn metric(port: u16, name: &str) -> Result<f64> {
     Ok(sum(&text, name))
 }
 
-/// A metric that is looked at again and again, over one connection.
+/// A metric that is polled over one connection.
 pub(crate) struct Watched<'a> {
     port: u16,
     name: &'a str,
@@ -55,13 +55,13 @@ pub(crate) struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    /// The metric `name` on the page of `port`.
+    /// Opens the metric `name` on the page of `port`.
     pub(crate) fn open(port: u16, name: &'a str) -> Result<Self> {
         let stream = connect(port, METRICS)?;
         Ok(Self { port, name, connection: BufReader::new(stream) })
     }
 
-    /// As [`metric`].
+    /// Same as [`metric`].
     pub(crate) fn look(&mut self) -> Result<f64> {
         let Self { port, name, connection } = self;
         let describe = || describe(*port, METRICS);
@@ -72,7 +72,7 @@ impl<'a> Watched<'a> {
     }
 }
 
-/// The body of a good answer that says how long it is.
+/// Reads the body of a success response with a content length.
 fn sized_body(answer: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let (mut line, mut bytes) = (String::new(), None);
     answer.read_line(&mut line)?;

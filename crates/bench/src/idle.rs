@@ -1,5 +1,4 @@
-//! What two agents cost that are connected and have nothing to do: how often a thread of theirs
-//! wakes, and their share of one CPU.
+//! The cost of two connected, idle agents: how often their threads wake up, and their CPU usage.
 
 use std::fs;
 use std::thread;
@@ -11,7 +10,7 @@ use crate::forward::Contender;
 use crate::forward::ours::Ours;
 use crate::report::{Better, Figure, Report, Series, Spread};
 
-/// What is asked of an idle agent.
+/// Requirements for an idle agent.
 const WAKES_MAX: f64 = 5.0;
 const CPU_PERCENT_MAX: f64 = 0.1;
 
@@ -39,7 +38,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
         fs::write(&path, format!("the only line of {file}\n")).at("write", &path)?;
     }
     let running = Ours::prepare()?.start(&watched, scratch.path())?;
-    // What was there at the start is forwarded, and the last of it acknowledged.
+    // Initial events are forwarded, and the last of them acknowledged.
     thread::sleep(Duration::from_secs(5));
     let mut series = [(); 4].map(|()| Series::default());
     for _ in 0..options.runs {

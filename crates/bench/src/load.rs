@@ -1,23 +1,23 @@
-//! The batches that the stages are loaded with: log lines of 572 stored bytes an event.
+//! The batches for the stage benchmarks: log lines with 572 stored bytes per event.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use pipeline::{Batch, Existing};
 
-/// Bytes of a body, so that with its line end and its length in the batch an event is 572 bytes.
+/// Size of a body. With its line end and its length in the batch, an event has 572 bytes.
 pub(crate) const BODY_BYTES: usize = 569;
 
-/// One size of batch.
+/// A batch size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Load {
-    /// As in the reports.
+    /// Name in reports.
     pub(crate) name: &'static str,
-    /// Events in a batch.
+    /// Events per batch.
     pub(crate) events: usize,
 }
 
-/// The three sizes of batch of all stage benchmarks.
+/// The three batch sizes of all stage benchmarks.
 pub(crate) const SIZES: [Load; 3] = [
     Load { name: "57 KB", events: 100 },
     Load { name: "572 KB", events: 1000 },
@@ -30,8 +30,8 @@ struct Lines {
 }
 
 impl Load {
-    /// A batch as a source makes it: made anew each time around the same bytes, so that its
-    /// encoding is paid for by the stage that stores or sends it.
+    /// Returns a batch like a source creates it: built anew around the same bytes, so that the
+    /// stage that stores or sends it pays for its encoding.
     pub(crate) fn batch(self) -> Batch {
         static LARGEST: OnceLock<Arc<Lines>> = OnceLock::new();
         let lines = LARGEST.get_or_init(|| Arc::new(lines(SIZES[2].events)));
@@ -43,8 +43,8 @@ impl Load {
     }
 }
 
-/// Text that looks like log lines: words of a small vocabulary, so that it neither compresses to
-/// nothing nor not at all.
+/// Returns text similar to log lines: words of a small vocabulary, with a realistic compression
+/// ratio.
 fn lines(count: usize) -> Lines {
     const WORDS: &[&str] = &["GET", "/cart", "200", "cache=miss", "upstream", "rt=0.031", "eu-1"];
     let mut bodies = Vec::with_capacity(count * (BODY_BYTES + 1));

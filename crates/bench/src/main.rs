@@ -1,7 +1,7 @@
 //! Benchmarks of Aqueduct, each compared with a peer or with the raw limit of the machine.
 //!
-//! `cargo run --release -p aqueduct-bench -- e2e|tail|channel|wire` sets up all that it needs,
-//! prints a table and, with `--json`, one object a line on stdout.
+//! `cargo run --release -p aqueduct-bench -- e2e|tail|channel|wire` sets up everything that it
+//! needs, prints a table and, with `--json`, one object per line on stdout.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -97,10 +97,10 @@ enum Bench {
     Wire(wire::Options),
 }
 
-/// What all benchmarks share.
+/// State shared by all benchmarks.
 struct Setup {
     cache: Cache,
-    /// Our own side is left out.
+    /// Whether to skip our own side.
     peers_only: bool,
 }
 
@@ -145,7 +145,7 @@ fn wait_for<T>(bench: impl Future<Output = Result<T>>) -> Result<T> {
     runtime.block_on(bench)
 }
 
-/// Says on stderr how far a benchmark is. A closed stderr is no reason to stop measuring.
+/// Prints the progress to stderr; ignores a closed stderr.
 fn progress(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -1,5 +1,5 @@
 //! Child processes: started with their output in a file, watched, measured through `/proc`, and
-//! killed when dropped.
+//! killed on drop.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command`; what it writes goes to `<scratch>/<name>.out`.
+    /// Starts `command`; its output goes to `<scratch>/<name>.out`.
     pub(crate) fn spawn(name: &str, mut command: Command, scratch: &Path) -> Result<Self> {
         let log = scratch.join(format!("{name}.out"));
         let file = File::create(&log).at("create", &log)?;
@@ -35,7 +35,7 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log })
     }
 
-    /// Fails if the process has ended, with the end of its output.
+    /// Fails if the process has exited, with the end of its output.
     pub(crate) fn check(&mut self) -> Result<()> {
         match self.child.try_wait().doing(|| format!("wait for {}", self.name))? {
             None => Ok(()),
@@ -47,22 +47,22 @@ impl Process {
         }
     }
 
-    /// Its number in the system.
+    /// Returns its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What the process has used since it started.
+    /// Returns its resource usage since the start.
     pub(crate) fn usage(&self) -> Result<Usage> {
         Usage::of(self.child.id())
     }
 
-    /// How busy the process has been since it started.
+    /// Returns its activity since the start.
     pub(crate) fn activity(&self) -> Result<Activity> {
         Activity::of(self.child.id())
     }
 
-    /// Waits until `ready` says so, as long as the process lives.
+    /// Waits until `ready` returns true, while the process is running.
     pub(crate) fn wait_for(
         &mut self,
         what: &str,
@@ -72,7 +72,7 @@ impl Process {
         self.watch(Duration::from_millis(20), what, limit, ready)
     }
 
-    /// The same with another time between two looks: the error of what is measured by it.
+    /// Same with another poll interval, which is the error of the measurement.
     pub(crate) fn watch(
         &mut self,
         look: Duration,
@@ -92,7 +92,7 @@ impl Process {
         Ok(())
     }
 
-    /// Waits until something accepts connections at `port` of this machine.
+    /// Waits until something accepts connections at the local `port`.
     pub(crate) fn wait_for_port(&mut self, port: u16, limit: Duration) -> Result<()> {
         let address = ([127, 0, 0, 1], port).into();
         self.wait_for("to listen", limit, || TcpStream::connect::<SocketAddr>(address).is_ok())
@@ -101,13 +101,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself; then both calls have nothing left to do.
+        // It may have exited by itself; then both calls do nothing.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// CPU time and memory of one process.
+/// CPU time and memory of a process.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Usage {
     /// User and system time of all its threads so far, in seconds.
@@ -117,7 +117,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Reads the figures of a live process.
+    /// Reads the figures of a running process.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let stat_path = PathBuf::from(format!("/proc/{pid}/stat"));
         let stat = fs::read_to_string(&stat_path).at("read", &stat_path)?;
@@ -129,28 +129,28 @@ impl Usage {
     }
 }
 
-/// What a thread has done so far.
+/// Activity of a thread so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Did {
-    /// How often it went to sleep, which is how often it woke.
+    /// How often it went to sleep, and so woke up.
     pub(crate) wakes: u64,
-    /// Time on a CPU, in seconds, to the nanosecond.
+    /// CPU time, in seconds, with nanosecond precision.
     pub(crate) cpu_s: f64,
 }
 
-/// What the threads of one process have done so far, by their numbers.
+/// Activity of the threads of a process, by thread id.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Activity(BTreeMap<OsString, Did>);
 
 impl Activity {
-    /// Reads the figures of a live process.
+    /// Reads the figures of a running process.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let tasks = PathBuf::from(format!("/proc/{pid}/task"));
         let mut threads = BTreeMap::new();
         for task in fs::read_dir(&tasks).at("list", &tasks)? {
             let task = task.at("list", &tasks)?;
             let (thread, task) = (task.file_name(), task.path());
-            // A thread may end between the two looks.
+            // A thread may exit between the two reads.
             let (Ok(status), Ok(schedule)) = (
                 fs::read_to_string(task.join("status")),
                 fs::read_to_string(task.join("schedstat")),
@@ -167,8 +167,8 @@ impl Activity {
         Ok(Self(threads))
     }
 
-    /// What all threads that live now have done since `earlier`. What one did that has ended in
-    /// between is not known any more.
+    /// Returns the activity of all current threads since `earlier`. The activity of threads that
+    /// exited in between is lost.
     pub(crate) fn since(&self, earlier: &Self) -> Did {
         self.0.iter().fold(Did::default(), |sum, (thread, now)| {
             let then = earlier.0.get(thread).copied().unwrap_or_default();
@@ -182,8 +182,8 @@ fn bad_proc(path: &Path) -> Error {
     Error::Answer { from: path.display().to_string(), detail: "no such field".to_owned() }
 }
 
-/// Sum of the two tick counters that start at `field`, counted after the name in parentheses
-/// (which may hold spaces): 11 for the process itself, 13 for its children that were waited for.
+/// Returns the sum of the two tick counters that start at `field`, counted after the name in
+/// parentheses (which may contain spaces): 11 for the process itself, 13 for its reaped children.
 fn cpu_seconds(stat: &str, field: usize) -> Option<f64> {
     let after_name = stat.rsplit_once(") ")?.1;
     let mut ticks = after_name.split(' ').skip(field).map(str::parse::<f64>);
@@ -191,7 +191,7 @@ fn cpu_seconds(stat: &str, field: usize) -> Option<f64> {
     Some(sum / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// Resident memory of this program now, in MiB.
+/// Returns the current resident memory of this program, in MiB.
 pub(crate) fn resident_mib() -> Result<f64> {
     let path = Path::new("/proc/self/status");
     let status = fs::read_to_string(path).at("read", path)?;
@@ -204,14 +204,14 @@ fn mebibytes(status: &str, field: &str) -> Option<f64> {
     Some(kib / 1024.0)
 }
 
-/// CPU seconds of all children of this program that have ended.
+/// Returns the CPU seconds of all reaped children of this program.
 pub(crate) fn children_cpu_s() -> Result<f64> {
     let path = Path::new("/proc/self/stat");
     let stat = fs::read_to_string(path).at("read", path)?;
     cpu_seconds(&stat, 13).ok_or_else(|| bad_proc(path))
 }
 
-/// Runs a program to its end and gives back what it wrote to stdout.
+/// Runs a program to its end and returns its standard output.
 pub(crate) fn run(name: &str, command: &mut Command) -> Result<String> {
     let output =
         command.stdin(Stdio::null()).output().doing(|| format!("start {name} ({command:?})"))?;
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_slept_is_counted() {
-        // Not this process: threads of other tests come and go in it.
+        // Not this process, because threads of other tests come and go in it.
         let mut sleeper = Command::new("sh");
         let mut sleeper = sleeper.args(["-c", "while :; do sleep 0.01; done"]).spawn().unwrap();
         let before = Activity::of(sleeper.id()).unwrap();

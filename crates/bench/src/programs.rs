@@ -1,4 +1,4 @@
-//! Our own programs, as a user has them: built together with this one and run from files.
+//! Our own programs, like a user has them: built together with this one and run from files.
 
 use std::env;
 use std::fs;
@@ -22,8 +22,8 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds both with the profile of this program if Cargo started it, for a stale agent would
-    /// be measured otherwise; without Cargo takes those in its own folder.
+    /// Builds both with the profile of this program if Cargo started it, because a stale agent
+    /// would be measured otherwise; without Cargo uses those in its own folder.
     pub(crate) fn prepare() -> Result<Self> {
         let own = env::current_exe().doing(|| "find the own executable".to_owned())?;
         let folder = own.parent().unwrap_or(Path::new("."));
@@ -48,7 +48,7 @@ impl Programs {
     }
 }
 
-/// The edge as its flags mean it.
+/// Returns the edge with these flags.
 pub(crate) fn edge(
     programs: &Programs,
     watched: &Path,
@@ -64,7 +64,7 @@ pub(crate) fn edge(
     edge
 }
 
-/// What the flags of a collector mean that writes to `store`, as a configuration.
+/// Returns the flags of a collector that writes to `store`, as a configuration.
 pub(crate) fn collector_flags(
     programs: &Programs,
     listen: &str,
@@ -85,7 +85,7 @@ pub(crate) fn collector_flags(
 /// A capacity that no benchmark fills.
 pub(crate) const LARGE: &str = "64GiB";
 
-/// A configuration with room for a backlog larger than the flags give.
+/// Adds space for a backlog larger than the default to a configuration.
 pub(crate) fn with_room(config: &str) -> Result<String> {
     let small = "capacity = \"8GiB\"";
     if config.contains(small) {
@@ -95,11 +95,11 @@ pub(crate) fn with_room(config: &str) -> Result<String> {
     Err(Error::Answer { from, detail })
 }
 
-/// The idle roll of sinks that are measured: the clock runs until all is delivered.
+/// The idle roll of measured sinks: the clock runs until all is delivered.
 pub(crate) const IDLE_ROLL: &str = "200ms";
 
-/// A configuration with [`IDLE_ROLL`] and `settings`, lines that each begin with LF, as the first
-/// settings of its one sink.
+/// Adds [`IDLE_ROLL`] and `settings`, lines that each begin with LF, as the first settings of the
+/// only sink.
 pub(crate) fn with_sink_settings(config: &str, settings: &str) -> Result<String> {
     let header = config.lines().find(|line| line.starts_with("[sinks."));
     let header = header.ok_or_else(|| Error::Answer {
@@ -110,7 +110,7 @@ pub(crate) fn with_sink_settings(config: &str, settings: &str) -> Result<String>
     Ok(config.replacen(header, &roll, 1))
 }
 
-/// [`edge`] with room for a larger backlog.
+/// Returns [`edge`] with space for a larger backlog.
 pub(crate) fn large_edge(
     programs: &Programs,
     watched: &Path,
@@ -127,8 +127,7 @@ pub(crate) fn large_edge(
     Ok(edge)
 }
 
-/// Starts one of our programs, which has its admin page at `admin_port`, and waits until that
-/// calls it ready.
+/// Starts one of our programs, with its admin page at `admin_port`, and waits until it is ready.
 pub(crate) fn start(
     name: &str,
     command: Command,

@@ -1,5 +1,5 @@
-//! The raw limits of this machine: what the disk, the page cache and loopback do with nothing on
-//! top. Each is measured in the same run as what it is compared with.
+//! The raw limits of this machine: plain disk, page cache and loopback. Each is measured in the
+//! same run as its counterpart.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
@@ -13,10 +13,10 @@ use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate};
 
 use crate::error::{Doing, Result};
 
-/// What O_DIRECT asks of addresses, offsets and sizes.
+/// Alignment of addresses, offsets and sizes for O_DIRECT.
 const BLOCK: usize = 4096;
 
-/// Bytes and the time that they took.
+/// Bytes and their time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moved {
     /// Payload bytes.
@@ -26,13 +26,13 @@ pub(crate) struct Moved {
 }
 
 impl Moved {
-    /// Megabytes (10⁶) a second.
+    /// Returns megabytes (10⁶) per second.
     pub(crate) fn mb_per_s(self) -> f64 {
         self.bytes as f64 / 1e6 / self.seconds
     }
 }
 
-/// A buffer that starts at a block boundary, filled with bytes that do not compress.
+/// A block-aligned buffer, filled with incompressible bytes.
 #[derive(Debug)]
 struct Aligned {
     memory: Vec<u8>,
@@ -41,7 +41,7 @@ struct Aligned {
 }
 
 impl Aligned {
-    /// At least `len` bytes, rounded up to whole blocks.
+    /// Allocates at least `len` bytes, rounded up to whole blocks.
     fn new(len: usize) -> Self {
         let len = len.next_multiple_of(BLOCK);
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -65,17 +65,16 @@ impl Aligned {
     }
 }
 
-/// Which blocks a direct write meets.
+/// The blocks of a direct write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blocks {
     /// All written before, as in a recycled segment: no journal commit.
     Written,
-    /// Allocated and never written, as a growing backlog needs them.
+    /// Allocated and never written, as for a growing backlog.
     Allocated,
 }
 
-/// A file that is written with O_DIRECT and O_DSYNC, front to back and over again; deleted when
-/// dropped.
+/// A file written with O_DIRECT and O_DSYNC, from front to back, repeatedly; deleted on drop.
 #[derive(Debug)]
 pub(crate) struct DirectFile {
     path: PathBuf,
@@ -84,12 +83,12 @@ pub(crate) struct DirectFile {
     size: usize,
     file_bytes: u64,
     offset: u64,
-    /// Times that the whole file was written.
+    /// Number of times that the whole file was written.
     pub(crate) rounds: u64,
 }
 
 impl DirectFile {
-    /// A file of `file_bytes` in `folder`, for writes of at least `size` bytes each.
+    /// Creates a file of `file_bytes` in `folder`, for writes of at least `size` bytes each.
     pub(crate) fn create(
         folder: &Path,
         size: usize,
@@ -105,8 +104,7 @@ impl DirectFile {
         Ok(Self { path, file, buffer, size, file_bytes, offset: 0, rounds: 0 })
     }
 
-    /// One write after the other for as long as `goes_on`, which is asked with the time and the
-    /// rounds so far.
+    /// Writes repeatedly while `goes_on` returns true, which gets the time and the rounds so far.
     pub(crate) fn write_while(&mut self, goes_on: impl Fn(Duration, u64) -> bool) -> Result<Moved> {
         let (started, mut writes) = (Instant::now(), 0_u64);
         while goes_on(started.elapsed(), self.rounds) {
@@ -117,7 +115,7 @@ impl DirectFile {
         Ok(Moved { bytes: writes * self.size as u64, seconds })
     }
 
-    /// Writes the next blocks and returns when they are on the disk.
+    /// Writes the next blocks durably.
     pub(crate) fn write_next(&mut self) -> Result<()> {
         self.file.write_all_at(self.buffer.bytes(), self.offset).at("write", &self.path)?;
         let step = self.buffer.len as u64;
@@ -132,7 +130,7 @@ impl DirectFile {
 
 impl Drop for DirectFile {
     fn drop(&mut self) {
-        // What stays is in a scratch folder, which goes as a whole.
+        // If this fails, the scratch folder is deleted anyway.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -154,7 +152,7 @@ fn prepare(path: &Path, file_bytes: u64, blocks: Blocks) -> Result<()> {
     file.sync_all().at("sync", path)
 }
 
-/// Appends of `size` bytes, each followed by fdatasync, to a new file for `limit`.
+/// Appends `size` bytes repeatedly, each followed by fdatasync, to a new file for `limit`.
 pub(crate) fn synced_appends(folder: &Path, size: usize, limit: Duration) -> Result<Moved> {
     let path = folder.join("raw-append");
     let mut file = File::create(&path).at("create", &path)?;
@@ -193,8 +191,7 @@ pub(crate) fn direct_reads(files: &[PathBuf], most: u64) -> Result<Moved> {
 }
 
 /// Reads a file, or every file below a folder, so that the measured program finds it in the page
-/// cache as he would what was written just now: a system may give back early what lay unused for
-/// seconds.
+/// cache like recently written data: the system may evict data that was unused for seconds.
 pub(crate) fn warm(path: &Path) -> Result<()> {
     if path.is_dir() {
         for entry in fs::read_dir(path).at("list", path)? {
@@ -207,7 +204,7 @@ pub(crate) fn warm(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Drops every file below `folder` from the page cache, so that the next reader starts cold.
+/// Evicts every file below `folder` from the page cache, so that the next reader starts cold.
 pub(crate) fn evict(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).at("list", folder)? {
         let path = entry.at("list", folder)?.path();
@@ -223,7 +220,7 @@ pub(crate) fn evict(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Reads a file in blocks of 1 MiB and finds every line end with memchr; gives back the lines too.
+/// Reads a file in blocks of 1 MiB and finds every line end with memchr; returns the lines, too.
 pub(crate) fn scan_lines(path: &Path) -> Result<(Moved, u64)> {
     let mut file = File::open(path).at("open", path)?;
     let mut block = vec![0; 1 << 20];
@@ -240,8 +237,8 @@ pub(crate) fn scan_lines(path: &Path) -> Result<(Moved, u64)> {
     Ok((Moved { bytes, seconds: started.elapsed().as_secs_f64() }, lines))
 }
 
-/// Sends `count` messages of `size` bytes over one loopback connection; the receiver answers each
-/// with one byte and the sender waits for all answers at the end.
+/// Sends `count` messages of `size` bytes over one loopback connection; the receiver responds to
+/// each with one byte, and the sender waits for all responses at the end.
 pub(crate) fn loopback(size: usize, count: u64) -> Result<Moved> {
     let describe = || "send over loopback".to_owned();
     let listener = TcpListener::bind(("127.0.0.1", 0)).doing(describe)?;

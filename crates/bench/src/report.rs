@@ -1,7 +1,7 @@
 //! Figures: median, minimum and maximum of several runs, and their ratio to a reference.
 //!
-//! A ratio above 1 is always in our favour: of rates it is ours / reference, of costs (CPU, memory,
-//! time) it is reference / ours.
+//! A ratio above 1 is always in our favour: for rates it is ours / reference, for costs (CPU time,
+//! memory, time) it is reference / ours.
 
 use std::io::{self, Write};
 
@@ -12,17 +12,17 @@ use serde::Serialize;
 pub(crate) struct Series(Vec<f64>);
 
 impl Series {
-    /// Adds the value of one more run.
+    /// Adds the value of another run.
     pub(crate) fn push(&mut self, value: f64) {
         self.0.push(value);
     }
 
-    /// The same runs in another unit.
+    /// Converts the runs to another unit.
     pub(crate) fn map(&self, convert: impl Fn(f64) -> f64) -> Self {
         self.0.iter().map(|value| convert(*value)).collect()
     }
 
-    /// What the runs amount to; nothing if there was no run.
+    /// Summarizes the runs; `None` without any.
     pub(crate) fn spread(&self) -> Option<Spread> {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -44,7 +44,7 @@ impl FromIterator<f64> for Series {
 }
 
 impl Spread {
-    /// A figure that is given, not measured.
+    /// A fixed value that is not measured.
     pub(crate) fn given(value: f64) -> Self {
         Self { median: value, min: value, max: value, runs: 1 }
     }
@@ -59,22 +59,22 @@ pub(crate) struct Spread {
     pub(crate) min: f64,
     /// Largest value.
     pub(crate) max: f64,
-    /// How many runs there were.
+    /// Number of runs.
     pub(crate) runs: usize,
 }
 
-/// The value below which `share` of the sorted ones are; nothing if there is none.
+/// Returns the value below which `share` of the sorted ones are; `None` if empty.
 pub(crate) fn rank(sorted: &[f64], share: f64) -> Option<f64> {
     let rank = ((sorted.len() as f64 * share).ceil() as usize).max(1) - 1;
     sorted.get(rank).copied()
 }
 
-/// Which direction of a figure is the good one.
+/// The good direction of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Better {
     /// Rates.
     More,
-    /// CPU, memory, time.
+    /// CPU time, memory, time.
     Less,
 }
 
@@ -83,7 +83,7 @@ pub(crate) enum Better {
 pub(crate) struct Figure {
     /// The subcommand.
     pub(crate) bench: &'static str,
-    /// What was measured under which load.
+    /// The measured quantity and load.
     pub(crate) case: String,
     /// Unit of both sides.
     pub(crate) unit: &'static str,
@@ -91,12 +91,12 @@ pub(crate) struct Figure {
     pub(crate) better: Better,
     /// Our side, unless only peers were measured.
     pub(crate) ours: Option<Spread>,
-    /// The other side, where there is one.
+    /// The other side, if any.
     pub(crate) reference: Option<(&'static str, Spread)>,
 }
 
 impl Figure {
-    /// Ratio of the medians, larger is better; none if a side is missing or zero.
+    /// Returns the ratio of the medians, larger is better; `None` if a side is missing or zero.
     pub(crate) fn ratio(&self) -> Option<f64> {
         let (ours, reference) = (self.ours?.median, self.reference?.1.median);
         let (above, below) = match self.better {
@@ -107,7 +107,7 @@ impl Figure {
     }
 }
 
-/// What `--json` prints for each figure.
+/// The output of `--json` for each figure.
 #[derive(Debug, Serialize)]
 struct Record<'a> {
     bench: &'a str,
@@ -119,7 +119,7 @@ struct Record<'a> {
     ratio: Option<f64>,
 }
 
-/// Where figures go: a table for people, or JSON for programs (the table then goes to stderr).
+/// Collects figures: a table for people, or JSON for programs (the table then goes to stderr).
 #[derive(Debug)]
 pub(crate) struct Report {
     figures: Vec<Figure>,
@@ -127,17 +127,15 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// An empty report.
     pub(crate) fn new() -> Self {
         Self { figures: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds a figure.
     pub(crate) fn add(&mut self, figure: Figure) {
         self.figures.push(figure);
     }
 
-    /// Adds a sentence that must be read with the figures, once.
+    /// Adds a note to the figures, without duplicates.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         let text = text.into();
         if !self.notes.contains(&text) {
@@ -145,7 +143,7 @@ impl Report {
         }
     }
 
-    /// Prints everything: with `json` one object a line to stdout and the table to stderr.
+    /// Prints everything: with `json` one object per line to stdout and the table to stderr.
     pub(crate) fn print(&self, json: bool) -> io::Result<()> {
         if !json {
             return self.write_table(&mut io::stdout().lock());
@@ -202,7 +200,7 @@ fn row(figure: &Figure) -> [String; 6] {
     ]
 }
 
-/// Median with its extremes, if there were several runs.
+/// Formats the median with its extremes, if there were several runs.
 pub(crate) fn human_spread(spread: Spread) -> String {
     let Spread { median, min, max, runs } = spread;
     if runs == 1 {
@@ -211,7 +209,7 @@ pub(crate) fn human_spread(spread: Spread) -> String {
     format!("{} ({}–{}, n={runs})", human(median), human(min), human(max))
 }
 
-/// Three significant digits below a thousand, grouped thousands above.
+/// Formats three significant digits below a thousand, grouped thousands above.
 pub(crate) fn human(value: f64) -> String {
     if value.abs() < 1000.0 {
         let decimals = match value.abs() {

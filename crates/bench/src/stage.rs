@@ -1,4 +1,4 @@
-//! One stage of the pipeline alone: built from settings as an agent builds it, in the real world.
+//! A single stage of the pipeline: built from settings like in an agent, in the real environment.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,7 @@ pub(crate) fn build<R: Role + ?Sized>(
     build_in(env::real(), kind, settings, directory)
 }
 
-/// The same in another world.
+/// Same in another environment.
 pub(crate) fn build_in<R: Role + ?Sized>(
     world: Env,
     kind: &str,
@@ -43,8 +43,8 @@ pub(crate) fn build_in<R: Role + ?Sized>(
     (entry.build)(&Settings::from_json(settings), &cx).map_err(|error| refused(error.to_string()))
 }
 
-/// Seconds that the hdfs sink of these settings takes until it has delivered all batches: written,
-/// synced and committed. What it keeps lies in `directory`.
+/// Returns the seconds until the hdfs sink with these settings has delivered all batches: written,
+/// synced and committed. Its data are in `directory`.
 pub(crate) async fn deliver(
     settings: &serde_json::Value,
     batches: impl Iterator<Item = Batch>,
@@ -80,22 +80,22 @@ async fn settle(sink: &mut dyn Sink, open: &mut IntervalSet) -> Result<()> {
     Ok(())
 }
 
-/// Says that a stage failed.
+/// Returns the error of a failed stage.
 pub(crate) fn failed(stage: &str, error: &dyn std::error::Error) -> Error {
     Error::Program { program: stage.to_owned(), status: "error".to_owned(), output: chain(error) }
 }
 
-/// What has arrived at a [`Counter`].
+/// Events that have arrived at a [`Counter`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Arrived {
     /// Events of all batches.
     pub(crate) events: u64,
-    /// Bytes of their bodies, without line ends.
+    /// Size of their bodies, without line ends.
     pub(crate) body_bytes: u64,
 }
 
-/// An intake that counts what it is given and calls it stored and delivered at once, so that the
-/// stage before it is all that is measured.
+/// An intake that counts events and immediately reports them as stored and delivered, so that only
+/// the stage before it is measured.
 #[derive(Debug)]
 pub(crate) struct Counter {
     arrived: watch::Sender<Arrived>,
@@ -105,7 +105,6 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// Nothing has arrived.
     pub(crate) fn new() -> Self {
         Self {
             arrived: watch::Sender::default(),
@@ -115,7 +114,7 @@ impl Counter {
         }
     }
 
-    /// Follows what has arrived.
+    /// Returns a receiver of the counts.
     pub(crate) fn watch(&self) -> watch::Receiver<Arrived> {
         self.arrived.subscribe()
     }
@@ -130,7 +129,7 @@ impl Intake for Counter {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
         if let Some(identity) = batch.envelope.identity {
             self.seen().insert(identity);
-            // Nothing listens before a source does; then the set is asked for.
+            // Before the source starts there is no receiver; the source then queries the set.
             let _ = self.committed.send(Arc::new([identity].into_iter().collect()));
         }
         self.arrived.send_modify(|arrived| {

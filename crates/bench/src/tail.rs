@@ -1,7 +1,7 @@
-//! Reading alone: `tail_dir` over one file, compared with `read` and `memchr` over the same file.
+//! Reading alone: `tail_dir` on one file, compared with `read` and `memchr` on the same file.
 //!
-//! The clock runs from the instant at which the file is linked into the watched folder, so the
-//! pause between two looks at the folder counts against us; a long file makes it small.
+//! The clock runs from the moment at which the file is linked into the watched folder, so the poll
+//! interval counts against us; a long file makes it negligible.
 
 use std::fs;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::report::{Better, Figure, Report, Series};
 use crate::stage::{self, Arrived, Counter};
 
 const LIMIT: Duration = Duration::from_secs(120);
-/// For the first look at the empty folder.
+/// Time for the first scan of the empty folder.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What to measure.

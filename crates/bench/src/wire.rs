@@ -1,9 +1,9 @@
-//! The wire alone: our gRPC sink and source over loopback, compared with plain TCP with the same
+//! The wire alone: our gRPC sink and source over loopback, compared with plain TCP and the same
 //! bytes.
 //!
-//! The source's intake calls each batch stored and delivered at once. The clock runs until the
-//! sink has heard of the last batch that it is delivered; on the raw side, until the last message
-//! is answered.
+//! The source's intake reports each batch as stored and delivered immediately. The clock runs until
+//! the sink knows that the last batch is delivered; on the raw side, until the response to the last
+//! message.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -109,7 +109,7 @@ async fn send(load: Load, count: u64, cache: &Cache) -> Result<Moved> {
     Ok(Moved { bytes: count * load.batch().size().bytes, seconds })
 }
 
-/// The source may not listen yet: the sink is asked again, as a runner does.
+/// Reopens the sink like a runner, because the source may not be listening yet.
 async fn open(sink: &mut dyn Sink) -> Result<()> {
     let started = Instant::now();
     loop {

@@ -158,7 +158,7 @@ impl Odbc {
             });
             if let Err(problem) = read {
                 let problem = of(session, problem);
-                // If the reader is gone, the error has no receiver.
+                // If the reader is gone, the error is not needed.
                 let _ = send.blocking_send(Err(SqlError::odbc(&address, dialect, problem)));
             }
         });

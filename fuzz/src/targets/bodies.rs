@@ -1,4 +1,4 @@
-//! Whole messages, as decoders read them: the body of a request, a file of a spool directory.
+//! Complete messages, as decoders read them: the body of a request, a file of a spool directory.
 
 use std::path::Path;
 
@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 use super::chosen;
 use crate::rig::{ENV, Event, events};
 
-/// A message of the form `json`, `lines` or `blob`, in some character set; or a file of the form
-/// `avro`.
+/// A message for `json`, `lines` or `blob`, in some character set; or a file for `avro`.
 ///
-/// What `json` reads, written again as such a message, is read as the same.
+/// Events read by `json` survive a round trip.
 pub(super) fn bodies(input: &[u8]) -> usize {
     let (choice, bytes) = chosen(input);
     if choice >= 128 {
@@ -33,8 +32,8 @@ pub(super) fn bodies(input: &[u8]) -> usize {
     read.len()
 }
 
-/// The events of a container file, in pieces. Reading that goes on behind some of them gives the
-/// others, and a message of the same bytes has the same events.
+/// Reads the events of a container file, in pieces. Reading that continues after some of them
+/// returns the others, and a message with the same bytes has the same events.
 fn file(bytes: &[u8], passed: usize) -> usize {
     let whole = pieces(bytes, 0, 3);
     if let Some(whole) = &whole {
@@ -48,7 +47,7 @@ fn file(bytes: &[u8], passed: usize) -> usize {
     whole.map_or(0, |events| events.len())
 }
 
-/// All events behind the first ones, if the file is whole.
+/// Returns all events after the first ones, if the file is complete.
 fn pieces(mut file: &[u8], passed: usize, events_max: usize) -> Option<Vec<Event>> {
     let decoder = built("avro");
     let mut reading = decoder.begin_file().expect("it reads files");
@@ -83,7 +82,7 @@ fn decoded(kind: &str, message: &Message<'_>) -> Option<Vec<Event>> {
     Some(events(&batch.finish()))
 }
 
-/// As a client writes it; only texts can be written.
+/// Encodes an event like a client; only text can be encoded.
 fn written((body, headers): &Event) -> Option<Value> {
     let headers: serde_json::Map<_, _> =
         headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();

@@ -1,5 +1,5 @@
-//! What brokers of AMQP send, in both of its versions, and files of Parquet: formats that a library
-//! decodes, whose depth and size are checked before.
+//! Messages of AMQP brokers, in both protocol versions, and Parquet files: formats that a library
+//! decodes, after a check of their depth and size.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use serde_json::json;
 use super::chosen;
 use crate::rig::ENV;
 
-/// A connection to RabbitMQ from its greeting on: the same becomes of its messages in one piece and
-/// in many. The first byte chooses how large these are.
+/// A connection to RabbitMQ from its greeting on: one piece and many give the same result. The
+/// first byte selects the piece size.
 pub(super) fn rabbitmq(input: &[u8]) -> usize {
     let (piece, stream) = chosen(input);
     let whole = components_rabbitmq::fuzzed::read(stream, usize::MAX);
@@ -18,8 +18,8 @@ pub(super) fn rabbitmq(input: &[u8]) -> usize {
     whole.0.len()
 }
 
-/// The frames of a connection, or a message in pieces: the first byte chooses, the second says how
-/// large the pieces are.
+/// The frames of a connection, or a message in pieces: the first byte selects, the second is the
+/// piece size.
 pub(super) fn amqp(input: &[u8]) -> usize {
     let (choice, rest) = chosen(input);
     let (piece, bytes) = chosen(rest);
@@ -33,7 +33,7 @@ pub(super) fn amqp(input: &[u8]) -> usize {
     usize::from(whole)
 }
 
-/// A file of Parquet: its rows.
+/// A Parquet file: its rows.
 pub(super) fn parquet(input: &[u8]) -> usize {
     let cx = BuildContext::alone("in", Path::new("d"), ENV.clone());
     let entry = components_parquet::GROUP.decoders.iter().find(|it| it.kind == "parquet_rows");

@@ -8,21 +8,21 @@ use flume::{File, Options, World, agents, convert, properties as flume_propertie
 use super::chosen;
 use crate::rig::ENV;
 
-/// Host of a configuration that names no agent.
+/// Host of a configuration without an agent name.
 const HOST: &str = "host";
-/// What a configuration is called in errors.
+/// File name in errors.
 const FILE: &str = "fuzz";
-/// A path that says how a plan is printed.
+/// A path that selects the print format of a plan.
 const TOML: &str = "/a.toml";
 
-/// A `.properties` file of Flume: read, and each of its agents translated. A translation that is a
-/// plan is the same plan after it was written and read.
+/// A `.properties` file of Flume: reads it and translates each of its agents. If a translation is a
+/// valid plan, it survives a round trip.
 pub(super) fn properties(input: &[u8]) -> usize {
     let file = File { name: FILE.into(), text: String::from_utf8_lossy(input).into_owned() };
     let Ok(all) = flume_properties::read(&file.name, &file.text) else { return 0 };
     let mut translated = 0;
     for agent in agents(&all) {
-        // What is printed keeps references to what has no value here; what is run may not.
+        // Printed configurations keep references without a value; running ones may not.
         for keep_references in [true, false] {
             let options = Options {
                 agent: Some(agent.clone()),
@@ -38,7 +38,7 @@ pub(super) fn properties(input: &[u8]) -> usize {
             };
             translated += 1;
             match resolve(FILE, conversion.settings, HOST) {
-                // A reference stands for nothing in this world, where no file can be read.
+                // References have no value here, because no file can be read.
                 Ok(plan) if !to_toml(&plan).contains("${") => written_again(&plan),
                 _ => {}
             }
@@ -47,8 +47,8 @@ pub(super) fn properties(input: &[u8]) -> usize {
     translated
 }
 
-/// A configuration of our own, in TOML or YAML: every problem of it, or a plan that is the same
-/// after it was written and read.
+/// Our own configuration, in TOML or YAML: returns all of its problems, or a plan that survives a
+/// round trip.
 pub(super) fn configuration(input: &[u8]) -> usize {
     let (choice, text) = chosen(input);
     let name = if choice & 1 == 0 { TOML } else { "/a.yaml" };
@@ -69,7 +69,7 @@ fn plan(name: &str, text: &str) -> Result<Plan, ConfigErrors> {
     resolve(FILE, read_text(FILE, Path::new(name), text, &ENV)?, HOST)
 }
 
-/// The order of keys is that of the text; so texts are compared, which have one order.
+/// The order of keys comes from the text, so compare texts, which have a single order.
 fn written_again(written: &Plan) {
     let text = to_toml(written);
     let again = plan(TOML, &text);
@@ -77,8 +77,8 @@ fn written_again(written: &Plan) {
     assert_eq!(to_toml(&again), text, "it comes back as it was");
 }
 
-/// A world in which nothing is set and every component is known. Each file that a configuration
-/// names, a morphline or a credential store, has the bytes of the configuration.
+/// An environment without variables, but with all components. Each file named in a configuration,
+/// such as a morphline or a credential store, contains the bytes of the configuration.
 struct Nowhere<'a>(&'a [u8]);
 
 impl World for Nowhere<'_> {

@@ -1,5 +1,5 @@
-//! Files through the whole sources `spool_dir` and `tail_dir`, and the positions that they begin
-//! with: what a channel keeps, and the position file of Flume.
+//! Files in the sources `spool_dir` and `tail_dir`, and their initial positions: from a channel,
+//! and from Flume's position file.
 
 use std::io::Write;
 
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use super::{chosen, multiline};
 use crate::rig::{Event, Files, without_ends};
 
-/// Longest line, and event of several lines, where they are short.
+/// Maximum length of lines and multi-line events, in short variants.
 const SHORT: &str = "48B";
-/// The same where no input has a longer one.
+/// Longer than any input.
 const LONG: &str = "64KiB";
-/// Batches of a life that is not stopped before it has read everything.
+/// Number of batches of a run that reads everything.
 const ALL: usize = usize::MAX;
 
-/// Two bytes that choose, and the content of a file, or of positions.
+/// Two selector bytes, and the content of a file, or of positions.
 pub(super) fn files(input: &[u8]) -> usize {
     let (choice, rest) = chosen(input);
     let (stop, content) = chosen(rest);
@@ -30,9 +30,9 @@ pub(super) fn files(input: &[u8]) -> usize {
     }
 }
 
-/// A file in whole, or compressed and perhaps cut off, as lines, joined lines, `json` or a `blob`.
-/// It is the content that is compressed here: what a decompressor takes any bytes for is not the
-/// question, and a few bytes may stand for very many.
+/// A file, plain or compressed and maybe truncated, as lines, joined lines, `json` or a `blob`.
+/// Compresses the content here, because the decompressor itself is not under test, and a few bytes
+/// may expand to very many.
 fn spooled(choice: usize, stop: usize, content: &[u8]) -> usize {
     let decoder = ["lines", "lines", "json", "blob"][choice / 4 % 4];
     let policy = ["keep", "replace", "ignore", "fail"][choice / 16 % 4];
@@ -63,7 +63,7 @@ fn spooled(choice: usize, stop: usize, content: &[u8]) -> usize {
     events.len()
 }
 
-/// A file that is followed, as lines or joined lines.
+/// A followed file, as lines or joined lines.
 fn tailed(choice: usize, stop: usize, content: &[u8]) -> usize {
     let is_short = choice & 8 == 8;
     let mut settings = json!({
@@ -82,7 +82,7 @@ fn tailed(choice: usize, stop: usize, content: &[u8]) -> usize {
     events.len()
 }
 
-/// What a channel says of a file: any bytes. The source reads on, or from the beginning.
+/// An arbitrary stored position. The source continues there, or starts at the beginning.
 fn stored_positions(choice: usize, value: &[u8]) -> usize {
     let key = [1_u64.to_le_bytes(), 1_u64.to_le_bytes()].concat();
     let positions = [(Bytes::from(key), Bytes::copy_from_slice(value))];
@@ -95,7 +95,7 @@ fn stored_positions(choice: usize, value: &[u8]) -> usize {
     stored_of_content(files)
 }
 
-/// A position file of Flume: the source goes on there, or does not begin.
+/// A Flume position file: the source continues there, or does not open.
 fn flume_positions(bytes: &[u8]) -> usize {
     let files = Files::new(CONTENT, &[]);
     files.put("/positions.json", bytes);
@@ -111,10 +111,10 @@ fn flume_positions(bytes: &[u8]) -> usize {
     }
 }
 
-/// The file that positions are of.
+/// The file of the positions.
 const CONTENT: &[u8] = b"one\ntwo\nthree\nfour\nfive\n";
 
-/// How many events were stored of that file: what follows a place in it, whatever positions say.
+/// Counts the stored events of that file: a suffix of it, whatever the positions contain.
 fn stored_of_content(files: Files) -> usize {
     let events = files.events();
     let mut ended = Vec::new();
@@ -130,8 +130,8 @@ fn stored_of_content(files: Files) -> usize {
     events.len()
 }
 
-/// The events of a file, which are the same in batches of three, and over a stop after some batches
-/// and another start.
+/// Returns the events of a file, which must be the same in batches of three, and with a restart
+/// after some batches.
 fn in_two_lives(kind: &str, settings: &Value, stop: usize, bytes: &[u8]) -> Vec<Event> {
     let mut settings = settings.clone();
     let read = |settings: &Value, lives: &[usize]| {
@@ -148,7 +148,7 @@ fn in_two_lives(kind: &str, settings: &Value, stop: usize, bytes: &[u8]) -> Vec<
     at_once
 }
 
-/// Bodies of all events, end to end, without bytes at which lines end.
+/// Returns the concatenated bodies, without line ends.
 fn text(events: &[Event]) -> Vec<u8> {
     without_ends(&events.iter().map(|(body, _)| &**body).collect::<Vec<_>>().concat())
 }

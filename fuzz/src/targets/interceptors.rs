@@ -1,4 +1,4 @@
-//! Interceptors that take texts of clients apart.
+//! Interceptors that parse untrusted text.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::chosen;
 use crate::rig::ENV;
 
-/// How many of them `parse` bodies into bodies, first in the table.
+/// The number of settings for `parse` with output into the body, which come first.
 const INTO_BODIES: usize = 7;
 
 static SETTINGS: LazyLock<Vec<(&str, Value)>> = LazyLock::new(|| {
@@ -49,7 +49,8 @@ static SETTINGS: LazyLock<Vec<(&str, Value)>> = LazyLock::new(|| {
     ]
 });
 
-/// Lines as a batch, through one interceptor: no event is lost, and what `parse` writes is JSON.
+/// Passes lines as a batch through one interceptor: no event is lost, and the output of `parse` is
+/// JSON.
 pub(super) fn interceptors(input: &[u8]) -> usize {
     let (choice, text) = chosen(input);
     let choice = choice % SETTINGS.len();

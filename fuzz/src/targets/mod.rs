@@ -1,4 +1,4 @@
-//! The targets. Where a decoder has settings, the first bytes of an input choose among them.
+//! The targets. If a decoder has settings, the first input bytes select them.
 
 mod bodies;
 mod brokers;
@@ -15,10 +15,10 @@ mod wire;
 
 use crate::Target;
 
-/// Inputs over it take a source no further than shorter ones, and only time.
+/// Longer inputs cost time without reaching new code of a source.
 const STREAM_MAX: usize = 16 << 10;
 
-/// All of them. Those that the command `fuzz/run` gives the most time stand first.
+/// All targets. `fuzz/run` gives the most time to the first ones.
 pub const TARGETS: &[Target] = &[
     target("avro", rpc::avro, 20),
     target("thrift", rpc::thrift, 46),
@@ -51,17 +51,17 @@ const fn target(name: &'static str, read: fn(&[u8]) -> usize, seeds_hold: usize)
     Target { name, read, more_seeds: None, seeds_hold }
 }
 
-/// Lines that are one event, of at most so many bytes: a stack trace is indented.
+/// Settings for multi-line events of at most this size, like an indented stack trace.
 fn multiline(bytes_max: &str) -> serde_json::Value {
     serde_json::json!({ "start": "^[^ \t]", "lines_max": 5, "bytes_max": bytes_max })
 }
 
-/// The first byte, which chooses, and the rest; of no bytes nothing is read.
+/// Splits off the selector byte; 0 for an empty input.
 fn chosen(input: &[u8]) -> (usize, &[u8]) {
     input.split_first().map_or((0, input), |(first, rest)| (usize::from(*first), rest))
 }
 
-/// Two bytes that choose, and the stream.
+/// Splits off two selector bytes.
 fn settings_and_stream(input: &[u8]) -> (usize, usize, &[u8]) {
     let (choice, rest) = chosen(input);
     let (piece, stream) = chosen(rest);

@@ -1,9 +1,9 @@
-//! What a server of NATS sends.
+//! Messages of a NATS server.
 
 use super::chosen;
 
-/// A connection from its greeting on: the same becomes of its messages in one piece and in many.
-/// The first byte chooses how large these are.
+/// A connection from its greeting on: one piece and many give the same result. The first byte
+/// selects the piece size.
 pub(super) fn nats(input: &[u8]) -> usize {
     let (piece, stream) = chosen(input);
     let whole = components_nats::fuzzed::read(stream, usize::MAX);

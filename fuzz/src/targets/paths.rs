@@ -1,4 +1,4 @@
-//! Directories that are made of headers of clients.
+//! Directories made of untrusted headers.
 
 use std::collections::HashSet;
 
@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 
 use super::chosen;
 
-/// 2026-10-25T01:00:00Z: the second of two hours that Berlin calls by one name.
+/// 2026-10-25T01:00:00Z: the second of two hours with the same name in Berlin.
 const NOW: i64 = 1_792_890_000_000;
-/// Directories of a batch at most.
+/// Maximum number of directories of a batch.
 const PARTS_MAX: usize = 8;
-/// Where the events of further ones go.
+/// Directory of the events beyond that.
 const OVERFLOW: &str = "_overflow";
-/// Bytes of a name that every store takes.
+/// Maximum length of a name for all stores.
 const NAME_MAX: usize = 255;
-/// Events of a batch that are looked at one by one.
+/// Events of a batch to check individually.
 const ALONE: usize = 40;
 
-/// Settings next to the path, by the byte that chooses.
+/// Returns additional settings, by the selector byte.
 fn settings(choice: usize, path: &str) -> Value {
     let mut settings = json!({ "url": format!("file:///data/{path}") });
     let with: &[(&str, &str)] = match choice % 8 {
@@ -39,9 +39,9 @@ fn settings(choice: usize, path: &str) -> Value {
     settings
 }
 
-/// The first line is the path, each further one an event: its time, and behind a tab a header that
-/// the path may name. No event is lost, no name leads out of the prefix or into the books, and the
-/// directory of an event does not depend on those that it came with.
+/// The first line is the path, each further one an event: its time, and after a tab a header that
+/// the path may contain. No event is lost, no name leads out of the prefix or into reserved
+/// directories, and the directory of an event does not depend on other events of its batch.
 pub(super) fn paths(input: &[u8]) -> usize {
     let (choice, text) = chosen(input);
     let text = String::from_utf8_lossy(text);
@@ -81,7 +81,7 @@ pub(super) fn paths(input: &[u8]) -> usize {
     events
 }
 
-/// No name leads out of where it stands.
+/// Asserts that no name leads out of its directory.
 fn confined(directory: &str) {
     for name in directory.split('/').filter(|_| !directory.is_empty()) {
         assert!(!matches!(name, "." | ".." | "_aqueduct"), "`{name}` is in {directory:?}");
@@ -89,7 +89,7 @@ fn confined(directory: &str) {
     }
 }
 
-/// Events of one directory are one part where their times and headers are equal.
+/// Asserts that events of one directory are in one part if their times and headers are equal.
 fn distinct(parts: &[(String, Events)]) {
     let mut known = HashSet::new();
     for (directory, events) in parts {

@@ -1,4 +1,4 @@
-//! Calls of Flume's clients, and answers of a metastore: Avro RPC and Thrift.
+//! Calls of Flume's clients, and responses of a metastore: Avro RPC and Thrift.
 
 use formats::avro::datum::put_event;
 use formats::avro::events::{Events as AvroEvents, read as read_avro};
@@ -10,12 +10,13 @@ use serde_json::json;
 use super::chosen;
 use crate::rig::{events, in_any_pieces, outcome};
 
-/// Inputs over it take a source no further than shorter ones, and only time.
+/// Longer inputs cost time without reaching new code of a source.
 const STREAM_MAX: usize = 8 << 10;
 
-/// A connection to the source `avro`: the first bit says whether it is compressed.
+/// A connection to the source `avro`: the first bit selects compression.
 ///
-/// What is stored is what the calls say, in any pieces, and comes back from Avro's encoding.
+/// The stored events equal the events of the calls, in any pieces, and survive a round trip
+/// through Avro.
 pub(super) fn avro(input: &[u8]) -> usize {
     let read = formats::avro::read_all(input);
     let (choice, stream) = chosen(input);
@@ -25,7 +26,7 @@ pub(super) fn avro(input: &[u8]) -> usize {
         let piece = 1 + choice / 2;
         let outcome = match choice & 1 {
             0 => in_any_pieces("avro", &settings, stream, piece),
-            // What the decompressor holds back when it meets damage is lost with it.
+            // Data that the decompressor holds back is lost if it encounters damage.
             _ => {
                 let at_once = outcome("avro", &settings, std::iter::once(stream));
                 let in_pieces = outcome("avro", &settings, stream.chunks(piece));
@@ -48,7 +49,7 @@ pub(super) fn avro(input: &[u8]) -> usize {
     read
 }
 
-/// A call or an answer: the first bit names the encoding, the second one says that the rest is a
+/// A call or a response: the first bit selects the encoding, the second one whether the rest is a
 /// connection to the source `thrift`.
 pub(super) fn thrift(input: &[u8]) -> usize {
     let (choice, message) = chosen(input);
@@ -70,13 +71,13 @@ pub(super) fn thrift(input: &[u8]) -> usize {
     calls.into_iter().flatten().map(|batch| sent_again(protocol, &batch)).sum()
 }
 
-/// The events of a call.
+/// Returns the events of a call.
 fn batch(protocol: Protocol, method: Method, message: &[u8]) -> Result<Batch, Malformed> {
     let mut events = BatchBuilder::default();
     read_events(protocol, method, message, &mut events).map(|()| events.finish())
 }
 
-/// A message without a frame, as a metastore answers: it ends where its values end, in any pieces.
+/// Checks an unframed message, like a metastore's response: it ends with its values, in any pieces.
 fn ends(message: &[u8], piece: usize) {
     let at_once = Extent::new(1 << 20).of(message);
     let (mut extent, mut come, mut found) = (Extent::new(1 << 20), 0, Ok(None));
@@ -91,7 +92,7 @@ fn ends(message: &[u8], piece: usize) {
     }
 }
 
-/// The events of a call, written as the sink `thrift` writes them, are the same events.
+/// Asserts that the events of a call survive a round trip through the sink `thrift`.
 fn sent_again(protocol: Protocol, read: &Batch) -> usize {
     let mut call = Events::new(protocol);
     assert!(read.iter().all(|event| call.push(&event, usize::MAX)), "there is room for all");

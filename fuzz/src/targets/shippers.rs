@@ -1,16 +1,16 @@
-//! What log shippers and programs under OpenTelemetry send, through the whole source: the same
-//! becomes of a stream in one piece and in many, an answer is only given for what is stored, and
-//! without the key nothing is.
+//! Data of log shippers and OpenTelemetry programs, through the whole source: a stream in one piece
+//! and in many gives the same result, only stored events are acknowledged, and without the key
+//! none.
 
 use serde_json::json;
 
 use super::{chosen, settings_and_stream};
 use crate::rig::{in_any_pieces, outcome, outcome_waited_for};
 
-/// Largest message, which some inputs are longer than.
+/// Maximum message size; some inputs exceed it.
 const MESSAGE_MAX: &str = "8KiB";
 
-/// The forward protocol of Fluentd.
+/// Fluentd's forward protocol.
 pub(super) fn fluent(input: &[u8]) -> usize {
     let (choice, piece, stream) = settings_and_stream(input);
     let mut settings = json!({
@@ -51,7 +51,7 @@ pub(super) fn lumberjack(input: &[u8]) -> usize {
     outcome.events.len()
 }
 
-/// A request of OTLP over HTTP: the choices say for what, and in which form; the rest is its body.
+/// An OTLP request over HTTP: the selectors determine signal and encoding; the rest is its body.
 pub(super) fn otlp(input: &[u8]) -> usize {
     let (choice, rest) = chosen(input);
     let (piece, body) = chosen(rest);

@@ -1,5 +1,5 @@
-//! What is read back from disks: segments of the durable channel, a file channel of Flume, and the
-//! journal of systemd as journalctl prints it.
+//! Data read back from disks: segments of the durable channel, a Flume file channel, and systemd's
+//! journal as printed by journalctl.
 
 use components::sources::journald::export::{Entry, Export, Kept, Malformed};
 
@@ -11,12 +11,12 @@ pub(super) fn frames(input: &[u8]) -> usize {
     records + events
 }
 
-/// A log, a checkpoint or in-flight events of a file channel of Flume.
+/// A log, a checkpoint or the in-flight events of a Flume file channel.
 pub(super) fn flume_channel(input: &[u8]) -> usize {
     flume_channel::fuzzed::read(input)
 }
 
-/// The export format of the journal, whole or with the message alone, in one piece and in many.
+/// The journal's export format, complete or only the message, in one piece and in many.
 pub(super) fn journal(input: &[u8]) -> usize {
     let (choice, piece, stream) = settings_and_stream(input);
     let kept = match choice & 1 {

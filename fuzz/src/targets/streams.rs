@@ -1,17 +1,17 @@
-//! Connections and datagrams of any client, through the whole source: the same becomes of a stream
-//! in one piece and in many, and nothing is lost on the way.
+//! Connections and datagrams of any client, through the whole source: a stream in one piece and in
+//! many gives the same result, and nothing is lost.
 
 use serde_json::json;
 
 use super::{multiline, settings_and_stream};
 use crate::rig::{Outcome, in_any_pieces, outcome, without_ends};
 
-/// Longest message: over every input, or so short that some are cut.
+/// Maximum message length: above any input, or short enough to truncate some.
 fn length_max(is_long: bool) -> &'static str {
     if is_long { "16KiB" } else { "64B" }
 }
 
-/// Syslog by TCP in all framings, and by UDP: a datagram for each piece.
+/// Syslog over TCP with all framings, and over UDP, with a datagram for each piece.
 pub(super) fn syslog(input: &[u8]) -> usize {
     let (choice, piece, stream) = settings_and_stream(input);
     let keep = choice & 1 == 1;
@@ -35,8 +35,8 @@ pub(super) fn syslog(input: &[u8]) -> usize {
     outcome.events.len()
 }
 
-/// Lines, joined lines and messages with their length by TCP, and datagrams; what is stored is
-/// answered.
+/// Lines, joined lines and length-prefixed messages over TCP, and datagrams; stored events are
+/// acknowledged.
 pub(super) fn netcat(input: &[u8]) -> usize {
     let (choice, piece, stream) = settings_and_stream(input);
     if choice & 4 == 4 {
@@ -64,14 +64,14 @@ pub(super) fn netcat(input: &[u8]) -> usize {
     outcome.events.len()
 }
 
-/// Pieces of a stream of requests at most: with each piece, the library reads the head of a request
-/// again from its beginning.
+/// Maximum number of pieces of a request stream: with each piece, the library parses the head of a
+/// request again.
 const PIECES_MAX: usize = 1024;
 
-/// Requests of HTTP, one behind the other.
+/// A sequence of HTTP requests.
 ///
-/// A request that is refused before its body was read may end the connection, if the rest of the
-/// body does not come. So pieces may change how many requests are read then, and only then.
+/// A request rejected before its body was read may end the connection if the rest of the body is
+/// missing. Only in this case, the pieces may affect how many requests are read.
 pub(super) fn http(input: &[u8]) -> usize {
     let (choice, piece, stream) = settings_and_stream(input);
     let decoder = ["json", "lines", "blob"][choice % 3];

@@ -1,4 +1,4 @@
-//! Messages between two agents, and what channels keep in the same encodings.
+//! Messages between two agents, and data that channels store in the same encodings.
 
 use bytes::Bytes;
 use pipeline::Batch;
@@ -9,11 +9,11 @@ use wire::{keys, unpack};
 
 use super::chosen;
 
-/// Bytes that a batch may have.
+/// Maximum size of a batch.
 const BODY_MAX: u64 = 64 << 10;
 
-/// A message of a sender or a receiver, a batch, a set of identities, floors, or a position of a
-/// file. Each is refused, or comes back as it was from its own encoding.
+/// A message of a sender or a receiver, a batch, a set of identities, floors, or a file position.
+/// Each is rejected, or survives a round trip.
 pub(super) fn wire(input: &[u8]) -> usize {
     let (choice, bytes) = chosen(input);
     match choice % 6 {
@@ -81,7 +81,7 @@ fn floors(bytes: Bytes) -> bool {
 fn position(bytes: &[u8]) -> usize {
     let _ = Stretch::between(None, bytes).map(|stretch| stretch.to_string());
     let Some((read, place)) = Position::decode(bytes) else { return 0 };
-    // Longer ones are never stored: a place that does not fit is left out.
+    // Longer ones are never stored: a place that does not fit is omitted.
     if read.path.as_os_str().len() + 1 + place.as_os_str().len() > PATH_BYTES_MAX {
         return 0;
     }

@@ -1,17 +1,17 @@
-//! What brokers of AMQP send, in both of its versions, and files of Parquet: among them the inputs
-//! that once ended an agent.
+//! Messages of AMQP brokers, in both protocol versions, and Parquet files, including inputs that
+//! once crashed an agent.
 
 use super::{Seed, golden};
 
-/// Levels of values that overflowed the stack of a library.
+/// Nesting of values that overflowed the stack of a library.
 const DEEP: usize = 2_000;
 
-/// Seeds of the targets `rabbitmq`, `amqp` and `parquet`.
+/// Returns seeds of the targets `rabbitmq`, `amqp` and `parquet`.
 pub(super) fn all() -> Vec<Seed> {
     [rabbitmq(), amqp(), parquet()].concat()
 }
 
-/// A frame of AMQP 0.9.1.
+/// Encodes an AMQP 0.9.1 frame.
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
     [&[kind, 0, 1][..], &length, payload, &[0xce]].concat()
@@ -21,7 +21,7 @@ fn table(entries: &[u8]) -> Vec<u8> {
     [&(entries.len() as u32).to_be_bytes()[..], entries].concat()
 }
 
-/// A value within lists of lists.
+/// Encodes a value within nested lists.
 fn nested(depth: usize) -> Vec<u8> {
     let mut value = vec![b'V'];
     for _ in 1..depth {
@@ -30,7 +30,7 @@ fn nested(depth: usize) -> Vec<u8> {
     value
 }
 
-/// A message with these entries in the table of its headers.
+/// Encodes a message with these entries in its header table.
 fn delivery(entries: &[u8], body: &[u8]) -> Vec<u8> {
     let method = b"\0\x3c\0\x3c\x01c\0\0\0\0\0\0\0\x07\0\x01e\x03key";
     let length = (body.len() as u64).to_be_bytes();
@@ -64,13 +64,13 @@ fn rabbitmq() -> Vec<Seed> {
     seeds.map(|(name, bytes)| ("rabbitmq", name.to_owned(), [&[6], &bytes[..]].concat())).to_vec()
 }
 
-/// A frame of AMQP 1.0.
+/// Encodes an AMQP 1.0 frame.
 fn frame_1_0(body: &[u8]) -> Vec<u8> {
     let length = (8 + body.len() as u32).to_be_bytes();
     [&length[..], &[2, 0, 0, 0], body].concat()
 }
 
-/// A list of a list, with sizes of four bytes.
+/// Encodes nested lists with four-byte sizes.
 fn lists(depth: usize) -> Vec<u8> {
     let mut value = vec![0x45];
     for _ in 1..depth {

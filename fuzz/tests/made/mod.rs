@@ -1,5 +1,5 @@
-//! Seeds that are no text: golden files of channels, calls of Flume's clients, what shippers and
-//! brokers send, our own messages.
+//! Binary seeds: golden files of channels, calls of Flume's clients, data of shippers and brokers,
+//! our own messages.
 
 mod brokers;
 mod shippers;
@@ -15,13 +15,13 @@ use prost::Message;
 use wire::v1::{FromReceiver, FromSender, Hello, Stored, Welcome, from_receiver, from_sender};
 use wire::{Packing, keys, pack};
 
-/// Bytes of a block of a segment.
+/// Size of a segment block.
 const BLOCK: usize = 4096;
 
-/// A target, and the name and the bytes of a seed of it.
+/// The target, the name and the bytes of a seed.
 type Seed = (&'static str, String, Vec<u8>);
 
-/// All of them.
+/// Returns all seeds.
 pub(crate) fn all() -> Vec<Seed> {
     let own = [frames(), flume_channel(), avro(), bodies(), messages(), positions()].concat();
     [own, brokers::all(), shippers::all()].concat()
@@ -32,7 +32,8 @@ fn golden(path: &str) -> Vec<u8> {
     std::fs::read(crates.join(path)).unwrap()
 }
 
-/// Each group of a golden segment, to be mended: its checksums are those of another place.
+/// Returns each group of a golden segment. Their checksums, which depend on the offset, must be
+/// fixed.
 fn frames() -> Vec<Seed> {
     let mut seeds = Vec::new();
     for version in ["v1", "v2"] {
@@ -47,7 +48,7 @@ fn frames() -> Vec<Seed> {
     seeds
 }
 
-/// Container files of Avro in each codec.
+/// Returns Avro container files with each codec.
 fn bodies() -> Vec<Seed> {
     let codecs = ["null", "deflate", "snappy", "zstandard", "bzip2"];
     let seed = |codec| {
@@ -57,7 +58,7 @@ fn bodies() -> Vec<Seed> {
     codecs.map(seed).to_vec()
 }
 
-/// The files of golden channels, each as what it is; of long ones the beginning.
+/// Returns the files of golden channels, each with its type; only the start of long ones.
 fn flume_channel() -> Vec<Seed> {
     let golden = |path: &str| golden(&format!("flume-channel/tests/golden/{path}"));
     let mut seeds = Vec::new();
@@ -88,14 +89,15 @@ fn hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
-/// A client of another release, which sends its protocol; then a batch in three blocks.
+/// Returns the bytes of a client of another release, which sends its protocol; then a batch in
+/// three blocks.
 fn other_client() -> Vec<u8> {
     let protocol = PROTOCOL.replace("Licensed", "Released");
     let (mut first, mut second) = (vec![7; 16], vec![0]);
     put_long(&mut first, 1);
     put_bytes(&mut first, protocol.as_bytes());
     first.extend(HASH);
-    // Neither metadata nor a name: a handshake alone.
+    // Neither metadata nor a name: only a handshake.
     first.extend([0, 0, 0]);
     put_bytes(&mut second, b"appendBatch");
     for n in 0..3_u8 {
@@ -107,7 +109,7 @@ fn other_client() -> Vec<u8> {
     [frame::write(1, &[&first]), frame::write(2, &[&second])].concat()
 }
 
-/// Calls as Flume 1.11 was seen to send them, and calls of other clients; plain and compressed.
+/// Returns calls as sent by Flume 1.11, and calls of other clients; plain and compressed.
 fn avro() -> Vec<Seed> {
     let append = hex("00000001 00000002 0000002b 86aadae2c45474c0fe93ffd0f2350a65 00 \
          86aadae2c45474c0fe93ffd0f2350a65 02 00 00 0c617070656e64 00000009 02026b02760004 6869");
@@ -129,7 +131,7 @@ fn avro() -> Vec<Seed> {
     seeds
 }
 
-/// Messages of our own protocol, and positions, behind the byte that says which.
+/// Returns messages of our own protocol, and positions, after their selector byte.
 fn messages() -> Vec<Seed> {
     let key = |sequence| Identity {
         origin: Origin([7; 16]),
@@ -187,7 +189,7 @@ fn messages() -> Vec<Seed> {
     .collect()
 }
 
-/// Positions of the file that the target `files` has, of `tail_dir` and of `spool_dir`.
+/// Returns positions of the file in the target `files`, of `tail_dir` and of `spool_dir`.
 fn positions() -> Vec<Seed> {
     let content = b"one\ntwo\nthree\nfour\nfive\n";
     let at = |offset: usize, skipping| Position {

@@ -1,4 +1,4 @@
-//! What Fluent Bit and Fluentd, Beats, and programs under OpenTelemetry send.
+//! Data of Fluent Bit and Fluentd, Beats, and OpenTelemetry programs.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Seed;
 
-/// All of them.
+/// Returns all seeds.
 pub(super) fn all() -> Vec<Seed> {
     [fluent(), lumberjack(), otlp()].concat()
 }
@@ -24,7 +24,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// MessagePack of a value of JSON.
+/// Encodes a JSON value as MessagePack.
 fn packed(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();
     match value {
@@ -69,7 +69,7 @@ fn fluent() -> Vec<Seed> {
     };
     let plain = bytes(&entries, &json!({ "chunk": "id-3" }));
     let compressed = bytes(&gzip(&entries), &json!({ "chunk": "id-4", "compressed": "gzip" }));
-    // A time with nanoseconds, and a record with bytes that are no text.
+    // A time with nanoseconds, and a record with bytes that are not text.
     let exact =
         [&b"\x93\xa3web\xd7\0"[..], &[0x65, 0x54, 0, 0, 0, 0, 0, 9], b"\x81\xa3log\xc4\x02\xff\0"];
     let ping = packed(&json!(["PING", "web-1", "salt", "00", "", ""]));
@@ -115,13 +115,13 @@ fn lumberjack() -> Vec<Seed> {
     ]
 }
 
-/// A field of protobuf that has a length.
+/// Encodes a length-delimited protobuf field.
 fn field(number: u8, parts: &[&[u8]]) -> Vec<u8> {
     let bytes = parts.concat();
     [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], &bytes[..]].concat()
 }
 
-/// A field of protobuf with a fixed number.
+/// Encodes a protobuf field with a fixed number.
 fn fixed(number: u8, value: u64) -> Vec<u8> {
     [&[number << 3 | 1], &value.to_le_bytes()[..]].concat()
 }
@@ -130,7 +130,7 @@ fn otlp() -> Vec<Seed> {
     let text = |number: u8, text: &str| field(number, &[&field(1, &[text.as_bytes()])]);
     let host = field(1, &[&field(1, &[&field(1, &[b"host.name"]), &text(2, "web-1")])]);
     let scope = field(1, &[&field(1, &[b"lib"])]);
-    // Of a resource, of one scope.
+    // In a resource and a scope.
     let of = |record: &[u8]| field(1, &[&host, &field(2, &[&scope, &field(2, &[record])])]);
     let trace = field(9, &[&[7; 16]]);
     let log = [fixed(1, 1_700_000_000_000_000_000), vec![2 << 3, 9], text(5, "hello"), trace];

@@ -19,6 +19,7 @@ const VERSION: i16 = 1;
 pub struct Rule<'a> {
     /// `topic` or `transactional id`.
     pub on: &'a str,
+    /// Name of the topic or transactional id.
     pub name: &'a str,
     /// Operation name of `kafka-acls.sh`.
     pub operation: &'a str,

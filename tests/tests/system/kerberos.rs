@@ -54,7 +54,7 @@ fn each_line_comes_once_for_longer_than_a_ticket_lives() {
     let dir = folder.path();
     let hdfs = cluster(dir);
     let keytab = dir.join("collector.keytab");
-    // The user that the NameNode allows to act for others, with another key and shorter tickets.
+    // The NameNode allows this account to act for others; it has another key and shorter tickets.
     hdfs.kdc().add("aqueduct", &keytab, LIFE);
     let listen = http::free_address().to_string();
     let store = format!("{}/logs/%Y-%m-%d", hdfs.url());

@@ -1,10 +1,10 @@
-//! Goal: a directory with a marker of `success_marker` is complete: no file of it becomes visible
-//! later, although collectors are killed at any moment, and every directory gets its marker.
+//! Goal: a directory with a `success_marker` is complete: no file appears in it later, although
+//! collectors are killed at any moment; and every directory gets its marker.
 //!
-//! Method: two collectors of one sink store in directories of five seconds each, from an edge that
-//! sends to both. While lines come, the collectors are killed (-9) in turn, and started again. All
-//! the while the store is looked at: what a directory holds when its marker is first seen is
-//! compared with what it holds in the end, and each line with what was written.
+//! Method: two collectors of one sink store in directories of five seconds, from an edge that sends
+//! to both. While lines arrive, the collectors are killed (-9) in turn, and restarted. The content
+//! of each directory when its marker is first seen is compared with its final content, and each
+//! line with the written ones.
 //!
 //! Lane: core
 //! Weight: 0
@@ -23,21 +23,21 @@ use aqueduct_tests::killed::{collectors_are_killed, edge_channel};
 use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::seed;
 
-/// A file that is begun last in its directory is visible after the directory could be marked first.
+/// The last file of a directory becomes visible only after the directory could have been marked.
 const SETTINGS: &str = "round = \"5s\"\nlate_after = \"1s\"\nsuccess_marker = { after = \"4s\" }
 roll = { age_max = \"9s\" }";
 const MARKER: &str = "_SUCCESS";
-/// Kills of collectors, by turns.
+/// Kills of collectors, in turn.
 const KILLS: usize = 4;
-/// Longest time between two logs, in milliseconds: a collector lives for about five of them, in
-/// which its files have to become visible and the stage to be looked at twice.
+/// Maximum pause between two logs, in milliseconds. A collector runs for about five of them, in
+/// which its files must become visible and the stage must be listed twice.
 const PAUSE_MAX: u64 = 4_000;
-/// Longest time from the last line until each directory is marked.
+/// Timeout from the last line until each directory is marked.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Directories that are marked while lines come and collectors are killed, at least.
+/// Minimum number of directories marked while lines arrive and collectors are killed.
 const MARKED_MEANWHILE: usize = 2;
 
-/// What comes later than that is here, in directories that are not marked.
+/// Late lines go here, in directories without markers.
 const LATE: &str = "late";
 
 fn names(directory: &Path) -> BTreeSet<String> {
@@ -45,14 +45,14 @@ fn names(directory: &Path) -> BTreeSet<String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Directories of the store that a marker is for, and the names in each.
+/// Returns the directories that should get a marker, and the names in each.
 fn directories(store: &Path) -> BTreeMap<PathBuf, BTreeSet<String>> {
     let own = names(store).into_iter().filter(|name| !name.starts_with('_') && name != LATE);
     let paths = own.map(|name| store.join(name));
     paths.map(|path| (path.clone(), names(&path))).collect()
 }
 
-/// What each directory held when its marker was first seen.
+/// The content of each directory when its marker was first seen.
 #[derive(Default)]
 struct Seen(BTreeMap<PathBuf, BTreeSet<String>>);
 
@@ -66,7 +66,7 @@ impl Seen {
     }
 }
 
-/// Ends what looks at the store, also where the test fails.
+/// Ends the observer, also if the test fails.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {

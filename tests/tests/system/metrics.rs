@@ -1,8 +1,8 @@
-//! Goal: every reader of `/metrics` reads the metrics as they are meant.
+//! Goal: every reader of `/metrics` parses the metrics correctly.
 //!
-//! Method: real agents move lines, and their pages, in both forms, are given to `promtool` of
-//! Prometheus, and to the parsers of the Python client. The `Accept` header selects the form, as
-//! Prometheus sends it.
+//! Method: real agents move lines, and their pages, in both formats, are checked with Prometheus'
+//! `promtool` and the parsers of the Python client. The `Accept` header, as sent by Prometheus,
+//! selects the format.
 //!
 //! Lane: connector
 //! Needs: promtool prometheus_client
@@ -18,14 +18,14 @@ use aqueduct_tests::agent::Agent;
 use aqueduct_tests::site::Site;
 use aqueduct_tests::{http, wait};
 
-/// What Prometheus asks for.
+/// The `Accept` header of Prometheus.
 const OPEN: &str =
     "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
 
-/// Where the alerts are.
+/// The folder of the alerts.
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus");
 
-/// Reads a page by the client's own parser; each counter has its type and its help.
+/// Parses a page with the client's parser; each counter must have its type and its help.
 const PARSE: &str = r#"
 import sys
 kind, path = sys.argv[1:]
@@ -125,7 +125,7 @@ fn every_reader_reads_every_metric_with_its_type() {
     }
 }
 
-/// The page in the form that `accept` asks for, which has to be `kind`.
+/// Returns the page for this `accept` header; it must have the content type `kind`.
 fn page(agent: &Agent, accept: &str, kind: &str) -> String {
     let answer = http::ask(agent.admin(), "/metrics", &[("Accept", accept)]);
     let (head, body) = answer.expect("the agent answers");
@@ -136,13 +136,13 @@ fn page(agent: &Agent, accept: &str, kind: &str) -> String {
 fn python(kind: &str, site: &Site, text: &str) {
     let path = site.path().join("page");
     fs::write(&path, text).expect("a page is written");
-    // The one whose packages come with the system.
+    // The interpreter whose packages come with the system.
     let mut command = Command::new("/usr/bin/python3");
     let done = command.args(["-c", PARSE, kind]).arg(&path).output().expect("python3 runs");
     assert!(done.status.success(), "{}\n{text}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// Hands the page to the standard input of a program, which has to find nothing wrong with it.
+/// Checks the page with a program, which must find no error.
 fn read(program: &[&str], path: &std::path::Path, text: &str) {
     fs::write(path, text).expect("a page is written");
     let input = fs::File::open(path).expect("the page is there");

@@ -1,11 +1,11 @@
-//! Goal: what devices publish is stored, and what the sink publishes arrives, while agent, broker
-//! and connection die: with QoS 1 nothing is lost, and repeats are counted; with QoS 2 each message
-//! is there once.
+//! Goal: messages from devices are stored, and messages of the sink arrive, while agent, broker and
+//! connection are killed. With QoS 1 nothing is lost, and duplicates are counted; with QoS 2 each
+//! message is there once.
 //!
-//! Method: a real mosquitto that keeps its sessions on disk, and a real HiveMQ; `mosquitto_pub`
-//! and `mosquitto_sub` are the devices. A collector with a source for each QoS is killed (-9) many
-//! times while messages come, and so is the broker. Between collector and broker stands a relay of
-//! bytes, which cuts connections at moments of its own.
+//! Method: a real mosquitto that keeps its sessions on disk, and a real HiveMQ; `mosquitto_pub` and
+//! `mosquitto_sub` play the devices. A collector with a source for each QoS is killed (-9) many
+//! times while messages arrive, and so is the broker. A relay between collector and broker cuts
+//! connections at random.
 //!
 //! Lane: connector
 //! Needs: javac mvn mosquitto mosquitto_passwd mosquitto_pub mosquitto_sub openssl
@@ -43,21 +43,21 @@ mod web_socket;
 
 use broker::Broker;
 
-/// Messages of each QoS in a life.
+/// Messages per QoS and run.
 const MESSAGES: usize = 1000;
-/// How long a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(60);
-/// What a broker asks nothing for.
+/// Broker settings for anonymous access.
 const OPEN: &str = "allow_anonymous true\n";
 
-/// A collector with these components, and a data directory of its name.
+/// Returns a collector with these components, and a data directory of its name.
 fn agent(dir: &Path, name: &str, components: &str) -> Agent {
     let text = format!("[agent]\ndata_dir = \"{}/{name}\"\n{components}", dir.display());
     Agent::configured("aqueduct-collector", dir, name, &text)
 }
 
-/// A source of messages that are stored once each, below the folder `into`: what is there twice was
-/// taken twice.
+/// Configures a source whose messages are stored below the folder `into`, without further
+/// duplicates: a message stored twice was received twice.
 fn source(dir: &Path, into: &str, broker: &str, settings: &str) -> String {
     format!(
         "[sources.{into}]\ntype = \"mqtt\"\nchannels = [\"{into}\"]\n{settings}\n\
@@ -69,7 +69,7 @@ fn source(dir: &Path, into: &str, broker: &str, settings: &str) -> String {
     )
 }
 
-/// How often each line is stored in this folder.
+/// Counts how often each line is stored in this folder.
 fn stored(dir: &Path, folder: &str) -> BTreeMap<String, usize> {
     let mut text = Vec::new();
     for entry in fs::read_dir(dir.join(folder)).into_iter().flatten().flatten() {
@@ -86,12 +86,12 @@ fn count(text: &str) -> BTreeMap<String, usize> {
     lines
 }
 
-/// How often an agent has connected, from its log.
+/// Returns how often an agent has connected, from its log.
 fn connections(agent: &Agent) -> usize {
     agent.output().matches("connected").count()
 }
 
-/// Waits until a broker has granted an agent its filters so many times.
+/// Waits until a broker has granted an agent's subscriptions this many times.
 fn wait_until_subscribed(agent: &Agent, times: usize) {
     wait::until(&format!("{times} grants of filters"), LIMIT, || {
         (agent.output().matches("subscribed").count() >= times).then_some(())
@@ -120,7 +120,7 @@ fn messages_by_web_sockets_inside_tls_survive_kills_of_agent_and_broker_and_cut_
     web_socket::messages_survive_kills_and_cuts();
 }
 
-/// The demo looks at its own store, so that its exit code says all.
+/// The demo checks its own store, so its exit code is sufficient.
 #[test]
 #[ignore = "needs the programs and mosquitto: tests/run"]
 fn the_demo_of_devices_stores_every_reading_through_a_kill_with_either_quality_of_service() {
@@ -207,7 +207,7 @@ fn two_collectors_share_what_hivemq_has_and_lose_none_when_they_or_it_are_killed
     hivemq::two_collectors_share_and_die();
 }
 
-/// A broker whose messages a collector publishes at another one, which is away at first.
+/// A collector republishes messages at a second broker, which is down at first.
 #[test]
 #[ignore = "needs the programs and mosquitto: tests/run"]
 fn a_full_channel_keeps_the_connection_and_all_leaves_it_through_cut_connections() {
@@ -269,7 +269,7 @@ fn a_full_channel_keeps_the_connection_and_all_leaves_it_through_cut_connections
     reader.kill();
 }
 
-/// Certificates, and a user with a password.
+/// Creates certificates, and a user with a password.
 fn certificates(dir: &Path) {
     aqueduct_tests::certificates::make(dir);
     let mut command = Command::new("mosquitto_passwd");
@@ -342,7 +342,7 @@ fn what_the_sink_publishes_over_tls_is_read_and_what_is_refused_is_a_letter() {
     let expected: String = (0..MESSAGES)
         .map(|line| format!("from/127.0.0.1/x client:127.0.0.1 line-{line}\n"))
         .collect();
-    // In any order: what stands behind a refusal goes on with another connection.
+    // In any order: messages after a rejection use another connection.
     let same = self::count(&subscriber.output()) == self::count(&expected);
     assert!(same, "another message than was sent: {}", subscriber.output());
     let letters = || agent.metrics()?.sum("aqueduct_dead_letter_events_total");

@@ -1,7 +1,7 @@
-//! Goal: the source of changes reads MySQL as it reads MariaDB.
+//! Goal: the source of changes reads MySQL like MariaDB.
 //!
-//! Method: the test of MariaDB (`sql_changes.rs`) against a real MySQL of Debian's unstable suite.
-//! Its transactions are compressed from the middle on.
+//! Method: the test of MariaDB (`sql_changes.rs`) with a real MySQL of Debian's unstable suite.
+//! From the middle on, its transactions are compressed.
 //!
 //! Lane: connector
 //! Needs: debootstrap dpkg-deb mariadb mysql-server
@@ -57,7 +57,7 @@ fn a_row_that_is_in_the_log_and_not_in_its_table_yet_is_not_missing_behind_a_sna
         "CREATE TABLE kinds (id int PRIMARY KEY); CREATE TABLE orders (id int PRIMARY KEY); \
          INSERT INTO orders VALUES (1)",
     );
-    // A commit waits for a replica that never comes, after it was written to the log.
+    // After its write to the log, a commit waits for a replica that does not exist.
     server.ask(
         "mysql",
         "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'; \

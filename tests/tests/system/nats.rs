@@ -1,17 +1,17 @@
-//! Goal: what a stream of NATS has is stored, and what the sink sends arrives, while agent, server
-//! and connection die. A source that reads alone stores each message once, whatever dies; one that
-//! shares a consumer loses none. The sink's messages are in their stream once, although batches go
-//! again. What can be no message is a dead letter, and refusals say what helps. Source and sink log
-//! in by passwords, NKeys and files of credentials.
+//! Goal: messages of a NATS stream are stored, and messages of the sink arrive, while agent, server
+//! and connection are killed. An exclusive source stores each message once, whatever is killed; one
+//! with a shared consumer loses none. The sink's messages are in their stream once, although
+//! batches are resent. Events that cannot be messages become dead letters, and errors name the fix.
+//! Source and sink log in with passwords, NKeys and credentials files.
 //!
-//! Method: a real nats-server of Debian with its streams on disk, and a client of the test's own.
-//! Kills and cuts come when so many events were taken. Between agent and server is a wire that is
-//! cut, and that swallows acknowledgements.
+//! Method: a real nats-server of Debian with its streams on disk, and a separate client
+//! implementation. Kills and cuts happen after a number of events. A wire between agent and server
+//! can be cut, and can drop acknowledgements.
 //!
 //! ```text
 //!   client ─► stream ─► wire ─► nats sources, alone and shared ─► durable ─► hdfs sink, `file://`
 //!   netcat ─► durable ─► nats sink ─► wire, TLS ─► stream ─► client
-//!   stream ─► nats source ─► small channel ─► nats sink ─► stream that is not there yet
+//!   stream ─► nats source ─► small channel ─► nats sink ─► stream that does not exist yet
 //! ```
 //!
 //! Lane: connector
@@ -42,28 +42,28 @@ mod server;
 
 use server::{PAYLOAD_MAX, Server};
 
-/// How long a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Messages that a source asks for at once.
+/// Messages per request of a source.
 const PREFETCH: usize = 50;
-/// Messages of a life of the agent.
+/// Messages per run of the agent.
 const MESSAGES: usize = 1500;
 
-/// A collector with these components, and a data directory of its name.
+/// Returns a collector with these components, and a data directory of its name.
 fn agent(dir: &Path, name: &str, components: &str) -> Agent {
     let text = format!("[agent]\ndata_dir = \"{}/{name}\"\n{components}", dir.display());
     Agent::configured("aqueduct-collector", dir, name, &text)
 }
 
-/// The login of the settings.
+/// The login in the settings.
 const USER: &str = "user = \"u\", password = \"p\"";
 
 fn reached(server: SocketAddr) -> String {
     format!("server = {{ urls = [\"nats://{server}\"], {USER}, heartbeat = \"2s\" }}\n")
 }
 
-/// A source of a stream, whose events are stored in the folder of its name, each as a line with the
-/// headers.
+/// Configures a source of a stream, whose events are stored in the folder of its name, one per line
+/// with headers.
 fn source(dir: &Path, name: &str, server: SocketAddr, settings: &str) -> String {
     let at = dir.join(format!("store-{name}"));
     fs::create_dir_all(&at).expect("the test's own folder");
@@ -77,17 +77,17 @@ fn source(dir: &Path, name: &str, server: SocketAddr, settings: &str) -> String 
     )
 }
 
-/// The events that are stored by a source, in no order.
+/// Returns the events that a source has stored, in any order.
 fn stored(dir: &Path, name: &str) -> Vec<Value> {
     let files = fs::read_dir(dir.join(format!("store-{name}"))).into_iter().flatten().flatten();
     let files = files.filter(|it| it.file_type().is_ok_and(|it| it.is_file()));
-    // A file that is not finished has another name when it is read.
+    // An unfinished file may be renamed before it is read.
     let texts: Vec<String> = files.filter_map(|it| fs::read_to_string(it.path()).ok()).collect();
     let lines = texts.iter().flat_map(|text| text.lines());
     lines.map(|line| serde_json::from_str(line).expect("each line is an event")).collect()
 }
 
-/// How often each body is there.
+/// Counts how often each body occurs.
 fn counted(bodies: impl IntoIterator<Item = String>) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     for body in bodies {
@@ -115,7 +115,7 @@ fn wait_until(agent: &Agent, metric: &str, count: usize) {
     });
 }
 
-/// Waits until the sources have stored so many different bodies, and nothing waits in a channel.
+/// Waits until the sources have stored this many different bodies, and the channels are empty.
 fn settled(dir: &Path, names: &[&str], count: usize, agent: &Agent) {
     wait::until(&format!("{count} messages in each store"), LIMIT, || {
         thread::sleep(Duration::from_millis(100));
@@ -232,7 +232,7 @@ fn what_is_deleted_or_refused_is_said(dir: &Path, server: &Server) {
     agent.stop(LIMIT);
 }
 
-/// Back-pressure: what the channel has no room for stays in its stream.
+/// Back pressure: messages without space in the channel stay in their stream.
 fn a_stream_that_is_not_there_holds_the_source_back(dir: &Path, server: &Server) {
     const COUNT: usize = 6000;
     let mut client = server.client();
@@ -259,8 +259,8 @@ fn a_stream_that_is_not_there_holds_the_source_back(dir: &Path, server: &Server)
     assert_eq!((found.len(), repeats(&found)), (COUNT, 0));
 }
 
-/// A line chooses its subject. One that no stream takes is a dead letter after the wait, and one
-/// that would control the server immediately.
+/// Each line determines its subject. If no stream accepts the subject, the line becomes a dead
+/// letter after the wait; if the subject would control the server, immediately.
 fn events_for_a_missing_stream_do_not_stop_others(dir: &Path, server: &Server) {
     server.client().make("MORE", "more", &json!({}));
     let listen = free_address();
@@ -292,7 +292,7 @@ fn events_for_a_missing_stream_do_not_stop_others(dir: &Path, server: &Server) {
     assert_eq!(letters, ["$JS.API.STREAM.PURGE.MORE 4", "wrong 2", "wrong 6"]);
 }
 
-/// An agent whose lines go to subjects below `out` by TLS.
+/// Returns an agent whose lines go to subjects below `out` over TLS.
 fn writer(dir: &Path, wire: &Wire, listen: SocketAddr) -> Agent {
     let at = dir.display();
     let components = format!(
@@ -328,7 +328,7 @@ fn messages_of_the_sink_are_there_once(dir: &Path, server: &mut Server) {
     wait_until(&agent, COMMITTED, 100);
     agent.until_logged("set `duplicate_window` of the stream to at least 120s", LIMIT);
 
-    // Acknowledgements are swallowed: what is in the stream is not delivered yet, and goes again.
+    // Acknowledgements are dropped: messages in the stream count as undelivered, and are resent.
     wire.mute();
     say(&mut stream, &lines(100..200));
     wait::until("the stream to have it", LIMIT, || {
@@ -340,7 +340,7 @@ fn messages_of_the_sink_are_there_once(dir: &Path, server: &mut Server) {
     assert_eq!(server.client().last("OUT"), 200, "the stream knows the batch again");
     assert!(sum(&agent, "aqueduct_nats_known_messages_total") > 0.0);
 
-    // Two events can be no messages; then server and agent die while they are busy.
+    // Two events cannot be messages; then server and agent are killed while they are busy.
     say(&mut stream, &format!("9 has no kind\nlarge {}\n", "x".repeat(PAYLOAD_MAX)));
     say(&mut stream, &lines(200..LINES / 2));
     wait_until(&agent, COMMITTED, LINES / 4);

@@ -1,14 +1,14 @@
-//! Goal: what a real web server writes is in HDFS, each line once, whatever is killed on the way.
+//! Goal: lines that a real web server writes are in HDFS, each once, whatever is killed on the way.
 //!
-//! Method: nginx logs real requests of wrk, at more than 1,000 a second, while logrotate renames
-//! its log. An edge tails the logs and sends to one collector, which stores in a real HDFS. Edge
-//! and collector are killed (-9) and started again, in an order and at times that come from a
-//! printed seed. Before each kill the victim is asked how many events it holds that are not
-//! settled, until there are some: a kill that hits nothing proves nothing. At the end Hadoop's own
-//! shell reads everything back, and it must be, byte for byte, the lines that nginx wrote.
+//! Method: nginx logs real requests from wrk, at more than 1,000 per second, while logrotate
+//! renames its log. An edge tails the logs and sends to one collector, which stores in a real HDFS.
+//! Edge and collector are killed (-9) and restarted, as a printed seed decides. Before each kill,
+//! the test waits until the victim holds unsettled events, because otherwise the kill would prove
+//! nothing. At the end Hadoop's own shell reads everything back, which must be exactly the lines
+//! that nginx wrote.
 //!
-//! The test of the test: the same with the collector's memory of batches switched off. Then the
-//! kills must leave repeated lines, or the first test could not have seen any.
+//! To test the test, the same runs with the collector's deduplication disabled. The kills must then
+//! leave duplicates, or the first test could not have detected any.
 //!
 //! Lane: core
 //! Needs: hdfs logrotate nginx wrk
@@ -90,11 +90,11 @@ struct Scene {
     web: WebServer,
     edge: Agent,
     collector: Agent,
-    /// Below which the collector stores, in HDFS.
+    /// The prefix of the collector's files in HDFS.
     prefix: String,
     started: Instant,
     dedupe: bool,
-    /// Last, so that it goes after the processes that write into it.
+    /// Last, so that it is dropped after the processes that write into it.
     dir: TempDir,
 }
 
@@ -147,13 +147,13 @@ impl Scene {
         }
     }
 
-    /// Lets everything arrive, stops all in order, and compares what was written with what Hadoop's
-    /// shell reads.
+    /// Lets everything arrive, shuts everything down, and compares the written lines with what
+    /// Hadoop's shell reads.
     fn finish(mut self) -> Differences {
         let written = self.web.stop();
         let stored = || Hdfs::shared().read(&format!("{}/20*/*.log", self.prefix));
         wait_until_delivered(&self.edge, Duration::from_secs(120));
-        // The edge may not have seen the newest file yet, however idle it is: what counts is there.
+        // The edge may not have seen the newest file yet, even if it is idle, so check the store.
         let patience = Instant::now() + Duration::from_secs(60);
         while count_lines(&stored()) < count_lines(&written) && Instant::now() < patience {
             thread::sleep(Duration::from_secs(1));
@@ -178,7 +178,7 @@ fn count_lines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// From wrk's own summary.
+/// Parses wrk's own summary.
 fn requests_per_second(summary: &str) -> f64 {
     let value = summary.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
     let value = value.unwrap_or_else(|| panic!("no rate in wrk's summary:\n{summary}"));

@@ -1,10 +1,10 @@
-//! Goal: every line is in a bucket once, of S3, of Google or of Azure, although collectors are
-//! killed at any moment.
+//! Goal: every line is in a bucket of S3, Google or Azure once, although collectors are killed at
+//! any moment.
 //!
 //! Method: two collectors of one sink store into one bucket of a real server, from an edge that
-//! sends to both. While lines come, the collectors are killed (-9) in turn, many times, and started
-//! again. In the end each line of each object below the days is compared with what was written, and
-//! `aqueduct verify` proves the same from the ledger.
+//! sends to both. While lines arrive, the collectors are killed (-9) in turn, many times, and
+//! restarted. Finally each line of each object in the daily directories is compared with the
+//! written ones, and `aqueduct verify` proves the same from the ledger.
 //!
 //! Lane: connector
 //! Needs: python3 openssl
@@ -20,9 +20,9 @@ use aqueduct_tests::objects::{Azurite, Gcs, S3, Server};
 use aqueduct_tests::reconcile::{compare, proved, verify};
 use aqueduct_tests::seed;
 
-/// Kills of collectors, by turns.
+/// Kills of collectors, in turn.
 const KILLS: usize = 6;
-/// Longest time between two logs, in milliseconds; a collector is killed after five of them.
+/// Maximum pause between two logs, in milliseconds; a collector is killed after five of them.
 const PAUSE_MAX: u64 = 500;
 
 fn each_line_is_stored_once<S: Server>(name: &str) {

@@ -1,12 +1,12 @@
-//! Goal: a log record that the source `otlp` acknowledges reaches the receiver behind the sink
-//! `otlp`, with all that it says, or is among the dead letters: while the agent and the receiver
-//! are killed, the channel is full, and the receiver refuses, delays, cuts and takes in part.
+//! Goal: a log record that the source `otlp` acknowledges reaches the receiver of the sink `otlp`
+//! unchanged, or becomes a dead letter, while the agent and the receiver are killed, the channel is
+//! full, and the receiver rejects, delays, cuts and accepts partially.
 //!
 //! Method: the client is the exporter of OpenTelemetry's SDK for Python (`otlp/client.py`), which
-//! sends a batch until it is acknowledged; the receiver speaks by OpenTelemetry's own messages, and
-//! has moods (`otlp/receiver.py`). Between them stands a real collector with a small channel, which
-//! is killed (-9). In the end each record is looked for, and each that was taken is compared.
-//! `otlp/collectors.rs` has OpenTelemetry's own Collector on both sides in place of these two.
+//! sends a batch until it is acknowledged; the receiver uses OpenTelemetry's own messages, and
+//! simulates failures (`otlp/receiver.py`). Between them is a real collector with a small channel,
+//! which is killed (-9). Finally the test looks for each record, and compares each accepted one.
+//! `otlp/collectors.rs` uses OpenTelemetry's own Collector on both sides instead.
 //!
 //! Lane: connector
 //! Needs: python3
@@ -37,15 +37,15 @@ mod records;
 const REQUIREMENTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/otlp/requirements.txt"));
 
-/// Records that are sent, in batches of [`BATCH`].
+/// Number of records, in batches of [`BATCH`].
 const RECORDS: usize = 6000;
 const BATCH: usize = 50;
 /// Kills of the agent.
 const KILLS: usize = 6;
-/// How long a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// One of the scripts, as a program.
+/// Returns the command of a script.
 fn script(name: &str) -> Command {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/otlp").join(name);
     let mut command = Command::new(environment("otlp", REQUIREMENTS).join("python"));
@@ -53,7 +53,7 @@ fn script(name: &str) -> Command {
     command
 }
 
-/// The receiver, which is killed and started again at its place.
+/// The receiver, which is killed and restarted at the same address.
 struct Receiver {
     grpc: SocketAddr,
     http: SocketAddr,
@@ -70,7 +70,7 @@ impl Receiver {
         receiver
     }
 
-    /// Kills it if it runs, and starts it.
+    /// Kills it if it is running, and starts it.
     fn again(&mut self) {
         if let Some(process) = self.process.take() {
             process.kill();
@@ -88,17 +88,17 @@ impl Receiver {
     }
 
     fn set(&self, mood: &str) {
-        // In one step: it is read at any moment.
+        // Rename atomically, because the receiver reads the file at any moment.
         let new = self.dir.join("mood.new");
         fs::write(&new, mood).expect("the folder of the test");
         fs::rename(new, self.dir.join("mood")).expect("the folder of the test");
     }
 
-    /// How often each record was taken. Each says all that it said at its client.
+    /// Counts how often each record was accepted. Each must be unchanged.
     fn taken(&self) -> BTreeMap<usize, usize> {
         let text = fs::read_to_string(self.dir.join("taken")).unwrap_or_default();
         let mut taken = BTreeMap::new();
-        // A line that is not whole is of a receiver that was killed, and had not answered.
+        // An incomplete line comes from a killed receiver, which had not responded.
         for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
             let number = number(line["body"].as_str().expect("a text"));
             assert_eq!(line, record(number));
@@ -112,7 +112,7 @@ fn number(body: &str) -> usize {
     body.strip_prefix("line-").and_then(|number| number.parse().ok()).expect("a line of the client")
 }
 
-/// What the receiver writes of a record.
+/// Returns the receiver's form of a record.
 fn record(number: usize) -> Value {
     json!({
         "body": format!("line-{number}"), "service": "shop", "instance": 7,
@@ -123,7 +123,7 @@ fn record(number: usize) -> Value {
     })
 }
 
-/// A collector between client and receiver.
+/// Returns a collector between client and receiver.
 fn agent(dir: &Path, protocol: &str, listen: SocketAddr, url: SocketAddr) -> Agent {
     let text = format!(
         r#"
@@ -150,7 +150,7 @@ channel = "main"
     Agent::configured("aqueduct-collector", dir, "agent", &text)
 }
 
-/// A client of the records from `first` on; its output goes to `NAME.out`.
+/// Starts a client of the records from `first` on; its output goes to `NAME.out`.
 fn client(dir: &Path, protocol: &str, to: SocketAddr, first: usize, records: usize) -> Process {
     let mut command = script("client.py");
     command.args([protocol, &format!("http://{to}")]);
@@ -158,8 +158,8 @@ fn client(dir: &Path, protocol: &str, to: SocketAddr, first: usize, records: usi
     Process::start("client", command, &dir.join("client.out"))
 }
 
-/// The records among the dead letters, by their reason. What a receiver took in part says of how
-/// many records.
+/// Returns the records among the dead letters, by their reason. After a partial success, the reason
+/// contains the number of rejected records.
 fn letters(dir: &Path) -> BTreeMap<String, Vec<usize>> {
     let mut command = program("aqueduct");
     command.args(["dlq", "show"]).arg(dir.join("data"));
@@ -184,7 +184,7 @@ fn letters(dir: &Path) -> BTreeMap<String, Vec<usize>> {
     letters
 }
 
-/// Waits until each of these records is with the receiver or among the dead letters.
+/// Waits until each of these records is at the receiver or among the dead letters.
 fn wait_for(dir: &Path, receiver: &Receiver, records: std::ops::Range<usize>) {
     wait::until("every record", LIMIT, || {
         let (taken, letters) = (receiver.taken(), letters(dir));
@@ -194,12 +194,12 @@ fn wait_for(dir: &Path, receiver: &Receiver, records: std::ops::Range<usize>) {
     });
 }
 
-/// How many batches a client says that were acknowledged.
+/// Returns how many batches are acknowledged according to a client.
 fn acknowledged(said: &str) -> usize {
     said.lines().filter(|line| line.starts_with("acked")).count()
 }
 
-/// Sends all records by way of an agent that is killed.
+/// Sends all records through an agent that is killed.
 fn acknowledged_records_arrive(protocol: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, listen) = (folder.path(), free_address());
@@ -208,13 +208,13 @@ fn acknowledged_records_arrive(protocol: &str) {
     let mut agent = agent(dir, protocol, listen, url);
     agent.start();
     let mut sending = client(dir, protocol, listen, 0, RECORDS);
-    // Nothing leaves the channel, so it becomes full, and its client hears of it.
+    // Nothing leaves the channel, so it fills up, and its client is notified.
     let busy = if protocol == "grpc" { "RESOURCE_EXHAUSTED" } else { "Too Many Requests" };
     wait::until("a full channel", LIMIT, || sending.output().contains(busy).then_some(()));
     receiver.set("moody");
     let mut rng = seed::rng("otlp");
-    // Each kill has its own part of the batches, and one part is left: however fast the machine
-    // is, there is more to come.
+    // Each kill has its own part of the batches, and one part remains: however fast the machine is,
+    // more batches follow.
     let part = RECORDS / BATCH / (KILLS + 1);
     for kill in 0..KILLS {
         let sooner = kill * part + rng.random_range(0..part);
@@ -237,7 +237,7 @@ fn acknowledged_records_arrive(protocol: &str) {
     let letters = letters(dir);
     assert_eq!(letters.keys().collect::<Vec<_>>(), ["partly_rejected"]);
 
-    // What is refused for good goes to the dead letters, and stops nothing.
+    // Permanently rejected records become dead letters, and block nothing.
     receiver.set("bad");
     let mut last = client(dir, protocol, listen, RECORDS, BATCH);
     assert!(last.wait(LIMIT).success(), "{}", tail(&last.output()));

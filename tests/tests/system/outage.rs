@@ -1,9 +1,10 @@
-//! Goal: an HDFS that is down, at the start or later, costs time and nothing else.
+//! Goal: an HDFS outage, at the start or later, costs time and nothing else.
 //!
-//! Method: a collector is started while the NameNode is not, and must take what the edge sends,
-//! say so without flooding its log, and deliver by itself as soon as HDFS is there. Then HDFS is
-//! stopped and started again in the middle. Neither agent is touched, and Hadoop's shell finds each
-//! line once. `aqueduct check --connect` says both times what is so, and leaves nothing in HDFS.
+//! Method: a collector starts while the NameNode is down. It must accept the edge's events, report
+//! the problem without flooding its log, and deliver automatically as soon as HDFS is up. Then HDFS
+//! is stopped and restarted in the middle. Neither agent is touched, and Hadoop's shell finds each
+//! line once. `aqueduct check --connect` reports the correct state both times, and leaves nothing
+//! in HDFS.
 //!
 //! Lane: core
 //! Needs: java mvn curl flock
@@ -57,7 +58,7 @@ fn events_wait_in_the_channel_until_hdfs_is_there() {
     log("down in between");
     wait_until_held(&collector, LINES);
     wait_until_it_says_more(&collector, said);
-    // Long enough for many attempts, each of which could write a line.
+    // Long enough for many attempts, each of which could log a line.
     thread::sleep(Duration::from_secs(5));
     hdfs.start();
     wait_until_delivered(&edge, Duration::from_secs(90));
@@ -71,7 +72,7 @@ fn events_wait_in_the_channel_until_hdfs_is_there() {
     assert!(found.is_none(), "{found}");
 }
 
-/// Exit code and output of `aqueduct check --connect` with a sink that stores there.
+/// Returns exit code and output of `aqueduct check --connect` with a sink that stores there.
 fn connect(hdfs: &Hdfs, dir: &Path, store: &str) -> (Option<i32>, String) {
     let file = dir.join("tried.toml");
     let shown = dir.display();
@@ -91,7 +92,7 @@ fn warnings(collector: &Agent) -> usize {
     collector.output().lines().filter(|line| line.contains("WARN")).count()
 }
 
-/// A short outage is the HDFS client's own affair; one that lasts is logged.
+/// The HDFS client handles a short outage; a long one is logged.
 fn wait_until_it_says_more(collector: &Agent, said: usize) {
     wait::until("the collector to say that HDFS is away", Duration::from_secs(60), || {
         (warnings(collector) > said).then_some(())

@@ -1,10 +1,11 @@
 //! Goal: the packages can be installed, upgraded with a backlog, and purged, on Debian and on
-//! systems with rpm; what they bring runs, and an upgrade keeps the files of the administrator.
+//! systems with rpm; their programs run, and an upgrade keeps the administrator's files.
 //!
-//! Method: `deploy/packages/build` packs the programs of the tests as two releases. A root of
-//! Debian boots with its own systemd, and `packages/life.sh` installs, upgrades and removes them
+//! Method: `deploy/packages/build` packs the programs of the tests as two releases. A Debian root
+//! boots with its own systemd, and `packages/life.sh` installs, upgrades and removes the packages
 //! there: the edge has a backlog while its version changes, and each line is stored once. No root
-//! of an RPM system can be had: rpm itself runs in the root of Debian, whose own tools are hidden.
+//! of an RPM system is available, so rpm itself runs in the Debian root, whose own tools are
+//! hidden.
 //!
 //! Lane: container
 //! Needs: systemd-analyze systemd-nspawn debootstrap strip python3 curl buildah skopeo
@@ -26,16 +27,16 @@ use aqueduct_tests::process::{Process, tail};
 use aqueduct_tests::{http, is_long, wait};
 use tempfile::TempDir;
 
-/// The version of the release that is upgraded. The programs are those of this build.
+/// The version to upgrade. Its programs are those of this build.
 const OLD: &str = "0.0.9";
 const NEW: &str = env!("CARGO_PKG_VERSION");
 
-/// Packages of the root in which packages are installed: libraries that a development build is
-/// linked with, which the programs of a release have in themselves; systemd; and rpm.
+/// Packages of the root: libraries of a development build, which a release links statically;
+/// systemd; and rpm.
 const ROOT_PACKAGES: &str =
     "curl,dbus,libgssapi-krb5-2,libodbc2,libssl3,passwd,rpm,systemd,systemd-sysv";
 
-/// Two releases, with packages in both forms and archives.
+/// Two releases, with packages in both formats and archives.
 static RELEASES: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let programs = folder.path().join("programs/x86_64");
@@ -62,7 +63,7 @@ fn release(version: &str) -> PathBuf {
     RELEASES.path().join(version)
 }
 
-/// Both outputs of a command.
+/// Returns both outputs of a command.
 fn text(output: &Output) -> String {
     let both = [&output.stdout[..], &output.stderr[..]].concat();
     String::from_utf8_lossy(&both).trim().to_owned()
@@ -72,7 +73,7 @@ fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// Runs a script with these arguments, which has to succeed; returns its output.
+/// Runs a script with these arguments, which must succeed; returns its output.
 fn must(script: &str, arguments: &[&Path]) -> String {
     let mut command = Command::new("sh");
     let output = command.args(["-euc", script, "sh"]).args(arguments).output();
@@ -81,7 +82,7 @@ fn must(script: &str, arguments: &[&Path]) -> String {
     text(&output)
 }
 
-/// The exposure by `systemd-analyze security`: 0 is closed, 10 is open.
+/// Checks the exposure according to `systemd-analyze security`: 0 is closed, 10 is open.
 #[test]
 #[ignore = "needs systemd: tests/run"]
 fn units_are_closed_to_what_they_do_not_need() {
@@ -94,7 +95,7 @@ fn units_are_closed_to_what_they_do_not_need() {
     }
 }
 
-/// A root of Debian with systemd and rpm, made once.
+/// Returns a Debian root with systemd and rpm, created once.
 fn root() -> PathBuf {
     let _others_wait = lock("debian-bookworm-packages");
     let place = cache().join("debian-bookworm-packages");
@@ -110,7 +111,7 @@ fn root() -> PathBuf {
     place.join("root")
 }
 
-/// Boots the root, whose changes go to memory, and runs `life.sh` there, with an upgrade to this
+/// Boots the root, with changes in memory only, and runs `life.sh` there, with an upgrade to this
 /// release.
 fn live(form: &str, new: &Path) {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -173,7 +174,7 @@ fn rpm_upgrade_keeps_the_backlog_and_removal_keeps_the_data() {
     live("rpm", &release(NEW));
 }
 
-/// The package that stands for the base system in a database of rpm that has no other.
+/// Creates the package that represents the base system in an otherwise empty rpm database.
 fn make_base_system() {
     let base = "cd $1 && printf '%s\\n' 'name: base-system' 'arch: amd64' 'version: 1.0.0' \
                 'provides: [\"glibc = 2.28\", /usr/sbin/useradd, /bin/sh]' >base.yaml && \
@@ -200,7 +201,7 @@ fn install_script_verifies_checksums_and_installs_from_a_url() {
     assert_eq!(rejected.status.code(), Some(1), "{}", text(&rejected));
     assert!(text(&rejected).contains("the checksum of aqueduct-"), "{}", text(&rejected));
     assert!(!prefix.exists(), "nothing may be installed before all checksums are verified");
-    // A file that SHA256SUMS does not name.
+    // A file that is missing in SHA256SUMS.
     must("cp $2/*.tar.gz $1/ && : >$1/SHA256SUMS", &[&place, &release(NEW)]);
     let unnamed = install(&local, &["edge"]);
     assert_eq!(unnamed.status.code(), Some(1), "{}", text(&unnamed));
@@ -225,7 +226,7 @@ fn install_script_verifies_checksums_and_installs_from_a_url() {
     must(check, &[&prefix]);
 }
 
-/// What skopeo prints of an archive.
+/// Returns skopeo's output for an archive.
 fn inspect(option: &str, archive: &Path) -> String {
     must("skopeo inspect $1 oci-archive:$2", &[Path::new(option), archive])
 }
@@ -255,7 +256,7 @@ fn images_run_as_a_user_without_rights() {
     assert!(printed.starts_with("65532\naqueduct-edge "), "{printed}");
 }
 
-/// It takes an hour, so only long tests do it.
+/// Takes an hour, so only long tests do it.
 #[test]
 #[ignore = "needs root, and an hour: tests/run --long"]
 fn release_of_a_clean_clone_installs_and_upgrades() {

@@ -1,10 +1,10 @@
-//! Goal: the live page says in a real browser what is wrong and why, asks for the token where one
-//! is set, and shows what comes from clients and disks as text, whatever it holds.
+//! Goal: in a real browser, the live page shows problems and their reasons, asks for the token if
+//! one is set, and shows data from clients and disks as text, whatever it contains.
 //!
-//! Method: headless Chromium, driven by WebDriver, looks at real agents: an edge and its collector
-//! while all is well, the edge while the collector is down, an agent whose directory and events are
-//! full of markup, and one behind TLS and a token. A part is stopped and started by the keyboard
-//! alone; what another site could send changes nothing.
+//! Method: headless Chromium, driven by WebDriver, visits real agents: a healthy edge and its
+//! collector, the edge while the collector is down, an agent whose directory and events are full of
+//! markup, and one with TLS and a token. A part is stopped and started by keyboard only; requests
+//! that another site could send change nothing.
 //!
 //! Lane: connector
 //! Needs: chromium chromedriver openssl
@@ -30,7 +30,7 @@ use browser::Browser;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A flow that is healthy.
+/// A healthy flow.
 const FLOW: &str = r#"
 [sources.in]
 type = "sequence"
@@ -46,16 +46,16 @@ channel = "main"
 
 const TOKEN: &str = "a-token-of-this-test-0123456789";
 
-/// What would run if any text became markup.
+/// Would run if any text became markup.
 const MARKUP: &str = "\"><img src=x onerror=window.hacked=1><script>window.hacked=1</script>";
 
-/// Sends this body to an `http` source, which takes it.
+/// Sends this body to an `http` source, which accepts it.
 fn post(to: SocketAddr, body: &str) {
     let answer = answer(to, body);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-/// What an `http` source answers to this body.
+/// Returns the response of an `http` source to this body.
 fn answer(to: SocketAddr, body: &str) -> String {
     wait::until("an answer of the source", LIMIT, || {
         let mut stream = TcpStream::connect(to).ok()?;
@@ -69,7 +69,7 @@ fn answer(to: SocketAddr, body: &str) -> String {
     })
 }
 
-/// An edge with an `http` source that sends to a collector.
+/// Starts an edge with an `http` source that sends to a collector.
 fn edge_and_collector(dir: &Path) -> (Agent, Agent, SocketAddr) {
     let (listen, web) = (http::free_address(), http::free_address());
     let shown = dir.display();
@@ -146,7 +146,7 @@ fn the_page_says_that_all_is_well_or_what_is_wrong() {
     let phone = "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
     assert_eq!(browser.value(phone), true, "tables scroll within themselves");
 
-    // The collector is down: events wait, and the page says so, and that it is over.
+    // The collector is down: events wait, and the page reports it, and later the recovery.
     collector.kill();
     post(web, "four\nfive\n");
     browser.wait_for("word", &["Something is wrong: sink next fails: no connection to"]);
@@ -164,7 +164,7 @@ fn the_page_says_that_all_is_well_or_what_is_wrong() {
     browser.wait_for("bulletin", &["sink next", "no connection to"]);
     browser.wait_for("word", &["All is well"]);
 
-    // Without an answer the page shows how old its data is, and the findings stay.
+    // Without a response, the page shows the age of its data, and keeps the findings.
     collector.kill();
     post(web, "six\n");
     browser.wait_for("troubles", &["sink next fails", "run book"]);
@@ -178,7 +178,7 @@ fn the_page_says_that_all_is_well_or_what_is_wrong() {
     drop(browser);
 }
 
-/// An agent whose directory, events and tenants are odd.
+/// Returns an agent whose directory, events and tenants are odd.
 fn odd_agent(dir: &Path, (web, noisy): (SocketAddr, SocketAddr)) -> String {
     let shown = dir.display();
     format!(
@@ -237,7 +237,7 @@ fn what_comes_from_outside_is_shown_as_text() {
     browser.wait_for("word", &["Something is wrong: source spool fails", MARKUP]);
     browser.wait_for("bulletin", &["source spool", MARKUP]);
     browser.wait_for("letters-count", &["3 events"]);
-    // One tenant gives a thousand seconds of its rate, and more; the page says which one it is.
+    // One tenant exceeds a thousand seconds of its rate; the page names it.
     post(noisy, &"noise\n".repeat(1_000));
     let refused = answer(noisy, "noise\n");
     assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("retry-after:"), "{refused}");
@@ -246,7 +246,7 @@ fn what_comes_from_outside_is_shown_as_text() {
     browser.click("letters-load");
     browser.wait_for("letters", &[MARKUP, "\\u202etxt.exe", "<svg onload=window.hacked=1>"]);
     browser.wait_for("letters", &["hexadecimal", "610062", "1.0\u{a0}MiB, text, cut"]);
-    // The same events as they pass; a condition leaves out the last one.
+    // Shows passing events; a condition excludes the last one.
     let choose = "(() => { const it = document.getElementById('tap-place'); \
                   it.value = 'source=web'; return it.value })()";
     assert_eq!(browser.value(choose), "source=web");
@@ -260,7 +260,7 @@ fn what_comes_from_outside_is_shown_as_text() {
     browser.assert_no_markup();
     let shown = browser.value("document.documentElement.outerHTML.length");
     assert!(shown.as_u64().is_some_and(|bytes| bytes < 200_000), "{shown} bytes are shown");
-    // The policy stands also where a page would be tricked into adding a script.
+    // The policy also blocks a script that a tricked page might add.
     let injected = "(() => { const it = document.createElement('script'); \
                     it.textContent = 'window.hacked = 1'; document.body.append(it); it.remove(); \
                     return window.hacked ?? 0 })()";
@@ -326,7 +326,7 @@ admin_tls = {{ certificate = "{shown}/cert.pem", key = "{shown}/key.pem" }}
     let config = browser.value("document.getElementById('config').textContent");
     let config = config.as_str().unwrap_or_default();
     assert!(config.contains("admin_token") && !config.contains(TOKEN), "{config}");
-    // It lasts as long as the window, and is nowhere else.
+    // The token is kept as long as the window, and only there.
     browser.open(&format!("https://{admin}/"));
     browser.wait_for("word", &["All is well"]);
     assert_eq!(browser.value("document.cookie + localStorage.length"), "0");

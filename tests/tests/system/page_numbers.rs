@@ -1,6 +1,6 @@
-//! Goal: the live page shows numbers as the commands do: at most two units, plurals, words.
+//! Goal: the live page formats numbers like the commands: at most two units, plurals, words.
 //!
-//! Method: its script is run by Node.js on the examples that the commands are tested with.
+//! Method: Node.js runs its script with the examples from the tests of the commands.
 //!
 //! Lane: core
 //! Needs: node
@@ -13,7 +13,7 @@ use std::process::Command;
 
 const STATUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/agent/src");
 
-/// Compares each example; a space that does not break is a space.
+/// Compares each example; a non-breaking space equals a space.
 const COMPARE: &str = r#"
 import { readFileSync } from 'node:fs';
 import { bytes, many, reason, seconds } from './units.mjs';

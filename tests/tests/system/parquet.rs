@@ -1,10 +1,10 @@
-//! Goal: files of Parquet are read by Parquet's own library in Java, with every type and value as
-//! it was sent, every event once, and a footer in every file that is visible.
+//! Goal: Parquet's own Java library reads the files, with every type and value as sent, every event
+//! once, and a footer in every visible file.
 //!
 //! Method: a collector follows a log of JSON lines and stores it in a real HDFS; it is killed twice
-//! with -9 meanwhile, and what is visible then is read as well. Some lines do not fit the columns:
-//! they are in the dead letters, and hold up no other. What Java reads of each row is compared with
-//! what the line says, doubles by their bits. So it is for other bodies than JSON ([`bodies`]).
+//! with -9, and the files visible then are read, too. Some lines do not fit the columns: they
+//! become dead letters, and do not block others. Each row read by Java is compared with its line,
+//! doubles bit by bit. The same holds for other bodies than JSON ([`bodies`]).
 //!
 //! Lane: connector
 //! Needs: hdfs javac
@@ -26,10 +26,10 @@ use aqueduct_tests::hdfs::Hdfs;
 use aqueduct_tests::wait;
 
 const LINES: usize = 20_000;
-/// Each of so many lines does not fit.
+/// One in this many lines does not fit.
 const MISFIT: usize = 1_000;
 
-/// Within a number of more digits than 64 bits have.
+/// Part of a number with more digits than 64 bits have.
 const ZEROS: &str = "0000000000000000000000000";
 
 const COLUMNS: &str = r#"[
@@ -55,12 +55,12 @@ const SCHEMA: &str = "message event { required int64 n; required binary site (ST
     optional int32 day (DATE); optional int64 at (TIMESTAMP(MICROS,true)); \
     optional binary raw; }";
 
-/// A number whose text has as many digits as it needs: readers that are not exact differ.
+/// Returns a number with as many digits as it needs: inexact readers differ.
 fn ratio(n: usize) -> f64 {
     1.0 / (n as f64 + 3.0)
 }
 
-/// What the log has.
+/// Returns a line of the log.
 fn line(n: usize) -> String {
     if n % MISFIT == MISFIT / 2 {
         return format!(r#"{{"n":"{n}"}}"#);
@@ -76,7 +76,7 @@ fn line(n: usize) -> String {
     format!(r#"{{"n":{n},"message":{message},"ok":{ok},{numbers},"tags":"t{n}",{times}}}"#)
 }
 
-/// What Java prints of that row.
+/// Returns Java's output for that row.
 fn row(n: usize) -> String {
     if n.is_multiple_of(3) {
         return format!("row {n}\tfra{}", "\t-".repeat(11));
@@ -100,7 +100,7 @@ fn row(n: usize) -> String {
     format!("row {}", values.join("\t"))
 }
 
-/// What Java reads in the directory, line by line. Every visible file has to be whole.
+/// Returns Java's output for the directory, line by line. Every visible file must be complete.
 fn read(url: &str, dir: &Path) -> Vec<String> {
     let mut java = java_with("parquet-1.15.2", include_str!("parquet/pom.xml"), dir);
     let source = dir.join("Reader.java");
@@ -163,7 +163,8 @@ fn files_of_columns_are_read_by_java_with_every_value_once_although_a_collector_
             }
             3 => wait_until_delivered(&agent),
             _ => {
-                // While its rows are held back, its file is staged, or what a kill left is read.
+                // While its rows are held back, its file is staged; or leftovers of a kill are
+                // read.
                 std::thread::sleep(Duration::from_millis(700));
                 agent.kill();
                 let visible = read(&url, dir);
@@ -195,8 +196,8 @@ fn files_of_columns_are_read_by_java_with_every_value_once_although_a_collector_
     hdfs.fs(&["-rm", "-r", "-skipTrash", &url]);
 }
 
-/// Waits until the log is read, and the channels hold no events but those of the dead letters: for
-/// two seconds, as a batch is in no number while it is between file and channel.
+/// Waits until the log is read, and the channels contain only events of the dead letters: for two
+/// seconds, because a batch between file and channel is not counted.
 fn wait_until_delivered(agent: &Agent) {
     let mut in_a_row = 0;
     wait::until("the events to be delivered", Duration::from_secs(60), || {
@@ -208,7 +209,7 @@ fn wait_until_delivered(agent: &Agent) {
     });
 }
 
-/// Of the first column, `n`: each row group says which numbers it has.
+/// Checks the statistics of the first column, `n`, for each row group.
 fn statistics_are_true(lines: &[String]) {
     let number = |text: &str| text.parse::<i64>().expect("a number");
     let mut groups = Vec::new();
@@ -236,7 +237,7 @@ fn statistics_are_true(lines: &[String]) {
     check(&mut groups, &mut rows);
 }
 
-/// What the reasons of the dead letters are.
+/// Returns the reasons of the dead letters.
 fn letters_of(dir: &Path) -> String {
     let mut command = aqueduct_tests::agent::program("aqueduct");
     command.args(["dlq", "list"]).arg(dir.join("data"));

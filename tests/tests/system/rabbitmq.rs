@@ -1,11 +1,12 @@
-//! Goal: what applications of RabbitMQ send is stored, and what the sink sends arrives, while
-//! agent, broker and connection die: nothing is lost, and a kill of the agent or a cut repeats no
-//! more than had no acknowledgement. A broker that is killed forgets acknowledgements: its repeats
-//! are counted. What can be no event, and what no queue is bound for, is where it is looked for.
+//! Goal: messages from RabbitMQ applications are stored, and messages of the sink arrive, while
+//! agent, broker and connection are killed. Nothing is lost, and a kill of the agent or a cut
+//! duplicates at most unacknowledged messages. A killed broker forgets acknowledgements: its
+//! duplicates are counted. Messages that cannot be events, and events without a bound queue, are
+//! where an operator looks for them.
 //!
-//! Method: a real RabbitMQ of Debian with its queues on disk, and applications in Python
-//! (`rabbitmq/client.py`). Kills and cuts come when so many events were taken. Between agent and
-//! broker is a wire that is cut, and that swallows confirmations.
+//! Method: a real RabbitMQ of Debian with its queues on disk, and Python applications
+//! (`rabbitmq/client.py`). Kills and cuts happen after a number of events. A wire between agent and
+//! broker can be cut, and can drop confirmations.
 //!
 //! ```text
 //!   application ─► queue ─► wire ─► rabbitmq source ─► durable ─► hdfs sink, `file://`
@@ -38,21 +39,21 @@ mod full;
 
 use broker::Broker;
 
-/// How long a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Messages that the broker sends ahead of the acknowledgements.
+/// Messages that the broker sends before acknowledgements.
 const PREFETCH: usize = 50;
-/// Messages of a life of the agent.
+/// Messages per run of the agent.
 const MESSAGES: usize = 2000;
 
-/// A collector with these components, and a data directory of its name.
+/// Returns a collector with these components, and a data directory of its name.
 fn agent(dir: &Path, name: &str, components: &str) -> Agent {
     let text = format!("[agent]\ndata_dir = \"{}/{name}\"\n{components}", dir.display());
     Agent::configured("aqueduct-collector", dir, name, &text)
 }
 
-/// A source of the queue `name`, whose events are stored in the folder of this name, each as a line
-/// with the headers.
+/// Configures a source of the queue `name`, whose events are stored in the folder of this name, one
+/// per line with headers.
 fn source(dir: &Path, name: &str, broker: SocketAddr, settings: &str) -> String {
     let at = dir.join(format!("store-{name}"));
     fs::create_dir_all(&at).expect("the test's own folder");
@@ -66,17 +67,17 @@ fn source(dir: &Path, name: &str, broker: SocketAddr, settings: &str) -> String 
     )
 }
 
-/// The events that are stored of a queue, in no order.
+/// Returns the stored events of a queue, in any order.
 fn stored(dir: &Path, name: &str) -> Vec<Value> {
     let files = fs::read_dir(dir.join(format!("store-{name}"))).into_iter().flatten().flatten();
     let files = files.filter(|it| it.file_type().is_ok_and(|it| it.is_file()));
-    // A file that is not finished has another name when it is read.
+    // An unfinished file may be renamed before it is read.
     let texts: Vec<String> = files.filter_map(|it| fs::read_to_string(it.path()).ok()).collect();
     let lines = texts.iter().flat_map(|text| text.lines());
     lines.map(|line| serde_json::from_str(line).expect("each line is an event")).collect()
 }
 
-/// How often each body is stored.
+/// Counts how often each body is stored.
 fn bodies(dir: &Path, name: &str) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     for event in stored(dir, name) {
@@ -86,7 +87,7 @@ fn bodies(dir: &Path, name: &str) -> BTreeMap<String, usize> {
     found
 }
 
-/// Waits until so many different bodies are stored, and nothing waits in queue or channel any more.
+/// Waits until this many different bodies are stored, and queue and channel are empty.
 fn settled(
     dir: &Path,
     name: &str,
@@ -156,7 +157,7 @@ fn messages_of_a_queue_are_stored(dir: &Path, broker: &mut Broker) {
     assert!(by_agent <= 4 * PREFETCH, "{by_agent} repeats of three kills and a cut");
     let marked = agent.metrics().and_then(|it| it.sum("aqueduct_source_anomalies_total"));
 
-    // The broker dies while it delivers.
+    // The broker is killed while it delivers.
     agent.stop(LIMIT);
     broker.run(&["send", "orders", "b", "0", &count]);
     agent.start();
@@ -174,7 +175,7 @@ fn messages_of_a_queue_are_stored(dir: &Path, broker: &mut Broker) {
     );
 }
 
-/// Kinds of messages, queues that are not there or are deleted, and what can be no event.
+/// Kinds of messages, missing and deleted queues, and messages that cannot be events.
 fn refusals_say_what_helps(dir: &Path, broker: &Broker) {
     let all = "properties = [\"message_id\", \"correlation_id\", \"timestamp\", \
                \"content_type\", \"content_encoding\", \"type\", \"reply_to\", \"priority\", \
@@ -225,7 +226,7 @@ fn refusals_say_what_helps(dir: &Path, broker: &Broker) {
     let letter = broker.run(&["receive", "letters", "1"]);
     assert!(letter.contains("LLL") && letter.contains("x-death"), "{letter}");
 
-    // What came before the message that is held is stored, and that stays in its queue.
+    // Messages before the rejected one are stored; it stays in its queue.
     agent.until_logged("2000 bytes, over the 1024 of `message_max`", LIMIT);
     assert_eq!(
         bodies(dir, "held").keys().collect::<Vec<_>>(),
@@ -234,7 +235,7 @@ fn refusals_say_what_helps(dir: &Path, broker: &Broker) {
     agent.until_logged("refuses queue `late`: NOT_FOUND", LIMIT);
     broker.run(&["declare", "late"]);
     broker.run(&["publish", "", "late", "at last"]);
-    // The source has made its queue.
+    // The source has created its queue.
     broker.run(&["publish", "logs", "news.a", "first"]);
     wait::until("the first news", LIMIT, || (bodies(dir, "made").len() == 1).then_some(()));
     broker.run(&["delete", "made"]);
@@ -245,20 +246,21 @@ fn refusals_say_what_helps(dir: &Path, broker: &Broker) {
     });
     wait::until("the second news", LIMIT, || (bodies(dir, "made").len() == 2).then_some(()));
     wait::until("the late message", LIMIT, || (bodies(dir, "late").len() == 1).then_some(()));
-    // Either side ends a connection on which nothing comes for two heartbeats.
+    // Either side ends a connection that is silent for two heartbeats.
     thread::sleep(Duration::from_secs(5).saturating_sub(began.elapsed()));
     assert_eq!(agent.output().matches("connected source=kinds").count(), 1);
     agent.stop(LIMIT);
     assert_eq!(broker.run(&["count", "held"]), "1\n");
 }
 
-/// What the client prints of a queue.
+/// Returns the client's output for a queue.
 fn received(broker: &Broker, queue: &str, count: usize) -> Vec<Value> {
     let text = broker.run(&["receive", queue, &count.to_string()]);
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// An agent whose lines go to the exchange `out` by TLS, once under the right name of the broker.
+/// Returns an agent whose lines go to the exchange `out` over TLS, once with the right name of the
+/// broker.
 fn writer(dir: &Path, wire: &Wire, listen: SocketAddr) -> Agent {
     let at = dir.display();
     let sink = |name: &str, tls: &str| {
@@ -281,7 +283,7 @@ fn writer(dir: &Path, wire: &Wire, listen: SocketAddr) -> Agent {
          serializers = [{{ name = \"rabbitmq.reply_to\" }}] }}, \
          {{ type = \"regex_extractor\", regex = \"^([a-z]+)\", \
          serializers = [{{ name = \"kind\" }}] }}]\n{}{}",
-        // The wire is at 127.0.0.1, and the certificate is of the host `broker`.
+        // The wire is at 127.0.0.1, but the certificate is for the host `broker`.
         sink("main", ", server_name = \"broker\""),
         sink("wrong", ""),
     );
@@ -315,7 +317,7 @@ fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
     wait_until_committed(&agent, 100);
     assert_eq!(committed(&agent), 100.0, "the sink with the wrong name delivers nothing");
 
-    // Confirmations are swallowed: what is in the queue is not delivered yet, and comes again.
+    // Confirmations are dropped: messages in the queue count as undelivered, and are resent.
     wire.mute();
     say(&lines(100..200));
     wait::until("the messages to be in the queue", LIMIT, || (queued(broker) > 100).then_some(()));
@@ -324,7 +326,7 @@ fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
     wait_until_committed(&agent, 200);
     assert!(queued(broker) > 200, "the batch is there twice");
 
-    // No queue is bound for some, the broker rejects one, and it dies while it takes.
+    // Some have no bound queue, the broker rejects one, and it is killed while it accepts messages.
     say("stray 1\n");
     say("reply amq.rabbitmq.reply-to\n");
     say(&lines(200..LINES / 2));
@@ -342,7 +344,7 @@ fn messages_of_the_sink_arrive(dir: &Path, broker: &mut Broker) {
     for message in &found {
         let text = |name: &str| message[name].as_str().unwrap_or_else(|| panic!("{message}"));
         ids.entry(text("body")).or_default().insert(text("id"));
-        // 2 is persistent.
+        // 2 means persistent.
         assert_eq!((&message["mode"], text("type"), text("key")), (&2.into(), "text", "line.text"));
         assert_eq!(message["headers"]["site"], "Zürich");
         for of_broker in ["CC", "BCC", "x-death"] {

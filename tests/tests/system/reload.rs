@@ -1,11 +1,11 @@
-//! Goal: files of running programs are changed again and again, and every line is stored once; the
-//! flow that no file changes keeps its connection and hardly waits.
+//! Goal: files of running programs change repeatedly, and every line is stored once. A flow that no
+//! change affects keeps its connection and hardly waits.
 //!
 //! Method: an edge and a collector with two flows each, `calm` and `wild`, from log files to a
-//! store; lines are written all the time. Configurations of `wild` are edited by a seed: settings
-//! of its sources, channels and sinks, the address between the two, the file that is included. In
-//! between come files that are wrong, and sources whose port is taken. The edge is asked by SIGHUP,
-//! the collector by `aqueduct reload`; what they answer is what each edit means.
+//! store; lines are written all the time. A seed decides edits of `wild`: settings of its sources,
+//! channels and sinks, the address between the two, the included file. In between, files are wrong,
+//! or the port of a source is in use. The edge reloads on SIGHUP, the collector on `aqueduct
+//! reload`; the response must match each edit.
 //!
 //! ```text
 //!   calm.log ─► tail_dir ─► durable ─► grpc ─────► grpc ─► durable ─► hdfs ─► file://…/calm
@@ -40,21 +40,21 @@ use edits::{Edit, Edited, Ending, KINDS, Site};
 /// Edits of a file.
 const EDITS: usize = 6 * KINDS;
 
-/// Lines that each writer adds at a time, and the pause after them: 5,000 a second.
+/// Lines per write, and the pause after it: 5,000 per second.
 const LINES: usize = 50;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Between two edits, so that each meets a flow that moves.
+/// Pause between two edits, so that lines move during each.
 const CALM: Duration = Duration::from_millis(150);
 
-/// Longest time until an edit is answered, and until all is delivered.
+/// Timeout for the response to an edit, and for delivery.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Longest time for which the flow that is not edited may store nothing. Generous: the machine that
-/// runs the test does other things.
+/// Maximum time without stored lines of the unedited flow. Generous, because the machine has other
+/// tasks.
 const GAP_MAX: Duration = Duration::from_secs(5);
 
-/// Adds numbered lines to a log until it is stopped; answers all of them.
+/// Adds numbered lines to a log until it is stopped; returns all of them.
 fn writer(path: &Path, name: &'static str, stop: &Arc<AtomicBool>) -> JoinHandle<Vec<u8>> {
     let (path, stop) = (path.to_owned(), stop.clone());
     thread::spawn(move || {
@@ -77,19 +77,19 @@ fn status(admin: SocketAddr) -> Option<Value> {
     serde_json::from_str(&text).ok()
 }
 
-/// The member of this name.
+/// Returns the member of this name.
 fn named<'a>(list: &'a Value, name: &str) -> Option<&'a Value> {
     list.as_array()?.iter().find(|it| it["name"] == name)
 }
 
-/// What readers of a dataset see.
+/// Returns what readers of a dataset see.
 fn files_in(folder: &Path) -> Vec<u8> {
     let entries = fs::read_dir(folder).expect("a dataset");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     paths.filter(|path| path.is_file()).flat_map(|path| fs::read(path).expect("a file")).collect()
 }
 
-/// The longest time for which the collector stored nothing of the flow that is not edited.
+/// Measures the longest time in which the collector stored nothing of the unedited flow.
 fn longest_gap(admin: SocketAddr, stop: &Arc<AtomicBool>) -> JoinHandle<Duration> {
     let stop = stop.clone();
     thread::spawn(move || {
@@ -109,7 +109,7 @@ fn longest_gap(admin: SocketAddr, stop: &Arc<AtomicBool>) -> JoinHandle<Duration
     })
 }
 
-/// The edge reads its files again: the answer, from its status.
+/// Makes the edge reload. Returns the result, from its status.
 fn reload_edge(edge: &mut Agent) -> Value {
     let asked = Instant::now();
     edge.process().signal(Signal::HUP);
@@ -121,7 +121,7 @@ fn reload_edge(edge: &mut Agent) -> Value {
     })
 }
 
-/// The collector reads its file again: what `aqueduct reload` prints.
+/// Makes the collector reload. Returns the output of `aqueduct reload`.
 fn reload_collector(collector: &Agent, expected: Ending) -> Value {
     let mut command = program("aqueduct");
     let output = command.args(["reload", "--json", &collector.admin().to_string()]).output();
@@ -131,7 +131,7 @@ fn reload_collector(collector: &Agent, expected: Ending) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
 
-/// Two agents, and what their files say.
+/// Two agents, and the content of their files.
 struct Running {
     site: Site,
     edge: Agent,
@@ -142,7 +142,7 @@ struct Running {
 }
 
 impl Running {
-    /// Both agents are started; the flows move.
+    /// Starts both agents and the flows.
     fn start(site: Site) -> Self {
         let edited = Edited {
             address: http::free_address(),
@@ -188,14 +188,14 @@ impl Running {
         }
     }
 
-    /// Since when the edge is connected to the collector by the flow that is not edited.
+    /// Returns how long the edge has been connected to the collector by the unedited flow.
     fn connected_seconds(&self) -> f64 {
         let status = status(self.collector.admin()).expect("the collector answers");
         let source = named(&status["sources"], "calm").expect("it has this source");
         source["senders"][0]["connected_seconds_ago"].as_f64().expect("the edge is connected")
     }
 
-    /// The files say again what runs; all is delivered, and both agents end.
+    /// Restores the files to what is running, waits for delivery, and stops both agents.
     fn end(&mut self) {
         self.site.write_edge(&self.edited);
         self.site.write_collector(&self.edited);
@@ -221,7 +221,7 @@ fn files_are_edited_under_running_programs_and_each_line_is_stored_once() {
     let gap = longest_gap(running.collector.admin(), &stop);
     let (began, mut rng, mut kinds) = (Instant::now(), seed::rng("reload"), Vec::new());
     for _ in 0..EDITS {
-        // All kinds come, in any order, before one comes again.
+        // Every kind runs, in random order, before one is repeated.
         if kinds.is_empty() {
             kinds.extend(0..KINDS);
             kinds.shuffle(&mut rng);

@@ -1,8 +1,8 @@
-//! Goal: each event is one document of a search engine, while agent and engine are killed; what the
-//! engine refuses goes to the dead letters, and nothing else with it.
+//! Goal: each event is one document of a search engine, while agent and engine are killed; only
+//! events that the engine rejects become dead letters.
 //!
-//! Method: a real node of OpenSearch (`search/Server.java`), whose documents are read back. It
-//! takes requests of 256 KiB, so that larger ones are parted.
+//! Method: a real OpenSearch node (`search/Server.java`), whose documents are read back. It accepts
+//! requests of up to 256 KiB, so that larger ones are split.
 //!
 //! ```text
 //!   sequence ─► durable ─► elasticsearch sink ─► POST /_bulk ─► index `lines-shop`
@@ -35,16 +35,16 @@ use serde_json::Value;
 
 mod cuts;
 
-/// What is fetched.
+/// The jars to download.
 const POM: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/opensearch/pom.xml"));
 
-/// How long a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Why events are dead letters: the first one of a batch gives the reason.
+/// Reasons of dead letters: the first event of a batch determines the reason.
 const REASONS: [&str; 3] = ["refused", "too_large", "unwritable_event"];
 
-/// A node with its documents on disk, running or killed. Dropping it kills it.
+/// A running or killed node with its documents on disk. Killed on drop.
 struct Engine {
     address: SocketAddr,
     dir: PathBuf,
@@ -52,7 +52,7 @@ struct Engine {
 }
 
 impl Engine {
-    /// One that runs.
+    /// Starts a node.
     fn start(dir: &Path) -> Self {
         let dir = dir.join("opensearch");
         fs::create_dir_all(&dir).expect("the test's own folder");
@@ -61,7 +61,7 @@ impl Engine {
         engine
     }
 
-    /// Starts it again after [`Engine::kill`], with the same files at the same address.
+    /// Restarts it after [`Engine::kill`], with the same files at the same address.
     fn revive(&mut self) {
         let source = self.dir.join("Server.java");
         fs::write(&source, include_str!("search/Server.java")).expect("the test's own folder");
@@ -80,12 +80,12 @@ impl Engine {
         self.process.take().expect("a running engine").kill();
     }
 
-    /// Stops it for a while, or lets it go on.
+    /// Suspends or resumes it.
     fn signal(&self, signal: Signal) {
         self.process.as_ref().expect("a running engine").signal(signal);
     }
 
-    /// A request with a body.
+    /// Sends a request with a body.
     fn put(&self, path: &str, body: &str) {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--fail", "--request", "PUT", "--data", body]);
@@ -95,7 +95,7 @@ impl Engine {
         assert!(output.status.success(), "{path}: {output:?}");
     }
 
-    /// The documents of an index, at most 10,000, as they are now.
+    /// Returns the current documents of an index, at most 10,000.
     fn documents(&self, index: &str) -> Vec<Value> {
         let _ = get(self.address, &format!("/{index}/_refresh"));
         let Some((200, text)) = get(self.address, &format!("/{index}/_search?size=10000")) else {
@@ -106,7 +106,7 @@ impl Engine {
     }
 }
 
-/// An agent whose sink writes there.
+/// Returns an agent whose sink writes there.
 fn agent(dir: &Path, engine: &Engine, source: &str, settings: &str) -> Agent {
     let text = format!(
         "[agent]\ndata_dir = \"{at}/data\"\n\
@@ -142,7 +142,8 @@ fn each_event_is_one_document_through_kills_of_agent_and_engine() {
             thread::sleep(Duration::from_millis(rng.random_range(0..300)));
             engine.revive();
         } else {
-            // What is sent meanwhile is carried out, and the agent that sent it never hears of it.
+            // Requests sent meanwhile are executed, but the agent that sent them never receives the
+            // responses.
             engine.signal(Signal::STOP);
             thread::sleep(Duration::from_millis(200));
             agent.kill();
@@ -155,7 +156,7 @@ fn each_event_is_one_document_through_kills_of_agent_and_engine() {
         thread::sleep(Duration::from_millis(300));
         (engine.documents(index).len() >= EVENTS).then_some(())
     });
-    // What is written again would come now.
+    // Documents written again would appear now.
     thread::sleep(Duration::from_secs(1));
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     for document in engine.documents(index) {
@@ -186,7 +187,7 @@ fn what_is_refused_goes_to_the_dead_letters_and_a_closed_index_holds_the_flow() 
     engine.put("/orders/_settings", r#"{"index.blocks.read_only_allow_delete":true}"#);
     let mut lines = String::new();
     for n in 0..GOOD {
-        // Several requests, by the limit of the engine.
+        // Several requests, because of the engine's limit.
         writeln!(lines, "{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(500)).expect("text");
         match n {
             700 => lines.push_str("{\"n\":\"none\"}\n"),

@@ -1,14 +1,13 @@
 //! Goal: a line that the sources `fluent_forward` and `lumberjack` acknowledge is in the store,
-//! while answers are lost, and while the agent is killed; what Fluent's logger sends again
-//! because its answer was lost is stored once.
+//! while responses are lost, and while the agent is killed. Lines that Fluent's logger resends
+//! after a lost response are stored once.
 //!
-//! Method: the clients are those of others (`shippers/main.go`, `shippers/client.js`): Fluent's
-//! loggers for Go and for Node.js, the latter with a login and compressed chunks, and Elastic's
-//! client of Beats. Each sends a line, or a window, until it is acknowledged. Between them and
-//! a real collector are wires that lose 200 answers each with their connections. At first nothing
-//! else happens. Then the sink of a second channel stands still, until the channel is full:
-//! what is acknowledged without being stored is lost by the kill (-9) that follows. Then the
-//! collector is killed again and again.
+//! Method: third-party clients (`shippers/main.go`, `shippers/client.js`): Fluent's loggers for Go
+//! and for Node.js, the latter with a login and compressed chunks, and Elastic's client of Beats.
+//! Each sends a line, or a window, until it is acknowledged. Wires between them and a real
+//! collector lose 200 responses each with their connections. At first this is the only fault. Then
+//! the sink of a second channel is blocked, until the channel is full: lines acknowledged without
+//! being stored would be lost in the following kill (-9). Then the collector is killed repeatedly.
 //!
 //! Lane: connector
 //! Needs: python3
@@ -32,20 +31,20 @@ use aqueduct_tests::wire::{End, Wire};
 use aqueduct_tests::{go, seed, wait};
 use rand::prelude::*;
 
-/// Lines of each client in each half.
+/// Lines per client in each half.
 const LINES: usize = 1000;
-/// What any message of a client has at least.
+/// Minimum size of a client's message.
 const MESSAGE_BYTES: usize = 20;
-/// Events that the second channel holds: fewer than the clients have.
+/// Capacity of the second channel: fewer events than the clients have.
 const OTHER_EVENTS_MAX: usize = 600;
 /// Kills of the collector.
 const KILLS: usize = 6;
 /// The key of the login.
 const KEY: &str = "a key that both know";
-/// How long a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A collector with the sources at these addresses.
+/// Returns a collector with the sources at these addresses.
 fn collector(dir: &Path, [go, node, beats]: [SocketAddr; 3]) -> Agent {
     let text = format!(
         r#"
@@ -94,10 +93,10 @@ channel = "other"
     Agent::configured("aqueduct-collector", dir, "collector", &text)
 }
 
-/// How often each line is in the store.
+/// Counts how often each line is in the store.
 fn stored(dir: &Path) -> BTreeMap<String, usize> {
     let mut lines = BTreeMap::new();
-    // 2023: the time of each event is its client's.
+    // 2023: the client sets the time of each event.
     for host in ["web-1", "web-2"] {
         let files = fs::read_dir(dir.join("store").join(host).join("2023")).into_iter().flatten();
         for file in files.flatten() {
@@ -114,7 +113,7 @@ struct Client<'a> {
     process: Process,
 }
 
-/// All clients, each with its lines from `first` on.
+/// Starts all clients, each with its lines from `first` on.
 fn clients<'a>(dir: &Path, node: &Package, wires: &[Wire; 3], first: usize) -> [Client<'a>; 3] {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/shippers");
     let program = go::compiled("shippers", &folder);
@@ -141,10 +140,10 @@ fn clients<'a>(dir: &Path, node: &Package, wires: &[Wire; 3], first: usize) -> [
 }
 
 impl Client<'_> {
-    /// Lines that it says were acknowledged.
+    /// Returns the number of acknowledged lines according to its output.
     fn acknowledged(&self) -> usize {
         let said = self.process.output();
-        // What a client says of a lost answer has no end of line; its last line may lack the rest.
+        // Messages about lost responses have no line end; the last line may be incomplete.
         let rounds = said.split("acked ").skip(1).filter_map(|rest| rest.split_once('\n'));
         let lines = rounds.map(|(round, _)| {
             let (first, last) = round.split_once(' ').expect("two numbers");
@@ -155,7 +154,7 @@ impl Client<'_> {
     }
 }
 
-/// Waits until the clients have ended, each with every line acknowledged.
+/// Waits until the clients have exited, each with every line acknowledged.
 fn end(clients: [Client<'_>; 3]) {
     for mut client in clients {
         let ended = client.process.wait(LIMIT);
@@ -164,8 +163,8 @@ fn end(clients: [Client<'_>; 3]) {
     }
 }
 
-/// Waits until every line from `first` on is in the store; answers how often lines are there
-/// that are there again, by client.
+/// Waits until every line from `first` on is in the store; returns the number of duplicates, by
+/// client.
 fn repeated(dir: &Path, first: usize) -> BTreeMap<&'static str, usize> {
     let names = ["fluent", "node", "lumberjack"];
     wait::until("every line in the store", LIMIT, || {
@@ -208,7 +207,7 @@ fn acknowledged_lines_of_shippers_are_stored_and_lost_answers_repeat_none_of_flu
     let known = metrics.sum("aqueduct_source_anomalies_total").unwrap_or_default();
     assert!(known >= 1.0, "chunks came again");
 
-    // In the place of the directory of the second sink is a file.
+    // A file blocks the path of the second sink's directory.
     agent.kill();
     let lines = dir.join("other/lines");
     fs::remove_dir_all(&lines).expect("what the sink wrote");
@@ -224,7 +223,7 @@ fn acknowledged_lines_of_shippers_are_stored_and_lost_answers_repeat_none_of_flu
     agent.start();
     let mut rng = seed::rng("shippers");
     let acknowledged = || sending.iter().map(Client::acknowledged).sum::<usize>();
-    // Each kill has its own part of the lines, and one part is left.
+    // Each kill has its own part of the lines, and one part remains.
     let there = acknowledged();
     let part = (sending.len() * LINES - there) / (KILLS + 1);
     for kill in 0..KILLS {

@@ -1,15 +1,15 @@
-//! Goal: each event is one document of Solr, while agent and Solr are killed, and in a SolrCloud
-//! while its nodes are killed and hang; what Solr refuses goes to the dead letters, and nothing
-//! else with it; a collection that is not there, a login that may not write and a wrong authority
-//! hold the flow and say what helps.
+//! Goal: each event is one Solr document, while agent and Solr are killed, and in a SolrCloud while
+//! its nodes are killed and hang. Only events that Solr rejects become dead letters. A missing
+//! collection, a login without write access and a wrong authority block the flow, and the error
+//! names the fix.
 //!
-//! Method: real nodes of Solr (`aqueduct_tests::solr`), whose documents are read back.
+//! Method: real Solr nodes (`aqueduct_tests::solr`), whose documents are read back.
 //!
 //! ```text
 //!   tail_dir ─► durable ─► solr sink ─► POST /solr/lines/update ─► core `lines`
 //!                                       TLS, Basic login        ─► core `lines`
 //!            ├► durable ─► solr sink ─► any of three nodes      ─► collection `lines`,
-//!            └► durable ─► solr sink ─► the same, less patient     two shards of two replicas
+//!            └► durable ─► solr sink ─► the same, shorter timeout  two shards of two replicas
 //! ```
 //!
 //! Lane: connector
@@ -29,11 +29,11 @@ mod cuts;
 mod node;
 mod secured;
 
-/// How long a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A configuration: lines of the files in `dir/in` go to each of these sinks of Solr, which have
-/// these settings more.
+/// Returns a configuration: lines of the files in `dir/in` go to each of these Solr sinks, with
+/// these additional settings.
 fn flow(dir: &Path, sinks: &[(&str, &str)]) -> String {
     fs::create_dir_all(dir.join("in")).expect("the test's own folder");
     let (at, names) = (dir.display(), sinks.iter().map(|(name, _)| *name).collect::<Vec<_>>());
@@ -53,7 +53,7 @@ fn flow(dir: &Path, sinks: &[(&str, &str)]) -> String {
     text
 }
 
-/// The field `n` of these documents, in rising order.
+/// Returns the field `n` of these documents, in ascending order.
 fn numbers<'a>(documents: impl IntoIterator<Item = &'a Value>) -> Vec<u64> {
     let number = |document: &Value| document["n"].as_u64().expect("a number");
     let mut numbers: Vec<u64> = documents.into_iter().map(number).collect();

@@ -1,9 +1,9 @@
-//! Goal: what programs of a host put into a directory, print, or send by TCP and UDP is stored, and
-//! files of a spool directory once each, through `kill -9`.
+//! Goal: data that programs of a host put into a directory, print, or send over TCP and UDP is
+//! stored; files of a spool directory once each, through `kill -9`.
 //!
-//! Method: files of real `gzip`, `zstd` and `iconv` lie in the directories of an edge that is
-//! killed while it reads them; `aqueduct verify` and a comparison of all lines decide. A real `nc`
-//! sends to the `netcat` sources, next to a command of `exec`.
+//! Method: files of real `gzip`, `zstd` and `iconv` are in the directories of an edge that is
+//! killed while it reads them; `aqueduct verify` and a comparison of all lines check the result. A
+//! real `nc` sends to the `netcat` sources, and `exec` runs a command.
 //!
 //! Lane: core
 //! Needs: gzip zstd iconv nc
@@ -22,7 +22,7 @@ use aqueduct_tests::reconcile::compare;
 use aqueduct_tests::site::Site;
 use aqueduct_tests::wait;
 
-/// An edge with these sources and sinks.
+/// Returns an edge with these sources and sinks.
 fn edge(dir: &Path, sources_and_sinks: &str) -> Agent {
     let text = format!(
         "[agent]\ndata_dir = \"{}/edge\"\n[channels.main]\ntype = \"durable\"\n\
@@ -83,7 +83,7 @@ fn files_of_a_spool_directory_are_stored_once_through_kills() {
     assert_eq!(done, LIVES * TOOLS.len());
 }
 
-/// Makes a file of numbered lines, compresses it or writes it in UTF-16, and moves it into its
+/// Creates a file of numbered lines, compresses it or encodes it in UTF-16, and moves it into its
 /// spool directory.
 fn put(dir: &Path, name: &str, tool: &str, lines: usize) -> Vec<u8> {
     let text: String = (0..lines).map(|line| format!("{name} Zeile für {line}\n")).collect();
@@ -148,7 +148,7 @@ fn lines_of_nc_and_of_a_command_are_stored_and_those_over_tcp_are_answered() {
     edge.stop(Duration::from_secs(25));
 }
 
-/// What `nc` prints that sends this.
+/// Sends this with `nc` and returns its output.
 fn nc(dir: &Path, arguments: &[&str], input: &[u8]) -> String {
     let file = dir.join("input");
     fs::write(&file, input).expect("the input is written");

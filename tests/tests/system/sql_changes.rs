@@ -1,12 +1,12 @@
-//! Goal: every change of a table is in the store exactly once and in order, with the rows that were
-//! there before, while agent and database die; and what is wrong with the database is said.
+//! Goal: every change of a table is in the store exactly once and in order, with the earlier rows,
+//! while agent and database are killed; and problems of the database are reported.
 //!
 //! Method: a real PostgreSQL with three tables that change at random: in small transactions and in
-//! ones of many batches, with keys that change, long values, rollbacks and truncations. The
-//! database notes each change in a book by triggers. A collector reads the changes into a store of
-//! files; it is killed (-9) in the middle of the snapshot and then again and again, the database is
-//! restarted and killed, and a column is added and dropped. At the end the events are held against
-//! the book, transaction by transaction, and the tables that the events make against the tables.
+//! ones of many batches, with changes of keys, long values, rollbacks and truncations. Triggers in
+//! the database record each change. A collector reads the changes into a store of files; it is
+//! killed (-9) in the middle of the snapshot and then repeatedly, the database is restarted and
+//! killed, and a column is added and dropped. Finally the events are compared with the record,
+//! transaction by transaction, and the tables rebuilt from events with the real ones.
 //!
 //! Lane: connector
 //! Needs: postgres psql mariadbd mariadb-install-db mariadb
@@ -33,12 +33,12 @@ pub(crate) mod stored;
 
 use collector::{DATABASE, LIMIT, collector_of};
 
-/// Lives of the collector while changes come.
+/// Runs of the collector while changes arrive.
 const LIVES: usize = 6;
-/// Calls of each procedure in a life of the collector at most: a machine on which a life takes
-/// longer has no more to read.
+/// Maximum calls of each procedure during a run of the collector, so that a slow machine has no
+/// more to read.
 const CALLS: usize = 12;
-/// A server that sends changes.
+/// Starts a server that sends changes.
 fn server(dir: &Path) -> Postgres {
     let mut server = Postgres::start(dir);
     server.ask("postgres", "ALTER SYSTEM SET wal_level = 'logical'");
@@ -50,7 +50,7 @@ fn server(dir: &Path) -> Postgres {
 /// A user without the right to replicate.
 const PLAIN: &str = "plain";
 
-/// A collector with a source of changes, `settings` added to it.
+/// Returns a collector with a source of changes and additional `settings`.
 fn collector(dir: &Path, server: &Postgres, user: &str, settings: &str) -> Agent {
     let url = format!("postgres://{}/{DATABASE}", server.address);
     collector_of(dir, &format!("url = \"{url}\"\nuser = \"{user}\""), settings)
@@ -59,7 +59,7 @@ fn collector(dir: &Path, server: &Postgres, user: &str, settings: &str) -> Agent
 const USUAL: &str = "tables = [\"orders\", \"items\", \"drafts\", \"kinds\"]\ncreate = true\n\
                      heartbeat = \"500ms\"\nbatch_bytes = \"4KiB\"";
 
-/// Waits until the database has been let know of everything that it has written.
+/// Waits until the database has received confirmations for all of its writes.
 fn wait_until_read(server: &Postgres) {
     let until = server.ask(DATABASE, "SELECT pg_current_wal_lsn()");
     let ask = format!(
@@ -71,8 +71,8 @@ fn wait_until_read(server: &Postgres) {
     });
 }
 
-/// Kills and starts the collector, stops and kills the database, and changes the tables meanwhile.
-/// Answers a transaction from which on every one has to be an event.
+/// Kills and restarts the collector, stops and kills the database, and changes the tables
+/// meanwhile. Returns a transaction from which on every one must be an event.
 fn lives(collector: &mut Agent, server: &RwLock<Postgres>) -> u64 {
     let (ends, mut rng) = (AtomicBool::new(false), seed::rng("sql_changes"));
     let calls_max = AtomicUsize::new(CALLS);
@@ -176,7 +176,7 @@ fn changes_of_postgresql_are_stored_once_and_in_order_over_kills_of_agent_and_da
     );
 }
 
-/// Starts the collector with these settings, and waits until it has said this.
+/// Starts the collector with these settings, and waits until it has logged this.
 fn said(dir: &Path, server: &Postgres, user: &str, settings: &str, expected: &str) -> Agent {
     let mut collector = collector(dir, server, user, settings);
     let before = collector.output().len();
@@ -188,7 +188,7 @@ fn said(dir: &Path, server: &Postgres, user: &str, settings: &str, expected: &st
     collector
 }
 
-/// The same, and kills it.
+/// Same, and kills it.
 fn says(dir: &Path, server: &Postgres, user: &str, settings: &str, expected: &str) {
     said(dir, server, user, settings, expected).kill();
 }
@@ -217,7 +217,7 @@ fn what_is_wrong_with_the_database_is_said_with_the_remedy_and_lost_changes_are_
     says(dir, &server, user, &less, "ADD TABLE \"public\".\"items\"");
     says(dir, &server, PLAIN, "publication = \"p\"", "ALTER ROLE \"plain\" REPLICATION");
     says(dir, &server, user, USUAL, "changes are read");
-    // Nothing but another table is changed: the slot moves on all the same.
+    // Only another table changes: the slot advances anyway.
     let mut collector = collector(dir, &server, user, USUAL);
     collector.start();
     server.ask(DATABASE, "INSERT INTO noise SELECT generate_series(1, 100000)");
@@ -227,7 +227,7 @@ fn what_is_wrong_with_the_database_is_said_with_the_remedy_and_lost_changes_are_
         (lag < 100_000.0).then_some(())
     });
     collector.kill();
-    // The database throws away what the slot is to keep.
+    // The database deletes what the slot should retain.
     server.ask("postgres", "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'");
     server.ask("postgres", "SELECT pg_reload_conf()");
     for _ in 0..4 {
@@ -249,7 +249,7 @@ fn what_is_wrong_with_the_database_is_said_with_the_remedy_and_lost_changes_are_
     server.ask(DATABASE, "DELETE FROM orders WHERE id % 3 = 0");
     says(dir, &server, user, USUAL, "is gone; set `on_lost");
     let mut collector = said(dir, &server, user, &again, "changes are read");
-    // A row of each kind, once from a snapshot, once as a change, and once from the source `sql`.
+    // A row with all types, once from a snapshot, once as a change, and once from the source `sql`.
     server.ask(DATABASE, shop::SECOND_KINDS);
     wait_until_read(&server);
     wait::until("the rows of the source `sql`", LIMIT, || {
@@ -263,7 +263,7 @@ fn what_is_wrong_with_the_database_is_said_with_the_remedy_and_lost_changes_are_
     hold_kinds(&events, &rows);
 }
 
-/// Waits until the server waits for the end of this transaction.
+/// Waits until the server is waiting for the end of this transaction.
 fn wait_until_waited_for(server: &Postgres, transaction: &str) {
     let ask = format!(
         "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid' AND \
@@ -272,9 +272,9 @@ fn wait_until_waited_for(server: &Postgres, transaction: &str) {
     wait::until("the server to wait", LIMIT, || (server.ask(DATABASE, &ask) == "1").then_some(()));
 }
 
-/// The slot is made while one transaction is open that empties a table by a part of itself, and
-/// another one, older than that part, goes on for longer, with a change by a third meanwhile: the
-/// server would take the table for what it was before, and read none of its changes.
+/// The slot is created while one transaction is open that empties a table in a subtransaction, and
+/// another transaction, older than that part, continues for longer, with a change by a third one:
+/// the server would use the table's earlier version, and read none of its changes.
 #[test]
 #[ignore = "needs the programs and PostgreSQL: tests/run"]
 fn a_table_that_is_emptied_while_the_slot_is_made_has_its_changes_read() {
@@ -303,8 +303,8 @@ fn a_table_that_is_emptied_while_the_slot_is_made_has_its_changes_read() {
     assert_eq!(found.get(&5).map(|row| &row["note"]), Some(&"seven".into()), "{found:?}");
 }
 
-/// A table that another one replaces is not published. The source must not wait for its changes as
-/// if there were none: it fails with what helps, and reads the new table after that.
+/// The replacement of a table is not published. The source must not wait forever for its changes:
+/// it fails with a hint, and reads the new table afterwards.
 #[test]
 #[ignore = "needs the programs and PostgreSQL: tests/run"]
 fn a_replaced_table_is_an_error_until_it_is_published_again() {
@@ -318,7 +318,7 @@ fn a_replaced_table_is_an_error_until_it_is_published_again() {
                 ALTER TABLE orders RENAME TO earlier; ALTER TABLE other RENAME TO orders; COMMIT";
     let again = "on_lost = \"snapshot\"\nheartbeat = \"500ms\"\npublication = \"p\"\n\
                  create = true";
-    // With `tables` and without them: then the source knows only what it has seen.
+    // With `tables` and without them: then the source knows only the tables that it has seen.
     let listed = format!("tables = [\"orders\", \"drafts\"]\n{again}");
     let mut collector = said(dir, &server, postgres::USER, &listed, "changes are read");
     server.ask(DATABASE, drop);
@@ -351,7 +351,7 @@ fn a_replaced_table_is_an_error_until_it_is_published_again() {
     assert_eq!(bodies, [99999], "of the table that took the name");
 }
 
-/// Holds values of each kind: of a snapshot, of a change, and of the source `sql`.
+/// Compares values of each type: from a snapshot, from a change, and from the source `sql`.
 fn hold_kinds(events: &[stored::Event], rows: &[String]) {
     let kinds: Vec<_> = events.iter().filter(|event| event.header("table") == "kinds").collect();
     let [.., first, second] = kinds[..] else { panic!("{kinds:?}") };

@@ -1,11 +1,11 @@
 //! Goal: each event is a row of a real database exactly once, while agent, database and connections
-//! die; what the database refuses, and nothing else, goes to the dead letters.
+//! are killed; only events that the database rejects become dead letters.
 //!
-//! Method: a collector reads a file that grows into two channels: rows to insert, and the last
-//! state of each key to keep. It is killed (-9) five times, the database is restarted once, and
-//! between both stands a wire that cuts connections around COMMIT: before it, behind it, and behind
-//! its answer. Among the lines are such as the table does not take. Then the tables are counted, by
-//! the database itself. The same goes to PostgreSQL by its driver of ODBC.
+//! Method: a collector reads a growing file into two channels: one for inserted rows, and one for
+//! the last state of each key. It is killed (-9) five times, the database is restarted once, and a
+//! wire between both cuts connections around COMMIT: before it, after it, and after its response.
+//! The table rejects some of the lines. Then the database itself counts the rows. The same runs
+//! with PostgreSQL over its ODBC driver.
 //!
 //! Lane: connector
 //! Needs: postgres psql mariadbd mariadb-install-db mariadb psqlodbc
@@ -33,15 +33,15 @@ use rand::prelude::*;
 use serde_json::json;
 use wire::Wire;
 
-/// Lines that are written at once, and how often.
+/// Lines per write, and number of writes.
 const LINES: usize = 600;
 const ROUNDS: usize = 20;
-/// A line that the table does not take comes behind so many.
+/// A rejected line follows this many lines.
 const BAD_EACH: usize = 150;
 /// Keys whose last state is kept.
 const KEYS: usize = 97;
 const LIMIT: Duration = Duration::from_secs(60);
-/// Why events are dead letters. A number that is none is found before MariaDB is asked.
+/// Reasons of dead letters. Invalid numbers are detected before MariaDB is asked.
 const REASONS: [&str; 2] = ["refused", "unwritable_event"];
 
 /// A database under test.
@@ -49,7 +49,7 @@ trait Database {
     fn stop(&mut self);
     fn revive(&mut self);
     fn ask(&self, sql: &str) -> String;
-    /// Settings of the connection, through this address.
+    /// Returns the connection settings for this address.
     fn settings(&self, address: std::net::SocketAddr) -> String;
     fn address(&self) -> std::net::SocketAddr;
 }
@@ -76,7 +76,7 @@ impl Database for Postgres {
     }
 }
 
-/// PostgreSQL by its driver of ODBC.
+/// PostgreSQL over its ODBC driver.
 struct ByOdbc(Postgres);
 
 impl Database for ByOdbc {
@@ -102,7 +102,7 @@ impl Database for ByOdbc {
     }
 }
 
-/// A collector that has what these settings need.
+/// Returns a collector with the requirements of these settings.
 fn collector(dir: &Path, name: &str, text: &str) -> Agent {
     Agent::configured("aqueduct-collector", dir, name, text)
 }
@@ -140,7 +140,7 @@ fn rows_are_in_postgresql_exactly_once_through_kills_cuts_and_a_restart() {
     std::fs::create_dir(&dir).expect("the test's own folder");
     let (table, good, bad) = kinds::POSTGRES;
     postgres.ask("postgres", table);
-    // Many rows of the same columns go by COPY, which has to make the same of them.
+    // Many rows with the same columns use COPY, which must give the same result.
     let many = good.map(|line| [line; 40]);
     let lines = [&good[..1], &bad[..], &good[1..], many.as_flattened()].concat();
     assert_eq!(kinds::rows(&dir, &postgres, &lines, lines.len() - bad.len()), bad);
@@ -185,12 +185,12 @@ fn rows_are_in_mariadb_exactly_once_through_kills_cuts_and_a_restart() {
     calls::each_row_is_one_call(&dir, &mariadb, &calls::MARIADB);
 }
 
-/// The rows of each kind of column in PostgreSQL.
+/// The rows of all column types in PostgreSQL.
 const KINDS: &str = "SELECT DISTINCT i, b, d, o, s, c, y, j, u, da, ts, \
      extract(epoch FROM tz)::numeric(20, 3), a, n, \
      e, coalesce(def::text, '*'), coalesce(twice::text, '*') FROM kinds ORDER BY i";
 
-/// What was written, and what has to become of it.
+/// The written lines, and their expected results.
 #[derive(Default)]
 struct Written {
     lines: usize,
@@ -200,11 +200,11 @@ struct Written {
     last: BTreeMap<usize, usize>,
 }
 
-/// The rows, counted by the database.
+/// The query that counts the rows.
 const COUNT: &str = "SELECT count(*), coalesce(sum(n), 0) FROM events";
 
 impl Written {
-    /// What [`COUNT`] has to answer.
+    /// Returns the expected result of [`COUNT`].
     fn count(&self) -> String {
         format!("{}|{}", self.rows, self.sum)
     }
@@ -224,7 +224,7 @@ impl Written {
             }
             let line = line.to_string();
             self.bad.insert(line.clone());
-            // What the one table does not take, the other one does.
+            // The other table accepts what one table rejects.
             self.last.insert(key, if id / BAD_EACH % 4 == 1 { 0 } else { id });
             return line;
         }
@@ -253,7 +253,7 @@ fn configuration(dir: &Path, settings: &str) -> String {
     )
 }
 
-/// Waits until the tables and the dead letters have what was written.
+/// Waits until the tables and the dead letters have everything written.
 fn wait_for(dir: &Path, database: &dyn Database, written: &Written) {
     let rows = written.count();
     wait::until("all rows", LIMIT, || {

@@ -1,10 +1,10 @@
-//! Goal: every row of a table is in the store exactly once, while agent and database die.
+//! Goal: every row of a table is in the store exactly once, while agent and database are killed.
 //!
 //! Method: a real PostgreSQL and a real MariaDB, each with three tables: one that grows while it is
-//! read, one whose rows are committed late, and one that is read in whole by several connections,
-//! with a value that most rows share and rows without one. A collector reads all three into a store
-//! of files; it is killed (-9) five times, and the database is restarted once. At the end the store
-//! is held against the tables. The rows of PostgreSQL are read by its driver of ODBC as well.
+//! read, one whose rows are committed late, and one that several connections read completely, with
+//! a frequent value and rows without a value. A collector reads all three into a store of files; it
+//! is killed (-9) five times, and the database is restarted once. Finally store and tables are
+//! compared. The rows of PostgreSQL are also read over its ODBC driver.
 //!
 //! Lane: connector
 //! Needs: psqlodbc postgres psql openssl mariadbd mariadb-install-db mariadb
@@ -29,14 +29,14 @@ mod server;
 
 use server::{Kind, Server};
 
-/// Lives of the collector.
+/// Runs of the collector.
 const LIVES: usize = 6;
-/// Rows of the table that is read in whole.
+/// Rows of the table that is read completely.
 const WHOLE: usize = 20_000;
-/// How long a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How often each line is in the store below this folder.
+/// Counts how often each line is in the store below this folder.
 fn stored(dir: &Path, folder: &str) -> BTreeMap<String, usize> {
     let Ok(entries) = fs::read_dir(dir.join("store").join(folder)) else { return BTreeMap::new() };
     let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -48,7 +48,7 @@ fn stored(dir: &Path, folder: &str) -> BTreeMap<String, usize> {
     lines
 }
 
-/// A source of a table, a channel and a sink.
+/// Configures a source of a table, a channel and a sink.
 fn way(dir: &Path, database: &str, name: &str, settings: &str) -> String {
     format!(
         "[sources.{name}]\ntype = \"sql\"\nchannels = [\"{name}\"]\ntable = \"{name}_rows\"\n\
@@ -61,7 +61,7 @@ fn way(dir: &Path, database: &str, name: &str, settings: &str) -> String {
     )
 }
 
-/// A collector of these settings of `database`.
+/// Returns a collector with these settings of `database`.
 fn collector(dir: &Path, database: &str) -> Agent {
     let grow = "mode = \"append\"\ncheck_column = \"id\"\nfetch_size = 100";
     let late = "mode = \"modified\"\ncheck_column = \"at\"\nkey = [\"id\"]\noverlap = \"20s\"";
@@ -74,7 +74,7 @@ fn collector(dir: &Path, database: &str) -> Agent {
     Agent::configured("aqueduct-collector", dir, "collector", &text)
 }
 
-/// Fills the tables, and reads them through kills of the collector and a restart of the database.
+/// Fills the tables, and reads them with kills of the collector and a restart of the database.
 fn every_row_is_stored_once(kind: Kind) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -91,7 +91,7 @@ fn every_row_is_stored_once(kind: Kind) {
     let database = server.settings(dir, "ca.pem");
     let (mut collector, mut rng) = (collector(dir, &database), seed::rng("sql_source"));
     collector.start();
-    // Statements of the test's own end before the database does.
+    // The test's own statements must end before the database does.
     let (server, ends) = (RwLock::new(server), AtomicBool::new(false));
     let ask = |sql: &str| server.read().expect("no thread has failed").ask(sql);
     thread::scope(|scope| {

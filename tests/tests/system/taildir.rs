@@ -1,12 +1,12 @@
-//! Goal: log files change hands between Flume's source `taildir` and an agent, there and back, and
-//! every line is read once by one of them.
+//! Goal: log files move between Flume's source `taildir` and an agent, and back, and one of them
+//! reads every line once.
 //!
-//! Method: two file groups, one of which has headers and becomes a source of its own. Flume reads
-//! first and is killed with -9 once its position file says what it has read; the agent goes on from
-//! that file, translated from Flume's own configuration; then Flume from what
-//! `aqueduct channel positions` writes, and stops in an orderly way; then the agent again, anew.
-//! Lines are written while neither runs; and a file is renamed, which Flume alone would read again.
-//! What is asserted are the lines in the files of all sinks together.
+//! Method: two file groups, one of which has headers and becomes a separate source. Flume reads
+//! first and is killed with -9 after its position file is up to date; the agent continues from that
+//! file, with a translation of Flume's own configuration; then Flume continues from the output of
+//! `aqueduct channel positions`, and is shut down; then the agent again, with a new data directory.
+//! Lines are written while neither runs; and a file is renamed, which only Flume would read again.
+//! The test checks the lines in the files of all sinks together.
 //!
 //! ```text
 //!   access.log, app-*.log ─► taildir ─► memory ─► file_roll      flume-0, flume-1
@@ -30,7 +30,7 @@ use aqueduct_tests::wait;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Lines of each file in each stage.
+/// Lines per file in each stage.
 const LINES: usize = 2_000;
 
 struct Site {
@@ -44,7 +44,7 @@ impl Site {
         self.dir.join("logs").join(name)
     }
 
-    /// Writes lines, and the beginning of one that the next call ends.
+    /// Writes lines, and the start of one that the next call completes.
     fn write(&mut self, name: &str) {
         let file = OpenOptions::new().create(true).append(true).open(self.log(name));
         let mut file = file.expect("the test's own folder");
@@ -62,14 +62,14 @@ impl Site {
         self.written.push(format!("{begun} ended"));
     }
 
-    /// Ends the lines that were begun.
+    /// Completes the started lines.
     fn end(&self, name: &str) {
         let file = OpenOptions::new().append(true).open(self.log(name));
         let mut file = file.expect("the test's own folder");
         file.write_all(b" ended\n").expect("the test's own folder");
     }
 
-    /// What every sink has written so far, sorted.
+    /// Returns everything that all sinks have written so far, sorted.
     fn read(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for sink in fs::read_dir(self.dir.join("out")).expect("the test's own folder") {
@@ -84,10 +84,10 @@ impl Site {
         lines
     }
 
-    /// Waits until every whole line is there; `begun` lines are not.
+    /// Waits until every complete line is there, without the `begun` ones.
     fn expect(&self, begun: usize) {
         let mut whole = self.written.clone();
-        // What was begun last has no end yet.
+        // The last started line is incomplete.
         if begun > 0 {
             let stage = self.stage;
             let is_begun = |line: &String| line.ends_with(&format!("begun in stage {stage} ended"));
@@ -109,7 +109,7 @@ impl Site {
         self.dir.join("positions.json")
     }
 
-    /// Flume's configuration; its sinks write to `out/NAME-0` and `out/NAME-1`.
+    /// Returns Flume's configuration; its sinks write to `out/NAME-0` and `out/NAME-1`.
     fn properties(&self, name: &str) -> String {
         let dir = self.dir.display();
         let mut text = format!(
@@ -145,7 +145,7 @@ a.sinks.k.channel = c
         Flume::start("a", &self.properties(name), &self.dir)
     }
 
-    /// Our agent on Flume's configuration, with a data directory of its own.
+    /// Returns our agent with Flume's configuration, and its own data directory.
     fn ours(&self, name: &str) -> Agent {
         let file = self.dir.join(format!("{name}.properties"));
         fs::write(&file, self.properties(name)).expect("the test's own folder");
@@ -166,7 +166,7 @@ a.sinks.k.channel = c
         agent
     }
 
-    /// Waits until Flume's position file says that it has read all whole lines.
+    /// Waits until Flume's position file covers all complete lines.
     fn wait_until_flume_has_noted(&self, names: &[&str]) {
         let whole = |name: &&str| {
             let bytes = fs::read(self.log(name)).expect("a log file");
@@ -185,7 +185,7 @@ a.sinks.k.channel = c
         });
     }
 
-    /// Writes Flume's position file from what the agent's channel knows.
+    /// Writes Flume's position file from the agent's channel.
     fn hand_back(&self, name: &str) {
         let channel = self.dir.join(name).join("channels/c");
         let mut command = program("aqueduct");
@@ -212,7 +212,7 @@ fn log_files_change_hands_between_flume_and_an_agent_and_each_line_is_read_once(
 
     site.stage = 1;
     site.write("app-1");
-    // Ended under its new name, of which no one has heard.
+    // Completed under its new name, which neither has seen.
     fs::rename(site.log("access.log"), site.log("access.log.1")).expect("the test's own folder");
     site.end("access.log.1");
     site.write("access.log");

@@ -1,10 +1,10 @@
-//! Goal: TLS is spoken with what is in use: openssl, curl, keystores of Java's keytool, and Flume
-//! 1.11 in both directions. Clients that fail, stall or speak plain text hold nothing up.
+//! Goal: TLS works with common tools: openssl, curl, keystores from Java's keytool, and Flume 1.11
+//! in both directions. Clients that fail, stall or use plain text block nothing.
 //!
-//! Method: keytool and openssl make the certificates, once. An agent keeps in files what comes to
-//! its sources: `netcat` with a JKS, `http` with PKCS#12, `syslog` that wants client
-//! certificates. A second one and an agent of Flume send to each other what Flume counts, by
-//! Avro, by Avro deflated (with zlib around TLS, as Flume does it) and by Thrift.
+//! Method: keytool and openssl create the certificates, once. An agent stores in files what its
+//! sources receive: `netcat` with a JKS, `http` with PKCS#12, `syslog` that requires client
+//! certificates. A second one and a Flume agent send each other what Flume counts, over Avro, over
+//! deflated Avro (with zlib around TLS, like Flume), and over Thrift.
 //!
 //! Lane: flume
 //! Needs: java keytool mvn openssl curl
@@ -29,20 +29,20 @@ use aqueduct_tests::{http, wait};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Connections of the source that is attacked.
+/// Connection limit of the attacked source.
 const CONNECTIONS: usize = 8;
 
 /// The password of every keystore.
 const PASSWORD: &str = "changeit";
 
-/// Runs a command of the shell in `dir`, which succeeds.
+/// Runs a shell command in `dir`, which must succeed.
 fn shell(dir: &Path, script: &str) {
     let output = Command::new("bash").args(["-euc", script]).current_dir(dir).output();
     let output = output.expect("bash runs");
     assert!(output.status.success(), "{script}: {output:?}");
 }
 
-/// An authority, certificates of it in all forms, and one of another authority.
+/// Creates an authority, its certificates in all formats, and one of another authority.
 fn certificates(dir: &Path) {
     shell(
         dir,
@@ -79,7 +79,8 @@ fn agent(dir: &Path, name: &str, text: &str) -> Agent {
     agent
 }
 
-/// `openssl s_client`, which checks the other side by `ca.pem`. It ends with its input.
+/// Starts `openssl s_client`, which verifies the server with `ca.pem`. It exits at the end of its
+/// input.
 fn s_client(dir: &Path, to: SocketAddr, arguments: &[&str]) -> Child {
     let mut client = Command::new("timeout");
     client.args(["10", "openssl", "s_client", "-quiet", "-no_ign_eof", "-verify_return_error"]);
@@ -89,11 +90,11 @@ fn s_client(dir: &Path, to: SocketAddr, arguments: &[&str]) -> Child {
     client.spawn().expect("openssl runs")
 }
 
-/// Sends a line to the `netcat` source; whether it was answered.
+/// Sends a line to the `netcat` source; returns whether it was acknowledged.
 fn is_stored(dir: &Path, to: SocketAddr, arguments: &[&str], line: &str) -> bool {
     let mut client = s_client(dir, to, arguments);
     let mut stdin = client.stdin.take().expect("it is piped");
-    // One that was refused may be gone.
+    // A rejected client may be disconnected.
     let _ = writeln!(stdin, "{line}");
     let mut answer = String::new();
     let stdout = client.stdout.take().expect("it is piped");
@@ -103,7 +104,7 @@ fn is_stored(dir: &Path, to: SocketAddr, arguments: &[&str], line: &str) -> bool
     answer == "OK\n"
 }
 
-/// Sends a message to the `syslog` source, which answers nothing.
+/// Sends a message to the `syslog` source, which never responds.
 fn send(dir: &Path, to: SocketAddr, arguments: &[&str], message: &str) {
     let mut client = s_client(dir, to, arguments);
     let mut stdin = client.stdin.take().expect("it is piped");
@@ -175,7 +176,7 @@ fn clients_in_use_are_served_and_hostile_ones_hold_nothing_up() {
     let port = posts.port();
     shell(dir, &format!("curl -sS --fail --cacert ca.pem -d by-curl https://127.0.0.1:{port}/"));
 
-    // Client certificates: of the authority, none, and of another one.
+    // Client certificates: from the authority, none, and from another one.
     let own = ["-cert", "client.pem", "-key", "client.key"];
     send(dir, syslog, &own, "with a certificate");
     send(dir, syslog, &[], "without one");
@@ -187,7 +188,7 @@ fn clients_in_use_are_served_and_hostile_ones_hold_nothing_up() {
         ["by 1.2", "by 1.3", "by-curl", "with a certificate", "after them", "renewed"]
             .map(str::to_owned)
             .into();
-    // A new certificate counts without a restart.
+    // A new certificate is used without a restart.
     fs::copy(dir.join("keys.PKCS12"), dir.join("new")).expect("the test's own folder");
     fs::rename(dir.join("new"), dir.join("keys.JKS")).expect("the test's own folder");
     std::thread::sleep(Duration::from_millis(1_100));
@@ -200,7 +201,7 @@ fn clients_in_use_are_served_and_hostile_ones_hold_nothing_up() {
     agent.stop(Duration::from_secs(25));
 }
 
-/// Plain text, and clients that begin a handshake and stall, more than there are places for.
+/// Plain text, and more stalled handshakes than allowed connections.
 fn hostile(dir: &Path, netcat: SocketAddr, agent: &mut Agent) {
     let mut plain = TcpStream::connect(netcat).expect("the source listens");
     plain.set_read_timeout(Some(LIMIT)).expect("a limit");
@@ -219,7 +220,7 @@ fn hostile(dir: &Path, netcat: SocketAddr, agent: &mut Agent) {
         })
         .collect();
     let start = Instant::now();
-    // Three rounds of places are given back, 2 s each.
+    // Three rounds of connections are released, 2 s each.
     let served = wait::until("a client behind those that stall", LIMIT, || {
         is_stored(dir, netcat, &[], "after them").then(|| start.elapsed())
     });
@@ -234,11 +235,11 @@ fn hostile(dir: &Path, netcat: SocketAddr, agent: &mut Agent) {
     assert!(kib < 200 << 10, "{kib} KiB");
 }
 
-/// Events of each lane of Flume, and of a call.
+/// Events of each Flume lane, and of a call.
 const EVENTS: usize = 2_000;
 const BATCH: usize = 100;
 
-/// Protocol, and compression, of each lane.
+/// Protocol and compression of each lane.
 const LANES: [(&str, &str); 3] = [("avro", "none"), ("avro", "deflate"), ("thrift", "none")];
 
 type Addresses = [SocketAddr; 3];

@@ -1,11 +1,11 @@
-//! Goal: an operator sees the events that pass at a running agent, and finds a line wherever it is;
-//! the flow does not notice, whatever the reader does.
+//! Goal: an operator sees the events that pass through a running agent, and finds a line anywhere;
+//! the flow is not affected, whatever the reader does.
 //!
 //! Method: an edge that tails logs, and a collector with a `file://` store, as child processes.
-//! `aqueduct tap` looks at the channel by a condition, reads nothing for a while (SIGSTOP), and
-//! outlives a collector that is killed; `aqueduct trace` is asked for lines by a byte of their file
-//! while they are not read, while they are held, and when they are stored. What is stored is
-//! compared with what was written.
+//! `aqueduct tap` reads the channel with a condition, is suspended for a while (SIGSTOP), and
+//! survives the kill of a collector; `aqueduct trace` looks for lines by a byte of their file
+//! before they are read, while they are in a channel, and after they are stored. Stored and written
+//! lines are compared.
 //!
 //! Lane: core
 //! Weight: 1
@@ -30,7 +30,7 @@ const STOP: Duration = Duration::from_secs(25);
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a terminal would act on.
+/// Characters that a terminal would interpret.
 const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}gpj.exe";
 
 fn append(log: &Path, text: &str) {
@@ -44,7 +44,7 @@ fn tap(agent: &Agent, more: &[&str]) -> Command {
     command
 }
 
-/// The same as a process of its own.
+/// Same as a separate process.
 fn tapping(agent: &Agent, more: &[&str], log: &Path) -> Process {
     Process::start("aqueduct tap", tap(agent, more), log)
 }
@@ -61,11 +61,11 @@ fn events_that_pass_are_shown_and_the_flow_never_waits_for_those_that_look() {
     collector.start();
     edge.start();
 
-    // By a condition, as many as were asked for.
+    // With a condition, as many events as requested.
     let log = site.path().join("tap.out");
     let sevens = ["--channel", "main", "--where", "{ matches = \"7$\" }", "--rate", "400"];
     let mut some = tapping(&edge, &[&sevens[..], &["--count", "20", "--json"]].concat(), &log);
-    // One that never reads: it is stopped, and its connection fills.
+    // A reader that never reads: it is suspended, and its connection fills up.
     let still =
         tapping(&edge, &["--channel", "main", "--rate", "400"], &site.path().join("still.out"));
     std::thread::sleep(Duration::from_secs(1));
@@ -90,7 +90,7 @@ fn events_that_pass_are_shown_and_the_flow_never_waits_for_those_that_look() {
     still.signal(Signal::CONT);
     still.kill();
 
-    // A terminal gets no command.
+    // The terminal receives no control characters.
     let mut command = tap(&edge, &["--channel", "main", "--count", "2"]);
     let hostile = std::thread::spawn(move || command.output().expect("the program starts"));
     std::thread::sleep(Duration::from_secs(1));
@@ -98,13 +98,13 @@ fn events_that_pass_are_shown_and_the_flow_never_waits_for_those_that_look() {
     fs::write(site.logs().join("hostile.log"), lines).expect("a log");
     let output = hostile.join().expect("no panic");
     let text = shown(&output);
-    // What holds a command is shown as bytes.
+    // Bodies with control characters are shown as bytes.
     assert!(output.status.success() && text.contains(" | 0x1b5d303b"), "{output:?}");
     assert!(text.contains(" | an \\u{202e}gpj.exe"), "{output:?}");
     assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
     assert!(!text.contains('\u{202e}'), "{text:?}");
 
-    // It goes on over the death of a neighbour, and ends with its agent.
+    // It continues after the kill of a neighbour, and exits with its agent.
     let mut last = tapping(&edge, &["--channel", "main"], &site.path().join("last.out"));
     std::thread::sleep(Duration::from_secs(1));
     collector.kill();
@@ -116,7 +116,7 @@ fn events_that_pass_are_shown_and_the_flow_never_waits_for_those_that_look() {
     edge.start();
     site.wait_until_stored(40_101);
 
-    // What cannot be looked at is said.
+    // An unknown channel is reported.
     let output = tap(&edge, &["--channel", "mian"]).output().expect("the program starts");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && said.contains("`main`"), "{said}");
@@ -128,7 +128,7 @@ fn events_that_pass_are_shown_and_the_flow_never_waits_for_those_that_look() {
     site.prove();
 }
 
-/// What `aqueduct trace` says with these arguments.
+/// Returns the output of `aqueduct trace` with these arguments.
 fn traced(site: &Site, more: &[&str]) -> (Option<i32>, Value) {
     let store = format!("file://{}", site.path().join("store/%Y-%m-%d").display());
     let mut command = program("aqueduct");
@@ -141,7 +141,7 @@ fn traced(site: &Site, more: &[&str]) -> (Option<i32>, Value) {
     (output.status.code(), found.unwrap_or_else(|_| panic!("{output:?}")))
 }
 
-/// What it says of this byte of a log.
+/// Returns its output for this byte of a log.
 fn trace(site: &Site, log: &Path, offset: usize) -> (Option<i32>, Value) {
     let (log, offset) = (log.display().to_string(), offset.to_string());
     traced(site, &["--file", &log, "--offset", &offset])
@@ -158,7 +158,7 @@ fn a_line_is_found_by_a_byte_of_it_wherever_it_is() {
     site.log("app", 3_000);
     site.wait_until_stored(3_000);
     let text = fs::read_to_string(&log).expect("the test's own file");
-    // Stored: the file and the number of the line are right.
+    // Stored: the file and the line number are right.
     for number in [0, 1_234, 2_999] {
         let line = format!("app line {number}");
         let at = text.find(&format!("{line}\n")).expect("a line of the log");
@@ -172,7 +172,7 @@ fn a_line_is_found_by_a_byte_of_it_wherever_it_is() {
         assert_eq!(stored.expect("a file").lines().nth(nth - 1), Some(&*line), "{found}");
     }
 
-    // Held by the edge: the collector is dead, and the edge is killed too.
+    // Held by the edge: the collector is killed, and the edge, too.
     collector.kill();
     let more: String = (0..500).map(|number| format!("held line {number}\n")).collect();
     append(&log, &more);
@@ -192,7 +192,7 @@ fn a_line_is_found_by_a_byte_of_it_wherever_it_is() {
     let held = held(&found).unwrap_or_else(|| panic!("{found}"));
     assert!(held["channel"].as_str().is_some_and(|it| it.ends_with("edge/channels/main")));
 
-    // Written while nothing runs: not read, by whatever name.
+    // Written while nothing runs: not read, whatever its name.
     let unread = text.len() + more.len();
     append(&log, "unread\n");
     let renamed = site.logs().join("renamed.log");
@@ -200,7 +200,7 @@ fn a_line_is_found_by_a_byte_of_it_wherever_it_is() {
     let (code, found) = trace(&site, &renamed, unread);
     assert_eq!((code, &found["reads"][0]["is_read"]), (Some(0), &Value::Bool(false)), "{found}");
 
-    // And in the end the held batch is in a file.
+    // Finally the held batch is in a file.
     collector.start();
     edge.start();
     site.wait_until_stored(3_501);

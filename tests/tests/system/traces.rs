@@ -1,9 +1,9 @@
-//! Goal: the spans of an edge and two collectors join to one trace of each batch, which ends with
-//! the file that holds its events, also when the collector that had the batch is killed.
+//! Goal: the spans of an edge and two collectors form one trace for each batch, which ends with the
+//! file that contains its events, even if the collector with the batch is killed.
 //!
-//! Method: the real programs, and as receiver a third agent with the source `otlp`, by TLS: what it
-//! stores is OpenTelemetry's own reading of what came. The first collector keeps what it has
-//! stored: its files are never closed. It is killed (-9), and the second one gets the batch.
+//! Method: the real programs, and as receiver a third agent with the source `otlp`, over TLS: it
+//! stores the spans in OpenTelemetry's own format. The first collector never closes its files. It
+//! is killed (-9), and the second one receives the batch.
 //!
 //! Lane: core
 //! Needs: openssl
@@ -23,10 +23,10 @@ use aqueduct_tests::site::read_below;
 use aqueduct_tests::wait;
 use serde_json::Value;
 
-/// How long a step may take.
+/// Timeout of a step.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A span, as the receiver has stored it.
+/// A span, as stored by the receiver.
 #[derive(Debug)]
 struct Span {
     id: String,
@@ -70,7 +70,7 @@ impl Span {
     }
 }
 
-/// The spans of each trace.
+/// Returns the spans of each trace.
 fn traces(dir: &Path) -> BTreeMap<String, Vec<Span>> {
     let mut all: BTreeMap<String, Vec<Span>> = BTreeMap::new();
     let days = fs::read_dir(dir.join("spans")).into_iter().flatten();
@@ -85,7 +85,7 @@ fn traces(dir: &Path) -> BTreeMap<String, Vec<Span>> {
     all
 }
 
-/// Whether some trace has a span like this.
+/// Returns whether some trace has such a span.
 fn any(dir: &Path, like: impl Fn(&Span) -> bool) -> Option<()> {
     traces(dir).values().flatten().any(like).then_some(())
 }
@@ -108,7 +108,7 @@ fn receiver(dir: &Path, listen: &str) -> Agent {
     Agent::configured("aqueduct-collector", dir, "receiver", &text)
 }
 
-/// The table of every agent that is traced: all of its batches.
+/// The table of every traced agent: all of its batches are sampled.
 fn table(dir: &Path, receiver: &str) -> String {
     let at = |name: &str| dir.join(name).display().to_string();
     format!(
@@ -153,7 +153,7 @@ fn edge(dir: &Path, listen: [&str; 2], traced: &str) -> Agent {
     Agent::configured("aqueduct-edge", dir, "edge", &text)
 }
 
-/// The one span of this trace that is like this.
+/// Returns the only such span of this trace.
 fn one<'a>(trace: &'a [Span], what: &str, like: impl Fn(&Span) -> bool) -> &'a Span {
     let found: Vec<&Span> = trace.iter().filter(|span| like(span)).collect();
     assert_eq!(found.len(), 1, "{what} in {trace:#?}");
@@ -180,10 +180,10 @@ fn a_batch_of_a_killed_collector_is_one_trace_with_each_attempt_and_its_file() {
     }
 
     let lines: String = (0..100).map(|number| format!("line {number}\n")).collect();
-    // Complete at once, so that it is one batch.
+    // Renamed when complete, so that it is one batch.
     fs::write(dir.join("aside"), &lines).expect("a log is written");
     fs::rename(dir.join("aside"), dir.join("a.log")).expect("it appears");
-    // Both have said that the first collector has it, which says nothing any more.
+    // Both have reported that the first collector has it, which reports nothing more.
     wait::until("the first attempt", LIMIT, || {
         any(dir, |span| span.text("aqueduct.sink") == "first")
     });

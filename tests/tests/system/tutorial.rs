@@ -1,9 +1,9 @@
-//! Goal: the tutorial leads from nginx to a SQL query as it is written.
+//! Goal: the tutorial works as written, from nginx to an SQL query.
 //!
-//! Method: every configuration and command comes out of `docs/tutorial.md`, with other addresses
-//! and folders. A real nginx logs the page's requests, an edge and a collector move the lines into
-//! a real HDFS, Spark runs the page's query, and `verify` the page's proof. The result must be the
-//! one that the page shows.
+//! Method: every configuration and command comes from `docs/tutorial.md`, with other addresses and
+//! folders. A real nginx logs the page's requests, an edge and a collector move the lines into a
+//! real HDFS, Spark runs the page's query, and `verify` the page's proof. The result must equal the
+//! one on the page.
 //!
 //! Lane: connector
 //! Needs: curl hdfs java nginx python3

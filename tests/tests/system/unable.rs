@@ -1,11 +1,11 @@
-//! Goal: a collector whose store refuses holds nothing up while another one works: what it took is
-//! stored by the other one within a stated time, once.
+//! Goal: a collector whose store fails does not block anything while another one works: the other
+//! one stores its events within a stated time, once.
 //!
-//! Where no collector can store, the edge shows the root cause, with what to do and which agent has
-//! the problem; all of it clears after the repair, although no event comes.
+//! If no collector can store, the edge shows the root cause, with the fix and the affected agent;
+//! all of it clears after the repair, even without new events.
 //!
-//! Method: the real programs. Both collectors have the same store, by the path of a link in their
-//! own working folders; for the first one a file takes the place of that link.
+//! Method: the real programs. Both collectors have the same store, through a link in their own
+//! working folders; for the first one, a file replaces that link.
 //!
 //! Lane: core
 //! Weight: 0
@@ -23,10 +23,10 @@ use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::site::read_below;
 use aqueduct_tests::wait;
 
-/// 15 s until it is said, 5 s until batches are given back, and time to store them.
+/// 15 s until it is reported, 5 s until batches are withdrawn, and time to store them.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The store that each collector finds in the folder that it runs in.
+/// The store, as a path in each collector's working folder.
 const STORE: &str = "file:///proc/self/cwd/store/%Y-%m-%d";
 
 fn collector(dir: &Path, listen: &str) -> Agent {
@@ -67,7 +67,7 @@ fn wait_until_stored(dir: &Path, lines: usize) {
     });
 }
 
-/// Whatever was sent again, each event of this agent is delivered once, or counted.
+/// Waits until each event of this agent is delivered once or counted, however often it was resent.
 fn wait_until_accounted(agent: &Agent) {
     wait::until("every event to be accounted for", LIMIT, || {
         let (_, status) = http::get(agent.admin(), "/status")?;

@@ -1,12 +1,12 @@
-//! Goal: every line is in HDFS once, although collectors that reach it by HTTP alone are killed at
-//! any moment.
+//! Goal: every line is in HDFS once, although collectors that only use HTTP are killed at any
+//! moment.
 //!
-//! Method: two collectors of one sink store by `webhdfs://` in a real HDFS, at the web server of
-//! its NameNode or through an HttpFS, from an edge that sends to both. While lines come, the
-//! collectors are killed (-9) in turn, many times, and started again. In the end Hadoop's own shell
-//! reads the files, each line is compared with what was written, and `aqueduct verify` proves the
-//! same from the ledger, by HTTP and by `hdfs://`. Then the ledger is removed: `aqueduct ledger
-//! rebuild` and `adopt` make it whole by HTTP.
+//! Method: two collectors of one sink store over `webhdfs://` in a real HDFS, through the web
+//! server of its NameNode or an HttpFS, from an edge that sends to both. While lines arrive, the
+//! collectors are killed (-9) in turn, many times, and restarted. Finally Hadoop's own shell reads
+//! the files, each line is compared with the written ones, and `aqueduct verify` proves the same
+//! from the ledger, over HTTP and over `hdfs://`. Then the ledger is deleted, and `aqueduct ledger
+//! rebuild` and `adopt` repair it over HTTP.
 //!
 //! Lane: core
 //! Needs: hdfs
@@ -25,11 +25,11 @@ use aqueduct_tests::scene::{Operator, sink_of};
 use aqueduct_tests::seed;
 use rand::prelude::*;
 
-/// Kills of collectors, by turns, and fewer of them in an HDFS that is started for it.
+/// Kills of collectors, in turn, and fewer of them with a separate HDFS.
 const KILLS: usize = 12;
 const KILLS_BEHIND_A_GATEWAY: usize = 3;
-/// Longest time between two logs, in milliseconds: a collector lives for about five of them, and
-/// has to commit in that time.
+/// Maximum pause between two logs, in milliseconds. A collector runs for about five of them, and
+/// must commit in that time.
 const PAUSE_MAX: u64 = 800;
 
 #[test]
@@ -51,8 +51,8 @@ fn collectors_that_are_killed_store_each_line_once_through_httpfs() {
     hdfs.stop();
 }
 
-/// Has collectors store by HTTP `at` this address, with these lines of the sink's settings, and an
-/// operator mend the ledger with these arguments.
+/// Makes collectors store over HTTP `at` this address, with these lines of the sink's settings, and
+/// an operator repair the ledger with these arguments.
 fn each_line_is_stored_once(
     hdfs: &Hdfs,
     at: SocketAddr,

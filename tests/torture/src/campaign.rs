@@ -1,4 +1,4 @@
-//! Round after round, and the record of them.
+//! Runs round after round, and records them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -20,7 +20,7 @@ use crate::count::{Count, Difference};
 use crate::fault::Fault;
 use crate::store::Form;
 
-/// How long a committed entry may take until its files are seen by readers.
+/// Timeout until the files of a committed entry are visible.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
 
 /// One line of the record.
@@ -34,24 +34,24 @@ struct Round {
     form: Form,
     hit: String,
     lines: u64,
-    /// Files that became part of others meanwhile, at least.
+    /// Minimum number of files merged during the round.
     #[serde(default)]
     merged: u64,
     #[serde(flatten)]
     found: Difference,
-    /// From the end of the writing until the edges had nothing left.
+    /// Time from the end of writing until the edges were empty.
     settled_after_s: f64,
 }
 
-/// Runs what the arguments ask for; whether every line of every round was there once, or, of
-/// weakened programs, whether some line was there twice.
+/// Runs the rounds. Returns whether every line of every round was there once; with weakened
+/// programs, whether some line was duplicated.
 pub(crate) fn run(arguments: &Arguments) -> bool {
     let seed = arguments.seed.unwrap_or_else(clock_seconds);
     let commit = commit();
     println!("programs {commit}, --seed {seed}");
     let folder = arguments.resume.clone().unwrap_or_else(std::env::temp_dir);
     fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("make {}: {e}", folder.display()));
-    // Each call has a cluster of its own: what an earlier one left may not stand in its way.
+    // Each call has a new cluster, without leftovers of earlier ones.
     let work = tempfile::Builder::new().prefix("aqueduct-torture-").tempdir_in(&folder);
     let work = work.expect("a folder for the cluster");
     let good = if arguments.weaken {
@@ -69,8 +69,8 @@ pub(crate) fn run(arguments: &Arguments) -> bool {
     good
 }
 
-/// Clusters side by side, each in a folder of its own: round n is the one of cluster n modulo their
-/// number, and a seed says what goes wrong in each.
+/// Runs parallel clusters, each in its own folder: cluster number = round modulo number of
+/// clusters. A seed decides the faults of each.
 fn loses_nothing(
     arguments: &Arguments,
     seed: u64,
@@ -88,7 +88,7 @@ fn loses_nothing(
             let form = form(arguments, seed_of_its_own);
             let numbers = (1..=arguments.rounds).filter(move |number| number % clusters == cluster);
             let own = numbers.zip(plan(arguments, form, seed_of_its_own));
-            // One after the other: each looks for free ports.
+            // One after the other, because each looks for free ports.
             let Some(mut campaign) = Campaign::start(&folder, form, seed, false) else {
                 failed.store(true, Ordering::SeqCst);
                 return;
@@ -119,7 +119,7 @@ fn finds_repeated_lines(arguments: &Arguments, seed: u64, work: &Path) -> bool {
     found
 }
 
-/// What the files of a cluster look like.
+/// Returns the file format of a cluster.
 fn form(arguments: &Arguments, seed: u64) -> Form {
     arguments.form.unwrap_or_else(|| {
         let form = Form::of(seed);
@@ -128,8 +128,7 @@ fn form(arguments: &Arguments, seed: u64) -> Form {
     })
 }
 
-/// The order of the faults: all kinds that mean something to a store of this form, shuffled, again
-/// and again.
+/// Returns the sequence of faults: all kinds that apply to such a store, shuffled repeatedly.
 fn plan(arguments: &Arguments, form: Form, seed: u64) -> impl Iterator<Item = Fault> + use<> {
     let mut rng = StdRng::seed_from_u64(seed);
     let kinds: Vec<Fault> = match arguments.only {
@@ -152,16 +151,16 @@ struct Campaign {
     merged: Merged,
 }
 
-/// How many files became part of others: what collectors counted that were killed since is lost.
+/// Number of merged files; counts of collectors killed since the last look are lost.
 #[derive(Default)]
 struct Merged {
-    /// What each collector had counted at the last look.
+    /// The last known count of each collector.
     counted: Vec<u64>,
     total: u64,
 }
 
 impl Merged {
-    /// Takes in what each has counted; a smaller number is of a new start.
+    /// Adds the current counts; a smaller number comes from a restart.
     fn add(&mut self, counts: Vec<u64>) {
         let before = self.counted.iter().copied().chain(std::iter::repeat(0));
         let news =
@@ -179,7 +178,7 @@ impl Campaign {
         Some(Self { cluster, count, seed, lines: 0, merged })
     }
 
-    /// One round, noted; whether nothing was wrong with it.
+    /// Runs and records a round. Returns whether nothing was wrong.
     fn is_good(&mut self, commit: &str, number: u32, fault: Fault, record: &Mutex<&Path>) -> bool {
         let Some(round) = self.round(commit, number, fault) else { return false };
         keep(&record.lock().unwrap_or_else(PoisonError::into_inner), &round);
@@ -189,7 +188,8 @@ impl Campaign {
         round.found.is_none()
     }
 
-    /// One round; `None` if it could not be ended, such as when an agent does not come back.
+    /// Runs a round; `None` if it could not be completed, for example because an agent did not
+    /// restart.
     fn round(&mut self, commit: &str, number: u32, fault: Fault) -> Option<Round> {
         let started = Instant::now();
         let done = catch_unwind(AssertUnwindSafe(|| self.tortured(commit, number, fault)));
@@ -237,8 +237,8 @@ impl Campaign {
         Round { commit, seed, number, fault, form, hit, lines, merged, found, settled_after_s }
     }
 
-    /// Where small files are to become large ones, whether they did, or do now that nothing goes
-    /// wrong: else its rounds say nothing of that.
+    /// Returns whether small files were merged, or are merged now, without faults; otherwise the
+    /// rounds would prove nothing about merging.
     fn has_merged(&mut self) -> bool {
         let started = Instant::now();
         while self.cluster.store.changes_files() && self.merged.total == 0 {
@@ -252,7 +252,7 @@ impl Campaign {
         true
     }
 
-    /// Reads what is new in the store, until all is there or it has had time enough.
+    /// Reads new files of the store, until all lines are there or time is up.
     fn reconcile(&mut self, written: &[u64]) -> Difference {
         let names = self.cluster.writers.iter().map(|writer| writer.name());
         let written: Vec<(&str, u64)> = names.zip(written.iter().copied()).collect();
@@ -260,7 +260,7 @@ impl Campaign {
         loop {
             let is_whole = self.count.read(&self.cluster.store);
             let found = self.count.against(&written);
-            // Files that become one while they are read may look like lines that are there twice.
+            // Files that are merged while they are read may look like duplicates.
             let is_final = found.is_none() || !self.cluster.store.changes_files();
             if is_whole && found.missing == 0 && is_final || started.elapsed() > PUBLISH_LIMIT {
                 return found;
@@ -269,7 +269,7 @@ impl Campaign {
         }
     }
 
-    /// Every agent ends in order, also after all that.
+    /// Shuts down every agent, which must still work.
     fn stop(mut self) -> bool {
         let limit = Duration::from_secs(30);
         let agents = self.cluster.edges.iter_mut().chain(&mut self.cluster.collectors);
@@ -284,7 +284,7 @@ fn keep(record: &Path, round: &Round) {
     written.unwrap_or_else(|e| panic!("write {}: {e}", record.display()));
 }
 
-/// The sums of the rounds that tortured this commit.
+/// Prints the sums of the rounds with this commit.
 fn print_totals(record: &Path, commit: &str) {
     let text = fs::read_to_string(record).unwrap_or_default();
     let rounds = text.lines().filter_map(|line| serde_json::from_str::<Round>(line).ok());
@@ -303,7 +303,7 @@ fn print_totals(record: &Path, commit: &str) {
     }
 }
 
-/// Version and commit of the programs that are tortured.
+/// Returns version and commit of the tested programs.
 fn commit() -> String {
     let output = program("aqueduct-collector").arg("--version").output();
     let output = output.expect("the collector starts");

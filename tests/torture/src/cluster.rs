@@ -21,7 +21,7 @@ const COLLECTORS: usize = 3;
 const LINES_PER_SECOND: u64 = 2_000;
 const SMALL_DISK_BYTES: u64 = 192 << 20;
 const SMALL_EDGE_DISK_BYTES: u64 = 96 << 20;
-/// How long the edges may take to deliver what they hold once all is well again.
+/// Timeout for delivery after the fault is repaired.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(180);
 
 /// Everything that runs. Fields are dropped in this order: agents before the disks below them.
@@ -39,17 +39,17 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// The collector whose data lie on the small disk.
+    /// The collector with its data on the small disk.
     pub(crate) const ON_SMALL_DISK: usize = COLLECTORS - 1;
-    /// The edge whose data lie on a small disk.
+    /// The edge with its data on a small disk.
     pub(crate) const EDGE_ON_SMALL_DISK: usize = 0;
 
-    /// Starts all of it in `folder`; the writers rest. With `weaken`, collectors neither remember
-    /// what they have seen nor keep a ledger.
+    /// Starts everything in `folder`; the writers are idle. With `weaken`, collectors neither
+    /// deduplicate nor keep a ledger.
     ///
     /// # Panics
     ///
-    /// When something does not come up.
+    /// When something does not start.
     pub(crate) fn start(folder: &Path, form: Form, weaken: bool) -> Self {
         let store = Store::start(form, folder);
         let small = |name, bytes| getuid().is_root().then(|| small_disk(folder, name, bytes));
@@ -99,8 +99,8 @@ impl Cluster {
         self.folder.join(format!("logs-{}", edge + 1))
     }
 
-    /// One edge balances, the other prefers: both processors are in play. Each timeout is short, so
-    /// that a round is.
+    /// One edge balances, the other one prefers, so that both processors are tested. All timeouts
+    /// are short, to keep rounds short.
     fn edge_config(&self, number: usize) -> String {
         let name = format!("edge-{}", number + 1);
         let mut text = format!(
@@ -182,7 +182,7 @@ idle_max = "500ms"
         )
     }
 
-    /// Where a collector keeps its channel.
+    /// Returns the folder of a collector's channel.
     fn data(&self, collector: usize) -> PathBuf {
         let folder = match &self.small_disk {
             Some(disk) if collector == Self::ON_SMALL_DISK => disk.directory(),
@@ -191,7 +191,7 @@ idle_max = "500ms"
         folder.join(format!("collector-{}", collector + 1))
     }
 
-    /// Where an edge keeps its channel.
+    /// Returns the folder of an edge's channel.
     fn edge_data(&self, edge: usize) -> PathBuf {
         let folder = match &self.small_disk_of_edge {
             Some(disk) if edge == Self::EDGE_ON_SMALL_DISK => disk.directory(),
@@ -200,33 +200,34 @@ idle_max = "500ms"
         folder.join(format!("edge-{}", edge + 1))
     }
 
-    /// The small disk of a collector, where there is one.
+    /// Returns the small disk of a collector, if it exists.
     pub(crate) fn small_disk(&self) -> Option<&Mounted> {
         self.small_disk.as_ref()
     }
 
-    /// The small disk of an edge, where there is one.
+    /// Returns the small disk of an edge, if it exists.
     pub(crate) fn small_disk_of_edge(&self) -> Option<&Mounted> {
         self.small_disk_of_edge.as_ref()
     }
 
-    /// Removes all that a collector keeps; it must not run.
+    /// Deletes all data of a collector, which must not be running.
     pub(crate) fn wipe(&self, collector: usize) {
         fs::remove_dir_all(self.data(collector)).expect("a folder that is not in use");
     }
 
-    /// The ways of all edges to a collector.
+    /// Returns the proxies of all edges to a collector.
     pub(crate) fn proxies_of(&self, collector: usize) -> Vec<&Proxy> {
         self.proxies.iter().map(|of_edge| &of_edge[collector]).collect()
     }
 
-    /// How many files each collector has made part of others since its start.
+    /// Returns how many files each collector has merged since its start.
     pub(crate) fn merged_files(&self) -> Vec<u64> {
         let counted = |agent: &Agent| agent.metrics()?.sum("aqueduct_hdfs_merged_files_total");
         self.collectors.iter().map(|agent| counted(agent).unwrap_or(0.0) as u64).collect()
     }
 
-    /// Waits until every edge has heard that all it read is committed; how long that took.
+    /// Waits until every edge knows that everything it has read is committed. Returns how long that
+    /// took.
     pub(crate) fn wait_until_delivered(&self) -> Duration {
         let started = Instant::now();
         for edge in &self.edges {
@@ -235,14 +236,15 @@ idle_max = "500ms"
         started.elapsed()
     }
 
-    /// Whether its sinks write the commit ledger, by which all can be proved: weakened ones do not.
+    /// Returns whether its sinks write the commit ledger, which a proof needs: weakened ones do
+    /// not.
     pub(crate) fn keeps_ledger(&self) -> bool {
         !self.weaken
     }
 
-    /// Has `aqueduct verify` prove, from what the edges' disks hold and the ledger, that all that
-    /// was accepted is visible. The edges run, so copies of their channels are shown to it; until
-    /// the last commits are in them too, it may take a while.
+    /// Makes `aqueduct verify` prove, from the edges' disks and the ledger, that everything
+    /// accepted is visible. The edges are running, so it uses copies of their channels; it may take
+    /// a while until these contain the last commits.
     ///
     /// # Panics
     ///
@@ -252,7 +254,7 @@ idle_max = "500ms"
             (0..EDGES).map(|edge| self.edge_data(edge).join("channels/main")).collect();
         let copies = self.folder.join("accounts");
         wait::until("the proof that all is stored", limit, || {
-            // What is left of the last look must not be mixed with this one.
+            // Files of the previous look must not mix with this one.
             let _nothing_there = fs::remove_dir_all(&copies);
             let copied: Vec<PathBuf> =
                 (1..=EDGES).map(|edge| copies.join(format!("edge-{edge}"))).collect();
@@ -263,7 +265,7 @@ idle_max = "500ms"
         });
     }
 
-    /// The last words of every agent, for a round that failed.
+    /// Returns the last output of every agent, for a failed round.
     pub(crate) fn last_words(&self) -> String {
         let agents = self.edges.iter().chain(&self.collectors);
         let words = agents.map(|agent| aqueduct_tests::process::tail(&agent.output()));
@@ -271,7 +273,7 @@ idle_max = "500ms"
     }
 }
 
-/// Copies files that may be written meanwhile; what is gone by now is left out.
+/// Copies files that may be written concurrently; skips those deleted in the meantime.
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

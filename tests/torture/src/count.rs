@@ -1,4 +1,4 @@
-//! Every serial number, and how often the store shows it.
+//! Counts how often the store shows every serial number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use crate::load::rest_of_line;
 use crate::store::Store;
 
-/// How the store differs from what was written.
+/// Differences between stored and written lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Difference {
-    /// Written and not there.
+    /// Written but not stored.
     pub(crate) missing: u64,
-    /// There more than once: how often too often.
+    /// Number of duplicates.
     pub(crate) repeated: u64,
-    /// There and never written so.
+    /// Stored, but never written like this.
     pub(crate) foreign: u64,
 }
 
 impl Difference {
-    /// Whether every line is there once.
+    /// Returns whether every line is stored once.
     pub(crate) fn is_none(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Adds another one's counts.
+    /// Adds other counts.
     pub(crate) fn add(&mut self, other: &Self) {
         self.missing += other.missing;
         self.repeated += other.repeated;
@@ -40,7 +40,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What was seen so far. Where a finished file never changes, each is read once.
+/// The lines seen so far. If finished files never change, each is read once.
 #[derive(Debug, Default)]
 pub(crate) struct Count {
     files: BTreeSet<String>,
@@ -50,8 +50,8 @@ pub(crate) struct Count {
 }
 
 impl Count {
-    /// Reads the files that were not read yet, or all of them where they may have changed; whether
-    /// none has gone meanwhile.
+    /// Reads new files, or all files if they may have changed. Returns whether none has disappeared
+    /// meanwhile.
     pub(crate) fn read(&mut self, store: &Store) -> bool {
         if store.changes_files() {
             *self = Self::default();
@@ -80,7 +80,7 @@ impl Count {
         }
     }
 
-    /// Against what was written: for each writer, how many lines.
+    /// Compares with the number of lines that each writer has written.
     pub(crate) fn against(&self, written: &[(&str, u64)]) -> Difference {
         let mut found = Difference { foreign: self.foreign, ..Difference::default() };
         for (name, seen) in &self.seen {
@@ -100,7 +100,7 @@ impl Count {
     }
 }
 
-/// Writer and serial number of a line, if it is whole and as a writer writes it.
+/// Parses writer and serial number of a line, if it is complete and unchanged.
 fn parse(line: &[u8]) -> Option<(&str, usize)> {
     let mut words = std::str::from_utf8(line).ok()?.splitn(3, ' ');
     let (name, serial, rest) = (words.next()?, words.next()?, words.next()?);

@@ -1,4 +1,4 @@
-//! What goes wrong in a round, and how it is put right again.
+//! The fault of a round, and its repair.
 
 use std::path::PathBuf;
 use std::thread;
@@ -21,7 +21,7 @@ const LONGER_THAN_ANY_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// How often an edge is started while its disk is full.
 const STARTS_WHILE_FULL: u32 = 3;
-/// How long it may take until it takes in on a disk that is still full.
+/// Timeout until it accepts events while its disk is still full.
 const TAKES_IN_LIMIT: Duration = Duration::from_secs(60);
 
 /// One kind of fault.
@@ -69,7 +69,7 @@ impl Fault {
         Self::RestartNamenode,
     ];
 
-    /// Whether it can be done here, to a store of this form.
+    /// Returns whether it is possible here, with such a store.
     pub(crate) fn is_possible(self, form: Form) -> bool {
         match self {
             Self::FillDisk | Self::FillEdgeDisk => getuid().is_root(),
@@ -78,11 +78,11 @@ impl Fault {
         }
     }
 
-    /// Does it and undoes it; says what was hit.
+    /// Injects and repairs it. Returns what was hit.
     ///
     /// # Panics
     ///
-    /// When something ends that should have lived, or does not come back.
+    /// When a process exits unexpectedly, or does not restart.
     pub(crate) fn strike(self, cluster: &mut Cluster, rng: &mut StdRng) -> String {
         let edge = rng.random_range(0..cluster.edges.len());
         let collector = match self {
@@ -162,15 +162,15 @@ fn cut(proxies: &[&Proxy], mode: Mode, hold: Duration) {
     }
 }
 
-/// Writes until nothing goes onto a small disk any more; the file that is in the way.
+/// Fills a small disk completely. Returns the file that fills it.
 fn fill(disk: Option<&Mounted>) -> PathBuf {
     let filled = disk.expect("the fault is possible").fill();
     filled.unwrap_or_else(|error| panic!("fill the small disk: {error}"))
 }
 
-/// The edge's disk is full while no collector is there, and it is killed again and again; then the
-/// collectors come back and the disk stays full. By delivering it has to make the room that it
-/// needs.
+/// The edge's disk is full while no collector runs, and it is killed repeatedly; then the
+/// collectors restart and the disk stays full. The edge must free the space that it needs by
+/// delivering.
 fn fill_disk_of_edge(cluster: &mut Cluster, down: Duration) -> String {
     let edge = Cluster::EDGE_ON_SMALL_DISK;
     cluster.collectors.iter_mut().for_each(Agent::kill);
@@ -180,7 +180,7 @@ fn fill_disk_of_edge(cluster: &mut Cluster, down: Duration) -> String {
         cluster.edges[edge].kill();
         cluster.edges[edge].start();
         thread::sleep(Duration::from_secs(1));
-        // What the start gave back is taken as well.
+        // Also fill the space that the start released.
         fill(cluster.small_disk_of_edge());
     }
     cluster.collectors.iter_mut().for_each(Agent::start);

@@ -1,4 +1,4 @@
-//! One application that logs: lines with serial numbers, appended and rotated.
+//! An application that logs: lines with serial numbers, appended and rotated.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -11,15 +11,16 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(20);
 /// Lines in a file before it is renamed.
 const LINES_PER_FILE: u64 = 20_000;
-/// Lines after which they are long or short in turn: short ones take another way through an edge.
+/// Number of lines after which long and short ones alternate: short ones take another path through
+/// an edge.
 const LINES_ALIKE: u64 = 1_000;
 
-/// Line `serial` of the writer `name`.
+/// Returns line `serial` of the writer `name`.
 pub(crate) fn line(name: &str, serial: u64) -> String {
     format!("{name} {serial:012} {}\n", rest_of_line(serial))
 }
 
-/// What a line has behind its number.
+/// Returns the part of a line after its number.
 pub(crate) fn rest_of_line(serial: u64) -> &'static str {
     if (serial / LINES_ALIKE).is_multiple_of(2) {
         "GET /shop/cart HTTP/1.1 200 5120"
@@ -40,7 +41,7 @@ pub(crate) struct Writer {
 struct Shared {
     writing: AtomicBool,
     over: AtomicBool,
-    /// Lines that are in the files, whole.
+    /// Number of complete lines in the files.
     written: AtomicU64,
 }
 
@@ -58,25 +59,25 @@ impl Writer {
         Self { name, folder, shared, thread: Some(thread) }
     }
 
-    /// What its lines begin with.
+    /// Returns the prefix of its lines.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Writes from now on.
+    /// Starts writing.
     pub(crate) fn go(&self) {
         self.shared.writing.store(true, Ordering::SeqCst);
     }
 
-    /// Writes no more; how many lines there are by now.
+    /// Pauses writing. Returns the number of lines so far.
     pub(crate) fn rest(&self) -> u64 {
         self.shared.writing.store(false, Ordering::SeqCst);
-        // A tick that has begun ends.
+        // Wait for the end of the current tick.
         thread::sleep(TICK * 3);
         self.shared.written.load(Ordering::SeqCst)
     }
 
-    /// Removes renamed files, as log rotation does in the end. Only when all of them is delivered.
+    /// Deletes renamed files, like log rotation. Call only after all of them are delivered.
     pub(crate) fn remove_old(&self) {
         let entries = fs::read_dir(&self.folder).expect("the folder of the logs");
         for path in entries.map(|entry| entry.expect("an entry").path()) {

@@ -1,5 +1,5 @@
-//! Real processes under torture: two edges, three collectors and an HDFS of its own, and in each
-//! round one thing goes wrong.
+//! Tortures real processes: two edges, three collectors and a separate HDFS, with one fault per
+//! round.
 //!
 //! ```text
 //!   writer ─► logs ─► edge-1 ─┬─ proxy ─► collector-1 ─┐
@@ -9,15 +9,15 @@
 //!      └── serial numbers ─────────────── count ◄──── Hadoop's own shell
 //! ```
 //!
-//! While the writers write, a fault is done and undone ([`fault`]). Then the writers rest, the
-//! edges deliver what they have, and every line of every serial number is looked for in what the
-//! store shows. A round is good if each is there once, and `aqueduct verify` proves the same
-//! without reading a line. What the files look like (lines, gzip, SequenceFiles, merged files, or
-//! objects of a bucket) follows from the seed. Rounds follow one another on the same cluster, so
-//! what a fault leaves behind meets the next one.
+//! While the writers write, a fault is injected and repaired ([`fault`]). Then the writers pause,
+//! the edges deliver everything, and the harness looks for every line of every serial number in the
+//! store. A round is good if each is there once, and `aqueduct verify` proves the same without
+//! reading a line. The seed decides the file format (lines, gzip, SequenceFiles, merged files, or
+//! objects of a bucket). Rounds use the same cluster, so that leftovers of a fault affect the next
+//! one.
 //!
-//! A campaign is resumed with `--resume DIR`: each round is a line of `DIR/rounds.jsonl`, with the
-//! commit of the programs that it tortured, and the totals are those of that commit.
+//! `--resume DIR` continues a campaign: each round is a line of `DIR/rounds.jsonl`, with the commit
+//! of the tested programs, and the totals are those of that commit.
 
 #![allow(clippy::disallowed_methods, reason = "it stands outside the world that `Env` is")]
 #![allow(clippy::print_stdout, reason = "a command; this is how it reports")]

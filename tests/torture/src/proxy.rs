@@ -1,5 +1,5 @@
 //! A TCP proxy that can cut a connection at the worst moment: after the request was delivered and
-//! before its answer is back.
+//! before its response has returned.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// What becomes of bytes.
+/// What to do with bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Mode {
-    /// They pass.
+    /// Forward them.
     Pass = 0,
-    /// Those of the client pass; those of the server vanish.
+    /// Forward the client's bytes; drop the server's.
     SwallowAnswers = 1,
-    /// None passes. They wait, as behind a broken switch.
+    /// Hold all bytes back, like a broken switch.
     Stall = 2,
 }
 
@@ -26,14 +26,14 @@ struct Shared {
     open: Mutex<Vec<TcpStream>>,
 }
 
-/// Stands between its own address and `target` until the process ends.
+/// A proxy between its address and `target`, which runs until the process ends.
 pub(crate) struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
 impl Proxy {
-    /// Begins to accept on a free port of loopback.
+    /// Starts to accept on a free loopback port.
     pub(crate) fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port of loopback");
         let address = listener.local_addr().expect("a listener has an address");
@@ -48,23 +48,23 @@ impl Proxy {
         Self { address, shared }
     }
 
-    /// Where clients connect to.
+    /// Returns the address for clients.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What becomes of bytes from now on.
+    /// Sets what to do with bytes from now on.
     pub(crate) fn set(&self, mode: Mode) {
         self.shared.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Cuts all connections, and lets bytes of later ones pass.
+    /// Cuts all connections, and forwards bytes of later ones.
     pub(crate) fn heal(&self) {
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
         for stream in open.drain(..) {
             let _closed_already = stream.shutdown(Shutdown::Both);
         }
-        // With the lock held, so that no connection with a hole in it is left over.
+        // With the lock held, so that no connection with lost bytes survives.
         self.set(Mode::Pass);
     }
 }
@@ -74,7 +74,7 @@ impl Shared {
         self.mode.load(Ordering::SeqCst) == mode as u8
     }
 
-    /// Joins a client with the target. A target that is down shows itself as a closed connection.
+    /// Connects a client with the target. If the target is down, the client's connection closes.
     fn connect(self: &Arc<Self>, client: TcpStream) {
         let Ok(server) = TcpStream::connect_timeout(&self.target, Duration::from_secs(1)) else {
             return;
@@ -102,7 +102,7 @@ impl Shared {
                 break;
             }
         }
-        // Both ends: half a connection is of no use to either.
+        // Close both ends: half a connection is of no use.
         let _gone_already = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     }
 }

@@ -1,4 +1,4 @@
-//! Where the files of a cluster are, what they look like, and how their lines are found again.
+//! The store of a cluster: its files, their format, and a reader of their lines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
 use serde::{Deserialize, Serialize};
 
-/// DataNodes; each block has two copies.
+/// DataNodes; each block has two replicas.
 pub(crate) const DATANODES: u32 = 3;
 
 /// What the files of a store look like.
@@ -42,12 +42,12 @@ impl Form {
     const ALL: [Self; 6] =
         [Self::Text, Self::Gzip, Self::SequenceFile, Self::Parquet, Self::Merged, Self::Bucket];
 
-    /// The one that a seed says.
+    /// Returns the format for a seed.
     pub(crate) fn of(seed: u64) -> Self {
         Self::ALL[(seed % Self::ALL.len() as u64) as usize]
     }
 
-    /// Settings of a sink, and the path of its files.
+    /// Returns the settings of a sink, and the path of its files.
     fn settings(self) -> (&'static str, &'static str) {
         match self {
             Self::Text | Self::Bucket => ("", "%Y-%m-%d"),
@@ -79,11 +79,11 @@ enum Place {
 }
 
 impl Store {
-    /// Starts what it needs, in `folder`.
+    /// Starts its servers, in `folder`.
     ///
     /// # Panics
     ///
-    /// When it does not come up.
+    /// When a server does not start.
     pub(crate) fn start(form: Form, folder: &Path) -> Self {
         let folder = folder.join("store");
         fs::create_dir_all(&folder).expect("a folder for the store");
@@ -95,12 +95,12 @@ impl Store {
         Self { form, place: Place::Hdfs(hdfs) }
     }
 
-    /// What its files look like.
+    /// Returns the format of its files.
     pub(crate) fn form(&self) -> Form {
         self.form
     }
 
-    /// The settings of a sink that stores here, up to its tables.
+    /// Returns the settings of a sink that stores here, up to its tables.
     pub(crate) fn settings(&self) -> String {
         let (form, url) = (self.form.settings().0, self.url());
         match &self.place {
@@ -117,7 +117,7 @@ impl Store {
         }
     }
 
-    /// A collector that finds it.
+    /// Configures a collector for it.
     pub(crate) fn known_to(&self, agent: Agent) -> Agent {
         match &self.place {
             Place::Hdfs(hdfs) => agent.with_conf_dir(hdfs.conf_dir()),
@@ -125,7 +125,7 @@ impl Store {
         }
     }
 
-    /// The HDFS that it is; a bucket is none.
+    /// Returns its HDFS; `None` for a bucket.
     pub(crate) fn hdfs(&self) -> Option<&Hdfs> {
         match &self.place {
             Place::Hdfs(hdfs) => Some(hdfs),
@@ -133,12 +133,12 @@ impl Store {
         }
     }
 
-    /// Whether a file that readers see may become another one.
+    /// Returns whether a visible file may be merged into another one.
     pub(crate) fn changes_files(&self) -> bool {
         self.form == Form::Merged
     }
 
-    /// The files that readers see.
+    /// Returns the visible files.
     pub(crate) fn files(&self) -> Vec<String> {
         match &self.place {
             Place::Hdfs(hdfs) => hdfs.list("/torture/20*/*"),
@@ -146,8 +146,8 @@ impl Store {
         }
     }
 
-    /// The lines of some of them, as Hadoop's own shell reads them, or copies them here where they
-    /// are Parquet; `None`: one of them is not there any more.
+    /// Returns the lines of some files, as read by Hadoop's own shell, or copied here if they are
+    /// Parquet; `None` if one of them no longer exists.
     pub(crate) fn lines(&self, files: &[&str]) -> Option<Vec<u8>> {
         let hdfs = match &self.place {
             Place::Hdfs(hdfs) => hdfs,
@@ -172,11 +172,11 @@ impl Store {
         Some(shown.split_inclusive(|byte| *byte == b'\n').flat_map(value).collect())
     }
 
-    /// Has `aqueduct verify` prove that what these channels accepted is visible.
+    /// Makes `aqueduct verify` prove that everything that these channels accepted is visible.
     ///
     /// # Errors
     ///
-    /// It is not proved: what the command said.
+    /// It is not proved; contains the output of the command.
     pub(crate) fn proof(&self, channels: &[PathBuf]) -> Result<(), String> {
         let mut command: Command = verify(&self.url(), channels);
         match &self.place {
@@ -187,7 +187,7 @@ impl Store {
     }
 }
 
-/// The lines of Parquet files in HDFS.
+/// Returns the lines of Parquet files in HDFS.
 fn rows(hdfs: &Hdfs, files: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let copies = folder.path().display().to_string();

@@ -1,5 +1,5 @@
-//! The process of the clients: calls that are encoded once, so that what it costs is a write and a
-//! read for each, and a thread for each connection.
+//! The client process: its calls are encoded once, so that each costs only a write and a read, with
+//! a thread per connection.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -39,12 +39,12 @@ pub(crate) struct Options {
     agent: u32,
 }
 
-/// What the clients saw while it was measured.
+/// Results of the clients in the measured phase.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Answered {
-    /// Events of calls that were answered OK.
+    /// Events of successful calls.
     pub(super) events: u64,
-    /// Calls that were answered otherwise.
+    /// Failed calls.
     pub(super) failed: u64,
     pub(super) seconds: f64,
     /// CPU time of the agent.
@@ -63,7 +63,7 @@ struct Counts {
     failed: AtomicU64,
 }
 
-/// Calls until the time is over, and prints what was answered.
+/// Calls until the time is over, and prints the results.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let events = events(options);
     let counts = Counts { phase: AtomicU8::new(WARM), ..Counts::default() };
@@ -87,8 +87,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     writeln!(io::stdout().lock(), "{text}").doing(|| "say what was answered".to_owned())
 }
 
-/// What is answered from now on counts, for so long. The seconds that it took, and the CPU time of
-/// the agent.
+/// Starts the measured phase of this duration. Returns its actual seconds, and the CPU time of the
+/// agent.
 fn measure(agent: u32, counts: &Counts, limit: Duration) -> Result<(f64, f64)> {
     let before = Usage::of(agent)?;
     let began = Instant::now();
@@ -99,7 +99,7 @@ fn measure(agent: u32, counts: &Counts, limit: Duration) -> Result<(f64, f64)> {
     Ok((seconds, Usage::of(agent)?.cpu_s - before.cpu_s))
 }
 
-/// The events of a call: lines with the host and the time as headers.
+/// Returns the events of a call: lines with the headers host and time.
 fn events(options: &Options) -> Vec<u8> {
     let mut bytes = Vec::new();
     put_long(&mut bytes, options.batch.into());
@@ -117,14 +117,14 @@ fn events(options: &Options) -> Vec<u8> {
     bytes
 }
 
-/// One connection: a call, its answer, the next call.
+/// Runs one connection: a call, its response, the next call.
 fn client(options: &Options, events: &[u8], counts: &Counts) -> Result<()> {
     let talking = || format!("call {}", options.to);
     let mut stream = TcpStream::connect(&options.to).doing(talking)?;
     stream.set_nodelay(true).doing(talking)?;
     let mut answers = BufReader::new(stream.try_clone().doing(talking)?);
     let (mut caller, mut answer) = (Caller::default(), Vec::new());
-    // The first call carries the handshake; after it all are the same but for their numbers.
+    // The first call contains the handshake; later calls differ only in their serial numbers.
     let mut call = frame::write(1, &[&caller.begin(), events]);
     for serial in 1_u32.. {
         call[..4].copy_from_slice(&serial.to_be_bytes());
@@ -150,8 +150,8 @@ fn client(options: &Options, events: &[u8], counts: &Counts) -> Result<()> {
     Ok(())
 }
 
-/// The next answer: the bytes of its buffers. Answers of ours have one buffer, and those of Flume
-/// some.
+/// Reads the next response: the bytes of its buffers. Our responses have one buffer, Flume's
+/// several.
 fn read(stream: &mut impl Read, answer: &mut Vec<u8>) -> io::Result<()> {
     let mut numbers = [0; 8];
     stream.read_exact(&mut numbers)?;

@@ -1,10 +1,10 @@
-//! Avro RPC in: calls of Flume's protocol to an agent that drops their events, compared with the
-//! Avro source of Flume itself.
+//! Avro RPC input: calls of Flume's protocol to an agent that drops their events, compared with
+//! Flume's own Avro source.
 //!
-//! The clients are one process ([`calls`]), the same for all: connections with one call at a time
-//! each, as Flume's clients have them. An event counts when its call is answered OK, and then it is
-//! in the channel. Ours and Flume's are measured with a channel in memory; ours with a durable one
-//! too, where answered means synced.
+//! A single client process ([`calls`]) calls all contenders: connections with one call at a time
+//! each, as in Flume's clients. An event counts when its call succeeds, and is then in the
+//! channel. Ours and Flume's are measured with a memory channel; ours also with a durable one,
+//! where success means synced.
 
 pub(crate) mod calls;
 
@@ -25,7 +25,7 @@ use crate::programs::{self, Programs};
 use crate::report::{Better, Figure, Report, Series};
 use calls::Answered;
 
-/// Until a peer's port is open.
+/// Timeout until a peer's port is open.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 const FLUME: &str = "flume-1.11";
@@ -56,7 +56,7 @@ pub(crate) struct Options {
     runs: u32,
 }
 
-/// An agent that is called.
+/// An agent under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Contender {
     Flume,
@@ -67,7 +67,7 @@ enum Contender {
 #[derive(Debug, Default)]
 struct Results {
     rates: Series,
-    /// Of the agent.
+    /// CPU time of the agent.
     cpu: Series,
 }
 

@@ -1,5 +1,5 @@
-//! A backlog without a consumer: how fast it grows, what memory and disk it needs, how soon the
-//! channel is open again over it (also without its index), and how fast it drains.
+//! A backlog without a consumer: how fast it grows, its memory and disk usage, how soon the channel
+//! reopens with it (also without its index), and how fast it drains.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ const LOAD: Load = SIZES[1];
 const SMALL: Load = SIZES[0];
 const PRODUCERS: u64 = 8;
 const FIRST_LOOK_BYTES: u64 = 1_000_000_000;
-/// Parts that a backlog is drained in.
+/// Parts in which a backlog is drained.
 const DRAIN_PARTS: u64 = 8;
 
 /// One pass over everything, after the raw side of the same size.
@@ -46,7 +46,7 @@ pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> R
     let (meta, aside) = (directory.join("meta"), scratch.path().join("meta"));
     fs::rename(&meta, &aside).at("put aside", &meta)?;
     let rebuild_s = cold_open(&directory, events).await?;
-    // The drain is that of a channel whose index is there, as it is unless it is deleted.
+    // The drain is measured with an index, which normally exists.
     if meta.exists() {
         fs::remove_dir_all(&meta).at("remove", &meta)?;
     }
@@ -90,17 +90,17 @@ pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> R
     Ok(())
 }
 
-/// How a backlog went.
+/// Measurements of a drained backlog.
 struct Drained {
     bytes: u64,
     ours: Series,
     raw: Series,
-    /// Bytes of all files one second later.
+    /// Size of all files one second later.
     disk_left: u64,
 }
 
-/// Drains a backlog of so many events, part by part. Before each part the raw side reads as much of
-/// the segments that are not next, so that neither finds what the other has just read.
+/// Drains a backlog of this many events, part by part. Before each part the raw side reads the same
+/// amount of other segments, so that neither finds data in the cache that the other has just read.
 async fn drain_in_parts(directory: &Path, events: u64) -> Result<Drained> {
     let channel = super::open(directory, Shape::default()).await?;
     let (mut bytes, [mut ours, mut raw]) = (0, std::array::from_fn(|_| Series::default()));
@@ -122,8 +122,8 @@ async fn drain_in_parts(directory: &Path, events: u64) -> Result<Drained> {
     Ok(Drained { bytes, ours, raw, disk_left })
 }
 
-/// What a backlog of `bytes` costs in memory when it is made of groups of small batches: how much
-/// more than one of 1 GB.
+/// Measures the memory of a backlog of `bytes` in groups of small batches, compared with one of 1
+/// GB.
 pub(super) async fn measure_memory(bytes: u64, cache: &Cache, report: &mut Report) -> Result<()> {
     let scratch = cache.scratch()?;
     let channel = super::open(&scratch.path().join("channel"), Shape::default()).await?;
@@ -159,7 +159,7 @@ async fn raw_side(bytes: u64, cache: &Cache) -> Result<Moved> {
     tokio::task::spawn_blocking(write).await.expect("the raw side does not panic")
 }
 
-/// Adds about `bytes` with all producers at once.
+/// Adds about `bytes` with all producers in parallel.
 pub(super) async fn grow(channel: &Arc<dyn Channel>, load: Load, bytes: u64) -> Result<Moved> {
     let rounds = bytes / load.batch().size().bytes / PRODUCERS;
     let started = Instant::now();
@@ -181,7 +181,7 @@ pub(super) async fn grow(channel: &Arc<dyn Channel>, load: Load, bytes: u64) -> 
     Ok(Moved { bytes: total, seconds: started.elapsed().as_secs_f64() })
 }
 
-/// Seconds from nothing in the page cache to a channel that takes puts, with all events there.
+/// Returns the seconds from an empty page cache to an open channel with all events.
 async fn cold_open(directory: &Path, events: u64) -> Result<f64> {
     raw::evict(directory)?;
     let started = Instant::now();
@@ -205,7 +205,7 @@ fn check_bytes(put: u64, taken: u64) -> Result<()> {
     Err(Error::Content { path_name: "durable channel".to_owned(), detail })
 }
 
-/// Bytes that the files below `folder` are long.
+/// Returns the total size of the files below `folder`.
 fn disk_bytes(folder: &Path) -> Result<u64> {
     let mut total = 0;
     for entry in fs::read_dir(folder).at("list", folder)? {

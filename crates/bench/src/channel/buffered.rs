@@ -1,4 +1,4 @@
-//! A disk without direct I/O: what the channel falls back to is measured as well.
+//! A disk without direct I/O, to measure the channel's fallback.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pipeline::env::over::DiskOver;
 use pipeline::env::{Disk, DiskFile, Env, OpenMode};
 
-/// The real world, but no file can be opened past the page cache.
+/// Returns the real environment, in which no file supports direct I/O.
 pub(super) fn world() -> Env {
     Env { disk: Arc::new(Buffered(env::RealDisk)), ..env::real() }
 }

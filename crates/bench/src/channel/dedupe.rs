@@ -1,4 +1,4 @@
-//! What knowing very many origins costs in memory.
+//! Memory for deduplication with very many origins.
 
 use crate::cache::Cache;
 use crate::error::Result;
@@ -10,9 +10,9 @@ use pipeline::Batch;
 use super::steady::from_origin;
 use super::{Shape, failed, open, put_batches};
 
-/// Enough that other memory does not count.
+/// Enough to make other memory negligible.
 const ORIGINS: u64 = 200_000;
-/// Batches without events in one transaction.
+/// Empty batches per transaction.
 const TRANSACTION: u64 = 1000;
 
 /// Each origin sends its first and its third batch, which leaves a gap.

@@ -1,5 +1,5 @@
-//! What arrives at the device below a folder, as the kernel counts it. It counts for all processes:
-//! on a machine that does other things these figures are too high.
+//! Bytes written to the device of a folder, as counted by the kernel for all processes: on a busy
+//! machine these figures are too high.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,20 +9,20 @@ use rustix::fs::{major, minor};
 
 use crate::error::{Doing, Error, Result};
 
-/// The device that a folder lies on.
+/// The device of a folder.
 pub(super) struct Device {
     stat: PathBuf,
 }
 
 impl Device {
-    /// The device below `folder`.
+    /// Returns the device of `folder`.
     pub(super) fn of(folder: &Path) -> Result<Self> {
         let device = fs::metadata(folder).at("look at", folder)?.dev();
         let numbers = format!("{}:{}", major(device), minor(device));
         Ok(Self { stat: Path::new("/sys/dev/block").join(numbers).join("stat") })
     }
 
-    /// Bytes written to it since the system started.
+    /// Returns the bytes written to it since the system started.
     pub(super) fn written(&self) -> Result<u64> {
         let text = fs::read_to_string(&self.stat).at("read", &self.stat)?;
         // The seventh number: sectors of 512 bytes.

@@ -1,5 +1,5 @@
-//! How fast a backlog is drained, compared with reading the same files with nothing on top: by one
-//! consumer after the other, each of which reads all of it, and in turn with the raw side.
+//! How fast a backlog drains, compared with plain reads of the same files: by one consumer after
+//! the other, each of which reads everything, alternating with the raw side.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,29 +19,29 @@ use crate::raw::{self, Moved};
 use crate::report::{Better, Figure, Report, Series};
 
 const PRODUCERS: usize = 8;
-/// Lines of the log that compressed backlogs are made of, over and over.
+/// Lines of the log that compressed backlogs repeat.
 const LOG_LINES: u64 = 1_000_000;
 
-/// A backlog that is drained, and how it goes.
+/// A backlog to drain, and its measurements.
 struct Backlog {
     name: String,
     shape: Shape,
     directory: PathBuf,
     events: u64,
-    /// Bytes of its events.
+    /// Size of its events.
     bytes: u64,
-    /// Bytes of them on the disk.
+    /// Size of its events on the disk.
     stored: u64,
 }
 
-/// Three backlogs of about `bytes` of events each, each drained `runs` times.
+/// Measures three backlogs of about `bytes` of events, each drained `runs` times.
 pub(super) async fn measure(
     bytes: u64,
     runs: u32,
     cache: &Cache,
     report: &mut Report,
 ) -> Result<()> {
-    // The last consumer frees the disk as well, and the index is put aside once a run.
+    // The last consumer also frees disk space, and the index is moved aside once per run.
     let consumers = 2 * runs as usize;
     for load in [SIZES[1], SIZES[0]] {
         let scratch = cache.scratch()?;
@@ -65,7 +65,7 @@ pub(super) async fn measure(
     Ok(())
 }
 
-/// Puts the batches over and over; gives back bytes and events.
+/// Puts the batches repeatedly; returns bytes and events.
 async fn put_log(channel: &Arc<dyn Channel>, batches: &[Batch], bytes: u64) -> Result<(u64, u64)> {
     let mut tasks = JoinSet::new();
     for producer in 0..PRODUCERS {
@@ -105,7 +105,7 @@ impl Backlog {
         Ok(Self { name, shape, directory, events, bytes, stored })
     }
 
-    /// One consumer takes all of it.
+    /// One consumer takes everything.
     async fn drain(&self, consumer: usize) -> Result<f64> {
         let channel = open(&self.directory, self.shape).await?;
         let started = Instant::now();
@@ -148,7 +148,7 @@ async fn raw_side(directory: &Path, most: u64) -> Result<Moved> {
     raw_reads(segments(directory)?, most).await
 }
 
-/// A channel's segment files, the oldest first.
+/// Returns a channel's segment files, oldest first.
 pub(super) fn segments(directory: &Path) -> Result<Vec<PathBuf>> {
     let folder = directory.join("log");
     let mut files = Vec::new();

@@ -1,5 +1,5 @@
-//! Flume's file channel alone, as its published jars have it: transactions of as many events as a
-//! batch has, each synced, by some producers, and one consumer.
+//! Flume's file channel alone, from its published jars: synced transactions with the batch's number
+//! of events, from several producers, and one consumer.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,21 +11,21 @@ use crate::error::{Doing, Error, Result};
 use crate::load::{BODY_BYTES, Load};
 use crate::process;
 
-/// Its just-in-time compiler is done by then.
+/// Time for the just-in-time compiler.
 const WARM_UP: Duration = Duration::from_secs(4);
 
-/// What runs the channel.
+/// The program that runs the channel.
 pub(super) struct FileChannel {
     jars: PathBuf,
 }
 
 impl FileChannel {
-    /// Fetches the jars unless they are in the cache.
+    /// Downloads the jars unless they are in the cache.
     pub(super) fn prepare(cache: &Cache) -> Result<Self> {
         Ok(Self { jars: jars(cache)? })
     }
 
-    /// Events a second.
+    /// Returns events per second.
     pub(super) fn measure(
         &self,
         load: Load,

@@ -1,6 +1,5 @@
-//! The durable channel alone, compared with what the disk does with nothing on top at the same
-//! write size: `raw-direct` (O_DIRECT and O_DSYNC over blocks written before) and `raw-append`
-//! (append and fdatasync).
+//! The durable channel alone, compared with plain disk writes of the same size: `raw-direct`
+//! (O_DIRECT and O_DSYNC over blocks written before) and `raw-append` (append and fdatasync).
 
 mod backlog;
 mod buffered;
@@ -29,7 +28,7 @@ use crate::report::{Better, Figure, Report, Series};
 use crate::stage;
 use steady::Case;
 
-/// File that direct writes go round and round in.
+/// Size of the file that direct writes cycle through.
 const RAW_FILE_BYTES: u64 = 512 << 20;
 
 /// What to measure.
@@ -86,7 +85,7 @@ impl Options {
         self.cases.is_empty() || self.cases.contains(&what)
     }
 
-    /// Whether a case is wanted that says something compared with puts of this size.
+    /// Returns whether a selected case is compared with puts of this size.
     fn wants_batch(&self, load: Load) -> bool {
         let is_named = self.batches.iter().any(|name| name == load.name);
         let puts = self.wants(What::Puts) && (self.batches.is_empty() || is_named);
@@ -94,16 +93,16 @@ impl Options {
     }
 }
 
-/// How a channel is run.
+/// Configuration of a channel.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
-    /// How many consumers there are.
+    /// Number of consumers.
     consumers: usize,
-    /// Whether batches are known again.
+    /// Whether batches are deduplicated.
     dedupe: bool,
-    /// Whether the disk offers direct I/O.
+    /// Whether the disk supports direct I/O.
     direct: bool,
-    /// What batches are compressed with: `none` or an algorithm.
+    /// Compression of batches: `none` or an algorithm.
     compression: &'static str,
 }
 
@@ -113,7 +112,7 @@ impl Default for Shape {
     }
 }
 
-/// The series of one size of batch.
+/// The series of one batch size.
 #[derive(Debug, Default)]
 struct Results {
     direct: Series,
@@ -125,7 +124,7 @@ struct Results {
     amplification: [Series; 2],
 }
 
-/// Runs the benchmark. What looks at memory comes first: it is not given back at once.
+/// Runs the benchmark. Memory benchmarks come first, because memory is not returned immediately.
 pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -> Result<()> {
     let cache = &setup.cache;
     let gigabytes = |gb: u64| gb * 1_000_000_000;
@@ -174,13 +173,13 @@ pub(crate) async fn run(options: &Options, setup: &Setup, report: &mut Report) -
     Ok(())
 }
 
-/// The producers of our side with their index, or none.
+/// Returns our producer counts with their index; empty if our side is disabled.
 fn ours_of(setup: &Setup) -> impl Iterator<Item = (usize, usize)> {
     steady::PRODUCERS.into_iter().enumerate().filter(|_| !setup.peers_only)
 }
 
-/// The raw sides of one size of batch. Direct writes come before and after each of our runs, half
-/// the time each: a disk whose speed drifts is the same one for both then.
+/// The raw sides of one batch size. Direct writes run before and after each of our runs, for half
+/// the time each, so that a drift of the disk's speed affects both alike.
 struct RawSide {
     file: DirectFile,
     written: Moved,
@@ -188,7 +187,7 @@ struct RawSide {
 }
 
 impl RawSide {
-    /// Measures the appends and begins with the direct writes.
+    /// Measures the appends and starts the direct writes.
     fn prepare(load: Load, limit: Duration, cache: &Cache, results: &mut Results) -> Result<Self> {
         let size = usize::try_from(load.batch().size().bytes).expect("a batch fits in memory");
         let scratch = cache.scratch()?;
@@ -250,15 +249,15 @@ fn steady_figures(report: &mut Report, load: Load, results: &Results) {
     }
 }
 
-/// Name of a consumer.
+/// Returns the name of a consumer.
 fn consumer(number: usize) -> String {
     format!("bench-{number}")
 }
 
-/// The durable channel in `directory`, open and with its consumers.
+/// Opens the durable channel in `directory`, with its consumers.
 async fn open(directory: &Path, shape: Shape) -> Result<Arc<dyn Channel>> {
     let Shape { dedupe, compression, .. } = shape;
-    // What is measured of the disk shall not depend on what was held before.
+    // Disk measurements must not depend on earlier content.
     let settings = json!({ "capacity": "64GiB", "dedupe": dedupe, "compression": compression,
         "pool_idle_max": "0s" });
     let world = if shape.direct { env::real() } else { buffered::world() };
@@ -274,12 +273,12 @@ fn failed(error: &ChannelError) -> Error {
     stage::failed("durable channel", error)
 }
 
-/// One durable put of a fresh batch; gives back its bytes.
+/// Puts a new batch durably; returns its size.
 async fn put(channel: &dyn Channel, load: Load) -> Result<u64> {
     put_batches(channel, [load.batch()]).await
 }
 
-/// One durable put; gives back its bytes.
+/// Puts batches durably; returns their size.
 async fn put_batches(
     channel: &dyn Channel,
     batches: impl IntoIterator<Item = Batch>,
@@ -296,8 +295,8 @@ async fn put_batches(
     Ok(size.bytes)
 }
 
-/// Takes and commits batch after batch until `enough` says so of the bytes and events taken;
-/// gives back the bytes.
+/// Takes and commits batches until `enough` returns true for the bytes and events taken; returns
+/// the bytes.
 async fn take(
     channel: &dyn Channel,
     number: usize,

@@ -1,4 +1,4 @@
-//! Steady loads that are compared with another one of ours, or with Flume's file channel.
+//! Steady loads that are compared with another load of ours, or with Flume's file channel.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::report::{Better, Figure, Report, Series};
 
 const ORIGINS: u64 = 10_000;
 const CONSUMERS: usize = 3;
-/// Flume is slow to start and steady then: so many runs are enough.
+/// Flume starts slowly and is then steady, so a few runs suffice.
 const FLUME_RUNS: u32 = 3;
 const FLUME_TIME: Duration = Duration::from_secs(5);
 const SMALL: Load = SIZES[0];
@@ -33,7 +33,7 @@ pub(super) struct Special {
 }
 
 impl Special {
-    /// Nothing measured yet.
+    /// Prepares empty series.
     pub(super) fn prepare(options: &Options, setup: &Setup) -> Result<Self> {
         let all = [What::Consumers, What::Dedupe, What::Buffered, What::Flume];
         let wanted = all.into_iter().filter(|what| options.wants(*what) && !setup.peers_only);
@@ -54,7 +54,7 @@ impl Special {
         })
     }
 
-    /// One run of each.
+    /// Runs each load once.
     pub(super) async fn run(&mut self, round: u32, limit: Duration, cache: &Cache) -> Result<()> {
         let plain = Case::plain(MIDDLE, 1);
         let measure = async |case| {
@@ -87,7 +87,7 @@ impl Special {
         Ok(())
     }
 
-    /// All of it compared with its reference.
+    /// Compares all of them with their references.
     pub(super) fn figures(&self, report: &mut Report, puts: &[(Load, Results)]) {
         let mut add = |case: String, unit, ours: &Series, name: &'static str, against: &Series| {
             report.add(Figure {

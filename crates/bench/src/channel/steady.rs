@@ -1,4 +1,4 @@
-//! Puts with consumers that keep up: some producers, each one put after the other.
+//! Puts with consumers that keep up: several producers, each with one put after the other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,48 +14,48 @@ use crate::error::{Error, Result};
 use crate::load::Load;
 use crate::raw::Moved;
 
-/// How many producers at once.
+/// Numbers of parallel producers.
 pub(super) const PRODUCERS: [usize; 2] = [1, 8];
-/// Batches without events in one transaction, to make origins known.
+/// Empty batches per transaction that introduces origins.
 const INTRODUCED: u64 = 1000;
-/// Until the channel's segments have been written once and go round, as in its daily life.
+/// Time until all segments have been written once and are recycled, as in normal operation.
 const WARM_UP: Duration = Duration::from_secs(1);
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 
-/// One steady load.
+/// A steady load.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Case {
     /// The batches.
     pub(super) load: Load,
-    /// Tasks that put, one batch after the other.
+    /// Number of tasks that put one batch after the other.
     pub(super) producers: usize,
-    /// Foreign origins that the batches come from in turn; 0: they are born here.
+    /// Number of foreign origins that the batches cycle through; 0 for local batches.
     pub(super) origins: u64,
-    /// How the channel is run.
+    /// Configuration of the channel.
     pub(super) shape: Shape,
 }
 
 impl Case {
-    /// Batches that are born here, in a channel as it comes.
+    /// Local batches, in a channel with default settings.
     pub(super) fn plain(load: Load, producers: usize) -> Self {
         Self { load, producers, origins: 0, shape: Shape::default() }
     }
 }
 
-/// What one run came to.
+/// Result of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outcome {
     /// Durable bytes and their time.
     pub(super) moved: Moved,
-    /// Median time of a put, begin to durable.
+    /// Median time of a put, from begin to durable.
     pub(super) p50_ms: f64,
     /// 99th percentile of the same.
     pub(super) p99_ms: f64,
-    /// Bytes written to the device for each byte put.
+    /// Bytes written to the device per byte put.
     pub(super) amplification: f64,
 }
 
-/// Puts for `limit`, then waits until the consumers have had all of it.
+/// Puts for `limit`, then waits until the consumers have taken everything.
 pub(super) async fn measure(case: Case, limit: Duration, cache: &Cache) -> Result<Outcome> {
     let Case { load, shape, .. } = case;
     let scratch = cache.scratch()?;
@@ -70,7 +70,7 @@ pub(super) async fn measure(case: Case, limit: Duration, cache: &Cache) -> Resul
     let (started, before) = (Instant::now(), device.written()?);
     let measured = produce(&channel, case, &number, limit).await?;
     let (seconds, after) = (started.elapsed().as_secs_f64(), device.written()?);
-    // A consumer may wait for a batch: it learns the total before the last one comes.
+    // Set the total before the last batch, which may be the one that wakes a consumer.
     let put_bytes = warm.bytes + measured.bytes + load.batch().size().bytes;
     total.store(put_bytes, Ordering::Release);
     put(&*channel, load).await?;
@@ -102,7 +102,7 @@ struct Produced {
     latencies_ms: Vec<f64>,
 }
 
-/// Makes `origins` known to the channel, by a batch without events of each.
+/// Introduces `origins` to the channel, with an empty batch of each.
 async fn introduce(channel: &Arc<dyn Channel>, origins: u64) -> Result<()> {
     for first in (0..origins).step_by(INTRODUCED as usize) {
         let numbers = first..origins.min(first + INTRODUCED);
@@ -111,7 +111,7 @@ async fn introduce(channel: &Arc<dyn Channel>, origins: u64) -> Result<()> {
     Ok(())
 }
 
-/// The `number`th batch of all origins in turn.
+/// Makes `batch` the `number`th batch of all origins in turn.
 pub(super) fn from_origin(mut batch: Batch, number: u64, origins: u64) -> Batch {
     batch.envelope.identity = (origins > 0).then(|| Identity {
         origin: Origin(u128::from(number % origins + 1).to_be_bytes()),
@@ -153,12 +153,12 @@ async fn produce(
     Ok(all)
 }
 
-/// Takes until `total` bytes have come; it is known only at the end.
+/// Takes until `total` bytes have arrived, which is set only at the end.
 async fn follow(channel: Arc<dyn Channel>, consumer: usize, total: Arc<AtomicU64>) -> Result<u64> {
     take(&*channel, consumer, |bytes, _| bytes >= total.load(Ordering::Acquire)).await
 }
 
-/// The value below which `share` of the sorted values lie.
+/// Returns the value below which `share` of the sorted values are.
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     sorted.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)

@@ -1,4 +1,4 @@
-//! Flume 1.11 as a peer: two agents with file channels, as its users run it.
+//! Flume 1.11 as a peer: two agents with file channels, a common setup.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,21 +14,21 @@ use crate::error::{Doing, Result};
 use crate::process::{self, Process};
 
 const VERSION: &str = "flume-1.11.0";
-/// Events a transaction; its users' most common advice, and the fastest of the usual values here.
+/// Events per transaction: the most common advice, and the fastest of the usual values here.
 const BATCH: u32 = 1000;
-/// Flume counts in whole seconds, and with less it closes files between two batches.
+/// Flume accepts only whole seconds, and with less it closes files between two batches.
 const IDLE_S: u32 = 3;
 const HEAP: &str = "-Xmx1g";
-/// Time for both agents to start everything after the first port is open.
+/// Time for both agents to start completely after the first port is open.
 const WARM_UP: Duration = Duration::from_secs(5);
 
-/// The class path of Flume, fetched once.
+/// Flume's class path, downloaded once.
 #[derive(Debug)]
 pub(super) struct Flume {
     jars: PathBuf,
 }
 
-/// The folder with the jars, fetched with Maven unless they are in the cache.
+/// Returns the folder of the jars; Maven downloads them unless they are in the cache.
 pub(crate) fn jars(cache: &Cache) -> Result<PathBuf> {
     let root = cache.build_once(VERSION, |dir| {
         let pom = dir.join("pom.xml");
@@ -44,7 +44,7 @@ pub(crate) fn jars(cache: &Cache) -> Result<PathBuf> {
     Ok(root.join("lib"))
 }
 
-/// A virtual machine with the heap, the open packages and the class path that Flume needs.
+/// Returns a Java command with the heap, the open packages and the class path that Flume needs.
 pub(crate) fn java(jars: &Path, dir: &Path) -> Command {
     let mut java = Command::new("java");
     java.arg(HEAP)
@@ -59,7 +59,7 @@ pub(crate) fn java(jars: &Path, dir: &Path) -> Command {
 }
 
 impl Flume {
-    /// Fetches what is needed.
+    /// Downloads the jars.
     pub(super) fn prepare(cache: &Cache) -> Result<Self> {
         Ok(Self { jars: jars(cache)? })
     }

@@ -1,10 +1,9 @@
-//! The main job as a whole: an access log from an edge through one collector into a real HDFS,
-//! with a durable channel at both tiers, compared with Flume with the same tiers and
-//! `hdfs dfs -put`.
+//! The main use case: an access log from an edge through one collector into a real HDFS, with a
+//! durable channel at both tiers, compared with Flume with the same tiers and `hdfs dfs -put`.
 //!
-//! The clock runs from the instant at which the log is linked into the watched folder, with the
-//! agents warm, until all of its bytes are in visible files; the agents go on running. After each
-//! run the files are read back with Hadoop's own shell: every line must be there once.
+//! The clock runs from the moment at which the log is linked into the watched folder, with warm
+//! agents, until all of its bytes are in visible files; the agents keep running. After each run
+//! Hadoop's own shell reads the files back: every line must be there once.
 
 pub(crate) mod flume;
 mod ours;
@@ -25,7 +24,7 @@ use crate::process::{Process, Usage};
 use crate::report::{Better, Figure, Report, Series};
 use ours::Promise;
 
-/// How often the folder is listed: the error of a run's time, at little cost to the NameNode.
+/// Interval of listing the folder: the error of a run's time, cheap for the NameNode.
 const POLL: Duration = Duration::from_millis(20);
 
 /// What to measure.
@@ -62,19 +61,19 @@ enum Peer {
     Put,
 }
 
-/// What a contender gets for one run.
+/// The input of a contender's run.
 #[derive(Debug)]
 struct Work<'a> {
     hdfs: &'a Hdfs,
-    /// Folder in HDFS that shall receive the lines.
+    /// Target folder in HDFS.
     folder: &'a str,
-    /// Folder whose files shall be read.
+    /// Watched folder.
     watched: &'a Path,
-    /// For its data and logs.
+    /// Folder for its data and logs.
     scratch: &'a Path,
 }
 
-/// Two tiers that have been started and are ready.
+/// Two running, warm tiers.
 #[derive(Debug)]
 struct Running {
     edge: Process,
@@ -83,13 +82,13 @@ struct Running {
 
 /// A pipeline of two tiers.
 trait Contender {
-    /// As in the reports.
+    /// Returns the name in reports.
     fn name(&self) -> &'static str;
-    /// The settings that a reader must know.
+    /// Returns the settings that a reader must know.
     fn note(&self) -> String;
     /// Starts both tiers and waits until they are warm.
     fn start(&self, work: &Work<'_>) -> Result<Running>;
-    /// When to give up on one run.
+    /// Returns the timeout of a run.
     fn limit(&self) -> Duration;
 }
 
@@ -99,7 +98,7 @@ struct Results {
     seconds: Series,
     edge_rss: Series,
     collector_rss: Series,
-    /// Microseconds of CPU for each event.
+    /// Microseconds of CPU time per event.
     edge_cpu: Series,
     collector_cpu: Series,
     cpu: Series,
@@ -161,7 +160,7 @@ fn wants(options: &Options, peer: Peer) -> bool {
     options.against.contains(&peer)
 }
 
-/// What all runs of one round share.
+/// State shared by all runs of a round.
 struct Bench<'a> {
     log: &'a AccessLog,
     hdfs: &'a Hdfs,
@@ -171,7 +170,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// One run of a pipeline, compared and cleaned away.
+    /// Runs a pipeline once, checks the result and deletes it.
     fn tiers(&self, contender: &dyn Contender, results: &mut Results) -> Result<()> {
         let scratch = self.cache.scratch()?;
         let watched = folder(scratch.path(), "watched")?;
@@ -257,7 +256,8 @@ impl Results {
 /// Case, unit, direction, ours, the peer's.
 type Row = (&'static str, &'static str, Better, Series, Series);
 
-/// The figures that any contender has: the rate in both units, and CPU of all its processes.
+/// Returns the figures for any contender: the rate in both units, and the CPU time of all its
+/// processes.
 fn rate_rows(log: &AccessLog, ours: &Results, peer: &Results) -> Vec<Row> {
     let (lines, megabytes) = (log.lines as f64, log.bytes as f64 / 1e6);
     let events = |series: &Series| series.map(|seconds| lines / seconds);
@@ -310,7 +310,7 @@ fn folder(parent: &Path, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Says on stderr how far the benchmark is: it may take half an hour.
+/// Prints the progress to stderr: the benchmark may take half an hour.
 fn progress(text: &str) {
     crate::progress(text);
 }

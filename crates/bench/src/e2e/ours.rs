@@ -1,5 +1,5 @@
-//! Aqueduct itself: the two programs as their flags mean them, durable channels at both tiers. Only
-//! the idle roll of the store differs, which is why the collector runs from a file.
+//! Aqueduct itself: the two programs with the meaning of their flags, and durable channels at both
+//! tiers. Only the idle roll of the store differs, so the collector uses a configuration file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use crate::error::{Doing, Result};
 use crate::process::Process;
 use crate::programs::{self, IDLE_ROLL, Programs};
 
-/// For the edge's first look at its folder and its connection to the collector.
+/// Time for the edge to scan its folder and connect to the collector.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// What the collector promises.
+/// The guarantee of the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Promise {
     ExactlyOnce,
     AtLeastOnce,
 }
 
-/// Both programs, built.
+/// Both built programs.
 #[derive(Debug)]
 pub(super) struct Ours {
     programs: Programs,
@@ -37,7 +37,8 @@ impl Ours {
         Ok(Self { programs: Programs::prepare()?, promise })
     }
 
-    /// A file that means what the collector's flags mean, with the idle roll of this benchmark.
+    /// Writes a file with the meaning of the collector's flags, and the idle roll of this
+    /// benchmark.
     fn collector_config(&self, work: &Work<'_>, listen: &str, admin_port: u16) -> Result<PathBuf> {
         let config = with_settings(&self.printed(work, listen, admin_port)?, self.promise)?;
         written(work, &config)
@@ -48,7 +49,8 @@ impl Ours {
         programs::collector_flags(&self.programs, listen, admin_port, &store, work.scratch)
     }
 
-    /// Two tiers whose channels hold more than an outage brings, and the collector's admin port.
+    /// Starts two tiers with channels large enough for an outage; also returns the collector's
+    /// admin port.
     pub(super) fn start_large(&self, work: &Work<'_>) -> Result<(Running, u16)> {
         let listen = free_address().to_string();
         let metrics_port = free_address().port();
@@ -105,7 +107,7 @@ impl Contender for Ours {
     }
 }
 
-/// `config` with the idle roll, and the promise if it is not the default.
+/// Adds the idle roll to `config`, and the guarantee if it is not the default.
 fn with_settings(config: &str, promise: Promise) -> Result<String> {
     let promise = match promise {
         Promise::ExactlyOnce => "",

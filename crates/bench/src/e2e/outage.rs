@@ -1,10 +1,10 @@
-//! HDFS goes away under load and comes back: how fast the backlog drains, and what becomes of the
-//! latency of new events meanwhile.
+//! An HDFS outage under load: how fast the backlog drains afterwards, and the latency of new events
+//! during both.
 //!
 //! A writer adds lines at a steady rate to a file that the edge follows. The NameNode is killed for
-//! the time asked for and started again. The backlog is drained when the collector holds no more
-//! than it did before. How long a write takes until it is durable on the collector is looked at
-//! in each phase.
+//! the requested time and restarted. The backlog is drained when the collector holds no more than
+//! before. In each phase, the benchmark measures how long a write takes until it is durable on the
+//! collector.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -23,13 +23,14 @@ use crate::hdfs::{Hdfs, Manner};
 use crate::http;
 use crate::report::{Better, Figure, Report, Spread, rank};
 
-/// Before the outage: long enough to see rolls, and for a 99th percentile of some thousand writes.
+/// Time before the outage: long enough for several rolls, and for a 99th percentile of some
+/// thousand writes.
 const CALM: Duration = Duration::from_secs(30);
-/// Between two looks at the collector.
+/// Interval of reading the collector's metrics.
 const LOOK: Duration = Duration::from_millis(50);
-/// Of the arrival rate, what is to be delivered while the backlog drains.
+/// Required delivery rate while the backlog drains, as a multiple of the arrival rate.
 const DRAIN_MIN: f64 = 2.0;
-/// The outage may be followed by this many times its own length.
+/// Timeout after the outage, as a multiple of its duration.
 const PATIENCE: u32 = 4;
 const FOLDER: &str = "/bench/outage";
 
@@ -63,14 +64,14 @@ pub(crate) struct Options {
     apart: bool,
 }
 
-/// What was seen of the collector.
+/// Measurements of the collector.
 struct Seen {
     killed: Instant,
     back: Instant,
     drained: Instant,
     /// Events that it held when HDFS was back.
     backlog: f64,
-    /// Events that it delivered from then until it was drained.
+    /// Events delivered from then until the backlog was drained.
     delivered: f64,
 }
 
@@ -111,7 +112,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// Takes HDFS away and gives it back.
+/// Stops HDFS and restarts it.
 fn outage(options: &Options, hdfs: &Hdfs, port: u16) -> Result<Seen> {
     let held = || http::metric(port, "aqueduct_channel_events");
     let delivered = || http::metric(port, "aqueduct_sink_stored_events_total");

@@ -6,7 +6,7 @@ use super::{Bench, Results, progress};
 use crate::error::Result;
 use crate::process;
 
-/// One run: from the start of the JVM to its exit, which is how its users meet it.
+/// Measures one run: from the start of the JVM to its exit, as users experience it.
 pub(super) fn measure(bench: &Bench<'_>, results: &mut Results) -> Result<()> {
     let target = format!("/bench/put-{}", bench.round);
     process::run("hdfs fs -mkdir", &mut bench.hdfs.shell(&["-mkdir", "-p", &target]))?;

@@ -14,9 +14,9 @@ use crate::error::{Doing, Error, Result};
 use crate::process::Usage;
 use crate::report::rank;
 
-/// Connections that are made at the same time.
+/// Maximum number of parallel connection attempts.
 const CONNECTING_MAX: usize = 64;
-/// Until all are connected.
+/// Timeout for connecting all edges.
 const CONNECT_LIMIT: Duration = Duration::from_secs(90);
 
 /// What the process gets as its input.
@@ -42,27 +42,27 @@ pub(crate) struct Options {
     collector: u32,
 }
 
-/// What the well-behaved edges saw.
+/// Measurements of the well-behaved edges.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Seen {
     pub(super) rude: u32,
     /// Well-behaved edges whose connection ended.
     pub(super) broken: u32,
-    /// Acknowledgements of the edge with the fewest and with the most.
+    /// Acknowledgements of the edge with the fewest, and of the one with the most.
     pub(super) least: usize,
     pub(super) most: usize,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
     pub(super) longest_ms: f64,
     pub(super) connected_s: f64,
-    /// CPU of the collector while it was measured.
+    /// CPU usage of the collector in the measured phase.
     pub(super) cores: f64,
 }
 
-/// Files that a program has open in addition to its connections.
+/// Open files of a program in addition to its connections.
 const OTHER_FILES: u64 = 100;
 
-/// Room for as many connections, here and in the programs that are started.
+/// Raises the limit of connections, here and in child processes.
 pub(crate) fn make_room_for(connections: u32) -> Result<()> {
     env::raise_file_limit().doing(|| "raise the limit of open files".to_owned())?;
     let needed = u64::from(connections) + OTHER_FILES;
@@ -75,15 +75,15 @@ pub(crate) fn make_room_for(connections: u32) -> Result<()> {
 /// Phases of a run, as every edge sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
-    /// Some are still connecting.
+    /// Some edges are still connecting.
     Connecting,
-    /// What happens now counts.
+    /// The measured phase.
     Measured,
-    /// It is over.
+    /// The end.
     Over,
 }
 
-/// Runs all edges and prints what they saw.
+/// Runs all edges and prints their results.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     make_room_for(options.edges)?;
     let (phase, phases) = watch::channel(Phase::Connecting);
@@ -117,7 +117,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let connected_s = started.elapsed().as_secs_f64();
-    // Their first seconds are spread over a second each; then it is as it goes on.
+    // The first batches are spread over a second each; after that the load is steady.
     tokio::time::sleep(Duration::from_secs(2)).await;
     phase.send_replace(Phase::Measured);
     let (before, began) = (Usage::of(options.collector)?, Instant::now());

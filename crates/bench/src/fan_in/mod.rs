@@ -1,10 +1,10 @@
-//! Many edges on one collector: thousands of connections, each with a small batch a second, and
-//! some peers among them that misbehave.
+//! Many edges on one collector: thousands of connections, each with a small batch per second, and
+//! some misbehaving peers.
 //!
-//! The edges are simulated by one process of their own ([`edges`]) over real connections on
-//! loopback, so that the collector's CPU and memory are its own. It is durable: an edge hears
-//! `Stored` when its batch is on the disk. Behind it the collector writes to files here, with the
-//! sink that it has for HDFS too.
+//! A separate process simulates the edges ([`edges`]) over real loopback connections, so that the
+//! collector's CPU time and memory are its own. The collector is durable: an edge receives `Stored`
+//! when its batch is on the disk. The collector then writes to local files, with the sink that it
+//! also uses for HDFS.
 
 pub(crate) mod edges;
 mod one;
@@ -25,7 +25,7 @@ use crate::report::{Better, Figure, Report, Series, Spread};
 use edges::{Seen, make_room_for};
 use one::Manner;
 
-/// What is asked of the collector with 10,000 edges.
+/// Requirements for the collector with 10,000 edges.
 const CORES_MAX: f64 = 1.0;
 const MEMORY_MIB_MAX: f64 = 400.0;
 const ACK_P99_MS_MAX: f64 = 100.0;
@@ -92,7 +92,8 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// What the flags of a collector mean that writes to files here, with room for all edges.
+/// Returns the configuration of a collector's flags with a `file://` store, and space for all
+/// edges.
 fn config(
     programs: &Programs,
     options: &Options,

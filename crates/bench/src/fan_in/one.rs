@@ -1,4 +1,4 @@
-//! One simulated edge: the protocol spoken by hand, so that thousands fit into a process.
+//! A simulated edge with a handwritten protocol, so that thousands fit into a process.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,9 +17,9 @@ use wire::{Packing, keys, pack};
 
 use super::edges::Phase;
 
-/// Time between two batches of one edge.
+/// Time between two batches of an edge.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Lines of a batch.
+/// Lines per batch.
 const LINES: usize = 10;
 
 /// How an edge behaves.
@@ -39,7 +39,7 @@ pub(super) enum Manner {
 }
 
 impl Manner {
-    /// Of a thousand edges the first `rude` ones misbehave, in turn in each way or all in `one`.
+    /// Of a thousand edges the first `rude` ones misbehave, in turn in each way or all like `one`.
     pub(super) fn of(number: u32, rude: u32, one: Option<Self>) -> Self {
         if number % 1_000 >= rude {
             return Self::Polite;
@@ -51,7 +51,7 @@ impl Manner {
     }
 }
 
-/// One edge to be.
+/// A configured edge.
 pub(super) struct Edge {
     pub(super) number: u32,
     pub(super) to: String,
@@ -60,23 +60,23 @@ pub(super) struct Edge {
     pub(super) phases: watch::Receiver<Phase>,
 }
 
-/// What one edge saw.
+/// Measurements of an edge.
 #[derive(Debug, Default)]
 pub(super) struct Life {
-    /// From each batch of the measured phase to its acknowledgement.
+    /// Time from each batch of the measured phase to its acknowledgement.
     pub(super) millis: Vec<f64>,
-    /// Its connection ended, or was never made.
+    /// Its connection ended, or failed.
     pub(super) broken: bool,
 }
 
-/// Both directions of a conversation.
+/// Both directions of a connection.
 struct Talk {
     outbox: mpsc::Sender<FromSender>,
     answers: Streaming<FromReceiver>,
 }
 
 impl Edge {
-    /// Connects and puts a batch a second until it is over.
+    /// Connects and puts a batch per second until the end.
     pub(super) async fn live(mut self) -> Life {
         let mut life = Life::default();
         let talk = self.connect().await;
@@ -97,7 +97,7 @@ impl Edge {
             let measured = *self.phases.borrow() == Phase::Measured;
             let began = Instant::now();
             if !self.put(&mut talk, sequence).await {
-                // What ends with the run is not broken.
+                // A connection that ends with the run is not broken.
                 life.broken = *self.phases.borrow() != Phase::Over;
                 return life;
             }
@@ -108,7 +108,7 @@ impl Edge {
         life
     }
 
-    /// Misbehaves for ever.
+    /// Misbehaves forever.
     pub(super) async fn misbehave(self, manner: Manner) {
         self.connected.fetch_add(1, Ordering::Relaxed);
         let mut sequence = 0;
@@ -133,7 +133,7 @@ impl Edge {
         }
     }
 
-    /// Connects, says hello, and waits for the welcome.
+    /// Connects, sends the hello, and waits for the welcome.
     async fn connect(&self) -> Option<Talk> {
         let _turn = self.connecting.acquire().await.ok()?;
         let endpoint = Endpoint::from_shared(format!("http://{}", self.to)).ok()?;
@@ -176,8 +176,8 @@ impl Edge {
         }
     }
 
-    /// Twenty million bytes, over the 16 MiB that are allowed by default. Made once: a client that
-    /// makes them uses the processors that the others need.
+    /// Returns a message of twenty million bytes, above the default limit of 16 MiB. Built once,
+    /// because building it needs CPU time that the others need.
     fn oversized(&self) -> FromSender {
         static LARGE: OnceLock<FromSender> = OnceLock::new();
         LARGE.get_or_init(|| self.message(0, 250_000)).clone()

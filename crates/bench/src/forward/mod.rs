@@ -1,9 +1,9 @@
-//! Forwarding alone: a log from an edge with a queue on disk to a collector that drops it, compared
+//! Forwarding alone: a log from an edge with a disk queue to a collector that drops it, compared
 //! with two OpenTelemetry Collectors.
 //!
 //! The clock runs from the link into the watched folder, with both tiers warm, until the collector
-//! has counted every line as accepted. Ours has stored it durably by then, also on the collector;
-//! the peer's collector keeps nothing.
+//! has counted every line as accepted. Our collector has then stored it durably; the peer's
+//! collector keeps nothing.
 
 mod otelcol;
 pub(crate) mod ours;
@@ -35,7 +35,7 @@ pub(crate) struct Options {
     runs: u32,
 }
 
-/// Two warm tiers and where the second one counts.
+/// Two warm tiers, and the metrics port of the second one.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) edge: Process,
@@ -45,9 +45,9 @@ pub(crate) struct Running {
     pub(crate) metric: &'static str,
 }
 
-/// A pipeline of two tiers that ends in nothing.
+/// A pipeline of two tiers that drops everything at its end.
 pub(crate) trait Contender {
-    /// As in the reports.
+    /// Returns the name in reports.
     fn name(&self) -> &'static str;
     /// Starts both tiers and waits until they are warm.
     fn start(&self, watched: &Path, scratch: &Path) -> Result<Running>;
@@ -150,7 +150,7 @@ fn measure(
     Ok(())
 }
 
-/// Writes a file of a peer's configuration with its `@NAMES@` filled in.
+/// Writes a peer's configuration file with its `@NAMES@` replaced.
 pub(crate) fn fill(text: &str, values: &[(&str, String)], path: &Path) -> Result<()> {
     let filled = values
         .iter()

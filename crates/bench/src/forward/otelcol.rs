@@ -14,7 +14,7 @@ use crate::error::{Doing, Result};
 use crate::process::{self, Process};
 
 const VERSION: &str = "v0.160.0";
-/// For the edge's first look at its folder.
+/// Time for the edge to scan its folder.
 const WARM_UP: Duration = Duration::from_secs(2);
 
 /// The program, built once.

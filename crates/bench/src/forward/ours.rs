@@ -1,4 +1,4 @@
-//! Aqueduct with a collector that drops what it has stored, or hands it to a store of files.
+//! Aqueduct with a collector that drops stored events, or writes them to a file store.
 
 use std::fs;
 use std::path::Path;
@@ -13,20 +13,20 @@ use crate::error::{Doing, Result};
 use crate::process::Process;
 use crate::programs::{self, Programs};
 
-/// What a collector has accepted, which is durable there; at an edge, what it has taken in.
+/// Events that a collector has accepted durably; at an edge, events that it has read.
 pub(crate) const METRIC: &str = "aqueduct_source_events_total";
-/// What a collector's sink has delivered.
+/// Events that a collector's sink has delivered.
 const DELIVERED: &str = "aqueduct_sink_stored_events_total";
-/// For the edge's first look at its folder and its connection to the collector.
+/// Time for the edge to scan its folder and connect to the collector.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// Both programs, built.
+/// Both built programs.
 #[derive(Debug)]
 pub(crate) struct Ours {
     programs: Programs,
 }
 
-/// Where each tier keeps its data, in a folder named after it.
+/// A data folder for each tier.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Folders<'a> {
     pub(crate) edge: &'a Path,
@@ -44,13 +44,13 @@ impl Ours {
 #[derive(Debug)]
 pub(crate) struct Collector {
     pub(crate) process: Process,
-    /// Where edges connect.
+    /// The address for edges.
     pub(crate) address: String,
     pub(crate) metrics_port: u16,
 }
 
 impl Ours {
-    /// Starts the collector alone.
+    /// Starts only the collector.
     pub(crate) fn collector(&self, scratch: &Path) -> Result<Collector> {
         let (port, metrics_port) = (free_address().port(), free_address().port());
         let values = [
@@ -63,8 +63,8 @@ impl Ours {
         self.run_collector(&config, port, metrics_port, scratch)
     }
 
-    /// Starts a collector that writes to `store` as its flags mean it, but for these settings of
-    /// its sink.
+    /// Starts a collector that writes to `store`, with the meaning of its flags except for these
+    /// sink settings.
     fn storing_collector(&self, store: &str, settings: &str, scratch: &Path) -> Result<Collector> {
         let (port, metrics_port) = (free_address().port(), free_address().port());
         let listen = format!("127.0.0.1:{port}");
@@ -88,13 +88,13 @@ impl Ours {
         Ok(Collector { process, address: format!("127.0.0.1:{port}"), metrics_port })
     }
 
-    /// Both tiers, with the data of each below a folder of its own.
+    /// Starts both tiers, each with its own data folder.
     pub(crate) fn start_in(&self, watched: &Path, folders: &Folders<'_>) -> Result<Running> {
         let collector = self.collector(folders.collector)?;
         self.with_edge(collector, watched, METRIC, folders.edge)
     }
 
-    /// Both tiers and a store: what counts is what the sink has delivered.
+    /// Starts both tiers with a store; counts the events that the sink has delivered.
     pub(crate) fn start_storing(
         &self,
         watched: &Path,

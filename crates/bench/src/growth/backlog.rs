@@ -1,11 +1,12 @@
-//! The path while the edge's channel holds a backlog, and how soon an edge that has one takes its
-//! first batch.
+//! The pipeline while the edge's channel contains a backlog, and how soon an edge with a backlog
+//! accepts its first batch.
 //!
-//! The backlog is made in this process, into the directory of an edge that is started behind it.
-//! First it has nothing else to do, which is noted: a line costs the disk as much then, written
-//! once and read or written once more, as a line of a new log costs an edge without a backlog. Then
-//! a log is linked into its folder: it has to take that in while it sends what is older. Measured
-//! is what leaves the edge until all of the log is in; what it took in meanwhile is noted too.
+//! This process creates the backlog in the directory of an edge, and then starts the edge. First
+//! the edge only drains, and this rate is noted: a backlogged line then costs as many disk
+//! operations as a new line at an edge without a backlog, one write and one read or second write.
+//! Then a log is linked into its folder: it must accept the log while it sends older events. The
+//! measured rate is what leaves the edge until it has accepted the whole log; the accepted rate is
+//! noted, too.
 
 use std::fs;
 use std::path::Path;
@@ -33,22 +34,22 @@ use crate::{http, stage};
 
 const LOAD: Load = SIZES[1];
 const PRODUCERS: u64 = 8;
-/// The edge's group, by the name that its flags give it.
+/// The edge's group, by its name in the flags.
 const CONSUMER: &str = "collectors";
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// Between two looks at an edge that starts.
+/// Interval of polling a starting edge.
 const LOOK: Duration = Duration::from_millis(1);
-/// For the disk to come to rest after the backlog was written.
+/// Time for the disk to settle after the backlog is written.
 const REST: Duration = Duration::from_millis(500);
-/// How long an edge that has a backlog is left alone with it.
+/// How long an edge with a backlog only drains.
 const ALONE: Duration = Duration::from_millis(1500);
 
-/// What the edges of a point did besides, in megabytes a second.
+/// Additional rates of a point's edges, in MB/s.
 #[derive(Default)]
 struct Besides {
-    /// Sent while there was nothing but the backlog, where there was one.
+    /// Rate sent with only the backlog, if there was one.
     alone: Series,
-    /// Taken in while there was a new log.
+    /// Rate accepted from the new log.
     taken: Series,
 }
 
@@ -100,7 +101,7 @@ fn one_run(
     crate::wait_for(fill(&channel, point.x * 1_000_000_000))?;
     raw::evict(&channel)?;
     thread::sleep(REST);
-    // A line that is there from the start: the first batch.
+    // A line that exists from the start: the first batch.
     let first = watched.join("first.log");
     fs::write(&first, "the first line\n").at("write", &first)?;
     let collector = ours.collector(collector_folder.path())?;
@@ -122,7 +123,7 @@ fn one_run(
     };
     let bytes =
         |running: &Running| http::metric(running.metrics_port, "aqueduct_source_bytes_total");
-    // Both are at work by then, with the backlog alone.
+    // Both are working by then, with only the backlog.
     thread::sleep(REST);
     let gb = point.x;
     if gb > 0 {
@@ -147,7 +148,7 @@ fn one_run(
     Ok(())
 }
 
-/// Makes the channel of an edge that has not sent anything yet.
+/// Creates the channel of an edge that has not sent anything yet.
 async fn fill(directory: &Path, bytes: u64) -> Result<()> {
     let settings = json!({ "capacity": programs::LARGE });
     let channel = stage::build::<dyn Channel>("durable", &settings, directory)?;

@@ -1,4 +1,4 @@
-//! A curve as a picture and as a table, in the documentation.
+//! Draws a curve as a picture and as a table, for the documentation.
 
 use std::fmt::Write;
 use std::fs;
@@ -9,14 +9,14 @@ use crate::docs::put;
 use crate::error::{Doing, Result};
 use crate::report::{Series, human_spread};
 
-/// Size of the picture, and of the frame in it.
+/// Size of the picture, and of its frame.
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 280.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 20.0;
 const BOTTOM: f64 = 45.0;
-/// Of the first point's rate: what counts as flat.
+/// Range that counts as flat, relative to the first point's rate.
 const FLAT: [f64; 2] = [0.9, 1.1];
 
 impl Axis {
@@ -45,7 +45,7 @@ fn start(name: &str) -> String {
     format!("<!-- growth {name} -->")
 }
 
-/// What stands between the marks.
+/// Returns the text between the marks.
 fn between(curve: &Curve) -> String {
     format!("\n\n{}\n", markdown(curve))
 }
@@ -80,8 +80,8 @@ fn rate_of(curve: &Curve, index: usize) -> f64 {
     spread.map_or(f64::NAN, |spread| spread.median)
 }
 
-/// The medians as a line with their extremes, over the band of what counts as flat. The points
-/// stand side by side, each with its value: they grow by factors.
+/// Draws the medians as a line with their extremes, over the band that counts as flat. The points
+/// have equal distances, each with its value, because they grow by factors.
 fn svg(curve: &Curve) -> String {
     let spreads: Vec<_> =
         curve.points.iter().filter_map(|p| Some((p.x, p.rate.spread()?))).collect();
@@ -183,7 +183,7 @@ mod tests {
         let picture = svg(&curve());
         assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"));
         assert_eq!(picture.matches("<circle ").count(), 2);
-        // The second median, 75 of a scale to 230, is a third of the way up.
+        // The second median, 75 of a scale to 230, is at a third of the height.
         assert!(picture.contains("cy=\"164.9\""), "{picture}");
         assert!(picture.contains(">files</text>"));
     }

@@ -1,9 +1,9 @@
-//! The path of both tiers: with many files or events of other sizes, without a store, and with many
+//! The pipeline of both tiers: with many files or other event sizes without a store, and with many
 //! paths of a store.
 //!
-//! A store closes files only after a while, and until then the collector holds what is in them: its
-//! first gigabytes go to segment files that are made. Where there is a store, a first round of as
-//! much is not counted.
+//! A store closes files only after a while, and until then the collector holds their events: its
+//! first gigabytes go to new segment files. With a store, an equal first round is therefore not
+//! counted.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -18,24 +18,23 @@ use crate::forward::Running;
 use crate::forward::ours::{Folders, Ours};
 use crate::raw;
 
-/// Files that share the lines.
+/// Numbers of files that share the lines.
 const COUNTS: [u64; 5] = [1, 10, 100, 1_000, 10_000];
-/// Bytes of an event, its line end not counted; the last one is just below the longest line that is
-/// kept whole by default.
+/// Sizes of an event without its line end; the last one is just below the default limit of a line.
 const SIZES: [u64; 6] = [10, 100, 1_000, 10_000, 100_000, 1_000_000];
-/// Files that each have a path of the store.
+/// Numbers of files with separate paths in the store.
 const PATHS: [u64; 4] = [1, 10, 100, 1_000];
-/// Bytes of an event where it is the files that grow in number.
+/// Size of an event when the number of files grows.
 const LINE_BYTES: u64 = 177;
-/// What a line begins with: its number, so that no two are alike.
+/// Digits of a line's number, which makes lines unique.
 const DIGITS: usize = 9;
-/// For the disk to come to rest after the input was written.
+/// Time for the disk to settle after the input is written.
 const REST: Duration = Duration::from_millis(300);
-/// Time for the disk to take back what a run leaves: where the file system discards, that goes on
-/// for seconds after the files are gone, and the next run would share the disk with it.
+/// Time for the disk to discard the files of a run, which continues for seconds after their
+/// deletion and would disturb the next run.
 const GIVEN_BACK: Duration = Duration::from_secs(3);
 
-/// Files with lines in them, next to the watched folder; moved into it as one.
+/// Files with lines, next to the watched folder; moved into it together.
 struct Input {
     folder: PathBuf,
     lines: u64,
@@ -65,7 +64,7 @@ impl Input {
         Ok(Self { folder, lines, bytes: lines * (line_bytes + 1) })
     }
 
-    /// Megabytes a second.
+    /// Returns megabytes per second.
     fn rate(&self, seconds: f64) -> f64 {
         self.bytes as f64 / 1e6 / seconds
     }
@@ -76,7 +75,7 @@ impl Input {
 enum Ending {
     /// At the collector, which drops them when they are durable.
     Collector,
-    /// In files of this machine, a path for each file that is followed.
+    /// In local files, with a path for each followed file.
     Store,
 }
 
@@ -106,11 +105,10 @@ pub(super) fn by_paths(options: &Options, setup: &Setup) -> Result<Curve> {
     Ok(Curve { axis: Axis::Buckets, unit: "paths", points, note })
 }
 
-/// Points by their value, with number of files and size of lines.
+/// Measures points by their value, with number of files and size of lines.
 ///
-/// Each run has logs of its own: those of all points together are more than the memory of a small
-/// machine, and what the system had taken back of them would be read from the disk that is
-/// measured.
+/// Each run has its own logs: all logs together exceed the memory of a small machine, and evicted
+/// ones would be read from the measured disk.
 fn measure(
     cases: &[(u64, (u64, u64))],
     ending: Ending,
@@ -132,8 +130,8 @@ fn measure(
     Ok(points)
 }
 
-/// Moves the files of `input` to `inside`, a watched folder; seconds until `lines` are there in
-/// all.
+/// Moves the files of `input` to `inside`, a watched folder; returns the seconds until a total of
+/// `lines` has arrived.
 fn move_all(running: &mut Running, input: &Input, inside: &Path, lines: u64) -> Result<f64> {
     raw::warm(&input.folder)?;
     let started = Instant::now();
@@ -142,7 +140,7 @@ fn move_all(running: &mut Running, input: &Input, inside: &Path, lines: u64) -> 
     accepted(running, port, lines as f64, started)
 }
 
-/// One run with logs of `(files, line_bytes, total)` below the folder `logs`.
+/// Runs once with logs of `(files, line_bytes, total)` below the folder `logs`.
 fn one_run(
     ours: &Ours,
     logs: &Path,

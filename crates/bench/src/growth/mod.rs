@@ -1,8 +1,8 @@
-//! Whether speed stays as it is while something grows: followed files, paths of the store, the
-//! backlog, the size of events. One call measures one axis, and may draw its table and plot into
-//! the documentation ([`draw`]).
+//! Whether the speed stays constant while something grows: followed files, paths of the store, the
+//! backlog, the size of events. One call measures one axis, and can write its table and plot to the
+//! documentation ([`draw`]).
 //!
-//! Each point moves the same amount, and the points take turns, so that a noisy minute hits all.
+//! Each point moves the same amount, and the points take turns, so that noise affects all of them.
 
 mod backlog;
 mod draw;
@@ -75,17 +75,17 @@ enum Axis {
     Size,
 }
 
-/// One value of what grows, and what was measured there.
+/// A value of the axis, with its measurements.
 #[derive(Debug)]
 struct Point {
     x: u64,
-    /// Megabytes a second.
+    /// Megabytes per second.
     rate: Series,
-    /// Events a second.
+    /// Events per second.
     events: Series,
-    /// MiB of the processes that did the work.
+    /// MiB of the working processes.
     memory: Series,
-    /// Seconds from the start of a program to its first batch, where that was looked at.
+    /// Seconds from the start of a program to its first batch, if measured.
     start_s: Series,
 }
 
@@ -105,10 +105,10 @@ impl Point {
 #[derive(Debug)]
 struct Curve {
     axis: Axis,
-    /// What `x` counts.
+    /// Unit of `x`.
     unit: &'static str,
     points: Vec<Point>,
-    /// What a reader must know.
+    /// Notes for the reader.
     note: String,
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     }
 }
 
-/// Each point relative to the first one: 1 is as fast, less is slower.
+/// Returns each point relative to the first one: 1 is equally fast, less is slower.
 fn figures(curve: &Curve, report: &mut Report) {
     let first = curve.points.first().and_then(|point| point.rate.spread());
     for point in &curve.points {
@@ -154,8 +154,8 @@ fn figures(curve: &Curve, report: &mut Report) {
     report.note(curve.note.clone());
 }
 
-/// Waits until the counter of accepted events at `port` has reached `events`; seconds since
-/// `started`.
+/// Waits until the counter of accepted events at `port` has reached `events`; returns the seconds
+/// since `started`.
 fn accepted(running: &mut Running, port: u16, events: f64, started: Instant) -> Result<f64> {
     loop {
         let count = http::metric(port, running.metric)?;

@@ -1,5 +1,5 @@
-//! The sink of the store alone, with many paths open at once, into files of this machine: what HDFS
-//! asks for each new file is its own and would drown what the sink costs.
+//! The store's sink alone, with many open paths, into local files: HDFS has its own cost per new
+//! file, which would hide the cost of the sink.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::load::{Load, SIZES};
 use crate::process;
 use crate::stage;
 
-/// Paths that are open at once.
+/// Numbers of open paths.
 const COUNTS: [u64; 4] = [1, 10, 100, 1_000];
 /// Small batches, so that each path gets many.
 const LOAD: Load = SIZES[0];
@@ -39,7 +39,7 @@ pub(super) async fn measure(options: &Options, setup: &Setup) -> Result<Curve> {
     Ok(Curve { axis: Axis::Sink, unit: "paths", points: points.into(), note })
 }
 
-/// Seconds that all batches take to be delivered.
+/// Returns the seconds to deliver all batches.
 async fn write(paths: u64, batches: u64, directory: &Path) -> Result<f64> {
     let settings = json!({
         "url": format!("file://{}/store/%{{app}}", directory.display()),

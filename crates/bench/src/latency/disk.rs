@@ -1,5 +1,5 @@
-//! What the disk itself does meanwhile: one block written directly and synchronously, again and
-//! again, while something is measured. What it takes, no durable path can undercut.
+//! Measures the disk itself during another measurement: repeated direct, synchronous writes of one
+//! block. No durable pipeline can be faster.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +10,12 @@ use crate::error::Result;
 use crate::raw::Blocks;
 use crate::raw::DirectFile;
 
-/// Time between two writes: seldom enough to take nothing from what is measured.
+/// Pause between two writes: long enough not to disturb the measurement.
 const PAUSE: Duration = Duration::from_millis(25);
-/// Size of the file: it is written through, over blocks that were written before.
+/// Size of the file, whose blocks were written before.
 const FILE_BYTES: u64 = 4 << 20;
 
-/// Runs `work`; what it gives, and the milliseconds of each write of a block meanwhile.
+/// Runs `work`. Returns its result, and the milliseconds of each block write meanwhile.
 pub(super) fn alongside<T>(
     folder: &Path,
     work: impl FnOnce() -> Result<T>,

@@ -1,9 +1,10 @@
 //! How long a line takes from the file to the collector's disk, with durable channels at both
-//! tiers: one line at a time at a calm edge, then with a writer that keeps both busy.
+//! tiers: one line at a time at an idle edge, then with a writer that keeps both busy.
 //!
-//! A line has arrived when the collector counts it as accepted: it is durable there by then. The
-//! counter is read every millisecond, which is the error of each figure. Meanwhile one block is
-//! written to the same disk again and again ([`disk`]): a line waits for two such writes, one at
+//! A line has arrived when the collector counts it as accepted: it is then durable there. The
+//! counter is read every millisecond, which is the error of each figure. In parallel, one block is
+//! repeatedly written to the same disk ([`disk`]): a line waits for two such writes, one at each
+//! tier, so that a stalling disk shows in both.
 //! each tier, so that a disk that stalls shows in both.
 
 mod disk;
@@ -22,7 +23,7 @@ use crate::forward::ours::Ours;
 use crate::http::Watched;
 use crate::report::{Better, Figure, Report, Spread, rank};
 
-/// Time between two lines at the calm edge, spread so that they meet no timer in step.
+/// Pause between two lines at the idle edge, chosen so that they never coincide with a timer.
 const PAUSE: Duration = Duration::from_millis(97);
 
 /// What to measure.
@@ -80,7 +81,7 @@ pub(crate) fn run(options: &Options, setup: &Setup, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// Writes one line and waits until the collector has counted `expected`; the milliseconds it took.
+/// Writes one line and waits until the collector has counted `expected`; returns the milliseconds.
 fn calm_line(
     file: &mut File,
     path: &Path,
@@ -100,8 +101,8 @@ fn calm_line(
     Ok(started.elapsed().as_secs_f64() * 1e3)
 }
 
-/// Adds median, 99th percentile and the longest, each with its target (NaN where there is none)
-/// and with what the disk took meanwhile.
+/// Adds median, 99th percentile and maximum, each with its target (NaN without one) and with the
+/// time of the disk.
 fn add(
     report: &mut Report,
     case: &str,

@@ -1,4 +1,5 @@
-//! The day as a table, and as bars: of each set of rules, the part of its files in each class.
+//! Draws the day as a table, and as bars: for each set of rules, the fraction of its files in each
+//! class.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,7 +11,7 @@ use crate::error::{Doing, Result};
 
 const START: &str = "<!-- sizes -->\n";
 const END: &str = "<!-- sizes end -->";
-/// From small, which costs a NameNode most, to whole blocks.
+/// From small files, which are most expensive for a NameNode, to whole blocks.
 const COLOURS: [&str; CLASSES.len()] = ["#b2182b", "#ef8a62", "#fddbc7", "#92c5de", "#2166ac"];
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 240.0;
@@ -26,7 +27,7 @@ pub(super) fn into_docs(rows: &[Row], docs: &Path) -> Result<()> {
     put(&docs.join("file-sizes.md"), (START, END), &table(rows))
 }
 
-/// The table, in Markdown.
+/// Returns the table, in Markdown.
 pub(super) fn table(rows: &[Row]) -> String {
     let names: Vec<&str> = CLASSES.iter().map(|(_, name)| *name).collect();
     let mut text = format!("| files of a day | all | mean | {} |\n", names.join(" | "));
@@ -43,7 +44,7 @@ pub(super) fn table(rows: &[Row]) -> String {
     text
 }
 
-/// With a comma between each three digits.
+/// Formats a number with a comma every three digits.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

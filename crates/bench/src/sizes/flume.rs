@@ -1,7 +1,8 @@
-//! When a `BucketWriter` of Flume 1.11 ends its file, as its guide and its source say.
+//! When a `BucketWriter` of Flume 1.11 closes its file, according to its guide and its source.
 //!
-//! Each path has a writer. It looks at `rollCount` and `rollSize` before it appends an event, and
-//! ends its file where one of them is reached. A timer ends a file `rollInterval` after it was
+//! Each path has a writer. It checks `rollCount` and `rollSize` before it appends an event, and
+//! closes its file if one of them is reached. A timer closes a file `rollInterval` after it was
+//! opened, another one `idleTimeout` after its last events. A path without events has no file.
 //! opened, another one `idleTimeout` after its last events. A path without events has no file.
 
 use std::time::Duration;
@@ -11,16 +12,17 @@ use std::time::Duration;
 pub(super) struct Rules {
     /// `None`: 0 in the settings, never.
     pub(super) roll_interval: Option<Duration>,
-    /// Bytes; 0: without limit.
+    /// Bytes; 0: unlimited.
     pub(super) roll_size: u64,
-    /// Events; 0: without limit.
+    /// Events; 0: unlimited.
     pub(super) roll_count: u64,
     /// `None`: 0 in the settings, never.
     pub(super) idle_timeout: Option<Duration>,
 }
 
 impl Rules {
-    /// Events of this length that a new file takes until one of its limits is reached.
+    /// Returns how many events of this length a new file accepts until one of its limits is
+    /// reached.
     fn events_of_file(&self, event_bytes: u64) -> u64 {
         let by_size = (self.roll_size > 0).then(|| self.roll_size.div_ceil(event_bytes));
         let by_count = (self.roll_count > 0).then_some(self.roll_count);
@@ -38,7 +40,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Events of one length come `at` this time; `ended` gets the bytes of each file that ends.
+    /// Writes events of one length at the time `at`; passes the size of each closed file to
+    /// `ended`.
     pub(super) fn write(
         &mut self,
         rules: &Rules,
@@ -68,7 +71,7 @@ impl Writer {
         self.touched = at;
     }
 
-    /// Ends the file that is open, if one is.
+    /// Closes the open file, if any.
     pub(super) fn close(&self, ended: &mut impl FnMut(u64)) {
         if self.events > 0 {
             ended(self.bytes);
@@ -105,7 +108,7 @@ mod tests {
         assert_eq!(files(NEVER, &[(0, 5), (90_000, 5)]), [5_000]);
         let by_count = Rules { roll_count: 4, ..NEVER };
         assert_eq!(files(by_count, &[(0, 4), (1, 5)]), [2_000, 2_000, 500]);
-        // 1,024 bytes are reached by the third event, which is in the file.
+        // The third event reaches 1,024 bytes, and is in the file.
         let by_size = Rules { roll_size: 1_024, ..NEVER };
         assert_eq!(files(by_size, &[(0, 7)]), [1_500, 1_500, 500]);
         let by_time = Rules { roll_interval: seconds(30), ..NEVER };

@@ -1,8 +1,8 @@
-//! How large the files of a day become: one skewed stream of events, under the sink's own decisions
-//! and under the rules of Flume's `hdfs` sink. Nothing is written; the clock is that of the model.
+//! Sizes of the files of a day: one skewed stream of events, with the sink's own decisions and with
+//! the rules of Flume's `hdfs` sink. Nothing is written, and the clock is simulated.
 //!
-//! Paths have shares of the traffic by Zipf's law. The events of each path come at random (Poisson)
-//! and reach the sink as batches of what came within five seconds, as an edge sends them.
+//! Paths have shares of the traffic by Zipf's law. The events of each path arrive at random
+//! (Poisson) and reach the sink as batches of five seconds, as an edge sends them.
 
 mod draw;
 mod flume;
@@ -38,15 +38,15 @@ pub(crate) struct Options {
 }
 
 const EVENT_BYTES: u64 = 500;
-/// What an edge sends as one batch at most.
+/// Maximum number of events per batch of an edge.
 const BATCH_EVENTS: u64 = (1 << 20) / EVENT_BYTES;
-/// The time of which the events of a path are one batch.
+/// Period whose events of a path form one batch.
 const WINDOW: Duration = Duration::from_secs(5);
 const SEED: u64 = 46;
-/// A number of events that is drawn by its normal approximation.
+/// Mean from which on the normal approximation is used.
 const MANY: f64 = 30.0;
 
-/// The upper ends of the classes of size, and their names; the last class has no end.
+/// Upper bounds of the size classes, and their names; the last class is unbounded.
 const CLASSES: [(u64, &str); 5] = [
     (64 << 10, "under 64 KiB"),
     (1 << 20, "64 KiB to 1 MiB"),
@@ -58,7 +58,7 @@ const CLASSES: [(u64, &str); 5] = [
 /// The files of a day, by size.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Histogram {
-    /// Files of each class.
+    /// Number of files in each class.
     files: [u64; CLASSES.len()],
     bytes: u64,
 }
@@ -75,13 +75,13 @@ impl Histogram {
     }
 }
 
-/// What comes of the day under one set of rules.
+/// The result of a day with one set of rules.
 struct Row {
     name: &'static str,
     histogram: Histogram,
 }
 
-/// Prints the table, and writes both into the documentation where that is asked for.
+/// Prints the table, and writes table and picture to the documentation if requested.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let rows = rows(options);
     print_table(&draw::table(&rows));
@@ -119,7 +119,8 @@ fn rows(options: &Options) -> Vec<Row> {
     ]
 }
 
-/// The day under the sink's decisions; the batches of so many paths in a row come as one.
+/// Simulates the day with the sink's decisions; the batches of `paths_of_batch` adjacent paths
+/// arrive as one.
 fn ours(options: &Options, rules: Rules, paths_of_batch: usize) -> Histogram {
     let mut random = StdRng::seed_from_u64(SEED + 1);
     let mut model = Model::new(rules, move || random.next_u64());
@@ -143,7 +144,7 @@ fn ours(options: &Options, rules: Rules, paths_of_batch: usize) -> Histogram {
     histogram
 }
 
-/// The day under Flume's rules.
+/// Simulates the day with Flume's rules.
 fn flumed(options: &Options, rules: flume::Rules) -> Histogram {
     let mut histogram = Histogram::default();
     let mut writers = vec![flume::Writer::default(); options.paths as usize];
@@ -156,7 +157,7 @@ fn flumed(options: &Options, rules: flume::Rules) -> Histogram {
     histogram
 }
 
-/// The batches of the day, in order: when, of which path, how many events.
+/// Generates the batches of the day, in order: time, path, number of events.
 fn day(options: &Options, mut batch: impl FnMut(Duration, u32, u64)) {
     let mut random = StdRng::seed_from_u64(SEED);
     let share = |path: u32| f64::from(path + 1).powf(-options.exponent);
@@ -179,7 +180,7 @@ fn day(options: &Options, mut batch: impl FnMut(Duration, u32, u64)) {
     }
 }
 
-/// A number of events that come at random, of which there are `mean` on average.
+/// Returns a random number of events with this mean.
 fn poisson(mean: f64, random: &mut StdRng) -> u64 {
     if mean > MANY {
         let (angle, length): (f64, f64) = (random.random(), random.random());

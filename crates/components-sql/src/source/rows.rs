@@ -142,7 +142,7 @@ impl<'a> Client<'a> {
                     let read = read_sqlite(connection, &text, &parameters, &send);
                     if let Err(error) = read {
                         let error = SqlError::sqlite(&address, &error);
-                        // If the reader is gone, the error has no receiver.
+                        // If the reader is gone, the error is not needed.
                         let _ = send.blocking_send(Err(error));
                     }
                 });

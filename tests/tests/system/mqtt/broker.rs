@@ -19,20 +19,20 @@ pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
     config: PathBuf,
     log: PathBuf,
-    /// Where it saves what it knows.
+    /// File of its saved state.
     database: PathBuf,
     process: Option<Process>,
 }
 
 impl Broker {
-    /// One that runs, with these settings in addition to what all have.
+    /// Starts a broker with these additional settings.
     pub(crate) fn new(dir: &Path, name: &str, settings: &str) -> Self {
         let address = free_address();
         let data = dir.join(name);
         fs::create_dir(&data).expect("the test's own folder");
         let config = dir.join(format!("{name}.conf"));
-        // When it starts again, mosquitto forgets what was answered to messages over this number,
-        // which it does not keep to when a session comes back.
+        // On a restart, mosquitto forgets acknowledgements of messages beyond this limit, which it
+        // exceeds for restored sessions.
         let text = format!(
             "listener {} 127.0.0.1\nuser root\npersistence true\n\
              persistence_location {}/\nmax_inflight_messages 10000\n\
@@ -61,19 +61,19 @@ impl Broker {
         self.process.take().expect("a running broker").kill();
     }
 
-    /// Ends in order: its sessions are on disk.
+    /// Shuts it down, so that its sessions are on disk.
     pub(crate) fn stop(&mut self) {
         self.process.take().expect("a running broker").stop(Duration::from_secs(10));
     }
 
-    /// What it has logged.
+    /// Returns its log.
     pub(crate) fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).expect("its log")).into_owned()
     }
 
-    /// How many messages of QoS 2 it has sent to this client after the client had received them, as
-    /// its log says. The protocol forbids that; mosquitto does it when two connections end before
-    /// it has written its releases to them.
+    /// Returns how many messages of QoS 2 it has sent to this client after the client had received
+    /// them, according to its log. The protocol forbids that; mosquitto does it when two
+    /// connections end before it has written its releases to them.
     pub(crate) fn sent_behind_the_release(&self, client: &str) -> usize {
         let received = format!("Received PUBREC from {client} (Mid: ");
         let sent = format!("Sending PUBLISH to {client} (");
@@ -94,9 +94,9 @@ impl Broker {
         again
     }
 
-    /// Saves what it knows, which else it does when it ends.
+    /// Saves its state, which it normally does on shutdown.
     pub(crate) fn save(&self) {
-        // It writes another file, and renames it when it is whole.
+        // It writes another file, and renames it when it is complete.
         let file = || fs::metadata(&self.database).ok().map(|it| (it.ino(), it.mtime_nsec()));
         let before = file();
         self.process.as_ref().expect("a running broker").signal(Signal::USR1);
@@ -105,12 +105,12 @@ impl Broker {
         });
     }
 
-    /// [`publish`] at this broker.
+    /// Calls [`publish`] for this broker.
     pub(crate) fn publish(&self, topic: &str, qos: usize, lines: &str) {
         publish(self.address, topic, qos, lines);
     }
 
-    /// `mosquitto_sub` with these arguments, whose filters are granted.
+    /// Starts `mosquitto_sub` with these arguments, and waits for its subscriptions.
     pub(crate) fn subscriber(&self, dir: &Path, arguments: &[&str]) -> Process {
         let granted = || self.output().matches("Sending SUBACK to").count();
         let before = granted();
@@ -124,13 +124,13 @@ impl Broker {
     }
 }
 
-/// Publishes lines, each as a message, and waits until the broker has taken them.
+/// Publishes lines, each as a message, and waits until the broker has accepted them.
 pub(crate) fn publish(broker: SocketAddr, topic: &str, qos: usize, lines: &str) {
     let mut child = publishing(broker, topic, qos, lines);
     assert!(child.wait().expect("it ends").success(), "mosquitto_pub failed");
 }
 
-/// The same, without waiting.
+/// Same, without waiting.
 pub(crate) fn publishing(broker: SocketAddr, topic: &str, qos: usize, lines: &str) -> Child {
     let (port, qos) = (broker.port().to_string(), qos.to_string());
     let mut child = Command::new("mosquitto_pub")

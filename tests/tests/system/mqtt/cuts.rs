@@ -1,4 +1,4 @@
-//! Acknowledgements that are lost with their connections, on both sides of a topic.
+//! Loses acknowledgements with their connections, on both sides of a topic.
 
 use std::path::Path;
 use std::thread;
@@ -11,13 +11,13 @@ use aqueduct_tests::wire::{End, Wire};
 use super::OPEN;
 use super::broker::Broker;
 
-/// What a batch has at least, and no greeting.
+/// Minimum size of a batch; larger than a greeting.
 const BATCH_BYTES: usize = 500;
-/// What a few releases of QoS 2 have.
+/// Size of a few releases of QoS 2.
 const RELEASE_BYTES: usize = 8;
 
-/// How often lines are repeated. With QoS 2 only the source loses its answers: a sink sends its
-/// batch again.
+/// Returns the number of duplicates. With QoS 2 only the source loses its responses, because a sink
+/// resends its batch.
 fn repeats(dir: &Path, broker: &Broker, qos: usize) -> usize {
     let (name, at) = (format!("qos-{qos}"), broker.address);
     let sent = Wire::losing_answers(at, losses(End::Server, BATCH_BYTES), seed::rng(&name));
@@ -38,7 +38,7 @@ fn repeats(dir: &Path, broker: &Broker, qos: usize) -> usize {
         taken.address
     );
     let mut chain = Chain::start(dir, &name, &sink, Some(&source));
-    // What comes before there is a session is nothing to the broker.
+    // The broker drops messages published before the session exists.
     chain.agent().until_logged("subscribed", super::LIMIT);
     chain.lose(&wires);
     chain.repeats(Chain::stored)

@@ -1,4 +1,4 @@
-//! A real HiveMQ, and what two collectors take from it while they die, and it.
+//! A real HiveMQ with two collectors; all of them are killed.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -16,14 +16,14 @@ use rand::prelude::*;
 use super::broker::publish;
 use super::{LIMIT, MESSAGES, agent, count, lines, source, stored, wait_until_subscribed};
 
-/// What is fetched.
+/// The jars to download.
 const POM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hivemq/pom.xml"));
-/// A JVM may take a while to start a broker.
+/// Timeout of the broker's start.
 const START: Duration = Duration::from_secs(90);
-/// Rounds of messages; in the last one the broker dies.
+/// Rounds of messages; in the last one the broker is killed.
 const ROUNDS: usize = 4;
 
-/// A broker with its sessions on disk. Dropping it kills it.
+/// A broker with its sessions on disk. Killed on drop.
 struct HiveMq {
     address: SocketAddr,
     web_socket: SocketAddr,
@@ -32,7 +32,7 @@ struct HiveMq {
 }
 
 impl HiveMq {
-    /// One that runs.
+    /// Starts a broker.
     fn start(dir: &Path) -> Self {
         let (address, web_socket) = (free_address(), free_address());
         let dir = dir.join("hivemq");
@@ -60,7 +60,7 @@ impl HiveMq {
         hivemq
     }
 
-    /// Starts it again after [`HiveMq::kill`], with the same files at the same address.
+    /// Restarts it after [`HiveMq::kill`], with the same files at the same address.
     fn revive(&mut self) {
         let mut java = java_with("hivemq-2025.5", POM, &self.dir);
         java.arg(self.dir.join("HiveMq.java")).arg(&self.dir);
@@ -78,7 +78,7 @@ impl HiveMq {
     }
 }
 
-/// A collector with a member of the group, and another session whose messages come once.
+/// Returns a collector with a member of the group, and another session whose messages arrive once.
 fn collector(dir: &Path, name: &str, broker: &str) -> Agent {
     let at = |client: String| format!("address = \"{broker}\", client_id = \"{client}\"");
     let shared = "filters = [\"$share/collectors/site/#\"]\nqos = 2";
@@ -88,29 +88,29 @@ fn collector(dir: &Path, name: &str, broker: &str) -> Agent {
     agent(dir, &format!("c-{name}"), &components)
 }
 
-/// The first half of the lines, and the rest.
+/// Splits lines into two halves.
 fn halves(lines: &str) -> (&str, &str) {
     let end = lines.match_indices('\n').nth(MESSAGES / 2 - 1).expect("as many lines").0;
     lines.split_at(end + 1)
 }
 
-/// Two collectors, one by TCP and one by WebSockets, share the messages of HiveMQ and have others
-/// of their own, and are killed in turn; at last the broker is. While both run, the broker is free
-/// to give one of them all: so the one that is killed comes back only when half of the messages
-/// went to the other. And the broker dies with messages of one collector under way alone: those of
-/// a group would be lost in it.
+/// Two collectors, one over TCP and one over WebSockets, share the messages of HiveMQ and have
+/// others of their own, and are killed in turn; finally the broker is killed. While both run, the
+/// broker may give all shared messages to one of them. So the killed one restarts only after half
+/// of the messages went to the other one. When the broker is killed, only one collector's own
+/// messages are in flight, because the broker would lose those of a group.
 pub(crate) fn two_collectors_share_and_die() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let (began, mut rng) = (Instant::now(), seed::rng("hivemq"));
     let mut broker = HiveMq::start(dir);
     let names = ["one", "two"];
-    // The second one comes by WebSockets.
+    // The second one uses WebSockets.
     let ways = [broker.address.to_string(), format!("ws://{}/mqtt", broker.web_socket)];
     let mut collectors = [0, 1].map(|at| collector(dir, names[at], &ways[at]));
     collectors.iter_mut().for_each(Agent::start);
     collectors.iter().for_each(|collector| wait_until_subscribed(collector, 2));
-    // Of a shared subscription HiveMQ grants QoS 1 at most.
+    // HiveMQ grants at most QoS 1 for a shared subscription.
     collectors.iter().for_each(|it| it.until_logged("granted=1", LIMIT));
     let (mut shared, mut own) = (String::new(), [String::new(), String::new()]);
     let mut repeats = 0;
@@ -155,7 +155,7 @@ pub(crate) fn two_collectors_share_and_die() {
                 count(own).keys().all(|it| there.contains_key(it)).then_some(there)
             });
             repeats = there.values().map(|times| times - 1).sum();
-            // What the broker has not saved when it dies, it sends again.
+            // After a kill, the broker resends what it had not saved.
             let is_once = repeats == 0 && there.len() == own.lines().count();
             assert!(is_once || broker_dies, "a message of QoS 2 is stored once: {repeats}");
         }

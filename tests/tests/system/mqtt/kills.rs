@@ -1,4 +1,4 @@
-//! What survives kills of agent and broker, and cut connections.
+//! Messages survive kills of agent and broker, and cut connections.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,13 +14,13 @@ use super::broker::{Broker, publishing};
 use super::wait_until_subscribed;
 use super::{LIMIT, MESSAGES, OPEN, agent, connections, count, lines, source, stored};
 
-/// Lives of the collector.
+/// Runs of the collector.
 const LIVES: usize = 8;
 
-/// What devices have written, by QoS 1 and 2.
+/// Lines written by devices, by QoS 1 and 2.
 type Written = [BTreeMap<String, usize>; 2];
 
-/// Waits until all is stored, and says how often messages of each QoS are repeated.
+/// Waits until all is stored. Returns the number of duplicates for each QoS.
 fn repeats(dir: &Path, written: &Written) -> [usize; 2] {
     for (qos, all) in [(1, &written[0]), (2, &written[1])] {
         wait::until(&format!("all of QoS {qos}"), LIMIT, || {
@@ -36,8 +36,8 @@ fn repeats(dir: &Path, written: &Written) -> [usize; 2] {
     })
 }
 
-/// Messages of each QoS of `version` through kills and cut connections. The broker has saved what
-/// it knows before it is killed.
+/// Messages of each QoS of `version` survive kills and cut connections. The broker saves its state
+/// before it is killed.
 pub(crate) fn messages_survive_kills(version: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -87,7 +87,7 @@ pub(crate) fn messages_survive_kills(version: &str) {
     );
 }
 
-/// A collector that dies while messages of QoS 2 come and are stored. Answers what was written.
+/// Kills a collector while messages of QoS 2 arrive and are stored. Returns the written lines.
 fn killed_while_it_stores(
     life: usize,
     broker: &Broker,
@@ -124,7 +124,7 @@ fn collector(dir: &Path, wire: &Wire, version: &str) -> Agent {
     agent(dir, "collector", &components.concat())
 }
 
-/// A broker that dies while it delivers forgets what it has sent and heard, and repeats it.
+/// A broker killed during delivery forgets sent messages and acknowledgements, and repeats them.
 fn killed_while_it_delivers(
     dir: &Path,
     broker: &mut Broker,
@@ -146,8 +146,7 @@ fn killed_while_it_delivers(
     repeats(dir, written)
 }
 
-/// A broker gives the ids of messages that it has forgotten to others. None of these is taken for
-/// one of those.
+/// A killed broker reuses the ids of forgotten messages. The source must not confuse them.
 fn ids_are_given_again(dir: &Path, broker: &mut Broker, rng: &mut impl Rng) {
     broker.save();
     for life in 0..3 {

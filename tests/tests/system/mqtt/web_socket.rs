@@ -1,4 +1,4 @@
-//! What source and sink have by TCP they have by a WebSocket inside TLS, too.
+//! Source and sink have the same guarantees over a WebSocket with TLS as over TCP.
 
 use std::fmt::Write as _;
 use std::thread;
@@ -12,11 +12,11 @@ use rand::prelude::*;
 use super::broker::Broker;
 use super::{LIMIT, MESSAGES, OPEN, agent, count, lines, source, stored, wait_until_subscribed};
 
-/// Rounds of messages: the agent is killed in the first, the broker is started again in the second.
+/// Rounds of messages: the agent is killed in the first, the broker is restarted in the second.
 const ROUNDS: usize = 3;
 
-/// Messages of QoS 2 to one source, and others that a second source takes, the sink publishes and a
-/// third source stores, all by `wss://` through a relay that cuts connections.
+/// Messages of QoS 2 go to one source; others go to a second source, to the sink and to a third
+/// source. All of them use `wss://` through a relay that cuts connections.
 pub(crate) fn messages_survive_kills_and_cuts() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

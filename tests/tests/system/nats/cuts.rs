@@ -1,4 +1,4 @@
-//! Acknowledgements that are lost with their connections, on both sides of a stream.
+//! Loses acknowledgements with their connections, on both sides of a stream.
 
 use std::path::Path;
 use std::thread;
@@ -12,17 +12,18 @@ use serde_json::json;
 use super::reached;
 use super::server::Server;
 
-/// Messages that a source asks for at once.
+/// Messages per request of a source.
 const PREFETCH: usize = 20;
-/// What a batch has at least, and no greeting.
+/// Minimum size of a batch; larger than a greeting.
 const BATCH_BYTES: usize = 500;
 
-/// How often lines are repeated. The sink repeats none of them: its stream knows ids again.
+/// Returns the number of duplicates. The sink causes none, because the stream recognizes message
+/// ids.
 fn repeats(dir: &Path, server: &Server, name: &str, settings: &str) -> usize {
     server.client().make(name, name, &json!({}));
     let sent =
         Wire::losing_answers(server.address, losses(End::Server, BATCH_BYTES), seed::rng(name));
-    // What the source says behind messages is its acknowledgement, or its next question.
+    // After messages, the source sends its acknowledgement, or its next request.
     let losses = losses_of_source(End::Client, BATCH_BYTES);
     let taken = Wire::losing_answers(server.address, losses, seed::rng(name));
     let sink = format!("type = \"nats\"\nsubject = \"{name}.a\"\n{}", reached(sent.address));
@@ -35,8 +36,8 @@ fn repeats(dir: &Path, server: &Server, name: &str, settings: &str) -> usize {
     repeats
 }
 
-/// A shared consumer repeats what has lost its acknowledgement: what was asked for, and what came
-/// next while that was being stored.
+/// A shared consumer repeats messages whose acknowledgement was lost: the requested ones, and those
+/// that arrived while they were being stored.
 #[test]
 #[ignore = "needs the programs, nats-server and openssl: tests/run"]
 fn lost_answers_lose_no_message_and_only_a_shared_consumer_repeats() {

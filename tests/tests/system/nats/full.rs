@@ -1,4 +1,4 @@
-//! A server that has no more room for its streams.
+//! A server without space for its streams.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::reached;
 use super::server::{ROOM, Server};
 
-/// Bytes of the streams at first: there is no room for what follows.
+/// Initial size limit of the streams: too small for the following lines.
 const LITTLE: usize = 150_000;
 
 #[test]

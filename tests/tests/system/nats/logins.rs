@@ -1,4 +1,4 @@
-//! Logins by NKeys, and by files of credentials at a server in operator mode, whose JWTs the test
+//! Logins with NKeys, and with credentials files at a server in operator mode, whose JWTs the test
 //! signs.
 //!
 //! ```text
@@ -22,14 +22,14 @@ use serde_json::{Value, json};
 use super::server::{Login, Server, password};
 use super::{LIMIT, USER, agent, reached, settled, source};
 
-/// How long a JWT is good that is to expire.
+/// Lifetime of a JWT that must expire, in seconds.
 const SHORT: u64 = 5;
-/// And one that is not.
+/// Lifetime of a JWT that must not.
 const LONG: u64 = 3600;
-/// Lines that go through at a time.
+/// Lines per transfer.
 const LINES: usize = 50;
 
-/// What a key is of, as NATS writes it in front of it.
+/// The type of a key, as in its prefix.
 #[derive(Clone, Copy)]
 enum Kind {
     Account = 0,
@@ -37,13 +37,13 @@ enum Kind {
     User = 20 << 3,
 }
 
-/// A key.
+/// A key pair.
 struct Identity {
     seed: [u8; 32],
     kind: Kind,
 }
 
-/// Bytes as NATS writes a key: with their check sum, in base32.
+/// Encodes bytes like a NATS key: with checksum, in base32.
 fn written(mut bytes: Vec<u8>) -> String {
     let mut sum = 0_u16;
     for byte in &bytes {
@@ -84,7 +84,8 @@ impl Identity {
         URL_SAFE_NO_PAD.encode(Key::of_seed(&self.seed).sign(text.as_bytes()))
     }
 
-    /// Says `nats` of `subject`, for so many seconds; 0: for ever.
+    /// Signs a JWT about `subject` with this `nats` claim, valid for this many seconds; 0 means
+    /// forever.
     fn says(&self, subject: &Self, seconds: u64, nats: &Value) -> String {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
         let now = now.as_secs();
@@ -101,7 +102,7 @@ impl Identity {
         format!("{text}.{}", self.sign(&text))
     }
 
-    /// What a user may do.
+    /// Returns the JWT of a user.
     fn jwt_for(&self, user: &Self, seconds: u64) -> String {
         let nats = json!({
             "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1, "type": "user",
@@ -111,12 +112,12 @@ impl Identity {
     }
 }
 
-/// A seed of a user.
+/// Returns the seed of a user.
 pub(crate) fn seed() -> String {
     Identity::new(Kind::User).seed()
 }
 
-/// A file of credentials, as `nsc` writes it.
+/// Formats a credentials file, like `nsc`.
 fn file(jwt: &str, user: &Identity) -> String {
     format!(
         "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
@@ -126,7 +127,7 @@ fn file(jwt: &str, user: &Identity) -> String {
     )
 }
 
-/// A flow from lines to a stream of the name, and one from there to a store, both by `login`.
+/// A flow from lines to a stream of this name, and one from there to a store, both with `login`.
 struct Flow {
     agent: Agent,
     lines: TcpStream,
@@ -161,7 +162,7 @@ impl Flow {
     }
 }
 
-/// Each login is refused with its words.
+/// Asserts that each login is rejected with its message.
 fn refused(dir: &Path, server: &Server, logins: &[(&str, String, &str)]) {
     server.client().make("REFUSED", "refused", &json!({}));
     let text: String = logins
@@ -205,7 +206,7 @@ fn a_user_logs_in_by_the_seed_of_its_nkey_and_a_wrong_login_says_what_helps() {
     );
 }
 
-/// A server in operator mode, whose account has revoked `revoked`.
+/// Starts a server in operator mode, whose account has revoked `revoked`.
 fn of_operator(dir: &Path, account: &Identity, user: Identity, revoked: &Identity) -> Server {
     let (operator, system) = (Identity::new(Kind::Operator), Identity::new(Kind::Account));
     let mut limits = json!({
@@ -253,14 +254,14 @@ fn a_user_of_an_operator_logs_in_by_its_file_and_a_renewed_one_counts_for_the_ne
     let mut flow = Flow::start(dir, &server, "file", &renew(SHORT));
     flow.carries(dir, "file");
 
-    // Renewed before the server ends the connection, which it does for the JWT that it was shown.
+    // Renewed before the server ends the connection, because of the JWT presented at its start.
     renew(2 * SHORT);
     let ended = format!("has ended: {} refuses the login: User Authentication Exp", server.address);
     flow.agent.until_logged(&ended, LIMIT);
     flow.carries(dir, "file");
     assert!(!flow.agent.output().contains("the JWT has expired"), "the new file was read");
 
-    // And too late.
+    // Renewed too late.
     flow.agent.until_logged("the JWT has expired at ", LIMIT);
     renew(LONG);
     flow.carries(dir, "file");

@@ -1,5 +1,5 @@
-//! A server of NATS with JetStream on disk, and a client of the test's own that shares no code with
-//! the connector.
+//! A NATS server with JetStream on disk, and a separate client that shares no code with the
+//! connector.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,19 +14,19 @@ use aqueduct_tests::process::{Process, tail};
 use aqueduct_tests::wait;
 use serde_json::{Value, json};
 
-/// How long a server may take to be there.
+/// Timeout of the start.
 const START: Duration = Duration::from_secs(60);
 
-/// Bytes of a message that it takes at most.
+/// Maximum message size.
 pub(crate) const PAYLOAD_MAX: usize = 16 << 10;
 
-/// Bytes of all streams.
+/// Size limit of all streams.
 pub(crate) const ROOM: usize = 1 << 30;
 
-/// What a client of the test puts into `CONNECT`, for the nonce of the server.
+/// Returns a test client's fields for `CONNECT`, given the nonce of the server.
 pub(crate) type Login = Box<dyn Fn(&str) -> Value + Send + Sync>;
 
-/// The login of the user `u` with the password `p`.
+/// Logs in as user `u` with the password `p`.
 pub(crate) fn password() -> Login {
     Box::new(|_nonce| json!({ "user": "u", "pass": "p" }))
 }
@@ -35,14 +35,14 @@ pub(crate) fn password() -> Login {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     dir: PathBuf,
-    /// Of clients of the test.
+    /// Login of the test's clients.
     login: Login,
     process: Option<Process>,
 }
 
 impl Server {
-    /// One that runs, with the user `u` and the password `p`. Its certificate is signed by `ca.pem`
-    /// in the folder; clients without TLS are taken, too.
+    /// Starts a server with the user `u` and the password `p`. Its certificate is signed by
+    /// `ca.pem` in the folder; clients without TLS are accepted, too.
     pub(crate) fn start(dir: &Path) -> Self {
         certificates::make(dir);
         let at = dir.display();
@@ -53,7 +53,7 @@ impl Server {
         Self::configured(dir, &config, password())
     }
 
-    /// One that runs with its files in this folder; `config` says which logins count.
+    /// Starts a server with its files in this folder; `config` contains the accepted logins.
     pub(crate) fn configured(dir: &Path, config: &str, login: Login) -> Self {
         let (address, at) = (free_address(), dir.display());
         let config = format!(
@@ -67,7 +67,7 @@ impl Server {
         server
     }
 
-    /// Starts it again after [`Server::kill`], with the same files at the same address.
+    /// Restarts it after [`Server::kill`], with the same files at the same address.
     pub(crate) fn revive(&mut self) {
         let mut command = Command::new("nats-server");
         command.arg("-c").arg(self.dir.join("nats.conf"));
@@ -79,7 +79,7 @@ impl Server {
         self.process = Some(process);
     }
 
-    /// Bytes of all streams, from the next [`Server::revive`] on.
+    /// Sets the size limit of all streams, from the next [`Server::revive`] on.
     pub(crate) fn set_room(&self, bytes: usize) {
         let text = format!("max_file_store: {bytes}\n");
         fs::write(self.dir.join("room.conf"), text).expect("the test's own folder");
@@ -90,13 +90,13 @@ impl Server {
         self.process.take().expect("a running server").kill();
     }
 
-    /// A client.
+    /// Connects a client.
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.address, &self.login).expect("the server runs")
     }
 }
 
-/// A client that waits for each answer.
+/// A client that waits for each response.
 pub(crate) struct Client {
     read: BufReader<TcpStream>,
     write: TcpStream,
@@ -130,7 +130,7 @@ impl Client {
         Some(line.trim_end().to_owned())
     }
 
-    /// The next message: what its line says, its headers, its body.
+    /// Reads the next message: its protocol line, its headers, its body.
     fn message(&mut self) -> Option<(String, String, String)> {
         loop {
             let line = self.line()?;
@@ -153,21 +153,21 @@ impl Client {
         }
     }
 
-    /// What is answered.
+    /// Sends a request and returns the response.
     fn ask(&mut self, subject: &str, request: &Value) -> Option<Value> {
         let body = if request.is_null() { String::new() } else { request.to_string() };
         self.say(format!("PUB {subject} answers {}\r\n{body}\r\n", body.len()).as_bytes())?;
         serde_json::from_str(&self.message()?.2).ok()
     }
 
-    /// Asks JetStream.
+    /// Sends a request to JetStream.
     pub(crate) fn api(&mut self, subject: &str, request: &Value) -> Value {
         let answer = self.ask(&format!("$JS.API.{subject}"), request).expect("an answer");
         assert!(answer["error"].is_null(), "{subject}: {answer}");
         answer
     }
 
-    /// Makes a stream of what comes below a word.
+    /// Creates a stream of the subjects below a word.
     pub(crate) fn make(&mut self, name: &str, word: &str, more: &Value) {
         let mut config = json!({
             "name": name, "subjects": [format!("{word}.>")], "storage": "file",
@@ -179,20 +179,21 @@ impl Client {
         self.api(&format!("STREAM.CREATE.{name}"), &config);
     }
 
-    /// The number of the last message of a stream: that of all that were taken.
+    /// Returns the number of the last message of a stream, which equals the number of accepted
+    /// messages.
     pub(crate) fn last(&mut self, name: &str) -> usize {
         let info = self.api(&format!("STREAM.INFO.{name}"), &Value::Null);
         info["state"]["last_seq"].as_u64().expect("a number") as usize
     }
 
-    /// Sends `NAME-0`, `NAME-1` and so on, each when the one before it is taken.
+    /// Sends `NAME-0`, `NAME-1` and so on, each after the previous one was accepted.
     pub(crate) fn send(&mut self, subject: &str, name: &str, count: usize) {
         for number in 0..count {
             self.send_one(subject, "site: Zürich\r\n", &format!("{name}-{number}"));
         }
     }
 
-    /// Sends a message with these lines of headers.
+    /// Sends a message with these header lines.
     pub(crate) fn send_one(&mut self, subject: &str, headers: &str, body: &str) {
         let block = format!("NATS/1.0\r\n{headers}\r\n");
         let (head, all) = (block.len(), block.len() + body.len());
@@ -202,7 +203,7 @@ impl Client {
         assert!(answer.contains("\"seq\""), "{answer}");
     }
 
-    /// All messages of a stream: subject and body.
+    /// Returns all messages of a stream: subject and body.
     pub(crate) fn all(&mut self, stream: &str) -> Vec<(String, String)> {
         let count = self.last(stream);
         let config = json!({

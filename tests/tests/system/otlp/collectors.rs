@@ -1,18 +1,17 @@
-//! Goal: what OpenTelemetry's own Collector is given reaches another one by way of the source and
-//! the sink `otlp`, with all that it says: log records, spans and metrics, with resource and scope,
-//! while the agent between the two is killed, its channel is full, and the second Collector is
-//! down and is killed.
+//! Goal: log records, spans and metrics given to an OpenTelemetry Collector reach another one
+//! through the source and the sink `otlp` unchanged, with resource and scope, while the agent
+//! between the two is killed, its channel is full, and the second Collector is down and is killed.
 //!
 //! Method: both are the published Collector (`collector/main.go`), the first with a queue and its
-//! retries, the second with its exporter to files. It writes before it answers, since a file that
-//! may be rotated has no buffer there: a kill takes nothing that it has acknowledged.
+//! retries, the second with its exporter to files. It writes before it responds, because a file
+//! that may be rotated has no buffer there: a kill loses nothing that it has acknowledged.
 //!
 //! ```text
 //!   this test ─JSON─► otlp ─► queue ─► otlp_grpc │ otlp_http ─► agent ─► otlp ─► file ─► this test
 //!                     └────── first Collector ─────────────┘   -9 ×4    └ second, -9 ┘
 //! ```
 //!
-//! What comes out is compared with what was given, as JSON of OTLP on both ends.
+//! The output is compared with the input, as OTLP JSON on both ends.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,14 +31,14 @@ use aqueduct_tests::seed;
 use aqueduct_tests::wait;
 use rand::prelude::*;
 
-/// Requests that fill the channel, while nothing takes from it.
+/// Requests that fill the channel, while nothing leaves it.
 const FILLING: usize = 40;
-/// Requests that are given before each kill.
+/// Requests before each kill.
 const BETWEEN: usize = 9;
 /// Kills of the agent.
 const KILLS: usize = 4;
 
-/// A Collector of this configuration, which is killed and started again at its place.
+/// A Collector with this configuration, which is killed and restarted at the same address.
 struct Collector {
     name: &'static str,
     dir: PathBuf,
@@ -49,7 +48,7 @@ struct Collector {
 }
 
 impl Collector {
-    /// Not started yet.
+    /// Creates a stopped Collector.
     fn new(name: &'static str, dir: &Path, at: SocketAddr, text: &str) -> Self {
         fs::write(dir.join(name), text).expect("the folder of the test");
         Self { name, dir: dir.to_owned(), at, process: None }
@@ -84,8 +83,8 @@ impl Collector {
     }
 }
 
-/// The first: what it is given waits in its queue until the agent has it, and goes on in other
-/// pieces than it came in.
+/// The first Collector: its records wait in its queue until the agent has them, and are sent in
+/// different batches than received.
 fn first(dir: &Path, protocol: &str, agent: SocketAddr) -> Collector {
     let at = free_address();
     let to = match protocol {
@@ -116,7 +115,7 @@ service:
     Collector::new("first.yaml", dir, at, &text)
 }
 
-/// The second, which takes by this protocol.
+/// The second Collector, which receives over this protocol.
 fn second(dir: &Path, protocol: &str) -> Collector {
     let (at, file) = (free_address(), dir.join("taken"));
     let text = format!(
@@ -139,10 +138,10 @@ service:
     Collector::new("second.yaml", dir, at, &text)
 }
 
-/// Gives the first Collector requests of each signal by turns.
+/// Gives the first Collector requests of each signal in turn.
 struct Client {
     to: SocketAddr,
-    /// Records that it has given.
+    /// Number of records given so far.
     given: usize,
 }
 
@@ -153,14 +152,14 @@ impl Client {
             let signal = signal_of(first);
             let body = request(first).to_string();
             let status = wait::until("an answer", LIMIT, || post(self.to, signal.path, &body));
-            // It has a queue for all of them.
+            // Its queue has space for all of them.
             assert_eq!(status, "200", "{}", signal.path);
             self.given += BATCH;
         }
     }
 }
 
-/// The status of the answer to this JSON, if there is one.
+/// Posts this JSON. Returns the status of the response, if any.
 fn post(to: SocketAddr, path: &str, body: &str) -> Option<String> {
     let mut stream = TcpStream::connect(to).ok()?;
     let head = format!(
@@ -174,12 +173,12 @@ fn post(to: SocketAddr, path: &str, body: &str) -> Option<String> {
     Some(answer.split(' ').nth(1)?.to_owned())
 }
 
-/// How often the second Collector has taken each record; each is as it was given.
+/// Counts how often the second Collector has accepted each record; each must be unchanged.
 fn taken(dir: &Path) -> BTreeMap<usize, usize> {
     let text = fs::read_to_string(dir.join("taken")).unwrap_or_default();
     let mut taken = BTreeMap::new();
     for signal in &SIGNALS {
-        // A request that is not whole is of a Collector that was killed, and had not answered.
+        // An incomplete request comes from a killed Collector, which had not responded.
         for (start, _) in text.match_indices(&format!("{{\"{}\":", signal.resources)) {
             let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter();
             let Some(Ok(request)) = values.next() else { continue };
@@ -199,7 +198,7 @@ fn a_collector_reaches_a_collector(protocol: &str) {
     let mut first = first(dir, protocol, listen);
     first.start();
     let mut client = Client { to: first.at, given: 0 };
-    // Nothing takes from the channel, so it becomes full, and the first Collector hears of it.
+    // Nothing leaves the channel, so it fills up, and the first Collector is notified.
     client.give(FILLING);
     let busy = if protocol == "grpc" { "ResourceExhausted" } else { "429" };
     wait::until("a full channel", LIMIT, || first.output().contains(busy).then_some(()));
@@ -210,7 +209,7 @@ fn a_collector_reaches_a_collector(protocol: &str) {
         thread::sleep(Duration::from_millis(rng.random_range(0..60)));
         agent.kill();
         if kill == KILLS / 2 {
-            // The agent begins without it, and has what the channel kept.
+            // The agent starts without it, and still has the content of the channel.
             second.kill();
             agent.start();
             client.give(BETWEEN);

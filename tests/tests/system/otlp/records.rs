@@ -1,14 +1,14 @@
-//! Records of all signals by their numbers, as JSON of OTLP in the form in which the Collector
-//! writes it, so that what comes out can be compared with what was given.
+//! Numbered records of all signals, as OTLP JSON in the format of the Collector, so that output and
+//! input can be compared.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// Records of one request to the first Collector.
+/// Records per request to the first Collector.
 pub(super) const BATCH: usize = 60;
 
-/// Names of a signal in OTLP, and where a record has its number.
+/// Names of a signal in OTLP, and the place of a record's number.
 pub(super) struct Signal {
     pub(super) path: &'static str,
     pub(super) resources: &'static str,
@@ -64,7 +64,7 @@ fn attributes(number: usize) -> Value {
     ])
 }
 
-/// One with a text, bytes, another value or nothing as its body.
+/// Returns a log record with a text, bytes, another value or nothing as its body.
 fn log_record(number: usize) -> Value {
     let mut record = json!({
         "timeUnixNano": time(number),
@@ -125,7 +125,7 @@ fn metric(number: usize) -> Value {
     })
 }
 
-/// Neighbours are of one resource and scope; there are two of either.
+/// Adjacent records share a resource and a scope; there are two of each.
 fn resource(number: usize) -> Value {
     let name = json!({ "stringValue": if number % 20 < 10 { "shop" } else { "stock" } });
     json!({ "attributes": [{ "key": "service.name", "value": name }] })
@@ -135,12 +135,12 @@ fn scope(number: usize) -> Value {
     json!({ "name": "lib", "version": if number % 10 < 5 { "1.2" } else { "1.3" } })
 }
 
-/// A record with what it is of.
+/// Combines a record with its resource and scope.
 fn whole(resource: &Value, scope: &Value, record: &Value) -> Value {
     json!({ "resource": resource, "scope": scope, "record": record })
 }
 
-/// The request that begins with this record.
+/// Returns the request that begins with this record.
 pub(super) fn request(first: usize) -> Value {
     let signal = signal_of(first);
     let one = |number: usize| {
@@ -152,12 +152,12 @@ pub(super) fn request(first: usize) -> Value {
     json!({ signal.resources: (first..first + BATCH).map(one).collect::<Vec<_>>() })
 }
 
-/// Requests are of all signals by turns.
+/// Returns the signal of a request: all signals in turn.
 pub(super) fn signal_of(number: usize) -> &'static Signal {
     &SIGNALS[number / BATCH % SIGNALS.len()]
 }
 
-/// Counts the records of a request that was taken. Each is as it was given.
+/// Counts the records of an accepted request. Each must be unchanged.
 pub(super) fn count(signal: &Signal, request: &Value, taken: &mut BTreeMap<usize, usize>) {
     let list = |value: &Value, name| value[name].as_array().expect("a list").clone();
     for of_resource in list(request, signal.resources) {

@@ -14,9 +14,9 @@ use thirtyfour::{
 
 use super::LIMIT;
 
-/// A browser with its driver. Dropping it ends both.
+/// A browser with its driver. Dropping it stops both.
 pub(super) struct Browser {
-    /// Until the end.
+    /// Set until the end.
     driver: Option<WebDriver>,
     runtime: tokio::runtime::Runtime,
     _process: Process,
@@ -43,20 +43,20 @@ impl Browser {
         self.runtime.block_on(self.driver().goto(url)).unwrap_or_else(|e| panic!("{url}: {e}"));
     }
 
-    /// What this expression is in the page.
+    /// Evaluates this expression in the page.
     pub(super) fn value(&self, expression: &str) -> serde_json::Value {
         let script = format!("return {expression}");
         let answer = self.runtime.block_on(self.driver().execute(script, Vec::new()));
         answer.unwrap_or_else(|error| panic!("{expression}: {error}")).json().clone()
     }
 
-    /// The text of an element as it is shown.
+    /// Returns the displayed text of an element.
     pub(super) fn text(&self, id: &str) -> String {
         let value = self.value(&format!("document.getElementById('{id}').innerText"));
         value.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until the text of an element holds all of these.
+    /// Waits until the text of an element contains all of these.
     pub(super) fn wait_for(&self, id: &str, wanted: &[&str]) {
         let mut last = String::new();
         let deadline = Instant::now() + LIMIT;
@@ -84,7 +84,7 @@ impl Browser {
         });
     }
 
-    /// Presses keys where the focus is.
+    /// Sends keys to the focused element.
     pub(super) fn press(&self, keys: &str) {
         self.runtime.block_on(async {
             let element = self.driver().active_element().await.expect("the focus is somewhere");
@@ -92,17 +92,17 @@ impl Browser {
         });
     }
 
-    /// Nothing of what came from outside has become an element or a script, and the browser had
-    /// nothing to refuse.
+    /// Asserts that no external text has become an element or a script, and that the browser
+    /// blocked nothing.
     pub(super) fn assert_no_markup(&self) {
         assert!(self.value("window.hacked").is_null(), "a script of an event has run");
-        // The page itself makes the links of the findings.
+        // The page itself creates the links of the findings.
         let elements = "main img, main script, main a:not(.help > a)";
         let found = self.value(&format!("document.querySelectorAll('{elements}').length"));
         assert_eq!(found, 0, "a text has become markup");
     }
 
-    /// `AQUEDUCT_SCREENSHOTS` names a directory for what was seen.
+    /// Saves a screenshot if `AQUEDUCT_SCREENSHOTS` names a directory.
     pub(super) fn keep(&self, name: &str) {
         if let Some(dir) = std::env::var_os("AQUEDUCT_SCREENSHOTS") {
             let path = Path::new(&dir).join(name);
@@ -128,7 +128,7 @@ fn wanted(dir: &Path) -> ChromeCapabilities {
         wanted.add_arg(argument).expect("an argument");
     }
     wanted.add_arg("--window-size=1280,1600").expect("an argument");
-    // The certificate of the test is signed by itself.
+    // The test's certificate is self-signed.
     wanted.accept_insecure_certs(true).expect("a capability");
     wanted
 }

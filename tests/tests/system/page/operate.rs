@@ -1,4 +1,4 @@
-//! What an operator changes by the page.
+//! Operator actions on the page.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,12 +9,12 @@ use aqueduct_tests::agent::{Agent, program};
 use super::browser::Browser;
 use super::{FLOW, TOKEN};
 
-/// Keys that have no letter.
+/// Keys without a character.
 const ENTER: &str = "\u{e007}";
 const ESCAPE: &str = "\u{e00c}";
 const SHIFT_TAB: &str = "\u{e008}\u{e004}";
 
-/// The button that stops or starts the source, as a screen reader names it.
+/// Focuses the button that stops or starts the source, and returns its accessible name.
 const FOCUS: &str = "(() => { const it = document.querySelector('#sources button'); it.focus(); \
                      return it.getAttribute('aria-label') })()";
 
@@ -35,7 +35,7 @@ fn a_part_is_stopped_and_started_by_the_keyboard_and_by_no_other_site() {
     let is_open = || browser.value("document.getElementById('confirm').open");
     let focus = || browser.value("document.activeElement.id || document.activeElement.ariaLabel");
 
-    // The question says what will happen; the careful answer has the focus.
+    // The question explains the effect; the safe answer has the focus.
     assert_eq!(browser.value(FOCUS), "Stop source in");
     browser.press(ENTER);
     assert_eq!((is_open(), focus()), (true.into(), "confirm-no".into()));
@@ -54,7 +54,7 @@ fn a_part_is_stopped_and_started_by_the_keyboard_and_by_no_other_site() {
     browser.wait_for("audit", &["done", "stop sources.in", "loopback at 127.0.0.1:"]);
     assert_eq!((is_open(), focus()), (false.into(), "Start source in".into()));
 
-    // And back, by the same button.
+    // And back, with the same button.
     browser.press(ENTER);
     browser.wait_for("confirm", &["Start source in?", "from its position"]);
     browser.press(SHIFT_TAB);
@@ -80,7 +80,7 @@ fn a_part_is_stopped_and_started_by_the_keyboard_and_by_no_other_site() {
     agent.stop(Duration::from_secs(25));
 }
 
-/// A script of the page without the header, and what a page of another site can send.
+/// Sends a script request of the page without the header, and requests that another site can send.
 fn send_from_elsewhere(browser: &Browser, page: &str) {
     let sent = "(() => { window.answer = ''; fetch('stop?source=in', { method: 'POST' })\
                 .then((it) => { document.getElementById('operated').textContent = it.status }); \
@@ -99,7 +99,7 @@ fn send_from_elsewhere(browser: &Browser, page: &str) {
     }
 }
 
-/// A part is not stopped without the token, and the audit log has both tries.
+/// A part is not stopped without the token, and the audit log contains both attempts.
 pub(super) fn stop_needs_the_token(dir: &Path, admin: SocketAddr) {
     let call = |action: &str, more: &[&str]| {
         let mut command = program("aqueduct");

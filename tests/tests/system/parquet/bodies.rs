@@ -1,5 +1,5 @@
-//! Rows from lines of CSV, from records of Avro with several schemas, and from headers that an
-//! interceptor has made of a text: columns of the first two as `aqueduct schema infer` prints them.
+//! Rows from CSV lines, from Avro records with several schemas, and from headers that an
+//! interceptor created from text. The columns of the first two come from `aqueduct schema infer`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,11 +14,11 @@ use aqueduct_tests::wait;
 use super::{letters_of, ratio, read};
 
 const LINES: usize = 4_000;
-/// Each of so many lines of CSV does not fit.
+/// One in this many CSV lines does not fit.
 const MISFIT: usize = 1_000;
 const NAMES: &str = "n,text,ratio,at,ok\n";
 
-/// A line of CSV.
+/// Returns a CSV line.
 fn line(n: usize) -> String {
     if n % MISFIT == MISFIT / 2 {
         return format!("{n},text");
@@ -30,7 +30,7 @@ fn line(n: usize) -> String {
     format!("{n},\"caf\u{e9}, \"\"{n}\"\"\",{ratio},2025-11-25T13:00:00.{n:06}+01:00,true")
 }
 
-/// What Java prints of that row.
+/// Returns Java's output for that row.
 fn row_of_line(n: usize) -> String {
     if n.is_multiple_of(3) {
         return format!("row {n}\t-\t-\t-\t-");
@@ -44,12 +44,12 @@ const NEW: &str = r#"{"type":"record","name":"Visit","fields":[{"name":"n","type
         {"name":"id","type":"int"},{"name":"name","type":"string"}]}]},
     {"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},
     {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}}]}"#;
-/// The same before it had users and prices.
+/// An earlier schema, without users and prices.
 const OLD: &str = r#"{"type":"record","name":"Visit","fields":[
     {"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},
     {"name":"n","type":"long"}]}"#;
 
-/// A number of Avro.
+/// Appends an Avro long.
 fn long(out: &mut Vec<u8>, number: i64) {
     let mut rest = ((number << 1) ^ (number >> 63)) as u64;
     while rest > 0x7f {
@@ -64,7 +64,7 @@ fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// A record, new or old.
+/// Appends a record, new or old.
 fn record(out: &mut Vec<u8>, n: usize, is_new: bool) {
     let (number, at) = (n as i64, 1_764_072_000_000 + n as i64);
     if !is_new {
@@ -82,7 +82,7 @@ fn record(out: &mut Vec<u8>, n: usize, is_new: bool) {
     bytes(out, &(-(n as i32)).to_be_bytes());
 }
 
-/// What Java prints of that row: of prices the digits.
+/// Returns Java's output for that row; for prices only the digits.
 fn row_of_record(n: usize, is_new: bool) -> String {
     let at = 1_764_072_000_000 + n;
     if !is_new {
@@ -93,7 +93,7 @@ fn row_of_record(n: usize, is_new: bool) -> String {
     format!("row {n}\t{}\t{at}\t{minus}", if n.is_multiple_of(2) { &user } else { "-" })
 }
 
-/// A container file of these records.
+/// Returns a container file of these records.
 fn container(numbers: std::ops::Range<usize>, is_new: bool) -> Vec<u8> {
     let mut out = b"Obj\x01\x02".to_vec();
     bytes(&mut out, b"avro.schema");
@@ -109,7 +109,7 @@ fn container(numbers: std::ops::Range<usize>, is_new: bool) -> Vec<u8> {
     out
 }
 
-/// Settings for samples, as the operator's program prints them.
+/// Returns settings for samples, as printed by the operator's program.
 fn inferred(format: &str, samples: &Path) -> String {
     let mut command = program("aqueduct");
     command.args(["schema", "infer", "--format", format]).arg(samples);
@@ -118,7 +118,7 @@ fn inferred(format: &str, samples: &Path) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// One flow: a source, and a sink with an encoder.
+/// Configures a flow: a source, and a sink with an encoder.
 fn flow(name: &str, source: &str, url: &str, encoder: &str) -> String {
     format!(
         r#"
@@ -171,7 +171,7 @@ columns = [
     .concat()
 }
 
-/// Rows that Java reads in a directory, of which all files have this schema.
+/// Returns the rows that Java reads in a directory; all of its files must have this schema.
 fn rows(url: &str, dir: &Path, schema: &str) -> Vec<String> {
     let lines = read(url, dir);
     let schemas: BTreeSet<&str> =
@@ -210,7 +210,7 @@ fn rows_of_csv_avro_and_headers_are_read_by_java_once_although_a_collector_is_ki
         csv.write_all(lines.as_bytes()).expect("the log is written");
         let lines: String = numbers.clone().map(|n| format!("GET /page/{n} {n}\n")).collect();
         log.write_all(lines.as_bytes()).expect("the log is written");
-        // A file of a spool directory is whole when it gets its name.
+        // A file in a spool directory is complete when it gets its name.
         let file = dir.join(format!("part-{part}.avro"));
         fs::write(&file, container(numbers, part % 2 == 0)).expect("a file is written");
         fs::rename(&file, dir.join("spool").join(format!("part-{part}.avro"))).expect("a rename");
@@ -247,8 +247,8 @@ fn rows_of_csv_avro_and_headers_are_read_by_java_once_although_a_collector_is_ki
     hdfs.fs(&["-rm", "-r", "-skipTrash", &url]);
 }
 
-/// Waits until all is read, and the channels hold no events but those of the dead letters: for two
-/// seconds, as a batch is in no number while it is between file and channel.
+/// Waits until all is read, and the channels contain only events of the dead letters: for two
+/// seconds, because a batch between file and channel is not counted.
 fn wait_until_stored(agent: &Agent, spool: &Path) {
     let mut in_a_row = 0;
     wait::until("the events to be delivered", Duration::from_secs(60), || {

@@ -1,4 +1,4 @@
-//! A real RabbitMQ, with an Erlang port mapper of its own, and applications in Python.
+//! A real RabbitMQ with its own Erlang port mapper, and Python applications.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -10,26 +10,26 @@ use aqueduct_tests::http::free_address;
 use aqueduct_tests::process::{Process, tail};
 use aqueduct_tests::{python, wait};
 
-/// How long the broker may take until it listens.
+/// Timeout of the broker's start.
 const START: Duration = Duration::from_secs(60);
 
 /// A RabbitMQ that keeps its queues in the folder of the test.
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
-    /// The same with TLS.
+    /// Address with TLS.
     pub(crate) tls: SocketAddr,
-    /// Between its nodes: Erlang's own.
+    /// Address for other nodes, in Erlang's protocol.
     distribution: SocketAddr,
     dir: PathBuf,
     /// Folder of Python.
     programs: PathBuf,
-    /// Where nodes say on which port they are.
+    /// The port mapper, where nodes register their ports.
     mapper: (SocketAddr, Process),
     process: Option<Process>,
 }
 
 impl Broker {
-    /// One that runs. Its certificate is of the host `broker`: `ca.pem` in the folder.
+    /// Starts a broker. Its certificate is for the host `broker`, signed by `ca.pem` in the folder.
     pub(crate) fn start(dir: &Path) -> Self {
         let [address, tls, distribution, mapper] = [(); 4].map(|()| free_address());
         let script = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=broker \
@@ -56,10 +56,10 @@ impl Broker {
         broker
     }
 
-    /// Starts it again after [`Broker::kill`], with the same files at the same address.
+    /// Restarts it after [`Broker::kill`], with the same files at the same address.
     pub(crate) fn revive(&mut self) {
         let own = |name: &str| self.dir.join(name);
-        // Debian's own program changes to the user `rabbitmq`; this is what it runs then.
+        // Debian's wrapper changes to the user `rabbitmq`; this is what it runs then.
         let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
         command
             .env("HOME", &self.dir)
@@ -78,7 +78,8 @@ impl Broker {
             )
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("ERL_EPMD_PORT", self.mapper.0.port().to_string())
-            // Its script becomes the broker then, in the place of a parent that a kill would hit.
+            // The script then becomes the broker itself, instead of a parent process that a kill
+            // would hit.
             .env("RUNNING_UNDER_SYSTEMD", "1");
         let mut process = Process::start("rabbitmq", command, &own("rabbitmq.out"));
         wait::until("the broker to listen", START, || {
@@ -88,7 +89,7 @@ impl Broker {
         self.process = Some(process);
     }
 
-    /// How many bytes have to be free on its disk, from the next [`Broker::revive`] on.
+    /// Sets the required free disk space, from the next [`Broker::revive`] on.
     pub(crate) fn set_disk_free(&self, limit: &str) {
         let file = self.dir.join("rabbitmq.conf");
         let text = fs::read_to_string(&file).expect("the test's own folder");
@@ -103,7 +104,7 @@ impl Broker {
         self.process.take().expect("a running broker").kill();
     }
 
-    /// An application with these arguments; it may still run.
+    /// Returns an application with these arguments.
     pub(crate) fn client(&self, arguments: &[&str]) -> Command {
         let script = self.dir.join("client.py");
         fs::write(&script, include_str!("client.py")).expect("the test's own folder");
@@ -113,7 +114,7 @@ impl Broker {
         command
     }
 
-    /// An application to its end; what it has printed.
+    /// Runs an application to its end; returns its output.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let output = self.client(arguments).stderr(Stdio::inherit()).output();
         let output = output.expect("Python runs");

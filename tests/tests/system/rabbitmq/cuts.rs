@@ -1,5 +1,4 @@
-//! Confirmations and acknowledgements that are lost with their connections, on both sides of a
-//! queue.
+//! Loses confirmations and acknowledgements with their connections, on both sides of a queue.
 
 use std::time::Instant;
 
@@ -9,7 +8,7 @@ use aqueduct_tests::wire::{End, Wire};
 
 use super::broker::Broker;
 
-/// Messages that the broker sends ahead of the acknowledgements.
+/// Messages that the broker sends before acknowledgements.
 const PREFETCH: usize = 20;
 
 #[test]

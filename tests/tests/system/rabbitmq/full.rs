@@ -1,4 +1,4 @@
-//! A broker whose disk has too little room.
+//! A broker without enough disk space.
 
 use std::time::Instant;
 

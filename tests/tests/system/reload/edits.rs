@@ -9,10 +9,10 @@ use aqueduct_tests::agent::Agent;
 use aqueduct_tests::http;
 use serde_json::Value;
 
-/// Kinds of edits.
+/// Number of kinds of edits.
 pub(super) const KINDS: usize = 11;
 
-/// How an edit ends.
+/// The result of an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     Applied,
@@ -32,10 +32,10 @@ impl Ending {
     }
 }
 
-/// What the two files say of the flow that is edited.
+/// The settings of the edited flow in the two files.
 #[derive(Clone)]
 pub(super) struct Edited {
-    /// Where the collector listens for it.
+    /// The collector's address for it.
     pub(super) address: SocketAddr,
     /// A value of the interceptor `static`.
     pub(super) team: u32,
@@ -43,11 +43,11 @@ pub(super) struct Edited {
     pub(super) age: u32,
     /// The name of the collector's group.
     pub(super) group: u32,
-    /// A second group at the collector's channel.
+    /// Whether the collector's channel has a second group.
     pub(super) has_audit: bool,
-    /// A source of the edge on this address.
+    /// The address of an additional source of the edge.
     pub(super) taken: Option<SocketAddr>,
-    /// What makes a file wrong.
+    /// Text that makes a file wrong.
     pub(super) wrong: &'static str,
 }
 
@@ -61,7 +61,7 @@ impl Site {
         self.dir.join(name).display().to_string()
     }
 
-    /// Writes the edge's file and the one that it includes.
+    /// Writes the edge's file and its included file.
     pub(super) fn write_edge(&self, edited: &Edited) {
         let mut text = format!(
             "include = [\"wild.toml\"]\n\
@@ -121,7 +121,7 @@ impl Site {
         self.replace("collector.toml", &text);
     }
 
-    /// As editors do it: the file is never half of the old and half of the new one.
+    /// Replaces a file atomically, like editors do.
     pub(super) fn replace(&self, name: &str, text: &str) {
         let new = self.dir.join("new.tmp");
         fs::write(&new, text).expect("the test's own folder");
@@ -134,19 +134,19 @@ impl Site {
     }
 }
 
-/// One edit by the seed.
+/// An edit, as the seed decides.
 pub(super) struct Edit {
     pub(super) next: Edited,
-    /// Which agents read their files again, the collector first.
+    /// Whether the collector reloads; then whether the edge does.
     pub(super) collector: bool,
     pub(super) edge: bool,
     pub(super) ending: Ending,
-    /// What the error has to name.
+    /// Text that the error must contain.
     pub(super) error: &'static str,
 }
 
 impl Edit {
-    /// One of this kind, below [`KINDS`].
+    /// Returns an edit of this kind, below [`KINDS`].
     pub(super) fn of(kind: usize, now: &Edited, taken: SocketAddr) -> Self {
         let mut edit = Self {
             next: now.clone(),

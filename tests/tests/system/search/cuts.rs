@@ -1,4 +1,4 @@
-//! Answers of the engine that are lost with their connections.
+//! Loses responses of the engine with their connections.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use aqueduct_tests::wire::{End, Wire};
 
 use super::Engine;
 
-/// How often each line is in the index.
+/// Counts how often each line is in the index.
 fn indexed(engine: &Engine) -> BTreeMap<String, usize> {
     let documents = engine.documents("cuts");
     counted(documents.iter().map(|it| it["_source"]["message"].as_str().expect("a line")))

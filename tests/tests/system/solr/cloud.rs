@@ -1,4 +1,4 @@
-//! A SolrCloud: a node hangs until others have taken its place, then one is killed.
+//! A SolrCloud: a node hangs until others have replaced it, then one is killed.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -16,13 +16,13 @@ use rustix::process::Signal;
 
 use super::{LIMIT, flow, numbers};
 
-/// How long a node hangs: longer than it is the leader then (`cloud.xml`), and longer than a
-/// success counts.
+/// How long a node hangs: longer than it remains the leader (`cloud.xml`), and longer than a
+/// success is reliable.
 const HUNG: Duration = Duration::from_millis(11_500);
-/// Lines of a burst, and the time to the next one.
+/// Lines of a burst, and the pause after it.
 const BURST: (u64, Duration) = (100, Duration::from_millis(300));
 
-/// Writes bursts of numbered lines until the end is asked for; answers how many lines.
+/// Writes bursts of numbered lines until it is stopped; returns the number of lines.
 fn feed(dir: &Path, is_over: &AtomicBool) -> u64 {
     let mut file = File::create(dir.join("in/lines.log")).expect("the test's own folder");
     let mut written = 0;
@@ -45,7 +45,7 @@ fn each_event_is_one_document_of_a_solr_cloud_while_its_nodes_hang_and_are_kille
     let (hung, addresses) = (cloud.leader(), cloud.addresses());
     let mut urls: Vec<_> = addresses.iter().map(|it| format!("http://{it}/solr")).collect();
     urls.rotate_left(hung);
-    // One waits for the late success of a node that hung, the other goes to the next node.
+    // One waits for the late success of a node that hung, the other one switches to the next node.
     let patient = format!("urls = {urls:?}\nin_flight_max = 8");
     let hasty = format!("{patient}\ntimeout = \"4s\"");
     let text = flow(dir, &[("patient", &patient), ("hasty", &hasty)]);
@@ -60,7 +60,7 @@ fn each_event_is_one_document_of_a_solr_cloud_while_its_nodes_hang_and_are_kille
         cloud.signal(hung, Signal::STOP);
         thread::sleep(HUNG);
         cloud.signal(hung, Signal::CONT);
-        // As it comes, most of the load meets a node that listens and is not ready.
+        // Some of the load meets a node that listens but is not ready.
         thread::sleep(Duration::from_millis(rng.random_range(1_000..3_000)));
         let killed = cloud.leader();
         cloud.kill(killed);

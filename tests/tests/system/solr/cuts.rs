@@ -1,4 +1,4 @@
-//! Answers of Solr that are lost with their connections.
+//! Loses responses of Solr with their connections.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! A node by itself: kills, what it refuses, and a core that is not there yet.
+//! A single node: kills, rejected documents, and a core that does not exist yet.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use super::{LIMIT, flow, numbers};
 
-/// Why events are dead letters: the first one of a batch gives the reason.
+/// Reasons of dead letters: the first event of a batch determines the reason.
 const REASONS: [&str; 2] = ["refused", "unwritable_event"];
 
 #[test]
@@ -57,7 +57,7 @@ fn each_event_is_one_document_through_kills_and_what_is_refused_is_a_dead_letter
             agent.start();
             solr.revive();
         } else {
-            // What is sent meanwhile is carried out, and the agent never hears of it.
+            // Requests sent meanwhile are executed, but the agent never receives the responses.
             solr.signal(Signal::STOP);
             thread::sleep(Duration::from_millis(200));
             agent.kill();
@@ -74,7 +74,7 @@ fn each_event_is_one_document_through_kills_and_what_is_refused_is_a_dead_letter
     assert!(documents.iter().all(|it| it["header_app_s"] == "Shop"), "{}", documents[0]);
     assert_eq!(numbers(&documents), (0..GOOD as u64).collect::<Vec<_>>());
     let mut letters = letters(&dir.join("data"), &REASONS);
-    // A batch that a kill cut short has its dead letters twice.
+    // A batch interrupted by a kill has its dead letters twice.
     letters.sort_unstable();
     letters.dedup();
     expected.sort_unstable();

@@ -1,4 +1,4 @@
-//! A node that speaks TLS alone, to those alone that log in and may write.
+//! A node with TLS only, and logins with write access only.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,5 +1,6 @@
-//! The same of MariaDB and of MySQL, whose log has every row as it was before: each event is held
-//! against the row that the events before it have made, so that none can be missing between them.
+//! The same for MariaDB and MySQL, whose log contains the earlier version of every changed row:
+//! each event is compared with the row rebuilt from earlier events, so that no event can be
+//! missing.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,21 +18,21 @@ use serde_json::Value;
 use super::collector::{DATABASE, LIMIT};
 use super::stored::{self, Event};
 
-/// What differs between the servers.
+/// Differences between the servers.
 pub(crate) struct Kind {
     /// Starts it with these options.
     pub(crate) start: fn(&Path, &[&str]) -> MariaDb,
-    /// The statement that says the end of the log.
+    /// The statement that returns the end of the log.
     pub(crate) end_of_log: &'static str,
-    /// Settings, values that are refused, and what they have to be.
+    /// Settings, rejected values, and required values.
     pub(crate) settings: &'static [(&'static str, &'static str, &'static str)],
-    /// Runs in the middle: transactions are written in another way from then on.
+    /// Statement that runs in the middle: from then on, transactions are written differently.
     pub(crate) halfway: &'static str,
-    /// A value of JSON, and how it stands in a body.
+    /// A JSON value, and its form in a body.
     pub(crate) json: [&'static str; 2],
 }
 
-/// What a log has to have. A server that is killed has its log and its tables in agreement.
+/// Required log options. After a kill, the server's log and its tables agree.
 pub(crate) const OPTIONS: [&str; 6] = [
     "--log-bin=shop-bin",
     "--server-id=1",
@@ -42,7 +43,7 @@ pub(crate) const OPTIONS: [&str; 6] = [
 ];
 const USUAL: &str = "tables = [\"orders\", \"items\", \"drafts\", \"kinds\"]\n\
                      heartbeat = \"500ms\"\nbatch_bytes = \"16KiB\"";
-/// A row that is written last.
+/// The row that is written last.
 const LAST: &str = "\"id\":999999";
 const TABLES: [&str; 3] = ["orders", "items", "drafts"];
 
@@ -81,13 +82,13 @@ BEGIN
   END WHILE;
   IF rand() < 0.2 THEN ROLLBACK; ELSE COMMIT; END IF;
 END";
-/// Rows that are there before anything changes.
+/// Rows that exist before any change.
 const MANY: &str = "INSERT INTO orders WITH d AS (SELECT 0 n UNION SELECT 1 UNION SELECT 2 UNION
   SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8 UNION
   SELECT 9) SELECT 1000 + a.n + 10 * b.n + 100 * c.n + 1000 * e.n, 0, 'n'
   FROM d a, d b, d c, d e WHERE e.n < 6";
 
-/// A row with values of each kind, and what its body is behind the key.
+/// A row with values of all types, and its body after the key.
 const KINDS: &str = "true, 18446744073709551615, -9223372036854775808, 16777215, -8388608, -1.10, \
   0.5, 0.0001, 0.1, -1e300, 'x  ', 'Grüße €', 'bäd', 'a,c', 'ab', 0x00ff00, 0x00ff, \
   <JSON>, '9999-12-31', '0000-00-00', '-100:59:58.50', '-00:00:00.000001', \
@@ -132,7 +133,7 @@ pub(crate) fn collector(dir: &Path, server: &MariaDb, settings: &str) -> Agent {
     super::collector::collector_of(dir, &database, settings)
 }
 
-/// Waits until so many events are stored in this life of the collector.
+/// Waits until this many events are stored since the collector's start.
 fn wait_for_events(collector: &Agent, count: f64) {
     wait::until("changes to be stored", LIMIT, || {
         let events = collector.metrics()?.sum("aqueduct_sql_changes_events_total")?;
@@ -147,7 +148,7 @@ pub(crate) fn wait_until_said(collector: &Agent, from: usize, expected: &str) {
     });
 }
 
-/// Waits until the store has a row with this in its body.
+/// Waits until the store has a row whose body contains this.
 pub(crate) fn wait_until_stored(dir: &Path, what: &str) {
     let what = what.replace('"', "\\\"");
     wait::until("the last row in the store", LIMIT, || {
@@ -185,7 +186,7 @@ fn lives(kind: &Kind, collector: &mut Agent, server: &RwLock<MariaDb>, dir: &Pat
             match life {
                 1 => drop(ask("FLUSH BINARY LOGS; TRUNCATE drafts")),
                 2 => {
-                    // The columns are known in this life before they change.
+                    // The columns are known in this run before they change.
                     ask(kind.halfway);
                     ask("INSERT INTO orders VALUES (9002, 0, 'n')");
                     wait_until_stored(dir, "\"id\":9002");
@@ -223,13 +224,13 @@ fn lives(kind: &Kind, collector: &mut Agent, server: &RwLock<MariaDb>, dir: &Pat
     });
 }
 
-/// The rows as the events make them, each event held against the row before it.
+/// Returns the rows rebuilt from the events; compares each event with the row before it.
 fn rebuilt(events: &[Event], table: &str) -> BTreeMap<i64, Value> {
     let mut rows = BTreeMap::new();
     let key = |body: &Value| body["id"].as_i64().expect("a key");
     let hold = |row: Option<Value>, old: &Value, event: &Event| {
         let row = row.unwrap_or_else(|| panic!("no row to change: {event:?}"));
-        // Columns may have come since, or have other names.
+        // Columns may have been added or renamed since.
         let old = old.as_object().expect("an object");
         for (name, value) in row.as_object().expect("an object") {
             let same = old.get(name).is_none_or(|old| old == value);
@@ -260,7 +261,7 @@ fn rebuilt(events: &[Event], table: &str) -> BTreeMap<i64, Value> {
     rows
 }
 
-/// Holds the tables that the events make against the tables.
+/// Compares the tables rebuilt from the events with the real ones.
 fn hold_tables(server: &MariaDb, events: &[Event]) {
     for table in TABLES {
         let extra = if table == "orders" { "extra" } else { "null" };
@@ -280,7 +281,7 @@ fn hold_tables(server: &MariaDb, events: &[Event]) {
     }
 }
 
-/// Each change is stored once and in order, over kills of agent and database.
+/// Each change is stored once and in order, with kills of agent and database.
 pub(crate) fn changes_are_stored_once_and_in_order(kind: &Kind) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -318,10 +319,10 @@ pub(crate) fn changes_are_stored_once_and_in_order(kind: &Kind) {
     };
     let operations = ["snapshot", "insert", "update", "delete", "truncate"].map(|it| (it, of(it)));
     assert!(operations.iter().all(|(_, times)| *times > 0), "{operations:?}");
-    // The server throws away what is not stored.
+    // The server deletes log data that is not stored.
     server.ask(DATABASE, "DELETE FROM orders WHERE id % 2 = 0");
     wait::until("the log to be thrown away", LIMIT, || {
-        // A file is kept until the server has seen that its reader is gone.
+        // A file is kept until the server has noticed that its reader is gone.
         server.ask(DATABASE, "FLUSH BINARY LOGS");
         let last = server.ask(DATABASE, kind.end_of_log);
         let last = last.split('\t').next().expect("a file");
@@ -344,7 +345,7 @@ pub(crate) fn changes_are_stored_once_and_in_order(kind: &Kind) {
     eprintln!("{operations:?}; {:?}", began.elapsed());
 }
 
-/// Holds values of each kind: of a snapshot, of a change, and of the source `sql`.
+/// Compares values of each type: from a snapshot, from a change, and from the source `sql`.
 fn hold_kinds(kind: &Kind, dir: &Path, events: &[Event]) {
     let kinds: Vec<_> = events.iter().filter(|event| event.header("table") == "kinds").collect();
     let [.., first, second] = kinds[..] else { panic!("{kinds:?}") };

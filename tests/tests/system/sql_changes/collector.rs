@@ -7,10 +7,10 @@ use aqueduct_tests::agent::{Agent, ROLL};
 
 /// The database of the test.
 pub(crate) const DATABASE: &str = "shop";
-/// How long a step may take.
+/// Timeout of a step.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// A collector with these settings of the database, and of the source.
+/// Returns a collector with these settings of the database, and of the source.
 pub(crate) fn collector_of(dir: &Path, database: &str, settings: &str) -> Agent {
     let text = format!(
         "[agent]\ndata_dir = \"{0}/data\"\n\

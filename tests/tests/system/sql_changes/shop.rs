@@ -1,4 +1,4 @@
-//! Tables that change at random, and a book of every change that the database keeps by itself.
+//! Tables that change at random, and a record of every change, which the database keeps.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,7 @@ use serde_json::Value;
 use super::collector::DATABASE;
 use super::stored::Event;
 
-/// The body of a row with values of each kind. A column that the database generates is no part of
-/// a change.
+/// The body of a row with values of all types. Changes do not contain a generated column.
 macro_rules! kinds {
     ($id:literal) => {
         concat!(
@@ -26,8 +25,8 @@ macro_rules! kinds {
     };
 }
 
-/// Tables, the book of their changes, and a procedure that changes them at random. `items` has old
-/// rows in whole and long values that are stored apart; `drafts` is emptied at times.
+/// Tables, the record of their changes, and a procedure that changes them at random. `items` has
+/// complete old rows and long values stored out of line; `drafts` is emptied from time to time.
 const SCHEMA: &str = "
 CREATE TABLE orders (id int PRIMARY KEY, v int, note text);
 CREATE TABLE items (id int PRIMARY KEY, v int, note text);
@@ -95,7 +94,7 @@ BEGIN
 END $$;
 ";
 
-/// Rows with values of each kind.
+/// Rows with values of all types.
 const FIRST_KINDS: &str = "INSERT INTO kinds VALUES (1, true, 9223372036854775807, 7, 1.10, 0.1,
   '-Infinity', 'x', '\\x00ff', '{\"k\": [1, null]}', '6f1c1d2e-0000-4000-8000-000000000001',
   '9999-12-31', '12:00:00.5', '2026-01-31 12:00:00.5', '2026-01-31 14:00:00+02', '1 day 2 hours',
@@ -107,7 +106,7 @@ pub(crate) const SECOND_KINDS: &str =
 /// Their bodies.
 pub(crate) const KINDS: [&str; 2] = [kinds!("1"), kinds!("2")];
 
-/// Makes the tables, with rows in them. The server sends no changes yet.
+/// Creates the tables with rows. The server sends no changes yet.
 pub(crate) fn make(server: &Postgres) {
     server.ask("postgres", &format!("CREATE DATABASE {DATABASE}"));
     server.ask(DATABASE, SCHEMA);
@@ -116,17 +115,17 @@ pub(crate) fn make(server: &Postgres) {
     server.ask(DATABASE, "INSERT INTO orders SELECT i, 0 FROM generate_series(1000, 15000) AS i");
 }
 
-/// The rows of a table, by their keys.
+/// Returns the rows of a table, by key.
 pub(crate) fn rows(server: &Postgres, table: &str) -> BTreeMap<i64, Value> {
     let text = server.ask(DATABASE, &format!("SELECT to_jsonb(t) FROM {table} t"));
     let row = |line: &str| serde_json::from_str::<Value>(line).expect("JSON of the database");
     text.lines().map(row).map(|row| (row["id"].as_i64().expect("a key"), row)).collect()
 }
 
-/// What was done in a transaction, in its order: table, operation, key, value.
+/// The operations of a transaction, in order: table, operation, key, value.
 pub(crate) type Book = BTreeMap<u64, Vec<(String, String, Option<i64>, Option<i64>)>>;
 
-/// Every change that the database has noted.
+/// Returns every recorded change.
 pub(crate) fn book(server: &Postgres) -> Book {
     let text = server.ask(DATABASE, "SELECT xid, tab, op, id, v FROM book ORDER BY n");
     let mut book = Book::new();
@@ -139,7 +138,7 @@ pub(crate) fn book(server: &Postgres) -> Book {
     book
 }
 
-/// The rows of a table, as the events make them.
+/// Returns the rows of a table, rebuilt from the events.
 pub(crate) fn rebuilt(events: &[Event], table: &str) -> BTreeMap<i64, Value> {
     let mut rows = BTreeMap::new();
     let key = |body: &Value| body["id"].as_i64().expect("a key");
@@ -170,7 +169,7 @@ pub(crate) fn rebuilt(events: &[Event], table: &str) -> BTreeMap<i64, Value> {
     rows
 }
 
-/// What was done in each transaction, as the events have it.
+/// Returns the operations of each transaction, according to the events.
 pub(crate) fn made_book(events: &[Event]) -> Book {
     let mut book = Book::new();
     for event in events.iter().filter(|event| !event.header("xid").is_empty()) {

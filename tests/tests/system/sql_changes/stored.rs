@@ -11,7 +11,7 @@ use serde_json::Value;
 pub(crate) struct Event {
     headers: BTreeMap<String, String>,
     pub(crate) body: Value,
-    /// The body as it is written.
+    /// The body as text.
     pub(crate) text: String,
 }
 
@@ -20,7 +20,7 @@ impl Event {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    /// Of the commit, and its number within it.
+    /// Returns the position of the commit, and the event's number within it.
     pub(crate) fn place(&self) -> (u64, u64) {
         let (high, low) = self.header("lsn").split_once('/').expect("a place in the log");
         let half = |digits| u64::from_str_radix(digits, 16).expect("a place in the log");
@@ -35,7 +35,7 @@ fn event(line: &str) -> Event {
     Event { headers, body: serde_json::from_str(&text).expect("JSON"), text }
 }
 
-/// The lines of each file.
+/// Returns the lines of each file.
 pub(crate) fn files(folder: &Path) -> Vec<Vec<String>> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files = Vec::new();
@@ -52,7 +52,7 @@ pub(crate) fn files(folder: &Path) -> Vec<Vec<String>> {
     files
 }
 
-/// Holds the order within each file, and answers all events in the order of the log.
+/// Checks the order within each file, and returns all events in log order.
 pub(crate) fn in_order(folder: &Path) -> Vec<Event> {
     let mut all = Vec::new();
     for lines in files(folder) {

@@ -1,5 +1,5 @@
-//! Rows by a procedure: each call once through a kill, what it refuses in the dead letters, and a
-//! procedure that commits is found out before anything of it stays.
+//! Rows written by a procedure: each call once through a kill, rejected ones in the dead letters;
+//! and a procedure that commits is detected before any of it stays.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,15 +9,15 @@ use aqueduct_tests::wait;
 
 use super::{Database, LIMIT, REASONS, letters};
 
-/// Lines, of which one in so many is refused.
+/// Number of lines, and how many of them contain one rejected line.
 const LINES: usize = 6_000;
 const BAD_EACH: usize = 100;
 
-/// What makes the table and the procedure, and what makes that commit.
+/// Statements that create the table and the procedure, and that make it commit.
 pub(crate) struct Words {
     pub(crate) make: &'static [&'static str],
     pub(crate) commits: &'static [&'static str],
-    /// What the database says then.
+    /// The database's error in this case.
     pub(crate) refusal: &'static str,
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn each_row_is_one_call(dir: &Path, database: &dyn Database, words: &
         writeln!(text, "{line}").expect("a string takes it");
         if n < 0 { bad.push(line) } else { sum += n }
     }
-    // Parameters without a value, and one that there is not.
+    // Parameters without a value, and an unknown one.
     let others = [r#"{"note":"x","n":1}"#, r#"{"id":1,"n":1,"note":"x","other":2}"#];
     text += &(others.join("\n") + "\n");
     bad.extend(others.map(str::to_owned));

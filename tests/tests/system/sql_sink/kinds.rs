@@ -1,4 +1,4 @@
-//! What becomes of values of each kind of column.
+//! The result of values of each column type.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use aqueduct_tests::wait;
 
 use super::{Database, LIMIT, REASONS, letters};
 
-/// Makes a row of each line, and says which lines are dead letters.
+/// Writes a row for each line. Returns the lines among the dead letters.
 pub(crate) fn rows(
     dir: &Path,
     database: &dyn Database,
@@ -36,7 +36,7 @@ pub(crate) fn rows(
     letters(&dir.join("data"), &REASONS)
 }
 
-/// Lines that PostgreSQL takes, and lines that it does not.
+/// Lines that PostgreSQL accepts, and lines that it rejects.
 pub(crate) const POSTGRES: (&str, [&str; 2], [&str; 9]) = (
     "CREATE TYPE mood AS ENUM ('good', 'bad'); \
      CREATE TABLE kinds (i smallint, b bigint, d numeric(30, 10), o boolean, s varchar(10), \
@@ -66,14 +66,14 @@ pub(crate) const POSTGRES: (&str, [&str; 2], [&str; 9]) = (
     ],
 );
 
-/// What the rows are, but for what counts itself.
+/// The expected rows, except a serial column.
 pub(crate) const POSTGRES_ROWS: &str = "\
 -7|9223372036854775807|12345678901234567890.0123456789|t|ä\"b|x  |\\x00ff|{\"k\": [1, null]}|\
 6f1c1d2e-0000-4000-8000-000000000001|9999-12-31|2026-11-26 16:00:00.25|1700000000.123|\
 {\"a,b\",\"c\\\"d\",NULL}|{1,2}|good|7|14\n\
 8|||||||||||||||*|*";
 
-/// The same of MariaDB.
+/// Same for MariaDB.
 pub(crate) const MARIADB: (&str, [&str; 2], [&str; 6]) = (
     "CREATE TABLE kinds (i smallint, b bigint unsigned, d decimal(30, 10), o boolean, \
      s varchar(10), y varbinary(4), j json, da date, ts datetime(3), e enum('good', 'bad'), \
@@ -96,7 +96,7 @@ pub(crate) const MARIADB: (&str, [&str; 2], [&str; 6]) = (
     ],
 );
 
-/// What the rows are.
+/// The expected rows.
 pub(crate) const MARIADB_ROWS: &str = "\
 -7|18446744073709551615|12345678901234567890.0123456789|1|ä\"b|00FF|{\"k\":[1,null]}|9999-12-31|\
 2026-11-26 16:00:00.250|good|7\n\

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// What the clients of PostgreSQL and MariaDB send for COMMIT, each in a message of its own.
+/// The COMMIT message of the clients of PostgreSQL and MariaDB.
 const COMMITS: [&[u8]; 2] = [b"COMMIT\0", b"\x03COMMIT"];
 
-/// Forwards bytes to a database. Of every fourth COMMIT it does not let the answer through, in
-/// turn: the COMMIT does not come through either; it comes through, and the connection ends at
-/// once; its answer has come, and ends here.
+/// Forwards bytes to a database. For every fourth COMMIT it drops the response, in one of three
+/// ways in turn: it drops the COMMIT, too; it forwards it and disconnects immediately; it waits for
+/// the response and then disconnects.
 pub(crate) struct Wire {
     pub(crate) address: SocketAddr,
     counts: Arc<Counts>,
@@ -44,7 +44,7 @@ impl Wire {
         Self { address, counts }
     }
 
-    /// Connections that were cut at a COMMIT.
+    /// Returns the number of connections cut at a COMMIT.
     pub(crate) fn cuts(&self) -> usize {
         self.counts.cuts.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! A database of a test: its tables, what happens to them, and what has to be stored of them.
+//! A test database: its tables, operations on them, and the rows to be stored.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use aqueduct_tests::certificates;
 use aqueduct_tests::mariadb::{self, MariaDb};
 use aqueduct_tests::postgres::{self, Postgres};
 
-/// Which server it is.
+/// The kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Postgres,
@@ -36,7 +36,8 @@ impl Kind {
         }
     }
 
-    /// The table that is read in whole: three of four rows have the same value, a tenth has none.
+    /// Fills the table that is read completely: three of four rows have the same value, a tenth has
+    /// none.
     pub(crate) fn fill(self, rows: usize) -> String {
         let part = "CASE WHEN i % 10 = 0 THEN NULL WHEN i % 4 = 1 THEN i ELSE 7 END";
         let last = rows - 1;
@@ -47,7 +48,7 @@ impl Kind {
         format!("INSERT INTO whole_rows SELECT i, {part}, i + 0.125 FROM {source}")
     }
 
-    /// More rows of the table that grows, and one that is not late.
+    /// Adds rows to the growing table, and one that is not late.
     pub(crate) fn grow(self, rows: usize) -> String {
         match self {
             Self::Postgres | Self::PostgresByOdbc => format!(
@@ -61,7 +62,7 @@ impl Kind {
         }
     }
 
-    /// Rows that are committed after others with later times.
+    /// Commits rows after others with later times.
     pub(crate) fn commit_late(self) -> &'static str {
         match self {
             Self::Postgres | Self::PostgresByOdbc => {
@@ -79,7 +80,7 @@ impl Kind {
         }
     }
 
-    /// The rows of a table as they have to be stored.
+    /// Returns the expression for the expected form of a table's rows.
     fn bodies(self, table: &str) -> &'static str {
         match (self, table) {
             (_, "grow") => "SELECT concat('{\"id\":', id, ',\"v\":\"', v, '\"}') FROM grow_rows",
@@ -101,10 +102,10 @@ impl Kind {
     }
 }
 
-/// The user of MariaDB that has to come by TLS, with a certificate.
+/// The MariaDB user that must use TLS with a certificate.
 const SECURED: &str = "secured";
 
-/// A server that runs, with a database `shop`. MariaDB is reached by TLS alone.
+/// A running server with a database `shop`. MariaDB is only reachable over TLS.
 pub(crate) enum Server {
     Postgres(Postgres),
     PostgresByOdbc(Postgres),
@@ -138,7 +139,7 @@ impl Server {
         server
     }
 
-    /// What statements answer, a line for each row.
+    /// Runs statements; returns the rows, one per line.
     pub(crate) fn ask(&self, sql: &str) -> String {
         match self {
             Self::Postgres(it) | Self::PostgresByOdbc(it) => it.ask("shop", sql),
@@ -146,7 +147,7 @@ impl Server {
         }
     }
 
-    /// Connections are cut.
+    /// Restarts the server; connections are cut.
     pub(crate) fn restart(&mut self) {
         match self {
             Self::Postgres(it) | Self::PostgresByOdbc(it) => {
@@ -168,8 +169,8 @@ impl Server {
         }
     }
 
-    /// The settings of `database`, with this authority where TLS is asked for. The certificates are
-    /// in `dir`.
+    /// Returns the settings of `database`, with this authority if TLS is required. The certificates
+    /// are in `dir`.
     pub(crate) fn settings(&self, dir: &Path, authority: &str) -> String {
         match self {
             Self::Postgres(it) => {
@@ -190,7 +191,7 @@ impl Server {
         }
     }
 
-    /// The rows of a table, as they have to be stored.
+    /// Returns the rows of a table in the expected form.
     pub(crate) fn lines(&self, table: &str) -> BTreeMap<String, usize> {
         let mut lines = BTreeMap::new();
         let text = self.ask(self.kind().bodies(table));

@@ -1,5 +1,5 @@
-//! An edge speaks for its own origins alone, whatever data directory it has, and each line of the
-//! one that owns them is stored once, through `kill -9` of both ends. A token does as a
+//! An edge can only send for its own origins, whatever data directory it has, and each line of
+//! their owner is stored once, through `kill -9` of both ends. A token has the same effect as a
 //! certificate.
 
 use std::fs;
@@ -41,7 +41,7 @@ channel = "main"
     )
 }
 
-/// The edge in the directory `name`, with the certificate `shown`, if it shows one, and with its
+/// Returns the edge in the directory `name`, with the certificate `shown`, if any, and with its
 /// token, if it has one.
 fn edge(dir: &Path, name: &str, shown: Option<&str>, to: SocketAddr) -> Agent {
     let at = dir.display();
@@ -80,7 +80,7 @@ fn write(dir: &Path, edge: &str, file: &str, lines: usize) {
     fs::write(dir.join(format!("{edge}.in/{file}.log")), text).expect("the test's own folder");
 }
 
-/// The lines of the store, sorted, as often as they are there.
+/// Returns the lines of the store, sorted, including duplicates.
 fn stored(dir: &Path) -> Vec<String> {
     let Ok(files) = fs::read_dir(dir.join("store")) else { return Vec::new() };
     let paths = files.map(|file| file.expect("an entry").path());
@@ -97,7 +97,7 @@ fn wait_for(dir: &Path, lines: usize) {
     });
 }
 
-/// What `aqueduct pki` says.
+/// Returns the output of `aqueduct pki`.
 fn pki(dir: &Path, words: &str) -> String {
     let done = program("aqueduct").arg("pki").args(words.split(' ')).current_dir(dir).output();
     let done = done.expect("the program runs");
@@ -105,7 +105,7 @@ fn pki(dir: &Path, words: &str) -> String {
     String::from_utf8(done.stdout).expect("text")
 }
 
-/// A token counts once its line is there, without a restart, and after `kill -9` of both ends.
+/// A token is accepted when its line is there, without a restart, and after `kill -9` of both ends.
 fn by_token(dir: &Path, listen: SocketAddr, collector: &mut Agent) -> Agent {
     let line = pki(dir, "token web-3 --hash");
     let mut edge = edge(dir, "web-3", None, listen);
@@ -146,7 +146,7 @@ fn an_edge_speaks_for_its_own_origins_and_for_no_others() {
     owner.kill();
     collector.kill();
 
-    // A copy of its directory, with the certificate of another edge and lines of its own.
+    // A copy of its directory, with the certificate of another edge and its own lines.
     shell(dir, "cp -r web-1.data thief.data; rm -f thief.data/LOCK");
     let mut thief = edge(dir, "thief", Some("web-2"), listen);
     write(dir, "thief", "forged", 500);
@@ -166,7 +166,7 @@ fn an_edge_speaks_for_its_own_origins_and_for_no_others() {
     });
     thief.kill();
 
-    // A channel that is older than its certificate is bound to it, and then heard.
+    // A channel older than its certificate is bound to it, and then accepted.
     let mut old = edge(dir, "web-2", None, listen);
     old.start();
     old.stop(Duration::from_secs(25));

@@ -203,7 +203,7 @@ impl Server {
         if native.iter().any(|(_, value)| value == "OFF") {
             return Ok(());
         }
-        // MariaDB shows keys in `information_schema` only with the right to change the table.
+        // In `information_schema`, MariaDB shows keys only to accounts that may change the table.
         let made: Vec<mysql_async::Row> = self.rows(&format!("SHOW CREATE TABLE {shown}")).await?;
         let made = made.first().and_then(|row| row.get::<String, _>(1)).unwrap_or_default();
         match statement::cascades(&made) {
