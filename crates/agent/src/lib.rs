@@ -120,9 +120,7 @@ pub enum RunError {
         problem: String,
     },
     /// A second signal requested an immediate end.
-    #[error(
-        "stopped immediately by a second signal; events that were not stored are read or sent again"
-    )]
+    #[error("stopped immediately by a second signal; unstored events are read or sent again")]
     Interrupted,
 }
 
