@@ -1,5 +1,7 @@
 //! The events of a text by the definition: one line after the other, in the settings of the tests.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
 use std::sync::Arc;
 
 use serde_json::json;
