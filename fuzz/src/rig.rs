@@ -24,7 +24,13 @@ use crate::net::OneClient;
 
 /// The sources to fuzz, with their components.
 const CATALOGUE: Catalogue = Catalogue {
-    groups: &[&components::GROUP, &components_otlp::GROUP, &components_shippers::GROUP],
+    groups: &[
+        &components::GROUP,
+        &components_files::GROUP,
+        &components_grpc::GROUP,
+        &components_otlp::GROUP,
+        &components_shippers::GROUP,
+    ],
     elsewhere: &[],
 };
 

@@ -9,6 +9,8 @@ pub const FULL: Catalogue = Catalogue { groups: GROUPS, elsewhere: components::E
 
 const GROUPS: &[&Group] = &[
     &components::GROUP,
+    &components_files::GROUP,
+    &components_grpc::GROUP,
     #[cfg(feature = "amqp")]
     &components_amqp::GROUP,
     #[cfg(feature = "expr")]

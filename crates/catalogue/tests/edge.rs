@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// Crates of the edge at most, with those that its build runs and its own 14.
-const CRATES_MAX: usize = 200;
+/// Crates of the edge at most, with those that its build runs and its own 18.
+const CRATES_MAX: usize = 202;
 
 /// Crates that bring a store, a broker or a file format.
 const HEAVY: &[&str] = &[
@@ -50,7 +50,9 @@ fn tree() -> Vec<String> {
 fn edge_depends_only_on_light_components() {
     let tree = tree();
     let names: Vec<&str> = tree.iter().filter_map(|line| line.split(' ').next()).collect();
-    assert!(names.contains(&"aqueduct-components"), "{tree:?}");
+    for light in ["aqueduct-components", "components-files", "components-grpc", "formats", "kit"] {
+        assert!(names.contains(&light), "{light}: {tree:?}");
+    }
     // Each connector has a crate of its own.
     let is_connector = |name: &str| name.starts_with("aqueduct-components-");
     let heavy: Vec<_> =
@@ -59,7 +61,7 @@ fn edge_depends_only_on_light_components() {
 }
 
 #[test]
-fn edge_has_at_most_200_crates() {
+fn edge_has_at_most_202_crates() {
     let tree = tree();
     let crates: BTreeSet<(&str, &str)> =
         tree.iter().filter_map(|line| line.split(' ').next().zip(line.split(' ').nth(1))).collect();

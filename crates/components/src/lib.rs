@@ -2,7 +2,8 @@
 //!
 //! One file is one component, and one line in its role's table makes it known. What brings
 //! something heavy with it is in a crate of its own, with a group of its own. Code that sources and
-//! sinks share is in `kit`. The tables of the crate `formats` are part of the group here.
+//! sinks share is in `kit`. The tables of the crate `formats` are part of the group here. The
+//! sources of files and the hop between agents are crates of their own, which each program has too.
 
 pub mod interceptors;
 pub mod processors;
@@ -20,7 +21,7 @@ pub static CHANNELS: &[Entry<dyn Channel>] = &[
     entry::<channel::spill::Config>(),
 ];
 
-/// All components, for the catalogue of a program.
+/// The components of this crate and the formats, for the catalogue of a program.
 pub static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),
     feature: None,
@@ -82,9 +83,12 @@ pub const ELSEWHERE: &[Elsewhere] = &[
 ];
 
 /// Catalogue of a program on a producer.
-pub const EDGE: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: ELSEWHERE };
+pub const EDGE: Catalogue = Catalogue {
+    groups: &[&GROUP, &components_files::GROUP, &components_grpc::GROUP],
+    elsewhere: ELSEWHERE,
+};
 
-/// Returns the context of a component outside of an agent, with the components of this crate.
+/// Returns the context of a component outside of an agent, with the components of an edge.
 pub fn alone(name: &str, directory: &std::path::Path, env: Env) -> BuildContext {
     BuildContext { catalogue: EDGE, ..BuildContext::alone(name, directory, env) }
 }

@@ -42,7 +42,12 @@ enum Agent {
 
 /// The light components, and the sink `hdfs` with stores in local folders only.
 const CATALOGUE: Catalogue = Catalogue {
-    groups: &[&components::GROUP, &components_hdfs::GROUP],
+    groups: &[
+        &components::GROUP,
+        &components_files::GROUP,
+        &components_grpc::GROUP,
+        &components_hdfs::GROUP,
+    ],
     elsewhere: components::ELSEWHERE,
 };
 

@@ -6,8 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use components::sinks::grpc;
-use components::sources::{self, sequence, tail_dir};
+use components::sources::sequence;
+use components_files::tail_dir;
+use components_grpc::{sink as grpc_sink, source as grpc_source};
 use components_hdfs::hdfs;
 use pipeline::component::entry;
 use pipeline::{
@@ -111,13 +112,13 @@ impl Source for Sender {
 }
 
 static SOURCES: &[Entry<dyn Source>] = &[
-    entry::<sources::grpc::Config>(),
+    entry::<grpc_source::Config>(),
     entry::<sequence::Config>(),
     entry::<tail_dir::Config>(),
     entry::<Client>(),
 ];
 
-static SINKS: &[Entry<dyn Sink>] = &[entry::<grpc::Config>(), entry::<StoreSink>()];
+static SINKS: &[Entry<dyn Sink>] = &[entry::<grpc_sink::Config>(), entry::<StoreSink>()];
 
 static GROUP: Group = Group {
     package: env!("CARGO_PKG_NAME"),

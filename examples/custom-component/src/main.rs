@@ -16,8 +16,10 @@ static OWN: Group = Group {
 };
 
 /// What this program knows: what every edge knows, and its own.
-const CATALOGUE: Catalogue =
-    Catalogue { groups: &[&components::GROUP, &OWN], elsewhere: components::ELSEWHERE };
+const CATALOGUE: Catalogue = Catalogue {
+    groups: &[&components::GROUP, &components_files::GROUP, &components_grpc::GROUP, &OWN],
+    elsewhere: components::ELSEWHERE,
+};
 
 fn main() -> ExitCode {
     let version = env!("CARGO_PKG_VERSION");

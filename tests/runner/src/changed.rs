@@ -6,11 +6,13 @@ use std::path::Path;
 use crate::cargo::Package;
 
 /// What `@core` in the paths of a test stands for.
-const CORE: [&str; 22] = [
+const CORE: [&str; 24] = [
     "crates/agent",
     "crates/channel",
     "crates/collector",
     "crates/components",
+    "crates/components-files",
+    "crates/components-grpc",
     "crates/components-hdfs",
     "crates/config",
     "crates/crypto",

@@ -13,7 +13,7 @@
 //! Needs: java mvn tail vmstat
 //! Weight: 1
 //! Limit: 15m
-//! Paths: crates/flume crates/components crates/formats crates/kit
+//! Paths: crates/flume crates/components crates/components-files crates/formats crates/kit
 
 mod feed;
 mod overlay;

@@ -21,7 +21,8 @@
 //! Needs: hdfs logrotate nginx wrk
 //! Weight: 0
 //! Limit: 15m
-//! Paths: crates/flume crates/components crates/formats crates/kit docs/migrate-from-flume.md
+//! Paths: crates/flume crates/components crates/components-files crates/formats
+//! Paths: crates/kit docs/migrate-from-flume.md
 
 mod host;
 

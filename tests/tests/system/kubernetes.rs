@@ -14,7 +14,7 @@
 //! Weight: 0
 //! Limit: 10m
 //! Paths: deploy/kubernetes deploy/helm deploy/tools docs/kubernetes.md
-//! Paths: crates/components crates/formats
+//! Paths: crates/components crates/components-files crates/formats
 
 mod chart;
 mod kubelet;

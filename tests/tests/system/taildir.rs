@@ -17,7 +17,7 @@
 //! Needs: java mvn
 //! Weight: 1
 //! Limit: 10m
-//! Paths: crates/components crates/kit crates/flume
+//! Paths: crates/components-files crates/kit crates/flume
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 /// How the names of our crates begin.
-const OURS: [&str; 3] = ["aqueduct", "formats", "kit"];
+const OURS: [&str; 4] = ["aqueduct", "components", "formats", "kit"];
 
 /// The filter that `wanted`, the value of `RUST_LOG`, asks for: `info` without any.
 ///

@@ -51,8 +51,16 @@ static WITH_FILTER: &[Entry<dyn Interceptor>] = &[entry::<DropMarked>()];
 
 static FILTERS: Group = Group { interceptors: WITH_FILTER, ..Group::EMPTY };
 
-const CATALOGUE: Catalogue =
-    Catalogue { groups: &[&components::GROUP, &components_hdfs::GROUP, &FILTERS], elsewhere: &[] };
+const CATALOGUE: Catalogue = Catalogue {
+    groups: &[
+        &components::GROUP,
+        &components_files::GROUP,
+        &components_grpc::GROUP,
+        &components_hdfs::GROUP,
+        &FILTERS,
+    ],
+    elsewhere: &[],
+};
 
 /// A directory for an agent with one tailed file, and two channels with a store each.
 struct Place {

@@ -3,7 +3,6 @@
 pub mod avro;
 pub mod discard;
 pub mod file_roll;
-pub mod grpc;
 pub mod http;
 pub mod logger;
 pub mod thrift;
@@ -16,7 +15,6 @@ pub static ALL: &[Entry<dyn Sink>] = &[
     entry::<avro::Config>(),
     entry::<discard::Config>(),
     entry::<file_roll::Config>(),
-    entry::<grpc::Config>(),
     entry::<http::Config>(),
     entry::<logger::Config>(),
     entry::<thrift::Config>(),

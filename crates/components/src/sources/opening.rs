@@ -14,7 +14,7 @@ use pipeline::{Component, Env, Source, SourceContext, SourceError};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{avro, grpc, http, netcat, syslog, thrift};
+use super::{avro, http, netcat, syslog, thrift};
 
 fn context() -> SourceContext {
     plain_context(Arc::new(Channels::new(1)), CancellationToken::new())
@@ -55,7 +55,7 @@ async fn takes<C: Component<Role = dyn Source>>(address: &str, settings: Value) 
 async fn a_port_in_use_is_an_error_of_opening_and_a_free_one_is_taken_by_it() {
     let env = env::real();
     let address = listen(&env, "127.0.0.1:0").await.unwrap().local_address();
-    takes::<grpc::Config>(&address, json!({ "listen": address })).await;
+    takes::<components_grpc::source::Config>(&address, json!({ "listen": address })).await;
     takes::<avro::Config>(&address, json!({ "listen": address })).await;
     takes::<http::Config>(&address, json!({ "listen": address })).await;
     takes::<netcat::Config>(&address, json!({ "listen": address })).await;

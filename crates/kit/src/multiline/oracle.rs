@@ -1,6 +1,8 @@
 //! Reference implementation: the events of a text by the definition, line by line, with the
 //! settings of the tests.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
 use std::sync::Arc;
 
 use serde_json::json;

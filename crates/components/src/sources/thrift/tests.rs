@@ -28,6 +28,7 @@ async fn connect(to: &Running) -> Client {
 
 /// The message of this name, which Flume's own client wrote: a seed of the fuzz target `thrift`,
 /// whose first byte names the encoding.
+#[expect(clippy::disallowed_methods, reason = "the corpus is real files")]
 fn message(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/thrift");
     let input = std::fs::read(folder.join(name)).unwrap();

@@ -31,7 +31,7 @@ async fn source() -> (String, metrics::Metrics, CancellationToken) {
     let cx = BuildContext::alone("in", &std::env::temp_dir(), env);
     let metrics = cx.metrics.clone();
     let settings = json!({ "listen": address, "remembered_max": "8MiB" });
-    let mut source = build::<aqueduct_components::sources::grpc::Config>(&settings, &cx).unwrap();
+    let mut source = build::<components_grpc::source::Config>(&settings, &cx).unwrap();
     let stop = CancellationToken::new();
     let run = relay_context(Memory::new(), stop.clone());
     tokio::spawn(async move {

@@ -144,8 +144,8 @@ mod tests {
 
     use super::super::super::{FileBytes, Opened, Reading};
     use super::*;
-    use crate::sources::spool_dir::config::{Config, Options};
-    use crate::sources::spool_dir::mark::{DONE, Sight};
+    use crate::spool_dir::config::{Config, Options};
+    use crate::spool_dir::mark::{DONE, Sight};
 
     /// Created once: each case of the model begins to read many times.
     static OPTIONS: LazyLock<Arc<Options>> = LazyLock::new(|| {
@@ -153,7 +153,7 @@ mod tests {
             "directory": "/d", "line_max": format!("{LINE_MAX}B"), "multiline": oracle::settings(),
         });
         let config: Config = pipeline::Settings::from_json(&settings).read().unwrap();
-        config.options(&crate::alone("in", Path::new("unused"), env::real())).unwrap()
+        config.options(&formats::alone("in", Path::new("unused"), env::real())).unwrap()
     });
     static STAT: LazyLock<FileStat> =
         LazyLock::new(|| env::real().disk.stat(Path::new("/")).unwrap());

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aqueduct_components::sinks::grpc::Config as SinkConfig;
-use aqueduct_components::sources::grpc::Config as SourceConfig;
+use components_grpc::sink::Config as SinkConfig;
+use components_grpc::source::Config as SourceConfig;
 use metrics::Metrics;
 use pipeline::testkit::{build, relay_context};
 use pipeline::{

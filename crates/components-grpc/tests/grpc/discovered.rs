@@ -58,7 +58,7 @@ fn world(drain_max: &str) -> World {
         "discover": "srv:_aqueduct._tcp.test", "discover_every": "1s", "discover_max": 1,
         "drain_max": drain_max,
     });
-    let sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx).unwrap();
+    let sink = build::<components_grpc::sink::Config>(&settings, &cx).unwrap();
     World { table, cx, sink }
 }
 
@@ -162,7 +162,7 @@ fn an_address_and_a_lookup_exclude_each_other_and_one_is_needed() {
         (json!({ "discover": "dns:c:1", "discover_every": "10ms" }), "discover_every"),
         (json!({ "discover": "dns:c:1", "discover_max": 0 }), "discover_max"),
     ] {
-        let built = build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx);
+        let built = build::<components_grpc::sink::Config>(&settings, &cx);
         assert_eq!(built.err().unwrap().path, path, "{settings}");
     }
 }
@@ -171,9 +171,8 @@ fn an_address_and_a_lookup_exclude_each_other_and_one_is_needed() {
 fn rejects_settings_that_need_dns_in_a_program_without_it() {
     let env = Env { names: Arc::new(env::HostNames), ..env::real() };
     let cx = BuildContext::alone("out", &std::env::temp_dir(), env);
-    let build = |settings: &serde_json::Value| {
-        build::<aqueduct_components::sinks::grpc::Config>(settings, &cx)
-    };
+    let build =
+        |settings: &serde_json::Value| build::<components_grpc::sink::Config>(settings, &cx);
     assert!(build(&json!({ "discover": "dns:c:1" })).is_ok());
     for (settings, path) in [
         (json!({ "discover": "srv:_a._tcp.c" }), "discover"),

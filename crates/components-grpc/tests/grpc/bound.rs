@@ -63,7 +63,7 @@ fn bench(origins: &str, relays: &[&str]) -> Bench {
         },
     });
     let cx = BuildContext::alone("in", &std::env::temp_dir(), env.clone());
-    let mut source = build::<aqueduct_components::sources::grpc::Config>(&settings, &cx).unwrap();
+    let mut source = build::<components_grpc::source::Config>(&settings, &cx).unwrap();
     let stop = CancellationToken::new();
     let running = relay_context(memory.clone(), stop.clone());
     tokio::spawn(async move {
@@ -217,7 +217,7 @@ async fn a_relay_speaks_for_others_and_a_warning_lets_pass_and_counts_once_for_e
 async fn birth(folder: &Path, kind: &str, tls: Value) -> Origin {
     let cx = BuildContext::alone("main", folder, env::real());
     let settings = json!({ "address": "127.0.0.1:1", "tls": tls });
-    let _sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx).unwrap();
+    let _sink = build::<components_grpc::sink::Config>(&settings, &cx).unwrap();
     let channel: Box<dyn Channel> = match kind {
         "durable" => channel::durable::Config::default().build(&cx).unwrap(),
         _ => channel::memory::Config::default().build(&cx).unwrap(),

@@ -30,7 +30,7 @@ impl Process {
         let cx = BuildContext::alone("out", directory, env.clone());
         let cx = BuildContext { extensions: Extensions::default().with(board), ..cx };
         let settings = json!({ "address": address });
-        let sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx).unwrap();
+        let sink = build::<components_grpc::sink::Config>(&settings, &cx).unwrap();
         let mut process = Self { cx, sink };
         within(async { while process.sink.open().await.is_err() {} }).await;
         process

@@ -133,8 +133,7 @@ async fn what_is_looked_up_by_a_host_has_to_be_that_host() {
         });
         let cx = pipeline::BuildContext::alone("out", folder.path(), env.clone());
         let mut sink =
-            pipeline::testkit::build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx)
-                .unwrap();
+            pipeline::testkit::build::<components_grpc::sink::Config>(&settings, &cx).unwrap();
         let opened = tokio::time::timeout(Duration::from_secs(2), async {
             while sink.open().await.is_err() {
                 tokio::time::sleep(Duration::from_millis(10)).await;

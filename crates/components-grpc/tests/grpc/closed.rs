@@ -121,8 +121,7 @@ async fn a_relay_hands_on_the_floors_of_the_origins_that_it_carries() {
     heard.raise(Origin([9; 16]), Epoch(1));
     cx.get::<FloorBoard>().hear(&heard);
     let settings = json!({ "address": source.address });
-    let mut sink: Box<dyn Sink> =
-        build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx).unwrap();
+    let mut sink: Box<dyn Sink> = build::<components_grpc::sink::Config>(&settings, &cx).unwrap();
     within(async {
         while sink.open().await.is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;

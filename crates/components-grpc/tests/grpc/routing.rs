@@ -18,7 +18,7 @@ async fn member(cx: &BuildContext, routing: &str) -> (Arc<Memory>, pair::Running
     let address = free_address().to_string();
     let source = start_source(&cx.env, memory.clone(), &address, json!({}));
     let settings = json!({ "address": address, "resend_after": "300ms" });
-    let sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, cx).unwrap();
+    let sink = build::<components_grpc::sink::Config>(&settings, cx).unwrap();
     (memory, source, sink)
 }
 

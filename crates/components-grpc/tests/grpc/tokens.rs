@@ -258,7 +258,7 @@ fn a_new_origin_is_bound_to_the_name_of_the_token() {
     let cx = pipeline::BuildContext::alone("main", bench.folder.path(), env::real());
     let mut settings = bench.shows("Web-1", FIRST);
     settings["address"] = json!(ADDRESS);
-    type Config = aqueduct_components::sinks::grpc::Config;
+    type Config = components_grpc::sink::Config;
     let _sink = pipeline::testkit::build::<Config>(&settings, &cx).unwrap();
     let origin = cx.get::<pipeline::OriginName>().origin(&env::real());
     assert!(origin.is_bound_to("web-1"));

@@ -23,7 +23,7 @@ async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_lim
     let mut cx = BuildContext::alone("out", &std::env::temp_dir(), env.clone());
     cx.name = "out".into();
     let settings = json!({ "address": address });
-    let mut sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx).unwrap();
+    let mut sink = build::<components_grpc::sink::Config>(&settings, &cx).unwrap();
     within(async { while sink.open().await.is_err() {} }).await;
     assert_eq!(cx.get::<LimitBoard>().smallest(), Some(10 << 10));
     for sequence in [0, 1] {
@@ -95,7 +95,7 @@ async fn a_batch_over_the_cut_is_taken_and_sources_before_it_know_the_cut() {
     let mut cx = BuildContext::alone("out", &std::env::temp_dir(), env.clone());
     cx.name = "out".into();
     let settings = json!({ "address": "127.0.0.1:4141" });
-    let mut sink = build::<aqueduct_components::sinks::grpc::Config>(&settings, &cx).unwrap();
+    let mut sink = build::<components_grpc::sink::Config>(&settings, &cx).unwrap();
     within(async { while sink.open().await.is_err() {} }).await;
     let board = cx.get::<LimitBoard>();
     assert_eq!((board.smallest(), board.largest()), (Some(10 << 10), Some(16 << 20)));

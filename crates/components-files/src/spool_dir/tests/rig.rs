@@ -24,7 +24,7 @@ pub(super) struct Rig {
 
 /// Returns the setting for which the source rejects its configuration.
 pub(super) fn build_error(settings: &Value) -> String {
-    let cx = crate::alone("in", Path::new("unused"), env::real());
+    let cx = formats::alone("in", Path::new("unused"), env::real());
     build::<Config>(settings, &cx).err().unwrap().path
 }
 
@@ -133,11 +133,11 @@ impl Rig {
 
     pub(super) fn options(&self) -> Arc<Options> {
         let config: Config = pipeline::Settings::from_json(&self.settings).read().unwrap();
-        config.options(&crate::alone("in", Path::new("unused"), env::real())).unwrap()
+        config.options(&formats::alone("in", Path::new("unused"), env::real())).unwrap()
     }
 
     fn source(&self) -> Box<dyn Source> {
-        let mut cx = crate::alone("in", Path::new("unused"), env::real());
+        let mut cx = formats::alone("in", Path::new("unused"), env::real());
         cx.metrics = self.metrics.clone();
         build::<Config>(&self.settings, &cx).unwrap()
     }

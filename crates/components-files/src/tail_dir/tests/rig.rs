@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::sources::tail_dir::Config;
+use crate::tail_dir::Config;
 
 /// A directory, an agent's intake, and the source between them.
 pub(super) struct Rig {
