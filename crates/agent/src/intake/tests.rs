@@ -9,6 +9,7 @@
 
 mod choices;
 mod names;
+mod rest;
 mod traced;
 
 use std::ops::Range;

@@ -321,7 +321,11 @@ async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
             }
         }
         // Where only the one before it failed, that one says so.
-        let is_early = matches!(error, IntakeError::Channel(ChannelError::OutOfTurn { .. }));
+        let is_early = matches!(
+            error,
+            IntakeError::Channel(ChannelError::OutOfTurn { .. })
+                | IntakeError::Partly { source: ChannelError::OutOfTurn { .. }, .. }
+        );
         let before = before.take();
         let has_waited = before.is_some();
         if let Some(before) = before {
