@@ -3,7 +3,7 @@
 //! ```text
 //!   peers ─► listening ─► tenants ─► decoding ─► storing, put ─┐
 //!            datagrams ─► gathered ────────────────────────────┤
-//!            broker    ─► messages ─► under_way ───────────────┼─► channels
+//!            broker    ─► messages ─► consume ─────────────────┼─► channels
 //!            positions ─► one_channel, until_stored ───────────┘
 //!
 //!   channels ─► places, record, refused, http ─► a server
@@ -25,6 +25,7 @@
 //! | module | of sources that read |
 //! |---|---|
 //! | `messages` | messages of a broker ─► events of one put |
+//! | `consume` | the adapter for messages that are acknowledged when they are stored |
 //! | `under_way` | the put that is under way, with what is acknowledged after it |
 //! | `until_stored` | a batch with positions ─► the channels that lack it |
 //! | `one_channel` | positions that are in one channel |
@@ -41,6 +42,7 @@
 
 pub mod bounds;
 pub mod command_errors;
+pub mod consume;
 pub mod datagrams;
 pub mod decoding;
 pub mod gathered;
