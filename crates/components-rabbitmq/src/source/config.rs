@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
+use kit::consume::Consumed;
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
@@ -31,7 +32,7 @@ pub struct Config {
     /// Largest body of a message. A larger one is no event: see `unusable`.
     #[serde(default = "default_message_max")]
     message_max: ByteSize,
-    /// What becomes of a message of which no event can be made.
+    /// What to do with a message that cannot become an event, or that is larger than a channel.
     #[serde(default)]
     unusable: Unusable,
     /// What is said of a message that becomes headers `rabbitmq.NAME`: `message_id`,
@@ -91,7 +92,7 @@ pub(crate) struct Binding {
     pub(super) routing_key: String,
 }
 
-/// What becomes of a message of which no event can be made.
+/// What to do with a message that cannot become an event, or that is larger than a channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unusable {
@@ -206,7 +207,9 @@ impl Component for Config {
             unusable: self.unusable,
             properties: self.properties,
         };
-        Ok(Box::new(Rabbit::new(cx, options, self.broker.target(cx)?)))
+        let target = self.broker.target(cx)?;
+        let rabbit = Rabbit { name: cx.name.clone(), options, target };
+        Ok(Box::new(Consumed::new(cx, rabbit)))
     }
 }
 
