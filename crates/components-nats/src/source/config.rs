@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kit::consume::Consumed;
 use metrics::MetricSpec;
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Component, Source};
@@ -41,7 +42,7 @@ pub struct Config {
     /// Messages that are asked for at once.
     #[serde(default = "default_prefetch")]
     prefetch: u32,
-    /// What becomes of a message of which no event can be made.
+    /// What to do with a message that cannot become an event, or that is larger than a channel.
     #[serde(default)]
     unusable: Unusable,
     /// What is said of a message that becomes headers `nats.NAME`: `subject`, `stream`,
@@ -50,7 +51,7 @@ pub struct Config {
     properties: Vec<Property>,
 }
 
-/// What becomes of a message of which no event can be made.
+/// What to do with a message that cannot become an event, or that is larger than a channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unusable {
@@ -200,7 +201,16 @@ impl Component for Config {
             properties: self.properties,
         };
         let lag = cx.scope::<Self>().gauge("lag_messages")?;
-        Ok(Box::new(Nats::new(cx, options, self.server.target(cx)?, lag)))
+        let nats = Nats {
+            name: cx.name.clone(),
+            metrics: cx.metrics.clone(),
+            lag,
+            options,
+            target: self.server.target(cx)?,
+            created: String::new(),
+            unstored: None,
+        };
+        Ok(Box::new(Consumed::new(cx, nats)))
     }
 }
 
