@@ -26,7 +26,6 @@
 //! |---|---|
 //! | `messages` | messages of a broker ─► events of one put |
 //! | `consume` | the adapter for messages that are acknowledged when they are stored |
-//! | `under_way` | the put that is under way, with what is acknowledged after it |
 //! | `until_stored` | a batch with positions ─► the channels that lack it |
 //! | `one_channel` | positions that are in one channel |
 //!
@@ -60,6 +59,5 @@ pub mod storing;
 pub mod tenants;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
-pub mod under_way;
 pub mod until_stored;
 pub mod waits;
