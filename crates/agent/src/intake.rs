@@ -36,7 +36,7 @@ use metrics::Metrics;
 use pipeline::{
     Batch, BatchSize, Channel, ChannelSelector, Epoch, Floors, Identity, Intake, IntakeError,
     IntervalSet, KeySet, Known, LedgerState, Origin, Outage, PartNames, Permit, PositionIntake,
-    RelayIntake, Routing, Turn,
+    RelayIntake, Rest, Routing, Turn,
 };
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast};
@@ -266,6 +266,10 @@ impl PositionIntake for AgentIntake {
 
     async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError> {
         self.store(batch, Some(channels), None).await
+    }
+
+    async fn accept_rest(&self, rest: Rest) -> Result<(), IntakeError> {
+        self.store_rest(rest).await
     }
 
     fn stores_in_turn(&self) -> bool {

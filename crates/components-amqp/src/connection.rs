@@ -56,7 +56,13 @@ pub(crate) enum AmqpError {
     /// The connection, the session or the link has ended.
     #[error("the connection to {address} has ended: {problem}")]
     Ended { address: Arc<str>, problem: String },
-    /// The broker does not accept a message now.
+    /// The channels refuse a message permanently.
+    #[error(
+        "the channels refuse a message of `{address}`: {problem}; make the channel larger, or take \
+         the message out of the broker"
+    )]
+    Refused { address: String, problem: String },
+    /// The broker does not take a message now.
     #[error("{address} does not take a message now: {problem}")]
     NotTaken { address: Arc<str>, problem: String },
 }
@@ -67,8 +73,10 @@ impl Classify for AmqpError {
             Self::Connect { .. } | Self::NoAnswer { .. } | Self::Open { .. } => {
                 ErrorClass::Transient
             }
-            Self::Login { .. } | Self::NotGranted { .. } => ErrorClass::Blocked,
-            // The messages may have been stored.
+            Self::Login { .. } | Self::NotGranted { .. } | Self::Refused { .. } => {
+                ErrorClass::Blocked
+            }
+            // What was sent may have been taken.
             Self::Ended { .. } | Self::NotTaken { .. } => ErrorClass::Indeterminate,
         }
     }

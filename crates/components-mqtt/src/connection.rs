@@ -65,6 +65,12 @@ pub(crate) enum MqttError {
          asked for again by another connection"
     )]
     Ahead { address: Arc<str>, limit: usize },
+    /// The channels refuse a message permanently.
+    #[error(
+        "the channels refuse a message of {address}: {problem}; make the channel larger, or take \
+         the message out of the broker"
+    )]
+    NotStored { address: Arc<str>, problem: String },
     /// A packet cannot be sent to this broker.
     #[error("a packet cannot be sent to {address}: {problem}")]
     Unsendable { address: Arc<str>, problem: String },
@@ -96,7 +102,9 @@ impl Classify for MqttError {
             | Self::NotTaken { .. }
             | Self::Ahead { .. } => ErrorClass::Indeterminate,
             Self::Unsendable { .. } => ErrorClass::Poison,
-            Self::NoRight { .. } | Self::NotGranted { .. } => ErrorClass::Blocked,
+            Self::NoRight { .. } | Self::NotGranted { .. } | Self::NotStored { .. } => {
+                ErrorClass::Blocked
+            }
         }
     }
 }

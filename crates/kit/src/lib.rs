@@ -3,7 +3,7 @@
 //! ```text
 //!   peers ─► listening ─► tenants ─► decoding ─► storing, put ─┐
 //!            datagrams ─► gathered ────────────────────────────┤
-//!            broker    ─► messages ─► under_way ───────────────┼─► channels
+//!            broker    ─► messages ─► consume ─────────────────┼─► channels
 //!            positions ─► one_channel, until_stored ───────────┘
 //!
 //!   channels ─► places, record, refused, http ─► a server
@@ -25,7 +25,7 @@
 //! | module | of sources that read |
 //! |---|---|
 //! | `messages` | messages of a broker ─► events of one put |
-//! | `under_way` | the put that is under way, with what is acknowledged after it |
+//! | `consume` | the adapter for messages that are acknowledged when they are stored |
 //! | `until_stored` | a batch with positions ─► the channels that lack it |
 //! | `one_channel` | positions that are in one channel |
 //!
@@ -41,6 +41,7 @@
 
 pub mod bounds;
 pub mod command_errors;
+pub mod consume;
 pub mod datagrams;
 pub mod decoding;
 pub mod gathered;
@@ -58,6 +59,5 @@ pub mod storing;
 pub mod tenants;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
-pub mod under_way;
 pub mod until_stored;
 pub mod waits;

@@ -69,7 +69,25 @@ pub trait PositionIntake: Intake {
     /// Some of these channels has not stored it.
     async fn accept_into(&self, batch: Batch, channels: &[usize]) -> Result<(), IntakeError>;
 
-    /// Returns `true` if every required channel [stores in turn](crate::Channel::stores_in_turn).
+    /// Hands over what is left of a batch that only some channels have stored, without interceptors
+    /// and selector, which this default does not have. Must run to its end once it has been polled.
+    ///
+    /// # Errors
+    /// Some of these channels has not stored its part: [`IntakeError::Partly`] with what is left.
+    async fn accept_rest(&self, mut rest: Rest) -> Result<(), IntakeError> {
+        while let Some((channel, part)) = rest.parts.last() {
+            match self.accept_into(part.clone(), &[*channel]).await {
+                Ok(()) => drop(rest.parts.pop()),
+                Err(IntakeError::Channel(source)) => {
+                    return Err(IntakeError::Partly { rest: Box::new(rest), source });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every required channel [stores in turn](crate::Channel::stores_in_turn).
     fn stores_in_turn(&self) -> bool;
 }
 
@@ -183,12 +201,36 @@ pub struct Known {
     pub committed: IntervalSet,
 }
 
+/// What some required channels lack of a batch, as interceptors and selector have made it.
+#[derive(Debug, Clone, Default)]
+pub struct Rest {
+    /// The index of each of these channels, and its part.
+    pub parts: Vec<(usize, Batch)>,
+    /// Events and bytes that the source handed over.
+    pub given: BatchSize,
+    /// Events that the interceptors left.
+    pub kept: u64,
+    /// Events that the interceptors rejected.
+    pub rejected: u64,
+    /// Events in the other channels, each copy counted.
+    pub stored: u64,
+}
+
 /// Why a batch was not accepted.
 #[derive(Debug, Error)]
 pub enum IntakeError {
     /// A required channel did not store it.
     #[error("batch is not stored")]
     Channel(#[from] ChannelError),
+    /// Some of the required channels that the batch was put into stored it, and some did not.
+    #[error("batch is not stored in every required channel")]
+    Partly {
+        /// What they lack.
+        rest: Box<Rest>,
+        /// The first failure.
+        #[source]
+        source: ChannelError,
+    },
     /// An interceptor rejected events of the batch, and they cannot be stored among the dead
     /// letters; nothing of the batch is in a channel.
     #[error(
@@ -204,7 +246,7 @@ pub enum IntakeError {
 impl Classify for IntakeError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Channel(error) => error.class(),
+            Self::Channel(source) | Self::Partly { source, .. } => source.class(),
             // Too large for the dead letters: there is no other place, so it waits at its source.
             Self::DeadLetters(_) | Self::Stopping => ErrorClass::Transient,
         }

@@ -104,6 +104,15 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
         "a whole file becomes visible when the record of its transfer names it",
     ),
     ("part_left_out", "a whole file is made of all parts, and its digest is that of its source"),
+    // `crates/kit/src/consume/tests/planted.rs`
+    ("consume_acknowledged_before_stored", "a message is acknowledged when it is stored"),
+    ("consume_acknowledgement_forgotten", "each message that is stored is acknowledged"),
+    ("consume_held_before_stored", "what came before a held message is stored and acknowledged"),
+    ("consume_last_put_forgotten", "a put ends before the next connection is opened"),
+    ("consume_partly_stored_is_stored", "a message is acknowledged when every channel has it"),
+    ("consume_retried_everywhere", "a batch is retried in the channels that lack it alone"),
+    ("consume_stored_is_rejected", "a message that is stored is acknowledged, not rejected"),
+    ("consume_stored_is_returned", "a message that is stored is not returned to the broker"),
     // `crates/agent/src/traces/planted.rs`
     ("trace_last_not_counted", "a span that is given up at the end is counted"),
     ("trace_attempts_joined", "each attempt of a batch has spans of its own"),

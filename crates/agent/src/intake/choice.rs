@@ -100,17 +100,17 @@ impl AgentIntake {
             let unanswered = self.required[at].boards.inflow.commit(Instant::now());
             let (to, volume, committed) = begun.commit().await;
             drop(unanswered);
-            let Err(error) = committed else { return (to, volume, Ok(())) };
-            // A channel that closes leaves the result of a put unknown.
+            let Err((error, part)) = committed else { return (to, volume, Ok(())) };
+            // A channel that closes leaves a put in doubt without an answer.
             let is_doubtful = matches!(error, ChannelError::Closed { .. });
             let error = milder(refusal.take(), error);
             if is_doubtful {
-                return (to, volume, Err(error));
+                return (to, volume, Err((error, part)));
             }
             let next = others.by_ref();
             match next.find_map(|at| Some((at, self.required[at].room_now(parts[at].size())?))) {
                 Some(found) => (at, put) = found,
-                None => return (to, volume, Err(error)),
+                None => return (to, volume, Err((error, part))),
             }
             refusal = Some(error);
         }

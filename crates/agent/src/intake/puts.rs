@@ -14,6 +14,8 @@ use crate::tap::Passed;
 pub(super) struct Begun<'a> {
     pub(super) to: &'a Fed,
     volume: Volume,
+    /// What will be put, for another try.
+    part: Batch,
     pub(super) put: Box<dyn PutTransaction>,
     /// The same for the tap.
     seen: Option<Passed>,
@@ -21,8 +23,8 @@ pub(super) struct Begun<'a> {
     traced: Option<TracedPut>,
 }
 
-/// The result of a put: the channel, the volume, and whether it is stored.
-pub(super) type Committed<'a> = (&'a Fed, Volume, Result<(), ChannelError>);
+/// The end of a put: the channel, what was put, and the error with the part that is not stored.
+pub(super) type Committed<'a> = (&'a Fed, Volume, Result<(), (ChannelError, Batch)>);
 
 impl Fed {
     /// Begins a put, and notes how long it waits for room.
@@ -53,12 +55,12 @@ impl<'a> Begun<'a> {
         let volume = volume(&part);
         let seen = to.boards.tap.is_watched().then(|| Passed::of(&part));
         let traced = TracedPut::begin(to, &mut *put, &part, given);
-        put.put(part);
-        Self { to, volume, put, seen, traced }
+        put.put(part.clone());
+        Self { to, volume, part, put, seen, traced }
     }
 
     pub(super) async fn commit(self) -> Committed<'a> {
-        let Self { to, volume, put, seen, traced } = self;
+        let Self { to, volume, part, put, seen, traced } = self;
         let committed = put.commit().await;
         if let Some(traced) = traced {
             traced.end(to, volume, committed.as_ref().err());
@@ -68,7 +70,7 @@ impl<'a> Begun<'a> {
             (Ok(()), _) => {}
             (Err(_), _) => to.boards.inflow.failed(volume.events),
         }
-        (to, volume, committed)
+        (to, volume, committed.map_err(|error| (error, part)))
     }
 }
 

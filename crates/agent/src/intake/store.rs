@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture, join_all};
 use metrics::SourceLabel;
-use pipeline::{Batch, IntakeError, Turn};
+use pipeline::{Batch, BatchSize, IntakeError, Rest, Turn};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -145,14 +145,24 @@ impl AgentIntake {
             join_all(optional.into_iter().map(Begun::commit)),
         );
         let (now, mut passage) = (Instant::now(), Passage { optional_full, ..passage });
-        let mut outcome = Ok(());
+        let (puts, mut lacking, mut failure) = (required.len(), Vec::new(), None);
         for (to, volume, result) in required {
             match result {
                 Ok(()) => passage.stored += to.boards.inflow.stored(now, volume),
-                Err(error) if outcome.is_ok() => outcome = Err(error.into()),
-                Err(_) => {}
+                Err((error, part)) => {
+                    let at = self.required.iter().position(|fed| std::ptr::eq(fed, to));
+                    lacking.extend(at.map(|at| (at, part)));
+                    failure.get_or_insert(error);
+                }
             }
         }
+        let outcome = match failure {
+            None => Ok(()),
+            Some(source) if lacking.len() < puts => {
+                Err(IntakeError::Partly { rest: rest(lacking, passage), source })
+            }
+            Some(error) => Err(error.into()),
+        };
         let mut failed = 0;
         for (to, volume, result) in optional {
             match result {
@@ -174,7 +184,53 @@ impl AgentIntake {
         outcome
     }
 
-    /// Returns the result of the put in each required channel.
+    /// Stores what is left of a batch that some required channels have, and counts the batch as
+    /// accepted then.
+    pub(super) async fn store_rest(&self, left: Rest) -> Result<(), IntakeError> {
+        let began = Instant::now();
+        let _step = self.under_way.begin(began);
+        let (mut puts, mut failure) = (Vec::new(), None);
+        for (at, part) in &left.parts {
+            let fed = &self.required[*at];
+            match fed.begin_put(part.size()).await {
+                Ok(put) => {
+                    puts.push((*at, Begun::new(fed, put, part.clone(), (&self.source, began))));
+                }
+                Err(source) => {
+                    failure.get_or_insert(source);
+                    break;
+                }
+            }
+        }
+        // Nothing is stored before there is room for all.
+        if let Some(source) = failure {
+            return Err(IntakeError::Partly { rest: Box::new(left), source });
+        }
+        let Rest { given, kept, rejected, stored, .. } = left;
+        let given = Volume { events: given.events, bytes: given.bytes };
+        let mut passage = Passage { given, kept, rejected, stored, ..Passage::default() };
+        let (mut lacking, mut failure) = (Vec::new(), None);
+        let commits = puts.into_iter().map(|(at, put)| async move { (at, put.commit().await) });
+        for (at, (to, volume, result)) in join_all(commits).await {
+            match result {
+                Ok(()) => passage.stored += to.boards.inflow.stored(Instant::now(), volume),
+                Err((error, part)) => {
+                    lacking.push((at, part));
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        if let Some(source) = failure {
+            self.locked().put_again(passage.stored - stored);
+            return Err(IntakeError::Partly { rest: rest(lacking, passage), source });
+        }
+        // What the first tries have stored belongs to an accepted batch now.
+        self.locked().accepted_later(stored);
+        self.count(Instant::now(), passage);
+        Ok(())
+    }
+
+    /// What became of the put of each required channel that the batch was put into.
     async fn commit_required<'a>(&'a self, puts: Puts<'a>, several: bool) -> Vec<Committed<'a>> {
         match puts {
             // Every commit runs to its end, also when another one has failed.
@@ -207,4 +263,10 @@ impl AgentIntake {
         self.metrics.source_bytes.get_or_create(&label).inc_by(bytes);
         self.locked().accepted(now, passage);
     }
+}
+
+fn rest(parts: Vec<(usize, Batch)>, passage: Passage) -> Box<Rest> {
+    let Passage { given, kept, rejected, stored, .. } = passage;
+    let given = BatchSize { events: given.events, bytes: given.bytes };
+    Box::new(Rest { parts, given, kept, rejected, stored })
 }

@@ -8,6 +8,7 @@
 
 mod choices;
 mod names;
+mod rest;
 mod traced;
 
 use std::ops::Range;

@@ -185,6 +185,11 @@ impl SourceFlow {
         self.put_again += stored;
     }
 
+    /// These events were counted as put again, and belong to a batch that is accepted now.
+    pub(crate) fn accepted_later(&mut self, stored: u64) {
+        self.put_again = self.put_again.saturating_sub(stored);
+    }
+
     /// Events that are in no channel, by reason.
     pub(crate) fn dropped(&self) -> BTreeMap<String, u64> {
         let all = [

@@ -1,5 +1,6 @@
 //! Settings of the source `amqp`.
 
+use kit::consume::Consumed;
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
@@ -130,7 +131,9 @@ impl Component for Config {
             message_max: self.message_max.0,
             jms_headers: self.jms_headers,
         };
-        Ok(Box::new(Amqp::new(cx, options, self.broker.target(cx)?)))
+        let target = self.broker.target(cx)?;
+        let amqp = Amqp { name: cx.name.clone(), options, target };
+        Ok(Box::new(Consumed::new(cx, amqp)))
     }
 }
 

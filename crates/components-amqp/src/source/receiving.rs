@@ -26,8 +26,8 @@ const SELECTOR: (&str, u64) = ("apache.org:selector-filter:string", 0x0000_468c_
 /// What names a message in an answer.
 pub(super) type Delivery = DeliveryInfo;
 
-/// What came.
-pub(super) enum Arrived {
+/// What the broker delivered.
+pub(super) enum Delivered {
     /// A message.
     Message(Delivery, Box<Received>),
     /// Bytes that are no message: what is wrong.
@@ -102,17 +102,17 @@ impl Receiving {
     ///
     /// # Errors
     /// The link or the connection has ended.
-    pub(super) async fn next(&mut self) -> Result<Arrived, AmqpError> {
+    pub(super) async fn next(&mut self) -> Result<Delivered, AmqpError> {
         let receiver = self.receiver.as_mut().expect("it is there until the end");
         match receiver.recv::<Body<Value>>().await {
             Ok(delivery) => {
                 let (info, message) = delivery.into_parts();
-                Ok(Arrived::Message(info, Box::new(message)))
+                Ok(Delivered::Message(info, Box::new(message)))
             }
             Err(RecvError::MessageDecode(error)) => {
                 let refused = self.connection().take_refused();
                 let problem = refused.unwrap_or_else(|| error.source.to_string());
-                Ok(Arrived::Undecodable(error.info, problem))
+                Ok(Delivered::Undecodable(error.info, problem))
             }
             Err(RecvError::MessageSizeExceeded(error)) => Err(self.connection().ended(format!(
                 "a message of {} bytes is over `message_max`; raise that, or take the message out \

@@ -317,8 +317,12 @@ async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
                 return Err(SourceError { class, message, source: Some(Box::new(error)) });
             }
         }
-        // If only the chunk before it failed, that one logs the failure.
-        let is_early = matches!(error, IntakeError::Channel(ChannelError::OutOfTurn { .. }));
+        // Where only the one before it failed, that one says so.
+        let is_early = matches!(
+            error,
+            IntakeError::Channel(ChannelError::OutOfTurn { .. })
+                | IntakeError::Partly { source: ChannelError::OutOfTurn { .. }, .. }
+        );
         let before = before.take();
         let has_waited = before.is_some();
         if let Some(before) = before {

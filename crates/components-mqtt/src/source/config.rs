@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use formats::decoders::check_names;
+use kit::consume::Consumed;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Mqtt;
-use super::session::IDS_MAX;
+use super::session::{IDS_MAX, Session};
 use crate::broker::Broker;
 use crate::packets::{LastWill, LastWillProperties, QoS, RetainForwardRule, qos_of};
 use crate::topic::{Pattern, check_filter, check_topic, overlap};
@@ -280,6 +281,20 @@ impl Component for Config {
             headers,
             will: self.will.map(Will::packet).transpose()?,
         };
-        Ok(Box::new(Mqtt::new(cx, options, self.broker.target(cx)?)))
+        let mqtt = Mqtt {
+            name: cx.name.clone(),
+            metrics: cx.metrics.clone(),
+            target: self.broker.target(cx)?,
+            session: Session::default(),
+            is_known: false,
+            is_loaded: false,
+            put_off: None,
+            is_storing: false,
+            is_subscribed: false,
+            keep_alive: options.keep_alive,
+            forgets: false,
+            options,
+        };
+        Ok(Box::new(Consumed::new(cx, mqtt)))
     }
 }

@@ -26,7 +26,7 @@ impl Mqtt {
     }
 
     /// Connects, and resumes the session or begins one.
-    pub(super) async fn connect(&mut self) -> Result<(), MqttError> {
+    pub(super) async fn connect(&mut self) -> Result<Connection, MqttError> {
         let options = &self.options;
         let mut properties = ConnectProperties::new();
         properties.session_expiry_interval = Some(options.session_expiry_seconds);
@@ -58,8 +58,7 @@ impl Mqtt {
         self.is_subscribed &= is_present;
         self.keep_alive = keep_alive(options.keep_alive, &greeting);
         info!(source = %self.name, broker = %self.target.address, is_present, "connected");
-        self.connection = Some(connection);
-        Ok(())
+        Ok(connection)
     }
 
     /// What asks for the filters, unless the session has them. A broker of 3.1.1 sends all that it

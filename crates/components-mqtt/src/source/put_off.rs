@@ -1,11 +1,17 @@
 //! Messages of QoS 2 that wait because more ids are in use than a position can hold.
 
-use pipeline::SourceError;
+use std::time::Duration;
+
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::Mqtt;
-use crate::connection::Connection;
+use super::session::IDS_MAX;
+use crate::connection::{Connection, MqttError};
 use crate::packets::{Packet, PingReq};
+
+/// How long the end of a connection waits for the last answers to be sent.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Messages for whose ids there is no room.
 #[derive(Debug, Clone, Copy)]
@@ -30,15 +36,31 @@ impl PutOff {
 }
 
 impl Mqtt {
+    /// Ends the connection if there is room again for messages that were put off: the broker
+    /// redelivers them on the next one.
+    ///
+    /// # Errors
+    /// There is room, or the connection has ended.
+    pub(super) async fn end_for_room(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(), MqttError> {
+        if self.is_storing || !self.makes_room(connection)? {
+            return Ok(());
+        }
+        let _sent = timeout(FLUSH, connection.flush()).await;
+        let address = self.target.address.clone();
+        Err(MqttError::Ahead { address, limit: IDS_MAX })
+    }
+
     /// Whether there is room again for messages that were put off. Releases make it; but a broker
     /// that was killed sends none for what it has forgotten. What it knows of the session it has
     /// sent before it answers a ping, so what it has not mentioned then is forgotten.
-    pub(super) fn makes_room(&mut self, connection: &mut Connection) -> Result<bool, SourceError> {
+    fn makes_room(&mut self, connection: &mut Connection) -> Result<bool, MqttError> {
         let Some(put_off) = self.put_off else { return Ok(false) };
         if !put_off.is_asked {
             self.put_off = Some(PutOff { is_asked: true, ..put_off });
-            let asked = connection.queue(Packet::PingReq(PingReq));
-            asked.map_err(|error| self.failed(error))?;
+            connection.queue(Packet::PingReq(PingReq))?;
             return Ok(self.session.has_much_room());
         }
         let is_stuck = !self.session.has_much_room() && !self.session.awaits_releases();

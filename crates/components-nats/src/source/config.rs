@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kit::consume::Consumed;
 use metrics::MetricSpec;
 use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Component, Source};
@@ -40,7 +41,7 @@ pub struct Config {
     /// Limit of messages that are requested at a time.
     #[serde(default = "default_prefetch")]
     prefetch: u32,
-    /// Handling of a message that cannot become an event.
+    /// Handling of a message that cannot become an event, or that is larger than a channel.
     #[serde(default)]
     unusable: Unusable,
     /// Properties of a message that become headers `nats.NAME`: `subject`, `stream`, `sequence`,
@@ -49,7 +50,7 @@ pub struct Config {
     properties: Vec<Property>,
 }
 
-/// Handling of a message that cannot become an event.
+/// Handling of a message that cannot become an event, or that is larger than a channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unusable {
@@ -207,7 +208,16 @@ impl Component for Config {
             properties: self.properties,
         };
         let lag = cx.scope::<Self>().gauge("lag_messages")?;
-        Ok(Box::new(Nats::new(cx, options, self.server.target(cx)?, lag)))
+        let nats = Nats {
+            name: cx.name.clone(),
+            metrics: cx.metrics.clone(),
+            lag,
+            options,
+            target: self.server.target(cx)?,
+            created: String::new(),
+            unstored: None,
+        };
+        Ok(Box::new(Consumed::new(cx, nats)))
     }
 }
 

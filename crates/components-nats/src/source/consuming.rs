@@ -37,7 +37,7 @@ const ASKED_BYTES: u64 = 8 << 20;
 const IDLE_MAX: Duration = Duration::from_mins(10);
 
 /// A message, and what is known of it.
-pub(super) struct Arrived {
+pub(super) struct Delivered {
     pub(super) place: Place,
     /// Sequences before it that the stream has deleted, and that were not read.
     pub(super) deleted: u64,
@@ -219,7 +219,7 @@ impl Consuming {
     ///
     /// # Errors
     /// The consumer or the connection has ended.
-    pub(super) async fn next(&mut self) -> Result<Arrived, NatsError> {
+    pub(super) async fn next(&mut self) -> Result<Delivered, NatsError> {
         loop {
             let Some(asked) = &mut self.asked else {
                 self.ask().await?;
@@ -286,22 +286,22 @@ impl Consuming {
         Ok(())
     }
 
-    fn arrived(&mut self, message: Message) -> Result<Arrived, NatsError> {
+    fn arrived(&mut self, message: Message) -> Result<Delivered, NatsError> {
         let Some(place) = message.reply.as_deref().and_then(Place::read) else {
             return Err(self.connection.ended("a message does not say its place in the stream"));
         };
         let Some(alone) = &mut self.alone else {
-            return Ok(Arrived { place, deleted: 0, message });
+            return Ok(Delivered { place, deleted: 0, message });
         };
         let deleted = alone.follows(&place).map_err(|problem| self.connection.ended(problem))?;
-        Ok(Arrived { place, deleted, message })
+        Ok(Delivered { place, deleted, message })
     }
 
-    /// Says of each message that it is stored.
+    /// Acknowledges messages, by the subjects of their acknowledgements.
     ///
     /// # Errors
-    /// The connection has ended: they come again.
-    pub(super) async fn acknowledge(&mut self, replies: &[String]) -> Result<(), NatsError> {
+    /// The connection has ended: the server redelivers them.
+    pub(super) async fn acknowledge(&mut self, replies: &[&str]) -> Result<(), NatsError> {
         self.tell(replies, b"+ACK").await
     }
 
@@ -309,11 +309,11 @@ impl Consuming {
     ///
     /// # Errors
     /// The connection has ended.
-    pub(super) async fn reject(&mut self, reply: String) -> Result<(), NatsError> {
+    pub(super) async fn reject(&mut self, reply: &str) -> Result<(), NatsError> {
         self.tell(&[reply], b"+TERM").await
     }
 
-    async fn tell(&mut self, replies: &[String], word: &[u8]) -> Result<(), NatsError> {
+    async fn tell(&mut self, replies: &[&str], word: &[u8]) -> Result<(), NatsError> {
         if self.alone.is_some() {
             return Ok(());
         }

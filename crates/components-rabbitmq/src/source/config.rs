@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
+use kit::consume::Consumed;
 use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
@@ -30,7 +31,7 @@ pub struct Config {
     /// Size limit of a message body. A larger message cannot become an event: see `unusable`.
     #[serde(default = "default_message_max")]
     message_max: ByteSize,
-    /// Handling of a message that cannot become an event.
+    /// Handling of a message that cannot become an event, or that is larger than a channel.
     #[serde(default)]
     unusable: Unusable,
     /// Properties of a message that become headers `rabbitmq.NAME`: `message_id`, `correlation_id`,
@@ -90,7 +91,7 @@ pub(crate) struct Binding {
     pub(super) routing_key: String,
 }
 
-/// Handling of a message that cannot become an event.
+/// Handling of a message that cannot become an event, or that is larger than a channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unusable {
@@ -209,7 +210,9 @@ impl Component for Config {
             unusable: self.unusable,
             properties: self.properties,
         };
-        Ok(Box::new(Rabbit::new(cx, options, self.broker.target(cx)?)))
+        let target = self.broker.target(cx)?;
+        let rabbit = Rabbit { name: cx.name.clone(), options, target };
+        Ok(Box::new(Consumed::new(cx, rabbit)))
     }
 }
 

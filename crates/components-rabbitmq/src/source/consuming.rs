@@ -15,9 +15,9 @@ use crate::frames::{Body, Incoming};
 use crate::message::Received;
 use crate::refusal::RabbitError;
 
-/// What came: the tag of the message, and the message, or why it can be no event.
+/// A delivery: the tag of the message, and the message, or why it cannot become an event.
 #[derive(Debug)]
-pub(super) enum Arrived {
+pub(super) enum Delivered {
     Message(u64, Box<Received>),
     Unusable(u64, String),
 }
@@ -97,11 +97,11 @@ impl Consuming {
     ///
     /// # Errors
     /// The broker has ended the consumer, or the connection has ended.
-    pub(super) async fn next(&mut self) -> Result<Arrived, RabbitError> {
+    pub(super) async fn next(&mut self) -> Result<Delivered, RabbitError> {
         loop {
             match self.connection.next(&self.what).await? {
                 Incoming::Content(Basic::Deliver(deliver), properties, body) => {
-                    return Ok(arrived(&deliver, properties, body, self.message_max));
+                    return Ok(delivered(&deliver, properties, body, self.message_max));
                 }
                 Incoming::Method(_, AMQPClass::Basic(Basic::Cancel(_))) => {
                     let problem = format!(
@@ -140,23 +140,23 @@ impl Consuming {
     }
 }
 
-fn arrived(
+fn delivered(
     deliver: &Deliver,
     properties: Result<Box<AMQPProperties>, String>,
     body: Body,
     message_max: u64,
-) -> Arrived {
+) -> Delivered {
     let tag = deliver.delivery_tag;
     match (properties, body) {
-        (Err(problem), _) => Arrived::Unusable(tag, problem),
+        (Err(problem), _) => Delivered::Unusable(tag, problem),
         (_, Body::Skipped(bytes)) => {
             let problem = format!(
                 "its body has {bytes} bytes, over the {message_max} of `message_max`, which may \
                  be raised"
             );
-            Arrived::Unusable(tag, problem)
+            Delivered::Unusable(tag, problem)
         }
-        (Ok(properties), Body::Whole(body)) => Arrived::Message(
+        (Ok(properties), Body::Whole(body)) => Delivered::Message(
             tag,
             Box::new(Received {
                 properties: *properties,

@@ -1,0 +1,199 @@
+//! Required channels in memory that fail and fill up as a test asks.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::{Batch, BatchSize, ChannelError, Intake, IntakeError, Permit, PositionIntake, Rest};
+use tokio::sync::Notify;
+
+/// The result of a put into one channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Stores,
+    /// Nothing is stored.
+    Fails,
+    /// The batch is stored, and the answer is a failure.
+    Loses,
+    /// Nothing is stored, and no put ever will be.
+    Breaks,
+}
+
+#[derive(Debug, Default)]
+struct One {
+    bodies: Vec<String>,
+    positions: Vec<(Bytes, Bytes)>,
+    outcomes: VecDeque<Outcome>,
+    is_full: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    all: Vec<One>,
+    puts: usize,
+    broken: Vec<String>,
+}
+
+/// The channels, in order.
+pub(crate) struct Channels {
+    inner: Mutex<Inner>,
+    /// Duration of each put.
+    latency: Duration,
+    /// Bytes of the largest batch that fits.
+    limit: u64,
+    changed: Notify,
+}
+
+impl Channels {
+    pub(crate) fn new(count: usize) -> Self {
+        Self::with(count, Duration::ZERO, u64::MAX)
+    }
+
+    pub(crate) fn with(count: usize, latency: Duration, limit: u64) -> Self {
+        let all = (0..count).map(|_| One::default()).collect();
+        let inner = Mutex::new(Inner { all, ..Inner::default() });
+        Self { inner, latency, limit, changed: Notify::new() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Results of the next puts into a channel; all further ones succeed.
+    pub(crate) fn script(&self, channel: usize, outcomes: &[Outcome]) {
+        self.inner().all[channel].outcomes.extend(outcomes);
+    }
+
+    pub(crate) fn set_full(&self, channel: usize, is_full: bool) {
+        self.inner().all[channel].is_full = is_full;
+        self.changed.notify_waiters();
+    }
+
+    /// The bodies in a channel, in the order in which they were stored.
+    pub(crate) fn bodies(&self, channel: usize) -> Vec<String> {
+        self.inner().all[channel].bodies.clone()
+    }
+
+    /// Whether every channel has the body.
+    pub(crate) fn have(&self, body: &str) -> bool {
+        self.inner().all.iter().all(|one| one.bodies.iter().any(|it| it == body))
+    }
+
+    /// Rules that were broken.
+    pub(crate) fn broken(&self) -> Vec<String> {
+        self.inner().broken.clone()
+    }
+
+    async fn room(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.inner().all.iter().all(|one| !one.is_full) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    async fn put(&self, parts: Vec<(usize, Batch)>, is_rest: bool) -> Result<(), IntakeError> {
+        {
+            let mut inner = self.inner();
+            inner.puts += 1;
+            if inner.puts > 1 {
+                inner.broken.push("two puts at a time".into());
+            }
+        }
+        tokio::time::sleep(self.latency).await;
+        let mut inner = self.inner();
+        inner.puts -= 1;
+        let (puts, mut lacking, mut failure) = (parts.len(), Vec::new(), None);
+        for (channel, batch) in parts {
+            let one = &mut inner.all[channel];
+            let outcome = one.outcomes.pop_front().unwrap_or(Outcome::Stores);
+            if matches!(outcome, Outcome::Stores | Outcome::Loses) {
+                one.store(&batch);
+            }
+            let name = format!("c{channel}");
+            let error = match outcome {
+                Outcome::Stores => continue,
+                Outcome::Breaks => ChannelError::NoPutBack,
+                Outcome::Fails | Outcome::Loses => ChannelError::Full { channel: name },
+            };
+            lacking.push((channel, batch));
+            failure.get_or_insert(error);
+        }
+        match failure {
+            None => Ok(()),
+            Some(source) if is_rest || lacking.len() < puts => {
+                let rest = Box::new(Rest { parts: lacking, ..Rest::default() });
+                Err(IntakeError::Partly { rest, source })
+            }
+            Some(error) => Err(error.into()),
+        }
+    }
+}
+
+impl One {
+    fn store(&mut self, batch: &Batch) {
+        let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
+        self.bodies.extend(batch.iter().map(|event| text(event.body())));
+        for position in &batch.envelope.positions {
+            self.positions.retain(|(key, _)| *key != position.key);
+            let value = position.value.clone();
+            self.positions.extend(value.map(|value| (position.key.clone(), value)));
+        }
+    }
+}
+
+#[async_trait]
+impl Intake for Channels {
+    async fn accept(&self, _batch: Batch) -> Result<(), IntakeError> {
+        unreachable!("the adapter reserves room first")
+    }
+
+    async fn reserve(&self, size: BatchSize) -> Result<Box<dyn Permit + '_>, IntakeError> {
+        if size.bytes > self.limit {
+            let (size_bytes, capacity_bytes) = (size.bytes, self.limit);
+            let channel = "c0".to_owned();
+            return Err(ChannelError::TooLarge { channel, size_bytes, capacity_bytes }.into());
+        }
+        self.room().await;
+        Ok(Box::new(Reserved(self)))
+    }
+
+    fn batch_bytes_max(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[async_trait]
+impl PositionIntake for Channels {
+    fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
+        self.inner().all.iter().map(|one| one.positions.clone()).collect()
+    }
+
+    async fn accept_into(&self, _batch: Batch, _channels: &[usize]) -> Result<(), IntakeError> {
+        unreachable!("interceptors and selector do not run again")
+    }
+
+    async fn accept_rest(&self, rest: Rest) -> Result<(), IntakeError> {
+        self.room().await;
+        self.put(rest.parts, true).await
+    }
+
+    fn stores_in_turn(&self) -> bool {
+        true
+    }
+}
+
+struct Reserved<'a>(&'a Channels);
+
+#[async_trait]
+impl Permit for Reserved<'_> {
+    async fn commit(self: Box<Self>, batch: Batch) -> Result<(), IntakeError> {
+        let channels = 0..self.0.inner().all.len();
+        let parts = channels.map(|channel| (channel, batch.clone())).collect();
+        self.0.put(parts, false).await
+    }
+}
