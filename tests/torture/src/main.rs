@@ -11,10 +11,10 @@
 //!
 //! While the writers write, a fault is done and undone ([`fault`]). Then the writers rest, the
 //! edges deliver what they have, and every line of every serial number is looked for in what the
-//! store shows. A round is good if each is there once, and `aqueduct verify` proves the same
-//! without reading a line. What the files look like (lines, gzip, SequenceFiles, merged files, or
-//! objects of a bucket) follows from the seed. Rounds follow one another on the same cluster, so
-//! what a fault leaves behind meets the next one.
+//! store shows. A round is good if each is there once, `aqueduct verify` proves the same without
+//! reading a line, and every agent has accounted for all events that came in. What the files look
+//! like (lines, gzip, SequenceFiles, merged files, or objects of a bucket) follows from the seed.
+//! Rounds follow one another on the same cluster, so what a fault leaves behind meets the next one.
 //!
 //! A campaign is resumed with `--resume DIR`: each round is a line of `DIR/rounds.jsonl`, with the
 //! commit of the programs that it tortured, and the totals are those of that commit.
