@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::equation;
 use crate::hdfs::Hdfs;
 use crate::http::{self, Metrics};
 use crate::process::{Process, tail};
@@ -94,9 +95,10 @@ impl Agent {
         Self::new(program, &arguments, &dir.join(format!("{name}.out")))
     }
 
-    /// Sets `HADOOP_CONF_DIR`.
-    pub fn with_conf_dir(self, conf_dir: PathBuf) -> Self {
-        Self { conf_dir: Some(conf_dir), ..self }
+    /// With `HADOOP_CONF_DIR` set.
+    pub fn with_conf_dir(mut self, conf_dir: PathBuf) -> Self {
+        self.conf_dir = Some(conf_dir);
+        self
     }
 
     /// Sets an environment variable.
@@ -105,14 +107,16 @@ impl Agent {
         self
     }
 
-    /// Sets `RUST_LOG`.
-    pub fn with_log_filter(self, filter: &'static str) -> Self {
-        Self { log_filter: Some(filter), ..self }
+    /// With `RUST_LOG` set.
+    pub fn with_log_filter(mut self, filter: &'static str) -> Self {
+        self.log_filter = Some(filter);
+        self
     }
 
-    /// Sets the working folder.
-    pub fn with_current_dir(self, dir: &Path) -> Self {
-        Self { current_dir: Some(dir.to_owned()), ..self }
+    /// In this folder.
+    pub fn with_current_dir(mut self, dir: &Path) -> Self {
+        self.current_dir = Some(dir.to_owned());
+        self
     }
 
     /// Starts it and waits until its admin page answers.
@@ -155,12 +159,23 @@ impl Agent {
     ///
     /// # Panics
     ///
-    /// When it is not running, takes longer, or fails.
+    /// When it does not run, takes longer, or ends otherwise, or events are not accounted for.
     pub fn stop(&mut self, limit: Duration) {
+        self.account_for_events();
         self.process.take().expect("a running agent").stop(limit);
     }
 
-    /// Returns the running process.
+    /// Checks that each event that came in is delivered, held, among the dead letters or counted as
+    /// dropped. `stop` does so too, and the end of each test.
+    ///
+    /// # Panics
+    ///
+    /// When nothing moves and events are missing, or are counted twice.
+    pub fn account_for_events(&self) {
+        equation::check(self.program, self.admin);
+    }
+
+    /// The running process.
     ///
     /// # Panics
     ///
@@ -191,6 +206,15 @@ impl Agent {
     /// Returns its output since the first start.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let runs = self.process.as_mut().is_some_and(Process::is_alive);
+        if runs && !std::thread::panicking() {
+            self.account_for_events();
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub mod certificates;
 pub mod chain;
 pub mod docs;
 pub mod engines;
+mod equation;
 pub mod flume;
 pub mod go;
 pub mod hbase;

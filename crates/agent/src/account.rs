@@ -22,6 +22,7 @@ const REMARKS: &[(&str, Option<&str>)] = &[
 /// Reasons of `aqueduct_source_anomalies_total` that are remarks: events are not as they were read,
 /// or were not read.
 const ALTERED: &[&str] = &[
+    "changed_after_read",
     "datagrams_dropped",
     "event_cut",
     "event_divided",
@@ -166,9 +167,14 @@ mod tests {
         let metrics = "# HELP x\n\
             aqueduct_source_anomalies_total{source=\"tail\",reason=\"line_cut\"} 3\n\
             aqueduct_source_anomalies_total{source=\"tail\",reason=\"truncated\"} 0\n\
+            aqueduct_source_anomalies_total{source=\"spool\",reason=\"changed_after_read\"} 2\n\
             aqueduct_source_anomalies_total{source=\"in\",reason=\"tls_failed\"} 8\n\
             aqueduct_hdfs_late_events_total{component=\"store\"} 7\n";
-        let expected = [("late_events of store", 7), ("line_cut of tail", 3)];
+        let expected = [
+            ("changed_after_read of spool", 2),
+            ("late_events of store", 7),
+            ("line_cut of tail", 3),
+        ];
         let remarks = remarks(metrics);
         let seen: Vec<(&str, u64)> = remarks.iter().map(|(name, it)| (&**name, *it)).collect();
         assert_eq!(seen, expected);

@@ -6,9 +6,10 @@
 //!                                                          └── values ──┘
 //! ```
 //!
-//! The first byte of a value beyond the bounds is replaced by an invalid one: so the library finds
-//! the message malformed and it is rejected, or the connection ends if it was not a message. The
-//! check is incremental and reads each byte once.
+//! The byte that begins a value beyond the bounds is replaced by one that begins no value: so the
+//! library finds the message malformed and it is rejected, or the connection ends if it was not a
+//! message. A size that is too small for the number that follows it is raised: the library would
+//! subtract from it, below 0. The walk resumes where the last bytes ended, and looks at each byte once.
 
 use kit::bounds::Count;
 
@@ -155,7 +156,18 @@ enum After {
     Count { code: u8 },
 }
 
-/// Walks over consecutive values.
+/// Bytes that a list, map or array of this type has at least after its size.
+fn size_min(code: u8) -> u8 {
+    match code {
+        0xc0 | 0xc1 => 1,
+        // An array also has the type of its elements.
+        0xe0 => 2,
+        0xf0 => 5,
+        _ => 4,
+    }
+}
+
+/// A walk over values that follow each other.
 #[derive(Debug, Default)]
 struct Walk {
     is_performative: bool,
@@ -195,7 +207,14 @@ impl Walk {
             let byte = &mut bytes[at];
             at += 1;
             if let Some((digits, number, after)) = self.number.take() {
-                let number = number << 8 | u64::from(*byte);
+                let mut number = number << 8 | u64::from(*byte);
+                if let (1, After::Size { code }) = (digits, after)
+                    && number < size_min(code).into()
+                {
+                    // All other digits are 0.
+                    *byte = size_min(code);
+                    number = u64::from(*byte);
+                }
                 match digits {
                     1 => self.known(number, after),
                     _ => self.number = Some((digits - 1, number, after)),

@@ -32,6 +32,7 @@
 //! | reason | what happens |
 //! |---|---|
 //! | `file_set_aside` | the file changed after reading began, or cannot be decoded: events before that are stored |
+//! | `changed_after_read` | the file changed after it was read in part or in whole: it is set aside as well |
 //! | `unreadable` | a file or directory cannot be read: retried until it works |
 //! | `not_finished` | the file cannot be renamed, moved or deleted: retried until it works, never read again |
 //! | `name_taken` | the new name of a finished file exists: a number is added |
@@ -75,6 +76,7 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 impl Component for Config {
     const KIND: &'static str = "spool_dir";
     const ANOMALIES: &[&str] = &[
+        "changed_after_read",
         "event_divided",
         "file_set_aside",
         "line_cut",

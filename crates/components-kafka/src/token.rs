@@ -39,6 +39,7 @@ use rdkafka::client::{Client, OAuthToken};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::types::RDKafkaRespErr;
 use serde::Deserialize;
+use support::causes::chain;
 use thiserror::Error;
 use tls::{SecretFile, SecretFileError};
 use tokio::time::Instant;
@@ -149,19 +150,12 @@ impl Tokens {
                 Ok(OAuthToken { token, principal_name: name, lifetime_ms })
             }
             Err(error) => {
-                let cause = causes(&error);
-                tracing::warn!(component, "kafka: there is no token: {error}{cause}");
+                let cause = chain(&error);
+                tracing::warn!(component, "kafka: there is no token: {cause}");
                 Err(Box::new(error))
             }
         }
     }
-}
-
-/// Formats the causes of an error.
-fn causes(error: &dyn Error) -> String {
-    std::iter::successors(error.source(), |&error| error.source())
-        .map(|cause| format!(": {cause}"))
-        .collect()
 }
 
 /// Reads a token from a file.

@@ -9,7 +9,10 @@
 //! If the connection ends, the whole batch is resent on another one, so a message may be delivered
 //! more than once, even with QoS 2.
 
+mod ended;
 mod publishing;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -27,6 +30,7 @@ use crate::broker::{Broker, Target};
 use crate::connection::MqttError;
 use crate::packets::{Publish, PublishProperties, QoS, Version, qos_of};
 use crate::topic::{TopicOfEvent, check_text};
+use ended::EndedAt;
 use publishing::{Placed, Publishing, Refusal};
 
 /// Settings of the `mqtt` sink.
@@ -60,8 +64,8 @@ pub struct Config {
     #[serde(default = "default_timeout")]
     timeout: Period,
     /// Time that events wait for a topic that their headers select and that the broker does not
-    /// allow (version 5). Then they become dead letters. Events wait without a limit for a topic
-    /// that does not depend on them.
+    /// allow. Then they become dead letters. Events wait without a limit for a topic that does not
+    /// depend on them.
     #[serde(default = "pipeline::deliver::destination_wait")]
     destination_wait: Period,
 }
@@ -123,6 +127,7 @@ impl Component for Config {
             content_type: self.content_type,
             places: Places::new(self.in_flight_max),
             destinations: Destinations::new(self.destination_wait),
+            ended: EndedAt::default(),
         };
         Ok(Box::new(Requests::new(mqtt, options)))
     }
@@ -137,6 +142,7 @@ struct Mqtt {
     content_type: Option<String>,
     places: Places<Publishing>,
     destinations: Destinations,
+    ended: EndedAt,
 }
 
 impl Mqtt {
@@ -152,7 +158,14 @@ impl Mqtt {
         Ok(properties)
     }
 
-    /// Returns the events for forbidden topics whose wait is over.
+    /// Whether the broker may have ended the connection because it does not allow a topic.
+    fn may_refuse_by_ending(&self, error: &MqttError) -> bool {
+        self.target.version == Version::V311
+            && self.topic.is_chosen_by_event()
+            && matches!(error, MqttError::Ended { .. } | MqttError::Broken { .. })
+    }
+
+    /// The events for topics that are not allowed, whose wait is over.
     ///
     /// # Errors
     /// Fails if the batch must wait for a topic.
@@ -205,6 +218,10 @@ impl Mqtt {
     }
 }
 
+fn topic_of(message: &Publish) -> Option<&str> {
+    std::str::from_utf8(&message.topic).ok()
+}
+
 #[async_trait]
 impl Deliver for Mqtt {
     type Error = MqttError;
@@ -220,9 +237,11 @@ impl Deliver for Mqtt {
                 None => Publishing::open(&self.target, place.number).await?,
             };
             let before = refused.len();
-            match publishing.publish(&messages, &mut refused).await {
+            let alone = self.ended.is_suspicious(Instant::now());
+            match publishing.publish(&messages, &mut refused, alone).await {
                 Ok(not_allowed) => {
                     place.open = Some(publishing);
+                    self.ended.acknowledged(messages.iter().filter_map(|(_, it)| topic_of(it)));
                     refused.extend(self.overdue(not_allowed)?);
                     break;
                 }
@@ -232,7 +251,21 @@ impl Deliver for Mqtt {
                     let known = &refused[before..];
                     messages.retain(|(event, _)| known.iter().all(|(other, _)| event != other));
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let unanswered = publishing.unanswered();
+                    let ended = messages.iter().find(|(event, _)| Some(*event) == unanswered);
+                    let Some((event, message)) = ended else { return Err(error) };
+                    let (event, topic) = (*event, topic_of(message).unwrap_or_default());
+                    if !self.may_refuse_by_ending(&error)
+                        || !self.ended.ended(topic, alone, Instant::now())
+                    {
+                        return Err(error);
+                    }
+                    let (address, topic) = (self.target.address.clone(), topic.to_owned());
+                    let not_allowed = vec![(event, MqttError::NoRight { address, topic })];
+                    refused.extend(self.overdue(not_allowed)?);
+                    messages.retain(|(other, _)| *other != event);
+                }
             }
         }
         refused.sort_unstable_by_key(|(event, _)| *event);

@@ -80,7 +80,7 @@ pub trait Component: DeserializeOwned + JsonSchema + Send + 'static {
     /// that tests of all components can start from it.
     const EXAMPLE: &'static str = "";
     /// What it builds: `dyn Source`, `dyn Sink`, `dyn Channel`, ….
-    type Role: ?Sized;
+    type Role: ?Sized + 'static;
 
     /// Builds the component, without any I/O: settings that build are valid.
     ///

@@ -65,7 +65,7 @@ pub mod sink;
 pub mod sink_board;
 pub mod source;
 pub mod table_form;
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod traces;
 pub mod units;

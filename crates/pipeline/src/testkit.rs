@@ -1,8 +1,10 @@
-//! Tools for the tests of other crates: building a component from JSON like a configuration, the
-//! contexts in which sources run, and capturing log lines.
+//! Tools for the tests of other crates: building a component from JSON like a configuration, checks
+//! of what sinks settle, the contexts in which sources run, and capturing log lines.
 
+mod checked;
 mod context;
 
+use std::any::Any;
 use std::sync::LazyLock;
 
 use tracing::Dispatch;
@@ -12,7 +14,9 @@ use crate::batch::Batch;
 use crate::component::{BuildContext, Component, entry};
 use crate::encoder::Encoder;
 use crate::settings::{Settings, SettingsError};
+use crate::sink::Sink;
 
+pub use checked::Checked;
 pub use context::{plain_context, position_context, relay_context};
 
 static TWO: LazyLock<[Dispatch; 2]> =
@@ -28,7 +32,7 @@ pub fn log_side_by_side() {
     LazyLock::force(&TWO);
 }
 
-/// Builds a component from JSON, as a configuration does.
+/// Builds a component from JSON, as a configuration does. Each settlement of a sink is [`Checked`].
 ///
 /// # Errors
 /// The component's error.
@@ -36,7 +40,13 @@ pub fn build<C: Component>(
     settings: &serde_json::Value,
     cx: &BuildContext,
 ) -> Result<Box<C::Role>, SettingsError> {
-    (entry::<C>().build)(&Settings::from_json(settings), cx)
+    let built = (entry::<C>().build)(&Settings::from_json(settings), cx)?;
+    let built: Box<dyn Any> = Box::new(built);
+    let built: Box<dyn Any> = match built.downcast::<Box<dyn Sink>>() {
+        Ok(sink) => Box::new(Box::new(Checked::new(*sink)) as Box<dyn Sink>),
+        Err(other) => other,
+    };
+    Ok(*built.downcast().expect("it has the role that it was built for"))
 }
 
 /// Returns a file of these batches, as written by a sink.

@@ -88,13 +88,9 @@ impl Door {
 #[cfg(test)]
 mod tests {
     use pipeline::{Classify, ErrorClass};
+    use support::causes::chain;
 
     use super::*;
-
-    fn chain(error: &FsError) -> String {
-        let cause = std::error::Error::source(error).map(ToString::to_string);
-        format!("{error}: {}", cause.unwrap_or_default())
-    }
 
     #[tokio::test]
     async fn a_namenode_that_refuses_is_named_at_once_with_the_cause() {

@@ -113,6 +113,17 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("consume_retried_everywhere", "a batch is retried in the channels that lack it alone"),
     ("consume_stored_is_rejected", "a message that is stored is acknowledged, not rejected"),
     ("consume_stored_is_returned", "a message that is stored is not returned to the broker"),
+    // `crates/components-hdfs/src/hdfs/tests/planted.rs`
+    ("one_round_only", "a batch with many directories is written in rounds"),
+    ("overflow_not_counted", "events that no round has room for are counted"),
+    ("marked_before_clocks_back", "a directory is marked when its time cannot come back"),
+    // `crates/pipeline/src/deliver/requests/planted.rs`
+    ("letter_of_part_whole", "the letter of a whole batch has all of its events"),
+    ("refused_and_delivered", "each event of a batch is settled once"),
+    // `crates/agent/src/group/tests/equation.rs`
+    ("rejected_not_counted", "events that an interceptor rejects are counted"),
+    ("letters_not_counted", "events that became dead letters are counted"),
+    ("split_counted_twice", "each event of a batch that is split is counted once"),
     // `crates/agent/src/traces/planted.rs`
     ("trace_last_not_counted", "a span that is given up at the end is counted"),
     ("trace_attempts_joined", "each attempt of a batch has spans of its own"),

@@ -2,11 +2,11 @@
 //! responding.
 //!
 //! Method: one agent has every listener that decodes messages, with default settings, and the
-//! allocator variable of its systemd unit. Eight clients at a time send each of them messages of
-//! some hundred bytes to some kilobytes that expand to as many events, headers or fields as
-//! possible. Meanwhile the test measures the agent's memory, and `/livez` must answer within a
-//! second; agent and clients have the whole machine. Afterwards each listener serves a normal
-//! client.
+//! variable of the allocator that its unit of systemd sets. Eight clients at a time send each of
+//! them bytes that become as many events, headers or fields as possible, or that come slowly.
+//! Meanwhile the system measures the memory of the agent, and `/livez` has to answer within a
+//! second, with the whole machine for the agent and its clients. Afterwards each listener serves an
+//! ordinary client, and the memory is free again. `AQUEDUCT_BARE=1` leaves the variable out.
 //!
 //! Lane: connector
 //! Weight: 2
@@ -15,8 +15,8 @@
 //! Paths: crates/components-otlp crates/components-shippers
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,6 +28,9 @@ use aqueduct_tests::wait;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 
+mod grpc;
+mod lines;
+
 const CLIENTS: usize = 8;
 
 /// Duration of the attack on one listener.
@@ -36,16 +39,37 @@ const ATTACK: Duration = Duration::from_secs(6);
 /// Maximum memory of an agent beyond its memory at rest.
 const ALLOWED_KIB: u64 = 256 << 10;
 
-/// Timeout of `/livez`.
+/// What it may keep of that when its clients are gone.
+const KEPT_KIB: u64 = 64 << 10;
+
+/// What `/livez` may take.
 const ALIVE: Duration = Duration::from_secs(1);
 
 const MIB: usize = 1 << 20;
 
-/// A listener, the clients' message, and the length of the response to a valid one.
+/// The listeners, by type.
+const KINDS: [&str; 9] =
+    ["http", "fluent_forward", "lumberjack", "avro", "thrift", "otlp", "grpc", "netcat", "syslog"];
+
+/// A listener, and what clients send to it.
 struct Attack {
     what: &'static str,
     port: SocketAddr,
+    /// Is answered before the rest is sent, unless it is empty.
+    greeting: Vec<u8>,
     bytes: Vec<u8>,
+    after: After,
+}
+
+/// What a client does after it has sent all.
+#[derive(Clone, Copy)]
+enum After {
+    /// Waits for an answer.
+    Reads,
+    /// Sends no more, and waits until the listener closes the connection.
+    Ends,
+    /// Sends a byte now and then.
+    Drips,
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -176,16 +200,37 @@ fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// Sends the same message on one connection after the other.
-fn client(port: SocketAddr, bytes: &[u8], is_over: &AtomicBool) {
+/// Sends the same bytes on one connection after the other.
+fn client(attack: &Attack, is_over: &AtomicBool) {
     while !is_over.load(Ordering::Relaxed) {
-        let Ok(mut stream) = TcpStream::connect(port) else { continue };
-        let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
-        let _ = stream.set_write_timeout(Some(Duration::from_secs(2)));
-        if stream.write_all(bytes).is_ok() {
-            let _ = stream.read(&mut [0; 256]);
+        // It fails when the listener closes the connection.
+        let _ = attack_once(attack, is_over);
+    }
+}
+
+fn attack_once(attack: &Attack, is_over: &AtomicBool) -> io::Result<()> {
+    let mut stream = TcpStream::connect(attack.port)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(2)))?;
+    if !attack.greeting.is_empty() {
+        stream.write_all(&attack.greeting)?;
+        stream.read_exact(&mut [0; 9])?;
+    }
+    stream.write_all(&attack.bytes)?;
+    match attack.after {
+        After::Reads => drop(stream.read(&mut [0; 256])?),
+        After::Ends => {
+            stream.shutdown(Shutdown::Write)?;
+            while stream.read(&mut [0; 4096])? > 0 {}
+        }
+        After::Drips => {
+            while !is_over.load(Ordering::Relaxed) {
+                stream.write_all(b"x")?;
+                thread::sleep(Duration::from_millis(5));
+            }
         }
     }
+    Ok(())
 }
 
 /// Returns the resident memory.
@@ -196,11 +241,14 @@ fn memory_kib(pid: u32) -> u64 {
     digits.and_then(|digits| digits.trim().parse().ok()).expect("a size")
 }
 
-fn attacks(ports: &[SocketAddr; 6]) -> Vec<Attack> {
-    let [http, fluent_port, lumberjack_port, avro_port, thrift_port, otlp_port] = *ports;
+fn attacks(ports: &[SocketAddr; KINDS.len()]) -> Vec<Attack> {
+    let [http, fluent_port, lumberjack_port, avro_port, thrift_port, otlp_port, rest @ ..] = *ports;
+    let [grpc_port, netcat, syslog] = rest;
     let json = |body: &[u8]| post("/", "application/json", body);
-    let attack = |what, port, bytes| Attack { what, port, bytes };
-    vec![
+    let (greeting, after) = (Vec::new, After::Reads);
+    let attack = |what, port, bytes| Attack { what, port, greeting: greeting(), bytes, after };
+    let slow_body = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000\r\n\r\n[".to_vec();
+    let mut all = vec![
         attack("http: empty events", http, json(&empty_events())),
         attack("http: a header in each event", http, json(&small_headers())),
         attack("http: 999 names", http, json(&many_names())),
@@ -234,81 +282,107 @@ fn attacks(ports: &[SocketAddr; 6]) -> Vec<Attack> {
             otlp_port,
             post("/v1/logs", "application/x-protobuf", &otlp(1_100_000)),
         ),
-    ]
+        Attack { after: After::Drips, ..attack("http: a body that comes slowly", http, slow_body) },
+    ];
+    all.extend(grpc::attacks(grpc_port));
+    all.extend(lines::attacks(netcat, syslog));
+    all
 }
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
 fn hostile_clients_cost_bounded_memory_and_leave_the_agent_alive() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let ports: [SocketAddr; 6] = std::array::from_fn(|_| free_address());
-    let kinds = ["http", "fluent_forward", "lumberjack", "avro", "thrift", "otlp"];
+    let ports: [SocketAddr; KINDS.len()] = std::array::from_fn(|_| free_address());
     let mut text = format!(
         "[agent]\ndata_dir = \"{}/data\"\n[channels.main]\ntype = \"memory\"\n\
          [sinks.away]\ntype = \"discard\"\nchannel = \"main\"\n",
         dir.path().display()
     );
-    for (kind, port) in kinds.iter().zip(&ports) {
-        let listen = if *kind == "otlp" { format!("[\"{port}\"]") } else { format!("\"{port}\"") };
+    for (kind, port) in KINDS.iter().zip(&ports) {
+        let listen = match *kind {
+            "otlp" => format!("[\"{port}\"]"),
+            "syslog" => format!("[\"tcp://{port}\"]"),
+            _ => format!("\"{port}\""),
+        };
         text.push_str(&format!(
             "[sources.{kind}]\ntype = \"{kind}\"\nlisten = {listen}\nchannels = [\"main\"]\n"
         ));
     }
     let agent = Agent::configured("aqueduct-collector", dir.path(), "hostile", &text);
-    let mut agent = agent.with_variable("MALLOC_MMAP_THRESHOLD_", "4194304");
-    agent.start();
-    wait::until("the ports to be open", Duration::from_secs(60), || {
-        ports.iter().all(|port| TcpStream::connect(port).is_ok()).then_some(())
-    });
-    let (pid, admin) = (agent.process().pid(), agent.admin());
+    let mut agent = match std::env::var_os("AQUEDUCT_BARE") {
+        Some(_) => agent,
+        None => agent.with_variable("MALLOC_MMAP_THRESHOLD_", "4194304"),
+    };
     let mut failed = Vec::new();
-    for Attack { what, port, bytes } in attacks(&ports) {
-        let idle = memory_kib(pid);
-        fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the peak is measured anew");
-        let is_over = AtomicBool::new(false);
-        let mut slowest = Duration::ZERO;
-        thread::scope(|scope| {
-            for _ in 0..CLIENTS {
-                scope.spawn(|| client(port, &bytes, &is_over));
-            }
-            let began = Instant::now();
-            while began.elapsed() < ATTACK {
-                let asked = Instant::now();
-                let alive = http::get(admin, "/livez").is_some_and(|(status, _)| status == 200);
-                slowest = slowest.max(if alive { asked.elapsed() } else { Duration::MAX });
-                thread::sleep(Duration::from_millis(50));
-            }
-            is_over.store(true, Ordering::Relaxed);
+    for of_listener in attacks(&ports).chunk_by(|one, other| one.port == other.port) {
+        // At rest: what clients left is decoded to its end.
+        agent.start();
+        wait::until("the ports to be open", Duration::from_secs(60), || {
+            ports.iter().all(|port| TcpStream::connect(port).is_ok()).then_some(())
         });
-        let peak = peak_kib(pid).expect("the agent runs");
-        let more = peak.saturating_sub(idle);
-        println!(
-            "{what}: {} bytes each, {} MiB more than {} MiB, /livez within {slowest:?}",
-            bytes.len(),
-            more >> 10,
-            idle >> 10
-        );
-        if more > ALLOWED_KIB || slowest > ALIVE {
-            failed.push(format!("{what}: {} MiB, {slowest:?}", more >> 10));
+        let (pid, admin) = (agent.process().pid(), agent.admin());
+        let idle = memory_kib(pid);
+        for attack in of_listener {
+            let slowest = attacked(attack, pid, admin);
+            let more = peak_kib(pid).expect("the agent runs").saturating_sub(idle);
+            let (what, sent) = (attack.what, attack.bytes.len());
+            println!(
+                "{what}: {sent} bytes each, {} MiB more, /livez within {slowest:?}",
+                more >> 10
+            );
+            if more > ALLOWED_KIB || slowest > ALIVE {
+                failed.push(format!("{what}: {} MiB, {slowest:?}", more >> 10));
+            }
         }
+        wait::until("the memory to be free again", Duration::from_secs(90), || {
+            (memory_kib(pid) < idle + KEPT_KIB).then_some(())
+        });
+        is_served(of_listener[0].port, &ports);
+        agent.account_for_events();
+        println!("  {} MiB at rest, then {} MiB", idle >> 10, memory_kib(pid) >> 10);
+        agent.stop(Duration::from_secs(25));
     }
     assert!(failed.is_empty(), "{failed:#?}");
-    // Each listener still serves clients.
+}
+
+/// The slowest answer of `/livez` while all clients attack; the peak of the memory is that of this
+/// time.
+fn attacked(attack: &Attack, pid: u32, admin: SocketAddr) -> Duration {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the peak is measured anew");
+    let (is_over, mut slowest) = (AtomicBool::new(false), Duration::ZERO);
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| client(attack, &is_over));
+        }
+        let began = Instant::now();
+        while began.elapsed() < ATTACK {
+            let asked = Instant::now();
+            let alive = http::get(admin, "/livez").is_some_and(|(status, _)| status == 200);
+            slowest = slowest.max(if alive { asked.elapsed() } else { Duration::MAX });
+            thread::sleep(Duration::from_millis(50));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    slowest
+}
+
+/// An ordinary client of this listener is answered afterwards.
+fn is_served(port: SocketAddr, ports: &[SocketAddr; KINDS.len()]) {
+    let post = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n[]".to_vec();
     let answers = [
-        (
-            ports[0],
-            b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n[]".to_vec(),
-            &b"HTTP/1.1 200"[..],
-        ),
-        (ports[2], b"2W\0\0\0\x012J\0\0\0\x01\0\0\0\x02{}".to_vec(), b"2A\0\0\0\x01"),
-        (ports[4], thrift(1), b"\0\0\0"),
+        (0, post, &b"HTTP/1.1 200"[..]),
+        (2, b"2W\0\0\0\x012J\0\0\0\x01\0\0\0\x02{}".to_vec(), b"2A\0\0\0\x01"),
+        (4, thrift(1), b"\0\0\0"),
+        (6, grpc::hello(), b"\0\0"),
+        (7, b"a\n".to_vec(), b"OK\n"),
     ];
-    for (port, bytes, expected) in answers {
+    for (_, bytes, expected) in answers.into_iter().filter(|(kind, ..)| ports[*kind] == port) {
         let mut stream = TcpStream::connect(port).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         stream.write_all(&bytes).expect("it reads");
         let mut answer = vec![0; expected.len()];
         stream.read_exact(&mut answer).expect("it answers");
         assert_eq!(answer, expected);
     }
-    agent.stop(Duration::from_secs(25));
 }

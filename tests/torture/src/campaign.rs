@@ -223,6 +223,7 @@ impl Campaign {
         let found = self.reconcile(&written);
         if found.is_none() && self.cluster.keeps_ledger() {
             self.cluster.prove(PUBLISH_LIMIT);
+            self.cluster.account_for_events();
         }
         for writer in &self.cluster.writers {
             writer.remove_old();

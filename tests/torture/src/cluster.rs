@@ -265,7 +265,16 @@ idle_max = "500ms"
         });
     }
 
-    /// Returns the last output of every agent, for a failed round.
+    /// Checks that every agent has accounted for each event that came in since its start.
+    ///
+    /// # Panics
+    ///
+    /// When nothing moves and events are missing, or are counted twice.
+    pub(crate) fn account_for_events(&self) {
+        self.edges.iter().chain(&self.collectors).for_each(Agent::account_for_events);
+    }
+
+    /// The last words of every agent, for a round that failed.
     pub(crate) fn last_words(&self) -> String {
         let agents = self.edges.iter().chain(&self.collectors);
         let words = agents.map(|agent| aqueduct_tests::process::tail(&agent.output()));

@@ -9,12 +9,12 @@
 //!      └── serial numbers ─────────────── count ◄──── Hadoop's own shell
 //! ```
 //!
-//! While the writers write, a fault is injected and repaired ([`fault`]). Then the writers pause,
-//! the edges deliver everything, and the harness looks for every line of every serial number in the
-//! store. A round is good if each is there once, and `aqueduct verify` proves the same without
-//! reading a line. The seed decides the file format (lines, gzip, SequenceFiles, merged files, or
-//! objects of a bucket). Rounds use the same cluster, so that leftovers of a fault affect the next
-//! one.
+//! While the writers write, a fault is done and undone ([`fault`]). Then the writers rest, the
+//! edges deliver what they have, and every line of every serial number is looked for in what the
+//! store shows. A round is good if each is there once, `aqueduct verify` proves the same without
+//! reading a line, and every agent has accounted for all events that came in. What the files look
+//! like (lines, gzip, SequenceFiles, merged files, or objects of a bucket) follows from the seed.
+//! Rounds follow one another on the same cluster, so what a fault leaves behind meets the next one.
 //!
 //! `--resume DIR` continues a campaign: each round is a line of `DIR/rounds.jsonl`, with the commit
 //! of the tested programs, and the totals are those of that commit.

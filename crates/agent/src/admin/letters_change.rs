@@ -16,9 +16,15 @@ use crate::audit::{Actor, Line, Outcome};
 use crate::chain;
 use crate::dead_letters::act::{Channels, Replay, Selection};
 use crate::running::Running;
+use crate::status::words::count;
 
 /// The names of the parameters of both.
 const NAMES: [&str; 5] = ["reason", "sink", "channel", "source", "identity"];
+
+/// Letters and their events, for the audit log.
+fn counts(letters: u64, events: u64) -> String {
+    format!("{} with {}", count(letters, "letter"), count(events, "event"))
+}
 
 /// The letters that the query of a request names, and whether they get new identities.
 fn asked(action: &str, query: &str) -> Result<Replay, String> {
@@ -90,10 +96,7 @@ impl Pages {
     async fn drop_letters(&self, which: &Selection, action: &str, actor: Actor) -> Answer {
         let done = self.dead_letters.drop_all(which).await;
         let done = done.map_err(|error| chain(&error));
-        let detail = done
-            .as_ref()
-            .ok()
-            .map(|done| format!("{} letters with {} events", done.letters, done.events));
+        let detail = done.as_ref().ok().map(|done| counts(done.letters, done.events));
         self.letters_changed((which, action, actor), detail, done, StatusCode::OK).await
     }
 
@@ -102,8 +105,8 @@ impl Pages {
         let done = self.dead_letters.replay(replay, &mut channels).await;
         let done = done.map_err(|error| chain(&error));
         let detail = done.as_ref().ok().map(|done| {
-            let counts = format!("{} letters with {} events", done.letters, done.events);
-            [&[counts][..], &done.problems].concat().join("; ")
+            let sum = counts(done.letters, done.events);
+            [&[sum][..], &done.problems].concat().join("; ")
         });
         let is_whole = done.as_ref().is_ok_and(|done| done.problems.is_empty());
         let code = if is_whole { StatusCode::OK } else { StatusCode::CONFLICT };

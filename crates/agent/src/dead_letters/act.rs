@@ -17,6 +17,7 @@ use tokio::time::{Duration, timeout};
 
 use super::{DeadLetters, Label, OPERATOR};
 use crate::chain;
+use crate::status::words;
 
 /// A letter that is not found in this time no longer exists: a full channel of letters may drop its
 /// oldest.
@@ -194,25 +195,28 @@ impl<'a> Letters<'a> {
         }
         if nameless > 0 {
             done.problems.push(format!(
-                "{nameless} letters come from a channel that gives no identities, and would be \
-                 repeated; `aqueduct dlq show` prints them"
+                "cannot put {} back, from a channel without identities: their events would be \
+                 repeated; `aqueduct dlq show` prints them",
+                words::count(nameless, "letter"),
             ));
         }
         if rejected > 0 {
             done.problems.push(format!(
-                "{rejected} letters were rejected by an interceptor and stay: they were in no \
-                 channel that they could go back to. Correct the interceptor, print the letters \
+                "cannot put {} back, rejected by an interceptor: they were in no channel. Correct \
+                 the interceptor, print the letters \
                  with `aqueduct dlq show --format json`, send them to a source again, and drop \
-                 them with `aqueduct dlq drop --source NAME --yes`"
+                 them with `aqueduct dlq drop --source NAME --yes`",
+                words::count(rejected, "letter"),
             ));
         }
         if closed > 0 {
             done.problems.push(format!(
-                "{closed} letters were refused as epoch_closed and stay: another copy of this data \
+                "cannot put {} back, refused as epoch_closed: another copy of this data \
                  directory (a backup, a clone) has continued, so their events were delivered by \
                  it, or are nowhere. If they were written after the copy was made, put them back \
                  with `--new-identity`; events that the copy delivered would be there twice. \
-                 Otherwise use `aqueduct dlq drop`"
+                 Otherwise use `aqueduct dlq drop`",
+                words::count(closed, "letter"),
             ));
         }
         Ok(ways)

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use metrics::{Counter, Metrics, SinkLabel, SinkReason};
 use pipeline::{ErrorClass, IntervalSet, Ticket};
+use support::mutant;
 use tokio::time::{Duration, Instant};
 
 use super::Group;
@@ -148,6 +149,9 @@ impl Counted {
         }
         let Volume { events, bytes } = self.whole;
         let refused = events - passed.events;
+        if mutant!("split_counted_twice") && self.by.is_some() {
+            passed.events = events;
+        }
         let downstream = self.downstream.min(passed.events);
         passed.events -= downstream;
         let bytes = bytes.checked_mul(passed.events).map_or(bytes, |all| all / events.max(1));

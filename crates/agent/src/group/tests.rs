@@ -344,6 +344,7 @@ async fn a_sink_that_failed_gets_one_batch_and_no_other_before_that_is_stored() 
 }
 
 mod asked;
+mod equation;
 mod held;
 mod letters;
 mod logged;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::SinkLabel;
 use pipeline::{Outage, SinkStatus};
+use support::mutant;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -140,7 +141,9 @@ impl Outflow {
         self.dead_letter_events += left.refused;
         let events = left.passed.events;
         self.passed.delivered_events.fetch_add(events, Ordering::Relaxed);
-        self.passed.dead_letter_events.fetch_add(left.refused, Ordering::Relaxed);
+        if !mutant!("letters_not_counted") {
+            self.passed.dead_letter_events.fetch_add(left.refused, Ordering::Relaxed);
+        }
         self.passed.downstream_events.fetch_add(left.downstream, Ordering::Relaxed);
         if left.downstream > 0 {
             self.last_downstream = Some(now);

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use support::mutant;
 use tokio::time::Instant;
 
 use super::{Meter, Volume};
@@ -166,7 +167,7 @@ impl SourceFlow {
         let left = kept + rejected;
         self.filtered += given.events.saturating_sub(left);
         self.copied += left.saturating_sub(given.events);
-        self.rejected += rejected;
+        self.rejected += if mutant!("rejected_not_counted") { 0 } else { rejected };
         let selected = stored + optional_full + optional_failed;
         self.not_selected += kept.saturating_sub(selected);
         self.copied += selected.saturating_sub(kept);

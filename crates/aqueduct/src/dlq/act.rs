@@ -9,6 +9,7 @@ use std::sync::Arc;
 use agent::cli::{self, EXIT_RUNTIME};
 use agent::dead_letters::act::{Channels, Dropped, Letters, Replay, Replayed, Selection};
 use agent::dead_letters::{self, OPERATOR};
+use agent::status::words::count;
 use async_trait::async_trait;
 use channel::durable::{Config, Encryption, IndexKind};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -171,7 +172,10 @@ pub(super) fn show_dropped(done: &Dropped, json: bool) -> ExitCode {
     let Dropped { letters, events } = done;
     match json {
         true => print_json(done),
-        false => cli::print(&format!("{letters} letters dropped, {events} events lost\n")),
+        false => {
+            let (letters, events) = (count(*letters, "letter"), count(*events, "event"));
+            cli::print(&format!("{letters} dropped, {events} lost\n"))
+        }
     }
 }
 
@@ -182,9 +186,8 @@ pub(super) fn show_replayed(done: &Replayed, json: bool) -> ExitCode {
         print_json(done)
     } else {
         problems.iter().for_each(|problem| cli::say(problem));
-        cli::print(&format!(
-            "{letters} letters with {events} events put back; {waiting} waited there already\n"
-        ))
+        let (letters, events) = (count(*letters, "letter"), count(*events, "event"));
+        cli::print(&format!("{letters} with {events} put back; {waiting} waited there already\n"))
     };
     if problems.is_empty() { printed } else { ExitCode::from(EXIT_RUNTIME) }
 }

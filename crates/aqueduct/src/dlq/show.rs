@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use agent::cli::{self, EXIT_RUNTIME};
 use agent::dead_letters::{Label, inspected};
+use agent::status::words::count;
 use catalogue::FULL;
 use channel::durable::inspect::Inspection;
 use pipeline::settings::unknown;
@@ -122,8 +123,8 @@ fn list_running(target: &Target, address: &str, json: bool, env: &Env) -> Result
     })?;
     let mut text = String::new();
     for (reason, Count { letters, events }) in &found.by_reason {
-        writeln!(text, "{reason:<18} {letters} letters, {events} events")
-            .expect("a string takes it");
+        let (letters, events) = (count(*letters, "letter"), count(*events, "event"));
+        writeln!(text, "{reason:<18} {letters}, {events}").expect("a string takes it");
     }
     if text.is_empty() {
         text = "no dead letters\n".into();
@@ -181,10 +182,10 @@ pub(super) fn list(target: &Target, json: bool, env: &Env) -> Result<ExitCode, S
             ("", _) => format!("{} -> {}", summary.channel, summary.sink),
             (source, interceptor) => format!("{source}, interceptor {interceptor}"),
         };
+        let (letters, events) = (count(*letters, "letter"), count(*events, "event"));
         writeln!(
             text,
-            "{reason:<18} {way}: {letters} letters, {events} events, {bytes} bytes, \
-             oldest {oldest}: {}",
+            "{reason:<18} {way}: {letters}, {events}, {bytes} bytes, oldest {oldest}: {}",
             detail.escape_debug(),
         )
         .expect("a string takes it");

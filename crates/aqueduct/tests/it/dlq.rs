@@ -37,7 +37,7 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     assert_eq!(verified(&running, 1, &["--complete"]), Some(1));
 
     let looked = aqueduct(&["dlq", "list", &at("edge")]);
-    assert!(text(&looked).contains("main -> collector-1: 1 letters, 1 events"), "{looked:?}");
+    assert!(text(&looked).contains("main -> collector-1: 1 letter, 1 event"), "{looked:?}");
     assert!(text(&aqueduct(&["dlq", "show", &at("edge")])).contains(&large));
     let held = aqueduct(&["dlq", "replay", &at("edge")]);
     assert_eq!(held.status.code(), Some(1), "{held:?}");
@@ -56,7 +56,7 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     let keys = ["reason", "sink", "channel", "letters", "events", "bytes"];
     assert_eq!(Value::from_iter(keys.map(|key| list[key].clone())), expected, "{list}");
     let text = text(&aqueduct(&["dlq", "list", &at("edge")]));
-    assert!(text.contains("main -> collector-1: 1 letters, 1 events"), "{text}");
+    assert!(text.contains("main -> collector-1: 1 letter, 1 event"), "{text}");
 
     let shown = aqueduct(&["dlq", "show", &at("edge"), "--format", "json"]);
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
@@ -76,7 +76,7 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     let replay = ["dlq", "replay", &at("edge"), "--identity", identity];
     let replayed = aqueduct(&replay);
     assert_eq!(replayed.status.code(), Some(0), "{replayed:?}");
-    assert!(replayed.stdout.starts_with(b"1 letters with 1 events put back; 0 "), "{replayed:?}");
+    assert!(replayed.stdout.starts_with(b"1 letter with 1 event put back; 0 "), "{replayed:?}");
     assert!(aqueduct(&replay).stdout.starts_with(b"0 letters "));
 
     let (collector, address) = Agent::collector(dir.path(), "1MiB");
@@ -107,8 +107,7 @@ fn what_an_interceptor_rejected_is_listed_by_its_source_and_cannot_be_put_back()
     assert_eq!(stored(dir.path()), ["fine", "good"]);
 
     let list = text(&aqueduct(&["dlq", "list", &at("edge"), "--source", "tail"]));
-    let expected =
-        "filtered           tail, interceptor regex_filter: 1 letters, 1 events, 3 bytes";
+    let expected = "filtered           tail, interceptor regex_filter: 1 letter, 1 event, 3 bytes";
     assert!(list.starts_with(expected), "{list}");
     assert!(list.ends_with("the body matches `^o`\n"), "{list}");
     let shown = text(&aqueduct(&["dlq", "show", &at("edge"), "--reason", "filtered"]));
@@ -116,9 +115,9 @@ fn what_an_interceptor_rejected_is_listed_by_its_source_and_cannot_be_put_back()
     let replayed = aqueduct(&["dlq", "replay", &at("edge")]);
     assert_eq!(replayed.status.code(), Some(1), "{replayed:?}");
     let said = String::from_utf8_lossy(&replayed.stderr).into_owned();
-    assert!(said.starts_with("1 letters were rejected by an interceptor and stay"), "{said}");
+    assert!(said.starts_with("cannot put 1 letter back, rejected by an interceptor"), "{said}");
     let dropped = aqueduct(&["dlq", "drop", &at("edge"), "--source", "tail", "--yes"]);
-    assert_eq!(text(&dropped), "1 letters dropped, 1 events lost\n");
+    assert_eq!(text(&dropped), "1 letter dropped, 1 event lost\n");
 }
 
 #[test]

@@ -128,13 +128,13 @@ fn letters_are_put_back_and_dropped_while_the_agent_runs() {
     site.settled(&site.collector_admin, 10);
     let admin = &site.collector_admin;
     let list = aqueduct(&["dlq", "list", admin]);
-    assert_eq!(text(&list), "unwritable_event   1 letters, 2 events\n", "{list:?}");
+    assert_eq!(text(&list), "unwritable_event   1 letter, 2 events\n", "{list:?}");
     let none = aqueduct(&["dlq", "replay", admin, "--reason", "too_large"]);
     assert_eq!(text(&none), "0 letters with 0 events put back; 0 waited there already\n");
     // The sink rejects them again, so that the replayed letter is written again.
     let replayed = aqueduct(&["dlq", "replay", admin]);
     assert!(replayed.status.success(), "{replayed:?}");
-    assert_eq!(text(&replayed), "1 letters with 2 events put back; 0 waited there already\n");
+    assert_eq!(text(&replayed), "1 letter with 2 events put back; 0 waited there already\n");
     let done = |it: &Snapshot| it.conservation.replayed_events == 2 && it.dead_letters.events == 2;
     let snapshot = || {
         let output = aqueduct(&["status", admin, "--json"]);
@@ -149,7 +149,7 @@ fn letters_are_put_back_and_dropped_while_the_agent_runs() {
     let said = String::from_utf8_lossy(&held.stderr).into_owned();
     assert!(said.contains("while the agent runs, name its admin address"), "{said}");
     let dropped = aqueduct(&["dlq", "drop", admin, "--reason", "unwritable_event", "--yes"]);
-    assert_eq!(text(&dropped), "1 letters dropped, 2 events lost\n", "{dropped:?}");
+    assert_eq!(text(&dropped), "1 letter dropped, 2 events lost\n", "{dropped:?}");
     assert_eq!(text(&aqueduct(&["dlq", "list", admin])), "no dead letters\n");
     assert_eq!(site.verify(&["--complete"]).0, Some(0), "{}", site.verify(&[]).1);
     let lines = audited(&site.dir.path().join("collector"));

@@ -113,6 +113,25 @@ fn a_message_beyond_the_bounds_is_made_malformed_and_the_next_one_passes() {
 }
 
 #[test]
+fn a_size_that_is_too_small_for_the_number_after_it_is_raised() {
+    for (value, raised) in [
+        (&[0xc0, 0, 0][..], &[0xc0, 1, 0][..]),
+        (&[0xc1, 0, 0], &[0xc1, 1, 0]),
+        (&[0xe0, 1, 1, 0x41], &[0xe0, 2, 1, 0x41]),
+        (&[0xd0, 0, 0, 0, 3, 0, 0, 0, 0], &[0xd0, 0, 0, 0, 4, 0, 0, 0, 0]),
+        (&[0xd1, 0, 0, 0, 0, 0, 0, 0, 0], &[0xd1, 0, 0, 0, 4, 0, 0, 0, 0]),
+        (&[0xf0, 0, 0, 0, 1, 0, 0, 0, 1, 0x41], &[0xf0, 0, 0, 0, 5, 0, 0, 0, 1, 0x41]),
+        // Large enough, although its last byte is 0.
+        (&[0xd0, 0, 0, 1, 0, 0, 0, 0, 0], &[0xd0, 0, 0, 1, 0, 0, 0, 0, 0]),
+    ] {
+        let (given, expected) = (message(value), message(raised));
+        let (passed, refused) = passed(&transfer(0, false, &given)).unwrap();
+        assert_eq!((passed, refused), (transfer(0, false, &expected), None), "{value:x?}");
+        assert!(decoded(&expected).is_some(), "{value:x?}");
+    }
+}
+
+#[test]
 fn the_pieces_of_messages_and_what_is_before_them_are_watched() {
     let open = |value: &[u8]| {
         let size = (4 + value.len() as u32).to_be_bytes();

@@ -142,6 +142,8 @@ pub(super) enum Standing {
     At(Vec<u64>),
     /// Set it aside, for this reason.
     Bad(String),
+    /// The same of a file that was read in part or in whole, and has changed since.
+    Changed(String),
 }
 
 /// Compares the file, which begins with `head`, with the positions that the channels store for its
@@ -162,7 +164,7 @@ pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<M
                     }
                     mark.at
                 } else if was.head.fits(head) || (mark.at != DONE && was.path == sight.path) {
-                    return Standing::Bad(was.change(sight.len));
+                    return Standing::Changed(was.change(sight.len));
                 } else {
                     // Another file had this inode: with another name, or read to its end and
                     // deleted.
@@ -217,9 +219,10 @@ mod tests {
         let before = sight("/a", 9, b"of yesterday");
         let before = Sight { modified: 1, ..before };
         assert_eq!(decide(&[mark(&before, DONE)]), Standing::At(vec![0]), "and the name too");
-        assert!(matches!(decide(&[mark(&before, 5)]), Standing::Bad(_)));
+        assert!(matches!(decide(&[mark(&before, 5)]), Standing::Changed(_)));
         for changed in [sight("/a", 8, b"head"), sight("/a", 8, b"more"), sight("/b", 8, b"he")] {
-            assert!(matches!(decide(&[mark(&changed, 5)]), Standing::Bad(_)), "{changed:?}");
+            let decided = decide(&[mark(&changed, 5)]);
+            assert!(matches!(decided, Standing::Changed(_)), "{changed:?}");
         }
         let events = Some(Mark { sight: now.clone(), unit: Unit::Events, at: 1 });
         assert!(matches!(decide(&[events]), Standing::Bad(_)));

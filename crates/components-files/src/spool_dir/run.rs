@@ -134,6 +134,10 @@ impl<'a> Run<'a> {
                 self.set_aside(&sight, &problem).await;
                 return Ok(());
             }
+            Standing::Changed(problem) => {
+                self.set_changed_aside(&sight, &problem).await;
+                return Ok(());
+            }
         };
         if !sight.is_unchanged(&found.stat) {
             // The file changed after the listing: a later listing waits until it settles.
@@ -231,13 +235,19 @@ impl<'a> Run<'a> {
             }
             // The next listing finds its current state.
             Ok(Finished::Changed(_)) if self.spool.options.completion == Completion::Keep => {}
-            Ok(Finished::Changed(len)) => self.set_aside(sight, &sight.change(len)).await,
+            Ok(Finished::Changed(len)) => self.set_changed_aside(sight, &sight.change(len)).await,
             Err(error) => {
                 self.count("not_finished", 1);
                 tracing::warn!(%source, %file, %error, "a file is read and cannot be put away");
                 self.known.pass_over_sight(sight, Some(Instant::now() + RETRY));
             }
         }
+    }
+
+    /// Sets a file aside that has changed since it was read: the added content is not stored.
+    async fn set_changed_aside(&mut self, sight: &Sight, problem: &str) {
+        self.count("changed_after_read", 1);
+        self.set_aside(sight, problem).await;
     }
 
     /// Renames a bad file; its stored events remain.

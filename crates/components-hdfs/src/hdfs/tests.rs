@@ -13,6 +13,8 @@ mod merging;
 mod named;
 mod objects;
 mod others;
+#[cfg(feature = "mutants")]
+mod planted;
 mod real;
 mod refusing;
 mod registering;

@@ -14,6 +14,7 @@ use ledger::{NoteKind, Token};
 use metrics::Counter;
 use pipeline::env::unix_millis;
 use pipeline::{Batch, BatchBuilder, Env, IntervalSet, Letter, Outcome, Taken, Ticket, Unwritable};
+use support::mutant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -202,7 +203,8 @@ impl Writer {
         let Settings { rules, late, format, marker, compact, .. } = &*self.settings;
         let notes = marker.is_some() || compact.is_some();
         let at = now(&self.settings.env);
-        let routed = rules.route(batch, at, self.settings.buckets_max.saturating_mul(ROUNDS_MAX));
+        let rounds_max = if mutant!("one_round_only") { 1 } else { ROUNDS_MAX };
+        let routed = rules.route(batch, at, self.settings.buckets_max.saturating_mul(rounds_max));
         self.count_overflow(&routed);
         let Routed { parts: routed, rejected, late: came_late } = routed;
         late.inc_by(came_late);
@@ -264,7 +266,8 @@ impl Writer {
         else {
             return;
         };
-        self.settings.overflow.inc_by(events.len() as u64);
+        let counted = if mutant!("overflow_not_counted") { 0 } else { events.len() as u64 };
+        self.settings.overflow.inc_by(counted);
         tracing::warn!(
             events = events.len(),
             directory = OVERFLOW,

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use oauth::exchange::Failure;
 use oauth::{Fetched, TokenServer};
 use pipeline::env::Clock;
+use support::causes::chain;
 
-use super::{Shown, TokenError, causes, shown};
+use super::{Shown, TokenError, shown};
 
 /// Assumed lifetime of a token if the server does not report one.
 const LIFE: Duration = Duration::from_secs(3600);
@@ -62,8 +63,8 @@ impl Server {
         match &*kept {
             // While the token is valid, an unreachable server is not an error.
             Some(kept) if clock.now() + SPARE < kept.shown.until => {
-                let cause = causes(&error);
-                tracing::warn!(component, "kafka: the token is not renewed: {error}{cause}");
+                let cause = chain(&error);
+                tracing::warn!(component, "kafka: the token is not renewed: {cause}");
                 Ok(kept.shown.clone())
             }
             _ => Err(error),

@@ -42,6 +42,8 @@ pub(super) struct Publishing {
     idle_max: Option<Duration>,
     used: Instant,
     last_id: u16,
+    /// The first message that had no answer when the connection ended.
+    unanswered: Option<usize>,
 }
 
 /// A message that is not acknowledged yet.
@@ -80,6 +82,7 @@ impl Publishing {
             idle_max: idle.map(|seconds| Duration::from_secs(seconds.into())),
             used: Instant::now(),
             last_id: 0,
+            unanswered: None,
         })
     }
 
@@ -89,8 +92,14 @@ impl Publishing {
         (is_fresh && self.connection.is_quiet()).then_some(self)
     }
 
-    /// Publishes, and waits for every reply. Adds permanently refused messages to `refused`, with
-    /// the positions of their events. Returns the messages that the user may not publish.
+    /// The place of the first message without an answer, once the connection has ended.
+    pub(super) fn unanswered(&self) -> Option<usize> {
+        self.unanswered
+    }
+
+    /// Publishes, and waits for every answer; with `alone` for that of each message before the next
+    /// one is sent. What the broker refuses for good is added to `refused`, with the place of its
+    /// event. What it does not allow is returned.
     ///
     /// # Errors
     /// Fails if the connection has ended, or the broker refuses temporarily. Some messages may have
@@ -99,14 +108,16 @@ impl Publishing {
         &mut self,
         messages: &[(usize, Publish)],
         refused: &mut Placed<Refusal>,
+        alone: bool,
     ) -> Result<Placed<MqttError>, MqttError> {
+        let in_flight_max = if alone { 1 } else { self.in_flight_max };
         let mut waiting: BTreeMap<u16, Waits> = BTreeMap::new();
         let mut not_allowed = Placed::new();
         let mut left = messages.iter();
         let mut is_done = false;
         loop {
             while !is_done
-                && waiting.len() < self.in_flight_max
+                && waiting.len() < in_flight_max
                 && self.connection.queued_bytes() < QUEUED_MAX
             {
                 match left.next() {
@@ -122,8 +133,14 @@ impl Publishing {
                 self.connection.flush().await?;
                 continue;
             }
-            // A reply can only arrive after its message was written.
-            let packet = self.connection.next(true).await?;
+            // Answers come only after what they answer was written.
+            let packet = self.connection.next(true).await.inspect_err(|_| {
+                let places = waiting.values().filter_map(|waits| match waits {
+                    Waits::First(place) => Some(*place),
+                    Waits::Complete => None,
+                });
+                self.unanswered = places.min();
+            })?;
             if let Some(place) = self.answered(&packet, &mut waiting, refused)? {
                 let message = messages.iter().find(|(other, _)| *other == place);
                 let topic = message.map(|(_, it)| String::from_utf8_lossy(&it.topic).into_owned());

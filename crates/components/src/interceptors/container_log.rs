@@ -208,6 +208,13 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_the_other_stream_does_not_continue_a_part() {
+        let lines = "2026-11-27T03:00:00Z stdout P half \n2026-11-27T03:00:00Z stderr F an error\n\
+             2026-11-27T03:00:00Z stderr P two \n2026-11-27T03:00:00Z stderr F parts";
+        assert_eq!(bodies(&read(&json!({}), &[lines])), ["half \nan error\ntwo parts"]);
+    }
+
+    #[test]
     fn what_no_runtime_wrote_goes_to_the_dead_letters_where_that_is_set() {
         let interceptor = built::<Config>(&json!({ "on_failure": "dead_letters" })).unwrap();
         let mut batch = Batch::of(["other", "2026-11-27T03:00:00Z stdout F a"]);

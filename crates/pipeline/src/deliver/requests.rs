@@ -23,6 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use support::mutant;
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -183,9 +184,10 @@ impl<D: Deliver> Requests<D> {
             refused.retain(|event| events.binary_search(&event.index()).is_ok());
         }
         let whole = refused.len() == all;
-        let letter = Letter { ticket, events: refused, whole, reason, detail };
+        let marked = whole || mutant!("letter_of_part_whole");
+        let letter = Letter { ticket, events: refused, whole: marked, reason, detail };
         self.settlements.push_back(Settlement::refused(letter));
-        if !whole {
+        if !whole || mutant!("refused_and_delivered") {
             self.settle(ticket, Outcome::Delivered);
         }
     }
@@ -292,5 +294,7 @@ impl<D: Deliver> Sink for Requests<D> {
     }
 }
 
+#[cfg(all(test, feature = "mutants"))]
+mod planted;
 #[cfg(test)]
 mod tests;

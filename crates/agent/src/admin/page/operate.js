@@ -66,7 +66,7 @@ function question({ action, role, name, query }) {
 
 const outcome = (done) => {
   if (done.changed) return done.changed.join(', ') || 'nothing has changed';
-  return `${count(done.letters)} letters with ${count(done.events)} events`;
+  return `${many(done.letters, 'letter')} with ${many(done.events, 'event')}`;
 };
 
 async function act() {

@@ -74,6 +74,7 @@ fn a_file_that_grows_after_it_was_read_is_reported_and_not_deleted() {
                 rig.counted("file_set_aside") > 0 && rig.path("a.log.FAILED").exists()
             });
             assert_eq!(rig.bodies(0), ["1", "2"], "{settings}");
+            assert_eq!(rig.counted("changed_after_read"), 1, "{settings}");
             assert_eq!(fs::read(rig.path("a.log.FAILED")).unwrap(), [first, late].concat());
             assert!(place.is_none_or(|place| !rig.path("").join(place).exists()), "{settings}");
         }

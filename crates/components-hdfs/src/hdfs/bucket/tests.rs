@@ -98,6 +98,7 @@ fn both_hours_of_a_change_share_a_directory_unless_the_path_shows_the_offset() {
 /// A directory is over only when no later moment has its text, whatever the rounding.
 #[test]
 fn a_directory_is_not_over_while_the_clocks_may_bring_its_text_back() {
+    support::mutants::plant_by_environment();
     const MINUTE: i64 = 60_000;
     let moment = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
     for (zone, from) in [

@@ -174,6 +174,7 @@ async fn written_by_app(settings: Value, apps: &[String]) -> BTreeMap<String, us
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_with_more_paths_than_may_be_open_is_written_in_rounds() {
+    support::mutants::plant_by_environment();
     let apps: Vec<String> = ["c", "a", "b", "e", "a", "d"].into_iter().map(str::to_owned).collect();
     let expected: BTreeMap<String, usize> =
         [("a", 2), ("b", 1), ("c", 1), ("d", 1), ("e", 1)].map(|(a, n)| (a.into(), n)).into();
@@ -203,6 +204,7 @@ async fn parts_with_the_same_path_are_in_one_round() {
 
 #[tokio::test(start_paused = true)]
 async fn events_of_more_paths_than_one_batch_may_have_are_in_one_file_and_counted() {
+    support::mutants::plant_by_environment();
     let store = Memory::new();
     let settings = json!({ "url": "file:///logs/%{app}", "buckets_max": 2 });
     let collector = Collector::new(settings);

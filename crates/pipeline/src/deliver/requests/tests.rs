@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::identity::{Epoch, Identity, Sequence};
+use crate::testkit::Checked;
 
 #[derive(Debug, Error)]
 #[error("the other side said {0}")]
@@ -48,7 +49,7 @@ impl Deliver for Asked {
 }
 
 struct Fixture {
-    sink: Requests<Asked>,
+    sink: Checked,
     requests: mpsc::UnboundedReceiver<(Batch, oneshot::Sender<Answer>)>,
 }
 
@@ -68,7 +69,7 @@ impl Fixture {
     fn with(options: Options, together_max: usize) -> Self {
         let (asked, requests) = mpsc::unbounded_channel();
         let asked = Asked { requests: Mutex::new(asked), together_max };
-        Self { sink: Requests::new(asked, options), requests }
+        Self { sink: Checked::new(Box::new(Requests::new(asked, options))), requests }
     }
 
     /// Requests that are on their way now, oldest first.
@@ -154,6 +155,7 @@ async fn what_waits_behind_a_failure_goes_back_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn refused_events_become_letters_and_the_rest_is_delivered() {
+    support::mutants::plant_by_environment();
     let mut fixture = Fixture::new(1, false);
     fixture.sink.write(taken(5, 1)).await.unwrap();
     let mut requests = fixture.started().await;
