@@ -6,10 +6,10 @@
 //!                                                          └── values ──┘
 //! ```
 //!
-//! The byte that begins a value beyond the bounds is replaced by one that begins no value: so the
-//! library finds the message malformed and it is rejected, or the connection ends if it was not a
-//! message. A size that is too small for the number that follows it is raised: the library would
-//! subtract from it, below 0. The walk resumes where the last bytes ended, and looks at each byte once.
+//! The first byte of a value beyond the bounds is replaced by an invalid one: so the library finds
+//! the message malformed and it is rejected, or the connection ends if it was not a message. A size
+//! that is too small for the number after it is raised: the library would subtract from it, below
+//! 0. The check is incremental and reads each byte once.
 
 use kit::bounds::Count;
 
