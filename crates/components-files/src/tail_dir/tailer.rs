@@ -24,6 +24,7 @@
 //!    found ([`named`](super::named)).
 //! 7. Only one file, in the stage Here or Away, owns an inode. Others only remember the number: the
 //!    file that has it now may be new.
+//!
 //! Change notifications ([`changes`](super::changes)) select the files to read and trigger surveys;
 //! timed surveys continue at a lower rate.
 
