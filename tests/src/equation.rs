@@ -94,7 +94,7 @@ mod tests {
     }
 
     /// Checks an agent that answers with this status.
-    fn checked(parts: Value) -> thread::Result<()> {
+    fn checked(parts: &Value) -> thread::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let admin = listener.local_addr().expect("an address");
         let text = json!({ "conservation": parts }).to_string();
@@ -126,10 +126,10 @@ mod tests {
 
     #[test]
     fn an_event_that_is_not_accounted_for_fails_the_test_of_its_agent() {
-        checked(balanced()).expect("all events are accounted for");
+        checked(&balanced()).expect("all events are accounted for");
         let mut parts = balanced();
         parts["dead_letter_events"] = 3.into();
-        let problem = checked(parts).expect_err("one is missing");
+        let problem = checked(&parts).expect_err("one is missing");
         let problem = problem.downcast::<String>().expect("a message");
         assert!(problem.starts_with("1 events of edge are not accounted for"), "{problem}");
     }
