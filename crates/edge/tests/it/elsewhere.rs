@@ -12,9 +12,9 @@ fn a_kind_of_another_program_is_named_with_that_program() {
     assert!(!components::ELSEWHERE.is_empty());
     for (role, kind) in components::ELSEWHERE.iter().flat_map(|it| it.components).copied() {
         let file = dir.path().join("edge.toml");
-        let far = format!("/far\"\nencoder = \"{}", kind);
+        let far = format!("/far\"\nencoder = \"{kind}");
         let into_files = format!("file_roll\"\ndirectory = \"{far}");
-        let of_files = format!("spool_dir\"\ndirectory = \"/far\"\ndecoder = \"{}", kind);
+        let of_files = format!("spool_dir\"\ndirectory = \"/far\"\ndecoder = \"{kind}");
         let source = match role {
             "source" => kind,
             "decoder" => &of_files,
