@@ -239,7 +239,7 @@ fn close_to_others(plan: &Plan) {
     if !plan.agent.core_dumps
         && let Err(error) = env::forbid_core_dumps()
     {
-        tracing::warn!(%error, "a crash may leave the memory of this process in a file");
+        tracing::warn!(%error, "cannot disable core dumps: a crash may write memory to a file");
     }
 }
 

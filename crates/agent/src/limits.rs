@@ -136,14 +136,14 @@ pub(crate) fn recall(boards: &Boards, data_dir: &Path, env: &Env) {
         Ok(None) => {
             warn!(
                 path = %path.display(),
-                "the file is damaged: no limit of a next agent is known before it answers",
+                "the file of size limits is damaged; downstream limits are unknown until a reply",
             );
             return;
         }
         Err(error) => {
             warn!(
                 path = %path.display(), %error,
-                "the file cannot be read: no limit of a next agent is known before it answers",
+                "cannot read the file of size limits; downstream limits are unknown until a reply",
             );
             return;
         }

@@ -196,7 +196,7 @@ fn failed_to_open(address: &Arc<str>, error: OpenError) -> AmqpError {
             AmqpError::Login { address, problem: format!("{code:?}") }
         }
         OpenError::NotImplemented(_) => {
-            let problem = "it has neither PLAIN nor ANONYMOUS".to_owned();
+            let problem = "the broker offers neither SASL PLAIN nor ANONYMOUS".to_owned();
             AmqpError::Login { address, problem }
         }
         error => AmqpError::Open { address, problem: error.to_string() },

@@ -182,7 +182,7 @@ impl Multiline {
     /// What cannot be set.
     pub fn joining(&self, most: ByteSize) -> Result<Joining, BuildError> {
         if self.timeout.0.is_zero() {
-            let problem = "it is more than nothing: a writer may be in the middle of an event";
+            let problem = "must be greater than 0: a writer may be in the middle of an event";
             return Err(BuildError::invalid("multiline.timeout", problem));
         }
         self.rule().joining(self.timeout.0, most)

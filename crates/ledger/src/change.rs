@@ -17,7 +17,7 @@ pub enum Change {
         entries: u64,
     },
     /// Its identity is missing, and one is remembered.
-    #[error("its identity {expected} is gone: the file {path} is missing")]
+    #[error("the ledger has lost its identity {expected}: the file {path} is missing")]
     Nameless {
         /// The remembered identity.
         expected: Token,

@@ -82,7 +82,7 @@ pub enum EntryError {
     #[error("it is of a kind that this program does not know; a newer one wrote it")]
     Unknown,
     /// The entry is at another index than its own.
-    #[error("it claims to be entry {said}, and is at {place}")]
+    #[error("the ledger entry at {place} claims to be entry {said}")]
     Misplaced {
         /// The index in it.
         said: u64,

@@ -41,7 +41,7 @@ pub enum TlsError {
     )]
     NoAuthorities,
     /// rustls refuses the settings.
-    #[error("TLS cannot be set up so")]
+    #[error("cannot set up TLS with these settings")]
     Refused(#[source] Error),
 }
 

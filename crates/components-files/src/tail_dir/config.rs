@@ -235,7 +235,7 @@ impl Config {
             return Err(BuildError::invalid("open_max", "at least 8 files are held open"));
         }
         if self.poll_min.0.is_zero() || self.poll_max < self.poll_min {
-            let problem = "it is more than nothing and at most `poll_max`";
+            let problem = "must be greater than 0 and at most `poll_max`";
             return Err(BuildError::invalid("poll_min", problem));
         }
         let limits = Limits {

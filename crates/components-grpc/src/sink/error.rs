@@ -18,7 +18,7 @@ pub enum GrpcError {
         cause: tonic::transport::Error,
     },
     /// The token cannot be read.
-    #[error("no token can be shown to {address}")]
+    #[error("cannot send a token to {address}")]
     Token {
         /// Address of the downstream agent.
         address: String,

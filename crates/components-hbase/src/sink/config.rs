@@ -255,7 +255,9 @@ impl Config {
         for counter in &self.counters {
             let row = template("counters", &counter.row)?;
             if row.has_id() {
-                return invalid("counters", "a row with `%id` counts one event: leave `%id` out");
+                let problem = "a row key with `%id` is unique for each event, so its counter is \
+                               always 1: remove `%id`";
+                return invalid("counters", problem);
             }
             let column = parsed("counters", &counter.column)?;
             counters.push(Counting { row, column, by: counter.by });

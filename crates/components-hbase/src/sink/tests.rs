@@ -52,7 +52,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         (json!({ "pattern": "(" }), "pattern"),
         (json!({ "pattern": "a", "field_family": "f" }), "remove `pattern`"),
         (json!({ "header_family": "f:" }), "without `:`"),
-        (counter("%id", "f:n"), "leave `%id` out"),
+        (counter("%id", "f:n"), "remove `%id`"),
         (counter("n", "n"), "`family:qualifier`"),
         (json!({ "in_flight_max": 0 }), "from 1 to 64"),
         (json!({ "timeout": "0s" }), "from 1ms"),

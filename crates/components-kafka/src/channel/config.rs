@@ -142,7 +142,7 @@ impl Config {
     pub(super) fn target(self, cx: &BuildContext) -> Result<(Target, Limits), BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.topic.is_empty() {
-            return invalid("topic", "name a topic that nothing else writes to");
+            return invalid("topic", "must name a topic that only this channel writes to");
         }
         let state_topic = self.state_topic.unwrap_or_else(|| format!("{}-state", self.topic));
         if state_topic.is_empty() || state_topic == self.topic {

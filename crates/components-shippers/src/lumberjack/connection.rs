@@ -135,7 +135,8 @@ impl Connection<'_> {
             match frame {
                 Frame::Window(events) => {
                     if self.window.open > 0 {
-                        let problem = "a window begins before the last one is complete";
+                        let problem =
+                            "the client began a window before the previous one was complete";
                         return Err(End::Malformed(problem.into()));
                     }
                     self.window.open = events;

@@ -281,7 +281,7 @@ impl Config {
             Format::Json if is_default => return Ok(Form::Json),
             Format::Avro if is_default => return Ok(Form::Avro(Vec::new())),
             Format::Json | Format::Avro => {
-                return invalid("format", "`delimiter` and `null` are of `csv`");
+                return invalid("format", "`delimiter` and `null` apply only to `csv`");
             }
             Format::Csv => {}
         }

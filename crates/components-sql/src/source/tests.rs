@@ -365,7 +365,7 @@ fn settings_that_do_not_go_together_are_refused_with_the_remedy() {
         (json!({ "mode": "full", "key": ["id"] }), "the mode `full` does not use it"),
         (json!({ "check_column": null }), "name the column that grows"),
         (json!({ "splits": 4 }), "of the mode `full`"),
-        (json!({ "delimiter": ";" }), "are of `csv`"),
+        (json!({ "delimiter": ";" }), "apply only to `csv`"),
         (json!({ "format": "csv", "delimiter": "é" }), "a character of ASCII"),
         (json!({ "format": "csv", "null": "a,b" }), "must hold no delimiter"),
         (json!({ "fetch_size": 0 }), "at least 1 row"),

@@ -21,7 +21,7 @@ pub static ALL: &[Entry<dyn SinkProcessor>] =
 /// Creates the pauses from two settings of a group.
 fn pauses(min: Period, max: Period, cx: &BuildContext) -> Result<Pauses, BuildError> {
     if min.0.is_zero() {
-        return Err(BuildError::invalid("backoff_min", "it is more than nothing, such as \"1s\""));
+        return Err(BuildError::invalid("backoff_min", "must be greater than 0, such as \"1s\""));
     }
     if max < min {
         let problem = format!("it is at least `backoff_min`, which is {min}");
