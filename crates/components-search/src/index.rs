@@ -234,7 +234,7 @@ mod tests {
             ("Logs", "no 'L'"),
             ("logs/%Y", "no '/'"),
             ("_all", "does not begin"),
-            ("%{app}", "a fixed beginning"),
+            ("%{app}", "a fixed prefix"),
             ("logs-%q", "unknown escape `%q`; known: %{header} %Y"),
             ("logs-%{app", "has no `}`"),
             ("logs-%{}", "names no header"),

@@ -313,7 +313,7 @@ mod tests {
             ("a.b : 1", 1, "in quotes"),
             ("include \"x\"", 1, "one file"),
             ("a += 1", 1, "whole list"),
-            ("{ a : 1 } }", 1, "behind the end"),
+            ("{ a : 1 } }", 1, "after the end"),
             ("a : x [", 1, "not expected"),
             ("a : \"\\q\"", 1, "escape"),
             ("a : ${x", 1, "no `}`"),

@@ -295,7 +295,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         ("mode", json!("upsert"), "name the columns that find the row"),
         ("key", json!(["k"]), "look for no row"),
         ("format", json!("csv"), "names of its values"),
-        ("fields", json!(["a"]), "those of `csv`"),
+        ("fields", json!(["a"]), "apply to `csv`"),
         ("format", json!("none"), "where values come from"),
         ("delimiter", json!("\n"), "a character of ASCII"),
         ("columns", json!({ "a": "%{}" }), "`columns.a`"),

@@ -136,7 +136,7 @@ fn events_of_several_schemas_are_rows_of_one_file() {
         (b"\x02", &literal),
     ]);
     let found = unwritable(&settings, &batch);
-    let says = ["none of `schemas`", "states no schema", "no datum of the schema"];
+    let says = ["none of `schemas`", "has no schema", "no datum of the schema"];
     assert_eq!(found.len(), 3, "{found:?}");
     for (number, (one, says)) in found.iter().zip(says).enumerate() {
         assert!(one.0 == number + 3 && one.1.contains(says), "{found:?}");
