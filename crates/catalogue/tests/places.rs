@@ -31,7 +31,8 @@ fn names_it(file: &Path) -> bool {
 fn files(root: &Path) -> Vec<PathBuf> {
     let own = format!("components-{SAMPLE}");
     let crates = fs::read_dir(root.join("crates")).unwrap().map(|entry| entry.unwrap());
-    let others = crates.filter(|entry| entry.file_name() != *own).map(|entry| entry.path());
+    let others = crates.map(|entry| entry.path());
+    let others = others.filter(|path| path.is_dir() && !path.ends_with(&own));
     let mut left: Vec<PathBuf> =
         others.flat_map(|path| [path.join("src"), path.join("Cargo.toml")]).collect();
     let mut files = vec![root.join("Cargo.toml")];

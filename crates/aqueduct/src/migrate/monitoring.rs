@@ -83,7 +83,7 @@ mod tests {
             ("GANGLIA", "Ganglia"),
             ("jmx", "no JVM"),
             ("com.example.Reporter", "Java classes"),
-            ("htpp", "no such type"),
+            ("htpp", "unknown type"),
         ] {
             let found = of(&[&format!("flume.monitoring.type={kind}")]).unwrap();
             let warning = found.warning.unwrap();

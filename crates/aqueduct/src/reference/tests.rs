@@ -61,7 +61,7 @@ fn a_page_has_every_setting_with_form_default_and_meaning() {
     let page = show::page(&found[0]);
     for line in [
         "sink hdfs, from aqueduct-components-hdfs (feature `hdfs`)\n",
-        "\n  url: text; required\n      Where the files go: ",
+        "\n  url: text; required\n      Destination of the files: ",
         "\n  roll.idle_max: a duration with its unit, such as \"30s\"; default \"1m\"\n",
         "\n      Time since the last event.\n",
         "\n  roll.count_max: integer; not set by default\n",

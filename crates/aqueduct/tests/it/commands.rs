@@ -16,7 +16,7 @@ fn the_demo_of_a_database_brings_every_row_back_once_although_both_commands_are_
     for expected in [
         "(aqueduct import): its first rows",
         "(aqueduct export): half of the rows",
-        "aqueduct export went on, and is complete",
+        "aqueduct export resumed, and is complete",
         "\nrows           300,000 in the table\nback           300,000 in the other table\n",
         "\nmissing              0\nrepeated             0\nchanged              0\n",
         "\nboth tables are the same: every row arrived once\n",
@@ -226,7 +226,7 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     let mended = run(&["channel", "repair", &channel]);
     assert_eq!(mended.status.code(), Some(0), "{mended:?}");
     let shown = String::from_utf8_lossy(&mended.stdout);
-    assert!(shown.contains(&format!("\nmended       {lines}: ")), "{shown}");
+    assert!(shown.contains(&format!("\nrepaired     {lines}: ")), "{shown}");
     assert_eq!(run(&["channel", "export", &channel]).stdout, b"one\r\n\nthree\nfour\n");
     assert_eq!(run(&["channel", "check", &channel]).status.code(), Some(0));
 

@@ -219,7 +219,7 @@ impl Place {
         agent.until(|agent| agent.readiness().1.contains("sink `out` has been failing for "));
         let said = agent.readiness().1 + &self.log();
         assert_eq!(agent.stop(), Some(0));
-        for debug in ["Custom {", "Error(", "source:", "kind:", "class=fatal"] {
+        for debug in ["Custom {", "Error(", " source:", "kind:", "class=fatal"] {
             assert!(!said.contains(debug), "{debug}: {said}");
         }
         said
