@@ -21,6 +21,7 @@ mod footer;
 mod group;
 mod nested;
 mod pages;
+mod schema;
 mod value;
 
 use std::io::BufRead;

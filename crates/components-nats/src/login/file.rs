@@ -190,7 +190,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         for (claims, expected) in [
             (json!({ "sub": PUBLIC, "iss": "A", "exp": 1000 }), "expired at 1970-01-01T00:16:40Z"),
-            (json!({ "sub": PUBLIC, "iss": "A", "nbf": 1001 }), "from 1970-01-01T00:16:41Z on"),
+            (json!({ "sub": PUBLIC, "iss": "A", "nbf": 1001 }), "valid from 1970-01-01T00:16:41Z"),
             (json!({ "sub": "UOTHER", "iss": "A" }), "that of `UOTHER`, and the seed that of `UDX"),
             (json!({ "sub": PUBLIC, "iss": "A", "exp": 1001 }), "the account `A` of"),
             (

@@ -8,6 +8,7 @@ use pipeline::{FileError, Parts};
 use super::column::Form;
 use super::malformed;
 use super::nested::{Node, fields};
+use super::schema;
 
 /// First and last bytes of a file, and last bytes of an encrypted one.
 const MAGIC: &[u8] = b"PAR1";
@@ -46,8 +47,10 @@ impl Footer {
             return Err(malformed(format!("its footer cannot have {bytes} bytes")));
         }
         let footer = file.read_at(behind - bytes, bytes as usize)?;
+        let unreadable = |error| malformed(format!("its footer cannot be read: {error}"));
+        schema::check(&footer).map_err(unreadable)?;
         let metadata = ParquetMetaDataReader::decode_metadata(&footer)
-            .map_err(|error| malformed(format!("its footer cannot be read: {error}")))?;
+            .map_err(|error| unreadable(error.to_string()))?;
         let columns = metadata.file_metadata().schema_descr().columns().iter().map(|column| {
             let form = Form::of(column).map_err(|problem| {
                 malformed(format!("the column `{}` is {problem}", column.path().string()))
