@@ -186,7 +186,7 @@ async fn each_answer_has_the_class_that_its_caller_needs<S: Reached>(site: &Site
     let none = bucket(&S::url("logs").replacen(BUCKET, "no-such-one", 1), &access);
     let error = put(&*none, "/logs/a", vec![1]).await.unwrap_err();
     assert!(matches!(error, FsError::Unfit { .. }), "{error:?}");
-    assert!(format!("{error:?}").contains("there is no such"), "{error:?}");
+    assert!(format!("{error:?}").contains("does not exist: create it"), "{error:?}");
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
     let nowhere = site.bucket(&site.server.access(nowhere));
     let error = nowhere.read("/logs/a").await.unwrap_err();
