@@ -158,11 +158,9 @@ impl Mqtt {
         Ok(properties)
     }
 
-    /// Whether the broker may have ended the connection because it does not allow a topic.
-    fn may_refuse_by_ending(&self, error: &MqttError) -> bool {
-        self.target.version == Version::V311
-            && self.topic.is_chosen_by_event()
-            && matches!(error, MqttError::Ended { .. } | MqttError::Broken { .. })
+    /// Returns true if the broker can refuse a topic only by the end of the connection.
+    fn may_refuse_by_ending(&self) -> bool {
+        self.target.version == Version::V311 && self.topic.is_chosen_by_event()
     }
 
     /// The events for topics that are not allowed, whose wait is over.
@@ -218,6 +216,10 @@ impl Mqtt {
     }
 }
 
+fn has_ended(error: &MqttError) -> bool {
+    matches!(error, MqttError::Ended { .. } | MqttError::Broken { .. })
+}
+
 fn topic_of(message: &Publish) -> Option<&str> {
     std::str::from_utf8(&message.topic).ok()
 }
@@ -230,6 +232,9 @@ impl Deliver for Mqtt {
         let (mut messages, mut refused) = self.messages(batch);
         let mut taken = self.places.take();
         let place = taken.place();
+        // Messages that were in flight when a connection ended are resent one at a time: if more
+        // follow, the reset of the connection discards the broker's reason.
+        let mut alone = 0..0;
         loop {
             let open = place.open.take().and_then(Publishing::if_usable);
             let mut publishing = match open {
@@ -237,8 +242,7 @@ impl Deliver for Mqtt {
                 None => Publishing::open(&self.target, place.number).await?,
             };
             let before = refused.len();
-            let alone = self.ended.is_suspicious(Instant::now());
-            match publishing.publish(&messages, &mut refused, alone).await {
+            match publishing.publish(&messages, &mut refused, &alone).await {
                 Ok(not_allowed) => {
                     place.open = Some(publishing);
                     self.ended.acknowledged(messages.iter().filter_map(|(_, it)| topic_of(it)));
@@ -253,12 +257,19 @@ impl Deliver for Mqtt {
                 }
                 Err(error) => {
                     let unanswered = publishing.unanswered();
-                    let ended = messages.iter().find(|(event, _)| Some(*event) == unanswered);
-                    let Some((event, message)) = ended else { return Err(error) };
+                    let ended = messages.iter().find(|(event, _)| unanswered.contains(event));
+                    let (Some((event, message)), true) = (ended, has_ended(&error)) else {
+                        return Err(error);
+                    };
                     let (event, topic) = (*event, topic_of(message).unwrap_or_default());
-                    if !self.may_refuse_by_ending(&error)
-                        || !self.ended.ended(topic, alone, Instant::now())
-                    {
+                    let is_first = alone.is_empty();
+                    let is_refused =
+                        self.ended.ended(topic, alone.contains(&event), Instant::now());
+                    if is_first {
+                        alone = unanswered;
+                        continue;
+                    }
+                    if !(is_refused && self.may_refuse_by_ending()) {
                         return Err(error);
                     }
                     let (address, topic) = (self.target.address.clone(), topic.to_owned());

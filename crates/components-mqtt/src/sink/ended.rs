@@ -1,8 +1,8 @@
 //! Topics at whose messages a broker of version 3.1.1 ends the connection.
 //!
 //! That version has no refusal of a message: many brokers end the connection if they do not allow
-//! its topic. A connection also ends when a broker stops or a network fails. After one has ended,
-//! messages are sent one at a time, so it is known which message ends the next connection:
+//! its topic. A connection also ends when a broker stops or a network fails. Messages that were in
+//! flight then are resent one at a time, so it is known which message ends the next connection:
 //!
 //! ```text
 //!   ended ──► one message at a time ──► ended at the same topic, `TIMES` times: not allowed
@@ -39,19 +39,13 @@ impl EndedAt {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether messages are to be sent one at a time.
-    pub(super) fn is_suspicious(&self, now: Instant) -> bool {
-        let mut known = self.known();
-        if known.last.is_some_and(|last| now.duration_since(last) > FORGOTTEN_AFTER) {
-            *known = Known::default();
-        }
-        !known.topics.is_empty()
-    }
-
     /// A connection ended while this message waited for its answer, `alone` or with others. Returns
     /// whether the broker does not allow the topic.
     pub(super) fn ended(&self, topic: &str, alone: bool, now: Instant) -> bool {
         let mut known = self.known();
+        if known.last.is_some_and(|last| now.duration_since(last) > FORGOTTEN_AFTER) {
+            *known = Known::default();
+        }
         known.last = Some(now);
         if known.topics.len() >= KNOWN_MAX && !known.topics.contains_key(topic) {
             known.topics.clear();
@@ -79,17 +73,16 @@ mod tests {
     #[test]
     fn a_topic_is_not_allowed_after_connections_that_ended_at_it_alone() {
         let (ended, now) = (EndedAt::default(), Instant::now());
-        assert!(!ended.is_suspicious(now));
         // Any of the messages in flight may be the cause.
-        assert!((0..9).all(|_| !ended.ended("a", false, now)) && ended.is_suspicious(now));
+        assert!((0..9).all(|_| !ended.ended("a", false, now)));
         assert!(!ended.ended("a", true, now) && !ended.ended("a", true, now));
+        // The ends had another cause.
         ended.acknowledged(["b", "a"].into_iter());
-        assert!(!ended.is_suspicious(now), "the ends had another cause");
         let times = [1, 2, 3].map(|_| ended.ended("a", true, now));
         assert_eq!(times, [false, false, true]);
         assert!(!ended.ended("b", true, now));
-        assert!(!ended.is_suspicious(now + FORGOTTEN_AFTER + Duration::from_secs(1)));
-        assert!(!ended.ended("a", true, now), "all is forgotten");
+        let later = now + FORGOTTEN_AFTER + Duration::from_secs(1);
+        assert!(!ended.ended("a", true, later), "all is forgotten");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A connection that publishes one batch at a time.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use pipeline::Classify;
 use pipeline::ErrorClass;
@@ -42,8 +43,8 @@ pub(super) struct Publishing {
     idle_max: Option<Duration>,
     used: Instant,
     last_id: u16,
-    /// The first message that had no answer when the connection ended.
-    unanswered: Option<usize>,
+    /// From the first to the last message without a reply when the connection ended.
+    unanswered: Range<usize>,
 }
 
 /// A message that is not acknowledged yet.
@@ -82,7 +83,7 @@ impl Publishing {
             idle_max: idle.map(|seconds| Duration::from_secs(seconds.into())),
             used: Instant::now(),
             last_id: 0,
-            unanswered: None,
+            unanswered: 0..0,
         })
     }
 
@@ -92,14 +93,15 @@ impl Publishing {
         (is_fresh && self.connection.is_quiet()).then_some(self)
     }
 
-    /// The place of the first message without an answer, once the connection has ended.
-    pub(super) fn unanswered(&self) -> Option<usize> {
-        self.unanswered
+    /// Returns the positions from the first to the last message without a reply, after the
+    /// connection has ended.
+    pub(super) fn unanswered(&self) -> Range<usize> {
+        self.unanswered.clone()
     }
 
-    /// Publishes, and waits for every answer; with `alone` for that of each message before the next
-    /// one is sent. What the broker refuses for good is added to `refused`, with the place of its
-    /// event. What it does not allow is returned.
+    /// Publishes, and waits for every reply. Sends messages at the positions `alone` one at a time.
+    /// Adds permanently refused messages to `refused`, with the positions of their events. Returns
+    /// the messages that the user may not publish.
     ///
     /// # Errors
     /// Fails if the connection has ended, or the broker refuses temporarily. Some messages may have
@@ -108,22 +110,24 @@ impl Publishing {
         &mut self,
         messages: &[(usize, Publish)],
         refused: &mut Placed<Refusal>,
-        alone: bool,
+        alone: &Range<usize>,
     ) -> Result<Placed<MqttError>, MqttError> {
-        let in_flight_max = if alone { 1 } else { self.in_flight_max };
         let mut waiting: BTreeMap<u16, Waits> = BTreeMap::new();
         let mut not_allowed = Placed::new();
-        let mut left = messages.iter();
-        let mut is_done = false;
+        let mut left = messages.iter().peekable();
+        let (mut is_done, mut is_alone) = (false, false);
         loop {
-            while !is_done
-                && waiting.len() < in_flight_max
-                && self.connection.queued_bytes() < QUEUED_MAX
-            {
+            while !is_done && self.connection.queued_bytes() < QUEUED_MAX {
+                let is_next_alone = left.peek().is_some_and(|(place, _)| alone.contains(place));
+                let most = if is_alone || is_next_alone { 1 } else { self.in_flight_max };
+                if waiting.len() >= most {
+                    break;
+                }
                 match left.next() {
                     Some(message) => self.send(message.clone(), &mut waiting, refused)?,
                     None => is_done = true,
                 }
+                is_alone = is_next_alone;
             }
             if is_done && waiting.is_empty() && !self.connection.has_unsent() {
                 self.used = Instant::now();
@@ -139,7 +143,8 @@ impl Publishing {
                     Waits::First(place) => Some(*place),
                     Waits::Complete => None,
                 });
-                self.unanswered = places.min();
+                let (first, last) = (places.clone().min(), places.max());
+                self.unanswered = first.zip(last).map_or(0..0, |(first, last)| first..last + 1);
             })?;
             if let Some(place) = self.answered(&packet, &mut waiting, refused)? {
                 let message = messages.iter().find(|(other, _)| *other == place);
