@@ -67,7 +67,7 @@ fn a_page_has_every_setting_with_form_default_and_meaning() {
         "\n  roll.count_max: integer; not set by default\n",
         "\n  encoder: kind of encoder, or a table with its `type`; default \"text\"\n",
         "\n  guarantee: \"exactly_once\", \"at_least_once\" or \"best_effort\"; default ",
-        "      \"best_effort\": It may be lost",
+        "      \"best_effort\": Possibly lost",
         "\n## Example\n",
     ] {
         assert!(page.contains(line), "{line}\nis not in\n{page}");
