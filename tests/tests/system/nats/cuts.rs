@@ -13,7 +13,7 @@ use super::reached;
 use super::server::Server;
 
 /// Messages per request of a source.
-const PREFETCH: usize = 20;
+const PREFETCH: usize = 50;
 /// Minimum size of a batch; larger than a greeting.
 const BATCH_BYTES: usize = 500;
 
