@@ -233,7 +233,8 @@ impl Deliver for Mqtt {
         let mut taken = self.places.take();
         let place = taken.place();
         // Messages that were in flight when a connection ended are resent one at a time: if more
-        // follow, the reset of the connection discards the broker's reason.
+        // follow, the reset of the connection discards the broker's reason. The range only moves
+        // forward, so the attempts end.
         let mut alone = 0..0;
         loop {
             let open = place.open.take().and_then(Publishing::if_usable);
@@ -257,18 +258,17 @@ impl Deliver for Mqtt {
                 }
                 Err(error) => {
                     let unanswered = publishing.unanswered();
-                    let ended = messages.iter().find(|(event, _)| unanswered.contains(event));
-                    let (Some((event, message)), true) = (ended, has_ended(&error)) else {
+                    let first = messages.iter().find(|(event, _)| unanswered.contains(event));
+                    let (Some((event, message)), true) = (first, has_ended(&error)) else {
                         return Err(error);
                     };
                     let (event, topic) = (*event, topic_of(message).unwrap_or_default());
-                    let is_first = alone.is_empty();
-                    let is_refused =
-                        self.ended.ended(topic, alone.contains(&event), Instant::now());
-                    if is_first {
+                    if event >= alone.end {
                         alone = unanswered;
                         continue;
                     }
+                    let is_refused =
+                        alone.contains(&event) && self.ended.ended(topic, Instant::now());
                     if !(is_refused && self.may_refuse_by_ending()) {
                         return Err(error);
                     }

@@ -20,7 +20,7 @@ const TIMES: u32 = 3;
 /// Topics that are remembered.
 const KNOWN_MAX: usize = 1024;
 
-/// All is forgotten when no connection has ended for so long.
+/// Time without an ended connection after which every topic is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 /// The topics at which connections ended.
@@ -39,9 +39,9 @@ impl EndedAt {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection ended while this message waited for its answer, `alone` or with others. Returns
-    /// whether the broker does not allow the topic.
-    pub(super) fn ended(&self, topic: &str, alone: bool, now: Instant) -> bool {
+    /// Records that a connection ended while only a message of this topic waited for its reply.
+    /// Returns true if the broker does not allow the topic.
+    pub(super) fn ended(&self, topic: &str, now: Instant) -> bool {
         let mut known = self.known();
         if known.last.is_some_and(|last| now.duration_since(last) > FORGOTTEN_AFTER) {
             *known = Known::default();
@@ -51,7 +51,7 @@ impl EndedAt {
             known.topics.clear();
         }
         let times = known.topics.entry(topic.to_owned()).or_default();
-        *times += u32::from(alone);
+        *times += 1;
         *times >= TIMES
     }
 
@@ -73,22 +73,20 @@ mod tests {
     #[test]
     fn a_topic_is_not_allowed_after_connections_that_ended_at_it_alone() {
         let (ended, now) = (EndedAt::default(), Instant::now());
-        // Any of the messages in flight may be the cause.
-        assert!((0..9).all(|_| !ended.ended("a", false, now)));
-        assert!(!ended.ended("a", true, now) && !ended.ended("a", true, now));
+        assert!(!ended.ended("a", now) && !ended.ended("a", now));
         // The ends had another cause.
         ended.acknowledged(["b", "a"].into_iter());
-        let times = [1, 2, 3].map(|_| ended.ended("a", true, now));
+        let times = [1, 2, 3].map(|_| ended.ended("a", now));
         assert_eq!(times, [false, false, true]);
-        assert!(!ended.ended("b", true, now));
+        assert!(!ended.ended("b", now));
         let later = now + FORGOTTEN_AFTER + Duration::from_secs(1);
-        assert!(!ended.ended("a", true, later), "all is forgotten");
+        assert!(!ended.ended("a", later), "all is forgotten");
     }
 
     #[test]
     fn many_topics_take_bounded_memory() {
         let (ended, now) = (EndedAt::default(), Instant::now());
-        (0..3 * KNOWN_MAX).for_each(|n| assert!(!ended.ended(&n.to_string(), true, now)));
+        (0..3 * KNOWN_MAX).for_each(|n| assert!(!ended.ended(&n.to_string(), now)));
         assert!(ended.known().topics.len() <= KNOWN_MAX);
     }
 }

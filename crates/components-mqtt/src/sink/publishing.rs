@@ -14,7 +14,7 @@ use crate::packets::{
 };
 
 /// Maximum number of messages in flight, even if the broker allows more.
-const IN_FLIGHT_MAX: u16 = 1000;
+pub(super) const IN_FLIGHT_MAX: u16 = 1000;
 
 /// Maximum size of a broker's packet to a client without subscriptions.
 const PACKET_MAX: u32 = 64 << 10;

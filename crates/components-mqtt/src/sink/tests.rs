@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::publishing::IN_FLIGHT_MAX;
 use super::*;
 
 #[derive(Default)]
@@ -126,6 +127,21 @@ async fn a_topic_that_ends_each_connection_becomes_a_dead_letter_and_the_rest_ar
     let letters = deliver(&mut *sink, &["d", "forbidden", "e"], 2).await.unwrap();
     assert_eq!(letters.len(), 1);
     assert!(seen.lock().unwrap().topics.iter().any(|topic| topic == "e"));
+}
+
+/// Between the two topics are more messages than can be in flight.
+#[tokio::test]
+async fn topics_far_apart_in_a_batch_become_dead_letters_and_the_rest_arrives() {
+    let (mut sink, seen) = fixture("%{to}", |_, topic| topic.starts_with("forbidden")).await;
+    let allowed: Vec<String> = (0..2 * IN_FLIGHT_MAX).map(|number| format!("a-{number}")).collect();
+    let middle = allowed.iter().map(String::as_str);
+    let topics: Vec<&str> =
+        ["forbidden-1"].into_iter().chain(middle).chain(["forbidden-2", "z"]).collect();
+    let letters = deliver(&mut *sink, &topics, 60).await.unwrap();
+    let refused: usize = letters.iter().map(|letter| letter.events.len()).sum();
+    assert_eq!(refused, 2, "{letters:?}");
+    let seen = seen.lock().unwrap();
+    assert!(allowed.iter().chain([&"z".to_owned()]).all(|topic| seen.topics.contains(topic)));
 }
 
 #[tokio::test]
