@@ -14,7 +14,7 @@ use crate::tap::Passed;
 pub(super) struct Begun<'a> {
     pub(super) to: &'a Fed,
     volume: Volume,
-    /// What will be put, for another try.
+    /// The part, for a retry.
     part: Batch,
     pub(super) put: Box<dyn PutTransaction>,
     /// The same for the tap.

@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture, join_all};
 use metrics::SourceLabel;
-use pipeline::{Batch, BatchSize, IntakeError, Rest, Turn};
+use pipeline::{Batch, BatchSize, ChannelError, IntakeError, Rest, Turn};
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -145,17 +145,8 @@ impl AgentIntake {
             join_all(optional.into_iter().map(Begun::commit)),
         );
         let (now, mut passage) = (Instant::now(), Passage { optional_full, ..passage });
-        let (puts, mut lacking, mut failure) = (required.len(), Vec::new(), None);
-        for (to, volume, result) in required {
-            match result {
-                Ok(()) => passage.stored += to.boards.inflow.stored(now, volume),
-                Err((error, part)) => {
-                    let at = self.required.iter().position(|fed| std::ptr::eq(fed, to));
-                    lacking.extend(at.map(|at| (at, part)));
-                    failure.get_or_insert(error);
-                }
-            }
-        }
+        let puts = required.len();
+        let (lacking, failure) = self.add_up(required, now, &mut passage);
         let outcome = match failure {
             None => Ok(()),
             Some(source) if lacking.len() < puts => {
@@ -184,53 +175,60 @@ impl AgentIntake {
         outcome
     }
 
-    /// Stores what is left of a batch that some required channels have, and counts the batch as
-    /// accepted then.
+    /// Stores the remaining parts of a batch that some required channels have, and then counts the
+    /// batch as accepted.
     pub(super) async fn store_rest(&self, left: Rest) -> Result<(), IntakeError> {
         let began = Instant::now();
         let _step = self.under_way.begin(began);
-        let (mut puts, mut failure) = (Vec::new(), None);
+        let mut puts = Vec::new();
         for (at, part) in &left.parts {
             let fed = &self.required[*at];
             match fed.begin_put(part.size()).await {
-                Ok(put) => {
-                    puts.push((*at, Begun::new(fed, put, part.clone(), (&self.source, began))));
-                }
-                Err(source) => {
-                    failure.get_or_insert(source);
-                    break;
-                }
+                Ok(put) => puts.push(Begun::new(fed, put, part.clone(), (&self.source, began))),
+                // Nothing is stored before there is room for all.
+                Err(source) => return Err(IntakeError::Partly { rest: Box::new(left), source }),
             }
-        }
-        // Nothing is stored before there is room for all.
-        if let Some(source) = failure {
-            return Err(IntakeError::Partly { rest: Box::new(left), source });
         }
         let Rest { given, kept, rejected, stored, .. } = left;
         let given = Volume { events: given.events, bytes: given.bytes };
         let mut passage = Passage { given, kept, rejected, stored, ..Passage::default() };
-        let (mut lacking, mut failure) = (Vec::new(), None);
-        let commits = puts.into_iter().map(|(at, put)| async move { (at, put.commit().await) });
-        for (at, (to, volume, result)) in join_all(commits).await {
-            match result {
-                Ok(()) => passage.stored += to.boards.inflow.stored(Instant::now(), volume),
-                Err((error, part)) => {
-                    lacking.push((at, part));
-                    failure.get_or_insert(error);
-                }
-            }
-        }
+        let several = puts.len() > 1;
+        let committed = self.commit_required(Puts::Each(puts), several).await;
+        let now = Instant::now();
+        let (lacking, failure) = self.add_up(committed, now, &mut passage);
         if let Some(source) = failure {
             self.locked().put_again(passage.stored - stored);
             return Err(IntakeError::Partly { rest: rest(lacking, passage), source });
         }
-        // What the first tries have stored belongs to an accepted batch now.
+        // The batch is accepted now, with the parts that earlier attempts stored.
         self.locked().accepted_later(stored);
-        self.count(Instant::now(), passage);
+        self.count(now, passage);
         Ok(())
     }
 
-    /// What became of the put of each required channel that the batch was put into.
+    /// Adds stored parts to `passage`. Returns the parts that required channels lack, with their
+    /// indexes, and the first failure.
+    fn add_up(
+        &self,
+        puts: Vec<Committed<'_>>,
+        now: Instant,
+        passage: &mut Passage,
+    ) -> (Vec<(usize, Batch)>, Option<ChannelError>) {
+        let (mut lacking, mut failure) = (Vec::new(), None);
+        for (to, volume, result) in puts {
+            match result {
+                Ok(()) => passage.stored += to.boards.inflow.stored(now, volume),
+                Err((error, part)) => {
+                    let at = self.required.iter().position(|fed| std::ptr::eq(fed, to));
+                    lacking.extend(at.map(|at| (at, part)));
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        (lacking, failure)
+    }
+
+    /// Commits the puts of the required channels.
     async fn commit_required<'a>(&'a self, puts: Puts<'a>, several: bool) -> Vec<Committed<'a>> {
         match puts {
             // Every commit runs to its end, also when another one has failed.
