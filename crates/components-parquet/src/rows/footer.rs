@@ -47,10 +47,9 @@ impl Footer {
             return Err(malformed(format!("its footer cannot have {bytes} bytes")));
         }
         let footer = file.read_at(behind - bytes, bytes as usize)?;
-        let unreadable = |error| malformed(format!("its footer cannot be read: {error}"));
-        schema::check(&footer).map_err(unreadable)?;
-        let metadata = ParquetMetaDataReader::decode_metadata(&footer)
-            .map_err(|error| unreadable(error.to_string()))?;
+        let metadata = schema::check(&footer)
+            .and_then(|()| Ok(ParquetMetaDataReader::decode_metadata(&footer)?))
+            .map_err(|error| malformed(format!("its footer cannot be read: {error}")))?;
         let columns = metadata.file_metadata().schema_descr().columns().iter().map(|column| {
             let form = Form::of(column).map_err(|problem| {
                 malformed(format!("the column `{}` is {problem}", column.path().string()))

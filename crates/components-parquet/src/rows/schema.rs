@@ -17,6 +17,9 @@ const DEPTH_MAX: usize = 64;
 /// The field `num_children` of an element.
 const CHILDREN: i16 = 5;
 
+/// A result, or why the bytes cannot be the schema of a file.
+type Checked<T> = Result<T, Box<dyn std::error::Error>>;
+
 /// The type of a field.
 enum Form {
     Is(Type),
@@ -68,21 +71,21 @@ const TIME: &[(i16, Form)] =
 ///
 /// # Errors
 /// Why it cannot be the schema of a file.
-pub(super) fn check(footer: &[u8]) -> Result<(), String> {
+pub(super) fn check(footer: &[u8]) -> Checked<()> {
     let mut reader = Reader::new(Protocol::Compact, footer);
     let mut last = 0;
     for (id, kind) in [(1, Type::I32), (2, Type::List)] {
-        let field = reader.field(&mut last).map_err(|error| error.to_string())?;
+        let field = reader.field(&mut last)?;
         if field.is_none_or(|field| field.id != id || field.kind != kind) {
-            return Err("it does not begin with version and schema".to_owned());
+            return Err("it does not begin with version and schema".into());
         }
         if kind == Type::I32 {
-            reader.skip(kind).map_err(|error| error.to_string())?;
+            reader.skip(kind)?;
         }
     }
-    let (kind, elements) = reader.list().map_err(|error| error.to_string())?;
+    let (kind, elements) = reader.list()?;
     if kind != Type::Struct {
-        return Err("its schema has no elements".to_owned());
+        return Err("its schema has no elements".into());
     }
     // Children that are still missing, of each group that contains the element.
     let (mut missing, mut announced) = (Vec::new(), 0);
@@ -99,24 +102,25 @@ pub(super) fn check(footer: &[u8]) -> Result<(), String> {
         if announced >= elements && children > 0 {
             return Err(format!(
                 "its schema has {elements} elements, and they announce {announced} children"
-            ));
+            )
+            .into());
         }
         if children > 0 {
             missing.push(children);
         }
         if missing.len() > DEPTH_MAX {
-            return Err(format!("its columns are nested more than {DEPTH_MAX} deep"));
+            return Err(format!("its columns are nested more than {DEPTH_MAX} deep").into());
         }
     }
     Ok(())
 }
 
 /// Reads an element and returns the number of its children.
-fn element(reader: &mut Reader<'_>) -> Result<i32, String> {
+fn element(reader: &mut Reader<'_>) -> Checked<i32> {
     let (mut last, mut children) = (0, 0);
-    while let Some(field) = reader.field(&mut last).map_err(|error| error.to_string())? {
+    while let Some(field) = reader.field(&mut last)? {
         if (field.id, field.kind) == (CHILDREN, Type::I32) {
-            children = reader.i32().map_err(|error| error.to_string())?;
+            children = reader.i32()?;
         } else {
             value(reader, field, ELEMENT)?;
         }
@@ -129,21 +133,19 @@ fn value(
     reader: &mut Reader<'_>,
     Field { id, kind }: Field,
     fields: &'static [(i16, Form)],
-) -> Result<(), String> {
+) -> Checked<()> {
     let form = fields.iter().find(|(known, _)| *known == id).map(|(_, form)| form);
     match form {
         Some(Of(fields)) if kind == Type::Struct => {
             let mut last = 0;
-            while let Some(field) = reader.field(&mut last).map_err(|error| error.to_string())? {
+            while let Some(field) = reader.field(&mut last)? {
                 value(reader, field, fields)?;
             }
             Ok(())
         }
-        Some(Is(expected)) if *expected == kind => {
-            reader.skip(kind).map_err(|error| error.to_string())
-        }
-        None => reader.skip(kind).map_err(|error| error.to_string()),
-        Some(_) => Err(format!("field {id} of its schema has another type")),
+        Some(Is(expected)) if *expected == kind => Ok(reader.skip(kind)?),
+        None => Ok(reader.skip(kind)?),
+        Some(_) => Err(format!("field {id} of its schema has another type").into()),
     }
 }
 
@@ -169,9 +171,9 @@ mod tests {
 
     #[test]
     fn schemas_that_announce_more_than_they_have_are_rejected() {
-        assert_eq!(check(&footer(&[2, 1, 0, 0])), Ok(()));
-        assert_eq!(check(&footer(&[1, 1, 1, 0])), Ok(()));
-        let problem = check(&footer(&[2, 2, 0, 0])).unwrap_err();
+        check(&footer(&[2, 1, 0, 0])).unwrap();
+        check(&footer(&[1, 1, 1, 0])).unwrap();
+        let problem = check(&footer(&[2, 2, 0, 0])).unwrap_err().to_string();
         assert!(problem.contains("announce 4 children"), "{problem}");
         let negative = [0x15, 0x02, 0x19, 0x1c, 0x48, 0x01, b'a', 0x15, 0x01, 0x00];
         assert!(check(&negative).is_err());
@@ -180,8 +182,8 @@ mod tests {
     #[test]
     fn groups_are_nested_up_to_a_limit() {
         let chain = |groups| [vec![1; groups], vec![0]].concat();
-        assert_eq!(check(&footer(&chain(DEPTH_MAX))), Ok(()));
-        let problem = check(&footer(&chain(DEPTH_MAX + 1))).unwrap_err();
+        check(&footer(&chain(DEPTH_MAX))).unwrap();
+        let problem = check(&footer(&chain(DEPTH_MAX + 1))).unwrap_err().to_string();
         assert!(problem.contains("more than 64 deep"), "{problem}");
     }
 
@@ -189,7 +191,7 @@ mod tests {
     fn fields_of_another_type_are_rejected() {
         // The number of children with 64 bits, which the library reads as one with 32.
         let wide = [0x15, 0x02, 0x19, 0x1c, 0x48, 0x01, b'a', 0x16, 0x02, 0x00];
-        let problem = check(&wide).unwrap_err();
+        let problem = check(&wide).unwrap_err().to_string();
         assert!(problem.contains("field 5"), "{problem}");
         assert!(check(&[0x19, 0x0c, 0x00]).is_err(), "a schema without a version");
     }
