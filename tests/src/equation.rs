@@ -1,8 +1,8 @@
 //! The event equation of a running agent: each event that came in is delivered, held, among the
 //! dead letters, or dropped for a reason that is counted.
 //!
-//! Method: the parts of its status are added up here; the sum of the agent itself is not used. A
-//! status is no picture of one moment, so a difference counts once nothing moves any more.
+//! Method: the parts of its status are added up here; the sum of the agent itself is not used. The
+//! parts of a status are read one after the other, so a difference counts only when nothing moves.
 
 use std::net::SocketAddr;
 use std::thread::sleep;
@@ -18,7 +18,7 @@ const STILL: Duration = Duration::from_secs(3);
 /// How long to wait for an agent whose events keep moving.
 const LIMIT: Duration = Duration::from_secs(8);
 
-/// What came in.
+/// Events that came in.
 const CAME: [&str; 5] = [
     "held_at_start_events",
     "accepted_events",
@@ -27,7 +27,7 @@ const CAME: [&str; 5] = [
     "replayed_events",
 ];
 
-/// What became of it; `dropped_events` has a number for each reason.
+/// Events that are accounted for; `dropped_events` has a number for each reason.
 const WENT: [&str; 6] = [
     "delivered_events",
     "dead_letter_events",
@@ -47,8 +47,8 @@ fn difference(parts: &Value) -> Option<i64> {
     Some(sum(&CAME)? - sum(&WENT)?)
 }
 
-/// Holds an agent to the equation. One whose status cannot be read is left out, such as one with
-/// tokens; and so is one whose events keep moving.
+/// Checks the equation of an agent, unless its status cannot be read (for example without its
+/// token), or its events keep moving.
 ///
 /// # Panics
 ///

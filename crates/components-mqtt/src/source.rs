@@ -70,7 +70,7 @@ struct Link {
     heard: Instant,
 }
 
-/// What is answered when a round is stored.
+/// The reply after a round is stored.
 #[derive(Debug, Clone, Copy)]
 enum Ack {
     /// QoS 0: nothing.

@@ -112,7 +112,7 @@ pub(crate) enum SearchError {
         engine: &'static str,
         /// The node.
         url: Arc<str>,
-        /// What is wrong with the response.
+        /// The problem with the response.
         problem: String,
     },
     /// The login is rejected or missing.

@@ -55,7 +55,7 @@ pub use consumed::Consumed;
 
 use crate::messages::{Event, ROUND_BYTES};
 
-/// What the broker delivered.
+/// A delivery of the broker.
 pub struct Arrived<A> {
     /// Names the message in acknowledgements.
     pub ack: A,
@@ -104,7 +104,7 @@ pub enum Verdict<E> {
     Hold(E),
 }
 
-/// What a source holds, for [`Consume::prepare`].
+/// The messages of a source, for [`Consume::prepare`].
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     /// Messages that arrived and are neither acknowledged nor rejected.

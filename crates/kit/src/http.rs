@@ -15,7 +15,7 @@ const SHOWN_CHARS_MAX: usize = 200;
 /// Headers that are secrets by their meaning.
 const SECRET: [HeaderName; 3] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
 
-/// What a request names, the address that it goes to, and whether with TLS.
+/// Returns the target of a request, the address to connect to, and whether to use TLS.
 ///
 /// # Errors
 /// It is no URL of a server.
@@ -40,7 +40,7 @@ pub fn target(url: &str) -> Result<(Uri, Arc<str>, bool), BuildError> {
     Ok((uri, address.into(), is_tls))
 }
 
-/// Adds what the settings `headers` and `secret_headers` name.
+/// Adds the headers of the settings `headers` and `secret_headers`.
 ///
 /// # Errors
 /// A name or value can be none, or a secret is where it would be shown.

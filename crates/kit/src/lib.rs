@@ -1,4 +1,4 @@
-//! What components share to be a source or a sink. It knows no component.
+//! The shared code of sources and sinks. It knows no component.
 //!
 //! ```text
 //!   peers ─► listening ─► tenants ─► decoding ─► storing, put ─┐

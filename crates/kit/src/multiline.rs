@@ -168,7 +168,7 @@ impl FinishedMultiline {
     /// Creates the rule, with events of up to `most` bytes.
     ///
     /// # Errors
-    /// What cannot be set.
+    /// Invalid combinations of settings.
     pub fn joining(&self, most: ByteSize) -> Result<Joining, BuildError> {
         // There is an end, which is not waited for.
         self.rule().joining(Duration::MAX, most)
@@ -179,7 +179,7 @@ impl Multiline {
     /// Creates the rule, with events of up to `most` bytes.
     ///
     /// # Errors
-    /// What cannot be set.
+    /// Invalid combinations of settings.
     pub fn joining(&self, most: ByteSize) -> Result<Joining, BuildError> {
         if self.timeout.0.is_zero() {
             let problem = "must be greater than 0: a writer may be in the middle of an event";

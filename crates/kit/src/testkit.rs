@@ -1,4 +1,4 @@
-//! What tests of sources share: intakes whose answers a test decides, and a source that runs.
+//! Helpers for tests of sources: intakes with scripted answers, and a running source.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 

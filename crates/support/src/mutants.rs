@@ -104,7 +104,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
         "a whole file becomes visible when the record of its transfer names it",
     ),
     ("part_left_out", "a whole file is made of all parts, and its digest is that of its source"),
-    // `crates/kit/src/consume/tests/planted.rs`
+    // `crates/kit/tests/consume/planted.rs`
     ("consume_acknowledged_before_stored", "a message is acknowledged when it is stored"),
     ("consume_acknowledgement_forgotten", "each message that is stored is acknowledged"),
     ("consume_held_before_stored", "what came before a held message is stored and acknowledged"),

@@ -5,8 +5,8 @@
 //!   {"CHANNEL.main":{"ChannelFillPercentage":"0.2","ChannelSize":"12", … "Type":"CHANNEL"}, … }
 //! ```
 //!
-//! The page has only counters of which the agent has an equivalent; the table in
-//! `docs/flume-metrics.md` explains them. Pure: made of a snapshot and the metrics.
+//! The page has a counter only if the agent counts the same thing; the table in
+//! `docs/flume-metrics.md` explains each one. Pure: computed from a snapshot and the metrics.
 
 use std::collections::BTreeMap;
 

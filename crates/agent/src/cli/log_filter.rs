@@ -23,7 +23,7 @@ pub(super) fn parse(wanted: &str) -> Result<EnvFilter, String> {
 }
 
 /// The filter with each level that has no target limited to our crates, and with all of their names
-/// in the place of `aqueduct`.
+/// instead of `aqueduct`.
 fn written_out(wanted: &str) -> String {
     if wanted.trim().is_empty() {
         return "info".into();

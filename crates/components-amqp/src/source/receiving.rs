@@ -26,7 +26,7 @@ const SELECTOR: (&str, u64) = ("apache.org:selector-filter:string", 0x0000_468c_
 /// What names a message in an answer.
 pub(super) type Delivery = DeliveryInfo;
 
-/// What the broker delivered.
+/// A delivery of the broker.
 pub(super) enum Delivered {
     /// A message.
     Message(Delivery, Box<Received>),

@@ -74,7 +74,7 @@ impl Template {
     /// Parses a path. `host` resolves `%[name]`.
     ///
     /// # Errors
-    /// What is wrong with the path.
+    /// The problem with the path.
     pub(super) fn parse(path: &str, host: &dyn HostNames) -> Result<Self, String> {
         let path = path.replace("%%", "%\0").replace("%D", "%m/%d/%y").replace("%\0", "%%");
         if let Some(name) = unescaped(&path) {

@@ -17,7 +17,7 @@ impl Keys {
     /// Parses the folders below the prefix, each up to its first escape.
     ///
     /// # Errors
-    /// What is wrong with a folder, and the fix.
+    /// The problem with a folder, and the fix.
     pub(crate) fn of(folders: &[&str]) -> Result<Self, String> {
         if folders.is_empty() {
             return Err("the path of `url` has no folder with an escape: partitions are folders \

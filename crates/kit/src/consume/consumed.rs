@@ -222,7 +222,7 @@ impl<C: Consume> Consumed<C> {
         let mut acks = round.acks;
         let Some(ack) = acks.pop() else { return Err(refused_positions(&problem)) };
         self.judge(ack, &problem, link, stop).await?;
-        // What arrived after a message that is held is not stored before it.
+        // Messages after a held one are not stored before it.
         if let Some(error) = self.ending.take() {
             return Err(not_received(error));
         }

@@ -33,7 +33,7 @@ pub(crate) enum Fault {
     Refuses,
 }
 
-/// What the source does with messages that cannot be stored.
+/// The treatment of messages that cannot be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Policy {
     Hold,

@@ -12,7 +12,7 @@ use super::super::view::{Outflow, Passed};
 use super::*;
 use crate::status::{Conservation, Passage, SourceFlow, Volume};
 
-/// What becomes of a batch.
+/// The fate of a batch.
 #[derive(Debug, Clone)]
 struct Fate {
     events: u64,

@@ -74,7 +74,7 @@ impl HostNames for OfThisHost<'_> {
 /// Resolves `%[name]` as a part of a path.
 ///
 /// # Errors
-/// What is wrong, and what to do.
+/// The problem and the remedy.
 pub(super) fn shown(name: &str, host: &dyn HostNames) -> Result<String, String> {
     let text = match name.to_ascii_lowercase().as_str() {
         "localhost" => Ok(host.name()),

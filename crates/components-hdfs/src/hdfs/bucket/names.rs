@@ -35,7 +35,7 @@ pub(super) fn fitted(mut name: String) -> String {
 /// Parses a path below the prefix from a setting, such as `/late`.
 ///
 /// # Errors
-/// What is wrong with the path.
+/// The problem with the path.
 pub(in crate::hdfs) fn branch(path: &str) -> Result<String, String> {
     let names = path.strip_prefix('/').ok_or("it must begin with `/`, as in `/late`")?;
     let is_plain = |name: &str| {

@@ -78,7 +78,7 @@ impl Round {
     /// Rounds down to multiples of this step.
     ///
     /// # Errors
-    /// What is wrong with the step.
+    /// The problem with the step.
     pub(in crate::hdfs) fn to(step: Duration) -> Result<Self, String> {
         let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
         let units = [(SECOND, MINUTE), (MINUTE, HOUR), (HOUR, DAY)];
