@@ -136,14 +136,16 @@ pub(crate) fn recall(boards: &Boards, data_dir: &Path, env: &Env) {
         Ok(None) => {
             warn!(
                 path = %path.display(),
-                "the file of size limits is damaged; downstream limits are unknown until a reply",
+                "the file of size limits is damaged; using no limits until the downstream agents \
+                 reply",
             );
             return;
         }
         Err(error) => {
             warn!(
                 path = %path.display(), %error,
-                "cannot read the file of size limits; downstream limits are unknown until a reply",
+                "cannot read the file of size limits; using no limits until the downstream \
+                 agents reply",
             );
             return;
         }

@@ -74,8 +74,8 @@ pub(crate) fn show(running: &Running, now: &[PlainTextStatus]) {
                 component,
                 setting,
                 address,
-                "plain text leaves this host, as `insecure = true` allows: others can read and \
-                 change it"
+                "plain text leaves this host (`insecure = true`): others can read and change it; \
+                 use TLS"
             );
         }
     }

@@ -168,7 +168,10 @@ fn a_channel_that_waits_for_inodes_is_opened_later_and_holds_up_nothing() {
     site.wait_until_stored(3 * (LINES / 100));
     wait_until_delivered(&edge, LIMIT);
     let said = edge.output();
-    assert!(said.contains("cannot be made yet") && said.contains("the channel is open"), "{said}");
+    assert!(
+        said.contains("cannot create the channel") && said.contains("the channel is open"),
+        "{said}"
+    );
     edge.stop(Duration::from_secs(25));
     collector.stop(Duration::from_secs(25));
     let found = compare(&site.logged(), &site.stored());

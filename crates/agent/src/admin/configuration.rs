@@ -59,14 +59,14 @@ impl Compared {
         let (level, what, more) = match &self.on_disk {
             OnDisk::None | OnDisk::Same => return None,
             OnDisk::Differs { changed } => {
-                (Level::Note, "says something else than what runs", changed.join(", "))
+                (Level::Note, "differs from the running configuration", changed.join(", "))
             }
             OnDisk::Wrong { problems } => {
                 let first = problems.first().cloned().unwrap_or_default();
-                (Level::Warn, "is wrong: the next start would fail", first)
+                (Level::Warn, "is invalid: the next start would fail", first)
             }
         };
-        let brief = format!("the file of the configuration {what}");
+        let brief = format!("the configuration file {what}");
         Some(Trouble::new((level, Cause::Configuration), "configuration", brief, &more))
     }
 }

@@ -129,7 +129,7 @@ fn behind(program: &str, line: &[u8]) -> Option<Vec<OsString>> {
 
 fn look(plan: &Plan, given: bool, ready: bool, env: &Env) -> Found {
     let Some(address) = &plan.agent.admin else {
-        let said = "the agent has no admin address (`agent.admin`, `--admin`) to be asked at";
+        let said = "cannot ask the agent: it has no admin address; set `agent.admin` or `--admin`";
         return if given { Found::Fails(said.into()) } else { Found::Works(said.into()) };
     };
     let page = if ready { "/readyz" } else { "/livez" };

@@ -17,7 +17,7 @@ const OURS: [&str; 4] = ["aqueduct", "components", "formats", "kit"];
 /// It cannot be understood.
 pub(super) fn parse(wanted: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(written_out(wanted)).map_err(|error| {
-        let problem = format!("RUST_LOG: `{wanted}` cannot be read as a filter: {error}");
+        let problem = format!("RUST_LOG: `{wanted}` is not a valid filter: {error}");
         format!("{problem}; write for example `debug` or `info,aqueduct_components=debug`")
     })
 }

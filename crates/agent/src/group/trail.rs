@@ -65,8 +65,8 @@ impl Trail {
         let failure = match outcome {
             Outcome::Stored | Outcome::Delivered => None,
             Outcome::Again(Some(error)) => Some(chain(error)),
-            Outcome::Again(None) => Some("it is sent again".to_owned()),
-            Outcome::HeldBack(_) => Some("it is too large for the next agent".to_owned()),
+            Outcome::Again(None) => Some("batch is resent".to_owned()),
+            Outcome::HeldBack(_) => Some("batch is too large for the next agent".to_owned()),
             Outcome::Refused(letter) if letter.whole => Some(letter.detail.clone()),
             Outcome::Refused(_) => return,
         };

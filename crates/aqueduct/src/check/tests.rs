@@ -185,7 +185,7 @@ fn an_address_that_two_listen_on_is_refused_with_both_places() {
     };
     let two = |one: &str, other: &str| admin.clone() + &source("a", one) + &source("b", other);
     let errors = checked(&two("127.0.0.1:5", "10.0.0.1:6")).unwrap_err();
-    let expected = "a.toml:4:9)` listens on [::]:5 already";
+    let expected = "a.toml:4:9)` already listens on [::]:5";
     assert!(errors.contains(": sources.a.listen: `agent.admin ("), "{errors}");
     assert!(errors.contains(expected) && errors.lines().count() == 1, "{errors}");
     let errors = checked(&two("0.0.0.0:6", "localhost:6")).unwrap_err();
@@ -230,7 +230,7 @@ fn a_capacity_that_no_batch_fits_is_refused_and_one_that_fits_is_not() {
     };
     let refused = checked(&text("1MiB", "1MiB")).unwrap_err();
     assert!(refused.contains(":11:12: channels.main.capacity: "), "{refused}");
-    assert!(refused.contains("a batch of source `files` has up to 1048576 bytes"), "{refused}");
+    assert!(refused.contains("batches of source `files` have up to 1048576 bytes"), "{refused}");
     checked(&text("3MiB", "1MiB")).unwrap();
     checked(&text("1MiB", "256KiB")).unwrap();
 }

@@ -115,7 +115,7 @@ fn what_an_interceptor_rejected_is_listed_by_its_source_and_cannot_be_put_back()
     let replayed = aqueduct(&["dlq", "replay", &at("edge")]);
     assert_eq!(replayed.status.code(), Some(1), "{replayed:?}");
     let said = String::from_utf8_lossy(&replayed.stderr).into_owned();
-    assert!(said.starts_with("cannot put 1 letter back, rejected by an interceptor"), "{said}");
+    assert!(said.starts_with("cannot put 1 letter back: an interceptor rejected"), "{said}");
     let dropped = aqueduct(&["dlq", "drop", &at("edge"), "--source", "tail", "--yes"]);
     assert_eq!(text(&dropped), "1 letter dropped, 1 event lost\n");
 }

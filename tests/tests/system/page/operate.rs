@@ -48,7 +48,7 @@ fn a_part_is_stopped_and_started_by_the_keyboard_and_by_no_other_site() {
     browser.keep("page-stop.png");
     browser.press(ENTER);
     browser.wait_for("operated", &["Stop: sources.in"]);
-    browser.wait_for("word", &["Look after this: source in is stopped by an operator"]);
+    browser.wait_for("word", &["Needs attention: source in is stopped by an operator"]);
     browser.wait_for("sources", &["held", "stopped by loopback at 127.0.0.1:", "Start"]);
     browser.wait_for("held", &["sources.in has been stopped for"]);
     browser.wait_for("audit", &["done", "stop sources.in", "loopback at 127.0.0.1:"]);

@@ -102,7 +102,7 @@ async fn browsers_get_the_page_and_programs_the_list_and_each_answer_is_closed_t
     assert!(answer.contains("\r\nvary: Accept\r\n"), "{answer}");
     let list = bench.ask("GET", "/", "accept: */*\r\n").await;
     assert!(list.contains("\n/status/events "), "{list}");
-    assert!(bench.get("/none").await.contains("no such page; there are:\n/ "));
+    assert!(bench.get("/none").await.contains("unknown page; the pages are:\n/ "));
     for page in ["/", "/status", "/page/main.js", "/metrics", "/none", "/readyz"] {
         let answer = bench.ask("GET", page, "accept: text/html\r\n").await;
         for header in [

@@ -12,7 +12,7 @@ fn at(address: &str, token: Option<&str>) -> Bench {
 
 /// The answer of an agent without a file to a permitted request.
 fn is_allowed(answer: &str) -> bool {
-    answer.starts_with("HTTP/1.1 503") && answer.contains("no reload now")
+    answer.starts_with("HTTP/1.1 503") && answer.contains("cannot reload now")
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,12 +96,16 @@ async fn each_change_needs_its_own_header_and_each_refusal_is_noted() {
         let bench = at("127.0.0.1:1", None);
         let page = format!("/{action}?{}", if action == "drain" { "" } else { "source=a" });
         for (headers, status, why) in [
-            (String::new(), "403", "loopback at client: without the header"),
-            ("x-aqueduct: status\r\n".into(), "403", "loopback at client: without the header"),
+            (String::new(), "403", "loopback at client: header `X-Aqueduct` is missing"),
+            (
+                "x-aqueduct: status\r\n".into(),
+                "403",
+                "loopback at client: header `X-Aqueduct` is missing",
+            ),
             (
                 format!("x-aqueduct: {action}\r\nhost: evil.example\r\n"),
                 "421",
-                "loopback at client: for another host",
+                "loopback at client: wrong `Host` header",
             ),
         ] {
             let answer = bench.ask("POST", &page, &headers).await;
@@ -143,10 +147,11 @@ async fn the_audit_log_names_the_token_and_never_holds_it() {
             ),
             (
                 Outcome::Failed,
-                "admin token at client: not now: other changes wait, or the agent stops"
+                "admin token at client: cannot make this change now: other requests are waiting, \
+                 or the agent is stopping; retry later"
             ),
-            (Outcome::Refused, "a wrong token at client: without the token"),
-            (Outcome::Refused, "no token at client: without the token"),
+            (Outcome::Refused, "a wrong token at client: wrong or missing token"),
+            (Outcome::Refused, "no token at client: wrong or missing token"),
         ]
     );
     assert!(bench.get("/audit").await.starts_with("HTTP/1.1 401"));

@@ -118,7 +118,7 @@ async fn what_cannot_be_looked_at_is_refused_with_the_reason() {
         ("", "400", "name a place: ?source=, ?channel= or ?sink="),
         ("?channel=mian", "404", "`main`"),
         ("?sink=main", "404", "`main`"),
-        ("?channel=main&source=a", "400", "one place at a time"),
+        ("?channel=main&source=a", "400", "name only one of"),
         ("?channel=main&rate=0", "400", "1 to 400"),
         ("?channel=main&rate=401", "400", "1 to 400"),
         ("?channel=main&limit=1", "400", "`limit`"),

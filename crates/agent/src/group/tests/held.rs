@@ -200,7 +200,7 @@ async fn what_is_held_back_is_bounded() {
     assert_eq!(agent.got(), 1);
     assert_eq!(held(&bench).0, 2 * HELD_MAX as i64);
     let outage = outlet.outage().expect("it stands still");
-    assert!(outage.cause.contains("larger than the next agents take"), "{outage:?}");
+    assert!(outage.cause.contains("larger than `message_max` of the next agents"), "{outage:?}");
     agent.hop.set_batch_max(Some(1_000));
     bench.empty().await;
     assert_eq!((agent.got(), outlet.outage()), (HELD_MAX + 4, None));

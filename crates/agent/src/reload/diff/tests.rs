@@ -120,7 +120,7 @@ fn where_a_group_leaves_and_none_joins_the_channel_drains_with_its_sources_stopp
         Step::StartSources(a),
     ];
     assert_eq!(changes.steps, steps);
-    let why = "channel `a` drains for group `z`, which leaves";
+    let why = "channel `a` drains because group `z` leaves it";
     assert_eq!(changes.restarted, BTreeMap::from([("sources.a".to_owned(), why.to_owned())]));
 }
 

@@ -104,7 +104,7 @@ impl Cause {
             Self::Waits => ("A source or a group waits", "fix what it waits for"),
             Self::NotOpen => (
                 "A source, a sink or a group is not open yet",
-                "wait for the first try; if this lasts, look at the log",
+                "wait for the first attempt; if this lasts, check the log",
             ),
             Self::Beyond => (
                 "Something beyond a sink does not work",

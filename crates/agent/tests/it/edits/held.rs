@@ -141,7 +141,7 @@ fn a_drain_ends_with_empty_channels_whatever_the_sinks_keep_open() {
     // A stopped group cannot drain, which is reported immediately.
     place.change("stop?group=store");
     let refused = place.change("drain");
-    assert!(refused.error.is_some_and(|it| it.contains("start it first")));
+    assert!(refused.error.is_some_and(|it| it.contains("start the group first")));
     // A source that starts again ends a drain.
     assert_eq!(place.change("start?all").changed, ["sources.in", "groups.store"]);
     place.until("it to go on", || place.status().channels[0].depth_events > 0);
