@@ -58,8 +58,12 @@ fn ask(args: &AuditArgs) -> Result<Vec<Line>, String> {
     let runtime = runtime.map_err(|error| admin.unanswered(&error))?;
     let answer = runtime.block_on(admin.get(&format!("/audit?newest={}", args.newest)));
     let answer = answer.map_err(|error| admin.unanswered(&error))?;
-    serde_json::from_str(&answer)
-        .map_err(|error| format!("{}: its /audit is of another form: {error}", admin.address()))
+    serde_json::from_str(&answer).map_err(|error| {
+        format!(
+            "{}: cannot parse its /audit ({error}); use the same version as the agent",
+            admin.address()
+        )
+    })
 }
 
 /// Formats a line of the log for printing.
@@ -83,7 +87,7 @@ fn shown(line: &Line, json: bool) -> String {
         let _ = write!(text, ": {}", printable(detail));
     }
     if *left_out > 0 {
-        let _ = write!(text, " ({left_out} refused calls before it are left out)");
+        let _ = write!(text, " ({left_out} earlier refused calls are not listed)");
     }
     text + "\n"
 }
@@ -107,7 +111,7 @@ mod tests {
         assert_eq!(
             shown(&line, false),
             "2026-11-27T03:00:00.000Z  REFUSED    stop groups.a?[2J, by admin token at \
-             10.0.0.1:4711: without the header (2 refused calls before it are left out)\n"
+             10.0.0.1:4711: without the header (2 earlier refused calls are not listed)\n"
         );
         assert_eq!(serde_json::from_str::<Line>(&shown(&line, true)).ok(), Some(line));
     }

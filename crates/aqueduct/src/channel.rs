@@ -267,8 +267,7 @@ fn show_report(report: &Report, json: bool) -> ExitCode {
 fn report_text(report: &Report) -> String {
     let mut text = String::new();
     let verdict = if report.is_sound() { "sound" } else { "NOT sound" };
-    writeln!(text, "{verdict}: {} frames as they were written", report.sound_frames)
-        .expect("a string takes it");
+    writeln!(text, "{verdict}: {} intact frames", report.sound_frames).expect("a string takes it");
     if report.torn_bytes > 0 {
         writeln!(text, "torn         {} bytes, never acknowledged", report.torn_bytes)
             .expect("a string takes it");
@@ -278,15 +277,18 @@ fn report_text(report: &Report) -> String {
             .expect("a string takes it");
     }
     for (segment, offset) in &report.done_with {
-        writeln!(text, "done with    segment {segment:016x}, byte {offset}")
-            .expect("a string takes it");
+        writeln!(
+            text,
+            "done with    segment {segment:016x}, byte {offset}: damaged without a loss"
+        )
+        .expect("a string takes it");
     }
     for lines in &report.mendable {
-        writeln!(text, "mendable     {lines}: still in their file, read again at the next start")
+        writeln!(text, "mendable     {lines}: still in their file, reread at the next start")
             .expect("a string takes it");
     }
     for lines in &report.given_up {
-        writeln!(text, "given up     {lines}: not sent again").expect("a string takes it");
+        writeln!(text, "given up     {lines}: lost, not resent").expect("a string takes it");
     }
     for (first, end) in &report.lost {
         writeln!(text, "lost         {} batches: tickets {first} to {}", end - first, end - 1)
@@ -341,11 +343,10 @@ fn repair_text(found: &Report) -> String {
         found.torn_bytes
     );
     for lines in &found.mendable {
-        writeln!(text, "repaired     {lines}: read again from their file")
-            .expect("a string takes it");
+        writeln!(text, "repaired     {lines}: reread from their file").expect("a string takes it");
     }
     for lines in &found.given_up {
-        writeln!(text, "given up     {lines}: not sent again").expect("a string takes it");
+        writeln!(text, "given up     {lines}: lost, not resent").expect("a string takes it");
     }
     text
 }

@@ -250,7 +250,7 @@ fn found(discovery: &Discovery, env: &Env) -> String {
             };
             found.iter().map(one).collect::<Vec<_>>().join(", ")
         }
-        Err(error) => format!("cannot be looked up: {error}"),
+        Err(error) => format!("lookup failed: {error}"),
     }
 }
 

@@ -111,19 +111,19 @@ struct Target {
 enum LedgerCommandError {
     #[error("--store {url}: {problem}")]
     Store { url: String, problem: String },
-    #[error("{url} cannot be opened")]
+    #[error("cannot open {url}")]
     Connect {
         url: String,
         #[source]
         source: FsError,
     },
-    #[error("--data-dir {path}: no agent's data directory")]
+    #[error("--data-dir {path}: not the data directory of an agent")]
     NoDataDir { path: String },
     #[error("--data-dir {path}: process {pid} is using it; stop that collector first")]
     InUse { path: String, pid: String },
-    #[error("--data-dir {path}: its lock file: {problem}")]
+    #[error("--data-dir {path}: cannot use its lock file: {problem}")]
     Lock { path: String, problem: String },
-    #[error("a runtime cannot be started: {0}")]
+    #[error("cannot start a runtime: {0}")]
     Runtime(std::io::Error),
     #[error(transparent)]
     Decision(#[from] DecisionError),
@@ -258,7 +258,7 @@ fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> Said {
     });
     describe(&mut text, &format!("ledger of {name}, in the store"), stored);
     let Some(known) = known else {
-        put(&mut text, format_args!("this collector remembers no ledger of that dataset"));
+        put(&mut text, format_args!("this collector does not remember a ledger of this dataset"));
         let sound = stored.problems.is_empty();
         json["sound"] = sound.into();
         return Said { text, json, sound };
@@ -269,22 +269,25 @@ fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> Said {
     let same = stored.identity == known.identity;
     let sound = stored.problems.is_empty() && same && forgotten.is_empty();
     if !same {
-        put(&mut text, format_args!("the store has another ledger than is remembered"));
+        put(
+            &mut text,
+            format_args!("the ledger in the store is not the one that this collector remembers"),
+        );
     }
     if !forgotten.is_empty() {
         let count = forgotten.count();
         put(
             &mut text,
             format_args!(
-                "{count} batches are remembered as committed, and the store names them not"
+                "this collector remembers {count} committed batches that the ledger in the store \
+                 does not list"
             ),
         );
     }
     let verdict = if sound {
-        "nothing is to be decided"
+        "no action needed"
     } else {
-        "decide by `aqueduct ledger rebuild` or `aqueduct ledger adopt`; --help says what each \
-         means"
+        "run `aqueduct ledger rebuild` or `aqueduct ledger adopt`; --help explains the difference"
     };
     put(&mut text, format_args!("{verdict}"));
     json["same_ledger"] = same.into();

@@ -62,7 +62,7 @@ enum OtherError {
     )]
     #[cfg(feature = "mqtt")]
     NoBroker,
-    #[error("the broker did not grant the collector its topics; the end of its log:\n{log}")]
+    #[error("the broker did not accept the collector's subscription; the end of its log:\n{log}")]
     #[cfg(feature = "mqtt")]
     NotSubscribed { log: String },
     #[error("{device} cannot connect")]

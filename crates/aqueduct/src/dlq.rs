@@ -183,8 +183,8 @@ impl Target {
         match self.place() {
             Place::DataDir(path) => Ok(path),
             Place::Address(address) => Err(format!(
-                "cannot show the events of the agent at {address}: name its data directory, on its \
-                 host"
+                "cannot show events by the admin address {address}: run this on the host of the \
+                 agent, with its data directory"
             )),
         }
     }
@@ -265,7 +265,7 @@ fn audited(
 fn has_letters(data_dir: &Path, env: &Env) -> Result<bool, String> {
     let known = |path: &Path| env.disk.stat(path).is_ok();
     if !known(&data_dir.join("format")) {
-        return Err(format!("{}: no agent's data directory", data_dir.display()));
+        return Err(format!("{}: not the data directory of an agent", data_dir.display()));
     }
     Ok(known(&agent::dead_letters::directory(data_dir)))
 }

@@ -85,7 +85,7 @@ fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     cli::say(&match seen.is_empty() && !ready.is_new {
         true => {
             "export: complete; there was nothing more to read. Files are applied once for each \
-                 table: give a --data-dir of its own to apply them again"
+             table: use another --data-dir to apply them again"
                 .to_owned()
         }
         false => seen.last_words(),
@@ -101,8 +101,8 @@ fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     if let Some(staging) = ready.export.staging() {
         let table = ready.export.what();
         cli::say(&format!(
-            "export: nothing is moved from {staging} into {table}; fix the files, and export them \
-             anew with --clear-staging-table and a --data-dir of its own"
+            "export: nothing was moved from {staging} into {table}; fix the files, and export \
+             them again with --clear-staging-table and another --data-dir"
         ));
     }
     ExitCode::from(EXIT_RUNTIME)

@@ -87,8 +87,8 @@ pub(crate) fn run(args: &ImportArgs) -> ExitCode {
 /// Prints the result of a complete import, and returns the exit code.
 fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     cli::say(&match seen.is_empty() && !ready.is_new {
-        true => "import: complete; there was nothing more to read. A whole table is read once for \
-                 each directory: take another --target-dir or --data-dir to read it again"
+        true => "import: complete; there was nothing more to read. A whole table is read once \
+                 for each directory: use another --target-dir or --data-dir to read it again"
             .to_owned(),
         false => seen.last_words(),
     });

@@ -52,6 +52,6 @@ pub(crate) fn man(args: &ManArgs, program: Command) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let directory = directory.display();
-    cli::say(&format!("the pages cannot be written into {directory}: {error}"));
+    cli::say(&format!("cannot write the pages to {directory}: {error}"));
     ExitCode::from(EXIT_RUNTIME)
 }

@@ -166,9 +166,8 @@ fn init(args: &InitArgs, env: &Env) -> Result<String, String> {
     let (certificate, key) = (args.directory.join("ca.pem"), args.directory.join("ca.key"));
     write_pair(&made, &certificate, &key, env)?;
     Ok(format!(
-        "{}: what agents trust, by `ca` and `client_ca`\n\
-         {}: what signs; keep it off the machines of agents\n\
-         The authority is valid until {}.\n",
+        "{}: certificate that agents trust; set it as `ca` and `client_ca`\n{}: key that signs \
+         certificates; keep it off the machines of agents\nThe authority is valid until {}.\n",
         certificate.display(),
         key.display(),
         made.until
@@ -179,7 +178,7 @@ fn init(args: &InitArgs, env: &Env) -> Result<String, String> {
 fn authority(dir: &Path, env: &Env) -> Result<Authority, String> {
     let [certificate, key] = ["ca.pem", "ca.key"].map(|name| {
         let text = read(&dir.join(name), env);
-        text.map_err(|problem| format!("{problem}; `aqueduct pki init DIR` makes an authority"))
+        text.map_err(|problem| format!("{problem}; `aqueduct pki init DIR` creates an authority"))
     });
     Authority::load(&certificate?, &key?).map_err(|error| format!("{}: {error}", dir.display()))
 }
@@ -188,8 +187,7 @@ fn authority(dir: &Path, env: &Env) -> Result<Authority, String> {
 fn read(path: &Path, env: &Env) -> Result<String, String> {
     let bytes = env.disk.open(path, OpenMode::default()).and_then(|file| file.read(0, 16 << 20));
     let bytes = bytes.map_err(|error| format!("{}: {error}", path.display()))?;
-    String::from_utf8(bytes)
-        .map_err(|_| format!("{}: holds bytes that are no text", path.display()))
+    String::from_utf8(bytes).map_err(|_| format!("{}: is not a text file", path.display()))
 }
 
 fn revoke(args: &RevokeArgs, env: &Env) -> Result<String, String> {
@@ -213,10 +211,10 @@ fn revoke(args: &RevokeArgs, env: &Env) -> Result<String, String> {
     let written = small_file::replace(&*env.disk, &path, list.unwrap_or_default().as_bytes());
     let written = written.and_then(|()| Ok(rustix::fs::chmod(&path, Mode::from_raw_mode(0o644))?));
     let path = path.display();
-    written.map_err(|error| format!("{path}: cannot be written: {error}"))?;
+    written.map_err(|error| format!("cannot write {path}: {error}"))?;
     Ok(format!(
-        "{path}: {count} revoked; copy it to the agents, where `tls.client_crl` of listeners and \
-         `tls.crl` of clients name it\n"
+        "{path}: {count} revoked; copy it to the agents and set it as `tls.client_crl` of \
+         listeners and `tls.crl` of clients\n"
     ))
 }
 
@@ -233,13 +231,13 @@ fn issue(role: Role, names: &[String], args: &IssueArgs, env: &Env) -> Result<St
             format!("[sinks.NAME.tls]\nca = \"{ca}\"\ncertificate = \"{pem}\"\nkey = \"{key}\"\n")
         }
         Role::Collector => format!(
-            "[sources.NAME.tls]\ncertificate = \"{pem}\"\nkey = \"{key}\"\nclient_ca = \"{ca}\"\n\
-             # and into [sources.NAME], where it is a `grpc` source of new agents:\n\
-             # origins = \"require\"\n"
+            "[sources.NAME.tls]\ncertificate = \"{pem}\"\nkey = \"{key}\"\nclient_ca = \
+             \"{ca}\"\n# for a `grpc` source of new agents, add this to [sources.NAME]:\n# \
+             origins = \"require\"\n"
         ),
     };
     Ok(format!(
-        "{settings}# valid until {}; the paths are those of the agent's host, ca.key stays here\n",
+        "{settings}# valid until {}; adapt the paths to the agent's host, and keep ca.key here\n",
         issued.until
     ))
 }
@@ -248,13 +246,13 @@ fn issue(role: Role, names: &[String], args: &IssueArgs, env: &Env) -> Result<St
 fn write_pair(made: &Issued, certificate: &Path, key: &Path, env: &Env) -> Result<(), String> {
     let directory = key.parent().unwrap_or(Path::new("."));
     let cannot = |path: &Path, error: &dyn std::fmt::Display| {
-        format!("{}: cannot be written: {error}", path.display())
+        format!("cannot write {}: {error}", path.display())
     };
     env.disk.create_dir_all(directory).map_err(|error| cannot(directory, &error))?;
     for path in [certificate, key] {
         if env.disk.stat_link(path).is_ok() {
             let path = path.display();
-            return Err(format!("{path}: is there already; move it away, or take another name"));
+            return Err(format!("{path} already exists; move it away, or use another name"));
         }
     }
     let files = [(key, &made.key, 0o600), (certificate, &made.certificate, 0o644)];

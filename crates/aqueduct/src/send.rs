@@ -129,9 +129,8 @@ pub(crate) fn run(args: &SendArgs) -> ExitCode {
     let input = Input { headers, batch: target.batch, skip: args.skip };
     let mut progress = Progress::new(args.skip, &target.address);
     let sent = runtime.block_on(async {
-        let signals = Signals::listen().map_err(|error| {
-            Failure::before_sending(format!("signals cannot be caught: {error}"))
-        })?;
+        let signals = Signals::listen()
+            .map_err(|error| Failure::before_sending(format!("cannot catch signals: {error}")))?;
         let lines = input.begin(io::stdin());
         send(target.sink, lines, signals, &mut progress).await
     });
@@ -149,8 +148,8 @@ pub(crate) fn run(args: &SendArgs) -> ExitCode {
                 lines => format!("; the next {lines} may be stored already"),
             };
             cli::say(&format!(
-                "{problem}\n{acknowledged} lines are acknowledged by {address}{doubt}; go on with \
-                 --skip {acknowledged}"
+                "{problem}\n{acknowledged} lines are acknowledged by {address}{doubt}; resume \
+                 with --skip {acknowledged}"
             ));
             ExitCode::from(EXIT_RUNTIME)
         }
@@ -230,11 +229,11 @@ async fn settled(sink: &mut dyn Sink, events: usize) -> Result<(), Failure> {
             Outcome::Stored => continue,
             Outcome::Again(Some(error)) => Err(failed(&error, events)),
             Outcome::Again(None) | Outcome::HeldBack(_) => {
-                Err(Failure::before_sending("the source does not take the batch".to_owned()))
+                Err(Failure::before_sending("the source did not accept the batch".to_owned()))
             }
             Outcome::Refused(letter) => {
                 let (detail, refused) = (letter.detail, letter.events.len());
-                let problem = format!("{refused} events can never be stored there: {detail}");
+                let problem = format!("the source refused {refused} events permanently: {detail}");
                 Err(Failure { problem, in_doubt: if letter.whole { 0 } else { events } })
             }
         };

@@ -98,8 +98,9 @@ fn watch(args: &TapArgs) -> Result<(), String> {
         let (mut left, mut hidden) = (args.count, 0);
         while left != Some(0) {
             let text = follow.next().await.map_err(lost)?;
-            let message: TapMessage = serde_json::from_str(&text)
-                .map_err(|error| format!("its /tap is of another form: {error}"))?;
+            let message: TapMessage = serde_json::from_str(&text).map_err(|error| {
+                format!("cannot parse its /tap ({error}); use the same version as the agent")
+            })?;
             if !show(&message, args.json, &mut left) {
                 break;
             }
@@ -206,7 +207,7 @@ fn left_out(message: &TapMessage, before: &mut u64) -> Option<String> {
         return None;
     }
     *before = hidden;
-    let mut line = format!("not shown so far: {over_rate} events over the rate");
+    let mut line = format!("not shown so far: {over_rate} events above --rate");
     if message.missed > 0 {
         write!(line, ", {} that passed faster than they were read", message.missed)
             .expect("a string takes it");
@@ -290,6 +291,6 @@ mod tests {
         );
         assert_eq!(left_out(&message(5, 3, 0), &mut before), None);
         let line = left_out(&message(5, 3, 4), &mut before).unwrap();
-        assert!(line.contains(" 2 events over the rate, 4 that passed faster"), "{line}");
+        assert!(line.contains(" 2 events above --rate, 4 that passed faster"), "{line}");
     }
 }

@@ -101,7 +101,7 @@ const EXIT_CONSISTENT: u8 = 3;
 pub(crate) enum VerifyError {
     #[error(transparent)]
     Proof(#[from] ProofError),
-    #[error("{path} cannot be read")]
+    #[error("cannot read {path}")]
     File {
         path: String,
         #[source]
@@ -109,7 +109,7 @@ pub(crate) enum VerifyError {
     },
     #[error("{address} is not a file; for a running agent write http://{address}")]
     Scheme { address: String },
-    #[error("{path} is not readable as an account")]
+    #[error("{path} is not an account")]
     Account {
         path: String,
         #[source]
@@ -117,15 +117,15 @@ pub(crate) enum VerifyError {
     },
     #[error("{0}")]
     Access(String),
-    #[error("{address} does not say what its channels answer for")]
+    #[error("cannot read the account of the agent at {address}")]
     Agent {
         address: String,
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} holds no account")]
+    #[error("{path} does not contain an account")]
     Empty { path: String },
-    #[error("{path} cannot be looked into")]
+    #[error("cannot open the channel {path}")]
     Channel {
         path: String,
         #[source]

@@ -107,13 +107,13 @@ enum ImportError {
     Agent(#[from] agent::RunError),
     #[error("cannot store events")]
     Channel(#[from] ChannelError),
-    #[error("`--channel` and `capacity` make no channel")]
+    #[error("`--channel` or `--capacity` is invalid")]
     Settings(#[from] pipeline::BuildError),
-    #[error("{0} is no directory; name the one of the Flume channel, or leave it out")]
+    #[error("{0} is not a directory; name the directory of the Flume channel, or omit the option")]
     NoDirectory(String),
     #[error(
         "the channel is full: {imported} events are imported, {left} are left; start the agent, \
-         let it deliver, stop it, and run this again: it goes on where it stopped"
+         let it deliver, stop it, and run this command again to resume"
     )]
     Full { imported: u64, left: u64 },
 }

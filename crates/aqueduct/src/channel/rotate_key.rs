@@ -68,7 +68,7 @@ fn as_the_old_one(old: &Path, new: &Path) -> io::Result<()> {
             let made = rustix::fs::stat(new)?;
             if (made.st_uid, made.st_gid) != (stat.st_uid, stat.st_gid) {
                 rustix::fs::chown(new, Some(user), Some(group)).map_err(|error| {
-                    let problem = "it cannot be given the owner of the file that is there";
+                    let problem = "cannot give the new key file the owner of the old one";
                     io::Error::new(io::Error::from(error).kind(), format!("{problem}: {error}"))
                 })?;
             }
@@ -95,19 +95,19 @@ fn list(keys: &[u32]) -> String {
 fn added_text(file: &Path, done: &Added) -> String {
     let (file, added) = (file.display(), done.added);
     format!(
-        "{file}: key {added} added; it holds {}\nnew segments are sealed with key {added} once \
-         their agents have read the file again\n",
+        "{file}: key {added} added; it contains {}\nagents seal new segments with key {added} \
+         once they have reread the file\n",
         list(&done.keys)
     )
 }
 
 fn finished_text(file: &Path, done: &Finished) -> String {
     let mut text = match &done.removed[..] {
-        [] => "no key taken away".to_owned(),
-        [one] => format!("key {one} taken away"),
-        some => format!("keys {} taken away", list(some)),
+        [] => "no key removed".to_owned(),
+        [one] => format!("key {one} removed"),
+        some => format!("keys {} removed", list(some)),
     };
-    text = format!("{}: {text}; it holds {}\n", file.display(), list(&done.keys));
+    text = format!("{}: {text}; it contains {}\n", file.display(), list(&done.keys));
     for (directory, needed) in &done.channels {
         let needed = if needed.is_empty() { "no key".to_owned() } else { list(needed) };
         text += &format!("{directory}  sealed with {needed}\n");
@@ -124,10 +124,10 @@ mod tests {
         let file = Path::new("/etc/keys");
         let added = Added { added: 3, keys: vec![1, 3] };
         let text = added_text(file, &added);
-        assert!(text.starts_with("/etc/keys: key 3 added; it holds 1, 3\n"), "{text}");
+        assert!(text.starts_with("/etc/keys: key 3 added; it contains 1, 3\n"), "{text}");
         let channels = [("/a".to_owned(), vec![3]), ("/b".to_owned(), vec![])].into();
         let done = Finished { removed: vec![1, 2], keys: vec![3], channels };
-        let expected = "/etc/keys: keys 1, 2 taken away; it holds 3\n\
+        let expected = "/etc/keys: keys 1, 2 removed; it contains 3\n\
                         /a  sealed with 3\n/b  sealed with no key\n";
         assert_eq!(finished_text(file, &done), expected);
     }

@@ -44,7 +44,7 @@ fn each_path_shows_its_weakest_promise() {
 files (tail_dir) -> safe (durable) -> next: exactly once
 files (tail_dir) -> safe (durable) -> show: best effort: events may be lost; weakest link: sink show
 files (tail_dir) -> fast (memory) -> again: at least once: events may be repeated; weakest link: \
-channel fast ends with its process: events are read or sent again
+channel fast is lost when the agent stops: events are reread or resent
 files (tail_dir) -> spare (durable) -> other: best effort: events may be lost; weakest link: \
 channel spare is optional: skipped when it is full
 ";
@@ -77,8 +77,8 @@ fn a_source_whose_senders_have_no_identity_is_the_weakest_link() {
     for (source, promise) in [
         (
             "type = \"http\"\nlisten = \"127.0.0.1:0\"",
-            "at least once: events may be repeated; weakest link: source files: what was not \
-             answered is sent again under a new identity\n",
+            "at least once: events may be repeated; weakest link: source files: clients \
+             resend unanswered events under a new identity\n",
         ),
         (
             "type = \"syslog\"\nlisten = [\"udp://127.0.0.1:514\"]",

@@ -178,7 +178,7 @@ impl Scene {
         };
         if let Some(status) = ended {
             self.succeeded(&first, status)?;
-            let text = "was done before it could be killed";
+            let text = "finished before it could be killed";
             self.progress.say(&format!("aqueduct {name} {text}"));
             return Ok(());
         }

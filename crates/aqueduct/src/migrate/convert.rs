@@ -123,7 +123,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
         return ExitCode::from(EXIT_RUNTIME);
     }
     if args.strict && conversion.report.has(Outcome::Unknown) {
-        cli::say("not translated: with --strict each key has to be one of Flume's");
+        cli::say("not translated: with --strict each key must be a key of Flume");
         return ExitCode::from(EXIT_RUNTIME);
     }
     if cli::print(&config::to_toml(&plan)) != ExitCode::SUCCESS {
@@ -140,14 +140,14 @@ fn tell(report: &Report, args: &ConvertArgs, env: &Env) -> Result<(), String> {
     let text = match args.json {
         true => {
             let json = serde_json::to_string_pretty(&report.lines());
-            json.map_err(|error| format!("the report cannot be written: {error}"))? + "\n"
+            json.map_err(|error| format!("cannot write the report: {error}"))? + "\n"
         }
         false => report.to_string(),
     };
     match &args.report {
         None => cli::say(text.trim_end()),
         Some(path) => {
-            let cannot = |error| format!("{}: cannot be written: {error}", path.display());
+            let cannot = |error| format!("cannot write {}: {error}", path.display());
             write(path, text.as_bytes(), env).map_err(cannot)?;
         }
     }

@@ -30,16 +30,16 @@ pub(super) fn monitoring(here: &Here<'_>) -> Result<Monitoring, String> {
         "http" | "org.apache.flume.instrumentation.http.httpmetricsserver" => {
             let port = here.system("flume.monitoring.port");
             let port = port.map_or(Ok(PORT), |port| {
-                let problem = "it is no port; write a number from 1 to 65535";
+                let problem = "it is not a port; write a number from 1 to 65535";
                 let port = port.parse::<u16>().ok().filter(|port| *port > 0);
                 port.ok_or_else(|| format!("-Dflume.monitoring.port: {problem}"))
             })?;
             return Ok(Monitoring { address: Some(format!("0.0.0.0:{port}")), warning: None });
         }
         "ganglia" | "org.apache.flume.instrumentation.ganglia.gangliaserver" => {
-            "counters are not sent to Ganglia"
+            "Ganglia is not supported"
         }
-        "prometheus" => "the release 1.11 of Flume has no such type",
+        "prometheus" => "Flume 1.11 does not have this type",
         "jmx" => "there is no JVM",
         _ if kind.contains('.') => "Java classes are not run",
         _ => "unknown type",

@@ -37,13 +37,13 @@ pub(super) fn make(args: &TokenArgs, env: &Env) -> Result<String, String> {
     let token = Token::new(name, &*env.entropy);
     let token = token.map_err(|problem| format!("`{name}`: {problem}"))?;
     if name.contains('/') {
-        return Err(format!("`{name}`: a file is named so, and `/` cannot be in its name"));
+        return Err(format!("`{name}`: it becomes a file name, so it cannot contain `/`"));
     }
     let path = args.out.join(format!("{}.token", token.name));
-    let cannot = |error| format!("{}: cannot be written: {error}", path.display());
+    let cannot = |error| format!("cannot write {}: {error}", path.display());
     if env.disk.stat_link(&path).is_ok() {
         let path = path.display();
-        return Err(format!("{path}: is there already; move it away, or take another name"));
+        return Err(format!("{path} already exists; move it away, or use another name"));
     }
     env.disk.create_dir_all(&args.out).map_err(cannot)?;
     write_new(&path, token.line().expose().as_bytes(), 0o600, env).map_err(cannot)?;

@@ -51,9 +51,7 @@ pub(super) struct InferArgs {
 /// Prints the settings.
 pub(super) fn run(args: &InferArgs) -> ExitCode {
     if !args.delimiter.is_ascii() || "\"\r\n".contains(args.delimiter) {
-        cli::say(
-            "--delimiter: it is a character of ASCII, and neither a quote nor the end of a line",
-        );
+        cli::say("--delimiter: must be one ASCII character, and not a quote or a line end");
         return ExitCode::from(EXIT_USAGE);
     }
     match inferred(args) {

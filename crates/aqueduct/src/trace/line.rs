@@ -43,14 +43,14 @@ pub(super) fn read(path: &Path, offset: u64, env: &Env) -> Result<Line, String> 
     let stat = env.disk.stat(path).map_err(problem)?;
     let opened = env.disk.open(path, OpenMode::default()).map_err(problem)?;
     if offset >= stat.len {
-        return Err(format!("{file}: it has {} bytes, none at {offset}", stat.len));
+        return Err(format!("{file} has only {} bytes, so no line at {offset}", stat.len));
     }
     let from = begin(&*opened, offset).map_err(problem)?;
     let to = end(&*opened, offset, stat.len).map_err(problem)?;
     let (Some(from), Some(to)) = (from, to) else {
         return Err(format!(
-            "{file}: the line around byte {offset} has no end within {SIDE_MAX} bytes; a source \
-             reads a line when it is whole"
+            "{file}: the line around byte {offset} has no end within {SIDE_MAX} bytes; sources \
+             read only complete lines"
         ));
     };
     let mut text = opened.read(from, (to - from) as usize).map_err(problem)?;

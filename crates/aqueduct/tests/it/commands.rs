@@ -241,7 +241,7 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     assert_eq!(mended.status.code(), Some(0), "{mended:?}");
     assert!(mended.stdout.starts_with(b"1 damaged places given up, "), "{mended:?}");
     let shown = String::from_utf8_lossy(&mended.stdout);
-    assert!(shown.contains(&format!("\ngiven up     {lines}: not sent again")), "{shown}");
+    assert!(shown.contains(&format!("\ngiven up     {lines}: lost, not resent")), "{shown}");
     let shown: serde_json::Value = serde_json::from_slice(&run(&stats).stdout).unwrap();
     assert_eq!(shown["events"], 1);
     assert_eq!(run(&["channel", "export", &channel]).stdout, b"four\n");

@@ -43,7 +43,7 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     assert_eq!(held.status.code(), Some(1), "{held:?}");
     let owner = format!("process {} uses it", edge.child.id());
     let said = String::from_utf8_lossy(&held.stderr).into_owned();
-    assert!(said.contains(&owner) && said.contains("name its admin address"), "{said}");
+    assert!(said.contains(&owner) && said.contains("use its admin address"), "{said}");
     edge.stop();
     collector.stop();
     assert_eq!(stored(dir.path()), ["small"]);
@@ -68,7 +68,7 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     let said = String::from_utf8_lossy(&typo.stderr).into_owned();
     assert!(said.contains("unknown reason `toolarge`; did you mean `too_large`?"), "{said}");
     let none = aqueduct(&["dlq", "list", &at("edge"), "--sink", "another"]);
-    assert_eq!(none.stdout, b"no dead letters that match; there are 1 others\n", "{none:?}");
+    assert_eq!(none.stdout, b"no matching dead letters; 1 others exist\n", "{none:?}");
     let other = ["dlq", "show", &at("edge"), "--sink", "another"];
     assert_eq!(aqueduct(&other).stdout, b"");
     assert_eq!(aqueduct(&["dlq", "drop", &at("edge")]).status.code(), Some(2), "without --yes");
@@ -128,7 +128,7 @@ fn a_directory_of_nobody_is_no_place_for_letters() {
         let output = aqueduct(action);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("no agent's data directory"), "{said}");
+        assert!(said.contains("not the data directory of an agent"), "{said}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

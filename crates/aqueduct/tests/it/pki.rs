@@ -182,7 +182,7 @@ fn keys_are_their_owners_and_nothing_is_replaced() {
     }
     assert_eq!(fs::read(dir.join("ca/ca.key")).unwrap(), before);
     let (made, said) = pki(dir, "edge web-2 --ca DIR/none --out DIR");
-    assert!(!made && said.contains("`aqueduct pki init DIR` makes an authority"), "{said}");
+    assert!(!made && said.contains("`aqueduct pki init DIR` creates an authority"), "{said}");
 }
 
 #[test]

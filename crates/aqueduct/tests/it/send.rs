@@ -145,7 +145,7 @@ fn what_is_acknowledged_before_a_kill_is_stored_and_the_number_says_where_to_go_
     let (first, told) = (acknowledged(&output), said(&output));
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!((300..4_000).contains(&first), "{told}");
-    assert!(told.contains(&format!("go on with --skip {first}")), "{told}");
+    assert!(told.contains(&format!("resume with --skip {first}")), "{told}");
 
     let agent = place.start();
     let is_there = |wanted: &[String]| {

@@ -147,7 +147,7 @@ fn letters_are_put_back_and_dropped_while_the_agent_runs() {
     // With a data directory, the agent must be stopped, as the message explains.
     let held = aqueduct(&["dlq", "drop", &site.at("collector"), "--yes"]);
     let said = String::from_utf8_lossy(&held.stderr).into_owned();
-    assert!(said.contains("while the agent runs, name its admin address"), "{said}");
+    assert!(said.contains("while the agent is running, use its admin address"), "{said}");
     let dropped = aqueduct(&["dlq", "drop", admin, "--reason", "unwritable_event", "--yes"]);
     assert_eq!(text(&dropped), "1 letter dropped, 2 events lost\n", "{dropped:?}");
     assert_eq!(text(&aqueduct(&["dlq", "list", admin])), "no dead letters\n");

@@ -74,7 +74,7 @@ fn a_part_is_stopped_and_started_by_the_keyboard_and_by_no_other_site() {
     browser.wait_for("word", &["All is well"]);
     browser.wait_for("held", &["Nothing is stopped"]);
     browser.click("audit-load");
-    browser.wait_for("audit", &["refused", "without the header"]);
+    browser.wait_for("audit", &["refused", "header `X-Aqueduct` is missing"]);
     browser.assert_no_markup();
     drop(browser);
     agent.stop(Duration::from_secs(25));
