@@ -84,15 +84,15 @@ pub struct Common {
     #[arg(long, value_name = "FILE", requires = "certificate", conflicts_with = "config")]
     pub key: Option<PathBuf>,
 
-    /// Let plain text leave this host, on the addresses of these flags that have no TLS
+    /// Allow plain text over the network, for the addresses of these flags that have no TLS
     #[arg(long)]
     pub insecure: bool,
 
-    /// How log lines are written; RUST_LOG=debug writes more of them
+    /// Format of log lines; RUST_LOG=debug logs more
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 
-    /// Print the configuration that these arguments stand for, as one TOML file, and exit
+    /// Print the configuration that these arguments mean, as one TOML file, and exit
     #[arg(long)]
     pub print_config: bool,
 }

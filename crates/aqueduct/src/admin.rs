@@ -33,14 +33,13 @@ const MESSAGE_MAX: usize = 64 << 20;
 /// Maximum size of a token file, in bytes.
 const TOKEN_MAX: u64 = 4_096;
 
-/// How an admin address is reached that is closed to most.
+/// Access to a protected admin address.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Access {
     /// File with the token of `agent.admin_token`
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// PEM file of authorities that the agent's certificate is trusted by; with it the agent is
-    /// asked by https
+    /// PEM file of authorities that signed the agent's certificate; selects https
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 }

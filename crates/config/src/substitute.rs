@@ -65,13 +65,13 @@ fn parse(inside: &str) -> Result<Reference<'_>, Problem> {
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(fits)
     {
         let problem = format!(
-            "`${{{inside}}}` is no reference; write `${{NAME}}`, `${{NAME:-default}}` or \
+            "`${{{inside}}}` is not a reference; write `${{NAME}}`, `${{NAME:-default}}` or \
              `${{file:/path}}`, or `$${{{inside}}}` for the text itself"
         );
         return Err((Kind::Syntax, problem));
     }
     if default.is_some_and(|default| default.contains("${")) {
-        let problem = format!("the default of `{name}` holds a reference; write plain text");
+        let problem = format!("the default of `{name}` contains a reference; write plain text");
         return Err((Kind::Syntax, problem));
     }
     Ok(Reference::Variable { name, default })

@@ -171,7 +171,7 @@ of one, or remove it
 a.toml:11:11: channels.spare: no sink empties this channel: name it as the `channel` \
 of one, or remove it
 a.toml:13:8: sinks.one: this sink is not used: give it a `channel`, or name it in a group's `sinks`
-a.toml:17:11: sinks.two.channel: remove `channel`: group `g` of this sink names it
+a.toml:17:11: sinks.two.channel: remove `channel`: group `g` of this sink sets it
 a.toml:18:8: sinks.a b: `a b` is not a valid name: at most 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, \
 beginning with a letter or digit
 a.toml:18:8: sinks.a b: key `type` is missing
@@ -186,8 +186,8 @@ fn a_sink_and_a_group_of_one_name_are_told_apart_by_the_user() {
     let errors = load_toml(&text).unwrap_err().to_string();
     assert_eq!(
         errors,
-        "a.toml:28:8: sinks.store: a group has this name too, and this sink is a group of its own; \
-         rename one"
+        "a.toml:28:8: sinks.store: a sink with `channel` forms a group of its name, but a group \
+         with this name exists; rename one"
     );
 }
 
@@ -256,7 +256,7 @@ fn access_to_the_admin_listener_is_checked_and_shows_no_secret() {
     }
     let alone = GOOD.replace(address, "admin_token = \"0123456789abcdef\"");
     let error = load_toml(&alone).unwrap_err().to_string();
-    assert!(error.ends_with("there is no listener that it is for; set `admin` too"), "{error}");
+    assert!(error.ends_with("it applies to the admin listener: set `admin` too"), "{error}");
     let both = format!(
         "{address}\nadmin_token = \"0123456789abcdef\"\nadmin_tls = {{ {cut}, key = \"/k\" }}"
     );

@@ -137,7 +137,7 @@ impl Reader<'_> {
             TomlValue::Float(number) => Value::Float(*number.value()),
             TomlValue::Boolean(flag) => Value::Flag(*flag.value()),
             TomlValue::Datetime(date) => {
-                let problem = format!("a date is no setting; for text write \"{date}\"");
+                let problem = format!("a date is not allowed here; for text write \"{date}\"");
                 return Err(SettingsError::new(SettingsErrorKind::WrongType, place, problem));
             }
             TomlValue::Array(items) => {

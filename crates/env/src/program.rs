@@ -46,7 +46,7 @@ pub(crate) fn output(program: &str, arguments: &[String], limit: Duration) -> io
         }
         return Err(with_complaint(error, &complaint));
     }
-    let bytes = reader.join().map_err(|_| io::Error::other("its output could not be read"))??;
+    let bytes = reader.join().map_err(|_| io::Error::other("cannot read its output"))??;
     if bytes.len() as u64 > OUTPUT_MAX {
         return Err(io::Error::other(format!("it printed more than {OUTPUT_MAX} bytes")));
     }

@@ -139,7 +139,7 @@ fn the_page_says_that_all_is_well_or_what_is_wrong() {
     browser.wait_for("sources", &["web", "running", "3 events"]);
     browser.wait_for("sinks", &["next", "grpc", "3 events", "ms / "]);
     browser.wait_for("sum", &["3 accepted = 3 delivered", "it adds up"]);
-    browser.wait_for("config-state", &["same", "The file says what runs"]);
+    browser.wait_for("config-state", &["same", "The file is the same"]);
     let edges = browser.value("document.querySelectorAll('#graph path.edge').length");
     assert_eq!(edges, 2, "from the source to the channel, and on to the sink");
     browser.keep("page-healthy.png");
@@ -315,7 +315,7 @@ admin_tls = {{ certificate = "{shown}/cert.pem", key = "{shown}/key.pem" }}
 
     let browser = Browser::start(dir);
     browser.open(&format!("https://{admin}/"));
-    browser.wait_for("word", &["The agent wants its token"]);
+    browser.wait_for("word", &["The agent requires its token"]);
     let shown = browser.value("document.getElementById('live').checkVisibility()");
     assert_eq!(shown, false, "nothing is shown without it");
     browser.write("token", "a wrong one\u{e007}");

@@ -46,14 +46,14 @@ const FIRST: &str = "/proc/1/cmdline";
 /// Bytes of arguments.
 const ARGUMENTS_MAX: usize = 1 << 20;
 
-/// Ask the agent of this host whether it works: exit code 0 or 1
+/// Check the agent on this host: exit code 0 if it works, otherwise 1
 #[derive(Debug, Clone, Args)]
 pub(super) struct HealthArgs {
-    /// Ask whether it does its work (/readyz), not only whether a restart would help (/livez)
+    /// Check readiness (/readyz) instead of liveness (/livez: fails if a restart would help)
     #[arg(long)]
     ready: bool,
-    /// The arguments that the agent was started with, such as --config FILE; without any those of
-    /// process 1, which is the agent in a container
+    /// Arguments of the agent, such as --config FILE [default: those of process 1, which is the
+    /// agent in a container]
     #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }

@@ -22,10 +22,10 @@ Examples:
   aqueduct channel positions /var/lib/aqueduct/channels/main --flume > taildir_position.json
   aqueduct channel positions /var/lib/aqueduct/channels/{a,b} --source access --flume
 
-Name all required channels of the source: a file stands where the channel stands that has least of
-it. To go back to Flume, let the agent deliver what its channels hold (`aqueduct channel stats` says
-how many events that is), stop it, write Flume's `positionFile` with --flume, and start Flume. A
-file that was renamed is written with the name that it has now.";
+Name all required channels of the source: the position of a file is the lowest of all channels. To
+go back to Flume: let the agent deliver the events of its channels (`aqueduct channel stats` shows
+how many are left), stop it, write Flume's `positionFile` with --flume, and start Flume. A renamed
+file is printed with its current name.";
 
 #[derive(Debug, Args)]
 pub(super) struct PositionsArgs {
@@ -35,7 +35,7 @@ pub(super) struct PositionsArgs {
     /// Only files of this source; may be given several times [default: all sources]
     #[arg(long, value_name = "NAME")]
     source: Vec<String>,
-    /// Print what Flume's source `taildir` keeps in its `positionFile`
+    /// Print the `positionFile` of Flume's source `taildir`
     #[arg(long)]
     flume: bool,
     /// Print a list of objects in JSON

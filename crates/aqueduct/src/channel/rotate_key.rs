@@ -21,22 +21,22 @@ Examples:
   aqueduct channel rotate-key /etc/aqueduct/channel.keys --finish /var/lib/aqueduct
   aqueduct channel rotate-key /etc/aqueduct/channel.keys --finish /var/lib/aqueduct --json
 
-Agents that run need not be asked: they read the file again within `encryption.reload` (1 minute
-unless set) and seal each new segment with the new key. What is on disk is not sealed anew; it
-drains. Then --finish takes the old keys away: those that no segment of any channel in or below DIR
-is sealed with. Name the data directories of all agents that use the file: a key that another one
-needs would be gone. It may be called at any time, and again; a key that is needed stays.
+Running agents reread the file within `encryption.reload` (default: 1 minute) and seal each new
+segment with the new key. Existing segments keep their key until they are delivered. After that,
+--finish removes the keys that no segment of any channel in or below DIR needs. Name the data
+directories of all agents that use the file, because a key that only an unnamed one needs is
+removed. You can run the command at any time and repeat it; needed keys stay.
 
-A file that is not there is made, with its first key. What is cut off leaves the file whole.
+If the file does not exist, it is created with a first key. An interruption leaves the file intact.
 
-Exit codes: 0 done, 1 refused or not done; then every key is still there, 2 wrong arguments";
+Exit codes: 0 done, 1 refused or failed (no key is removed), 2 wrong arguments";
 
 #[derive(Debug, Args)]
 pub(super) struct RotateKeyArgs {
-    /// The key file, as `encryption.key_file` of the channels names it
+    /// The key file: `encryption.key_file` of the channels
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Add no key: take away those that no channel in or below these directories needs any more
+    /// Add no key: remove the keys that no channel in or below these directories needs any more
     #[arg(long, value_name = "DIR", num_args = 1..)]
     finish: Vec<PathBuf>,
     /// Print one JSON object

@@ -83,7 +83,7 @@ fn a_source_whose_senders_have_no_identity_is_the_weakest_link() {
         (
             "type = \"syslog\"\nlisten = [\"udp://127.0.0.1:514\"]",
             "best effort: events may be lost; weakest link: source files: its protocol has no \
-             answers\n",
+             acknowledgements\n",
         ),
     ] {
         let text = checked(&GOOD.replace(tail, source)).unwrap();

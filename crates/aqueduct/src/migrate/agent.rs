@@ -23,8 +23,8 @@ Examples:
   aqueduct agent -n a1 -f flume.conf -Dflume.monitoring.type=http -Dflume.monitoring.port=41414
   aqueduct agent -n a1 -f flume.conf --print-config
 
-What is not quite as in Flume is logged as a warning. Where a key needs a decision the agent does
-not start: `aqueduct convert` lists all of it.
+Differences from Flume are logged as warnings. If a key needs a decision, the agent does not start;
+`aqueduct convert` lists these keys.
 
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";
 
@@ -35,7 +35,7 @@ const FILES: [&str; 2] = ["flume.conf", "flume-conf.properties"];
 #[derive(Debug, Clone, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct FlumeAgentArgs {
-    /// The agent of the configuration to run
+    /// Name of the agent in the configuration
     #[arg(short, long, value_name = "AGENT")]
     name: String,
 
@@ -61,7 +61,7 @@ pub(crate) struct FlumeAgentArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// What a path of HDFS without a scheme begins with, as `fs.defaultFS` in Hadoop
+    /// Prefix of HDFS paths without a scheme, as `fs.defaultFS` in Hadoop
     #[arg(long, value_name = "URL")]
     default_fs: Option<String>,
 
@@ -69,11 +69,11 @@ pub(crate) struct FlumeAgentArgs {
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<String>,
 
-    /// How log lines are written; RUST_LOG=debug writes more of them
+    /// Format of log lines; RUST_LOG=debug logs more
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 
-    /// Print the configuration that Flume's file stands for, as one TOML file, and exit
+    /// Print the translated configuration as one TOML file, and exit
     #[arg(long)]
     print_config: bool,
 

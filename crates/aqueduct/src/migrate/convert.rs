@@ -31,7 +31,7 @@ The configuration goes to standard output, the report to standard error. Nothing
 Exit codes: 0 translated, 1 not translated, 2 translated and something needs a decision,
 64 wrong arguments";
 
-/// Translate a configuration of Apache Flume, and list what became of each key.
+/// Translate a configuration of Apache Flume, and report the result for each key.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -64,11 +64,11 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "DIR", default_value = "/var/lib/aqueduct")]
     data_dir: String,
 
-    /// What a path of HDFS without a scheme begins with, as `fs.defaultFS` in Hadoop
+    /// Prefix of HDFS paths without a scheme, as `fs.defaultFS` in Hadoop
     #[arg(long, value_name = "URL")]
     default_fs: Option<String>,
 
-    /// Address of /metrics and /status [default: off]
+    /// Serve /metrics and /status on this address [default: off]
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<String>,
 

@@ -143,7 +143,7 @@ fn includes_end_at_a_depth() {
         plan(&files(&parts)).unwrap_err()
     };
     assert!(all(DEPTH_MAX + 1).contains("no sink empties this channel"), "{}", all(DEPTH_MAX + 1));
-    let expected = "8.toml:1:12: `9.toml` is included over more than 8 files";
+    let expected = "8.toml:1:12: `9.toml`: includes are nested more than 8 deep";
     assert_eq!(all(DEPTH_MAX + 2), expected);
 }
 
@@ -239,8 +239,8 @@ default: `${COUNT:-…}`
 main.toml:9:21: sources.in.channels.1: `${` has no `}`; write `$${` for the two \
 characters themselves
 main.toml:17:9: sinks.out.token: file `secrets/token` cannot be read: it is not a regular file
-main.toml:18:9: sinks.out.group: `${1}` is no reference; write `${NAME}`, `${NAME:-default}` or \
-`${file:/path}`, or `$${1}` for the text itself";
+main.toml:18:9: sinks.out.group: `${1}` is not a reference; write `${NAME}`, `${NAME:-default}` \
+or `${file:/path}`, or `$${1}` for the text itself";
     assert_eq!(found, expected);
 }
 
@@ -250,11 +250,11 @@ fn what_a_file_and_a_whole_configuration_may_hold_has_a_limit() {
     let root = files(&[("main.toml", REFERS), ("secrets/token", &large)]);
     assert!(plan(&root).is_ok());
     let found = problems(&[("main.toml", REFERS), ("secrets/token", &format!("{large}x"))]);
-    assert!(found.contains("has 33554433 bytes, and at most 33554432 are read"), "{found}");
+    assert!(found.contains("has 33554433 bytes; at most 33554432 are allowed"), "{found}");
     let list = ["\"${file:secrets/token}\""; 3].join(",");
     let text = format!("{REFERS}list = [{list}]\n");
     let found = problems(&[("main.toml", &text), ("secrets/token", &large)]);
-    let expected = "texts with references have at most 67108864 bytes together";
+    let expected = "all texts with references together have at most 67108864 bytes";
     assert!(found.lines().count() == 1 && found.ends_with(expected), "{found}");
 }
 
@@ -288,7 +288,7 @@ fn a_configuration_has_a_limited_number_of_values_and_components() {
     };
     let found = problems(&[("main.toml", &keys(0, 100_001))]);
     let expected =
-        "main.toml: a configuration has at most 100000 values, with all that it includes";
+        "main.toml: a configuration has at most 100000 values, including those of included files";
     assert_eq!(found, expected);
     // The limit applies to all files together.
     let main = format!("include = [\"parts/*.toml\"]\n[a]\n{}", keys(0, 60_000));

@@ -48,7 +48,7 @@ pub(super) fn join(
 /// Checks that a sink in a group does not name a channel.
 fn member(found: &mut Findings<'_>, sink: &SinkDraft, group: &str) {
     if let Some(channel) = &sink.channel {
-        let problem = format!("remove `channel`: group `{group}` of this sink names it");
+        let problem = format!("remove `channel`: group `{group}` of this sink sets it");
         let path = format!("{}.channel", sink.component.path);
         found.add(Kind::Invalid, &channel.place, path, problem);
     }
@@ -63,7 +63,8 @@ fn alone(found: &mut Findings<'_>, sink: SinkDraft, groups: &[GroupDraft]) -> Op
         return None;
     };
     if groups.iter().any(|group| group.plan.name == component.name) {
-        let problem = "a group has this name too, and this sink is a group of its own; rename one";
+        let problem = "a sink with `channel` forms a group of its name, but a group with this \
+                       name exists; rename one";
         found.add(Kind::Duplicate, &place, &component.path, problem);
     }
     let mut settings = Settings::empty();
