@@ -296,8 +296,8 @@ fn a_configuration_has_a_limited_number_of_values_and_components() {
     let found = problems(&[("main.toml", &main), ("parts/b.toml", &part)]);
     assert!(
         found.ends_with(
-            "b.toml: a configuration has at most 100000 values, with all that it \
-                             includes"
+            "b.toml: a configuration has at most 100000 values, including those of \
+             included files"
         ),
         "{found}"
     );

@@ -39,7 +39,7 @@ fn a_part_is_stopped_and_started_by_the_keyboard_and_by_no_other_site() {
     assert_eq!(browser.value(FOCUS), "Stop source in");
     browser.press(ENTER);
     assert_eq!((is_open(), focus()), (true.into(), "confirm-no".into()));
-    browser.wait_for("confirm", &["Stop source in?", "Nothing enters by source in any more"]);
+    browser.wait_for("confirm", &["Stop source in?", "Source in stops accepting events"]);
     browser.press(ESCAPE);
     assert_eq!((is_open(), focus()), (false.into(), "Stop source in".into()));
     browser.press(ENTER);
