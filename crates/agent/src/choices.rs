@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_free_choice_is_refused_for_a_source_that_gives_events_again_and_for_no_other_one() {
+    fn free_choice_is_refused_only_for_sources_that_repeat_events() {
         let mut refused = Vec::new();
         for Entry { kind, example, .. } in FULL.entries::<dyn Source>() {
             let source = format!("type = \"{kind}\"\n{example}");

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_held_is_found_again_and_damage_is_seen() {
+    async fn held_parts_are_restored_and_damage_is_detected() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
         let path = dir.path().join(FILE);
         assert_eq!(read(&*env.disk, &path).unwrap(), Some(Holds::new()));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_says_since_when_and_by_what() {
+    fn hold_shows_its_age_and_actor() {
         let env = env::real();
         let shown = shown(&holds(&env), &env);
         let by = "admin token at 10.0.0.1:4711";

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shown_is_said_once_until_it_is_more() {
+    fn omitted_events_are_reported_once_until_there_are_more() {
         let message = |matched, shown, missed| TapMessage {
             passed: 9,
             matched,

@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reference_stands_for_is_not_looked_through_again() {
+    fn replaced_text_is_not_searched_for_references() {
         let whole = replace("${A}{B}", |_| Ok("${B}$".to_owned()));
         assert_eq!(whole.unwrap().as_deref(), Some("${B}${B}"));
     }
 
     #[test]
-    fn what_is_not_well_formed_is_refused_with_the_remedy() {
+    fn malformed_references_are_refused_with_the_remedy() {
         for (text, remedy) in [
             ("${A", "write `$${` for"),
             ("${1}", "`$${1}` for the text itself"),

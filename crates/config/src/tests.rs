@@ -114,7 +114,7 @@ fn both_formats_mean_the_same() {
 }
 
 #[test]
-fn what_is_printed_loads_to_the_same_plan() {
+fn printed_configuration_loads_to_the_same_plan() {
     let printed = to_toml(&load_toml(GOOD).unwrap());
     let again = load_toml(&printed).unwrap();
     assert_eq!(to_toml(&again), printed);
@@ -192,7 +192,7 @@ fn a_sink_and_a_group_of_one_name_are_told_apart_by_the_user() {
 }
 
 #[test]
-fn what_the_plan_fills_in_is_not_written_by_hand() {
+fn settings_of_the_plan_are_refused_in_files() {
     let selector = "optional_channels = [\"copy\"]\nselector = { type = \"x\", channels = [] }\n";
     let text = GOOD.replace("optional_channels = [\"copy\"]\n", selector);
     let error = load_toml(&text).unwrap_err().to_string();
@@ -202,7 +202,7 @@ fn what_the_plan_fills_in_is_not_written_by_hand() {
 }
 
 #[test]
-fn an_empty_file_says_what_is_needed() {
+fn empty_file_is_refused_with_the_missing_tables() {
     for name in ["a.toml", "a.yaml"] {
         let errors = load(Path::new(name), "", "host-1").unwrap_err();
         let problems: Vec<_> = errors.0.iter().map(|error| error.problem.as_str()).collect();
@@ -267,7 +267,7 @@ fn access_to_the_admin_listener_is_checked_and_shows_no_secret() {
 }
 
 #[test]
-fn what_a_shell_would_replace_in_the_data_directory_is_refused() {
+fn shell_syntax_in_the_data_directory_is_refused() {
     for (directory, remedy) in [
         ("$HOME/aq", "write `${HOME}` for an environment variable in a file"),
         ("~/aq", "`~` is not replaced; write `${HOME}/aq`"),

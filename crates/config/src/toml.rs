@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_is_refused_with_its_place() {
+    fn invalid_toml_is_refused_with_its_place() {
         let error = read("[agent]\nname = \n").unwrap_err();
         assert_eq!((error.place, error.kind), (at(2, 8), SettingsErrorKind::Syntax));
         assert!(error.problem.starts_with("not valid TOML: "), "{}", error.problem);

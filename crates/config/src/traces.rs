@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_of_a_server_is_refused_with_the_remedy() {
+    fn invalid_urls_are_refused_with_the_remedy() {
         for (url, cause) in [
             ("localhost:4318", "has to begin with `http://`"),
             ("grpc://localhost:4317", "has to begin with `http://`"),

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_refused_with_its_place() {
+    fn problems_have_their_place() {
         for (text, place, problem) in [
             ("a: 1\na: 2\n", at(2, 1), "key `a` is already set on line 1"),
             ("a:\nb: 1\n", at(1, 2), "key `a` has no value; give one, or remove it"),

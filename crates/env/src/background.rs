@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn what_may_wait_runs_in_threads_that_step_back_and_nothing_else_does() {
+    async fn only_background_work_runs_in_threads_of_low_priority() {
         let (env, own) = (crate::real(), niceness());
         let task = env.blocking.behind().spawn(async { niceness() }).await.expect("it ends");
         let (said, heard) = mpsc::channel();

@@ -120,7 +120,7 @@ channel = "main"
 
 #[test]
 #[ignore = "needs the programs and Chromium: tests/run"]
-fn the_page_says_that_all_is_well_or_what_is_wrong() {
+fn page_shows_that_all_is_well_or_the_findings() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let (mut edge, mut collector, web) = edge_and_collector(dir);
@@ -217,7 +217,7 @@ channel = "main"
 
 #[test]
 #[ignore = "needs the programs and Chromium: tests/run"]
-fn what_comes_from_outside_is_shown_as_text() {
+fn foreign_data_is_shown_as_text() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let (web, noisy) = (http::free_address(), http::free_address());

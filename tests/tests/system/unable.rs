@@ -78,7 +78,7 @@ fn wait_until_accounted(agent: &Agent) {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn what_a_collector_cannot_store_is_stored_by_another_one_in_time_and_once() {
+fn batches_of_an_unable_collector_are_stored_once_by_another_one() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     fs::create_dir(dir.join("shared")).expect("a store");

@@ -181,7 +181,7 @@ channel = "main"
     }
 
     #[tokio::test]
-    async fn what_the_file_says_now_is_compared_name_by_name_and_shows_no_secret() {
+    async fn file_is_compared_name_by_name_without_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.toml");
         fs::write(&path, TEXT).unwrap();

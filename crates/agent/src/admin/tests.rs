@@ -220,7 +220,7 @@ fn channel(outlet: &OutletBoard) -> ChannelHandle {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_delivers_nothing_is_named_with_its_cause_while_events_may_enter() {
+async fn idle_group_is_named_with_its_cause_while_events_may_enter() {
     let outlet = OutletBoard::default();
     let handle = channel(&outlet);
     handle.boards.opened.open_with(0);

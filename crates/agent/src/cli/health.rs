@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_listens_everywhere_is_reached_on_loopback() {
+    fn listener_on_all_addresses_is_reached_on_loopback() {
         assert_eq!(reachable("0.0.0.0:9464"), "127.0.0.1:9464");
         assert_eq!(reachable("[::]:9464"), "[::1]:9464");
         assert_eq!(reachable("10.0.0.7:9464"), "10.0.0.7:9464");

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_is_heard() {
+    fn named_targets_are_logged() {
         let all = ["OUR-DEBUG", "OUR-INFO", "THEIR-DEBUG", "THEIR-INFO", "THEIR-WARN"];
         assert_eq!(written("debug,h2=debug"), all);
         assert_eq!(written("info,aqueduct_agent=debug"), ["OUR-INFO", "THEIR-INFO", "THEIR-WARN"]);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_filter_is_refused_with_an_example() {
+    fn invalid_filter_is_refused_with_an_example() {
         let problem = parse("info,=").unwrap_err();
         assert!(problem.contains("`info,=`") && problem.contains("for example"), "{problem}");
     }

@@ -89,7 +89,7 @@ fn the_flags_of_a_collector_mean_this_configuration() {
 }
 
 #[test]
-fn one_collector_is_a_group_too_so_that_a_second_one_finds_what_the_channel_holds() {
+fn one_collector_is_a_group_so_that_a_second_one_takes_its_backlog() {
     let args = "edge --tail /a --to c1:4141 --data-dir /d --name web-1";
     let text = printed::<EdgeArgs>(args);
     let group = "[groups.collectors]\ntype = \"single\"\nchannel = \"main\"\n\
@@ -98,7 +98,7 @@ fn one_collector_is_a_group_too_so_that_a_second_one_finds_what_the_channel_hold
 }
 
 #[test]
-fn what_the_flags_mean_can_be_built() {
+fn flags_make_a_configuration_that_can_be_built() {
     let env = env::real();
     for to in ["c1:4141", "c1:4141,c2:4141,c3:4141", "dns:c:4141", "srv:_a._tcp.c,c2:4141"] {
         let arguments = format!("edge --tail /a/**/*.log --to {to} --data-dir /d --insecure");
@@ -187,7 +187,7 @@ fn a_file_that_is_no_configuration_is_refused_with_its_name() {
 }
 
 #[test]
-fn what_a_flag_lacks_is_named() {
+fn missing_flags_are_named() {
     for (arguments, missing) in [
         ("edge --to c1:4141 --data-dir /d", "--tail <PATTERN>"),
         ("edge --tail /a --data-dir /d", "--to <HOST:PORT,…>"),

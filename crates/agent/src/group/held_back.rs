@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_goes_where_it_fits_waits_where_it_may_fit_later_and_is_never_sent_in_vain() {
+    fn batch_goes_where_it_fits_or_waits_and_is_never_sent_in_vain() {
         for (members, several, single) in [
             ("of of", Way::Any, Way::Any),
             ("of o", Way::Fitting, Way::Fitting),

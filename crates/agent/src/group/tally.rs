@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_twice_is_stored_and_committed_once() {
+    fn batch_sent_twice_is_stored_and_committed_once() {
         let (mut tally, began) = (Tally::default(), Instant::now());
         let at = |second| began + Duration::from_secs(second);
         tally.sent(1, whole(10), began);

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn each_attempt_has_spans_of_its_own_that_say_how_they_ended() {
+    fn each_attempt_has_its_own_spans_with_their_result() {
         let (mut trail, mut spans) = trail();
         let (taken, now) = (taken(7), Instant::now());
         let batch = taken.batch.envelope.identity.unwrap();

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_sinks_keep_is_settled_once_it_does_not_move() {
+    async fn remaining_batches_of_sinks_are_settled_once_nothing_moves() {
         let mut drain = draining();
         let at = |seconds| drain.began + Duration::from_secs(seconds);
         let at = [0, 1, 3, 4, 6, 19, 20].map(at);

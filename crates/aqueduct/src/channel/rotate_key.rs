@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_says_what_it_did_and_what_is_still_needed() {
+    fn output_lists_removed_and_needed_keys() {
         let file = Path::new("/etc/keys");
         let added = Added { added: 3, keys: vec![1, 3] };
         let text = added_text(file, &added);

@@ -33,7 +33,7 @@ fn the_age_of_the_oldest_event_is_shown() {
 }
 
 #[test]
-fn what_is_lost_is_told_by_its_tickets() {
+fn lost_batches_are_reported_by_ticket() {
     let report = Report {
         sound_frames: 7,
         damaged: vec![(2, 4096)],

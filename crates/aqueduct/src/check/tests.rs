@@ -92,7 +92,7 @@ fn a_source_whose_senders_have_no_identity_is_the_weakest_link() {
 }
 
 #[test]
-fn a_discovered_sink_is_one_path_and_says_what_it_looks_up() {
+fn discovered_sink_is_one_path_and_shows_its_lookup() {
     let address = "address = \"localhost:4141\"\nchannel = \"safe\"";
     let discover = "discover = \"dns:127.0.0.1:4141\"\nchannel = \"safe\"";
     let text = checked(&GOOD.replace(address, discover)).unwrap();
@@ -129,7 +129,7 @@ fn settings_that_weaken_a_path_are_told() {
 }
 
 #[test]
-fn what_only_a_collector_can_run_is_said() {
+fn collector_only_configurations_are_marked() {
     let text = GOOD.replace("type = \"logger\"", "type = \"hdfs\"\nurl = \"file:///logs/%Y\"");
     assert!(checked(&text).unwrap().starts_with("valid, for aqueduct-collector\n"));
 }

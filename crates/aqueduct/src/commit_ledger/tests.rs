@@ -64,7 +64,7 @@ fn lose(dir: &TempDir) {
 }
 
 #[test]
-fn what_was_lost_is_shown_and_a_rebuilt_ledger_names_it_again() {
+fn lost_batches_are_shown_and_a_rebuilt_ledger_lists_them() {
     let dir = site();
     let (text, sound) = act(Action::Show(target(&dir))).unwrap();
     assert!(sound && text.contains("no action needed"), "{text}");
@@ -98,7 +98,7 @@ fn a_program_reads_the_same_as_json() {
 }
 
 #[test]
-fn an_adopted_ledger_begins_empty_and_says_so() {
+fn adopted_missing_ledger_starts_empty_and_is_reported() {
     let dir = site();
     lose(&dir);
     let (text, sound) = act(Action::Adopt(target(&dir))).unwrap();

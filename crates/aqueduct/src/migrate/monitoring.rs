@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_flume_is_where_the_properties_say() {
+    fn page_of_flume_is_at_the_address_of_the_properties() {
         let address = |defines: &[&str]| of(defines).unwrap().address;
         assert_eq!(address(&[]), None);
         assert_eq!(address(&["flume.monitoring.port=1"]), None);

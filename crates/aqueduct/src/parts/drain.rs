@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_how_much_is_left_and_how_it_ended() {
+    fn drain_lines_show_the_rest_and_the_result() {
         let drain = |state, left_events, why: Option<&str>| DrainStatus {
             state,
             channel: None,

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_skipped_is_left_out_and_has_to_be_there() {
+    fn skipped_lines_are_omitted_and_must_exist() {
         let (_, bodies, failed) = read(&b"a\nb\nc\n"[..], (100, 2));
         assert_eq!((bodies, failed), (vec!["c".to_owned()], None));
         let (_, bodies, failed) = read(&b"a\nb\nc\n"[..], (100, 3));

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_of_flume_has_is_what_the_sink_has() {
+    fn settings_of_flumes_client_become_settings_of_the_sink() {
         let text = "client.type = default\nhosts = h1\nhosts.h1 = flume-1:4141\n\
                     batch-size = 250\nconnect-timeout=5000\ncompression-type = deflate\n\
                     ssl = true\ntruststore = /etc/a b.jks\ntruststore-password = s=e\\\\c\n";
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_counterpart_is_refused_by_its_key() {
+    fn keys_without_counterpart_are_refused() {
         let host = "hosts = h1\nhosts.h1 = h:1\n";
         for (text, wanted) in [
             ("client.type = default_failover\n", "client.type = default_failover is not taken"),

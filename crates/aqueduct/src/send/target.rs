@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_what_helps() {
+    fn wrong_arguments_are_named_with_the_remedy() {
         for (arguments, wanted) in [
             (&["h:1"][..], "avro://collector-1:4545"),
             (&["grpc://h:1"], "only batches from the channel"),

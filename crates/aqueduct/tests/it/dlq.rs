@@ -10,7 +10,7 @@ use support::loopback::free_address;
 use crate::common::{Agent, aqueduct, edge, read, stored, text, write};
 
 #[test]
-fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_back() {
+fn refused_line_stays_in_the_dead_letters_until_it_is_put_back() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
     let large = format!("large {}", "x".repeat(8000));
@@ -90,7 +90,7 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
 }
 
 #[test]
-fn what_an_interceptor_rejected_is_listed_by_its_source_and_cannot_be_put_back() {
+fn rejected_events_are_listed_by_source_and_cannot_be_put_back() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
     write(&dir.path().join("a.log"), "good\nodd\nfine\n");

@@ -125,7 +125,7 @@ fn an_edge_whose_directory_came_back_from_a_backup_delivers_what_is_new() {
 /// If a copy sent events before a collector could warn it, the other copy may have delivered them:
 /// an operator decides.
 #[test]
-fn what_is_of_an_earlier_life_waits_for_an_operator_and_is_replayed_under_a_new_identity() {
+fn batches_of_a_closed_epoch_are_replayed_under_a_new_identity() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path();
     let Restored { data, collector, address, .. } = restored(path);

@@ -59,7 +59,7 @@ fn sealed(log: &Path) -> bool {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it looks at files as a user would, and waits")]
-fn keys_come_and_go_under_an_agent_that_is_killed_and_every_line_arrives_once() {
+fn every_line_arrives_once_while_keys_rotate_and_the_agent_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let (at, data) = (dir.path(), dir.path().join("data"));
     let keys = at.join("channel.keys");

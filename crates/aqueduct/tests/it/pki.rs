@@ -107,7 +107,7 @@ async fn edges_and_collectors_trust_each_other_and_none_of_another_authority() {
 }
 
 #[tokio::test]
-async fn what_is_revoked_is_refused_on_both_sides_and_nothing_else() {
+async fn only_revoked_certificates_are_refused_on_both_sides() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     makes(dir, "init DIR/ca");

@@ -291,7 +291,7 @@ fn a_standard_error_that_is_not_read_stops_nothing() {
 }
 
 #[test]
-fn a_standard_error_whose_reader_is_gone_stops_nothing_and_keeps_the_exit_code() {
+fn closed_standard_error_stops_nothing_and_keeps_the_exit_code() {
     let place = Place::new();
     let (reader, writer) = pipe().unwrap();
     drop(reader);
@@ -334,7 +334,7 @@ fn lines_that_were_dropped_are_counted_and_told_once_there_is_a_reader() {
 }
 
 #[test]
-fn liveness_is_answered_while_other_clients_do_not_read_or_say_nothing() {
+fn liveness_is_answered_while_other_clients_are_silent_or_do_not_read() {
     let place = Place::new();
     let agent = place.start_logged();
     agent.until(|agent| agent.readiness().0 == 200);

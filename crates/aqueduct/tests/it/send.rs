@@ -123,7 +123,7 @@ fn each_protocol_brings_every_line_with_its_headers() {
 }
 
 #[test]
-fn what_is_acknowledged_before_a_kill_is_stored_and_the_number_says_where_to_go_on() {
+fn lines_acknowledged_before_a_kill_are_stored_and_skip_resumes() {
     let place = Place::new();
     let address = place.address("avro", 0);
     let lines = lines("killed", 4_000);

@@ -92,7 +92,7 @@ fn lines(count: u64, bad: &[u64]) -> Vec<String> {
 }
 
 #[test]
-fn refused_events_of_a_stored_batch_are_counted_by_both_agents_and_by_verify() {
+fn refused_events_of_a_stored_batch_are_counted_by_agents_and_verify() {
     for (count, bad, told) in [
         (6, &[3][..], "1 event is in dead letters"),
         (103, &[1, 50, 102], "3 events are in dead letters"),

@@ -190,7 +190,7 @@ fn count(words: &[String], wanted: &str) -> usize {
 }
 
 #[test]
-fn an_agent_is_ready_when_its_last_source_is_open_and_says_why_it_is_not() {
+fn agent_is_ready_when_its_last_source_is_open_and_otherwise_explains() {
     let mut manager = Manager::new();
     let other = TcpListener::bind(("127.0.0.1", manager.listen)).unwrap();
     manager.start_collector(Duration::from_secs(4));

@@ -148,7 +148,7 @@ fn includes_end_at_a_depth() {
 }
 
 #[test]
-fn what_cannot_be_included_is_named_where_it_is_included() {
+fn failed_includes_are_named_at_their_place() {
     for (include, expected) in [
         ("\"a.toml\"", "main.toml:1:11: `a.toml` cannot be read: No such file or directory"),
         ("[\"no/*.toml\"]", "main.toml:1:12: include: no cannot be read: No such file"),
@@ -227,7 +227,7 @@ fn references_are_replaced_in_values_and_printed_as_they_are_written() {
 }
 
 #[test]
-fn what_a_reference_does_not_find_is_refused_with_setting_place_and_remedy() {
+fn unresolved_references_are_refused_with_place_and_remedy() {
     let text = REFERS
         .replace("${EVENTS}", "${COUNT}")
         .replace("$${1}", "${1}")
@@ -245,7 +245,7 @@ or `${file:/path}`, or `$${1}` for the text itself";
 }
 
 #[test]
-fn what_a_file_and_a_whole_configuration_may_hold_has_a_limit() {
+fn sizes_of_a_file_and_of_a_whole_configuration_are_limited() {
     let large = "x".repeat(32 << 20);
     let root = files(&[("main.toml", REFERS), ("secrets/token", &large)]);
     assert!(plan(&root).is_ok());

@@ -83,7 +83,7 @@ fn an_unknown_kind_is_told_with_the_closest_one() {
 }
 
 #[test]
-fn what_is_right_is_built() {
+fn valid_configuration_is_built() {
     assert!(problems("keep", "size = \"3B\"\n").is_empty());
 }
 

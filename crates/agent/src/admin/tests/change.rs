@@ -53,7 +53,7 @@ async fn flumes_page_reloads_nothing() {
 
 /// As every other change: only by POST with its own header, and from a network with the token.
 #[tokio::test]
-async fn dead_letters_are_changed_by_who_may_change_the_agent_and_each_change_is_audited() {
+async fn changes_of_dead_letters_need_the_rights_of_changes_and_are_audited() {
     let meant = |action: &str| format!("x-aqueduct: {action}\r\n");
     let bench = at("127.0.0.1:1", None);
     for action in ["dlq/replay", "dlq/drop"] {

@@ -75,14 +75,14 @@ fn components_and_channels_that_are_in_trouble_are_named() {
 }
 
 #[test]
-fn what_does_not_work_of_a_sink_that_delivers_is_something_to_look_after() {
+fn problems_of_a_delivering_sink_need_attention() {
     let named = member(&mut well()).sink.clone();
     let shown = verdict(|it| member(it).trouble = Some("its table lacks a partition".to_owned()));
     assert_eq!(shown, format!("Needs attention: sink {named}: its table lacks a partition"));
 }
 
 #[test]
-fn the_worst_comes_first_and_a_group_that_waits_for_a_named_sink_is_not_named_again() {
+fn worst_finding_is_first_and_a_group_waiting_for_a_sink_is_omitted() {
     let change = |it: &mut Snapshot| {
         it.dead_letters.events = 1;
         member(it).state = failing();
@@ -123,7 +123,7 @@ fn a_difference_is_one_when_nothing_moves() {
 }
 
 #[test]
-fn what_only_the_agent_knows_is_shown_and_a_sentence_stays_while_its_trouble_does() {
+fn reasons_of_the_agent_are_shown_with_a_stable_text() {
     let change = |seconds: u64| {
         move |it: &mut Snapshot| {
             it.ready = false;
@@ -138,7 +138,7 @@ fn what_only_the_agent_knows_is_shown_and_a_sentence_stays_while_its_trouble_doe
 }
 
 #[test]
-fn what_an_operator_has_stopped_is_to_be_looked_after_and_was_meant() {
+fn stopped_parts_need_attention_and_are_intended() {
     let held = || State::Held { since_seconds_ago: 60.0, by: "loopback".to_owned() };
     let text = "Needs attention: source s is stopped by an operator";
     let source = |it: &mut Snapshot| it.sources[0].state = held();

@@ -62,7 +62,7 @@ fn imported(report: &Report) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn a_second_import_repeats_nothing_also_of_a_copy_or_without_the_checkpoint() {
+async fn second_import_repeats_nothing_even_of_a_copy_or_without_checkpoint() {
     let into = TempDir::new().unwrap();
     let env = env::real();
     let args = arguments("v3", into.path());
