@@ -126,7 +126,7 @@ const ADMIN: &[Route] = &[
         "/status/events",
         Access::Token,
         Page::Events,
-        "the same once a second, as server-sent events",
+        "the content of /status once per second, as server-sent events",
     ),
     route(
         "/config",
@@ -150,13 +150,13 @@ const ADMIN: &[Route] = &[
         "/account",
         Access::Token,
         Page::Account,
-        "what each durable channel accepted and still holds: one JSON object a line",
+        "batches that each durable channel accepted and still has: one JSON object per line",
     ),
     route(
         "/flume/metrics",
         Access::Token,
         Page::FlumeMetrics,
-        "the counters as Flume's HTTP monitoring shows them: JSON by its names",
+        "the counters as JSON with the names of Flume's HTTP monitoring",
     ),
     route(
         "/audit",

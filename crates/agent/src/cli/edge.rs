@@ -17,10 +17,10 @@ Examples:
                 --insecure
   aqueduct-edge --config /etc/aqueduct/edge.toml
 
-Several collectors share the load; the batches of one edge stay with one collector while it works,
-and go to another one when it does not. With dns:HOST:PORT (every address of a host) collectors are
-looked up repeatedly, and may change; the program `aqueduct` also accepts srv:NAME (SRV
-records). `aqueduct pki` makes certificates; in a network that you trust --insecure does without.
+Several collectors share the load: an edge sends its batches to one collector, and to another one if
+that fails. With dns:HOST:PORT (every address of a host), the edge looks up the collectors
+repeatedly; the program `aqueduct` also accepts srv:NAME (SRV records). `aqueduct pki` creates
+certificates. In a trusted network, --insecure allows plain text.
 --print-config prints the configuration of these flags.
 
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";

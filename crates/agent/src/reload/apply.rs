@@ -293,7 +293,7 @@ impl<'a> Change<'a> {
                 Err(_) if self.mode == Mode::Try => {
                     let seconds = OPEN_PATIENCE.as_secs();
                     let name = source.name();
-                    return Err(format!("source `{name}` is not open after {seconds} s"));
+                    return Err(format!("source `{name}` did not open within {seconds} s"));
                 }
                 Ok(Err(_)) | Err(_) => false,
             };

@@ -161,8 +161,10 @@ impl Reloader {
         let plan = self.configuration.plan();
         let (data_dir, env) = (&plan.agent.data_dir, &self.around.env);
         if let Err(error) = held::keep(&after, data_dir, env).await {
-            let problem =
-                format!("cannot write to {} which parts are stopped: {error}", data_dir.display());
+            let problem = format!(
+                "cannot write the file of stopped parts in {}: {error}",
+                data_dir.display()
+            );
             return (ReloadResult::Refused, Some(problem));
         }
         self.running.change(|parts| parts.held = after.clone());
@@ -175,7 +177,8 @@ impl Reloader {
         };
         self.running.change(|parts| parts.held = before.clone());
         if let Err(error) = held::keep(before, data_dir, env).await {
-            error!(%error, "cannot restore the file of stopped parts");
+            error!(%error, "cannot restore the file of stopped parts; check the stopped parts \
+                            after the next start");
         }
         match failed {
             Failed::Before(problem) => (ReloadResult::Refused, Some(problem)),

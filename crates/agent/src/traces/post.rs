@@ -31,7 +31,7 @@ pub(super) enum PostError {
         source: std::io::Error,
     },
     /// The connection broke before the answer.
-    #[error("connection to {address} closed before the response")]
+    #[error("the connection to {address} broke before the answer")]
     Broken {
         address: String,
         #[source]

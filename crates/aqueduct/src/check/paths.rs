@@ -46,7 +46,7 @@ fn path(
         (false, _) => (Guarantee::BestEffort, "is optional: skipped when it is full"),
         (true, Guarantee::BestEffort) => (Guarantee::BestEffort, "drops events when it is full"),
         (true, Guarantee::AtLeastOnce) => {
-            (Guarantee::AtLeastOnce, "is lost when the agent stops: events are reread or resent")
+            (Guarantee::AtLeastOnce, "is lost with its process: events are reread or resent")
         }
         (true, Guarantee::ExactlyOnce) => (Guarantee::ExactlyOnce, ""),
     };

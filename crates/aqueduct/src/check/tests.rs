@@ -44,7 +44,7 @@ fn each_path_shows_its_weakest_promise() {
 files (tail_dir) -> safe (durable) -> next: exactly once
 files (tail_dir) -> safe (durable) -> show: best effort: events may be lost; weakest link: sink show
 files (tail_dir) -> fast (memory) -> again: at least once: events may be repeated; weakest link: \
-channel fast is lost when the agent stops: events are reread or resent
+channel fast is lost with its process: events are reread or resent
 files (tail_dir) -> spare (durable) -> other: best effort: events may be lost; weakest link: \
 channel spare is optional: skipped when it is full
 ";
