@@ -103,7 +103,7 @@ enum ImportError {
     Flume(#[from] ReadError),
     #[error("cannot read the Flume channel")]
     Read(#[from] std::io::Error),
-    #[error("cannot use the data directory")]
+    #[error(transparent)]
     Agent(#[from] agent::RunError),
     #[error("cannot store events")]
     Channel(#[from] ChannelError),

@@ -304,7 +304,7 @@ impl Scene {
                     collector.start()?;
                     let pid = collector.pid();
                     self.progress
-                        .say(&format!("{seconds:>5.1} s  collector is started again (pid {pid})"));
+                        .say(&format!("{seconds:>5.1} s  restarted collector (pid {pid})"));
                     Life::Second
                 }
                 life => life,

@@ -156,7 +156,7 @@ fn line(drain: &DrainStatus, leaving: f64) -> String {
             };
             format!("{left_events} events left, {} a second{to_go}{why}", rate(leaving))
         }
-        DrainState::Drained if *exit => format!("drained after {took}; the agent ends"),
+        DrainState::Drained if *exit => format!("drained after {took}; the agent stops"),
         DrainState::Drained => format!("drained after {took}; its sources stay stopped"),
         DrainState::TimedOut => {
             format!("{left_events} events are left after {took}{why}; the sources stay stopped")
