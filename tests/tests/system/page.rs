@@ -319,7 +319,7 @@ admin_tls = {{ certificate = "{shown}/cert.pem", key = "{shown}/key.pem" }}
     let shown = browser.value("document.getElementById('live').checkVisibility()");
     assert_eq!(shown, false, "nothing is shown without it");
     browser.write("token", "a wrong one\u{e007}");
-    browser.wait_for("access-problem", &["not that of this agent"]);
+    browser.wait_for("access-problem", &["not the token of this agent"]);
     browser.write("token", &format!("{TOKEN}\u{e007}"));
     browser.wait_for("word", &["All is well"]);
     browser.wait_for("sources", &["in", "sequence", "running"]);
