@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_directory_has_one_owner_and_the_second_waits_and_learns_who_it_is() {
+    async fn directory_has_one_owner_and_the_second_waits_and_names_it() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
         let first = DataDir::own(dir.path(), &env).await.unwrap();
         let began = Instant::now();

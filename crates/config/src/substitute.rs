@@ -163,7 +163,7 @@ mod tests {
     proptest! {
         /// No text causes a panic; one without `${` is unchanged.
         #[test]
-        fn a_text_without_references_is_left_alone(text in "[a-z${}:\\-ä]{0,40}") {
+        fn text_without_references_is_unchanged(text in "[a-z${}:\\-ä]{0,40}") {
             let result = shown(&text);
             prop_assert_eq!(matches!(result, Ok(None)), !text.contains("${"));
         }

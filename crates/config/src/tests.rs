@@ -131,7 +131,7 @@ fn the_dead_letters_are_the_agents_own_and_printed_where_they_are_set() {
 }
 
 #[test]
-fn every_problem_is_told_at_once_with_its_place_and_remedy() {
+fn all_problems_are_reported_together_with_place_and_remedy() {
     let text = r#"
 [agnt]
 [agent]
@@ -181,7 +181,7 @@ a.toml:27:10: groups.h.sinks: sink `two` is in group `g` already; a sink is in o
 }
 
 #[test]
-fn a_sink_and_a_group_of_one_name_are_told_apart_by_the_user() {
+fn sink_and_group_with_the_same_name_are_refused() {
     let text = GOOD.replace("[groups.collectors]", "[groups.store]");
     let errors = load_toml(&text).unwrap_err().to_string();
     assert_eq!(

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_time_stands_still_it_stands_still_behind_as_well() {
+    async fn background_runtime_shares_the_paused_clock() {
         let env = crate::real();
         let start = tokio::time::Instant::now();
         let hour = std::time::Duration::from_secs(3600);

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_without_events_is_no_passage() {
+    fn batch_without_events_does_not_count_as_passed() {
         let began = Instant::now();
         let mut meter = Meter::new(began);
         meter.add(began, Volume { events: 0, bytes: 7 });

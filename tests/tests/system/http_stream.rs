@@ -109,7 +109,7 @@ fn ids_keep_what_a_server_repeats_from_being_stored_again() {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn a_stream_that_cannot_go_on_leaves_gaps_that_are_counted_and_no_halves() {
+fn stream_that_cannot_resume_leaves_counted_gaps() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let server = Server::new(Manner {

@@ -365,7 +365,7 @@ fn lines_continue_over_expiring_tickets_and_wrong_settings_are_named() {
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn lines_go_on_while_tokens_expire_and_others_take_their_place() {
+fn lines_continue_while_tokens_expire_and_are_replaced() {
     tokens::an_expired_token_is_replaced();
 }
 

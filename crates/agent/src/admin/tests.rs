@@ -126,7 +126,7 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn liveness_is_answered_at_once_whatever_other_clients_do() {
+async fn liveness_is_answered_immediately_despite_other_clients() {
     let bench = bench();
     let mut clients = Vec::new();
     for _ in 0..64 {

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_of_the_first_process_stand_behind_its_program() {
+    fn arguments_of_the_first_process_follow_its_program() {
         let words = |line: &str| {
             let words = behind("aqueduct-edge", line.as_bytes())?;
             Some(words.iter().map(|it| it.to_string_lossy().into_owned()).collect::<Vec<_>>())

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_alone_is_about_our_crates() {
+    fn level_without_target_applies_to_our_crates() {
         let usual = ["OUR-INFO", "THEIR-INFO", "THEIR-WARN"];
         assert_eq!(written(""), usual);
         assert_eq!(written("info"), usual);

@@ -145,7 +145,7 @@ fn plain_text_leaves_the_host_by_no_flag_but_one() {
 }
 
 #[test]
-fn the_agent_is_named_after_its_host_unless_told_otherwise() {
+fn agent_is_named_after_its_host_by_default() {
     let args = parse::<EdgeArgs>("edge --tail /a --to c1:4141 --data-dir /d").unwrap();
     assert_eq!(drafted(&args).unwrap().agent.name, &*env::real().host);
 }
@@ -166,7 +166,7 @@ fn flags_of_the_agent_go_over_its_file() {
 }
 
 #[test]
-fn a_file_that_is_no_configuration_is_refused_with_its_name() {
+fn file_without_a_configuration_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let env = env::real();
     let missing = dir.path().join("none.toml");

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_stands_where_the_channel_stands_that_has_least_of_it() {
+    fn position_of_a_file_is_the_lowest_of_its_channels() {
         let at = |path: &str, offset| standing(Path::new(path), offset, 7, 1);
         let known = [
             vec![stored("a", &at("/a", 90)), stored("b", &at("/b", 40))],

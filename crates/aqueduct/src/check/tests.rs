@@ -112,7 +112,7 @@ fn srv_records_are_for_the_collector_program_only() {
 }
 
 #[test]
-fn settings_that_weaken_a_path_are_told() {
+fn settings_that_weaken_a_path_are_reported() {
     let text = GOOD
         .replace("[channels.fast]\ntype = \"memory\"", "[channels.fast]\ntype = \"durable\"")
         .replacen("type = \"durable\"", "type = \"durable\"\noverflow = \"drop_oldest\"", 1)

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_is_not_there_is_answered_with_what_replaces_it() {
+    fn missing_type_is_refused_with_its_replacement() {
         for (kind, reason) in [
             ("ganglia", "Ganglia"),
             ("GANGLIA", "Ganglia"),

@@ -222,7 +222,7 @@ async fn a_ledger_with_a_hole_proves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_without_its_scheme_is_told_as_that() {
+async fn address_without_a_scheme_is_explained() {
     let access = admin::Access::default();
     for address in ["127.0.0.1:16003", "edge-1:9464/account"] {
         let said = accounts_of(Path::new(address), &access, &env::real()).await;

@@ -121,7 +121,7 @@ fn rejected_events_are_listed_by_source_and_cannot_be_put_back() {
 }
 
 #[test]
-fn a_directory_of_nobody_is_no_place_for_letters() {
+fn directory_of_no_agent_has_no_letters() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().display().to_string();
     for action in [&["dlq", "list", &path][..], &["dlq", "replay", &path]] {

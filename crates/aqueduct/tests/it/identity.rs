@@ -100,7 +100,7 @@ fn restored(dir: &Path) -> Restored {
 }
 
 #[test]
-fn an_edge_whose_directory_came_back_from_a_backup_delivers_what_is_new() {
+fn edge_restored_from_a_backup_delivers_new_events() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path();
     let Restored { data, collector, address, before } = restored(path);
@@ -213,7 +213,7 @@ fn both_edges_of_a_cloned_machine_deliver_all_their_lines_once() {
 
 /// A supervisor restarts an agent as soon as it has exited, or even earlier.
 #[test]
-fn an_edge_that_is_killed_and_started_at_once_goes_on() {
+fn edge_killed_and_restarted_immediately_resumes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path();
     configured(path, "edge", "*.log");

@@ -132,7 +132,7 @@ fn rights(at: &Path, found: &mut Vec<(PathBuf, u32)>) {
 }
 
 #[test]
-fn files_are_for_the_group_or_for_their_owner_alone() {
+fn files_are_readable_by_the_group_or_only_by_their_owner() {
     for (setting, others) in [("file_mode = \"0640\"\n", 0o007), ("file_mode = \"0600\"\n", 0o077)]
     {
         let dir = tempfile::tempdir().unwrap();
@@ -183,7 +183,7 @@ fn dumps_core(setting: &str) -> bool {
 }
 
 #[test]
-fn a_crash_leaves_no_memory_behind_unless_it_is_wanted() {
+fn crash_writes_no_core_dump_unless_it_is_enabled() {
     assert!(
         dumps_core("core_dumps = true\n"),
         "the test sees none: is `ulimit -c` forbidden here?"

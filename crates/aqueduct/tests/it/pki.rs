@@ -186,7 +186,7 @@ fn keys_are_their_owners_and_nothing_is_replaced() {
 }
 
 #[test]
-fn a_token_is_for_its_owner_alone_and_its_line_is_taken_by_a_listener() {
+fn token_file_is_private_and_listeners_accept_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     let line = makes(dir, "token Web-1 --out DIR/new --hash");

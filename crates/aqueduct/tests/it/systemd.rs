@@ -239,7 +239,7 @@ fn a_configuration_that_is_wrong_ends_with_78_and_no_word_of_readiness() {
 }
 
 #[test]
-fn work_that_moves_feeds_the_watchdog_also_while_a_store_is_away() {
+fn progress_feeds_the_watchdog_even_without_a_store() {
     let mut manager = Manager::new();
     let store = free_address();
     manager.configure("", &format!("type = \"hdfs\"\nurl = \"hdfs://{store}/logs\"\n"), "");

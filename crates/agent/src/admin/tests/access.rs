@@ -119,7 +119,7 @@ async fn browsers_get_the_page_programs_the_list_and_other_sites_nothing() {
 }
 
 #[tokio::test]
-async fn with_tls_the_pages_are_answered_inside_it_alone() {
+async fn pages_are_served_only_over_tls_if_it_is_set() {
     let material = format!("{}/../tls/tests/material", env!("CARGO_MANIFEST_DIR"));
     let settings = json!({
         "certificate": format!("{material}/server.pem"),

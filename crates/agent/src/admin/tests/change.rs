@@ -16,7 +16,7 @@ fn is_allowed(answer: &str) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_is_asked_for_by_post_with_its_header_alone() {
+async fn reload_needs_a_post_with_its_header() {
     let bench = at("127.0.0.1:1", None);
     assert!(is_allowed(&bench.ask("POST", "/reload", ASKS).await));
     for method in ["GET", "HEAD", "PUT", "DELETE"] {
@@ -33,7 +33,7 @@ async fn a_reload_is_asked_for_by_post_with_its_header_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_network_asks_for_a_reload_with_the_token_alone() {
+async fn reload_over_the_network_needs_the_token() {
     let open = at("10.0.0.1:1", None);
     let answer = open.ask("POST", "/reload", ASKS).await;
     assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("`agent.admin_token`"));

@@ -186,7 +186,7 @@ impl Simulated {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_fails_midway_leaves_the_batch_in_the_next_channel_alone() {
+async fn failed_write_leaves_the_batch_only_in_the_next_channel() {
     let place = Simulated { disk: SimDisk::new(1), selector: PRIORITY, seed: 1 };
     let life = place.life().await;
     place.disk.fail_writes(1);

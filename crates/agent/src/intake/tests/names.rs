@@ -31,7 +31,7 @@ async fn deliver(life: &Life, channel: usize) {
 }
 
 #[tokio::test]
-async fn parts_are_told_apart_and_the_sender_hears_of_its_batch() {
+async fn parts_are_distinguished_and_the_sender_learns_of_its_batch() {
     let dir = tempfile::tempdir().unwrap();
     let life = Life::with_sinks(dir.path(), None, RELAY).await;
     let mut heard = life.intake.watch_committed();

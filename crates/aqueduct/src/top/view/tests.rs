@@ -43,7 +43,7 @@ fn trouble(level: Level, component: &str, text: &str) -> Trouble {
 }
 
 #[test]
-fn the_state_stands_on_top_and_the_flow_below_it() {
+fn state_is_above_the_flow() {
     let mut view = View::new("here:1");
     assert!(drawn(&mut view, 80, 24)[1].contains("Waiting for the agent at here:1"));
     let mut it = snapshot();
