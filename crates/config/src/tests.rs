@@ -176,7 +176,8 @@ a.toml:18:8: sinks.a b: `a b` is not a valid name: at most 64 of a-z, A-Z, 0-9, 
 beginning with a letter or digit
 a.toml:18:8: sinks.a b: key `type` is missing
 a.toml:23:17: groups.g.sinks: unknown sink `tow`; did you mean `two`?
-a.toml:27:10: groups.h.sinks: sink `two` is in group `g` already; a sink is in one group, once";
+a.toml:27:10: groups.h.sinks: sink `two` is already in group `g`; a sink can be in only one \
+group, once";
     assert_eq!(load_toml(text).unwrap_err().to_string(), expected);
 }
 

@@ -156,7 +156,7 @@ fn failed_includes_are_named_at_their_place() {
         ("[\"[\"]", "main.toml:1:12: include: is no pattern"),
         ("[1]", "main.toml:1:12: include: expected names of files"),
         ("[\".\"]", "main.toml:1:12: `.` cannot be read: it is not a regular file"),
-        ("[\"x.conf\"]", "x.conf: not a configuration of Aqueduct, which ends in `.toml`"),
+        ("[\"x.conf\"]", "x.conf: a configuration must have a name that ends in `.toml`"),
         ("[\"bad.yaml\"]", "bad.yaml:1:4: not valid YAML"),
         ("[\"list.yaml\"]", "list.yaml:1:1: expected tables"),
     ] {

@@ -22,7 +22,8 @@ pub(super) fn join(
         for reference in std::mem::take(&mut group.sinks) {
             if let Some(owner) = owners.get(&reference.name) {
                 let problem = format!(
-                    "sink `{}` is in group `{owner}` already; a sink is in one group, once",
+                    "sink `{}` is already in group `{owner}`; a sink can be in only one group, \
+                     once",
                     reference.name
                 );
                 found.add(Kind::Duplicate, &reference.place, &path, problem);
