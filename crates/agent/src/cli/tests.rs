@@ -176,7 +176,7 @@ fn file_without_a_configuration_is_refused_by_name() {
     let bytes = dir.path().join("bytes.toml");
     fs::copy("/proc/self/exe", &bytes).unwrap();
     let error = read(&bytes, &env).unwrap_err().to_string();
-    assert!(error.contains("and at most 4194304 are read") || error.contains("UTF-8"), "{error}");
+    assert!(error.contains("at most 4194304 are allowed") || error.contains("UTF-8"), "{error}");
 
     let list = dir.path().join("list.yaml");
     env_write(&list, "- 1\n");

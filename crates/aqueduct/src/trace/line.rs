@@ -115,6 +115,6 @@ mod tests {
         }
         assert_eq!(read(200_006).unwrap().text, b"");
         assert!(read(200_010).is_err_and(|problem| problem.contains("has no end")));
-        assert!(read(1 << 20).is_err_and(|problem| problem.contains("none at 1048576")));
+        assert!(read(1 << 20).is_err_and(|problem| problem.contains("no line at 1048576")));
     }
 }

@@ -153,7 +153,7 @@ fn failed_includes_are_named_at_their_place() {
         ("\"a.toml\"", "main.toml:1:11: `a.toml` cannot be read: No such file or directory"),
         ("[\"no/*.toml\"]", "main.toml:1:12: include: no cannot be read: No such file"),
         ("[\"**/a\"]", "main.toml:1:12: include: `**` is not supported"),
-        ("[\"[\"]", "main.toml:1:12: include: is no pattern"),
+        ("[\"[\"]", "main.toml:1:12: include: is not a pattern"),
         ("[1]", "main.toml:1:12: include: expected names of files"),
         ("[\".\"]", "main.toml:1:12: `.` cannot be read: it is not a regular file"),
         ("[\"x.conf\"]", "x.conf: a configuration must have a name that ends in `.toml`"),
