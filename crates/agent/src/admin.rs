@@ -141,13 +141,17 @@ impl Admin {
         let guard = Guard::new(address, &local, token);
         let lacks = match (&tls, guard.has_token()) {
             _ if guard.is_loopback() => None,
-            (None, false) => Some("plain text and unauthenticated"),
-            (None, true) => Some("plain text: its token can be read on the way"),
-            (Some(_), false) => Some("unauthenticated"),
+            (None, false) => {
+                Some("has no TLS and no token: anyone on its network can read its pages")
+            }
+            (None, true) => Some("has no TLS: others on its network can read the token"),
+            (Some(_), false) => Some(
+                "has no token: anyone on its network can read its pages; set `agent.admin_token`",
+            ),
             (Some(_), true) => None,
         };
         if let Some(lacks) = lacks {
-            warn!(setting, address = local, "this listener is {lacks}");
+            warn!(setting, address = local, "this listener {lacks}");
         }
         Ok(Self::new(Front { site, guard: Arc::new(guard), tls }, listener))
     }
@@ -212,7 +216,7 @@ async fn accept(
                 let now = Instant::now();
                 trouble.count(now);
                 if trouble.should_log(now, &error.to_string()).is_some() {
-                    warn!(%error, "the admin listener cannot accept; trying on");
+                    warn!(%error, "cannot accept connections on the admin listener; retrying");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }

@@ -15,8 +15,8 @@ pub(crate) fn refusal(
 ) -> Option<ConfigError> {
     let again = match source.gives_again() {
         GivesAgain::Nothing => return None,
-        GivesAgain::ByPosition => "reads events again that some channels have",
-        GivesAgain::ByIdentity => "gets batches again that some channels have",
+        GivesAgain::ByPosition => "rereads events that some channels already have",
+        GivesAgain::ByIdentity => "receives batches again that some channels already have",
     };
     let (setting, selector) = (choice.setting(), &plan.selector);
     let given = selector.settings.get(setting);
@@ -27,8 +27,8 @@ pub(crate) fn refusal(
     };
     let (name, kind) = (&plan.component.name, &plan.component.kind);
     let problem = format!(
-        "`{chosen}` may choose another channel each time, and source `{name}` (`{kind}`) {again}: \
-         events would be stored twice or lost; {}",
+        "`{chosen}` may choose another channel for a repeated event, and source `{name}` \
+         (`{kind}`) {again}: events would be stored twice or lost; {}",
         choice.instead(),
     );
     let error = SettingsError::new(SettingsErrorKind::Invalid, place, problem);
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_free_choice_is_refused_for_a_source_that_gives_events_again_and_for_no_other_one() {
+    fn free_choice_is_refused_only_for_sources_that_repeat_events() {
         let mut refused = Vec::new();
         for Entry { kind, example, .. } in FULL.entries::<dyn Source>() {
             let source = format!("type = \"{kind}\"\n{example}");

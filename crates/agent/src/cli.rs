@@ -84,15 +84,15 @@ pub struct Common {
     #[arg(long, value_name = "FILE", requires = "certificate", conflicts_with = "config")]
     pub key: Option<PathBuf>,
 
-    /// Let plain text leave this host, on the addresses of these flags that have no TLS
+    /// Allow plain text over the network, for the addresses of these flags that have no TLS
     #[arg(long)]
     pub insecure: bool,
 
-    /// How log lines are written; RUST_LOG=debug writes more of them
+    /// Format of log lines; RUST_LOG=debug logs more
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 
-    /// Print the configuration that these arguments stand for, as one TOML file, and exit
+    /// Print the configuration that these arguments mean, as one TOML file, and exit
     #[arg(long)]
     pub print_config: bool,
 }
@@ -226,7 +226,7 @@ fn in_process(log_format: LogFormat, work: impl FnOnce(&Env) -> ExitCode) -> Exi
         }
     };
     if let Err(error) = raised {
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        tracing::warn!(%error, "cannot raise the limit of open files (`ulimit -n`)");
     }
     work(&env::real())
 }
@@ -256,7 +256,7 @@ fn work(run: impl Future<Output = Result<(), RunError>>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Config(errors)) => refuse(&errors),
         Err(error) => {
-            tracing::error!(error = chain(&error), "ended");
+            tracing::error!(error = chain(&error), "the agent failed");
             // Blocking work may hang on a dead disk; the process must end anyway.
             runtime.shutdown_background();
             ExitCode::from(EXIT_RUNTIME)

@@ -49,25 +49,30 @@ impl DataDir {
         match format.as_deref().map(|text| text.trim().parse::<u32>()) {
             None if is_in_use(path, env) => {
                 return Err(refused(format!(
-                    "its file `format` is missing or empty though there is data in it: restore the \
-                     file, or write {FORMAT} into it if this program wrote the data"
+                    "its file `format` is missing or empty, but the directory has data: restore \
+                     the file, or write {FORMAT} into it if this program wrote the data"
                 )));
             }
             None => match write_format(path, env) {
                 Err(error) if is_full(&error) => {
                     warn!(path = %path.display(), %error,
-                        "the format of the data directory could not be noted; the next start does");
+                        "cannot write the file `format` of the data directory; the next start \
+                         tries again");
                 }
                 written => written.map_err(|error| refused(error.to_string()))?,
             },
             Some(Ok(FORMAT)) => {}
             Some(Ok(newer)) if newer > FORMAT => {
                 return Err(refused(format!(
-                    "it has format {newer} and this program knows up to {FORMAT}; \
-                     use the program that wrote it, or a newer one"
+                    "it has format {newer}, and this version supports formats up to {FORMAT}; \
+                     use the version that wrote it, or a newer one"
                 )));
             }
-            Some(_) => return Err(refused("its file `format` holds no format number".into())),
+            Some(_) => {
+                return Err(refused(
+                    "its file `format` does not contain a format number; restore the file".into(),
+                ));
+            }
         }
         Ok(Self { _lock: lock })
     }
@@ -106,12 +111,12 @@ async fn lock_by(
                     let (path, wait_seconds) = (path.display(), PATIENCE.as_secs());
                     info!(
                         %pid, lock = %path, wait_seconds,
-                        "waiting for another process to release it",
+                        "waiting for another process to release the data directory",
                     );
                 }
                 sleep(LOOK).await;
             }
-            Err(LockError::Io(error)) => return Err(format!("its lock file: {error}")),
+            Err(LockError::Io(error)) => return Err(format!("cannot use its lock file: {error}")),
         }
     }
 }
@@ -166,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_directory_has_one_owner_and_the_second_waits_and_learns_who_it_is() {
+    async fn directory_has_one_owner_and_the_second_waits_and_names_it() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
         let first = DataDir::own(dir.path(), &env).await.unwrap();
         let began = Instant::now();

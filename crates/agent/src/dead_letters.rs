@@ -292,9 +292,9 @@ impl DeadLetters {
             Err(_) => {
                 warn!(
                     capacity = %self.config.capacity,
-                    "the dead letters are full: look after them with `aqueduct dlq`, or raise \
-                     `dead_letters.capacity`; what can never be delivered waits in its channel, \
-                     and batches with rejected events wait at their source",
+                    "the dead letters are full: replay or drop some with `aqueduct dlq`, or \
+                     raise `dead_letters.capacity`; until then undeliverable batches wait in \
+                     their channel, and batches with rejected events at their source",
                 );
                 match full {
                     Full::Waits => begun.await?,

@@ -177,7 +177,8 @@ impl Group {
             tokio::select! {
                 biased;
                 () = sleep_until(deadline) => {
-                    warn!(group = %self.name, "grace is over; what is left stays in the channel");
+                    warn!(group = %self.name, "grace period is over; undelivered batches stay in \
+                                               the channel");
                     return;
                 }
                 Some(event) = events.recv() => self.heed(event),
@@ -233,7 +234,7 @@ impl Group {
                 if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
                     info!(
                         group = %self.name, failures, lasted_seconds = seconds(lasted),
-                        "takes from the channel again",
+                        "group reads its channel again",
                     );
                 }
                 self.pending = Some(taken);
@@ -264,7 +265,7 @@ impl Group {
             warn!(
                 group = %self.name, %error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = READ_RETRY.as_millis() as u64,
-                "cannot take from the channel; retrying",
+                "group cannot read its channel; retrying",
             );
         }
         self.read_error = error;
@@ -348,7 +349,7 @@ impl Group {
                 self.is_too_large_for(index, &tickets, held);
             }
             Outcome::Again(_) => {
-                debug!(sink = %label.sink, batches = tickets.count(), "to be sent again");
+                debug!(sink = %label.sink, batches = tickets.count(), "batches are resent");
                 self.burials.given_back(&tickets);
                 self.take.rollback(&tickets);
                 return;
@@ -357,7 +358,7 @@ impl Group {
                 let (events, reason) = (letter.events.len() as u64, letter.reason);
                 warn!(
                     sink = %label.sink, events, reason, detail = letter.detail,
-                    "events can never be delivered and go to the dead letters",
+                    "events can never be delivered; moving them to the dead letters",
                 );
                 self.metrics.sink_refused.get_or_create(&label).inc_by(events);
                 self.tally.refused(letter.ticket, events);

@@ -31,7 +31,7 @@ use crate::status;
 use state::{Phase, State, View};
 
 /// The error of a component whose task has panicked.
-const DIED: &str = "its task has ended by a panic, a fault of the program; restart the agent";
+const DIED: &str = "its task has panicked, which is a bug; restart the agent";
 
 /// The state of one source or sink. Cheap to clone.
 #[derive(Clone)]
@@ -309,7 +309,7 @@ fn failing(role: &str, name: &str, view: &View) -> String {
     let View::Failing { lasts, error, next_try, .. } = view else { return String::new() };
     let next = match next_try {
         Some(pause) => format!("next try in {} s", pause.as_secs_f64().ceil()),
-        None => "tried again, and has not worked yet".to_owned(),
+        None => "retrying now".to_owned(),
     };
     format!("{role} `{name}` has been failing for {} s: {error}; {next}", lasts.as_secs())
 }

@@ -142,16 +142,17 @@ pub(crate) fn recall(plan: &Plan, env: &Env) -> Holds {
         Ok(Some(mut holds)) => {
             forget(&mut holds, plan);
             for part in holds.keys() {
-                warn!(%part, "it stays stopped, as an operator has stopped it: `aqueduct start`");
+                warn!(%part, "stays stopped, because an operator stopped it before the restart; \
+                              start it with `aqueduct start`");
             }
             return holds;
         }
-        Ok(None) => "it is damaged".to_owned(),
+        Ok(None) => "the file is damaged".to_owned(),
         Err(error) => error.to_string(),
     };
     error!(
         path = %path.display(), problem,
-        "which parts an operator has stopped is not known: all are started",
+        "cannot read which parts an operator has stopped; starting all parts",
     );
     Holds::new()
 }
@@ -162,7 +163,8 @@ pub(crate) fn forget(holds: &mut Holds, plan: &Plan) -> bool {
     holds.retain(|part, _| {
         let stays = part.is_in(plan);
         if !stays {
-            warn!(%part, "it was stopped by an operator, and is not named any more: forgotten");
+            warn!(%part, "forgetting that an operator stopped this part: it is no longer \
+                          configured");
         }
         stays
     });
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_held_is_found_again_and_damage_is_seen() {
+    async fn held_parts_are_restored_and_damage_is_detected() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
         let path = dir.path().join(FILE);
         assert_eq!(read(&*env.disk, &path).unwrap(), Some(Holds::new()));
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_says_since_when_and_by_what() {
+    fn hold_shows_its_age_and_actor() {
         let env = env::real();
         let shown = shown(&holds(&env), &env);
         let by = "admin token at 10.0.0.1:4711";

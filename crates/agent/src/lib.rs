@@ -205,10 +205,11 @@ async fn serve(
                 // The recovery of a large channel takes time.
                 Some(signal) = signals.next() => {
                     if signal == RELOAD {
-                        info!(signal, "ignored: the configuration was just read");
+                        info!(signal, "signal ignored: the agent is starting with the \
+                                       configuration that it has just read");
                         continue;
                     }
-                    info!(signal, "stopped before the start was over");
+                    info!(signal, "stopped by a signal during the start");
                     service.stopping().await;
                     return Ok(());
                 }
@@ -234,7 +235,7 @@ async fn serve(
             failure = agent.failure.cancelled_with() => break Err(failure),
             () = watched(&agent.pages, &mut watch) => break Ok(()),
             () = agent.reloads.exit.cancelled() => {
-                info!("drained, as it was asked for: the agent ends");
+                info!("drain is complete; the agent stops, as requested with `exit`");
                 break Ok(());
             }
         }

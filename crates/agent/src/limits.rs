@@ -136,14 +136,15 @@ pub(crate) fn recall(boards: &Boards, data_dir: &Path, env: &Env) {
         Ok(None) => {
             warn!(
                 path = %path.display(),
-                "the file of size limits is damaged; downstream limits are unknown until a reply",
+                "the file of size limits is damaged; no action needed: downstream agents send \
+                 their limits again",
             );
             return;
         }
         Err(error) => {
             warn!(
                 path = %path.display(), %error,
-                "cannot read the file of size limits; downstream limits are unknown until a reply",
+                "cannot read the file of size limits; downstream agents send their limits again",
             );
             return;
         }

@@ -29,8 +29,8 @@ pub(crate) async fn dead(running: &Running, health: &Health, patience: Duration)
         let still = handle.intake.still_since().map(|since| now.saturating_duration_since(since));
         if let Some(still) = still.filter(|still| *still >= patience) {
             lines.push(format!(
-                "source `{name}` has handed over a batch, and none has been stored or refused for \
-                 {} s",
+                "source `{name}` is stuck: no batch was stored or refused for {} s; restart the \
+                 agent",
                 still.as_secs()
             ));
         }
@@ -48,7 +48,9 @@ async fn groups(parts: &Parts, patience: Duration) -> Vec<String> {
         Answer::Busy => {
             let silent = handle.silent_since()?.elapsed();
             let seconds = silent.as_secs();
-            (silent >= patience).then(|| format!("group `{name}` does not answer for {seconds} s"))
+            (silent >= patience).then(|| {
+                format!("group `{name}` is stuck: no response for {seconds} s; restart the agent")
+            })
         }
     });
     join_all(asked).await.into_iter().flatten().collect()

@@ -178,8 +178,7 @@ impl Late {
                 if self.is_news(now, &source.to_string()) {
                     warn!(
                         channel = %self.name, error = %source, reason, help, directory,
-                        "the channel cannot be made yet: its sources and groups wait, all else \
-                         runs, and it is tried again",
+                        "cannot create the channel; its sources and groups wait; retrying",
                     );
                 }
             }
@@ -189,8 +188,7 @@ impl Late {
                 if self.is_news(now, &cause) {
                     warn!(
                         channel = %self.name, error = %cause,
-                        "the channel cannot be opened yet: its sources and groups wait, all else \
-                         runs, and it is tried again",
+                        "cannot open the channel; its sources and groups wait; retrying",
                     );
                 }
             }
@@ -222,7 +220,7 @@ impl Late {
                     let waited_seconds = lasted.unwrap_or_default().1.as_secs_f64();
                     info!(
                         channel = %self.name, waited_seconds,
-                        "the channel is open: its sources and groups begin",
+                        "the channel is open; starting its sources and groups",
                     );
                     return;
                 }

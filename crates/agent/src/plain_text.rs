@@ -74,8 +74,8 @@ pub(crate) fn show(running: &Running, now: &[PlainTextStatus]) {
                 component,
                 setting,
                 address,
-                "plain text leaves this host, as `insecure = true` allows: others can read and \
-                 change it"
+                "plain text leaves this host (`insecure = true`): others can read and change it; \
+                 use TLS"
             );
         }
     }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_speaks_plain_text_with_nothing_is_not_insecure() {
+    fn plain_text_without_an_address_is_not_insecure() {
         let error = checked("sink", "logger", "insecure = true").unwrap_err();
         assert!(error.contains("sinks.k.insecure: nothing here speaks plain text"), "{error}");
         let error = checked("sink", "logger", "insecure = \"yes\"").unwrap_err();

@@ -83,7 +83,7 @@ async fn listen(resource: &Resource, env: &Env) -> Result<String, String> {
     match listened {
         Ok(()) => Ok(format!("{address} is free")),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            Err(format!("{error}; does the agent run already?"))
+            Err(format!("{error}; if the agent is running, this is expected"))
         }
         Err(error) => Err(error.to_string()),
     }

@@ -87,7 +87,7 @@ impl Reloads {
     /// Requests a reload. If several requests already wait, one of them covers this one.
     pub(crate) fn ask(&self, by: &'static str) {
         if self.send(Asked::Reload { by, actor: Actor::new(by, None), answer: None }).is_none() {
-            warn!(by, "no reload: several wait already, or the agent was started without a file");
+            warn!(by, "cannot reload: requests are waiting, or the agent has no file to reload");
         }
     }
 
@@ -214,7 +214,7 @@ impl Reloader {
 
     async fn reload_for(&mut self, by: &'static str, actor: Actor) -> ReloadStatus {
         let began = Instant::now();
-        info!(by, "reads the configuration again");
+        info!(by, "reloading the configuration");
         self.service.reloading().await;
         let ended = self.reload().await;
         let status = self.status(by, began, ended);
@@ -246,7 +246,7 @@ impl Reloader {
                 match self.change(&back, Mode::Restore).await {
                     Ok(_) => Ended::RolledBack(problem),
                     Err(Failed::Before(more) | Failed::Midway(more)) => {
-                        Ended::RolledBack(format!("{problem}; and on the way back: {more}"))
+                        Ended::RolledBack(format!("{problem}; rolling back failed too: {more}"))
                     }
                 }
             }
@@ -256,7 +256,7 @@ impl Reloader {
     /// Returns the plan in the files, if it is sound and needs no restart.
     async fn examined(&self) -> Result<Plan, String> {
         let Some(reread) = self.reread.clone() else {
-            return Err("the agent was started without a file".to_owned());
+            return Err("the agent was started without a configuration file".to_owned());
         };
         let (env, catalogue) = (self.around.env.clone(), self.configuration.catalogue);
         let read = move || {
@@ -275,7 +275,7 @@ impl Reloader {
             return Ok(plan);
         }
         Err(format!(
-            "{}: {} needs a restart; set it back, or restart the agent",
+            "{}: changing {} needs a restart; undo the change, or restart the agent",
             plan.file,
             restart.join(", ")
         ))
@@ -379,10 +379,10 @@ fn log(status: &ReloadStatus) {
     let (by, took_seconds) = (&status.asked_by, status.took_seconds);
     match (&status.error, status.result) {
         (Some(error), ReloadResult::RolledBack) => {
-            error!(by, took_seconds, error, "the new configuration does not run; all is as before");
+            error!(by, took_seconds, error, "the new configuration failed and was rolled back");
         }
         (Some(error), _) => {
-            error!(by, error, "the new configuration is refused; nothing was touched");
+            error!(by, error, "the new configuration was refused; nothing was changed");
         }
         (None, ReloadResult::Unchanged) => info!(by, "the configuration has not changed"),
         (None, _) => info!(
@@ -392,7 +392,7 @@ fn log(status: &ReloadStatus) {
             stopped = of(&status.stopped),
             restarted = of(&status.restarted),
             kept = status.kept.len(),
-            "the new configuration runs",
+            "the new configuration is running",
         ),
     }
 }

@@ -226,7 +226,7 @@ fn unreadable<'a>(
         Some(format!(
             "source `{source}` starts from the beginning in the new channel `{channel}`; channel \
              `{name}` is not configured any more and its positions cannot be read: {error}; if \
-             `{name}` is now named `{channel}`, all its events are sent again: {}",
+             `{name}` was renamed to `{channel}`, all its events are resent: {}",
             moved(places, name, channel)
         ))
     })
@@ -260,26 +260,24 @@ fn report(
     let gone = "which is not configured any more";
     if of == source && places.is_gone(at) {
         let keep = moved(places, at, channel);
-        return format!(
-            "{start} are in channel `{at}`, {gone}: it sends all of that again; {keep}"
-        );
+        return format!("{start} are in channel `{at}`, {gone}: it resends these events; {keep}");
     }
     if of == source {
         return format!(
-            "{start} are in channel `{at}`: it sends all of that to `{channel}` too; to avoid \
+            "{start} are in channel `{at}`: it sends these events to `{channel}` too; to avoid \
              that, let the source feed only `{at}`"
         );
     }
     let keep = format!("to keep the positions, name the source `{of}` again");
     if at == channel {
         return format!(
-            "{start} of source `{of}`, {gone}, are there: if it was renamed, it sends all of that \
-             again; {keep}"
+            "{start} of source `{of}`, {gone}, are there: if it was renamed, it resends these \
+             events; {keep}"
         );
     }
     format!(
-        "{start} of source `{of}` are in channel `{at}`, neither of which is configured any more: \
-         if both were renamed, it sends all of that again; {keep}, and the channel `{at}`"
+        "{start} of source `{of}` are in channel `{at}`, neither of which is configured any \
+         more: if both were renamed, it resends these events; {keep}, and the channel `{at}`"
     )
 }
 

@@ -57,8 +57,7 @@ impl<'a> Resources<'a> {
                     false => first.path.clone(),
                     true => format!("{} ({})", first.path, first.place),
                 };
-                let problem =
-                    format!("`{place}` listens on {address} already; give it a port of its own");
+                let problem = format!("`{place}` already listens on {address}; use another port");
                 let kind = SettingsErrorKind::Invalid;
                 let error = SettingsError::new(kind, later.place.clone(), problem);
                 found.push(ConfigError::at(&self.plan.file, &later.path, error));

@@ -120,7 +120,7 @@ channel = "two"
     }
 
     #[test]
-    fn whatever_may_send_an_event_elsewhere_counts() {
+    fn each_effect_on_the_route_of_an_event_counts() {
         let before = routing(TWO).unwrap();
         for (from, to) in [
             ("mapping.order", "mapping.orders"),
@@ -139,7 +139,7 @@ channel = "two"
 
     /// A replacement changes the choice of a selector that looks at bodies, and of no other one.
     #[test]
-    fn what_changes_bodies_counts_where_the_selector_looks_at_them() {
+    fn body_changes_count_if_the_selector_reads_bodies() {
         let replaced = |text: &str| {
             let more = "{ type = \"search_replace\", search = \"a\", replace = \"b\" }";
             text.replace("interceptors = [", &format!("interceptors = [{more}, "))
@@ -156,7 +156,7 @@ channel = "two"
     }
 
     #[test]
-    fn who_hands_on_whole_batches_leaves_it_to_the_next_and_who_splits_says_how() {
+    fn relay_of_whole_batches_defers_and_a_splitter_describes_itself() {
         let relay = TWO.replace(
             "type = \"hdfs\"\nurl = \"hdfs://nn:8020/rest\"",
             "type = \"grpc\"\naddress = \"localhost:4141\"",

@@ -51,7 +51,7 @@ impl Inner {
         if let Err(error) = said
             && !self.is_silent.swap(true, Ordering::Relaxed)
         {
-            warn!(%error, "the service manager that NOTIFY_SOCKET names cannot be reached");
+            warn!(%error, "cannot notify the service manager (NOTIFY_SOCKET)");
         }
     }
 }
@@ -122,7 +122,11 @@ impl Service {
                     words.extend(watchdog.map(|_| Word::Watchdog));
                 } else if !was_dead {
                     let dead = dead.join("; ");
-                    error!(dead, "the watchdog of the service manager is not fed any more");
+                    error!(
+                        dead,
+                        "parts are dead or stuck; stopping the watchdog notifications, so that \
+                         the service manager restarts the agent"
+                    );
                 }
                 was_dead = !dead.is_empty();
                 let verdict = match dead.first() {

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_that_stores_for_as_long_as_the_pause_before_it_begins_the_row_anew() {
+    fn run_that_stores_as_long_as_its_pause_resets_the_row_of_failures() {
         let mut row = Row::default();
         let ms = Duration::from_millis;
         for (lasted, has_stored, failures) in [

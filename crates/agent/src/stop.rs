@@ -44,7 +44,7 @@ impl Signals {
                     _ = signals.user1.recv() => "SIGUSR1",
                     _ = signals.user2.recv() => "SIGUSR2",
                 };
-                warn!(signal = ignored, "signal ignored; SIGHUP reads the configuration again");
+                warn!(signal = ignored, "signal ignored; send SIGHUP to reload the configuration");
             }
         })
     }

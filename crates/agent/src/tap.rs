@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_finds_no_room_is_missed_and_nothing_waits() {
+    async fn events_without_room_are_missed_and_nothing_waits() {
         let point = Point::default();
         let mut line = point.open(0);
         for _ in 0..BATCHES_MAX + 3 {

@@ -33,14 +33,13 @@ const MESSAGE_MAX: usize = 64 << 20;
 /// Maximum size of a token file, in bytes.
 const TOKEN_MAX: u64 = 4_096;
 
-/// How an admin address is reached that is closed to most.
+/// Access to a protected admin address.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Access {
     /// File with the token of `agent.admin_token`
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// PEM file of authorities that the agent's certificate is trusted by; with it the agent is
-    /// asked by https
+    /// PEM file of authorities that signed the agent's certificate; selects https
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 }
@@ -85,8 +84,8 @@ impl Admin {
     /// Formats the message for an agent that does not answer.
     pub(crate) fn unanswered(&self, problem: &dyn std::fmt::Display) -> String {
         format!(
-            "no agent answers at {}: {problem}; is it the address of `agent.admin`, and does the \
-             agent run?",
+            "cannot query the agent at {}: {problem}; check that it is running and that this is \
+             the address of `agent.admin`",
             self.address
         )
     }
@@ -97,8 +96,8 @@ impl Admin {
     /// The snapshot has an unknown format. The message contains a hint.
     pub(crate) fn snapshot(&self, text: &str) -> Result<Snapshot, String> {
         serde_json::from_str(text).map_err(|error| {
-            let problem = format!("its /status is of another form ({error})");
-            format!("{}: {problem}; use the version of the agent", self.address)
+            let problem = format!("cannot parse its /status ({error})");
+            format!("{}: {problem}; use the same version as the agent", self.address)
         })
     }
 
@@ -138,11 +137,11 @@ impl Admin {
         query: &str,
     ) -> Result<(String, T), String> {
         let problem = |problem: &dyn std::fmt::Display| {
-            format!("no {action} at the agent at {}: {problem}", self.address)
+            format!("{action} failed at the agent {}: {problem}", self.address)
         };
         let (code, answer) = self.change(action, query).await.map_err(|error| {
             problem(&format!(
-                "{error}; is it the address of `agent.admin`, and does the agent run?"
+                "{error}; check that it is running and that this is the address of `agent.admin`"
             ))
         })?;
         let document = serde_json::from_str(&answer);
@@ -217,12 +216,16 @@ impl Admin {
         }
         let request = request.body(Empty::new()).map_err(io::Error::other)?;
         let answer = connection.send_request(request).await.map_err(|_| {
-            io::Error::other("this is no agent's admin address, or it speaks TLS: write https://")
+            io::Error::other(
+                "this is not the admin address of an agent, or it uses TLS: write https://",
+            )
         })?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             return Err(io::Error::other(match self.token {
                 Some(_) => "the token differs from its `agent.admin_token`",
-                None => "it wants its `agent.admin_token`: name the file by --token-file",
+                None => {
+                    "it requires its `agent.admin_token`: name the token's file with --token-file"
+                }
             }));
         }
         Ok((connection, answer))
@@ -230,7 +233,7 @@ impl Admin {
 }
 
 fn refused(page: &str, status: StatusCode) -> io::Error {
-    io::Error::other(format!("{page} is answered with {status}"))
+    io::Error::other(format!("{page} returned {status}"))
 }
 
 /// Reads the messages of a stream.
@@ -254,11 +257,11 @@ impl Follow {
             }
             let frame = timeout(SILENCE, self.body.frame()).await;
             let frame = frame.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-            let frame = frame.ok_or_else(|| io::Error::other("the agent has ended the stream"))?;
+            let frame = frame.ok_or_else(|| io::Error::other("the agent closed the stream"))?;
             let frame = frame.map_err(io::Error::other)?;
             self.held.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
             if self.held.len() > MESSAGE_MAX {
-                let problem = format!("a message of more than {MESSAGE_MAX} bytes");
+                let problem = format!("received a message of more than {MESSAGE_MAX} bytes");
                 return Err(io::Error::other(problem));
             }
         }
@@ -273,7 +276,10 @@ fn event(held: &mut Vec<u8>) -> Option<io::Result<String>> {
     event.truncate(end);
     let text = String::from_utf8(event).ok();
     let data = text.as_deref().and_then(|text| text.strip_prefix("data: "));
-    Some(data.map(str::to_owned).ok_or_else(|| io::Error::other("it sends no messages")))
+    Some(
+        data.map(str::to_owned)
+            .ok_or_else(|| io::Error::other("received something other than messages of an agent")),
+    )
 }
 
 /// Reads the token from a file, without surrounding whitespace.
@@ -283,7 +289,9 @@ fn token(env: &Env, path: &Path) -> Result<Secret, String> {
     let text = text.map_err(|problem| format!("--token-file {shown}: it {problem}"))?;
     let text = text.trim();
     if text.is_empty() || text.contains(|c: char| !c.is_ascii_graphic()) {
-        return Err(format!("--token-file {shown}: it holds no token of ASCII characters alone"));
+        return Err(format!(
+            "--token-file {shown}: it must contain one token of printable ASCII characters"
+        ));
     }
     Ok(text.to_owned().into())
 }

@@ -17,21 +17,21 @@ Examples:
   aqueduct audit 127.0.0.1:9464 --newest 200 --json | jq -r 'select(.outcome == \"refused\")'
   aqueduct audit https://collector-1:9464 --ca ca.pem --token-file /run/secrets/admin
 
-The newest comes first. The lines are in the file `audit.log` of the data directory too, the
-newest last, and in audit.log.1 to audit.log.4: these can be read while the agent does not run.
+The newest line is first. The files audit.log and audit.log.1 to audit.log.4 of the data directory
+contain the same lines, newest last; read them when the agent is stopped.
 
 Exit codes: 0 shown, 2 the agent does not answer, or wrong arguments";
 
-/// Show what operators have stopped, started, drained and reloaded at a running agent
+/// Show the changes that operators made to a running agent: stops, starts, drains, reloads
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct AuditArgs {
     /// The admin address of the agent: HOST:PORT, or https://HOST:PORT
     address: String,
-    /// How it is reached
+    /// Access to the address
     #[command(flatten)]
     access: Access,
-    /// Lines at most, up to 1000
+    /// Maximum number of lines, up to 1000
     #[arg(long, value_name = "N", default_value_t = 20)]
     newest: usize,
     /// Print each as a line of JSON
@@ -58,8 +58,12 @@ fn ask(args: &AuditArgs) -> Result<Vec<Line>, String> {
     let runtime = runtime.map_err(|error| admin.unanswered(&error))?;
     let answer = runtime.block_on(admin.get(&format!("/audit?newest={}", args.newest)));
     let answer = answer.map_err(|error| admin.unanswered(&error))?;
-    serde_json::from_str(&answer)
-        .map_err(|error| format!("{}: its /audit is of another form: {error}", admin.address()))
+    serde_json::from_str(&answer).map_err(|error| {
+        format!(
+            "{}: cannot parse its /audit ({error}); use the same version as the agent",
+            admin.address()
+        )
+    })
 }
 
 /// Formats a line of the log for printing.
@@ -83,7 +87,7 @@ fn shown(line: &Line, json: bool) -> String {
         let _ = write!(text, ": {}", printable(detail));
     }
     if *left_out > 0 {
-        let _ = write!(text, " ({left_out} refused calls before it are left out)");
+        let _ = write!(text, " ({left_out} earlier refused calls are not listed)");
     }
     text + "\n"
 }
@@ -107,7 +111,7 @@ mod tests {
         assert_eq!(
             shown(&line, false),
             "2026-11-27T03:00:00.000Z  REFUSED    stop groups.a?[2J, by admin token at \
-             10.0.0.1:4711: without the header (2 refused calls before it are left out)\n"
+             10.0.0.1:4711: without the header (2 earlier refused calls are not listed)\n"
         );
         assert_eq!(serde_json::from_str::<Line>(&shown(&line, true)).ok(), Some(line));
     }

@@ -286,7 +286,7 @@ fn each_page_is_in_the_guide_once() {
 }
 
 #[test]
-fn what_is_wrong_on_a_page_is_found() {
+fn problems_of_a_page_are_found() {
     let page = "# A page\n\n```sh\naqueduct check --conect a.toml\n\
         sudo aqueduct-edge --tail '/a b' --to x:1 # --data-dir /d\n\
         aqueduct status web:1 | jq . > out\nX=1 aqueduct top web:1 --jsn\n```\n\n\

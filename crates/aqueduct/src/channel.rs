@@ -29,8 +29,8 @@ Examples:
   aqueduct channel stats /var/lib/aqueduct/channels/main --key-file /etc/aqueduct/channel.keys
   aqueduct channel rotate-key /etc/aqueduct/channel.keys
 
-`stats` and `rotate-key` may be used while the agent runs; everything else needs it stopped, or DIR
-to be a copy. Only `repair`, `renew`, `rotate-key` and `import-flume` change anything.
+You can use `stats` and `rotate-key` while the agent is running. For all others, stop the agent or
+use a copy of DIR. Only `repair`, `renew`, `rotate-key` and `import-flume` change anything.
 
 Exit codes: 0 done and sound, 1 not readable or not sound, 2 wrong arguments";
 
@@ -39,8 +39,8 @@ Examples:
   aqueduct channel stats /var/lib/aqueduct/channels/main
   aqueduct channel stats /var/lib/aqueduct/channels/main --json | jq .events
 
-The agent may run: what is shown was so a moment ago. `used_bytes` is what counts against
-`capacity`, and what /metrics shows; `bytes` is what the files take on disk.";
+The agent may be running. `used_bytes` counts against `capacity` and is what /metrics shows;
+`bytes` is the size of the files on disk.";
 
 const CHECK: &str = "\
 Examples:
@@ -58,7 +58,7 @@ Examples:
 
 const REPAIR: &str = "\
 Examples:
-  aqueduct channel check /var/lib/aqueduct/channels/main    # says what will be given up
+  aqueduct channel check /var/lib/aqueduct/channels/main    # shows what will be given up
   aqueduct channel repair /var/lib/aqueduct/channels/main
   aqueduct channel repair /var/lib/aqueduct/channels/main --json | jq -r '.given_up[]'";
 
@@ -67,7 +67,7 @@ Examples:
   aqueduct channel renew /var/lib/aqueduct/channels/main
   aqueduct channel renew /var/lib/aqueduct/channels/main --name web-1";
 
-/// Look into a durable channel; check, export or repair one that no agent uses.
+/// Inspect a durable channel; check, export or repair one that no agent uses.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct ChannelArgs {
@@ -77,13 +77,13 @@ pub(crate) struct ChannelArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Say what is in the channel; its agent may run
+    /// Show the contents of the channel; its agent may be running
     #[command(after_help = STATS)]
     Stats(Target),
-    /// Read every frame, and report what is damaged or lost
+    /// Read every frame, and report damage and losses
     #[command(after_help = CHECK)]
     Check(Target),
-    /// Say what it answers for, as `aqueduct verify` reads it: one line of JSON
+    /// Print the account of the channel for `aqueduct verify`: one line of JSON
     #[command(after_help = ACCOUNT)]
     Account {
         /// The channel's directory: DATA_DIR/channels/NAME
@@ -92,39 +92,39 @@ enum Action {
         #[command(flatten)]
         keys: Keys,
     },
-    /// Write every event that some sink has not delivered to standard output, oldest first
+    /// Write all undelivered events to standard output, oldest first
     #[command(after_help = EXPORT)]
     Export {
         /// The channel's directory: DATA_DIR/channels/NAME
         #[arg(value_name = "DIR")]
         directory: PathBuf,
-        /// How events are written
+        /// Format of the events
         #[arg(long, value_enum, default_value_t)]
         format: Format,
         #[command(flatten)]
         keys: Keys,
     },
-    /// Say how far `tail_dir` sources have read their files; or write Flume's position file
+    /// Show how far `tail_dir` sources have read their files, or print a position file for Flume
     #[command(after_help = positions::EXAMPLES)]
     Positions(positions::PositionsArgs),
-    /// Mend damaged batches whose lines are still in their files; give the others up, so that
-    /// everything else goes on: agents that sent them here send them again
+    /// Repair damaged batches whose lines are still in their files, and give up the others, so that
+    /// the channel works again; agents that sent them resend them
     #[command(after_help = REPAIR)]
     Repair(Target),
-    /// Give the channel another origin, because its directory is a copy of one that is in use, or
-    /// to bind it to a certificate; what it holds keeps its identities, and arrives once
+    /// Give the channel a new origin: for a copy of a directory that is in use, or to bind it to a
+    /// certificate; its events keep their identities and arrive once
     #[command(after_help = RENEW)]
     Renew {
         #[command(flatten)]
         target: Target,
-        /// Name in the certificate that the agent shows to the next one
+        /// Name in the certificate that the agent presents to the next agent
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
     },
-    /// Add a new key to a key file; with --finish take away those that no channel needs any more
+    /// Add a new key to a key file; with --finish remove the keys that no channel needs any more
     #[command(after_help = rotate_key::EXAMPLES)]
     RotateKey(rotate_key::RotateKeyArgs),
-    /// Take over the events that a stopped Flume agent left in a file channel
+    /// Import the events that a stopped Flume agent left in a file channel
     #[command(after_help = import_flume::EXAMPLES)]
     ImportFlume(import_flume::ImportArgs),
 }
@@ -132,7 +132,7 @@ enum Action {
 /// Where the keys are.
 #[derive(Debug, Args)]
 pub(crate) struct Keys {
-    /// The keys of a sealed channel, as `encryption.key_file` of its settings names them
+    /// Key file of an encrypted channel: `encryption.key_file` of its settings
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
 }
@@ -267,8 +267,7 @@ fn show_report(report: &Report, json: bool) -> ExitCode {
 fn report_text(report: &Report) -> String {
     let mut text = String::new();
     let verdict = if report.is_sound() { "sound" } else { "NOT sound" };
-    writeln!(text, "{verdict}: {} frames as they were written", report.sound_frames)
-        .expect("a string takes it");
+    writeln!(text, "{verdict}: {} intact frames", report.sound_frames).expect("a string takes it");
     if report.torn_bytes > 0 {
         writeln!(text, "torn         {} bytes, never acknowledged", report.torn_bytes)
             .expect("a string takes it");
@@ -278,15 +277,18 @@ fn report_text(report: &Report) -> String {
             .expect("a string takes it");
     }
     for (segment, offset) in &report.done_with {
-        writeln!(text, "done with    segment {segment:016x}, byte {offset}")
-            .expect("a string takes it");
+        writeln!(
+            text,
+            "done with    segment {segment:016x}, byte {offset}: damaged without a loss"
+        )
+        .expect("a string takes it");
     }
     for lines in &report.mendable {
-        writeln!(text, "mendable     {lines}: still in their file, read again at the next start")
+        writeln!(text, "mendable     {lines}: still in their file, reread at the next start")
             .expect("a string takes it");
     }
     for lines in &report.given_up {
-        writeln!(text, "given up     {lines}: not sent again").expect("a string takes it");
+        writeln!(text, "given up     {lines}: lost, not resent").expect("a string takes it");
     }
     for (first, end) in &report.lost {
         writeln!(text, "lost         {} batches: tickets {first} to {}", end - first, end - 1)
@@ -341,11 +343,10 @@ fn repair_text(found: &Report) -> String {
         found.torn_bytes
     );
     for lines in &found.mendable {
-        writeln!(text, "repaired     {lines}: read again from their file")
-            .expect("a string takes it");
+        writeln!(text, "repaired     {lines}: reread from their file").expect("a string takes it");
     }
     for lines in &found.given_up {
-        writeln!(text, "given up     {lines}: not sent again").expect("a string takes it");
+        writeln!(text, "given up     {lines}: lost, not resent").expect("a string takes it");
     }
     text
 }

@@ -29,10 +29,10 @@ Examples:
   aqueduct check --json /etc/aqueduct/*.toml | jq -r '.errors[]'
   aqueduct edge --tail '/a/*.log' --to localhost:1 --data-dir /d --print-config | aqueduct check -
 
-Nothing is connected or written; only --resolve asks DNS, and --connect tries from this host
-what the sinks connect to, whether their stores take a file, and whether the ports are free.
+Without options, it connects to nothing and writes nothing. --resolve asks DNS. --connect tests from
+this host whether sinks can connect, stores accept a file, and ports are free.
 It warns of a channel larger than the free space of its disk. It reads the positions in `data_dir`,
-whose agent may run, and warns of sources that would send events again after a change of names.
+whose agent may be running, and warns of sources that would resend events after a change of names.
 
 Exit codes: 0 all valid, 1 something cannot be reached, 2 wrong arguments,
 78 a configuration is wrong";
@@ -40,7 +40,7 @@ Exit codes: 0 all valid, 1 something cannot be reached, 2 wrong arguments,
 /// Standard input, as an argument and in messages.
 const STDIN: &str = "-";
 
-/// Report everything that is wrong with a configuration, or what each path of it promises.
+/// Report all errors of a configuration, or the guarantee of each of its paths.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct CheckArgs {
@@ -52,11 +52,11 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 
-    /// Look up the collectors that are not named but discovered, and show them
+    /// Look up and show the collectors that the configuration discovers by DNS
     #[arg(long)]
     resolve: bool,
 
-    /// Try to connect, to store and to listen, as the agent would; nothing stays
+    /// Try to connect, store and listen, as the agent would; leaves nothing behind
     #[arg(long)]
     connect: bool,
 
@@ -250,7 +250,7 @@ fn found(discovery: &Discovery, env: &Env) -> String {
             };
             found.iter().map(one).collect::<Vec<_>>().join(", ")
         }
-        Err(error) => format!("cannot be looked up: {error}"),
+        Err(error) => format!("lookup failed: {error}"),
     }
 }
 

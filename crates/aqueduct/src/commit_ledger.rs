@@ -20,33 +20,33 @@ use crate::channel::print_json;
 
 const EXAMPLES: &str = "\
 Examples:
-  # What the store has, and what the collector with this data directory remembers of it:
+  # The ledger in the store, and the state that the collector of this data directory remembers:
   aqueduct ledger show --store 'hdfs://nn:8020/logs/%Y' --sink store --data-dir /var/lib/aqueduct
 
-  # The ledger was deleted, cut or damaged; the files that readers see are still there:
+  # The ledger was deleted, truncated or damaged; the visible files still exist:
   aqueduct ledger rebuild --store file:///data/logs --sink store --data-dir /var/lib/aqueduct
 
-  # The ledger as it is now is the right one (an older copy was restored with its files, or the
-  # dataset was emptied on purpose):
+  # The current ledger is right (an older copy was restored with its files, or the dataset was
+  # emptied on purpose):
   aqueduct ledger adopt --store file:///data/logs --sink store --data-dir /var/lib/aqueduct
 
-A collector that finds a ledger other than it left it stores nothing. Its batches wait in its
-channel and on the edges until one of these was run:
+If a collector finds a ledger that differs from what it remembers, it stores nothing. Its batches
+wait in its channel and on the edges until you run one of these:
 
-            what it does                                  repeats                     losses
-  rebuild   makes a whole ledger of what the store and    none of what either names   none
-            this collector name; other collectors go on
-            by themselves, or want it too if they
-            remember more
-  adopt     takes the ledger as it is now; a missing one  what only the lost part     none
-            begins empty; each collector is asked for     named, where a channel
-            itself                                        still holds it
+            effect                                        repeats                     losses
+  rebuild   creates a complete ledger from the store and  none of the batches that    none
+            from what this collector remembers; other     either of them lists
+            collectors resume automatically, or need a
+            rebuild too if they remember more
+  adopt     accepts the ledger as it is, or creates an    batches that only the lost  none
+            empty one if it is missing; run it for each   part listed and a channel
+            collector                                     still has
 
-Run `rebuild` with the data directory of each collector that is stopped, the one that stored last
-first. Stop the collector whose data directory is given; with `rebuild`, none may be storing.
-What is replaced is moved aside below _aqueduct/SINK, never deleted.
+Run `rebuild` with the data directory of each stopped collector, beginning with the one that stored
+last. Stop the collector of the given data directory; for `rebuild`, stop all that store there.
+Replaced files are moved aside below _aqueduct/SINK, never deleted.
 
-Exit codes: 0 done (show: sound, and as it is remembered), 1 not done, 2 wrong arguments";
+Exit codes: 0 done (show: the ledger is sound and as remembered), 1 not done, 2 wrong arguments";
 
 const SHOW: &str = "\
 Examples:
@@ -56,13 +56,13 @@ const ADOPT: &str = "\
 Examples:
   aqueduct ledger adopt --store file:///data/logs --sink store --data-dir /var/lib/aqueduct
 
-`aqueduct ledger --help` says what that means for repeats and losses.";
+`aqueduct ledger --help` explains repeats and losses.";
 
 const REBUILD: &str = "\
 Examples:
   aqueduct ledger rebuild --store file:///data/logs --sink store --data-dir /var/lib/aqueduct
 
-`aqueduct ledger --help` says what that means for repeats and losses.";
+`aqueduct ledger --help` explains repeats and losses.";
 
 /// Show, adopt or rebuild a commit ledger that was changed from outside.
 #[derive(Debug, Args)]
@@ -74,13 +74,13 @@ pub(crate) struct LedgerArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Say what the store has, and what the collector remembers
+    /// Show the ledger in the store, and what the collector remembers of it
     #[command(after_help = SHOW)]
     Show(Target),
-    /// Take the ledger in the store for the right one; begin an empty one where there is none
+    /// Accept the ledger in the store, or create an empty one if it is missing
     #[command(after_help = ADOPT)]
     Adopt(Target),
-    /// Make a whole ledger of what the store and the collector still name
+    /// Create a complete ledger from the store and from what the collector remembers
     #[command(after_help = REBUILD)]
     Rebuild(Target),
 }
@@ -96,8 +96,8 @@ struct Target {
     /// Data directory of a collector that stores there
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
-    /// `webhdfs.synconclose` of that sink: where --store names a gateway (HttpFS), the DataNodes
-    /// behind it sync what they close, so that it can be written by it
+    /// `webhdfs.synconclose` of that sink: the DataNodes of the gateway (HttpFS) in --store sync
+    /// files when they close them, so the command may write through it
     #[cfg(feature = "webhdfs")]
     #[arg(long)]
     synconclose: bool,
@@ -111,19 +111,19 @@ struct Target {
 enum LedgerCommandError {
     #[error("--store {url}: {problem}")]
     Store { url: String, problem: String },
-    #[error("{url} cannot be opened")]
+    #[error("cannot open {url}")]
     Connect {
         url: String,
         #[source]
         source: FsError,
     },
-    #[error("--data-dir {path}: no agent's data directory")]
+    #[error("--data-dir {path}: not the data directory of an agent")]
     NoDataDir { path: String },
     #[error("--data-dir {path}: process {pid} is using it; stop that collector first")]
     InUse { path: String, pid: String },
-    #[error("--data-dir {path}: its lock file: {problem}")]
+    #[error("--data-dir {path}: cannot use its lock file: {problem}")]
     Lock { path: String, problem: String },
-    #[error("a runtime cannot be started: {0}")]
+    #[error("cannot start a runtime: {0}")]
     Runtime(std::io::Error),
     #[error(transparent)]
     Decision(#[from] DecisionError),
@@ -258,7 +258,7 @@ fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> Said {
     });
     describe(&mut text, &format!("ledger of {name}, in the store"), stored);
     let Some(known) = known else {
-        put(&mut text, format_args!("this collector remembers no ledger of that dataset"));
+        put(&mut text, format_args!("this collector does not remember a ledger of this dataset"));
         let sound = stored.problems.is_empty();
         json["sound"] = sound.into();
         return Said { text, json, sound };
@@ -269,22 +269,25 @@ fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> Said {
     let same = stored.identity == known.identity;
     let sound = stored.problems.is_empty() && same && forgotten.is_empty();
     if !same {
-        put(&mut text, format_args!("the store has another ledger than is remembered"));
+        put(
+            &mut text,
+            format_args!("the ledger in the store is not the one that this collector remembers"),
+        );
     }
     if !forgotten.is_empty() {
         let count = forgotten.count();
         put(
             &mut text,
             format_args!(
-                "{count} batches are remembered as committed, and the store names them not"
+                "this collector remembers {count} committed batches that the ledger in the store \
+                 does not list"
             ),
         );
     }
     let verdict = if sound {
-        "nothing is to be decided"
+        "no action needed"
     } else {
-        "decide by `aqueduct ledger rebuild` or `aqueduct ledger adopt`; --help says what each \
-         means"
+        "run `aqueduct ledger rebuild` or `aqueduct ledger adopt`; --help explains the difference"
     };
     put(&mut text, format_args!("{verdict}"));
     json["same_ledger"] = same.into();

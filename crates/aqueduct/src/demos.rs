@@ -24,7 +24,7 @@ Examples:
 
 Exit code 0 means that no line or row is missing and none is repeated.";
 
-/// Show the main job on this machine: an edge, two collectors, one of them killed half-way.
+/// Demonstrate Aqueduct on this machine: an edge and two collectors, one of them killed half-way.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct DemosArgs {
@@ -62,7 +62,7 @@ enum OtherError {
     )]
     #[cfg(feature = "mqtt")]
     NoBroker,
-    #[error("the broker did not grant the collector its topics; the end of its log:\n{log}")]
+    #[error("the broker did not accept the collector's subscription; the end of its log:\n{log}")]
     #[cfg(feature = "mqtt")]
     NotSubscribed { log: String },
     #[error("{device} cannot connect")]

@@ -23,10 +23,10 @@ Examples:
   aqueduct dlq replay /var/lib/aqueduct --reason epoch_closed --new-identity
   aqueduct dlq drop https://collector-1:9464 --ca ca.pem --token-file /run/secrets/admin --yes
 
-Name the admin address of a running agent, or the data directory. `list` and `show` read the data
-directory whether the agent runs or not. `replay` and `drop` change it only while the agent is
-stopped; use the admin address otherwise. First correct what refused the events: events that are put
-back meet the same sink again. Events that an interceptor rejected were in no channel, and cannot be
+Give the admin address of a running agent, or the data directory. `list` and `show` can read the
+data directory at any time. `replay` and `drop` can change it only while the agent is stopped;
+otherwise use the admin address. Before `replay`, fix the cause of the refusal, because the same
+sink gets the events again. Events that an interceptor rejected were in no channel and cannot be
 put back: print them with `show` and send them to a source again. `replay` and `drop` add a line to
 the audit log.
 
@@ -58,7 +58,7 @@ Examples:
 With a data directory the agent must be stopped. To keep the events, save them first: aqueduct dlq
 show";
 
-/// List, show, put back or drop the events of an agent that could never be delivered.
+/// List, show, put back or drop dead letters: events that can never be delivered.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct DlqArgs {
@@ -82,7 +82,7 @@ enum Action {
     Show {
         #[command(flatten)]
         target: Target,
-        /// How they are printed
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: Format,
         /// Print at most N dead letters
@@ -108,7 +108,7 @@ enum Action {
     Drop {
         #[command(flatten)]
         target: Target,
-        /// Confirm that their events are to be deleted
+        /// Confirm that their events are deleted
         #[arg(long, required = true)]
         yes: bool,
         /// Print one JSON object
@@ -123,7 +123,7 @@ struct Target {
     /// https://HOST:PORT
     #[arg(value_name = "TARGET")]
     place: String,
-    /// How a running agent is reached
+    /// Access to a running agent
     #[command(flatten)]
     access: Access,
     /// Only letters of this reason
@@ -183,8 +183,8 @@ impl Target {
         match self.place() {
             Place::DataDir(path) => Ok(path),
             Place::Address(address) => Err(format!(
-                "cannot show the events of the agent at {address}: name its data directory, on its \
-                 host"
+                "cannot show events by the admin address {address}: run this on the host of the \
+                 agent, with its data directory"
             )),
         }
     }
@@ -265,7 +265,7 @@ fn audited(
 fn has_letters(data_dir: &Path, env: &Env) -> Result<bool, String> {
     let known = |path: &Path| env.disk.stat(path).is_ok();
     if !known(&data_dir.join("format")) {
-        return Err(format!("{}: no agent's data directory", data_dir.display()));
+        return Err(format!("{}: not the data directory of an agent", data_dir.display()));
     }
     Ok(known(&agent::dead_letters::directory(data_dir)))
 }

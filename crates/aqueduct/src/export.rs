@@ -37,13 +37,12 @@ Examples:
     --input-fields-terminated-by '\\t' --input-null-string '\\\\N'
   aqueduct export --dry-run --connect ... --table orders --export-dir ...
 
-Options are those of `sqoop export`; docs/migrate-from-sqoop.md says what becomes of each. Not of
-Sqoop are:
+Options are those of `sqoop export`; docs/migrate-from-sqoop.md describes each. Further options:
   --dry-run          print plan and configuration, and apply nothing
   --data-dir DIR     directory of channel and position [default: below ~/.aqueduct/export]
-  --default-fs URL   what a path without a scheme begins with
+  --default-fs URL   prefix of paths without a scheme
 
-A call that was killed goes on where it was when it is called again: no row is lost or repeated.
+If a call was killed, repeat it to resume: no row is lost or repeated.
 
 Exit codes: 0 all rows are applied, 1 failed, stopped, or rows are in the dead letters, 2 an option
 is refused, 78 the configuration is wrong";
@@ -85,7 +84,7 @@ fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     cli::say(&match seen.is_empty() && !ready.is_new {
         true => {
             "export: complete; there was nothing more to read. Files are applied once for each \
-                 table: give a --data-dir of its own to apply them again"
+             table: use another --data-dir to apply them again"
                 .to_owned()
         }
         false => seen.last_words(),
@@ -101,8 +100,8 @@ fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     if let Some(staging) = ready.export.staging() {
         let table = ready.export.what();
         cli::say(&format!(
-            "export: nothing is moved from {staging} into {table}; fix the files, and export them \
-             anew with --clear-staging-table and a --data-dir of its own"
+            "export: nothing was moved from {staging} into {table}; fix the files, and export \
+             them again with --clear-staging-table and another --data-dir"
         ));
     }
     ExitCode::from(EXIT_RUNTIME)

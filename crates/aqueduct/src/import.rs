@@ -39,15 +39,14 @@ Examples:
   aqueduct import --checksum --connect ... --table orders --target-dir ...
   aqueduct import --dry-run --connect ... --table orders --target-dir ...
 
-Options are those of `sqoop import`; docs/migrate-from-sqoop.md says what becomes of each. Not of
-Sqoop are:
+Options are those of `sqoop import`; docs/migrate-from-sqoop.md describes each. Further options:
   --checksum         read table and files again at the end, and compare all values
   --dry-run          print plan and configuration, and read nothing
   --data-dir DIR     directory of channel and position [default: below ~/.aqueduct/import]
-  --default-fs URL   what a path without a scheme begins with
-  --key COLUMNS      columns that name a row [default: the primary key]
+  --default-fs URL   prefix of paths without a scheme
+  --key COLUMNS      columns that identify a row [default: the primary key]
 
-A call that was killed goes on where it was when it is called again: no row is lost or repeated.
+If a call was killed, repeat it to resume: no row is lost or repeated.
 
 Exit codes: 0 all rows are stored and visible, 1 failed or stopped, 2 an option is refused, 78 the
 configuration is wrong";
@@ -87,8 +86,8 @@ pub(crate) fn run(args: &ImportArgs) -> ExitCode {
 /// Prints the result of a complete import, and returns the exit code.
 fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     cli::say(&match seen.is_empty() && !ready.is_new {
-        true => "import: complete; there was nothing more to read. A whole table is read once for \
-                 each directory: take another --target-dir or --data-dir to read it again"
+        true => "import: complete; there was nothing more to read. A whole table is read once \
+                 for each directory: use another --target-dir or --data-dir to read it again"
             .to_owned(),
         false => seen.last_words(),
     });

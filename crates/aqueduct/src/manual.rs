@@ -14,7 +14,7 @@ Examples:
   aqueduct completions zsh > ~/.zfunc/_aqueduct
   aqueduct completions fish > ~/.config/fish/completions/aqueduct.fish";
 
-/// Print what completes commands and options of this program in a shell.
+/// Print a script that completes commands and options of this program in a shell.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = COMPLETIONS)]
 pub(crate) struct CompletionsArgs {
@@ -27,13 +27,13 @@ Examples:
   aqueduct man /usr/share/man/man1
   aqueduct man . && man ./aqueduct.1
 
-Each command has a page of its own, which the page of the program names.";
+Each command has its own page; the page of the program lists them.";
 
 /// Write the manual pages of this program into a directory.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = MAN)]
 pub(crate) struct ManArgs {
-    /// An existing directory; pages of these names in it are replaced
+    /// An existing directory; existing pages with the same names are replaced
     directory: PathBuf,
 }
 
@@ -52,6 +52,6 @@ pub(crate) fn man(args: &ManArgs, program: Command) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let directory = directory.display();
-    cli::say(&format!("the pages cannot be written into {directory}: {error}"));
+    cli::say(&format!("cannot write the pages to {directory}: {error}"));
     ExitCode::from(EXIT_RUNTIME)
 }

@@ -24,8 +24,8 @@ Examples:
   aqueduct stop 127.0.0.1:9464 --group store --json
   aqueduct stop https://collector-1:9464 --ca ca.pem --token-file /run/secrets/admin --group store
 
-The part stops and stays so, over reloads and restarts, until `aqueduct start`. Its channel keeps
-what it holds: behind a stopped group it fills. The status, the page and the metrics show it.
+The part stays stopped, also over reloads and restarts, until `aqueduct start`. The channel of a
+stopped group keeps its events and fills up. Status, page and metrics show stopped parts.
 
 Exit codes: 0 stopped, 1 refused or not done, 2 the agent does not answer, or wrong arguments";
 
@@ -35,7 +35,7 @@ Examples:
   aqueduct start 127.0.0.1:9464 --all
   aqueduct start https://collector-1:9464 --ca ca.pem --token-file /run/secrets/admin --group store
 
-A part that cannot start, because its port is taken for example, stays stopped.
+A part that cannot start, for example because its port is in use, stays stopped.
 
 Exit codes: 0 it runs, 1 refused or not done, 2 the agent does not answer, or wrong arguments";
 
@@ -45,28 +45,28 @@ Exit codes: 0 it runs, 1 refused or not done, 2 the agent does not answer, or wr
 pub(crate) struct StopArgs {
     /// The admin address of the agent: HOST:PORT, or https://HOST:PORT
     address: String,
-    /// How it is reached
+    /// Access to the address
     #[command(flatten)]
     access: Access,
     #[command(flatten)]
     part: StoppedPart,
-    /// Print the JSON document that the agent answers
+    /// Print the response of the agent as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Start what was stopped
+/// Start a source or a group that was stopped
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = START)]
 pub(crate) struct StartArgs {
     /// The admin address of the agent: HOST:PORT, or https://HOST:PORT
     address: String,
-    /// How it is reached
+    /// Access to the address
     #[command(flatten)]
     access: Access,
     #[command(flatten)]
     part: StartedPart,
-    /// Print the JSON document that the agent answers
+    /// Print the response of the agent as JSON
     #[arg(long)]
     json: bool,
 }
@@ -74,10 +74,11 @@ pub(crate) struct StartArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct StoppedPart {
-    /// This source: nothing enters by it
+    /// The source to stop: it accepts no events
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// This group of sinks: nothing leaves by it. A sink outside a group is one of its own name
+    /// The group of sinks to stop: it delivers nothing. A sink outside a group forms a group of its
+    /// name
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
 }

@@ -38,10 +38,10 @@ Examples:
   aqueduct pki revoke web-1.pem --ca /root/ca
   aqueduct pki token web-2 --hash
 
-ca.key signs certificates that all agents trust: keep it off the machines that they run on. Where
-the files go, and what to write into the configuration, is in docs/tls.md.";
+ca.key signs certificates that all agents trust: keep it off the machines that they run on.
+docs/tls.md explains where to copy the files and how to configure the agents.";
 
-/// Make a certificate authority, certificates of edges and collectors, and tokens.
+/// Create a certificate authority, certificates of edges and collectors, and tokens.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct PkiArgs {
@@ -63,16 +63,16 @@ Examples:
   aqueduct pki init /root/ca
   aqueduct pki init /root/ca --name 'Logs of example.com' --days 1825";
 
-/// Make an authority: ca.pem, which agents trust, and ca.key, which signs.
+/// Create an authority: ca.pem, which agents trust, and ca.key, which signs.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = INIT)]
 struct InitArgs {
-    /// Where the two files go; the directory is made if it is missing
+    /// Directory of the two files; created if it does not exist
     directory: PathBuf,
     /// Common name of the authority
     #[arg(long, default_value = "Aqueduct")]
     name: String,
-    /// How long it is valid
+    /// Days for which it is valid
     #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: u32,
 }
@@ -82,7 +82,7 @@ Examples:
   aqueduct pki edge web-1 --ca /root/ca
   aqueduct pki edge web-1 --ca /root/ca --out /root/web-1 --days 90";
 
-/// Make the key and the certificate of an edge: a client.
+/// Create the key and the certificate of an edge: a client.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EDGE)]
 struct EdgeArgs {
@@ -97,11 +97,11 @@ Examples:
   aqueduct pki collector collector-1.example --ca /root/ca
   aqueduct pki collector collector-1.example collectors.example 10.0.0.7 --ca /root/ca";
 
-/// Make the key and the certificate of a collector: a server under these names, and a client.
+/// Create the key and the certificate of a collector: a server with these names, and a client.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = COLLECTOR)]
 struct CollectorArgs {
-    /// Host names and IP addresses as edges write them; the files have the first one
+    /// Host names and IP addresses that edges use; the files are named after the first one
     #[arg(required = true)]
     names: Vec<String>,
     #[command(flatten)]
@@ -113,29 +113,29 @@ Examples:
   aqueduct pki revoke --ca /root/ca                    # an empty list, before anything is revoked
   aqueduct pki revoke web-1.pem web-2.pem --ca /root/ca
 
-Copy ca.crl to the agents: a listener names it by `tls.client_crl`, a client by `tls.crl`. It counts
-from the next handshake on, without a restart.";
+Copy ca.crl to the agents and set it as `tls.client_crl` of listeners and `tls.crl` of clients. It
+takes effect at the next handshake, without a restart.";
 
-/// Put certificates on the list of those that count no more, `ca.crl`.
+/// Add certificates to the revocation list `ca.crl`.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = REVOKE)]
 struct RevokeArgs {
-    /// PEM files of the certificates; without any, the list is made anew with what is on it
+    /// PEM files of the certificates; without any, the existing list is only renewed
     certificates: Vec<PathBuf>,
-    /// The directory that `pki init` made
+    /// The directory that `pki init` created
     #[arg(long)]
     ca: PathBuf,
 }
 
 #[derive(Debug, Args)]
 struct IssueArgs {
-    /// The directory that `pki init` made
+    /// The directory that `pki init` created
     #[arg(long)]
     ca: PathBuf,
-    /// Where the files go; the directory is made if it is missing
+    /// Directory of the files; created if it does not exist
     #[arg(long, default_value = ".")]
     out: PathBuf,
-    /// How long the certificate is valid; never longer than the authority
+    /// Days for which the certificate is valid; never longer than the authority
     #[arg(long, default_value_t = 397, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: u32,
 }
@@ -166,9 +166,8 @@ fn init(args: &InitArgs, env: &Env) -> Result<String, String> {
     let (certificate, key) = (args.directory.join("ca.pem"), args.directory.join("ca.key"));
     write_pair(&made, &certificate, &key, env)?;
     Ok(format!(
-        "{}: what agents trust, by `ca` and `client_ca`\n\
-         {}: what signs; keep it off the machines of agents\n\
-         The authority is valid until {}.\n",
+        "{}: certificate that agents trust; set it as `ca` and `client_ca`\n{}: key that signs \
+         certificates; keep it off the machines of agents\nThe authority is valid until {}.\n",
         certificate.display(),
         key.display(),
         made.until
@@ -179,7 +178,7 @@ fn init(args: &InitArgs, env: &Env) -> Result<String, String> {
 fn authority(dir: &Path, env: &Env) -> Result<Authority, String> {
     let [certificate, key] = ["ca.pem", "ca.key"].map(|name| {
         let text = read(&dir.join(name), env);
-        text.map_err(|problem| format!("{problem}; `aqueduct pki init DIR` makes an authority"))
+        text.map_err(|problem| format!("{problem}; `aqueduct pki init DIR` creates an authority"))
     });
     Authority::load(&certificate?, &key?).map_err(|error| format!("{}: {error}", dir.display()))
 }
@@ -188,8 +187,7 @@ fn authority(dir: &Path, env: &Env) -> Result<Authority, String> {
 fn read(path: &Path, env: &Env) -> Result<String, String> {
     let bytes = env.disk.open(path, OpenMode::default()).and_then(|file| file.read(0, 16 << 20));
     let bytes = bytes.map_err(|error| format!("{}: {error}", path.display()))?;
-    String::from_utf8(bytes)
-        .map_err(|_| format!("{}: holds bytes that are no text", path.display()))
+    String::from_utf8(bytes).map_err(|_| format!("{}: is not a text file", path.display()))
 }
 
 fn revoke(args: &RevokeArgs, env: &Env) -> Result<String, String> {
@@ -213,10 +211,10 @@ fn revoke(args: &RevokeArgs, env: &Env) -> Result<String, String> {
     let written = small_file::replace(&*env.disk, &path, list.unwrap_or_default().as_bytes());
     let written = written.and_then(|()| Ok(rustix::fs::chmod(&path, Mode::from_raw_mode(0o644))?));
     let path = path.display();
-    written.map_err(|error| format!("{path}: cannot be written: {error}"))?;
+    written.map_err(|error| format!("cannot write {path}: {error}"))?;
     Ok(format!(
-        "{path}: {count} revoked; copy it to the agents, where `tls.client_crl` of listeners and \
-         `tls.crl` of clients name it\n"
+        "{path}: {count} revoked; copy it to the agents and set it as `tls.client_crl` of \
+         listeners and `tls.crl` of clients\n"
     ))
 }
 
@@ -233,13 +231,13 @@ fn issue(role: Role, names: &[String], args: &IssueArgs, env: &Env) -> Result<St
             format!("[sinks.NAME.tls]\nca = \"{ca}\"\ncertificate = \"{pem}\"\nkey = \"{key}\"\n")
         }
         Role::Collector => format!(
-            "[sources.NAME.tls]\ncertificate = \"{pem}\"\nkey = \"{key}\"\nclient_ca = \"{ca}\"\n\
-             # and into [sources.NAME], where it is a `grpc` source of new agents:\n\
-             # origins = \"require\"\n"
+            "[sources.NAME.tls]\ncertificate = \"{pem}\"\nkey = \"{key}\"\nclient_ca = \
+             \"{ca}\"\n# for a `grpc` source of new agents, add this to [sources.NAME]:\n# \
+             origins = \"require\"\n"
         ),
     };
     Ok(format!(
-        "{settings}# valid until {}; the paths are those of the agent's host, ca.key stays here\n",
+        "{settings}# valid until {}; adapt the paths to the agent's host, and keep ca.key here\n",
         issued.until
     ))
 }
@@ -248,13 +246,13 @@ fn issue(role: Role, names: &[String], args: &IssueArgs, env: &Env) -> Result<St
 fn write_pair(made: &Issued, certificate: &Path, key: &Path, env: &Env) -> Result<(), String> {
     let directory = key.parent().unwrap_or(Path::new("."));
     let cannot = |path: &Path, error: &dyn std::fmt::Display| {
-        format!("{}: cannot be written: {error}", path.display())
+        format!("cannot write {}: {error}", path.display())
     };
     env.disk.create_dir_all(directory).map_err(|error| cannot(directory, &error))?;
     for path in [certificate, key] {
         if env.disk.stat_link(path).is_ok() {
             let path = path.display();
-            return Err(format!("{path}: is there already; move it away, or take another name"));
+            return Err(format!("{path} already exists; move it away, or use another name"));
         }
     }
     let files = [(key, &made.key, 0o600), (certificate, &made.certificate, 0o644)];

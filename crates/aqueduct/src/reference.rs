@@ -24,13 +24,13 @@ Examples:
   aqueduct components http --role sink
   aqueduct components --json | jq -r '.[] | .role + \" \" + .kind'
 
-Exit codes: 0 printed, 2 there is no such component in this program";
+Exit codes: 0 printed, 2 this program does not have the component";
 
 /// List the components of this program, or explain those of one kind.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct ComponentsArgs {
-    /// What `type = "…"` says
+    /// The value of `type = "…"`
     #[arg(value_name = "KIND")]
     kind: Option<String>,
 

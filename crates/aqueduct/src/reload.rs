@@ -17,23 +17,23 @@ Examples:
   aqueduct reload 127.0.0.1:9464 --json
   aqueduct reload https://collector-1:9464 --ca ca.pem --token-file /run/secrets/admin
 
-The address is the one that `agent.admin` names; one that is not on loopback wants a token. The
-agent reads the files that it was started with, and starts what has changed; all else goes on.
-docs/reload.md says what needs a restart.
+The address is `agent.admin` of the agent; an address that is not on loopback requires a token. The
+agent rereads its configuration files and restarts only the parts that have changed.
+docs/reload.md lists the settings that need a restart.
 
 Exit codes: 0 the file runs, 1 refused or rolled back, 2 the agent does not answer, or wrong
 arguments";
 
-/// Let a running agent read its configuration again, and print what became of each part.
+/// Reload the configuration of a running agent, and print the result for each part.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct ReloadArgs {
     /// The admin address of the agent: HOST:PORT, or https://HOST:PORT
     address: String,
-    /// How it is reached
+    /// Access to the address
     #[command(flatten)]
     access: Access,
-    /// Print the JSON document that the agent answers
+    /// Print the response of the agent as JSON
     #[arg(long)]
     json: bool,
 }

@@ -42,9 +42,9 @@ Examples:
   aqueduct send thrift://flume-1:4141 --set protocol=binary < access.log
   aqueduct send avro://collector-1:4545 --skip 12300 < access.log
 
-An answer acknowledges a batch: it is in the channels of the source. The first failure ends the
-program; the events of the batch without an answer may be stored. Standard output gets the number of
-lines that are acknowledged, those of --skip included: with it the next call goes on.
+A response acknowledges a batch: it is in the channels of the source. The program stops at the first
+failure; events of an unanswered batch may be stored. It prints the number of acknowledged lines,
+including those of --skip, to standard output: pass it as --skip to resume.
 
 Exit codes: 0 every line is acknowledged, 1 not every line, 2 wrong arguments";
 
@@ -56,7 +56,7 @@ pub(crate) struct SendArgs {
     #[arg(required_unless_present = "rpc_props")]
     address: Option<String>,
 
-    /// A header of every event; more of them are all set
+    /// A header of every event; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     header: Vec<(String, String)>,
 
@@ -64,19 +64,19 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "FILE")]
     header_file: Option<PathBuf>,
 
-    /// Events in one call at most
+    /// Maximum number of events in one call
     #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch: Option<u32>,
 
-    /// Leave out so many lines at the beginning: they are acknowledged already
+    /// Skip this many lines at the beginning, which are already acknowledged
     #[arg(long, value_name = "LINES", default_value_t = 0)]
     skip: u64,
 
-    /// Speak TLS, and trust the authorities of this host
+    /// Use TLS, and trust the authorities of this host
     #[arg(long)]
     tls: bool,
 
-    /// Speak TLS, and trust the authorities in this PEM file
+    /// Use TLS, and trust the authorities in this PEM file
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 
@@ -129,9 +129,8 @@ pub(crate) fn run(args: &SendArgs) -> ExitCode {
     let input = Input { headers, batch: target.batch, skip: args.skip };
     let mut progress = Progress::new(args.skip, &target.address);
     let sent = runtime.block_on(async {
-        let signals = Signals::listen().map_err(|error| {
-            Failure::before_sending(format!("signals cannot be caught: {error}"))
-        })?;
+        let signals = Signals::listen()
+            .map_err(|error| Failure::before_sending(format!("cannot catch signals: {error}")))?;
         let lines = input.begin(io::stdin());
         send(target.sink, lines, signals, &mut progress).await
     });
@@ -149,8 +148,8 @@ pub(crate) fn run(args: &SendArgs) -> ExitCode {
                 lines => format!("; the next {lines} may be stored already"),
             };
             cli::say(&format!(
-                "{problem}\n{acknowledged} lines are acknowledged by {address}{doubt}; go on with \
-                 --skip {acknowledged}"
+                "{problem}\n{acknowledged} lines are acknowledged by {address}{doubt}; resume \
+                 with --skip {acknowledged}"
             ));
             ExitCode::from(EXIT_RUNTIME)
         }
@@ -230,11 +229,11 @@ async fn settled(sink: &mut dyn Sink, events: usize) -> Result<(), Failure> {
             Outcome::Stored => continue,
             Outcome::Again(Some(error)) => Err(failed(&error, events)),
             Outcome::Again(None) | Outcome::HeldBack(_) => {
-                Err(Failure::before_sending("the source does not take the batch".to_owned()))
+                Err(Failure::before_sending("the source did not accept the batch".to_owned()))
             }
             Outcome::Refused(letter) => {
                 let (detail, refused) = (letter.detail, letter.events.len());
-                let problem = format!("{refused} events can never be stored there: {detail}");
+                let problem = format!("the source refused {refused} events permanently: {detail}");
                 Err(Failure { problem, in_doubt: if letter.whole { 0 } else { events } })
             }
         };

@@ -19,17 +19,17 @@ Examples:
   aqueduct status collector-1:9464 --json
   aqueduct status https://collector-1:9464 --ca ca.pem --token-file /run/secrets/admin
 
-The address is the one that `agent.admin` names. Rates are those of the last ten seconds.
+The address is `agent.admin` of the agent. Rates are averages of the last ten seconds.
 
 Exit codes: 0 ready, 1 not ready, 2 the agent does not answer, or wrong arguments";
 
-/// Show what a running agent is doing: sources, channels, sinks, and where its events are.
+/// Show the state of a running agent: sources, channels, sinks, and where its events are.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct StatusArgs {
     /// The admin address of the agent: HOST:PORT, or https://HOST:PORT
     pub(crate) address: String,
-    /// How it is reached
+    /// Access to the address
     #[command(flatten)]
     pub(crate) access: Access,
     /// Print the JSON document that the agent serves at /status

@@ -29,31 +29,31 @@ Examples:
   aqueduct tap collector-1:9464 --sink store --where '{ matches = \"timeout\" }' --count 5 --json
   aqueduct tap https://collector-1:9464 --ca ca.pem --token-file /run/secrets/admin --channel main
 
-A source is looked at before its interceptors, a channel when an event is stored, a sink when it is
-handed the event; an event that is tried again is seen again. Conditions are those of the
-interceptor `filter`; several have to hold together. The flow never waits: what is not shown is
-counted, on standard error.
+At a source, you see events before its interceptors; at a channel, when they are stored; at a sink,
+when the sink gets them. A retried event is shown again. Conditions are those of the interceptor
+`filter`; with several, all must match. The flow never waits: events that are not shown are counted
+on standard error.
 
 Exit codes: 0 ended by --count or by the reader, 2 the agent does not answer, or wrong arguments";
 
-/// Look at the events that pass at a running agent.
+/// Watch the events that pass through a running agent.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct TapArgs {
     /// The admin address of the agent: HOST:PORT, or https://HOST:PORT
     address: String,
-    /// How it is reached
+    /// Access to the address
     #[command(flatten)]
     access: Access,
     #[command(flatten)]
     place: Place,
-    /// A condition that has to hold, as a configuration writes it: { matches = "…" }
+    /// A condition that must match, written as in a configuration: { matches = "…" }
     #[arg(long = "where", value_name = "CONDITION")]
     conditions: Vec<String>,
-    /// Events a second at most, up to 400
+    /// Maximum number of events per second, up to 400
     #[arg(long, value_name = "N", default_value_t = 10)]
     rate: u32,
-    /// End after so many events
+    /// Exit after this many events
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// Print each event as a line of JSON
@@ -61,7 +61,7 @@ pub(crate) struct TapArgs {
     json: bool,
 }
 
-/// Where events are looked at.
+/// Where to watch events.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Place {
@@ -98,8 +98,9 @@ fn watch(args: &TapArgs) -> Result<(), String> {
         let (mut left, mut hidden) = (args.count, 0);
         while left != Some(0) {
             let text = follow.next().await.map_err(lost)?;
-            let message: TapMessage = serde_json::from_str(&text)
-                .map_err(|error| format!("its /tap is of another form: {error}"))?;
+            let message: TapMessage = serde_json::from_str(&text).map_err(|error| {
+                format!("cannot parse its /tap ({error}); use the same version as the agent")
+            })?;
             if !show(&message, args.json, &mut left) {
                 break;
             }
@@ -206,7 +207,7 @@ fn left_out(message: &TapMessage, before: &mut u64) -> Option<String> {
         return None;
     }
     *before = hidden;
-    let mut line = format!("not shown so far: {over_rate} events over the rate");
+    let mut line = format!("not shown so far: {over_rate} events above --rate");
     if message.missed > 0 {
         write!(line, ", {} that passed faster than they were read", message.missed)
             .expect("a string takes it");
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shown_is_said_once_until_it_is_more() {
+    fn omitted_events_are_reported_once_until_there_are_more() {
         let message = |matched, shown, missed| TapMessage {
             passed: 9,
             matched,
@@ -290,6 +291,6 @@ mod tests {
         );
         assert_eq!(left_out(&message(5, 3, 0), &mut before), None);
         let line = left_out(&message(5, 3, 4), &mut before).unwrap();
-        assert!(line.contains(" 2 events over the rate, 4 that passed faster"), "{line}");
+        assert!(line.contains(" 2 events above --rate, 4 that passed faster"), "{line}");
     }
 }

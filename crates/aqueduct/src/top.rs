@@ -27,8 +27,8 @@ Examples:
   aqueduct top collector-1:9464 --once
   aqueduct top collector-1:9464 --json | jq .verdict.text
 
-The address is the one that `agent.admin` names. Rates are those of the last ten seconds.
-Keys: tab and arrows show the parts, p pauses, q ends.
+The address is `agent.admin` of the agent. Rates are averages of the last ten seconds.
+Keys: tab and arrows show the parts, p pauses, q quits.
 Without a terminal it prints one page, as with --once.
 
 Exit codes: 0 ended by q, or ready with --once; 1 not ready; 2 the agent does not answer";
@@ -39,13 +39,13 @@ Exit codes: 0 ended by q, or ready with --once; 1 not ready; 2 the agent does no
 pub(crate) struct TopArgs {
     /// The admin address of the agent: HOST:PORT, or https://HOST:PORT
     address: String,
-    /// How it is reached
+    /// Access to the address
     #[command(flatten)]
     access: Access,
-    /// Print one page, as `aqueduct status` does, and end
+    /// Print one page, as `aqueduct status` does, and exit
     #[arg(long, conflicts_with = "json")]
     once: bool,
-    /// Print each snapshot as a line of JSON, until the agent ends or the reader does
+    /// Print each snapshot as a line of JSON, until the agent or the reader stops
     #[arg(long)]
     json: bool,
 }

@@ -35,24 +35,23 @@ Examples:
   aqueduct trace --file /var/log/nginx/access.log --offset 48211 --data-dir /var/lib/aqueduct \\
       --store 'hdfs://namenode:8020/logs/%Y-%m-%d'
 
-  # By its text, as far as something still holds it:
+  # By its text, if a channel or a file still contains it:
   aqueduct trace --text 'order 4711' --data-dir /var/lib/aqueduct --store file:///data/logs
 
   # A batch that a log, `aqueduct tap` or another trace has named, on a collector:
   aqueduct trace --batch 8f1d…/3/77 --data-dir /var/lib/aqueduct --store hdfs://namenode:8020/logs
 
-What is asked is what --data-dir and --store name: a line that lies on another host is found there.
-Of a batch that was delivered the file is found as long as the channel's segment is there and the
-ledger names its files; after that, by the text alone. Files that are compressed or in columns are
-named, and not searched.
+The command searches only --data-dir and --store; for a line on another host, run it there. It finds
+the file of a delivered batch while the channel has the segment and the ledger lists the files;
+after that, only by --text. Compressed and columnar files are listed, but not searched.
 
 Exit codes: 0 found, 1 not found or not readable, 2 wrong arguments";
 
-/// Find a line: which batch it is in, which hop holds it, and in which file it is.
+/// Find a line: its batch, the agent that has it, and its file in the store.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct TraceArgs {
-    /// The file that the line was written to, by the name that it has now
+    /// The file that the line was written to, by its current name
     #[arg(long, value_name = "FILE", requires = "offset")]
     file: Option<PathBuf>,
     /// Any byte of the line
@@ -73,7 +72,7 @@ pub(crate) struct TraceArgs {
     /// Name of that sink; needed where several have stored below one URL
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
-    /// Most bytes of visible files that are read for a text
+    /// Maximum number of bytes of visible files to read for a text
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
     read_max: u64,
     /// Print one JSON object

@@ -71,7 +71,7 @@ pub(crate) struct VerifyArgs {
     /// Name of that sink; needed where several have stored below one URL
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
-    /// Read every visible file too, and hold it against the ledger
+    /// Also read every visible file, and compare it with the ledger
     #[arg(long)]
     deep: bool,
     /// Fail (exit code 1) unless the verdict is COMPLETE
@@ -83,12 +83,12 @@ pub(crate) struct VerifyArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// How running agents are reached
+    /// Access to running agents
     #[command(flatten)]
     access: admin::Access,
-    /// The admin address of a running agent: http://HOST:PORT, or https://; a file with what that
-    /// said below /account, or `aqueduct channel account` printed; or the directory of a durable
-    /// channel that no agent uses and that is not sealed: DATA_DIR/channels/NAME
+    /// The admin address of a running agent: http://HOST:PORT, or https://; a file with its
+    /// /account page or with the output of `aqueduct channel account`; or the directory of a
+    /// durable channel that no agent uses and that is not encrypted: DATA_DIR/channels/NAME
     #[arg(value_name = "ACCOUNT", required = true)]
     accounts: Vec<PathBuf>,
 }
@@ -101,7 +101,7 @@ const EXIT_CONSISTENT: u8 = 3;
 pub(crate) enum VerifyError {
     #[error(transparent)]
     Proof(#[from] ProofError),
-    #[error("{path} cannot be read")]
+    #[error("cannot read {path}")]
     File {
         path: String,
         #[source]
@@ -109,7 +109,7 @@ pub(crate) enum VerifyError {
     },
     #[error("{address} is not a file; for a running agent write http://{address}")]
     Scheme { address: String },
-    #[error("{path} is not readable as an account")]
+    #[error("{path} is not an account")]
     Account {
         path: String,
         #[source]
@@ -117,15 +117,15 @@ pub(crate) enum VerifyError {
     },
     #[error("{0}")]
     Access(String),
-    #[error("{address} does not say what its channels answer for")]
+    #[error("cannot read the account of the agent at {address}")]
     Agent {
         address: String,
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} holds no account")]
+    #[error("{path} does not contain an account")]
     Empty { path: String },
-    #[error("{path} cannot be looked into")]
+    #[error("cannot open the channel {path}")]
     Channel {
         path: String,
         #[source]

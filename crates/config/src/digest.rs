@@ -168,7 +168,7 @@ roll = { age_max = "1m", flag = true }
     }
 
     #[test]
-    fn each_change_of_a_meaning_changes_that_digest_alone() {
+    fn each_change_of_a_meaning_changes_only_its_digest() {
         for (changed, from, to) in [
             (0, "count = 5", "count = 6"),
             (0, "count = 5", "count = 5.0"),

@@ -24,7 +24,7 @@ pub(crate) const VALUES_MAX: usize = 100_000;
 
 /// The problem of a configuration with more values.
 pub(crate) fn too_many_values() -> String {
-    format!("a configuration has at most {VALUES_MAX} values, with all that it includes")
+    format!("a configuration has at most {VALUES_MAX} values, including those of included files")
 }
 
 /// Reads a whole file of at most `most` bytes as text.
@@ -35,7 +35,7 @@ pub fn text(path: &Path, most: u64, env: &Env) -> Result<String, String> {
     String::from_utf8(bytes(path, most, env)?).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
-        format!("is not UTF-8: line {line}")
+        format!("is not UTF-8 in line {line}")
     })
 }
 
@@ -52,7 +52,7 @@ pub fn bytes(path: &Path, most: u64, env: &Env) -> Result<Vec<u8>, String> {
     let file = env.disk.open(path, OpenMode::default()).map_err(cannot)?;
     let length = file.stat().map_err(cannot)?.len;
     if length > most {
-        return Err(format!("has {length} bytes, and at most {most} are read"));
+        return Err(format!("has {length} bytes; at most {most} are allowed"));
     }
     file.read(0, usize::try_from(length).unwrap_or_default()).map_err(cannot)
 }
@@ -122,7 +122,7 @@ pub(crate) fn matching(pattern: &str, directory: &Path, env: &Env) -> Result<Vec
             return Err("`**` is not supported; name each level: `*/*.toml`".to_owned());
         }
         let glob = GlobBuilder::new(part).literal_separator(true).build();
-        let glob = glob.map_err(|error| format!("is no pattern: {error}"))?.compile_matcher();
+        let glob = glob.map_err(|error| format!("is not a pattern: {error}"))?.compile_matcher();
         let wanted = if index + 1 == parts.len() { FileKind::File } else { FileKind::Directory };
         let mut next = Vec::new();
         for base in found {

@@ -129,7 +129,7 @@ impl<'a> Loader<'a> {
         } else if let Some(first) = self.seen.get(path) {
             format!("`{shown}` is included twice; first at {first}")
         } else if self.open.len() > DEPTH_MAX {
-            format!("`{shown}` is included over more than {DEPTH_MAX} files")
+            format!("`{shown}`: includes are nested more than {DEPTH_MAX} deep")
         } else if self.seen.len() >= FILES_MAX {
             format!("a configuration has at most {FILES_MAX} files")
         } else {
@@ -180,8 +180,9 @@ impl<'a> Loader<'a> {
         // Said once.
         if !fits && before <= files::CONFIG_BYTES_MAX {
             let most = files::CONFIG_BYTES_MAX;
-            let problem =
-                format!("a configuration has at most {most} bytes, with all that it includes");
+            let problem = format!(
+                "a configuration has at most {most} bytes, including those of included files"
+            );
             self.add(Kind::Invalid, place, problem);
         }
         fits
@@ -194,7 +195,7 @@ impl<'a> Loader<'a> {
         let most = files::REFERRED_BYTES_MAX;
         // Said once.
         if self.referred > most && before <= most {
-            let problem = format!("texts with references have at most {most} bytes together");
+            let problem = format!("all texts with references together have at most {most} bytes");
             self.add(Kind::Invalid, place, problem);
         }
         self.referred <= most

@@ -79,8 +79,8 @@ fn parse(file: &Arc<str>, path: &Path, text: &str) -> Result<Settings, SettingsE
             let place = Place { file: file.clone(), ..Place::default() };
             let problem = match other {
                 Some("properties" | "conf") => format!(
-                    "not a configuration of Aqueduct, which ends in `.toml`, `.yaml` or `.yml`; if \
-                     it is one of Flume, run `aqueduct convert {}` to translate it",
+                    "a configuration must have a name that ends in `.toml`, `.yaml` or `.yml`; \
+                     to translate a configuration of Flume, run `aqueduct convert {}`",
                     path.display()
                 ),
                 _ => "a configuration must have a name that ends in `.toml`, `.yaml` or `.yml`"

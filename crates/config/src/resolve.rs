@@ -374,7 +374,7 @@ fn refuse_others(found: &mut Findings<'_>, root: &Settings) {
             return;
         }
         let problem = match key.name.as_str() {
-            "include" => "a text alone cannot include files".to_owned(),
+            "include" => "this configuration is not a file and cannot include files".to_owned(),
             name => unknown("key", name, &SECTIONS),
         };
         found.add(Kind::UnknownName, &key.place, &key.name, problem);

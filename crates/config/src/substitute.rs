@@ -65,13 +65,13 @@ fn parse(inside: &str) -> Result<Reference<'_>, Problem> {
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(fits)
     {
         let problem = format!(
-            "`${{{inside}}}` is no reference; write `${{NAME}}`, `${{NAME:-default}}` or \
+            "`${{{inside}}}` is not a reference; write `${{NAME}}`, `${{NAME:-default}}` or \
              `${{file:/path}}`, or `$${{{inside}}}` for the text itself"
         );
         return Err((Kind::Syntax, problem));
     }
     if default.is_some_and(|default| default.contains("${")) {
-        let problem = format!("the default of `{name}` holds a reference; write plain text");
+        let problem = format!("the default of `{name}` contains a reference; write plain text");
         return Err((Kind::Syntax, problem));
     }
     Ok(Reference::Variable { name, default })
@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reference_stands_for_is_not_looked_through_again() {
+    fn replaced_text_is_not_searched_for_references() {
         let whole = replace("${A}{B}", |_| Ok("${B}$".to_owned()));
         assert_eq!(whole.unwrap().as_deref(), Some("${B}${B}"));
     }
 
     #[test]
-    fn what_is_not_well_formed_is_refused_with_the_remedy() {
+    fn malformed_references_are_refused_with_the_remedy() {
         for (text, remedy) in [
             ("${A", "write `$${` for"),
             ("${1}", "`$${1}` for the text itself"),
@@ -163,7 +163,7 @@ mod tests {
     proptest! {
         /// No text causes a panic; one without `${` is unchanged.
         #[test]
-        fn a_text_without_references_is_left_alone(text in "[a-z${}:\\-ä]{0,40}") {
+        fn text_without_references_is_unchanged(text in "[a-z${}:\\-ä]{0,40}") {
             let result = shown(&text);
             prop_assert_eq!(matches!(result, Ok(None)), !text.contains("${"));
         }

@@ -114,7 +114,7 @@ fn both_formats_mean_the_same() {
 }
 
 #[test]
-fn what_is_printed_loads_to_the_same_plan() {
+fn printed_configuration_loads_to_the_same_plan() {
     let printed = to_toml(&load_toml(GOOD).unwrap());
     let again = load_toml(&printed).unwrap();
     assert_eq!(to_toml(&again), printed);
@@ -131,7 +131,7 @@ fn the_dead_letters_are_the_agents_own_and_printed_where_they_are_set() {
 }
 
 #[test]
-fn every_problem_is_told_at_once_with_its_place_and_remedy() {
+fn all_problems_are_reported_together_with_place_and_remedy() {
     let text = r#"
 [agnt]
 [agent]
@@ -171,28 +171,29 @@ of one, or remove it
 a.toml:11:11: channels.spare: no sink empties this channel: name it as the `channel` \
 of one, or remove it
 a.toml:13:8: sinks.one: this sink is not used: give it a `channel`, or name it in a group's `sinks`
-a.toml:17:11: sinks.two.channel: remove `channel`: group `g` of this sink names it
+a.toml:17:11: sinks.two.channel: remove `channel`: group `g` of this sink sets it
 a.toml:18:8: sinks.a b: `a b` is not a valid name: at most 64 of a-z, A-Z, 0-9, `-`, `_` and `.`, \
 beginning with a letter or digit
 a.toml:18:8: sinks.a b: key `type` is missing
 a.toml:23:17: groups.g.sinks: unknown sink `tow`; did you mean `two`?
-a.toml:27:10: groups.h.sinks: sink `two` is in group `g` already; a sink is in one group, once";
+a.toml:27:10: groups.h.sinks: sink `two` is already in group `g`; a sink can be in only one \
+group, once";
     assert_eq!(load_toml(text).unwrap_err().to_string(), expected);
 }
 
 #[test]
-fn a_sink_and_a_group_of_one_name_are_told_apart_by_the_user() {
+fn sink_and_group_with_the_same_name_are_refused() {
     let text = GOOD.replace("[groups.collectors]", "[groups.store]");
     let errors = load_toml(&text).unwrap_err().to_string();
     assert_eq!(
         errors,
-        "a.toml:28:8: sinks.store: a group has this name too, and this sink is a group of its own; \
-         rename one"
+        "a.toml:28:8: sinks.store: a sink with `channel` forms a group of its name, but a group \
+         with this name exists; rename one"
     );
 }
 
 #[test]
-fn what_the_plan_fills_in_is_not_written_by_hand() {
+fn settings_of_the_plan_are_refused_in_files() {
     let selector = "optional_channels = [\"copy\"]\nselector = { type = \"x\", channels = [] }\n";
     let text = GOOD.replace("optional_channels = [\"copy\"]\n", selector);
     let error = load_toml(&text).unwrap_err().to_string();
@@ -202,7 +203,7 @@ fn what_the_plan_fills_in_is_not_written_by_hand() {
 }
 
 #[test]
-fn an_empty_file_says_what_is_needed() {
+fn empty_file_is_refused_with_the_missing_tables() {
     for name in ["a.toml", "a.yaml"] {
         let errors = load(Path::new(name), "", "host-1").unwrap_err();
         let problems: Vec<_> = errors.0.iter().map(|error| error.problem.as_str()).collect();
@@ -256,7 +257,7 @@ fn access_to_the_admin_listener_is_checked_and_shows_no_secret() {
     }
     let alone = GOOD.replace(address, "admin_token = \"0123456789abcdef\"");
     let error = load_toml(&alone).unwrap_err().to_string();
-    assert!(error.ends_with("there is no listener that it is for; set `admin` too"), "{error}");
+    assert!(error.ends_with("it applies to the admin listener: set `admin` too"), "{error}");
     let both = format!(
         "{address}\nadmin_token = \"0123456789abcdef\"\nadmin_tls = {{ {cut}, key = \"/k\" }}"
     );
@@ -267,7 +268,7 @@ fn access_to_the_admin_listener_is_checked_and_shows_no_secret() {
 }
 
 #[test]
-fn what_a_shell_would_replace_in_the_data_directory_is_refused() {
+fn shell_syntax_in_the_data_directory_is_refused() {
     for (directory, remedy) in [
         ("$HOME/aq", "write `${HOME}` for an environment variable in a file"),
         ("~/aq", "`~` is not replaced; write `${HOME}/aq`"),

@@ -137,7 +137,7 @@ impl Reader<'_> {
             TomlValue::Float(number) => Value::Float(*number.value()),
             TomlValue::Boolean(flag) => Value::Flag(*flag.value()),
             TomlValue::Datetime(date) => {
-                let problem = format!("a date is no setting; for text write \"{date}\"");
+                let problem = format!("a date is not allowed here; for text write \"{date}\"");
                 return Err(SettingsError::new(SettingsErrorKind::WrongType, place, problem));
             }
             TomlValue::Array(items) => {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_is_refused_with_its_place() {
+    fn invalid_toml_is_refused_with_its_place() {
         let error = read("[agent]\nname = \n").unwrap_err();
         assert_eq!((error.place, error.kind), (at(2, 8), SettingsErrorKind::Syntax));
         assert!(error.problem.starts_with("not valid TOML: "), "{}", error.problem);

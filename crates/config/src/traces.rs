@@ -83,12 +83,12 @@ impl TraceSettings {
         };
         let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         if host.contains('@') {
-            let problem =
-                "it holds a user, and would be shown; write `authorization` in `secret_headers`";
+            let problem = "it contains a user, which would be shown; set `authorization` in \
+                           `secret_headers` instead";
             return Err(BuildError::invalid("url", problem));
         }
         if path.contains(|c: char| matches!(c, '?' | '#') || c.is_whitespace() || !c.is_ascii()) {
-            return Err(invalid("it is more than a host, a port and a path"));
+            return Err(invalid("it must consist of a host, a port and a path"));
         }
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
         let address = if has_port { host.to_owned() } else { format!("{host}:{port}") };
@@ -104,14 +104,15 @@ impl TraceSettings {
     pub fn check(&self) -> Result<(), BuildError> {
         let target = self.target()?;
         if !(self.sample > 0.0 && self.sample <= 1.0) {
-            let problem = "over 0, and up to 1 for every batch; leave the table out for none";
+            let problem = "it must be greater than 0 and at most 1 (every batch); to trace \
+                           nothing, remove the table";
             return Err(BuildError::invalid("sample", problem));
         }
         if self.timeout.0.is_zero() {
-            return Err(BuildError::invalid("timeout", "it must be more than 0"));
+            return Err(BuildError::invalid("timeout", "it must be greater than 0"));
         }
         if self.tls.is_some() && !target.is_tls {
-            let problem = "the URL begins with `http://`: write `https://`, or leave `tls` out";
+            let problem = "the URL begins with `http://`: write `https://`, or remove `tls`";
             return Err(BuildError::invalid("tls", problem));
         }
         Ok(())
@@ -141,13 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_of_a_server_is_refused_with_the_remedy() {
+    fn invalid_urls_are_refused_with_the_remedy() {
         for (url, cause) in [
             ("localhost:4318", "has to begin with `http://`"),
             ("grpc://localhost:4317", "has to begin with `http://`"),
             ("http://", "has no host"),
             ("http://host:0", "has port 0"),
-            ("http://host:4318/?a=b", "more than a host"),
+            ("http://host:4318/?a=b", "must consist of a host"),
             ("http://user:secret@host:4318", "write `authorization` in `secret_headers`"),
         ] {
             let error = settings(url).check().unwrap_err();

@@ -71,12 +71,18 @@ impl Builder {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err(refusal(&place, "a second document; a file holds one".into()));
+                    return Err(refusal(
+                        &place,
+                        "a second document; a file must contain only one".into(),
+                    ));
                 }
             }
             Event::Alias(anchor) => {
                 let Some(value) = self.anchors.get(&anchor) else {
-                    return Err(refusal(&place, "an alias of a value that is not complete".into()));
+                    return Err(refusal(
+                        &place,
+                        "an alias must not refer to a value that contains it".into(),
+                    ));
                 };
                 self.values += count(value);
                 let value = value.clone();
@@ -198,7 +204,7 @@ fn new_key(
     if !names.insert(name.clone()) {
         let first = entries.iter().find(|(key, _)| key.name == name);
         let line = first.map_or(0, |(key, _)| key.place.line);
-        let problem = format!("key `{name}` is there already, on line {line}");
+        let problem = format!("key `{name}` is already set on line {line}");
         return Err(SettingsError::new(SettingsErrorKind::Duplicate, place, problem));
     }
     Ok(Key { name, place })
@@ -241,7 +247,7 @@ pub(crate) fn count(value: &Settings) -> usize {
 
 fn refuse_tag(tagged: bool, place: &Place) -> Result<(), SettingsError> {
     if tagged {
-        Err(refusal(place, "tags (`!…`) are not used here; remove it".into()))
+        Err(refusal(place, "tags (`!…`) are not supported; remove it".into()))
     } else {
         Ok(())
     }
@@ -313,12 +319,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_refused_with_its_place() {
+    fn problems_have_their_place() {
         for (text, place, problem) in [
-            ("a: 1\na: 2\n", at(2, 1), "key `a` is there already, on line 1"),
+            ("a: 1\na: 2\n", at(2, 1), "key `a` is already set on line 1"),
             ("a:\nb: 1\n", at(1, 2), "key `a` has no value; give one, or remove it"),
-            ("a: !x 1\n", at(1, 4), "tags (`!…`) are not used here; remove it"),
-            ("a: 1\n---\nb: 1\n", at(2, 1), "a second document; a file holds one"),
+            ("a: !x 1\n", at(1, 4), "tags (`!…`) are not supported; remove it"),
+            ("a: 1\n---\nb: 1\n", at(2, 1), "a second document; a file must contain only one"),
             ("? [a]\n: 1\n", at(1, 3), "a key must be text"),
         ] {
             let error = read(text).unwrap_err();

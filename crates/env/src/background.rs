@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn what_may_wait_runs_in_threads_that_step_back_and_nothing_else_does() {
+    async fn only_background_work_runs_in_threads_of_low_priority() {
         let (env, own) = (crate::real(), niceness());
         let task = env.blocking.behind().spawn(async { niceness() }).await.expect("it ends");
         let (said, heard) = mpsc::channel();
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_time_stands_still_it_stands_still_behind_as_well() {
+    async fn background_runtime_shares_the_paused_clock() {
         let env = crate::real();
         let start = tokio::time::Instant::now();
         let hour = std::time::Duration::from_secs(3600);

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_machines_may_write_to_is_not_held() {
+    fn directories_of_network_file_systems_are_not_held() {
         let error = RealDirectory::open(Path::new("/proc")).unwrap().hold(false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     }

@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_the_cache_is_read_back_wherever_the_file_lies() {
+    fn uncached_files_are_read_back_on_any_file_system() {
         // In memory, where the system may refuse it, and on a disk.
         let below = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();

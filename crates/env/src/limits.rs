@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_had_is_had() {
+    fn limit_is_raised_to_the_maximum() {
         raise_file_limit().unwrap();
         assert_eq!(getrlimit(Resource::Nofile).current, files_max());
     }

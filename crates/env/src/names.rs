@@ -49,7 +49,7 @@ impl Names for HostNames {
 }
 
 fn unsupported(name: &str) -> io::Error {
-    let problem = format!("{name}: this program asks only the resolver of the system");
+    let problem = format!("{name}: this program supports only the resolver of the system");
     io::Error::new(io::ErrorKind::Unsupported, problem)
 }
 

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_written_at_one_end_is_read_at_the_other() {
+    async fn bytes_written_at_one_end_are_read_at_the_other() {
         let listener = RealNet.listen("127.0.0.1:0").await.unwrap();
         let mut near = RealNet.connect(&listener.local_address()).await.unwrap();
         let (mut far, _peer) = listener.accept().await.unwrap();

@@ -46,7 +46,7 @@ pub(crate) fn output(program: &str, arguments: &[String], limit: Duration) -> io
         }
         return Err(with_complaint(error, &complaint));
     }
-    let bytes = reader.join().map_err(|_| io::Error::other("its output could not be read"))??;
+    let bytes = reader.join().map_err(|_| io::Error::other("cannot read its output"))??;
     if bytes.len() as u64 > OUTPUT_MAX {
         return Err(io::Error::other(format!("it printed more than {OUTPUT_MAX} bytes")));
     }
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_prints_comes_back_if_it_ends_well() {
+    fn output_of_a_successful_program_is_returned() {
         let long = Duration::from_secs(20);
         assert_eq!(sh("echo one; echo two", long).unwrap(), "one\ntwo\n");
         assert!(sh("echo half; exit 3", long).unwrap_err().to_string().contains('3'));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_fails_says_why() {
+    fn failed_program_reports_its_reason() {
         let long = Duration::from_secs(20);
         let error = sh("echo no such key >&2; echo secret; exit 3", long).unwrap_err().to_string();
         assert!(error.contains("3: no such key") && !error.contains("secret"), "{error}");

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn content_names_moves_and_directories_on_the_way_are_told_apart() {
+    async fn content_moves_and_directories_on_the_way_are_distinguished() {
         let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (root, logs) = (root.path().to_owned(), root.path().join("logs"));
         let log = logs.join("a.log");
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn content_is_told_of_a_directory_that_is_only_on_the_way_by_another_name() {
+    async fn content_changes_are_seen_in_a_directory_watched_by_two_names() {
         let root = tempfile::tempdir().unwrap();
         let (logs, also) = (root.path().join("a"), root.path().join("b"));
         fs::create_dir(&logs).unwrap();

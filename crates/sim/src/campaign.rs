@@ -89,7 +89,7 @@ impl Totals {
             writeln!(out, "{count:>9} × {kind}")?;
         }
         for seed in &self.red {
-            writeln!(out, "again with all that happens: aqueduct-sim --seed {seed} --trace")?;
+            writeln!(out, "run it again with a trace: aqueduct-sim --seed {seed} --trace")?;
         }
         Ok(())
     }

@@ -92,13 +92,13 @@ struct Cli {
     /// Run this one seed in this process, and print one line of JSON
     #[arg(long, value_name = "S", conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// With --seed: print all that happens, to stderr
+    /// With --seed: print a trace to stderr
     #[arg(long, requires = "seed")]
     trace: bool,
     /// Seeds at a time [default: one for each processor]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Note each finished seed in this file, and skip those that this program has noted there
+    /// Record each finished seed in this file, and skip seeds that it already contains
     #[arg(long, value_name = "FILE")]
     log: Option<std::path::PathBuf>,
     /// With --seed: plant this bug
@@ -109,7 +109,7 @@ struct Cli {
     #[cfg(feature = "mutants")]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with_all = ["seed", "log"])]
     mutants: Vec<String>,
-    /// With --mutants: go on to the next bug once one is found
+    /// With --mutants: continue with the next bug once one is found
     #[cfg(feature = "mutants")]
     #[arg(long, requires = "mutants")]
     until_found: bool,
@@ -118,8 +118,8 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   aqueduct-sim --seeds 300                     300 seeds; exit status 1 if one is red
-  aqueduct-sim --seeds 0..20000 --log runs     a campaign that may be stopped and gone on with
-  aqueduct-sim --seed 42 --trace               one seed again, with all that happens";
+  aqueduct-sim --seeds 0..20000 --log runs     a campaign that can be stopped and resumed
+  aqueduct-sim --seed 42 --trace               one seed again, with its trace";
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {

@@ -29,7 +29,7 @@ fn campaign(seeds: &str, log: &Path) -> Output {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the test stands outside all simulated worlds")]
-fn a_campaign_goes_on_where_it_was_stopped_and_with_no_other_program() {
+fn campaign_resumes_only_with_the_same_program() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     assert!(campaign("0..1", &log).status.success());

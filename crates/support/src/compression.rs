@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_frame_takes_no_more_memory_than_it_can_hold_whatever_is_said() {
+    fn short_frame_limits_memory_whatever_size_it_claims() {
         for zeros in [0, 1, BLOCK_MAX, BLOCK_MAX + 1, 40 * BLOCK_MAX] {
             let frame = zstd(&vec![0; zeros], 1).unwrap();
             let plain = unzstd(&frame, usize::MAX).unwrap();

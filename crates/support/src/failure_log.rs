@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_failure_is_said_every_ten_minutes_and_another_one_after_a_minute() {
+    fn same_failure_is_logged_every_ten_minutes_and_another_after_one() {
         let began = Instant::now();
         let mut trouble = FailureLog::default();
         let mut said = Vec::new();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_cause_is_said_at_once_and_causes_that_take_turns_once_a_minute() {
+    fn new_cause_is_logged_immediately_and_alternating_ones_once_a_minute() {
         let began = Instant::now();
         let mut trouble = FailureLog::default();
         let said = (0..600).filter(|second| {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_has_other_words_each_time_is_logged_a_few_times_and_then_once_a_minute() {
+    fn error_with_varying_text_is_logged_a_few_times_then_once_a_minute() {
         let began = Instant::now();
         let mut trouble = FailureLog::default();
         let said = (0..600).filter(|second| {

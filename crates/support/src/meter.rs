@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passed_long_ago_is_in_the_total_alone() {
+    fn old_events_are_only_in_the_total() {
         let began = Instant::now();
         let mut meter = Meter::new(began);
         assert_eq!(meter.read(began), Throughput::default());
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_without_events_is_no_passage() {
+    fn batch_without_events_does_not_count_as_passed() {
         let began = Instant::now();
         let mut meter = Meter::new(began);
         meter.add(began, Volume { events: 0, bytes: 7 });

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_brought_about_during_a_look_is_not_missed() {
+    async fn notice_during_a_check_is_not_missed() {
         let (news, made, looks) = (Notify::new(), AtomicU32::new(0), AtomicU32::new(0));
         let found = until(&news, || {
             let seen = made.load(Ordering::SeqCst);

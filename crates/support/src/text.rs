@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_text_stays_and_other_bytes_are_digits() {
+    fn text_stays_and_other_bytes_become_digits() {
         assert!(matches!(text_of("Zürich".as_bytes()), Cow::Borrowed("Zürich")));
         assert_eq!(text_of(b"a\xff\xc3b\xc3\xbc"), "a\\xff\\xc3bü");
         let mut text = "a".to_owned();

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_a_job_of_weight_two_alone_but_for_the_background() {
+    fn job_of_weight_two_runs_only_with_background_jobs() {
         let background = Demand { background: true, ..demand(1, 30) };
         let jobs = vec![demand(1, 5), demand(2, 5), background.clone(), background.clone()];
         assert_eq!(started(jobs, 2), [background, demand(2, 5)]);

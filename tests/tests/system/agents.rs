@@ -83,7 +83,7 @@ fn a_second_signal_is_immediate() {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn a_data_directory_has_one_owner_and_the_other_is_told_its_process_number() {
+fn data_directory_has_one_owner_and_the_other_gets_its_process_id() {
     let site = Site::new();
     let mut edge = site.edge();
     edge.start();

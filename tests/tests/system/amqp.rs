@@ -146,7 +146,7 @@ fn messages_of_a_queue_are_stored_through_kills_of_agent_and_broker() {
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn each_kind_of_message_becomes_an_event_or_goes_to_the_dead_letters_of_the_broker() {
+fn each_kind_of_message_becomes_an_event_or_a_dead_letter_of_the_broker() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let letters = "<address-settings><address-setting match=\"#\">\
@@ -241,7 +241,7 @@ fn certificates(dir: &Path) {
 
 #[test]
 #[ignore = "needs the programs, Java, Maven and openssl: tests/run"]
-fn what_the_sink_sends_over_tls_is_in_its_queue_through_a_kill_of_the_broker() {
+fn messages_sent_over_tls_survive_a_kill_of_the_broker() {
     const LINES: usize = 8000;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, mut rng) = (folder.path(), seed::rng("amqp sink"));

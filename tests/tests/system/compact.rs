@@ -156,7 +156,7 @@ fn merging(dir: &Path, name: &str) -> Agent {
 
 #[test]
 #[ignore = "needs the programs and HDFS: tests/run"]
-fn a_reader_finds_each_byte_once_while_files_are_merged_and_collectors_are_killed() {
+fn reader_finds_each_byte_once_during_merges_and_kills() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, hdfs) = (folder.path(), Hdfs::shared());
     let (mut rng, began) = (seed::rng("compact"), Instant::now());
@@ -205,7 +205,7 @@ fn a_reader_finds_each_byte_once_while_files_are_merged_and_collectors_are_kille
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn a_reader_of_a_disk_finds_each_byte_once_while_collectors_are_killed_and_stopped() {
+fn reader_of_a_disk_finds_each_byte_once_during_kills_and_stops() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, store) = (folder.path(), folder.path().join("store"));
     let (mut rng, began) = (seed::rng("compact on a disk"), Instant::now());

@@ -60,7 +60,7 @@ fn repeats(dir: &Path, (name, _, sink, source): Protocol) -> usize {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn answers_that_are_lost_between_agents_lose_no_event_and_repeat_their_batches_alone() {
+fn lost_responses_between_agents_repeat_only_their_batches() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
     let found = thread::scope(|scope| {

@@ -45,7 +45,7 @@ fn directories(hdfs: &Hdfs, root: &str) -> BTreeSet<String> {
 /// Scenes run in parallel, because each of them mostly waits.
 #[test]
 #[ignore = "needs the programs and HDFS: tests/run"]
-fn what_others_do_to_a_dataset_neither_repeats_nor_loses_a_line() {
+fn changes_of_a_dataset_by_others_neither_repeat_nor_lose_a_line() {
     let scenes: [(&str, fn()); 5] = [
         ("trash", a_ledger_comes_back_from_the_trash_and_is_rebuilt_once_the_trash_is_emptied),
         ("snapshot", an_older_copy_is_refused_also_by_a_collector_that_knows_nothing),

@@ -27,7 +27,7 @@ fn the_demo_reconciles_to_nothing_missing_and_nothing_repeated() {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn the_demo_takes_files_of_the_user() {
+fn demo_accepts_files_of_the_user() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("own.log");
     let mut bytes = Vec::new();

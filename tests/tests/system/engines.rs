@@ -269,7 +269,7 @@ impl Written {
 
 #[test]
 #[ignore = "needs the programs, HDFS, a JDK, Maven and Python: tests/run"]
-fn spark_and_flink_find_each_committed_line_once_while_agents_write_and_are_killed() {
+fn spark_and_flink_find_each_line_once_while_agents_are_killed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (mut rng, began) = (seed::rng("engines"), Instant::now());
     let site = Site::start(folder.path());

@@ -74,7 +74,7 @@ fn wait_for_more(agent: &Agent, sinks: &[(&str, f64)]) {
 
 #[test]
 #[ignore = "needs the programs, a JDK and Maven: tests/run"]
-fn each_line_is_stored_once_by_a_router_and_by_viewfs_while_collector_and_router_are_killed() {
+fn each_line_is_stored_once_by_router_and_viewfs_through_kills() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let mut hdfs = Hdfs::configured_with(&dir.join("hdfs"), &["--federation"]);

@@ -140,7 +140,7 @@ fn avro_client(dir: &Path, to: SocketAddr, lines: &str) {
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn every_event_arrives_by_avro_in_both_directions_although_flume_is_killed() {
+fn every_event_arrives_by_avro_both_ways_although_flume_is_killed() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let dir = dir.path();
     let (here, there) = (LANES.map(|_| http::free_address()), LANES.map(|_| http::free_address()));

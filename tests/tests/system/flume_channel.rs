@@ -139,7 +139,7 @@ fn imported(dir: &Path, into: &Path, more: &[&str], said: &str) -> Lines {
 
 #[test]
 #[ignore = "needs the programs and Flume: tests/run"]
-fn what_a_killed_flume_agent_holds_is_imported_once() {
+fn events_of_a_killed_flume_agent_are_imported_once() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (channel, out) = (dir.path().join("channel"), dir.path().join("out"));
     fs::create_dir_all(&out).expect("a folder");

@@ -153,7 +153,7 @@ fn check(client: &str, found: &BTreeMap<String, BTreeMap<String, String>>) {
 
 #[test]
 #[ignore = "needs the programs, a JDK and Maven: tests/run"]
-fn every_client_of_flume_hands_over_its_events_although_an_agent_is_killed() {
+fn every_client_of_flume_delivers_although_an_agent_is_killed() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let dir = dir.path();
     let (mut first, second) = (Store::start("first", dir), Store::start("second", dir));
@@ -233,7 +233,7 @@ fn cut(frames: Frames, cut: Cut, dir: &Path) -> (Vec<usize>, usize) {
 
 #[test]
 #[ignore = "needs the programs, a JDK and Maven: tests/run"]
-fn of_two_hundred_cuts_before_the_answer_all_are_recognised_and_of_those_behind_it_none() {
+fn cuts_before_the_response_are_recognised_and_later_ones_are_not() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     for frames in [Frames::Avro, Frames::Thrift] {
         let (before, recognised) = cut(frames, Cut::BeforeAnswer, dir.path());

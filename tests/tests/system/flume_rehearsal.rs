@@ -259,7 +259,7 @@ fn of_phase(number: usize, lines: &[u8]) -> Vec<u8> {
 
 #[test]
 #[ignore = "needs the programs, Flume, nginx, wrk, logrotate and HDFS: tests/run"]
-fn three_tiers_of_flume_are_replaced_agent_by_agent_and_no_line_is_missing() {
+fn three_tiers_of_flume_are_replaced_agent_by_agent_without_a_loss() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut scene = Scene::start(dir.path());
 

@@ -44,7 +44,7 @@ type Addresses = [SocketAddr; 2];
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn every_event_arrives_by_thrift_in_both_directions_although_either_side_is_killed() {
+fn every_event_arrives_by_thrift_both_ways_through_kills() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (ours, flumes) = (addresses(), addresses());
     for lane in LANES {

@@ -119,7 +119,7 @@ fn drain(edge: &Agent, collector: &mut Agent) {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn what_is_stopped_and_started_while_agents_die_stores_each_line_once() {
+fn stops_and_starts_through_kills_store_each_line_once() {
     let site = Site::new();
     let (mut collector, mut edge) = (site.collector(), site.edge());
     collector.start();

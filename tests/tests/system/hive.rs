@@ -81,7 +81,7 @@ fn troubles(collector: &Agent) -> Option<String> {
 
 #[test]
 #[ignore = "needs the programs, a JDK and Maven: tests/run"]
-fn partitions_are_the_directories_with_files_through_kills_of_collectors_and_metastore() {
+fn partitions_match_directories_through_kills_of_collector_and_metastore() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, store) = (folder.path(), folder.path().join("store"));
     let (mut rng, began) = (seed::rng("hive"), Instant::now());

@@ -109,7 +109,7 @@ fn ids_keep_what_a_server_repeats_from_being_stored_again() {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn a_stream_that_cannot_go_on_leaves_gaps_that_are_counted_and_no_halves() {
+fn stream_that_cannot_resume_leaves_counted_gaps() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let server = Server::new(Manner {
@@ -147,7 +147,7 @@ backoff = { network = { first = "700ms", step = "0s", limit = "700ms" } }"#;
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn a_silent_server_is_left_and_one_that_refuses_is_asked_when_it_says() {
+fn silent_server_is_left_and_a_refusing_one_retried_at_its_time() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let server = Server::new(Manner {
@@ -259,7 +259,7 @@ client_secret = "s:s"
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn a_list_is_read_page_by_page_from_the_cursor_on_and_each_event_is_stored_once() {
+fn list_is_read_page_by_page_from_the_cursor_and_stored_once() {
     const EVENTS: usize = 1500;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

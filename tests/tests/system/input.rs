@@ -37,7 +37,7 @@ fn odd_bytes_are_stored_as_they_were_written() {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn folders_that_come_late_and_things_that_are_no_files_cost_no_line() {
+fn late_folders_and_special_files_lose_no_line() {
     let site = Site::new();
     let (mut edge, mut collector) = start(&site);
     site.log("first", 1_000);

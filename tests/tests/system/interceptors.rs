@@ -138,7 +138,7 @@ fn stored(dir: &Path) -> Vec<(String, String, Value)> {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn what_interceptors_make_of_events_is_stored_once_through_kills() {
+fn intercepted_events_are_stored_once_through_kills() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     fs::create_dir(dir.path().join("logs")).expect("a folder for the logs");
     let configurations = configurations(dir.path());

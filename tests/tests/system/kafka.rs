@@ -169,7 +169,7 @@ fn repeats(dir: &Path, agents: &[&str], sent: &Sent) -> usize {
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn each_message_is_stored_once_through_kills_of_agent_and_broker_and_a_full_channel() {
+fn each_message_is_stored_once_through_kills_and_a_full_channel() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, mut rng, began) = (folder.path(), seed::rng("kafka"), Instant::now());
     let mut kafka = Kafka::start(dir);
@@ -210,7 +210,7 @@ fn each_message_is_stored_once_through_kills_of_agent_and_broker_and_a_full_chan
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn partitions_that_are_handed_over_lose_nothing_and_repeat_only_after_a_kill() {
+fn partition_handover_loses_nothing_and_repeats_only_after_a_kill() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
     let kafka = Kafka::start(dir);
@@ -307,7 +307,7 @@ fn in_topic(kafka: &Kafka, written: &[u8]) -> Vec<u8> {
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_a_dead_letter() {
+fn each_line_is_in_the_topic_once_without_kills_or_is_a_dead_letter() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
     let mut kafka = Kafka::start_with(dir, "message.max.bytes=200000\n");
@@ -359,25 +359,25 @@ fn each_line_is_in_the_topic_once_unless_the_agent_is_killed_and_a_large_one_is_
 
 #[test]
 #[ignore = "needs the programs, Java, Maven, openssl and a KDC: tests/run"]
-fn lines_go_on_while_tickets_of_kerberos_expire_and_what_is_set_wrong_is_named() {
+fn lines_continue_over_expiring_tickets_and_wrong_settings_are_named() {
     tickets::a_ticket_is_renewed_by_its_keytab();
 }
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn lines_go_on_while_tokens_expire_and_others_take_their_place() {
+fn lines_continue_while_tokens_expire_and_are_replaced() {
     tokens::an_expired_token_is_replaced();
 }
 
 #[test]
 #[ignore = "needs the programs, Java, Maven and openssl: tests/run"]
-fn lines_go_to_a_broker_behind_tls_and_back_and_what_it_refuses_is_said() {
+fn lines_pass_a_broker_with_tls_and_refusals_are_reported() {
     secured::lines_go_there_and_back();
 }
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn each_line_is_committed_once_through_kills_and_by_two_agents_with_the_same_batches() {
+fn each_line_is_committed_once_through_kills_and_by_two_agents() {
     once::each_line_is_there_once();
 }
 

@@ -179,19 +179,19 @@ fn each_line_is_stored_once_although_agent_broker_and_host_are_lost() {
 
 #[test]
 #[ignore = "needs the programs, Java, Maven and openssl: tests/run"]
-fn topics_and_rights_that_would_lose_events_are_refused_with_the_remedy_and_mended_under_way() {
+fn unsafe_topics_and_rights_are_refused_with_the_remedy_until_fixed() {
     refused::each_is_refused_and_mended();
 }
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn an_agent_whose_brokers_are_away_starts_says_why_it_waits_and_goes_on_by_itself() {
+fn agent_starts_without_brokers_explains_and_resumes() {
     away::it_is_opened_later();
 }
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn what_flume_has_left_in_its_kafka_channel_and_not_read_yet_is_taken_over() {
+fn unread_events_of_flumes_kafka_channel_are_taken_over() {
     flume::the_backlog_of_flume_is_taken_over();
 }
 

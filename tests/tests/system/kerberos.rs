@@ -129,7 +129,7 @@ fn belongs_to_the_proxy_user(hdfs: &Hdfs) {
 
 #[test]
 #[ignore = "needs the programs and a KDC: tests/run"]
-fn what_is_set_wrong_is_answered_with_the_setting_and_a_remedy() {
+fn wrong_settings_are_reported_with_a_remedy() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let hdfs = cluster(dir);

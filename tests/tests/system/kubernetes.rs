@@ -201,7 +201,7 @@ fn agents_with(dir: &Path, edge: &str) -> [Agent; 2] {
 
 #[test]
 #[ignore = "needs the programs and kubectl: tests/run"]
-fn each_line_of_each_container_is_stored_once_with_its_pod_through_kills_and_rotation() {
+fn each_container_line_is_stored_once_with_its_pod_through_kills() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let mut rng = seed::rng("kubernetes");

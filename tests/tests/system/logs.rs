@@ -19,7 +19,7 @@ const LIBRARIES: [&str; 5] = [" h2::", " hyper", " tower", " tonic", " mio"];
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn a_collector_says_when_senders_come_and_when_files_become_visible() {
+fn collector_logs_new_senders_and_visible_files() {
     let site = Site::new();
     let logs = move_lines(&site, site.edge(), site.collector());
     for expected in ["store opened", "sender connected", "file is visible", "sender disconnected"] {

@@ -78,7 +78,7 @@ fn a_ledger_deleted_while_collectors_are_down_is_rebuilt_without_repeats() {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn an_older_copy_and_missing_entries_are_refused_and_mended() {
+fn older_copy_and_missing_entries_are_refused_and_repaired() {
     let mut scene = begun();
     let (ledger, copy) = (ledger_of(&scene), scene.site.path().join("copy"));
     copied(&ledger, &copy);
@@ -115,7 +115,7 @@ fn an_older_copy_and_missing_entries_are_refused_and_mended() {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn an_emptied_dataset_goes_on_after_adopting_it() {
+fn emptied_dataset_works_again_after_adoption() {
     let mut scene = begun();
     scene.collector.stop(STOP);
     let store = scene.site.path().join("store");

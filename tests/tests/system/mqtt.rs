@@ -104,26 +104,26 @@ fn lines(name: &str, range: std::ops::Range<usize>) -> String {
 
 #[test]
 #[ignore = "needs the programs and mosquitto: tests/run"]
-fn messages_of_mqtt_5_survive_kills_of_agent_and_broker_and_cut_connections() {
+fn messages_of_mqtt_5_survive_kills_and_cuts() {
     kills::messages_survive_kills("5");
 }
 
 #[test]
 #[ignore = "needs the programs and mosquitto: tests/run"]
-fn messages_of_mqtt_3_survive_kills_of_agent_and_broker_and_cut_connections() {
+fn messages_of_mqtt_3_survive_kills_and_cuts() {
     kills::messages_survive_kills("3.1.1");
 }
 
 #[test]
 #[ignore = "needs the programs, mosquitto and openssl: tests/run"]
-fn messages_by_web_sockets_inside_tls_survive_kills_of_agent_and_broker_and_cut_connections() {
+fn messages_over_web_sockets_with_tls_survive_kills_and_cuts() {
     web_socket::messages_survive_kills_and_cuts();
 }
 
 /// The demo checks its own store, so its exit code is sufficient.
 #[test]
 #[ignore = "needs the programs and mosquitto: tests/run"]
-fn the_demo_of_devices_stores_every_reading_through_a_kill_with_either_quality_of_service() {
+fn demo_iot_stores_every_reading_through_a_kill_with_qos_1_and_2() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let demos = ["1", "2"].map(|qos| {
         let mut command = program("aqueduct");
@@ -146,7 +146,7 @@ fn the_demo_of_devices_stores_every_reading_through_a_kill_with_either_quality_o
 
 #[test]
 #[ignore = "needs the programs and mosquitto: tests/run"]
-fn filters_that_a_broken_connection_did_not_ask_for_are_asked_for_by_the_next_one() {
+fn missing_subscriptions_are_made_by_the_next_connection() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let broker = Broker::new(dir, "broker", OPEN);
@@ -203,14 +203,14 @@ fn two_collectors_share_the_messages_and_lose_none_when_one_is_killed() {
 
 #[test]
 #[ignore = "needs the programs, Java and mosquitto's clients: tests/run"]
-fn two_collectors_share_what_hivemq_has_and_lose_none_when_they_or_it_are_killed() {
+fn two_collectors_share_messages_of_hivemq_through_kills_without_loss() {
     hivemq::two_collectors_share_and_die();
 }
 
 /// A collector republishes messages at a second broker, which is down at first.
 #[test]
 #[ignore = "needs the programs and mosquitto: tests/run"]
-fn a_full_channel_keeps_the_connection_and_all_leaves_it_through_cut_connections() {
+fn full_channel_keeps_the_connection_and_drains_through_cuts() {
     const MESSAGES: usize = 6000;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -284,7 +284,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 #[test]
 #[ignore = "needs the programs and mosquitto: tests/run"]
-fn what_the_sink_publishes_over_tls_is_read_and_what_is_refused_is_a_letter() {
+fn messages_published_over_tls_are_read_and_refused_ones_are_letters() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     certificates(dir);

@@ -19,7 +19,7 @@ use super::sql_changes::{binlog, stored};
 
 #[test]
 #[ignore = "needs the programs and MySQL: tests/run"]
-fn changes_of_mysql_are_stored_once_and_in_order_over_kills_of_agent_and_database() {
+fn changes_of_mysql_are_stored_once_in_order_through_kills() {
     binlog::changes_are_stored_once_and_in_order(&binlog::Kind {
         start: MariaDb::start_mysql,
         end_of_log: "SHOW BINARY LOG STATUS",
@@ -47,7 +47,7 @@ fn changes_of_mysql_are_stored_once_and_in_order_over_kills_of_agent_and_databas
 
 #[test]
 #[ignore = "needs the programs and MySQL: tests/run"]
-fn a_row_that_is_in_the_log_and_not_in_its_table_yet_is_not_missing_behind_a_snapshot() {
+fn row_logged_before_it_is_in_its_table_is_in_the_snapshot() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let server = MariaDb::start_mysql(dir, &binlog::OPTIONS);

@@ -127,7 +127,7 @@ fn settled(dir: &Path, names: &[&str], count: usize, agent: &Agent) {
 
 #[test]
 #[ignore = "needs the programs, nats-server and openssl: tests/run"]
-fn messages_survive_kills_of_agent_and_server_and_those_of_a_source_alone_are_stored_once() {
+fn messages_survive_kills_and_are_stored_once_by_a_single_source() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
     let mut server = Server::start(dir);

@@ -38,7 +38,7 @@ const RATE_MIN: f64 = 1_000.0;
 
 #[test]
 #[ignore = "needs the programs, nginx, wrk, logrotate and HDFS: tests/run"]
-fn each_line_that_nginx_writes_is_stored_once_although_both_agents_are_killed() {
+fn each_nginx_line_is_stored_once_although_both_agents_are_killed() {
     let mut rng = seed::rng("nginx");
     let mut scene = Scene::start("dedupe-on", true);
     let mut victims = [[Victim::Edge; 10], [Victim::Collector; 10]].concat();

@@ -63,6 +63,6 @@ fn collectors_that_are_killed_store_each_line_once_in_a_bucket_of_google() {
 
 #[test]
 #[ignore = "needs the programs and Python: tests/run"]
-fn collectors_that_are_killed_store_each_line_once_in_a_container_of_azure() {
+fn killed_collectors_store_each_line_once_in_a_container_of_azure() {
     each_line_is_stored_once::<Azurite>("abfss");
 }

@@ -120,7 +120,7 @@ channel = "main"
 
 #[test]
 #[ignore = "needs the programs and Chromium: tests/run"]
-fn the_page_says_that_all_is_well_or_what_is_wrong() {
+fn page_shows_that_all_is_well_or_the_findings() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let (mut edge, mut collector, web) = edge_and_collector(dir);
@@ -139,7 +139,7 @@ fn the_page_says_that_all_is_well_or_what_is_wrong() {
     browser.wait_for("sources", &["web", "running", "3 events"]);
     browser.wait_for("sinks", &["next", "grpc", "3 events", "ms / "]);
     browser.wait_for("sum", &["3 accepted = 3 delivered", "it adds up"]);
-    browser.wait_for("config-state", &["same", "The file says what runs"]);
+    browser.wait_for("config-state", &["same", "The file is the same"]);
     let edges = browser.value("document.querySelectorAll('#graph path.edge').length");
     assert_eq!(edges, 2, "from the source to the channel, and on to the sink");
     browser.keep("page-healthy.png");
@@ -217,7 +217,7 @@ channel = "main"
 
 #[test]
 #[ignore = "needs the programs and Chromium: tests/run"]
-fn what_comes_from_outside_is_shown_as_text() {
+fn foreign_data_is_shown_as_text() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let (web, noisy) = (http::free_address(), http::free_address());
@@ -315,11 +315,11 @@ admin_tls = {{ certificate = "{shown}/cert.pem", key = "{shown}/key.pem" }}
 
     let browser = Browser::start(dir);
     browser.open(&format!("https://{admin}/"));
-    browser.wait_for("word", &["The agent wants its token"]);
+    browser.wait_for("word", &["The agent requires its token"]);
     let shown = browser.value("document.getElementById('live').checkVisibility()");
     assert_eq!(shown, false, "nothing is shown without it");
     browser.write("token", "a wrong one\u{e007}");
-    browser.wait_for("access-problem", &["not that of this agent"]);
+    browser.wait_for("access-problem", &["not the token of this agent"]);
     browser.write("token", &format!("{TOKEN}\u{e007}"));
     browser.wait_for("word", &["All is well"]);
     browser.wait_for("sources", &["in", "sequence", "running"]);

@@ -140,7 +140,7 @@ columns = {COLUMNS}
 
 #[test]
 #[ignore = "needs the programs, HDFS, a JDK and Maven: tests/run"]
-fn files_of_columns_are_read_by_java_with_every_value_once_although_a_collector_is_killed() {
+fn parquet_files_have_every_value_once_for_java_through_kills() {
     let hdfs = Hdfs::shared();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

@@ -119,7 +119,7 @@ fn wait_until_taken(agent: &Agent, events: usize) {
 
 #[test]
 #[ignore = "needs the programs, RabbitMQ, Python and openssl: tests/run"]
-fn messages_survive_kills_of_agent_and_broker_and_refusals_say_what_helps() {
+fn messages_survive_kills_and_refusals_name_the_remedy() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
     let mut broker = Broker::start(dir);

@@ -178,7 +178,7 @@ fn each_event_is_one_document_through_kills_of_agent_and_engine() {
 
 #[test]
 #[ignore = "needs the programs, Java, Maven and curl: tests/run"]
-fn what_is_refused_goes_to_the_dead_letters_and_a_closed_index_holds_the_flow() {
+fn refused_events_become_letters_and_a_closed_index_holds_the_flow() {
     const GOOD: usize = 1_500;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

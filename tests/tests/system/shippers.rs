@@ -184,7 +184,7 @@ fn repeated(dir: &Path, first: usize) -> BTreeMap<&'static str, usize> {
 
 #[test]
 #[ignore = "needs the programs, Go and Node.js: tests/run"]
-fn acknowledged_lines_of_shippers_are_stored_and_lost_answers_repeat_none_of_fluents_logger() {
+fn shipper_lines_are_stored_and_lost_responses_repeat_no_logger_event() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let listen = [free_address(), free_address(), free_address()];

@@ -114,7 +114,7 @@ fn put(dir: &Path, name: &str, tool: &str, lines: usize) -> Vec<u8> {
 
 #[test]
 #[ignore = "needs the programs and nc: tests/run"]
-fn lines_of_nc_and_of_a_command_are_stored_and_those_over_tcp_are_answered() {
+fn lines_of_nc_and_of_a_command_are_stored_and_answered_over_tcp() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let dir = dir.path();
     let (tcp, udp) = (free_address(), free_address());

@@ -130,7 +130,7 @@ fn lives(collector: &mut Agent, server: &RwLock<Postgres>) -> u64 {
 
 #[test]
 #[ignore = "needs the programs and PostgreSQL: tests/run"]
-fn changes_of_postgresql_are_stored_once_and_in_order_over_kills_of_agent_and_database() {
+fn changes_of_postgresql_are_stored_once_in_order_through_kills() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let began = Instant::now();
@@ -195,7 +195,7 @@ fn says(dir: &Path, server: &Postgres, user: &str, settings: &str, expected: &st
 
 #[test]
 #[ignore = "needs the programs and PostgreSQL: tests/run"]
-fn what_is_wrong_with_the_database_is_said_with_the_remedy_and_lost_changes_are_made_good() {
+fn database_problems_name_the_remedy_and_lost_changes_are_recovered() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let mut server = Postgres::start(dir);
@@ -365,7 +365,7 @@ fn hold_kinds(events: &[stored::Event], rows: &[String]) {
 
 #[test]
 #[ignore = "needs the programs and MariaDB: tests/run"]
-fn changes_of_mariadb_are_stored_once_and_in_order_over_kills_of_agent_and_database() {
+fn changes_of_mariadb_are_stored_once_in_order_through_kills() {
     binlog::changes_are_stored_once_and_in_order(&binlog::Kind {
         start: MariaDb::start_with,
         end_of_log: "SHOW MASTER STATUS",

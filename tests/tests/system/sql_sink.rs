@@ -150,7 +150,7 @@ fn rows_are_in_postgresql_exactly_once_through_kills_cuts_and_a_restart() {
 
 #[test]
 #[ignore = "needs a program with ODBC and PostgreSQL: tests/run"]
-fn rows_are_in_postgresql_by_odbc_exactly_once_through_kills_cuts_and_a_restart() {
+fn rows_are_in_postgresql_once_by_odbc_through_kills_and_cuts() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut postgres = ByOdbc(Postgres::start(folder.path()));
     exactly_once(folder.path(), "PostgreSQL by ODBC", &mut postgres);

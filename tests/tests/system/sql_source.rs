@@ -151,7 +151,7 @@ fn rows_of_postgresql_are_stored_once_over_kills_of_agent_and_database() {
 
 #[test]
 #[ignore = "needs a program with ODBC and PostgreSQL: tests/run"]
-fn rows_of_postgresql_by_odbc_are_stored_once_over_kills_of_agent_and_database() {
+fn rows_of_postgresql_by_odbc_are_stored_once_through_kills() {
     every_row_is_stored_once(Kind::PostgresByOdbc);
 }
 

@@ -198,7 +198,7 @@ a.sinks.k.channel = c
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn log_files_change_hands_between_flume_and_an_agent_and_each_line_is_read_once() {
+fn each_line_is_read_once_when_files_move_between_flume_and_an_agent() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut site = Site { dir: dir.path().to_owned(), written: Vec::new(), stage: 0 };
     fs::create_dir_all(site.log("")).expect("the test's own folder");

@@ -55,7 +55,7 @@ fn shown(output: &Output) -> String {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn events_that_pass_are_shown_and_the_flow_never_waits_for_those_that_look() {
+fn passing_events_are_shown_and_the_flow_never_waits_for_viewers() {
     let site = Site::new();
     let (mut collector, mut edge) = (site.collector(), site.edge());
     collector.start();

@@ -162,7 +162,7 @@ fn one<'a>(trace: &'a [Span], what: &str, like: impl Fn(&Span) -> bool) -> &'a S
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn a_batch_of_a_killed_collector_is_one_trace_with_each_attempt_and_its_file() {
+fn batch_of_a_killed_collector_is_one_trace_with_all_attempts() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     certificates::make(dir);

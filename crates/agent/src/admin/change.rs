@@ -45,7 +45,7 @@ fn part(query: &str, more: &[&str]) -> Result<Option<Part>, String> {
             _ => return Err(unknown("parameter", key, &[&["source", "group"], more].concat())),
         };
         if found.replace(part).is_some() {
-            return Err("one part at a time".to_owned());
+            return Err("name only one part per request".to_owned());
         }
     }
     found.ok_or_else(|| "name a part: ?source= or ?group=".to_owned())
@@ -62,14 +62,14 @@ fn drain(query: &str) -> Result<Wish, String> {
                 let known = value.parse().ok().map(Duration::from_secs);
                 let known = known.filter(|limit| *limit <= TIME_LIMIT_MAX && !limit.is_zero());
                 let most = TIME_LIMIT_MAX.as_secs();
-                time_limit = known.ok_or(format!("`timeout` is seconds, 1 to {most}"))?;
+                time_limit = known.ok_or(format!("`timeout` must be from 1 to {most} seconds"))?;
             }
             "exit" => exit = true,
             _ => return Err(unknown("parameter", key, &["channel", "timeout", "exit"])),
         }
     }
     if exit && channel.is_some() {
-        return Err("the agent ends when all of its channels are empty: leave `channel` out".into());
+        return Err("`exit` waits for all channels: remove `channel` or `exit`".into());
     }
     Ok(Wish::Drain { channel, time_limit, exit })
 }
@@ -95,8 +95,8 @@ impl Pages {
     /// Reloads the configuration; the answer lists the result for each part.
     pub(super) async fn reload(&self, actor: Actor) -> Answer {
         let Some(status) = self.reloads.wait("POST /reload", actor.clone()).await else {
-            let problem = "no reload now: others wait, the agent stops, or it was started without \
-                           a file";
+            let problem = "cannot reload now: other requests are waiting, the agent is stopping, \
+                           or it was started without a configuration file";
             return self.not_now("reload", None, actor, problem).await;
         };
         let mut answer = json(&status);
@@ -116,7 +116,8 @@ impl Pages {
         };
         let part = wish.part();
         let Some(status) = self.reloads.change(wish, actor.clone()).await else {
-            let problem = "not now: other changes wait, or the agent stops";
+            let problem = "cannot make this change now: other requests are waiting, or the agent \
+                           is stopping; retry later";
             return self.not_now(action, part, actor, problem).await;
         };
         let mut answer = json(&status);

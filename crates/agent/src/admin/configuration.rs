@@ -59,14 +59,14 @@ impl Compared {
         let (level, what, more) = match &self.on_disk {
             OnDisk::None | OnDisk::Same => return None,
             OnDisk::Differs { changed } => {
-                (Level::Note, "says something else than what runs", changed.join(", "))
+                (Level::Note, "differs from the running configuration", changed.join(", "))
             }
             OnDisk::Wrong { problems } => {
                 let first = problems.first().cloned().unwrap_or_default();
-                (Level::Warn, "is wrong: the next start would fail", first)
+                (Level::Warn, "is invalid: the next start would fail", first)
             }
         };
-        let brief = format!("the file of the configuration {what}");
+        let brief = format!("the configuration file {what}");
         Some(Trouble::new((level, Cause::Configuration), "configuration", brief, &more))
     }
 }
@@ -181,7 +181,7 @@ channel = "main"
     }
 
     #[tokio::test]
-    async fn what_the_file_says_now_is_compared_name_by_name_and_shows_no_secret() {
+    async fn file_is_compared_name_by_name_without_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.toml");
         fs::write(&path, TEXT).unwrap();

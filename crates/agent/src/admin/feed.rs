@@ -142,7 +142,9 @@ async fn gather(pages: Arc<Pages>) {
 /// The stream for one more reader.
 pub(super) fn answer(pages: &Arc<Pages>) -> Answer {
     let Some(reader) = Reader::new(pages) else {
-        let text = format!("there are {READERS_MAX} readers, which is as many as may be\n");
+        let text = format!(
+            "this page already has {READERS_MAX} readers, the maximum; close one and retry\n"
+        );
         return page(StatusCode::SERVICE_UNAVAILABLE, text);
     };
     let events = stream::unfold(reader, |mut reader| async {

@@ -89,7 +89,7 @@ impl Pages {
             }
         });
         work.await.unwrap_or_else(|_| {
-            page(StatusCode::INTERNAL_SERVER_ERROR, "the agent stops\n".to_owned())
+            page(StatusCode::INTERNAL_SERVER_ERROR, "the agent is stopping\n".to_owned())
         })
     }
 

@@ -164,8 +164,8 @@ impl Pages {
                 let agent = outage.agent.address;
                 let agent = agent.map_or(String::new(), |it| format!("{it} cannot store events: "));
                 format!(
-                    "unable for {seconds} s: group `{group}` delivers nothing of what channel \
-                     `{channel}` holds: {agent}{cause}"
+                    "group `{group}` has delivered nothing from channel `{channel}` for \
+                     {seconds} s: {agent}{cause}"
                 )
             })
         });
@@ -209,7 +209,7 @@ impl Pages {
     pub(super) async fn refused_token(&self, client: Client<'_>) {
         guard::count(&self.metrics, "wrong_token");
         let peer = (client.address, client.certificate.map(|name| &**name));
-        let problem = "compare the token of the client with `agent.admin_token`";
+        let problem = "the client must send the value of `agent.admin_token`";
         self.live.refusals.refused(COMPONENT, peer, RefusalReason::WrongToken, &problem);
         sleep(PENANCE).await;
     }
@@ -316,6 +316,6 @@ fn held(parts: &Parts, env: &Env) -> (Option<String>, Vec<String>) {
 }
 
 fn busy() -> Answer {
-    let text = "another request reads the disk for such a page; ask again\n";
+    let text = "another request is reading the disk; retry\n";
     page(StatusCode::SERVICE_UNAVAILABLE, text.into())
 }

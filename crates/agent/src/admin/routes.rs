@@ -114,25 +114,25 @@ const ADMIN: &[Route] = &[
         "/livez",
         Access::Open,
         Page::Liveness,
-        "200 while the agent's work moves, 503 with what has died or hangs: a restart helps",
+        "200 while all parts make progress, 503 with the dead or stuck ones: restart the agent",
     ),
     route(
         "/status",
         Access::Token,
         Page::Status,
-        "what every source, channel and sink is doing, as JSON; `aqueduct status` shows it",
+        "the state of each source, channel and sink, as JSON; `aqueduct status` shows it",
     ),
     route(
         "/status/events",
         Access::Token,
         Page::Events,
-        "the same once a second, as server-sent events",
+        "the content of /status once per second, as server-sent events",
     ),
     route(
         "/config",
         Access::Contents,
         Page::Configuration,
-        "the configuration that runs, without its secrets, and whether its file says the same",
+        "the running configuration, without its secrets, and whether its file differs",
     ),
     route(
         "/dead-letters",
@@ -150,52 +150,53 @@ const ADMIN: &[Route] = &[
         "/account",
         Access::Token,
         Page::Account,
-        "what each durable channel accepted and still holds: one JSON object a line",
+        "batches that each durable channel accepted and still has: one JSON object per line",
     ),
     route(
         "/flume/metrics",
         Access::Token,
         Page::FlumeMetrics,
-        "the counters as Flume's HTTP monitoring shows them: JSON by its names",
+        "the counters as JSON with the names of Flume's HTTP monitoring",
     ),
     route(
         "/audit",
         Access::Contents,
         Page::Audit,
-        "what operators have changed, or wanted to, the newest first; ?newest=N, at most 1000",
+        "changes that operators made or tried to make, the newest first; ?newest=N, at most 1000",
     ),
     change(
         "/reload",
         Page::Reload,
-        "POST with the header `X-Aqueduct: reload`: the configuration is read again, and what \
-         became of each part is answered as JSON",
+        "POST with the header `X-Aqueduct: reload`: reloads the configuration and returns the \
+         result for each part as JSON",
     ),
     change(
         "/stop",
         Page::Change,
-        "POST with the header `X-Aqueduct: stop`: ?source= or ?group= stops, and stays so",
+        "POST with the header `X-Aqueduct: stop`: stops ?source= or ?group= until it is started \
+         again",
     ),
     change(
         "/start",
         Page::Change,
-        "POST with the header `X-Aqueduct: start`: ?source=, ?group= or ?all starts again",
+        "POST with the header `X-Aqueduct: start`: starts ?source=, ?group= or ?all again",
     ),
     change(
         "/drain",
         Page::Change,
-        "POST with the header `X-Aqueduct: drain`: sources stop until the channels are empty; \
-         ?channel=, &timeout= seconds, &exit",
+        "POST with the header `X-Aqueduct: drain`: stops the sources until the channels are \
+         empty; ?channel=, &timeout= seconds, &exit",
     ),
     change(
         "/dlq/replay",
         Page::LettersChange,
-        "POST with the header `X-Aqueduct: dlq/replay`: dead letters go back into their channels; \
-         ?reason=, &sink=, &channel=, &identity=, &new_identity",
+        "POST with the header `X-Aqueduct: dlq/replay`: puts dead letters back into their \
+         channels; ?reason=, &sink=, &channel=, &identity=, &new_identity",
     ),
     change(
         "/dlq/drop",
         Page::LettersChange,
-        "POST with the header `X-Aqueduct: dlq/drop`: dead letters are deleted; ?reason=, &sink=, \
+        "POST with the header `X-Aqueduct: dlq/drop`: deletes dead letters; ?reason=, &sink=, \
          &channel=, &source=, &identity=",
     ),
 ];
@@ -227,7 +228,7 @@ impl Site {
 }
 
 /// Why a request is refused that shows another token, or none.
-const NO_TOKEN: &str = "without the token";
+const NO_TOKEN: &str = "wrong or missing token";
 
 /// A rejected request: its answer, and the reason for the audit log.
 struct Refusal(Answer, &'static str);
@@ -284,7 +285,7 @@ async fn unsecured(
         return asset;
     }
     let Some(route) = route else {
-        let text = format!("no such page; there are:\n{}", of.index());
+        let text = format!("unknown page; the pages are:\n{}", of.index());
         return page(StatusCode::NOT_FOUND, text);
     };
     let accept = head.headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
@@ -323,22 +324,26 @@ async fn unsecured(
 /// Returns the reason to reject a request, independently of its page.
 fn refusal(of: Site, guard: &Guard, head: &Parts, route: Option<&Route>) -> Option<Refusal> {
     if of == Site::Admin && !guard.is_meant(&head.headers) {
-        let text = "this address answers on loopback alone, for the hosts `localhost` and \
-                    127.0.0.1; a proxy in front of it has to send one of them as `Host`\n";
-        let why = "for another host";
+        let text = "this listener is on loopback and accepts only the hosts `localhost` and \
+                    127.0.0.1; a proxy must send one of them as `Host`\n";
+        let why = "wrong `Host` header";
         return Some(Refusal::new(StatusCode::MISDIRECTED_REQUEST, why, text.into()));
     }
     let verb = route.map_or(Verb::Read, |route| route.verb);
     if !verb.allows(&head.method) {
-        let (names, why) = (verb.names(), "by another method");
-        let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, why, format!("only {names}\n"));
+        let (names, why) = (verb.names(), "wrong method");
+        let refusal = Refusal::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            why,
+            format!("this page accepts only {names}\n"),
+        );
         return Some(refusal.with(header::ALLOW, names));
     }
     let route = route?;
     if route.access == Access::Contents && !guard.has_token() && !guard.is_loopback() {
-        let text = "this page is answered on loopback alone, or to those with a token: set \
-                    `agent.admin_token`\n";
-        let why = "on a network address, where no token is set";
+        let text =
+            "this page is available only on loopback or with a token: set `agent.admin_token`\n";
+        let why = "network address without `agent.admin_token`";
         return Some(Refusal::new(StatusCode::FORBIDDEN, why, text.into()));
     }
     if route.access != Access::Open && !guard.is_allowed(&head.headers) {
@@ -350,7 +355,7 @@ fn refusal(of: Site, guard: &Guard, head: &Parts, route: Option<&Route>) -> Opti
     let action = &route.path[1..];
     if route.verb == Verb::Change && !change::is_meant(&head.headers, action) {
         let text = format!("the request needs the header `{}: {action}`\n", change::HEADER);
-        return Some(Refusal::new(StatusCode::FORBIDDEN, "without the header", text));
+        return Some(Refusal::new(StatusCode::FORBIDDEN, "header `X-Aqueduct` is missing", text));
     }
     None
 }

@@ -133,12 +133,15 @@ impl Wanted {
             let (key, value) = parameter?;
             let place = Place::ALL.iter().find(|(name, _)| *name == key);
             match (place, key) {
-                (Some(_), _) if at.is_some() => return Err("one place at a time".to_owned()),
+                (Some(_), _) if at.is_some() => {
+                    return Err("name only one of `source`, `channel` and `sink`".to_owned());
+                }
                 (Some((_, place)), _) => at = Some((*place, value)),
                 (None, "where") => filter = conditions(&value, pages)?,
                 (None, "rate") => {
                     let known = value.parse().ok().filter(|rate| (1..=RATE_MAX).contains(rate));
-                    rate = known.ok_or(format!("`rate` is events a second, 1 to {RATE_MAX}"))?;
+                    rate = known
+                        .ok_or(format!("`rate` must be from 1 to {RATE_MAX} events per second"))?;
                 }
                 (None, _) => {
                     let keys = ["source", "channel", "sink", "where", "rate"];
@@ -243,7 +246,8 @@ pub(super) fn answer(pages: &Arc<Pages>, query: &str) -> Answer {
         return page(StatusCode::NOT_FOUND, problem + "\n");
     };
     let Some(seat) = Seat::take(pages) else {
-        let text = format!("{READERS_MAX} look at events already, which is as many as may be\n");
+        let text =
+            format!("{READERS_MAX} clients already watch events, the maximum; end one and retry\n");
         return page(StatusCode::SERVICE_UNAVAILABLE, text);
     };
     let reader = Reader {

@@ -126,7 +126,7 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn liveness_is_answered_at_once_whatever_other_clients_do() {
+async fn liveness_is_answered_immediately_despite_other_clients() {
     let bench = bench();
     let mut clients = Vec::new();
     for _ in 0..64 {
@@ -220,7 +220,7 @@ fn channel(outlet: &OutletBoard) -> ChannelHandle {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_delivers_nothing_is_named_with_its_cause_while_events_may_enter() {
+async fn idle_group_is_named_with_its_cause_while_events_may_enter() {
     let outlet = OutletBoard::default();
     let handle = channel(&outlet);
     handle.boards.opened.open_with(0);
@@ -240,11 +240,13 @@ async fn a_group_that_delivers_nothing_is_named_with_its_cause_while_events_may_
     assert_eq!(since().await, 0.0);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let answer = bench.get("/readyz").await;
-    let expected = "\r\n\r\nready\nunable for 16 s: group `out` delivers nothing of what channel \
-                    `main` holds: refused by the store\n";
+    let expected = "\r\n\r\nready\ngroup `out` has delivered nothing from channel `main` for 16 s: \
+                    refused by the store\n";
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(expected), "{answer}");
     assert!(since().await > 1e9);
-    assert!(bench.get("/status").await.contains("\"remarks\":[\"unable for 16 s"));
+    assert!(
+        bench.get("/status").await.contains("\"remarks\":[\"group `out` has delivered nothing")
+    );
     outlet.works("out");
     assert!(bench.get("/readyz").await.ends_with("\r\n\r\nready\n"));
     assert_eq!(since().await, 0.0);
@@ -293,8 +295,8 @@ async fn a_part_that_has_panicked_is_dead_and_one_that_fails_is_not() {
     let answer = bench.get("/livez").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     for part in ["source `f`: ", "sink `s`: "] {
-        assert!(answer.contains(&format!("{part}its task has ended by a panic")), "{answer}");
+        assert!(answer.contains(&format!("{part}its task has panicked")), "{answer}");
     }
     let answer = bench.get("/readyz").await;
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("ended by a panic"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("has panicked"), "{answer}");
 }

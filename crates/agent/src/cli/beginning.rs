@@ -24,6 +24,6 @@ pub fn begin(version: &'static str) -> Result<&'static str, ExitCode> {
 /// Says in the log which module a FIPS build has.
 pub(super) fn log_module() {
     if let Some(module) = crypto::module() {
-        tracing::info!(module, "a FIPS build: the module has passed its self-tests");
+        tracing::info!(module, "FIPS build: the cryptographic module has passed its self-tests");
     }
 }

@@ -17,10 +17,10 @@ Examples:
                      --data-dir /var/lib/aqueduct --insecure
   aqueduct-collector --config /etc/aqueduct/collector.toml
 
-With --ca edges have to show a certificate of that authority, with --tokens-file a token:
-`aqueduct pki` makes both. In a network that you trust --insecure does without TLS.
-%Y, %m, %d, %H … are of the header `timestamp`, in UTC; %{name} is a header.
---print-config shows the configuration behind the flags.
+With --ca, edges must present a certificate of that authority; with --tokens-file, a token.
+`aqueduct pki` creates both. In a trusted network, --insecure allows plain text.
+%Y, %m, %d, %H … come from the header `timestamp`, in UTC; %{name} is a header.
+--print-config prints the configuration of these flags.
 
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";
 
@@ -38,8 +38,7 @@ pub struct CollectorArgs {
     #[arg(required_unless_present = "config", conflicts_with = "config")]
     pub store: Option<String>,
 
-    /// Tokens of the edges that may send, and no others: a file of lines, NAME TOKEN or NAME
-    /// sha256:HEX
+    /// File with the tokens of edges that may send: each line is NAME TOKEN or NAME sha256:HEX
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     pub tokens_file: Option<PathBuf>,
 

@@ -17,11 +17,11 @@ Examples:
                 --insecure
   aqueduct-edge --config /etc/aqueduct/edge.toml
 
-Several collectors share the load; the batches of one edge stay with one collector while it works,
-and go to another one when it does not. With dns:HOST:PORT (every address of a host) collectors are
-looked up repeatedly, and may come and go; the program `aqueduct` also accepts srv:NAME (SRV
-records). `aqueduct pki` makes certificates; in a network that you trust --insecure does without.
---print-config shows the configuration of these flags.
+Several collectors share the load: an edge sends its batches to one collector, and to another one if
+that fails. With dns:HOST:PORT (every address of a host), the edge looks up the collectors
+repeatedly; the program `aqueduct` also accepts srv:NAME (SRV records). `aqueduct pki` creates
+certificates. In a trusted network, --insecure allows plain text.
+--print-config prints the configuration of these flags.
 
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";
 
@@ -35,13 +35,12 @@ pub struct EdgeArgs {
     #[arg(conflicts_with = "config")]
     pub tail: Vec<String>,
 
-    /// Collectors to send to, or where they are looked up: dns:HOST:PORT, or srv:NAME by `aqueduct`
+    /// Collectors to send to, or a DNS name to look up: dns:HOST:PORT, or srv:NAME (`aqueduct`)
     #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',')]
     #[arg(required_unless_present = "config", conflicts_with = "config")]
     pub to: Vec<String>,
 
-    /// Token that proves the name of this agent to collectors that ask for one: a file of one line,
-    /// NAME TOKEN
+    /// File with the token of this agent, for collectors that require tokens: one line, NAME TOKEN
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     pub token_file: Option<PathBuf>,
 

@@ -46,14 +46,14 @@ const FIRST: &str = "/proc/1/cmdline";
 /// Bytes of arguments.
 const ARGUMENTS_MAX: usize = 1 << 20;
 
-/// Ask the agent of this host whether it works: exit code 0 or 1
+/// Check the agent on this host: exit code 0 if it works, otherwise 1
 #[derive(Debug, Clone, Args)]
 pub(super) struct HealthArgs {
-    /// Ask whether it does its work (/readyz), not only whether a restart would help (/livez)
+    /// Check readiness (/readyz) instead of liveness (/livez: fails if a restart would help)
     #[arg(long)]
     ready: bool,
-    /// The arguments that the agent was started with, such as --config FILE; without any those of
-    /// process 1, which is the agent in a container
+    /// Arguments of the agent, such as --config FILE [default: those of process 1, which is the
+    /// agent in a container]
     #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
@@ -129,7 +129,7 @@ fn behind(program: &str, line: &[u8]) -> Option<Vec<OsString>> {
 
 fn look(plan: &Plan, given: bool, ready: bool, env: &Env) -> Found {
     let Some(address) = &plan.agent.admin else {
-        let said = "the agent has no admin address (`agent.admin`, `--admin`) to be asked at";
+        let said = "cannot ask the agent: it has no admin address; set `agent.admin` or `--admin`";
         return if given { Found::Fails(said.into()) } else { Found::Works(said.into()) };
     };
     let page = if ready { "/readyz" } else { "/livez" };
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_of_the_first_process_stand_behind_its_program() {
+    fn arguments_of_the_first_process_follow_its_program() {
         let words = |line: &str| {
             let words = behind("aqueduct-edge", line.as_bytes())?;
             Some(words.iter().map(|it| it.to_string_lossy().into_owned()).collect::<Vec<_>>())
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_listens_everywhere_is_reached_on_loopback() {
+    fn listener_on_all_addresses_is_reached_on_loopback() {
         assert_eq!(reachable("0.0.0.0:9464"), "127.0.0.1:9464");
         assert_eq!(reachable("[::]:9464"), "[::1]:9464");
         assert_eq!(reachable("10.0.0.7:9464"), "10.0.0.7:9464");

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_chose_neither_makes_a_line_nor_moves_the_terminal() {
+    fn foreign_text_neither_breaks_lines_nor_controls_the_terminal() {
         let name = "a\u{1b}[31m\nINFO all is well\r\u{9b}2J\u{202e}.log";
         let error = io::Error::other(name);
         let written = line(|| {

@@ -17,7 +17,7 @@ const OURS: [&str; 4] = ["aqueduct", "components", "formats", "kit"];
 /// It cannot be understood.
 pub(super) fn parse(wanted: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(written_out(wanted)).map_err(|error| {
-        let problem = format!("RUST_LOG: `{wanted}` cannot be read as a filter: {error}");
+        let problem = format!("RUST_LOG: `{wanted}` is not a valid filter: {error}");
         format!("{problem}; write for example `debug` or `info,aqueduct_components=debug`")
     })
 }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_alone_is_about_our_crates() {
+    fn level_without_target_applies_to_our_crates() {
         let usual = ["OUR-INFO", "THEIR-INFO", "THEIR-WARN"];
         assert_eq!(written(""), usual);
         assert_eq!(written("info"), usual);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_is_heard() {
+    fn named_targets_are_logged() {
         let all = ["OUR-DEBUG", "OUR-INFO", "THEIR-DEBUG", "THEIR-INFO", "THEIR-WARN"];
         assert_eq!(written("debug,h2=debug"), all);
         assert_eq!(written("info,aqueduct_agent=debug"), ["OUR-INFO", "THEIR-INFO", "THEIR-WARN"]);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_filter_is_refused_with_an_example() {
+    fn invalid_filter_is_refused_with_an_example() {
         let problem = parse("info,=").unwrap_err();
         assert!(problem.contains("`info,=`") && problem.contains("for example"), "{problem}");
     }

@@ -173,7 +173,11 @@ impl Lines {
                     }
                 }
                 Err(lines) => {
-                    tracing::warn!(lines, "log lines were dropped: standard error was not read");
+                    tracing::warn!(
+                        lines,
+                        "log lines were dropped: the reader of standard error is too slow or \
+                         blocked"
+                    );
                 }
             }
         }

@@ -89,7 +89,7 @@ fn the_flags_of_a_collector_mean_this_configuration() {
 }
 
 #[test]
-fn one_collector_is_a_group_too_so_that_a_second_one_finds_what_the_channel_holds() {
+fn one_collector_is_a_group_so_that_a_second_one_takes_its_backlog() {
     let args = "edge --tail /a --to c1:4141 --data-dir /d --name web-1";
     let text = printed::<EdgeArgs>(args);
     let group = "[groups.collectors]\ntype = \"single\"\nchannel = \"main\"\n\
@@ -98,7 +98,7 @@ fn one_collector_is_a_group_too_so_that_a_second_one_finds_what_the_channel_hold
 }
 
 #[test]
-fn what_the_flags_mean_can_be_built() {
+fn flags_make_a_configuration_that_can_be_built() {
     let env = env::real();
     for to in ["c1:4141", "c1:4141,c2:4141,c3:4141", "dns:c:4141", "srv:_a._tcp.c,c2:4141"] {
         let arguments = format!("edge --tail /a/**/*.log --to {to} --data-dir /d --insecure");
@@ -145,7 +145,7 @@ fn plain_text_leaves_the_host_by_no_flag_but_one() {
 }
 
 #[test]
-fn the_agent_is_named_after_its_host_unless_told_otherwise() {
+fn agent_is_named_after_its_host_by_default() {
     let args = parse::<EdgeArgs>("edge --tail /a --to c1:4141 --data-dir /d").unwrap();
     assert_eq!(drafted(&args).unwrap().agent.name, &*env::real().host);
 }
@@ -166,7 +166,7 @@ fn flags_of_the_agent_go_over_its_file() {
 }
 
 #[test]
-fn a_file_that_is_no_configuration_is_refused_with_its_name() {
+fn file_without_a_configuration_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let env = env::real();
     let missing = dir.path().join("none.toml");
@@ -176,7 +176,7 @@ fn a_file_that_is_no_configuration_is_refused_with_its_name() {
     let bytes = dir.path().join("bytes.toml");
     fs::copy("/proc/self/exe", &bytes).unwrap();
     let error = read(&bytes, &env).unwrap_err().to_string();
-    assert!(error.contains("and at most 4194304 are read") || error.contains("UTF-8"), "{error}");
+    assert!(error.contains("at most 4194304 are allowed") || error.contains("UTF-8"), "{error}");
 
     let list = dir.path().join("list.yaml");
     env_write(&list, "- 1\n");
@@ -187,7 +187,7 @@ fn a_file_that_is_no_configuration_is_refused_with_its_name() {
 }
 
 #[test]
-fn what_a_flag_lacks_is_named() {
+fn missing_flags_are_named() {
     for (arguments, missing) in [
         ("edge --to c1:4141 --data-dir /d", "--tail <PATTERN>"),
         ("edge --tail /a --data-dir /d", "--to <HOST:PORT,…>"),

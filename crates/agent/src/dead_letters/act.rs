@@ -195,27 +195,26 @@ impl<'a> Letters<'a> {
         }
         if nameless > 0 {
             done.problems.push(format!(
-                "cannot put {} back, from a channel without identities: their events would be \
-                 repeated; `aqueduct dlq show` prints them",
+                "cannot put {} back: they come from a channel without identities, so their \
+                 events would be repeated; print them with `aqueduct dlq show`",
                 words::count(nameless, "letter"),
             ));
         }
         if rejected > 0 {
             done.problems.push(format!(
-                "cannot put {} back, rejected by an interceptor: they were in no channel. Correct \
-                 the interceptor, print the letters \
-                 with `aqueduct dlq show --format json`, send them to a source again, and drop \
-                 them with `aqueduct dlq drop --source NAME --yes`",
+                "cannot put {} back: an interceptor rejected them before a channel stored them. \
+                 Correct the interceptor, print the letters with `aqueduct dlq show --format \
+                 json`, send them to a source again, and drop them with `aqueduct dlq drop \
+                 --source NAME --yes`",
                 words::count(rejected, "letter"),
             ));
         }
         if closed > 0 {
             done.problems.push(format!(
                 "cannot put {} back, refused as epoch_closed: another copy of this data \
-                 directory (a backup, a clone) has continued, so their events were delivered by \
-                 it, or are nowhere. If they were written after the copy was made, put them back \
-                 with `--new-identity`; events that the copy delivered would be there twice. \
-                 Otherwise use `aqueduct dlq drop`",
+                 directory (a backup, a clone) is in use. If the events were written after the \
+                 copy was made, put them back with `--new-identity`. If the copy has delivered \
+                 them, drop them with `aqueduct dlq drop`, or they are stored twice",
                 words::count(closed, "letter"),
             ));
         }

@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_goes_back_under_an_identity_of_its_own_that_every_try_finds_again() {
+    fn put_back_part_keeps_its_own_identity_on_every_attempt() {
         let label = |whole, group| {
             Label::new(&letter(whole), Sender { group, ..FROM }, 1).put_back_as().unwrap()
         };

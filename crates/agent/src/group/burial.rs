@@ -172,7 +172,7 @@ async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Send
                 trouble.count(now);
                 if let Some((failures, lasts)) = trouble.should_log(now, &error) {
                     warn!(channel = from.channel, %error, failures, lasts_seconds = seconds(lasts),
-                        "a dead letter cannot be stored yet");
+                        "cannot store a dead letter; retrying");
                 }
             }
         }

@@ -173,13 +173,13 @@ impl Group {
         if self.held.batches.len() < HELD_MAX {
             return true;
         }
-        let cause = format!("{HELD_MAX} batches are larger than the next agents take");
+        let cause = format!("{HELD_MAX} batches are larger than `message_max` of the next agents");
         self.outlet.fails(&self.name, cause.into(), Instant::now());
         if !std::mem::replace(&mut self.held.is_crowded, true) {
             warn!(
                 group = %self.name, held = HELD_MAX,
-                "no more batches are held back, and the group stands still: raise `message_max` of \
-                 its collectors",
+                "too many batches are larger than `message_max` of the collectors; the group \
+                 delivers nothing until you raise it there",
             );
         }
         false
@@ -198,7 +198,7 @@ impl Group {
         if self.held.batches.is_empty() {
             let limits = self.members.iter().filter_map(|member| {
                 let limit = member.handle.next_hop()?.batch_max()?;
-                Some(format!("{} takes {limit}", member.handle.name()))
+                Some(format!("{} accepts {limit}", member.handle.name()))
             });
             let limits = limits.collect::<Vec<_>>().join(", ");
             warn!(
@@ -242,7 +242,7 @@ impl Group {
         };
         let go: BTreeSet<Ticket> = self.held.batches.iter().filter_map(goes).collect();
         if !go.is_empty() {
-            info!(group = %self.name, batches = go.len(), "held-back batches continue");
+            info!(group = %self.name, batches = go.len(), "sending held-back batches");
             self.held.remove(&go);
             self.take.rollback(&go.into_iter().collect());
         }
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_goes_where_it_fits_waits_where_it_may_fit_later_and_is_never_sent_in_vain() {
+    fn batch_goes_where_it_fits_or_waits_and_is_never_sent_in_vain() {
         for (members, several, single) in [
             ("of of", Way::Any, Way::Any),
             ("of o", Way::Fitting, Way::Fitting),

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_twice_is_stored_and_committed_once() {
+    fn batch_sent_twice_is_stored_and_committed_once() {
         let (mut tally, began) = (Tally::default(), Instant::now());
         let at = |second| began + Duration::from_secs(second);
         tally.sent(1, whole(10), began);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_commits_at_once_has_stored_too() {
+    fn sink_that_commits_immediately_counts_as_stored() {
         let (mut tally, now) = (Tally::default(), Instant::now());
         tally.sent(1, whole(10), now);
         assert_eq!(tally.committed(&one(1), 7, now), [passed(10, 0)]);

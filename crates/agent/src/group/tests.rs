@@ -316,7 +316,7 @@ async fn a_sink_that_cannot_open_is_tried_again_after_backoff_max_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_broken_sink_refuses_goes_to_the_others() {
+async fn batches_of_a_broken_sink_go_to_the_others() {
     let good = Arc::new(Script::default());
     let broken = Arc::new(Script { broken: Some(ErrorClass::Transient), ..Script::default() });
     let bench = start(json!({ "sticky": false }), &[broken.clone(), good.clone()]).await;

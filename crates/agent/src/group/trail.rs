@@ -65,8 +65,8 @@ impl Trail {
         let failure = match outcome {
             Outcome::Stored | Outcome::Delivered => None,
             Outcome::Again(Some(error)) => Some(chain(error)),
-            Outcome::Again(None) => Some("it is sent again".to_owned()),
-            Outcome::HeldBack(_) => Some("it is too large for the next agent".to_owned()),
+            Outcome::Again(None) => Some("batch is resent".to_owned()),
+            Outcome::HeldBack(_) => Some("batch is too large for the next agent".to_owned()),
             Outcome::Refused(letter) if letter.whole => Some(letter.detail.clone()),
             Outcome::Refused(_) => return,
         };
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn each_attempt_has_spans_of_its_own_that_say_how_they_ended() {
+    fn each_attempt_has_its_own_spans_with_their_result() {
         let (mut trail, mut spans) = trail();
         let (taken, now) = (taken(7), Instant::now());
         let batch = taken.batch.envelope.identity.unwrap();

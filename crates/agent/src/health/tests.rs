@@ -19,7 +19,7 @@ fn lasts(state: &mut State, now: Instant) -> Option<u64> {
 }
 
 #[test]
-fn what_has_not_opened_yet_never_works() {
+fn unopened_part_does_not_count_as_working() {
     let began = Instant::now();
     let mut state = State::new(Phase::Starting);
     assert_eq!(state.view(at(began, 100).0), View::Starting);
@@ -66,7 +66,7 @@ fn a_sink_that_has_nothing_to_store_works_after_a_while() {
 }
 
 #[test]
-fn a_source_that_opens_and_cannot_read_fails_until_it_has_stored_something() {
+fn source_that_opens_but_cannot_read_fails_until_it_stores_an_event() {
     let began = Instant::now();
     let mut state = State::new(Phase::Starting);
     state.opened(began, true);

@@ -73,7 +73,7 @@ impl<'a> Change<'a> {
     pub(super) async fn run(&mut self, steps: Vec<Step>) -> Result<(), Problem> {
         for step in steps {
             if self.stopping.is_cancelled() {
-                return Err("the agent stops".to_owned());
+                return Err("the agent is stopping".to_owned());
             }
             match step {
                 Step::Open(name) => self.open(&name).await?,
@@ -158,7 +158,7 @@ impl<'a> Change<'a> {
         };
         let waits = join_all(all.iter().map(|(channel, names)| wait(channel, names)));
         let Some(left) = self.stopping.run_until_cancelled(waits).await else {
-            return Err("the agent stops".to_owned());
+            return Err("the agent is stopping".to_owned());
         };
         for ((channel, names), left) in all.iter().zip(left) {
             let Some(batches) = left else { continue };
@@ -173,7 +173,7 @@ impl<'a> Change<'a> {
             if self.mode == Mode::Try {
                 return Err(problem);
             }
-            warn!(%channel, "it stays until it is empty: {problem}");
+            warn!(%channel, "keeping the channel until it is empty: {problem}");
             self.full.insert(channel.clone());
         }
         Ok(())
@@ -193,15 +193,16 @@ impl<'a> Change<'a> {
         let events = opened.status().events;
         if events > 0 && !is_found_again {
             let problem = format!(
-                "channel `{name}` still holds {events} events, which would be lost: it is of type \
-                 `{}`; try again when it is empty",
+                "channel `{name}` still has {events} events, which would be lost because its \
+                 type is `{}`; retry when it is empty",
                 handle.kind
             );
             return self.must_not(name, problem);
         }
         if let Err(cause) = opened.close().await {
             // Acknowledged batches are safe; the last committed ones may be resent.
-            warn!(channel = %name, error = %chain(&cause), "channel did not close cleanly");
+            warn!(channel = %name, error = %chain(&cause), "channel did not close cleanly; its \
+                                                            last committed batches may be resent");
         }
         // Batches that were settled while it closed.
         let events = opened.status().events;
@@ -228,7 +229,7 @@ impl<'a> Change<'a> {
         if self.mode == Mode::Try {
             return Err(problem);
         }
-        warn!(%channel, "it stays: {problem}");
+        warn!(%channel, "keeping the channel: {problem}");
         self.full.insert(channel.clone());
         Ok(())
     }
@@ -292,7 +293,7 @@ impl<'a> Change<'a> {
                 Err(_) if self.mode == Mode::Try => {
                     let seconds = OPEN_PATIENCE.as_secs();
                     let name = source.name();
-                    return Err(format!("source `{name}` is not open after {seconds} s"));
+                    return Err(format!("source `{name}` did not open within {seconds} s"));
                 }
                 Ok(Err(_)) | Err(_) => false,
             };
@@ -329,8 +330,8 @@ impl<'a> Change<'a> {
         for (channel, events) in &parts.left_behind {
             error!(
                 %channel, events,
-                "a channel that is not configured any more still holds events on disk; configure \
-                 it again to deliver them, unless a source sends them again",
+                "a removed channel still has events on disk; configure it again to deliver them, \
+                 unless a source resends them",
             );
         }
     }
@@ -339,7 +340,7 @@ impl<'a> Change<'a> {
 fn not_drained(channel: &str, groups: &[&str], batches: u64, grace: Duration) -> Problem {
     let (groups, seconds) = (groups.join("`, `"), grace.as_secs_f64());
     format!(
-        "group `{groups}` has {batches} batches of channel `{channel}` to deliver after \
-         {seconds} s, which would be lost to it; try again when they are delivered"
+        "group `{groups}` has not delivered {batches} batches of channel `{channel}` after \
+         {seconds} s and would lose them; retry when they are delivered"
     )
 }

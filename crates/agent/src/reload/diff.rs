@@ -101,7 +101,7 @@ pub(super) struct Changes {
 
 const SETTINGS: &str = "its settings have changed";
 const NEW: &str = "it is new";
-const GONE: &str = "it is not named any more";
+const GONE: &str = "it was removed";
 
 /// The results for the channels.
 struct Channels<'a> {
@@ -147,15 +147,15 @@ impl<'a> Channels<'a> {
     /// Returns why an unchanged source is restarted, if it is.
     fn disturbs_source(&self, old: &SourceShape, new: &SourceShape) -> Option<String> {
         if old.wiring != new.wiring {
-            return Some("the sinks behind its channels have changed".to_owned());
+            return Some("the sinks of its channels have changed".to_owned());
         }
         let channels = || new.channels.iter();
         if let Some(name) = channels().find(|name| self.reopened.contains(*name)) {
-            return Some(format!("channel `{name}` is opened again"));
+            return Some(format!("channel `{name}` is reopened"));
         }
         let name = channels().find(|name| self.drains.contains_key(*name))?;
         let leave: Vec<&str> = self.drains[name].iter().map(|group| &**group).collect();
-        Some(format!("channel `{name}` drains for group `{}`, which leaves", leave.join("`, `")))
+        Some(format!("channel `{name}` drains because group `{}` leaves it", leave.join("`, `")))
     }
 
     fn takes_from_draining(&self, shape: &Shape, group: &str) -> bool {
@@ -231,7 +231,7 @@ impl Changes {
         });
         let groups = changes.compare("groups", (&old.groups, &new.groups), |_, was, is| {
             let reopened = channels.reopened.contains(&is.channel);
-            let why = format!("channel `{}` is opened again", is.channel);
+            let why = format!("channel `{}` is reopened", is.channel);
             let changed = (was.digest != is.digest).then(|| SETTINGS.to_owned());
             changed.or_else(|| reopened.then_some(why))
         });

@@ -94,7 +94,7 @@ impl View {
             if !source.is_stopped() {
                 view.runs = Some(name.clone());
             } else if !source.have_ended() {
-                view.waits_for = Some(format!("source `{name}` is ending"));
+                view.waits_for = Some(format!("source `{name}` is stopping"));
             }
         }
         for (name, handle) in parts.channels.iter().filter(|(name, _)| is_meant(name)) {
@@ -133,7 +133,7 @@ impl Draining {
 
     fn next(&mut self, view: &View, now: Instant) -> Next {
         if let Some(source) = &view.runs {
-            return Next::Over(DrainState::Ended, Some(format!("source `{source}` runs")));
+            return Next::Over(DrainState::Ended, Some(format!("source `{source}` was started")));
         }
         let Left { events, ready, held } = view.left;
         if view.waits_for.is_none() && events + ready + held == 0 {
@@ -191,7 +191,10 @@ impl Reloader {
 
     /// Stops these groups, which settles the batches of their sinks, and starts them again.
     async fn settle(&self, groups: &BTreeSet<Arc<str>>) {
-        info!(?groups, "the channels drain: what the sinks hold is settled");
+        info!(
+            ?groups,
+            "drain: restarting these groups so that their sinks settle the remaining batches"
+        );
         let parts = self.running.parts();
         let meant = parts.groups.iter().filter(|(name, _)| groups.contains(*name));
         end_groups(meant, self.around.grace).await;
@@ -199,7 +202,7 @@ impl Reloader {
         if let Err(Failed::Before(problem) | Failed::Midway(problem)) =
             self.change(&plan, Mode::Restore).await
         {
-            error!(problem, "a group could not be started again");
+            error!(problem, "cannot restart a group during the drain");
         }
     }
 
@@ -242,7 +245,8 @@ impl Reloader {
         held.retain(|_, hold| !hold.by_drain);
         let plan = self.configuration.plan();
         if let Err(error) = held::keep(&held, &plan.agent.data_dir, &self.around.env).await {
-            error!(%error, "the next start finds the sources stopped: `aqueduct start --all`");
+            error!(%error, "cannot record that the drain is over; run `aqueduct start --all` \
+                            after the next start");
         }
     }
 }
@@ -267,10 +271,10 @@ mod tests {
         assert_eq!(drain.next(&left(1, 0, 1), now), Next::Wait);
         assert_eq!(drain.next(&left(1, 0, 0), now), Next::Wait, "the next hop has not committed");
         assert_eq!(drain.next(&left(0, 0, 0), now), drained);
-        let ending = View { waits_for: Some("source `a` is ending".into()), ..left(0, 0, 0) };
+        let ending = View { waits_for: Some("source `a` is stopping".into()), ..left(0, 0, 0) };
         assert_eq!(drain.next(&ending, now), Next::Wait, "it may put one more batch");
         let runs = View { runs: Some("a".into()), ..left(0, 0, 0) };
-        let ended = Next::Over(DrainState::Ended, Some("source `a` runs".into()));
+        let ended = Next::Over(DrainState::Ended, Some("source `a` was started".into()));
         assert_eq!(drain.next(&runs, now), ended);
         let late = now + Duration::from_secs(100);
         assert_eq!(drain.next(&left(1, 1, 0), late), Next::Over(DrainState::TimedOut, None));
@@ -278,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_sinks_keep_is_settled_once_it_does_not_move() {
+    async fn remaining_batches_of_sinks_are_settled_once_nothing_moves() {
         let mut drain = draining();
         let at = |seconds| drain.began + Duration::from_secs(seconds);
         let at = [0, 1, 3, 4, 6, 19, 20].map(at);

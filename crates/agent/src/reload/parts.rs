@@ -85,7 +85,8 @@ impl Wish {
                     groups.filter(|it| before.contains_key(&Part::Group(it.name.as_str().into())));
                 if let Some(group) = held.next() {
                     return Err(format!(
-                        "group `{}` is stopped, so channel `{}` cannot drain: start it first",
+                        "group `{}` is stopped, so channel `{}` cannot drain: start the group \
+                         first",
                         group.name, group.channel
                     ));
                 }
@@ -160,7 +161,10 @@ impl Reloader {
         let plan = self.configuration.plan();
         let (data_dir, env) = (&plan.agent.data_dir, &self.around.env);
         if let Err(error) = held::keep(&after, data_dir, env).await {
-            let problem = format!("it cannot be noted in {}: {error}", data_dir.display());
+            let problem = format!(
+                "cannot write the file of stopped parts in {}: {error}",
+                data_dir.display()
+            );
             return (ReloadResult::Refused, Some(problem));
         }
         self.running.change(|parts| parts.held = after.clone());
@@ -173,7 +177,8 @@ impl Reloader {
         };
         self.running.change(|parts| parts.held = before.clone());
         if let Err(error) = held::keep(before, data_dir, env).await {
-            error!(%error, "the file of what is stopped could not be set back");
+            error!(%error, "cannot restore the file of stopped parts; check the stopped parts \
+                            after the next start");
         }
         match failed {
             Failed::Before(problem) => (ReloadResult::Refused, Some(problem)),
@@ -183,7 +188,7 @@ impl Reloader {
             Failed::Midway(problem) => match self.change(&plan, Mode::Restore).await {
                 Ok(_) => (ReloadResult::RolledBack, Some(problem)),
                 Err(Failed::Before(more) | Failed::Midway(more)) => {
-                    let problem = format!("{problem}; and on the way back: {more}");
+                    let problem = format!("{problem}; rolling back failed too: {more}");
                     (ReloadResult::RolledBack, Some(problem))
                 }
             },
@@ -199,7 +204,8 @@ impl Reloader {
             scrape::held(&self.around.metrics, &before, &after);
             if let Err(error) = held::keep(&after, &plan.agent.data_dir, &self.around.env).await {
                 // The next start forgets them as well.
-                error!(%error, "the file of what is stopped could not be written");
+                error!(%error, "cannot write the file of stopped parts; the next start tries \
+                                again");
             }
         }
     }
@@ -274,7 +280,7 @@ mod tests {
         assert_eq!(both, ["sources.tail", "sources.web"]);
         assert!(after(&none, &drain(Some("mian"))).unwrap_err().contains("`main`"));
         let held: Holds = [(Part::Group("next".into()), hold())].into();
-        assert!(after(&held, &drain(None)).unwrap_err().contains("start it first"));
+        assert!(after(&held, &drain(None)).unwrap_err().contains("start the group first"));
         assert!(after(&held, &drain(Some("main"))).is_ok());
     }
 }

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_happens_to_a_batch_on_its_way_it_is_accounted_for() {
+    fn batch_is_accounted_for_on_every_way() {
         let mut source = SourceFlow::new(Instant::now());
         let now = Instant::now();
         let passages = [

@@ -281,7 +281,7 @@ impl Views {
                 status.members = members.collect();
             }
             Some(Answer::Busy) => {
-                let waits_for = "it has not answered in time".to_owned();
+                let waits_for = "a response from its task".to_owned();
                 status.state = State::Waiting { waits_for, since_seconds_ago: 0.0 };
             }
             Some(Answer::NotBegun(why)) => status.state = waits_for_opening(&status.channel, why),

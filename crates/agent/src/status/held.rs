@@ -77,7 +77,7 @@ impl fmt::Display for PartsStatus {
         let word = match self.result {
             ReloadResult::Applied => "done",
             ReloadResult::Unchanged => "nothing has changed",
-            ReloadResult::Refused => "refused, nothing was touched",
+            ReloadResult::Refused => "refused, nothing was changed",
             ReloadResult::RolledBack => "not done, all runs as before",
         };
         match self.changed.is_empty() {

@@ -72,7 +72,7 @@ impl fmt::Display for ReloadStatus {
         let word = match self.result {
             ReloadResult::Applied => "applied",
             ReloadResult::Unchanged => "nothing has changed",
-            ReloadResult::Refused => "refused, nothing was touched",
+            ReloadResult::Refused => "refused, nothing was changed",
             ReloadResult::RolledBack => "rolled back, all runs as before",
         };
         writeln!(f, "{word} ({:.1} s)", self.took_seconds)?;
@@ -95,8 +95,8 @@ impl fmt::Display for ReloadStatus {
         for LeftBehind { channel, events } in &self.left_behind {
             writeln!(
                 f,
-                "channel `{channel}` is closed and holds {events} events on disk; configure it \
-                 again to deliver them, unless a source sends them again"
+                "channel `{channel}` was removed and still has {events} events on disk; \
+                 configure it again to deliver them, unless a source resends them"
             )?;
         }
         Ok(())

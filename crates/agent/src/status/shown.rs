@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_shown_as_text_or_in_hexadecimal_and_never_whole_where_it_is_large() {
+    fn body_is_shown_as_text_or_hexadecimal_and_cut_if_it_is_large() {
         let none = || std::iter::empty();
         let markup = ShownEvent::new(b"<script>alert(1)</script>", none());
         assert_eq!(markup.text.as_deref(), Some("<script>alert(1)</script>"));

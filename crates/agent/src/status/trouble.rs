@@ -99,7 +99,7 @@ impl Verdict {
         };
         let lead = match worst.level {
             Level::Bad => "Something is wrong",
-            Level::Good | Level::Note | Level::Warn => "Look after this",
+            Level::Good | Level::Note | Level::Warn => "Needs attention",
         };
         let more = match real().filter(|it| it.caused_by.is_none()).count() {
             0 | 1 => String::new(),

@@ -24,8 +24,8 @@ pub(super) fn unfit(
         let planned = plan.channels.iter().find(|planned| *planned.component.name == *built.name);
         if let Some(planned) = planned.map(|planned| &planned.component).filter(|_| bytes > most) {
             let problem = format!(
-                "a batch of source `{name}` has up to {bytes} bytes, and the largest that fits has \
-                 {most}; raise `capacity`, or make the batches of the source smaller"
+                "batches of source `{name}` have up to {bytes} bytes, and this channel accepts \
+                 at most {most}; raise `capacity`, or make the batches of the source smaller"
             );
             let error = planned.settings.invalid("capacity", &problem);
             errors.push(ConfigError::at(&plan.file, &planned.path, error));

@@ -99,7 +99,7 @@ async fn listen() -> (TcpListener, SocketAddr) {
 }
 
 #[tokio::test]
-async fn spans_that_a_busy_receiver_puts_off_come_again_and_those_that_it_refuses_do_not() {
+async fn spans_are_resent_to_a_busy_receiver_and_dropped_if_it_refuses_them() {
     let (listener, address) = listen().await;
     let secret = "secret_headers = { authorization = \"Bearer x\" }";
     let bench = Bench::to(address, secret);
@@ -158,7 +158,7 @@ async fn a_receiver_that_is_dead_delays_nothing_and_every_span_is_counted() {
 }
 
 #[tokio::test]
-async fn what_waits_at_the_end_is_exported_and_joins_to_one_trace() {
+async fn waiting_spans_are_exported_at_the_end_and_join_to_one_trace() {
     let (listener, address) = listen().await;
     let bench = Bench::to(address, "");
     let now = Instant::now();

@@ -107,7 +107,7 @@ fn wait(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_flipped_bit_on_a_collector_costs_nothing_because_the_sender_stores_it_again() {
+fn flipped_bit_on_a_collector_loses_nothing_because_the_sender_resends() {
     let site = Site::new();
     let text = |numbers: std::ops::Range<usize>| -> String {
         numbers.map(|number| line(number) + "\n").collect()

@@ -172,7 +172,7 @@ fn numbered(prefix: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
 }
 
 #[test]
-fn a_kill_between_two_channels_commits_loses_and_repeats_nothing_in_either() {
+fn kill_between_commits_of_two_channels_loses_and_repeats_nothing() {
     let place = Place::new("");
     place.append(&numbered("line", 0..500));
     let first = place.live();
@@ -196,7 +196,7 @@ fn a_kill_between_two_channels_commits_loses_and_repeats_nothing_in_either() {
 }
 
 #[test]
-fn a_kill_after_a_batch_that_was_filtered_to_nothing_reads_it_no_second_time() {
+fn kill_after_a_batch_filtered_to_nothing_does_not_reread_it() {
     let mut place = Place::new("{ type = \"drop_marked\" }");
     place.append(&numbered("keep", 0..10));
     let first = place.live();
@@ -218,7 +218,7 @@ fn a_kill_after_a_batch_that_was_filtered_to_nothing_reads_it_no_second_time() {
 }
 
 #[test]
-fn what_an_interceptor_rejects_is_one_letter_also_if_its_batch_has_to_be_given_again() {
+fn rejected_event_is_one_letter_even_if_its_batch_is_repeated() {
     let reject = "{ type = \"regex_filter\", regex = \"^keep\", dropped = \"dead_letters\" }";
     let place = Place::new(reject);
     place.append(&numbered("keep", 0..10));

@@ -41,13 +41,13 @@ Examples:
   aqueduct channel import-flume --checkpoint /a/checkpoint --data /b/data --data /c/data \\
       --into /var/lib/aqueduct --channel main
 
-Stop the Flume agent first, and the agent of DATA_DIR. What Flume has committed and not delivered is
-imported, each event once: run it again after an interruption, or when the channel was full, and it
-goes on where it stopped. Flume's files are not changed. Do not start the Flume agent on them again:
-it would deliver the same events.
+First stop the Flume agent and the agent of DATA_DIR. The command imports each event once that Flume
+has committed but not delivered. After an interruption, or if the channel was full, run it again to
+resume. It does not change Flume's files. Do not start the Flume agent on them again: it would
+deliver the same events.
 
 Name every directory of the channel's `dataDirs`, and its `checkpointDir`. Without the checkpoint
-all logs are read; events whose delivery stands in a log that Flume has deleted then come again.
+all logs are read; events whose delivery is recorded in a log that Flume has deleted are repeated.
 
 Exit codes: 0 done, 1 not done, or something was damaged, 2 wrong arguments";
 
@@ -61,10 +61,10 @@ pub(super) struct ImportArgs {
     /// The directory of Flume's file channel, with `checkpoint` and `data` in it
     #[arg(value_name = "DIR", required_unless_present = "data")]
     directory: Option<PathBuf>,
-    /// The agent's data directory; it is made where it is missing
+    /// The agent's data directory; created if it does not exist
     #[arg(long, value_name = "DATA_DIR")]
     into: PathBuf,
-    /// The durable channel, as the agent's configuration names it
+    /// Name of the durable channel in the agent's configuration
     #[arg(long, value_name = "NAME", default_value = "main")]
     channel: String,
     /// One of Flume's `dataDirs`; may be given several times [default: DIR/data]
@@ -79,10 +79,10 @@ pub(super) struct ImportArgs {
     /// Read all logs, not the checkpoint
     #[arg(long, conflicts_with_all = ["checkpoint", "backup_checkpoint"])]
     no_checkpoint: bool,
-    /// `capacity` of the durable channel, as the agent's configuration has it
+    /// `capacity` of the durable channel in the agent's configuration
     #[arg(long, value_name = "SIZE", default_value = "8GiB", value_parser = size)]
     capacity: ByteSize,
-    /// Only say what would be imported
+    /// Only print what would be imported
     #[arg(long)]
     dry_run: bool,
     /// Print the report as one JSON object
@@ -103,17 +103,17 @@ enum ImportError {
     Flume(#[from] ReadError),
     #[error("cannot read the Flume channel")]
     Read(#[from] std::io::Error),
-    #[error("cannot use the data directory")]
+    #[error(transparent)]
     Agent(#[from] agent::RunError),
     #[error("cannot store events")]
     Channel(#[from] ChannelError),
-    #[error("`--channel` and `capacity` make no channel")]
+    #[error("`--channel` or `--capacity` is invalid")]
     Settings(#[from] pipeline::BuildError),
-    #[error("{0} is no directory; name the one of the Flume channel, or leave it out")]
+    #[error("{0} is not a directory; name the directory of the Flume channel, or omit the option")]
     NoDirectory(String),
     #[error(
         "the channel is full: {imported} events are imported, {left} are left; start the agent, \
-         let it deliver, stop it, and run this again: it goes on where it stopped"
+         let it deliver, stop it, and run this command again to resume"
     )]
     Full { imported: u64, left: u64 },
 }

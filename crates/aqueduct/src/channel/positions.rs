@@ -22,10 +22,10 @@ Examples:
   aqueduct channel positions /var/lib/aqueduct/channels/main --flume > taildir_position.json
   aqueduct channel positions /var/lib/aqueduct/channels/{a,b} --source access --flume
 
-Name all required channels of the source: a file stands where the channel stands that has least of
-it. To go back to Flume, let the agent deliver what its channels hold (`aqueduct channel stats` says
-how many events that is), stop it, write Flume's `positionFile` with --flume, and start Flume. A
-file that was renamed is written with the name that it has now.";
+Name all required channels of the source: the position of a file is the lowest of all channels. To
+go back to Flume: let the agent deliver the events of its channels (`aqueduct channel stats` shows
+how many are left), stop it, write Flume's `positionFile` with --flume, and start Flume. A renamed
+file is printed with its current name.";
 
 #[derive(Debug, Args)]
 pub(super) struct PositionsArgs {
@@ -35,7 +35,7 @@ pub(super) struct PositionsArgs {
     /// Only files of this source; may be given several times [default: all sources]
     #[arg(long, value_name = "NAME")]
     source: Vec<String>,
-    /// Print what Flume's source `taildir` keeps in its `positionFile`
+    /// Print the `positionFile` of Flume's source `taildir`
     #[arg(long)]
     flume: bool,
     /// Print a list of objects in JSON
@@ -121,18 +121,18 @@ fn of_flume(standing: &Standing, env: &Env) -> Option<FlumePosition> {
     let Standing { position, place, .. } = standing;
     let Position { inode, offset: pos, skipping, path, .. } = position;
     let Some(file) = where_it_lies(position, place, env) else {
-        cli::say(&format!("{} is left out: the file no longer exists", shown(path)));
+        cli::say(&format!("omitting {}: the file no longer exists", shown(path)));
         return None;
     };
     if *skipping {
         cli::say(&format!(
-            "{} stands at byte {pos}, in a line longer than `line_max`: Flume makes the rest of \
-             the line an event",
+            "{} is at byte {pos}, in a line longer than `line_max`: Flume will read the rest of \
+             the line as an event",
             shown(&file)
         ));
     }
     if file.to_str().is_none() {
-        cli::say(&format!("{} is left out: its name is no UTF-8", shown(&file)));
+        cli::say(&format!("omitting {}: its name is not UTF-8", shown(&file)));
         return None;
     }
     Some(FlumePosition { inode: *inode, pos: *pos, file })
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_stands_where_the_channel_stands_that_has_least_of_it() {
+    fn position_of_a_file_is_the_lowest_of_its_channels() {
         let at = |path: &str, offset| standing(Path::new(path), offset, 7, 1);
         let known = [
             vec![stored("a", &at("/a", 90)), stored("b", &at("/b", 40))],

@@ -21,22 +21,22 @@ Examples:
   aqueduct channel rotate-key /etc/aqueduct/channel.keys --finish /var/lib/aqueduct
   aqueduct channel rotate-key /etc/aqueduct/channel.keys --finish /var/lib/aqueduct --json
 
-Agents that run need not be asked: they read the file again within `encryption.reload` (1 minute
-unless set) and seal each new segment with the new key. What is on disk is not sealed anew; it
-drains. Then --finish takes the old keys away: those that no segment of any channel in or below DIR
-is sealed with. Name the data directories of all agents that use the file: a key that another one
-needs would be gone. It may be called at any time, and again; a key that is needed stays.
+Running agents reread the file within `encryption.reload` (default: 1 minute) and seal each new
+segment with the new key. Existing segments keep their key until they are delivered. After that,
+--finish removes the keys that no segment of any channel in or below DIR needs. Name the data
+directories of all agents that use the file, because a key that only an unnamed one needs is
+removed. You can run the command at any time and repeat it; needed keys stay.
 
-A file that is not there is made, with its first key. What is cut off leaves the file whole.
+If the file does not exist, it is created with a first key. An interruption leaves the file intact.
 
-Exit codes: 0 done, 1 refused or not done; then every key is still there, 2 wrong arguments";
+Exit codes: 0 done, 1 refused or failed (no key is removed), 2 wrong arguments";
 
 #[derive(Debug, Args)]
 pub(super) struct RotateKeyArgs {
-    /// The key file, as `encryption.key_file` of the channels names it
+    /// The key file: `encryption.key_file` of the channels
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Add no key: take away those that no channel in or below these directories needs any more
+    /// Add no key: remove the keys that no channel in or below these directories needs any more
     #[arg(long, value_name = "DIR", num_args = 1..)]
     finish: Vec<PathBuf>,
     /// Print one JSON object
@@ -68,7 +68,7 @@ fn as_the_old_one(old: &Path, new: &Path) -> io::Result<()> {
             let made = rustix::fs::stat(new)?;
             if (made.st_uid, made.st_gid) != (stat.st_uid, stat.st_gid) {
                 rustix::fs::chown(new, Some(user), Some(group)).map_err(|error| {
-                    let problem = "it cannot be given the owner of the file that is there";
+                    let problem = "cannot give the new key file the owner of the old one";
                     io::Error::new(io::Error::from(error).kind(), format!("{problem}: {error}"))
                 })?;
             }
@@ -95,19 +95,19 @@ fn list(keys: &[u32]) -> String {
 fn added_text(file: &Path, done: &Added) -> String {
     let (file, added) = (file.display(), done.added);
     format!(
-        "{file}: key {added} added; it holds {}\nnew segments are sealed with key {added} once \
-         their agents have read the file again\n",
+        "{file}: key {added} added; it contains {}\nagents seal new segments with key {added} \
+         once they have reread the file\n",
         list(&done.keys)
     )
 }
 
 fn finished_text(file: &Path, done: &Finished) -> String {
     let mut text = match &done.removed[..] {
-        [] => "no key taken away".to_owned(),
-        [one] => format!("key {one} taken away"),
-        some => format!("keys {} taken away", list(some)),
+        [] => "no key removed".to_owned(),
+        [one] => format!("key {one} removed"),
+        some => format!("keys {} removed", list(some)),
     };
-    text = format!("{}: {text}; it holds {}\n", file.display(), list(&done.keys));
+    text = format!("{}: {text}; it contains {}\n", file.display(), list(&done.keys));
     for (directory, needed) in &done.channels {
         let needed = if needed.is_empty() { "no key".to_owned() } else { list(needed) };
         text += &format!("{directory}  sealed with {needed}\n");
@@ -120,14 +120,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_says_what_it_did_and_what_is_still_needed() {
+    fn output_lists_removed_and_needed_keys() {
         let file = Path::new("/etc/keys");
         let added = Added { added: 3, keys: vec![1, 3] };
         let text = added_text(file, &added);
-        assert!(text.starts_with("/etc/keys: key 3 added; it holds 1, 3\n"), "{text}");
+        assert!(text.starts_with("/etc/keys: key 3 added; it contains 1, 3\n"), "{text}");
         let channels = [("/a".to_owned(), vec![3]), ("/b".to_owned(), vec![])].into();
         let done = Finished { removed: vec![1, 2], keys: vec![3], channels };
-        let expected = "/etc/keys: keys 1, 2 taken away; it holds 3\n\
+        let expected = "/etc/keys: keys 1, 2 removed; it contains 3\n\
                         /a  sealed with 3\n/b  sealed with no key\n";
         assert_eq!(finished_text(file, &done), expected);
     }

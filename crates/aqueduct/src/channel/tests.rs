@@ -33,7 +33,7 @@ fn the_age_of_the_oldest_event_is_shown() {
 }
 
 #[test]
-fn what_is_lost_is_told_by_its_tickets() {
+fn lost_batches_are_reported_by_ticket() {
     let report = Report {
         sound_frames: 7,
         damaged: vec![(2, 4096)],
@@ -43,13 +43,13 @@ fn what_is_lost_is_told_by_its_tickets() {
         mendable: vec!["/a.log bytes 0 to 7".to_owned()],
         given_up: vec!["/b.log bytes 7 to 9".to_owned()],
     };
-    assert!(repair_text(&report).ends_with("given up     /b.log bytes 7 to 9: not sent again\n"));
+    assert!(repair_text(&report).ends_with("given up     /b.log bytes 7 to 9: lost, not resent\n"));
     let expected = "\
-NOT sound: 7 frames as they were written
+NOT sound: 7 intact frames
 damaged      segment 0000000000000002, byte 4096
-done with    segment 0000000000000001, byte 8192
-mendable     /a.log bytes 0 to 7: still in their file, read again at the next start
-given up     /b.log bytes 7 to 9: not sent again
+done with    segment 0000000000000001, byte 8192: damaged without a loss
+mendable     /a.log bytes 0 to 7: still in their file, reread at the next start
+given up     /b.log bytes 7 to 9: lost, not resent
 lost         1 batches: tickets 5 to 5
 lost         3 batches: tickets 9 to 11
 ";

@@ -16,7 +16,7 @@ pub(super) fn tried(plan: &Plan, env: &Env) -> Result<Vec<Connection>, ConfigErr
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            let said = format!("nothing can be tried: {error}");
+            let said = format!("cannot start the test: {error}");
             return Ok(vec![Connection { component: "all".to_owned(), reached: false, said }]);
         }
     };

@@ -46,7 +46,7 @@ fn path(
         (false, _) => (Guarantee::BestEffort, "is optional: skipped when it is full"),
         (true, Guarantee::BestEffort) => (Guarantee::BestEffort, "drops events when it is full"),
         (true, Guarantee::AtLeastOnce) => {
-            (Guarantee::AtLeastOnce, "ends with its process: events are read or sent again")
+            (Guarantee::AtLeastOnce, "is lost with its process: events are reread or resent")
         }
         (true, Guarantee::ExactlyOnce) => (Guarantee::ExactlyOnce, ""),
     };
@@ -64,9 +64,9 @@ fn path(
     } else if held == guarantee {
         Some(format!("channel {} {why}", promise.channel))
     } else if guarantee == Guarantee::AtLeastOnce {
-        Some(format!("source {name}: what was not answered is sent again under a new identity"))
+        Some(format!("source {name}: clients resend unanswered events under a new identity"))
     } else {
-        Some(format!("source {name}: its protocol has no answers"))
+        Some(format!("source {name}: its protocol has no acknowledgements"))
     };
     Path {
         source: format!("{name} ({})", source.component.kind),

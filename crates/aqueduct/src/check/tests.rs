@@ -44,7 +44,7 @@ fn each_path_shows_its_weakest_promise() {
 files (tail_dir) -> safe (durable) -> next: exactly once
 files (tail_dir) -> safe (durable) -> show: best effort: events may be lost; weakest link: sink show
 files (tail_dir) -> fast (memory) -> again: at least once: events may be repeated; weakest link: \
-channel fast ends with its process: events are read or sent again
+channel fast is lost with its process: events are reread or resent
 files (tail_dir) -> spare (durable) -> other: best effort: events may be lost; weakest link: \
 channel spare is optional: skipped when it is full
 ";
@@ -77,13 +77,13 @@ fn a_source_whose_senders_have_no_identity_is_the_weakest_link() {
     for (source, promise) in [
         (
             "type = \"http\"\nlisten = \"127.0.0.1:0\"",
-            "at least once: events may be repeated; weakest link: source files: what was not \
-             answered is sent again under a new identity\n",
+            "at least once: events may be repeated; weakest link: source files: clients \
+             resend unanswered events under a new identity\n",
         ),
         (
             "type = \"syslog\"\nlisten = [\"udp://127.0.0.1:514\"]",
             "best effort: events may be lost; weakest link: source files: its protocol has no \
-             answers\n",
+             acknowledgements\n",
         ),
     ] {
         let text = checked(&GOOD.replace(tail, source)).unwrap();
@@ -92,7 +92,7 @@ fn a_source_whose_senders_have_no_identity_is_the_weakest_link() {
 }
 
 #[test]
-fn a_discovered_sink_is_one_path_and_says_what_it_looks_up() {
+fn discovered_sink_is_one_path_and_shows_its_lookup() {
     let address = "address = \"localhost:4141\"\nchannel = \"safe\"";
     let discover = "discover = \"dns:127.0.0.1:4141\"\nchannel = \"safe\"";
     let text = checked(&GOOD.replace(address, discover)).unwrap();
@@ -112,7 +112,7 @@ fn srv_records_are_for_the_collector_program_only() {
 }
 
 #[test]
-fn settings_that_weaken_a_path_are_told() {
+fn settings_that_weaken_a_path_are_reported() {
     let text = GOOD
         .replace("[channels.fast]\ntype = \"memory\"", "[channels.fast]\ntype = \"durable\"")
         .replacen("type = \"durable\"", "type = \"durable\"\noverflow = \"drop_oldest\"", 1)
@@ -129,7 +129,7 @@ fn settings_that_weaken_a_path_are_told() {
 }
 
 #[test]
-fn what_only_a_collector_can_run_is_said() {
+fn collector_only_configurations_are_marked() {
     let text = GOOD.replace("type = \"logger\"", "type = \"hdfs\"\nurl = \"file:///logs/%Y\"");
     assert!(checked(&text).unwrap().starts_with("valid, for aqueduct-collector\n"));
 }
@@ -185,7 +185,7 @@ fn an_address_that_two_listen_on_is_refused_with_both_places() {
     };
     let two = |one: &str, other: &str| admin.clone() + &source("a", one) + &source("b", other);
     let errors = checked(&two("127.0.0.1:5", "10.0.0.1:6")).unwrap_err();
-    let expected = "a.toml:4:9)` listens on [::]:5 already";
+    let expected = "a.toml:4:9)` already listens on [::]:5";
     assert!(errors.contains(": sources.a.listen: `agent.admin ("), "{errors}");
     assert!(errors.contains(expected) && errors.lines().count() == 1, "{errors}");
     let errors = checked(&two("0.0.0.0:6", "localhost:6")).unwrap_err();
@@ -230,7 +230,7 @@ fn a_capacity_that_no_batch_fits_is_refused_and_one_that_fits_is_not() {
     };
     let refused = checked(&text("1MiB", "1MiB")).unwrap_err();
     assert!(refused.contains(":11:12: channels.main.capacity: "), "{refused}");
-    assert!(refused.contains("a batch of source `files` has up to 1048576 bytes"), "{refused}");
+    assert!(refused.contains("batches of source `files` have up to 1048576 bytes"), "{refused}");
     checked(&text("3MiB", "1MiB")).unwrap();
     checked(&text("1MiB", "256KiB")).unwrap();
 }

@@ -64,13 +64,15 @@ fn lose(dir: &TempDir) {
 }
 
 #[test]
-fn what_was_lost_is_shown_and_a_rebuilt_ledger_names_it_again() {
+fn lost_batches_are_shown_and_a_rebuilt_ledger_lists_them() {
     let dir = site();
     let (text, sound) = act(Action::Show(target(&dir))).unwrap();
-    assert!(sound && text.contains("nothing is to be decided"), "{text}");
+    assert!(sound && text.contains("no action needed"), "{text}");
     lose(&dir);
     let (text, sound) = act(Action::Show(target(&dir))).unwrap();
-    for part in ["there is no directory", "1 batches are remembered", "aqueduct ledger rebuild"] {
+    for part in
+        ["there is no directory", "remembers 1 committed batches", "aqueduct ledger rebuild"]
+    {
         assert!(text.contains(part), "{text}");
     }
     assert!(!sound && !offer(&dir, 1), "it stores nothing");
@@ -96,7 +98,7 @@ fn a_program_reads_the_same_as_json() {
 }
 
 #[test]
-fn an_adopted_ledger_begins_empty_and_says_so() {
+fn adopted_missing_ledger_starts_empty_and_is_reported() {
     let dir = site();
     lose(&dir);
     let (text, sound) = act(Action::Adopt(target(&dir))).unwrap();
@@ -116,7 +118,7 @@ fn a_collector_that_runs_and_a_directory_of_no_agent_are_refused() {
     drop(lock);
     let elsewhere = Target { data_dir: dir.path().join("logs"), ..target(&dir) };
     let error = act(Action::Show(elsewhere)).unwrap_err();
-    assert!(error.contains("no agent's data directory"), "{error}");
+    assert!(error.contains("not the data directory of an agent"), "{error}");
     let fresh = Target { sink: "another".into(), ..target(&dir) };
     let error = act(Action::Rebuild(fresh)).unwrap_err();
     assert!(error.contains("nothing to rebuild from"), "{error}");

@@ -48,11 +48,11 @@ INSERT INTO orders WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM 
 const EXAMPLES: &str = "\
 Examples:
   aqueduct demo db            a table of SQLite into files and back into another table
-  aqueduct demo db --keep     and leaves database, files and logs to look at
+  aqueduct demo db --keep     keeps the database, the files and the logs
 
-It ends with exit code 0 only if no row is missing, changed or repeated.";
+The exit code is 0 only if no row is missing, changed or repeated.";
 
-/// What is played with a database.
+/// Arguments of the demo with a database.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(super) struct DbArgs {
@@ -178,7 +178,7 @@ impl Scene {
         };
         if let Some(status) = ended {
             self.succeeded(&first, status)?;
-            let text = "was done before it could be killed";
+            let text = "finished before it could be killed";
             self.progress.say(&format!("aqueduct {name} {text}"));
             return Ok(());
         }

@@ -59,11 +59,10 @@ Examples:
   aqueduct demo iot --store hdfs://namenode:8020/iot   into HDFS, below a folder of this run
   aqueduct demo iot --broker mqtt://broker-1:1883 --insecure   a broker that runs, such as HiveMQ
 
-It ends with exit code 0 only if every reading that the broker acknowledged is stored, where it
-belongs; with --qos 2 also only if none is repeated. With --qos 1 a reading may be repeated: that is
-the promise of MQTT, and the number is shown.";
+The exit code is 0 only if every reading that the broker acknowledged is stored in the right place,
+and with --qos 2 if none is repeated. With --qos 1, MQTT allows repeats; the demo counts them.";
 
-/// What is played with devices.
+/// Arguments of the demo with devices.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(super) struct IotArgs {
@@ -305,7 +304,7 @@ impl Scene {
                     collector.start()?;
                     let pid = collector.pid();
                     self.progress
-                        .say(&format!("{seconds:>5.1} s  collector is started again (pid {pid})"));
+                        .say(&format!("{seconds:>5.1} s  restarted collector (pid {pid})"));
                     Life::Second
                 }
                 life => life,

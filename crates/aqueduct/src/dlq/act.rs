@@ -75,7 +75,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, Strin
 }
 
 fn told(error: &ChannelError) -> String {
-    format!("{}; while the agent runs, name its admin address", agent::chain(error))
+    format!("{}; while the agent is running, use its admin address instead", agent::chain(error))
 }
 
 /// Drops dead letters.

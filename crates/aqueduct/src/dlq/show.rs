@@ -106,8 +106,8 @@ pub(super) fn check_reason(target: &Target, env: &Env) -> Result<(), String> {
 fn list_running(target: &Target, address: &str, json: bool, env: &Env) -> Result<ExitCode, String> {
     if target.selects() {
         return Err(format!(
-            "cannot select among the letters of the agent at {address}: name its data directory, \
-             on its host"
+            "cannot filter letters by the admin address {address}: run this on the host of the \
+             agent, with its data directory"
         ));
     }
     let admin = Admin::new(env, address, &target.access)?;
@@ -119,7 +119,9 @@ fn list_running(target: &Target, address: &str, json: bool, env: &Env) -> Result
         return Ok(cli::print(&(answer.trim_end().to_owned() + "\n")));
     }
     let found: Found = serde_json::from_str(&answer).map_err(|error| {
-        format!("{address}: its /dead-letters has another form ({error}); use the agent's version")
+        format!(
+            "{address}: cannot parse its /dead-letters ({error}); use the same version as the agent"
+        )
     })?;
     let mut text = String::new();
     for (reason, Count { letters, events }) in &found.by_reason {
@@ -193,7 +195,7 @@ pub(super) fn list(target: &Target, json: bool, env: &Env) -> Result<ExitCode, S
     if text.is_empty() && !json {
         text = match others {
             0 => "no dead letters\n".into(),
-            others => format!("no dead letters that match; there are {others} others\n"),
+            others => format!("no matching dead letters; {others} others exist\n"),
         };
     }
     Ok(cli::print(&text))

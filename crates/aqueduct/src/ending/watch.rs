@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_for_long_ends_it_and_what_fails_for_short_does_not() {
+    fn long_failures_end_the_work_and_short_ones_do_not() {
         let failing = |seconds: f64| {
             let state = format!(
                 r#"{{"name": "failing", "since_seconds_ago": {seconds}, "last_error": "no route",
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn fails_immediately_when_an_operator_has_to_act_and_shows_the_reason_meanwhile() {
+    fn fails_immediately_with_the_reason_when_an_operator_has_to_act() {
         let state = |needs_operator: bool| {
             format!(
                 r#"{{"name": "failing", "since_seconds_ago": 7.0, "last_error": "cut file",

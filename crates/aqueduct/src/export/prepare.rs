@@ -43,7 +43,7 @@ impl Ready {
         let what = what + &self.export.staging().map(by).unwrap_or_default();
         let begins = if self.is_new { "starts" } else { "resumes" };
         let files = self.files;
-        format!("export: {url} into {what} {begins}; files {files}, position in {dir}")
+        format!("export: {url} into {what} {begins}; {files} files, position in {dir}")
     }
 
     /// Moves the rows of the staging table and returns their number; `None` without such a table.
@@ -63,7 +63,7 @@ impl Ready {
 pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Problem> {
     let home = Here(env).variable("HOME");
     let data_dir = export.data_dir(home.as_deref());
-    let unset = || Problem::Other("HOME is not set: name a --data-dir".to_owned());
+    let unset = || Problem::Other("HOME is not set: set --data-dir".to_owned());
     let data_dir = PathBuf::from(data_dir.ok_or_else(unset)?);
     let is_new = env.disk.stat(&data_dir.join("channels").join(NAME)).is_err();
     let draft = |export: &Export| -> Result<Plan, Problem> {
@@ -74,8 +74,8 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     if is_new && has_applied && !export.is_dry {
         let what = export.what();
         return Err(Problem::Other(format!(
-            "rows of {} were applied to {what} by this call, and {} no longer exists: give a \
-             --data-dir of its own to apply all of them, or bring the directory back",
+            "an earlier call applied rows of {} to {what}, and its --data-dir {} no longer \
+             exists: restore it, or set another --data-dir to apply all rows again",
             export.url,
             data_dir.display()
         )));
@@ -88,7 +88,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     let url = &export.url;
     if look.head.starts_with(ORC) {
         return Err(Problem::Other(format!(
-            "{url} holds files of ORC, which are not read yet; write the rows as text, Avro or \
+            "{url} contains ORC files, which are not supported; write the rows as text, Avro or \
              Parquet"
         )));
     }
@@ -96,7 +96,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     if is_sequence && look.head.starts_with(SEQUENCE) {
         let class = sequence_file::value_class(&look.head).ok_or_else(|| {
             Problem::Other(format!(
-                "{url} holds SequenceFiles of another version than 6, or no whole ones; write the \
+                "{url} contains SequenceFiles that are incomplete or not of version 6; write the \
                  rows as text, Avro or Parquet"
             ))
         })?;
@@ -109,7 +109,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     }
     if export.packed().is_none() && look.is_ours && export.learn_quotes() {
         cli::say(
-            "the files were written by `aqueduct import`: values are quoted as RFC 4180 has it",
+            "the files were written by `aqueduct import`: reading quoted values as in RFC 4180",
         );
     }
     let (text, settings) = settings(&export, &data_dir, env)?;
@@ -160,8 +160,7 @@ async fn check_staging(mut staging: Staging, export: &Export, is_new: bool) -> R
     }
     let table = export.staging().unwrap_or_default();
     Err(Problem::Other(format!(
-        "the staging table {table} has rows: empty it, or have them deleted by \
-         --clear-staging-table"
+        "the staging table {table} has rows: empty it, or set --clear-staging-table"
     )))
 }
 

@@ -61,8 +61,8 @@ pub(super) async fn compare(ready: &Ready, env: &Env) -> Result<String, String> 
         format!("{what} {} rows, sum {}", grouped(sums.rows), sums.shown())
     };
     Err(format!(
-        "not the same: {}; {}; {named}{}; rows that were changed or deleted in the table since \
-         they were read differ too",
+        "table and files differ: {}; {}; {named}{}; rows that changed in the table after they \
+         were read differ too",
         side("the table has", &table),
         side("the files have", &files),
         match parts.len() {
@@ -113,7 +113,7 @@ impl Sides {
             });
             read.await.map_err(|error| agent::chain(&error))?;
             if let Some(problem) = problem {
-                return Err(format!("{path} has a row that is none of the table: {problem}"));
+                return Err(format!("{path} has a row that does not match the table: {problem}"));
             }
         }
         let table = self.again.each(|row| take(columns, Side::Table, &columns.canonical(row)));

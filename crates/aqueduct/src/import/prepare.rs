@@ -33,7 +33,7 @@ impl Ready {
         let (what, dir) = (self.import.what(), self.data_dir.display());
         let begins = if self.is_new { "starts" } else { "resumes" };
         let connections = self.import.connections();
-        format!("import: {what} into {url} {begins}; connections {connections}, position in {dir}")
+        format!("import: {what} into {url} {begins}; {connections} connections, position in {dir}")
     }
 
     /// Returns the settings of the source.
@@ -63,7 +63,7 @@ pub(super) fn context(env: &Env) -> BuildContext {
 pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<Ready, Problem> {
     let home = Here(env).variable("HOME");
     let data_dir = import.data_dir(home.as_deref());
-    let unset = || Problem::Other("HOME is not set: name a --data-dir".to_owned());
+    let unset = || Problem::Other("HOME is not set: set --data-dir".to_owned());
     let data_dir = PathBuf::from(data_dir.ok_or_else(unset)?);
     let asked_with = |import: &Import| -> Result<source::Config, Problem> {
         let (plan, _) = config::examine("import", settings(import, &data_dir, env)?.1, &env.host);
@@ -75,8 +75,8 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<Ready, Prob
     if import.lacks_key() && import.mode != Mode::Append {
         let what = import.what();
         return Err(Problem::Other(format!(
-            "the table {what} has no primary key; name columns that are unique together and never \
-             NULL by --key"
+            "the table {what} has no primary key; set --key to columns that are unique together \
+             and never NULL"
         )));
     }
     let survey = source::survey(asked_with(&import)?, false, &context(env)).await?;
@@ -144,8 +144,8 @@ async fn check_free(url: &str, env: &Env) -> Result<(), String> {
     match listed.iter().find(|entry| !entry.name.starts_with(['_', '.'])) {
         None => Ok(()),
         Some(entry) => Err(format!(
-            "{url} holds `{}` already, and nothing is deleted here; take another --target-dir, \
-             remove the files, or add to them by --append",
+            "{url} already contains `{}`, and the import deletes nothing; use another \
+             --target-dir, remove the files, or add to them with --append",
             entry.name
         )),
     }

@@ -135,13 +135,13 @@ impl Part {
             let [table, files] = &*sides;
             let what = match (&table[..], &files[..]) {
                 (table, files) if table == files => continue,
-                ([_, ..], []) => "it is in the table alone".to_owned(),
-                ([], [_, ..]) => "it is in the files alone".to_owned(),
+                ([_, ..], []) => "it is only in the table".to_owned(),
+                ([], [_, ..]) => "it is only in the files".to_owned(),
                 ([table], [files]) => {
                     let names = columns.names.iter().zip(table.iter().zip(files));
                     let names = names.filter(|(_, (table, files))| table != files);
                     let names: Vec<_> = names.map(|((name, _), _)| format!("`{name}`")).collect();
-                    format!("another value of {}", names.join(", "))
+                    format!("different value of {}", names.join(", "))
                 }
                 (table, files) => {
                     format!("{} times in the table, {} in the files", table.len(), files.len())
@@ -241,10 +241,10 @@ mod tests {
         table.iter().for_each(|row| part.add(&columns, Side::Table, row));
         files.iter().for_each(|row| part.add(&columns, Side::Files, row));
         let expected = [
-            "id = 2: another value of `n`",
-            "id = 3: it is in the table alone",
+            "id = 2: different value of `n`",
+            "id = 3: it is only in the table",
             "id = 4: 1 times in the table, 2 in the files",
-            "id = 5: it is in the files alone",
+            "id = 5: it is only in the files",
         ];
         assert_eq!(part.differing(&columns), expected);
     }

@@ -18,7 +18,7 @@ pub(super) async fn validate(ready: &Ready, env: &Env) -> Result<String, String>
     let failed = |error: &dyn std::error::Error| format!("{url}: {}", agent::chain(error));
     let counted = source::survey(ready.source()?, true, &context(env)).await;
     let counted = counted.map_err(|error| agent::chain(&error))?;
-    let wanted = counted.rows.ok_or("the database has not counted its rows")?;
+    let wanted = counted.rows.ok_or("the database returned no row count")?;
     let parsed = StoreUrl::parse(url).map_err(|error| failed(&error))?;
     let fs = store::open(&parsed, &Access::default(), env).map_err(|error| failed(&error))?;
     let (dataset, _) = place::dataset(&parsed, &ready.import.sink())?;
@@ -30,8 +30,8 @@ pub(super) async fn validate(ready: &Ready, env: &Env) -> Result<String, String>
     match stored == wanted {
         true => Ok(format!("import: validated; {stored} rows in the table and in the store")),
         false => Err(format!(
-            "not the same: the table has {wanted} rows now, and {stored} are stored; rows that \
-             were added or deleted since the import began count as well"
+            "the counts differ: the table has {wanted} rows now, and {stored} are stored; rows \
+             that were added or deleted since the import began count as well"
         )),
     }
 }

@@ -23,8 +23,8 @@ Examples:
   aqueduct agent -n a1 -f flume.conf -Dflume.monitoring.type=http -Dflume.monitoring.port=41414
   aqueduct agent -n a1 -f flume.conf --print-config
 
-What is not quite as in Flume is logged as a warning. Where a key needs a decision the agent does
-not start: `aqueduct convert` lists all of it.
+Differences from Flume are logged as warnings. If a key needs a decision, the agent does not start;
+`aqueduct convert` lists these keys.
 
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong arguments, 78 wrong configuration";
 
@@ -35,7 +35,7 @@ const FILES: [&str; 2] = ["flume.conf", "flume-conf.properties"];
 #[derive(Debug, Clone, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(crate) struct FlumeAgentArgs {
-    /// The agent of the configuration to run
+    /// Name of the agent in the configuration
     #[arg(short, long, value_name = "AGENT")]
     name: String,
 
@@ -61,7 +61,7 @@ pub(crate) struct FlumeAgentArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// What a path of HDFS without a scheme begins with, as `fs.defaultFS` in Hadoop
+    /// Prefix of HDFS paths without a scheme, as `fs.defaultFS` in Hadoop
     #[arg(long, value_name = "URL")]
     default_fs: Option<String>,
 
@@ -69,11 +69,11 @@ pub(crate) struct FlumeAgentArgs {
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<String>,
 
-    /// How log lines are written; RUST_LOG=debug writes more of them
+    /// Format of log lines; RUST_LOG=debug logs more
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 
-    /// Print the configuration that Flume's file stands for, as one TOML file, and exit
+    /// Print the translated configuration as one TOML file, and exit
     #[arg(long)]
     print_config: bool,
 
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &FlumeAgentArgs) -> ExitCode {
     let unread = [("-z", "ZooKeeper", &args.zookeeper), ("-u", "a URL", &args.conf_uri)];
     if let Some((flag, what, _)) = unread.iter().find(|(_, _, given)| given.is_some()) {
         let problem =
-            format!("{flag}: a configuration in {what} is not read; write it into a file");
+            format!("{flag}: cannot read a configuration from {what}; write it to a file");
         cli::say(&problem);
         return ExitCode::from(EXIT_USAGE);
     }
@@ -152,7 +152,7 @@ impl Translated {
             Some(directory) => directory.display().to_string(),
             None => {
                 let home = flume::World::variable(&here, "HOME");
-                let unset = || refused("HOME is not set; name a --data-dir".into());
+                let unset = || refused("HOME is not set: set --data-dir".into());
                 format!("{}/.aqueduct/{}", home.ok_or_else(unset)?, args.name)
             }
         };
@@ -212,13 +212,13 @@ fn note_ignored(args: &FlumeAgentArgs) {
     .map(|(flag, _)| *flag)
     .collect();
     if !named.is_empty() {
-        tracing::info!(flags = named.join(" "), "these flags do nothing here");
+        tracing::info!(flags = named.join(" "), "these flags have no effect");
     }
     for define in &args.defines {
         let note = match define.split('=').next().unwrap_or_default() {
             "flume.root.logger" => "RUST_LOG selects what is logged",
             name if name.starts_with("flume.monitoring.") => continue,
-            _ => "it counts for ${sys:…} alone",
+            _ => "it affects only ${sys:…}",
         };
         tracing::info!(property = define.split('=').next(), "{note}");
     }
@@ -230,12 +230,13 @@ fn files(args: &FlumeAgentArgs, env: &Env) -> Result<Vec<PathBuf>, String> {
         return Ok(args.conf_file.clone());
     }
     let Some(directory) = &args.conf else {
-        return Err("name the configuration by -f FILE, or its directory by -c DIR".into());
+        return Err("name the configuration with -f FILE, or its directory with -c DIR".into());
     };
     let mut found = FILES.iter().map(|name| directory.join(name));
     let found = found.find(|path| env.disk.stat(path).is_ok());
     let shown = directory.display();
     let [first, second] = FILES;
-    let missing = || format!("{shown} has no {first} and no {second}: name the file by -f FILE");
+    let missing =
+        || format!("{shown} contains neither {first} nor {second}: name the file with -f FILE");
     found.map(|file| vec![file]).ok_or_else(missing)
 }

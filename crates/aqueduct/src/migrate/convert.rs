@@ -31,7 +31,7 @@ The configuration goes to standard output, the report to standard error. Nothing
 Exit codes: 0 translated, 1 not translated, 2 translated and something needs a decision,
 64 wrong arguments";
 
-/// Translate a configuration of Apache Flume, and list what became of each key.
+/// Translate a configuration of Apache Flume, and report the result for each key.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -64,11 +64,11 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "DIR", default_value = "/var/lib/aqueduct")]
     data_dir: String,
 
-    /// What a path of HDFS without a scheme begins with, as `fs.defaultFS` in Hadoop
+    /// Prefix of HDFS paths without a scheme, as `fs.defaultFS` in Hadoop
     #[arg(long, value_name = "URL")]
     default_fs: Option<String>,
 
-    /// Address of /metrics and /status [default: off]
+    /// Serve /metrics and /status on this address [default: off]
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<String>,
 
@@ -123,7 +123,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
         return ExitCode::from(EXIT_RUNTIME);
     }
     if args.strict && conversion.report.has(Outcome::Unknown) {
-        cli::say("not translated: with --strict each key has to be one of Flume's");
+        cli::say("not translated: with --strict each key must be a key of Flume");
         return ExitCode::from(EXIT_RUNTIME);
     }
     if cli::print(&config::to_toml(&plan)) != ExitCode::SUCCESS {
@@ -140,14 +140,14 @@ fn tell(report: &Report, args: &ConvertArgs, env: &Env) -> Result<(), String> {
     let text = match args.json {
         true => {
             let json = serde_json::to_string_pretty(&report.lines());
-            json.map_err(|error| format!("the report cannot be written: {error}"))? + "\n"
+            json.map_err(|error| format!("cannot write the report: {error}"))? + "\n"
         }
         false => report.to_string(),
     };
     match &args.report {
         None => cli::say(text.trim_end()),
         Some(path) => {
-            let cannot = |error| format!("{}: cannot be written: {error}", path.display());
+            let cannot = |error| format!("cannot write {}: {error}", path.display());
             write(path, text.as_bytes(), env).map_err(cannot)?;
         }
     }

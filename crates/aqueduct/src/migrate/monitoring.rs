@@ -30,16 +30,16 @@ pub(super) fn monitoring(here: &Here<'_>) -> Result<Monitoring, String> {
         "http" | "org.apache.flume.instrumentation.http.httpmetricsserver" => {
             let port = here.system("flume.monitoring.port");
             let port = port.map_or(Ok(PORT), |port| {
-                let problem = "it is no port; write a number from 1 to 65535";
+                let problem = "it is not a port; write a number from 1 to 65535";
                 let port = port.parse::<u16>().ok().filter(|port| *port > 0);
                 port.ok_or_else(|| format!("-Dflume.monitoring.port: {problem}"))
             })?;
             return Ok(Monitoring { address: Some(format!("0.0.0.0:{port}")), warning: None });
         }
         "ganglia" | "org.apache.flume.instrumentation.ganglia.gangliaserver" => {
-            "counters are not sent to Ganglia"
+            "Ganglia is not supported"
         }
-        "prometheus" => "the release 1.11 of Flume has no such type",
+        "prometheus" => "Flume 1.11 does not have this type",
         "jmx" => "there is no JVM",
         _ if kind.contains('.') => "Java classes are not run",
         _ => "unknown type",
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_flume_is_where_the_properties_say() {
+    fn page_of_flume_is_at_the_address_of_the_properties() {
         let address = |defines: &[&str]| of(defines).unwrap().address;
         assert_eq!(address(&[]), None);
         assert_eq!(address(&["flume.monitoring.port=1"]), None);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_is_not_there_is_answered_with_what_replaces_it() {
+    fn missing_type_is_refused_with_its_replacement() {
         for (kind, reason) in [
             ("ganglia", "Ganglia"),
             ("GANGLIA", "Ganglia"),

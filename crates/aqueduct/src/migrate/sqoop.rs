@@ -16,9 +16,9 @@ Examples:
   aqueduct convert sqoop /etc/cron.daily/import-orders > orders.toml
   aqueduct convert sqoop --data-dir /srv/aqueduct sqoop import --connect ... --table orders
 
-All calls of a script become one configuration. It goes to standard output, what became of the
-options to standard error. Nothing is run, and no database is asked. docs/migrate-from-sqoop.md
-lists all options.
+All calls of a script become one configuration. It goes to standard output, and the report on the
+options to standard error. The command runs nothing and connects to no database.
+docs/migrate-from-sqoop.md lists all options.
 
 Exit codes: 0 translated, 1 not translated, 2 translated and something needs a decision,
 64 wrong arguments";
@@ -31,7 +31,7 @@ pub(crate) struct SqoopArgs {
     #[arg(long, value_name = "DIR", default_value = "/var/lib/aqueduct")]
     data_dir: String,
 
-    /// A call in quotes, the words of one, or a script that holds calls
+    /// A quoted call, the words of a call, or a script with calls
     #[arg(
         value_name = "CALL",
         required = true,
@@ -63,7 +63,7 @@ pub(super) fn convert(args: &SqoopArgs) -> ExitCode {
 
 /// Splits the arguments into calls.
 fn calls(words: &[String], env: &Env) -> Result<Vec<Call>, String> {
-    let none = "there is no call of `sqoop import` or `sqoop export`";
+    let none = "found no call of `sqoop import` or `sqoop export`";
     let [only] = words else {
         let call = Call::of(words, 1);
         return call.map(|call| vec![call]).ok_or_else(|| none.to_owned());

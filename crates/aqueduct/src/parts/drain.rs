@@ -21,10 +21,10 @@ Examples:
   aqueduct drain 127.0.0.1:9464 --channel main --json
   aqueduct drain https://collector-1:9464 --ca ca.pem --token-file /run/secrets/admin --exit
 
-The sources stop, so that senders go elsewhere, and the groups deliver until the channels are empty;
-what sinks hold in open files is settled too. The agent then stays, with its sources stopped, until
-`aqueduct start ADDRESS --all`; with --exit it ends, and its next start is as usual. When this
-command ends early, the drain goes on.
+The sources stop, so that senders use other agents, and the groups deliver until the channels are
+empty; sinks also close and commit their open files. The agent keeps running with its sources
+stopped until `aqueduct start ADDRESS --all`. With --exit it exits, and starts normally the next
+time. If you interrupt this command, the drain continues.
 
 Exit codes: 0 drained, 1 not drained, 2 the agent does not answer, or wrong arguments";
 
@@ -44,19 +44,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct DrainArgs {
     /// The admin address of the agent: HOST:PORT, or https://HOST:PORT
     address: String,
-    /// How it is reached
+    /// Access to the address
     #[command(flatten)]
     access: Access,
-    /// This channel alone, with the sources that fill it
+    /// Only this channel and the sources that fill it
     #[arg(long, value_name = "NAME", conflicts_with = "exit")]
     channel: Option<String>,
-    /// End the agent when it is drained
+    /// Stop the agent when its channels are empty
     #[arg(long)]
     exit: bool,
-    /// Longest time until the channels are empty
+    /// Time limit until the channels are empty
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     timeout: Duration,
-    /// Print how it is doing as lines of JSON
+    /// Print the progress as lines of JSON
     #[arg(long)]
     json: bool,
 }
@@ -156,7 +156,7 @@ fn line(drain: &DrainStatus, leaving: f64) -> String {
             };
             format!("{left_events} events left, {} a second{to_go}{why}", rate(leaving))
         }
-        DrainState::Drained if *exit => format!("drained after {took}; the agent ends"),
+        DrainState::Drained if *exit => format!("drained after {took}; the agent stops"),
         DrainState::Drained => format!("drained after {took}; its sources stay stopped"),
         DrainState::TimedOut => {
             format!("{left_events} events are left after {took}{why}; the sources stay stopped")
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_how_much_is_left_and_how_it_ended() {
+    fn drain_lines_show_the_rest_and_the_result() {
         let drain = |state, left_events, why: Option<&str>| DrainStatus {
             state,
             channel: None,

@@ -79,10 +79,10 @@ impl Authority {
         let (_, pem) = parse_x509_pem(certificate.as_bytes()).map_err(|error| wrong(&error))?;
         let parsed = pem.parse_x509().map_err(|error| wrong(&error))?;
         if !parsed.is_ca() {
-            return Err(wrong(&"is the certificate of no authority"));
+            return Err(wrong(&"is not the certificate of an authority"));
         }
         if parsed.public_key().subject_public_key.as_ref() != key.public_key_raw() {
-            return Err("ca.pem and ca.key are not of the same authority".into());
+            return Err("ca.pem and ca.key belong to different authorities".into());
         }
         let names = Names::of(&parsed);
         let until = parsed.validity().not_after.timestamp();
@@ -105,7 +105,9 @@ impl Authority {
         let now = since_1970(now);
         if now >= self.until {
             let until = text(self.until);
-            return Err(format!("the authority was valid until {until}: make another one"));
+            return Err(format!(
+                "the authority expired at {until}: create another one with `aqueduct pki init`"
+            ));
         }
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -139,7 +141,7 @@ fn alternative(name: &str) -> Result<SanType, String> {
     };
     if name.len() > 253 || !name.split('.').all(is_label) {
         return Err(format!(
-            "`{name}` is no name of a host: write letters, digits, `-` and dots, or an IP address"
+            "`{name}` is not a host name: write letters, digits, `-` and dots, or an IP address"
         ));
     }
     Ok(SanType::DnsName(name.try_into().map_err(|error| failed(&error))?))
@@ -162,7 +164,7 @@ fn text(since_1970: Duration) -> String {
 }
 
 pub(super) fn failed(error: &rcgen::Error) -> String {
-    format!("no certificate can be made: {error}")
+    format!("cannot create a certificate: {error}")
 }
 
 #[cfg(test)]
@@ -188,7 +190,8 @@ mod tests {
         assert_eq!(issue(&made(10), &["web-1"]).unwrap().until, "2024-10-14T00:00:00Z");
         assert_eq!(issue(&made(3650), &["web-1"]).unwrap().until, "2025-11-05T00:00:00Z");
         let late = made(10).issue(Role::Edge, &["web-1".to_owned()], 1, day(20_010));
-        let problem = "the authority was valid until 2024-10-14T00:00:00Z: make another one";
+        let problem = "the authority expired at 2024-10-14T00:00:00Z: create another one with \
+                       `aqueduct pki init`";
         assert_eq!(late.err().unwrap(), problem);
     }
 
@@ -200,7 +203,7 @@ mod tests {
         }
         for name in ["", "../x", "a/b", "a b", ".hidden", "a..b", "-x", "Zürich"] {
             let problem = issue(&authority, &[name]).err().unwrap();
-            assert!(problem.contains("is no name of a host"), "{name}: {problem}");
+            assert!(problem.contains("is not a host name"), "{name}: {problem}");
         }
     }
 
@@ -208,11 +211,11 @@ mod tests {
     fn key_and_certificate_of_two_authorities_do_not_sign() {
         let [one, two] = [1, 2].map(|_| make("Test", 10, day(20_000)).unwrap());
         let problem = Authority::load(&one.certificate, &two.key).err().unwrap();
-        assert_eq!(problem, "ca.pem and ca.key are not of the same authority");
+        assert_eq!(problem, "ca.pem and ca.key belong to different authorities");
         let names = ["web-1".to_owned()];
         let authority = Authority::load(&one.certificate, &one.key).unwrap();
         let edge = authority.issue(Role::Edge, &names, 10, day(20_000)).unwrap();
         let problem = Authority::load(&edge.certificate, &edge.key).err().unwrap();
-        assert_eq!(problem, "ca.pem: is the certificate of no authority");
+        assert_eq!(problem, "ca.pem: is not the certificate of an authority");
     }
 }

@@ -77,8 +77,9 @@ pub(super) fn revoke(
     let (mut entries, number) = before.map_or(Ok((Vec::new(), 0)), read)?;
     for pem in certificates {
         let (_, pem) = parse_x509_pem(pem.as_bytes())
-            .map_err(|error| format!("is no PEM file of a certificate: {error}"))?;
-        let parsed = pem.parse_x509().map_err(|error| format!("cannot be read: {error}"))?;
+            .map_err(|error| format!("is not a PEM file with a certificate: {error}"))?;
+        let parsed =
+            pem.parse_x509().map_err(|error| format!("is not a valid certificate: {error}"))?;
         let names = Names::of(&parsed);
         if !names.is_of(&authority.names) {
             return Err("is not signed by this authority".to_owned());
@@ -109,7 +110,7 @@ pub(super) fn revoke(
 
 /// Parses the entries and the number of a list.
 fn read(pem: &str) -> Result<(Vec<Entry>, u64), String> {
-    let wrong = |error: &dyn std::fmt::Display| format!("is no revocation list: {error}");
+    let wrong = |error: &dyn std::fmt::Display| format!("is not a revocation list: {error}");
     let (_, pem) = parse_x509_pem(pem.as_bytes()).map_err(|error| wrong(&error))?;
     let (_, list) =
         <CertificateRevocationList<'_> as x509_parser::prelude::FromDer<'_, _>>::from_der(
@@ -162,6 +163,6 @@ mod tests {
         let problem = revoke(&authority(), None, &[&other], NOW).err().unwrap();
         assert_eq!(problem, "is not signed by this authority");
         let problem = revoke(&authority(), Some(&other), &[], NOW).err().unwrap();
-        assert!(problem.starts_with("is no revocation list"), "{problem}");
+        assert!(problem.starts_with("is not a revocation list"), "{problem}");
     }
 }

@@ -13,20 +13,20 @@ Examples:
   aqueduct pki token web-1 --hash >> tokens
   aqueduct pki token web-1 --out /root/new --hash
 
-web-1.token goes to the agent, where `token_file` of its `grpc` sink names it; the line that is
-printed goes into the file that `tokens_file` of the `grpc` source names. Both are read again when
-they change, and a name may have several lines while one token takes over from another.";
+Copy web-1.token to the agent and set it as `token_file` of its `grpc` sink. Add the printed line to
+the `tokens_file` of the `grpc` source. Agents reread both files when they change. To replace a
+token without an interruption, keep two lines with the same name for a while.";
 
-/// Make a token of an agent, and the line that the next agent knows it by.
+/// Create the token of an agent, and the line for the tokens file of the next agent.
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(super) struct TokenArgs {
     /// Name of the agent, for example of its host
     name: String,
-    /// Where NAME.token goes; the directory is made if it is missing
+    /// Directory of NAME.token; created if it does not exist
     #[arg(long, default_value = ".")]
     out: PathBuf,
-    /// Print its SHA-256 in place of the token, so that the next agent never holds it
+    /// Print the SHA-256 of the token instead, so that the next agent never has the token
     #[arg(long)]
     hash: bool,
 }
@@ -37,13 +37,13 @@ pub(super) fn make(args: &TokenArgs, env: &Env) -> Result<String, String> {
     let token = Token::new(name, &*env.entropy);
     let token = token.map_err(|problem| format!("`{name}`: {problem}"))?;
     if name.contains('/') {
-        return Err(format!("`{name}`: a file is named so, and `/` cannot be in its name"));
+        return Err(format!("`{name}`: it becomes a file name, so it cannot contain `/`"));
     }
     let path = args.out.join(format!("{}.token", token.name));
-    let cannot = |error| format!("{}: cannot be written: {error}", path.display());
+    let cannot = |error| format!("cannot write {}: {error}", path.display());
     if env.disk.stat_link(&path).is_ok() {
         let path = path.display();
-        return Err(format!("{path}: is there already; move it away, or take another name"));
+        return Err(format!("{path} already exists; move it away, or use another name"));
     }
     env.disk.create_dir_all(&args.out).map_err(cannot)?;
     write_new(&path, token.line().expose().as_bytes(), 0o600, env).map_err(cannot)?;

@@ -17,13 +17,13 @@ Examples:
   head -n 1000 app.log | aqueduct schema infer -
   aqueduct schema infer --format avro part-0.avro
 
-What it prints goes into the table of a sink's encoder, such as [sinks.store.encoder], the same for
-each collector. Look at the types before files are written: later events that do not fit them are
-dead letters. Nothing is inferred while events flow.
+Copy the output into the table of a sink's encoder, such as [sinks.store.encoder], on each
+collector. Check the types before you write files: later events that do not match them become
+dead letters. A running agent infers nothing.
 
 Exit codes: 0 done, 1 not readable, or no samples of this format, 2 wrong arguments";
 
-/// What the samples are.
+/// Format of the samples.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
     /// Objects, one in a line.
@@ -38,10 +38,10 @@ enum Format {
 #[derive(Debug, Args)]
 #[command(long_about = None, after_help = EXAMPLES)]
 pub(super) struct InferArgs {
-    /// What the samples are.
+    /// Format of the samples.
     #[arg(long, value_enum, default_value = "json")]
     format: Format,
-    /// With csv: what stands between two values, a character of ASCII.
+    /// With csv: the delimiter of values, one ASCII character.
     #[arg(long, default_value = ",")]
     delimiter: char,
     /// The samples; - reads standard input.
@@ -51,9 +51,7 @@ pub(super) struct InferArgs {
 /// Prints the settings.
 pub(super) fn run(args: &InferArgs) -> ExitCode {
     if !args.delimiter.is_ascii() || "\"\r\n".contains(args.delimiter) {
-        cli::say(
-            "--delimiter: it is a character of ASCII, and neither a quote nor the end of a line",
-        );
+        cli::say("--delimiter: must be one ASCII character, and not a quote or a line end");
         return ExitCode::from(EXIT_USAGE);
     }
     match inferred(args) {

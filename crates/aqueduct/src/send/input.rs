@@ -84,7 +84,7 @@ impl Input {
             let read = match stream.read(&mut bytes) {
                 Ok(read) => read,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(format!("standard input cannot be read: {error}")),
+                Err(error) => return Err(format!("cannot read standard input: {error}")),
             };
             if read == 0 {
                 break;
@@ -108,7 +108,7 @@ impl Input {
         }
         if cutter.lines < self.skip {
             let (skip, lines) = (self.skip, cutter.lines);
-            return Err(format!("--skip {skip}: standard input has {lines} lines"));
+            return Err(format!("--skip {skip}: standard input has only {lines} lines"));
         }
         let _ = cutter.give();
         Ok(())
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_skipped_is_left_out_and_has_to_be_there() {
+    fn skipped_lines_are_omitted_and_must_exist() {
         let (_, bodies, failed) = read(&b"a\nb\nc\n"[..], (100, 2));
         assert_eq!((bodies, failed), (vec!["c".to_owned()], None));
         let (_, bodies, failed) = read(&b"a\nb\nc\n"[..], (100, 3));

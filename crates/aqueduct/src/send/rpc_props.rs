@@ -49,19 +49,20 @@ pub(super) fn read(path: &Path, env: &Env) -> Result<(String, Settings), String>
         kind if kind.eq_ignore_ascii_case("default") => "avro",
         kind if kind.eq_ignore_ascii_case("thrift") => "thrift",
         kind => {
-            let text = "is not taken: one address is sent to; write `default`, or `thrift`";
+            let text =
+                "is not supported, because events go to one address; write `default` or `thrift`";
             return Err(problem(format!("client.type = {kind} {text}")));
         }
     };
     let hosts: Vec<&str> = get("hosts").unwrap_or_default().split_whitespace().collect();
     let [host] = hosts[..] else {
-        let text = "names not one host: one address is sent to; write `hosts = h1` and \
+        let text = "must name one host, because events go to one address; write `hosts = h1` and \
                     `hosts.h1 = HOST:PORT`";
         return Err(problem(format!("hosts {text}")));
     };
     let host = format!("hosts.{host}");
     let address = get(&host).and_then(|address| address.trim().rsplit_once(':'));
-    let (hostname, port) = address.ok_or_else(|| problem(format!("{host} is no HOST:PORT")))?;
+    let (hostname, port) = address.ok_or_else(|| problem(format!("{host} must be HOST:PORT")))?;
     let mut text = format!("{AROUND}a.sinks.k.type = {kind}\n");
     let place = [("hostname", hostname), ("port", port)];
     let rest = pairs.iter().map(|(key, value)| (&**key, &**value));
@@ -89,7 +90,7 @@ pub(super) fn read(path: &Path, env: &Env) -> Result<(String, Settings), String>
         return Err(problem(format!("{key}: {text}")));
     }
     let sink = converted.settings.take("sinks").and_then(|mut sinks| sinks.take("k"));
-    let mut sink = sink.ok_or_else(|| problem("it sets up no client".to_owned()))?;
+    let mut sink = sink.ok_or_else(|| problem("it does not configure a client".to_owned()))?;
     sink.take("type");
     sink.take("channel");
     Ok((kind.to_owned(), sink))
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_of_flume_has_is_what_the_sink_has() {
+    fn settings_of_flumes_client_become_settings_of_the_sink() {
         let text = "client.type = default\nhosts = h1\nhosts.h1 = flume-1:4141\n\
                     batch-size = 250\nconnect-timeout=5000\ncompression-type = deflate\n\
                     ssl = true\ntruststore = /etc/a b.jks\ntruststore-password = s=e\\\\c\n";
@@ -144,12 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_counterpart_is_refused_by_its_key() {
+    fn keys_without_counterpart_are_refused() {
         let host = "hosts = h1\nhosts.h1 = h:1\n";
         for (text, wanted) in [
             ("client.type = default_failover\n", "client.type = default_failover is not taken"),
-            ("hosts = h1 h2\n", "hosts names not one host"),
-            ("hosts = h1\nhosts.h1 = h\n", "hosts.h1 is no HOST:PORT"),
+            ("hosts = h1 h2\n", "hosts must name one host"),
+            ("hosts = h1\nhosts.h1 = h\n", "hosts.h1 must be HOST:PORT"),
             (&format!("{host}bach-size = 5\n"), "bach-size: "),
             (&format!("{host}compression-type = lzo\n"), "compression-type: "),
             ("hosts = \\u00\n", "rpc.properties:1"),

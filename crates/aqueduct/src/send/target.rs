@@ -38,7 +38,7 @@ pub(super) fn of(args: &SendArgs, env: &Env) -> Result<Target, String> {
     if let Some(address) = &args.address {
         let (sink, setting, value) = split(address)?;
         if args.rpc_props.is_some() && kind != sink {
-            let file = "--rpc-props FILE sets up a client of";
+            let file = "the file of --rpc-props configures a client of type";
             return Err(format!("{address}: {file} `{kind}`; write {kind}://HOST:PORT"));
         }
         sink.clone_into(&mut kind);
@@ -82,10 +82,10 @@ fn split(address: &str) -> Result<(&'static str, &'static str, &str), String> {
         }
     }
     let problem = if address.starts_with("grpc://") {
-        "agents send by `grpc` what a channel of theirs holds under its identity, and there is no \
-         channel here; name a source `avro`, `thrift` or `http`"
+        "a `grpc` source accepts only batches from the channel of an agent; use a source of type \
+         `avro`, `thrift` or `http`"
     } else {
-        "it begins with none of avro://, thrift://, http:// and https://; write for example \
+        "it must begin with avro://, thrift://, http:// or https://; write for example \
          avro://collector-1:4545"
     };
     Err(format!("{address}: {problem}"))
@@ -107,7 +107,7 @@ fn set(settings: &mut Settings, name: &str, value: Settings) -> Result<(), Strin
     };
     let mut below = settings.take(table).unwrap_or_else(Settings::empty);
     if !matches!(below.value, Value::Table(_)) {
-        return Err(format!("`{table}` is no table"));
+        return Err(format!("`{table}` is not a table"));
     }
     set(&mut below, rest, value)?;
     settings.set(table, below);
@@ -145,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_what_helps() {
+    fn wrong_arguments_are_named_with_the_remedy() {
         for (arguments, wanted) in [
             (&["h:1"][..], "avro://collector-1:4545"),
-            (&["grpc://h:1"], "there is no channel here"),
+            (&["grpc://h:1"], "only batches from the channel"),
             (&["avro://h"], "setting `address` of the sink `avro`: no host and port"),
             (&["avro://h:1", "--set", "compresion=deflate"], "did you mean `compression`?"),
-            (&["avro://h:1", "--set", "address.x=1"], "--set address.x: `address` is no table"),
+            (&["avro://h:1", "--set", "address.x=1"], "--set address.x: `address` is not a table"),
             (&["http://h", "--ca", "x"], "write `https://`"),
             (&["avro://h:1", "--batch", "0"], "0 is not in 1..=100000"),
             (&["avro://h:1", "--header", "x"], "write NAME=VALUE"),

@@ -340,7 +340,7 @@ mod tests {
             "  restarted  sinks.out: new\n",
             "  kept       channels.main\n",
             "  warning: source `s` starts from the beginning\n",
-            "  channel `old` is closed and holds 7 events on disk; ",
+            "  channel `old` was removed and still has 7 events on disk; ",
         ] {
             assert!(text.contains(line), "{line:?} {text}");
         }

@@ -104,7 +104,7 @@ fn channels(
     report: &mut Report,
 ) -> Result<Vec<(PathBuf, Inspection)>, String> {
     if env.disk.stat(&data_dir.join("format")).is_err() {
-        return Err(format!("{}: no agent's data directory", data_dir.display()));
+        return Err(format!("{}: not the data directory of an agent", data_dir.display()));
     }
     let mut found = Vec::new();
     let folder = data_dir.join("channels");
@@ -117,7 +117,7 @@ fn channels(
         match Inspection::look(env, &directory, encryption) {
             Ok(inspection) => found.push((directory, inspection)),
             Err(error) => report.note(format!(
-                "{} is not looked into: {}",
+                "cannot search {}: {}",
                 directory.display(),
                 agent::chain(&error)
             )),

@@ -43,14 +43,14 @@ pub(super) fn read(path: &Path, offset: u64, env: &Env) -> Result<Line, String> 
     let stat = env.disk.stat(path).map_err(problem)?;
     let opened = env.disk.open(path, OpenMode::default()).map_err(problem)?;
     if offset >= stat.len {
-        return Err(format!("{file}: it has {} bytes, none at {offset}", stat.len));
+        return Err(format!("{file} has only {} bytes, so no line at {offset}", stat.len));
     }
     let from = begin(&*opened, offset).map_err(problem)?;
     let to = end(&*opened, offset, stat.len).map_err(problem)?;
     let (Some(from), Some(to)) = (from, to) else {
         return Err(format!(
-            "{file}: the line around byte {offset} has no end within {SIDE_MAX} bytes; a source \
-             reads a line when it is whole"
+            "{file}: the line around byte {offset} has no end within {SIDE_MAX} bytes; sources \
+             read only complete lines"
         ));
     };
     let mut text = opened.read(from, (to - from) as usize).map_err(problem)?;
@@ -115,6 +115,6 @@ mod tests {
         }
         assert_eq!(read(200_006).unwrap().text, b"");
         assert!(read(200_010).is_err_and(|problem| problem.contains("has no end")));
-        assert!(read(1 << 20).is_err_and(|problem| problem.contains("none at 1048576")));
+        assert!(read(1 << 20).is_err_and(|problem| problem.contains("no line at 1048576")));
     }
 }

@@ -119,15 +119,15 @@ impl Report {
         let is_read = self.reads.iter().any(|read| read.is_read);
         if wanted.line.is_some() && self.reads.is_empty() {
             self.note(
-                "no channel that was looked into knows the file: no source has read of it, or it \
-                 is read on another host"
+                "no searched channel knows the file: no source has read it yet, or it is read on \
+                 another host"
                     .to_owned(),
             );
         }
         if is_read && self.batches.is_empty() {
             self.note(
-                "the line was read, and the segment of its batch was released: every consumer of \
-                 the channel has committed that batch, and its name is not known any more"
+                "the line was read and every consumer of the channel has committed its batch; \
+                 the segment was released, so the name of the batch is unknown"
                     .to_owned(),
             );
         }
@@ -136,29 +136,29 @@ impl Report {
         if wanted.line.is_some() && is_held && self.with_text.is_empty() && self.letters.is_empty()
         {
             self.note(
-                "its batch is held and has no such event: an interceptor has changed it or \
-                 dropped it"
+                "the channel has the batch of the line, but without this event: an interceptor \
+                 has changed or dropped it"
                     .to_owned(),
             );
         }
         let is_in_part = self.commits.iter().any(|it| it.is_committed && it.files.is_empty());
         if is_in_part {
             self.note(
-                "a ledger knows a batch as delivered and names its files no more: they are of an \
-                 older generation, or the batch brought no event"
+                "a ledger lists a batch as delivered, but not its files: they belong to an older \
+                 generation, or the batch had no event"
                     .to_owned(),
             );
         }
         let is_committed = self.commits.iter().any(|it| it.is_committed);
         if is_committed && self.files.is_empty() && !wanted.text.is_empty() {
             self.note(
-                "no file that was searched holds the text: an interceptor or the encoder has \
-                 changed the event, or it was dropped, or its file is gone"
+                "no searched file contains the text: an interceptor or the encoder has changed \
+                 the event, or it was dropped, or its file was deleted"
                     .to_owned(),
             );
         }
         if without_store {
-            self.note("no --store was given: what was delivered is not looked for".to_owned());
+            self.note("no --store was given: delivered events were not searched".to_owned());
         }
     }
 

@@ -46,7 +46,9 @@ pub(super) async fn look(
                 Place::Visible => files.push(path),
                 Place::Staged => report.note(format!("{path} is committed and not visible yet")),
                 Place::WrongLength(_) | Place::Gone(_) => {
-                    report.note(format!("{path} is named by the ledger and is not as it was"));
+                    report.note(format!(
+                        "{path} is in the ledger, but was deleted or changed in length"
+                    ));
                 }
             }
         }
@@ -106,7 +108,9 @@ async fn search(
         }
     }
     if others > 0 {
-        report.note(format!("{url}: {others} files are compressed or in columns: not searched"));
+        report.note(format!(
+            "{url}: {others} files were not searched: they are compressed or columnar"
+        ));
     }
     if left_out > 0 {
         report.note(format!(

@@ -76,7 +76,7 @@ fn by_byte<'a>(log: &'a Path, offset: &'a str) -> [&'a str; 4] {
 }
 
 #[tokio::test]
-async fn a_line_is_found_in_its_file_in_its_channel_or_in_the_log_alone() {
+async fn line_is_found_in_its_file_its_channel_or_only_in_the_log() {
     let dir = tempfile::tempdir().unwrap();
     // Seven bytes per line: two batches are stored, one is waiting, two lines are unread.
     agent(&dir, 8, 6, 2).await;
@@ -107,7 +107,7 @@ async fn a_line_is_found_in_its_file_in_its_channel_or_in_the_log_alone() {
     fs::write(&log, "line 2\n").unwrap();
     let other = trace(&dir, &by_byte(&log, "0")).await;
     let text = other.text();
-    assert!(text.contains("no channel that was looked into knows the file"), "{text}");
+    assert!(text.contains("no searched channel knows the file"), "{text}");
     assert!(other.batches.is_empty(), "{text}");
 }
 

@@ -97,7 +97,7 @@ async fn everything_that_is_stored_once_is_proved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_channel_still_holds_is_pending_and_not_missing() {
+async fn batches_in_the_channel_are_pending_and_not_missing() {
     let dir = TempDir::new().unwrap();
     accepted(&dir, 5, 3).await;
     let report = report(&dir, false).await.unwrap();
@@ -173,7 +173,7 @@ async fn events_among_dead_letters_are_counted_and_not_proved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_was_changed_is_found_by_reading_and_one_that_is_gone_without() {
+async fn changed_file_is_found_only_by_reading_and_a_missing_one_always() {
     let dir = TempDir::new().unwrap();
     accepted(&dir, 3, 3).await;
     let victim = a_file(&dir);
@@ -193,7 +193,7 @@ async fn a_file_that_was_changed_is_found_by_reading_and_one_that_is_gone_withou
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_retention_deletes_is_expired_and_what_is_younger_is_lost() {
+async fn files_deleted_by_retention_are_expired_and_younger_ones_lost() {
     let dir = TempDir::new().unwrap();
     accepted(&dir, 3, 3).await;
     env::real().disk.remove_file(&a_file(&dir)).unwrap();
@@ -222,7 +222,7 @@ async fn a_ledger_with_a_hole_proves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_without_its_scheme_is_told_as_that() {
+async fn address_without_a_scheme_is_explained() {
     let access = admin::Access::default();
     for address in ["127.0.0.1:16003", "edge-1:9464/account"] {
         let said = accounts_of(Path::new(address), &access, &env::real()).await;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
-fn the_demo_of_a_database_brings_every_row_back_once_although_both_commands_are_killed() {
+fn demo_db_returns_every_row_once_although_both_commands_are_killed() {
     let output = run(&["demo", "db"]);
     let shown = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -89,7 +89,7 @@ fn a_shell_completes_commands_and_each_command_has_a_manual_page() {
 }
 
 #[test]
-fn a_wrong_configuration_ends_with_78_and_its_places_and_nothing_was_started() {
+fn wrong_configuration_exits_with_78_and_places_and_starts_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("edge.toml");
     let data = dir.path().join("data");
@@ -106,7 +106,7 @@ fn a_wrong_configuration_ends_with_78_and_its_places_and_nothing_was_started() {
 }
 
 #[test]
-fn a_configuration_of_several_files_is_checked_and_printed_as_one_without_its_secrets() {
+fn included_files_are_checked_and_printed_as_one_without_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -241,7 +241,7 @@ fn a_stopped_channel_can_be_looked_at_checked_exported_and_repaired() {
     assert_eq!(mended.status.code(), Some(0), "{mended:?}");
     assert!(mended.stdout.starts_with(b"1 damaged places given up, "), "{mended:?}");
     let shown = String::from_utf8_lossy(&mended.stdout);
-    assert!(shown.contains(&format!("\ngiven up     {lines}: not sent again")), "{shown}");
+    assert!(shown.contains(&format!("\ngiven up     {lines}: lost, not resent")), "{shown}");
     let shown: serde_json::Value = serde_json::from_slice(&run(&stats).stdout).unwrap();
     assert_eq!(shown["events"], 1);
     assert_eq!(run(&["channel", "export", &channel]).stdout, b"four\n");

@@ -30,7 +30,7 @@ fn sink(name: &str, settings: &str) -> String {
 }
 
 #[test]
-fn what_works_is_named_and_leaves_nothing() {
+fn working_connections_are_named_and_leave_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().display();
     fs::create_dir(dir.path().join("logs")).unwrap();
@@ -74,7 +74,7 @@ fn what_works_is_named_and_leaves_nothing() {
 }
 
 #[test]
-fn what_does_not_work_is_named_with_its_cause() {
+fn failed_connections_are_named_with_their_cause() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().display();
     write(&dir.path().join("file"), "in the way");

@@ -10,7 +10,7 @@ use support::loopback::free_address;
 use crate::common::{Agent, aqueduct, edge, read, stored, text, write};
 
 #[test]
-fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_back() {
+fn refused_line_stays_in_the_dead_letters_until_it_is_put_back() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
     let large = format!("large {}", "x".repeat(8000));
@@ -43,7 +43,7 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     assert_eq!(held.status.code(), Some(1), "{held:?}");
     let owner = format!("process {} uses it", edge.child.id());
     let said = String::from_utf8_lossy(&held.stderr).into_owned();
-    assert!(said.contains(&owner) && said.contains("name its admin address"), "{said}");
+    assert!(said.contains(&owner) && said.contains("use its admin address"), "{said}");
     edge.stop();
     collector.stop();
     assert_eq!(stored(dir.path()), ["small"]);
@@ -68,7 +68,7 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
     let said = String::from_utf8_lossy(&typo.stderr).into_owned();
     assert!(said.contains("unknown reason `toolarge`; did you mean `too_large`?"), "{said}");
     let none = aqueduct(&["dlq", "list", &at("edge"), "--sink", "another"]);
-    assert_eq!(none.stdout, b"no dead letters that match; there are 1 others\n", "{none:?}");
+    assert_eq!(none.stdout, b"no matching dead letters; 1 others exist\n", "{none:?}");
     let other = ["dlq", "show", &at("edge"), "--sink", "another"];
     assert_eq!(aqueduct(&other).stdout, b"");
     assert_eq!(aqueduct(&["dlq", "drop", &at("edge")]).status.code(), Some(2), "without --yes");
@@ -90,7 +90,7 @@ fn a_line_that_is_refused_for_good_waits_among_the_dead_letters_until_it_is_put_
 }
 
 #[test]
-fn what_an_interceptor_rejected_is_listed_by_its_source_and_cannot_be_put_back() {
+fn rejected_events_are_listed_by_source_and_cannot_be_put_back() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
     write(&dir.path().join("a.log"), "good\nodd\nfine\n");
@@ -115,20 +115,20 @@ fn what_an_interceptor_rejected_is_listed_by_its_source_and_cannot_be_put_back()
     let replayed = aqueduct(&["dlq", "replay", &at("edge")]);
     assert_eq!(replayed.status.code(), Some(1), "{replayed:?}");
     let said = String::from_utf8_lossy(&replayed.stderr).into_owned();
-    assert!(said.starts_with("cannot put 1 letter back, rejected by an interceptor"), "{said}");
+    assert!(said.starts_with("cannot put 1 letter back: an interceptor rejected"), "{said}");
     let dropped = aqueduct(&["dlq", "drop", &at("edge"), "--source", "tail", "--yes"]);
     assert_eq!(text(&dropped), "1 letter dropped, 1 event lost\n");
 }
 
 #[test]
-fn a_directory_of_nobody_is_no_place_for_letters() {
+fn directory_of_no_agent_has_no_letters() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().display().to_string();
     for action in [&["dlq", "list", &path][..], &["dlq", "replay", &path]] {
         let output = aqueduct(action);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("no agent's data directory"), "{said}");
+        assert!(said.contains("not the data directory of an agent"), "{said}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -60,7 +60,7 @@ fn corpus() -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_needs_no_decision_is_a_configuration_that_this_program_takes() {
+fn translations_without_decisions_are_valid_configurations() {
     let (env, here) = (env::real(), Here::new());
     let mut taken = 0;
     for path in corpus() {

@@ -91,7 +91,7 @@ fn the_command_lines_of_avro_client_send() {
 }
 
 #[test]
-fn what_is_of_java_is_named_and_not_used() {
+fn java_options_are_named_and_ignored() {
     let place = Place::new("");
     let line = ["agent", "-n", "a1", "-f", "x y.conf", "-Xmx2g", "-C", "lib/*"];
     let (code, called, said) = place.call(&line);
@@ -115,7 +115,7 @@ fn a_dry_run_prints_the_command() {
 }
 
 #[test]
-fn what_is_not_there_is_refused_by_name_and_with_what_helps() {
+fn missing_features_are_refused_by_name_with_the_remedy() {
     let place = Place::new("");
     for (line, wanted) in [
         ("agent -n a1 -f x --fast", "unknown option --fast"),

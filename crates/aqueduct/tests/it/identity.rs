@@ -100,7 +100,7 @@ fn restored(dir: &Path) -> Restored {
 }
 
 #[test]
-fn an_edge_whose_directory_came_back_from_a_backup_delivers_what_is_new() {
+fn edge_restored_from_a_backup_delivers_new_events() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path();
     let Restored { data, collector, address, before } = restored(path);
@@ -125,7 +125,7 @@ fn an_edge_whose_directory_came_back_from_a_backup_delivers_what_is_new() {
 /// If a copy sent events before a collector could warn it, the other copy may have delivered them:
 /// an operator decides.
 #[test]
-fn what_is_of_an_earlier_life_waits_for_an_operator_and_is_replayed_under_a_new_identity() {
+fn batches_of_a_closed_epoch_are_replayed_under_a_new_identity() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path();
     let Restored { data, collector, address, .. } = restored(path);
@@ -213,7 +213,7 @@ fn both_edges_of_a_cloned_machine_deliver_all_their_lines_once() {
 
 /// A supervisor restarts an agent as soon as it has exited, or even earlier.
 #[test]
-fn an_edge_that_is_killed_and_started_at_once_goes_on() {
+fn edge_killed_and_restarted_immediately_resumes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path();
     configured(path, "edge", "*.log");

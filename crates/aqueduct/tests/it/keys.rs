@@ -59,7 +59,7 @@ fn sealed(log: &Path) -> bool {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it looks at files as a user would, and waits")]
-fn keys_come_and_go_under_an_agent_that_is_killed_and_every_line_arrives_once() {
+fn every_line_arrives_once_while_keys_rotate_and_the_agent_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let (at, data) = (dir.path(), dir.path().join("data"));
     let keys = at.join("channel.keys");
@@ -132,7 +132,7 @@ fn rights(at: &Path, found: &mut Vec<(PathBuf, u32)>) {
 }
 
 #[test]
-fn files_are_for_the_group_or_for_their_owner_alone() {
+fn files_are_readable_by_the_group_or_only_by_their_owner() {
     for (setting, others) in [("file_mode = \"0640\"\n", 0o007), ("file_mode = \"0600\"\n", 0o077)]
     {
         let dir = tempfile::tempdir().unwrap();
@@ -183,7 +183,7 @@ fn dumps_core(setting: &str) -> bool {
 }
 
 #[test]
-fn a_crash_leaves_no_memory_behind_unless_it_is_wanted() {
+fn crash_writes_no_core_dump_unless_it_is_enabled() {
     assert!(
         dumps_core("core_dumps = true\n"),
         "the test sees none: is `ulimit -c` forbidden here?"

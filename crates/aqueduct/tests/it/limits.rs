@@ -35,7 +35,7 @@ fn until(log: &Path, so: impl Fn() -> bool) {
 }
 
 #[test]
-fn a_collector_with_a_smaller_limit_gets_smaller_batches_and_the_rest_when_it_is_raised() {
+fn collector_with_a_lower_limit_gets_the_rest_when_it_is_raised() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
     let (early, late) = (lines("early", EARLY), lines("late", LATE));
@@ -100,7 +100,7 @@ fn relay(dir: &Path, listen: &str, collectors: [&str; 2]) -> Agent {
 }
 
 #[test]
-fn a_line_that_one_of_the_collectors_behind_a_relay_takes_arrives_and_is_no_dead_letter() {
+fn line_accepted_by_one_collector_of_a_relay_is_no_dead_letter() {
     let dir = tempfile::tempdir().unwrap();
     let (large, to_large) = Agent::collector(dir.path(), "16MiB");
     // Collectors of one group share a store.

@@ -147,7 +147,7 @@ fn each_example_is_a_whole_configuration() {
 }
 
 #[test]
-fn each_page_says_what_its_component_promises() {
+fn each_page_states_the_guarantee_of_its_component() {
     let mut problems = Vec::new();
     for listed in listed() {
         let page = Page::read(&listed);

@@ -107,7 +107,7 @@ async fn edges_and_collectors_trust_each_other_and_none_of_another_authority() {
 }
 
 #[tokio::test]
-async fn what_is_revoked_is_refused_on_both_sides_and_nothing_else() {
+async fn only_revoked_certificates_are_refused_on_both_sides() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     makes(dir, "init DIR/ca");
@@ -182,11 +182,11 @@ fn keys_are_their_owners_and_nothing_is_replaced() {
     }
     assert_eq!(fs::read(dir.join("ca/ca.key")).unwrap(), before);
     let (made, said) = pki(dir, "edge web-2 --ca DIR/none --out DIR");
-    assert!(!made && said.contains("`aqueduct pki init DIR` makes an authority"), "{said}");
+    assert!(!made && said.contains("`aqueduct pki init DIR` creates an authority"), "{said}");
 }
 
 #[test]
-fn a_token_is_for_its_owner_alone_and_its_line_is_taken_by_a_listener() {
+fn token_file_is_private_and_listeners_accept_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     let line = makes(dir, "token Web-1 --out DIR/new --hash");

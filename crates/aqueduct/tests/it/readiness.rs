@@ -153,7 +153,7 @@ impl Drop for Agent {
 }
 
 #[test]
-fn a_port_that_is_taken_is_no_readiness_until_it_is_free() {
+fn agent_is_not_ready_while_its_port_is_in_use() {
     let place = Place::new();
     let other = TcpListener::bind(("127.0.0.1", place.listen)).unwrap();
     let agent = place.start_logged();
@@ -227,7 +227,7 @@ impl Place {
 }
 
 #[test]
-fn a_store_that_cannot_be_reached_is_told_with_address_and_cause() {
+fn unreachable_store_is_reported_with_address_and_cause() {
     let place = Place::new();
     let address = free_address().to_string();
     let said = place.failure(&format!("type = \"hdfs\"\nurl = \"hdfs://{address}/logs\""));
@@ -239,7 +239,7 @@ fn a_store_that_cannot_be_reached_is_told_with_address_and_cause() {
 }
 
 #[test]
-fn a_port_that_is_no_collector_is_told_in_words() {
+fn port_of_another_service_is_explained() {
     let place = Place::new();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap();
@@ -291,7 +291,7 @@ fn a_standard_error_that_is_not_read_stops_nothing() {
 }
 
 #[test]
-fn a_standard_error_whose_reader_is_gone_stops_nothing_and_keeps_the_exit_code() {
+fn closed_standard_error_stops_nothing_and_keeps_the_exit_code() {
     let place = Place::new();
     let (reader, writer) = pipe().unwrap();
     drop(reader);
@@ -308,7 +308,7 @@ fn a_standard_error_whose_reader_is_gone_stops_nothing_and_keeps_the_exit_code()
 }
 
 #[test]
-fn lines_that_were_dropped_are_counted_and_told_once_there_is_a_reader() {
+fn dropped_lines_are_counted_and_reported_when_a_reader_returns() {
     let place = Place::new();
     let (mut reader, writer) = full_pipe();
     // Log more lines than the queue of the log can hold.
@@ -334,7 +334,7 @@ fn lines_that_were_dropped_are_counted_and_told_once_there_is_a_reader() {
 }
 
 #[test]
-fn liveness_is_answered_while_other_clients_do_not_read_or_say_nothing() {
+fn liveness_is_answered_while_other_clients_are_silent_or_do_not_read() {
     let place = Place::new();
     let agent = place.start_logged();
     agent.until(|agent| agent.readiness().0 == 200);

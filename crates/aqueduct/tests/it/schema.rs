@@ -128,7 +128,7 @@ fn a_mistake_is_named() {
 }
 
 #[test]
-fn a_variable_may_stand_wherever_a_value_does() {
+fn variable_may_replace_any_value() {
     let validator = validator();
     for (value, variable) in [
         ("\"20s\"", "\"${GRACE:-20s}\""),

@@ -123,7 +123,7 @@ fn each_protocol_brings_every_line_with_its_headers() {
 }
 
 #[test]
-fn what_is_acknowledged_before_a_kill_is_stored_and_the_number_says_where_to_go_on() {
+fn lines_acknowledged_before_a_kill_are_stored_and_skip_resumes() {
     let place = Place::new();
     let address = place.address("avro", 0);
     let lines = lines("killed", 4_000);
@@ -145,7 +145,7 @@ fn what_is_acknowledged_before_a_kill_is_stored_and_the_number_says_where_to_go_
     let (first, told) = (acknowledged(&output), said(&output));
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!((300..4_000).contains(&first), "{told}");
-    assert!(told.contains(&format!("go on with --skip {first}")), "{told}");
+    assert!(told.contains(&format!("resume with --skip {first}")), "{told}");
 
     let agent = place.start();
     let is_there = |wanted: &[String]| {

@@ -92,7 +92,7 @@ fn lines(count: u64, bad: &[u64]) -> Vec<String> {
 }
 
 #[test]
-fn refused_events_of_a_stored_batch_are_counted_by_both_agents_and_by_verify() {
+fn refused_events_of_a_stored_batch_are_counted_by_agents_and_verify() {
     for (count, bad, told) in [
         (6, &[3][..], "1 event is in dead letters"),
         (103, &[1, 50, 102], "3 events are in dead letters"),
@@ -147,7 +147,7 @@ fn letters_are_put_back_and_dropped_while_the_agent_runs() {
     // With a data directory, the agent must be stopped, as the message explains.
     let held = aqueduct(&["dlq", "drop", &site.at("collector"), "--yes"]);
     let said = String::from_utf8_lossy(&held.stderr).into_owned();
-    assert!(said.contains("while the agent runs, name its admin address"), "{said}");
+    assert!(said.contains("while the agent is running, use its admin address"), "{said}");
     let dropped = aqueduct(&["dlq", "drop", admin, "--reason", "unwritable_event", "--yes"]);
     assert_eq!(text(&dropped), "1 letter dropped, 2 events lost\n", "{dropped:?}");
     assert_eq!(text(&aqueduct(&["dlq", "list", admin])), "no dead letters\n");

@@ -190,7 +190,7 @@ fn count(words: &[String], wanted: &str) -> usize {
 }
 
 #[test]
-fn an_agent_is_ready_when_its_last_source_is_open_and_says_why_it_is_not() {
+fn agent_is_ready_when_its_last_source_is_open_and_otherwise_explains() {
     let mut manager = Manager::new();
     let other = TcpListener::bind(("127.0.0.1", manager.listen)).unwrap();
     manager.start_collector(Duration::from_secs(4));
@@ -214,8 +214,8 @@ fn a_reload_is_announced_and_its_end_too_whatever_became_of_it() {
     manager.until("READY=1");
     let right = fs::read_to_string(manager.path("agent.toml")).unwrap();
     for (text, outcome) in [
-        (right.replace("64MiB", "65MiB"), "the new configuration runs"),
-        (right.replace("capacity", "capacty"), "refused; nothing was touched"),
+        (right.replace("64MiB", "65MiB"), "the new configuration is running"),
+        (right.replace("capacity", "capacty"), "refused; nothing was changed"),
     ] {
         fs::write(manager.path("agent.toml"), text).unwrap();
         manager.signal(Signal::HUP);
@@ -239,7 +239,7 @@ fn a_configuration_that_is_wrong_ends_with_78_and_no_word_of_readiness() {
 }
 
 #[test]
-fn work_that_moves_feeds_the_watchdog_also_while_a_store_is_away() {
+fn progress_feeds_the_watchdog_even_without_a_store() {
     let mut manager = Manager::new();
     let store = free_address();
     manager.configure("", &format!("type = \"hdfs\"\nurl = \"hdfs://{store}/logs\"\n"), "");
@@ -271,7 +271,7 @@ fn dies(source: &str, sink: &str, status: Option<&str>) {
     match status {
         Some(status) => {
             manager.until(&format!("STATUS=dead: {status}"));
-            manager.until_logged("the watchdog of the service manager is not fed any more");
+            manager.until_logged("parts are dead or stuck; ");
         }
         None => manager.until_starved(),
     }
@@ -284,20 +284,20 @@ const INTERCEPTOR: &str = "[[sources.files.interceptors]]\ntype = \"fault\"\nfau
 
 #[test]
 fn an_intake_that_hangs_starves_the_watchdog() {
-    let status = "source `files` has handed over a batch, and none has been stored";
+    let status = "source `files` is stuck: no batch was stored";
     dies(&format!("{INTERCEPTOR}\"hang\"\n"), DISCARD, Some(status));
     dies(&format!("{INTERCEPTOR}\"hold the thread\"\n"), DISCARD, None);
 }
 
 #[test]
 fn a_source_that_panics_starves_the_watchdog() {
-    let status = "source `files`: its task has ended by a panic";
+    let status = "source `files`: its task has panicked";
     dies(&format!("{INTERCEPTOR}\"panic\"\n"), DISCARD, Some(status));
 }
 
 #[test]
 fn a_sink_that_panics_starves_the_watchdog() {
-    dies("", "type = \"faulty\"\n", Some("sink `out`: its task has ended by a panic"));
+    dies("", "type = \"faulty\"\n", Some("sink `out`: its task has panicked"));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_group_that_hangs_starves_the_watchdog() {
     let text = text.replace("[sinks.out]\nchannel = \"main\"\n", "[sinks.out]\n");
     fs::write(manager.path("agent.toml"), text).unwrap();
     manager.start_faulty();
-    manager.until("STATUS=dead: group `all` does not answer for ");
+    manager.until("STATUS=dead: group `all` is stuck: no response for ");
     let words = manager.hear_for(WATCHDOG * 2);
     assert_eq!(count(&words, "WATCHDOG=1"), 0, "{words:?}\n{}", manager.log());
 }

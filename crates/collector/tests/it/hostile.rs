@@ -39,7 +39,7 @@ fn duration() -> Duration {
 
 /// Hellos of 800,000 origins, and as many of 25,000 as are taken, with their connections kept open.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_senders_say_they_hold() {
+async fn absurd_claims_of_senders_are_bounded() {
     let collector = Collector::start("").await;
     let (huge, large) = (hello(0, 800_000), hello(1, 25_000));
     let began = Instant::now();

@@ -39,7 +39,7 @@ async fn wait_for(lines: u64, below: &Path, limit: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn other_paths_go_on_and_the_refused_lines_arrive_once() {
+async fn other_paths_continue_and_refused_lines_arrive_once() {
     let mut collector = Collector::start("").await;
     let store = collector.folder.path().join("store");
     let (bad, good) = (store.join("bad"), store.join("good"));

@@ -255,7 +255,7 @@ async fn a_sender_takes_what_it_may_and_the_others_do_not_wait_for_it() {
 
 /// The store is away: nothing leaves the channel.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sender_fills_its_part_of_the_channels_and_the_others_have_the_rest_of_the_outage() {
+async fn sender_fills_only_its_share_of_the_channels_in_an_outage() {
     let source = "[sources.in.backlog]\nmax = \"2MiB\"\nnames.\"127.0.1.1\" = \"1KiB\"";
     let no_roll = "{ age_max = \"1h\", idle_max = \"1h\" }";
     let collector = Collector::start_with(source, "capacity = \"64MiB\"", no_roll).await;

@@ -143,20 +143,20 @@ fn includes_end_at_a_depth() {
         plan(&files(&parts)).unwrap_err()
     };
     assert!(all(DEPTH_MAX + 1).contains("no sink empties this channel"), "{}", all(DEPTH_MAX + 1));
-    let expected = "8.toml:1:12: `9.toml` is included over more than 8 files";
+    let expected = "8.toml:1:12: `9.toml`: includes are nested more than 8 deep";
     assert_eq!(all(DEPTH_MAX + 2), expected);
 }
 
 #[test]
-fn what_cannot_be_included_is_named_where_it_is_included() {
+fn failed_includes_are_named_at_their_place() {
     for (include, expected) in [
         ("\"a.toml\"", "main.toml:1:11: `a.toml` cannot be read: No such file or directory"),
         ("[\"no/*.toml\"]", "main.toml:1:12: include: no cannot be read: No such file"),
         ("[\"**/a\"]", "main.toml:1:12: include: `**` is not supported"),
-        ("[\"[\"]", "main.toml:1:12: include: is no pattern"),
+        ("[\"[\"]", "main.toml:1:12: include: is not a pattern"),
         ("[1]", "main.toml:1:12: include: expected names of files"),
         ("[\".\"]", "main.toml:1:12: `.` cannot be read: it is not a regular file"),
-        ("[\"x.conf\"]", "x.conf: not a configuration of Aqueduct, which ends in `.toml`"),
+        ("[\"x.conf\"]", "x.conf: a configuration must have a name that ends in `.toml`"),
         ("[\"bad.yaml\"]", "bad.yaml:1:4: not valid YAML"),
         ("[\"list.yaml\"]", "list.yaml:1:1: expected tables"),
     ] {
@@ -227,7 +227,7 @@ fn references_are_replaced_in_values_and_printed_as_they_are_written() {
 }
 
 #[test]
-fn what_a_reference_does_not_find_is_refused_with_setting_place_and_remedy() {
+fn unresolved_references_are_refused_with_place_and_remedy() {
     let text = REFERS
         .replace("${EVENTS}", "${COUNT}")
         .replace("$${1}", "${1}")
@@ -239,22 +239,22 @@ default: `${COUNT:-…}`
 main.toml:9:21: sources.in.channels.1: `${` has no `}`; write `$${` for the two \
 characters themselves
 main.toml:17:9: sinks.out.token: file `secrets/token` cannot be read: it is not a regular file
-main.toml:18:9: sinks.out.group: `${1}` is no reference; write `${NAME}`, `${NAME:-default}` or \
-`${file:/path}`, or `$${1}` for the text itself";
+main.toml:18:9: sinks.out.group: `${1}` is not a reference; write `${NAME}`, `${NAME:-default}` \
+or `${file:/path}`, or `$${1}` for the text itself";
     assert_eq!(found, expected);
 }
 
 #[test]
-fn what_a_file_and_a_whole_configuration_may_hold_has_a_limit() {
+fn sizes_of_a_file_and_of_a_whole_configuration_are_limited() {
     let large = "x".repeat(32 << 20);
     let root = files(&[("main.toml", REFERS), ("secrets/token", &large)]);
     assert!(plan(&root).is_ok());
     let found = problems(&[("main.toml", REFERS), ("secrets/token", &format!("{large}x"))]);
-    assert!(found.contains("has 33554433 bytes, and at most 33554432 are read"), "{found}");
+    assert!(found.contains("has 33554433 bytes; at most 33554432 are allowed"), "{found}");
     let list = ["\"${file:secrets/token}\""; 3].join(",");
     let text = format!("{REFERS}list = [{list}]\n");
     let found = problems(&[("main.toml", &text), ("secrets/token", &large)]);
-    let expected = "texts with references have at most 67108864 bytes together";
+    let expected = "all texts with references together have at most 67108864 bytes";
     assert!(found.lines().count() == 1 && found.ends_with(expected), "{found}");
 }
 
@@ -288,7 +288,7 @@ fn a_configuration_has_a_limited_number_of_values_and_components() {
     };
     let found = problems(&[("main.toml", &keys(0, 100_001))]);
     let expected =
-        "main.toml: a configuration has at most 100000 values, with all that it includes";
+        "main.toml: a configuration has at most 100000 values, including those of included files";
     assert_eq!(found, expected);
     // The limit applies to all files together.
     let main = format!("include = [\"parts/*.toml\"]\n[a]\n{}", keys(0, 60_000));
@@ -296,8 +296,8 @@ fn a_configuration_has_a_limited_number_of_values_and_components() {
     let found = problems(&[("main.toml", &main), ("parts/b.toml", &part)]);
     assert!(
         found.ends_with(
-            "b.toml: a configuration has at most 100000 values, with all that it \
-                             includes"
+            "b.toml: a configuration has at most 100000 values, including those of \
+             included files"
         ),
         "{found}"
     );

@@ -58,7 +58,7 @@ static GROUP: Group = Group { interceptors: TABLE, ..Group::EMPTY };
 const CATALOGUE: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: &[] };
 
 #[test]
-fn every_problem_of_a_component_is_told() {
+fn every_problem_of_a_component_is_reported() {
     let errors = problems("keep", "sise = 1\nsize = 3\neven = 3\n[roll]\nage_mx = \"1s\"\n");
     let expected = [
         "1: unknown key `sise`; did you mean `size`?",
@@ -78,12 +78,12 @@ fn every_problem_of_a_component_is_told() {
 }
 
 #[test]
-fn an_unknown_kind_is_told_with_the_closest_one() {
+fn unknown_kind_is_refused_with_the_closest_one() {
     assert_eq!(problems("kepe", ""), ["9: unknown type `kepe`; did you mean `keep`?"]);
 }
 
 #[test]
-fn what_is_right_is_built() {
+fn valid_configuration_is_built() {
     assert!(problems("keep", "size = \"3B\"\n").is_empty());
 }
 

@@ -142,7 +142,7 @@ fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
         [("admin_tls", read.admin_tls.is_some()), ("admin_token", read.admin_token.is_some())]
     {
         if is_set && read.admin.is_none() {
-            refuse(setting, "there is no listener that it is for; set `admin` too");
+            refuse(setting, "it applies to the admin listener: set `admin` too");
         }
     }
     if let Some(Err(error)) = read.admin_tls.as_ref().map(ServerTls::check) {
@@ -156,8 +156,7 @@ fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
         if token.len() < TOKEN_MIN {
             refuse("admin_token", &format!("it must have at least {TOKEN_MIN} characters"));
         } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let problem =
-                "it holds a space or a character that is not ASCII, which a header cannot";
+            let problem = "it must contain only printable ASCII characters without spaces";
             refuse("admin_token", problem);
         }
     }
@@ -172,7 +171,7 @@ fn check_plain_text(found: &mut Findings<'_>, table: &Settings, read: &AgentTabl
         plain.speaks("admin", address, "set the table `admin_tls`");
     }
     if let Some(address) = read.flume_metrics.as_ref().filter(is_one) {
-        let remedy = "monitors made for Flume have no TLS: name an address of loopback";
+        let remedy = "Flume's monitors do not support TLS: use a loopback address";
         plain.speaks("flume_metrics", address, remedy);
     }
     let traced = read.traces.as_ref().and_then(|traces| traces.target().ok());

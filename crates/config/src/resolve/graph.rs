@@ -22,7 +22,8 @@ pub(super) fn join(
         for reference in std::mem::take(&mut group.sinks) {
             if let Some(owner) = owners.get(&reference.name) {
                 let problem = format!(
-                    "sink `{}` is in group `{owner}` already; a sink is in one group, once",
+                    "sink `{}` is already in group `{owner}`; a sink can be in only one group, \
+                     once",
                     reference.name
                 );
                 found.add(Kind::Duplicate, &reference.place, &path, problem);
@@ -48,7 +49,7 @@ pub(super) fn join(
 /// Checks that a sink in a group does not name a channel.
 fn member(found: &mut Findings<'_>, sink: &SinkDraft, group: &str) {
     if let Some(channel) = &sink.channel {
-        let problem = format!("remove `channel`: group `{group}` of this sink names it");
+        let problem = format!("remove `channel`: group `{group}` of this sink sets it");
         let path = format!("{}.channel", sink.component.path);
         found.add(Kind::Invalid, &channel.place, path, problem);
     }
@@ -63,7 +64,8 @@ fn alone(found: &mut Findings<'_>, sink: SinkDraft, groups: &[GroupDraft]) -> Op
         return None;
     };
     if groups.iter().any(|group| group.plan.name == component.name) {
-        let problem = "a group has this name too, and this sink is a group of its own; rename one";
+        let problem = "a sink with `channel` forms a group of its name, but a group with this \
+                       name exists; rename one";
         found.add(Kind::Duplicate, &place, &component.path, problem);
     }
     let mut settings = Settings::empty();

@@ -79,7 +79,7 @@ fn each_form_of_a_value_has_words() {
 }
 
 #[test]
-fn what_must_be_set_what_has_a_default_and_what_may_be_left_out_differ() {
+fn required_default_and_optional_settings_differ() {
     let must = setting("must");
     assert!(must.is_required && !must.is_optional && must.default.is_none());
     let way = setting("way");
@@ -105,7 +105,7 @@ fn meanings_are_in_one_line_with_those_of_the_values_behind() {
 }
 
 #[test]
-fn what_the_plan_fills_in_is_no_setting() {
+fn settings_of_the_plan_are_not_in_the_schema() {
     assert!(settings(&schema()).iter().all(|setting| setting.name != "channels"));
     assert!(!schema()["required"].as_array().unwrap().contains(&json!("channels")));
 }

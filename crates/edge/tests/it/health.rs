@@ -40,7 +40,7 @@ fn health(options: &[&str], config: &Path) -> (Option<i32>, String) {
 }
 
 #[test]
-fn an_agent_is_asked_where_its_configuration_says_that_it_listens() {
+fn health_asks_the_address_of_the_configuration() {
     let material = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tls/tests/material");
     let material = material.display();
     let tls = format!(
@@ -87,7 +87,7 @@ fn an_agent_is_asked_where_its_configuration_says_that_it_listens() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_said_and_is_no_success() {
+fn health_fails_if_the_agent_cannot_be_asked() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("agent.toml");
     std::fs::write(&config, "[agent]\ndata_dir = \"/none\"\n").unwrap();

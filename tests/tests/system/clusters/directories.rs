@@ -30,7 +30,7 @@ fn a_quota_that_is_used_up_is_named_and_waited_out() {
 
 #[test]
 #[ignore = "needs the programs and HDFS: tests/run"]
-fn a_directory_that_is_taken_away_is_named_and_waited_out() {
+fn directory_without_permission_is_reported_until_it_is_fixed() {
     let differences = Differences { user: Some("logs"), ..Differences::default() };
     let site = Site::begin("permission", differences);
     let directory = site.directory();

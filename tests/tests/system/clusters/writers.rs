@@ -13,7 +13,7 @@ const SWEPT: &str = "replication = 2\nroll = { age_max = \"1s\" }\nsweep_after =
 
 #[test]
 #[ignore = "needs the programs and HDFS: tests/run"]
-fn what_a_dead_writer_left_open_is_gone_once_it_is_back() {
+fn open_files_of_a_dead_writer_are_removed_when_it_restarts() {
     let mut site = Site::begin("lease", Differences::default());
     for _ in 0..if is_long() { 5 } else { 1 } {
         let left = killed(&mut site);
@@ -27,7 +27,7 @@ fn what_a_dead_writer_left_open_is_gone_once_it_is_back() {
 
 #[test]
 #[ignore = "needs the programs and HDFS: tests/run"]
-fn what_a_lost_collector_left_open_is_cleared_away_by_another_one() {
+fn open_files_of_a_lost_collector_are_removed_by_another_one() {
     if !is_long() {
         return;
     }

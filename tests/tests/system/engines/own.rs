@@ -87,7 +87,7 @@ fn an_answer_is_missed(dir: &Path, agent: &mut Agent, taking: &Process) -> Vec<u
 
 #[test]
 #[ignore = "needs the programs and Python: tests/run"]
-fn a_receiver_of_ones_own_has_each_line_once_through_its_kills_and_those_of_the_agent() {
+fn own_receiver_has_each_line_once_through_kills_of_both_sides() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, mut rng) = (folder.path(), seed::rng("engines"));
     let own = dir.display().to_string();

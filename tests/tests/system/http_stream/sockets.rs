@@ -8,7 +8,7 @@ use super::{LIMIT, SHORT, append_through_kills};
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn messages_are_stored_once_through_kills_cut_connections_pieces_and_repeats() {
+fn messages_are_stored_once_through_kills_cuts_pieces_and_repeats() {
     const EVENTS: usize = 3000;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
@@ -47,7 +47,7 @@ fn messages_are_stored_once_through_kills_cut_connections_pieces_and_repeats() {
 
 #[test]
 #[ignore = "needs the programs: tests/run"]
-fn a_web_socket_is_opened_when_its_server_says_kept_while_it_answers_and_left_when_it_does_not() {
+fn web_socket_opens_at_the_servers_time_and_closes_when_it_is_silent() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let server = Server::new(Manner { resumes: true, ..Manner::default() });

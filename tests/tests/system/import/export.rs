@@ -41,7 +41,7 @@ pub(super) fn rows_come_back(dir: &Path, server: &Server) {
     let arguments = ["--table", "back", "--export-dir", &url];
     let (code, said) = ended(call(dir, &connection, &arguments));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("quoted as RFC 4180") && said.contains("complete"), "{said}");
+    assert!(said.contains("as in RFC 4180") && said.contains("complete"), "{said}");
     let (code, said) = ended(call(dir, &connection, &arguments));
     assert!(code == Some(0) && said.contains("nothing more to read"), "{code:?}: {said}");
     assert_eq!(count(server, "back"), ROWS);
@@ -49,7 +49,7 @@ pub(super) fn rows_come_back(dir: &Path, server: &Server) {
     // Without its directory, the ledger still knows the call.
     fs::rename(dir.join(".aqueduct/export"), dir.join("export-away")).expect("it is there");
     let (code, said) = ended(call(dir, &connection, &arguments));
-    assert!(code == Some(1) && said.contains("--data-dir of its own"), "{code:?}: {said}");
+    assert!(code == Some(1) && said.contains("set another --data-dir"), "{code:?}: {said}");
     fs::rename(dir.join("export-away"), dir.join(".aqueduct/export")).expect("it is there");
     assert_eq!(count(server, "back"), ROWS);
 }
@@ -116,7 +116,7 @@ pub(super) fn staged_rows_are_moved_once(dir: &Path, server: &Server) {
     // All or nothing: with an invalid row nothing is moved.
     write("zz2", "1000003,7,0.5,x\nno number,7,0.5,x\n");
     let (code, said) = ended(call(dir, &connection, &arguments));
-    assert!(code == Some(1) && said.contains("nothing is moved from staged"), "{code:?}: {said}");
+    assert!(code == Some(1) && said.contains("nothing was moved from staged"), "{code:?}: {said}");
     assert_eq!((count(server, "staged"), count(server, "moved")), (1, ROWS + 2));
 }
 

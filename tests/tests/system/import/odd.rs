@@ -16,7 +16,7 @@ const AT_ONCE: Duration = Duration::from_secs(60);
 
 #[test]
 #[ignore = "needs the programs and PostgreSQL: tests/run"]
-fn odd_tables_of_postgresql_are_imported_and_hopeless_calls_end_at_once() {
+fn odd_tables_of_postgresql_are_imported_and_hopeless_calls_fail_fast() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Postgres::start(folder.path());
     server.ask("postgres", "CREATE DATABASE shop");
@@ -30,7 +30,7 @@ fn odd_tables_of_postgresql_are_imported_and_hopeless_calls_end_at_once() {
 
 #[test]
 #[ignore = "needs the programs and MariaDB: tests/run"]
-fn odd_tables_of_mariadb_are_imported_and_hopeless_calls_end_at_once() {
+fn odd_tables_of_mariadb_are_imported_and_hopeless_calls_fail_fast() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = MariaDb::start(folder.path());
     server.ask("mysql", "CREATE DATABASE shop");

@@ -130,7 +130,7 @@ fn imported(dir: &Path, server: &Postgres, form: &str, round: usize) -> (f64, u6
 
 #[test]
 #[ignore = "takes minutes and measures: AQUEDUCT_LONG=1 tests/run"]
-fn an_import_of_ten_million_rows_is_measured_next_to_a_copy_and_keeps_its_memory() {
+fn import_of_ten_million_rows_is_measured_and_keeps_its_memory() {
     if !is_long() {
         return;
     }

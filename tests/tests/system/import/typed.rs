@@ -28,7 +28,7 @@ pub(super) fn a_byte_that_differs_is_found(
     fs::write(&file, text.replacen(".125", ".126", 1)).expect("the test's own file");
     let (code, said) = call();
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains(&format!("id = {id}: another value of `n`")), "{said}");
+    assert!(said.contains(&format!("id = {id}: different value of `n`")), "{said}");
     fs::write(&file, &text).expect("the test's own file");
 }
 
@@ -110,11 +110,11 @@ pub(super) fn types_survive_the_way_there_and_back(dir: &Path, server: &Server) 
     let arguments = [&usual[..], &["--as-avrodatafile"]].concat();
     server.ask("UPDATE types SET d = d + 1, v = 'other' WHERE id = 7");
     let (code, said) = ended(call(dir, &connection, &arguments));
-    assert!(code == Some(1) && said.contains("id = 7: another value of `d`, `v`"), "{said}");
+    assert!(code == Some(1) && said.contains("id = 7: different value of `d`, `v`"), "{said}");
     assert!(said.contains("the table has 2,001 rows"), "{said}");
     server.ask("DELETE FROM types WHERE id = 7");
     let (code, said) = ended(call(dir, &connection, &arguments));
-    assert!(code == Some(1) && said.contains("id = 7: it is in the files alone"), "{said}");
+    assert!(code == Some(1) && said.contains("id = 7: it is only in the files"), "{said}");
     assert!(said.contains("the table has 2,000 rows"), "{said}");
     eprintln!("types there and back: {:?}", began.elapsed());
 }

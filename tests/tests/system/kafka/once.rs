@@ -212,7 +212,7 @@ pub(crate) fn each_line_is_there_once() {
 /// Method: the broker is killed permanently, and then a batch arrives.
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn a_broker_that_has_ended_is_said_after_one_attempt_of_a_transaction() {
+fn dead_broker_is_reported_after_one_transaction_attempt() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
     let mut kafka = Kafka::start(dir);

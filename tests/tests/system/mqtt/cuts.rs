@@ -46,7 +46,7 @@ fn repeats(dir: &Path, broker: &Broker, qos: usize) -> usize {
 
 #[test]
 #[ignore = "needs the programs and mosquitto: tests/run"]
-fn lost_answers_lose_no_message_and_qos_2_is_repeated_by_the_broker_alone() {
+fn lost_responses_lose_no_message_and_only_the_broker_repeats_qos_2() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
     let broker = Broker::new(dir, "broker", OPEN);

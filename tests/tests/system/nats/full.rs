@@ -13,7 +13,7 @@ const LITTLE: usize = 150_000;
 
 #[test]
 #[ignore = "needs the programs, nats-server and openssl: tests/run"]
-fn lines_wait_while_the_store_of_the_server_is_full_and_are_in_their_stream_once() {
+fn lines_wait_for_a_full_server_and_are_in_their_stream_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
     let mut server = Server::start(dir);

@@ -181,7 +181,7 @@ fn refused(dir: &Path, server: &Server, logins: &[(&str, String, &str)]) {
 
 #[test]
 #[ignore = "needs the programs and nats-server: tests/run"]
-fn a_user_logs_in_by_the_seed_of_its_nkey_and_a_wrong_login_says_what_helps() {
+fn user_logs_in_by_nkey_seed_and_a_wrong_login_names_the_remedy() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, user, other) =
         (folder.path(), Identity::new(Kind::User), Identity::new(Kind::User).seed());
@@ -239,7 +239,7 @@ fn of_operator(dir: &Path, account: &Identity, user: Identity, revoked: &Identit
 
 #[test]
 #[ignore = "needs the programs and nats-server: tests/run"]
-fn a_user_of_an_operator_logs_in_by_its_file_and_a_renewed_one_counts_for_the_next_connection() {
+fn user_logs_in_by_credentials_file_and_a_renewed_one_is_used_next() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());
     let [user, other, revoked] = [(); 3].map(|()| Identity::new(Kind::User));

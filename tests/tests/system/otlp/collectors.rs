@@ -239,12 +239,12 @@ fn a_collector_reaches_a_collector(protocol: &str) {
 
 #[test]
 #[ignore = "needs the programs and Python: tests/run"]
-fn what_a_collector_has_reaches_a_collector_over_grpc() {
+fn records_of_a_collector_reach_a_collector_over_grpc() {
     a_collector_reaches_a_collector("grpc");
 }
 
 #[test]
 #[ignore = "needs the programs and Python: tests/run"]
-fn what_a_collector_has_reaches_a_collector_over_http() {
+fn records_of_a_collector_reach_a_collector_over_http() {
     a_collector_reaches_a_collector("http");
 }

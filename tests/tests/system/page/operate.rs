@@ -39,7 +39,7 @@ fn a_part_is_stopped_and_started_by_the_keyboard_and_by_no_other_site() {
     assert_eq!(browser.value(FOCUS), "Stop source in");
     browser.press(ENTER);
     assert_eq!((is_open(), focus()), (true.into(), "confirm-no".into()));
-    browser.wait_for("confirm", &["Stop source in?", "Nothing enters by source in any more"]);
+    browser.wait_for("confirm", &["Stop source in?", "Source in stops accepting events"]);
     browser.press(ESCAPE);
     assert_eq!((is_open(), focus()), (false.into(), "Stop source in".into()));
     browser.press(ENTER);
@@ -48,7 +48,7 @@ fn a_part_is_stopped_and_started_by_the_keyboard_and_by_no_other_site() {
     browser.keep("page-stop.png");
     browser.press(ENTER);
     browser.wait_for("operated", &["Stop: sources.in"]);
-    browser.wait_for("word", &["Look after this: source in is stopped by an operator"]);
+    browser.wait_for("word", &["Needs attention: source in is stopped by an operator"]);
     browser.wait_for("sources", &["held", "stopped by loopback at 127.0.0.1:", "Start"]);
     browser.wait_for("held", &["sources.in has been stopped for"]);
     browser.wait_for("audit", &["done", "stop sources.in", "loopback at 127.0.0.1:"]);
@@ -74,7 +74,7 @@ fn a_part_is_stopped_and_started_by_the_keyboard_and_by_no_other_site() {
     browser.wait_for("word", &["All is well"]);
     browser.wait_for("held", &["Nothing is stopped"]);
     browser.click("audit-load");
-    browser.wait_for("audit", &["refused", "without the header"]);
+    browser.wait_for("audit", &["refused", "header `X-Aqueduct` is missing"]);
     browser.assert_no_markup();
     drop(browser);
     agent.stop(Duration::from_secs(25));

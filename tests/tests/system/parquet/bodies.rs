@@ -192,7 +192,7 @@ fn are_equal(rows: &[String], expected: impl Iterator<Item = String>) {
 
 #[test]
 #[ignore = "needs the programs, HDFS, a JDK and Maven: tests/run"]
-fn rows_of_csv_avro_and_headers_are_read_by_java_once_although_a_collector_is_killed() {
+fn rows_of_csv_avro_and_headers_are_read_by_java_once_through_kills() {
     let hdfs = Hdfs::shared();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();

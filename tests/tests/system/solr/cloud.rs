@@ -38,7 +38,7 @@ fn feed(dir: &Path, is_over: &AtomicBool) -> u64 {
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn each_event_is_one_document_of_a_solr_cloud_while_its_nodes_hang_and_are_killed() {
+fn each_event_is_one_document_while_nodes_hang_and_are_killed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, mut rng, began) = (folder.path(), seed::rng("solr-cloud"), Instant::now());
     let mut cloud = Cloud::start(dir);

@@ -19,7 +19,7 @@ const REASONS: [&str; 2] = ["refused", "unwritable_event"];
 
 #[test]
 #[ignore = "needs the programs, Java and Maven: tests/run"]
-fn each_event_is_one_document_through_kills_and_what_is_refused_is_a_dead_letter_alone() {
+fn each_event_is_one_document_through_kills_or_a_dead_letter() {
     const GOOD: usize = 6_000;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, mut rng, began) = (folder.path(), seed::rng("solr"), Instant::now());

@@ -12,7 +12,7 @@ use super::{LIMIT, flow, numbers};
 
 #[test]
 #[ignore = "needs the programs, Java, Maven and openssl: tests/run"]
-fn over_tls_the_right_login_stores_each_event_once_and_others_say_what_helps() {
+fn right_login_stores_each_event_once_and_wrong_ones_name_the_remedy() {
     const EVENTS: u64 = 1_000;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (dir, began) = (folder.path(), Instant::now());

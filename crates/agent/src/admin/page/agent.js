@@ -27,12 +27,12 @@ async function open(path, signal, action) {
   if (action) headers['X-Aqueduct'] = action;
   const method = action ? 'POST' : 'GET';
   const answer = await fetch(path, { method, headers, signal, cache: 'no-store', credentials: 'omit' });
-  if (answer.status === 401) throw new Refused('The agent wants its token');
+  if (answer.status === 401) throw new Refused('The agent requires its token');
   if (action && answer.status === 409) {
     const { error, problems } = await answer.json();
     throw new Error(error ?? problems.join('; '));
   }
-  if (!answer.ok) throw new Error(`${path} is answered ${answer.status}: ${(await answer.text()).trim()}`);
+  if (!answer.ok) throw new Error(`${path} returned ${answer.status}: ${(await answer.text()).trim()}`);
   return answer;
 }
 

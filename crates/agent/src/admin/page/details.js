@@ -56,15 +56,15 @@ export async function audit() {
     el('span', { class: `state ${OUTCOMES[it.outcome] ?? 'off'}` }, it.outcome),
     it.part ? `${it.action} ${it.part}` : it.action,
     it.address ? `${it.by} at ${it.address}` : it.by,
-    [it.detail, it.left_out ? `${count(it.left_out)} refused calls before it are left out` : null].filter(Boolean).join('; '),
+    [it.detail, it.left_out ? `${count(it.left_out)} earlier refused calls are not listed` : null].filter(Boolean).join('; '),
   ])));
 }
 
 const WORDS = {
-  none: 'There is no file that could have changed.',
-  same: 'The file says what runs.',
-  differs: 'The file says something else than what runs:',
-  wrong: 'The file is wrong; the next start would fail:',
+  none: 'The agent was started without a configuration file.',
+  same: 'The file is the same as the running configuration.',
+  differs: 'The file differs from the running configuration:',
+  wrong: 'The file is invalid; the next start would fail:',
 };
 
 export async function configuration() {

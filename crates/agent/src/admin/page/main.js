@@ -81,9 +81,9 @@ function render(snapshot) {
 }
 
 function askForToken() {
-  if (hasToken()) byId('access-problem').textContent = 'The token is not that of this agent. Try again.';
+  if (hasToken()) byId('access-problem').textContent = 'This is not the token of this agent. Try again.';
   useToken(null);
-  say({ level: 'warn', text: 'The agent wants its token' });
+  say({ level: 'warn', text: 'The agent requires its token' });
   show(byId('troubles'));
   byId('live').hidden = true;
   byId('access').hidden = false;

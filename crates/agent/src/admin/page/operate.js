@@ -6,15 +6,15 @@ import { audit, letters } from './details.js';
 import { byId, el, plain, show } from './dom.js';
 import { many, seconds } from './units.js';
 
-const STAYS = 'It stays so, over reloads and restarts, until it is started again.';
+const STAYS = 'It stays stopped, also over reloads and restarts, until you start it again.';
 const WORDS = {
-  'stop source': ['Stop', (name) => `Nothing enters by source ${name} any more: its senders are refused, and its files are not read on. What it has acknowledged is delivered. ${STAYS}`],
-  'stop group': ['Stop', (name) => `Group ${name} delivers nothing any more. Its channel keeps what it holds and fills; when it is full, the sources wait. ${STAYS}`],
-  'start source': ['Start', (name) => `Source ${name} takes events again, from its position.`],
-  'start group': ['Start', (name) => `Group ${name} delivers again, beginning with what its channel holds.`],
-  'drain agent': ['Drain', () => 'All sources stop, and the groups deliver until the channels are empty. The sources stay stopped until they are started again.'],
-  'start all': ['Start all', () => 'All that was stopped starts again.'],
-  'dlq/replay letters': ['Put back', (reason) => `The events of all dead letters with the reason ${reason} go back into their channels, for the groups that refused them. First correct what refused them.`],
+  'stop source': ['Stop', (name) => `Source ${name} stops accepting events: it refuses its senders and stops reading its files. Acknowledged events are still delivered. ${STAYS}`],
+  'stop group': ['Stop', (name) => `Group ${name} stops delivering. Its channel keeps its events and fills up; when it is full, the sources wait. ${STAYS}`],
+  'start source': ['Start', (name) => `Source ${name} accepts events again, from its position.`],
+  'start group': ['Start', (name) => `Group ${name} delivers again, starting with the events in its channel.`],
+  'drain agent': ['Drain', () => 'All sources stop, and the groups deliver until the channels are empty. The sources stay stopped until you start them again.'],
+  'start all': ['Start all', () => 'All stopped parts start again.'],
+  'dlq/replay letters': ['Put back', (reason) => `The events of all dead letters with the reason ${reason} go back into their channels, for the groups that refused them. First fix the cause of the refusal.`],
   'dlq/drop letters': ['Drop', (reason) => `The events of all dead letters with the reason ${reason} are deleted. They are lost.`],
 };
 

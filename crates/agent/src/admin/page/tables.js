@@ -50,7 +50,7 @@ function tenants(snapshot) {
 }
 
 export const sources = (snapshot) => [table(
-  'Where events enter',
+  'Sources and their events',
   ['Source', 'Type', 'State', 'Rate', 'Bytes', 'Accepted', 'Last', 'Files', 'Channels', 'Dropped', 'Senders', 'Change'],
   snapshot.sources.map((it) => [
     it.name,
@@ -75,7 +75,7 @@ function space(it) {
 }
 
 export const channels = (snapshot) => table(
-  'What holds events',
+  'Channels and their events',
   ['Channel', 'Type', 'Events', 'Space used', 'Full', 'Oldest', 'In', 'Full in', 'Empty in', 'In flight', 'Dropped', 'Resent', '5 minutes'],
   snapshot.channels.map((it) => [
     it.name,

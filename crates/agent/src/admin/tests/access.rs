@@ -12,7 +12,7 @@ fn status(answer: &str) -> &str {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_token_only_probes_monitors_and_the_empty_page_are_answered_without_it() {
+async fn with_a_token_set_only_probes_metrics_and_the_empty_page_are_open() {
     let bench = bench_with(Running::default(), Some(TOKEN));
     for open in ["/", "/metrics", "/livez", "/readyz", "/page/main.js", "/page/page.css"] {
         assert_eq!(status(&bench.get(open).await), "200", "{open}");
@@ -65,7 +65,7 @@ async fn wrong_tokens_are_counted_shown_and_answered_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_events_hold_is_shown_to_the_network_with_a_token_alone() {
+async fn event_contents_need_a_token_on_a_network_address() {
     let at = |token: Option<&str>| {
         let token = token.map(|it| it.to_owned().into());
         let guard = Arc::new(Guard::new("0.0.0.0:1", "0.0.0.0:1", token));
@@ -85,7 +85,7 @@ async fn what_events_hold_is_shown_to_the_network_with_a_token_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_of_another_site_that_stands_for_loopback_is_refused_on_every_page() {
+async fn rebound_host_name_is_refused_on_every_page() {
     let bench = bench();
     for page in ["/", "/metrics", "/status", "/config", "/livez", "/page/main.js", "/none"] {
         let answer = bench.ask("GET", page, "host: evil.example:1\r\n").await;
@@ -95,14 +95,14 @@ async fn a_name_of_another_site_that_stands_for_loopback_is_refused_on_every_pag
 }
 
 #[tokio::test(start_paused = true)]
-async fn browsers_get_the_page_and_programs_the_list_and_each_answer_is_closed_to_other_sites() {
+async fn browsers_get_the_page_programs_the_list_and_other_sites_nothing() {
     let bench = bench();
     let answer = bench.ask("GET", "/", "accept: text/html,*/*\r\n").await;
     assert!(answer.contains("\r\ncontent-type: text/html; charset=utf-8\r\n"), "{answer}");
     assert!(answer.contains("\r\nvary: Accept\r\n"), "{answer}");
     let list = bench.ask("GET", "/", "accept: */*\r\n").await;
     assert!(list.contains("\n/status/events "), "{list}");
-    assert!(bench.get("/none").await.contains("no such page; there are:\n/ "));
+    assert!(bench.get("/none").await.contains("unknown page; the pages are:\n/ "));
     for page in ["/", "/status", "/page/main.js", "/metrics", "/none", "/readyz"] {
         let answer = bench.ask("GET", page, "accept: text/html\r\n").await;
         for header in [
@@ -119,7 +119,7 @@ async fn browsers_get_the_page_and_programs_the_list_and_each_answer_is_closed_t
 }
 
 #[tokio::test]
-async fn with_tls_the_pages_are_answered_inside_it_alone() {
+async fn pages_are_served_only_over_tls_if_it_is_set() {
     let material = format!("{}/../tls/tests/material", env!("CARGO_MANIFEST_DIR"));
     let settings = json!({
         "certificate": format!("{material}/server.pem"),

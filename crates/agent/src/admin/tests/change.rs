@@ -12,11 +12,11 @@ fn at(address: &str, token: Option<&str>) -> Bench {
 
 /// The answer of an agent without a file to a permitted request.
 fn is_allowed(answer: &str) -> bool {
-    answer.starts_with("HTTP/1.1 503") && answer.contains("no reload now")
+    answer.starts_with("HTTP/1.1 503") && answer.contains("cannot reload now")
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_is_asked_for_by_post_with_its_header_alone() {
+async fn reload_needs_a_post_with_its_header() {
     let bench = at("127.0.0.1:1", None);
     assert!(is_allowed(&bench.ask("POST", "/reload", ASKS).await));
     for method in ["GET", "HEAD", "PUT", "DELETE"] {
@@ -33,7 +33,7 @@ async fn a_reload_is_asked_for_by_post_with_its_header_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_network_asks_for_a_reload_with_the_token_alone() {
+async fn reload_over_the_network_needs_the_token() {
     let open = at("10.0.0.1:1", None);
     let answer = open.ask("POST", "/reload", ASKS).await;
     assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("`agent.admin_token`"));
@@ -53,7 +53,7 @@ async fn flumes_page_reloads_nothing() {
 
 /// As every other change: only by POST with its own header, and from a network with the token.
 #[tokio::test]
-async fn dead_letters_are_changed_by_who_may_change_the_agent_and_each_change_is_audited() {
+async fn changes_of_dead_letters_need_the_rights_of_changes_and_are_audited() {
     let meant = |action: &str| format!("x-aqueduct: {action}\r\n");
     let bench = at("127.0.0.1:1", None);
     for action in ["dlq/replay", "dlq/drop"] {
@@ -96,12 +96,16 @@ async fn each_change_needs_its_own_header_and_each_refusal_is_noted() {
         let bench = at("127.0.0.1:1", None);
         let page = format!("/{action}?{}", if action == "drain" { "" } else { "source=a" });
         for (headers, status, why) in [
-            (String::new(), "403", "loopback at client: without the header"),
-            ("x-aqueduct: status\r\n".into(), "403", "loopback at client: without the header"),
+            (String::new(), "403", "loopback at client: header `X-Aqueduct` is missing"),
+            (
+                "x-aqueduct: status\r\n".into(),
+                "403",
+                "loopback at client: header `X-Aqueduct` is missing",
+            ),
             (
                 format!("x-aqueduct: {action}\r\nhost: evil.example\r\n"),
                 "421",
-                "loopback at client: for another host",
+                "loopback at client: wrong `Host` header",
             ),
         ] {
             let answer = bench.ask("POST", &page, &headers).await;
@@ -143,10 +147,11 @@ async fn the_audit_log_names_the_token_and_never_holds_it() {
             ),
             (
                 Outcome::Failed,
-                "admin token at client: not now: other changes wait, or the agent stops"
+                "admin token at client: cannot make this change now: other requests are waiting, \
+                 or the agent is stopping; retry later"
             ),
-            (Outcome::Refused, "a wrong token at client: without the token"),
-            (Outcome::Refused, "no token at client: without the token"),
+            (Outcome::Refused, "a wrong token at client: wrong or missing token"),
+            (Outcome::Refused, "no token at client: wrong or missing token"),
         ]
     );
     assert!(bench.get("/audit").await.starts_with("HTTP/1.1 401"));

@@ -90,7 +90,7 @@ async fn a_reader_that_does_not_read_misses_events_and_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_part_that_is_started_anew_is_followed_and_one_that_is_gone_ends_the_stream() {
+async fn tap_follows_a_restarted_part_and_ends_when_it_is_removed() {
     let (bench, _) = tapped();
     let mut reader = Reader::of_page(&bench, "/tap?channel=main").await;
     reader.message().await;
@@ -111,14 +111,14 @@ async fn a_part_that_is_started_anew_is_followed_and_one_that_is_gone_ends_the_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_looked_at_is_refused_with_the_reason() {
+async fn invalid_taps_are_refused_with_the_reason() {
     let (bench, _) = tapped();
     let pattern = escaped(r#"[{"matches": "("}]"#);
     for (query, status, said) in [
         ("", "400", "name a place: ?source=, ?channel= or ?sink="),
         ("?channel=mian", "404", "`main`"),
         ("?sink=main", "404", "`main`"),
-        ("?channel=main&source=a", "400", "one place at a time"),
+        ("?channel=main&source=a", "400", "name only one of"),
         ("?channel=main&rate=0", "400", "1 to 400"),
         ("?channel=main&rate=401", "400", "1 to 400"),
         ("?channel=main&limit=1", "400", "`limit`"),

@@ -13,7 +13,7 @@ async fn ask(bench: &Bench) -> GroupView {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_delivered_refused_and_is_in_hand_adds_up_to_what_was_taken() {
+async fn delivered_refused_and_in_hand_add_up_to_taken() {
     let script = Arc::new(Script { collects: true, ..Script::default() });
     let bench = start(json!({}), std::slice::from_ref(&script)).await;
     bench.put_numbers(7).await;
@@ -48,7 +48,7 @@ async fn events_that_left_are_counted_for_their_sink_and_the_dead_letters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_fails_says_why_and_its_group_waits_for_one_that_works() {
+async fn failing_sink_shows_its_error_and_its_group_waits_for_a_working_one() {
     let script = Arc::new(Script { broken: Some(ErrorClass::Transient), ..Script::default() });
     let bench = start(json!({ "backoff_max": "30s" }), std::slice::from_ref(&script)).await;
     bench.put("x").await;

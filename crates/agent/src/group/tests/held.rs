@@ -130,7 +130,7 @@ fn held(bench: &Bench) -> (i64, i64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_batch_goes_to_the_member_that_takes_it_as_soon_as_that_one_works() {
+async fn large_batch_goes_to_the_member_that_accepts_it_once_it_works() {
     let agents = [Agent::taking(Some(1_000)), Agent::taking(None)];
     agents[1].is_down.store(true, Ordering::Relaxed);
     agents[1].hop.set_batch_max(Some(10_000));
@@ -169,7 +169,7 @@ async fn a_large_batch_goes_to_the_same_member_when_its_limit_is_raised() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_refused_a_batch_within_its_limit_gets_it_no_more_and_another_one_does() {
+async fn batch_refused_within_the_limit_goes_to_another_member() {
     let agents = [Agent::taking(Some(10_000)), Agent::taking(Some(10_000))];
     agents[0].refuses.store(true, Ordering::Relaxed);
     agents[1].refuses.store(true, Ordering::Relaxed);
@@ -183,7 +183,7 @@ async fn a_member_that_refused_a_batch_within_its_limit_gets_it_no_more_and_anot
 
 /// One more stops the group, which the channel's sources see.
 #[tokio::test(start_paused = true)]
-async fn what_is_held_back_is_bounded() {
+async fn number_of_held_back_batches_is_bounded() {
     let (agent, outlet) = (Agent::taking(Some(400)), OutletBoard::default());
     let bench = start_agents(std::slice::from_ref(&agent), &outlet).await;
     let half = "x".repeat(300);
@@ -200,7 +200,7 @@ async fn what_is_held_back_is_bounded() {
     assert_eq!(agent.got(), 1);
     assert_eq!(held(&bench).0, 2 * HELD_MAX as i64);
     let outage = outlet.outage().expect("it stands still");
-    assert!(outage.cause.contains("larger than the next agents take"), "{outage:?}");
+    assert!(outage.cause.contains("larger than `message_max` of the next agents"), "{outage:?}");
     agent.hop.set_batch_max(Some(1_000));
     bench.empty().await;
     assert_eq!((agent.got(), outlet.outage()), (HELD_MAX + 4, None));

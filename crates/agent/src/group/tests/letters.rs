@@ -27,7 +27,7 @@ async fn found(bench: &Bench) -> Vec<(Label, Vec<String>)> {
 }
 
 #[tokio::test]
-async fn the_events_that_can_never_be_delivered_become_letters_and_the_rest_is_delivered() {
+async fn undeliverable_events_become_letters_and_the_rest_is_delivered() {
     let script = Arc::new(Script::default());
     let bench = start(json!({}), std::slice::from_ref(&script)).await;
     for (sequence, bodies) in

@@ -55,7 +55,7 @@ impl Log {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_cause_of_a_failing_sink_is_logged_at_once_and_a_known_one_is_not() {
+async fn new_cause_of_a_failing_sink_is_logged_immediately() {
     pipeline::testkit::log_side_by_side();
     let log = Log::default();
     let writer = log.clone();

@@ -73,7 +73,7 @@ fn outage(address: &str) -> Option<Outage> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_over_when_the_next_agent_reports_it_although_no_event_comes() {
+async fn outage_is_over_when_the_next_agent_reports_it_without_events() {
     let (hop, delivered) = (NextHop::default(), Arc::default());
     let (stored, said) = (IntervalSet::EMPTY, IntervalSet::EMPTY);
     let sink = Hopping {
@@ -106,7 +106,7 @@ async fn an_outage_is_over_when_the_next_agent_reports_it_although_no_event_come
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_over_when_a_sink_is_open_and_there_is_nothing_to_prove_it_with() {
+async fn outage_is_over_when_a_sink_is_open_and_no_batch_can_prove_it() {
     let outlet = OutletBoard::default();
     let closed = Arc::new(AtomicBool::new(true));
     let sink = Closed { inner: Vec::new(), closed: closed.clone() };
@@ -167,7 +167,7 @@ impl Sink for Closed {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_unable_agent_stored_goes_to_an_able_one_and_the_board_sees_when_none_is() {
+async fn batches_of_an_unable_agent_go_to_an_able_one_if_any() {
     let hops = [NextHop::default(), NextHop::default()];
     let delivered = Arc::new(Mutex::new(Vec::new()));
     let members = hops.iter().enumerate().map(|(index, hop)| {

@@ -75,7 +75,7 @@ async fn deliver(life: &Life, channel: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_a_full_channel_cannot_take_goes_to_the_next_until_it_has_room_again() {
+async fn batches_skip_a_full_channel_until_it_has_room() {
     let dir = tempfile::tempdir().unwrap();
     let life = on_disk(dir.path(), &[100, 50]).await;
     let steps = [(40, [40, 0]), (40, [80, 0]), (40, [80, 40]), (15, [95, 40]), (8, [95, 48])];
@@ -133,7 +133,7 @@ async fn a_channel_that_is_closed_not_open_or_too_small_is_passed_over() {
 }
 
 #[tokio::test]
-async fn reserved_room_is_in_one_channel_and_a_waiting_reservation_leaves_nothing() {
+async fn room_is_reserved_in_one_channel_and_waiting_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let life = on_disk(dir.path(), &[100, 100]).await;
     let size = |events| BatchSize { events, bytes: 4_096 };
@@ -186,7 +186,7 @@ impl Simulated {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_fails_midway_leaves_the_batch_in_the_next_channel_alone() {
+async fn failed_write_leaves_the_batch_only_in_the_next_channel() {
     let place = Simulated { disk: SimDisk::new(1), selector: PRIORITY, seed: 1 };
     let life = place.life().await;
     place.disk.fail_writes(1);
@@ -307,7 +307,7 @@ impl Model {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_accepted_line_is_in_one_channel_once_through_full_and_failing_ones_and_a_crash() {
+async fn each_line_is_in_one_channel_once_with_full_or_failing_ones_and_a_crash() {
     let policies = [
         PRIORITY,
         "type = \"load_balancing\", policy = \"round_robin\"",

@@ -31,7 +31,7 @@ async fn deliver(life: &Life, channel: usize) {
 }
 
 #[tokio::test]
-async fn parts_are_told_apart_and_the_sender_hears_of_its_batch() {
+async fn parts_are_distinguished_and_the_sender_learns_of_its_batch() {
     let dir = tempfile::tempdir().unwrap();
     let life = Life::with_sinks(dir.path(), None, RELAY).await;
     let mut heard = life.intake.watch_committed();
@@ -59,7 +59,7 @@ async fn parts_are_told_apart_and_the_sender_hears_of_its_batch() {
 
 /// No channel is followed before; the listener asks for earlier commits.
 #[tokio::test]
-async fn what_listens_later_hears_that_it_is_to_ask_and_then_of_each_batch() {
+async fn late_listener_learns_to_ask_and_then_of_each_batch() {
     let dir = tempfile::tempdir().unwrap();
     let life = Life::with_sinks(dir.path(), None, RELAY).await;
     let stop = CancellationToken::new();

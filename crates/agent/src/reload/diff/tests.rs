@@ -64,7 +64,7 @@ fn a_changed_group_is_started_again_and_stays_a_consumer() {
 }
 
 #[test]
-fn a_source_behind_which_a_group_has_changed_may_name_its_batches_otherwise() {
+fn source_restarts_when_a_group_of_its_channels_has_changed() {
     let changes = changed(|new| {
         new.sources.get_mut("a").unwrap().wiring.naming.insert("a".to_owned());
     });
@@ -107,7 +107,7 @@ fn a_group_that_joins_is_registered_before_it_starts_and_no_source_stops() {
 }
 
 #[test]
-fn where_a_group_leaves_and_none_joins_the_channel_drains_with_its_sources_stopped() {
+fn channel_drains_with_stopped_sources_when_a_group_only_leaves() {
     let mut old = two();
     joins(&mut old, "z");
     let changes = Changes::between(&old, &two());
@@ -120,7 +120,7 @@ fn where_a_group_leaves_and_none_joins_the_channel_drains_with_its_sources_stopp
         Step::StartSources(a),
     ];
     assert_eq!(changes.steps, steps);
-    let why = "channel `a` drains for group `z`, which leaves";
+    let why = "channel `a` drains because group `z` leaves it";
     assert_eq!(changes.restarted, BTreeMap::from([("sources.a".to_owned(), why.to_owned())]));
 }
 
@@ -140,7 +140,7 @@ fn a_group_under_another_name_takes_over_the_backlog_without_a_drain() {
 }
 
 #[test]
-fn a_channel_that_keeps_what_it_holds_is_opened_again_and_another_one_drains_first() {
+fn durable_channel_is_reopened_and_a_volatile_one_drains_first() {
     let (a, channel) = (|| names(&["a"]), || Arc::from("a"));
     let changes = changed(|new| new.channels.get_mut("a").unwrap().digest = 2);
     let steps = [
@@ -171,7 +171,7 @@ fn a_channel_that_keeps_what_it_holds_is_opened_again_and_another_one_drains_fir
 }
 
 #[test]
-fn a_group_that_moves_to_a_draining_channel_stops_before_its_own_channel_forgets_it() {
+fn group_moving_to_a_draining_channel_stops_before_its_own_forgets_it() {
     let (mut old, mut new) = (two(), two());
     joins(&mut old, "z");
     // `z` moves from `a`, which `y` joins, to `b`, which is of another kind now.
@@ -188,7 +188,7 @@ fn a_group_that_moves_to_a_draining_channel_stops_before_its_own_channel_forgets
 }
 
 #[test]
-fn what_drains_holds_nothing_else_up() {
+fn drain_delays_nothing_else() {
     let changes = changed(|new| {
         new.sources.remove("a");
         new.channels.remove("a");
@@ -317,7 +317,7 @@ fn walk(old: &Shape, new: &Shape, changes: &Changes) {
 }
 
 #[test]
-fn any_change_ends_at_the_new_configuration_by_steps_that_lose_and_repeat_nothing() {
+fn any_change_reaches_the_new_configuration_without_loss_or_repeat() {
     let mut seed = 0x5eed;
     let mut touched = 0;
     for _ in 0..20_000 {

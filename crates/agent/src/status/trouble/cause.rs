@@ -92,23 +92,23 @@ impl Cause {
     /// Its heading in `docs/runbook.md`, and the remedy in one line.
     const fn help(self) -> (&'static str, &'static str) {
         match self {
-            Self::NotReady => ("The agent is not ready", "fix what the reason names"),
+            Self::NotReady => ("The agent is not ready", "fix the cause that the reason names"),
             Self::Fails => (
                 "A source, a sink or a group fails",
-                "fix what the error names; the agent retries, no restart is needed",
+                "fix the cause that the error names; the agent retries, no restart is needed",
             ),
             Self::Downstream => (
                 "A downstream agent cannot store events",
                 "fix the cause on that agent; events wait in the channel until it stores again",
             ),
-            Self::Waits => ("A source or a group waits", "fix what it waits for"),
+            Self::Waits => ("A source or a group waits", "fix the part that it waits for"),
             Self::NotOpen => (
                 "A source, a sink or a group is not open yet",
-                "wait for the first try; if this lasts, look at the log",
+                "wait for the first attempt; if this lasts, check the log",
             ),
             Self::Beyond => (
-                "Something beyond a sink does not work",
-                "fix what the text names; the sink retries it",
+                "A step after delivery fails",
+                "fix the problem that the text names; the sink retries the step",
             ),
             Self::NoFiles => (
                 "A source follows no files",

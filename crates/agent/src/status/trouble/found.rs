@@ -164,7 +164,7 @@ fn of_channel(channel: &ChannelStatus) -> Option<Trouble> {
         let more = format!("{full}, {}", count(channel.depth_events, "event"));
         ((Level::Warn, Cause::NearlyFull), "is nearly full", more)
     } else if soon.is_some() && has_backlog {
-        let more = format!("full in {} at the present rates", seconds(soon));
+        let more = format!("full in {} at the current rates", seconds(soon));
         ((Level::Warn, Cause::Fills), "fills", more)
     } else {
         return None;

@@ -51,7 +51,7 @@ fn components_and_channels_that_are_in_trouble_are_named() {
     assert_eq!(verdict(|_| ()), WELL);
     assert_eq!(
         verdict(|it| it.channels[0].fill_ratio = 0.85),
-        "Look after this: channel c is nearly full"
+        "Needs attention: channel c is nearly full"
     );
     let fresh = |it: &mut Snapshot| {
         it.channels[0].until_full_seconds = Some(60.0);
@@ -60,7 +60,7 @@ fn components_and_channels_that_are_in_trouble_are_named() {
     assert_eq!(verdict(fresh), WELL, "what was delivered will be free");
     assert_eq!(
         verdict(|it| it.channels[0].until_full_seconds = Some(600.0)),
-        "Look after this: channel c fills"
+        "Needs attention: channel c fills"
     );
     assert_eq!(verdict(|it| it.channels[0].until_full_seconds = Some(6_000.0)), WELL);
     assert_eq!(
@@ -69,20 +69,20 @@ fn components_and_channels_that_are_in_trouble_are_named() {
     );
     assert_eq!(
         verdict(|it| it.sources[0].state = waiting()),
-        "Look after this: source s waits for room"
+        "Needs attention: source s waits for room"
     );
-    assert_eq!(verdict(|it| it.dead_letters.events = 2), "Look after this: there are dead letters");
+    assert_eq!(verdict(|it| it.dead_letters.events = 2), "Needs attention: there are dead letters");
 }
 
 #[test]
-fn what_does_not_work_of_a_sink_that_delivers_is_something_to_look_after() {
+fn problems_of_a_delivering_sink_need_attention() {
     let named = member(&mut well()).sink.clone();
     let shown = verdict(|it| member(it).trouble = Some("its table lacks a partition".to_owned()));
-    assert_eq!(shown, format!("Look after this: sink {named}: its table lacks a partition"));
+    assert_eq!(shown, format!("Needs attention: sink {named}: its table lacks a partition"));
 }
 
 #[test]
-fn the_worst_comes_first_and_a_group_that_waits_for_a_named_sink_is_not_named_again() {
+fn worst_finding_is_first_and_a_group_waiting_for_a_sink_is_omitted() {
     let change = |it: &mut Snapshot| {
         it.dead_letters.events = 1;
         member(it).state = failing();
@@ -97,7 +97,7 @@ fn the_worst_comes_first_and_a_group_that_waits_for_a_named_sink_is_not_named_ag
     assert_eq!(levels, [Level::Bad, Level::Good, Level::Good, Level::Warn]);
     assert_eq!(
         verdict(|it| group(it).state = waiting()),
-        "Look after this: group g waits for room"
+        "Needs attention: group g waits for room"
     );
 }
 
@@ -123,7 +123,7 @@ fn a_difference_is_one_when_nothing_moves() {
 }
 
 #[test]
-fn what_only_the_agent_knows_is_shown_and_a_sentence_stays_while_its_trouble_does() {
+fn reasons_of_the_agent_are_shown_with_a_stable_text() {
     let change = |seconds: u64| {
         move |it: &mut Snapshot| {
             it.ready = false;
@@ -138,9 +138,9 @@ fn what_only_the_agent_knows_is_shown_and_a_sentence_stays_while_its_trouble_doe
 }
 
 #[test]
-fn what_an_operator_has_stopped_is_to_be_looked_after_and_was_meant() {
+fn stopped_parts_need_attention_and_are_intended() {
     let held = || State::Held { since_seconds_ago: 60.0, by: "loopback".to_owned() };
-    let text = "Look after this: source s is stopped by an operator";
+    let text = "Needs attention: source s is stopped by an operator";
     let source = |it: &mut Snapshot| it.sources[0].state = held();
     assert_eq!(verdict(source), text);
     let every = |it: &mut Snapshot| {
@@ -169,7 +169,7 @@ fn dead_letters_of_the_next_agents_are_a_warning_while_they_are_recent() {
     };
     let recent = with(60.0);
     let what = "events of this agent became dead letters at the next agents";
-    assert_eq!(recent.verdict.text, format!("Look after this: {what}"));
+    assert_eq!(recent.verdict.text, format!("Needs attention: {what}"));
     let text = format!("{what} (3 events since the start, the last 1m ago)");
     assert_eq!(recent.troubles[0].text, text);
     let old = with(7_200.0);
@@ -274,13 +274,13 @@ fn a_source_without_files_is_found_and_one_that_has_files_is_not() {
         }
     };
     let none = Some("no file matches `/x`: no name in / matches");
-    let text = "Look after this: source s follows 0 files: no file matches `/x`: no name in / \
+    let text = "Needs attention: source s follows 0 files: no file matches `/x`: no name in / \
                 matches";
     assert_eq!(verdict(files(0, 0, none)), text);
     assert_eq!(verdict(files(3, 0, none)), WELL, "a note");
     assert_eq!(verdict(files(3, 0, None)), WELL);
     let denied = Some("cannot read /a: permission denied, and 1 more");
-    let text = "Look after this: source s: cannot read /a: permission denied, and 1 more";
+    let text = "Needs attention: source s: cannot read /a: permission denied, and 1 more";
     assert_eq!(verdict(files(3, 2, denied)), text);
     let young = |it: &mut Snapshot| {
         files(0, 0, none)(it);

@@ -55,7 +55,7 @@ fn assert_once(place: &Place) {
 }
 
 #[test]
-fn a_group_that_is_stopped_stays_so_over_reloads_and_restarts_until_it_is_started() {
+fn stopped_group_stays_stopped_over_reloads_and_restarts() {
     let place = Place::new();
     let agent = start(&place, &flow(&place, 1_000, ""));
     place.until("the first numbers", || {
@@ -141,7 +141,7 @@ fn a_drain_ends_with_empty_channels_whatever_the_sinks_keep_open() {
     // A stopped group cannot drain, which is reported immediately.
     place.change("stop?group=store");
     let refused = place.change("drain");
-    assert!(refused.error.is_some_and(|it| it.contains("start it first")));
+    assert!(refused.error.is_some_and(|it| it.contains("start the group first")));
     // A source that starts again ends a drain.
     assert_eq!(place.change("start?all").changed, ["sources.in", "groups.store"]);
     place.until("it to go on", || place.status().channels[0].depth_events > 0);
@@ -180,7 +180,7 @@ fn a_drain_ends_with_empty_channels_whatever_the_sinks_keep_open() {
 }
 
 #[test]
-fn what_cannot_start_stays_stopped_and_what_is_gone_is_forgotten() {
+fn unstartable_parts_stay_stopped_and_removed_ones_are_forgotten() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

@@ -30,7 +30,7 @@ fn start(place: &Place, text: &str) -> Agent {
 }
 
 #[test]
-fn a_removed_channel_that_cannot_drain_stays_on_disk_and_is_delivered_when_it_is_named_again() {
+fn removed_channel_stays_on_disk_until_it_is_configured_again() {
     let place = Place::new();
     let at = place.dir.path().display();
     let without = agent(&place, "grace = \"1s\"");
@@ -81,7 +81,7 @@ fn a_removed_channel_that_cannot_drain_stays_on_disk_and_is_delivered_when_it_is
 }
 
 #[test]
-fn what_needs_a_restart_is_refused_by_name_and_nothing_else_of_the_file_counts() {
+fn changes_that_need_a_restart_refuse_the_whole_file_by_name() {
     let place = Place::new();
     let agent_runs = start(&place, &agent(&place, "grace = \"5s\""));
     let changed = agent(&place, "grace = \"6s\"\nflume_metrics = \"127.0.0.1:0\"");
@@ -101,7 +101,7 @@ fn what_needs_a_restart_is_refused_by_name_and_nothing_else_of_the_file_counts()
 }
 
 #[test]
-fn files_that_are_watched_are_read_again_when_they_have_changed_the_included_ones_too() {
+fn changed_files_are_reloaded_including_included_ones() {
     let place = Place::new();
     let included = place.dir.path().join("part.toml");
     let part = |kind: &str| format!("[sinks.more]\ntype = \"{kind}\"\nchannel = \"main\"\n");

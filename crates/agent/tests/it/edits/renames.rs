@@ -60,7 +60,7 @@ fn checked(place: &Place) -> Vec<String> {
 }
 
 #[test]
-fn a_check_and_a_reload_report_what_a_rename_sends_again() {
+fn check_and_reload_report_resends_after_a_rename() {
     for (source, channel, parts) in [
         (
             "logs",

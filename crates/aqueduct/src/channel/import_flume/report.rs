@@ -118,8 +118,8 @@ impl Report {
             line(
                 "open",
                 format!(
-                    "{} transactions without an end: {} events put, which their source sends \
-                     again, and {} taken, which wait again",
+                    "{} transactions without an end: {} events put, which their source resends, \
+                     and {} taken, which count as waiting",
                     self.open_transactions, self.open_events_put, self.open_events_taken
                 ),
             );
@@ -128,7 +128,7 @@ impl Report {
             line("removed", format!("{} events, by Flume's integrity tool", self.removed));
         }
         for Place { log, offset, problem } in &self.torn {
-            line("torn", format!("{log}, byte {offset}: {problem}; nothing follows it"));
+            line("torn", format!("{log}, byte {offset}: {problem}; the log ends there"));
         }
         for Place { log, offset, problem } in &self.damaged {
             line("damaged", format!("{log}, byte {offset}: {problem}"));

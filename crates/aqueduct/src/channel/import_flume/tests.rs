@@ -62,7 +62,7 @@ fn imported(report: &Report) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn a_second_import_repeats_nothing_also_of_a_copy_or_without_the_checkpoint() {
+async fn second_import_repeats_nothing_even_of_a_copy_or_without_checkpoint() {
     let into = TempDir::new().unwrap();
     let env = env::real();
     let args = arguments("v3", into.path());
@@ -77,7 +77,7 @@ async fn a_second_import_repeats_nothing_also_of_a_copy_or_without_the_checkpoin
 }
 
 #[tokio::test]
-async fn a_sink_group_that_comes_later_gets_all_of_it() {
+async fn sink_group_added_later_gets_the_whole_backlog() {
     let into = TempDir::new().unwrap();
     let env = env::real();
     import(&arguments("v3", into.path()), &env).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_sink_group_that_comes_later_gets_all_of_it() {
 }
 
 #[tokio::test]
-async fn headers_come_along() {
+async fn headers_are_kept() {
     let into = TempDir::new().unwrap();
     import(&arguments("v3", into.path()), &env::real()).await.unwrap();
     let inspection = Inspection::open(&env::real(), &into.path().join("channels/main"), None);
@@ -112,7 +112,7 @@ async fn headers_come_along() {
 }
 
 #[tokio::test]
-async fn an_import_that_was_interrupted_after_any_batch_goes_on_there() {
+async fn interrupted_import_resumes_after_any_batch() {
     let env = env::real();
     for stop_after in 0..8 {
         let into = TempDir::new().unwrap();
@@ -146,7 +146,7 @@ async fn an_import_that_was_interrupted_after_any_batch_goes_on_there() {
 }
 
 #[tokio::test]
-async fn a_full_channel_stops_the_import_and_a_roomier_one_goes_on() {
+async fn full_channel_stops_the_import_and_a_larger_one_resumes() {
     let into = TempDir::new().unwrap();
     let env = env::real();
     let args = ImportArgs { capacity: ByteSize::mib(1), ..arguments("v3", into.path()) };

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_no_device_or_in_the_wrong_place_is_not_right() {
+    fn unknown_devices_and_wrong_places_fail_the_count() {
         let spoilt: [(&str, String); 5] = [
             (PATH, "no reading".into()),
             (PATH, line(2, 1)),

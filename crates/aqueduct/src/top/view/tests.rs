@@ -43,7 +43,7 @@ fn trouble(level: Level, component: &str, text: &str) -> Trouble {
 }
 
 #[test]
-fn the_state_stands_on_top_and_the_flow_below_it() {
+fn state_is_above_the_flow() {
     let mut view = View::new("here:1");
     assert!(drawn(&mut view, 80, 24)[1].contains("Waiting for the agent at here:1"));
     let mut it = snapshot();
@@ -64,7 +64,7 @@ fn the_state_stands_on_top_and_the_flow_below_it() {
 }
 
 #[test]
-fn what_is_wrong_comes_with_its_cause_and_leaves_room_for_the_rest() {
+fn findings_show_their_cause_and_leave_room_for_the_rest() {
     let mut it = snapshot();
     let text = "sink k fails: cannot connect to collector-1:4141: connection refused \
                 (for 9s; next try in 1s)";
@@ -124,7 +124,7 @@ fn keys_turn_the_parts_scroll_pause_and_end() {
 }
 
 #[test]
-fn an_agent_that_is_lost_is_said_to_be_so_and_the_old_state_stays() {
+fn lost_agent_is_reported_and_the_old_state_stays() {
     let mut view = View::new("");
     view.hear(News::Snapshot(snapshot()));
     view.hear(News::Lost("connection refused".to_owned()));
@@ -165,7 +165,7 @@ fn a_terminal_of_any_size_is_drawn_to() {
 }
 
 #[test]
-fn tenants_stand_below_the_sources_with_their_limits_and_what_held_them_back() {
+fn tenants_are_below_the_sources_with_limits_and_throttling() {
     let mut it = snapshot();
     let rate = serde_json::json!({ "times": 7, "first_seconds_ago": 60, "last_seconds_ago": 2 });
     let tenant = serde_json::json!({
