@@ -94,15 +94,15 @@ pub(crate) enum Written {
 /// # Errors
 /// It is not a response to this request, so the results are unknown.
 pub(crate) fn written(answer: &[u8], documents: usize) -> Result<Written, String> {
-    let answer: Answer =
-        serde_json::from_slice(answer).map_err(|error| format!("not of the bulk API: {error}"))?;
+    let answer: Answer = serde_json::from_slice(answer)
+        .map_err(|error| format!("the response is not from the bulk API: {error}"))?;
     if !answer.errors {
         return Ok(Written::Except { never: Vec::new(), no_index: Vec::new() });
     }
     let Entries(items) = answer.items;
     if items.len() != documents {
         let items = items.len();
-        return Err(format!("it is about {items} documents, and {documents} were sent"));
+        return Err(format!("the response covers {items} documents, but {documents} were sent"));
     }
     let (mut never, mut no_index) = (Vec::new(), Vec::new());
     let mut again: Option<(ErrorClass, String)> = None;
@@ -214,6 +214,6 @@ mod tests {
     #[test]
     fn an_answer_to_something_else_says_nothing_of_what_was_written() {
         assert!(read(&[item(409, "x")]).unwrap_err().contains("1 documents, and 3 were sent"));
-        assert!(written(b"<html>", 1).unwrap_err().contains("not of the bulk API"));
+        assert!(written(b"<html>", 1).unwrap_err().contains("not from the bulk API"));
     }
 }

@@ -43,15 +43,16 @@ impl BodyForm {
         match (object, self) {
             (Some(Ok(Value::Object(object))), _) => return Ok(object),
             (Some(Ok(_)), BodyForm::Json) => {
-                return Err("the body is JSON, and no object".into());
+                return Err("the body is JSON, but not an object".into());
             }
             (Some(Err(error)), BodyForm::Json) => {
-                return Err(format!("the body is no JSON: {error}"));
+                return Err(format!("the body is not valid JSON: {error}"));
             }
             _ => {}
         }
-        let text = std::str::from_utf8(body)
-            .map_err(|error| format!("the body is no text, and JSON has no bytes: {error}"))?;
+        let text = std::str::from_utf8(body).map_err(|error| {
+            format!("the body is not UTF-8 text, so it cannot be written as JSON: {error}")
+        })?;
         Ok(Map::from_iter([(message.to_owned(), text.into())]))
     }
 }

@@ -29,16 +29,16 @@ use super::reasons::REASONS;
 
 const VERSION: u8 = 1;
 /// Detail of the dead letters of a batch that was delivered before.
-const BEFORE: &str = "the message was refused when its batch was delivered the first time";
+const BEFORE: &str = "the brokers rejected the message when its batch was first delivered";
 
 /// The metadata does not belong to this sink, or has a later version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("it is not what this sink writes")]
+#[error("not a ledger of this sink")]
 pub(super) struct Malformed;
 
 /// The delivered batches form too many intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("it takes {bytes} bytes, and has {bytes_max}")]
+#[error("it needs {bytes} bytes, but the limit is {bytes_max}")]
 pub(super) struct Full {
     bytes: usize,
     bytes_max: usize,

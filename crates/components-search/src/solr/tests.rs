@@ -18,13 +18,13 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     for (name, value, expected) in [
         ("urls", json!([]), "http://solr-1:8983/solr"),
         ("urls", json!(["solr-1"]), "write for example `http://solr-1:8983/solr`"),
-        ("collection", json!("a/b"), "the name of this collection has no '/'"),
+        ("collection", json!("a/b"), "the name of the collection cannot contain '/'"),
         ("collection", json!("%{app}"), "a fixed prefix"),
         ("time_header", json!(""), "name the header"),
         ("id_field", json!(""), "a field of the schema"),
         ("message_field", json!(""), "a field of the schema"),
         ("headers_field", json!("headers"), "write for example `header_*_s`"),
-        ("in_flight_max", json!(0), "at least 1"),
+        ("in_flight_max", json!(0), "must be at least 1"),
     ] {
         let mut settings = good.clone();
         settings[name] = value;
@@ -84,7 +84,7 @@ async fn a_document_that_is_always_late_is_not_taken_for_written() {
     let outcomes = outcomes(&node, &BODIES).await;
     let [Outcome::Again(Some(error))] = &outcomes[..] else { panic!("{outcomes:?}") };
     assert_eq!(error.class, ErrorClass::Indeterminate);
-    assert!(error.to_string().contains("no proof"), "{error}");
+    assert!(error.to_string().contains("too long to prove"), "{error}");
 }
 
 #[tokio::test]

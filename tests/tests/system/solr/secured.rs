@@ -28,10 +28,10 @@ fn over_tls_the_right_login_stores_each_event_once_and_others_say_what_helps() {
     let writer = format!("user = \"{WRITER}\"");
     let reader = format!("user = \"{READER}\"");
     let attempts = [
-        (settings("", "", "ca"), "require authentication): set `user` and `password`, or a token"),
+        (settings("", "", "ca"), "require authentication): correct `user` and `password`"),
         (
             settings(&writer, "password = \"wrong\"", "ca"),
-            "does not take the login (Error 401 Bad credentials)",
+            "rejects the login (Error 401 Bad credentials)",
         ),
         (settings(&reader, &right, "ca"), "the permission `update`"),
         (

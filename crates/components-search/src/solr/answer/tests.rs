@@ -49,10 +49,10 @@ fn what_a_tolerant_chain_leaves_out_is_named_and_other_answers_are_no_success() 
     assert_eq!(found, Ok(vec![(5, "refused", "so".to_owned())]));
     let error = json!({ "type": "ADD", "id": "else", "message": "so" });
     let other = read(&json!({ "status": 0, "errors": [error] })).unwrap_err();
-    assert!(other.contains("another document"), "{other}");
-    assert!(read(&json!({ "status": 1 })).unwrap_err().contains("no success"));
+    assert!(other.contains("that was not sent"), "{other}");
+    assert!(read(&json!({ "status": 1 })).unwrap_err().contains("does not report success"));
     let html = after(Ok("<html>".into()), SOON).unwrap_err().to_string();
-    assert!(html.contains("is no Solr: no JSON"), "{html}");
+    assert!(html.contains("is not from Solr: not valid JSON"), "{html}");
 }
 
 #[test]
@@ -87,11 +87,11 @@ fn what_one_document_may_be_the_reason_for_is_halved() {
 fn what_needs_a_hand_names_the_setting_and_both_causes() {
     let login = SearchError::NoLogin { url: node(), text: "so".into() };
     for (error, expected) in [
-        (login, &["`user` and `password`", "`secret_headers`", "so"][..]),
+        (login, &["`user` and `password`", "`secret_headers.authorization`", "so"][..]),
         (refused(403, "so"), &["the permission `update`", "`security.json`", "`logs`", "so"]),
         (
             refused(404, "so"),
-            &["create it", "change `collection`", "could not start it, and its log says why"],
+            &["create it", "change `collection`", "failed to load it: see its log"],
         ),
     ] {
         let error = after(Err(error), SOON).unwrap_err();
