@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_something_else_says_nothing_of_what_was_written() {
-        assert!(read(&[item(409, "x")]).unwrap_err().contains("1 documents, and 3 were sent"));
+        assert!(read(&[item(409, "x")]).unwrap_err().contains("1 documents, but 3 were sent"));
         assert!(written(b"<html>", 1).unwrap_err().contains("not from the bulk API"));
     }
 }

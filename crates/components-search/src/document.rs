@@ -143,9 +143,9 @@ mod tests {
     #[test]
     fn what_is_no_document_is_refused_with_a_reason() {
         for (form, body, expected) in [
-            (BodyForm::Json, &b"[1]"[..], "no object"),
-            (BodyForm::Json, b"{", "no JSON"),
-            (BodyForm::Auto, b"\xff", "no text"),
+            (BodyForm::Json, &b"[1]"[..], "not an object"),
+            (BodyForm::Json, b"{", "not valid JSON"),
+            (BodyForm::Auto, b"\xff", "not UTF-8 text"),
         ] {
             let problem = document(form, body, true).unwrap_err();
             assert!(problem.contains(expected), "{problem}");

@@ -231,10 +231,10 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused_with_the_cause() {
         for (name, expected) in [
-            ("", "must be the name"),
-            ("Logs", "no 'L'"),
-            ("logs/%Y", "no '/'"),
-            ("_all", "does not begin"),
+            ("", "set the name"),
+            ("Logs", "cannot contain 'L'"),
+            ("logs/%Y", "cannot contain '/'"),
+            ("_all", "cannot start with"),
             ("%{app}", "a fixed prefix"),
             ("logs-%q", "unknown escape `%q`; known: %{header} %Y"),
             ("logs-%{app", "has no `}`"),

@@ -140,7 +140,7 @@ async fn of_a_page_of_html_its_title_is_said() {
     const PAGE: &str = "<html><head>\n<title>Error 401 Bad credentials</title></head><body>…";
     let node = Node::start(|_| Reply::After(Duration::ZERO, 401, PAGE)).await;
     let error = ask(&client(&[&node])).await.unwrap_err().to_string();
-    assert!(error.contains("login (Error 401 Bad credentials): set `user` and"), "{error}");
+    assert!(error.contains("login (Error 401 Bad credentials): correct `user` and"), "{error}");
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         ("urls", json!(["search-1:9200"]), "write for example `http://search-1:9200`"),
         ("urls", json!(["tcp://search-1:9200"]), "it must start with `http://` or `https://`"),
         ("urls", json!(["http://me:pw@search-1"]), "set `user` and `password`"),
-        ("urls", json!(["http://search-1?a=b"]), "it has a query"),
+        ("urls", json!(["http://search-1?a=b"]), "remove the query"),
         ("index", json!("Logs"), "lowercase letters"),
         ("index", json!("%{app}"), "a fixed prefix"),
         ("time_header", json!(""), "name the header"),
