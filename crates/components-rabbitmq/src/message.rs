@@ -221,7 +221,10 @@ pub(crate) fn properties_of(event: EventRef<'_>, id: &str) -> Result<AMQPPropert
             continue;
         }
         let short = ShortString::try_new(name).map_err(|_| {
-            format!("the name of a header has {} bytes, over {NAME_BYTES_MAX}", name.len())
+            format!(
+                "the name of a header has {} bytes; AMQP allows at most {NAME_BYTES_MAX}",
+                name.len()
+            )
         })?;
         table.insert(short, AMQPValue::LongString(value.into()));
     }

@@ -28,7 +28,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     let both = ["amqp://a:5672", "amqps://b:5671"];
     for (name, value, expected) in [
         ("address", json!(""), "name of a queue or topic"),
-        ("in_flight_max", json!(0), "at least 1"),
+        ("in_flight_max", json!(0), "must be at least 1"),
         ("body", json!("json"), "known: `bytes`, `text`"),
         ("destination_type", Value::Null, "destination_type"),
         ("broker", json!({ "urls": [] }), "at least one"),

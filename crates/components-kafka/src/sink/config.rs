@@ -214,7 +214,7 @@ impl Config {
             return invalid("message_bytes_max", "must be from 1kB to 1GB");
         }
         if self.timeout.0.as_millis() < 1_000 || self.linger.0 * 2 > self.timeout.0 {
-            return invalid("timeout", "must be must be at least 1s and at least twice `linger`");
+            return invalid("timeout", "must be at least 1s and at least twice `linger`");
         }
         if self.exactly_once && self.timeout.0 > TRANSACTION_MAX {
             return invalid(

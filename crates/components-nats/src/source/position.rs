@@ -50,8 +50,8 @@ pub(super) fn known(known: &[(Bytes, Bytes)], stream: &str) -> Result<Option<Pos
     };
     Position::decode(value).map(Some).ok_or_else(|| {
         format!(
-            "the position of `{stream}` in the channel was written by another version; take that \
-             one, or give the source another name: then it begins anew"
+            "another version wrote the position of `{stream}` in the channel: run that version, \
+             or rename the source to discard the position"
         )
     })
 }

@@ -199,9 +199,9 @@ fn a_user_logs_in_by_the_seed_of_its_nkey_and_a_wrong_login_says_what_helps() {
         dir,
         &server,
         &[
-            ("wrong", wrong, "let it have a user whose `nkey` is `U"),
-            ("none", none, "set `server.nkey_seed` or `server.credentials`"),
-            ("password", USER.replace("p\"", "q\""), "it takes NKeys or JWTs"),
+            ("wrong", wrong, "add a user with the `nkey` `U"),
+            ("none", none, "the login that the server requires: `server.nkey_seed`"),
+            ("password", USER.replace("p\"", "q\""), "the server also accepts NKeys or JWTs"),
         ],
     );
 }
@@ -256,13 +256,13 @@ fn a_user_of_an_operator_logs_in_by_its_file_and_a_renewed_one_counts_for_the_ne
 
     // Renewed before the server ends the connection, because of the JWT presented at its start.
     renew(2 * SHORT);
-    let ended = format!("has ended: {} refuses the login: User Authentication Exp", server.address);
+    let ended = format!("was lost: {} rejects the login: User Authentication Exp", server.address);
     flow.agent.until_logged(&ended, LIMIT);
     flow.carries(dir, "file");
-    assert!(!flow.agent.output().contains("the JWT has expired"), "the new file was read");
+    assert!(!flow.agent.output().contains("the JWT expired"), "the new file was read");
 
     // Renewed too late.
-    flow.agent.until_logged("the JWT has expired at ", LIMIT);
+    flow.agent.until_logged("the JWT expired at ", LIMIT);
     renew(LONG);
     flow.carries(dir, "file");
     flow.agent.stop(LIMIT);
@@ -283,10 +283,14 @@ fn a_user_of_an_operator_logs_in_by_its_file_and_a_renewed_one_counts_for_the_ne
                 "has no block `-----BEGIN USER NKEY SEED-----`",
             ),
             ("missing", missing, "/missing.creds, which `server.credentials` names"),
-            ("mixed", write("b.creds", &whole), "and the seed that of `U"),
-            ("revoked", write("c.creds", &revoked), "whether that has revoked the user `U"),
-            ("nkey", format!("nkey_seed = \"{}\"", user.seed()), "in operator mode takes"),
-            ("none", "client_id = \"none\"".to_owned(), "set `server.nkey_seed` or `server.cre"),
+            ("mixed", write("b.creds", &whole), "but the seed to `U"),
+            ("revoked", write("c.creds", &revoked), "if the account has revoked the user `U"),
+            ("nkey", format!("nkey_seed = \"{}\"", user.seed()), "in operator mode needs"),
+            (
+                "none",
+                "client_id = \"none\"".to_owned(),
+                "the login that the server requires: `server.nkey_seed`",
+            ),
         ],
     );
     eprintln!("a file that is renewed twice, and refusals: {:?}", began.elapsed());
