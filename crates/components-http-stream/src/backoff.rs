@@ -82,12 +82,12 @@ impl Pauses {
             ("limited", limited.first, limited.limit),
         ] {
             if limit.0 < first.0 || limit.0.is_zero() {
-                let problem = "must not be 0s, nor below `first`";
+                let problem = "must be greater than 0s and at least `first`";
                 return Err(BuildError::invalid(format!("backoff.{row}.limit"), problem));
             }
         }
         if network.first.0.is_zero() && network.step.0.is_zero() {
-            let problem = "must not be 0s where `first` is: the server would be asked without end";
+            let problem = "must be greater than 0s if `first` is 0s: retries need a pause";
             return Err(BuildError::invalid("backoff.network.step", problem));
         }
         for (row, first) in [("http", http.first), ("limited", limited.first)] {

@@ -161,7 +161,7 @@ fn addresses(urls: &[String], cx: &BuildContext) -> Result<Reached, BuildError> 
         return Err(invalid("all URLs must start with `nats://`, or all with `tls://`".into()));
     }
     for (address, _) in parsed.iter().filter(|(_, is_tls)| !is_tls) {
-        cx.plain_text.speaks("server.urls", address, "use `tls://`");
+        cx.plain_text.speaks("server.urls", address, "write `tls://`");
     }
     Ok((parsed.into_iter().map(|(address, _)| address).collect(), is_tls))
 }

@@ -50,7 +50,7 @@ pub(crate) fn nodes(
 ) -> Result<Vec<Arc<str>>, BuildError> {
     let urls = urls.iter().map(|url| node(url, example)).collect::<Result<Vec<_>, _>>()?;
     for url in urls.iter().filter(|url| url.starts_with("http://")) {
-        cx.plain_text.speaks("urls", url, "use `https://`");
+        cx.plain_text.speaks("urls", url, "write `https://`");
     }
     if urls.is_empty() {
         let problem = format!("must have at least one URL, for example [\"{example}\"]");

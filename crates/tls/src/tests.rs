@@ -145,7 +145,7 @@ impl Clock for At {
 #[tokio::test]
 async fn a_client_refuses_what_it_does_not_trust_and_says_what_helps() {
     let problem = refused(&plain(), &client(json!({ "ca": "other-ca.pem" }))).await;
-    assert!(problem.contains("not signed by one that is trusted"), "{problem}");
+    assert!(problem.contains("not signed by a trusted authority"), "{problem}");
     let elsewhere = server(json!({ "certificate": "elsewhere.pem", "key": "elsewhere.key.pem" }));
     let problem = refused(&elsewhere, &client(json!({ "ca": "ca.pem" }))).await;
     assert!(problem.contains("not for `localhost`"), "{problem}");
@@ -183,7 +183,7 @@ async fn a_listener_with_client_ca_takes_clients_of_that_authority_alone() {
         let (here, there) = exchange(server, &client).await;
         let problem = there.unwrap_err().to_string();
         assert!(
-            problem.contains("shows no certificate") || problem.contains("not signed by"),
+            problem.contains("sent no certificate") || problem.contains("not signed by"),
             "{problem}"
         );
         here.unwrap_err();
@@ -218,15 +218,15 @@ async fn what_is_wrong_with_a_file_is_said_with_its_name_and_the_remedy() {
         (pair("server.pem", "server.pem"), "server.pem", "no `BEGIN PRIVATE KEY`"),
         (pair("server.pem", "locked.key.pem"), "locked.key.pem", "openssl pkey"),
         (pair("server.pem", "client.key.pem"), "server.pem", "for another key"),
-        (store("keystore.p12", "wrong"), "keystore.p12", "does not open with this password"),
-        (store("legacy.p12", "wrong"), "legacy.p12", "does not open with this password"),
-        (store("keystore.jks", "wrong"), "keystore.jks", "does not open with this password"),
+        (store("keystore.p12", "wrong"), "keystore.p12", "cannot be opened with this password"),
+        (store("legacy.p12", "wrong"), "legacy.p12", "cannot be opened with this password"),
+        (store("keystore.jks", "wrong"), "keystore.jks", "cannot be opened with this password"),
         (store("truststore.p12", "changeit"), "truststore.p12", "no private key"),
         (store("truststore.jks", "changeit"), "truststore.jks", "no private key"),
         (store("old.jceks", "changeit"), "old.jceks", "keytool -importkeystore"),
         (store("server.pem", "changeit"), "server.pem", "neither PKCS#12 nor JKS"),
         (revoking("server.pem"), "server.pem", "no `BEGIN X509 CRL`"),
-        (revoking("keystore.p12"), "keystore.p12", "a list that is damaged"),
+        (revoking("keystore.p12"), "keystore.p12", "a damaged revocation list"),
     ] {
         let error = server(settings).load().await.err().unwrap().to_string();
         assert!(error.contains(file) && error.contains(words), "{file}: {error}");

@@ -34,7 +34,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         ("broker", json!({ "urls": [] }), "at least one"),
         ("broker", json!({ "urls": ["tcp://b:61616"] }), "AMQP connector"),
         ("broker", json!({ "urls": both }), "all of them"),
-        ("broker", json!({ "urls": ["amqp://b:5672"], "tls": {} }), "`amqps://` alone"),
+        ("broker", json!({ "urls": ["amqp://b:5672"], "tls": {} }), "only to `amqps://`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "password": "x" }), "`user`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "idle_timeout": "0s" }), "from 1ms"),
     ] {

@@ -36,7 +36,8 @@ where
     S: Stream<Item = Result<FromReceiver, Status>> + Send + 'static,
 {
     if request.uri().path() != PATH {
-        return Status::unimplemented(format!("there is {PATH} and nothing else")).into_http();
+        return Status::unimplemented(format!("unknown path: this server only has {PATH}"))
+            .into_http();
     }
     let answers = handler(RequestStream {
         body: request.into_body(),
@@ -129,7 +130,9 @@ where
             }
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
                 ready!(self.stands_still(cx));
-                return Poll::Ready(Err(Status::deadline_exceeded("a message took too long")));
+                return Poll::Ready(Err(Status::deadline_exceeded(
+                    "a message did not arrive in time",
+                )));
             };
             match frame {
                 Some(Ok(frame)) => self.data = frame.into_data().unwrap_or_default(),
@@ -141,7 +144,9 @@ where
                 None if self.message.is_none() && self.head.filled == 0 => {
                     return Poll::Ready(Ok(None));
                 }
-                None => return Poll::Ready(Err(Status::internal("it ends within a message"))),
+                None => {
+                    return Poll::Ready(Err(Status::internal("the stream ended within a message")));
+                }
             }
         }
     }

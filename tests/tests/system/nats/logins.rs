@@ -282,7 +282,7 @@ fn a_user_of_an_operator_logs_in_by_its_file_and_a_renewed_one_counts_for_the_ne
                 write("a.creds", &without),
                 "has no block `-----BEGIN USER NKEY SEED-----`",
             ),
-            ("missing", missing, "/missing.creds, which `server.credentials` names"),
+            ("missing", missing, "/missing.creds (`server.credentials`)"),
             ("mixed", write("b.creds", &whole), "but the seed to `U"),
             ("revoked", write("c.creds", &revoked), "if the account has revoked the user `U"),
             ("nkey", format!("nkey_seed = \"{}\"", user.seed()), "in operator mode needs"),

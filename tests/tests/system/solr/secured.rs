@@ -36,7 +36,7 @@ fn over_tls_the_right_login_stores_each_event_once_and_others_say_what_helps() {
         (settings(&reader, &right, "ca"), "the permission `update`"),
         (
             settings(&writer, &right, "other"),
-            "put its authority, or the certificate itself, into `ca`",
+            "add its authority, or the certificate itself, to `ca`",
         ),
     ];
     let mut lines = String::new();
