@@ -130,7 +130,7 @@ impl Reader<'_> {
     }
 
     fn unended(line: u32, what: char) -> String {
-        format!("line {line}: the {what} that begins here has no end; give each call in whole")
+        format!("line {line}: the {what} that starts here is not closed; pass each call as a whole")
     }
 
     fn quoted(&mut self) -> Result<String, String> {

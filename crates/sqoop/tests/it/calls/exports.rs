@@ -62,7 +62,7 @@ mode = "upsert"
 key = ["id"]
 # The tables `aqueduct_applied` and `aqueduct_applied_refused`.
 ledger = { create = true }
-# Plain text leaves this host, as with Sqoop. Better is TLS, or a tunnel.
+# Plain text leaves this host, as with Sqoop. Use TLS or a tunnel.
 insecure = true
 
 [sinks.t.database]
@@ -139,7 +139,7 @@ fn sequence_files_hold_lines_or_rows_of_a_class_whose_types_the_call_says() {
                     columns = [{ name = \"id\", type = \"integer\" }, \
                     { name = \"at\", type = \"timestamp\" }]\nzone = \"Europe/Berlin\"\n";
     assert!(text.contains(expected), "{text}");
-    assert!(rows.learn_class("org.apache.hadoop.io.Text").unwrap_err().contains("leave out"));
+    assert!(rows.learn_class("org.apache.hadoop.io.Text").unwrap_err().contains("remove --"));
     let (mut other, _) = export(&["--map-column-java", "id=Integer,at=Long,x=Long"]);
     other.learn_columns(known()).unwrap();
     assert!(other.learn_class("orders").unwrap_err().contains("`x`"));
