@@ -50,13 +50,13 @@ impl Compiler<'_> {
                 Typed::Text(text) => Ok(Typed::Int(Int::Parsed(text))),
                 Typed::Double(number) => Ok(Typed::Int(Int::Cut(Box::new(number)))),
                 Typed::Int(number) => Ok(Typed::Int(number)),
-                Typed::Bool(_) => self.wrong(at, "`int` takes a text or a number"),
+                Typed::Bool(_) => self.wrong(at, "`int` needs text or a number"),
             },
             ("double", [value]) if !is_method => match self.typed(value)? {
                 Typed::Text(text) => Ok(Typed::Double(Double::Parsed(text))),
                 Typed::Int(number) => Ok(Typed::Double(Double::Widened(Box::new(number)))),
                 Typed::Double(number) => Ok(Typed::Double(number)),
-                Typed::Bool(_) => self.wrong(at, "`double` takes a text or a number"),
+                Typed::Bool(_) => self.wrong(at, "`double` needs text or a number"),
             },
             _ => {
                 let count = args.len() - usize::from(is_method);
