@@ -175,7 +175,7 @@ mod tests {
     const NOT_SERVING: &str = "org.apache.hadoop.hbase.NotServingRegionException";
 
     #[test]
-    fn an_exception_is_known_by_its_class_and_says_its_first_line() {
+    fn classifies_exceptions_by_class_and_shows_their_first_line() {
         let text = format!("{NOT_SERVING}: t,,1.a. is not online\n\tat a.b.C(D.java:1)\n");
         let exception = Exception::new(NOT_SERVING, &text);
         assert_eq!(exception.to_string(), "NotServingRegionException: t,,1.a. is not online");

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_says_when_to_come_again_is_not_asked_earlier() {
+    fn waits_as_long_as_the_server_requests() {
         let mut backoff = Backoff::new(Pauses::default());
         let mut after = |trouble, server| backoff.failed(trouble, Some(seconds(server)), 0);
         assert_eq!(after(Trouble::Limited, 7.0), seconds(7.0));

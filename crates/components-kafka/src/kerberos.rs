@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lacks_is_named_and_another_mechanism_is_left_alone() {
+    fn names_missing_properties_and_ignores_other_mechanisms() {
         for (properties, setting) in [
             (vec![PROTOCOL, (PRINCIPAL, "a@B")], "properties.sasl.kerberos.keytab"),
             (vec![PROTOCOL, (KEYTAB, "/k")], "properties.sasl.kerberos.principal"),

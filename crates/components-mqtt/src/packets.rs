@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bytes_of_a_broker_end_the_process_and_what_is_taken_out_is_a_packet_or_an_error() {
+    fn any_bytes_of_a_broker_yield_packets_or_an_error_without_a_panic() {
         let mut all = BytesMut::new();
         for packet in packets() {
             packet.write(&mut all, None).unwrap();

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_of_the_specification_are_taken_and_others_refused_with_the_cause() {
+    fn accepts_filters_of_the_specification_and_names_errors_of_others() {
         for filter in ["#", "+", "a/+/b", "a/#", "/", "$share/g/a/+", "$SYS/#", "a//b"] {
             check_filter(filter).unwrap();
         }

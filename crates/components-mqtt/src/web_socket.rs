@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_mqtt_and_a_close_with_a_reason_are_errors() {
+    async fn other_messages_and_a_close_with_a_reason_are_errors() {
         let close = CloseFrame { code: CloseCode::Policy, reason: "not you".into() };
         for (message, expected) in [
             (Message::text("hello"), "uses binary messages"),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_server_answers_that_opens_nothing_is_named() {
+    async fn reports_responses_that_open_no_web_socket() {
         for (answer, is_refused, expected) in [
             ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", true, "`/mqtt`"),
             ("HTTP/1.1 200 OK\r\n\r\nno end", true, "responded with 200 OK"),

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_a_status_is_known() {
+    fn reads_back_headers_and_recognises_a_status() {
         let mut written = Written::new();
         written.push("Nats-Msg-Id", "a-1").unwrap();
         written.push("site", "Zürich: Nord").unwrap();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_block_is_refused() {
+    fn rejects_malformed_header_blocks() {
         for (block, cause) in [
             (&b"HTTP/1.0\r\n\r\n"[..], "do not start"),
             (b"NATS/1.0 many\r\n\r\n", "`many`"),

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_is_shown_what_it_asks_for_and_no_nonce_is_signed_that_is_not_there() {
+    async fn sends_the_requested_login_and_needs_a_nonce_to_sign() {
         let env = env::real();
         let shown = async |settings, nonce| Login::of(settings).unwrap().shown(nonce, &env).await;
         let nkey = || Settings { nkey_seed: secret(PUBLISHED), ..NONE };

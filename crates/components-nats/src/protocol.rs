@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_operation_ends_the_connection_with_the_cause() {
+    fn malformed_operations_close_the_connection_with_the_cause() {
         for (bytes, cause) in [
             (&b"HTTP/1.1 400 Bad Request\r\n"[..], "does not speak NATS"),
             (b"MSG a 1 many\r\n", "invalid message line"),
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_publication_says_how_many_bytes_it_has() {
+    fn a_publication_states_its_length() {
         let mut out = Vec::new();
         publish(&mut out, "a.b", None, (b"", b"body"));
         publish(&mut out, "a", Some("in.1"), (b"NATS/1.0\r\n\r\n", b"b"));

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_says_what_helps_and_what_passes_is_tried_again() {
+    fn refusals_name_a_remedy_and_temporary_ones_are_retried() {
         let address: Arc<str> = "n:4222".into();
         for (words, class, remedy) in [
             ("Authorization Violation", ErrorClass::Blocked, "Violation; look at it"),

@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+    fn rejects_invalid_settings_and_names_setting_and_remedy() {
         let cx = BuildContext::alone("out", Path::new("unused"), env::real());
         for (more, expected) in [
             (json!({ "subject": "a..b" }), "`subject`: `a..b` is not a valid subject"),
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_the_same_when_a_batch_goes_again_and_headers_of_the_server_are_not_passed_on() {
+    fn resent_batches_keep_their_ids_and_headers_of_the_server_are_dropped() {
         let cx = BuildContext::alone("out", Path::new("unused"), env::real());
         let sink: Config = serde_json::from_value(config(&json!({}))).unwrap();
         let sink = sink.nats(&cx).unwrap();

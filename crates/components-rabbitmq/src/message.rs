@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_of_a_message_comes_behind_its_own_headers() {
+    fn requested_properties_follow_the_headers_of_a_message() {
         let mut table = FieldTable::default();
         table.insert("site".into(), AMQPValue::LongString("Bern".into()));
         table.insert("rabbitmq.exchange".into(), AMQPValue::LongString("forged".into()));

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_says_what_helps_and_what_passes_is_tried_again() {
+    fn refusals_name_a_remedy_and_temporary_ones_are_retried() {
         let address: Arc<str> = "b:5672".into();
         for (code, text, class, remedy) in [
             (403, "ACCESS_REFUSED - access to queue", ErrorClass::Blocked, "permissions"),

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_already_counts_and_what_can_never_be_is_named() {
+    fn existing_documents_count_as_written_and_rejected_ones_are_named() {
         let conflict = item(409, "version_conflict_engine_exception");
         let poison = item(400, "mapper_parsing_exception");
         let except = |never, no_index| Ok(Written::Except { never, no_index });
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_may_be_written_later_sends_the_batch_again_and_the_worst_is_said() {
+    fn one_retriable_document_resends_the_batch_with_the_worst_reason() {
         let (busy, poison) = (item(429, "busy"), item(400, "mapper_parsing_exception"));
         let expected = Written::Again(ErrorClass::Transient, "429: busy: so".into());
         assert_eq!(read(&[busy.clone(), item(201, ""), poison]), Ok(expected));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_something_else_says_nothing_of_what_was_written() {
+    fn an_unrelated_response_leaves_the_outcome_unknown() {
         assert!(read(&[item(409, "x")]).unwrap_err().contains("1 documents, but 3 were sent"));
         assert!(written(b"<html>", 1).unwrap_err().contains("not from the bulk API"));
     }

@@ -134,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_body_says_of_itself_counts() {
+    fn fields_of_the_body_take_precedence() {
         let body = b"{\"@timestamp\":\"then\",\"headers\":7}";
         let expected = json!({ "@timestamp": "then", "headers": 7 });
         assert_eq!(document(BodyForm::Json, body, true).unwrap(), expected);
     }
 
     #[test]
-    fn what_is_no_document_is_refused_with_a_reason() {
+    fn rejects_bodies_that_are_not_documents_with_a_reason() {
         for (form, body, expected) in [
             (BodyForm::Json, &b"[1]"[..], "not an object"),
             (BodyForm::Json, b"{", "not valid JSON"),

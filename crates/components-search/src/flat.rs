@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_solr_would_take_for_an_order_is_refused_or_flat() {
+    fn rejects_or_flattens_update_commands_of_solr() {
         for (body, expected) in [
             (&br#"{"id":7}"#[..], "needs for the document id"),
             (br#"{"_version_":-1}"#, "Solr reserves"),

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused_with_the_cause() {
+    fn rejects_invalid_names_with_the_cause() {
         for (name, expected) in [
             ("", "set the name"),
             ("Logs", "cannot contain 'L'"),

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again_and_the_text_around_it_stays() {
+    fn reads_back_the_written_table_and_keeps_the_text_around_it() {
         let old = table(&[("tail", 1.0), ("put", 2.0)]);
         let text = format!("# Title\n\n{}\nBehind it.\n", old.markdown());
         assert_eq!(Table::parse(&text), Ok(old));

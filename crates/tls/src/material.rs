@@ -366,7 +366,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_the_feature_pkcs12_is_refused_with_the_command_that_converts_it() {
+    fn without_the_feature_pkcs12_is_rejected_with_a_conversion_command() {
         for (setting, options, new) in
             [("keystore", "-nodes", "`certificate` and `key`"), ("truststore", "-nokeys", "`ca`")]
         {

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_encoded_is_read_as_it_was() {
+    fn reads_back_encoded_certificates() {
         for len in [1, 47, 48, 49, 1_000] {
             let der: Vec<u8> = (0..len).map(|it: u32| it as u8).collect();
             let pem = encoded("CERTIFICATE", &der);

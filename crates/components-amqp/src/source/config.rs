@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_broker_does_not_keep_is_best_effort() {
+    fn messages_that_the_broker_does_not_keep_are_best_effort() {
         use pipeline::Guarantee::{AtLeastOnce, BestEffort};
 
         assert_eq!(guarantee(&json!({})), Ok(BestEffort));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+    fn rejects_invalid_settings_and_names_setting_and_remedy() {
         for (settings, expected) in [
             (json!({ "address": "" }), "must be the name"),
             (json!({ "message_selector": "" }), "remove it to receive all messages"),

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_which_no_row_can_be_made_says_why() {
+    fn reports_why_an_event_has_no_row() {
         let mut mapping = mapping("%[k]", &[("a:k", "x")]);
         let long = format!(r#"{{"k":"{}"}}"#, "k".repeat(KEY_BYTES_MAX + 1));
         for (body, expected) in [

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn names_the_error_of_a_template() {
         for (template, format, body, expected) in [
             ("%{no}", Format::None, "x", "header `no`"),
             ("%[a]", Format::Json, "{}", "field `a`"),

@@ -30,7 +30,7 @@ fn settings_that_work_are_taken() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     let zookeeper = |quorum: &[&str], znode: &str| {
         let zookeeper = json!({ "quorum": quorum, "znode": znode });
         json!({ "masters": [], "zookeeper": zookeeper })

@@ -111,7 +111,7 @@ mod tests {
                           sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nframes";
 
     #[tokio::test]
-    async fn a_web_socket_is_opened_with_the_token_over_plain_text_and_over_tls_that_is_checked() {
+    async fn opens_a_web_socket_with_the_token_with_and_without_tls() {
         let (address, serving) = answering(OPENED, |stream| stream).await;
         let rest = opened(format!("ws://{address}/s?a=1"), json!({ "bearer": "hunter2" })).await;
         assert_eq!(rest.unwrap(), b"frames");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_opens_nothing_says_what_it_is() {
+    async fn reports_a_response_that_opens_no_web_socket() {
         for (answer, expected) in [
             ("HTTP/1.1 200 OK\r\n\r\na body without end", "did not open a WebSocket: check `url`"),
             ("HTTP/1.1 403 Forbidden\r\ncontent-length: 4\r\n\r\nnone", "403 Forbidden: none"),

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_wanted_goes_and_what_lacks_comes() {
+    fn deletes_surplus_rules_and_adds_missing_ones() {
         let rule = |value: &str, tag: Option<&str>| Rule {
             value: value.to_owned(),
             tag: tag.map(str::to_owned),

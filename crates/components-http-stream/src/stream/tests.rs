@@ -17,7 +17,7 @@ fn problem(settings: &Value) -> Option<String> {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     let good = json!({ "url": "http://h/s" });
     assert_eq!(problem(&good), None);
     let zero = json!({ "first": "0s", "step": "0s", "limit": "1s" });

@@ -15,7 +15,7 @@ fn problem(settings: &Value) -> Option<String> {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     let good = json!({ "brokers": ["b:9092"], "topics": ["logs"], "group": "g" });
     assert_eq!(problem(&good), None);
     for (name, value, expected) in [
@@ -127,7 +127,7 @@ fn brokers_are_plain_text_unless_the_protocol_is_one_of_tls() {
 }
 
 #[test]
-fn each_channel_begins_at_the_larger_of_its_position_and_the_offset_of_the_group() {
+fn each_channel_starts_at_its_position_or_at_a_larger_group_offset() {
     let at = |begin, next| Some(Position { begin, next });
     assert_eq!(standing(&[None, None], None), None);
     assert_eq!(standing(&[None, None], Some(7)), Some(vec![7, 7]));

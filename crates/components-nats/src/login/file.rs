@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_lacks_something_is_refused_with_what_helps_and_its_seed_is_not_shown() {
+    fn rejects_incomplete_files_with_a_remedy_and_hides_the_seed() {
         let whole = text(&json!({ "sub": PUBLIC, "iss": "A" }));
         let jwt = jwt(&json!({ "sub": PUBLIC, "iss": "A" }));
         for (text, cause) in [
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_is_wrong_with_the_jwt() {
+    fn a_refused_login_names_the_problem_of_the_jwt() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         for (claims, expected) in [
             (json!({ "sub": PUBLIC, "iss": "A", "exp": 1000 }), "expired at 1970-01-01T00:16:40Z"),

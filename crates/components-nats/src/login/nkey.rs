@@ -137,7 +137,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_seed_that_is_none_of_a_user_is_refused_with_the_cause_and_never_shown() {
+    fn rejects_other_seeds_with_the_cause_and_never_shows_them() {
         let seed = |kind: u8, len: usize| {
             let mut bytes = vec![SEED | (kind >> 5), kind << 3];
             bytes.extend(vec![7; len]);

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+    fn rejects_invalid_settings_and_names_setting_and_remedy() {
         assert_eq!(built(&json!({ "filter": ["a.*.>"], "consumer": "c", "start": "new" })), Ok(()));
         assert_eq!(built(&json!({ "start": "2026-11-01T00:00:00+01:00" })), Ok(()));
         let server = |more: Value| {

@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_missing_or_comes_twice_ends_the_connection_and_a_deleted_one_does_not() {
+    fn missing_or_repeated_messages_close_the_connection_but_not_deleted_ones() {
         let begun =
             |has_all_subjects| Alone { of_consumer: 1, sequence: Some(5), has_all_subjects };
         let mut alone = begun(true);

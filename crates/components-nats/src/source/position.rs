@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_is_read_as_it_was_written_and_no_other_form_is_taken_for_one() {
+    fn reads_back_positions_and_rejects_other_forms() {
         let position = Position { created: "2026-11-28T22:17:28.77Z".into(), next: u64::MAX };
         let stored = [(Bytes::from_static(b"S"), position.encode())];
         assert_eq!(known(&stored, "S"), Ok(Some(position)));

@@ -123,7 +123,7 @@ fn refuses_a_greeting_with_a_deep_table_and_methods_of_clients() {
 }
 
 #[test]
-fn what_is_no_amqp_0_9_1_is_refused_at_once() {
+fn rejects_other_protocols_immediately() {
     for (bytes, cause) in [
         (b"AMQP\0\x01\0\0".as_slice(), "AMQP 1.0"),
         (b"HTTP/1.1 400", "does not speak"),

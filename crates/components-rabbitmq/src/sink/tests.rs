@@ -17,7 +17,7 @@ fn good() -> Value {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     assert!(build::<Config>(&good(), &context()).is_ok());
     let both = ["amqp://a:5672", "amqps://b:5671"];
     for (name, value, expected) in [
@@ -42,7 +42,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
 }
 
 #[test]
-fn an_event_names_its_routing_key_and_has_the_same_id_when_it_is_sent_again() {
+fn an_event_selects_its_routing_key_and_keeps_its_id_when_resent() {
     let mut settings = good();
     settings["routing_key"] = json!("logs.%{site}");
     settings["message_max"] = json!("1KiB");

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+    fn rejects_invalid_settings_and_names_setting_and_remedy() {
         let bound = |exchange: &str| json!({ "bindings": [{ "exchange": exchange }] });
         assert_eq!(built(&json!({ "declare": bound("logs") })), Ok(()));
         for (settings, expected) in [

@@ -22,7 +22,7 @@ fn good() -> Value {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     assert!(build::<Config>(&good(), &context()).is_ok());
     for (name, value, expected) in [
         ("urls", json!([]), "at least one"),

@@ -148,7 +148,7 @@ fn a_path_is_completed_as_hadoop_completes_it() {
 }
 
 #[test]
-fn what_would_not_be_what_sqoop_does_is_refused() {
+fn refuses_options_that_would_behave_unlike_sqoop() {
     for arguments in [
         &["--null-string", "\\\\N"][..],
         &["--escaped-by", "\\\\"],

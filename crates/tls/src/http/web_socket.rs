@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_opens_a_web_socket_only_if_it_is_to_this_key_and_has_nothing_unasked() {
+    fn accepts_only_responses_to_its_key_without_unrequested_options() {
         let upgrade = ("upgrade", "WebSocket");
         let chat = ("sec-websocket-protocol", "chat");
         let zip = ("sec-websocket-extensions", "permessage-deflate");

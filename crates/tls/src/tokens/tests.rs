@@ -49,7 +49,7 @@ fn the_hash_is_that_of_sha256sum() {
 }
 
 #[test]
-fn what_is_wrong_with_a_line_is_said_without_the_token() {
+fn errors_of_a_line_do_not_contain_the_token() {
     let long = "x".repeat(1025);
     let hex = "sha256:12";
     for (text, word) in [
