@@ -243,7 +243,7 @@ mod tests {
         assert_eq!((refused.err_code, &*refused.description), (10077, "full"));
         let none = read::<Taken>(&message("NATS/1.0 503\r\n\r\n", "")).unwrap();
         assert!(matches!(none, Said::NoResponders));
-        assert!(taken("{}").unwrap_err().contains("lacks"));
+        assert!(taken("{}").unwrap_err().contains("incomplete"));
         assert!(taken("no").is_err());
     }
 }

@@ -206,7 +206,10 @@ impl Sending {
                      write to it"
                 ),
             }),
-            false => Attach::Never(format!("{broker} has no address `{address}`: {error}")),
+            false => Attach::Never(format!(
+                "{broker} has no address `{address}`: {error}; create it at the broker, or use \
+                 another address"
+            )),
         }
     }
 
@@ -250,7 +253,7 @@ impl Sending {
                 });
             }
             Some(error) => format!("{broker} rejects it: {error}"),
-            None => format!("{broker} rejects it without a reason"),
+            None => format!("{broker} rejects it without a reason; see its log"),
         };
         let is_large = error.is_some_and(|error| {
             error.condition == ErrorCondition::LinkError(LinkError::MessageSizeExceeded)

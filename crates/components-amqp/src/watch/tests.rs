@@ -140,7 +140,7 @@ fn the_pieces_of_messages_and_what_is_before_them_are_watched() {
     let (passed_deep, refused) = passed(&open(&nested(4_000))).unwrap();
     assert!(refused.is_some() && passed_deep.contains(&NO_VALUE));
     let mixed = [transfer(0, true, &message(&[0xd0])), transfer(1, false, &[0, 0, 0, 9])];
-    assert!(passed(&mixed.concat()).unwrap_err().contains("mixes"));
+    assert!(passed(&mixed.concat()).unwrap_err().contains("mixed"));
     let resumed =
         [0, 0x53, 0x14, 0xc0, 10, 9, 0x43, 0x43, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x41];
     assert!(passed(&frame(&resumed)).unwrap().1.unwrap().contains("resumed"));
