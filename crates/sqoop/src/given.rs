@@ -65,7 +65,7 @@ impl Given {
             match row.name {
                 "D" => self.property(&value),
                 "options-file" if depth >= DEPTH_MAX => {
-                    notes.refuse("--options-file", "too many of them are nested");
+                    notes.refuse("--options-file", "option files are nested too deeply");
                 }
                 "options-file" => match world.file(&value) {
                     Ok(text) => self.add(&arguments_of(&text), world, notes, depth + 1),
