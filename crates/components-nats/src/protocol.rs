@@ -262,7 +262,7 @@ mod tests {
             (&b"HTTP/1.1 400 Bad Request\r\n"[..], "does not speak NATS"),
             (b"MSG a 1 many\r\n", "invalid message line"),
             (b"MSG a 1\r\n", "invalid message line"),
-            (b"HMSG a 1 9 8\r\n", "9 of headers"),
+            (b"HMSG a 1 9 8\r\n", "9 of them headers"),
             (b"MSG a 1 99999999999\r\n", "99999999999 bytes"),
             (b"MSG a 1 1\r\nabc", "not match its length"),
             (b"INFO no\r\n", "`INFO`"),

@@ -48,8 +48,8 @@ fn what_works_is_named_and_leaves_nothing() {
     assert_eq!(code, Some(0), "{report}");
     let wanted = [
         format!("\nsource in: {listen} is free\n"),
-        format!("\nsink next: {address} is reached\n"),
-        format!("\nsink found-0: {address} is reached\n"),
+        format!("\nsink next: {address} is reachable\n"),
+        format!("\nsink found-0: {address} is reachable\n"),
         format!("\nsink store: store in file://{at}/logs/a: {at}/logs takes files\n"),
     ];
     for wanted in &wanted {
