@@ -15,7 +15,7 @@ pub(crate) enum Error {
         source: io::Error,
     },
     /// A required program failed.
-    #[error("{program} failed ({status}); its last words:\n{output}")]
+    #[error("{program} failed ({status}); the end of its output:\n{output}")]
     Program {
         /// The program and its arguments.
         program: String,
@@ -42,8 +42,8 @@ pub(crate) enum Error {
     },
     /// This user may not open enough connections for the benchmark.
     #[error(
-        "{needed} open files are needed and {allowed} are allowed: raise the hard limit (ulimit \
-         -Hn as root, LimitNOFILE in a systemd unit), or measure fewer edges"
+        "{needed} open files are needed, but only {allowed} are allowed: raise the hard limit \
+         (ulimit -Hn as root, LimitNOFILE in a systemd unit), or measure fewer edges"
     )]
     OpenFiles {
         /// Connections and other open files of a program.
@@ -52,9 +52,7 @@ pub(crate) enum Error {
         allowed: u64,
     },
     /// Separate parts need separate cores, but there is only one.
-    #[error(
-        "to keep two parts on cores of their own takes two cores, and this program may use one"
-    )]
+    #[error("separate cores need two cores, but this program may use only one")]
     OneCore,
     /// A page or message that could not be parsed.
     #[error("unexpected answer from {from}: {detail}")]

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_as_long_as_its_head_says_and_what_follows_is_the_next_answer() {
+    fn a_body_has_the_length_of_its_head_and_the_next_answer_follows() {
         let two = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx: y\r\n\r\nabHTTP/1.1 500 No\r\n\r\n";
         let mut answers = two.as_slice();
         assert_eq!(sized_body(&mut answers).expect("it is whole"), b"ab");

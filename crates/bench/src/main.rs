@@ -49,7 +49,7 @@ use crate::report::Report;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
-    /// Print one JSON object a line to stdout, and the table to stderr
+    /// Print one JSON object per line to stdout, and the table to stderr
     #[arg(long, global = true)]
     json: bool,
     /// Measure only the peers and the raw limits
@@ -63,13 +63,13 @@ struct Cli {
 enum Bench {
     /// The whole path into a real HDFS, compared with Flume and `hdfs dfs -put`
     E2e(e2e::Options),
-    /// HDFS goes away under load and comes back: how fast the backlog drains
+    /// How fast the backlog drains after an outage of HDFS under load
     Outage(e2e::outage::Options),
     /// Edge to collector without a store, compared with the OpenTelemetry Collector
     Forward(forward::Options),
-    /// From a line in a file to the collector's disk: how long one line takes
+    /// Time of one line from a file to the collector's disk
     Latency(latency::Options),
-    /// What two agents cost that have nothing to do
+    /// Cost of two idle agents
     Idle(idle::Options),
     /// Thousands of edges on one collector, some of which misbehave
     FanIn(fan_in::Options),
@@ -81,19 +81,19 @@ enum Bench {
     /// The clients of `avro`
     #[command(hide = true)]
     Calls(avro::calls::Options),
-    /// Whether speed stays as it is while files, paths, backlog or events grow
+    /// Whether speed stays constant while files, paths, backlog or events grow
     Growth(growth::Options),
-    /// The hdfs sink alone: compressed files of `zstd`, plain ones of a bare copy
+    /// The hdfs sink only: compressed files compared with `zstd`, plain ones with a copy
     Files(files::Options),
-    /// How large the files of a day become, by count: nothing is written. Prints one table
+    /// Sizes of the files of a day, calculated without writing any. Prints one table
     Sizes(sizes::Options),
-    /// Reading files alone, compared with memchr over the same file
+    /// Reading files only, compared with memchr over the same file
     Tail(tail::Options),
-    /// The durable channel alone, compared with the bare disk
+    /// The durable channel only, compared with the bare disk
     Channel(channel::Options),
     /// Compression and sealing on disk, compared with a plain channel
     Codings(codings::Options),
-    /// Sink and source of the wire alone, compared with plain TCP
+    /// Sink and source of the wire only, compared with plain TCP
     Wire(wire::Options),
 }
 

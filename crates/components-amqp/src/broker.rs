@@ -113,7 +113,7 @@ impl Broker {
         let client_id =
             self.client_id.unwrap_or_else(|| format!("aqueduct-{}-{}", cx.env.host, cx.name));
         if client_id.is_empty() {
-            return invalid("client_id", "must not be empty; leave it out".into());
+            return invalid("client_id", "must not be empty: remove it, or set a value".into());
         }
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("broker"))?;

@@ -42,28 +42,28 @@ pub(crate) enum AmqpError {
         source: io::Error,
     },
     /// The broker did not answer in time.
-    #[error("{address} has not answered within {limit:?}")]
+    #[error("no answer from {address} within {limit:?}: check the broker and the network")]
     NoAnswer { address: Arc<str>, limit: Duration },
     /// The broker rejected the login.
-    #[error("{address} refuses the login: {problem}; look at `broker.user` and `broker.password`")]
+    #[error("{address} rejects the login: {problem}; check `broker.user` and `broker.password`")]
     Login { address: Arc<str>, problem: String },
     /// The broker refuses the connection.
-    #[error("{address} does not open a connection: {problem}")]
+    #[error("{address} rejects the connection: {problem}")]
     Open { address: Arc<str>, problem: String },
     /// The broker works and refuses a request.
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },
     /// The connection, the session or the link has ended.
-    #[error("the connection to {address} has ended: {problem}")]
+    #[error("the connection to {address} was lost: {problem}")]
     Ended { address: Arc<str>, problem: String },
     /// The channels refuse a message permanently.
     #[error(
-        "the channels refuse a message of `{address}`: {problem}; make the channel larger, or take \
-         the message out of the broker"
+        "the channels reject a message of `{address}`: {problem}; enlarge the channel, or remove \
+         the message from the broker"
     )]
     Refused { address: String, problem: String },
     /// The broker does not take a message now.
-    #[error("{address} does not take a message now: {problem}")]
+    #[error("{address} cannot accept a message now: {problem}")]
     NotTaken { address: Arc<str>, problem: String },
 }
 

@@ -81,7 +81,7 @@ impl Component for Config {
             return Err(BuildError::invalid("address", "must be the name of a queue or topic"));
         }
         if self.in_flight_max == 0 {
-            return Err(BuildError::invalid("in_flight_max", "at least 1"));
+            return Err(BuildError::invalid("in_flight_max", "must be at least 1"));
         }
         let options = Options {
             in_flight_max: self.in_flight_max,
@@ -115,7 +115,9 @@ impl Amqp {
     fn address_of<'a>(&'a self, event: EventRef<'a>) -> Result<&'a str, String> {
         let Some(name) = &self.address_header else { return Ok(&self.address) };
         match event.header(name) {
-            Some("") => Err(format!("header `{name}` is empty: it is to be an address")),
+            Some("") => Err(format!(
+                "header `{name}` (`address_header`) is empty, but must contain an address"
+            )),
             Some(address) => Ok(address),
             None => Ok(&self.address),
         }

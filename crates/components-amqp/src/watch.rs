@@ -113,7 +113,7 @@ impl Watch {
         match self.within {
             None => self.message = Walk::default(),
             Some(within) if within == self.link() => {}
-            Some(_) => return Err("the broker mixes the pieces of two messages".to_owned()),
+            Some(_) => return Err("the broker mixed the frames of two messages".to_owned()),
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl Watch {
     fn end(&mut self) -> Result<(), String> {
         let performative = &self.performative;
         if !performative.is_done && !performative.is_refused {
-            return Err("the broker has sent a frame that is cut off".to_owned());
+            return Err("the broker sent a truncated frame".to_owned());
         }
         if performative.descriptor == Some(TRANSFER) {
             let goes_on = performative.fields[MORE] == 1 && performative.fields[ABORTED] == 0;
@@ -239,7 +239,9 @@ impl Walk {
             let field = of - left;
             let is_false = matches!(code, 0x40 | 0x42);
             if self.descriptor == Some(TRANSFER) && matches!(field, STATE | RESUME) && !is_false {
-                return Err("it resumes a message, which this side never asks for".to_owned());
+                return Err(
+                    "the broker resumed a message, which this client never requests".to_owned()
+                );
             }
             self.field = Some(field);
         }
@@ -249,7 +251,9 @@ impl Walk {
             let is_name =
                 matches!(code, 0xa3 | 0xb3) && (!self.is_performative || self.open.len() > 1);
             if !is_number && !is_name {
-                return Err(format!("a value is described by the type 0x{code:02x}"));
+                return Err(format!(
+                    "the broker sent a value with a descriptor of the invalid type 0x{code:02x}"
+                ));
             }
         }
         match code {
@@ -273,7 +277,7 @@ impl Walk {
             0x94 | 0x98 => self.skip = 16,
             0xa0 | 0xa1 | 0xa3 => self.number = Some((1, 0, After::Skip)),
             0xb0 | 0xb1 | 0xb3 => self.number = Some((4, 0, After::Skip)),
-            _ => return Err(format!("it has a value of the unknown type 0x{code:02x}")),
+            _ => return Err(format!("the broker sent a value of the unknown type 0x{code:02x}")),
         }
         Ok(())
     }
@@ -320,7 +324,11 @@ impl Walk {
                 self.number = Some((digits, 0, After::Skip));
                 return Ok(());
             }
-            _ => return Err(format!("it has an array of values of the type 0x{code:02x}")),
+            _ => {
+                return Err(format!(
+                    "the broker sent an array with elements of the unsupported type 0x{code:02x}"
+                ));
+            }
         };
         self.after(bytes * elements);
         Ok(())

@@ -27,7 +27,7 @@ fn build(mut settings: Value) -> Box<dyn Interceptor> {
         ..BuildContext::alone("test", Path::new("unused"), env::real())
     };
     let kind = settings.as_object_mut().and_then(|it| it.remove("type")).expect("a type");
-    let entry = CATALOGUE.find::<dyn Interceptor>(kind.as_str().expect("a text")).expect("known");
+    let entry = CATALOGUE.find::<dyn Interceptor>(kind.as_str().expect("text")).expect("known");
     (entry.build)(&Settings::from_json(&settings), &cx).expect("it builds")
 }
 

@@ -32,7 +32,7 @@ fn a_mistake_is_reported_at_its_line_with_the_remedy() {
         let entry = CATALOGUE.find::<dyn Interceptor>(kind).unwrap();
         let error = (entry.build)(&settings, &cx).err().unwrap();
         assert_eq!((error.path.as_str(), error.place.line), (path, line), "{kind}");
-        let expected = "line 1, character 12: a text and a whole number do not go together; \
+        let expected = "line 1, character 12: cannot compare or combine text with a whole number; \
                         write int(…) or double(…) around the text";
         assert_eq!(error.problem, expected);
     }

@@ -171,7 +171,7 @@ impl Cluster {
                 Ok(format!("{}:{}", server.host_name, server.port.unwrap_or_default()).into())
             }
             None => {
-                let problem = "the master does not know it yet".to_owned();
+                let problem = "the master has not assigned hbase:meta yet".to_owned();
                 Err(HbaseError::NoMeta { address: address.clone(), problem })
             }
         }

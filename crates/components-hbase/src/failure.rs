@@ -18,25 +18,25 @@ pub(crate) enum HbaseError {
         source: io::Error,
     },
     /// The server did not answer in time.
-    #[error("{address} has not answered within {limit:?}")]
+    #[error("no answer from {address} within {limit:?}: check the server and the network")]
     Silent { address: Arc<str>, limit: Duration },
     /// The connection broke: the last request may or may not have taken effect.
-    #[error("the connection to {address} broke: {problem}")]
+    #[error("the connection to {address} was lost: {problem}")]
     Broken { address: Arc<str>, problem: String },
     /// The server rejected a call, or its content.
-    #[error("{address} says {exception}{}", exception.help())]
+    #[error("{address} returned {exception}{}", exception.help())]
     Refused { address: Arc<str>, exception: Exception },
     /// HBase rejected a counter from the settings.
-    #[error("HBase refuses to raise a column of `counters`: {exception}{}", exception.help())]
+    #[error("HBase cannot increment a column of `counters`: {exception}{}", exception.help())]
     Counter { exception: Exception },
     /// No server has a row now: its region is moving, or its server has died.
-    #[error("no server has the region of a row of table `{table}` now: {problem}")]
+    #[error("no region server serves a row of table `{table}`: {problem}")]
     Nowhere { table: Arc<str>, problem: String },
     /// The location of `hbase:meta` is unknown.
-    #[error("{address} does not say where hbase:meta is: {problem}")]
+    #[error("{address} does not return the location of hbase:meta: {problem}")]
     NoMeta { address: Arc<str>, problem: String },
     /// The table does not exist.
-    #[error("there is no table `{table}`: make it in HBase, or look at `table`")]
+    #[error("table `{table}` does not exist: create it in HBase, or correct `table`")]
     NoTable { table: Arc<str> },
 }
 
@@ -149,9 +149,11 @@ impl Exception {
     fn help(&self) -> &'static str {
         match &*self.class {
             "AccessDeniedException" => {
-                "; give the user of `user` the right to write, or log in by another name"
+                "; grant the user of `user` write access, or set another `user`"
             }
-            "BadAuthException" => "; the cluster asks for Kerberos, which this sink does not have",
+            "BadAuthException" => {
+                "; the cluster requires Kerberos, which this sink does not support"
+            }
             "TableNotEnabledException" => "; enable the table in HBase",
             "NoSuchColumnFamilyException" => "; add the family to the table in HBase",
             _ => "",
@@ -173,7 +175,7 @@ mod tests {
     const NOT_SERVING: &str = "org.apache.hadoop.hbase.NotServingRegionException";
 
     #[test]
-    fn an_exception_is_known_by_its_class_and_says_its_first_line() {
+    fn classifies_exceptions_by_class_and_shows_their_first_line() {
         let text = format!("{NOT_SERVING}: t,,1.a. is not online\n\tat a.b.C(D.java:1)\n");
         let exception = Exception::new(NOT_SERVING, &text);
         assert_eq!(exception.to_string(), "NotServingRegionException: t,,1.a. is not online");

@@ -111,13 +111,14 @@ pub(crate) fn read(
     }
     let info = value(cells, b"regioninfo").and_then(|value| value.strip_prefix(b"PBUF"));
     let info = info.and_then(|info| RegionInfo::decode(info).ok());
-    let info = info.ok_or_else(|| nowhere("hbase:meta describes it in a way that is not known"))?;
+    let info =
+        info.ok_or_else(|| nowhere("hbase:meta describes the region in an unknown format"))?;
     if info.offline == Some(true) || info.split == Some(true) {
-        return Err(nowhere("it is split or offline"));
+        return Err(nowhere("the region is split or offline"));
     }
     let server = value(cells, b"server").and_then(|server| std::str::from_utf8(server).ok());
     let server = server.filter(|server| !server.is_empty());
-    let server = server.ok_or_else(|| nowhere("it is assigned to none yet"))?.into();
+    let server = server.ok_or_else(|| nowhere("the region is not assigned yet"))?.into();
     let (start, end) = (info.start_key.unwrap_or_default(), info.end_key.unwrap_or_default());
     let region = Region { name, start, end, server };
     match region.has(row) {
@@ -205,11 +206,11 @@ mod tests {
         assert_eq!(found, *region_of("d", "m", "a:1"));
         let split = RegionInfo { split: Some(true), ..info.clone() };
         for (answer, row, expected) in [
-            (ScanResponse::default(), "e", "there is no table `t`"),
-            (answer("s,d,1.m.", &info, "a:1"), "e", "there is no table `t`"),
-            (answer("tt,d,1.m.", &info, "a:1"), "e", "there is no table `t`"),
+            (ScanResponse::default(), "e", "table `t` does not exist"),
+            (answer("s,d,1.m.", &info, "a:1"), "e", "table `t` does not exist"),
+            (answer("tt,d,1.m.", &info, "a:1"), "e", "table `t` does not exist"),
             (answer("t,d,1.m.", &info, "a:1"), "m", "gap"),
-            (answer("t,d,1.m.", &info, ""), "e", "assigned to none"),
+            (answer("t,d,1.m.", &info, ""), "e", "not assigned yet"),
             (answer("t,d,1.m.", &split, "a:1"), "e", "split"),
         ] {
             let error = read(&answer, &table, row.as_bytes()).unwrap_err().to_string();

@@ -124,13 +124,15 @@ impl Connection {
         };
         let length = io.await.map_err(|error| broken(error.to_string()))?;
         if length > ANSWER_BYTES_MAX {
-            return Err(broken(format!("it announces a response of {length} bytes")));
+            return Err(broken(format!(
+                "it announced a response of {length} bytes, over the limit"
+            )));
         }
         let mut answer = vec![0; length as usize];
         let read = self.stream.read_exact(&mut answer).await;
         read.map_err(|error| broken(error.to_string()))?;
         let mut answer = &*answer;
-        let malformed = |error: prost::DecodeError| broken(format!("a malformed answer: {error}"));
+        let malformed = |error: prost::DecodeError| broken(format!("malformed response: {error}"));
         let header = ResponseHeader::decode_length_delimited(&mut answer).map_err(malformed)?;
         if let Some(exception) = header.exception {
             let class = exception.exception_class_name.unwrap_or_default();
@@ -139,7 +141,7 @@ impl Connection {
             return Err(HbaseError::Refused { address: address.clone(), exception });
         }
         if header.call_id != Some(self.calls) {
-            return Err(broken(format!("an answer to call {:?}", header.call_id)));
+            return Err(broken(format!("a response to an unexpected call {:?}", header.call_id)));
         }
         A::decode_length_delimited(&mut answer).map_err(malformed)
     }

@@ -152,7 +152,7 @@ impl Deliver for Hbase {
 
     async fn probe(&self) -> Result<Option<String>, HbaseError> {
         self.open().await?;
-        Ok(Some(format!("HBase: table {} is there", self.cluster.table)))
+        Ok(Some(format!("HBase: table {} exists", self.cluster.table)))
     }
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, HbaseError> {

@@ -109,7 +109,7 @@ impl Writer<'_> {
             if pauses == PAUSES_MAX {
                 return Err(trouble);
             }
-            tracing::debug!(error = %support::causes::chain(&trouble), "rows are sent again");
+            tracing::debug!(error = %support::causes::chain(&trouble), "resending rows");
             tokio::time::sleep(PAUSE * 2_u32.pow(pauses)).await;
             pauses += 1;
         }
@@ -292,7 +292,7 @@ fn multi(parts: &[Part], mutations: &[Mutation], nonce_group: Option<u64>) -> Mu
 fn judge(parts: Vec<Part>, answer: MultiResponse) -> Vec<(Part, Vec<Verdict>)> {
     let mut results = answer.region_action_result.into_iter();
     let judged = parts.into_iter().map(|part| {
-        let silent = Verdict::Again(Exception::new("MissingAnswer", "the answer is incomplete"));
+        let silent = Verdict::Again(Exception::new("MissingAnswer", "the response is incomplete"));
         let mut verdicts = vec![silent; part.todos.len()];
         let Some(result) = results.next() else { return (part, verdicts) };
         let of = |exception: &NameBytesPair| verdict(exception, part.todos.len() == 1);

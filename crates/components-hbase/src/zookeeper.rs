@@ -55,7 +55,7 @@ fn prefixed(bytes: &[u8]) -> Vec<u8> {
 async fn answer(stream: &mut Box<dyn Stream>) -> std::io::Result<Vec<u8>> {
     let length = stream.read_u32().await?;
     if length > ANSWER_BYTES_MAX {
-        return Err(std::io::Error::other("the answer is none of ZooKeeper"));
+        return Err(std::io::Error::other("the response is not from ZooKeeper"));
     }
     let mut bytes = vec![0; length as usize];
     stream.read_exact(&mut bytes).await?;
@@ -64,17 +64,17 @@ async fn answer(stream: &mut Box<dyn Stream>) -> std::io::Result<Vec<u8>> {
 
 /// Parses the server from a `getData` response.
 fn read(answer: &[u8], path: &str) -> Result<String, String> {
-    let malformed = || format!("ZooKeeper has something else at {path}");
+    let malformed = || format!("the data of ZooKeeper at {path} is not from HBase");
     let (head, rest) = answer.split_at_checked(16).ok_or_else(malformed)?;
     let error = head[12..].try_into().map(i32::from_be_bytes).map_err(|_| malformed())?;
     match error {
         0 => {}
         NO_NODE => {
             return Err(format!(
-                "ZooKeeper has no {path}: HBase has not started, or look at `zookeeper.znode`"
+                "ZooKeeper has no node {path}: start HBase, or correct `zookeeper.znode`"
             ));
         }
-        code => return Err(format!("ZooKeeper answers {path} by the error {code}")),
+        code => return Err(format!("ZooKeeper returned the error {code} for {path}")),
     }
     let data = take(rest).map(|(data, _)| data).ok_or_else(malformed)?;
     let process = data.strip_prefix(&[0xff]).and_then(take);
@@ -107,7 +107,7 @@ mod tests {
         let data = [&[0xff][..], &prefixed(b"master:16000"), b"PBUF", &message].concat();
         assert_eq!(read(&answered(0, &data), "/hbase/x").unwrap(), "rs-1:16020");
         for bad in [&b""[..], b"x", &data[..data.len() - 1], &data[1..]] {
-            assert!(read(&answered(0, bad), "/hbase/x").unwrap_err().contains("something else"));
+            assert!(read(&answered(0, bad), "/hbase/x").unwrap_err().contains("not from HBase"));
         }
         assert!(read(&[0; 3], "/hbase/x").is_err());
     }

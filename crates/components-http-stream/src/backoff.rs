@@ -82,12 +82,12 @@ impl Pauses {
             ("limited", limited.first, limited.limit),
         ] {
             if limit.0 < first.0 || limit.0.is_zero() {
-                let problem = "must not be 0s, nor below `first`";
+                let problem = "must be greater than 0s and at least `first`";
                 return Err(BuildError::invalid(format!("backoff.{row}.limit"), problem));
             }
         }
         if network.first.0.is_zero() && network.step.0.is_zero() {
-            let problem = "must not be 0s where `first` is: the server would be asked without end";
+            let problem = "must be greater than 0s if `first` is 0s: retries need a pause";
             return Err(BuildError::invalid("backoff.network.step", problem));
         }
         for (row, first) in [("http", http.first), ("limited", limited.first)] {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_says_when_to_come_again_is_not_asked_earlier() {
+    fn waits_as_long_as_the_server_requests() {
         let mut backoff = Backoff::new(Pauses::default());
         let mut after = |trouble, server| backoff.failed(trouble, Some(seconds(server)), 0);
         assert_eq!(after(Trouble::Limited, 7.0), seconds(7.0));

@@ -32,7 +32,7 @@ pub(crate) enum HttpError {
     #[error(transparent)]
     Failure(#[from] Failure),
     /// The server closed the WebSocket.
-    #[error("{url}: the server has closed the stream with {code}: {reason}")]
+    #[error("{url}: the server closed the stream with code {code}: {reason}")]
     Closed { url: Arc<str>, code: u16, reason: String },
 }
 
@@ -70,7 +70,7 @@ impl HttpError {
             Self::Closed { code: 1000 | 1001 | 1005 | 1011..=1014, .. } => ErrorClass::Transient,
             Self::Failure(Failure::Unexpected { .. }) | Self::Closed { .. } => ErrorClass::Blocked,
         };
-        let message = "the server gives no events".to_owned();
+        let message = "cannot read events from the server".to_owned();
         SourceError { class, message, source: Some(Box::new(self)) }
     }
 }
@@ -107,8 +107,10 @@ impl Client {
         }
         let coding = response.headers().get(CONTENT_ENCODING).filter(|it| *it != "identity");
         if let Some(coding) = coding {
-            let problem =
-                format!("the server compresses ({coding:?}) although it was not asked to");
+            let problem = format!(
+                "the server sent a compressed response ({coding:?}) that was not requested: \
+                 disable compression there"
+            );
             return Err(Failure::Unexpected { url, problem }.into());
         }
         Ok(response)

@@ -167,7 +167,7 @@ impl HttpPoll {
         }
         tracing::warn!(
             source = %self.name, next = target,
-            "the server answers the same page for the next page, and the list ends there: look at \
+            "the server returned the same page as the next page, so the list ends there: check \
              `next` and `next_parameter`",
         );
     }
@@ -278,7 +278,7 @@ impl Source for HttpPoll {
         let (name, key) = (self.name.clone(), shown_url(&self.client.uri));
         self.progress = Some(Progress::load(name, &key, self.options.ids_max, &known));
         let first = self.begin().await.map_err(|error| self.pause(error))?;
-        info!(source = %self.name, url = %key, "the list is there");
+        info!(source = %self.name, url = %key, "connected to the list");
         self.first = Some(first);
         Ok(())
     }

@@ -293,7 +293,7 @@ mod tests {
         #![proptest_config(proptest::test_runner::Config::with_cases(20))]
         /// A server resends the last 1,500 events, and the agent is killed in between.
         #[test]
-        fn what_a_server_repeats_is_known_whenever_the_agent_is_started(
+        fn recognises_repeated_events_after_every_restart(
             turns in proptest::collection::vec(
                 (0..60_u64, 0..2500_usize, proptest::bool::ANY),
                 200,
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_channel_that_lacks_most_says_where_to_go_on() {
+    fn resumes_at_the_position_of_the_channel_that_lacks_most() {
         let [mut one, mut other] = [Known::new(), Known::new()];
         let mut progress = load(0, &[]);
         for put in 1..=3 {

@@ -30,10 +30,10 @@ pub(crate) fn default_batch_events() -> usize {
 /// One of them is wrong.
 pub(crate) fn check(ids_max: usize, batch_events: usize) -> Result<(), BuildError> {
     if ids_max > IDS_MAX {
-        return Err(BuildError::invalid("ids_max", "at most 10000"));
+        return Err(BuildError::invalid("ids_max", "must be at most 10000"));
     }
     if batch_events == 0 {
-        return Err(BuildError::invalid("batch_events", "a batch holds at least one event"));
+        return Err(BuildError::invalid("batch_events", "must be at least 1"));
     }
     Ok(())
 }
@@ -184,7 +184,7 @@ pub(crate) fn pointer(
 ) -> Result<Option<String>, BuildError> {
     let pointer = pointer.filter(|text| !text.is_empty());
     if pointer.as_ref().is_some_and(|text| !text.starts_with('/')) {
-        let problem = "a JSON pointer begins with `/`, as in \"/data/id\"";
+        let problem = "must be a JSON pointer, which starts with `/`, as in \"/data/id\"";
         return Err(BuildError::invalid(setting, problem));
     }
     Ok(pointer)

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_cut_and_the_next_event_is_read() {
+    fn cuts_long_events_and_reads_the_next_one() {
         let long = "x".repeat(100);
         let stream = format!("data: {long}\n\nid: {long}\ndata: 12345\ndata: 6789\n\ndata: y\n\n");
         for piece in [1, 7, 500] {

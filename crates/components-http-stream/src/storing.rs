@@ -98,6 +98,8 @@ fn result(ended: Result<Result<(), Refused>, JoinError>) -> Result<(), SourceErr
         Ok(Ok(()) | Err(Refused::Stopping)) => Ok(()),
         Ok(Err(Refused::Source(error))) => Err(error),
         Ok(Err(Refused::Batch(message))) => failed(ErrorClass::Blocked, message),
-        Err(error) => failed(ErrorClass::Transient, format!("storing has ended: {error}")),
+        Err(error) => {
+            failed(ErrorClass::Transient, format!("the task that stores batches failed: {error}"))
+        }
     }
 }

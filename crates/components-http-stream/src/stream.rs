@@ -117,7 +117,7 @@ impl HttpStream {
             self.gap_seconds.inc_by(gap.as_secs_f64().round() as u64);
             warn!(
                 source = %self.name, url = %shown_url(&uri), gap_seconds = seconds(gap),
-                "reconnected; the server cannot send the events in between"
+                "reconnected; the server cannot resend the events of the gap, which are lost"
             );
         } else {
             info!(source = %self.name, url = %shown_url(&uri), resumes, "connected");
@@ -132,13 +132,13 @@ impl HttpStream {
         let is_events = kind.starts_with("text/event-stream");
         let problem = match self.options.format {
             Format::Sse if !is_events => {
-                format!("the answer is `{kind}` and not `text/event-stream`: look at `format`")
+                format!("the response is `{kind}`, not `text/event-stream`: check `format`")
             }
             Format::Ndjson | Format::Lines if is_events => {
-                "the answer is a stream of server-sent events: set `format = \"sse\"`".to_owned()
+                "the response is a stream of server-sent events: set `format = \"sse\"`".to_owned()
             }
             _ if kind.starts_with("text/html") => {
-                "the answer is a page for people (`text/html`): look at `url`".to_owned()
+                "the response is a web page (`text/html`): check `url`".to_owned()
             }
             _ => return Ok(()),
         };
@@ -266,7 +266,7 @@ impl HttpStream {
             let pause = self.failed(&error);
             info!(
                 source = %self.name, %error, pause_seconds = seconds(pause),
-                "the stream has ended; connecting again"
+                "the stream ended; reconnecting"
             );
             let again = async {
                 sleep(pause).await;

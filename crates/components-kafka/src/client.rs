@@ -22,7 +22,7 @@ pub(crate) fn name_plain_text(config: &ClientConfig, cx: &BuildContext) {
         return;
     }
     for broker in config.get("bootstrap.servers").unwrap_or_default().split(',') {
-        let remedy = "set `\"security.protocol\" = \"ssl\"`, or `\"sasl_ssl\"`, in `properties`";
+        let remedy = "set `\"security.protocol\"` to `\"ssl\"` or `\"sasl_ssl\"` in `properties`";
         cx.plain_text.speaks("brokers", broker, remedy);
     }
 }
@@ -81,11 +81,13 @@ pub(crate) fn configure(
     for (table, name, value) in shown.chain(hidden) {
         let setting = format!("{table}.{name}");
         if name == "bootstrap.servers" || fixed.iter().any(|names| names.contains(&&**name)) {
-            let problem = "it has a setting of its own or is fixed; leave it out";
+            let problem = "a setting of the component controls it, or its value is fixed; remove \
+                           it";
             return Err(BuildError::invalid(setting, problem));
         }
         if table == "properties" && (name.contains("password") || name == "ssl.key.pem") {
-            let problem = "it is a secret; write it in `secret_properties`, which is never shown";
+            let problem = "is a secret: move it to `secret_properties`, whose values are never \
+                           shown";
             return Err(BuildError::invalid(setting, problem));
         }
         if let Some(problem) = lacking(name, value, token.is_some()) {
@@ -94,8 +96,8 @@ pub(crate) fn configure(
         config.set(name, value);
         // The client's error text may contain the value.
         if config.create_native_config().is_err() {
-            let problem = "the client does not know this property or does not take its value; its \
-                           properties are listed at librdkafka";
+            let problem = "the Kafka client (librdkafka) rejects this property or its value; see \
+                           CONFIGURATION.md of librdkafka";
             return Err(BuildError::invalid(setting, problem));
         }
     }
@@ -139,8 +141,8 @@ fn lacking(name: &str, value: &str, has_token: bool) -> Option<&'static str> {
     const MECHANISMS: [&str; 4] = [kerberos::GSSAPI, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
     if name.starts_with("sasl.oauthbearer.") || name == "enable.sasl.oauthbearer.unsecure.jwt" {
         return Some(
-            "tokens come from `token_file`, or from a URL by the table `oauth`; its own way needs \
-             libcurl, which this build lacks",
+            "not supported in this build: remove it, and set `token_file` or `oauth` to provide \
+             tokens",
         );
     }
     if !matches!(name, "sasl.mechanism" | "sasl.mechanisms") {
@@ -148,13 +150,13 @@ fn lacking(name: &str, value: &str, has_token: bool) -> Option<&'static str> {
     }
     match (value.eq_ignore_ascii_case(OAUTH), has_token) {
         (true, true) => None,
-        (true, false) => Some("set `token_file` to the file that holds the token, or `oauth`"),
-        (false, true) => {
-            Some("with `token_file` or `oauth` it is `OAUTHBEARER`; leave one of both out")
-        }
+        (true, false) => Some("OAUTHBEARER needs a token: set `token_file` or `oauth`"),
+        (false, true) => Some(
+            "must be `OAUTHBEARER` with `token_file` or `oauth`: remove one of the two settings",
+        ),
         (false, false) => (!MECHANISMS.iter().any(|it| value.eq_ignore_ascii_case(it))).then_some(
-            "the client has `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `GSSAPI`, and `OAUTHBEARER` \
-             with a `token_file` or `oauth`",
+            "must be `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `GSSAPI`, or `OAUTHBEARER` with \
+             `token_file` or `oauth`",
         ),
     }
 }
@@ -166,8 +168,8 @@ const OAUTH: &str = "OAUTHBEARER";
 fn prove_by_token(config: &mut ClientConfig, setting: &str) -> Result<(), BuildError> {
     let protocol = config.get("security.protocol").unwrap_or("sasl_ssl").to_owned();
     if !["sasl_ssl", "sasl_plaintext"].iter().any(|it| protocol.eq_ignore_ascii_case(it)) {
-        let problem = "a token is shown by SASL alone: leave `\"security.protocol\"` out of \
-                       `properties`, or set it to `\"sasl_ssl\"`";
+        let problem = "a token needs SASL: remove `\"security.protocol\"` from `properties`, or \
+                       set it to `\"sasl_ssl\"`";
         return Err(BuildError::invalid(setting, problem));
     }
     config.set("security.protocol", protocol);
@@ -199,7 +201,7 @@ impl Trouble {
     /// Returns the last one, as a suffix for a message.
     pub(crate) fn last(&self) -> String {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().map(|text| format!("; the client says: {text}")).unwrap_or_default()
+        last.as_ref().map(|text| format!("; last error of the client: {text}")).unwrap_or_default()
     }
 }
 

@@ -20,8 +20,9 @@ const KEYTAB: &str = "sasl.kerberos.keytab";
 
 /// The brokers' error for a rejected ticket, which contains no reason; and a hint.
 const NOT_TAKEN: &str = "invalid credentials with SASL mechanism GSSAPI";
-const TAKEN_AGAIN: &str = "the brokers do not take the ticket: their keytab has another key than \
-     the KDC, or their clock differs by more than 5 minutes; their own log says which";
+const TAKEN_AGAIN: &str = "the brokers reject the Kerberos ticket: the key in their keytab \
+                           differs from the KDC's, or clocks differ by more than 5 minutes; see \
+                           the log of the broker";
 
 /// Returns why a Kerberos property has no effect here.
 pub(crate) fn lacking(name: &str) -> Option<&'static str> {
@@ -30,13 +31,13 @@ pub(crate) fn lacking(name: &str) -> Option<&'static str> {
         | "sasl.kerberos.min.time.before.relogin"
         | "sasl.kerberos.ticket.renew.window.factor"
         | "sasl.kerberos.ticket.renew.jitter" => Some(
-            "no command is run: a ticket is taken and renewed by `sasl.kerberos.keytab` and \
-             `sasl.kerberos.principal`; leave it out",
+            "has no effect: `sasl.kerberos.keytab` and `sasl.kerberos.principal` fetch and renew \
+             the ticket without a command; remove it",
         ),
         "sasl.jaas.config" => Some(
-            "it is Java's: write `keyTab` as `sasl.kerberos.keytab`, `principal` as \
-             `sasl.kerberos.principal`, and `serviceName` as `sasl.kerberos.service.name`; of \
-             another module, user and password as `sasl.username` and `sasl.password`",
+            "only for Java clients: for Kerberos set `sasl.kerberos.keytab`, \
+             `sasl.kerberos.principal` and `sasl.kerberos.service.name`; for other modules \
+             `sasl.username` and `sasl.password`",
         ),
         _ => None,
     }
@@ -57,21 +58,21 @@ pub(crate) fn prepare(config: &mut ClientConfig) -> Result<(), BuildError> {
     let protocol = config.get("security.protocol").unwrap_or_default();
     if !["sasl_ssl", "sasl_plaintext"].iter().any(|it| protocol.eq_ignore_ascii_case(it)) {
         if is_named || config.get(KEYTAB).is_some() {
-            let problem = "a ticket is shown by SASL alone: set it to `sasl_ssl`, or to \
-                           `sasl_plaintext`";
+            let problem = "Kerberos needs SASL: set it to `sasl_ssl` or `sasl_plaintext`";
             return invalid("security.protocol", problem);
         }
         return Ok(());
     }
     if config.get("sasl.username").or(config.get("sasl.password")).is_some() {
-        let problem = "without it the mechanism is `GSSAPI`, which is Kerberos and has no user and \
-                       no password: name the one that has, or leave these out";
+        let problem = "the mechanism is `GSSAPI` (Kerberos, also the default), which uses no user \
+                       and password: set another mechanism such as `PLAIN`, or remove \
+                       `sasl.username` and `sasl.password`";
         return invalid("sasl.mechanism", problem);
     }
     match (config.get(PRINCIPAL), config.get(KEYTAB)) {
         (Some(_), None) => {
-            let problem = "set it to the file with the key of `sasl.kerberos.principal`; for the \
-                           ticket that the process has (KRB5CCNAME) leave both out";
+            let problem = "set it to the keytab file of `sasl.kerberos.principal`; to use an \
+                           existing ticket (KRB5CCNAME), remove both";
             return invalid(KEYTAB, problem);
         }
         (None, Some(_)) => {
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lacks_is_named_and_another_mechanism_is_left_alone() {
+    fn names_missing_properties_and_ignores_other_mechanisms() {
         for (properties, setting) in [
             (vec![PROTOCOL, (PRINCIPAL, "a@B")], "properties.sasl.kerberos.keytab"),
             (vec![PROTOCOL, (KEYTAB, "/k")], "properties.sasl.kerberos.principal"),

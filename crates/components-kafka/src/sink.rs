@@ -119,24 +119,24 @@ impl Component for Config {
 /// Why events were not delivered.
 #[derive(Debug, Error)]
 enum SendError {
-    #[error("the client cannot be made")]
+    #[error("cannot create the Kafka client: check `properties`")]
     Client(#[source] KafkaError),
-    #[error("no broker answered within {ANSWER_WITHIN:?}: look after `brokers`{said}")]
+    #[error("no broker answered within {ANSWER_WITHIN:?}: check `brokers` and the network{said}")]
     Unreachable { said: String, source: KafkaError },
-    #[error("the topic `{topic}`, which contains the ledger, cannot be used: create it")]
-    Topic { topic: String, source: KafkaError },
-    #[error("a message for the topic `{topic}` is not acknowledged: {code}{}", remedy_of(*code))]
-    NotAcknowledged { topic: String, code: Code },
-    #[error("a transaction failed at the step: {step}{}", hint(source))]
-    Transaction { step: &'static str, source: KafkaError },
     #[error(
-        "the offset of the group `{id}`, which is the ledger, cannot be read{}",
-        pending(source)
+        "cannot use the topic `{topic}`, which contains the ledger: create it, or allow this \
+         client to describe it"
     )]
+    Topic { topic: String, source: KafkaError },
+    #[error("a message for the topic `{topic}` was not acknowledged: {code}{}", remedy_of(*code))]
+    NotAcknowledged { topic: String, code: Code },
+    #[error("a transaction failed at the step \"{step}\"{}", hint(source))]
+    Transaction { step: &'static str, source: KafkaError },
+    #[error("cannot read the ledger, the offset of the group `{id}`{}", pending(source))]
     Ledger { id: String, source: KafkaError },
     #[error(
-        "the offset of the group `{id}` is not what this sink writes: give `ledger.name` another \
-         value, or delete the group"
+        "the offset of the group `{id}` is not a ledger of this sink: set `ledger.name` to \
+         another name, or delete the group"
     )]
     ForeignLedger { id: String },
     #[error(
@@ -149,7 +149,7 @@ enum SendError {
 /// Returns a hint for a topic that rejects messages.
 fn remedy_of(code: Code) -> &'static str {
     match code {
-        Code::TopicAuthorizationFailed => "; allow this client to write to the topic",
+        Code::TopicAuthorizationFailed => "; grant this client the operation Write on the topic",
         _ if is_of_topic(code) => "; create the topic, or change `topic` or `topic_header`",
         _ => "",
     }
@@ -158,8 +158,8 @@ fn remedy_of(code: Code) -> &'static str {
 /// Returns a hint for a failed transaction.
 fn hint(error: &KafkaError) -> &'static str {
     if error.rdkafka_error_code().is_some_and(is_fenced) {
-        "; another agent has sent batches of the same origin, or the transaction took longer than \
-         `timeout`"
+        "; another agent took over batches of the same origin, or the transaction took longer \
+         than `timeout`"
     } else {
         ""
     }
@@ -168,8 +168,8 @@ fn hint(error: &KafkaError) -> &'static str {
 /// Returns a hint for an unreadable offset.
 fn pending(error: &KafkaError) -> &'static str {
     if error.rdkafka_error_code() == Some(Code::OperationTimedOut) {
-        "; if the brokers are well and it stays so, a transaction hangs: the page of this sink \
-         says how it is ended"
+        "; if the brokers are healthy and this continues, a transaction hangs: abort it as \
+         described in the documentation of this sink"
     } else {
         ""
     }

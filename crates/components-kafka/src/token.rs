@@ -60,11 +60,11 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) enum TokenError {
     #[error(transparent)]
     File(#[from] SecretFileError),
-    #[error("the server of tokens, which `oauth` names, gives none")]
+    #[error("cannot get a token from the server of `oauth`")]
     Server(#[source] Failure),
-    #[error("the server of tokens, which `oauth` names, {0}")]
+    #[error("the response of the token server of `oauth` {0}")]
     Given(String),
-    #[error("no thread can ask the server of tokens, which `oauth` names")]
+    #[error("cannot run a thread to request a token from the server of `oauth`")]
     Thread(#[source] std::io::Error),
 }
 
@@ -116,7 +116,7 @@ impl Tokens {
                 Origin::Server(Arc::new(Server::new(server)))
             }
             (Some(_), Some(_)) => {
-                let problem = "choose one of `token_file` and `oauth`";
+                let problem = "cannot be combined with `token_file`: remove one of the two";
                 return Err(BuildError::invalid("oauth", problem));
             }
         };
@@ -151,7 +151,7 @@ impl Tokens {
             }
             Err(error) => {
                 let cause = chain(&error);
-                tracing::warn!(component, "kafka: there is no token: {cause}");
+                tracing::warn!(component, "kafka: no token to log in at the brokers: {cause}");
                 Err(Box::new(error))
             }
         }
@@ -174,7 +174,7 @@ struct Claims {
 /// Parses a token with its current validity, at most `most`.
 fn shown(text: &str, now: SystemTime, most: Duration) -> Result<Shown, String> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("has to hold a token alone: characters of ASCII without spaces".into());
+        return Err("must contain only a token: ASCII characters without spaces".into());
     }
     let claims = claims(text);
     let exp = claims.as_ref().and_then(|claims| claims.exp).filter(|exp| *exp >= 0.0);
@@ -185,7 +185,7 @@ fn shown(text: &str, now: SystemTime, most: Duration) -> Result<Shown, String> {
         && exp <= now
     {
         let ago = now.duration_since(exp).unwrap_or_default().as_secs();
-        return Err(format!("holds a token that has expired {ago} s ago: a new one is needed"));
+        return Err(format!("contains a token that expired {ago} s ago; provide a new one"));
     }
     let most = now + most;
     let name = claims.and_then(|claims| claims.sub).unwrap_or_default();
@@ -261,7 +261,7 @@ pub(crate) fn set<C: ClientContext>(
         return Ok(());
     }
     // The client's error text may contain the token.
-    Err(format!("the client does not take the token: {code:?}").into())
+    Err(format!("the Kafka client rejects the token: {code:?}").into())
 }
 
 #[cfg(test)]
@@ -294,8 +294,8 @@ mod tests {
         for (text, expected) in [
             (jwt("{\"sub\":\"agent\",\"exp\":990}"), "expired 10 s ago"),
             (jwt("{\"sub\":\"agent\",\"exp\":1000}"), "expired 0 s ago"),
-            (String::new(), "a token alone"),
-            ("two words".into(), "a token alone"),
+            (String::new(), "only a token"),
+            ("two words".into(), "only a token"),
         ] {
             let problem = shown(&text, now, READ_EVERY).err().unwrap();
             assert!(problem.contains(expected), "{text}: {problem}");

@@ -109,11 +109,11 @@ fn dialer(
             (Some(tls.unwrap_or_default()), &["http/1.1"][..], "")
         }
         Carrier::WebSocket { is_secure: false, .. } if tls.is_some() => {
-            let problem = "`ws://` is without TLS: write `wss://`, or leave this table out";
+            let problem = "`ws://` has no TLS: use `wss://`, or remove this table";
             return Err(BuildError::invalid("broker.tls", problem));
         }
         Carrier::WebSocket { is_secure: false, .. } => {
-            (None, &[][..], "write `wss://` in place of `ws://`")
+            (None, &[][..], "use `wss://` instead of `ws://`")
         }
     };
     if tls.is_none() {

@@ -35,47 +35,50 @@ pub(crate) enum MqttError {
         source: io::Error,
     },
     /// The broker sent no CONNACK in time.
-    #[error("{address} has not greeted within {limit:?}")]
+    #[error("no answer from {address} within {limit:?}: check the broker and the network")]
     NoGreeting { address: Arc<str>, limit: Duration },
     /// The broker rejected this client.
-    #[error("{address} refuses the connection: {code:?}; {help}")]
+    #[error("{address} rejects the connection: {code:?}; {help}")]
     Refused { address: Arc<str>, code: ConnectReturnCode, help: &'static str },
     /// The connection broke.
-    #[error("the connection to {address} broke")]
+    #[error("the connection to {address} was lost")]
     Broken {
         address: Arc<str>,
         #[source]
         source: io::Error,
     },
     /// The broker has closed the connection.
-    #[error("{address} has ended the connection: {reason}")]
+    #[error("{address} closed the connection: {reason}")]
     Ended { address: Arc<str>, reason: String },
     /// The broker sent an invalid packet, or one over the limit.
-    #[error("{address} sent what cannot be read: {problem}")]
+    #[error("cannot process a packet of {address}: {problem}")]
     Malformed { address: Arc<str>, problem: String },
     /// The broker has stopped responding.
-    #[error("{address} has sent nothing for {limit:?}, not even an answer to a ping")]
+    #[error(
+        "no data from {address} for {limit:?}, not even a ping response: check the broker and the \
+         network"
+    )]
     Silent { address: Arc<str>, limit: Duration },
     /// The broker does not accept a message now.
-    #[error("{address} does not take a message: {reason}")]
+    #[error("{address} does not accept a message: {reason}")]
     NotTaken { address: Arc<str>, reason: String },
     /// The broker exceeds its limit.
     #[error(
-        "{address} has sent over {limit} messages of QoS 2 ahead of the answers; those over it are \
-         asked for again by another connection"
+        "{address} sent more than {limit} unacknowledged messages of QoS 2; reconnecting to \
+         receive the others again"
     )]
     Ahead { address: Arc<str>, limit: usize },
     /// The channels refuse a message permanently.
     #[error(
-        "the channels refuse a message of {address}: {problem}; make the channel larger, or take \
-         the message out of the broker"
+        "the channels reject a message of {address}: {problem}; enlarge the channel, or remove \
+         the message from the broker"
     )]
     NotStored { address: Arc<str>, problem: String },
     /// A packet cannot be sent to this broker.
-    #[error("a packet cannot be sent to {address}: {problem}")]
+    #[error("cannot send a packet to {address}: {problem}")]
     Unsendable { address: Arc<str>, problem: String },
     /// The client may not publish to this topic.
-    #[error("{address} does not allow the topic `{topic}`: look at the rights of the client")]
+    #[error("{address} does not allow the topic `{topic}`: check the permissions of the client")]
     NoRight { address: Arc<str>, topic: String },
     /// The broker works and refuses a request.
     #[error("{address} {problem}")]
@@ -260,7 +263,7 @@ impl Connection {
                     match (read, self.unwritable.take()) {
                         (Ok(0) | Err(_), Some(error)) | (Err(error), None) => Err(error),
                         (Ok(0), None) => {
-                            let reason = "without a reason".to_owned();
+                            let reason = "no reason given".to_owned();
                             return Err(MqttError::Ended { address: self.address.clone(), reason });
                         }
                         (Ok(_), unwritable) => {
@@ -323,7 +326,7 @@ impl Connection {
     pub(crate) fn unexpected(&self, packet: &Packet) -> MqttError {
         let kind = format!("{packet:?}");
         let kind: String = kind.chars().take_while(char::is_ascii_alphanumeric).collect();
-        let problem = format!("a packet `{kind}` has no place here");
+        let problem = format!("unexpected packet `{kind}`");
         MqttError::Malformed { address: self.address.clone(), problem }
     }
 }
@@ -332,13 +335,13 @@ impl Connection {
 fn help(code: ConnectReturnCode) -> &'static str {
     match code {
         ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized => {
-            "look at `broker.user` and `broker.password`, and at the rights of the client"
+            "check `broker.user` and `broker.password`, and the permissions of the client"
         }
         ConnectReturnCode::UnsupportedProtocolVersion
         | ConnectReturnCode::RefusedProtocolVersion => "set `broker.version` to another version",
         ConnectReturnCode::ClientIdentifierNotValid | ConnectReturnCode::BadClientId => {
             "set another `broker.client_id`"
         }
-        _ => "look at the log of the broker",
+        _ => "see the log of the broker",
     }
 }

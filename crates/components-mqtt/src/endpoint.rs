@@ -38,10 +38,12 @@ impl Endpoint {
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if rest.contains(['?', '#']) {
             let example = format!("write for example \"{EXAMPLE}\"");
-            return Err(format!("a query has no place in it, which is shown in logs; {example}"));
+            return Err(format!("remove the query: addresses are shown in logs; {example}"));
         }
         if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(format!("`{text}` has characters that no URL has; encode it by `%`"));
+            return Err(format!(
+                "`{text}` has characters that are not allowed in a URL: percent-encode them"
+            ));
         }
         // A URL without a port uses the default port of HTTP.
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
@@ -77,8 +79,8 @@ mod tests {
             ("ws://", "has no host"),
             ("ws://broker:x/mqtt", "has no number as its port"),
             ("wss://user@broker/mqtt", "has no valid host"),
-            ("wss://broker/mqtt?token=1", "a query has no place"),
-            ("ws://broker/a path", "encode it by `%`"),
+            ("wss://broker/mqtt?token=1", "remove the query"),
+            ("ws://broker/a path", "percent-encode them"),
             ("broker", "has no port"),
         ] {
             let problem = Endpoint::parse(text).unwrap_err();

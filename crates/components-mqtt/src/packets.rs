@@ -39,8 +39,8 @@ pub(crate) fn decode(
     let there = bytes.len();
     let too_large = |size: usize| {
         Err(format!(
-            "a packet of {size} bytes, over the limit of {max}: raise `packet_max`, or limit the \
-             packets at the broker"
+            "a packet of {size} bytes exceeds the limit of {max}: raise `packet_max`, or limit \
+             the packet size at the broker"
         ))
     };
     if version == Version::V5 {
@@ -65,7 +65,7 @@ pub(crate) fn decode(
     match read {
         // The library also returns this for a complete packet with missing fields, which it has
         // removed.
-        Ok(None) if bytes.len() < there => Err("a packet that ends too early".into()),
+        Ok(None) if bytes.len() < there => Err("the packet is truncated".into()),
         read => read,
     }
 }
@@ -138,7 +138,7 @@ fn newer(packet: v4::Packet) -> Result<Packet, String> {
             Packet::SubAck(SubAck { pkid: it.pkid, return_codes, properties: None })
         }
         v4::Packet::PingResp => Packet::PingResp(v5::PingResp),
-        other => return Err(format!("a broker does not send {other:?}")),
+        other => return Err(format!("a broker must not send {other:?}")),
     })
 }
 
@@ -175,7 +175,7 @@ fn older(packet: Packet) -> Result<v4::Packet, String> {
         }
         Packet::PingReq(_) => v4::Packet::PingReq,
         Packet::Disconnect(_) => v4::Packet::Disconnect,
-        other => return Err(format!("a client does not send {other:?}")),
+        other => return Err(format!("a client must not send {other:?}")),
     })
 }
 
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bytes_of_a_broker_end_the_process_and_what_is_taken_out_is_a_packet_or_an_error() {
+    fn any_bytes_of_a_broker_yield_packets_or_an_error_without_a_panic() {
         let mut all = BytesMut::new();
         for packet in packets() {
             packet.write(&mut all, None).unwrap();
@@ -262,7 +262,7 @@ mod tests {
     fn a_packet_that_lacks_something_is_an_error_and_not_waited_for() {
         let mut bytes = BytesMut::from(&[0x32, 5, 0, 1, b't', 0, 7][..]);
         let error = decode(Version::V5, &mut bytes, MAX).unwrap_err();
-        assert!(error.contains("too early"), "{error}");
+        assert!(error.contains("truncated"), "{error}");
         let mut bytes = BytesMut::from(&[0x32, 5, 0, 1, b't', 0, 7][..]);
         assert!(decode(Version::V311, &mut bytes, MAX).unwrap().is_some());
     }

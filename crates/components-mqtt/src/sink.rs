@@ -92,10 +92,10 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         if self.qos > 2 {
-            return Err(BuildError::invalid("qos", "0, 1 or 2"));
+            return Err(BuildError::invalid("qos", "must be 0, 1 or 2"));
         }
         if self.in_flight_max == 0 {
-            return Err(BuildError::invalid("in_flight_max", "at least 1"));
+            return Err(BuildError::invalid("in_flight_max", "must be at least 1"));
         }
         let texts =
             [("properties", &self.properties[..]), ("content_type", self.content_type.as_slice())];

@@ -19,11 +19,11 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
         None => filter,
         Some(shared) => match shared.split_once('/') {
             Some((group, topics)) if !group.is_empty() && !group.contains(['+', '#']) => topics,
-            _ => return wrong("names no group of a shared subscription"),
+            _ => return wrong("has no group name of a shared subscription"),
         },
     };
     if topics.is_empty() || check_text(filter).is_err() {
-        return wrong("is empty, too long or has a control character");
+        return wrong("is empty, is too long, or has a control character");
     }
     let levels: Vec<&str> = topics.split('/').collect();
     for (place, level) in levels.iter().enumerate() {
@@ -110,7 +110,7 @@ impl Pattern {
         let pattern = Self { levels, rest };
         if pattern.names().next().is_none() {
             let example = "write for example `site/+site/sensor/+sensor`";
-            return Err(format!("`{text}` names no level; {example}"));
+            return Err(format!("`{text}` has no named level; {example}"));
         }
         Ok(pattern)
     }
@@ -180,7 +180,7 @@ impl TopicOfEvent {
         };
         template.pieces().iter().try_for_each(fixed)?;
         if text.is_empty() {
-            return Err("it is empty; write for example `site/%{site}/log`".into());
+            return Err("must not be empty; write for example `site/%{site}/log`".into());
         }
         Ok(Self(template))
     }
@@ -201,13 +201,13 @@ impl TopicOfEvent {
                 Piece::Text(text) => topic.push_str(text),
                 Piece::Header(name) => {
                     let value = event.header(name);
-                    let value = value.ok_or_else(|| format!("there is no header `{name}`"))?;
+                    let value = value.ok_or_else(|| format!("the event has no header `{name}`"))?;
                     let wrong = |problem| format!("header `{name}`: {problem}");
                     check_topic_text(value).map_err(wrong)?;
                     if topic.is_empty() && value.starts_with('$') {
                         // Some brokers treat these topics as commands; an event must not send any.
                         return Err(wrong(
-                            "a topic with `$` in front belongs to the broker".into(),
+                            "a topic that starts with `$` is reserved for the broker".into(),
                         ));
                     }
                     topic.push_str(value);
@@ -224,14 +224,14 @@ impl TopicOfEvent {
 /// Fails if it cannot.
 pub(crate) fn check_topic(topic: &str) -> Result<(), String> {
     if topic.is_empty() || topic.len() > TOPIC_BYTES_MAX {
-        return Err(format!("a topic has 1 to {TOPIC_BYTES_MAX} bytes, not {}", topic.len()));
+        return Err(format!("a topic must have 1 to {TOPIC_BYTES_MAX} bytes, not {}", topic.len()));
     }
     check_topic_text(topic)
 }
 
 fn check_topic_text(text: &str) -> Result<(), String> {
     if text.contains(['+', '#']) {
-        return Err("a topic has no `+` or `#`".into());
+        return Err("a topic cannot contain `+` or `#`".into());
     }
     check_text(text)
 }
@@ -243,7 +243,7 @@ fn check_topic_text(text: &str) -> Result<(), String> {
 /// Fails if it is too long, or has a control character or a noncharacter.
 pub(crate) fn check_text(text: &str) -> Result<(), String> {
     if text.len() > TOPIC_BYTES_MAX {
-        return Err(format!("a text has at most {TOPIC_BYTES_MAX} bytes, not {}", text.len()));
+        return Err(format!("text must have at most {TOPIC_BYTES_MAX} bytes, not {}", text.len()));
     }
     let is_none = |it: char| {
         let code = u32::from(it);
@@ -251,7 +251,7 @@ pub(crate) fn check_text(text: &str) -> Result<(), String> {
     };
     match text.chars().find(|it| is_none(*it)) {
         Some(it) => {
-            Err(format!("a text has no control character such as `{}`", it.escape_unicode()))
+            Err(format!("text cannot contain control characters such as `{}`", it.escape_unicode()))
         }
         None => Ok(()),
     }
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_of_the_specification_are_taken_and_others_refused_with_the_cause() {
+    fn accepts_filters_of_the_specification_and_names_errors_of_others() {
         for filter in ["#", "+", "a/+/b", "a/#", "/", "$share/g/a/+", "$SYS/#", "a//b"] {
             check_filter(filter).unwrap();
         }
@@ -305,8 +305,8 @@ mod tests {
             ("a/#/b", "`#` that is not its last level"),
             ("a#", "`#` that is not its last level"),
             ("a/b+", "`+` that is not a whole level"),
-            ("$share/g", "names no group"),
-            ("$share//a", "names no group"),
+            ("$share/g", "has no group name"),
+            ("$share//a", "has no group name"),
             ("$share/g/", "is empty"),
         ] {
             let error = check_filter(filter).unwrap_err();
@@ -334,7 +334,7 @@ mod tests {
         }
         assert_eq!(levels("+/+b/#rest", "1/2/3/4").unwrap(), "b=2 rest=3/4");
         assert_eq!(levels("+/+b/#rest", "1/2").unwrap(), "b=2");
-        assert!(Pattern::new("a/+/b").unwrap_err().contains("names no level"));
+        assert!(Pattern::new("a/+/b").unwrap_err().contains("no named level"));
         assert!(Pattern::new("a/#x/b").is_err());
     }
 

@@ -72,7 +72,8 @@ pub(crate) async fn open(
             return Err(refusal(response.status(), path));
         }
         let checked = opening.check(response.headers(), &asked);
-        checked.map_err(|error| OpenError::Refused(format!("opens no WebSocket: {error}")))?;
+        checked
+            .map_err(|error| OpenError::Refused(format!("does not open a WebSocket: {error}")))?;
         upgrade::on(response).await.map_err(broken)
     };
     // The connection makes progress only while it is polled. Requests on it report its end.
@@ -96,12 +97,12 @@ fn broken(error: hyper::Error) -> OpenError {
 fn refusal(status: StatusCode, path: &str) -> OpenError {
     let is_for_now = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
     if status.is_server_error() || is_for_now {
-        let problem = format!("it answers {status} and opens no WebSocket");
+        let problem = format!("it responded with {status} and did not open a WebSocket");
         return OpenError::Broken(io::Error::other(problem));
     }
     OpenError::Refused(format!(
-        "answers {status} to a request for `{path}` and opens no WebSocket: look at port and \
-         path of `broker.address`; with most brokers the path is `/mqtt`"
+        "responded with {status} to the WebSocket request for `{path}`: check port and path of \
+         `broker.address`; most brokers use the path `/mqtt`"
     ))
 }
 
@@ -130,13 +131,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
                 None => Ok(None),
                 Some(Message::Binary(bytes)) if !bytes.is_empty() => Ok(Some(bytes)),
                 Some(Message::Text(_)) => {
-                    let problem = "a text came, and MQTT has binary messages alone";
+                    let problem = "the broker sent a text message, but MQTT over WebSocket uses \
+                                   binary messages";
                     Err(io::Error::new(io::ErrorKind::InvalidData, problem))
                 }
                 Some(Message::Close(frame)) => match frame {
                     Some(it) if ![CloseCode::Normal, CloseCode::Away].contains(&it.code) => {
                         let (code, reason) = (u16::from(it.code), it.reason.escape_debug());
-                        let problem = format!("the WebSocket is closed with {code} {reason}");
+                        let problem = format!("the WebSocket was closed with {code} {reason}");
                         Err(io::Error::new(io::ErrorKind::ConnectionAborted, problem))
                     }
                     _ => Ok(None),
@@ -256,10 +258,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_mqtt_and_a_close_with_a_reason_are_errors() {
+    async fn other_messages_and_a_close_with_a_reason_are_errors() {
         let close = CloseFrame { code: CloseCode::Policy, reason: "not you".into() };
         for (message, expected) in [
-            (Message::text("hello"), "binary messages alone"),
+            (Message::text("hello"), "uses binary messages"),
             (Message::Close(Some(close)), "closed with 1008 not you"),
         ] {
             let (mut ours, mut server) = open_pair(1 << 10).await;
@@ -270,10 +272,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_server_answers_that_opens_nothing_is_named() {
+    async fn reports_responses_that_open_no_web_socket() {
         for (answer, is_refused, expected) in [
             ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", true, "`/mqtt`"),
-            ("HTTP/1.1 200 OK\r\n\r\nno end", true, "answers 200 OK"),
+            ("HTTP/1.1 200 OK\r\n\r\nno end", true, "responded with 200 OK"),
             ("HTTP/1.1 503 Service Unavailable\r\n\r\n", false, "503"),
             ("\x20\x02\x00\x00", false, ""),
             ("", false, ""),

@@ -29,13 +29,14 @@ impl Headers {
         let mut lines = text.split("\r\n");
         let first = lines.next().unwrap_or_default();
         let Some(rest) = first.strip_prefix(VERSION) else {
-            return Err(format!("its headers do not begin with `{VERSION}`"));
+            return Err(format!("its headers do not start with `{VERSION}`"));
         };
         let status = match rest.trim() {
             "" => None,
             rest => {
                 let (code, words) = rest.split_once(' ').unwrap_or((rest, ""));
-                let code = code.parse().map_err(|_| format!("its status is `{code}`"))?;
+                let code =
+                    code.parse().map_err(|_| format!("its status `{code}` is not a number"))?;
                 Some((code, words.trim().to_owned()))
             }
         };
@@ -66,10 +67,13 @@ impl Written {
     pub(crate) fn push(&mut self, name: &str, value: &str) -> Result<(), String> {
         let is_of_name = |it: char| it.is_ascii_graphic() && it != ':';
         if name.is_empty() || !name.chars().all(is_of_name) {
-            return Err(format!("the name of the header `{name}` has more than visible ASCII"));
+            return Err(format!(
+                "the name of the header `{name}` must have visible ASCII characters only, without \
+                 `:`"
+            ));
         }
         if value.contains(['\r', '\n']) {
-            return Err(format!("the value of the header `{name}` has more than one line"));
+            return Err(format!("the value of the header `{name}` contains a line break"));
         }
         for part in [name, ": ", value, "\r\n"] {
             self.0.push_str(part);
@@ -89,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_a_status_is_known() {
+    fn reads_back_headers_and_recognises_a_status() {
         let mut written = Written::new();
         written.push("Nats-Msg-Id", "a-1").unwrap();
         written.push("site", "Zürich: Nord").unwrap();
@@ -105,9 +109,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_block_is_refused() {
+    fn rejects_malformed_header_blocks() {
         for (block, cause) in [
-            (&b"HTTP/1.0\r\n\r\n"[..], "do not begin"),
+            (&b"HTTP/1.0\r\n\r\n"[..], "do not start"),
             (b"NATS/1.0 many\r\n\r\n", "`many`"),
             (b"NATS/1.0\r\nname\r\n\r\n", "no colon"),
         ] {
@@ -116,6 +120,6 @@ mod tests {
         let mut written = Written::new();
         assert!(written.push("a b", "c").unwrap_err().contains("visible ASCII"));
         assert!(written.push("a:b", "c").unwrap_err().contains("visible ASCII"));
-        assert!(written.push("a", "b\r\nNats-Msg-Id: c").unwrap_err().contains("one line"));
+        assert!(written.push("a", "b\r\nNats-Msg-Id: c").unwrap_err().contains("a line break"));
     }
 }

@@ -121,7 +121,7 @@ pub(crate) fn read<T: DeserializeOwned>(message: &Message) -> Result<Said<T>, St
     match (answer.error, answer.answer) {
         (Some(refused), _) => Ok(Said::No(refused)),
         (None, Some(answer)) => Ok(Said::Yes(answer)),
-        (None, None) => Err("an answer of JetStream lacks what was asked for".into()),
+        (None, None) => Err("a response of JetStream is incomplete".into()),
     }
 }
 
@@ -144,8 +144,8 @@ async fn ask<T: DeserializeOwned>(
         Said::Yes(answer) => Ok(answer),
         Said::No(no) => Err(refused(&address, what, no.err_code, &no.description)),
         Said::NoResponders => {
-            let problem = "has no JetStream that answers: enable it there, for the account of the \
-                           user, or look at `server.domain`";
+            let problem = "does not respond to JetStream requests: enable JetStream for the \
+                           account of the user, or correct `server.domain`";
             Err(NatsError::NotGranted { address, problem: problem.into() })
         }
     }
@@ -195,7 +195,7 @@ pub(crate) async fn consumer(
         Said::Yes(info) => Ok(Some(info)),
         Said::No(Refused { err_code: 10014, .. }) => Ok(None),
         Said::No(no) => Err(refused(&connection.address, &what, no.err_code, &no.description)),
-        Said::NoResponders => Err(connection.ended("JetStream has gone")),
+        Said::NoResponders => Err(connection.ended("JetStream is no longer available")),
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!((refused.err_code, &*refused.description), (10077, "full"));
         let none = read::<Taken>(&message("NATS/1.0 503\r\n\r\n", "")).unwrap();
         assert!(matches!(none, Said::NoResponders));
-        assert!(taken("{}").unwrap_err().contains("lacks"));
+        assert!(taken("{}").unwrap_err().contains("incomplete"));
         assert!(taken("no").is_err());
     }
 }

@@ -71,7 +71,7 @@ impl Login {
         ];
         let mut set = set.into_iter().filter_map(|(setting, is_set)| is_set.then_some(setting));
         if let (Some(one), Some(other)) = (set.next(), set.next()) {
-            let problem = format!("choose one of `server.{one}` and `server.{other}`");
+            let problem = format!("set only one of `server.{one}` and `server.{other}`");
             return Err(BuildError::invalid(other, problem));
         }
         let user = secret::login(user, password)?;
@@ -92,15 +92,17 @@ impl Login {
     /// Fails if there is no credential, or no challenge.
     pub(crate) async fn shown(&self, nonce: Option<&str>, env: &Env) -> Result<Shown, LoginError> {
         let signs = match nonce {
-            Some(_) => "; it takes NKeys or JWTs: `server.nkey_seed`, `server.credentials`",
+            Some(_) => {
+                "; the server also accepts NKeys or JWTs: `server.nkey_seed`, `server.credentials`"
+            }
             None => "",
         };
         let (fields, remedy) = match self {
             Self::None => {
                 let remedy = match nonce {
                     Some(_) => {
-                        "set `server.nkey_seed` or `server.credentials`, or what else it \
-                                takes: `server.user` or `server.token`"
+                        "set the login that the server requires: `server.nkey_seed`, \
+                         `server.credentials`, `server.user` or `server.token`"
                     }
                     None => "set `server.user` and `server.password`, or `server.token`",
                 };
@@ -108,18 +110,18 @@ impl Login {
             }
             Self::User((user, password)) => {
                 let password = password.as_ref().map(Secret::expose).unwrap_or_default().to_owned();
-                let remedy = format!("look at `server.user` and `server.password`{signs}");
+                let remedy = format!("check `server.user` and `server.password`{signs}");
                 (vec![("user", user.clone()), ("pass", password)], remedy)
             }
             Self::Token(token) => {
-                let remedy = format!("look at `server.token`{signs}");
+                let remedy = format!("check `server.token`{signs}");
                 (vec![("auth_token", token.expose().to_owned())], remedy)
             }
             Self::Nkey(pair) => {
                 let sig = pair.sign(nonce.ok_or(LoginError::NoNonce)?);
                 let remedy = format!(
-                    "let it have a user whose `nkey` is `{}`, that of `server.nkey_seed`; one in \
-                     operator mode takes `server.credentials` instead",
+                    "add a user with the `nkey` `{}` (of `server.nkey_seed`) to the server; a \
+                     server in operator mode needs `server.credentials` instead",
                     pair.public()
                 );
                 (vec![("nkey", pair.public().to_owned()), ("sig", sig)], remedy)
@@ -163,7 +165,7 @@ mod tests {
                 "`server.nkey_seed` and `server.credentials`",
             ),
             (Settings { password: secret("p"), ..NONE }, "password", "`user` alone"),
-            (Settings { nkey_seed: secret("SUAB"), ..NONE }, "nkey_seed", "begins with `SU`"),
+            (Settings { nkey_seed: secret("SUAB"), ..NONE }, "nkey_seed", "starts with `SU`"),
         ] {
             let error = Login::of(settings).err().unwrap();
             assert_eq!(error.setting, setting);
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_is_shown_what_it_asks_for_and_no_nonce_is_signed_that_is_not_there() {
+    async fn sends_the_requested_login_and_needs_a_nonce_to_sign() {
         let env = env::real();
         let shown = async |settings, nonce| Login::of(settings).unwrap().shown(nonce, &env).await;
         let nkey = || Settings { nkey_seed: secret(PUBLISHED), ..NONE };
@@ -184,10 +186,10 @@ mod tests {
         assert!(matches!(shown(nkey(), None).await.err(), Some(LoginError::NoNonce)));
         for (settings, nonce, remedy) in [
             (nkey(), Some("n"), PUBLIC),
-            (NONE, Some("n"), "set `server.nkey_seed` or `server.credentials`"),
+            (NONE, Some("n"), "`server.nkey_seed`, `server.credentials`, `server.user`"),
             (NONE, None, "set `server.user`"),
-            (Settings { token: secret("t"), ..NONE }, None, "look at `server.token`"),
-            (Settings { token: secret("t"), ..NONE }, Some("n"), "takes NKeys or JWTs"),
+            (Settings { token: secret("t"), ..NONE }, None, "check `server.token`"),
+            (Settings { token: secret("t"), ..NONE }, Some("n"), "accepts NKeys or JWTs"),
         ] {
             let said = shown(settings, nonce).await.unwrap().remedy;
             assert!(said.contains(remedy), "{said}");

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_of_a_message_comes_behind_its_own_headers() {
+    fn requested_properties_follow_the_headers_of_a_message() {
         let message = Message {
             subject: "a.b".into(),
             reply: None,

@@ -89,7 +89,7 @@ impl Decoder {
             }
             let Some(line) = self.line()? else { return Ok(None) };
             let Ok(line) = std::str::from_utf8(&line) else {
-                return Err("it sends a line that is no UTF-8".into());
+                return Err("the server sent a line that is not UTF-8".into());
             };
             let (name, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
             let incoming = match &*name.to_ascii_uppercase() {
@@ -97,13 +97,15 @@ impl Decoder {
                 "HMSG" => return self.message(shape(rest, true)?),
                 "INFO" => {
                     let info = serde_json::from_str(rest);
-                    Some(Incoming::Info(info.map_err(|it| format!("its `INFO` is none: {it}"))?))
+                    Some(Incoming::Info(
+                        info.map_err(|it| format!("the `INFO` of the server is invalid: {it}"))?,
+                    ))
                 }
                 "PING" => Some(Incoming::Ping),
                 "PONG" => Some(Incoming::Pong),
                 "+OK" => None,
                 "-ERR" => Some(Incoming::Error(rest.trim().trim_matches('\'').to_owned())),
-                _ => return Err("it does not speak NATS".into()),
+                _ => return Err("the server does not speak NATS; check `server.urls`".into()),
             };
             if incoming.is_some() {
                 return Ok(incoming);
@@ -119,7 +121,7 @@ impl Decoder {
             self.searched = self.buffer.len();
             return match self.searched {
                 0..=LINE_BYTES_MAX => Ok(None),
-                _ => Err(format!("it sends a line of over {LINE_BYTES_MAX} bytes")),
+                _ => Err(format!("the server sent a line of over {LINE_BYTES_MAX} bytes")),
             };
         };
         self.searched = 0;
@@ -137,7 +139,7 @@ impl Decoder {
         }
         let mut payload = self.buffer.split_to(whole).freeze();
         if &payload[shape.bytes..] != END {
-            return Err("a message has other bytes than it says".into());
+            return Err("the server sent a message that does not match its length".into());
         }
         payload.truncate(shape.bytes);
         let headers = payload.split_to(shape.header_bytes);
@@ -157,13 +159,16 @@ struct Shape {
 }
 
 fn shape(line: &str, has_headers: bool) -> Result<Shape, String> {
-    let wrong = || "the line of a message is none".to_owned();
+    let wrong = || "the server sent an invalid message line".to_owned();
     let mut words: Vec<&str> = line.split_ascii_whitespace().collect();
     let mut number = || words.pop().and_then(|it| it.parse::<usize>().ok()).ok_or_else(wrong);
     let bytes = number()?;
     let header_bytes = if has_headers { number()? } else { 0 };
     if bytes > MESSAGE_BYTES_MAX || header_bytes > bytes {
-        return Err(format!("it sends a message of {bytes} bytes with {header_bytes} of headers"));
+        return Err(format!(
+            "the server sent a message with invalid sizes: {bytes} bytes, {header_bytes} of them \
+             headers"
+        ));
     }
     let (subject, reply) = match words[..] {
         [subject, _sid] => (subject, None),
@@ -252,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_operation_ends_the_connection_with_the_cause() {
+    fn malformed_operations_close_the_connection_with_the_cause() {
         for (bytes, cause) in [
             (&b"HTTP/1.1 400 Bad Request\r\n"[..], "does not speak NATS"),
-            (b"MSG a 1 many\r\n", "is none"),
-            (b"MSG a 1\r\n", "is none"),
-            (b"HMSG a 1 9 8\r\n", "9 of headers"),
-            (b"MSG a 1 99999999999\r\n", "a message of 99999999999 bytes"),
-            (b"MSG a 1 1\r\nabc", "other bytes"),
+            (b"MSG a 1 many\r\n", "invalid message line"),
+            (b"MSG a 1\r\n", "invalid message line"),
+            (b"HMSG a 1 9 8\r\n", "9 of them headers"),
+            (b"MSG a 1 99999999999\r\n", "99999999999 bytes"),
+            (b"MSG a 1 1\r\nabc", "not match its length"),
             (b"INFO no\r\n", "`INFO`"),
             (&[b'a'; LINE_BYTES_MAX + 1], "a line of over"),
         ] {
@@ -269,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_publication_says_how_many_bytes_it_has() {
+    fn a_publication_states_its_length() {
         let mut out = Vec::new();
         publish(&mut out, "a.b", None, (b"", b"body"));
         publish(&mut out, "a", Some("in.1"), (b"NATS/1.0\r\n\r\n", b"b"));

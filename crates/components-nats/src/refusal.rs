@@ -19,10 +19,13 @@ pub(crate) enum NatsError {
         source: io::Error,
     },
     /// The server did not answer in time.
-    #[error("{address} has not answered within {limit:?}: {what}")]
+    #[error(
+        "no answer from {address} within {limit:?} to the request for {what}; check the server \
+         and the network"
+    )]
     NoAnswer { address: Arc<str>, what: String, limit: Duration },
     /// The server rejected the login.
-    #[error("{address} refuses the login: {problem}; {remedy}")]
+    #[error("{address} rejects the login: {problem}; {remedy}")]
     Login { address: Arc<str>, problem: String, remedy: String },
     /// The credentials cannot be read.
     #[error(transparent)]
@@ -31,18 +34,18 @@ pub(crate) enum NatsError {
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },
     /// The user may not publish to this subject.
-    #[error("{address} refuses a message: {words}; look at the permissions of the user")]
+    #[error("{address} rejects a message: {words}; check the permissions of the user")]
     NoRight { address: Arc<str>, subject: String, words: String },
     /// The connection has ended.
-    #[error("the connection to {address} has ended: {problem}")]
+    #[error("the connection to {address} was lost: {problem}")]
     Ended { address: Arc<str>, problem: String },
     /// A stream does not accept a message now.
-    #[error("{address} does not take a message now: {problem}")]
+    #[error("{address} cannot accept a message now: {problem}")]
     NotTaken { address: Arc<str>, problem: String },
     /// A message cannot become an event, and stays in its stream.
     #[error(
-        "message {sequence} of `{stream}` can be no event: {problem}; the stream is not read on. \
-         Delete the message, or set `unusable = \"reject\"`, which passes such messages over"
+        "message {sequence} of `{stream}` cannot become an event: {problem}; the source stops \
+         reading. Delete the message, or set `unusable = \"reject\"` to skip such messages"
     )]
     Unusable { stream: String, sequence: u64, problem: String },
 }
@@ -75,8 +78,11 @@ pub(crate) fn said(address: &Arc<str>, words: &str, remedy: &str) -> NatsError {
         return NatsError::NoRight { address, subject: subject.into(), words: words.into() };
     }
     if lower.contains("permissions violation") {
-        let remedy = "look at the permissions of the user";
-        return NatsError::NotGranted { address, problem: format!("refuses: {words}; {remedy}") };
+        let remedy = "check the permissions of the user";
+        return NatsError::NotGranted {
+            address,
+            problem: format!("denies a request: {words}; {remedy}"),
+        };
     }
     if lower.contains("authorization") || lower.contains("authentication") {
         let (problem, remedy) = (words.to_owned(), remedy.to_owned());
@@ -89,17 +95,19 @@ pub(crate) fn said(address: &Arc<str>, words: &str, remedy: &str) -> NatsError {
 pub(crate) fn refused(address: &Arc<str>, what: &str, code: u32, words: &str) -> NatsError {
     let address = address.clone();
     let remedy = match code {
-        10012 | 10013 | 10016 => Some("it is there with other settings: make them the same"),
-        10014 | 10059 => Some("make it at the server, or look at its name"),
-        10039 | 10076 => Some("enable JetStream there, for the account of the user"),
+        10012 | 10013 | 10016 => Some(
+            "it exists with other settings: set the same settings here, or delete it at the server",
+        ),
+        10014 | 10059 => Some("create it at the server, or correct its name"),
+        10039 | 10076 => Some("enable JetStream for the account of the user"),
         10084 | 10098 | 10099 | 10100 => Some("set `consumer`, or other subjects as `filter`"),
-        10093 => Some("no subject of the stream is among `filter`"),
+        10093 => Some("`filter` matches no subject of the stream: correct it"),
         _ => None,
     };
     match remedy {
         Some(remedy) => NatsError::NotGranted {
             address,
-            problem: format!("refuses {what}: {words} ({code}); {remedy}"),
+            problem: format!("rejects {what}: {words} ({code}); {remedy}"),
         },
         None => {
             let problem = format!("{what}: {words} ({code}){}", no_room(code));
@@ -111,7 +119,9 @@ pub(crate) fn refused(address: &Arc<str>, what: &str, code: u32, words: &str) ->
 /// Returns advice if a refusal is due to a lack of room. Earlier messages may have been stored.
 fn no_room(code: u32) -> &'static str {
     match code {
-        10023 | 10047 => "; its streams have no more room: raise `max_file_store`, or delete some",
+        10023 | 10047 => {
+            "; the storage of JetStream is full: raise `max_file_store`, or delete streams"
+        }
         10077 => "; raise the limits of the stream, or let it discard old messages",
         _ => "",
     }
@@ -122,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_says_what_helps_and_what_passes_is_tried_again() {
+    fn refusals_name_a_remedy_and_temporary_ones_are_retried() {
         let address: Arc<str> = "n:4222".into();
         for (words, class, remedy) in [
             ("Authorization Violation", ErrorClass::Blocked, "Violation; look at it"),
@@ -144,7 +154,7 @@ mod tests {
             assert!(error.to_string().contains(remedy), "{error}");
         }
         for (code, words, class, remedy) in [
-            (10059, "stream not found", ErrorClass::Blocked, "make it at the server"),
+            (10059, "stream not found", ErrorClass::Blocked, "create it at the server"),
             (10012, "deliver policy can not be updated", ErrorClass::Blocked, "the same"),
             (10039, "jetstream not enabled for account", ErrorClass::Blocked, "enable JetStream"),
             (10023, "insufficient resources", ErrorClass::Indeterminate, "`max_file_store`"),

@@ -101,7 +101,9 @@ impl Server {
         let api = match self.domain {
             None => "$JS.API".to_owned(),
             Some(domain) if is_token(&domain) => format!("$JS.{domain}.API"),
-            Some(_) => return invalid("domain", "is a word without points, spaces and wildcards"),
+            Some(_) => {
+                return invalid("domain", "must be one word without dots, spaces and wildcards");
+            }
         };
         let login = Login::of(login::Settings {
             user: self.user,
@@ -114,7 +116,11 @@ impl Server {
         let (addresses, is_tls) = addresses(&self.urls, cx)?;
         let settings = match (is_tls, self.tls) {
             (false, Some(_)) => {
-                return invalid("tls", "it counts with `tls://` alone; write the URLs so");
+                return invalid(
+                    "tls",
+                    "applies only to `tls://`: use `tls://` in `server.urls`, or remove \
+                     `server.tls`",
+                );
             }
             (true, None) => Some(ClientTls::default()),
             (_, tls) => tls,
@@ -149,10 +155,10 @@ fn addresses(urls: &[String], cx: &BuildContext) -> Result<Reached, BuildError> 
     let parsed = urls.iter().map(|url| parse(url)).collect::<Result<Vec<_>, _>>();
     let parsed = parsed.map_err(invalid)?;
     let Some(&(_, is_tls)) = parsed.first() else {
-        return Err(invalid(format!("at least one; \"{EXAMPLE}\"")));
+        return Err(invalid(format!("must have at least one URL, for example \"{EXAMPLE}\"")));
     };
     if parsed.iter().any(|(_, it)| *it != is_tls) {
-        return Err(invalid("all of them begin with `nats://`, or all with `tls://`".into()));
+        return Err(invalid("all URLs must start with `nats://`, or all with `tls://`".into()));
     }
     for (address, _) in parsed.iter().filter(|(_, is_tls)| !is_tls) {
         cx.plain_text.speaks("server.urls", address, "write `tls://`");
@@ -164,14 +170,14 @@ fn addresses(urls: &[String], cx: &BuildContext) -> Result<Reached, BuildError> 
 fn parse(url: &str) -> Result<(Arc<str>, bool), String> {
     // Check this first: the other errors show the URL.
     if url.contains('@') {
-        return Err("a user in a URL is shown with it: set `user` and `password`, or `token`, \
-                    instead"
+        return Err("URLs are shown in logs: remove the user from the URL, and set `user` and \
+                    `password`, or `token`"
             .into());
     }
     let (address, is_tls) = match url.split_once("://") {
         Some(("nats", address)) => (address, false),
         Some(("tls", address)) => (address, true),
-        _ => return Err(format!("`{url}` is no URL of NATS; write for example \"{EXAMPLE}\"")),
+        _ => return Err(format!("`{url}` is not a URL of NATS; write for example \"{EXAMPLE}\"")),
     };
     address::check(address, "nats-1:4222", false)?;
     Ok((address.into(), is_tls))
@@ -201,8 +207,8 @@ impl Target {
     /// Describes an address that was reached.
     pub(crate) fn reached(&self, address: &str) -> String {
         match self.tls {
-            Some(_) => format!("{address} is reached by TLS"),
-            None => format!("{address} is reached"),
+            Some(_) => format!("{address} is reachable over TLS"),
+            None => format!("{address} is reachable"),
         }
     }
 }
@@ -216,8 +222,8 @@ mod tests {
         assert_eq!(parse("nats://a:4222").unwrap(), ("a:4222".into(), false));
         assert_eq!(parse("tls://[::1]:4222").unwrap(), ("[::1]:4222".into(), true));
         for (url, cause) in [
-            ("http://a:8222", "no URL of NATS"),
-            ("a:4222", "no URL of NATS"),
+            ("http://a:8222", "not a URL of NATS"),
+            ("a:4222", "not a URL of NATS"),
             ("nats://a", "has no port"),
             ("nats://u:p@a:4222", "`user` and `password`"),
         ] {

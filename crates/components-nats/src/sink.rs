@@ -121,7 +121,7 @@ impl Config {
             return invalid("ids", problem);
         }
         if self.in_flight_max == 0 {
-            return invalid("in_flight_max", "at least 1".into());
+            return invalid("in_flight_max", "must be at least 1".into());
         }
         Ok(Nats {
             name: cx.name.clone(),
@@ -199,8 +199,8 @@ impl Nats {
             let bytes = (headers.len() + body.len()) as u64;
             if bytes > payload_max {
                 let detail = format!(
-                    "its headers and its body have {bytes} bytes, over the {payload_max} of the \
-                     server's `max_payload`"
+                    "its headers and body have {bytes} bytes, over the server's `max_payload` of \
+                     {payload_max}"
                 );
                 refuse("too_large", detail);
                 continue;
@@ -220,14 +220,14 @@ impl Nats {
             match publishing.window(&stream).await {
                 Ok(window) if window < 2 * self.timeout => warn!(
                     sink = %self.name, %stream, ?window,
-                    "a batch may go again when the stream has forgotten its ids, and is there \
-                     twice then: set `duplicate_window` of the stream to at least {:?}, better to \
-                     as long as the server may be away",
+                    "`duplicate_window` of the stream is too short: a batch that is resent later \
+                     is stored twice; set it to at least {:?}, better to the longest expected \
+                     outage of the server",
                     2 * self.timeout
                 ),
                 Ok(window) => debug!(sink = %self.name, %stream, ?window, "the stream knows ids"),
                 // Some users are not permitted to ask.
-                Err(error) => debug!(sink = %self.name, %stream, %error, "its window is not known"),
+                Err(error) => debug!(sink = %self.name, %stream, %error, "cannot get its window"),
             }
         }
     }
@@ -298,7 +298,7 @@ impl Deliver for Nats {
         match &*publishing.streams_of(&pattern).await? {
             [] => Err(NatsError::NotGranted {
                 address: publishing.address().clone(),
-                problem: format!("has no stream for `{pattern}`: make one, or look at `subject`"),
+                problem: format!("has no stream for `{pattern}`: create one, or correct `subject`"),
             }),
             streams => Ok(Some(format!("{reached}, with the stream `{}`", streams.join("`, `")))),
         }
@@ -352,13 +352,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+    fn rejects_invalid_settings_and_names_setting_and_remedy() {
         let cx = BuildContext::alone("out", Path::new("unused"), env::real());
         for (more, expected) in [
-            (json!({ "subject": "a..b" }), "`subject`: `a..b` is no subject"),
+            (json!({ "subject": "a..b" }), "`subject`: `a..b` is not a valid subject"),
             (json!({ "ids": "a b" }), "`ids`: must have 1 to 128"),
             (json!({ "in_flight_max": 0 }), "`in_flight_max`: at least 1"),
-            (json!({ "server": { "urls": ["amqp://n:1"] } }), "no URL of NATS"),
+            (json!({ "server": { "urls": ["amqp://n:1"] } }), "not a URL of NATS"),
         ] {
             let error = build::<Config>(&config(&more), &cx).map(drop).unwrap_err().to_string();
             assert!(error.contains(expected), "{more}: {error}");
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_the_same_when_a_batch_goes_again_and_headers_of_the_server_are_not_passed_on() {
+    fn resent_batches_keep_their_ids_and_headers_of_the_server_are_dropped() {
         let cx = BuildContext::alone("out", Path::new("unused"), env::real());
         let sink: Config = serde_json::from_value(config(&json!({}))).unwrap();
         let sink = sink.nats(&cx).unwrap();

@@ -83,7 +83,8 @@ impl Nats {
             self.count(odd, 1);
             warn!(
                 source = %self.name, %stream, next,
-                "the stream is not the one that was read, or has lost messages: {odd}"
+                "the stream was recreated or has lost messages ({odd}); reading from message \
+                 `next`"
             );
         }
         if begin.deleted > 0 && !self.options.filter.is_empty() {
@@ -99,7 +100,8 @@ impl Nats {
         self.count("messages_deleted", messages);
         warn!(
             source = %self.name, stream = %self.options.stream, messages,
-            "messages were deleted from the stream before they were read: look at its limits"
+            "messages were deleted from the stream before they were read: raise the limits of the \
+             stream"
         );
     }
 

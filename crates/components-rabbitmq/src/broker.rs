@@ -77,7 +77,7 @@ pub(crate) struct Target {
 fn refused(url: &str) -> Option<String> {
     let (broker, _) = url.split_once("://")?.1.split_once('/')?;
     Some(format!(
-        "the virtual host is a setting of its own: write `amqp://{broker}` and set `virtual_host`"
+        "remove the virtual host from the URL: write `amqp://{broker}` and set `virtual_host`"
     ))
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     match name.len() {
         0 => Err("must not be empty".into()),
         1..=NAME_BYTES_MAX => Ok(()),
-        many => Err(format!("has {many} bytes; AMQP takes {NAME_BYTES_MAX} at most")),
+        many => Err(format!("has {many} bytes; AMQP allows at most {NAME_BYTES_MAX}")),
     }
 }
 

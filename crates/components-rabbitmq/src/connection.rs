@@ -155,7 +155,9 @@ impl Connection {
         let answer = timeout(limit, self.next(what)).await;
         match answer {
             Ok(Ok(Incoming::Method(_, class))) => Ok(class),
-            Ok(Ok(Incoming::Content(..))) => Err(self.ended("a message comes unasked")),
+            Ok(Ok(Incoming::Content(..))) => {
+                Err(self.ended("the broker sent an unexpected message"))
+            }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(RabbitError::NoAnswer { address: self.address.clone(), limit }),
         }
@@ -172,7 +174,7 @@ impl Connection {
             let (incoming, _room) = match came {
                 Some(Ok(came)) => came,
                 Some(Err(problem)) => return Err(self.ended(problem)),
-                None => return Err(self.ended("it is closed")),
+                None => return Err(self.ended("the broker closed it")),
             };
             match incoming {
                 Incoming::Method(_, AMQPClass::Connection(of_connection)) => {
@@ -202,16 +204,17 @@ impl Connection {
                 Err(closed(&self.address, what, close.reply_code, close.reply_text.as_str()))
             }
             // The broker waits for this side to close the stream.
-            OfConnection::CloseOk(_) => Err(self.ended("it is closed")),
+            OfConnection::CloseOk(_) => Err(self.ended("the broker closed it")),
             OfConnection::Blocked(blocked) => {
                 warn!(
                     broker = %self.address, reason = %blocked.reason,
-                    "the broker takes no messages now: it lacks memory or disk"
+                    "the broker accepts no messages: it is low on memory or disk space; free \
+                     some, or add more"
                 );
                 Ok(())
             }
             OfConnection::Unblocked(_) => {
-                info!(broker = %self.address, "the broker takes messages again");
+                info!(broker = %self.address, "the broker accepts messages again");
                 Ok(())
             }
             _ => Ok(()),
@@ -273,16 +276,16 @@ async fn reading(
             let room = held.clone().acquire_many_owned(bytes).await;
             let room = room.expect("it is not closed");
             if came.send(Ok((incoming, room))).is_err() {
-                return "it is not needed any more".into();
+                return "this client closed it".into();
             }
         }
         // The broker sends something within half of it. The protocol requires waiting twice as
         // long.
         match timeout(2 * heartbeat, stream.read_buf(&mut decoder.buffer)).await {
-            Ok(Ok(0)) => return "the broker has closed it".into(),
+            Ok(Ok(0)) => return "the broker closed it".into(),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return error.to_string(),
-            Err(_) => return format!("nothing has come for {:?}", 2 * heartbeat),
+            Err(_) => return format!("no data for {:?}, not even a heartbeat", 2 * heartbeat),
         }
     }
 }
@@ -308,7 +311,7 @@ async fn writing(
         };
         match written.await {
             Ok(true) => {}
-            Ok(false) => return "it is not needed any more".into(),
+            Ok(false) => return "this client closed it".into(),
             Err(error) => return error.to_string(),
         }
     }

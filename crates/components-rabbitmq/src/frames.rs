@@ -90,7 +90,7 @@ impl Decoder {
     pub(crate) fn next(&mut self) -> Result<Option<Incoming>, String> {
         loop {
             if self.buffer.starts_with(b"AMQP") {
-                return Err("it speaks another version of AMQP; for AMQP 1.0 there are the \
+                return Err("the server speaks another version of AMQP; for AMQP 1.0 use the \
                             components `amqp`"
                     .into());
             }
@@ -98,10 +98,10 @@ impl Decoder {
             let (kind, channel) = (head[0], u16::from_be_bytes([head[1], head[2]]));
             let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize;
             if !matches!(kind, 1 | 2 | 3 | 8) {
-                return Err("it does not speak AMQP 0.9.1".into());
+                return Err("the server does not speak AMQP 0.9.1; check `broker.urls`".into());
             }
             if length > FRAME_BYTES_MAX {
-                return Err(format!("a frame of {length} bytes is over the agreed length"));
+                return Err(format!("the broker sent a frame of {length} bytes, over the limit"));
             }
             if self.buffer.len() < AROUND + length {
                 self.buffer.reserve(AROUND + length - self.buffer.len());
@@ -109,7 +109,7 @@ impl Decoder {
             }
             let frame = self.buffer.split_to(AROUND + length);
             if frame[AROUND + length - 1] != 0xCE {
-                return Err("a frame does not end where it says".into());
+                return Err("the broker sent a frame that does not match its length".into());
             }
             let found = self.frame(kind, channel, &frame[7..7 + length])?;
             if found.is_some() {
@@ -134,15 +134,15 @@ impl Decoder {
 
     fn method(&mut self, channel: u16, payload: &[u8]) -> Result<Option<Incoming>, String> {
         if self.partial.is_some() {
-            return Err("a method comes within a message".into());
+            return Err("the broker sent a method within a message".into());
         }
         if let Some(table) = tables::of_method(payload)? {
-            let refused = |error| format!("its greeting cannot be read: {error}");
+            let refused = |error| format!("cannot read the greeting of the broker: {error}");
             tables::check(table).map_err(refused)?;
         }
         self.held = INCOMING_BYTES + payload.len();
-        let (_, class) =
-            parse_class(payload).map_err(|error| format!("a method cannot be read: {error}"))?;
+        let (_, class) = parse_class(payload)
+            .map_err(|error| format!("cannot read a method of the broker: {error}"))?;
         match class {
             AMQPClass::Basic(method @ (Basic::Deliver(_) | Basic::Return(_))) => {
                 let body = Body::Whole(Vec::new());
@@ -156,11 +156,11 @@ impl Decoder {
 
     fn header(&mut self, payload: &[u8]) -> Result<Option<Incoming>, String> {
         let Some(partial) = self.partial.as_mut().filter(|it| it.header.is_none()) else {
-            return Err("the header of a message comes without its method".into());
+            return Err("the broker sent the header of a message without its method".into());
         };
         let mut fixed = payload;
         if fixed.len() < HEADER_BYTES {
-            return Err("the header of a message is cut off".into());
+            return Err("the broker sent a truncated header of a message".into());
         }
         let (_class, _weight, length) = (fixed.get_u16(), fixed.get_u16(), fixed.get_u64());
         partial.missing = length;
@@ -175,17 +175,18 @@ impl Decoder {
         partial.header_bytes = payload.len() + VALUE_BYTES * values.unwrap_or_default();
         partial.header = Some(match properties {
             Ok((_, header)) => Ok(Box::new(header.properties)),
-            Err(problem) => Err(format!("its properties cannot be read: {problem}")),
+            Err(problem) => Err(format!("cannot read its properties: {problem}")),
         });
         Ok(self.complete())
     }
 
     fn body(&mut self, payload: &[u8]) -> Result<Option<Incoming>, String> {
         let Some(partial) = self.partial.as_mut().filter(|it| it.header.is_some()) else {
-            return Err("the body of a message comes without its header".into());
+            return Err("the broker sent the body of a message without its header".into());
         };
         let left = partial.missing.checked_sub(payload.len() as u64);
-        partial.missing = left.ok_or("the body of a message is longer than its header says")?;
+        partial.missing = left
+            .ok_or("the broker sent a body of a message that is longer than its header states")?;
         if let Body::Whole(bytes) = &mut partial.body {
             bytes.extend_from_slice(payload);
         }

@@ -221,7 +221,10 @@ pub(crate) fn properties_of(event: EventRef<'_>, id: &str) -> Result<AMQPPropert
             continue;
         }
         let short = ShortString::try_new(name).map_err(|_| {
-            format!("the name of a header has {} bytes, over {NAME_BYTES_MAX}", name.len())
+            format!(
+                "the name of a header has {} bytes; AMQP allows at most {NAME_BYTES_MAX}",
+                name.len()
+            )
         })?;
         table.insert(short, AMQPValue::LongString(value.into()));
     }
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_of_a_message_comes_behind_its_own_headers() {
+    fn requested_properties_follow_the_headers_of_a_message() {
         let mut table = FieldTable::default();
         table.insert("site".into(), AMQPValue::LongString("Bern".into()));
         table.insert("rabbitmq.exchange".into(), AMQPValue::LongString("forged".into()));

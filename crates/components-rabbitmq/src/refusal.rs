@@ -18,10 +18,10 @@ pub(crate) enum RabbitError {
         source: io::Error,
     },
     /// The broker did not answer in time.
-    #[error("{address} has not answered within {limit:?}")]
+    #[error("no answer from {address} within {limit:?}: check the broker and the network")]
     NoAnswer { address: Arc<str>, limit: Duration },
     /// The broker rejected the login.
-    #[error("{address} refuses the login: {problem}; look at `broker.user` and `broker.password`")]
+    #[error("{address} rejects the login: {problem}; check `broker.user` and `broker.password`")]
     Login { address: Arc<str>, problem: String },
     /// The broker works and refuses a request.
     #[error("{address} {problem}")]
@@ -30,15 +30,15 @@ pub(crate) enum RabbitError {
     #[error("{address} rejects a message: {problem}{}", remedy_of_message(*code, problem))]
     Message { address: Arc<str>, code: u16, problem: String },
     /// The connection or the channel has ended.
-    #[error("the connection to {address} has ended: {problem}")]
+    #[error("the connection to {address} was lost: {problem}")]
     Ended { address: Arc<str>, problem: String },
     /// The broker does not accept a message now.
-    #[error("{address} does not take a message now: {problem}")]
+    #[error("{address} cannot accept a message now: {problem}")]
     NotTaken { address: Arc<str>, problem: String },
     /// A message cannot become an event, and stays in its queue.
     #[error(
-        "a message of `{queue}` can be no event: {problem}; the queue is not read on. Take the \
-         message out of it, or set `unusable = \"reject\"`, which has the broker move such \
+        "a message of `{queue}` cannot become an event: {problem}; the source stops reading. \
+         Remove the message, or set `unusable = \"reject\"` so that the broker moves such \
          messages to the dead letter exchange of the queue"
     )]
     Unusable { queue: String, problem: String },
@@ -61,7 +61,7 @@ impl Classify for RabbitError {
 /// Returns advice for a message that the broker rejects.
 fn remedy_of_message(code: u16, text: &str) -> &'static str {
     match code {
-        403 => "; give `broker.user` the topic permission, or change `routing_key`",
+        403 => "; grant `broker.user` the topic permission, or change `routing_key`",
         _ if text.contains("larger than") => {
             "; lower `message_max` of the sink to the limit of the broker"
         }
@@ -89,18 +89,23 @@ pub(crate) fn closed(address: &Arc<str>, what: &str, code: u16, text: &str) -> R
     let remedy = match code {
         // The broker's acknowledgement timeout has expired: it redelivers the messages.
         406 if text.contains("timed out") => None,
-        403 => Some("look at the permissions of `broker.user` in the virtual host"),
-        404 => Some("declare it at the broker, or look at its name"),
-        405 => Some("another connection has it for itself: end that, or take another name"),
-        406 => Some("it is there with other properties: make the settings the same, or delete it"),
-        530 => Some("look at `broker.virtual_host`, and at the rights of the user there"),
-        540 => Some("the broker does not have that"),
+        403 => Some("check the permissions of `broker.user` in the virtual host"),
+        404 => Some("declare it at the broker, or correct its name"),
+        405 => Some(
+            "another connection has exclusive access: close that connection, or use another name",
+        ),
+        406 => Some(
+            "it exists with other properties: set the same properties here, or delete it at the \
+             broker",
+        ),
+        530 => Some("check `broker.virtual_host` and the permissions of the user in it"),
+        540 => Some("the broker does not support this"),
         _ => None,
     };
     match remedy {
         Some(remedy) => RabbitError::NotGranted {
             address,
-            problem: format!("refuses {what}: {text}; {remedy}"),
+            problem: format!("rejects {what}: {text}; {remedy}"),
         },
         None => RabbitError::Ended { address, problem: format!("{what}: {code} {text}") },
     }
@@ -111,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_says_what_helps_and_what_passes_is_tried_again() {
+    fn refusals_name_a_remedy_and_temporary_ones_are_retried() {
         let address: Arc<str> = "b:5672".into();
         for (code, text, class, remedy) in [
             (403, "ACCESS_REFUSED - access to queue", ErrorClass::Blocked, "permissions"),

@@ -114,7 +114,7 @@ impl Config {
     fn rabbit(self, cx: &BuildContext) -> Result<Rabbit, BuildError> {
         let invalid = |setting: &str, problem: String| Err(BuildError::invalid(setting, problem));
         if self.exchange.len() > NAME_BYTES_MAX {
-            return invalid("exchange", format!("at most {NAME_BYTES_MAX} bytes"));
+            return invalid("exchange", format!("must have at most {NAME_BYTES_MAX} bytes"));
         }
         let routing_key = match RoutingKey::new(&self.routing_key) {
             Ok(_) if self.exchange.is_empty() && self.routing_key.is_empty() => {
@@ -128,7 +128,7 @@ impl Config {
             return invalid("message_max", "must be from 1KiB to 1GiB".into());
         }
         if self.in_flight_max == 0 {
-            return invalid("in_flight_max", "at least 1".into());
+            return invalid("in_flight_max", "must be at least 1".into());
         }
         Ok(Rabbit {
             target: self.broker.target(cx)?,

@@ -11,10 +11,10 @@ pub(crate) enum Refused {
     #[error(transparent)]
     Beyond(#[from] Beyond),
     /// A value ends after its container.
-    #[error("a value of a table is cut off")]
+    #[error("a value of a table is truncated")]
     Cut,
     /// The type is unknown.
-    #[error("a table has a value of the unknown type 0x{0:02x}")]
+    #[error("a table contains a value of the unknown type 0x{0:02x}")]
     Type(u8),
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn of_method(method: &[u8]) -> Result<Option<&[u8]>, String> {
         // After the version of the protocol.
         (10, 10) => Ok(method.get(6..)),
         (10, 11) | (40, 10 | 30 | 40) | (50, 10 | 20 | 50) | (60, 20) => {
-            Err("it sends a method that only clients send".to_owned())
+            Err("the broker sent a method that only clients may send".to_owned())
         }
         _ => Ok(None),
     }

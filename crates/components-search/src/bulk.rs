@@ -94,15 +94,15 @@ pub(crate) enum Written {
 /// # Errors
 /// It is not a response to this request, so the results are unknown.
 pub(crate) fn written(answer: &[u8], documents: usize) -> Result<Written, String> {
-    let answer: Answer =
-        serde_json::from_slice(answer).map_err(|error| format!("not of the bulk API: {error}"))?;
+    let answer: Answer = serde_json::from_slice(answer)
+        .map_err(|error| format!("the response is not from the bulk API: {error}"))?;
     if !answer.errors {
         return Ok(Written::Except { never: Vec::new(), no_index: Vec::new() });
     }
     let Entries(items) = answer.items;
     if items.len() != documents {
         let items = items.len();
-        return Err(format!("it is about {items} documents, and {documents} were sent"));
+        return Err(format!("the response covers {items} documents, but {documents} were sent"));
     }
     let (mut never, mut no_index) = (Vec::new(), Vec::new());
     let mut again: Option<(ErrorClass, String)> = None;
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_already_counts_and_what_can_never_be_is_named() {
+    fn existing_documents_count_as_written_and_rejected_ones_are_named() {
         let conflict = item(409, "version_conflict_engine_exception");
         let poison = item(400, "mapper_parsing_exception");
         let except = |never, no_index| Ok(Written::Except { never, no_index });
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_may_be_written_later_sends_the_batch_again_and_the_worst_is_said() {
+    fn one_retriable_document_resends_the_batch_with_the_worst_reason() {
         let (busy, poison) = (item(429, "busy"), item(400, "mapper_parsing_exception"));
         let expected = Written::Again(ErrorClass::Transient, "429: busy: so".into());
         assert_eq!(read(&[busy.clone(), item(201, ""), poison]), Ok(expected));
@@ -212,8 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_something_else_says_nothing_of_what_was_written() {
-        assert!(read(&[item(409, "x")]).unwrap_err().contains("1 documents, and 3 were sent"));
-        assert!(written(b"<html>", 1).unwrap_err().contains("not of the bulk API"));
+    fn an_unrelated_response_leaves_the_outcome_unknown() {
+        assert!(read(&[item(409, "x")]).unwrap_err().contains("1 documents, but 3 were sent"));
+        assert!(written(b"<html>", 1).unwrap_err().contains("not from the bulk API"));
     }
 }

@@ -84,7 +84,7 @@ pub(crate) enum SearchError {
         source: hyper_util::client::legacy::Error,
     },
     /// The request may have been carried out.
-    #[error("{url}: no whole answer")]
+    #[error("{url} did not send a complete response")]
     Broken {
         /// The node.
         url: Arc<str>,
@@ -106,7 +106,7 @@ pub(crate) enum SearchError {
         retry_after: Option<Duration>,
     },
     /// A success response without results of the documents.
-    #[error("{url} is no {engine}: {problem}")]
+    #[error("the response of {url} is not from {engine}: {problem}; check `urls`")]
     Foreign {
         /// The expected engine.
         engine: &'static str,
@@ -117,8 +117,8 @@ pub(crate) enum SearchError {
     },
     /// The login is rejected or missing.
     #[error(
-        "{url} does not take the login ({text}): set `user` and `password`, or a token as \
-         `authorization` of `secret_headers`, to what it knows"
+        "{url} rejects the login ({text}): correct `user` and `password`, or the token in \
+         `secret_headers.authorization`"
     )]
     NoLogin {
         /// The node.
@@ -128,8 +128,8 @@ pub(crate) enum SearchError {
     },
     /// The login may not write.
     #[error(
-        "{url} does not let this login write into `{collection}` ({text}): give a role of `user`, \
-         or of the token in `secret_headers`, the permission `update` for it in `security.json`"
+        "{url} does not allow this login to write to `{collection}` ({text}): grant its role the \
+         permission `update` in `security.json`"
     )]
     NoRight {
         /// The node.
@@ -141,10 +141,9 @@ pub(crate) enum SearchError {
     },
     /// The collection does not exist, as far as this node knows.
     #[error(
-        "{url} knows no collection `{collection}`: where it is missing, create it (`bin/solr \
-         create -c {collection}`) or change `collection`; where it is there, this node could not \
-         start it, and its log says why{}",
-        if url.ends_with("/solr") { "" } else { "; URLs of Solr end with `/solr` as a rule" }
+        "{url} has no collection `{collection}`: create it (`bin/solr create -c {collection}`) or \
+         change `collection`; if it exists, this node failed to load it: see its log{}",
+        if url.ends_with("/solr") { "" } else { "; URLs of Solr usually end with `/solr`" }
     )]
     NoCollection {
         /// The node.
@@ -155,7 +154,7 @@ pub(crate) enum SearchError {
     /// An index does not exist, or rejects documents of this login.
     #[error(
         "the index `{index}` does not accept documents ({said}): create it, allow automatic \
-         creation (`action.auto_create_index`), give the login the right to it, or change `index`"
+         creation (`action.auto_create_index`), grant the login write access, or change `index`"
     )]
     NoIndex {
         /// The index.
@@ -165,8 +164,8 @@ pub(crate) enum SearchError {
     },
     /// A success response that was too late to be reliable.
     #[error(
-        "{url} took {took:.1?} for one document, and such a success is no proof that all replicas \
-         have it: a node hangs, or Solr has more to do than it can"
+        "{url} took {took:.1?} for one document, too long to prove that all replicas have it; the \
+         document is resent; check for a hanging or overloaded node"
     )]
     Late {
         /// The node.
@@ -175,7 +174,7 @@ pub(crate) enum SearchError {
         took: Duration,
     },
     /// Some documents are not written.
-    #[error("not all documents could be written: {said}")]
+    #[error("some documents were not written: {said}")]
     Again {
         /// Whether the problem is temporary.
         class: ErrorClass,
@@ -322,7 +321,7 @@ impl Client {
             let url = url.clone();
             match source.is::<LengthLimitError>() {
                 true => {
-                    let problem = format!("an answer of over {bytes_max} bytes");
+                    let problem = format!("its response exceeds {bytes_max} bytes");
                     SearchError::Foreign { engine: self.engine, url, problem }
                 }
                 false => SearchError::Broken { url, source },

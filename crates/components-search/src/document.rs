@@ -43,15 +43,16 @@ impl BodyForm {
         match (object, self) {
             (Some(Ok(Value::Object(object))), _) => return Ok(object),
             (Some(Ok(_)), BodyForm::Json) => {
-                return Err("the body is JSON, and no object".into());
+                return Err("the body is JSON, but not an object".into());
             }
             (Some(Err(error)), BodyForm::Json) => {
-                return Err(format!("the body is no JSON: {error}"));
+                return Err(format!("the body is not valid JSON: {error}"));
             }
             _ => {}
         }
-        let text = std::str::from_utf8(body)
-            .map_err(|error| format!("the body is no text, and JSON has no bytes: {error}"))?;
+        let text = std::str::from_utf8(body).map_err(|error| {
+            format!("the body is not UTF-8 text, so it cannot be written as JSON: {error}")
+        })?;
         Ok(Map::from_iter([(message.to_owned(), text.into())]))
     }
 }
@@ -133,18 +134,18 @@ mod tests {
     }
 
     #[test]
-    fn what_the_body_says_of_itself_counts() {
+    fn fields_of_the_body_take_precedence() {
         let body = b"{\"@timestamp\":\"then\",\"headers\":7}";
         let expected = json!({ "@timestamp": "then", "headers": 7 });
         assert_eq!(document(BodyForm::Json, body, true).unwrap(), expected);
     }
 
     #[test]
-    fn what_is_no_document_is_refused_with_a_reason() {
+    fn rejects_bodies_that_are_not_documents_with_a_reason() {
         for (form, body, expected) in [
-            (BodyForm::Json, &b"[1]"[..], "no object"),
-            (BodyForm::Json, b"{", "no JSON"),
-            (BodyForm::Auto, b"\xff", "no text"),
+            (BodyForm::Json, &b"[1]"[..], "not an object"),
+            (BodyForm::Json, b"{", "not valid JSON"),
+            (BodyForm::Auto, b"\xff", "not UTF-8 text"),
         ] {
             let problem = document(form, body, true).unwrap_err();
             assert!(problem.contains(expected), "{problem}");

@@ -101,15 +101,17 @@ impl Routes {
         self.index.of(event, time).map_err(|refused| match refused {
             Refused::WithoutTime => {
                 let detail = format!(
-                    "header `{}` is no time in milliseconds since 1970, and the name of the {what} \
-                     has one; an interceptor such as `event_time` or `timestamp` sets it",
+                    "header `{}` is not a time in milliseconds since 1970, but the name of the \
+                     {what} needs one; set it with an interceptor such as `event_time` or \
+                     `timestamp`",
                     self.time_header
                 );
                 ("no_time", detail)
             }
-            Refused::TooLong(bytes) => {
-                ("unwritable_event", format!("the name of its {what} would have {bytes} bytes"))
-            }
+            Refused::TooLong(bytes) => (
+                "unwritable_event",
+                format!("the name of its {what} would have {bytes} bytes, which is too long"),
+            ),
         })
     }
 }

@@ -49,12 +49,12 @@ impl FlatFields {
             flatten(&mut document, &name, value)?;
         }
         if let Some(name) = RESERVED.iter().find(|name| document.contains_key(**name)) {
-            return Err(format!("the body has a field `{name}`, which is Solr's own"));
+            return Err(format!("the body has a field `{name}`, which Solr reserves"));
         }
         if document.contains_key(&self.id) {
             return Err(format!(
-                "the body has a field `{0}`, which is the key of the collection and taken by the \
-                 identity of the event: give it another name, or set `id_field` to the key's name",
+                "the body has the field `{0}`, which the sink needs for the document id: rename \
+                 the field, or set `id_field` to another unique key",
                 self.id
             ));
         }
@@ -83,11 +83,16 @@ fn flatten(document: &mut Map<String, Value>, name: &str, value: Value) -> Resul
             Ok(())
         }
         Value::Array(values) if values.iter().any(|it| it.is_object() || it.is_array()) => {
-            Err(format!("the field `{name}` of the body is a list of objects or of lists"))
+            Err(format!(
+                "the field `{name}` of the body is a list of objects or lists, which Solr cannot \
+                 store"
+            ))
         }
         value => match document.insert(name.to_owned(), value) {
             None => Ok(()),
-            Some(_) => Err(format!("the body has the field `{name}` twice, once by an object")),
+            Some(_) => Err(format!(
+                "the body has the field `{name}` twice: as a field, and as a member of an object"
+            )),
         },
     }
 }
@@ -132,11 +137,11 @@ mod tests {
     }
 
     #[test]
-    fn what_solr_would_take_for_an_order_is_refused_or_flat() {
+    fn rejects_or_flattens_update_commands_of_solr() {
         for (body, expected) in [
-            (&br#"{"id":7}"#[..], "the key of the collection"),
-            (br#"{"_version_":-1}"#, "Solr's own"),
-            (br#"{"_childDocuments_":[]}"#, "Solr's own"),
+            (&br#"{"id":7}"#[..], "needs for the document id"),
+            (br#"{"_version_":-1}"#, "Solr reserves"),
+            (br#"{"_childDocuments_":[]}"#, "Solr reserves"),
             (br#"{"n":[{"inc":1}]}"#, "a list of objects"),
             (br#"{"a":{"b":1},"a.b":2}"#, "twice"),
         ] {

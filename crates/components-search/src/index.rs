@@ -102,11 +102,12 @@ impl IndexName {
         text.push_str(rest);
         if let Some(wrong) = text.chars().chain(literals(&pieces)).find(|c| !kind.allows(*c)) {
             let letters = match kind {
-                Kind::Index => "small letters",
+                Kind::Index => "lowercase letters",
                 Kind::Collection => "letters",
             };
             return Err(format!(
-                "the name of this {} has no {wrong:?}: {letters}, digits, `-`, `_` and `.`",
+                "the name of the {} cannot contain {wrong:?}: use {letters}, digits, `-`, `_` and \
+                 `.`",
                 kind.what()
             ));
         }
@@ -114,13 +115,13 @@ impl IndexName {
             pieces.push(Piece::Text(text));
         }
         match pieces.first() {
-            None => Err(format!("it must be the name of the {}", kind.what())),
+            None => Err(format!("must not be empty: set the name of the {}", kind.what())),
             Some(Piece::Text(first)) if first.starts_with(['-', '_', '.']) => {
-                Err(format!("the name of this {} does not begin with `-`, `_` or `.`", kind.what()))
+                Err(format!("the name of the {} cannot start with `-`, `_` or `.`", kind.what()))
             }
             Some(Piece::Header(_)) => Err(format!(
-                "a fixed prefix must precede the first header, so that no event leads \
-                 to the {} of something else: write for example `logs-%{{app}}`",
+                "a fixed prefix must precede the first header, so that no event selects the {} of \
+                 another application: write for example `logs-%{{app}}`",
                 kind.what()
             )),
             Some(Piece::Text(_) | Piece::Time(_)) => Ok(Self { kind, pieces }),
@@ -228,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused_with_the_cause() {
+    fn rejects_invalid_names_with_the_cause() {
         for (name, expected) in [
-            ("", "must be the name"),
-            ("Logs", "no 'L'"),
-            ("logs/%Y", "no '/'"),
-            ("_all", "does not begin"),
+            ("", "set the name"),
+            ("Logs", "cannot contain 'L'"),
+            ("logs/%Y", "cannot contain '/'"),
+            ("_all", "cannot start with"),
             ("%{app}", "a fixed prefix"),
             ("logs-%q", "unknown escape `%q`; known: %{header} %Y"),
             ("logs-%{app", "has no `}`"),

@@ -53,11 +53,11 @@ pub(crate) fn nodes(
         cx.plain_text.speaks("urls", url, "write `https://`");
     }
     if urls.is_empty() {
-        let problem = format!("at least one; write for example [\"{example}\"]");
+        let problem = format!("must have at least one URL, for example [\"{example}\"]");
         return Err(BuildError::invalid("urls", problem));
     }
     if tls.is_some() && !urls.iter().any(|url| url.starts_with("https://")) {
-        let problem = "no URL begins with `https://`: write that, or leave `tls` out";
+        let problem = "no URL starts with `https://`: use `https://` in `urls`, or remove `tls`";
         return Err(BuildError::invalid("tls", problem));
     }
     Ok(urls)
@@ -70,7 +70,9 @@ pub(crate) fn nodes(
 pub(crate) fn name(set: Option<String>, cx: &BuildContext) -> Result<String, BuildError> {
     let name = set.unwrap_or_else(|| cx.name.to_string());
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        let problem = format!("1 to {NAME_BYTES_MAX} bytes: it is the beginning of each id");
+        let problem = format!(
+            "must have 1 to {NAME_BYTES_MAX} bytes, because it is the prefix of each document id"
+        );
         return Err(BuildError::invalid("name", problem));
     }
     Ok(name)
@@ -85,16 +87,20 @@ fn node(url: &str, example: &str) -> Result<Arc<str>, BuildError> {
         Err(error) => return invalid(format!("{error}; write for example `{example}`")),
     };
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return invalid("it has to begin with `http://` or `https://`".into());
+        return invalid("it must start with `http://` or `https://`".into());
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return invalid("it holds a user, and would be shown; set `user` and `password`".into());
+        return invalid(
+            "it contains a user name, and URLs are shown in logs; set `user` and `password` \
+             instead"
+                .into(),
+        );
     }
     if uri.host().is_none_or(str::is_empty) {
-        return invalid("it names no host".into());
+        return invalid("it has no host".into());
     }
     if uri.query().is_some() {
-        return invalid("it has a query, and paths are added to it".into());
+        return invalid("remove the query (`?…`): the sink appends paths to the URL".into());
     }
     Ok(plain.into())
 }
@@ -116,7 +122,7 @@ pub(crate) fn headers(
     add_headers(&mut headers, &BTreeMap::new(), secret)?;
     if let Some((user, password)) = login(user, password)? {
         if headers.contains_key(AUTHORIZATION) {
-            let problem = "one way to log in: this header, or `user` and `password`";
+            let problem = "cannot be combined with `user` and `password`: remove one of the two";
             return Err(BuildError::invalid("secret_headers.authorization", problem));
         }
         let password = password.as_ref().map_or("", |it| it.expose().trim_end_matches('\n'));

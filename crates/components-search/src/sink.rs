@@ -121,13 +121,13 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         if self.in_flight_max == 0 {
-            return Err(BuildError::invalid("in_flight_max", "at least 1"));
+            return Err(BuildError::invalid("in_flight_max", "must be at least 1"));
         }
         let index = IndexName::new(Kind::Index, &self.index)
             .map_err(|it| BuildError::invalid("index", it))?;
         if index.has_time() && self.time_header.is_empty() {
             let problem =
-                "the name of the index contains a time, which a header provides; name the header";
+                "must name the header with the time, because the name of the index contains a time";
             return Err(BuildError::invalid("time_header", problem));
         }
         let urls = setup::nodes(&self.urls, self.tls.as_ref(), "http://search-1:9200", cx)?;
@@ -135,7 +135,8 @@ impl Component for Config {
         if let Some(pipeline) = &self.pipeline {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             if pipeline.is_empty() || !pipeline.chars().all(is_plain) {
-                let problem = "the name of an ingest pipeline: letters, digits, `-`, `_` and `.`";
+                let problem = "must be the name of an ingest pipeline: use letters, digits, `-`, \
+                               `_` and `.`";
                 return Err(BuildError::invalid("pipeline", problem));
             }
             path = format!("{path}&pipeline={pipeline}");

@@ -142,15 +142,18 @@ impl Config {
             [("id_field", &self.id_field), ("message_field", &self.message_field)]
         {
             if value.is_empty() {
-                return Err(BuildError::invalid(setting, "name a field of the schema"));
+                return Err(BuildError::invalid(
+                    setting,
+                    "must not be empty: set the name of a field of the schema",
+                ));
             }
         }
         let headers = match self.headers_field.split_once('*') {
             _ if self.headers_field.is_empty() => None,
             Some((before, after)) => Some((before.to_owned(), after.to_owned())),
             None => {
-                let problem =
-                    "`*` is replaced by the name of a header: write for example `header_*_s`";
+                let problem = "must contain `*`, which is replaced by the name of a header: write \
+                               for example `header_*_s`";
                 return Err(BuildError::invalid("headers_field", problem));
             }
         };
@@ -170,13 +173,13 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         if self.in_flight_max == 0 {
-            return Err(BuildError::invalid("in_flight_max", "at least 1"));
+            return Err(BuildError::invalid("in_flight_max", "must be at least 1"));
         }
         let index = IndexName::new(Kind::Collection, &self.collection)
             .map_err(|it| BuildError::invalid("collection", it))?;
         if index.has_time() && self.time_header.is_empty() {
-            let problem = "the name of the collection contains a time, which a header provides; \
-                           name the header";
+            let problem = "must name the header with the time, because the name of the collection \
+                           contains a time";
             return Err(BuildError::invalid("time_header", problem));
         }
         let fields = self.fields()?;
@@ -294,7 +297,8 @@ impl Solr {
     /// Reports that documents are resent because a success response was late.
     fn is_late(&self, node: &str, collection: &str, documents: usize, took: Duration) {
         self.pace.late(documents);
-        let again = "a success is no proof after that time: sent again, in halves";
+        let again = "the response was too late to prove that all replicas have the documents; \
+                     resending them in halves";
         match took < LATE {
             true => debug!(node, collection, documents, ?took, "{again}"),
             false => warn!(node, collection, documents, ?took, "{again}"),

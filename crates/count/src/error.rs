@@ -15,7 +15,7 @@ pub(crate) enum Error {
         source: io::Error,
     },
     /// Valgrind, or this program under it, failed.
-    #[error("{stage} could not be counted: {detail}")]
+    #[error("cannot count the instructions of {stage}: {detail}")]
     Count {
         /// The stage.
         stage: &'static str,
@@ -31,10 +31,10 @@ pub(crate) enum Error {
         detail: String,
     },
     /// This machine is not one that the table holds for.
-    #[error("the processor has no AVX2: what is counted without it cannot be compared")]
+    #[error("the processor has no AVX2: counts without it are not comparable; use another machine")]
     Processor,
     /// There is no table in the file.
-    #[error("{path}: no table of instructions: {detail}", path = path.display())]
+    #[error("{path} has no table of instructions: {detail}", path = path.display())]
     Table {
         /// The file.
         path: PathBuf,
@@ -43,8 +43,9 @@ pub(crate) enum Error {
     },
     /// Stages have become dearer.
     #[error(
-        "dearer by more than 5 %: {rows}. Profile it (valgrind --tool=callgrind, the program's own \
-         --stage), or accept it: aqueduct-count --write {table}, and say in the commit why",
+        "stages cost over 5 % more: {rows}; profile them (valgrind --tool=callgrind, the \
+         program's own --stage), or accept the counts with aqueduct-count --write {table}, and \
+         give the reason in the commit",
         rows = rows.join(", "),
         table = table.display()
     )]

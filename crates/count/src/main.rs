@@ -26,14 +26,18 @@ use crate::error::{Doing, Error, Result};
 use crate::stages::Stage;
 use crate::table::Table;
 
-const EXAMPLES: &str = "\
-Examples:
-  aqueduct-count                                 print the table
-  aqueduct-count --check docs/instructions.md    fail if a stage costs over 5 % more than there
-  aqueduct-count --write docs/instructions.md    accept what is counted now
-  aqueduct-count --only put                      one stage
+const EXAMPLES: &str = "Examples:
+  aqueduct-count                                 print the \
+                        table
+  aqueduct-count --check docs/instructions.md    fail if a stage \
+                        costs over 5 % more than there
+  aqueduct-count --write \
+                        docs/instructions.md    accept the current counts
+  aqueduct-count --only \
+                        put                      one stage
 
-Build it with the optimised profile: cargo build --release -p aqueduct-count";
+Build it with the optimised profile: \
+                        cargo build --release -p aqueduct-count";
 
 /// Count the instructions per event of each stage of the path.
 #[derive(Debug, Parser)]

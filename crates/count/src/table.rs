@@ -31,7 +31,7 @@ impl Table {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let (_, rest) = text.split_once(HEAD).ok_or("its head is missing")?;
+        let (_, rest) = text.split_once(HEAD).ok_or("its header row is missing")?;
         let mut rows = Vec::new();
         for line in rest.lines().take_while(|line| line.starts_with('|')) {
             let mut cells = line.split('|').skip(1).map(str::trim);
@@ -58,7 +58,7 @@ impl Table {
         let text = fs::read_to_string(path).doing(|| format!("read {}", path.display()))?;
         let replaced = self.replaced(&text).ok_or_else(|| Error::Table {
             path: path.to_owned(),
-            detail: "its head is missing".to_owned(),
+            detail: "its header row is missing".to_owned(),
         })?;
         fs::write(path, replaced).doing(|| format!("write {}", path.display()))
     }
@@ -100,13 +100,13 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, now, then) in &self.rows {
             let Some(then) = then else {
-                writeln!(f, "{name}: {now:.1}, and no row of that name so far")?;
+                writeln!(f, "{name}: {now:.1}, not in the table yet")?;
                 continue;
             };
             let percent = (now / then - 1.0) * 100.0;
             let word = match percent / 100.0 {
                 grown if grown > TOLERANCE => "  DEARER",
-                grown if grown < -TOLERANCE => "  cheaper: write it down, so that it stays so",
+                grown if grown < -TOLERANCE => "  cheaper: record it with --write",
                 _ => "",
             };
             writeln!(f, "{name}: {then:.1} -> {now:.1} ({percent:+.1} %){word}")?;
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again_and_the_text_around_it_stays() {
+    fn reads_back_the_written_table_and_keeps_the_text_around_it() {
         let old = table(&[("tail", 1.0), ("put", 2.0)]);
         let text = format!("# Title\n\n{}\nBehind it.\n", old.markdown());
         assert_eq!(Table::parse(&text), Ok(old));

@@ -115,11 +115,11 @@ pub async fn whole(
     match timeout(limit, Limited::new(body, bytes_max).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            let problem = format!("the answer is longer than {bytes_max} bytes");
+            let problem = format!("the response exceeds {bytes_max} bytes");
             Err(Failure::Unexpected { url: url.clone(), problem })
         }
-        Ok(Err(error)) => Err(network("the answer is not whole".into(), Some(error))),
-        Err(_) => Err(network(format!("the answer is not whole within {limit:?}"), None)),
+        Ok(Err(error)) => Err(network("the response is incomplete".into(), Some(error))),
+        Err(_) => Err(network(format!("the response is incomplete after {limit:?}"), None)),
     }
 }
 
@@ -129,7 +129,7 @@ pub async fn whole(
 /// It is none.
 pub fn parsed(bytes: &[u8], url: &Arc<str>) -> Result<Value, Failure> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let problem = format!("the answer is no JSON: {error}");
+        let problem = format!("the response is not valid JSON: {error}");
         Failure::Unexpected { url: url.clone(), problem }
     })
 }
@@ -167,14 +167,15 @@ pub fn url_of(setting: &str, text: &str, schemes: &[&str]) -> Result<Uri, BuildE
         .map_err(|error| invalid(format!("{error}; write for example `http://host:80/path`")))?;
     if !uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme)) {
         let begins: Vec<_> = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
-        return Err(invalid(format!("it has to begin with {}", begins.join(" or "))));
+        return Err(invalid(format!("it must start with {}", begins.join(" or "))));
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        let problem = "it holds a user, and would be shown; write `access.secret_headers`";
+        let problem = "it contains a user name, and URLs are shown in logs; use \
+                       `access.secret_headers` instead";
         return Err(invalid(problem.into()));
     }
     if uri.host().is_none_or(str::is_empty) {
-        return Err(invalid("it names no host".into()));
+        return Err(invalid("it has no host".into()));
     }
     Ok(uri)
 }

@@ -115,7 +115,7 @@ impl TokenServer {
         let token = parsed(&bytes, &url)?;
         let text = token.get("access_token").and_then(|it| it.as_str()).unwrap_or_default();
         if text.is_empty() {
-            return Err(self.unexpected("the answer has no `access_token`"));
+            return Err(self.unexpected("the response has no `access_token`"));
         }
         let life = token.get("expires_in").and_then(|it| it.as_u64()).map(Duration::from_secs);
         Ok(Fetched { token: Secret::from(text.to_owned()), life })

@@ -151,7 +151,7 @@ impl Session {
         let values: Vec<_> = values.iter().map(bound).collect();
         let cursor = self.connection.execute(sql, &values[..], self.limit(limit));
         let cursor = cursor.map_err(|error| of(&error))?;
-        cursor.ok_or_else(|| Problem::new("07005", "the statement answers no rows"))
+        cursor.ok_or_else(|| Problem::new("07005", "the statement returned no result set"))
     }
 }
 
@@ -189,7 +189,7 @@ fn of(error: &Error) -> Problem {
         },
         Error::TooLargeValueForBuffer { .. } => Problem::new(
             "22001",
-            "the driver gives a longer value than the column can have by its own description",
+            "the driver returned a longer value than it declared for the column",
         ),
         other => Problem::new("HY000", other.to_string()),
     }

@@ -61,18 +61,18 @@ impl FromStr for Query {
         if let Some(name) = text.strip_prefix(SERVICE) {
             return match is_name(name) {
                 true => Ok(Self::Service(name.to_owned())),
-                false => Err(format!("`{name}` is no name; {example}")),
+                false => Err(format!("`{name}` is not a host name; {example}")),
             };
         }
         let Some(address) = text.strip_prefix(HOST) else {
-            return Err(format!("it begins with `dns:` or `srv:`; {example}"));
+            return Err(format!("it must start with `dns:` or `srv:`; {example}"));
         };
         let parts = address.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
         match parts {
             Some((host, Ok(port))) if is_name(host) && port > 0 => {
                 Ok(Self::Host { host: host.to_owned(), port })
             }
-            _ => Err(format!("`{address}` is no host and port; {example}")),
+            _ => Err(format!("`{address}` is not HOST:PORT; {example}")),
         }
     }
 }
@@ -130,7 +130,7 @@ impl Query {
         if found.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("{self}: no address is there"),
+                format!("{self}: DNS returned no address"),
             ));
         }
         Ok(found)

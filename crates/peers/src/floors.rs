@@ -153,7 +153,7 @@ impl FloorBoard {
         match env.offload(move || board.renamed_as_closed(key)).await {
             Ok(_) => self.offered(key),
             Err(error) => {
-                tracing::warn!(%key, %error, "a closed epoch could not be left");
+                tracing::warn!(%key, %error, "cannot rename a batch of a closed epoch");
                 key
             }
         }

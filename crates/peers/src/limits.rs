@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recalled_limit_counts_until_its_peer_names_one_or_is_no_peer_any_more() {
+    fn a_recalled_limit_counts_until_its_peer_reports_one_or_disappears() {
         let (peer, of) = (|name: &str| Arc::<str>::from(name), PeerLimit::of);
         let recalled =
             || PeerLimits::from([(peer("a"), of(10)), (peer("b"), of(20)), (peer("old"), of(1))]);
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_not_told_is_none_and_the_cut_is_never_above_what_is_taken() {
+    fn an_unknown_limit_is_none_and_the_cut_never_exceeds_a_known_one() {
         assert_eq!(PeerLimit::told(0, 0), None);
         assert_eq!(PeerLimit::told(7, 0), Some(PeerLimit::of(7)));
         assert_eq!(PeerLimit::told(7, 9), Some(PeerLimit::of(7)));

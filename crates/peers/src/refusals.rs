@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn each_peer_and_reason_is_logged_once_in_ten_minutes_and_counted_each_time() {
+    fn logs_each_peer_and_reason_once_in_ten_minutes_and_counts_all() {
         let (mut state, began) = (State::default(), Instant::now());
         let mut logged = Vec::new();
         for second in 0..1_500 {

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn who_says_nothing_is_not_compared() {
+    fn peers_without_a_description_are_not_compared() {
         let [a, b, ..] = names();
         let mut concord = Concord::default();
         concord.heard(&a, said("one"));

@@ -34,7 +34,7 @@ pub enum ProofError {
         problem: String,
     },
     /// The store cannot be opened.
-    #[error("{url} cannot be opened")]
+    #[error("cannot open the store {url}")]
     Connect {
         /// Its URL.
         url: String,
@@ -43,13 +43,13 @@ pub enum ProofError {
         source: FsError,
     },
     /// No sink has a ledger there.
-    #[error("no sink has a ledger below {path}; is --store the `url` of the sink?")]
+    #[error("no sink has a ledger below {path}: set --store to the `url` of the sink")]
     NoLedger {
         /// The directory.
         path: String,
     },
     /// Several sinks have ledgers there, and none is chosen.
-    #[error("several sinks have stored below {path}: {names}; choose one by --sink")]
+    #[error("several sinks have stored below {path}: {names}; choose one with --sink")]
     Several {
         /// The directory.
         path: String,
@@ -57,7 +57,7 @@ pub enum ProofError {
         names: String,
     },
     /// The ledger cannot be read.
-    #[error("the ledger of {url} cannot be read")]
+    #[error("cannot read the ledger of {url}")]
     Ledger {
         /// URL of the store.
         url: String,

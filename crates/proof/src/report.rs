@@ -253,9 +253,9 @@ impl LedgerLine {
                 Place::Visible | Place::Staged => {}
                 Place::Gone(at) if is_old(*at) => expired += 1,
                 Place::Gone(_) if before.is_some() => {
-                    problems.push(format!("{} is nowhere, and not expired", file.target));
+                    problems.push(format!("{} is missing, and has not expired", file.target));
                 }
-                Place::Gone(_) => problems.push(format!("{} is nowhere", file.target)),
+                Place::Gone(_) => problems.push(format!("{} is missing", file.target)),
                 Place::WrongLength(actual) => {
                     problems.push(format!("{} has {actual} bytes, not {}", file.target, file.len));
                 }
@@ -336,14 +336,16 @@ impl LedgerLine {
 /// `expired`: files of older generations may be gone.
 fn problems_of(contents: &Contents, expired: bool) -> Vec<String> {
     let mut problems = Vec::new();
-    problems.extend(contents.damaged.iter().map(|path| format!("{path} is not what was written")));
+    problems.extend(
+        contents.damaged.iter().map(|path| format!("{path} differs from what was written")),
+    );
     let short = contents.short.iter();
     problems.extend(short.map(|path| format!("{path} has fewer lines than events")));
     if !contents.is_whole() && !expired {
         let (wanted, found) = (contents.older, contents.older_read);
         problems.push(format!(
-            "of the generations before, {} files with {} bytes and {} events were committed; {} \
-             files with {} bytes and {} lines are there",
+            "earlier generations committed {} files with {} bytes and {} events, but the store \
+             has {} files with {} bytes and {} lines",
             wanted.files, wanted.bytes, wanted.events, found.files, found.bytes, found.events
         ));
     }

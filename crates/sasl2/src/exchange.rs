@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_go_to_and_fro_until_the_context_is_there_and_then_no_layer_is_chosen() {
+    fn exchanges_tokens_until_the_context_exists_then_selects_no_layer() {
         let (mut exchange, first) = Exchange::begin(Scripted(3)).unwrap();
         assert_eq!(first, b"token after nothing");
         assert_eq!(exchange.answer(b"a").unwrap(), (b"token after a".to_vec(), false));

@@ -318,7 +318,7 @@ pub extern "C" fn sasl_errstring(
     _languages: *const c_char,
     _language: *mut *const c_char,
 ) -> *const c_char {
-    c"the client cannot prove itself by Kerberos".as_ptr()
+    c"the client failed to authenticate with Kerberos".as_ptr()
 }
 
 /// A property of a connection; none is known.

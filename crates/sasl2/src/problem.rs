@@ -13,15 +13,18 @@ pub(crate) enum Problem {
          krb5-libs of Red Hat"
     )]
     Library(String),
-    #[error("`sasl.kerberos.keytab`: {0}: {1}; it has to be readable for the user of this process")]
+    #[error(
+        "cannot read `sasl.kerberos.keytab` {0}: {1}; make it readable for the user of this \
+         process"
+    )]
     Keytab(String, std::io::Error),
-    #[error("a setting has a zero byte in it")]
+    #[error("a setting contains a zero byte")]
     Zero,
     #[error("{0}")]
     Refused(String),
-    #[error("the broker wants messages wrapped by Kerberos, which Kafka's clients do not")]
+    #[error("the broker requires messages wrapped by Kerberos, which Kafka clients do not support")]
     Layers,
-    #[error("the broker has not kept to the order of RFC 4752")]
+    #[error("the broker violated the SASL GSSAPI protocol (RFC 4752)")]
     Order,
 }
 
@@ -41,7 +44,8 @@ pub(crate) struct Parties {
 const ANSWERS: &[(&str, &str)] = &[
     (
         "Cannot contact any KDC",
-        "is a KDC of [realms] in /etc/krb5.conf (or KRB5_CONFIG) up and reachable from this host?",
+        "check that a KDC of [realms] in /etc/krb5.conf (or KRB5_CONFIG) is running and reachable \
+         from this host",
     ),
     (
         "Cannot find KDC for",
@@ -50,18 +54,18 @@ const ANSWERS: &[(&str, &str)] = &[
     ("default realm", "set default_realm in /etc/krb5.conf (or KRB5_CONFIG)"),
     (
         "Clock skew too great",
-        "set the clock of this host by the one of the KDC (chrony, ntp); 5 minutes are allowed",
+        "synchronize the clocks of this host and the KDC (chrony, ntp); they may differ by 5 \
+         minutes",
     ),
     (
         "Client '",
-        "the KDC does not know `sasl.kerberos.principal`, or not any more: look with `kadmin \
-         listprincs`",
+        "the KDC does not know `sasl.kerberos.principal`: check it with `kadmin listprincs`",
     ),
     (
         "not found in Kerberos database",
-        "the KDC has no `{service}/{host}`: set `sasl.kerberos.service.name` to what the principal \
-         of the brokers begins with, and name the brokers (`brokers`, `advertised.listeners`) as \
-         it goes on",
+        "the KDC has no principal `{service}/{host}`: set `sasl.kerberos.service.name` to the \
+         service of the brokers' principal, and use its host name in `brokers` and \
+         `advertised.listeners`",
     ),
     ("Preauthentication failed", CHANGED),
     ("Decrypt integrity check failed", CHANGED),
@@ -80,11 +84,12 @@ const WITH_KEYTAB: &[(&str, &str)] = &[
 const WITHOUT_KEYTAB: &[(&str, &str)] = &[("", NOTHING)];
 
 const CHANGED: &str =
-    "the key was changed at the KDC: write a new file for `sasl.kerberos.keytab`, {keytab}";
+    "the key was changed at the KDC: export a new file for `sasl.kerberos.keytab`, {keytab}";
 const LACKING: &str = "`sasl.kerberos.keytab`, {keytab}, has no key of `sasl.kerberos.principal`, \
      {principal}: compare with `klist -k`";
-const NOTHING: &str = "set `sasl.kerberos.principal` and `sasl.kerberos.keytab`: a ticket is then \
-     taken, and renewed in time; without them a ticket cache (KRB5CCNAME) or KRB5_CLIENT_KTNAME is";
+const NOTHING: &str = "set `sasl.kerberos.principal` and `sasl.kerberos.keytab` to get and renew \
+                       tickets automatically; or provide a ticket cache (KRB5CCNAME) or a keytab \
+                       (KRB5_CLIENT_KTNAME)";
 
 impl Parties {
     /// What the library said, with what helps.
@@ -123,7 +128,7 @@ mod tests {
             ("Clock skew too great", true, "chrony"),
             ("Cannot contact any KDC for realm 'REALM'", true, "[realms]"),
             ("No Kerberos credentials available (default cache: x)", false, "KRB5CCNAME"),
-            ("Ticket expired", false, "renewed in time"),
+            ("Ticket expired", false, "renew tickets"),
         ] {
             let all = said(text, has_keytab);
             assert!(all.contains(text) && all.contains(helps), "{all}");

@@ -93,7 +93,7 @@ impl Text {
                 (Some('\0'), None) => None,
                 (Some(c), None) if c.is_ascii() => Some(c),
                 _ => {
-                    let text = format!("`{written}` is not one character of ASCII");
+                    let text = format!("`{written}` must be one ASCII character");
                     notes.refuse(&format!("--{option}"), text);
                     usual
                 }
@@ -117,14 +117,15 @@ impl Text {
 /// Rejects options that exclude a staging table, and options that require one.
 fn check_staging(given: &Given, (staging, table): (Option<&String>, &str), notes: &mut Notes) {
     if staging.is_some() && given.has("update-key") {
-        let text = "rows of it are inserted: it does not go with --update-key";
+        let text = "cannot be combined with --update-key: rows of a staging table are only \
+                    inserted";
         notes.refuse("--staging-table", text);
     }
     if staging.is_some_and(|staging| staging == table) {
-        notes.refuse("--staging-table", "it is the table of --table: name another one");
+        notes.refuse("--staging-table", "must differ from --table");
     }
     if given.has("clear-staging-table") && staging.is_none() {
-        notes.refuse("--clear-staging-table", "name the table by --staging-table");
+        notes.refuse("--clear-staging-table", "needs --staging-table");
     }
 }
 
@@ -133,7 +134,8 @@ fn mode(given: &Given, notes: &mut Notes) -> &'static str {
     if given.has("call") {
         for other in ["table", "update-key", "update-mode", "staging-table"] {
             if given.has(other) {
-                let text = format!("the procedure gets the rows: it does not go with --{other}");
+                let text =
+                    format!("cannot be combined with --{other}: the procedure receives the rows");
                 notes.refuse("--call", text);
             }
         }
@@ -144,7 +146,7 @@ fn mode(given: &Given, notes: &mut Notes) -> &'static str {
         (false, None | Some("updateonly")) => "update",
         (false, Some("allowinsert")) => "upsert",
         (false, Some(other)) => {
-            let text = format!("`{other}`: it is `updateonly` or `allowinsert`");
+            let text = format!("`{other}` is invalid: use `updateonly` or `allowinsert`");
             notes.refuse("--update-mode", text);
             "update"
         }
@@ -164,7 +166,7 @@ fn content(
         Some("sequence") if is_untyped => (None, Some(Sequence::Lines)),
         Some("sequence") => (None, Some(Sequence::Rows)),
         Some(other) => {
-            let text = format!("`{other}`: it is `text`, `avro`, `parquet` or `sequence`");
+            let text = format!("`{other}` is invalid: use `text`, `avro`, `parquet` or `sequence`");
             notes.refuse("--input-format", text);
             (None, None)
         }
@@ -181,7 +183,7 @@ impl Export {
         let procedure = given.get("call");
         let table = in_schema(procedure.or(given.get("table")).unwrap_or_default());
         if !given.has("table") && procedure.is_none() {
-            notes.refuse("--table", "name the table that rows go into");
+            notes.refuse("--table", "name the table to write to");
         }
         let key = given.list("update-key");
         let staging = given.get("staging-table").map(in_schema);
@@ -231,15 +233,15 @@ impl Export {
     /// not.
     pub fn note_on(&self, notes: &mut Notes) {
         if self.staging.is_some() {
-            let text = "an agent that keeps running has no end at which rows are moved: leave it \
-                        out, or call `aqueduct export`";
+            let text = "an agent runs forever, so it never moves the rows: remove it, or run \
+                        `aqueduct export`";
             notes.refuse("--staging-table", text);
         }
         let is_named = self.packed.is_some() || self.sequence == Some(Sequence::Rows);
         if self.columns.is_empty() && !is_named {
-            let text = "no database is asked: give the columns of the table in the order of the \
-                        values of a line; files of Avro and Parquet need none: give \
-                        --input-format";
+            let text = "the conversion does not query the database: list the columns in the order \
+                        of the values of a line; for Avro and Parquet files pass --input-format \
+                        instead";
             notes.refuse("--columns", text);
         }
     }

@@ -65,7 +65,10 @@ impl Files {
                 .filter(|name| given.has(name))
                 .collect();
         if let [_, second, ..] = forms[..] {
-            notes.refuse(&format!("--{second}"), "files have one form; choose one");
+            notes.refuse(
+                &format!("--{second}"),
+                "cannot be combined with another file format: remove one",
+            );
         }
         let form = match forms.first() {
             Some(&"as-sequencefile") => Form::Sequence,
@@ -82,13 +85,12 @@ impl Files {
         // Each has its own value, and `null` replaces a missing one.
         let nulls = (nulls.0.unwrap_or("null"), nulls.1.unwrap_or("null"));
         if unescaped(nulls.0) != unescaped(nulls.1) {
-            let text = "NULL is written in one way; give --null-string and --null-non-string the \
-                        same value";
+            let text = "must equal --null-non-string, because NULL has only one representation";
             notes.refuse("--null-string", text);
         }
         let null = unescaped(nulls.0);
         if null.contains([delimiter, '"', '\n', '\r']) {
-            notes.refuse("--null-string", "it holds a delimiter, a quote or the end of a line");
+            notes.refuse("--null-string", "contains a delimiter, a quote or a line end");
         }
         Self { form, delimiter, null, codec }
     }
@@ -98,11 +100,11 @@ impl Files {
     pub(crate) fn can_be_read_back(&self) -> Result<(), &'static str> {
         match (&self.form, self.codec) {
             (Form::Sequence, _) => {
-                Err("rows are not read back from SequenceFiles: take --as-textfile, \
+                Err("cannot read rows back from SequenceFiles: use --as-textfile, \
                      --as-avrodatafile or --as-parquetfile")
             }
             (Form::Text, Some(("deflate" | "snappy" | "lz4", _))) => {
-                Err("text of this codec is not read back: take gzip, bzip2 or zstd")
+                Err("cannot read back text of this codec: use gzip, bzip2 or zstd")
             }
             _ => Ok(()),
         }
@@ -146,7 +148,7 @@ fn codec(given: &Given, form: &Form, notes: &mut Notes) -> Option<(&'static str,
     };
     if !fits {
         let others = if matches!(form, Form::Avro(_)) { "deflate" } else { "gzip or snappy" };
-        let text = format!("`{wanted}` is not written into files of this form; take {others}");
+        let text = format!("`{wanted}` is not supported for this file format: use {others}");
         notes.refuse("--compression-codec", text);
     }
     found
@@ -168,7 +170,7 @@ pub(crate) fn delimiter(given: &Given, option: &str, notes: &mut Notes) -> char 
         (Some(c), None) if c.is_ascii() && !"\"\r\n\0".contains(c) => c,
         _ => {
             let text = format!(
-                "`{written}` is not one character of ASCII other than a quote and the end of a line"
+                "`{written}` must be one ASCII character other than a quote and a line end"
             );
             notes.refuse(&format!("--{option}"), text);
             ','
@@ -180,7 +182,7 @@ pub(crate) fn delimiter(given: &Given, option: &str, notes: &mut Notes) -> char 
 fn only(given: &Given, option: &str, value: char, notes: &mut Notes) {
     let Some(written) = given.get(option) else { return };
     if unescaped(written) != value.to_string() {
-        let text = format!("`{written}`: only `{}` can be", value.escape_default());
+        let text = format!("`{written}` is not supported: use `{}`", value.escape_default());
         notes.refuse(&format!("--{option}"), text);
     }
 }

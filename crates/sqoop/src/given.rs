@@ -35,7 +35,7 @@ impl Given {
             }
             let Some(name) = argument.strip_prefix('-') else {
                 // It may be part of a password.
-                notes.refuse("arguments", "a value stands without an option in front of it");
+                notes.refuse("arguments", "a value has no option before it");
                 continue;
             };
             let name = name.strip_prefix('-').unwrap_or(name);
@@ -48,7 +48,7 @@ impl Given {
                 None => (name, None),
             };
             let Some(row) = options::find(name) else {
-                notes.refuse(&format!("--{name}"), "Sqoop 1.4.7 has no such option");
+                notes.refuse(&format!("--{name}"), "not an option of Sqoop 1.4.7");
                 continue;
             };
             let value = match (row.takes, attached) {
@@ -57,7 +57,7 @@ impl Given {
                 (true, None) => match rest.next() {
                     Some(value) => value.clone(),
                     None => {
-                        notes.refuse(&format!("--{name}"), "a value has to follow");
+                        notes.refuse(&format!("--{name}"), "needs a value");
                         continue;
                     }
                 },
@@ -65,7 +65,7 @@ impl Given {
             match row.name {
                 "D" => self.property(&value),
                 "options-file" if depth >= DEPTH_MAX => {
-                    notes.refuse("--options-file", "too many of them are nested");
+                    notes.refuse("--options-file", "option files are nested too deeply");
                 }
                 "options-file" => match world.file(&value) {
                     Ok(text) => self.add(&arguments_of(&text), world, notes, depth + 1),
@@ -107,7 +107,7 @@ impl Given {
                 Answer::Differs(text) => notes.add(Outcome::Differs, &option, text),
                 Answer::Ignored(text) => notes.add(Outcome::Ignored, &option, text),
                 Answer::Refused(text) => notes.refuse(&option, text),
-                Answer::Export(..) => notes.refuse(&option, "it is one of `export`"),
+                Answer::Export(..) => notes.refuse(&option, "only for `export`"),
             }
         }
         self.note_properties(notes);
@@ -149,7 +149,7 @@ impl Given {
                 }
                 (_, Answer::Refused(text)) => notes.refuse(&option, text),
                 (_, Answer::Ignored(text)) => notes.add(Outcome::Ignored, &option, text),
-                _ => notes.add(Outcome::Ignored, &option, "it does nothing in an export"),
+                _ => notes.add(Outcome::Ignored, &option, "no effect in an export"),
             }
         }
         self.note_properties(notes);
@@ -157,7 +157,7 @@ impl Given {
 
     fn note_properties(&self, notes: &mut Notes) {
         for name in self.properties.keys().filter(|name| *name != "fs.defaultFS") {
-            let text = "there is no job of MapReduce: it does nothing";
+            let text = "no effect: Aqueduct does not use MapReduce";
             notes.add(Outcome::Ignored, &format!("-D {name}"), text);
         }
     }

@@ -63,16 +63,18 @@ impl Import {
         let query = given.get("query").map(str::to_owned);
         match (&table, &query) {
             (None, None) => notes.refuse("--table", "name the table, or give a --query"),
-            (Some(_), Some(_)) => notes.refuse("--query", "give a table or a query, not both"),
+            (Some(_), Some(_)) => {
+                notes.refuse("--query", "cannot be combined with --table: remove one of the two")
+            }
             _ => {}
         }
         if query.is_some() && given.has("where") {
-            notes.refuse("--where", "it is of a table; put the condition into the query");
+            notes.refuse("--where", "only for --table: put the condition into the query");
         }
         let (mode, check_column, last_value) = incremental(given, notes);
         let mut splits = whole(given, "num-mappers", notes).unwrap_or(4);
         if splits > SPLITS_MAX {
-            let text = format!("at most {SPLITS_MAX} connections: {SPLITS_MAX} are used");
+            let text = format!("over the limit of {SPLITS_MAX} connections: using {SPLITS_MAX}");
             notes.add(Outcome::Differs, "--num-mappers", text);
             splits = SPLITS_MAX;
         }
@@ -90,8 +92,8 @@ impl Import {
         let checks_sums = checks_sums(given, mode, &files, notes);
         let validates = given.has("validate");
         if validates && (query.is_some() || mode != Mode::Full || given.has("append")) {
-            let text = "as in Sqoop, a whole table is validated, in a directory of its own: leave \
-                        it out, or leave --query, --incremental and --append out";
+            let text = "as in Sqoop, only a whole table in a separate directory can be validated: \
+                        remove it, or remove --query, --incremental and --append";
             notes.refuse("--validate", text);
         }
         Self {
@@ -173,29 +175,35 @@ impl Import {
     /// not.
     pub fn note_on(&self, notes: &mut Notes) {
         if self.key.is_empty() && self.mode != Mode::Append {
-            notes.refuse("--key", "no database is asked: name the primary key in `key`");
+            notes.refuse(
+                "--key",
+                "the conversion does not query the database: pass the primary key in --key",
+            );
         }
         if self.key.is_empty() && self.mode == Mode::Append {
-            let text = "no two rows may have the same value in --check-column; else name the \
-                        primary key in `key`";
+            let text = "the values of --check-column must be unique; if they are not, pass the \
+                        primary key in --key";
             notes.add(Outcome::Differs, "--check-column", text);
         }
         if self.lacks_columns() {
-            notes.refuse("--as-parquetfile", "no database is asked: name the columns");
+            notes.refuse(
+                "--as-parquetfile",
+                "the conversion does not query the database: set the columns in the configuration",
+            );
         }
         if self.lacks_schema() {
-            let text = "no database is asked: take the `schema` that `aqueduct import --dry-run` \
-                        of the same options prints";
+            let text = "the conversion does not query the database: copy the `schema` that \
+                        `aqueduct import --dry-run` prints for the same options";
             notes.refuse("--as-avrodatafile", text);
         }
         if self.checks_sums {
-            let text = "an agent that keeps running has no end at which rows are compared: leave \
-                        it out, or call `aqueduct import`";
+            let text = "an agent runs forever, so it never compares the rows: remove it, or run \
+                        `aqueduct import`";
             notes.refuse("--checksum", text);
         }
         if self.mode == Mode::Full {
-            let text = "the source reads the table once and then has ended its work; for each day \
-                        anew call `aqueduct import`, or take `append` or `modified`";
+            let text = "the source reads the table once and then stops; to repeat it, run \
+                        `aqueduct import` each time, or use --incremental";
             notes.add(Outcome::Differs, "import", text);
         }
     }
@@ -261,7 +269,7 @@ impl Import {
 fn refuse_without_types(given: &Given, database: &Database, notes: &mut Notes) {
     for form in ["as-parquetfile", "as-avrodatafile"] {
         if database.url.starts_with("sqlite:") && given.has(form) {
-            let text = "columns of SQLite have no types; take --as-textfile";
+            let text = "columns of SQLite have no types: use --as-textfile";
             notes.refuse(&format!("--{form}"), text);
         }
     }
@@ -273,7 +281,8 @@ fn checks_sums(given: &Given, mode: Mode, files: &Files, notes: &mut Notes) -> b
         return false;
     }
     if mode == Mode::Modified {
-        let text = "of --incremental lastmodified each change is a row of the files: leave it out";
+        let text = "cannot be combined with --incremental lastmodified, where each change is a \
+                    row of the files: remove it";
         notes.refuse("--checksum", text);
     }
     if let Err(problem) = files.can_be_read_back() {
@@ -289,7 +298,7 @@ fn incremental(given: &Given, notes: &mut Notes) -> (Mode, Option<String>, Optio
         Some("append") => Mode::Append,
         Some("lastmodified") => Mode::Modified,
         Some(other) => {
-            let text = format!("`{other}`: it is `append` or `lastmodified`");
+            let text = format!("`{other}` is invalid: use `append` or `lastmodified`");
             notes.refuse("--incremental", text);
             Mode::Full
         }
@@ -298,21 +307,24 @@ fn incremental(given: &Given, notes: &mut Notes) -> (Mode, Option<String>, Optio
     if mode == Mode::Full {
         for option in ["check-column", "last-value", "merge-key"] {
             if given.has(option) {
-                notes.refuse(&format!("--{option}"), "it is of no use without --incremental");
+                notes.refuse(&format!("--{option}"), "no effect without --incremental: remove it");
             }
         }
         return (mode, None, None);
     }
     if column.is_none() {
-        notes.refuse("--check-column", "name the column that grows, or that has the time");
+        notes.refuse(
+            "--check-column",
+            "name the column with the growing number or with the time of the last change",
+        );
     }
     if given.has("delete-target-dir") {
-        let text = "an incremental import adds to what is there: leave it out";
+        let text = "an incremental import adds to existing files: remove it";
         notes.refuse("--delete-target-dir", text);
     }
     let last = given.get("last-value").map(str::to_owned);
     if last.as_ref().is_some_and(|last| last.contains(['\\', '\0', '\n'])) {
-        notes.refuse("--last-value", "it holds a backslash or the end of a line");
+        notes.refuse("--last-value", "contains a backslash or a line end");
     }
     (mode, column, last)
 }
@@ -322,7 +334,10 @@ fn whole(given: &Given, option: &str, notes: &mut Notes) -> Option<u32> {
     let written = given.get(option)?;
     let number = written.parse().ok().filter(|number| *number > 0);
     if number.is_none() {
-        notes.refuse(&format!("--{option}"), format!("`{written}`: it is a number of at least 1"));
+        notes.refuse(
+            &format!("--{option}"),
+            format!("`{written}` is invalid: use a number of at least 1"),
+        );
     }
     number
 }

@@ -58,22 +58,20 @@ pub(crate) fn place(url: &str) -> Result<Place, String> {
         let name = rest.split(':').next().unwrap_or_default();
         return Err(match name {
             "oracle" | "sqlserver" | "db2" | "teradata" | "netezza" | "sap" => format!(
-                "there is no client of `{name}` here, but for its driver of ODBC: write `odbc:` \
-                 and what that connects by, `odbc:Driver={{name}};Server=host;…`, in a program \
-                 that is built with it (docs/components/sources/sql.md)"
+                "no built-in client for `{name}`: use its ODBC driver with \
+                 `odbc:Driver={{name}};Server=host;…`, in a program that is built with ODBC \
+                 (docs/components/sources/sql.md)"
             ),
-            "hsqldb" | "derby" | "h2" => format!("there is no client of `{name}` here"),
+            "hsqldb" | "derby" | "h2" => format!("`{name}` is not supported"),
             _ => FORMS.to_owned(),
         });
     }
     if place.url.contains(',') {
-        return Err("several hosts in one URL are not tried one after the other here; name the \
-                    one that is read"
-            .to_owned());
+        return Err("several hosts in one URL are not supported: name one host".to_owned());
     }
     let is_file = place.url.starts_with("sqlite:");
     if !is_file && (place.url.contains('@') || place.url.contains(';')) {
-        return Err("user and password do not belong into the URL; give --username and \
+        return Err("user and password are not allowed in the URL: pass --username and \
                     --password-file"
             .to_owned());
     }
@@ -122,8 +120,8 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_used_is_refused_with_the_reason() {
         for (url, expected) in [
-            ("jdbc:oracle:thin:@db:1521:x", "write `odbc:`"),
-            ("jdbc:sqlserver://db:1433;databaseName=x", "no client of `sqlserver`"),
+            ("jdbc:oracle:thin:@db:1521:x", "with `odbc:"),
+            ("jdbc:sqlserver://db:1433;databaseName=x", "no built-in client for `sqlserver`"),
             ("jdbc:postgresql://a,b/shop", "several hosts"),
             ("jdbc:postgresql://u:secret@db/shop", "--password-file"),
             ("shop", "jdbc:postgresql://"),

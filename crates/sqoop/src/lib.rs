@@ -59,7 +59,7 @@ pub enum Task {
 pub fn translate(call: &Call, world: &dyn World) -> (Option<Task>, Notes) {
     let mut notes = Notes::default();
     for shell in &call.shell {
-        let text = format!("`{shell}` is replaced by the shell, and not here: write its value");
+        let text = format!("`{shell}` is expanded by the shell, but not here: write its value");
         notes.add(Outcome::Refused, "shell", text);
     }
     let given = Given::read(&call.arguments, world, &mut notes);
@@ -75,11 +75,16 @@ pub fn translate(call: &Call, world: &dyn World) -> (Option<Task>, Notes) {
         tool => {
             let text = match tool {
                 "import-all-tables" => "call `import` for each table",
-                "job" => "a saved job is a configuration, or a call with its own --data-dir",
+                "job" => {
+                    "saved jobs are not supported: use a configuration, or a call with its own \
+                     --data-dir"
+                }
                 "merge" => "files are not merged: readers take the latest row of a key",
-                "metastore" => "positions are kept in data directories: it is not needed",
-                "codegen" => "no code is generated: it is not needed",
-                "create-hive-table" => "the `hdfs` sink makes it, by `hive` with `create = true`",
+                "metastore" => "not needed: data directories store the positions",
+                "codegen" => "not needed: Aqueduct generates no code",
+                "create-hive-table" => {
+                    "the `hdfs` sink creates the table: set `create = true` in its table `hive`"
+                }
                 "eval" | "list-databases" | "list-tables" => "use the client of the database",
                 _ => "unknown tool of Sqoop",
             };

@@ -28,12 +28,12 @@ pub(crate) fn database(given: &Given, notes: &mut Notes) -> (Database, Option<St
         }
     };
     if place.has_password {
-        let text = "a password in a URL is shown in logs; write it into a file that only its \
-                    owner may read, and give --password-file";
+        let text = "a password in a URL is shown in logs; write it to a file that only its owner \
+                    can read, and pass --password-file";
         notes.refuse("--connect", text);
     }
     if !place.ignored.is_empty() {
-        let text = format!("parameters of the driver do nothing: {}", place.ignored.join(", "));
+        let text = format!("parameters of the driver have no effect: {}", place.ignored.join(", "));
         notes.add(Outcome::Ignored, "--connect", text);
     }
     let password_file = given.get("password-file").and_then(|path| {
@@ -81,12 +81,12 @@ pub(crate) fn target(
         }
         (None, None, Some(table)) => ("--target-dir", table.to_owned()),
         _ => {
-            notes.refuse("--target-dir", "name the directory that files go to");
+            notes.refuse("--target-dir", "name the target directory");
             return String::new();
         }
     };
     if path.contains('%') {
-        notes.refuse(option, "`%` begins an escape in a URL here; take another name");
+        notes.refuse(option, "`%` starts an escape in a URL: use another name");
     }
     located(given, option, &path, world, notes)
 }
@@ -115,7 +115,7 @@ pub(crate) fn located(
     }
     let user = world.variable("HADOOP_USER_NAME").or_else(|| world.variable("USER"));
     let Some(user) = user else {
-        notes.refuse(option, "it is relative, and no USER is set; give it from the root on");
+        notes.refuse(option, "the path is relative, and USER is not set: use an absolute path");
         return String::new();
     };
     below(given, option, &format!("/user/{user}/{path}"), notes)
@@ -129,7 +129,7 @@ fn below(given: &Given, option: &str, path: &str, notes: &mut Notes) -> String {
         Some("local" | "file:///" | "file://") => format!("file://{path}"),
         Some(store) => format!("{}{path}", store.trim_end_matches('/')),
         None => {
-            let text = "it has no scheme; write `hdfs://namenode:8020/…`, or give --default-fs \
+            let text = "it has no scheme: write `hdfs://namenode:8020/…`, or pass --default-fs \
                         hdfs://namenode:8020";
             notes.refuse(option, text);
             path.to_owned()

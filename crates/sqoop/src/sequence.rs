@@ -69,7 +69,7 @@ impl Sequence {
             return match types.is_empty() {
                 true => Ok(Self::Lines),
                 false => Err(format!(
-                    "{url} holds SequenceFiles of `{class}`, whose values are lines: leave out \
+                    "{url} contains SequenceFiles of `{class}`, whose values are lines: remove \
                      --{OPTION}"
                 )),
             };
@@ -79,16 +79,16 @@ impl Sequence {
         if let Some(lacking) = columns.iter().find(|name| !is_typed(name)) {
             let all: Vec<String> = columns.iter().map(|name| format!("{name}=TYPE")).collect();
             return Err(format!(
-                "{url} holds SequenceFiles of the class `{class}`, which do not say what is in \
-                 them, and the type of `{lacking}` is not given. If Sqoop has generated the class, \
-                 name the types of all of its fields as its source, {class}.java, has them: \
-                 --{OPTION} {}; with --columns, if the class has other columns, or another order. \
-                 Else write the rows as text, Avro or Parquet",
+                "{url} contains SequenceFiles of the class `{class}`, which do not describe their \
+                 fields, and the type of `{lacking}` is unknown. If Sqoop generated the class, \
+                 list the types of all fields in the order of {class}.java: --{OPTION} {}; add \
+                 --columns if the class has other columns or another order. Otherwise write the \
+                 rows as text, Avro or Parquet",
                 all.join(",")
             ));
         }
         if let Some((name, _)) = types.iter().find(|(name, _)| !columns.contains(name)) {
-            return Err(format!("--{OPTION}: `{name}` is none of the columns that are exported"));
+            return Err(format!("--{OPTION}: `{name}` is not an exported column"));
         }
         Ok(Self::Rows)
     }

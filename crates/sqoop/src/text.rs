@@ -65,7 +65,7 @@ impl Database {
         // The connection of an ODBC driver is unknown.
         let has_host = !self.url.starts_with("sqlite:") && !self.url.starts_with("odbc:");
         if !self.tls && has_host && leaves_host(&self.url) {
-            let why = "# Plain text leaves this host, as with Sqoop. Better is TLS, or a tunnel.";
+            let why = "# Plain text leaves this host, as with Sqoop. Use TLS or a tunnel.";
             line(text, format_args!("{why}"));
             set(text, "insecure", "true");
         }
@@ -118,7 +118,10 @@ impl Import {
             set(out, "check_column", &quoted(column));
         }
         if self.key().is_empty() && self.mode != Mode::Append {
-            line(out, format_args!("# Name the columns that name a row, such as the primary key."));
+            line(
+                out,
+                format_args!("# Set the columns that identify a row, such as the primary key."),
+            );
         }
         if !self.key().is_empty() || self.mode != Mode::Append {
             set(out, "key", &list(self.key()));

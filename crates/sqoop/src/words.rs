@@ -130,7 +130,7 @@ impl Reader<'_> {
     }
 
     fn unended(line: u32, what: char) -> String {
-        format!("line {line}: the {what} that begins here has no end; give each call in whole")
+        format!("line {line}: the {what} that starts here is not closed; pass each call as a whole")
     }
 
     fn quoted(&mut self) -> Result<String, String> {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_shell_runs_stays_one_word_and_is_named() {
+    fn keeps_shell_expansions_as_one_word_and_names_them() {
         let calls =
             calls("sqoop import --last-value $(cat a (b) c) --where \"d = `x y`\" -m 1").unwrap();
         assert_eq!(calls[0].arguments[1], "$(cat a (b) c)");

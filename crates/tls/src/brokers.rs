@@ -32,10 +32,10 @@ impl Brokers {
         let parsed = urls.iter().map(|url| parse(url, refused)).collect::<Result<Vec<_>, _>>();
         let parsed = parsed.map_err(invalid)?;
         let Some((_, is_tls)) = parsed.first() else {
-            return Err(invalid(format!("at least one; \"{EXAMPLE}\"")));
+            return Err(invalid(format!("must have at least one URL, for example \"{EXAMPLE}\"")));
         };
         if parsed.iter().any(|(_, it)| it != is_tls) {
-            let problem = "all of them begin with `amqp://`, or all with `amqps://`";
+            let problem = "all URLs must start with `amqp://`, or all with `amqps://`";
             return Err(invalid(problem.into()));
         }
         for (address, _) in parsed.iter().filter(|(_, is_tls)| !is_tls) {
@@ -43,7 +43,8 @@ impl Brokers {
         }
         let tls = match (is_tls, tls) {
             (false, Some(_)) => {
-                let problem = "it counts with `amqps://` alone; write the URLs so";
+                let problem = "applies only to `amqps://`: use `amqps://` in `broker.urls`, or \
+                               remove `broker.tls`";
                 return Err(BuildError::invalid("broker.tls", problem));
             }
             (true, None) => Some(ClientTls::default()),
@@ -58,7 +59,9 @@ impl Brokers {
 fn parse(url: &str, refused: fn(&str) -> Option<String>) -> Result<(Arc<str>, bool), String> {
     // Checked first: the other errors show the URL.
     if url.contains('@') {
-        return Err("a user in a URL is shown with it: set `user` and `password` instead".into());
+        return Err("URLs are shown in logs: remove the user from the URL, and set `user` and \
+                    `password`"
+            .into());
     }
     if let Some(problem) = refused(url) {
         return Err(format!("`{url}`: {problem}"));
@@ -66,7 +69,7 @@ fn parse(url: &str, refused: fn(&str) -> Option<String>) -> Result<(Arc<str>, bo
     let (address, is_tls) = match url.split_once("://") {
         Some(("amqp", address)) => (address, false),
         Some(("amqps", address)) => (address, true),
-        _ => return Err(format!("`{url}` is no URL of AMQP; write for example \"{EXAMPLE}\"")),
+        _ => return Err(format!("`{url}` is not a URL of AMQP; write for example \"{EXAMPLE}\"")),
     };
     address::check(address, "broker-1:5672", false)?;
     Ok((address.into(), is_tls))
@@ -83,8 +86,8 @@ mod tests {
         assert_eq!(parse("amqps://[::1]:5671").unwrap(), ("[::1]:5671".into(), true));
         for (url, cause) in [
             ("vm:a", "no vm"),
-            ("http://a:15672", "no URL of AMQP"),
-            ("a:5672", "no URL of AMQP"),
+            ("http://a:15672", "not a URL of AMQP"),
+            ("a:5672", "not a URL of AMQP"),
             ("amqp://a", "has no port"),
             ("vm:u:p@a", "`user` and `password`"),
             ("amqp://u:p@a:5672", "`user` and `password`"),

@@ -109,8 +109,8 @@ impl Dialer {
     /// Returns the log text for an address after a successful connection.
     pub fn reached(&self, address: &str) -> String {
         match self.tls {
-            Some(_) => format!("{address} is reached by TLS"),
-            None => format!("{address} is reached"),
+            Some(_) => format!("{address} is reachable over TLS"),
+            None => format!("{address} is reachable"),
         }
     }
 

@@ -100,13 +100,13 @@ impl Connector {
         let status = answer.status();
         match refused_by_http(status.as_u16(), "") {
             false => Ok(reached),
-            true => Err(io::Error::other(format!("the server answers {status}"))),
+            true => Err(io::Error::other(format!("the server responded with {status}"))),
         }
     }
 
     /// Returns the dialer and the address for the server of a URL.
     fn target(&self, uri: &Uri) -> io::Result<(&Dialer, String)> {
-        let host = uri.host().ok_or_else(|| io::Error::other("a URL without a host"))?;
+        let host = uri.host().ok_or_else(|| io::Error::other("the URL has no host"))?;
         let is_secure = matches!(uri.scheme_str(), Some("https" | "wss"));
         let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
         let dialer = if is_secure { &self.secure } else { &self.plain };
@@ -118,7 +118,7 @@ impl Connector {
         match timeout(CONNECT_LIMIT, dialer.connect(&address)).await {
             Ok(stream) => Ok(Wire(TokioIo::new(stream?))),
             Err(_) => {
-                let problem = format!("no connection to {address} within {CONNECT_LIMIT:?}");
+                let problem = format!("cannot connect to {address} within {CONNECT_LIMIT:?}");
                 Err(io::Error::new(io::ErrorKind::TimedOut, problem))
             }
         }

@@ -108,7 +108,10 @@ impl IdentityFiles {
             Self::Keystore { path, password } => {
                 let of = Store { setting: "keystore", path, password: Some(password) };
                 let identity = of.read(disk)?.identity.ok_or_else(|| {
-                    of.content("holds no private key with a certificate; is it the truststore?")
+                    of.content(
+                        "contains no private key with a certificate: set a keystore, not a \
+                         truststore",
+                    )
                 })?;
                 (identity, "keystore", path)
             }
@@ -116,24 +119,24 @@ impl IdentityFiles {
         let content = |problem: String| TlsError::Content { setting, path: path.clone(), problem };
         let signing = provider().key_provider.load_private_key(identity.key.clone_key());
         let signing = signing.map_err(|error| {
-            content(format!("has a key that is not usable ({error}); RSA, ECDSA and Ed25519 are"))
+            content(format!("has an unusable key ({error}); use RSA, ECDSA or Ed25519"))
         })?;
         let pair = sign::CertifiedKey::new(identity.chain.clone(), signing);
         match pair.keys_match() {
             // Not known is not wrong.
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(rustls::Error::InconsistentKeys(_)) => {
-                let problem =
-                    "holds a certificate for another key: take both from the same request";
+                let problem = "contains a certificate for another key: use the certificate that \
+                               was issued for this key";
                 return Err(content(problem.to_owned()));
             }
             Err(error) => {
-                return Err(content(format!("holds a certificate that is no use: {error}")));
+                return Err(content(format!("contains an unusable certificate: {error}")));
             }
         }
         if let Some(own) = self.own(&identity).filter(|own| own.has_expired(now)) {
             let (path, expired) = (path.display(), date(own.expires));
-            warn!(%path, expired, "the certificate has expired, and others refuse it: renew it");
+            warn!(%path, expired, "the certificate has expired, and peers reject it: renew it");
         }
         Ok(identity)
     }
@@ -157,16 +160,16 @@ impl CrlFile {
             Some(0x30) => vec![bytes.to_vec().into()],
             _ => CertificateRevocationListDer::pem_slice_iter(&bytes)
                 .collect::<Result<_, _>>()
-                .map_err(|error| content(format!("is no PEM file: {error}")))?,
+                .map_err(|error| content(format!("is not a PEM file: {error}")))?,
         };
         if lists.is_empty() {
-            return Err(content("holds no `BEGIN X509 CRL`".to_owned()));
+            return Err(content("contains no `BEGIN X509 CRL`".to_owned()));
         }
         let now = unix_seconds(now);
         for list in &lists {
             let parsed = CertificateList::<Raw>::from_der(list);
             let parsed = parsed
-                .map_err(|error| content(format!("holds a list that is damaged: {error}")))?
+                .map_err(|error| content(format!("contains a damaged revocation list: {error}")))?
                 .tbs_cert_list;
             let until = parsed.next_update.map(|time| time.to_unix_duration().as_secs());
             if until.is_some_and(|until| until < now) {
@@ -194,7 +197,7 @@ impl TrustFiles {
                 let of = Store { setting: "truststore", path, password: password.as_ref() };
                 let trusted = of.read(disk)?.trusted;
                 match trusted.is_empty() {
-                    true => Err(of.content("holds no certificate")),
+                    true => Err(of.content("contains no certificate")),
                     false => Ok(trusted),
                 }
             }
@@ -215,7 +218,7 @@ impl TrustFiles {
             Self::Pem { setting, .. } => setting,
             Self::Keystore { .. } => "truststore",
         };
-        let problem = "holds no certificate that can be read".to_owned();
+        let problem = "contains no readable certificate".to_owned();
         Err(TlsError::Content { setting, path: self.path(), problem })
     }
 }
@@ -237,7 +240,7 @@ fn bytes(
     let file = disk.open(path, OpenMode::default()).map_err(failed)?;
     let len = file.stat().map_err(failed)?.len;
     if len > FILE_MAX {
-        let problem = format!("has {len} bytes, and certificates at most {FILE_MAX}");
+        let problem = format!("has {len} bytes, over the limit of {FILE_MAX}");
         return Err(TlsError::Content { setting, path: path.to_owned(), problem });
     }
     file.read(0, len as usize).map(Zeroizing::new).map_err(failed)
@@ -251,13 +254,13 @@ fn pem_certificates(
     let text = bytes(disk, setting, path)?;
     let content = |problem: String| TlsError::Content { setting, path: path.to_owned(), problem };
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let all = all.map_err(|error| content(format!("is no PEM file: {error}")))?;
+    let all = all.map_err(|error| content(format!("is not a PEM file: {error}")))?;
     if all.is_empty() {
         let hint = match jks::is_jks(&text) || text.first() == Some(&0x30) {
-            true => "; it looks like a keystore: name it by `keystore` or `truststore`",
+            true => "; it looks like a keystore: set `keystore` or `truststore` instead",
             false => "",
         };
-        return Err(content(format!("holds no `BEGIN CERTIFICATE`{hint}")));
+        return Err(content(format!("contains no `BEGIN CERTIFICATE`{hint}")));
     }
     Ok(all)
 }
@@ -268,10 +271,10 @@ fn pem_key(disk: &dyn Disk, path: &Path) -> Result<PrivateKeyDer<'static>, TlsEr
         let has = |word: &[u8]| text.windows(word.len()).any(|it| it == word);
         let problem = match has(b"ENCRYPTED") {
             true => {
-                "has a key with a password: take it off by `openssl pkey -in FILE -out NEW`, and \
-                 let its mode keep it"
+                "has a key with a password: remove it with `openssl pkey -in FILE -out NEW`, and \
+                 protect NEW with chmod 600"
             }
-            false => "holds no `BEGIN PRIVATE KEY`",
+            false => "contains no `BEGIN PRIVATE KEY`",
         };
         TlsError::Content { setting: "key", path: path.to_owned(), problem: problem.to_owned() }
     })
@@ -299,8 +302,8 @@ impl Store<'_> {
 
     fn wrong_password(&self) -> TlsError {
         self.content(&format!(
-            "does not open with this password: check `tls.{0}_password` by `keytool -list \
-             -keystore FILE`; the key has to have the same password",
+            "cannot be opened with this password: check `tls.{0}_password` with `keytool -list \
+             -keystore FILE`; the key must have the same password",
             self.setting
         ))
     }
@@ -318,7 +321,7 @@ impl Store<'_> {
             }
         };
         self.content(&format!(
-            "is a PKCS#12 keystore, and this program reads only PEM and JKS: convert it by \
+            "is a PKCS#12 keystore, and this program reads only PEM and JKS: convert it with \
              {convert}, or use the program `aqueduct` or `aqueduct-collector`"
         ))
     }
@@ -333,11 +336,11 @@ impl Store<'_> {
             #[cfg(not(feature = "keystores"))]
             [0x30, ..] => Err(self.no_pkcs12()),
             [0xce, 0xce, 0xce, 0xce, ..] => Err(self.content(
-                "is a JCEKS keystore: make it PKCS#12 by `keytool -importkeystore -srckeystore \
-                 FILE -destkeystore NEW -deststoretype PKCS12`",
+                "is a JCEKS keystore: convert it to PKCS#12 with `keytool -importkeystore \
+                 -srckeystore FILE -destkeystore NEW -deststoretype PKCS12`",
             )),
             _ => Err(self.content(
-                "is neither PKCS#12 nor JKS; PEM files are named by `certificate`, `key` and `ca`",
+                "is neither PKCS#12 nor JKS; for PEM files set `certificate`, `key` and `ca`",
             )),
         }
     }
@@ -363,7 +366,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_the_feature_pkcs12_is_refused_with_the_command_that_converts_it() {
+    fn without_the_feature_pkcs12_is_rejected_with_a_conversion_command() {
         for (setting, options, new) in
             [("keystore", "-nodes", "`certificate` and `key`"), ("truststore", "-nokeys", "`ca`")]
         {

@@ -44,11 +44,16 @@ impl PemClient {
         let parts = settings.parts()?;
         let lacking = [
             ("crl", parts.crl.is_some(), "revocation lists are not read"),
-            ("check_name", !parts.check_name, "the name is always compared; set `server_name`"),
-            ("min_version", parts.min_version != MinVersion::default(), "it is always 1.2"),
+            ("check_name", !parts.check_name, "the name is always checked; set `server_name`"),
+            (
+                "min_version",
+                parts.min_version != MinVersion::default(),
+                "the minimum is always 1.2",
+            ),
         ];
         if let Some((name, _, problem)) = lacking.into_iter().find(|(_, is_set, _)| *is_set) {
-            let problem = format!("{problem} by the client of this database: leave it out");
+            let problem =
+                format!("not supported by the client of this database ({problem}): remove it");
             return Err(BuildError::invalid(format!("tls.{name}"), problem));
         }
         Ok(Self { parts: Arc::new(parts), env: env.clone() })
@@ -108,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_encoded_is_read_as_it_was() {
+    fn reads_back_encoded_certificates() {
         for len in [1, 47, 48, 49, 1_000] {
             let der: Vec<u8> = (0..len).map(|it: u32| it as u8).collect();
             let pem = encoded("CERTIFICATE", &der);

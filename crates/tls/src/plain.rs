@@ -45,8 +45,8 @@ impl Plain {
 
 impl Plain {
     fn alert() -> io::Error {
-        let text = "the server speaks TLS, and this client does not: set the table `tls`, or a URL \
-                    with `https://`, `wss://` or `amqps://`";
+        let text = "the server uses TLS, but this client does not: set the table `tls`, or use a \
+                    URL with `https://`, `wss://` or `amqps://`";
         Failure::error(io::ErrorKind::InvalidData, RefusalReason::NotTls, text.into())
     }
 

@@ -14,7 +14,7 @@ use crate::validity::{OwnCertificate, date};
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("cannot read {}, which `tls.{setting}` names", path.display())]
+    #[error("cannot read {} (`tls.{setting}`)", path.display())]
     File {
         /// The setting that names it.
         setting: &'static str,
@@ -96,8 +96,8 @@ pub(crate) fn handshake(
     let Some(cause) = error.get_ref().and_then(|it| it.downcast_ref::<Error>()) else {
         return match error.kind() {
             io::ErrorKind::UnexpectedEof => {
-                let text = "the other side ended the connection within the TLS handshake; does it \
-                            speak TLS?";
+                let text = "the other side closed the connection during the TLS handshake; check \
+                            that it uses TLS";
                 io::Error::new(error.kind(), text)
             }
             _ => error,
@@ -117,9 +117,11 @@ pub(crate) fn refused_by_peer(
     let cause = error.get_ref().and_then(|it| it.downcast_ref::<Error>())?;
     let Error::AlertReceived(alert) = cause else { return None };
     let problem = match (alert, own) {
-        (AlertDescription::CertificateRequired, None) => "the other side requires a certificate, \
-            and none is set: set `tls.certificate` and `tls.key`"
-            .to_owned(),
+        (AlertDescription::CertificateRequired, None) => {
+            "the other side requires a certificate, but none is set: set `tls.certificate` and \
+             `tls.key`"
+                .to_owned()
+        }
         (
             AlertDescription::CertificateRequired
             | AlertDescription::BadCertificate
@@ -132,14 +134,14 @@ pub(crate) fn refused_by_peer(
             | AlertDescription::DecryptError,
             own,
         ) => {
-            let refuses = format!("the other side refuses our certificate ({alert:?})");
+            let refuses = format!("the other side rejects our certificate ({alert:?})");
             match own {
                 Some(own) if own.has_expired(now) => {
                     format!("{refuses}: {}", expired(own))
                 }
                 Some(own) => format!(
-                    "{refuses}: {own}, valid until {}; let an authority sign it that the other \
-                     side trusts",
+                    "{refuses}: {own}, valid until {}; use a certificate of an authority that the \
+                     other side trusts",
                     date(own.expires)
                 ),
                 None => refuses,
@@ -152,7 +154,7 @@ pub(crate) fn refused_by_peer(
 
 /// Returns the remedy for an expired certificate of this agent.
 pub(crate) fn expired(own: &OwnCertificate) -> String {
-    format!("our certificate {own} has expired at {}: renew it", date(own.expires))
+    format!("our certificate {own} expired at {}: renew it", date(own.expires))
 }
 
 /// Returns the error of a connection that ends before the first read, if the certificate of this
@@ -167,7 +169,7 @@ fn explained(cause: &Error) -> (RefusalReason, String) {
         Error::InvalidCertificate(problem) => certificate(problem),
         Error::NoCertificatesPresented => (
             RefusalReason::NoCertificate,
-            "the other side shows no certificate, and has to (`client_ca`)".to_owned(),
+            "the other side sent no certificate, which `client_ca` requires".to_owned(),
         ),
         Error::InvalidMessage(_) => {
             (RefusalReason::NotTls, "the other side does not speak TLS".to_owned())
@@ -176,7 +178,7 @@ fn explained(cause: &Error) -> (RefusalReason, String) {
             alert @ (AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion),
         ) => {
             let text = format!(
-                "the other side has no version or cipher in common ({alert:?}), or wants a \
+                "the other side has no TLS version or cipher in common ({alert:?}), or requires a \
                  certificate"
             );
             (RefusalReason::NoCommonVersion, text)
@@ -191,31 +193,32 @@ fn certificate(problem: &CertificateError) -> (RefusalReason, String) {
         // An authority with the same name but another key causes the second error.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             RefusalReason::UnknownAuthority,
-            "its certificate is not signed by one that is trusted: put its authority, or the \
-             certificate itself, into `ca` (a client), `client_ca` (a listener) or `truststore`"
+            "its certificate is not signed by a trusted authority: add its authority, or the \
+             certificate itself, to `ca` (client), `client_ca` (listener) or `truststore`"
                 .to_owned(),
         ),
         CertificateError::Expired => (
             RefusalReason::CertificateExpired,
-            "its certificate has expired: renew it there".to_owned(),
+            "its certificate has expired: renew it on the other side".to_owned(),
         ),
         CertificateError::ExpiredContext { not_after, .. } => {
             let expired = date(not_after.as_secs());
-            let text = format!("its certificate has expired at {expired}: renew it there");
+            let text = format!("its certificate expired at {expired}: renew it on the other side");
             (RefusalReason::CertificateExpired, text)
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
             RefusalReason::CertificateNotYetValid,
-            "its certificate is not valid yet: compare the clocks".to_owned(),
+            "its certificate is not valid yet: check the clocks of both hosts".to_owned(),
         ),
         CertificateError::Revoked => (
             RefusalReason::CertificateRevoked,
-            "its certificate is revoked (`crl`, `client_crl`): give that side a new one".to_owned(),
+            "its certificate is revoked (`crl`, `client_crl`): issue a new one for the other side"
+                .to_owned(),
         ),
         CertificateError::UnknownRevocationStatus => (
             RefusalReason::CertificateRevoked,
-            "no revocation list of its authority is in `crl` (a client) or `client_crl` (a \
-             listener): add it there"
+            "no revocation list of its authority is in `crl` (client) or `client_crl` (listener): \
+             add it"
                 .to_owned(),
         ),
         CertificateError::NotValidForNameContext { expected, presented } => {
@@ -223,14 +226,14 @@ fn certificate(problem: &CertificateError) -> (RefusalReason, String) {
                 "its certificate is not for `{}`{}: set `server_name`, or `check_name = false`",
                 expected.to_str(),
                 match presented.len() {
-                    0 => " and names no host at all".to_owned(),
+                    0 => " and has no host name".to_owned(),
                     _ => format!(", but for {}", presented.join(", ")),
                 }
             );
             (RefusalReason::CertificateInvalid, text)
         }
         other => {
-            (RefusalReason::CertificateInvalid, format!("its certificate is refused: {other}"))
+            (RefusalReason::CertificateInvalid, format!("its certificate is rejected: {other}"))
         }
     }
 }

@@ -259,11 +259,11 @@ impl ServerTls {
         })?;
         let trust = trust("client_ca", self.client_ca, self.truststore, self.truststore_password)?;
         if trust.is_none() && self.client_auth == ClientAuth::Optional {
-            let problem = "it counts with `client_ca` or `truststore`; set one of them";
+            let problem = "needs `client_ca` or `truststore`: set one of them";
             return Err(BuildError::invalid("tls.client_auth", problem));
         }
         if trust.is_none() && self.client_crl.is_some() {
-            let problem = "it counts with `client_ca` or `truststore`; set one of them";
+            let problem = "needs `client_ca` or `truststore`: set one of them";
             return Err(BuildError::invalid("tls.client_crl", problem));
         }
         if self.handshake_timeout.0.is_zero() {
@@ -284,12 +284,12 @@ impl ClientTls {
         let own = (self.certificate, self.key, self.keystore, self.keystore_password);
         let trust = trust("ca", self.ca, self.truststore, self.truststore_password)?;
         if self.trust_all && trust.is_some() {
-            let problem = "every certificate would be taken: leave it out, or leave out `ca` and \
+            let problem = "would accept every certificate: remove it, or remove `ca` and \
                            `truststore`";
             return Err(BuildError::invalid("tls.trust_all", problem));
         }
         if self.trust_all && self.crl.is_some() {
-            let problem = "every certificate would be taken: leave it out, or leave out `crl`";
+            let problem = "would accept every certificate: remove it, or remove `crl`";
             return Err(BuildError::invalid("tls.trust_all", problem));
         }
         if let Some(name) = &self.server_name
@@ -323,7 +323,7 @@ fn identity(own: Own) -> Result<Option<IdentityFiles>, BuildError> {
     let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
     match (certificate, key, keystore) {
         (None, None, None) if password.is_some() => {
-            invalid("tls.keystore_password", "it counts with `keystore` alone; set that too")
+            invalid("tls.keystore_password", "needs `keystore`: set it too, or remove the password")
         }
         (None, None, None) => Ok(None),
         (Some(certificate), Some(key), None) if password.is_none() => {
@@ -331,7 +331,10 @@ fn identity(own: Own) -> Result<Option<IdentityFiles>, BuildError> {
         }
         (None, None, Some(path)) => {
             let Some(password) = password else {
-                return invalid("tls.keystore_password", "a keystore has a password; set it");
+                return invalid(
+                    "tls.keystore_password",
+                    "must be set, because a keystore needs a password",
+                );
             };
             allow_keystore("tls.keystore")?;
             Ok(Some(IdentityFiles::Keystore { path, password }))
@@ -350,7 +353,7 @@ fn trust(
 ) -> Result<Option<TrustFiles>, BuildError> {
     match (pem, store) {
         (None, None) if password.is_some() => {
-            let problem = "it counts with `truststore` alone; set that too";
+            let problem = "needs `truststore`: set it too, or remove the password";
             Err(BuildError::invalid("tls.truststore_password", problem))
         }
         (None, None) => Ok(None),

@@ -110,7 +110,7 @@ async fn keys_and_trust_come_from_pem_pkcs12_and_jks_alike() {
 }
 
 #[tokio::test]
-async fn what_stands_in_the_truststore_itself_is_trusted() {
+async fn trusts_certificates_in_the_truststore_itself() {
     let alone = server(json!({ "certificate": "alone.pem", "key": "alone.key.pem" }));
     works(&alone, &client(json!({ "ca": "alone.pem" }))).await;
     let flume = json!({ "keystore": "flume.jks", "keystore_password": "changeit" });
@@ -143,9 +143,9 @@ impl Clock for At {
 }
 
 #[tokio::test]
-async fn a_client_refuses_what_it_does_not_trust_and_says_what_helps() {
+async fn a_client_rejects_untrusted_servers_and_names_a_remedy() {
     let problem = refused(&plain(), &client(json!({ "ca": "other-ca.pem" }))).await;
-    assert!(problem.contains("not signed by one that is trusted"), "{problem}");
+    assert!(problem.contains("not signed by a trusted authority"), "{problem}");
     let elsewhere = server(json!({ "certificate": "elsewhere.pem", "key": "elsewhere.key.pem" }));
     let problem = refused(&elsewhere, &client(json!({ "ca": "ca.pem" }))).await;
     assert!(problem.contains("not for `localhost`"), "{problem}");
@@ -183,7 +183,7 @@ async fn a_listener_with_client_ca_takes_clients_of_that_authority_alone() {
         let (here, there) = exchange(server, &client).await;
         let problem = there.unwrap_err().to_string();
         assert!(
-            problem.contains("shows no certificate") || problem.contains("not signed by"),
+            problem.contains("sent no certificate") || problem.contains("not signed by"),
             "{problem}"
         );
         here.unwrap_err();
@@ -203,7 +203,7 @@ async fn a_listener_refuses_a_client_whose_certificate_has_expired() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_file_is_said_with_its_name_and_the_remedy() {
+async fn errors_of_files_name_the_file_and_a_remedy() {
     let pair = |certificate: &str, key: &str| json!({ "certificate": certificate, "key": key });
     let revoking = |crl: &str| {
         json!({ "certificate": "server.pem", "key": "server.key.pem", "client_ca": "ca.pem",
@@ -218,15 +218,15 @@ async fn what_is_wrong_with_a_file_is_said_with_its_name_and_the_remedy() {
         (pair("server.pem", "server.pem"), "server.pem", "no `BEGIN PRIVATE KEY`"),
         (pair("server.pem", "locked.key.pem"), "locked.key.pem", "openssl pkey"),
         (pair("server.pem", "client.key.pem"), "server.pem", "for another key"),
-        (store("keystore.p12", "wrong"), "keystore.p12", "does not open with this password"),
-        (store("legacy.p12", "wrong"), "legacy.p12", "does not open with this password"),
-        (store("keystore.jks", "wrong"), "keystore.jks", "does not open with this password"),
+        (store("keystore.p12", "wrong"), "keystore.p12", "cannot be opened with this password"),
+        (store("legacy.p12", "wrong"), "legacy.p12", "cannot be opened with this password"),
+        (store("keystore.jks", "wrong"), "keystore.jks", "cannot be opened with this password"),
         (store("truststore.p12", "changeit"), "truststore.p12", "no private key"),
         (store("truststore.jks", "changeit"), "truststore.jks", "no private key"),
         (store("old.jceks", "changeit"), "old.jceks", "keytool -importkeystore"),
         (store("server.pem", "changeit"), "server.pem", "neither PKCS#12 nor JKS"),
         (revoking("server.pem"), "server.pem", "no `BEGIN X509 CRL`"),
-        (revoking("keystore.p12"), "keystore.p12", "a list that is damaged"),
+        (revoking("keystore.p12"), "keystore.p12", "a damaged revocation list"),
     ] {
         let error = server(settings).load().await.err().unwrap().to_string();
         assert!(error.contains(file) && error.contains(words), "{file}: {error}");
@@ -317,7 +317,7 @@ async fn plain_text_is_refused_and_what_only_checks_the_port_is_not_counted() {
 }
 
 #[tokio::test]
-async fn the_end_is_said_so_that_a_cut_is_not_taken_for_it() {
+async fn announces_a_clean_end_so_that_a_cut_differs_from_it() {
     let (server, client) = (plain(), client(json!({ "ca": "ca.pem" })));
     let (here, there) = duplex(64 << 10);
     let serving = tokio::spawn(echo(server.wrap(Box::new(there), Visitor::default(), || {}).0));
@@ -333,7 +333,7 @@ mod refused;
 mod versions;
 
 #[tokio::test]
-async fn a_client_is_known_by_the_names_of_its_certificate_after_the_handshake_and_not_before() {
+async fn a_client_has_the_names_of_its_certificate_only_after_the_handshake() {
     let pair = json!({ "certificate": "server.pem", "key": "server.key.pem" });
     let mut asking = pair.clone();
     asking["client_ca"] = json!("ca.pem");

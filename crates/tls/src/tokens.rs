@@ -56,14 +56,14 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 fn parts(line: &str) -> Result<(Arc<str>, &str), &'static str> {
     let mut words = line.split_whitespace();
     let (Some(name), Some(token), None) = (words.next(), words.next(), words.next()) else {
-        return Err("has to be a name and a token, with a space between them, as `aqueduct pki \
-                    token NAME` makes it");
+        return Err("must be a name and a token separated by a space; create one with `aqueduct \
+                    pki token NAME`");
     };
     Ok((names::name(name).ok_or(NAME_PROBLEM)?, token))
 }
 
-const NAME_PROBLEM: &str = "a name has 1 to 253 characters, none of them a space or of control, \
-                            and does not begin with `#`";
+const NAME_PROBLEM: &str = "a name must have 1 to 253 characters without spaces and control \
+                            characters, and must not start with `#`";
 
 /// Returns the reason why a token cannot be used, if any.
 fn token_problem(token: &str) -> Option<&'static str> {
@@ -71,7 +71,7 @@ fn token_problem(token: &str) -> Option<&'static str> {
         && token.bytes().all(|byte| byte.is_ascii_graphic())
         && !token.starts_with(HASHED);
     (!fits).then_some(
-        "a token has 16 to 1024 characters, all of ASCII; `aqueduct pki token NAME` makes one",
+        "a token must have 16 to 1024 ASCII characters; create one with `aqueduct pki token NAME`",
     )
 }
 
@@ -88,7 +88,7 @@ fn hash_of(token: &str) -> Result<Hash, &'static str> {
     let mut hash = Hash::default();
     let is_hex = text.len() == 2 * hash.len() && text.bytes().all(|it| it.is_ascii_hexdigit());
     if !is_hex {
-        return Err("`sha256:` has to be followed by 64 hexadecimal digits");
+        return Err("`sha256:` must be followed by 64 hexadecimal digits");
     }
     for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
         let digits = std::str::from_utf8(digits).expect("they are of ASCII");
@@ -238,12 +238,12 @@ impl TokenFile {
         let (text, exposed) = self.file.read(disk, FILE_MAX)?;
         let mut lines = lines(&text);
         let (Some((line, text)), None) = (lines.next(), lines.next()) else {
-            return Err(self.file.wrong(0, "has to hold one line, `NAME TOKEN`"));
+            return Err(self.file.wrong(0, "must contain one line, `NAME TOKEN`"));
         };
         let wrong = |problem| self.file.wrong(line, problem);
         let (name, token) = parts(text).map_err(wrong)?;
         if token.starts_with(HASHED) {
-            return Err(wrong("a client shows the token itself, and this is its hash"));
+            return Err(wrong("a client needs the token itself, but this is its hash"));
         }
         if let Some(problem) = token_problem(token) {
             return Err(wrong(problem));
@@ -256,7 +256,8 @@ impl TokenFile {
 }
 
 fn warn_exposed(path: &Path) {
-    warn!(path = %path.display(), "every user of this host can read the token: chmod 600 helps");
+    warn!(path = %path.display(), "every user of this host can read the token: restrict the file \
+                                   with chmod 600");
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ impl<T: Send + Sync + 'static, E: std::error::Error + Send + 'static> Watched<T,
             (None, Some(known)) => Ok(known),
             (Some((seen, Ok(made))), known) => {
                 if known.is_some() {
-                    info!(files = ?self.files, "{} were read again", self.what);
+                    info!(files = ?self.files, "{} were reloaded", self.what);
                 }
                 let made = Arc::new(made);
                 (state.made, state.stamps, state.problem) = (Some(made.clone()), seen, None);
@@ -108,7 +108,7 @@ impl<T: Send + Sync + 'static, E: std::error::Error + Send + 'static> Watched<T,
                 if state.problem.as_ref() != Some(&problem) {
                     warn!(
                         error = &error as &dyn std::error::Error,
-                        "changed {} cannot be used; those before them stay in use", self.what
+                        "cannot use changed {}; keeping the previous ones", self.what
                     );
                     state.problem = Some(problem);
                 }

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_read_back() {
+    fn reads_back_encoded_keys() {
         for keys in
             [KeySet::default(), [key(1, 2, 3), key(1, 2, 4), key(9, 1, 0)].into_iter().collect()]
         {

@@ -38,7 +38,7 @@ pub enum Rejection {
         limit_bytes: u64,
     },
     /// The compression of the body is unknown, or its size differs from the put.
-    #[error("batch {identity} cannot be decompressed: {problem}")]
+    #[error("cannot decompress batch {identity}: {problem}")]
     Compression {
         /// The batch.
         identity: Identity,
@@ -46,7 +46,7 @@ pub enum Rejection {
         problem: String,
     },
     /// The body does not match its digest.
-    #[error("batch {identity} was damaged on its way")]
+    #[error("batch {identity} was damaged in transit")]
     Damaged {
         /// The batch.
         identity: Identity,
@@ -126,7 +126,7 @@ pub fn unpack(put: Put, body_max: u64) -> Result<Batch, Rejection> {
         Ok(Compression::None) => put.body,
         Ok(Compression::Zstd) => {
             let capacity = usize::try_from(put.uncompressed_bytes)
-                .map_err(|_| broken("its size does not fit this machine".to_owned()))?;
+                .map_err(|_| broken("its size is too large for this machine".to_owned()))?;
             let plain = compression::unzstd(&put.body, capacity)
                 .map_err(|error| broken(error.to_string()))?;
             Bytes::from(plain)

@@ -127,7 +127,7 @@ fn the_receivers_messages_are_these_bytes() {
 
 /// A newer peer's field (number 99, any type) and kind of message (oneof number 77).
 #[test]
-fn what_a_newer_peer_adds_is_passed_over() {
+fn ignores_additions_of_a_newer_peer() {
     let put = pack(identity(5), &Batch::of(["GET /"]), Packing::Plain);
     let mut bytes = put.encode_to_vec();
     bytes.extend_from_slice(&[0x9a, 0x06, 0x03, b'n', b'e', b'w']);

@@ -206,7 +206,7 @@ limited = { first = "100ms", limit = "100ms" }
     eprintln!("a silent stream is left after {left_after:?}");
     assert!(left_after > Duration::from_millis(2700) && left_after < Duration::from_secs(30));
     assert_eq!(repeats(dir, 30), 0);
-    agent.until_logged("nothing has come for 3s", LIMIT);
+    agent.until_logged("no data for 3s", LIMIT);
     agent.stop(LIMIT);
 }
 
@@ -252,7 +252,7 @@ client_secret = "s:s"
     server.end_streams();
     wait::until("another stream", LIMIT, || (server.streams() == 2).then_some(()));
     assert_eq!(tokens(), 2, "it is fetched again");
-    agent.until_logged("connecting again", LIMIT); // It is no failure of the source.
+    agent.until_logged("reconnecting", LIMIT); // It is no failure of the source.
     assert!(!agent.output().contains("s:s"), "secrets are not shown");
     agent.stop(LIMIT);
 }

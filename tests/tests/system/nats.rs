@@ -221,11 +221,11 @@ fn what_is_deleted_or_refused_is_said(dir: &Path, server: &Server) {
     let mut agent = self::agent(dir, "refused", &[refused.concat(), wrong, unsigned].concat());
     agent.start();
     for words in [
-        "stream not found (10059); make it at the server",
-        "which keeps messages until they are acknowledged: set `consumer`",
+        "stream not found (10059); create it at the server",
+        "which needs acknowledgements: set `consumer`",
         "several need 2.10",
-        "look at `server.user`",
-        "gives no nonce to sign, so that it takes neither NKeys nor JWTs",
+        "check `server.user`",
+        "does not accept NKeys or JWTs (it sent no nonce)",
     ] {
         agent.until_logged(words, LIMIT);
     }
@@ -248,7 +248,7 @@ fn a_stream_that_is_not_there_holds_the_source_back(dir: &Path, server: &Server)
     );
     let mut agent = agent(dir, "held", &components);
     agent.start();
-    agent.until_logged("has no stream that takes a message for `into.a`: make one", LIMIT);
+    agent.until_logged("has no stream that accepts a message for `into.a`: create one", LIMIT);
     agent.until_logged("the intake has stopped; sources wait channel=main", LIMIT);
     let taken = sum(&agent, "aqueduct_source_events_total") as usize;
     assert!(taken < COUNT, "{taken} of {COUNT} are in a channel of 4 MiB");
@@ -279,7 +279,7 @@ fn events_for_a_missing_stream_do_not_stop_others(dir: &Path, server: &Server) {
     let mut stream = stream;
     let lines = "more 1\nwrong 2\nmore 3\n$JS.API.STREAM.PURGE.MORE 4\n";
     stream.write_all(lines.as_bytes()).expect("the agent reads");
-    agent.until_logged("has no stream that takes a message for `wrong.a`: make one", LIMIT);
+    agent.until_logged("has no stream that accepts a message for `wrong.a`: create one", LIMIT);
     wait_until(&agent, "aqueduct_dead_letter_events_total", 2);
     stream.write_all(b"more 5\nwrong 6\nmore 7\n").expect("the agent reads");
     wait_until(&agent, "aqueduct_dead_letter_events_total", 3);
@@ -326,7 +326,7 @@ fn messages_of_the_sink_are_there_once(dir: &Path, server: &mut Server) {
     };
     say(&mut stream, &lines(0..100));
     wait_until(&agent, COMMITTED, 100);
-    agent.until_logged("set `duplicate_window` of the stream to at least 120s", LIMIT);
+    agent.until_logged("`duplicate_window` of the stream is too short", LIMIT);
 
     // Acknowledgements are dropped: messages in the stream count as undelivered, and are resent.
     wire.mute();

@@ -227,19 +227,19 @@ fn refusals_say_what_helps(dir: &Path, broker: &Broker) {
     assert!(letter.contains("LLL") && letter.contains("x-death"), "{letter}");
 
     // Messages before the rejected one are stored; it stays in its queue.
-    agent.until_logged("2000 bytes, over the 1024 of `message_max`", LIMIT);
+    agent.until_logged("2000 bytes, over `message_max` (1024", LIMIT);
     assert_eq!(
         bodies(dir, "held").keys().collect::<Vec<_>>(),
         ["before-0", "before-1", "before-2"]
     );
-    agent.until_logged("refuses queue `late`: NOT_FOUND", LIMIT);
+    agent.until_logged("rejects queue `late`: NOT_FOUND", LIMIT);
     broker.run(&["declare", "late"]);
     broker.run(&["publish", "", "late", "at last"]);
     // The source has created its queue.
     broker.run(&["publish", "logs", "news.a", "first"]);
     wait::until("the first news", LIMIT, || (bodies(dir, "made").len() == 1).then_some(()));
     broker.run(&["delete", "made"]);
-    agent.until_logged("the broker has ended the consumer of queue `made`", LIMIT);
+    agent.until_logged("the broker cancelled the consumer of queue `made`", LIMIT);
     wait::until("the queue to be there again", LIMIT, || {
         let sent = broker.client(&["publish", "logs", "news.b", "second"]).output();
         sent.expect("Python runs").status.success().then_some(())

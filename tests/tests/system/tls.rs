@@ -194,7 +194,7 @@ fn clients_in_use_are_served_and_hostile_ones_hold_nothing_up() {
     std::thread::sleep(Duration::from_millis(1_100));
     assert!(is_stored(dir, netcat, &[], "renewed"));
     wait::until("all lines", LIMIT, || (whole_lines(&dir.join("files")) == expected).then_some(()));
-    agent.until_logged("certificates were read again", LIMIT);
+    agent.until_logged("certificates were reloaded", LIMIT);
     let failed = agent.metrics().and_then(|it| it.sum("aqueduct_source_anomalies_total"));
     assert!(failed.is_some_and(|failed| failed >= 10.0), "{failed:?} failures are counted");
     assert!(!agent.output().contains(PASSWORD), "no secret is logged");

@@ -48,8 +48,8 @@ fn working_connections_are_named_and_leave_nothing_behind() {
     assert_eq!(code, Some(0), "{report}");
     let wanted = [
         format!("\nsource in: {listen} is free\n"),
-        format!("\nsink next: {address} is reached\n"),
-        format!("\nsink found-0: {address} is reached\n"),
+        format!("\nsink next: {address} is reachable\n"),
+        format!("\nsink found-0: {address} is reachable\n"),
         format!("\nsink store: store in file://{at}/logs/a: {at}/logs takes files\n"),
     ];
     for wanted in &wanted {

@@ -93,7 +93,7 @@ async fn edges_and_collectors_trust_each_other_and_none_of_another_authority() {
     refused(server(), stranger, "c-1.example:4141").await;
     refused(server(), json!({ "ca": ca }), "c-1.example:4141").await;
     let problem = refused(server(), with(identity(dir, "web-1"), "ca", &other), "10.0.0.7:1").await;
-    assert!(problem.contains("not signed by one that is trusted"), "{problem}");
+    assert!(problem.contains("not signed by a trusted authority"), "{problem}");
     // During the change of authorities, both are trusted.
     let both = dir.join("both.pem");
     fs::write(&both, [fs::read(&ca).unwrap(), fs::read(&other).unwrap()].concat()).unwrap();

@@ -44,7 +44,7 @@ fn text_bytes_and_single_values_are_bodies_and_all_else_is_named() {
 }
 
 #[test]
-fn properties_become_headers_and_what_the_message_says_of_itself_has_the_last_word() {
+fn properties_become_headers_and_those_of_the_message_win() {
     let mut message = received(Body::Empty);
     let given = [
         ("site", SimpleValue::String("Bern".into())),
@@ -87,7 +87,7 @@ fn properties_become_headers_and_what_the_message_says_of_itself_has_the_last_wo
 }
 
 #[test]
-fn an_event_becomes_a_durable_message_with_its_headers_and_its_body_comes_back_as_it_was() {
+fn an_event_becomes_a_durable_message_with_its_headers_and_body() {
     let mut events = Events::of(["Zürich"]);
     events.set_header("site", "Bern", Existing::Replace);
     events.set_header("to", "queue-1", Existing::Replace);

@@ -104,7 +104,7 @@ impl Sending {
         tokio::select! {
             biased;
             sent = self.send_all(messages, destinations, refused) => sent,
-            () = gone => Err(self.connection.ended("it is closed")),
+            () = gone => Err(self.connection.ended("the broker closed it")),
         }
     }
 
@@ -165,8 +165,8 @@ impl Sending {
             match outcome.await {
                 Ok(Outcome::Accepted(_)) => {}
                 Ok(Outcome::Rejected(it)) => self.rejected(place, it.error, refused)?,
-                Ok(Outcome::Released(_)) => return Err(self.not_taken("it was released")),
-                Ok(Outcome::Modified(_)) => return Err(self.not_taken("it was returned")),
+                Ok(Outcome::Released(_)) => return Err(self.not_taken("the broker released it")),
+                Ok(Outcome::Modified(_)) => return Err(self.not_taken("the broker returned it")),
                 Err(error) => self.not_sent(place, error, refused)?,
             }
         }
@@ -202,11 +202,14 @@ impl Sending {
             false if is_forbidden(error) => Attach::NoRight(AmqpError::NotGranted {
                 address: broker.clone(),
                 problem: format!(
-                    "does not let messages be sent to `{address}`: {error}; look at the rights of \
-                     the user"
+                    "does not allow sending to `{address}`: {error}; grant the user permission to \
+                     write to it"
                 ),
             }),
-            false => Attach::Never(format!("{broker} has no address `{address}`: {error}")),
+            false => Attach::Never(format!(
+                "{broker} has no address `{address}`: {error}; create it at the broker, or use \
+                 another address"
+            )),
         }
     }
 
@@ -244,11 +247,13 @@ impl Sending {
             Some(error) if is_forbidden(error) => {
                 return Err(AmqpError::NotGranted {
                     address: broker.clone(),
-                    problem: format!("refuses a message: {error}; look at the rights of the user"),
+                    problem: format!(
+                        "rejects a message: {error}; grant the user permission to write"
+                    ),
                 });
             }
             Some(error) => format!("{broker} rejects it: {error}"),
-            None => format!("{broker} rejects it without a reason"),
+            None => format!("{broker} rejects it without a reason; see its log"),
         };
         let is_large = error.is_some_and(|error| {
             error.condition == ErrorCondition::LinkError(LinkError::MessageSizeExceeded)

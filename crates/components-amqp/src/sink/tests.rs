@@ -23,18 +23,18 @@ fn good() -> Value {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     assert!(build::<Config>(&good(), &context()).is_ok());
     let both = ["amqp://a:5672", "amqps://b:5671"];
     for (name, value, expected) in [
         ("address", json!(""), "name of a queue or topic"),
-        ("in_flight_max", json!(0), "at least 1"),
+        ("in_flight_max", json!(0), "must be at least 1"),
         ("body", json!("json"), "known: `bytes`, `text`"),
         ("destination_type", Value::Null, "destination_type"),
         ("broker", json!({ "urls": [] }), "at least one"),
         ("broker", json!({ "urls": ["tcp://b:61616"] }), "AMQP connector"),
         ("broker", json!({ "urls": both }), "all of them"),
-        ("broker", json!({ "urls": ["amqp://b:5672"], "tls": {} }), "`amqps://` alone"),
+        ("broker", json!({ "urls": ["amqp://b:5672"], "tls": {} }), "only to `amqps://`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "password": "x" }), "`user`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "idle_timeout": "0s" }), "from 1ms"),
     ] {
@@ -90,7 +90,7 @@ fn an_event_names_its_address_and_has_the_same_id_when_it_is_sent_again() {
 }
 
 #[test]
-fn a_refusal_for_a_full_address_or_a_broker_in_trouble_passes_and_no_other_one() {
+fn only_full_addresses_and_broker_trouble_are_temporary_refusals() {
     let error = |condition: ErrorCondition| Error::new(condition, None, None);
     for passes in [
         Condition::ResourceLimitExceeded.into(),

@@ -100,7 +100,10 @@ impl Component for Config {
             return invalid("address", "must be the name of a queue or topic");
         }
         if self.message_selector.as_ref().is_some_and(String::is_empty) {
-            return invalid("message_selector", "must not be empty; leave it out for all messages");
+            return invalid(
+                "message_selector",
+                "must not be empty: remove it to receive all messages",
+            );
         }
         if !(1..=10_000).contains(&self.credit) {
             return invalid("credit", "must be from 1 to 10000");
@@ -112,12 +115,14 @@ impl Component for Config {
             Some(_) if self.destination_type == DestinationType::Queue => {
                 return invalid(
                     "durable_subscription_name",
-                    "a queue keeps its messages by itself: leave it out, or set \
-                     `destination_type = \"topic\"`",
+                    "only for topics: remove it, or set `destination_type = \"topic\"`",
                 );
             }
             Some(name) if name.is_empty() => {
-                return invalid("durable_subscription_name", "must not be empty; leave it out");
+                return invalid(
+                    "durable_subscription_name",
+                    "must not be empty: remove it, or set a value",
+                );
             }
             _ => {}
         }
@@ -157,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_broker_does_not_keep_is_best_effort() {
+    fn messages_that_the_broker_does_not_keep_are_best_effort() {
         use pipeline::Guarantee::{AtLeastOnce, BestEffort};
 
         assert_eq!(guarantee(&json!({})), Ok(BestEffort));
@@ -166,17 +171,17 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+    fn rejects_invalid_settings_and_names_setting_and_remedy() {
         for (settings, expected) in [
             (json!({ "address": "" }), "must be the name"),
-            (json!({ "message_selector": "" }), "leave it out for all"),
+            (json!({ "message_selector": "" }), "remove it to receive all messages"),
             (json!({ "credit": 0 }), "from 1 to 10000"),
             (json!({ "message_max": "1B" }), "from 1KiB to 1GiB"),
             (json!({ "jms_headers": ["JMSFoo"] }), "JMSMessageID"),
-            (json!({ "durable_subscription_name": "" }), "leave it out"),
+            (json!({ "durable_subscription_name": "" }), "remove it"),
             (
                 json!({ "destination_type": "queue", "durable_subscription_name": "s" }),
-                "a queue keeps its messages",
+                "only for topics",
             ),
         ] {
             let error = guarantee(&settings).unwrap_err();

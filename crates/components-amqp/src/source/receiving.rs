@@ -115,8 +115,8 @@ impl Receiving {
                 Ok(Delivered::Undecodable(error.info, problem))
             }
             Err(RecvError::MessageSizeExceeded(error)) => Err(self.connection().ended(format!(
-                "a message of {} bytes is over `message_max`; raise that, or take the message out \
-                 of the broker",
+                "a message of {} bytes exceeds `message_max`: raise it, or remove the message \
+                 from the broker",
                 error.size
             ))),
             Err(error) => Err(self.connection().ended(error)),
@@ -222,13 +222,13 @@ fn not_granted(broker: Arc<str>, address: &str, error: &ReceiverAttachError) -> 
         ReceiverAttachError::RemoteClosedWithError(error) => AmqpError::NotGranted {
             address: broker,
             problem: format!(
-                "does not give the messages of `{address}`: {error}; look at `address`, \
-                 `destination_type`, and the rights of the user"
+                "does not allow receiving from `{address}`: {error}; check `address`, \
+                 `destination_type` and the permissions of the user"
             ),
         },
         ReceiverAttachError::DesiredFilterNotSupported(_) => AmqpError::NotGranted {
             address: broker,
-            problem: "does not know the filter of a `message_selector`: leave it out".into(),
+            problem: "does not support `message_selector`: remove it".into(),
         },
         error => AmqpError::Ended { address: broker, problem: error.to_string() },
     }

@@ -90,7 +90,7 @@ fn a_message_beyond_the_bounds_is_made_malformed_and_the_next_one_passes() {
         (nested(DEPTH_MAX), "nested deeper"),
         ([0, 0x44].repeat(4_000), "nested deeper"),
         (many, "more than 65536 values"),
-        (lists.to_vec(), "array of values"),
+        (lists.to_vec(), "an array with elements"),
     ] {
         let deep = message(&value);
         let mut stream = Vec::new();
@@ -140,10 +140,10 @@ fn the_pieces_of_messages_and_what_is_before_them_are_watched() {
     let (passed_deep, refused) = passed(&open(&nested(4_000))).unwrap();
     assert!(refused.is_some() && passed_deep.contains(&NO_VALUE));
     let mixed = [transfer(0, true, &message(&[0xd0])), transfer(1, false, &[0, 0, 0, 9])];
-    assert!(passed(&mixed.concat()).unwrap_err().contains("mixes"));
+    assert!(passed(&mixed.concat()).unwrap_err().contains("mixed"));
     let resumed =
         [0, 0x53, 0x14, 0xc0, 10, 9, 0x43, 0x43, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x41];
-    assert!(passed(&frame(&resumed)).unwrap().1.unwrap().contains("resumes"));
+    assert!(passed(&frame(&resumed)).unwrap().1.unwrap().contains("resumed"));
     let named = [&[0, 0xa3, 18][..], b"amqp:transfer:list", &[0x45]].concat();
     assert!(passed(&frame(&named)).unwrap().1.is_some(), "a performative has a number");
 }

@@ -11,7 +11,7 @@ const EXPRESSION_MAX: usize = 4096;
 /// Parts of an expression within each other.
 const DEPTH_MAX: usize = 48;
 
-const NAMES: &str = "an expression knows `body`, `headers.NAME` and `headers[\"NAME\"]`";
+const NAMES: &str = "available: `body`, `headers.NAME` and `headers[\"NAME\"]`";
 
 /// The tree of an expression.
 ///
@@ -21,23 +21,22 @@ pub(super) fn compile(text: &str) -> Result<Bool, String> {
     if text.len() > EXPRESSION_MAX {
         let bytes = text.len();
         return Err(format!(
-            "it has {bytes} bytes, and at most {EXPRESSION_MAX} are read; divide it into several \
+            "it has {bytes} bytes, over the limit of {EXPRESSION_MAX}; divide it into several \
              conditions"
         ));
     }
     let (read, source) = Parser::new().parse_with_source_info(text).map_err(|errors| {
         let Some(first) = errors.errors.into_iter().next() else {
-            return "it is no expression of CEL".to_owned();
+            return "it is not a CEL expression".to_owned();
         };
         format!("line {}, character {}: {}", first.pos.0, first.pos.1, first.msg)
     })?;
     let mut compiler = Compiler { text, source: &source, depth: 0, patterns: 0 };
     match compiler.typed(&read)? {
         Typed::Bool(test) => Ok(test),
-        other => Err(format!(
-            "it is {}, and has to be true or false; compare it with something",
-            other.name()
-        )),
+        other => {
+            Err(format!("it is {}, but must be true or false; add a comparison", other.name()))
+        }
     }
 }
 
@@ -55,7 +54,7 @@ impl Typed {
             Self::Bool(_) => "true or false",
             Self::Int(_) => "a whole number",
             Self::Double(_) => "a number with a fraction",
-            Self::Text(_) => "a text",
+            Self::Text(_) => "text",
         }
     }
 }
@@ -108,9 +107,9 @@ impl Compiler<'_> {
             Expr::Literal(value) => self.literal(at, value),
             Expr::Ident(name) if name == "body" => Ok(Typed::Text(Text::Body)),
             Expr::Ident(name) if name == "headers" => {
-                self.wrong(at, "`headers` is no value; write headers.NAME or headers[\"NAME\"]")
+                self.wrong(at, "`headers` is not a value; write headers.NAME or headers[\"NAME\"]")
             }
-            Expr::Ident(name) => self.wrong(at, &format!("`{name}` is not known; {NAMES}")),
+            Expr::Ident(name) => self.wrong(at, &format!("unknown name `{name}`; {NAMES}")),
             Expr::Select(select) if is_headers(&select.operand) => {
                 let name = select.field.as_str().into();
                 Ok(if select.test {
@@ -120,7 +119,7 @@ impl Compiler<'_> {
                 })
             }
             Expr::Select(select) => {
-                self.wrong(at, &format!("`.{}` is not known; {NAMES}", select.field))
+                self.wrong(at, &format!("unknown field `.{}`; {NAMES}", select.field))
             }
             Expr::Call(call) => self.call(at, call),
             Expr::Comprehension(_) => self.wrong(
@@ -128,9 +127,9 @@ impl Compiler<'_> {
                 "loops (`all`, `exists`, `exists_one`, `map`, `filter`) are not part of a \
                  condition; use `in`, `matches`, or several conditions",
             ),
-            Expr::List(_) => self.wrong(at, "a list stands only to the right of `in`"),
+            Expr::List(_) => self.wrong(at, "a list is only allowed to the right of `in`"),
             Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {
-                self.wrong(at, "only texts, numbers, true and false are values here")
+                self.wrong(at, "only text, numbers, true and false are allowed here")
             }
         }
     }
@@ -146,7 +145,7 @@ impl Compiler<'_> {
             LiteralValue::UInt(_) => self.wrong(at, "write the number without `u`"),
             LiteralValue::Bytes(_) => self.wrong(at, "write the text without `b` before it"),
             LiteralValue::Null => {
-                self.wrong(at, "`null` is no value here; ask has(headers.NAME) instead")
+                self.wrong(at, "`null` is not supported; use has(headers.NAME) instead")
             }
         }
     }
@@ -203,7 +202,7 @@ impl Compiler<'_> {
             Typed::Bool(test) => Ok(test),
             other => {
                 let name = other.name();
-                self.wrong(at, &format!("this is {name}, and has to be true or false"))
+                self.wrong(at, &format!("this is {name}, but must be true or false"))
             }
         }
     }
@@ -211,14 +210,14 @@ impl Compiler<'_> {
     pub(super) fn text(&mut self, at: &IdedExpr) -> Compiled<Text> {
         match self.typed(at)? {
             Typed::Text(text) => Ok(text),
-            other => self.wrong(at, &format!("this is {}, and has to be a text", other.name())),
+            other => self.wrong(at, &format!("this is {}, but must be text", other.name())),
         }
     }
 
     pub(super) fn constant<'e>(&self, at: &'e IdedExpr, what: &str) -> Compiled<&'e str> {
         match &at.expr {
             Expr::Literal(LiteralValue::String(text)) => Ok(text.inner()),
-            _ => self.wrong(at, &format!("{what} is a constant text, in quotation marks")),
+            _ => self.wrong(at, &format!("{what} must be a constant text in quotation marks")),
         }
     }
 
@@ -238,14 +237,14 @@ impl Compiler<'_> {
             }
             (a, b) => {
                 let remedy = match (&a, &b) {
-                    (Typed::Bool(_), _) | (_, Typed::Bool(_)) => "compare each with something",
+                    (Typed::Bool(_), _) | (_, Typed::Bool(_)) => "compare each with a value",
                     (Typed::Text(_), _) | (_, Typed::Text(_)) => {
                         "write int(…) or double(…) around the text"
                     }
                     _ => "write double(…) around the whole number",
                 };
                 let (a, b) = (a.name(), b.name());
-                self.wrong(at, &format!("{a} and {b} do not go together; {remedy}"))
+                self.wrong(at, &format!("cannot compare or combine {a} with {b}; {remedy}"))
             }
         }
     }
@@ -280,16 +279,16 @@ impl Compiler<'_> {
     ) -> Compiled<Typed> {
         match (self.pair(at, one, other)?, how) {
             (Pair::Doubles(..), Arithmetic::Remainder) => {
-                self.wrong(at, "`%` is of whole numbers; write int(…) around both")
+                self.wrong(at, "`%` needs whole numbers; write int(…) around both")
             }
             (Pair::Ints(a, b), _) => Ok(Typed::Int(Int::Worked(how, Box::new((a, b))))),
             (Pair::Doubles(a, b), _) => Ok(Typed::Double(Double::Worked(how, Box::new((a, b))))),
             (Pair::Texts(..), _) => self.wrong(
                 at,
-                "texts are not put together in a condition; write int(…) or double(…) around what \
-                 are numbers, or compare the texts one by one",
+                "texts cannot be joined in a condition; write int(…) or double(…) around numbers, \
+                 or compare the texts separately",
             ),
-            (Pair::Bools(..), _) => self.wrong(at, "true and false are no numbers"),
+            (Pair::Bools(..), _) => self.wrong(at, "true and false are not numbers"),
         }
     }
 }

@@ -50,18 +50,18 @@ impl Compiler<'_> {
                 Typed::Text(text) => Ok(Typed::Int(Int::Parsed(text))),
                 Typed::Double(number) => Ok(Typed::Int(Int::Cut(Box::new(number)))),
                 Typed::Int(number) => Ok(Typed::Int(number)),
-                Typed::Bool(_) => self.wrong(at, "`int` takes a text or a number"),
+                Typed::Bool(_) => self.wrong(at, "`int` needs text or a number"),
             },
             ("double", [value]) if !is_method => match self.typed(value)? {
                 Typed::Text(text) => Ok(Typed::Double(Double::Parsed(text))),
                 Typed::Int(number) => Ok(Typed::Double(Double::Widened(Box::new(number)))),
                 Typed::Double(number) => Ok(Typed::Double(number)),
-                Typed::Bool(_) => self.wrong(at, "`double` takes a text or a number"),
+                Typed::Bool(_) => self.wrong(at, "`double` needs text or a number"),
             },
             _ => {
                 let count = args.len() - usize::from(is_method);
                 let problem = format!(
-                    "`{name}` with {count} values is no function here; known: {FUNCTIONS}, as in \
+                    "unknown function `{name}` with {count} values; known: {FUNCTIONS}, as in \
                      headers.NAME.contains(\"text\") and int(headers.NAME)"
                 );
                 self.wrong(at, &problem)
@@ -75,12 +75,12 @@ impl Compiler<'_> {
         self.patterns += 1;
         if self.patterns > PATTERNS_MAX {
             let problem = format!(
-                "an expression has at most {PATTERNS_MAX} patterns; join some by `|` within one"
+                "an expression can have at most {PATTERNS_MAX} patterns; join some with `|`"
             );
             return self.wrong(at, &problem);
         }
         let built = RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
-        built.or_else(|error| self.wrong(at, &format!("not a pattern: {error}")))
+        built.or_else(|error| self.wrong(at, &format!("invalid pattern: {error}")))
     }
 
     /// `value in [constants]`, or `"NAME" in headers`.
@@ -94,7 +94,7 @@ impl Compiler<'_> {
             return Ok(Bool::Has(self.constant(value, "the name of a header")?.into()));
         }
         let Expr::List(list) = &list.expr else {
-            return self.wrong(list, "to the right of `in` stands a list or `headers`");
+            return self.wrong(list, "the right side of `in` must be a list or `headers`");
         };
         let value = self.typed(value)?;
         let items: Vec<&Expr> = list.elements.iter().map(|item| &item.expr).collect();
@@ -114,8 +114,8 @@ impl Compiler<'_> {
             other => {
                 let name = other.name();
                 let problem = format!(
-                    "`in` looks for a text among constant texts, or for a whole number among \
-                     constant whole numbers; to its left is {name}"
+                    "`in` needs text and a list of constant texts, or a whole number and a list \
+                     of constant whole numbers; its left side is {name}"
                 );
                 self.wrong(at, &problem)
             }

@@ -258,9 +258,9 @@ async fn a_sink_names_the_cause_for_which_it_is_refused_each_time() {
     drop(bench.played(OTHER).await);
     let unnamed = json!({ "ca": material("ca.pem"), "server_name": "localhost" });
     for (more, cause) in [
-        (json!({ "tls": known("stranger") }), "refuses our certificate (UnknownCA)"),
+        (json!({ "tls": known("stranger") }), "rejects our certificate (UnknownCA)"),
         (json!({ "tls": unnamed }), "set `tls.certificate` and `tls.key`"),
-        (json!({}), "the server speaks TLS, and this client does not"),
+        (json!({}), "the server uses TLS, but this client does not"),
     ] {
         for _ in 0..5 {
             let mut sink = sink(&bench.env, &bench.address, more.clone());
@@ -275,6 +275,6 @@ async fn a_sink_names_the_cause_for_which_it_is_refused_each_time() {
     }
     let mut sink = sink(&bench.env, &bench.address, json!({ "tls": known(OTHER) }));
     let reached = within(sink.probe()).await.unwrap();
-    assert!(reached.unwrap().ends_with("is reached by TLS"));
+    assert!(reached.unwrap().ends_with("is reachable over TLS"));
     assert!(bench.end().is_empty(), "a probe sends nothing");
 }

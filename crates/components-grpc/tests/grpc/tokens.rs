@@ -88,7 +88,7 @@ async fn a_stream_without_a_token_that_counts_is_refused_with_the_reason_and_cou
     // Test cases that are not counted come first: a sink retries a refused stream until it is
     // dropped.
     for (settings, word, counted) in [
-        (unreadable, "which `token_file` names", false),
+        (unreadable, "cannot read", false),
         (json!({}), "no token is shown", true),
         (bench.shows("web-1", SECOND), "the token is not in `tokens_file`", true),
     ] {

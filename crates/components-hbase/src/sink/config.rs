@@ -172,17 +172,23 @@ impl Config {
         let masters = self.masters.as_deref().unwrap_or_default();
         let registry = match &self.zookeeper {
             Some(_) if !masters.is_empty() => {
-                return invalid("zookeeper", "the `masters` say it already: leave one of both out");
+                return invalid(
+                    "zookeeper",
+                    "cannot be combined with `masters`: remove one of the two",
+                );
             }
             None if masters.is_empty() => {
-                return invalid("masters", "name them, or set `zookeeper`");
+                return invalid("masters", "must name the masters; or set `zookeeper` instead");
             }
             None => Registry::Masters(addresses("masters", masters, "master-1:16000")?),
             Some(ZooKeeper { quorum, .. }) if quorum.is_empty() => {
-                return invalid("zookeeper.quorum", "at least one; \"zk-1:2181\"");
+                return invalid(
+                    "zookeeper.quorum",
+                    "must have at least one address, for example \"zk-1:2181\"",
+                );
             }
             Some(ZooKeeper { znode, .. }) if !znode.starts_with('/') || znode.ends_with('/') => {
-                return invalid("zookeeper.znode", "begins with `/`, and does not end with it");
+                return invalid("zookeeper.znode", "must start with `/` and must not end with `/`");
             }
             Some(ZooKeeper { quorum, znode }) => Registry::ZooKeeper {
                 quorum: addresses("zookeeper.quorum", quorum, "zk-1:2181")?,
@@ -192,7 +198,7 @@ impl Config {
         let named = || cx.env.blocking.variable(USER_VARIABLE)?.into_string().ok();
         let user = self.user.clone().or_else(named).or_else(|| whoami::username().ok());
         let Some(user) = user.filter(|user| !user.is_empty()) else {
-            return invalid("user", "there is no name of a user: set it");
+            return invalid("user", "cannot determine a user name: set `user`");
         };
         Ok(Target {
             registry,
@@ -211,7 +217,8 @@ impl Config {
             !part.is_empty() && part.bytes().all(is_good)
         };
         if name.split(':').count() > 2 || !name.split(':').all(is_word) {
-            let problem = "write `table` or `namespace:table`: letters, digits, `_`, `-` and `.`";
+            let problem = "must be `table` or `namespace:table`, with letters, digits, `_`, `-` \
+                           and `.`";
             return invalid("table", problem);
         }
         Ok(name.into())
@@ -220,7 +227,7 @@ impl Config {
     /// Rejects numbers that cannot work.
     pub(super) fn check(&self) -> Result<(), BuildError> {
         if !(1..=64).contains(&self.in_flight_max) {
-            return invalid("in_flight_max", "from 1 to 64");
+            return invalid("in_flight_max", "must be from 1 to 64");
         }
         for (setting, period) in [
             ("connect_timeout", self.connect_timeout),
@@ -228,7 +235,7 @@ impl Config {
             ("timeout", self.timeout),
         ] {
             if !(1..=86_400_000).contains(&period.0.as_millis()) {
-                return invalid(setting, "from 1ms to 24h");
+                return invalid(setting, "must be from 1ms to 24h");
             }
         }
         Ok(())
@@ -243,7 +250,7 @@ impl Config {
                 .map_err(|problem| BuildError::invalid(setting, problem))
         };
         let parsed = |setting: &str, text: &str| {
-            let problem = format!("`{text}` is no column: write `family:qualifier`");
+            let problem = format!("`{text}` is not a column: write `family:qualifier`");
             Column::parse(text).ok_or_else(|| BuildError::invalid(setting, problem))
         };
         let mut columns = Vec::new();
@@ -266,11 +273,15 @@ impl Config {
             [("header_family", &self.header_family), ("field_family", &self.field_family)]
         {
             if family.as_ref().is_some_and(|family| family.is_empty() || family.contains(':')) {
-                return invalid(setting, "the name of a family, without `:`");
+                return invalid(setting, "must be the name of a column family, without `:`");
             }
         }
         if self.field_family.is_some() && pattern.is_some() {
-            return invalid("field_family", "fields come from JSON: remove `pattern`");
+            return invalid(
+                "field_family",
+                "cannot be combined with `pattern`, because its fields come from JSON bodies: \
+                 remove one of the two",
+            );
         }
         let row_key = template("row_key", &self.row_key)?;
         let has_fields = columns.iter().any(|(_, value): &(_, Template)| value.has_fields())
@@ -285,7 +296,8 @@ impl Config {
         let has_puts =
             !columns.is_empty() || self.header_family.is_some() || self.field_family.is_some();
         if !has_puts && counters.is_empty() {
-            let problem = "say what is written: `columns = { \"family:body\" = \"%body\" }`";
+            let problem = "the sink would write nothing: set for example `columns = { \
+                           \"family:body\" = \"%body\" }`";
             return invalid("columns", problem);
         }
         Ok(Mapping {

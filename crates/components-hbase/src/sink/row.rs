@@ -108,7 +108,7 @@ impl Mapping {
         let row = row.map_err(|Missing(what)| format!("`row_key` needs {what}"))?;
         if row.is_empty() || row.len() > KEY_BYTES_MAX {
             let (bytes, max) = (row.len(), KEY_BYTES_MAX);
-            return Err(format!("its row key has {bytes} bytes, and HBase takes from 1 to {max}"));
+            return Err(format!("its row key has {bytes} bytes, but HBase accepts 1 to {max}"));
         }
         let mut cells = Vec::new();
         for (Column { family, qualifier }, template) in &self.columns {
@@ -128,7 +128,7 @@ impl Mapping {
             }
         }
         if cells.is_empty() {
-            return Err("no column has a value".to_owned());
+            return Err("the event has no value for any column".to_owned());
         }
         Ok(Mutation {
             row: Some(row),
@@ -142,10 +142,13 @@ impl Mapping {
 
     fn timestamp(&self, event: EventRef<'_>) -> Result<Option<u64>, String> {
         let Some(name) = &self.timestamp_header else { return Ok(None) };
-        let value = event.header(name).ok_or_else(|| format!("it has no header `{name}`"))?;
+        let value = event
+            .header(name)
+            .ok_or_else(|| format!("the event has no header `{name}` (`timestamp_header`)"))?;
         let is_time = |time: &u64| *time < i64::MAX as u64;
         let time = value.parse().ok().filter(is_time);
-        let problem = || format!("header `{name}` is `{value}`, and no milliseconds since 1970");
+        let problem =
+            || format!("header `{name}` is `{value}`, not a time in milliseconds since 1970");
         time.map(Some).ok_or_else(problem)
     }
 
@@ -240,14 +243,14 @@ mod tests {
         assert_eq!(cells(&mapping, r#"{"k":"1"}"#).unwrap(), ["a:k=1", "a:b:c=1"]);
         mapping.columns.clear();
         let error = cells(&mapping, r#"{"k":"1"}"#).unwrap_err();
-        assert!(error.contains("no column"), "{error}");
+        assert!(error.contains("for any column"), "{error}");
         (mapping.header_family, mapping.field_family) = (Some("h".into()), Some("f".into()));
         let all = cells(&mapping, r#"{"k":1.0,"n":null}"#).unwrap();
         assert_eq!(all, ["h:h=1", "h:at=77", "f:k=1.0"]);
     }
 
     #[test]
-    fn an_event_of_which_no_row_can_be_made_says_why() {
+    fn reports_why_an_event_has_no_row() {
         let mut mapping = mapping("%[k]", &[("a:k", "x")]);
         let long = format!(r#"{{"k":"{}"}}"#, "k".repeat(KEY_BYTES_MAX + 1));
         for (body, expected) in [

@@ -89,7 +89,7 @@ impl Template {
                 rest = behind;
             } else {
                 return Err(
-                    "behind `%` write `{header}`, `[field]`, `body`, `id`, or `%` for itself"
+                    "after `%` write `{header}`, `[field]`, `body`, `id`, or `%` for a literal `%`"
                         .to_owned(),
                 );
             }
@@ -172,7 +172,7 @@ fn field(name: &str, pattern: Option<&Regex>) -> Result<Part, String> {
     let group = group.filter(|group| *group < pattern.captures_len());
     group.map(Part::Group).ok_or_else(|| {
         let groups = pattern.captures_len() - 1;
-        format!("`pattern` has no group `{name}`; it has {groups}, from 1 on")
+        format!("`pattern` has no group `{name}`; it has {groups} groups, numbered from 1")
     })
 }
 
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn names_the_error_of_a_template() {
         for (template, format, body, expected) in [
             ("%{no}", Format::None, "x", "header `no`"),
             ("%[a]", Format::Json, "{}", "field `a`"),
@@ -225,7 +225,7 @@ mod tests {
             ("x", pattern("(a)"), "b", "does not match"),
             ("%[2]", pattern("(a)"), "a", "has no group `2`; it has 1,"),
             ("%{a", Format::None, "", "has no `}`"),
-            ("100%", Format::None, "", "behind `%`"),
+            ("100%", Format::None, "", "after `%`"),
         ] {
             let error = rendered(template, &format, body).unwrap_err();
             assert!(error.contains(expected), "{template}: {error}");

@@ -30,7 +30,7 @@ fn settings_that_work_are_taken() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     let zookeeper = |quorum: &[&str], znode: &str| {
         let zookeeper = json!({ "quorum": quorum, "znode": znode });
         json!({ "masters": [], "zookeeper": zookeeper })
@@ -40,21 +40,21 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     for (more, expected) in [
         (json!({ "masters": [] }), "set `zookeeper`"),
         (json!({ "masters": ["m"] }), "has no port"),
-        (json!({ "zookeeper": { "quorum": ["z:2181"] } }), "leave one of both out"),
+        (json!({ "zookeeper": { "quorum": ["z:2181"] } }), "remove one of the two"),
         (zookeeper(&[], "/hbase"), "at least one"),
-        (zookeeper(&["z:2181"], "hbase"), "begins with `/`"),
+        (zookeeper(&["z:2181"], "hbase"), "must start with `/`"),
         (json!({ "table": "a:b:c" }), "`namespace:table`"),
         (json!({ "table": "a,b" }), "`namespace:table`"),
-        (json!({ "columns": {} }), "say what is written"),
+        (json!({ "columns": {} }), "would write nothing"),
         (json!({ "columns": { "q": "%body" } }), "`family:qualifier`"),
         (json!({ "pattern": "a", "columns": { "f:q": "%[a]" } }), "no group `a`"),
         (json!({ "row_key": "%x" }), "row_key"),
         (json!({ "pattern": "(" }), "pattern"),
-        (json!({ "pattern": "a", "field_family": "f" }), "remove `pattern`"),
+        (json!({ "pattern": "a", "field_family": "f" }), "combined with `pattern`"),
         (json!({ "header_family": "f:" }), "without `:`"),
         (counter("%id", "f:n"), "remove `%id`"),
         (counter("n", "n"), "`family:qualifier`"),
-        (json!({ "in_flight_max": 0 }), "from 1 to 64"),
+        (json!({ "in_flight_max": 0 }), "must be from 1 to 64"),
         (json!({ "timeout": "0s" }), "from 1ms"),
     ] {
         let error = built(&more).err().unwrap().to_string();

@@ -27,7 +27,7 @@ fn shape(requests: &[Vec<Part>]) -> Vec<Vec<Vec<usize>>> {
 }
 
 #[test]
-fn rows_go_to_their_servers_by_region_and_those_that_were_refused_by_themselves() {
+fn sends_rows_to_their_region_servers_and_refused_ones_separately() {
     let (low, high) = (region_of("", "m", "a:1"), region_of("m", "", "b:1"));
     let last = region_of("x", "", "a:1");
     let mutations: Vec<Mutation> = (0..7).map(|at| put(&[at])).collect();
@@ -84,7 +84,7 @@ fn a_row_is_refused_for_good_only_when_it_was_sent_by_itself() {
 }
 
 #[test]
-fn what_an_answer_does_not_speak_of_is_sent_again() {
+fn resends_rows_that_a_response_omits() {
     let some = judged(vec![todo(0), todo(1)], by_row(&[(0, None)]));
     assert!(matches!(&*some, [Verdict::Done, Verdict::Again(_)]), "{some:?}");
     assert!(matches!(&*judged(vec![todo(0)], Vec::new()), [Verdict::Again(_)]));

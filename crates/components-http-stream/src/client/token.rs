@@ -57,8 +57,9 @@ impl Token {
             return Ok(value.clone());
         }
         let fetched = self.server.fetch(limit, clock).await?;
-        let value = hidden("access_token", &format!("Bearer {}", fetched.token.expose()))
-            .map_err(|_| self.server.unexpected("the answer has a token that cannot be sent"))?;
+        let value = hidden("access_token", &format!("Bearer {}", fetched.token.expose())).map_err(
+            |_| self.server.unexpected("the response contains a token with invalid characters"),
+        )?;
         // A token with a shorter lifetime is used anyway, for half of it.
         let life = fetched
             .life

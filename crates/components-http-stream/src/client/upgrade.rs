@@ -30,7 +30,8 @@ impl Client {
             StatusCode::SWITCHING_PROTOCOLS => {}
             // Do not read the body, which may be endless.
             status if status.is_success() => {
-                let problem = format!("it answers {status} and opens no WebSocket: look at `url`");
+                let problem =
+                    format!("it responded with {status} and did not open a WebSocket: check `url`");
                 return Err(Failure::Unexpected { url, problem }.into());
             }
             _ => return Err(self.refusal(url, response).await),
@@ -38,7 +39,7 @@ impl Client {
         if let Err(error) = opening.check(response.headers(), &self.headers) {
             let problem = match &error {
                 NotOpened::Subprotocol(_) => {
-                    format!("{error}: name it in `access.headers`, as `sec-websocket-protocol`")
+                    format!("{error}: set it in `access.headers` as `sec-websocket-protocol`")
                 }
                 _ => error.to_string(),
             };
@@ -48,8 +49,10 @@ impl Client {
             |problem: String, source| HttpError::from(Failure::Network { url, problem, source });
         match timeout(self.timeout, upgrade::on(response)).await {
             Ok(Ok(upgraded)) => Ok(upgraded),
-            Ok(Err(error)) => Err(network("the connection broke".into(), Some(error.into()))),
-            Err(_) => Err(network("the connection is not handed over".into(), None)),
+            Ok(Err(error)) => Err(network("the connection was lost".into(), Some(error.into()))),
+            Err(_) => {
+                Err(network("the server did not complete the WebSocket upgrade".into(), None))
+            }
         }
     }
 }
@@ -108,7 +111,7 @@ mod tests {
                           sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nframes";
 
     #[tokio::test]
-    async fn a_web_socket_is_opened_with_the_token_over_plain_text_and_over_tls_that_is_checked() {
+    async fn opens_a_web_socket_with_the_token_with_and_without_tls() {
         let (address, serving) = answering(OPENED, |stream| stream).await;
         let rest = opened(format!("ws://{address}/s?a=1"), json!({ "bearer": "hunter2" })).await;
         assert_eq!(rest.unwrap(), b"frames");
@@ -141,9 +144,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_opens_nothing_says_what_it_is() {
+    async fn reports_a_response_that_opens_no_web_socket() {
         for (answer, expected) in [
-            ("HTTP/1.1 200 OK\r\n\r\na body without end", "opens no WebSocket: look at `url`"),
+            ("HTTP/1.1 200 OK\r\n\r\na body without end", "did not open a WebSocket: check `url`"),
             ("HTTP/1.1 403 Forbidden\r\ncontent-length: 4\r\n\r\nnone", "403 Forbidden: none"),
             (
                 "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\
@@ -154,7 +157,7 @@ mod tests {
                 "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\
                  connection: Upgrade\r\nsec-websocket-protocol: chat\r\n\
                  sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-                "`chat`, which was not asked for: name it in `access.headers`",
+                "`chat`, which was not requested: set it in `access.headers`",
             ),
         ] {
             let (address, _serving) = answering(answer, |stream| stream).await;

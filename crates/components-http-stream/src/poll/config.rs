@@ -105,14 +105,14 @@ impl Config {
         }
         round::check(self.ids_max, self.batch_events)?;
         if resume.is_some() && cursor.is_none() {
-            return invalid("resume", "set `cursor` too: it is what the parameter gets");
+            return invalid("resume", "set `cursor` too: this parameter sends its value");
         }
         if cursor.is_some() && resume.is_none() {
-            return invalid("cursor", "set `resume` too: the parameter that gets it");
+            return invalid("cursor", "set `resume` too: the parameter that sends the cursor");
         }
         let next = pointer("next", self.next.take())?;
         if self.next_parameter.is_some() && next.is_none() {
-            return invalid("next_parameter", "set `next` too: it is what the parameter gets");
+            return invalid("next_parameter", "set `next` too: this parameter sends its value");
         }
         self.backoff.check()?;
         Ok(Options {

@@ -26,12 +26,13 @@ impl<'a> Page<'a> {
     /// It is not JSON, or the list is not at its pointer.
     pub(super) fn read(bytes: &'a [u8], options: &Options) -> Result<Self, String> {
         let whole: &RawValue = serde_json::from_slice(bytes)
-            .map_err(|error| format!("the answer is no JSON: {error}"))?;
+            .map_err(|error| format!("the response is not valid JSON: {error}"))?;
         let next = options.next.as_deref().and_then(|pointer| at(whole, pointer));
         let next = next.and_then(text);
         let pointer = options.items.as_deref().unwrap_or_default();
         let list = at(whole, pointer);
-        let list = list.ok_or_else(|| format!("nothing is at `{pointer}`: look at `items`"))?;
+        let list =
+            list.ok_or_else(|| format!("the response has nothing at `{pointer}`: check `items`"))?;
         let events = match serde_json::from_str(list.get()) {
             Ok(events) => events,
             Err(_) if list.get() == "null" => Vec::new(),
@@ -70,16 +71,17 @@ impl<'a> Page<'a> {
             (None, _) => link(headers),
         };
         let Some(target) = target else { return Ok(None) };
-        let not_a_url =
-            |error: &dyn Display| format!("the URL of the next page, `{target}`: {error}");
+        let not_a_url = |error: &dyn Display| {
+            format!("the URL of the next page, `{target}`, is invalid: {error}")
+        };
         let this = Url::parse(&this.to_string()).map_err(|error| not_a_url(&error))?;
         // According to RFC 3986, `?page=2` and `../list` are relative to this page.
         let mut next = this.join(&target).map_err(|error| not_a_url(&error))?;
         next.set_fragment(None);
         if next.origin() != this.origin() || next.username() != "" || next.password().is_some() {
             return Err(format!(
-                "the next page is on another server, {}, which gets no requests: ask it by its own \
-                 `url`",
+                "the next page is on another server, {}, which this source does not query: add a \
+                 source with that `url`",
                 next.origin().ascii_serialization()
             ));
         }
@@ -179,7 +181,7 @@ mod tests {
         assert_eq!(events("{\"data\": null}", "/data").unwrap().len(), 0);
         assert_eq!(events("{\"a\": 1}", "").unwrap(), ["{\"a\": 1}"]);
         assert!(events("{\"a\": 1}", "/data").unwrap_err().contains("`items`"));
-        assert!(events("<html>", "").unwrap_err().contains("no JSON"));
+        assert!(events("<html>", "").unwrap_err().contains("not valid JSON"));
     }
 
     fn next(header: &str, body: &str, options: &Options) -> Result<Option<String>, String> {

@@ -119,7 +119,7 @@ async fn turn(page: impl Fn(&str) -> Value + Send + 'static) -> (Vec<String>, us
 }
 
 #[tokio::test]
-async fn a_server_that_ignores_the_parameter_of_the_next_page_is_not_asked_again_and_again() {
+async fn stops_if_a_server_ignores_the_parameter_of_the_next_page() {
     let turn = turn(|_| json!({ "data": [1, 2], "next": "same" })).await;
     assert_eq!(turn, (vec!["1".to_owned(), "2".to_owned()], 2));
 }

@@ -141,20 +141,19 @@ impl Config {
         }
         round::check(self.ids_max, self.batch_events)?;
         if format == Format::Lines && id.is_some() {
-            return invalid("id", "a line of text has no JSON in it: set `format = \"ndjson\"`");
+            return invalid("id", "needs JSON: set `format = \"ndjson\"`, or remove it");
         }
         if format == Format::Lines && cursor.is_some() {
-            return invalid(
-                "cursor",
-                "a line of text has no JSON in it: set `format = \"ndjson\"`",
-            );
+            return invalid("cursor", "needs JSON: set `format = \"ndjson\"`, or remove it");
         }
         self.backoff.check()?;
         let resume = match self.resume.take().filter(|name| !name.is_empty()) {
             Some(name) if cursor.is_some() || format == Format::Sse => Resume::Parameter(name),
-            Some(_) => return invalid("resume", "set `cursor` too: it is what the parameter gets"),
+            Some(_) => {
+                return invalid("resume", "set `cursor` too: this parameter sends its value");
+            }
             None if cursor.is_some() => {
-                return invalid("cursor", "set `resume` too: the parameter that gets it");
+                return invalid("cursor", "set `resume` too: the parameter that sends the cursor");
             }
             None if format == Format::Sse => Resume::Header,
             None => Resume::Never,
@@ -183,10 +182,13 @@ impl Config {
     fn check_web_socket(&self, format: Format) -> Result<(), BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.preset.is_some() {
-            return invalid("preset", "it is a stream of HTTP, and `url` is a WebSocket");
+            return invalid(
+                "preset",
+                "is for HTTP streams, but `url` is a WebSocket: remove one of the two",
+            );
         }
         if format == Format::Sse {
-            let problem = "a WebSocket has messages: `ndjson` if they are JSON, else `lines`";
+            let problem = "must be `ndjson` (JSON messages) or `lines` for a WebSocket";
             return invalid("format", problem);
         }
         Ok(())
@@ -212,19 +214,19 @@ impl Component for Config {
         let filled = self.preset.map(Preset::filled).unwrap_or_default();
         let url = self.url.take().or_else(|| filled.url.map(str::to_owned));
         let Some(url) = url else {
-            let problem = "name the stream, for example \"https://host/stream\"";
+            let problem = "must name the stream, for example \"https://host/stream\"";
             return Err(BuildError::invalid("url", problem));
         };
         let uri = url_of("url", &url, &["http", "https", "ws", "wss"])?;
         if is_web_socket(&uri) {
             self.check_web_socket(options.format)?;
         } else if !self.subscribe.is_empty() {
-            let problem = "only a WebSocket is sent messages: write `wss://`, or leave it out";
+            let problem = "only for WebSockets: use `wss://` in `url`, or remove it";
             return Err(BuildError::invalid("subscribe", problem));
         }
         let rules = match self.rules {
             Some(_) if self.preset != Some(Preset::X) => {
-                let problem = "only `preset = \"x\"` has rules; leave them out";
+                let problem = "only for `preset = \"x\"`: remove it";
                 return Err(BuildError::invalid("rules", problem));
             }
             Some(rules) => Some(Rules::new(rules, &uri)?),

@@ -161,9 +161,9 @@ impl Answer {
             HttpError::from(Failure::Network { url: self.url.clone(), problem, source })
         };
         match timeout_at(heard + limit, self.body.frame()).await {
-            Err(_) => Err(lost(format!("nothing has come for {limit:?}"), None)),
-            Ok(None) => Err(lost("the server has ended the stream".into(), None)),
-            Ok(Some(Err(error))) => Err(lost("the connection broke".into(), Some(error.into()))),
+            Err(_) => Err(lost(format!("no data for {limit:?}"), None)),
+            Ok(None) => Err(lost("the server ended the stream".into(), None)),
+            Ok(Some(Err(error))) => Err(lost("the connection was lost".into(), Some(error.into()))),
             Ok(Some(Ok(frame))) => {
                 if let Some(bytes) = frame.data_ref() {
                     self.buffer.extend_from_slice(bytes);

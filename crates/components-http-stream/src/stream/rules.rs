@@ -41,7 +41,7 @@ impl Rules {
             return Err(BuildError::invalid("rules", "a rule needs a `value` to match"));
         }
         if let Some(twice) = values.windows(2).find(|pair| pair[0] == pair[1]) {
-            let problem = format!("`{}` is there twice; the server takes it once", twice[0]);
+            let problem = format!("`{}` occurs twice: remove one", twice[0]);
             return Err(BuildError::invalid("rules", problem));
         }
         let mut parts = stream.clone().into_parts();
@@ -67,7 +67,7 @@ impl Rules {
         }
         if !surplus.is_empty() || !lacking.is_empty() {
             let (deleted, added) = (surplus.len(), lacking.len());
-            info!(source, deleted, added, "the rules of the stream are set");
+            info!(source, deleted, added, "updated the rules of the stream");
         }
         Ok(())
     }
@@ -78,7 +78,7 @@ impl Rules {
         let text = ["detail", "title", "message"].iter().find_map(|name| error.get(name)?.as_str());
         let value = error.get("value").and_then(Value::as_str).unwrap_or_default();
         let problem = format!(
-            "the rule `{value}` is refused: {}; correct it in `rules`",
+            "the server rejects the rule `{value}`: {}; correct it in `rules`",
             text.unwrap_or("no reason given")
         );
         Err(Failure::Unexpected { url: shown_url(&self.uri), problem }.into())
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_wanted_goes_and_what_lacks_comes() {
+    fn deletes_surplus_rules_and_adds_missing_ones() {
         let rule = |value: &str, tag: Option<&str>| Rule {
             value: value.to_owned(),
             tag: tag.map(str::to_owned),

@@ -17,7 +17,7 @@ fn problem(settings: &Value) -> Option<String> {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     let good = json!({ "url": "http://h/s" });
     assert_eq!(problem(&good), None);
     let zero = json!({ "first": "0s", "step": "0s", "limit": "1s" });
@@ -25,19 +25,19 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         ("url", json!("h/s"), "http://"),
         ("url", Value::Null, "write for example `http://host:80/path`"),
         ("idle_timeout", json!("0s"), "idle_timeout"),
-        ("ids_max", json!(10_001), "at most 10000"),
+        ("ids_max", json!(10_001), "must be at most 10000"),
         ("event_max", json!("1B"), "from 1KiB to 16MiB"),
-        ("batch_events", json!(0), "at least one event"),
-        ("id", json!("data/id"), "begins with `/`"),
+        ("batch_events", json!(0), "must be at least 1"),
+        ("id", json!("data/id"), "starts with `/`"),
         ("cursor", json!("/id"), "set `resume` too"),
         ("resume", json!("since_id"), "set `cursor` too"),
         ("backoff", json!({ "network": zero }), "backoff.network.step"),
-        ("rules", json!([{ "value": "cat" }]), "only `preset = \"x\"`"),
+        ("rules", json!([{ "value": "cat" }]), "only for `preset = \"x\"`"),
         ("access", json!({ "headers": { "Authorization": "hunter2" } }), "`secret_headers`"),
         ("access", json!({ "bearer": "a\nb" }), "access.bearer"),
         ("access", json!({ "timeout": "0s" }), "access.timeout"),
         ("access", json!({ "headers": { "a b": "c" } }), "access.headers.a b"),
-        ("subscribe", json!(["hunter2"]), "only a WebSocket"),
+        ("subscribe", json!(["hunter2"]), "only for WebSockets"),
     ] {
         let mut settings = good.clone();
         settings[name] = value;
@@ -48,7 +48,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     let socket = json!({ "url": "wss://h/s", "subscribe": ["hunter2"] });
     assert_eq!(problem(&socket), None);
     for (name, value, expected) in
-        [("format", "sse", "`ndjson` if they are JSON"), ("preset", "x", "a stream of HTTP")]
+        [("format", "sse", "`ndjson` (JSON messages)"), ("preset", "x", "for HTTP streams")]
     {
         let mut settings = socket.clone();
         settings[name] = json!(value);
@@ -57,7 +57,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     let text = json!({ "url": "http://h/s", "format": "lines", "id": "/id" });
     assert!(problem(&text).unwrap().contains("`format = \"ndjson\"`"));
     let twice = json!({ "preset": "x", "rules": [{ "value": "cat" }, { "value": "cat" }] });
-    assert!(problem(&twice).unwrap().contains("there twice"));
+    assert!(problem(&twice).unwrap().contains("occurs twice"));
     let mastodon = json!({ "preset": "mastodon" });
     assert!(problem(&mastodon).unwrap().contains("name the stream"));
 }

@@ -67,7 +67,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         };
         match timeout(limit, saying).await {
             Ok(said) => said.map_err(|error| self.problem(error)),
-            Err(_) => Err(self.lost(format!("messages are not taken within {limit:?}"))),
+            Err(_) => {
+                Err(self.lost(format!("the server did not accept messages within {limit:?}")))
+            }
         }
     }
 
@@ -98,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
         match timeout_at(silent_at, self.stream.next()).await {
             Ok(came) => self.take(came).await,
-            Err(_) => Err(self.lost(format!("nothing has come for {limit:?}"))),
+            Err(_) => Err(self.lost(format!("no data for {limit:?}"))),
         }
     }
 
@@ -122,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 }
                 return Err(self.problem(error));
             }
-            None => return Err(self.lost("the server has ended the stream".into())),
+            None => return Err(self.lost("the server ended the stream".into())),
         }
         Ok(())
     }
@@ -144,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn problem(&self, error: Error) -> HttpError {
         let url = self.url.clone();
         if let Error::Capacity(CapacityError::MessageTooLong { size, max_size }) = error {
-            let problem = format!("a message of {size} bytes, and at most {max_size} are read");
+            let problem = format!("a message of {size} bytes exceeds the limit of {max_size}");
             return Failure::Unexpected { url, problem }.into();
         }
         match fault(&error) {
@@ -152,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 Failure::Unexpected { url, problem: format!("{problem}: {error}") }
             }
             None => {
-                let (problem, source) = ("the connection broke".into(), Some(error.into()));
+                let (problem, source) = ("the connection was lost".into(), Some(error.into()));
                 Failure::Network { url, problem, source }
             }
         }
@@ -168,7 +170,9 @@ fn fault(error: &Error) -> Option<(CloseCode, &'static str)> {
         ) => None,
         Error::Capacity(_) => Some((CloseCode::Size, "the message is too large")),
         Error::Utf8(_) => Some((CloseCode::Invalid, "the text is not UTF-8")),
-        Error::Protocol(_) => Some((CloseCode::Protocol, "these are no frames of a WebSocket")),
+        Error::Protocol(_) => {
+            Some((CloseCode::Protocol, "the server sent invalid WebSocket frames"))
+        }
         _ => None,
     }
 }

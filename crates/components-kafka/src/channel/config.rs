@@ -146,22 +146,32 @@ impl Config {
         }
         let state_topic = self.state_topic.unwrap_or_else(|| format!("{}-state", self.topic));
         if state_topic.is_empty() || state_topic == self.topic {
-            return invalid("state_topic", "name another topic than `topic`, or leave it out");
+            return invalid(
+                "state_topic",
+                "must differ from `topic`; remove it for the default, the name in `topic` with \
+                 `-state` appended",
+            );
         }
         if self.create_with_replicas.is_some_and(|replicas| replicas < 1) {
-            return invalid("create_with_replicas", "at least 1; 3 where a broker may be lost");
+            return invalid(
+                "create_with_replicas",
+                "must be at least 1; use 3 if a broker may lose its disk",
+            );
         }
         if self.capacity.0 < CAPACITY_MIN {
-            return invalid("capacity", "it must be at least \"1MiB\"");
+            return invalid("capacity", "must be at least \"1MiB\"");
         }
         if self.capacity_events == Some(0) {
-            return invalid("capacity_events", "it must be at least 1");
+            return invalid("capacity_events", "must be at least 1");
         }
         if !(10_000..=100_000_000).contains(&self.record_bytes_max.0) {
-            return invalid("record_bytes_max", "from 10kB to 100MB");
+            return invalid("record_bytes_max", "must be from 10kB to 100MB");
         }
         if !(Duration::from_secs(1)..=TRANSACTION_MAX).contains(&self.timeout.0) {
-            return invalid("timeout", "from 1s to 15min: brokers take no longer transaction");
+            return invalid(
+                "timeout",
+                "must be from 1s to 15min, the default transaction limit of brokers",
+            );
         }
         let timeout = self.timeout.0.as_millis().to_string();
         let own = [

@@ -85,7 +85,7 @@ impl Reader {
     pub(super) fn new(target: &Target, topic: &str) -> Result<Self, LogError> {
         let consumer = target.consumer.create_with_context(target.context());
         let consumer: BaseConsumer<Context> =
-            consumer.map_err(|error| failed("the client could not be made", &error))?;
+            consumer.map_err(|error| failed("cannot create the Kafka client", &error))?;
         token::give_first(&consumer, consumer.context().token.as_ref(), ANSWER_WITHIN);
         Ok(Self { consumer, topic: topic.to_owned(), next: None })
     }
@@ -106,16 +106,17 @@ impl Reader {
     pub(super) fn bounds(&mut self) -> Result<(i64, i64), LogError> {
         self.renew_token();
         let bounds = self.consumer.fetch_watermarks(&self.topic, 0, ANSWER_WITHIN);
-        bounds.map_err(|error| failed("the bounds of a partition were asked for", &error))
+        bounds
+            .map_err(|error| failed("cannot get the first and last offset of a partition", &error))
     }
 
     fn begin_at(&mut self, from: i64) -> Result<(), LogError> {
         let (low, high) = self.bounds()?;
         if from > high {
             return Err(LogError::Unusable(format!(
-                "topic `{}` ends at offset {high}, and its state topic says that it had reached \
-                 {from}: it is not the same topic any more, or the brokers have lost records; to \
-                 start empty, delete both topics",
+                "topic `{}` ends at offset {high}, but its state topic records offset {from}: the \
+                 topic was recreated, or the brokers lost records; to start empty, delete both \
+                 topics",
                 self.topic
             )));
         }
@@ -123,7 +124,7 @@ impl Reader {
         let offset = Offset::Offset(from.max(low));
         list.add_partition_offset(&self.topic, 0, offset)
             .and_then(|()| self.consumer.assign(&list))
-            .map_err(|error| failed("a partition was to be read", &error))
+            .map_err(|error| failed("cannot read a partition", &error))
     }
 
     /// Passes values and their offsets from `from` on to `take`, until it has enough or the current
@@ -163,13 +164,13 @@ impl Reader {
                 Some(Err(KafkaError::PartitionEOF(_))) => return Ok(()),
                 Some(Err(error)) if error.rdkafka_error_code().is_some_and(is_denied) => {
                     let right = Right::on_topic("Read", &self.topic);
-                    return Err(right.failed("a partition was to be read", &error));
+                    return Err(right.failed("cannot read a partition", &error));
                 }
                 Some(Err(error)) => problem = Some(error),
                 None if Instant::now() < until => {}
                 None => {
                     let error = problem.unwrap_or(KafkaError::NoMessageReceived);
-                    return Err(failed("a partition was read", &error));
+                    return Err(failed("cannot read a partition", &error));
                 }
             }
         }
@@ -178,7 +179,7 @@ impl Reader {
 
 fn foreign(topic: &str, offset: i64) -> LogError {
     LogError::Unusable(format!(
-        "topic `{topic}` has a record at offset {offset} that is not of this channel; give the \
-         channel a topic that nothing else writes to"
+        "topic `{topic}` has a record at offset {offset} that this channel did not write: use a \
+         topic that only this channel writes to"
     ))
 }

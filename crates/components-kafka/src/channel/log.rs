@@ -74,7 +74,9 @@ impl TopicLog {
     fn transact(&self, topic: &str, records: &[Record]) -> Result<Vec<i64>, Failure> {
         let mut slot = lock(&self.producer);
         let Some(producer) = &*slot else {
-            let problem = std::io::Error::other("the last transaction is not decided yet");
+            let problem = std::io::Error::other(
+                "the outcome of the last transaction is unknown; the channel retries",
+            );
             return Err(Failure::Unknown(LogError::Failed(problem)));
         };
         let outcome = self.attempt(producer, topic, records);
@@ -93,7 +95,9 @@ impl TopicLog {
         let until = Instant::now() + self.target.timeout;
         let right = Right::on_topic("Write", topic);
         let unknown = |step: &str, error: &KafkaError| Failure::Unknown(right.failed(step, error));
-        producer.begin_transaction().map_err(|error| unknown("a transaction was begun", &error))?;
+        producer
+            .begin_transaction()
+            .map_err(|error| unknown("cannot begin a transaction", &error))?;
         let offsets: Offsets = Arc::new(Mutex::new(vec![None; records.len()]));
         for (at, Record { key, value }) in records.iter().enumerate() {
             let handed = Box::new((at, offsets.clone()));
@@ -123,19 +127,24 @@ impl TopicLog {
                 Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
                     return Err(self.abort(producer, right, &KafkaError::Transaction(error)));
                 }
-                Err(error) => return Err(unknown("a transaction was committed", &error)),
+                Err(error) => return Err(unknown("cannot commit a transaction", &error)),
             }
         }
         let offsets = std::mem::take(&mut *lock(&offsets));
         let known: Option<Vec<i64>> = offsets.into_iter().collect();
         let without = KafkaError::MessageProduction(Code::NoError);
-        known.ok_or_else(|| unknown("a transaction was committed without its offsets", &without))
+        known.ok_or_else(|| {
+            unknown(
+                "the client committed a transaction but did not report the offsets of its records",
+                &without,
+            )
+        })
     }
 
     /// Aborts a transaction for this reason.
     fn abort(&self, producer: &Producer, right: Right<'_>, cause: &KafkaError) -> Failure {
         let until = Instant::now() + self.target.timeout;
-        let cause = || right.failed("a transaction is given up", cause);
+        let cause = || right.failed("transaction aborted", cause);
         loop {
             match producer.abort_transaction(STEP) {
                 Ok(()) => return Failure::Nothing(cause()),
@@ -148,7 +157,7 @@ impl TopicLog {
     fn init(&self) -> Result<Producer, LogError> {
         let made = self.target.producer.create_with_context(self.target.context());
         let producer: Producer =
-            made.map_err(|error| failed("the client could not be made", &error))?;
+            made.map_err(|error| failed("cannot create the Kafka client", &error))?;
         let id = self.target.transactional_id();
         let right = Right::on_id("Write", &id);
         let until = Instant::now() + self.target.timeout;
@@ -158,7 +167,9 @@ impl TopicLog {
                 Err(error) if is_retriable(&error) && Instant::now() < until => park_timeout(PAUSE),
                 Err(error) => {
                     park_timeout(PAUSE);
-                    return Err(right.failed("the topic was to be taken over", &error));
+                    return Err(
+                        right.failed("cannot take over the topic from its previous owner", &error)
+                    );
                 }
             }
         }

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_split_is_joined_and_what_lacks_its_beginning_is_left_out() {
+    fn joins_split_values_and_skips_parts_without_their_start() {
         let value: Vec<u8> = (0..100).collect();
         let records = split(&value, HEADER + 30);
         assert_eq!(records.len(), 4);

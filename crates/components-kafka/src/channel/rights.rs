@@ -44,9 +44,9 @@ impl<'a> Right<'a> {
     pub(super) fn lacks(self, what: &str) -> LogError {
         let Self { operation, on: (option, name) } = self;
         LogError::Unusable(format!(
-            "{what}, and the brokers do not let this client: it needs the right {operation} on \
-             `{name}`; grant it with `kafka-acls.sh --add --allow-principal User:NAME --operation \
-             {operation} {option} {name}`, or name another user in `properties`"
+            "{what}: the brokers deny {operation} on `{name}` to this client; grant it with \
+             `kafka-acls.sh --add --allow-principal User:NAME --operation {operation} {option} \
+             {name}`, or set another user in `properties`"
         ))
     }
 }

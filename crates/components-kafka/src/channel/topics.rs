@@ -32,15 +32,23 @@ struct Wanted<'a> {
 }
 
 const LOG: [Wanted<'static>; 3] = [
-    Wanted { setting: "cleanup.policy", value: "delete", why: "compaction would take events away" },
-    Wanted { setting: "retention.ms", value: "-1", why: "old events may not be delivered yet" },
-    Wanted { setting: "retention.bytes", value: "-1", why: "events may not be delivered yet" },
+    Wanted { setting: "cleanup.policy", value: "delete", why: "compaction would delete events" },
+    Wanted {
+        setting: "retention.ms",
+        value: "-1",
+        why: "the brokers must not delete undelivered events",
+    },
+    Wanted {
+        setting: "retention.bytes",
+        value: "-1",
+        why: "the brokers must not delete undelivered events",
+    },
 ];
 
 const STATE: [Wanted<'static>; 1] = [Wanted {
     setting: "cleanup.policy",
     value: "compact",
-    why: "the newest state has to stay, and old ones to go",
+    why: "the brokers must keep only the newest state",
 }];
 
 /// A topic of the channel, and the setting that names it.
@@ -63,9 +71,9 @@ fn is_one(Topic { setting, name, .. }: Topic<'_>, partitions: usize) -> Result<(
         return Ok(());
     }
     Err(LogError::Unusable(format!(
-        "topic `{name}` (`{setting}`) has {partitions} partitions, and the channel needs one with \
-         one: name another topic, made with `--partitions 1`, or let the channel make it \
-         (`create_with_replicas`)"
+        "topic `{name}` (`{setting}`) has {partitions} partitions, but the channel needs 1: \
+         create another topic with `--partitions 1`, or set a new name and `create_with_replicas` \
+         so that the channel creates it"
     )))
 }
 
@@ -73,8 +81,8 @@ fn missing(Topic { setting, name, wanted }: Topic<'_>) -> LogError {
     let settings = wanted.iter().map(|it| format!("--config {}={}", it.setting, it.value));
     let settings: Vec<_> = settings.collect();
     LogError::Unusable(format!(
-        "topic `{name}` (`{setting}`) does not exist: create it with `--partitions 1 {}`, or let \
-         the channel create it (`create_with_replicas`)",
+        "topic `{name}` (`{setting}`) does not exist: create it with `--partitions 1 {}`, or set \
+         `create_with_replicas` so that the channel creates it",
         settings.join(" ")
     ))
 }
@@ -117,9 +125,10 @@ pub(super) fn look(target: &Arc<Target>) -> Result<String, LogError> {
                 is_one(topic, partitions)?;
                 check(&admin, topic)?;
                 reader.bounds()?;
-                found.push(format!("topic `{name}` is as it has to be"));
+                found.push(format!("topic `{name}` has the required settings"));
             }
-            (None, Some(_)) => found.push(format!("topic `{name}` will be made")),
+            (None, Some(_)) => found
+                .push(format!("topic `{name}` does not exist; the channel creates it at start")),
             (None, None) => return Err(missing(topic)),
         }
     }
@@ -129,7 +138,7 @@ pub(super) fn look(target: &Arc<Target>) -> Result<String, LogError> {
 
 /// Returns the number of partitions; `None` if the topic does not exist.
 fn partitions(reader: &Reader, topic: &str) -> Result<Option<usize>, LogError> {
-    let (asked, right) = ("a topic was asked for", Right::on_topic("Read", topic));
+    let (asked, right) = ("cannot get the metadata of a topic", Right::on_topic("Read", topic));
     let metadata = reader.consumer.fetch_metadata(Some(topic), ANSWER_WITHIN);
     let metadata = metadata.map_err(|error| unanswered(reader, &error))?;
     let Some(found) = metadata.topics().first() else { return Ok(None) };
@@ -144,7 +153,7 @@ fn partitions(reader: &Reader, topic: &str) -> Result<Option<usize>, LogError> {
 fn unanswered(reader: &Reader, error: &KafkaError) -> LogError {
     client::hear(&reader.consumer);
     let said = reader.consumer.context().trouble.last();
-    let text = format!("no broker answers: look after `brokers`: {error}{said}");
+    let text = format!("no broker answers: check `brokers` and the network: {error}{said}");
     LogError::Failed(std::io::Error::other(text))
 }
 
@@ -164,7 +173,7 @@ fn make(
         // Acknowledged records are on two brokers, and one broker may be down.
         new = new.set("min.insync.replicas", "2");
     }
-    let (asked, right) = ("a topic was to be made", Right::on_topic("Create", name));
+    let (asked, right) = ("cannot create a topic", Right::on_topic("Create", name));
     let made = block_on(admin.client()?.create_topics([&new], &options()));
     match made.map_err(|error| failed(asked, &error))?.pop() {
         None | Some(Ok(_) | Err((_, Code::TopicAlreadyExists))) => {}
@@ -173,7 +182,7 @@ fn make(
         }
         Some(Err((_, code))) => {
             return Err(LogError::Unusable(format!(
-                "topic `{name}` (`{setting}`) cannot be made with {replicas} replicas \
+                "cannot create topic `{name}` (`{setting}`) with {replicas} replicas \
                  (`create_with_replicas`): {code}"
             )));
         }
@@ -196,7 +205,7 @@ fn check(admin: &Admin, Topic { setting, name, wanted }: Topic<'_>) -> Result<()
         let set = found.get(property).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
         if set != *value {
             return Err(LogError::Unusable(format!(
-                "topic `{name}` (`{setting}`) has `{property}={set}`, and the channel needs \
+                "topic `{name}` (`{setting}`) has `{property}={set}`, but the channel needs \
                  `{value}`: {why}; set it with `kafka-configs.sh --alter --topic {name} \
                  --add-config {property}={value}`"
             )));
@@ -208,7 +217,7 @@ fn check(admin: &Admin, Topic { setting, name, wanted }: Topic<'_>) -> Result<()
 /// Returns the settings of a topic. If a broker rejects the request, the client returns an empty
 /// result: the broker does not know the topic yet, or a permission is missing.
 fn settings_of(admin: &Admin, topic: &str) -> Result<ConfigResource, LogError> {
-    let (what, right) = ("the settings of a topic were asked for", "DescribeConfigs");
+    let (what, right) = ("cannot get the settings of a topic", "DescribeConfigs");
     let right = Right::on_topic(right, topic);
     let until = Instant::now() + KNOWN_WITHIN;
     loop {
@@ -228,7 +237,7 @@ fn settings_of(admin: &Admin, topic: &str) -> Result<ConfigResource, LogError> {
 /// # Errors
 /// They may still exist.
 pub(super) fn delete_below(admin: &Admin, topic: &str, below: i64) -> Result<(), LogError> {
-    let (asked, right) = ("records were to be deleted", Right::on_topic("Delete", topic));
+    let (asked, right) = ("cannot delete delivered records", Right::on_topic("Delete", topic));
     let failed = |error: &KafkaError| right.failed(asked, error);
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Offset(below)).map_err(|error| failed(&error))?;

@@ -29,16 +29,16 @@ use super::reasons::REASONS;
 
 const VERSION: u8 = 1;
 /// Detail of the dead letters of a batch that was delivered before.
-const BEFORE: &str = "the message was refused when its batch was delivered the first time";
+const BEFORE: &str = "the brokers rejected the message when its batch was first delivered";
 
 /// The metadata does not belong to this sink, or has a later version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("it is not what this sink writes")]
+#[error("not a ledger of this sink")]
 pub(super) struct Malformed;
 
 /// The delivered batches form too many intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("it takes {bytes} bytes, and has {bytes_max}")]
+#[error("it needs {bytes} bytes, but the limit is {bytes_max}")]
 pub(super) struct Full {
     bytes: usize,
     bytes_max: usize,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_is_known_and_refused_again_after_it_was_read() {
+    fn knows_added_batches_and_their_refusals_after_reading_them_back() {
         let (mut ledger, none) = (Ledger::default(), Floors::default());
         for sequence in 0..100 {
             ledger.add(batch(3, sequence), &none, &Delivered::All);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_never_forgotten_to_be_short_and_what_was_refused_is_the_oldest_first() {
+    fn forgets_the_oldest_refusals_first_and_no_batches_to_stay_short() {
         let (mut ledger, none) = (Ledger::default(), Floors::default());
         let all: Vec<usize> = (0..200).map(|place| place * 3).collect();
         for sequence in 0..10 {

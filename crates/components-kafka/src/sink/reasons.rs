@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_without_a_cause_is_of_the_whole_batch() {
+    fn failures_without_a_cause_belong_to_the_whole_batch() {
         let mut failed = vec![(0, Code::PurgeQueue), (1, Code::PurgeInflight)];
         only_causes(&mut failed);
         assert_eq!(of_the_batch(&failed, |_| true), Some((0, Code::PurgeQueue)));

@@ -15,14 +15,14 @@ fn problem(settings: &Value) -> Option<String> {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     let good = json!({ "brokers": ["b:9092"], "topic": "logs" });
     assert_eq!(problem(&good), None);
     for (name, value, expected) in [
         ("brokers", json!([]), "name at least one broker"),
-        ("topic", json!(""), "name a topic"),
+        ("topic", json!(""), "the name of a topic"),
         ("in_flight_max", json!(0), "at least 1"),
-        ("partition", json!(-1), "counted from 0"),
+        ("partition", json!(-1), "at least 0"),
         ("message_bytes_max", json!("1B"), "from 1kB"),
         ("timeout", json!("1ms"), "at least 1s"),
         ("ledger", json!({ "name": "" }), "ledger.name"),

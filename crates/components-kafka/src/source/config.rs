@@ -152,16 +152,19 @@ impl Config {
             return invalid("topics", "name at least one topic, or a pattern such as \"^logs-.*\"");
         }
         if self.group.is_empty() {
-            return invalid("group", "name the consumer group");
+            return invalid("group", "must not be empty: set the name of the consumer group");
         }
         if self.batch_events == 0 {
-            return invalid("batch_events", "a batch holds at least one event");
+            return invalid("batch_events", "must be at least 1");
         }
         if self.batch_bytes > ByteSize::mib(64) {
-            return invalid("batch_bytes", "at most 64MiB");
+            return invalid("batch_bytes", "must be at most 64MiB");
         }
         if self.revoke_wait.0 > Duration::from_secs(120) {
-            return invalid("revoke_wait", "at most 2min: the group waits for this member");
+            return invalid(
+                "revoke_wait",
+                "must be at most 2min, because the group waits for this member during a rebalance",
+            );
         }
         let mut own = vec![
             ("group.id", self.group),

@@ -243,7 +243,7 @@ impl Member {
                 let lag: u64 = self.state().assigned.lag(&ends);
                 self.options.lag.set(lag as f64);
             }
-            Err(error) => tracing::debug!(source = %self.name, %error, "the lag is not known"),
+            Err(error) => tracing::debug!(source = %self.name, %error, "cannot measure the lag"),
         }
     }
 
@@ -294,7 +294,7 @@ impl Member {
                 let (source, lost) = (&self.name, low.saturating_sub(start));
                 tracing::warn!(
                     %source, topic, partition = number, start, first = low, end = high, lost,
-                    "the position is not in the partition any more; reading at its first message",
+                    "the stored position is outside the partition; reading from its first message",
                 );
                 self.count("position_out_of_range", 1);
             }
@@ -336,7 +336,8 @@ impl Member {
             // Storing continues; the next member reads these events again.
             tracing::warn!(
                 source = %self.name, batches = state.in_flight, is_lost,
-                "partitions went to another member before what was read of them was stored",
+                "partitions were revoked before their events were stored; the next member reads \
+                 these events again",
             );
             self.count("revoked_unstored", 1);
         }
@@ -352,7 +353,7 @@ impl Member {
             Err(error) => {
                 tracing::warn!(
                     source = %self.name, %error,
-                    "offsets are not written before partitions go to another member",
+                    "cannot commit offsets before partitions are revoked",
                 );
                 self.count("offsets_not_written", 1);
             }

@@ -72,14 +72,17 @@ impl Reader {
         let consumer: BaseConsumer<Member> = options
             .client
             .create_with_context(member)
-            .map_err(|error| format!("the client cannot be made: {error}"))?;
+            .map_err(|error| format!("cannot create the Kafka client: {error}"))?;
         token::give_first(&consumer, consumer.context().token.as_ref(), ANSWER_WITHIN);
         let cluster = client::reach(consumer.client(), ANSWER_WITHIN).ok();
         let cluster = cluster.and_then(|()| consumer.client().fetch_cluster_id(ANSWER_WITHIN));
         let cluster = cluster.ok_or_else(|| {
             client::hear(&consumer);
             let said = consumer.context().trouble.last();
-            format!("no broker answered within {ANSWER_WITHIN:?}: look after `brokers`{said}")
+            format!(
+                "no broker answered within {ANSWER_WITHIN:?}: check `brokers` and the \
+                 network{said}"
+            )
         })?;
         consumer.context().joined(cluster);
         let topics: Vec<&str> = options.topics.iter().map(|topic| &**topic).collect();
@@ -118,7 +121,7 @@ impl Reader {
         }
         if member.take_all_down() && client::reach(self.consumer().client(), ANSWER_WITHIN).is_err()
         {
-            return Err("no broker answers".to_owned());
+            return Err("no broker answers: check `brokers` and the network".to_owned());
         }
         Ok(())
     }
@@ -138,9 +141,9 @@ impl Reader {
                 // The next line handles fatal errors; the client recovers from others.
                 Some(Err(error)) => {
                     if let Some((_, text)) = self.consumer().client().fatal_error() {
-                        return Err(format!("the client has given up: {text}"));
+                        return Err(format!("the Kafka client failed permanently: {text}"));
                     }
-                    tracing::debug!(%error, "a consumer continues after an error");
+                    tracing::debug!(%error, "the consumer continues after an error");
                 }
                 None => break,
             }
@@ -179,7 +182,7 @@ impl Reader {
         let generation = self.member().generation();
         if pace.paused != Some(generation) {
             let paused = self.consumer().assignment().and_then(|all| self.consumer().pause(&all));
-            paused.map_err(|error| format!("partitions cannot be paused: {error}"))?;
+            paused.map_err(|error| format!("cannot pause partitions: {error}"))?;
             pace.paused = Some(generation);
         }
         let (bytes, events) = self.limits();
@@ -193,7 +196,7 @@ impl Reader {
         pace.since = None;
         if pace.paused.take().is_some() {
             let resumed = self.consumer().assignment().and_then(|all| self.consumer().resume(&all));
-            resumed.map_err(|error| format!("partitions cannot be resumed: {error}"))?;
+            resumed.map_err(|error| format!("cannot resume partitions: {error}"))?;
         }
         Ok(())
     }
@@ -208,7 +211,7 @@ impl Reader {
         }
         if let Err(error) = self.consumer().store_offsets(&list) {
             // The partition has moved to another member.
-            tracing::debug!(%error, "offsets are not noted");
+            tracing::debug!(%error, "cannot note offsets for the next commit");
         }
         self.member().settled(ends);
     }
@@ -219,8 +222,8 @@ impl Reader {
         drop(self);
         if tokio::time::timeout(CLOSE_WITHIN, closed.notified()).await.is_err() {
             tracing::warn!(
-                "a consumer group is not left within {CLOSE_WITHIN:?}: its partitions are free \
-                 when the session of this member has timed out",
+                "cannot leave the consumer group within {CLOSE_WITHIN:?}; the group reassigns the \
+                 partitions when the session of this member times out",
             );
         }
     }

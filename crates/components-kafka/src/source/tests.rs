@@ -15,25 +15,29 @@ fn problem(settings: &Value) -> Option<String> {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     let good = json!({ "brokers": ["b:9092"], "topics": ["logs"], "group": "g" });
     assert_eq!(problem(&good), None);
     for (name, value, expected) in [
         ("brokers", json!([]), "name at least one broker"),
         ("topics", json!([""]), "name at least one topic"),
-        ("group", json!(""), "name the consumer group"),
-        ("batch_events", json!(0), "at least one event"),
+        ("group", json!(""), "the name of the consumer group"),
+        ("batch_events", json!(0), "must be at least 1"),
         ("properties", json!({ "group.id": "other" }), "properties.group.id"),
         ("properties", json!({ "sesion.timeout.ms": "1" }), "properties.sesion.timeout.ms"),
         ("properties", json!({ "sasl.password": "x" }), "secret_properties"),
         ("properties", json!({ "ssl.key.pem": "x" }), "secret_properties"),
-        ("properties", json!({ "security.protocol": "tls" }), "does not take its value"),
+        ("properties", json!({ "security.protocol": "tls" }), "rejects this property or its value"),
         ("properties", json!({ "sasl.mechanism": "GSSAPI" }), "properties.security.protocol"),
-        ("properties", json!({ "sasl.mechanism": "GS2-KRB5" }), "the client has `PLAIN`"),
-        ("properties", json!({ "sasl.kerberos.kinit.cmd": "kinit" }), "no command is run"),
-        ("properties", json!({ "sasl.jaas.config": "x" }), "as `sasl.kerberos.keytab`"),
+        ("properties", json!({ "sasl.mechanism": "GS2-KRB5" }), "must be `PLAIN`"),
+        ("properties", json!({ "sasl.kerberos.kinit.cmd": "kinit" }), "without a command"),
+        (
+            "properties",
+            json!({ "sasl.jaas.config": "x" }),
+            "for Kerberos set `sasl.kerberos.keytab`",
+        ),
         ("properties", json!({ "sasl.mechanism": "OAUTHBEARER" }), "set `token_file`"),
-        ("properties", json!({ "sasl.oauthbearer.method": "oidc" }), "needs libcurl"),
+        ("properties", json!({ "sasl.oauthbearer.method": "oidc" }), "not supported in this build"),
         ("properties", json!({ "enable.sasl.oauthbearer.unsecure.jwt": "true" }), "`token_file`"),
     ] {
         let mut settings = good.clone();
@@ -81,9 +85,9 @@ fn a_token_goes_with_sasl_and_with_no_other_mechanism() {
     let named = json!({ protocol.0: protocol.1, "sasl.mechanism": "oauthbearer" });
     assert_eq!(problem(named), None);
     let other = json!({ protocol.0: protocol.1, "sasl.mechanism": "PLAIN" });
-    assert!(problem(other).unwrap_or_default().contains("it is `OAUTHBEARER`"));
+    assert!(problem(other).unwrap_or_default().contains("must be `OAUTHBEARER`"));
     let open = json!({ protocol.0: "ssl" });
-    assert!(problem(open).unwrap_or_default().contains("by SASL alone"));
+    assert!(problem(open).unwrap_or_default().contains("a token needs SASL"));
 }
 
 #[test]
@@ -97,7 +101,7 @@ fn tokens_of_a_server_go_with_sasl_and_not_with_a_file() {
         problem(&settings).unwrap_or_default()
     };
     assert_eq!(with("batch_events", json!(10)), "");
-    assert!(with("token_file", json!("/t")).contains("choose one of"));
+    assert!(with("token_file", json!("/t")).contains("remove one of the two"));
     let said = with("properties", json!({ "security.protocol": "ssl" }));
     assert!(said.starts_with("`oauth`: "), "{said}");
     let url = json!({ "url": "tokens", "client_id": "a", "client_secret": "b" });
@@ -123,7 +127,7 @@ fn brokers_are_plain_text_unless_the_protocol_is_one_of_tls() {
 }
 
 #[test]
-fn each_channel_begins_at_the_larger_of_its_position_and_the_offset_of_the_group() {
+fn each_channel_starts_at_its_position_or_at_a_larger_group_offset() {
     let at = |begin, next| Some(Position { begin, next });
     assert_eq!(standing(&[None, None], None), None);
     assert_eq!(standing(&[None, None], Some(7)), Some(vec![7, 7]));

@@ -64,7 +64,11 @@ impl Server {
             // While the token is valid, an unreachable server is not an error.
             Some(kept) if clock.now() + SPARE < kept.shown.until => {
                 let cause = chain(&error);
-                tracing::warn!(component, "kafka: the token is not renewed: {cause}");
+                tracing::warn!(
+                    component,
+                    "kafka: cannot renew the token; using the current one until it expires: \
+                     {cause}"
+                );
                 Ok(kept.shown.clone())
             }
             _ => Err(error),
@@ -104,7 +108,7 @@ impl Server {
         thread::scope(|scope| {
             let asking = thread::Builder::new().name("kafka-token".to_owned());
             let asking = asking.spawn_scoped(scope, ask).map_err(TokenError::Thread)?;
-            let gone = |_| Err(TokenError::Thread(std::io::Error::other("it has ended")));
+            let gone = |_| Err(TokenError::Thread(std::io::Error::other("the thread panicked")));
             asking.join().unwrap_or_else(gone)
         })
     }

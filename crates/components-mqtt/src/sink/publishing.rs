@@ -211,10 +211,10 @@ impl Publishing {
             }
             PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid => {
                 let cause = match reason {
-                    PubAckReason::TopicNameInvalid => "for its topic",
-                    _ => "as too large, or as not of the form that it says",
+                    PubAckReason::TopicNameInvalid => "its topic is invalid",
+                    _ => "it is too large, or its payload does not match its declared format",
                 };
-                let detail = format!("{} refuses it {cause}", self.target.address);
+                let detail = format!("{} rejects it: {cause}", self.target.address);
                 refused.push((place, Refusal { reason: "refused", detail }));
                 Ok(None)
             }

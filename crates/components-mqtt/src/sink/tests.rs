@@ -114,7 +114,7 @@ async fn deliver(sink: &mut dyn Sink, topics: &[&str], tries: usize) -> Option<V
 }
 
 #[tokio::test]
-async fn a_topic_that_ends_each_connection_becomes_a_dead_letter_and_the_rest_arrives() {
+async fn a_topic_that_breaks_each_connection_becomes_a_dead_letter() {
     let (mut sink, seen) = fixture("%{to}", |_, topic| topic == "forbidden").await;
     let letters = deliver(&mut *sink, &["a", "forbidden", "b", "c"], 40).await.unwrap();
     let [letter] = letters.try_into().unwrap();

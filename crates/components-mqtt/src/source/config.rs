@@ -168,7 +168,7 @@ impl Retained {
 impl Will {
     fn packet(self) -> Result<LastWill, BuildError> {
         if self.qos > 2 {
-            return Err(BuildError::invalid("will.qos", "0, 1 or 2"));
+            return Err(BuildError::invalid("will.qos", "must be 0, 1 or 2"));
         }
         if self.payload.len() > usize::from(u16::MAX) {
             return Err(BuildError::invalid("will.payload", "must have at most 65535 bytes"));
@@ -197,20 +197,23 @@ impl Config {
     fn check(&self) -> Result<(), BuildError> {
         let invalid = |setting: &str, problem: String| Err(BuildError::invalid(setting, problem));
         if self.filters.is_empty() {
-            return invalid("filters", "at least one; `#` is every topic".into());
+            return invalid(
+                "filters",
+                "must have at least one filter; `#` matches every topic".into(),
+            );
         }
         for filter in &self.filters {
             check_filter(filter).map_err(|error| BuildError::invalid("filters", error))?;
         }
         if let Some((one, other)) = overlap(&self.filters) {
             let problem = format!(
-                "a topic can fit both `{one}` and `{other}`, and the broker may send its messages \
-                 twice: leave one out, or write one filter instead, which may be wider"
+                "a topic can match both `{one}` and `{other}`, so the broker may send its \
+                 messages twice: remove one, or use one wider filter"
             );
             return invalid("filters", problem);
         }
         if self.qos > 2 {
-            return invalid("qos", "0, 1 or 2".into());
+            return invalid("qos", "must be 0, 1 or 2".into());
         }
         let most = if self.qos == 2 { IDS_MAX } else { usize::from(u16::MAX) };
         if !(1..=most).contains(&usize::from(self.in_flight_max)) {

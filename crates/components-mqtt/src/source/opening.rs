@@ -47,7 +47,8 @@ impl Mqtt {
         if self.is_known && keeps && !is_present {
             warn!(
                 source = %self.name, broker = %self.target.address,
-                "the broker has forgotten the session: messages of the meantime may be lost"
+                "the broker lost the session: messages sent while this client was disconnected \
+                 may be lost; raise the session expiry at the broker"
             );
             self.count("session_lost");
         }
@@ -83,7 +84,7 @@ impl Mqtt {
     pub(super) fn granted(&mut self, answer: &SubAck) -> Result<(), MqttError> {
         let address = || self.target.address.clone();
         if answer.return_codes.len() != self.options.filters.len() {
-            let problem = "an answer for another number of filters than it was asked for".into();
+            let problem = "its response covers a different number of filters than requested".into();
             return Err(MqttError::Malformed { address: address(), problem });
         }
         for (filter, code) in self.options.filters.iter().zip(&answer.return_codes) {
@@ -92,14 +93,15 @@ impl Mqtt {
                     let granted = *qos as u8;
                     warn!(
                         source = %self.name, filter, granted,
-                        "the broker serves this filter with a lower quality of service"
+                        "the broker grants this filter a lower quality of service than `qos`; \
+                         raise its limit at the broker, or lower `qos`"
                     );
                     self.count("qos_lowered");
                 }
                 SubscribeReasonCode::Success(_) => {}
                 refused => {
                     let problem = format!(
-                        "refuses the filter `{filter}`: {refused:?}; look at the rights of the \
+                        "rejects the filter `{filter}`: {refused:?}; check the permissions of the \
                          client"
                     );
                     return Err(MqttError::NotGranted { address: address(), problem });

@@ -68,7 +68,7 @@ impl Mqtt {
             let messages = self.session.forget(put_off.id);
             warn!(
                 source = %self.name, messages,
-                "the broker has forgotten messages that are stored, and may send them again"
+                "the broker no longer knows messages that are already stored, and may resend them"
             );
         }
         Ok(self.session.has_much_room())

@@ -46,23 +46,25 @@ impl Greeting<'_> {
         let mut info = match self.read().await? {
             Incoming::Info(info) => info,
             Incoming::Error(words) => return Err(said(self.address, &words, "try again later")),
-            _ => return Err(self.ended("it does not greet as NATS does")),
+            _ => return Err(self.ended("the server does not speak NATS; check `server.urls`")),
         };
         match (&target.tls, info.tls_required || info.tls_available) {
             (Some(tls), true) => {
                 // Input in plain text must not be mistaken for input over TLS.
                 if !self.decoder.is_empty() {
-                    return Err(self.ended("it says more than its greeting before TLS"));
+                    return Err(self.ended("the server sent data before TLS was established"));
                 }
                 let wrapped = tls.wrap(self.stream, self.address).await;
                 let connect = |source| NatsError::Connect { address: self.address.clone(), source };
                 self.stream = wrapped.map_err(connect)?;
             }
             (Some(_), false) => {
-                return Err(self.not_granted("has no TLS; set it up there, or write `nats://`"));
+                return Err(self.not_granted(
+                    "does not support TLS: enable TLS on the server, or use `nats://`",
+                ));
             }
             (None, _) if info.tls_required => {
-                return Err(self.not_granted("takes TLS alone; write `tls://`"));
+                return Err(self.not_granted("requires TLS: use `tls://`"));
             }
             (None, _) => {}
         }
@@ -70,8 +72,8 @@ impl Greeting<'_> {
         let login = login.map_err(|error| match error {
             LoginError::File(error) => NatsError::Credentials(error),
             LoginError::NoNonce => self.not_granted(
-                "gives no nonce to sign, so that it takes neither NKeys nor JWTs: leave \
-                 `server.nkey_seed` and `server.credentials` out, or look at `server.urls`",
+                "does not accept NKeys or JWTs (it sent no nonce): remove `server.nkey_seed` and \
+                 `server.credentials`, or correct `server.urls`",
             ),
         })?;
         let connect = target.connect(client_id, &login);
@@ -82,11 +84,15 @@ impl Greeting<'_> {
                 Incoming::Error(words) => return Err(said(self.address, &words, &login.remedy)),
                 Incoming::Ping => self.write("PONG\r\n").await?,
                 Incoming::Info(more) => info = more,
-                Incoming::Message(_) => return Err(self.ended("a message comes unasked")),
+                Incoming::Message(_) => {
+                    return Err(self.ended("the server sent an unexpected message"));
+                }
             }
         }
         if !info.headers {
-            return Err(self.not_granted("has no headers of messages; it needs version 2.2"));
+            return Err(self.not_granted(
+                "does not support message headers: upgrade the server to version 2.2 or later",
+            ));
         }
         let Self { stream, decoder, .. } = self;
         Ok(Greeted { info, stream, decoder, remedy: login.remedy })
@@ -114,7 +120,9 @@ impl Greeting<'_> {
                 return Ok(incoming);
             }
             match self.stream.read_buf(&mut self.decoder.buffer).await {
-                Ok(0) => return Err(self.ended("closed before it has taken this client")),
+                Ok(0) => {
+                    return Err(self.ended("the server closed it before it accepted this client"));
+                }
                 Ok(_) => {}
                 Err(error) => return Err(self.ended(&error.to_string())),
             }

@@ -69,7 +69,8 @@ impl File {
         if is_exposed && !self.is_warned.swap(true, Ordering::Relaxed) {
             warn!(
                 path = %self.file.path().display(),
-                "every user of this host can read the seed of `server.credentials`: chmod 600 helps"
+                "every user of this host can read the seed of `server.credentials`: restrict the \
+                 file with chmod 600"
             );
         }
         Ok(credentials)
@@ -81,8 +82,8 @@ impl Credentials {
         let block = |name: &str| {
             let missing = || {
                 format!(
-                    "has no block `-----BEGIN {name}-----`; a file with the JWT and the seed of a \
-                     user is written by `nsc generate creds`"
+                    "has no block `-----BEGIN {name}-----`; create the file with `nsc generate \
+                     creds`"
                 )
             };
             block(text, name).ok_or_else(missing)
@@ -104,19 +105,19 @@ impl Credentials {
             Err(_) => format!("{seconds} s after 1970"),
         };
         if *exp != 0 && *exp <= now {
-            return format!("the JWT has expired at {}: {anew}", time(*exp));
+            return format!("the JWT expired at {}: {anew}", time(*exp));
         }
         if *nbf > now {
             return format!("the JWT is valid from {}: check the clocks, or {anew}", time(*nbf));
         }
         if sub != self.pair.public() {
             let own = self.pair.public();
-            return format!("the JWT is that of `{sub}`, and the seed that of `{own}`: {anew}");
+            return format!("the JWT belongs to `{sub}`, but the seed to `{own}`: {anew}");
         }
         let account = if nats.issuer_account.is_empty() { iss } else { &nats.issuer_account };
         format!(
-            "look whether it has the account `{account}` of `server.credentials`, and whether that \
-             has revoked the user `{sub}`; where it has, {anew}"
+            "check that the server has the account `{account}` of `server.credentials`; if the \
+             account has revoked the user `{sub}`, {anew}"
         )
     }
 }
@@ -167,15 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_lacks_something_is_refused_with_what_helps_and_its_seed_is_not_shown() {
+    fn rejects_incomplete_files_with_a_remedy_and_hides_the_seed() {
         let whole = text(&json!({ "sub": PUBLIC, "iss": "A" }));
         let jwt = jwt(&json!({ "sub": PUBLIC, "iss": "A" }));
         for (text, cause) in [
-            (PUBLISHED.to_owned(), "`-----BEGIN NATS USER JWT-----`; a file with"),
+            (PUBLISHED.to_owned(), "`-----BEGIN NATS USER JWT-----`; create the file"),
             (whole.replace("USER NKEY", "ACCOUNT NKEY"), "`-----BEGIN USER NKEY SEED-----`"),
             (whole.replace(PUBLISHED, ""), "`-----BEGIN USER NKEY SEED-----`"),
             (whole.replace(&jwt, ""), "`-----BEGIN NATS USER JWT-----`"),
-            (whole.replace("SUACS", "SUACX"), "a seed that has a wrong check sum"),
+            (whole.replace("SUACS", "SUACX"), "a seed that has a wrong checksum"),
             (whole.replace(&jwt, "e30.e30.c2ln"), "an invalid JWT"),
             (whole.replace(&jwt, "a JWT"), "an invalid JWT"),
         ] {
@@ -186,12 +187,12 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_is_wrong_with_the_jwt() {
+    fn a_refused_login_names_the_problem_of_the_jwt() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         for (claims, expected) in [
             (json!({ "sub": PUBLIC, "iss": "A", "exp": 1000 }), "expired at 1970-01-01T00:16:40Z"),
             (json!({ "sub": PUBLIC, "iss": "A", "nbf": 1001 }), "valid from 1970-01-01T00:16:41Z"),
-            (json!({ "sub": "UOTHER", "iss": "A" }), "that of `UOTHER`, and the seed that of `UDX"),
+            (json!({ "sub": "UOTHER", "iss": "A" }), "belongs to `UOTHER`, but the seed to `UDX"),
             (json!({ "sub": PUBLIC, "iss": "A", "exp": 1001 }), "the account `A` of"),
             (
                 json!({ "sub": PUBLIC, "iss": "A", "nats": { "issuer_account": "B" } }),

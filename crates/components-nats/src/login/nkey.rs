@@ -34,10 +34,10 @@ impl Pair {
     /// Fails if it is not a user's seed; returns the cause and advice.
     pub(crate) fn of_seed(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
-        let none = "is no seed: one has 58 characters and begins with `SU`, as `nk -gen user` and \
-                    `nsc` write it";
+        let none = "is not a seed of a user: a seed has 58 characters and starts with `SU`; \
+                    create one with `nk -gen user` or `nsc`";
         if text.starts_with('U') {
-            return Err("is the public key of a user; its seed begins with `SU`");
+            return Err("is the public key of a user; use its seed, which starts with `SU`");
         }
         let bytes = decode(text).ok_or(none)?;
         let [first, second, rest @ ..] = &**bytes else { return Err(none) };
@@ -48,10 +48,10 @@ impl Pair {
             return Err(none);
         }
         if u16::from_le_bytes([*low, *high]) != crc(&bytes[..2 + SEED_BYTES]) {
-            return Err("has a wrong check sum: a character of the seed is not what it was");
+            return Err("has a wrong checksum: correct the seed, or create a new one");
         }
         if (*first << 5) | (*second >> 3) != USER {
-            return Err("is a seed of something else: that of a user begins with `SU`");
+            return Err("is not the seed of a user: use one that starts with `SU`");
         }
         let key = Key::of_seed(seed);
         let mut public = [&[USER], key.public()].concat();
@@ -137,7 +137,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_seed_that_is_none_of_a_user_is_refused_with_the_cause_and_never_shown() {
+    fn rejects_other_seeds_with_the_cause_and_never_shows_them() {
         let seed = |kind: u8, len: usize| {
             let mut bytes = vec![SEED | (kind >> 5), kind << 3];
             bytes.extend(vec![7; len]);
@@ -147,13 +147,13 @@ pub(super) mod tests {
         assert!(Pair::of_seed(&seed(USER, 32)).is_ok());
         for (text, cause) in [
             (PUBLIC.to_owned(), "the public key of a user"),
-            (String::new(), "is no seed"),
-            (seed(USER, 31), "is no seed"),
-            (seed(USER, 33), "is no seed"),
-            (PUBLISHED.to_lowercase(), "is no seed"),
-            (PUBLISHED.replacen('S', "T", 1), "is no seed"),
-            (PUBLISHED.replace("HUDX", "HUDY"), "check sum"),
-            (seed(0, 32), "something else"),
+            (String::new(), "is not a seed"),
+            (seed(USER, 31), "is not a seed"),
+            (seed(USER, 33), "is not a seed"),
+            (PUBLISHED.to_lowercase(), "is not a seed"),
+            (PUBLISHED.replacen('S', "T", 1), "is not a seed"),
+            (PUBLISHED.replace("HUDX", "HUDY"), "checksum"),
+            (seed(0, 32), "not the seed of a user"),
         ] {
             assert!(Pair::of_seed(&text).err().unwrap().contains(cause), "{text}");
         }

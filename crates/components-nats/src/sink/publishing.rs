@@ -174,13 +174,13 @@ impl Publishing {
                 }
             }
             Said::No(no) if no.err_code == TOO_LARGE => {
-                let detail = format!("the stream refuses it: {}", no.description);
+                let detail = format!("the stream rejects it: {}", no.description);
                 outcome.refused.push(Refusal { place: one.place, reason: "too_large", detail });
             }
             Said::No(no) => return Err(refused(address, &what, no.err_code, &no.description)),
             Said::NoResponders => {
                 let problem = format!(
-                    "has no stream that takes {what}: make one for this subject, or look at \
+                    "has no stream that accepts {what}: create one for this subject, or correct \
                      `subject`"
                 );
                 let error = NatsError::NotGranted { address: address.clone(), problem };

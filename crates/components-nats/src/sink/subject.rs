@@ -48,12 +48,12 @@ impl Subject {
     /// # Errors
     /// Fails if a header is missing, or the result is invalid or reserved for the server.
     pub(super) fn of(&self, event: EventRef<'_>) -> Result<String, String> {
-        let missing = |name| format!("there is no header `{name}`, which `subject` names");
+        let missing = |name| format!("the event has no header `{name}`, which `subject` uses");
         let subject = self.0.with(|name| event.header(name).ok_or_else(|| missing(name)))?;
         check(&subject)?;
         let is_of_event = matches!(self.0.pieces().first(), Some(Piece::Text(it)) if it.is_empty());
         if is_of_event && RESERVED.iter().any(|begin| subject.starts_with(begin)) {
-            return Err(format!("`{subject}` is a subject of the server itself"));
+            return Err(format!("`{subject}` is reserved for the server"));
         }
         Ok(subject)
     }
@@ -67,12 +67,15 @@ impl Subject {
 /// Checks a subject to which a message is sent; returns a description of the problem.
 fn check(subject: &str) -> Result<(), String> {
     if subject.len() > SUBJECT_BYTES_MAX {
-        return Err(format!("a subject of {} bytes, over {SUBJECT_BYTES_MAX}", subject.len()));
+        return Err(format!(
+            "the subject has {} bytes, over the limit of {SUBJECT_BYTES_MAX}",
+            subject.len()
+        ));
     }
     let is_word = |word: &str| !word.is_empty() && word.chars().all(is_of_token);
     match subject.split('.').all(is_word) {
         true => Ok(()),
-        false => Err(format!("`{subject}` is no subject: words with points between them")),
+        false => Err(format!("`{subject}` is not a valid subject: use words separated by dots")),
     }
 }
 
@@ -92,7 +95,7 @@ mod tests {
         let subject = Subject::new("logs.%{site}.%{kind}").unwrap();
         assert_eq!(subject.of(good).unwrap(), "logs.bern.a.b");
         assert_eq!(subject.pattern().unwrap(), "logs.*.*");
-        assert!(subject.of(bad).unwrap_err().contains("is no subject"));
+        assert!(subject.of(bad).unwrap_err().contains("is not a valid subject"));
         assert!(Subject::new("%{kind}").unwrap().of(bad).unwrap_err().contains("no subject"));
         assert_eq!(Subject::new("logs-%{site}").unwrap().pattern(), None);
         let mut builder = BatchBuilder::default();
@@ -100,7 +103,7 @@ mod tests {
         let batch = builder.finish();
         let reserved = batch.iter().next().unwrap();
         let refused = Subject::new("%{kind}").unwrap().of(reserved).unwrap_err();
-        assert!(refused.contains("of the server itself"), "{refused}");
+        assert!(refused.contains("reserved for the server"), "{refused}");
         assert!(Subject::new("logs.%{kind}").unwrap().of(reserved).is_ok());
         let missing = Subject::new("logs.%{host}").unwrap().of(good).unwrap_err();
         assert!(missing.contains("no header `host`"), "{missing}");

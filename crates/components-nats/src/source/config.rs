@@ -145,7 +145,7 @@ fn check_name(name: &str) -> Result<(), String> {
     let is_allowed = |it: char| is_of_token(it) && !"/\\".contains(it);
     match name.chars().all(is_allowed) {
         true if !name.is_empty() => Ok(()),
-        _ => Err("a name has no points, spaces, slashes and wildcards, and is not empty".into()),
+        _ => Err("must not be empty or contain dots, spaces, slashes or wildcards".into()),
     }
 }
 
@@ -160,8 +160,8 @@ fn check_filter(subject: &str) -> Result<(), String> {
     match (0..words.len()).all(is_word) {
         true => Ok(()),
         false => Err(format!(
-            "`{subject}` is no subject: words with points between them; `*` stands for a word, and \
-             `>` at the end for all that come"
+            "`{subject}` is not a valid subject: use words separated by dots; `*` matches one \
+             word, and `>` at the end matches all remaining words"
         )),
     }
 }
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+    fn rejects_invalid_settings_and_names_setting_and_remedy() {
         assert_eq!(built(&json!({ "filter": ["a.*.>"], "consumer": "c", "start": "new" })), Ok(()));
         assert_eq!(built(&json!({ "start": "2026-11-01T00:00:00+01:00" })), Ok(()));
         let server = |more: Value| {
@@ -246,8 +246,8 @@ mod tests {
             json!({ "server": server })
         };
         for (settings, expected) in [
-            (json!({ "stream": "" }), "`stream`: a name has"),
-            (json!({ "stream": "a.b" }), "no points"),
+            (json!({ "stream": "" }), "`stream`: must not be empty"),
+            (json!({ "stream": "a.b" }), "contain dots"),
             (json!({ "consumer": "a b" }), "`consumer`"),
             (json!({ "filter": ["a.>.b"] }), "`>` at the end"),
             (json!({ "filter": [""] }), "no subject"),
@@ -258,7 +258,7 @@ mod tests {
             (json!({ "properties": ["size"] }), "subject"),
             (server(json!({ "urls": [] })), "at least one"),
             (server(json!({ "urls": ["nats://a:1", "tls://b:1"] })), "or all with `tls://`"),
-            (server(json!({ "tls": {} })), "with `tls://` alone"),
+            (server(json!({ "tls": {} })), "only to `tls://`"),
             (server(json!({ "password": "p" })), "`user` alone"),
             (server(json!({ "domain": "a.b" })), "`server.domain`"),
             (server(json!({ "heartbeat": "1ms" })), "from 100ms"),

@@ -92,8 +92,8 @@ impl Alone {
         let expected = self.sequence.unwrap_or(place.sequence);
         if place.of_consumer != self.of_consumer || place.sequence < expected {
             return Err(format!(
-                "message {} comes as number {} of the consumer, where number {} from {expected} on \
-                 is next",
+                "message {} arrived as number {} of the consumer; expected number {}, from \
+                 message {expected} on",
                 place.sequence, place.of_consumer, self.of_consumer
             ));
         }
@@ -133,8 +133,8 @@ impl Consuming {
         if info.config.ack_policy != "explicit" || info.config.deliver_subject.is_some() {
             let address = connection.address.clone();
             let problem = format!(
-                "has the consumer `{name}` as one that is not pulled with explicit \
-                 acknowledgements; delete it, or give `consumer` another name"
+                "has a consumer `{name}` that is not a pull consumer with explicit \
+                 acknowledgements: delete it, or set another name in `consumer`"
             );
             return Err(NatsError::NotGranted { address, problem });
         }
@@ -155,8 +155,8 @@ impl Consuming {
         if stream.config.retention != "limits" {
             let address = connection.address.clone();
             let problem = format!(
-                "has the stream `{}` with the retention `{}`, which keeps messages until they are \
-                 acknowledged: set `consumer`",
+                "has the stream `{}` with the retention `{}`, which needs acknowledgements: set \
+                 `consumer`",
                 options.stream, stream.config.retention
             );
             return Err(NatsError::NotGranted { address, problem });
@@ -288,7 +288,7 @@ impl Consuming {
 
     fn arrived(&mut self, message: Message) -> Result<Delivered, NatsError> {
         let Some(place) = message.reply.as_deref().and_then(Place::read) else {
-            return Err(self.connection.ended("a message does not say its place in the stream"));
+            return Err(self.connection.ended("a message has no sequence number of the stream"));
         };
         let Some(alone) = &mut self.alone else {
             return Ok(Delivered { place, deleted: 0, message });
@@ -362,8 +362,8 @@ fn check_filter(
     }
     let (address, version) = (connection.address.clone(), &connection.info.version);
     let problem = format!(
-        "is of version {version} and takes one subject as `filter`; several need 2.10: write one \
-         with wildcards, or a source for each"
+        "has version {version}, which allows one subject in `filter`; several need 2.10: use one \
+         with wildcards, or one source for each subject"
     );
     Err(NatsError::NotGranted { address, problem })
 }
@@ -377,13 +377,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_missing_or_comes_twice_ends_the_connection_and_a_deleted_one_does_not() {
+    fn missing_or_repeated_messages_close_the_connection_but_not_deleted_ones() {
         let begun =
             |has_all_subjects| Alone { of_consumer: 1, sequence: Some(5), has_all_subjects };
         let mut alone = begun(true);
         assert_eq!(alone.follows(&place(1, 5)), Ok(0));
         assert_eq!(alone.follows(&place(2, 9)), Ok(3));
-        assert!(alone.follows(&place(4, 11)).unwrap_err().contains("number 3 from 10 on"));
+        assert!(alone.follows(&place(4, 11)).unwrap_err().contains("number 3, from message 10 on"));
         assert!(alone.follows(&place(3, 9)).unwrap_err().contains("message 9"));
         assert_eq!(alone.follows(&place(3, 10)), Ok(0));
         assert_eq!(begun(false).follows(&place(1, 9)), Ok(0));

@@ -50,8 +50,8 @@ pub(super) fn known(known: &[(Bytes, Bytes)], stream: &str) -> Result<Option<Pos
     };
     Position::decode(value).map(Some).ok_or_else(|| {
         format!(
-            "the position of `{stream}` in the channel was written by another version; take that \
-             one, or give the source another name: then it begins anew"
+            "another version wrote the position of `{stream}` in the channel: run that version, \
+             or rename the source to discard the position"
         )
     })
 }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_is_read_as_it_was_written_and_no_other_form_is_taken_for_one() {
+    fn reads_back_positions_and_rejects_other_forms() {
         let position = Position { created: "2026-11-28T22:17:28.77Z".into(), next: u64::MAX };
         let stored = [(Bytes::from_static(b"S"), position.encode())];
         assert_eq!(known(&stored, "S"), Ok(Some(position)));

@@ -42,12 +42,14 @@ impl Greeting<'_> {
             address: self.address.clone(),
             problem: problem.to_owned(),
         };
-        let unexpected = ended("it does not greet as AMQP 0.9.1 does");
+        let unexpected =
+            ended("the server did not complete the AMQP 0.9.1 handshake; check `broker.urls`");
         self.write(frames::protocol_header()).await?;
         let OfConnection::Start(start) = self.answer().await? else { return Err(unexpected) };
         let mechanisms = start.mechanisms.to_string();
         if !mechanisms.split(' ').any(|it| it == "PLAIN") {
-            let problem = format!("it takes {mechanisms}, and not PLAIN");
+            let problem =
+                format!("the broker offers only {mechanisms}, but this client needs PLAIN");
             return Err(RabbitError::Login { address: self.address.clone(), problem });
         }
         self.step = "the login";
@@ -111,7 +113,7 @@ impl Greeting<'_> {
                 }
             }
             AMQPClass::Connection(method) => Ok(method),
-            _ => Err(self.ended("a method comes before the connection is open".into())),
+            _ => Err(self.ended("the broker sent a method before the connection was open".into())),
         }
     }
 
@@ -120,14 +122,16 @@ impl Greeting<'_> {
             match self.decoder.next().map_err(|problem| self.ended(problem))? {
                 Some(Incoming::Method(_, class)) => return Ok(class),
                 Some(Incoming::Content(..)) => {
-                    return Err(self.ended("a message comes before the connection is open".into()));
+                    return Err(self
+                        .ended("the broker sent a message before the connection was open".into()));
                 }
                 None => {}
             }
             match self.stream.read_buf(&mut self.decoder.buffer).await {
                 // RabbitMQ closes the stream after a wrong login of an old client.
                 Ok(0) => {
-                    return Err(self.ended(format!("closed while it was asked for {}", self.step)));
+                    return Err(self
+                        .ended(format!("the broker closed it on the request for {}", self.step)));
                 }
                 Ok(_) => {}
                 Err(error) => return Err(self.ended(error.to_string())),

@@ -205,11 +205,11 @@ impl Publishing {
         match self.confirms.heard(said, tag, all_before) {
             Ok(()) => Ok(()),
             Err(Wrong::Refused(count)) => Err(self.not_taken(format!(
-                "{count} are refused, as by a queue that is full or has lost its nodes"
+                "the broker refused {count} messages; a queue may be full or unavailable"
             ))),
-            Err(Wrong::Unknown(tag)) => {
-                Err(self.connection.ended(format!("it confirms message {tag}, which was not sent")))
-            }
+            Err(Wrong::Unknown(tag)) => Err(self
+                .connection
+                .ended(format!("the broker confirmed message {tag}, which was not sent"))),
         }
     }
 
@@ -227,11 +227,15 @@ impl Publishing {
         if batch.unroutable == Unroutable::Retry {
             return Err(RabbitError::NotGranted {
                 address: self.connection.address.clone(),
-                problem: format!("returns a message: {problem}; bind one"),
+                problem: format!(
+                    "returned a message: {problem}; bind a queue, or correct `routing_key`"
+                ),
             });
         }
         let Some(place) = id.and_then(|id| batch.places.remove(&id)) else {
-            return Err(self.connection.ended(format!("it returns what was not sent: {problem}")));
+            return Err(self
+                .connection
+                .ended(format!("the broker returned a message that was not sent: {problem}")));
         };
         batch.refused.push(Refusal { place, reason: "unroutable", detail: problem });
         Ok(())

@@ -22,7 +22,7 @@ impl RoutingKey {
         };
         match template.pieces().iter().map(fixed).sum() {
             0..=NAME_BYTES_MAX => Ok(Self(template)),
-            many => Err(format!("has {many} bytes; AMQP takes {NAME_BYTES_MAX} at most")),
+            many => Err(format!("has {many} bytes; AMQP allows at most {NAME_BYTES_MAX}")),
         }
     }
 
@@ -36,11 +36,13 @@ impl RoutingKey {
     /// # Errors
     /// Fails if a header is missing, or the key is too long.
     pub(super) fn of(&self, event: EventRef<'_>) -> Result<String, String> {
-        let missing = |name| format!("there is no header `{name}`, which `routing_key` names");
+        let missing = |name| format!("the event has no header `{name}`, which `routing_key` uses");
         let key = self.0.with(|name| event.header(name).ok_or_else(|| missing(name)))?;
         match key.len() {
             0..=NAME_BYTES_MAX => Ok(key),
-            many => Err(format!("its routing key has {many} bytes, over {NAME_BYTES_MAX}")),
+            many => Err(format!(
+                "its routing key has {many} bytes; AMQP allows at most {NAME_BYTES_MAX}"
+            )),
         }
     }
 }

@@ -17,7 +17,7 @@ fn good() -> Value {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     assert!(build::<Config>(&good(), &context()).is_ok());
     let both = ["amqp://a:5672", "amqps://b:5671"];
     for (name, value, expected) in [
@@ -25,12 +25,12 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
         ("exchange", json!("a".repeat(256)), "at most 255"),
         ("routing_key", json!("a.%{b"), "no `}`"),
         ("routing_key", json!("%{}"), "names no header"),
-        ("routing_key", json!("a".repeat(256)), "255 at most"),
+        ("routing_key", json!("a".repeat(256)), "at most 255"),
         ("unroutable", json!("drop"), "known: `dead_letter`, `retry`"),
         ("message_max", json!("1B"), "from 1KiB to 1GiB"),
-        ("in_flight_max", json!(0), "at least 1"),
+        ("in_flight_max", json!(0), "must be at least 1"),
         ("broker", json!({ "urls": both }), "all of them"),
-        ("broker", json!({ "urls": ["amqp://b:5672"], "tls": {} }), "`amqps://` alone"),
+        ("broker", json!({ "urls": ["amqp://b:5672"], "tls": {} }), "only to `amqps://`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "password": "x" }), "`user`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "virtual_host": "" }), "not be empty"),
     ] {
@@ -42,7 +42,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
 }
 
 #[test]
-fn an_event_names_its_routing_key_and_has_the_same_id_when_it_is_sent_again() {
+fn an_event_selects_its_routing_key_and_keeps_its_id_when_resent() {
     let mut settings = good();
     settings["routing_key"] = json!("logs.%{site}");
     settings["message_max"] = json!("1KiB");

@@ -138,11 +138,11 @@ impl Declare {
         for (name, value) in &self.arguments {
             check_name(name).map_err(|cause| ("declare.arguments", cause))?;
             if name == "x-queue-type" {
-                let cause = "`x-queue-type` is the setting `queue_type`".to_owned();
+                let cause = "set `queue_type` instead of `x-queue-type`".to_owned();
                 return Err(("declare.arguments", cause));
             }
             if *value == Argument::Text(String::new()) {
-                return Err(("declare.arguments", format!("`{name}` is empty; leave it out")));
+                return Err(("declare.arguments", format!("`{name}` is empty: remove it")));
             }
         }
         for binding in &self.bindings {
@@ -150,8 +150,8 @@ impl Declare {
                 (
                     "declare.bindings",
                     format!(
-                        "the exchange {cause}; each queue is bound to the \
-                                              default exchange by itself"
+                        "the exchange {cause}; remove a binding to the default exchange, which \
+                         every queue has"
                     ),
                 )
             })?;
@@ -233,12 +233,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+    fn rejects_invalid_settings_and_names_setting_and_remedy() {
         let bound = |exchange: &str| json!({ "bindings": [{ "exchange": exchange }] });
         assert_eq!(built(&json!({ "declare": bound("logs") })), Ok(()));
         for (settings, expected) in [
             (json!({ "queue": "" }), "`queue`: must not be empty"),
-            (json!({ "queue": "a".repeat(256) }), "255 at most"),
+            (json!({ "queue": "a".repeat(256) }), "at most 255"),
             (json!({ "prefetch": 0 }), "from 1 to 65535"),
             (json!({ "message_max": "1B" }), "from 1KiB to 1GiB"),
             (json!({ "unusable": "drop" }), "known: `hold`, `reject`"),

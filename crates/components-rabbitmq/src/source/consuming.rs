@@ -105,8 +105,8 @@ impl Consuming {
                 }
                 Incoming::Method(_, AMQPClass::Basic(Basic::Cancel(_))) => {
                     let problem = format!(
-                        "the broker has ended the consumer of {}: it was deleted, or has moved to \
-                         another node",
+                        "the broker cancelled the consumer of {}: the queue was deleted or moved \
+                         to another node",
                         self.what
                     );
                     return Err(self.connection.ended(problem));
@@ -151,8 +151,8 @@ fn delivered(
         (Err(problem), _) => Delivered::Unusable(tag, problem),
         (_, Body::Skipped(bytes)) => {
             let problem = format!(
-                "its body has {bytes} bytes, over the {message_max} of `message_max`, which may \
-                 be raised"
+                "its body has {bytes} bytes, over `message_max` ({message_max}), which you can \
+                 raise"
             );
             Delivered::Unusable(tag, problem)
         }

@@ -91,7 +91,7 @@ fn answers(status: u16) -> impl Fn(&str) -> Reply {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_says_nothing_is_left_when_the_time_of_a_request_is_over() {
+async fn leaves_a_silent_node_after_the_request_timeout() {
     let (hung, good) = (Node::start(|_| Reply::Nothing).await, Node::start(answers(200)).await);
     let client = client(&[&hung, &good]);
     let given_up = timeout(Duration::from_secs(60), ask(&client)).await;
@@ -101,7 +101,7 @@ async fn a_node_that_says_nothing_is_left_when_the_time_of_a_request_is_over() {
 }
 
 #[tokio::test]
-async fn what_another_node_might_not_answer_is_a_reason_to_ask_it() {
+async fn asks_another_node_if_it_might_answer_differently() {
     for status in [404, 500, 503, 510] {
         let (bad, good) = (Node::start(answers(status)).await, Node::start(answers(200)).await);
         let client = client(&[&bad, &good]);
@@ -136,11 +136,11 @@ async fn requests_that_are_given_up_at_a_time_go_on_by_one_node() {
 }
 
 #[tokio::test]
-async fn of_a_page_of_html_its_title_is_said() {
+async fn reports_the_title_of_an_html_page() {
     const PAGE: &str = "<html><head>\n<title>Error 401 Bad credentials</title></head><body>…";
     let node = Node::start(|_| Reply::After(Duration::ZERO, 401, PAGE)).await;
     let error = ask(&client(&[&node])).await.unwrap_err().to_string();
-    assert!(error.contains("login (Error 401 Bad credentials): set `user` and"), "{error}");
+    assert!(error.contains("login (Error 401 Bad credentials): correct `user` and"), "{error}");
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn an_answer_is_limited_by_the_documents_of_the_request() {
         let node = Node::start(move |_| Reply::After(Duration::ZERO, status, long)).await;
         let client = client(&[&node]);
         let error = ask(&client).await.unwrap_err();
-        assert!(error.to_string().contains("an answer of over 1052672 bytes"), "{error}");
+        assert!(error.to_string().contains("its response exceeds 1052672 bytes"), "{error}");
         let sent = client.send(Method::POST, "/x", ("x".into(), 1_000)).await;
         assert_eq!(sent.is_ok(), status == 200);
     }

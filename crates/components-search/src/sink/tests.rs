@@ -22,22 +22,22 @@ fn good() -> Value {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     assert!(build::<Config>(&good(), &context()).is_ok());
     for (name, value, expected) in [
         ("urls", json!([]), "at least one"),
         ("urls", json!(["search-1:9200"]), "write for example `http://search-1:9200`"),
-        ("urls", json!(["tcp://search-1:9200"]), "it has to begin with `http://` or `https://`"),
+        ("urls", json!(["tcp://search-1:9200"]), "it must start with `http://` or `https://`"),
         ("urls", json!(["http://me:pw@search-1"]), "set `user` and `password`"),
-        ("urls", json!(["http://search-1?a=b"]), "it has a query"),
-        ("index", json!("Logs"), "small letters"),
+        ("urls", json!(["http://search-1?a=b"]), "remove the query"),
+        ("index", json!("Logs"), "lowercase letters"),
         ("index", json!("%{app}"), "a fixed prefix"),
         ("time_header", json!(""), "name the header"),
         ("name", json!(""), "1 to 128 bytes"),
         ("pipeline", json!("a/b"), "ingest pipeline"),
         ("password", json!("x"), "`user`"),
-        ("tls", json!({}), "no URL begins with `https://`"),
-        ("in_flight_max", json!(0), "at least 1"),
+        ("tls", json!({}), "no URL starts with `https://`"),
+        ("in_flight_max", json!(0), "must be at least 1"),
     ] {
         let mut settings = good();
         settings[name] = value;
@@ -48,7 +48,7 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     both["user"] = json!("me");
     both["secret_headers"] = json!({ "authorization": "ApiKey abc" });
     let error = build::<Config>(&both, &context()).err().unwrap().to_string();
-    assert!(error.contains("one way to log in"), "{error}");
+    assert!(error.contains("remove one of the two"), "{error}");
 }
 
 fn sink(name: &str) -> Search {

@@ -130,10 +130,10 @@ fn written(
 ) -> Result<Next, SearchError> {
     let foreign =
         |problem| SearchError::Foreign { engine: super::ENGINE, url: node.clone(), problem };
-    let Answer { head } =
-        serde_json::from_slice(answer).map_err(|error| foreign(format!("no JSON: {error}")))?;
+    let Answer { head } = serde_json::from_slice(answer)
+        .map_err(|error| foreign(format!("not valid JSON: {error}")))?;
     if head.status != Some(0) {
-        return Err(foreign(format!("no success: {}", shown(answer))));
+        return Err(foreign(format!("it does not report success: {}", shown(answer))));
     }
     if !is_proof(&head, took, documents.len()) {
         let late = SearchError::Late { url: node.clone(), took };
@@ -161,7 +161,9 @@ fn refused_of(head: &Head, documents: &[Outgoing]) -> Result<Vec<Never>, String>
     let refused = errors.iter().map(|error| {
         let id = error.id.as_deref();
         let found = documents.iter().find(|it| id.is_some() && it.id.as_deref() == id);
-        let found = found.ok_or_else(|| format!("an error about another document: {error:?}"))?;
+        let found = found.ok_or_else(|| {
+            format!("it reports an error for a document that was not sent: {error:?}")
+        })?;
         let said = error.message.as_deref().unwrap_or("no reason given");
         Ok((found.place, "refused", shown(said.as_bytes())))
     });

@@ -11,20 +11,20 @@ use super::*;
 use crate::client::tests::{Node, Reply};
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_invalid_settings_and_names_setting_and_remedy() {
     let context = BuildContext::alone("out", Path::new("unused"), env::real());
     let good = json!({ "urls": ["http://solr-1:8983/solr/"], "collection": "Logs-%Y" });
     assert!(build::<Config>(&good, &context).is_ok());
     for (name, value, expected) in [
         ("urls", json!([]), "http://solr-1:8983/solr"),
         ("urls", json!(["solr-1"]), "write for example `http://solr-1:8983/solr`"),
-        ("collection", json!("a/b"), "the name of this collection has no '/'"),
+        ("collection", json!("a/b"), "the name of the collection cannot contain '/'"),
         ("collection", json!("%{app}"), "a fixed prefix"),
         ("time_header", json!(""), "name the header"),
         ("id_field", json!(""), "a field of the schema"),
         ("message_field", json!(""), "a field of the schema"),
         ("headers_field", json!("headers"), "write for example `header_*_s`"),
-        ("in_flight_max", json!(0), "at least 1"),
+        ("in_flight_max", json!(0), "must be at least 1"),
     ] {
         let mut settings = good.clone();
         settings[name] = value;
@@ -64,7 +64,7 @@ const BODIES: [&str; 4] = [r#"{"n":0}"#, r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"
 const SUCCESS: &str = r#"{"responseHeader":{"status":0}}"#;
 
 #[tokio::test(start_paused = true)]
-async fn documents_of_a_late_success_are_sent_again_as_they_are_until_it_is_soon() {
+async fn resends_documents_of_a_late_success_until_one_is_in_time() {
     let node = Node::start(|body| {
         let is_late = body.matches("id").count() > 1;
         Reply::After(if is_late { LATE } else { Duration::ZERO }, 200, SUCCESS)
@@ -84,7 +84,7 @@ async fn a_document_that_is_always_late_is_not_taken_for_written() {
     let outcomes = outcomes(&node, &BODIES).await;
     let [Outcome::Again(Some(error))] = &outcomes[..] else { panic!("{outcomes:?}") };
     assert_eq!(error.class, ErrorClass::Indeterminate);
-    assert!(error.to_string().contains("no proof"), "{error}");
+    assert!(error.to_string().contains("too long to prove"), "{error}");
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn without_collections(collection: &str, wait: &str) -> Vec<Outcome> {
 }
 
 #[tokio::test]
-async fn a_missing_collection_that_the_event_chooses_is_a_dead_letter_after_the_wait() {
+async fn a_missing_collection_of_an_event_is_a_dead_letter_after_the_wait() {
     let over = without_collections("logs-%{app}", "0s").await;
     let [Outcome::Refused(letter)] = &over[..] else { panic!("{over:?}") };
     assert_eq!((letter.events.len(), letter.reason), (2, "unknown_destination"));

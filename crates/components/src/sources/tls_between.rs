@@ -279,7 +279,7 @@ where
     let fixture = Fixture::start::<S>(json!({}), "").await;
     let address = &*fixture.address;
     let found = probed::<K>(address, None).await;
-    assert!(found.as_ref().is_ok_and(|it| it.ends_with("is reached")), "{kind}: {found:?}");
+    assert!(found.as_ref().is_ok_and(|it| it.ends_with("is reachable")), "{kind}: {found:?}");
     let found = probed::<K>(address, Some(trust())).await;
     assert!(found.as_ref().is_err_and(|it| it.contains("speak TLS")), "{kind}: {found:?}");
     fixture.stop().await;

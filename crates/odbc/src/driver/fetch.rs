@@ -237,8 +237,8 @@ where
     Err(Problem::new(
         "22001",
         format!(
-            "the values of a row, with that of the column `{}`, have over {} MiB: read it in \
-             parts, by a `query`",
+            "the values of a row up to the column `{}` exceed {} MiB: read parts of the column \
+             with a `query`",
             column.name,
             VALUE_BYTES_MAX >> 20
         ),

@@ -22,7 +22,7 @@ fn seated(seating: &Seating) -> Vec<Option<String>> {
 }
 
 #[test]
-fn who_is_gone_leaves_first_and_who_waits_sits_down_then() {
+fn departed_peers_leave_before_waiting_ones_join() {
     let (mut seating, now) = (Seating::new(2), Instant::now());
     seating.found(answer(&["b:1", "a:1"]), now);
     let [a, b] = ["a:1", "b:1"].map(|address| Some(address.to_owned()));
@@ -41,7 +41,7 @@ fn who_is_gone_leaves_first_and_who_waits_sits_down_then() {
 }
 
 #[test]
-fn who_is_back_before_it_left_stays_and_afterwards_is_a_new_one() {
+fn a_peer_that_returns_before_it_left_stays_and_later_is_new() {
     let (mut seating, now) = (Seating::new(1), Instant::now());
     seating.found(answer(&["a:1"]), now);
     let first = seating.view(0);
@@ -109,7 +109,7 @@ async fn a_host_with_addresses_of_both_families_is_not_there_twice() {
 }
 
 #[tokio::test]
-async fn targets_keep_what_is_said_of_them_and_nobody_is_an_error() {
+async fn targets_keep_their_priority_and_an_empty_result_is_an_error() {
     let service =
         |host: &str, priority| Service { host: host.into(), port: 7, priority, weight: 3 };
     let table = Table(Vec::new(), vec![service("b", 2), service("", 0), service("a", 1)]);

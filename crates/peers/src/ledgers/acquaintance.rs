@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_remembered_is_bounded() {
+    async fn remembers_a_bounded_number_of_ledgers() {
         let (mut known, now) = (Acquaintance::default(), Instant::now());
         for n in 0..10 * DATASETS_MAX as u64 {
             let dataset = n.to_string().into();

@@ -110,7 +110,8 @@ fn read(env: &Env, path: &Path) -> io::Result<Vec<Line>> {
     let Some(file) = small_file::find(&*env.disk, path)? else { return Ok(Vec::new()) };
     let len = usize::try_from(file.stat()?.len).unwrap_or(usize::MAX).min(FILE_MAX);
     Ok(serde_json::from_slice(&file.read(0, len)?).unwrap_or_else(|error| {
-        warn!(path = %path.display(), %error, "what is remembered of commit ledgers is damaged");
+        warn!(path = %path.display(), %error, 
+            "the list of known commit ledgers is damaged; starting with an empty list");
         Vec::new()
     }))
 }

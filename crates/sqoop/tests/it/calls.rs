@@ -65,10 +65,10 @@ fn every_option_of_sqoop_has_an_answer_and_gives_it() {
             Answer::Differs(text) => is_noted(Outcome::Differs, text),
             Answer::Ignored(text) => is_noted(Outcome::Ignored, text),
             Answer::Refused(text) => is_noted(Outcome::Refused, text),
-            Answer::Export(..) => is_noted(Outcome::Refused, "it is one of `export`"),
+            Answer::Export(..) => is_noted(Outcome::Refused, "only for `export`"),
         };
         assert!(is_right, "{option}: {notes:?}");
-        let unknown = notes.0.iter().any(|note| note.text.contains("has no such option"));
+        let unknown = notes.0.iter().any(|note| note.text.contains("not an option"));
         assert!(!unknown, "{option}: {notes:?}");
     }
 }
@@ -84,14 +84,14 @@ channels = ["rows"]
 table = "orders"
 columns = ["id", "a"]
 mode = "full"
-# Name the columns that name a row, such as the primary key.
+# Set the columns that identify a row, such as the primary key.
 key = []
 split_by = "part"
 splits = 8
 format = "csv"
 delimiter = ","
 null = "null"
-# Plain text leaves this host, as with Sqoop. Better is TLS, or a tunnel.
+# Plain text leaves this host, as with Sqoop. Use TLS or a tunnel.
 insecure = true
 
 [sources.rows.database]
@@ -148,7 +148,7 @@ fn a_path_is_completed_as_hadoop_completes_it() {
 }
 
 #[test]
-fn what_would_not_be_what_sqoop_does_is_refused() {
+fn refuses_options_that_would_behave_unlike_sqoop() {
     for arguments in [
         &["--null-string", "\\\\N"][..],
         &["--escaped-by", "\\\\"],

@@ -24,19 +24,19 @@ pub struct Opening {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum NotOpened {
     /// The connection becomes something else.
-    #[error("it changes to another protocol than `websocket`")]
+    #[error("the server switched to a protocol other than `websocket`")]
     Protocol,
     /// It is the answer to another request.
     #[error(
-        "its `Sec-WebSocket-Accept` does not match the request: a proxy between may answer by \
-         itself"
+        "its `Sec-WebSocket-Accept` does not match the request: a proxy in between may have \
+         answered"
     )]
     Key,
     /// Without these, frames would have another format.
-    #[error("it uses extensions that were not asked for: {0}")]
+    #[error("it uses extensions that were not requested: {0}")]
     Extensions(String),
     /// Messages would have another meaning.
-    #[error("it speaks `{0}`, which was not asked for")]
+    #[error("it uses the subprotocol `{0}`, which was not requested")]
     Subprotocol(String),
 }
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_opens_a_web_socket_only_if_it_is_to_this_key_and_has_nothing_unasked() {
+    fn accepts_only_responses_to_its_key_without_unrequested_options() {
         let upgrade = ("upgrade", "WebSocket");
         let chat = ("sec-websocket-protocol", "chat");
         let zip = ("sec-websocket-extensions", "permessage-deflate");

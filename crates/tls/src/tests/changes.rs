@@ -31,7 +31,7 @@ async fn trust_that_changes_counts_from_the_next_handshake_on_on_both_sides() {
     place(dir.path(), "other-ca.pem", "of-servers");
     second().await;
     let problem = refused(&server, &client).await;
-    assert!(problem.contains("not signed by one that is trusted"), "{problem}");
+    assert!(problem.contains("not signed by a trusted authority"), "{problem}");
     place(dir.path(), "ca.pem", "of-servers");
     place(dir.path(), "other-ca.pem", "of-clients");
     second().await;

@@ -49,18 +49,18 @@ fn the_hash_is_that_of_sha256sum() {
 }
 
 #[test]
-fn what_is_wrong_with_a_line_is_said_without_the_token() {
+fn errors_of_a_line_do_not_contain_the_token() {
     let long = "x".repeat(1025);
     let hex = "sha256:12";
     for (text, word) in [
-        (TOKEN.to_owned(), "line 1: has to be a name and a token"),
-        (format!("\n#\nweb-1 {TOKEN} {OTHER}"), "line 3: has to be a name and a token"),
-        ("web-1 0123456789abcde".to_owned(), "line 1: a token has 16 to 1024"),
+        (TOKEN.to_owned(), "line 1: must be a name and a token"),
+        (format!("\n#\nweb-1 {TOKEN} {OTHER}"), "line 3: must be a name and a token"),
+        ("web-1 0123456789abcde".to_owned(), "line 1: a token must have 16 to 1024"),
         (format!("web-1 {long}"), "16 to 1024"),
-        ("web-1 0123456789abcdefg\u{e9}".to_owned(), "all of ASCII"),
+        ("web-1 0123456789abcdefg\u{e9}".to_owned(), "1024 ASCII characters"),
         (format!("web-1 {hex}"), "64 hexadecimal digits"),
         (format!("web-1 sha256:{}", "g".repeat(64)), "64 hexadecimal digits"),
-        (format!("web-\u{1}1 {TOKEN}"), "none of them a space"),
+        (format!("web-\u{1}1 {TOKEN}"), "without spaces"),
         (format!("web-1 {TOKEN}\nweb-2 {TOKEN}"), "`web-1` and `web-2` have the same token"),
     ] {
         let said = table(&text).err().unwrap().to_string();

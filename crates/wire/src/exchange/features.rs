@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_cut_short_is_left_to_the_decoder() {
+    fn leaves_truncated_messages_to_the_decoder() {
         assert_eq!(features(&[0x0a, 2, 0x12, 0]), 1);
         assert_eq!(features(&[0x0a, 4, 0x12, 0, 0x12, 0, 0x0a, 2, 0x12, 0]), 3);
         assert_eq!(features(&[0x0a, 2, 0x12, 9, 0x0a]), 0);

@@ -109,7 +109,9 @@ pub(super) fn due(begun: Instant, bytes: usize) -> Instant {
 pub(super) fn length(head: [u8; HEAD_BYTES], bytes_max: usize) -> Result<usize, Status> {
     let [compressed, length @ ..] = head;
     if compressed != 0 {
-        return Err(Status::unimplemented("a message is compressed by the transport"));
+        return Err(Status::unimplemented(
+            "messages compressed by the transport are not supported",
+        ));
     }
     let bytes = u32::from_be_bytes(length) as usize;
     if bytes > bytes_max {

@@ -36,7 +36,8 @@ where
     S: Stream<Item = Result<FromReceiver, Status>> + Send + 'static,
 {
     if request.uri().path() != PATH {
-        return Status::unimplemented(format!("there is {PATH} and nothing else")).into_http();
+        return Status::unimplemented(format!("unknown path: this server only has {PATH}"))
+            .into_http();
     }
     let answers = handler(RequestStream {
         body: request.into_body(),
@@ -129,7 +130,9 @@ where
             }
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
                 ready!(self.stands_still(cx));
-                return Poll::Ready(Err(Status::deadline_exceeded("a message took too long")));
+                return Poll::Ready(Err(Status::deadline_exceeded(
+                    "a message did not arrive in time",
+                )));
             };
             match frame {
                 Some(Ok(frame)) => self.data = frame.into_data().unwrap_or_default(),
@@ -141,7 +144,9 @@ where
                 None if self.message.is_none() && self.head.filled == 0 => {
                     return Poll::Ready(Ok(None));
                 }
-                None => return Poll::Ready(Err(Status::internal("it ends within a message"))),
+                None => {
+                    return Poll::Ready(Err(Status::internal("the stream ended within a message")));
+                }
             }
         }
     }
@@ -281,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_are_heard_as_they_were_said_in_whatever_pieces_they_come() {
+    async fn reads_messages_in_any_fragmentation() {
         let hello = from_sender::Message::Hello(Hello { agent: "a".into(), ..Hello::default() });
         let hello = FromSender { message: Some(hello) };
         let nothing = FromSender { message: None };
@@ -312,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_body_of_a_large_put_lies_where_it_was_gathered_and_its_memory_goes_round() {
+    async fn a_large_body_stays_in_its_buffer_and_the_memory_is_reused() {
         let (sent, buffers) = (framed(&[put(100_000), put(100_001)]), gathering(1 << 20, 1 << 20));
         let mut heard = heard(&sent, 16_384, &buffers);
         let mut addresses = Vec::new();
@@ -329,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_message_is_refused_and_what_is_too_long_by_its_length() {
+    async fn rejects_malformed_messages_and_oversized_ones_by_their_length() {
         let buffers = gathering(1 << 20, 0);
         let whole = framed(&[put(100_000)]);
         let too_long = [&[0][..], &(BYTES_MAX as u32 + 1).to_be_bytes()].concat();

@@ -141,7 +141,7 @@ mod tests {
     use crate::v1::Hello;
 
     #[test]
-    fn what_is_framed_is_what_the_schema_says_and_a_large_body_is_not_copied() {
+    fn frames_match_the_schema_and_large_bodies_are_not_copied() {
         let hello = from_sender::Message::Hello(Hello { agent: "a".into(), ..Hello::default() });
         let sizes = [0, 1, COPIED_BYTES_MAX - 100, COPIED_BYTES_MAX, 1 << 20, 3 << 20].map(put);
         let others = [FromSender { message: Some(hello) }, FromSender { message: None }];

@@ -20,7 +20,7 @@ fn batch() -> Batch {
 }
 
 #[test]
-fn what_is_packed_comes_out_whichever_way_it_is_packed() {
+fn unpacks_batches_of_every_packing() {
     for (packing, compression) in
         [(Packing::Plain, Compression::None), (Packing::Zstd(1), Compression::Zstd)]
     {

@@ -85,7 +85,7 @@ limited = { first = "100ms", limit = "100ms" }
     wait::until("the fifth stream", LIMIT, || (server.streams() == 5).then_some(()));
     server.append_numbers(5, "");
     wait::until("the sixth stream", LIMIT, || (server.streams() == 6).then_some(()));
-    agent.until_logged("nothing has come for 2s", LIMIT);
+    agent.until_logged("no data for 2s", LIMIT);
     assert_eq!(repeats(dir, 15), 0);
     agent.stop(LIMIT);
 }

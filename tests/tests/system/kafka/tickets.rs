@@ -144,7 +144,7 @@ pub(crate) fn a_ticket_is_renewed_by_its_keytab() {
     agent.stop(STOP);
     // Its client delivers its log only while it is polled.
     wait::until("the source to say why no broker can be used", PATIENCE, || {
-        let parts = ["reader", "look after `brokers`", "has no key of"];
+        let parts = ["reader", "check `brokers`", "has no key of"];
         let says = |line: &str| parts.iter().all(|part| line.contains(part));
         wrong.output().lines().any(says).then_some(())
     });

@@ -83,7 +83,7 @@ pub(crate) fn an_expired_token_is_replaced() {
     write_token(&file, Duration::ZERO);
     let mut refused = agent(dir, &broker, &proof, false);
     refused.start();
-    refused.until_logged("(`token_file`) holds a token that has expired", PATIENCE);
+    refused.until_logged("(`token_file`) contains a token that expired", PATIENCE);
     refused.kill();
 
     let mut agent = agent(dir, &broker, &proof, true);

@@ -56,7 +56,7 @@ pub(crate) fn it_is_opened_later() {
     fs::write(dir.join("other.log"), "of the disk\n").expect("a log is written");
     let mut agent = Agent::configured("aqueduct-collector", dir, "late", &text);
     agent.start();
-    let why = "look after `brokers`";
+    let why = "check `brokers`";
     wait::until("/readyz to say why", PATIENCE, || {
         let (status, body) = http::get(agent.admin(), "/readyz")?;
         let says = body.contains("channel `main` has not been open") && body.contains(why);
@@ -80,7 +80,7 @@ pub(crate) fn it_is_opened_later() {
     assert!(found.is_none(), "{found}");
     // The agent owns the topic, and remains the owner.
     let (is_reached, said) = check(&config);
-    let found = "channel main: topic `late` is as it has to be";
+    let found = "channel main: topic `late` has the required settings";
     assert!(!is_reached && said.contains(found), "{said}");
     log.write_all(b"three\n").expect("a log is written");
     until_stored(dir, 14);

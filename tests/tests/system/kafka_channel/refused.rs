@@ -87,7 +87,7 @@ fn wrong_topics(dir: &Path, kafka: &Kafka, open: &str) {
             open,
             &["`alone-state` (`state_topic`) does not exist", "cleanup.policy=compact"],
         ),
-        ("three", &three, &["cannot be made with 3 replicas", "create_with_replicas"]),
+        ("three", &three, &["with 3 replicas", "create_with_replicas"]),
     ];
     thread::scope(|scope| {
         for (topic, client, said) in cases {
@@ -131,7 +131,7 @@ pub(crate) fn each_is_refused_and_mended() {
     };
     made();
     for (on, name, operation) in RIGHTS {
-        let named = format!("the right {operation} on `{name}`");
+        let named = format!("the brokers deny {operation} on `{name}`");
         is_refused(dir, "buffer", &client, &[&named, "kafka-acls.sh --add"]);
         Rule { on, name, operation, allows: true }.add(&open);
     }
@@ -143,7 +143,7 @@ pub(crate) fn each_is_refused_and_mended() {
     let forbidden = Rule { on: "topic", name: "buffer", operation: "Write", allows: false };
     forbidden.add(&open);
     add(dir, "two\n");
-    agent.until_logged("the right Write on `buffer`", PATIENCE);
+    agent.until_logged("the brokers deny Write on `buffer`", PATIENCE);
     forbidden.remove(&open);
     until_stored(dir, 8);
     let found = compare(b"one\ntwo\n", &stored(dir));

@@ -22,7 +22,7 @@ fn lines_wait_for_a_full_server_and_are_in_their_stream_once() {
     let sink = format!("type = \"nats\"\nsubject = \"full.a\"\n{reached}");
     let source = format!("type = \"nats\"\nstream = \"FULL\"\n{reached}");
     let mut chain = Chain::start(dir, "full", &sink, Some(&source));
-    let words = "insufficient resources (10023); its streams have no more room";
+    let words = "insufficient resources (10023); the storage of JetStream is full";
     chain.meet_full_server(words, |is_full| {
         server.kill();
         server.set_room(if is_full { LITTLE } else { ROOM });

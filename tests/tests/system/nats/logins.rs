@@ -199,9 +199,9 @@ fn user_logs_in_by_nkey_seed_and_a_wrong_login_names_the_remedy() {
         dir,
         &server,
         &[
-            ("wrong", wrong, "let it have a user whose `nkey` is `U"),
-            ("none", none, "set `server.nkey_seed` or `server.credentials`"),
-            ("password", USER.replace("p\"", "q\""), "it takes NKeys or JWTs"),
+            ("wrong", wrong, "add a user with the `nkey` `U"),
+            ("none", none, "the login that the server requires: `server.nkey_seed`"),
+            ("password", USER.replace("p\"", "q\""), "the server also accepts NKeys or JWTs"),
         ],
     );
 }
@@ -256,13 +256,13 @@ fn user_logs_in_by_credentials_file_and_a_renewed_one_is_used_next() {
 
     // Renewed before the server ends the connection, because of the JWT presented at its start.
     renew(2 * SHORT);
-    let ended = format!("has ended: {} refuses the login: User Authentication Exp", server.address);
+    let ended = format!("was lost: {} rejects the login: User Authentication Exp", server.address);
     flow.agent.until_logged(&ended, LIMIT);
     flow.carries(dir, "file");
-    assert!(!flow.agent.output().contains("the JWT has expired"), "the new file was read");
+    assert!(!flow.agent.output().contains("the JWT expired"), "the new file was read");
 
     // Renewed too late.
-    flow.agent.until_logged("the JWT has expired at ", LIMIT);
+    flow.agent.until_logged("the JWT expired at ", LIMIT);
     renew(LONG);
     flow.carries(dir, "file");
     flow.agent.stop(LIMIT);
@@ -282,11 +282,15 @@ fn user_logs_in_by_credentials_file_and_a_renewed_one_is_used_next() {
                 write("a.creds", &without),
                 "has no block `-----BEGIN USER NKEY SEED-----`",
             ),
-            ("missing", missing, "/missing.creds, which `server.credentials` names"),
-            ("mixed", write("b.creds", &whole), "and the seed that of `U"),
-            ("revoked", write("c.creds", &revoked), "whether that has revoked the user `U"),
-            ("nkey", format!("nkey_seed = \"{}\"", user.seed()), "in operator mode takes"),
-            ("none", "client_id = \"none\"".to_owned(), "set `server.nkey_seed` or `server.cre"),
+            ("missing", missing, "/missing.creds (`server.credentials`)"),
+            ("mixed", write("b.creds", &whole), "but the seed to `U"),
+            ("revoked", write("c.creds", &revoked), "if the account has revoked the user `U"),
+            ("nkey", format!("nkey_seed = \"{}\"", user.seed()), "in operator mode needs"),
+            (
+                "none",
+                "client_id = \"none\"".to_owned(),
+                "the login that the server requires: `server.nkey_seed`",
+            ),
         ],
     );
     eprintln!("a file that is renewed twice, and refusals: {:?}", began.elapsed());

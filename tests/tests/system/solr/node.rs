@@ -46,8 +46,7 @@ fn each_event_is_one_document_through_kills_or_a_dead_letter() {
         }
         fs::write(dir.join(format!("in/{round}.log")), lines).expect("the test's own folder");
         if round == 0 {
-            agent
-                .until_logged("knows no collection `lines`: where it is missing, create it", LIMIT);
+            agent.until_logged("has no collection `lines`: create it", LIMIT);
             solr.create();
         }
         thread::sleep(Duration::from_millis(rng.random_range(100..700)));

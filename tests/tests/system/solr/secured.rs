@@ -28,15 +28,15 @@ fn right_login_stores_each_event_once_and_wrong_ones_name_the_remedy() {
     let writer = format!("user = \"{WRITER}\"");
     let reader = format!("user = \"{READER}\"");
     let attempts = [
-        (settings("", "", "ca"), "require authentication): set `user` and `password`, or a token"),
+        (settings("", "", "ca"), "require authentication): correct `user` and `password`"),
         (
             settings(&writer, "password = \"wrong\"", "ca"),
-            "does not take the login (Error 401 Bad credentials)",
+            "rejects the login (Error 401 Bad credentials)",
         ),
         (settings(&reader, &right, "ca"), "the permission `update`"),
         (
             settings(&writer, &right, "other"),
-            "put its authority, or the certificate itself, into `ca`",
+            "add its authority, or the certificate itself, to `ca`",
         ),
     ];
     let mut lines = String::new();

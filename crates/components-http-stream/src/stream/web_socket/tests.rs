@@ -51,7 +51,7 @@ async fn given(bytes: &[u8]) -> (Vec<(Vec<u8>, bool)>, HttpError, DuplexStream) 
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_message_is_an_event_however_many_frames_it_has_and_pings_among_them_are_answered() {
+async fn each_message_is_one_event_despite_fragments_and_pings() {
     let bytes = [
         frame(0x81, b"one"),
         frame(0x01, b"tw"),
@@ -91,7 +91,7 @@ async fn a_quiet_server_is_sent_a_ping_and_one_that_does_not_answer_it_is_lost()
     let error = socket.read(heard, LIMIT).await.unwrap_err();
     assert_eq!(heard.elapsed(), LIMIT);
     assert_eq!((error.trouble(), error.wait()), (Trouble::Network, None), "{error}");
-    assert!(error.to_string().contains("nothing has come for 60s"), "{error}");
+    assert!(error.to_string().contains("no data for 60s"), "{error}");
 }
 
 /// A put interrupts a wait for the server; the next wait starts again.
@@ -116,7 +116,7 @@ async fn reads_that_are_given_up_lose_nothing_and_send_no_further_pings() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_is_answered_and_its_code_says_how_long_to_stay_away() {
+async fn answers_a_close_and_pauses_according_to_its_code() {
     for (code, trouble, is_transient) in [
         (1000, Trouble::Network, true),
         (1001, Trouble::Network, true),
@@ -141,13 +141,13 @@ async fn a_close_is_answered_and_its_code_says_how_long_to_stay_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_message_ends_the_connection_and_its_server_hears_why() {
+async fn invalid_messages_close_the_connection_with_a_code() {
     let large = [&[0x81, 127][..], &(17u64 << 20).to_be_bytes()].concat();
     for (bytes, code, expected) in [
         (large, 1009, "17825792 bytes"),
         (frame(0x81, &[0xff]), 1007, "not UTF-8"),
-        (frame(0x83, b"x"), 1002, "no frames"),
-        (frame(0x80, b"x"), 1002, "no frames"),
+        (frame(0x83, b"x"), 1002, "invalid WebSocket frames"),
+        (frame(0x80, b"x"), 1002, "invalid WebSocket frames"),
     ] {
         let (events, error, mut server) = given(&bytes).await;
         assert!(events.is_empty());
@@ -159,7 +159,7 @@ async fn what_is_no_message_ends_the_connection_and_its_server_hears_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_to_be_said_is_said_in_order_and_a_stop_is_too() {
+async fn sends_its_messages_in_order_and_a_close_at_a_stop() {
     let (mut socket, mut server) = pair().await;
     let texts = ["{\"op\":1}", "{\"op\":2}"].map(|text| Secret::from(text.to_owned()));
     socket.say(&texts, LIMIT).await.unwrap();

@@ -33,7 +33,7 @@ fn a_repeat_of_qos_1_is_known_only_while_no_answer_was_sent() {
 }
 
 #[test]
-fn an_id_of_qos_2_names_its_message_until_its_release_is_stored_also_in_another_process() {
+fn an_id_of_qos_2_names_its_message_until_its_release_after_a_restart() {
     let mut session = Session::default();
     let it = message(7, QoS::ExactlyOnce, false, "a");
     assert_eq!(session.arrive(&it), Arrival::New);
@@ -53,7 +53,7 @@ fn an_id_of_qos_2_names_its_message_until_its_release_is_stored_also_in_another_
 }
 
 #[test]
-fn an_id_that_one_channel_lacks_is_stored_again_and_none_outlives_its_session() {
+fn stores_an_id_again_that_one_channel_lacks_within_its_session() {
     let mut session = Session::default();
     let none = BTreeSet::new();
     let one = session.position(&[(1, 5), (2, 5), (3, 5)], &none);
@@ -79,7 +79,7 @@ fn no_more_ids_are_taken_than_a_position_holds() {
 }
 
 #[test]
-fn an_id_that_a_broker_gives_to_another_message_before_its_release_is_stored() {
+fn stores_a_message_that_reuses_an_id_before_its_release() {
     let mut session = Session::default();
     let first = message(7, QoS::ExactlyOnce, false, "a");
     assert_eq!(session.arrive(&first), Arrival::New);
@@ -104,7 +104,7 @@ fn an_id_that_a_broker_gives_to_another_message_before_its_release_is_stored() {
 }
 
 #[test]
-fn ids_that_a_broker_has_forgotten_make_room_and_those_that_come_next_stay_known() {
+fn ids_forgotten_by_the_broker_make_room_and_later_ones_stay_known() {
     let mut session = Session::default();
     let text = |id: u16| message(id, QoS::ExactlyOnce, false, &format!("{id}"));
     // 21 to 700 are stored, and their broker is killed: it knows of none of them.

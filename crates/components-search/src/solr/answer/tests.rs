@@ -42,17 +42,17 @@ fn read(head: &Value) -> Result<Vec<Never>, String> {
 }
 
 #[test]
-fn what_a_tolerant_chain_leaves_out_is_named_and_other_answers_are_no_success() {
+fn names_documents_skipped_by_a_tolerant_chain_and_rejects_other_errors() {
     assert_eq!(read(&json!({ "status": 0 })), Ok(vec![]));
     let error = json!({ "type": "ADD", "id": "a/1/2-5", "message": "so" });
     let found = read(&json!({ "status": 0, "errors": [error] }));
     assert_eq!(found, Ok(vec![(5, "refused", "so".to_owned())]));
     let error = json!({ "type": "ADD", "id": "else", "message": "so" });
     let other = read(&json!({ "status": 0, "errors": [error] })).unwrap_err();
-    assert!(other.contains("another document"), "{other}");
-    assert!(read(&json!({ "status": 1 })).unwrap_err().contains("no success"));
+    assert!(other.contains("that was not sent"), "{other}");
+    assert!(read(&json!({ "status": 1 })).unwrap_err().contains("does not report success"));
     let html = after(Ok("<html>".into()), SOON).unwrap_err().to_string();
-    assert!(html.contains("is no Solr: no JSON"), "{html}");
+    assert!(html.contains("is not from Solr: not valid JSON"), "{html}");
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_success_counts_while_it_is_sooner_than_any_time_out_of_solr() {
 }
 
 #[test]
-fn a_success_of_a_cloud_for_several_counts_while_no_node_can_have_sent_again() {
+fn a_late_success_of_a_cloud_proves_nothing_about_several_documents() {
     let head = |value: Value| serde_json::from_value::<Head>(value).unwrap();
     let cloud = |ms: u64| head(json!({ "status": 0, "rf": 2, "QTime": ms }));
     assert!(is_proof(&cloud(399), SOON, 2));
@@ -76,7 +76,7 @@ fn a_success_of_a_cloud_for_several_counts_while_no_node_can_have_sent_again() {
 }
 
 #[test]
-fn what_one_document_may_be_the_reason_for_is_halved() {
+fn halves_a_request_that_one_document_may_have_failed() {
     let (size, value) =
         (after(Err(refused(413, "big")), SOON), after(Err(refused(400, "n")), SOON));
     assert!(matches!(size, Ok(Next::Halves(Alone::Never("too_large", _)))), "{size:?}");
@@ -84,14 +84,14 @@ fn what_one_document_may_be_the_reason_for_is_halved() {
 }
 
 #[test]
-fn what_needs_a_hand_names_the_setting_and_both_causes() {
+fn errors_for_an_operator_name_the_setting_and_both_causes() {
     let login = SearchError::NoLogin { url: node(), text: "so".into() };
     for (error, expected) in [
-        (login, &["`user` and `password`", "`secret_headers`", "so"][..]),
+        (login, &["`user` and `password`", "`secret_headers.authorization`", "so"][..]),
         (refused(403, "so"), &["the permission `update`", "`security.json`", "`logs`", "so"]),
         (
             refused(404, "so"),
-            &["create it", "change `collection`", "could not start it, and its log says why"],
+            &["create it", "change `collection`", "failed to load it: see its log"],
         ),
     ] {
         let error = after(Err(error), SOON).unwrap_err();

@@ -62,7 +62,7 @@ mode = "upsert"
 key = ["id"]
 # The tables `aqueduct_applied` and `aqueduct_applied_refused`.
 ledger = { create = true }
-# Plain text leaves this host, as with Sqoop. Better is TLS, or a tunnel.
+# Plain text leaves this host, as with Sqoop. Use TLS or a tunnel.
 insecure = true
 
 [sinks.t.database]
@@ -96,7 +96,7 @@ fn a_procedure_is_called_in_the_place_of_a_table() {
 }
 
 #[test]
-fn records_of_avro_have_names_and_the_columns_of_the_call_choose_among_them() {
+fn avro_records_have_names_and_the_call_selects_columns() {
     let (mut all, _) = export(&[]);
     all.learn_packed(Packed::Avro);
     let text = all.to_toml(Layout::Once("t"), &Notes::default());
@@ -139,7 +139,7 @@ fn sequence_files_hold_lines_or_rows_of_a_class_whose_types_the_call_says() {
                     columns = [{ name = \"id\", type = \"integer\" }, \
                     { name = \"at\", type = \"timestamp\" }]\nzone = \"Europe/Berlin\"\n";
     assert!(text.contains(expected), "{text}");
-    assert!(rows.learn_class("org.apache.hadoop.io.Text").unwrap_err().contains("leave out"));
+    assert!(rows.learn_class("org.apache.hadoop.io.Text").unwrap_err().contains("remove --"));
     let (mut other, _) = export(&["--map-column-java", "id=Integer,at=Long,x=Long"]);
     other.learn_columns(known()).unwrap();
     assert!(other.learn_class("orders").unwrap_err().contains("`x`"));
@@ -156,7 +156,7 @@ fn sequence_files_hold_lines_or_rows_of_a_class_whose_types_the_call_says() {
 }
 
 #[test]
-fn what_is_said_of_files_that_are_written_counts_for_those_that_are_read() {
+fn output_format_options_are_the_defaults_of_the_input_format() {
     let text = |arguments: &[&str]| {
         let (export, notes) = export(&[&["--columns", "id"], arguments].concat());
         assert!(!notes.is_refused(), "{notes:?}");
@@ -199,7 +199,7 @@ fn an_export_is_known_by_what_it_reads_and_where_to() {
 }
 
 #[test]
-fn what_an_export_cannot_do_is_refused_and_what_does_nothing_is_said() {
+fn refuses_unsupported_export_options_and_notes_ineffective_ones() {
     for (arguments, option) in [
         (&["--staging-table", "s", "--update-key", "a"][..], "--staging-table"),
         (&["--staging-table", "t"], "--staging-table"),
