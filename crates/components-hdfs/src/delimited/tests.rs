@@ -55,7 +55,8 @@ fn null_is_what_is_written_for_it_and_never_what_is_quoted() {
 fn what_is_no_record_is_an_event_with_the_reason_and_the_next_one_is_read() {
     let text = "1,a,2\n3,b\n4,\"c\"d,5\n6,\"open,7\n8,e,9\r\n";
     let found = decoded(&json!({}), text);
-    let problems = ["values: 2, and 3", "value 2 stands no delimiter", "value 2 has no end"];
+    let problems =
+        ["has 2 values, but", "value 2 has text between", "value 2 has an opening quote"];
     assert_eq!(found.len(), 5, "{found:?}");
     for ((body, problem), (line, expected)) in
         found[1..4].iter().zip(["3,b", "4,\"c\"d,5", "6,\"open,7"].iter().zip(problems))

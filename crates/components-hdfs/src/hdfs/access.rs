@@ -38,11 +38,11 @@ impl Config {
         }
         let is_large = |size: ByteSize| size.0 > storage_objects::OBJECT_BYTES_MAX;
         let problem = if self.roll.size_max.is_some_and(is_large) {
-            ("roll.size_max", "a file in a bucket has at most 5GiB")
+            ("roll.size_max", "must be at most 5GiB, the limit for a file in a bucket")
         } else if self.block_size.is_some() {
-            ("block_size", "it has no effect in a bucket, which has no blocks; remove it")
+            ("block_size", "does not apply to a bucket, which has no blocks; remove it")
         } else if self.replication.is_some() {
-            ("replication", "it has no effect in a bucket, which keeps its own copies; remove it")
+            ("replication", "does not apply to a bucket, which does its own replication; remove it")
         } else {
             return Ok(());
         };
@@ -58,13 +58,14 @@ pub(crate) fn mode(setting: &str, text: &str, owner: u32) -> Result<u32, BuildEr
     let digits = (3..=4).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_digit());
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);
     let Some(mode) = mode else {
-        let problem = format!("`{text}` is not a mode; write three octal digits, as in \"644\"");
+        let problem =
+            format!("`{text}` is not a file mode; write three octal digits, as in \"644\"");
         return Err(BuildError::invalid(setting, problem));
     };
     if mode & owner != owner {
         let problem = format!(
-            "with `{text}` the sink could not read and write what it made itself; its owner needs \
-             {owner:o} at least"
+            "with `{text}` the sink cannot read and write its own files; the owner needs at least \
+             {owner:o}"
         );
         return Err(BuildError::invalid(setting, problem));
     }

@@ -86,8 +86,8 @@ pub(super) fn shown(name: &str, host: &dyn HostNames) -> Result<String, String> 
     };
     let text = text.map_err(|problem| {
         format!(
-            "what `%[{name}]` stands for is not known: {problem}. Give the host an entry in the \
-             name service or in `/etc/hosts`, or write the text itself into the path"
+            "cannot resolve `%[{name}]`: {problem}; add this host to DNS or `/etc/hosts`, or write \
+             the value into the path"
         )
     })?;
     Ok(confined(Some(&text)))

@@ -85,9 +85,11 @@ impl Round {
         let unit = units.into_iter().find(|(_, within)| step <= *within);
         match unit {
             Some((unit, within)) if step > 0 && step % unit == 0 => Ok(Self { step, within }),
-            _ => Err("it must be whole seconds up to a minute, whole minutes up to an hour, or \
-                      whole hours up to a day, such as `10m`"
-                .into()),
+            _ => {
+                Err("must be whole seconds up to a minute, whole minutes up to an hour, or whole \
+                     hours up to a day, such as `10m`"
+                    .into())
+            }
         }
     }
 

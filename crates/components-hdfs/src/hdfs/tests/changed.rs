@@ -35,7 +35,7 @@ async fn a_ledger_deleted_while_collectors_are_down_stops_them_with_the_command_
         let error = sink.open().await.unwrap_err();
         let told = error.to_string();
         for part in
-            ["nothing is stored until", "aqueduct ledger show --store 'file:///logs/%{app}'"]
+            ["the sink stores nothing", "aqueduct ledger show --store 'file:///logs/%{app}'"]
         {
             assert!(told.contains(part), "{told}");
         }

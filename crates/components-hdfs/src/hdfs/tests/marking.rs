@@ -152,7 +152,7 @@ fn what_is_never_complete_is_refused_with_its_setting() {
                     "success_marker": { "after": "1h", "name": "done" } }),
             "success_marker.name",
         ),
-        (json!({ "url": "file:///logs", "success_marker": marker }), "shows no time"),
+        (json!({ "url": "file:///logs", "success_marker": marker }), "has no time"),
         (
             json!({ "url": "file:///logs/%H", "time_from": arrival, "guarantee": "at_least_once",
                     "success_marker": marker }),

@@ -121,7 +121,7 @@ fn what_cannot_be_merged_is_refused_with_its_setting() {
     let hour = "hdfs://store/logs/%H";
     for (settings, path, problem) in [
         (json!({ "url": "webhdfs://store:9870/logs/%H" }), "compact", "`hdfs://`"),
-        (json!({ "url": "hdfs://store/logs/%{app}" }), "compact", "shows no time"),
+        (json!({ "url": "hdfs://store/logs/%{app}" }), "compact", "has no time"),
         (json!({ "url": hour, "guarantee": "at_least_once" }), "compact", "`guarantee`"),
         (json!({ "url": hour, "encoder": "avro" }), "compact", "`encoder`"),
         (

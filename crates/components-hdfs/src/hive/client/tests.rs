@@ -174,12 +174,12 @@ async fn what_a_metastore_or_a_table_refuses_is_said_with_the_remedy() {
         script
     };
     for (script, said) in [
-        (get(thrown(2, "gone")), "no table `logs.web` in the metastore: create it, or set"),
-        (get(table(&["host"], PLAIN)), "partitioned by (host) and the path of `url` by (day)"),
-        (get(table(&["day"], ("transactional", "true"))), "takes no files from outside"),
-        (get(thrown(1, "no database")), "no database; its own log says more"),
+        (get(thrown(2, "gone")), "the table `logs.web` does not exist in the metastore"),
+        (get(table(&["host"], PLAIN)), "are (host), but those in the path of `url` are (day)"),
+        (get(table(&["day"], ("transactional", "true"))), "is transactional"),
+        (get(thrown(1, "no database")), "no database; see the log"),
         (unknown, "bad value"),
-        (vec![("get_table", table(&["day"], PLAIN))], "cannot be read; if it frames"),
+        (vec![("get_table", table(&["day"], PLAIN))], "if it uses the framed transport"),
     ] {
         let error = add(&["1"], false, false, script).await.0.unwrap_err().to_string();
         assert!(error.contains(said), "{error}");
