@@ -71,7 +71,7 @@ fn a_row_that_is_in_the_log_and_not_in_its_table_yet_is_not_missing_behind_a_sna
         scope.spawn(|| server.ask(DATABASE, "INSERT INTO orders VALUES (2)"));
         wait::until("the row in the log", LIMIT, || (end() != before).then_some(()));
         collector.start();
-        binlog::wait_until_said(&collector, 0, "changes are read");
+        binlog::wait_until_said(&collector, 0, "reading changes");
     });
     server.ask(DATABASE, "INSERT INTO orders VALUES (3)");
     binlog::wait_until_stored(dir, "\"id\":3");

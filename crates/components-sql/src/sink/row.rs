@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         let row = Row { columns, values };
         for key in self.key {
             if row.value(*key).is_none_or(|value| *value == Value::Null) {
-                return Err(format!("column `{}` of `key` has no value", self.targets[*key].name));
+                return Err(format!("the key column `{}` has no value", self.targets[*key].name));
             }
         }
         if row.columns.is_empty() {
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
                 let read = csv.parse(body, scratch, |name, value| {
                     fields.insert(name.to_owned(), (value != null).then(|| value.to_owned()));
                 });
-                read.map_err(|problem| format!("no line of `fields`: {problem}"))?;
+                read.map_err(|problem| format!("the body does not match `fields`: {problem}"))?;
                 Ok(Fields::Csv(fields))
             }
             (Format::Csv | Format::None, _) => Ok(Fields::None),
@@ -179,7 +179,7 @@ impl<'a> Reader<'a> {
             Fields::None => None,
         };
         extra.map_or(Ok(()), |name| {
-            Err(format!("no column takes the field `{name}`: see the setting `extra`"))
+            Err(format!("no column uses the field `{name}`; see the setting `extra`"))
         })
     }
 }

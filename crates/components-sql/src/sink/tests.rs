@@ -175,7 +175,7 @@ async fn a_bad_row_is_a_dead_letter_and_so_it_is_when_the_batch_comes_again() {
     let (letter, reason, detail) = first.clone().unwrap();
     assert_eq!(letter, [&*bodies[4], &*bodies[5], &*bodies[11], &*bodies[19]]);
     assert_eq!(reason, "refused");
-    for part in ["event 4: ", "CHECK constraint failed", "event 5: ", "UNIQUE", "no integer"] {
+    for part in ["event 4: ", "CHECK constraint failed", "event 5: ", "UNIQUE", "64-bit integer"] {
         assert!(detail.contains(part), "{detail}");
     }
     assert_eq!(fixture.ask(COUNT), format!("16 {}", (0..20).sum::<usize>() - 4 - 5 - 11 - 19));
@@ -261,7 +261,7 @@ async fn staged_rows_are_moved_once_and_those_of_others_are_not() {
     // A foreign row that looks the same.
     fixture.file.run("INSERT INTO s VALUES (1, 'x')");
     let said = staging().await.move_rows().await.unwrap_err().to_string();
-    assert!(said.contains("has 3 rows, and 2 were put there"), "{said}");
+    assert!(said.contains("has 3 rows, but this export added 2"), "{said}");
     assert_eq!(fixture.ask(COUNT), "0 0", "nothing is moved");
     fixture.file.run("DELETE FROM s WHERE rowid = 3");
     assert_eq!(staging().await.move_rows().await.unwrap(), 2);
@@ -292,16 +292,16 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     assert!(made(&good).is_ok());
     for (name, value, expected) in [
         ("table", json!("a.b.c"), "schema.table"),
-        ("mode", json!("upsert"), "name the columns that find the row"),
-        ("key", json!(["k"]), "look for no row"),
-        ("format", json!("csv"), "names of its values"),
-        ("fields", json!(["a"]), "apply to `csv`"),
-        ("format", json!("none"), "where values come from"),
-        ("delimiter", json!("\n"), "a character of ASCII"),
+        ("mode", json!("upsert"), "columns that identify a row"),
+        ("key", json!(["k"]), "`insert` and `call`"),
+        ("format", json!("csv"), "values of a line"),
+        ("fields", json!(["a"]), "applies only to `csv`"),
+        ("format", json!("none"), "entry for each column"),
+        ("delimiter", json!("\n"), "an ASCII character"),
         ("columns", json!({ "a": "%{}" }), "`columns.a`"),
         ("rows_max", json!(0), "from 1 to"),
         ("in_flight_max", json!(0), "from 1 to"),
-        ("ledger", json!({ "table": "t" }), "name another one"),
+        ("ledger", json!({ "table": "t" }), "must differ from `table`"),
         ("ledger", json!({ "refused_kept": "1s" }), "at least 1m"),
     ] {
         let mut settings = good.clone();

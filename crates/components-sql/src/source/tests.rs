@@ -342,7 +342,7 @@ async fn what_would_lose_rows_is_refused_when_the_source_is_opened() {
     assert!(said.contains("nope"), "{said}");
     run(site.source(&good), &one, 10).await;
     let said = problem(&site, &json!({ "mode": "append", "check_column": "id" }), &one, 1).await;
-    assert!(said.contains("give the source another name"), "{said}");
+    assert!(said.contains("rename the source"), "{said}");
 }
 
 #[test]
@@ -359,19 +359,19 @@ fn settings_that_do_not_go_together_are_refused_with_the_remedy() {
     assert_eq!(problem(&json!({})), None);
     let mut seen = BTreeSet::new();
     for (changes, expected) in [
-        (json!({ "query": "SELECT 1" }), "either `table` or `query`"),
+        (json!({ "query": "SELECT 1" }), "exactly one of `table` and `query`"),
         (json!({ "table": null, "query": "SELECT 1; DROP TABLE t" }), "without a semicolon"),
-        (json!({ "mode": "full" }), "name the columns that name a row"),
-        (json!({ "mode": "full", "key": ["id"] }), "the mode `full` does not use it"),
-        (json!({ "check_column": null }), "name the column that grows"),
-        (json!({ "splits": 4 }), "of the mode `full`"),
+        (json!({ "mode": "full" }), "columns that identify a row"),
+        (json!({ "mode": "full", "key": ["id"] }), "does not apply to the mode `full`"),
+        (json!({ "check_column": null }), "column whose values increase"),
+        (json!({ "splits": 4 }), "only to the mode `full`"),
         (json!({ "delimiter": ";" }), "apply only to `csv`"),
-        (json!({ "format": "csv", "delimiter": "é" }), "a character of ASCII"),
-        (json!({ "format": "csv", "null": "a,b" }), "must hold no delimiter"),
-        (json!({ "fetch_size": 0 }), "at least 1 row"),
+        (json!({ "format": "csv", "delimiter": "é" }), "an ASCII character"),
+        (json!({ "format": "csv", "null": "a,b" }), "must not contain a delimiter"),
+        (json!({ "fetch_size": 0 }), "fetch_size"),
         (json!({ "database": { "url": "jdbc:postgresql://db/shop" } }), "postgres://db/shop"),
-        (json!({ "database": { "url": "sqlite:/a", "user": "me" } }), "take them out"),
-        (json!({ "database": { "url": "postgres://db/shop" } }), "name the user"),
+        (json!({ "database": { "url": "sqlite:/a", "user": "me" } }), "remove them"),
+        (json!({ "database": { "url": "postgres://db/shop" } }), "set the database user"),
     ] {
         let said = problem(&changes).unwrap_or_default();
         assert!(said.contains(expected), "{changes}: {said}");

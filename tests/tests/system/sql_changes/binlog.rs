@@ -180,7 +180,7 @@ fn lives(kind: &Kind, collector: &mut Agent, server: &RwLock<MariaDb>, dir: &Pat
         for life in 1..=5 {
             collector.start();
             if life == 1 {
-                wait_until_said(collector, 0, "changes are read");
+                wait_until_said(collector, 0, "reading changes");
             }
             wait_for_events(collector, rng.random_range(1.0..300.0));
             match life {
@@ -337,7 +337,7 @@ pub(crate) fn changes_are_stored_once_and_in_order(kind: &Kind) {
     let mut collector = self::collector(dir, &server, &again);
     let from = collector.output().len();
     collector.start();
-    wait_until_said(&collector, from, "changes are read");
+    wait_until_said(&collector, from, "reading changes");
     server.ask(DATABASE, "INSERT INTO orders VALUES (888888, 0, 'n', null)");
     wait_until_stored(dir, "\"id\":888888");
     collector.stop(LIMIT);
