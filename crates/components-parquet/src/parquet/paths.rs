@@ -21,7 +21,7 @@ pub(super) struct Paths {
 }
 
 /// The error for a body that is not JSON.
-const NO_OBJECT: Unread = Unread::Body(Cow::Borrowed("the body is no JSON object"));
+const NO_OBJECT: Unread = Unread::Body(Cow::Borrowed("the body is not a JSON object"));
 
 /// Why a body has no values.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Paths {
         found: &mut [Found<'e>],
     ) -> Result<(), Unread> {
         if datum.value() != Item::Named {
-            return Err(Unread::Body("the body is no record of Avro".into()));
+            return Err(Unread::Body("the body is not an Avro record".into()));
         }
         let mut problem = None;
         datum.each(|name, inner| {

@@ -129,11 +129,11 @@ fn what_does_not_fit_its_column_is_unwritable_by_a_reason_without_the_value() {
     assert_eq!(
         found,
         [
-            (1, "column `n` (int32): a string does not fit"),
-            (2, "column `n`: a number stands where its path needs an object"),
-            (3, "column `n` (int32): a number out of range does not fit"),
-            (4, "column `host` (string) is required, and missing or null"),
-            (5, "the body is no JSON object"),
+            (1, "column `n` (int32) does not accept a string"),
+            (2, "column `n`: its path needs an object, but the event has a number"),
+            (3, "column `n` (int32) does not accept a number out of range"),
+            (4, "column `host` (string) is required, but missing or null"),
+            (5, "the body is not a JSON object"),
         ]
     );
 }
