@@ -133,6 +133,6 @@ fn each_line_is_stored_once_by_a_router_and_by_viewfs_while_collector_and_router
 fn two_mounts_are_answered(hdfs: &Hdfs, dir: &Path) {
     let mut agent = collector(hdfs, dir, "mixed", &[("mixed", "viewfs://table/mixed/%{kind}")]);
     agent.start();
-    agent.until_logged("have a sink for each mount", Duration::from_secs(20));
+    agent.until_logged("use one sink for each mount", Duration::from_secs(20));
     agent.kill();
 }

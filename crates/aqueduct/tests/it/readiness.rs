@@ -234,7 +234,7 @@ fn a_store_that_cannot_be_reached_is_told_with_address_and_cause() {
     assert!(said.contains(&format!("NameNode {address}: Connection refused")), "{said}");
     let place = Place::new();
     let said = place.failure("type = \"hdfs\"\nurl = \"file:///proc/none/logs\"");
-    assert!(said.contains("cannot make the directory /proc/none/logs/_aqueduct"), "{said}");
+    assert!(said.contains("cannot create the directory /proc/none/logs/_aqueduct"), "{said}");
     assert!(said.contains(": /proc/none: No such file or directory"), "{said}");
 }
 
