@@ -70,7 +70,7 @@ fn what_was_lost_is_shown_and_a_rebuilt_ledger_names_it_again() {
     assert!(sound && text.contains("nothing is to be decided"), "{text}");
     lose(&dir);
     let (text, sound) = act(Action::Show(target(&dir))).unwrap();
-    for part in ["there is no directory", "1 batches are remembered", "aqueduct ledger rebuild"] {
+    for part in ["does not exist", "1 batches are remembered", "aqueduct ledger rebuild"] {
         assert!(text.contains(part), "{text}");
     }
     assert!(!sound && !offer(&dir, 1), "it stores nothing");
@@ -100,7 +100,7 @@ fn an_adopted_ledger_begins_empty_and_says_so() {
     let dir = site();
     lose(&dir);
     let (text, sound) = act(Action::Adopt(target(&dir))).unwrap();
-    assert!(sound && text.contains("names no batch; its entries are numbered from 1 on"), "{text}");
+    assert!(sound && text.contains("has no batches; new entries are numbered from 1"), "{text}");
     assert!(offer(&dir, 1));
 }
 
