@@ -58,12 +58,14 @@ fn guarded<T>(what: &str, call: impl FnOnce() -> sled::Result<T>) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Some(value),
         Ok(Err(error)) => {
-            warn!(%error, "the channel's index could not {what}; segments are read instead");
+            warn!(%error, "the index of the channel failed ({what}); reading the segments instead, \
+                           no data is lost");
             None
         }
         Err(_) => {
             warn!(
-                "the channel's index panicked in its attempt to {what}; segments are read instead"
+                "the index of the channel panicked ({what}); reading the segments instead, no data \
+                 is lost"
             );
             None
         }
@@ -92,7 +94,8 @@ impl SledStore {
                 Tried::NoRoom => {
                     *waits_until = Some(Instant::now() + RETRY);
                     warn!(directory = %self.directory.display(),
-                        "the disk has no room for the channel's index; segments are read instead");
+                        "no disk space for the index of the channel; reading the segments instead, \
+                         no data is lost");
                     return None;
                 }
             },
@@ -128,7 +131,8 @@ impl Opened {
         }
         let aside = directory.with_extension("damaged");
         warn!(directory = %directory.display(), aside = %aside.display(),
-            "the channel's index is damaged; it is put aside and rebuilt");
+            "the index of the channel is damaged; moving it to another name and rebuilding it, no \
+             data is lost");
         let _ = disk.remove_dir_all(&aside);
         match disk.rename(directory, &aside) {
             Ok(()) => Self::attempt(disk, directory),
