@@ -353,7 +353,7 @@ async fn a_pattern_that_matches_nothing_is_reported_ever_more_rarely() {
     }
     // After 10 s, 70 s, 670 s, 4,270 s.
     assert_eq!(heard.with(&["no file matches", "no/such/*.log", "does not exist"]).len(), 4);
-    assert_eq!(heard.with(&["no file matches", "later/*.log", "no name in"]).len(), 4);
+    assert_eq!(heard.with(&["no file matches", "later/*.log", "no file in"]).len(), 4);
     assert_eq!(heard.with(&["no file matches"]).len(), 12);
     rig.append("later/b.log", "1\n");
     for _ in 0..2 {

@@ -162,21 +162,21 @@ async fn a_broken_position_file_stops_the_source_and_a_missing_one_is_said() {
     rig.append("a.log", "1\n");
     for (text, problem) in [
         ("", "is empty"),
-        ("[{\"inode\":1,\"pos\":2,\"file\":\"/a", "no position file of Flume"),
-        ("[{\"inode\":1,\"file\":\"/a\"}]", "no position file of Flume"),
-        ("[{\"inode\":1,\"pos\":-2,\"file\":\"/a\"}]", "no position file of Flume"),
+        ("[{\"inode\":1,\"pos\":2,\"file\":\"/a", "not a Flume position file"),
+        ("[{\"inode\":1,\"file\":\"/a\"}]", "not a Flume position file"),
+        ("[{\"inode\":1,\"pos\":-2,\"file\":\"/a\"}]", "not a Flume position file"),
     ] {
         fs::write(rig.path(POSITIONS), text).unwrap();
         let error = rig.start().task.await.unwrap().unwrap_err();
         let said = error.to_string();
         assert!(said.contains("`flume_positions`") && said.contains(problem), "{said}");
-        assert!(said.contains("take the setting out"), "{said}");
+        assert!(said.contains("remove the setting"), "{said}");
     }
     assert!(rig.channels.lines().iter().all(Vec::is_empty));
     fs::remove_file(rig.path(POSITIONS)).unwrap();
     let log = CapturedLog::new();
     FlumePositions::read("in", &*env::real().disk, &rig.path(POSITIONS)).unwrap();
-    let said = log.with(&["WARN", "`flume_positions` names is not there"]);
+    let said = log.with(&["WARN", "`flume_positions` does not exist"]);
     assert_eq!(said.len(), 1, "{said:?}");
     let running = rig.start();
     rig.expect(&["1"]).await;
