@@ -46,10 +46,10 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
 #[test]
 fn a_fips_build_refuses_what_the_client_protects_by_itself() {
     for (name, value, remedy) in [
-        ("security.protocol", "ssl", Some("a proxy on this host")),
-        ("security.protocol", "SASL_SSL", Some("a proxy on this host")),
-        ("sasl.mechanism", "scram-sha-256", Some("take `PLAIN` or `OAUTHBEARER`")),
-        ("sasl.mechanisms", "SCRAM-SHA-512", Some("take `PLAIN` or `OAUTHBEARER`")),
+        ("security.protocol", "ssl", Some("a local proxy")),
+        ("security.protocol", "SASL_SSL", Some("a local proxy")),
+        ("sasl.mechanism", "scram-sha-256", Some("use `PLAIN` or `OAUTHBEARER`")),
+        ("sasl.mechanisms", "SCRAM-SHA-512", Some("use `PLAIN` or `OAUTHBEARER`")),
         ("sasl.mechanism", "PLAIN", None),
         ("security.protocol", "sasl_plaintext", None),
     ] {
