@@ -135,16 +135,16 @@ impl LetterCounts {
 #[derive(Debug, Error)]
 pub enum AccountError {
     /// It is not JSON, or has another structure.
-    #[error("it is not an account of a channel")]
+    #[error("not an account of a channel")]
     Form(#[from] serde_json::Error),
     /// An origin is not 32 hexadecimal digits.
-    #[error("`{text}` is no origin: 32 hexadecimal digits are")]
+    #[error("`{text}` is not an origin, which has 32 hexadecimal digits")]
     Origin {
         /// The text that was found.
         text: String,
     },
     /// A range ends before it begins.
-    #[error("[{start}, {end}] is no range")]
+    #[error("[{start}, {end}] is not a range")]
     Range {
         /// Its first number.
         start: u64,

@@ -37,9 +37,7 @@ pub fn login(user: Option<String>, password: Option<Secret>) -> Result<Option<Lo
     match (user, password) {
         (Some(user), password) => Ok(Some((user, password))),
         (None, None) => Ok(None),
-        (None, Some(_)) => {
-            Err(BuildError::invalid("password", "it counts with `user` alone; set that too"))
-        }
+        (None, Some(_)) => Err(BuildError::invalid("password", "needs `user`; set both")),
     }
 }
 
@@ -90,8 +88,8 @@ impl Visitor<'_> for Text {
     fn visit_string<E: Error>(self, text: String) -> Result<Secret, E> {
         if text == MASK {
             return Err(E::custom(format!(
-                "`{MASK}` replaces a secret that was not printed; write the secret, or a \
-                 reference to it: \"${{file:/run/secrets/NAME}}\""
+                "`{MASK}` is printed instead of a secret, and cannot be used; write the secret, or \
+                 a reference to it: \"${{file:/run/secrets/NAME}}\""
             )));
         }
         Ok(text.into())

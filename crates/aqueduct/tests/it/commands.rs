@@ -143,7 +143,7 @@ fn a_configuration_of_several_files_is_checked_and_printed_as_one_without_its_se
     let problem = "part-1.toml:4:9: sources.in.count: environment variable `N` is not set;";
     assert!(String::from_utf8_lossy(&output.stderr).contains(problem), "{output:?}");
     let output = command(&["check", &main]).env("N", "many").output().unwrap();
-    let problem = "part-1.toml:4:9: sources.in.count: `${N}` stands for text that is not a whole";
+    let problem = "part-1.toml:4:9: sources.in.count: the value of `${N}` is not a whole";
     assert!(String::from_utf8_lossy(&output.stderr).contains(problem), "{output:?}");
     assert_eq!(output.status.code(), Some(78));
 }

@@ -16,7 +16,7 @@ pub struct BuilderLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Excess {
     /// It would need too much memory.
-    #[error("the events take more memory once they are decoded than the source may use")]
+    #[error("the decoded events need more memory than the source may use; send smaller messages")]
     Bytes,
     /// It would need too much time.
     #[error("the events have too many different headers; send fewer events in one message")]
