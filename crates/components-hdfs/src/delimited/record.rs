@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_what_quotes_and_escapes_say() {
+    fn unescapes_quoted_values() {
         let (bare, quoted, both) =
             (dialect(false, false), dialect(true, false), dialect(true, true));
         for (record, dialect, expected) in [
@@ -215,7 +215,7 @@ mod tests {
     proptest! {
         /// Any values survive a round trip, in any chunks.
         #[test]
-        fn what_is_written_is_read(
+        fn reads_written_records(
             rows in proptest::collection::vec(
                 proptest::collection::vec("[a,\"\\\\\n ]{0,6}", 1..4), 1..4,
             ),

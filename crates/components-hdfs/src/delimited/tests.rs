@@ -52,7 +52,7 @@ fn null_is_what_is_written_for_it_and_never_what_is_quoted() {
 }
 
 #[test]
-fn what_is_no_record_is_an_event_with_the_reason_and_the_next_one_is_read() {
+fn emits_a_bad_record_with_its_reason_and_continues() {
     let text = "1,a,2\n3,b\n4,\"c\"d,5\n6,\"open,7\n8,e,9\r\n";
     let found = decoded(&json!({}), text);
     let problems =
@@ -68,7 +68,7 @@ fn what_is_no_record_is_an_event_with_the_reason_and_the_next_one_is_read() {
 }
 
 #[test]
-fn what_is_no_record_is_no_object_either() {
+fn rejects_a_bad_record_as_an_object() {
     for line in ["{\"id\":7}", " \t{\"id\":7,\"name\":\"x\"}", "{", "{\"name\":\"\u{e4}\"}"] {
         let [(body, Some(_))] = &decoded(&json!({ "quote": "'" }), line)[..] else {
             panic!("{line} is no record")
@@ -85,7 +85,7 @@ fn what_is_no_record_is_no_object_either() {
 }
 
 #[test]
-fn pieces_have_the_same_records_wherever_they_end_and_what_is_passed_over_is_not_read_again() {
+fn pieces_have_the_same_records_wherever_they_end() {
     let text = "1,a,2\n\n3,\"b\nb\",4\r\n5,c\n6,\"open,7\n8,d,9";
     let all: Vec<String> = decoded(&json!({}), text).into_iter().map(|(body, _)| body).collect();
     assert_eq!(all.len(), 5, "{all:?}");

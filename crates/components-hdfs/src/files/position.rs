@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_is_of_one_url_and_says_what_a_channel_lacks() {
+    fn a_position_belongs_to_one_url_and_shows_missing_batches() {
         let state = state(&["/a"], 3, false);
         let stored = state.stored(&"s".into()).unwrap();
         let known = [(stored.key, stored.value.unwrap())];

@@ -222,7 +222,7 @@ async fn a_file_that_is_not_what_it_was_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn a_file_that_appears_in_front_of_those_that_were_read_is_not_passed_over_silently() {
+async fn reports_a_new_file_that_sorts_before_read_ones() {
     let site = Site::new();
     site.put("b", lines(0, 3).as_bytes());
     site.ends(&json!({})).await.unwrap();
@@ -232,7 +232,7 @@ async fn a_file_that_appears_in_front_of_those_that_were_read_is_not_passed_over
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_named_and_what_stood_before_it_is_stored() {
+async fn stores_events_before_damage_and_names_the_file() {
     let site = Site::new();
     let damaged = gzip(&lines(0, 100_000));
     site.put("a.gz", &damaged[..damaged.len() - 20]);

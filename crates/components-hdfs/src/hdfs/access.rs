@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_is_how_the_store_is_reached() {
+    fn settings_determine_the_access_to_the_store() {
         assert_eq!(access("hdfs://nn:8020/logs", &json!({})), Ok(HdfsAccess::default()));
         let settings = json!({
             "kerberos": { "principal": "aqueduct/_HOST@EXAMPLE.COM", "keytab": "/k" },
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_its_setting() {
+    fn rejects_contradicting_access_settings() {
         let url = "hdfs://nn:8020/logs";
         for (setting, settings) in [
             ("file_mode", json!({ "file_mode": "888" })),
@@ -154,7 +154,7 @@ mod tests {
 
     #[cfg(feature = "webhdfs")]
     #[test]
-    fn what_http_cannot_do_is_refused_with_its_setting() {
+    fn rejects_settings_that_http_does_not_support() {
         let url = "webhdfs://nn:9870/logs";
         let settings = json!({ "proxy_user": "logs", "file_mode": "644", "replication": 2 });
         let taken = access(url, &settings).unwrap();
@@ -173,7 +173,7 @@ mod tests {
 
     #[cfg(feature = "objects")]
     #[test]
-    fn what_a_bucket_cannot_take_is_refused_with_its_setting() {
+    fn rejects_settings_that_buckets_do_not_support() {
         let urls = ["s3://bucket/logs", "gs://bucket/logs", "abfss://c@a.dfs.x.net/logs"];
         for url in urls {
             assert_eq!(access(url, &json!({})), Ok(HdfsAccess::default()));

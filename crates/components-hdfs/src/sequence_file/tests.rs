@@ -131,7 +131,7 @@ fn written(settings: &Value, bodies: &[Vec<u8>]) -> Vec<u8> {
 }
 
 #[test]
-fn what_this_program_writes_by_each_codec_is_read_back() {
+fn reads_files_that_this_program_wrote_with_each_codec() {
     let bodies: Vec<_> = (0..220).map(body).collect();
     for compression in ["none", "record", "block"] {
         for codec in ["deflate", "gzip", "bzip2", "snappy", "lz4", "zstd"] {
@@ -239,7 +239,7 @@ fn rows_of_sqoop_have_the_values_of_their_table() {
 }
 
 #[test]
-fn a_class_without_columns_and_columns_of_another_class_are_refused_and_nothing_is_made_up() {
+fn rejects_a_class_without_columns_and_wrong_columns() {
     let (events, problem) = read(&json!({}), OF_SQOOP[0]);
     let problem = problem.unwrap();
     assert!(events.is_empty() && problem.contains("`kinds`"), "{problem}");
@@ -260,7 +260,7 @@ fn a_class_without_columns_and_columns_of_another_class_are_refused_and_nothing_
 }
 
 #[test]
-fn a_file_that_is_cut_off_gives_its_first_events_and_says_so() {
+fn emits_the_first_events_of_a_truncated_file_and_reports_it() {
     for (name, file) in [OF_HADOOP[3], OF_HADOOP[4], OF_HADOOP[8]] {
         let (all, _) = read(&json!({}), file);
         let mut whole = 0;

@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_is_refused_with_its_setting() {
+    fn rejects_invalid_settings_by_name() {
         let refused = |settings: &Value| {
             let cx = formats::alone("files", "unused".as_ref(), env::real());
             pipeline::testkit::build::<Config>(settings, &cx).err().unwrap().path

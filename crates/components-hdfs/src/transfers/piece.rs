@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_piece_of_a_file_is_refused() {
+    fn rejects_events_that_are_not_pieces() {
         let digest = "a".repeat(64);
         let of = |body: &[u8], offset: &str, size: &str, digest: Option<&str>| {
             let mut headers =

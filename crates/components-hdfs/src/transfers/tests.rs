@@ -322,7 +322,7 @@ async fn a_name_that_another_file_has_is_treated_as_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_piece_goes_to_the_dead_letters_and_the_rest_is_stored() {
+async fn dead_letters_events_that_are_not_pieces_and_stores_the_rest() {
     let store = Memory::new();
     let mut sink = Collector::new(&json!({})).sink(Arc::new(store.clone()));
     let mut changed = pieces("changed", b"123", 4);

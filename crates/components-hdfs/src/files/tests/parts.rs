@@ -102,7 +102,7 @@ async fn each_record_is_stored_once_where_parts_of_a_file_are_asked_for() {
 }
 
 #[tokio::test]
-async fn what_lies_outside_of_a_file_is_an_error_that_names_it() {
+async fn names_a_file_whose_offsets_exceed_it() {
     let site = Site::new();
     let mut short = file(0, 3);
     *short.last_mut().unwrap() = 9;

@@ -115,7 +115,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_host_is_shown_by_name_and_address_and_what_is_not_known_is_said() {
+    fn resolves_the_host_or_reports_the_failure() {
         assert_eq!(shown("LOCALHOST", &Named("web 1")).unwrap(), "web%201");
         assert_eq!(shown("IP", &Named("web")).unwrap(), "fe80%3A%3A1%25eth0");
         let problem = shown("FQDN", &Named("web")).unwrap_err();

@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hour_that_a_zone_has_twice_is_one_text_and_the_offset_tells_them_apart() {
+    fn only_the_offset_distinguishes_a_repeated_hour() {
         let calendar = Calendar {
             zone: TimeZone::get("Europe/Berlin").unwrap(),
             round: Round::to(humane("30m")).ok(),
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_says_the_same_as_the_zone_at_every_change() {
+    fn the_clock_matches_the_zone_at_every_change() {
         for name in ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Tehran"] {
             let calendar = Calendar { zone: TimeZone::get(name).unwrap(), round: None };
             let mut clock = calendar.clock();

@@ -105,7 +105,7 @@ fn notes(store: &Memory) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_comes_with_its_first_file_and_a_metastore_that_is_down_holds_up_none() {
+async fn registers_partitions_and_delivers_while_the_metastore_is_down() {
     let store = Memory::new();
     let (collector, partitions) = (Collector::new(settings()), Partitions::over(&store));
     let mut sink = start(&collector, Arc::new(store.clone()), &partitions);
@@ -187,7 +187,7 @@ async fn a_kill_at_any_call_of_an_object_store_leaves_each_directory_registered(
 }
 
 #[test]
-fn what_is_no_table_is_refused_with_its_setting() {
+fn rejects_invalid_table_settings() {
     let cx = formats::alone("store", Path::new("/nowhere"), env::real());
     let hive = |more: Value| {
         let mut hive = json!({ "metastore": "thrift://hms:9083", "table": "web" });

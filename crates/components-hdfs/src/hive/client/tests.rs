@@ -147,7 +147,7 @@ async fn a_partition_has_the_descriptor_of_its_table_and_a_location_of_its_own()
 }
 
 #[tokio::test]
-async fn what_others_have_created_or_added_meanwhile_is_done() {
+async fn accepts_tables_and_partitions_that_others_created() {
     let there = |id| thrown(id, "exists");
     let script = vec![
         ("get_table_req", thrown(2, "no table")),
@@ -166,7 +166,7 @@ async fn what_others_have_created_or_added_meanwhile_is_done() {
 }
 
 #[tokio::test]
-async fn what_a_metastore_or_a_table_refuses_is_said_with_the_remedy() {
+async fn reports_refusals_of_the_metastore_with_the_remedy() {
     let get = |fields| vec![("get_table_req", fields)];
     let unknown = {
         let mut script = get(table(&["day"], PLAIN));
