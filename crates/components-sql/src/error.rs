@@ -334,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_say_whether_another_attempt_helps() {
+    fn error_codes_decide_whether_to_retry() {
         for (state, class) in [
             ("40001", ErrorClass::Transient),
             ("57P01", ErrorClass::Transient),

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_stored_of_a_transaction_is_known_by_its_commit() {
+    fn the_commit_shows_which_changes_are_stored() {
         let part = Some(Part { commit: Lsn(120), changes: 3 });
         let state = State { done: Lsn(100), part, ..State::default() };
         // The record of a commit starts at its position, so the one at `done` is not stored.

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_as_many_values_as_names_and_what_is_null_is_said() {
+    fn a_line_needs_all_values_and_marks_null() {
         let (reading, targets) = (reading(Format::Csv), [target("x", "a"), target("y", "b")]);
         let found = row(&reading, &targets, &[], "1,\"a \"\"b\"\", c\"").unwrap();
         assert_eq!(found.values, [text("1"), text("a \"b\", c")]);

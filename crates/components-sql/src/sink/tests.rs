@@ -108,7 +108,7 @@ async fn a_batch_that_comes_again_is_known_also_by_another_process() {
 }
 
 #[tokio::test]
-async fn the_trace_of_a_batch_ends_with_its_commit_and_one_that_is_known_has_none() {
+async fn traces_the_commit_of_a_new_batch_only() {
     let more = json!({});
     let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER)", more.clone()).await;
     let cx = BuildContext::alone("out", Path::new("unused"), env::real());
@@ -186,7 +186,7 @@ async fn a_bad_row_is_a_dead_letter_and_so_it_is_when_the_batch_comes_again() {
 }
 
 #[tokio::test]
-async fn an_upsert_leaves_the_last_state_and_an_update_without_its_row_is_refused() {
+async fn upserts_keep_the_last_state_and_updates_need_a_row() {
     let more = json!({ "mode": "upsert", "key": ["k"] });
     let tables = "CREATE TABLE t (k TEXT PRIMARY KEY, n INTEGER, s TEXT DEFAULT 'new')";
     let mut fixture = Fixture::new(tables, more).await;
@@ -221,7 +221,7 @@ async fn a_table_that_changes_is_read_again_before_a_row_is_refused() {
 }
 
 #[tokio::test]
-async fn what_concerns_the_whole_table_gives_no_dead_letters_and_names_the_remedy() {
+async fn table_errors_name_the_remedy_and_dead_letter_nothing() {
     let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER)", json!({})).await;
     fixture.file.run("DROP TABLE t");
     let error = fixture.write(0, &["{\"n\":1}"]).await.unwrap_err();
@@ -286,7 +286,7 @@ async fn staged_rows_are_moved_once_and_those_of_others_are_not() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_settings_that_cannot_work_with_the_remedy() {
     let mut good = json!({ "database": { "url": "sqlite:/db" }, "table": "t" });
     good["ledger"] = json!({ "create": true, "name": "one" });
     assert!(made(&good).is_ok());

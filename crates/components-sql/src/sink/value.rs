@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sqlite_would_keep_as_text_is_refused() {
+    fn rejects_values_that_sqlite_would_store_as_text() {
         assert_eq!(json(Kind::StrictInt, "\"12\""), Ok(Value::Int(12)));
         assert!(json(Kind::StrictInt, "12.5").unwrap_err().contains("not a 64-bit integer"));
         assert_eq!(json(Kind::StrictReal, "12"), Ok(Value::Real(12.0)));

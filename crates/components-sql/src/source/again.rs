@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_came_behind_the_last_row_is_left_out() {
+    fn skips_rows_after_the_last_one_that_was_read() {
         let last = |number| Some(vec![Value::Int(number)]);
         let plan = Plan { is_done: true, end: last(3), ..Plan::default() };
         let mut state = State { plan, ..State::default() };

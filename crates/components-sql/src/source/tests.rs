@@ -187,7 +187,7 @@ async fn new_rows_come_once_in_order_over_kills_and_ties_at_the_end_of_a_page() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_import_has_every_row_once_also_those_without_a_value_to_split_by() {
+async fn a_full_import_reads_every_row_once_including_null_splits() {
     let site = Site::new("CREATE TABLE t (id INTEGER PRIMARY KEY, part TEXT)");
     // Most rows share a value, a tenth is NULL.
     let part = |id: i64| match id % 10 {
@@ -249,7 +249,7 @@ async fn rows_that_are_committed_late_come_once_within_the_window() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_single_pass_ends_when_no_more_rows_are_there_and_the_next_one_goes_on() {
+async fn a_single_pass_ends_after_the_last_row_and_the_next_continues() {
     let site = Site::new("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)");
     let settings = json!({
         "mode": "append", "check_column": "id", "once": true, "fetch_size": 7, "interval": "1h",
@@ -328,7 +328,7 @@ async fn problem(site: &Site, settings: &Value, channel: &Shared, required: usiz
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_would_lose_rows_is_refused_when_the_source_is_opened() {
+async fn rejects_settings_that_would_lose_rows_when_opening() {
     let site = Site::new("CREATE TABLE t (id INTEGER, at TEXT); INSERT INTO t VALUES (NULL, 'x')");
     let good = json!({ "mode": "append", "check_column": "at" });
     let full = json!({ "mode": "full", "key": ["id"] });

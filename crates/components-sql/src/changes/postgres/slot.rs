@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_channel_and_the_database_have_says_what_comes_next() {
+    fn channel_and_slot_decide_how_to_continue() {
         let (usual, none) = (json!({}), json!({ "snapshot": false }));
         let make = |is_void, is_lost| Next::Make { is_void, is_lost };
         let begun = |has_rows| Some(at(Phase::Snapshot { has_rows }, 0));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_an_operator_can_mend_is_said_with_the_remedy() {
+    fn reports_slot_problems_with_the_remedy() {
         let (usual, bare) = (json!({}), json!({ "create": false }));
         let reads = || Some(at(Phase::Changes, 50));
         let lost = Slot { is_lost: true, ..slot(50) };
