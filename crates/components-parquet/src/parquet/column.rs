@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_split_at_its_points_and_a_backslash_takes_the_meaning_of_a_character() {
+    fn splits_a_path_at_dots_unless_escaped() {
         let path = |keys: &[&str]| Some(Source::Path(keys.iter().map(|&key| key.into()).collect()));
         for (from, expected) in [
             ("a", path(&["a"])),

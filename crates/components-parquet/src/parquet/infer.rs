@@ -340,7 +340,7 @@ columns = [
     }
 
     #[test]
-    fn the_schema_of_a_container_says_the_columns() {
+    fn infers_columns_from_the_schema_of_a_container() {
         let schema = r#"{ "type": "record", "name": "R", "fields": [
             { "name": "a", "type": ["null", "int"] },
             { "name": "b", "type": { "type": "long", "logicalType": "timestamp-millis" } },
@@ -373,7 +373,7 @@ columns = [
 
     /// The encoder accepts the settings and the samples.
     #[test]
-    fn what_is_inferred_takes_what_it_was_inferred_from() {
+    fn inferred_columns_accept_their_samples() {
         let json = "{\"a.b\":1,\"header:x\":\"y\",\"body\":true,\"BODY\":0.1}\n{\"body\":null}";
         let csv = "header:x,body,a\n1,x,2026-11-27\n,,\n";
         let cases = [(Samples::Json(json), json, 0), (Samples::Csv(csv, b','), csv, 1)];

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_has_no_values() {
+    fn a_body_that_is_not_an_object_has_no_values() {
         let deep = "[".repeat(1_000_000);
         for body in ["", "[]", "1", "{", r#"{"d":1}}"#, r#"{"d":1} x"#, r#"{"z":}"#, &deep] {
             assert_eq!(read(body), Err(NO_OBJECT), "{body:.20}");

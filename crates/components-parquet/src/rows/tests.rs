@@ -55,7 +55,7 @@ fn read(
 }
 
 #[test]
-fn what_the_encoder_writes_comes_back() {
+fn reads_files_of_the_encoder() {
     let settings = json!({ "columns": [
         { "name": "id", "type": "int64" },
         { "name": "n", "type": "int32" },

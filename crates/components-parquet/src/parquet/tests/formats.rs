@@ -58,7 +58,7 @@ fn values_of_a_line_are_in_the_columns_that_name_them() {
 }
 
 #[test]
-fn what_is_no_line_of_these_values_is_unwritable() {
+fn rejects_lines_that_do_not_match_the_fields() {
     let batch = bodies(&[b"1;2;3", b"x;;;", b"1;;;", b";;;", b"1;;;\n2;;;", b"1;;\xff;", b""]);
     let no_line = |problem: &str| format!("the body does not match `fields`: {problem}");
     assert_eq!(
@@ -176,7 +176,7 @@ fn a_record_whose_values_are_of_other_types_is_unwritable() {
 }
 
 #[test]
-fn settings_of_another_format_and_columns_that_no_line_has_are_refused_by_name() {
+fn rejects_settings_of_other_formats_and_unknown_columns() {
     let columns = json!([{ "name": "a", "type": "string" }]);
     let with = |more: Value| {
         let mut settings = json!({ "columns": columns });
