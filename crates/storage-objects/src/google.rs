@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_part_says_where_it_stands() {
+    fn each_part_names_its_range() {
         let part = Bytes::from_static(b"12345");
         assert_eq!(range(0, &part, None), "bytes 0-4/*");
         assert_eq!(range(5, &part, Some(10)), "bytes 5-9/10");
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_has_is_read_from_its_answer() {
+    fn reads_the_stored_length_from_the_response() {
         let mut head = HeaderMap::new();
         assert_eq!(kept(&head), 0);
         head.insert(RANGE, "bytes=0-4".parse().unwrap());

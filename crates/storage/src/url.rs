@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_parsed_is_printed_again() {
+    fn prints_a_parsed_url_unchanged() {
         for url in [
             "file:///data/logs",
             "hdfs://nn:8020/logs/%Y-%m-%d/%{host}",
