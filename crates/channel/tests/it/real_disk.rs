@@ -69,7 +69,7 @@ fn text(n: u32) -> String {
 }
 
 #[tokio::test]
-async fn a_channel_that_was_not_closed_is_opened_again_in_the_same_process_without_loss() {
+async fn reopens_an_unclosed_channel_in_the_same_process_without_loss() {
     for round in 0..10 {
         let dir = directory();
         let path = dir.path().join("main");

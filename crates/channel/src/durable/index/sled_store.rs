@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_older_version_kept_counts_as_not_there_and_leaves_nothing_behind() {
+    fn ignores_and_removes_entries_of_older_versions() {
         let dir = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = Arc::new(env::RealDisk);
         let store = SledStore::new(disk, dir.path().join("meta"));

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_with_its_key_in_its_place_and_no_other() {
+    fn sealed_data_opens_only_with_its_key_in_its_place() {
         let ring = ring_of(&[(1, 7)]);
         let (prefix, key) = ring.newest().unwrap().frame();
         let mut sealed = b"positions".to_vec();

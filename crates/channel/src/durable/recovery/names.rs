@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_and_damage_is_seen() {
+    fn reads_the_written_file_and_detects_damage() {
         for names in [Names::default(), names()] {
             let good = names.text();
             assert_eq!(Names::parse(&good), Some(names));

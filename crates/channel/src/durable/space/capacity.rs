@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_to_fit_is_taken_and_nothing_larger() {
+    fn accepts_puts_up_to_the_reported_maximum_only() {
         use pipeline::{BatchSize, Component};
         for mib in [1, 2, 16, 1024] {
             let config = Config { capacity: ByteSize::mib(mib), ..Config::default() };
