@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_are_whole_within_their_limits_and_end_where_another_channel_stands() {
+    fn runs_keep_their_limits_and_end_at_positions_of_channels() {
         let all = Batch::of((0..10).map(|n| n.to_string()));
         let show = |stops: &[u64], events, bytes| {
             let runs = runs(&all, stops, PieceLimits { bytes, events });

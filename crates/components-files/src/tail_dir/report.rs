@@ -373,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_lines_a_minute_are_said_and_then_how_many_more() {
+    fn logs_a_few_lines_a_minute_and_then_the_number_of_others() {
         let now = Instant::now();
         let mut quota = Quota::default();
         let said = (0..5_000).filter(|_| quota.may_say(now)).count();

@@ -80,7 +80,7 @@ fn without_links_none_is_followed_below_what_the_pattern_spells_out() {
 }
 
 #[test]
-fn a_pattern_that_cannot_be_read_says_why() {
+fn explains_an_invalid_pattern() {
     for pattern in ["", "/", "/a/../b", "/{a/b,c}", "/[z"] {
         assert!(Pattern::new(pattern).is_err(), "{pattern}");
     }

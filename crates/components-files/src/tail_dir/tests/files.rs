@@ -46,7 +46,7 @@ pub(super) async fn survey(tailer: &mut Tailer, after: Duration) {
 }
 
 #[tokio::test]
-async fn what_is_not_named_any_more_is_not_read_and_named_again_goes_on_where_it_was() {
+async fn resumes_a_file_that_is_matched_again() {
     for by_exclusion in [false, true] {
         let mut rig = Rig::new(&json!({}));
         let all = ["a.log", "b.log"];
@@ -89,7 +89,7 @@ async fn batches_are_cut_to_what_the_next_agents_take_from_the_next_turn_on() {
 }
 
 #[tokio::test]
-async fn what_is_not_named_any_more_is_not_read_when_it_is_renamed_either() {
+async fn ignores_a_renamed_file_that_is_no_longer_matched() {
     let mut rig = Rig::new(&json!({}));
     rig.paths(&["a.log", "b.log"]);
     rig.append("b.log", "1\n");
@@ -105,7 +105,7 @@ async fn what_is_not_named_any_more_is_not_read_when_it_is_renamed_either() {
 }
 
 #[tokio::test]
-async fn what_rotation_renamed_to_an_excluded_name_is_read_to_its_end_over_a_restart() {
+async fn finishes_a_file_rotated_to_an_excluded_name_over_a_restart() {
     let rig = Rig::new(&json!({ "exclude": ["*.1", "*.2"] }));
     rig.append("a.log", "1\n");
     rig.read_all(&["1"]).await;
