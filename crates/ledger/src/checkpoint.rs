@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_carries_all_that_was_said_and_fits_its_place_only() {
+    fn a_checkpoint_is_complete_and_bound_to_its_generation() {
         let (view, author) = sealed();
         let encoded = encode(&view, &Floors::default());
         let next = decode(encoded.clone(), 1).unwrap();

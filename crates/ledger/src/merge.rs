@@ -316,7 +316,7 @@ mod tests {
 
     /// The table of the page, row by row.
     #[test]
-    fn what_is_left_follows_from_what_is_there() {
+    fn existing_files_decide_the_remaining_merge_steps() {
         let left = |sources, target, copy| merge().left(Found { sources, target, copy });
         for copy in [true, false] {
             assert_eq!(left(2, Some(10), copy), Left::Concat);

@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_account_is_refused() {
+    fn rejects_invalid_accounts() {
         let good = r#"{"channel":"c","origin":"ORIGIN","lives":[LIFE]}"#;
         let life = r#"{"origin":"ORIGIN","epoch":1,"accepted":[[4, 2]]}"#;
         let origin = "0".repeat(32);

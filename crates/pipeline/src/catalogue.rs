@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_of_any_role_that_is_in_another_program_is_named_with_that_program() {
+    fn names_the_program_that_includes_a_missing_kind() {
         let refusals = [
             refusal::<dyn Source>(),
             refusal::<dyn Interceptor>(),

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_start_is_a_higher_epoch_whatever_the_dice_say() {
+    fn each_start_has_a_higher_epoch_for_any_random_number() {
         let mut epoch = Epoch(3);
         for (start, random) in [(1, 0), (2, u64::MAX), (3, 0), (4, 0x1234_5678)] {
             let next = epoch.next(random);

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_in_its_place_is_not_read_as_a_secret() {
+    fn rejects_the_mask_as_a_secret() {
         let error = Settings::text(MASK).read::<Secret>().unwrap_err();
         assert!(error.problem.contains("${file:/run/secrets/NAME}"), "{error}");
     }

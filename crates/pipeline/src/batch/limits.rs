@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_builder_takes_no_event_beyond_its_limits_and_says_which() {
+    fn a_builder_rejects_events_beyond_its_limits_by_name() {
         let limits = BuilderLimits { bytes: 10_000, steps: 100_000 };
         let mut builder = BatchBuilder::within(limits);
         for _ in 0..900 {

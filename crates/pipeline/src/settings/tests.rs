@@ -140,7 +140,7 @@ fn a_text_with_replaced_references_is_read_as_the_type_that_is_asked_for() {
 }
 
 #[test]
-fn what_a_reference_stands_for_is_in_no_error_of_type_and_in_no_debug_text() {
+fn errors_and_debug_texts_hide_values_of_references() {
     let mut all = Settings::empty();
     all.set("count", replaced("hunter2"));
     let error = all.read::<Typed>().unwrap_err();
