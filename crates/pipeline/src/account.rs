@@ -341,8 +341,8 @@ mod tests {
         let origin = "0".repeat(32);
         let texts = [
             ("nonsense".to_owned(), "not an account"),
-            (good.replace("ORIGIN", "abc").replace("LIFE", ""), "`abc` is no origin"),
-            (good.replace("LIFE", life).replace("ORIGIN", &origin), "[4, 2] is no range"),
+            (good.replace("ORIGIN", "abc").replace("LIFE", ""), "`abc` is not an origin"),
+            (good.replace("LIFE", life).replace("ORIGIN", &origin), "[4, 2] is not a range"),
         ];
         for (text, problem) in texts {
             let error = Account::from_json(text.as_bytes()).unwrap_err().to_string();

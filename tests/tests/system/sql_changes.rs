@@ -161,8 +161,8 @@ fn changes_of_postgresql_are_stored_once_and_in_order_over_kills_of_agent_and_da
         assert_eq!(odd.map(|(id, row)| (row, rebuilt.get(id))), None, "{table}");
         assert_eq!(rebuilt.len(), rows.len(), "{table}");
     }
-    assert!(said.contains("columns [`more`] in place of []"), "{said}");
-    assert!(said.contains("columns [] in place of [`spare`]"), "{said}");
+    assert!(said.contains("columns [`more`], removed columns []"), "{said}");
+    assert!(said.contains("columns [], removed columns [`spare`]"), "{said}");
     let of = |operation: &str| {
         events.iter().filter(|event| event.header("operation") == operation).count()
     };
@@ -247,7 +247,7 @@ fn what_is_wrong_with_the_database_is_said_with_the_remedy_and_lost_changes_are_
         (server.ask(DATABASE, "SELECT count(*) FROM pg_replication_slots") == "0").then_some(())
     });
     server.ask(DATABASE, "DELETE FROM orders WHERE id % 3 = 0");
-    says(dir, &server, user, USUAL, "is gone; set `on_lost");
+    says(dir, &server, user, USUAL, "no longer exists; set `on_lost");
     let mut collector = said(dir, &server, user, &again, "reading changes");
     // A row with all types, once from a snapshot, once as a change, and once from the source `sql`.
     server.ask(DATABASE, shop::SECOND_KINDS);

@@ -179,7 +179,7 @@ async fn a_plain_channel_can_be_sealed_later_and_a_sealed_one_run_out() {
     }
     assert!(shows(&disk, "plain again") && !shows(&disk, "sealed"));
     let says = refusal(&disk, &small()).await;
-    assert!(says.contains("sealed with key 1"), "{says}");
+    assert!(says.contains("encrypted with key 1"), "{says}");
     let channel = try_open(&disk, &sealed()).await.unwrap();
     assert_eq!(drain(&*channel).await, ["plain", "sealed", "plain again"]);
     channel.close().await.unwrap();

@@ -161,7 +161,7 @@ mod tests {
     fn other_files_than_those_that_were_read_are_refused() {
         for files in [&["/a0", "/b"][..], &["/b"], &["/0", "/a", "/b"], &["/a", "/c"]] {
             let problem = state(&["/a", "/b"], 3, true).left(&names(files)).unwrap_err();
-            assert!(problem.contains("/b") && problem.contains("another name"), "{problem}");
+            assert!(problem.contains("/b") && problem.contains("rename the source"), "{problem}");
         }
     }
 

@@ -45,8 +45,9 @@ impl Table {
         };
         let (come, gone) =
             (names(&self.columns, &before.columns), names(&before.columns, &self.columns));
-        (!before.columns.is_empty() && self.columns != before.columns)
-            .then(|| format!("{}.{}: columns [{come}] replace [{gone}]", self.schema, self.name))
+        (!before.columns.is_empty() && self.columns != before.columns).then(|| {
+            format!("{}.{}: new columns [{come}], removed columns [{gone}]", self.schema, self.name)
+        })
     }
 }
 

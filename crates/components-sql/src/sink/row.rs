@@ -266,7 +266,7 @@ mod tests {
         let ignoring = Reading { rejects_extra: false, ..reading.clone() };
         assert!(row(&ignoring, &targets, &[], r#"{"a":1,"c":2}"#).is_ok());
         let no_key = row(&reading, &targets, &[0], r#"{"a":null}"#).unwrap_err();
-        assert!(no_key.contains("`key`"), "{no_key}");
+        assert!(no_key.contains("the key column"), "{no_key}");
         assert!(row(&reading, &targets, &[], "[1]").unwrap_err().contains("no object"));
         assert!(row(&reading, &targets[..1], &[], "{}").unwrap_err().contains("no column"));
     }

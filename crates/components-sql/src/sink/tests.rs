@@ -206,7 +206,10 @@ async fn upserts_keep_the_last_state_and_updates_need_a_row() {
     let bodies = [r#"{"k":"b","n":7}"#, r#"{"k":"c","n":7}"#, r#"{"n":8}"#];
     let (letter, _, detail) = fixture.write(1, &bodies).await.unwrap().unwrap();
     assert_eq!(letter, [bodies[1], bodies[2]]);
-    assert!(detail.contains("no row has this key") && detail.contains("of `key`"), "{detail}");
+    assert!(
+        detail.contains("no row has this key") && detail.contains("the key column"),
+        "{detail}"
+    );
     assert_eq!(fixture.ask(all), "a2x,b7new");
 }
 

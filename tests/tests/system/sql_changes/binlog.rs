@@ -191,7 +191,7 @@ fn lives(kind: &Kind, collector: &mut Agent, server: &RwLock<MariaDb>, dir: &Pat
                     ask("INSERT INTO orders VALUES (9002, 0, 'n')");
                     wait_until_stored(dir, "\"id\":9002");
                     attempt("ALTER TABLE orders ADD more text; UPDATE orders SET more = 'y'");
-                    wait_until_said(collector, 0, "columns [`more`] in place of []");
+                    wait_until_said(collector, 0, "columns [`more`], removed columns []");
                 }
                 3 => {
                     let mut server = server.write().expect("no thread has failed");
@@ -213,7 +213,7 @@ fn lives(kind: &Kind, collector: &mut Agent, server: &RwLock<MariaDb>, dir: &Pat
                                UPDATE orders SET extra = 'z' WHERE id % 10 = 0; \
                                /* all */ TRUNCATE TABLE `shop`.`drafts`",
                     );
-                    wait_until_said(collector, 0, "columns [`extra`] in place of [`more`]");
+                    wait_until_said(collector, 0, "columns [`extra`], removed columns [`more`]");
                 }
             }
             collector.kill();

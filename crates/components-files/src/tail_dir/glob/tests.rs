@@ -87,10 +87,10 @@ fn explains_an_invalid_pattern() {
     for (pattern, hint) in [
         ("~/logs/*.log", "/home/"),
         ("~app/x.log", "`~`"),
-        ("${HOME}/x.log", "variables"),
-        ("$HOME/x.log", "variables"),
-        ("/srv/$APP/x.log", "variables"),
-        ("/srv/${APP}.log", "variables"),
+        ("${HOME}/x.log", "variable"),
+        ("$HOME/x.log", "variable"),
+        ("/srv/$APP/x.log", "variable"),
+        ("/srv/${APP}.log", "variable"),
         ("/tmp/", "`/tmp/*.log`"),
     ] {
         let problem = Pattern::new(pattern).unwrap_err();

@@ -326,8 +326,8 @@ async fn a_file_that_vanished_while_the_agent_was_away_is_reported_once() {
         survey(&mut tailer, Duration::from_secs(11)).await;
     }
     assert_eq!((rig.anomalies("vanished_unread"), rig.anomalies("vanished_read")), (2, 1));
-    assert_eq!(heard.with(&["INFO", "vanished", "d.log", "offset=2", "to its end"]).len(), 1);
-    let mut lines = heard.with(&["WARN", "vanished", "offset=2", "unread_bytes=3"]);
+    assert_eq!(heard.with(&["INFO", "deleted", "d.log", "offset=2", "completely"]).len(), 1);
+    let mut lines = heard.with(&["WARN", "deleted", "offset=2", "unread_bytes=3"]);
     // The survey visits files in the order of their inodes.
     lines.sort();
     assert_eq!(lines.len(), 2, "{lines:?}");

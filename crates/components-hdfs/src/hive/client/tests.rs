@@ -206,9 +206,9 @@ async fn raw(bytes: &'static [u8]) -> (String, tokio::task::JoinHandle<()>) {
 #[tokio::test]
 async fn a_hostile_answer_ends_the_call_without_memory_for_what_it_announces() {
     for (bytes, said) in [
-        (&b"\x04\x00\x00\x00\x05wrong"[..], "with Kerberos"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "cannot be read"),
-        (b"\x80\x01\x00\x02\x7f\xff\xff\xff", "cannot be read"),
+        (&b"\x04\x00\x00\x00\x05wrong"[..], "requires Kerberos"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "cannot decode the response"),
+        (b"\x80\x01\x00\x02\x7f\xff\xff\xff", "cannot decode the response"),
         (b"\x80\x01\x00\x02", "no answer to `get_table_req`"),
         (b"", "no answer to `get_table_req`"),
     ] {

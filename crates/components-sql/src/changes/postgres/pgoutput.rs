@@ -258,7 +258,7 @@ mod tests {
             assert_eq!(Frame::read(frame(bytes)), Ok(Frame::Message(expected)));
             for end in 0..bytes.len() {
                 let problem = Frame::read(frame(&bytes[..end])).unwrap_err();
-                assert!(problem.contains("is cut"), "{end}: {problem}");
+                assert!(problem.contains("truncated message"), "{end}: {problem}");
             }
         }
         let alive = [&b"k"[..], &9_u64.to_be_bytes(), &[0; 8], &[1]].concat();

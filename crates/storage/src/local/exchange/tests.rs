@@ -304,7 +304,7 @@ async fn a_directory_that_is_held_for_long_refuses_files_for_now() {
     assert!(merger.hold(true).unwrap());
     let refused = rig.publish(&local, "x", "x").await.unwrap_err();
     let FsError::Unavailable { source, .. } = refused else { panic!("{refused}") };
-    assert!(source.to_string().contains("stopped"), "{source}");
+    assert!(source.to_string().contains("suspended"), "{source}");
     drop(merger);
     rig.publish(&local, "x", "x").await.unwrap();
 }
