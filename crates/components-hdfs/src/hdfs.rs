@@ -356,8 +356,8 @@ impl Sink for HdfsSink {
             match timeout(LEAVE_LIMIT, ledger.leave()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "cannot delete the staging directory; the next start \
-                                             deletes it")
+                    tracing::debug!(%error,
+                        "cannot delete the staging directory; the next start deletes it")
                 }
                 Err(_) => tracing::debug!(
                     "cannot delete the staging directory; the next start deletes it"

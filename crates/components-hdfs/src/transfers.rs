@@ -214,8 +214,8 @@ impl Session {
                 // The look around retries the final name.
                 if let Err(error) = self.shelf.publish(&record, piece.transfer).await {
                     let file = piece.file;
-                    tracing::warn!(file, %error, "cannot give a complete file its final name; \
-                                                  retrying");
+                    tracing::warn!(file, %error,
+                        "cannot give a complete file its final name; retrying");
                 }
                 Ok(Ok(()))
             }

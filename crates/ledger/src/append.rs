@@ -230,8 +230,8 @@ impl Ledger {
                 Err(LedgerError::Store(error))
                     if error.class() == ErrorClass::Indeterminate && attempt < PATIENCE =>
                 {
-                    debug!(index, %error, "no response from the store; reading the ledger entry \
-                                           again");
+                    debug!(index, %error,
+                        "no response from the store; reading the ledger entry again");
                     sleep(PAUSE * 2_u32.pow(attempt)).await;
                 }
                 result => return result,

@@ -201,8 +201,8 @@ impl Ledger {
                 Err(error) => Err(error),
             };
             if let Err(error) = gone {
-                debug!(generation = old, %error, "cannot delete an old generation of the ledger; \
-                                                  retrying later");
+                debug!(generation = old, %error,
+                    "cannot delete an old generation of the ledger; retrying later");
                 return;
             }
         }

@@ -52,8 +52,8 @@ impl Ledger {
         if mutant!("no_fence") {
             self.read_ahead().await;
         } else if let Verdict::Won(index) = self.append(AttemptKind::Fence(suspect)).await? {
-            warn!(%collector, %incarnation, index, "fenced a stopped collector that left staged \
-                                                    files");
+            warn!(%collector, %incarnation, index,
+                "fenced a stopped collector that left staged files");
         }
         // The fence is in the view now, and all entries before it.
         let named = self.named_by(suspect).await?;

@@ -200,8 +200,8 @@ impl Core {
         let space = match self.env.disk.space(&self.directory) {
             Ok(space) => space,
             Err(error) => {
-                warn!(channel = %self.name, %error, "cannot determine the free disk space; keeping \
-                                                     the last known capacity");
+                warn!(channel = %self.name, %error,
+                    "cannot determine the free disk space; keeping the last known capacity");
                 return;
             }
         };

@@ -115,9 +115,8 @@ impl Core {
                 let above = places.last().map_or(0, |last| last + 1);
                 if let Err(error) = self.log.release(above) {
                     let (cause, place) = (cause_of(&error), self.log.name());
-                    warn!(channel = %self.name, place, error = cause, "cannot delete records of a \
-                                                                       replaced log; delete it \
-                                                                       again");
+                    warn!(channel = %self.name, place, error = cause,
+                        "cannot delete records of a replaced log; delete it again");
                 }
                 self.lose(&Owner::Lacking);
                 return Err(Gone);

@@ -104,9 +104,9 @@ impl<'a> Run<'a> {
                 if let Some(path) = gone.unread {
                     self.count("vanished_unread", 1);
                     let file = shown(&path);
-                    tracing::warn!(source = %self.spool.name, %file, "a file was removed before it \
-                                                                      was read completely; its \
-                                                                      remaining events are lost");
+                    tracing::warn!(source = %self.spool.name, %file,
+                        "a file was removed before it was read completely; its remaining events \
+                         are lost");
                 }
                 self.feed.forget_with_next(gone.key);
             }
@@ -235,8 +235,8 @@ impl<'a> Run<'a> {
             Ok(Finished::Numbered(name)) => {
                 self.count("name_taken", 1);
                 let name = shown(&name);
-                tracing::warn!(%source, %file, %name, "the name for a finished file is taken; the \
-                                                       file gets a numbered name");
+                tracing::warn!(%source, %file, %name,
+                    "the name for a finished file is taken; the file gets a numbered name");
                 self.forget(sight);
             }
             // The next listing finds its current state.
@@ -244,8 +244,8 @@ impl<'a> Run<'a> {
             Ok(Finished::Changed(len)) => self.set_changed_aside(sight, &sight.change(len)).await,
             Err(error) => {
                 self.count("not_finished", 1);
-                tracing::warn!(%source, %file, %error, "cannot rename, move or delete a file after \
-                                                        reading; retrying");
+                tracing::warn!(%source, %file, %error,
+                    "cannot rename, move or delete a file after reading; retrying");
                 self.known.pass_over_sight(sight, Some(Instant::now() + RETRY));
             }
         }
@@ -270,9 +270,8 @@ impl<'a> Run<'a> {
         match self.spool.env.offload(rename).await {
             Ok(name) => {
                 let name = shown(&name);
-                tracing::warn!(%source, %file, problem, stored, %name, "renamed a bad file; its \
-                                                                        events from the bad place \
-                                                                        on are not stored");
+                tracing::warn!(%source, %file, problem, stored, %name,
+                    "renamed a bad file, which is not read any further");
             }
             Err(error) => {
                 tracing::warn!(
@@ -304,8 +303,8 @@ impl<'a> Run<'a> {
     fn unreadable(&self, path: &Path, error: &io::Error) {
         self.count("unreadable", 1);
         let path = shown(path);
-        tracing::warn!(source = %self.spool.name, %path, %error, "cannot read a file or directory; \
-                                                                  retrying");
+        tracing::warn!(source = %self.spool.name, %path, %error,
+            "cannot read a file or directory; retrying");
     }
 
     fn count(&self, reason: &'static str, times: u64) {

@@ -209,8 +209,8 @@ impl Tailer {
                 "file was deleted while the agent was down, before it was read completely; a \
                  compressed file in its directory may have the rest");
         } else {
-            tracing::debug!(%source, %file, offset, unread_bytes, "file was deleted while the \
-                                                                   agent was down");
+            tracing::debug!(%source, %file, offset, unread_bytes,
+                "file was deleted while the agent was down");
         }
     }
 
@@ -235,8 +235,8 @@ impl Tailer {
                 "following a symbolic link that leads out of the watched directories; to skip such \
                  links, set `follow_symlinks = false`");
         } else {
-            tracing::debug!(source = %self.source, %link, %leads_to, "a symbolic link leads out of \
-                                                                      the watched directories");
+            tracing::debug!(source = %self.source, %link, %leads_to,
+                "a symbolic link leads out of the watched directories");
         }
     }
 
@@ -282,9 +282,9 @@ impl Tailer {
                 PassedOver::Compressed => {
                     self.count_anomaly("compressed_passed_over", 1);
                     if !std::mem::replace(&mut self.report.has_said_compressed, true) {
-                        tracing::info!(%source, %file, "compressed files are skipped; to read \
-                                                        their raw bytes, use a pattern with their \
-                                                        ending, as in `*.gz`");
+                        tracing::info!(%source, %file,
+                            "compressed files are skipped; to read their raw bytes, use a pattern \
+                             with their ending, as in `*.gz`");
                     }
                     tracing::debug!(%source, %file, "compressed file is skipped");
                 }

@@ -141,8 +141,8 @@ impl Merging {
                 Err(error) => {
                     let failures = self.failures.entry(directory.clone()).or_default();
                     *failures += 1;
-                    tracing::debug!(directory, %error, "cannot merge the small files of a \
-                                                        directory; retrying");
+                    tracing::debug!(directory, %error,
+                        "cannot merge the small files of a directory; retrying");
                     if *failures < TRIES_MAX { Done::Later } else { Done::GivenUp }
                 }
             };

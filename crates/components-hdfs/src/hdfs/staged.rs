@@ -64,8 +64,8 @@ impl Stage {
     async fn hide(&self, shown: Vec<String>) {
         for path in shown {
             if let Err(error) = self.fs.delete(&path).await {
-                tracing::debug!(path, %error, "cannot delete a placeholder; the next start deletes \
-                                               it");
+                tracing::debug!(path, %error,
+                    "cannot delete a placeholder; the next start deletes it");
             }
         }
     }
@@ -269,12 +269,12 @@ impl OpenRoll {
         ledger.close_epochs(&floors.declared());
         // Any collector's next commit completes a started compaction.
         if let Err(error) = ledger.compact().await {
-            tracing::debug!(%error, "cannot compact the commit ledger; retrying after the next \
-                                     commit");
+            tracing::debug!(%error,
+                "cannot compact the commit ledger; retrying after the next commit");
         }
         if let Err(error) = ledger.sweep(Instant::now()).await {
-            tracing::debug!(%error, "cannot delete staged files of stopped collectors; retrying \
-                                     after the next commit");
+            tracing::debug!(%error,
+                "cannot delete staged files of stopped collectors; retrying after the next commit");
         }
         context.next_try(&ledger)
     }

@@ -100,8 +100,8 @@ impl Around {
                 () = sleep_until(look) => {
                     if let Err(error) = self.look().await {
                         let sink = &self.shelf.shared.name;
-                        tracing::warn!(%sink, %error, "cannot check the unfinished transfers; \
-                                                       retrying");
+                        tracing::warn!(%sink, %error,
+                            "cannot check the unfinished transfers; retrying");
                     }
                     look = Instant::now() + LOOK;
                 }
@@ -210,8 +210,8 @@ impl Around {
         if waits && self.said.insert(name.to_owned()) {
             let (sink, file) = (&self.shelf.shared.name, &record.file);
             let error = error.map_or_else(|| "the name is taken".to_owned(), |it| it.to_string());
-            tracing::warn!(%sink, file, error, "cannot give a complete file its final name; \
-                                                retrying");
+            tracing::warn!(%sink, file, error,
+                "cannot give a complete file its final name; retrying");
         }
         Ok(waits)
     }
@@ -239,9 +239,9 @@ impl Around {
                 self.stalled.remove(transfer);
             } else if now - *since >= STALLED && self.stalled.insert(transfer.clone()) {
                 let (sink, parts) = (&self.shelf.shared.name, names.len());
-                tracing::warn!(%sink, transfer, parts, "a file is incomplete and received no piece \
-                                                        for an hour; check the sender and its \
-                                                        channel");
+                tracing::warn!(%sink, transfer, parts,
+                    "a file is incomplete and received no piece for an hour; check the sender and \
+                     its channel");
             }
             if names.contains(DAMAGED) {
                 self.damaged.insert(transfer.clone());

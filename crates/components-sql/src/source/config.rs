@@ -223,23 +223,16 @@ impl Config {
             return invalid("batch_bytes", "must be at most 64MiB");
         }
         if self.mode == Mode::Full && self.once {
-            return invalid(
-                "once",
-                "does not apply to the mode `full`, which always stops at the end: remove it",
-            );
+            return invalid("once", "the mode `full` always ends: remove it");
         }
         if self.mode != Mode::Full && (self.splits > 1 || split_by.is_some()) {
             return invalid(
                 "splits",
-                "`splits` and `split_by` apply only to the mode `full`: remove them, or change \
-                 `mode`",
+                "applies only to the mode `full`: remove it, or change `mode`",
             );
         }
         if self.mode != Mode::Append && self.key.is_empty() {
-            return invalid(
-                "key",
-                "must list the columns that identify a row, such as the primary key",
-            );
+            return invalid("key", "must list the columns that identify a row (primary key)");
         }
         let first = match (self.mode, self.check_column) {
             (Mode::Full, Some(_)) => {

@@ -41,8 +41,8 @@ impl Sql {
             self.rows_ahead(&mut opened).await?;
             self.at_end();
             if self.options.once {
-                tracing::info!(source = %self.name, "the single pass is complete: all rows are \
-                                                     stored");
+                tracing::info!(source = %self.name,
+                    "the single pass is complete: all rows are stored");
                 return Ok(());
             }
             tokio::time::sleep(self.options.interval).await;

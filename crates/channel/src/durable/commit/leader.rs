@@ -217,8 +217,8 @@ impl Core {
             // The new segment's state contains the end of the old one, so data of the failed write
             // cannot reappear. Only then may the puts be answered as failed.
             if let Err(error) = self.roll(log, 0) {
-                error!(channel = %self.name, %error, "cannot start a new segment; producers wait \
-                                                      until it succeeds");
+                error!(channel = %self.name, %error,
+                    "cannot start a new segment; producers wait until it succeeds");
                 self.hold_back(group, &written);
             }
         }

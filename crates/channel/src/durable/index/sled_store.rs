@@ -58,8 +58,9 @@ fn guarded<T>(what: &str, call: impl FnOnce() -> sled::Result<T>) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Some(value),
         Ok(Err(error)) => {
-            warn!(%error, "the index of the channel failed ({what}); reading the segments instead, \
-                           no data is lost");
+            warn!(%error,
+                "the index of the channel failed ({what}); reading the segments instead, no data \
+                 is lost");
             None
         }
         Err(_) => {

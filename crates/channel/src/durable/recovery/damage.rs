@@ -143,8 +143,8 @@ impl Core {
         }
         let is_known = !keys.is_empty() || entry.is_some_and(|entry| entry.len > 0);
         if !is_known && let Err(error) = self.audit() {
-            error!(channel = %self.name, %error, "cannot determine the identity of a damaged \
-                                                  batch");
+            error!(channel = %self.name, %error,
+                "cannot determine the identity of a damaged batch");
         }
         self.signals.dirty.notify_one();
         self.incident("damaged_batch", 1);

@@ -100,8 +100,7 @@ impl Opening {
         let written = owner_file::write(&*disk, &path, &recovered.owner);
         if let Err(error) = &written {
             // The segment that begins below records the same; on a full disk that has to be enough.
-            warn!(path = %path.display(), %error, "cannot write the owner file; the first segment \
-                                                   contains the same data");
+            warn!(path = %path.display(), %error, "cannot write the owner file; no data is lost");
         }
         let durable_epoch = if written.is_ok() { recovered.owner.epoch } else { last_epoch };
         let store = self.store(&directory);

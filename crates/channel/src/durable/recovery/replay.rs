@@ -91,8 +91,8 @@ pub(crate) fn owner(
         }
         OwnerFile::Absent | OwnerFile::Damaged => {}
     }
-    warn!(path = %path.display(), "the owner file is missing or damaged; reading the owner from \
-                                   the segments");
+    warn!(path = %path.display(),
+        "the owner file is missing or damaged; reading the owner from the segments");
     let mut newest: Option<Owner> = None;
     for (id, _) in segments {
         let Some((format, owner)) = owner_in(files, id)? else { continue };
