@@ -276,8 +276,7 @@ impl<'a> Run<'a> {
             Err(error) => {
                 tracing::warn!(
                     %source, %file, problem, stored, %error,
-                    "skipping a bad file, because it cannot be renamed; its events from the bad \
-                     place on are not stored",
+                    "skipping a bad file, which cannot be renamed and is not read any further",
                 );
                 self.known.pass_over_sight(sight, None);
                 return;

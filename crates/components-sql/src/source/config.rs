@@ -226,10 +226,7 @@ impl Config {
             return invalid("once", "the mode `full` always ends: remove it");
         }
         if self.mode != Mode::Full && (self.splits > 1 || split_by.is_some()) {
-            return invalid(
-                "splits",
-                "applies only to the mode `full`: remove it, or change `mode`",
-            );
+            return invalid("splits", "`splits` and `split_by` apply only to the mode `full`");
         }
         if self.mode != Mode::Append && self.key.is_empty() {
             return invalid("key", "must list the columns that identify a row (primary key)");
