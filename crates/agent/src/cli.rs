@@ -226,7 +226,7 @@ fn in_process(log_format: LogFormat, work: impl FnOnce(&Env) -> ExitCode) -> Exi
         }
     };
     if let Err(error) = raised {
-        tracing::warn!(%error, "cannot raise the limit of open files (`ulimit -n`)");
+        tracing::warn!(%error, "cannot raise the limit of open files (`ulimit -n`); keeping it");
     }
     work(&env::real())
 }
@@ -239,7 +239,7 @@ fn close_to_others(plan: &Plan) {
     if !plan.agent.core_dumps
         && let Err(error) = env::forbid_core_dumps()
     {
-        tracing::warn!(%error, "cannot disable core dumps: a crash may write memory to a file");
+        tracing::warn!(%error, "cannot disable core dumps: a crash may write secrets to a file");
     }
 }
 
@@ -256,7 +256,7 @@ fn work(run: impl Future<Output = Result<(), RunError>>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Config(errors)) => refuse(&errors),
         Err(error) => {
-            tracing::error!(error = chain(&error), "the agent failed");
+            tracing::error!(error = chain(&error), "the agent has stopped because of this error");
             // Blocking work may hang on a dead disk; the process must end anyway.
             runtime.shutdown_background();
             ExitCode::from(EXIT_RUNTIME)

@@ -248,7 +248,7 @@ impl<'a> Loader<'a> {
             match value {
                 Value::Text(pattern) if !pattern.is_empty() => patterns.push((pattern, place)),
                 _ => {
-                    let problem = "expected names of files: include = [\"parts/*.toml\"]";
+                    let problem = "must be a list of file names, such as [\"parts/*.toml\"]";
                     let error = SettingsError::new(Kind::WrongType, place, problem);
                     self.refuse(error.below(KEY));
                 }
@@ -281,7 +281,8 @@ impl<'a> Loader<'a> {
     /// Merges the entries of each table at the root of `part` into the same table of `values`.
     fn merge(&mut self, values: &mut Settings, part: Settings) {
         let Value::Table(sections) = part.value else {
-            let problem = "expected tables: `sources`, `channels`, `sinks`".to_owned();
+            let problem =
+                "must contain tables, such as `sources`, `channels` and `sinks`".to_owned();
             self.add(Kind::WrongType, &part.place, problem);
             return;
         };

@@ -154,11 +154,11 @@ fn failed_includes_are_named_at_their_place() {
         ("[\"no/*.toml\"]", "main.toml:1:12: include: no cannot be read: No such file"),
         ("[\"**/a\"]", "main.toml:1:12: include: `**` is not supported"),
         ("[\"[\"]", "main.toml:1:12: include: is not a pattern"),
-        ("[1]", "main.toml:1:12: include: expected names of files"),
+        ("[1]", "main.toml:1:12: include: must be a list of file names"),
         ("[\".\"]", "main.toml:1:12: `.` cannot be read: it is not a regular file"),
         ("[\"x.conf\"]", "x.conf: a configuration must have a name that ends in `.toml`"),
         ("[\"bad.yaml\"]", "bad.yaml:1:4: not valid YAML"),
-        ("[\"list.yaml\"]", "list.yaml:1:1: expected tables"),
+        ("[\"list.yaml\"]", "list.yaml:1:1: must contain tables"),
     ] {
         let found = problems(&[
             ("main.toml", &format!("include = {include}\n")),
@@ -236,8 +236,8 @@ fn unresolved_references_are_refused_with_place_and_remedy() {
     let expected = "\
 main.toml:6:9: sources.in.count: environment variable `COUNT` is not set; set it, or write a \
 default: `${COUNT:-…}`
-main.toml:9:21: sources.in.channels.1: `${` has no `}`; write `$${` for the two \
-characters themselves
+main.toml:9:21: sources.in.channels.1: `${` has no closing `}`; add it, or write \
+`$${` for the two characters `${`
 main.toml:17:9: sinks.out.token: file `secrets/token` cannot be read: it is not a regular file
 main.toml:18:9: sinks.out.group: `${1}` is not a reference; write `${NAME}`, `${NAME:-default}` \
 or `${file:/path}`, or `$${1}` for the text itself";
