@@ -87,7 +87,7 @@ impl Reloads {
     /// Requests a reload. If several requests already wait, one of them covers this one.
     pub(crate) fn ask(&self, by: &'static str) {
         if self.send(Asked::Reload { by, actor: Actor::new(by, None), answer: None }).is_none() {
-            warn!(by, "cannot reload: requests wait (retry), or the agent has no file (restart it)");
+            warn!(by, "cannot reload: requests wait (retry), or it has no file (restart it)");
         }
     }
 
