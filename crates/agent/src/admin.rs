@@ -210,7 +210,7 @@ async fn accept(
                     tokio::select! {
                         biased;
                         () = ended.cancelled() => {}
-                        () = guest.must_leave() => debug!("a quiet admin connection gave way"),
+                        () = guest.must_leave() => debug!("closed an idle admin connection"),
                         () = serve_connection(&front, stream, pages, (&peer, &names)) => {}
                     }
                 });

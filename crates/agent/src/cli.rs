@@ -336,7 +336,7 @@ pub fn read_stdin(format: &str, env: &Env) -> Result<Settings, ConfigErrors> {
     let read = io::stdin().lock().take(most).read_to_string(&mut text);
     read.map_err(|error| refused(format!("standard input cannot be read: {error}")))?;
     if text.len() as u64 == most {
-        let problem = format!("a configuration has at most {CONFIG_BYTES_MAX} bytes");
+        let problem = format!("a configuration must have at most {CONFIG_BYTES_MAX} bytes");
         return Err(refused(problem).into());
     }
     config::read_text("-", &Path::new("-").with_extension(format), &text, env)

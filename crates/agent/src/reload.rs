@@ -292,7 +292,7 @@ impl Reloader {
         let parts = self.running.parts();
         let closed = parts.channels.iter().find(|(_, handle)| !handle.boards.opened.is_open());
         if let Some((name, _)) = closed {
-            let problem = format!("channel `{name}` is not open yet; try again when it is");
+            let problem = format!("channel `{name}` is not open yet; retry when it is");
             return Err(Failed::Before(problem));
         }
         let mut changes = Changes::between(&runs(&parts), &wanted(&configured, &parts));

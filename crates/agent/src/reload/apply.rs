@@ -186,7 +186,7 @@ impl<'a> Change<'a> {
             return Ok(());
         };
         let Some(opened) = handle.opened() else {
-            return Err(format!("channel `{name}` is not open yet; try again when it is"));
+            return Err(format!("channel `{name}` is not open yet; retry when it is"));
         };
         let kind = self.topology.channels.iter().find(|built| built.name == *name);
         let is_found_again = keeps(handle) && kind.is_none_or(|built| built.kind == handle.kind);

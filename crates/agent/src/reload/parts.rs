@@ -162,7 +162,7 @@ impl Reloader {
         let (data_dir, env) = (&plan.agent.data_dir, &self.around.env);
         if let Err(error) = held::keep(&after, data_dir, env).await {
             let problem = format!(
-                "cannot write the file of stopped parts in {}: {error}",
+                "cannot write the file of stopped parts in {}: {error}; nothing was changed",
                 data_dir.display()
             );
             return (ReloadResult::Refused, Some(problem));

@@ -254,7 +254,7 @@ fn sizes_of_a_file_and_of_a_whole_configuration_are_limited() {
     let list = ["\"${file:secrets/token}\""; 3].join(",");
     let text = format!("{REFERS}list = [{list}]\n");
     let found = problems(&[("main.toml", &text), ("secrets/token", &large)]);
-    let expected = "all texts with references together have at most 67108864 bytes";
+    let expected = "texts with references must have at most 67108864 bytes together";
     assert!(found.lines().count() == 1 && found.ends_with(expected), "{found}");
 }
 
@@ -287,8 +287,7 @@ fn a_configuration_has_a_limited_number_of_values_and_components() {
         (from..to).map(|key| format!("key_{key} = 1\n")).collect::<String>()
     };
     let found = problems(&[("main.toml", &keys(0, 100_001))]);
-    let expected =
-        "main.toml: a configuration has at most 100000 values, including those of included files";
+    let expected = "main.toml: a configuration must have at most 100000 values, including those of included files";
     assert_eq!(found, expected);
     // The limit applies to all files together.
     let main = format!("include = [\"parts/*.toml\"]\n[a]\n{}", keys(0, 60_000));
@@ -296,7 +295,7 @@ fn a_configuration_has_a_limited_number_of_values_and_components() {
     let found = problems(&[("main.toml", &main), ("parts/b.toml", &part)]);
     assert!(
         found.ends_with(
-            "b.toml: a configuration has at most 100000 values, including those of \
+            "b.toml: a configuration must have at most 100000 values, including those of \
              included files"
         ),
         "{found}"
