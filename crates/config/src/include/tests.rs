@@ -287,7 +287,8 @@ fn a_configuration_has_a_limited_number_of_values_and_components() {
         (from..to).map(|key| format!("key_{key} = 1\n")).collect::<String>()
     };
     let found = problems(&[("main.toml", &keys(0, 100_001))]);
-    let expected = "main.toml: a configuration must have at most 100000 values, including those of included files";
+    let expected = "main.toml: a configuration must have at most 100000 values, including those of \
+                    included files";
     assert_eq!(found, expected);
     // The limit applies to all files together.
     let main = format!("include = [\"parts/*.toml\"]\n[a]\n{}", keys(0, 60_000));
