@@ -32,7 +32,7 @@ pub use contents::Contents;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Violation {
     /// A put arrived before the first Hello.
-    #[error("the sender sent batch {identity} before its Hello")]
+    #[error("the sender sent batch {identity} before its handshake")]
     NotGreeted {
         /// The batch.
         identity: Identity,

@@ -375,8 +375,8 @@ impl Config {
                 Err(BuildError::invalid("completed_dir", problem))
             }
             None if is_deleted && is_kept => {
-                let problem = "\"position\" does not change the directory, but `delete_policy = \
-                               \"immediate\"` deletes files: change one of them";
+                let problem = "must not be \"position\" with `delete_policy = \"immediate\"`, \
+                               because it must not change the directory: change one of them";
                 Err(BuildError::invalid("tracking_policy", problem))
             }
             Some(directory) => Ok(Completion::Move(directory.clone())),

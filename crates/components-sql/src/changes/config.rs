@@ -122,9 +122,8 @@ impl Config {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let has_binlog = target.via == Via::Mysql;
         if matches!(target.via, Via::Sqlite | Via::Odbc) {
-            let problem = "only PostgreSQL, MySQL and MariaDB are supported, with their own \
-                           clients; read tables of other databases with the source `sql` and `mode \
-                           = \"modified\"`";
+            let problem = "must be a `postgres://`, `mysql://` or `mariadb://` URL; read tables of \
+                           other databases with the source `sql` and `mode = \"modified\"`";
             return invalid("database.url", problem);
         }
         for (setting, is_set) in [
@@ -155,7 +154,11 @@ impl Config {
             let usual = if has_binlog { &*target.name } else { "public" };
             let (schema, name) = table.split_once('.').unwrap_or((usual, table));
             if schema.is_empty() || name.is_empty() {
-                return invalid("tables", &format!("the name `{table}` has an empty part"));
+                let problem = format!(
+                    "must have names such as `table` or `schema.table`, but `{table}` has an empty \
+                     part"
+                );
+                return invalid("tables", &problem);
             }
             tables.push((schema.to_owned(), name.to_owned()));
         }
