@@ -52,7 +52,8 @@ pub enum Violation {
     },
     /// The sender waits for more than any real one can.
     #[error(
-        "the sender has unsettled batches in {runs} separate ranges, but the limit is {RUNS_MAX}"
+        "the sender has unacknowledged batches in {runs} separate ranges, but the limit is \
+         {RUNS_MAX}"
     )]
     Awaited {
         /// Runs of sequences.

@@ -370,8 +370,8 @@ impl Config {
         let is_kept = self.tracking_policy == TrackingPolicy::Position;
         match &self.completed_dir {
             Some(_) if is_deleted || is_kept => {
-                let problem =
-                    "needs `delete_policy = \"never\"` and `tracking_policy = \"rename\"`";
+                let problem = "has an effect only with `delete_policy = \"never\"` and \
+                               `tracking_policy = \"rename\"`: set these, or remove it";
                 Err(BuildError::invalid("completed_dir", problem))
             }
             None if is_deleted && is_kept => {
