@@ -176,8 +176,11 @@ impl Config {
         let makes = (has_binlog || self.create) && self.snapshot;
         if self.on_lost == OnLost::Snapshot && !makes {
             let problem = match has_binlog {
-                true => "`snapshot` needs `snapshot = true`",
-                false => "`snapshot` needs `create = true` and `snapshot = true`",
+                true => "must not be \"snapshot\" with `snapshot = false`: change one of them",
+                false => {
+                    "must not be \"snapshot\" without `create = true` and `snapshot = true`: set \
+                     these, or change `on_lost`"
+                }
             };
             return invalid("on_lost", problem);
         }
@@ -254,13 +257,13 @@ mod tests {
             (mysql(json!({ "create": false, "tables": [] })), "tables whose changes"),
             (
                 mysql(json!({ "create": false, "snapshot": false, "on_lost": "snapshot" })),
-                "`snapshot` needs `snapshot = true`",
+                "must not be \"snapshot\" with `snapshot = false`: change one of them",
             ),
             (json!({ "tables": [] }), "tables for the new publication"),
             (json!({ "tables": ["shop."] }), "`shop.` has an empty part"),
             (json!({ "slot": "Orders" }), "lower case letters"),
             (json!({ "publication": "" }), "63 bytes"),
-            (json!({ "on_lost": "snapshot", "snapshot": false }), "needs `create = true`"),
+            (json!({ "on_lost": "snapshot", "snapshot": false }), "without `create = true`"),
             (json!({ "heartbeat": "1ms" }), "at least 100ms"),
             (json!({ "batch_bytes": "65MiB" }), "at most 64MiB"),
         ] {
