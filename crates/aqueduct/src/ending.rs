@@ -30,7 +30,7 @@ pub(crate) fn follow(plan: Plan, words: Words, ended: impl FnOnce(&Watch) -> Exi
     };
     let tool = words.tool;
     let not_yet = |problem: &str| {
-        cli::say(&format!("{tool}: {problem}; repeat the call to resume"));
+        cli::say(&format!("{tool}: {problem}; run the same command again to resume"));
         ExitCode::from(EXIT_RUNTIME)
     };
     cli::launch_watched(plan, catalogue::FULL, Box::new(look), |code| {
