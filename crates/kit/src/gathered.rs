@@ -42,8 +42,17 @@ impl Destination {
         intake: Arc<dyn Intake>,
         batch_events: usize,
     ) -> Self {
-        let log = Arc::new(LogRate::new(LOG_LINES));
-        Self { source, metrics, intake, batch_events, work: TaskTracker::new(), log }
+        let shared = (TaskTracker::new(), Arc::new(LogRate::new(LOG_LINES)));
+        Self::within((source, metrics, intake), batch_events, shared)
+    }
+
+    /// As [`Destination::new`], with shared puts under way and a shared limit of log lines.
+    pub(crate) fn within(
+        (source, metrics, intake): (Arc<str>, Metrics, Arc<dyn Intake>),
+        batch_events: usize,
+        (work, log): (TaskTracker, Arc<LogRate>),
+    ) -> Self {
+        Self { source, metrics, intake, batch_events, work, log }
     }
 
     /// Returns the size of an event that the downstream agents always accept.

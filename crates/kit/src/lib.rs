@@ -55,6 +55,7 @@ pub mod put;
 pub mod record;
 pub mod refused;
 pub mod repeats;
+pub mod serve;
 pub mod storing;
 pub mod tenants;
 #[cfg(any(test, feature = "testkit"))]
