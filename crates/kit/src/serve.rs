@@ -8,9 +8,9 @@
 //!              reply ◄─────────────────────────────── Stored ◄───┘
 //! ```
 //!
-//! [`Serve`] is one protocol: how to read messages and how to reply. [`Served`] is the source around
-//! it: ports, TLS, the accept loop, limits, tenants, stop and drain. [`Put`] is the way from a
-//! connection to the channels. [`Listening`] and [`Connections`] are the shared settings.
+//! [`Serve`] is one protocol: how to read messages and how to reply. [`Served`] is the source
+//! around it: ports, TLS, the accept loop, limits, tenants, stop and drain. [`Put`] is the way from
+//! a connection to the channels. [`Listening`] and [`Connections`] are the shared settings.
 //!
 //! # Invariants
 //!
@@ -23,7 +23,8 @@
 //!    Connections that do not end within `DRAIN` are cut.
 //! 5. A connection releases its place, its memory and its turns in every case: at its end, when it
 //!    is cut, and when its protocol panics.
-//! 6. At most `connections_max` connections are open on each port. Further ones wait to be accepted.
+//! 6. At most `connections_max` connections are open on each port. Further ones wait to be
+//!    accepted.
 //! 7. The messages of all connections take at most `in_flight_max` bytes of shared memory.
 //!
 //! # Limits
@@ -49,7 +50,7 @@ pub use ahead::read_ahead;
 pub use ports::{Limits, Ports};
 pub use put::{NoRoom, Put, Stored};
 pub use served::Served;
-pub use settings::{Connections, Listening, Preset, mib, seconds};
+pub use settings::{Connections, Listening, Preset, describe, mib, seconds};
 
 use crate::tenants::Client;
 

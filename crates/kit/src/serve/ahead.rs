@@ -4,6 +4,9 @@ use bytes::BytesMut;
 use futures::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+/// Read size.
+const READ_BYTES: usize = 16 << 10;
+
 /// Waits for `storing`, and in the meantime reads from the client into `buffer`, up to about `max`
 /// bytes; sets `is_over` at the end of input. A reply to a client that has disconnected would be
 /// lost. A disconnection after more than `max` bytes is not noticed.
@@ -15,7 +18,7 @@ pub async fn read_ahead<T>(
 ) -> T {
     let mut storing = std::pin::pin!(storing);
     let stored = loop {
-        buffer.reserve(max.saturating_sub(buffer.len()));
+        buffer.reserve(max.saturating_sub(buffer.len()).min(READ_BYTES));
         let may_read = !*is_over && buffer.len() < max;
         tokio::select! {
             biased;

@@ -71,8 +71,9 @@ pub fn seconds<const SECONDS: u64>() -> Period {
     Period(Duration::from_secs(SECONDS))
 }
 
-/// Replaces descriptions by those of the source.
-fn describe<P: Preset>(schema: &mut Schema) {
+/// Replaces the descriptions of settings in a schema by those of the source. A transformation of
+/// `schemars`.
+pub fn describe<P: Preset>(schema: &mut Schema) {
     let properties = schema.get_mut("properties").and_then(|it| it.as_object_mut());
     let Some(properties) = properties else { return };
     for (name, text) in P::TEXTS {
