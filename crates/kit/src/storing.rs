@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
 use pipeline::{Batch, Intake, IntakeError};
+use support::mutant;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Reason why a client's events are not stored.
 #[derive(Debug)]
-pub enum NotStored {
+pub(crate) enum NotStored {
     /// No room in time. They are not stored later either.
     Full,
     /// The agent is stopping. They are not stored later either.
@@ -28,7 +29,7 @@ pub fn units(bytes: u64) -> u32 {
 
 /// Stores a batch if there is room within `wait_max`, which it requests in its `turn`. Must run to
 /// its end once it has been polled.
-pub async fn store<T>(
+pub(crate) async fn store<T>(
     intake: &dyn Intake,
     batch: Batch,
     (wait_max, turn): (Duration, impl Future<Output = T>),
@@ -57,7 +58,9 @@ pub async fn store<T>(
             Ok(reserved) => reserved.map_err(NotStored::Refused)?,
             Err(_) => return Err(NotStored::Full),
         },
-        () = stop.cancelled() => return Err(NotStored::Stopping),
+        () = stop.cancelled(), if !mutant!("serve_put_outwaits_stop") => {
+            return Err(NotStored::Stopping);
+        }
     };
     for (permit, part) in permits.into_iter().zip(parts) {
         permit.commit(part).await.map_err(NotStored::Failed)?;
