@@ -96,7 +96,7 @@ impl Serve for Otlp {
         let silent = async {
             sleep(HEAD_TIMEOUT).await;
             if used.load(Ordering::Relaxed) {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         let ended = tokio::select! {

@@ -168,8 +168,8 @@ impl Put {
         member: &Arc<Member>,
     ) -> Stored {
         if mutant!("serve_acknowledged_before_stored") {
-            let (intake, held) = (self.intake.clone(), held);
-            self.work.spawn(async move { (intake.accept(batch).await, held).0 });
+            let intake = self.intake.clone();
+            self.work.spawn(async move { intake.accept(batch).await });
             return Stored::All;
         }
         let turn = self.sharing.channel_turn(member, batch.size().bytes);

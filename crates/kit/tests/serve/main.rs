@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use channels::{Channels, Outcome};
 use network::{Network, Side};
-use protocol::{NEVER, NOTHING, PANICS, STORED, UNKNOWN};
+use protocol::{Config, NEVER, NOTHING, PANICS, STORED, UNKNOWN};
 use run::{PORT, Run, source};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -267,4 +267,18 @@ async fn opens_its_port_before_it_runs_and_releases_it_afterwards() {
     assert!(!network.is_open(PORT));
     second.open(&context).await.unwrap();
     drop(Side(network));
+}
+
+#[test]
+fn shows_the_shared_settings_with_the_defaults_and_texts_of_the_source() {
+    let schema = schemars::schema_for!(Config).to_value();
+    let setting = |name: &str| &schema["properties"][name];
+    assert_eq!(setting("listen")["description"], "The port of the protocol.");
+    assert_eq!(setting("connections_max")["default"], 8);
+    assert_eq!(setting("in_flight_max")["default"], "64MiB");
+    assert!(setting("tenants").is_object() && setting("..").is_null());
+    assert_eq!(
+        (&schema["required"], &schema["additionalProperties"]),
+        (&json!(["listen"]), &json!(false))
+    );
 }

@@ -34,7 +34,7 @@ impl Network {
     pub(crate) fn dial(&self, address: &str, host: &str) -> DuplexStream {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
         let inner = self.inner();
-        inner.ports[address].send((far, format!("{host}:40000"))).unwrap();
+        inner.ports[address].send((far, format!("{host}:40000"))).expect("the port is open");
         near
     }
 

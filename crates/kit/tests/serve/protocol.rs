@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use kit::decoding::Undecoded;
 use kit::repeats::Calls;
 use kit::serve::{
@@ -195,7 +195,7 @@ impl Lines {
         member.check()?;
         let reading = async {
             fill(stream, buffer, 4).await?;
-            let length = u32::from_be_bytes(buffer[..4].try_into().unwrap()) as usize;
+            let length = (&buffer[..4]).get_u32() as usize;
             if length > self.message_max {
                 return Err(End::Large);
             }

@@ -28,7 +28,7 @@ pub(crate) fn source(settings: Value, network: &Arc<Network>) -> (Box<dyn Source
     settings["listen"] = json!(PORT);
     let env = Env { net: Arc::new(Side(network.clone())), ..env::real() };
     let cx = BuildContext::alone("in", Path::new("unused"), env);
-    (build::<Config>(&settings, &cx).unwrap(), cx.metrics)
+    (build::<Config>(&settings, &cx).expect("valid settings"), cx.metrics)
 }
 
 /// A source that runs until it is stopped.
@@ -56,7 +56,7 @@ impl Run {
         let (mut source, metrics) = source(settings, &network);
         let stop = CancellationToken::new();
         let context = position_context(channels.clone(), stop.clone());
-        source.open(&context).await.unwrap();
+        source.open(&context).await.expect("the port is free");
         let running = tokio::spawn(async move { source.run(context).await });
         Self { network, channels, metrics, stop, running, rules: Arc::default() }
     }
@@ -83,7 +83,8 @@ impl Run {
     pub(crate) async fn stop(self) -> Duration {
         let began = Instant::now();
         self.stop.cancel();
-        timeout(LIMIT, self.running).await.expect("the source stops").unwrap().unwrap();
+        let ended = timeout(LIMIT, self.running).await.expect("the source stops");
+        ended.expect("no panic").expect("no error");
         let (lasted, channels) = (began.elapsed(), self.channels);
         let stored = channels.bodies(0);
         channels.set_full(0, false);
@@ -111,8 +112,11 @@ impl Client {
     /// Sends a message of these lines.
     pub(crate) async fn send(&mut self, lines: &[&str]) {
         let text = lines.join("\n");
-        let length = u32::try_from(text.len()).unwrap().to_be_bytes();
-        self.stream.write_all(&[&length, text.as_bytes()].concat()).await.unwrap();
+        let length = u32::try_from(text.len()).expect("a short message").to_be_bytes();
+        self.stream
+            .write_all(&[&length, text.as_bytes()].concat())
+            .await
+            .expect("an open connection");
     }
 
     /// Returns the reply to the message of these lines; `None` at the end of the connection.
