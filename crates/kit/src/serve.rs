@@ -29,8 +29,9 @@
 //!
 //! # Limits
 //!
-//! - A required channel that fails during a put may have stored the batch, and the others may have
-//!   it: [`Stored::Unknown`]. A client that resends the batch stores it again: at least once.
+//! - A batch that only some channels have stored is retried in the others for `wait_max`. If that
+//!   fails, or if a channel has perhaps stored it, the result is [`Stored::Unknown`]. A client that
+//!   resends the batch stores it again: at least once.
 //!   [`Calls`](crate::repeats::Calls) recognizes batches whose reply was lost.
 //! - The protocol decides how many puts of a connection are under way. Only a protocol with
 //!   concurrent calls has more than one.

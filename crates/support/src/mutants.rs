@@ -120,6 +120,7 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("serve_put_dropped_with_client", "a put that has begun ends without its client"),
     ("serve_put_not_awaited", "a stop waits for puts that have begun"),
     ("serve_put_outwaits_stop", "a stop ends the wait for room"),
+    ("serve_retried_everywhere", "a put is retried in the channels that lack its batch"),
     // `crates/components-hdfs/src/hdfs/tests/planted.rs`
     ("one_round_only", "a batch with many directories is written in rounds"),
     ("overflow_not_counted", "events that no round has room for are counted"),

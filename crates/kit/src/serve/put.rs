@@ -4,6 +4,8 @@
 //!   batch ─► turn of its tenant ─► room in every channel ─► commit ─► All
 //!                       │ wait_max, stop          │           └ a channel fails ─► Unknown
 //!                       └► Nothing                └ too large ─► Never
+//!
+//! A batch that only some channels have stored is retried in the others, for `wait_max` at most.
 //! ```
 
 use std::error::Error;
@@ -15,7 +17,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use metrics::Metrics;
 use peers::limits::Cut;
-use pipeline::{Batch, BatchBuilder, Classify, Env, ErrorClass, Intake, SourceContext};
+use pipeline::{
+    Batch, BatchBuilder, Classify, Env, ErrorClass, Intake, PositionIntake, SourceContext,
+};
 use support::log_rate::LogRate;
 use support::mutant;
 use thiserror::Error;
@@ -78,7 +82,7 @@ pub struct Put {
     /// Memory and turns of the tenants.
     pub sharing: Arc<Sharing>,
     metrics: Metrics,
-    intake: Arc<dyn Intake>,
+    intake: Arc<dyn PositionIntake>,
     /// Puts under way. They continue even if their client disconnects.
     work: TaskTracker,
     log: Arc<LogRate>,
@@ -92,7 +96,7 @@ impl Put {
         wait_max: Duration,
     ) -> Self {
         let (work, log) = (TaskTracker::new(), Arc::new(LogRate::new(LOG_LINES)));
-        let SourceContext { intake, stop, .. } = cx;
+        let SourceContext { positions: intake, stop, .. } = cx;
         Self { source, env, stop, wait_max, sharing, metrics, intake, work, log }
     }
 
@@ -227,7 +231,8 @@ impl Put {
 
     /// Returns the destination of events that are gathered into batches of `batch_events`.
     pub fn destination(&self, batch_events: usize) -> Destination {
-        let to = (self.source.clone(), self.metrics.clone(), self.intake.clone());
+        let intake: Arc<dyn Intake> = self.intake.clone();
+        let to = (self.source.clone(), self.metrics.clone(), intake);
         Destination::within(to, batch_events, (self.work.clone(), self.log.clone()))
     }
 }

@@ -102,7 +102,7 @@ async fn stores_nothing_of_a_message_that_found_no_room_in_time() {
 #[tokio::test(start_paused = true)]
 async fn acknowledges_no_message_that_a_channel_lacks() {
     for outcome in [Outcome::Fails, Outcome::Loses, Outcome::Breaks] {
-        let run = Run::start(Channels::new(2), json!({})).await;
+        let run = Run::start(Channels::new(2), json!({ "wait_max": "0s" })).await;
         let mut client = run.connect();
         run.channels.script(1, &[outcome]);
         assert_eq!(client.put(&["a"]).await, Some(UNKNOWN), "{outcome:?}");
@@ -110,6 +110,25 @@ async fn acknowledges_no_message_that_a_channel_lacks() {
         assert!(run.channels.have("a"));
         run.stop().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_a_batch_in_the_channels_that_lack_it() {
+    let run = Run::start(Channels::new(3), json!({})).await;
+    let mut client = run.connect();
+    run.channels.script(1, &[Outcome::Fails; 5]);
+    run.channels.script(2, &[Outcome::Fails]);
+    assert_eq!(client.put(&["a", "b"]).await, Some(STORED));
+    for channel in 0..3 {
+        assert_eq!(run.channels.bodies(channel), ["a", "b"], "channel {channel}");
+    }
+    // A stop ends the retries.
+    run.channels.script(1, &[Outcome::Fails; 100]);
+    client.send(&["c"]).await;
+    sleep(SECOND).await;
+    run.cancel();
+    assert_eq!(client.reply(&["c"]).await, Some(UNKNOWN));
+    assert!(run.stop().await < SECOND);
 }
 
 #[tokio::test(start_paused = true)]

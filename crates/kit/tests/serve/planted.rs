@@ -32,6 +32,11 @@ fn each_planted_bug_is_found_by_the_test_of_its_rule() {
         ),
         ("serve_put_not_awaited", "ends_a_put_that_has_begun_without_its_client", BROKEN),
         (
+            "serve_retried_everywhere",
+            "retries_a_batch_in_the_channels_that_lack_it",
+            "assertion `left == right` failed: channel 0",
+        ),
+        (
             "place_of_connection_kept",
             "serves_at_most_the_permitted_number_of_connections",
             "reply or end",
