@@ -8,8 +8,9 @@ use kit::datagrams::Socket;
 pub(super) async fn serve(socket: Socket, shared: Shared) {
     let local = socket.local_address();
     let (to, message_max) = (shared.to.clone(), shared.limits.message_max);
+    let layout = shared.form.layout;
     let read = move |bytes: &[u8], sender: &str| {
-        let frame = datagram(bytes, message_max);
+        let frame = datagram(bytes, message_max, layout);
         if frame.message.is_empty() {
             return None;
         }
