@@ -14,6 +14,7 @@
 
 mod agent;
 mod credentials;
+mod hadoop;
 mod hocon;
 mod lookup;
 mod morphline;
@@ -31,6 +32,7 @@ use thiserror::Error;
 pub use agent::agents;
 pub use properties::{Property, SyntaxError};
 pub use report::{Finding, Outcome, Report};
+pub use translate::is_plain_text;
 
 /// The services that a translation needs from its program.
 pub trait World {

@@ -175,7 +175,8 @@ impl Translated {
             tracing::warn!("{warning}");
         }
         for outcome in [Outcome::Unknown, Outcome::Differs, Outcome::Advice] {
-            for finding in self.report.of(outcome) {
+            let is_logged = |it: &&flume::Finding| !flume::is_plain_text(it);
+            for finding in self.report.of(outcome).filter(is_logged) {
                 let (place, key, text) = (&finding.place, &finding.key, &finding.text);
                 tracing::warn!(%place, key, "{}: {text}", outcome.name());
             }
