@@ -1,8 +1,8 @@
 //! The fields of a message as in Flume's sources `syslogtcp` and `syslogudp`. Pure.
 //!
-//! Flume understands two formats, RFC 5424 and RFC 3164, by regular expressions. If neither matches,
-//! the body is the whole message, and its headers are facility and severity. If the priority is
-//! invalid too, the status is `Invalid`, with facility 0 and severity 0.
+//! Flume understands two formats, RFC 5424 and RFC 3164, by regular expressions. If neither
+//! matches, the body is the whole message, and its headers are facility and severity. If the
+//! priority is invalid too, the status is `Invalid`, with facility 0 and severity 0.
 //!
 //! Flume leaves `priority` and `version` of an earlier message of the connection on a message that
 //! has none. These headers are omitted here.
