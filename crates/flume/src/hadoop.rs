@@ -8,17 +8,23 @@ const NAMES: [&str; 2] = ["fs.defaultFS", "fs.default.name"];
 /// Returns the default file system, without a slash at its end: the option `--default-fs`, or
 /// `fs.defaultFS` of the core-site.xml that the sink `hdfs` reads.
 pub(crate) fn default_fs(options: &Options, world: &dyn World) -> Option<String> {
-    let found = options.default_fs.clone().or_else(|| {
-        let home = || Some(format!("{}/etc/hadoop", world.variable("HADOOP_HOME")?));
-        let directory = world.variable("HADOOP_CONF_DIR").or_else(home)?;
-        let bytes = world.file(&format!("{directory}/core-site.xml")).ok()?;
-        let text = String::from_utf8(bytes).ok()?;
-        NAMES.iter().find_map(|name| property(&text, name))
-    })?;
+    let of_site = || site_default_fs(|name| world.variable(name), |path| world.file(path).ok());
+    let found = options.default_fs.clone().or_else(of_site)?;
     match found.as_str() {
         "local" | "file:/" | "file:///" => Some("file://".to_owned()),
         store => Some(store.trim_end_matches('/').to_owned()),
     }
+}
+
+/// Returns `fs.defaultFS` of the core-site.xml in `HADOOP_CONF_DIR`, or below `HADOOP_HOME`.
+pub fn site_default_fs(
+    variable: impl Fn(&str) -> Option<String>,
+    file: impl Fn(&str) -> Option<Vec<u8>>,
+) -> Option<String> {
+    let home = || Some(format!("{}/etc/hadoop", variable("HADOOP_HOME")?));
+    let directory = variable("HADOOP_CONF_DIR").or_else(home)?;
+    let text = String::from_utf8(file(&format!("{directory}/core-site.xml"))?).ok()?;
+    NAMES.iter().find_map(|name| property(&text, name))
 }
 
 /// Returns the value of a property in Hadoop's XML. As in Hadoop, the last one counts.

@@ -210,7 +210,6 @@ fn what_an_export_cannot_do_is_refused_and_what_does_nothing_is_said() {
         (&["--update-key", "a", "--update-mode", "x"], "--update-mode"),
         (&["--input-fields-terminated-by", "ab"], "--input-fields-terminated-by"),
         (&["--hbase-table", "x"], "--hbase-table"),
-        (&["--password", "x"], "--password"),
     ] {
         let (_, notes) = export(arguments);
         let refused = notes.of(Outcome::Refused).any(|note| note.option == option);
