@@ -1,9 +1,10 @@
 //! Goal: an agent with a Flume configuration stores what Flume stores, byte for byte: bodies,
 //! headers, replies, directories, and the beginning of file names.
 //!
-//! Method: real Flume 1.11 and `aqueduct agent` run the same configuration, with their own ports and
-//! directories, and get the same input: lines over the limits, text of several bytes per character,
-//! CR before LF, empty lines, syslog messages over `eventSize` and with dates without a year.
+//! Method: real Flume 1.11 and `aqueduct agent` run the same configuration, each with its own ports
+//! and directories, and get the same input: lines over the limits, text of several bytes per
+//! character, CR before LF, empty lines, syslog messages over `eventSize` and with dates without a
+//! year.
 //!
 //! ```text
 //!   spooldir, taildir, netcat, syslogtcp, multiport_syslogtcp, syslogudp ─► memory ─► file_roll
@@ -47,6 +48,12 @@ const STORED: [&str; 3] = ["days", "plain", "home"];
 
 /// The content of the last event of each flow.
 const END: &str = "END";
+
+/// Syslog messages with the dates of this run.
+struct Syslog {
+    all: Vec<String>,
+    of_multiport: Vec<String>,
+}
 
 /// One of the two agents: its directories and ports.
 struct Side {
@@ -143,7 +150,7 @@ impl Side {
     }
 
     /// Writes the files, sends the messages, and returns what has been stored and replied.
-    fn feed(&self) -> Result {
+    fn feed(&self, syslog: &Syslog) -> Result {
         let put = |name: &str, bytes: &[u8]| {
             let part = self.dir.join("part");
             fs::write(&part, bytes).expect("the test's own folder");
@@ -173,10 +180,10 @@ impl Side {
             replies.push(self.exchange("net", text.as_bytes()));
         }
         self.exchange("net", format!("{END}\n").as_bytes());
-        self.exchange("tcp", messages(true).concat().as_bytes());
-        self.exchange("multi", messages(false).concat().as_bytes());
+        self.exchange("tcp", syslog.all.concat().as_bytes());
+        self.exchange("multi", syslog.of_multiport.concat().as_bytes());
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        for message in messages(true).iter().filter(|message| !message.trim().is_empty()) {
+        for message in syslog.all.iter().filter(|message| !message.trim().is_empty()) {
             socket.send_to(message.as_bytes(), self.ports["udp"]).expect("a datagram");
         }
         self.result(replies)
@@ -334,7 +341,8 @@ fn a_configuration_stores_the_same_bytes_in_flume_and_here() {
     machine.arg("-cp").arg(format!("{}:{}/*", conf.display(), jars().display()));
     machine.arg("-Duser.timezone=UTC");
     let flume = Flume::start_by(machine, "a", &side.properties(), &side.dir);
-    let expected = side.feed();
+    let syslog = Syslog { all: messages(true), of_multiport: messages(false) };
+    let expected = side.feed(&syslog);
     flume.stop();
 
     let side = Side::new("ours", dir.path());
@@ -345,7 +353,7 @@ fn a_configuration_stores_the_same_bytes_in_flume_and_here() {
     let agent = Agent::new("aqueduct", &arguments, &side.dir.join("agent.out"));
     let mut agent = agent.with_conf_dir(conf.to_owned()).with_variable("USER", user());
     agent.start();
-    let found = side.feed();
+    let found = side.feed(&syslog);
     agent.stop(Duration::from_secs(25));
 
     for flow in LINES {
