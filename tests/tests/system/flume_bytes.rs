@@ -157,7 +157,10 @@ impl Side {
             fs::rename(part, self.dir.join(name)).expect("the test's own folder");
         };
         put("in/spool/a", &long_lines(2_048, END.as_bytes()));
-        put("in/spool/0", b"");
+        put("in/split/0", b"");
+        wait::until("the empty file to be read", LIMIT, || {
+            self.dir.join("in/split/0.COMPLETED").exists().then_some(())
+        });
         put("in/split/a", &long_lines(20, b"bad \xff\xfe bytes \xc3\nEND\n"));
         let tail = format!("one\r\n\r\ntwo\n\nx\ry\r\r\n{}\r\nä\r\n{END}\n", "z".repeat(10_000));
         fs::write(self.dir.join("logs/app.log"), tail).expect("the test's own folder");

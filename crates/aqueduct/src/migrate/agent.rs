@@ -61,7 +61,7 @@ pub(crate) struct FlumeAgentArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// What a path of HDFS without a scheme begins with, as `fs.defaultFS` in Hadoop
+    /// Prefix of HDFS paths without a name node [default: fs.defaultFS of core-site.xml]
     #[arg(long, value_name = "URL")]
     default_fs: Option<String>,
 
