@@ -186,7 +186,9 @@ impl Side {
         self.exchange("tcp", syslog.all.concat().as_bytes());
         self.exchange("multi", syslog.of_multiport.concat().as_bytes());
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        for message in syslog.all.iter().filter(|message| !message.trim().is_empty()) {
+        // Flume reads 2,048 bytes of a datagram.
+        let fits = |it: &&String| !it.trim().is_empty() && it.len() < 2_048;
+        for message in syslog.all.iter().filter(fits) {
             socket.send_to(message.as_bytes(), self.ports["udp"]).expect("a datagram");
         }
         self.result(replies)

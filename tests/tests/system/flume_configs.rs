@@ -294,8 +294,11 @@ fn stored(case: &Case, local: &Local, root: &Path) {
         }
         // The default of `hdfs` is a sequence file.
         let file_type = local.get("sinks", sink, "hdfs.fileType");
-        let is_text =
-            kind != "hdfs" || file_type.is_some_and(|it| it.eq_ignore_ascii_case("DataStream"));
+        let is_avro = local
+            .get("sinks", sink, "serializer")
+            .is_some_and(|it| it.to_lowercase().contains("avro"));
+        let is_stream = file_type.is_some_and(|it| it.eq_ignore_ascii_case("DataStream"));
+        let is_text = kind != "hdfs" || (is_stream && !is_avro);
         if !is_text {
             inexact.insert(channel);
         }

@@ -158,7 +158,7 @@ pub(super) const ROWS: &[Row] = &[
         "",
         &[
             SYSLOG_ADDRESS,
-            &[ignored("eventSize", "2500", "Flume's limit for a datagram is 64 KiB in any case")],
+            &[ignored("eventSize", "2500", "a datagram is stored whole; Flume reads 2,048 bytes")],
             SYSLOG,
         ],
     ),

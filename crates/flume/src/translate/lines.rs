@@ -13,7 +13,7 @@ const CHAR_BYTES: u64 = 3;
 /// Maximum size of a line or message.
 const LINE_MAX: u64 = 16 << 20;
 
-/// Flume's limit for the size of a datagram.
+/// The largest size of a datagram. Flume does not apply `eventSize`, and reads 2,048 bytes.
 const DATAGRAM_MAX: u64 = 64 << 10;
 
 /// The smallest `eventSize` that Flume uses.
