@@ -2,6 +2,7 @@
 //! is empty, or it makes no progress. [`watch`] judges the snapshots.
 
 mod call;
+mod password;
 mod watch;
 
 use std::ops::ControlFlow;
@@ -12,6 +13,7 @@ use agent::cli::{self, EXIT_RUNTIME};
 use config::Plan;
 
 pub(crate) use call::{Here, Problem, prepared, translated};
+pub(crate) use password::with_password;
 use watch::Outcome;
 pub(crate) use watch::{Watch, Words};
 

@@ -23,7 +23,7 @@ use demo::grouped;
 use pipeline::Env;
 use sqoop::Task;
 
-use crate::ending::{Watch, Words, follow, prepared, translated};
+use crate::ending::{Watch, Words, follow, prepared, translated, with_password};
 use prepare::Ready;
 
 const EXAMPLES: &str = "\
@@ -66,6 +66,13 @@ pub(crate) fn run(args: &ExportArgs) -> ExitCode {
     let env = env::real();
     let Some(Task::Export(export)) = translated("export", &args.options, &env) else {
         return ExitCode::from(EXIT_USAGE);
+    };
+    let env = match with_password(export.password(), &env) {
+        Ok(env) => env,
+        Err(problem) => {
+            cli::say(&format!("export: {problem}"));
+            return ExitCode::from(EXIT_RUNTIME);
+        }
     };
     let ready = match prepared("export", prepare::prepare(*export, &env)) {
         Ok(ready) => ready,

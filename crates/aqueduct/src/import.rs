@@ -25,7 +25,7 @@ use clap::Args;
 use pipeline::Env;
 use sqoop::Task;
 
-use crate::ending::{Watch, Words, follow, prepared, translated, waited};
+use crate::ending::{Watch, Words, follow, prepared, translated, waited, with_password};
 use prepare::Ready;
 
 const EXAMPLES: &str = "\
@@ -41,7 +41,7 @@ Examples:
 
 Options are those of `sqoop import`; docs/migrate-from-sqoop.md describes each. Further options:
   --checksum         read table and files again at the end, and compare all values
-  --dry-run          print plan and configuration, and read nothing
+  --dry-run          print plan and configuration; ask for keys and columns, and read no row
   --data-dir DIR     directory of channel and position [default: below ~/.aqueduct/import]
   --default-fs URL   prefix of paths without a scheme
   --key COLUMNS      columns that identify a row [default: the primary key]
@@ -70,6 +70,13 @@ pub(crate) fn run(args: &ImportArgs) -> ExitCode {
     let env = env::real();
     let Some(Task::Import(import)) = translated("import", &args.options, &env) else {
         return ExitCode::from(EXIT_USAGE);
+    };
+    let env = match with_password(import.password(), &env) {
+        Ok(env) => env,
+        Err(problem) => {
+            cli::say(&format!("import: {problem}"));
+            return ExitCode::from(EXIT_RUNTIME);
+        }
     };
     let ready = match prepared("import", prepare::prepare(*import, &env)) {
         Ok(ready) => ready,

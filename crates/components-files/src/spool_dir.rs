@@ -15,7 +15,8 @@
 //! | `listing` | lists the files in reading order |
 //! | `mark` | identifies files, and records the position of each channel |
 //! | `content` | decompression, and text as UTF-8 |
-//! | `reading`, `lines`, `joined` | splits a file into pieces; joins lines into events |
+//! | `reading`, `lines` | splits a file into pieces |
+//! | `joined`, `split` | joins lines into events; splits long lines as Flume does |
 //! | `transfer` | transfers a file unchanged |
 //! | `feed` | sends pieces to the channels that lack them |
 //! | `finish` | renames, moves, deletes, sets aside |

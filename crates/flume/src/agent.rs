@@ -82,6 +82,20 @@ impl Bag {
         self.get(name).map_or(default, |it| it.text.value.as_str())
     }
 
+    /// Removes names from the list in a key; returns `true` if no name is left of some.
+    fn loses(&mut self, name: &str, gone: &[String]) -> bool {
+        let Some(prop) = self.props.iter_mut().find(|it| it.name == name) else { return false };
+        let is_gone = |word: &str| gone.iter().any(|it| it == word);
+        if !prop.text.value.split_whitespace().any(is_gone) {
+            return false;
+        }
+        prop.text = prop.text.map(|text| {
+            let left: Vec<&str> = text.split_whitespace().filter(|word| !is_gone(word)).collect();
+            left.join(" ")
+        });
+        prop.text.value.is_empty()
+    }
+
     /// Takes out the keys below `prefix`, which ends in a dot; their names lose it.
     pub(crate) fn below(&mut self, prefix: &str) -> Self {
         let is_below = |it: &Prop| it.name.starts_with(prefix);
@@ -133,6 +147,7 @@ impl Agent {
         for section in SECTIONS {
             sections.insert(section, listed(&mut all, section, report));
         }
+        drop_empty(&mut sections, report);
         for prop in all.props {
             let section = prop.name.split('.').next().unwrap_or_default();
             let problem = pipeline::settings::unknown("section", section, &SECTIONS);
@@ -147,6 +162,44 @@ impl Agent {
             groups: take("sinkgroups"),
         }
     }
+}
+
+/// Drops listed components without keys, and what uses only them, as Flume does.
+fn drop_empty(sections: &mut BTreeMap<&str, Vec<Named>>, report: &mut Report) {
+    let gone = without(sections, "channels", report, |it| it.bag.props.is_empty());
+    without(sections, "sources", report, |it| {
+        it.bag.props.is_empty() || it.bag.loses("channels", &gone)
+    });
+    let gone = without(sections, "sinks", report, |it| {
+        it.bag.props.is_empty() || it.bag.loses("channel", &gone)
+    });
+    without(sections, "sinkgroups", report, |it| {
+        it.bag.props.is_empty() || it.bag.loses("sinks", &gone)
+    });
+}
+
+/// Removes the components for which this is true; returns their names.
+fn without(
+    sections: &mut BTreeMap<&str, Vec<Named>>,
+    section: &str,
+    report: &mut Report,
+    mut is_dropped: impl FnMut(&mut Named) -> bool,
+) -> Vec<String> {
+    let mut gone = Vec::new();
+    let Some(all) = sections.get_mut(section) else { return gone };
+    all.retain_mut(|it| {
+        if !is_dropped(it) {
+            return true;
+        }
+        let why = "it is listed, and neither it nor what it uses has keys; Flume skips it too";
+        report.add(Outcome::Ignored, &it.bag.place, &it.bag.path, why);
+        for prop in &it.bag.props {
+            report.add(Outcome::Ignored, &prop.place, &prop.key, "its component is not used");
+        }
+        gone.push(it.name.clone());
+        false
+    });
+    gone
 }
 
 /// The components that a section lists, in its order.
@@ -179,7 +232,7 @@ fn listed(all: &mut Bag, section: &str, report: &mut Report) -> Vec<Named> {
     }
     for prop in keys.props {
         let name = prop.name.split('.').next().unwrap_or_default();
-        let why = format!("`{name}` is not in the list `{}`; Flume passes it over too", list.key);
+        let why = format!("`{name}` is not in the list `{}`; Flume skips it too", list.key);
         report.add(Outcome::Ignored, &prop.place, &prop.key, why);
     }
     found

@@ -14,6 +14,7 @@
 
 mod agent;
 mod credentials;
+mod hadoop;
 mod hocon;
 mod lookup;
 mod morphline;
@@ -29,8 +30,10 @@ use pipeline::Settings;
 use thiserror::Error;
 
 pub use agent::agents;
+pub use hadoop::site_default_fs;
 pub use properties::{Property, SyntaxError};
 pub use report::{Finding, Outcome, Report};
+pub use translate::is_plain_text;
 
 /// The services that a translation needs from its program.
 pub trait World {

@@ -48,7 +48,8 @@ impl Text {
         Self { value, written, unset: self.unset.clone() }
     }
 
-    fn append(&mut self, more: &Self) {
+    /// Appends a text, with its references.
+    pub(crate) fn append(&mut self, more: &Self) {
         if self.written.is_some() || more.written.is_some() {
             let mut written = self.written.take().unwrap_or_else(|| escaped(&self.value));
             match &more.written {

@@ -146,7 +146,7 @@ pub(crate) fn merged(all: Vec<Property>, report: &mut Report) -> Vec<Property> {
     for Property { key, value, place } in all {
         let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
         if value.is_empty() {
-            let why = "it has no value; Flume passes it over too";
+            let why = "it has no value; Flume skips it too";
             report.add(Outcome::Ignored, &place, &key, why);
             continue;
         }

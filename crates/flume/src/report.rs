@@ -13,7 +13,7 @@ use crate::File;
 pub enum Outcome {
     /// It needs a decision to be translated, or a requirement is missing.
     Decision,
-    /// A key that Flume does not have; Flume passes it over in silence.
+    /// A key that Flume does not have; Flume ignores it silently.
     Unknown,
     /// It is translated with a slightly different effect.
     Differs,

@@ -171,6 +171,45 @@ impl Charset {
         if bytes.ends_with(cr) { cr.len() } else { 0 }
     }
 
+    /// Returns the length of the first `units` UTF-16 units of a text, in bytes; `None` if it has
+    /// fewer. Does not divide a character of two units.
+    ///
+    /// # Errors
+    /// Returns the offset of the first invalid byte if `odd` is [`Odd::Fail`].
+    pub fn first_units(self, bytes: &[u8], units: usize, odd: Odd) -> Result<Option<usize>, usize> {
+        let table = match self {
+            Self::Latin1 => return Ok((bytes.len() >= units).then_some(units)),
+            Self::Utf8 => UTF_8,
+            Self::Utf16 => UTF_16BE,
+            Self::Table(table) => table,
+        };
+        let mut decoder = table.new_decoder_without_bom_handling();
+        let (mut at, mut found, mut whole) = (0, 0, 0);
+        while at < bytes.len() {
+            let mut text = [0; 4];
+            let byte = &bytes[at..=at];
+            let (result, read, written) =
+                decoder.decode_to_utf16_without_replacement(byte, &mut text, false);
+            at += read;
+            found += written;
+            if let DecoderResult::Malformed(length, behind) = result {
+                match odd {
+                    Odd::Fail => return Err(at - usize::from(behind) - usize::from(length)),
+                    Odd::Replace => found += 1,
+                    Odd::Ignore => {}
+                }
+            }
+            match found {
+                _ if found == units => return Ok(Some(at)),
+                _ if found > units => return Ok(Some(whole)),
+                // Within a character, the last whole one ends before it.
+                _ if result == DecoderResult::InputEmpty && written == 0 => {}
+                _ => whole = at,
+            }
+        }
+        Ok(None)
+    }
+
     /// Converts these bytes to UTF-8. With `is_cut` an incomplete character at the end is omitted.
     ///
     /// # Errors

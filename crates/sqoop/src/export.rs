@@ -4,7 +4,7 @@ use crate::World;
 use crate::form::unescaped;
 use crate::given::Given;
 use crate::notes::Notes;
-use crate::place::{Database, database, located, name_of};
+use crate::place::{Database, Password, database, located, name_of};
 use crate::sequence::{Sequence, java_types};
 
 /// An export.
@@ -175,7 +175,7 @@ fn content(
 
 impl Export {
     pub(crate) fn of(given: &Given, world: &dyn World, notes: &mut Notes) -> Self {
-        let (database, schema) = database(given, notes);
+        let (database, schema) = database(given, world, notes);
         let in_schema = |table: &str| match given.get("schema").or(schema.as_deref()) {
             Some(schema) if !table.contains('.') => format!("{schema}.{table}"),
             _ => table.to_owned(),
@@ -222,6 +222,11 @@ impl Export {
             url,
             table,
         }
+    }
+
+    /// Returns the origin of the password.
+    pub fn password(&self) -> Option<&Password> {
+        self.database.password.as_ref()
     }
 
     /// A name for its parts in a configuration.

@@ -1,7 +1,7 @@
 //! The format of the files: the form of a row, and the compression.
 
 use crate::given::Given;
-use crate::notes::Notes;
+use crate::notes::{Notes, Outcome};
 
 /// A column as the database describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,14 +81,7 @@ impl Files {
         only(given, "lines-terminated-by", '\n', notes);
         only(given, "enclosed-by", '"', notes);
         only(given, "optionally-enclosed-by", '"', notes);
-        let nulls = (given.get("null-string"), given.get("null-non-string"));
-        // Each has its own value, and `null` replaces a missing one.
-        let nulls = (nulls.0.unwrap_or("null"), nulls.1.unwrap_or("null"));
-        if unescaped(nulls.0) != unescaped(nulls.1) {
-            let text = "must equal --null-non-string, because NULL has only one representation";
-            notes.refuse("--null-string", text);
-        }
-        let null = unescaped(nulls.0);
+        let null = null(given, notes);
         if null.contains([delimiter, '"', '\n', '\r']) {
             notes.refuse("--null-string", "contains a delimiter, a quote or a line end");
         }
@@ -129,6 +122,35 @@ impl Files {
     }
 }
 
+/// Returns the text for NULL, which is the same for all columns.
+fn null(given: &Given, notes: &mut Notes) -> String {
+    let [text, other] =
+        ["null-string", "null-non-string"].map(|name| given.get(name).map(unescaped));
+    match (text, other) {
+        (Some(text), Some(other)) => {
+            if text != other {
+                let problem = "NULL has one text for all columns; give --null-string and \
+                               --null-non-string the same value";
+                notes.refuse("--null-string", problem);
+            }
+            text
+        }
+        (Some(one), None) | (None, Some(one)) => {
+            if one != "null" {
+                let option =
+                    if given.has("null-string") { "--null-string" } else { "--null-non-string" };
+                let text = format!(
+                    "`{one}` is NULL in all columns; in Sqoop the columns of the other kind have \
+                     `null`"
+                );
+                notes.add(Outcome::Differs, option, text);
+            }
+            one
+        }
+        (None, None) => "null".to_owned(),
+    }
+}
+
 fn codec(given: &Given, form: &Form, notes: &mut Notes) -> Option<(&'static str, &'static str)> {
     let Some(wanted) = given.get("compression-codec") else {
         let default = match form {
@@ -144,10 +166,11 @@ fn codec(given: &Given, form: &Form, notes: &mut Notes) -> Option<(&'static str,
         (Form::Text, Some(_)) => true,
         (Form::Sequence, Some((name, _))) => name != "bzip2",
         (Form::Parquet(_), Some((name, _))) => ["gzip", "snappy", "zstd"].contains(&name),
-        (Form::Avro(_), Some((name, _))) => name == "deflate",
+        (Form::Avro(_), Some((name, _))) => ["deflate", "snappy"].contains(&name),
     };
     if !fits {
-        let others = if matches!(form, Form::Avro(_)) { "deflate" } else { "gzip or snappy" };
+        let others =
+            if matches!(form, Form::Avro(_)) { "deflate or snappy" } else { "gzip or snappy" };
         let text = format!("`{wanted}` is not supported for this file format: use {others}");
         notes.refuse("--compression-codec", text);
     }

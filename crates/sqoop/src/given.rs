@@ -115,7 +115,8 @@ impl Given {
 
     /// The same for a call of `export`.
     pub(crate) fn answer_export(&self, notes: &mut Notes) {
-        const USED: [&str; 17] = [
+        const USED: [&str; 18] = [
+            "password-prompt",
             "connect",
             "username",
             "password-file",
@@ -138,6 +139,9 @@ impl Given {
             let option = written(row);
             match (row.name, row.answer) {
                 (_, Answer::Export(None, _)) => {}
+                ("password", Answer::Differs(text)) => {
+                    notes.add(Outcome::Differs, &option, text);
+                }
                 (_, Answer::Export(Some(outcome), text)) => notes.add(outcome, &option, text),
                 ("num-mappers", _) => {
                     let text = "one connection applies the rows, in the order of the files";

@@ -4,7 +4,7 @@ use crate::World;
 use crate::form::{Column, Files, Form};
 use crate::given::Given;
 use crate::notes::{Notes, Outcome};
-use crate::place::{Database, database, name_of, target};
+use crate::place::{Database, Password, database, name_of, target};
 
 /// Connections at most.
 const SPLITS_MAX: u32 = 64;
@@ -53,7 +53,7 @@ pub struct Import {
 
 impl Import {
     pub(crate) fn of(given: &Given, world: &dyn World, notes: &mut Notes) -> Self {
-        let (database, schema) = database(given, notes);
+        let (database, schema) = database(given, world, notes);
         let mut table = given.get("table").map(str::to_owned);
         if let (Some(table), Some(schema)) = (&mut table, given.get("schema").or(schema.as_deref()))
             && !table.contains('.')
@@ -164,6 +164,11 @@ impl Import {
         if let Form::Parquet(known) = &mut self.files.form {
             *known = columns;
         }
+    }
+
+    /// Returns the origin of the password.
+    pub fn password(&self) -> Option<&Password> {
+        self.database.password.as_ref()
     }
 
     /// A name for its parts in a configuration.

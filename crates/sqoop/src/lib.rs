@@ -28,6 +28,7 @@ pub use export::{Export, Packed};
 pub use form::Column;
 pub use import::{Import, Mode};
 pub use notes::{Note, Notes, Outcome};
+pub use place::{PASSWORD_VARIABLE, Password};
 pub use text::{Layout, agent};
 pub use words::{Call, calls};
 
@@ -43,6 +44,11 @@ pub trait World {
     /// # Errors
     /// It cannot be read: why, for people.
     fn file(&self, path: &str) -> Result<String, String>;
+
+    /// Returns `fs.defaultFS` of Hadoop's configuration.
+    fn default_fs(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The task of a call.

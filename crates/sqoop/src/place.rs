@@ -1,21 +1,55 @@
 //! The locations of a call: the database, and the directory of the files.
 
+use std::fmt;
+
 use crate::World;
 use crate::given::Given;
 use crate::jdbc;
 use crate::notes::{Notes, Outcome};
+
+/// The variable that has the password, if it is not in a file.
+pub const PASSWORD_VARIABLE: &str = "SQOOP_PASSWORD";
+
+/// The origin of a password. A configuration refers to a file, or to [`PASSWORD_VARIABLE`].
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    /// A file of this host.
+    File(String),
+    /// The variable of the environment.
+    Variable,
+    /// The terminal, or standard input.
+    Prompt,
+    /// The command line.
+    Given(String),
+}
+
+/// Without the password.
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Variable => f.write_str("Variable"),
+            Self::Prompt => f.write_str("Prompt"),
+            Self::Given(_) => f.write_str("Given"),
+        }
+    }
+}
 
 /// The connection to a database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Database {
     pub(crate) url: String,
     pub(crate) user: Option<String>,
-    pub(crate) password_file: Option<String>,
+    pub(crate) password: Option<Password>,
     pub(crate) tls: bool,
 }
 
 /// Returns the connection to the database, and the schema in the URL.
-pub(crate) fn database(given: &Given, notes: &mut Notes) -> (Database, Option<String>) {
+pub(crate) fn database(
+    given: &Given,
+    world: &dyn World,
+    notes: &mut Notes,
+) -> (Database, Option<String>) {
     let Some(url) = given.get("connect") else {
         notes.refuse("--connect", "name the database: `jdbc:postgresql://host:port/name`");
         return (Database::default(), None);
@@ -61,10 +95,18 @@ pub(crate) fn database(given: &Given, notes: &mut Notes) -> (Database, Option<St
     let database = Database {
         url: place.url,
         user: given.get("username").map(str::to_owned).or(place.user),
-        password_file,
+        password: password_file.map(Password::File).or_else(|| password(given, world)),
         tls: place.tls,
     };
     (database, place.schema)
+}
+
+/// Returns the origin of a password that is not in a file.
+fn password(given: &Given, world: &dyn World) -> Option<Password> {
+    let on_command_line = given.get("password").map(|value| Password::Given(value.to_owned()));
+    let prompt = || given.has("password-prompt").then_some(Password::Prompt);
+    let variable = || world.variable(PASSWORD_VARIABLE).map(|_| Password::Variable);
+    on_command_line.or_else(prompt).or_else(variable)
 }
 
 /// The URL of the directory.
@@ -105,32 +147,36 @@ pub(crate) fn located(
         if !rest.starts_with('/') || scheme == "file" {
             return format!("{scheme}://{rest}");
         }
-        return below(given, option, rest, notes);
+        return below(given, option, rest, world, notes);
     }
     if let Some(path) = path.strip_prefix("file:") {
         return format!("file://{path}");
     }
+    // Without an authority, Hadoop takes that of its default file system.
+    let path = path.strip_prefix("hdfs:").unwrap_or(path);
     if path.starts_with('/') {
-        return below(given, option, path, notes);
+        return below(given, option, path, world, notes);
     }
     let user = world.variable("HADOOP_USER_NAME").or_else(|| world.variable("USER"));
     let Some(user) = user else {
         notes.refuse(option, "the path is relative, and USER is not set: use an absolute path");
         return String::new();
     };
-    below(given, option, &format!("/user/{user}/{path}"), notes)
+    below(given, option, &format!("/user/{user}/{path}"), world, notes)
 }
 
 /// A path in the default file system.
-fn below(given: &Given, option: &str, path: &str, notes: &mut Notes) -> String {
+fn below(given: &Given, option: &str, path: &str, world: &dyn World, notes: &mut Notes) -> String {
     let default = given.get("default-fs").or_else(|| given.get("fs"));
     let default = default.or_else(|| given.properties.get("fs.defaultFS").map(|it| &**it));
-    match default {
+    let site = if default.is_none() { world.default_fs() } else { None };
+    match default.or(site.as_deref()) {
         Some("local" | "file:///" | "file://") => format!("file://{path}"),
         Some(store) => format!("{}{path}", store.trim_end_matches('/')),
         None => {
-            let text = "it has no scheme: write `hdfs://namenode:8020/…`, or pass --default-fs \
-                        hdfs://namenode:8020";
+            let text = "it has no scheme: write `hdfs://namenode:8020/…`, pass --default-fs \
+                        hdfs://namenode:8020, or set `fs.defaultFS` in the core-site.xml of \
+                        HADOOP_CONF_DIR";
             notes.refuse(option, text);
             path.to_owned()
         }

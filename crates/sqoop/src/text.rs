@@ -8,7 +8,7 @@ use crate::export::{Export, Text};
 use crate::form::{Column, Form};
 use crate::import::{Import, Mode};
 use crate::notes::{Notes, Outcome};
-use crate::place::Database;
+use crate::place::{Database, PASSWORD_VARIABLE, Password};
 use crate::sequence::Sequence;
 
 /// Settings that a call does not contain.
@@ -74,10 +74,13 @@ impl Database {
         if let Some(user) = &self.user {
             set(text, "user", &quoted(user));
         }
-        if let Some(path) = &self.password_file {
+        if let Some(password) = &self.password {
             // A reference, which is read when the agent starts.
-            let path = serde_json::Value::from(format!("${{file:{path}}}"));
-            set(text, "password", &path.to_string());
+            let reference = match password {
+                Password::File(path) => format!("${{file:{path}}}"),
+                _ => format!("${{{PASSWORD_VARIABLE}}}"),
+            };
+            set(text, "password", &serde_json::Value::from(reference).to_string());
         }
         if self.tls {
             set(text, "tls", "{}");

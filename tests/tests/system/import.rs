@@ -325,7 +325,6 @@ fn what_cannot_be_is_said(dir: &Path, server: &Server) {
         (&["--table", "nope"][..], 1, "check the name and schema of the table"),
         (&["--table", "nope", "--key", "id"], 1, "nope"),
         (&["--table", "keyless"], 1, "--key"),
-        (&["--table", "orders", "--password", "x"], 2, "--password-file"),
         (&["--table", "orders", "--hbase-table", "x"], 2, "does not write to HBase"),
     ] {
         let arguments = [arguments, &["--target-dir", &url]].concat();

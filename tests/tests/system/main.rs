@@ -23,6 +23,7 @@ mod federation;
 mod files;
 mod files_whole;
 mod flume_avro;
+mod flume_bytes;
 mod flume_channel;
 mod flume_clients;
 mod flume_configs;

@@ -20,6 +20,11 @@ impl World for Here<'_> {
     fn file(&self, path: &str) -> Result<String, String> {
         config::file_text(path.as_ref(), config::CONFIG_BYTES_MAX, self.0)
     }
+
+    fn default_fs(&self) -> Option<String> {
+        let file = |path: &str| self.file(path).ok().map(String::into_bytes);
+        flume::site_default_fs(|name| self.variable(name), file)
+    }
 }
 
 /// Why the work of a call cannot start.

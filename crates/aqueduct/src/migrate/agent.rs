@@ -61,7 +61,7 @@ pub(crate) struct FlumeAgentArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// Prefix of HDFS paths without a scheme, as `fs.defaultFS` in Hadoop
+    /// Prefix of HDFS paths without a name node [default: fs.defaultFS of core-site.xml]
     #[arg(long, value_name = "URL")]
     default_fs: Option<String>,
 
@@ -175,7 +175,8 @@ impl Translated {
             tracing::warn!("{warning}");
         }
         for outcome in [Outcome::Unknown, Outcome::Differs, Outcome::Advice] {
-            for finding in self.report.of(outcome) {
+            let is_logged = |it: &&flume::Finding| !flume::is_plain_text(it);
+            for finding in self.report.of(outcome).filter(is_logged) {
                 let (place, key, text) = (&finding.place, &finding.key, &finding.text);
                 tracing::warn!(%place, key, "{}: {text}", outcome.name());
             }

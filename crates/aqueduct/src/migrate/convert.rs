@@ -64,7 +64,7 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "DIR", default_value = "/var/lib/aqueduct")]
     data_dir: String,
 
-    /// Prefix of HDFS paths without a scheme, as `fs.defaultFS` in Hadoop
+    /// Prefix of HDFS paths without a name node [default: fs.defaultFS of core-site.xml]
     #[arg(long, value_name = "URL")]
     default_fs: Option<String>,
 

@@ -1,5 +1,7 @@
 //! Settings of the `spool_dir` source.
 
+mod defaults;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,9 @@ use super::reading::transfer::{Pieces, PiecesConfig};
 
 /// The longest line that may be set.
 const LINE_MAX: ByteSize = ByteSize::mib(16);
+
+/// The largest `split_chars`: as many characters of four bytes as `LINE_MAX` has.
+const LINE_CHARS_MAX: u32 = 4 << 20;
 
 /// Settings of the `spool_dir` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -94,6 +99,12 @@ pub struct Config {
     /// `truncated`, and are counted.
     #[serde(default = "defaults::line_max")]
     line_max: ByteSize,
+    /// Reads lines as Flume does, with a limit in characters: the rest of a longer line becomes
+    /// further events, empty lines are events, and a CR belongs to its line. A line of exactly this
+    /// length is followed by an empty event. A character outside Unicode's basic plane counts as
+    /// two and is not divided. Excludes `multiline`; `line_max` is not used. Default: off.
+    #[serde(default)]
+    split_chars: Option<u32>,
     /// Size limit of a file that is read as a whole, after decompression.
     #[serde(default = "defaults::file_max")]
     file_max: ByteSize,
@@ -152,57 +163,6 @@ pub(super) enum DecodeErrors {
     Ignore,
 }
 
-mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
-    use pipeline::{Choice, Decoder};
-
-    pub(super) fn include_pattern() -> String {
-        ".*".to_owned()
-    }
-
-    pub(super) fn ignore_pattern() -> String {
-        String::new()
-    }
-
-    pub(super) fn poll_delay() -> Period {
-        Period(Duration::from_millis(500))
-    }
-
-    pub(super) fn settle() -> Period {
-        Period(Duration::from_secs(2))
-    }
-
-    pub(super) fn completed_suffix() -> String {
-        ".COMPLETED".to_owned()
-    }
-
-    pub(super) fn failed_suffix() -> String {
-        ".FAILED".to_owned()
-    }
-
-    pub(super) fn decoder() -> Choice<dyn Decoder> {
-        Choice::of("lines")
-    }
-
-    pub(super) fn charset() -> String {
-        "UTF-8".to_owned()
-    }
-
-    pub(super) fn line_max() -> ByteSize {
-        ByteSize::mib(1)
-    }
-
-    pub(super) fn file_max() -> ByteSize {
-        ByteSize::mib(64)
-    }
-
-    pub(super) fn batch_events() -> usize {
-        10_000
-    }
-}
-
 /// What becomes of a file whose events are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Completion {
@@ -244,6 +204,8 @@ pub(super) struct Options {
     pub(super) charset: Charset,
     pub(super) decode_errors: DecodeErrors,
     pub(super) line_max: usize,
+    /// Length limit of lines that are split, in characters.
+    pub(super) split_chars: Option<usize>,
     pub(super) file_max: u64,
     pub(super) batch_events: usize,
 }
@@ -261,6 +223,7 @@ impl Config {
         let completion = self.completion()?;
         self.check_names()?;
         let joining = self.joining()?;
+        let split_chars = self.split_chars()?;
         let pieces = self.pieces(cx)?;
         let limits = [
             ("line_max", self.line_max, LINE_MAX),
@@ -315,6 +278,7 @@ impl Config {
             charset,
             decode_errors: self.decode_error_policy,
             line_max: self.line_max.0 as usize,
+            split_chars,
             file_max: self.file_max.0,
             batch_events: self.batch_events,
         }))
@@ -348,12 +312,26 @@ impl Config {
         multiline.joining(ByteSize(BATCH_BYTES as u64)).map(Some)
     }
 
+    fn split_chars(&self) -> Result<Option<usize>, BuildError> {
+        let Some(chars) = self.split_chars else { return Ok(None) };
+        if !(1..=LINE_CHARS_MAX).contains(&chars) {
+            let problem = format!("must be from 1 to {LINE_CHARS_MAX}");
+            return Err(BuildError::invalid("split_chars", problem));
+        }
+        if self.decoder.kind() != "lines" || self.multiline.is_some() {
+            let problem = "needs the decoder `lines`, without `multiline`";
+            return Err(BuildError::invalid("split_chars", problem));
+        }
+        Ok(Some(chars as usize))
+    }
+
     fn pieces(&self, cx: &BuildContext) -> Result<Option<Pieces>, BuildError> {
         let Some(pieces) = &self.pieces else { return Ok(None) };
         let is_plain = matches!(self.compression, Compression::Auto | Compression::None);
         let set = [
             ("decoder", self.decoder.kind() != "lines"),
             ("multiline", self.multiline.is_some()),
+            ("split_chars", self.split_chars.is_some()),
             ("compression", !is_plain),
             ("charset", self.charset != defaults::charset()),
         ];

@@ -38,6 +38,15 @@ pub(super) fn content(
 }
 
 impl DecodeErrors {
+    /// Returns the handling of invalid bytes that are decoded.
+    pub(super) fn odd(self) -> Odd {
+        match self {
+            Self::Fail => Odd::Fail,
+            Self::Keep | Self::Replace => Odd::Replace,
+            Self::Ignore => Odd::Ignore,
+        }
+    }
+
     /// Converts bytes of a text in `charset` to the bytes of an event. `is_cut`: the bytes may end
     /// within a character.
     ///
@@ -53,12 +62,7 @@ impl DecodeErrors {
         if is_kept || charset.is_utf8() && str::from_utf8(bytes).is_ok() {
             return Ok(Cow::Borrowed(bytes));
         }
-        let odd = match self {
-            Self::Fail => Odd::Fail,
-            Self::Keep | Self::Replace => Odd::Replace,
-            Self::Ignore => Odd::Ignore,
-        };
-        charset.decode(bytes, odd, is_cut).map(|text| Cow::Owned(text.into_bytes()))
+        charset.decode(bytes, self.odd(), is_cut).map(|text| Cow::Owned(text.into_bytes()))
     }
 }
 

@@ -185,9 +185,10 @@ impl Reading {
         let until = self.stops.iter().copied().find(|stop| *stop > self.at);
         let Self { content, form, .. } = self;
         let piece = match form {
-            Form::Lines(lines) => match &content.options.joining {
-                Some(joining) => lines.joined(content, joining, self.at, until, limits)?,
-                None => lines.next(content, self.at, until, limits)?,
+            Form::Lines(lines) => match (&content.options.joining, content.options.split_chars) {
+                (Some(joining), _) => lines.joined(content, joining, self.at, until, limits)?,
+                (None, Some(chars)) => lines.split(content, chars, self.at, until, limits)?,
+                (None, None) => lines.next(content, self.at, until, limits)?,
             },
             Form::Transferred(transfer) => transfer.next(content, self.at, until, limits)?,
             Form::Pieces { reader, decoder } => {

@@ -10,6 +10,7 @@ mod bad;
 mod kills;
 mod rig;
 mod settle;
+mod split;
 mod transfers;
 
 use std::fs;

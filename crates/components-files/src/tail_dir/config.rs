@@ -42,6 +42,10 @@ pub struct Config {
     /// Length limit of a line. Longer lines are cut, get the header `truncated`, and are counted.
     #[serde(default = "default_line_max")]
     line_max: ByteSize,
+    /// Whether the CR before the LF of a line is removed. Not with `multiline`, whose rules define
+    /// the text of an event.
+    #[serde(default)]
+    strip_cr: bool,
     /// Rules that join lines to one event, such as a message and its stack trace. Without them each
     /// line is an event.
     #[serde(default)]
@@ -185,6 +189,8 @@ pub(super) struct Options {
     pub(super) patterns: Vec<Pattern>,
     pub(super) exclusions: Vec<Exclusion>,
     pub(super) limits: Limits,
+    /// Whether lines lose their CR.
+    pub(super) strip_cr: bool,
     /// Which lines are one event.
     pub(super) joining: Option<Joining>,
     /// Header that gets the path.
@@ -238,6 +244,9 @@ impl Config {
             let problem = "must be greater than 0 and at most `poll_max`";
             return Err(BuildError::invalid("poll_min", problem));
         }
+        if self.strip_cr && self.multiline.is_some() {
+            return Err(BuildError::invalid("strip_cr", "leave it out with `multiline`"));
+        }
         let limits = Limits {
             line_bytes: bytes("line_max", self.line_max)?,
             batch_bytes: bytes("batch_bytes", self.batch_bytes)?,
@@ -248,6 +257,7 @@ impl Config {
             patterns: patterns.collect::<Result<_, _>>()?,
             exclusions: exclusions.collect::<Result<_, _>>()?,
             limits,
+            strip_cr: self.strip_cr,
             joining,
             file_header: self.file_header.then_some(self.file_header_key),
             offset_header: self.offset_header.then_some(self.offset_header_key),

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use kit::multiline::{EVENT_DIVIDED, Joining};
+use memchr::memmem;
 use pipeline::{Batch, Existing};
 use tokio::time::Instant;
 
@@ -142,6 +143,9 @@ impl Tailer {
         let end = file.end(read_end, leg.limit, late, quiet);
         let at = Beginning { known, offset, skipping };
         let mut cuts = cut(buffer, at, end, limits, self.options.joining.as_ref());
+        if self.options.strip_cr {
+            cuts.strip_cr(buffer);
+        }
         // Discard the read if the file was replaced or rewritten.
         let head_bytes = HEAD_BYTES.min(usize::try_from(cuts.offset).unwrap_or(HEAD_BYTES));
         let head_bytes = head_bytes.max(usize::from(head.len));
@@ -239,6 +243,31 @@ impl Tailer {
             file.stored = true;
         }
         step(file, cuts.offset, cuts.skipping, cuts.tail);
+    }
+}
+
+impl Cuts {
+    /// Removes the CR before the LF of each line of `buffer`. Lines without one are not copied.
+    fn strip_cr(&mut self, buffer: &[u8]) {
+        for cut in &mut self.cuts {
+            let What::Lines(at, _) = &cut.lines else { continue };
+            let lines = &buffer[at.clone()];
+            if memmem::find(lines, b"\r\n").is_none() {
+                continue;
+            }
+            let (mut text, mut lengths, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+            let mut start = cut.start;
+            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                let body = line.strip_suffix(b"\n").unwrap_or(line);
+                let body = body.strip_suffix(b"\r").unwrap_or(body);
+                text.extend_from_slice(body);
+                text.push(b'\n');
+                lengths.push(body.len() as u32);
+                starts.push(start);
+                start += line.len() as u64;
+            }
+            cut.lines = What::Joined(Batch::of_lines(text.into(), &lengths), starts);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "the tests write real files")]
 
 mod captured_log;
+mod carriage;
 mod files;
 mod flume;
 mod model;

@@ -5,8 +5,9 @@
 //!   UDP ────────────┴─► parse ─► headers, body ─► batch ─► Intake
 //! ```
 //!
-//! The headers are Flume's: `Priority`, `Facility`, `Severity`, `Version` (RFC 5424), `timestamp`
-//! (milliseconds since 1970) and `host`, if the message has them. `flume.syslog.status` is
+//! The headers are `Priority`, `Facility`, `Severity`, `Version` (RFC 5424), `timestamp`
+//! (milliseconds since 1970) and `host`, if the message has them. With `layout = "flume"` they are
+//! those of Flume's `syslogtcp`, with `priority` and `version`. `flume.syslog.status` is
 //! `Invalid` for a message in another format, and `Incomplete` for one that exceeds `message_max`.
 //!
 //! The protocol has no replies, so delivery is best effort: messages that are sent and not stored
@@ -16,6 +17,7 @@
 
 mod datagrams;
 mod events;
+mod flume;
 mod parse;
 mod stream;
 mod times;
@@ -41,7 +43,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tracing::info;
 
-use events::Form;
+use events::{Form, Layout};
 use stream::Streams;
 
 /// Settings of the `syslog` source.
@@ -57,6 +59,9 @@ pub struct Config {
     /// Size limit of a message; a longer one is cut and marked. Flume's limit is 2,500 bytes.
     #[serde(default = "defaults::message_max")]
     message_max: ByteSize,
+    /// Which messages are understood, and how their headers are named.
+    #[serde(default)]
+    layout: Layout,
     /// Whether the body keeps priority, version, time and host. Otherwise it contains only the text
     /// after them.
     #[serde(default)]
@@ -185,6 +190,7 @@ impl Component for Config {
             }
         }
         let form = Form {
+            layout: self.layout,
             keep_fields: self.keep_fields,
             client_header: self.client_header,
             port_header: self.port_header,

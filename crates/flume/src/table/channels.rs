@@ -1,6 +1,6 @@
 //! Channels.
 
-use super::{As, Becomes, Key, Row, by, decision, ignored, set};
+use super::{As, Becomes, Key, Row, by, ignored, set};
 
 const fn channel(
     name: &'static str,
@@ -16,7 +16,7 @@ const NO_CHECKPOINT: &str = "no checkpoint: the agent reads the log when it star
 const ONE_PUT: &str = "a transaction is one batch of the source";
 const WAITS: &str = "a put waits until the channel has room";
 const BYTES: &str =
-    "`capacity` in bytes; without it, 1 KiB for each event of `capacity`, at least 64 MiB";
+    "`capacity` in bytes, at least 64 MiB; without it, 1 KiB for each event of `capacity`";
 
 pub(super) const ROWS: &[Row] = &[
     channel(
@@ -25,7 +25,7 @@ pub(super) const ROWS: &[Row] = &[
         Becomes::Kind("memory"),
         "",
         &[&[
-            set("capacity", "100", "capacity_events", As::Count),
+            by("capacity", "100", "`capacity_events`; Flume's default if it is not above 0"),
             by("byteCapacity", "", BYTES),
             ignored("byteCapacityBufferPercentage", "20", "headers count as bytes"),
             ignored("transactionCapacity", "100", ONE_PUT),
@@ -100,7 +100,7 @@ pub(super) const ROWS: &[Row] = &[
         Becomes::Kind("memory"),
         "",
         &[&[
-            set("capacity", "50", "capacity_events", As::Count),
+            by("capacity", "50", "`capacity_events`; Flume's default if it is not above 0"),
             ignored("keep-alive", "3", WAITS),
         ]],
     ),
@@ -120,7 +120,7 @@ const FILE: &[Key] = &[
     ignored("minimumRequiredSpace", "524288000", "sinks drain a full disk"),
     ignored("keep-alive", "3", WAITS),
     ignored("write-timeout", "10", WAITS),
-    decision("fsyncPerTransaction", "true", "each put is synced: remove the key, or use `memory`"),
+    ignored("fsyncPerTransaction", "true", "each put is synced, together with others"),
     ignored("fsyncInterval", "5", "each put is synced"),
     ignored("use-log-replay-v1", "false", NO_CHECKPOINT),
     ignored("use-fast-replay", "false", NO_CHECKPOINT),
@@ -135,7 +135,11 @@ const ALL_ACKNOWLEDGE: &str = "all replicas in sync acknowledge";
 const BYTES_AND_TEXT: &str = "keys are text and bodies are bytes, as in Flume";
 
 const KAFKA: &[Key] = &[
-    by("kafka.bootstrap.servers", "*", "`brokers`; with three or more `create_with_replicas` is 3"),
+    by(
+        "kafka.bootstrap.servers",
+        "*",
+        "`brokers`; `create_with_replicas` is their number, at most 3",
+    ),
     by("brokerList", "", "`brokers`, without `kafka.bootstrap.servers`"),
     by(
         "kafka.topic",
@@ -157,7 +161,7 @@ const KAFKA: &[Key] = &[
     ignored("transactionCapacity", "", ONE_PUT),
     ignored("keep-alive", "", WAITS),
     ignored("migrateZookeeperOffsets", "true", "offsets are Kafka's own"),
-    decision("zookeeperConnect", "", "ZooKeeper is not used: set `kafka.bootstrap.servers`"),
+    by("zookeeperConnect", "", "ignored with `kafka.bootstrap.servers`"),
     set("kafka.producer.compression.type", "none", "compression", As::Text),
     ignored("kafka.producer.acks", "all", ALL_ACKNOWLEDGE),
     ignored("kafka.producer.retries", "", "puts are retried until their outcome is known"),

@@ -56,7 +56,7 @@ pub(super) const ROWS: &[Row] = &[
         &["org.apache.flume.serialization.LineDeserializer"],
         Becomes::Kind("lines"),
         &[&[
-            by("maxLineLength", "2048", "`line_max` of the source; longer lines are cut"),
+            by("maxLineLength", "2048", "`split_chars` of the source"),
             by("outputCharset", "UTF-8", "bodies are UTF-8; other values need a decision"),
         ]],
     ),
@@ -77,4 +77,4 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 const SCHEMA_TYPE: &[(&str, &str)] = &[("hash", "hash"), ("literal", "literal")];
-const CODEC: &[(&str, &str)] = &[("null", "null"), ("deflate", "deflate")];
+const CODEC: &[(&str, &str)] = &[("null", "null"), ("deflate", "deflate"), ("snappy", "snappy")];

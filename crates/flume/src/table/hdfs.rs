@@ -19,9 +19,14 @@ const KEYS: &[Key] = &[
     by(
         "hdfs.path",
         "*",
-        "`url`; a path without a scheme needs the name node; `s3a://` becomes `s3://`",
+        "`url`; without a name node below `--default-fs` or `fs.defaultFS` of core-site.xml; a \
+         relative path below `/user/NAME`; `s3a://` becomes `s3://`",
     ),
-    by("hdfs.filePrefix", "FlumeData", "`file_prefix`, without escapes"),
+    by(
+        "hdfs.filePrefix",
+        "FlumeData",
+        "`file_prefix`, without escapes; its directories belong to `url`",
+    ),
     by("hdfs.fileSuffix", "", "`file_suffix` for plain text; otherwise set by the format"),
     ignored("hdfs.inUsePrefix", "", NAMES),
     ignored("hdfs.inUseSuffix", ".tmp", NAMES),

@@ -1,10 +1,9 @@
 //! Kafka's source and sink.
 
-use super::{As, Becomes, Key, Row, by, decision, ignored, same, set};
+use super::{As, Becomes, Key, Row, by, ignored, same, set};
 
 const BROKERS: Key = by("kafka.bootstrap.servers", "*", "`brokers`");
 const HEADERS: Key = by("header.*", "", "`headers`");
-const ZOOKEEPER: &str = "ZooKeeper is not used: set `kafka.bootstrap.servers`";
 const BATCH: &str = "a batch is sent as it arrived";
 const TEXT_AND_BYTES: &str = "keys are text and bodies are bytes, as in Flume";
 
@@ -32,7 +31,7 @@ pub(super) const ROWS: &[Row] = &[
             by("topicHeader", "topic", "`topic_header`"),
             HEADERS,
             ignored("migrateZookeeperOffsets", "true", "offsets are Kafka's own"),
-            decision("zookeeperConnect", "", ZOOKEEPER),
+            by("zookeeperConnect", "", "ignored with `kafka.bootstrap.servers`"),
             by("kafka.consumer.auto.offset.reset", "latest", "`start`"),
             same("kafka.consumer.group.instance.id", "", "instance", As::Text),
             ignored("kafka.consumer.key.deserializer", "", TEXT_AND_BYTES),

@@ -6,6 +6,7 @@
 
 mod chain;
 mod channels;
+mod foreign;
 mod formats;
 mod hbase;
 mod hdfs;
@@ -154,11 +155,8 @@ pub fn find(role: &str, kind: &str) -> Result<&'static Row, String> {
     if let Some(row) = of_role().find(is_it) {
         return Ok(row);
     }
-    if kind.contains('.') {
-        return Err(format!(
-            "`{kind}` is a class that Flume itself does not have; Java classes are not run here, \
-             so choose a component that replaces it"
-        ));
+    if let Some(problem) = foreign::replacement(role, kind) {
+        return Err(problem);
     }
     let known: Vec<&str> = of_role().map(|row| row.name).collect();
     Err(unknown("type", &kind.to_lowercase(), &known))

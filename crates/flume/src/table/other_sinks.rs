@@ -19,7 +19,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
     sink(
         "morphline_solr",
-        &["org.apache.flume.sink.solr.morphline.MorphlineSolrSink"],
+        &[
+            "org.apache.flume.sink.solr.morphline.MorphlineSolrSink",
+            "org.apache.flume.sink.solr.morphline.MorphlineSink",
+        ],
         Becomes::Later(
             "write a `solr` sink with `collection` and `solrUrl` of the SOLR_LOCATOR, and \
              interceptors for the commands of the morphline",

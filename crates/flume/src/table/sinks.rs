@@ -79,7 +79,7 @@ pub(super) const ROWS: &[Row] = &[
         Becomes::Kind("file_roll"),
         "",
         &[&[
-            set("sink.directory", "*", "directory", As::Text),
+            by("sink.directory", "*", "`directory`; a relative one is below the working directory"),
             same("sink.rollInterval", "30", "roll_interval", As::Seconds),
             by("sink.pathManager", "DEFAULT", "names hold milliseconds, as with `DEFAULT`"),
             same("sink.pathManager.prefix", "", "prefix", As::Text),

@@ -89,7 +89,7 @@ pub(super) const ROWS: &[Row] = &[
         &[
             BIND,
             &[
-                set("max-line-length", "512", "line_max", As::Bytes),
+                by("max-line-length", "512", "`framing.chars_max`: characters, with the line end"),
                 same("ack-every-event", "true", "ack_every_event", As::Flag),
                 by("encoding", "UTF-8", "bodies keep their bytes; other values need a decision"),
             ],
@@ -126,12 +126,7 @@ pub(super) const ROWS: &[Row] = &[
         &["org.apache.flume.source.SyslogTcpSource"],
         Becomes::Kind("syslog"),
         "",
-        &[
-            &[by("host", "*", "`listen`, with the port"), by("port", "*", "`listen`, with `host`")],
-            SYSLOG,
-            SERVER_TLS,
-            TLS_SPOKEN,
-        ],
+        &[SYSLOG_ADDRESS, SYSLOG_SIZE, SYSLOG, SERVER_TLS, TLS_SPOKEN],
     ),
     source(
         "multiport_syslogtcp",
@@ -141,6 +136,7 @@ pub(super) const ROWS: &[Row] = &[
         &[
             &[
                 by("host", "0.0.0.0", "`listen`, with each port"),
+                by("bind", "", BIND_FOR_HOST),
                 by("ports", "*", "`listen`, one address for each port"),
                 same("portHeader", "", "port_header", As::Text),
                 by("charset.*", "UTF-8", "bodies keep their bytes, as in Flume"),
@@ -149,6 +145,7 @@ pub(super) const ROWS: &[Row] = &[
                 ignored("numProcessors", "", THREADS),
             ],
             BATCH_100,
+            SYSLOG_SIZE,
             SYSLOG,
             SERVER_TLS,
             TLS_SPOKEN,
@@ -160,7 +157,8 @@ pub(super) const ROWS: &[Row] = &[
         Becomes::Kind("syslog"),
         "",
         &[
-            &[by("host", "*", "`listen`, with the port"), by("port", "*", "`listen`, with `host`")],
+            SYSLOG_ADDRESS,
+            &[ignored("eventSize", "2500", "a datagram is stored whole; Flume reads 2,048 bytes")],
             SYSLOG,
         ],
     ),
@@ -283,7 +281,7 @@ const SPOOLDIR: &[Key] = &[
     by("inputCharset", "UTF-8", "`charset`; ignored if the deserializer reads bytes"),
     set("decodeErrorPolicy", "FAIL", "decode_error_policy", As::OneOf(DECODE)),
     by("deserializer", "LINE", "`decoder`"),
-    by("deserializer.*", "", "`line_max`, `file_max`, and settings of the decoder"),
+    by("deserializer.*", "", "`split_chars`, `file_max`, and settings of the decoder"),
     ignored("bufferMaxLines", "100", "it has no effect in Flume either"),
     ignored("bufferMaxLineLength", "5000", "it has no effect in Flume either"),
 ];
@@ -293,8 +291,18 @@ const ORDER: &[(&str, &str)] =
     &[("oldest", "oldest"), ("youngest", "youngest"), ("random", "random")];
 const DECODE: &[(&str, &str)] = &[("fail", "fail"), ("replace", "replace"), ("ignore", "ignore")];
 
+const BIND_FOR_HOST: &str = "`listen`, without `host`; Flume ignores it";
+
+const SYSLOG_ADDRESS: &[Key] = &[
+    by("host", "0.0.0.0", "`listen`, with the port"),
+    by("bind", "", BIND_FOR_HOST),
+    by("port", "*", "`listen`, with `host`"),
+];
+
+const SYSLOG_SIZE: &[Key] =
+    &[by("eventSize", "2500", "`message_max`; the rest of a longer message is further events")];
+
 const SYSLOG: &[Key] = &[
-    set("eventSize", "2500", "message_max", As::Bytes),
     by("keepFields", "none", "`keep_fields`; a list of fields needs a decision"),
     same("clientIPHeader", "", "client_header", As::Text),
     decision("clientHostnameHeader", "", "host names are not looked up; use `clientIPHeader`"),

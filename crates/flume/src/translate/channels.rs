@@ -15,9 +15,6 @@ const EVENT_BYTES: u64 = 1 << 10;
 /// Minimum capacity of a channel: a batch has to fit, and half of one more.
 const CAPACITY_MIN: u64 = 64 << 20;
 
-/// A capacity below this is advised against.
-const EVENTS_FEW: i64 = 10_000;
-
 /// Names of channels that are used.
 pub(super) struct Used {
     by_sources: BTreeSet<String>,
@@ -59,7 +56,7 @@ impl Translator<'_> {
         let (mut made, mut joined) = (Vec::new(), Joined::default());
         for Named { name, mut bag } in all {
             if !used.has(&name) {
-                let why = "no source and no sink uses it; Flume passes it over too";
+                let why = "no source and no sink uses it; Flume skips it too";
                 self.report.add(Outcome::Ignored, &bag.place, &bag.path, why);
                 continue;
             }
@@ -67,7 +64,10 @@ impl Translator<'_> {
             let place = bag.place.clone();
             let (row, mut settings) = self.component("channel", None, &mut bag, &target);
             match row.map(|row| row.name) {
-                Some("memory" | "pseudo") => self.memory(&mut bag, &mut settings, &target),
+                Some(row @ ("memory" | "pseudo")) => {
+                    let default = if row == "memory" { "100" } else { "50" };
+                    self.memory(&mut bag, &mut settings, default, &target);
+                }
                 Some("file") => {
                     self.file(&mut bag, &mut settings, &target, "");
                     self.capacity(&mut bag, &mut settings, ("capacity", "1000000"), &target, "");
@@ -91,20 +91,37 @@ impl Translator<'_> {
         (made, joined)
     }
 
-    fn memory(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
-        let events = events_max(settings).unwrap_or_default();
-        if (1..EVENTS_FEW).contains(&events) {
-            let text = format!(
-                "{events} events is little: a batch waits for room often. Leave \
-                 `{target}.capacity_events` out, and the bytes limit the channel"
-            );
-            self.report.add(Outcome::Advice, &bag.place, &format!("{}.capacity", bag.path), text);
-        }
+    fn memory(&mut self, bag: &mut Bag, settings: &mut Settings, default: &str, target: &str) {
+        let prop = bag.take("capacity");
+        let at = prop.as_ref().map_or(&bag.place, |prop| &prop.place).clone();
+        let given = value::count(prop.as_ref().map_or(default, |prop| &prop.text.value));
+        let events = match (given, &prop) {
+            (Ok(events @ 1..), Some(prop)) => {
+                self.carried(prop, target, "capacity_events");
+                events
+            }
+            (Ok(_), Some(prop)) => {
+                let text = format!("it is not above 0: {default} events, Flume's default");
+                self.add(Outcome::Differs, prop, text);
+                value::count(default).unwrap_or_default()
+            }
+            (Err(problem), Some(prop)) => return self.add(Outcome::Decision, prop, problem),
+            (events, None) => events.unwrap_or_default(),
+        };
+        settings.set("capacity_events", number(events, &at));
         let bytes = u64::try_from(events).unwrap_or(0).saturating_mul(EVENT_BYTES);
         let mut capacity = bytes.max(CAPACITY_MIN);
         let mut place = bag.place.clone();
         if let Some(prop) = bag.take("byteCapacity") {
             match value::unsigned(&prop.text.value) {
+                Ok(bytes) if bytes < CAPACITY_MIN => {
+                    let text = format!(
+                        "`{target}.capacity` is {}: the largest batch of a source has to fit",
+                        value::bytes(CAPACITY_MIN)
+                    );
+                    capacity = CAPACITY_MIN;
+                    self.add(Outcome::Differs, &prop, text);
+                }
                 Ok(bytes) => {
                     capacity = bytes;
                     self.carried(&prop, target, "capacity");

@@ -3,13 +3,16 @@
 use pipeline::Settings;
 use pipeline::settings::Value;
 
-use super::{Translator, is_utf8, plain, text_of, value};
+use super::{Translator, is_utf8, number, plain, text_of, value};
 use crate::agent::{Bag, Prop};
 use crate::lookup::Text;
 use crate::report::Outcome;
 
 /// The largest supported distance of sync markers.
 const SYNC_MAX: u64 = 512 << 10;
+
+/// The largest `split_chars` of `spool_dir`.
+const LINE_CHARS_MAX: i64 = 4 << 20;
 
 /// Codecs of Hadoop, by short name and by the end of their class.
 const CODECS: [(&str, &str); 16] = [
@@ -174,8 +177,10 @@ impl Translator<'_> {
         let below = format!("{target}.decoder");
         let (row, decoder) = self.component("decoder", Some("line"), &mut own, &below);
         let row = row.map(|row| row.name);
+        if row == Some("line") {
+            self.split_lines(&mut own, settings, target);
+        }
         let limit = match row {
-            Some("line") => Some(("maxLineLength", "2048", "line_max")),
             Some("blob") => Some(("maxBlobLength", "100000000", "file_max")),
             _ => None,
         };
@@ -207,6 +212,24 @@ impl Translator<'_> {
         self.rest(&own);
         if row != Some("line") {
             settings.set("decoder", shortened(decoder));
+        }
+    }
+
+    /// Translates lines of files: the rest of a long line is further events.
+    fn split_lines(&mut self, own: &mut Bag, settings: &mut Settings, target: &str) {
+        let prop = own.take("maxLineLength");
+        let place = prop.as_ref().map_or(&own.place, |prop| &prop.place).clone();
+        match value::unsigned(prop.as_ref().map_or("2048", |prop| &prop.text.value)) {
+            Ok(chars) => {
+                let most = i64::try_from(chars).unwrap_or(i64::MAX).clamp(1, LINE_CHARS_MAX);
+                settings.set("split_chars", number(most, &place));
+                if let Some(prop) = prop {
+                    self.carried(&prop, target, "split_chars");
+                }
+            }
+            Err(problem) => {
+                prop.into_iter().for_each(|prop| self.add(Outcome::Decision, &prop, &*problem));
+            }
         }
     }
 

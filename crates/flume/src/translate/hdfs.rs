@@ -7,7 +7,12 @@ use pipeline::settings::Value;
 
 use super::{Translator, number, plain, put, value};
 use crate::agent::{Bag, Prop};
+use crate::hadoop;
+use crate::lookup::Text;
 use crate::report::Outcome;
+
+/// Flume's prefix of file names.
+const FILE_PREFIX: &str = "FlumeData";
 
 /// The longest age of a file: as long as a collector may be down.
 const AGE_MAX: u64 = 6 * 60 * 60;
@@ -27,13 +32,19 @@ const HADOOP_S3: [&str; 2] = ["s3a://", "s3n://"];
 
 impl Translator<'_> {
     pub(super) fn hdfs(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
-        if let Some(path) = bag.take("hdfs.path") {
-            self.path(&path, settings, target);
+        let prefix = bag.take("hdfs.filePrefix");
+        let (directory, prefix) = divided(prefix);
+        if let Some(mut path) = bag.take("hdfs.path") {
+            if let Some(directory) = directory {
+                path.text.append(&Text::plain("/"));
+                path.text.append(&directory);
+            }
+            self.path(&path, bag, settings, target);
             self.time(bag, &path, settings, target);
         } else {
             self.missing(bag, "hdfs.path");
         }
-        self.file_names(bag, settings, target);
+        self.file_names(prefix, bag, settings, target);
         self.identity(bag, settings, target);
         self.roll(bag, settings, target);
         self.file_type(bag, settings, target);
@@ -53,19 +64,35 @@ impl Translator<'_> {
     }
 
     /// Translates the names of files.
-    fn file_names(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
-        if let Some(prop) = bag.take("hdfs.filePrefix") {
+    fn file_names(
+        &mut self,
+        prefix: Option<Prop>,
+        bag: &mut Bag,
+        settings: &mut Settings,
+        target: &str,
+    ) {
+        settings.set("file_prefix", plain(FILE_PREFIX, &bag.place));
+        if let Some(prop) = prefix {
             let text = &prop.text.value;
+            let head = text.split('%').next().unwrap_or_default();
+            let head = head.trim_end_matches(['-', '_', '.', '=']);
             if text.contains('%') {
-                let what = "the names of files have no escapes, so what this parted is in one \
-                            file: put the escapes into a directory of the path";
+                let what = "file names have no escapes, so events of several values share a file: \
+                            move the escapes to a directory of the path";
                 self.add(Outcome::Differs, &prop, what);
-            } else if is_plain(text) && !text.starts_with(['_', '.']) {
+                if is_prefix(head) {
+                    settings.set("file_prefix", plain(head, &prop.place));
+                }
+            } else if is_prefix(text) {
                 settings.set("file_prefix", value::text(&prop.text, &prop.place));
                 self.carried(&prop, target, "file_prefix");
+            } else if text.is_empty() {
+                self.carried(&prop, target, "url");
             } else {
-                let what = "names of files have letters, digits and `.`, `_`, `=`, `-` alone, and \
-                            begin with none of `_` and `.`: they begin with the name of the host";
+                let what = format!(
+                    "file names have only letters, digits and `.`, `_`, `=`, `-`, and do not begin \
+                     with `_` or `.`: they begin with `{FILE_PREFIX}`"
+                );
                 self.add(Outcome::Differs, &prop, what);
             }
         }
@@ -108,20 +135,21 @@ impl Translator<'_> {
         }
     }
 
-    fn path(&mut self, path: &Prop, settings: &mut Settings, target: &str) {
+    fn path(&mut self, path: &Prop, bag: &Bag, settings: &mut Settings, target: &str) {
         let text = path.text.map(tidied);
-        let text = match (text.value.starts_with('/'), &self.options.default_fs) {
-            (false, _) => text,
-            (true, Some(store)) => {
-                let store = store.trim_end_matches('/').to_owned();
-                text.map(|path| format!("{store}{path}"))
-            }
-            (true, None) => {
-                let what = "Hadoop's configuration is not read: name the name node, by \
-                            `--default-fs hdfs://HOST:PORT` or in the path";
-                self.add(Outcome::Decision, path, what);
-                text.map(|path| format!("hdfs://namenode:8020{path}"))
-            }
+        let text = if is_relative(&text.value) { self.below_home(path, &text, bag) } else { text };
+        let text = match text.value.starts_with('/') {
+            false => text,
+            true => match hadoop::default_fs(self.options, self.world) {
+                Some(store) => text.map(|path| format!("{store}{path}")),
+                None => {
+                    let what = "the path names no file system: set `fs.defaultFS` in the \
+                                core-site.xml of HADOOP_CONF_DIR, or name the NameNode by \
+                                `--default-fs hdfs://HOST:PORT` or in the path";
+                    self.add(Outcome::Decision, path, what);
+                    text.map(|path| format!("hdfs://namenode:8020{path}"))
+                }
+            },
         };
         let bucket = HADOOP_S3.iter().find_map(|name| text.value.strip_prefix(name));
         let bucket = bucket.map(str::to_owned);
@@ -143,6 +171,28 @@ impl Translator<'_> {
         }
         settings.set("url", value::text(&text, &path.place));
         self.carried(path, target, "url");
+    }
+
+    /// Returns a relative path below the home directory of the sink's user, as in Hadoop.
+    fn below_home(&mut self, path: &Prop, text: &Text, bag: &Bag) -> Text {
+        let principal = bag.value("hdfs.kerberosPrincipal", "");
+        let named = [bag.value("hdfs.proxyUser", ""), principal];
+        let named = named.iter().map(|it| it.split(['/', '@']).next().unwrap_or_default());
+        let named = named.filter(|it| !it.is_empty()).map(str::to_owned).next();
+        let user = named
+            .or_else(|| self.world.variable("HADOOP_USER_NAME"))
+            .or_else(|| self.world.variable("USER"))
+            .or_else(|| self.world.variable("LOGNAME"));
+        let Some(user) = user else {
+            let what = "it is relative to the home directory of the agent's user, and USER is not \
+                        set: write `/user/NAME/…`";
+            self.add(Outcome::Decision, path, what);
+            return text.map(|path| format!("/{path}"));
+        };
+        let text = text.map(|path| format!("/user/{user}/{path}"));
+        let what = format!("the path is relative, so it is `{}`", text.value);
+        self.add(Outcome::Differs, path, what);
+        text
     }
 
     fn roll(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
@@ -249,21 +299,48 @@ impl Translator<'_> {
     }
 }
 
+/// Divides a prefix of file names into its directories and the prefix itself.
+fn divided(prefix: Option<Prop>) -> (Option<Text>, Option<Prop>) {
+    let Some(mut prop) = prefix else { return (None, None) };
+    if !prop.text.value.contains('/') {
+        return (None, Some(prop));
+    }
+    let cut = |text: &str| text.rfind('/').unwrap_or_default();
+    let directory = prop.text.map(|text| text[..cut(text)].trim_matches('/').to_owned());
+    prop.text = prop.text.map(|text| text[cut(text)..].trim_start_matches('/').to_owned());
+    (Some(directory).filter(|it| !it.value.is_empty()), Some(prop))
+}
+
+/// Returns `true` if the path is relative: it has no scheme, and does not begin with a reference.
+fn is_relative(path: &str) -> bool {
+    !path.starts_with('/') && !path.contains(":/") && !path.starts_with("${")
+}
+
+/// Returns `true` if file names may begin with this text.
+fn is_prefix(text: &str) -> bool {
+    is_plain(text) && !text.starts_with(['_', '.'])
+}
+
 /// Returns `true` if a file name may contain this text.
 fn is_plain(text: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._=-".contains(c);
     (1..=64).contains(&text.len()) && text.chars().all(is_plain)
 }
 
-/// Returns a path without empty names, and with translated escapes.
+/// Returns a path without empty names, and with translated escapes. A URL without an authority,
+/// `hdfs:/a` or `hdfs:///a`, becomes the path `/a`: Hadoop takes the authority from `fs.defaultFS`.
 fn tidied(path: &str) -> String {
     let path = path.replace("%D", "%m/%d/%y");
     let (scheme, rest) = match path.split_once(":/") {
         Some((scheme, rest)) if !scheme.contains('/') && !scheme.contains('%') => {
-            // `file:/x` and `file:///x` are the same.
-            let rest = rest.trim_start_matches('/');
-            let slashes = if scheme == "file" { ":///" } else { "://" };
-            (format!("{scheme}{slashes}"), rest.to_owned())
+            let has_authority = rest.starts_with('/') && !rest.starts_with("//");
+            let names = rest.trim_start_matches('/');
+            match scheme {
+                // `file:/x` and `file:///x` are the same.
+                "file" => ("file:///".to_owned(), names.to_owned()),
+                _ if has_authority => (format!("{scheme}://"), names.to_owned()),
+                _ => (String::new(), format!("/{names}")),
+            }
         }
         _ => (String::new(), path.clone()),
     };
@@ -302,6 +379,9 @@ mod tests {
             ("file:/tmp/x", "file:///tmp/x"),
             ("file:///tmp/x", "file:///tmp/x"),
             ("hdfs://nn/a/%D", "hdfs://nn/a/%m/%d/%y"),
+            ("hdfs:///a//b/", "/a/b"),
+            ("hdfs:/a/b", "/a/b"),
+            ("events/raw", "events/raw"),
             ("hdfs://${NN}/a", "hdfs://${NN}/a"),
         ] {
             assert_eq!(tidied(path), expected);

@@ -32,6 +32,26 @@ const SAME: &[&str] = &[
     "session.timeout.ms",
 ];
 
+/// Properties of Java's clients that only tune them, and those of consumers and producers of Kafka
+/// 0.8, which Java's client ignores.
+const WITHOUT_EFFECT: &[&str] = &[
+    "auto.commit.enable",
+    "auto.commit.interval.ms",
+    "batch.num.messages",
+    "buffer.memory",
+    "consumer.timeout.ms",
+    "fetch.max.wait.ms",
+    "max.block.ms",
+    "max.in.flight.requests.per.connection",
+    "max.poll.records",
+    "metadata.fetch.timeout.ms",
+    "timeout.ms",
+    "zookeeper.connect",
+    "zookeeper.connection.timeout.ms",
+    "zookeeper.session.timeout.ms",
+    "zookeeper.sync.time.ms",
+];
+
 /// SASL mechanisms that both clients support.
 const MECHANISMS: &[&str] = &[KERBEROS, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
@@ -116,9 +136,18 @@ impl Translator<'_> {
     ) {
         let names: Vec<&str> = ["kafka.bootstrap.servers"].iter().chain(old).copied().collect();
         let found: Vec<Prop> = names.iter().filter_map(|name| bag.take(name)).collect();
-        let Some(prop) = found.first() else { return self.missing(bag, names[0]) };
+        let zookeeper = bag.take("zookeeperConnect");
+        let Some(prop) = found.first() else {
+            let Some(zookeeper) = zookeeper else { return self.missing(bag, names[0]) };
+            let what = "brokers are not looked up in ZooKeeper: name them in \
+                        `kafka.bootstrap.servers`";
+            return self.add(Outcome::Decision, &zookeeper, what);
+        };
         settings.set("brokers", words(prop));
         found.iter().for_each(|prop| self.carried(prop, target, "brokers"));
+        if let Some(prop) = zookeeper {
+            self.add(Outcome::Ignored, &prop, "brokers are named, and offsets are in Kafka");
+        }
     }
 
     /// Translates the first of these keys that exists into this setting; the others have no effect.
@@ -230,7 +259,19 @@ impl Translator<'_> {
                     "the client reads PEM files: write `ssl.ca.location` for the truststore, and \
                      `ssl.certificate.location` and `ssl.key.location` for the keystore",
                 ),
-                _ => Some("the client has no such property: see the list of librdkafka"),
+                _ if name.ends_with(".class") || name.ends_with(".classes") => {
+                    Some("Java classes are not run: remove it if events are right without it")
+                }
+                _ if WITHOUT_EFFECT.contains(&name) => {
+                    self.add(Outcome::Ignored, &prop, "the client of Aqueduct does not need it");
+                    continue;
+                }
+                _ => {
+                    let text = "librdkafka has no such property, so it has no effect; Java's \
+                                client ignores properties that it does not have, too";
+                    self.add(Outcome::Differs, &prop, text);
+                    continue;
+                }
             };
             match problem {
                 None => {

@@ -18,7 +18,7 @@ use crate::agent::{Bag, Prop};
 use crate::report::Outcome;
 use crate::table::As;
 
-/// Replicas of the topics if at least this many brokers are named.
+/// Replicas of the topics, if as many brokers are named.
 const REPLICAS: usize = 3;
 
 impl Translator<'_> {
@@ -108,16 +108,21 @@ impl Translator<'_> {
 
     /// Translates whether the channel creates its topics.
     fn replicas(&mut self, bag: &Bag, settings: &mut Settings, place: &Place) {
-        let is_many = settings
-            .get("brokers")
-            .is_some_and(|it| matches!(&it.value, Value::List(all) if all.len() >= REPLICAS));
-        if is_many {
-            settings.set("create_with_replicas", number(REPLICAS as i64, place));
-            return;
+        let brokers = match settings.get("brokers").map(|it| &it.value) {
+            Some(Value::List(all)) => all.len(),
+            _ => return,
+        };
+        let replicas = brokers.min(REPLICAS);
+        settings.set("create_with_replicas", number(replicas as i64, place));
+        if replicas < REPLICAS {
+            let text = format!(
+                "the channel creates topics with {replicas} replicas, because {brokers} brokers \
+                 are named: name three in `kafka.bootstrap.servers`, or create the topics yourself \
+                 as in docs/components/channels/kafka.md"
+            );
+            let key = format!("{}.kafka.topic", bag.path);
+            self.report.add(Outcome::Differs, place, &key, text);
         }
-        let what = "the channel needs topics of its own: make them as docs/components/channels/\
-                    kafka.md says, or set `create_with_replicas` to the number of their replicas";
-        self.report.add(Outcome::Decision, place, &format!("{}.kafka.topic", bag.path), what);
     }
 
     /// Flume's topic; the channel gets one that is named like it.

@@ -14,6 +14,7 @@ mod jaas;
 mod jms;
 mod kafka;
 mod kafka_channel;
+mod lines;
 mod pattern;
 mod plain_text;
 mod sinks;
@@ -21,6 +22,8 @@ mod sources;
 mod taildir;
 mod tls;
 mod value;
+
+pub use plain_text::is_plain_text;
 
 use pipeline::Settings;
 use pipeline::plain_text::leaves_host;
@@ -108,7 +111,7 @@ impl Translator<'_> {
         });
         let Some(prop) = prop else {
             let key = format!("{}.type", bag.path);
-            let problem = "it is missing; Flume passes the component over";
+            let problem = "it is missing; Flume requires it";
             self.report.add(Outcome::Decision, &bag.place, &key, problem);
             return (None, made);
         };
@@ -169,7 +172,12 @@ impl Translator<'_> {
                 Some(Key { becomes: Use::By(_), .. }) => bag.props.push(prop),
                 Some(key) => self.key(key, Some(prop), bag, made, target),
                 None => {
-                    let problem = unknown("key", &prop.name, &names);
+                    let problem = match prefixed(&prop.name, &names) {
+                        Some(name) => {
+                            format!("unknown key `{}`; did you mean `{name}`?", prop.name)
+                        }
+                        None => unknown("key", &prop.name, &names),
+                    };
                     self.add(Outcome::Unknown, &prop, problem);
                 }
             }
@@ -211,7 +219,7 @@ impl Translator<'_> {
     /// Reports that a key that Flume requires is missing.
     fn missing(&mut self, bag: &Bag, name: &str) {
         let key = format!("{}.{name}", bag.path);
-        let problem = "it is missing; Flume passes the component over";
+        let problem = "it is missing; Flume requires it";
         self.report.add(Outcome::Decision, &bag.place, &key, problem);
     }
 
@@ -268,6 +276,21 @@ impl Translator<'_> {
     fn is_on(bag: &Bag, name: &str) -> bool {
         bag.value(name, "false").eq_ignore_ascii_case("true")
     }
+}
+
+/// Returns the known key that differs from a name only by a prefix: `hdfs.batchSize` for
+/// `batchSize`, and `flumeBatchSize` for `kafka.flumeBatchSize`.
+fn prefixed<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let is_it = |key: &&&str| {
+        let (with, without) = if key.len() > name.len() { (**key, name) } else { (name, **key) };
+        let prefix = with.len().checked_sub(without.len() + 1);
+        prefix.is_some_and(|at| {
+            with.is_char_boundary(at)
+                && with[at..].starts_with('.')
+                && with[at + 1..].eq_ignore_ascii_case(without)
+        })
+    };
+    known.iter().find(is_it).copied()
 }
 
 /// Returns `true` if text in this charset is UTF-8.

@@ -5,7 +5,7 @@ use pipeline::plain_text::leaves_host;
 use pipeline::settings::{Place, Value};
 
 use super::{Translator, flag};
-use crate::report::Outcome;
+use crate::report::{Finding, Outcome};
 
 /// Settings with addresses or URLs.
 const ADDRESSES: [&[&str]; 5] =
@@ -14,6 +14,14 @@ const ADDRESSES: [&[&str]; 5] =
 /// Schemes of URLs without TLS. A value without a scheme is an address, whose TLS is configured by
 /// a table.
 const PLAIN: [&str; 3] = ["http", "amqp", "webhdfs"];
+
+/// Beginning of the text of a finding about plain text.
+const PLAIN_TEXT: &str = "plain text leaves this host";
+
+/// Returns `true` for a finding about plain text. A running agent logs each such address itself.
+pub fn is_plain_text(finding: &Finding) -> bool {
+    finding.text.starts_with(PLAIN_TEXT)
+}
 
 impl Translator<'_> {
     /// Permits a component to use plain text as in Flume; `key` is the component's in Flume's file.
@@ -26,10 +34,8 @@ impl Translator<'_> {
         let addresses = ADDRESSES.iter().flat_map(|path| texts(settings, path));
         let mut leaving = addresses.filter(|text| leaves_in_plain_text(text, has_tls));
         let Some(first) = leaving.next() else { return };
-        let text = format!(
-            "plain text with `{first}` leaves this host, as in Flume (`insecure = true`): better \
-             is TLS"
-        );
+        let text =
+            format!("{PLAIN_TEXT}, as in Flume (`insecure = true`): `{first}`; TLS is better");
         self.report.add(Outcome::Advice, place, key, text);
         settings.set("insecure", flag(true, place));
     }

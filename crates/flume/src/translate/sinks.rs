@@ -69,15 +69,36 @@ impl Translator<'_> {
         }
     }
 
+    /// Translates a directory of this host. As in Flume, a relative one is below the working
+    /// directory.
+    fn directory(&mut self, prop: &Prop, settings: &mut Settings, target: &str) {
+        let path = &prop.text.value;
+        let is_relative = !path.starts_with('/') && !path.starts_with("${");
+        let here = self.world.variable("PWD").filter(|_| is_relative);
+        let Some(here) = here else {
+            settings.set("directory", super::text_of(prop));
+            return self.carried(prop, target, "directory");
+        };
+        let here = here.trim_end_matches('/').to_owned();
+        let whole = prop.text.map(|path| format!("{here}/{}", path.trim_start_matches("./")));
+        let text = format!("it is below the working directory: `{}`", whole.value);
+        self.add(Outcome::Differs, prop, text);
+        settings.set("directory", value::text(&whole, &prop.place));
+    }
+
     /// `channels` in a sink is a slip for `channel`.
     fn channels_of_a_sink(&mut self, bag: &mut Bag) -> Option<Prop> {
         let prop = bag.take("channels")?;
-        let what = "a sink has one `channel`; Flume passes the sink over";
+        let what = "a sink has one `channel`; Flume skips a sink with `channels`";
         self.add(Outcome::Decision, &prop, what);
         Some(prop)
     }
 
     fn file_roll(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
+        match bag.take("sink.directory") {
+            Some(prop) => self.directory(&prop, settings, target),
+            None => self.missing(bag, "sink.directory"),
+        }
         if let Some(prop) = bag.take("sink.pathManager") {
             match prop.text.value.eq_ignore_ascii_case("DEFAULT") {
                 true => self.add(Outcome::Carried, &prop, "names hold milliseconds"),

@@ -52,15 +52,17 @@ impl Translator<'_> {
             }
             "syslogtcp" | "syslogudp" => {
                 let scheme = if row == "syslogtcp" { "tcp" } else { "udp" };
-                if let Some(listen) = self.address(bag, ("host", "*"), target, "listen") {
+                self.bind_for_host(bag);
+                if let Some(listen) = self.address(bag, ("host", "0.0.0.0"), target, "listen") {
                     let listen = with_scheme(scheme, listen);
                     settings.set("listen", Settings::list([listen]));
                 }
-                self.keep_fields(bag, settings, target);
+                self.syslog(row, bag, settings, target);
             }
             "multiport_syslogtcp" => {
+                self.bind_for_host(bag);
                 self.ports(bag, settings, target);
-                self.keep_fields(bag, settings, target);
+                self.syslog(row, bag, settings, target);
             }
             _ => {}
         }
@@ -70,7 +72,10 @@ impl Translator<'_> {
         match row {
             "http" => self.handler(bag, settings, target),
             "exec" => self.charset(bag, "charset", true),
-            "netcat" => self.charset(bag, "encoding", false),
+            "netcat" => {
+                self.charset(bag, "encoding", false);
+                self.netcat_lines(bag, settings, target);
+            }
             "avro" => self.ip_filter(bag, settings, target),
             "stress" => self.stress(bag, settings, target),
             "kafka" => self.kafka_source(bag, settings, target),
@@ -150,41 +155,6 @@ impl Translator<'_> {
             self.carried(prop, target, setting);
         }
         Some(value::text(&whole, &port.place))
-    }
-
-    fn ports(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
-        let charsets = bag.below("charset.");
-        for prop in &charsets.props {
-            let name = prop.name.clone();
-            let mut own = Bag { props: vec![prop.clone()], ..charsets.clone() };
-            self.charset(&mut own, &name, true);
-        }
-        let host = bag.take("host");
-        let Some(ports) = bag.take("ports") else {
-            self.missing(bag, "ports");
-            return;
-        };
-        let name = host.as_ref().map_or("0.0.0.0", |it| it.text.value.as_str());
-        let ports_of = ports.text.value.split_whitespace();
-        let all: Vec<String> = ports_of.map(|port| format!("tcp://{name}:{port}")).collect();
-        settings.set("listen", list(all.iter().map(String::as_str), &ports.place));
-        for prop in host.iter().chain([&ports]) {
-            self.carried(prop, target, "listen");
-        }
-    }
-
-    fn keep_fields(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
-        let Some(prop) = bag.take("keepFields") else { return };
-        let keep = match prop.text.value.to_lowercase().as_str() {
-            "none" | "false" => false,
-            "all" | "true" => true,
-            _ => {
-                let what = "single fields are not kept: `all`, or `none`, whose fields are headers";
-                return self.add(Outcome::Decision, &prop, what);
-            }
-        };
-        settings.set("keep_fields", flag(keep, &prop.place));
-        self.carried(&prop, target, "keep_fields");
     }
 
     fn handler(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {

@@ -26,6 +26,7 @@ impl Translator<'_> {
     ) -> Vec<Made> {
         let groups = self.file_groups(bag, target);
         self.position(bag, &mut settings, target);
+        settings.set("strip_cr", flag(true, &bag.place));
         if let Some(prop) = bag.take("byteOffsetHeader") {
             let is_on = prop.text.value.eq_ignore_ascii_case("true");
             settings.set("offset_header", flag(is_on, &prop.place));
@@ -105,7 +106,7 @@ impl Translator<'_> {
                     }
                     (true, false) => {
                         let text = format!("`{shown}`: a `.` is a dot and not any character");
-                        self.add(Outcome::Differs, prop, text);
+                        self.add(Outcome::Carried, prop, text);
                     }
                 }
                 found.all

@@ -113,3 +113,26 @@ fn a_line_ends_at_a_whole_character_and_nowhere_else() {
     assert_eq!(big.return_before(b"\0\r"), 2);
     assert_eq!(charset("GBK").return_before(b"a\r"), 1);
 }
+
+#[test]
+fn the_first_units_end_at_a_whole_character() {
+    let named = |name| Charset::named(name).unwrap();
+    let utf16: Vec<u8> = "a😀b".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for (charset, bytes, units, expected) in [
+        ("UTF-8", "aäb".as_bytes(), 2, Some(3)),
+        ("UTF-8", "aäb".as_bytes(), 3, Some(4)),
+        ("UTF-8", "aäb".as_bytes(), 4, None),
+        ("UTF-8", "a😀b".as_bytes(), 2, Some(1)),
+        ("UTF-8", "a😀b".as_bytes(), 3, Some(5)),
+        ("UTF-8", b"a\xff\xffb", 3, Some(3)),
+        ("ISO-8859-1", b"a\xe4b", 2, Some(2)),
+        ("UTF-16", &utf16, 2, Some(2)),
+        ("UTF-16", &utf16, 3, Some(6)),
+        ("GBK", b"\xd6\xd0\xd6\xd0a", 2, Some(4)),
+    ] {
+        let found = named(charset).first_units(bytes, units, Odd::Replace);
+        assert_eq!(found, Ok(expected), "{charset} {bytes:?} {units}");
+    }
+    assert_eq!(Charset::Utf8.first_units(b"a\xffb", 3, Odd::Fail), Err(1));
+    assert_eq!(Charset::Utf8.first_units(b"a\xffb", 2, Odd::Ignore), Ok(Some(3)));
+}

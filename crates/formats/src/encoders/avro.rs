@@ -29,7 +29,7 @@ const NUMBER: u64 = 10;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Compression of the blocks: `null` or `deflate`.
+    /// Compression of the blocks: `null`, `deflate` or `snappy`.
     #[serde(default)]
     codec: BlockCodec,
     /// Size of the records in a block before it is written; at most 512 KiB. Flume uses 2,048,000
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn events_read_back_in_blocks_of_the_size_asked_for_with_and_without_deflate() {
-        for codec in ["null", "deflate"] {
+        for codec in ["null", "deflate", "snappy"] {
             for (interval, blocks) in [("1B", 6), ("220B", 2), ("64KiB", 1)] {
                 let settings = json!({ "type": "avro", "codec": codec, "sync_interval": interval });
                 let bytes = file(&settings, &[batch(), batch()]);

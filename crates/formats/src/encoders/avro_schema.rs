@@ -43,7 +43,7 @@ pub struct Config {
     /// and this id in four bytes, big-endian. They are checked and removed.
     #[serde(default)]
     registry_id: Option<u32>,
-    /// Compression of the blocks: `null` or `deflate`.
+    /// Compression of the blocks: `null`, `deflate` or `snappy`.
     #[serde(default)]
     codec: BlockCodec,
     /// Size of the records in a block before it is written; at most 512 KiB. Flume uses 2,048,000
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn bodies_are_the_records_of_a_file_of_their_schema_with_and_without_deflate() {
-        for codec in ["null", "deflate"] {
+        for codec in ["null", "deflate", "snappy"] {
             for (interval, count) in [("1B", 3), ("64KiB", 1)] {
                 let settings = settings(json!({ "codec": codec, "sync_interval": interval }));
                 let bytes =

@@ -36,6 +36,19 @@ pub(super) enum BlockCodec {
     Null,
     /// Deflate without a header, as the Avro specification requires.
     Deflate,
+    /// A Snappy block and a checksum.
+    Snappy,
+}
+
+impl BlockCodec {
+    /// Returns an upper bound of the growth of incompressible data.
+    fn growth(self, bytes: u64) -> u64 {
+        match self {
+            Self::Null => 0,
+            Self::Deflate => bytes / 500,
+            Self::Snappy => bytes / 6,
+        }
+    }
 }
 
 /// Maximum overhead of a block in bytes.
@@ -89,8 +102,10 @@ impl Container {
 
     /// Returns an upper bound of the growth of a file by records of `bytes` bytes.
     pub(super) fn size_bound(&self, bytes: u64) -> u64 {
-        // Deflate enlarges incompressible data by a thousandth, and each block has a frame.
-        bytes + bytes / 500 + (bytes / self.sync_interval as u64 + 2) * AROUND_BLOCK as u64
+        // Each block has a frame.
+        bytes
+            + self.codec.growth(bytes)
+            + (bytes / self.sync_interval as u64 + 2) * AROUND_BLOCK as u64
     }
 
     /// Begins a file.
@@ -125,6 +140,7 @@ fn head(schema: &str, codec: BlockCodec, sync: [u8; 16]) -> Vec<u8> {
     let codec = match codec {
         BlockCodec::Null => "null",
         BlockCodec::Deflate => "deflate",
+        BlockCodec::Snappy => "snappy",
     };
     let mut head = b"Obj\x01".to_vec();
     put_long(&mut head, 2);
@@ -159,7 +175,8 @@ impl File {
     /// Returns an upper bound of the bytes that `finish` would return now.
     pub(super) fn held_back(&self) -> u64 {
         let head = self.head.as_ref().map_or(0, Vec::len);
-        (head + self.records.len() + self.records.len() / 500 + AROUND_BLOCK) as u64
+        let records = self.records.len() as u64;
+        records + self.codec.growth(records) + (head + AROUND_BLOCK) as u64
     }
 
     /// Returns the last bytes of the file.
@@ -180,6 +197,12 @@ impl File {
                 let mut deflate = DeflateEncoder::new(Vec::new(), Compression::default());
                 deflate.write_all(&self.records).expect("memory takes every write");
                 put_bytes(out, &deflate.finish().expect("memory takes every write"));
+            }
+            BlockCodec::Snappy => {
+                let mut block =
+                    snap::raw::Encoder::new().compress_vec(&self.records).expect("at most 4 GiB");
+                block.extend_from_slice(&crc32fast::hash(&self.records).to_be_bytes());
+                put_bytes(out, &block);
             }
         }
         out.extend_from_slice(&self.sync);
@@ -241,15 +264,21 @@ pub(super) mod testkit {
         assert_eq!(reader.take(4), b"Obj\x01");
         let metadata = reader.map();
         assert_eq!(metadata[0].0, "avro.schema");
-        let is_deflate = metadata[1].1 == "deflate";
+        let codec = &*metadata[1].1;
         let sync = reader.take(16);
         let mut blocks = Vec::new();
         while !reader.0.is_empty() {
             let count = reader.long();
             let mut records = reader.string().to_vec();
-            if is_deflate {
+            if codec == "deflate" {
                 let mut plain = Vec::new();
                 DeflateDecoder::new(&*records).read_to_end(&mut plain).unwrap();
+                records = plain;
+            }
+            if codec == "snappy" {
+                let (block, checksum) = records.split_at(records.len() - 4);
+                let plain = snap::raw::Decoder::new().decompress_vec(block).unwrap();
+                assert_eq!(checksum, crc32fast::hash(&plain).to_be_bytes());
                 records = plain;
             }
             assert_eq!(reader.take(16), sync);

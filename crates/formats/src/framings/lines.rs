@@ -1,5 +1,7 @@
 //! `lines`: each line is a message.
 
+use std::num::NonZeroU32;
+
 use bytes::{Buf, BytesMut};
 use memchr::memchr;
 use pipeline::{BuildContext, BuildError, Component, Frame, Framer, Framing, FramingLost};
@@ -16,6 +18,18 @@ pub struct Config {
     /// feed. A carriage return before a line feed is part of the delimiter.
     #[serde(default = "default_delimiter")]
     delimiter: String,
+    /// Whether a carriage return before a line feed belongs to the message.
+    #[serde(default)]
+    keep_cr: bool,
+    /// Limit of a line in characters, including its delimiter: a longer line ends the stream, as in
+    /// Flume's `netcat` source. A character outside Unicode's basic plane counts as two. Default:
+    /// no limit.
+    #[serde(default)]
+    chars_max: Option<NonZeroU32>,
+    /// Whether a line that reaches the size limit continues in further messages, as in Flume's
+    /// syslog sources. Otherwise the rest of the line is skipped.
+    #[serde(default)]
+    split: bool,
 }
 
 fn default_delimiter() -> String {
@@ -31,46 +45,70 @@ impl Component for Config {
             let problem = "it must be one character of one byte, such as \"\\n\" or \"\\u0000\"";
             return Err(BuildError::invalid("delimiter", problem));
         };
-        Ok(Box::new(Lines { delimiter }))
+        let chars_max = self.chars_max.map(|max| max.get() as usize);
+        Ok(Box::new(Lines { delimiter, keep_cr: self.keep_cr, chars_max, split: self.split }))
     }
 }
 
+#[derive(Clone, Copy)]
 struct Lines {
     delimiter: u8,
+    keep_cr: bool,
+    chars_max: Option<usize>,
+    split: bool,
 }
 
 /// Creates a framer for lines with a line feed, of at most `message_max` bytes each.
 pub fn begin(message_max: usize) -> Box<dyn Framer> {
-    Lines { delimiter: b'\n' }.begin(message_max)
+    Lines { delimiter: b'\n', keep_cr: false, chars_max: None, split: false }.begin(message_max)
 }
 
 impl Framing for Lines {
     fn begin(&self, message_max: usize) -> Box<dyn Framer> {
-        let delimiter = self.delimiter;
-        Box::new(LineFramer { delimiter, message_max, skipped: None, searched: 0 })
+        Box::new(LineFramer { lines: *self, message_max, skipped: None, searched: 0, chars: 0 })
     }
 }
 
 struct LineFramer {
-    delimiter: u8,
+    lines: Lines,
     message_max: usize,
     /// Set while the rest of a truncated line is skipped.
     skipped: Option<SkippedLine>,
     /// Bytes at the front of the stream without a delimiter.
     searched: usize,
+    /// Characters in these bytes, if they are limited.
+    chars: usize,
 }
 
 impl LineFramer {
     fn advance(&mut self, stream: &mut BytesMut, bytes: usize) {
         stream.advance(bytes);
-        self.searched = 0;
+        (self.searched, self.chars) = (0, 0);
+    }
+
+    /// Checks the number of characters before `end`.
+    ///
+    /// # Errors
+    /// The line is too long. The text is Flume's reply.
+    fn count(&mut self, stream: &[u8], end: usize) -> Result<(), FramingLost> {
+        let Some(max) = self.lines.chars_max else { return Ok(()) };
+        self.chars += utf16_units(&stream[self.searched..end]);
+        self.searched = end;
+        if self.chars < max {
+            return Ok(());
+        }
+        // The rest of the line is skipped if the caller continues.
+        self.skipped = Some(SkippedLine::default());
+        let problem = format!("Event exceeds the maximum length ({max} chars, including newline)");
+        Err(FramingLost { problem, is_found_again: false })
     }
 
     /// Takes the line that ends at `end`.
     fn line(&mut self, stream: &mut BytesMut, end: usize) -> Frame {
-        let is_crlf = self.delimiter == b'\n' && end > 0 && stream[end - 1] == b'\r';
+        let Lines { delimiter, keep_cr, split, .. } = self.lines;
+        let is_crlf = !keep_cr && delimiter == b'\n' && end > 0 && stream[end - 1] == b'\r';
         let length = end - usize::from(is_crlf);
-        if length > self.message_max {
+        if length > self.message_max || (split && length == self.message_max) {
             return self.cut(stream);
         }
         let message = stream.split_to(length).freeze();
@@ -80,7 +118,8 @@ impl LineFramer {
 
     fn cut(&mut self, stream: &mut BytesMut) -> Frame {
         let message = stream.split_to(self.message_max).freeze();
-        (self.searched, self.skipped) = (0, Some(SkippedLine::default()));
+        self.advance(stream, 0);
+        self.skipped = (!self.lines.split).then(SkippedLine::default);
         Frame { message, is_cut: true }
     }
 }
@@ -88,7 +127,7 @@ impl LineFramer {
 impl Framer for LineFramer {
     fn next(&mut self, stream: &mut BytesMut) -> Result<Option<Frame>, FramingLost> {
         loop {
-            let end = memchr(self.delimiter, &stream[self.searched..]);
+            let end = memchr(self.lines.delimiter, &stream[self.searched..]);
             match (end.map(|end| self.searched + end), &mut self.skipped) {
                 (Some(end), Some(_)) => {
                     self.advance(stream, end + 1);
@@ -99,12 +138,16 @@ impl Framer for LineFramer {
                     self.advance(stream, stream.len());
                     return is_lost.map(|()| None);
                 }
-                (Some(end), None) => return Ok(Some(self.line(stream, end))),
+                (Some(end), None) => {
+                    self.count(stream, end)?;
+                    return Ok(Some(self.line(stream, end)));
+                }
                 // One further byte may be the CR of the line end.
                 (None, None) if stream.len() > self.message_max + 1 => {
                     return Ok(Some(self.cut(stream)));
                 }
                 (None, None) => {
+                    self.count(stream, stream.len())?;
                     self.searched = stream.len();
                     return Ok(None);
                 }
@@ -119,9 +162,16 @@ impl Framer for LineFramer {
         if stream.len() > self.message_max {
             return Ok(Some(self.cut(stream)));
         }
-        self.searched = 0;
+        self.advance(stream, 0);
         Ok(Some(Frame { message: stream.split().freeze(), is_cut: false }))
     }
+}
+
+/// Returns the number of UTF-16 units of a UTF-8 text: Java's characters. The text may be cut
+/// anywhere, because a character is counted by its first byte.
+fn utf16_units(text: &[u8]) -> usize {
+    let units = |byte: &u8| usize::from(*byte & 0xc0 != 0x80) + usize::from(*byte >= 0xf0);
+    text.iter().map(units).sum()
 }
 
 #[cfg(test)]
@@ -183,6 +233,47 @@ mod tests {
             assert_eq!(of(b"abc\r\n\n\rx\r\r\n", piece), whole(&["abc", "", "\rx\r"]));
             assert_eq!(of(b"abc\rd\nx\n", piece), [cut("abc"), whole(&["x"])[0].clone()]);
             assert_eq!(of(b"abcd", piece), [cut("abc")]);
+        }
+    }
+
+    fn built_with(settings: &serde_json::Value) -> Box<dyn Framing> {
+        let cx = BuildContext::alone("lines", std::path::Path::new("unused"), env::real());
+        build::<Config>(settings, &cx).unwrap()
+    }
+
+    /// Flume's `netcat`: a buffer of 4 characters has to hold the line and its LF.
+    #[test]
+    fn a_limit_in_characters_counts_utf16_units_and_the_line_end() {
+        let lines = built_with(&json!({ "keep_cr": true, "chars_max": 4 }));
+        for piece in [1, 2, 100] {
+            let fits = "äöü\n😀x\n\nab\r\n".as_bytes();
+            let expected = whole(&["äöü", "😀x", "", "ab\r"]);
+            assert_eq!(frames(&*lines, fits, piece, 100), expected, "{piece}");
+            for long in ["abcd\n", "abcd", "abc\r\n", "😀😀\n"] {
+                let stream = format!("ok\n{long}");
+                let (all, losses) = frames_and_losses(&*lines, stream.as_bytes(), piece, 100);
+                assert_eq!((all, losses.len()), (whole(&["ok"]), 1), "{long:?} {piece}");
+                assert_eq!(
+                    losses[0].problem,
+                    "Event exceeds the maximum length (4 chars, including newline)"
+                );
+            }
+        }
+    }
+
+    /// Flume's syslog sources: a message of exactly the limit is cut, too.
+    #[test]
+    fn a_split_line_continues_in_further_messages() {
+        let lines = built_with(&json!({ "keep_cr": true, "split": true }));
+        for piece in [1, 3, 100] {
+            let all = frames(&*lines, b"0123456789\nnext\nexactly8\nx\r\n", piece, 8);
+            let expected = [
+                &[cut("01234567")][..],
+                &whole(&["89", "next"]),
+                &[cut("exactly8")],
+                &whole(&["", "x\r"]),
+            ];
+            assert_eq!(all, expected.concat(), "{piece}");
         }
     }
 

@@ -9,7 +9,13 @@ pub(super) const OURS: Group = Group {
         value("data-dir", Carried("directory of channel and position, one for each import")),
         value("default-fs", Carried("prefix of paths without a scheme: `hdfs://namenode:8020`")),
         value("key", Carried("`key`: columns that identify a row; the default is the primary key")),
-        flag("dry-run", Carried("prints plan and configuration, and reads nothing")),
+        flag(
+            "dry-run",
+            Carried(
+                "prints plan and configuration; asks the database for keys and columns, and reads \
+                 no row",
+            ),
+        ),
         flag(
             "checksum",
             Carried("reads table and files again after the import, and compares every value"),
@@ -49,20 +55,14 @@ pub(super) const CONNECT: Group = Group {
         ),
         value(
             "password",
-            Refused(
-                "every user of the host can see a password on the command line; write it to a file \
-                 that only its owner can read, and pass --password-file",
+            Differs(
+                "every user of the host can see a password on the command line: use \
+                 --password-file or `SQOOP_PASSWORD`; configurations refer to this variable",
             ),
         ),
         short(
             "P",
-            flag(
-                "password-prompt",
-                Refused(
-                    "Aqueduct does not prompt; write the password to a file that only its owner \
-                     can read, and pass --password-file",
-                ),
-            ),
+            flag("password-prompt", Carried("read from the terminal, or a line of standard input")),
         ),
         value(
             "password-alias",
@@ -218,12 +218,9 @@ pub(super) const TEXT: Group = Group {
         ),
         value(
             "null-string",
-            Carried("`null`; the default is `null`; must equal --null-non-string"),
+            Carried("`null`, for all columns; the default is --null-non-string, or `null`"),
         ),
-        value(
-            "null-non-string",
-            Carried("`null`; the default is `null`; must equal --null-string"),
-        ),
+        value("null-non-string", Carried("`null`, for all columns; must equal --null-string")),
     ],
 };
 

@@ -150,8 +150,7 @@ fn a_path_is_completed_as_hadoop_completes_it() {
 #[test]
 fn refuses_options_that_would_behave_unlike_sqoop() {
     for arguments in [
-        &["--null-string", "\\\\N"][..],
-        &["--escaped-by", "\\\\"],
+        &["--escaped-by", "\\\\"][..],
         &["--lines-terminated-by", "|"],
         &["--fields-terminated-by", "ab"],
         &["--compression-codec", "lzop"],
@@ -164,10 +163,9 @@ fn refuses_options_that_would_behave_unlike_sqoop() {
         &["--no-such-option"],
         &["stray"],
         &["--validate", "--append"],
-        &["--password", "secret"],
         &["--checksum", "--as-sequencefile"],
         &["--checksum", "--compression-codec", "snappy"],
-        &["--as-avrodatafile", "--compression-codec", "snappy"],
+        &["--as-avrodatafile", "--compression-codec", "gzip"],
     ] {
         let (text, notes) = of_table(arguments);
         assert!(notes.is_refused(), "{arguments:?}: {text}");
@@ -227,4 +225,39 @@ fn an_import_is_known_by_what_it_reads_and_where_to() {
         assert_ne!(sink(other, false), plain);
     }
     assert_ne!(last("1"), plain);
+}
+
+#[test]
+fn a_password_is_a_reference_and_in_no_text() {
+    for arguments in [&["--password", "s3cret"][..], &["-P"], &["--password-prompt"]] {
+        let (text, notes) = of_table(arguments);
+        assert!(text.contains("password = \"${SQOOP_PASSWORD}\""), "{text}");
+        assert!(!notes.is_refused(), "{notes:?}");
+        let all = format!("{text}{notes:?}");
+        assert!(!all.contains("s3cret"), "{all}");
+        let warns = notes.of(Outcome::Differs).any(|note| note.option == "--password");
+        assert_eq!(warns, arguments.len() == 2, "{notes:?}");
+    }
+    let (task, _) = translate(&call("import", &["--password", "s3cret"]), &Here);
+    let Some(Task::Import(import)) = task else { panic!("no import") };
+    assert!(!format!("{import:?}").contains("s3cret"), "{import:?}");
+}
+
+#[test]
+fn one_text_of_null_is_enough_and_avro_may_have_snappy() {
+    let (text, notes) = of_table(&["--null-string", "\\N"]);
+    assert!(text.contains(r#"null = "\\N""#), "{text}");
+    assert!(!notes.is_refused() && notes.of(Outcome::Differs).count() == 1, "{notes:?}");
+    let (_, notes) = of_table(&["--null-string", "a", "--null-non-string", "b"]);
+    assert!(notes.is_refused());
+    let (text, notes) = of_table(&["--as-avrodatafile", "--compression-codec", "snappy"]);
+    assert!(text.contains(r#"codec = "snappy""#) && !notes.is_refused(), "{text} {notes:?}");
+}
+
+#[test]
+fn a_path_without_an_authority_is_in_the_default_file_system() {
+    for path in ["hdfs:/a/b", "hdfs:///a/b", "/a/b"] {
+        let arguments = ["--table", "t", "--target-dir", path, "--default-fs", "hdfs://nn:8020"];
+        assert!(text(&arguments).0.contains("url = \"hdfs://nn:8020/a/b\""), "{path}");
+    }
 }

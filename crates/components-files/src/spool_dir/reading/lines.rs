@@ -2,6 +2,7 @@
 //! has whole lines, and each can be decoded without earlier lines.
 
 mod joined;
+mod split;
 
 use std::io::{self, Read};
 

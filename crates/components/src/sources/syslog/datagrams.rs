@@ -17,8 +17,9 @@ pub(super) async fn serve(
 ) {
     let local = socket.local_address();
     let (to, message_max) = (shared.1.clone(), shared.0.message_max);
+    let layout = shared.0.form.layout;
     let read = move |bytes: &[u8], sender: &str| {
-        let frame = datagram(bytes, message_max);
+        let frame = datagram(bytes, message_max, layout);
         if frame.message.is_empty() {
             return None;
         }

@@ -10,13 +10,29 @@ use kit::listening;
 use kit::tenants::{Client, Member};
 use pipeline::Frame;
 use pipeline::env::unix_millis;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Rules;
-use super::parse::{Parsed, parse};
+use super::flume;
+use super::parse::parse;
 use super::times::Calendar;
+
+/// Which messages are understood, and how their headers are named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Layout {
+    /// RFC 3164, RFC 5424 and the formats of devices; headers `Priority` and `Version`.
+    #[default]
+    Standard,
+    /// As Flume's `syslogtcp` and `syslogudp`: RFC 3164 and RFC 5424; headers `priority` and
+    /// `version`. Any other message is stored whole.
+    Flume,
+}
 
 /// Layout of the events.
 pub(super) struct Form {
+    pub(super) layout: Layout,
     /// True if the body is the whole message.
     pub(super) keep_fields: bool,
     /// Name of the header with the sender's address.
@@ -91,24 +107,28 @@ impl Messages {
         let now = unix_millis(clock.now());
         let now = i64::try_from(now).ok().and_then(|now| Timestamp::from_millisecond(now).ok());
         let calendar = Calendar { zone: form.zone.clone(), now: now.unwrap_or_default() };
-        let parsed = parse(&frame.message, &calendar);
-        self.unparsed += u64::from(parsed.is_unparsed);
-        let body = if form.keep_fields { &frame.message[..] } else { parsed.rest };
-        let numbers = Numbers::of(&parsed);
-        let mut headers: Vec<(&str, &str)> = Vec::with_capacity(10);
-        let status = match (frame.is_cut, parsed.priority) {
-            (true, _) => Some("Incomplete"),
-            (false, None) => Some("Invalid"),
-            (false, Some(_)) => None,
+        let fields = match form.layout {
+            Layout::Standard => Fields::standard(frame, &calendar),
+            // Flume skips empty lines.
+            Layout::Flume if frame.message.is_empty() => return,
+            Layout::Flume => flume::fields(frame, &calendar),
         };
+        self.unparsed += u64::from(fields.is_unparsed);
+        let body = if form.keep_fields { &frame.message[..] } else { fields.body };
+        let timestamp = fields.timestamp.map(|millis| millis.to_string());
+        let (priority, version) = match form.layout {
+            Layout::Standard => ("Priority", "Version"),
+            Layout::Flume => ("priority", "version"),
+        };
+        let mut headers: Vec<(&str, &str)> = Vec::with_capacity(10);
         let named = [
-            ("Priority", numbers.priority.as_deref()),
-            ("Facility", numbers.facility.as_deref()),
-            ("Severity", numbers.severity.as_deref()),
-            ("Version", parsed.version),
-            ("timestamp", numbers.timestamp.as_deref()),
-            ("host", parsed.host),
-            ("flume.syslog.status", status),
+            (priority, fields.priority.as_deref()),
+            ("Facility", fields.facility.as_deref()),
+            ("Severity", fields.severity.as_deref()),
+            (version, fields.version),
+            ("timestamp", timestamp.as_deref()),
+            ("host", fields.host),
+            ("flume.syslog.status", fields.status),
         ];
         headers.extend(named.into_iter().filter_map(|(name, value)| Some((name, value?))));
         headers.extend(form.client_header.as_deref().map(|name| (name, &*origin.client)));
@@ -118,30 +138,51 @@ impl Messages {
 }
 
 /// Converts a datagram to a message, and truncates it to the limit.
-pub(super) fn datagram(bytes: &[u8], message_max: usize) -> Frame {
-    let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r' | 0));
+pub(super) fn datagram(bytes: &[u8], message_max: usize, layout: Layout) -> Frame {
+    let is_end = |byte: &u8| match layout {
+        Layout::Standard => matches!(byte, b'\n' | b'\r' | 0),
+        Layout::Flume => *byte == b'\n',
+    };
+    let end = bytes.iter().rposition(|byte| !is_end(byte));
     let message = &bytes[..end.map_or(0, |end| end + 1)];
     let is_cut = message.len() > message_max;
     let message = &message[..message.len().min(message_max)];
     Frame { message: Bytes::copy_from_slice(message), is_cut }
 }
 
-/// Text of a message's numbers, for headers.
-#[derive(Default)]
-struct Numbers {
-    priority: Option<String>,
-    facility: Option<String>,
-    severity: Option<String>,
-    timestamp: Option<String>,
+/// Content of the headers and the body of a message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields<'a> {
+    pub(super) priority: Option<String>,
+    pub(super) facility: Option<String>,
+    pub(super) severity: Option<String>,
+    pub(super) version: Option<&'a str>,
+    pub(super) timestamp: Option<i64>,
+    pub(super) host: Option<&'a str>,
+    pub(super) status: Option<&'static str>,
+    pub(super) body: &'a [u8],
+    /// True if the format is unknown.
+    pub(super) is_unparsed: bool,
 }
 
-impl Numbers {
-    fn of(parsed: &Parsed<'_>) -> Self {
+impl<'a> Fields<'a> {
+    fn standard(frame: &'a Frame, calendar: &Calendar) -> Self {
+        let parsed = parse(&frame.message, calendar);
+        let status = match (frame.is_cut, parsed.priority) {
+            (true, _) => Some("Incomplete"),
+            (false, None) => Some("Invalid"),
+            (false, Some(_)) => None,
+        };
         Self {
             priority: parsed.priority.map(|priority| priority.to_string()),
             facility: parsed.priority.map(|priority| (priority / 8).to_string()),
             severity: parsed.priority.map(|priority| (priority % 8).to_string()),
-            timestamp: parsed.timestamp.map(|millis| millis.to_string()),
+            version: parsed.version,
+            timestamp: parsed.timestamp,
+            host: parsed.host,
+            status,
+            body: parsed.rest,
+            is_unparsed: parsed.is_unparsed,
         }
     }
 }

@@ -233,7 +233,7 @@ mod tests {
         assert_eq!((full.version, full.host), (None, Some("web-1")));
         assert_eq!(full.timestamp, millis("2026-10-11T20:14:15Z"));
         let one_digit = parsed("<13>Feb  5 17:32:18 10.0.0.99 Use the BFG!");
-        assert_eq!(one_digit.timestamp, millis("2027-02-05T17:32:18Z"));
+        assert_eq!(one_digit.timestamp, millis("2026-02-05T17:32:18Z"));
         assert_eq!(one_digit.host, Some("10.0.0.99"));
         let nothing = parsed("<13>1 - - - - - - text");
         assert_eq!((nothing.timestamp, nothing.host), (None, None));
@@ -336,12 +336,16 @@ mod tests {
     }
 
     #[test]
-    fn a_time_without_year_is_of_the_year_in_which_it_is_closest() {
+    fn a_time_without_year_is_at_most_a_month_ahead() {
         for (now, time, year) in [
             ("2027-01-01T00:00:10Z", "Dec 31 23:59:59", 2026),
             ("2026-12-31T23:59:50Z", "Jan  1 00:00:05", 2027),
             ("2028-03-01T00:00:00Z", "Feb 29 12:00:00", 2028),
             ("2026-06-01T00:00:00Z", "May 31 00:00:00", 2026),
+            ("2026-06-01T00:00:00Z", "Jul  1 00:00:00", 2026),
+            ("2026-06-01T00:00:00Z", "Jul  1 00:00:01", 2025),
+            ("2026-11-30T00:00:00Z", "Feb  5 00:00:00", 2026),
+            ("2027-06-01T00:00:00Z", "Feb 29 12:00:00", 2024),
         ] {
             let message = format!("<1>{time} h x");
             let parsed = parse(message.as_bytes(), &calendar(now));

@@ -319,3 +319,33 @@ async fn a_larger_receive_buffer_holds_a_burst() {
     assert_eq!(fixture.counted("receive_buffer_full"), 0);
     fixture.running.stop().await;
 }
+
+/// As in Flume, the rest of a long message is further events, and a message of exactly the limit is
+/// incomplete.
+#[tokio::test]
+async fn the_layout_of_flume_keeps_the_rest_of_a_long_message() {
+    let channels = Arc::new(Channels::new(1));
+    let settings = json!({
+        "message_max": "32B", "layout": "flume",
+        "framing": { "type": "lines", "keep_cr": true, "split": true },
+    });
+    let fixture = Fixture::start(settings, channels.clone()).await;
+    let head = "<13>Oct 11 22:14:15 web-1 ";
+    let (long, exact) = (format!("{head}{}", "x".repeat(40)), format!("{head}012345"));
+    let messages = format!("{long}\n\n{exact}\n{head}ok\n");
+    fixture.connect().await.write_all(messages.as_bytes()).await.unwrap();
+    channels.wait_for_events(5).await;
+    let status = |index| event(&channels, index).1.get("flume.syslog.status").cloned();
+    let all: Vec<_> = (0..5).map(|index| (event(&channels, index).0, status(index))).collect();
+    let of = |body: &str, status: Option<&str>| (body.to_owned(), status.map(str::to_owned));
+    let expected = [
+        of("xxxxxx", Some("Incomplete")),
+        of(&"x".repeat(32), Some("Invalid")),
+        of("xx", Some("Invalid")),
+        of("012345", Some("Incomplete")),
+        of("ok", None),
+    ];
+    assert_eq!(all, expected);
+    let headers = event(&channels, 4).1;
+    assert_eq!((&*headers["priority"], headers.get("Priority")), ("13", None));
+}

@@ -86,18 +86,21 @@ fn device<'a>(text: &'a [u8], calendar: &Calendar) -> Option<(i64, &'a [u8])> {
     };
     let millis = match year {
         Some(year) => of_year(year as i16)?,
-        None => closest(calendar, of_year)?,
+        None => latest(calendar, of_year)?,
     };
     Some((millis, reader.rest))
 }
 
-/// Returns the time in the year that brings it closest to now: this handles a clock that is a
-/// little ahead, and a message of last December.
-fn closest(calendar: &Calendar, of_year: impl Fn(i16) -> Option<i64>) -> Option<i64> {
+/// Years before and after the current one in which a time can be: February 29 exists every fourth.
+const YEARS: RangeInclusive<i16> = -4..=1;
+
+/// Returns the time in the latest year in which it is at most a month ahead, as Flume does: a clock
+/// may be a little ahead, and logs are not from the future.
+fn latest(calendar: &Calendar, of_year: impl Fn(i16) -> Option<i64>) -> Option<i64> {
     let now = calendar.now.to_zoned(calendar.zone.clone());
-    let years = [-1, 0, 1].map(|years| now.checked_add(years.years()).map(|then| then.year()));
-    let candidates = years.into_iter().flatten().filter_map(of_year);
-    candidates.min_by_key(|millis| millis.abs_diff(calendar.now.as_millisecond()))
+    let most = now.checked_add(1.month()).ok()?.timestamp().as_millisecond();
+    let mut candidates = YEARS.rev().filter_map(|years| of_year(now.year() + years));
+    candidates.find(|millis| *millis <= most)
 }
 
 fn millis(civil: DateTime, zone: TimeZone) -> Option<i64> {

@@ -210,7 +210,6 @@ fn refuses_unsupported_export_options_and_notes_ineffective_ones() {
         (&["--update-key", "a", "--update-mode", "x"], "--update-mode"),
         (&["--input-fields-terminated-by", "ab"], "--input-fields-terminated-by"),
         (&["--hbase-table", "x"], "--hbase-table"),
-        (&["--password", "x"], "--password"),
     ] {
         let (_, notes) = export(arguments);
         let refused = notes.of(Outcome::Refused).any(|note| note.option == option);
