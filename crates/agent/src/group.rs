@@ -20,7 +20,7 @@
 //! 4. A batch with events that can never be delivered is committed after these are on disk among
 //!    the dead letters.
 
-mod burial;
+mod dead_letter_writes;
 mod held_back;
 mod member;
 mod parts;
@@ -48,7 +48,7 @@ use tracing::{debug, info, warn};
 
 use crate::chain;
 use crate::status::Volume;
-use burial::{Burials, Crew};
+use dead_letter_writes::{DeadLetterWrites, TaskContext};
 use held_back::{Held, Way};
 use member::{Event, Shared};
 pub(crate) use parts::{GroupParts, NamedSink};
@@ -85,12 +85,12 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         take: parts.channel.begin_take(&parts.name),
         outlet: parts.outlet,
         channel: parts.channel,
-        burials: Burials::new(
+        dead_letter_writes: DeadLetterWrites::new(
             parts.dead_letters,
             parts.env,
             parts.channel_name,
             parts.name.clone(),
-            Crew { events: events_in, tasks: tasks.clone(), end: end.clone() },
+            TaskContext { events: events_in, tasks: tasks.clone(), end: end.clone() },
         ),
         held: Held::new(&parts.name, &parts.metrics),
         trail: Trail::new(parts.traces, parts.name.clone()),
@@ -120,7 +120,7 @@ struct Group {
     processor: Box<dyn SinkProcessor>,
     members: Vec<Member>,
     metrics: Metrics,
-    burials: Burials,
+    dead_letter_writes: DeadLetterWrites,
     /// Batches that are too large for the members that work.
     held: Held,
     /// Taken, and not assigned to a member yet.
@@ -164,14 +164,14 @@ impl Group {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(event) = events.recv() => self.heed(event),
+                Some(event) = events.recv() => self.on_event(event),
                 Some(question) = questions.recv() => self.answer(question),
                 next = self.next() => self.advance(next),
             }
         }
         self.pending = None;
         let deadline = Instant::now() + grace;
-        while !self.burials.is_empty()
+        while !self.dead_letter_writes.is_empty()
             || self.members.iter().any(|member| !member.in_hand.is_empty())
         {
             tokio::select! {
@@ -181,7 +181,7 @@ impl Group {
                                                the channel");
                     return;
                 }
-                Some(event) = events.recv() => self.heed(event),
+                Some(event) = events.recv() => self.on_event(event),
                 Some(question) = questions.recv() => self.answer(question),
             }
         }
@@ -194,7 +194,7 @@ impl Group {
             return Next::Reconsider;
         }
         let Some(pending) = &self.pending else {
-            if self.burials.is_crowded() {
+            if self.dead_letter_writes.is_full() {
                 return std::future::pending().await;
             }
             let is_idle = self.outlet_may_be_idle();
@@ -271,7 +271,7 @@ impl Group {
         self.read_error = error;
     }
 
-    fn heed(&mut self, event: Event) {
+    fn on_event(&mut self, event: Event) {
         match event {
             Event::Opened(index) => {
                 self.chosen = None;
@@ -306,8 +306,8 @@ impl Group {
                 self.outlet_said(index);
             }
             Event::Settled(index, settlement) => self.settle(index, settlement),
-            Event::Buried(buried) => {
-                if let Some(ticket) = self.burials.ended(&buried) {
+            Event::Written(written) => {
+                if let Some(ticket) = self.dead_letter_writes.on_written(&written) {
                     self.leave(&IntervalSet::from(ticket..ticket + 1));
                 }
             }
@@ -350,7 +350,7 @@ impl Group {
             }
             Outcome::Again(_) => {
                 debug!(sink = %label.sink, batches = tickets.count(), "batches are resent");
-                self.burials.given_back(&tickets);
+                self.dead_letter_writes.returned(&tickets);
                 self.take.rollback(&tickets);
                 return;
             }
@@ -362,7 +362,7 @@ impl Group {
                 );
                 self.metrics.sink_refused.get_or_create(&label).inc_by(events);
                 self.tally.refused(letter.ticket, events);
-                self.burials.begin(member.handle.name(), *letter);
+                self.dead_letter_writes.begin(member.handle.name(), *letter);
             }
         }
         self.processor.report(index, Report::Proved, Instant::now());

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::burial::Buried;
+use super::dead_letter_writes::Written;
 use super::tally::Sent;
 use super::turning;
 use crate::chain;
@@ -52,7 +52,7 @@ pub(super) enum Event {
     /// The result of its batches.
     Settled(usize, Settlement),
     /// The end of a letter of some batch.
-    Buried(Buried),
+    Written(Written),
 }
 
 /// The group's end of a member.

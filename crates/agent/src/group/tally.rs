@@ -194,13 +194,13 @@ impl Group {
         let Some(hop) = self.members[index].handle.next_hop() else { return };
         for letters in hop.take_dead_letters(tickets) {
             self.tally.refused_downstream(letters.ticket, letters.events);
-            self.burials.reported(letters);
+            self.dead_letter_writes.reported(letters);
         }
     }
 
     /// Handles delivered batches: they leave the channel, now or once their letters are on disk.
     pub(super) fn leave_when_letters_are_stored(&mut self, tickets: IntervalSet) {
-        let leaving = self.burials.may_leave(tickets);
+        let leaving = self.dead_letter_writes.mark_delivered(tickets);
         self.leave(&leaving);
     }
 
