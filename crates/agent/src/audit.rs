@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
 use tracing::{error, info};
 
-use crate::bulletin::cut;
+use crate::recent_failures::cut;
 
 /// The name in the data directory; older files have a number after it.
 pub const FILE: &str = "audit.log";

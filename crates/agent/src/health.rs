@@ -26,7 +26,7 @@ use pipeline::env::Clock;
 use tokio::time::{Duration, Instant};
 use tracing::info;
 
-use crate::bulletin::Bulletin;
+use crate::recent_failures::RecentFailures;
 use crate::status;
 use state::{Phase, State, View};
 
@@ -39,7 +39,7 @@ pub(crate) struct Standing {
     /// `source` or `sink`.
     role: &'static str,
     name: Arc<str>,
-    bulletin: Bulletin,
+    recent_failures: RecentFailures,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
 }
@@ -94,7 +94,7 @@ impl Standing {
         let now = Instant::now();
         let needs_operator = matches!(class, ErrorClass::Blocked | ErrorClass::Fatal);
         self.state().failed((now, self.clock.now()), (error, needs_operator), pause);
-        self.bulletin.add(now, (self.role, &self.name), error);
+        self.recent_failures.add(now, (self.role, &self.name), error);
     }
 
     /// Records that the member was replaced or removed.
@@ -135,7 +135,7 @@ impl Drop for Fuse {
 #[derive(Clone)]
 pub(crate) struct Health {
     clock: Arc<dyn Clock>,
-    bulletin: Bulletin,
+    recent_failures: RecentFailures,
     parts: Arc<Mutex<Parts>>,
 }
 
@@ -159,7 +159,7 @@ pub(crate) struct Word {
 impl Health {
     /// Of an agent without sources and sinks.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, bulletin: Bulletin::default(), parts: Arc::default() }
+        Self { clock, recent_failures: RecentFailures::default(), parts: Arc::default() }
     }
 
     fn parts(&self) -> MutexGuard<'_, Parts> {
@@ -167,14 +167,14 @@ impl Health {
     }
 
     /// Returns the latest failures.
-    pub(crate) fn bulletin(&self) -> &Bulletin {
-        &self.bulletin
+    pub(crate) fn recent_failures(&self) -> &RecentFailures {
+        &self.recent_failures
     }
 
     fn standing(&self, role: &'static str, name: &Arc<str>, phase: Phase) -> Standing {
         let state = Arc::new(Mutex::new(State::new(phase)));
-        let (clock, bulletin) = (self.clock.clone(), self.bulletin.clone());
-        Standing { role, name: name.clone(), bulletin, clock, state }
+        let (clock, recent_failures) = (self.clock.clone(), self.recent_failures.clone());
+        Standing { role, name: name.clone(), recent_failures, clock, state }
     }
 
     /// Adds a source that is not open yet, or replaces the one with its name. Sources of a start

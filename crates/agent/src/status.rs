@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::bulletin::NoticeStatus;
+pub use crate::recent_failures::NoticeStatus;
 pub use conservation::Conservation;
 pub(crate) use conservation::{Passage, SourceFlow};
 pub use flow::{Flow, Way, WayState};

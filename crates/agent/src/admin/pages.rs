@@ -222,7 +222,7 @@ impl Pages {
             started: self.started,
             running: &self.running,
             word: self.word(),
-            bulletin: self.health.bulletin(),
+            recent_failures: self.health.recent_failures(),
             dead_letters: &self.dead_letters,
             metrics: &self.metrics,
             configuration: self.live.configuration(),

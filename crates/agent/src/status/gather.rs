@@ -16,12 +16,12 @@ use super::{
     Flow, GroupStatus, HeldStatus, LatencyStatus, MemberStatus, RefusedStatus, SenderStatus,
     Snapshot, SourceStatus, State, Throughput, Trouble, UnableStatus, Verdict,
 };
-use crate::bulletin::Bulletin;
 use crate::dead_letters::DeadLetters;
 use crate::group::{GroupView, MemberPart, OutflowPart};
 use crate::health::Word;
 use crate::held;
 use crate::opening::NotOpen;
+use crate::recent_failures::RecentFailures;
 use crate::reload::Reloads;
 use crate::running::{Answer, ChannelHandle, GroupHandle, Parts, Running, SourceHandle};
 
@@ -48,7 +48,7 @@ pub(crate) struct Sources<'a> {
     /// The readiness.
     pub(crate) word: Word,
     /// The latest failures.
-    pub(crate) bulletin: &'a Bulletin,
+    pub(crate) recent_failures: &'a RecentFailures,
     /// The dead letters.
     pub(crate) dead_letters: &'a DeadLetters,
     /// The metrics of the channels.
@@ -114,7 +114,7 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         held,
         drain: of.reloads.drain(now),
         last_reload: of.reloads.last(now),
-        bulletin: of.bulletin.read(now),
+        recent_failures: of.recent_failures.read(now),
     };
     snapshot.judged(of.configuration)
 }
