@@ -22,7 +22,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// are alive.
 pub(crate) async fn dead(running: &Running, health: &Health, patience: Duration) -> Vec<String> {
     let parts = running.parts();
-    let mut lines = health.deaths();
+    let mut lines = health.panicked();
     lines.extend(groups(&parts, patience).await);
     let now = Instant::now();
     for (name, handle) in parts.sources.iter().filter(|(_, handle)| !handle.is_stopped()) {

@@ -29,7 +29,7 @@ use tracing::{error, warn};
 
 use crate::chain;
 use crate::group::{GroupView, Passed, Question};
-use crate::health::Standing;
+use crate::health::ComponentHealth;
 use crate::held::Holds;
 use crate::intake::AgentIntake;
 use crate::opening::{NotOpen, Opened};
@@ -127,7 +127,7 @@ pub(crate) struct SourceHandle {
     /// Its way into its channels.
     pub(crate) intake: Arc<AgentIntake>,
     /// Its health.
-    pub(crate) standing: Standing,
+    pub(crate) standing: ComponentHealth,
     /// The agents that send to it.
     pub(crate) senders: SenderBoard,
     /// The files that it follows.

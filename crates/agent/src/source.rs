@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::chain;
-use crate::health::{Health, Standing};
+use crate::health::{ComponentHealth, Health};
 use crate::intake::AgentIntake;
 use crate::stop::Failure;
 
@@ -76,7 +76,7 @@ pub(crate) struct Runner {
     /// Raised when the source can do nothing until an operator acts.
     pub(crate) failure: Failure,
     /// Shows whether the source works.
-    pub(crate) standing: Standing,
+    pub(crate) standing: ComponentHealth,
     /// Shows whether all sources work.
     pub(crate) health: Health,
     /// The metrics.

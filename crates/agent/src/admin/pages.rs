@@ -21,7 +21,7 @@ use super::{COMPONENT, flume, letters};
 use crate::audit::Audit;
 use crate::dead_letters::DeadLetters;
 use crate::findings::Findings;
-use crate::health::{Health, Word};
+use crate::health::{Health, Readiness};
 use crate::opening::NotOpen;
 use crate::reload::Reloads;
 use crate::running::{Parts, Running};
@@ -99,7 +99,7 @@ impl Live {
 impl Pages {
     /// Returns the readiness of the agent, line by line.
     pub(super) fn readiness(&self) -> Answer {
-        let Word { reasons: mut lines, remarks } = self.word();
+        let Readiness { reasons: mut lines, remarks } = self.word();
         let status = if lines.is_empty() {
             lines.push("ready".to_owned());
             StatusCode::OK
@@ -111,8 +111,8 @@ impl Pages {
     }
 
     /// Returns the readiness of the agent, with remarks.
-    fn word(&self) -> Word {
-        let Word { reasons, mut remarks } = self.health.word();
+    fn word(&self) -> Readiness {
+        let Readiness { reasons, mut remarks } = self.health.readiness();
         remarks.extend(self.unable());
         let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
         let parts = self.running.parts();
@@ -130,7 +130,7 @@ impl Pages {
             None => None,
         });
         let reasons = stopping.into_iter().chain(full).chain(none).chain(reasons);
-        Word { reasons: reasons.collect(), remarks }
+        Readiness { reasons: reasons.collect(), remarks }
     }
 
     /// Updates since when each group delivers nothing; a held group has a separate gauge.

@@ -31,7 +31,7 @@ use super::dead_letter_writes::Written;
 use super::tally::Sent;
 use super::turning;
 use crate::chain;
-use crate::health::Standing;
+use crate::health::ComponentHealth;
 
 /// Number of batches that wait for a sink, so that it finds the next one ready.
 const QUEUE_BATCHES: usize = 2;
@@ -128,7 +128,7 @@ pub(super) struct Shared {
     longest_pause: Duration,
     sent: Sent,
     /// Shows whether the sink works.
-    standing: Standing,
+    standing: ComponentHealth,
 }
 
 impl Shared {
@@ -140,7 +140,7 @@ impl Shared {
         env: Env,
         longest_pause: Duration,
         sent: Sent,
-        standing: Standing,
+        standing: ComponentHealth,
     ) -> Self {
         Self { index, name, events, env, longest_pause, sent, standing }
     }

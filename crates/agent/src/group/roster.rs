@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pipeline::{IntervalSet, MemberView, SeatView, SinkBoard, Ticket};
 
 use super::member::Handle;
-use crate::health::Standing;
+use crate::health::ComponentHealth;
 
 /// A member as the group sees it.
 pub(super) struct Member {
@@ -20,7 +20,7 @@ pub(super) struct Member {
     /// Tickets in its hand that it has not stored anywhere yet.
     pub(super) in_hand: BTreeSet<Ticket>,
     /// Shows whether it works.
-    pub(super) standing: Standing,
+    pub(super) standing: ComponentHealth,
     /// The board of the sink.
     pub(super) board: Option<SinkBoard>,
 }
@@ -29,7 +29,7 @@ impl Member {
     /// A member that is not open yet.
     pub(super) fn new(
         (handle, letters): (Handle, &'static [&'static str]),
-        standing: Standing,
+        standing: ComponentHealth,
         board: Option<SinkBoard>,
     ) -> Self {
         let (seat, in_hand) = (handle.seat(), BTreeSet::new());

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::dead_letters::DeadLetters;
 use crate::group::{self, GroupParts, Passed};
-use crate::health::{Health, Standing};
+use crate::health::{ComponentHealth, Health};
 use crate::intake::AgentIntake;
 use crate::tap::Point;
 use crate::topology::{BuiltGroup, BuiltSource, Topology};
@@ -49,7 +49,7 @@ impl Prepared {
     pub(crate) fn new(
         built: BuiltSource,
         topology: &Topology,
-        standing: Standing,
+        standing: ComponentHealth,
         around: &Surroundings,
     ) -> Self {
         let wiring = Wiring { naming: built.naming.clone(), routing: built.routing.clone() };

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::dead_letters::DeadLetters;
 use crate::group::{GroupView, MemberPart, OutflowPart};
-use crate::health::Word;
+use crate::health::Readiness;
 use crate::held;
 use crate::opening::NotOpen;
 use crate::recent_failures::RecentFailures;
@@ -46,7 +46,7 @@ pub(crate) struct Sources<'a> {
     /// The handles.
     pub(crate) running: &'a Running,
     /// The readiness.
-    pub(crate) word: Word,
+    pub(crate) word: Readiness,
     /// The latest failures.
     pub(crate) recent_failures: &'a RecentFailures,
     /// The dead letters.
