@@ -12,10 +12,10 @@ mod answer;
 mod certificates;
 mod change;
 mod configuration;
+mod connections;
 mod feed;
 mod flume;
 mod guard;
-mod guests;
 mod letters;
 mod letters_change;
 mod pages;
@@ -46,8 +46,8 @@ use tracing::{debug, warn};
 
 use crate::RunError;
 pub(crate) use configuration::Configuration;
+use connections::{Guests, Watched};
 use guard::{Client, Guard};
-use guests::{Guests, Watched};
 pub(crate) use pages::{Live, Pages};
 use routes::Site;
 
@@ -193,21 +193,22 @@ async fn accept(
     pages: Arc<Pages>,
     ended: CancellationToken,
 ) {
-    let guests = Arc::new(Guests::default());
+    let connections = Arc::new(Guests::default());
     let mut trouble = FailureLog::default();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 trouble = FailureLog::default();
-                let (front, pages, guest) = (front.clone(), pages.clone(), guests.admit());
+                let (front, pages, connection) =
+                    (front.clone(), pages.clone(), connections.admit());
                 let ended = ended.clone();
                 tokio::spawn(async move {
                     let (stream, names) = front.wrap(stream, &peer, &pages);
-                    let stream = guest.watch(stream);
+                    let stream = connection.watch(stream);
                     tokio::select! {
                         biased;
                         () = ended.cancelled() => {}
-                        () = guest.must_leave() => debug!("a quiet admin connection gave way"),
+                        () = connection.must_leave() => debug!("a quiet admin connection gave way"),
                         () = serve_connection(&front, stream, pages, (&peer, &names)) => {}
                     }
                 });
