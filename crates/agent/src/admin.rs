@@ -46,7 +46,7 @@ use tracing::{debug, warn};
 
 use crate::RunError;
 pub(crate) use configuration::Configuration;
-use connections::{Guests, Watched};
+use connections::{Connections, Watched};
 use guard::{Client, Guard};
 pub(crate) use pages::{Live, Pages};
 use routes::ListenerKind;
@@ -193,7 +193,7 @@ async fn accept(
     pages: Arc<Pages>,
     ended: CancellationToken,
 ) {
-    let connections = Arc::new(Guests::default());
+    let connections = Arc::new(Connections::default());
     let mut trouble = FailureLog::default();
     loop {
         match listener.accept().await {

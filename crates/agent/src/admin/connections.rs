@@ -24,7 +24,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// All connections.
 #[derive(Debug, Default)]
-pub(super) struct Guests {
+pub(super) struct Connections {
     /// Counts activity on all connections.
     steps: AtomicU64,
     present: Mutex<BTreeMap<u64, Entry>>,
@@ -40,13 +40,13 @@ struct Entry {
 /// The place of one connection, released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
-    connections: Arc<Guests>,
+    connections: Arc<Connections>,
     number: u64,
     last: Arc<AtomicU64>,
     leave: CancellationToken,
 }
 
-impl Guests {
+impl Connections {
     fn step(&self) -> u64 {
         self.steps.fetch_add(1, Ordering::Relaxed)
     }
@@ -97,7 +97,7 @@ impl Drop for Connection {
 /// A connection that is counted as quiet while nothing moves, and ends when an answer is not read.
 pub(super) struct Watched<S> {
     stream: S,
-    connections: Arc<Guests>,
+    connections: Arc<Connections>,
     last: Arc<AtomicU64>,
     /// Runs while an answer waits to be read.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -163,7 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_connection_that_was_quiet_for_the_longest_time_gives_way() {
-        let connections = Arc::new(Guests::default());
+        let connections = Arc::new(Connections::default());
         let all: Vec<Connection> = (0..CONNECTIONS_MAX).map(|_| connections.admit()).collect();
         let (mut client, server) = tokio::io::duplex(16);
         let mut first = all[0].watch(server);
@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_read_byte_by_byte_ends_in_time_all_the_same() {
-        let connections = Arc::new(Guests::default());
+        let connections = Arc::new(Connections::default());
         let (mut client, server) = tokio::io::duplex(16);
         let mut stream = connections.admit().watch(server);
         let began = Instant::now();
