@@ -4,7 +4,7 @@
 //! monitors made for Flume.
 //!
 //! ```text
-//!   accept ─► TLS ─► Guests (a place) ─► routes: Host? method? token? ─► Pages ─► an answer
+//!   accept ─► TLS ─► Connections ─► routes: Host? method? token? ─► Pages ─► an answer
 //!                                                                          └─► Feed, once a second
 //! ```
 
@@ -208,7 +208,7 @@ async fn accept(
                     tokio::select! {
                         biased;
                         () = ended.cancelled() => {}
-                        () = connection.must_leave() => debug!("a quiet admin connection gave way"),
+                        () = connection.must_close() => debug!("a quiet admin connection gave way"),
                         () = serve_connection(&front, stream, pages, (&peer, &names)) => {}
                     }
                 });

@@ -11,8 +11,8 @@
 //! time: it works again when it has stored something, or has been open for [`STEADY`]. A sink that
 //! only failed to open works as soon as it is open.
 //!
-//! [`State`] is pure: time is an argument. [`ComponentHealth`] is one component's state behind a lock,
-//! [`Health`] all of them.
+//! [`State`] is pure: time is an argument. [`ComponentHealth`] is one component's state behind a
+//! lock, [`Health`] all of them.
 
 mod state;
 

@@ -21,7 +21,7 @@ use crate::status::{PartsStatus, ReloadResult};
 
 /// The request of an operator.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Wish {
+pub(crate) enum PartRequest {
     /// This part stops, and stays so.
     Stop(Part),
     /// This part starts again.
@@ -39,7 +39,7 @@ pub(crate) enum Wish {
     },
 }
 
-impl Wish {
+impl PartRequest {
     /// Its name.
     pub(crate) fn action(&self) -> &'static str {
         match self {
@@ -120,21 +120,21 @@ impl Reloader {
     /// Executes the request, and records it.
     pub(super) async fn change_parts(
         &self,
-        wish: Wish,
+        request: PartRequest,
         actor: &Actor,
         draining: &mut Option<Draining>,
         reloads: &Reloads,
     ) -> PartsStatus {
         let before = self.running.parts().held.clone();
         let plan = self.configuration.plan();
-        let is_drain = matches!(wish, Wish::Drain { .. });
+        let is_drain = matches!(request, Wish::Drain { .. });
         let hold = Hold::new(&self.around.env, actor, is_drain);
-        let (result, error) = match wish.held(&before, &plan, &hold) {
+        let (result, error) = match request.held(&before, &plan, &hold) {
             Err(problem) => (ReloadResult::Refused, Some(problem)),
             Ok(after) if after.len() == before.len() => (ReloadResult::Unchanged, None),
             Ok(after) => self.exchange_held(&before, after).await,
         };
-        if let Wish::Drain { channel, time_limit, exit } = &wish
+        if let PartRequest::Drain { channel, time_limit, exit } = &request
             && error.is_none()
         {
             let begun = Draining::new(channel.clone(), *time_limit, *exit, actor.clone());
@@ -146,10 +146,10 @@ impl Reloader {
         let changed = before.keys().chain(held.keys().filter(|it| !before.contains_key(*it)));
         let changed: Vec<String> = changed.filter(differs).map(ToString::to_string).collect();
         let detail = error.clone().or_else(|| {
-            let is_more = is_drain || wish == Wish::StartAll;
+            let is_more = is_drain || request == PartRequest::StartAll;
             (is_more && !changed.is_empty()).then(|| changed.join(", "))
         });
-        let line = Line::new(wish.action(), wish.part(), actor.clone(), outcome(result));
+        let line = Line::new(request.action(), request.part(), actor.clone(), outcome(result));
         self.audit.add(line.because(detail)).await;
         let drain = is_drain.then(|| reloads.drain(tokio::time::Instant::now())).flatten();
         let held = held::shown(&held, &self.around.env);
@@ -247,14 +247,14 @@ mod tests {
         Hold::new(&env::real(), &Actor::new("loopback", None), true)
     }
 
-    fn after(before: &Holds, wish: &Wish) -> Result<Vec<String>, String> {
-        let held = wish.held(before, &plan(), &hold())?;
+    fn after(before: &Holds, request: &PartRequest) -> Result<Vec<String>, String> {
+        let held = request.held(before, &plan(), &hold())?;
         Ok(held.keys().map(ToString::to_string).collect())
     }
 
-    fn drain(channel: Option<&str>) -> Wish {
+    fn drain(channel: Option<&str>) -> PartRequest {
         let channel = channel.map(Arc::from);
-        Wish::Drain { channel, time_limit: Duration::from_secs(1), exit: false }
+        PartRequest::Drain { channel, time_limit: Duration::from_secs(1), exit: false }
     }
 
     #[test]
@@ -262,12 +262,12 @@ mod tests {
         let (web, store) = (Part::Source("web".into()), Part::Group("store".into()));
         let held: Holds = [(web.clone(), hold())].into();
         assert_eq!(after(&held, &Wish::Stop(web.clone())).unwrap(), ["sources.web"]);
-        let both = after(&held, &Wish::Stop(store.clone())).unwrap();
+        let both = after(&held, &PartRequest::Stop(store.clone())).unwrap();
         assert_eq!(both, ["sources.web", "groups.store"]);
         assert_eq!(after(&held, &Wish::Start(web)).unwrap(), [""; 0]);
         assert_eq!(after(&held, &Wish::Start(store)).unwrap(), ["sources.web"]);
         assert_eq!(after(&held, &Wish::StartAll).unwrap(), [""; 0]);
-        let wrong = after(&held, &Wish::Stop(Part::Group("stor".into()))).unwrap_err();
+        let wrong = after(&held, &PartRequest::Stop(Part::Group("stor".into()))).unwrap_err();
         assert_eq!(wrong, "unknown group `stor`; did you mean `store`?");
     }
 
