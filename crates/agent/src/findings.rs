@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::admin::Pages;
 use crate::service::Service;
 use crate::status::words::seconds;
-use crate::status::{Cause, Level, Trouble};
+use crate::status::{Cause, Finding, Level};
 
 /// Time between two snapshots that nothing else asks for.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ impl Findings {
 
     /// Takes note of the troubles of a snapshot. Those that do not know when they began get the
     /// time since they were first seen.
-    pub(crate) fn note(&self, troubles: &mut [Trouble], now: Instant) {
+    pub(crate) fn note(&self, troubles: &mut [Finding], now: Instant) {
         let mut known = self.known();
         let mut before = std::mem::take(&mut *known);
         for trouble in troubles {
@@ -65,8 +65,8 @@ impl Findings {
     }
 }
 
-fn log(trouble: &Trouble) {
-    let Trouble { component, cause, brief, caused_by, remedy, runbook, agent, .. } = trouble;
+fn log(trouble: &Finding) {
+    let Finding { component, cause, brief, caused_by, remedy, runbook, agent, .. } = trouble;
     let agent = agent.as_ref().map(|agent| agent.page.as_ref().unwrap_or(&agent.address));
     let since = seconds(trouble.since_seconds_ago);
     warn!(
@@ -123,8 +123,8 @@ mod tests {
         }
     }
 
-    fn trouble(component: &str, cause: Cause) -> Trouble {
-        Trouble::new((Level::Bad, cause), component, format!("{component} is bad"), "")
+    fn trouble(component: &str, cause: Cause) -> Finding {
+        Finding::new((Level::Bad, cause), component, format!("{component} is bad"), "")
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
         let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
         let _guard = tracing::subscriber::set_default(lines.finish());
         let (findings, began) = (Findings::default(), Instant::now());
-        let note = |second: u64, mut troubles: Vec<Trouble>| {
+        let note = |second: u64, mut troubles: Vec<Finding>| {
             findings.note(&mut troubles, began + Duration::from_secs(second));
             troubles.first().and_then(|it| it.since_seconds_ago)
         };

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::reload::Reread;
-use crate::status::{Cause, Level, Trouble};
+use crate::status::{Cause, Finding, Level};
 
 /// Problems that are listed.
 const PROBLEMS_MAX: usize = 20;
@@ -55,7 +55,7 @@ enum OnDisk {
 
 impl Compared {
     /// Returns the finding about the file, if any.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
+    pub(super) fn finding(&self) -> Option<Finding> {
         let (level, what, more) = match &self.on_disk {
             OnDisk::None | OnDisk::Same => return None,
             OnDisk::Differs { changed } => {
@@ -67,7 +67,7 @@ impl Compared {
             }
         };
         let brief = format!("the configuration file {what}");
-        Some(Trouble::new((level, Cause::Configuration), "configuration", brief, &more))
+        Some(Finding::new((level, Cause::Configuration), "configuration", brief, &more))
     }
 }
 
@@ -206,7 +206,7 @@ channel = "main"
         ] {
             let changed = now(TEXT.replace(from, to)).await;
             assert_eq!(changed.on_disk, differs(names), "{to}");
-            let trouble = changed.trouble().unwrap();
+            let trouble = changed.finding().unwrap();
             assert!(trouble.level == Level::Note && trouble.text.contains(names[0]), "{trouble:?}");
         }
         let wrong = now(TEXT.replace("\"memory\"", "\"memori\"")).await;

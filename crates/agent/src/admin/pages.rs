@@ -25,7 +25,7 @@ use crate::health::{Health, Readiness};
 use crate::opening::NotOpen;
 use crate::reload::Reloads;
 use crate::running::{Parts, Running};
-use crate::status::{CertificateStatus, EVERY_SOURCE_HELD, HeldStatus, Snapshot, Trouble};
+use crate::status::{CertificateStatus, EVERY_SOURCE_HELD, Finding, HeldStatus, Snapshot};
 use crate::{account, held, liveness, scrape, status};
 
 /// How long a comparison of the configuration with its file stays valid. Monitors ask once a
@@ -79,17 +79,17 @@ pub(crate) struct Live {
     /// The findings of the last snapshot.
     findings: Findings,
     /// The finding of the last comparison of the configuration with its file, and its time.
-    compared: std::sync::Mutex<Option<(Instant, Trouble)>>,
+    compared: std::sync::Mutex<Option<(Instant, Finding)>>,
 }
 
 impl Live {
-    fn compared(&self) -> MutexGuard<'_, Option<(Instant, Trouble)>> {
+    fn compared(&self) -> MutexGuard<'_, Option<(Instant, Finding)>> {
         // The value is replaced as a whole.
         self.compared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the finding about the configuration file, while it is recent.
-    fn configuration(&self) -> Option<Trouble> {
+    fn configuration(&self) -> Option<Finding> {
         let compared = self.compared();
         let (at, trouble) = compared.as_ref()?;
         (at.elapsed() < COMPARED_FOR).then(|| trouble.clone())

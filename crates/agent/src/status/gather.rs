@@ -13,8 +13,8 @@ use tokio::time::{Duration, Instant};
 use super::outlook::Outlook;
 use super::{
     AgentStatus, CertificateStatus, ChannelStatus, Conservation, DeadLetterStatus, FilesStatus,
-    Flow, GroupStatus, HeldStatus, LatencyStatus, MemberStatus, RefusedStatus, SenderStatus,
-    Snapshot, SourceStatus, State, Throughput, Trouble, UnableStatus, Verdict,
+    Finding, Flow, GroupStatus, HeldStatus, LatencyStatus, MemberStatus, RefusedStatus,
+    SenderStatus, Snapshot, SourceStatus, State, Throughput, UnableStatus, Verdict,
 };
 use crate::dead_letters::DeadLetters;
 use crate::group::{GroupView, MemberPart, OutflowPart};
@@ -54,7 +54,7 @@ pub(crate) struct Sources<'a> {
     /// The metrics of the channels.
     pub(crate) metrics: &'a Metrics,
     /// The known finding about the configuration file.
-    pub(crate) configuration: Option<Trouble>,
+    pub(crate) configuration: Option<Finding>,
     /// The world.
     pub(crate) env: &'a Env,
     /// The result of the last reload.

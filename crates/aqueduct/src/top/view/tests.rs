@@ -2,7 +2,7 @@
 //!
 //! Method: the view draws into a terminal buffer.
 
-use agent::status::{Trouble, Verdict, WayState};
+use agent::status::{Finding, Verdict, WayState};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -37,9 +37,9 @@ fn snapshot() -> Box<Snapshot> {
     Box::new(it)
 }
 
-fn trouble(level: Level, component: &str, text: &str) -> Trouble {
+fn trouble(level: Level, component: &str, text: &str) -> Finding {
     let (component, text) = (component.to_owned(), text.to_owned());
-    Trouble { level, component, brief: text.clone(), text, ..Trouble::default() }
+    Finding { level, component, brief: text.clone(), text, ..Finding::default() }
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_root_cause_is_followed_by_what_to_do_and_where_to_read_more() {
     let mut it = snapshot();
     let mut root = trouble(Level::Bad, "sink k", "sink k: c:4141 cannot store events: disk full");
     (root.remedy, root.runbook) = ("fix it there".to_owned(), "https://docs/run#x".to_owned());
-    let caused = Trouble { caused_by: Some("sink k".to_owned()), ..root.clone() };
+    let caused = Finding { caused_by: Some("sink k".to_owned()), ..root.clone() };
     it.troubles = vec![root, Trouble { text: "channel c accepts no events".to_owned(), ..caused }];
     let mut view = View::new("");
     view.hear(News::Snapshot(it));

@@ -132,7 +132,7 @@ fn reasons_of_the_agent_are_shown_with_a_stable_text() {
     };
     let text = "Something is wrong: channel `c` has not been open for some time: no room";
     assert_eq!((&*verdict(change(7)), &*verdict(change(8))), (text, text));
-    let note = Trouble::new(CHANGED, "configuration", "differs".to_owned(), "sinks.k");
+    let note = Finding::new(CHANGED, "configuration", "differs".to_owned(), "sinks.k");
     let judged = well().judged(Some(note));
     assert_eq!((&*judged.verdict.text, &*judged.troubles[0].text), (WELL, "differs (sinks.k)"));
 }
