@@ -31,7 +31,7 @@ use crate::under_way::{Step, UnderWay};
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// Interval of checks of a stuck channel.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The boards of one channel. Clones share them.
 #[derive(Clone, Default)]
@@ -170,7 +170,7 @@ impl Inflow {
     /// Waits while it is stuck. Cancel safe.
     pub(crate) async fn answers(&self) {
         while self.is_stuck(Instant::now()) {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 

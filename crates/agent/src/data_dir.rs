@@ -21,7 +21,7 @@ const FORMAT: u32 = 1;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Interval of checks while waiting.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A data directory that this process owns.
 pub struct DataDir {
@@ -114,7 +114,7 @@ async fn lock_by(
                         "waiting for another process to release the data directory",
                     );
                 }
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
             Err(LockError::Io(error)) => return Err(format!("cannot use its lock file: {error}")),
         }

@@ -128,7 +128,7 @@ pub enum RunError {
 const RELOAD: &str = "SIGHUP";
 
 /// Interval of checks of a watched agent.
-const LOOK: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Runs `plan` until a signal or a permanent failure stops it. `reread` reads the configuration
 /// again: for a reload, and for the live page, which shows changes.
@@ -255,7 +255,7 @@ async fn serve(
 async fn watched(pages: &Pages, watch: &mut Option<Watch<'_>>) {
     let Some(watch) = watch else { return std::future::pending().await };
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         if watch(&pages.snapshot().await).is_break() {
             return;
         }

@@ -189,7 +189,7 @@ impl Reloader {
                 biased;
                 () = stopping.cancelled() => return,
                 request = requests.recv() => request,
-                () = sleep(drain::LOOK), if draining.is_some() => {
+                () = sleep(drain::POLL_INTERVAL), if draining.is_some() => {
                     self.look_at(&mut draining, &reloads).await;
                     continue;
                 }

@@ -25,7 +25,7 @@ use crate::status::words::printable;
 const STARTING: Duration = Duration::from_millis(100);
 
 /// Maximum interval of checks of the verdict.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum size of a verdict: a datagram is limited, and it is shown in one line.
 const STATUS_MAX: usize = 500;
@@ -102,7 +102,7 @@ impl Service {
     pub(crate) async fn announce(self, pages: Arc<Pages>) {
         let Some(inner) = &self.0 else { return };
         let watchdog = inner.manager.watchdog();
-        let pause = watchdog.map_or(LOOK, |watchdog| LOOK.min(watchdog / 4));
+        let pause = watchdog.map_or(POLL_INTERVAL, |watchdog| POLL_INTERVAL.min(watchdog / 4));
         let (mut shown, mut was_dead, mut looked) = (String::new(), false, None::<Instant>);
         loop {
             let is_ready = pages.is_open();

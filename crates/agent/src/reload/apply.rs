@@ -20,7 +20,7 @@ use crate::{chain, opening, scrape};
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Interval of checks of a draining channel.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Handling of a failing change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl<'a> Change<'a> {
                 if Instant::now() >= deadline {
                     return Some(ready).filter(|ready| *ready > 0);
                 }
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
         let waits = join_all(all.iter().map(|(channel, names)| wait(channel, names)));

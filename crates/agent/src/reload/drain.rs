@@ -30,7 +30,7 @@ use crate::status::words::seconds;
 use crate::status::{DrainState, DrainStatus};
 
 /// Interval of checks of a drain.
-pub(super) const LOOK: Duration = Duration::from_millis(200);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long sinks keep unchanged batches before they are stopped to settle them.
 const SETTLE_AFTER: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use super::{Reloads, Reread};
 use crate::cli::Draft;
 
 /// Interval of checks.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The result of one check: a plan, or the problems, for the operator.
 #[derive(Clone, PartialEq)]
@@ -39,7 +39,7 @@ pub(super) async fn run(reread: Reread, runs: Plan, env: Env, reloads: Reloads) 
     let mut examined = Seen::Plan(Box::new(runs), config::ConfigErrors(Vec::new()).to_string());
     let mut before = examined.clone();
     loop {
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
         let (reread, world) = (reread.clone(), env.clone());
         let seen = env.offload(move || Seen::of(reread(&world))).await;
         if seen != examined && seen == before {
