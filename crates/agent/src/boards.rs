@@ -24,7 +24,7 @@ use crate::admin::page_url;
 use crate::opening::Opened;
 use crate::status::{Meter, Throughput, Volume};
 use crate::tap::Point;
-use crate::under_way::{Step, UnderWay};
+use crate::under_way::{Step, StepsInProgress};
 
 /// How long a commit may be unanswered before a channel counts as stuck: a group commit takes
 /// milliseconds, unless the disk does not answer.
@@ -86,7 +86,7 @@ impl Boards {
 pub(crate) struct Inflow {
     state: Arc<Mutex<State>>,
     /// Commits that are not answered yet.
-    commits: UnderWay,
+    commits: StepsInProgress,
 }
 
 struct State {
@@ -102,7 +102,7 @@ impl Default for Inflow {
     fn default() -> Self {
         let now = Instant::now();
         let state = State { stored: Meter::new(now), failed: 0, waiting: 0, since: None };
-        Self { state: Arc::new(Mutex::new(state)), commits: UnderWay::default() }
+        Self { state: Arc::new(Mutex::new(state)), commits: StepsInProgress::default() }
     }
 }
 
@@ -163,7 +163,7 @@ impl Inflow {
     /// Returns `true` if commits have been unanswered for so long that other channels should be
     /// used.
     pub(crate) fn is_stuck(&self, now: Instant) -> bool {
-        let since = self.commits.still_since();
+        let since = self.commits.stalled_since();
         since.is_some_and(|since| now.duration_since(since) >= STUCK_AFTER)
     }
 

@@ -39,7 +39,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Duration, Instant, timeout};
 use tracing::{info, warn};
 
-use crate::under_way::UnderWay;
+use crate::under_way::StepsInProgress;
 
 pub(crate) use config::Config;
 pub use config::{context, schema, settings};
@@ -106,7 +106,7 @@ pub(crate) struct DeadLetters {
     /// Held by the one replay or drop that an operator has asked for.
     acting: tokio::sync::Mutex<()>,
     /// Letters that wait for room.
-    waits: UnderWay,
+    waits: StepsInProgress,
     known: Mutex<Known>,
     /// Events that were put back into channels.
     replayed: AtomicU64,
@@ -130,7 +130,7 @@ impl DeadLetters {
             open: OnceCell::new(),
             turn: tokio::sync::Mutex::default(),
             acting: tokio::sync::Mutex::default(),
-            waits: UnderWay::default(),
+            waits: StepsInProgress::default(),
             known: Mutex::default(),
             replayed: AtomicU64::new(0),
         }
@@ -313,7 +313,7 @@ impl DeadLetters {
 
     /// Returns `true` if a letter waits for room, so that letters of interceptors wait too.
     pub(crate) fn wait_for_room(&self) -> bool {
-        self.waits.still_since().is_some()
+        self.waits.stalled_since().is_some()
     }
 
     /// Closes the channel and releases the directory.

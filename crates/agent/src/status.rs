@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::recent_failures::NoticeStatus;
 pub use conservation::Conservation;
-pub(crate) use conservation::{Passage, SourceFlow};
+pub(crate) use conservation::{BatchFlow, SourceFlow};
 pub(crate) use finding::EVERY_SOURCE_HELD;
 pub use finding::{AgentStatus, Cause, Finding, Level, Verdict};
 pub use flow::{Flow, Way, WayState};

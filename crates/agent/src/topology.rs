@@ -24,7 +24,7 @@ use crate::boards::Boards;
 use crate::choices;
 use crate::dead_letters;
 use crate::group::NamedSink;
-use crate::intake::{BuiltInterceptor, Fed};
+use crate::intake::{BuiltInterceptor, FedChannel};
 use crate::limits;
 use crate::parts;
 use crate::plain_text;
@@ -189,12 +189,12 @@ impl Topology {
     }
 
     /// Returns these channels, as a source feeds them; those in `naming` rename their parts.
-    pub(crate) fn fed(&self, names: &[String], naming: &BTreeSet<String>) -> Vec<Fed> {
+    pub(crate) fn fed(&self, names: &[String], naming: &BTreeSet<String>) -> Vec<FedChannel> {
         let fed = names.iter().map(|name| {
             let (names, splits) = (PartNames::of_channel(name), naming.contains(name));
             let BuiltChannel { name, channel, boards, .. } = self.built(name);
             let (name, channel, boards) = (name.clone(), channel.clone(), boards.clone());
-            Fed { name, channel, boards, names, splits }
+            FedChannel { name, channel, boards, names, splits }
         });
         fed.collect()
     }

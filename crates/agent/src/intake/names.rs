@@ -9,7 +9,7 @@
 use pipeline::{Epoch, Floors, Identity, IntervalSet, KeySet, Origin, Sequence};
 use support::mutant;
 
-use super::{AgentIntake, Fed};
+use super::{AgentIntake, FedChannel};
 
 /// Maximum number of batches with dead letters in one message.
 const LETTERS_MAX: usize = 16 << 10;
@@ -41,7 +41,7 @@ impl AgentIntake {
     }
 }
 
-impl Fed {
+impl FedChannel {
     /// The name under which this channel is to store a batch of another agent.
     pub(super) fn name_for(&self, batch: Identity) -> Identity {
         let part = self.names.of(batch);
@@ -67,7 +67,7 @@ impl Fed {
 
     /// Returns the possible original names of these batches of the channel. A name without an
     /// original names no batch of any agent.
-    pub(super) fn came_as(&self, keys: &KeySet) -> KeySet {
+    pub(super) fn original_keys(&self, keys: &KeySet) -> KeySet {
         let mut came = keys.clone();
         for (origin, epoch, sequences) in keys.iter() {
             came.insert_set(self.names.original(origin), epoch, sequences);

@@ -9,7 +9,7 @@ use pipeline::traces::TraceId;
 use pipeline::{Batch, ChannelError, GivenName, Identity, PutTransaction};
 use tokio::time::Instant;
 
-use super::Fed;
+use super::FedChannel;
 use crate::chain;
 use crate::status::Volume;
 
@@ -30,7 +30,7 @@ enum Name {
 impl TracedPut {
     /// Begins the span; `None` if the batch is certainly not sampled.
     pub(super) fn begin(
-        to: &Fed,
+        to: &FedChannel,
         put: &mut dyn PutTransaction,
         part: &Batch,
         (source, began): (&Arc<str>, Instant),
@@ -51,7 +51,7 @@ impl TracedPut {
     }
 
     /// Ends the span, with this error or successfully.
-    pub(super) fn end(self, to: &Fed, volume: Volume, error: Option<&ChannelError>) {
+    pub(super) fn end(self, to: &FedChannel, volume: Volume, error: Option<&ChannelError>) {
         let Self { source, began, name } = self;
         let is_born = matches!(name, Name::Given(_));
         let name = match name {
