@@ -26,7 +26,7 @@ pub(crate) async fn dead(running: &Running, health: &Health, patience: Duration)
     lines.extend(groups(&parts, patience).await);
     let now = Instant::now();
     for (name, handle) in parts.sources.iter().filter(|(_, handle)| !handle.is_stopped()) {
-        let still = handle.intake.still_since().map(|since| now.saturating_duration_since(since));
+        let still = handle.intake.stalled_since().map(|since| now.saturating_duration_since(since));
         if let Some(still) = still.filter(|still| *still >= patience) {
             lines.push(format!(
                 "source `{name}` is stuck: no batch was stored or refused for {} s; restart the \

@@ -80,7 +80,7 @@ impl Reloads {
     }
 
     fn send(&self, request: Request) -> Option<()> {
-        let can = self.can_reload || matches!(request, Asked::Parts { .. });
+        let can = self.can_reload || matches!(request, Request::Parts { .. });
         can.then(|| self.requests.try_send(request).ok())?
     }
 

@@ -163,9 +163,9 @@ mod tests {
     #[test]
     fn a_request_names_one_part() {
         let source = Part::Source("a b".into());
-        assert_eq!(request("stop", "source=a%20b"), Ok(Wish::Stop(source.clone())));
-        assert_eq!(request("start", "source=a%20b"), Ok(Wish::Start(source)));
-        assert_eq!(request("start", "all"), Ok(Wish::StartAll));
+        assert_eq!(parse_request("stop", "source=a%20b"), Ok(PartRequest::Stop(source.clone())));
+        assert_eq!(parse_request("start", "source=a%20b"), Ok(PartRequest::Start(source)));
+        assert_eq!(parse_request("start", "all"), Ok(PartRequest::StartAll));
         for (action, query) in [
             ("stop", ""),
             ("stop", "all"),
@@ -174,7 +174,7 @@ mod tests {
             ("stop", "source=%ff"),
             ("stop", "sink=a"),
         ] {
-            assert!(request(action, query).is_err(), "{action}?{query}");
+            assert!(parse_request(action, query).is_err(), "{action}?{query}");
         }
     }
 
@@ -184,9 +184,9 @@ mod tests {
             let (channel, time_limit) = (channel.map(Arc::from), Duration::from_secs(seconds));
             Ok(PartRequest::Drain { channel, time_limit, exit })
         };
-        assert_eq!(request("drain", ""), wanted(None, 600, false));
-        assert_eq!(request("drain", "timeout=5&exit"), wanted(None, 5, true));
-        assert_eq!(request("drain", "channel=main"), wanted(Some("main"), 600, false));
+        assert_eq!(parse_request("drain", ""), wanted(None, 600, false));
+        assert_eq!(parse_request("drain", "timeout=5&exit"), wanted(None, 5, true));
+        assert_eq!(parse_request("drain", "channel=main"), wanted(Some("main"), 600, false));
         for query in ["timeout=0", "timeout=604801", "timeout=x", "exit&channel=a", "now"] {
             assert!(request("drain", query).is_err(), "{query}");
         }

@@ -69,7 +69,7 @@ fn bench_of(running: Running) -> Bench {
 
 fn bench_with(running: Running, token: Option<&str>) -> Bench {
     let guard = Guard::new("127.0.0.1:1", "127.0.0.1:1", token.map(|it| it.to_owned().into()));
-    bench_behind(running, Front { site: ListenerKind::Admin, guard: Arc::new(guard), tls: None })
+    bench_behind(running, Front { kind: ListenerKind::Admin, guard: Arc::new(guard), tls: None })
 }
 
 fn bench_behind(running: Running, front: Front) -> Bench {

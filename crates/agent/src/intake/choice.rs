@@ -108,7 +108,8 @@ impl AgentIntake {
                 return (to, volume, Err((error, part)));
             }
             let next = others.by_ref();
-            match next.find_map(|at| Some((at, self.required[at].room_now(parts[at].size())?))) {
+            match next.find_map(|at| Some((at, self.required[at].try_begin_put(parts[at].size())?)))
+            {
                 Some(found) => (at, put) = found,
                 None => return (to, volume, Err((error, part))),
             }

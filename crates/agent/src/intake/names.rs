@@ -22,7 +22,7 @@ impl AgentIntake {
         let Some(known) = self.dead_letters.with_letters() else { return Vec::new() };
         let mut named = KeySet::default();
         for fed in &self.required {
-            named.insert_all(&fed.came_as(&known).intersection(committed));
+            named.insert_all(&fed.original_keys(&known).intersection(committed));
         }
         let splits = self.required.iter().any(|fed| fed.splits);
         let batches = named.iter().flat_map(|(origin, epoch, sequences)| {

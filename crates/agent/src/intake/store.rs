@@ -170,7 +170,7 @@ impl AgentIntake {
         if outcome.is_ok() && is_new {
             self.count(now, passage);
         } else {
-            self.locked().put_again(passage.stored);
+            self.locked().not_accepted(passage.stored);
         }
         outcome
     }
@@ -197,7 +197,7 @@ impl AgentIntake {
         let now = Instant::now();
         let (lacking, failure) = self.add_up(committed, now, &mut passage);
         if let Some(source) = failure {
-            self.locked().put_again(passage.stored - stored);
+            self.locked().not_accepted(passage.stored - stored);
             return Err(IntakeError::Partly { rest: rest(lacking, passage), source });
         }
         // The batch is accepted now, with the parts that earlier attempts stored.
@@ -239,7 +239,7 @@ impl AgentIntake {
                 join_all(puts.into_iter().map(OpenPut::commit)).await
             }
             Puts::One(chosen, parts, given) => {
-                vec![self.put_in_one(chosen, &parts, given, several).await]
+                vec![self.put_to_first_with_room(chosen, &parts, given, several).await]
             }
         }
     }

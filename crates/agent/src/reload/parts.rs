@@ -127,7 +127,7 @@ impl Reloader {
     ) -> PartsStatus {
         let before = self.running.parts().held.clone();
         let plan = self.configuration.plan();
-        let is_drain = matches!(request, Wish::Drain { .. });
+        let is_drain = matches!(request, PartRequest::Drain { .. });
         let hold = Hold::new(&self.around.env, actor, is_drain);
         let (result, error) = match request.held(&before, &plan, &hold) {
             Err(problem) => (ReloadResult::Refused, Some(problem)),
@@ -261,12 +261,12 @@ mod tests {
     fn a_part_that_is_stopped_or_started_is_one_that_there_is() {
         let (web, store) = (Part::Source("web".into()), Part::Group("store".into()));
         let held: Holds = [(web.clone(), hold())].into();
-        assert_eq!(after(&held, &Wish::Stop(web.clone())).unwrap(), ["sources.web"]);
+        assert_eq!(after(&held, &PartRequest::Stop(web.clone())).unwrap(), ["sources.web"]);
         let both = after(&held, &PartRequest::Stop(store.clone())).unwrap();
         assert_eq!(both, ["sources.web", "groups.store"]);
-        assert_eq!(after(&held, &Wish::Start(web)).unwrap(), [""; 0]);
-        assert_eq!(after(&held, &Wish::Start(store)).unwrap(), ["sources.web"]);
-        assert_eq!(after(&held, &Wish::StartAll).unwrap(), [""; 0]);
+        assert_eq!(after(&held, &PartRequest::Start(web)).unwrap(), [""; 0]);
+        assert_eq!(after(&held, &PartRequest::Start(store)).unwrap(), ["sources.web"]);
+        assert_eq!(after(&held, &PartRequest::StartAll).unwrap(), [""; 0]);
         let wrong = after(&held, &PartRequest::Stop(Part::Group("stor".into()))).unwrap_err();
         assert_eq!(wrong, "unknown group `stor`; did you mean `store`?");
     }

@@ -118,7 +118,7 @@ impl Prepared {
         let Self { name, handle, source, runner } = self;
         let stop = handle.tasks.stop.clone();
         let standing = handle.standing.clone();
-        let agreeing = handle.intake.clone().agree_on_committed(stop.clone());
+        let agreeing = handle.intake.clone().merge_committed(stop.clone());
         handle.tasks.spawn(standing.clone().watch(agreeing));
         handle.tasks.spawn(standing.watch(async move {
             if let Some(before) = before
