@@ -21,13 +21,13 @@
 //!    the dead letters.
 
 mod dead_letter_writes;
+mod failover;
 mod held_back;
 mod member;
 mod parts;
 mod roster;
 mod tally;
 mod trail;
-mod turning;
 mod view;
 
 use std::sync::Arc;
@@ -197,11 +197,11 @@ impl Group {
             if self.dead_letter_writes.is_full() {
                 return std::future::pending().await;
             }
-            let is_idle = self.outlet_may_be_idle();
+            let is_idle = self.may_be_idle();
             return tokio::select! {
                 biased;
                 taken = self.take.take() => Next::Taken(taken),
-                () = sleep(turning::IDLE_AFTER), if is_idle => Next::Idle,
+                () = sleep(failover::IDLE_AFTER), if is_idle => Next::Idle,
             };
         };
         let index = match self.chosen {
@@ -222,7 +222,7 @@ impl Group {
             }
         };
         // A closed member is being reopened: its result arrives as an event.
-        if self.members[index].open && self.members[index].handle.room().await {
+        if self.members[index].open && self.members[index].handle.wait_for_room().await {
             return Next::Sent(index);
         }
         std::future::pending().await
@@ -278,14 +278,14 @@ impl Group {
                 self.members[index].open = true;
                 self.held.opened(index);
                 debug!(sink = %self.members[index].handle.name(), "open");
-                self.tell_others();
+                self.notify_sinks();
                 self.processor.report(index, Report::Opened, Instant::now());
             }
             Event::Failed(index, failure, cause) => {
                 self.chosen = None;
                 self.members[index].open = false;
                 self.count_failure(index, failure.class);
-                self.outlet_failed(failure, cause);
+                self.on_sink_failed(failure, cause);
                 self.processor.report(index, Report::Failed(failure), Instant::now());
             }
             Event::Seat(index, view) => {
@@ -299,11 +299,11 @@ impl Group {
                     self.members[index].open = false;
                     self.processor.report(index, Report::Replaced, Instant::now());
                 }
-                self.tell_others();
+                self.notify_sinks();
             }
             Event::NextHop(index) => {
                 self.chosen = None;
-                self.outlet_said(index);
+                self.on_next_hop_changed(index);
             }
             Event::Settled(index, settlement) => self.settle(index, settlement),
             Event::Written(written) => {
@@ -334,7 +334,7 @@ impl Group {
                 let fresh = self.tally.stored(&tickets, now);
                 self.count_stored(&label, &fresh);
                 self.take.park(&tickets);
-                self.outlet_proved(index);
+                self.on_sink_proved(index);
             }
             Outcome::Delivered => {
                 debug!(sink = %label.sink, batches = tickets.count(), "committed");
@@ -342,7 +342,7 @@ impl Group {
                 let fresh = self.tally.committed(&tickets, index, now);
                 self.count_stored(&label, &fresh);
                 self.leave_when_letters_are_stored(tickets);
-                self.outlet_proved(index);
+                self.on_sink_proved(index);
             }
             Outcome::HeldBack(held) => {
                 debug!(sink = %label.sink, bytes = held.bytes, "too large for the next agent");

@@ -171,7 +171,7 @@ impl Group {
             unacknowledged_bytes: member.handle.unacknowledged_bytes(),
             refused_events: self.refused_by(index),
             sink: member.board.as_ref().map(pipeline::SinkBoard::read).unwrap_or_default(),
-            unable: member.handle.unable(),
+            unable: member.handle.outage(),
         });
         let members = members.collect();
         let (state, outflow) = (self.state(now), self.outflow.clone());
