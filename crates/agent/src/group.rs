@@ -27,7 +27,7 @@ mod member;
 mod parts;
 mod roster;
 mod tally;
-mod trail;
+mod traced_batches;
 mod view;
 
 use std::sync::Arc;
@@ -49,12 +49,12 @@ use tracing::{debug, info, warn};
 use crate::chain;
 use crate::status::Volume;
 use dead_letter_writes::{DeadLetterWrites, TaskContext};
-use held_back::{Held, Way};
+use held_back::{Action, Held};
 use member::{Event, Shared};
 pub(crate) use parts::{GroupParts, NamedSink};
 use roster::Member;
 use tally::Tally;
-use trail::Trail;
+use traced_batches::TracedBatches;
 use view::Outflow;
 pub(crate) use view::{GroupView, MemberPart, OutflowPart, Passed, Question};
 
@@ -93,7 +93,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
             TaskContext { events: events_in, tasks: tasks.clone(), end: end.clone() },
         ),
         held: Held::new(&parts.name, &parts.metrics),
-        trail: Trail::new(parts.traces, parts.name.clone()),
+        traced_batches: TracedBatches::new(parts.traces, parts.name.clone()),
         name: parts.name,
         processor: parts.processor,
         metrics: parts.metrics,
@@ -136,7 +136,7 @@ struct Group {
     /// Counts of the batches that were sent and are still in the channel.
     tally: Tally,
     /// Spans of the sampled ones among them.
-    trail: Trail,
+    traced_batches: TracedBatches,
     /// Totals of batches that have left the channel.
     outflow: Outflow,
 }
@@ -208,7 +208,7 @@ impl Group {
             Some(index) => index,
             None => {
                 let (way, views) = self.place(pending);
-                if way == Way::Hold {
+                if way == Action::Hold {
                     return if self.can_hold() { Next::Hold } else { std::future::pending().await };
                 }
                 let origin = pending.batch.envelope.identity.map(|identity| identity.origin);
@@ -319,7 +319,7 @@ impl Group {
         let member = &mut self.members[index];
         let in_part = matches!(&outcome, Outcome::Refused(letter) if !letter.whole);
         if !in_part {
-            member.let_go(&tickets);
+            member.release(&tickets);
         }
         let label = SinkLabel { sink: member.handle.name().to_string() };
         let outcome = match outcome {
@@ -327,7 +327,7 @@ impl Group {
             outcome => outcome,
         };
         let now = Instant::now();
-        self.trail.settled(&tickets, &outcome, now);
+        self.traced_batches.settled(&tickets, &outcome, now);
         match outcome {
             Outcome::Stored => {
                 debug!(sink = %label.sink, batches = tickets.count(), "stored");

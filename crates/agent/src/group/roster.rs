@@ -50,7 +50,7 @@ impl Member {
     }
 
     /// Takes the tickets out of its hand.
-    pub(super) fn let_go(&mut self, tickets: &IntervalSet) {
+    pub(super) fn release(&mut self, tickets: &IntervalSet) {
         for run in tickets.runs() {
             self.in_hand.retain(|ticket| !run.contains(ticket));
         }

@@ -217,7 +217,7 @@ impl Group {
             self.metrics.sink_committed_after.get_or_create(&label).observe(took);
         }
         self.held.left(tickets);
-        self.trail.left(tickets);
+        self.traced_batches.left(tickets);
         self.take.commit(tickets);
     }
 
