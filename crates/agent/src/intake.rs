@@ -167,7 +167,7 @@ impl AgentIntake {
     /// The required channel that is not open yet, and why.
     pub(crate) fn not_open(&self) -> Option<(Arc<str>, NotOpen)> {
         let mut required = self.required.iter();
-        required.find_map(|fed| Some((fed.name.clone(), fed.boards.opened.why_not()?)))
+        required.find_map(|fed| Some((fed.name.clone(), fed.boards.opened.reason()?)))
     }
 
     /// Waits until every required channel is open; with a free choice, until one is. Cancel safe.

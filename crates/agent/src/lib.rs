@@ -307,7 +307,7 @@ impl Agent {
         let plan = configuration.plan();
         let (started, started_ms) = (Instant::now(), unix_millis(env.clock.now()));
         let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
-        limits::recall(&topology.limits(), &plan.agent.data_dir, env);
+        limits::restore(&topology.limits(), &plan.agent.data_dir, env);
         let late = opening::open_channels(&topology.channels).await?;
         resends::log(&topology, &plan, &Default::default(), env).await;
         let letters = open_letters(topology.dead_letters.clone(), &plan, env, &metrics).await?;
@@ -320,8 +320,8 @@ impl Agent {
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
         let stopping = CancellationToken::new();
-        let limits = limits::Followed::new(topology.limits());
-        let keeper = limits::keep(limits.clone(), &plan.agent.data_dir, env, &stopping);
+        let limits = limits::LimitBoards::new(topology.limits());
+        let keeper = limits::save_changes(limits.clone(), &plan.agent.data_dir, env, &stopping);
         let around = Surroundings {
             grace: plan.agent.grace,
             env: env.clone(),
@@ -332,7 +332,7 @@ impl Agent {
         };
         let exporting = Exporting::begin(topology.exporter.take(), &topology.traces);
         let plain_text = topology.plain_text.clone();
-        let running = Running::start(topology, &around, held::recall(&plan, env));
+        let running = Running::start(topology, &around, held::load(&plan, env));
         plain_text::show(&running, &plain_text);
         let audit = audit::Audit::of(&plan.agent.data_dir, env);
         let (reloads, reloader) = Reloads::start(Some(Reloader {

@@ -83,7 +83,7 @@ impl Opened {
     }
 
     /// Why it is not open; `None` once it is.
-    pub(crate) fn why_not(&self) -> Option<NotOpen> {
+    pub(crate) fn reason(&self) -> Option<NotOpen> {
         let waits = self.0.began.elapsed();
         (!self.is_open()).then(|| NotOpen { waits, cause: self.cause().clone() })
     }
@@ -100,7 +100,7 @@ impl Opened {
 }
 
 /// A channel that is opened later.
-struct Late {
+struct PendingChannel {
     name: Arc<str>,
     consumers: Vec<Arc<str>>,
     channel: Arc<dyn Channel>,
@@ -111,17 +111,17 @@ struct Late {
 }
 
 /// The channels that are opened later.
-pub(crate) struct LateChannels(Vec<Late>);
+pub(crate) struct PendingChannels(Vec<PendingChannel>);
 
 /// Opens the channels and registers their groups; returns those whose disk has no room, or whose
 /// log cannot be reached.
 ///
 /// # Errors
 /// A channel cannot be opened for another reason.
-pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<LateChannels, RunError> {
+pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<PendingChannels, RunError> {
     let (mut opened, mut late) = (Vec::new(), Vec::new());
     for built in channels {
-        let mut one = Late::of(built);
+        let mut one = PendingChannel::new(built);
         match one.open().await? {
             true => opened.push(one),
             false => late.push(one),
@@ -132,8 +132,8 @@ pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<LateChann
         late.iter().for_each(|one| floors.is_not_open(&one.channel));
         floors.begin_lives(opened.iter().map(|one| &one.channel));
     }
-    opened.iter().for_each(Late::has_opened);
-    Ok(LateChannels(late))
+    opened.iter().for_each(PendingChannel::has_opened);
+    Ok(PendingChannels(late))
 }
 
 /// Opens a channel that a reload has added, and registers its groups.
@@ -141,7 +141,7 @@ pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<LateChann
 /// # Errors
 /// It cannot be opened, or the disk has no room for it.
 pub(crate) async fn open_channel(built: &BuiltChannel) -> Result<(), ChannelError> {
-    let one = Late::of(built);
+    let one = PendingChannel::new(built);
     one.channel.open().await?;
     one.channel.register(&one.consumers).await?;
     one.floors.begin_lives([&one.channel].into_iter());
@@ -149,8 +149,8 @@ pub(crate) async fn open_channel(built: &BuiltChannel) -> Result<(), ChannelErro
     Ok(())
 }
 
-impl Late {
-    fn of(built: &BuiltChannel) -> Self {
+impl PendingChannel {
+    fn new(built: &BuiltChannel) -> Self {
         built.channel.warnings().iter().for_each(|warning| warn!("{warning}"));
         Self {
             name: built.name.clone(),
@@ -175,7 +175,7 @@ impl Late {
         let now = Instant::now();
         match &error {
             ChannelError::NoRoom { directory, reason, help, source, .. } => {
-                if self.is_news(now, &source.to_string()) {
+                if self.count_failure(now, &source.to_string()) {
                     warn!(
                         channel = %self.name, error = %source, reason, help, directory,
                         "cannot create the channel; its sources and groups wait; retrying",
@@ -185,7 +185,7 @@ impl Late {
             ChannelError::Remote { .. } => {
                 self.pause = (self.pause * 2).min(RETRY_MAX);
                 let cause = crate::chain(&error);
-                if self.is_news(now, &cause) {
+                if self.count_failure(now, &cause) {
                     warn!(
                         channel = %self.name, error = %cause,
                         "cannot open the channel; its sources and groups wait; retrying",
@@ -199,7 +199,7 @@ impl Late {
     }
 
     /// Counts a failure; returns whether to log it.
-    fn is_news(&mut self, now: Instant, cause: &str) -> bool {
+    fn count_failure(&mut self, now: Instant, cause: &str) -> bool {
         self.trouble.count(now);
         self.trouble.should_log(now, cause).is_some()
     }
@@ -230,7 +230,7 @@ impl Late {
     }
 }
 
-impl LateChannels {
+impl PendingChannels {
     /// Opens them as soon as that is possible, until `stop`.
     pub(crate) async fn open(self, stop: CancellationToken, failure: Failure) {
         let each = self.0.into_iter().map(|one| one.open_later(stop.clone(), failure.clone()));

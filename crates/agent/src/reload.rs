@@ -144,7 +144,7 @@ pub(crate) struct Reloader {
     pub(crate) running: Arc<Running>,
     pub(crate) stopping: CancellationToken,
     /// Follows the channels.
-    pub(crate) limits: limits::Followed,
+    pub(crate) limits: limits::LimitBoards,
     /// Notified when a reload begins and ends.
     pub(crate) service: Service,
     pub(crate) audit: Audit,

@@ -206,7 +206,7 @@ impl GroupHandle {
 
     /// Queries the state of the group.
     pub(crate) async fn ask(&self) -> Answer {
-        if let Some(why) = self.opened.why_not() {
+        if let Some(why) = self.opened.reason() {
             return Answer::NotBegun(why);
         }
         let (question, mut answer) = oneshot::channel();

@@ -119,7 +119,7 @@ impl Pages {
         let (none, some) = held(&parts, &self.env);
         remarks.extend(some);
         let channels = parts.channels.iter();
-        let full = channels.filter_map(|(name, handle)| match handle.boards.opened.why_not() {
+        let full = channels.filter_map(|(name, handle)| match handle.boards.opened.reason() {
             Some(NotOpen { waits, cause }) => {
                 let seconds = waits.as_secs();
                 Some(format!("channel `{name}` has not been open for {seconds} s: {cause}"))

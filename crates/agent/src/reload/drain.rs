@@ -244,7 +244,7 @@ impl Reloader {
         let mut held = self.running.parts().held.clone();
         held.retain(|_, hold| !hold.by_drain);
         let plan = self.configuration.plan();
-        if let Err(error) = held::keep(&held, &plan.agent.data_dir, &self.around.env).await {
+        if let Err(error) = held::save(&held, &plan.agent.data_dir, &self.around.env).await {
             error!(%error, "cannot record that the drain is over; run `aqueduct start --all` \
                             after the next start");
         }

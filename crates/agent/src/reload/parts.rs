@@ -160,7 +160,7 @@ impl Reloader {
     async fn exchange_held(&self, before: &Holds, after: Holds) -> (ReloadResult, Option<String>) {
         let plan = self.configuration.plan();
         let (data_dir, env) = (&plan.agent.data_dir, &self.around.env);
-        if let Err(error) = held::keep(&after, data_dir, env).await {
+        if let Err(error) = held::save(&after, data_dir, env).await {
             let problem = format!(
                 "cannot write the file of stopped parts in {}: {error}",
                 data_dir.display()
@@ -176,7 +176,7 @@ impl Reloader {
             Err(failed) => failed,
         };
         self.running.change(|parts| parts.held = before.clone());
-        if let Err(error) = held::keep(before, data_dir, env).await {
+        if let Err(error) = held::save(before, data_dir, env).await {
             error!(%error, "cannot restore the file of stopped parts; check the stopped parts \
                             after the next start");
         }
@@ -202,7 +202,7 @@ impl Reloader {
         if held::forget(&mut after, plan) {
             self.running.change(|parts| parts.held = after.clone());
             scrape::held(&self.around.metrics, &before, &after);
-            if let Err(error) = held::keep(&after, &plan.agent.data_dir, &self.around.env).await {
+            if let Err(error) = held::save(&after, &plan.agent.data_dir, &self.around.env).await {
                 // The next start forgets them as well.
                 error!(%error, "cannot write the file of stopped parts; the next start tries \
                                 again");
