@@ -46,7 +46,7 @@ async fn groups(parts: &Parts, patience: Duration) -> Vec<String> {
         Answer::Ended if handle.is_stopped() => None,
         Answer::Ended => Some(format!("group `{name}`: its task has ended; restart the agent")),
         Answer::Busy => {
-            let silent = handle.silent_since()?.elapsed();
+            let silent = handle.unanswered_since()?.elapsed();
             let seconds = silent.as_secs();
             (silent >= patience).then(|| {
                 format!("group `{name}` is stuck: no response for {seconds} s; restart the agent")

@@ -74,7 +74,7 @@ pub(crate) struct Parts {
 }
 
 /// Parts that no longer run: without a handle, or held.
-pub(crate) struct Gone {
+pub(crate) struct AbsentParts {
     /// Names of sources.
     pub(crate) sources: Vec<Arc<str>>,
     /// Names of groups, and of their members.
@@ -218,7 +218,7 @@ impl GroupHandle {
             Ok(Some(view)) => Answer::View(Box::new(view)),
             Ok(None) => Answer::Ended,
             Err(_) => {
-                self.silent_since();
+                self.unanswered_since();
                 self.waits().get_or_insert((Instant::now(), answer));
                 Answer::Busy
             }
@@ -231,7 +231,7 @@ impl GroupHandle {
     }
 
     /// Since when a question waits for its answer that was not answered in time.
-    pub(crate) fn silent_since(&self) -> Option<Instant> {
+    pub(crate) fn unanswered_since(&self) -> Option<Instant> {
         let mut waits = self.waits();
         let (since, answer) = waits.as_mut()?;
         if matches!(answer.try_recv(), Err(TryRecvError::Empty)) {
@@ -269,13 +269,13 @@ impl Running {
         for (standing, source) in sources.collect::<Vec<_>>() {
             running.run_source(Prepared::new(source, &topology, standing, around), false);
         }
-        running.parts().say_held();
+        running.parts().announce_held();
         Arc::new(running)
     }
 
     /// With these handles.
     #[cfg(test)]
-    pub(crate) fn of(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         Self { parts: RwLock::new(Arc::new(parts)) }
     }
 
@@ -325,7 +325,7 @@ impl Running {
     }
 
     /// Says on the boards which channels the agent has.
-    pub(crate) fn know_channels(&self) {
+    pub(crate) fn announce_channels(&self) {
         let parts = self.parts();
         if let Some(first) = parts.channels.values().next() {
             let channels = parts.channels.values().map(|handle| &handle.channel);

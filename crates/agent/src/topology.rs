@@ -1,7 +1,7 @@
 //! From a plan to components: everything is built before anything starts, and building does no I/O.
 
+mod batch_fit;
 mod kept;
-mod unfit;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,8 +17,8 @@ use pipeline::{
     SinkProcessor, Source, Traces,
 };
 
+use batch_fit::batch_fit_problem;
 pub(crate) use kept::Kept;
-use unfit::unfit;
 
 use crate::boards::Boards;
 use crate::choices;
@@ -103,7 +103,7 @@ impl Topology {
         metrics: &Metrics,
     ) -> Result<Self, ConfigErrors> {
         let built = Self::rebuild(plan, catalogue, env, metrics, &Kept::default())?;
-        built.know_channels();
+        built.announce_channels();
         Ok(built)
     }
 
@@ -134,7 +134,7 @@ impl Topology {
         let channels: Vec<BuiltChannel> = channels
             .filter_map(|channel| builder.channel(channel, &agent_floors, plan, kept))
             .collect();
-        let mut resources = Resources::of(plan);
+        let mut resources = Resources::from_plan(plan);
         let sources = plan.sources.iter().filter_map(|source| {
             let stays = kept.sources.contains(&*source.component.name);
             builder.metrics = if stays { &aside } else { metrics };
@@ -148,7 +148,7 @@ impl Topology {
             Some(built)
         });
         let mut sources: Vec<BuiltSource> = sources.collect();
-        builder.errors.extend(resources.clashes());
+        builder.errors.extend(resources.conflicts());
         let groups = plan.groups.iter().filter_map(|group| {
             let channel = channels.iter().find(|channel| *channel.name == *group.channel);
             let stays = kept.groups.contains(&*group.name);
@@ -165,7 +165,7 @@ impl Topology {
             builder.errors.push(ConfigError::at(&plan.file, "dead_letters", error));
             dead_letters::Config::default()
         });
-        builder.errors.extend(unfit(plan, &sources, &channels));
+        builder.errors.extend(batch_fit_problem(plan, &sources, &channels));
         let exporter = Exporter::of(plan, env, metrics).unwrap_or_else(|error| {
             builder.errors.push(ConfigError::at(&plan.file, "agent.traces", error));
             None
@@ -176,7 +176,7 @@ impl Topology {
     }
 
     /// All channels of the agent are these.
-    fn know_channels(&self) {
+    fn announce_channels(&self) {
         if let Some(first) = self.channels.first() {
             let channels = self.channels.iter().map(|built| &built.channel);
             first.boards.floors.know_channels(channels, false);
@@ -189,7 +189,11 @@ impl Topology {
     }
 
     /// Returns these channels, as a source feeds them; those in `naming` rename their parts.
-    pub(crate) fn fed(&self, names: &[String], naming: &BTreeSet<String>) -> Vec<FedChannel> {
+    pub(crate) fn fed_channels(
+        &self,
+        names: &[String],
+        naming: &BTreeSet<String>,
+    ) -> Vec<FedChannel> {
         let fed = names.iter().map(|name| {
             let (names, splits) = (PartNames::of_channel(name), naming.contains(name));
             let BuiltChannel { name, channel, boards, .. } = self.built(name);

@@ -224,7 +224,7 @@ async fn idle_group_is_named_with_its_cause_while_events_may_enter() {
     let outlet = OutletBoard::default();
     let handle = channel(&outlet);
     handle.boards.opened.open_with(0);
-    let running = Running::of(Parts {
+    let running = Running::new(Parts {
         channels: [("main".into(), Arc::new(handle))].into(),
         ..Parts::default()
     });
@@ -256,7 +256,7 @@ async fn idle_group_is_named_with_its_cause_while_events_may_enter() {
 async fn a_channel_that_is_not_open_is_named_and_every_page_answers() {
     let handle = channel(&OutletBoard::default());
     let (opened, memory) = (handle.boards.opened.clone(), handle.channel.clone());
-    let running = Running::of(Parts {
+    let running = Running::new(Parts {
         channels: [("main".into(), Arc::new(handle))].into(),
         ..Parts::default()
     });

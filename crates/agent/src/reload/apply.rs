@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use super::diff::{Names, Step};
 use crate::running::{
-    ChannelHandle, Gone, Prepared, Running, Surroundings, end_groups, end_sources,
+    AbsentParts, ChannelHandle, Prepared, Running, Surroundings, end_groups, end_sources,
 };
 use crate::topology::{BuiltGroup, BuiltSource, Topology};
 use crate::{chain, opening, scrape};
@@ -101,7 +101,7 @@ impl<'a> Change<'a> {
         match opening::open_channel(built).await {
             Ok(()) => {
                 self.running.add_channel(built);
-                self.running.know_channels();
+                self.running.announce_channels();
                 Ok(())
             }
             Err(error) if self.mode == Mode::Try => Err(chain(&error)),
@@ -217,7 +217,7 @@ impl<'a> Change<'a> {
                 parts.left_behind.insert(name.clone(), events);
             }
         });
-        self.running.know_channels();
+        self.running.announce_channels();
         if kind.is_none() {
             scrape::forget_channel(&self.around.metrics, name);
         }
@@ -308,7 +308,7 @@ impl<'a> Change<'a> {
     /// Removes stopped parts without a successor, and data about former peers. `configured` was
     /// built from the same configuration, and does not run.
     pub(super) fn tidy(self, configured: &Topology) {
-        let Gone { sources, groups } = self.running.forget_stopped(configured);
+        let AbsentParts { sources, groups } = self.running.forget_stopped(configured);
         self.running.place_held(&self.topology, (self.sources, self.groups), self.around);
         let parts = self.running.parts();
         let metrics = &self.around.metrics;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{Gone, Parts, Prepared, Running, Surroundings, Tasks};
+use super::{AbsentParts, Parts, Prepared, Running, Surroundings, Tasks};
 use crate::held::Part;
 use crate::topology::{BuiltGroup, BuiltSource, Topology};
 
@@ -36,7 +36,7 @@ impl Parts {
 
     /// Records on the channels' boards which of their groups are held: a sender with a choice uses
     /// other agents.
-    pub(crate) fn say_held(&self) {
+    pub(crate) fn announce_held(&self) {
         for (name, group) in self.groups.iter().filter(|(name, _)| self.holds_group(name)) {
             if let Some(channel) = self.channels.get(&group.channel) {
                 channel.boards.outlet.fails(name, HELD.into(), Instant::now());
@@ -89,7 +89,7 @@ impl Running {
                 self.place_group(built, around);
             }
         }
-        self.parts().say_held();
+        self.parts().announce_held();
     }
 
     /// Updates the handles of held parts from this topology, which does not run; removes parts that
@@ -103,7 +103,7 @@ impl Running {
 
     /// Removes the handles of stopped parts without a successor; keeps the handles of held
     /// parts in `topology`.
-    pub(crate) fn forget_stopped(&self, topology: &Topology) -> Gone {
+    pub(crate) fn forget_stopped(&self, topology: &Topology) -> AbsentParts {
         let has_source = |name: &Arc<str>| topology.sources.iter().any(|it| it.name == *name);
         let has_group = |name: &Arc<str>| topology.groups.iter().any(|it| it.name == *name);
         self.change(|parts| {
@@ -124,7 +124,7 @@ impl Running {
                     parts.groups.remove(name);
                 }
             }
-            Gone { sources, groups }
+            AbsentParts { sources, groups }
         })
     }
 }

@@ -53,7 +53,7 @@ impl Prepared {
         around: &Surroundings,
     ) -> Self {
         let wiring = Wiring { naming: built.naming.clone(), routing: built.routing.clone() };
-        let fed = |names: &[String]| topology.fed(names, &built.naming);
+        let fed = |names: &[String]| topology.fed_channels(names, &built.naming);
         let intake = Arc::new(AgentIntake::new(
             built.name.clone(),
             (built.interceptors, built.selector),
