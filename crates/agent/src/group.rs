@@ -69,7 +69,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
     let longest_pause = parts.processor.longest_pause();
     let members = parts.sinks.into_iter().enumerate().map(|(index, named)| {
         let (events, env) = (events_in.clone(), parts.env.clone());
-        let sent = tally::Sent::of(&named.name, &parts.metrics, parts.tap.clone());
+        let sent = tally::Sent::new(&named.name, &parts.metrics, parts.tap.clone());
         let is_present = named.seat().is_none_or(|seat| seat.view().is_present);
         let standing = parts.health.add_sink(&named.name, is_present);
         let (shown, board) = (standing.clone(), named.sink.status().cloned());

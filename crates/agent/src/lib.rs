@@ -70,7 +70,7 @@ pub use page::page;
 pub use probe::{Probed, probe};
 pub use reload::Reread;
 use reload::{Reloader, Reloads};
-use running::{Running, Surroundings};
+use running::{Running, StartContext};
 use service::Service;
 pub use support::causes::chain;
 use topology::Topology;
@@ -322,7 +322,7 @@ impl Agent {
         let stopping = CancellationToken::new();
         let limits = limits::LimitBoards::new(topology.limits());
         let keeper = limits::save_changes(limits.clone(), &plan.agent.data_dir, env, &stopping);
-        let around = Surroundings {
+        let around = StartContext {
             grace: plan.agent.grace,
             env: env.clone(),
             metrics: metrics.clone(),

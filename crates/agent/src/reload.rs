@@ -34,7 +34,7 @@ use crate::cli::{self, Draft};
 use crate::limits;
 use crate::plain_text;
 use crate::resends;
-use crate::running::{Running, Surroundings};
+use crate::running::{Running, StartContext};
 use crate::service::Service;
 use crate::status::{DrainStatus, LeftBehind, PartChange, PartsStatus, ReloadResult, ReloadStatus};
 use crate::topology::Topology;
@@ -42,7 +42,7 @@ use apply::{Change, Mode};
 use diff::Changes;
 use drain::Draining;
 pub(crate) use parts::PartRequest;
-use shape::{kept, runs, wanted};
+use shape::{configured_shape, kept_parts, runs};
 
 /// Requests that wait.
 const REQUESTS_MAX: usize = 4;
@@ -140,7 +140,7 @@ pub(crate) struct Reloader {
     pub(crate) reread: Option<Reread>,
     /// The running configuration.
     pub(crate) configuration: Arc<Configuration>,
-    pub(crate) around: Surroundings,
+    pub(crate) around: StartContext,
     pub(crate) running: Arc<Running>,
     pub(crate) stopping: CancellationToken,
     /// Follows the channels.
@@ -190,7 +190,7 @@ impl Reloader {
                 () = stopping.cancelled() => return,
                 request = requests.recv() => request,
                 () = sleep(drain::POLL_INTERVAL), if draining.is_some() => {
-                    self.look_at(&mut draining, &reloads).await;
+                    self.advance(&mut draining, &reloads).await;
                     continue;
                 }
             };
@@ -295,20 +295,20 @@ impl Reloader {
             let problem = format!("channel `{name}` is not open yet; try again when it is");
             return Err(Failed::Before(problem));
         }
-        let mut changes = Changes::between(&runs(&parts), &wanted(&configured, &parts));
+        let mut changes = Changes::between(&runs(&parts), &configured_shape(&configured, &parts));
         if changes.steps.is_empty() {
             self.running.refresh_held(configured, &self.around);
             self.follow_channels();
             return Ok(changes);
         }
-        let kept = kept(&parts, &changes);
+        let kept = kept_parts(&parts, &changes);
         let topology = Topology::rebuild(plan, self.configuration.catalogue, env, metrics, &kept);
         let topology = topology.map_err(before)?;
         changes.resends = resends::log(&topology, plan, &changes.kept_sources, env).await;
         let mut change = Change::new(&self.running, &self.around, &self.stopping, mode, topology);
         let ended = change.run(changes.steps.clone()).await;
         ended.map_err(Failed::Midway)?;
-        change.tidy(&configured);
+        change.clean_up(&configured);
         plain_text::show(&self.running, &configured.plain_text);
         self.follow_channels();
         Ok(changes)

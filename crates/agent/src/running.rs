@@ -38,7 +38,7 @@ use crate::status::{Conservation, PlainTextStatus};
 use crate::tap::Point;
 use crate::topology::{BuiltChannel, Topology};
 pub(crate) use channel::ChannelHandle;
-pub(crate) use prepared::{Prepared, Surroundings};
+pub(crate) use prepared::{Prepared, StartContext};
 
 /// Questions that wait for a group; each is answered in a moment.
 const QUESTIONS_MAX: usize = 16;
@@ -245,7 +245,7 @@ impl GroupHandle {
 impl Running {
     /// Starts the groups, then the sources; each starts when its channels are open. Held parts do
     /// not start.
-    pub(crate) fn start(mut topology: Topology, around: &Surroundings, held: Holds) -> Arc<Self> {
+    pub(crate) fn start(mut topology: Topology, around: &StartContext, held: Holds) -> Arc<Self> {
         let running = Self::default();
         scrape::held(&around.metrics, &Holds::new(), &held);
         running.change(|parts| parts.held = held);

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Group;
-use super::tally::Left;
+use super::tally::Removed;
 use crate::status::{Meter, State, Volume};
 
 /// A query about the state of a group.
@@ -91,7 +91,7 @@ pub(crate) struct PassedEvents {
 
 impl Passed {
     /// Starts at the totals of another consumer.
-    pub(crate) fn of(other: &Self) -> Self {
+    pub(crate) fn starting_at(other: &Self) -> Self {
         let PassedEvents { delivered, dead_letters, downstream } = other.read();
         Self {
             delivered_events: delivered.into(),
@@ -137,7 +137,7 @@ impl Outflow {
     }
 
     /// A batch has left the channel.
-    pub(super) fn left(&mut self, now: Instant, left: Left) {
+    pub(super) fn left(&mut self, now: Instant, left: Removed) {
         self.dead_letter_events += left.refused;
         let events = left.passed.events;
         self.passed.delivered_events.fetch_add(events, Ordering::Relaxed);

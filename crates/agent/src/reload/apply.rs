@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use super::diff::{Names, Step};
 use crate::running::{
-    AbsentParts, ChannelHandle, Prepared, Running, Surroundings, end_groups, end_sources,
+    AbsentParts, ChannelHandle, Prepared, Running, StartContext, end_groups, end_sources,
 };
 use crate::topology::{BuiltGroup, BuiltSource, Topology};
 use crate::{chain, opening, scrape};
@@ -35,7 +35,7 @@ pub(super) enum Mode {
 /// A change under way.
 pub(super) struct Change<'a> {
     pub(super) running: &'a Running,
-    pub(super) around: &'a Surroundings,
+    pub(super) around: &'a StartContext,
     pub(super) stopping: &'a CancellationToken,
     pub(super) mode: Mode,
     topology: Topology,
@@ -56,7 +56,7 @@ pub(super) fn keeps(handle: &ChannelHandle) -> bool {
 impl<'a> Change<'a> {
     pub(super) fn new(
         running: &'a Running,
-        around: &'a Surroundings,
+        around: &'a StartContext,
         stopping: &'a CancellationToken,
         mode: Mode,
         mut topology: Topology,
@@ -307,7 +307,7 @@ impl<'a> Change<'a> {
 
     /// Removes stopped parts without a successor, and data about former peers. `configured` was
     /// built from the same configuration, and does not run.
-    pub(super) fn tidy(self, configured: &Topology) {
+    pub(super) fn clean_up(self, configured: &Topology) {
         let AbsentParts { sources, groups } = self.running.forget_stopped(configured);
         self.running.place_held(&self.topology, (self.sources, self.groups), self.around);
         let parts = self.running.parts();

@@ -139,7 +139,7 @@ impl Reloader {
         {
             let begun = Draining::new(channel.clone(), *time_limit, *exit, actor.clone());
             *draining = Some(begun);
-            self.look_at(draining, reloads).await;
+            self.advance(draining, reloads).await;
         }
         let held = self.running.parts().held.clone();
         let differs = |part: &&Part| held.contains_key(*part) != before.contains_key(*part);

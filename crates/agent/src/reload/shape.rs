@@ -37,7 +37,7 @@ pub(super) fn runs(parts: &Parts) -> Shape {
 }
 
 /// Returns the configured parts, without those that an operator has stopped.
-pub(super) fn wanted(topology: &Topology, parts: &Parts) -> Shape {
+pub(super) fn configured_shape(topology: &Topology, parts: &Parts) -> Shape {
     let is_kept = |name: &str| parts.channels.get(name).is_some_and(|handle| keeps(handle));
     Shape {
         sources: topology
@@ -76,7 +76,7 @@ pub(super) fn wanted(topology: &Topology, parts: &Parts) -> Shape {
 
 /// Returns the parts that a new topology keeps. Held parts do not run, so they are built like parts
 /// that stay.
-pub(super) fn kept(parts: &Parts, changes: &Changes) -> Kept {
+pub(super) fn kept_parts(parts: &Parts, changes: &Changes) -> Kept {
     let channels = parts.channels.iter().filter(|(name, _)| changes.kept_channels.contains(*name));
     let channels = channels
         .map(|(name, handle)| (name.clone(), (handle.channel.clone(), handle.boards.clone())));

@@ -23,7 +23,7 @@ enum Seen {
 }
 
 impl Seen {
-    fn of(read: Result<Draft, config::ConfigErrors>) -> Self {
+    fn from_result(read: Result<Draft, config::ConfigErrors>) -> Self {
         match read {
             Ok((plan, errors)) => {
                 Self::Plan(Box::new(plan), config::ConfigErrors(errors).to_string())
@@ -41,7 +41,7 @@ pub(super) async fn run(reread: Reread, runs: Plan, env: Env, reloads: Reloads) 
     loop {
         sleep(POLL_INTERVAL).await;
         let (reread, world) = (reread.clone(), env.clone());
-        let seen = env.offload(move || Seen::of(reread(&world))).await;
+        let seen = env.offload(move || Seen::from_result(reread(&world))).await;
         if seen != examined && seen == before {
             examined = seen.clone();
             reloads.ask("file change");

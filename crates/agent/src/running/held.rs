@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{AbsentParts, Parts, Prepared, Running, Surroundings, Tasks};
+use super::{AbsentParts, Parts, Prepared, Running, StartContext, Tasks};
 use crate::held::Part;
 use crate::topology::{BuiltGroup, BuiltSource, Topology};
 
@@ -51,7 +51,7 @@ impl Running {
         &self,
         built: BuiltSource,
         topology: &Topology,
-        around: &Surroundings,
+        around: &StartContext,
     ) {
         let standing = around.health.add_source(&built.name);
         around.health.forget_source(&built.name, &around.metrics);
@@ -70,7 +70,7 @@ impl Running {
         &self,
         topology: &Topology,
         (sources, groups): (Vec<BuiltSource>, Vec<BuiltGroup>),
-        around: &Surroundings,
+        around: &StartContext,
     ) {
         let parts = self.parts();
         for built in sources.into_iter().filter(|built| parts.holds_source(&built.name)) {
@@ -94,7 +94,7 @@ impl Running {
 
     /// Updates the handles of held parts from this topology, which does not run; removes parts that
     /// it does not have.
-    pub(crate) fn refresh_held(&self, mut configured: Topology, around: &Surroundings) {
+    pub(crate) fn refresh_held(&self, mut configured: Topology, around: &StartContext) {
         self.forget_stopped(&configured);
         let sources = std::mem::take(&mut configured.sources);
         let groups = std::mem::take(&mut configured.groups);

@@ -21,7 +21,7 @@ use crate::{source, stop};
 
 /// The context in which every component of an agent starts.
 #[derive(Clone)]
-pub(crate) struct Surroundings {
+pub(crate) struct StartContext {
     /// Time limit of a stop.
     pub(crate) grace: Duration,
     /// The world.
@@ -50,7 +50,7 @@ impl Prepared {
         built: BuiltSource,
         topology: &Topology,
         standing: ComponentHealth,
-        around: &Surroundings,
+        around: &StartContext,
     ) -> Self {
         let wiring = Wiring { naming: built.naming.clone(), routing: built.routing.clone() };
         let fed = |names: &[String]| topology.fed_channels(names, &built.naming);
@@ -135,16 +135,16 @@ impl Prepared {
 impl Running {
     /// Starts a group: it begins when its channel is open, and its predecessor with the same name
     /// has ended.
-    pub(crate) fn start_group(&self, built: BuiltGroup, around: &Surroundings) {
+    pub(crate) fn start_group(&self, built: BuiltGroup, around: &StartContext) {
         self.add_group(built, around, false);
     }
 
     /// Replaces a group by the handle of one that does not run.
-    pub(super) fn place_group(&self, built: BuiltGroup, around: &Surroundings) {
+    pub(super) fn place_group(&self, built: BuiltGroup, around: &StartContext) {
         self.add_group(built, around, true);
     }
 
-    fn add_group(&self, built: BuiltGroup, around: &Surroundings, is_held: bool) {
+    fn add_group(&self, built: BuiltGroup, around: &StartContext, is_held: bool) {
         let parts = self.parts();
         let channel = &parts.channels[&*built.channel];
         let old = parts.groups.get(&built.name);
@@ -223,7 +223,7 @@ impl Parts {
                     *group.channel == *built.channel && group.since >= channel.since
                 });
                 let slowest = others.map(|group| &group.passed).min_by_key(|it| it.events());
-                slowest.map(|passed| Arc::new(Passed::of(passed))).unwrap_or_default()
+                slowest.map(|passed| Arc::new(Passed::starting_at(passed))).unwrap_or_default()
             }
         }
     }
