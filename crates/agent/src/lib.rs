@@ -306,7 +306,7 @@ impl Agent {
     ) -> Result<Self, RunError> {
         let plan = configuration.plan();
         let (started, started_ms) = (Instant::now(), unix_millis(env.clock.now()));
-        let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
+        let data_dir = DataDir::lock(&plan.agent.data_dir, env).await?;
         limits::restore(&topology.limits(), &plan.agent.data_dir, env);
         let late = opening::open_channels(&topology.channels).await?;
         resends::log(&topology, &plan, &Default::default(), env).await;
@@ -334,7 +334,7 @@ impl Agent {
         let plain_text = topology.plain_text.clone();
         let running = Running::start(topology, &around, held::load(&plan, env));
         plain_text::show(&running, &plain_text);
-        let audit = audit::Audit::of(&plan.agent.data_dir, env);
+        let audit = audit::Audit::new(&plan.agent.data_dir, env);
         let (reloads, reloader) = Reloads::start(Some(Reloader {
             reread: configuration.reread.clone(),
             configuration: configuration.clone(),

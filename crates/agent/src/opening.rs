@@ -224,7 +224,7 @@ impl PendingChannel {
                     );
                     return;
                 }
-                Err(error) => return failure.of_channel(error),
+                Err(error) => return failure.channel_failed(error),
             }
         }
     }

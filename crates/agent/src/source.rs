@@ -39,7 +39,7 @@ const PAUSE_TIMES: u32 = 10;
 
 /// Consecutive failed runs that did not work.
 #[derive(Debug, Default)]
-struct Row {
+struct FailedRuns {
     failures: u32,
     /// The longest pause after the last of them.
     pause_max: Duration,
@@ -47,7 +47,7 @@ struct Row {
     pause: Duration,
 }
 
-impl Row {
+impl FailedRuns {
     /// Records a failure after this time; returns whether the run has worked: it is a
     /// [`HEALTHY_RUN`], or it has stored a batch and lasted at least as long as the previous pause.
     fn failed(&mut self, lasted: Duration, has_stored: bool) -> bool {
@@ -60,7 +60,7 @@ impl Row {
     }
 
     /// The pause after the last failure, by `random` (any 64 bits).
-    fn own_pause(&self, random: u64) -> Duration {
+    fn pause(&self, random: u64) -> Duration {
         jittered(RESTART.0, self.pause_max, self.failures, random)
     }
 }
@@ -103,7 +103,7 @@ impl Runner {
         stop: CancellationToken,
         mut is_open: bool,
     ) {
-        let (mut row, mut trouble) = (Row::default(), FailureLog::default());
+        let (mut row, mut trouble) = (FailedRuns::default(), FailureLog::default());
         let label = SourceLabel { source: self.name.to_string() };
         if stop.run_until_cancelled(self.intake.opened()).await.is_none() {
             self.standing.ended();
@@ -125,7 +125,7 @@ impl Runner {
                 Err(error) => error,
             };
             if error.class == ErrorClass::Fatal {
-                self.failure.of_source(&self.name, chain(&error));
+                self.failure.source_failed(&self.name, chain(&error));
                 return;
             }
             // A run that fails as the one before, and has stored nothing new, is the same trouble.
@@ -133,7 +133,7 @@ impl Runner {
                 trouble = FailureLog::default();
                 self.standing.worked();
             }
-            let own = || row.own_pause(self.env.entropy.next_u64());
+            let own = || row.pause(self.env.entropy.next_u64());
             row.pause = source.retry_after().unwrap_or_else(own);
             self.failed(&error, row.pause, &mut trouble);
             if stop.run_until_cancelled(sleep(row.pause)).await.is_none() {
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn run_that_stores_as_long_as_its_pause_resets_the_row_of_failures() {
-        let mut row = Row::default();
+        let mut row = FailedRuns::default();
         let ms = Duration::from_millis;
         for (lasted, has_stored, failures) in [
             (ms(0), false, 1),
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn short_runs_that_store_do_not_lengthen_the_pause_without_end() {
         let ms = Duration::from_millis;
-        let mut row = Row { failures: 20, pause: ms(30_000), ..Row::default() };
+        let mut row = FailedRuns { failures: 20, pause: ms(30_000), ..FailedRuns::default() };
         for (lasted, has_stored, pause) in [
             (ms(200), true, ms(2_000)),
             (ms(1), true, ms(100)),
@@ -210,7 +210,7 @@ mod tests {
             (ms(200), false, ms(30_000)),
         ] {
             row.failed(lasted, has_stored);
-            assert_eq!(row.own_pause(u64::MAX), pause, "after a run of {lasted:?}");
+            assert_eq!(row.pause(u64::MAX), pause, "after a run of {lasted:?}");
         }
     }
 }

@@ -166,7 +166,7 @@ impl Topology {
             dead_letters::Config::default()
         });
         builder.errors.extend(batch_fit_problem(plan, &sources, &channels));
-        let exporter = Exporter::of(plan, env, metrics).unwrap_or_else(|error| {
+        let exporter = Exporter::from_plan(plan, env, metrics).unwrap_or_else(|error| {
             builder.errors.push(ConfigError::at(&plan.file, "agent.traces", error));
             None
         });
@@ -301,7 +301,8 @@ impl Builder<'_> {
                 let known = self.data_dir.join("ledgers").join(&plan.name);
                 let ledgers = LedgerBoard::kept_in(self.env.clone(), known);
                 let boards = Boards::new(agent_floors, ledgers, &whole.agent, &kept.traces);
-                let built = self.component::<dyn Channel>(plan, "channels", &boards.along())?;
+                let built =
+                    self.component::<dyn Channel>(plan, "channels", &boards.channel_extensions())?;
                 self.metrics.begin_channel(&plan.name, self.entry::<dyn Channel>(plan)?.anomalies);
                 (Arc::from(built), boards)
             }
@@ -353,7 +354,7 @@ impl Builder<'_> {
     fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
         // A failed channel is reported already; a group that stays has no built channel.
         let boards = channel.map(|built| built.boards.clone()).unwrap_or_default();
-        let along = boards.along().with(RoutingBoard::default());
+        let along = boards.channel_extensions().with(RoutingBoard::default());
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, &along)).collect();
         let mut processor = plan.processor.clone();
         if let Some(names) = processor.settings.take("sinks") {

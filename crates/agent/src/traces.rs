@@ -68,7 +68,7 @@ impl Exporter {
     ///
     /// # Errors
     /// An invalid setting, below the table.
-    pub(crate) fn of(
+    pub(crate) fn from_plan(
         plan: &Plan,
         env: &Env,
         metrics: &Metrics,
@@ -116,7 +116,7 @@ impl Exporter {
         let deadline = Instant::now() + LAST;
         loop {
             if !gathered.is_empty() {
-                let tried = timeout_at(deadline, self.tried(&gathered)).await;
+                let tried = timeout_at(deadline, self.try_send(&gathered)).await;
                 if !matches!(tried, Ok(Ok(()))) {
                     let left = (gathered.len() + spans.len()) as u64;
                     self.dropped.inc_by(if mutant!("trace_last_not_counted") { 0 } else { left });
@@ -138,7 +138,7 @@ impl Exporter {
     /// Sends these spans repeatedly until they are accepted or refused.
     async fn deliver(&mut self, spans: &[Span]) {
         loop {
-            let Err(error) = self.tried(spans).await else {
+            let Err(error) = self.try_send(spans).await else {
                 if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
                     let lasted_seconds = seconds(lasted);
                     info!(url = self.url, failures, lasted_seconds, "spans are exported again");
@@ -165,7 +165,7 @@ impl Exporter {
     }
 
     /// Sends these spans once, and counts the accepted ones.
-    async fn tried(&mut self, spans: &[Span]) -> Result<(), PostError> {
+    async fn try_send(&mut self, spans: &[Span]) -> Result<(), PostError> {
         let body = otlp::request(&self.resource, spans, &*self.env.entropy);
         let posted = timeout(self.limit, self.post.send(body)).await;
         let refused = posted.unwrap_or(Err(PostError::Late(self.limit)))?;

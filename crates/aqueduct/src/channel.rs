@@ -175,7 +175,7 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
             .and_then(|inspection| inspection.check())
             .map(|report| show_report(&report, target.json)),
         Action::Account { directory, keys } => {
-            let accounts = account::of_directory(directory, keys.encryption().as_ref(), &env);
+            let accounts = account::from_directory(directory, keys.encryption().as_ref(), &env);
             accounts.map(|accounts| {
                 let lines = accounts.iter().map(|account| account.to_json() + "\n");
                 cli::print(&lines.collect::<String>())
@@ -199,7 +199,7 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
         Action::ImportFlume(args) => return import_flume::run(args, &env),
     };
     done.unwrap_or_else(|error| {
-        cli::say(&agent::chain(&error));
+        cli::print_line(&agent::chain(&error));
         ExitCode::from(EXIT_RUNTIME)
     })
 }
@@ -325,7 +325,7 @@ fn mend(target: &Target, env: &Env) -> Result<ExitCode, ChannelError> {
     let encryption = keys.encryption();
     let found = Inspection::open(env, directory, encryption.as_ref())?.check()?;
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        cli::say("cannot start a thread");
+        cli::print_line("cannot start a thread");
         return Ok(ExitCode::from(EXIT_RUNTIME));
     };
     // The channel prepares its next segment in a background task.

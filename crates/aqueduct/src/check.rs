@@ -97,7 +97,7 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
                 let printed = if args.json {
                     print_json(&report)
                 } else {
-                    let say = |warning: &String| cli::say(&format!("warning: {warning}"));
+                    let say = |warning: &String| cli::print_line(&format!("warning: {warning}"));
                     report.warnings.iter().for_each(say);
                     cli::print(&report.text())
                 };
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
                 if args.json {
                     print_json(&refused(&name, &errors));
                 } else {
-                    cli::say(&errors.to_string());
+                    cli::print_line(&errors.to_string());
                 }
             }
         }

@@ -146,7 +146,7 @@ pub(crate) fn run(args: &LedgerArgs) -> ExitCode {
             if sound { printed } else { ExitCode::from(EXIT_RUNTIME) }
         }
         Err(error) => {
-            cli::say(&agent::chain(&error));
+            cli::print_line(&agent::chain(&error));
             ExitCode::from(EXIT_RUNTIME)
         }
     }

@@ -210,7 +210,7 @@ pub(crate) fn run(args: &DlqArgs) -> ExitCode {
     | Action::Replay { target, .. }
     | Action::Drop { target, .. }) = &args.action;
     if let Err(problem) = show::check_reason(target, &env) {
-        cli::say(&problem);
+        cli::print_line(&problem);
         return ExitCode::from(EXIT_USAGE);
     }
     let done = match &args.action {
@@ -229,7 +229,7 @@ pub(crate) fn run(args: &DlqArgs) -> ExitCode {
         }),
     };
     done.unwrap_or_else(|problem| {
-        cli::say(&problem);
+        cli::print_line(&problem);
         ExitCode::from(EXIT_RUNTIME)
     })
 }
@@ -253,7 +253,7 @@ fn audited(
         let by = format!("user {}", rustix::process::getuid().as_raw());
         let part = target.channel.as_ref().map(|name| format!("channels.{name}"));
         let line = Line::new(action, part, Actor::new(&by, None), outcome);
-        Audit::of(data_dir, env).write(line.because(problem));
+        Audit::new(data_dir, env).write(line.because(problem));
     }
     done
 }

@@ -22,7 +22,7 @@ pub(crate) fn follow(plan: Plan, words: Words, ended: impl FnOnce(&Watch) -> Exi
     let watched = seen.clone();
     let look = move |snapshot: &agent::status::Snapshot| -> ControlFlow<()> {
         let mut watch = watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watch.look(snapshot).into_iter().for_each(|line| cli::say(&line));
+        watch.look(snapshot).into_iter().for_each(|line| cli::print_line(&line));
         match watch.outcome {
             Outcome::Goes => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),
@@ -30,7 +30,7 @@ pub(crate) fn follow(plan: Plan, words: Words, ended: impl FnOnce(&Watch) -> Exi
     };
     let tool = words.tool;
     let not_yet = |problem: &str| {
-        cli::say(&format!("{tool}: {problem}; repeat the call to resume"));
+        cli::print_line(&format!("{tool}: {problem}; repeat the call to resume"));
         ExitCode::from(EXIT_RUNTIME)
     };
     cli::launch_watched(plan, catalogue::FULL, Box::new(look), |code| {

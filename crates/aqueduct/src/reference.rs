@@ -56,7 +56,7 @@ pub(crate) fn run(args: &ComponentsArgs) -> ExitCode {
     let found = match chosen(catalogue::FULL, args.kind.as_deref(), args.role) {
         Ok(found) => found,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             return ExitCode::from(EXIT_USAGE);
         }
     };

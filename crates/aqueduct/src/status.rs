@@ -42,7 +42,7 @@ pub(crate) fn run(args: &StatusArgs) -> ExitCode {
     let (answer, snapshot) = match ask(args) {
         Ok(answered) => answered,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             return ExitCode::from(EXIT_UNREACHABLE);
         }
     };

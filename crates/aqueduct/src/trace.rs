@@ -113,7 +113,7 @@ pub(crate) fn run(args: &TraceArgs) -> ExitCode {
             if report.is_found() { printed } else { ExitCode::from(EXIT_RUNTIME) }
         }
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             ExitCode::from(EXIT_RUNTIME)
         }
     }

@@ -75,7 +75,7 @@ pub(crate) fn hold(
 
 fn of_channel(machine: &Arc<Machine>, channel: &str) -> Result<Vec<Account>, String> {
     let directory = Path::new(CHANNELS).join(channel);
-    let accounts = account::of_directory(&directory, None, &machine.env());
+    let accounts = account::from_directory(&directory, None, &machine.env());
     accounts.map_err(|error| format!("{channel} of {} has no account: {error}", machine.name))
 }
 

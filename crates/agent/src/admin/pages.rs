@@ -281,7 +281,7 @@ impl Pages {
         // than never.
         let letters = self.dead_letters.by_channel();
         let remarks = account::remarks(&self.metrics.text());
-        let accounts = account::of_running(channels, letters, self.dead_letters.origin(), remarks);
+        let accounts = account::from_agent(channels, letters, self.dead_letters.origin(), remarks);
         accounts.iter().map(|account| account.to_json() + "\n").collect()
     }
 

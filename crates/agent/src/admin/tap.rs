@@ -24,7 +24,7 @@ use pipeline::{BuildContext, Interceptor, Rejects, Settings};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::answer::{Answer, fresh, of, page};
+use super::answer::{Answer, fresh, page, respond};
 use super::pages::Pages;
 use super::query::parameters;
 use crate::running::Parts;
@@ -262,5 +262,5 @@ pub(super) fn answer(pages: &Arc<Pages>, query: &str) -> Answer {
     let messages = stream::unfold(reader, |mut reader| async {
         reader.next().await.map(|message| (Ok(Frame::data(message)), reader))
     });
-    fresh(of(StatusCode::OK, "text/event-stream", StreamBody::new(messages).boxed_unsync()))
+    fresh(respond(StatusCode::OK, "text/event-stream", StreamBody::new(messages).boxed_unsync()))
 }

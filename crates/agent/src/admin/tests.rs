@@ -89,7 +89,7 @@ fn bench_behind(running: Running, front: Front) -> Bench {
         started_ms: 0,
         running: Arc::new(running),
         reloads: Reloads::start(None).0,
-        audit: Audit::of(folder.path(), &env),
+        audit: Audit::new(folder.path(), &env),
         dead_letters: Arc::new(letters),
         health: health.clone(),
         metrics,

@@ -53,7 +53,7 @@ impl<'a> OpenPut<'a> {
         given: (&Arc<str>, Instant),
     ) -> Self {
         let volume = volume(&part);
-        let seen = to.boards.tap.is_watched().then(|| Passed::of(&part));
+        let seen = to.boards.tap.is_watched().then(|| Passed::from_batch(&part));
         let traced = TracedPut::begin(to, &mut *put, &part, given);
         put.put(part.clone());
         Self { to, volume, part, put, seen, traced }

@@ -108,7 +108,7 @@ impl<'a> Change<'a> {
             // As at a start: nothing works without it.
             Err(error) => {
                 let problem = chain(&error);
-                self.around.failure.of_channel(error);
+                self.around.failure.channel_failed(error);
                 Err(problem)
             }
         }

@@ -102,7 +102,7 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         remarks: of.word.remarks,
         verdict: Verdict::default(),
         troubles: Vec::new(),
-        flow: Flow::of(&sources, &channels, &groups),
+        flow: Flow::new(&sources, &channels, &groups),
         sources,
         groups,
         dead_letters: views.dead_letters(&parts, of.dead_letters),
@@ -225,7 +225,7 @@ impl Views {
         let leaving = self.leaving(handle);
         let seconds = |duration: Duration| duration.as_secs_f64();
         let leaving = leaving.map_or(0.0, |leaving: Throughput| leaving.events_per_second);
-        let outlook = Outlook::of(&held, stored.events_per_second, leaving);
+        let outlook = Outlook::forecast(&held, stored.events_per_second, leaving);
         ChannelStatus {
             name: name.to_owned(),
             kind: handle.kind.clone(),

@@ -37,7 +37,7 @@ impl Bench {
         );
         let plan = config::load(Path::new("agent.toml"), &text, "host").unwrap();
         let (traces, metrics) = (Traces::default(), Metrics::default());
-        let exporter = Exporter::of(&plan, &env::real(), &metrics).unwrap();
+        let exporter = Exporter::from_plan(&plan, &env::real(), &metrics).unwrap();
         let exporting = Exporting::begin(exporter, &traces);
         Self { traces, metrics, exporting }
     }

@@ -122,7 +122,7 @@ enum ImportError {
 pub(super) fn run(args: &ImportArgs, env: &Env) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else {
-        cli::say("cannot start a thread");
+        cli::print_line("cannot start a thread");
         return ExitCode::from(EXIT_RUNTIME);
     };
     match runtime.block_on(import(args, env)) {
@@ -135,7 +135,7 @@ pub(super) fn run(args: &ImportArgs, env: &Env) -> ExitCode {
             if report.is_sound() { printed } else { ExitCode::from(EXIT_RUNTIME) }
         }
         Err(error) => {
-            cli::say(&agent::chain(&error));
+            cli::print_line(&agent::chain(&error));
             ExitCode::from(EXIT_RUNTIME)
         }
     }
@@ -165,7 +165,7 @@ async fn import(args: &ImportArgs, env: &Env) -> Result<Report, ImportError> {
     if args.dry_run {
         return Ok(report);
     }
-    let _owned = DataDir::own(&args.into, env).await?;
+    let _owned = DataDir::lock(&args.into, env).await?;
     let directory = args.into.join("channels").join(&args.channel);
     let encryption = args.keys.encryption();
     let capacity = args.capacity;
@@ -202,7 +202,7 @@ async fn store(
         report.imported += events;
         if shown.elapsed() >= PROGRESS {
             shown = Instant::now();
-            cli::say(&format!("{} of {} events imported", report.imported, flume.waiting()));
+            cli::print_line(&format!("{} of {} events imported", report.imported, flume.waiting()));
         }
     }
     Ok(())

@@ -121,18 +121,18 @@ fn of_flume(standing: &Standing, env: &Env) -> Option<FlumePosition> {
     let Standing { position, place, .. } = standing;
     let Position { inode, offset: pos, skipping, path, .. } = position;
     let Some(file) = where_it_lies(position, place, env) else {
-        cli::say(&format!("omitting {}: the file no longer exists", shown(path)));
+        cli::print_line(&format!("omitting {}: the file no longer exists", shown(path)));
         return None;
     };
     if *skipping {
-        cli::say(&format!(
+        cli::print_line(&format!(
             "{} is at byte {pos}, in a line longer than `line_max`: Flume will read the rest of \
              the line as an event",
             shown(&file)
         ));
     }
     if file.to_str().is_none() {
-        cli::say(&format!("omitting {}: its name is not UTF-8", shown(&file)));
+        cli::print_line(&format!("omitting {}: its name is not UTF-8", shown(&file)));
         return None;
     }
     Some(FlumePosition { inode: *inode, pos: *pos, file })

@@ -185,7 +185,7 @@ pub(super) fn show_replayed(done: &Replayed, json: bool) -> ExitCode {
     let printed = if json {
         print_json(done)
     } else {
-        problems.iter().for_each(|problem| cli::say(problem));
+        problems.iter().for_each(|problem| cli::print_line(problem));
         let (letters, events) = (count(*letters, "letter"), count(*events, "event"));
         cli::print(&format!("{letters} with {events} put back; {waiting} waited there already\n"))
     };

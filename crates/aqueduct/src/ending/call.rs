@@ -54,7 +54,7 @@ pub(crate) fn translated(tool: &str, options: &[String], env: &Env) -> Option<Ta
     let call = Call { line: 1, tool, arguments, shell: Vec::new() };
     let (task, notes) = sqoop::translate(&call, &Here(env));
     for note in &notes.0 {
-        cli::say(&note.to_string());
+        cli::print_line(&note.to_string());
     }
     task.filter(|_| !notes.is_refused())
 }
@@ -66,9 +66,9 @@ pub(crate) fn prepared<T>(
 ) -> Result<T, ExitCode> {
     match waited(work) {
         Ok(Ok(ready)) => Ok(ready),
-        Ok(Err(Problem::Config(errors))) => Err(cli::refuse(&errors)),
+        Ok(Err(Problem::Config(errors))) => Err(cli::print_errors(&errors)),
         Ok(Err(Problem::Other(problem))) | Err(problem) => {
-            cli::say(&format!("{tool}: {problem}"));
+            cli::print_line(&format!("{tool}: {problem}"));
             Err(ExitCode::from(EXIT_RUNTIME))
         }
     }

@@ -108,7 +108,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
         export.learn_packed(*packed);
     }
     if export.packed().is_none() && look.is_ours && export.learn_quotes() {
-        cli::say(
+        cli::print_line(
             "the files were written by `aqueduct import`: reading quoted values as in RFC 4180",
         );
     }
@@ -118,7 +118,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
         files::begin(source_of(&draft.0)?, &context(NAME, env)).await?;
     }
     let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
-    checked.warnings.iter().for_each(|warning| cli::say(&format!("warning: {warning}")));
+    checked.warnings.iter().for_each(|warning| cli::print_line(&format!("warning: {warning}")));
     Ok(Ready { export, plan, text, data_dir, is_new, files: look.files })
 }
 

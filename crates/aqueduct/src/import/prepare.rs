@@ -92,7 +92,7 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<Ready, Prob
     let (text, settings) = settings(&import, &data_dir, env)?;
     let draft = config::examine("import", settings, &env.host);
     let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
-    checked.warnings.iter().for_each(|warning| cli::say(&format!("warning: {warning}")));
+    checked.warnings.iter().for_each(|warning| cli::print_line(&format!("warning: {warning}")));
     let is_new = env.disk.stat(&data_dir.join("channels").join(NAME)).is_err();
     if is_new && !import.appends && !import.is_dry {
         check_free(&import.url, env).await.map_err(Problem::Other)?;

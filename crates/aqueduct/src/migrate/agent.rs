@@ -112,7 +112,7 @@ pub(crate) fn run(args: &FlumeAgentArgs) -> ExitCode {
     if let Some((flag, what, _)) = unread.iter().find(|(_, _, given)| given.is_some()) {
         let problem =
             format!("{flag}: cannot read a configuration from {what}; write it to a file");
-        cli::say(&problem);
+        cli::print_line(&problem);
         return ExitCode::from(EXIT_USAGE);
     }
     let again = args.clone();

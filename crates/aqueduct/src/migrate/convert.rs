@@ -96,12 +96,12 @@ pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
     let monitoring = match monitoring(&here) {
         Ok(monitoring) => monitoring,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             return ExitCode::from(EXIT_CONVERT_USAGE);
         }
     };
     if let Some(warning) = &monitoring.warning {
-        cli::say(warning);
+        cli::print_line(warning);
     }
     let options = Options {
         agent: args.name.clone(),
@@ -114,16 +114,16 @@ pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
     let (conversion, plan) = match translated(&args.files, &options, &here) {
         Ok(translated) => translated,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
     if let Err(problem) = tell(&conversion.report, args, &env) {
-        cli::say(&problem);
+        cli::print_line(&problem);
         return ExitCode::from(EXIT_RUNTIME);
     }
     if args.strict && conversion.report.has(Outcome::Unknown) {
-        cli::say("not translated: with --strict each key must be a key of Flume");
+        cli::print_line("not translated: with --strict each key must be a key of Flume");
         return ExitCode::from(EXIT_RUNTIME);
     }
     if cli::print(&config::to_toml(&plan)) != ExitCode::SUCCESS {
@@ -145,7 +145,7 @@ fn tell(report: &Report, args: &ConvertArgs, env: &Env) -> Result<(), String> {
         false => report.to_string(),
     };
     match &args.report {
-        None => cli::say(text.trim_end()),
+        None => cli::print_line(text.trim_end()),
         Some(path) => {
             let cannot = |error| format!("cannot write {}: {error}", path.display());
             write(path, text.as_bytes(), env).map_err(cannot)?;

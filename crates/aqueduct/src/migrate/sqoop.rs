@@ -47,7 +47,7 @@ pub(super) fn convert(args: &SqoopArgs) -> ExitCode {
     let calls = match calls(&args.call, &env) {
         Ok(calls) => calls,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
@@ -106,7 +106,7 @@ fn translated(calls: &[Call], data_dir: &str, env: &Env) -> (String, bool) {
         }
         is_refused |= notes.is_refused();
         for note in &notes.0 {
-            cli::say(&format!("line {}: {note}", call.line));
+            cli::print_line(&format!("line {}: {note}", call.line));
         }
         text += &format!("\n# Line {}: sqoop {}\n", call.line, call.tool);
         match task {

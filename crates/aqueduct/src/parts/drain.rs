@@ -67,7 +67,7 @@ pub(crate) fn run(args: &DrainArgs) -> ExitCode {
         Ok(Some(DrainState::Drained)) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(EXIT_RUNTIME),
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             ExitCode::from(EXIT_UNREACHABLE)
         }
     }
