@@ -16,10 +16,10 @@
 //! 4. An operator's replay removes a letter after its events are in their channel again, and no
 //!    letter is stored in between: an event that is refused again immediately makes a new letter.
 
-pub mod act;
 mod config;
 mod known;
 mod label;
+pub mod operations;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -282,7 +282,7 @@ impl DeadLetters {
         if self.known().confirm(label) {
             return Ok(None);
         }
-        let batch = label.put_on(events);
+        let batch = label.apply_to(events);
         let events = batch.len() as u64;
         let begun = channel.begin_put(batch.size());
         tokio::pin!(begun);

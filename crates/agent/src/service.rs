@@ -45,7 +45,7 @@ struct Inner {
 
 impl Inner {
     /// Off the reactor: the manager may be slow to read.
-    async fn say(self: &Arc<Self>, words: Vec<Word>) {
+    async fn notify(self: &Arc<Self>, words: Vec<Word>) {
         let this = self.clone();
         let said = self.env.offload(move || this.manager.say(&words)).await;
         if let Err(error) = said
@@ -64,33 +64,33 @@ impl Service {
         Self(ServiceManager::of_process().map(|manager| Arc::new(inner(manager))))
     }
 
-    async fn say(&self, words: Vec<Word>) {
+    async fn notify(&self, words: Vec<Word>) {
         if let Some(inner) = &self.0 {
-            inner.say(words).await;
+            inner.notify(words).await;
         }
     }
 
     /// Reports that the start has begun; large channels take time to read.
     pub(crate) async fn starting(&self) {
-        self.say(vec![Word::Status("opening the channels".to_owned())]).await;
+        self.notify(vec![Word::Status("opening the channels".to_owned())]).await;
     }
 
     /// The stop begins.
     pub(crate) async fn stopping(&self) {
-        self.say(vec![Word::Stopping, Word::Status("stopping".to_owned())]).await;
+        self.notify(vec![Word::Stopping, Word::Status("stopping".to_owned())]).await;
     }
 
     /// Reports that a reload begins. Before READY the manager expects no other state.
     pub(crate) async fn reloading(&self) {
         if self.is_ready() {
-            self.say(vec![Word::Reloading]).await;
+            self.notify(vec![Word::Reloading]).await;
         }
     }
 
     /// Reports the end of a reload, whatever its result.
     pub(crate) async fn reloaded(&self) {
         if self.is_ready() {
-            self.say(vec![Word::Ready]).await;
+            self.notify(vec![Word::Ready]).await;
         }
     }
 
@@ -109,7 +109,7 @@ impl Service {
             if !inner.is_ready.load(Ordering::Relaxed) && is_ready {
                 // Set first: a reload that begins now sends its own state.
                 inner.is_ready.store(true, Ordering::Relaxed);
-                inner.say(vec![Word::Ready]).await;
+                inner.notify(vec![Word::Ready]).await;
             }
             if looked.is_none_or(|looked| looked.elapsed() >= pause) {
                 looked = Some(Instant::now());
@@ -138,7 +138,7 @@ impl Service {
                     shown = verdict;
                 }
                 if !words.is_empty() {
-                    inner.say(words).await;
+                    inner.notify(words).await;
                 }
             }
             let is_starting = !inner.is_ready.load(Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use agent::audit::{Actor, Audit, Line, Outcome};
 use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
-use agent::dead_letters::act::Selection;
+use agent::dead_letters::operations::Selection;
 use clap::{Args, Subcommand, ValueEnum};
 use pipeline::{Env, Identity};
 

@@ -14,7 +14,7 @@ use super::pages::Pages;
 use super::query::parameters;
 use crate::audit::{Actor, Line, Outcome};
 use crate::chain;
-use crate::dead_letters::act::{Channels, Replay, Selection};
+use crate::dead_letters::operations::{Channels, Replay, Selection};
 use crate::running::Running;
 use crate::status::words::count;
 

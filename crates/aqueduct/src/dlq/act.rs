@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use agent::cli::{self, EXIT_RUNTIME};
-use agent::dead_letters::act::{Channels, Dropped, Letters, Replay, Replayed, Selection};
+use agent::dead_letters::operations::{Channels, Dropped, Letters, Replay, Replayed, Selection};
 use agent::dead_letters::{self, OPERATOR};
 use agent::status::words::count;
 use async_trait::async_trait;
@@ -93,7 +93,7 @@ pub(super) fn drop_letters(target: &Target, env: &Env) -> Result<Dropped, String
     block_on(async {
         let channel = open(data_dir, target.keys.encryption(), env).await;
         let channel = channel.map_err(|error| told(&error))?;
-        let done = Letters::of_stopped(&*channel).drop_all(&target.selection()).await;
+        let done = Letters::from_channel(&*channel).drop_all(&target.selection()).await;
         let closed = channel.close().await;
         let done = done.and_then(|done| closed.map(|()| done));
         done.map_err(|error| agent::chain(&error))
@@ -122,7 +122,7 @@ pub(super) fn replay(target: &Target, new_identity: bool, env: &Env) -> Result<R
         let (data_dir, env) = (data_dir.to_owned(), env.clone());
         let mut channels = Stopped { data_dir, encryption, env, open: BTreeMap::new() };
         let replay = Replay { which: target.selection(), new_identity };
-        let done = Letters::of_stopped(&*letters).replay(&replay, &mut channels).await;
+        let done = Letters::from_channel(&*letters).replay(&replay, &mut channels).await;
         let mut done = done.map_err(|error| agent::chain(&error))?;
         let mut closed = Vec::new();
         for channel in channels.open.values() {

@@ -70,7 +70,7 @@ impl Replay {
         match (label.is_of_closed_epoch(), self.new_identity) {
             (true, true) => label.renamed(),
             (true, false) => None,
-            (false, _) => label.put_back_as(),
+            (false, _) => label.replay_identity(),
         }
     }
 }
@@ -106,12 +106,12 @@ pub struct Letters<'a> {
 
 impl<'a> Letters<'a> {
     /// The letters of an agent that is stopped, in their channel.
-    pub fn of_stopped(channel: &'a dyn Channel) -> Self {
+    pub fn from_channel(channel: &'a dyn Channel) -> Self {
         Self { channel, agent: None }
     }
 
     /// While this lives, no letter is stored.
-    async fn turn(&self) -> Option<MutexGuard<'a, ()>> {
+    async fn lock(&self) -> Option<MutexGuard<'a, ()>> {
         match self.agent {
             Some(agent) => Some(agent.turn.lock().await),
             None => None,
@@ -144,7 +144,7 @@ impl<'a> Letters<'a> {
         let mut done = Dropped::default();
         let mut pass = self.pass(which);
         while let Some((ticket, label, batch)) = pass.next().await? {
-            let _turn = self.turn().await;
+            let _turn = self.lock().await;
             let events = batch.len() as u64;
             pass.remove(ticket);
             self.removed(&label, events);
@@ -164,7 +164,7 @@ impl<'a> Letters<'a> {
         open: &mut dyn Channels,
     ) -> Result<Replayed, ChannelError> {
         let mut done = Replayed::default();
-        for ((channel, group), keys) in self.ways(replay, &mut done).await? {
+        for ((channel, group), keys) in self.destinations(replay, &mut done).await? {
             let way = (channel.as_str(), group.as_str());
             let sent = match open.open(&channel).await {
                 Ok(into) => self.send(replay, way, (&*into, &keys), &mut done).await,
@@ -179,8 +179,12 @@ impl<'a> Letters<'a> {
 
     /// Returns the destinations of the selected letters. A letter that cannot be replayed is a
     /// problem.
-    async fn ways(&self, replay: &Replay, done: &mut Replayed) -> Result<Ways, ChannelError> {
-        let mut ways = Ways::new();
+    async fn destinations(
+        &self,
+        replay: &Replay,
+        done: &mut Replayed,
+    ) -> Result<Destinations, ChannelError> {
+        let mut ways = Destinations::new();
         let (mut nameless, mut closed, mut rejected) = (0, 0, 0);
         let mut pass = self.pass(&replay.which);
         while let Some((_, label, _)) = pass.next().await? {
@@ -237,7 +241,7 @@ impl<'a> Letters<'a> {
                 continue;
             }
             let count = events.len() as u64;
-            let _turn = self.turn().await;
+            let _turn = self.lock().await;
             if waiting.contains(key) && self.may_wait(&label) {
                 done.waiting += 1;
             } else {
@@ -267,7 +271,7 @@ pub trait Channels: Send {
 }
 
 /// Destinations of letters: names of channel and group.
-type Ways = BTreeMap<(String, String), KeySet>;
+type Destinations = BTreeMap<(String, String), KeySet>;
 
 /// One pass over the letters that existed at its beginning. Letters that are not removed stay.
 struct Pass<'a> {
