@@ -189,11 +189,7 @@ impl Topology {
     }
 
     /// Returns these channels, as a source feeds them; those in `naming` rename their parts.
-    pub(crate) fn fed_channels(
-        &self,
-        names: &[String],
-        naming: &BTreeSet<String>,
-    ) -> Vec<FedChannel> {
+    pub(crate) fn feeds(&self, names: &[String], naming: &BTreeSet<String>) -> Vec<FedChannel> {
         let fed = names.iter().map(|name| {
             let (names, splits) = (PartNames::of_channel(name), naming.contains(name));
             let BuiltChannel { name, channel, boards, .. } = self.built(name);
@@ -302,7 +298,7 @@ impl Builder<'_> {
                 let ledgers = LedgerBoard::kept_in(self.env.clone(), known);
                 let boards = Boards::new(agent_floors, ledgers, &whole.agent, &kept.traces);
                 let built =
-                    self.component::<dyn Channel>(plan, "channels", &boards.channel_extensions())?;
+                    self.component::<dyn Channel>(plan, "channels", &boards.extensions())?;
                 self.metrics.begin_channel(&plan.name, self.entry::<dyn Channel>(plan)?.anomalies);
                 (Arc::from(built), boards)
             }
@@ -354,7 +350,7 @@ impl Builder<'_> {
     fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
         // A failed channel is reported already; a group that stays has no built channel.
         let boards = channel.map(|built| built.boards.clone()).unwrap_or_default();
-        let along = boards.channel_extensions().with(RoutingBoard::default());
+        let along = boards.extensions().with(RoutingBoard::default());
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, &along)).collect();
         let mut processor = plan.processor.clone();
         if let Some(names) = processor.settings.take("sinks") {

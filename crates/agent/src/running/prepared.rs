@@ -53,7 +53,7 @@ impl Prepared {
         around: &StartContext,
     ) -> Self {
         let wiring = Wiring { naming: built.naming.clone(), routing: built.routing.clone() };
-        let fed = |names: &[String]| topology.fed_channels(names, &built.naming);
+        let fed = |names: &[String]| topology.feeds(names, &built.naming);
         let intake = Arc::new(AgentIntake::new(
             built.name.clone(),
             (built.interceptors, built.selector),
