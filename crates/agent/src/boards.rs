@@ -65,7 +65,7 @@ impl Boards {
         traces: &Traces,
     ) -> Self {
         Self {
-            floors: floors.of_another_channel(),
+            floors: floors.for_another_channel(),
             outlet: OutletBoard::with_page(page_url(agent)),
             ledgers,
             traces: traces.clone(),

@@ -314,7 +314,7 @@ impl Agent {
         // Channels ask for the dead letters of an origin.
         for built in &topology.channels {
             let letters = letters.clone();
-            built.boards.floors.know_letters(move |origin| letters.lowest(origin));
+            built.boards.floors.set_lowest_letter(move |origin| letters.lowest(origin));
         }
         let mut admin = Listeners::listen(&plan.agent, env).await?;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");

@@ -129,7 +129,7 @@ pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<PendingCh
     }
     if let Some(first) = channels.first() {
         let floors = &first.boards.floors;
-        late.iter().for_each(|one| floors.is_not_open(&one.channel));
+        late.iter().for_each(|one| floors.mark_not_open(&one.channel));
         floors.begin_lives(opened.iter().map(|one| &one.channel));
     }
     opened.iter().for_each(PendingChannel::has_opened);
@@ -214,7 +214,7 @@ impl PendingChannel {
             match self.open().await {
                 Ok(false) => {}
                 Ok(true) => {
-                    self.floors.has_opened(&self.channel);
+                    self.floors.mark_open(&self.channel);
                     self.has_opened();
                     let lasted = self.trouble.over(Instant::now());
                     let waited_seconds = lasted.unwrap_or_default().1.as_secs_f64();

@@ -329,7 +329,7 @@ impl Running {
         let parts = self.parts();
         if let Some(first) = parts.channels.values().next() {
             let channels = parts.channels.values().map(|handle| &handle.channel);
-            first.boards.floors.know_channels(channels, !parts.left_behind.is_empty());
+            first.boards.floors.set_channels(channels, !parts.left_behind.is_empty());
         }
     }
 

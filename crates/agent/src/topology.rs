@@ -179,7 +179,7 @@ impl Topology {
     fn announce_channels(&self) {
         if let Some(first) = self.channels.first() {
             let channels = self.channels.iter().map(|built| &built.channel);
-            first.boards.floors.know_channels(channels, false);
+            first.boards.floors.set_channels(channels, false);
         }
     }
 

@@ -65,7 +65,7 @@ impl Component for Config {
             return Err(BuildError::invalid("window_batches", "at least 1"));
         }
         if self.retain == Keep::Stored {
-            cx.get::<FloorBoard>().forget_early();
+            cx.get::<FloorBoard>().disable_declarations();
         }
         match &self.address {
             Some(address) => cx.get::<LimitBoard>().expect(address),

@@ -197,7 +197,7 @@ impl HdfsSink {
         let retry = ledger.publish_due();
         self.unpublished.set(ledger.waiting_files() as i64);
         self.held.know(ledger.view().settled().clone());
-        self.floors.know_closed(&ledger.view().settled().floors);
+        self.floors.close(&ledger.view().settled().floors);
         if recorded {
             self.named_ledger.is(&ledger, began);
         }
@@ -266,7 +266,7 @@ impl HdfsSink {
         let key = self.floors.offered(key);
         self.floors.put(key);
         match self.held.is_closed(key) {
-            true => self.floors.left(&self.settings.env, key).await,
+            true => self.floors.rename_closed(&self.settings.env, key).await,
             false => key,
         }
     }

@@ -281,7 +281,7 @@ impl Deliver for Sql {
                 }
                 Applied::Closed => {
                     let Some(before) = key else { return Ok(Delivered::All) };
-                    let name = self.floors.left(&self.env, before).await;
+                    let name = self.floors.rename_closed(&self.env, before).await;
                     if name == before {
                         return Ok(closed(batch, before));
                     }

@@ -78,13 +78,13 @@ impl FedChannel {
     /// Applies a sender's floors to the names of batches here.
     pub(super) fn close_epochs(&self, floors: &Floors) {
         if !self.splits {
-            return self.boards.floors.hear(floors);
+            return self.boards.floors.observe(floors);
         }
         let mut of_parts = Floors::default();
         for (origin, epoch) in floors.iter() {
             of_parts.raise(self.names.of_origin(origin), epoch);
         }
-        self.boards.floors.hear(&of_parts);
+        self.boards.floors.observe(&of_parts);
     }
 
     /// Returns `true` if this batch is of a closed epoch, by either name.

@@ -89,7 +89,7 @@ pub(super) fn kept_parts(parts: &Parts, changes: &Changes) -> Kept {
         };
     }
     Kept {
-        floors: first.map(|handle| handle.boards.floors.of_another_channel()),
+        floors: first.map(|handle| handle.boards.floors.for_another_channel()),
         channels: channels.collect(),
         sources,
         groups,

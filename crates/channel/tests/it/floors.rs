@@ -37,7 +37,7 @@ async fn commit_one(channel: &dyn Channel) {
 
 fn board(channels: &[&Arc<dyn Channel>]) -> FloorBoard {
     let board = FloorBoard::default();
-    board.know_channels(channels.iter().copied(), false);
+    board.set_channels(channels.iter().copied(), false);
     board
 }
 
@@ -58,7 +58,7 @@ async fn an_epoch_is_declared_empty_once_each_of_its_batches_is_committed() {
     commit_one(&*second).await;
     let board = board(&[&second]);
     assert_eq!(board.declarable().of(origin), next);
-    board.forget_early();
+    board.disable_declarations();
     assert!(board.declarable().is_empty(), "stored is not committed");
     second.close().await.unwrap();
 }

@@ -93,7 +93,7 @@ impl Kafka {
                     return Ok(delivered);
                 }
                 Sent::Closed => {
-                    let name = self.floors.left(&self.env, key).await;
+                    let name = self.floors.rename_closed(&self.env, key).await;
                     if name == key {
                         return Ok(closed(batch, key));
                     }
