@@ -295,7 +295,7 @@ impl Builder<'_> {
             Some((channel, boards)) => (channel.clone(), boards.clone()),
             None => {
                 let known = self.data_dir.join("ledgers").join(&plan.name);
-                let ledgers = LedgerBoard::kept_in(self.env.clone(), known);
+                let ledgers = LedgerBoard::with_file(self.env.clone(), known);
                 let boards = Boards::new(agent_floors, ledgers, &whole.agent, &kept.traces);
                 let built =
                     self.component::<dyn Channel>(plan, "channels", &boards.extensions())?;
