@@ -253,7 +253,7 @@ impl Group {
             }
             Next::Hold => self.hold_pending(),
             Next::Reconsider => self.refuse_reads_until = None,
-            Next::Idle => self.outlet.works(&self.name),
+            Next::Idle => self.outlet.set_working(&self.name),
         }
     }
 

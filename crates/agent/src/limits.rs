@@ -152,7 +152,7 @@ pub(crate) fn restore(boards: &Boards, data_dir: &Path, env: &Env) {
     for (name, board) in boards {
         let rows = content.channels.get(&**name).into_iter().flatten();
         let rows = rows.filter_map(|(peer, row)| Some((peer.as_str().into(), row.limit()?)));
-        board.recall(rows.collect());
+        board.restore(rows.collect());
     }
 }
 
@@ -237,17 +237,18 @@ mod tests {
             &CancellationToken::new(),
         );
         before[0].1.named(&"a:1".into(), Some(relay));
-        before[0].1.named(&"b:2".into(), Some(PeerLimit::of(1 << 20)));
-        before[1].1.named(&"b:2".into(), Some(PeerLimit::of(7)));
+        before[0].1.named(&"b:2".into(), Some(PeerLimit::new(1 << 20)));
+        before[1].1.named(&"b:2".into(), Some(PeerLimit::new(7)));
         let recalled = || {
             let after = boards();
             restore(&after, dir.path(), &env);
             let limits = |board: &LimitBoard| board.known().into_values().collect();
             after.iter().map(|(_, board)| limits(board)).collect::<Vec<Vec<PeerLimit>>>()
         };
-        until(|| recalled() == [vec![relay, PeerLimit::of(1 << 20)], vec![PeerLimit::of(7)]]).await;
+        until(|| recalled() == [vec![relay, PeerLimit::new(1 << 20)], vec![PeerLimit::new(7)]])
+            .await;
         before[1].1.withdraw("b:2");
-        until(|| recalled() == [vec![relay, PeerLimit::of(1 << 20)], vec![]]).await;
+        until(|| recalled() == [vec![relay, PeerLimit::new(1 << 20)], vec![]]).await;
         keeping.abort();
     }
 
@@ -271,7 +272,7 @@ mod tests {
         }
         file.set_len(0).unwrap();
         let after = boards();
-        after[0].1.named(&"a:1".into(), Some(PeerLimit::of(512)));
+        after[0].1.named(&"a:1".into(), Some(PeerLimit::new(512)));
         let keeping =
             save_changes(LimitBoards::new(after), dir.path(), &env, &CancellationToken::new());
         until(|| {

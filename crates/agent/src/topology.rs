@@ -366,7 +366,7 @@ impl Builder<'_> {
         let sinks: Option<Vec<_>> = sinks.into_iter().collect();
         let mut built = sinks.iter().flatten().flatten();
         if built.any(|named| named.sink.extensions().find::<NextHop>().is_none()) {
-            boards.limits.takes_any();
+            boards.limits.accept_any();
         }
         Some(BuiltGroup {
             name: plan.name.as_str().into(),

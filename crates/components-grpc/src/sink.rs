@@ -69,7 +69,7 @@ impl Component for Config {
         }
         match &self.address {
             Some(address) => cx.get::<LimitBoard>().expect(address),
-            None => cx.get::<LimitBoard>().expect_any(),
+            None => cx.get::<LimitBoard>().expect_unknown(),
         }
         let token = self.token_file.as_deref().map(TokenFile::new);
         binding::know_name(self.tls.as_ref(), token.as_ref(), cx)?;

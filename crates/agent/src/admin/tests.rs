@@ -234,7 +234,7 @@ async fn idle_group_is_named_with_its_cause_while_events_may_enter() {
         let line = page.lines().find(|line| line.starts_with("aqueduct_group_unable_since_sec"));
         line.unwrap().split_once(' ').unwrap().1.parse::<f64>().unwrap()
     };
-    outlet.fails(&"out".into(), "refused\nby the store".into(), Instant::now());
+    outlet.set_failing(&"out".into(), "refused\nby the store".into(), Instant::now());
     tokio::time::sleep(UNABLE_AFTER - Duration::from_secs(1)).await;
     assert!(bench.get("/readyz").await.ends_with("\r\n\r\nready\n"), "it may be over soon");
     assert_eq!(since().await, 0.0);
@@ -247,7 +247,7 @@ async fn idle_group_is_named_with_its_cause_while_events_may_enter() {
     assert!(
         bench.get("/status").await.contains("\"remarks\":[\"group `out` has delivered nothing")
     );
-    outlet.works("out");
+    outlet.set_working("out");
     assert!(bench.get("/readyz").await.ends_with("\r\n\r\nready\n"));
     assert_eq!(since().await, 0.0);
 }

@@ -44,8 +44,8 @@ pub(super) async fn watch(
         loop {
             tokio::select! {
                 biased;
-                now = hop.unable_otherwise(unable.clone()) => unable = now,
-                now = hop.batch_max_otherwise(batch_max) => batch_max = now,
+                now = hop.unable_changed(unable.clone()) => unable = now,
+                now = hop.batch_max_changed(batch_max) => batch_max = now,
             }
             // The group listens until all its members have ended.
             let _ = events.send(Event::NextHop(index));
@@ -71,7 +71,7 @@ impl Group {
     /// A member has failed.
     pub(super) fn on_sink_failed(&mut self, failure: Failure, cause: Arc<str>) {
         if failure.retry_after.is_none() && !self.members.iter().any(is_able) {
-            self.outlet.fails(&self.name, cause, Instant::now());
+            self.outlet.set_failing(&self.name, cause, Instant::now());
         }
         self.notify_sinks();
     }
@@ -85,10 +85,10 @@ impl Group {
         let label = SinkLabel { sink: name.to_string() };
         self.metrics.sink_unable.get_or_create(&label).set(i64::from(unable.is_some()));
         if let Some(outage) = unable.filter(|_| !self.members.iter().any(is_able)) {
-            self.outlet.fails_at(&self.name, outage);
+            self.outlet.set_failing_downstream(&self.name, outage);
         } else if is_able_again {
             // It reports this after its store has accepted something.
-            self.outlet.works(&self.name);
+            self.outlet.set_working(&self.name);
         }
         self.notify_sinks();
     }
@@ -96,7 +96,7 @@ impl Group {
     /// The member has stored or delivered something.
     pub(super) fn on_sink_proved(&self, index: usize) {
         if !self.members[index].handle.is_unable() {
-            self.outlet.works(&self.name);
+            self.outlet.set_working(&self.name);
         }
     }
 

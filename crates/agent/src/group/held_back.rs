@@ -174,7 +174,7 @@ impl Group {
             return true;
         }
         let cause = format!("{HELD_MAX} batches are larger than `message_max` of the next agents");
-        self.outlet.fails(&self.name, cause.into(), Instant::now());
+        self.outlet.set_failing(&self.name, cause.into(), Instant::now());
         if !std::mem::replace(&mut self.held.is_crowded, true) {
             warn!(
                 group = %self.name, held = HELD_MAX,

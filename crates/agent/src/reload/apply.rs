@@ -130,7 +130,7 @@ impl<'a> Change<'a> {
         end_groups(stop.clone(), self.around.grace).await;
         for (name, handle) in stop {
             if let Some(channel) = parts.channels.get(&handle.channel) {
-                channel.boards.outlet.works(name);
+                channel.boards.outlet.set_working(name);
                 handle.members.iter().for_each(|sink| channel.boards.ledgers.withdraw(sink));
             }
         }

@@ -39,7 +39,7 @@ impl Parts {
     pub(crate) fn announce_held(&self) {
         for (name, group) in self.groups.iter().filter(|(name, _)| self.holds_group(name)) {
             if let Some(channel) = self.channels.get(&group.channel) {
-                channel.boards.outlet.fails(name, HELD.into(), Instant::now());
+                channel.boards.outlet.set_failing(name, HELD.into(), Instant::now());
             }
         }
     }

@@ -191,7 +191,7 @@ impl Running {
             self.change(|parts| parts.groups.insert(built.name, Arc::new(handle)));
             return;
         }
-        channel.boards.outlet.works(&built.name);
+        channel.boards.outlet.set_working(&built.name);
         handle.tasks.spawn(async move {
             let begin = async {
                 if let Some(before) = before {

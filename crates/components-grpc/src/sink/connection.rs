@@ -299,8 +299,8 @@ impl Connection {
         let limit = |bytes: u64| if bytes == 0 { u64::MAX } else { bytes };
         let first = !self.shared.is_up();
         let routing = welcome.routing.map(|told| Routing::told(told.digest, &told.text));
-        self.routing.heard(&self.shared.address, routing);
-        let named = PeerLimit::told(welcome.body_max, welcome.body_cut);
+        self.routing.observe(&self.shared.address, routing);
+        let named = PeerLimit::from_announced(welcome.body_max, welcome.body_cut);
         self.limits.named(&self.shared.address, named);
         let dispute = self.routing.dispute(&self.shared.address);
         self.tell(dispute.as_ref());
