@@ -143,7 +143,7 @@ pub async fn run(
     reread: Option<Reread>,
 ) -> Result<(), RunError> {
     let signals = stop::Signals::listen().map_err(RunError::Signals)?;
-    let service = Service::of_process(&env);
+    let service = Service::from_env(&env);
     serve(plan, catalogue, env, reread, (signals.into_stream(), service, None)).await
 }
 

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ::env::{ServiceManager, Word};
+use ::env::{Notification, ServiceManager};
 use pipeline::Env;
 use tokio::time::{Duration, Instant, sleep};
 use tracing::{error, warn};
@@ -45,9 +45,9 @@ struct Inner {
 
 impl Inner {
     /// Off the reactor: the manager may be slow to read.
-    async fn notify(self: &Arc<Self>, words: Vec<Word>) {
+    async fn notify(self: &Arc<Self>, words: Vec<Notification>) {
         let this = self.clone();
-        let said = self.env.offload(move || this.manager.say(&words)).await;
+        let said = self.env.offload(move || this.manager.notify(&words)).await;
         if let Err(error) = said
             && !self.is_silent.swap(true, Ordering::Relaxed)
         {
@@ -58,13 +58,13 @@ impl Inner {
 
 impl Service {
     /// Of this process.
-    pub(crate) fn of_process(env: &Env) -> Self {
+    pub(crate) fn from_env(env: &Env) -> Self {
         let (is_ready, is_silent) = (AtomicBool::new(false), AtomicBool::new(false));
         let inner = |manager| Inner { manager, env: env.clone(), is_ready, is_silent };
-        Self(ServiceManager::of_process().map(|manager| Arc::new(inner(manager))))
+        Self(ServiceManager::from_env().map(|manager| Arc::new(inner(manager))))
     }
 
-    async fn notify(&self, words: Vec<Word>) {
+    async fn notify(&self, words: Vec<Notification>) {
         if let Some(inner) = &self.0 {
             inner.notify(words).await;
         }
@@ -72,25 +72,26 @@ impl Service {
 
     /// Reports that the start has begun; large channels take time to read.
     pub(crate) async fn starting(&self) {
-        self.notify(vec![Word::Status("opening the channels".to_owned())]).await;
+        self.notify(vec![Notification::Status("opening the channels".to_owned())]).await;
     }
 
     /// The stop begins.
     pub(crate) async fn stopping(&self) {
-        self.notify(vec![Word::Stopping, Word::Status("stopping".to_owned())]).await;
+        self.notify(vec![Notification::Stopping, Notification::Status("stopping".to_owned())])
+            .await;
     }
 
     /// Reports that a reload begins. Before READY the manager expects no other state.
     pub(crate) async fn reloading(&self) {
         if self.is_ready() {
-            self.notify(vec![Word::Reloading]).await;
+            self.notify(vec![Notification::Reloading]).await;
         }
     }
 
     /// Reports the end of a reload, whatever its result.
     pub(crate) async fn reloaded(&self) {
         if self.is_ready() {
-            self.notify(vec![Word::Ready]).await;
+            self.notify(vec![Notification::Ready]).await;
         }
     }
 
@@ -109,7 +110,7 @@ impl Service {
             if !inner.is_ready.load(Ordering::Relaxed) && is_ready {
                 // Set first: a reload that begins now sends its own state.
                 inner.is_ready.store(true, Ordering::Relaxed);
-                inner.notify(vec![Word::Ready]).await;
+                inner.notify(vec![Notification::Ready]).await;
             }
             if looked.is_none_or(|looked| looked.elapsed() >= pause) {
                 looked = Some(Instant::now());
@@ -119,7 +120,7 @@ impl Service {
                 };
                 let mut words = Vec::new();
                 if dead.is_empty() {
-                    words.extend(watchdog.map(|_| Word::Watchdog));
+                    words.extend(watchdog.map(|_| Notification::Watchdog));
                 } else if !was_dead {
                     let dead = dead.join("; ");
                     error!(
@@ -134,7 +135,7 @@ impl Service {
                     None => pages.verdict().await,
                 };
                 if verdict != shown {
-                    words.push(Word::Status(one_line(&verdict)));
+                    words.push(Notification::Status(one_line(&verdict)));
                     shown = verdict;
                 }
                 if !words.is_empty() {
