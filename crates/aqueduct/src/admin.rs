@@ -106,7 +106,7 @@ impl Admin {
     /// # Errors
     /// The agent does not answer in time, does not know the page, or requires a token.
     pub(crate) async fn get(&self, page: &str) -> io::Result<String> {
-        let (status, body) = self.whole(Request::get(page), PATIENCE).await?;
+        let (status, body) = self.read_response(Request::get(page), PATIENCE).await?;
         match status {
             StatusCode::OK => Ok(body),
             status => Err(refused(page, status)),
@@ -124,7 +124,7 @@ impl Admin {
         query: &str,
     ) -> io::Result<(StatusCode, String)> {
         let request = Request::post(format!("/{action}{query}")).header("x-aqueduct", action);
-        self.whole(request, CHANGE_PATIENCE).await
+        self.read_response(request, CHANGE_PATIENCE).await
     }
 
     /// Like [`Admin::change`], but parses the response and also returns its text.
@@ -150,7 +150,7 @@ impl Admin {
     }
 
     /// Returns the status and body of a response.
-    async fn whole(
+    async fn read_response(
         &self,
         request: Builder,
         patience: Duration,

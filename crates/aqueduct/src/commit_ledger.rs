@@ -130,7 +130,7 @@ enum LedgerCommandError {
 }
 
 /// The output of a command.
-struct Said {
+struct Output {
     text: String,
     json: Value,
     /// Whether the ledger is intact.
@@ -141,7 +141,7 @@ struct Said {
 pub(crate) fn run(args: &LedgerArgs) -> ExitCode {
     let (Action::Show(target) | Action::Adopt(target) | Action::Rebuild(target)) = &args.action;
     match done(args, &env::real()) {
-        Ok(Said { text, json, sound }) => {
+        Ok(Output { text, json, sound }) => {
             let printed = if target.json { print_json(&json) } else { cli::print(&text) };
             if sound { printed } else { ExitCode::from(EXIT_RUNTIME) }
         }
@@ -152,7 +152,7 @@ pub(crate) fn run(args: &LedgerArgs) -> ExitCode {
     }
 }
 
-fn done(args: &LedgerArgs, env: &Env) -> Result<Said, LedgerCommandError> {
+fn done(args: &LedgerArgs, env: &Env) -> Result<Output, LedgerCommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(LedgerCommandError::Runtime)?;
     runtime.block_on(async {
@@ -163,11 +163,11 @@ fn done(args: &LedgerArgs, env: &Env) -> Result<Said, LedgerCommandError> {
                 Ok(shown(&operator.name, &stored, known.as_ref()))
             }
             Action::Adopt(target) => {
-                let _lock = owned(&target.data_dir, env)?;
+                let _lock = lock_data_dir(&target.data_dir, env)?;
                 Ok(changed("adopted", &operator(target, env)?.adopt().await?))
             }
             Action::Rebuild(target) => {
-                let _lock = owned(&target.data_dir, env)?;
+                let _lock = lock_data_dir(&target.data_dir, env)?;
                 Ok(changed("rebuilt", &operator(target, env)?.rebuild().await?))
             }
         }
@@ -201,7 +201,7 @@ fn access(target: &Target) -> Access {
 }
 
 /// Locks the data directory so that no agent uses it.
-fn owned(data_dir: &Path, env: &Env) -> Result<Box<dyn Lock>, LedgerCommandError> {
+fn lock_data_dir(data_dir: &Path, env: &Env) -> Result<Box<dyn Lock>, LedgerCommandError> {
     let path = data_dir.display().to_string();
     if env.disk.stat(&data_dir.join("format")).is_err() {
         return Err(LedgerCommandError::NoDataDir { path });
@@ -251,7 +251,7 @@ fn as_json(standing: &Standing) -> Value {
     })
 }
 
-fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> Said {
+fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> Output {
     let mut text = String::new();
     let mut json = json!({
         "ledger": name, "stored": as_json(stored), "remembered": known.map(as_json),
@@ -261,7 +261,7 @@ fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> Said {
         put(&mut text, format_args!("this collector does not remember a ledger of this dataset"));
         let sound = stored.problems.is_empty();
         json["sound"] = sound.into();
-        return Said { text, json, sound };
+        return Output { text, json, sound };
     };
     describe(&mut text, "as this collector remembers it", known);
     let mut forgotten = known.view.settled().keys.clone();
@@ -293,10 +293,10 @@ fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> Said {
     json["same_ledger"] = same.into();
     json["forgotten_batches"] = forgotten.count().into();
     json["sound"] = sound.into();
-    Said { text, json, sound }
+    Output { text, json, sound }
 }
 
-fn changed(done: &str, decided: &Decided) -> Said {
+fn changed(done: &str, decided: &Decided) -> Output {
     let mut text = String::new();
     for note in &decided.notes {
         put(&mut text, format_args!("note: {note}"));
@@ -304,7 +304,7 @@ fn changed(done: &str, decided: &Decided) -> Said {
     describe(&mut text, &format!("the ledger is {done}"), &decided.standing);
     let notes: Vec<String> = decided.notes.iter().map(ToString::to_string).collect();
     let json = json!({ "done": done, "notes": notes, "stored": as_json(&decided.standing) });
-    Said { text, json, sound: true }
+    Output { text, json, sound: true }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `aqueduct dlq`: operator commands for events that could not be delivered.
 
-mod act;
+mod operations;
 mod show;
 
 use std::path::Path;
@@ -220,12 +220,13 @@ pub(crate) fn run(args: &DlqArgs) -> ExitCode {
         }
         Action::Replay { target, new_identity, json } => {
             audited("dlq replay", target, &env, || {
-                act::replay(target, *new_identity, &env)
-                    .map(|done| act::show_replayed(&done, *json))
+                operations::replay(target, *new_identity, &env)
+                    .map(|done| operations::show_replayed(&done, *json))
             })
         }
         Action::Drop { target, yes: _, json } => audited("dlq drop", target, &env, || {
-            act::drop_letters(target, &env).map(|done| act::show_dropped(&done, *json))
+            operations::drop_letters(target, &env)
+                .map(|done| operations::show_dropped(&done, *json))
         }),
     };
     done.unwrap_or_else(|problem| {

@@ -11,18 +11,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use agent::cli::{self, EXIT_RUNTIME};
 use config::Plan;
 
-pub(crate) use call::{Here, Problem, prepared, translated};
+pub(crate) use call::{HostContext, Problem, prepared, translated};
 use watch::Outcome;
-pub(crate) use watch::{Watch, Words};
+pub(crate) use watch::{Labels, Watch};
 
 /// Runs the plan until its work is complete, and prints the progress. Then `ended` prints the
 /// result and returns the exit code.
-pub(crate) fn follow(plan: Plan, words: Words, ended: impl FnOnce(&Watch) -> ExitCode) -> ExitCode {
+pub(crate) fn follow(
+    plan: Plan,
+    words: Labels,
+    ended: impl FnOnce(&Watch) -> ExitCode,
+) -> ExitCode {
     let seen = Arc::new(Mutex::new(Watch::new(words)));
     let watched = seen.clone();
     let look = move |snapshot: &agent::status::Snapshot| -> ControlFlow<()> {
         let mut watch = watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watch.look(snapshot).into_iter().for_each(|line| cli::print_line(&line));
+        watch.update(snapshot).into_iter().for_each(|line| cli::print_line(&line));
         match watch.outcome {
             Outcome::Goes => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),

@@ -23,8 +23,8 @@ use demo::grouped;
 use pipeline::Env;
 use sqoop::Task;
 
-use crate::ending::{Watch, Words, follow, prepared, translated};
-use prepare::Ready;
+use crate::ending::{Labels, Watch, follow, prepared, translated};
+use prepare::PreparedExport;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,13 +74,13 @@ pub(crate) fn run(args: &ExportArgs) -> ExitCode {
     if ready.export.is_dry {
         return cli::print(&ready.text);
     }
-    cli::print_line(&ready.words());
-    let words = Words { tool: "export", done: "applied" };
+    cli::print_line(&ready.description());
+    let words = Labels { tool: "export", done: "applied" };
     follow(ready.plan.clone(), words, |seen| ended(&ready, seen, &env))
 }
 
 /// Prints the result when all rows are read, and returns the exit code.
-fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
+fn ended(ready: &PreparedExport, seen: &Watch, env: &Env) -> ExitCode {
     cli::print_line(&match seen.is_empty() && !ready.is_new {
         true => {
             "export: complete; there was nothing more to read. Files are applied once for each \
@@ -108,7 +108,7 @@ fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
 }
 
 /// Moves the rows of a staging table as the last step.
-fn moved(ready: &Ready, env: &Env) -> ExitCode {
+fn moved(ready: &PreparedExport, env: &Env) -> ExitCode {
     let rows = match prepared("export", ready.move_rows(env)) {
         Ok(Some(rows)) => grouped(rows),
         Ok(None) => return ExitCode::SUCCESS,

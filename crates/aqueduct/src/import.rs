@@ -25,8 +25,8 @@ use clap::Args;
 use pipeline::Env;
 use sqoop::Task;
 
-use crate::ending::{Watch, Words, follow, prepared, translated, waited};
-use prepare::Ready;
+use crate::ending::{Labels, Watch, follow, prepared, translated, waited};
+use prepare::PreparedImport;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,13 +78,13 @@ pub(crate) fn run(args: &ImportArgs) -> ExitCode {
     if ready.import.is_dry {
         return cli::print(&ready.text);
     }
-    cli::print_line(&ready.words());
-    let words = Words { tool: "import", done: "stored" };
+    cli::print_line(&ready.description());
+    let words = Labels { tool: "import", done: "stored" };
     follow(ready.plan.clone(), words, |seen| ended(&ready, seen, &env))
 }
 
 /// Prints the result of a complete import, and returns the exit code.
-fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
+fn ended(ready: &PreparedImport, seen: &Watch, env: &Env) -> ExitCode {
     cli::print_line(&match seen.is_empty() && !ready.is_new {
         true => "import: complete; there was nothing more to read. A whole table is read once \
                  for each directory: use another --target-dir or --data-dir to read it again"

@@ -114,7 +114,7 @@ impl Failure {
 /// Sends the lines and prints the number of acknowledged ones.
 pub(crate) fn run(args: &SendArgs) -> ExitCode {
     let env = env::real();
-    let prepared = target::of(args, &env).and_then(|target| {
+    let prepared = target::from_args(args, &env).and_then(|target| {
         let headers = headers(args, &env)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok((target, headers, runtime.map_err(|error| error.to_string())?))

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &StatusArgs) -> ExitCode {
             return ExitCode::from(EXIT_UNREACHABLE);
         }
     };
-    let printed = cli::print(&if args.json { answer } else { text::of(&snapshot) });
+    let printed = cli::print(&if args.json { answer } else { text::format(&snapshot) });
     if snapshot.ready { printed } else { ExitCode::from(EXIT_RUNTIME) }
 }
 

@@ -135,17 +135,17 @@ async fn traced(args: &TraceArgs, env: &Env) -> Result<Report, String> {
     report.batches.extend(args.batch);
     let encryption = args.keys.encryption();
     for data_dir in &args.data_dir {
-        host::look(data_dir, encryption.as_ref(), env, &wanted, &mut report)?;
+        host::search(data_dir, encryption.as_ref(), env, &wanted, &mut report)?;
     }
     // An agent searched earlier may hold a batch that a later one named.
     let named = report.batches.clone();
     for data_dir in &args.data_dir {
-        host::look_for_batches(data_dir, encryption.as_ref(), env, &named, &mut report)?;
+        host::search_batches(data_dir, encryption.as_ref(), env, &named, &mut report)?;
     }
     for url in &args.store {
         let sink = args.sink.as_deref();
         let left = args.read_max;
-        store::look((url, sink), env, &wanted, left, &mut report).await?;
+        store::search((url, sink), env, &wanted, left, &mut report).await?;
     }
     report.conclude(&wanted, args.store.is_empty());
     Ok(report)

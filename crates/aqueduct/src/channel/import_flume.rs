@@ -161,7 +161,7 @@ fn places(args: &ImportArgs, env: &Env) -> Result<Places, ImportError> {
 
 async fn import(args: &ImportArgs, env: &Env) -> Result<Report, ImportError> {
     let (mut flume, found) = FlumeChannel::open(env, &places(args, env)?)?;
-    let mut report = Report::of(found, flume.waiting());
+    let mut report = Report::new(found, flume.waiting());
     if args.dry_run {
         return Ok(report);
     }

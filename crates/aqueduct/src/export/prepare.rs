@@ -10,7 +10,7 @@ use config::{ConfigErrors, Plan};
 use pipeline::{BuildContext, Env};
 use sqoop::{Export, Layout, Notes, Packed, World};
 
-use crate::ending::{Here, Problem};
+use crate::ending::{HostContext, Problem};
 
 /// Name of the source and the channel.
 const NAME: &str = "rows";
@@ -22,7 +22,7 @@ const SEQUENCE: &[u8] = b"SEQ";
 const PACKED: [(&[u8], Packed); 2] = [(b"Obj\x01", Packed::Avro), (b"PAR1", Packed::Parquet)];
 
 /// An export that is ready to start.
-pub(super) struct Ready {
+pub(super) struct PreparedExport {
     pub(super) export: Export,
     pub(super) plan: Plan,
     /// The configuration, as text to keep.
@@ -33,9 +33,9 @@ pub(super) struct Ready {
     files: usize,
 }
 
-impl Ready {
+impl PreparedExport {
     /// Describes the export.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn description(&self) -> String {
         let Export { url, .. } = &self.export;
         let dir = self.data_dir.display();
         let by = |staging: &str| format!(" by way of {staging}");
@@ -60,8 +60,8 @@ impl Ready {
 ///
 /// # Errors
 /// The export cannot start.
-pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Problem> {
-    let home = Here(env).variable("HOME");
+pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<PreparedExport, Problem> {
+    let home = HostContext(env).variable("HOME");
     let data_dir = export.data_dir(home.as_deref());
     let unset = || Problem::Other("HOME is not set: set --data-dir".to_owned());
     let data_dir = PathBuf::from(data_dir.ok_or_else(unset)?);
@@ -119,7 +119,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     }
     let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
     checked.warnings.iter().for_each(|warning| cli::print_line(&format!("warning: {warning}")));
-    Ok(Ready { export, plan, text, data_dir, is_new, files: look.files })
+    Ok(PreparedExport { export, plan, text, data_dir, is_new, files: look.files })
 }
 
 /// Returns the sink settings of a plan and their build context.

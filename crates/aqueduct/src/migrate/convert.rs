@@ -13,7 +13,7 @@ use pipeline::Env;
 use pipeline::env::OpenMode;
 
 use super::monitoring::monitoring;
-use super::{EXIT_CONVERT_USAGE, Here, translated};
+use super::{EXIT_CONVERT_USAGE, HostContext, translated};
 
 /// Exit code: something needs a decision.
 pub(super) const EXIT_DECISION: u8 = 2;
@@ -38,7 +38,7 @@ Exit codes: 0 translated, 1 not translated, 2 translated and something needs a d
 pub(crate) struct ConvertArgs {
     #[cfg(all(feature = "hdfs", feature = "sql"))]
     #[command(subcommand)]
-    of: Option<Of>,
+    of: Option<Input>,
 
     /// Flume's configuration; of several a later one replaces keys of an earlier one
     #[arg(value_name = "FILE", required = true)]
@@ -81,18 +81,18 @@ pub(crate) struct ConvertArgs {
 /// What is translated in the place of a configuration of Flume.
 #[cfg(all(feature = "hdfs", feature = "sql"))]
 #[derive(Debug, Subcommand)]
-enum Of {
+enum Input {
     Sqoop(super::sqoop::SqoopArgs),
 }
 
 /// Prints the translation and its report.
 pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
     #[cfg(all(feature = "hdfs", feature = "sql"))]
-    if let Some(Of::Sqoop(args)) = &args.of {
+    if let Some(Input::Sqoop(args)) = &args.of {
         return super::sqoop::convert(args);
     }
     let env = env::real();
-    let here = Here::new(&env, &args.defines, false);
+    let here = HostContext::new(&env, &args.defines, false);
     let monitoring = match monitoring(&here) {
         Ok(monitoring) => monitoring,
         Err(problem) => {
@@ -118,7 +118,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
-    if let Err(problem) = tell(&conversion.report, args, &env) {
+    if let Err(problem) = write_report(&conversion.report, args, &env) {
         cli::print_line(&problem);
         return ExitCode::from(EXIT_RUNTIME);
     }
@@ -136,7 +136,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
 }
 
 /// Writes the report to the requested place.
-fn tell(report: &Report, args: &ConvertArgs, env: &Env) -> Result<(), String> {
+fn write_report(report: &Report, args: &ConvertArgs, env: &Env) -> Result<(), String> {
     let text = match args.json {
         true => {
             let json = serde_json::to_string_pretty(&report.lines());

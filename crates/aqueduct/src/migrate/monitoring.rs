@@ -3,7 +3,7 @@
 //! Only `http` is supported: Flume's JSON page, on every address of the host, as in Flume. The
 //! other types push to their own system or need Java; `/metrics` of `--admin` replaces them.
 
-use super::Here;
+use super::HostContext;
 use flume::World;
 
 /// Default port of Flume's page.
@@ -22,7 +22,7 @@ pub(super) struct Monitoring {
 ///
 /// # Errors
 /// The port is invalid. The message contains a hint.
-pub(super) fn monitoring(here: &Here<'_>) -> Result<Monitoring, String> {
+pub(super) fn monitoring(here: &HostContext<'_>) -> Result<Monitoring, String> {
     let Some(kind) = here.system("flume.monitoring.type") else {
         return Ok(Monitoring::default());
     };
@@ -58,7 +58,7 @@ mod tests {
     fn of(defines: &[&str]) -> Result<Monitoring, String> {
         let env = env::real();
         let defines: Vec<String> = defines.iter().map(|&it| it.to_owned()).collect();
-        monitoring(&Here::new(&env, &defines, false))
+        monitoring(&HostContext::new(&env, &defines, false))
     }
 
     #[test]

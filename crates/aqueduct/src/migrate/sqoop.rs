@@ -71,7 +71,7 @@ fn calls(words: &[String], env: &Env) -> Result<Vec<Call>, String> {
     let found = match only.contains(char::is_whitespace) {
         true => sqoop::calls(only),
         false => {
-            let text = crate::ending::Here(env).file(only);
+            let text = crate::ending::HostContext(env).file(only);
             let text = text.map_err(|problem| format!("{only}: {problem}"))?;
             sqoop::calls(&text).map_err(|problem| format!("{only}: {problem}"))
         }
@@ -87,7 +87,7 @@ fn translated(calls: &[Call], data_dir: &str, env: &Env) -> (String, bool) {
     let mut text = sqoop::agent(data_dir);
     let (mut names, mut is_refused) = (BTreeSet::new(), false);
     for call in calls {
-        let (task, mut notes) = sqoop::translate(call, &crate::ending::Here(env));
+        let (task, mut notes) = sqoop::translate(call, &crate::ending::HostContext(env));
         let mut name = match &task {
             Some(Task::Import(import)) => import.name().to_owned(),
             Some(Task::Export(export)) => export.name().to_owned(),

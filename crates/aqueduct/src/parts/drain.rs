@@ -29,7 +29,7 @@ time. If you interrupt this command, the drain continues.
 Exit codes: 0 drained, 1 not drained, 2 the agent does not answer, or wrong arguments";
 
 /// Interval between requests.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Interval between progress lines.
 const PACE: Duration = Duration::from_secs(2);
@@ -119,7 +119,7 @@ async fn follow(
                 return Ok(drain.state);
             }
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
         match admin.get("/status").await {
             Ok(text) => {
                 let snapshot = admin.snapshot(&text)?;

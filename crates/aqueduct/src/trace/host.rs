@@ -19,7 +19,7 @@ const BATCHES_MAX: usize = 20;
 ///
 /// # Errors
 /// The path is not a data directory, or cannot be read.
-pub(super) fn look(
+pub(super) fn search(
     data_dir: &Path,
     encryption: Option<&Encryption>,
     env: &Env,
@@ -72,7 +72,7 @@ pub(super) fn look(
 ///
 /// # Errors
 /// A channel cannot be read.
-pub(super) fn look_for_batches(
+pub(super) fn search_batches(
     data_dir: &Path,
     encryption: Option<&Encryption>,
     env: &Env,

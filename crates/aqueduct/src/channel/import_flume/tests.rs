@@ -125,7 +125,7 @@ async fn interrupted_import_resumes_after_any_batch() {
         let channel = config.build(&context(&directory, &env)).unwrap();
         channel.open().await.unwrap();
         let keys = batches::keys(&flume).unwrap();
-        let mut report = Report::of(found, flume.waiting());
+        let mut report = Report::new(found, flume.waiting());
         // Batches of 7 events.
         let mut batches = Batches::new(&flume, keys).with_events_max(7);
         for _ in 0..stop_after {
