@@ -72,6 +72,6 @@ impl Way for Topics {
     }
 
     fn probe(&self) -> Result<String, LogError> {
-        topics::look(&self.0)
+        topics::inspect(&self.0)
     }
 }

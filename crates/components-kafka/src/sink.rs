@@ -48,7 +48,7 @@ use pipeline::{
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use thiserror::Error;
 
-use crate::client::Trouble;
+use crate::client::BrokerFailure;
 use crate::token::Tokens;
 pub(crate) use config::Compression;
 pub use config::Config;
@@ -235,8 +235,8 @@ struct Kafka {
 impl Kafka {
     /// Creates the callbacks of another client.
     fn context(&self) -> Context {
-        let token = self.target.token.as_ref().map(Tokens::another);
-        Context { name: self.name.clone(), token, trouble: Trouble::default() }
+        let token = self.target.token.as_ref().map(Tokens::for_another_client);
+        Context { name: self.name.clone(), token, trouble: BrokerFailure::default() }
     }
 
     fn known(&self) -> Option<Arc<Producer>> {

@@ -297,7 +297,7 @@ impl Core {
 
     fn keep(&self, value: &Bytes) -> Result<(), Gone> {
         loop {
-            match self.log.keep(value) {
+            match self.log.store_state(value) {
                 Ok(()) => return Ok(()),
                 Err(Failure::Nothing(error)) => self.again_state(&error)?,
                 Err(Failure::Unknown(error)) => {

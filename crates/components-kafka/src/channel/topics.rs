@@ -114,7 +114,7 @@ pub(super) fn prepare(
 ///
 /// # Errors
 /// Same as [`prepare`].
-pub(super) fn look(target: &Arc<Target>) -> Result<String, LogError> {
+pub(super) fn inspect(target: &Arc<Target>) -> Result<String, LogError> {
     let admin = Admin::new(target.clone());
     let mut found = Vec::new();
     for topic in both(target) {
@@ -151,7 +151,7 @@ fn partitions(reader: &Reader, topic: &str) -> Result<Option<usize>, LogError> {
 
 /// Returns the error if the brokers do not answer the first request.
 fn unanswered(reader: &Reader, error: &KafkaError) -> LogError {
-    client::hear(&reader.consumer);
+    client::poll_events(&reader.consumer);
     let said = reader.consumer.context().trouble.last();
     let text = format!("no broker answers: check `brokers` and the network: {error}{said}");
     LogError::Failed(std::io::Error::other(text))

@@ -357,7 +357,7 @@ fn read(
     topic: &str,
 ) -> Result<(ConsumerGroupMetadata, Option<String>), KafkaError> {
     let reader: BaseConsumer<Context> = config.create_with_context(context)?;
-    token::give_first(&reader, reader.context().token.as_ref(), ANSWER_WITHIN);
+    token::poll_until_token(&reader, reader.context().token.as_ref(), ANSWER_WITHIN);
     let group = reader.group_metadata().expect("the configuration names a group");
     let found = reader.committed_offsets(offset(topic, None), ANSWER_WITHIN)?;
     let elements = found.elements();

@@ -18,7 +18,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProd
 use tokio::sync::{Notify, RwLock};
 
 use super::reasons::Failed;
-use crate::client::{self, Trouble};
+use crate::client::{self, BrokerFailure};
 use crate::token::{self, Tokens};
 
 /// Results of a batch's messages.
@@ -95,7 +95,7 @@ pub(super) struct Context {
     pub(super) name: Arc<str>,
     /// Tokens of the client.
     pub(super) token: Option<Tokens>,
-    pub(super) trouble: Trouble,
+    pub(super) trouble: BrokerFailure,
 }
 
 impl ConsumerContext for Context {}

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::config::{Options, Start};
 use super::gather::Gather;
 use super::position::{self, End, Partition};
-use crate::client::Trouble;
+use crate::client::BrokerFailure;
 use crate::token::Tokens;
 use assigned::{Assigned, Assignment};
 
@@ -42,7 +42,7 @@ pub(super) struct Member {
     pub(super) options: Arc<Options>,
     /// Tokens of this client.
     pub(super) token: Option<Tokens>,
-    pub(super) trouble: Trouble,
+    pub(super) trouble: BrokerFailure,
     intake: Arc<dyn PositionIntake>,
     /// Set when a broker has answered.
     cluster: OnceLock<String>,
@@ -79,8 +79,8 @@ impl Member {
     ) -> Self {
         let (state, stored, idle) = (Mutex::default(), Condvar::new(), Notify::new());
         let cluster = OnceLock::new();
-        let token = options.token.as_ref().map(Tokens::another);
-        let trouble = Trouble::default();
+        let token = options.token.as_ref().map(Tokens::for_another_client);
+        let trouble = BrokerFailure::default();
         Self { name, options, token, trouble, intake, cluster, state, stored, idle, pieces }
     }
 
@@ -322,7 +322,7 @@ impl Member {
     }
 
     /// Revokes partitions: waits until their events are stored, and commits the offsets.
-    fn give_back(&self, consumer: &BaseConsumer<Self>, given: &TopicPartitionList) {
+    fn revoke(&self, consumer: &BaseConsumer<Self>, given: &TopicPartitionList) {
         let is_lost = consumer.assignment_lost();
         let until = Instant::now() + self.options.revoke_wait;
         let mut state = self.state();

@@ -52,7 +52,7 @@ impl ConsumerContext for Member {
                 if in_steps { consumer.incremental_assign(&list) } else { consumer.assign(&list) }
             }
             _ => {
-                self.give_back(consumer, given);
+                self.revoke(consumer, given);
                 if in_steps { consumer.incremental_unassign(given) } else { consumer.unassign() }
             }
         };
