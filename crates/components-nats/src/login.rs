@@ -49,7 +49,7 @@ pub(crate) enum LoginError {
 }
 
 /// Authentication data for a server.
-pub(crate) struct Shown {
+pub(crate) struct Credentials {
     /// Fields of `CONNECT`.
     pub(crate) fields: Vec<(&'static str, String)>,
     /// Advice for a refusal by the server.
@@ -90,7 +90,11 @@ impl Login {
     ///
     /// # Errors
     /// Fails if there is no credential, or no challenge.
-    pub(crate) async fn shown(&self, nonce: Option<&str>, env: &Env) -> Result<Shown, LoginError> {
+    pub(crate) async fn shown(
+        &self,
+        nonce: Option<&str>,
+        env: &Env,
+    ) -> Result<Credentials, LoginError> {
         let signs = match nonce {
             Some(_) => {
                 "; the server also accepts NKeys or JWTs: `server.nkey_seed`, `server.credentials`"
@@ -136,7 +140,7 @@ impl Login {
                 (vec![("jwt", read.jwt), ("sig", sig)], remedy)
             }
         };
-        Ok(Shown { fields, remedy })
+        Ok(Credentials { fields, remedy })
     }
 }
 

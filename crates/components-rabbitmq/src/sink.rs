@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use crate::broker::{Broker, NAME_BYTES_MAX, Target};
 use crate::message::properties_of;
 use crate::refusal::RabbitError;
-use publishing::{Broken, Outgoing, Publishing, Refusal};
+use publishing::{Outgoing, Publishing, Refusal, UnconfirmedBatch};
 use routing::RoutingKey;
 
 /// Settings of the `rabbitmq` sink.
@@ -231,17 +231,18 @@ impl Deliver for Rabbit {
             };
             match publishing.publish(part, self.unroutable, &mut refused).await {
                 Ok(()) => place.open = Some(publishing),
-                Err(Broken { error: error @ RabbitError::Message { .. }, mut unconfirmed }) => {
-                    match &unconfirmed[..] {
-                        [] => return Err(error),
-                        [one] => refused.push(self.rejected(one, error)?),
-                        _ => {
-                            let second = unconfirmed.split_off(unconfirmed.len() / 2);
-                            parts.extend([second, unconfirmed]);
-                        }
+                Err(UnconfirmedBatch {
+                    error: error @ RabbitError::Message { .. },
+                    mut unconfirmed,
+                }) => match &unconfirmed[..] {
+                    [] => return Err(error),
+                    [one] => refused.push(self.rejected(one, error)?),
+                    _ => {
+                        let second = unconfirmed.split_off(unconfirmed.len() / 2);
+                        parts.extend([second, unconfirmed]);
                     }
-                }
-                Err(Broken { error, .. }) => return Err(error),
+                },
+                Err(UnconfirmedBatch { error, .. }) => return Err(error),
             }
         }
         // A message that was returned before the channel closed may be returned again.
