@@ -184,7 +184,7 @@ impl Drop for Admin {
 /// TLS of the listener.
 fn server(settings: &Settings, env: &Env) -> io::Result<tls::Server> {
     let settings: ServerTls = settings.read().map_err(io::Error::other)?;
-    tls::Server::taking_itself(settings, env, &["http/1.1"]).map_err(io::Error::other)
+    tls::Server::with_own_client(settings, env, &["http/1.1"]).map_err(io::Error::other)
 }
 
 async fn accept(

@@ -193,8 +193,8 @@ impl Topology {
         let fed = names.iter().map(|name| {
             let (names, splits) = (PartNames::of_channel(name), naming.contains(name));
             let BuiltChannel { name, channel, boards, .. } = self.built(name);
-            let (name, channel, boards) = (name.clone(), channel.clone(), boards.clone());
-            FedChannel { name, channel, boards, names, splits }
+            let (name, channel) = (name.clone(), channel.clone());
+            FedChannel { name, channel, boards: boards.clone(), names, splits }
         });
         fed.collect()
     }

@@ -214,7 +214,7 @@ impl Deliver for Rabbit {
 
     async fn probe(&self) -> Result<Option<String>, RabbitError> {
         let publishing = Publishing::open(&self.target, 0, &self.exchange).await?;
-        let reached = self.target.dialer.reached(publishing.address());
+        let reached = self.target.dialer.connected_text(publishing.address());
         publishing.close().await;
         Ok(Some(reached))
     }

@@ -90,7 +90,7 @@ impl Connector {
     /// There is no answer, or the server refuses the kind of connection.
     pub async fn probe(&self, uri: &Uri, headers: &HeaderMap) -> io::Result<String> {
         let (dialer, address) = self.target(uri)?;
-        let reached = dialer.reached(&address);
+        let reached = dialer.connected_text(&address);
         let mut request = Request::new(String::new());
         *request.method_mut() = Method::OPTIONS;
         *request.uri_mut() = uri.clone();

@@ -67,7 +67,7 @@ impl Certificates {
         }
         let disk = env.disk.clone();
         let read = move || {
-            let read = |(key, file): (Key, Arc<CertificateFile>)| (key, file.look(&*disk));
+            let read = |(key, file): (Key, Arc<CertificateFile>)| (key, file.read(&*disk));
             files.into_iter().map(read).collect::<Vec<_>>()
         };
         let read = env.offload(read).await;
