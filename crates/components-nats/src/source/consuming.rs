@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::config::{Options, Start};
-use super::position::{self, Position, StartPosition};
+use super::position::{self, Position, StartAt};
 use crate::connection::Connection;
 use crate::headers::Headers;
 use crate::jetstream::{self, ConsumerInfo, StreamInfo};
@@ -49,7 +49,7 @@ pub(super) struct Opened {
     /// When the stream was made.
     pub(super) created: String,
     /// `None`: where the first message says.
-    pub(super) begin: Option<StartPosition>,
+    pub(super) begin: Option<StartAt>,
 }
 
 /// A question that is open.
@@ -161,7 +161,7 @@ impl Consuming {
             );
             return Err(NatsError::NotGranted { address, problem });
         }
-        let begin = begin_of(options, position, &stream);
+        let begin = start(options, position, &stream);
         let mut config = options.consumer();
         match &begin {
             Some(begin) => {
@@ -341,12 +341,8 @@ fn nanos(period: Duration) -> u64 {
 }
 
 /// Where a source that reads alone begins; `None`: at a time.
-fn begin_of(
-    options: &Options,
-    position: Option<&Position>,
-    stream: &StreamInfo,
-) -> Option<StartPosition> {
-    let at = |next| Some(StartPosition { next, odd: None, deleted: 0 });
+fn start(options: &Options, position: Option<&Position>, stream: &StreamInfo) -> Option<StartAt> {
+    let at = |next| Some(StartAt { next, odd: None, deleted: 0 });
     match (position, &options.start) {
         (Some(position), _) => Some(position::begin(position, stream)),
         (None, Start::All) => at(stream.state.first_seq.max(1)),
