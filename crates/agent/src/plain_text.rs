@@ -93,7 +93,7 @@ mod tests {
 
     const THIS_HOST: &str = "127.0.0.1";
 
-    const REFUSED: &str = "plain text would leave this host";
+    const REFUSED: &str = "data would leave this host in plain text";
 
     /// The example of a component with the addresses of another host, or of all interfaces where it
     /// listens; `None` for a component without an address.
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn plain_text_without_an_address_is_not_insecure() {
         let error = checked("sink", "logger", "insecure = true").unwrap_err();
-        assert!(error.contains("sinks.k.insecure: nothing here speaks plain text"), "{error}");
+        assert!(error.contains("sinks.k.insecure: has no effect"), "{error}");
         let error = checked("sink", "logger", "insecure = \"yes\"").unwrap_err();
         assert!(error.contains("sinks.k.insecure"), "{error}");
     }

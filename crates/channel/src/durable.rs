@@ -243,14 +243,14 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {
         if self.capacity.0 < CAPACITY_MIN {
-            return Err(BuildError::invalid("capacity", "it must be at least \"1MiB\""));
+            return Err(BuildError::invalid("capacity", "must be at least \"1MiB\""));
         }
         if !(SEGMENT_MIN..=SEGMENT_MAX).contains(&self.segment_bytes.0) {
-            let problem = "it must be between \"64KiB\" and \"1GiB\"";
+            let problem = "must be between \"64KiB\" and \"1GiB\"";
             return Err(BuildError::invalid("segment_bytes", problem));
         }
         if self.capacity_events == Some(0) {
-            return Err(BuildError::invalid("capacity_events", "it must be at least 1"));
+            return Err(BuildError::invalid("capacity_events", "must be at least 1"));
         }
         if let Some(encryption) = &self.encryption {
             encryption.validate()?;

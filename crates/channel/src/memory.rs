@@ -53,10 +53,10 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {
         if self.capacity.0 == 0 {
-            return Err(BuildError::invalid("capacity", "it must be more than 0"));
+            return Err(BuildError::invalid("capacity", "must be greater than 0"));
         }
         if self.capacity_events == Some(0) {
-            return Err(BuildError::invalid("capacity_events", "it must be at least 1"));
+            return Err(BuildError::invalid("capacity_events", "must be at least 1"));
         }
         Ok(Box::new(channel::Memory::new(&self, cx)))
     }

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn reads_the_written_positions() {
         let positions = [position("a", "x", Some("1")), position("b", "", None)];
         let mut out = Vec::new();
         put_positions(&mut out, &positions);

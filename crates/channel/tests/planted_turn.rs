@@ -24,7 +24,8 @@ fn durable_channel(disk: &SimDisk) -> Box<dyn Channel> {
 #[tokio::test(start_paused = true)]
 async fn a_put_that_is_stored_out_of_its_turn_is_found() {
     support::mutants::plant("turn_not_looked_at").unwrap();
-    let rule = conformance::what_comes_after_another_is_stored_only_behind_it(durable_channel);
+    let rule =
+        conformance::a_dependent_position_is_stored_only_after_its_predecessor(durable_channel);
     let failed = AssertUnwindSafe(rule).catch_unwind().await;
     assert!(failed.is_err(), "the suite holds although no put waits for its turn");
 }

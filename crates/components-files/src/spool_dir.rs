@@ -142,18 +142,19 @@ fn check(disk: &dyn Disk, options: &Options) -> Result<(), SourceError> {
     };
     let directory = &options.directory;
     let unusable =
-        |error| failed(format!("directory {} cannot be read", directory.display()), Some(error));
+        |error| failed(format!("cannot read the directory {}", directory.display()), Some(error));
     let stat = disk.stat(directory).map_err(unusable)?;
     if stat.kind != FileKind::Directory {
-        return Err(failed(format!("{} is no directory", directory.display()), None));
+        return Err(failed(format!("{} is not a directory", directory.display()), None));
     }
     if let Completion::Move(to) = &options.completion {
         let unusable =
-            |error| failed(format!("`completed_dir` {} cannot be used", to.display()), Some(error));
+            |error| failed(format!("cannot use the `completed_dir` {}", to.display()), Some(error));
         disk.create_dir_all(to).map_err(unusable)?;
         if disk.stat(to).map_err(unusable)?.device != stat.device {
             let problem = format!(
-                "`completed_dir` {} is on another file system than {}: files cannot be moved there",
+                "`completed_dir` {} is on another file system than {}, so files cannot be moved \
+                 there; choose a directory on the same file system",
                 to.display(),
                 directory.display()
             );

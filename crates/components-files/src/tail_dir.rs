@@ -251,7 +251,8 @@ impl TailDir {
     fn watch(&self) -> Option<Arc<dyn Watch>> {
         let watch = self.env.disk.watch();
         let said = |error: &io::Error| {
-            tracing::info!(source = %self.name, %error, "changes are not told here");
+            tracing::info!(source = %self.name, %error,
+                "no file change notifications; polling instead");
         };
         watch.inspect_err(said).ok()
     }

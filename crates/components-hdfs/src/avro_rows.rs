@@ -120,7 +120,9 @@ fn row(head: &Head, record: &[u8], body: &mut String) -> Result<(), String> {
     let datum = head.schema.read(record).map_err(|problem| problem.to_string());
     let written = datum.and_then(|datum| match datum.value() {
         Value::Named => put(datum, body),
-        _ => Err("the schema of the file is no record: its values have no names".to_owned()),
+        _ => Err("the schema of the file is not a record, so its values have no names; write \
+                  records, or use another `decoder`"
+            .to_owned()),
     });
     if written.is_err() {
         body.clear();
@@ -141,7 +143,7 @@ fn put(datum: Datum<'_>, out: &mut String) -> Result<(), String> {
         Value::Text(text) => put_text(text, out),
         Value::Bytes(bytes) => put_bytes(bytes, out),
         Value::Decimal(bytes, scale) => {
-            let text = decimal(bytes, scale).ok_or("a decimal of more than 128 bits")?;
+            let text = decimal(bytes, scale).ok_or("a decimal has more than 128 bits")?;
             out.push_str(&text);
         }
         Value::Day(day) => put_day(day, out)?,
@@ -291,6 +293,6 @@ mod tests {
         assert_eq!(read(b"", 0, ALL), []);
         // Other types have no field names.
         let file = self::file(&json!("int"), &[vec![2]]);
-        assert!(read(&file, 0, ALL)[0].1.as_ref().unwrap().contains("no record"));
+        assert!(read(&file, 0, ALL)[0].1.as_ref().unwrap().contains("not a record"));
     }
 }

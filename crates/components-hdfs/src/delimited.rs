@@ -89,10 +89,13 @@ impl Component for Config {
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Decoder>, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.fields.is_empty() {
-            return invalid("fields", "name the values of a record");
+            return invalid(
+                "fields",
+                "must name every value of a record, in the order of the values",
+            );
         }
         if let Some(name) = self.non_text.iter().find(|name| !self.fields.contains(name)) {
-            let problem = format!("`{name}` is none of `fields`");
+            let problem = format!("`{name}` is not in `fields`");
             return Err(BuildError::invalid("non_text", problem));
         }
         if self.record_max.0 == 0 || self.record_max > ByteSize::mib(16) {
@@ -106,11 +109,11 @@ impl Component for Config {
         ];
         for (number, (setting, character)) in given.iter().enumerate() {
             if character.is_some_and(|it| !it.is_ascii()) {
-                return invalid(setting, "must be a character of ASCII");
+                return invalid(setting, "must be an ASCII character");
             }
             let same = given[..number].iter().find(|(_, other)| other == character);
             if let (Some((other, _)), Some(_)) = (same, character) {
-                let problem = format!("it is the same as `{other}`");
+                let problem = format!("must differ from `{other}`");
                 return Err(BuildError::invalid(*setting, problem));
             }
         }
@@ -158,7 +161,7 @@ impl Form {
         let values = values(record, &self.dialect)?;
         let (found, named) = (values.len(), self.fields.len());
         if found != named {
-            return Err(format!("values: {found}, and {named} are named in `fields`"));
+            return Err(format!("the record has {found} values, but `fields` names {named}"));
         }
         body.clear();
         for (number, (field, value)) in self.fields.iter().zip(&values).enumerate() {
@@ -294,7 +297,8 @@ impl File {
             if is_long {
                 let at = self.before + self.start as u64;
                 let problem = format!(
-                    "the record at byte {at} has more than {record_max} bytes (`record_max`)"
+                    "the record at byte {at} is longer than {record_max} bytes; raise \
+                     `record_max`, or check `quote` and `line_end`"
                 );
                 return Err(MalformedMessage { problem }.into());
             }
@@ -320,7 +324,9 @@ impl FileDecoder for File {
     fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         for _ in 0..events {
             let Some(found) = self.find(file)? else {
-                let problem = "it has fewer records than were read of it".to_owned();
+                let problem = "the file has fewer records than were already read; it was replaced \
+                               or truncated"
+                    .to_owned();
                 return Err(MalformedMessage { problem }.into());
             };
             self.give(found);

@@ -217,7 +217,7 @@ impl Run<'_> {
         }
         self.files.waiting.set(0.0);
         let (source, files) = (&self.files.name, todo.len());
-        tracing::info!(%source, files, "all files are read, and their events are stored");
+        tracing::info!(%source, files, "all files are read and their events are stored");
         Ok(())
     }
 
@@ -282,8 +282,9 @@ impl Run<'_> {
             Ok(_) => {
                 let events = self.state.file.as_ref().map_or(0, |mark| mark.events);
                 blocked(format!(
-                    "{path} cannot be read behind its first {events} events, which are stored: \
-                     {error}; look at `decoder` and `compression`, and whether the file is whole"
+                    "cannot read {path} after the first {events} events, which are stored: \
+                     {error}; check that the file is complete, and that `decoder` and \
+                     `compression` match it"
                 ))
             }
         }
@@ -309,8 +310,8 @@ impl Run<'_> {
 
 fn changed(path: &str) -> SourceError {
     blocked(format!(
-        "{path} has changed since its reading began, and what is stored of it may be of both; put \
-         the old one back, or read all anew with a source of another name"
+        "{path} changed while it was read, so stored events may be from both versions; restore the \
+         old file, or rename the source to read all files again"
     ))
 }
 

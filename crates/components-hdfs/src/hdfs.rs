@@ -305,7 +305,7 @@ impl Sink for HdfsSink {
         let merges = self.settings.compact.is_some();
         let reached = probe::probe(&*fs, self.dataset.prefix(), number, merges).await;
         let place = reached.map_err(HdfsSinkError::from)?;
-        Ok(Some(format!("{}: {place} takes files", self.dataset_name)))
+        Ok(Some(format!("{}: {place} accepts files", self.dataset_name)))
     }
 
     async fn open(&mut self) -> Result<(), SinkError> {
@@ -355,8 +355,13 @@ impl Sink for HdfsSink {
         if let Some(mut ledger) = self.halt().await {
             match timeout(LEAVE_LIMIT, ledger.leave()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "the stage is left to the next opening"),
-                Err(_) => tracing::debug!("the stage is left to the next opening"),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error,
+                        "cannot delete the staging directory; the next start deletes it")
+                }
+                Err(_) => tracing::debug!(
+                    "cannot delete the staging directory; the next start deletes it"
+                ),
             }
             self.known = ledger.into_known();
         }

@@ -70,8 +70,8 @@ impl Reach<'_> {
             .kerberos
             .map(|it| Login { principal: it.principal.clone(), keytab: it.keytab.clone() });
         if login.as_ref().is_some_and(|login| !is_principal(&login.principal)) {
-            let problem = "write it with its realm, as aqueduct@EXAMPLE.COM or \
-                           aqueduct/_HOST@EXAMPLE.COM";
+            let problem =
+                "must include the realm, as in aqueduct@EXAMPLE.COM or aqueduct/_HOST@EXAMPLE.COM";
             return Err(BuildError::invalid("kerberos.principal", problem));
         }
         let access = HdfsAccess {
@@ -90,11 +90,13 @@ impl Reach<'_> {
             ("directory_mode", access.directory_mode != unset.directory_mode),
         ];
         let (passed_over, counts): (&[&str], _) = match url.scheme() {
-            "file" => (ALL, "the user and the umask of this process count there"),
-            "s3" | "gs" | "abfs" | "abfss" => (ALL, "the credentials count there"),
+            "file" => (ALL, "files belong to the user of this process and its umask applies"),
+            "s3" | "gs" | "abfs" | "abfss" => {
+                (ALL, "access depends on the credentials of the bucket")
+            }
             "webhdfs" | "swebhdfs" => (
                 &["conf_dir", "kerberos"],
-                "it is reached as `url` says, by a name of a user without a proof",
+                "over HTTP the user name is sent without authentication",
             ),
             _ => (&[], ""),
         };
@@ -102,7 +104,7 @@ impl Reach<'_> {
         if let Some((setting, _)) = set.iter().find(of_no_effect) {
             let scheme = url.scheme();
             let problem = format!(
-                "it has no effect on a `{scheme}://` store: {counts}; remove it, or set an hdfs:// \
+                "has no effect on a `{scheme}://` store: {counts}; remove it, or set an hdfs:// \
                  `url`"
             );
             return Err(BuildError::invalid(*setting, problem));
@@ -136,7 +138,7 @@ impl Reach<'_> {
     fn by_http(&self, url: &StoreUrl) -> Result<storage_webhdfs::Access, BuildError> {
         let access = self.webhdfs.cloned().unwrap_or_default();
         if access.tls.is_some() && url.scheme() == "webhdfs" {
-            let problem = "it has no effect on a `webhdfs://` store; write `swebhdfs://` in `url`";
+            let problem = "has no effect on a `webhdfs://` store; write `swebhdfs://` in `url`";
             return Err(BuildError::invalid("webhdfs.tls", problem));
         }
         Ok(access)

@@ -84,11 +84,15 @@ impl Component for Config {
             return Err(BuildError::invalid("record_max", "must be from 1B to 256MiB"));
         }
         if self.key_header.as_ref().is_some_and(String::is_empty) {
-            return Err(BuildError::invalid("key_header", "a header has a name"));
+            return Err(BuildError::invalid(
+                "key_header",
+                "must not be empty; remove it, or set a header name",
+            ));
         }
         let zone = match &self.zone {
             Some(name) => Some(TimeZone::get(name).map_err(|_| {
-                let problem = format!("`{name}` is no time zone, such as `Europe/Berlin`");
+                let problem =
+                    format!("`{name}` is not a time zone; write for example `Europe/Berlin`");
                 BuildError::invalid("zone", problem)
             })?),
             None => None,
@@ -135,9 +139,9 @@ impl Form {
             BYTES_CLASS => Meaning::Bytes,
             _ if self.columns.is_empty() => {
                 return Err(malformed(format!(
-                    "its values are of the class `{class}`, which does not say what it holds. If \
-                     Sqoop has generated it, name the fields of the class and their types in \
-                     `columns`; else write the rows as text, Avro or Parquet"
+                    "its values have the unknown class `{class}`; if Sqoop generated it, list its \
+                     fields and types in `columns`, otherwise write the rows as text, Avro or \
+                     Parquet"
                 )));
             }
             _ => return Ok(Meaning::Sqoop),
@@ -145,7 +149,8 @@ impl Form {
         match self.columns.is_empty() {
             true => Ok(meaning),
             false => Err(malformed(format!(
-                "its values are of the class `{class}`, which has no `columns`: leave them out"
+                "its values have the class `{class}`, which does not use `columns`: remove \
+                 `columns`"
             ))),
         }
     }
@@ -171,8 +176,8 @@ impl Form {
                 let problem = self.columns.object(record.value, &mut body).map_err(|problem| {
                     let class = &head.value_class;
                     of_class(format!(
-                        "its value of the class `{class}` does not have the types of `columns`: \
-                         {problem}; name them as the fields of that class are"
+                        "its value of the class `{class}` does not match `columns`: {problem}; \
+                         list the fields and types of that class"
                     ))
                 })?;
                 made.push_back(Made::new(body.into_bytes(), key, problem));
@@ -275,7 +280,10 @@ impl FileDecoder for File {
         self.fill(file)?;
         for _ in 0..events {
             if !self.fill(file)? {
-                return Err(malformed("it has fewer events than were read of it"));
+                return Err(malformed(
+                    "the file has fewer events than were already read; it was replaced or \
+                     truncated",
+                ));
             }
             self.made.pop_front();
         }

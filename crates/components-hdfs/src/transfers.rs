@@ -77,20 +77,23 @@ const METRICS: &[MetricSpec] = &[
     ),
     MetricSpec::counter(
         "taken_names",
-        "Files whose name existed, and that got another name or replaced the existing file.",
+        "Files whose name was taken, so that they got another name or replaced the existing file.",
     ),
     MetricSpec::gauge(
         "unfinished_transfers",
         "Transfers of all collectors that are incomplete in the store.",
     ),
-    MetricSpec::gauge("stalled_transfers", "Incomplete transfers without a new piece for an hour."),
+    MetricSpec::gauge(
+        "stalled_transfers",
+        "Incomplete transfers that received no new piece for an hour.",
+    ),
     MetricSpec::gauge(
         "damaged_transfers",
-        "Transfers of all collectors whose pieces do not match the file that was read.",
+        "Transfers of all collectors whose assembled pieces differ from the original file.",
     ),
     MetricSpec::gauge(
         "held_files",
-        "Complete files that are not visible because the store rejects their name.",
+        "Complete files that are not visible because their name is taken or rejected by the store.",
     ),
 ];
 
@@ -211,7 +214,8 @@ impl Session {
                 // The look around retries the final name.
                 if let Err(error) = self.shelf.publish(&record, piece.transfer).await {
                     let file = piece.file;
-                    tracing::warn!(file, %error, "a whole file waits for its name");
+                    tracing::warn!(file, %error,
+                        "cannot give a complete file its final name; retrying");
                 }
                 Ok(Ok(()))
             }
@@ -268,7 +272,7 @@ impl Deliver for Files {
         let number = self.shared.env.entropy.next_u64();
         let prefix = self.shared.layout.prefix();
         let place = probe::probe(&*fs, prefix, number, false).await?;
-        Ok(Some(format!("{place} takes files")))
+        Ok(Some(format!("{place} accepts files")))
     }
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, FilesError> {

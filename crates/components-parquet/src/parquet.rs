@@ -144,12 +144,12 @@ impl Component for Config {
         };
         let body = reading.body(&columns)?;
         if !(GROUP_MIN..=GROUP_MAX).contains(&self.row_group_size.0) {
-            let problem = "it must be from 64KiB to 1GiB";
+            let problem = "must be from 64KiB to 1GiB";
             return Err(BuildError::invalid("row_group_size", problem));
         }
         if self.memory_max.0 / 2 < self.row_group_size.0 {
             let problem =
-                "it must be at least twice `row_group_size`, or no row group becomes full";
+                "must be at least twice `row_group_size`, otherwise no row group becomes full";
             return Err(BuildError::invalid("memory_max", problem));
         }
         let properties = WriterProperties::builder().set_compression(match self.codec {

@@ -174,7 +174,7 @@ impl FileDecoder for File {
         self.next = next;
         while left > 0 {
             let group = self.group()?.ok_or_else(|| {
-                malformed("the file has fewer rows than were read of it: it is another file")
+                malformed("the file has fewer rows than were already read; it was replaced")
             })?;
             group.row()?;
             group.give();

@@ -61,7 +61,8 @@ impl Component for Config {
         ),
         MetricSpec::gauge(
             "slot_lag_bytes",
-            "Bytes of the database log that are not stored, or not decoded by the database, yet.",
+            "Bytes of the database log that the database has not decoded or the source has not \
+             stored yet.",
         ),
     ];
     type Role = dyn Source;
@@ -108,8 +109,8 @@ impl Changes {
         let state = State::read(&known).map_err(refused)?;
         match state {
             Some(state) if state.of != self.options.digest() => Err(refused(
-                "the position in the channel is of another database, `slot` or `publication`; set \
-                 them back, or give the source another name: then it begins anew"
+                "the position in the channel belongs to another database, `slot` or `publication`; \
+                 restore these settings, or rename the source to start again"
                     .to_owned(),
             )),
             state => Ok(state),
@@ -155,7 +156,7 @@ impl Changes {
     fn count_schema(&self, changes: Option<String>) {
         if let Some(changes) = changes {
             self.metrics.count_anomaly(&self.name, "schema_changed", 1);
-            tracing::warn!(source = %self.name, "a table has changed: {changes}");
+            tracing::warn!(source = %self.name, "the columns of a table changed: {changes}");
         }
     }
 }

@@ -189,7 +189,7 @@ impl TlsConnect<Wire> for Upgrade {
                     let stream = tls.wrap(stream.stream, &self.address).await?;
                     Ok(Wire { stream, left: self.left })
                 }
-                None => Err(io::Error::other("TLS without settings for it")),
+                None => Err(io::Error::other("TLS without settings")),
             }
         })
     }
@@ -222,8 +222,8 @@ impl AsyncRead for Wire {
         }
         let Some(left) = left.checked_sub((buffer.filled().len() - before) as u64) else {
             let problem = format!(
-                "the server sends more than {LOGIN_BYTES_MAX} bytes before the end of the login; \
-                 check that the address is a PostgreSQL server"
+                "the server sent more than {LOGIN_BYTES_MAX} bytes during the login; check that \
+                 the address belongs to a PostgreSQL server"
             );
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, problem)));
         };

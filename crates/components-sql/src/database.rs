@@ -75,8 +75,8 @@ struct Place {
 }
 
 /// Error message of a build without ODBC.
-const UNBUILT: &str = "this program is built without ODBC: build it with `cargo build --release \
-                       --features odbc`, which needs unixODBC (docs/components/sources/sql.md)";
+const UNBUILT: &str = "this program has no ODBC: build it with `cargo build --release --features \
+                       odbc`, which needs unixODBC (docs/components/sources/sql.md)";
 
 const EXAMPLES: &str = "write `postgres://host:port/name`, `mysql://host:port/name`, \
                         `sqlite:/path` or `odbc:Driver={name};Server=host;…`";
@@ -107,28 +107,28 @@ impl Database {
             return invalid("url", UNBUILT);
         }
         if is_odbc && self.tls.is_some() {
-            let problem = "the driver makes the TLS of ODBC: take it out, and set `Encrypt=yes` \
-                           (SQL Server), `SSLmode=verify-full` (PostgreSQL) or what the driver \
-                           has for it in `database.url`";
+            let problem = "does not apply to ODBC: remove it, and set `Encrypt=yes` (SQL Server), \
+                           `SSLmode=verify-full` (PostgreSQL) or the TLS option of the driver in \
+                           `database.url`";
             return invalid("tls", problem);
         }
         if is_file && (self.user.is_some() || self.password.is_some() || self.tls.is_some()) {
-            return invalid("url", "SQLite has no `user`, `password` and `tls`: take them out");
+            return invalid("url", "SQLite does not use `user`, `password` and `tls`: remove them");
         }
         if self.password.is_some()
             && let Err(refused) = crypto::allow(Outside::DatabasePassword)
         {
             // ODBC has no `database.tls`.
-            let by_odbc = "a FIPS build gives no password to a driver of ODBC, whose cryptography \
-                           is another library's: leave it out, and name the user's certificate in \
-                           `database.url` or in the data source, as the driver has it";
+            let by_odbc = "a FIPS build does not pass passwords to ODBC drivers, which have their \
+                           own cryptography: remove it, and log in with a client certificate set \
+                           in `database.url` or in the data source";
             let problem = if is_odbc { by_odbc.to_owned() } else { refused.to_string() };
             return invalid("password", &problem);
         }
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("database"))?;
         if login.is_none() && !is_file && !is_odbc {
-            return invalid("user", "name the user of the database");
+            return invalid("user", "set the database user");
         }
         if self.tls.is_none() && !is_file && !is_odbc {
             let remedy = "set the table `database.tls`";
@@ -169,10 +169,10 @@ fn place(url: &str) -> Result<Place, String> {
         let rest = rest.replacen("postgresql://", "postgres://", 1);
         let rest = rest.replacen("mariadb://", "mysql://", 1);
         return Err(match place(&rest) {
-            Ok(_) => format!(
-                "a URL of JDBC; write `{rest}`, and what stood behind `?` as settings of `database`"
-            ),
-            Err(_) => format!("a URL of JDBC, which is not read here; {EXAMPLES}"),
+            Ok(_) => {
+                format!("a JDBC URL; write `{rest}`, and its options as settings of `database`")
+            }
+            Err(_) => format!("a JDBC URL, which is not supported; {EXAMPLES}"),
         });
     }
     if let Some(text) = url.strip_prefix("odbc:") {
@@ -181,7 +181,7 @@ fn place(url: &str) -> Result<Place, String> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         if !PathBuf::from(path).is_absolute() || path.contains('?') {
-            return Err("a path that begins with `/` has to follow: `sqlite:/path`".to_owned());
+            return Err("an absolute path must follow: `sqlite:/path`".to_owned());
         }
         let (address, name) = (path.to_owned(), String::new());
         return Ok(Place { via: Via::Sqlite, address, name });
@@ -190,19 +190,22 @@ fn place(url: &str) -> Result<Place, String> {
     let (via, port) = match scheme {
         "postgres" => (Via::Postgres, 5432),
         "mysql" => (Via::Mysql, 3306),
-        _ => return Err(format!("`{scheme}` is no database that is known here; {EXAMPLES}")),
+        _ => return Err(format!("`{scheme}` is not a supported database; {EXAMPLES}")),
     };
     if rest.contains('@') {
-        return Err("user and password do not belong into the URL, which is shown; set \
+        return Err("the URL is shown in messages, so it must not contain user or password; set \
                     `database.user` and `database.password`"
             .to_owned());
     }
     if rest.contains('?') {
-        return Err("nothing may follow the name; `?…` are settings of `database`".to_owned());
+        return Err(
+            "a URL must end with the database name; write options as settings of `database`"
+                .to_owned(),
+        );
     }
     let (host, name) = rest.split_once('/').unwrap_or((rest, ""));
     if name.is_empty() || name.contains('/') {
-        return Err(format!("it has no name of a database; write `{scheme}://{host}/name`"));
+        return Err(format!("the URL has no database name; write `{scheme}://{host}/name`"));
     }
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
     let address = if has_port { host.to_owned() } else { format!("{host}:{port}") };
@@ -219,14 +222,14 @@ fn of_odbc(text: &str) -> Result<Place, String> {
         attributes(text).map(|name| name.trim().to_ascii_uppercase()).collect();
     if !names.iter().any(|name| name == "DSN" || name == "DRIVER" || name == "FILEDSN") {
         return Err(
-            "it names no driver: write `odbc:DSN=name` for a data source of `odbc.ini`, or \
-                    `odbc:Driver={name};Server=host;Database=name`"
+            "the URL has no driver: write `odbc:DSN=name` for a data source of `odbc.ini`, or \
+             `odbc:Driver={name};Server=host;Database=name`"
                 .to_owned(),
         );
     }
     let secrets = ["PWD", "PASSWORD", "UID", "USER", "USERNAME", "USER ID"];
     if names.iter().any(|name| secrets.contains(&&**name)) {
-        return Err("user and password do not belong into the URL, which is shown; set \
+        return Err("the URL is shown in messages, so it must not contain user or password; set \
                     `database.user` and `database.password`"
             .to_owned());
     }
@@ -270,7 +273,7 @@ mod tests {
         assert_eq!(target(None), None);
         let said = target(Some("secret")).unwrap_or_default();
         assert!(said.contains("database.password"), "{said}");
-        assert!(said.contains("the certificate of `database.tls`"), "{said}");
+        assert!(said.contains("certificate of `database.tls`"), "{said}");
         // A program without ODBC rejects the URL itself.
         if ::odbc::Session::IS_BUILT {
             let said = of("odbc:DSN=shop", Some("secret"), serde_json::Value::Null);
@@ -308,14 +311,14 @@ mod tests {
             ("jdbc:postgresql://db:5432/shop?ssl=true", "write `postgres://db:5432/shop`"),
             ("jdbc:mysql://db/shop", "write `mysql://db/shop`"),
             ("jdbc:mariadb://db/shop", "write `mysql://db/shop`"),
-            ("jdbc:oracle:thin:@db:1521/x", "not read here"),
+            ("jdbc:oracle:thin:@db:1521/x", "not supported"),
             ("postgres://me:secret@db/shop", "set `database.user`"),
             ("postgres://db/shop?sslmode=require", "settings of `database`"),
             ("postgres://db", "`postgres://db/name`"),
-            ("postgres://db:x/shop", "no number as its port"),
-            ("oracle://db/shop", "no database that is known here"),
-            ("sqlite:a.db", "begins with `/`"),
-            ("odbc:Server=db;Database=shop", "names no driver"),
+            ("postgres://db:x/shop", "a port that is not a number"),
+            ("oracle://db/shop", "not a supported database"),
+            ("sqlite:a.db", "an absolute path"),
+            ("odbc:Server=db;Database=shop", "has no driver"),
             ("odbc:DSN=shop;UID=me;pwd=secret@", "set `database.user`"),
             ("odbc:DSN=shop;Password={a;secret@}", "set `database.user`"),
             ("shop", "postgres://host:port/name"),

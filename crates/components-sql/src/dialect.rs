@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_says_which_database_is_behind_it() {
+    fn detects_the_database_from_the_driver() {
         for (name, dialect) in [
             ("PostgreSQL", Dialect::Postgres),
             ("SQLite", Dialect::Sqlite),

@@ -22,18 +22,18 @@ pub(crate) enum SqlError {
         source: io::Error,
     },
     /// The database did not answer in time.
-    #[error("{address} has not answered within {limit:?}")]
+    #[error("{address} did not answer within {limit:?}")]
     Silent { address: Arc<str>, limit: Duration },
     /// The connection broke: the last statement may or may not have taken effect.
-    #[error("the connection to {address} broke: {problem}")]
+    #[error("the connection to {address} failed: {problem}")]
     Broken { address: Arc<str>, problem: String },
     /// The database rejected a statement or the connection; the statement had no effect.
-    #[error("{address} says {code}: {problem}{}", help(code))]
+    #[error("{address} returned error {code}: {problem}{}", help(code))]
     Refused { address: Arc<str>, code: String, problem: String, class: ErrorClass },
     /// A new slot that PostgreSQL could not read, and that was therefore dropped.
     #[error(
-        "the table {table} was altered or emptied while the slot `{slot}` was made, and PostgreSQL \
-         does not read changes of such a table aright; the slot is made again"
+        "the table {table} was altered or truncated while the slot `{slot}` was created, so \
+         PostgreSQL would miss changes; the slot is recreated automatically"
     )]
     Altered { table: String, slot: String },
     /// The database does not have the named objects, or they are unusable.
@@ -58,7 +58,7 @@ impl Classify for SqlError {
 fn help(code: &str) -> &'static str {
     match code {
         "57014" | "1969" | "3024" => "; raise `database.statement_timeout`, or read less per query",
-        "28P01" | "28000" | "1045" | "1698" => "; look at `database.user` and `database.password`",
+        "28P01" | "28000" | "1045" | "1698" => "; check `database.user` and `database.password`",
         "HYT00" => "; raise `database.statement_timeout`, or read less per query",
         "IM000" => {
             "; build it with `cargo build --features odbc`, which needs unixODBC \
@@ -69,14 +69,13 @@ fn help(code: &str) -> &'static str {
              system: install the driver, or set another `Driver=` or `DSN=` in `database.url`"
         }
         "2D000" | "1399" => {
-            "; a procedure that ends the transaction, or begins one, would be called again for \
-             rows that are applied: take that out of it, and what commits by itself"
+            "; the procedure must not commit, roll back or begin a transaction: its rows would be \
+             applied twice"
         }
         "42P01" | "1146" | "42S02" => {
-            "; look at the name of the table, and its schema: they are written as the database has \
-             them"
+            "; check the name and schema of the table, including upper and lower case"
         }
-        "42501" | "1142" | "1044" | "1227" => "; give the user the right to do this",
+        "42501" | "1142" | "1044" | "1227" => "; grant the user this privilege",
         _ => "",
     }
 }
@@ -110,7 +109,10 @@ impl SqlError {
         let user = target.login.as_ref().map_or("", |(user, _)| user);
         let help = match &self {
             Self::Refused { code, .. } if code == "42501" => {
-                format!("; it needs the right to replicate: `ALTER ROLE \"{user}\" REPLICATION`")
+                format!(
+                    "; the user needs the replication privilege: `ALTER ROLE \"{user}\" \
+                     REPLICATION`"
+                )
             }
             Self::Refused { code, .. } if code == "53300" => {
                 "; raise `max_wal_senders` of the server".to_owned()
@@ -124,7 +126,7 @@ impl SqlError {
     pub(crate) fn of_slot(self, slot: &str) -> Self {
         let help = match &self {
             Self::Refused { code, .. } if code == "XX000" => format!(
-                "; if it says so again and again it cannot read the slot: run `SELECT \
+                "; if this repeats, the server cannot read the slot: run `SELECT \
                  pg_drop_replication_slot('{slot}')` and set `on_lost = \"snapshot\"`"
             ),
             _ => return self,
@@ -332,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_say_whether_another_attempt_helps() {
+    fn error_codes_decide_whether_to_retry() {
         for (state, class) in [
             ("40001", ErrorClass::Transient),
             ("57P01", ErrorClass::Transient),

@@ -93,7 +93,7 @@ impl Odbc {
         let dbms = opened.await.map_err(|_| broken(&target.address))?;
         let dbms = dbms.map_err(|problem| SqlError::of_connect(&target.address, problem))?;
         let dialect = Dialect::of_name(&dbms);
-        tracing::debug!(address = %target.address, dbms, ?dialect, "connected by ODBC");
+        tracing::debug!(address = %target.address, dbms, ?dialect, "connected with ODBC");
         let mut connection = Self { jobs: send, dialect };
         let session = match dialect {
             Dialect::Oracle => OF_ORACLE,
@@ -189,7 +189,7 @@ fn of(session: &Session, problem: Problem) -> Problem {
 }
 
 fn broken(address: &Arc<str>) -> SqlError {
-    let problem = "the driver of ODBC has ended".to_owned();
+    let problem = "the thread of the ODBC driver has stopped".to_owned();
     SqlError::Broken { address: address.clone(), problem }
 }
 

@@ -83,10 +83,13 @@ impl Component for Config {
     const LETTERS: &[&str] = &["unwritable_event", "refused", "epoch_closed"];
     const METRICS: &'static [MetricSpec] = &[
         MetricSpec::counter("applied_rows", "Rows that a sink has applied."),
-        MetricSpec::counter("repeated_batches", "Resent batches that the ledger shows as applied."),
+        MetricSpec::counter(
+            "repeated_batches",
+            "Resent batches that were already applied, according to the ledger.",
+        ),
         MetricSpec::counter(
             "unanswered_commits",
-            "Transactions without a response to COMMIT, whose result was read from the ledger.",
+            "Transactions whose COMMIT was not acknowledged; the ledger showed the result.",
         ),
     ];
     type Role = dyn Sink;
@@ -230,7 +233,7 @@ impl Sql {
             if !goes_by_itself || attempts == ATTEMPTS {
                 return Err(problem);
             }
-            tracing::debug!(%problem, "a batch is attempted again");
+            tracing::debug!(%problem, "retrying a batch");
             attempts += 1;
         }
     }
@@ -253,7 +256,7 @@ impl Deliver for Sql {
         let mut session = Session::open(&self.target).await?;
         self.describe(&mut session).await?;
         let what = if self.mode == Mode::Call { "procedure" } else { "table" };
-        Ok(Some(format!("{}: {what} {} is there", self.target.address, self.table)))
+        Ok(Some(format!("{}: {what} {} exists", self.target.address, self.table)))
     }
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, SinkProblem> {

@@ -78,7 +78,7 @@ impl Component for Config {
         MetricSpec::counter("row_bytes", "Bytes of the bodies of stored rows."),
         MetricSpec::gauge(
             "complete_timestamp_seconds",
-            "Time at which the source had last read all rows, in seconds since 1970.",
+            "Time at which the source last finished reading all rows, in seconds since 1970.",
         ),
         MetricSpec::gauge("ranges_open", "Ranges of a full import that are in progress."),
         MetricSpec::gauge(
@@ -145,11 +145,10 @@ impl Sql {
         let state: Option<State> = position::read(known, STATE).map_err(refused)?;
         match state {
             Some(state) if state.of != of => {
-                let message =
-                    "the position in the channel is of another `table`, `query`, `mode`, \
-                               `check_column`, `key` or `split_by`; set them back, or give the \
-                               source another name: then it begins anew"
-                        .to_owned();
+                let message = "the position in the channel belongs to another `table`, `query`, \
+                               `mode`, `check_column`, `key` or `split_by`; restore these \
+                               settings, or rename the source to start again"
+                    .to_owned();
                 Err(SourceError { class: ErrorClass::Blocked, message, source: None })
             }
             Some(state) => Ok(state),

@@ -230,8 +230,8 @@ fn a_wrong_admin_address_is_refused_with_an_example() {
     for (admin, cause) in [
         ("9464", "has no port"),
         (":9464", "has no host"),
-        ("localhost:http", "has no number as its port"),
-        ("localhost:99999", "has port 99999, and the highest port is 65535"),
+        ("localhost:http", "has a port that is not a number"),
+        ("localhost:99999", "has port 99999, but the highest port is 65535"),
     ] {
         let text = GOOD.replace("127.0.0.1:9464", admin);
         let error = load_toml(&text).unwrap_err().to_string();

@@ -38,31 +38,30 @@ impl Outside {
     fn row(self) -> (&'static str, &'static str) {
         match self {
             Self::Keystore => (
-                "keystores are opened by ciphers of another library",
-                "write PEM files by `openssl pkcs12 -in FILE -nodes -out NEW`, and name them by \
-                 `certificate` and `key`, or by `ca`",
+                "keystores use ciphers of another library",
+                "convert it with `openssl pkcs12 -in FILE -nodes -out NEW`, and set the PEM file \
+                 as `certificate` and `key`, or as `ca`",
             ),
             Self::CredentialStore => (
-                "credential stores are sealed by MD5 and Triple-DES",
-                "write the password into a file of its own, and refer to it by `${file:PATH}`",
+                "credential stores use MD5 and Triple-DES",
+                "write the password into a file, and refer to it with `${file:PATH}`",
             ),
             Self::DatabasePassword => (
-                "passwords are proved to databases by hashes of another library",
-                "leave `password` out, and let the server know the user by the certificate of \
-                 `database.tls`",
+                "database logins by password use hashes of another library",
+                "remove `password`, and log in with the client certificate of `database.tls`",
             ),
             Self::KafkaTls => (
-                "the client of Kafka has TLS of its own",
-                "speak in plain text to a proxy on this host, whose TLS is certified, or send by \
-                 another component",
+                "the Kafka client has its own TLS",
+                "connect in plain text to a local proxy with certified TLS, or use another \
+                 component",
             ),
             Self::KafkaScram => (
-                "the client of Kafka has SCRAM of its own",
-                "take `PLAIN` or `OAUTHBEARER` to a proxy on this host, whose TLS is certified",
+                "the Kafka client has its own SCRAM",
+                "use `PLAIN` or `OAUTHBEARER` to a local proxy with certified TLS",
             ),
             Self::HdfsDigest => (
-                "the client of HDFS has DIGEST-MD5 of its own for tokens and transfers of blocks",
-                "log in by a keytab, and write to `webhdfs://` with TLS where transfers are to be \
+                "the HDFS client has its own DIGEST-MD5 for tokens and block transfers",
+                "log in with a keytab, and write to `webhdfs://` with TLS if transfers must be \
                  protected",
             ),
         }
@@ -76,7 +75,7 @@ pub struct Refused(Outside);
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, remedy) = self.0.row();
-        write!(f, "a FIPS build refuses it: {what}, outside of its module; {remedy}")
+        write!(f, "not allowed in a FIPS build: {what}, outside of the certified module; {remedy}")
     }
 }
 

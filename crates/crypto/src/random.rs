@@ -12,5 +12,5 @@ pub fn fill(bytes: &mut [u8]) {
         use ring::rand::SecureRandom as _;
         ring::rand::SystemRandom::new().fill(bytes).is_ok()
     };
-    assert!(filled, "the system gives no random bytes");
+    assert!(filled, "the system returned no random bytes");
 }

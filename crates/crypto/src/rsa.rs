@@ -16,7 +16,7 @@ pub enum RsaError {
     #[error("{0}")]
     Key(String),
     /// The library does not sign by it.
-    #[error("it does not sign")]
+    #[error("the key cannot sign")]
     Sign,
 }
 

@@ -8,8 +8,8 @@ use crate::tls::provider;
 /// Why a program of a FIPS build does not start.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "this is a FIPS build, and {0}: nothing is started; reinstall the program, built as \
-     docs/fips.md says"
+    "cannot start this FIPS build: {0}; reinstall a program that was built as described in \
+     docs/fips.md"
 )]
 pub struct NotStarted(&'static str);
 
@@ -68,7 +68,7 @@ fn begin(module: Option<(State, String)>) -> Result<Option<String>, NotStarted> 
             Err(NotStarted("its cryptographic module is not in FIPS mode"))
         }
         State { has_passed: false, .. } => {
-            Err(NotStarted("its cryptographic module fails its self-tests"))
+            Err(NotStarted("its cryptographic module failed its self-tests"))
         }
         State { is_tls_approved: false, .. } => {
             Err(NotStarted("its TLS does not use the cryptographic module"))
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(begun(good), Ok(Some("the module".to_owned())));
         for (bad, part) in [
             (State { is_mode_on: false, ..good }, "not in FIPS mode"),
-            (State { has_passed: false, ..good }, "fails its self-tests"),
+            (State { has_passed: false, ..good }, "failed its self-tests"),
             (State { is_tls_approved: false, ..good }, "TLS does not use"),
         ] {
             let error = begun(bad).unwrap_err().to_string();

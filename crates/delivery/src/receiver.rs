@@ -32,15 +32,15 @@ pub use contents::Contents;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Violation {
     /// A put arrived before the first Hello.
-    #[error("the sender put batch {identity} before it said Hello")]
+    #[error("the sender sent batch {identity} before its Hello")]
     NotGreeted {
         /// The batch.
         identity: Identity,
     },
     /// The unanswered puts exceed the window.
     #[error(
-        "the sender put batch {identity} with {batches} batches and {bytes} bytes unanswered, over \
-         its window"
+        "the sender sent batch {identity}, which exceeds its window: {batches} batches and {bytes} \
+         bytes are unacknowledged"
     )]
     OverWindow {
         /// The batch.
@@ -51,7 +51,9 @@ pub enum Violation {
         bytes: u64,
     },
     /// The sender waits for more than any real one can.
-    #[error("the sender holds unsettled batches in {runs} separate runs, over {RUNS_MAX}")]
+    #[error(
+        "the sender has unsettled batches in {runs} separate ranges, but the limit is {RUNS_MAX}"
+    )]
     Awaited {
         /// Runs of sequences.
         runs: usize,

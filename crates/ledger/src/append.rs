@@ -80,7 +80,7 @@ impl Ledger {
             let next = self.view().next();
             let Ok(entries) = self.read_range(next..next + at_once).await else { return };
             if !entries.is_empty() {
-                debug!(first = next, entries = entries.len(), "read of the commit ledger");
+                debug!(first = next, entries = entries.len(), "read the commit ledger");
             }
             for entry in &entries {
                 if self.note_own(entry).await.is_err() || self.take_in(entry).is_err() {
@@ -230,7 +230,8 @@ impl Ledger {
                 Err(LedgerError::Store(error))
                     if error.class() == ErrorClass::Indeterminate && attempt < PATIENCE =>
                 {
-                    debug!(index, %error, "looking again for an entry of the ledger");
+                    debug!(index, %error,
+                        "no response from the store; reading the ledger entry again");
                     sleep(PAUSE * 2_u32.pow(attempt)).await;
                 }
                 result => return result,

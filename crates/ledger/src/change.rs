@@ -9,7 +9,7 @@ use super::dataset::Token;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Change {
     /// A ledger is remembered, but the store does not have it.
-    #[error("it is gone; it had {entries} entries, in generation {generation}")]
+    #[error("it is missing; it had {entries} entries in generation {generation}")]
     Missing {
         /// The generation that is remembered.
         generation: u64,
@@ -17,7 +17,7 @@ pub enum Change {
         entries: u64,
     },
     /// Its identity is missing, and one is remembered.
-    #[error("the ledger has lost its identity {expected}: the file {path} is missing")]
+    #[error("its file {path} with the identity {expected} is missing")]
     Nameless {
         /// The remembered identity.
         expected: Token,
@@ -25,7 +25,7 @@ pub enum Change {
         path: String,
     },
     /// It is another ledger.
-    #[error("it is another ledger: its identity is {found}, expected {expected}")]
+    #[error("it is another ledger: identity {found} instead of {expected}")]
     Other {
         /// The remembered identity.
         expected: Token,
@@ -34,8 +34,8 @@ pub enum Change {
     },
     /// It ends before the remembered entry: an older copy, or its newest entries are lost.
     #[error(
-        "it is shorter than it was: {expected} entries were read, up to generation \
-         {expected_generation}; now it has {found}, in generation {generation}"
+        "it has only {found} entries in generation {generation}, but this collector has read \
+         {expected} entries up to generation {expected_generation}; it may be an older copy"
     )]
     Shorter {
         /// Entries of all generations that are remembered.
@@ -48,7 +48,10 @@ pub enum Change {
         generation: u64,
     },
     /// An entry differs from the one that was read before: an older copy that has grown again.
-    #[error("its entry {index} in generation {generation} is not the one that was read before")]
+    #[error(
+        "its entry {index} in generation {generation} differs from the entry that was read before; \
+         it may be an older copy"
+    )]
     Differs {
         /// The generation.
         generation: u64,
@@ -56,7 +59,7 @@ pub enum Change {
         index: u64,
     },
     /// A newer generation does not name batches that an older one did.
-    #[error("its generation {generation} does not know {batches} batches that were committed")]
+    #[error("its generation {generation} lacks {batches} committed batches")]
     Forgets {
         /// The generation.
         generation: u64,
@@ -64,7 +67,9 @@ pub enum Change {
         batches: u64,
     },
     /// An entry is missing before an existing one.
-    #[error("its entry {index} in generation {generation} is missing, and entry {last} is there")]
+    #[error(
+        "its entry {index} in generation {generation} is missing, but the later entry {last} exists"
+    )]
     Hole {
         /// The generation.
         generation: u64,
@@ -74,15 +79,15 @@ pub enum Change {
         last: u64,
     },
     /// The ledger is missing or has no entries, and a file exists that an entry has published.
-    #[error("it is missing or empty, and {file} was published by an entry of it")]
+    #[error("it is missing or empty, but its entries have published {file}")]
     Unrecorded {
         /// The file.
         file: String,
     },
     /// It has entries, and a file is visible that none of them has published.
     #[error(
-        "it has {entries} entries, and {file} was published by entry {index}: it is an older copy, \
-         or its newest entries are gone"
+        "it has {entries} entries, but {file} was published by entry {index}; it may be an older \
+         copy"
     )]
     Behind {
         /// Entries of all generations in the store.

@@ -99,11 +99,11 @@ pub(super) fn decode(encoded: Bytes, generation: u64) -> Result<View, EntryError
         return Err(EntryError::Misplaced { said: body.generation, place: generation });
     }
     let damaged = |problem| EntryError::Damaged { problem };
-    let keys = KeySet::decode(&mut body.settled).map_err(|_| damaged("its keys"))?;
+    let keys = KeySet::decode(&mut body.settled).map_err(|_| damaged("invalid batch keys"))?;
     // A checkpoint of an older program has no floors.
     let floors = match body.floors.is_empty() {
         true => Floors::default(),
-        false => Floors::decode(&mut body.floors).map_err(|_| damaged("its floors"))?,
+        false => Floors::decode(&mut body.floors).map_err(|_| damaged("invalid floors"))?,
     };
     let fenced = body.fences.iter().map(|fence| author_of(&fence.collector, &fence.incarnation));
     let TotalsBody { files, bytes, events } = body.totals.unwrap_or_default();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_carries_all_that_was_said_and_fits_its_place_only() {
+    fn a_checkpoint_is_complete_and_bound_to_its_generation() {
         let (view, author) = sealed();
         let encoded = encode(&view, &Floors::default());
         let next = decode(encoded.clone(), 1).unwrap();

@@ -57,7 +57,10 @@ impl Ledger {
         self.append(AttemptKind::Seal(self.view().generation())).await?;
         self.succeed().await?;
         self.remember().await;
-        info!(generation = self.view().generation(), "the commit ledger has a new generation");
+        info!(
+            generation = self.view().generation(),
+            "started a new generation of the commit ledger"
+        );
         Ok(())
     }
 
@@ -198,7 +201,8 @@ impl Ledger {
                 Err(error) => Err(error),
             };
             if let Err(error) = gone {
-                debug!(generation = old, %error, "an old generation of the ledger stays for now");
+                debug!(generation = old, %error,
+                    "cannot delete an old generation of the ledger; retrying later");
                 return;
             }
         }

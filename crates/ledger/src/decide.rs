@@ -31,10 +31,10 @@ use super::visible::{Published, last_published, published_behind};
 #[derive(Debug, Error)]
 pub enum DecisionError {
     /// The store failed.
-    #[error("the ledger cannot be read or written")]
+    #[error("cannot read or write the ledger")]
     Ledger(#[from] LedgerError),
     /// The data directory failed.
-    #[error("what the collector remembers, {path}, cannot be read or written")]
+    #[error("cannot read or write {path}, the local copy of the ledger")]
     Memory {
         /// The file.
         path: String,
@@ -98,7 +98,7 @@ impl Operator {
         if let Some(file) = published_behind(&*self.fs, &self.dataset, next).await? {
             let Published { path, index } = file;
             found.problems.push(format!(
-                "{path} was published by entry {index}, and entry {next} would be the next"
+                "{path} was published by entry {index}, but the next entry would be {next}"
             ));
         }
         Ok(standing(&found))
@@ -133,8 +133,8 @@ impl Operator {
         if !stored.problems.is_empty() && !is_bare {
             let problems = stored.problems.join("; ");
             return Err(DecisionError::Refused(format!(
-                "a ledger with holes cannot be adopted ({problems}); `aqueduct ledger rebuild` \
-                 makes a whole one of what can be read and what collectors remember"
+                "cannot adopt an incomplete ledger ({problems}); run `aqueduct ledger rebuild`, \
+                 which combines the readable entries and the local copies of collectors"
             )));
         }
         let visible = last_published(&*self.fs, &self.dataset).await?;
@@ -158,9 +158,7 @@ impl Operator {
         let name = Name::new(Token(self.env.entropy.bytes16()));
         let next = next.max(stored.next());
         if is_bare {
-            notes.push(format!(
-                "the ledger names no batch; its entries are numbered from {next} on"
-            ));
+            notes.push(format!("the ledger has no batches; new entries are numbered from {next}"));
         }
         self.install(sum.view(generation, next), &name, &mut notes).await?;
         self.take(Salvage::read(&self.fs, &self.dataset).await?, notes).await
@@ -182,9 +180,9 @@ impl Operator {
         if sources.iter().all(is_empty) && !was_empty {
             let directory = self.directory.display();
             return Err(DecisionError::Refused(format!(
-                "there is nothing to rebuild from: the store names no batch, and {directory} \
-                 remembers none; try the data directory of another collector that has stored into \
-                 this dataset, or begin an empty ledger by `aqueduct ledger adopt`"
+                "nothing to rebuild from: neither the store nor {directory} has any batch; use the \
+                 data directory of another collector that has stored into this dataset, or start \
+                 with an empty ledger: `aqueduct ledger adopt`"
             )));
         }
         let mut notes = stored.problems.clone();
@@ -202,9 +200,9 @@ impl Operator {
         if let Some(Published { path, index }) = visible.filter(|file| file.index >= next) {
             notes.push(format!(
                 "{path} was published by entry {index}, which neither the store nor this data \
-                 directory names: what such entries hold is stored again where a channel still \
-                 has it, until `rebuild` was run with the data directory of the collector that \
-                 stored it"
+                 directory has; its events are stored again if a channel still has them: to \
+                 prevent this, run `rebuild` with the data directory of the collector that stored \
+                 it"
             ));
             // An index that was used before may have taken a file name.
             next = index + 1;
@@ -245,13 +243,12 @@ impl Operator {
                 there = true;
                 continue;
             }
-            notes.push(format!("{to} is named by entry {}, and is nowhere", entry.index));
+            notes.push(format!("{to}, named by entry {}, does not exist", entry.index));
         }
         if !there {
             let count = keys.count();
             notes.push(format!(
-                "none of the files of entry {} is in the store: its {count} batches count as not \
-                 committed",
+                "no file of entry {} is in the store: its {count} batches count as not committed",
                 entry.index
             ));
         }
@@ -286,8 +283,8 @@ impl Operator {
         if !self.fs.is_tree() {
             let ledger = self.dataset.ledger();
             return Err(DecisionError::Refused(format!(
-                "an object store cannot replace a ledger in one step: bring back the objects below \
-                 {ledger} from the versions that the bucket keeps, or store below another prefix"
+                "an object store cannot replace a ledger atomically: restore the object versions \
+                 below {ledger}, or store below another prefix"
             )));
         }
         let [collector, incarnation] = [(); 2].map(|()| Token(self.env.entropy.bytes16()));

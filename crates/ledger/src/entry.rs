@@ -64,25 +64,28 @@ pub struct StagedFile {
 #[derive(Debug, Error)]
 pub enum EntryError {
     /// The file does not begin as it should.
-    #[error("it is not a file of a commit ledger")]
+    #[error("not a commit ledger file")]
     Foreign,
     /// A newer program wrote it.
-    #[error("it is of version {found}; this program reads up to {}", frame::VERSION)]
+    #[error(
+        "version {found} is not supported, only up to {}; a newer program wrote it",
+        frame::VERSION
+    )]
     Version {
         /// The version in the file.
         found: u32,
     },
     /// Length or checksum do not fit.
-    #[error("it is damaged: {problem}")]
+    #[error("the file is damaged: {problem}")]
     Damaged {
         /// The part that is invalid.
         problem: &'static str,
     },
     /// A newer program wrote a kind of entry that this one does not know.
-    #[error("it is of a kind that this program does not know; a newer one wrote it")]
+    #[error("a newer program wrote this kind of entry; upgrade this program")]
     Unknown,
     /// The entry is at another index than its own.
-    #[error("the ledger entry at {place} claims to be entry {said}")]
+    #[error("the file of entry {place} contains entry {said}; it was copied or renamed")]
     Misplaced {
         /// The index in it.
         said: u64,
@@ -191,7 +194,8 @@ impl Entry {
         let author = author_of(&body.collector, &body.incarnation)?;
         let kind = match body.said.ok_or(EntryError::Unknown)? {
             Said::Commit(mut commit) => {
-                let keys = KeySet::decode(&mut commit.keys).map_err(|_| damaged("its keys"))?;
+                let keys =
+                    KeySet::decode(&mut commit.keys).map_err(|_| damaged("invalid batch keys"))?;
                 let files = commit.files.into_iter().map(FileBody::into_file);
                 Kind::Commit { keys, files: files.collect::<Result<_, _>>()? }
             }
@@ -217,7 +221,7 @@ impl FileBody {
     /// Other collectors read the entry too, so its paths must not lead out of the dataset.
     fn into_file(self) -> Result<StagedFile, EntryError> {
         if !is_inside(&self.temp) || !is_inside(&self.target) {
-            return Err(EntryError::Damaged { problem: "a path in it" });
+            return Err(EntryError::Damaged { problem: "invalid path" });
         }
         let Self { temp, target, len, crc, events } = self;
         Ok(StagedFile { temp, target, len, crc, events })
@@ -234,7 +238,7 @@ pub(super) fn bytes_of(token: Token) -> Bytes {
 }
 
 pub(super) fn token_of(bytes: &[u8]) -> Result<Token, EntryError> {
-    let damaged = |_| EntryError::Damaged { problem: "a name in it" };
+    let damaged = |_| EntryError::Damaged { problem: "invalid name" };
     bytes.try_into().map(Token).map_err(damaged)
 }
 

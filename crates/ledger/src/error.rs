@@ -14,7 +14,7 @@ pub enum LedgerError {
     #[error("cannot read or write the commit ledger")]
     Store(#[from] FsError),
     /// This program cannot read an entry. Skipping it could repeat its batches.
-    #[error("entry {path} of the commit ledger cannot be read")]
+    #[error("cannot read entry {path} of the commit ledger")]
     Entry {
         /// The file.
         path: String,
@@ -23,7 +23,7 @@ pub enum LedgerError {
         source: EntryError,
     },
     /// The ledger is not as its collectors have left it: it was changed from outside.
-    #[error("the commit ledger {path} is not as this collector knows it: {change}")]
+    #[error("the commit ledger {path} was changed from outside: {change}")]
     Changed {
         /// The directory.
         path: String,
@@ -31,7 +31,10 @@ pub enum LedgerError {
         change: Change,
     },
     /// The ledger's directory contains no generation: it was damaged from outside.
-    #[error("{path} holds no generation; an empty ledger would repeat everything")]
+    #[error(
+        "{path} has no generation, so its entries are lost; restore it, because an empty ledger \
+         would repeat all events"
+    )]
     NoGeneration {
         /// The directory.
         path: String,
@@ -48,16 +51,18 @@ pub enum LedgerError {
     },
     /// A committed file is neither staged nor published: it was removed from outside.
     #[error(
-        "{path} is committed, and is neither staged nor published: it was removed from outside, \
-         and its events with it, unless it is put back there (from the trash of HDFS, or a \
-         snapshot)"
+        "the committed file {path} was deleted, and its events are lost; restore it, for example \
+         from the trash of HDFS or a snapshot"
     )]
     Vanished {
         /// The name it was to be published under.
         path: String,
     },
     /// A file that this program did not write has the name of a committed one.
-    #[error("{path} is taken by a foreign file; the committed one waits as {staged}")]
+    #[error(
+        "a file of another program has the name {path}; move it away: the committed file waits as \
+         {staged}"
+    )]
     Occupied {
         /// The name.
         path: String,
@@ -66,8 +71,8 @@ pub enum LedgerError {
     },
     /// Directories refuse committed files, and too many of them wait, or a seal waits for them.
     #[error(
-        "{files} committed files cannot be published: {path} refuses them ({cause}); make that \
-         directory writable for this user, or remove what stands in its place"
+        "cannot publish {files} committed files to {path}: {cause}; make the directory writable \
+         for this user, or remove the file in its place"
     )]
     Refused {
         /// Number of waiting files.
@@ -78,16 +83,21 @@ pub enum LedgerError {
         cause: String,
     },
     /// Another collector has fenced this author; its staged files may be deleted.
-    #[error("this start of the collector was fenced off; it continues under a new epoch")]
+    #[error(
+        "another process has fenced this start of the collector; it continues under a new epoch"
+    )]
     Fenced,
     /// The prepared entry is missing, and the index is free: nothing was committed.
-    #[error("the prepared entry {path} was removed before it was committed")]
+    #[error("the prepared entry {path} was deleted before it was committed")]
     Withdrawn {
         /// The prepared entry.
         path: String,
     },
     /// The generation is sealed, and its successor could not be created.
-    #[error("generation {generation} of the commit ledger is sealed and has no successor yet")]
+    #[error(
+        "generation {generation} of the commit ledger is sealed, but its successor does not exist \
+         yet"
+    )]
     Sealed {
         /// The generation.
         generation: u64,

@@ -52,7 +52,8 @@ impl Ledger {
         if mutant!("no_fence") {
             self.read_ahead().await;
         } else if let Verdict::Won(index) = self.append(AttemptKind::Fence(suspect)).await? {
-            warn!(%collector, %incarnation, index, "fenced a collector that left its stage behind");
+            warn!(%collector, %incarnation, index,
+                "fenced a stopped collector that left staged files");
         }
         // The fence is in the view now, and all entries before it.
         let named = self.named_by(suspect).await?;
@@ -66,7 +67,7 @@ impl Ledger {
         // Without their copy, merged files would keep their many blocks.
         self.finish_merges().await?;
         self.fs.delete(&desk).await?;
-        info!(%collector, %incarnation, "deleted what it had staged");
+        info!(%collector, %incarnation, "deleted the staged files of a stopped collector");
         Ok(())
     }
 

@@ -54,11 +54,11 @@ pub(super) fn unwrap<M: Message + Default>(
     }
     let len = framed.get_u32_le() as usize;
     if framed.len() != len + TAIL {
-        return Err(EntryError::Damaged { problem: "its length" });
+        return Err(EntryError::Damaged { problem: "invalid length" });
     }
     let body = framed.split_to(len);
     if crc32c::crc32c(&whole[..HEAD + len]) != framed.get_u32_le() {
-        return Err(EntryError::Damaged { problem: "its checksum" });
+        return Err(EntryError::Damaged { problem: "invalid checksum" });
     }
-    M::decode(body).map_err(|_| EntryError::Damaged { problem: "its body" })
+    M::decode(body).map_err(|_| EntryError::Damaged { problem: "invalid body" })
 }

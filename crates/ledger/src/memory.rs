@@ -70,12 +70,12 @@ impl Remembered {
     }
 
     fn decode(mut file: Bytes) -> Result<Self, EntryError> {
-        let (whole, damaged) = (file.len(), EntryError::Damaged { problem: "its length" });
+        let (whole, damaged) = (file.len(), EntryError::Damaged { problem: "invalid length" });
         let head = frame::split(&mut file).ok_or(damaged)?;
         let Head { dataset, identity, generation, first } = frame::unwrap(MAGIC, head)?;
         let (mut view, mut kept) = (View::new(generation), Bytes::new());
         if generation > 0 {
-            let damaged = EntryError::Damaged { problem: "its checkpoint" };
+            let damaged = EntryError::Damaged { problem: "invalid checkpoint" };
             kept = frame::split(&mut file).ok_or(damaged)?;
             view = checkpoint::decode(kept.clone(), generation)?;
         }
@@ -161,7 +161,7 @@ impl Turns {
     fn during(&self, turn: u64, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         // A write that fails under the lock leaves nothing that the next reader does not detect.
         let newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *newest == turn { work() } else { Err(io::Error::other("the sink was opened again")) }
+        if *newest == turn { work() } else { Err(io::Error::other("the sink was reopened")) }
     }
 
     /// Reads by `work` for a new opening, and the number of that.

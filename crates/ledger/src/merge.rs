@@ -137,7 +137,7 @@ impl Ledger {
     /// The store cannot be read.
     pub async fn finish_merges(&mut self) -> Result<(), LedgerError> {
         if let Err(error) = self.fs.tidy(&self.dataset.merging()).await {
-            debug!(%error, "what merges have left is tidied up later");
+            debug!(%error, "cannot delete leftovers of merges; retrying later");
         }
         let open: Vec<Merge> = self.view().open_merges().cloned().collect();
         for merge in open {
@@ -162,7 +162,7 @@ impl Ledger {
                 Left::DeleteCopy if !again => Ok(()),
                 Left::DeleteCopy => {
                     let (directory, copy) = (merge.directory(), &merge.copy);
-                    debug!(directory, copy, "files that were to be merged are not as they were");
+                    debug!(directory, copy, "the small files changed, so they are not merged");
                     self.fs.delete(&self.dataset.staged(copy)).await.map(drop)
                 }
             };
@@ -177,7 +177,7 @@ impl Ledger {
         }
         if let Some(error) = cause {
             let (directory, error) = (merge.directory(), &error as &dyn std::error::Error);
-            warn!(directory, error, "files of a directory are not merged yet; it is tried again");
+            warn!(directory, error, "cannot merge the small files of a directory; retrying");
         }
         Ok(false)
     }
@@ -259,7 +259,7 @@ impl MergeBody {
 
     /// Other collectors read the entry too: its files must be in one directory of the dataset.
     pub(super) fn into_merge(self) -> Result<Merge, EntryError> {
-        let damaged = || EntryError::Damaged { problem: "the files that it merges" };
+        let damaged = || EntryError::Damaged { problem: "invalid list of merged files" };
         let parent = |path: &str| path.rsplit_once('/').map(|(parent, _)| parent.to_owned());
         let is_one = |file: &MergedFileBody| {
             is_inside(&file.target) && parent(&file.target) == parent(&self.files[0].target)
@@ -316,7 +316,7 @@ mod tests {
 
     /// The table of the page, row by row.
     #[test]
-    fn what_is_left_follows_from_what_is_there() {
+    fn existing_files_decide_the_remaining_merge_steps() {
         let left = |sources, target, copy| merge().left(Found { sources, target, copy });
         for copy in [true, false] {
             assert_eq!(left(2, Some(10), copy), Left::Concat);

@@ -191,7 +191,7 @@ mod tests {
 
     /// A batch that an edge no longer holds may still wait in a collector.
     #[test]
-    fn what_any_given_channel_holds_is_not_missing() {
+    fn batches_in_a_channel_are_not_missing() {
         let edge = account(keys(1, 0..10), KeySet::default());
         let collector = account(KeySet::default(), keys(1, 6..10));
         let ledger = settled(keys(1, 0..6));
@@ -243,7 +243,7 @@ mod tests {
 
     /// A letter does not count if the batch is in a ledger, or still pending.
     #[test]
-    fn what_is_among_dead_letters_is_neither_missing_nor_committed() {
+    fn dead_letters_are_neither_missing_nor_committed() {
         let edge = account(keys(1, 0..10), keys(1, 8..9));
         let mut collector = account(KeySet::default(), KeySet::default());
         add_letters(&mut collector, &keys(1, 5..9));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_below_a_floor_is_committed_in_whichever_ledger() {
+    fn batches_below_a_floor_are_committed_in_any_ledger() {
         let mut accepted = keys(1, 0..4);
         accepted.insert_all(&keys(2, 0..4));
         let mut closed = Settled::default();

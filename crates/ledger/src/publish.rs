@@ -43,8 +43,9 @@ const WAITING_MAX: usize = 4_096;
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Logged once for a directory, when it begins to refuse files.
-const REFUSED: &str = "the directory refuses committed files: they wait, are tried again within 30 \
-     s, and hold up no others; make it writable for this user, or remove what stands in its place";
+const REFUSED: &str = "cannot publish committed files to the directory; retrying at least every 30 \
+                       s while other directories continue; make it writable for this user, or \
+                       remove the file in its place";
 
 /// A file that was refused, and why.
 type Refused = (StagedFile, FsError);
@@ -248,7 +249,7 @@ impl Ledger {
         waiting.extend(waits.filter(|file| known.insert(file.temp.clone())));
         if waiting.is_empty() {
             if before.due.is_some() {
-                info!("all files that had waited for their directories are published");
+                info!("all waiting files are published");
             }
         } else if now.directories.is_empty() {
             // No waiting file was tried.

@@ -284,7 +284,9 @@ impl Ledger {
         if let Err(problem) = self.remembered().await {
             warn!(
                 ledger = self.dataset.ledger(),
-                problem, "what the commit ledger holds cannot be remembered in the data directory"
+                problem,
+                "cannot write the local copy of the commit ledger to the data directory; changes \
+                 of the ledger may go unnoticed"
             );
         }
     }

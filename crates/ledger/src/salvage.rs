@@ -44,7 +44,7 @@ impl Salvage {
         let names = match fs.list(&dataset.ledger()).await {
             Ok(names) => names,
             Err(FsError::NotFound { .. }) => {
-                found.problems.push(format!("there is no directory {}", dataset.ledger()));
+                found.problems.push(format!("the directory {} does not exist", dataset.ledger()));
                 return Ok(found);
             }
             Err(error) => return Err(error.into()),
@@ -59,7 +59,7 @@ impl Salvage {
         let newest = names.iter().filter_map(|listed| number(&listed.name)).max();
         // In an object store the first generation exists once its first entry does.
         let Some(newest) = newest.or((!fs.is_tree()).then_some(0)) else {
-            found.problems.push(format!("{} holds no generation", dataset.ledger()));
+            found.problems.push(format!("{} has no generation", dataset.ledger()));
             return Ok(found);
         };
         found.generation = newest;
@@ -81,7 +81,7 @@ impl Salvage {
         match fs.read(&path).await {
             Ok(bytes) => match checkpoint::decode(bytes.clone(), self.generation) {
                 Ok(view) => (self.begin, self.checkpoint) = (view, bytes),
-                Err(error) => self.problems.push(format!("{path} cannot be read: {error}")),
+                Err(error) => self.problems.push(format!("cannot read {path}: {error}")),
             },
             Err(FsError::NotFound { .. }) => self.problems.push(format!("{path} is missing")),
             Err(error) => return Err(error.into()),
@@ -102,7 +102,7 @@ impl Salvage {
         let mut expected = self.begin.first();
         for index in indices {
             if index != expected && !self.checkpoint_is_lost() {
-                self.problems.push(format!("entries {expected} to {} are missing", index - 1));
+                self.problems.push(format!("the entries {expected} to {} are missing", index - 1));
             }
             expected = index + 1;
             let path = dataset.entry(self.generation, index);
@@ -110,7 +110,7 @@ impl Salvage {
                 Ok(Some(entry)) => self.entries.push(entry),
                 Ok(None) => self.problems.push(format!("{path} is missing")),
                 Err(LedgerError::Entry { source, .. }) => {
-                    self.problems.push(format!("{path} cannot be read: {source}"));
+                    self.problems.push(format!("cannot read {path}: {source}"));
                 }
                 Err(error) => return Err(error),
             }

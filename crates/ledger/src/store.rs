@@ -251,7 +251,8 @@ impl Ledger {
         }
         for file in files {
             if let Err(error) = self.fs.delete(&self.dataset.staged(&file.temp)).await {
-                debug!(file = file.temp, %error, "a staged file is left to the next opening");
+                debug!(file = file.temp, %error,
+                    "cannot delete a staged file; the next start deletes it");
             }
         }
     }

@@ -69,12 +69,15 @@ impl Ledger {
             ledger.taken_on();
         }
         if !ledger.known.unpublished.is_empty() {
-            info!(files = ledger.known.unpublished.len(), "publishing what was committed before");
+            info!(
+                files = ledger.known.unpublished.len(),
+                "publishing files that were committed before the start"
+            );
             ledger.publish_all().await?;
         }
         // The files are whole without that: their merges are left to the next opening.
         if let Err(error) = ledger.finish_merges().await {
-            debug!(%error, "merges of small files are not finished yet");
+            debug!(%error, "cannot complete merges of small files; retrying later");
         }
         for orphan in orphans {
             let desk = ledger.desk(orphan);
@@ -94,14 +97,14 @@ impl Ledger {
         let (ledger, identity, view) = (self.dataset.ledger(), self.identity, self.view());
         let (entries, batches) = (view.next(), view.settled().keys.count());
         if entries == 0 {
-            info!(ledger, %identity, "a new commit ledger is used, which has no entries");
+            info!(ledger, %identity, "using a new, empty commit ledger");
             return;
         }
         info!(
             ledger, %identity, entries, batches,
-            "the commit ledger is taken on as it is: this data directory remembers none. If it \
-             is an older copy, agents that send here warn, and `aqueduct ledger show` on a \
-             collector that remembers it says so",
+            "using the existing commit ledger, which this data directory does not know yet; if it \
+             may be an older copy, run `aqueduct ledger show` on a collector that has used it \
+             before",
         );
     }
 

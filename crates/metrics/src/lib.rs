@@ -376,7 +376,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_counted_is_shown_with_unit_and_label() {
+    fn shows_counts_with_unit_and_label() {
         let metrics = Metrics::default();
         let label = SourceLabel { source: "in".into() };
         metrics.source_events.get_or_create(&label).inc_by(7);

@@ -215,17 +215,18 @@ impl Scope {
         find: impl FnOnce(&mut Inner, (String, &str)) -> Series,
     ) -> Result<Series, MetricError> {
         let spec = self.declared.iter().find(|spec| spec.name == name);
-        let spec = spec.ok_or_else(|| self.wrong(name, "is not in the table of its component"))?;
+        let spec =
+            spec.ok_or_else(|| self.wrong(name, "is missing in `METRICS` of its component"))?;
         if spec.form != form {
             return Err(self.wrong(name, OTHER_FORM));
         }
         if !is_name(&self.kind) || !is_name(name) || name.ends_with("_total") {
-            let problem = "needs a name in snake case, without `_total`";
+            let problem = "needs a snake case name without `_total`";
             return Err(self.wrong(name, problem));
         }
         let (full, _) = spec.described(&self.kind);
         if Metrics::catalogue().iter().any(|(known, _)| *known == full) {
-            return Err(self.wrong(name, "has the name of a metric that every agent has"));
+            return Err(self.wrong(name, "has the same name as a metric of every agent"));
         }
         let name = format!("{}_{name}", self.kind);
         Ok(find(&mut self.table.inner(), (name, spec.help)))
@@ -240,7 +241,7 @@ impl Scope {
     }
 }
 
-const OTHER_FORM: &str = "is of another type";
+const OTHER_FORM: &str = "has another type in `METRICS`";
 
 fn is_name(name: &str) -> bool {
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';

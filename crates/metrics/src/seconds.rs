@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_is_the_form_of_a_histogram() {
+    fn renders_seconds_as_a_histogram() {
         let metrics = Metrics::default();
         let label = SinkLabel { sink: "s".into() };
         let stored = metrics.sink_stored_after.get_or_create(&label).clone();

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_not_happened_yet_is_shown_as_zero() {
+    fn shows_zero_before_the_first_event() {
         let metrics = Metrics::default();
         metrics.begin_source("in", &["truncated"]);
         metrics.begin_interceptor("in", &["filtered"]);

@@ -135,16 +135,16 @@ impl LetterCounts {
 #[derive(Debug, Error)]
 pub enum AccountError {
     /// It is not JSON, or has another structure.
-    #[error("it is not an account of a channel")]
+    #[error("not an account of a channel")]
     Form(#[from] serde_json::Error),
     /// An origin is not 32 hexadecimal digits.
-    #[error("`{text}` is no origin: 32 hexadecimal digits are")]
+    #[error("`{text}` is not an origin, which has 32 hexadecimal digits")]
     Origin {
         /// The text that was found.
         text: String,
     },
     /// A range ends before it begins.
-    #[error("[{start}, {end}] is no range")]
+    #[error("[{start}, {end}] is not a range")]
     Range {
         /// Its first number.
         start: u64,
@@ -335,14 +335,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_account_is_refused() {
+    fn rejects_invalid_accounts() {
         let good = r#"{"channel":"c","origin":"ORIGIN","lives":[LIFE]}"#;
         let life = r#"{"origin":"ORIGIN","epoch":1,"accepted":[[4, 2]]}"#;
         let origin = "0".repeat(32);
         let texts = [
             ("nonsense".to_owned(), "not an account"),
-            (good.replace("ORIGIN", "abc").replace("LIFE", ""), "`abc` is no origin"),
-            (good.replace("LIFE", life).replace("ORIGIN", &origin), "[4, 2] is no range"),
+            (good.replace("ORIGIN", "abc").replace("LIFE", ""), "`abc` is not an origin"),
+            (good.replace("LIFE", life).replace("ORIGIN", &origin), "[4, 2] is not a range"),
         ];
         for (text, problem) in texts {
             let error = Account::from_json(text.as_bytes()).unwrap_err().to_string();

@@ -7,10 +7,10 @@
 pub fn check(address: &str, example: &str, listens: bool) -> Result<(), String> {
     let wrong = |cause: &str| Err(format!("`{address}` {cause}; write for example \"{example}\""));
     if let Some((scheme, _)) = address.split_once("://") {
-        return wrong(&format!("begins with `{scheme}://`: an address is a host and a port alone"));
+        return wrong(&format!("begins with `{scheme}://`, but an address is only host and port"));
     }
     if address.contains("${") {
-        return wrong("holds a reference, and those are replaced in configuration files alone");
+        return wrong("contains a reference, which is replaced only in configuration files");
     }
     let Some((host, port)) = address.rsplit_once(':') else {
         return wrong("has no port");
@@ -23,15 +23,15 @@ pub fn check(address: &str, example: &str, listens: bool) -> Result<(), String> 
         return wrong("has no host");
     }
     if host.contains(|c: char| c.is_whitespace() || "/@?#$*".contains(c)) {
-        return wrong("has no valid host");
+        return wrong("has an invalid host");
     }
     match port.parse::<u64>() {
-        Ok(0) if !listens => wrong("has port 0, which no one can connect to"),
+        Ok(0) if !listens => wrong("has port 0, which is not a valid destination"),
         Ok(port) if port > u64::from(u16::MAX) => {
-            wrong(&format!("has port {port}, and the highest port is {}", u16::MAX))
+            wrong(&format!("has port {port}, but the highest port is {}", u16::MAX))
         }
         Ok(_) => Ok(()),
-        Err(_) => wrong("has no number as its port"),
+        Err(_) => wrong("has a port that is not a number"),
     }
 }
 
@@ -45,17 +45,14 @@ mod tests {
             ("127.0.0.1", "has no port"),
             ("9464", "has no port"),
             (":9464", "has no host"),
-            ("c:161001", "has port 161001, and the highest port is 65535"),
-            ("c:0", "has port 0, which no one can connect to"),
-            ("c:http", "has no number as its port"),
-            ("c:-1", "has no number as its port"),
-            ("http://c:4141", "begins with `http://`: an address is a host and a port alone"),
-            (
-                "${HOST}:4141",
-                "holds a reference, and those are replaced in configuration files alone",
-            ),
+            ("c:161001", "has port 161001, but the highest port is 65535"),
+            ("c:0", "has port 0, which is not a valid destination"),
+            ("c:http", "has a port that is not a number"),
+            ("c:-1", "has a port that is not a number"),
+            ("http://c:4141", "begins with `http://`, but an address is only host and port"),
+            ("${HOST}:4141", "contains a reference, which is replaced only in configuration files"),
             ("::1:4141", "has an IPv6 address without brackets, or several ports"),
-            ("c/x:4141", "has no valid host"),
+            ("c/x:4141", "has an invalid host"),
         ] {
             let problem = check(address, "collector-1:4141", false).unwrap_err();
             let expected = format!("`{address}` {cause}; write for example \"collector-1:4141\"");

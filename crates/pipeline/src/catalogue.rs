@@ -84,8 +84,8 @@ impl Elsewhere {
     /// The message for a component of this feature.
     pub fn problem(&self, role: &str, kind: &str) -> String {
         format!(
-            "the {role} `{kind}` is not in this program; use aqueduct-collector or aqueduct, with \
-             the feature `{}`",
+            "this program does not include the {role} `{kind}`; use aqueduct-collector or aqueduct \
+             with the feature `{}`",
             self.feature
         )
     }
@@ -232,47 +232,47 @@ const COMMON_NAMES: &[CommonName] = &[
         role: "source",
         names: &["file", "files", "tail", "log", "filelog", "filestream"],
         kind: "tail_dir",
-        remedy: "to follow files that grow use `tail_dir`, and to read finished files `spool_dir`",
+        remedy: "use `tail_dir` to follow growing files, or `spool_dir` to read finished files",
     },
     CommonName {
         role: "sink",
         names: &["file", "filesystem", "local"],
         kind: "hdfs",
-        remedy: "to write files in a local directory use `type = \"hdfs\"` with `url = \
+        remedy: "to write files to a local directory, use `type = \"hdfs\"` with `url = \
                  \"file:///var/lib/out\"`, or `file_roll`",
     },
     CommonName {
         role: "sink",
         names: BUCKETS,
         kind: "hdfs",
-        remedy: "to write objects of a bucket use `type = \"hdfs\"` with `url = \
+        remedy: "to write objects to a bucket, use `type = \"hdfs\"` with `url = \
                  \"s3://bucket/path\"`, `gs://` or `abfss://`",
     },
     CommonName {
         role: "source",
         names: BUCKETS,
         kind: "hdfs",
-        remedy: "to read objects of a bucket use `type = \"hdfs\"` with `url = \
+        remedy: "to read objects from a bucket, use `type = \"hdfs\"` with `url = \
                  \"s3://bucket/path\"`, `gs://` or `abfss://`",
     },
     CommonName {
         role: "sink",
         names: DATABASES,
         kind: "sql",
-        remedy: "to write rows of a database use `type = \"sql\"` with `database.url`",
+        remedy: "to write rows to a database, use `type = \"sql\"` with `database.url`",
     },
     CommonName {
         role: "source",
         names: DATABASES,
         kind: "sql",
-        remedy: "to read rows of a database use `type = \"sql\"`, and to read its changes \
-                 `sql_changes`",
+        remedy: "to read rows from a database, use `type = \"sql\"`, or `sql_changes` to read its \
+                 changes",
     },
     CommonName {
         role: "sink",
         names: &["opensearch", "elastic"],
         kind: "elasticsearch",
-        remedy: "to write documents of OpenSearch or Elasticsearch use `elasticsearch`",
+        remedy: "to write documents to OpenSearch or Elasticsearch, use `elasticsearch`",
     },
 ];
 
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_of_any_role_that_is_in_another_program_is_named_with_that_program() {
+    fn names_the_program_that_includes_a_missing_kind() {
         let refusals = [
             refusal::<dyn Source>(),
             refusal::<dyn Interceptor>(),
@@ -329,7 +329,7 @@ mod tests {
         ];
         assert_eq!(refusals.each_ref().map(|(role, _)| *role), ROLES);
         for (role, error) in refusals {
-            let beginning = format!("the {role} `far` is not in this program; use ");
+            let beginning = format!("this program does not include the {role} `far`; use ");
             assert!(error.starts_with(&beginning) && error.ends_with("`heavy`"), "{error}");
         }
     }
@@ -345,7 +345,7 @@ mod tests {
         assert!(problem.ends_with("with the feature `hdfs`"), "{problem}");
         // Nothing here does it.
         let problem = catalogue.find::<dyn Source>("s3").err().unwrap();
-        assert_eq!(problem, "unknown type `s3`; none is known here");
+        assert_eq!(problem, "unknown type `s3`; no type is allowed here");
     }
 
     #[test]

@@ -307,9 +307,9 @@ impl<'de, R: Role + ?Sized> Deserialize<'de> for Choice<R> {
             Ok(Written::Kind(kind)) => Ok(Self::of(&kind)),
             Ok(Written::Table(mut settings)) => match settings.remove("type") {
                 Some(serde_json::Value::String(kind)) => Ok(Self::with(kind, settings)),
-                _ => Err(de::Error::custom("a table here needs its `type`, as text")),
+                _ => Err(de::Error::custom("a table here needs `type`, as text")),
             },
-            Err(_) => Err(de::Error::custom("expected a kind, as text, or a table with `type`")),
+            Err(_) => Err(de::Error::custom("expected a type as text, or a table with `type`")),
         }
     }
 }

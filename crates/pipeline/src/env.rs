@@ -124,7 +124,7 @@ pub trait Blocking: Send + Sync {
     /// # Errors
     /// The program cannot be started, takes too long, prints too much, or does not succeed.
     fn output(&self, program: &str, _: &[String], _limit: Duration) -> io::Result<Vec<u8>> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, format!("{program} cannot be run here")))
+        Err(io::Error::new(io::ErrorKind::Unsupported, format!("cannot run {program} here")))
     }
 
     /// Returns how many pieces of work [`Blocking::run`] executes in parallel on separate cores.
@@ -138,7 +138,7 @@ pub trait Blocking: Send + Sync {
     /// # Errors
     /// The program cannot be started; the error names it.
     fn start(&self, program: &str, _arguments: &[String]) -> io::Result<Started> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, format!("{program} cannot be run here")))
+        Err(io::Error::new(io::ErrorKind::Unsupported, format!("cannot run {program} here")))
     }
 
     /// A variable of the process's environment; none in a world without processes.

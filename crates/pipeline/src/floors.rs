@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_before_is_the_same_memory() {
+    fn raising_empty_floors_shares_memory() {
         let (mut one, mut other, mut taken) =
             (Floors::default(), Floors::default(), Floors::default());
         one.raise(ORIGIN, Epoch(3));

@@ -86,7 +86,7 @@ impl fmt::Display for Identity {
 
 /// Why text is not an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no identity; one is 32 hexadecimal digits, an epoch and a sequence: `origin/epoch/7`")]
+#[error("not an identity, which is `origin/epoch/sequence`: 32 hexadecimal digits and two numbers")]
 pub struct MalformedIdentity;
 
 impl FromStr for Origin {
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_start_is_a_higher_epoch_whatever_the_dice_say() {
+    fn each_start_has_a_higher_epoch_for_any_random_number() {
         let mut epoch = Epoch(3);
         for (start, random) in [(1, 0), (2, u64::MAX), (3, 0), (4, 0x1234_5678)] {
             let next = epoch.next(random);

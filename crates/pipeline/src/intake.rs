@@ -220,10 +220,10 @@ pub struct Rest {
 #[derive(Debug, Error)]
 pub enum IntakeError {
     /// A required channel did not store it.
-    #[error("batch is not stored")]
+    #[error("cannot store the batch")]
     Channel(#[from] ChannelError),
     /// Some of the required channels that the batch was put into stored it, and some did not.
-    #[error("batch is not stored in every required channel")]
+    #[error("not every required channel has stored the batch")]
     Partly {
         /// What they lack.
         rest: Box<Rest>,
@@ -234,8 +234,8 @@ pub enum IntakeError {
     /// An interceptor rejected events of the batch, and they cannot be stored among the dead
     /// letters; nothing of the batch is in a channel.
     #[error(
-        "rejected events cannot be stored among the dead letters: look after those with \
-         `aqueduct dlq`, or raise `dead_letters.capacity`"
+        "cannot store rejected events as dead letters: inspect the dead letters with `aqueduct \
+         dlq`, or raise `dead_letters.capacity`"
     )]
     DeadLetters(#[source] ChannelError),
     /// The agent is stopping.

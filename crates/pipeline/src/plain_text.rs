@@ -18,7 +18,7 @@ pub const TABLE: &str = "set the table `tls`";
 
 /// The reason to reject `insecure = true` if every address has TLS: it would hide a later one
 /// without TLS.
-pub const MEANS_NOTHING: &str = "nothing here speaks plain text with an address; leave it out";
+pub const MEANS_NOTHING: &str = "has no effect, because no address uses plain text; remove it";
 
 /// The addresses of one component. Clones are the same set.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +63,10 @@ impl PlainAddress {
     /// Returns why it is refused, with both remedies.
     pub fn problem(&self) -> String {
         let Self { address, remedy, .. } = self;
-        format!("`{address}`: plain text would leave this host; {remedy}, or `insecure = true`")
+        format!(
+            "`{address}`: data would leave this host in plain text; {remedy}, or set `insecure = \
+             true`"
+        )
     }
 }
 
@@ -142,8 +145,8 @@ mod tests {
             clone.speaks("listen", "127.0.0.1:1", TABLE);
         }
         assert_eq!((plain.all().len(), plain.leaving().len()), (2, 1));
-        let problem = "`0.0.0.0:1`: plain text would leave this host; set the table `tls`, \
-                       or `insecure = true`";
+        let problem = "`0.0.0.0:1`: data would leave this host in plain text; set the table \
+                       `tls`, or set `insecure = true`";
         assert_eq!(plain.leaving()[0].problem(), problem);
     }
 }

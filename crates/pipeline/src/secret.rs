@@ -37,9 +37,7 @@ pub fn login(user: Option<String>, password: Option<Secret>) -> Result<Option<Lo
     match (user, password) {
         (Some(user), password) => Ok(Some((user, password))),
         (None, None) => Ok(None),
-        (None, Some(_)) => {
-            Err(BuildError::invalid("password", "it counts with `user` alone; set that too"))
-        }
+        (None, Some(_)) => Err(BuildError::invalid("password", "needs `user`; set both")),
     }
 }
 
@@ -90,8 +88,8 @@ impl Visitor<'_> for Text {
     fn visit_string<E: Error>(self, text: String) -> Result<Secret, E> {
         if text == MASK {
             return Err(E::custom(format!(
-                "`{MASK}` replaces a secret that was not printed; write the secret, or a \
-                 reference to it: \"${{file:/run/secrets/NAME}}\""
+                "`{MASK}` is printed instead of a secret, and cannot be used; write the secret, or \
+                 a reference to it: \"${{file:/run/secrets/NAME}}\""
             )));
         }
         Ok(text.into())
@@ -151,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_in_its_place_is_not_read_as_a_secret() {
+    fn rejects_the_mask_as_a_secret() {
         let error = Settings::text(MASK).read::<Secret>().unwrap_err();
         assert!(error.problem.contains("${file:/run/secrets/NAME}"), "{error}");
     }

@@ -314,7 +314,9 @@ pub fn unknown(what: &str, found: &str, expected: &[&str]) -> String {
         .min();
     match close {
         Some((_, name)) => format!("unknown {what} `{found}`; did you mean `{name}`?"),
-        None if expected.is_empty() => format!("unknown {what} `{found}`; none is known here"),
+        None if expected.is_empty() => {
+            format!("unknown {what} `{found}`; no {what} is allowed here")
+        }
         None => {
             let shown = expected.iter().take(LISTED_MAX);
             let list = shown.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

@@ -291,7 +291,7 @@ mod tests {
 
     /// Agents of several versions, and on several machines, take part in the same traces.
     #[test]
-    fn every_agent_decides_alike_and_one_with_a_higher_rate_leaves_out_nothing() {
+    fn agents_sample_alike_and_a_higher_rate_includes_a_lower_one() {
         let (one, two, more) = (at(0.01).0, at(0.01).0, at(0.05).0);
         let all = || (0..20_000).map(|sequence| batch(3, sequence));
         assert!(all().all(|batch| one.of(batch) == two.of(batch)), "agents differ");
@@ -318,7 +318,7 @@ mod tests {
     /// Method: nothing takes spans out. The call is not a future, so it cannot wait; it would
     /// block.
     #[test]
-    fn what_finds_no_room_is_counted_and_nothing_waits() {
+    fn counts_spans_without_room_and_never_waits() {
         let (traces, _spans, dropped) = at(1.0);
         let now = Instant::now();
         for sequence in 0..QUEUE_SPANS as u64 + 10 {
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_commit_of_a_sampled_batch_is_a_span_that_says_where_its_events_are() {
+    async fn a_commit_span_names_the_location_of_its_events() {
         let (traces, mut spans, _) = at(1.0);
         let began = Instant::now() - Duration::from_secs(2);
         let place = ("aqueduct.table", Attribute::Text("lines".into()));

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_is_read_back() {
+    fn parses_printed_units() {
         for size in [0, 1, 1536, 127 << 20, 8 << 30, 1_000_000] {
             assert_eq!(ByteSize(size).to_string().parse(), Ok(ByteSize(size)));
         }

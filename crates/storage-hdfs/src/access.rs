@@ -36,8 +36,8 @@ pub(crate) fn examine(access: &HdfsAccess, url: &str, env: &Env) -> Result<(), F
         let there = |name: &&str| env.disk.stat(&Path::new(dir).join(name)).is_ok();
         if !SITE_FILES.iter().any(there) {
             return unusable(format!(
-                "setting `conf_dir`: {dir} has neither core-site.xml nor hdfs-site.xml; name \
-                 the directory of Hadoop's configuration, such as /etc/hadoop/conf"
+                "setting `conf_dir`: {dir} has neither core-site.xml nor hdfs-site.xml; set the \
+                 directory of the Hadoop configuration, such as /etc/hadoop/conf"
             ));
         }
     }
@@ -46,8 +46,8 @@ pub(crate) fn examine(access: &HdfsAccess, url: &str, env: &Env) -> Result<(), F
         let opened = env.disk.open(keytab, OpenMode::default());
         if let Err(error) = opened {
             return unusable(format!(
-                "setting `kerberos.keytab`: {}: {error}; it has to be there and readable for \
-                 the user of this process",
+                "setting `kerberos.keytab`: {}: {error}; the user of this process must be able to \
+                 read it",
                 login.keytab
             ));
         }

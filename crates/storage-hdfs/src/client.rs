@@ -42,8 +42,8 @@ const DATA_LIMIT: Duration = Duration::from_secs(30);
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The cause of a NameNode without an answer.
-const HANGS: &str = "it hangs, has too much to do, or is cut off: see the log of the NameNode, and \
-     with `jstack` what it does";
+const HANGS: &str = "the NameNode hangs, is overloaded or disconnected: see its log, and get its \
+                     threads with `jstack`";
 
 /// Pause of a close after each of its two or three answers.
 const CLOSE_PAUSE: Duration = Duration::from_millis(6);
@@ -205,7 +205,8 @@ impl FileSystem for Hdfs {
             let reader = self.client.read(path).await?;
             let length = reader.file_length();
             if length > READ_BYTES_MAX {
-                let problem = format!("has {length} bytes, and at most {READ_BYTES_MAX} are read");
+                let problem =
+                    format!("the file has {length} bytes, but the limit is {READ_BYTES_MAX}");
                 return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, problem).into());
             }
             reader.read_range(0, length).await

@@ -62,10 +62,10 @@ impl Door {
         silence: &str,
     ) -> FsError {
         let problem = match self.connect().await {
-            Ok(()) => format!("no answer within {limit:?}; {silence}"),
+            Ok(()) => format!("no response within {limit:?}; {silence}"),
             Err(error) => {
                 self.was_open.store(false, Ordering::Relaxed);
-                format!("no answer within {limit:?}, and now {error}")
+                format!("no response within {limit:?}, and now {error}")
             }
         };
         FsError::Failed { call, path, source: problem.into() }

@@ -144,7 +144,7 @@ mod tests {
                       destination in the same namespace was found";
         let (class, text) = remote("java.io.IOException", mounts);
         assert_eq!(class, ErrorClass::Blocked);
-        assert!(text.contains("have a sink for each mount"), "{text}");
+        assert!(text.contains("use one sink for each mount"), "{text}");
     }
 
     /// Errors that an operator meets while a cluster runs, with the texts of Hadoop 3.4.1.

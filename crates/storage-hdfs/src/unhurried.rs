@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_done_at_once_takes_no_time() {
+    async fn an_immediate_answer_takes_no_time() {
         let start = Instant::now();
         assert_eq!(unhurried(PAUSE, async { 7 }).await, 7);
         assert_eq!(start.elapsed(), Duration::ZERO);

@@ -140,11 +140,11 @@ pub(crate) fn check_endpoint(
         !host.is_empty() && (may_have_path || !host.trim_end_matches('/').contains('/'))
     };
     if !rest.is_some_and(is_server) {
-        let problem = format!("`{endpoint}` is no server; write {example}");
+        let problem = format!("`{endpoint}` is not a server address; write {example}");
         return Err(("endpoint", problem));
     }
     if tls.is_some() && endpoint.starts_with("http://") {
-        let problem = "it has no effect on an `http://` endpoint; write `https://` there";
+        let problem = "has no effect on an `http://` endpoint; use `https://` there";
         return Err(("tls", problem.into()));
     }
     Ok(())

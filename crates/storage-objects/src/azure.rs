@@ -90,7 +90,7 @@ impl Azure {
         if let (true, Some((missing, _))) =
             (is_application, of_application.iter().find(|(_, is_set)| !is_set))
         {
-            let problem = "it is missing; `client_id`, `client_secret` and `tenant_id` go together";
+            let problem = "must be set together with `client_id`, `client_secret` and `tenant_id`";
             return Err((missing, problem.into()));
         }
         let ways = [
@@ -100,14 +100,14 @@ impl Azure {
         ];
         let mut set = ways.iter().filter(|(_, is_set)| *is_set);
         if let (Some((one, _)), Some((other, _))) = (set.next(), set.next()) {
-            return Err((other, format!("`{one}` is set too; keep one of them")));
+            return Err((other, format!("conflicts with `{one}`; remove one of them")));
         }
         let account_key = text(self.account_key.as_ref());
         if account_key.is_some_and(|key| AzureAccessKey::try_new(&key).is_err()) {
-            return Err(("account_key", "it is not Base64, as account keys are".into()));
+            return Err(("account_key", "must be Base64".into()));
         }
         if text(self.sas_token.as_ref()).is_some_and(|token| split_sas(&token).is_err()) {
-            let problem = "it is no query, as tokens are: sv=...&sp=racwdl&sig=...";
+            let problem = "must be a SAS token, as in sv=...&sp=racwdl&sig=...";
             return Err(("sas_token", problem.into()));
         }
         check_endpoint(self.endpoint.as_deref(), self.tls.as_ref(), true, EXAMPLE)
@@ -119,10 +119,12 @@ impl Azure {
     /// Settings or environment do not go together.
     pub(crate) fn open(&self, authority: &str, env: &Env) -> Result<Bucket, String> {
         let (container, host) = authority.split_once('@').ok_or("the container is missing")?;
-        let (account, suffix) = host.split_once('.').ok_or("the host has no account")?;
+        let (account, suffix) =
+            host.split_once('.').ok_or("the account is missing in the host name")?;
         // The same objects by the interface of blobs, which has the conditions.
         let suffix = suffix.strip_prefix("dfs.").map(|rest| format!("blob.{rest}"));
-        let suffix = suffix.ok_or("the host does not belong to an account")?;
+        let suffix = suffix
+            .ok_or("the host is not a storage account host, as in account.dfs.core.windows.net")?;
         let named = endpoint_of(env, "AZURE_STORAGE_ENDPOINT", true, EXAMPLE)?;
         let endpoint = self
             .endpoint
@@ -162,7 +164,7 @@ impl Azure {
         }
         let key = builder.get_config_value(&AzureConfigKey::AccessKey);
         let key = key.map(|key| AzureAccessKey::try_new(&key).map(AzureCredential::AccessKey));
-        let key = key.transpose().map_err(|_| "the account key is not Base64")?;
+        let key = key.transpose().map_err(|_| "the account key must be Base64")?;
         let key = key.map(|credential| Key { credential, account: account.to_owned() });
         let amend = move |request: &mut HttpRequest| never_replaces(key.as_ref(), request);
         let clients = clients(self.tls.as_ref(), &provider::AZURE, env)?.amending(amend);

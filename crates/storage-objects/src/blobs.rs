@@ -64,7 +64,10 @@ impl Blobs {
         authorizer.try_authorize(&mut request)?;
         let response = self.client.execute(request).await.map_err(generic)?;
         if response.status() == StatusCode::NOT_FOUND {
-            return Err(Error::NotFound { path: path.to_string(), source: "it is gone".into() });
+            return Err(Error::NotFound {
+                path: path.to_string(),
+                source: "the object does not exist".into(),
+            });
         }
         Ok(())
     }

@@ -61,8 +61,8 @@ fn not_found(path: &str) -> FsError {
 fn unheeded(provider: &Provider, path: &str, what: &str) -> FsError {
     let Provider { condition, heeded_by, .. } = provider;
     let source = format!(
-        "the server ignores {condition} of {what}, and would replace what others have committed; \
-         use a server that heeds it, as {heeded_by}"
+        "the server ignores {condition} for {what}, so it could replace committed files; use a \
+         server that supports it; {heeded_by}"
     );
     FsError::Unfit { call: "rename", path: path.into(), source: source.into() }
 }
@@ -194,7 +194,7 @@ impl Bucket {
         }
         let key = key("rename", to)?;
         let Some(target) = self.head("rename", to, &key).await? else {
-            let source = "the name was taken and is free again".into();
+            let source = "the name was taken, but is free again".into();
             return Err(FsError::Failed { call: "rename", path: to.into(), source });
         };
         let is_same = target.size == source.size
@@ -231,7 +231,7 @@ impl FileSystem for Bucket {
             return match self.first_below("rename", from, &old).await? {
                 None => Err(not_found(from)),
                 Some(_) => {
-                    let source = "an object store renames no directory".into();
+                    let source = "an object store cannot rename directories".into();
                     Err(FsError::Unfit { call: "rename", path: from.into(), source })
                 }
             };

@@ -113,7 +113,7 @@ impl Google {
         }
         let response = self.client.execute(request).await.map_err(generic)?;
         if response.status() == StatusCode::PRECONDITION_FAILED {
-            let source = "an object of this name is there".into();
+            let source = "an object with this name exists".into();
             return Err(Error::AlreadyExists { path: path.to_string(), source });
         }
         Ok(response)
@@ -148,7 +148,7 @@ impl ObjectStore for Google {
         let location = begun.headers().get(LOCATION).and_then(|it| it.to_str().ok());
         let location: Option<Uri> = location.and_then(|it| it.parse().ok());
         let Some(session) = location.as_ref().and_then(Uri::path_and_query) else {
-            return Err(generic("the server names no session of the upload"));
+            return Err(generic("the server returned no session for the upload"));
         };
         let session = format!("{}{session}", self.endpoint);
         let session = Arc::new(Session { google: self.clone(), path: path.clone(), uri: session });
@@ -217,14 +217,14 @@ impl Session {
                 return Ok(made(response.headers()));
             }
             if response.status() != StatusCode::PERMANENT_REDIRECT {
-                return Err(generic("the upload is not known to the server any more"));
+                return Err(generic("the server no longer knows the upload"));
             }
             let (kept, end) = (kept(response.headers()), from + part.len() as u64);
             if kept == end && total.is_none() {
                 return Ok(made(response.headers()));
             }
             if kept <= from || kept >= end {
-                let source = format!("the server has {kept} bytes of an upload, and not {end}");
+                let source = format!("the server has {kept} bytes of an upload instead of {end}");
                 return Err(generic(source));
             }
             // It has accepted a prefix of the part.
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_part_says_where_it_stands() {
+    fn each_part_names_its_range() {
         let part = Bytes::from_static(b"12345");
         assert_eq!(range(0, &part, None), "bytes 0-4/*");
         assert_eq!(range(5, &part, Some(10)), "bytes 5-9/10");
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_has_is_read_from_its_answer() {
+    fn reads_the_stored_length_from_the_response() {
         let mut head = HeaderMap::new();
         assert_eq!(kept(&head), 0);
         head.insert(RANGE, "bytes=0-4".parse().unwrap());

@@ -27,10 +27,10 @@ impl fmt::Debug for Provider {
 pub(crate) static S3: Provider = Provider {
     copies_inside: true,
     condition: "`If-None-Match: *`",
-    heeded_by: "Amazon S3 does since 2024",
-    no_credentials: "there is no access key: set `s3.access_key` and `s3.secret_key`, or \
+    heeded_by: "Amazon S3 supports it since 2024",
+    no_credentials: "no access key found: set `s3.access_key` and `s3.secret_key`, or \
                      AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role",
-    refused: "check `s3.access_key`, `s3.secret_key` and what the key may do: it needs \
+    refused: "check `s3.access_key`, `s3.secret_key` and the permissions of the key: it needs \
               s3:GetObject, PutObject, DeleteObject, ListBucket and AbortMultipartUpload; check \
               the clock of this host too",
     no_bucket: "the bucket does not exist: create it, or correct `url`",
@@ -39,23 +39,24 @@ pub(crate) static S3: Provider = Provider {
 pub(crate) static GCS: Provider = Provider {
     copies_inside: false,
     condition: "`ifGenerationMatch=0`",
-    heeded_by: "Google's own do",
-    no_credentials: "there is no account: set `gcs.key_file`, or GOOGLE_APPLICATION_CREDENTIALS, \
-                     or give the machine a service account",
-    refused: "check `gcs.key_file`, or the account of this machine, and what the account may do: \
-              it needs storage.objects.get, create, delete and list, as the role \
-              roles/storage.objectUser has them; check the clock of this host too",
+    heeded_by: "Google Cloud Storage supports it",
+    no_credentials: "no account found: set `gcs.key_file`, or GOOGLE_APPLICATION_CREDENTIALS, or \
+                     give the machine a service account",
+    refused: "check `gcs.key_file`, or the account of this machine, and its permissions: it needs \
+              storage.objects.get, create, delete and list, as in the role \
+              roles/storage.objectUser; check the clock of this host too",
     no_bucket: "the bucket does not exist: create it, or correct `url`",
 };
 
 pub(crate) static AZURE: Provider = Provider {
     copies_inside: false,
     condition: "`If-None-Match: *`",
-    heeded_by: "Azure's own do",
-    no_credentials: "there are no credentials: set `azure.account_key`, `azure.sas_token` or \
-                     `azure.client_secret`, or their variables, or give the machine an identity",
-    refused: "check the credentials in `azure` and what they may do: a SAS token needs the \
-              permissions racwdl on the container, an identity the role Storage Blob Data \
-              Contributor; check the clock of this host too",
+    heeded_by: "Azure Blob Storage supports it",
+    no_credentials: "no credentials found: set `azure.account_key`, `azure.sas_token` or \
+                     `azure.client_secret`, or their environment variables, or give the machine an \
+                     identity",
+    refused: "check the credentials in `azure` and their permissions: a SAS token needs racwdl on \
+              the container, an identity needs the role Storage Blob Data Contributor; check the \
+              clock of this host too",
     no_bucket: "the container does not exist: create it, or correct `url`",
 };

@@ -76,13 +76,10 @@ impl S3 {
     pub(crate) fn check(&self) -> Result<(), Wrong> {
         match (&self.access_key, &self.secret_key) {
             (Some(_), None) => {
-                return Err(("secret_key", "it is missing; `access_key` needs its secret".into()));
+                return Err(("secret_key", "must be set together with `access_key`".into()));
             }
             (None, Some(_)) => {
-                return Err((
-                    "access_key",
-                    "it is missing; `secret_key` is of no use alone".into(),
-                ));
+                return Err(("access_key", "must be set together with `secret_key`".into()));
             }
             _ => {}
         }

@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 pub(crate) struct Signatures;
 
 fn unknown(what: &str) -> Error {
-    Error::NotSupported { source: format!("{what} is not among what requests need").into() }
+    Error::NotSupported { source: format!("{what} is not supported for signing requests").into() }
 }
 
 impl CryptoProvider for Signatures {
@@ -50,13 +50,13 @@ impl CryptoProvider for Signatures {
 fn rsa_key(pem: &[u8]) -> Result<rsa::Key> {
     let unusable = |problem: String| Error::Generic { store: "key", source: problem.into() };
     let key = PrivateKeyDer::from_pem_slice(pem);
-    let key = key.map_err(|error| unusable(format!("`private_key` is no key in PEM: {error}")))?;
+    let key = key.map_err(|error| unusable(format!("`private_key` is not a PEM key: {error}")))?;
     let key = match &key {
         PrivateKeyDer::Pkcs8(key) => rsa::Key::from_pkcs8(key.secret_pkcs8_der()),
         PrivateKeyDer::Pkcs1(key) => rsa::Key::from_pkcs1(key.secret_pkcs1_der()),
-        _ => return Err(unusable("`private_key` is no RSA key".into())),
+        _ => return Err(unusable("`private_key` is not an RSA key".into())),
     };
-    key.map_err(|error| unusable(format!("`private_key` is no RSA key: {error}")))
+    key.map_err(|error| unusable(format!("`private_key` is not an RSA key: {error}")))
 }
 
 /// An RSA key that signs.
@@ -85,7 +85,7 @@ impl DigestContext for Hash {
         if let Some(state) = self.state.take() {
             self.done = Some(state.finish());
         }
-        self.done.as_ref().map(AsRef::as_ref).ok_or_else(|| unknown("a hash of nothing"))
+        self.done.as_ref().map(AsRef::as_ref).ok_or_else(|| unknown("an unfinished hash"))
     }
 }
 
@@ -106,6 +106,6 @@ impl HmacContext for Mac {
         if let Some(state) = self.state.take() {
             self.done = Some(state.sign());
         }
-        self.done.as_ref().map(AsRef::as_ref).ok_or_else(|| unknown("a code of nothing"))
+        self.done.as_ref().map(AsRef::as_ref).ok_or_else(|| unknown("an unfinished MAC"))
     }
 }

@@ -19,7 +19,7 @@ const SHOWN: usize = 200;
 #[derive(Debug, Error)]
 pub(crate) enum Trouble {
     /// Connecting failed: nothing was done.
-    #[error("{address} is not reachable")]
+    #[error("cannot connect to {address}")]
     Unreached {
         /// The address.
         address: String,
@@ -31,7 +31,7 @@ pub(crate) enum Trouble {
     #[error("{0}")]
     NoCredentials(&'static str),
     /// The connection broke under the request: it may have been done.
-    #[error("the connection to {address} broke under the request")]
+    #[error("the connection to {address} failed during a request")]
     Broken {
         /// The address.
         address: String,
@@ -40,7 +40,7 @@ pub(crate) enum Trouble {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The server refuses.
-    #[error("{server} answers {status} {code}: {message}")]
+    #[error("{server} returned {status} {code}: {message}")]
     Answered {
         /// Its provider.
         provider: &'static Provider,
@@ -147,8 +147,8 @@ pub(crate) fn failed(call: &'static str, path: &str, error: StoreError) -> FsErr
                     FsError::Failed { call, path, source: said.into() }
                 }
                 (400 | 405 | 501, _) => {
-                    let help = "the server cannot do what a commit needs: conditional puts and \
-                                uploads in parts; see docs/object-stores.md";
+                    let help = "the server does not support conditional puts or multipart uploads, \
+                                which commits need; see docs/object-stores.md";
                     FsError::Unfit { call, path, source: helps(help) }
                 }
                 // 409: another one was about to do the same. 5xx: it may have been done.

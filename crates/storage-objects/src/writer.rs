@@ -186,7 +186,7 @@ impl FileWriter for ObjectWriter {
     }
 
     async fn sync(&mut self) -> Result<(), FsError> {
-        let source = "an object is durable when it is closed, and no part of it before that";
+        let source = "an object is durable only after it is closed";
         Err(FsError::Unfit { call: "sync", path: self.path.clone(), source: source.into() })
     }
 

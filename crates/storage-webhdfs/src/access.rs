@@ -49,7 +49,7 @@ pub fn open(
     let user = hdfs.proxy_user.clone().or_else(named).or_else(|| whoami::username().ok());
     let user = user.unwrap_or_default();
     if user.is_empty() {
-        let problem = "there is no name of a user: set `proxy_user`, or HADOOP_USER_NAME";
+        let problem = "no user name found: set `proxy_user` or HADOOP_USER_NAME";
         return Err(unusable(problem.to_owned()));
     }
     let connector = Connector::new(access.tls.clone(), env);

@@ -11,9 +11,9 @@ use storage::hdfs::refusal;
 const SHOWN: usize = 300;
 
 /// The remedy if the server is not a WebHDFS.
-const NO_WEBHDFS: &str = "this is no WebHDFS: `url` names the NameNode's web server, which is \
-     dfs.namenode.http-address (port 9870), or with swebhdfs:// dfs.namenode.https-address (port \
-     9871)";
+const NO_WEBHDFS: &str = "the server is not WebHDFS: `url` needs the NameNode's web server, which \
+                          is dfs.namenode.http-address (port 9870), or with swebhdfs:// \
+                          dfs.namenode.https-address (port 9871)";
 
 /// The remedy if the server asks for Kerberos.
 const KERBEROS: &str = "this cluster requires Kerberos, which is not supported over HTTP: set an \
@@ -43,14 +43,14 @@ fn shown(text: &str) -> String {
 pub(crate) fn refused(call: &'static str, path: &str, status: StatusCode, body: &[u8]) -> FsError {
     let path = path.to_owned();
     let Ok(Refusal { remote }) = serde_json::from_slice::<Refusal>(body) else {
-        let said = |help: &str| format!("the server answers {status}; {help}").into();
+        let said = |help: &str| format!("the server returned {status}; {help}").into();
         return match status.as_u16() {
             401 => FsError::Denied { call, path, source: said(KERBEROS) },
-            403 => FsError::Denied { call, path, source: said("this user may not") },
-            429 => FsError::Unavailable { call, path, source: said("it is busy") },
+            403 => FsError::Denied { call, path, source: said("permission denied") },
+            429 => FsError::Unavailable { call, path, source: said("the server is busy") },
             // For example the RPC port, or another HTTP server.
             300..=499 => FsError::Unfit { call, path, source: said(NO_WEBHDFS) },
-            _ => FsError::Failed { call, path, source: said("it may have been done") },
+            _ => FsError::Failed { call, path, source: said("the call may have taken effect") },
         };
     };
     let Remote { exception, message } = remote;
@@ -105,10 +105,10 @@ pub(crate) fn broken(
     }
     let path = path.to_owned();
     if is_connect {
-        let source = format!("{address} is not reachable: {said}").into();
+        let source = format!("cannot connect to {address}: {said}").into();
         return FsError::Unavailable { call, path, source };
     }
-    let source = format!("the connection to {address} broke under the request: {said}").into();
+    let source = format!("the connection to {address} failed during the request: {said}").into();
     FsError::Failed { call, path, source }
 }
 

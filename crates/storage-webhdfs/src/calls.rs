@@ -118,7 +118,7 @@ impl Calls {
             .header(CONTENT_TYPE, "application/octet-stream")
             .header(CSRF_HEADER, "aqueduct")
             .body(body)
-            .map_err(|error| asked.unfit(&format!("no request can be made of it: {error}")))?;
+            .map_err(|error| asked.unfit(&format!("cannot build the request: {error}")))?;
         let answer = self.client.request(request).await;
         answer.map_err(|error| broken(call, path, (&to, error.is_connect()), &error))
     }
@@ -173,7 +173,7 @@ impl Calls {
             let answer = self.ask_namenode(asked, method, query).await?;
             if answer.status() != StatusCode::TEMPORARY_REDIRECT {
                 accepted(asked, answer).await?;
-                return Err(asked.unfit("the server answers without naming a DataNode"));
+                return Err(asked.unfit("the server did not return a DataNode"));
             }
             self.named(asked, &answer)
         };
@@ -184,12 +184,12 @@ impl Calls {
     fn named(&self, asked: Asked<'_>, answer: &Response<Incoming>) -> Result<Uri, FsError> {
         let uri = answer.headers().get(LOCATION).and_then(|it| it.to_str().ok()?.parse().ok());
         let uri: Uri = uri.filter(|uri: &Uri| uri.authority().is_some()).ok_or_else(|| {
-            asked.unfit("the server redirects to no URL with the address of a DataNode")
+            asked.unfit("the server redirects to a URL without a DataNode address")
         })?;
         if self.server.starts_with("https:") && uri.scheme_str() != Some("https") {
             return Err(asked.unfit(&format!(
                 "the NameNode redirects to the DataNode {} without TLS: set dfs.http.policy to \
-                 HTTPS_ONLY there, or write webhdfs://",
+                 HTTPS_ONLY there, or use webhdfs://",
                 address(&uri)
             )));
         }
@@ -224,7 +224,7 @@ impl Calls {
             let is_bounded = answer.body().size_hint().exact().is_some()
                 || answer.headers().contains_key(TRANSFER_ENCODING);
             if !is_bounded {
-                return Err(asked.failed("the server does not say how long the file is"));
+                return Err(asked.failed("the server did not return the file length"));
             }
             let mut body = answer.into_body();
             let mut content = BytesMut::new();
@@ -233,7 +233,7 @@ impl Calls {
                     frame.map_err(|error| broken(asked.call, asked.path, (&to, false), &error))?;
                 let Some(data) = frame.data_ref() else { continue };
                 if content.len() + data.len() > bytes_max {
-                    let problem = format!("the server sends more than {bytes_max} bytes");
+                    let problem = format!("the server sent more than {bytes_max} bytes");
                     return Err(asked.failed(&problem));
                 }
                 content.extend_from_slice(data);
@@ -254,7 +254,8 @@ pub(crate) async fn accepted(
 ) -> Result<Bytes, FsError> {
     let (head, body) = answer.into_parts();
     let content = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-    let content = content.map_err(|error| asked.failed(&format!("the answer broke: {error}")))?;
+    let content =
+        content.map_err(|error| asked.failed(&format!("the response was interrupted: {error}")))?;
     let content = content.to_bytes();
     match head.status.is_success() {
         true => Ok(content),

@@ -108,7 +108,7 @@ impl Status {
 /// Parses an answer.
 fn understood<T: DeserializeOwned>(asked: Asked<'_>, answer: &[u8]) -> Result<T, FsError> {
     serde_json::from_slice(answer)
-        .map_err(|error| asked.failed(&format!("the answer is not one of WebHDFS: {error}")))
+        .map_err(|error| asked.failed(&format!("the response is not valid WebHDFS: {error}")))
 }
 
 /// A rename, whose errors name the new name.
@@ -183,7 +183,7 @@ impl WebHdfs {
                 gateway::fit(from, to, (source, target))?;
                 // Detects a missing directory.
                 self.status(parent).await?;
-                Err(renaming(from, to).failed("the gateway refuses it, and does not say why"))
+                Err(renaming(from, to).failed("the gateway rejected the rename without a reason"))
             }
         }
     }
@@ -252,7 +252,7 @@ impl FileSystem for WebHdfs {
         match self.move_new(from, to).await? {
             None => Ok(()),
             // A gateway has taken over its address.
-            Some(_) => Err(renaming(from, to).failed("the server does not heed `renameoptions`")),
+            Some(_) => Err(renaming(from, to).failed("the server ignores `renameoptions`")),
         }
     }
 
@@ -307,7 +307,9 @@ impl FileSystem for WebHdfs {
         let answer = self.calls.ask(asked, Method::PUT, &query).await?;
         match understood(asked, &answer)? {
             Done { boolean: true } => Ok(()),
-            Done { boolean: false } => Err(asked.failed("the NameNode makes no directory")),
+            Done { boolean: false } => {
+                Err(asked.failed("the NameNode did not create the directory"))
+            }
         }
     }
 }

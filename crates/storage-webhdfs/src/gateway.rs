@@ -15,16 +15,16 @@ use storage::FsError;
 use crate::calls::{Asked, Calls};
 
 /// The remedy if the configuration does not state that closed files are durable.
-const UNSYNCED: &str = "this is a gateway, as HttpFS is, and not a NameNode: it does not ask for a \
-     sync when a file is closed. If the DataNodes sync by themselves (dfs.datanode.synconclose = \
-     true), say so by `webhdfs.synconclose = true` of the sink, or --synconclose of `aqueduct \
-     ledger`; if not, name the web server of the NameNode itself, port 9870 unless set, or write \
-     an hdfs:// `url`";
+const UNSYNCED: &str = "the server is a gateway such as HttpFS, not a NameNode, so files are not \
+                        synced when they are closed. If the DataNodes sync on close \
+                        (dfs.datanode.synconclose = true), set `webhdfs.synconclose = true` in the \
+                        sink, or --synconclose in `aqueduct ledger`; otherwise use the web server \
+                        of the NameNode (port 9870 by default) or an hdfs:// `url`";
 
 /// The remedy for a gateway without HDFS.
-const NO_HDFS: &str = "the gateway does not say that an HDFS is behind it (GETSERVERDEFAULTS), and \
-     the renames of other file systems are not what a commit needs; use HttpFS of Hadoop 3.4 or \
-     later in front of one HDFS, or write the URL of the store itself";
+const NO_HDFS: &str = "the gateway does not report an HDFS (GETSERVERDEFAULTS), and renames in \
+                       other file systems are not safe for commits; use HttpFS of Hadoop 3.4 or \
+                       later with one HDFS, or the URL of the store itself";
 
 /// Checks that files can be stored through this gateway.
 ///

@@ -101,7 +101,7 @@ async fn heard(
 ) -> Result<(), FsError> {
     match answer {
         Some(answer) => answer.await.unwrap_or_else(|ended| Err(asked.failed(&ended.to_string()))),
-        None => Err(asked.failed("the file has failed before")),
+        None => Err(asked.failed("an earlier write of this file failed")),
     }
 }
 
@@ -118,14 +118,15 @@ impl FileWriter for Upload {
                 return Ok(());
             }
             heard(asked, self.answer.take()).await?;
-            Err(asked.failed("the DataNode ended the file before it was whole"))
+            Err(asked.failed("the DataNode closed the file before it was complete"))
         };
         asked.within(DATA_LIMIT, work).await
     }
 
     /// A DataNode syncs the blocks of a file when it is closed.
     async fn sync(&mut self) -> Result<(), FsError> {
-        Err(Asked::of("sync", &self.path).unfit("over HTTP a file is synced when it is closed"))
+        Err(Asked::of("sync", &self.path)
+            .unfit("over HTTP, a file is synced only when it is closed"))
     }
 
     async fn close(self: Box<Self>) -> Result<(), FsError> {

@@ -251,7 +251,7 @@ async fn a_silent_namenode_ends_no_call_late() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs HDFS: tests/run"]
-async fn what_is_no_webhdfs_is_named_with_its_remedy() {
+async fn names_a_server_without_webhdfs_with_the_remedy() {
     let rpc = Hdfs::shared().url().strip_prefix("hdfs://").unwrap().parse().unwrap();
     let error = store(rpc).stat("/").await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Blocked, "{error:?}");
@@ -290,7 +290,7 @@ async fn httpfs_is_refused_and_keeps_the_promises_where_closed_files_are_synced(
     let relay = Relay::before(at).await;
     let relayed = gateway_of(relay.address(), &HdfsAccess::default());
     lost_answers_are_looked_for(&*relayed, &relay).await;
-    what_is_stored_is_read_whatever_is_stated(&hdfs).await;
+    reads_stored_files_with_any_synconclose_setting(&hdfs).await;
     tokio::task::block_in_place(|| hdfs.stop());
 }
 
@@ -313,7 +313,7 @@ async fn it_is_refused_before_anything_is_written(hdfs: &Hdfs) {
     assert!(error.is_already_exists(), "{error:?}");
 }
 
-async fn what_is_stored_is_read_whatever_is_stated(hdfs: &Hdfs) {
+async fn reads_stored_files_with_any_synconclose_setting(hdfs: &Hdfs) {
     let fs = store(hdfs.httpfs_address());
     // The statement has no effect with a NameNode.
     let straight = gateway_of(hdfs.web_address(), &HdfsAccess::default());

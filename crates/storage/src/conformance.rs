@@ -20,7 +20,7 @@ pub async fn keeps_the_promises(fs: Arc<dyn FileSystem>, root: &str) {
     rename_moves_once_and_never_replaces(fs, root).await;
     of_many_renames_to_one_name_exactly_one_wins(fs, root).await;
     list_is_sorted_and_knows_directories(fs, root).await;
-    delete_says_whether_there_was_anything(fs, root).await;
+    delete_returns_whether_something_existed(fs, root).await;
     if fs.syncs_open_files() {
         writing_goes_on_after_a_sync(fs, root).await;
     } else {
@@ -32,7 +32,7 @@ pub async fn keeps_the_promises(fs: Arc<dyn FileSystem>, root: &str) {
         a_desk_is_tidied_up_also_where_there_is_none(fs, root, desk).await;
         a_file_takes_the_place_of_another_one(fs, root).await;
     } else {
-        what_merges_files_is_refused(fs, root, desk).await;
+        rejects_invalid_merges(fs, root, desk).await;
     }
     if fs.is_tree() {
         nothing_is_made_without_its_directory(fs, root).await;
@@ -259,7 +259,7 @@ async fn a_desk_is_tidied_up_also_where_there_is_none(fs: &dyn FileSystem, root:
     fs.tidy(&format!("{root}/no-desk")).await.unwrap();
 }
 
-async fn what_merges_files_is_refused(fs: &dyn FileSystem, root: &str, desk: &str) {
+async fn rejects_invalid_merges(fs: &dyn FileSystem, root: &str, desk: &str) {
     let directory = fresh(fs, root, "unmerged").await;
     let [one, other] = ["one", "other"].map(|name| format!("{directory}/{name}"));
     put(fs, &one, "a").await;
@@ -332,7 +332,7 @@ async fn list_is_sorted_and_knows_directories(fs: &dyn FileSystem, root: &str) {
     assert!(fs.list(&format!("{directory}/missing")).await.unwrap_err().is_not_found());
 }
 
-async fn delete_says_whether_there_was_anything(fs: &dyn FileSystem, root: &str) {
+async fn delete_returns_whether_something_existed(fs: &dyn FileSystem, root: &str) {
     let directory = fresh(fs, root, "delete").await;
     put(fs, &format!("{directory}/file"), "gone soon").await;
     assert!(fs.delete(&format!("{directory}/file")).await.unwrap());

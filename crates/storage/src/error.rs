@@ -18,13 +18,13 @@ pub enum FsError {
         path: String,
     },
     /// The name is taken.
-    #[error("{path} is there already")]
+    #[error("{path} already exists")]
     AlreadyExists {
         /// The name.
         path: String,
     },
     /// A directory cannot be created because its parent does not exist.
-    #[error("cannot make the directory {path}")]
+    #[error("cannot create the directory {path}")]
     NoDirectory {
         /// The directory.
         path: String,
@@ -33,7 +33,7 @@ pub enum FsError {
         source: Cause,
     },
     /// The store was not reached, or is not the active one: nothing was done.
-    #[error("the store is not reachable for {call} {path}")]
+    #[error("cannot {call} {path}: the store is unreachable")]
     Unavailable {
         /// The call.
         call: &'static str,
@@ -44,7 +44,7 @@ pub enum FsError {
         source: Cause,
     },
     /// The NameNode accepts no changes for now.
-    #[error("the store is in safe mode and takes no {call} {path}")]
+    #[error("cannot {call} {path}: the store is in safe mode")]
     SafeMode {
         /// The call.
         call: &'static str,
@@ -55,7 +55,7 @@ pub enum FsError {
         source: Cause,
     },
     /// No room is left: the disk is full, or a quota is used up.
-    #[error("no room for {call} {path}")]
+    #[error("cannot {call} {path}: no space or quota left")]
     NoRoom {
         /// The call.
         call: &'static str,
@@ -66,7 +66,7 @@ pub enum FsError {
         source: Cause,
     },
     /// This user may not.
-    #[error("no permission for {call} {path}")]
+    #[error("cannot {call} {path}: permission denied")]
     Denied {
         /// The call.
         call: &'static str,
@@ -77,7 +77,7 @@ pub enum FsError {
         source: Cause,
     },
     /// The store does not support it for this path, or the client lacks a requirement.
-    #[error("{call} {path} is not possible")]
+    #[error("cannot {call} {path}")]
     Unfit {
         /// The call.
         call: &'static str,
@@ -88,7 +88,7 @@ pub enum FsError {
         source: Cause,
     },
     /// No answer in time. It may have been done.
-    #[error("no answer to {call} {path} within {limit:?}")]
+    #[error("no response to {call} {path} within {limit:?}")]
     Timeout {
         /// The call.
         call: &'static str,
@@ -109,7 +109,7 @@ pub enum FsError {
         source: Cause,
     },
     /// The URL or the client's set-up is wrong.
-    #[error("{url} is not a usable store: {problem}")]
+    #[error("cannot use the store {url}: {problem}")]
     Unusable {
         /// The URL as it was given.
         url: String,
@@ -136,7 +136,11 @@ impl Classify for FsError {
 impl FsError {
     /// Returns the error of a call that a store does not support.
     pub(crate) fn lacks(call: &'static str, path: &str) -> Self {
-        Self::Unfit { call, path: path.into(), source: "this store has no such call".into() }
+        Self::Unfit {
+            call,
+            path: path.into(),
+            source: "this store does not support the call".into(),
+        }
     }
 
     /// Returns `true` if the error means that a name is missing.
@@ -160,6 +164,6 @@ mod tests {
         let limit = Duration::from_secs(15);
         let error = FsError::Timeout { call: "rename", path: "/a".into(), limit };
         assert_eq!(error.class(), ErrorClass::Indeterminate);
-        assert_eq!(error.to_string(), "no answer to rename /a within 15s");
+        assert_eq!(error.to_string(), "no response to rename /a within 15s");
     }
 }

@@ -187,7 +187,7 @@ impl FileSystem for Local {
         for source in sources {
             let (own, name) = split(source);
             if own != directory || files.contains(&name.into()) {
-                let source = "all files are in one directory, each once".into();
+                let source = "all files must be different and in one directory".into();
                 return Err(FsError::Unfit { call: "concat", path: target.into(), source });
             }
             files.push(name.into());

@@ -200,7 +200,7 @@ impl FileSystem for Memory {
         for path in sources {
             more.extend_from_slice(&lock(&*file(path)?).bytes);
             if split(path).0 != split(target).0 || path == target {
-                let source = "all files are in one directory, each once".into();
+                let source = "all files must be different and in one directory".into();
                 return Err(FsError::Unfit { call: "concat", path: path.clone(), source });
             }
         }

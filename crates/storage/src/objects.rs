@@ -91,7 +91,7 @@ impl FileSystem for Objects {
             return match self.below(from).await?.is_empty() {
                 true => Err(FsError::NotFound { path: from.into() }),
                 false => {
-                    let source = "an object store renames no directory".into();
+                    let source = "an object store cannot rename directories".into();
                     Err(FsError::Unfit { call: "rename", path: from.into(), source })
                 }
             };
@@ -172,7 +172,7 @@ impl FileWriter for ObjectWriter {
     }
 
     async fn sync(&mut self) -> Result<(), FsError> {
-        let source = "an object is durable when it is closed".into();
+        let source = "an object is durable only after it is closed".into();
         Err(FsError::Unfit { call: "sync", path: self.path.clone(), source })
     }
 

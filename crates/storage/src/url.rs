@@ -56,7 +56,7 @@ impl StoreUrl {
         let unusable =
             |problem: &str| FsError::Unusable { url: url.into(), problem: problem.into() };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| {
-            unusable("write for example file:///data/logs or hdfs://namenode:8020/logs")
+            unusable("begin with a scheme, as in file:///data/logs or hdfs://namenode:8020/logs")
         })?;
         let scheme = match scheme {
             "file" => Scheme::File,
@@ -74,10 +74,10 @@ impl StoreUrl {
         let (authority, path) = rest.split_at(slash);
         match scheme {
             Scheme::File if !authority.is_empty() => {
-                return Err(unusable("three slashes follow file: as in file:///data/logs"));
+                return Err(unusable("write file with three slashes, as in file:///data/logs"));
             }
             Scheme::Hdfs | Scheme::Viewfs if authority.is_empty() => {
-                return Err(unusable("the host, or the name service, is missing"));
+                return Err(unusable("the host or name service is missing"));
             }
             Scheme::Webhdfs | Scheme::Swebhdfs if !names_a_port(authority) => {
                 return Err(unusable(
@@ -104,7 +104,7 @@ impl StoreUrl {
             return Err(unusable("the path is missing"));
         }
         if path.split('/').skip(1).any(|name| matches!(name, "" | "." | "..")) {
-            return Err(unusable("the path holds an empty name, `.` or `..`"));
+            return Err(unusable("the path contains an empty name, `.` or `..`"));
         }
         Ok(Self { scheme, authority: authority.into(), path: path.into() })
     }
@@ -134,7 +134,7 @@ impl StoreUrl {
     /// Returns the error for a scheme whose client this program does not have.
     fn lacks(&self, what: &str, feature: &str) -> FsError {
         let problem = format!(
-            "this program has no client for {what}; use `aqueduct` or `aqueduct-collector`, built \
+            "this program does not support {what}; use `aqueduct` or `aqueduct-collector`, built \
              with the feature `{feature}`"
         );
         FsError::Unusable { url: self.to_string(), problem }
@@ -159,16 +159,16 @@ impl StoreUrl {
 /// Returns the error for an unsupported scheme.
 fn absent(scheme: &str) -> String {
     let instead = match scheme {
-        "s3a" | "s3n" => "write s3:// for a bucket of S3",
-        "gcs" => "write gs:// for a bucket of Google",
+        "s3a" | "s3n" => "use s3:// for an S3 bucket",
+        "gcs" => "use gs:// for a Google bucket",
         "wasb" | "wasbs" | "az" | "adl" => {
-            "write abfss://container@account.dfs.core.windows.net for a container of Azure"
+            "use abfss://container@account.dfs.core.windows.net for an Azure container"
         }
         _ => "",
     };
     let between = if instead.is_empty() { "" } else { "; " };
     format!(
-        "the schemes are file, hdfs, viewfs, webhdfs, swebhdfs, s3, gs, abfs and \
+        "the scheme must be file, hdfs, viewfs, webhdfs, swebhdfs, s3, gs, abfs or \
          abfss{between}{instead}"
     )
 }
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_parsed_is_printed_again() {
+    fn prints_a_parsed_url_unchanged() {
         for url in [
             "file:///data/logs",
             "hdfs://nn:8020/logs/%Y-%m-%d/%{host}",
@@ -216,12 +216,12 @@ mod tests {
     #[test]
     fn a_store_that_has_no_client_is_refused_by_its_name() {
         for (url, says) in [
-            ("gcs://bucket/logs", "write gs://"),
-            ("wasbs://c@a.blob.core.windows.net/logs", "write abfss://"),
-            ("s3a://bucket/logs", "write s3://"),
+            ("gcs://bucket/logs", "use gs://"),
+            ("wasbs://c@a.blob.core.windows.net/logs", "use abfss://"),
+            ("s3a://bucket/logs", "use s3://"),
         ] {
             let problem = StoreUrl::parse(url).unwrap_err().to_string();
-            assert!(problem.contains(says) && problem.contains("the schemes are"), "{problem}");
+            assert!(problem.contains(says) && problem.contains("the scheme must be"), "{problem}");
         }
     }
 

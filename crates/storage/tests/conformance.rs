@@ -17,7 +17,7 @@ async fn memory_keeps_the_promises() {
 }
 
 #[tokio::test]
-async fn what_stands_for_an_object_store_keeps_the_promises() {
+async fn the_simulated_object_store_keeps_the_promises() {
     keeps_the_promises(Arc::new(Objects::over(Arc::new(Memory::new()))), "/root").await;
 }
 

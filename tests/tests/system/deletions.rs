@@ -109,7 +109,7 @@ fn an_older_copy_is_refused_also_by_a_collector_that_knows_nothing() {
     fs::rename(&kept, &aside).expect("a data directory");
     scene.start();
     scene.is_stopped("an older copy and an empty data directory");
-    scene.collector.until_logged("it is an older copy", PATIENCE);
+    scene.collector.until_logged("it may be an older copy", PATIENCE);
     assert!(scene.decide("show").contains("was published by entry"));
     scene.collector.stop(STOP);
     fs::remove_dir_all(&kept).expect("a data directory");
@@ -178,7 +178,7 @@ fn a_quota_holds_commits_up_and_neither_loses_nor_repeats_a_line() {
     let days = directories(hdfs, &root);
     let day = format!("{root}/{}", days.last().expect("lines are stored by days"));
     hdfs.admin(&["-setQuota", "1", &day]);
-    scene.stores_nothing("no name more", "the directory refuses committed files");
+    scene.stores_nothing("no name more", "cannot publish committed files");
     hdfs.admin(&["-clrQuota", &day]);
     scene.ends_well();
 }

@@ -133,6 +133,6 @@ fn each_line_is_stored_once_by_router_and_viewfs_through_kills() {
 fn two_mounts_are_answered(hdfs: &Hdfs, dir: &Path) {
     let mut agent = collector(hdfs, dir, "mixed", &[("mixed", "viewfs://table/mixed/%{kind}")]);
     agent.start();
-    agent.until_logged("have a sink for each mount", Duration::from_secs(20));
+    agent.until_logged("use one sink for each mount", Duration::from_secs(20));
     agent.kill();
 }

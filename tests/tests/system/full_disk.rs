@@ -93,11 +93,11 @@ fn disk_smaller_than_two_segments_is_used_and_intake_resumes() {
         gauge(&edge, "aqueduct_channel_intake_stopped", |stopped| stopped == 1.0);
         let bytes = edge.metrics().and_then(|metrics| metrics.sum("aqueduct_channel_bytes"));
         assert!(bytes >= Some((20 << 20).into()), "it stopped at {bytes:?} bytes of 64 MiB");
-        edge.until_logged("the intake has stopped", LIMIT);
+        edge.until_logged("the channel has stopped accepting events", LIMIT);
         collector.start();
         wait_until_delivered(&edge, LIMIT);
         gauge(&edge, "aqueduct_channel_intake_stopped", |stopped| stopped == 0.0);
-        edge.until_logged("the intake goes on", LIMIT);
+        edge.until_logged("the channel accepts events again", LIMIT);
         site.wait_until_stored(PARTS * LINES);
         edge.stop(Duration::from_secs(25));
         collector.stop(Duration::from_secs(25));

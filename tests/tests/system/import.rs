@@ -322,7 +322,7 @@ fn what_cannot_be_is_said(dir: &Path, server: &Server) {
     let connection = server.connection(dir);
     let url = format!("file://{}", dir.join("not").display());
     for (arguments, code, expected) in [
-        (&["--table", "nope"][..], 1, "look at the name of the table"),
+        (&["--table", "nope"][..], 1, "check the name and schema of the table"),
         (&["--table", "nope", "--key", "id"], 1, "nope"),
         (&["--table", "keyless"], 1, "--key"),
         (&["--table", "orders", "--password", "x"], 2, "--password-file"),

@@ -44,7 +44,7 @@ fn debug_lines_are_ours_and_tell_the_way_of_each_batch() {
             for library in LIBRARIES {
                 assert!(!log.contains(&format!("DEBUG{library}")), "{library}:\n{log}");
             }
-            for step in ["the channel is open", "batch accepted", "sent", "committed"] {
+            for step in ["channel opened", "batch accepted", "sent", "committed"] {
                 assert!(log.contains(step), "`{step}` is not in:\n{log}");
             }
         }

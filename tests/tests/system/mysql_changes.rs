@@ -71,7 +71,7 @@ fn row_logged_before_it_is_in_its_table_is_in_the_snapshot() {
         scope.spawn(|| server.ask(DATABASE, "INSERT INTO orders VALUES (2)"));
         wait::until("the row in the log", LIMIT, || (end() != before).then_some(()));
         collector.start();
-        binlog::wait_until_said(&collector, 0, "changes are read");
+        binlog::wait_until_said(&collector, 0, "reading changes");
     });
     server.ask(DATABASE, "INSERT INTO orders VALUES (3)");
     binlog::wait_until_stored(dir, "\"id\":3");

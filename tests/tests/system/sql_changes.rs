@@ -104,7 +104,7 @@ fn lives(collector: &mut Agent, server: &RwLock<Postgres>) -> u64 {
             calls_max.fetch_add(CALLS, Ordering::Relaxed);
             match life {
                 1 => {
-                    collector.until_logged("changes are read", LIMIT);
+                    collector.until_logged("reading changes", LIMIT);
                     from = ask("SELECT txid_current()").parse().expect("a number");
                 }
                 2 => drop(ask("ALTER TABLE orders ADD more text; UPDATE orders SET more = 'y'")),
@@ -161,8 +161,8 @@ fn changes_of_postgresql_are_stored_once_in_order_through_kills() {
         assert_eq!(odd.map(|(id, row)| (row, rebuilt.get(id))), None, "{table}");
         assert_eq!(rebuilt.len(), rows.len(), "{table}");
     }
-    assert!(said.contains("columns [`more`] in place of []"), "{said}");
-    assert!(said.contains("columns [] in place of [`spare`]"), "{said}");
+    assert!(said.contains("columns [`more`], removed columns []"), "{said}");
+    assert!(said.contains("columns [], removed columns [`spare`]"), "{said}");
     let of = |operation: &str| {
         events.iter().filter(|event| event.header("operation") == operation).count()
     };
@@ -216,7 +216,7 @@ fn database_problems_name_the_remedy_and_lost_changes_are_recovered() {
     let less = format!("publication = \"p\"\n{}", of("items"));
     says(dir, &server, user, &less, "ADD TABLE \"public\".\"items\"");
     says(dir, &server, PLAIN, "publication = \"p\"", "ALTER ROLE \"plain\" REPLICATION");
-    says(dir, &server, user, USUAL, "changes are read");
+    says(dir, &server, user, USUAL, "reading changes");
     // Only another table changes: the slot advances anyway.
     let mut collector = collector(dir, &server, user, USUAL);
     collector.start();
@@ -239,7 +239,7 @@ fn database_problems_name_the_remedy_and_lost_changes_are_recovered() {
     server.ask("postgres", "ALTER SYSTEM RESET max_slot_wal_keep_size");
     server.ask("postgres", "SELECT pg_reload_conf()");
     let again = format!("{USUAL}\non_lost = \"snapshot\"");
-    says(dir, &server, user, &again, "changes are read");
+    says(dir, &server, user, &again, "reading changes");
     let drop =
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active";
     wait::until("the slot to be dropped", LIMIT, || {
@@ -247,8 +247,8 @@ fn database_problems_name_the_remedy_and_lost_changes_are_recovered() {
         (server.ask(DATABASE, "SELECT count(*) FROM pg_replication_slots") == "0").then_some(())
     });
     server.ask(DATABASE, "DELETE FROM orders WHERE id % 3 = 0");
-    says(dir, &server, user, USUAL, "is gone; set `on_lost");
-    let mut collector = said(dir, &server, user, &again, "changes are read");
+    says(dir, &server, user, USUAL, "no longer exists; set `on_lost");
+    let mut collector = said(dir, &server, user, &again, "reading changes");
     // A row with all types, once from a snapshot, once as a change, and once from the source `sql`.
     server.ask(DATABASE, shop::SECOND_KINDS);
     wait_until_read(&server);
@@ -292,11 +292,11 @@ fn a_table_that_is_emptied_while_the_slot_is_made_has_its_changes_read() {
     wait_until_waited_for(&server, &transaction);
     server.ask(DATABASE, "UPDATE orders SET v = v + 1");
     second.run("COMMIT");
-    collector.until_logged("changes are read", LIMIT);
+    collector.until_logged("reading changes", LIMIT);
     server.ask(DATABASE, "INSERT INTO drafts VALUES (5, 6, 'seven')");
     wait_until_read(&server);
     let said = collector.output();
-    assert!(said.contains("drafts was altered or emptied while the slot"), "{said}");
+    assert!(said.contains("drafts was altered or truncated while the slot"), "{said}");
     collector.stop(LIMIT);
     let events = stored::in_order(&dir.join("store"));
     let found = shop::rebuilt(&events, "drafts");
@@ -320,10 +320,10 @@ fn a_replaced_table_is_an_error_until_it_is_published_again() {
                  create = true";
     // With `tables` and without them: then the source knows only the tables that it has seen.
     let listed = format!("tables = [\"orders\", \"drafts\"]\n{again}");
-    let mut collector = said(dir, &server, postgres::USER, &listed, "changes are read");
+    let mut collector = said(dir, &server, postgres::USER, &listed, "reading changes");
     server.ask(DATABASE, drop);
     collector.until_logged("`p` of", LIMIT);
-    collector.until_logged("does not have the table \\\"public\\\".\\\"drafts\\\"", LIMIT);
+    collector.until_logged("lacks the table \\\"public\\\".\\\"drafts\\\"", LIMIT);
     collector.kill();
     server.ask(DATABASE, "ALTER PUBLICATION p ADD TABLE drafts");
     let mut collector = self::collector(dir, &server, postgres::USER, again);
@@ -337,7 +337,7 @@ fn a_replaced_table_is_an_error_until_it_is_published_again() {
     server.ask(DATABASE, swap);
     wait::until("the error, again after the source was opened again", LIMIT, || {
         let said = collector.output().split_off(before).replace("\\\"", "\"");
-        let missing = "does not have the table \"public\".\"orders\"";
+        let missing = "lacks the table \"public\".\"orders\"";
         let restarts = collector.metrics()?.sum("aqueduct_source_restarts_total")?;
         (said.contains(missing) && restarts > 1.0).then_some(())
     });

@@ -138,7 +138,7 @@ fn every_row_is_stored_once(kind: Kind) {
         assert!(stored(dir, table) == server.lines(table), "rows of {table} came again later");
     }
     let said = collector.output();
-    assert!(said.contains("the import has ended"), "{said}");
+    assert!(said.contains("the import is complete"), "{said}");
     collector.stop(LIMIT);
     eprintln!("{kind:?}: {LIVES} lives of the collector, {:?}", began.elapsed());
 }

@@ -118,7 +118,8 @@ fn plain_text_leaves_the_host_by_no_flag_but_one() {
     let env = env::real();
     let edge = "edge --tail /a --to c1:4141 --data-dir /d";
     let tls = "--ca /ca.pem --certificate /a.pem --key /a.key";
-    let remedies = "plain text would leave this host; set the table `tls`, or `insecure = true`";
+    let remedies =
+        "data would leave this host in plain text; set the table `tls`, or set `insecure = true`";
     for (arguments, refused) in [
         (edge.to_owned(), Some(format!("sinks.collector-1.address: `c1:4141`: {remedies}"))),
         (edge.replace("c1:", "localhost:"), None),
@@ -127,8 +128,8 @@ fn plain_text_leaves_the_host_by_no_flag_but_one() {
         (
             format!("{edge} {tls} --admin 0.0.0.0:1"),
             Some(
-                "agent.admin: `0.0.0.0:1`: plain text would leave this host; set the table \
-                  `admin_tls`, or `insecure = true`"
+                "agent.admin: `0.0.0.0:1`: data would leave this host in plain text; set the \
+                 table `admin_tls`, or set `insecure = true`"
                     .to_owned(),
             ),
         ),

@@ -137,10 +137,10 @@ fn collector_only_configurations_are_marked() {
 #[test]
 fn a_wrong_address_gets_one_message_that_names_the_cause() {
     for (address, cause) in [
-        ("c:161001", "has port 161001, and the highest port is 65535"),
-        ("c:0", "has port 0, which no one can connect to"),
+        ("c:161001", "has port 161001, but the highest port is 65535"),
+        ("c:0", "has port 0, which is not a valid destination"),
         ("c", "has no port"),
-        ("http://c:4141", "begins with `http://`: an address is a host and a port alone"),
+        ("http://c:4141", "begins with `http://`, but an address is only host and port"),
     ] {
         let errors = checked(&GOOD.replacen("localhost:4141", address, 1)).unwrap_err();
         let example = "write for example \"collector-1:4141\"";
@@ -151,7 +151,8 @@ fn a_wrong_address_gets_one_message_that_names_the_cause() {
 
 #[test]
 fn plain_text_that_leaves_the_host_is_refused_or_warned_of() {
-    let refused = "plain text would leave this host; set the table `tls`, or `insecure = true`";
+    let refused =
+        "data would leave this host in plain text; set the table `tls`, or set `insecure = true`";
     let leaves = GOOD.replacen("localhost:4141", "c:4141", 1);
     let errors = checked(&leaves).unwrap_err();
     let expected = format!(":17:11: sinks.next.address: `c:4141`: {refused}");
@@ -161,7 +162,7 @@ fn plain_text_that_leaves_the_host_is_refused_or_warned_of() {
     checked(&meant).unwrap();
     let tls = "insecure = true\ntls = { ca = \"/ca.pem\" }\n";
     let errors = checked(&meant.replace("insecure = true\n", tls)).unwrap_err();
-    let expected = "nothing here speaks plain text with an address; leave it out";
+    let expected = "has no effect, because no address uses plain text; remove it";
     let expected = format!(":17:12: sinks.next.insecure: {expected}");
     assert!(errors.ends_with(&expected) && errors.lines().count() == 1, "{errors}");
 

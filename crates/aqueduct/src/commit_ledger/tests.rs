@@ -70,9 +70,7 @@ fn lost_batches_are_shown_and_a_rebuilt_ledger_lists_them() {
     assert!(sound && text.contains("no action needed"), "{text}");
     lose(&dir);
     let (text, sound) = act(Action::Show(target(&dir))).unwrap();
-    for part in
-        ["there is no directory", "remembers 1 committed batches", "aqueduct ledger rebuild"]
-    {
+    for part in ["does not exist", "remembers 1 committed batches", "aqueduct ledger rebuild"] {
         assert!(text.contains(part), "{text}");
     }
     assert!(!sound && !offer(&dir, 1), "it stores nothing");
@@ -102,7 +100,7 @@ fn adopted_missing_ledger_starts_empty_and_is_reported() {
     let dir = site();
     lose(&dir);
     let (text, sound) = act(Action::Adopt(target(&dir))).unwrap();
-    assert!(sound && text.contains("names no batch; its entries are numbered from 1 on"), "{text}");
+    assert!(sound && text.contains("has no batches; new entries are numbered from 1"), "{text}");
     assert!(offer(&dir, 1));
 }
 

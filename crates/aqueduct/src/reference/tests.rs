@@ -19,8 +19,8 @@ fn a_kind_of_several_roles_is_found_in_each() {
 fn an_unknown_kind_is_answered_with_the_closest_or_with_its_program() {
     let error = |kind, role| chosen(components::EDGE, kind, role).err().unwrap();
     assert_eq!(error(Some("tail_dr"), None), "unknown kind `tail_dr`; did you mean `tail_dir`?");
-    let far = "the encoder `parquet` is not in this program; use aqueduct-collector or aqueduct, \
-               with the feature `parquet`";
+    let far = "this program does not include the encoder `parquet`; use aqueduct-collector or \
+               aqueduct with the feature `parquet`";
     assert_eq!(error(Some("parquet"), None), far);
     assert_eq!(error(Some("parquet"), Some("encoder")), far);
     assert!(error(Some("parquet"), Some("sink")).starts_with("unknown kind `parquet`; known: "));

@@ -143,7 +143,7 @@ fn included_files_are_checked_and_printed_as_one_without_secrets() {
     let problem = "part-1.toml:4:9: sources.in.count: environment variable `N` is not set;";
     assert!(String::from_utf8_lossy(&output.stderr).contains(problem), "{output:?}");
     let output = command(&["check", &main]).env("N", "many").output().unwrap();
-    let problem = "part-1.toml:4:9: sources.in.count: `${N}` stands for text that is not a whole";
+    let problem = "part-1.toml:4:9: sources.in.count: the value of `${N}` is not a whole";
     assert!(String::from_utf8_lossy(&output.stderr).contains(problem), "{output:?}");
     assert_eq!(output.status.code(), Some(78));
 }

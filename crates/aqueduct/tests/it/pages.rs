@@ -44,7 +44,7 @@ fn checked_snippet(
     header: &str,
 ) -> Result<(config::Plan, agent::Checked), ConfigErrors> {
     match checked(text) {
-        Err(errors) if errors.0.iter().all(|it| it.problem.contains("plain text would leave")) => {
+        Err(errors) if errors.0.iter().all(|it| it.problem.contains("in plain text")) => {
             checked(&text.replacen(header, &format!("{header}\ninsecure = true"), 1))
         }
         result => result,

@@ -234,7 +234,7 @@ fn unreachable_store_is_reported_with_address_and_cause() {
     assert!(said.contains(&format!("NameNode {address}: Connection refused")), "{said}");
     let place = Place::new();
     let said = place.failure("type = \"hdfs\"\nurl = \"file:///proc/none/logs\"");
-    assert!(said.contains("cannot make the directory /proc/none/logs/_aqueduct"), "{said}");
+    assert!(said.contains("cannot create the directory /proc/none/logs/_aqueduct"), "{said}");
     assert!(said.contains(": /proc/none: No such file or directory"), "{said}");
 }
 

@@ -169,7 +169,7 @@ fn a_source_that_follows_no_file_is_found_until_there_is_one() {
     let found = |snapshot: &Snapshot| snapshot.verdict.text.contains("source in follows 0 files");
     let snapshot = place.once(&agent, found);
     let trouble = &snapshot.troubles[0];
-    assert!(trouble.text.contains("*.log`: no name in "), "{trouble:?}");
+    assert!(trouble.text.contains("*.log`: no file in "), "{trouble:?}");
     assert!(trouble.runbook.ends_with("#a-source-follows-no-files"), "{trouble:?}");
     assert!(snapshot.ready, "it may be created later");
     let (_, page) = place.status();

@@ -200,7 +200,8 @@ impl Core {
         let space = match self.env.disk.space(&self.directory) {
             Ok(space) => space,
             Err(error) => {
-                warn!(channel = %self.name, %error, "the room of the disk is not known");
+                warn!(channel = %self.name, %error,
+                    "cannot determine the free disk space; keeping the last known capacity");
                 return;
             }
         };

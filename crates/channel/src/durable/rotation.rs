@@ -62,7 +62,7 @@ pub enum RotationError {
     #[error(transparent)]
     Keys(#[from] KeysError),
     /// The disk refused.
-    #[error("{path} cannot be written: {source}")]
+    #[error("cannot write {path}: {source}")]
     Disk {
         /// The file.
         path: String,
@@ -70,7 +70,7 @@ pub enum RotationError {
         source: io::Error,
     },
     /// Another rotation is under way.
-    #[error("process {pid} changes the keys in {path} just now; try again when it has ended")]
+    #[error("process {pid} is changing the keys in {path}; retry when it has finished")]
     Busy {
         /// The file.
         path: String,
@@ -78,15 +78,15 @@ pub enum RotationError {
         pid: String,
     },
     /// There is no higher number.
-    #[error("{path} holds a key of the highest number that there is: {}", u32::MAX)]
+    #[error("{path} already has a key with the highest possible number: {}", u32::MAX)]
     Full {
         /// The file.
         path: String,
     },
     /// A given directory contains no channel.
     #[error(
-        "there is no durable channel in {path}; name the data directories of all agents that use \
-         the file, or the directories of their channels"
+        "{path} contains no durable channel; name the data directories of all agents that use the \
+         file, or the directories of their channels"
     )]
     NoChannel {
         /// The directory.
@@ -94,8 +94,8 @@ pub enum RotationError {
     },
     /// The keys of a channel cannot be determined.
     #[error(
-        "no key is taken away: {source}; every channel below the given directories has to open \
-         with this file: one that has keys of its own is left out by naming the others one by one"
+        "no key was removed: {source}; every channel below the given directories must open with \
+         this file; to exclude a channel with its own keys, name the other channels individually"
     )]
     Channel {
         /// The error.

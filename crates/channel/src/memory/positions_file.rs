@@ -52,7 +52,7 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<SourcePositio
         let found = file.version;
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("positions of version {found}, where this program reads {VERSION}"),
+            format!("the positions have version {found}, but only version {VERSION} is supported"),
         ));
     }
     let position = |row: &Row| {
@@ -64,9 +64,11 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<SourcePositio
             after: None,
         })
     };
-    file.positions.iter().map(position).collect::<Option<Vec<_>>>().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, "a position is not in hexadecimal digits")
-    })
+    file.positions
+        .iter()
+        .map(position)
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a position is not hexadecimal"))
 }
 
 /// Replaces the file, durably.

@@ -115,7 +115,8 @@ impl Core {
                 let above = places.last().map_or(0, |last| last + 1);
                 if let Err(error) = self.log.release(above) {
                     let (cause, place) = (cause_of(&error), self.log.name());
-                    warn!(channel = %self.name, place, error = cause, "delete it once more");
+                    warn!(channel = %self.name, place, error = cause,
+                        "cannot delete records of a replaced log; delete it again");
                 }
                 self.lose(&Owner::Lacking);
                 return Err(Gone);
@@ -130,7 +131,7 @@ impl Core {
         self.incident("unknown_outcome", 1);
         let cause = cause_of(&error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
-            "it is not known whether a put is stored; looking");
+            "unknown whether a put is stored; reading the log");
         loop {
             self.regain()?;
             match self.read_behind() {
@@ -193,7 +194,7 @@ impl Core {
     fn again(&self, error: &LogError) -> Result<(), Gone> {
         let cause = cause_of(error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
-            "it is not known yet whether the last put is stored; puts wait");
+            "still unknown whether the last put is stored; puts wait");
         if self.state().closed { Err(Gone) } else { Ok(()) }
     }
 
@@ -202,18 +203,16 @@ impl Core {
         let (channel, place) = (&self.name, self.log.name());
         if matches!(owner, Owner::Lacking) {
             error!(channel = %channel, place,
-                "the log of this channel is empty and was not: it was deleted or recreated. \
-                 Nothing goes in or out here any more. It is not opened again without a start: \
-                 what it held is gone, and with it the positions of sources, which would read \
-                 all again. Bring the log back and start this agent again, or start it with a log \
-                 that is empty");
+                "the log of this channel was deleted or recreated, so its events and the positions \
+                 of sources are lost. The channel is stopped until a restart: restore the log and \
+                 restart this agent, or restart it with an empty log, which reads the sources \
+                 again");
             self.incident("lost_its_log", 1);
         } else {
             error!(channel = %channel, place,
-                "another agent has opened this channel: nothing goes in or out here any more. It \
-                 is not taken back without a start, or both would take it from each other in \
-                 turn. If that is not meant, give each agent a topic of its own; stop this agent, \
-                 or the other one and start this one again");
+                "another agent has opened this channel, so it is stopped here until a restart. \
+                 Give each agent its own topic; if the move was intended, stop this agent; \
+                 otherwise stop the other one and restart this one");
             self.incident("lost_to_another_owner", 1);
         }
         self.stop(true);
@@ -290,7 +289,7 @@ impl Core {
         if let Err(error) = self.log.release(below) {
             let cause = cause_of(&error);
             warn!(channel = %self.name, place = self.log.name(), below, error = cause,
-                "what is delivered is not deleted yet");
+                "cannot delete delivered batches yet; retrying");
         }
         Ok(())
     }
@@ -314,7 +313,7 @@ impl Core {
     fn again_state(&self, error: &LogError) -> Result<(), Gone> {
         let cause = cause_of(error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
-            "the state of the channel is not written yet");
+            "cannot write the state of the channel; retrying");
         // When closing, there is no second attempt: committed batches are delivered again.
         if self.state().closed { Err(Gone) } else { Ok(()) }
     }

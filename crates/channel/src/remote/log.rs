@@ -24,7 +24,7 @@ pub enum LogError {
     #[error("{0}")]
     Unusable(String),
     /// It failed this time.
-    #[error("it did not do what it was asked")]
+    #[error("the request to the log failed")]
     Failed(#[source] io::Error),
 }
 

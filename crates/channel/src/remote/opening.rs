@@ -59,14 +59,14 @@ pub(super) fn open(
     // If it fails, it is retried with the next STATE.
     let _ = log.release(below);
     info!(channel = %cx.name, place = log.name(), epoch = epoch.0, events = state.events, lost,
-        "the channel is open");
+        "channel opened");
     Ok(Opened { state, origin, epoch, lost })
 }
 
 fn foreign(log: &dyn Log) -> LogError {
     LogError::Unusable(format!(
-        "{} holds records that are not of this channel, or of a newer program; give the channel a \
-         topic that nothing else writes, or use the newer program",
+        "{} contains records of another channel or of a newer program; set a topic that only this \
+         channel uses, or use the newer program",
         log.name()
     ))
 }
@@ -95,7 +95,7 @@ fn replay(
     }
     if !lost.is_empty() {
         error!(place = log.name(), tickets = ?lost.runs(),
-            "these tickets are lost: the log does not have what it had acknowledged");
+            "these tickets are lost: the log lacks batches that it had acknowledged");
     }
     Ok(lost.count())
 }

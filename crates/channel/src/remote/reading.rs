@@ -52,7 +52,7 @@ impl Core {
             state.in_flight.strike(&IntervalSet::from(ticket..ticket + 1));
             drop(state);
             error!(channel = %self.name, place = self.log.name(), ticket,
-                "a stored batch is missing: it is lost");
+                "a stored batch is missing from the log and is lost");
             self.incident("lost_batch", 1);
         }
         Ok(found)
@@ -70,7 +70,7 @@ impl Core {
                 ahead.place = stored.place + 1;
                 let Some(put) = frames::read_put(self.origin, &stored.frame) else {
                     error!(channel = %self.name, place = self.log.name(), at = stored.place,
-                        "a frame is not as it was written");
+                        "a frame of the log is damaged");
                     continue;
                 };
                 let mut ticket = put.ticket;

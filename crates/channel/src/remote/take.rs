@@ -71,7 +71,7 @@ impl Take {
                 return Err(self.core.closed_error());
             }
             warn!(channel = %self.core.name, place = self.core.log.name(),
-                error = cause_of(&error), "a backlog could not be read; it is tried again");
+                error = cause_of(&error), "cannot read the backlog; retrying");
             tokio::time::sleep(READ_PAUSE).await;
         }
     }

@@ -43,8 +43,8 @@ pub use consumers::{
     consumers_may_change, the_backlog_of_a_consumer_is_what_it_has_not_committed,
 };
 pub use identities::{
-    a_known_identity_is_stored_once, a_put_that_asks_hears_the_name_of_its_batch,
-    an_empty_batch_leaves_identity_and_position, what_comes_after_another_is_stored_only_behind_it,
+    a_dependent_position_is_stored_only_after_its_predecessor, a_known_identity_is_stored_once,
+    a_put_that_asks_hears_the_name_of_its_batch, an_empty_batch_leaves_identity_and_position,
 };
 
 const SEED: u64 = 0x5eed;
@@ -155,7 +155,7 @@ pub async fn a_put_of_many_batches_appears_whole<W: World>(suite: Suite<W>) {
 }
 
 /// A rolled back batch, or one held by a dropped take, is handed out again before newer ones.
-pub async fn what_is_given_back_comes_first<W: World>(suite: Suite<W>) {
+pub async fn returned_batches_come_first<W: World>(suite: Suite<W>) {
     let channel = open(suite, &W::begin(SEED)).await;
     for body in ["1", "2", "3"] {
         put_one(&*channel, body).await;
@@ -314,7 +314,7 @@ macro_rules! channel_conformance {
                 batches_come_out_oldest_first
                 a_put_without_commit_leaves_nothing
                 a_put_of_many_batches_appears_whole
-                what_is_given_back_comes_first
+                returned_batches_come_first
                 a_parked_batch_is_offered_again_only_when_it_is_given_back
                 a_committed_batch_is_gone
                 each_consumer_gets_each_batch_once
@@ -322,7 +322,7 @@ macro_rules! channel_conformance {
                 a_known_identity_is_stored_once
                 a_put_that_asks_hears_the_name_of_its_batch
                 an_empty_batch_leaves_identity_and_position
-                what_comes_after_another_is_stored_only_behind_it
+                a_dependent_position_is_stored_only_after_its_predecessor
                 a_full_channel_makes_puts_wait
                 a_put_that_never_fits_is_refused
                 a_closed_channel_refuses

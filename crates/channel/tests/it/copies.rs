@@ -62,7 +62,7 @@ async fn twins(folder: &Path) -> [std::path::PathBuf; 2] {
 }
 
 #[tokio::test]
-async fn what_two_copies_share_has_one_identity_and_what_comes_later_has_two() {
+async fn copies_share_old_identities_and_get_new_ones_later() {
     let folder = tempfile::tempdir().unwrap();
     let mut drained = Vec::new();
     for (directory, body) in twins(folder.path()).await.iter().zip(["here", "there"]) {

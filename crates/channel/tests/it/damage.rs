@@ -158,7 +158,7 @@ async fn a_damaged_batch_of_the_newest_segment_is_kept_aside_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_delivered_before_it_was_damaged_is_neither_lost_nor_stored_again() {
+async fn a_delivered_batch_is_neither_lost_nor_repeated_after_damage() {
     let disk = SimDisk::new(SEED);
     let channel = open(&disk).await;
     for n in 0..3 {

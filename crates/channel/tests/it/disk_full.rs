@@ -137,7 +137,7 @@ async fn a_channel_opens_again_and_again_on_a_full_disk_and_drains_and_goes_on()
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_any_room_at_all_it_delivers_and_takes_nothing_in_until_there_is_some() {
+async fn delivers_without_free_space_and_accepts_after_it_is_freed() {
     let disk = SimDisk::new(SEED);
     disk.set_capacity(0);
     let channel = try_open(&disk, &settings()).await.expect("it opens on a disk of nothing");
@@ -189,7 +189,7 @@ async fn a_disk_of_two_segments_is_used_and_emptied_and_used_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_status_calls_full_is_what_stops_the_intake() {
+async fn the_status_shows_the_limit_that_stops_the_intake() {
     for mib in [1, 2, 16, 64] {
         let disk = SimDisk::new(SEED);
         let settings = json!({ "capacity": format!("{mib}MiB"), "index": "none" });
@@ -318,7 +318,7 @@ async fn room_that_the_file_system_does_not_show_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_channel_without_inodes_says_so_and_opens_when_there_are_some() {
+async fn a_new_channel_reports_missing_inodes_and_opens_later() {
     // Three directories.
     for inodes in 0..3 {
         let disk = SimDisk::new(SEED);
@@ -336,7 +336,7 @@ async fn a_new_channel_without_inodes_says_so_and_opens_when_there_are_some() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_channel_with_inodes_for_its_directories_alone_takes_in_when_there_are_more() {
+async fn a_channel_with_too_few_inodes_accepts_when_there_are_more() {
     let disk = SimDisk::new(SEED);
     disk.set_names_max(disk.names() + 3);
     let channel = try_open(&disk, &settings()).await.unwrap();

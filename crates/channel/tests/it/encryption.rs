@@ -151,12 +151,13 @@ async fn a_missing_or_wrong_key_is_named_and_nothing_is_taken_for_damaged() {
         let keys = (1..4).filter(|id| *id != gone).map(|id| key_line(id, id as u8));
         put_keys(&disk, &keys.collect::<String>());
         let says = refusal(&disk, &sealed()).await;
-        let expected = format!("key {gone}, which `encryption.key_file` {KEYS} does not hold");
+        let expected = format!("key {gone}, which `encryption.key_file` {KEYS} lacks");
         assert!(says.contains(&expected), "{says}");
         let keys = (1..4).map(|id| key_line(id, if id == gone { 0xee } else { id as u8 }));
         put_keys(&disk, &keys.collect::<String>());
         let says = refusal(&disk, &sealed()).await;
-        let expected = format!("key {gone} of `encryption.key_file` {KEYS} is not the key {gone}");
+        let expected =
+            format!("key {gone} of `encryption.key_file` {KEYS} differs from the key {gone}");
         assert!(says.contains(&expected), "{says}");
     }
     assert!(everything(&disk) == before, "a refused start changed the channel");
@@ -178,7 +179,7 @@ async fn a_plain_channel_can_be_sealed_later_and_a_sealed_one_run_out() {
     }
     assert!(shows(&disk, "plain again") && !shows(&disk, "sealed"));
     let says = refusal(&disk, &small()).await;
-    assert!(says.contains("sealed with key 1"), "{says}");
+    assert!(says.contains("encrypted with key 1"), "{says}");
     let channel = try_open(&disk, &sealed()).await.unwrap();
     assert_eq!(drain(&*channel).await, ["plain", "sealed", "plain again"]);
     channel.close().await.unwrap();

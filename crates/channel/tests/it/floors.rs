@@ -65,7 +65,7 @@ async fn an_epoch_is_declared_empty_once_each_of_its_batches_is_committed() {
 
 /// A batch that was moved aside keeps its identity: another channel of the agent may hold it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_channel_of_the_agent_holds_is_not_declared() {
+async fn does_not_declare_batches_of_another_channel() {
     let dir = TempDir::new().unwrap();
     let (main, aside) = (open(&dir, "main").await, open(&dir, "aside").await);
     let (origin, life) = main.birthplace().unwrap();

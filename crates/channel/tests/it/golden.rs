@@ -77,7 +77,7 @@ fn content(disk: &SimDisk, path: &Path, len: u64) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_written_today_is_the_newest_golden_directory() {
+async fn the_current_format_equals_the_newest_golden_directory() {
     for version in NEWEST {
         let disk = write_newest(version).await;
         let directory = golden(version);
@@ -118,7 +118,7 @@ fn disk_of(directory: &Path) -> SimDisk {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_golden_directory_opens_and_says_what_was_put() {
+async fn every_golden_directory_opens_with_its_puts() {
     for version in ALL {
         let disk = disk_of(&golden(version));
         put_keys(&disk, &(key_line(1, 0xa1) + &key_line(2, 0xb2)));

@@ -116,7 +116,7 @@ async fn an_index_that_is_older_or_newer_than_the_log_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_drained_channel_whose_index_is_deleted_reads_no_line_again_and_refuses_old_identities() {
+async fn a_drained_channel_without_index_still_rejects_old_identities() {
     let dir = directory();
     let path = dir.path().join("main");
     let channel = open(&path).await;

@@ -196,7 +196,7 @@ async fn of_a_batch_that_cannot_be_read_at_all_the_neighbours_are_named() {
         let named = bytes[..named].windows(FILE.len()).rposition(|part| part == FILE.as_bytes());
         disk.flip(&path, named.unwrap() as u64, 0);
         let found = check(&disk);
-        let some = format!("some of {FILE} bytes {} to {}", at_of(1), at_of(3));
+        let some = format!("part of {FILE} bytes {} to {}", at_of(1), at_of(3));
         assert_eq!((found.given_up, found.lost), (vec![some], vec![(1, 2)]), "{newest}");
         let channel = try_open(&disk, &settings()).await.unwrap();
         assert_eq!(delivered(&*channel).await.len(), BATCHES - 1);

@@ -34,7 +34,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "a campaign says how large it was")]
-fn nothing_acknowledged_is_lost_and_nothing_committed_comes_again_but_after_a_crash() {
+fn loses_no_acknowledged_put_and_repeats_only_after_a_crash() {
     let operations = prop::collection::vec(operation(), 1..80);
     let life = (any::<u64>(), prop::bool::ANY, prop::bool::ANY, operations);
     let done = AtomicU64::new(0);

@@ -85,7 +85,7 @@ async fn the_oldest_are_dropped_but_not_what_a_sink_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_dropped_stays_dropped_after_a_crash() {
+async fn dropped_events_stay_dropped_after_a_crash() {
     let disk = SimDisk::new(SEED);
     let (channel, cx) = open_with(&disk, "drop_oldest").await;
     put_all(&*channel).await;
@@ -99,7 +99,7 @@ async fn what_was_dropped_stays_dropped_after_a_crash() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drained_channel_says_by_itself_that_it_takes_puts_again() {
+async fn the_intake_resumes_when_the_channel_is_drained() {
     let disk = SimDisk::new(SEED);
     let channel = open(&disk).await;
     let body = "x".repeat(50_000);

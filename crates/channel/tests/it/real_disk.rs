@@ -69,7 +69,7 @@ fn text(n: u32) -> String {
 }
 
 #[tokio::test]
-async fn a_channel_that_was_not_closed_is_opened_again_in_the_same_process_without_loss() {
+async fn reopens_an_unclosed_channel_in_the_same_process_without_loss() {
     for round in 0..10 {
         let dir = directory();
         let path = dir.path().join("main");
@@ -78,7 +78,7 @@ async fn a_channel_that_was_not_closed_is_opened_again_in_the_same_process_witho
         let settings = json!({ "capacity": "64MiB", "segment_bytes": "1MiB" });
         let second = build::<durable::Config>(&settings, &cx).unwrap();
         let refused = second.open().await.unwrap_err().to_string();
-        assert!(refused.contains("stop that one first"), "{refused}");
+        assert!(refused.contains("stop that process first"), "{refused}");
         let (acknowledged, putting) = (Arc::new(AtomicUsize::new(0)), channel.clone());
         let count = acknowledged.clone();
         let putter = tokio::spawn(async move {
@@ -98,7 +98,7 @@ async fn a_channel_that_was_not_closed_is_opened_again_in_the_same_process_witho
         // A write in progress keeps the old channel open until it has ended; until then opening is
         // refused.
         while let Err(error) = second.open().await {
-            assert!(error.to_string().contains("stop that one first"), "{error}");
+            assert!(error.to_string().contains("stop that process first"), "{error}");
             assert!(began.elapsed() < Duration::from_secs(10), "it is never let go");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

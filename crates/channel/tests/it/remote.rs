@@ -294,7 +294,7 @@ fn run(seed: u64, operations: &[Operation]) {
 const PLANTED: &str = "AQUEDUCT_PLANTED";
 
 #[test]
-fn what_was_acknowledged_is_there_once_and_what_was_refused_is_not() {
+fn acknowledged_puts_exist_once_and_refused_ones_do_not() {
     #[cfg(feature = "mutants")]
     if let Ok(name) = std::env::var(PLANTED) {
         support::mutants::plant(&name).unwrap();
@@ -312,7 +312,7 @@ fn what_was_acknowledged_is_there_once_and_what_was_refused_is_not() {
 /// at their old positions, so the channel must not continue. An unanswered write stays in the new
 /// log, which has to be emptied once more then.
 #[tokio::test(start_paused = true)]
-async fn a_log_that_was_made_anew_is_not_gone_on_with_and_another_start_begins_empty() {
+async fn stops_on_a_recreated_log_and_the_next_start_is_empty() {
     for accident in [Accident::None, Accident::AnswerLost, Accident::NoAnswer { lands: false }] {
         let mut driver = Driver::new(7).await;
         driver.put(10, None).await;
@@ -343,7 +343,7 @@ fn each_planted_bug_is_found() {
         "remote_released_too_early",
         "remote_epoch_stays",
     ] {
-        let test = "remote::what_was_acknowledged_is_there_once_and_what_was_refused_is_not";
+        let test = "remote::acknowledged_puts_exist_once_and_refused_ones_do_not";
         let mut search = std::process::Command::new(std::env::current_exe().unwrap());
         search.args(["--exact", test]).env(PLANTED, bug).env("PROPTEST_MAX_SHRINK_ITERS", "0");
         let output = search.env("PROPTEST_CASES", "2000").output().unwrap();

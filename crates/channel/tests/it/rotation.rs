@@ -124,7 +124,7 @@ async fn a_channel_with_another_key_or_none_at_all_stops_the_taking_away() {
     let others = key_line(1, 1) + &key_line(2, 2);
     put_keys(&disk, &others);
     let refused = finish(&disk).unwrap_err().to_string();
-    assert!(refused.contains("no key is taken away") && refused.contains("main"), "{refused}");
+    assert!(refused.contains("no key was removed") && refused.contains("main"), "{refused}");
     assert_eq!(lines(&disk), others);
 }
 

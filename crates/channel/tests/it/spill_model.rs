@@ -184,7 +184,7 @@ async fn run(seed: u64, operations: &[Operation]) {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "a campaign says how large it was")]
-fn what_a_crash_takes_from_memory_is_read_again_and_nothing_else_is_lost() {
+fn a_crash_loses_only_memory_that_is_read_again() {
     let life = (any::<u64>(), prop::collection::vec(operation(), 1..80));
     let done = AtomicU64::new(0);
     let result = TestRunner::default().run(&life, |(seed, operations)| {

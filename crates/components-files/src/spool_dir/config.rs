@@ -278,17 +278,19 @@ impl Config {
         let charset = Charset::named(&self.charset)
             .map_err(|problem| BuildError::invalid("charset", problem))?;
         if !decoder.is_text() && !charset.is_utf8() {
-            let problem =
-                format!("the decoder `{}` reads bytes: leave it out", self.decoder.kind());
+            let problem = format!(
+                "does not apply to the decoder `{}`, which reads bytes: remove it",
+                self.decoder.kind()
+            );
             return Err(BuildError::invalid("charset", problem));
         }
         if joining.is_some() && charset.unit() > 1 {
-            let problem = "its pattern does not match UTF-16; leave `multiline` out, or have the \
-                           files written in UTF-8";
+            let problem =
+                "does not support UTF-16: remove `multiline`, or write the files in UTF-8";
             return Err(BuildError::invalid("multiline", problem));
         }
         if self.line_max.0 < charset.unit() as u64 {
-            let problem = format!("must be at least {}B, a character", charset.unit());
+            let problem = format!("must be at least {}B, one character", charset.unit());
             return Err(BuildError::invalid("line_max", problem));
         }
         Ok(Arc::new(Options {
@@ -323,7 +325,7 @@ impl Config {
             [("completed_suffix", &self.completed_suffix), ("failed_suffix", &self.failed_suffix)]
         {
             if suffix.is_empty() || suffix.contains('/') {
-                return Err(BuildError::invalid(setting, "must not be empty, and have no `/`"));
+                return Err(BuildError::invalid(setting, "must not be empty or contain `/`"));
             }
         }
         for (setting, name) in
@@ -340,7 +342,7 @@ impl Config {
     fn joining(&self) -> Result<Option<Joining>, BuildError> {
         let Some(multiline) = &self.multiline else { return Ok(None) };
         if self.decoder.kind() != "lines" {
-            let problem = "it joins lines; leave it out, or take the decoder `lines`";
+            let problem = "applies only to the decoder `lines`: remove it, or change `decoder`";
             return Err(BuildError::invalid("multiline", problem));
         }
         multiline.joining(ByteSize(BATCH_BYTES as u64)).map(Some)
@@ -356,7 +358,8 @@ impl Config {
             ("charset", self.charset != defaults::charset()),
         ];
         if let Some((setting, _)) = set.iter().find(|(_, is_set)| *is_set) {
-            let problem = "with `pieces` files are transferred as they are; leave one of both out";
+            let problem =
+                "does not apply with `pieces`, which transfers files unchanged; remove one of them";
             return Err(BuildError::invalid(*setting, problem));
         }
         pieces.checked(cx).map(Some)
@@ -372,8 +375,8 @@ impl Config {
                 Err(BuildError::invalid("completed_dir", problem))
             }
             None if is_deleted && is_kept => {
-                let problem = "\"position\" leaves the directory as it is, and \
-                               `delete_policy = \"immediate\"` deletes from it";
+                let problem = "\"position\" does not change the directory, but `delete_policy = \
+                               \"immediate\"` deletes files: change one of them";
                 Err(BuildError::invalid("tracking_policy", problem))
             }
             Some(directory) => Ok(Completion::Move(directory.clone())),

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_policy_does_with_odd_bytes_what_it_says() {
+    fn each_policy_handles_invalid_bytes_as_documented() {
         let odd = b"a\xffb\xc3";
         assert_eq!(&*DecodeErrors::Keep.text(Charset::Utf8, odd, false).unwrap(), odd);
         assert_eq!(DecodeErrors::Fail.text(Charset::Utf8, odd, false), Err(1));

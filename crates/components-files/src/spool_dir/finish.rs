@@ -101,7 +101,7 @@ fn rename(
             Err(error) => return Err(error),
         }
     }
-    let problem = format!("{NAMES_MAX} names for {} are taken", target.display());
+    let problem = format!("all {NAMES_MAX} alternative names of {} are taken", target.display());
     Err(io::Error::new(io::ErrorKind::AlreadyExists, problem))
 }
 

@@ -66,8 +66,8 @@ impl Sight {
     pub(super) fn change(&self, len: u64) -> String {
         let was = self.len;
         format!(
-            "it changed after its reading began, from {was} to {len} bytes; the new content is not \
-             stored: write files elsewhere and move them in, or raise `settle`"
+            "the file changed from {was} to {len} bytes after reading began, and the new content \
+             is not stored: write files in another directory and move them in, or raise `settle`"
         )
     }
 
@@ -158,8 +158,9 @@ pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<M
                 let is_as_it_was = (was.len, was.modified) == (sight.len, sight.modified);
                 if is_as_it_was && was.head.fits(head) {
                     if mark.unit != unit && mark.at != DONE {
-                        let problem =
-                            "its reading began with another `decoder`, or without `pieces`";
+                        let problem = "reading began with another `decoder`, or without `pieces`; \
+                                       restore the setting, or put the file into the directory \
+                                       again";
                         return Standing::Bad(problem.to_owned());
                     }
                     mark.at

@@ -52,7 +52,7 @@ impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(_) => Self::Unreadable(error),
-            None => Self::Bad(format!("it cannot be decompressed: {error}")),
+            None => Self::Bad(format!("cannot decompress the file: {error}")),
         }
     }
 }
@@ -61,7 +61,7 @@ impl From<FileError> for Problem {
     fn from(error: FileError) -> Self {
         match error {
             FileError::Unreadable(error) => error.into(),
-            FileError::Malformed(error) => Self::Bad(format!("it cannot be decoded: {error}")),
+            FileError::Malformed(error) => Self::Bad(format!("cannot decode the file: {error}")),
         }
     }
 }
@@ -236,7 +236,7 @@ impl Content {
         let mut bytes = Vec::new();
         reader.take(file_max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > file_max {
-            let problem = format!("it has more than {file_max} bytes (`file_max`)");
+            let problem = format!("the file is larger than {file_max} bytes (`file_max`)");
             return Err(Problem::Bad(problem));
         }
         let mut events = BatchBuilder::default();
@@ -257,7 +257,7 @@ impl Content {
 
 /// The text of a file is invalid from this byte on.
 fn no_text(at: u64) -> Problem {
-    Problem::Bad(format!("byte {at} is no text in the charset of the file (`charset`)"))
+    Problem::Bad(format!("byte {at} is not valid in the charset of the file (`charset`)"))
 }
 
 /// Returns the events from the first of `stops` on as pieces within `limits`; a piece ends at each
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_are_whole_within_their_limits_and_end_where_another_channel_stands() {
+    fn runs_keep_their_limits_and_end_at_positions_of_channels() {
         let all = Batch::of((0..10).map(|n| n.to_string()));
         let show = |stops: &[u64], events, bytes| {
             let runs = runs(&all, stops, PieceLimits { bytes, events });

@@ -87,7 +87,10 @@ impl<'a> Run<'a> {
         let listing = env.offload(move || listing::list(&*disk, &*entropy, &options)).await;
         let listing = listing.map_err(|error| SourceError {
             class: ErrorClass::Transient,
-            message: format!("directory {} cannot be read", self.spool.options.directory.display()),
+            message: format!(
+                "cannot read the directory {}",
+                self.spool.options.directory.display()
+            ),
             source: Some(error.into()),
         })?;
         let now = Instant::now();
@@ -101,7 +104,9 @@ impl<'a> Run<'a> {
                 if let Some(path) = gone.unread {
                     self.count("vanished_unread", 1);
                     let file = shown(&path);
-                    tracing::warn!(source = %self.spool.name, %file, "a file is gone, half-read");
+                    tracing::warn!(source = %self.spool.name, %file,
+                        "a file was removed before it was read completely; its remaining events \
+                         are lost");
                 }
                 self.feed.forget_with_next(gone.key);
             }
@@ -230,7 +235,8 @@ impl<'a> Run<'a> {
             Ok(Finished::Numbered(name)) => {
                 self.count("name_taken", 1);
                 let name = shown(&name);
-                tracing::warn!(%source, %file, %name, "the name of a finished file is taken");
+                tracing::warn!(%source, %file, %name,
+                    "the name for a finished file is taken; the file gets a numbered name");
                 self.forget(sight);
             }
             // The next listing finds its current state.
@@ -238,7 +244,8 @@ impl<'a> Run<'a> {
             Ok(Finished::Changed(len)) => self.set_changed_aside(sight, &sight.change(len)).await,
             Err(error) => {
                 self.count("not_finished", 1);
-                tracing::warn!(%source, %file, %error, "a file is read and cannot be put away");
+                tracing::warn!(%source, %file, %error,
+                    "cannot rename, move or delete a file after reading; retrying");
                 self.known.pass_over_sight(sight, Some(Instant::now() + RETRY));
             }
         }
@@ -263,12 +270,13 @@ impl<'a> Run<'a> {
         match self.spool.env.offload(rename).await {
             Ok(name) => {
                 let name = shown(&name);
-                tracing::warn!(%source, %file, problem, stored, %name, "a bad file is set aside");
+                tracing::warn!(%source, %file, problem, stored, %name,
+                    "renamed a bad file, which is not read any further");
             }
             Err(error) => {
                 tracing::warn!(
                     %source, %file, problem, stored, %error,
-                    "skipping a bad file, which cannot be renamed",
+                    "skipping a bad file, which cannot be renamed and is not read any further",
                 );
                 self.known.pass_over_sight(sight, None);
                 return;
@@ -294,7 +302,8 @@ impl<'a> Run<'a> {
     fn unreadable(&self, path: &Path, error: &io::Error) {
         self.count("unreadable", 1);
         let path = shown(path);
-        tracing::warn!(source = %self.spool.name, %path, %error, "it cannot be read; trying on");
+        tracing::warn!(source = %self.spool.name, %path, %error,
+            "cannot read a file or directory; retrying");
     }
 
     fn count(&self, reason: &'static str, times: u64) {

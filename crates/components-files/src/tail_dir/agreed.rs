@@ -55,9 +55,9 @@ impl Tailer {
         if let Some(bytes) = bytes.filter(|bytes| line_max > *bytes) {
             tracing::warn!(
                 %source, line_max, message_max = bytes,
-                "`line_max` of this source ({line_max} bytes) is over `message_max` of the next \
-                 agent ({bytes} bytes): longer lines than that go to the dead letters; lower \
-                 `line_max` here or raise `message_max` there",
+                "`line_max` of this source ({line_max} bytes) exceeds `message_max` of the next \
+                 agent ({bytes} bytes), so longer lines go to the dead letters; lower `line_max` \
+                 here or raise `message_max` there",
             );
         }
     }

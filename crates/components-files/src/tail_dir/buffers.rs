@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_is_what_the_file_holds_also_in_a_buffer_that_was_used() {
+    fn reads_the_file_content_into_a_reused_buffer() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.log");
         let content: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();

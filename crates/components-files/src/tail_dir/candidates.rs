@@ -248,7 +248,7 @@ impl Tailer {
         }
         if self.seen.hold((copy.device, copy.inode), path) {
             tracing::info!(source = %self.source, file = %shown(path),
-                "file holds only what another one holds: a copy, which is not read");
+                "skipping a file that is a copy of another one");
             self.count_anomaly("copy_held_back", 1);
         }
         Ok(true)

@@ -88,7 +88,7 @@ impl Tailer {
             Ok(_) => Pauses { busy: poll_max, longest: poll_max.max(WATCHED_PAUSE), told: true },
             Err(error) => {
                 tracing::warn!(source = %self.source, %error,
-                    "changes are not told here; looking for them all the time");
+                    "file change notifications failed; polling instead");
                 self.watched.watch = None;
                 polling
             }

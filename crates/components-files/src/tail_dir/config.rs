@@ -214,7 +214,7 @@ impl Config {
     /// What cannot be set.
     pub(super) fn options(self) -> Result<Options, BuildError> {
         if self.paths.is_empty() {
-            return Err(BuildError::invalid("paths", "name at least one file or pattern"));
+            return Err(BuildError::invalid("paths", "must have at least one file or pattern"));
         }
         let patterns = self.paths.iter().enumerate().map(|(at, text)| {
             Pattern::new(text)
@@ -225,14 +225,14 @@ impl Config {
                 .map_err(|problem| BuildError::invalid(format!("exclude.{at}"), problem))
         });
         if self.batch_events == 0 {
-            return Err(BuildError::invalid("batch_events", "a batch holds at least one line"));
+            return Err(BuildError::invalid("batch_events", "must be at least 1"));
         }
         if self.flume_positions.as_ref().is_some_and(|path| !path.is_absolute()) {
-            let problem = "it is an absolute path; for `~`, write `${HOME}`";
+            let problem = "must be an absolute path; for `~`, write `${HOME}`";
             return Err(BuildError::invalid("flume_positions", problem));
         }
         if (self.open_max as usize) < OPEN_MIN {
-            return Err(BuildError::invalid("open_max", "at least 8 files are held open"));
+            return Err(BuildError::invalid("open_max", "must be at least 8"));
         }
         if self.poll_min.0.is_zero() || self.poll_max < self.poll_min {
             let problem = "must be greater than 0 and at most `poll_max`";
@@ -269,7 +269,7 @@ fn bytes(setting: &str, size: ByteSize) -> Result<usize, BuildError> {
     if size.0 == 0 || size > MAX {
         return Err(BuildError::invalid(
             setting,
-            format!("it is between 1B and {MAX}, not {size}"),
+            format!("must be between 1B and {MAX}, not {size}"),
         ));
     }
     Ok(size.0 as usize)

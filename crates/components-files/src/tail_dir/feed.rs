@@ -68,7 +68,7 @@ impl Target {
         if let Some((failures, lasts)) = trouble.should_log(now, &text) {
             tracing::warn!(
                 source = %self.source, error = %text, failures, lasts_seconds = seconds(lasts),
-                "a batch is not stored; trying on",
+                "cannot store a batch; retrying",
             );
         }
     }
@@ -312,8 +312,7 @@ async fn store(target: Target, going: Going) -> Result<Stored, SourceError> {
         match error.class() {
             ErrorClass::Transient | ErrorClass::Indeterminate => {}
             class @ (ErrorClass::Poison | ErrorClass::Blocked | ErrorClass::Fatal) => {
-                let message =
-                    format!("a batch of {} bytes cannot be stored", chunk.batch.size().bytes);
+                let message = format!("cannot store a batch of {} bytes", chunk.batch.size().bytes);
                 return Err(SourceError { class, message, source: Some(Box::new(error)) });
             }
         }

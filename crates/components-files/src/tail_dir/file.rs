@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_channel_lacks_is_read_for_it_alone_up_to_the_others() {
+    fn rereads_the_missing_part_for_one_channel_only() {
         let mut file = file(10, &[30, 10, 70]);
         let leg = file.leg();
         assert_eq!((leg.targets, leg.limit.map(|mark| mark.offset)), (Some(vec![1]), Some(30)));

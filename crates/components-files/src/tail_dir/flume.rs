@@ -70,8 +70,8 @@ impl FlumePositions {
     pub(super) fn read(source: &str, disk: &dyn Disk, path: &Path) -> Result<Self, SourceError> {
         let refused = |what: &str, error: Option<Box<dyn std::error::Error + Send + Sync>>| {
             let message = format!(
-                "`flume_positions`: {} {what}; mend it, or take the setting out, and what Flume \
-                 has read of the files is read again",
+                "`flume_positions`: {} {what}; fix it, or remove the setting to read all files \
+                 again",
                 shown(path)
             );
             SourceError { class: ErrorClass::Blocked, message, source: error }
@@ -80,26 +80,23 @@ impl FlumePositions {
         let path_of_file = resolved(disk, path);
         let Some(file) = small_file::find(disk, &path_of_file).map_err(unread)? else {
             tracing::warn!(source, file = %shown(path),
-                "the file that `flume_positions` names is not there: files are read as `start_at` \
-                 says; stop the agent if Flume has read some of them, and correct the path");
+                "the file of `flume_positions` does not exist, so files are read according to \
+                 `start_at`; if Flume has read some of them, stop the agent and correct the path");
             return Ok(Self::default());
         };
         let len = file.stat().map_err(unread)?.len;
         if len > BYTES_MAX {
-            return Err(refused(
-                &format!("has {len} bytes, and at most {BYTES_MAX} are read"),
-                None,
-            ));
+            return Err(refused(&format!("has {len} bytes, but the limit is {BYTES_MAX}"), None));
         }
         let bytes = file.read(0, len as usize).map_err(unread)?;
         if bytes.is_empty() {
-            let what = "is empty, as Flume leaves it when it dies while it writes the file";
+            let what = "is empty, because Flume was killed while it wrote the file";
             return Err(refused(what, None));
         }
         let entries = serde_json::from_slice::<Vec<FlumePosition>>(&bytes);
         entries
             .map(Self)
-            .map_err(|error| refused("is no position file of Flume", Some(error.into())))
+            .map_err(|error| refused("is not a Flume position file", Some(error.into())))
     }
 
     /// Returns Flume's offset in the file of this position.
@@ -164,22 +161,23 @@ impl Tailer {
                 Ok(Fate::Cut) => {
                     tracing::warn!(source = %self.source, file = %shown(&entry.file),
                         offset = entry.pos,
-                        "file has fewer bytes than Flume had read: it was cut, and is read from \
-                         its beginning");
+                        "file is shorter than Flume's position: it was truncated, and is read from \
+                         the start");
                     self.count_anomaly("truncated", 1);
                 }
                 Ok(Fate::Missing) => missing.push(&entry.file),
                 Err(error) => {
                     tracing::warn!(source = %self.source, file = %shown(&entry.file), %error,
-                        "cannot read file; its position of Flume is lost when it becomes readable");
+                        "cannot read file; when it becomes readable, it is read without Flume's \
+                         position");
                     self.count_anomaly("unreadable", 1);
                 }
             }
         }
         if let Some(first) = missing.first() {
             tracing::warn!(source = %self.source, files = missing.len(), first = %shown(first),
-                "files that Flume read are not there: what it had not read of them is not read, \
-                 and files that come later by these names are read from their beginning");
+                "files that Flume read no longer exist: the parts that Flume had not read are \
+                 lost, and new files with these names are read from the start");
             self.count_anomaly("vanished_unread", missing.len() as u64);
         }
         tracing::info!(source = %self.source, files = going_on, entries = own.len(),

@@ -126,7 +126,7 @@ impl Followed {
             return;
         }
         tracing::debug!(source = %self.lags.source, from = %shown(&file.place), to = %shown(&to),
-            "file has another name");
+            "file was renamed");
         self.lags.hide(file);
         file.place = to;
         self.places_changed = true;

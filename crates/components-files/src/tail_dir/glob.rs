@@ -99,7 +99,7 @@ impl Pattern {
                 ".." => return Err("`..` is not allowed in a pattern".to_owned()),
                 name if name.contains(['*', '?', '[', '{', '\\', '}', ']']) => {
                     if name.matches('{').count() != name.matches('}').count() {
-                        return Err("a `/` cannot stand between `{` and `}`".to_owned());
+                        return Err("a `/` is not allowed between `{` and `}`".to_owned());
                     }
                     Part::Wild(matcher(name, true)?)
                 }
@@ -110,7 +110,7 @@ impl Pattern {
             parts.push(Part::Wild(matcher("*", true)?));
         }
         if parts.is_empty() {
-            return Err("it names no file".to_owned());
+            return Err("the pattern is empty".to_owned());
         }
         Ok(Self { text: text.to_owned(), root: PathBuf::from(root), parts })
     }
@@ -193,9 +193,10 @@ fn matches(parts: &[Part], names: &[&OsStr]) -> bool {
 /// Rejects syntax that works in a shell and not here, with the correct spelling.
 fn refuse_mistakes(text: &str) -> Result<(), String> {
     if text.starts_with('~') {
-        return Err("`~` is not replaced here; write the whole path, for example \
-                    `/home/app/logs/*.log`"
-            .to_owned());
+        return Err(
+            "`~` is not expanded here; write the whole path, for example `/home/app/logs/*.log`"
+                .to_owned(),
+        );
     }
     let variable = text.starts_with('$')
         || text.contains("${")
@@ -204,13 +205,14 @@ fn refuse_mistakes(text: &str) -> Result<(), String> {
         });
     if variable {
         return Err(
-            "variables are written `${NAME}`, and replaced in configuration files alone; write \
-                    their value"
+            "only `${NAME}` in configuration files is expanded; write the value of the variable"
                 .to_owned(),
         );
     }
     if text.len() > 1 && text.ends_with('/') {
-        return Err(format!("it names a directory; name the files in it, as in `{text}*.log`"));
+        return Err(format!(
+            "the pattern is a directory; name the files in it, as in `{text}*.log`"
+        ));
     }
     Ok(())
 }

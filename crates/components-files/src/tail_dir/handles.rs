@@ -93,8 +93,8 @@ impl Tailer {
         if wanted > half {
             self.options.open_max = half;
             tracing::info!(source = %self.source, open_max = half, wanted, limit,
-                "fewer files are held open than `open_max` allows: the limit of open files of this \
-                 process is low; raise it (`ulimit -n`, `LimitNOFILE=`)");
+                "the limit of open files of this process is too low for `open_max`, so fewer files \
+                 stay open; raise it (`ulimit -n`, `LimitNOFILE=`)");
         }
     }
 
@@ -108,8 +108,8 @@ impl Tailer {
         if self.report.out_of_files.is_none_or(is_due) {
             self.report.out_of_files = Some(now);
             tracing::warn!(source = %self.source, open_max = self.options.open_max, before,
-                "too many files are open; holding fewer from now on. Raise the limit of open files \
-                 (`ulimit -n`, `LimitNOFILE=`) or lower `open_max`");
+                "too many open files; keeping fewer open from now on. Raise the limit of open \
+                 files (`ulimit -n`, `LimitNOFILE=`) or lower `open_max`");
         }
         self.handles.count() < before
     }

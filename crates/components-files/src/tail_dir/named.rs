@@ -37,12 +37,13 @@ impl Tailer {
             let Some(file) = self.files.get_mut(*id) else { continue };
             (file.stage, file.missing_since) = (Stage::Unnamed { until }, None);
             tracing::debug!(source = %self.source, file = %shown(&file.position.path),
-                offset = file.position.offset, "file is not named any more; its position is kept");
+                offset = file.position.offset, "file no longer matches `paths`; its position is \
+                                                kept");
         }
         if !unnamed.is_empty() {
             tracing::info!(source = %self.source, files = unnamed.len(),
-                "files of an earlier run are not read: `paths` does not name them any more, or \
-                 `exclude` does; their positions are kept while they lie there");
+                "files of an earlier run are not read, because `paths` no longer matches them or \
+                 `exclude` does; their positions are kept while the files exist");
         }
     }
 

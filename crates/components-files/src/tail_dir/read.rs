@@ -85,7 +85,7 @@ impl Tailer {
             }
             Err(error) if before != problem => {
                 tracing::warn!(source = %self.source, file = %place, %error,
-                    "file cannot be read; trying on");
+                    "cannot read file; retrying");
                 self.count_anomaly("unreadable", 1);
             }
             Err(_) => {}

@@ -28,7 +28,11 @@ pub(super) fn recover(
     for (channel, positions) in known.iter().enumerate() {
         for (key, value) in positions {
             let Some((position, place)) = Position::decode(value) else {
-                tracing::warn!(source, "a position in a channel cannot be read; passing it over");
+                tracing::warn!(
+                    source,
+                    "skipping a position in a channel that cannot be decoded; its file counts as \
+                     new"
+                );
                 continue;
             };
             by_key.entry(key).or_insert_with(|| vec![None; known.len()])[channel] = Some(position);

@@ -194,7 +194,7 @@ impl Tailer {
         if unread_bytes == Some(0) {
             self.count_anomaly("vanished_read", 1);
             tracing::info!(%source, file = %shown(&place), offset,
-                "file vanished while the agent was down; the agent had read it to its end");
+                "file was deleted while the agent was down; the agent had read it completely");
             return;
         }
         self.count_anomaly("vanished_unread", 1);
@@ -206,10 +206,11 @@ impl Tailer {
         let (source, file) = (&self.source, shown(&place));
         if self.report.missing.may_say(now) {
             tracing::warn!(%source, %file, offset, unread_bytes, %compressed,
-                "file vanished while the agent was down, before it was read to its end; a \
+                "file was deleted while the agent was down, before it was read completely; a \
                  compressed file in its directory may have the rest");
         } else {
-            tracing::debug!(%source, %file, offset, unread_bytes, "file vanished");
+            tracing::debug!(%source, %file, offset, unread_bytes,
+                "file was deleted while the agent was down");
         }
     }
 
@@ -231,10 +232,11 @@ impl Tailer {
         let (link, leads_to) = (shown(path), shown(place));
         if self.report.linked.may_say(now) {
             tracing::warn!(source = %self.source, %link, %leads_to,
-                "a symbolic link leads out of the watched directories and is followed; set \
-                 `follow_symlinks = false` to pass links over");
+                "following a symbolic link that leads out of the watched directories; to skip such \
+                 links, set `follow_symlinks = false`");
         } else {
-            tracing::debug!(source = %self.source, %link, %leads_to, "a symbolic link leads out");
+            tracing::debug!(source = %self.source, %link, %leads_to,
+                "a symbolic link leads out of the watched directories");
         }
     }
 
@@ -252,18 +254,18 @@ impl Tailer {
         self.say_unmatched(now);
         let Self { report, source, .. } = self;
         if let Some(files) = report.followed.rest(now) {
-            tracing::info!(%source, files, "following more files than are named");
+            tracing::info!(%source, files, "following more files, which are not listed");
         }
         if let Some(files) = report.missing.rest(now) {
             tracing::warn!(
                 %source, files,
-                "more files vanished while the agent was down than are named",
+                "more files were deleted while the agent was down, which are not listed",
             );
         }
         if let Some(links) = report.linked.rest(now) {
             tracing::warn!(
                 %source, links,
-                "more symbolic links lead out of the watched directories than are named",
+                "more symbolic links lead out of the watched directories, which are not listed",
             );
         }
     }
@@ -280,8 +282,9 @@ impl Tailer {
                 PassedOver::Compressed => {
                     self.count_anomaly("compressed_passed_over", 1);
                     if !std::mem::replace(&mut self.report.has_said_compressed, true) {
-                        tracing::info!(%source, %file, "compressed files are skipped; a \
-                            pattern that names their ending asks for their bytes, as in `*.gz`");
+                        tracing::info!(%source, %file,
+                            "compressed files are skipped; to read their raw bytes, use a pattern \
+                             with their ending, as in `*.gz`");
                     }
                     tracing::debug!(%source, %file, "compressed file is skipped");
                 }
@@ -346,7 +349,7 @@ impl Tailer {
             Err(error) => format!("{}: {error}", shown(&directory)),
             Ok(_) if compressed > 0 => format!("{compressed} compressed files are skipped"),
             Ok(_) if links > 0 => format!("{links} symbolic links are skipped"),
-            Ok(there) => format!("no name in {} matches", shown(&there)),
+            Ok(there) => format!("no file in {} matches", shown(&there)),
         }
     }
 
@@ -354,7 +357,7 @@ impl Tailer {
     pub(super) fn say_relative(&self) {
         for pattern in self.options.patterns.iter().filter(|pattern| pattern.is_relative()) {
             tracing::info!(source = %self.source, pattern = pattern.text(),
-                "a relative pattern is looked for below the working directory{}",
+                "a relative pattern is resolved against the working directory{}",
                 self.working_directory());
         }
     }
@@ -370,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_lines_a_minute_are_said_and_then_how_many_more() {
+    fn logs_a_few_lines_a_minute_and_then_the_number_of_others() {
         let now = Instant::now();
         let mut quota = Quota::default();
         let said = (0..5_000).filter(|_| quota.may_say(now)).count();

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_while_nothing_is_found_and_a_told_change_shortens_them_to_a_bound() {
+    fn pauses_grow_when_idle_and_a_notification_shortens_them() {
         let now = Instant::now();
         let mut schedule = Schedule::new(now, millis(20));
         assert_eq!(schedule.next(), now);

@@ -255,7 +255,7 @@ impl Tailer {
                         unread += 1;
                         tracing::warn!(source = %self.source, file = %shown(&file.place),
                             offset = file.position.offset, bytes = file.len - file.position.offset,
-                            "file was deleted before it was read to its end");
+                            "file was deleted before it was read completely");
                     }
                 }
                 Stage::Lost { until, .. } if until < now && file.outstanding == 0 => {
@@ -293,12 +293,12 @@ impl Tailer {
         for (path, problem) in &found.problems {
             if self.seen.problems.get(path) != Some(problem) {
                 tracing::warn!(source = %self.source, path = %shown(path), %problem,
-                    "cannot be looked at; trying on");
+                    "cannot access path; retrying");
                 self.count_anomaly("unreadable", 1);
             }
         }
         for path in self.seen.problems.keys().filter(|path| !found.problems.contains_key(*path)) {
-            tracing::info!(source = %self.source, path = %shown(path), "can be looked at again");
+            tracing::info!(source = %self.source, path = %shown(path), "path is accessible again");
         }
         self.seen.problems = found.problems;
         self.seen.held.retain(|_, path| found.files.contains_key(path));

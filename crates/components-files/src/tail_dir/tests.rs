@@ -113,7 +113,7 @@ async fn a_file_deleted_while_the_channels_are_full_is_read_when_they_are_not() 
 }
 
 #[tokio::test]
-async fn what_cannot_be_opened_is_counted_once_and_read_when_it_can_be() {
+async fn counts_an_unreadable_file_once_and_reads_it_later() {
     let rig = Rig::new(&json!({}));
     // A link that leads to itself: it cannot be opened, not even by the superuser.
     symlink(rig.path("a.log"), rig.path("a.log")).unwrap();
@@ -168,7 +168,7 @@ async fn files_of_the_first_start_may_begin_at_their_end_and_later_ones_do_not()
 }
 
 #[tokio::test]
-async fn what_one_channel_lacks_is_put_into_that_one_alone() {
+async fn puts_missing_lines_only_into_the_channel_that_lacks_them() {
     for lagging in 0..2 {
         let rig = Rig::new(&json!({ "batch_events": 2 }));
         rig.append("a.log", "1\n2\n3\n4\n5\n");
@@ -184,7 +184,7 @@ async fn what_one_channel_lacks_is_put_into_that_one_alone() {
 }
 
 #[tokio::test]
-async fn a_channel_that_fails_for_a_while_gets_each_line_once_and_so_does_the_other() {
+async fn both_channels_get_each_line_once_after_one_failed() {
     for failing in 0..2 {
         let rig = Rig::new(&json!({ "batch_events": 3 }));
         let lines: Vec<String> = (0..50).map(|n| format!("line {n}")).collect();
@@ -297,7 +297,7 @@ async fn thousands_of_files_are_followed_with_few_of_them_open() {
 }
 
 #[tokio::test]
-async fn the_lag_of_all_files_is_one_number_and_each_file_is_shown_only_on_request() {
+async fn shows_one_lag_and_single_files_only_on_request() {
     let rig = Rig::new(&json!({}));
     let lag_is = async |lag: u64| {
         let line = format!("aqueduct_source_lag_bytes{{source=\"in\"}} {lag}\n");

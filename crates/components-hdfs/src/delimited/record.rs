@@ -128,7 +128,7 @@ fn quoted(
     let (mut text, mut at) = (Vec::new(), start);
     loop {
         let Some(byte) = record.get(at).copied() else {
-            return Err(format!("the quote of value {number} has no end"));
+            return Err(format!("value {number} has an opening quote without a closing one"));
         };
         at += 1;
         if Some(byte) == dialect.escape && at < record.len() {
@@ -142,7 +142,9 @@ fn quoted(
         } else if at == record.len() || record[at] == dialect.delimiter {
             return Ok((text, at));
         } else {
-            return Err(format!("behind the quotes of value {number} stands no delimiter"));
+            return Err(format!(
+                "value {number} has text between its closing quote and the next delimiter"
+            ));
         }
     }
 }
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_what_quotes_and_escapes_say() {
+    fn unescapes_quoted_values() {
         let (bare, quoted, both) =
             (dialect(false, false), dialect(true, false), dialect(true, true));
         for (record, dialect, expected) in [
@@ -184,8 +186,8 @@ mod tests {
         ] {
             assert_eq!(texts(record, dialect).unwrap(), expected, "{record}");
         }
-        assert!(texts("a,\"b", &quoted).unwrap_err().contains("value 2 has no end"));
-        assert!(texts("\"a\"b,c", &quoted).unwrap_err().contains("value 1 stands no delimiter"));
+        assert!(texts("a,\"b", &quoted).unwrap_err().contains("value 2 has an opening quote"));
+        assert!(texts("\"a\"b,c", &quoted).unwrap_err().contains("value 1 has text between"));
     }
 
     /// Writes a record, with quotes where needed.
@@ -213,7 +215,7 @@ mod tests {
     proptest! {
         /// Any values survive a round trip, in any chunks.
         #[test]
-        fn what_is_written_is_read(
+        fn reads_written_records(
             rows in proptest::collection::vec(
                 proptest::collection::vec("[a,\"\\\\\n ]{0,6}", 1..4), 1..4,
             ),

@@ -52,10 +52,11 @@ fn null_is_what_is_written_for_it_and_never_what_is_quoted() {
 }
 
 #[test]
-fn what_is_no_record_is_an_event_with_the_reason_and_the_next_one_is_read() {
+fn emits_a_bad_record_with_its_reason_and_continues() {
     let text = "1,a,2\n3,b\n4,\"c\"d,5\n6,\"open,7\n8,e,9\r\n";
     let found = decoded(&json!({}), text);
-    let problems = ["values: 2, and 3", "value 2 stands no delimiter", "value 2 has no end"];
+    let problems =
+        ["has 2 values, but", "value 2 has text between", "value 2 has an opening quote"];
     assert_eq!(found.len(), 5, "{found:?}");
     for ((body, problem), (line, expected)) in
         found[1..4].iter().zip(["3,b", "4,\"c\"d,5", "6,\"open,7"].iter().zip(problems))
@@ -67,7 +68,7 @@ fn what_is_no_record_is_an_event_with_the_reason_and_the_next_one_is_read() {
 }
 
 #[test]
-fn what_is_no_record_is_no_object_either() {
+fn rejects_a_bad_record_as_an_object() {
     for line in ["{\"id\":7}", " \t{\"id\":7,\"name\":\"x\"}", "{", "{\"name\":\"\u{e4}\"}"] {
         let [(body, Some(_))] = &decoded(&json!({ "quote": "'" }), line)[..] else {
             panic!("{line} is no record")
@@ -84,7 +85,7 @@ fn what_is_no_record_is_no_object_either() {
 }
 
 #[test]
-fn pieces_have_the_same_records_wherever_they_end_and_what_is_passed_over_is_not_read_again() {
+fn pieces_have_the_same_records_wherever_they_end() {
     let text = "1,a,2\n\n3,\"b\nb\",4\r\n5,c\n6,\"open,7\n8,d,9";
     let all: Vec<String> = decoded(&json!({}), text).into_iter().map(|(body, _)| body).collect();
     assert_eq!(all.len(), 5, "{all:?}");

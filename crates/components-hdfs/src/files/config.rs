@@ -95,21 +95,24 @@ impl Config {
         let pattern = Pattern::parse(url.path());
         let pattern = pattern.map_err(|problem| BuildError::invalid("url", problem))?;
         if self.batch_bytes.0 == 0 || self.batch_bytes > ByteSize::mib(64) {
-            return Err(BuildError::invalid("batch_bytes", "from 1B to 64MiB"));
+            return Err(BuildError::invalid("batch_bytes", "must be from 1B to 64MiB"));
         }
         if self.file_header.as_ref().is_some_and(String::is_empty) {
-            return Err(BuildError::invalid("file_header", "a header has a name"));
+            return Err(BuildError::invalid(
+                "file_header",
+                "must not be empty; remove it, or set a header name",
+            ));
         }
         let decoder = self.decoder.build("decoder", cx)?;
         if decoder.by_parts().is_some() {
             if !matches!(self.compression, Compression::Auto | Compression::None) {
-                let problem = "files of `decoder` are read from their end on, and are compressed \
-                               within; take it out";
+                let problem = "does not apply to this `decoder`: its files are compressed \
+                               internally; remove it";
                 return Err(BuildError::invalid("compression", problem));
             }
         } else if decoder.begin_file().is_none() {
-            let problem = "it takes whole messages, and reads no file piece by piece; choose \
-                           `lines`, `delimited` or `avro`";
+            let problem = "this decoder reads whole messages, but this source reads files in \
+                           pieces; use `lines`, `delimited` or `avro`";
             return Err(BuildError::invalid("decoder", problem));
         }
         let reach = self.reach();

@@ -15,7 +15,7 @@ use crate::hdfs::store;
 #[derive(Debug, Error)]
 pub enum Unread {
     /// The store failed.
-    #[error("{path} cannot be read")]
+    #[error("cannot read {path}")]
     Store {
         /// The file.
         path: String,
@@ -24,7 +24,7 @@ pub enum Unread {
         source: FsError,
     },
     /// The content is damaged.
-    #[error("{path} cannot be read: {problem}")]
+    #[error("cannot read {path}: {problem}")]
     Damaged {
         /// The file.
         path: String,

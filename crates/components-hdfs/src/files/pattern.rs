@@ -74,8 +74,8 @@ impl Pattern {
     pub(super) fn parse(path: &str) -> Result<Self, String> {
         if let Some(other) = path.chars().find(|c| "{}[]".contains(*c)) {
             return Err(format!(
-                "`{other}` has no meaning in a pattern here: `*` and `?` have; name a directory, \
-                 or have a source for each pattern"
+                "`{other}` is not supported in a pattern, only `*` and `?` are; name a directory, \
+                 or configure one source for each pattern"
             ));
         }
         let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
@@ -120,7 +120,7 @@ impl Pattern {
                     continue;
                 }
                 if path.len() > PATH_BYTES_MAX {
-                    let problem = format!("its path is longer than {PATH_BYTES_MAX} bytes: {path}");
+                    let problem = format!("the path is longer than {PATH_BYTES_MAX} bytes: {path}");
                     return Err(Unlisted::Other(problem));
                 }
                 if is_directory {
@@ -129,7 +129,8 @@ impl Pattern {
                     files.push(path);
                 }
                 if files.len() + todo.len() > FILES_MAX {
-                    let problem = format!("there are more than {FILES_MAX} files; name fewer");
+                    let problem =
+                        format!("there are more than {FILES_MAX} files; use a narrower `url`");
                     return Err(Unlisted::Other(problem));
                 }
             }

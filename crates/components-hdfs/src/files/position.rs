@@ -71,10 +71,10 @@ impl State {
         let value = known.iter().find(|(key, _)| key == STATE).map(|(_, value)| value);
         let Some(value) = value else { return Ok(Self { of, ..Self::default() }) };
         let state: Self = serde_json::from_slice(value)
-            .map_err(|error| format!("the position in the channel cannot be read: {error}"))?;
+            .map_err(|error| format!("cannot decode the position in the channel: {error}"))?;
         if state.of != of {
-            return Err("the position in the channel is of another `url`; set it back, or give \
-                        the source another name: then it begins anew"
+            return Err("the position in the channel belongs to another `url`; restore the old \
+                        `url`, or rename the source to read from the start"
                 .to_owned());
         }
         Ok(state)
@@ -85,7 +85,7 @@ impl State {
         let value = serde_json::to_vec(self).map_err(|error| error.to_string())?;
         if value.len() > VALUE_BYTES_MAX {
             let path = self.file.as_ref().map_or("", |mark| &mark.path);
-            return Err(format!("its path is too long for a position: {path}"));
+            return Err(format!("the path is too long to store as a position; shorten it: {path}"));
         }
         let (key, value) = (Bytes::from_static(STATE), Some(value.into()));
         Ok(SourcePosition { source: source.clone(), key, value, after: None })
@@ -106,16 +106,13 @@ impl State {
         };
         let Ok(place) = files.binary_search(&mark.path) else {
             return Err(match mark.is_done {
-                true => format!("{} was read, and is gone: {AGAIN}", mark.path),
-                false => format!("{} was read in part, and is gone: {AGAIN}", mark.path),
+                true => format!("{} was read, but no longer exists: {AGAIN}", mark.path),
+                false => format!("{} was read in part, but no longer exists: {AGAIN}", mark.path),
             });
         };
         let before = files[..place].iter().fold(0, |before, path| and(before, path));
         if before != mark.before {
-            return Err(format!(
-                "the files in front of {} are others than those that were read: {AGAIN}",
-                mark.path
-            ));
+            return Err(format!("other files than before sort before {}: {AGAIN}", mark.path));
         }
         Ok(match mark.is_done {
             true => Left { first: place + 1, begun: None, before: and(before, &mark.path) },
@@ -125,9 +122,9 @@ impl State {
 }
 
 /// The hint in error messages.
-const AGAIN: &str = "files are read in the order of their paths, so new ones have to stand behind \
-                     those that were read; bring it back, or read all anew with a source of \
-                     another name";
+const AGAIN: &str = "the source reads files in the order of their paths, so paths of new files \
+                     must sort after those already read; restore the old files, or rename the \
+                     source to read all files again";
 
 #[cfg(test)]
 mod tests {
@@ -164,12 +161,12 @@ mod tests {
     fn other_files_than_those_that_were_read_are_refused() {
         for files in [&["/a0", "/b"][..], &["/b"], &["/0", "/a", "/b"], &["/a", "/c"]] {
             let problem = state(&["/a", "/b"], 3, true).left(&names(files)).unwrap_err();
-            assert!(problem.contains("/b") && problem.contains("another name"), "{problem}");
+            assert!(problem.contains("/b") && problem.contains("rename the source"), "{problem}");
         }
     }
 
     #[test]
-    fn a_position_is_of_one_url_and_says_what_a_channel_lacks() {
+    fn a_position_belongs_to_one_url_and_shows_missing_batches() {
         let state = state(&["/a"], 3, false);
         let stored = state.stored(&"s".into()).unwrap();
         let known = [(stored.key, stored.value.unwrap())];

@@ -38,11 +38,11 @@ impl Config {
         }
         let is_large = |size: ByteSize| size.0 > storage_objects::OBJECT_BYTES_MAX;
         let problem = if self.roll.size_max.is_some_and(is_large) {
-            ("roll.size_max", "a file in a bucket has at most 5GiB")
+            ("roll.size_max", "must be at most 5GiB, the limit for a file in a bucket")
         } else if self.block_size.is_some() {
-            ("block_size", "it has no effect in a bucket, which has no blocks; remove it")
+            ("block_size", "does not apply to a bucket, which has no blocks; remove it")
         } else if self.replication.is_some() {
-            ("replication", "it has no effect in a bucket, which keeps its own copies; remove it")
+            ("replication", "does not apply to a bucket, which does its own replication; remove it")
         } else {
             return Ok(());
         };
@@ -58,13 +58,14 @@ pub(crate) fn mode(setting: &str, text: &str, owner: u32) -> Result<u32, BuildEr
     let digits = (3..=4).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_digit());
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o777);
     let Some(mode) = mode else {
-        let problem = format!("`{text}` is not a mode; write three octal digits, as in \"644\"");
+        let problem =
+            format!("`{text}` is not a file mode; write three octal digits, as in \"644\"");
         return Err(BuildError::invalid(setting, problem));
     };
     if mode & owner != owner {
         let problem = format!(
-            "with `{text}` the sink could not read and write what it made itself; its owner needs \
-             {owner:o} at least"
+            "with `{text}` the sink cannot read and write its own files; the owner needs at least \
+             {owner:o}"
         );
         return Err(BuildError::invalid(setting, problem));
     }
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_is_how_the_store_is_reached() {
+    fn settings_determine_the_access_to_the_store() {
         assert_eq!(access("hdfs://nn:8020/logs", &json!({})), Ok(HdfsAccess::default()));
         let settings = json!({
             "kerberos": { "principal": "aqueduct/_HOST@EXAMPLE.COM", "keytab": "/k" },
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_its_setting() {
+    fn rejects_contradicting_access_settings() {
         let url = "hdfs://nn:8020/logs";
         for (setting, settings) in [
             ("file_mode", json!({ "file_mode": "888" })),
@@ -153,7 +154,7 @@ mod tests {
 
     #[cfg(feature = "webhdfs")]
     #[test]
-    fn what_http_cannot_do_is_refused_with_its_setting() {
+    fn rejects_settings_that_http_does_not_support() {
         let url = "webhdfs://nn:9870/logs";
         let settings = json!({ "proxy_user": "logs", "file_mode": "644", "replication": 2 });
         let taken = access(url, &settings).unwrap();
@@ -172,7 +173,7 @@ mod tests {
 
     #[cfg(feature = "objects")]
     #[test]
-    fn what_a_bucket_cannot_take_is_refused_with_its_setting() {
+    fn rejects_settings_that_buckets_do_not_support() {
         let urls = ["s3://bucket/logs", "gs://bucket/logs", "abfss://c@a.dfs.x.net/logs"];
         for url in urls {
             assert_eq!(access(url, &json!({})), Ok(HdfsAccess::default()));

@@ -79,21 +79,26 @@ impl Template {
         let path = path.replace("%%", "%\0").replace("%D", "%m/%d/%y").replace("%\0", "%%");
         if let Some(name) = unescaped(&path) {
             return Err(format!(
-                "`{{{name}}}` would be a part of the name of a directory as it is written; write \
-                 `%{{{name}}}` for a header, or for a time of the event escapes such as `%Y-%m-%d`"
+                "`{{{name}}}` would be used literally as a directory name; write `%{{{name}}}` for \
+                 a header, or time escapes such as `%Y-%m-%d`"
             ));
         }
         let names: Vec<&str> = path.split('/').skip(1).collect();
         if names.len() > DEPTH_MAX {
-            return Err(format!("the path has more than {DEPTH_MAX} names"));
+            return Err(format!("the path has more than {DEPTH_MAX} levels"));
         }
         let literal = names.iter().take_while(|name| !name.contains('%')).count();
         let prefix = names[..literal].iter().fold(String::new(), |path, name| path + "/" + name);
         if prefix.is_empty() {
-            return Err("a directory must precede the first escape".into());
+            return Err(
+                "the path needs a fixed directory before its first escape, such as `/logs/%Y`"
+                    .into(),
+            );
         }
         if names[..literal].contains(&BOOKS) {
-            return Err(format!("`{BOOKS}` is where the books of the datasets are kept"));
+            return Err(format!(
+                "the name `{BOOKS}` is reserved for the commit ledger; use another directory"
+            ));
         }
         let (names_below, headers) = (Vec::new(), Vec::new());
         let mut template =
@@ -112,14 +117,15 @@ impl Template {
         while let Some(at) = rest.find('%') {
             literal.push_str(&rest[..at]);
             rest = &rest[at + 1..];
-            let escape = rest.chars().next().ok_or("a `%` is at the end of a name")?;
+            let escape =
+                rest.chars().next().ok_or("a name ends with `%`; write `%%` for a percent sign")?;
             if escape == '%' {
                 literal.push('%');
                 rest = &rest[1..];
                 continue;
             }
             if escape == '[' {
-                let end = rest.find(']').ok_or("a `%[` has no `]`")?;
+                let end = rest.find(']').ok_or("a `%[` has no closing `]`")?;
                 literal.push_str(&host::shown(&rest[1..end], host)?);
                 rest = &rest[end + 1..];
                 continue;
@@ -128,7 +134,7 @@ impl Template {
                 pieces.push(Piece::Literal(std::mem::take(&mut literal)));
             }
             if escape == '{' {
-                let end = rest.find('}').ok_or("a `%{` has no `}`")?;
+                let end = rest.find('}').ok_or("a `%{` has no closing `}`")?;
                 pieces.push(Piece::Header(self.header(&rest[1..end])?));
                 rest = &rest[end + 1..];
             } else if let Some(period) = times::period(escape) {
@@ -153,7 +159,7 @@ impl Template {
 
     fn header(&mut self, name: &str) -> Result<usize, String> {
         if name.is_empty() {
-            return Err("`%{}` names no header".into());
+            return Err("`%{}` has no header name; write for example `%{host}`".into());
         }
         let known = self.headers.iter().position(|header| header == name);
         Ok(known.unwrap_or_else(|| {

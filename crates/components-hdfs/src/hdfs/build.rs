@@ -36,7 +36,7 @@ impl Config {
         let format = Format::new(&self.encoder, &self.codec, cx)?;
         let rules = self.rules(url.path(), &OfThisHost(&cx.env))?;
         let positive = |setting: &str, value: Option<u64>| match value {
-            Some(0) => Err(BuildError::invalid(setting, "it must be more than 0")),
+            Some(0) => Err(BuildError::invalid(setting, "must be greater than 0")),
             _ => Ok(()),
         };
         positive("roll.size_max", self.roll.size_max.map(|size| size.0))?;
@@ -44,14 +44,15 @@ impl Config {
         positive("replication", self.replication.map(u64::from))?;
         positive("buckets_max", Some(self.buckets_max as u64))?;
         if self.block_size.is_some_and(|size| size.0 <= BLOCK_RESERVE) {
-            return Err(BuildError::invalid("block_size", "it must be more than 1MiB"));
+            return Err(BuildError::invalid("block_size", "must be more than 1MiB"));
         }
         let names = self.names(cx, &format)?;
         let marker = self.marker(&rules, cx)?;
         let compact = self.compact(&rules, &format, cx)?;
         let registration = self.registration(url, &rules, &format, cx)?;
         if self.sweep_after.0 < self.roll.age_max.0 {
-            let problem = "files lie unchanged for `roll.age_max` at least; it must not be less";
+            let problem = "must be at least `roll.age_max`, because an open file may stay \
+                           unchanged that long";
             return Err(BuildError::invalid("sweep_after", problem));
         }
         let keeping =
@@ -118,7 +119,7 @@ impl Config {
                 let path = branch(path).map_err(|problem| {
                     invalid(
                         "without_time",
-                        format!("write `arrival`, `reject` or a path; {problem}"),
+                        format!("must be `arrival`, `reject` or a path: {problem}"),
                     )
                 })?;
                 WithoutTime::Below(path)
@@ -133,13 +134,13 @@ impl Config {
         ];
         if let Some((setting, _)) = is_set.into_iter().find(|(_, is_set)| *is_set) {
             if !template.has_time() {
-                let problem = "the path of `url` shows no time: add an escape such as `%Y-%m-%d`, \
-                               or remove the setting";
+                let problem = "the path of `url` has no time: add an escape such as `%Y-%m-%d`, or \
+                               remove the setting";
                 return Err(BuildError::invalid(setting, problem));
             }
             if by_arrival {
-                let problem = "`time_from = \"arrival\"` gives every event the time of now: remove \
-                               one of the two";
+                let problem = "has no effect with `time_from = \"arrival\"`, which gives every \
+                               event the current time: remove one of the two";
                 return Err(BuildError::invalid(setting, problem));
             }
         }
@@ -154,31 +155,31 @@ impl Config {
             Err(BuildError::invalid(format!("success_marker{setting}"), problem))
         };
         if confined(Some(name)) != *name || !name.starts_with(['_', '.']) || name.len() < 2 {
-            let problem = "it begins with `_` or `.`, so that readers pass over the file, and has \
-                           letters, digits and `.`, `_`, `=`, `-` alone";
+            let problem = "must begin with `_` or `.`, so that readers skip the file, and may only \
+                           have letters, digits, `.`, `_`, `=` and `-`";
             return invalid(".name", problem);
         }
         if self.guarantee != Promise::ExactlyOnce {
-            let problem = "the commit ledger shows what is complete: remove it, or \
-                           `guarantee`, so that each roll is an entry";
+            let problem = "needs the commit ledger, which records complete directories: remove \
+                           this setting, or remove `guarantee`";
             return invalid("", problem);
         }
         if !rules.template.has_time() {
-            let problem = "the path of `url` shows no time, so no directory is ever complete: add \
-                           an escape such as `%Y-%m-%d`";
+            let problem = "the path of `url` has no time, so a directory never becomes complete: \
+                           add an escape such as `%Y-%m-%d`";
             return invalid("", problem);
         }
         let late = match &rules.late {
             Some((late, _)) => *late,
             None if rules.by_arrival => Duration::ZERO,
             None => {
-                let problem = "an event for a directory may come at any time: set `late_after`, \
-                               which leads late ones elsewhere, or `time_from = \"arrival\"`";
+                let problem = "events for a directory may arrive at any time, so it never becomes \
+                               complete: set `late_after`, or `time_from = \"arrival\"`";
                 return invalid("", problem);
             }
         };
         let Some(margin) = after.0.checked_sub(late).filter(|margin| !margin.is_zero()) else {
-            let problem = "it must be more than `late_after`: until then events still come";
+            let problem = "must be more than `late_after`, because events may arrive until then";
             return invalid(".after", problem);
         };
         let scope = cx.scope::<Self>();
@@ -197,8 +198,8 @@ impl Config {
             return Ok(());
         }
         let problem = format!(
-            "`{}://` cannot put files together in one step: write `hdfs://` or `file://`, or \
-             remove it",
+            "does not work on `{}://`, which cannot concatenate files: use `hdfs://` or `file://`, \
+             or remove the setting",
             url.scheme()
         );
         Err(BuildError::invalid("compact", problem))
@@ -216,27 +217,27 @@ impl Config {
             Err(BuildError::invalid(format!("compact{setting}"), problem))
         };
         if self.guarantee != Promise::ExactlyOnce {
-            let problem = "the commit ledger records which files are merged: remove it, or \
-                           `guarantee`, so that each roll is an entry";
+            let problem = "needs the commit ledger, which records merged files: remove this \
+                           setting, or remove `guarantee`";
             return invalid("", problem);
         }
         if !rules.template.has_time() {
-            let problem = "the path of `url` shows no time, so files are added to its directories \
-                           for ever: add an escape such as `%Y-%m-%d`";
+            let problem = "the path of `url` has no time, so its directories always receive new \
+                           files: add an escape such as `%Y-%m-%d`";
             return invalid("", problem);
         }
         if let Err(setting) = format.concatenates() {
             let problem = format!(
-                "files of this `{setting}` cannot be put together byte by byte: remove it, or \
-                 choose another `{setting}`"
+                "files of this `{setting}` cannot be concatenated: remove this setting, or choose \
+                 another `{setting}`"
             );
             return invalid("", &problem);
         }
         let late = rules.late.as_ref().map_or(Duration::ZERO, |(late, _)| *late);
         if after.0 <= late {
             let problem = match rules.late {
-                Some(_) => "it must be more than `late_after`: until then events still come",
-                None => "it must be more than 0",
+                Some(_) => "must be more than `late_after`, because events may arrive until then",
+                None => "must be greater than 0",
             };
             return invalid(".after", problem);
         }
@@ -258,16 +259,16 @@ impl Config {
         if let Some(prefix) = &self.file_prefix
             && (!is_plain(prefix) || prefix.starts_with(['_', '.']))
         {
-            let problem = "it has up to 64 letters, digits and `.`, `_`, `=`, `-` alone, and does \
-                           not begin with `_` or `.`: Hadoop's readers pass over such files";
+            let problem = "must have 1 to 64 letters, digits, `.`, `_`, `=` or `-`, and must not \
+                           begin with `_` or `.`, because Hadoop's readers skip such files";
             return Err(BuildError::invalid("file_prefix", problem));
         }
         let extension = match &self.file_suffix {
             None => format.extension(),
             Some(suffix) => {
                 let extension = suffix.strip_prefix('.').filter(|extension| is_plain(extension));
-                let problem = "it is a dot and up to 64 letters, digits and `.`, `_`, `=`, `-`, as \
-                               in `.txt`";
+                let problem =
+                    "must be a dot and 1 to 64 letters, digits, `.`, `_`, `=` or `-`, as in `.txt`";
                 extension.ok_or_else(|| BuildError::invalid("file_suffix", problem))?.to_owned()
             }
         };
@@ -276,7 +277,8 @@ impl Config {
         if ["log", "json"].iter().any(|lines| extension.ends_with(lines) && !given.ends_with(lines))
         {
             let problem = format!(
-                "files that end so are lines, and these are `.{given}`: choose another ending"
+                "files with this suffix must contain lines, but these are `.{given}` files: choose \
+                 another suffix"
             );
             return Err(BuildError::invalid("file_suffix", problem));
         }

@@ -12,12 +12,12 @@ pub enum HdfsSinkError {
     #[error("cannot write to the store")]
     Store(#[from] FsError),
     /// The store of the commit ledger failed or is damaged.
-    #[error("cannot use the store")]
+    #[error("cannot commit to the store")]
     Commit(#[from] LedgerError),
     /// The ledger was changed from outside: continuing could store committed batches again.
     #[error(
-        "nothing is stored until an operator has decided from which state the commit ledger \
-         continues: `{command}`"
+        "the commit ledger was deleted or changed from outside, so the sink stores nothing; to see \
+         the change and repair it, run `{command}`"
     )]
     Undecided {
         /// The command that shows the change.
@@ -27,7 +27,7 @@ pub enum HdfsSinkError {
         source: LedgerError,
     },
     /// The memory of the ledger cannot be read.
-    #[error("cannot read what is remembered of the commit ledger, {path}")]
+    #[error("cannot read {path}, the local copy of the commit ledger")]
     Memory {
         /// The file.
         path: String,
@@ -36,7 +36,7 @@ pub enum HdfsSinkError {
         source: std::io::Error,
     },
     /// The number of this collector cannot be stored with its data.
-    #[error("cannot keep the identity of this collector in {path}")]
+    #[error("cannot write the identity of this collector to {path}")]
     Identity {
         /// The file.
         path: String,
@@ -45,7 +45,7 @@ pub enum HdfsSinkError {
         source: std::io::Error,
     },
     /// The roll of this batch failed; another batch reports the cause.
-    #[error("the sink has failed and must be opened again")]
+    #[error("the sink has failed; it is reopened automatically")]
     NotOpen,
 }
 

@@ -139,7 +139,7 @@ impl Held {
             // Its origin saw it committed long ago. This is a stray copy, which must not be dropped
             // silently.
             let detail = format!(
-                "batch {key} was committed, and is forgotten; this is a copy that came late"
+                "late copy of batch {key}, which was committed earlier; its epoch is closed"
             );
             let (events, whole, reason) = (batch.clone(), true, "epoch_closed");
             self.refuse(Letter { ticket, events, whole, reason, detail });

@@ -85,7 +85,7 @@ impl Marking {
         let Some(marker) = &settings.marker else { return };
         loop {
             let turn = self.turn(marker).await;
-            self.due.ended(&turn, "directories are not marked yet");
+            self.due.ended(&turn, "cannot mark complete directories");
             sleep(PAUSE_MAX.min(marker.margin)).await;
         }
     }
@@ -140,7 +140,7 @@ impl Marking {
                     }
                     Ok(false) => {}
                     Err(error) => {
-                        tracing::debug!(directory, %error, "directory is not marked yet");
+                        tracing::debug!(directory, %error, "cannot mark the complete directory");
                         waiting.push(due);
                     }
                 }

@@ -15,11 +15,11 @@ pub(super) const METRICS: &[MetricSpec] = &[
     MetricSpec::counter("success_markers", "Directories that this sink has marked as complete."),
     MetricSpec::gauge(
         "unmarked_directories",
-        "Directories with files of all collectors that are not marked as complete yet.",
+        "Directories with files of any collector that are not marked as complete yet.",
     ),
     MetricSpec::counter(
         "registered_partitions",
-        "Partitions that this sink has added to its table, or that existed.",
+        "Partitions that this sink has added to its table or found there.",
     ),
     MetricSpec::counter(
         "failed_registrations",
@@ -27,7 +27,7 @@ pub(super) const METRICS: &[MetricSpec] = &[
     ),
     MetricSpec::gauge(
         "unregistered_partitions",
-        "Directories with files of all collectors that are not partitions of the table yet.",
+        "Directories with files of any collector that are not partitions of the table yet.",
     ),
     MetricSpec::counter("merges", "Files that this sink has merged from small ones."),
     MetricSpec::counter("merged_files", "Small files that were merged into larger ones."),
@@ -41,6 +41,6 @@ pub(super) const METRICS: &[MetricSpec] = &[
     ),
     MetricSpec::gauge(
         "unmerged_directories",
-        "Directories with files of all collectors whose small files are not merged yet.",
+        "Directories with files of any collector whose small files are not merged yet.",
     ),
 ];

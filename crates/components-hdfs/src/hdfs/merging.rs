@@ -116,7 +116,7 @@ impl Merging {
         let Some(compact) = &settings.compact else { return };
         loop {
             let turn = self.turn(compact).await;
-            self.due.ended(&turn, "files are not merged yet");
+            self.due.ended(&turn, "cannot merge small files");
             sleep(PAUSE_MAX.min(compact.after)).await;
         }
     }
@@ -141,13 +141,18 @@ impl Merging {
                 Err(error) => {
                     let failures = self.failures.entry(directory.clone()).or_default();
                     *failures += 1;
-                    tracing::debug!(directory, %error, "files of a directory are not merged yet");
+                    tracing::debug!(directory, %error,
+                        "cannot merge the small files of a directory; retrying");
                     if *failures < TRIES_MAX { Done::Later } else { Done::GivenUp }
                 }
             };
             if done == Done::GivenUp {
                 compact.given_up.inc();
-                tracing::warn!(directory, "the small files of a directory stay as they are");
+                tracing::warn!(
+                    directory,
+                    "gave up merging the small files of a directory; they stay as they are, and no \
+                     events are lost"
+                );
             }
             if done != Done::Later {
                 self.failures.remove(&directory);
@@ -170,7 +175,10 @@ impl Merging {
             Ok(()) => Ok(true),
             Err(error) if error.class() == ErrorClass::Blocked => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "`compact` does nothing: the store cannot make files one");
+                tracing::warn!(
+                    error,
+                    "`compact` has no effect: the store cannot concatenate files"
+                );
                 Ok(false)
             }
             Err(error) => Err(error),

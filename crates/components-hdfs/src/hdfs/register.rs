@@ -80,7 +80,7 @@ impl Registration {
 #[derive(Debug, Error)]
 enum RegisterError {
     /// The store failed.
-    #[error("cannot read the notes of partitions")]
+    #[error("cannot read the notes of partitions from the store")]
     Store(#[from] LedgerError),
     /// The metastore is unreachable, or rejects the call.
     #[error(transparent)]
@@ -128,10 +128,11 @@ impl Registering {
                     registration.failed.inc();
                     failures.count(now);
                     let text = chain(&error);
-                    let left = format!("partitions of {} are not registered", registration.table);
+                    let left =
+                        format!("cannot register partitions of table {}", registration.table);
                     self.board.set_trouble(Some(format!("{left}: {text}")));
                     if let Some((failures, _)) = failures.should_log(now, &text) {
-                        tracing::warn!(error = text, due, failures, "{left}; it is tried again");
+                        tracing::warn!(error = text, due, failures, "{left}; retrying");
                     }
                     let (first, longest) = RETRY;
                     let random = settings.env.entropy.next_u64();
@@ -149,9 +150,14 @@ impl Registering {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 let error = chain(&error);
-                tracing::debug!(error, "partitions are left to the next opening");
+                tracing::debug!(
+                    error,
+                    "cannot register partitions before the stop; the next start registers them"
+                );
             }
-            Err(_) => tracing::debug!("partitions are left to the next opening"),
+            Err(_) => tracing::debug!(
+                "cannot register partitions before the stop; the next start registers them"
+            ),
         }
     }
 
@@ -223,7 +229,7 @@ impl Registering {
     fn added(&mut self, registration: &Registration, partitions: &[Partition]) {
         registration.added.inc_by(partitions.len() as u64);
         for Partition { directory, .. } in partitions {
-            tracing::info!(table = registration.table, directory, "partition is registered");
+            tracing::info!(table = registration.table, directory, "partition registered");
             self.backlog.registered(directory);
         }
     }

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn two_that_become_one_end_when_the_older_one_would_and_are_quiet_together() {
+    async fn joined_rolls_end_with_the_older_one() {
         let start = Instant::now();
         let mut old = LIMITS.begin(start, u64::MAX / 2, None);
         let later = start + Duration::from_secs(40);

@@ -64,7 +64,8 @@ impl Stage {
     async fn hide(&self, shown: Vec<String>) {
         for path in shown {
             if let Err(error) = self.fs.delete(&path).await {
-                tracing::debug!(path, %error, "it is left to the next opening");
+                tracing::debug!(path, %error,
+                    "cannot delete a placeholder; the next start deletes it");
             }
         }
     }
@@ -113,7 +114,7 @@ impl CommitContext {
         if let Err(error) = ledger.publish_waiting(Instant::now()).await {
             // The file is missing, or its name is taken. Batches that depend on it are rolled
             // again; otherwise the next commit fails the sink.
-            tracing::debug!(%error, "committed files are not published yet");
+            tracing::debug!(%error, "cannot publish committed files; rewriting their batches");
             ledger.give_up_unrecorded();
             let error = HdfsSinkError::from(error).into();
             self.held.settle(self.waiting.give_up(), Outcome::Again(Some(error)));
@@ -268,10 +269,12 @@ impl OpenRoll {
         ledger.close_epochs(&floors.declared());
         // Any collector's next commit completes a started compaction.
         if let Err(error) = ledger.compact().await {
-            tracing::debug!(%error, "the commit ledger is not compacted yet");
+            tracing::debug!(%error,
+                "cannot compact the commit ledger; retrying after the next commit");
         }
         if let Err(error) = ledger.sweep(Instant::now()).await {
-            tracing::debug!(%error, "what others left behind is not cleared away yet");
+            tracing::debug!(%error,
+                "cannot delete staged files of stopped collectors; retrying after the next commit");
         }
         context.next_try(&ledger)
     }

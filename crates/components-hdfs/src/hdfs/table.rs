@@ -91,8 +91,8 @@ impl Config {
     ) -> Result<Option<Registration>, BuildError> {
         let Some(hive) = &self.hive else { return Ok(None) };
         if self.guarantee != Promise::ExactlyOnce {
-            let problem = "the commit ledger shows which directories have files: remove it, or \
-                           `guarantee`, so that each roll is an entry";
+            let problem = "needs the commit ledger, which records directories with files: remove \
+                           this setting, or remove `guarantee`";
             return invalid("", problem);
         }
         let keys = match Keys::of(&rules.template.folders()) {
@@ -148,12 +148,12 @@ impl HiveConfig {
         for (setting, name) in [("database", &self.database), ("table", &self.table)] {
             let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if name.is_empty() || name.len() > 128 || !name.chars().all(is_name) {
-                let problem = "it has 1 to 128 letters, digits and `_` alone";
+                let problem = "must have 1 to 128 letters, digits and `_`";
                 return invalid(setting, problem);
             }
         }
         if self.timeout.0.is_zero() {
-            return invalid("timeout", "it must be more than 0");
+            return invalid("timeout", "must be greater than 0");
         }
         let form = self.form(format)?;
         let scheme = if url.scheme() == "s3" { "s3a" } else { url.scheme() };
@@ -162,7 +162,7 @@ impl HiveConfig {
             |given| given.trim_end_matches('/').to_owned(),
         );
         if !location.contains(":/") {
-            let problem = "write it with its scheme, such as hdfs://nameservice1/logs";
+            let problem = "must begin with a scheme, such as hdfs://nameservice1/logs";
             return invalid("location", problem);
         }
         let small = |name: &str| name.to_ascii_lowercase();
@@ -176,8 +176,8 @@ impl HiveConfig {
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]) {
             let problem = format!(
-                "`{twice}` is there twice, among the columns and those of the path of `url`; \
-                 Hive looks at no case of letters"
+                "`{twice}` appears twice among the columns and the partition columns of `url`; \
+                 Hive ignores case"
             );
             return invalid("columns", problem);
         }
@@ -199,18 +199,18 @@ impl HiveConfig {
         let Some(mut form) =
             form.or_else(|| (!self.create).then(|| TableForm::new(TableStorage::Text, &[])))
         else {
-            let problem = "a table cannot be created for files of this `encoder`: create it \
-                           yourself, and remove `hive.create`";
+            let problem = "Hive has no table format for this `encoder`: create the table yourself, \
+                           and remove `hive.create`";
             return invalid("create", problem);
         };
         if let Some(delimiter) = &self.delimiter {
             let mut letters = delimiter.chars();
             let (Some(_), None) = (letters.next(), letters.next()) else {
-                return invalid("delimiter", "it is one character, such as `\\t`");
+                return invalid("delimiter", "must be one character, such as `\\t`");
             };
             if form.storage != TableStorage::Text || self.columns.is_empty() {
-                let problem = "it parts the `hive.columns` of lines of `text`: set those, or \
-                               remove it";
+                let problem = "applies only to the encoder `text` with `hive.columns`: set those, \
+                               or remove it";
                 return invalid("delimiter", problem);
             }
             form.serde_properties = ["field.delim", "serialization.format"]
@@ -220,7 +220,7 @@ impl HiveConfig {
         let mut columns = Vec::new();
         for (index, ColumnConfig { name, kind }) in self.columns.iter().enumerate() {
             if name.is_empty() || kind.is_empty() {
-                return invalid(&format!("columns.{index}"), "it needs a name and a type");
+                return invalid(&format!("columns.{index}"), "needs a name and a type");
             }
             columns.push((name.clone(), kind.clone()));
         }
@@ -228,8 +228,8 @@ impl HiveConfig {
             form.columns = columns;
         }
         if self.create && form.columns.is_empty() {
-            let problem = "the schema of the encoder has what a table has no type for: name the \
-                           columns";
+            let problem = "the schema of the encoder has a type that Hive lacks, or no columns: \
+                           list the columns here";
             return invalid("columns", problem);
         }
         Ok(form)

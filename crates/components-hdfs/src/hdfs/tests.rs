@@ -69,7 +69,7 @@ async fn a_closed_sink_leaves_nothing_staged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_the_ledger_holds_is_delivered_at_once_and_not_written_again() {
+async fn skips_a_batch_that_is_in_the_ledger() {
     let store = Memory::new();
     let collector = Collector::new(json!({ "url": "file:///logs" }));
     let known = [(0, batch(7, &["once"]))];
@@ -87,7 +87,7 @@ async fn a_batch_that_the_ledger_holds_is_delivered_at_once_and_not_written_agai
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_least_once_writes_no_entries_and_says_so() {
+async fn at_least_once_writes_no_entries_and_reports_it() {
     let store = Memory::new();
     let settings = json!({ "url": "file:///logs", "guarantee": "at_least_once" });
     let mut sink = Collector::new(settings).sink(&store);

@@ -50,12 +50,12 @@ impl Visible {
     pub(super) fn opened(&self, dataset: &str, age_max: Duration) {
         let roll_age_max_seconds = age_max.as_secs_f64();
         if self.was_open.swap(true, Ordering::Relaxed) {
-            debug!(dataset, roll_age_max_seconds, "store opened again");
+            debug!(dataset, roll_age_max_seconds, "store reopened");
         } else {
             info!(
                 dataset,
                 roll_age_max_seconds,
-                "store opened; files become visible when they are full or that old",
+                "store opened; files become visible when they are full or have this age",
             );
         }
     }

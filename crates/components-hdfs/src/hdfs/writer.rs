@@ -212,7 +212,8 @@ impl Writer {
         let mut unwritable: BTreeMap<(&str, String), BatchBuilder> = BTreeMap::new();
         for event in rejected.iter() {
             let headers: Vec<(&str, &str)> = event.headers().collect();
-            let detail = "the header `timestamp` states no time".to_owned();
+            let detail =
+                "the header `timestamp` is missing or not a time in milliseconds".to_owned();
             unwritable.entry(("no_time", detail)).or_default().push(event.body(), &headers);
         }
         for (directory, mut events) in routed {
@@ -272,8 +273,8 @@ impl Writer {
             events = events.len(),
             directory = OVERFLOW,
             buckets_max = self.settings.buckets_max,
-            "a batch has events for too many directories: the events of the others are stored in \
-             one file, which Hadoop's readers skip; raise `buckets_max`, or use a path with fewer \
+            "the events of a batch belong to too many directories; the rest is stored in one file, \
+             which Hadoop's readers skip; raise `buckets_max`, or use a path with fewer distinct \
              values",
         );
     }

@@ -122,7 +122,11 @@ impl Metastore {
         there(database)?;
         // Another collector may have created it in the meantime.
         there(connection.call(CREATE_TABLE, |writer| create_table(writer, spec, user)).await)?;
-        tracing::info!(table = spec.name(), location = spec.location, "table is in the metastore");
+        tracing::info!(
+            table = spec.name(),
+            location = spec.location,
+            "the table exists in the metastore"
+        );
         Ok(())
     }
 
@@ -189,7 +193,7 @@ impl Registry for Metastore {
             if tries == 0 {
                 return Err(error);
             }
-            tracing::debug!(%error, "the next metastore is tried");
+            tracing::debug!(%error, "metastore call failed; trying the next metastore");
         }
     }
 }

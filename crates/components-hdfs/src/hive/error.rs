@@ -7,7 +7,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub(crate) enum MetastoreError {
     /// The metastore is unreachable.
-    #[error("no connection to the metastore {address}: start it, or correct `hive.metastore`")]
+    #[error("cannot connect to the metastore {address}: start it, or correct `hive.metastore`")]
     Connect {
         /// Its address.
         address: String,
@@ -16,7 +16,7 @@ pub(crate) enum MetastoreError {
         source: std::io::Error,
     },
     /// The connection broke during a call.
-    #[error("the connection to the metastore {address} broke")]
+    #[error("the connection to the metastore {address} failed")]
     Broken {
         /// Its address.
         address: String,
@@ -26,9 +26,9 @@ pub(crate) enum MetastoreError {
     },
     /// It requires a SASL login.
     #[error(
-        "the metastore {address} answers as one with Kerberos (`hive.metastore.sasl.enabled`), \
-         which this sink cannot log in to: name one without it in `hive.metastore`, or remove \
-         `hive` and add partitions by a job of your own"
+        "the metastore {address} requires Kerberos (`hive.metastore.sasl.enabled`), which this \
+         sink does not support: set `hive.metastore` to one without Kerberos, or remove `hive` and \
+         add partitions with your own job"
     )]
     Sasl {
         /// Its address.
@@ -36,8 +36,8 @@ pub(crate) enum MetastoreError {
     },
     /// Its response is not a valid message.
     #[error(
-        "the answer of the metastore {address} cannot be read; if it frames its messages, set \
-         `hive.framed = true`, or else `false`"
+        "cannot decode the response of the metastore {address}; set `hive.framed = true` if it \
+         uses the framed transport, and `false` otherwise"
     )]
     Malformed {
         /// Its address.
@@ -47,7 +47,7 @@ pub(crate) enum MetastoreError {
         source: Malformed,
     },
     /// It does not support the call.
-    #[error("the metastore {address} has no call `{call}`: it is older than Hive 2.2")]
+    #[error("the metastore {address} does not support `{call}`: use Hive 2.2 or later")]
     NoCall {
         /// Its address.
         address: String,
@@ -63,7 +63,7 @@ pub(crate) enum MetastoreError {
         text: String,
     },
     /// A `MetaException`: an error of the metastore itself.
-    #[error("the metastore fails in `{call}`: {text}; its own log says more")]
+    #[error("`{call}` failed in the metastore: {text}; see the log of the metastore")]
     Meta {
         /// The call.
         call: &'static str,
@@ -71,7 +71,7 @@ pub(crate) enum MetastoreError {
         text: String,
     },
     /// A `NoSuchObjectException`.
-    #[error("the metastore knows no such thing in `{call}`: {text}")]
+    #[error("`{call}` failed in the metastore: an object does not exist: {text}")]
     NoSuchObject {
         /// The call.
         call: &'static str,
@@ -79,13 +79,13 @@ pub(crate) enum MetastoreError {
         text: String,
     },
     /// An `AlreadyExistsException`.
-    #[error("it is in the metastore already: {text}")]
+    #[error("the object already exists in the metastore: {text}")]
     AlreadyExists {
         /// Its message.
         text: String,
     },
     /// An `InvalidObjectException`.
-    #[error("the metastore takes no such object in `{call}`: {text}")]
+    #[error("the metastore rejects the object of `{call}` as invalid: {text}")]
     InvalidObject {
         /// The call.
         call: &'static str,
@@ -93,15 +93,18 @@ pub(crate) enum MetastoreError {
         text: String,
     },
     /// The table does not exist.
-    #[error("there is no table `{table}` in the metastore: create it, or set `hive.create = true`")]
+    #[error(
+        "the table `{table}` does not exist in the metastore: create it, or set `hive.create = \
+         true`"
+    )]
     NoTable {
         /// Database and name.
         table: String,
     },
     /// The table has other partition columns.
     #[error(
-        "the table `{table}` is partitioned by ({found}) and the path of `url` by ({wanted}): \
-         change one of the two, or name another table in `hive.table`"
+        "the partition columns of table `{table}` are ({found}), but those in the path of `url` \
+         are ({wanted}): change one of them, or set `hive.table` to another table"
     )]
     OtherKeys {
         /// Database and name.
@@ -113,8 +116,8 @@ pub(crate) enum MetastoreError {
     },
     /// The table is transactional, and rejects files from outside.
     #[error(
-        "the table `{table}` is transactional, and such a table takes no files from outside: \
-         name an external one in `hive.table`"
+        "the table `{table}` is transactional, so Hive does not read files that others add: set \
+         `hive.table` to an external table"
     )]
     Transactional {
         /// Database and name.

@@ -20,15 +20,15 @@ impl Keys {
     /// The problem with a folder, and the fix.
     pub(crate) fn of(folders: &[&str]) -> Result<Self, String> {
         if folders.is_empty() {
-            return Err("the path of `url` has no folder with an escape: partitions are folders \
-                        such as `day=%Y-%m-%d`"
+            return Err("the path of `url` has no directory with an escape; add one for each \
+                        partition column, such as `day=%Y-%m-%d`"
                 .to_owned());
         }
         let mut keys = Vec::new();
         for folder in folders {
             let Some((name, _)) = folder.split_once('=') else {
                 return Err(format!(
-                    "the folder that begins with `{folder}` names no partition column: write it \
+                    "the directory that begins with `{folder}` has no partition column: write it \
                      as `name=…`, such as `day=%Y-%m-%d`"
                 ));
             };
@@ -38,12 +38,12 @@ impl Keys {
             };
             if !is_name(name) {
                 return Err(format!(
-                    "`{name}` is no name of a partition column: it has small letters, digits and \
-                     `_` alone"
+                    "`{name}` is not a valid partition column: use lower case letters, digits and \
+                     `_`"
                 ));
             }
             if keys.iter().any(|key| key == name) {
-                return Err(format!("the partition column `{name}` is there twice"));
+                return Err(format!("the partition column `{name}` appears twice"));
             }
             keys.push(name.to_owned());
         }
@@ -96,9 +96,9 @@ mod tests {
         assert_eq!(keys.names(), ["day", "host"]);
         for (folders, problem) in [
             (&[][..], "`day=%Y-%m-%d`"),
-            (&["day=", ""], "names no partition column"),
-            (&["Day="], "small letters"),
-            (&["="], "small letters"),
+            (&["day=", ""], "has no partition column"),
+            (&["Day="], "lower case letters"),
+            (&["="], "lower case letters"),
             (&["day=", "day="], "twice"),
         ] {
             let error = Keys::of(folders).unwrap_err();

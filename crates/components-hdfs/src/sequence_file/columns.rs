@@ -72,7 +72,7 @@ pub(super) struct Columns {
 
 /// Reports bytes that do not match the type.
 fn not(what: &str) -> String {
-    format!("there is no {what} where one is named")
+    format!("the bytes are not a valid {what}")
 }
 
 impl Columns {
@@ -115,7 +115,7 @@ impl Columns {
         }
         body.push('}');
         if !value.is_empty() {
-            return Err(format!("{} bytes follow the last one", value.len()));
+            return Err(format!("{} bytes are left after the last column", value.len()));
         }
         if problem.is_some() {
             let object = std::mem::take(body);
@@ -190,7 +190,7 @@ fn string<'a>(value: &mut &'a [u8]) -> Result<&'a str, String> {
     let length = vint_of(value).ok_or_else(|| not("string"))?;
     let (text, rest) = value.split_at_checked(length).ok_or_else(|| not("string"))?;
     *value = rest;
-    std::str::from_utf8(text).map_err(|_| not("string of UTF-8"))
+    std::str::from_utf8(text).map_err(|_| not("UTF-8 string"))
 }
 
 /// Appends a decimal with all digits.
@@ -212,7 +212,7 @@ fn decimal(value: &mut &[u8], out: &mut String) -> Result<Option<String>, String
         .ok()
         .filter(|_| (-SCALE_MAX..=SCALE_MAX).contains(&scale))
     else {
-        return Ok(Some(format!("a decimal with {scale} digits behind its point")));
+        return Ok(Some(format!("a decimal with the unsupported scale {scale}")));
     };
     out.push_str(sign);
     if scale <= 0 {

@@ -59,7 +59,7 @@ pub fn value_class(mut head: &[u8]) -> Option<String> {
 pub(super) fn text(mut value: &[u8]) -> Result<&[u8], String> {
     match vint_of(&mut value) {
         Some(length) if length == value.len() => Ok(value),
-        _ => Err("its value is no `Text`: its length is another one".to_owned()),
+        _ => Err("its value is not a `Text`: the length does not match".to_owned()),
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn text(mut value: &[u8]) -> Result<&[u8], String> {
 pub(super) fn bytes(mut value: &[u8]) -> Result<&[u8], String> {
     match value.try_get_i32() {
         Ok(length) if usize::try_from(length) == Ok(value.len()) => Ok(value),
-        _ => Err("its value is no `BytesWritable`: its length is another one".to_owned()),
+        _ => Err("its value is not a `BytesWritable`: the length does not match".to_owned()),
     }
 }
 
@@ -113,18 +113,18 @@ fn vint(bytes: &mut Bytes<'_>) -> Result<usize, FileError> {
 fn name(bytes: &mut Bytes<'_>) -> Result<String, FileError> {
     let length = vint(bytes)?;
     if length > NAME_MAX {
-        return Err(bytes.malformed(format!("a name of {length} bytes")));
+        return Err(bytes.malformed(format!("a text of {length} bytes is too long")));
     }
     let mut name = Vec::new();
     bytes.take(length as u64, &mut name)?;
-    String::from_utf8(name).map_err(|_| bytes.malformed("a name that is not UTF-8"))
+    String::from_utf8(name).map_err(|_| bytes.malformed("a text is not UTF-8"))
 }
 
 fn is_set(bytes: &mut Bytes<'_>) -> Result<bool, FileError> {
     match bytes.array()? {
         [0] => Ok(false),
         [1] => Ok(true),
-        _ => Err(bytes.malformed("a choice that is neither 0 nor 1")),
+        _ => Err(bytes.malformed("a flag is neither 0 nor 1")),
     }
 }
 
@@ -139,24 +139,28 @@ impl Head {
         }
         let begin: [u8; 4] = bytes.array()?;
         if begin[..3] != MAGIC[..3] {
-            return Err(bytes.malformed("it is no SequenceFile"));
+            return Err(bytes.malformed("the file is not a SequenceFile"));
         }
         if begin != *MAGIC {
             let version = begin[3];
-            let problem = format!("it is a SequenceFile of version {version}; 6 is read");
+            let problem = format!(
+                "the file is a SequenceFile of version {version}, but only version 6 is supported"
+            );
             return Err(bytes.malformed(problem));
         }
         let (key_class, value_class) = (name(bytes)?, name(bytes)?);
         let (is_compressed, is_block) = (is_set(bytes)?, is_set(bytes)?);
         let codec = match is_compressed {
-            false if is_block => return Err(bytes.malformed("blocks that are not compressed")),
+            false if is_block => {
+                return Err(bytes.malformed("uncompressed blocks are not supported"));
+            }
             false => None,
             true => {
                 let class = name(bytes)?;
                 let codec = Hadoop::of_class(&class);
                 Some(codec.ok_or_else(|| {
                     bytes.malformed(format!(
-                        "its codec `{class}` is not read; write the file with `DefaultCodec`, \
+                        "the codec `{class}` is not supported; write the file with `DefaultCodec`, \
                          `GzipCodec`, `BZip2Codec`, `SnappyCodec`, `Lz4Codec` or `ZStandardCodec`"
                     ))
                 })?)
@@ -164,7 +168,7 @@ impl Head {
         };
         let pairs = i32::from_be_bytes(bytes.array()?);
         if !(0..=PAIRS_MAX).contains(&pairs) {
-            return Err(bytes.malformed(format!("{pairs} pairs of metadata")));
+            return Err(bytes.malformed(format!("invalid number of metadata entries: {pairs}")));
         }
         for _ in 0..pairs {
             name(bytes)?;
@@ -190,7 +194,7 @@ impl Head {
         let sync: [u8; 16] = bytes.array()?;
         match sync == self.sync {
             true => Ok(()),
-            false => Err(bytes.malformed("a sync mark differs from the one of its file")),
+            false => Err(bytes.malformed("a sync marker differs from the header")),
         }
     }
 }
@@ -316,11 +320,12 @@ impl Records {
         let parts = usize::try_from(length).ok().zip(usize::try_from(of_key).ok());
         let parts = parts.and_then(|(length, key)| Some((key, length.checked_sub(key)?)));
         let Some((of_key, of_value)) = parts else {
-            let problem = format!("a record of {length} bytes with a key of {of_key}");
+            let problem =
+                format!("a record of {length} bytes has a key of {of_key} bytes, which is invalid");
             return Err(bytes.malformed(problem));
         };
         if of_key.saturating_add(of_value) > self.max {
-            let problem = format!("a record of {length} bytes is more than `record_max`");
+            let problem = format!("a record of {length} bytes exceeds `record_max`");
             return Err(bytes.malformed(problem));
         }
         bytes.take(of_key as u64, &mut self.key)?;
@@ -329,7 +334,9 @@ impl Records {
             None => mem::swap(&mut self.coded, &mut self.value),
             Some(codec) => {
                 let decompressed = codec.decompress(&self.coded, &mut self.value, self.max);
-                decompressed.map_err(|problem| bytes.malformed(format!("a value: {problem}")))?;
+                decompressed.map_err(|problem| {
+                    bytes.malformed(format!("cannot decompress a value: {problem}"))
+                })?;
             }
         }
         Ok(true)
@@ -352,11 +359,11 @@ impl Records {
             return Ok(false);
         }
         if bytes.array()? != SYNC_ESCAPE {
-            return Err(bytes.malformed("a block does not begin with a sync mark"));
+            return Err(bytes.malformed("a block does not begin with a sync marker"));
         }
         head.check_sync(&mut bytes)?;
         let Some(codec) = head.codec else {
-            return Err(bytes.malformed("blocks that are not compressed"));
+            return Err(bytes.malformed("uncompressed blocks are not supported"));
         };
         // A Hadoop writer may write a sync mark on request, without a block after it.
         if bytes.is_over()? {
@@ -367,15 +374,18 @@ impl Records {
         for part in &mut parts {
             let length = vint(&mut bytes)?;
             if length > self.max {
-                let problem = format!("a part of a block has {length} bytes: see `record_max`");
+                let problem =
+                    format!("a part of a block has {length} bytes and exceeds `record_max`");
                 return Err(bytes.malformed(problem));
             }
             bytes.take(length as u64, &mut self.coded)?;
             let decompressed = codec.decompress(&self.coded, part, self.max);
-            decompressed.map_err(|problem| bytes.malformed(format!("a block: {problem}")))?;
+            decompressed.map_err(|problem| {
+                bytes.malformed(format!("cannot decompress a block: {problem}"))
+            })?;
         }
         let [key_lengths, keys, value_lengths, values] = parts;
-        let of_block = |problem: String| bytes.malformed(format!("a block: {problem}"));
+        let of_block = |problem: String| bytes.malformed(format!("a block is damaged: {problem}"));
         let keys = Part::new(&key_lengths, keys, records).map_err(of_block)?;
         let values = Part::new(&value_lengths, values, records).map_err(of_block)?;
         (self.keys, self.values, self.next) = (keys, values, 0);

@@ -131,7 +131,7 @@ fn written(settings: &Value, bodies: &[Vec<u8>]) -> Vec<u8> {
 }
 
 #[test]
-fn what_this_program_writes_by_each_codec_is_read_back() {
+fn reads_files_that_this_program_wrote_with_each_codec() {
     let bodies: Vec<_> = (0..220).map(body).collect();
     for compression in ["none", "record", "block"] {
         for codec in ["deflate", "gzip", "bzip2", "snappy", "lz4", "zstd"] {
@@ -239,28 +239,28 @@ fn rows_of_sqoop_have_the_values_of_their_table() {
 }
 
 #[test]
-fn a_class_without_columns_and_columns_of_another_class_are_refused_and_nothing_is_made_up() {
+fn rejects_a_class_without_columns_and_wrong_columns() {
     let (events, problem) = read(&json!({}), OF_SQOOP[0]);
     let problem = problem.unwrap();
     assert!(events.is_empty() && problem.contains("`kinds`"), "{problem}");
     assert!(problem.contains("`columns`") && problem.contains("Avro or Parquet"), "{problem}");
     let (events, problem) = read(&json!({ "columns": of_sqoop() }), OF_HADOOP[0].1);
-    assert!(events.is_empty() && problem.unwrap().contains("leave them out"));
+    assert!(events.is_empty() && problem.unwrap().contains("remove `columns`"));
     // Types that need more or fewer bytes than available.
     for (at, kind) in [(0, "integer"), (1, "long"), (3, "double"), (7, "bytes"), (9, "date")] {
         let mut columns = of_sqoop();
         columns[at]["type"] = json!(kind);
         let (events, problem) = read(&json!({ "columns": columns }), OF_SQOOP[0]);
         let problem = problem.unwrap();
-        assert!(events.is_empty() && problem.contains("does not have the types"), "{problem}");
+        assert!(events.is_empty() && problem.contains("does not match `columns`"), "{problem}");
     }
     let columns: Vec<_> = of_sqoop().as_array().unwrap()[..11].to_vec();
     let (events, problem) = read(&json!({ "columns": columns }), OF_SQOOP[0]);
-    assert!(events.is_empty() && problem.unwrap().contains("bytes follow the last one"));
+    assert!(events.is_empty() && problem.unwrap().contains("bytes are left after the last column"));
 }
 
 #[test]
-fn a_file_that_is_cut_off_gives_its_first_events_and_says_so() {
+fn emits_the_first_events_of_a_truncated_file_and_reports_it() {
     for (name, file) in [OF_HADOOP[3], OF_HADOOP[4], OF_HADOOP[8]] {
         let (all, _) = read(&json!({}), file);
         let mut whole = 0;
@@ -301,7 +301,7 @@ fn a_file_of_another_form_is_named() {
     let at = codec.windows(12).position(|at| at == b"DefaultCodec").unwrap();
     codec[at..at + 12].copy_from_slice(b"BrotliCodec_");
     for (file, expected) in [
-        (&b"PAR1 and so on"[..], "no SequenceFile"),
+        (&b"PAR1 and so on"[..], "not a SequenceFile"),
         (&old, "of version 5"),
         (&codec, "BrotliCodec_` is not read"),
     ] {

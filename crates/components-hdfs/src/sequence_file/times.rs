@@ -35,7 +35,8 @@ pub(super) fn put(
         None => 0,
         Some(zone) => {
             let at = Timestamp::from_millisecond(ms);
-            let at = at.map_err(|_| format!("{ms} ms since 1970 are beyond the year 9999"))?;
+            let at =
+                at.map_err(|_| format!("the time {ms} (ms since 1970) is after the year 9999"))?;
             i64::from(zone.to_offset(at).seconds()) * 1000
         }
     };
@@ -46,8 +47,8 @@ pub(super) fn put(
         Part::OfDay => write!(out, "\"{hour:02}:{minute:02}:{second:02}\""),
         Part::Day if of_day != 0 => {
             return Err(format!(
-                "{ms} ms since 1970 are no day of this zone: set `zone` to that of the process of \
-                 Java that wrote the file"
+                "the time {ms} (ms since 1970) is not midnight in this zone: set `zone` to the \
+                 time zone of the Java process that wrote the file"
             ));
         }
         Part::Day => {
@@ -73,7 +74,7 @@ pub(super) fn put(
 
 /// Returns year, month and day.
 fn civil(days: i64) -> Result<(i64, i64, i64), String> {
-    let beyond = || format!("{days} days since 1970 are beyond the years 1 to 9999");
+    let beyond = || format!("the day {days} (days since 1970) is not in the years 1 to 9999");
     // Beyond the supported range of both calendars.
     if days.abs() > 4_000_000 {
         return Err(beyond());
@@ -125,9 +126,9 @@ mod tests {
         ] {
             assert_eq!(day(days), expected, "{days}");
         }
-        assert!(day(-719_165).contains("beyond"), "{}", day(-719_165));
-        assert!(day(2_932_897).contains("beyond"));
-        assert!(day(i64::MAX / DAY_MS).contains("beyond"));
+        assert!(day(-719_165).contains("not in the years"), "{}", day(-719_165));
+        assert!(day(2_932_897).contains("not in the years"));
+        assert!(day(i64::MAX / DAY_MS).contains("not in the years"));
     }
 
     #[test]

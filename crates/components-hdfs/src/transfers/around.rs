@@ -100,7 +100,8 @@ impl Around {
                 () = sleep_until(look) => {
                     if let Err(error) = self.look().await {
                         let sink = &self.shelf.shared.name;
-                        tracing::warn!(%sink, %error, "looking around failed; trying on");
+                        tracing::warn!(%sink, %error,
+                            "cannot check the unfinished transfers; retrying");
                     }
                     look = Instant::now() + LOOK;
                 }
@@ -139,8 +140,8 @@ impl Around {
                 if self.damaged.insert(transfer.clone()) {
                     tracing::error!(
                         %sink, transfer,
-                        "the parts of a file do not make what was read: it is not stored; remove \
-                         its parts, and send the file again",
+                        "the assembled parts of a file differ from the original, so the file is \
+                         not stored; delete the directory of its parts, and send the file again",
                     );
                 }
             }
@@ -148,7 +149,7 @@ impl Around {
             Err(error) if error.is_not_found() => {}
             Err(error) => {
                 let class = error.class();
-                tracing::warn!(%sink, transfer, %class, %error, "a file is not put together yet");
+                tracing::warn!(%sink, transfer, %class, %error, "cannot assemble a file; retrying");
             }
         }
     }
@@ -208,8 +209,9 @@ impl Around {
         };
         if waits && self.said.insert(name.to_owned()) {
             let (sink, file) = (&self.shelf.shared.name, &record.file);
-            let error = error.map_or_else(|| "it is taken".to_owned(), |it| it.to_string());
-            tracing::warn!(%sink, file, error, "a whole file waits for its name");
+            let error = error.map_or_else(|| "the name is taken".to_owned(), |it| it.to_string());
+            tracing::warn!(%sink, file, error,
+                "cannot give a complete file its final name; retrying");
         }
         Ok(waits)
     }
@@ -237,7 +239,9 @@ impl Around {
                 self.stalled.remove(transfer);
             } else if now - *since >= STALLED && self.stalled.insert(transfer.clone()) {
                 let (sink, parts) = (&self.shelf.shared.name, names.len());
-                tracing::warn!(%sink, transfer, parts, "no piece of a file has come for an hour");
+                tracing::warn!(%sink, transfer, parts,
+                    "a file is incomplete and received no piece for an hour; check the sender and \
+                     its channel");
             }
             if names.contains(DAMAGED) {
                 self.damaged.insert(transfer.clone());
@@ -266,10 +270,12 @@ impl Around {
         shared.board.set_open_files(unfinished as u64);
         let trouble = match (damaged, stalled, held) {
             (0, 0, 0) => None,
-            (0, 0, held) => Some(format!("{held} whole files wait for their names")),
-            (0, stalled, _) => Some(format!("of {stalled} files no piece has come for an hour")),
+            (0, 0, held) => Some(format!("{held} complete files wait for their final names")),
+            (0, stalled, _) => {
+                Some(format!("{stalled} incomplete files received no piece for an hour"))
+            }
             (damaged, _, _) => {
-                Some(format!("the parts of {damaged} files do not make what was read"))
+                Some(format!("the assembled parts of {damaged} files differ from the original"))
             }
         };
         shared.board.set_trouble(trouble);

@@ -138,16 +138,17 @@ impl Config {
         connect: Connect,
     ) -> Result<Requests<Files>, BuildError> {
         if self.in_flight_max == 0 {
-            return Err(BuildError::invalid("in_flight_max", "at least 1"));
+            return Err(BuildError::invalid("in_flight_max", "must be at least 1"));
         }
         if url.path().contains('%') {
-            let problem = "it has no escapes: files keep their paths; write it without `%`";
+            let problem =
+                "must not have escapes, because files keep their paths; write it without `%`";
             return Err(BuildError::invalid("url", problem));
         }
         let is_bucket = ["s3", "gs", "abfs", "abfss"].contains(&url.scheme());
         if is_bucket && self.taken_name == TakenName::Replace {
-            let problem =
-                "a bucket cannot replace a file by a rename; write \"number\" or \"hold\"";
+            let problem = "is not supported on a bucket, which cannot replace a file by a rename; \
+                           write \"number\" or \"hold\"";
             return Err(BuildError::invalid("taken_name", problem));
         }
         let options = Options {
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_is_refused_with_its_setting() {
+    fn rejects_invalid_settings_by_name() {
         let refused = |settings: &Value| {
             let cx = formats::alone("files", "unused".as_ref(), env::real());
             pipeline::testkit::build::<Config>(settings, &cx).err().unwrap().path

@@ -30,16 +30,17 @@ impl Refusal {
 
     /// The bytes differ from those that were read.
     pub(super) fn damaged() -> Self {
-        let detail = "its bytes are not those of the file: SHA-256 differs; an interceptor has \
-                      changed the body"
-            .into();
+        let detail =
+            "the SHA-256 of the file differs: an interceptor has changed the body; remove that \
+             interceptor"
+                .into();
         Self { reason: "damaged_piece", detail }
     }
 
     /// The transfer is finished with other bytes.
     pub(super) fn of_another_file() -> Self {
-        let detail = "a file with the same name, length, time and beginning and with other bytes \
-                      is stored already; touch the file and put it there again"
+        let detail = "another file with the same name, length, time and beginning is already \
+                      stored; `touch` the file and put it into the directory again"
             .into();
         Self { reason: "other_file", detail }
     }
@@ -68,7 +69,8 @@ impl<'a> Piece<'a> {
         let header = |name| {
             let missing = || {
                 Refusal::no_piece(format!(
-                    "it has no header `{name}`: the sink takes what `spool_dir` with `pieces` makes"
+                    "the header `{name}` is missing: this sink accepts only events of `spool_dir` \
+                     with `pieces`"
                 ))
             };
             event.header(name).ok_or_else(missing)
@@ -77,18 +79,24 @@ impl<'a> Piece<'a> {
             let text = header(name)?;
             let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
             let number = text.parse::<u64>().ok().filter(|_| is_plain);
-            number.ok_or_else(|| Refusal::no_piece(format!("`{name}` is no number: {text:?}")))
+            number.ok_or_else(|| {
+                Refusal::no_piece(format!("the header `{name}` is not a number: {text:?}"))
+            })
         };
         let (transfer, file) = (header(TRANSFER)?, header(FILE)?);
         if !is_hex(transfer, TRANSFER_DIGITS) {
-            return Err(Refusal::no_piece(format!("`{TRANSFER}` is not a transfer: {transfer:?}")));
+            return Err(Refusal::no_piece(format!(
+                "the header `{TRANSFER}` is not a transfer: {transfer:?}"
+            )));
         }
         let (offset, size) = (number(OFFSET)?, number(SIZE)?);
         let (body, digest) = (event.body(), event.header(DIGEST));
         let end = offset.checked_add(body.len() as u64).filter(|end| *end <= size);
         let Some(end) = end else {
             let length = body.len();
-            let problem = format!("{length} bytes at {offset} are not in a file of {size} bytes");
+            let problem = format!(
+                "a piece of {length} bytes at offset {offset} exceeds the file size of {size} bytes"
+            );
             return Err(Refusal::no_piece(problem));
         };
         let is_last = end == size && (!body.is_empty() || size == 0);
@@ -97,8 +105,9 @@ impl<'a> Piece<'a> {
             None => !is_last && !body.is_empty(),
         };
         if !fits {
-            let problem =
-                format!("`{DIGEST}` has to be on the piece that ends a file, and on it alone");
+            let problem = format!(
+                "the header `{DIGEST}` must be on the last piece of a file, and only there"
+            );
             return Err(Refusal::no_piece(problem));
         }
         usable(file, takes_colons).map_err(Refusal::unusable)?;
@@ -128,18 +137,18 @@ fn usable(file: &str, takes_colons: bool) -> Result<(), String> {
         return problem("is too long");
     }
     if file.chars().any(char::is_control) {
-        return problem("holds a control character");
+        return problem("contains a control character");
     }
     if file.contains(':') && !takes_colons {
-        return problem("holds a colon, which HDFS does not take");
+        return problem("contains a colon, which HDFS does not allow");
     }
     for name in file.split('/') {
         match name {
-            "" => return problem("holds an empty name, or begins with `/`"),
-            "." | ".." => return problem("leads to another directory"),
+            "" => return problem("contains an empty name, or begins with `/`"),
+            "." | ".." => return problem("contains `.` or `..`"),
             // Reserved for commits and transfers.
-            "_aqueduct" => return problem("leads to what the sinks keep for themselves"),
-            _ if name.len() > NAME_BYTES_MAX => return problem("holds a name that is too long"),
+            "_aqueduct" => return problem("contains the reserved name `_aqueduct`"),
+            _ if name.len() > NAME_BYTES_MAX => return problem("contains a name that is too long"),
             _ => {}
         }
     }
@@ -163,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_piece_of_a_file_is_refused() {
+    fn rejects_events_that_are_not_pieces() {
         let digest = "a".repeat(64);
         let of = |body: &[u8], offset: &str, size: &str, digest: Option<&str>| {
             let mut headers =

@@ -220,7 +220,8 @@ impl Shelf {
             if number == 2 {
                 measures.taken_names.inc();
                 let (sink, file) = (&self.shared.name, &record.file);
-                tracing::warn!(%sink, file, "the name of a file is taken: it gets a number");
+                tracing::warn!(%sink, file,
+                    "the name of a file is taken; adding a number to the name");
             }
         }
         Ok(Published::Held)

@@ -50,10 +50,10 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
 #[test]
 fn a_fips_build_refuses_what_the_client_protects_by_itself() {
     for (name, value, remedy) in [
-        ("security.protocol", "ssl", Some("a proxy on this host")),
-        ("security.protocol", "SASL_SSL", Some("a proxy on this host")),
-        ("sasl.mechanism", "scram-sha-256", Some("take `PLAIN` or `OAUTHBEARER`")),
-        ("sasl.mechanisms", "SCRAM-SHA-512", Some("take `PLAIN` or `OAUTHBEARER`")),
+        ("security.protocol", "ssl", Some("a local proxy")),
+        ("security.protocol", "SASL_SSL", Some("a local proxy")),
+        ("sasl.mechanism", "scram-sha-256", Some("use `PLAIN` or `OAUTHBEARER`")),
+        ("sasl.mechanisms", "SCRAM-SHA-512", Some("use `PLAIN` or `OAUTHBEARER`")),
         ("sasl.mechanism", "PLAIN", None),
         ("security.protocol", "sasl_plaintext", None),
     ] {

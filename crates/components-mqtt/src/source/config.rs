@@ -301,3 +301,44 @@ impl Component for Config {
         Ok(Box::new(Consumed::new(cx, mqtt)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pipeline::testkit::build;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn built(more: &Value) -> Result<(), String> {
+        let mut settings = json!({ "broker": { "address": "127.0.0.1:1883" }, "filters": ["a/#"] });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let cx = BuildContext::alone("in", Path::new("unused"), env::real());
+        build::<Config>(&settings, &cx).map(drop).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn rejects_invalid_settings_and_names_setting_and_remedy() {
+        assert_eq!(built(&json!({ "filters": ["a/#", "b/+", "$share/g/c"] })), Ok(()));
+        for (settings, expected) in [
+            (json!({ "filters": [] }), "`filters`: must have at least one filter"),
+            (json!({ "filters": ["a/#/b"] }), "`filters`"),
+            (json!({ "filters": ["a/#", "a/b"] }), "both `a/#` and `a/b`"),
+            (json!({ "filters": ["$share/g/a", "a"] }), "use one wider filter"),
+            (json!({ "qos": 3 }), "`qos`: must be 0, 1 or 2"),
+            (json!({ "in_flight_max": 0 }), "from 1 to 65535"),
+            (json!({ "qos": 2, "in_flight_max": 681 }), "from 1 to 680"),
+            (json!({ "packet_max": "1B" }), "from 1KiB to 16MiB"),
+            (json!({ "batch_events": 0 }), "`batch_events`"),
+            (json!({ "keep_alive": "100ms" }), "from 1s to 65535s"),
+            (json!({ "topic_patterns": ["+a/+a"] }), "`topic_patterns`"),
+            (json!({ "properties": [""] }), "`properties`"),
+            (json!({ "will": { "topic": "a/+", "payload": "" } }), "`will.topic`"),
+            (json!({ "will": { "topic": "a", "payload": "", "qos": 3 } }), "`will.qos`"),
+        ] {
+            let error = built(&settings).unwrap_err();
+            assert!(error.contains(expected), "{settings}: {error}");
+        }
+    }
+}

@@ -84,7 +84,7 @@ mod tests {
     /// Each file is written until it must give way, and keeps its earlier share. In the worst
     /// order, the first files hold most.
     #[test]
-    fn however_many_files_there_are_they_hold_no_more_than_the_limit_and_a_little() {
+    fn open_files_stay_close_to_the_memory_limit() {
         let account = Account::new(32 << 20);
         let step = 10 << 10;
         let mut files = Vec::new();

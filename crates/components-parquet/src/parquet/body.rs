@@ -74,7 +74,7 @@ impl Reading {
             ("registry_id", self.registry_id.is_some(), "avro", is_avro),
         ] {
             if is_set && !fits {
-                let problem = format!("it is of bodies of {format}: leave it out, or set `format`");
+                let problem = format!("applies only to {format}: remove it, or set `format`");
                 return Err(BuildError::invalid(setting, problem));
             }
         }

@@ -191,7 +191,7 @@ impl std::fmt::Display for Kind {
 /// A column is wrong, or a name occurs twice.
 pub(super) fn read(configs: Vec<ColumnConfig>) -> Result<Vec<Column>, BuildError> {
     if configs.is_empty() {
-        return Err(BuildError::invalid("columns", "a file needs at least one column"));
+        return Err(BuildError::invalid("columns", "must have at least one column"));
     }
     let mut columns: Vec<Column> = Vec::new();
     for (index, config) in configs.into_iter().enumerate() {
@@ -200,33 +200,38 @@ pub(super) fn read(configs: Vec<ColumnConfig>) -> Result<Vec<Column>, BuildError
         };
         let name = config.name;
         if name.is_empty() || name.contains('\0') {
-            return Err(invalid("name", "a column needs a name of text".to_owned()));
+            return Err(invalid("name", "must not be empty or contain NUL".to_owned()));
         }
         if columns.iter().any(|other| other.name.eq_ignore_ascii_case(&name)) {
-            let problem = format!("`{name}` is there twice, and Hive looks at no case of letters");
+            let problem = format!("`{name}` appears twice (Hive ignores case)");
             return Err(invalid("name", problem));
         }
         let kind = match (config.kind, config.precision, config.scale.unwrap_or(0)) {
             (ColumnType::Decimal, Some(precision @ 1..=DIGITS_MAX), scale) => {
                 if scale > precision {
-                    let problem = "it must be at most `precision`".to_owned();
+                    let problem = "must be at most `precision`".to_owned();
                     return Err(invalid("scale", problem));
                 }
                 Kind::Decimal { precision, scale }
             }
             (ColumnType::Decimal, ..) => {
-                return Err(invalid("precision", "a decimal needs one from 1 to 38".to_owned()));
+                return Err(invalid("precision", "must be from 1 to 38 for a decimal".to_owned()));
             }
             (_, Some(_), _) => {
-                return Err(invalid("precision", "only a `decimal` has one".to_owned()));
+                return Err(invalid(
+                    "precision",
+                    "applies only to `decimal`: remove it".to_owned(),
+                ));
             }
-            (_, None, 1..) => return Err(invalid("scale", "only a `decimal` has one".to_owned())),
+            (_, None, 1..) => {
+                return Err(invalid("scale", "applies only to `decimal`: remove it".to_owned()));
+            }
             (kind, None, 0) => Kind::Plain(kind),
         };
         let source = match &config.from {
             None => Source::Path(vec![name.clone()]),
             Some(from) => source(from).ok_or_else(|| {
-                let problem = "write a path such as `user.id`, `header:NAME`, or `body`";
+                let problem = "must be a path such as `user.id`, `header:NAME`, or `body`";
                 invalid("from", problem.to_owned())
             })?,
         };
@@ -280,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_split_at_its_points_and_a_backslash_takes_the_meaning_of_a_character() {
+    fn splits_a_path_at_dots_unless_escaped() {
         let path = |keys: &[&str]| Some(Source::Path(keys.iter().map(|&key| key.into()).collect()));
         for (from, expected) in [
             ("a", path(&["a"])),

@@ -134,7 +134,7 @@ pub fn settings(samples: Samples<'_>) -> Result<String, Problem> {
         Samples::Avro(bytes) => {
             let mut at = 0;
             let head = Head::read(&mut Bytes::new(&mut Cursor::new(bytes), &mut at));
-            let head = head.map_err(|error| error.to_string())?.ok_or("there is no sample")?;
+            let head = head.map_err(|error| error.to_string())?.ok_or("the sample is empty")?;
             let schema: Json = serde_json::from_str(&head.literal).map_err(|it| it.to_string())?;
             out += "format = \"avro\"\n";
             let columns = of_record(&schema)?;
@@ -148,13 +148,13 @@ pub fn settings(samples: Samples<'_>) -> Result<String, Problem> {
 fn lines(text: &str) -> Result<impl Iterator<Item = (usize, &str)>, Problem> {
     let lines = text.lines().zip(1..).map(|(line, number)| (number, line));
     let mut lines = lines.filter(|(_, line)| !line.trim().is_empty()).peekable();
-    lines.peek().ok_or("there is no sample")?;
+    lines.peek().ok_or("the sample is empty")?;
     Ok(lines)
 }
 
 /// Parses the names in a first line.
 fn names(text: &str, delimiter: u8) -> Result<Vec<String>, Problem> {
-    let (number, line) = lines(text)?.next().ok_or("there is no sample")?;
+    let (number, line) = lines(text)?.next().ok_or("the sample is empty")?;
     // A line has at most one more value than it has bytes.
     for count in 1..=line.len() + 1 {
         let csv = Csv::new((0..count).map(|it| it.to_string()).collect(), delimiter);
@@ -166,13 +166,14 @@ fn names(text: &str, delimiter: u8) -> Result<Vec<String>, Problem> {
             return Ok(names);
         }
     }
-    Err(format!("line {number}: no line of names"))
+    Err(format!("line {number}: cannot read the column names"))
 }
 
 /// Returns the fields of a record, with their column types; `None` for a field that is always null.
 fn of_record(schema: &Json) -> Result<Vec<(String, Option<Kind>)>, Problem> {
     let fields = schema.get("fields").and_then(Json::as_array);
-    let fields = fields.ok_or("the schema of the file is no record: a column needs a field")?;
+    let fields =
+        fields.ok_or("the schema of the file is not a record, so it has no fields for columns")?;
     let columns = fields.iter().filter_map(|field| {
         let name = field.get("name")?.as_str()?;
         Some((name.to_owned(), of_avro(field.get("type")?)))
@@ -228,7 +229,7 @@ fn put<'n>(out: &mut String, columns: impl Iterator<Item = (&'n str, Option<Kind
     out.push_str("columns = [\n");
     for (field, kind) in columns {
         let Some(kind) = kind.filter(|_| !field.is_empty()) else {
-            let _never = writeln!(out, "    # {}: no sample has a value", quote(field));
+            let _never = writeln!(out, "    # {}: the sample has no value", quote(field));
             continue;
         };
         let mut name = field.to_owned();
@@ -297,7 +298,7 @@ mod tests {
                 r#""e", type = "timestamp_micros""#,
                 r#""f", type = "string""#,
                 r#""g", type = "json""#,
-                r##"# "h": no sample has a value"##,
+                r##"# "h": the sample has no value"##,
                 r#""i", type = "json""#,
                 r#""j", type = "json""#,
                 r#""k", type = "json""#,
@@ -325,20 +326,21 @@ columns = [
     { name = "at", type = "timestamp_micros" },
     { name = "zip", type = "string" },
     { name = "x.y", type = "int64" },
-    # "": no sample has a value
+    # "": the sample has no value
 ]
 "#;
         assert_eq!(text, expected);
-        for (samples, problem) in
-            [("", "there is no sample"), ("a,b\n1\n", "line 2: other columns than there are names")]
-        {
+        for (samples, problem) in [
+            ("", "the sample is empty"),
+            ("a,b\n1\n", "line 2: other columns than there are names"),
+        ] {
             assert_eq!(settings(Samples::Csv(samples, b',')), Err(problem.to_owned()));
         }
         assert!(settings(Samples::Json("{}\n[]")).unwrap_err().starts_with("line 2: no object"));
     }
 
     #[test]
-    fn the_schema_of_a_container_says_the_columns() {
+    fn infers_columns_from_the_schema_of_a_container() {
         let schema = r#"{ "type": "record", "name": "R", "fields": [
             { "name": "a", "type": ["null", "int"] },
             { "name": "b", "type": { "type": "long", "logicalType": "timestamp-millis" } },
@@ -361,17 +363,17 @@ columns = [
                 r#""c", type = "decimal", precision = 9, scale = 2"#,
                 r#""d", type = "json""#,
                 r#""e", type = "json""#,
-                r##"# "f": no sample has a value"##,
+                r##"# "f": the sample has no value"##,
                 r#""g", type = "string""#,
             ]
         );
         assert!(settings(Samples::Avro(b"x")).is_err());
-        assert_eq!(settings(Samples::Avro(b"")), Err("there is no sample".to_owned()));
+        assert_eq!(settings(Samples::Avro(b"")), Err("the sample is empty".to_owned()));
     }
 
     /// The encoder accepts the settings and the samples.
     #[test]
-    fn what_is_inferred_takes_what_it_was_inferred_from() {
+    fn inferred_columns_accept_their_samples() {
         let json = "{\"a.b\":1,\"header:x\":\"y\",\"body\":true,\"BODY\":0.1}\n{\"body\":null}";
         let csv = "header:x,body,a\n1,x,2026-11-27\n,,\n";
         let cases = [(Samples::Json(json), json, 0), (Samples::Csv(csv, b','), csv, 1)];

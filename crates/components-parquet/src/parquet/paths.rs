@@ -21,7 +21,7 @@ pub(super) struct Paths {
 }
 
 /// The error for a body that is not JSON.
-const NO_OBJECT: Unread = Unread::Body(Cow::Borrowed("the body is no JSON object"));
+const NO_OBJECT: Unread = Unread::Body(Cow::Borrowed("the body is not a JSON object"));
 
 /// Why a body has no values.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Paths {
         found: &mut [Found<'e>],
     ) -> Result<(), Unread> {
         if datum.value() != Item::Named {
-            return Err(Unread::Body("the body is no record of Avro".into()));
+            return Err(Unread::Body("the body is not an Avro record".into()));
         }
         let mut problem = None;
         datum.each(|name, inner| {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_has_no_values() {
+    fn a_body_that_is_not_an_object_has_no_values() {
         let deep = "[".repeat(1_000_000);
         for body in ["", "[]", "1", "{", r#"{"d":1}}"#, r#"{"d":1} x"#, r#"{"z":}"#, &deep] {
             assert_eq!(read(body), Err(NO_OBJECT), "{body:.20}");

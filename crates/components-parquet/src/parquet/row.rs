@@ -135,15 +135,15 @@ impl fmt::Display for Misfit<'_> {
             Self::Body(reason) => f.write_str(reason),
             Self::Within(column, problem) => {
                 let Column { name, .. } = column;
-                write!(f, "column `{name}`: {problem} stands where its path needs an object")
+                write!(f, "column `{name}`: its path needs an object, but the event has {problem}")
             }
             Self::Missing(column) => {
                 let Column { name, kind, .. } = column;
-                write!(f, "column `{name}` ({kind}) is required, and missing or null")
+                write!(f, "column `{name}` ({kind}) is required, but missing or null")
             }
             Self::Value(column, problem) => {
                 let Column { name, kind, .. } = column;
-                write!(f, "column `{name}` ({kind}): {problem} does not fit")
+                write!(f, "column `{name}` ({kind}) does not accept {problem}")
             }
         }
     }

@@ -110,7 +110,7 @@ const SCHEMA: &str = "message event {
 }";
 
 #[test]
-fn what_does_not_fit_its_column_is_unwritable_by_a_reason_without_the_value() {
+fn an_unwritable_value_has_a_reason_without_the_value() {
     let columns = json!([
         { "name": "n", "type": "int32", "from": "a.n" },
         { "name": "host", "type": "string", "from": "header:host", "required": true },
@@ -129,11 +129,11 @@ fn what_does_not_fit_its_column_is_unwritable_by_a_reason_without_the_value() {
     assert_eq!(
         found,
         [
-            (1, "column `n` (int32): a string does not fit"),
-            (2, "column `n`: a number stands where its path needs an object"),
-            (3, "column `n` (int32): a number out of range does not fit"),
-            (4, "column `host` (string) is required, and missing or null"),
-            (5, "the body is no JSON object"),
+            (1, "column `n` (int32) does not accept a string"),
+            (2, "column `n`: its path needs an object, but the event has a number"),
+            (3, "column `n` (int32) does not accept a number out of range"),
+            (4, "column `host` (string) is required, but missing or null"),
+            (5, "the body is not a JSON object"),
         ]
     );
 }
@@ -156,7 +156,7 @@ fn small(memory_max: &str) -> Value {
 }
 
 #[test]
-fn a_row_group_ends_when_it_is_full_and_statistics_say_what_is_in_it() {
+fn a_full_row_group_ends_and_has_statistics() {
     let batches: Vec<Batch> = (0..20).map(|n| lines(n * 100..(n + 1) * 100)).collect();
     let bytes = file_of(&*encoder(&small("1MiB")), &batches);
     let reader = reader(bytes.clone());

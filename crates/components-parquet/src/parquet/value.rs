@@ -42,9 +42,9 @@ pub(super) enum Value<'a> {
 /// A noun for a value that does not fit.
 pub(super) type Problem = &'static str;
 
-const NO_UTF8: Problem = "text that is no UTF-8";
+const NO_UTF8: Problem = "text that is not UTF-8";
 const RANGE: Problem = "a number out of range";
-const FINER: Problem = "a time with more digits than it keeps";
+const FINER: Problem = "a time with too many fractional digits";
 
 /// Converts `found` to a value of type `kind`.
 ///
@@ -99,14 +99,14 @@ fn of_text(kind: Kind, text: &[u8]) -> Result<Value<'_>, Problem> {
         }
         ColumnType::Json => match serde_json::from_str::<&RawValue>(text) {
             Ok(_) => Ok(Value::Bytes(text.as_bytes().into())),
-            Err(_) => Err("text that is no JSON"),
+            Err(_) => Err("text that is not JSON"),
         },
-        ColumnType::Bool => boolean(text).ok_or("another text"),
+        ColumnType::Bool => boolean(text).ok_or("text other than `true` or `false`"),
         ColumnType::Int32 | ColumnType::Int64 | ColumnType::Float | ColumnType::Double => {
             if is_number(text) {
                 of_number(plain, text)
             } else {
-                Err("another text")
+                Err("text that is not a number")
             }
         }
         ColumnType::TimestampMillis | ColumnType::TimestampMicros => match text.parse() {
@@ -177,7 +177,7 @@ fn of_number(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
 }
 
 fn date(text: &str) -> Result<Value<'static>, Problem> {
-    const OTHER: Problem = "text that is no day such as 2026-11-25";
+    const OTHER: Problem = "text that is not a date such as 2026-11-25";
     // A date with a time would be truncated.
     if text.len() != "2026-11-25".len() {
         return Err(OTHER);
@@ -188,7 +188,7 @@ fn date(text: &str) -> Result<Value<'static>, Problem> {
 }
 
 fn time(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
-    const OTHER: Problem = "text that is no time with an offset, such as 2026-11-25T12:00:00.5Z";
+    const OTHER: Problem = "text that is not a time with an offset, such as 2026-11-25T12:00:00.5Z";
     // A leap second would become the second before.
     if text.contains(":60") {
         return Err(OTHER);
@@ -204,7 +204,7 @@ fn time(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
 
 /// Returns a decimal of exactly this value, if it has enough digits.
 fn decimal(text: &str, kind: Kind) -> Result<Value<'static>, Problem> {
-    const OTHER: Problem = "text that is no number";
+    const OTHER: Problem = "text that is not a number";
     let Kind::Decimal { precision, scale } = kind else { return Err(OTHER) };
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         None => (text, 0),
@@ -226,7 +226,7 @@ fn decimal(text: &str, kind: Kind) -> Result<Value<'static>, Problem> {
     let dropped = (digits.len() - significant.len()) as i64;
     let places = i64::from(scale) - fraction.len() as i64 + dropped + i64::from(exponent);
     let Ok(zeros) = u32::try_from(places) else {
-        return Err("a number with more digits behind the point");
+        return Err("a number with too many fractional digits");
     };
     if significant_only.len() as u64 + u64::from(zeros) > u64::from(precision) {
         return Err(RANGE);

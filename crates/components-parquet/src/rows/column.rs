@@ -69,7 +69,7 @@ impl Form {
                 decimal().map_err(negative)?
             }
             (Some(LogicalType::Unknown | LogicalType::Bson), _) => Self::Plain,
-            (Some(other), _) => return Err(format!("of the type {other:?}, which is not read")),
+            (Some(other), _) => return Err(format!("the unsupported type {other:?}")),
             (None, ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON) => Self::Text,
             (None, ConvertedType::DATE) => Self::Day,
             (None, ConvertedType::TIME_MILLIS) => Self::Time(1_000),
@@ -84,7 +84,7 @@ impl Form {
                 | ConvertedType::UINT_64,
             ) => Self::Unsigned,
             (None, ConvertedType::INTERVAL) => {
-                return Err("of the type INTERVAL, which is not read".to_owned());
+                return Err("the unsupported type INTERVAL".to_owned());
             }
             // Timestamps with a day and nanoseconds, as written by Hive, Impala and Spark.
             (None, _) if column.physical_type() == Physical::INT96 => instant(1_000_000_000),
@@ -260,7 +260,7 @@ impl Values<'_> {
             let levels = (Some(&mut *definitions), Some(&mut *repetitions));
             let (found, ..) = pages.read_records(rows, levels.0, levels.1, &mut values)?;
             if found == 0 {
-                return Err(ParquetError::EOF("it has fewer values than rows".to_owned()));
+                return Err(ParquetError::EOF("the column has fewer values than rows".to_owned()));
             }
             read += found;
             // A column that is never null has no levels.
@@ -282,7 +282,7 @@ impl Values<'_> {
                 ends.push(text.len());
                 if text.len() > self.most {
                     return Err(ParquetError::General(format!(
-                        "its values take more than {} bytes of memory",
+                        "the values take more than {} bytes of memory",
                         self.most
                     )));
                 }
@@ -296,7 +296,10 @@ impl Values<'_> {
 fn bytes(form: Form, bytes: &[u8], out: &mut String) -> Result<(), String> {
     if bytes.len() > VALUE_BYTES_MAX {
         out.push_str("null");
-        return Err(format!("a value of {} bytes, over {VALUE_BYTES_MAX}", bytes.len()));
+        return Err(format!(
+            "a value of {} bytes exceeds the limit of {VALUE_BYTES_MAX}",
+            bytes.len()
+        ));
     }
     value::bytes(form, bytes, out)
 }

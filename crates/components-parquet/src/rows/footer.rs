@@ -35,24 +35,29 @@ impl Footer {
     pub(super) fn read(file: &dyn Parts) -> Result<Self, FileError> {
         let length = file.length();
         let behind = length.checked_sub(END).filter(|it| *it >= MAGIC.len() as u64);
-        let behind = behind.ok_or_else(|| malformed("it is too short for a file of Parquet"))?;
+        let behind = behind.ok_or_else(|| malformed("the file is too short for a Parquet file"))?;
         let end = file.read_at(behind, END as usize)?;
         match &end[4..] {
             MAGIC => {}
-            ENCRYPTED => return Err(malformed("it is encrypted, which is not read")),
-            _ => return Err(malformed("it does not end as a file of Parquet does")),
+            ENCRYPTED => return Err(malformed("the file is encrypted, which is not supported")),
+            _ => {
+                return Err(malformed(
+                    "the file does not end like a Parquet file; it is incomplete or has another \
+                     format",
+                ));
+            }
         }
         let bytes = u64::from(u32::from_le_bytes(end[..4].try_into().expect("four bytes")));
         if bytes > FOOTER_MAX || bytes > behind - MAGIC.len() as u64 {
-            return Err(malformed(format!("its footer cannot have {bytes} bytes")));
+            return Err(malformed(format!("the file has an invalid footer length: {bytes}")));
         }
         let footer = file.read_at(behind - bytes, bytes as usize)?;
         let metadata = schema::check(&footer)
             .and_then(|()| Ok(ParquetMetaDataReader::decode_metadata(&footer)?))
-            .map_err(|error| malformed(format!("its footer cannot be read: {error}")))?;
+            .map_err(|error| malformed(format!("cannot decode the footer of the file: {error}")))?;
         let columns = metadata.file_metadata().schema_descr().columns().iter().map(|column| {
             let form = Form::of(column).map_err(|problem| {
-                malformed(format!("the column `{}` is {problem}", column.path().string()))
+                malformed(format!("the column `{}` has {problem}", column.path().string()))
             })?;
             Ok((column.path().string(), form))
         });

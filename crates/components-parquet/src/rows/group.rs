@@ -60,7 +60,7 @@ impl Group {
     ) -> Result<Self, FileError> {
         let metadata = footer.group(number);
         let damaged = |error: &dyn std::fmt::Display| {
-            malformed(format!("row group {number} cannot be read: {error}"))
+            malformed(format!("cannot read row group {number}: {error}"))
         };
         let (mut begin, mut end) = (u64::MAX, 0);
         for column in metadata.columns() {
@@ -69,15 +69,15 @@ impl Group {
             let range = u64::try_from(first).ok().zip(bytes);
             let range = range.and_then(|(first, bytes)| Some((first, first.checked_add(bytes)?)));
             let Some((first, behind)) = range.filter(|it| it.1 <= file.length()) else {
-                return Err(damaged(&"a column lies outside of the file"));
+                return Err(damaged(&"a column exceeds the file"));
             };
             (begin, end) = (begin.min(first), end.max(behind));
         }
         let bytes = end.saturating_sub(begin);
         if bytes > bytes_max {
             return Err(malformed(format!(
-                "row group {number} has {bytes} bytes, which is more than `row_group_max`, \
-                 {bytes_max}; set that to as much, if there is memory for it"
+                "row group {number} has {bytes} bytes, but `row_group_max` is {bytes_max}; raise \
+                 it if there is enough memory"
             )));
         }
         let chunk = Arc::new(Chunk { begin, bytes: fetch(file, begin, bytes as usize)? });
@@ -91,9 +91,8 @@ impl Group {
         let most = bytes_max + PAGE_TIMES * bytes;
         if decompressed > most {
             return Err(malformed(format!(
-                "the pages of row group {number} have {decompressed} bytes once they are \
-                 decompressed, and at most {most} are read; raise `row_group_max` if there is \
-                 memory for it"
+                "row group {number} has {decompressed} bytes after decompression, but the limit is \
+                 {most}; raise `row_group_max` if there is enough memory"
             )));
         }
         let columns =
@@ -160,12 +159,11 @@ impl Group {
             let most = self.decoded_max.saturating_sub(decoded);
             // The library panics on some damaged pages.
             let read = catch_unwind(AssertUnwindSafe(|| column.read(rows, (full, most))));
-            let read = read.unwrap_or_else(|_| {
-                Err(ParquetError::General("its pages hold what they cannot".to_owned()))
-            });
+            let read =
+                read.unwrap_or_else(|_| Err(ParquetError::General("a page is damaged".to_owned())));
             read.map_err(|error| {
                 malformed(format!(
-                    "the column `{}` of row group {} cannot be read: {error}",
+                    "cannot read the column `{}` of row group {}: {error}",
                     column.path, self.number
                 ))
             })?;
@@ -191,7 +189,8 @@ impl Group {
         self.body.push('}');
         if let Some(column) = self.columns.iter().find(|it| !it.is_between_rows()) {
             return Err(malformed(format!(
-                "the column `{}` of row group {} has other levels than its neighbours",
+                "the column `{}` of row group {} is damaged: its levels do not match the other \
+                 columns",
                 column.path, self.number
             )));
         }
@@ -232,7 +231,7 @@ impl Chunk {
             Some((begin, end)) if begin <= end && end <= self.bytes.len() => {
                 Ok(self.bytes.slice(begin..end))
             }
-            _ => Err(ParquetError::EOF("a page lies outside of its row group".to_owned())),
+            _ => Err(ParquetError::EOF("a page exceeds its row group".to_owned())),
         }
     }
 }

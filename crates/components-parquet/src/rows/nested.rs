@@ -103,7 +103,7 @@ fn members(group: &Type, levels: Levels, next: &mut usize) -> Result<Vec<(String
 fn node(field: &Type, above: Levels, next: &mut usize) -> Result<Node, String> {
     let levels = above.within(field);
     if levels.depth > DEPTH_MAX {
-        return Err(format!("its columns have more than {DEPTH_MAX} groups around them"));
+        return Err(format!("the columns are nested more than {DEPTH_MAX} levels deep"));
     }
     let first = *next;
     if is_repeated(field) {

@@ -20,9 +20,10 @@ const DICTIONARY: i32 = 2;
 pub(super) fn decompressed(stored: &[u8]) -> Result<u64, String> {
     let (mut rest, mut dictionary, mut largest) = (stored, 0, 0);
     while !rest.is_empty() {
-        let head = Head::read(&mut rest).map_err(|error| format!("the head of a page: {error}"))?;
+        let head = Head::read(&mut rest)
+            .map_err(|error| format!("cannot decode a page header: {error}"))?;
         let stored = usize::try_from(head.stored).ok().and_then(|bytes| rest.get(bytes..));
-        rest = stored.ok_or("a page lies outside of its column")?;
+        rest = stored.ok_or("a page exceeds its column")?;
         let bytes = u64::try_from(head.decompressed).unwrap_or_default();
         let known = if head.kind == DICTIONARY { &mut dictionary } else { &mut largest };
         *known = bytes.max(*known);
@@ -73,8 +74,8 @@ impl<P: PageReader> Bounded<P> {
             let came = self.came.fetch_add(new, Ordering::Relaxed) + new;
             if came > most {
                 return Err(ParquetError::General(format!(
-                    "a row may have {came} values in it, and at most {most} are read; raise \
-                     `row_group_max` if there is memory for 64 bytes of each"
+                    "a row may have {came} values in this column, but the limit is {most}; raise \
+                     `row_group_max` if there is enough memory (64 bytes for each value)"
                 )));
             }
         }

@@ -77,7 +77,7 @@ pub(super) fn check(footer: &[u8]) -> Checked<()> {
     for (id, kind) in [(1, Type::I32), (2, Type::List)] {
         let field = reader.field(&mut last)?;
         if field.is_none_or(|field| field.id != id || field.kind != kind) {
-            return Err("it does not begin with version and schema".into());
+            return Err("the footer does not begin with version and schema".into());
         }
         if kind == Type::I32 {
             reader.skip(kind)?;
@@ -85,7 +85,7 @@ pub(super) fn check(footer: &[u8]) -> Checked<()> {
     }
     let (kind, elements) = reader.list()?;
     if kind != Type::Struct {
-        return Err("its schema has no elements".into());
+        return Err("the schema has no elements".into());
     }
     // Children that are still missing, of each group that contains the element.
     let (mut missing, mut announced) = (Vec::new(), 0);
@@ -101,7 +101,7 @@ pub(super) fn check(footer: &[u8]) -> Checked<()> {
         announced = children.saturating_add(announced);
         if announced >= elements && children > 0 {
             return Err(format!(
-                "its schema has {elements} elements, and they announce {announced} children"
+                "the schema has {elements} elements, but announces {announced} children"
             )
             .into());
         }
@@ -109,7 +109,7 @@ pub(super) fn check(footer: &[u8]) -> Checked<()> {
             missing.push(children);
         }
         if missing.len() > DEPTH_MAX {
-            return Err(format!("its columns are nested more than {DEPTH_MAX} deep").into());
+            return Err(format!("the columns are nested more than {DEPTH_MAX} levels deep").into());
         }
     }
     Ok(())
@@ -145,7 +145,7 @@ fn value(
         }
         Some(Is(expected)) if *expected == kind => Ok(reader.skip(kind)?),
         None => Ok(reader.skip(kind)?),
-        Some(_) => Err(format!("field {id} of its schema has another type").into()),
+        Some(_) => Err(format!("the field {id} of the schema has an unexpected type").into()),
     }
 }
 

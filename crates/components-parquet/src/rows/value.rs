@@ -35,7 +35,8 @@ pub(super) fn whole(
         }
         Form::Decimal(_) => return bytes(form, &number.to_be_bytes(), out),
         Form::Day => {
-            let day = i32::try_from(number).map_err(|_| "a day of more than 32 bits".to_owned());
+            let day =
+                i32::try_from(number).map_err(|_| "a date does not fit in 32 bits".to_owned());
             day.and_then(|day| put_day(day, out))
         }
         Form::Time(parts) => of_day(number, parts, out),
@@ -55,7 +56,7 @@ pub(super) fn whole(
 fn of_day(count: i64, parts: i64, out: &mut String) -> Result<(), String> {
     let nanos = i128::from(count) * 1_000_000_000 / i128::from(parts);
     if !(0..NANOS_OF_DAY).contains(&nanos) {
-        return Err(format!("{count}/{parts} s are no time of a day"));
+        return Err(format!("{count}/{parts} s is not a time of day"));
     }
     let (seconds, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -71,7 +72,7 @@ fn of_day(count: i64, parts: i64, out: &mut String) -> Result<(), String> {
 /// # Errors
 /// Why it has no text.
 pub(super) fn nanos(words: &[u32], out: &mut String) -> Result<(), String> {
-    let &[low, high, day] = words else { return Err("a time of other than 12 bytes".to_owned()) };
+    let &[low, high, day] = words else { return Err("a time does not have 12 bytes".to_owned()) };
     let of_day = i64::from(low) | i64::from(high) << 32;
     let days = i128::from(i64::from(day) - JULIAN_DAY_OF_1970);
     let all = days * NANOS_OF_DAY + i128::from(of_day);
@@ -79,7 +80,7 @@ pub(super) fn nanos(words: &[u32], out: &mut String) -> Result<(), String> {
     let written = match (i64::try_from(all), i64::try_from(all / 1000)) {
         (Ok(nanos), _) => put_time(nanos, 1_000_000_000, true, out),
         (_, Ok(micros)) if all % 1000 == 0 => put_time(micros, 1_000_000, true, out),
-        _ => Err(format!("{all} ns since 1970 are beyond what a time can say")),
+        _ => Err(format!("the time {all} (ns since 1970) is out of range")),
     };
     if written.is_err() {
         plain(all, out);
@@ -98,7 +99,7 @@ pub(super) fn bytes(form: Form, bytes: &[u8], out: &mut String) -> Result<(), St
                 put_text(text, out);
                 return Ok(());
             }
-            Err(_) => "text that is no UTF-8",
+            Err(_) => "text that is not UTF-8",
         },
         Form::Decimal(scale) => match decimal(bytes, scale) {
             Some(digits) => {
@@ -114,7 +115,7 @@ pub(super) fn bytes(form: Form, bytes: &[u8], out: &mut String) -> Result<(), St
                 put_text(&parts.join("-"), out);
                 return Ok(());
             }
-            Err(_) => "a UUID of other than 16 bytes",
+            Err(_) => "a UUID without 16 bytes",
         },
         _ => {
             put_bytes(bytes, out);

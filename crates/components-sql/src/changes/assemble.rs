@@ -46,7 +46,7 @@ impl Table {
         let (come, gone) =
             (names(&self.columns, &before.columns), names(&before.columns, &self.columns));
         (!before.columns.is_empty() && self.columns != before.columns).then(|| {
-            format!("{}.{}: columns [{come}] in place of [{gone}]", self.schema, self.name)
+            format!("{}.{}: new columns [{come}], removed columns [{gone}]", self.schema, self.name)
         })
     }
 }
@@ -198,7 +198,7 @@ impl Object {
     fn fill(&mut self, table: &Table, row: Row, key_alone: bool) -> Result<(), String> {
         if row.len() != table.columns.len() {
             return Err(format!(
-                "a row of {}.{} has {} values, and the table {} columns",
+                "a row of {}.{} has {} values, but the table has {} columns",
                 table.schema,
                 table.name,
                 row.len(),
@@ -309,7 +309,7 @@ impl Assembler {
     /// The table or the transaction is unknown.
     pub(super) fn change(&mut self, relation: u64, change: Change) -> Result<(), String> {
         let Some(transaction) = &mut self.transaction else {
-            return Err("a change came outside of a transaction".to_owned());
+            return Err("the server sent a change outside of a transaction".to_owned());
         };
         let at = transaction.at;
         transaction.at.change += 1;
@@ -317,7 +317,8 @@ impl Assembler {
             return Ok(());
         }
         let table = self.tables.get(&relation);
-        let table = table.ok_or_else(|| format!("a change of an unknown table {relation} came"))?;
+        let table = table
+            .ok_or_else(|| format!("the server sent a change of an unknown table {relation}"))?;
         self.gather.push(table, change, at)
     }
 

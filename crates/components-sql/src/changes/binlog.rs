@@ -99,22 +99,27 @@ fn next(
             return Ok(Next::Changes(state));
         }
         Some(there) => {
-            format!("has `{there}` there, and not `{}`: it is another one", known.proof)
+            format!(
+                "has `{there}` at this position instead of `{}`, so it is another log",
+                known.proof
+            )
         }
-        None => format!("has no file `{}` with this place", server::file(&known.base, state.done)),
+        None => format!(
+            "has no file `{}` that includes this position",
+            server::file(&known.base, state.done)
+        ),
     };
     let address = &options.target.address;
-    let lost = format!("changes behind {} are lost: the log of {address} {lost}", state.done);
+    let lost = format!("changes after {} are lost: the log of {address} {lost}", state.done);
     match options.on_lost {
         OnLost::Snapshot => {
-            tracing::warn!("{lost}; a new snapshot begins");
+            tracing::warn!("{lost}; starting a new snapshot");
             Ok(Next::Make { is_void: true, is_lost: true })
         }
         OnLost::Stop => Err(SqlError::Misfit {
             problem: format!(
-                "{lost}; set `on_lost = \"snapshot\"` for a new snapshot, or give the source \
-                 another name: then it begins anew; a larger `{}` of the server keeps the \
-                 log longer",
+                "{lost}; set `on_lost = \"snapshot\"` for a new snapshot, or rename the source to \
+                 start again; to keep the log longer, raise `{}` of the server",
                 flavour.keeps_log()
             ),
         }),

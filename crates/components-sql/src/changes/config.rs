@@ -122,9 +122,9 @@ impl Config {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let has_binlog = target.via == Via::Mysql;
         if matches!(target.via, Via::Sqlite | Via::Odbc) {
-            let problem = "changes are read from PostgreSQL, MySQL and MariaDB alone, by their own \
-                           clients; read a table of another database by the source `sql` with \
-                           `mode = \"modified\"`";
+            let problem = "only PostgreSQL, MySQL and MariaDB are supported, with their own \
+                           clients; read tables of other databases with the source `sql` and `mode \
+                           = \"modified\"`";
             return invalid("database.url", problem);
         }
         for (setting, is_set) in [
@@ -133,14 +133,11 @@ impl Config {
             ("create", self.create),
         ] {
             if has_binlog && is_set {
-                return invalid(
-                    setting,
-                    "MySQL and MariaDB have neither publications nor slots: take it out",
-                );
+                return invalid(setting, "does not apply to MySQL and MariaDB: remove it");
             }
         }
         if has_binlog && self.tables.is_empty() {
-            return invalid("tables", "name the tables whose changes are to be read");
+            return invalid("tables", "must list the tables whose changes the source reads");
         }
         Ok(())
     }
@@ -151,14 +148,14 @@ impl Config {
         self.check_kind(&target)?;
         let has_binlog = target.via == Via::Mysql;
         if self.create && self.tables.is_empty() && self.publication.is_none() {
-            return invalid("tables", "name the tables that the publication is to be made of");
+            return invalid("tables", "must list the tables for the new publication");
         }
         let mut tables = Vec::new();
         for table in &self.tables {
             let usual = if has_binlog { &*target.name } else { "public" };
             let (schema, name) = table.split_once('.').unwrap_or((usual, table));
             if schema.is_empty() || name.is_empty() {
-                return invalid("tables", &format!("a part of the name `{table}` is empty"));
+                return invalid("tables", &format!("the name `{table}` has an empty part"));
             }
             tables.push((schema.to_owned(), name.to_owned()));
         }
@@ -166,12 +163,12 @@ impl Config {
         let slot = self.slot.unwrap_or_else(|| usual.clone());
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         if slot.is_empty() || slot.len() > NAME_MAX || !slot.chars().all(is_plain) {
-            let problem = "a slot has a name of 1 to 63 characters: small letters, digits and `_`";
+            let problem = "must have 1 to 63 characters: lower case letters, digits and `_`";
             return invalid("slot", problem);
         }
         let publication = self.publication.unwrap_or(usual);
         if publication.is_empty() || publication.len() > NAME_MAX || publication.contains('\0') {
-            return invalid("publication", "a publication has a name of 1 to 63 bytes");
+            return invalid("publication", "must have 1 to 63 bytes");
         }
         let makes = (has_binlog || self.create) && self.snapshot;
         if self.on_lost == OnLost::Snapshot && !makes {
@@ -185,7 +182,7 @@ impl Config {
             return invalid("heartbeat", "must be at least 100ms");
         }
         if self.batch_bytes > ByteSize::mib(64) {
-            return invalid("batch_bytes", "at most 64MiB");
+            return invalid("batch_bytes", "must be at most 64MiB");
         }
         let server_id = self.server_id.map_or_else(|| number(&cx.name, &target), NonZeroU32::get);
         Ok(Options {
@@ -250,15 +247,15 @@ mod tests {
         let mut seen = BTreeSet::new();
         for (changes, expected) in [
             (json!({ "database": { "url": "sqlite:/a.db" } }), "source `sql`"),
-            (mysql(json!({ "create": true })), "neither publications nor slots"),
+            (mysql(json!({ "create": true })), "does not apply to MySQL"),
             (mysql(json!({ "create": false, "tables": [] })), "tables whose changes"),
             (
                 mysql(json!({ "create": false, "snapshot": false, "on_lost": "snapshot" })),
                 "`snapshot` needs `snapshot = true`",
             ),
-            (json!({ "tables": [] }), "name the tables"),
-            (json!({ "tables": ["shop."] }), "a part of the name `shop.` is empty"),
-            (json!({ "slot": "Orders" }), "small letters"),
+            (json!({ "tables": [] }), "tables for the new publication"),
+            (json!({ "tables": ["shop."] }), "`shop.` has an empty part"),
+            (json!({ "slot": "Orders" }), "lower case letters"),
             (json!({ "publication": "" }), "63 bytes"),
             (json!({ "on_lost": "snapshot", "snapshot": false }), "needs `create = true`"),
             (json!({ "heartbeat": "1ms" }), "at least 100ms"),

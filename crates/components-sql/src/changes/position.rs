@@ -94,7 +94,7 @@ impl State {
     pub(super) fn read(known: &[(Bytes, Bytes)]) -> Result<Option<Self>, String> {
         let value = known.iter().find(|(key, _)| *key == KEY).map(|(_, value)| value);
         let state = value.map(|value| serde_json::from_slice(value)).transpose();
-        state.map_err(|error| format!("the position `{KEY}` cannot be read: {error}"))
+        state.map_err(|error| format!("cannot decode the position `{KEY}`: {error}"))
     }
 
     /// Returns how many changes of the transaction with this commit are stored; `None` for all.
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_stored_of_a_transaction_is_known_by_its_commit() {
+    fn the_commit_shows_which_changes_are_stored() {
         let part = Some(Part { commit: Lsn(120), changes: 3 });
         let state = State { done: Lsn(100), part, ..State::default() };
         // The record of a commit starts at its position, so the one at `done` is not stored.

@@ -68,14 +68,14 @@ async fn a_server_that_ends_within_the_login_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_waited_for_no_longer_than_the_setting_says() {
+async fn a_silent_server_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (text, class) = refusal(&freetds(listener.local_addr().unwrap())).await;
     assert_eq!(class, ErrorClass::Transient, "{text}");
 }
 
 #[tokio::test]
-async fn a_driver_that_is_not_there_is_named_with_the_command_that_lists_those_that_are() {
+async fn names_a_missing_driver_and_the_command_that_lists_drivers() {
     for url in ["odbc:DSN=nowhere", "odbc:Driver=/nowhere/driver.so;Server=db"] {
         let (text, class) = refusal(url).await;
         assert!(text.contains("odbcinst -q -d") && text.contains("database.url"), "{text}");

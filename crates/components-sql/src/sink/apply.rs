@@ -127,7 +127,7 @@ impl Way {
         }
         match self.table.lacking(&self.plan.targets, &row) {
             None => Ok(row),
-            Some(name) => Err(format!("the parameter `{name}` has no value, and no default")),
+            Some(name) => Err(format!("the parameter `{name}` has neither a value nor a default")),
         }
     }
 

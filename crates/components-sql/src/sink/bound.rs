@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_copy_would_take_for_its_own_signs_is_escaped() {
+    fn escapes_control_characters_of_copy() {
         let text = |text: &str| Value::Text(text.to_owned());
         let row = |values: Vec<Value>| Row { columns: (0..values.len()).collect(), values };
         let rows = [

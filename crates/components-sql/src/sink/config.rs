@@ -174,33 +174,34 @@ impl Config {
             }
         }
         if self.table == self.ledger.table {
-            return invalid("ledger.table", "the rows go into this table: name another one");
+            return invalid("ledger.table", "must differ from `table`, which holds the rows");
         }
         if self.ledger.name.as_ref().is_some_and(|name| name.is_empty() || name.len() > 128) {
-            return invalid("ledger.name", "from 1 to 128 bytes");
+            return invalid("ledger.name", "must have 1 to 128 bytes");
         }
         if self.ledger.refused_kept.0 < Duration::from_secs(60) {
-            return invalid("ledger.refused_kept", "at least 1m");
+            return invalid("ledger.refused_kept", "must be at least 1m");
         }
         if !self.mode.has_key() && !self.key.is_empty() {
-            let problem = "`insert` and `call` look for no row: leave it out, or set `mode`";
+            let problem =
+                "does not apply to the modes `insert` and `call`: remove it, or change `mode`";
             return invalid("key", problem);
         }
         if self.mode.has_key() && self.key.is_empty() {
-            return invalid("key", "name the columns that find the row");
+            return invalid("key", "must list the columns that identify a row");
         }
         let columns = &self.columns;
         if let Some(key) =
             self.key.iter().find(|key| !columns.is_empty() && !columns.contains_key(*key))
         {
-            let problem = format!("say where the column of `key`, `{key}`, has its value from");
+            let problem = format!("must have an entry for `{key}`, which is a column of `key`");
             return Err(BuildError::invalid("columns", problem));
         }
         if !(1..=10_000).contains(&self.rows_max) {
-            return invalid("rows_max", "from 1 to 10000");
+            return invalid("rows_max", "must be from 1 to 10000");
         }
         if !(1..=64).contains(&self.in_flight_max) {
-            return invalid("in_flight_max", "from 1 to 64");
+            return invalid("in_flight_max", "must be from 1 to 64");
         }
         Ok(())
     }
@@ -210,17 +211,20 @@ impl Config {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let is_csv = self.format == Format::Csv;
         if is_csv && self.fields.is_empty() {
-            return invalid("fields", "`csv` needs the names of its values");
+            return invalid("fields", "must list the values of a line if `format` is `csv`");
         }
         if !is_csv && !self.fields.is_empty() {
-            return invalid("fields", "they apply to `csv`: remove them, or set `format`");
+            return invalid("fields", "applies only to `csv`: remove it, or change `format`");
         }
         if !self.delimiter.is_ascii() || "\"\r\n".contains(self.delimiter) {
-            let problem = "must be a character of ASCII, and neither a quote nor the end of a line";
+            let problem = "must be an ASCII character, and neither a quote nor a line end";
             return invalid("delimiter", problem);
         }
         if self.format == Format::None && self.columns.is_empty() {
-            return invalid("columns", "without a `format` they say where values come from");
+            return invalid(
+                "columns",
+                "must have an entry for each column, because `format` is not set",
+            );
         }
         let mut columns = Vec::new();
         for (column, from) in &self.columns {
@@ -234,7 +238,7 @@ impl Config {
                 From::Header(_) | From::Body => true,
             });
             let Some(from) = from else {
-                let problem = "name a field of `format`, a JSON pointer that begins with `/`, \
+                let problem = "must be a field of `format`, a JSON pointer that begins with `/`, \
                                `%{header}` or `%body`";
                 return Err(BuildError::invalid(format!("columns.{column}"), problem));
             };

@@ -12,26 +12,27 @@ pub(super) enum SinkProblem {
     #[error(transparent)]
     Sql(#[from] SqlError),
     /// The connection broke before COMMIT was answered: ask the ledger.
-    #[error("it is not known whether a batch is applied: COMMIT was not answered")]
+    #[error("COMMIT was not acknowledged, so the batch may be applied; the ledger will show")]
     Unclear(#[source] SqlError),
     /// The table does not exist.
     #[error(
-        "the database has no table `{table}`, or its user does not see it: make it, or set `table`"
+        "the database has no table `{table}`, or its user may not see it: create the table, set \
+         `table`, or grant access"
     )]
     NoTable { table: String },
     /// The tables of the ledger do not exist.
-    #[error("the ledger does not exist; set `ledger.create`, or create its tables:\n{statements}")]
+    #[error("the ledger tables do not exist; set `ledger.create`, or create them:\n{statements}")]
     NoLedger { statements: String },
     /// The table and the settings do not match.
     #[error("{problem}")]
     Table { problem: String },
     /// The table has changed: read the batch again.
-    #[error("the table has changed while a batch was applied")]
+    #[error("the table changed while a batch was applied")]
     Changed,
     /// A ledger row cannot be parsed.
     #[error(
-        "the ledger `{table}` has no set of batches for the origin {origin}: bring the row back \
-         from a backup; without it, batches may be applied twice"
+        "the ledger `{table}` has an invalid row for the origin {origin}: restore it from a \
+         backup; otherwise batches may be applied twice"
     )]
     Damaged { table: String, origin: String },
 }

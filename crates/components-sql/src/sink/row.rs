@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         let row = Row { columns, values };
         for key in self.key {
             if row.value(*key).is_none_or(|value| *value == Value::Null) {
-                return Err(format!("column `{}` of `key` has no value", self.targets[*key].name));
+                return Err(format!("the key column `{}` has no value", self.targets[*key].name));
             }
         }
         if row.columns.is_empty() {
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
                 let read = csv.parse(body, scratch, |name, value| {
                     fields.insert(name.to_owned(), (value != null).then(|| value.to_owned()));
                 });
-                read.map_err(|problem| format!("no line of `fields`: {problem}"))?;
+                read.map_err(|problem| format!("the body does not match `fields`: {problem}"))?;
                 Ok(Fields::Csv(fields))
             }
             (Format::Csv | Format::None, _) => Ok(Fields::None),
@@ -179,7 +179,7 @@ impl<'a> Reader<'a> {
             Fields::None => None,
         };
         extra.map_or(Ok(()), |name| {
-            Err(format!("no column takes the field `{name}`: see the setting `extra`"))
+            Err(format!("no column uses the field `{name}`; see the setting `extra`"))
         })
     }
 }
@@ -266,7 +266,7 @@ mod tests {
         let ignoring = Reading { rejects_extra: false, ..reading.clone() };
         assert!(row(&ignoring, &targets, &[], r#"{"a":1,"c":2}"#).is_ok());
         let no_key = row(&reading, &targets, &[0], r#"{"a":null}"#).unwrap_err();
-        assert!(no_key.contains("`key`"), "{no_key}");
+        assert!(no_key.contains("the key column"), "{no_key}");
         assert!(row(&reading, &targets, &[], "[1]").unwrap_err().contains("no object"));
         assert!(row(&reading, &targets[..1], &[], "{}").unwrap_err().contains("no column"));
     }
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_as_many_values_as_names_and_what_is_null_is_said() {
+    fn a_line_needs_all_values_and_marks_null() {
         let (reading, targets) = (reading(Format::Csv), [target("x", "a"), target("y", "b")]);
         let found = row(&reading, &targets, &[], "1,\"a \"\"b\"\", c\"").unwrap();
         assert_eq!(found.values, [text("1"), text("a \"b\", c")]);

@@ -81,7 +81,7 @@ impl std::fmt::Display for Cause {
             Self::Sql(SqlError::Refused { code, problem, .. }) => write!(f, "{code}: {problem}"),
             Self::Sql(error) => error.fmt(f),
             Self::NoRow => f.write_str("no row has this key"),
-            Self::Nul => f.write_str("a text holds NUL, at which a driver of ODBC would end it"),
+            Self::Nul => f.write_str("a text contains NUL, which ODBC does not support"),
         }
     }
 }
@@ -366,7 +366,7 @@ fn of_rows(target: &Target, error: &mysql_async::Error) -> SqlError {
         mysql_async::Error::Driver(DriverError::PacketTooLarge) => SqlError::Refused {
             address: target.address.clone(),
             code: "1153".to_owned(),
-            problem: "the row is larger than `max_allowed_packet`".to_owned(),
+            problem: "the row exceeds `max_allowed_packet` of the server".to_owned(),
             class: ErrorClass::Poison,
         },
         _ => SqlError::mysql(&target.address, error),

@@ -110,8 +110,8 @@ impl Staging {
             session.rollback().await?;
             return Err(SinkProblem::Table {
                 problem: format!(
-                    "the staging table {from} has {moved} rows, and {staged} were put there and \
-                     not moved yet: nothing is moved; take out what is of others"
+                    "the staging table {from} has {moved} rows, but this export added {staged}; no \
+                     row was moved: delete the rows of other programs"
                 ),
             });
         }

@@ -163,7 +163,8 @@ impl Table {
         let required = self.columns.iter().find(|it| it.is_required && !columns.contains(&it.name));
         required.map_or(Ok(()), |Column { name, .. }| {
             let problem = format!(
-                "column `{name}` of {} takes no NULL and has no default: rows need a value for it",
+                "column `{name}` of {} requires a value, but the events have none: add it, or give \
+                 the column a default",
                 self.quoted
             );
             Err(SinkProblem::Table { problem })
@@ -196,7 +197,8 @@ impl Table {
         for (name, from) in &reading.columns {
             let Some(column) = self.column(name).filter(|column| !column.is_generated) else {
                 return settled(format!(
-                    "setting `columns.{name}`: {} has no such column, or makes its value itself",
+                    "setting `columns.{name}`: {} has no such column, or the database generates \
+                     its value",
                     self.quoted
                 ));
             };
@@ -215,8 +217,8 @@ impl Table {
             };
             if let Some(column) = self.columns.iter().find(lacks) {
                 return settled(format!(
-                    "column `{}` of {} takes no NULL and has no default: say in `columns` where \
-                     its value is, or give it a default",
+                    "column `{}` of {} requires a value: add it to `columns`, or give the column a \
+                     default",
                     column.name, self.quoted
                 ));
             }
@@ -238,8 +240,8 @@ impl Table {
         };
         if mode == Mode::Upsert && !self.unique.is_empty() && !self.unique.iter().any(is_key) {
             return settled(format!(
-                "setting `key`: no unique index of {} has exactly these columns: make one, or name \
-                 the columns of one",
+                "setting `key`: {} has no unique index on exactly these columns: create one, or \
+                 set `key` to the columns of an existing one",
                 self.quoted
             ));
         }
@@ -351,8 +353,8 @@ async fn check_engine(
         "InnoDB" | "RocksDB" | "ROCKSDB" | "TokuDB" | "ndbcluster" => Ok(()),
         _ => Err(SinkProblem::Table {
             problem: format!(
-                "table `{name}` has the engine `{engine}`, which has no transactions: ALTER TABLE \
-                 {name} ENGINE = InnoDB"
+                "table `{name}` has the engine `{engine}`, which has no transactions: run `ALTER \
+                 TABLE {name} ENGINE = InnoDB`"
             ),
         }),
     }

@@ -108,7 +108,7 @@ async fn a_batch_that_comes_again_is_known_also_by_another_process() {
 }
 
 #[tokio::test]
-async fn the_trace_of_a_batch_ends_with_its_commit_and_one_that_is_known_has_none() {
+async fn traces_the_commit_of_a_new_batch_only() {
     let more = json!({});
     let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER)", more.clone()).await;
     let cx = BuildContext::alone("out", Path::new("unused"), env::real());
@@ -175,7 +175,7 @@ async fn a_bad_row_is_a_dead_letter_and_so_it_is_when_the_batch_comes_again() {
     let (letter, reason, detail) = first.clone().unwrap();
     assert_eq!(letter, [&*bodies[4], &*bodies[5], &*bodies[11], &*bodies[19]]);
     assert_eq!(reason, "refused");
-    for part in ["event 4: ", "CHECK constraint failed", "event 5: ", "UNIQUE", "no integer"] {
+    for part in ["event 4: ", "CHECK constraint failed", "event 5: ", "UNIQUE", "64-bit integer"] {
         assert!(detail.contains(part), "{detail}");
     }
     assert_eq!(fixture.ask(COUNT), format!("16 {}", (0..20).sum::<usize>() - 4 - 5 - 11 - 19));
@@ -186,7 +186,7 @@ async fn a_bad_row_is_a_dead_letter_and_so_it_is_when_the_batch_comes_again() {
 }
 
 #[tokio::test]
-async fn an_upsert_leaves_the_last_state_and_an_update_without_its_row_is_refused() {
+async fn upserts_keep_the_last_state_and_updates_need_a_row() {
     let more = json!({ "mode": "upsert", "key": ["k"] });
     let tables = "CREATE TABLE t (k TEXT PRIMARY KEY, n INTEGER, s TEXT DEFAULT 'new')";
     let mut fixture = Fixture::new(tables, more).await;
@@ -206,7 +206,10 @@ async fn an_upsert_leaves_the_last_state_and_an_update_without_its_row_is_refuse
     let bodies = [r#"{"k":"b","n":7}"#, r#"{"k":"c","n":7}"#, r#"{"n":8}"#];
     let (letter, _, detail) = fixture.write(1, &bodies).await.unwrap().unwrap();
     assert_eq!(letter, [bodies[1], bodies[2]]);
-    assert!(detail.contains("no row has this key") && detail.contains("of `key`"), "{detail}");
+    assert!(
+        detail.contains("no row has this key") && detail.contains("the key column"),
+        "{detail}"
+    );
     assert_eq!(fixture.ask(all), "a2x,b7new");
 }
 
@@ -221,7 +224,7 @@ async fn a_table_that_changes_is_read_again_before_a_row_is_refused() {
 }
 
 #[tokio::test]
-async fn what_concerns_the_whole_table_gives_no_dead_letters_and_names_the_remedy() {
+async fn table_errors_name_the_remedy_and_dead_letter_nothing() {
     let mut fixture = Fixture::new("CREATE TABLE t (n INTEGER)", json!({})).await;
     fixture.file.run("DROP TABLE t");
     let error = fixture.write(0, &["{\"n\":1}"]).await.unwrap_err();
@@ -261,7 +264,7 @@ async fn staged_rows_are_moved_once_and_those_of_others_are_not() {
     // A foreign row that looks the same.
     fixture.file.run("INSERT INTO s VALUES (1, 'x')");
     let said = staging().await.move_rows().await.unwrap_err().to_string();
-    assert!(said.contains("has 3 rows, and 2 were put there"), "{said}");
+    assert!(said.contains("has 3 rows, but this export added 2"), "{said}");
     assert_eq!(fixture.ask(COUNT), "0 0", "nothing is moved");
     fixture.file.run("DELETE FROM s WHERE rowid = 3");
     assert_eq!(staging().await.move_rows().await.unwrap(), 2);
@@ -286,22 +289,22 @@ async fn staged_rows_are_moved_once_and_those_of_others_are_not() {
 }
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn rejects_settings_that_cannot_work_with_the_remedy() {
     let mut good = json!({ "database": { "url": "sqlite:/db" }, "table": "t" });
     good["ledger"] = json!({ "create": true, "name": "one" });
     assert!(made(&good).is_ok());
     for (name, value, expected) in [
         ("table", json!("a.b.c"), "schema.table"),
-        ("mode", json!("upsert"), "name the columns that find the row"),
-        ("key", json!(["k"]), "look for no row"),
-        ("format", json!("csv"), "names of its values"),
-        ("fields", json!(["a"]), "apply to `csv`"),
-        ("format", json!("none"), "where values come from"),
-        ("delimiter", json!("\n"), "a character of ASCII"),
+        ("mode", json!("upsert"), "columns that identify a row"),
+        ("key", json!(["k"]), "`insert` and `call`"),
+        ("format", json!("csv"), "values of a line"),
+        ("fields", json!(["a"]), "applies only to `csv`"),
+        ("format", json!("none"), "entry for each column"),
+        ("delimiter", json!("\n"), "an ASCII character"),
         ("columns", json!({ "a": "%{}" }), "`columns.a`"),
         ("rows_max", json!(0), "from 1 to"),
         ("in_flight_max", json!(0), "from 1 to"),
-        ("ledger", json!({ "table": "t" }), "name another one"),
+        ("ledger", json!({ "table": "t" }), "must differ from `table`"),
         ("ledger", json!({ "refused_kept": "1s" }), "at least 1m"),
     ] {
         let mut settings = good.clone();

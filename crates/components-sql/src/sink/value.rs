@@ -130,7 +130,7 @@ impl Kind {
             },
             Self::Bytes => {
                 let bytes = BASE64_STANDARD.decode(&text);
-                bytes.map(Value::Bytes).map_err(|error| format!("no base64: {error}"))
+                bytes.map(Value::Bytes).map_err(|error| format!("not base64: {error}"))
             }
             Self::Moment => Ok(Value::Text(match of_millis(&text)? {
                 Some(at) => at.to_string(),
@@ -149,7 +149,7 @@ impl Kind {
             }
             Self::StrictInt => {
                 let number = text.trim().parse().map(Value::Int);
-                number.map_err(|_| format!("{} is no integer of 64 bits", shown(&text)))
+                number.map_err(|_| format!("{} is not a 64-bit integer", shown(&text)))
             }
             Self::StrictReal => real(&text),
             Self::StrictNumeric => match text.trim().parse() {
@@ -162,7 +162,7 @@ impl Kind {
 
 fn real(text: &str) -> Result<Value, String> {
     let number = text.trim().parse().ok().filter(|number: &f64| number.is_finite());
-    number.map(Value::Real).ok_or_else(|| format!("{} is no number", shown(text)))
+    number.map(Value::Real).ok_or_else(|| format!("{} is not a number", shown(text)))
 }
 
 /// Parses a timestamp in milliseconds since 1970, as in headers.
@@ -172,7 +172,8 @@ fn of_millis(text: &str) -> Result<Option<Timestamp>, String> {
         return Ok(None);
     }
     let at = text.parse().ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
-    at.map(Some).ok_or_else(|| format!("{} ms since 1970 is beyond the year 9999", shown(text)))
+    at.map(Some)
+        .ok_or_else(|| format!("the time {} (ms since 1970) is after the year 9999", shown(text)))
 }
 
 /// Returns the start of a value for messages.
@@ -240,7 +241,7 @@ mod tests {
         assert_eq!(json(Kind::Number, "true"), Ok(Value::Int(1)));
         assert_eq!(json(Kind::Number, long), text(long));
         assert_eq!(json(Kind::Number, "18446744073709551615"), text("18446744073709551615"));
-        assert!(json(Kind::Number, "\"12abc\"").unwrap_err().contains("no number"));
+        assert!(json(Kind::Number, "\"12abc\"").unwrap_err().contains("not a number"));
         assert_eq!(json(Kind::StrictInt, "false"), Ok(Value::Int(0)));
     }
 
@@ -257,7 +258,7 @@ mod tests {
             assert_eq!(Kind::Civil.convert(Given::Text(given)), text(civil), "{given}");
         }
         let far = Kind::Civil.convert(Given::Text("999999999999999999"));
-        assert!(far.unwrap_err().contains("beyond the year 9999"));
+        assert!(far.unwrap_err().contains("after the year 9999"));
     }
 
     #[test]
@@ -270,9 +271,9 @@ mod tests {
     }
 
     #[test]
-    fn what_sqlite_would_keep_as_text_is_refused() {
+    fn rejects_values_that_sqlite_would_store_as_text() {
         assert_eq!(json(Kind::StrictInt, "\"12\""), Ok(Value::Int(12)));
-        assert!(json(Kind::StrictInt, "12.5").unwrap_err().contains("no integer"));
+        assert!(json(Kind::StrictInt, "12.5").unwrap_err().contains("not a 64-bit integer"));
         assert_eq!(json(Kind::StrictReal, "12"), Ok(Value::Real(12.0)));
         assert_eq!(json(Kind::StrictNumeric, "12"), Ok(Value::Int(12)));
         assert!(json(Kind::StrictReal, "\"NaN\"").is_err());

@@ -35,9 +35,12 @@ impl Again {
     ) -> Result<Self, SourceError> {
         let options = config.options(cx).map_err(|error| refused(error.to_string()))?;
         let state: Option<State> = position::read(known, STATE).map_err(refused)?;
-        let state = state.ok_or_else(|| refused("nothing has been read yet".to_owned()))?;
+        let state = state.ok_or_else(|| refused("no row has been read yet".to_owned()))?;
         if state.of != options.digest() {
-            return Err(refused("what was read is another table, or another order".to_owned()));
+            return Err(refused(
+                "the settings of the table or its order differ from those of the rows read"
+                    .to_owned(),
+            ));
         }
         let ranges = ranges(&state, options.mode, options.has_nulls).map_err(refused)?;
         let target = &options.target;
@@ -96,14 +99,13 @@ impl Again {
 fn ranges(state: &State, mode: Mode, has_nulls: bool) -> Result<Vec<Range>, String> {
     let up_to = |in_nulls, until| Range { number: 0, in_nulls, after: None, until };
     match mode {
-        Mode::Modified => {
-            Err("of the mode `modified` each change is stored: a row of the table may be several"
-                .to_owned())
-        }
+        Mode::Modified => Err("a source with `mode = \"modified\"` stores every change, so a row \
+                               of the table may be several events"
+            .to_owned()),
         Mode::Append => {
             Ok(state.cursor.iter().map(|last| up_to(false, Some(last.clone()))).collect())
         }
-        Mode::Full if !state.plan.is_done => Err("the table is not read to its end".to_owned()),
+        Mode::Full if !state.plan.is_done => Err("the table is not completely read yet".to_owned()),
         Mode::Full if !has_nulls => {
             Ok(state.plan.end.iter().map(|last| up_to(false, Some(last.clone()))).collect())
         }
@@ -144,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_came_behind_the_last_row_is_left_out() {
+    fn skips_rows_after_the_last_one_that_was_read() {
         let last = |number| Some(vec![Value::Int(number)]);
         let plan = Plan { is_done: true, end: last(3), ..Plan::default() };
         let mut state = State { plan, ..State::default() };
@@ -163,7 +165,7 @@ mod tests {
         assert_eq!(until(&state, Mode::Append, false), [(false, last(7))]);
         assert!(ranges(&state, Mode::Modified, false).is_err());
         state.plan.is_done = false;
-        assert!(ranges(&state, Mode::Full, false).unwrap_err().contains("not read to its end"));
+        assert!(ranges(&state, Mode::Full, false).unwrap_err().contains("not completely read"));
     }
 
     #[test]

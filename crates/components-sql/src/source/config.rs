@@ -201,42 +201,42 @@ impl Config {
         let split_by = Some(self.split_by).filter(|column| !column.is_empty());
         let relation = match (&self.table, &self.query) {
             (Some(table), None) => match table.split('.').any(str::is_empty) {
-                true => return invalid("table", "a part of the name is empty"),
+                true => return invalid("table", "the name has an empty part"),
                 false => Relation::Table(table.clone()),
             },
             (None, Some(query)) => {
                 let query = query.trim();
                 if query.contains(';') {
-                    return invalid("query", "it must be one statement, without a semicolon");
+                    return invalid("query", "must be one statement, without a semicolon");
                 }
                 Relation::Query(query.replace("$CONDITIONS", "(1 = 1)"))
             }
-            _ => return invalid("table", "set either `table` or `query`"),
+            _ => return invalid("table", "set exactly one of `table` and `query`"),
         };
         if self.fetch_size == 0 {
-            return invalid("fetch_size", "a page has at least 1 row");
+            return invalid("fetch_size", "must be at least 1");
         }
         if self.splits == 0 || self.splits > SPLITS_MAX {
-            return invalid("splits", &format!("from 1 to {SPLITS_MAX}"));
+            return invalid("splits", &format!("must be from 1 to {SPLITS_MAX}"));
         }
         if self.batch_bytes > ByteSize::mib(64) {
-            return invalid("batch_bytes", "at most 64MiB");
+            return invalid("batch_bytes", "must be at most 64MiB");
         }
         if self.mode == Mode::Full && self.once {
-            return invalid("once", "the mode `full` ends by itself: take it out");
+            return invalid("once", "the mode `full` always ends: remove it");
         }
         if self.mode != Mode::Full && (self.splits > 1 || split_by.is_some()) {
-            return invalid("splits", "`splits` and `split_by` are of the mode `full`");
+            return invalid("splits", "`splits` and `split_by` apply only to the mode `full`");
         }
         if self.mode != Mode::Append && self.key.is_empty() {
-            return invalid("key", "name the columns that name a row, such as the primary key");
+            return invalid("key", "must list the columns that identify a row (primary key)");
         }
         let first = match (self.mode, self.check_column) {
             (Mode::Full, Some(_)) => {
-                return invalid("check_column", "the mode `full` does not use it: remove it");
+                return invalid("check_column", "does not apply to the mode `full`: remove it");
             }
             (Mode::Full, None) => split_by.clone(),
-            (_, None) => return invalid("check_column", "name the column that grows"),
+            (_, None) => return invalid("check_column", "set the column whose values increase"),
             (_, column) => column,
         };
         // Empty for a full import in key order.
@@ -286,11 +286,11 @@ impl Config {
             Format::Csv => {}
         }
         if !self.delimiter.is_ascii() || "\"\r\n".contains(self.delimiter) {
-            let problem = "must be a character of ASCII, and neither a quote nor the end of a line";
+            let problem = "must be an ASCII character, and neither a quote nor a line end";
             return invalid("delimiter", problem);
         }
         if self.null.contains([self.delimiter, '"', '\r', '\n']) {
-            return invalid("null", "must hold no delimiter, no quote and no end of a line");
+            return invalid("null", "must not contain a delimiter, a quote or a line end");
         }
         Ok(Form::Csv { delimiter: self.delimiter as u8, null: self.null.clone() })
     }

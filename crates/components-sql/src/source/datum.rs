@@ -19,8 +19,8 @@ pub fn avro_schema(table: &str, columns: &[(String, Kind)]) -> Result<serde_json
         let name = avro_name(column);
         if fields.iter().any(|field| field["name"] == *name) {
             return Err(format!(
-                "the column `{column}` would be `{name}` in Avro, as another one is: give it \
-                 another name in a --query"
+                "the column `{column}` would be named `{name}` in Avro, like another column: \
+                 rename it in a --query"
             ));
         }
         let logical = |of: &str, name: &str| json!({ "type": of, "logicalType": name });

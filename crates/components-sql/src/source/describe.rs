@@ -64,12 +64,12 @@ pub(super) async fn table(
     let columns = described.split_off(options.order.len().min(described.len()));
     for (name, described) in options.order.iter().zip(described) {
         table.order.push(described.ordered.map_err(|problem| SqlError::Misfit {
-            problem: format!("rows cannot be ordered by the column `{name}`: {problem}"),
+            problem: format!("cannot order rows by the column `{name}`: {problem}"),
         })?);
     }
     let by_time = table.order.first().filter(|it| it.is_time());
     if options.overlap.is_some() && by_time.is_none() {
-        let problem = "`check_column` of the mode `modified` has to be a date or a time; set \
+        let problem = "`check_column` must be a date or a time in the mode `modified`; set \
                        `overlap = \"0s\"` for a column of another type";
         return Err(SqlError::Misfit { problem: problem.to_owned() });
     }
@@ -81,7 +81,7 @@ pub(super) async fn table(
     let unknown: Vec<&str> =
         columns.iter().filter(|it| it.is_unknown).map(|it| &*it.column.name).collect();
     if !unknown.is_empty() {
-        tracing::info!(columns = ?unknown, "columns of types of their own are read as texts");
+        tracing::info!(columns = ?unknown, "columns of user-defined types are read as text");
     }
     table.columns = columns.into_iter().map(|it| it.column).collect();
     Ok(table)
@@ -104,7 +104,7 @@ pub(super) async fn check_key(
     match rows.next().await? {
         None => Ok(()),
         Some(_) => {
-            let problem = "a row has NULL in a column of `key`, and would be lost; set a `key` of \
+            let problem = "a row has NULL in a column of `key` and would be lost; set `key` to \
                            columns without NULL";
             Err(SqlError::Misfit { problem: problem.to_owned() })
         }
@@ -239,9 +239,10 @@ fn of_mysql(column: &mysql_async::Column) -> Described {
         |to: &str| (format!("CAST({quoted} AS CHAR)"), "CAST(".to_owned(), format!(" AS {to})"));
     let plain = (quoted.clone(), String::new(), String::new());
     let form = match kind {
-        _ if flags.intersects(ColumnFlags::ENUM_FLAG | ColumnFlags::SET_FLAG) => Err(
-            "ENUM and SET are ordered by numbers and compared as texts; order by another column",
-        ),
+        _ if flags.intersects(ColumnFlags::ENUM_FLAG | ColumnFlags::SET_FLAG) => {
+            Err("the database orders ENUM and SET by number but compares them as text; order by \
+                 another column")
+        }
         T::MYSQL_TYPE_TINY
         | T::MYSQL_TYPE_SHORT
         | T::MYSQL_TYPE_INT24
@@ -258,8 +259,7 @@ fn of_mysql(column: &mysql_async::Column) -> Described {
                 _ => Ok(plain),
             }
         }
-        _ => Err("its type has no values that can be compared without a loss; order by another \
-                  column"),
+        _ => Err("its type does not support exact comparison; order by another column"),
     };
     let not_ahead = match kind {
         T::MYSQL_TYPE_TIMESTAMP => Some(format!("{quoted} <= CURRENT_TIMESTAMP(6)")),

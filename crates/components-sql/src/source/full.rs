@@ -207,13 +207,13 @@ impl Sql {
         while let Some(ended) = readers.join_next().await {
             match ended {
                 Ok(ended) => ended.map_err(failed)?,
-                Err(error) => return Err(refused(format!("a reader has ended: {error}"))),
+                Err(error) => return Err(refused(format!("a reader of a range failed: {error}"))),
             }
         }
         shared.work().plan.is_done = true;
         self.keep(&mut state, &shared, Gather::default().finish()).await?;
         self.at_end();
-        tracing::info!(source = %self.name, "the import has ended: all rows are stored");
+        tracing::info!(source = %self.name, "the import is complete: all rows are stored");
         Ok(())
     }
 

@@ -41,7 +41,8 @@ impl Sql {
             self.rows_ahead(&mut opened).await?;
             self.at_end();
             if self.options.once {
-                tracing::info!(source = %self.name, "the pass has ended: all rows are stored");
+                tracing::info!(source = %self.name,
+                    "the single pass is complete: all rows are stored");
                 return Ok(());
             }
             tokio::time::sleep(self.options.interval).await;
@@ -92,9 +93,8 @@ impl Sql {
             let column = self.options.order.first().map_or("", |name| &**name);
             tracing::warn!(
                 source = %self.name, rows, column,
-                "rows have a time in `check_column` that is after the clock of the database, and \
-                 are read when that time comes; correct the rows, or the clocks of the \
-                 applications that write them",
+                "rows have a time in `check_column` after the clock of the database, so they are \
+                 read later; correct these rows, or the clocks of the applications that write them",
             );
         }
         Ok(())

@@ -80,9 +80,8 @@ pub(super) fn stored<T: Serialize>(
     let value = serde_json::to_vec(value).map_err(|error| error.to_string())?;
     if value.len() > VALUE_BYTES_MAX {
         return Err(format!(
-            "the values of `key` and of the column that rows are ordered by are too long: a \
-             position has {} bytes, and at most {VALUE_BYTES_MAX} can be stored; order by other \
-             columns",
+            "the values of `key` and of the order column are too long: the position has {} bytes, \
+             but at most {VALUE_BYTES_MAX} can be stored; order by other columns",
             value.len()
         ));
     }
@@ -106,7 +105,7 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> Result<Option<T>, String> {
     let value = known.iter().find(|(at, _)| *at == key.as_bytes()).map(|(_, value)| value);
     let value = value.map(|value| serde_json::from_slice(value)).transpose();
-    value.map_err(|error| format!("the position `{key}` cannot be read: {error}"))
+    value.map_err(|error| format!("cannot decode the position `{key}`: {error}"))
 }
 
 /// Returns whether a channel lacks the batch of this number.

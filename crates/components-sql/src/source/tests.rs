@@ -187,7 +187,7 @@ async fn new_rows_come_once_in_order_over_kills_and_ties_at_the_end_of_a_page() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_import_has_every_row_once_also_those_without_a_value_to_split_by() {
+async fn a_full_import_reads_every_row_once_including_null_splits() {
     let site = Site::new("CREATE TABLE t (id INTEGER PRIMARY KEY, part TEXT)");
     // Most rows share a value, a tenth is NULL.
     let part = |id: i64| match id % 10 {
@@ -249,7 +249,7 @@ async fn rows_that_are_committed_late_come_once_within_the_window() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_single_pass_ends_when_no_more_rows_are_there_and_the_next_one_goes_on() {
+async fn a_single_pass_ends_after_the_last_row_and_the_next_continues() {
     let site = Site::new("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)");
     let settings = json!({
         "mode": "append", "check_column": "id", "once": true, "fetch_size": 7, "interval": "1h",
@@ -328,7 +328,7 @@ async fn problem(site: &Site, settings: &Value, channel: &Shared, required: usiz
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_would_lose_rows_is_refused_when_the_source_is_opened() {
+async fn rejects_settings_that_would_lose_rows_when_opening() {
     let site = Site::new("CREATE TABLE t (id INTEGER, at TEXT); INSERT INTO t VALUES (NULL, 'x')");
     let good = json!({ "mode": "append", "check_column": "at" });
     let full = json!({ "mode": "full", "key": ["id"] });
@@ -342,7 +342,7 @@ async fn what_would_lose_rows_is_refused_when_the_source_is_opened() {
     assert!(said.contains("nope"), "{said}");
     run(site.source(&good), &one, 10).await;
     let said = problem(&site, &json!({ "mode": "append", "check_column": "id" }), &one, 1).await;
-    assert!(said.contains("give the source another name"), "{said}");
+    assert!(said.contains("rename the source"), "{said}");
 }
 
 #[test]
@@ -359,19 +359,19 @@ fn settings_that_do_not_go_together_are_refused_with_the_remedy() {
     assert_eq!(problem(&json!({})), None);
     let mut seen = BTreeSet::new();
     for (changes, expected) in [
-        (json!({ "query": "SELECT 1" }), "either `table` or `query`"),
+        (json!({ "query": "SELECT 1" }), "exactly one of `table` and `query`"),
         (json!({ "table": null, "query": "SELECT 1; DROP TABLE t" }), "without a semicolon"),
-        (json!({ "mode": "full" }), "name the columns that name a row"),
-        (json!({ "mode": "full", "key": ["id"] }), "the mode `full` does not use it"),
-        (json!({ "check_column": null }), "name the column that grows"),
-        (json!({ "splits": 4 }), "of the mode `full`"),
+        (json!({ "mode": "full" }), "columns that identify a row"),
+        (json!({ "mode": "full", "key": ["id"] }), "does not apply to the mode `full`"),
+        (json!({ "check_column": null }), "column whose values increase"),
+        (json!({ "splits": 4 }), "only to the mode `full`"),
         (json!({ "delimiter": ";" }), "apply only to `csv`"),
-        (json!({ "format": "csv", "delimiter": "é" }), "a character of ASCII"),
-        (json!({ "format": "csv", "null": "a,b" }), "must hold no delimiter"),
-        (json!({ "fetch_size": 0 }), "at least 1 row"),
+        (json!({ "format": "csv", "delimiter": "é" }), "an ASCII character"),
+        (json!({ "format": "csv", "null": "a,b" }), "must not contain a delimiter"),
+        (json!({ "fetch_size": 0 }), "fetch_size"),
         (json!({ "database": { "url": "jdbc:postgresql://db/shop" } }), "postgres://db/shop"),
-        (json!({ "database": { "url": "sqlite:/a", "user": "me" } }), "take them out"),
-        (json!({ "database": { "url": "postgres://db/shop" } }), "name the user"),
+        (json!({ "database": { "url": "sqlite:/a", "user": "me" } }), "remove them"),
+        (json!({ "database": { "url": "postgres://db/shop" } }), "set the database user"),
     ] {
         let said = problem(&changes).unwrap_or_default();
         assert!(said.contains(expected), "{changes}: {said}");

@@ -253,8 +253,8 @@ mod tests {
         let cel = json!({ "type": "cel", "expression": "true" });
         let (place, problem) = refused(&cel, &edge);
         assert_eq!(place, "when.0");
-        let expected = "the condition `cel` is not in this program; \
-                        use aqueduct-collector or aqueduct, with the feature `expr`";
+        let expected = "this program does not include the condition `cel`; \
+                        use aqueduct-collector or aqueduct with the feature `expr`";
         assert_eq!(problem, expected);
         for both in [json!({ "not": true }), json!({ "header": "a" }), json!({ "below": 1 })] {
             let mut settings = cel.clone();

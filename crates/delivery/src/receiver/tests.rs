@@ -41,7 +41,7 @@ fn welcome_speaks_of_what_was_asked_and_of_nothing_else() {
 }
 
 #[test]
-fn what_is_committed_counts_as_stored_even_where_the_channel_forgot_it() {
+fn committed_batches_count_as_stored_after_the_channel_forgot_them() {
     let mut receiver = Receiver::new(WINDOW);
     let answer = receiver.hello(&keys([1]), |_, _| known(&[], &[1])).unwrap();
     assert_eq!(answer.stored, keys([1]));
@@ -84,7 +84,7 @@ fn answers_that_are_due_together_are_one_message() {
 /// Without this reply the sender would wait forever: the notification of the commit was sent, or
 /// lost, before this stream began.
 #[test]
-fn what_was_committed_before_it_was_put_again_is_said_at_once() {
+fn reports_an_earlier_commit_of_a_resent_batch_immediately() {
     let mut receiver = greeted();
     receiver.put(key(7), 1).unwrap();
     receiver.stored(key(7), 1, &known(&[7], &[7])).unwrap();
@@ -104,7 +104,7 @@ fn a_missed_word_is_made_good() {
 /// A sender that names ever more batches cannot fill the memory; a sender that gets its commits can
 /// continue forever.
 #[test]
-fn what_a_sender_may_wait_for_is_bounded_in_runs() {
+fn limits_the_runs_that_a_sender_may_wait_for() {
     let unknown = |_, _| Known::default();
     let scattered = |from: usize| keys((0..400_000).map(|n| 2 * (from + n) as u64));
     let mut receiver = greeted();

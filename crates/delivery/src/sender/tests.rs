@@ -199,7 +199,7 @@ fn a_peer_that_is_stopping_is_not_asked_again() {
 
 /// Rule 4: the collector lost its disk and returns with an empty one.
 #[test]
-fn what_the_peer_lost_is_given_back() {
+fn returns_batches_that_the_peer_lost() {
     let now = start();
     let mut sender = up(OPTIONS, now);
     (0..3).for_each(|n| offer(&mut sender, n));
@@ -216,7 +216,7 @@ fn what_the_peer_lost_is_given_back() {
 
 /// Rule 4: the collector does not return.
 #[test]
-fn what_a_peer_has_stored_goes_elsewhere_when_it_stays_away() {
+fn resends_stored_batches_elsewhere_when_the_peer_stays_away() {
     let now = start();
     let mut sender = up(OPTIONS, now);
     offer(&mut sender, 0);
@@ -281,7 +281,7 @@ fn a_busy_peer_is_left_alone_for_as_long_as_it_asks() {
 }
 
 #[test]
-fn a_peer_that_says_it_is_full_is_waited_for() {
+fn waits_for_a_full_peer() {
     let now = start();
     let mut sender = up(OPTIONS, now);
     offer(&mut sender, 0);
@@ -336,7 +336,7 @@ fn a_welcome_that_nobody_asked_for_changes_nothing() {
 }
 
 #[test]
-fn who_is_barred_is_put_nothing_and_what_it_has_still_counts() {
+fn a_barred_peer_gets_no_puts_and_keeps_its_batches() {
     let now = start();
     let mut sender = up(OPTIONS, now);
     (0..2).for_each(|sequence| offer(&mut sender, sequence));
@@ -360,7 +360,7 @@ fn who_is_barred_is_put_nothing_and_what_it_has_still_counts() {
 
 /// The batch was put to a peer that accepted it; the next Welcome names a smaller limit.
 #[test]
-fn what_the_peer_takes_no_more_is_given_back_and_not_put_again() {
+fn returns_batches_that_the_peer_no_longer_accepts() {
     let now = start();
     let mut sender = up(OPTIONS, now);
     (0..3).for_each(|n| offer(&mut sender, n));

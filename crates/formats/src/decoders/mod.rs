@@ -97,9 +97,9 @@ mod tests {
         assert!(decoder(&json!({ "type": "lines", "keep_empty": true })).is_ok());
         for (json, says) in [
             (json!("line"), "did you mean `lines`"),
-            (json!({ "keep_empty": true }), "needs its `type`"),
+            (json!({ "keep_empty": true }), "needs `type`"),
             (json!({ "type": "lines", "keep_emty": true }), "decoder.keep_emty"),
-            (json!(3), "expected a kind"),
+            (json!(3), "expected a type"),
         ] {
             let error = decoder(&json).err().unwrap();
             assert!(error.contains(says), "{json}: {error}");

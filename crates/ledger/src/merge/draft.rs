@@ -116,7 +116,7 @@ impl Ledger {
             return Ok(MergeOutcome::Stale);
         };
         self.finish_merges().await?;
-        info!(directory, index, files, bytes, "small files of a directory are merged");
+        info!(directory, index, files, bytes, "merged the small files of a directory");
         Ok(MergeOutcome::Won { files, bytes })
     }
 }

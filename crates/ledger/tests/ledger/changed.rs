@@ -176,7 +176,7 @@ async fn two_collectors_that_begin_a_dataset_together_are_not_asked() {
 }
 
 #[tokio::test]
-async fn a_rebuilt_ledger_knows_all_that_was_committed_and_others_go_on_by_themselves() {
+async fn a_rebuilt_ledger_is_complete_and_others_continue() {
     for path in [LEDGER, "/logs/_aqueduct"] {
         let site = Site::new();
         let mut other = site.open(2).await.unwrap();
@@ -228,7 +228,7 @@ async fn rebuilding_mends_holes_and_damage_from_what_is_remembered() {
 /// A collector that was behind, or has no memory, rebuilds from what it knows: no file name is
 /// reused, and the command reports that batches are missing.
 #[tokio::test]
-async fn a_ledger_rebuilt_from_less_than_was_committed_is_numbered_on_and_says_so() {
+async fn an_incomplete_rebuild_continues_the_numbers_and_reports_it() {
     for remembers in [true, false] {
         let site = Site::new();
         let mut ledger = site.open(1).await.unwrap();
@@ -285,7 +285,7 @@ async fn a_dataset_inside_of_another_one_stops_nobody() {
 /// Files that an entry names and that were not published are not lost with the entry. Batches whose
 /// staged file is missing do not count as committed.
 #[tokio::test]
-async fn what_was_won_and_not_published_is_published_by_rebuilding_or_not_committed() {
+async fn a_rebuild_publishes_committed_files_or_drops_their_entry() {
     for staged_is_gone in [false, true] {
         let site = Site::new();
         site.of_five().await;

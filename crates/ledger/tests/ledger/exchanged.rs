@@ -249,7 +249,7 @@ async fn a_merge_on_a_disk_that_is_killed_at_any_call_is_finished_by_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_stopped_at_any_call_of_a_merge_on_a_disk_changes_nothing_when_it_goes_on() {
+async fn a_merger_resumed_after_another_finished_changes_nothing() {
     for at in 0.. {
         let site = Site::new();
         let plain = site.plain();

@@ -39,7 +39,7 @@ async fn one_that_was_only_paused_commits_nothing_behind_its_fence() {
 
 /// Its entry is prepared; only the rename by a sleeping process is missing.
 #[tokio::test(start_paused = true)]
-async fn what_was_won_in_front_of_the_fence_is_published_and_not_deleted() {
+async fn publishes_files_committed_before_the_fence() {
     for at in 0.. {
         let store = Memory::new();
         let fs: Arc<dyn FileSystem> = Arc::new(store.clone());

@@ -39,7 +39,7 @@ async fn a_copy_of_a_forgotten_batch_is_never_committed_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_floor_is_carried_by_compactors_that_never_heard_of_it_and_never_falls() {
+async fn compaction_keeps_unknown_floors_and_never_lowers_them() {
     let store = Memory::new();
     let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
     let mut ledger = compacting(fs.clone(), 2).await;
@@ -59,7 +59,7 @@ async fn a_floor_is_carried_by_compactors_that_never_heard_of_it_and_never_falls
 
 /// A declaration before its compaction is only a hint: the intervals still decide.
 #[tokio::test(start_paused = true)]
-async fn nothing_is_closed_before_the_ledger_says_so() {
+async fn closes_no_epoch_before_its_ledger_entry() {
     let store = Memory::new();
     let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
     let mut ledger = open(fs.clone(), 2).await.unwrap();

@@ -45,7 +45,7 @@ async fn moved_into_another(store: &Memory) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn collectors_that_found_and_compact_at_once_move_no_directory_into_another() {
+async fn concurrent_founders_and_compactors_never_nest_directories() {
     for spread in 0..17 {
         collectors_found_and_compact(spread).await;
     }

@@ -242,7 +242,7 @@ async fn of_two_that_merge_the_same_files_one_wins() {
 
 /// Calls of a collector that was stopped in the middle arrive long after.
 #[tokio::test(start_paused = true)]
-async fn what_was_under_way_changes_nothing_once_another_has_finished() {
+async fn a_late_merger_changes_nothing() {
     let fs = Read::new();
     let plain: Arc<dyn FileSystem> = Arc::new(fs.clone());
     let mut ledger = open(plain.clone(), 1).await.unwrap();
@@ -330,7 +330,7 @@ async fn a_directory_that_is_marked_as_complete_stays_as_it_is() {
 
 /// A collector that is to publish files late finds them in another one.
 #[tokio::test(start_paused = true)]
-async fn what_others_have_published_and_merged_is_published() {
+async fn accepts_files_that_others_published_and_merged() {
     let fs = Read::new();
     let plain: Arc<dyn FileSystem> = Arc::new(fs.clone());
     let mut ledger = open(plain.clone(), 1).await.unwrap();
@@ -350,7 +350,7 @@ async fn what_others_have_published_and_merged_is_published() {
 
 /// An operator rebuilds a ledger some of whose files were merged into others.
 #[tokio::test(start_paused = true)]
-async fn what_was_merged_counts_as_committed_when_a_ledger_is_rebuilt() {
+async fn a_rebuild_counts_merged_files_as_committed() {
     let site = Site::new();
     let mut ledger = site.open(1).await.unwrap();
     site.commit(&mut ledger, 0..3).await;

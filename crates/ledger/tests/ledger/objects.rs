@@ -54,7 +54,7 @@ async fn a_collector_that_slept_through_generations_finds_every_index_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_is_fenced_by_the_next_one_of_its_collector_if_it_left_something() {
+async fn the_next_start_fences_one_that_left_files() {
     let store = Memory::new();
     let fs = on(&store);
     let mut before = open(fs.clone(), 1).await.unwrap();

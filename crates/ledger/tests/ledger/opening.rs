@@ -82,7 +82,7 @@ async fn a_committed_file_never_replaces_a_foreign_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_is_prepared_while_its_files_are_closed_and_wins_only_after_that() {
+async fn an_entry_wins_only_after_its_files_are_closed() {
     let store = Memory::new();
     let fs: Arc<dyn FileSystem> = Arc::new(store.clone());
     let mut ledger = open(fs.clone(), 1).await.unwrap();
@@ -141,7 +141,7 @@ async fn an_opening_that_failed_can_be_done_again() {
 /// ledger, and then the store is reopened. Whichever call was lost, the files of the first one
 /// become visible if it had won.
 #[tokio::test(start_paused = true)]
-async fn what_was_won_by_a_commit_that_was_given_up_is_published() {
+async fn publishes_the_entry_of_an_abandoned_commit() {
     let mut won_unheard = 0;
     for at in 0.. {
         let store = Memory::new();

@@ -44,8 +44,8 @@ fn a_mistake_in_a_table_is_an_error() {
     let metrics = Metrics::default();
     let scope = metrics.scope("sampler", "in-0", TABLE);
     for (name, problem) in [
-        ("unknown", "is not in the table"),
-        ("open_files", "is of another type"),
+        ("unknown", "is missing in `METRICS`"),
+        ("open_files", "has another type"),
         ("Upper", "snake case"),
         ("twice_total", "without `_total`"),
     ] {

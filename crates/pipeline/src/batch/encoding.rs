@@ -52,13 +52,13 @@ const SEPARATED: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// The first byte names a layout that this program does not know.
-    #[error("batch layout {found} is not known; this program reads up to {RUNS}")]
+    #[error("batch layout {found} is not supported, only up to {RUNS}; a newer program wrote it")]
     Version {
         /// The version in the first byte.
         found: u8,
     },
     /// The bytes are fewer or more than their header announces.
-    #[error("batch is {actual} bytes long where its header says {announced}")]
+    #[error("batch is damaged: {actual} bytes instead of {announced}")]
     Length {
         /// Number of bytes.
         actual: usize,
@@ -66,7 +66,7 @@ pub enum DecodeError {
         announced: usize,
     },
     /// A length, offset or separator inside contradicts another one.
-    #[error("batch contradicts itself in its {section}")]
+    #[error("batch is damaged: inconsistent {section}")]
     Inconsistent {
         /// The section that is wrong.
         section: &'static str,

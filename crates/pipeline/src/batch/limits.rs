@@ -16,7 +16,7 @@ pub struct BuilderLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Excess {
     /// It would need too much memory.
-    #[error("the events take more memory once they are decoded than the source may use")]
+    #[error("the decoded events need more memory than the source may use; send smaller messages")]
     Bytes,
     /// It would need too much time.
     #[error("the events have too many different headers; send fewer events in one message")]
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_builder_takes_no_event_beyond_its_limits_and_says_which() {
+    fn a_builder_rejects_events_beyond_its_limits_by_name() {
         let limits = BuilderLimits { bytes: 10_000, steps: 100_000 };
         let mut builder = BatchBuilder::within(limits);
         for _ in 0..900 {

@@ -257,7 +257,7 @@ fn values_in_runs_are_written_as_version_4() {
 }
 
 #[test]
-fn what_is_written_is_version_2_and_of_short_lines_version_3() {
+fn writes_version_2_and_version_3_for_short_lines() {
     for (batch, version) in [(released(), VERSIONS[1]), (released_short_lines(), VERSIONS[2])] {
         let hex: String = batch.encode().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, version);
@@ -348,7 +348,7 @@ fn changed_bodies_keep_headers_identity_and_positions_of_their_events() {
 }
 
 #[test]
-fn events_that_are_extracted_are_those_that_are_wanted_and_no_other_is_touched() {
+fn extracts_exactly_the_wanted_events() {
     let mut batch = Batch::of(["keep 1", "take 1", "keep 2", "take 2"]);
     batch.set_column("n", [Some("1"), Some("2"), None, Some("4")].into_iter());
     let before = batch.clone();

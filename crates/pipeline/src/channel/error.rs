@@ -21,7 +21,8 @@ pub enum ChannelError {
     },
     /// The put is larger than the channel's whole capacity.
     #[error(
-        "a put of {size_bytes} bytes can never fit channel `{channel}` of {capacity_bytes} bytes"
+        "a put of {size_bytes} bytes exceeds the capacity of channel `{channel}`, {capacity_bytes} \
+         bytes; raise `capacity`"
     )]
     TooLarge {
         /// Name of the channel.
@@ -32,7 +33,7 @@ pub enum ChannelError {
         capacity_bytes: u64,
     },
     /// The disk refused; nothing of the put was stored.
-    #[error("channel `{channel}` cannot use its disk")]
+    #[error("channel `{channel}` cannot read or write its disk")]
     Disk {
         /// Name of the channel.
         channel: String,
@@ -52,7 +53,7 @@ pub enum ChannelError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The disk has no room to create the channel. Opening it again may succeed later.
-    #[error("the disk has no room to make channel `{channel}` in {directory}: {help}")]
+    #[error("no disk space to create channel `{channel}` in {directory}: {help}")]
     NoRoom {
         /// Name of the channel.
         channel: String,
@@ -68,21 +69,23 @@ pub enum ChannelError {
     },
     /// A position of the put must come after another one that its key does not have; nothing of the
     /// put was stored.
-    #[error("what has to be stored before it is not in channel `{channel}`")]
+    #[error(
+        "channel `{channel}` lacks an earlier batch of this source, which must be stored first"
+    )]
     OutOfTurn {
         /// Name of the channel.
         channel: String,
     },
     /// The channel cannot replay dead letters.
     #[error(
-        "a channel of this type cannot take dead letters back: print them with `aqueduct dlq show \
-         --format json` and send them to a source again"
+        "this channel type cannot replay dead letters: print them with `aqueduct dlq show --format \
+         json`, and send them to a source again"
     )]
     NoPutBack,
     /// Dead letters are for a consumer that the channel does not have.
     #[error(
-        "channel `{channel}` keeps nothing for the sink group `{consumer}`; it has {known}. Add a \
-         group of that name to the configuration, or drop the letters"
+        "channel `{channel}` has no sink group `{consumer}`, only {known}; add a group with this \
+         name to the configuration, or drop the dead letters"
     )]
     UnknownConsumer {
         /// Name of the channel.

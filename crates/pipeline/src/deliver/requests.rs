@@ -50,7 +50,7 @@ pub struct Options {
 
 /// A request took too long.
 #[derive(Debug, Error)]
-#[error("no answer within {limit:?}")]
+#[error("no response within {limit:?}")]
 struct TimedOut {
     limit: Duration,
 }

@@ -29,7 +29,10 @@ pub trait Net: Send + Sync {
     /// # Errors
     /// The system's error, with the address in the message.
     async fn bind(&self, address: &str) -> io::Result<Box<dyn Datagrams>> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, format!("{address}: no datagrams here")))
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("{address}: datagrams are not supported here"),
+        ))
     }
 
     /// Returns the maximum number of connections of this process: each one is an open file. `None`

@@ -117,7 +117,7 @@ impl Settings {
             return Ok(None);
         };
         // The text itself may be a secret that was put in the wrong place.
-        let problem = || format!("`{written}` stands for text that is not {what}");
+        let problem = || format!("the value of `{written}` is not {what}");
         let value = parse(text.trim());
         value.map(Some).ok_or_else(|| ReadError::new(SettingsErrorKind::WrongType, problem()))
     }
@@ -190,7 +190,7 @@ impl<'de> Deserializer<'de> for &'de Settings {
                 visitor.visit_enum(name)
             }
             _ => {
-                let problem = "expected one of its names, as text";
+                let problem = "expected one of the allowed names, as text";
                 Err(ReadError::new(SettingsErrorKind::WrongType, problem.into()))
             }
         }

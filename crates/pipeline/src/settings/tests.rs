@@ -140,11 +140,11 @@ fn a_text_with_replaced_references_is_read_as_the_type_that_is_asked_for() {
 }
 
 #[test]
-fn what_a_reference_stands_for_is_in_no_error_of_type_and_in_no_debug_text() {
+fn errors_and_debug_texts_hide_values_of_references() {
     let mut all = Settings::empty();
     all.set("count", replaced("hunter2"));
     let error = all.read::<Typed>().unwrap_err();
-    assert_eq!(error.problem, "`${V}` stands for text that is not a whole number");
+    assert_eq!(error.problem, "the value of `${V}` is not a whole number");
     assert_eq!(error.kind, SettingsErrorKind::WrongType);
     assert!(!format!("{all:?}").contains("hunter2"), "{all:?}");
 }

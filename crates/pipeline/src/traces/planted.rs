@@ -2,7 +2,7 @@
 
 const ALIKE: &str = "traces::tests::every_agent_decides_alike_and_one_with_a_higher_rate_leaves_\
                      out_nothing";
-const ROOM: &str = "traces::tests::what_finds_no_room_is_counted_and_nothing_waits";
+const ROOM: &str = "traces::tests::counts_spans_without_room_and_never_waits";
 
 #[test]
 fn each_planted_bug_is_found_by_the_test_of_its_rule() {

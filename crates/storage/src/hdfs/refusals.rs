@@ -25,39 +25,39 @@ const REFUSALS: &[(&str, Kind, &str)] = &[
     (
         "NSQuotaExceededException",
         NoRoom,
-        "raise the quota of names with `hdfs dfsadmin -setQuota N DIRECTORY`, or remove files \
-         there: `hdfs dfs -count -q -v DIRECTORY` shows what is used",
+        "raise the name quota with `hdfs dfsadmin -setQuota N DIRECTORY`, or delete files there: \
+         `hdfs dfs -count -q -v DIRECTORY` shows the usage",
     ),
     (
         "DSQuotaExceededException",
         NoRoom,
-        "raise the quota of space with `hdfs dfsadmin -setSpaceQuota N DIRECTORY`, or remove files \
-         there: `hdfs dfs -count -q -v DIRECTORY` shows what is used. A file that is being written \
-         counts as a whole block in each copy: a smaller `block_size` needs less",
+        "raise the space quota with `hdfs dfsadmin -setSpaceQuota N DIRECTORY`, or delete files \
+         there: `hdfs dfs -count -q -v DIRECTORY` shows the usage. An open file counts as a whole \
+         block in each copy: a smaller `block_size` needs less",
     ),
     (
         "QuotaByStorageTypeExceededException",
         NoRoom,
         "raise the quota with `hdfs dfsadmin -setSpaceQuota N -storageType TYPE DIRECTORY`, or \
-         remove files there",
+         delete files there",
     ),
     (
         "Permission denied: user=",
         Denied,
-        "give this user the directory with `hdfs dfs -chown`, or the right to write with `hdfs dfs \
-         -chmod` or `-setfacl`; in each directory above it needs the right to enter (x)",
+        "grant this user the directory with `hdfs dfs -chown`, or write permission with `hdfs dfs \
+         -chmod` or `-setfacl`; each parent directory needs execute permission (x)",
     ),
     (
         "could only be written to",
         NoRoom,
-        "DataNodes are dead, full or left out: `hdfs dfsadmin -report` shows which are live and \
-         what room they have",
+        "DataNodes are dead, full or excluded: `hdfs dfsadmin -report` shows live DataNodes and \
+         their free space",
     ),
     (
         "SafeModeException",
         Safe,
-        "it ends by itself once the DataNodes have reported enough blocks; one that an operator \
-         or a full disk of the NameNode has begun ends by `hdfs dfsadmin -safemode leave`",
+        "it ends automatically when the DataNodes have reported enough blocks; if an operator or a \
+         full NameNode disk started it, run `hdfs dfsadmin -safemode leave`",
     ),
 ];
 

@@ -103,7 +103,7 @@ fn unsupported(problem: &str) -> io::Error {
 /// Checks that there are no directories among these names.
 fn flat(names: &[(OsString, FileKind)]) -> io::Result<()> {
     match names.iter().any(|(_, kind)| *kind == FileKind::Directory) {
-        true => Err(unsupported("it has directories in it, which have no second names")),
+        true => Err(unsupported("the directory has subdirectories, which cannot be hard-linked")),
         false => Ok(()),
     }
 }
@@ -121,10 +121,10 @@ pub(super) fn fits(
 ) -> io::Result<()> {
     hold::alone(disk, directory, rules)?;
     if disk.is_link(directory)? {
-        return Err(unsupported("it is a symbolic link: write the path that it leads to"));
+        return Err(unsupported("the directory is a symbolic link: use its target path"));
     }
     if disk.stat(directory)?.device != disk.stat(desk)?.device {
-        return Err(unsupported("it is on another disk than the store"));
+        return Err(unsupported("the directory is on another file system than the store"));
     }
     // Its owner and its access lists can be copied to another directory.
     let alike = desk.join(format!("{unique:016x}{NEW}"));
@@ -264,7 +264,7 @@ impl Joining {
 }
 
 fn changed() -> io::Error {
-    io::Error::other("a file is not as it was read: another program has changed it")
+    io::Error::other("another program changed a file while it was copied")
 }
 
 /// Returns the name of the leftover of `directory` at `now`.

@@ -17,8 +17,9 @@ use pipeline::env::{Disk, OpenDirectory};
 use super::exchange::Rules;
 
 /// The error for a directory that another process has locked.
-const BUSY: &str = "small files of its directory are being merged, or others write into it just \
-     now; it is tried again. If it stays so, a collector is stopped there: continue it, or end it";
+const BUSY: &str = "the directory is locked: its small files are being merged, or others write \
+                    into it; it is retried. If this persists, a collector process is suspended: \
+                    resume it (`kill -CONT`), or stop it";
 
 /// A lock, until it is dropped; `None` where directories cannot be locked.
 pub(super) type Held = Option<Box<dyn OpenDirectory>>;
@@ -44,8 +45,8 @@ pub(super) fn alone(
     rules: Rules,
 ) -> io::Result<Box<dyn OpenDirectory>> {
     hold(disk, directory, rules.mergers_hold_alone, rules)?.ok_or_else(|| {
-        let problem = "it is not on ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs or overlayfs: on \
-                       others a lock may not hold off all that write there";
+        let problem = "the directory is not on ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs or \
+                       overlayfs; other file systems do not lock directories reliably";
         io::Error::new(io::ErrorKind::Unsupported, problem)
     })
 }

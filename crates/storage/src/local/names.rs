@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_shares_a_sync_that_began_after_it_came_and_no_earlier_one() {
+    async fn waiters_share_only_a_sync_that_began_after_them() {
         let ((disk, names), folder) = (gated(), tempfile::tempdir().unwrap());
         let one = || {
             let (names, path) = (names.clone(), folder.path().to_owned());

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_while_the_disk_writes_is_written_after_it_in_order_and_together() {
+    async fn writes_during_a_write_are_joined_in_order() {
         let (folder, behind) = (tempfile::tempdir().unwrap(), WriteBehind::new(env::real()));
         let ((a, end_a), (b, end_b)) = (file(&folder, "a", 9), file(&folder, "b", 9));
         b.may_begin(9);

@@ -5,10 +5,8 @@ use aqueduct_tests::is_long;
 use super::site::{Differences, Site, last};
 
 /// A quota, the options that set and clear it, and the text required in the log.
-const QUOTAS: [(&str, &str, &str); 2] = [
-    ("quota of names", "-setQuota", "-clrQuota"),
-    ("quota of space", "-setSpaceQuota", "-clrSpaceQuota"),
-];
+const QUOTAS: [(&str, &str, &str); 2] =
+    [("name quota", "-setQuota", "-clrQuota"), ("space quota", "-setSpaceQuota", "-clrSpaceQuota")];
 
 #[test]
 #[ignore = "needs the programs and HDFS: tests/run"]

@@ -9,8 +9,8 @@ fn a_namenode_that_hangs_ends_every_call_and_is_written_to_again() {
     let from = site.logged();
     site.hdfs.freeze("namenode");
     // After the timeout of a call, which is 15 seconds.
-    site.until_said(from, &["WARN", "no answer"]);
-    site.holds_out(&["no answer", "it hangs"]);
+    site.until_said(from, &["WARN", "no response"]);
+    site.holds_out(&["no response", "the NameNode hangs"]);
     last(0, 100);
     site.hdfs.thaw("namenode");
     site.recovers("SIGSTOP of the NameNode");

@@ -115,7 +115,7 @@ fn a_cut_file_ends_an_export(dir: &Path, server: &Server) {
     fs::write(&file, &whole[..whole.len() / 2]).expect("a file is written");
     let url = format!("file://{}", at.display());
     let arguments = ["--table", "cut", "--export-dir", &url];
-    ends_at_once(dir, server, &arguments, "and whether the file is whole");
+    ends_at_once(dir, server, &arguments, "check that the file is complete");
 }
 
 fn what_no_row_fits_ends_an_export(dir: &Path, server: &Server, table: &str) {

@@ -51,7 +51,7 @@ fn rows_of_sqoop_are_rows_of_a_table(dir: &Path, server: &Server) {
     let wrong = types.replace("n=Integer", "n=Long");
     let refused = [&arguments[..], &["--map-column-java", &wrong]].concat();
     let (code, said) = ended(call(dir, &connection, &refused));
-    assert!(code == Some(1) && said.contains("does not have the types"), "{code:?}: {said}");
+    assert!(code == Some(1) && said.contains("does not match `columns`"), "{code:?}: {said}");
     assert_eq!(count(server, "sqoop_kinds"), 0);
     let arguments = [&arguments[..], &["--map-column-java", types]].concat();
     let data = dir.join("sqoop-data").display().to_string();

@@ -180,7 +180,7 @@ fn lives(kind: &Kind, collector: &mut Agent, server: &RwLock<MariaDb>, dir: &Pat
         for life in 1..=5 {
             collector.start();
             if life == 1 {
-                wait_until_said(collector, 0, "changes are read");
+                wait_until_said(collector, 0, "reading changes");
             }
             wait_for_events(collector, rng.random_range(1.0..300.0));
             match life {
@@ -191,7 +191,7 @@ fn lives(kind: &Kind, collector: &mut Agent, server: &RwLock<MariaDb>, dir: &Pat
                     ask("INSERT INTO orders VALUES (9002, 0, 'n')");
                     wait_until_stored(dir, "\"id\":9002");
                     attempt("ALTER TABLE orders ADD more text; UPDATE orders SET more = 'y'");
-                    wait_until_said(collector, 0, "columns [`more`] in place of []");
+                    wait_until_said(collector, 0, "columns [`more`], removed columns []");
                 }
                 3 => {
                     let mut server = server.write().expect("no thread has failed");
@@ -213,7 +213,7 @@ fn lives(kind: &Kind, collector: &mut Agent, server: &RwLock<MariaDb>, dir: &Pat
                                UPDATE orders SET extra = 'z' WHERE id % 10 = 0; \
                                /* all */ TRUNCATE TABLE `shop`.`drafts`",
                     );
-                    wait_until_said(collector, 0, "columns [`extra`] in place of [`more`]");
+                    wait_until_said(collector, 0, "columns [`extra`], removed columns [`more`]");
                 }
             }
             collector.kill();
@@ -337,7 +337,7 @@ pub(crate) fn changes_are_stored_once_and_in_order(kind: &Kind) {
     let mut collector = self::collector(dir, &server, &again);
     let from = collector.output().len();
     collector.start();
-    wait_until_said(&collector, from, "changes are read");
+    wait_until_said(&collector, from, "reading changes");
     server.ask(DATABASE, "INSERT INTO orders VALUES (888888, 0, 'n', null)");
     wait_until_stored(dir, "\"id\":888888");
     collector.stop(LIMIT);

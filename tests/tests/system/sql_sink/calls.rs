@@ -99,7 +99,7 @@ pub(crate) fn each_row_is_one_call(dir: &Path, database: &dyn Database, words: &
     let mut file = fs::OpenOptions::new().append(true).open(&lines).expect("it was made");
     std::io::Write::write_all(&mut file, b"{\"id\":-1,\"n\":0,\"note\":\"x\"}\n").expect("a line");
     collector.until_logged(words.refusal, LIMIT);
-    collector.until_logged("take that out of it", LIMIT);
+    collector.until_logged("must not commit, roll back", LIMIT);
     collector.stop(LIMIT);
     assert_eq!(database.ask(COUNT), expected, "nothing of it stays");
 }

@@ -273,8 +273,8 @@ fn a_source_without_files_is_found_and_one_that_has_files_is_not() {
                 Some(FilesStatus { followed, unread_bytes: 0, unreadable, problem });
         }
     };
-    let none = Some("no file matches `/x`: no name in / matches");
-    let text = "Needs attention: source s follows 0 files: no file matches `/x`: no name in / \
+    let none = Some("no file matches `/x`: no file in / matches");
+    let text = "Needs attention: source s follows 0 files: no file matches `/x`: no file in / \
                 matches";
     assert_eq!(verdict(files(0, 0, none)), text);
     assert_eq!(verdict(files(3, 0, none)), WELL, "a note");

@@ -212,12 +212,13 @@ impl Core {
         let written = log.append(&mut group.frames);
         if let Err(error) = &written {
             error!(channel = %self.name, %error,
-                "a write to the channel's segment failed; the segment is given up");
+                "cannot write to a segment; starting a new segment");
             self.incident("segment_given_up", 1);
             // The new segment's state contains the end of the old one, so data of the failed write
             // cannot reappear. Only then may the puts be answered as failed.
             if let Err(error) = self.roll(log, 0) {
-                error!(channel = %self.name, %error, "no new segment can be begun");
+                error!(channel = %self.name, %error,
+                    "cannot start a new segment; producers wait until it succeeds");
                 self.hold_back(group, &written);
             }
         }

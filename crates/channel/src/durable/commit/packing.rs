@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_shrinks_comes_back_and_what_does_not_is_left_alone() {
+    fn packs_only_bodies_that_shrink() {
         let lines = "GET /index.html 200\n".repeat(500);
         let zeros = vec![0; 1 << 20];
         for compression in [Compression::Zstd, Compression::Lz4] {

@@ -102,7 +102,8 @@ impl Core {
             && let Err(error) = log.append(&mut [frame])
         {
             // The channel is whole without it.
-            warn!(channel = %self.name, %error, "the end of the channel could not be marked");
+            warn!(channel = %self.name, %error,
+                "cannot write the end marker of the channel; no data is lost");
         }
     }
 }

@@ -223,7 +223,7 @@ async fn drained_in(core: &Arc<Core>) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backlog_is_drained_at_a_pace_while_somebody_puts_unless_somebody_waits_for_room() {
+async fn throttles_the_drain_during_puts_unless_a_put_waits_for_room() {
     const ROOM: u64 = 64 << 20;
     for (puts, is_full, millis) in
         [(true, false, 120..160), (false, false, 0..1), (true, true, 0..1)]

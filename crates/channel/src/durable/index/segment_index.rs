@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_is_found_by_ticket() {
+    fn finds_puts_by_ticket() {
         let index = sample();
         assert_eq!(index.get(103).unwrap().events, 4);
         assert_eq!(index.identity(103), Some(key(0, 3)));
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_read_back_and_damage_is_seen() {
+    fn reads_a_kept_index_and_detects_damage() {
         let bytes = sample().encode();
         assert_eq!(SegmentIndex::decode(&bytes), Some(sample()));
         for at in 0..bytes.len() {

@@ -58,12 +58,15 @@ fn guarded<T>(what: &str, call: impl FnOnce() -> sled::Result<T>) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Some(value),
         Ok(Err(error)) => {
-            warn!(%error, "the channel's index could not {what}; segments are read instead");
+            warn!(%error,
+                "the index of the channel failed ({what}); reading the segments instead, no data \
+                 is lost");
             None
         }
         Err(_) => {
             warn!(
-                "the channel's index panicked in its attempt to {what}; segments are read instead"
+                "the index of the channel panicked ({what}); reading the segments instead, no data \
+                 is lost"
             );
             None
         }
@@ -92,7 +95,8 @@ impl SledStore {
                 Tried::NoRoom => {
                     *waits_until = Some(Instant::now() + RETRY);
                     warn!(directory = %self.directory.display(),
-                        "the disk has no room for the channel's index; segments are read instead");
+                        "no disk space for the index of the channel; reading the segments instead, \
+                         no data is lost");
                     return None;
                 }
             },
@@ -128,7 +132,8 @@ impl Opened {
         }
         let aside = directory.with_extension("damaged");
         warn!(directory = %directory.display(), aside = %aside.display(),
-            "the channel's index is damaged; it is put aside and rebuilt");
+            "the index of the channel is damaged; moving it to another name and rebuilding it, no \
+             data is lost");
         let _ = disk.remove_dir_all(&aside);
         match disk.rename(directory, &aside) {
             Ok(()) => Self::attempt(disk, directory),
@@ -275,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_older_version_kept_counts_as_not_there_and_leaves_nothing_behind() {
+    fn ignores_and_removes_entries_of_older_versions() {
         let dir = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = Arc::new(env::RealDisk);
         let store = SledStore::new(disk, dir.path().join("meta"));

@@ -175,8 +175,7 @@ impl Files {
         match self.disk.open(&self.path(id), mode) {
             Err(error) if direct && error.kind() == io::ErrorKind::Unsupported => {
                 info!(directory = %self.directory.display(),
-                    "this file system has no direct I/O; the channel writes through the page \
-                     cache");
+                    "this file system does not support direct I/O; writing through the page cache");
                 self.direct.store(false, Ordering::Relaxed);
                 self.disk.open(&self.path(id), OpenMode { direct: false, ..mode })
             }

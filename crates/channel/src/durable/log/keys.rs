@@ -70,17 +70,18 @@ impl Default for Encryption {
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The file cannot be read.
-    #[error("`encryption.key_file` {path} cannot be read: {source}", path = path.display())]
+    #[error("cannot read `encryption.key_file` {path}: {source}", path = path.display())]
     File { path: PathBuf, source: io::Error },
     /// The program failed, or took too long.
     #[error("`encryption.key_command` {program} failed: {source}")]
     Command { program: String, source: io::Error },
     /// The variable does not exist, or is not text.
-    #[error("`encryption.key_variable` {name} is not set for this process, or is no text")]
+    #[error("the variable {name} of `encryption.key_variable` is not set, or is not text")]
     Variable { name: String },
     /// Others may read the file.
     #[error(
-        "`encryption.key_file` {path} has mode {mode:04o}; only its owner may read it: chmod 0400",
+        "`encryption.key_file` {path} has mode {mode:04o}, but only its owner may read it: run \
+         chmod 0400",
         path = path.display()
     )]
     Open { path: PathBuf, mode: u32 },
@@ -88,7 +89,7 @@ pub enum KeysError {
     #[error("line {line} of {origin}: {problem}")]
     Line { line: usize, origin: String, problem: &'static str },
     /// There is no key.
-    #[error("{origin} holds no key")]
+    #[error("{origin} has no key")]
     Empty { origin: String },
 }
 
@@ -108,13 +109,13 @@ impl Encryption {
         match (given.next(), given.next()) {
             (None, _) => wrong(
                 "encryption.key_file",
-                "set it, `key_command` or `key_variable`: the keys come from there",
+                "set one of `key_file`, `key_command` and `key_variable`, which provide the keys",
             ),
             (Some(_), Some(second)) => {
-                wrong(second, "set one of `key_file`, `key_command` and `key_variable`")
+                wrong(second, "set only one of `key_file`, `key_command` and `key_variable`")
             }
             _ if self.reload.0 < Duration::from_secs(1) => {
-                wrong("encryption.reload", "it must be at least \"1s\"")
+                wrong("encryption.reload", "must be at least \"1s\"")
             }
             _ => Ok(()),
         }
@@ -197,7 +198,7 @@ pub(crate) fn parse(text: &[u8], origin: &str) -> Result<BTreeMap<u32, Arc<Key>>
             Err(problem) => problem,
             Ok((id, key)) => match keys.insert(id, Arc::new(key)) {
                 None => continue,
-                Some(_) => "its number was there already",
+                Some(_) => "a key with this number appears twice",
             },
         };
         return Err(KeysError::Line { line: at + 1, origin: origin.to_owned(), problem });
@@ -207,17 +208,20 @@ pub(crate) fn parse(text: &[u8], origin: &str) -> Result<BTreeMap<u32, Arc<Key>>
 
 /// Parses a line; the error describes the problem without quoting the line.
 pub(crate) fn key(line: &[u8]) -> Result<(u32, Key), &'static str> {
-    let blank = line.iter().position(u8::is_ascii_whitespace).ok_or("a number, a blank, a key")?;
+    let blank = line
+        .iter()
+        .position(u8::is_ascii_whitespace)
+        .ok_or("expected a number, a space and a key")?;
     let id = std::str::from_utf8(&line[..blank]).ok().and_then(|text| text.parse().ok());
-    let id = id.filter(|id| *id > 0).ok_or("it begins with a number from 1 on")?;
+    let id = id.filter(|id| *id > 0).ok_or("must begin with a number of at least 1")?;
     let digits = line[blank..].trim_ascii();
     if digits.len() != 2 * KEY_BYTES {
-        return Err("a key has 64 hexadecimal digits");
+        return Err("a key must have 64 hexadecimal digits");
     }
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         let digit = |at: usize| char::from(pair[at]).to_digit(16);
-        let (high, low) = digit(0).zip(digit(1)).ok_or("a key has 64 hexadecimal digits")?;
+        let (high, low) = digit(0).zip(digit(1)).ok_or("a key must have 64 hexadecimal digits")?;
         *byte = (high << 4 | low) as u8;
     }
     Ok((id, Key::new(id, &bytes)))
@@ -237,12 +241,12 @@ pub(crate) async fn reload(settings: Encryption, core: Weak<Core>) {
         match renewed {
             Ok(None) => {}
             Ok(Some(key)) => {
-                info!(channel = %strong.name, key, "new segments are sealed with a new key");
+                info!(channel = %strong.name, key, "a new key encrypts new segments");
             }
             Err(error) => {
                 strong.incident("keys_not_read", 1);
                 error!(channel = %strong.name, %error,
-                    "the keys cannot be read again; the channel goes on with those that it has");
+                    "cannot reload the keys; continuing with the loaded keys");
             }
         }
     }
@@ -268,14 +272,14 @@ mod tests {
         for (bad, problem) in [
             ("2 abcd".to_owned(), "64 hexadecimal digits"),
             (line(2, 1).replace("01", "zz"), "64 hexadecimal digits"),
-            (line(1, 3), "there already"),
-            ("0".to_owned() + &line(0, 3)[1..], "from 1 on"),
-            ("abcdef".to_owned(), "a number, a blank, a key"),
+            (line(1, 3), "appears twice"),
+            ("0".to_owned() + &line(0, 3)[1..], "at least 1"),
+            ("abcdef".to_owned(), "a number, a space and a key"),
         ] {
             let said = parse((line(1, 1) + &bad).as_bytes(), "it").unwrap_err().to_string();
             assert!(said.starts_with("line 2 of it") && said.contains(problem), "{said}");
             assert!(!said.contains("abcd") && !said.contains("zz"), "{said}");
         }
-        assert_eq!(parse(b"# nothing\n", "it").unwrap_err().to_string(), "it holds no key");
+        assert_eq!(parse(b"# nothing\n", "it").unwrap_err().to_string(), "it has no key");
     }
 }

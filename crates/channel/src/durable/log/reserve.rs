@@ -65,7 +65,8 @@ impl Files {
         }
         if let Err(error) = made {
             // It is retried with each new segment.
-            debug!(directory = %self.directory.display(), %error, "no room for a reserve");
+            debug!(directory = %self.directory.display(), %error,
+                "no disk space for the reserve files; retrying with the next segment");
         }
     }
 

@@ -117,16 +117,19 @@ impl FrameKey {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SealError {
     #[error(
-        "it is sealed with key {id}, and no keys are given; name them by `encryption.key_file` or \
+        "it is encrypted with key {id}, but no keys are configured; set `encryption.key_file` or \
          `encryption.key_command` (`--key-file` on the command line)"
     )]
     NoKeys { id: u32 },
     #[error(
-        "it is sealed with key {id}, which {origin} does not hold; add that key again, it is \
-         needed until the channel has let go of everything that it sealed"
+        "it is encrypted with key {id}, which {origin} lacks; add this key again: it is needed \
+         while the channel has data encrypted with it"
     )]
     Missing { id: u32, origin: String },
-    #[error("key {id} of {origin} is not the key {id} that this channel is sealed with")]
+    #[error(
+        "key {id} of {origin} differs from the key {id} that encrypts this channel; restore the \
+         old key"
+    )]
     Wrong { id: u32, origin: String },
 }
 
@@ -272,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_with_its_key_in_its_place_and_no_other() {
+    fn sealed_data_opens_only_with_its_key_in_its_place() {
         let ring = ring_of(&[(1, 7)]);
         let (prefix, key) = ring.newest().unwrap().frame();
         let mut sealed = b"positions".to_vec();
@@ -329,8 +332,8 @@ mod tests {
         let mark = ring_of(&[(2, 7)]).newest().unwrap().mark();
         let says = |ring: &Keyring| ring.find(mark).unwrap_err().to_string();
         assert!(says(&Keyring::empty()).contains("`encryption.key_file`"));
-        assert!(says(&ring_of(&[(1, 7)])).contains("sealed with key 2, which keys does not hold"));
-        assert!(says(&ring_of(&[(2, 8)])).contains("key 2 of keys is not the key 2"));
+        assert!(says(&ring_of(&[(1, 7)])).contains("encrypted with key 2, which keys lacks"));
+        assert!(says(&ring_of(&[(2, 8)])).contains("key 2 of keys differs from the key 2"));
     }
 
     #[test]

@@ -67,7 +67,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn what_was_free_all_through_the_window_is_not_needed() {
+    fn files_free_for_the_whole_window_are_surplus() {
         let began = Instant::now();
         let mut pool = SegmentPool::new(SECOND * 10, began);
         let at = |second| began + SECOND * second;

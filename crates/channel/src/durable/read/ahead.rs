@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_consumer_has_read_serves_the_one_behind_it() {
+    fn a_read_serves_the_consumer_behind_it() {
         let mut ahead = Ahead::default();
         let (fast, slow) = (Arc::from("fast"), Arc::from("slow"));
         for first in [0, 5, 10] {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_waits_for_stays_although_others_are_far() {
+    fn keeps_blocks_that_a_consumer_waits_for() {
         let (mut ahead, consumer) = (Ahead::default(), Arc::from("a"));
         ahead.want(1);
         read(&mut ahead, 0..5);

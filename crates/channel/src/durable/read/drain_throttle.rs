@@ -137,7 +137,7 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     #[test]
-    fn nobody_is_spared_a_second_after_the_last_put_and_everybody_with_the_next() {
+    fn the_throttle_stops_a_second_after_the_last_put() {
         let (began, moment) = (Instant::now(), Duration::from_millis(10));
         let mut throttle = DrainThrottle::default();
         assert!(!throttle.is_busy(began));
@@ -176,8 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_backlog_is_drained_four_times_as_fast_as_new_events_come_and_64_mib_a_second_faster()
-    {
+    fn drains_a_long_backlog_at_four_times_the_rate_of_puts_plus_64_mib() {
         let mut throttle = DrainThrottle::default();
         let began = Instant::now();
         let taken = drained(&mut throttle, began, MIB, 1);
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_keep_up_with_what_is_put_reads_as_fast_as_the_disk_can() {
+    fn a_consumer_slower_than_the_puts_is_not_throttled() {
         let mut throttle = DrainThrottle::default();
         let now = Instant::now();
         throttle.put(now, MIB, 1);

@@ -155,7 +155,8 @@ impl TakeTransaction for Take {
                 }
                 Err(error) => {
                     error!(channel = %self.core.name, ticket, %error,
-                        "a stored batch is of a layout that this program does not read");
+                        "cannot decode a stored batch: its layout is unknown to this program; use \
+                         the version that wrote it");
                     let io = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
                     return Err(self.core.disk_error(io));
                 }

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sleeping_consumer_is_woken_by_the_next_byte_and_a_polling_one_by_many() {
+    fn the_next_byte_wakes_a_sleeping_consumer() {
         let mut wakeups = Wakeups::default();
         assert!(!wakeups.should_wake(ENOUGH_BYTES - 1));
         assert!(wakeups.should_wake(1) && !wakeups.should_wake(1), "each byte counts once");

@@ -51,8 +51,8 @@ impl Core {
         state.tickets.forget(&record);
         state.unwritten.forget.merge(&record);
         error!(channel = %self.name, identities = gone.count(), events = lost_events,
-            "batches are lost: the agents that sent them here send them again; what this agent \
-             read itself is not sent again");
+            "batches are lost: agents that sent them resend them, but events that this agent read \
+             itself are not read again");
         Ok(())
     }
 
@@ -105,7 +105,7 @@ impl Core {
     pub(crate) fn healed(&self, segment: u64, ticket: Ticket, lines: &[String]) {
         self.incident("mended_batch", 1);
         warn!(channel = %self.name, segment, ticket, ?lines,
-            "a batch was damaged; its lines were read again from their file, and it is whole");
+            "repaired a damaged batch: its lines were read again from their file");
     }
 
     /// Logs that a batch was given up, and its contents. `lines` are the locations of its lines;
@@ -113,13 +113,13 @@ impl Core {
     pub(crate) fn given_up(&self, segment: u64, tickets: &[Ticket], events: u64, lines: &[String]) {
         if lines.is_empty() {
             error!(channel = %self.name, segment, ?tickets, events,
-                "a batch is damaged and given up here; the agent that sent it sends it again if it \
-                 still has it");
+                "a batch is damaged and dropped; the agent that sent it resends it if it still has \
+                 it");
         } else {
             self.incident("given_up_events", events);
             error!(channel = %self.name, segment, ?tickets, events, ?lines,
-                "a batch is damaged and given up: these lines are not sent again, because their \
-                 files do not hold them any more as they were put");
+                "a batch is damaged and dropped: these lines are lost, because their files no \
+                 longer contain them");
         }
     }
 
@@ -143,7 +143,8 @@ impl Core {
         }
         let is_known = !keys.is_empty() || entry.is_some_and(|entry| entry.len > 0);
         if !is_known && let Err(error) = self.audit() {
-            error!(channel = %self.name, %error, "whose batch is damaged could not be found out");
+            error!(channel = %self.name, %error,
+                "cannot determine the identity of a damaged batch");
         }
         self.signals.dirty.notify_one();
         self.incident("damaged_batch", 1);
@@ -151,7 +152,7 @@ impl Core {
         let identity: Vec<String> =
             keys.iter().map(|(o, e, s)| format!("{o}/{}/{s:?}", e.0)).collect();
         error!(channel = %self.name, segment, offset, ticket, events, ?identity,
-            "a batch is damaged and cannot be delivered from here");
+            "a batch is damaged and cannot be delivered");
         let seed = self.files.seed(&self.owner.uuid, segment);
         let wounded = entry.map(|entry| Wounded::read(&**file, seed, entry));
         let wounded = wounded.and_then(|read| read.ok().flatten());
@@ -161,7 +162,7 @@ impl Core {
         if let Some(entry) = entry.filter(|entry| entry.len > 0)
             && let Err(error) = self.keep_aside(segment, entry, file)
         {
-            error!(channel = %self.name, %error, "the damaged frame could not be kept aside");
+            error!(channel = %self.name, %error, "cannot save a copy of the damaged frame");
         }
     }
 

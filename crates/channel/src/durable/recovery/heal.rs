@@ -225,7 +225,7 @@ pub(crate) fn around(mut before: Positions, frames: &[Scanned], place: u64) -> V
                 let after = position.value.as_ref().filter(|_| is_next && named.len() < NAMED_MAX);
                 let stood = before.at(position).map(|value| &value[..]);
                 let stretch = after.and_then(|after| Stretch::between(stood, after));
-                named.extend(stretch.map(|stretch| format!("some of {stretch}")));
+                named.extend(stretch.map(|stretch| format!("part of {stretch}")));
             }
         }
     }

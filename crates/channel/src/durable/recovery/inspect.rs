@@ -106,11 +106,13 @@ impl Inspection {
         };
         let log = directory.join("log");
         if disk.list(&log).is_err() {
-            return Err(unusable("there is no durable channel".into()));
+            return Err(unusable("the directory contains no durable channel".into()));
         }
         let lock = alone.then(|| disk.lock(&directory.join("LOCK"))).transpose();
         let lock = lock.map_err(|error| match error {
-            LockError::Held { pid } => unusable(format!("process {pid} uses it; stop that first")),
+            LockError::Held { pid } => {
+                unusable(format!("process {pid} uses it; stop that process first"))
+            }
             LockError::Io(error) => refused(Refusal::Disk(error)),
         })?;
         let keys = match encryption {
@@ -374,6 +376,6 @@ pub fn repair(config: Config, cx: &BuildContext) -> Result<u64, ChannelError> {
     if written {
         Ok(given_up)
     } else {
-        Err(core.disk_error(std::io::Error::other("what was found could not be written")))
+        Err(core.disk_error(std::io::Error::other("cannot write the results of the check")))
     }
 }

@@ -157,8 +157,8 @@ impl Names {
         let names = std::str::from_utf8(&bytes).ok().and_then(Self::parse);
         names.ok_or_else(|| {
             io::Error::other(
-                "the file `names` is not as it was written: what it says must be known, or batches \
-                 would be delivered twice; restore it, or delete it and take that",
+                "the file `names` is damaged; restore it from a backup, or delete it, but then \
+                 batches may be delivered twice",
             )
         })
     }
@@ -199,8 +199,8 @@ impl Core {
         }
         warn!(
             channel = %self.name, %origin, new_origin = %to,
-            "the next agent knows a later epoch of this origin: this directory was restored from a \
-             backup, or runs on two machines. What was never sent goes on under a new origin",
+            "the next agent knows a later epoch of this origin: this data directory was restored \
+             from a backup, or runs on two machines; unsent events continue under a new origin",
         );
         self.incident("renamed_life", 1);
         let owner = Owner { origin: to, ..self.owner };
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_and_damage_is_seen() {
+    fn reads_the_written_file_and_detects_damage() {
         for names in [Names::default(), names()] {
             let good = names.text();
             assert_eq!(Names::parse(&good), Some(names));

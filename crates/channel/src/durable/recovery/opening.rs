@@ -71,7 +71,7 @@ impl Opening {
         let lock_path = directory.join("LOCK");
         let lock = disk.lock(&lock_path).map_err(|error| match error {
             LockError::Held { pid } => {
-                self.unusable(&lock_path, format!("process {pid} uses it; stop that one first"))
+                self.unusable(&lock_path, format!("process {pid} uses it; stop that process first"))
             }
             LockError::Io(error) => self.refused(Refusal::Disk(error)),
         })?;
@@ -100,7 +100,7 @@ impl Opening {
         let written = owner_file::write(&*disk, &path, &recovered.owner);
         if let Err(error) = &written {
             // The segment that begins below records the same; on a full disk that has to be enough.
-            warn!(path = %path.display(), %error, "the owner file could not be written");
+            warn!(path = %path.display(), %error, "cannot write the owner file; no data is lost");
         }
         let durable_epoch = if written.is_ok() { recovered.owner.epoch } else { last_epoch };
         let store = self.store(&directory);
@@ -114,7 +114,7 @@ impl Opening {
         for Aside { segment, place, tickets, events, lines, whole } in aside {
             let file = core.files.open(segment, false).map_err(io)?;
             if let Err(error) = core.keep_aside(segment, &place, &file) {
-                warn!(channel = %core.name, %error, "a damaged frame could not be kept aside");
+                warn!(channel = %core.name, %error, "cannot save a copy of a damaged frame");
             }
             match whole {
                 Some(whole) => {

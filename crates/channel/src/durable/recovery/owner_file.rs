@@ -106,7 +106,7 @@ mod tests {
     const OWNER: Owner = Owner { uuid: [0xab; 16], origin: Origin([1; 16]), epoch: Epoch(12) };
 
     #[test]
-    fn what_is_written_is_read_back_and_damage_is_seen() {
+    fn reads_the_written_file_and_detects_damage() {
         let good = text(&OWNER, FORMAT);
         assert_eq!(parse(&good), OwnerFile::Sound(OWNER));
         for at in 0..good.len() {

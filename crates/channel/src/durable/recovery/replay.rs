@@ -91,7 +91,8 @@ pub(crate) fn owner(
         }
         OwnerFile::Absent | OwnerFile::Damaged => {}
     }
-    warn!(path = %path.display(), "the owner file is lost; the segments are asked");
+    warn!(path = %path.display(),
+        "the owner file is missing or damaged; reading the owner from the segments");
     let mut newest: Option<Owner> = None;
     for (id, _) in segments {
         let Some((format, owner)) = owner_in(files, id)? else { continue };
@@ -104,8 +105,8 @@ pub(crate) fn owner(
     }
     newest.ok_or_else(|| {
         Refusal::Unusable(
-            "neither its file `channel` nor any segment names its owner; restore the file, \
-             or move the directory away to start empty"
+            "neither the file `channel` nor any segment shows the owner; restore the file, or move \
+             the directory away to start empty"
                 .into(),
         )
     })
@@ -113,8 +114,8 @@ pub(crate) fn owner(
 
 fn newer(format: u16) -> Refusal {
     Refusal::Unusable(format!(
-        "it is of format {format}, and this program reads up to {FORMAT}; use the newer program, \
-         or let it empty the channel first"
+        "the format {format} is not supported, only up to {FORMAT}; use the newer program, or \
+         drain the channel with it first"
     ))
 }
 
@@ -167,7 +168,10 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
     let all = files.list()?;
     let (state, read) = read_back(files, &owner.uuid, &all)?;
     if state.is_none() && !read.is_empty() {
-        error!("no segment's state is sound: what was stored and committed before is not known");
+        error!(
+            "no segment has a readable state, so earlier commits are unknown; batches may be \
+             delivered again"
+        );
     }
     let (state, ticket) = state.unwrap_or_default();
     let began_ms = state.since_ms;
@@ -255,12 +259,7 @@ impl Recovered {
                 }
                 _ => Vec::new(),
             };
-            error!(
-                segment = id,
-                offset,
-                ?lines,
-                "something in this segment is not as it was written"
-            );
+            error!(segment = id, offset, ?lines, "a part of this segment is damaged");
         }
         Ok(())
     }
@@ -304,7 +303,7 @@ impl Recovered {
                 let acked = in_flight.acked_by_all(None);
                 let missing = IntervalSet::from(tickets).difference(&acked);
                 error!(segment = segment.record.id, tickets = ?missing.runs(),
-                    "a segment's file is missing; these tickets are lost");
+                    "a segment file is missing, so these tickets are lost");
                 in_flight.strike(&missing);
                 self.lost.insert_all(&missing);
             }
@@ -335,8 +334,8 @@ impl Recovered {
         let mut gone = self.tickets.window.pending().clone();
         gone.remove_all(&there);
         error!(identities = gone.count(), tickets = ?self.lost.runs(),
-            "these tickets are lost: the agents that sent them here send them again; what this \
-             agent read itself is not sent again");
+            "these tickets are lost: agents that sent the batches resend them, but events that \
+             this agent read itself are not read again");
         self.tickets.window.forget(&gone);
         self.tickets.events = events;
         Ok(())
@@ -352,7 +351,7 @@ impl Recovered {
                 Ok(()) => last.record.room = last.record.end,
                 // Without the cut, the segment only keeps its unused end.
                 Err(error) if is_full(&error) => {
-                    warn!(segment = last.record.id, %error, "the last segment could not be cut");
+                    warn!(segment = last.record.id, %error, "cannot truncate the last segment");
                 }
                 Err(error) => return Err(error),
             }
@@ -365,6 +364,6 @@ impl Recovered {
         let (tickets, torn_bytes) = (&self.tickets, self.torn_bytes);
         let segments = tickets.segments.len();
         info!(%channel, epoch = self.owner.epoch.0, segments, events = tickets.events, torn_bytes,
-            "the channel is open");
+            "channel opened");
     }
 }

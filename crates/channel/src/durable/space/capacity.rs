@@ -56,13 +56,13 @@ impl Lack {
     /// Returns the reason and the remedy for log lines.
     pub(crate) fn said(self) -> (&'static str, &'static str) {
         match self {
-            Self::Bytes => ("disk_full", "free disk space, or deliver what the channel holds"),
+            Self::Bytes => ("disk_full", "free disk space, or let the sinks drain the channel"),
             Self::Inodes => (
                 "no_inodes",
-                "the file system has no free inodes, whatever it has in bytes: remove files \
-                from it, or give the channel another file system",
+                "the file system has no free inodes: delete files there, or move the channel to \
+                 another file system",
             ),
-            Self::Quota => ("quota", "raise the quota, or deliver what the channel holds"),
+            Self::Quota => ("quota", "raise the quota, or let the sinks drain the channel"),
         }
     }
 }
@@ -85,12 +85,11 @@ pub(crate) fn no_room(error: ChannelError, env: &Env, directory: &Path) -> Chann
 fn problem(capacity: u64, space: Space) -> Option<(&'static str, &'static str)> {
     let share = |bytes: u64| bytes / 100 * DISK_PERCENT;
     if capacity > share(space.total) {
-        let problem = "the file system is too small for it";
-        return Some((problem, "set less, or give the channel a larger file system"));
+        let problem = "the file system is too small";
+        return Some((problem, "lower it, or use a larger file system"));
     }
-    let problem =
-        "the file system has not so much free, unless the channel occupies the rest itself";
-    (capacity > share(space.available)).then_some((problem, "set less, or free disk space"))
+    let problem = "the file system does not have enough free space";
+    (capacity > share(space.available)).then_some((problem, "lower it, or free disk space"))
 }
 
 /// Returns warnings about a capacity that exceeds the disk.
@@ -100,9 +99,9 @@ pub(crate) fn warnings(capacity: ByteSize, cx: &BuildContext) -> Vec<String> {
     let (channel, directory) = (&cx.name, cx.directory.display());
     let Space { total, available, .. } = space;
     vec![format!(
-        "channel `{channel}`: `capacity` is {capacity}, and {problem}: {directory} has {available} \
-         of {total} bytes free, of which a channel takes at most {DISK_PERCENT} %. Its intake \
-         stops earlier; {help}"
+        "channel `{channel}`: `capacity` is {capacity}, but {problem}: {directory} has {available} \
+         of {total} bytes free, and a channel uses at most {DISK_PERCENT} %. It will stop \
+         accepting events earlier; {help}"
     )]
 }
 
@@ -129,7 +128,7 @@ mod tests {
             assert!(small.contains(word), "{word} is not in: {small}");
         }
         let full = said(mib(64), 100 << 20, 30 << 20).join("\n");
-        assert!(full.contains("not so much free") && full.contains("73400320"), "{full}");
+        assert!(full.contains("not have enough free") && full.contains("73400320"), "{full}");
     }
 
     #[test]
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_to_fit_is_taken_and_nothing_larger() {
+    fn accepts_puts_up_to_the_reported_maximum_only() {
         use pipeline::{BatchSize, Component};
         for mib in [1, 2, 16, 1024] {
             let config = Config { capacity: ByteSize::mib(mib), ..Config::default() };

@@ -158,15 +158,15 @@ impl State {
         if !self.fits_disk(size.bytes) {
             self.space.lack.said()
         } else if events > limits.capacity_events {
-            ("capacity_events", "see why the sinks do not deliver, or raise `capacity_events`")
+            ("capacity_events", "check why the sinks do not deliver, or raise `capacity_events`")
         } else if self.space.capacity_bytes < limits.capacity_bytes {
             (
                 "disk_space",
-                "the disk holds less than `capacity`: free disk space, or see why the \
-                sinks do not deliver",
+                "the disk has less space than `capacity`: free disk space, or check why the sinks \
+                 do not deliver",
             )
         } else {
-            ("capacity", "see why the sinks do not deliver, or raise `capacity`")
+            ("capacity", "check why the sinks do not deliver, or raise `capacity`")
         }
     }
 }
@@ -209,7 +209,7 @@ impl Core {
             return false;
         };
         if let Err(error) = self.files.truncate(last.id, last.end) {
-            warn!(channel = %self.name, %error, "the last segment could not be cut");
+            warn!(channel = %self.name, %error, "cannot truncate the last segment");
             return false;
         }
         log.truncated(last.id);
@@ -224,7 +224,7 @@ impl Core {
     /// Records that the disk has no room for a next segment, if the error means that.
     pub(crate) fn note_full_disk(&self, error: &io::Error) {
         if !is_full(error) {
-            warn!(channel = %self.name, %error, "the next segment cannot be made");
+            warn!(channel = %self.name, %error, "cannot create the next segment");
             return;
         }
         let lack = Lack::of(&*self.env.disk, &self.directory, error);
@@ -250,7 +250,7 @@ impl Core {
             let (reason, help) = state.space.lack.said();
             warn!(channel = %self.name, %error, reason, help,
                 directory = %self.directory.display(), left_bytes = left,
-                "the disk has no room for another segment; the open one is filled");
+                "no disk space for another segment; filling the current one");
         }
     }
 
@@ -308,11 +308,11 @@ impl Core {
                 let (bytes, capacity) = (state.tickets.bytes(), state.usable_bytes());
                 warn!(channel = %self.name, reason, bytes, capacity,
                     directory = %self.directory.display(), help,
-                    "the intake has stopped; sources wait");
+                    "the channel has stopped accepting events; sources wait");
             }
         } else if let Some(lasted) = state.space.standstill.goes_on(now) {
             info!(channel = %self.name, lasted_seconds = lasted.as_secs_f64(),
-                "the intake goes on");
+                "the channel accepts events again");
         }
     }
 }

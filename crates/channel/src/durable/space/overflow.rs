@@ -85,7 +85,7 @@ impl Core {
             (record.settled, events)
         };
         self.incident("dropped_oldest_event", events);
-        warn!(channel = %self.name, events, "the channel is full; its oldest events are dropped");
+        warn!(channel = %self.name, events, "the channel is full; dropped its oldest events");
         self.announce(settled);
         self.lead();
         Ok(true)

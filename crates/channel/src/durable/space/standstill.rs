@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_is_said_once_and_so_is_its_end() {
+    fn reports_a_stop_and_its_end_once() {
         let (began, mut stop) = (Instant::now(), Standstill::default());
         let at = |second| began + Duration::from_secs(second);
         assert_eq!(stop.goes_on(at(0)), None, "it was never stopped");
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn short_ones_are_said_once_a_minute_and_a_long_one_in_any_case() {
+    fn reports_short_stops_once_a_minute_and_long_ones_always() {
         let (began, mut stop) = (Instant::now(), Standstill::default());
         let at = |millis| began + Duration::from_millis(millis);
         let said = (0..60_000).step_by(10).filter(|millis| {

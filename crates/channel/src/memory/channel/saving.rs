@@ -41,7 +41,9 @@ pub(super) async fn keep_positions(core: Weak<Core>, dirty: Arc<Notify>) {
         tokio::time::sleep(POSITIONS_DELAY).await;
         let Some(core) = core.upgrade() else { return };
         if let Err(error) = core.save().await {
-            warn!(channel = %core.name, %error, "the positions of the sources are not saved");
+            warn!(channel = %core.name, %error,
+                "cannot save the positions of the sources; after a crash, events would be read \
+                 again");
             core.dirty.notify_one();
         }
     }

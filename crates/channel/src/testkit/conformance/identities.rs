@@ -82,7 +82,7 @@ pub async fn an_empty_batch_leaves_identity_and_position<W: World>(suite: Suite<
 
 /// If a channel stores in turn, it rejects a batch whose position must follow another one while its
 /// key does not have that value; also after a restart.
-pub async fn what_comes_after_another_is_stored_only_behind_it<W: World>(suite: Suite<W>) {
+pub async fn a_dependent_position_is_stored_only_after_its_predecessor<W: World>(suite: Suite<W>) {
     let world = W::begin(SEED);
     let channel = open(suite, &world).await;
     if !channel.stores_in_turn() {

@@ -34,7 +34,11 @@ impl Lines {
     ) -> Result<(Self, u64), Problem> {
         let unit = charset.unit();
         if !start.is_multiple_of(unit as u64) {
-            return Err(Problem::Bad("its reading began with another charset".to_owned()));
+            return Err(Problem::Bad(
+                "reading began with another `charset`; restore the setting, or put the file into \
+                 the directory again"
+                    .to_owned(),
+            ));
         }
         // In charsets with multi-byte characters, the first one may be a byte order mark.
         let mut first = Vec::new();
@@ -51,7 +55,9 @@ impl Lines {
         let left = start.saturating_sub(first.len() as u64);
         let passed = io::copy(&mut lines.reader.by_ref().take(left), &mut io::sink())?;
         if passed < left {
-            return Err(Problem::Bad("it is shorter than what was read of it".to_owned()));
+            return Err(Problem::Bad(
+                "the file is shorter than the part that was already read".to_owned(),
+            ));
         }
         Ok((lines, start))
     }

@@ -11,7 +11,7 @@ fn has(name: &'static str) -> impl Fn(&Rig) -> bool {
 }
 
 #[test]
-fn a_file_that_grows_while_it_is_read_is_set_aside_and_the_next_one_is_read() {
+fn sets_aside_a_file_that_grows_while_it_is_read() {
     let rig = Rig::new(&json!({ "batch_events": 1 }));
     rig.put_aged("a.log", b"1\n2\n3\n", 30);
     rig.put_aged("b.log", b"next\n", 20);

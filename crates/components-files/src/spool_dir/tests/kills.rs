@@ -38,7 +38,7 @@ fn survive(mut rig: Rig, mut settings: Value, expected: &[String]) {
 }
 
 #[test]
-fn lines_of_plain_and_compressed_files_are_read_once_over_kills_and_refusals() {
+fn reads_plain_and_gzip_lines_once_over_kills_and_refusals() {
     let rig = Rig::new(&json!({}));
     let mut expected = Vec::new();
     for file in 0..8 {
@@ -88,7 +88,7 @@ fn a_multiline_that_cannot_be_is_refused_by_name() {
 }
 
 #[test]
-fn events_of_a_file_that_is_read_in_whole_are_stored_once_over_kills_and_refusals() {
+fn stores_events_of_whole_files_once_over_kills_and_refusals() {
     let rig = Rig::new(&json!({}));
     let mut expected = Vec::new();
     for file in 0..3 {

@@ -44,7 +44,7 @@ fn transfers(rig: &Rig) -> BTreeSet<String> {
 }
 
 #[test]
-fn files_are_cut_into_pieces_that_say_where_they_belong() {
+fn cuts_files_into_pieces_with_their_location() {
     let rig = Rig::new(&json!({ "pieces": { "size": "1KiB" }, "recursive": true }));
     let sizes = [0, 1, 1023, 1024, 1025, 5000];
     for (number, size) in (0..).zip(sizes) {

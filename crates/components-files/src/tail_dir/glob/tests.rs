@@ -80,17 +80,17 @@ fn without_links_none_is_followed_below_what_the_pattern_spells_out() {
 }
 
 #[test]
-fn a_pattern_that_cannot_be_read_says_why() {
+fn explains_an_invalid_pattern() {
     for pattern in ["", "/", "/a/../b", "/{a/b,c}", "/[z"] {
         assert!(Pattern::new(pattern).is_err(), "{pattern}");
     }
     for (pattern, hint) in [
         ("~/logs/*.log", "/home/"),
         ("~app/x.log", "`~`"),
-        ("${HOME}/x.log", "variables"),
-        ("$HOME/x.log", "variables"),
-        ("/srv/$APP/x.log", "variables"),
-        ("/srv/${APP}.log", "variables"),
+        ("${HOME}/x.log", "variable"),
+        ("$HOME/x.log", "variable"),
+        ("/srv/$APP/x.log", "variable"),
+        ("/srv/${APP}.log", "variable"),
         ("/tmp/", "`/tmp/*.log`"),
     ] {
         let problem = Pattern::new(pattern).unwrap_err();

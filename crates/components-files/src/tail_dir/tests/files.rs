@@ -46,7 +46,7 @@ pub(super) async fn survey(tailer: &mut Tailer, after: Duration) {
 }
 
 #[tokio::test]
-async fn what_is_not_named_any_more_is_not_read_and_named_again_goes_on_where_it_was() {
+async fn resumes_a_file_that_is_matched_again() {
     for by_exclusion in [false, true] {
         let mut rig = Rig::new(&json!({}));
         let all = ["a.log", "b.log"];
@@ -89,7 +89,7 @@ async fn batches_are_cut_to_what_the_next_agents_take_from_the_next_turn_on() {
 }
 
 #[tokio::test]
-async fn what_is_not_named_any_more_is_not_read_when_it_is_renamed_either() {
+async fn ignores_a_renamed_file_that_is_no_longer_matched() {
     let mut rig = Rig::new(&json!({}));
     rig.paths(&["a.log", "b.log"]);
     rig.append("b.log", "1\n");
@@ -105,7 +105,7 @@ async fn what_is_not_named_any_more_is_not_read_when_it_is_renamed_either() {
 }
 
 #[tokio::test]
-async fn what_rotation_renamed_to_an_excluded_name_is_read_to_its_end_over_a_restart() {
+async fn finishes_a_file_rotated_to_an_excluded_name_over_a_restart() {
     let rig = Rig::new(&json!({ "exclude": ["*.1", "*.2"] }));
     rig.append("a.log", "1\n");
     rig.read_all(&["1"]).await;
@@ -326,8 +326,8 @@ async fn a_file_that_vanished_while_the_agent_was_away_is_reported_once() {
         survey(&mut tailer, Duration::from_secs(11)).await;
     }
     assert_eq!((rig.anomalies("vanished_unread"), rig.anomalies("vanished_read")), (2, 1));
-    assert_eq!(heard.with(&["INFO", "vanished", "d.log", "offset=2", "to its end"]).len(), 1);
-    let mut lines = heard.with(&["WARN", "vanished", "offset=2", "unread_bytes=3"]);
+    assert_eq!(heard.with(&["INFO", "deleted", "d.log", "offset=2", "completely"]).len(), 1);
+    let mut lines = heard.with(&["WARN", "deleted", "offset=2", "unread_bytes=3"]);
     // The survey visits files in the order of their inodes.
     lines.sort();
     assert_eq!(lines.len(), 2, "{lines:?}");
@@ -353,7 +353,7 @@ async fn a_pattern_that_matches_nothing_is_reported_ever_more_rarely() {
     }
     // After 10 s, 70 s, 670 s, 4,270 s.
     assert_eq!(heard.with(&["no file matches", "no/such/*.log", "does not exist"]).len(), 4);
-    assert_eq!(heard.with(&["no file matches", "later/*.log", "no name in"]).len(), 4);
+    assert_eq!(heard.with(&["no file matches", "later/*.log", "no file in"]).len(), 4);
     assert_eq!(heard.with(&["no file matches"]).len(), 12);
     rig.append("later/b.log", "1\n");
     for _ in 0..2 {

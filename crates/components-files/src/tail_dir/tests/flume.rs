@@ -30,7 +30,7 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn each_file_goes_on_at_flumes_byte_and_what_flume_did_not_read_from_its_beginning() {
+async fn continues_from_flumes_position_and_reads_new_files_from_the_start() {
     let rig = Rig::after_flume(&json!({}));
     rig.append("a.log", "read\nnot read\n");
     rig.append("whole.log", "read\n");
@@ -61,7 +61,7 @@ async fn each_file_goes_on_at_flumes_byte_and_what_flume_did_not_read_from_its_b
 }
 
 #[tokio::test]
-async fn what_flume_read_stays_read_when_a_kill_comes_between_two_channels() {
+async fn keeps_flumes_position_after_a_kill_between_two_channels() {
     for refusing in 0..2 {
         let rig = Rig::after_flume(&json!({}));
         rig.append("a.log", "read\nnot read\n");
@@ -110,7 +110,7 @@ async fn a_channel_that_was_added_goes_on_where_flume_stood() {
 }
 
 #[tokio::test]
-async fn a_file_renamed_since_flume_stopped_goes_on_and_the_one_in_its_place_is_new() {
+async fn continues_a_file_renamed_since_flume_stopped() {
     for pattern in ["*.log", "*.log*"] {
         let mut rig = Rig::after_flume(&json!({ "start_at": "end" }));
         rig.settings["paths"] = json!([rig.path(pattern)]);
@@ -130,7 +130,7 @@ async fn a_file_renamed_since_flume_stopped_goes_on_and_the_one_in_its_place_is_
 }
 
 #[tokio::test]
-async fn an_inode_that_another_file_has_now_says_nothing_of_it() {
+async fn ignores_the_inode_of_another_file() {
     let rig = Rig::after_flume(&json!({}));
     rig.append("other.log", "short lines\nof another\n");
     rig.append("a.log.1", "the name of a rotated one, and no line ends there\n");
@@ -157,26 +157,26 @@ async fn a_file_with_fewer_bytes_than_flume_read_is_read_from_its_beginning() {
 }
 
 #[tokio::test]
-async fn a_broken_position_file_stops_the_source_and_a_missing_one_is_said() {
+async fn a_broken_position_file_stops_the_source_and_a_missing_one_warns() {
     let rig = Rig::after_flume(&json!({}));
     rig.append("a.log", "1\n");
     for (text, problem) in [
         ("", "is empty"),
-        ("[{\"inode\":1,\"pos\":2,\"file\":\"/a", "no position file of Flume"),
-        ("[{\"inode\":1,\"file\":\"/a\"}]", "no position file of Flume"),
-        ("[{\"inode\":1,\"pos\":-2,\"file\":\"/a\"}]", "no position file of Flume"),
+        ("[{\"inode\":1,\"pos\":2,\"file\":\"/a", "not a Flume position file"),
+        ("[{\"inode\":1,\"file\":\"/a\"}]", "not a Flume position file"),
+        ("[{\"inode\":1,\"pos\":-2,\"file\":\"/a\"}]", "not a Flume position file"),
     ] {
         fs::write(rig.path(POSITIONS), text).unwrap();
         let error = rig.start().task.await.unwrap().unwrap_err();
         let said = error.to_string();
         assert!(said.contains("`flume_positions`") && said.contains(problem), "{said}");
-        assert!(said.contains("take the setting out"), "{said}");
+        assert!(said.contains("remove the setting"), "{said}");
     }
     assert!(rig.channels.lines().iter().all(Vec::is_empty));
     fs::remove_file(rig.path(POSITIONS)).unwrap();
     let log = CapturedLog::new();
     FlumePositions::read("in", &*env::real().disk, &rig.path(POSITIONS)).unwrap();
-    let said = log.with(&["WARN", "`flume_positions` names is not there"]);
+    let said = log.with(&["WARN", "`flume_positions` does not exist"]);
     assert_eq!(said.len(), 1, "{said:?}");
     let running = rig.start();
     rig.expect(&["1"]).await;
@@ -184,7 +184,7 @@ async fn a_broken_position_file_stops_the_source_and_a_missing_one_is_said() {
 }
 
 #[tokio::test]
-async fn what_flume_read_of_many_files_is_one_batch() {
+async fn takes_over_positions_of_many_files_in_one_batch() {
     let rig = Rig::after_flume(&json!({}));
     let names: Vec<String> = (0..500).map(|number| format!("{number}.log")).collect();
     names.iter().for_each(|name| rig.append(name, "read\n"));

@@ -41,7 +41,7 @@ async fn a_stack_trace_is_one_event_by_either_pattern() {
 }
 
 #[tokio::test]
-async fn a_last_event_counts_as_ended_when_its_file_is_quiet_and_what_follows_is_another() {
+async fn a_quiet_file_ends_its_last_event() {
     let rig = Rig::new(&json!({
         "multiline": { "start": r"^\d{4}-", "timeout": "80ms" }, "poll_max": "60s",
     }));
@@ -54,7 +54,7 @@ async fn a_last_event_counts_as_ended_when_its_file_is_quiet_and_what_follows_is
 }
 
 #[tokio::test]
-async fn parts_of_a_line_of_a_container_are_one_event_whatever_the_other_stream_prints() {
+async fn joins_parts_of_a_container_line_of_one_stream() {
     let rig = Rig::new(&json!({
         "multiline": { "container": true, "timeout": "1h" }, "offset_header": true,
     }));
@@ -78,7 +78,7 @@ async fn parts_of_a_line_of_a_container_are_one_event_whatever_the_other_stream_
 }
 
 #[tokio::test]
-async fn a_whole_line_of_a_container_is_stored_at_once_and_survives_a_kill_and_its_file() {
+async fn stores_a_whole_container_line_immediately() {
     let rig = Rig::new(&json!({ "multiline": { "container": true, "timeout": "1h" } }));
     let running = rig.start();
     let line = |pod: usize, number: usize| format!("t stdout F {pod} {number}");

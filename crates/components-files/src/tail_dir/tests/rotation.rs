@@ -118,7 +118,7 @@ async fn a_file_that_came_and_was_renamed_before_anybody_looked_is_read() {
 }
 
 #[tokio::test]
-async fn what_was_renamed_from_too_long_a_path_is_not_followed_under_it() {
+async fn ignores_a_file_renamed_from_a_path_that_is_too_long() {
     let mut rig = Rig::new(&json!({ "poll_max": "60s" }));
     let mut deep = rig.path("d");
     while deep.as_os_str().len() < 3_800 {
@@ -199,7 +199,7 @@ async fn a_truncated_file_is_read_from_its_beginning() {
 }
 
 #[tokio::test]
-async fn how_far_a_truncated_file_is_behind_is_shown_when_what_it_was_is_forgotten() {
+async fn shows_the_lag_of_a_truncated_file() {
     let rig = Rig::new(&json!({ "metrics_per_file": true }));
     rig.append("a.log", "1\n2\n");
     let running = rig.start();
@@ -215,7 +215,7 @@ async fn how_far_a_truncated_file_is_behind_is_shown_when_what_it_was_is_forgott
 }
 
 #[tokio::test]
-async fn a_file_written_anew_is_known_by_its_beginning_and_by_what_stood_before_the_position() {
+async fn detects_a_rewritten_file_by_its_head_and_its_last_bytes() {
     let alike = "the same line again\n".repeat(80);
     for (before, after) in [("first\n", "other\n"), ("", "")] {
         let rig = Rig::new(&json!({}));
@@ -346,7 +346,7 @@ async fn two_files_that_begin_alike_are_both_read_in_full() {
 
 /// An application that repeats the same line without a time.
 #[tokio::test]
-async fn lines_that_are_all_alike_are_each_read_whatever_rotation_calls_their_file() {
+async fn reads_each_identical_line_despite_rotation() {
     const LINES: usize = 300; // more than what a file is recognised by
     for (rotated, down) in
         [("a.log.1", false), ("a_1.log", false), ("a.log.1", true), ("a_1.log", true)]

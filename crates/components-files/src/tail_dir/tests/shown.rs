@@ -19,7 +19,7 @@ async fn the_followed_files_and_what_is_wrong_with_them_are_shown() {
     survey(&mut tailer, Duration::ZERO).await;
     let (followed, _, _, problem) = shown();
     let pattern = rig.path("*.log").display().to_string();
-    assert!(followed == 0 && problem.contains(&format!("no file matches `{pattern}`: no name in")));
+    assert!(followed == 0 && problem.contains(&format!("no file matches `{pattern}`: no file in")));
     rig.append("a.log", "1\n2");
     survey(&mut tailer, Duration::from_secs(1)).await;
     let (followed, unread, _, problem) = shown();

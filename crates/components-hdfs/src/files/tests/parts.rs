@@ -102,16 +102,16 @@ async fn each_record_is_stored_once_where_parts_of_a_file_are_asked_for() {
 }
 
 #[tokio::test]
-async fn what_lies_outside_of_a_file_is_an_error_that_names_it() {
+async fn names_a_file_whose_offsets_exceed_it() {
     let site = Site::new();
     let mut short = file(0, 3);
     *short.last_mut().unwrap() = 9;
     site.put("a", &short);
     let settings = json!({ "decoder": "from_end", "batch_bytes": "8B" });
     let problem = site.problem(&settings).await;
-    assert!(problem.contains("/a cannot be read behind its first 3 events"), "{problem}");
+    assert!(problem.contains("/a after the first 3 events"), "{problem}");
     assert_eq!(site.bodies().len(), 3);
     let settings = json!({ "decoder": "from_end", "compression": "gzip", "url": "file:///a" });
     let error = build::<Config>(&settings, &context()).map(drop).unwrap_err().to_string();
-    assert!(error.contains("compression") && error.contains("compressed within"), "{error}");
+    assert!(error.contains("compression") && error.contains("compressed internally"), "{error}");
 }

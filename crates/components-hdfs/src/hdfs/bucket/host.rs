@@ -86,8 +86,8 @@ pub(super) fn shown(name: &str, host: &dyn HostNames) -> Result<String, String> 
     };
     let text = text.map_err(|problem| {
         format!(
-            "what `%[{name}]` stands for is not known: {problem}. Give the host an entry in the \
-             name service or in `/etc/hosts`, or write the text itself into the path"
+            "cannot resolve `%[{name}]`: {problem}; add this host to DNS or `/etc/hosts`, or write \
+             the value into the path"
         )
     })?;
     Ok(confined(Some(&text)))
@@ -115,7 +115,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_host_is_shown_by_name_and_address_and_what_is_not_known_is_said() {
+    fn resolves_the_host_or_reports_the_failure() {
         assert_eq!(shown("LOCALHOST", &Named("web 1")).unwrap(), "web%201");
         assert_eq!(shown("IP", &Named("web")).unwrap(), "fe80%3A%3A1%25eth0");
         let problem = shown("FQDN", &Named("web")).unwrap_err();

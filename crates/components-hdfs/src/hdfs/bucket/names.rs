@@ -37,13 +37,13 @@ pub(super) fn fitted(mut name: String) -> String {
 /// # Errors
 /// The problem with the path.
 pub(in crate::hdfs) fn branch(path: &str) -> Result<String, String> {
-    let names = path.strip_prefix('/').ok_or("it must begin with `/`, as in `/late`")?;
+    let names = path.strip_prefix('/').ok_or("a path begins with `/`, as in `/late`")?;
     let is_plain = |name: &str| {
         confined(Some(name)) == name && name.len() <= VALUE_MAX && !name.starts_with(['_', '.'])
     };
     if !names.split('/').all(is_plain) {
-        let problem = "each name of it has letters, digits and `.`, `_`, `=`, `-` alone, does not \
-                       begin with `_` or `.`, and is not empty";
+        let problem = "each name of the path may only have letters, digits, `.`, `_`, `=` and `-`, \
+                       must not begin with `_` or `.`, and must not be empty";
         return Err(problem.into());
     }
     Ok(names.to_owned())

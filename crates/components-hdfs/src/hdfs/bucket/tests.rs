@@ -72,7 +72,7 @@ fn events_of_other_hours_and_headers_are_parted_and_no_others() {
 }
 
 #[test]
-fn rounding_and_the_zone_part_events_where_the_path_differs_and_nowhere_else() {
+fn rounding_and_zone_split_events_only_where_the_path_differs() {
     let minutes: Vec<String> = (0..60).map(|minute| (minute * 60_000).to_string()).collect();
     let batch = timed(&minutes.iter().map(String::as_str).collect::<Vec<_>>());
     let mut rules = rules("/logs/%H%M");
@@ -83,7 +83,7 @@ fn rounding_and_the_zone_part_events_where_the_path_differs_and_nowhere_else() {
 }
 
 #[test]
-fn both_hours_of_a_change_share_a_directory_unless_the_path_shows_the_offset() {
+fn repeated_hours_share_a_directory_unless_the_path_has_the_offset() {
     // 2026-10-25, 02:30 in Berlin, which occurs twice.
     let batch = timed(&["1792888200000", "1792891800000"]);
     for (path, expected) in
@@ -134,7 +134,7 @@ fn a_directory_is_not_over_while_the_clocks_may_bring_its_text_back() {
 }
 
 #[test]
-fn what_needs_more_directories_than_may_be_open_stays_together() {
+fn keeps_events_of_too_many_directories_together() {
     let mut builder = BatchBuilder::default();
     for (time, app) in
         [("0", "a"), ("3600000", "a"), ("0", "b"), ("0", "a"), ("9", "c"), ("0", "d")]
@@ -155,7 +155,7 @@ fn a_timestamp_that_cannot_be_read_is_taken_for_none() {
 }
 
 #[test]
-fn an_event_without_a_time_gets_what_the_rule_says() {
+fn an_event_without_a_time_follows_the_rule() {
     let batch = timed(&["0", "-", "x", "1"]);
     let mut rules = rules("/logs/%Y");
     assert_eq!(parted(&rules, &batch), named([("1970", 2), ("2026", 2)]));
@@ -170,7 +170,7 @@ fn an_event_without_a_time_gets_what_the_rule_says() {
 }
 
 #[test]
-fn late_events_share_the_directories_of_new_ones_below_a_path_of_their_own_and_are_counted() {
+fn counts_late_events_and_puts_them_below_their_own_path() {
     let at = |age: i64| (NOW - age).to_string();
     let times = [at(0), at(HOUR), at(HOUR + 1), at(30_000 * HOUR), at(-HOUR)];
     let batch = timed(&times.iter().map(String::as_str).collect::<Vec<_>>());

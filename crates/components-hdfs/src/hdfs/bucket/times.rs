@@ -85,9 +85,11 @@ impl Round {
         let unit = units.into_iter().find(|(_, within)| step <= *within);
         match unit {
             Some((unit, within)) if step > 0 && step % unit == 0 => Ok(Self { step, within }),
-            _ => Err("it must be whole seconds up to a minute, whole minutes up to an hour, or \
-                      whole hours up to a day, such as `10m`"
-                .into()),
+            _ => {
+                Err("must be whole seconds up to a minute, whole minutes up to an hour, or whole \
+                     hours up to a day, such as `10m`"
+                    .into())
+            }
         }
     }
 
@@ -312,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hour_that_a_zone_has_twice_is_one_text_and_the_offset_tells_them_apart() {
+    fn only_the_offset_distinguishes_a_repeated_hour() {
         let calendar = Calendar {
             zone: TimeZone::get("Europe/Berlin").unwrap(),
             round: Round::to(humane("30m")).ok(),
@@ -357,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_says_the_same_as_the_zone_at_every_change() {
+    fn the_clock_matches_the_zone_at_every_change() {
         for name in ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Tehran"] {
             let calendar = Calendar { zone: TimeZone::get(name).unwrap(), round: None };
             let mut clock = calendar.clock();

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_due_with_its_first_file_and_its_note_goes_with_the_last_directory() {
+    fn directories_are_due_with_a_file_and_notes_end_with_the_last_one() {
         let mut backlog = backlog(&[("n1", &["a", "b"]), ("n2", &["a"])]);
         assert_eq!(ready(&backlog), [""; 0]);
         backlog.looked("a", true, &staged(&["x"]));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_staged_may_still_become_visible() {
+    fn waits_for_staged_files() {
         let mut backlog = backlog(&[("n", &["a"])]);
         backlog.looked("a", false, &staged(&["x", "y"]));
         backlog.looked("a", false, &staged(&["y", "of another roll"]));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_done_is_forgotten_and_nothing_is_read_twice() {
+    fn forgets_work_of_others_and_reads_nothing_twice() {
         let mut backlog = backlog(&[("n1", &["a"]), ("n2", &["b"])]);
         assert_eq!(backlog.sees(vec!["n2".to_owned(), "n3".to_owned()]), ["n3"]);
         assert_eq!(Vec::from_iter(backlog.unknown()), ["b"]);

@@ -25,7 +25,7 @@ async fn begun(store: &Memory) -> (Collector, Collector) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ledger_deleted_while_collectors_are_down_stops_them_with_the_command_that_helps() {
+async fn a_ledger_deleted_while_down_stops_the_sink_with_a_command() {
     let store = Memory::new();
     let (one, other) = begun(&store).await;
     store.delete("/logs/_aqueduct").await.unwrap();
@@ -35,7 +35,7 @@ async fn a_ledger_deleted_while_collectors_are_down_stops_them_with_the_command_
         let error = sink.open().await.unwrap_err();
         let told = error.to_string();
         for part in
-            ["nothing is stored until", "aqueduct ledger show --store 'file:///logs/%{app}'"]
+            ["the sink stores nothing", "aqueduct ledger show --store 'file:///logs/%{app}'"]
         {
             assert!(told.contains(part), "{told}");
         }
@@ -53,7 +53,7 @@ async fn a_ledger_deleted_while_collectors_are_down_stops_them_with_the_command_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ledger_deleted_below_a_sink_at_work_stops_it_and_what_it_held_comes_later() {
+async fn a_ledger_deleted_at_work_stops_the_sink_until_it_is_repaired() {
     for path in [LEDGER, "/logs/_aqueduct", "/logs"] {
         let store = Memory::new();
         let (one, _) = begun(&store).await;
@@ -107,7 +107,7 @@ async fn a_rebuilding_that_failed_at_any_call_can_be_done_again() {
 
 /// The sink's data directory belongs to another dataset, and remembers nothing of this one.
 #[tokio::test(start_paused = true)]
-async fn a_dataset_that_was_moved_with_its_ledger_goes_on_and_one_without_is_refused() {
+async fn accepts_a_moved_dataset_only_with_its_ledger() {
     let store = Memory::new();
     let mut moved = Collector::new(settings());
     deliver(&mut moved.sink(&store), &numbered(4)).await;

@@ -68,7 +68,7 @@ async fn not_marked_while_staged(over: fn(Arc<dyn FileSystem>) -> Arc<dyn FileSy
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_directory_is_marked_once_its_time_is_over_and_nothing_of_it_is_staged() {
+async fn marks_a_directory_after_its_time_when_nothing_is_staged() {
     not_marked_while_staged(|store| store).await;
 }
 
@@ -132,12 +132,12 @@ async fn a_kill_at_any_call_leaves_each_directory_with_a_marker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kill_at_any_call_of_an_object_store_leaves_each_directory_with_a_marker() {
+async fn marks_each_directory_despite_a_kill_at_any_call_of_a_bucket() {
     killed_anywhere(|store| Arc::new(Objects::over(store))).await;
 }
 
 #[test]
-fn what_is_never_complete_is_refused_with_its_setting() {
+fn rejects_markers_for_directories_that_never_complete() {
     let cx = formats::alone("store", Path::new("/nowhere"), env::real());
     let marker = json!({ "after": "1h" });
     let arrival = "arrival";
@@ -152,7 +152,7 @@ fn what_is_never_complete_is_refused_with_its_setting() {
                     "success_marker": { "after": "1h", "name": "done" } }),
             "success_marker.name",
         ),
-        (json!({ "url": "file:///logs", "success_marker": marker }), "shows no time"),
+        (json!({ "url": "file:///logs", "success_marker": marker }), "has no time"),
         (
             json!({ "url": "file:///logs/%H", "time_from": arrival, "guarantee": "at_least_once",
                     "success_marker": marker }),

@@ -49,7 +49,7 @@ fn notes(store: &Memory) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn small_files_become_one_once_their_time_is_over_and_then_the_marker_is_put() {
+async fn merges_small_files_after_their_time_and_then_marks() {
     let store = Memory::new();
     let collectors = [(); 2].map(|()| Collector::with_clock(settings()));
     let [mut one, mut two] = collectors.each_ref().map(|collector| collector.sink(&store));
@@ -103,7 +103,7 @@ async fn a_kill_at_any_call_leaves_one_file_with_each_line_once() {
 
 /// Like a network disk, whose lack of support is only detected at run time.
 #[tokio::test(start_paused = true)]
-async fn where_the_store_cannot_merge_files_stay_as_they_are_and_the_marker_is_put() {
+async fn marks_without_merging_where_the_store_cannot_merge() {
     let store = Memory::new();
     let collector = Collector::with_clock(settings());
     let mut sink = collector.sink_on(Arc::new(Objects::over(Arc::new(store.clone()))));
@@ -115,13 +115,13 @@ async fn where_the_store_cannot_merge_files_stay_as_they_are_and_the_marker_is_p
 }
 
 #[test]
-fn what_cannot_be_merged_is_refused_with_its_setting() {
+fn rejects_compact_where_files_cannot_be_merged() {
     let cx = formats::alone("store", Path::new("/nowhere"), env::real());
     let compact = json!({ "after": "2h" });
     let hour = "hdfs://store/logs/%H";
     for (settings, path, problem) in [
         (json!({ "url": "webhdfs://store:9870/logs/%H" }), "compact", "`hdfs://`"),
-        (json!({ "url": "hdfs://store/logs/%{app}" }), "compact", "shows no time"),
+        (json!({ "url": "hdfs://store/logs/%{app}" }), "compact", "has no time"),
         (json!({ "url": hour, "guarantee": "at_least_once" }), "compact", "`guarantee`"),
         (json!({ "url": hour, "encoder": "avro" }), "compact", "`encoder`"),
         (

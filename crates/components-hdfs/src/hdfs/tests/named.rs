@@ -17,7 +17,7 @@ fn named(board: &LedgerBoard) -> Option<(String, u64)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_ledger_is_named_as_it_is_opened_and_grows_and_not_while_it_is_refused() {
+async fn names_the_ledger_only_while_it_is_accepted() {
     let store = Memory::new();
     let one = Collector::new(settings());
     let (mut sink, board) = one.sink_and_ledgers(&store);

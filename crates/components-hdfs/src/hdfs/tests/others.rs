@@ -50,7 +50,7 @@ fn below(epoch: u64) -> Floors {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_of_a_batch_of_a_closed_epoch_is_refused_and_never_dropped_silently() {
+async fn rejects_a_late_copy_of_a_batch_of_a_closed_epoch() {
     let store = Memory::new();
     let collector = Collector::new(json!({ "url": "file:///logs" }));
     let mut sink = collector.sink(&store);

@@ -3,7 +3,7 @@
 const ROUNDS: &str =
     "hdfs::tests::rolls::a_batch_with_more_paths_than_may_be_open_is_written_in_rounds";
 const OVERFLOW: &str = "hdfs::tests::rolls::\
-    events_of_more_paths_than_one_batch_may_have_are_in_one_file_and_counted";
+    counts_events_of_too_many_paths_and_stores_them_in_one_file";
 const OVER: &str = "hdfs::bucket::tests::\
     a_directory_is_not_over_while_the_clocks_may_bring_its_text_back";
 

@@ -96,7 +96,7 @@ async fn a_start_goes_on_beside_files_that_wait_and_keeps_them() {
 
 /// A death at any call, with a directory that rejects files before and after it.
 #[tokio::test(start_paused = true)]
-async fn a_death_at_any_call_beside_a_refusing_directory_loses_and_repeats_nothing() {
+async fn a_kill_with_a_refusing_directory_loses_and_repeats_nothing() {
     for fault in [Fault::DiesBefore, Fault::DiesAfter] {
         for at in 0.. {
             let store = Memory::new();
@@ -149,7 +149,7 @@ async fn settled(sink: &mut HdfsSink, count: u64) -> (Vec<Ticket>, Vec<Ticket>) 
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_entries_the_other_paths_go_on_too_and_refused_batches_stay_in_the_channel() {
+async fn without_entries_only_refused_paths_wait_in_the_channel() {
     let store = Memory::new();
     let refusing = refusing(&store);
     let mut sink = Collector::new(unrecorded()).sink_on(refusing.clone());
@@ -167,7 +167,7 @@ async fn without_entries_the_other_paths_go_on_too_and_refused_batches_stay_in_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_entries_a_batch_of_two_paths_is_delivered_when_both_are_visible() {
+async fn without_entries_a_batch_is_delivered_when_all_paths_are_visible() {
     let store = Memory::new();
     let refusing = refusing(&store);
     let mut sink = Collector::new(unrecorded()).sink_on(refusing.clone());
@@ -184,7 +184,7 @@ async fn without_entries_a_batch_of_two_paths_is_delivered_when_both_are_visible
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_entries_what_waits_goes_back_when_the_agent_stops_and_is_not_lost_by_a_death() {
+async fn without_entries_waiting_batches_survive_a_stop_and_a_kill() {
     let store = Memory::new();
     let refusing = refusing(&store);
     let collector = Collector::new(unrecorded());
@@ -212,7 +212,7 @@ async fn without_entries_what_waits_goes_back_when_the_agent_stops_and_is_not_lo
 /// If a waiting file is removed from outside: without a ledger entry its events are written again;
 /// with an entry, the store is not polled without a pause.
 #[tokio::test(start_paused = true)]
-async fn a_file_that_waits_and_is_removed_is_written_again_or_asked_for_by_the_next_roll() {
+async fn rewrites_or_requests_a_waiting_file_that_was_removed() {
     for (settings, is_recorded) in [(settings(), true), (unrecorded(), false)] {
         let store = Memory::new();
         let refusing = refusing(&store);

@@ -105,7 +105,7 @@ fn notes(store: &Memory) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_comes_with_its_first_file_and_a_metastore_that_is_down_holds_up_none() {
+async fn registers_partitions_and_delivers_while_the_metastore_is_down() {
     let store = Memory::new();
     let (collector, partitions) = (Collector::new(settings()), Partitions::over(&store));
     let mut sink = start(&collector, Arc::new(store.clone()), &partitions);
@@ -121,8 +121,8 @@ async fn a_partition_comes_with_its_first_file_and_a_metastore_that_is_down_hold
     assert!(drive(&mut sink, &[of(2, "pay"), of(3, "shop")]).await, "events are delivered");
     sleep(10 * MINUTE).await;
     let trouble = sink.status().unwrap().read().trouble.expect("it is shown");
-    assert!(trouble.contains("partitions of default.web are not registered: "), "{trouble}");
-    assert!(trouble.contains("no connection to the metastore hms:9083"), "{trouble}");
+    assert!(trouble.contains("cannot register partitions of table default.web: "), "{trouble}");
+    assert!(trouble.contains("cannot connect to the metastore hms:9083"), "{trouble}");
     assert!(partitions.with(|state| state.calls) < 30, "with back-off");
     let audit = Audit::read(Arc::new(store.clone()), Dataset::new("/logs", "store")).await;
     assert_eq!(audit.unwrap().unregistered, ["app=pay"]);
@@ -187,7 +187,7 @@ async fn a_kill_at_any_call_of_an_object_store_leaves_each_directory_registered(
 }
 
 #[test]
-fn what_is_no_table_is_refused_with_its_setting() {
+fn rejects_invalid_table_settings() {
     let cx = formats::alone("store", Path::new("/nowhere"), env::real());
     let hive = |more: Value| {
         let mut hive = json!({ "metastore": "thrift://hms:9083", "table": "web" });
@@ -200,8 +200,8 @@ fn what_is_no_table_is_refused_with_its_setting() {
         settings
     };
     for (settings, problem) in [
-        (with("url", json!("file:///logs/%Y")), "names no partition column"),
-        (with("url", json!("file:///logs")), "no folder with an escape"),
+        (with("url", json!("file:///logs/%Y")), "has no partition column"),
+        (with("url", json!("file:///logs")), "no directory with an escape"),
         (with("guarantee", json!("at_least_once")), "`guarantee`"),
         (hive(json!({ "metastore": "hms:9083" })), "thrift://host:9083"),
         (hive(json!({ "metastore": "thrift://hms" })), "has no port"),
@@ -219,7 +219,7 @@ fn what_is_no_table_is_refused_with_its_setting() {
         (hive(json!({ "create": true, "delimiter": "\t" })), "hive.columns"),
         (
             hive(json!({ "create": true, "columns": [{ "name": "App", "type": "string" }] })),
-            "`app` is there twice",
+            "`app` appears twice",
         ),
     ] {
         let built = pipeline::testkit::build::<crate::hdfs::Config>(&settings, &cx);

@@ -111,7 +111,7 @@ impl FileEncoder for Hoard {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_encoder_holds_back_counts_as_part_of_its_file() {
+async fn buffered_bytes_of_an_encoder_count_for_the_file_size() {
     let store = Memory::new();
     let mut sink = Collector::new(json!({ "url": "file:///logs", "roll": { "size_max": "30B" } }))
         .sink(&store);
@@ -139,7 +139,7 @@ fn names(store: &Memory) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_path_more_than_may_be_open_ends_the_rolls_that_were_written_to_least_recently() {
+async fn too_many_open_paths_end_the_least_recently_used_rolls() {
     let store = Memory::new();
     let settings = json!({ "url": "file:///logs/%{app}", "buckets_max": 2 });
     let mut sink = Collector::new(settings).sink(&store);
@@ -203,7 +203,7 @@ async fn parts_with_the_same_path_are_in_one_round() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_of_more_paths_than_one_batch_may_have_are_in_one_file_and_counted() {
+async fn counts_events_of_too_many_paths_and_stores_them_in_one_file() {
     support::mutants::plant_by_environment();
     let store = Memory::new();
     let settings = json!({ "url": "file:///logs/%{app}", "buckets_max": 2 });
@@ -249,7 +249,7 @@ async fn a_full_path_ends_no_file_of_another_one_unless_they_share_a_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_two_rolls_hold_becomes_visible_together_once_a_batch_is_in_both() {
+async fn rolls_that_share_a_batch_become_visible_together() {
     let store = Memory::new();
     let settings = json!({ "url": "file:///logs/%{app}" });
     let collector = Collector::new(settings);
@@ -266,7 +266,7 @@ async fn what_two_rolls_hold_becomes_visible_together_once_a_batch_is_in_both() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_of_one_path_that_state_different_schemas_are_in_files_of_their_own() {
+async fn events_with_different_schemas_go_to_different_files() {
     let store = Memory::new();
     let settings = json!({ "url": "file:///logs", "encoder": "avro_schema" });
     let collector = Collector::new(settings);
@@ -309,7 +309,7 @@ async fn quiet_rolls_that_end_at_about_the_same_time_are_one_entry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_roll_ends_with_the_hour_and_its_files_are_called_as_the_settings_say() {
+async fn a_roll_ends_with_the_hour_and_uses_the_set_file_names() {
     let store = Memory::new();
     let roll = json!({ "on": "hour", "age_max": "5h", "idle_max": "5h" });
     let settings = json!({

@@ -147,7 +147,7 @@ async fn a_partition_has_the_descriptor_of_its_table_and_a_location_of_its_own()
 }
 
 #[tokio::test]
-async fn what_others_have_created_or_added_meanwhile_is_done() {
+async fn accepts_tables_and_partitions_that_others_created() {
     let there = |id| thrown(id, "exists");
     let script = vec![
         ("get_table_req", thrown(2, "no table")),
@@ -166,7 +166,7 @@ async fn what_others_have_created_or_added_meanwhile_is_done() {
 }
 
 #[tokio::test]
-async fn what_a_metastore_or_a_table_refuses_is_said_with_the_remedy() {
+async fn reports_refusals_of_the_metastore_with_the_remedy() {
     let get = |fields| vec![("get_table_req", fields)];
     let unknown = {
         let mut script = get(table(&["day"], PLAIN));
@@ -174,12 +174,12 @@ async fn what_a_metastore_or_a_table_refuses_is_said_with_the_remedy() {
         script
     };
     for (script, said) in [
-        (get(thrown(2, "gone")), "no table `logs.web` in the metastore: create it, or set"),
-        (get(table(&["host"], PLAIN)), "partitioned by (host) and the path of `url` by (day)"),
-        (get(table(&["day"], ("transactional", "true"))), "takes no files from outside"),
-        (get(thrown(1, "no database")), "no database; its own log says more"),
+        (get(thrown(2, "gone")), "the table `logs.web` does not exist in the metastore"),
+        (get(table(&["host"], PLAIN)), "are (host), but those in the path of `url` are (day)"),
+        (get(table(&["day"], ("transactional", "true"))), "is transactional"),
+        (get(thrown(1, "no database")), "no database; see the log"),
         (unknown, "bad value"),
-        (vec![("get_table", table(&["day"], PLAIN))], "cannot be read; if it frames"),
+        (vec![("get_table", table(&["day"], PLAIN))], "if it uses the framed transport"),
     ] {
         let error = add(&["1"], false, false, script).await.0.unwrap_err().to_string();
         assert!(error.contains(said), "{error}");
@@ -206,9 +206,9 @@ async fn raw(bytes: &'static [u8]) -> (String, tokio::task::JoinHandle<()>) {
 #[tokio::test]
 async fn a_hostile_answer_ends_the_call_without_memory_for_what_it_announces() {
     for (bytes, said) in [
-        (&b"\x04\x00\x00\x00\x05wrong"[..], "with Kerberos"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "cannot be read"),
-        (b"\x80\x01\x00\x02\x7f\xff\xff\xff", "cannot be read"),
+        (&b"\x04\x00\x00\x00\x05wrong"[..], "requires Kerberos"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "cannot decode the response"),
+        (b"\x80\x01\x00\x02\x7f\xff\xff\xff", "cannot decode the response"),
         (b"\x80\x01\x00\x02", "no answer to `get_table_req`"),
         (b"", "no answer to `get_table_req`"),
     ] {

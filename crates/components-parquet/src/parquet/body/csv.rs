@@ -37,20 +37,20 @@ impl Bodies {
         columns: &[Column],
     ) -> Result<Self, BuildError> {
         if fields.is_empty() {
-            return Err(BuildError::invalid("fields", "`csv` needs the names of its values"));
+            return Err(BuildError::invalid(
+                "fields",
+                "must list the values of a line if `format` is `csv`",
+            ));
         }
         let Lines { delimiter, null } = lines;
         if !delimiter.is_ascii() || "\"\r\n".contains(delimiter) {
-            let problem = "must be a character of ASCII, and neither a quote nor the end of a line";
+            let problem = "must be an ASCII character, and neither a quote nor a line end";
             return Err(BuildError::invalid("delimiter", problem));
         }
         let named: Vec<&String> = fields.iter().filter(|name| !name.is_empty()).collect();
         if let Some(index) = (1..named.len()).find(|index| named[..*index].contains(&named[*index]))
         {
-            return Err(BuildError::invalid(
-                "fields",
-                format!("`{}` is there twice", named[index]),
-            ));
+            return Err(BuildError::invalid("fields", format!("`{}` appears twice", named[index])));
         }
         let mut takers = vec![Vec::new(); named.len()];
         for (index, column) in columns.iter().enumerate() {
@@ -58,8 +58,8 @@ impl Bodies {
             let name = path.join(".");
             let Some(at) = named.iter().position(|field| path.len() == 1 && **field == name) else {
                 let problem = format!(
-                    "`fields` has no `{name}`: name one of them, `header:NAME` or `body`, and \
-                     write `\\.` for a point in its name"
+                    "`fields` has no `{name}`: use one of its names, `header:NAME` or `body`, and \
+                     escape a dot in a name as `\\.`"
                 );
                 return Err(BuildError::invalid(format!("columns.{index}.from"), problem));
             };
@@ -89,7 +89,7 @@ impl Body for Bodies {
                     .for_each(|column| found[*column] = Found::Text(text.as_bytes()));
             });
             let read = read.map_err(|problem| {
-                Unread::Body(format!("the body is no line of `fields`: {problem}").into())
+                Unread::Body(format!("the body does not match `fields`: {problem}").into())
             });
             row(event, read.map(|()| &found[..]));
         }

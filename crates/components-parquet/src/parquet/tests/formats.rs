@@ -58,15 +58,15 @@ fn values_of_a_line_are_in_the_columns_that_name_them() {
 }
 
 #[test]
-fn what_is_no_line_of_these_values_is_unwritable() {
+fn rejects_lines_that_do_not_match_the_fields() {
     let batch = bodies(&[b"1;2;3", b"x;;;", b"1;;;", b";;;", b"1;;;\n2;;;", b"1;;\xff;", b""]);
-    let no_line = |problem: &str| format!("the body is no line of `fields`: {problem}");
+    let no_line = |problem: &str| format!("the body does not match `fields`: {problem}");
     assert_eq!(
         unwritable(&lines(), &batch),
         [
             (0, no_line("other columns than there are names")),
-            (1, "column `id` (int64): another text does not fit".to_owned()),
-            (3, "column `id` (int64) is required, and missing or null".to_owned()),
+            (1, "column `id` (int64) does not accept text that is not a number".to_owned()),
+            (3, "column `id` (int64) is required, but missing or null".to_owned()),
             (4, no_line("more than one line")),
             (5, no_line("not UTF-8")),
             (6, no_line("the line is empty")),
@@ -161,19 +161,22 @@ fn a_record_whose_values_are_of_other_types_is_unwritable() {
     let found = |settings: &Value| unwritable(settings, &bodies(&[FULL]));
     let of = |reason: &str| vec![(0, reason.to_owned())];
     assert_eq!(found(&column("int64", "page")), of("column `c` (int64): a string does not fit"));
-    assert_eq!(found(&column("string", "user")), of("column `c` (string): a record does not fit"));
+    assert_eq!(
+        found(&column("string", "user")),
+        of("column `c` (string) does not accept a record")
+    );
     assert_eq!(
         found(&column("string", "page.more")),
-        of("column `c`: a string stands where its path needs an object")
+        of("column `c`: its path needs an object, but the event has a string")
     );
     let number = json!({ "format": "avro", "schema": "\"long\"", "columns":
         [{ "name": "c", "type": "int64" }] });
     let found = unwritable(&number, &bodies(&[b"\x02"]));
-    assert_eq!(found, of("the body is no record of Avro"));
+    assert_eq!(found, of("the body is not an Avro record"));
 }
 
 #[test]
-fn settings_of_another_format_and_columns_that_no_line_has_are_refused_by_name() {
+fn rejects_settings_of_other_formats_and_unknown_columns() {
     let columns = json!([{ "name": "a", "type": "string" }]);
     let with = |more: Value| {
         let mut settings = json!({ "columns": columns });

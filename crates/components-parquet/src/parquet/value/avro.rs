@@ -9,9 +9,9 @@ pub(in super::super) fn noun(item: Item<'_>) -> Problem {
     match item {
         Item::Null => "null",
         Item::Boolean(_) => "a boolean",
-        Item::Whole(_) => "a whole number",
-        Item::Float(_) => "a number of 32 bits",
-        Item::Double(_) => "a number of 64 bits",
+        Item::Whole(_) => "an integer",
+        Item::Float(_) => "a 32-bit floating-point number",
+        Item::Double(_) => "a 64-bit floating-point number",
         Item::Bytes(_) => "bytes",
         Item::Text(_) => "a string",
         Item::Decimal(..) => "a decimal",
@@ -44,7 +44,7 @@ pub(super) fn of(kind: Kind, datum: Datum<'_>) -> Result<Value<'_>, Problem> {
         (ColumnType::Json, _) => {
             let mut text = String::new();
             let is_json = datum.put_json(&mut text);
-            let text = is_json.then_some(text).ok_or("a number that JSON has not")?;
+            let text = is_json.then_some(text).ok_or("a number that JSON does not support")?;
             Ok(Value::Bytes(text.into_bytes().into()))
         }
         (ColumnType::Bool, Item::Boolean(value)) => Ok(Value::Bool(value)),
@@ -114,15 +114,15 @@ mod tests {
             (plain(Int32), json!("long"), &[0x80, 0x80, 0x80, 0x80, 0x10], Err(RANGE)),
             (plain(Int64), json!("int"), &[3], Ok("Int64(-2)")),
             (plain(Double), json!("float"), &[0, 0, 0, 0x3f], Ok("Double(0.5)")),
-            (plain(Float), json!("double"), &[0; 8], Err("a number of 64 bits")),
-            (plain(Double), json!("long"), &[2], Err("a whole number")),
+            (plain(Float), json!("double"), &[0; 8], Err("a 64-bit floating-point number")),
+            (plain(Double), json!("long"), &[2], Err("an integer")),
             (plain(String), json!("string"), &[2, b'x'], Ok("Bytes([120])")),
             (plain(String), json!("bytes"), &[2, 0xff], Err("bytes")),
             (plain(String), maybe.clone(), &[0], Ok("Null")),
             (plain(String), maybe, &[2, 2, b'x'], Ok("Bytes([120])")),
             (plain(Bytes), json!("bytes"), &[2, 0xff], Ok("Bytes([255])")),
             (plain(Date), logical("int", "date"), &[2], Ok("Int32(1)")),
-            (plain(Date), json!("int"), &[2], Err("a whole number")),
+            (plain(Date), json!("int"), &[2], Err("an integer")),
             (plain(Int32), logical("int", "date"), &[2], Err("a day")),
             (plain(TimestampMillis), unit("timestamp-millis"), &[2], Ok("Int64(1)")),
             (plain(TimestampMicros), unit("timestamp-millis"), &[2], Ok("Int64(1000)")),
@@ -134,7 +134,7 @@ mod tests {
             (digits, json!("string"), &[6, b'0', b'.', b'5'], Ok("Int32(500)")),
             (plain(Json), price, &[2, 0xff], Ok("Bytes([45, 48, 46, 48, 49])")),
             (plain(Json), json!("double"), &[0, 0, 0, 0, 0, 0, 0xf8, 0x7f], {
-                Err("a number that JSON has not")
+                Err("a number that JSON does not support")
             }),
         ] {
             let found = value(kind, &schema, datum);

@@ -39,8 +39,8 @@ fn a_whole_number_is_one_within_its_range_and_nothing_else() {
         assert_eq!(json(plain(ColumnType::Double), other), Err(problem));
     }
     assert_eq!(text(int32, "-7"), Ok(Value::Int32(-7)));
-    assert_eq!(text(int32, "seven"), Err("another text"));
-    assert_eq!(text(int32, " 7"), Err("another text"));
+    assert_eq!(text(int32, "seven"), Err("text that is not a number"));
+    assert_eq!(text(int32, " 7"), Err("text that is not a number"));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_number_with_a_fraction_is_the_nearest_one_to_its_text() {
     assert_eq!(json(plain(ColumnType::Float), "0.1"), Ok(Value::Float(0.1)));
     assert_eq!(json(plain(ColumnType::Float), "3.5e38"), Err(RANGE));
     for number in ["NaN", "inf", ""] {
-        assert_eq!(text(double, number), Err("another text"));
+        assert_eq!(text(double, number), Err("text that is not a number"));
     }
 }
 
@@ -67,13 +67,13 @@ fn text_is_text_with_its_escapes_read_and_json_is_kept_as_it_was_written() {
     assert_eq!(json(string, "1"), Err("a number"));
     assert_eq!(json(json_type, r#"{"b":1.10, "a":[]}"#), bytes(r#"{"b":1.10, "a":[]}"#));
     assert_eq!(json(json_type, "null"), Ok(Value::Null));
-    assert_eq!(text(json_type, "[1"), Err("text that is no JSON"));
+    assert_eq!(text(json_type, "[1"), Err("text that is not JSON"));
     let latin = Found::Text(b"\xe9");
     assert_eq!(value(string, latin), Err(NO_UTF8));
     assert_eq!(value(plain(ColumnType::Bytes), latin), Ok(Value::Bytes(b"\xe9"[..].into())));
     assert_eq!(json(plain(ColumnType::Bool), "true"), Ok(Value::Bool(true)));
     assert_eq!(json(plain(ColumnType::Bool), "0"), Err("a number"));
-    assert_eq!(text(plain(ColumnType::Bool), "TRUE"), Err("another text"));
+    assert_eq!(text(plain(ColumnType::Bool), "TRUE"), Err("text other than `true` or `false`"));
     for kind in [string, json_type, plain(ColumnType::Bool), plain(ColumnType::Date)] {
         assert_eq!(value(kind, Found::Missing), Ok(Value::Null));
         assert_eq!(json(kind, "null"), Ok(Value::Null));
@@ -95,7 +95,10 @@ fn times_and_days_are_exact_or_refused() {
     assert_eq!(json(millis, "[]"), Err("an array"));
     for other in ["2025-11-25T12:00:00", "2025-11-25", "2016-12-31T23:59:60Z", "noon"] {
         let problem = text(millis, other).unwrap_err();
-        assert!(problem.starts_with("text that is no time with an offset"), "{other}: {problem}");
+        assert!(
+            problem.starts_with("text that is not a time with an offset"),
+            "{other}: {problem}"
+        );
     }
     assert_eq!(text(millis, "1764072000123"), Ok(Value::Int64(1_764_072_000_123)));
     let date = plain(ColumnType::Date);
@@ -103,7 +106,7 @@ fn times_and_days_are_exact_or_refused() {
     assert_eq!(json(date, r#""1969-12-31""#), Ok(Value::Int32(-1)));
     assert_eq!(json(date, r#""2024-02-29""#), Ok(Value::Int32(19_782)));
     for other in ["2025-02-29", "2025-11-25T12:00:00Z", "25.11.2025", ""] {
-        assert!(text(date, other).unwrap_err().starts_with("text that is no day"), "{other}");
+        assert!(text(date, other).unwrap_err().starts_with("text that is not a date"), "{other}");
     }
     assert_eq!(json(date, "5"), Err("a number"));
 }
@@ -111,7 +114,7 @@ fn times_and_days_are_exact_or_refused() {
 #[test]
 fn a_decimal_has_the_digits_for_its_value_or_is_refused() {
     let decimal = |precision, scale| Kind::Decimal { precision, scale };
-    const DIGITS: Problem = "a number with more digits behind the point";
+    const DIGITS: Problem = "a number with too many fractional digits";
     assert_eq!(json(decimal(9, 2), "-1.5"), Ok(Value::Int32(-150)));
     assert_eq!(json(decimal(9, 2), "1.500"), Ok(Value::Int32(150)));
     assert_eq!(json(decimal(9, 2), "1.505"), Err(DIGITS));
@@ -129,7 +132,7 @@ fn a_decimal_has_the_digits_for_its_value_or_is_refused() {
     assert_eq!(json(decimal(38, 0), &format!("\"{many}\"")), expected);
     assert_eq!(json(decimal(38, 0), &format!("{many}0")), Err(RANGE));
     for other in ["", ".", "-", "1,5", "0x1", "1e", "1e1.5", "--1", "1 "] {
-        assert_eq!(text(decimal(9, 2), other), Err("text that is no number"), "{other}");
+        assert_eq!(text(decimal(9, 2), other), Err("text that is not a number"), "{other}");
     }
     assert_eq!(json(decimal(9, 2), "true"), Err("a boolean"));
 }

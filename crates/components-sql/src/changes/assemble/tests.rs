@@ -47,7 +47,7 @@ fn assembler(state: State) -> Assembler {
 }
 
 #[test]
-fn an_event_says_what_was_done_to_which_row() {
+fn an_event_names_the_operation_and_the_row() {
     let mut assembler = assembler(State { phase: Phase::Changes, ..State::default() });
     assembler.begin(Lsn(0x1_0000_0010), 1_234, Some(Xid::Number(77)));
     let row = |id: &str, note: Cell, long: Cell| vec![text(id), note, long];
@@ -164,7 +164,7 @@ fn a_cut_anywhere_repeats_no_change_and_loses_none() {
 }
 
 #[test]
-fn what_the_server_says_between_transactions_is_news_and_within_one_it_is_not() {
+fn only_messages_between_transactions_advance_the_position() {
     let mut assembler = assembler(State { done: Lsn(5), ..State::default() });
     assembler.begin(Lsn(40), 0, Some(Xid::Number(1)));
     assembler.alive(Lsn(39));
@@ -179,17 +179,17 @@ fn what_the_server_says_between_transactions_is_news_and_within_one_it_is_not() 
 }
 
 #[test]
-fn a_column_that_comes_or_goes_is_noticed_and_what_does_not_fit_is_refused() {
+fn reports_changed_columns_and_rejects_rows_that_do_not_match() {
     let mut assembler = assembler(State::default());
     assert_eq!(assembler.relation(1, table(columns())), None, "the same comes again");
     let mut more = columns();
     more.pop();
     more.push(column("at", false, &Type::TIMESTAMPTZ));
     let changes = assembler.relation(1, table(more)).unwrap();
-    assert_eq!(changes, "shop.t1: columns [`at`] in place of [`long`]");
+    assert_eq!(changes, "shop.t1: new columns [`at`], removed columns [`long`]");
     assert!(assembler.change(1, Change::Truncate).unwrap_err().contains("outside"));
     assembler.begin(Lsn(1), 0, Some(Xid::Number(1)));
     assert!(assembler.change(2, Change::Truncate).unwrap_err().contains("unknown table 2"));
     let short = assembler.change(1, Change::Insert(vec![Cell::Null])).unwrap_err();
-    assert_eq!(short, "a row of shop.t1 has 1 values, and the table 3 columns");
+    assert_eq!(short, "a row of shop.t1 has 1 values, but the table has 3 columns");
 }

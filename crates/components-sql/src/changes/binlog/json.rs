@@ -29,7 +29,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<String, String> {
 }
 
 fn odd(error: impl std::fmt::Display) -> String {
-    format!("a value of JSON cannot be read: {error}")
+    format!("cannot decode a JSON value: {error}")
 }
 
 fn put(value: &Theirs<'_>, text: &mut String) -> Result<(), String> {

@@ -151,7 +151,7 @@ impl Log {
     pub(super) fn take(&mut self, event: Event) -> Result<Step, String> {
         let header = event.header();
         let kind = header.event_type_raw();
-        let odd = |error: std::io::Error| format!("an event of the log cannot be read: {error}");
+        let odd = |error: std::io::Error| format!("cannot decode an event of the log: {error}");
         self.has_form |= kind == EventType::FORMAT_DESCRIPTION_EVENT as u8;
         if !self.has_form {
             return Ok(Step::Nothing);
@@ -193,7 +193,7 @@ impl Log {
 
     /// Processes an event of a transaction.
     fn change(&mut self, kind: u8, event: Event, end: Lsn) -> Result<Step, String> {
-        let odd = |error: std::io::Error| format!("an event of the log cannot be read: {error}");
+        let odd = |error: std::io::Error| format!("cannot decode an event of the log: {error}");
         let Some(group) = &mut self.group else { return Ok(Step::Nothing) };
         match kind {
             XA_PREPARE => self.prepared(end),
@@ -237,7 +237,9 @@ impl Log {
 
     /// Processes a table map.
     fn map(&mut self, event: &Event) -> Result<Step, String> {
-        let odd = |error: std::io::Error| format!("a table of the log cannot be read: {error}");
+        let odd = |error: std::io::Error| {
+            format!("cannot decode a table description of the log: {error}")
+        };
         let map: TableMapEvent<'_> = event.read_event().map_err(odd)?;
         let (schema, name) = (map.database_name(), map.table_name());
         let index = self.wanted.iter().position(|it| (&*it.0, &*it.1) == (&schema, &name));
@@ -260,9 +262,8 @@ impl Log {
         if offset != 0 {
             if offset < self.offset {
                 return Err(format!(
-                    "a file of the log is larger than 4 GiB at {}, and has no places behind that; \
-                     make transactions smaller, and give the source another name: then it begins \
-                     anew",
+                    "a file of the log exceeds 4 GiB at {}, where positions end; make transactions \
+                     smaller, and rename the source to start again",
                     server::place(self.number, self.offset)
                 ));
             }
@@ -272,7 +273,8 @@ impl Log {
     }
 
     fn begin(&mut self, event: &Event, lsn: Lsn) -> Result<(), String> {
-        let begun = gtid::read(event).ok_or_else(|| "a GTID of the log is cut".to_owned())?;
+        let begun =
+            gtid::read(event).ok_or_else(|| "a GTID event of the log is truncated".to_owned())?;
         self.group = Some(Group {
             lsn,
             xid: begun.xid,
@@ -295,16 +297,15 @@ impl Log {
     fn give_up(&mut self) -> Result<Step, String> {
         match self.group.take() {
             Some(group) if group.is_begun => Err(format!(
-                "the transaction {} was taken back after more than {HELD_MAX} bytes of it were \
-                 stored; give the source another name: then it begins anew",
+                "the transaction {} was rolled back after more than {HELD_MAX} bytes of it were \
+                 stored; rename the source to start again",
                 group.name()
             )),
             // A payload contains the end of its transaction. If the end is missing, decompression
             // failed.
             Some(group) if group.is_packed => Err(format!(
-                "the transaction {} is compressed, and cannot be unpacked; run `SET GLOBAL \
-                 binlog_transaction_compression = OFF`, and give the source another name: then it \
-                 begins anew",
+                "cannot decompress the transaction {}; run `SET GLOBAL \
+                 binlog_transaction_compression = OFF`, and rename the source to start again",
                 group.name()
             )),
             _ => Ok(Step::Nothing),
@@ -315,9 +316,8 @@ impl Log {
     fn prepared(&mut self, end: Lsn) -> Result<Step, String> {
         match &self.group {
             Some(group) if !group.held.is_empty() || group.is_begun => Err(format!(
-                "the transaction {} is one of XA, whose changes stand in the log before it is \
-                 known whether they are made: they are not read; change these tables without XA, \
-                 and give the source another name: then it begins anew",
+                "the transaction {} is an XA transaction, which the source does not support; \
+                 change these tables without XA, and rename the source to start again",
                 group.name()
             )),
             _ => Ok(self.commit(end)),
@@ -346,8 +346,8 @@ impl Log {
                     Some((_, held)) if !group.is_begun => group.held.truncate(*held),
                     _ => {
                         return Err(format!(
-                            "the transaction {} was taken back in part, and how far is not in the \
-                             log; give the source another name: then it begins anew",
+                            "the transaction {} was partly rolled back, and the log does not show \
+                             how far; rename the source to start again",
                             group.name()
                         ));
                     }
@@ -362,9 +362,9 @@ impl Log {
                 let hit = self.wanted.iter().find(|(_, table)| names.contains(table));
                 if let Some((schema, table)) = hit {
                     return Err(format!(
-                        "the transaction {} changes {schema}.{table}, perhaps, by a statement in \
-                         place of rows; let no session set `binlog_format`, and give the source \
-                         another name: then it begins anew",
+                        "the transaction {} may change {schema}.{table} by a logged statement \
+                         instead of rows; do not set `binlog_format` in any session, and rename \
+                         the source to start again",
                         group.name()
                     ));
                 }
@@ -379,21 +379,20 @@ impl Log {
 }
 
 /// Hint for partial updates of JSON.
-const IN_PART: &str = "a row of the log has a part of its JSON alone; let no session set \
-                       `binlog_row_value_options`, and give the source another name: then it \
-                       begins anew";
+const IN_PART: &str = "a row of the log has only part of a JSON value; do not set \
+                       `binlog_row_value_options` in any session, and rename the source to start \
+                       again";
 
 /// Rejects unsupported events.
 fn check(kind: u8, end: Lsn) -> Result<(), String> {
     match kind {
         _ if kind == EventType::INCIDENT_EVENT as u8 => Err(format!(
-            "the server says at {end} that its log lacks changes; give the source another \
-                 name: then it begins anew"
+            "the server reports at {end} that its log lacks changes; rename the source to start \
+             again"
         )),
         _ if COMPRESSED.contains(&kind) => Err(format!(
-            "the log has compressed events at {end}, which cannot be read; run `SET \
-                 GLOBAL log_bin_compress = OFF`, and give the source another name: then it \
-                 begins anew"
+            "the log has compressed events at {end}, which are not supported; run `SET GLOBAL \
+             log_bin_compress = OFF`, and rename the source to start again"
         )),
         _ => Ok(()),
     }

@@ -27,15 +27,17 @@ use crate::value::Value;
 /// # Errors
 /// The event cannot be decoded.
 pub(super) fn changes(mapped: &Mapped, event: &Event) -> Result<Vec<Change>, String> {
-    let data = event.read_data().map_err(|error| format!("rows cannot be read: {error}"))?;
+    let data = event.read_data().map_err(|error| format!("cannot decode rows: {error}"))?;
     let Some(EventData::RowsEvent(rows)) = data else { return Ok(Vec::new()) };
     let images = [rows.columns_before_image(), rows.columns_after_image()];
     if rows.num_columns() != mapped.shapes.len() as u64
         || images.iter().flatten().any(|image| !image.all())
     {
-        return Err("a row of the log lacks columns; let no session set `binlog_row_image`, and \
-                    give the source another name: then it begins anew"
-            .to_owned());
+        return Err(
+            "a row of the log lacks columns; do not set `binlog_row_image` in any session, and \
+             rename the source to start again"
+                .to_owned(),
+        );
     }
     let (mut changes, mut bytes) = (Vec::new(), rows.rows_data());
     let bytes = &mut bytes;
@@ -75,7 +77,7 @@ fn image(shapes: &[Shape], bytes: &mut &[u8]) -> Result<Row, String> {
 }
 
 fn cut(_: TryGetError) -> String {
-    "a row is cut".to_owned()
+    "a row is truncated".to_owned()
 }
 
 /// Takes the next bytes.
@@ -107,7 +109,7 @@ fn int(bytes: &mut &[u8], count: usize, is_unsigned: bool) -> Result<Theirs, Try
 fn value(shape: &Shape, bytes: &mut &[u8]) -> Result<Value, String> {
     let Some(theirs) = theirs(shape, bytes).map_err(cut)? else {
         return Err(format!(
-            "the column `{}` is of the type {:?}, which is not read here",
+            "the column `{}` has the unsupported type {:?}",
             shape.name, shape.kind
         ));
     };

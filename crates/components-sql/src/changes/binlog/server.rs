@@ -44,8 +44,8 @@ fn may_lock(error: SqlError) -> SqlError {
         SqlError::Refused { address, code, problem, .. } if code == "1044" || code == "1142" => {
             SqlError::Misfit {
                 problem: format!(
-                    "{address} says {code}: {problem}; a snapshot locks its tables for a moment: \
-                     run `GRANT SELECT, LOCK TABLES ON` their database `.* TO` the user"
+                    "{address} returned error {code}: {problem}; a snapshot briefly locks its \
+                     tables: run `GRANT SELECT, LOCK TABLES ON` their database `.* TO` the user"
                 ),
             }
         }
@@ -79,7 +79,7 @@ impl Server {
     /// The connection fails, or the server is too old.
     pub(super) async fn open(target: &Target) -> Result<Self, SqlError> {
         let Connection::Mysql(mut connection) = Connection::open(target).await? else {
-            return misfit("a binary log is read from MySQL and MariaDB alone".to_owned());
+            return misfit("only MySQL and MariaDB have a binary log".to_owned());
         };
         let asked = connection.query_first("SELECT VERSION()").await;
         let version: Option<String> =
@@ -88,8 +88,8 @@ impl Server {
         match Flavour::of(&version) {
             Some(flavour) => Ok(Self { connection, flavour, target: target.clone() }),
             None => misfit(format!(
-                "{} is {version}: changes are read from MySQL 8.0.1 and MariaDB 10.5, and from \
-                 later ones; read its tables by the source `sql` with `mode = \"modified\"`",
+                "{} is {version}, but changes need MySQL 8.0.1 or MariaDB 10.5, or later; upgrade, \
+                 or read the tables with the source `sql` and `mode = \"modified\"`",
                 target.address
             )),
         }
@@ -126,8 +126,8 @@ impl Server {
         let has_log: Vec<bool> = self.rows("SELECT @@global.log_bin").await?;
         if has_log != [true] {
             return misfit(format!(
-                "{address} writes no log; set `log_bin`, `binlog_format = ROW` and \
-                 `binlog_row_metadata = FULL` below `[{section}]`, and restart the server"
+                "{address} does not write a binary log; set `log_bin`, `binlog_format = ROW` and \
+                 `binlog_row_metadata = FULL` in `[{section}]`, and restart the server"
             ));
         }
         for Setting { name, needed, written } in self.flavour.settings() {
@@ -135,9 +135,9 @@ impl Server {
             let value = self.rows::<String>(&sql).await?.concat();
             if value != *needed {
                 return misfit(format!(
-                    "`{name}` of {address} is `{value}`, and its log lacks what is needed for \
-                     changes; run `SET GLOBAL {name} = {written}`, set it below `[{section}]`, \
-                     too, and let applications connect anew"
+                    "`{name}` of {address} is `{value}`, so its log lacks data; run `SET GLOBAL \
+                     {name} = {written}`, set it in `[{section}]` too, and reconnect the \
+                     applications"
                 ));
             }
         }
@@ -161,14 +161,15 @@ impl Server {
         let Some(engine) = engine.into_iter().next() else {
             let address = &self.target.address;
             return misfit(format!(
-                "{address} has no table {shown}, or the user may not see it; see `tables`"
+                "{address} has no table {shown}, or the user may not see it; correct `tables`, or \
+                 grant SELECT"
             ));
         };
         if snapshot && engine.as_deref() != Some("InnoDB") {
             let engine = engine.unwrap_or_default();
             return misfit(format!(
-                "the table {shown} is of the engine `{engine}`, which has no snapshot; run \
-                 `ALTER TABLE {shown} ENGINE = InnoDB`, or set `snapshot = false`"
+                "the table {shown} has the engine `{engine}`, which does not support snapshots; \
+                 run `ALTER TABLE {shown} ENGINE = InnoDB`, or set `snapshot = false`"
             ));
         }
         self.check_keys(&shown).await?;
@@ -184,12 +185,12 @@ impl Server {
             }
             let what = match (known, is_compressed) {
                 (false, _) => format!("charset {}", charset.unwrap_or_default()),
-                (true, true) => "form `COMPRESSED`".to_owned(),
+                (true, true) => "attribute `COMPRESSED`".to_owned(),
                 (true, false) => format!("type `{kind}`"),
             };
             return misfit(format!(
-                "the column `{column}` of {shown} has the {what}, whose values are not read from \
-                 the log; convert it, or take the table out of `tables`"
+                "the column `{column}` of {shown} has the unsupported {what}; convert the column, \
+                 or remove the table from `tables`"
             ));
         }
         Ok(())
@@ -208,9 +209,9 @@ impl Server {
         let made = made.first().and_then(|row| row.get::<String, _>(1)).unwrap_or_default();
         match statement::cascades(&made) {
             true => misfit(format!(
-                "a foreign key of {shown} changes rows by itself (CASCADE, SET NULL), and such \
-                 changes do not stand in the log; let it restrict, take the table out of \
-                 `tables`, or use MySQL 9.6 or later, whose log has them"
+                "a foreign key of {shown} changes rows itself (CASCADE, SET NULL), and the log \
+                 lacks such changes; use RESTRICT, remove the table from `tables`, or use MySQL \
+                 9.6 or later"
             )),
             false => Ok(()),
         }
@@ -258,7 +259,7 @@ impl Server {
                     return Ok(Some(Proof::File { server, began: header.timestamp() }));
                 }
             }
-            misfit(format!("the file `{file}` of the log of {address} has no beginning"))
+            misfit(format!("the log file `{file}` of {address} has no format description"))
         };
         let silent = |_| Err(SqlError::Silent { address: address.clone(), limit });
         timeout(limit, heads).await.unwrap_or_else(silent)
@@ -302,7 +303,9 @@ impl Server {
         let done = place(number, offset);
         let other = Self::open(&options.target).await?;
         let Some(proof) = other.proof(options.server_id, &base, done).await? else {
-            return misfit(format!("the log has no place {done}, where the snapshot is"));
+            return misfit(format!(
+                "the log has no position {done}, at which the snapshot was taken"
+            ));
         };
         Ok((done, Log { base, proof: proof.to_string() }))
     }
@@ -318,7 +321,7 @@ impl Server {
         };
         match of("binlog_snapshot_position").parse() {
             Ok(offset) => Ok((of("binlog_snapshot_file").to_owned(), offset)),
-            Err(_) => misfit("the server has a snapshot without a place in its log".to_owned()),
+            Err(_) => misfit("the server reports no log position for the snapshot".to_owned()),
         }
     }
 
@@ -340,7 +343,7 @@ impl Server {
         let ends: Vec<mysql_async::Row> = locks.rows(end_of_log).await?;
         locks.run("UNLOCK TABLES").await?;
         let end = ends.first().and_then(|row| Some((row.get(0)?, row.get(1)?)));
-        end.map_or_else(|| misfit("the server does not say the end of its log".to_owned()), Ok)
+        end.map_or_else(|| misfit("the server does not report the end of its log".to_owned()), Ok)
     }
 
     /// Lists the log files and their sizes.

@@ -58,7 +58,7 @@ impl Changes {
         state.phase = Phase::Changes;
         (state.done, state.part, state.log) = (begin, None, Some(log));
         self.store(&mut Gather::default(), &mut state).await?;
-        tracing::info!(source = %self.name, lsn = %begin, "changes are read");
+        tracing::info!(source = %self.name, lsn = %begin, "reading changes");
         Ok(state)
     }
 
@@ -120,7 +120,7 @@ impl Changes {
             state.part = Some(Part { commit: begin, changes: at.change });
             self.store(&mut gather, state).await?;
         }
-        tracing::info!(source = %self.name, rows = at.change, "the snapshot is stored");
+        tracing::info!(source = %self.name, rows = at.change, "snapshot stored");
         Ok(())
     }
 }

@@ -107,7 +107,7 @@ impl Mapped {
 }
 
 fn shapes(map: &TableMapEvent<'_>, charsets: &Charsets) -> Result<Vec<Shape>, String> {
-    let odd = |error: std::io::Error| format!("its map cannot be read: {error}");
+    let odd = |error: std::io::Error| format!("cannot decode the column types: {error}");
     let meta = OptionalMetaExtractor::new(map.iter_optional_meta()).map_err(odd)?;
     let (mut names, mut signs) = (meta.iter_column_name(), meta.iter_signedness());
     let (mut texts, mut choices) = (meta.iter_charset(), meta.iter_enum_and_set_charset());
@@ -137,9 +137,10 @@ fn shapes(map: &TableMapEvent<'_>, charsets: &Charsets) -> Result<Vec<Shape>, St
     let mut shapes = Vec::new();
     for at in 0..map.columns_count() as usize {
         let Some(name) = names.next().transpose().map_err(odd)? else {
-            return Err("the log has no names of its columns; run `SET GLOBAL \
-                        binlog_row_metadata = 'FULL'`"
-                .to_owned());
+            return Err(
+                "the log has no column names; run `SET GLOBAL binlog_row_metadata = 'FULL'`"
+                    .to_owned(),
+            );
         };
         let name = name.name().into_owned();
         let kind = map.get_column_type(at).map_err(|error| format!("`{name}`: {error}"))?;
@@ -156,8 +157,7 @@ fn shapes(map: &TableMapEvent<'_>, charsets: &Charsets) -> Result<Vec<Shape>, St
         let charset = charset.transpose().map_err(odd)?.unwrap_or(MYSQL_BINARY);
         let charset = charsets.of(charset).map_err(|charset| {
             format!(
-                "the column `{name}` has {charset}, which is not read here; convert it to \
-                     utf8mb4"
+                "the column `{name}` has {charset}, which is not supported; convert it to utf8mb4"
             )
         })?;
         shapes.push(Shape {

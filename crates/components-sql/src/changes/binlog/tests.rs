@@ -153,7 +153,7 @@ fn whole(step: Step) -> Changes {
 }
 
 #[test]
-fn a_row_with_values_of_each_kind_becomes_the_body_that_selecting_it_gives() {
+fn a_logged_row_equals_the_selected_row() {
     let (mut log, form) = begun();
     let mut send = |kind, end, data: &[u8]| take(&mut log, &form, kind, end, data).unwrap();
     send(162, 100, &gtid(5, 4));
@@ -198,7 +198,7 @@ fn hold(came: &Changes, body: &str, xid: &str) {
 }
 
 #[test]
-fn a_transaction_of_mysql_ends_with_its_first_statement_unless_that_begins_it() {
+fn a_mysql_transaction_ends_with_its_first_statement_without_begin() {
     let (mut log, form) = begun_by(MYSQL_FORMAT);
     let mut send = |kind, end, data: &[u8]| take(&mut log, &form, kind, end, data).unwrap();
     let gtid = data(MYSQL_GTID);
@@ -244,7 +244,7 @@ fn a_document_that_is_cut_anywhere_is_refused() {
 }
 
 #[test]
-fn a_transaction_counts_when_its_end_has_come_and_what_is_taken_back_does_not() {
+fn only_committed_transactions_count() {
     let (mut log, form) = begun();
     let mut send = |kind, end, data: &[u8]| take(&mut log, &form, kind, end, data).unwrap();
     send(162, 100, &gtid(5, 4));
@@ -276,11 +276,11 @@ fn a_transaction_counts_when_its_end_has_come_and_what_is_taken_back_does_not() 
 }
 
 #[test]
-fn what_cannot_be_read_is_said_with_the_remedy() {
+fn reports_unsupported_log_events_with_the_remedy() {
     for (events, expected) in [
         (vec![(162, gtid(1, 4)), (2, query("UPDATE kinds SET b = 1"))], "`binlog_format`"),
         (vec![(162, gtid(1, 64)), (19, data(MAP)), (23, data(ROW)), (38, vec![])], "without XA"),
-        (vec![(162, gtid(1, 4)), (2, query("ROLLBACK TO a"))], "in part"),
+        (vec![(162, gtid(1, 4)), (2, query("ROLLBACK TO a"))], "partly rolled back"),
         (vec![(166, vec![])], "log_bin_compress = OFF"),
         (vec![(26, vec![0; 2])], "lacks changes"),
     ] {
@@ -290,10 +290,10 @@ fn what_cannot_be_read_is_said_with_the_remedy() {
             said = take(&mut log, &form, *kind, 100 + at as u32, data);
         }
         let said = said.unwrap_err();
-        assert!(said.contains(expected) && said.contains("begins anew"), "{said}");
+        assert!(said.contains(expected) && said.contains("start again"), "{said}");
     }
     for (events, expected) in [
-        (vec![(33, data(MYSQL_GTID)), (40, vec![]), (33, data(MYSQL_GTID))], "cannot be unpacked"),
+        (vec![(33, data(MYSQL_GTID)), (40, vec![]), (33, data(MYSQL_GTID))], "cannot decompress"),
         (
             vec![
                 (33, data(MYSQL_GTID)),
@@ -321,7 +321,7 @@ fn what_cannot_be_read_is_said_with_the_remedy() {
             said = take(&mut log, &form, *kind, 100 + at as u32, data);
         }
         let said = said.unwrap_err();
-        assert!(said.contains(expected) && said.contains("begins anew"), "{said}");
+        assert!(said.contains(expected) && said.contains("start again"), "{said}");
     }
     // Changes of other tables may have any form.
     let (mut log, form) = begun();
@@ -333,7 +333,7 @@ fn what_cannot_be_read_is_said_with_the_remedy() {
 }
 
 #[test]
-fn the_log_in_front_of_the_position_says_what_comes_next() {
+fn the_log_at_the_position_decides_how_to_continue() {
     let options = |changes: serde_json::Value| {
         let mut settings = json!({
             "database": { "url": "mysql://db/shop", "user": "a" }, "tables": ["t"],
@@ -369,8 +369,8 @@ fn the_log_in_front_of_the_position_says_what_comes_next() {
     }
     for (there, expected) in [
         (None, "no file `bin.000012`"),
-        (Some("0-2-7,3-7-5"), "it is another one; set `on_lost"),
-        (Some(""), "has `` there, and not `0-1-7,3-7-5`"),
+        (Some("0-2-7,3-7-5"), "it is another log; set `on_lost"),
+        (Some(""), "has `` at this position instead of `0-1-7,3-7-5`"),
     ] {
         let said = next(&usual, at(Phase::Changes), there.map(Proof::read), Flavour::MariaDb)
             .unwrap_err()

@@ -61,7 +61,7 @@ impl Catalog {
     /// It cannot, with a hint; or the connection fails.
     pub(super) async fn open(target: &Target) -> Result<Self, SqlError> {
         let Connection::Postgres(postgres) = Connection::open(target).await? else {
-            return Err(misfit("changes are read from PostgreSQL alone".to_owned()));
+            return Err(misfit("this source needs PostgreSQL".to_owned()));
         };
         let (target, meanings) = (target.clone(), HashMap::new());
         let mut catalog = Self { postgres, target, version: 0, meanings };
@@ -70,12 +70,12 @@ impl Catalog {
              pg_is_in_recovery()",
             &[],
         );
-        let row = row.await?.ok_or_else(|| misfit("the server has no settings".to_owned()))?;
+        let row = row.await?.ok_or_else(|| misfit("the server returned no settings".to_owned()))?;
         let (level, is_standby): (String, bool) = (catalog.get(&row, 0)?, catalog.get(&row, 2)?);
         catalog.version = catalog.get(&row, 1)?;
         let address = &catalog.target.address;
         if catalog.version < VERSION_MIN {
-            let problem = format!("{address} is older than PostgreSQL 10, and sends no changes");
+            let problem = format!("{address} is older than PostgreSQL 10, which is required");
             return Err(misfit(problem));
         }
         if is_standby {
@@ -85,8 +85,8 @@ impl Catalog {
         }
         if level != "logical" {
             return Err(misfit(format!(
-                "`wal_level` of {address} is `{level}`, and changes are in its log with `logical` \
-                 alone; run `ALTER SYSTEM SET wal_level = 'logical'` and restart the server"
+                "`wal_level` of {address} is `{level}`, but must be `logical`; run `ALTER SYSTEM \
+                 SET wal_level = 'logical'` and restart the server"
             )));
         }
         Ok(catalog)
@@ -156,7 +156,7 @@ impl Catalog {
         }
         let made = self.postgres.client.batch_execute(&make).await;
         made.map_err(|error| SqlError::postgres(address, &error))?;
-        tracing::info!(publication = %name, "the publication is made");
+        tracing::info!(publication = %name, "publication created");
         Ok(())
     }
 

@@ -243,8 +243,8 @@ async fn watch(options: Arc<Options>, lag: FloatGauge, tables: Arc<Mutex<Names>>
                 if is_near_its_end {
                     tracing::warn!(
                         slot = %options.slot, bytes,
-                        "the database throws away soon what is not stored; raise its \
-                         `max_slot_wal_keep_size`, or make room in the channel",
+                        "the database will soon discard changes that are not stored yet; raise its \
+                         `max_slot_wal_keep_size`, or free space in the channel",
                     );
                 }
             }

@@ -104,8 +104,8 @@ impl Frame {
         };
         match read() {
             Ok(Some(frame)) => Ok(frame),
-            Ok(None) => Err(format!("a message of the slot is not known here: {}", start(&of))),
-            Err(_) => Err(format!("a message of the slot is cut: {}", start(&of))),
+            Ok(None) => Err(format!("unknown message from the slot: {}", start(&of))),
+            Err(_) => Err(format!("truncated message from the slot: {}", start(&of))),
         }
     }
 }
@@ -258,12 +258,14 @@ mod tests {
             assert_eq!(Frame::read(frame(bytes)), Ok(Frame::Message(expected)));
             for end in 0..bytes.len() {
                 let problem = Frame::read(frame(&bytes[..end])).unwrap_err();
-                assert!(problem.contains("is cut"), "{end}: {problem}");
+                assert!(problem.contains("truncated message"), "{end}: {problem}");
             }
         }
         let alive = [&b"k"[..], &9_u64.to_be_bytes(), &[0; 8], &[1]].concat();
         let expected = Frame::Alive { end: Lsn(9), wants_answer: true };
         assert_eq!(Frame::read(alive.into()), Ok(expected));
-        assert!(Frame::read(frame(b"?")).unwrap_err().contains("not known here: 77"));
+        assert!(
+            Frame::read(frame(b"?")).unwrap_err().contains("unknown message from the slot: 77")
+        );
     }
 }

@@ -16,11 +16,10 @@ impl Catalog {
         let (name, slot, address) = (&options.publication, &options.slot, &self.target.address);
         let (table, publication) = (quoted(schema, table), quote(name));
         misfit(format!(
-            "the publication `{name}` of {address} does not have the table {table}: a table that \
-             was dropped and created again, or took this name by a rename, is not published; run \
-             `ALTER PUBLICATION {publication} ADD TABLE {table}`, and to read the rows that it has \
-             already run `SELECT pg_drop_replication_slot('{slot}')` and set `on_lost = \
-             \"snapshot\"`; or take it out of `tables`"
+            "the publication `{name}` of {address} lacks the table {table}: it was dropped and \
+             recreated, or renamed; run `ALTER PUBLICATION {publication} ADD TABLE {table}`; to \
+             read its existing rows too, run `SELECT pg_drop_replication_slot('{slot}')` and set \
+             `on_lost = \"snapshot\"`; or remove it from `tables`"
         ))
     }
 
@@ -65,9 +64,9 @@ impl Catalog {
                     if now != before {
                         tracing::warn!(
                             publication = %options.publication, schema, table,
-                            "a table was replaced by another one of its name, and that one is \
-                             published; rows that it had before are not read: set `on_lost = \
-                             \"snapshot\"` and drop the slot to read them",
+                            "a table was replaced by another one with the same name; rows from \
+                             before it was published are not read: to read them, set `on_lost = \
+                             \"snapshot\"` and drop the slot",
                         );
                     }
                     continue;

@@ -31,7 +31,7 @@ pub(super) fn next(
         && (slot.plugin != "pgoutput" || *slot.database != *options.target.name)
     {
         return misfit(format!(
-            "the slot `{name}` of {address} is of the plugin `{}` and the database `{}`; set \
+            "the slot `{name}` of {address} belongs to the plugin `{}` and the database `{}`; set \
              `slot` to another name",
             slot.plugin, slot.database
         ));
@@ -53,36 +53,35 @@ pub(super) fn next(
         }
         (Phase::New, Some(_)) if options.snapshot => {
             return misfit(format!(
-                "{address} has a slot `{name}` already, and a snapshot fits to a new slot alone; \
-                 if no other reader has it run `SELECT pg_drop_replication_slot('{name}')`, or \
-                 set `snapshot = false` to read on from it"
+                "{address} already has a slot `{name}`, but a snapshot needs a new slot; if no \
+                 other reader uses it, run `SELECT pg_drop_replication_slot('{name}')`; or set \
+                 `snapshot = false` to continue from it"
             ));
         }
         (Phase::New, Some(slot)) if !slot.is_lost => {
             let phase = Phase::Changes;
             return Ok(Next::Changes(State { phase, done: slot.confirmed, ..state }));
         }
-        (_, None) => "is gone".to_owned(),
+        (_, None) => "no longer exists".to_owned(),
         (_, Some(slot)) if slot.is_lost => {
-            "was behind by more than `max_slot_wal_keep_size`, and the database has thrown away \
-             what it was to send"
+            "fell back more than `max_slot_wal_keep_size`, so the database discarded changes"
                 .to_owned()
         }
         (_, Some(slot)) if slot.confirmed > state.done => {
-            format!("was moved on to {} by something else", slot.confirmed)
+            format!("was advanced to {} by another program", slot.confirmed)
         }
         (_, Some(_)) => return Ok(Next::Changes(state)),
     };
     let lost =
-        format!("changes behind {} are lost: the slot `{name}` of {address} {lost}", state.done);
+        format!("changes after {} are lost: the slot `{name}` of {address} {lost}", state.done);
     match options.on_lost {
         OnLost::Snapshot => {
-            tracing::warn!(slot = %name, "{lost}; a new snapshot begins");
+            tracing::warn!(slot = %name, "{lost}; starting a new snapshot");
             Ok(Next::Make { is_void: true, is_lost: true })
         }
         OnLost::Stop => misfit(format!(
-            "{lost}; set `on_lost = \"snapshot\"` for a new slot and a new snapshot, or drop the \
-             slot, if it is there, and give the source another name: then it begins anew"
+            "{lost}; set `on_lost = \"snapshot\"` for a new slot and snapshot, or drop the slot, \
+             if it exists, and rename the source to start again"
         )),
     }
 }
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_channel_and_the_database_have_says_what_comes_next() {
+    fn channel_and_slot_decide_how_to_continue() {
         let (usual, none) = (json!({}), json!({ "snapshot": false }));
         let make = |is_void, is_lost| Next::Make { is_void, is_lost };
         let begun = |has_rows| Some(at(Phase::Snapshot { has_rows }, 0));
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_an_operator_can_mend_is_said_with_the_remedy() {
+    fn reports_slot_problems_with_the_remedy() {
         let (usual, bare) = (json!({}), json!({ "create": false }));
         let reads = || Some(at(Phase::Changes, 50));
         let lost = Slot { is_lost: true, ..slot(50) };
@@ -153,9 +152,9 @@ mod tests {
         for (settings, state, slot, expected) in [
             (&bare, None, None, "set `create = true`"),
             (&usual, None, Some(slot(9)), "pg_drop_replication_slot('aqueduct_in')"),
-            (&usual, reads(), None, "is gone; set `on_lost"),
+            (&usual, reads(), None, "no longer exists; set `on_lost"),
             (&usual, reads(), Some(lost), "max_slot_wal_keep_size"),
-            (&usual, reads(), Some(slot(51)), "moved on to 0/33"),
+            (&usual, reads(), Some(slot(51)), "advanced to 0/33"),
             (&usual, reads(), Some(other), "plugin `wal2json`"),
         ] {
             let said = next(&options(settings), state, slot).unwrap_err().to_string();

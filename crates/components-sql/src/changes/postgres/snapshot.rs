@@ -73,7 +73,7 @@ impl Changes {
         state.phase = Phase::Changes;
         state.done = begin;
         self.store(&mut Gather::default(), &mut state).await?;
-        tracing::info!(source = %self.name, slot = %options.slot, lsn = %begin, "changes are read");
+        tracing::info!(source = %self.name, slot = %options.slot, lsn = %begin, "reading changes");
         Ok(state)
     }
 
@@ -95,7 +95,8 @@ impl Changes {
         match (row.next().as_deref().and_then(Lsn::read), row.next()) {
             (Some(begin), Some(snapshot)) => Ok((begin, snapshot)),
             _ => {
-                let problem = format!("the slot `{slot}` was made without a place in the log");
+                let problem =
+                    format!("the server created the slot `{slot}` without a log position");
                 Err(SqlError::Misfit { problem })
             }
         }
@@ -148,7 +149,7 @@ impl Changes {
         if !gather.is_empty() {
             self.store(&mut gather, state).await?;
         }
-        tracing::info!(source = %self.name, rows = at.change, "the snapshot is stored");
+        tracing::info!(source = %self.name, rows = at.change, "snapshot stored");
         Ok(())
     }
 }

@@ -65,8 +65,8 @@ impl Replication {
                 stream.write_all(&ask).await.map_err(at)?;
                 if stream.read_u8().await.map_err(at)? != b'S' {
                     return Err(at(io::Error::other(
-                        "the server has no TLS; set `ssl = on` there, or take \
-                         `database.tls` out",
+                        "the server does not support TLS; set `ssl = on` there, or remove \
+                         `database.tls`",
                     )));
                 }
                 stream = tls.wrap(stream, address).await.map_err(at)?;
@@ -138,8 +138,8 @@ impl Replication {
                     }
                     other => {
                         let problem = format!(
-                            "{} asks for a login of the kind {other}, which is not known here; let \
-                             `pg_hba.conf` ask for `scram-sha-256`",
+                            "{} requires the unsupported login method {other}; use `scram-sha-256` \
+                             in `pg_hba.conf`",
                             self.target.address
                         );
                         return Err(SqlError::Misfit { problem });
@@ -199,7 +199,7 @@ impl Replication {
                         problem: format!("{}: {problem}", self.target.address),
                     });
                 }
-                b'c' | b'Z' => return Err(self.odd("the end of the stream")),
+                b'c' | b'Z' => return Err(self.odd("an end of the stream")),
                 _ => {}
             }
         }
@@ -255,7 +255,7 @@ impl Replication {
                 };
             }
             match self.stream.read_buf(&mut self.input).await {
-                Ok(0) => return Err(self.odd("the end of the connection")),
+                Ok(0) => return Err(self.odd("an end of the connection")),
                 Ok(_) => {}
                 Err(error) => return Err(self.broken(&error)),
             }
@@ -269,7 +269,7 @@ impl Replication {
         };
         let length = u32::from_be_bytes(length) as usize;
         if !(4..=self.message_max).contains(&length) {
-            return Err(self.odd("a message of an impossible length"));
+            return Err(self.odd("a message of invalid length"));
         }
         Ok(Some(length + 1).filter(|length| *length <= self.input.len()))
     }
@@ -288,7 +288,7 @@ impl Replication {
             }
             Ok(row)
         };
-        read().map_err(|_| self.odd("a row that is cut"))
+        read().map_err(|_| self.odd("a truncated row"))
     }
 
     fn broken(&self, error: &io::Error) -> SqlError {
@@ -296,7 +296,7 @@ impl Replication {
     }
 
     fn odd(&self, what: &str) -> SqlError {
-        let problem = format!("{what} came");
+        let problem = format!("received {what}");
         SqlError::Broken { address: self.target.address.clone(), problem }
     }
 }
@@ -329,7 +329,7 @@ mod tests {
     async fn a_long_message_before_the_login_closes_the_connection() {
         let (target, flooding) = flood(Via::Postgres, b"R\x3f\xff\xff\xff").await;
         let error = Replication::open(&target).await.err().expect("it is not a database");
-        assert!(error.to_string().contains("impossible length"), "{error}");
+        assert!(error.to_string().contains("invalid length"), "{error}");
         let sent = flooding.await.unwrap();
         assert!(sent < UNREAD_BYTES_MAX, "{sent} bytes were read");
     }

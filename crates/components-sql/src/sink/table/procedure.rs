@@ -58,9 +58,8 @@ pub(super) async fn procedure(session: &mut Session, name: &str) -> Result<Table
                 [one] => one,
                 several => {
                     return Err(settled(format!(
-                        "the database has {} procedures and functions of the name `{name}`: give \
-                         the one that is meant a name of its own, or set `table` to one that calls \
-                         it",
+                        "the database has {} procedures and functions named `{name}`: give the \
+                         procedure a unique name",
                         several.len()
                     )));
                 }
@@ -82,24 +81,25 @@ pub(super) async fn procedure(session: &mut Session, name: &str) -> Result<Table
         }
         _ => {
             return Err(settled(
-                "`mode = \"call\"` is done in PostgreSQL, MySQL and MariaDB, by `postgres://` and \
-                 `mysql://`; elsewhere insert into a table with a trigger"
+                "`mode = \"call\"` needs PostgreSQL, MySQL or MariaDB, with `postgres://` or \
+                 `mysql://`; otherwise insert into a table with a trigger"
                     .to_owned(),
             ));
         }
     };
     if columns.is_empty() {
-        return Err(settled(format!("`{name}` has no parameters: it would be called for nothing")));
+        return Err(settled(format!("`{name}` has no parameters, so it cannot receive values")));
     }
     if let Some(Column { name: parameter, .. }) = columns.iter().find(|it| it.is_generated) {
         return Err(settled(format!(
-            "the parameter `{parameter}` of `{name}` gives a value back, or takes several: set \
-             `table` to a procedure that has parameters of the mode IN alone"
+            "the parameter `{parameter}` of `{name}` returns a value or is variadic: set `table` \
+             to a procedure with IN parameters only"
         )));
     }
     if columns.iter().any(|it| it.name.is_empty()) {
         return Err(settled(format!(
-            "`{name}` has a parameter without a name: fields find parameters by their names"
+            "`{name}` has an unnamed parameter, but fields are assigned by name: name every \
+             parameter"
         )));
     }
     Ok(Table { quoted, columns, unique: Vec::new(), takes_copy: false, verb })
@@ -107,8 +107,8 @@ pub(super) async fn procedure(session: &mut Session, name: &str) -> Result<Table
 
 fn lacking(name: &str) -> SinkProblem {
     let problem = format!(
-        "the database has no procedure `{name}` with parameters, or its user does not see it: make \
-         it, or set `table`"
+        "the database has no procedure `{name}` with parameters, or its user may not see it: \
+         create it, set `table`, or grant access"
     );
     SinkProblem::Table { problem }
 }

@@ -84,7 +84,7 @@ async fn types(
     match types.len() == said.len() {
         true => Ok(types),
         false => Err(SqlError::Misfit {
-            problem: "the catalog of PostgreSQL does not know the types of all columns".to_owned(),
+            problem: "the PostgreSQL catalog lacks the types of some columns".to_owned(),
         }),
     }
 }
@@ -240,8 +240,7 @@ fn form(
         (_, Given::Timestamp) => cast("TIMESTAMP"),
         (_, Given::Time) => cast("TIME"),
         _ => {
-            return Err("its type has no values that can be compared without a loss; order by \
-                        another column");
+            return Err("its type does not support exact comparison; order by another column");
         }
     })
 }

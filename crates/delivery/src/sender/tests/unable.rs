@@ -16,7 +16,7 @@ fn unable(now: Instant) -> Sender<u64> {
 }
 
 #[test]
-fn what_is_parked_is_given_back_after_a_while_if_another_peer_is_able() {
+fn returns_parked_batches_if_another_peer_can_store_them() {
     let now = start();
     let mut sender = unable(now);
     sender.others_are_able(true);
@@ -48,7 +48,7 @@ fn with_no_other_able_peer_or_an_able_one_nothing_is_given_back() {
 }
 
 #[test]
-fn what_waits_there_for_room_is_given_back_with_its_connection() {
+fn returns_batches_that_wait_for_room_when_disconnected() {
     let now = start();
     let mut sender = unable(now);
     sender.others_are_able(true);
@@ -65,7 +65,7 @@ fn what_waits_there_for_room_is_given_back_with_its_connection() {
 }
 
 #[test]
-fn a_new_connection_is_able_unless_the_peer_says_otherwise_before_welcome() {
+fn a_new_connection_is_able_unless_the_peer_denies_it() {
     let now = start();
     let mut sender = unable(now);
     sender.disconnected(now);

@@ -134,7 +134,7 @@ async fn batches_of_one_origin_keep_their_order_and_others_do_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_behind_a_failure_goes_back_with_it() {
+async fn returns_batches_that_wait_behind_a_failure() {
     let mut fixture = Fixture::new(8, true);
     for ticket in 0..3 {
         fixture.sink.write(taken(ticket, 1)).await.unwrap();
@@ -209,7 +209,7 @@ async fn settled(fixture: &mut Fixture) -> Vec<(Ticket, bool)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_of_an_origin_goes_together_up_to_the_limit() {
+async fn joins_waiting_batches_of_an_origin_up_to_the_limit() {
     let mut fixture = Fixture::together(3);
     for ticket in 0..5 {
         fixture.sink.write(taken(ticket, 1)).await.unwrap();
@@ -226,7 +226,7 @@ async fn what_waits_of_an_origin_goes_together_up_to_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_batches_that_go_together_those_behind_one_that_failed_go_back_and_so_do_those_behind() {
+async fn returns_all_batches_after_a_failed_one_in_a_joined_request() {
     let mut fixture = Fixture::together(3);
     for ticket in 0..6 {
         fixture.sink.write(taken(ticket, 1)).await.unwrap();

@@ -213,7 +213,7 @@ async fn a_merge_that_is_killed_at_any_call_is_done_by_another_or_was_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_finds_each_line_once_whatever_others_do_at_any_call_of_one_that_is_stopped() {
+async fn a_reader_finds_each_line_once_while_a_merger_is_suspended() {
     for one in ALL {
         let failed = stopped(Rules::IN_FORCE, one).await.unwrap();
         // Before it is locked, the built directory looks like a leftover.
@@ -251,7 +251,7 @@ async fn each_rule_is_needed() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_exchanged_is_refused_before_anything_is_done() {
+async fn rejects_an_impossible_exchange_before_any_change() {
     let rig = Rig::new(Rules::IN_FORCE);
     let local = rig.plain(0);
     local.can_concat(&rig.path("desk")).await.unwrap();
@@ -304,7 +304,7 @@ async fn a_directory_that_is_held_for_long_refuses_files_for_now() {
     assert!(merger.hold(true).unwrap());
     let refused = rig.publish(&local, "x", "x").await.unwrap_err();
     let FsError::Unavailable { source, .. } = refused else { panic!("{refused}") };
-    assert!(source.to_string().contains("stopped"), "{source}");
+    assert!(source.to_string().contains("suspended"), "{source}");
     drop(merger);
     rig.publish(&local, "x", "x").await.unwrap();
 }

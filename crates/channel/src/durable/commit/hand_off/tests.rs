@@ -136,7 +136,7 @@ fn every_request_is_answered_by_one_leader_at_a_time() {
 }
 
 #[test]
-fn who_puts_alone_leads_in_place_until_another_one_comes() {
+fn a_lone_producer_leads_until_another_one_arrives() {
     let mut hand_off = HandOff::<()>::default();
     let mut places = |requests: usize, waiting: usize, groups: u32| -> Vec<Place> {
         hand_off.queue = std::iter::repeat_n((), waiting).collect();

@@ -9,8 +9,7 @@ const ROOMS: RangeInclusive<u64> = 64 << 10..=16 << 20;
 const NO_TIME: Duration = Duration::ZERO;
 
 #[test]
-fn segments_grow_with_what_they_begin_with_and_files_of_the_former_size_are_given_back()
--> io::Result<()> {
+fn segments_grow_with_their_first_group_and_release_other_sizes() -> io::Result<()> {
     let directory = PathBuf::from("/log");
     let disk = SimDisk::new(1);
     disk.create_dir_all(&directory)?;

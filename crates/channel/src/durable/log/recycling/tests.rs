@@ -14,8 +14,7 @@ const ROOMS: RangeInclusive<u64> = 64 << 10..=16 << 20;
 const NO_TIME: Duration = Duration::ZERO;
 
 #[test]
-fn what_is_too_much_for_the_pool_is_used_again_until_it_is_removed_the_oldest_first()
--> io::Result<()> {
+fn reuses_surplus_files_until_the_oldest_are_removed() -> io::Result<()> {
     let disk = SimDisk::new(1);
     let directory = PathBuf::from("/log");
     disk.create_dir_all(&directory)?;
@@ -40,7 +39,7 @@ fn what_is_too_much_for_the_pool_is_used_again_until_it_is_removed_the_oldest_fi
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_emptied_is_used_again_as_it_is_for_as_much_as_before() -> io::Result<()> {
+async fn keeps_emptied_files_that_are_reused_and_releases_idle_ones() -> io::Result<()> {
     let disk = SimDisk::new(1);
     let directory = PathBuf::from("/log");
     disk.create_dir_all(&directory)?;
@@ -70,7 +69,7 @@ async fn what_was_emptied_is_used_again_as_it_is_for_as_much_as_before() -> io::
 }
 
 #[test]
-fn a_file_that_is_given_back_in_parts_is_no_segment_and_is_gone_after_a_start() -> io::Result<()> {
+fn a_partly_released_file_is_removed_at_the_next_start() -> io::Result<()> {
     let (disk, directory) = (Arc::new(SimDisk::new(1)), PathBuf::from("/log"));
     disk.create_dir_all(&directory)?;
     let room = 64 << 10;

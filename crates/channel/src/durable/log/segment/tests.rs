@@ -76,7 +76,7 @@ fn keyring() -> Keyring {
 }
 
 #[test]
-fn a_sealed_frame_says_what_was_put_and_shows_none_of_it() {
+fn a_sealed_frame_returns_its_put_and_hides_the_plain_text() {
     let keys = keyring();
     let seed = Seed::of(&OWNER.uuid, 1, &keys);
     let frame = Bytes::from(written(seed));
