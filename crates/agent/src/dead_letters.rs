@@ -191,7 +191,7 @@ impl DeadLetters {
 
     /// The origin of the channel of the letters, once there was one.
     pub(crate) fn origin(&self) -> Option<Origin> {
-        self.opened()?.birthplace().map(|(origin, _)| origin)
+        self.opened()?.own_epoch().map(|(origin, _)| origin)
     }
 
     /// The next agents have reported letters of a batch that `group` took from `channel`.

@@ -14,7 +14,7 @@ use config::{ChannelPlan, Plan};
 use pipeline::env::FileKind;
 use pipeline::file_position::Position;
 use pipeline::units::ByteSize;
-use pipeline::{Env, GivesAgain};
+use pipeline::{Env, ResendMode};
 use tracing::warn;
 
 use crate::chain;
@@ -111,7 +111,7 @@ fn positioned_sources(topology: &Topology) -> Vec<PositionedSource> {
     let by_position = topology
         .sources
         .iter()
-        .filter(|built| built.source.gives_again() == GivesAgain::ByPosition);
+        .filter(|built| built.source.resend_mode() == ResendMode::ByPosition);
     let fed = by_position.map(|built| PositionedSource {
         source: built.name.to_string(),
         channels: built.required.clone(),

@@ -84,7 +84,7 @@ fn chosen(
     if !found.is_empty() {
         return Ok(found);
     }
-    if let Some(problem) = catalogue.elsewhere(role, kind) {
+    if let Some(problem) = catalogue.unavailable(role, kind) {
         return Err(problem);
     }
     let mut kinds: Vec<&str> = all.iter().map(|listed| listed.kind).collect();

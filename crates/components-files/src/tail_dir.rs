@@ -118,7 +118,7 @@ use async_trait::async_trait;
 use metrics::Metrics;
 use pipeline::env::Watch;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, FileBoard, GivesAgain, Guarantee, Source,
+    BuildContext, BuildError, Component, Env, FileBoard, Guarantee, ResendMode, Source,
     SourceContext, SourceError,
 };
 use tokio::time::Instant;
@@ -183,8 +183,8 @@ impl Source for TailDir {
         Guarantee::ExactlyOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

@@ -43,7 +43,7 @@ use peers::limits::Cut;
 use pipeline::env::unix_millis;
 use pipeline::{
     Batch, BatchBuilder, BuildContext, BuildError, Classify, Component, Env, ErrorClass,
-    FileDecoder, FileError, GivesAgain, Guarantee, PieceLimits, Source, SourceContext, SourceError,
+    FileDecoder, FileError, Guarantee, PieceLimits, ResendMode, Source, SourceContext, SourceError,
 };
 use storage::{FileSystem, FsError, Stat};
 use tokio_util::task::AbortOnDropHandle;
@@ -321,8 +321,8 @@ impl Source for Files {
         Guarantee::ExactlyOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

@@ -25,7 +25,7 @@ use hyper::header::{
     ETAG, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use hyper::{HeaderMap, Response, StatusCode, Uri};
-use pipeline::{Env, GivesAgain, Guarantee, Source, SourceContext, SourceError};
+use pipeline::{Env, Guarantee, ResendMode, Source, SourceContext, SourceError};
 use support::failure_log::seconds;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
@@ -261,8 +261,8 @@ impl Source for HttpPoll {
         Guarantee::AtLeastOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

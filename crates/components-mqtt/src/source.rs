@@ -24,7 +24,7 @@ use bytes::Bytes;
 use kit::consume::{Arrived, Consume, Content, Load, Problem, Verdict, not_received};
 use kit::messages::ROUND_BYTES;
 use metrics::Metrics;
-use pipeline::{GivesAgain, Guarantee, SourceContext, SourceError, SourcePosition};
+use pipeline::{Guarantee, ResendMode, SourceContext, SourceError, SourcePosition};
 use tokio::time::{Instant, sleep_until};
 
 use crate::broker::Target;
@@ -210,10 +210,10 @@ impl Consume for Mqtt {
         }
     }
 
-    fn gives_again(&self) -> GivesAgain {
+    fn gives_again(&self) -> ResendMode {
         match self.is_exact() {
-            true => GivesAgain::ByPosition,
-            false => GivesAgain::Nothing,
+            true => ResendMode::ByPosition,
+            false => ResendMode::Nothing,
         }
     }
 

@@ -30,7 +30,7 @@ use kit::listening::{self, DRAIN, Guard};
 use kit::tenants::{Client, Peer, Sharing, Tenants};
 use peers::TenantBoard;
 use pipeline::env::{Listener, Stream};
-use pipeline::{Env, GivesAgain, Guarantee, Resource, Source, SourceContext, SourceError};
+use pipeline::{Env, Guarantee, ResendMode, Resource, Source, SourceContext, SourceError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -78,8 +78,8 @@ impl Source for Otlp {
         Guarantee::AtLeastOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

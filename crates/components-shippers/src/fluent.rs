@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use kit::tenants::Tenants;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, GivesAgain, Guarantee, Resource, Secret, Source,
+    BuildContext, BuildError, Component, Guarantee, ResendMode, Resource, Secret, Source,
     SourceContext, SourceError,
 };
 use schemars::JsonSchema;
@@ -184,8 +184,8 @@ impl Source for Fluent {
         if self.require_ack { Guarantee::AtLeastOnce } else { Guarantee::BestEffort }
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

@@ -27,7 +27,7 @@ use kit::repeats::Calls;
 use kit::tenants::Tenants;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, GivesAgain, Guarantee, Resource, Source, SourceContext,
+    BuildContext, BuildError, Component, Guarantee, ResendMode, Resource, Source, SourceContext,
     SourceError,
 };
 use schemars::JsonSchema;
@@ -150,8 +150,8 @@ impl Source for Lumberjack {
         Guarantee::AtLeastOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

@@ -49,7 +49,7 @@ mod storing;
 
 use std::time::Duration;
 
-use pipeline::{Classify, GivesAgain, Guarantee, SourceContext, SourceError, SourcePosition};
+use pipeline::{Classify, Guarantee, ResendMode, SourceContext, SourceError, SourcePosition};
 
 pub use consumed::Consumed;
 
@@ -131,9 +131,9 @@ pub trait Consume: Send + 'static {
     fn guarantee(&self) -> Guarantee;
 
     /// As [`pipeline::Source::gives_again`]. With [`positions`](Self::positions) it must be
-    /// [`GivesAgain::ByPosition`].
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    /// [`ResendMode::ByPosition`].
+    fn gives_again(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     /// As [`pipeline::Source::batch_bytes`].

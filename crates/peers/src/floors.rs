@@ -212,7 +212,7 @@ impl FloorBoard {
         let Some(channels) = channels.filter(|_| self.agent.forgetful.get().is_none()) else {
             return floors;
         };
-        for (origin, epoch) in channels.iter().filter_map(|channel| channel.birthplace()) {
+        for (origin, epoch) in channels.iter().filter_map(|channel| channel.own_epoch()) {
             let wanted = channels.iter().filter_map(|channel| channel.lowest_unsettled(origin));
             let wanted = wanted.chain(self.agent.letters.get().and_then(|lowest| lowest(origin)));
             let wanted = wanted.filter(|_| !mutant!("closed_too_early"));

@@ -57,7 +57,7 @@ impl OwnEpochs {
     pub(crate) fn begin<'a>(&self, channels: impl Iterator<Item = &'a Arc<dyn Channel>>) {
         let mut lives = self.lives();
         for channel in channels {
-            if let Some(life) = channel.birthplace() {
+            if let Some(life) = channel.own_epoch() {
                 let (channel, sent) = (Arc::downgrade(channel), SentBatches::default());
                 lives.entry(life).or_insert(EpochState { channel, sent });
             }

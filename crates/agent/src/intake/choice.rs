@@ -95,7 +95,7 @@ impl AgentIntake {
             let (to, part) = (&self.required[at], parts[at].clone());
             let mut begun = OpenPut::new(to, put, part, (&self.source, given));
             if beside_others {
-                begun.put.beside_others();
+                begun.put.concurrent();
             }
             let unanswered = self.required[at].boards.inflow.commit(Instant::now());
             let (to, volume, committed) = begun.commit().await;

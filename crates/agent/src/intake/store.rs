@@ -138,7 +138,7 @@ impl AgentIntake {
     ) -> Result<(), IntakeError> {
         let several = optional.len() + puts.len() > 1;
         if several {
-            optional.iter_mut().for_each(|begun| begun.put.beside_others());
+            optional.iter_mut().for_each(|begun| begun.put.concurrent());
         }
         let (required, optional) = tokio::join!(
             self.commit_required(puts, several),
@@ -234,7 +234,7 @@ impl AgentIntake {
             // Every commit runs to its end, also when another one has failed.
             Puts::Each(mut puts) => {
                 if several {
-                    puts.iter_mut().for_each(|begun| begun.put.beside_others());
+                    puts.iter_mut().for_each(|begun| begun.put.concurrent());
                 }
                 join_all(puts.into_iter().map(OpenPut::commit)).await
             }

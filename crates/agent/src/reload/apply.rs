@@ -50,7 +50,7 @@ pub(super) type Problem = String;
 
 /// Returns `true` if this channel still has its contents when it is reopened.
 pub(super) fn keeps(handle: &ChannelHandle) -> bool {
-    handle.opened().is_some_and(|channel| channel.birthplace().is_some())
+    handle.opened().is_some_and(|channel| channel.own_epoch().is_some())
 }
 
 impl<'a> Change<'a> {

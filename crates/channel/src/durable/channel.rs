@@ -231,7 +231,7 @@ impl Channel for Durable {
         self.core().state().tickets.window.settled(origin, epoch)
     }
 
-    fn birthplace(&self) -> Option<(Origin, Epoch)> {
+    fn own_epoch(&self) -> Option<(Origin, Epoch)> {
         let core = self.core();
         // An epoch that is not on disk must not be announced: see `space/full_disk.rs`.
         let durable = core.state().durable_epoch;

@@ -234,7 +234,7 @@ impl Channel for Remote {
         self.core().state().window.settled(origin, epoch)
     }
 
-    fn birthplace(&self) -> Option<(Origin, Epoch)> {
+    fn own_epoch(&self) -> Option<(Origin, Epoch)> {
         let core = self.core();
         Some((core.origin, core.epoch))
     }

@@ -229,8 +229,8 @@ impl PutTransaction for Put {
         }
     }
 
-    fn beside_others(&mut self) {
-        self.put.beside_others();
+    fn concurrent(&mut self) {
+        self.put.concurrent();
     }
 
     fn name_into(&mut self, name: GivenName) {

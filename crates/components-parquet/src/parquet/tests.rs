@@ -254,7 +254,7 @@ fn settings_that_cannot_work_are_refused_by_name() {
 }
 
 const CATALOGUE: Catalogue =
-    Catalogue { groups: &[&::formats::GROUP, &crate::GROUP], elsewhere: &[] };
+    Catalogue { groups: &[&::formats::GROUP, &crate::GROUP], unavailable: &[] };
 
 /// A codec of the sink would hide the footer from readers.
 #[test]

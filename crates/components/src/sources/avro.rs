@@ -32,7 +32,7 @@ use peers::TenantBoard;
 use pipeline::env::{Listener, Stream};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Resource, Source,
+    BuildContext, BuildError, Component, Env, Guarantee, ResendMode, Resource, Source,
     SourceContext, SourceError,
 };
 use schemars::JsonSchema;
@@ -257,8 +257,8 @@ impl Source for Avro {
         Guarantee::AtLeastOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

@@ -34,7 +34,7 @@ use peers::TenantBoard;
 use pipeline::env::{Listener, Stream};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Choice, Component, Decoder, Env, GivesAgain, Guarantee, Resource,
+    BuildContext, BuildError, Choice, Component, Decoder, Env, Guarantee, ResendMode, Resource,
     Source, SourceContext, SourceError,
 };
 use schemars::JsonSchema;
@@ -189,8 +189,8 @@ impl Source for Http {
         Guarantee::AtLeastOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

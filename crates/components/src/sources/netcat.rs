@@ -29,7 +29,7 @@ use pipeline::component::Choice;
 use pipeline::env::Listener;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Framing, GivesAgain, Guarantee, Resource, Source,
+    BuildContext, BuildError, Component, Env, Framing, Guarantee, ResendMode, Resource, Source,
     SourceContext, SourceError,
 };
 use schemars::JsonSchema;
@@ -186,8 +186,8 @@ impl Source for Netcat {
         }
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

@@ -31,7 +31,7 @@ use pipeline::component::Choice;
 use pipeline::env::{Clock, Listener};
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Framing, GivesAgain, Guarantee, Resource, Source,
+    BuildContext, BuildError, Component, Env, Framing, Guarantee, ResendMode, Resource, Source,
     SourceContext, SourceError,
 };
 use schemars::JsonSchema;
@@ -308,8 +308,8 @@ impl Source for Syslog {
         Guarantee::BestEffort
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

@@ -142,15 +142,15 @@ impl<D: Deliver> Requests<D> {
             }
         }
         // Untried batches keep their place after the failed or rejected one.
-        has_failed |= self.give_back(taken) > 0;
-        self.go_on(origin, has_failed);
+        has_failed |= self.return_batches(taken) > 0;
+        self.next_attempt(origin, has_failed);
     }
 
     /// Starts the next waiting batches of this origin, or returns them to the channel.
-    fn go_on(&mut self, origin: Option<Origin>, failed: bool) {
+    fn next_attempt(&mut self, origin: Option<Origin>, failed: bool) {
         let Some(mut waiting) = self.waiting.remove(&origin) else { return };
         if failed {
-            self.give_back(waiting);
+            self.return_batches(waiting);
         } else if !waiting.is_empty() {
             let next = waiting.len().min(self.deliver.together_max().max(1));
             let next = waiting.drain(..next).collect();
@@ -160,7 +160,7 @@ impl<D: Deliver> Requests<D> {
     }
 
     /// Batches that were not tried go back to the channel. Answers how many.
-    fn give_back(&mut self, batches: impl IntoIterator<Item = Taken>) -> usize {
+    fn return_batches(&mut self, batches: impl IntoIterator<Item = Taken>) -> usize {
         let mut given = 0;
         for taken in batches {
             self.let_go(&taken);

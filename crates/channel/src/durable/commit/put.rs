@@ -104,7 +104,7 @@ impl PutTransaction for Put {
         self.batches.push(batch);
     }
 
-    fn beside_others(&mut self) {
+    fn concurrent(&mut self) {
         self.is_lone = false;
     }
 
