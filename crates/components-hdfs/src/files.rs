@@ -53,7 +53,7 @@ pub use config::Config;
 use config::Options;
 use content::{Anywhere, content, of_store};
 pub use contents::{Contents, Unread};
-pub use look::{Look, begin, look};
+pub use look::{Listing, begin, look};
 use pattern::Unlisted;
 use position::{Mark, Sight, State, and};
 

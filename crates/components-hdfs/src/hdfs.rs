@@ -70,7 +70,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub use config::Config;
 use config::Promise;
 use content::Cores;
-use decision::Decision;
+use decision::RepairHint;
 pub use error::HdfsSinkError;
 use held::Held;
 use marker::Marking;
@@ -122,7 +122,7 @@ pub(crate) struct HdfsSink {
     /// The dataset in its store, for messages and comparisons.
     dataset_name: String,
     /// Tells an operator what to do after an outside change of the ledger.
-    decision: Arc<Decision>,
+    decision: Arc<RepairHint>,
     /// The ledger as announced upstream.
     named_ledger: Arc<NamedLedger>,
     keeping: Options,
@@ -177,7 +177,7 @@ impl HdfsSink {
         if let Some(ledger) = self.halt().await {
             self.known = ledger.into_known();
         }
-        self.held.give_back();
+        self.held.release();
         let fs = (self.connect)()?;
         let incarnation = Token(self.settings.env.entropy.bytes16());
         let collector = identity::collector(&self.settings.env, &self.directory).await?;

@@ -165,7 +165,7 @@ async fn check_staging(mut staging: Staging, export: &Export, is_new: bool) -> R
 }
 
 /// Inspects the files that the source of a draft names.
-async fn look(draft: &Plan, env: &Env) -> Result<files::Look, Problem> {
+async fn look(draft: &Plan, env: &Env) -> Result<files::Listing, Problem> {
     Ok(files::look(source_of(draft)?, &context(NAME, env)).await?)
 }
 

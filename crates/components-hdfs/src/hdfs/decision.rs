@@ -8,11 +8,11 @@ use super::error::HdfsSinkError;
 
 /// The command that shows the change, and offers repairs.
 #[derive(Debug)]
-pub(super) struct Decision {
+pub(super) struct RepairHint {
     command: String,
 }
 
-impl Decision {
+impl RepairHint {
     /// Creates the hint for the sink `name` that stores at `url`, with its data in `directory`.
     pub(super) fn of(url: &str, name: &str, directory: &Path) -> Self {
         // The agent's layout is DATA_DIR/sinks/NAME.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::content::{Content, Cores};
-use super::decision::Decision;
+use super::decision::RepairHint;
 use super::error::HdfsSinkError;
 use super::held::Held;
 use super::named::NamedLedger;
@@ -84,7 +84,7 @@ pub(super) struct CommitContext {
     pub(super) visible: Arc<Visible>,
     /// Committed files rejected by their directories.
     pub(super) unpublished: Gauge,
-    pub(super) decision: Arc<Decision>,
+    pub(super) decision: Arc<RepairHint>,
     /// The ledger as announced upstream.
     pub(super) named_ledger: Arc<NamedLedger>,
     /// Directories with a note.

@@ -36,14 +36,14 @@ pub(super) enum Published {
 }
 
 /// The transfer files in a store.
-pub(super) struct Shelf {
+pub(super) struct TransferStore {
     pub(super) fs: Arc<dyn FileSystem>,
     pub(super) shared: Arc<Shared>,
     /// This collector's part of whole file names.
     pub(super) collector: String,
 }
 
-impl Shelf {
+impl TransferStore {
     /// Creates the directories.
     pub(super) async fn open(&self) -> Result<(), FsError> {
         for directory in self.shared.layout.directories() {

@@ -11,7 +11,7 @@ use support::mutant;
 
 use super::cover::{Part, Slice, cover};
 use super::layout::{self, DAMAGED, END, Record};
-use super::shelf::{Claimed, Shelf};
+use super::store::{Claimed, TransferStore};
 
 /// Bytes per read, and parallel reads per file.
 const READ_BYTES: u64 = 4 << 20;
@@ -27,7 +27,7 @@ pub(super) enum Checked {
     Damaged,
 }
 
-impl Shelf {
+impl TransferStore {
     /// Returns the names in a directory.
     pub(super) async fn names(&self, directory: &str) -> Result<BTreeSet<String>, FsError> {
         match self.fs.list(directory).await {
