@@ -99,7 +99,7 @@ pub enum Committed {
     /// their directories refuse; those wait.
     Published(u64),
     /// Other entries contain all of its batches; its files are deleted.
-    Elsewhere,
+    ByAnother,
     /// Other entries contain these of its batches; its files are deleted. The caller must roll the
     /// rest again.
     Overlap(KeySet),
@@ -213,7 +213,7 @@ impl Ledger {
                 self.publish_won(files).await?;
                 Committed::Published(index)
             }
-            Verdict::Settled => Committed::Elsewhere,
+            Verdict::Settled => Committed::ByAnother,
             Verdict::Overlap(known) => Committed::Overlap(known),
             verdict => return Err(stopped(&verdict, prepared)),
         };

@@ -257,7 +257,7 @@ impl OpenRoll {
             Ok(Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
             // A file that is not visible may be lost with this opening.
             Ok(None) => held.settle(context.waiting.without(tickets), Outcome::Delivered),
-            Ok(Some(Committed::Elsewhere | Committed::Overlap(_))) => {
+            Ok(Some(Committed::ByAnother | Committed::Overlap(_))) => {
                 held.settle_by_the_ledger(&batches);
             }
             Err(error) => {
