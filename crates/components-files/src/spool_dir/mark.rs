@@ -137,7 +137,7 @@ impl Mark {
 
 /// Decision about a file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum MarkState {
     /// Read it; each channel has its events up to this position.
     At(Vec<u64>),
     /// Set it aside, for this reason.
@@ -148,7 +148,12 @@ pub(super) enum Standing {
 
 /// Compares the file, which begins with `head`, with the positions that the channels store for its
 /// inode.
-pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<Mark>]) -> Standing {
+pub(super) fn standing(
+    sight: &Sight,
+    head: &[u8],
+    unit: Unit,
+    marks: &[Option<Mark>],
+) -> MarkState {
     let mut all = Vec::with_capacity(marks.len());
     for mark in marks {
         let at = match mark {
@@ -161,11 +166,11 @@ pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<M
                         let problem = "reading began with another `decoder`, or without `pieces`; \
                                        restore the setting, or put the file into the directory \
                                        again";
-                        return Standing::Bad(problem.to_owned());
+                        return MarkState::Bad(problem.to_owned());
                     }
                     mark.at
                 } else if was.head.fits(head) || (mark.at != DONE && was.path == sight.path) {
-                    return Standing::Changed(was.change(sight.len));
+                    return MarkState::Changed(was.change(sight.len));
                 } else {
                     // Another file had this inode: with another name, or read to its end and
                     // deleted.
@@ -175,7 +180,7 @@ pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<M
         };
         all.push(at);
     }
-    Standing::At(all)
+    MarkState::At(all)
 }
 
 /// Returns the path that the file had when reading began, if some channel has events of it.
@@ -212,20 +217,20 @@ mod tests {
         let now = sight("/a", 9, b"head");
         let mark = |sight: &Sight, at| Some(Mark { sight: sight.clone(), unit: Unit::Bytes, at });
         let decide = |marks: &[Option<Mark>]| standing(&now, b"head", Unit::Bytes, marks);
-        assert_eq!(decide(&[None, None]), Standing::At(vec![0, 0]));
-        assert_eq!(decide(&[mark(&now, 5), None]), Standing::At(vec![5, 0]));
-        assert_eq!(decide(&[mark(&sight("/b", 9, b"head"), DONE)]), Standing::At(vec![DONE]));
+        assert_eq!(decide(&[None, None]), MarkState::At(vec![0, 0]));
+        assert_eq!(decide(&[mark(&now, 5), None]), MarkState::At(vec![5, 0]));
+        assert_eq!(decide(&[mark(&sight("/b", 9, b"head"), DONE)]), MarkState::At(vec![DONE]));
         let other = sight("/b", 9, b"other");
-        assert_eq!(decide(&[mark(&other, 5)]), Standing::At(vec![0]), "the inode is used again");
+        assert_eq!(decide(&[mark(&other, 5)]), MarkState::At(vec![0]), "the inode is used again");
         let before = sight("/a", 9, b"of yesterday");
         let before = Sight { modified: 1, ..before };
-        assert_eq!(decide(&[mark(&before, DONE)]), Standing::At(vec![0]), "and the name too");
-        assert!(matches!(decide(&[mark(&before, 5)]), Standing::Changed(_)));
+        assert_eq!(decide(&[mark(&before, DONE)]), MarkState::At(vec![0]), "and the name too");
+        assert!(matches!(decide(&[mark(&before, 5)]), MarkState::Changed(_)));
         for changed in [sight("/a", 8, b"head"), sight("/a", 8, b"more"), sight("/b", 8, b"he")] {
             let decided = decide(&[mark(&changed, 5)]);
-            assert!(matches!(decided, Standing::Changed(_)), "{changed:?}");
+            assert!(matches!(decided, MarkState::Changed(_)), "{changed:?}");
         }
         let events = Some(Mark { sight: now.clone(), unit: Unit::Events, at: 1 });
-        assert!(matches!(decide(&[events]), Standing::Bad(_)));
+        assert!(matches!(decide(&[events]), MarkState::Bad(_)));
     }
 }

@@ -16,7 +16,7 @@ use super::feed::Feed;
 use super::finish::{self, Finished};
 use super::known::Known;
 use super::listing::{self, Found};
-use super::mark::{self, DONE, Mark, Sight, Standing};
+use super::mark::{self, DONE, Mark, MarkState, Sight};
 use super::reading::{self, Opened, Problem, Reading};
 use super::{RETRY, SpoolDir};
 
@@ -134,12 +134,12 @@ impl<'a> Run<'a> {
         let marks = self.known.marks(&sight.key());
         let unit = reading::unit(&self.spool.options);
         let standing = match mark::standing(&sight, &opened.head, unit, &marks) {
-            Standing::At(standing) => standing,
-            Standing::Bad(problem) => {
+            MarkState::At(standing) => standing,
+            MarkState::Bad(problem) => {
                 self.set_aside(&sight, &problem).await;
                 return Ok(());
             }
-            Standing::Changed(problem) => {
+            MarkState::Changed(problem) => {
                 self.set_changed_aside(&sight, &problem).await;
                 return Ok(());
             }

@@ -147,7 +147,7 @@ impl Tailer {
 
     /// Follows the files that Flume read, each from Flume's byte on. Runs in the first survey,
     /// before any other file is followed.
-    pub(super) fn go_on_from_flume(&mut self, found: &Found, now: Instant, notes: &mut Notes) {
+    pub(super) fn resume_from_flume(&mut self, found: &Found, now: Instant, notes: &mut Notes) {
         let Some(FlumePositions(entries)) = self.flume.take() else { return };
         let own = entries.into_iter().filter(|entry| self.is_named(&entry.file));
         let own: Vec<FlumePosition> = own.collect();

@@ -105,7 +105,7 @@ impl Tailer {
         self.note_for_lacking(&mut notes);
         self.seen.read_by_flume =
             self.flume.as_ref().map(FlumePositions::paths).unwrap_or_default();
-        self.go_on_from_flume(&found, now, &mut notes);
+        self.resume_from_flume(&found, now, &mut notes);
         let (mut candidates, seen) = self.greet(&found, now);
         self.look_after_the_absent(&seen, now);
         self.add_renamed(&mut candidates);
