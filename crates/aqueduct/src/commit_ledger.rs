@@ -9,7 +9,7 @@ use agent::cli::{self, EXIT_RUNTIME};
 use clap::{Args, Subcommand};
 use components_hdfs::hdfs::place;
 use components_hdfs::hdfs::store::{self, Access};
-use ledger::{Decided, DecisionError, EntryState, Operator};
+use ledger::{Decided, DecisionError, KnownState, Operator};
 use pipeline::Env;
 use pipeline::env::{Lock, LockError, resolved};
 use serde_json::{Value, json};
@@ -216,8 +216,8 @@ fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").expect("a string takes it");
 }
 
-fn describe(text: &mut String, title: &str, standing: &EntryState) {
-    let EntryState { identity, view, problems } = standing;
+fn describe(text: &mut String, title: &str, standing: &KnownState) {
+    let KnownState { identity, view, problems } = standing;
     put(text, format_args!("{title}"));
     let named = identity.map_or_else(|| "none".to_owned(), |identity| identity.to_string());
     put(text, format_args!("  identity   {named}"));
@@ -236,8 +236,8 @@ fn describe(text: &mut String, title: &str, standing: &EntryState) {
     }
 }
 
-fn as_json(standing: &EntryState) -> Value {
-    let EntryState { identity, view, problems } = standing;
+fn as_json(standing: &KnownState) -> Value {
+    let KnownState { identity, view, problems } = standing;
     let totals = view.totals();
     json!({
         "identity": identity.map(|identity| identity.to_string()),
@@ -251,7 +251,7 @@ fn as_json(standing: &EntryState) -> Value {
     })
 }
 
-fn shown(name: &str, stored: &EntryState, known: Option<&EntryState>) -> Output {
+fn shown(name: &str, stored: &KnownState, known: Option<&KnownState>) -> Output {
     let mut text = String::new();
     let mut json = json!({
         "ledger": name, "stored": as_json(stored), "remembered": known.map(as_json),

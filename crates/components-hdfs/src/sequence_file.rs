@@ -305,7 +305,9 @@ impl FileDecoder for File {
                 Ok(false) => return Ok(false),
                 Err(error) => return self.broken.behind(taken, error),
             }
-            let Some(PendingEvent { body, headers: own }) = self.made.front() else { return Ok(false) };
+            let Some(PendingEvent { body, headers: own }) = self.made.front() else {
+                return Ok(false);
+            };
             if limits.is_full(taken, bytes, body.len()) {
                 return Ok(true);
             }

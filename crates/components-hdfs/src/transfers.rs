@@ -22,7 +22,7 @@
 //!    visible, whichever collectors created copies and when.
 //! 4. A file becomes visible by a rename of the one that the record names. If that is gone, it was
 //!    renamed. No other step is needed to know it.
-//! 5. Any collector's next look (`scan`) completes work that collectors left behind.
+//! 5. Any collector's next scan completes work that collectors left behind.
 //!
 //! | module | contents |
 //! |---|---|
@@ -32,13 +32,13 @@
 //! | `layout` | paths and records below the prefix: pure |
 //! | `store` | the idempotent steps in the store |
 //! | `whole` | reassembles a file |
-//! | `scan` | schedules reassembly, looks around, cleans up |
+//! | `scan` | schedules reassembly, scans, cleans up |
 
-mod scan;
 mod config;
 mod cover;
 mod layout;
 mod piece;
+mod scan;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -59,11 +59,11 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::hdfs::{HdfsSinkError, identity, probe};
-use scan::TransferScan;
 pub use config::Config;
 use config::Options;
 use layout::Layout;
 use piece::{Piece, Refusal};
+use scan::TransferScan;
 use store::{Claimed, TransferStore};
 
 /// Maximum number of remembered transfers with a directory for their parts.
@@ -125,7 +125,7 @@ impl Measures {
     }
 }
 
-/// State shared by the sink and its look around.
+/// State shared by the sink and its scan.
 struct Shared {
     /// Name of the sink.
     name: Arc<str>,
@@ -169,7 +169,7 @@ struct Session {
     known: Mutex<BTreeSet<String>>,
     /// Transfers that may be complete now.
     arrived: mpsc::UnboundedSender<String>,
-    _around: AbortOnDropHandle<()>,
+    _scan: AbortOnDropHandle<()>,
 }
 
 /// Stores pieces of files.
@@ -211,7 +211,7 @@ impl Session {
         }
         match self.store.store_whole(piece, digest).await? {
             Claimed::Same(record) => {
-                // The look around retries the final name.
+                // The scan retries the final name.
                 if let Err(error) = self.store.publish(&record, piece.transfer).await {
                     let file = piece.file;
                     tracing::warn!(file, %error,
@@ -241,7 +241,7 @@ impl Session {
             self.known().remove(piece.transfer);
             return Err(error);
         }
-        // If the look around has ended, the next opening starts it again, and it checks everything.
+        // If the scan has ended, the next opening starts it again, and it checks everything.
         drop(self.arrived.send(piece.transfer.to_owned()));
         Ok(Ok(()))
     }
@@ -258,10 +258,10 @@ impl Deliver for Files {
         let store = Arc::new(TransferStore { fs, shared: self.shared.clone(), collector });
         store.open().await?;
         let (arrived, arrivals) = mpsc::unbounded_channel();
-        let around = TransferScan::new(store.clone());
-        let around = self.shared.env.blocking.behind().spawn(around.run(arrivals));
-        let around = AbortOnDropHandle::new(around);
-        let session = Session { store, known: Mutex::default(), arrived, _around: around };
+        let scan = TransferScan::new(store.clone());
+        let scan = self.shared.env.blocking.behind().spawn(scan.run(arrivals));
+        let scan = AbortOnDropHandle::new(scan);
+        let session = Session { store, known: Mutex::default(), arrived, _scan: scan };
         let mut current = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         *current = Some(Arc::new(session));
         Ok(())

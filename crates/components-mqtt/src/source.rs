@@ -210,7 +210,7 @@ impl Consume for Mqtt {
         }
     }
 
-    fn gives_again(&self) -> ResendMode {
+    fn resend_mode(&self) -> ResendMode {
         match self.is_exact() {
             true => ResendMode::ByPosition,
             false => ResendMode::Nothing,

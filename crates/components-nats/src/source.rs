@@ -126,7 +126,7 @@ impl Consume for Nats {
         if self.is_alone() { Guarantee::ExactlyOnce } else { Guarantee::AtLeastOnce }
     }
 
-    fn gives_again(&self) -> ResendMode {
+    fn resend_mode(&self) -> ResendMode {
         if self.is_alone() { ResendMode::ByPosition } else { ResendMode::Nothing }
     }
 

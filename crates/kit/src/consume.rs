@@ -130,9 +130,9 @@ pub trait Consume: Send + 'static {
     /// As [`pipeline::Source::guarantee`].
     fn guarantee(&self) -> Guarantee;
 
-    /// As [`pipeline::Source::gives_again`]. With [`positions`](Self::positions) it must be
+    /// As [`pipeline::Source::resend_mode`]. With [`positions`](Self::positions) it must be
     /// [`ResendMode::ByPosition`].
-    fn gives_again(&self) -> ResendMode {
+    fn resend_mode(&self) -> ResendMode {
         ResendMode::Nothing
     }
 

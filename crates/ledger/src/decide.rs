@@ -69,7 +69,7 @@ pub struct Operator {
 
 /// The known state of a ledger in the store or in a memory.
 #[derive(Debug)]
-pub struct EntryState {
+pub struct KnownState {
     /// Its identity; `None` if it has no identity or does not exist.
     pub identity: Option<Token>,
     /// The sum of its readable entries.
@@ -82,7 +82,7 @@ pub struct EntryState {
 #[derive(Debug)]
 pub struct Decided {
     /// The ledger as it is now.
-    pub standing: EntryState,
+    pub standing: KnownState,
     /// Notes on the way, one sentence each.
     pub notes: Vec<String>,
 }
@@ -92,7 +92,7 @@ impl Operator {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn stored(&self) -> Result<EntryState, DecisionError> {
+    pub async fn stored(&self) -> Result<KnownState, DecisionError> {
         let mut found = Salvage::read(&self.fs, &self.dataset).await?;
         let next = found.next();
         if let Some(file) = published_behind(&*self.fs, &self.dataset, next).await? {
@@ -108,7 +108,7 @@ impl Operator {
     ///
     /// # Errors
     /// The data directory cannot be read.
-    pub fn remembered(&self) -> Result<Option<EntryState>, DecisionError> {
+    pub fn remembered(&self) -> Result<Option<KnownState>, DecisionError> {
         Ok(self.recalled()?.map(|remembered| standing(&Salvage::of(remembered))))
     }
 
@@ -357,7 +357,7 @@ fn distinct<'a>(sources: &[&'a Salvage]) -> Vec<&'a Entry> {
     all.filter(|entry| seen.insert(entry.attempt)).collect()
 }
 
-fn standing(found: &Salvage) -> EntryState {
+fn standing(found: &Salvage) -> KnownState {
     let (identity, view) = (found.identity(), found.view());
-    EntryState { identity, view, problems: found.problems.clone() }
+    KnownState { identity, view, problems: found.problems.clone() }
 }

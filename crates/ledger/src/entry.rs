@@ -104,12 +104,12 @@ struct Body {
     incarnation: Bytes,
     #[prost(bytes = "bytes", tag = "4")]
     attempt: Bytes,
-    #[prost(oneof = "Said", tags = "10, 11, 12, 13")]
-    said: Option<Header>,
+    #[prost(oneof = "Operation", tags = "10, 11, 12, 13")]
+    said: Option<Operation>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
-enum Header {
+enum Operation {
     #[prost(message, tag = "10")]
     Commit(CommitBody),
     #[prost(message, tag = "11")]
@@ -162,14 +162,14 @@ impl Entry {
                 let mut encoded = BytesMut::new();
                 keys.encode(&mut encoded);
                 let files = files.iter().map(FileBody::of).collect();
-                Header::Commit(CommitBody { keys: encoded.freeze(), files })
+                Operation::Commit(CommitBody { keys: encoded.freeze(), files })
             }
-            Kind::Fence(author) => Header::Fence(FenceBody {
+            Kind::Fence(author) => Operation::Fence(FenceBody {
                 collector: bytes_of(author.collector),
                 incarnation: bytes_of(author.incarnation),
             }),
-            Kind::Seal => Header::Seal(SealBody {}),
-            Kind::Merge(merge) => Header::Merge(MergeBody::of(merge)),
+            Kind::Seal => Operation::Seal(SealBody {}),
+            Kind::Merge(merge) => Operation::Merge(MergeBody::of(merge)),
         };
         let body = Body {
             index: self.index,
@@ -193,15 +193,17 @@ impl Entry {
         }
         let author = author_of(&body.collector, &body.incarnation)?;
         let kind = match body.said.ok_or(EntryError::Unknown)? {
-            Header::Commit(mut commit) => {
+            Operation::Commit(mut commit) => {
                 let keys =
                     KeySet::decode(&mut commit.keys).map_err(|_| damaged("invalid batch keys"))?;
                 let files = commit.files.into_iter().map(FileBody::into_file);
                 Kind::Commit { keys, files: files.collect::<Result<_, _>>()? }
             }
-            Header::Fence(fence) => Kind::Fence(author_of(&fence.collector, &fence.incarnation)?),
-            Header::Seal(SealBody {}) => Kind::Seal,
-            Header::Merge(merge) => Kind::Merge(merge.into_merge()?),
+            Operation::Fence(fence) => {
+                Kind::Fence(author_of(&fence.collector, &fence.incarnation)?)
+            }
+            Operation::Seal(SealBody {}) => Kind::Seal,
+            Operation::Merge(merge) => Kind::Merge(merge.into_merge()?),
         };
         Ok(Self { index, author, attempt: token_of(&body.attempt)?, kind })
     }

@@ -26,7 +26,7 @@ use super::merging::Compact;
 use super::register::Registration;
 use super::roll::Limits;
 use super::rolls::{Growing, Rolls};
-use super::rounds::{ROUNDS_MAX, BatchRounds};
+use super::rounds::{BatchRounds, ROUNDS_MAX};
 use super::staged::{CommitContext, FileKey, OpenRoll, Part};
 
 /// Maximum number of rolls being closed and committed in the background.

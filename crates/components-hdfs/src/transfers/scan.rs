@@ -1,9 +1,9 @@
-//! Schedules the reassembly of files, and looks around for work left by this collector and by all
+//! Schedules the reassembly of files, and scans for work left by this collector and by all
 //! others with the same store.
 //!
 //! ```text
 //!   a piece came    ─► is its end there? ─► do parts cover it? ─► whole file ─► record ─► name
-//!   every LOOK      ─► whole files without a final name, complete transfers, obsolete files
+//!   every SCAN_INTERVAL ─► whole files without a final name, complete transfers, obsolete files
 //! ```
 //!
 //! Two collectors may reassemble the same file, and one of them in vain. Checking for a growing
@@ -24,7 +24,7 @@ use super::layout::{self, DAMAGED, END};
 use super::store::{Published, TransferStore};
 use super::whole::Checked;
 
-/// Interval of the look around.
+/// Interval of the scan.
 const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// Minimum interval between checks for arrived pieces.
 const CHECK: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ const CLEANUP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Maximum number of files reassembled in parallel.
 const TOGETHER_MAX: usize = 4;
 
-/// The look around of one opening.
+/// The scan of one opening.
 pub(super) struct TransferScan {
     store: Arc<TransferStore>,
     /// Transfers to check because a piece arrived.
@@ -80,7 +80,7 @@ impl TransferScan {
 
     /// Runs until it is aborted, or no more pieces can arrive.
     pub(super) async fn run(mut self, mut arrived: UnboundedReceiver<String>) {
-        let (mut look, mut check) = (Instant::now(), Instant::now());
+        let (mut scan, mut check) = (Instant::now(), Instant::now());
         loop {
             let has_room = self.running.len() < TOGETHER_MAX;
             tokio::select! {
@@ -97,13 +97,13 @@ impl TransferScan {
                 Some(checked) = self.checks.join_next() => {
                     self.checked(checked.expect("a check does not panic, and is not ended"));
                 }
-                () = sleep_until(look) => {
-                    if let Err(error) = self.look().await {
+                () = sleep_until(scan) => {
+                    if let Err(error) = self.scan().await {
                         let sink = &self.store.shared.name;
                         tracing::warn!(%sink, %error,
                             "cannot check the unfinished transfers; retrying");
                     }
-                    look = Instant::now() + SCAN_INTERVAL;
+                    scan = Instant::now() + SCAN_INTERVAL;
                 }
             }
         }
@@ -122,11 +122,11 @@ impl TransferScan {
         self.due = left;
     }
 
-    fn check(&mut self, transfer: String, by_look: bool) {
+    fn check(&mut self, transfer: String, by_scan: bool) {
         self.running.insert(transfer.clone());
         let store = self.store.clone();
         self.checks.spawn(async move {
-            let checked = store.check(&transfer, by_look).await;
+            let checked = store.check(&transfer, by_scan).await;
             (transfer, checked)
         });
     }
@@ -155,18 +155,18 @@ impl TransferScan {
     }
 
     /// Looks after everything in the store.
-    async fn look(&mut self) -> Result<(), FsError> {
+    async fn scan(&mut self) -> Result<(), FsError> {
         let whole = self.store.names(&self.store.shared.layout.all_whole()).await?;
         let mut held = 0;
         let mut written = BTreeSet::new();
         for name in &whole {
             if let Some(transfer) = layout::transfer_of(name) {
-                held += u64::from(self.look_at_whole(name, transfer, &mut written).await?);
+                held += u64::from(self.scan_whole(name, transfer, &mut written).await?);
             }
         }
         self.growing.retain(|name, _| whole.contains(name));
         self.said.retain(|name| whole.contains(name));
-        let unfinished = self.look_at_parts(&written).await?;
+        let unfinished = self.scan_parts(&written).await?;
         self.clear(&whole).await?;
         self.show(unfinished, held);
         Ok(())
@@ -174,7 +174,7 @@ impl TransferScan {
 
     /// Handles a whole file: gives it its final name, removes it, or leaves it to the collector
     /// that writes it. Returns whether it must wait.
-    async fn look_at_whole(
+    async fn scan_whole(
         &mut self,
         name: &str,
         transfer: &str,
@@ -218,7 +218,7 @@ impl TransferScan {
 
     /// Checks transfers with parts, except those that another collector is reassembling. Returns
     /// the number of unfinished ones.
-    async fn look_at_parts(&mut self, written: &BTreeSet<String>) -> Result<usize, FsError> {
+    async fn scan_parts(&mut self, written: &BTreeSet<String>) -> Result<usize, FsError> {
         let transfers = self.store.names(&self.store.shared.layout.all_parts()).await?;
         let mut unfinished = 0;
         for transfer in &transfers {

@@ -38,7 +38,7 @@ impl TransferStore {
     }
 
     /// Reassembles the file of a transfer if all parts are there.
-    pub(super) async fn check(&self, transfer: &str, by_look: bool) -> Result<Checked, FsError> {
+    pub(super) async fn check(&self, transfer: &str, by_scan: bool) -> Result<Checked, FsError> {
         let layout = &self.shared.layout;
         let Some(end) = self.record(&layout.among_parts(transfer, END)).await? else {
             return Ok(Checked::Unfinished);
@@ -52,7 +52,7 @@ impl TransferStore {
         if mutant!("part_left_out") {
             slices.pop();
         }
-        if !by_look {
+        if !by_scan {
             let whole = self.names(&layout.all_whole()).await?;
             if whole.iter().any(|name| layout::transfer_of(name) == Some(transfer)) {
                 return Ok(Checked::Unfinished);
@@ -63,7 +63,7 @@ impl TransferStore {
         let is_right = match put_together {
             Ok(digest) => digest == end.sha256 || mutant!("part_left_out"),
             Err(error) => {
-                // If that fails, too, a look around removes it.
+                // If that fails, too, a scan removes it.
                 drop(self.fs.delete(&layout.whole(&whole)).await);
                 return Err(error);
             }

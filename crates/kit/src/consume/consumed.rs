@@ -351,7 +351,7 @@ impl<C: Consume> Source for Consumed<C> {
     }
 
     fn resend_mode(&self) -> ResendMode {
-        self.consume.gives_again()
+        self.consume.resend_mode()
     }
 
     fn batch_bytes(&self) -> u64 {

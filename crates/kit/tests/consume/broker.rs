@@ -248,7 +248,7 @@ impl Consume for Queue {
         Guarantee::AtLeastOnce
     }
 
-    fn gives_again(&self) -> ResendMode {
+    fn resend_mode(&self) -> ResendMode {
         ResendMode::Nothing
     }
 
