@@ -200,11 +200,11 @@ impl AgentIntake {
             let this = &self;
             async move {
                 // Earlier commits were not received.
-                this.say_committed(KeySet::default());
+                this.announce_committed(KeySet::default());
                 loop {
                     match settled.recv().await {
                         Ok(keys) => this.committed_in(fed, &keys),
-                        Err(RecvError::Lagged(_)) => this.say_committed(KeySet::default()),
+                        Err(RecvError::Lagged(_)) => this.announce_committed(KeySet::default()),
                         Err(RecvError::Closed) => return,
                     }
                 }

@@ -232,7 +232,7 @@ fn unreadable<'a>(
             "source `{source}` starts from the beginning in the new channel `{channel}`; channel \
              `{name}` is not configured any more and its positions cannot be read: {error}; if \
              `{name}` was renamed to `{channel}`, all its events are resent: {}",
-            moved(states, name, channel)
+            moved_channel(states, name, channel)
         ))
     })
 }

@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(parse_request("drain", "timeout=5&exit"), wanted(None, 5, true));
         assert_eq!(parse_request("drain", "channel=main"), wanted(Some("main"), 600, false));
         for query in ["timeout=0", "timeout=604801", "timeout=x", "exit&channel=a", "now"] {
-            assert!(request("drain", query).is_err(), "{query}");
+            assert!(parse_request("drain", query).is_err(), "{query}");
         }
     }
 }

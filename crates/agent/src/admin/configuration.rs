@@ -192,7 +192,7 @@ channel = "main"
             configuration.compared(&env)
         };
         let same = now(format!("# A comment\n{TEXT}")).await;
-        assert_eq!((&same.on_disk, same.trouble()), (&OnDisk::Same, None));
+        assert_eq!((&same.on_disk, same.finding()), (&OnDisk::Same, None));
         let shown = serde_json::to_string(&same).unwrap();
         assert!(!shown.contains("hunter2") && shown.contains("admin_token"), "{shown}");
         let differs = |names: &[&str]| OnDisk::Differs {
@@ -210,7 +210,7 @@ channel = "main"
             assert!(trouble.level == Level::Note && trouble.text.contains(names[0]), "{trouble:?}");
         }
         let wrong = now(TEXT.replace("\"memory\"", "\"memori\"")).await;
-        assert_eq!(wrong.trouble().unwrap().level, Level::Warn);
+        assert_eq!(wrong.finding().unwrap().level, Level::Warn);
         let OnDisk::Wrong { problems } = wrong.on_disk else { panic!("{wrong:?}") };
         assert!(problems[0].contains("a.toml:10:8: channels.main.type: "), "{problems:?}");
         fs::remove_file(&path).unwrap();

@@ -66,7 +66,7 @@ impl Connections {
             if let Some(quiet) = quiet.map(|(number, _)| *number)
                 && let Some(place) = present.remove(&quiet)
             {
-                place.leave.cancel();
+                place.close.cancel();
             }
         }
         present.insert(number, Entry { last: last.clone(), close: leave.clone() });

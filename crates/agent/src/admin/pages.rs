@@ -246,7 +246,7 @@ impl Pages {
         match self.live.disk.try_lock() {
             Ok(_turn) => {
                 let compared = self.configuration.compared(&self.env).await;
-                *self.live.compared() = compared.trouble().map(|it| (Instant::now(), it));
+                *self.live.compared() = compared.finding().map(|it| (Instant::now(), it));
                 json(&compared)
             }
             Err(_) => busy(),

@@ -86,7 +86,7 @@ impl AgentIntake {
         chosen: Chosen,
         parts: &[Batch],
         given: Instant,
-        beside_others: bool,
+        concurrent: bool,
     ) -> Committed<'a> {
         let Chosen { mut at, mut put, others } = chosen;
         let mut others = others.into_iter();
@@ -94,7 +94,7 @@ impl AgentIntake {
         loop {
             let (to, part) = (&self.required[at], parts[at].clone());
             let mut begun = OpenPut::new(to, put, part, (&self.source, given));
-            if beside_others {
+            if concurrent {
                 begun.put.concurrent();
             }
             let unanswered = self.required[at].boards.inflow.commit(Instant::now());

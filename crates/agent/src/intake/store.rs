@@ -36,8 +36,8 @@ impl AgentIntake {
     /// Runs interceptors and selector, and stores rejected events.
     pub(super) async fn route(&self, batch: Batch) -> Result<Parts, IntakeError> {
         let identity = batch.envelope.identity;
-        let gives_again = identity.is_some() || !batch.envelope.positions.is_empty();
-        debug_assert!(!(self.route.is_free() && gives_again), "the start refuses such a source");
+        let is_resendable = identity.is_some() || !batch.envelope.positions.is_empty();
+        debug_assert!(!(self.route.is_free() && is_resendable), "the start refuses such a source");
         self.tap.pass(&batch);
         let routed = self.route.route(batch);
         let settled = routed.settle(&self.source, &self.dead_letters, self.required.len());

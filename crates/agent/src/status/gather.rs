@@ -114,7 +114,7 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         held,
         drain: of.reloads.drain(now),
         last_reload: of.reloads.last(now),
-        recent_failures: of.recent_failures.read(now),
+        bulletin: of.recent_failures.read(now),
     };
     snapshot.judged(of.configuration)
 }

@@ -123,7 +123,7 @@ async fn a_failure_stays_in_the_bulletin_after_it_is_over() {
     bench.health.source_opened(&source);
     let snapshot = Reader::of(&bench).await.snapshot().await;
     assert!(snapshot.ready);
-    let notice = &snapshot.recent_failures[0];
+    let notice = &snapshot.bulletin[0];
     assert_eq!((&*notice.role, &*notice.name, notice.times), ("source", "in", 2));
     assert_eq!(notice.text, text, "as it came: the page shows it as text");
 }
