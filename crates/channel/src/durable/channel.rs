@@ -29,7 +29,7 @@ const ACK_DELAY: Duration = Duration::from_millis(10);
 /// Pause between attempts on a disk that is full or fails.
 const DISK_DELAY: Duration = Duration::from_millis(200);
 /// Pause between checks of a waiting put whether to log the stop.
-const LOOK: Duration = Duration::from_secs(10);
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Attempts to write the last commits when the channel closes.
 const FLUSH_ATTEMPTS: u32 = 3;
 /// Larger puts are refused: offsets in a segment have 32 bits.
@@ -86,7 +86,11 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
             let Some(strong) = core.upgrade() else { return };
             let (starved, stuck, news) = {
                 let state = strong.state();
-                (state.is_starved(&strong.limits), !state.in_doubt.is_empty(), state.has_news())
+                (
+                    state.is_starved(&strong.limits),
+                    !state.in_doubt.is_empty(),
+                    state.has_unwritten(),
+                )
             };
             drop(strong);
             if !starved && !news {
@@ -96,11 +100,11 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
             let Some(strong) = core.upgrade() else { return };
             if starved {
                 let core = strong.clone();
-                strong.env.offload(move || core.look_for_room()).await;
+                strong.env.offload(move || core.check_room()).await;
             }
             let waits = {
                 let mut state = strong.state();
-                state.unwritten.flush = !state.saves_room();
+                state.unwritten.flush = !state.defers_commits();
                 !state.unwritten.flush && !state.space.renew
             };
             if !waits {
@@ -193,7 +197,7 @@ impl Channel for Durable {
                 }
             }
             // A long stop is logged even if nothing happens.
-            let _ = timeout(LOOK, room).await;
+            let _ = timeout(CHECK_INTERVAL, room).await;
         }
     }
 
@@ -290,7 +294,7 @@ impl Channel for Durable {
             {
                 let mut state = core.state();
                 let idle = state.hand_off.is_at_rest();
-                if idle && !state.has_news() {
+                if idle && !state.has_unwritten() {
                     break;
                 }
                 if idle && attempts == FLUSH_ATTEMPTS {
@@ -310,7 +314,7 @@ impl Channel for Durable {
         let ending = core.clone();
         core.env
             .offload(move || {
-                while ending.files.give_back(u64::MAX, true) {}
+                while ending.files.release_surplus(u64::MAX, true) {}
                 ending.write_end();
                 ending.store.flush();
             })

@@ -371,7 +371,7 @@ pub fn repair(config: Config, cx: &BuildContext) -> Result<u64, ChannelError> {
     }
     core.state().unwritten.flush = true;
     core.lead_until_idle();
-    let written = !core.state().has_news();
+    let written = !core.state().has_unwritten();
     core.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     if written {
         Ok(given_up)

@@ -54,7 +54,7 @@ impl Lack {
     }
 
     /// Returns the reason and the remedy for log lines.
-    pub(crate) fn said(self) -> (&'static str, &'static str) {
+    pub(crate) fn explain(self) -> (&'static str, &'static str) {
         match self {
             Self::Bytes => ("disk_full", "free disk space, or let the sinks drain the channel"),
             Self::Inodes => (
@@ -72,7 +72,7 @@ impl Lack {
 pub(crate) fn no_room(error: ChannelError, env: &Env, directory: &Path) -> ChannelError {
     match error {
         ChannelError::Disk { channel, source } if is_full(&source) => {
-            let (reason, help) = Lack::of(&*env.disk, directory, &source).said();
+            let (reason, help) = Lack::of(&*env.disk, directory, &source).explain();
             let directory = directory.display().to_string();
             ChannelError::NoRoom { channel, directory, reason, help, source }
         }
@@ -138,7 +138,7 @@ mod tests {
         let mode = pipeline::env::OpenMode { write: true, create: true, ..Default::default() };
         let refused = |disk: &SimDisk| disk.open(Path::new("/file"), mode).err().unwrap();
         assert_eq!(Lack::of(&disk, directory, &refused(&disk)), Lack::Inodes);
-        assert!(Lack::Inodes.said().1.contains("no free inodes"));
+        assert!(Lack::Inodes.explain().1.contains("no free inodes"));
         disk.set_names_max(u64::MAX);
         let full = io::ErrorKind::StorageFull.into();
         assert_eq!(Lack::of(&disk, directory, &full), Lack::Bytes);
