@@ -47,11 +47,11 @@ impl Drop for Wanted<'_> {
 }
 
 /// A consumer that a put has to wake.
-struct Asleep<'a>(&'a Core);
+struct SleepingConsumer<'a>(&'a Core);
 
-impl Drop for Asleep<'_> {
+impl Drop for SleepingConsumer<'_> {
     fn drop(&mut self) {
-        self.0.state().reads.wakeups.rise();
+        self.0.state().reads.wakeups.wake();
     }
 }
 
@@ -63,7 +63,7 @@ impl Take {
 
     /// Waits until a draining consumer may take more. Runs before the take, so that a cancelled
     /// caller has taken nothing.
-    async fn keep_pace(&self) {
+    async fn throttle(&self) {
         let pause = || self.core.state().pause(&self.consumer, &self.core.limits);
         while let Some(pause) = pause() {
             sleep(pause).await;
@@ -94,7 +94,7 @@ impl Take {
                 }
             }
             if has_polled {
-                let _asleep = Asleep(&self.core);
+                let _asleep = SleepingConsumer(&self.core);
                 ready.await;
             } else {
                 // Look for batches in either case.
@@ -135,7 +135,7 @@ impl Take {
 impl TakeTransaction for Take {
     async fn take(&mut self) -> Result<Taken, ChannelError> {
         let taken = loop {
-            self.keep_pace().await;
+            self.throttle().await;
             let (mut picked, found) = self.pick().await?;
             let ticket = picked.ticket;
             let stored = match found {

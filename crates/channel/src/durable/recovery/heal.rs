@@ -32,7 +32,7 @@ use crate::durable::log::segment::{BLOCK, HEADER_BYTES, Header, Kind, Seed};
 use crate::positions::Positions;
 
 /// A put frame whose body is damaged.
-pub(crate) struct Wounded {
+pub(crate) struct DamagedPut {
     header: Header,
     /// For each batch with events: its bytes in the body, and the location of its lines.
     items: Vec<Item>,
@@ -52,7 +52,7 @@ struct Item {
     others: Vec<String>,
 }
 
-impl Wounded {
+impl DamagedPut {
     /// Reads the frame of `entry`; `None` if its envelope is damaged too.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ impl Wounded {
 }
 
 /// A put whose body is damaged.
-pub(crate) struct Unsound {
+pub(crate) struct DamagedBatch {
     pub(crate) ticket: Ticket,
     pub(crate) put: PutRecord,
     pub(crate) segment: u64,
@@ -127,7 +127,7 @@ pub(crate) struct Unsound {
 }
 
 /// A frame whose body is damaged.
-pub(crate) struct Aside {
+pub(crate) struct DamagedFrame {
     /// Number of its segment.
     pub(crate) segment: u64,
     /// Its location in the segment.
@@ -138,14 +138,14 @@ pub(crate) struct Aside {
     /// The locations of their lines.
     pub(crate) lines: Vec<String>,
     /// The restored frame, if possible; it is not written yet.
-    pub(crate) whole: Option<Wounded>,
+    pub(crate) whole: Option<DamagedPut>,
 }
 
 impl Recovered {
     /// Handles a frame with a damaged body: keeps its positions and gives up its events. Batches
     /// that later frames record as settled were not lost by that.
-    fn forget(&mut self, unsound: &Unsound, wounded: Option<&Wounded>) {
-        let Unsound { ticket: first, put, segment, place } = unsound;
+    fn forget(&mut self, unsound: &DamagedBatch, wounded: Option<&DamagedPut>) {
+        let DamagedBatch { ticket: first, put, segment, place } = unsound;
         let mut lines = Vec::new();
         let settled = self.tickets.in_flight.acked_by_all(None);
         let mut lost = ForgetRecord::default();
@@ -167,19 +167,23 @@ impl Recovered {
         self.struck.insert_all(&lost.tickets);
         let (segment, place, events) = (*segment, *place, lost.events);
         let tickets = lost.tickets.iter().collect();
-        self.aside.push(Aside { segment, place, tickets, events, lines, whole: None });
+        self.aside.push(DamagedFrame { segment, place, tickets, events, lines, whole: None });
     }
 
     /// Handles a damaged body: restores it in memory, or gives it up.
-    pub(crate) fn mend_or_forget(&mut self, files: &Files, unsound: &Unsound) -> io::Result<()> {
-        let Unsound { ticket, segment, place, put } = unsound;
+    pub(crate) fn mend_or_forget(
+        &mut self,
+        files: &Files,
+        unsound: &DamagedBatch,
+    ) -> io::Result<()> {
+        let DamagedBatch { ticket, segment, place, put } = unsound;
         let settled = self.tickets.in_flight.acked_by_all(None);
         let with_events = put.items.iter().filter(|item| item.events > 0).count() as u64;
         if (*ticket..*ticket + with_events).all(|ticket| settled.contains(ticket)) {
             return Ok(());
         }
         let seed = files.seed(&self.owner.uuid, *segment);
-        let mut wounded = Wounded::read(&*files.open(*segment, false)?, seed, place)?;
+        let mut wounded = DamagedPut::read(&*files.open(*segment, false)?, seed, place)?;
         let is_whole = wounded.as_mut().is_some_and(|wounded| wounded.heal(files.disk()));
         match &wounded {
             Some(it) if is_whole => {
@@ -187,7 +191,14 @@ impl Recovered {
                 let tickets = (*ticket..*ticket + with_events).collect();
                 let events = put.items.iter().map(|item| u64::from(item.events)).sum();
                 let (segment, place) = (*segment, *place);
-                self.aside.push(Aside { segment, place, tickets, events, lines, whole: wounded });
+                self.aside.push(DamagedFrame {
+                    segment,
+                    place,
+                    tickets,
+                    events,
+                    lines,
+                    whole: wounded,
+                });
             }
             _ => self.forget(unsound, wounded.as_ref()),
         }

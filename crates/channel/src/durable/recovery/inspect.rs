@@ -14,7 +14,7 @@ use pipeline::{
 };
 use tokio::sync::Notify;
 
-use super::heal::{self, Wounded};
+use super::heal::{self, DamagedPut};
 use super::names::Names;
 use super::opening::Opening;
 use super::owner_file;
@@ -256,7 +256,7 @@ impl Inspection {
             let seed = self.files.seed(&self.recovered.owner.uuid, record.id);
             let (offset, len) = (frame.offset as u32, frame.header.frame_len() as u32);
             let entry = Entry { offset, len, ..Entry::default() };
-            let wounded = Wounded::read(&*file, seed, &entry).map_err(|e| self.disk_error(e))?;
+            let wounded = DamagedPut::read(&*file, seed, &entry).map_err(|e| self.disk_error(e))?;
             let Some(mut wounded) = wounded else { continue };
             let is_mendable = wounded.heal(self.files.disk());
             for (nth, ticket) in (0..).zip(tickets) {
