@@ -88,7 +88,7 @@ fn decode(found: &Scan) -> usize {
 pub fn read_segment(input: &[u8]) -> (usize, usize) {
     let Some((flags, bytes)) = input.split_first() else { return (0, 0) };
     let keys = Keyring::empty();
-    let seed = Seed::of(&[0; 16], 0, &keys);
+    let seed = Seed::new(&[0; 16], 0, &keys);
     let mut bytes = bytes.to_vec();
     if flags & 1 == 1 {
         mend(&mut bytes, seed);

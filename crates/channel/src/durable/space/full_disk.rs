@@ -227,7 +227,7 @@ impl Core {
             warn!(channel = %self.name, %error, "cannot create the next segment");
             return;
         }
-        let lack = Lack::of(&*self.env.disk, &self.directory, error);
+        let lack = Lack::from_error(&*self.env.disk, &self.directory, error);
         let mut state = self.state();
         state.space.lack = lack;
         state.space.open.next_ready = false;
@@ -283,7 +283,7 @@ impl Core {
             match self.files.prepare(next, needed) {
                 Ok(()) => self.note_next_segment(next),
                 Err(error) => {
-                    let lack = Lack::of(&*self.env.disk, &self.directory, &error);
+                    let lack = Lack::from_error(&*self.env.disk, &self.directory, &error);
                     let mut state = self.state();
                     state.space.lack = lack;
                     self.waits_for_room(&mut state, &error);
