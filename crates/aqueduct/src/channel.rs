@@ -315,7 +315,7 @@ fn export(inspection: &Inspection, format: Format, env: &Env) -> Result<ExitCode
 
 /// Builds an encoder of this kind, which writes lines.
 pub(crate) fn encoder(kind: &str, env: &Env) -> Box<dyn Encoder> {
-    let built = Choice::of(kind).build("format", &context(Path::new(""), env));
+    let built = Choice::from_kind(kind).build("format", &context(Path::new(""), env));
     built.expect("both formats are in the catalogue and need no settings")
 }
 

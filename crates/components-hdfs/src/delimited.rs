@@ -321,7 +321,7 @@ fn trimmed(text: &[u8], end: usize, dialect: &Dialect) -> Found {
 }
 
 impl FileDecoder for File {
-    fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+    fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         for _ in 0..events {
             let Some(found) = self.find(file)? else {
                 let problem = "the file has fewer records than were already read; it was replaced \

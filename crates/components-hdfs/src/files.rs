@@ -186,7 +186,7 @@ impl Reading {
             _fetching: fetching,
         };
         let pass_over = move || {
-            let passed = reading.decoder.pass_over(&mut reading.reader, events);
+            let passed = reading.decoder.skip_events(&mut reading.reader, events);
             passed.map(|()| reading)
         };
         env.offload(pass_over).await

@@ -275,7 +275,7 @@ impl File {
 }
 
 impl FileDecoder for File {
-    fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+    fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         // Detect wrong columns now, before a program waits for a fix.
         self.fill(file)?;
         for _ in 0..events {

@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn said(text: &str) -> Option<Routing> {
-        Some(Routing::of(text))
+        Some(Routing::from_text(text))
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
                     vote.withdraw(&names[member]);
                     model.remove(&member);
                 } else {
-                    vote.observe(&names[member], Some(Routing::told(word, "")));
+                    vote.observe(&names[member], Some(Routing::from_digest(word, "")));
                     model.insert(member, word);
                 }
                 let of = |word: u64| model.values().filter(|other| **other == word).count();

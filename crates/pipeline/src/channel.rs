@@ -171,7 +171,7 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// There is no room, the consumer is unknown, the disk failed, or the channel does not support
     /// it.
-    async fn put_back(&self, _batch: Batch, _consumer: &str) -> Result<(), ChannelError> {
+    async fn replay(&self, _batch: Batch, _consumer: &str) -> Result<(), ChannelError> {
         Err(ChannelError::NoPutBack)
     }
 
@@ -179,7 +179,7 @@ pub trait Channel: Send + Sync {
     ///
     /// # Errors
     /// The disk could not be read, or the channel has no way to do it.
-    async fn waiting_for(&self, _consumer: &str, _keys: &KeySet) -> Result<KeySet, ChannelError> {
+    async fn uncommitted(&self, _consumer: &str, _keys: &KeySet) -> Result<KeySet, ChannelError> {
         Err(ChannelError::NoPutBack)
     }
 

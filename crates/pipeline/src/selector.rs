@@ -61,7 +61,7 @@ pub trait ChannelSelector: Send + Sync {
 
     /// Returns `true` if it looks at bodies: then the effects of interceptors on bodies are part of
     /// the routing.
-    fn looks_at_bodies(&self) -> bool {
+    fn reads_bodies(&self) -> bool {
         false
     }
 

@@ -44,7 +44,7 @@ pub struct TraceId(pub u128);
 
 impl TraceId {
     /// Of this batch.
-    pub fn of(batch: Identity) -> Self {
+    pub fn from_identity(batch: Identity) -> Self {
         let mut bytes = [0; 32];
         bytes[..16].copy_from_slice(&batch.origin.0);
         bytes[16..24].copy_from_slice(&batch.epoch.0.to_be_bytes());
@@ -146,7 +146,7 @@ pub struct GivenName(Arc<OnceLock<Identity>>);
 
 impl GivenName {
     /// The batch is called so.
-    pub fn give(&self, name: Identity) {
+    pub fn set(&self, name: Identity) {
         let _ = self.0.set(name);
     }
 
@@ -193,7 +193,7 @@ impl Traces {
     /// Returns the trace of this batch, if it is sampled.
     pub fn of(&self, batch: Identity) -> Option<TraceId> {
         let recorder = self.0.get()?;
-        let trace = TraceId::of(batch);
+        let trace = TraceId::from_identity(batch);
         trace.is_sampled(recorder.rejected_below).then_some(trace)
     }
 
@@ -297,7 +297,7 @@ mod tests {
         assert!(all().all(|batch| one.of(batch) == two.of(batch)), "agents differ");
         let is_left_out = |batch| one.of(batch).is_some() && more.of(batch).is_none();
         assert_eq!(all().find(|batch| is_left_out(*batch)), None, "a higher rate leaves out");
-        let first = TraceId::of(batch(7, 9));
+        let first = TraceId::from_identity(batch(7, 9));
         assert_eq!(first.to_string(), "390c5b04395a2d0cfd193cfbb99f7641");
         assert_eq!(first.root(), 0xcb2a_5817_bc15_d419, "id of the first span");
         assert!((0..100).all(|sequence| at(1.0).0.of(batch(1, sequence)).is_some()));
@@ -312,7 +312,7 @@ mod tests {
         let span = spans.recv().await.unwrap();
         let took = span.ended.duration_since(span.began).unwrap();
         assert_eq!(took, Duration::from_secs(2));
-        assert!(span.ended <= Fixed.now() && span.trace == TraceId::of(batch(1, 1)));
+        assert!(span.ended <= Fixed.now() && span.trace == TraceId::from_identity(batch(1, 1)));
     }
 
     /// Method: nothing takes spans out. The call is not a future, so it cannot wait; it would
@@ -334,7 +334,7 @@ mod tests {
         let place = ("aqueduct.table", Attribute::Text("lines".into()));
         traces.committed(batch(1, 1), began, || [place.clone()]);
         let span = spans.recv().await.unwrap();
-        assert_eq!((span.trace, span.name), (TraceId::of(batch(1, 1)), "commit"));
+        assert_eq!((span.trace, span.name), (TraceId::from_identity(batch(1, 1)), "commit"));
         assert!(span.ended.duration_since(span.began).unwrap() >= Duration::from_secs(2));
         assert_eq!(span.attributes.last(), Some(&place));
 

@@ -233,7 +233,7 @@ impl<'a> Letters<'a> {
         (into, keys): (&dyn Channel, &KeySet),
         done: &mut Replayed,
     ) -> Result<(), ChannelError> {
-        let waiting = into.waiting_for(group, keys).await?;
+        let waiting = into.uncommitted(group, keys).await?;
         let mut pass = self.pass(&replay.which);
         while let Some((ticket, label, mut events)) = pass.next().await? {
             let Some(key) = replay.back_as(&label) else { continue };
@@ -246,7 +246,7 @@ impl<'a> Letters<'a> {
                 done.waiting += 1;
             } else {
                 events.envelope.identity = Some(key);
-                into.put_back(events, group).await?;
+                into.replay(events, group).await?;
                 if let Some(agent) = self.agent {
                     agent.replayed.fetch_add(count, Ordering::Relaxed);
                 }

@@ -73,7 +73,7 @@ impl TracedPut {
         span.is_root = is_born || is_part;
         if is_part {
             let origin = to.names.original(name.origin);
-            span.part_of = Some(TraceId::of(Identity { origin, ..name }));
+            span.part_of = Some(TraceId::from_identity(Identity { origin, ..name }));
         }
         traces.record(match error {
             Some(error) => span.failed(chain(error)),

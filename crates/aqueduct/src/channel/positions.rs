@@ -158,12 +158,12 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::MetadataExt;
 
-    use pipeline::file_position::Print;
+    use pipeline::file_position::Fingerprint;
 
     use super::*;
 
     fn standing(path: &Path, offset: u64, inode: u64, device: u64) -> Position {
-        let (head, tail) = (Print::default(), Print::default());
+        let (head, tail) = (Fingerprint::default(), Fingerprint::default());
         Position { device, inode, offset, skipping: false, head, tail, path: path.to_owned() }
     }
 

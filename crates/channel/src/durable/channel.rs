@@ -201,11 +201,11 @@ impl Channel for Durable {
         }
     }
 
-    async fn put_back(&self, batch: Batch, consumer: &str) -> Result<(), ChannelError> {
+    async fn replay(&self, batch: Batch, consumer: &str) -> Result<(), ChannelError> {
         self.back(batch, consumer).await
     }
 
-    async fn waiting_for(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
+    async fn uncommitted(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
         self.waiting(consumer, keys).await
     }
 

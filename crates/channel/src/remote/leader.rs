@@ -240,7 +240,7 @@ impl Core {
                 }
             }
         }
-        group.names.drain(..).for_each(|(wanted, name)| wanted.give(name));
+        group.names.drain(..).for_each(|(wanted, name)| wanted.set(name));
         group.answer(&Ok(()));
         self.signals.ready.notify_waiters();
         self.announce(settled);

@@ -183,7 +183,7 @@ mod defaults {
     }
 
     pub(super) fn decoder() -> Choice<dyn Decoder> {
-        Choice::of("lines")
+        Choice::from_kind("lines")
     }
 
     pub(super) fn charset() -> String {

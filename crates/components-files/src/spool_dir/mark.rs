@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use pipeline::env::FileStat;
-use pipeline::file_position::{PATH_BYTES_MAX, Position, Print};
+use pipeline::file_position::{Fingerprint, PATH_BYTES_MAX, Position};
 
 /// Position after all events of the file.
 pub(super) const DONE: u64 = u64::MAX;
@@ -47,12 +47,12 @@ pub(super) struct Sight {
     /// Nanoseconds since 1970.
     pub(super) modified: u64,
     /// Hash of the first bytes.
-    pub(super) head: Print,
+    pub(super) head: Fingerprint,
 }
 
 impl Sight {
     /// Creates the state of a file from its path, metadata and first bytes.
-    pub(super) fn new(path: PathBuf, stat: &FileStat, head: Print) -> Self {
+    pub(super) fn new(path: PathBuf, stat: &FileStat, head: Fingerprint) -> Self {
         let FileStat { device, inode, len, .. } = *stat;
         Self { path, device, inode, len, modified: nanos(stat.modified), head }
     }
@@ -111,7 +111,7 @@ impl Mark {
             offset: self.at,
             skipping: false,
             head: *head,
-            tail: Print::default(),
+            tail: Fingerprint::default(),
             path: path.clone(),
         };
         let fixed = [&[TAG, self.unit as u8][..], &len.to_le_bytes(), &modified.to_le_bytes()];
@@ -195,7 +195,7 @@ mod tests {
 
     fn sight(path: &str, len: u64, head: &[u8]) -> Sight {
         let (device, inode, modified) = (1, 2, 3);
-        Sight { path: path.into(), device, inode, len, modified, head: Print::of(head) }
+        Sight { path: path.into(), device, inode, len, modified, head: Fingerprint::new(head) }
     }
 
     #[test]

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use super::candidates::position_at;
 use super::file::{File, FileId};
 use super::glob::Found;
-use super::identity::{PATH_BYTES_MAX, Position, Print, new_key};
+use super::identity::{Fingerprint, PATH_BYTES_MAX, Position, new_key};
 use super::names::{may_be_renamed, name_of, shown};
 use super::notes::Notes;
 use super::report::Why;
@@ -255,7 +255,7 @@ impl Tailer {
         for (id, file) in self.files.iter_mut() {
             let offset = file.marks.get(*first).map_or(file.position.offset, |mark| mark.offset);
             if offset > 0 {
-                let (tail, skipping) = (Print::default(), false);
+                let (tail, skipping) = (Fingerprint::default(), false);
                 let position = Position { offset, skipping, tail, ..file.position.clone() };
                 notes.add_at(&self.source, id, file, &position);
             }

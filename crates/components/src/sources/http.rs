@@ -99,7 +99,7 @@ mod defaults {
     use pipeline::{Choice, Decoder};
 
     pub(super) fn decoder() -> Choice<dyn Decoder> {
-        Choice::of("json")
+        Choice::from_kind("json")
     }
 
     pub(super) fn body_max() -> ByteSize {

@@ -101,7 +101,7 @@ mod defaults {
     use pipeline::units::ByteSize;
 
     pub(super) fn framing() -> Choice<dyn Framing> {
-        Choice::of("syslog")
+        Choice::from_kind("syslog")
     }
 
     pub(super) fn message_max() -> ByteSize {

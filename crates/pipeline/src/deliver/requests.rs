@@ -101,7 +101,7 @@ impl<D: Deliver> Requests<D> {
     }
 
     /// Stops holding a batch whose result is known.
-    fn let_go(&mut self, taken: &Taken) {
+    fn release(&mut self, taken: &Taken) {
         self.held -= 1;
         self.bytes -= taken.batch.encoded_len() as u64;
     }
@@ -123,7 +123,7 @@ impl<D: Deliver> Requests<D> {
         let origin = taken.first().and_then(origin_of);
         let mut taken = taken.into_iter();
         for (delivered, taken) in delivered.into_iter().zip(taken.by_ref()) {
-            self.let_go(&taken);
+            self.release(&taken);
             match delivered {
                 Delivered::All => self.settle(taken.ticket, Outcome::Delivered),
                 Delivered::Except { events, reason, detail } => {
@@ -133,7 +133,7 @@ impl<D: Deliver> Requests<D> {
         }
         let mut has_failed = false;
         if let (Some(error), Some(next)) = (failed, taken.next()) {
-            self.let_go(&next);
+            self.release(&next);
             if error.class == ErrorClass::Poison {
                 self.refuse(next, None, "refused", error.to_string());
             } else {
@@ -163,7 +163,7 @@ impl<D: Deliver> Requests<D> {
     fn return_batches(&mut self, batches: impl IntoIterator<Item = Taken>) -> usize {
         let mut given = 0;
         for taken in batches {
-            self.let_go(&taken);
+            self.release(&taken);
             self.settle(taken.ticket, Outcome::Again(None));
             given += 1;
         }

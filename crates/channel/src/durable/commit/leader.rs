@@ -137,7 +137,7 @@ impl Core {
                 born.then_some(Identity { origin: self.owner.origin, epoch, sequence })
             });
             if let (Some(wanted), Some(identity)) = (&put.name, identity) {
-                wanted.give(identity);
+                wanted.set(identity);
             }
             let seen = identity.is_some_and(|identity| {
                 state.tickets.window.knows(identity) || !fresh.insert(identity)

@@ -20,7 +20,7 @@ use std::io;
 
 use pipeline::Ticket;
 use pipeline::env::{Disk, DiskFile};
-use pipeline::file_position::Stretch;
+use pipeline::file_position::LineRange;
 
 use super::replay::Recovered;
 use super::scan::{Bodies, Scanned, scan_with};
@@ -47,7 +47,7 @@ struct Item {
     start: usize,
     end: usize,
     is_plain: bool,
-    stretches: Vec<Stretch>,
+    stretches: Vec<LineRange>,
     /// Sources that positions of another kind are of.
     others: Vec<String>,
 }
@@ -113,7 +113,8 @@ impl DamagedPut {
     /// if another agent sent it.
     pub(crate) fn lines(&self, nth: usize) -> Vec<String> {
         let Some(item) = self.items.get(nth) else { return Vec::new() };
-        let stretches = item.stretches.iter().filter(|at| at.from < at.to).map(Stretch::to_string);
+        let stretches =
+            item.stretches.iter().filter(|at| at.from < at.to).map(LineRange::to_string);
         stretches.chain(item.others.iter().map(|source| format!("source {source}"))).collect()
     }
 }
@@ -235,7 +236,7 @@ pub(crate) fn around(mut before: Positions, frames: &[Scanned], place: u64) -> V
                 let is_next = seen.insert((position.source.clone(), position.key.clone()));
                 let after = position.value.as_ref().filter(|_| is_next && named.len() < NAMED_MAX);
                 let stood = before.at(position).map(|value| &value[..]);
-                let stretch = after.and_then(|after| Stretch::between(stood, after));
+                let stretch = after.and_then(|after| LineRange::between(stood, after));
                 named.extend(stretch.map(|stretch| format!("part of {stretch}")));
             }
         }
@@ -252,7 +253,7 @@ fn items(put: &PutRecord, is_sealed: bool, mut before: Positions) -> Vec<Item> {
         for position in &item.positions {
             let Some(after) = &position.value else { continue };
             let stood = before.at(position).map(|value| &value[..]);
-            match Stretch::between(stood, after) {
+            match LineRange::between(stood, after) {
                 Some(stretch) => stretches.push(stretch),
                 None => others.push(position.source.to_string()),
             }
