@@ -91,8 +91,8 @@ impl Odbc {
         let failed = |source| SqlError::Connect { address: target.address.clone(), source };
         thread.map_err(failed)?;
         let dbms = opened.await.map_err(|_| broken(&target.address))?;
-        let dbms = dbms.map_err(|problem| SqlError::of_connect(&target.address, problem))?;
-        let dialect = Dialect::of_name(&dbms);
+        let dbms = dbms.map_err(|problem| SqlError::from_connect(&target.address, problem))?;
+        let dialect = Dialect::from_name(&dbms);
         tracing::debug!(address = %target.address, dbms, ?dialect, "connected with ODBC");
         let mut connection = Self { jobs: send, dialect };
         let session = match dialect {
@@ -176,7 +176,7 @@ impl Odbc {
 fn connect(text: &str, login: Option<(&str, &str)>, limit: Duration) -> Result<Session, Problem> {
     let session = Session::connect(text, login, limit)?;
     let is_set = text.to_ascii_lowercase().contains("protocol=");
-    if is_set || Dialect::of_name(session.dbms()) != Dialect::Postgres {
+    if is_set || Dialect::from_name(session.dbms()) != Dialect::Postgres {
         return Ok(session);
     }
     let plain = Session::connect(&format!("{text};Protocol=7.4-0"), login, limit);

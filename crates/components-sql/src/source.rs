@@ -54,7 +54,7 @@ use pipeline::{
 use crate::connection::Connection;
 use crate::error::{failed, refused};
 use crate::value::{Encoder, Form};
-pub use again::Again;
+pub use again::Reread;
 pub use config::Config;
 use config::{Mode, Options};
 pub use datum::avro_schema;

@@ -11,7 +11,7 @@ use channel::durable::inspect::Inspection;
 use components_hdfs::files::Contents;
 use components_hdfs::hdfs::place;
 use components_hdfs::hdfs::store::{self, Access};
-use components_sql::source::Again;
+use components_sql::source::Reread;
 use demo::grouped;
 use ledger::Audit;
 use pipeline::{Env, Settings};
@@ -22,7 +22,7 @@ use super::sums::{Columns, Part, Side, Sums, values};
 
 /// Both sides of the comparison. Each can be read several times.
 struct Sides {
-    again: Again,
+    again: Reread,
     files: Contents,
     paths: Vec<String>,
     columns: Columns,
@@ -81,7 +81,7 @@ impl Sides {
         let known: Vec<(Bytes, Bytes)> =
             positions.filter_map(|it| Some((it.key, it.value?))).collect();
         drop(inspected);
-        let again = Again::open(ready.source()?, &known, &context(env)).await;
+        let again = Reread::open(ready.source()?, &known, &context(env)).await;
         let again = again.map_err(|error| agent::chain(&error))?;
         let columns =
             Columns { names: again.columns(), key: again.key(), is_typed: ready.import.is_typed() };

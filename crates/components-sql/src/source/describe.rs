@@ -206,7 +206,7 @@ fn of_postgres(name: &str, kind: &Type, modifier: i32) -> Described {
             Kind::Array(_) | Kind::Composite(_) => {
                 (format!("to_json({quoted})::text"), Meaning::Json)
             }
-            _ => (as_text.clone(), Meaning::of(kind)),
+            _ => (as_text.clone(), Meaning::from_type(kind)),
         },
     };
     let is_unknown = meaning == Meaning::Native

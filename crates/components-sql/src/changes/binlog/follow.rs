@@ -24,7 +24,7 @@ use super::log::{self, Held, Log, Step};
 use super::proof::Proof;
 use super::row;
 use super::server::{self, Server};
-use super::table::Mapped;
+use super::table::MappedTable;
 use crate::error::{SqlError, failed, refused};
 
 /// Interval of server heartbeats while no table changes.
@@ -39,7 +39,7 @@ struct Reading {
     /// Proof of the position after the received events.
     proof: Proof,
     /// Tables, as of their last rows.
-    tables: BTreeMap<u64, Arc<Mapped>>,
+    tables: BTreeMap<u64, Arc<MappedTable>>,
     /// Position in the channel.
     stored: Arc<AtomicU64>,
 }

@@ -71,7 +71,7 @@ pub(super) struct Shape {
 
 /// A captured table, as it is for the following rows.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mapped {
+pub(super) struct MappedTable {
     /// Index among the captured tables.
     pub(super) index: u64,
     schema: String,
@@ -79,7 +79,7 @@ pub(super) struct Mapped {
     pub(super) shapes: Vec<Shape>,
 }
 
-impl Mapped {
+impl MappedTable {
     /// Parses a table map.
     ///
     /// # Errors
