@@ -191,7 +191,7 @@ impl Topology {
     /// Returns these channels, as a source feeds them; those in `naming` rename their parts.
     pub(crate) fn feeds(&self, names: &[String], naming: &BTreeSet<String>) -> Vec<FedChannel> {
         let fed = names.iter().map(|name| {
-            let (names, splits) = (PartNames::for_channel(name), naming.contains(name));
+            let (names, splits) = (PartNames::new(name), naming.contains(name));
             let BuiltChannel { name, channel, boards, .. } = self.built(name);
             let (name, channel) = (name.clone(), channel.clone());
             FedChannel { name, channel, boards: boards.clone(), names, splits }

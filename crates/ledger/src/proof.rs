@@ -275,7 +275,7 @@ mod tests {
     /// Method: two relays split, one after the other; the second one holds one part of a part.
     #[test]
     fn a_batch_that_is_split_is_committed_when_no_channel_has_a_part_of_it() {
-        let [a, b] = ["a", "b"].map(PartNames::for_channel);
+        let [a, b] = ["a", "b"].map(PartNames::new);
         let part = |names: &PartNames, keys: &KeySet| {
             let mut named = KeySet::default();
             for (origin, epoch, set) in keys.iter() {

@@ -22,7 +22,7 @@ impl Originals {
         let channels: BTreeSet<&str> = accounts.iter().map(|account| &*account.channel).collect();
         Self {
             origins: accepted.map(|(origin, ..)| origin).collect(),
-            channels: channels.into_iter().map(PartNames::for_channel).collect(),
+            channels: channels.into_iter().map(PartNames::new).collect(),
         }
     }
 

@@ -14,7 +14,7 @@ const RELAY: &str = "type = \"grpc\"\naddress = \"127.0.0.1:1\"";
 const NO_RELAY: &str = "type = \"discard\"";
 
 fn names() -> [PartNames; 2] {
-    ["a", "b"].map(PartNames::for_channel)
+    ["a", "b"].map(PartNames::new)
 }
 
 fn is_stored(life: &Life, channel: usize, name: Identity) -> bool {

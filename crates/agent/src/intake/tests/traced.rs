@@ -81,7 +81,7 @@ async fn of_batches_with_names_those_that_are_sampled_have_spans_and_no_others()
         let part = named.iter().find(|(_, name)| TraceId::from_identity(*name) == span.trace);
         let (channel, part) = part.expect("a span is of a batch that is there");
         // The channels of this source name their parts.
-        let origin = PartNames::for_channel(channel).original(part.origin);
+        let origin = PartNames::new(channel).original(part.origin);
         assert_eq!(origin, ORIGIN);
         assert!(
             span.is_root
