@@ -74,7 +74,7 @@ impl Boards {
     }
 
     /// Returns the values that components share along the channel.
-    pub(crate) fn extensions(&self) -> Extensions {
+    pub(crate) fn shared(&self) -> Extensions {
         let Self { floors, limits, ledgers, origin_name, traces, .. } = self.clone();
         let along = Extensions::default().with(floors).with(limits).with(ledgers);
         along.with(origin_name).with(traces)

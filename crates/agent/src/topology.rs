@@ -297,8 +297,7 @@ impl Builder<'_> {
                 let known = self.data_dir.join("ledgers").join(&plan.name);
                 let ledgers = LedgerBoard::with_file(self.env.clone(), known);
                 let boards = Boards::new(agent_floors, ledgers, &whole.agent, &kept.traces);
-                let built =
-                    self.component::<dyn Channel>(plan, "channels", &boards.extensions())?;
+                let built = self.component::<dyn Channel>(plan, "channels", &boards.shared())?;
                 self.metrics.begin_channel(&plan.name, self.entry::<dyn Channel>(plan)?.anomalies);
                 (Arc::from(built), boards)
             }
@@ -350,7 +349,7 @@ impl Builder<'_> {
     fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
         // A failed channel is reported already; a group that stays has no built channel.
         let boards = channel.map(|built| built.boards.clone()).unwrap_or_default();
-        let along = boards.extensions().with(RoutingBoard::default());
+        let along = boards.shared().with(RoutingBoard::default());
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, &along)).collect();
         let mut processor = plan.processor.clone();
         if let Some(names) = processor.settings.take("sinks") {
