@@ -141,17 +141,20 @@ impl Admin {
         let guard = Guard::new(address, &local, token);
         let lacks = match (&tls, guard.has_token()) {
             _ if guard.is_loopback() => None,
-            (None, false) => {
-                Some("has no TLS and no token: anyone on its network can read its pages")
+            (None, false) => Some(
+                "has no TLS and no token: anyone on its network can read its pages; use a loopback \
+                 address, or set `agent.admin_tls` and `agent.admin_token` (not for Flume's page)",
+            ),
+            (None, true) => {
+                Some("has no TLS: others on its network can read the token; set `agent.admin_tls`")
             }
-            (None, true) => Some("has no TLS: others on its network can read the token"),
             (Some(_), false) => Some(
                 "has no token: anyone on its network can read its pages; set `agent.admin_token`",
             ),
             (Some(_), true) => None,
         };
         if let Some(lacks) = lacks {
-            warn!(setting, address = local, "this listener {lacks}");
+            warn!(setting, address = local, "the listener of `agent.{setting}` {lacks}");
         }
         Ok(Self::new(Front { kind, guard: Arc::new(guard), tls }, listener))
     }
@@ -208,7 +211,7 @@ async fn accept(
                     tokio::select! {
                         biased;
                         () = ended.cancelled() => {}
-                        () = connection.must_close() => debug!("a quiet admin connection gave way"),
+                        () = connection.must_close() => debug!("closed an idle admin connection"),
                         () = serve_connection(&front, stream, pages, (&peer, &names)) => {}
                     }
                 });
@@ -217,7 +220,8 @@ async fn accept(
                 let now = Instant::now();
                 trouble.count(now);
                 if trouble.should_log(now, &error.to_string()).is_some() {
-                    warn!(%error, "cannot accept connections on the admin listener; retrying");
+                    warn!(%error, "cannot accept connections on the admin listener; events are not \
+                                   affected; retrying");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }

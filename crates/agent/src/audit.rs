@@ -204,7 +204,10 @@ impl Audit {
         let text = serde_json::to_string(&line).expect("texts and numbers") + "\n";
         let _turn = lock(&self.0.turn);
         if let Err(error) = self.0.append(text.as_bytes()) {
-            error!(path = %self.0.path.display(), %error, "cannot write to the audit log");
+            error!(
+                path = %self.0.path.display(), %error,
+                "cannot write to the audit log; its line is only in this log, as message `audit`",
+            );
         }
     }
 

@@ -226,7 +226,7 @@ fn in_process(log_format: LogFormat, work: impl FnOnce(&Env) -> ExitCode) -> Exi
         }
     };
     if let Err(error) = raised {
-        tracing::warn!(%error, "cannot raise the limit of open files (`ulimit -n`)");
+        tracing::warn!(%error, "cannot raise the limit of open files (`ulimit -n`); keeping it");
     }
     work(&env::real())
 }
@@ -239,7 +239,7 @@ fn close_to_others(plan: &Plan) {
     if !plan.agent.core_dumps
         && let Err(error) = env::forbid_core_dumps()
     {
-        tracing::warn!(%error, "cannot disable core dumps: a crash may write memory to a file");
+        tracing::warn!(%error, "cannot disable core dumps: a crash may write secrets to a file");
     }
 }
 
@@ -256,7 +256,7 @@ fn work(run: impl Future<Output = Result<(), RunError>>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Config(errors)) => print_errors(&errors),
         Err(error) => {
-            tracing::error!(error = chain(&error), "the agent failed");
+            tracing::error!(error = chain(&error), "the agent has stopped because of this error");
             // Blocking work may hang on a dead disk; the process must end anyway.
             runtime.shutdown_background();
             ExitCode::from(EXIT_RUNTIME)
@@ -336,7 +336,7 @@ pub fn read_stdin(format: &str, env: &Env) -> Result<Settings, ConfigErrors> {
     let read = io::stdin().lock().take(most).read_to_string(&mut text);
     read.map_err(|error| refused(format!("standard input cannot be read: {error}")))?;
     if text.len() as u64 == most {
-        let problem = format!("a configuration has at most {CONFIG_BYTES_MAX} bytes");
+        let problem = format!("a configuration must have at most {CONFIG_BYTES_MAX} bytes");
         return Err(refused(problem).into());
     }
     config::read_text("-", &Path::new("-").with_extension(format), &text, env)

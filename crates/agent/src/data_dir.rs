@@ -58,16 +58,16 @@ impl DataDir {
             None => match write_format(path, env) {
                 Err(error) if is_full(&error) => {
                     warn!(path = %path.display(), %error,
-                        "cannot write the file `format` of the data directory; the next start \
-                         tries again");
+                        "the disk has no room for the file `format` of the data directory; \
+                         starting without it; free space before the next start");
                 }
                 written => written.map_err(|error| refused(error.to_string()))?,
             },
             Some(Ok(FORMAT)) => {}
             Some(Ok(newer)) if newer > FORMAT => {
                 return Err(refused(format!(
-                    "it has format {newer}, and this version supports formats up to {FORMAT}; \
-                     use the version that wrote it, or a newer one"
+                    "its file `format` contains {newer}, and this version supports formats up \
+                     to {FORMAT}; use the version that wrote it, or a newer one"
                 )));
             }
             Some(_) => {

@@ -177,8 +177,8 @@ impl Group {
             tokio::select! {
                 biased;
                 () = sleep_until(deadline) => {
-                    warn!(group = %self.name, "grace period is over; undelivered batches stay in \
-                                               the channel");
+                    warn!(group = %self.name, "the group stops at the end of the grace period; \
+                                               undelivered batches stay in the channel");
                     return;
                 }
                 Some(event) = events.recv() => self.on_event(event),
@@ -265,7 +265,7 @@ impl Group {
             warn!(
                 group = %self.name, %error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = READ_RETRY.as_millis() as u64,
-                "group cannot read its channel; retrying",
+                "the group cannot read its channel, and its events wait there; retrying",
             );
         }
         self.read_error = error;
@@ -358,7 +358,8 @@ impl Group {
                 let (events, reason) = (letter.events.len() as u64, letter.reason);
                 warn!(
                     sink = %label.sink, events, reason, detail = letter.detail,
-                    "events can never be delivered; moving them to the dead letters",
+                    "events can never be delivered; moving them to the dead letters; list them \
+                     with `aqueduct dlq list`",
                 );
                 self.metrics.sink_refused.get_or_create(&label).inc_by(events);
                 self.tally.refused(letter.ticket, events);

@@ -142,8 +142,8 @@ pub(crate) fn load(plan: &Plan, env: &Env) -> Holds {
         Ok(Some(mut holds)) => {
             forget(&mut holds, plan);
             for part in holds.keys() {
-                warn!(%part, "stays stopped, because an operator stopped it before the restart; \
-                              start it with `aqueduct start`");
+                warn!(%part, "this part stays stopped, because an operator stopped it before the \
+                              restart; start it with `aqueduct start`");
             }
             return holds;
         }
@@ -152,7 +152,8 @@ pub(crate) fn load(plan: &Plan, env: &Env) -> Holds {
     };
     error!(
         path = %path.display(), problem,
-        "cannot read which parts an operator has stopped; starting all parts",
+        "cannot read which parts an operator has stopped; starting all parts; stop them again with \
+         `aqueduct stop`",
     );
     Holds::new()
 }
@@ -163,8 +164,8 @@ pub(crate) fn forget(holds: &mut Holds, plan: &Plan) -> bool {
     holds.retain(|part, _| {
         let stays = part.is_in(plan);
         if !stays {
-            warn!(%part, "forgetting that an operator stopped this part: it is no longer \
-                          configured");
+            warn!(%part, "this part is no longer configured; it will start if you configure it \
+                          again, although an operator stopped it");
         }
         stays
     });

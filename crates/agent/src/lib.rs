@@ -112,7 +112,7 @@ pub enum RunError {
     #[error("cannot catch signals")]
     Signals(#[source] std::io::Error),
     /// A source cannot do its work until an operator acts.
-    #[error("source `{source_name}` has stopped permanently: {problem}")]
+    #[error("source `{source_name}` cannot continue and stops the agent: {problem}")]
     Source {
         /// Its name.
         source_name: String,
@@ -120,7 +120,7 @@ pub enum RunError {
         problem: String,
     },
     /// A second signal requested an immediate end.
-    #[error("stopped immediately by a second signal; unstored events are read or sent again")]
+    #[error("stopped by a second signal; events that were not stored are reread or resent")]
     Interrupted,
 }
 
@@ -391,7 +391,7 @@ impl Agent {
         self.running.stop(grace).await;
         let _ = self.limits.await;
         if let Err(cause) = self.dead_letters.close().await {
-            error!(error = %chain(&cause), "the dead letters did not close cleanly");
+            error!(error = %chain(&cause), "cannot close the dead letters cleanly; none are lost");
         }
         self.exporting.end().await;
         drop(self.admin);

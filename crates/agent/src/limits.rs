@@ -144,7 +144,8 @@ pub(crate) fn restore(boards: &Boards, data_dir: &Path, env: &Env) {
         Err(error) => {
             warn!(
                 path = %path.display(), %error,
-                "cannot read the file of size limits; downstream agents send their limits again",
+                "cannot read the file of size limits; no action needed: downstream agents send \
+                 their limits again",
             );
             return;
         }
@@ -189,7 +190,8 @@ async fn keep_file(boards: LimitBoards, path: PathBuf, env: Env) {
                 if trouble.should_log(now, &error.to_string()).is_some() {
                     warn!(
                         path = %path.display(), %error, pause_seconds = RETRY.as_secs(),
-                        "cannot store the limits of the downstream agents; retrying",
+                        "cannot write the file of size limits of the downstream agents; events are \
+                         not affected; retrying",
                     );
                 }
                 sleep(RETRY).await;

@@ -87,7 +87,7 @@ impl Reloads {
     /// Requests a reload. If several requests already wait, one of them covers this one.
     pub(crate) fn ask(&self, by: &'static str) {
         if self.send(Request::Reload { by, actor: Actor::new(by, None), answer: None }).is_none() {
-            warn!(by, "cannot reload: requests are waiting, or the agent has no file to reload");
+            warn!(by, "cannot reload: requests wait (retry), or it has no file (restart it)");
         }
     }
 
@@ -292,7 +292,7 @@ impl Reloader {
         let parts = self.running.parts();
         let closed = parts.channels.iter().find(|(_, handle)| !handle.boards.opened.is_open());
         if let Some((name, _)) = closed {
-            let problem = format!("channel `{name}` is not open yet; try again when it is");
+            let problem = format!("channel `{name}` is not open yet; retry when it is");
             return Err(Failed::Before(problem));
         }
         let mut changes = Changes::between(&runs(&parts), &configured_shape(&configured, &parts));
@@ -379,10 +379,10 @@ fn log(status: &ReloadStatus) {
     let (by, took_seconds) = (&status.asked_by, status.took_seconds);
     match (&status.error, status.result) {
         (Some(error), ReloadResult::RolledBack) => {
-            error!(by, took_seconds, error, "the new configuration failed and was rolled back");
+            error!(by, took_seconds, error, "cannot apply the new configuration; rolled it back");
         }
         (Some(error), _) => {
-            error!(by, error, "the new configuration was refused; nothing was changed");
+            error!(by, error, "refused the new configuration; the previous one stays in effect");
         }
         (None, ReloadResult::Unchanged) => info!(by, "the configuration has not changed"),
         (None, _) => info!(

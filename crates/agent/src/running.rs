@@ -342,8 +342,9 @@ impl Running {
         for (channel, handle) in &parts.channels {
             let Some(opened) = handle.opened() else { continue };
             if let Err(cause) = opened.close().await {
-                error!(%channel, error = %chain(&cause), "channel did not close cleanly; its \
-                                                          last committed batches may be resent");
+                error!(%channel, error = %chain(&cause), "cannot close the channel cleanly; no \
+                                                          events are lost; the last delivered \
+                                                          batches may be sent again");
             }
         }
     }
@@ -378,7 +379,8 @@ async fn end<'a>(
     let all = join_all(handles.clone().map(|(_, tasks)| tasks.tasks.wait()));
     if timeout_at(deadline, all).await.is_err() {
         for (name, _) in handles.filter(|(_, tasks)| !tasks.have_ended()) {
-            warn!(role, %name, "did not stop within the grace period; stopping without it");
+            warn!(role, %name, "this part did not stop within the grace period; not waiting \
+                                longer");
         }
     }
 }

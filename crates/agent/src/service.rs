@@ -51,7 +51,8 @@ impl Inner {
         if let Err(error) = said
             && !self.is_silent.swap(true, Ordering::Relaxed)
         {
-            warn!(%error, "cannot notify the service manager (NOTIFY_SOCKET)");
+            warn!(%error, "cannot notify the service manager (`NOTIFY_SOCKET`); it may restart \
+                           the agent");
         }
     }
 }

@@ -171,7 +171,7 @@ impl Runner {
             warn!(
                 source = %self.name, error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = millis(pause),
-                "source failed; retrying",
+                "source failed; it receives no events until it works again; retrying",
             );
         }
     }

@@ -150,8 +150,8 @@ impl Exporter {
             if let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
                 warn!(
                     url = self.url, error = %text, failures, lasts_seconds = seconds(lasts),
-                    "cannot export spans; events are not affected, spans without room \
-                     are dropped",
+                    "cannot export spans; events are not affected; refused spans and spans without \
+                     room are dropped; retrying the others",
                 );
             }
             if !error.passes() {
@@ -202,7 +202,7 @@ fn headers(settings: &TraceSettings) -> Result<HeaderMap, BuildError> {
         let mut value = value.map_err(|error| BuildError::invalid(setting.clone(), error))?;
         if !is_secret && ["authorization", "proxy-authorization", "cookie"].contains(&name.as_str())
         {
-            let problem = "it is a secret; write it in `secret_headers`, which is never shown";
+            let problem = "is a secret: move it to `secret_headers`, whose values are never shown";
             return Err(BuildError::invalid(setting, problem));
         }
         value.set_sensitive(is_secret);

@@ -290,7 +290,7 @@ fn token(env: &Env, path: &Path) -> Result<Secret, String> {
     let text = text.trim();
     if text.is_empty() || text.contains(|c: char| !c.is_ascii_graphic()) {
         return Err(format!(
-            "--token-file {shown}: it must contain one token of printable ASCII characters"
+            "--token-file {shown}: must contain one token of printable ASCII characters"
         ));
     }
     Ok(text.to_owned().into())

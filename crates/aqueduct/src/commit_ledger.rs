@@ -111,13 +111,16 @@ struct Target {
 enum LedgerCommandError {
     #[error("--store {url}: {problem}")]
     Store { url: String, problem: String },
-    #[error("cannot open {url}")]
+    #[error("cannot open the store {url}")]
     Connect {
         url: String,
         #[source]
         source: FsError,
     },
-    #[error("--data-dir {path}: not the data directory of an agent")]
+    #[error(
+        "--data-dir {path}: not the data directory of an agent, because it has no file `format`; \
+         name the value of `agent.data_dir`"
+    )]
     NoDataDir { path: String },
     #[error("--data-dir {path}: process {pid} is using it; stop that collector first")]
     InUse { path: String, pid: String },

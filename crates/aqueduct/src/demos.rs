@@ -50,7 +50,7 @@ enum Other {
 enum OtherError {
     #[error(transparent)]
     Demo(#[from] DemoError),
-    #[error("cannot use the database of the demo")]
+    #[error("cannot write or read the SQLite database of the demo")]
     #[cfg(feature = "sql")]
     Database(#[from] rusqlite::Error),
     #[error("--broker: {0}")]
@@ -62,19 +62,22 @@ enum OtherError {
     )]
     #[cfg(feature = "mqtt")]
     NoBroker,
-    #[error("the broker did not accept the collector's subscription; the end of its log:\n{log}")]
+    #[error(
+        "the broker did not accept the collector's subscription; the end of the collector's \
+         log:\n{log}"
+    )]
     #[cfg(feature = "mqtt")]
     NotSubscribed { log: String },
     #[error("{device} cannot connect")]
     #[cfg(feature = "mqtt")]
     Device { device: String, source: components_mqtt::device::DeviceError },
     #[error(
-        "{wanted} open files are needed and {allowed} allowed; raise the limit with `ulimit -n`, \
-         or use fewer `--devices`"
+        "the demo needs {wanted} open files, and the limit is {allowed}; raise it with \
+         `ulimit -n`, or use fewer `--devices`"
     )]
     #[cfg(feature = "mqtt")]
     OpenFiles { wanted: u64, allowed: u64 },
-    #[error("cannot read the store")]
+    #[error("cannot check the files that the collector of the demo stored")]
     #[cfg(feature = "mqtt")]
     Store(#[source] proof::ProofError),
 }

@@ -266,7 +266,11 @@ fn audited(
 fn has_letters(data_dir: &Path, env: &Env) -> Result<bool, String> {
     let known = |path: &Path| env.disk.stat(path).is_ok();
     if !known(&data_dir.join("format")) {
-        return Err(format!("{}: not the data directory of an agent", data_dir.display()));
+        return Err(format!(
+            "{}: not the data directory of an agent, because it has no file `format`; name the \
+             value of `agent.data_dir`",
+            data_dir.display()
+        ));
     }
     Ok(known(&agent::dead_letters::directory(data_dir)))
 }

@@ -34,7 +34,7 @@ pub(crate) fn follow(
     };
     let tool = words.tool;
     let not_yet = |problem: &str| {
-        cli::print_line(&format!("{tool}: {problem}; repeat the call to resume"));
+        cli::print_line(&format!("{tool}: {problem}; run the same command again to resume"));
         ExitCode::from(EXIT_RUNTIME)
     };
     cli::launch_watched(plan, catalogue::FULL, Box::new(look), |code| {

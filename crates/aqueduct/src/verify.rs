@@ -109,7 +109,10 @@ pub(crate) enum VerifyError {
     },
     #[error("{address} is not a file; for a running agent write http://{address}")]
     Scheme { address: String },
-    #[error("{path} is not an account")]
+    #[error(
+        "{path} is not an account; write one with `aqueduct channel account`, or save `/account` \
+         of an agent"
+    )]
     Account {
         path: String,
         #[source]
@@ -117,15 +120,15 @@ pub(crate) enum VerifyError {
     },
     #[error("{0}")]
     Access(String),
-    #[error("cannot read the account of the agent at {address}")]
+    #[error("cannot read the page `/account` of the agent at {address}")]
     Agent {
         address: String,
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} does not contain an account")]
+    #[error("{path} contains no account of a channel")]
     Empty { path: String },
-    #[error("cannot open the channel {path}")]
+    #[error("cannot read the account of the durable channel in {path}")]
     Channel {
         path: String,
         #[source]

@@ -243,10 +243,10 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Channel>, BuildError> {
         if self.capacity.0 < CAPACITY_MIN {
-            return Err(BuildError::invalid("capacity", "must be at least \"1MiB\""));
+            return Err(BuildError::invalid("capacity", "must be at least 1MiB"));
         }
         if !(SEGMENT_MIN..=SEGMENT_MAX).contains(&self.segment_bytes.0) {
-            let problem = "must be between \"64KiB\" and \"1GiB\"";
+            let problem = "must be from 64KiB to 1GiB";
             return Err(BuildError::invalid("segment_bytes", problem));
         }
         if self.capacity_events == Some(0) {

@@ -48,7 +48,7 @@ pub(crate) enum AmqpError {
     #[error("{address} rejects the login: {problem}; check `broker.user` and `broker.password`")]
     Login { address: Arc<str>, problem: String },
     /// The broker refuses the connection.
-    #[error("{address} rejects the connection: {problem}")]
+    #[error("{address} rejects the connection: {problem}; see the log of the broker")]
     Open { address: Arc<str>, problem: String },
     /// The broker works and refuses a request.
     #[error("{address} {problem}")]
@@ -58,8 +58,8 @@ pub(crate) enum AmqpError {
     Ended { address: Arc<str>, problem: String },
     /// The channels refuse a message permanently.
     #[error(
-        "the channels reject a message of `{address}`: {problem}; enlarge the channel, or remove \
-         the message from the broker"
+        "the channels reject a message of `{address}`: {problem}; the source stops reading. \
+         Enlarge the channel, or remove the message from the broker"
     )]
     Refused { address: String, problem: String },
     /// The broker does not take a message now.
@@ -196,7 +196,9 @@ fn failed_to_open(address: &Arc<str>, error: OpenError) -> AmqpError {
             AmqpError::Login { address, problem: format!("{code:?}") }
         }
         OpenError::NotImplemented(_) => {
-            let problem = "the broker offers neither SASL PLAIN nor ANONYMOUS".to_owned();
+            let problem = "the broker offers neither SASL PLAIN nor ANONYMOUS, so enable one of \
+                           them there"
+                .to_owned();
             AmqpError::Login { address, problem }
         }
         error => AmqpError::Open { address, problem: error.to_string() },

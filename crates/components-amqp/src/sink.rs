@@ -78,7 +78,10 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         if self.address.is_empty() {
-            return Err(BuildError::invalid("address", "must be the name of a queue or topic"));
+            return Err(BuildError::invalid(
+                "address",
+                "must not be empty: set the name of a queue or topic",
+            ));
         }
         if self.in_flight_max == 0 {
             return Err(BuildError::invalid("in_flight_max", "must be at least 1"));

@@ -145,7 +145,10 @@ fn check(disk: &dyn Disk, options: &Options) -> Result<(), SourceError> {
         |error| failed(format!("cannot read the directory {}", directory.display()), Some(error));
     let stat = disk.stat(directory).map_err(unusable)?;
     if stat.kind != FileKind::Directory {
-        return Err(failed(format!("{} is not a directory", directory.display()), None));
+        return Err(failed(
+            format!("`directory` {} is not a directory", directory.display()),
+            None,
+        ));
     }
     if let Completion::Move(to) = &options.completion {
         let unusable =

@@ -252,7 +252,7 @@ impl TailDir {
         let watch = self.env.disk.watch();
         let said = |error: &io::Error| {
             tracing::info!(source = %self.name, %error,
-                "no file change notifications; polling instead");
+                "file change notifications are not available; polling the files instead");
         };
         watch.inspect_err(said).ok()
     }

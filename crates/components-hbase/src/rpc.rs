@@ -132,7 +132,8 @@ impl Connection {
         let read = self.stream.read_exact(&mut answer).await;
         read.map_err(|error| broken(error.to_string()))?;
         let mut answer = &*answer;
-        let malformed = |error: prost::DecodeError| broken(format!("malformed response: {error}"));
+        let malformed =
+            |error: prost::DecodeError| broken(format!("it sent a malformed response: {error}"));
         let header = ResponseHeader::decode_length_delimited(&mut answer).map_err(malformed)?;
         if let Some(exception) = header.exception {
             let class = exception.exception_class_name.unwrap_or_default();
@@ -141,7 +142,10 @@ impl Connection {
             return Err(HbaseError::Refused { address: address.clone(), exception });
         }
         if header.call_id != Some(self.calls) {
-            return Err(broken(format!("a response to an unexpected call {:?}", header.call_id)));
+            return Err(broken(format!(
+                "it sent a response to an unexpected call {:?}",
+                header.call_id
+            )));
         }
         A::decode_length_delimited(&mut answer).map_err(malformed)
     }

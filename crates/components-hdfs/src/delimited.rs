@@ -95,7 +95,7 @@ impl Component for Config {
             );
         }
         if let Some(name) = self.non_text.iter().find(|name| !self.fields.contains(name)) {
-            let problem = format!("`{name}` is not in `fields`");
+            let problem = format!("must list names of `fields`, but `{name}` is not one of them");
             return Err(BuildError::invalid("non_text", problem));
         }
         if self.record_max.0 == 0 || self.record_max > ByteSize::mib(16) {

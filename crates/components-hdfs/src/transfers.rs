@@ -215,7 +215,8 @@ impl Session {
                 if let Err(error) = self.store.publish(&record, piece.transfer).await {
                     let file = piece.file;
                     tracing::warn!(file, %error,
-                        "cannot give a complete file its final name; retrying");
+                        "cannot rename a complete file to its final name, so it stays invisible; \
+                         retrying");
                 }
                 Ok(Ok(()))
             }

@@ -92,7 +92,10 @@ impl Pauses {
         }
         for (row, first) in [("http", http.first), ("limited", limited.first)] {
             if first.0.is_zero() {
-                return Err(BuildError::invalid(format!("backoff.{row}.first"), "must not be 0s"));
+                return Err(BuildError::invalid(
+                    format!("backoff.{row}.first"),
+                    "must be greater than 0s",
+                ));
             }
         }
         Ok(())

@@ -138,7 +138,7 @@ impl HttpPoll {
             }
             let Some(next) = next.filter(|_| !leads_back) else { break };
             if page >= self.options.pages_max {
-                let problem = format!("more than {page} pages; raise `pages_max`");
+                let problem = format!("the list has more than {page} pages; raise `pages_max`");
                 return Err(unexpected(problem).into());
             }
             uri = next;
@@ -168,8 +168,8 @@ impl HttpPoll {
         }
         tracing::warn!(
             source = %self.name, next = target,
-            "the server returned the same page as the next page, so the list ends there: check \
-             `next` and `next_parameter`",
+            "the server returned the same page as the next page, so the list ends there, and \
+             events of later pages are not read: check `next` and `next_parameter`",
         );
     }
 

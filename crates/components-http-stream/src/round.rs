@@ -184,7 +184,8 @@ pub(crate) fn pointer(
 ) -> Result<Option<String>, BuildError> {
     let pointer = pointer.filter(|text| !text.is_empty());
     if pointer.as_ref().is_some_and(|text| !text.starts_with('/')) {
-        let problem = "must be a JSON pointer, which starts with `/`, as in \"/data/id\"";
+        let problem = "must be a JSON pointer, which starts with `/`; write for example \
+                       \"/data/id\"";
         return Err(BuildError::invalid(setting, problem));
     }
     Ok(pointer)

@@ -117,7 +117,8 @@ impl HttpStream {
             self.gap_seconds.inc_by(gap.as_secs_f64().round() as u64);
             warn!(
                 source = %self.name, url = %shown_url(&uri), gap_seconds = seconds(gap),
-                "reconnected; the server cannot resend the events of the gap, which are lost"
+                "reconnected; events that the server sent in the gap are lost; if it can resend \
+                 them, set `cursor` and `resume`"
             );
         } else {
             info!(source = %self.name, url = %shown_url(&uri), resumes, "connected");

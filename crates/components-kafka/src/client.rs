@@ -67,7 +67,8 @@ pub(crate) fn configure(
     fixed: &[&[&str]],
 ) -> Result<ClientConfig, BuildError> {
     if brokers.is_empty() || brokers.iter().any(|broker| broker.trim().is_empty()) {
-        let problem = "name at least one broker, such as \"broker-1:9092\"";
+        let problem = "must have at least one broker and no empty one; write for example \
+                       [\"broker-1:9092\"]";
         return Err(BuildError::invalid("brokers", problem));
     }
     let mut config = ClientConfig::new();
@@ -81,8 +82,8 @@ pub(crate) fn configure(
     for (table, name, value) in shown.chain(hidden) {
         let setting = format!("{table}.{name}");
         if name == "bootstrap.servers" || fixed.iter().any(|names| names.contains(&&**name)) {
-            let problem = "a setting of the component controls it, or its value is fixed; remove \
-                           it";
+            let problem = "must be removed: another setting of this component controls it, or its \
+                           value is fixed";
             return Err(BuildError::invalid(setting, problem));
         }
         if table == "properties" && (name.contains("password") || name == "ssl.key.pem") {
@@ -232,15 +233,19 @@ pub(crate) fn log(
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical
         | RDKafkaLogLevel::Error
-        | RDKafkaLogLevel::Warning => tracing::warn!(%component, facility, "kafka: {text}{helps}"),
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(%component, facility, "kafka: {text}");
+        | RDKafkaLogLevel::Warning => {
+            tracing::warn!(%component, facility, "the Kafka client logs: {text}{helps}");
         }
-        RDKafkaLogLevel::Debug => tracing::debug!(%component, facility, "kafka: {text}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(%component, facility, "the Kafka client logs: {text}");
+        }
+        RDKafkaLogLevel::Debug => {
+            tracing::debug!(%component, facility, "the Kafka client logs: {text}");
+        }
     }
 }
 
 /// Logs an error of the client.
 pub(crate) fn log_error(component: &Arc<str>, error: &KafkaError, text: &str) {
-    tracing::debug!(%component, %error, "kafka: {text}");
+    tracing::debug!(%component, %error, "the Kafka client logs: {text}");
 }

@@ -35,7 +35,7 @@ pub(crate) fn lacking(name: &str) -> Option<&'static str> {
              the ticket without a command; remove it",
         ),
         "sasl.jaas.config" => Some(
-            "only for Java clients: for Kerberos set `sasl.kerberos.keytab`, \
+            "has an effect only in Java clients: for Kerberos set `sasl.kerberos.keytab`, \
              `sasl.kerberos.principal` and `sasl.kerberos.service.name`; for other modules \
              `sasl.username` and `sasl.password`",
         ),
@@ -58,25 +58,26 @@ pub(crate) fn prepare(config: &mut ClientConfig) -> Result<(), BuildError> {
     let protocol = config.get("security.protocol").unwrap_or_default();
     if !["sasl_ssl", "sasl_plaintext"].iter().any(|it| protocol.eq_ignore_ascii_case(it)) {
         if is_named || config.get(KEYTAB).is_some() {
-            let problem = "Kerberos needs SASL: set it to `sasl_ssl` or `sasl_plaintext`";
+            let problem = "must be `sasl_ssl` or `sasl_plaintext`, because Kerberos needs SASL";
             return invalid("security.protocol", problem);
         }
         return Ok(());
     }
     if config.get("sasl.username").or(config.get("sasl.password")).is_some() {
-        let problem = "the mechanism is `GSSAPI` (Kerberos, also the default), which uses no user \
-                       and password: set another mechanism such as `PLAIN`, or remove \
-                       `sasl.username` and `sasl.password`";
+        let problem = "cannot be `GSSAPI` (Kerberos, also the default) with a user and a password: \
+                       set another mechanism such as `PLAIN`, or remove `sasl.username` and \
+                       `sasl.password`";
         return invalid("sasl.mechanism", problem);
     }
     match (config.get(PRINCIPAL), config.get(KEYTAB)) {
         (Some(_), None) => {
-            let problem = "set it to the keytab file of `sasl.kerberos.principal`; to use an \
-                           existing ticket (KRB5CCNAME), remove both";
+            let problem = "must be set with `sasl.kerberos.principal`: write the path of its \
+                           keytab file; to use an existing ticket (KRB5CCNAME), remove both";
             return invalid(KEYTAB, problem);
         }
         (None, Some(_)) => {
-            let problem = "set it to the principal whose key is in `sasl.kerberos.keytab`";
+            let problem = "must be set with `sasl.kerberos.keytab`: write the principal whose key \
+                           is in that file; to use an existing ticket (KRB5CCNAME), remove both";
             return invalid(PRINCIPAL, problem);
         }
         (Some(_), Some(keytab)) => {

@@ -140,8 +140,8 @@ enum SendError {
     )]
     ForeignLedger { id: String },
     #[error(
-        "the ledger of the origin {origin} has too many gaps: raise `offset.metadata.max.bytes` \
-         of the brokers and `ledger.bytes_max`"
+        "the ledger of the origin {origin} exceeds its size limit: raise \
+         `offset.metadata.max.bytes` of the brokers and `ledger.bytes_max`"
     )]
     LedgerFull { origin: Origin, source: ledger::Full },
 }

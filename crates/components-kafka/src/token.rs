@@ -151,7 +151,10 @@ impl Tokens {
             }
             Err(error) => {
                 let cause = chain(&error);
-                tracing::warn!(component, "kafka: no token to log in at the brokers: {cause}");
+                tracing::warn!(
+                    component,
+                    "cannot get a token to log in to the brokers; retrying: {cause}"
+                );
                 Err(Box::new(error))
             }
         }

@@ -73,7 +73,7 @@ impl Broker {
         let endpoint = Endpoint::parse(&self.address)
             .map_err(|problem| BuildError::invalid("broker.address", problem))?;
         if self.connect_timeout.0.is_zero() {
-            return invalid("connect_timeout", "must not be 0".into());
+            return invalid("connect_timeout", "must be greater than 0s".into());
         }
         let client_id =
             self.client_id.unwrap_or_else(|| format!("aqueduct-{}-{}", cx.env.host, cx.name));
@@ -109,7 +109,8 @@ fn dialer(
             (Some(tls.unwrap_or_default()), &["http/1.1"][..], "")
         }
         Carrier::WebSocket { is_secure: false, .. } if tls.is_some() => {
-            let problem = "`ws://` has no TLS: use `wss://`, or remove this table";
+            let problem = "has an effect only with `wss://`; write `wss://` in `broker.address`, \
+                           or remove this";
             return Err(BuildError::invalid("broker.tls", problem));
         }
         Carrier::WebSocket { is_secure: false, .. } => {

@@ -60,7 +60,7 @@ pub(crate) enum MqttError {
     )]
     Silent { address: Arc<str>, limit: Duration },
     /// The broker does not accept a message now.
-    #[error("{address} does not accept a message: {reason}")]
+    #[error("{address} cannot accept a message now: {reason}")]
     NotTaken { address: Arc<str>, reason: String },
     /// The broker exceeds its limit.
     #[error(
@@ -70,8 +70,8 @@ pub(crate) enum MqttError {
     Ahead { address: Arc<str>, limit: usize },
     /// The channels refuse a message permanently.
     #[error(
-        "the channels reject a message of {address}: {problem}; enlarge the channel, or remove \
-         the message from the broker"
+        "the channels reject a message of {address}: {problem}; the source stops reading. Enlarge \
+         the channel, or remove the message from the broker"
     )]
     NotStored { address: Arc<str>, problem: String },
     /// A packet cannot be sent to this broker.

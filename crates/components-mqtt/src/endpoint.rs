@@ -38,7 +38,9 @@ impl Endpoint {
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if rest.contains(['?', '#']) {
             let example = format!("write for example \"{EXAMPLE}\"");
-            return Err(format!("remove the query: addresses are shown in logs; {example}"));
+            return Err(format!(
+                "must not have a query, because addresses are shown in logs; {example}"
+            ));
         }
         if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(format!(
@@ -79,7 +81,7 @@ mod tests {
             ("ws://", "has no host"),
             ("ws://broker:x/mqtt", "has a port that is not a number"),
             ("wss://user@broker/mqtt", "has an invalid host"),
-            ("wss://broker/mqtt?token=1", "remove the query"),
+            ("wss://broker/mqtt?token=1", "must not have a query"),
             ("ws://broker/a path", "percent-encode them"),
             ("broker", "has no port"),
         ] {

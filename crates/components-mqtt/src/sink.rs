@@ -109,7 +109,8 @@ impl Component for Config {
         if target.version == Version::V311
             && (!self.properties.is_empty() || self.content_type.is_some())
         {
-            let problem = "version 3.1.1 does not have it: remove it, or set `broker.version` to 5";
+            let problem = "has an effect only with MQTT 5; set `broker.version` to 5, or remove \
+                           this";
             let setting = if self.properties.is_empty() { "content_type" } else { "properties" };
             return Err(BuildError::invalid(setting, problem));
         }

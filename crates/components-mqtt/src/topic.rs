@@ -19,7 +19,7 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
         None => filter,
         Some(shared) => match shared.split_once('/') {
             Some((group, topics)) if !group.is_empty() && !group.contains(['+', '#']) => topics,
-            _ => return wrong("has no group name of a shared subscription"),
+            _ => return wrong("must have a group name after `$share/`"),
         },
     };
     if topics.is_empty() || check_text(filter).is_err() {
@@ -28,10 +28,10 @@ pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
     let levels: Vec<&str> = topics.split('/').collect();
     for (place, level) in levels.iter().enumerate() {
         if level.contains('#') && (*level != "#" || place + 1 < levels.len()) {
-            return wrong("has a `#` that is not its last level");
+            return wrong("must have `#` only as its last level");
         }
         if level.contains('+') && *level != "+" {
-            return wrong("has a `+` that is not a whole level");
+            return wrong("must have `+` only as a whole level");
         }
     }
     Ok(())
@@ -110,7 +110,7 @@ impl Pattern {
         let pattern = Self { levels, rest };
         if pattern.names().next().is_none() {
             let example = "write for example `site/+site/sensor/+sensor`";
-            return Err(format!("`{text}` has no named level; {example}"));
+            return Err(format!("`{text}` must have a named level; {example}"));
         }
         Ok(pattern)
     }
@@ -302,11 +302,11 @@ mod tests {
         }
         for (filter, cause) in [
             ("", "is empty"),
-            ("a/#/b", "`#` that is not its last level"),
-            ("a#", "`#` that is not its last level"),
-            ("a/b+", "`+` that is not a whole level"),
-            ("$share/g", "has no group name"),
-            ("$share//a", "has no group name"),
+            ("a/#/b", "`#` only as its last level"),
+            ("a#", "`#` only as its last level"),
+            ("a/b+", "`+` only as a whole level"),
+            ("$share/g", "must have a group name"),
+            ("$share//a", "must have a group name"),
             ("$share/g/", "is empty"),
         ] {
             let error = check_filter(filter).unwrap_err();
@@ -334,7 +334,7 @@ mod tests {
         }
         assert_eq!(levels("+/+b/#rest", "1/2/3/4").unwrap(), "b=2 rest=3/4");
         assert_eq!(levels("+/+b/#rest", "1/2").unwrap(), "b=2");
-        assert!(Pattern::new("a/+/b").unwrap_err().contains("no named level"));
+        assert!(Pattern::new("a/+/b").unwrap_err().contains("must have a named level"));
         assert!(Pattern::new("a/#x/b").is_err());
     }
 

@@ -172,7 +172,9 @@ impl Connection {
                 Some(Ok(Incoming::Error(words))) => {
                     return Err(match said(&self.address, &words, &self.remedy) {
                         // Earlier messages may have been stored.
-                        error @ NatsError::Login { .. } => self.ended(error.to_string()),
+                        NatsError::Login { problem, remedy, .. } => {
+                            self.ended(format!("the server rejects the login: {problem}; {remedy}"))
+                        }
                         error => error,
                     });
                 }

@@ -168,7 +168,7 @@ mod tests {
                 "credentials",
                 "`server.nkey_seed` and `server.credentials`",
             ),
-            (Settings { password: secret("p"), ..NONE }, "password", "needs `user`"),
+            (Settings { password: secret("p"), ..NONE }, "password", "only with `user`"),
             (Settings { nkey_seed: secret("SUAB"), ..NONE }, "nkey_seed", "starts with `SU`"),
         ] {
             let error = Login::of(settings).err().unwrap();

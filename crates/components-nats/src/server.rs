@@ -118,8 +118,8 @@ impl Server {
             (false, Some(_)) => {
                 return invalid(
                     "tls",
-                    "applies only to `tls://`: use `tls://` in `server.urls`, or remove \
-                     `server.tls`",
+                    "has an effect only with `tls://`; write `tls://` in `server.urls`, or remove \
+                     this",
                 );
             }
             (true, None) => Some(ClientTls::default()),
@@ -158,7 +158,7 @@ fn addresses(urls: &[String], cx: &BuildContext) -> Result<Reached, BuildError> 
         return Err(invalid(format!("must have at least one URL, for example \"{EXAMPLE}\"")));
     };
     if parsed.iter().any(|(_, it)| *it != is_tls) {
-        return Err(invalid("all URLs must start with `nats://`, or all with `tls://`".into()));
+        return Err(invalid("must all start with `nats://`, or all with `tls://`".into()));
     }
     for (address, _) in parsed.iter().filter(|(_, is_tls)| !is_tls) {
         cx.plain_text.speaks("server.urls", address, "write `tls://`");
@@ -170,14 +170,18 @@ fn addresses(urls: &[String], cx: &BuildContext) -> Result<Reached, BuildError> 
 fn parse(url: &str) -> Result<(Arc<str>, bool), String> {
     // Check this first: the other errors show the URL.
     if url.contains('@') {
-        return Err("URLs are shown in logs: remove the user from the URL, and set `user` and \
-                    `password`, or `token`"
+        return Err("must not contain a user, because URLs are shown in logs; set `user` and \
+                    `password`, or `token`, instead"
             .into());
     }
     let (address, is_tls) = match url.split_once("://") {
         Some(("nats", address)) => (address, false),
         Some(("tls", address)) => (address, true),
-        _ => return Err(format!("`{url}` is not a URL of NATS; write for example \"{EXAMPLE}\"")),
+        _ => {
+            return Err(format!(
+                "`{url}` must start with `nats://` or `tls://`; write for example \"{EXAMPLE}\""
+            ));
+        }
     };
     address::check(address, "nats-1:4222", false)?;
     Ok((address.into(), is_tls))
@@ -222,8 +226,8 @@ mod tests {
         assert_eq!(parse("nats://a:4222").unwrap(), ("a:4222".into(), false));
         assert_eq!(parse("tls://[::1]:4222").unwrap(), ("[::1]:4222".into(), true));
         for (url, cause) in [
-            ("http://a:8222", "not a URL of NATS"),
-            ("a:4222", "not a URL of NATS"),
+            ("http://a:8222", "must start with `nats://`"),
+            ("a:4222", "must start with `nats://`"),
             ("nats://a", "has no port"),
             ("nats://u:p@a:4222", "`user` and `password`"),
         ] {

@@ -84,7 +84,7 @@ impl Nats {
             warn!(
                 source = %self.name, %stream, next,
                 "the stream was recreated or has lost messages ({odd}); reading from message \
-                 `next`"
+                 `next`; unread messages of a recreated stream are lost"
             );
         }
         if begin.deleted > 0 && !self.options.filter.is_empty() {
@@ -100,8 +100,8 @@ impl Nats {
         self.count("messages_deleted", messages);
         warn!(
             source = %self.name, stream = %self.options.stream, messages,
-            "messages were deleted from the stream before they were read: raise the limits of the \
-             stream"
+            "messages were deleted from the stream before they were read; they are lost, except \
+             those outside `filter`: raise `max_age`, `max_bytes` or `max_msgs` of the stream"
         );
     }
 

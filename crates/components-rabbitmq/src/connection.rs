@@ -208,8 +208,8 @@ impl Connection {
             OfConnection::Blocked(blocked) => {
                 warn!(
                     broker = %self.address, reason = %blocked.reason,
-                    "the broker accepts no messages: it is low on memory or disk space; free \
-                     some, or add more"
+                    "the broker is low on memory or disk space and accepts no messages; sinks wait \
+                     and resume automatically; free some, or add more"
                 );
                 Ok(())
             }

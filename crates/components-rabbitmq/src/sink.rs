@@ -118,7 +118,8 @@ impl Config {
         }
         let routing_key = match RoutingKey::new(&self.routing_key) {
             Ok(_) if self.exchange.is_empty() && self.routing_key.is_empty() => {
-                let problem = "must name the queue: the exchange is the default exchange";
+                let problem = "must not be empty with the default exchange: set the name of the \
+                               queue";
                 return invalid("routing_key", problem.into());
             }
             Ok(key) => key,

@@ -174,7 +174,7 @@ pub(crate) enum SearchError {
         took: Duration,
     },
     /// Some documents are not written.
-    #[error("some documents were not written: {said}")]
+    #[error("some documents were not written, and are resent: {said}")]
     Again {
         /// Whether the problem is temporary.
         class: ErrorClass,

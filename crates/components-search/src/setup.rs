@@ -57,7 +57,8 @@ pub(crate) fn nodes(
         return Err(BuildError::invalid("urls", problem));
     }
     if tls.is_some() && !urls.iter().any(|url| url.starts_with("https://")) {
-        let problem = "no URL starts with `https://`: use `https://` in `urls`, or remove `tls`";
+        let problem = "has an effect only with `https://`; write `https://` in `urls`, or remove \
+                       this";
         return Err(BuildError::invalid("tls", problem));
     }
     Ok(urls)
@@ -87,20 +88,22 @@ fn node(url: &str, example: &str) -> Result<Arc<str>, BuildError> {
         Err(error) => return invalid(format!("{error}; write for example `{example}`")),
     };
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return invalid("it must start with `http://` or `https://`".into());
+        return invalid("must start with `http://` or `https://`".into());
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return invalid(
-            "it contains a user name, and URLs are shown in logs; set `user` and `password` \
+            "must not contain a user, because URLs are shown in logs; set `user` and `password` \
              instead"
                 .into(),
         );
     }
     if uri.host().is_none_or(str::is_empty) {
-        return invalid("it has no host".into());
+        return invalid("must have a host".into());
     }
     if uri.query().is_some() {
-        return invalid("remove the query (`?…`): the sink appends paths to the URL".into());
+        return invalid(
+            "must not have a query (`?…`), because the sink appends paths to the URL".into(),
+        );
     }
     Ok(plain.into())
 }

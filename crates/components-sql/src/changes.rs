@@ -156,7 +156,8 @@ impl Changes {
     fn count_schema(&self, changes: Option<String>) {
         if let Some(changes) = changes {
             self.metrics.count_anomaly(&self.name, "schema_changed", 1);
-            tracing::warn!(source = %self.name, "the columns of a table changed: {changes}");
+            tracing::warn!(source = %self.name,
+                "the columns of a table changed, and later events have the new columns: {changes}");
         }
     }
 }

@@ -128,7 +128,7 @@ impl Database {
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("database"))?;
         if login.is_none() && !is_file && !is_odbc {
-            return invalid("user", "set the database user");
+            return invalid("user", "must be set to the name of the database user");
         }
         if self.tls.is_none() && !is_file && !is_odbc {
             let remedy = "set the table `database.tls`";

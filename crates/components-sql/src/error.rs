@@ -25,7 +25,7 @@ pub(crate) enum SqlError {
     #[error("{address} did not answer within {limit:?}")]
     Silent { address: Arc<str>, limit: Duration },
     /// The connection broke: the last statement may or may not have taken effect.
-    #[error("the connection to {address} failed: {problem}")]
+    #[error("lost the connection to {address}: {problem}")]
     Broken { address: Arc<str>, problem: String },
     /// The database rejected a statement or the connection; the statement had no effect.
     #[error("{address} returned error {code}: {problem}{}", help(code))]

@@ -24,7 +24,9 @@ pub(crate) const VALUES_MAX: usize = 100_000;
 
 /// The problem of a configuration with more values.
 pub(crate) fn too_many_values() -> String {
-    format!("a configuration has at most {VALUES_MAX} values, including those of included files")
+    format!(
+        "a configuration must have at most {VALUES_MAX} values, including those of included files"
+    )
 }
 
 /// Reads a whole file of at most `most` bytes as text.

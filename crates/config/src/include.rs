@@ -131,7 +131,7 @@ impl<'a> Loader<'a> {
         } else if self.open.len() > DEPTH_MAX {
             format!("`{shown}`: includes are nested more than {DEPTH_MAX} deep")
         } else if self.seen.len() >= FILES_MAX {
-            format!("a configuration has at most {FILES_MAX} files")
+            format!("a configuration must have at most {FILES_MAX} files")
         } else {
             // Over the limit of bytes is reported already.
             return self.bytes <= files::CONFIG_BYTES_MAX;
@@ -181,7 +181,7 @@ impl<'a> Loader<'a> {
         if !fits && before <= files::CONFIG_BYTES_MAX {
             let most = files::CONFIG_BYTES_MAX;
             let problem = format!(
-                "a configuration has at most {most} bytes, including those of included files"
+                "a configuration must have at most {most} bytes, including those of included files"
             );
             self.add(Kind::Invalid, place, problem);
         }
@@ -195,7 +195,7 @@ impl<'a> Loader<'a> {
         let most = files::REFERRED_BYTES_MAX;
         // Said once.
         if self.referred > most && before <= most {
-            let problem = format!("all texts with references together have at most {most} bytes");
+            let problem = format!("texts with references must have at most {most} bytes together");
             self.add(Kind::Invalid, place, problem);
         }
         self.referred <= most
@@ -248,7 +248,7 @@ impl<'a> Loader<'a> {
             match value {
                 Value::Text(pattern) if !pattern.is_empty() => patterns.push((pattern, place)),
                 _ => {
-                    let problem = "expected names of files: include = [\"parts/*.toml\"]";
+                    let problem = "must be a list of file names, such as [\"parts/*.toml\"]";
                     let error = SettingsError::new(Kind::WrongType, place, problem);
                     self.refuse(error.below(KEY));
                 }
@@ -281,7 +281,8 @@ impl<'a> Loader<'a> {
     /// Merges the entries of each table at the root of `part` into the same table of `values`.
     fn merge(&mut self, values: &mut Settings, part: Settings) {
         let Value::Table(sections) = part.value else {
-            let problem = "expected tables: `sources`, `channels`, `sinks`".to_owned();
+            let problem =
+                "must contain tables, such as `sources`, `channels` and `sinks`".to_owned();
             self.add(Kind::WrongType, &part.place, problem);
             return;
         };

@@ -152,7 +152,7 @@ struct Named {
 fn named(found: &mut Findings<'_>, root: &mut Settings, section: &str) -> Vec<Named> {
     let Some(table) = root.take(section) else { return Vec::new() };
     let Value::Table(mut entries) = table.value else {
-        let problem = "expected tables with a name, and in each a `type`";
+        let problem = "must contain a table for each component, with its name and a `type`";
         found.add(Kind::WrongType, &table.place, section, problem);
         return Vec::new();
     };
@@ -180,14 +180,14 @@ fn component(
     mut settings: Settings,
 ) -> Option<ComponentPlan> {
     if !matches!(settings.value, Value::Table(_)) {
-        found.add(Kind::WrongType, &settings.place, path, "expected a table with a `type`");
+        found.add(Kind::WrongType, &settings.place, path, "must be a table with a `type`");
         return None;
     }
     // Without a kind the plan is never used; it stays, so that its name is known.
     let (kind, kind_place) = match settings.take("type") {
         Some(Settings { value: Value::Text(kind), place, .. }) => (kind, place),
         Some(Settings { place, .. }) => {
-            let problem = "expected a name, as text";
+            let problem = "must be a string: the type of the component";
             found.add(Kind::WrongType, &place, format!("{path}.type"), problem);
             (String::new(), place)
         }
@@ -274,7 +274,7 @@ fn interceptors(found: &mut Findings<'_>, source: &mut ComponentPlan) -> Vec<Com
     let Some(list) = source.settings.take("interceptors") else { return Vec::new() };
     let path = format!("{}.interceptors", source.path);
     let Value::List(items) = list.value else {
-        let problem = "expected a list of tables, each with a `type`";
+        let problem = "must be a list of tables, each with a `type`";
         found.add(Kind::WrongType, &list.place, path, problem);
         return Vec::new();
     };
@@ -329,19 +329,19 @@ fn references(
         Value::List(items) => items,
         // The intention is clear, so add no other problem.
         Value::Text(name) => {
-            let problem = format!("expected a list of names: write `{key} = [\"{name}\"]`");
+            let problem = format!("must be a list of names; write `{key} = [\"{name}\"]`");
             found.add(Kind::WrongType, &list.place, path, problem);
             return Some(vec![Reference { name, place: list.place }]);
         }
         _ => {
-            found.add(Kind::WrongType, &list.place, path, "expected a list of names: [\"…\"]");
+            found.add(Kind::WrongType, &list.place, path, "must be a list of names: [\"…\"]");
             return None;
         }
     };
     let items = items.into_iter().filter_map(|item| match item.value {
         Value::Text(name) => Some(Reference { name, place: item.place }),
         _ => {
-            found.add(Kind::WrongType, &item.place, &path, "expected a name, as text");
+            found.add(Kind::WrongType, &item.place, &path, "must be a string: a name");
             None
         }
     });
@@ -359,7 +359,7 @@ fn reference(
         Value::Text(name) => Some(Reference { name, place: value.place }),
         _ => {
             let path = format!("{}.{key}", component.path);
-            found.add(Kind::WrongType, &value.place, path, "expected a name, as text");
+            found.add(Kind::WrongType, &value.place, path, "must be a string: a name");
             None
         }
     }
@@ -368,7 +368,7 @@ fn reference(
 /// Rejects the remaining names at the root.
 fn refuse_others(found: &mut Findings<'_>, root: &Settings) {
     let Value::Table(entries) = &root.value else {
-        let problem = "expected tables: `agent`, `sources`, `channels`, `sinks`";
+        let problem = "must contain tables: `agent`, `sources`, `channels` and `sinks`";
         found.add(Kind::WrongType, &root.place, "", problem);
         return;
     };

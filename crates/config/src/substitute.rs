@@ -42,7 +42,8 @@ pub(crate) fn replace(
             continue;
         }
         let Some((inside, after)) = behind.split_once('}') else {
-            let problem = "`${` has no `}`; write `$${` for the two characters themselves";
+            let problem = "`${` has no closing `}`; add it, or write `$${` for the two \
+                           characters `${`";
             return Err((Kind::Syntax, problem.to_owned()));
         };
         whole.push_str(&find(parse(inside)?)?);

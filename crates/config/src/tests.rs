@@ -246,8 +246,12 @@ fn access_to_the_admin_listener_is_checked_and_shows_no_secret() {
     let cut = "certificate = \"/c.pem\"";
     for (text, place, problem) in [
         ("admin_token = \"short\"", "15: agent.admin_token: ", "at least 16 characters"),
-        ("admin_token = \"hunter2 hunter2 hunter2\"", "15: agent.admin_token: ", "a space"),
-        (&format!("admin_tls = {{ {cut} }}"), "13: agent.admin_tls.key: ", "needs its `key`"),
+        ("admin_token = \"hunter2 hunter2 hunter2\"", "15: agent.admin_token: ", "no space"),
+        (
+            &format!("admin_tls = {{ {cut} }}"),
+            "13: agent.admin_tls.key: ",
+            "because `certificate` is set",
+        ),
         ("admin_tls = {}", "13: agent.admin_tls.certificate: ", "a listener needs a certificate"),
     ] {
         let text = GOOD.replace(address, &format!("{address}\n{text}"));
@@ -257,7 +261,10 @@ fn access_to_the_admin_listener_is_checked_and_shows_no_secret() {
     }
     let alone = GOOD.replace(address, "admin_token = \"0123456789abcdef\"");
     let error = load_toml(&alone).unwrap_err().to_string();
-    assert!(error.ends_with("it applies to the admin listener: set `admin` too"), "{error}");
+    assert!(
+        error.ends_with("has an effect only with `admin`; set `admin`, or remove this"),
+        "{error}"
+    );
     let both = format!(
         "{address}\nadmin_token = \"0123456789abcdef\"\nadmin_tls = {{ {cut}, key = \"/k\" }}"
     );

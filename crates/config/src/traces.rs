@@ -79,16 +79,16 @@ impl TraceSettings {
         let (is_tls, port) = match scheme {
             "http" => (false, 80),
             "https" => (true, 443),
-            _ => return Err(invalid("it has to begin with `http://` or `https://`")),
+            _ => return Err(invalid("must begin with `http://` or `https://`")),
         };
         let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         if host.contains('@') {
-            let problem = "it contains a user, which would be shown; set `authorization` in \
-                           `secret_headers` instead";
+            let problem = "must not contain a user, because URLs are shown; write `authorization` \
+                           in `secret_headers` instead";
             return Err(BuildError::invalid("url", problem));
         }
         if path.contains(|c: char| matches!(c, '?' | '#') || c.is_whitespace() || !c.is_ascii()) {
-            return Err(invalid("it must consist of a host, a port and a path"));
+            return Err(invalid("must consist of a host, a port and a path"));
         }
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
         let address = if has_port { host.to_owned() } else { format!("{host}:{port}") };
@@ -104,15 +104,16 @@ impl TraceSettings {
     pub fn check(&self) -> Result<(), BuildError> {
         let target = self.target()?;
         if !(self.sample > 0.0 && self.sample <= 1.0) {
-            let problem = "it must be greater than 0 and at most 1 (every batch); to trace \
+            let problem = "must be greater than 0 and at most 1 (every batch); to trace \
                            nothing, remove the table";
             return Err(BuildError::invalid("sample", problem));
         }
         if self.timeout.0.is_zero() {
-            return Err(BuildError::invalid("timeout", "it must be greater than 0"));
+            return Err(BuildError::invalid("timeout", "must be greater than 0"));
         }
         if self.tls.is_some() && !target.is_tls {
-            let problem = "the URL begins with `http://`: write `https://`, or remove `tls`";
+            let problem = "has an effect only with `https://`; write `https://` in `url`, or \
+                           remove this";
             return Err(BuildError::invalid("tls", problem));
         }
         Ok(())
@@ -144,8 +145,8 @@ mod tests {
     #[test]
     fn invalid_urls_are_refused_with_the_remedy() {
         for (url, cause) in [
-            ("localhost:4318", "has to begin with `http://`"),
-            ("grpc://localhost:4317", "has to begin with `http://`"),
+            ("localhost:4318", "must begin with `http://`"),
+            ("grpc://localhost:4317", "must begin with `http://`"),
             ("http://", "has no host"),
             ("http://host:0", "has port 0"),
             ("http://host:4318/?a=b", "must consist of a host"),

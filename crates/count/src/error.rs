@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The operating system refused something.
-    #[error("{doing}: {source}")]
+    #[error("cannot {doing}: {source}")]
     Io {
         /// What was being done.
         doing: String,
@@ -15,7 +15,7 @@ pub(crate) enum Error {
         source: io::Error,
     },
     /// Valgrind, or this program under it, failed.
-    #[error("cannot count the instructions of {stage}: {detail}")]
+    #[error("cannot count the instructions of the stage `{stage}`: {detail}")]
     Count {
         /// The stage.
         stage: &'static str,
@@ -23,7 +23,7 @@ pub(crate) enum Error {
         detail: String,
     },
     /// A stage did not do its work.
-    #[error("stage {stage}: {detail}")]
+    #[error("the stage `{stage}` failed: {detail}")]
     Stage {
         /// The stage.
         stage: &'static str,

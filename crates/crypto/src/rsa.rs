@@ -16,7 +16,7 @@ pub enum RsaError {
     #[error("{0}")]
     Key(String),
     /// The library does not sign by it.
-    #[error("the key cannot sign")]
+    #[error("cannot sign with this RSA key")]
     Sign,
 }
 

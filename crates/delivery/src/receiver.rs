@@ -32,7 +32,7 @@ pub use contents::Contents;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Violation {
     /// A put arrived before the first Hello.
-    #[error("the sender sent batch {identity} before its Hello")]
+    #[error("the sender sent batch {identity} before its handshake")]
     NotGreeted {
         /// The batch.
         identity: Identity,
@@ -52,7 +52,8 @@ pub enum Violation {
     },
     /// The sender waits for more than any real one can.
     #[error(
-        "the sender has unsettled batches in {runs} separate ranges, but the limit is {RUNS_MAX}"
+        "the sender has unacknowledged batches in {runs} separate ranges, but the limit is \
+         {RUNS_MAX}"
     )]
     Awaited {
         /// Runs of sequences.

@@ -62,7 +62,7 @@ pub struct DemoArgs {
 #[derive(Debug, Error)]
 pub enum DemoError {
     /// A file or directory cannot be used.
-    #[error("cannot use {path}")]
+    #[error("cannot read or write {path}")]
     File {
         /// Its path.
         path: PathBuf,
@@ -103,7 +103,7 @@ pub enum DemoError {
         seconds: u64,
     },
     /// An agent does not answer.
-    #[error("{name} does not answer")]
+    #[error("{name} does not answer HTTP requests")]
     Page {
         /// Name of the agent.
         name: &'static str,
@@ -111,10 +111,10 @@ pub enum DemoError {
         source: io::Error,
     },
     /// A configuration that the demo generated is invalid.
-    #[error("the generated configuration is invalid:\n{0}")]
+    #[error("the demo generated an invalid configuration; report this as a bug:\n{0}")]
     Config(#[from] config::ConfigErrors),
     /// Signals cannot be caught.
-    #[error("cannot catch signals")]
+    #[error("cannot register signal handlers")]
     Signals(#[source] io::Error),
     /// A signal stopped the demo.
     #[error("stopped by a signal; all processes are stopped and the temporary folder is removed")]

@@ -71,7 +71,8 @@ impl OpenDirectory for RealDirectory {
 pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::XDEV) => {
-            let problem = "this file system cannot exchange two directories in one step";
+            let problem = "this file system cannot exchange two directories in one step \
+                           (RENAME_EXCHANGE); use ext4, XFS or Btrfs";
             Err(io::Error::new(io::ErrorKind::Unsupported, problem))
         }
         result => Ok(result?),

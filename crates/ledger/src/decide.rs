@@ -31,10 +31,10 @@ use super::visible::{Published, last_published, published_behind};
 #[derive(Debug, Error)]
 pub enum DecisionError {
     /// The store failed.
-    #[error("cannot read or write the ledger")]
+    #[error("cannot read or write the commit ledger")]
     Ledger(#[from] LedgerError),
     /// The data directory failed.
-    #[error("cannot read or write {path}, the local copy of the ledger")]
+    #[error("cannot read or write {path}, the local copy of the commit ledger")]
     Memory {
         /// The file.
         path: String,

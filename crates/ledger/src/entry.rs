@@ -68,7 +68,8 @@ pub enum EntryError {
     Foreign,
     /// A newer program wrote it.
     #[error(
-        "version {found} is not supported, only up to {}; a newer program wrote it",
+        "version {found} is not supported, only up to {}; a newer program wrote it: upgrade this \
+         one",
         frame::VERSION
     )]
     Version {
@@ -82,7 +83,7 @@ pub enum EntryError {
         problem: &'static str,
     },
     /// A newer program wrote a kind of entry that this one does not know.
-    #[error("a newer program wrote this kind of entry; upgrade this program")]
+    #[error("a newer program wrote this kind of entry: upgrade this one")]
     Unknown,
     /// The entry is at another index than its own.
     #[error("the file of entry {place} contains entry {said}; it was copied or renamed")]

@@ -32,15 +32,18 @@ pub enum LedgerError {
     },
     /// The ledger's directory contains no generation: it was damaged from outside.
     #[error(
-        "{path} has no generation, so its entries are lost; restore it, because an empty ledger \
-         would repeat all events"
+        "the commit ledger {path} has no generation, so its entries are lost; restore it from a \
+         backup, because an empty ledger would store all events again"
     )]
     NoGeneration {
         /// The directory.
         path: String,
     },
     /// A staged file has another length than what was written to it.
-    #[error("{path} is {actual} bytes long instead of {expected}")]
+    #[error(
+        "the uncommitted file {path} is {actual} bytes long instead of {expected}; its batches are \
+         written again"
+    )]
     Length {
         /// The file.
         path: String,
@@ -84,11 +87,15 @@ pub enum LedgerError {
     },
     /// Another collector has fenced this author; its staged files may be deleted.
     #[error(
-        "another process has fenced this start of the collector; it continues under a new epoch"
+        "another process has fenced this start of the collector; no event is lost: the sink \
+         reopens and writes uncommitted batches again"
     )]
     Fenced,
     /// The prepared entry is missing, and the index is free: nothing was committed.
-    #[error("the prepared entry {path} was deleted before it was committed")]
+    #[error(
+        "the prepared ledger entry {path} was deleted before it was committed; its batches are \
+         written again"
+    )]
     Withdrawn {
         /// The prepared entry.
         path: String,
@@ -96,7 +103,7 @@ pub enum LedgerError {
     /// The generation is sealed, and its successor could not be created.
     #[error(
         "generation {generation} of the commit ledger is sealed, but its successor does not exist \
-         yet"
+         yet; retrying"
     )]
     Sealed {
         /// The generation.

@@ -177,7 +177,10 @@ impl Ledger {
         }
         if let Some(error) = cause {
             let (directory, error) = (merge.directory(), &error as &dyn std::error::Error);
-            warn!(directory, error, "cannot merge the small files of a directory; retrying");
+            warn!(
+                directory,
+                error, "cannot merge the small files of a directory; no event is lost; retrying"
+            );
         }
         Ok(false)
     }

@@ -286,7 +286,7 @@ impl Ledger {
                 ledger = self.dataset.ledger(),
                 problem,
                 "cannot write the local copy of the commit ledger to the data directory; changes \
-                 of the ledger may go unnoticed"
+                 of the ledger from outside may go unnoticed; retrying; check the disk"
             );
         }
     }

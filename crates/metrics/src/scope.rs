@@ -221,7 +221,7 @@ impl Scope {
             return Err(self.wrong(name, OTHER_FORM));
         }
         if !is_name(&self.kind) || !is_name(name) || name.ends_with("_total") {
-            let problem = "needs a snake case name without `_total`";
+            let problem = "must have a name in snake case without `_total`";
             return Err(self.wrong(name, problem));
         }
         let (full, _) = spec.described(&self.kind);

@@ -167,15 +167,15 @@ pub fn url_of(setting: &str, text: &str, schemes: &[&str]) -> Result<Uri, BuildE
         .map_err(|error| invalid(format!("{error}; write for example `http://host:80/path`")))?;
     if !uri.scheme_str().is_some_and(|scheme| schemes.contains(&scheme)) {
         let begins: Vec<_> = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
-        return Err(invalid(format!("it must start with {}", begins.join(" or "))));
+        return Err(invalid(format!("must start with {}", begins.join(" or "))));
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        let problem = "it contains a user name, and URLs are shown in logs; use \
+        let problem = "must not contain a user name, because URLs are shown in logs; use \
                        `access.secret_headers` instead";
         return Err(invalid(problem.into()));
     }
     if uri.host().is_none_or(str::is_empty) {
-        return Err(invalid("it has no host".into()));
+        return Err(invalid("must have a host".into()));
     }
     Ok(uri)
 }

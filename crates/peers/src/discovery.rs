@@ -65,7 +65,7 @@ impl FromStr for Query {
             };
         }
         let Some(address) = text.strip_prefix(HOST) else {
-            return Err(format!("it must start with `dns:` or `srv:`; {example}"));
+            return Err(format!("must start with `dns:` or `srv:`; {example}"));
         };
         let parts = address.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
         match parts {

@@ -153,7 +153,10 @@ impl FloorBoard {
         match env.offload(move || board.renamed_as_closed(key)).await {
             Ok(_) => self.offered(key),
             Err(error) => {
-                tracing::warn!(%key, %error, "cannot rename a batch of a closed epoch");
+                tracing::warn!(
+                    %key, %error,
+                    "cannot rename a batch of a closed epoch; its events become dead letters",
+                );
                 key
             }
         }

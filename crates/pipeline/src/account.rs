@@ -135,16 +135,16 @@ impl LetterCounts {
 #[derive(Debug, Error)]
 pub enum AccountError {
     /// It is not JSON, or has another structure.
-    #[error("not an account of a channel")]
+    #[error("must be the output of `aqueduct channel account`")]
     Form(#[from] serde_json::Error),
     /// An origin is not 32 hexadecimal digits.
-    #[error("`{text}` is not an origin, which has 32 hexadecimal digits")]
+    #[error("an origin must have 32 hexadecimal digits, but one is `{text}`")]
     Origin {
         /// The text that was found.
         text: String,
     },
     /// A range ends before it begins.
-    #[error("[{start}, {end}] is not a range")]
+    #[error("a range must begin before its end, but one is [{start}, {end}]")]
     Range {
         /// Its first number.
         start: u64,
@@ -340,9 +340,9 @@ mod tests {
         let life = r#"{"origin":"ORIGIN","epoch":1,"accepted":[[4, 2]]}"#;
         let origin = "0".repeat(32);
         let texts = [
-            ("nonsense".to_owned(), "not an account"),
-            (good.replace("ORIGIN", "abc").replace("LIFE", ""), "`abc` is not an origin"),
-            (good.replace("LIFE", life).replace("ORIGIN", &origin), "[4, 2] is not a range"),
+            ("nonsense".to_owned(), "the output of `aqueduct channel account`"),
+            (good.replace("ORIGIN", "abc").replace("LIFE", ""), "but one is `abc`"),
+            (good.replace("LIFE", life).replace("ORIGIN", &origin), "but one is [4, 2]"),
         ];
         for (text, problem) in texts {
             let error = Account::from_json(text.as_bytes()).unwrap_err().to_string();

@@ -86,7 +86,7 @@ impl fmt::Display for Identity {
 
 /// Why text is not an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an identity, which is `origin/epoch/sequence`: 32 hexadecimal digits and two numbers")]
+#[error("must be an identity `origin/epoch/sequence`: 32 hexadecimal digits and two numbers")]
 pub struct MalformedIdentity;
 
 impl FromStr for Origin {

@@ -37,7 +37,10 @@ pub fn login(user: Option<String>, password: Option<Secret>) -> Result<Option<Lo
     match (user, password) {
         (Some(user), password) => Ok(Some((user, password))),
         (None, None) => Ok(None),
-        (None, Some(_)) => Err(BuildError::invalid("password", "needs `user`; set both")),
+        (None, Some(_)) => Err(BuildError::invalid(
+            "password",
+            "has an effect only with `user`; set `user`, or remove this",
+        )),
     }
 }
 

@@ -26,7 +26,7 @@ pub use report::{Report, Verdict};
 #[derive(Debug, Error)]
 pub enum ProofError {
     /// The URL is not that of a store.
-    #[error("--store {url}: {problem}")]
+    #[error("--store {url} is invalid: {problem}")]
     Store {
         /// The URL.
         url: String,

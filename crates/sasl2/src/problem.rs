@@ -18,11 +18,14 @@ pub(crate) enum Problem {
          process"
     )]
     Keytab(String, std::io::Error),
-    #[error("a setting contains a zero byte")]
+    #[error("`sasl.kerberos.principal` or `sasl.kerberos.keytab` contains a zero byte: remove it")]
     Zero,
     #[error("{0}")]
     Refused(String),
-    #[error("the broker requires messages wrapped by Kerberos, which Kafka clients do not support")]
+    #[error(
+        "the broker requires a SASL security layer (auth-int or auth-conf), which Kafka clients do \
+         not support; allow `auth` at the broker"
+    )]
     Layers,
     #[error("the broker violated the SASL GSSAPI protocol (RFC 4752)")]
     Order,

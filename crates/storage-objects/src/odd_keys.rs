@@ -41,9 +41,9 @@ impl OddKeys {
             if known.len() <= NAMED_MAX {
                 tracing::warn!(
                     ?key,
-                    "skipping an object: its key has an empty part, `.`, `..`, a control \
-                     character, or a leading or trailing space, so it is not a file path; copy it \
-                     to another key",
+                    "skipping an object, so its events are not read: its key has an empty part, \
+                     `.`, `..`, a control character, or a leading or trailing space, so it is not \
+                     a file path; copy it to another key",
                 );
             }
         }

@@ -108,7 +108,7 @@ pub(crate) fn broken(
         let source = format!("cannot connect to {address}: {said}").into();
         return FsError::Unavailable { call, path, source };
     }
-    let source = format!("the connection to {address} failed during the request: {said}").into();
+    let source = format!("lost the connection to {address} during the request: {said}").into();
     FsError::Failed { call, path, source }
 }
 

@@ -43,8 +43,8 @@ impl Brokers {
         }
         let tls = match (is_tls, tls) {
             (false, Some(_)) => {
-                let problem = "applies only to `amqps://`: use `amqps://` in `broker.urls`, or \
-                               remove `broker.tls`";
+                let problem = "has an effect only with `amqps://`; write `amqps://` in \
+                               `broker.urls`, or remove this";
                 return Err(BuildError::invalid("broker.tls", problem));
             }
             (true, None) => Some(ClientTls::default()),

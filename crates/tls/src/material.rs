@@ -136,7 +136,11 @@ impl IdentityFiles {
         }
         if let Some(own) = self.own(&identity).filter(|own| own.has_expired(now)) {
             let (path, expired) = (path.display(), date(own.expires));
-            warn!(%path, expired, "the certificate has expired, and peers reject it: renew it");
+            warn!(
+                %path, expired,
+                "the certificate has expired, and peers reject it; replace it with a new one; no \
+                 restart is needed",
+            );
         }
         Ok(identity)
     }
@@ -174,7 +178,11 @@ impl CrlFile {
             let until = parsed.next_update.map(|time| time.to_unix_duration().as_secs());
             if until.is_some_and(|until| until < now) {
                 let (path, issuer) = (path.display(), parsed.issuer);
-                warn!(%path, %issuer, "the revocation list has expired: replace it");
+                warn!(
+                    %path, %issuer,
+                    "the revocation list has expired and is still used; later revocations are not \
+                     known; replace it with a new one; no restart is needed",
+                );
             }
         }
         Ok(lists)
@@ -218,7 +226,7 @@ impl TrustFiles {
             Self::Pem { setting, .. } => setting,
             Self::Keystore { .. } => "truststore",
         };
-        let problem = "contains no readable certificate".to_owned();
+        let problem = "contains no readable certificate of an authority".to_owned();
         Err(TlsError::Content { setting, path: self.path(), problem })
     }
 }

@@ -259,11 +259,13 @@ impl ServerTls {
         })?;
         let trust = trust("client_ca", self.client_ca, self.truststore, self.truststore_password)?;
         if trust.is_none() && self.client_auth == ClientAuth::Optional {
-            let problem = "needs `client_ca` or `truststore`: set one of them";
+            let problem = "has an effect only with `client_ca` or `truststore`; set one of them, \
+                           or remove this";
             return Err(BuildError::invalid("tls.client_auth", problem));
         }
         if trust.is_none() && self.client_crl.is_some() {
-            let problem = "needs `client_ca` or `truststore`: set one of them";
+            let problem = "has an effect only with `client_ca` or `truststore`; set one of them, \
+                           or remove this";
             return Err(BuildError::invalid("tls.client_crl", problem));
         }
         if self.handshake_timeout.0.is_zero() {
@@ -284,12 +286,13 @@ impl ClientTls {
         let own = (self.certificate, self.key, self.keystore, self.keystore_password);
         let trust = trust("ca", self.ca, self.truststore, self.truststore_password)?;
         if self.trust_all && trust.is_some() {
-            let problem = "would accept every certificate: remove it, or remove `ca` and \
-                           `truststore`";
+            let problem = "must not be set with `ca` or `truststore`, because it accepts every \
+                           certificate; remove this, or both of them";
             return Err(BuildError::invalid("tls.trust_all", problem));
         }
         if self.trust_all && self.crl.is_some() {
-            let problem = "would accept every certificate: remove it, or remove `crl`";
+            let problem = "must not be set with `crl`, because it accepts every certificate; \
+                           remove one of them";
             return Err(BuildError::invalid("tls.trust_all", problem));
         }
         if let Some(name) = &self.server_name
@@ -322,9 +325,10 @@ fn identity(own: Own) -> Result<Option<IdentityFiles>, BuildError> {
     let (certificate, key, keystore, password) = own;
     let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
     match (certificate, key, keystore) {
-        (None, None, None) if password.is_some() => {
-            invalid("tls.keystore_password", "needs `keystore`: set it too, or remove the password")
-        }
+        (None, None, None) if password.is_some() => invalid(
+            "tls.keystore_password",
+            "has an effect only with `keystore`; set `keystore`, or remove this",
+        ),
         (None, None, None) => Ok(None),
         (Some(certificate), Some(key), None) if password.is_none() => {
             Ok(Some(IdentityFiles::Pem { certificate, key }))
@@ -339,8 +343,8 @@ fn identity(own: Own) -> Result<Option<IdentityFiles>, BuildError> {
             allow_keystore("tls.keystore")?;
             Ok(Some(IdentityFiles::Keystore { path, password }))
         }
-        (Some(_), None, None) => invalid("tls.key", "`certificate` needs its `key`"),
-        (None, Some(_), None) => invalid("tls.certificate", "`key` needs its `certificate`"),
+        (Some(_), None, None) => invalid("tls.key", "must be set, because `certificate` is set"),
+        (None, Some(_), None) => invalid("tls.certificate", "must be set, because `key` is set"),
         _ => invalid("tls.keystore", "set either `certificate` and `key`, or `keystore`"),
     }
 }
@@ -353,7 +357,7 @@ fn trust(
 ) -> Result<Option<TrustFiles>, BuildError> {
     match (pem, store) {
         (None, None) if password.is_some() => {
-            let problem = "needs `truststore`: set it too, or remove the password";
+            let problem = "has an effect only with `truststore`; set `truststore`, or remove this";
             Err(BuildError::invalid("tls.truststore_password", problem))
         }
         (None, None) => Ok(None),

@@ -256,8 +256,8 @@ impl TokenFile {
 }
 
 fn warn_exposed(path: &Path) {
-    warn!(path = %path.display(), "every user of this host can read the token: restrict the file \
-                                   with chmod 600");
+    warn!(path = %path.display(), "every user of this host can read the token in this file: \
+                                   restrict the file with chmod 600");
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::v1;
 
 /// A message breaks the schema's rules in a way that its types do not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the peer's message has a malformed {field}")]
+#[error("the message of the peer has an invalid field `{field}`")]
 pub struct Malformed {
     /// The field, as the schema names it.
     pub field: &'static str,

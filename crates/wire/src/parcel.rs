@@ -28,7 +28,10 @@ pub enum Rejection {
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// Larger than is taken here.
-    #[error("batch {identity} of {size_bytes} bytes is over the limit of {limit_bytes} bytes")]
+    #[error(
+        "batch {identity} of {size_bytes} bytes is over the limit of {limit_bytes} bytes; the \
+         receiver sets it in `message_max`"
+    )]
     TooLarge {
         /// The batch.
         identity: Identity,
@@ -38,7 +41,7 @@ pub enum Rejection {
         limit_bytes: u64,
     },
     /// The compression of the body is unknown, or its size differs from the put.
-    #[error("cannot decompress batch {identity}: {problem}")]
+    #[error("cannot decompress batch {identity}: {problem}; the sender retries")]
     Compression {
         /// The batch.
         identity: Identity,
@@ -46,13 +49,13 @@ pub enum Rejection {
         problem: String,
     },
     /// The body does not match its digest.
-    #[error("batch {identity} was damaged in transit")]
+    #[error("batch {identity} was damaged in transit; the sender retries")]
     Damaged {
         /// The batch.
         identity: Identity,
     },
     /// The body arrived as it was sent, and is not a batch.
-    #[error("batch {identity} is not an encoded batch")]
+    #[error("batch {identity} is not in the format of a batch, although it arrived undamaged")]
     NotABatch {
         /// The batch.
         identity: Identity,

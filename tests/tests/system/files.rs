@@ -127,7 +127,7 @@ fn a_damaged_batch_is_read_again_from_its_file_and_arrives_once() {
     let output = edge.output();
     edge.stop(LIMIT);
     collector.stop(LIMIT);
-    assert!(output.contains("its lines were read again from their file"), "{output}");
+    assert!(output.contains("lines that were read again from their file"), "{output}");
     site.prove();
     let found = aqueduct_tests::reconcile::compare(&site.logged(), &site.stored());
     assert!(found.is_none(), "{found}");

@@ -95,8 +95,8 @@ impl Pages {
     /// Reloads the configuration; the answer lists the result for each part.
     pub(super) async fn reload(&self, actor: Actor) -> Answer {
         let Some(status) = self.reloads.wait("POST /reload", actor.clone()).await else {
-            let problem = "cannot reload now: other requests are waiting, the agent is stopping, \
-                           or it was started without a configuration file";
+            let problem = "cannot reload now: other requests are waiting or the agent is stopping \
+                           (retry later), or it has no configuration file (restart it instead)";
             return self.not_now("reload", None, actor, problem).await;
         };
         let mut answer = json(&status);

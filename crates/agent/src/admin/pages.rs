@@ -209,7 +209,7 @@ impl Pages {
     pub(super) async fn refused_token(&self, client: Client<'_>) {
         guard::count(&self.metrics, "wrong_token");
         let peer = (client.address, client.certificate.map(|name| &**name));
-        let problem = "the client must send the value of `agent.admin_token`";
+        let problem = "the client must send the value of `agent.admin_token` as its bearer token";
         self.live.refusals.refused(COMPONENT, peer, RefusalReason::WrongToken, &problem);
         sleep(PENANCE).await;
     }

@@ -56,5 +56,10 @@ fn panicked(info: &PanicHookInfo<'_>) {
     let backtrace = is_wanted.then(|| backtrace.to_string());
     let thread = thread::current();
     let thread = thread.name().unwrap_or_default();
-    tracing::error!(thread, location, backtrace, "panicked: {message}");
+    tracing::error!(
+        thread,
+        location,
+        backtrace,
+        "panicked: {message}; this is a bug, please report it; if `/livez` fails, restart the agent"
+    );
 }

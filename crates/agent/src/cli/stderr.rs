@@ -176,7 +176,7 @@ impl Lines {
                     tracing::warn!(
                         lines,
                         "log lines were dropped: the reader of standard error is too slow or \
-                         blocked"
+                         blocked; events are not affected"
                     );
                 }
             }

@@ -184,7 +184,7 @@ fn file_without_a_configuration_is_refused_by_name() {
     let arguments = format!("edge --config {} --data-dir /e", list.display());
     let args = parse::<EdgeArgs>(&arguments).unwrap();
     let error = drafted(&args).unwrap_err().to_string();
-    assert!(error.contains("list.yaml:1:1: expected tables"), "{error}");
+    assert!(error.contains("list.yaml:1:1: must contain tables"), "{error}");
 }
 
 #[test]

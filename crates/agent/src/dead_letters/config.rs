@@ -47,7 +47,7 @@ impl Config {
     pub(crate) fn read(table: &Settings) -> Result<Self, SettingsError> {
         let config: Self = table.read()?;
         if config.capacity < CAPACITY_MIN {
-            let problem = format!("it must be at least \"{CAPACITY_MIN}\"");
+            let problem = format!("must be at least \"{CAPACITY_MIN}\"");
             return Err(table.invalid("capacity", &problem));
         }
         if let Some(encryption) = &config.encryption {

@@ -161,7 +161,7 @@ async fn write(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Sen
                 error!(
                     channel = from.channel, sink = from.sink, %error,
                     "a batch that can never be delivered is too large for the dead letters, and \
-                     stays in its channel: raise `dead_letters.capacity`",
+                     stays in its channel; raise `dead_letters.capacity`, and restart the agent",
                 );
                 return false;
             }
@@ -173,7 +173,7 @@ async fn write(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Sen
                 trouble.count(now);
                 if let Some((failures, lasts)) = trouble.should_log(now, &error) {
                     warn!(channel = from.channel, %error, failures, lasts_seconds = seconds(lasts),
-                        "cannot store a dead letter; retrying");
+                        "cannot store a dead letter; its batch waits in the channel; retrying");
                 }
             }
         }

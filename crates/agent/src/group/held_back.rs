@@ -179,7 +179,8 @@ impl Group {
             warn!(
                 group = %self.name, held = HELD_MAX,
                 "too many batches are larger than `message_max` of the collectors; the group \
-                 delivers nothing until you raise it there",
+                 delivers nothing, and its events wait in the channel; raise `message_max` at the \
+                 collectors",
             );
         }
         false

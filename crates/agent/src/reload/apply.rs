@@ -186,7 +186,7 @@ impl<'a> Change<'a> {
             return Ok(());
         };
         let Some(opened) = handle.opened() else {
-            return Err(format!("channel `{name}` is not open yet; try again when it is"));
+            return Err(format!("channel `{name}` is not open yet; retry when it is"));
         };
         let kind = self.topology.channels.iter().find(|built| built.name == *name);
         let is_found_again = keeps(handle) && kind.is_none_or(|built| built.kind == handle.kind);
@@ -201,8 +201,9 @@ impl<'a> Change<'a> {
         }
         if let Err(cause) = opened.close().await {
             // Acknowledged batches are safe; the last committed ones may be resent.
-            warn!(channel = %name, error = %chain(&cause), "channel did not close cleanly; its \
-                                                            last committed batches may be resent");
+            warn!(channel = %name, error = %chain(&cause), "cannot close the channel cleanly; no \
+                                                            events are lost; the last \
+                                                            delivered batches may be sent again");
         }
         // Batches that were settled while it closed.
         let events = opened.status().events;
@@ -229,7 +230,7 @@ impl<'a> Change<'a> {
         if self.mode == Mode::Try {
             return Err(problem);
         }
-        warn!(%channel, "keeping the channel: {problem}");
+        warn!(%channel, "keeping the channel until it is empty: {problem}");
         self.full.insert(channel.clone());
         Ok(())
     }

@@ -202,7 +202,11 @@ impl Reloader {
         if let Err(Failed::Before(problem) | Failed::Midway(problem)) =
             self.change(&plan, Mode::Restore).await
         {
-            error!(problem, "cannot restart a group during the drain");
+            error!(
+                problem,
+                "cannot restart the groups of the drain; their events wait in the channels; \
+                 restart the agent to deliver them"
+            );
         }
     }
 
@@ -226,7 +230,11 @@ impl Reloader {
         };
         match outcome {
             Outcome::Done => info!(detail, "the drain is over"),
-            _ => warn!(detail, "the drain is over"),
+            _ => warn!(
+                detail,
+                "the drain ended before it was complete; drain again, or start the stopped \
+                 sources with `aqueduct start`"
+            ),
         }
         let part = drain.channel.as_ref().map(|channel| format!("channels.{channel}"));
         let line = Line::new("drain", part, drain.by.clone(), outcome);
@@ -245,8 +253,8 @@ impl Reloader {
         held.retain(|_, hold| !hold.by_drain);
         let plan = self.configuration.plan();
         if let Err(error) = held::save(&held, &plan.agent.data_dir, &self.around.env).await {
-            error!(%error, "cannot record that the drain is over; run `aqueduct start --all` \
-                            after the next start");
+            error!(%error, "cannot record that the drain is over; its sources stay stopped at the \
+                            next start: run `aqueduct start --all` then");
         }
     }
 }

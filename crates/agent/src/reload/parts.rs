@@ -162,7 +162,7 @@ impl Reloader {
         let (data_dir, env) = (&plan.agent.data_dir, &self.around.env);
         if let Err(error) = held::save(&after, data_dir, env).await {
             let problem = format!(
-                "cannot write the file of stopped parts in {}: {error}",
+                "cannot write the file of stopped parts in {}: {error}; nothing was changed",
                 data_dir.display()
             );
             return (ReloadResult::Refused, Some(problem));
@@ -177,8 +177,9 @@ impl Reloader {
         };
         self.running.change(|parts| parts.held = before.clone());
         if let Err(error) = held::save(before, data_dir, env).await {
-            error!(%error, "cannot restore the file of stopped parts; check the stopped parts \
-                            after the next start");
+            error!(%error, "cannot restore the file of stopped parts after a failed change; after \
+                            the next start, check which parts are stopped with \
+                            `aqueduct status`");
         }
         match failed {
             Failed::Before(problem) => (ReloadResult::Refused, Some(problem)),
@@ -204,8 +205,8 @@ impl Reloader {
             scrape::held(&self.around.metrics, &before, &after);
             if let Err(error) = held::save(&after, &plan.agent.data_dir, &self.around.env).await {
                 // The next start forgets them as well.
-                error!(%error, "cannot write the file of stopped parts; the next start tries \
-                                again");
+                error!(%error, "cannot remove a part that is not configured from the file of \
+                                stopped parts; no action needed: the next start tries again");
             }
         }
     }

@@ -78,7 +78,7 @@ impl fmt::Display for PartsStatus {
             ReloadResult::Applied => "done",
             ReloadResult::Unchanged => "nothing has changed",
             ReloadResult::Refused => "refused, nothing was changed",
-            ReloadResult::RolledBack => "not done, all runs as before",
+            ReloadResult::RolledBack => "not done, all parts run as before",
         };
         match self.changed.is_empty() {
             true => writeln!(f, "{word}")?,

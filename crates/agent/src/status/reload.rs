@@ -73,7 +73,7 @@ impl fmt::Display for ReloadStatus {
             ReloadResult::Applied => "applied",
             ReloadResult::Unchanged => "nothing has changed",
             ReloadResult::Refused => "refused, nothing was changed",
-            ReloadResult::RolledBack => "rolled back, all runs as before",
+            ReloadResult::RolledBack => "rolled back, all parts run as before",
         };
         writeln!(f, "{word} ({:.1} s)", self.took_seconds)?;
         if let Some(error) = &self.error {

@@ -101,15 +101,18 @@ fn size(text: &str) -> Result<ByteSize, String> {
 enum ImportError {
     #[error("cannot read the Flume channel")]
     Flume(#[from] ReadError),
-    #[error("cannot read the Flume channel")]
+    #[error("cannot read the Flume channel; fix the cause and run this command again to resume")]
     Read(#[from] std::io::Error),
     #[error(transparent)]
     Agent(#[from] agent::RunError),
-    #[error("cannot store events")]
+    #[error(
+        "cannot store the events in the durable channel; fix the cause and run this command again \
+         to resume"
+    )]
     Channel(#[from] ChannelError),
-    #[error("`--channel` or `--capacity` is invalid")]
+    #[error("the options do not describe a valid durable channel")]
     Settings(#[from] pipeline::BuildError),
-    #[error("{0} is not a directory; name the directory of the Flume channel, or omit the option")]
+    #[error("cannot find {0}; name the directories of the Flume channel as they are on this host")]
     NoDirectory(String),
     #[error(
         "the channel is full: {imported} events are imported, {left} are left; start the agent, \

@@ -68,7 +68,8 @@ fn as_the_old_one(old: &Path, new: &Path) -> io::Result<()> {
             let made = rustix::fs::stat(new)?;
             if (made.st_uid, made.st_gid) != (stat.st_uid, stat.st_gid) {
                 rustix::fs::chown(new, Some(user), Some(group)).map_err(|error| {
-                    let problem = "cannot give the new key file the owner of the old one";
+                    let problem = "cannot give the new key file the owner of the old one; run this \
+                                   command as root";
                     io::Error::new(io::Error::from(error).kind(), format!("{problem}: {error}"))
                 })?;
             }

@@ -74,7 +74,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<PreparedExp
     if is_new && has_applied && !export.is_dry {
         let what = export.what();
         return Err(Problem::Other(format!(
-            "an earlier call applied rows of {} to {what}, and its --data-dir {} no longer \
+            "an earlier run applied rows of {} to {what}, and its --data-dir {} no longer \
              exists: restore it, or set another --data-dir to apply all rows again",
             export.url,
             data_dir.display()

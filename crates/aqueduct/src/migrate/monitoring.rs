@@ -30,7 +30,7 @@ pub(super) fn monitoring(here: &HostContext<'_>) -> Result<Monitoring, String> {
         "http" | "org.apache.flume.instrumentation.http.httpmetricsserver" => {
             let port = here.system("flume.monitoring.port");
             let port = port.map_or(Ok(PORT), |port| {
-                let problem = "it is not a port; write a number from 1 to 65535";
+                let problem = "must be a port from 1 to 65535";
                 let port = port.parse::<u16>().ok().filter(|port| *port > 0);
                 port.ok_or_else(|| format!("-Dflume.monitoring.port: {problem}"))
             })?;

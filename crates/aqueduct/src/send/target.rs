@@ -85,7 +85,7 @@ fn split(address: &str) -> Result<(&'static str, &'static str, &str), String> {
         "a `grpc` source accepts only batches from the channel of an agent; use a source of type \
          `avro`, `thrift` or `http`"
     } else {
-        "it must begin with avro://, thrift://, http:// or https://; write for example \
+        "must begin with avro://, thrift://, http:// or https://; write for example \
          avro://collector-1:4545"
     };
     Err(format!("{address}: {problem}"))

@@ -333,7 +333,8 @@ mod tests {
             left_behind: vec![LeftBehind { channel: "old".to_owned(), events: 7 }],
         };
         let text = reload(Some(&status));
-        let first = "\nlast reload, 12s ago, by SIGHUP: rolled back, all runs as before (0.2 s)\n";
+        let first =
+            "\nlast reload, 12s ago, by SIGHUP: rolled back, all parts run as before (0.2 s)\n";
         assert!(text.starts_with(first), "{text}");
         for line in [
             "  source `in`:?port in use\n",

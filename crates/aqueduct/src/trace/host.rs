@@ -104,7 +104,11 @@ fn channels(
     report: &mut Report,
 ) -> Result<Vec<(PathBuf, Inspection)>, String> {
     if env.disk.stat(&data_dir.join("format")).is_err() {
-        return Err(format!("{}: not the data directory of an agent", data_dir.display()));
+        return Err(format!(
+            "{}: not the data directory of an agent, because it has no file `format`; name the \
+             value of `agent.data_dir`",
+            data_dir.display()
+        ));
     }
     let mut found = Vec::new();
     let folder = data_dir.join("channels");

@@ -180,7 +180,7 @@ impl Report {
         }
         for Read { channel, source, at, is_read } in &self.reads {
             let state = if *is_read { "has read it" } else { "has NOT read it yet" };
-            put(format!("source     {source} {state}: {channel} stands at byte {at}"));
+            put(format!("source     {source} {state}: {channel} is at byte {at}"));
         }
         for held in &self.held {
             let Held { batch, channel, events, .. } = held;

@@ -178,7 +178,7 @@ fn keys_are_their_owners_and_nothing_is_replaced() {
     let before = fs::read(dir.join("ca/ca.key")).unwrap();
     for again in ["init DIR/ca", "edge web-1 --ca DIR/ca --out DIR/web-1"] {
         let (made, said) = pki(dir, again);
-        assert!(!made && said.contains("is there already"), "{said}");
+        assert!(!made && said.contains("already exists"), "{said}");
     }
     assert_eq!(fs::read(dir.join("ca/ca.key")).unwrap(), before);
     let (made, said) = pki(dir, "edge web-2 --ca DIR/none --out DIR");
@@ -199,7 +199,7 @@ fn token_file_is_private_and_listeners_accept_its_line() {
     assert_eq!(plain, fs::read_to_string(dir.join("new/web-2.token")).unwrap());
 
     let (made, said) = pki(dir, "token web-1 --out DIR/new");
-    assert!(!made && said.contains("is there already"), "{said}");
+    assert!(!made && said.contains("already exists"), "{said}");
     for wrong in ["a/b", "#a"] {
         let (made, said) = pki(dir, &format!("token {wrong} --out DIR/new"));
         assert!(!made && said.contains(wrong), "{said}");

@@ -215,7 +215,7 @@ fn a_reload_is_announced_and_its_end_too_whatever_became_of_it() {
     let right = fs::read_to_string(manager.path("agent.toml")).unwrap();
     for (text, outcome) in [
         (right.replace("64MiB", "65MiB"), "the new configuration is running"),
-        (right.replace("capacity", "capacty"), "refused; nothing was changed"),
+        (right.replace("capacity", "capacty"), "refused the new configuration"),
     ] {
         fs::write(manager.path("agent.toml"), text).unwrap();
         manager.signal(Signal::HUP);

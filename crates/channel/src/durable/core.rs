@@ -201,7 +201,8 @@ impl Core {
             Ok(space) => space,
             Err(error) => {
                 warn!(channel = %self.name, %error,
-                    "cannot determine the free disk space; keeping the last known capacity");
+                    "cannot determine the free disk space of the channel; keeping the last known \
+                     capacity; retrying");
                 return;
             }
         };

@@ -78,7 +78,10 @@ pub enum RotationError {
         pid: String,
     },
     /// There is no higher number.
-    #[error("{path} already has a key with the highest possible number: {}", u32::MAX)]
+    #[error(
+        "cannot add a key to {path}: it already has a key with the highest possible number, {}",
+        u32::MAX
+    )]
     Full {
         /// The file.
         path: String,

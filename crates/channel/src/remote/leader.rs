@@ -116,7 +116,8 @@ impl Core {
                 if let Err(error) = self.log.release(above) {
                     let (cause, place) = (cause_of(&error), self.log.name());
                     warn!(channel = %self.name, place, error = cause,
-                        "cannot delete records of a replaced log; delete it again");
+                        "cannot delete the records just written to a replaced log; delete and \
+                         recreate the log before you restart this agent");
                 }
                 self.lose(&Owner::Lacking);
                 return Err(LeadershipLost);
@@ -131,7 +132,8 @@ impl Core {
         self.incident("unknown_outcome", 1);
         let cause = cause_of(&error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
-            "unknown whether a put is stored; reading the log");
+            "the result of the last write to the log is unknown; sources wait while the log is \
+             read to find out; no action needed");
         loop {
             self.regain()?;
             match self.read_behind() {
@@ -194,7 +196,7 @@ impl Core {
     fn again(&self, error: &LogError) -> Result<(), LeadershipLost> {
         let cause = cause_of(error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
-            "still unknown whether the last put is stored; puts wait");
+            "the result of the last write to the log is still unknown; sources wait; retrying");
         if self.state().closed { Err(LeadershipLost) } else { Ok(()) }
     }
 
@@ -289,7 +291,7 @@ impl Core {
         if let Err(error) = self.log.release(below) {
             let cause = cause_of(&error);
             warn!(channel = %self.name, place = self.log.name(), below, error = cause,
-                "cannot delete delivered batches yet; retrying");
+                "cannot delete delivered batches from the log; no event is lost; retrying");
         }
         Ok(())
     }
@@ -313,7 +315,8 @@ impl Core {
     fn again_state(&self, error: &LogError) -> Result<(), LeadershipLost> {
         let cause = cause_of(error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
-            "cannot write the state of the channel; retrying");
+            "cannot store the latest commits of the sinks in the log; retrying; a restart before \
+             that delivers some events again");
         // When closing, there is no second attempt: committed batches are delivered again.
         if self.state().closed { Err(LeadershipLost) } else { Ok(()) }
     }

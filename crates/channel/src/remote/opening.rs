@@ -95,7 +95,8 @@ fn replay(
     }
     if !lost.is_empty() {
         error!(place = log.name(), tickets = ?lost.runs(),
-            "these tickets are lost: the log lacks batches that it had acknowledged");
+            "batches with these numbers (tickets) are lost: the log acknowledged them and no \
+             longer has them; check its retention and replication");
     }
     Ok(lost.count())
 }

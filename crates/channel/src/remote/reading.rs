@@ -52,7 +52,8 @@ impl Core {
             state.in_flight.strike(&IntervalSet::from(ticket..ticket + 1));
             drop(state);
             error!(channel = %self.name, place = self.log.name(), ticket,
-                "a stored batch is missing from the log and is lost");
+                "a stored batch is missing from the log, so its events are lost; check the \
+                 retention and replication of the log");
             self.incident("lost_batch", 1);
         }
         Ok(found)
@@ -70,7 +71,8 @@ impl Core {
                 ahead.place = stored.place + 1;
                 let Some(put) = frames::read_put(self.origin, &stored.frame) else {
                     error!(channel = %self.name, place = self.log.name(), at = stored.place,
-                        "a frame of the log is damaged");
+                        "a record of the log is damaged, so its events are skipped; check what \
+                         else writes to the log");
                     continue;
                 };
                 let mut ticket = put.ticket;

@@ -71,7 +71,8 @@ impl Take {
                 return Err(self.core.closed_error());
             }
             warn!(channel = %self.core.name, place = self.core.log.name(),
-                error = cause_of(&error), "cannot read the backlog; retrying");
+                error = cause_of(&error),
+                    "cannot read stored batches from the log; sinks wait; retrying");
             tokio::time::sleep(READ_PAUSE).await;
         }
     }

@@ -106,5 +106,5 @@ fn an_event_becomes_a_durable_message_with_its_headers_and_body() {
     let event = bytes.iter().next().unwrap();
     assert!(message_of(event, BodyForm::Bytes, None, None).is_ok());
     let error = message_of(event, BodyForm::Text, None, None).unwrap_err();
-    assert!(error.contains("set \"bytes\""), "{error}");
+    assert!(error.contains("set `body = \"bytes\"`"), "{error}");
 }

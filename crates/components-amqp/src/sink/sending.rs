@@ -165,8 +165,16 @@ impl Sending {
             match outcome.await {
                 Ok(Outcome::Accepted(_)) => {}
                 Ok(Outcome::Rejected(it)) => self.rejected(place, it.error, refused)?,
-                Ok(Outcome::Released(_)) => return Err(self.not_taken("the broker released it")),
-                Ok(Outcome::Modified(_)) => return Err(self.not_taken("the broker returned it")),
+                Ok(Outcome::Released(_)) => {
+                    return Err(
+                        self.not_taken("the broker returned it with the outcome `released`")
+                    );
+                }
+                Ok(Outcome::Modified(_)) => {
+                    return Err(
+                        self.not_taken("the broker returned it with the outcome `modified`")
+                    );
+                }
                 Err(error) => self.not_sent(place, error, refused)?,
             }
         }

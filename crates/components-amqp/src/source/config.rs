@@ -97,7 +97,7 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.address.is_empty() {
-            return invalid("address", "must be the name of a queue or topic");
+            return invalid("address", "must not be empty: set the name of a queue or topic");
         }
         if self.message_selector.as_ref().is_some_and(String::is_empty) {
             return invalid(
@@ -115,7 +115,8 @@ impl Component for Config {
             Some(_) if self.destination_type == DestinationType::Queue => {
                 return invalid(
                     "durable_subscription_name",
-                    "only for topics: remove it, or set `destination_type = \"topic\"`",
+                    "has an effect only with `destination_type = \"topic\"`; set it, or remove \
+                     this",
                 );
             }
             Some(name) if name.is_empty() => {
@@ -173,7 +174,7 @@ mod tests {
     #[test]
     fn rejects_invalid_settings_and_names_setting_and_remedy() {
         for (settings, expected) in [
-            (json!({ "address": "" }), "must be the name"),
+            (json!({ "address": "" }), "set the name"),
             (json!({ "message_selector": "" }), "remove it to receive all messages"),
             (json!({ "credit": 0 }), "from 1 to 10000"),
             (json!({ "message_max": "1B" }), "from 1KiB to 1GiB"),
@@ -181,7 +182,7 @@ mod tests {
             (json!({ "durable_subscription_name": "" }), "remove it"),
             (
                 json!({ "destination_type": "queue", "durable_subscription_name": "s" }),
-                "only for topics",
+                "has an effect only with",
             ),
         ] {
             let error = guarantee(&settings).unwrap_err();

@@ -370,13 +370,13 @@ impl Config {
         let is_kept = self.tracking_policy == TrackingPolicy::Position;
         match &self.completed_dir {
             Some(_) if is_deleted || is_kept => {
-                let problem =
-                    "needs `delete_policy = \"never\"` and `tracking_policy = \"rename\"`";
+                let problem = "has an effect only with `delete_policy = \"never\"` and \
+                               `tracking_policy = \"rename\"`: set these, or remove it";
                 Err(BuildError::invalid("completed_dir", problem))
             }
             None if is_deleted && is_kept => {
-                let problem = "\"position\" does not change the directory, but `delete_policy = \
-                               \"immediate\"` deletes files: change one of them";
+                let problem = "must not be \"position\" with `delete_policy = \"immediate\"`, \
+                               because it must not change the directory: change one of them";
                 Err(BuildError::invalid("tracking_policy", problem))
             }
             Some(directory) => Ok(Completion::Move(directory.clone())),

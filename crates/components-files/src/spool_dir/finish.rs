@@ -101,7 +101,10 @@ fn rename(
             Err(error) => return Err(error),
         }
     }
-    let problem = format!("all {NAMES_MAX} alternative names of {} are taken", target.display());
+    let problem = format!(
+        "all {NAMES_MAX} numbered names of {} are taken; move old files away",
+        target.display()
+    );
     Err(io::Error::new(io::ErrorKind::AlreadyExists, problem))
 }
 

@@ -163,9 +163,9 @@ pub(super) fn standing(
                 let is_as_it_was = (was.len, was.modified) == (sight.len, sight.modified);
                 if is_as_it_was && was.head.fits(head) {
                     if mark.unit != unit && mark.at != DONE {
-                        let problem = "reading began with another `decoder`, or without `pieces`; \
-                                       restore the setting, or put the file into the directory \
-                                       again";
+                        let problem = "the file was partly read with another `decoder` or \
+                                       `pieces`; restore the setting, or copy the file into the \
+                                       directory again";
                         return MarkState::Bad(problem.to_owned());
                     }
                     mark.at

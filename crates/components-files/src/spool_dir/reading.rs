@@ -236,7 +236,7 @@ impl Content {
         let mut bytes = Vec::new();
         reader.take(file_max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > file_max {
-            let problem = format!("the file is larger than {file_max} bytes (`file_max`)");
+            let problem = format!("the file is larger than {file_max} bytes; raise `file_max`");
             return Err(Problem::Bad(problem));
         }
         let mut events = BatchBuilder::default();

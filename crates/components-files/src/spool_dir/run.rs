@@ -105,8 +105,8 @@ impl<'a> Run<'a> {
                     self.count("vanished_unread", 1);
                     let file = shown(&path);
                     tracing::warn!(source = %self.spool.name, %file,
-                        "a file was removed before it was read completely; its remaining events \
-                         are lost");
+                        "a file was removed before it was read completely; its unread events are \
+                         lost");
                 }
                 self.feed.forget_with_next(gone.key);
             }
@@ -236,7 +236,8 @@ impl<'a> Run<'a> {
                 self.count("name_taken", 1);
                 let name = shown(&name);
                 tracing::warn!(%source, %file, %name,
-                    "the name for a finished file is taken; the file gets a numbered name");
+                    "another file has the name for a completed file, so the completed file got a \
+                     numbered name; no action needed");
                 self.forget(sight);
             }
             // The next listing finds its current state.
@@ -245,7 +246,8 @@ impl<'a> Run<'a> {
             Err(error) => {
                 self.count("not_finished", 1);
                 tracing::warn!(%source, %file, %error,
-                    "cannot rename, move or delete a file after reading; retrying");
+                    "cannot rename, move or delete a completed file; its events are stored; \
+                     retrying; check the permissions of the directory");
                 self.known.pass_over_sight(sight, Some(Instant::now() + RETRY));
             }
         }
@@ -271,12 +273,15 @@ impl<'a> Run<'a> {
             Ok(name) => {
                 let name = shown(&name);
                 tracing::warn!(%source, %file, problem, stored, %name,
-                    "renamed a bad file, which is not read any further");
+                    "renamed a file that cannot be read any further; its unread content is not \
+                     delivered: fix it and put it into the directory as a new file");
             }
             Err(error) => {
                 tracing::warn!(
                     %source, %file, problem, stored, %error,
-                    "skipping a bad file, which cannot be renamed and is not read any further",
+                    "skipping a file that can neither be read any further nor be renamed; its \
+                     unread content is not delivered: fix it and put it into the directory as a \
+                     new file",
                 );
                 self.known.pass_over_sight(sight, None);
                 return;
@@ -303,7 +308,7 @@ impl<'a> Run<'a> {
         self.count("unreadable", 1);
         let path = shown(path);
         tracing::warn!(source = %self.spool.name, %path, %error,
-            "cannot read a file or directory; retrying");
+            "cannot read a file or directory; its events wait; retrying; check the permissions");
     }
 
     fn count(&self, reason: &'static str, times: u64) {

@@ -88,7 +88,8 @@ impl Tailer {
             Ok(_) => Pauses { busy: poll_max, longest: poll_max.max(WATCHED_PAUSE), told: true },
             Err(error) => {
                 tracing::warn!(source = %self.source, %error,
-                    "file change notifications failed; polling instead");
+                    "file change notifications failed; polling the files instead; no event is \
+                     lost, no action needed");
                 self.watched.watch = None;
                 polling
             }

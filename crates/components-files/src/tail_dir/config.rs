@@ -267,10 +267,7 @@ impl Config {
 fn bytes(setting: &str, size: ByteSize) -> Result<usize, BuildError> {
     const MAX: ByteSize = ByteSize::mib(64);
     if size.0 == 0 || size > MAX {
-        return Err(BuildError::invalid(
-            setting,
-            format!("must be between 1B and {MAX}, not {size}"),
-        ));
+        return Err(BuildError::invalid(setting, format!("must be from 1B to {MAX}, not {size}")));
     }
     Ok(size.0 as usize)
 }

@@ -68,7 +68,7 @@ impl Target {
         if let Some((failures, lasts)) = trouble.should_log(now, &text) {
             tracing::warn!(
                 source = %self.source, error = %text, failures, lasts_seconds = seconds(lasts),
-                "cannot store a batch; retrying",
+                "cannot store a batch in the channel; its file waits; retrying",
             );
         }
     }

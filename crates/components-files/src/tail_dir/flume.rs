@@ -169,7 +169,7 @@ impl Tailer {
                 Err(error) => {
                     tracing::warn!(source = %self.source, file = %shown(&entry.file), %error,
                         "cannot read file; when it becomes readable, it is read without Flume's \
-                         position");
+                         position, so events may be repeated");
                     self.count_anomaly("unreadable", 1);
                 }
             }

@@ -96,10 +96,10 @@ impl Pattern {
         for name in text.split('/').filter(|name| !name.is_empty() && *name != ".") {
             parts.push(match name {
                 "**" => Part::Deep,
-                ".." => return Err("`..` is not allowed in a pattern".to_owned()),
+                ".." => return Err("must not contain `..`".to_owned()),
                 name if name.contains(['*', '?', '[', '{', '\\', '}', ']']) => {
                     if name.matches('{').count() != name.matches('}').count() {
-                        return Err("a `/` is not allowed between `{` and `}`".to_owned());
+                        return Err("must not have a `/` between `{` and `}`".to_owned());
                     }
                     Part::Wild(matcher(name, true)?)
                 }
@@ -110,7 +110,7 @@ impl Pattern {
             parts.push(Part::Wild(matcher("*", true)?));
         }
         if parts.is_empty() {
-            return Err("the pattern is empty".to_owned());
+            return Err("must not be empty".to_owned());
         }
         Ok(Self { text: text.to_owned(), root: PathBuf::from(root), parts })
     }
@@ -210,9 +210,7 @@ fn refuse_mistakes(text: &str) -> Result<(), String> {
         );
     }
     if text.len() > 1 && text.ends_with('/') {
-        return Err(format!(
-            "the pattern is a directory; name the files in it, as in `{text}*.log`"
-        ));
+        return Err(format!("must not be a directory; name the files in it, as in `{text}*.log`"));
     }
     Ok(())
 }

@@ -108,8 +108,8 @@ impl Tailer {
         if self.report.out_of_files.is_none_or(is_due) {
             self.report.out_of_files = Some(now);
             tracing::warn!(source = %self.source, open_max = self.options.open_max, before,
-                "too many open files; keeping fewer open from now on. Raise the limit of open \
-                 files (`ulimit -n`, `LimitNOFILE=`) or lower `open_max`");
+                "too many open files; keeping fewer open from now on; no event is lost; raise the \
+                 limit of open files (`ulimit -n`, `LimitNOFILE=`) or lower `open_max`");
         }
         self.handles.count() < before
     }

@@ -85,7 +85,7 @@ impl Tailer {
             }
             Err(error) if before != problem => {
                 tracing::warn!(source = %self.source, file = %place, %error,
-                    "cannot read file; retrying");
+                    "cannot read file; its events wait; retrying; check its permissions");
                 self.count_anomaly("unreadable", 1);
             }
             Err(_) => {}

@@ -30,8 +30,8 @@ pub(super) fn recover(
             let Some((position, place)) = Position::decode(value) else {
                 tracing::warn!(
                     source,
-                    "skipping a position in a channel that cannot be decoded; its file counts as \
-                     new"
+                    "cannot decode a file position in the channel; the file is treated as new, so \
+                     its events may be repeated"
                 );
                 continue;
             };

@@ -206,8 +206,9 @@ impl Tailer {
         let (source, file) = (&self.source, shown(&place));
         if self.report.missing.may_say(now) {
             tracing::warn!(%source, %file, offset, unread_bytes, %compressed,
-                "file was deleted while the agent was down, before it was read completely; a \
-                 compressed file in its directory may have the rest");
+                "file was deleted while the agent was down, before it was read completely; its \
+                 unread events are not delivered; a compressed file in its directory may have \
+                 them");
         } else {
             tracing::debug!(%source, %file, offset, unread_bytes,
                 "file was deleted while the agent was down");
@@ -259,13 +260,15 @@ impl Tailer {
         if let Some(files) = report.missing.rest(now) {
             tracing::warn!(
                 %source, files,
-                "more files were deleted while the agent was down, which are not listed",
+                "more files were deleted while the agent was down, before they were read \
+                 completely; the log level `debug` lists them",
             );
         }
         if let Some(links) = report.linked.rest(now) {
             tracing::warn!(
                 %source, links,
-                "more symbolic links lead out of the watched directories, which are not listed",
+                "following more symbolic links that lead out of the watched directories; the log \
+                 level `debug` lists them",
             );
         }
     }
@@ -298,7 +301,8 @@ impl Tailer {
                     let hint = format!("{file}/*.log");
                     tracing::warn!(
                         %source, %file,
-                        "`paths` names a directory; name the files in it, for example `{hint}`",
+                        "a pattern of `paths` matches a directory, which is skipped; to read its \
+                         files, add for example `{hint}`",
                     );
                 }
             }
@@ -327,7 +331,8 @@ impl Tailer {
             let seconds = now.duration_since(began).as_secs();
             let why = self.why_unmatched(pattern);
             tracing::warn!(source = %self.source, pattern = pattern.text(), seconds, %why,
-                "no file matches a pattern of `paths`");
+                "no file matches a pattern of `paths`, so nothing is read for it yet; check the \
+                 pattern");
         }
     }
 

@@ -255,7 +255,8 @@ impl Tailer {
                         unread += 1;
                         tracing::warn!(source = %self.source, file = %shown(&file.place),
                             offset = file.position.offset, bytes = file.len - file.position.offset,
-                            "file was deleted before it was read completely");
+                            "file was deleted before it was read completely; its unread events are \
+                             lost");
                     }
                 }
                 Stage::Lost { until, .. } if until < now && file.outstanding == 0 => {
@@ -293,7 +294,8 @@ impl Tailer {
         for (path, problem) in &found.problems {
             if self.seen.problems.get(path) != Some(problem) {
                 tracing::warn!(source = %self.source, path = %shown(path), %problem,
-                    "cannot access path; retrying");
+                    "cannot access a path of `paths`; its files wait; retrying; check the \
+                     permissions");
                 self.count_anomaly("unreadable", 1);
             }
         }

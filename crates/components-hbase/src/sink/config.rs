@@ -178,7 +178,11 @@ impl Config {
                 );
             }
             None if masters.is_empty() => {
-                return invalid("masters", "must name the masters; or set `zookeeper` instead");
+                return invalid(
+                    "masters",
+                    "must have at least one address, for example \"master-1:16000\"; or set \
+                     `zookeeper` instead",
+                );
             }
             None => Registry::Masters(addresses("masters", masters, "master-1:16000")?),
             Some(ZooKeeper { quorum, .. }) if quorum.is_empty() => {
@@ -198,7 +202,10 @@ impl Config {
         let named = || cx.env.blocking.variable(USER_VARIABLE)?.into_string().ok();
         let user = self.user.clone().or_else(named).or_else(|| whoami::username().ok());
         let Some(user) = user.filter(|user| !user.is_empty()) else {
-            return invalid("user", "cannot determine a user name: set `user`");
+            return invalid(
+                "user",
+                "must be set, because the user name of this process is unknown",
+            );
         };
         Ok(Target {
             registry,
@@ -262,8 +269,8 @@ impl Config {
         for counter in &self.counters {
             let row = template("counters", &counter.row)?;
             if row.has_id() {
-                let problem = "a row key with `%id` is unique for each event, so its counter is \
-                               always 1: remove `%id`";
+                let problem = "must not use `%id` in `row`: it differs for each event, so each \
+                               counter would count one event only";
                 return invalid("counters", problem);
             }
             let column = parsed("counters", &counter.column)?;
@@ -296,8 +303,8 @@ impl Config {
         let has_puts =
             !columns.is_empty() || self.header_family.is_some() || self.field_family.is_some();
         if !has_puts && counters.is_empty() {
-            let problem = "the sink would write nothing: set for example `columns = { \
-                           \"family:body\" = \"%body\" }`";
+            let problem = "must not be empty, because the sink would write nothing: set for \
+                           example `columns = { \"family:body\" = \"%body\" }`";
             return invalid("columns", problem);
         }
         Ok(Mapping {

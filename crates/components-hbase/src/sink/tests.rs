@@ -52,7 +52,7 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
         (json!({ "pattern": "(" }), "pattern"),
         (json!({ "pattern": "a", "field_family": "f" }), "combined with `pattern`"),
         (json!({ "header_family": "f:" }), "without `:`"),
-        (counter("%id", "f:n"), "remove `%id`"),
+        (counter("%id", "f:n"), "must not use `%id`"),
         (counter("n", "n"), "`family:qualifier`"),
         (json!({ "in_flight_max": 0 }), "must be from 1 to 64"),
         (json!({ "timeout": "0s" }), "from 1ms"),

@@ -111,8 +111,8 @@ impl Config {
                 return Err(BuildError::invalid("compression", problem));
             }
         } else if decoder.begin_file().is_none() {
-            let problem = "this decoder reads whole messages, but this source reads files in \
-                           pieces; use `lines`, `delimited` or `avro`";
+            let problem = "must be a decoder that reads files in pieces, such as `lines`, \
+                           `delimited` or `avro`";
             return Err(BuildError::invalid("decoder", problem));
         }
         let reach = self.reach();

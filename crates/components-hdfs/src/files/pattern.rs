@@ -129,8 +129,9 @@ impl Pattern {
                     files.push(path);
                 }
                 if files.len() + todo.len() > FILES_MAX {
-                    let problem =
-                        format!("there are more than {FILES_MAX} files; use a narrower `url`");
+                    let problem = format!(
+                        "`url` matches more than {FILES_MAX} files; use a narrower pattern"
+                    );
                     return Err(Unlisted::Other(problem));
                 }
             }

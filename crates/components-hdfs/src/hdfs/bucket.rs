@@ -85,7 +85,7 @@ impl Template {
         }
         let names: Vec<&str> = path.split('/').skip(1).collect();
         if names.len() > DEPTH_MAX {
-            return Err(format!("the path has more than {DEPTH_MAX} levels"));
+            return Err(format!("must have at most {DEPTH_MAX} levels of directories"));
         }
         let literal = names.iter().take_while(|name| !name.contains('%')).count();
         let prefix = names[..literal].iter().fold(String::new(), |path, name| path + "/" + name);

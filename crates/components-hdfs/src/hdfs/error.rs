@@ -36,7 +36,10 @@ pub enum HdfsSinkError {
         source: std::io::Error,
     },
     /// The number of this collector cannot be stored with its data.
-    #[error("cannot write the identity of this collector to {path}")]
+    #[error(
+        "cannot write the identity of this collector to {path}, so the sink stores nothing; make \
+         the data directory writable"
+    )]
     Identity {
         /// The file.
         path: String,
@@ -45,7 +48,10 @@ pub enum HdfsSinkError {
         source: std::io::Error,
     },
     /// The roll of this batch failed; another batch reports the cause.
-    #[error("the sink has failed; it is reopened automatically")]
+    #[error(
+        "an earlier write of this sink failed; the batch is written again when the sink has \
+         reopened automatically"
+    )]
     NotOpen,
 }
 

@@ -85,7 +85,10 @@ impl Marking {
         let Some(marker) = &settings.marker else { return };
         loop {
             let turn = self.turn(marker).await;
-            self.due.ended(&turn, "cannot mark complete directories");
+            self.due.ended(
+                &turn,
+                "cannot write the success markers of complete directories; no event is lost",
+            );
             sleep(PAUSE_MAX.min(marker.margin)).await;
         }
     }

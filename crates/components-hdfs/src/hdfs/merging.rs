@@ -116,7 +116,7 @@ impl Merging {
         let Some(compact) = &settings.compact else { return };
         loop {
             let turn = self.turn(compact).await;
-            self.due.ended(&turn, "cannot merge small files");
+            self.due.ended(&turn, "cannot merge small files; no event is lost");
             sleep(PAUSE_MAX.min(compact.after)).await;
         }
     }
@@ -142,7 +142,7 @@ impl Merging {
                     let failures = self.failures.entry(directory.clone()).or_default();
                     *failures += 1;
                     tracing::debug!(directory, %error,
-                        "cannot merge the small files of a directory; retrying");
+                        "cannot merge the small files of a directory; no event is lost; retrying");
                     if *failures < TRIES_MAX { Done::Later } else { Done::GivenUp }
                 }
             };
@@ -150,8 +150,8 @@ impl Merging {
                 compact.given_up.inc();
                 tracing::warn!(
                     directory,
-                    "gave up merging the small files of a directory; they stay as they are, and no \
-                     events are lost"
+                    "gave up merging the small files of a directory; they stay as they are; no \
+                     event is lost, no action needed"
                 );
             }
             if done != Done::Later {
@@ -177,7 +177,8 @@ impl Merging {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(
                     error,
-                    "`compact` has no effect: the store cannot concatenate files"
+                    "`compact` has no effect, because the file system cannot concatenate files; \
+                     files stay small; remove `compact`"
                 );
                 Ok(false)
             }

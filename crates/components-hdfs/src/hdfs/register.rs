@@ -80,7 +80,7 @@ impl Registration {
 #[derive(Debug, Error)]
 enum RegisterError {
     /// The store failed.
-    #[error("cannot read the notes of partitions from the store")]
+    #[error("cannot read the list of unregistered partitions from the commit ledger")]
     Store(#[from] LedgerError),
     /// The metastore is unreachable, or rejects the call.
     #[error(transparent)]

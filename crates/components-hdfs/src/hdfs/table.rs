@@ -199,8 +199,8 @@ impl HiveConfig {
         let Some(mut form) =
             form.or_else(|| (!self.create).then(|| TableForm::new(TableStorage::Text, &[])))
         else {
-            let problem = "Hive has no table format for this `encoder`: create the table yourself, \
-                           and remove `hive.create`";
+            let problem = "must not be set with this `encoder`, for which Hive has no table \
+                           format: remove it, and create the table yourself";
             return invalid("create", problem);
         };
         if let Some(delimiter) = &self.delimiter {
@@ -220,7 +220,7 @@ impl HiveConfig {
         let mut columns = Vec::new();
         for (index, ColumnConfig { name, kind }) in self.columns.iter().enumerate() {
             if name.is_empty() || kind.is_empty() {
-                return invalid(&format!("columns.{index}"), "needs a name and a type");
+                return invalid(&format!("columns.{index}"), "must have a name and a type");
             }
             columns.push((name.clone(), kind.clone()));
         }
@@ -228,8 +228,8 @@ impl HiveConfig {
             form.columns = columns;
         }
         if self.create && form.columns.is_empty() {
-            let problem = "the schema of the encoder has a type that Hive lacks, or no columns: \
-                           list the columns here";
+            let problem = "must list the columns, because the schema of the encoder has no \
+                           columns, or a type that Hive lacks";
             return invalid("columns", problem);
         }
         Ok(form)

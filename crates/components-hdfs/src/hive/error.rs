@@ -16,7 +16,7 @@ pub(crate) enum MetastoreError {
         source: std::io::Error,
     },
     /// The connection broke during a call.
-    #[error("the connection to the metastore {address} failed")]
+    #[error("lost the connection to the metastore {address}")]
     Broken {
         /// Its address.
         address: String,

@@ -101,7 +101,8 @@ impl TransferScan {
                     if let Err(error) = self.scan().await {
                         let sink = &self.store.shared.name;
                         tracing::warn!(%sink, %error,
-                            "cannot check the unfinished transfers; retrying");
+                            "cannot check the unfinished files in the target directory, so they \
+                             stay invisible; retrying");
                     }
                     scan = Instant::now() + SCAN_INTERVAL;
                 }
@@ -140,8 +141,8 @@ impl TransferScan {
                 if self.damaged.insert(transfer.clone()) {
                     tracing::error!(
                         %sink, transfer,
-                        "the assembled parts of a file differ from the original, so the file is \
-                         not stored; delete the directory of its parts, and send the file again",
+                        "the assembled parts of a file differ from the original, so the file stays \
+                         invisible; delete the directory of its parts, and send the file again",
                     );
                 }
             }
@@ -149,7 +150,9 @@ impl TransferScan {
             Err(error) if error.is_not_found() => {}
             Err(error) => {
                 let class = error.class();
-                tracing::warn!(%sink, transfer, %class, %error, "cannot assemble a file; retrying");
+                tracing::warn!(%sink, transfer, %class, %error,
+                    "cannot assemble a file from its stored parts, so it stays invisible; \
+                     retrying");
             }
         }
     }
@@ -211,7 +214,7 @@ impl TransferScan {
             let (sink, file) = (&self.store.shared.name, &record.file);
             let error = error.map_or_else(|| "the name is taken".to_owned(), |it| it.to_string());
             tracing::warn!(%sink, file, error,
-                "cannot give a complete file its final name; retrying");
+                "cannot rename a complete file to its final name, so it stays invisible; retrying");
         }
         Ok(waits)
     }

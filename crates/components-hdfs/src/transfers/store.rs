@@ -221,7 +221,8 @@ impl TransferStore {
                 measures.taken_names.inc();
                 let (sink, file) = (&self.shared.name, &record.file);
                 tracing::warn!(%sink, file,
-                    "the name of a file is taken; adding a number to the name");
+                    "another file has the name of a complete file; adding a number to the name of \
+                     the complete file; no action needed");
             }
         }
         Ok(Published::Held)

@@ -67,7 +67,7 @@ impl Access {
             Err(BuildError::invalid(format!("access.{setting}"), problem))
         };
         if self.timeout.0.is_zero() {
-            return invalid("timeout", "must not be 0s");
+            return invalid("timeout", "must be greater than 0s");
         }
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
@@ -77,7 +77,8 @@ impl Access {
             let setting = format!("access.headers.{name}");
             let name = header_name(&setting, name)?;
             if name == AUTHORIZATION || name == COOKIE {
-                let problem = "it is a secret; write it in `secret_headers`, which is never shown";
+                let problem = "is a secret: move it to `secret_headers`, whose values are never \
+                               shown";
                 return Err(BuildError::invalid(setting, problem));
             }
             headers.insert(name, value(&setting, text)?);

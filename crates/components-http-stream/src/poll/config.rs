@@ -105,14 +105,25 @@ impl Config {
         }
         round::check(self.ids_max, self.batch_events)?;
         if resume.is_some() && cursor.is_none() {
-            return invalid("resume", "set `cursor` too: this parameter sends its value");
+            return invalid(
+                "resume",
+                "has an effect only with `cursor`, whose value it sends; set `cursor`, or remove \
+                 this",
+            );
         }
         if cursor.is_some() && resume.is_none() {
-            return invalid("cursor", "set `resume` too: the parameter that sends the cursor");
+            return invalid(
+                "cursor",
+                "has an effect only with `resume`, the parameter that sends it; set `resume`, or \
+                 remove this",
+            );
         }
         let next = pointer("next", self.next.take())?;
         if self.next_parameter.is_some() && next.is_none() {
-            return invalid("next_parameter", "set `next` too: this parameter sends its value");
+            return invalid(
+                "next_parameter",
+                "has an effect only with `next`, whose value it sends; set `next`, or remove this",
+            );
         }
         self.backoff.check()?;
         Ok(Options {

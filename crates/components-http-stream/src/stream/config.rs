@@ -134,26 +134,40 @@ impl Config {
         let id = self.id.take().or_else(|| filled.id.map(str::to_owned));
         let (id, cursor) = (pointer("id", id)?, pointer("cursor", self.cursor.take())?);
         if idle_timeout.is_zero() {
-            return invalid("idle_timeout", "must not be 0s");
+            return invalid("idle_timeout", "must be greater than 0s");
         }
         if !(1 << 10..=16 << 20).contains(&self.event_max.0) {
             return invalid("event_max", "must be from 1KiB to 16MiB");
         }
         round::check(self.ids_max, self.batch_events)?;
         if format == Format::Lines && id.is_some() {
-            return invalid("id", "needs JSON: set `format = \"ndjson\"`, or remove it");
+            return invalid(
+                "id",
+                "has an effect only with JSON; set `format = \"ndjson\"`, or remove this",
+            );
         }
         if format == Format::Lines && cursor.is_some() {
-            return invalid("cursor", "needs JSON: set `format = \"ndjson\"`, or remove it");
+            return invalid(
+                "cursor",
+                "has an effect only with JSON; set `format = \"ndjson\"`, or remove this",
+            );
         }
         self.backoff.check()?;
         let resume = match self.resume.take().filter(|name| !name.is_empty()) {
             Some(name) if cursor.is_some() || format == Format::Sse => Resume::Parameter(name),
             Some(_) => {
-                return invalid("resume", "set `cursor` too: this parameter sends its value");
+                return invalid(
+                    "resume",
+                    "has an effect only with `cursor`, whose value it sends; set `cursor`, or \
+                     remove this",
+                );
             }
             None if cursor.is_some() => {
-                return invalid("cursor", "set `resume` too: the parameter that sends the cursor");
+                return invalid(
+                    "cursor",
+                    "has an effect only with `resume`, the parameter that sends it; set `resume`, \
+                     or remove this",
+                );
             }
             None if format == Format::Sse => Resume::Header,
             None => Resume::Never,
@@ -184,7 +198,7 @@ impl Config {
         if self.preset.is_some() {
             return invalid(
                 "preset",
-                "is for HTTP streams, but `url` is a WebSocket: remove one of the two",
+                "cannot be combined with a WebSocket in `url`: remove one of the two",
             );
         }
         if format == Format::Sse {
@@ -214,19 +228,20 @@ impl Component for Config {
         let filled = self.preset.map(Preset::filled).unwrap_or_default();
         let url = self.url.take().or_else(|| filled.url.map(str::to_owned));
         let Some(url) = url else {
-            let problem = "must name the stream, for example \"https://host/stream\"";
+            let problem = "must be the URL of a stream; write for example \"https://host/stream\"";
             return Err(BuildError::invalid("url", problem));
         };
         let uri = url_of("url", &url, &["http", "https", "ws", "wss"])?;
         if is_web_socket(&uri) {
             self.check_web_socket(options.format)?;
         } else if !self.subscribe.is_empty() {
-            let problem = "only for WebSockets: use `wss://` in `url`, or remove it";
+            let problem = "has an effect only with a WebSocket; write `wss://` in `url`, or remove \
+                           this";
             return Err(BuildError::invalid("subscribe", problem));
         }
         let rules = match self.rules {
             Some(_) if self.preset != Some(Preset::X) => {
-                let problem = "only for `preset = \"x\"`: remove it";
+                let problem = "has an effect only with `preset = \"x\"`; set it, or remove this";
                 return Err(BuildError::invalid("rules", problem));
             }
             Some(rules) => Some(Rules::new(rules, &uri)?),

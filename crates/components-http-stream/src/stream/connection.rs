@@ -161,7 +161,7 @@ impl Answer {
             HttpError::from(Failure::Network { url: self.url.clone(), problem, source })
         };
         match timeout_at(heard + limit, self.body.frame()).await {
-            Err(_) => Err(lost(format!("no data for {limit:?}"), None)),
+            Err(_) => Err(lost(format!("no data for {limit:?} (`idle_timeout`)"), None)),
             Ok(None) => Err(lost("the server ended the stream".into(), None)),
             Ok(Some(Err(error))) => Err(lost("the connection was lost".into(), Some(error.into()))),
             Ok(Some(Ok(frame))) => {

@@ -38,7 +38,10 @@ impl Rules {
         let mut values: Vec<&str> = rules.iter().map(|rule| &*rule.value).collect();
         values.sort_unstable();
         if values.iter().any(|value| value.trim().is_empty()) {
-            return Err(BuildError::invalid("rules", "a rule needs a `value` to match"));
+            return Err(BuildError::invalid(
+                "rules",
+                "must have a `value` in each rule; write for example \"cat has:images\"",
+            ));
         }
         if let Some(twice) = values.windows(2).find(|pair| pair[0] == pair[1]) {
             let problem = format!("`{}` occurs twice: remove one", twice[0]);

@@ -29,15 +29,15 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
         ("event_max", json!("1B"), "from 1KiB to 16MiB"),
         ("batch_events", json!(0), "must be at least 1"),
         ("id", json!("data/id"), "starts with `/`"),
-        ("cursor", json!("/id"), "set `resume` too"),
-        ("resume", json!("since_id"), "set `cursor` too"),
+        ("cursor", json!("/id"), "set `resume`, or"),
+        ("resume", json!("since_id"), "set `cursor`, or"),
         ("backoff", json!({ "network": zero }), "backoff.network.step"),
-        ("rules", json!([{ "value": "cat" }]), "only for `preset = \"x\"`"),
+        ("rules", json!([{ "value": "cat" }]), "only with `preset = \"x\"`"),
         ("access", json!({ "headers": { "Authorization": "hunter2" } }), "`secret_headers`"),
         ("access", json!({ "bearer": "a\nb" }), "access.bearer"),
         ("access", json!({ "timeout": "0s" }), "access.timeout"),
         ("access", json!({ "headers": { "a b": "c" } }), "access.headers.a b"),
-        ("subscribe", json!(["hunter2"]), "only for WebSockets"),
+        ("subscribe", json!(["hunter2"]), "only with a WebSocket"),
     ] {
         let mut settings = good.clone();
         settings[name] = value;
@@ -47,9 +47,10 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
     }
     let socket = json!({ "url": "wss://h/s", "subscribe": ["hunter2"] });
     assert_eq!(problem(&socket), None);
-    for (name, value, expected) in
-        [("format", "sse", "`ndjson` (JSON messages)"), ("preset", "x", "for HTTP streams")]
-    {
+    for (name, value, expected) in [
+        ("format", "sse", "`ndjson` (JSON messages)"),
+        ("preset", "x", "with a WebSocket in `url`"),
+    ] {
         let mut settings = socket.clone();
         settings[name] = json!(value);
         assert!(problem(&settings).unwrap().contains(expected), "{name}");
@@ -59,7 +60,7 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
     let twice = json!({ "preset": "x", "rules": [{ "value": "cat" }, { "value": "cat" }] });
     assert!(problem(&twice).unwrap().contains("occurs twice"));
     let mastodon = json!({ "preset": "mastodon" });
-    assert!(problem(&mastodon).unwrap().contains("name the stream"));
+    assert!(problem(&mastodon).unwrap().contains("must be the URL of a stream"));
 }
 
 fn options(settings: &Value) -> Options {

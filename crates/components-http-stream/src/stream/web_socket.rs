@@ -104,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
         match timeout_at(silent_at, self.stream.next()).await {
             Ok(came) => self.take(came).await,
-            Err(_) => Err(self.lost(format!("no data for {limit:?}"))),
+            Err(_) => Err(self.lost(format!("no data for {limit:?} (`idle_timeout`)"))),
         }
     }
 

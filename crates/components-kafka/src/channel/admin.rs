@@ -48,8 +48,9 @@ impl Admin {
         // Dropping it takes a tenth of a second.
         *made = None;
         let client = self.target.admin.create_with_context(self.target.context());
-        let client: AdminClient<Context> =
-            client.map_err(|error| failed("cannot create the Kafka client", &error))?;
+        let client: AdminClient<Context> = client.map_err(|error| {
+            failed("cannot create the Kafka client: check `properties`", &error)
+        })?;
         if self.target.token.is_some() {
             let token = client.inner().context().generate_oauth_token(None);
             let set = token.and_then(|token| token::set(client.inner(), &token));

@@ -159,7 +159,7 @@ impl Config {
             );
         }
         if self.capacity.0 < CAPACITY_MIN {
-            return invalid("capacity", "must be at least \"1MiB\"");
+            return invalid("capacity", "must be at least 1MiB");
         }
         if self.capacity_events == Some(0) {
             return invalid("capacity_events", "must be at least 1");

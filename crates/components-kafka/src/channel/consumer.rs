@@ -84,8 +84,9 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(target: &Target, topic: &str) -> Result<Self, LogError> {
         let consumer = target.consumer.create_with_context(target.context());
-        let consumer: BaseConsumer<Context> =
-            consumer.map_err(|error| failed("cannot create the Kafka client", &error))?;
+        let consumer: BaseConsumer<Context> = consumer.map_err(|error| {
+            failed("cannot create the Kafka client: check `properties`", &error)
+        })?;
         token::poll_until_token(&consumer, consumer.context().token.as_ref(), ANSWER_WITHIN);
         Ok(Self { consumer, topic: topic.to_owned(), next: None })
     }

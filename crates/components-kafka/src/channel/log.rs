@@ -156,8 +156,9 @@ impl TopicLog {
 
     fn init(&self) -> Result<Producer, LogError> {
         let made = self.target.producer.create_with_context(self.target.context());
-        let producer: Producer =
-            made.map_err(|error| failed("cannot create the Kafka client", &error))?;
+        let producer: Producer = made.map_err(|error| {
+            failed("cannot create the Kafka client: check `properties`", &error)
+        })?;
         let id = self.target.transactional_id();
         let right = Right::on_id("Write", &id);
         let until = Instant::now() + self.target.timeout;

@@ -38,7 +38,7 @@ pub(super) struct Malformed;
 
 /// The delivered batches form too many intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("it needs {bytes} bytes, but the limit is {bytes_max}")]
+#[error("the ledger needs {bytes} bytes, but the limit is {bytes_max}")]
 pub(super) struct Full {
     bytes: usize,
     bytes_max: usize,

@@ -19,7 +19,7 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
     let good = json!({ "brokers": ["b:9092"], "topic": "logs" });
     assert_eq!(problem(&good), None);
     for (name, value, expected) in [
-        ("brokers", json!([]), "name at least one broker"),
+        ("brokers", json!([]), "at least one broker"),
         ("topic", json!(""), "the name of a topic"),
         ("in_flight_max", json!(0), "at least 1"),
         ("partition", json!(-1), "at least 0"),

@@ -149,7 +149,11 @@ impl Config {
     ) -> Result<Options, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.topics.is_empty() || self.topics.iter().any(String::is_empty) {
-            return invalid("topics", "name at least one topic, or a pattern such as \"^logs-.*\"");
+            return invalid(
+                "topics",
+                "must have at least one topic or pattern and no empty one; write for example \
+                 [\"^logs-.*\"]",
+            );
         }
         if self.group.is_empty() {
             return invalid("group", "must not be empty: set the name of the consumer group");

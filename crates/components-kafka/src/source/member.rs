@@ -294,7 +294,9 @@ impl Member {
                 let (source, lost) = (&self.name, low.saturating_sub(start));
                 tracing::warn!(
                     %source, topic, partition = number, start, first = low, end = high, lost,
-                    "the stored position is outside the partition; reading from its first message",
+                    "the stored position is outside the partition: its retention is too short, or \
+                     the topic was recreated; reading from the first message; `lost` messages were \
+                     deleted unread",
                 );
                 self.count("position_out_of_range", 1);
             }
@@ -337,7 +339,8 @@ impl Member {
             tracing::warn!(
                 source = %self.name, batches = state.in_flight, is_lost,
                 "partitions were revoked before their events were stored; the next member reads \
-                 these events again",
+                 these events again, so they may be stored twice; no action needed unless this \
+                 repeats",
             );
             self.count("revoked_unstored", 1);
         }
@@ -353,7 +356,8 @@ impl Member {
             Err(error) => {
                 tracing::warn!(
                     source = %self.name, %error,
-                    "cannot commit offsets before partitions are revoked",
+                    "cannot commit offsets before partitions are revoked; the next member reads \
+                     about a second of events again, which may be stored twice; no action needed",
                 );
                 self.count("offsets_not_written", 1);
             }

@@ -69,10 +69,10 @@ impl Reader {
     /// Joins the group. Blocks.
     pub(super) fn open(member: Member, env: Env) -> Result<Self, String> {
         let options = member.options.clone();
-        let consumer: BaseConsumer<Member> = options
-            .client
-            .create_with_context(member)
-            .map_err(|error| format!("cannot create the Kafka client: {error}"))?;
+        let consumer: BaseConsumer<Member> =
+            options.client.create_with_context(member).map_err(|error| {
+                format!("cannot create the Kafka client: check `properties`: {error}")
+            })?;
         token::poll_until_token(&consumer, consumer.context().token.as_ref(), ANSWER_WITHIN);
         let cluster = client::reach(consumer.client(), ANSWER_WITHIN).ok();
         let cluster = cluster.and_then(|()| consumer.client().fetch_cluster_id(ANSWER_WITHIN));
@@ -86,7 +86,9 @@ impl Reader {
         })?;
         consumer.context().joined(cluster);
         let topics: Vec<&str> = options.topics.iter().map(|topic| &**topic).collect();
-        consumer.subscribe(&topics).map_err(|error| format!("cannot subscribe: {error}"))?;
+        consumer
+            .subscribe(&topics)
+            .map_err(|error| format!("cannot subscribe to `topics`: {error}"))?;
         let (pace, closed) = (Mutex::default(), Arc::new(Notify::new()));
         Ok(Self(Arc::new(Inner { consumer: Some(consumer), env, pace, closed })))
     }
@@ -223,7 +225,7 @@ impl Reader {
         if tokio::time::timeout(CLOSE_WITHIN, closed.notified()).await.is_err() {
             tracing::warn!(
                 "cannot leave the consumer group within {CLOSE_WITHIN:?}; the group reassigns the \
-                 partitions when the session of this member times out",
+                 partitions when the session of this member times out; no action needed",
             );
         }
     }

@@ -19,8 +19,8 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
     let good = json!({ "brokers": ["b:9092"], "topics": ["logs"], "group": "g" });
     assert_eq!(problem(&good), None);
     for (name, value, expected) in [
-        ("brokers", json!([]), "name at least one broker"),
-        ("topics", json!([""]), "name at least one topic"),
+        ("brokers", json!([]), "at least one broker"),
+        ("topics", json!([""]), "at least one topic"),
         ("group", json!(""), "the name of the consumer group"),
         ("batch_events", json!(0), "must be at least 1"),
         ("properties", json!({ "group.id": "other" }), "properties.group.id"),

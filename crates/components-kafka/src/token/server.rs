@@ -66,8 +66,8 @@ impl Server {
                 let cause = chain(&error);
                 tracing::warn!(
                     component,
-                    "kafka: cannot renew the token; using the current one until it expires: \
-                     {cause}"
+                    "cannot renew the token to log in to the brokers; retrying, and using the \
+                     current one until it expires: {cause}"
                 );
                 Ok(kept.shown.clone())
             }

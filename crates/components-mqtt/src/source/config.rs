@@ -223,7 +223,7 @@ impl Config {
             return invalid("packet_max", "must be from 1KiB to 16MiB".into());
         }
         if self.batch_events == 0 {
-            return invalid("batch_events", "must not be 0".into());
+            return invalid("batch_events", "must be at least 1".into());
         }
         if !(1..=u64::from(u16::MAX)).contains(&self.keep_alive.0.as_secs()) {
             return invalid("keep_alive", "must be from 1s to 65535s".into());

@@ -68,7 +68,8 @@ impl Mqtt {
             let messages = self.session.forget(put_off.id);
             warn!(
                 source = %self.name, messages,
-                "the broker no longer knows messages that are already stored, and may resend them"
+                "the broker no longer knows messages that are already stored; if it resends them, \
+                 they are stored twice; no action needed"
             );
         }
         Ok(self.session.has_much_room())

@@ -84,7 +84,9 @@ impl Mqtt {
     pub(super) fn granted(&mut self, answer: &SubAck) -> Result<(), MqttError> {
         let address = || self.target.address.clone();
         if answer.return_codes.len() != self.options.filters.len() {
-            let problem = "its response covers a different number of filters than requested".into();
+            let problem = "the response to the subscription covers a different number of filters \
+                           than requested"
+                .into();
             return Err(MqttError::Malformed { address: address(), problem });
         }
         for (filter, code) in self.options.filters.iter().zip(&answer.return_codes) {
@@ -93,8 +95,9 @@ impl Mqtt {
                     let granted = *qos as u8;
                     warn!(
                         source = %self.name, filter, granted,
-                        "the broker grants this filter a lower quality of service than `qos`; \
-                         raise its limit at the broker, or lower `qos`"
+                        "the broker grants this filter a lower quality of service than `qos`, so \
+                         messages may be lost (QoS 0) or stored twice (QoS 1); raise its limit at \
+                         the broker, or lower `qos`"
                     );
                     self.count("qos_lowered");
                 }

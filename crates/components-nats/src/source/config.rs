@@ -258,8 +258,8 @@ mod tests {
             (json!({ "properties": ["size"] }), "subject"),
             (server(json!({ "urls": [] })), "at least one"),
             (server(json!({ "urls": ["nats://a:1", "tls://b:1"] })), "or all with `tls://`"),
-            (server(json!({ "tls": {} })), "only to `tls://`"),
-            (server(json!({ "password": "p" })), "needs `user`"),
+            (server(json!({ "tls": {} })), "only with `tls://`"),
+            (server(json!({ "password": "p" })), "only with `user`"),
             (server(json!({ "domain": "a.b" })), "`server.domain`"),
             (server(json!({ "heartbeat": "1ms" })), "from 100ms"),
         ] {

@@ -203,7 +203,7 @@ pub(super) fn read(configs: Vec<ColumnConfig>) -> Result<Vec<Column>, BuildError
             return Err(invalid("name", "must not be empty or contain NUL".to_owned()));
         }
         if columns.iter().any(|other| other.name.eq_ignore_ascii_case(&name)) {
-            let problem = format!("`{name}` appears twice (Hive ignores case)");
+            let problem = format!("must be unique, but `{name}` appears twice (Hive ignores case)");
             return Err(invalid("name", problem));
         }
         let kind = match (config.kind, config.precision, config.scale.unwrap_or(0)) {

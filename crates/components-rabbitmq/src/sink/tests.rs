@@ -21,7 +21,7 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
     assert!(build::<Config>(&good(), &context()).is_ok());
     let both = ["amqp://a:5672", "amqps://b:5671"];
     for (name, value, expected) in [
-        ("exchange", json!(""), "must name the queue"),
+        ("exchange", json!(""), "set the name of the queue"),
         ("exchange", json!("a".repeat(256)), "at most 255"),
         ("routing_key", json!("a.%{b"), "no `}`"),
         ("routing_key", json!("%{}"), "names no header"),
@@ -30,7 +30,7 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
         ("message_max", json!("1B"), "from 1KiB to 1GiB"),
         ("in_flight_max", json!(0), "must be at least 1"),
         ("broker", json!({ "urls": both }), "all of them"),
-        ("broker", json!({ "urls": ["amqp://b:5672"], "tls": {} }), "only to `amqps://`"),
+        ("broker", json!({ "urls": ["amqp://b:5672"], "tls": {} }), "only with `amqps://`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "password": "x" }), "`user`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "virtual_host": "" }), "not be empty"),
     ] {

@@ -27,16 +27,16 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
     for (name, value, expected) in [
         ("urls", json!([]), "at least one"),
         ("urls", json!(["search-1:9200"]), "write for example `http://search-1:9200`"),
-        ("urls", json!(["tcp://search-1:9200"]), "it must start with `http://` or `https://`"),
+        ("urls", json!(["tcp://search-1:9200"]), "must start with `http://` or `https://`"),
         ("urls", json!(["http://me:pw@search-1"]), "set `user` and `password`"),
-        ("urls", json!(["http://search-1?a=b"]), "remove the query"),
+        ("urls", json!(["http://search-1?a=b"]), "must not have a query"),
         ("index", json!("Logs"), "lowercase letters"),
         ("index", json!("%{app}"), "a fixed prefix"),
         ("time_header", json!(""), "name the header"),
         ("name", json!(""), "1 to 128 bytes"),
         ("pipeline", json!("a/b"), "ingest pipeline"),
         ("password", json!("x"), "`user`"),
-        ("tls", json!({}), "no URL starts with `https://`"),
+        ("tls", json!({}), "has an effect only with `https://`"),
         ("in_flight_max", json!(0), "must be at least 1"),
     ] {
         let mut settings = good();

@@ -122,9 +122,8 @@ impl Config {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let has_binlog = target.via == Via::Mysql;
         if matches!(target.via, Via::Sqlite | Via::Odbc) {
-            let problem = "only PostgreSQL, MySQL and MariaDB are supported, with their own \
-                           clients; read tables of other databases with the source `sql` and `mode \
-                           = \"modified\"`";
+            let problem = "must be a `postgres://`, `mysql://` or `mariadb://` URL; read tables of \
+                           other databases with the source `sql` and `mode = \"modified\"`";
             return invalid("database.url", problem);
         }
         for (setting, is_set) in [
@@ -155,7 +154,11 @@ impl Config {
             let usual = if has_binlog { &*target.name } else { "public" };
             let (schema, name) = table.split_once('.').unwrap_or((usual, table));
             if schema.is_empty() || name.is_empty() {
-                return invalid("tables", &format!("the name `{table}` has an empty part"));
+                let problem = format!(
+                    "must have names such as `table` or `schema.table`, but `{table}` has an empty \
+                     part"
+                );
+                return invalid("tables", &problem);
             }
             tables.push((schema.to_owned(), name.to_owned()));
         }
@@ -173,8 +176,11 @@ impl Config {
         let makes = (has_binlog || self.create) && self.snapshot;
         if self.on_lost == OnLost::Snapshot && !makes {
             let problem = match has_binlog {
-                true => "`snapshot` needs `snapshot = true`",
-                false => "`snapshot` needs `create = true` and `snapshot = true`",
+                true => "must not be \"snapshot\" with `snapshot = false`: change one of them",
+                false => {
+                    "must not be \"snapshot\" without `create = true` and `snapshot = true`: set \
+                     these, or change `on_lost`"
+                }
             };
             return invalid("on_lost", problem);
         }
@@ -251,13 +257,13 @@ mod tests {
             (mysql(json!({ "create": false, "tables": [] })), "tables whose changes"),
             (
                 mysql(json!({ "create": false, "snapshot": false, "on_lost": "snapshot" })),
-                "`snapshot` needs `snapshot = true`",
+                "must not be \"snapshot\" with `snapshot = false`: change one of them",
             ),
             (json!({ "tables": [] }), "tables for the new publication"),
             (json!({ "tables": ["shop."] }), "`shop.` has an empty part"),
             (json!({ "slot": "Orders" }), "lower case letters"),
             (json!({ "publication": "" }), "63 bytes"),
-            (json!({ "on_lost": "snapshot", "snapshot": false }), "needs `create = true`"),
+            (json!({ "on_lost": "snapshot", "snapshot": false }), "without `create = true`"),
             (json!({ "heartbeat": "1ms" }), "at least 100ms"),
             (json!({ "batch_bytes": "65MiB" }), "at most 64MiB"),
         ] {

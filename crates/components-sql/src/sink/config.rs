@@ -170,7 +170,7 @@ impl Config {
         let names = [("table", &self.table), ("ledger.table", &self.ledger.table)];
         for (setting, name) in names {
             if name.split('.').any(str::is_empty) || name.split('.').count() > 2 {
-                return invalid(setting, "write `table` or `schema.table`");
+                return invalid(setting, "must be a name such as `table` or `schema.table`");
             }
         }
         if self.table == self.ledger.table {

@@ -12,7 +12,10 @@ pub(super) enum SinkProblem {
     #[error(transparent)]
     Sql(#[from] SqlError),
     /// The connection broke before COMMIT was answered: ask the ledger.
-    #[error("COMMIT was not acknowledged, so the batch may be applied; the ledger will show")]
+    #[error(
+        "the database did not acknowledge COMMIT, so the batch may be applied; a retry first \
+         checks the ledger table"
+    )]
     Unclear(#[source] SqlError),
     /// The table does not exist.
     #[error(
@@ -21,13 +24,18 @@ pub(super) enum SinkProblem {
     )]
     NoTable { table: String },
     /// The tables of the ledger do not exist.
-    #[error("the ledger tables do not exist; set `ledger.create`, or create them:\n{statements}")]
+    #[error(
+        "the ledger tables do not exist; set `ledger.create = true`, or create them:\n{statements}"
+    )]
     NoLedger { statements: String },
     /// The table and the settings do not match.
     #[error("{problem}")]
     Table { problem: String },
     /// The table has changed: read the batch again.
-    #[error("the table changed while a batch was applied")]
+    #[error(
+        "the columns of the table changed while a batch was applied; the batch is retried with the \
+         new columns"
+    )]
     Changed,
     /// A ledger row cannot be parsed.
     #[error(

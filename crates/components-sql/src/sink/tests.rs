@@ -236,7 +236,7 @@ async fn table_errors_name_the_remedy_and_dead_letter_nothing() {
 
     for (more, expected) in [
         (json!({ "table": "missing" }), "no table `missing`"),
-        (json!({ "ledger": { "table": "other" } }), "set `ledger.create`"),
+        (json!({ "ledger": { "table": "other" } }), "set `ledger.create = true`"),
         (json!({ "columns": { "m": "m" } }), "`columns.m`"),
         (json!({ "mode": "update", "key": ["k"] }), "no column `k`"),
     ] {

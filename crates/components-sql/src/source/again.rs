@@ -38,7 +38,8 @@ impl Reread {
         let state = state.ok_or_else(|| refused("no row has been read yet".to_owned()))?;
         if state.of != options.digest() {
             return Err(refused(
-                "the settings of the table or its order differ from those of the rows read"
+                "the settings of the table or its order differ from those with which the source \
+                 read its rows; use these settings"
                     .to_owned(),
             ));
         }

@@ -201,7 +201,12 @@ impl Config {
         let split_by = Some(self.split_by).filter(|column| !column.is_empty());
         let relation = match (&self.table, &self.query) {
             (Some(table), None) => match table.split('.').any(str::is_empty) {
-                true => return invalid("table", "the name has an empty part"),
+                true => {
+                    return invalid(
+                        "table",
+                        "must be a name such as `table` or `schema.table`, without an empty part",
+                    );
+                }
                 false => Relation::Table(table.clone()),
             },
             (None, Some(query)) => {
@@ -223,10 +228,17 @@ impl Config {
             return invalid("batch_bytes", "must be at most 64MiB");
         }
         if self.mode == Mode::Full && self.once {
-            return invalid("once", "the mode `full` always ends: remove it");
+            return invalid(
+                "once",
+                "has no effect in the mode `full`, which always ends: remove it",
+            );
         }
         if self.mode != Mode::Full && (self.splits > 1 || split_by.is_some()) {
-            return invalid("splits", "`splits` and `split_by` apply only to the mode `full`");
+            return invalid(
+                "splits",
+                "`splits` and `split_by` apply only to the mode `full`: remove them, or change \
+                 `mode`",
+            );
         }
         if self.mode != Mode::Append && self.key.is_empty() {
             return invalid("key", "must list the columns that identify a row (primary key)");
@@ -236,7 +248,9 @@ impl Config {
                 return invalid("check_column", "does not apply to the mode `full`: remove it");
             }
             (Mode::Full, None) => split_by.clone(),
-            (_, None) => return invalid("check_column", "set the column whose values increase"),
+            (_, None) => {
+                return invalid("check_column", "must be set to the column whose values increase");
+            }
             (_, column) => column,
         };
         // Empty for a full import in key order.
@@ -281,7 +295,11 @@ impl Config {
             Format::Json if is_default => return Ok(Form::Json),
             Format::Avro if is_default => return Ok(Form::Avro(Vec::new())),
             Format::Json | Format::Avro => {
-                return invalid("format", "`delimiter` and `null` apply only to `csv`");
+                return invalid(
+                    "format",
+                    "must be \"csv\" if `delimiter` or `null` is set: remove them, or change \
+                     `format`",
+                );
             }
             Format::Csv => {}
         }

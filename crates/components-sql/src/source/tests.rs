@@ -365,13 +365,13 @@ fn settings_that_do_not_go_together_are_refused_with_the_remedy() {
         (json!({ "mode": "full", "key": ["id"] }), "does not apply to the mode `full`"),
         (json!({ "check_column": null }), "column whose values increase"),
         (json!({ "splits": 4 }), "only to the mode `full`"),
-        (json!({ "delimiter": ";" }), "apply only to `csv`"),
+        (json!({ "delimiter": ";" }), "if `delimiter` or `null` is set"),
         (json!({ "format": "csv", "delimiter": "é" }), "an ASCII character"),
         (json!({ "format": "csv", "null": "a,b" }), "must not contain a delimiter"),
         (json!({ "fetch_size": 0 }), "fetch_size"),
         (json!({ "database": { "url": "jdbc:postgresql://db/shop" } }), "postgres://db/shop"),
         (json!({ "database": { "url": "sqlite:/a", "user": "me" } }), "remove them"),
-        (json!({ "database": { "url": "postgres://db/shop" } }), "set the database user"),
+        (json!({ "database": { "url": "postgres://db/shop" } }), "the name of the database user"),
     ] {
         let said = problem(&changes).unwrap_or_default();
         assert!(said.contains(expected), "{changes}: {said}");

@@ -154,11 +154,11 @@ fn failed_includes_are_named_at_their_place() {
         ("[\"no/*.toml\"]", "main.toml:1:12: include: no cannot be read: No such file"),
         ("[\"**/a\"]", "main.toml:1:12: include: `**` is not supported"),
         ("[\"[\"]", "main.toml:1:12: include: is not a pattern"),
-        ("[1]", "main.toml:1:12: include: expected names of files"),
+        ("[1]", "main.toml:1:12: include: must be a list of file names"),
         ("[\".\"]", "main.toml:1:12: `.` cannot be read: it is not a regular file"),
         ("[\"x.conf\"]", "x.conf: a configuration must have a name that ends in `.toml`"),
         ("[\"bad.yaml\"]", "bad.yaml:1:4: not valid YAML"),
-        ("[\"list.yaml\"]", "list.yaml:1:1: expected tables"),
+        ("[\"list.yaml\"]", "list.yaml:1:1: must contain tables"),
     ] {
         let found = problems(&[
             ("main.toml", &format!("include = {include}\n")),
@@ -236,8 +236,8 @@ fn unresolved_references_are_refused_with_place_and_remedy() {
     let expected = "\
 main.toml:6:9: sources.in.count: environment variable `COUNT` is not set; set it, or write a \
 default: `${COUNT:-…}`
-main.toml:9:21: sources.in.channels.1: `${` has no `}`; write `$${` for the two \
-characters themselves
+main.toml:9:21: sources.in.channels.1: `${` has no closing `}`; add it, or write \
+`$${` for the two characters `${`
 main.toml:17:9: sinks.out.token: file `secrets/token` cannot be read: it is not a regular file
 main.toml:18:9: sinks.out.group: `${1}` is not a reference; write `${NAME}`, `${NAME:-default}` \
 or `${file:/path}`, or `$${1}` for the text itself";
@@ -254,7 +254,7 @@ fn sizes_of_a_file_and_of_a_whole_configuration_are_limited() {
     let list = ["\"${file:secrets/token}\""; 3].join(",");
     let text = format!("{REFERS}list = [{list}]\n");
     let found = problems(&[("main.toml", &text), ("secrets/token", &large)]);
-    let expected = "all texts with references together have at most 67108864 bytes";
+    let expected = "texts with references must have at most 67108864 bytes together";
     assert!(found.lines().count() == 1 && found.ends_with(expected), "{found}");
 }
 
@@ -287,8 +287,8 @@ fn a_configuration_has_a_limited_number_of_values_and_components() {
         (from..to).map(|key| format!("key_{key} = 1\n")).collect::<String>()
     };
     let found = problems(&[("main.toml", &keys(0, 100_001))]);
-    let expected =
-        "main.toml: a configuration has at most 100000 values, including those of included files";
+    let expected = "main.toml: a configuration must have at most 100000 values, including those of \
+                    included files";
     assert_eq!(found, expected);
     // The limit applies to all files together.
     let main = format!("include = [\"parts/*.toml\"]\n[a]\n{}", keys(0, 60_000));
@@ -296,7 +296,7 @@ fn a_configuration_has_a_limited_number_of_values_and_components() {
     let found = problems(&[("main.toml", &main), ("parts/b.toml", &part)]);
     assert!(
         found.ends_with(
-            "b.toml: a configuration has at most 100000 values, including those of \
+            "b.toml: a configuration must have at most 100000 values, including those of \
              included files"
         ),
         "{found}"

@@ -97,7 +97,7 @@ pub(super) fn agent(
         found.record::<()>("agent", Err(table.invalid("name", &problem)));
     }
     if read.data_dir.as_os_str().is_empty() {
-        found.record::<()>("agent", Err(table.invalid("data_dir", "is empty; name a directory")));
+        found.record::<()>("agent", Err(table.invalid("data_dir", "must not be empty")));
     }
     if let Some(problem) = not_replaced(&read.data_dir) {
         found.record::<()>("agent", Err(table.invalid("data_dir", &problem)));
@@ -142,7 +142,7 @@ fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
         [("admin_tls", read.admin_tls.is_some()), ("admin_token", read.admin_token.is_some())]
     {
         if is_set && read.admin.is_none() {
-            refuse(setting, "it applies to the admin listener: set `admin` too");
+            refuse(setting, "has an effect only with `admin`; set `admin`, or remove this");
         }
     }
     if let Some(Err(error)) = read.admin_tls.as_ref().map(ServerTls::check) {
@@ -154,9 +154,9 @@ fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
     }
     if let Some(token) = read.admin_token.as_ref().map(Secret::expose) {
         if token.len() < TOKEN_MIN {
-            refuse("admin_token", &format!("it must have at least {TOKEN_MIN} characters"));
+            refuse("admin_token", &format!("must have at least {TOKEN_MIN} characters"));
         } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let problem = "it must contain only printable ASCII characters without spaces";
+            let problem = "must contain only printable ASCII characters, and no space";
             refuse("admin_token", problem);
         }
     }

@@ -110,8 +110,9 @@ fn read(env: &Env, path: &Path) -> io::Result<Vec<Line>> {
     let Some(file) = small_file::find(&*env.disk, path)? else { return Ok(Vec::new()) };
     let len = usize::try_from(file.stat()?.len).unwrap_or(usize::MAX).min(FILE_MAX);
     Ok(serde_json::from_slice(&file.read(0, len)?).unwrap_or_else(|error| {
-        warn!(path = %path.display(), %error, 
-            "the list of known commit ledgers is damaged; starting with an empty list");
+        warn!(path = %path.display(), %error,
+            "the file of known commit ledgers is damaged; no action needed: collectors report \
+             their ledgers again, but a change of a ledger before that is not detected");
         Vec::new()
     }))
 }

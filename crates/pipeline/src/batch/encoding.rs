@@ -52,7 +52,10 @@ const SEPARATED: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// The first byte names a layout that this program does not know.
-    #[error("batch layout {found} is not supported, only up to {RUNS}; a newer program wrote it")]
+    #[error(
+        "batch layout {found} is not supported, only up to {RUNS}; a newer program wrote it: \
+         upgrade this one"
+    )]
     Version {
         /// The version in the first byte.
         found: u8,

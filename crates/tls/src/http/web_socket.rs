@@ -28,15 +28,15 @@ pub enum NotOpened {
     Protocol,
     /// It is the answer to another request.
     #[error(
-        "its `Sec-WebSocket-Accept` does not match the request: a proxy in between may have \
-         answered"
+        "the `Sec-WebSocket-Accept` of the response does not match the request: a proxy in \
+         between may have answered"
     )]
     Key,
     /// Without these, frames would have another format.
-    #[error("it uses extensions that were not requested: {0}")]
+    #[error("the server uses extensions that were not requested: {0}")]
     Extensions(String),
     /// Messages would have another meaning.
-    #[error("it uses the subprotocol `{0}`, which was not requested")]
+    #[error("the server uses the subprotocol `{0}`, which was not requested")]
     Subprotocol(String),
 }
 

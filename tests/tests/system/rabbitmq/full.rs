@@ -19,7 +19,7 @@ fn lines_wait_while_the_disk_of_the_broker_is_full_and_none_is_lost() {
     );
     let source = format!("type = \"rabbitmq\"\nqueue = \"full\"\n{reached}");
     let mut chain = Chain::start(dir, "chain", &sink, Some(&source));
-    chain.meet_full_server("it is low on memory or disk space", |is_full| {
+    chain.meet_full_server("is low on memory or disk space", |is_full| {
         broker.kill();
         broker.set_disk_free(if is_full { "100000GB" } else { "1MB" });
         broker.revive();

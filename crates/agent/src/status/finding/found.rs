@@ -185,7 +185,7 @@ fn of_conservation(snapshot: &Snapshot) -> Option<Finding> {
     }
     let (cause, what) = match difference > 0 {
         true => (Cause::Missing, "not accounted for"),
-        false => (Cause::LeftTwice, "left more often than came in"),
+        false => (Cause::LeftTwice, "left more often than they came"),
     };
     let brief = format!("{} {what}", count(difference.unsigned_abs(), "event"));
     Some(Finding::new((Level::Bad, cause), "conservation", brief, ""))

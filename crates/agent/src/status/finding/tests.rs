@@ -113,7 +113,7 @@ fn a_difference_is_one_when_nothing_moves() {
     assert_eq!(verdict(with(3, 41.0)), text);
     assert_eq!(verdict(with(3, 39.0)), WELL);
     assert_eq!(verdict(with(0, 41.0)), WELL);
-    let twice = "Something is wrong: 3 events left more often than came in";
+    let twice = "Something is wrong: 3 events left more often than they came";
     assert_eq!(verdict(with(-3, 41.0)), twice);
     let young = |it: &mut Snapshot| {
         with(3, 41.0)(it);

@@ -212,13 +212,15 @@ impl Core {
         let written = log.append(&mut group.frames);
         if let Err(error) = &written {
             error!(channel = %self.name, %error,
-                "cannot write to a segment; starting a new segment");
+                "cannot write to a segment file of the channel; no event is lost: sources retry, \
+                 and the channel continues in a new segment file; check the disk");
             self.incident("segment_given_up", 1);
             // The new segment's state contains the end of the old one, so data of the failed write
             // cannot reappear. Only then may the puts be answered as failed.
             if let Err(error) = self.roll(log, 0) {
                 error!(channel = %self.name, %error,
-                    "cannot start a new segment; producers wait until it succeeds");
+                    "cannot start a new segment file of the channel; sources wait until a retry \
+                     succeeds; check the disk");
                 self.hold_back(group, &written);
             }
         }

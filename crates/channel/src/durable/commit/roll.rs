@@ -103,7 +103,8 @@ impl Core {
         {
             // The channel is whole without it.
             warn!(channel = %self.name, %error,
-                "cannot write the end marker of the channel; no data is lost");
+                "cannot write the end marker of the channel while closing it; no event is lost, no \
+                 action needed");
         }
     }
 }

@@ -76,7 +76,10 @@ pub enum KeysError {
     #[error("`encryption.key_command` {program} failed: {source}")]
     Command { program: String, source: io::Error },
     /// The variable does not exist, or is not text.
-    #[error("the variable {name} of `encryption.key_variable` is not set, or is not text")]
+    #[error(
+        "the environment variable {name} of `encryption.key_variable` is not set, or is not UTF-8; \
+         set it to the keys and restart"
+    )]
     Variable { name: String },
     /// Others may read the file.
     #[error(
@@ -89,7 +92,9 @@ pub enum KeysError {
     #[error("line {line} of {origin}: {problem}")]
     Line { line: usize, origin: String, problem: &'static str },
     /// There is no key.
-    #[error("{origin} has no key")]
+    #[error(
+        "{origin} contains no key; add a line with a number, a space and 64 hexadecimal digits"
+    )]
     Empty { origin: String },
 }
 
@@ -115,7 +120,7 @@ impl Encryption {
                 wrong(second, "set only one of `key_file`, `key_command` and `key_variable`")
             }
             _ if self.reload.0 < Duration::from_secs(1) => {
-                wrong("encryption.reload", "must be at least \"1s\"")
+                wrong("encryption.reload", "must be at least 1s")
             }
             _ => Ok(()),
         }
@@ -246,7 +251,8 @@ pub(crate) async fn reload(settings: Encryption, core: Weak<Core>) {
             Err(error) => {
                 strong.incident("keys_not_read", 1);
                 error!(channel = %strong.name, %error,
-                    "cannot reload the keys; continuing with the loaded keys");
+                    "cannot reload the encryption keys of the channel; continuing with the loaded \
+                     keys; retrying");
             }
         }
     }
@@ -280,6 +286,7 @@ mod tests {
             assert!(said.starts_with("line 2 of it") && said.contains(problem), "{said}");
             assert!(!said.contains("abcd") && !said.contains("zz"), "{said}");
         }
-        assert_eq!(parse(b"# nothing\n", "it").unwrap_err().to_string(), "it has no key");
+        let empty = parse(b"# nothing\n", "it").unwrap_err().to_string();
+        assert!(empty.starts_with("it contains no key; "), "{empty}");
     }
 }

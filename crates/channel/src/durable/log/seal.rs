@@ -117,13 +117,13 @@ impl FrameKey {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SealError {
     #[error(
-        "it is encrypted with key {id}, but no keys are configured; set `encryption.key_file` or \
-         `encryption.key_command` (`--key-file` on the command line)"
+        "the channel is encrypted with key {id}, but no keys are configured; set \
+         `encryption.key_file` or `encryption.key_command` (`--key-file` on the command line)"
     )]
     NoKeys { id: u32 },
     #[error(
-        "it is encrypted with key {id}, which {origin} lacks; add this key again: it is needed \
-         while the channel has data encrypted with it"
+        "the channel is encrypted with key {id}, which {origin} lacks; add this key again: it is \
+         needed while the channel has data encrypted with it"
     )]
     Missing { id: u32, origin: String },
     #[error(

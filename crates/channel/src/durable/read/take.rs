@@ -155,8 +155,8 @@ impl TakeTransaction for Take {
                 }
                 Err(error) => {
                     error!(channel = %self.core.name, ticket, %error,
-                        "cannot decode a stored batch: its layout is unknown to this program; use \
-                         the version that wrote it");
+                        "cannot decode a stored batch, so it and later batches wait: a newer \
+                         program wrote it; use that version");
                     let io = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
                     return Err(self.core.disk_error(io));
                 }

@@ -51,8 +51,8 @@ impl Core {
         state.tickets.forget(&record);
         state.unwritten.forget.merge(&record);
         error!(channel = %self.name, identities = gone.count(), events = lost_events,
-            "batches are lost: agents that sent them resend them, but events that this agent read \
-             itself are not read again");
+            "damaged batches are dropped: agents that sent them resend them, but events that this \
+             agent read from its own sources are lost; check the disk");
         Ok(())
     }
 
@@ -105,7 +105,8 @@ impl Core {
     pub(crate) fn log_restored(&self, segment: u64, ticket: Ticket, lines: &[String]) {
         self.incident("mended_batch", 1);
         warn!(channel = %self.name, segment, ticket, ?lines,
-            "repaired a damaged batch: its lines were read again from their file");
+            "repaired a damaged batch with lines that were read again from their file; no event is \
+             lost, but check the disk");
     }
 
     /// Logs that a batch was given up, and its contents. `lines` are the locations of its lines;
@@ -119,13 +120,13 @@ impl Core {
     ) {
         if lines.is_empty() {
             error!(channel = %self.name, segment, ?tickets, events,
-                "a batch is damaged and dropped; the agent that sent it resends it if it still has \
-                 it");
+                "a damaged batch is dropped; the agent that sent it resends it if it still has it; \
+                 check the disk");
         } else {
             self.incident("given_up_events", events);
             error!(channel = %self.name, segment, ?tickets, events, ?lines,
-                "a batch is damaged and dropped: these lines are lost, because their files no \
-                 longer contain them");
+                "a damaged batch is dropped: these lines are lost, because they could not be read \
+                 again from their source; check the disk");
         }
     }
 
@@ -150,7 +151,8 @@ impl Core {
         let is_known = !keys.is_empty() || entry.is_some_and(|entry| entry.len > 0);
         if !is_known && let Err(error) = self.audit() {
             error!(channel = %self.name, %error,
-                "cannot determine the identity of a damaged batch");
+                "cannot determine the identity of a damaged batch, so its events are lost even if \
+                 another agent resends them; check the disk");
         }
         self.signals.dirty.notify_one();
         self.incident("damaged_batch", 1);
@@ -158,7 +160,8 @@ impl Core {
         let identity: Vec<String> =
             keys.iter().map(|(o, e, s)| format!("{o}/{}/{s:?}", e.0)).collect();
         error!(channel = %self.name, segment, offset, ticket, events, ?identity,
-            "a batch is damaged and cannot be delivered");
+            "a damaged batch is not delivered: if another agent sent it, that agent may resend it, \
+             otherwise its events are lost; check the disk");
         let seed = self.files.seed(&self.owner.uuid, segment);
         let wounded = entry.map(|entry| DamagedPut::read(&**file, seed, entry));
         let wounded = wounded.and_then(|read| read.ok().flatten());
@@ -168,7 +171,9 @@ impl Core {
         if let Some(entry) = entry.filter(|entry| entry.len > 0)
             && let Err(error) = self.copy_aside(segment, entry, file)
         {
-            error!(channel = %self.name, %error, "cannot save a copy of the damaged frame");
+            error!(channel = %self.name, %error,
+                "cannot save a copy of a damaged batch for analysis to the directory `quarantine` \
+                 of the channel; no action needed");
         }
     }
 

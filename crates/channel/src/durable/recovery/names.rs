@@ -200,7 +200,8 @@ impl Core {
         warn!(
             channel = %self.name, %origin, new_origin = %to,
             "the next agent knows a later epoch of this origin: this data directory was restored \
-             from a backup, or runs on two machines; unsent events continue under a new origin",
+             from a backup, or runs on two machines; unsent events are sent under a new origin; if \
+             two machines use it, stop one",
         );
         self.incident("renamed_life", 1);
         let owner = Owner { origin: to, ..self.owner };

@@ -100,7 +100,9 @@ impl Opening {
         let written = owner_file::write(&*disk, &path, &recovered.owner);
         if let Err(error) = &written {
             // The segment that begins below records the same; on a full disk that has to be enough.
-            warn!(path = %path.display(), %error, "cannot write the owner file; no data is lost");
+            warn!(path = %path.display(), %error,
+                "cannot write the owner file of the channel; its segment files contain the same, \
+                 so no event is lost and no action is needed");
         }
         let durable_epoch = if written.is_ok() { recovered.owner.epoch } else { last_epoch };
         let store = self.store(&directory);
@@ -114,7 +116,9 @@ impl Opening {
         for DamagedFrame { segment, place, tickets, events, lines, whole } in aside {
             let file = core.files.open(segment, false).map_err(io)?;
             if let Err(error) = core.copy_aside(segment, &place, &file) {
-                warn!(channel = %core.name, %error, "cannot save a copy of a damaged frame");
+                warn!(channel = %core.name, %error,
+                    "cannot save a copy of a damaged batch for analysis to the directory \
+                     `quarantine` of the channel; no action needed");
             }
             match whole {
                 Some(whole) => {

@@ -92,7 +92,8 @@ pub(crate) fn owner(
         OwnerFile::Absent | OwnerFile::Damaged => {}
     }
     warn!(path = %path.display(),
-        "the owner file is missing or damaged; reading the owner from the segments");
+        "the owner file of the channel is missing or damaged; reading the owner from its segment \
+         files; no event is lost, no action needed");
     let mut newest: Option<Owner> = None;
     for (id, _) in segments {
         let Some((format, owner)) = owner_in(files, id)? else { continue };
@@ -105,8 +106,8 @@ pub(crate) fn owner(
     }
     newest.ok_or_else(|| {
         Refusal::Unusable(
-            "neither the file `channel` nor any segment shows the owner; restore the file, or move \
-             the directory away to start empty"
+            "neither the file `channel` nor a segment file contains the owner of the channel; \
+             restore the file, or move the directory away to start with an empty channel"
                 .into(),
         )
     })
@@ -169,8 +170,8 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
     let (state, read) = read_back(files, &owner.uuid, &all)?;
     if state.is_none() && !read.is_empty() {
         error!(
-            "no segment has a readable state, so earlier commits are unknown; batches may be \
-             delivered again"
+            "no segment file of the channel has a readable summary, so earlier commits are unknown \
+             and events may be delivered again; check the disk"
         );
     }
     let (state, ticket) = state.unwrap_or_default();
@@ -259,7 +260,13 @@ impl Recovered {
                 }
                 _ => Vec::new(),
             };
-            error!(segment = id, offset, ?lines, "a part of this segment is damaged");
+            error!(
+                segment = id,
+                offset,
+                ?lines,
+                "a part of this segment file is damaged, so its events may be lost; `lines` names \
+                 the files that they may have come from; check the disk"
+            );
         }
         Ok(())
     }
@@ -303,7 +310,8 @@ impl Recovered {
                 let acked = in_flight.acked_by_all(None);
                 let missing = IntervalSet::from(tickets).difference(&acked);
                 error!(segment = segment.record.id, tickets = ?missing.runs(),
-                    "a segment file is missing, so these tickets are lost");
+                    "a segment file of the channel is missing, so its undelivered batches with \
+                     these numbers (tickets) are dropped");
                 in_flight.strike(&missing);
                 self.lost.insert_all(&missing);
             }
@@ -334,8 +342,8 @@ impl Recovered {
         let mut gone = self.tickets.window.pending().clone();
         gone.remove_all(&there);
         error!(identities = gone.count(), tickets = ?self.lost.runs(),
-            "these tickets are lost: agents that sent the batches resend them, but events that \
-             this agent read itself are not read again");
+            "batches with these numbers (tickets) are dropped: agents that sent them resend them, \
+             but events that this agent read from its own sources are lost");
         self.tickets.window.forget(&gone);
         self.tickets.events = events;
         Ok(())
@@ -351,7 +359,9 @@ impl Recovered {
                 Ok(()) => last.record.room = last.record.end,
                 // Without the cut, the segment only keeps its unused end.
                 Err(error) if is_full(&error) => {
-                    warn!(segment = last.record.id, %error, "cannot truncate the last segment");
+                    warn!(segment = last.record.id, %error,
+                        "cannot truncate the last segment file of the channel, so it keeps its \
+                         unused space; no event is lost, no action needed");
                 }
                 Err(error) => return Err(error),
             }

@@ -209,7 +209,9 @@ impl Core {
             return false;
         };
         if let Err(error) = self.files.truncate(last.id, last.end) {
-            warn!(channel = %self.name, %error, "cannot truncate the last segment");
+            warn!(channel = %self.name, %error,
+                "cannot free the unused space of the last segment file; sources wait; retrying; \
+                 free disk space");
             return false;
         }
         log.truncated(last.id);
@@ -224,7 +226,9 @@ impl Core {
     /// Records that the disk has no room for a next segment, if the error means that.
     pub(crate) fn note_full_disk(&self, error: &io::Error) {
         if !is_full(error) {
-            warn!(channel = %self.name, %error, "cannot create the next segment");
+            warn!(channel = %self.name, %error,
+                "cannot create the next segment file of the channel; no event is lost; retrying; \
+                 check the disk");
             return;
         }
         let lack = Lack::from_error(&*self.env.disk, &self.directory, error);
@@ -250,7 +254,8 @@ impl Core {
             let (reason, help) = state.space.lack.explain();
             warn!(channel = %self.name, %error, reason, help,
                 directory = %self.directory.display(), left_bytes = left,
-                "no disk space for another segment; filling the current one");
+                "no disk space for another segment file; filling the current one, then sources \
+                 wait");
         }
     }
 

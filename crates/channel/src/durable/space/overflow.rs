@@ -43,7 +43,9 @@ impl Core {
         if percent >= WARN_PERCENT && !state.warned {
             state.warned = true;
             warn!(channel = %self.name, bytes, capacity, percent,
-                directory = %self.directory.display(), "the channel is filling up");
+                directory = %self.directory.display(),
+                    "the channel is filling up, because its sinks are slower than its sources; \
+                     check the sinks, or raise `capacity`");
         } else if percent < CALM_PERCENT {
             state.warned = false;
         }
@@ -85,7 +87,9 @@ impl Core {
             (record.settled, events)
         };
         self.incident("dropped_oldest_event", events);
-        warn!(channel = %self.name, events, "the channel is full; dropped its oldest events");
+        warn!(channel = %self.name, events,
+            "the channel is full; dropped its oldest events, as `overflow` is set; check its \
+             sinks, or raise `capacity`");
         self.announce(settled);
         self.lead();
         Ok(true)

@@ -42,8 +42,8 @@ pub(super) async fn keep_positions(core: Weak<Core>, dirty: Arc<Notify>) {
         let Some(core) = core.upgrade() else { return };
         if let Err(error) = core.save().await {
             warn!(channel = %core.name, %error,
-                "cannot save the positions of the sources; after a crash, events would be read \
-                 again");
+                "cannot save the positions of the sources; retrying; after a crash before that, \
+                 sources read some events again");
             core.dirty.notify_one();
         }
     }

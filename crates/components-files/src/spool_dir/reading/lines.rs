@@ -35,8 +35,8 @@ impl Lines {
         let unit = charset.unit();
         if !start.is_multiple_of(unit as u64) {
             return Err(Problem::Bad(
-                "reading began with another `charset`; restore the setting, or put the file into \
-                 the directory again"
+                "the file was partly read with another `charset`; restore the setting, or copy \
+                 the file into the directory again"
                     .to_owned(),
             ));
         }

@@ -346,7 +346,7 @@ async fn a_pattern_that_matches_nothing_is_reported_ever_more_rarely() {
     let mut tailer = rig.tailer();
     survey(&mut tailer, Duration::ZERO).await;
     let hint = format!("{}/*.log", rig.path("directory").display());
-    assert_eq!(heard.with(&["WARN", "names a directory", &hint]).len(), 1);
+    assert_eq!(heard.with(&["WARN", "matches a directory", &hint]).len(), 1);
     assert_eq!(heard.with(&["no file matches"]).len(), 0);
     for _ in 0..2 * 3600 / 5 {
         survey(&mut tailer, Duration::from_secs(5)).await;

@@ -37,7 +37,7 @@ pub(super) fn fitted(mut name: String) -> String {
 /// # Errors
 /// The problem with the path.
 pub(in crate::hdfs) fn branch(path: &str) -> Result<String, String> {
-    let names = path.strip_prefix('/').ok_or("a path begins with `/`, as in `/late`")?;
+    let names = path.strip_prefix('/').ok_or("must begin with `/`, as in `/late`")?;
     let is_plain = |name: &str| {
         confined(Some(name)) == name && name.len() <= VALUE_MAX && !name.starts_with(['_', '.'])
     };

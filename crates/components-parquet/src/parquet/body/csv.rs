@@ -50,7 +50,10 @@ impl Bodies {
         let named: Vec<&String> = fields.iter().filter(|name| !name.is_empty()).collect();
         if let Some(index) = (1..named.len()).find(|index| named[..*index].contains(&named[*index]))
         {
-            return Err(BuildError::invalid("fields", format!("`{}` appears twice", named[index])));
+            return Err(BuildError::invalid(
+                "fields",
+                format!("must be unique, but `{}` appears twice", named[index]),
+            ));
         }
         let mut takers = vec![Vec::new(); named.len()];
         for (index, column) in columns.iter().enumerate() {

@@ -112,7 +112,7 @@ impl Changes {
                 }
                 Ok(Some(Err(error))) => return Err(failed(SqlError::mysql(&address, &error))),
                 Ok(None) => {
-                    let problem = "the server closed the log stream".to_owned();
+                    let problem = "the server closed the stream of the binary log".to_owned();
                     return Err(failed(SqlError::Broken { address, problem }));
                 }
                 Err(_) if heard.elapsed() >= SILENCE => {

@@ -243,8 +243,9 @@ async fn watch(options: Arc<Options>, lag: FloatGauge, tables: Arc<Mutex<Names>>
                 if is_near_its_end {
                     tracing::warn!(
                         slot = %options.slot, bytes,
-                        "the database will soon discard changes that are not stored yet; raise its \
-                         `max_slot_wal_keep_size`, or free space in the channel",
+                        "the database will soon discard changes that are not stored yet, and they \
+                         would be lost; raise its `max_slot_wal_keep_size`, or find out why the \
+                         channel accepts events slowly",
                     );
                 }
             }
