@@ -16,7 +16,7 @@ use crate::topology::{BuiltGroup, BuiltSource};
 /// channel.
 ///
 /// Only required channels count, because optional ones are not waited for.
-pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing> {
+pub(crate) fn for_source(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing> {
     let mut channels = Vec::new();
     for channel in &source.required {
         let mut datasets = Vec::new();

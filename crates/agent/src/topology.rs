@@ -158,7 +158,7 @@ impl Topology {
         let groups: Vec<BuiltGroup> = groups.collect();
         for source in &mut sources {
             source.naming = parts::naming(source, &groups);
-            source.routing = routing::of(source, &groups);
+            source.routing = routing::for_source(source, &groups);
         }
         let dead_letters = dead_letters::Config::read(&plan.dead_letters);
         let dead_letters = dead_letters.unwrap_or_else(|error| {

@@ -203,7 +203,7 @@ impl HdfsSink {
         }
         let Settings { marker, registration, .. } = &*self.settings;
         let shows = (marker.is_some() || registration.is_some()) && !fs.is_tree();
-        let (options, cores) = (self.options, Cores::of(&self.settings.env));
+        let (options, cores) = (self.options, Cores::from_env(&self.settings.env));
         let stage = Stage { fs, dataset, author, options, recorded, cores, shows };
         let limits = self.limits(&stage).await?;
         let size_max = limits.size_max;

@@ -112,7 +112,7 @@ struct Measures {
 }
 
 impl Measures {
-    fn of(scope: &Scope) -> Result<Self, BuildError> {
+    fn new(scope: &Scope) -> Result<Self, BuildError> {
         Ok(Self {
             visible_files: scope.counter("visible_files")?,
             visible_bytes: scope.counter("visible_bytes")?,
@@ -280,7 +280,7 @@ impl Deliver for Files {
         let session = self.session()?;
         let (mut refused, mut why) = (Vec::new(), None);
         for event in batch.iter() {
-            let stored = match Piece::of(&event, self.shared.options.takes_colons) {
+            let stored = match Piece::from_event(&event, self.shared.options.takes_colons) {
                 Ok(piece) => session.store(&piece).await?,
                 Err(refusal) => Err(refusal),
             };

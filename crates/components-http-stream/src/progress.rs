@@ -92,7 +92,7 @@ struct Page {
 
 impl Recent {
     /// Creates a ring for at least this many events; disabled if 0.
-    fn of(ids: usize) -> Self {
+    fn with_capacity(ids: usize) -> Self {
         let pages = if ids == 0 { 0 } else { ids.div_ceil(PAGE) + 1 };
         Self { pages: (0..pages).map(|_| Page::default()).collect(), ..Self::default() }
     }
@@ -159,8 +159,12 @@ impl Progress {
         known: &[Vec<(Bytes, Bytes)>],
     ) -> Self {
         let key = Bytes::copy_from_slice(key.as_bytes());
-        let mut progress =
-            Self { source, standing: StoredProgress::default(), recent: Recent::of(ids), key };
+        let mut progress = Self {
+            source,
+            standing: StoredProgress::default(),
+            recent: Recent::with_capacity(ids),
+            key,
+        };
         let of_channel = |known: &Vec<(Bytes, Bytes)>| progress.stored_in(known);
         let all: Vec<Option<StoredProgress>> = known.iter().map(of_channel).collect();
         let lowest = (0..).zip(&all).filter_map(|(channel, it)| Some((it.as_ref()?.puts, channel)));

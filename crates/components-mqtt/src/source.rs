@@ -160,7 +160,7 @@ impl Mqtt {
     }
 
     fn event(&self, it: &Publish) -> Result<Arrived<Ack>, MqttError> {
-        let event = event::of(it, &self.options.headers).map_err(|problem| {
+        let event = event::from_publish(it, &self.options.headers).map_err(|problem| {
             MqttError::Malformed { address: self.target.address.clone(), problem }
         })?;
         let ack = match it.qos {

@@ -61,7 +61,7 @@ impl Login {
     ///
     /// # Errors
     /// Fails if a setting is invalid, or several methods are set.
-    pub(crate) fn of(settings: Settings) -> Result<Self, BuildError> {
+    pub(crate) fn from_settings(settings: Settings) -> Result<Self, BuildError> {
         let Settings { user, password, token, nkey_seed, credentials } = settings;
         let set = [
             ("user", user.is_some()),
@@ -171,7 +171,7 @@ mod tests {
             (Settings { password: secret("p"), ..NONE }, "password", "only with `user`"),
             (Settings { nkey_seed: secret("SUAB"), ..NONE }, "nkey_seed", "starts with `SU`"),
         ] {
-            let error = Login::of(settings).err().unwrap();
+            let error = Login::from_settings(settings).err().unwrap();
             assert_eq!(error.setting, setting);
             assert!(error.problem.contains(problem), "{}", error.problem);
         }
@@ -180,7 +180,9 @@ mod tests {
     #[tokio::test]
     async fn sends_the_requested_login_and_needs_a_nonce_to_sign() {
         let env = env::real();
-        let shown = async |settings, nonce| Login::of(settings).unwrap().shown(nonce, &env).await;
+        let shown = async |settings, nonce| {
+            Login::from_settings(settings).unwrap().shown(nonce, &env).await
+        };
         let nkey = || Settings { nkey_seed: secret(PUBLISHED), ..NONE };
         let fields = shown(nkey(), Some("nonce")).await.unwrap().fields;
         // Ed25519 signature with the key of `PUBLISHED`, computed by another library.

@@ -105,7 +105,7 @@ impl Server {
                 return invalid("domain", "must be one word without dots, spaces and wildcards");
             }
         };
-        let login = Login::of(login::Settings {
+        let login = Login::from_settings(login::Settings {
             user: self.user,
             password: self.password,
             token: self.token,

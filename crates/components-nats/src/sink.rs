@@ -180,7 +180,7 @@ impl Nats {
         for event in batch.iter() {
             let place = event.index();
             let mut refuse = |reason, detail| refused.push(Refusal { place, reason, detail });
-            let subject = match self.subject.of(event) {
+            let subject = match self.subject.fill(event) {
                 Ok(subject) => subject,
                 Err(detail) => {
                     refuse("invalid_address", detail);

@@ -167,7 +167,7 @@ impl Rabbit {
         for event in batch.iter() {
             let place = event.index();
             let mut refuse = |reason, detail| refused.push(Refusal { place, reason, detail });
-            let routing_key = match self.routing_key.of(event) {
+            let routing_key = match self.routing_key.fill(event) {
                 Ok(key) => key,
                 Err(detail) => {
                     refuse("invalid_address", detail);

@@ -118,7 +118,7 @@ impl Odbc {
         let (done, result) = oneshot::channel();
         let job: Job = Box::new(move |session| {
             // The caller may have given up.
-            let _ = done.send(work(session).map_err(|problem| of(session, problem)));
+            let _ = done.send(work(session).map_err(|problem| normalize(session, problem)));
         });
         self.jobs.send(job).map_err(|_| broken(&target.address))?;
         let limit = target.statement_timeout + ANSWER;
@@ -157,7 +157,7 @@ impl Odbc {
                 send.blocking_send(Ok(row.into_iter().map(of_odbc).collect())).is_ok()
             });
             if let Err(problem) = read {
-                let problem = of(session, problem);
+                let problem = normalize(session, problem);
                 // If the reader is gone, the error is not needed.
                 let _ = send.blocking_send(Err(SqlError::odbc(&address, dialect, problem)));
             }
@@ -184,7 +184,7 @@ fn connect(text: &str, login: Option<(&str, &str)>, limit: Duration) -> Result<S
 }
 
 /// Normalizes the driver's errors for a lost connection, which have various states.
-fn of(session: &Session, problem: Problem) -> Problem {
+fn normalize(session: &Session, problem: Problem) -> Problem {
     if session.is_dead() { problem.of_dead() } else { problem }
 }
 

@@ -169,7 +169,7 @@ type = "logger"
 channel = "main"
 "#;
 
-    fn of(path: &Path) -> Configuration {
+    fn read(path: &Path) -> Configuration {
         let path = path.to_owned();
         let reread: Reread = Arc::new(move |env: &Env| {
             let settings = cli::read(&path, env)?;
@@ -185,7 +185,7 @@ channel = "main"
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.toml");
         fs::write(&path, TEXT).unwrap();
-        let configuration = of(&path);
+        let configuration = read(&path);
         let env = env::real();
         let now = |text: String| {
             fs::write(&path, text).unwrap();

@@ -214,7 +214,7 @@ impl Channel for Durable {
     }
 
     fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
-        self.core().state().tickets.positions.of(source)
+        self.core().state().tickets.positions.of_source(source)
     }
 
     fn stores_in_turn(&self) -> bool {

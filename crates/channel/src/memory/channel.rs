@@ -330,7 +330,7 @@ impl Channel for Memory {
     }
 
     fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
-        self.core.state().positions.of(source)
+        self.core.state().positions.of_source(source)
     }
 
     fn stored(&self, origin: Origin, epoch: Epoch) -> IntervalSet {

@@ -219,7 +219,7 @@ impl Channel for Remote {
     }
 
     fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
-        self.core().state().positions.of(source)
+        self.core().state().positions.of_source(source)
     }
 
     fn stores_in_turn(&self) -> bool {

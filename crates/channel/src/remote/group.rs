@@ -26,7 +26,7 @@ pub(super) struct NewBatch {
 
 impl NewBatch {
     /// Encodes it.
-    pub(super) fn of(mut batch: Batch) -> Self {
+    pub(super) fn new(mut batch: Batch) -> Self {
         let Envelope { identity, positions } = std::mem::take(&mut batch.envelope);
         let body = if batch.is_empty() { Bytes::new() } else { batch.encode() };
         if !batch.is_empty() {

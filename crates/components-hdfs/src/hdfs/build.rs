@@ -66,7 +66,7 @@ impl Config {
         };
         let dataset = place::dataset(url, &cx.name).map_err(|it| BuildError::invalid("url", it));
         let (dataset, dataset_name) = dataset?;
-        let decision = RepairHint::of(&self.url, &cx.name, &cx.directory);
+        let decision = RepairHint::new(&self.url, &cx.name, &cx.directory);
         let settings = Settings {
             env: cx.env.clone(),
             rules,

@@ -47,7 +47,7 @@ pub(super) struct Cores {
 
 impl Cores {
     /// Returns the cores of this process.
-    pub(super) fn of(env: &Env) -> Self {
+    pub(super) fn from_env(env: &Env) -> Self {
         Self::new(env.clone(), env.blocking.cores())
     }
 

@@ -14,7 +14,7 @@ pub(super) struct RepairHint {
 
 impl RepairHint {
     /// Creates the hint for the sink `name` that stores at `url`, with its data in `directory`.
-    pub(super) fn of(url: &str, name: &str, directory: &Path) -> Self {
+    pub(super) fn new(url: &str, name: &str, directory: &Path) -> Self {
         // The agent's layout is DATA_DIR/sinks/NAME.
         let data_dir = directory.parent().and_then(Path::parent).unwrap_or(directory);
         let data_dir = data_dir.display();

@@ -283,7 +283,7 @@ impl OpenRoll {
     /// entry.
     async fn commit(mut self, context: &CommitContext) -> Result<Option<Committed>, HdfsSinkError> {
         let CommitContext { stage, ledger, held, waiting, decision, named_ledger, .. } = context;
-        let traced = Traced::of(&context.traces, &self.batches);
+        let traced = Traced::new(&context.traces, &self.batches);
         for file in self.files.values_mut() {
             file.finish(&stage.cores).await?;
         }

@@ -14,7 +14,7 @@ pub(super) struct Traced<'a> {
 
 impl<'a> Traced<'a> {
     /// Selects the sampled batches, starting now. Without tracing, does nothing.
-    pub(super) fn of(traces: &'a Traces, batches: &[(Ticket, Option<Identity>)]) -> Self {
+    pub(super) fn new(traces: &'a Traces, batches: &[(Ticket, Option<Identity>)]) -> Self {
         let batches = if traces.is_on() { batches } else { &[] };
         let named = batches.iter().filter_map(|(ticket, key)| Some((*ticket, (*key)?)));
         let sampled = named.filter(|(_, key)| traces.of(*key).is_some()).collect();

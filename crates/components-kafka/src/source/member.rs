@@ -273,7 +273,7 @@ impl Member {
             let (low, high) = (offset(&first, topic, number)?, offset(&end, topic, number)?);
             let partition = Partition { topic: topic.into(), number };
             let key = partition.key(cluster);
-            let of: Vec<_> = known.iter().map(|known| position::of(known, &key)).collect();
+            let of: Vec<_> = known.iter().map(|known| position::find(known, &key)).collect();
             let committed = element.offset().to_raw().and_then(|at| u64::try_from(at).ok());
             let standing = match position::standing(&of, committed) {
                 Some(standing) => standing,
