@@ -30,7 +30,7 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn of(attempt: Attempt, roll: &'a Roll, closing: Option<Closing<'a>>) -> Self {
+    pub(super) fn new(attempt: Attempt, roll: &'a Roll, closing: Option<Closing<'a>>) -> Self {
         Self { attempt, roll, closing, prepared: None }
     }
 
@@ -54,7 +54,7 @@ impl Ledger {
         let token = self.mint();
         let attempt = Attempt { author: self.author, token, kind };
         let no_files = Roll { token, keys: KeySet::default(), files: Vec::new() };
-        let mut work = Work::of(attempt, &no_files, None);
+        let mut work = Work::new(attempt, &no_files, None);
         let verdict = self.advance(&mut work).await?;
         let prepared = work.into_prepared();
         match verdict {

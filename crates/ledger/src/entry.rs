@@ -162,7 +162,7 @@ impl Entry {
             Kind::Commit { keys, files } => {
                 let mut encoded = BytesMut::new();
                 keys.encode(&mut encoded);
-                let files = files.iter().map(FileBody::of).collect();
+                let files = files.iter().map(FileBody::from_staged).collect();
                 Operation::Commit(CommitBody { keys: encoded.freeze(), files })
             }
             Kind::Fence(author) => Operation::Fence(FenceBody {
@@ -170,7 +170,7 @@ impl Entry {
                 incarnation: bytes_of(author.incarnation),
             }),
             Kind::Seal => Operation::Seal(SealBody {}),
-            Kind::Merge(merge) => Operation::Merge(MergeBody::of(merge)),
+            Kind::Merge(merge) => Operation::Merge(MergeBody::from_merge(merge)),
         };
         let body = Body {
             index: self.index,
@@ -211,7 +211,7 @@ impl Entry {
 }
 
 impl FileBody {
-    fn of(file: &StagedFile) -> Self {
+    fn from_staged(file: &StagedFile) -> Self {
         Self {
             temp: file.temp.clone(),
             target: file.target.clone(),

@@ -251,7 +251,7 @@ struct MergedFileBody {
 }
 
 impl MergeBody {
-    pub(super) fn of(merge: &Merge) -> Self {
+    pub(super) fn from_merge(merge: &Merge) -> Self {
         let files = [&merge.target].into_iter().chain(&merge.sources);
         let file = |MergedFile { target, len }: &MergedFile| MergedFileBody {
             target: target.clone(),
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_merge_that_leads_out_of_its_directory_is_damaged() {
-        let body = MergeBody::of(&merge());
+        let body = MergeBody::from_merge(&merge());
         assert_eq!(body.clone().into_merge().unwrap(), merge());
         for damage in [
             |body: &mut MergeBody| body.files.truncate(1),

@@ -57,7 +57,7 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
         dead.insert_all(&account.letters.keys());
     }
     let ledgers: Vec<&Settled> = ledgers.collect();
-    let originals = Originals::of(accounts);
+    let originals = Originals::from_accounts(accounts);
     // Of a batch that was split one part may be in a ledger while another one still waits.
     let mut open = held.clone();
     open.insert_all(&dead);

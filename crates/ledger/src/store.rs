@@ -198,10 +198,10 @@ impl Ledger {
         closing: impl Future<Output = Result<(), LedgerError>> + Send,
     ) -> Result<Committed, LedgerError> {
         self.room_to_wait().await?;
-        let volume = Totals::of(&self.targets(&roll, ""));
+        let volume = Totals::from_staged(&self.targets(&roll, ""));
         let kind = AttemptKind::Commit { keys: roll.keys.clone(), volume };
         let attempt = Attempt { author: self.author, token: roll.token, kind };
-        let mut work = Work::of(attempt, &roll, Some(closing.boxed()));
+        let mut work = Work::new(attempt, &roll, Some(closing.boxed()));
         self.read_ahead().await;
         let verdict = self.advance(&mut work).await?;
         work.closed().await?;

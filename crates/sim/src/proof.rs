@@ -20,7 +20,7 @@ use crate::world::World;
 
 /// Compares the accepted events of `machines` with the ledgers. Every unexpected difference is a
 /// violation.
-pub(crate) fn hold(
+pub(crate) fn check(
     world: &World,
     books: &Books,
     machines: &[Arc<Machine>],

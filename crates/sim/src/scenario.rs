@@ -98,7 +98,7 @@ enum Theme {
 
 impl Scenario {
     /// Returns the scenario of `seed`.
-    pub(crate) fn of(seed: u64) -> Self {
+    pub(crate) fn from_seed(seed: u64) -> Self {
         let dice = Dice::new(seed, "scenario");
         let edges = (0..dice.between(2, 4)).map(|_| Input::draw(&dice)).collect();
         let group = match dice.below(4) {

@@ -57,7 +57,7 @@ pub(crate) struct Mood {
 impl Mood {
     /// Returns whether the caller is stopped before this call is sent.
     fn stops_at(&self, asked: &Asked) -> bool {
-        let turn = Turn::of(asked);
+        let turn = Turn::parse(asked);
         turn.is_some() && lock(&self.stops).pop_front_if(|next| turn == Some(*next)).is_some()
     }
 

@@ -49,7 +49,7 @@ pub(crate) struct Calls {
 }
 
 impl<'a> Call<'a> {
-    pub(crate) fn of(call: &'static str, path: &'a str) -> Self {
+    pub(crate) fn new(call: &'static str, path: &'a str) -> Self {
         Self { call, at: path, path }
     }
 

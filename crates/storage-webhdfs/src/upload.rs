@@ -51,7 +51,7 @@ impl Upload {
             let first = waiting.recv().await.unwrap_or_default();
             let frames = never_quiet(first, waiting).map(Frame::data).map(Ok);
             let body = StreamBody::new(frames).boxed_unsync();
-            let asked = Call::of("write", &of);
+            let asked = Call::new("write", &of);
             let answer = calls.send(asked, Method::PUT, to, body).await?;
             accepted(asked, answer).await.map(drop)
         };
@@ -109,7 +109,7 @@ async fn heard(
 impl FileWriter for Upload {
     async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
         let path = self.path.clone();
-        let asked = Call::of("write", &path);
+        let asked = Call::new("write", &path);
         let work = async {
             if bytes.is_empty() {
                 return Ok(());
@@ -125,14 +125,14 @@ impl FileWriter for Upload {
 
     /// A DataNode syncs the blocks of a file when it is closed.
     async fn sync(&mut self) -> Result<(), FsError> {
-        Err(Call::of("sync", &self.path)
+        Err(Call::new("sync", &self.path)
             .unfit("over HTTP, a file is synced only when it is closed"))
     }
 
     async fn close(self: Box<Self>) -> Result<(), FsError> {
         let Self { path, answer, chunks } = *self;
         drop(chunks);
-        let asked = Call::of("close", &path);
+        let asked = Call::new("close", &path);
         asked.within(CLOSE_LIMIT, heard(asked, answer)).await
     }
 }

@@ -53,7 +53,7 @@ impl Server {
     /// # Errors
     /// An invalid combination of settings.
     pub fn new(settings: ServerTls, env: &Env, protocols: &[&str]) -> Result<Self, BuildError> {
-        Self::of(settings, env, protocols, false)
+        Self::build(settings, env, protocols, false)
     }
 
     /// The same for a listener whose own host checks its health: if clients need a certificate, the
@@ -67,10 +67,10 @@ impl Server {
         env: &Env,
         protocols: &[&str],
     ) -> Result<Self, BuildError> {
-        Self::of(settings, env, protocols, true)
+        Self::build(settings, env, protocols, true)
     }
 
-    fn of(
+    fn build(
         settings: ServerTls,
         env: &Env,
         protocols: &[&str],

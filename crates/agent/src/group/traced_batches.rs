@@ -121,7 +121,7 @@ impl Group {
             return;
         };
         let name = self.channel.renamed(name).unwrap_or(name);
-        if self.traced_batches.traces.of(name).is_some() {
+        if self.traced_batches.traces.trace_id(name).is_some() {
             self.traced_batches.sent(taken, name, self.members[index].handle.name(), now);
         }
     }

@@ -40,7 +40,7 @@ impl TracedPut {
             return None;
         }
         let name = match part.envelope.identity {
-            Some(name) => traces.of(name).map(|_| Name::Known(name))?,
+            Some(name) => traces.trace_id(name).map(|_| Name::Known(name))?,
             None => {
                 let given = GivenName::default();
                 put.name_into(given.clone());

@@ -17,7 +17,7 @@ impl<'a> Traced<'a> {
     pub(super) fn new(traces: &'a Traces, batches: &[(Ticket, Option<Identity>)]) -> Self {
         let batches = if traces.is_on() { batches } else { &[] };
         let named = batches.iter().filter_map(|(ticket, key)| Some((*ticket, (*key)?)));
-        let sampled = named.filter(|(_, key)| traces.of(*key).is_some()).collect();
+        let sampled = named.filter(|(_, key)| traces.trace_id(*key).is_some()).collect();
         Self { traces, began: Instant::now(), batches: sampled }
     }
 

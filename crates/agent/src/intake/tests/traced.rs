@@ -73,7 +73,7 @@ async fn of_batches_with_names_those_that_are_sampled_have_spans_and_no_others()
     }
     let traces = &life.topology.traces;
     let named = names(&life).await;
-    let expected = named.iter().filter(|(_, name)| traces.of(*name).is_some()).count();
+    let expected = named.iter().filter(|(_, name)| traces.trace_id(*name).is_some()).count();
     let spans = all(&mut spans);
     assert_eq!(spans.len(), expected);
     assert!((20..=80).contains(&expected), "{expected} of 200");
