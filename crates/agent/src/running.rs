@@ -1,7 +1,7 @@
 //! The running agent as a set of handles: one for each source, channel and group, by name.
 //!
 //! ```text
-//!   Running ─┬─ SourceHandle   own stop, digest, intake, standing
+//!   Running ─┬─ SourceHandle   own stop, digest, intake, component_health
 //!            ├─ ChannelHandle  digest, the channel, its boards
 //!            └─ GroupHandle    own stop, digest, answers what it is doing
 //! ```
@@ -127,7 +127,7 @@ pub(crate) struct SourceHandle {
     /// Its way into its channels.
     pub(crate) intake: Arc<AgentIntake>,
     /// Its health.
-    pub(crate) standing: ComponentHealth,
+    pub(crate) component_health: ComponentHealth,
     /// The agents that send to it.
     pub(crate) senders: SenderBoard,
     /// The files that it follows.
@@ -266,8 +266,8 @@ impl Running {
         held.into_iter().for_each(|source| running.place_source(source, &topology, around));
         let sources = sources.into_iter();
         let sources = sources.map(|source| (around.health.add_source(&source.name), source));
-        for (standing, source) in sources.collect::<Vec<_>>() {
-            running.run_source(Prepared::new(source, &topology, standing, around), false);
+        for (component_health, source) in sources.collect::<Vec<_>>() {
+            running.run_source(Prepared::new(source, &topology, component_health, around), false);
         }
         running.parts().announce_held();
         Arc::new(running)

@@ -76,7 +76,7 @@ pub(crate) struct Runner {
     /// Raised when the source can do nothing until an operator acts.
     pub(crate) failure: Failure,
     /// Shows whether the source works.
-    pub(crate) standing: ComponentHealth,
+    pub(crate) component_health: ComponentHealth,
     /// Shows whether all sources work.
     pub(crate) health: Health,
     /// The metrics.
@@ -106,7 +106,7 @@ impl Runner {
         let (mut row, mut trouble) = (FailedRuns::default(), FailureLog::default());
         let label = SourceLabel { source: self.name.to_string() };
         if stop.run_until_cancelled(self.intake.opened()).await.is_none() {
-            self.standing.ended();
+            self.component_health.ended();
             return;
         }
         loop {
@@ -114,12 +114,12 @@ impl Runner {
             let error = match self.run_once(&mut *source, &stop, std::mem::take(&mut is_open)).await
             {
                 Ok(()) if stop.is_cancelled() => {
-                    self.standing.ended();
+                    self.component_health.ended();
                     return;
                 }
                 Ok(()) => {
                     info!(source = %self.name, "source has nothing more to read");
-                    self.standing.ended();
+                    self.component_health.ended();
                     return;
                 }
                 Err(error) => error,
@@ -131,13 +131,13 @@ impl Runner {
             // A run that fails as the one before, and has stored nothing new, is the same trouble.
             if row.failed(began.elapsed(), self.intake.flow().batches > before) {
                 trouble = FailureLog::default();
-                self.standing.worked();
+                self.component_health.worked();
             }
             let own = || row.pause(self.env.entropy.next_u64());
             row.pause = source.retry_after().unwrap_or_else(own);
             self.failed(&error, row.pause, &mut trouble);
             if stop.run_until_cancelled(sleep(row.pause)).await.is_none() {
-                self.standing.ended();
+                self.component_health.ended();
                 return;
             }
             self.metrics.source_restarts.get_or_create(&label).inc();
@@ -158,13 +158,13 @@ impl Runner {
                 None => return Ok(()),
             }
         }
-        self.health.source_opened(&self.standing);
+        self.health.source_opened(&self.component_health);
         source.run(cx).await
     }
 
     fn failed(&self, error: &SourceError, pause: Duration, trouble: &mut FailureLog) {
         let (class, error) = (error.class, chain(error));
-        self.standing.failed(&error, class, pause);
+        self.component_health.failed(&error, class, pause);
         let now = Instant::now();
         trouble.count(now);
         if let Some((failures, lasts)) = trouble.should_log(now, &error) {

@@ -20,7 +20,7 @@ pub(super) struct Member {
     /// Tickets in its hand that it has not stored anywhere yet.
     pub(super) in_hand: BTreeSet<Ticket>,
     /// Shows whether it works.
-    pub(super) standing: ComponentHealth,
+    pub(super) component_health: ComponentHealth,
     /// The board of the sink.
     pub(super) board: Option<SinkBoard>,
 }
@@ -29,11 +29,20 @@ impl Member {
     /// A member that is not open yet.
     pub(super) fn new(
         (handle, letters): (Handle, &'static [&'static str]),
-        standing: ComponentHealth,
+        component_health: ComponentHealth,
         board: Option<SinkBoard>,
     ) -> Self {
         let (seat, in_hand) = (handle.seat(), BTreeSet::new());
-        Self { handle, letters, seat, open: false, was_unable: false, in_hand, standing, board }
+        Self {
+            handle,
+            letters,
+            seat,
+            open: false,
+            was_unable: false,
+            in_hand,
+            component_health,
+            board,
+        }
     }
 
     pub(super) fn view(&self) -> MemberView {

@@ -165,7 +165,7 @@ impl Group {
         let (in_flight_batches, in_flight_events) = self.tally.in_flight();
         let members = self.members.iter().enumerate().map(|(index, member)| MemberPart {
             name: member.handle.name().clone(),
-            state: member.standing.status(),
+            state: member.component_health.status(),
             penalty_ends: self.processor.penalty_ends(index).filter(|ends| *ends > now),
             in_hand: member.in_hand.len() as u64,
             unacknowledged_bytes: member.handle.unacknowledged_bytes(),

@@ -278,8 +278,8 @@ impl<'a> Change<'a> {
         self.sources = rest;
         let mut prepared = Vec::new();
         for built in start {
-            let standing = self.around.health.add_source(&built.name);
-            let mut source = Prepared::new(built, &self.topology, standing, self.around);
+            let component_health = self.around.health.add_source(&built.name);
+            let mut source = Prepared::new(built, &self.topology, component_health, self.around);
             let is_free = self.running.has_stopped(source.name());
             // A source whose predecessor still holds its resources is opened later.
             if !is_free {

@@ -53,10 +53,10 @@ impl Running {
         topology: &Topology,
         around: &StartContext,
     ) {
-        let standing = around.health.add_source(&built.name);
+        let component_health = around.health.add_source(&built.name);
         around.health.forget_source(&built.name, &around.metrics);
         let old = self.parts().sources.get(&built.name).map(|old| old.tasks.ended());
-        let (name, handle) = Prepared::new(built, topology, standing, around).held(old);
+        let (name, handle) = Prepared::new(built, topology, component_health, around).held(old);
         self.change(|parts| {
             if let Some(old) = parts.sources.insert(name, Arc::new(handle)) {
                 old.intake.flow().add_to(&mut parts.past);

@@ -49,7 +49,7 @@ impl Prepared {
     pub(crate) fn new(
         built: BuiltSource,
         topology: &Topology,
-        standing: ComponentHealth,
+        component_health: ComponentHealth,
         around: &StartContext,
     ) -> Self {
         let wiring = Wiring { naming: built.naming.clone(), routing: built.routing.clone() };
@@ -71,7 +71,7 @@ impl Prepared {
             since: Instant::now(),
             guarantee: built.source.guarantee(),
             intake: intake.clone(),
-            standing: standing.clone(),
+            component_health: component_health.clone(),
             senders: built.senders,
             files: built.files,
             tenants: built.tenants,
@@ -83,7 +83,7 @@ impl Prepared {
             intake,
             env: around.env.clone(),
             failure: around.failure.clone(),
-            standing,
+            component_health,
             health: around.health.clone(),
             metrics: around.metrics.clone(),
         };
@@ -117,10 +117,10 @@ impl Prepared {
     ) -> (Arc<str>, SourceHandle) {
         let Self { name, handle, source, runner } = self;
         let stop = handle.tasks.stop.clone();
-        let standing = handle.standing.clone();
+        let component_health = handle.component_health.clone();
         let agreeing = handle.intake.clone().merge_committed(stop.clone());
-        handle.tasks.spawn(standing.clone().watch(agreeing));
-        handle.tasks.spawn(standing.watch(async move {
+        handle.tasks.spawn(component_health.clone().watch(agreeing));
+        handle.tasks.spawn(component_health.watch(async move {
             if let Some(before) = before
                 && stop.run_until_cancelled(before.wait()).await.is_none()
             {
