@@ -102,7 +102,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         chosen: None,
         refuse_reads_until: None,
         read_error: String::new(),
-        trouble: FailureLog::default(),
+        failure_log: FailureLog::default(),
         tally: Tally::default(),
         outflow,
     };
@@ -133,7 +133,7 @@ struct Group {
     /// Why the channel could not be read last.
     read_error: String,
     /// Reads of the channel that failed since the last one that did not.
-    trouble: FailureLog,
+    failure_log: FailureLog,
     /// Counts of the batches that were sent and are still in the channel.
     tally: Tally,
     /// Spans of the sampled ones among them.
@@ -232,7 +232,7 @@ impl Group {
     fn advance(&mut self, next: Next) {
         match next {
             Next::Taken(Ok(taken)) => {
-                if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
+                if let Some((failures, lasted)) = self.failure_log.over(Instant::now()) {
                     info!(
                         group = %self.name, failures, lasted_seconds = seconds(lasted),
                         "group reads its channel again",
@@ -261,8 +261,8 @@ impl Group {
     fn cannot_take(&mut self, error: &ChannelError) {
         let (now, error) = (Instant::now(), chain(error));
         self.refuse_reads_until = Some(now + READ_RETRY);
-        self.trouble.count(now);
-        if let Some((failures, lasts)) = self.trouble.should_log(now, &error) {
+        self.failure_log.count(now);
+        if let Some((failures, lasts)) = self.failure_log.should_log(now, &error) {
             warn!(
                 group = %self.name, %error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = READ_RETRY.as_millis() as u64,

@@ -106,7 +106,7 @@ struct PendingChannel {
     channel: Arc<dyn Channel>,
     floors: FloorBoard,
     opened: Opened,
-    trouble: FailureLog,
+    failure_log: FailureLog,
     pause: Duration,
 }
 
@@ -158,7 +158,7 @@ impl PendingChannel {
             channel: built.channel.clone(),
             floors: built.boards.floors.clone(),
             opened: built.boards.opened.clone(),
-            trouble: FailureLog::default(),
+            failure_log: FailureLog::default(),
             pause: RETRY,
         }
     }
@@ -200,8 +200,8 @@ impl PendingChannel {
 
     /// Counts a failure; returns whether to log it.
     fn count_failure(&mut self, now: Instant, cause: &str) -> bool {
-        self.trouble.count(now);
-        self.trouble.should_log(now, cause).is_some()
+        self.failure_log.count(now);
+        self.failure_log.should_log(now, cause).is_some()
     }
 
     /// Lets its groups and sources begin.
@@ -216,7 +216,7 @@ impl PendingChannel {
                 Ok(true) => {
                     self.floors.mark_open(&self.channel);
                     self.has_opened();
-                    let lasted = self.trouble.over(Instant::now());
+                    let lasted = self.failure_log.over(Instant::now());
                     let waited_seconds = lasted.unwrap_or_default().1.as_secs_f64();
                     info!(
                         channel = %self.name, waited_seconds,

@@ -103,7 +103,7 @@ impl Runner {
         stop: CancellationToken,
         mut is_open: bool,
     ) {
-        let (mut row, mut trouble) = (FailedRuns::default(), FailureLog::default());
+        let (mut row, mut failure_log) = (FailedRuns::default(), FailureLog::default());
         let label = SourceLabel { source: self.name.to_string() };
         if stop.run_until_cancelled(self.intake.opened()).await.is_none() {
             self.component_health.ended();
@@ -128,14 +128,15 @@ impl Runner {
                 self.failure.source_failed(&self.name, chain(&error));
                 return;
             }
-            // A run that fails as the one before, and has stored nothing new, is the same trouble.
+            // A run that fails as the one before, and has stored nothing new, is the same
+            // failure_log.
             if row.failed(began.elapsed(), self.intake.flow().batches > before) {
-                trouble = FailureLog::default();
+                failure_log = FailureLog::default();
                 self.component_health.worked();
             }
             let own = || row.pause(self.env.entropy.next_u64());
             row.pause = source.retry_after().unwrap_or_else(own);
-            self.failed(&error, row.pause, &mut trouble);
+            self.failed(&error, row.pause, &mut failure_log);
             if stop.run_until_cancelled(sleep(row.pause)).await.is_none() {
                 self.component_health.ended();
                 return;
@@ -162,12 +163,12 @@ impl Runner {
         source.run(cx).await
     }
 
-    fn failed(&self, error: &SourceError, pause: Duration, trouble: &mut FailureLog) {
+    fn failed(&self, error: &SourceError, pause: Duration, failure_log: &mut FailureLog) {
         let (class, error) = (error.class, chain(error));
         self.component_health.failed(&error, class, pause);
         let now = Instant::now();
-        trouble.count(now);
-        if let Some((failures, lasts)) = trouble.should_log(now, &error) {
+        failure_log.count(now);
+        if let Some((failures, lasts)) = failure_log.should_log(now, &error) {
             warn!(
                 source = %self.name, error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = millis(pause),

@@ -60,7 +60,7 @@ pub(crate) struct Exporter {
     exported: Counter,
     dropped: Counter,
     env: Env,
-    trouble: FailureLog,
+    failure_log: FailureLog,
 }
 
 impl Exporter {
@@ -99,7 +99,7 @@ impl Exporter {
             exported: metrics.trace_spans.clone(),
             dropped: metrics.trace_spans_dropped.clone(),
             env: env.clone(),
-            trouble: FailureLog::default(),
+            failure_log: FailureLog::default(),
         })
     }
 
@@ -139,15 +139,15 @@ impl Exporter {
     async fn deliver(&mut self, spans: &[Span]) {
         loop {
             let Err(error) = self.try_send(spans).await else {
-                if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
+                if let Some((failures, lasted)) = self.failure_log.over(Instant::now()) {
                     let lasted_seconds = seconds(lasted);
                     info!(url = self.url, failures, lasted_seconds, "spans are exported again");
                 }
                 return;
             };
             let (now, text) = (Instant::now(), crate::chain(&error));
-            self.trouble.count(now);
-            if let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
+            self.failure_log.count(now);
+            if let Some((failures, lasts)) = self.failure_log.should_log(now, &text) {
                 warn!(
                     url = self.url, error = %text, failures, lasts_seconds = seconds(lasts),
                     "cannot export spans; events are not affected; refused spans and spans without \
@@ -159,7 +159,7 @@ impl Exporter {
                 return;
             }
             let random = self.env.entropy.next_u64();
-            let pause = jittered(PAUSE, PAUSE_MAX, self.trouble.failures(), random);
+            let pause = jittered(PAUSE, PAUSE_MAX, self.failure_log.failures(), random);
             sleep(error.retry_after().map_or(pause, |busy| busy.min(PAUSE_MAX))).await;
         }
     }

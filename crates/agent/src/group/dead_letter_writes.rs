@@ -149,7 +149,7 @@ impl DeadLetterWrites {
 
 /// Stores a letter, however often the disk refuses; `false`: it can never be stored.
 async fn write(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Sender<'_>) -> bool {
-    let mut trouble = FailureLog::default();
+    let mut failure_log = FailureLog::default();
     loop {
         let problem = match dead_letters.store(letter, from).await {
             Ok(()) => return true,
@@ -170,14 +170,14 @@ async fn write(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Sen
             | ErrorClass::Blocked
             | ErrorClass::Fatal => {
                 let now = Instant::now();
-                trouble.count(now);
-                if let Some((failures, lasts)) = trouble.should_log(now, &error) {
+                failure_log.count(now);
+                if let Some((failures, lasts)) = failure_log.should_log(now, &error) {
                     warn!(channel = from.channel, %error, failures, lasts_seconds = seconds(lasts),
                         "cannot store a dead letter; its batch waits in the channel; retrying");
                 }
             }
         }
         let random = env.entropy.next_u64();
-        sleep(jittered(RETRY.0, RETRY.1, trouble.failures(), random)).await;
+        sleep(jittered(RETRY.0, RETRY.1, failure_log.failures(), random)).await;
     }
 }

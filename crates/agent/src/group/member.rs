@@ -192,7 +192,7 @@ pub(super) fn spawn(
     }
     let health = shared.health.clone();
     let (trouble, flushed) = (FailureLog::default(), false);
-    let member = MemberTask { sink, seat, shared, batches, gauge, trouble, flushed };
+    let member = MemberTask { sink, seat, shared, batches, gauge, failure_log: trouble, flushed };
     tasks.spawn(health.watch(member.run(stop, end)));
     Handle { name, queue, unacknowledged_bytes, proves, seat: view, next_hop }
 }
@@ -212,7 +212,7 @@ struct MemberTask {
     batches: mpsc::Receiver<Taken>,
     gauge: Arc<AtomicU64>,
     /// Failures since the sink last stored or delivered something.
-    trouble: FailureLog,
+    failure_log: FailureLog,
     flushed: bool,
 }
 
@@ -246,7 +246,7 @@ impl MemberTask {
                 End::Left => true,
             };
             if is_over {
-                self.trouble = FailureLog::default();
+                self.failure_log = FailureLog::default();
                 self.gauge.store(0, Ordering::Relaxed);
             }
         }
@@ -314,7 +314,7 @@ impl MemberTask {
             Outcome::Again(Some(error)) => Some(clone_error(error)),
             Outcome::Again(None) => None,
             Outcome::Stored | Outcome::Delivered | Outcome::HeldBack(_) | Outcome::Refused(_) => {
-                if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
+                if let Some((failures, lasted)) = self.failure_log.over(Instant::now()) {
                     self.shared.health.worked();
                     let lasted_seconds = seconds(lasted);
                     info!(sink = %self.shared.name, failures, lasted_seconds, "sink works again");
@@ -344,14 +344,14 @@ impl MemberTask {
     /// Logs the failure if due; returns the pause before the next attempt.
     fn failed(&mut self, error: &SinkError) -> Duration {
         let (now, text) = (Instant::now(), chain(error));
-        self.trouble.count(now);
+        self.failure_log.count(now);
         let limit = self.shared.longest_pause;
         let random = self.shared.env.entropy.next_u64();
-        let pause = jittered(OPEN_RETRY.min(limit), limit, self.trouble.failures(), random);
+        let pause = jittered(OPEN_RETRY.min(limit), limit, self.failure_log.failures(), random);
         let pause = error.retry_after.map_or(pause, |busy| busy.min(limit));
         // A member that is leaving is expected to disappear at some moment.
         let is_leaving = self.seat.as_ref().is_some_and(|(_, seat)| !seat.is_present);
-        if !is_leaving && let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
+        if !is_leaving && let Some((failures, lasts)) = self.failure_log.should_log(now, &text) {
             let (sink, class) = (&self.shared.name, error.class);
             warn!(
                 %sink, %class, error = %text, failures, lasts_seconds = seconds(lasts),
@@ -388,7 +388,7 @@ impl MemberTask {
                 settlement = self.sink.settled() => {
                     // It works again automatically: a full peer has room, or a lost one has
                     // returned.
-                    if self.forward(settlement).is_none() && self.trouble.failures() == 0 {
+                    if self.forward(settlement).is_none() && self.failure_log.failures() == 0 {
                         return false;
                     }
                 }

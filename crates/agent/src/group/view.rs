@@ -189,7 +189,7 @@ impl Group {
     /// Failing while it cannot read its channel; waiting while no member accepts the next batch.
     fn state(&self, now: Instant) -> State {
         let ago = |since: Instant| now.saturating_duration_since(since).as_secs_f64();
-        if let (Some(since), Some(until)) = (self.trouble.began(), self.refuse_reads_until) {
+        if let (Some(since), Some(until)) = (self.failure_log.began(), self.refuse_reads_until) {
             return State::Failing {
                 since_seconds_ago: ago(since),
                 last_error: self.read_error.clone(),

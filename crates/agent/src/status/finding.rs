@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
 pub use cause::{Cause, Level};
-pub(crate) use found::EVERY_SOURCE_HELD;
+pub(crate) use detect::EVERY_SOURCE_HELD;
 
 mod cause;
-mod found;
+mod detect;
 mod roots;
 
 /// Something that is wrong, or may become so.
@@ -113,7 +113,7 @@ impl Snapshot {
     /// Adds findings to the snapshot, including a known one about the configuration file. Root
     /// causes precede their consequences.
     pub(crate) fn judged(mut self, configuration: Option<Finding>) -> Self {
-        let mut found = found::findings(&self);
+        let mut found = detect::findings(&self);
         found.extend(configuration);
         roots::explain(&mut found, &self);
         // Stable sort: findings of one rank stay in the order of the flow.

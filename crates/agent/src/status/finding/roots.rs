@@ -1,7 +1,7 @@
 //! Separates root causes from consequences, along the flow: a source waits for a channel, the
 //! channel is full because a group delivers nothing, and the group waits for its sinks.
 
-use super::found::delivers;
+use super::detect::delivers;
 use super::{Cause, Finding, Level};
 use crate::status::{GroupStatus, Snapshot, State};
 
