@@ -211,7 +211,7 @@ impl Source for TailDir {
             source: self.name.clone(),
             intake: cx.positions.clone(),
             entropy: self.env.entropy.clone(),
-            trouble: Arc::default(),
+            failure_log: Arc::default(),
         });
         let mut pace = Pace::new(self.env.clone(), tailer);
         pace.start_turn(&mut Vec::new(), &mut BTreeSet::new(), feed.room());

@@ -142,11 +142,11 @@ impl Backoff {
     /// `random` is any 64 bits.
     pub(crate) fn failed(
         &mut self,
-        trouble: RetryCause,
+        retry_cause: RetryCause,
         server: Option<Duration>,
         random: u64,
     ) -> Duration {
-        let before = &mut self.failures[trouble as usize];
+        let before = &mut self.failures[retry_cause as usize];
         let times = *before;
         *before = before.saturating_add(1);
         let doubled = |row: &Doubling| {
@@ -155,7 +155,7 @@ impl Backoff {
                 .saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX))
                 .min(row.limit.0)
         };
-        let pause = match trouble {
+        let pause = match retry_cause {
             RetryCause::Network => {
                 let row = &self.pauses.network;
                 let grown = row.first.0.saturating_add(row.step.0.saturating_mul(times));
@@ -164,7 +164,7 @@ impl Backoff {
             RetryCause::Http => doubled(&self.pauses.http),
             RetryCause::Limited => doubled(&self.pauses.limited),
         };
-        let pause = match (server, trouble) {
+        let pause = match (server, retry_cause) {
             // The server's time replaces the table: a reset may be sooner than a minute.
             (Some(server), RetryCause::Limited) => server.min(SERVER_MAX),
             (Some(server), _) => pause.max(server.min(SERVER_MAX)),
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn pauses_are_those_of_x() {
         let mut backoff = Backoff::new(Pauses::default());
-        let mut after = |trouble| backoff.failed(trouble, None, 0).as_secs_f64();
+        let mut after = |retry_cause| backoff.failed(retry_cause, None, 0).as_secs_f64();
         let network: Vec<f64> = (0..70).map(|_| after(RetryCause::Network)).collect();
         assert_eq!(network[..4], [0.0, 0.25, 0.5, 0.75]);
         assert_eq!(network[63..66], [15.75, 16.0, 16.0]);
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn waits_as_long_as_the_server_requests() {
         let mut backoff = Backoff::new(Pauses::default());
-        let mut after = |trouble, server| backoff.failed(trouble, Some(seconds(server)), 0);
+        let mut after = |retry_cause, server| backoff.failed(retry_cause, Some(seconds(server)), 0);
         assert_eq!(after(RetryCause::Limited, 7.0), seconds(7.0));
         assert_eq!(after(RetryCause::Limited, 900.0), seconds(900.0));
         assert_eq!(after(RetryCause::Http, 30.0), seconds(30.0));

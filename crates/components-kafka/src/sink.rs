@@ -236,7 +236,7 @@ impl Kafka {
     /// Creates the callbacks of another client.
     fn context(&self) -> Context {
         let token = self.target.token.as_ref().map(Tokens::for_another_client);
-        Context { name: self.name.clone(), token, trouble: BrokerFailure::default() }
+        Context { name: self.name.clone(), token, broker_failure: BrokerFailure::default() }
     }
 
     fn known(&self) -> Option<Arc<Producer>> {

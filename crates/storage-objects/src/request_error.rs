@@ -98,8 +98,8 @@ impl RequestError {
     fn find(error: &StoreError) -> Option<&Self> {
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {
-            if let Some(trouble) = error.downcast_ref::<Self>() {
-                return Some(trouble);
+            if let Some(request_error) = error.downcast_ref::<Self>() {
+                return Some(request_error);
             }
             cause = error.source();
         }
@@ -117,13 +117,13 @@ pub(crate) fn failed(call: &'static str, path: &str, error: StoreError) -> FsErr
         }
         _ => {}
     }
-    let Some(trouble) = RequestError::find(&error) else {
+    let Some(request_error) = RequestError::find(&error) else {
         return FsError::Failed { call, path, source: error.into() };
     };
     // The library repeats the URL and adds the time that the request took.
-    let said = chain(trouble);
+    let said = chain(request_error);
     let helps = |help: &str| format!("{help} ({said})").into();
-    match trouble {
+    match request_error {
         RequestError::Unreached { .. } => FsError::Unavailable { call, path, source: said.into() },
         &RequestError::NoCredentials(help) => {
             FsError::Denied { call, path, source: Box::new(RequestError::NoCredentials(help)) }
@@ -167,8 +167,8 @@ mod tests {
     use super::*;
     use crate::provider::{AZURE, GCS, S3};
 
-    fn class(trouble: RequestError) -> ErrorClass {
-        let source = HttpError::new(HttpErrorKind::Unknown, trouble);
+    fn class(request_error: RequestError) -> ErrorClass {
+        let source = HttpError::new(HttpErrorKind::Unknown, request_error);
         failed("rename", "/a", StoreError::Generic { store: "S3", source: source.into() }).class()
     }
 
@@ -210,7 +210,7 @@ mod tests {
     /// Each provider uses another form.
     #[test]
     fn code_and_message_are_found_where_the_provider_has_them() {
-        let found = |trouble: RequestError| match trouble {
+        let found = |request_error: RequestError| match request_error {
             RequestError::Answered { code, message, .. } => (code, message),
             other => panic!("{other:?}"),
         };

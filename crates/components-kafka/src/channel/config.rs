@@ -133,7 +133,7 @@ impl Target {
     /// Creates the callbacks of another client.
     pub(super) fn context(&self) -> Context {
         let token = self.token.as_ref().map(Tokens::for_another_client);
-        Context { name: self.name.clone(), token, trouble: BrokerFailure::default() }
+        Context { name: self.name.clone(), token, broker_failure: BrokerFailure::default() }
     }
 }
 

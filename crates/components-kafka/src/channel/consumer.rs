@@ -32,7 +32,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub(super) struct Context {
     pub(super) name: Arc<str>,
     pub(super) token: Option<Tokens>,
-    pub(super) trouble: BrokerFailure,
+    pub(super) broker_failure: BrokerFailure,
 }
 
 /// Offsets of the records of a transaction, by their index in it.
@@ -42,7 +42,7 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        client::log((&self.name, &self.trouble), level, facility, text);
+        client::log((&self.name, &self.broker_failure), level, facility, text);
     }
 
     fn error(&self, error: KafkaError, text: &str) {

@@ -152,7 +152,7 @@ fn partitions(reader: &Reader, topic: &str) -> Result<Option<usize>, LogError> {
 /// Returns the error if the brokers do not answer the first request.
 fn unanswered(reader: &Reader, error: &KafkaError) -> LogError {
     client::poll_events(&reader.consumer);
-    let said = reader.consumer.context().trouble.last();
+    let said = reader.consumer.context().broker_failure.last();
     let text = format!("no broker answers: check `brokers` and the network: {error}{said}");
     LogError::Failed(std::io::Error::other(text))
 }

@@ -95,7 +95,7 @@ pub(super) struct Context {
     pub(super) name: Arc<str>,
     /// Tokens of the client.
     pub(super) token: Option<Tokens>,
-    pub(super) trouble: BrokerFailure,
+    pub(super) broker_failure: BrokerFailure,
 }
 
 impl ConsumerContext for Context {}
@@ -104,7 +104,7 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        client::log((&self.name, &self.trouble), level, facility, text);
+        client::log((&self.name, &self.broker_failure), level, facility, text);
     }
 
     fn error(&self, error: KafkaError, text: &str) {
@@ -173,7 +173,7 @@ impl Producer {
 
     /// Returns why a broker cannot be used.
     pub(super) fn trouble(&self) -> String {
-        self.client().client().context().trouble.last()
+        self.client().client().context().broker_failure.last()
     }
 
     /// Sends a request to a broker. Blocks.

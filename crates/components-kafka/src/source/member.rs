@@ -42,7 +42,7 @@ pub(super) struct Member {
     pub(super) options: Arc<Options>,
     /// Tokens of this client.
     pub(super) token: Option<Tokens>,
-    pub(super) trouble: BrokerFailure,
+    pub(super) broker_failure: BrokerFailure,
     intake: Arc<dyn PositionIntake>,
     /// Set when a broker has answered.
     cluster: OnceLock<String>,
@@ -81,7 +81,18 @@ impl Member {
         let cluster = OnceLock::new();
         let token = options.token.as_ref().map(Tokens::for_another_client);
         let trouble = BrokerFailure::default();
-        Self { name, options, token, trouble, intake, cluster, state, stored, idle, pieces }
+        Self {
+            name,
+            options,
+            token,
+            broker_failure: trouble,
+            intake,
+            cluster,
+            state,
+            stored,
+            idle,
+            pieces,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -78,7 +78,7 @@ impl Reader {
         let cluster = cluster.and_then(|()| consumer.client().fetch_cluster_id(ANSWER_WITHIN));
         let cluster = cluster.ok_or_else(|| {
             client::poll_events(&consumer);
-            let said = consumer.context().trouble.last();
+            let said = consumer.context().broker_failure.last();
             format!(
                 "no broker answered within {ANSWER_WITHIN:?}: check `brokers` and the \
                  network{said}"
