@@ -18,7 +18,7 @@ const FORMAT: u32 = 1;
 
 /// How long a start waits for the previous owner of the directory: a killed process may still be
 /// ending when its supervisor starts the next one.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Interval of checks while waiting.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -40,7 +40,7 @@ impl DataDir {
         env.disk
             .create_dir_all(path)
             .map_err(|error| refused(creation_error(path, &error, env)))?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LOCK_TIMEOUT;
         let mut said = false;
         let lock = lock_by(deadline, &path.join("LOCK"), env, &mut said).await.map_err(refused)?;
         // A killed process releases its files one after the other.
@@ -110,7 +110,7 @@ async fn lock_by(
             }
             Err(LockError::Held { pid }) => {
                 if !std::mem::replace(said, true) {
-                    let (path, wait_seconds) = (path.display(), PATIENCE.as_secs());
+                    let (path, wait_seconds) = (path.display(), LOCK_TIMEOUT.as_secs());
                     info!(
                         %pid, lock = %path, wait_seconds,
                         "waiting for another process to release the data directory",
@@ -179,7 +179,7 @@ mod tests {
         let began = Instant::now();
         let message = DataDir::lock(dir.path(), &env).await.err().unwrap().to_string();
         assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
-        assert!(began.elapsed() >= PATIENCE && began.elapsed() < 2 * PATIENCE);
+        assert!(began.elapsed() >= LOCK_TIMEOUT && began.elapsed() < 2 * LOCK_TIMEOUT);
         drop(first);
         assert!(DataDir::lock(dir.path(), &env).await.is_ok());
     }

@@ -51,7 +51,7 @@ pub(crate) use label::Sender;
 pub const OPERATOR: &str = "operator";
 
 /// A letter that waits for room this long is logged.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOG_AFTER: Duration = Duration::from_secs(5);
 
 /// Returns the directory of an agent's dead letters.
 pub fn directory(data_dir: &Path) -> PathBuf {
@@ -287,7 +287,7 @@ impl DeadLetters {
         let begun = channel.begin_put(batch.size());
         tokio::pin!(begun);
         let waits = self.waits.begin(Instant::now());
-        let mut put = match timeout(PATIENCE, &mut begun).await {
+        let mut put = match timeout(LOG_AFTER, &mut begun).await {
             Ok(begun) => begun?,
             Err(_) => {
                 warn!(

@@ -16,7 +16,7 @@ use crate::health::Health;
 use crate::running::{Answer, Parts, Running};
 
 /// How long work may pause if no service manager sets a limit: a slow disk takes seconds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns the parts that are dead, or have not moved for `patience`, line by line; empty if all
 /// are alive.

@@ -18,7 +18,7 @@ use pipeline::{
 };
 
 use batch_fit::batch_fit_problem;
-pub(crate) use kept::Kept;
+pub(crate) use kept::KeptParts;
 
 use crate::boards::Boards;
 use crate::choices;
@@ -102,7 +102,7 @@ impl Topology {
         env: &Env,
         metrics: &Metrics,
     ) -> Result<Self, ConfigErrors> {
-        let built = Self::rebuild(plan, catalogue, env, metrics, &Kept::default())?;
+        let built = Self::rebuild(plan, catalogue, env, metrics, &KeptParts::default())?;
         built.announce_channels();
         Ok(built)
     }
@@ -117,7 +117,7 @@ impl Topology {
         catalogue: Catalogue,
         env: &Env,
         metrics: &Metrics,
-        kept: &Kept,
+        kept: &KeptParts,
     ) -> Result<Self, ConfigErrors> {
         let aside = Metrics::default();
         let mut builder = Builder {
@@ -287,7 +287,7 @@ impl Builder<'_> {
         channel: &ChannelPlan,
         agent_floors: &FloorBoard,
         whole: &Plan,
-        kept: &Kept,
+        kept: &KeptParts,
     ) -> Option<BuiltChannel> {
         let plan = &channel.component;
         let name: Arc<str> = plan.name.as_str().into();

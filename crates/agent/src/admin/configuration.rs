@@ -95,7 +95,7 @@ impl Configuration {
             None => OnDisk::None,
             Some(reread) => {
                 let (catalogue, running, world) = (self.catalogue, plan.clone(), env.clone());
-                env.offload(move || look(&running, &reread, catalogue, &world)).await
+                env.offload(move || compare(&running, &reread, catalogue, &world)).await
             }
         };
         let running = config::to_toml(&config::redacted(&plan, self.catalogue));
@@ -103,7 +103,7 @@ impl Configuration {
     }
 }
 
-fn look(running: &Plan, reread: &Reread, catalogue: Catalogue, env: &Env) -> OnDisk {
+fn compare(running: &Plan, reread: &Reread, catalogue: Catalogue, env: &Env) -> OnDisk {
     match reread(env).and_then(|draft| cli::checked(draft, catalogue, env)) {
         Ok((plan, _)) => {
             let changed = changed(running, &plan);

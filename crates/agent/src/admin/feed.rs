@@ -54,7 +54,7 @@ impl Feed {
     }
 
     /// Returns `true` while there are readers. Without readers the task ends.
-    fn goes_on(&self) -> bool {
+    fn has_readers(&self) -> bool {
         let mut state = self.state();
         if state.readers == 0 {
             state.task = None;
@@ -129,7 +129,7 @@ async fn gather(pages: Arc<Pages>) {
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         pace.tick().await;
-        if !pages.live.feed.goes_on() {
+        if !pages.live.feed.has_readers() {
             return;
         }
         let snapshot = serde_json::to_string(&pages.snapshot().await);

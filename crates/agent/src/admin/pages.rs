@@ -33,7 +33,7 @@ use crate::{account, held, liveness, scrape, status};
 const COMPARED_FOR: Duration = Duration::from_secs(150);
 
 /// Delay of the answer to a wrong token.
-const PENANCE: Duration = Duration::from_secs(1);
+const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
 
 /// The data of the pages. The agent is ready if every source is open (or stopped by an operator
 /// while another one is open), no channel has stopped its intake, and the agent is not stopping. A
@@ -99,7 +99,7 @@ impl Live {
 impl Pages {
     /// Returns the readiness of the agent, line by line.
     pub(super) fn readiness(&self) -> Answer {
-        let Readiness { reasons: mut lines, remarks } = self.word();
+        let Readiness { reasons: mut lines, remarks } = self.readiness();
         let status = if lines.is_empty() {
             lines.push("ready".to_owned());
             StatusCode::OK
@@ -111,7 +111,7 @@ impl Pages {
     }
 
     /// Returns the readiness of the agent, with remarks.
-    fn word(&self) -> Readiness {
+    fn readiness(&self) -> Readiness {
         let Readiness { reasons, mut remarks } = self.health.readiness();
         remarks.extend(self.unable());
         let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
@@ -191,7 +191,7 @@ impl Pages {
 
     /// Returns the liveness: whether a restart would help.
     pub(super) async fn liveness(&self) -> Answer {
-        let dead = self.dead(liveness::PATIENCE).await;
+        let dead = self.dead(liveness::STALL_LIMIT).await;
         if dead.is_empty() {
             return page(StatusCode::OK, "alive\n".into());
         }
@@ -201,7 +201,7 @@ impl Pages {
     /// The certificates that the agent shows, as their files have them now.
     pub(crate) async fn certificates(&self) -> Vec<CertificateStatus> {
         let plan = self.configuration.plan();
-        self.live.certificates.look(&plan, &self.env, &self.metrics).await
+        self.live.certificates.read(&plan, &self.env, &self.metrics).await
     }
 
     /// A request with a wrong token is counted, logged, and answered late, so that tokens cannot be
@@ -211,7 +211,7 @@ impl Pages {
         let peer = (client.address, client.certificate.map(|name| &**name));
         let problem = "the client must send the value of `agent.admin_token` as its bearer token";
         self.live.refusals.refused(COMPONENT, peer, RefusalReason::WrongToken, &problem);
-        sleep(PENANCE).await;
+        sleep(WRONG_TOKEN_DELAY).await;
     }
 
     /// Takes a snapshot of the agent.
@@ -221,7 +221,7 @@ impl Pages {
             agent: &self.agent,
             started: self.started,
             running: &self.running,
-            word: self.word(),
+            word: self.readiness(),
             recent_failures: self.health.recent_failures(),
             dead_letters: &self.dead_letters,
             metrics: &self.metrics,
@@ -256,7 +256,7 @@ impl Pages {
     /// The dead letters.
     pub(super) async fn letters(&self, query: &str) -> Answer {
         let Ok(_turn) = self.live.disk.try_lock() else { return busy() };
-        match letters::look(&self.dead_letters, &self.env, letters::newest(query)).await {
+        match letters::read(&self.dead_letters, &self.env, letters::newest(query)).await {
             Ok(found) => json(&found),
             Err(error) => page(StatusCode::INTERNAL_SERVER_ERROR, crate::chain(&error) + "\n"),
         }

@@ -35,7 +35,7 @@ use crate::page::ask;
 pub(super) const NAME: &str = "health";
 
 /// Time limit of a working agent.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of an answer.
 const ANSWER_MAX: usize = 64 << 10;
@@ -138,10 +138,14 @@ fn check(plan: &Plan, given: bool, ready: bool, env: &Env) -> Found {
         let tls = plan.agent.admin_tls.clone().map(|settings| settings.read::<ServerTls>());
         let tls = tls.transpose().map_err(io::Error::other)?.map(|tls| tls.own_client());
         let dialer = Dialer::new(env, tls, &["http/1.1"]).map_err(io::Error::other)?;
-        let asking =
-            async { timeout(PATIENCE, ask(&dialer, &reachable(address), page, ANSWER_MAX)).await };
+        let asking = async {
+            timeout(CHECK_TIMEOUT, ask(&dialer, &reachable(address), page, ANSWER_MAX)).await
+        };
         runtime.block_on(asking).unwrap_or_else(|_| {
-            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {PATIENCE:?}")))
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no answer within {CHECK_TIMEOUT:?}"),
+            ))
         })
     });
     match asked {

@@ -21,7 +21,7 @@ use crate::status::words;
 
 /// A letter that is not found in this time no longer exists: a full channel of letters may drop its
 /// oldest.
-const PATIENCE: Duration = Duration::from_secs(2);
+const FIND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Selects the letters that match all fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -284,7 +284,7 @@ impl Pass<'_> {
     /// The next letter that is meant.
     async fn next(&mut self) -> Result<Option<(Ticket, Label, Batch)>, ChannelError> {
         while self.left > 0 {
-            let Ok(taken) = timeout(PATIENCE, self.take.take()).await else { break };
+            let Ok(taken) = timeout(FIND_TIMEOUT, self.take.take()).await else { break };
             let taken = taken?;
             self.left = self.left.saturating_sub(taken.batch.len() as u64);
             if let Some((label, events)) = Label::take_off(taken.batch)

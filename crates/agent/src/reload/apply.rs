@@ -17,7 +17,7 @@ use crate::topology::{BuiltGroup, BuiltSource, Topology};
 use crate::{chain, opening, scrape};
 
 /// A source that is not open after this has failed.
-const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Interval of checks of a draining channel.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -49,7 +49,7 @@ pub(super) struct Change<'a> {
 pub(super) type Problem = String;
 
 /// Returns `true` if this channel still has its contents when it is reopened.
-pub(super) fn keeps(handle: &ChannelHandle) -> bool {
+pub(super) fn keeps_contents(handle: &ChannelHandle) -> bool {
     handle.opened().is_some_and(|channel| channel.own_epoch().is_some())
 }
 
@@ -163,7 +163,7 @@ impl<'a> Change<'a> {
         for ((channel, names), left) in all.iter().zip(left) {
             let Some(batches) = left else { continue };
             let is_gone = self.topology.channels.iter().all(|built| built.name != *channel);
-            let is_kept = parts.channels.get(channel).is_some_and(|handle| keeps(handle));
+            let is_kept = parts.channels.get(channel).is_some_and(|handle| keeps_contents(handle));
             if is_gone && is_kept {
                 // It stays on disk until it is configured again.
                 continue;
@@ -189,7 +189,8 @@ impl<'a> Change<'a> {
             return Err(format!("channel `{name}` is not open yet; retry when it is"));
         };
         let kind = self.topology.channels.iter().find(|built| built.name == *name);
-        let is_found_again = keeps(handle) && kind.is_none_or(|built| built.kind == handle.kind);
+        let is_found_again =
+            keeps_contents(handle) && kind.is_none_or(|built| built.kind == handle.kind);
         let events = opened.status().events;
         if events > 0 && !is_found_again {
             let problem = format!(
@@ -286,13 +287,13 @@ impl<'a> Change<'a> {
                 prepared.push((source, false));
                 continue;
             }
-            let is_open = match timeout(OPEN_PATIENCE, source.open()).await {
+            let is_open = match timeout(OPEN_TIMEOUT, source.open()).await {
                 Ok(Ok(())) => true,
                 Ok(Err(error)) if self.mode == Mode::Try => {
                     return Err(format!("source `{}`: {}", source.name(), chain(&error)));
                 }
                 Err(_) if self.mode == Mode::Try => {
-                    let seconds = OPEN_PATIENCE.as_secs();
+                    let seconds = OPEN_TIMEOUT.as_secs();
                     let name = source.name();
                     return Err(format!("source `{name}` did not open within {seconds} s"));
                 }

@@ -101,7 +101,7 @@ pub(super) struct Changes {
 
 const SETTINGS: &str = "its settings have changed";
 const NEW: &str = "it is new";
-const GONE: &str = "it was removed";
+const REMOVED: &str = "it was removed";
 
 /// The results for the channels.
 struct Channels<'a> {
@@ -200,7 +200,7 @@ impl Changes {
             let part = format!("{role}.{name}");
             match new.get(name).map(|is| restart(name, was, is)) {
                 None => {
-                    self.stopped.insert(part, GONE.to_owned());
+                    self.stopped.insert(part, REMOVED.to_owned());
                     moves.stop.insert(name.clone());
                 }
                 Some(Some(why)) => {
