@@ -87,7 +87,7 @@ fn ended(ready: &PreparedExport, seen: &Watch, env: &Env) -> ExitCode {
              table: use another --data-dir to apply them again"
                 .to_owned()
         }
-        false => seen.last_words(),
+        false => seen.final_line(),
     });
     if seen.refused == 0 {
         return moved(ready, env);

@@ -89,7 +89,7 @@ fn ended(ready: &PreparedImport, seen: &Watch, env: &Env) -> ExitCode {
         true => "import: complete; there was nothing more to read. A whole table is read once \
                  for each directory: use another --target-dir or --data-dir to read it again"
             .to_owned(),
-        false => seen.last_words(),
+        false => seen.final_line(),
     });
     if seen.refused > 0 {
         let (rows, dir) = (seen.refused, ready.data_dir.display());

@@ -83,14 +83,14 @@ pub(crate) struct TraceArgs {
 }
 
 /// What to look for.
-pub(super) struct Wanted {
+pub(super) struct SearchTarget {
     /// The line, if it is given by file and byte.
     line: Option<Line>,
     /// Text in the event's body; empty if unknown.
     text: Vec<u8>,
 }
 
-impl Wanted {
+impl SearchTarget {
     /// Returns whether this body matches.
     fn is(&self, body: &[u8]) -> bool {
         match &self.line {
@@ -130,7 +130,7 @@ async fn traced(args: &TraceArgs, env: &Env) -> Result<Report, String> {
         (None, Some(text)) => text.clone().into_bytes(),
         (None, None) => Vec::new(),
     };
-    let wanted = Wanted { line, text };
+    let wanted = SearchTarget { line, text };
     let mut report = Report::new(wanted.line.as_ref());
     report.batches.extend(args.batch);
     let encryption = args.keys.encryption();

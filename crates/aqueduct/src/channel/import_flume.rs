@@ -52,7 +52,7 @@ all logs are read; events whose delivery is recorded in a log that Flume has del
 Exit codes: 0 done, 1 not done, or something was damaged, 2 wrong arguments";
 
 /// How long a put waits for space.
-const PATIENCE: Duration = Duration::from_secs(2);
+const SPACE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval between progress lines.
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -213,7 +213,7 @@ async fn store(
 
 /// Stores a batch. Returns `None` if the channel has no space for it.
 async fn put(channel: &dyn Channel, batch: Batch) -> Result<Option<()>, ChannelError> {
-    let Ok(put) = timeout(PATIENCE, channel.begin_put(batch.size())).await else {
+    let Ok(put) = timeout(SPACE_TIMEOUT, channel.begin_put(batch.size())).await else {
         return Ok(None);
     };
     let mut put = put?;

@@ -120,7 +120,7 @@ fn as_json(standing: &FilePosition) -> Value {
 fn flume_position(standing: &FilePosition, env: &Env) -> Option<FlumePosition> {
     let FilePosition { position, place, .. } = standing;
     let Position { inode, offset: pos, skipping, path, .. } = position;
-    let Some(file) = where_it_lies(position, place, env) else {
+    let Some(file) = current_path(position, place, env) else {
         cli::print_line(&format!("omitting {}: the file no longer exists", shown(path)));
         return None;
     };
@@ -139,7 +139,7 @@ fn flume_position(standing: &FilePosition, env: &Env) -> Option<FlumePosition> {
 }
 
 /// Returns the current path of the file: the stored path if it still leads there.
-fn where_it_lies(position: &Position, place: &Path, env: &Env) -> Option<PathBuf> {
+fn current_path(position: &Position, place: &Path, env: &Env) -> Option<PathBuf> {
     let inode = (position.device, position.inode);
     let is_it = |path: &PathBuf| {
         let stat = env.disk.stat(path);

@@ -31,7 +31,7 @@ const ROWS: u64 = 300_000;
 /// Interval between progress checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Timeout of a command.
-const PATIENCE: Duration = Duration::from_secs(300);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 /// Timeout for a lock that a command has on the database.
 const LOCKED: Duration = Duration::from_secs(60);
 
@@ -288,8 +288,8 @@ impl Call {
 }
 
 fn too_long(since: Instant) -> Result<(), DemoError> {
-    match since.elapsed() > PATIENCE {
-        true => Err(DemoError::TooLong { what: "a command", seconds: PATIENCE.as_secs() }),
+    match since.elapsed() > COMMAND_TIMEOUT {
+        true => Err(DemoError::TooLong { what: "a command", seconds: COMMAND_TIMEOUT.as_secs() }),
         false => Ok(()),
     }
 }

@@ -43,7 +43,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the killed collector stays down.
 const DOWNTIME: Duration = Duration::from_secs(1);
 /// Timeout until broker and collector are connected.
-const PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Timeout for acknowledged readings, since the last stored reading.
 const DELIVERY: Duration = Duration::from_secs(60);
 /// File descriptors that a process needs in addition to one per device.
@@ -261,7 +261,7 @@ impl Scene {
         let since = Instant::now();
         while !collector.log_end(&self.env).contains("subscribed") {
             collector.must_run(&self.env)?;
-            if since.elapsed() > PATIENCE {
+            if since.elapsed() > CONNECT_TIMEOUT {
                 return Err(OtherError::NotSubscribed { log: collector.log_end(&self.env) });
             }
             sleep(POLL_INTERVAL).await;

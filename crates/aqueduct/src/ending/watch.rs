@@ -6,7 +6,7 @@ use agent::status::{Snapshot, State};
 use demo::{grouped, megabytes};
 
 /// How long a source or sink may fail with a temporary error before the command stops.
-const PATIENCE: Duration = Duration::from_secs(300);
+const FAILURE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Seconds between progress lines.
 const PAUSE_SECONDS: f64 = 5.0;
@@ -88,7 +88,7 @@ impl Watch {
     }
 
     /// Formats the final line of complete work.
-    pub(crate) fn last_words(&self) -> String {
+    pub(crate) fn final_line(&self) -> String {
         let Labels { tool, done } = self.words;
         let (rows, bytes) = (grouped(self.rows), megabytes(self.bytes));
         let stored = grouped(self.stored);
@@ -114,7 +114,7 @@ fn failing(snapshot: &Snapshot) -> impl Iterator<Item = (&'static str, f64, &str
 fn stalled(snapshot: &Snapshot) -> Option<String> {
     failing(snapshot).find_map(|(what, seconds, error, needs_operator)| match needs_operator {
         true => Some(format!("{what} failed: {error}")),
-        false if seconds >= PATIENCE.as_secs_f64() => {
+        false if seconds >= FAILURE_TIMEOUT.as_secs_f64() => {
             Some(format!("{what} has been failing for {seconds:.0} s: {error}"))
         }
         false => None,

@@ -84,7 +84,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<PreparedExp
     if let Some(staging) = staging(&export, &draft(&export)?, env).await? {
         check_staging(staging, &export, is_new).await?;
     }
-    let look = look(&draft(&export)?, env).await?;
+    let look = inspect_files(&draft(&export)?, env).await?;
     let url = &export.url;
     if look.head.starts_with(ORC) {
         return Err(Problem::Other(format!(
@@ -165,7 +165,7 @@ async fn check_staging(mut staging: Staging, export: &Export, is_new: bool) -> R
 }
 
 /// Inspects the files that the source of a draft names.
-async fn look(draft: &Plan, env: &Env) -> Result<files::Listing, Problem> {
+async fn inspect_files(draft: &Plan, env: &Env) -> Result<files::Listing, Problem> {
     Ok(files::look(source_of(draft)?, &context(NAME, env)).await?)
 }
 

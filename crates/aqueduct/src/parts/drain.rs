@@ -36,7 +36,7 @@ const PACE: Duration = Duration::from_secs(2);
 
 /// An agent may exit before it reports that it is drained. Without an answer for this long, it is
 /// considered gone.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Stop the sources of a running agent, and wait until its channels are empty
 #[derive(Debug, Args)]
@@ -130,7 +130,7 @@ async fn follow(
                 }
             }
             // The agent may be busy.
-            Err(_) if heard.elapsed() < PATIENCE => {}
+            Err(_) if heard.elapsed() < ANSWER_TIMEOUT => {}
             Err(error) => return Err(admin.unanswered(&error)),
         }
     }

@@ -9,7 +9,7 @@ use channel::durable::inspect::{Inspection, Traced};
 use pipeline::file_position::Position;
 use pipeline::{ChannelError, Env, Identity};
 
-use super::Wanted;
+use super::SearchTarget;
 use super::report::{Held, LetterFound, Read, Report};
 
 /// Maximum number of batches to follow for a text.
@@ -23,7 +23,7 @@ pub(super) fn search(
     data_dir: &Path,
     encryption: Option<&Encryption>,
     env: &Env,
-    wanted: &Wanted,
+    wanted: &SearchTarget,
     report: &mut Report,
 ) -> Result<(), String> {
     for (directory, inspection) in channels(data_dir, encryption, env, report)? {
@@ -135,7 +135,7 @@ fn letters(
     data_dir: &Path,
     encryption: Option<&Encryption>,
     env: &Env,
-    wanted: &Wanted,
+    wanted: &SearchTarget,
     report: &mut Report,
 ) -> Result<(), String> {
     let directory = dead_letters::directory(data_dir);
