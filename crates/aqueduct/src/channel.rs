@@ -210,7 +210,7 @@ fn open(target: &Target, env: &Env) -> Result<Inspection, ChannelError> {
 
 fn stats(target: &Target, env: &Env) -> Result<ExitCode, ChannelError> {
     let Target { directory, json, keys } = target;
-    let stats = Inspection::look(env, directory, keys.encryption().as_ref())?.stats();
+    let stats = Inspection::inspect(env, directory, keys.encryption().as_ref())?.stats();
     let free = env.disk.space(directory).ok().map(|space| space.available);
     if *json {
         let mut all = serde_json::to_value(&stats).expect("numbers and names are always JSON");

@@ -107,7 +107,7 @@ pub fn stored_positions(
     let of_memory = memory::stored_positions(&*env.disk, directory);
     let mut all = of_memory.map_err(|source| ChannelError::Disk { channel: channel(), source })?;
     if env.disk.stat(&directory.join("log")).is_ok() {
-        all.extend(Inspection::look(env, directory, encryption)?.positions());
+        all.extend(Inspection::inspect(env, directory, encryption)?.positions());
     }
     Ok(all)
 }

@@ -23,7 +23,7 @@ use super::view::{Totals, View};
 use crate::committer::{Attempt, AttemptKind, Verdict};
 
 /// How often an unanswered call is checked before the commit is given up.
-pub(super) const PATIENCE: u32 = 5;
+pub(super) const CHECKS_MAX: u32 = 5;
 /// First pause between two looks; doubles.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 

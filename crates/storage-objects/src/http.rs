@@ -125,7 +125,7 @@ impl HttpService for Requests {
             StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => {}
             StatusCode::PERMANENT_REDIRECT if is_part => {}
             status if status.is_success() && is_listing => {
-                let body = self.odd_keys.taken_out(body);
+                let body = self.odd_keys.filter_listing(body);
                 return Ok(HttpResponse::from_parts(head, body.into()));
             }
             status if status.is_success() => {}

@@ -65,7 +65,7 @@ pub(super) async fn read(
     }
     let ((directory, encryption), world) = (letters.place(), env.clone());
     env.offload(move || {
-        let inspection = Inspection::look(&world, &directory, encryption.as_ref())?;
+        let inspection = Inspection::inspect(&world, &directory, encryption.as_ref())?;
         let mut found = Found::default();
         inspected(&inspection, |label, events| {
             found.add(label, &events, most);

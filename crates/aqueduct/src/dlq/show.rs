@@ -71,7 +71,7 @@ fn all_letters(
     }
     let encryption = target.keys.encryption();
     let directory = agent::dead_letters::directory(data_dir);
-    let inspection = Inspection::look(env, &directory, encryption.as_ref());
+    let inspection = Inspection::inspect(env, &directory, encryption.as_ref());
     let inspection = inspection.map_err(|error| agent::chain(&error))?;
     let read = inspected(&inspection, each);
     read.map_err(|error| agent::chain(&error))

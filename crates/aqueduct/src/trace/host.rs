@@ -118,7 +118,7 @@ fn channels(
         if env.disk.stat(&directory.join("log")).is_err() {
             continue;
         }
-        match Inspection::look(env, &directory, encryption) {
+        match Inspection::inspect(env, &directory, encryption) {
             Ok(inspection) => found.push((directory, inspection)),
             Err(error) => report.note(format!(
                 "cannot search {}: {}",
@@ -143,7 +143,7 @@ fn letters(
         return Ok(());
     }
     let failed = |error: ChannelError| agent::chain(&error);
-    let inspection = Inspection::look(env, &directory, encryption).map_err(failed)?;
+    let inspection = Inspection::inspect(env, &directory, encryption).map_err(failed)?;
     let named = report.batches.clone();
     let found = dead_letters::inspected(&inspection, |label, events| {
         let is_named =

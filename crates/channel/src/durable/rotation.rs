@@ -221,7 +221,7 @@ impl<'a> KeyFile<'a> {
                 return Err(RotationError::NoChannel { path });
             }
             for channel in found {
-                let looked = Inspection::look(self.env, &channel, Some(&encryption));
+                let looked = Inspection::inspect(self.env, &channel, Some(&encryption));
                 let looked = looked.map_err(|source| RotationError::Channel { source })?;
                 channels.insert(channel.display().to_string(), looked.stats().encryption_keys);
             }

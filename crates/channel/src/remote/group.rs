@@ -115,7 +115,7 @@ impl Group {
             let identity = identity.or_else(|| {
                 has_events.then(|| {
                     self.sequences += 1;
-                    state.born(owner, self.sequences - 1)
+                    state.next_identity(owner, self.sequences - 1)
                 })
             });
             self.names.extend(name.take().zip(identity));

@@ -284,7 +284,7 @@ impl Core {
             let below = state.release();
             (self.state_value(&state), below)
         };
-        if let Err(gone) = self.keep(&value) {
+        if let Err(gone) = self.store_value(&value) {
             self.state().unsaved = true;
             return Err(gone);
         }
@@ -296,7 +296,7 @@ impl Core {
         Ok(())
     }
 
-    fn keep(&self, value: &Bytes) -> Result<(), LeadershipLost> {
+    fn store_value(&self, value: &Bytes) -> Result<(), LeadershipLost> {
         loop {
             match self.log.store_state(value) {
                 Ok(()) => return Ok(()),

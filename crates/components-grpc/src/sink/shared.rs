@@ -189,7 +189,7 @@ impl Shared {
 
     /// Returns all unsettled batches.
     pub(super) fn let_go(&self) {
-        self.state().sender.let_go();
+        self.state().sender.disconnect();
     }
 
     /// Forgets every batch: the channel offers them again.

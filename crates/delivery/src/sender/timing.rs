@@ -108,7 +108,7 @@ impl<P: Clone> Sender<P> {
     }
 
     /// Stops waiting: settles all batches as `LetGo`. The caller must close the connection.
-    pub fn let_go(&mut self) {
+    pub fn disconnect(&mut self) {
         let mut tickets = self.parked.take_all();
         for identity in self.unanswered.keys().copied().collect::<Vec<_>>() {
             if let Some(entry) = self.remove(identity) {

@@ -104,7 +104,7 @@ impl ReadAhead {
     }
 
     /// This ticket is waited for, until [`ReadAhead::release`].
-    pub(crate) fn want(&mut self, ticket: Ticket) {
+    pub(crate) fn wait_for(&mut self, ticket: Ticket) {
         self.wanted.push(ticket);
     }
 
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn three_stretches_before_a_consumer_are_enough_and_two_reads_at_a_time() {
         let (mut ahead, consumer) = (ReadAhead::default(), Arc::from("a"));
-        ahead.want(0);
+        ahead.wait_for(0);
         read(&mut ahead, 0..5);
         ahead.arrive(&consumer, 0);
         ahead.release(0);
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn keeps_blocks_that_a_consumer_waits_for() {
         let (mut ahead, consumer) = (ReadAhead::default(), Arc::from("a"));
-        ahead.want(1);
+        ahead.wait_for(1);
         read(&mut ahead, 0..5);
         ahead.arrive(&consumer, 70);
         assert!(is_here(&ahead, 1));

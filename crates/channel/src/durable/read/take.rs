@@ -35,12 +35,12 @@ impl Drop for Picked<'_> {
 }
 
 /// A ticket that a take waits for: its batch stays in memory until then.
-struct Wanted<'a> {
+struct WaitedTicket<'a> {
     core: &'a Core,
     ticket: Ticket,
 }
 
-impl Drop for Wanted<'_> {
+impl Drop for WaitedTicket<'_> {
     fn drop(&mut self) {
         self.core.state().reads.ahead.release(self.ticket);
     }
@@ -107,8 +107,8 @@ impl Take {
     /// Waits for the batch of a picked ticket from the disk; `None` if it is damaged.
     async fn fetch(&self, ticket: Ticket) -> Result<Option<ReadBatch>, ChannelError> {
         let core = &self.core;
-        core.state().reads.ahead.want(ticket);
-        let _wanted = Wanted { core, ticket };
+        core.state().reads.ahead.wait_for(ticket);
+        let _wanted = WaitedTicket { core, ticket };
         loop {
             let arrived = core.signals.arrived.notified();
             tokio::pin!(arrived);

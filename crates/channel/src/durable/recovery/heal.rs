@@ -172,7 +172,7 @@ impl Recovered {
     }
 
     /// Handles a damaged body: restores it in memory, or gives it up.
-    pub(crate) fn mend_or_forget(
+    pub(crate) fn restore_or_drop(
         &mut self,
         files: &Files,
         unsound: &DamagedBatch,

@@ -1,5 +1,5 @@
 //! An operator's queries about a channel: its contents, its soundness, its events, and a repair.
-//! Only [`repair`] and [`renew`] change more than the lock file. [`Inspection::look`] changes
+//! Only [`repair`] and [`renew`] change more than the lock file. [`Inspection::inspect`] changes
 //! nothing and may be used while an agent runs.
 
 use std::collections::BTreeSet;
@@ -50,7 +50,7 @@ pub struct Inspection {
 }
 
 /// Maximum number of reads of a channel that changes at the same time.
-const LOOKS: u32 = 20;
+const READS_MAX: u32 = 20;
 
 impl Inspection {
     /// Reads the directory of a channel that no agent uses, with the keys of `encryption`.
@@ -70,14 +70,14 @@ impl Inspection {
     ///
     /// # Errors
     /// There is no channel, a key is missing, or it cannot be read.
-    pub fn look(
+    pub fn inspect(
         env: &Env,
         directory: &Path,
         encryption: Option<&Encryption>,
     ) -> Result<Self, ChannelError> {
         let mut found = Self::read(env, directory, encryption, false);
         // A listed segment was removed before it was opened: read everything again.
-        for _ in 1..LOOKS {
+        for _ in 1..READS_MAX {
             if !matches!(found, Err(ChannelError::Disk { .. })) {
                 break;
             }
@@ -200,7 +200,7 @@ impl Inspection {
         let mut report = Report { torn_bytes: self.recovered.torn_bytes, ..Report::default() };
         for record in self.segments() {
             let found = self.scan(&record)?;
-            let mended = self.look_at_wounds(&record, &found, &settled, &mut report)?;
+            let mended = self.inspect_damage(&record, &found, &settled, &mut report)?;
             for offset in found.damaged.iter().filter(|offset| !mended.contains(offset)) {
                 let is_superseded = record.id < self.recovered.replayed_from;
                 let there = tickets_at(&found, &record, *offset);
@@ -234,7 +234,7 @@ impl Inspection {
 
     /// Finds out which damaged batches of a segment can be restored from their files. Returns their
     /// locations, and notes the lines of the others.
-    fn look_at_wounds(
+    fn inspect_damage(
         &self,
         record: &SegmentRecord,
         found: &Scan,

@@ -192,7 +192,7 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
         recovered.replay(files, segment, began_ms, &mut unsound)?;
     }
     for put in unsound {
-        recovered.mend_or_forget(files, &put)?;
+        recovered.restore_or_drop(files, &put)?;
     }
     // The epoch of the last life: an inspection begins no new one.
     owner.epoch = Epoch(owner.epoch.0.max(recovered.tickets.epoch));

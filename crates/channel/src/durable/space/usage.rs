@@ -6,7 +6,7 @@ use support::failure_log::FailureLog;
 use super::capacity::Lack;
 use super::fill_rate::FillRate;
 use super::full_disk::Open;
-use super::standstill::IntakeStop;
+use super::intake_stop::IntakeStop;
 
 /// The room that the channel may use, and its limits.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Minimum time between two log lines about short stops.
-const SAID_EVERY: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// A stop of this length is always logged.
 const LONG: Duration = Duration::from_secs(10);
 
@@ -27,7 +27,7 @@ impl IntakeStop {
     /// Records that the intake is stopped `now`. Returns `true` if the caller must log it.
     pub(crate) fn stops(&mut self, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
-        let is_rare = self.last_said.is_none_or(|last| now.duration_since(last) >= SAID_EVERY);
+        let is_rare = self.last_said.is_none_or(|last| now.duration_since(last) >= LOG_INTERVAL);
         let says = !self.said && (is_rare || now.duration_since(since) >= LONG);
         if says {
             (self.said, self.last_said) = (true, Some(now));
