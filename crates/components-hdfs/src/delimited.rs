@@ -249,7 +249,7 @@ impl File {
         loop {
             let found = match self.found {
                 Some(found) => found,
-                None => match self.look(file)? {
+                None => match self.find_record(file)? {
                     Some(found) => found,
                     None => return Ok(None),
                 },
@@ -263,7 +263,7 @@ impl File {
         }
     }
 
-    fn look(&mut self, file: &mut dyn BufRead) -> Result<Option<Found>, FileError> {
+    fn find_record(&mut self, file: &mut dyn BufRead) -> Result<Option<Found>, FileError> {
         let Form { dialect, record_max, .. } = &*self.form;
         loop {
             let text = &self.buffer[self.start..];

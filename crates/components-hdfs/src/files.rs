@@ -19,13 +19,13 @@
 //! | `pattern` | lists the files |
 //! | `content` | reads a file with bounded memory |
 //! | `position` | the position stored with the events: pure |
-//! | `look` | inspects files before they are read |
+//! | `inspect` | inspects files before they are read |
 //! | `contents` | reads events of files without an agent |
 
 mod config;
 mod content;
 mod contents;
-mod look;
+mod listing;
 mod pattern;
 mod position;
 #[cfg(test)]
@@ -53,7 +53,7 @@ pub use config::Config;
 use config::Options;
 use content::{Anywhere, content, of_store};
 pub use contents::{Contents, Unread};
-pub use look::{Listing, begin, look};
+pub use listing::{Listing, begin, inspect};
 use pattern::Unlisted;
 use position::{Mark, Sight, State, and};
 

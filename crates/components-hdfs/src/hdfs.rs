@@ -193,10 +193,10 @@ impl HdfsSink {
         };
         let began = Instant::now();
         let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known, memory);
-        let ledger = ledger.await.map_err(|error| self.decision.wanted(error))?;
+        let ledger = ledger.await.map_err(|error| self.decision.add_hint(error))?;
         let retry = ledger.publish_due();
         self.unpublished.set(ledger.waiting_files() as i64);
-        self.held.know(ledger.view().settled().clone());
+        self.held.record_ledger(ledger.view().settled().clone());
         self.floors.close(&ledger.view().settled().floors);
         if recorded {
             self.named_ledger.is(&ledger, began);

@@ -132,7 +132,7 @@ impl Source for Kafka {
         };
         reader.member().stop();
         if storing.is_finished() {
-            reader.member().give_up();
+            reader.member().stop_storing();
         } else {
             self.finish(&reader, &cx, result.is_ok()).await;
         }

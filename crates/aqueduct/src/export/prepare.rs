@@ -166,7 +166,7 @@ async fn check_staging(mut staging: Staging, export: &Export, is_new: bool) -> R
 
 /// Inspects the files that the source of a draft names.
 async fn inspect_files(draft: &Plan, env: &Env) -> Result<files::Listing, Problem> {
-    Ok(files::look(source_of(draft)?, &context(NAME, env)).await?)
+    Ok(files::inspect(source_of(draft)?, &context(NAME, env)).await?)
 }
 
 /// Returns the source settings of a plan.

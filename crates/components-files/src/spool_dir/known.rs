@@ -53,7 +53,7 @@ pub(super) struct OrphanPosition {
 
 impl Known {
     /// Creates the state from the channels' positions, see [`pipeline::PositionIntake::positions`].
-    pub(super) fn recalled(positions: &[Vec<(Bytes, Bytes)>], settle: Duration) -> Self {
+    pub(super) fn from_positions(positions: &[Vec<(Bytes, Bytes)>], settle: Duration) -> Self {
         let mut known = Self {
             channels: positions.len(),
             settle,
@@ -91,7 +91,7 @@ impl Known {
     }
 
     /// Updates the missing files; returns the positions whose file has been missing for long.
-    pub(super) fn gone(&mut self, files: &[Found], now: Instant) -> Vec<OrphanPosition> {
+    pub(super) fn update_missing(&mut self, files: &[Found], now: Instant) -> Vec<OrphanPosition> {
         let key = |found: &Found| mark::key(found.stat.device, found.stat.inode);
         let seen: BTreeSet<Bytes> = files.iter().map(key).collect();
         self.passed.retain(|key, _| seen.contains(key));

@@ -39,7 +39,7 @@ impl<'a> Run<'a> {
     /// Reads the positions from the channels.
     pub(super) fn new(spool: &'a SpoolDir, cx: &SourceContext) -> Self {
         let (name, entropy) = (spool.name.clone(), spool.env.entropy.clone());
-        let known = Known::recalled(&cx.positions.positions(&name), spool.options.settle);
+        let known = Known::from_positions(&cx.positions.positions(&name), spool.options.settle);
         Self { spool, known, feed: Feed::new(name, entropy, cx.positions.clone()) }
     }
 
@@ -64,7 +64,7 @@ impl<'a> Run<'a> {
         loop {
             let listed = Instant::now();
             let files = self.list().await.map_err(Refused::Source)?;
-            if files.is_empty() || self.feed.has_much_to_forget() {
+            if files.is_empty() || self.feed.has_many_removals() {
                 self.feed.forget().await?;
             }
             if files.is_empty() {
@@ -100,7 +100,7 @@ impl<'a> Run<'a> {
             }
         }
         if listing.unreadable.is_empty() && !listing.is_cut {
-            for gone in self.known.gone(&listing.files, now) {
+            for gone in self.known.update_missing(&listing.files, now) {
                 if let Some(path) = gone.unread {
                     self.count("vanished_unread", 1);
                     let file = shown(&path);

@@ -113,7 +113,7 @@ impl Tailer {
             }
             let decided = match self.recognise(&candidate, &index, now) {
                 Ok(true) => continue,
-                Ok(false) => self.welcome(&candidate, now, notes),
+                Ok(false) => self.follow_new(&candidate, now, notes),
                 Err(error) => Err(error),
             };
             match decided {
@@ -255,14 +255,14 @@ impl Tailer {
     }
 
     /// Starts to follow a new file.
-    fn welcome(
+    fn follow_new(
         &mut self,
         candidate: &Candidate,
         now: Instant,
         notes: &mut Notes,
     ) -> io::Result<FileId> {
         let Candidate { path, found_as, stat } = candidate;
-        self.seen.let_go((stat.device, stat.inode));
+        self.seen.unmark_copy((stat.device, stat.inode));
         let key = new_key(stat.device, stat.inode, &*self.env.entropy);
         let mut file = File::new(key, found_as, self.real_place(path)?, stat, now);
         if path != found_as {

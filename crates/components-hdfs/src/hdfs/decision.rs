@@ -24,7 +24,7 @@ impl RepairHint {
     }
 
     /// Adds the hint to errors that need an operator's decision.
-    pub(super) fn wanted(&self, error: LedgerError) -> HdfsSinkError {
+    pub(super) fn add_hint(&self, error: LedgerError) -> HdfsSinkError {
         if error.wants_decision() {
             HdfsSinkError::Undecided { command: self.command.clone(), source: error }
         } else {

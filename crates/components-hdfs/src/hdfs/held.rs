@@ -119,7 +119,7 @@ impl Held {
     }
 
     /// Records the state of the ledger.
-    pub(super) fn know(&self, delivered: Settled) {
+    pub(super) fn record_ledger(&self, delivered: Settled) {
         self.state().delivered = delivered;
     }
 

@@ -101,7 +101,7 @@ impl CommitContext {
             && self.stage.recorded
             && let Err(changed) = self.ledger.lock().await.still_there().await
         {
-            return self.decision.wanted(changed);
+            return self.decision.add_hint(changed);
         }
         error.into()
     }
@@ -320,8 +320,8 @@ impl OpenRoll {
         notes.put(&ledger, token).await?;
         let began = Instant::now();
         let committed = ledger.commit(roll, closing).await;
-        let committed = committed.map_err(|error| decision.wanted(error))?;
-        held.know(ledger.view().settled().clone());
+        let committed = committed.map_err(|error| decision.add_hint(error))?;
+        held.record_ledger(ledger.view().settled().clone());
         if let Committed::Published(index) = committed {
             context.noted.add(notes.timed);
             if let Some(table) = &context.settings.registration {

@@ -167,7 +167,7 @@ impl Producer {
     }
 
     /// Returns whether it must be replaced.
-    pub(super) fn has_given_up(&self) -> bool {
+    pub(super) fn must_be_replaced(&self) -> bool {
         self.client().client().fatal_error().is_some()
     }
 

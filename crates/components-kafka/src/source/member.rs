@@ -158,7 +158,7 @@ impl Member {
     }
 
     /// Stops storing: pieces in flight will be read again.
-    pub(super) fn give_up(&self) {
+    pub(super) fn stop_storing(&self) {
         self.state().in_flight = 0;
     }
 

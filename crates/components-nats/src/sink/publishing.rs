@@ -153,12 +153,12 @@ impl Publishing {
             };
             let said =
                 jetstream::read(&message).map_err(|problem| self.connection.ended(problem))?;
-            self.heard(one, said, &mut outcome)?;
+            self.on_ack(one, said, &mut outcome)?;
         }
         Ok(outcome)
     }
 
-    fn heard(
+    fn on_ack(
         &self,
         one: &Outgoing<'_>,
         said: Reply<PublishAck>,

@@ -31,7 +31,7 @@ use crate::server::Target;
 const EXPIRES: Duration = Duration::from_secs(10);
 
 /// Bytes that are asked for at once; a message that is larger comes alone.
-const ASKED_BYTES: u64 = 8 << 20;
+const REQUEST_BYTES: u64 = 8 << 20;
 
 /// How long the server keeps a consumer of this source alone that asks for nothing.
 const IDLE_MAX: Duration = Duration::from_mins(10);
@@ -251,7 +251,7 @@ impl Consuming {
         let left = if self.is_large { 1 } else { self.prefetch };
         let mut request = json!({ "batch": left, "expires": nanos(EXPIRES) });
         if !self.is_large {
-            let bytes = ASKED_BYTES.max(2 * self.connection.info.max_payload);
+            let bytes = REQUEST_BYTES.max(2 * self.connection.info.max_payload);
             request["max_bytes"] = json!(bytes);
         }
         let subject =
@@ -302,7 +302,7 @@ impl Consuming {
     /// # Errors
     /// The connection has ended: the server redelivers them.
     pub(super) async fn acknowledge(&mut self, replies: &[&str]) -> Result<(), NatsError> {
-        self.tell(replies, b"+ACK").await
+        self.reply(replies, b"+ACK").await
     }
 
     /// Says of a message that it shall not come again.
@@ -310,10 +310,10 @@ impl Consuming {
     /// # Errors
     /// The connection has ended.
     pub(super) async fn reject(&mut self, reply: &str) -> Result<(), NatsError> {
-        self.tell(&[reply], b"+TERM").await
+        self.reply(&[reply], b"+TERM").await
     }
 
-    async fn tell(&mut self, replies: &[&str], word: &[u8]) -> Result<(), NatsError> {
+    async fn reply(&mut self, replies: &[&str], word: &[u8]) -> Result<(), NatsError> {
         if self.alone.is_some() {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use formats::json;
 use pipeline::EventRef;
 
 use super::config::Format;
-use super::value::{Given, Kind, Value};
+use super::value::{EventValue, Kind, Value};
 
 /// Source of a column's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
 enum Found<'a> {
     Nothing,
     Null,
-    Given(Given<'a>),
+    Given(EventValue<'a>),
 }
 
 fn given<'a>(
@@ -198,20 +198,20 @@ fn given<'a>(
 ) -> Result<Found<'a>, String> {
     Ok(match (from, fields) {
         (ValueSource::Header(name), _) => {
-            event.header(name).map_or(Found::Nothing, |text| Found::Given(Given::Text(text)))
+            event.header(name).map_or(Found::Nothing, |text| Found::Given(EventValue::Text(text)))
         }
-        (ValueSource::Body, _) => Found::Given(Given::Bytes(event.body())),
+        (ValueSource::Body, _) => Found::Given(EventValue::Bytes(event.body())),
         (ValueSource::Field(name), Fields::Json(fields)) => {
-            fields.get(name).map_or(Found::Nothing, |raw| Found::Given(Given::Json(raw)))
+            fields.get(name).map_or(Found::Nothing, |raw| Found::Given(EventValue::Json(raw)))
         }
         (ValueSource::Field(name), Fields::Csv(fields)) => match fields.get(name) {
             None => Found::Nothing,
             Some(None) => Found::Null,
-            Some(Some(text)) => Found::Given(Given::Text(text)),
+            Some(Some(text)) => Found::Given(EventValue::Text(text)),
         },
         (ValueSource::Pointer(steps), Fields::Json(fields)) => match json::follow(fields, steps)? {
             None => Found::Nothing,
-            Some(raw) => Found::Given(Given::Json(raw)),
+            Some(raw) => Found::Given(EventValue::Json(raw)),
         },
         (ValueSource::Field(_) | ValueSource::Pointer(_), Fields::Csv(_) | Fields::None) => {
             Found::Nothing

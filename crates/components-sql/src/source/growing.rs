@@ -119,7 +119,7 @@ impl Sql {
             while let Some(row) = rows.row(&opened.table).await.map_err(failed)? {
                 found += 1;
                 after = Some(row.order.clone());
-                if opened.window.meets(digest(&row.order)) {
+                if opened.window.is_stored(digest(&row.order)) {
                     continue;
                 }
                 gather.push(row, &self.options, &opened.encoder);

@@ -97,7 +97,7 @@ impl Group {
         self.xid.map_or_else(|| format!("at {}", self.lsn), |xid| xid.to_string())
     }
 
-    fn give(&mut self, end: Option<Lsn>) -> Step {
+    fn emit(&mut self, end: Option<Lsn>) -> Step {
         let is_begin = !std::mem::replace(&mut self.is_begun, true);
         self.bytes = 0;
         Step::Changes(Changes {
@@ -227,7 +227,7 @@ impl Log {
                 group.bytes += event.data().len();
                 group.held.push(Held::Rows(mapped.clone(), event));
                 match group.bytes > HELD_MAX {
-                    true => Ok(group.give(None)),
+                    true => Ok(group.emit(None)),
                     false => Ok(Step::Nothing),
                 }
             }
@@ -290,7 +290,7 @@ impl Log {
     }
 
     fn commit(&mut self, end: Lsn) -> Step {
-        self.group.take().map_or(Step::Nothing, |mut group| group.give(Some(end)))
+        self.group.take().map_or(Step::Nothing, |mut group| group.emit(Some(end)))
     }
 
     /// Drops the incomplete transaction.

@@ -26,7 +26,7 @@ pub struct Listing {
 ///
 /// # Errors
 /// The files do not exist, or the store failed.
-pub async fn look(config: Config, cx: &BuildContext) -> Result<Listing, SourceError> {
+pub async fn inspect(config: Config, cx: &BuildContext) -> Result<Listing, SourceError> {
     let options = config.options(cx).map_err(|error| blocked(error.to_string()))?;
     let fs = store::open(&options.url, &options.access, &cx.env).map_err(failed)?;
     let paths = options.pattern.list(&*fs).await.map_err(unlisted)?;
