@@ -1,7 +1,7 @@
 //! The running agent as a set of handles: one for each source, channel and group, by name.
 //!
 //! ```text
-//!   Running ─┬─ SourceHandle   own stop, digest, intake, component_health
+//!   Running ─┬─ SourceHandle   own stop, digest, intake, health
 //!            ├─ ChannelHandle  digest, the channel, its boards
 //!            └─ GroupHandle    own stop, digest, answers what it is doing
 //! ```

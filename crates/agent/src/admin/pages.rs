@@ -99,7 +99,7 @@ impl Live {
 impl Pages {
     /// Returns the readiness of the agent, line by line.
     pub(super) fn readiness(&self) -> Answer {
-        let Readiness { reasons: mut lines, remarks } = self.readiness();
+        let Readiness { reasons: mut lines, remarks } = self.current_readiness();
         let status = if lines.is_empty() {
             lines.push("ready".to_owned());
             StatusCode::OK
@@ -111,7 +111,7 @@ impl Pages {
     }
 
     /// Returns the readiness of the agent, with remarks.
-    fn readiness(&self) -> Readiness {
+    fn current_readiness(&self) -> Readiness {
         let Readiness { reasons, mut remarks } = self.health.readiness();
         remarks.extend(self.unable());
         let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
@@ -221,7 +221,7 @@ impl Pages {
             agent: &self.agent,
             started: self.started,
             running: &self.running,
-            word: self.readiness(),
+            readiness: self.current_readiness(),
             recent_failures: self.health.recent_failures(),
             dead_letters: &self.dead_letters,
             metrics: &self.metrics,

@@ -46,7 +46,7 @@ pub(crate) struct Sources<'a> {
     /// The handles.
     pub(crate) running: &'a Running,
     /// The readiness.
-    pub(crate) word: Readiness,
+    pub(crate) readiness: Readiness,
     /// The latest failures.
     pub(crate) recent_failures: &'a RecentFailures,
     /// The dead letters.
@@ -97,9 +97,9 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         version: crate::VERSION.to_owned(),
         taken_at_unix_seconds: unix_millis(of.env.clock.now()) as f64 / 1_000.0,
         uptime_seconds: (now - of.started).as_secs_f64(),
-        ready: of.word.reasons.is_empty(),
-        reasons: of.word.reasons,
-        remarks: of.word.remarks,
+        ready: of.readiness.reasons.is_empty(),
+        reasons: of.readiness.reasons,
+        remarks: of.readiness.remarks,
         verdict: Verdict::default(),
         troubles: Vec::new(),
         flow: Flow::new(&sources, &channels, &groups),
@@ -139,7 +139,7 @@ fn ago(now: Instant, then: Instant) -> f64 {
 fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
     let flow = handle.intake.flow();
     let waits_for = handle.intake.waits_for();
-    let state = match (handle.standing.status(), waits_for) {
+    let state = match (handle.component_health.status(), waits_for) {
         (State::Starting, _) => match handle.intake.not_open() {
             Some((channel, why)) => waits_for_opening(&channel, &why),
             None => State::Starting,
