@@ -204,7 +204,7 @@ impl Reloader {
                         drop(answer.send(status));
                     }
                 }
-                Some(Request::Parts { request: request, actor, answer }) => {
+                Some(Request::Parts { request, actor, answer }) => {
                     let status = self.change_parts(request, &actor, &mut draining, &reloads).await;
                     drop(answer.send(status));
                 }

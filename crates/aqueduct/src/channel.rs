@@ -186,7 +186,7 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
             inspection.and_then(|it| export(&it, *format, &env))
         }
         Action::Positions(args) => positions::run(args, &env),
-        Action::Repair(target) => repair(target, &env),
+        Action::Repair(target) => repair_channel(target, &env),
         Action::Renew { target, name } => {
             let keys = target.keys.encryption();
             let renewed = renew(&env, &target.directory, keys.as_ref(), name.as_deref());
@@ -319,7 +319,7 @@ pub(crate) fn encoder(kind: &str, env: &Env) -> Box<dyn Encoder> {
     built.expect("both formats are in the catalogue and need no settings")
 }
 
-fn repair(target: &Target, env: &Env) -> Result<ExitCode, ChannelError> {
+fn repair_channel(target: &Target, env: &Env) -> Result<ExitCode, ChannelError> {
     let Target { directory, json, keys } = target;
     // Check first: do not turn the directory into a channel.
     let encryption = keys.encryption();

@@ -145,7 +145,7 @@ async fn traced(args: &TraceArgs, env: &Env) -> Result<Report, String> {
     for url in &args.store {
         let sink = args.sink.as_deref();
         let left = args.read_max;
-        store::search((url, sink), env, &wanted, left, &mut report).await?;
+        store::search_store((url, sink), env, &wanted, left, &mut report).await?;
     }
     report.conclude(&wanted, args.store.is_empty());
     Ok(report)

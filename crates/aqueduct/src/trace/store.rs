@@ -14,7 +14,7 @@ use super::report::{Commit, FileFound, Report};
 ///
 /// # Errors
 /// The store or its ledger cannot be read.
-pub(super) async fn search(
+pub(super) async fn search_store(
     (url, sink): (&str, Option<&str>),
     env: &Env,
     wanted: &SearchTarget,

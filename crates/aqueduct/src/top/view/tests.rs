@@ -141,7 +141,7 @@ fn a_root_cause_is_followed_by_what_to_do_and_where_to_read_more() {
     let mut root = trouble(Level::Bad, "sink k", "sink k: c:4141 cannot store events: disk full");
     (root.remedy, root.runbook) = ("fix it there".to_owned(), "https://docs/run#x".to_owned());
     let caused = Finding { caused_by: Some("sink k".to_owned()), ..root.clone() };
-    it.troubles = vec![root, Trouble { text: "channel c accepts no events".to_owned(), ..caused }];
+    it.troubles = vec![root, Finding { text: "channel c accepts no events".to_owned(), ..caused }];
     let mut view = View::new("");
     view.apply(Update::Snapshot(it));
     let page = drawn(&mut view, 100, 24);
