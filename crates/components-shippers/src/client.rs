@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use kit::decoding::{Decoding, Undecoded};
-use kit::put::{Stored, Storing};
+use kit::decoding::Undecoded;
+use kit::serve::{Connected, Put, Report, Stored, read_ahead};
 use kit::tenants::{self, Over};
 use pipeline::env::Stream;
-use pipeline::{Batch, BatchBuilder, Env};
+use pipeline::{Batch, BatchBuilder};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -66,6 +66,20 @@ pub(crate) enum End {
     Tenant(#[from] Over),
 }
 
+impl End {
+    /// How to report it.
+    pub(crate) fn report(&self) -> Report {
+        match self {
+            Self::Broken(_) | Self::Idle(_) | Self::NotStored(_) | Self::Tenant(_) => {
+                Report::default()
+            }
+            Self::Slow(_) | Self::Large { .. } | Self::Malformed(_) | Self::Refused(_) => {
+                Report { anomaly: Some("message_refused"), is_warning: true }
+            }
+        }
+    }
+}
+
 /// Shared memory that one message has reserved.
 #[derive(Default)]
 pub(crate) struct Memory {
@@ -74,6 +88,9 @@ pub(crate) struct Memory {
 
 /// A client.
 pub(crate) struct Client {
+    pub(crate) put: Arc<Put>,
+    /// Its host.
+    pub(crate) host: Arc<str>,
     stream: Box<dyn Stream>,
     tenant: tenants::Client,
     /// Received bytes that were not consumed yet.
@@ -86,9 +103,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(stream: Box<dyn Stream>, limits: Limits, tenant: tenants::Client) -> Self {
+    pub(crate) fn new(connected: Connected, limits: Limits, put: &Arc<Put>) -> Self {
+        let Connected { stream, client: tenant, host, .. } = connected;
         let (deadline, buffer) = (Instant::now() + limits.message_timeout, BytesMut::new());
-        Self { stream, tenant, buffer, limits, is_over: false, deadline }
+        let put = put.clone();
+        Self { put, host, stream, tenant, buffer, limits, is_over: false, deadline }
     }
 
     /// Returns the tenant's limit for a message, before and after decompression.
@@ -167,13 +186,11 @@ impl Client {
     /// Fails if it does not yield a batch; the connection ends.
     pub(crate) async fn decode<T: Send + 'static>(
         &mut self,
-        env: &Env,
         (size, memory): (usize, &mut Memory),
         read: impl Fn(&mut BatchBuilder) -> Result<T, String> + Clone + Send + 'static,
     ) -> Result<(T, Batch), End> {
-        let (sharing, member) = (self.tenant.sharing(), &**self.tenant.member());
-        let decoding = Decoding { env, sharing, member, wait_max: ROUND };
-        let decoded = decoding.decode(size, &mut memory.place, read).await;
+        let (member, memory) = (self.tenant.member(), &mut memory.place);
+        let decoded = self.put.decode(member, (size, memory), read).await;
         decoded.map_err(|error| match error {
             Undecoded::Malformed(problem) => End::Malformed(problem),
             Undecoded::Excess(excess) => End::Malformed(excess.to_string()),
@@ -197,7 +214,6 @@ impl Client {
     /// reply.
     pub(crate) async fn store(
         &mut self,
-        storing: &Arc<Storing>,
         batch: Batch,
         memory: Memory,
         busy: Option<&[u8]>,
@@ -209,40 +225,22 @@ impl Client {
         });
         loop {
             let next = Instant::now() + ROUND;
-            let stored = self.attempt(storing, batch.clone(), place.clone()).await;
-            let problem = match stored {
-                Stored::All => return Ok(()),
-                Stored::Nothing(problem) => problem,
-                Stored::Never(problem) => return Err(End::NotStored(problem)),
-                Stored::Unknown => return Err(End::NotStored("a channel failed".into())),
-            };
-            let is_stopping = storing.stop.run_until_cancelled(sleep_until(next)).await.is_none();
+            let storing = self.put.store(batch.clone(), place.clone(), self.tenant.member());
+            let ahead = (&mut self.buffer, STEP_BYTES);
+            let problem =
+                match read_ahead(storing, &mut self.stream, ahead, &mut self.is_over).await {
+                    Stored::All => return Ok(()),
+                    Stored::Nothing(problem) => problem.to_string(),
+                    Stored::Never(problem) | Stored::Unknown(problem) => {
+                        return Err(End::NotStored(problem));
+                    }
+                };
+            let is_stopping = self.put.stop.run_until_cancelled(sleep_until(next)).await.is_none();
             if is_stopping || (self.is_over && busy.is_some()) {
                 return Err(End::NotStored(problem));
             }
             if let Some(busy) = busy {
                 self.write(busy).await?;
-            }
-        }
-    }
-
-    async fn attempt(
-        &mut self,
-        storing: &Arc<Storing>,
-        batch: Batch,
-        place: Option<Arc<tenants::Memory>>,
-    ) -> Stored {
-        let turn = self.tenant.sharing().channel_turn(self.tenant.member(), batch.size().bytes);
-        let storing = storing.store(batch, place, turn);
-        let mut storing = std::pin::pin!(storing);
-        loop {
-            let may_read = !self.is_over && self.buffer.len() < STEP_BYTES;
-            tokio::select! {
-                biased;
-                stored = &mut storing => return stored,
-                read = self.stream.read_buf(&mut self.buffer), if may_read => {
-                    self.is_over = !matches!(read, Ok(1..));
-                }
             }
         }
     }

@@ -26,37 +26,26 @@ mod pack;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use kit::tenants::Tenants;
-use pipeline::units::{ByteSize, Period};
-use pipeline::{
-    BuildContext, BuildError, Component, Guarantee, ResendMode, Resource, Secret, Source,
-    SourceContext, SourceError,
-};
+use kit::serve::{Connected, Preset, Put, Report, Serve, Served, seconds};
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, Component, Guarantee, Secret, Source};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tls::ServerTls;
 
+use crate::client::{Client, End, Limits};
 use crate::record::Mapping;
-use crate::server::{Server, Service, Settings};
+use crate::settings::Shipping;
 use chunks::Chunks;
-use connection::Shared;
+use connection::Connection;
 use login::Login;
 
 /// Settings of the `fluent_forward` source.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Address to listen on: `host:port`. Clients expect port 24224.
-    listen: String,
-    /// Record field that becomes the body of the event, for example `log` of containers; the other
-    /// fields are in the header `fluent.fields`. Without it the body is the whole record as JSON.
-    #[serde(default)]
-    body_field: Option<String>,
-    /// Headers from fields: the name of the header, and the name of the field, with dots for nested
-    /// fields.
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    shipping: Shipping<Shared>,
     /// Whether clients must request acknowledgements. A message without a request closes its
     /// connection.
     #[serde(default)]
@@ -69,61 +58,34 @@ pub struct Config {
     users: BTreeMap<String, Secret>,
     /// Time for which a chunk is remembered. A chunk that its host resends within that time,
     /// because the acknowledgement was lost, is not stored twice. `0s`: disabled.
-    #[serde(default = "defaults::repeat_window")]
+    #[serde(default = "seconds::<600>")]
     repeat_window: Period,
-    /// Size limit of a message, before and after decompression.
-    #[serde(default = "defaults::message_max")]
-    message_max: ByteSize,
-    /// Memory limit of the messages over 64 KiB of all connections.
-    #[serde(default = "defaults::in_flight_max")]
-    in_flight_max: ByteSize,
-    /// Connection limit. Further connections wait to be accepted.
-    #[serde(default = "defaults::connections_max")]
-    connections_max: u32,
-    /// Timeout for receiving a message, and for sending a response.
-    #[serde(default = "defaults::message_timeout")]
-    message_timeout: Period,
     /// Idle timeout of a connection without a message. A client without acknowledgements does not
     /// notice that its connection was closed, and loses the next messages.
-    #[serde(default = "defaults::idle_timeout")]
+    #[serde(default = "seconds::<86_400>")]
     idle_timeout: Period,
-    /// TLS of the connections; clients must use it.
-    #[serde(default)]
-    tls: Option<ServerTls>,
-    /// Limits for each client: shares, connections, rates, sizes. Messages above a rate wait
-    /// unread. A connection above the limit, or with a message above the size, is closed.
-    #[serde(default)]
-    tenants: Tenants,
 }
 
-mod defaults {
-    use std::time::Duration;
+/// Descriptions of the shared settings.
+#[derive(Debug)]
+enum Shared {}
 
-    use pipeline::units::{ByteSize, Period};
-
-    pub(super) fn repeat_window() -> Period {
-        Period(Duration::from_secs(600))
-    }
-
-    pub(super) fn message_max() -> ByteSize {
-        ByteSize::mib(16)
-    }
-
-    pub(super) fn in_flight_max() -> ByteSize {
-        ByteSize::mib(64)
-    }
-
-    pub(super) fn connections_max() -> u32 {
-        1024
-    }
-
-    pub(super) fn message_timeout() -> Period {
-        Period(Duration::from_secs(30))
-    }
-
-    pub(super) fn idle_timeout() -> Period {
-        Period(Duration::from_secs(24 * 3600))
-    }
+impl Preset for Shared {
+    const TEXTS: &[(&str, &str)] = &[
+        ("listen", "Address to listen on: `host:port`. Clients expect port 24224."),
+        (
+            "body_field",
+            "Record field that becomes the body of the event, for example `log` of containers; the \
+             other fields are in the header `fluent.fields`. Without it the body is the whole \
+             record as JSON.",
+        ),
+        ("in_flight_max", "Memory limit of the messages over 64 KiB of all connections."),
+        (
+            "tenants",
+            "Limits for each client: shares, connections, rates, sizes. Messages above a rate wait \
+             unread. A connection above the limit, or with a message above the size, is closed.",
+        ),
+    ];
 }
 
 impl Component for Config {
@@ -140,7 +102,7 @@ impl Component for Config {
             }
             Some(shared_key) => {
                 let name = cx.name.to_string();
-                Some(Arc::new(Login { name, shared_key, users: self.users }))
+                Some(Login { name, shared_key, users: self.users })
             }
             None if self.users.is_empty() => None,
             None => {
@@ -148,64 +110,42 @@ impl Component for Config {
                 return Err(BuildError::invalid("users", problem));
             }
         };
-        let mapping = Mapping::new("fluent", self.body_field, &self.headers)?;
-        let settings = Settings {
-            listen: self.listen,
-            connections_max: self.connections_max,
-            message_max: self.message_max,
-            in_flight_max: self.in_flight_max,
-            message_timeout: self.message_timeout.0,
-            idle_timeout: self.idle_timeout.0,
-            tls: self.tls,
-            tenants: self.tenants,
-        };
-        Ok(Box::new(Fluent {
-            server: Server::new(settings, mapping, cx)?,
+        let (port, limits, mapping) = self.shipping.build(("fluent", self.idle_timeout), cx)?;
+        let fluent = Fluent {
+            limits,
+            mapping: Arc::new(mapping),
             require_ack: self.require_ack,
             login,
             chunks: Chunks::new(self.repeat_window.0),
-        }))
+        };
+        Ok(Box::new(Served::new(port, fluent)))
     }
 }
 
 struct Fluent {
-    server: Server,
+    limits: Limits,
+    mapping: Arc<Mapping>,
     require_ack: bool,
-    login: Option<Arc<Login>>,
-    /// Kept between runs: a client may resend in the next run what the last run stored but could
-    /// not acknowledge.
+    login: Option<Login>,
+    /// A client may resend in the next run what the last run stored but could not acknowledge.
     chunks: Chunks,
 }
 
-#[async_trait]
-impl Source for Fluent {
+impl Serve for Fluent {
+    type End = End;
+
     fn guarantee(&self) -> Guarantee {
         // A client that requests replies resends a message without one.
         if self.require_ack { Guarantee::AtLeastOnce } else { Guarantee::BestEffort }
     }
 
-    fn resend_mode(&self) -> ResendMode {
-        ResendMode::Nothing
+    async fn serve(&self, connected: Connected, put: &Arc<Put>) -> Result<(), End> {
+        let client = Client::new(connected, self.limits, put);
+        Connection { fluent: self, client }.messages().await
     }
 
-    fn resources(&self) -> Vec<Resource> {
-        self.server.resources()
-    }
-
-    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
-        self.server.open().await
-    }
-
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let (require_ack, login) = (self.require_ack, self.login.clone());
-        let chunks = self.chunks.clone();
-        let serve = |client, peer: Arc<str>, service: Arc<Service>| {
-            let (login, chunks) = (login.clone(), chunks.clone());
-            let shared = Shared { service, require_ack, login, chunks };
-            async move { connection::serve(client, &peer, &shared).await }
-        };
-        self.server.run(cx, serve).await;
-        Ok(())
+    fn report(&self, end: &End) -> Report {
+        end.report()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   client       stream of a client: received bytes, memory, storing while it waits
-//!   server       common parts of both sources
+//!   settings     settings that both sources share
 //!   record       converts a record of fields to an event (pure)
 //!   fluent       the source `fluent_forward`: Fluentd's forward protocol
 //!   lumberjack   the source `lumberjack`: the protocol of Beats and Logstash
@@ -12,7 +12,7 @@ mod client;
 pub mod fluent;
 pub mod lumberjack;
 mod record;
-mod server;
+mod settings;
 #[cfg(test)]
 mod testing;
 

@@ -19,95 +19,62 @@ mod connection;
 mod event;
 mod frame;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use kit::repeats::Calls;
-use kit::tenants::Tenants;
-use pipeline::units::{ByteSize, Period};
-use pipeline::{
-    BuildContext, BuildError, Component, Guarantee, ResendMode, Resource, Source, SourceContext,
-    SourceError,
-};
+use kit::serve::{Connected, Preset, Put, Report, Serve, Served, seconds};
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tls::ServerTls;
 
+use crate::client::{Client, End, Limits};
 use crate::record::Mapping;
-use crate::server::{Server, Service, Settings};
+use crate::settings::Shipping;
+use connection::Connection;
 
 /// Settings of the `lumberjack` source.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Address to listen on: `host:port`. Clients expect port 5044.
-    listen: String,
-    /// Field of a client's event that becomes the body, for example `message`; the other fields are
-    /// in the header `lumberjack.fields`. Without it the body is the whole event as JSON.
-    #[serde(default)]
-    body_field: Option<String>,
-    /// Headers from fields: the name of the header, and the name of the field, with dots for nested
-    /// fields.
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    shipping: Shipping<Shared>,
     /// Time for which unanswered events of a closed connection are remembered. Events that their
     /// host resends within that time are not stored twice. `0s`: disabled.
-    #[serde(default = "defaults::repeat_window")]
+    #[serde(default = "seconds::<600>")]
     repeat_window: Period,
-    /// Size limit of a frame, before and after decompression: an event, or the events of a
-    /// compressed frame.
-    #[serde(default = "defaults::message_max")]
-    message_max: ByteSize,
-    /// Memory limit of the events over 64 KiB of all connections.
-    #[serde(default = "defaults::in_flight_max")]
-    in_flight_max: ByteSize,
-    /// Connection limit. Further connections wait to be accepted.
-    #[serde(default = "defaults::connections_max")]
-    connections_max: u32,
-    /// Timeout for receiving a window, and for sending a response.
-    #[serde(default = "defaults::message_timeout")]
-    message_timeout: Period,
     /// Idle timeout of a connection without an event.
-    #[serde(default = "defaults::idle_timeout")]
+    #[serde(default = "seconds::<3600>")]
     idle_timeout: Period,
-    /// TLS of the connections; clients must use it.
-    #[serde(default)]
-    tls: Option<ServerTls>,
-    /// Limits for each client: shares, connections, rates, sizes. Messages above a rate wait
-    /// unread. A connection above the limit, or with a message above the size, is closed.
-    #[serde(default)]
-    tenants: Tenants,
 }
 
-mod defaults {
-    use std::time::Duration;
+/// Descriptions of the shared settings.
+#[derive(Debug)]
+enum Shared {}
 
-    use pipeline::units::{ByteSize, Period};
-
-    pub(super) fn repeat_window() -> Period {
-        Period(Duration::from_secs(600))
-    }
-
-    pub(super) fn message_max() -> ByteSize {
-        ByteSize::mib(16)
-    }
-
-    pub(super) fn in_flight_max() -> ByteSize {
-        ByteSize::mib(64)
-    }
-
-    pub(super) fn connections_max() -> u32 {
-        1024
-    }
-
-    pub(super) fn message_timeout() -> Period {
-        Period(Duration::from_secs(30))
-    }
-
-    pub(super) fn idle_timeout() -> Period {
-        Period(Duration::from_secs(3600))
-    }
+impl Preset for Shared {
+    const TEXTS: &[(&str, &str)] = &[
+        ("listen", "Address to listen on: `host:port`. Clients expect port 5044."),
+        (
+            "body_field",
+            "Field of a client's event that becomes the body, for example `message`; the other \
+             fields are in the header `lumberjack.fields`. Without it the body is the whole event \
+             as JSON.",
+        ),
+        (
+            "message_max",
+            "Size limit of a frame, before and after decompression: an event, or the events of a \
+             compressed frame.",
+        ),
+        ("in_flight_max", "Memory limit of the events over 64 KiB of all connections."),
+        ("message_timeout", "Timeout for receiving a window, and for sending a response."),
+        (
+            "tenants",
+            "Limits for each client: shares, connections, rates, sizes. Messages above a rate wait \
+             unread. A connection above the limit, or with a message above the size, is closed.",
+        ),
+    ];
 }
 
 impl Component for Config {
@@ -118,58 +85,30 @@ impl Component for Config {
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
-        let mapping = Mapping::new("lumberjack", self.body_field, &self.headers)?;
-        let settings = Settings {
-            listen: self.listen,
-            connections_max: self.connections_max,
-            message_max: self.message_max,
-            in_flight_max: self.in_flight_max,
-            message_timeout: self.message_timeout.0,
-            idle_timeout: self.idle_timeout.0,
-            tls: self.tls,
-            tenants: self.tenants,
-        };
-        Ok(Box::new(Lumberjack {
-            server: Server::new(settings, mapping, cx)?,
-            calls: Calls::new(self.repeat_window.0),
-        }))
+        let (port, limits, mapping) = self.shipping.build(("lumberjack", self.idle_timeout), cx)?;
+        let calls = Calls::new(self.repeat_window.0);
+        let lumberjack = Lumberjack { limits, mapping: Arc::new(mapping), calls };
+        Ok(Box::new(Served::new(port, lumberjack)))
     }
 }
 
 struct Lumberjack {
-    server: Server,
-    /// Kept between runs: a client may resend in the next run what the last run stored but could
-    /// not acknowledge.
+    limits: Limits,
+    mapping: Arc<Mapping>,
+    /// A client may resend in the next run what the last run stored but could not acknowledge.
     calls: Calls,
 }
 
-#[async_trait]
-impl Source for Lumberjack {
-    fn guarantee(&self) -> Guarantee {
-        // A client without a reply resends, and not every repetition is recognised.
-        Guarantee::AtLeastOnce
+impl Serve for Lumberjack {
+    type End = End;
+
+    async fn serve(&self, connected: Connected, put: &Arc<Put>) -> Result<(), End> {
+        let client = Client::new(connected, self.limits, put);
+        Connection::new(self, client).windows().await
     }
 
-    fn resend_mode(&self) -> ResendMode {
-        ResendMode::Nothing
-    }
-
-    fn resources(&self) -> Vec<Resource> {
-        self.server.resources()
-    }
-
-    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
-        self.server.open().await
-    }
-
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let calls = self.calls.clone();
-        let serve = |client, peer: Arc<str>, service: Arc<Service>| {
-            let calls = calls.clone();
-            async move { connection::serve(client, &peer, &service, &calls).await }
-        };
-        self.server.run(cx, serve).await;
-        Ok(())
+    fn report(&self, end: &End) -> Report {
+        end.report()
     }
 }
 

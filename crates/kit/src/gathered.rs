@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use metrics::Metrics;
 use peers::limits::Cut;
+use pipeline::units::ByteSize;
 use pipeline::{Batch, BatchBuilder, FramingLost, Intake, IntakeError};
 use support::log_rate::LogRate;
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use crate::serve::{Connections, Limits};
 use crate::tenants::Client;
 
 /// Size of bodies at which a batch is full.
@@ -20,6 +22,13 @@ pub const FRAMING_LOST: &str = "framing_lost";
 
 /// Maximum number of log lines per minute about streams whose framing was lost.
 const LOG_LINES: u32 = 5;
+
+/// Returns the limits of a source whose connections hold at most a batch and a message each, and
+/// wait for room without a time limit.
+pub fn limits<P>(message_max: (&'static str, ByteSize), connections: &Connections<P>) -> Limits {
+    let held = (BATCH_BYTES as u64 + message_max.1.0) * u64::from(connections.connections_max);
+    Limits { message_max, in_flight_max: ByteSize(held), wait_max: Duration::MAX }
+}
 
 /// Destination of gathered events. Clones share the batches in flight.
 #[derive(Clone)]
@@ -42,8 +51,17 @@ impl Destination {
         intake: Arc<dyn Intake>,
         batch_events: usize,
     ) -> Self {
-        let log = Arc::new(LogRate::new(LOG_LINES));
-        Self { source, metrics, intake, batch_events, work: TaskTracker::new(), log }
+        let shared = (TaskTracker::new(), Arc::new(LogRate::new(LOG_LINES)));
+        Self::within((source, metrics, intake), batch_events, shared)
+    }
+
+    /// As [`Destination::new`], with shared puts under way and a shared limit of log lines.
+    pub(crate) fn within(
+        (source, metrics, intake): (Arc<str>, Metrics, Arc<dyn Intake>),
+        batch_events: usize,
+        (work, log): (TaskTracker, Arc<LogRate>),
+    ) -> Self {
+        Self { source, metrics, intake, batch_events, work, log }
     }
 
     /// Returns the size of an event that the downstream agents always accept.

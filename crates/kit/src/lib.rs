@@ -1,10 +1,10 @@
 //! The shared code of sources and sinks. It knows no component.
 //!
 //! ```text
-//!   peers ─► listening ─► tenants ─► decoding ─► storing, put ─┐
-//!            datagrams ─► gathered ────────────────────────────┤
-//!            broker    ─► messages ─► consume ─────────────────┼─► channels
-//!            positions ─► one_channel, until_stored ───────────┘
+//!   clients   ─► listening ─► tenants ─► decoding ─► serve ──┐
+//!   datagrams ─► gathered ───────────────────────────────────┤
+//!   brokers   ─► messages ─► consume ────────────────────────┼─► channels
+//!   positions ─► one_channel, until_stored ──────────────────┘
 //!
 //!   channels ─► places, record, refused, http ─► a server
 //! ```
@@ -16,7 +16,8 @@
 //! | `datagrams` | sockets of UDP and their queue |
 //! | `decoding` | messages ─► events, within the memory of their tenant |
 //! | `http::body` | bodies of requests, read within their limits |
-//! | `storing`, `put` | a batch that a client waits for ─► the channels |
+//! | `serve` | the adapter for clients that connect |
+//! | `storing` | a batch that a client waits for ─► the channels |
 //! | `repeats` | calls that are sent again, recognised |
 //! | `gathered` | events without positions ─► batches ─► the channels |
 //! | `multiline` | lines ─► events of several lines |
@@ -51,10 +52,10 @@ pub mod messages;
 pub mod multiline;
 pub mod one_channel;
 pub mod places;
-pub mod put;
 pub mod record;
 pub mod refused;
 pub mod repeats;
+pub mod serve;
 pub mod storing;
 pub mod tenants;
 #[cfg(any(test, feature = "testkit"))]

@@ -1,4 +1,4 @@
-//! Accept loop of all listening sources: serves a bounded number of connections, each in its own
+//! The accept loop of sources that listen: serves a bounded number of connections, each in its own
 //! task, until the source stops. Every stream passes [`Accepted`], where it can be wrapped.
 
 use std::future::Future;
@@ -9,9 +9,7 @@ use metrics::Metrics;
 use peers::RefusalBoard;
 use pipeline::env::{Listener, Net, Stream};
 use pipeline::plain_text;
-use pipeline::units::ByteSize;
 use pipeline::{BuildContext, BuildError, ErrorClass, SourceError};
-use support::mutant;
 use tls::{ClientNames, ServerTls, Visitor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -35,26 +33,6 @@ pub fn check_address(setting: &str, address: &str) -> Result<(), BuildError> {
     }
     let problem = "no host and port; write for example \"0.0.0.0:8080\"";
     Err(BuildError::invalid(setting, problem))
-}
-
-/// Checks the limits of a source with replies: for connections, for a message by the name of its
-/// setting, and for all messages together.
-pub fn check_limits(
-    connections_max: u32,
-    (setting, message_max): (&str, ByteSize),
-    in_flight_max: ByteSize,
-) -> Result<(), BuildError> {
-    if connections_max == 0 {
-        return Err(BuildError::invalid("connections_max", "at least 1"));
-    }
-    if message_max.0 == 0 || message_max > ByteSize::mib(1024) {
-        return Err(BuildError::invalid(setting, "must be over 0 and at most 1GiB"));
-    }
-    if in_flight_max < message_max {
-        let problem = format!("must be at least `{setting}`, {message_max}");
-        return Err(BuildError::invalid("in_flight_max", problem));
-    }
-    Ok(())
 }
 
 /// Returns the host of an address `host:port`.
@@ -221,36 +199,6 @@ pub async fn accept<F>(
     }
     connections.close();
     let _ = timeout(allowed.drain, connections.wait()).await;
-}
-
-/// Serves connections, at most `max` at a time, with `serve`, which gets each connection and its
-/// peer, in TLS if there is a guard. Returns after `stop` when the connections have ended, at most
-/// [`DRAIN`] later: the others are cut then.
-pub async fn serve<F, S>(
-    listener: Box<dyn Listener>,
-    source: &str,
-    (max, tls): (usize, Option<&Guard>),
-    stop: &CancellationToken,
-    serve: S,
-) where
-    S: Fn(Box<dyn Stream>, Peer) -> F,
-    F: Future<Output = ()> + Send + 'static,
-{
-    let allowed = Allowed { connections: max, drain: DRAIN, tls };
-    accept(listener, source, allowed, stop, |accepted| {
-        let Accepted { stream, peer, cut, place, .. } = accepted;
-        let served = serve(stream, peer);
-        async move {
-            // A connection that was cut has no result.
-            let _ = cut.run_until_cancelled(served).await;
-            if mutant!("place_of_connection_kept") {
-                place.forget();
-                return;
-            }
-            drop(place);
-        }
-    })
-    .await;
 }
 
 #[cfg(test)]

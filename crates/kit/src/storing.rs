@@ -4,13 +4,17 @@
 use std::time::Duration;
 
 use peers::limits::{Cut, EVENT_OVERHEAD_BYTES};
-use pipeline::{Batch, Intake, IntakeError};
-use tokio::time::timeout;
+use pipeline::{Batch, IntakeError, PositionIntake};
+use support::mutant;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+/// Pause before a batch is retried in the channels that lack it.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Reason why a client's events are not stored.
 #[derive(Debug)]
-pub enum NotStored {
+pub(crate) enum NotStored {
     /// No room in time. They are not stored later either.
     Full,
     /// The agent is stopping. They are not stored later either.
@@ -28,8 +32,8 @@ pub fn units(bytes: u64) -> u32 {
 
 /// Stores a batch if there is room within `wait_max`, which it requests in its `turn`. Must run to
 /// its end once it has been polled.
-pub async fn store<T>(
-    intake: &dyn Intake,
+pub(crate) async fn store<T>(
+    intake: &dyn PositionIntake,
     batch: Batch,
     (wait_max, turn): (Duration, impl Future<Output = T>),
     stop: &CancellationToken,
@@ -57,12 +61,37 @@ pub async fn store<T>(
             Ok(reserved) => reserved.map_err(NotStored::Refused)?,
             Err(_) => return Err(NotStored::Full),
         },
-        () = stop.cancelled() => return Err(NotStored::Stopping),
+        () = stop.cancelled(), if !mutant!("serve_put_outwaits_stop") => {
+            return Err(NotStored::Stopping);
+        }
     };
     for (permit, part) in permits.into_iter().zip(parts) {
-        permit.commit(part).await.map_err(NotStored::Failed)?;
+        let stored = permit.commit(part).await;
+        complete(intake, stored, wait_max, stop).await.map_err(NotStored::Failed)?;
     }
     Ok(())
+}
+
+/// Retries a batch that only some channels have stored in the others, for `wait_max` at most.
+async fn complete(
+    intake: &dyn PositionIntake,
+    mut stored: Result<(), IntakeError>,
+    wait_max: Duration,
+    stop: &CancellationToken,
+) -> Result<(), IntakeError> {
+    let began = Instant::now();
+    while let Err(IntakeError::Partly { mut rest, source }) = stored {
+        let is_stopping = stop.run_until_cancelled(sleep(RETRY)).await.is_none();
+        if is_stopping || began.elapsed() >= wait_max {
+            return Err(IntakeError::Partly { rest, source });
+        }
+        if mutant!("serve_retried_everywhere") {
+            let channels = 0..intake.positions("").len();
+            rest.parts = channels.map(|channel| (channel, rest.parts[0].1.clone())).collect();
+        }
+        stored = intake.accept_rest(*rest).await;
+    }
+    stored
 }
 
 /// Splits the events of a request into batches of at most `max` bytes, if single events permit.

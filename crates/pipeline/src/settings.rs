@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-pub use read::ReadError;
+pub use read::{PART, ReadError};
 
 /// A place in a file. The default is no place: flags, defaults, values made by a program.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]

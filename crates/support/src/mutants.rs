@@ -113,6 +113,14 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("consume_retried_everywhere", "a batch is retried in the channels that lack it alone"),
     ("consume_stored_is_rejected", "a message that is stored is acknowledged, not rejected"),
     ("consume_stored_is_returned", "a message that is stored is not returned to the broker"),
+    // `crates/kit/tests/serve/planted.rs`
+    ("serve_acknowledged_before_stored", "a client has its reply when its events are stored"),
+    ("serve_cut_ignored", "a connection that does not end is cut after a stop"),
+    ("serve_failed_is_stored", "a put that some channel has failed is not acknowledged"),
+    ("serve_put_dropped_with_client", "a put that has begun ends without its client"),
+    ("serve_put_not_awaited", "a stop waits for puts that have begun"),
+    ("serve_put_outwaits_stop", "a stop ends the wait for room"),
+    ("serve_retried_everywhere", "a put is retried in the channels that lack its batch"),
     // `crates/components-hdfs/src/hdfs/tests/planted.rs`
     ("one_round_only", "a batch with many directories is written in rounds"),
     ("overflow_not_counted", "events that no round has room for are counted"),

@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kit::listening::{self, Guard};
-use kit::tenants::Tenants;
+use kit::serve::{Connections, Limits, Ports, Preset, Served, mib, seconds};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tls::ServerTls;
 
 use super::Otlp;
-use super::exchange::{Limits, Rules};
+use super::exchange::Exchange;
 use crate::events::{Form, Mapping, Owner, Picked};
 use crate::headers;
 
@@ -36,32 +34,45 @@ pub struct Config {
     #[serde(default)]
     headers: BTreeMap<String, String>,
     /// Size limit of a request, before and after decompression.
-    #[serde(default = "defaults::body_max")]
+    #[serde(default = "mib::<8>")]
     body_max: ByteSize,
     /// Memory limit of decoded requests of all connections: many small records need more than their
     /// request. A request that needs all of it is read when no other one is; one that needs over
     /// four times as much is rejected.
-    #[serde(default = "defaults::in_flight_max")]
+    #[serde(default = "mib::<64>")]
     in_flight_max: ByteSize,
-    /// Connection limit of each address. Further connections wait to be accepted.
-    #[serde(default = "defaults::connections_max")]
-    connections_max: u32,
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    connections: Connections<Shared>,
     /// Time that a request waits for room before its client is asked to retry.
-    #[serde(default = "defaults::wait_max")]
+    #[serde(default = "seconds::<1>")]
     wait_max: Period,
     /// Delay after which a client retries if there was no room.
-    #[serde(default = "defaults::retry_after")]
+    #[serde(default = "seconds::<1>")]
     retry_after: Period,
     /// Timeout for receiving the body of a request.
-    #[serde(default = "defaults::body_timeout")]
+    #[serde(default = "seconds::<30>")]
     body_timeout: Period,
-    /// TLS of the connections; clients must use it.
-    #[serde(default)]
-    tls: Option<ServerTls>,
-    /// Limits for each client: shares, connections, rates, sizes. A client above a limit is asked
-    /// to retry, as if there was no room; a request above its size is rejected.
-    #[serde(default)]
-    tenants: Tenants,
+}
+
+/// Presets of the shared settings.
+#[derive(Debug)]
+enum Shared {}
+
+impl Preset for Shared {
+    const CONNECTIONS_MAX: u32 = 256;
+
+    const TEXTS: &[(&str, &str)] = &[
+        (
+            "connections_max",
+            "Connection limit of each address. Further connections wait to be accepted.",
+        ),
+        (
+            "tenants",
+            "Limits for each client: shares, connections, rates, sizes. A client above a limit is \
+             asked to retry, as if there was no room; a request above its size is rejected.",
+        ),
+    ];
 }
 
 /// What the body of a log record's event is.
@@ -88,36 +99,6 @@ enum RecordBody {
     Protobuf,
 }
 
-mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
-
-    pub(super) fn body_max() -> ByteSize {
-        ByteSize::mib(8)
-    }
-
-    pub(super) fn in_flight_max() -> ByteSize {
-        ByteSize::mib(64)
-    }
-
-    pub(super) fn connections_max() -> u32 {
-        256
-    }
-
-    pub(super) fn wait_max() -> Period {
-        Period(Duration::from_secs(1))
-    }
-
-    pub(super) fn retry_after() -> Period {
-        Period(Duration::from_secs(1))
-    }
-
-    pub(super) fn body_timeout() -> Period {
-        Period(Duration::from_secs(30))
-    }
-}
-
 impl Component for Config {
     const KIND: &'static str = "otlp";
     const ANOMALIES: &[&str] =
@@ -133,13 +114,13 @@ impl Component for Config {
         let named = self.listen.iter().enumerate().map(|(at, it)| (format!("listen.{at}"), it));
         let named: Vec<_> = named.collect();
         let named: Vec<_> = named.iter().map(|(setting, it)| (&**setting, &***it)).collect();
-        for (setting, address) in &named {
-            listening::check_address(setting, address)?;
-        }
-        let guard = Guard::new(self.tls, &named, cx, &["h2", "http/1.1"])?;
-        let largest = ("body_max", self.body_max);
-        listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
-        self.tenants.check(largest)?;
+        let limits = Limits {
+            message_max: ("body_max", self.body_max),
+            in_flight_max: self.in_flight_max,
+            wait_max: self.wait_max.0,
+        };
+        let protocols = ["h2", "http/1.1"];
+        let ports = Ports::new(&named, self.connections, limits, &protocols, cx)?;
         if self.retry_after.0 < Duration::from_millis(1) {
             return Err(BuildError::invalid("retry_after", "at least 1ms"));
         }
@@ -155,27 +136,13 @@ impl Component for Config {
             },
             picked: self.headers.iter().map(picked).collect::<Result<_, _>>()?,
         };
-        Ok(Box::new(Otlp {
-            guard,
-            name: cx.name.clone(),
-            env: cx.env.clone(),
-            metrics: cx.metrics.clone(),
-            listen: self.listen,
-            connections_max: self.connections_max as usize,
-            rules: Rules {
-                mapping: Arc::new(mapping),
-                limits: Limits {
-                    body_max: self.body_max.0 as usize,
-                    in_flight_max: self.in_flight_max.0,
-                    wait_max: self.wait_max.0,
-                    retry_after: self.retry_after.0,
-                    body_timeout: self.body_timeout.0,
-                },
-            },
-            tenants: self.tenants,
-            board: cx.get(),
-            listeners: Vec::new(),
-        }))
+        let exchange = Exchange {
+            mapping: Arc::new(mapping),
+            body_max: self.body_max.0 as usize,
+            retry_after: self.retry_after.0,
+            body_timeout: self.body_timeout.0,
+        };
+        Ok(Box::new(Served::new(ports, Otlp(Arc::new(exchange)))))
     }
 }
 

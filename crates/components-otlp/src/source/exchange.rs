@@ -9,14 +9,11 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use kit::http::body::{self, Refusal, RequestBody};
-use kit::storing::{self, NotStored, units};
-use kit::tenants::{Member, Memory, Sharing};
-use metrics::Metrics;
-use pipeline::{Batch, Classify, Env, ErrorClass, Intake, IntakeError};
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use kit::serve::Put;
+use kit::storing::units;
+use kit::tenants::{Member, Memory};
+use tokio::time::Instant;
+use tracing::debug;
 
 use super::answer::{self, Protocol};
 use crate::events::{self, Events, Form, Mapping};
@@ -30,36 +27,13 @@ const DENSE_TIMES: u64 = 4;
 /// Length of the prefix of a gRPC message: the compression flag and the length.
 const FRAME_BYTES: usize = 5;
 
-/// Limits of a request.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+/// The way of a request to its response.
+pub(super) struct Exchange {
+    /// How to convert requests to events.
+    pub(super) mapping: Arc<Mapping>,
     pub(super) body_max: usize,
-    /// For all requests together, as in the budget.
-    pub(super) in_flight_max: u64,
-    pub(super) wait_max: Duration,
     pub(super) retry_after: Duration,
     pub(super) body_timeout: Duration,
-}
-
-/// How to convert requests to events.
-#[derive(Debug, Clone)]
-pub(super) struct Rules {
-    pub(super) mapping: Arc<Mapping>,
-    pub(super) limits: Limits,
-}
-
-/// State shared by all requests of a run.
-pub(super) struct Exchange {
-    pub(super) source: Arc<str>,
-    pub(super) env: Env,
-    pub(super) metrics: Metrics,
-    pub(super) intake: Arc<dyn Intake>,
-    pub(super) stop: CancellationToken,
-    pub(super) rules: Rules,
-    /// Memory, and turns for space in the channels.
-    pub(super) sharing: Arc<Sharing>,
-    /// Batches being stored. They continue even if their client disconnects.
-    pub(super) work: TaskTracker,
 }
 
 /// Rejected records of a request; its other records are stored.
@@ -76,25 +50,22 @@ impl Exchange {
         &self,
         request: Request<Incoming>,
         member: &Arc<Member>,
+        put: &Arc<Put>,
     ) -> Response<answer::Body> {
         let (head, mut body) = RequestBody::of(request);
         let (protocol, refusal) = match asked(&head) {
             Ok((protocol, signal)) => {
-                match self.take((protocol, signal), (&head, &mut body), member).await {
+                match self.take((protocol, signal), (&head, &mut body), (member, put)).await {
                     Ok(rejected) => return answer::success(protocol, signal, rejected),
                     Err(refusal) => (protocol, refusal),
                 }
             }
             Err(unknown) => unknown,
         };
-        body.drop_rest(self.rules.limits.body_timeout).await;
-        self.refuse(protocol, &refusal)
-    }
-
-    fn refuse(&self, protocol: Protocol, refusal: &Refusal) -> Response<answer::Body> {
-        debug!(source = %self.source, status = %refusal.status, refusal.text, "request refused");
-        let retry_after = refusal.retry_after.unwrap_or(self.rules.limits.retry_after);
-        answer::refusal(protocol, refusal, retry_after)
+        body.drop_rest(self.body_timeout).await;
+        debug!(source = %put.source, status = %refusal.status, refusal.text, "request refused");
+        let retry_after = refusal.retry_after.unwrap_or(self.retry_after);
+        answer::refusal(protocol, &refusal, retry_after)
     }
 
     /// Accepts the records of a request. Returns when they are in every required channel.
@@ -102,79 +73,91 @@ impl Exchange {
         &self,
         (protocol, signal): (Protocol, Signal),
         (head, body): (&Parts, &mut RequestBody),
-        member: &Arc<Member>,
+        (member, put): (&Arc<Member>, &Arc<Put>),
     ) -> Result<Rejected, Refusal> {
-        if self.stop.is_cancelled() {
+        if put.stop.is_cancelled() {
             return Err(stopping());
         }
         member.ask(Instant::now())?;
-        let limits = self.rules.limits;
-        let largest = member.message_max(limits.body_max as u64);
-        let of_tenant = |refusal: Refusal| refusal.of_tenant(member, limits.body_max);
+        let largest = member.message_max(self.body_max as u64);
+        let of_tenant = |refusal: Refusal| refusal.of_tenant(member, self.body_max);
         let frame = if protocol == Protocol::Grpc { FRAME_BYTES } else { 0 };
         let body_max = largest as usize + frame;
         let announced = body.announced();
         if announced.is_some_and(|bytes| bytes > body_max as u64) {
-            return Err(Refusal::too_large_for(member, limits.body_max));
+            return Err(Refusal::too_large_for(member, self.body_max));
         }
         let is_gzip = is_gzip(protocol, &head.headers)?;
         // A compressed body may grow up to the limit.
         let bytes = announced.filter(|_| !is_gzip).unwrap_or(largest).min(largest);
-        let mut memory = self.memory(member, bytes).await?;
-        let body = body.read(body_max, limits.body_timeout).await.map_err(of_tenant)?;
+        let mut memory = put.memory(member, bytes).await.ok_or_else(no_memory)?;
+        let body = body.read(body_max, self.body_timeout).await.map_err(of_tenant)?;
         let (body, is_gzip) = match protocol {
             Protocol::Grpc => message(&body, is_gzip)?,
             Protocol::Http(_) => (body, is_gzip),
         };
         if body.len() as u64 > largest {
-            return Err(Refusal::too_large_for(member, limits.body_max));
+            return Err(Refusal::too_large_for(member, self.body_max));
         }
         let form = (signal, protocol.form());
-        let (weighed, held) = self.weighed(form, (body, memory), (is_gzip, largest as usize)).await;
+        let (weighed, held) = weighed(put, form, (body, memory), (is_gzip, largest as usize)).await;
         let (body, weight) = weighed.map_err(of_tenant)?;
         memory = held;
         member.charge(body.len() as u64, Instant::now());
-        let whole = units(weight.min(limits.in_flight_max));
+        let whole = units(weight.min(put.sharing.in_flight_max()));
         let more = whole.saturating_sub(memory.units());
         if more > 0 {
-            memory.merge(self.memory(member, u64::from(more) << 10).await?);
+            let more = put.memory(member, u64::from(more) << 10).await;
+            memory.merge(more.ok_or_else(no_memory)?);
         }
-        let (decoded, mut memory) = self.decode(form, (body, memory)).await;
+        let (decoded, mut memory) = self.decode(form, (body, memory), put).await;
         let Events { batch, rejected, problem } = decoded?;
         if rejected > 0 {
-            debug!(source = %self.source, records = rejected, problem, "records are rejected");
-            self.metrics.count_anomaly(&self.source, "record_too_large", rejected);
+            debug!(source = %put.source, records = rejected, problem, "records are rejected");
+            put.count("record_too_large", rejected);
         }
         // Release the memory that a body of unknown length did not need, before waiting for the
         // channels.
         memory.keep(batch.size().bytes);
         if !batch.is_empty() {
             member.count(batch.len() as u64, batch.size().bytes, Instant::now());
-            self.store(batch, memory, member).await?;
+            let statuses = (StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE);
+            Refusal::unless_stored(put.store(batch, memory, member).await, statuses)?;
         }
         Ok(Rejected { records: rejected, problem })
     }
 
-    /// Decompresses the body, and estimates the memory to decode it. Continues if the client
-    /// disconnects, and holds the memory until its end.
-    async fn weighed(
+    /// Decodes a body to events. Holds the memory like [`weighed`].
+    async fn decode(
         &self,
         form: (Signal, Form),
         (body, memory): (Bytes, Memory),
-        (is_gzip, body_max): (bool, usize),
-    ) -> (Result<(Bytes, u64), Refusal>, Memory) {
-        let weigh = move || {
-            let body = if is_gzip { body::gunzip(&body, body_max)? } else { body };
-            let weight = weight(form, &body);
-            Ok::<_, Refusal>((body, weight))
+        put: &Put,
+    ) -> (Result<Events, Refusal>, Memory) {
+        let mapping = self.mapping.clone();
+        let batch_bytes_max = put.batch_bytes_max();
+        let decode = move || {
+            events::events_of(form, &body, &mapping, batch_bytes_max).map_err(|problem| {
+                let text = format!("the body is no request of OTLP: {problem}");
+                Refusal::new(StatusCode::BAD_REQUEST, text)
+            })
         };
-        let (weighed, memory) = self.env.offload(move || (weigh(), memory)).await;
-        (weighed.and_then(|weighed| self.checked(weighed)), memory)
+        put.env.offload(move || (decode(), memory)).await
     }
+}
 
-    /// Rejects a body that needs too much memory.
-    fn checked(&self, (body, weight): (Bytes, u64)) -> Result<(Bytes, u64), Refusal> {
-        let max = self.rules.limits.in_flight_max;
+/// Decompresses the body, and estimates the memory to decode it. Continues if the client
+/// disconnects, and holds the memory until its end.
+async fn weighed(
+    put: &Put,
+    form: (Signal, Form),
+    (body, memory): (Bytes, Memory),
+    (is_gzip, body_max): (bool, usize),
+) -> (Result<(Bytes, u64), Refusal>, Memory) {
+    let max = put.sharing.in_flight_max();
+    let weigh = move || {
+        let body = if is_gzip { body::gunzip(&body, body_max)? } else { body };
+        let weight = weight(form, &body);
         if weight / DENSE_TIMES > max {
             let mib = weight >> 20;
             let text = format!(
@@ -184,74 +167,16 @@ impl Exchange {
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
         Ok((body, weight))
-    }
-
-    /// Decodes a body to events. Holds the memory like [`Exchange::weighed`].
-    async fn decode(
-        &self,
-        form: (Signal, Form),
-        (body, memory): (Bytes, Memory),
-    ) -> (Result<Events, Refusal>, Memory) {
-        let mapping = self.rules.mapping.clone();
-        let batch_bytes_max = self.intake.batch_bytes_max();
-        let decode = move || {
-            events::events_of(form, &body, &mapping, batch_bytes_max).map_err(|problem| {
-                let text = format!("the body is no request of OTLP: {problem}");
-                Refusal::new(StatusCode::BAD_REQUEST, text)
-            })
-        };
-        self.env.offload(move || (decode(), memory)).await
-    }
-
-    /// Reserves this much memory; waits for it as long as a request may wait.
-    async fn memory(&self, member: &Member, bytes: u64) -> Result<Memory, Refusal> {
-        let memory = self.sharing.memory(member, bytes);
-        let memory = timeout(self.rules.limits.wait_max, memory).await;
-        memory.map_err(|_| full("other requests hold all of the memory (`in_flight_max`)"))
-    }
-
-    /// Stores a batch in a separate task, which continues if the client disconnects.
-    async fn store(
-        &self,
-        batch: Batch,
-        memory: Memory,
-        member: &Arc<Member>,
-    ) -> Result<(), Refusal> {
-        let turn = self.sharing.channel_turn(member, batch.size().bytes);
-        let (intake, wait_max) = (self.intake.clone(), self.rules.limits.wait_max);
-        let (source, stop) = (self.source.clone(), self.stop.clone());
-        let storing = self.work.spawn(async move {
-            let _memory = memory;
-            match storing::store(&*intake, batch, (wait_max, turn), &stop).await {
-                Ok(()) => Ok(()),
-                Err(NotStored::Stopping) => Err(stopping()),
-                Err(NotStored::Full) => Err(full("a channel is full")),
-                Err(NotStored::Refused(error)) => Err(refused(&source, &error)),
-                Err(NotStored::Failed(error)) => {
-                    warn!(%source, %error, "records of a request are not stored");
-                    Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
-                }
-            }
-        });
-        storing.await.unwrap_or_else(|_| Err(stopping()))
-    }
+    };
+    put.env.offload(move || (weigh(), memory)).await
 }
 
 fn stopping() -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping")
 }
 
-fn full(text: &str) -> Refusal {
-    Refusal::new(StatusCode::TOO_MANY_REQUESTS, text)
-}
-
-/// Returns why there is no space, permanently.
-fn refused(source: &str, error: &IntakeError) -> Refusal {
-    if error.class() == ErrorClass::Poison {
-        return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string());
-    }
-    warn!(source, %error, "a request finds no channel that takes it");
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "a channel is not available")
+fn no_memory() -> Refusal {
+    Refusal::no_memory(StatusCode::TOO_MANY_REQUESTS)
 }
 
 /// Returns the protocol and the signal of a request.

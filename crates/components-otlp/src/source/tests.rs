@@ -7,15 +7,18 @@
 use std::path::Path;
 use std::sync::Mutex;
 
+use async_trait::async_trait;
 use pipeline::testkit::{build, plain_context};
 use pipeline::{
-    Batch, BatchSize, BuildContext, Intake, IntakeError, Outcome, Permit, Sink, Taken, Unreserved,
+    Batch, BatchSize, BuildContext, Intake, IntakeError, Outcome, Permit, Sink, SourceError, Taken,
+    Unreserved,
 };
 use prost::Message;
 use serde_json::{Value, json};
 use support::loopback::free_address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 

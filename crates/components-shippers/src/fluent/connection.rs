@@ -1,46 +1,25 @@
 //! One connection: reads messages one after the other, and replies to each that requests it.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use kit::listening;
 use pipeline::BatchBuilder;
 use tokio::time::Instant;
 
-use super::chunks::Chunks;
+use super::Fluent;
 use super::login::{Login, Salts};
 use super::message::{self, Message, Rules};
 use super::pack::Scan;
 use crate::client::{Client, End, Memory};
-use crate::server::Service;
 
-/// State that the connections of a run share.
-pub(super) struct Shared {
-    pub(super) service: Arc<Service>,
-    pub(super) require_ack: bool,
-    pub(super) login: Option<Arc<Login>>,
-    pub(super) chunks: Chunks,
-}
-
-/// Serves a connection until it ends or the source stops.
-pub(super) async fn serve(client: Client, peer: &str, shared: &Shared) {
-    let (host, service) = (listening::host(peer).into(), &*shared.service);
-    let mut connection = Connection { shared, service, host, client };
-    if let Err(error) = connection.messages().await {
-        service.ended(peer, &error);
-    }
-}
-
-struct Connection<'a> {
-    shared: &'a Shared,
-    service: &'a Service,
-    host: Arc<str>,
-    client: Client,
+/// A connection.
+pub(super) struct Connection<'a> {
+    pub(super) fluent: &'a Fluent,
+    pub(super) client: Client,
 }
 
 impl Connection<'_> {
-    async fn messages(&mut self) -> Result<(), End> {
-        if let Some(login) = &self.shared.login {
+    /// Serves the connection until it ends or the source stops.
+    pub(super) async fn messages(mut self) -> Result<(), End> {
+        if let Some(login) = &self.fluent.login {
             self.login(login).await?;
         }
         while let Some((bytes, memory)) = self.next().await? {
@@ -51,7 +30,7 @@ impl Connection<'_> {
 
     /// Runs the login, in which both sides prove that they know the shared key.
     async fn login(&mut self, login: &Login) -> Result<(), End> {
-        let entropy = &self.service.env.entropy;
+        let entropy = &self.client.put.env.entropy;
         let salts = Salts { nonce: entropy.bytes16(), auth: entropy.bytes16() };
         self.client.write(&login.helo(&salts)).await?;
         let Some((ping, _)) = self.next().await? else {
@@ -67,7 +46,7 @@ impl Connection<'_> {
 
     /// Returns the next message with its memory; `None` at the end of input.
     async fn next(&mut self) -> Result<Option<(Bytes, Memory)>, End> {
-        let stop = &self.service.storing.stop;
+        let stop = self.client.put.stop.clone();
         let reading = async {
             if !self.client.begins().await? {
                 return Ok(None);
@@ -81,28 +60,26 @@ impl Connection<'_> {
 
     /// Stores the events of a message, and replies.
     async fn take(&mut self, bytes: Bytes, mut memory: Memory) -> Result<(), End> {
-        let (message_max, body_max) = (self.client.message_max(), self.service.body_max());
+        let (message_max, body_max) = (self.client.message_max(), self.client.put.body_max());
         let size = if message::is_compressed(&bytes) {
             self.client.cover_compressed(&mut memory).await;
             message_max
         } else {
             bytes.len()
         };
-        let mapping = self.service.mapping.clone();
+        let mapping = self.fluent.mapping.clone();
         let read = move |events: &mut BatchBuilder| {
             let rules = Rules { mapping: &mapping, message_max, body_max };
             message::message(&bytes, &rules, events).map_err(|problem| hinted(&bytes, &problem))
         };
-        let env = &self.service.env;
-        let (read, batch) = self.client.decode(env, (size, &mut memory), read).await?;
+        let (read, batch) = self.client.decode((size, &mut memory), read).await?;
         let Some(Message { divided, chunk }) = read else { return Ok(()) };
         self.client.gave(&batch);
         if divided > 0 {
-            self.service.count("event_divided", divided);
+            self.client.put.count("event_divided", divided as u64);
         }
-        let storing = &self.service.storing;
         let Some(chunk) = chunk else {
-            if self.shared.require_ack {
+            if self.fluent.require_ack {
                 let problem = "a message asks for no answer, which `require_ack` wants: set \
                                `Require_ack_response` (Fluent Bit) or `require_ack_response` \
                                (Fluentd)";
@@ -111,14 +88,14 @@ impl Connection<'_> {
             if batch.is_empty() {
                 return Ok(());
             }
-            return self.client.store(storing, batch, memory, None).await;
+            return self.client.store(batch, memory, None).await;
         };
-        let place = self.shared.chunks.place(Instant::now(), &self.host, &chunk);
+        let place = self.fluent.chunks.place(Instant::now(), &self.client.host, &chunk);
         let mut is_stored = place.lock().await;
         if *is_stored {
-            self.service.repeated(&self.host, batch.len());
+            self.client.put.repeated(&self.client.host, batch.len());
         } else if !batch.is_empty() {
-            self.client.store(storing, batch, memory, Some(&[])).await?;
+            self.client.store(batch, memory, Some(&[])).await?;
         }
         *is_stored = true;
         drop(is_stored);

@@ -3,27 +3,15 @@
 use std::sync::Arc;
 
 use kit::decoding::STEPS_MAX;
-use kit::listening;
-use kit::repeats::Calls;
 use pipeline::{BatchBuilder, BuilderLimits};
 
-use super::event;
 use super::frame::{self, Extent, Frame, Length, Parsed};
+use super::{Lumberjack, event};
 use crate::client::{Client, End, Memory};
 use crate::record::Mapping;
-use crate::server::Service;
 
 /// Size of bodies at which a part of a window is stored and acknowledged.
 const PART_BYTES: usize = 1 << 20;
-
-/// Serves a connection until it ends or the source stops.
-pub(super) async fn serve(client: Client, peer: &str, service: &Service, calls: &Calls) {
-    let (host, window) = (listening::host(peer).into(), Window::default());
-    let mut connection = Connection { service, calls, host, client, window };
-    if let Err(error) = connection.windows().await {
-        service.ended(peer, &error);
-    }
-}
 
 /// Consecutive events without an acknowledgement.
 #[derive(Default)]
@@ -75,17 +63,22 @@ struct Rules {
     body_max: usize,
 }
 
-struct Connection<'a> {
-    service: &'a Service,
-    calls: &'a Calls,
-    host: Arc<str>,
+/// A connection.
+pub(super) struct Connection<'a> {
+    lumberjack: &'a Lumberjack,
     client: Client,
     window: Window,
 }
 
-impl Connection<'_> {
-    async fn windows(&mut self) -> Result<(), End> {
-        let stop = self.service.storing.stop.clone();
+impl<'a> Connection<'a> {
+    /// Creates the state of an accepted connection.
+    pub(super) fn new(lumberjack: &'a Lumberjack, client: Client) -> Self {
+        Self { lumberjack, client, window: Window::default() }
+    }
+
+    /// Serves the connection until it ends or the source stops.
+    pub(super) async fn windows(mut self) -> Result<(), End> {
+        let stop = self.client.put.stop.clone();
         loop {
             // A stop can interrupt a window between two parts: stored events are acknowledged.
             let read = stop.run_until_cancelled(self.part()).await;
@@ -102,7 +95,7 @@ impl Connection<'_> {
         }
         let mut memory = Memory::default();
         let max = self.client.message_max();
-        let body_max = self.service.body_max();
+        let body_max = self.client.put.body_max();
         if self.window.events.is_empty() {
             // Events of a part, and of the next frame: with their headers they need little more
             // memory than the frame.
@@ -130,7 +123,7 @@ impl Connection<'_> {
             else {
                 unreachable!("the frame was whole");
             };
-            let mapping = self.service.mapping.clone();
+            let mapping = self.lumberjack.mapping.clone();
             let rules = Rules { mapping, message_max: max, body_max };
             match frame {
                 Frame::Window(events) => {
@@ -153,7 +146,8 @@ impl Connection<'_> {
                     // The work continues if the client disconnects, and keeps the memory until its
                     // end.
                     let held = std::mem::take(&mut memory);
-                    let (added, held) = self.service.env.offload(move || (add(), held)).await;
+                    let work = move || (add(), held);
+                    let (added, held) = self.client.put.env.offload(work).await;
                     memory = held;
                     self.window = added.map_err(End::Malformed)?;
                 }
@@ -175,25 +169,23 @@ impl Connection<'_> {
         self.client.gave(&batch);
         let divided = std::mem::take(&mut self.window.divided);
         if divided > 0 {
-            self.service.count("event_divided", divided);
+            self.client.put.count("event_divided", divided as u64);
         }
         let (number, version) = self.window.last;
-        let call = self.calls.begin(&self.host, batch);
+        let call = self.lumberjack.calls.begin(&self.client.host, batch);
         if let Some(rest) = call.rest() {
             // Beats keep waiting while they receive keepalives; version 1 has none.
             let alive = frame::acknowledgement(version, 0);
             let busy = if version == b'2' { &alive[..] } else { &[] };
-            self.client.store(&self.service.storing, rest, memory, Some(busy)).await?;
+            self.client.store(rest, memory, Some(busy)).await?;
         }
         // If the client has disconnected, a reply would be lost.
         let written = match self.client.is_over {
             true => Ok(()),
             false => self.client.write(&frame::acknowledgement(version, number)).await,
         };
-        let repeated = call.stored(written.is_ok() && !self.client.is_over);
-        if repeated > 0 {
-            self.service.repeated(&self.host, repeated);
-        }
+        let is_answered = written.is_ok() && !self.client.is_over;
+        self.client.put.answered(call, &self.client.host, is_answered);
         written
     }
 }

@@ -25,77 +25,78 @@ mod filter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use formats::avro::around;
 use futures::FutureExt;
-use metrics::Metrics;
-use peers::TenantBoard;
-use pipeline::env::{Listener, Stream};
+use kit::repeats::Calls;
+use kit::serve::{Connected, Listening, Preset, Put, Report, Serve, Served, mib, seconds};
+use pipeline::env::Stream;
 use pipeline::units::{ByteSize, Period};
-use pipeline::{
-    BuildContext, BuildError, Component, Env, Guarantee, ResendMode, Resource, Source,
-    SourceContext, SourceError,
-};
+use pipeline::{BuildContext, BuildError, Component, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tls::ServerTls;
-use tokio_util::task::TaskTracker;
-use tracing::{debug, info};
+use tracing::debug;
 
-use connection::Connection;
+use connection::{Connection, Ended};
 use filter::Rules;
-use formats::avro::around;
-use kit::listening::{self, DRAIN, Guard};
-use kit::put::Storing;
-use kit::repeats::Calls;
-use kit::tenants::{Client, Sharing, Tenants};
 
 /// Settings of the `avro` source.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Address to listen on: `host:port`. Port 0 selects a free port.
-    listen: String,
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    listening: Listening<Shared>,
     /// Compression of clients, their `compression-type`: `none`, `deflate`, or `auto`, which
     /// detects it from the first byte of a connection.
     #[serde(default)]
     compression: Compression,
     /// Size limit of a call, after decompression.
-    #[serde(default = "defaults::request_max")]
+    #[serde(default = "mib::<16>")]
     request_max: ByteSize,
-    /// Memory limit of the calls of all connections until they are stored. A call needs its size
-    /// twice while it is decoded.
-    #[serde(default = "defaults::in_flight_max")]
-    in_flight_max: ByteSize,
-    /// Connection limit. Further connections wait to be accepted.
-    #[serde(default = "defaults::connections_max")]
-    connections_max: u32,
     /// Rules for hosts, such as `allow:ip:10.1.*`, `deny:ip:10.0.0.0/8` or `allow:name:localhost`.
     /// The first matching rule applies; a host without a matching rule is allowed.
     #[serde(default)]
     ip_filter: Vec<String>,
     /// Time that a call waits for room before it is answered FAILED. Less than `request-timeout` of
     /// the clients, 20 s by default.
-    #[serde(default = "defaults::wait_max")]
+    #[serde(default = "seconds::<10>")]
     wait_max: Period,
     /// Timeout for receiving a call, and for sending a response.
-    #[serde(default = "defaults::request_timeout")]
+    #[serde(default = "seconds::<30>")]
     request_timeout: Period,
     /// Idle timeout of a connection without a call.
-    #[serde(default = "defaults::idle_timeout")]
+    #[serde(default = "seconds::<600>")]
     idle_timeout: Period,
     /// Time for which an unanswered call of a closed connection is remembered. Events that its host
     /// resends within that time are not stored twice. `0s`: disabled.
-    #[serde(default = "defaults::repeat_window")]
+    #[serde(default = "seconds::<120>")]
     repeat_window: Period,
-    /// TLS of the connections; clients need `ssl = true`. With a `compression` other than `none`
-    /// both orders are accepted: zlib inside TLS, and outside as in Flume 1.10 and 1.11.
-    #[serde(default)]
-    tls: Option<ServerTls>,
-    /// Limits for each client: shares, connections, rates, sizes. A call above a rate is answered
-    /// FAILED when it may be repeated, at the latest after `wait_max`. A connection above the
-    /// limit, or with a call above the size, is closed.
-    #[serde(default)]
-    tenants: Tenants,
+}
+
+/// Descriptions of the shared settings.
+#[derive(Debug)]
+enum Shared {}
+
+impl Preset for Shared {
+    const TEXTS: &[(&str, &str)] = &[
+        (
+            "in_flight_max",
+            "Memory limit of the calls of all connections until they are stored. A call needs its \
+             size twice while it is decoded.",
+        ),
+        (
+            "tls",
+            "TLS of the connections; clients need `ssl = true`. With a `compression` other than \
+             `none` both orders are accepted: zlib inside TLS, and outside as in Flume 1.10 and \
+             1.11.",
+        ),
+        (
+            "tenants",
+            "Limits for each client: shares, connections, rates, sizes. A call above a rate is \
+             answered FAILED when it may be repeated, at the latest after `wait_max`. A connection \
+             above the limit, or with a call above the size, is closed.",
+        ),
+    ];
 }
 
 /// How the bytes of a connection are compressed.
@@ -106,40 +107,6 @@ enum Compression {
     Auto,
     None,
     Deflate,
-}
-
-mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
-
-    pub(super) fn request_max() -> ByteSize {
-        ByteSize::mib(16)
-    }
-
-    pub(super) fn in_flight_max() -> ByteSize {
-        ByteSize::mib(64)
-    }
-
-    pub(super) fn connections_max() -> u32 {
-        1024
-    }
-
-    pub(super) fn wait_max() -> Period {
-        Period(Duration::from_secs(10))
-    }
-
-    pub(super) fn request_timeout() -> Period {
-        Period(Duration::from_secs(30))
-    }
-
-    pub(super) fn idle_timeout() -> Period {
-        Period(Duration::from_secs(600))
-    }
-
-    pub(super) fn repeat_window() -> Period {
-        Period(Duration::from_secs(120))
-    }
 }
 
 impl Component for Config {
@@ -162,158 +129,62 @@ impl Component for Config {
     type Role = dyn Source;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
-        listening::check_address("listen", &self.listen)?;
-        let largest = ("request_max", self.request_max);
-        listening::check_limits(self.connections_max, largest, self.in_flight_max)?;
-        self.tenants.check(largest)?;
         let rules = Rules::parse(&self.ip_filter).map_err(|(place, problem)| {
             BuildError::invalid(format!("ip_filter.{place}"), problem)
         })?;
+        let message_max = ("request_max", self.request_max);
+        let mut port = self.listening.port(message_max, self.wait_max.0, &[], cx)?;
         let mut compression = self.compression;
-        let mut guard = Guard::new(self.tls, &[("listen", &self.listen)], cx, &[])?;
-        if compression != Compression::None
-            && let Some(tls) = guard.take()
-        {
+        if compression != Compression::None && port.has_tls() {
             let prelude = |stream: Box<dyn Stream>| around::inflate(stream).boxed();
-            guard = Some(tls.with_prelude(Arc::new(prelude)));
+            port = port.with_prelude(Arc::new(prelude));
             // With zlib outside of TLS there is none inside.
             compression = Compression::Auto;
         }
-        Ok(Box::new(Avro {
-            guard,
-            name: cx.name.clone(),
-            env: cx.env.clone(),
-            metrics: cx.metrics.clone(),
-            listen: self.listen,
-            connections_max: self.connections_max as usize,
+        let avro = Avro {
             rules,
-            limits: Limits {
-                compression,
-                request_max: self.request_max.0 as usize,
-                wait_max: self.wait_max.0,
-                request_timeout: self.request_timeout.0,
-                idle_timeout: self.idle_timeout.0,
-            },
-            in_flight_max: self.in_flight_max.0,
-            tenants: self.tenants,
-            board: cx.get(),
+            compression,
+            request_max: self.request_max.0 as usize,
+            request_timeout: self.request_timeout.0,
+            idle_timeout: self.idle_timeout.0,
             calls: Calls::new(self.repeat_window.0),
-            listener: None,
-        }))
+        };
+        Ok(Box::new(Served::new(port, avro)))
     }
-}
-
-/// Limits of a connection.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    compression: Compression,
-    request_max: usize,
-    wait_max: Duration,
-    request_timeout: Duration,
-    idle_timeout: Duration,
 }
 
 struct Avro {
-    name: Arc<str>,
-    env: Env,
-    metrics: Metrics,
-    listen: String,
-    connections_max: usize,
-    guard: Option<Guard>,
     rules: Rules,
-    limits: Limits,
-    in_flight_max: u64,
-    tenants: Tenants,
-    board: TenantBoard,
-    /// Kept between runs: a client may resend in the next run what the last run stored but could
-    /// not acknowledge.
+    compression: Compression,
+    request_max: usize,
+    request_timeout: Duration,
+    idle_timeout: Duration,
+    /// A client may resend in the next run what the last run stored but could not acknowledge.
     calls: Calls,
-    /// Present between opening and running.
-    listener: Option<Box<dyn Listener>>,
 }
 
-/// State that the connections of one run share.
-struct Shared {
-    env: Env,
-    metrics: Metrics,
-    limits: Limits,
-    /// Memory, and turns for memory and channels.
-    sharing: Arc<Sharing>,
-    calls: Calls,
-    storing: Arc<Storing>,
-}
+impl Serve for Avro {
+    type End = Ended;
 
-impl Shared {
-    /// Counts an anomaly.
-    fn count(&self, reason: &'static str, times: u64) {
-        self.metrics.count_anomaly(&self.storing.source, reason, times);
-    }
-}
-
-#[async_trait]
-impl Source for Avro {
-    fn guarantee(&self) -> Guarantee {
-        // A client without a reply resends, and not every repetition is recognised.
-        Guarantee::AtLeastOnce
+    async fn serve(&self, connected: Connected, put: &Arc<Put>) -> Result<(), Ended> {
+        if !self.rules.allow(&connected.host) {
+            put.count("address_refused", 1);
+            let (source, peer) = (&put.source, &connected.peer);
+            debug!(%source, %peer, "a connection is refused by `ip_filter`");
+            return Ok(());
+        }
+        Connection::new(connected, self, put).serve().await
     }
 
-    fn resend_mode(&self) -> ResendMode {
-        ResendMode::Nothing
-    }
-
-    fn resources(&self) -> Vec<Resource> {
-        vec![Resource::Listen { setting: "listen", address: self.listen.clone() }]
-    }
-
-    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
-        let listener = listening::listen(&*self.env.net, &self.listen, self.guard.as_ref()).await?;
-        info!(source = %self.name, address = %listener.local_address(), "listening");
-        self.listener = Some(listener);
-        Ok(())
-    }
-
-    async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let listener = self.listener.take().expect("a source is opened before it runs");
-        let work = TaskTracker::new();
-        let of = (&self.name, &self.metrics);
-        let sharing = Sharing::new(of, &self.tenants, self.in_flight_max, &self.board);
-        let shared = Arc::new(Shared {
-            env: self.env.clone(),
-            metrics: self.metrics.clone(),
-            limits: self.limits,
-            sharing,
-            calls: self.calls.clone(),
-            storing: Arc::new(Storing {
-                source: self.name.clone(),
-                intake: cx.intake,
-                stop: cx.stop.clone(),
-                wait_max: self.limits.wait_max,
-                work: work.clone(),
-            }),
-        });
-        let (allowed, rules) = ((self.connections_max, self.guard.as_ref()), &self.rules);
-        listening::serve(listener, &self.name, allowed, &cx.stop, |stream, peer| {
-            let (shared, host) = (shared.clone(), Arc::<str>::from(listening::host(&peer.address)));
-            let is_allowed = rules.allow(&host);
-            async move {
-                let source = &shared.storing.source;
-                if !is_allowed {
-                    shared.count("address_refused", 1);
-                    debug!(%source, %peer, "a connection is refused by `ip_filter`");
-                    return;
-                }
-                let address = peer.address.clone();
-                let client = Client::new(shared.sharing.clone(), peer);
-                if let Err(error) = Connection::new(stream, (host, client), &shared).serve().await {
-                    debug!(%source, peer = %address, %error, "a connection is closed");
-                }
-            }
-        })
-        .await;
-        // Batches with reserved room are stored, even if their client has disconnected.
-        work.close();
-        let _ = tokio::time::timeout(DRAIN, work.wait()).await;
-        Ok(())
+    fn report(&self, end: &Ended) -> Report {
+        let anomaly = match end {
+            Ended::TooLarge(_) => Some("call_too_large"),
+            Ended::Malformed(_) | Ended::Tls => Some("call_malformed"),
+            Ended::Slow(_) => Some("call_too_slow"),
+            Ended::Memory => Some("memory_full"),
+            Ended::Broken(_) | Ended::Idle(_) | Ended::Tenant(_) => None,
+        };
+        Report { anomaly, is_warning: false }
     }
 }
 

@@ -25,10 +25,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::join_all;
 use jiff::tz::{Offset, TimeZone};
+use kit::datagrams::Socket;
+use kit::gathered::{self, Destination};
+use kit::listening::{self, DRAIN};
+use kit::serve::{Connections, Ports, Preset, Served};
 use metrics::Metrics;
-use peers::TenantBoard;
 use pipeline::component::Choice;
-use pipeline::env::{Clock, Listener};
+use pipeline::env::Clock;
 use pipeline::units::ByteSize;
 use pipeline::{
     BuildContext, BuildError, Component, Env, Framing, Guarantee, ResendMode, Resource, Source,
@@ -36,15 +39,10 @@ use pipeline::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tls::ServerTls;
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use events::Form;
-use kit::datagrams::Socket;
-use kit::gathered::{self, Destination};
-use kit::listening::{self, DRAIN, Guard};
-use kit::tenants::{Sharing, Tenants};
+use stream::Streams;
 
 /// Settings of the `syslog` source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -75,9 +73,9 @@ pub struct Config {
     /// Limit of events in a batch.
     #[serde(default = "defaults::batch_events")]
     batch_events: usize,
-    /// TCP connection limit of each address. Further connections wait to be accepted.
-    #[serde(default = "defaults::connections_max")]
-    connections_max: u32,
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    connections: Connections<Shared>,
     /// Size limit of the datagrams that wait for room in the channels, for each address. Each
     /// datagram counts 256 bytes in addition.
     #[serde(default = "kit::datagrams::default_queue_max")]
@@ -86,13 +84,26 @@ pub struct Config {
     /// `net.core.rmem_max`.
     #[serde(default)]
     receive_buffer: Option<ByteSize>,
-    /// TLS (RFC 5425) of all `tcp://` addresses; senders must use it.
-    #[serde(default)]
-    tls: Option<ServerTls>,
-    /// Limits for each sender over TCP: shares, connections, rates, sizes. Messages above a rate
-    /// wait unread, a connection above the limit is closed, and a message above its size is cut.
-    #[serde(default)]
-    tenants: Tenants,
+}
+
+/// Descriptions of the shared settings.
+#[derive(Debug)]
+enum Shared {}
+
+impl Preset for Shared {
+    const TEXTS: &[(&str, &str)] = &[
+        (
+            "connections_max",
+            "TCP connection limit of each address. Further connections wait to be accepted.",
+        ),
+        ("tls", "TLS (RFC 5425) of all `tcp://` addresses; senders must use it."),
+        (
+            "tenants",
+            "Limits for each sender over TCP: shares, connections, rates, sizes. Messages above a \
+             rate wait unread, a connection above the limit is closed, and a message above its \
+             size is cut.",
+        ),
+    ];
 }
 
 mod defaults {
@@ -114,10 +125,6 @@ mod defaults {
 
     pub(super) fn batch_events() -> usize {
         1000
-    }
-
-    pub(super) fn connections_max() -> u32 {
-        1024
     }
 }
 
@@ -155,16 +162,13 @@ impl Component for Config {
             let problem = "name at least one address, such as \"udp://0.0.0.0:514\"";
             return Err(BuildError::invalid("listen", problem));
         }
-        if self.tls.is_some() && addresses.iter().all(|(transport, _)| *transport != Transport::Tcp)
-        {
+        let has_tls = self.connections.tls.is_some();
+        if has_tls && addresses.iter().all(|(transport, _)| *transport != Transport::Tcp) {
             let problem = "TLS is spoken over TCP; name an address such as \"tcp://0.0.0.0:6514\"";
             return Err(BuildError::invalid("tls", problem));
         }
-        let positive = [
-            ("batch_events", self.batch_events as u64),
-            ("connections_max", self.connections_max.into()),
-            ("message_max", self.message_max.0),
-        ];
+        let positive =
+            [("batch_events", self.batch_events as u64), ("message_max", self.message_max.0)];
         if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(BuildError::invalid(*setting, "must not be 0"));
         }
@@ -172,7 +176,6 @@ impl Component for Config {
             return Err(BuildError::invalid("message_max", "at most 16MiB"));
         }
         kit::datagrams::check(self.queue_max, self.receive_buffer)?;
-        self.tenants.check(("message_max", self.message_max))?;
         for (setting, name) in
             [("client_header", &self.client_header), ("port_header", &self.port_header)]
         {
@@ -196,28 +199,28 @@ impl Component for Config {
             }
         }
         let over_tcp: Vec<_> = over_tcp.iter().map(|(it, address)| (&**it, &***address)).collect();
-        let guard = match over_tcp.is_empty() {
-            true => None,
-            false => Guard::new(self.tls, &over_tcp, cx, &[])?,
+        let limits = gathered::limits(("message_max", self.message_max), &self.connections);
+        let ports = Ports::new(&over_tcp, self.connections, limits, &[], cx)?;
+        let rules = Arc::new(Rules {
+            clock: cx.env.clock.clone(),
+            form,
+            message_max: self.message_max.0 as usize,
+            batch_events: self.batch_events,
+        });
+        let framing = self.framing.build("framing", cx)?.into();
+        let over_udp = |(transport, address): (Transport, String)| {
+            (transport == Transport::Udp).then_some(address)
         };
         Ok(Box::new(Syslog {
-            guard,
+            streams: Served::new(ports, Streams { framing, rules: rules.clone() }),
             name: cx.name.clone(),
             env: cx.env.clone(),
             metrics: cx.metrics.clone(),
-            addresses,
-            framing: self.framing.build("framing", cx)?.into(),
-            form: Arc::new(form),
-            limits: Limits {
-                message_max: self.message_max.0 as usize,
-                batch_events: self.batch_events,
-                connections_max: self.connections_max as usize,
-                queue_max: self.queue_max,
-                receive_buffer: self.receive_buffer,
-            },
-            tenants: self.tenants,
-            board: cx.get(),
-            opened: None,
+            over_udp: addresses.into_iter().filter_map(over_udp).collect(),
+            rules,
+            queue_max: self.queue_max,
+            receive_buffer: self.receive_buffer,
+            sockets: Vec::new(),
         }))
     }
 }
@@ -255,50 +258,26 @@ fn zone(offset: &str) -> Result<TimeZone, BuildError> {
     Ok(TimeZone::fixed(Offset::from_seconds(seconds).map_err(|_| invalid())?))
 }
 
-/// Limits of messages and batches.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
+/// How messages become batches.
+struct Rules {
+    clock: Arc<dyn Clock>,
+    form: Form,
     message_max: usize,
     batch_events: usize,
-    connections_max: usize,
-    queue_max: ByteSize,
-    receive_buffer: Option<ByteSize>,
 }
 
 struct Syslog {
+    /// Messages over TCP.
+    streams: Served<Streams>,
     name: Arc<str>,
     env: Env,
     metrics: Metrics,
-    addresses: Vec<(Transport, String)>,
-    framing: Arc<dyn Framing>,
-    form: Arc<Form>,
-    limits: Limits,
-    guard: Option<Guard>,
-    tenants: Tenants,
-    board: TenantBoard,
+    over_udp: Vec<String>,
+    rules: Arc<Rules>,
+    queue_max: ByteSize,
+    receive_buffer: Option<ByteSize>,
     /// Present between opening and running.
-    opened: Option<Opened>,
-}
-
-/// The ports of one run.
-#[derive(Default)]
-struct Opened {
-    streams: Vec<Box<dyn Listener>>,
     sockets: Vec<Socket>,
-}
-
-/// State that the addresses of one run share.
-#[derive(Clone)]
-struct Shared {
-    clock: Arc<dyn Clock>,
-    framing: Arc<dyn Framing>,
-    form: Arc<Form>,
-    limits: Limits,
-    guard: Option<Guard>,
-    stop: CancellationToken,
-    /// Turns for memory and channels, for messages over TCP.
-    sharing: Arc<Sharing>,
-    to: Destination,
 }
 
 #[async_trait]
@@ -313,58 +292,37 @@ impl Source for Syslog {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        let resource = |(transport, address): &(Transport, String)| match transport {
-            Transport::Tcp => Resource::Listen { setting: "listen", address: address.clone() },
-            Transport::Udp => Resource::Datagrams { setting: "listen", address: address.clone() },
-        };
-        self.addresses.iter().map(resource).collect()
+        let datagrams =
+            |address: &String| Resource::Datagrams { setting: "listen", address: address.clone() };
+        let over_udp = self.over_udp.iter().map(datagrams);
+        self.streams.resources().into_iter().chain(over_udp).collect()
     }
 
-    async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {
+    async fn open(&mut self, cx: &SourceContext) -> Result<(), SourceError> {
         // Open every port before the first message is received.
-        let Opened { mut streams, mut sockets } = Opened::default();
-        for (transport, address) in &self.addresses {
-            let local = match transport {
-                Transport::Tcp => {
-                    let tls = self.guard.as_ref();
-                    streams.push(listening::listen(&*self.env.net, address, tls).await?);
-                    streams.last().map(|listener| listener.local_address())
-                }
-                Transport::Udp => {
-                    let (net, buffer) = (&*self.env.net, self.limits.receive_buffer);
-                    sockets.push(kit::datagrams::bind(net, address, &self.name, buffer).await?);
-                    sockets.last().map(|socket| socket.local_address())
-                }
-            };
-            info!(source = %self.name, address = local, ?transport, "listening");
+        self.sockets.clear();
+        let mut sockets = Vec::new();
+        for address in &self.over_udp {
+            let (net, buffer) = (&*self.env.net, self.receive_buffer);
+            let socket = kit::datagrams::bind(net, address, &self.name, buffer).await?;
+            info!(source = %self.name, address = %socket.local_address(), "listening (UDP)");
+            sockets.push(socket);
         }
-        self.opened = Some(Opened { streams, sockets });
+        self.streams.open(cx).await?;
+        self.sockets = sockets;
         Ok(())
     }
 
     async fn run(&mut self, cx: SourceContext) -> Result<(), SourceError> {
-        let Opened { streams, sockets } =
-            self.opened.take().expect("a source is opened before it runs");
-        let batch_events = self.limits.batch_events;
-        // Maximum for all connections together: a batch and a message each.
-        let held = (gathered::BATCH_BYTES + self.limits.message_max) as u64;
-        let held = held * self.limits.connections_max as u64;
-        let of = (&self.name, &self.metrics);
-        let shared = Shared {
-            sharing: Sharing::new(of, &self.tenants, held, &self.board),
-            clock: self.env.clock.clone(),
-            framing: self.framing.clone(),
-            form: self.form.clone(),
-            limits: self.limits,
-            guard: self.guard.clone(),
-            stop: cx.stop,
-            to: Destination::new(self.name.clone(), self.metrics.clone(), cx.intake, batch_events),
-        };
-        let streams = streams.into_iter().map(|listener| stream::serve(listener, shared.clone()));
-        let sockets = sockets.into_iter().map(|socket| datagrams::serve(socket, shared.clone()));
-        tokio::join!(join_all(streams), join_all(sockets));
-        shared.to.finish(DRAIN).await;
-        Ok(())
+        let (name, metrics) = (self.name.clone(), self.metrics.clone());
+        let to = Destination::new(name, metrics, cx.intake.clone(), self.rules.batch_events);
+        let stop = cx.stop.clone();
+        let sockets = std::mem::take(&mut self.sockets).into_iter();
+        let received = sockets
+            .map(|socket| datagrams::serve(socket, self.queue_max, (&*self.rules, &to), &stop));
+        let (ended, _) = tokio::join!(self.streams.run(cx), join_all(received));
+        to.finish(DRAIN).await;
+        ended
     }
 }
 

@@ -13,6 +13,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 use tokio::time::timeout;
 
+use crate::serve::{NoRoom, Stored};
 use crate::tenants::{Member, Over};
 
 /// Maximum memory for a body before more bytes have arrived.
@@ -66,6 +67,32 @@ impl Refusal {
     /// `limit`.
     pub fn too_large_for(member: &Member, limit: usize) -> Self {
         member.too_large().map_or_else(|| Self::too_large(limit), Self::from)
+    }
+
+    /// Returns the refusal of a batch that is not stored, with the statuses for no room and for an
+    /// unknown result.
+    ///
+    /// # Errors
+    /// The batch is not stored.
+    pub fn unless_stored(
+        stored: Stored,
+        (full, unknown): (StatusCode, StatusCode),
+    ) -> Result<(), Self> {
+        let (status, text) = match stored {
+            Stored::All => return Ok(()),
+            Stored::Nothing(problem @ (NoRoom::Full | NoRoom::Memory)) => {
+                (full, problem.to_string())
+            }
+            Stored::Nothing(problem) => (StatusCode::SERVICE_UNAVAILABLE, problem.to_string()),
+            Stored::Never(problem) => (StatusCode::PAYLOAD_TOO_LARGE, problem),
+            Stored::Unknown(problem) => (unknown, problem),
+        };
+        Err(Self::new(status, text))
+    }
+
+    /// Creates a refusal of a request that has no memory, with this status.
+    pub fn no_memory(status: StatusCode) -> Self {
+        Self::new(status, NoRoom::Memory.to_string())
     }
 
     /// Names the tenant's limit in a refusal, if a body is too large because of that.

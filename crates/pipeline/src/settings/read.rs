@@ -1,4 +1,13 @@
 //! [`Settings`] as a format of serde: how a component reads its own type from them.
+//!
+//! ```text
+//!   table ─► struct ─► fields by name
+//!              └─ field `..` ─► every other key ─► struct that several components share
+//! ```
+//!
+//! A field that is renamed to `..` ([`PART`]) is a part: it gets every key without a field, so
+//! settings that several components share are one type. It may have a part itself. Places and
+//! suggestions are those of a plain table, while `flatten` of serde loses both.
 
 use std::fmt;
 
@@ -10,6 +19,10 @@ use serde::forward_to_deserialize_any;
 
 use super::{Key, Settings, SettingsError, SettingsErrorKind, Value, unknown};
 
+/// The name of a field that gets every key without a field. The schema needs
+/// `#[schemars(flatten)]` too.
+pub const PART: &str = "..";
+
 /// A problem on its way up: the path grows from its end.
 #[derive(Debug)]
 pub struct ReadError {
@@ -17,6 +30,8 @@ pub struct ReadError {
     path: Vec<String>,
     /// True if it is about the name at the end of `path`, and not about its value.
     of_key: bool,
+    /// For an unknown key: the known ones.
+    known: Vec<&'static str>,
     problem: String,
 }
 
@@ -30,7 +45,26 @@ impl std::error::Error for ReadError {}
 
 impl ReadError {
     fn new(kind: SettingsErrorKind, problem: String) -> Self {
-        Self { kind, path: Vec::new(), of_key: false, problem }
+        Self { kind, path: Vec::new(), of_key: false, known: Vec::new(), problem }
+    }
+
+    fn unknown_key(key: String, known: Vec<&'static str>) -> Self {
+        let error = Self::new(SettingsErrorKind::UnknownName, unknown("key", &key, &known));
+        Self { path: vec![key], of_key: true, known, ..error }
+    }
+
+    /// Completes an error of a part by the fields of the struct that it is a part of.
+    fn of_part(mut self, fields: &'static [&'static str]) -> Self {
+        match self.path.pop_if(|_| self.of_key && !self.known.is_empty()) {
+            Some(key) if self.path.is_empty() => {
+                let own = fields.iter().copied().filter(|name| *name != PART);
+                Self::unknown_key(key, own.chain(self.known).collect())
+            }
+            key => {
+                self.path.extend(key);
+                self
+            }
+        }
     }
 
     fn below(mut self, name: impl Into<String>) -> Self {
@@ -85,9 +119,8 @@ impl de::Error for ReadError {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let problem = unknown("key", field, expected);
-        let error = Self::new(SettingsErrorKind::UnknownName, problem);
-        Self { path: vec![field.into()], of_key: true, ..error }
+        let known = expected.iter().copied().filter(|name| *name != PART);
+        Self::unknown_key(field.into(), known.collect())
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -162,12 +195,26 @@ impl<'de> Deserializer<'de> for &'de Settings {
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Text(text) => visitor.visit_borrowed_str(text),
             Value::List(items) => visitor.visit_seq(Items { items, next: 0 }),
-            Value::Table(entries) => visitor.visit_map(Entries { entries, next: 0 }),
+            Value::Table(entries) => visitor.visit_map(Entries::new(entries)),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_some(self)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        match &self.value {
+            Value::Table(entries) => {
+                Part(entries.iter().collect()).deserialize_struct(name, fields, visitor)
+            }
+            _ => self.deserialize_any(visitor),
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -212,7 +259,37 @@ impl<'de> Deserializer<'de> for &'de Settings {
 
     forward_to_deserialize_any! {
         char str string bytes byte_buf
-        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        unit unit_struct seq tuple tuple_struct map identifier ignored_any
+    }
+}
+
+/// Some entries of a table.
+struct Part<'de>(Vec<&'de (Key, Settings)>);
+
+impl<'de> Deserializer<'de> for Part<'de> {
+    type Error = ReadError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        visitor.visit_map(Entries::new(self.0))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        if !fields.contains(&PART) {
+            return self.deserialize_any(visitor);
+        }
+        let is_own = |(key, _): &&(Key, Settings)| key.name != PART && fields.contains(&&*key.name);
+        let (own, others) = self.0.into_iter().partition(is_own);
+        visitor.visit_map(Entries { part: Some((Self(others), fields)), ..Entries::new(own) })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
@@ -235,9 +312,20 @@ impl<'de> de::SeqAccess<'de> for Items<'de> {
     }
 }
 
+/// The entries of a table or of a part of it.
 struct Entries<'de> {
-    entries: &'de [(Key, Settings)],
-    next: usize,
+    entries: std::vec::IntoIter<&'de (Key, Settings)>,
+    /// The entry whose key was read last; `None` for the part.
+    current: Option<&'de (Key, Settings)>,
+    /// The entries of the field [`PART`], with the fields of the struct.
+    part: Option<(Part<'de>, &'static [&'static str])>,
+}
+
+impl<'de> Entries<'de> {
+    fn new(entries: impl IntoIterator<Item = &'de (Key, Settings)>) -> Self {
+        let entries: Vec<_> = entries.into_iter().collect();
+        Self { entries: entries.into_iter(), current: None, part: None }
+    }
 }
 
 impl<'de> de::MapAccess<'de> for Entries<'de> {
@@ -247,14 +335,21 @@ impl<'de> de::MapAccess<'de> for Entries<'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, ReadError> {
-        let Some((key, _)) = self.entries.get(self.next) else { return Ok(None) };
-        let name: StrDeserializer<'de, ReadError> = key.name.as_str().into_deserializer();
+        self.current = self.entries.next();
+        let name = match self.current {
+            Some((key, _)) => &*key.name,
+            None if self.part.is_some() => PART,
+            None => return Ok(None),
+        };
+        let name: StrDeserializer<'_, ReadError> = name.into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, ReadError> {
-        let (key, value) = &self.entries[self.next];
-        self.next += 1;
-        seed.deserialize(value).map_err(|error| error.below(&key.name))
+        if let Some((key, value)) = self.current {
+            return seed.deserialize(value).map_err(|error| error.below(&key.name));
+        }
+        let (part, fields) = self.part.take().expect("a value is read after its key");
+        seed.deserialize(part).map_err(|error| error.of_part(fields))
     }
 }

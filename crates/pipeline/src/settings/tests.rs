@@ -155,3 +155,56 @@ fn a_place_is_printed_as_far_as_it_is_known() {
     assert_eq!(at(12, 0).to_string(), "a.toml:12");
     assert_eq!(at(0, 0).to_string(), "a.toml");
 }
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listening {
+    listen: String,
+    #[serde(default)]
+    limit: u32,
+    #[serde(rename = "..")]
+    more: Roll,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Source {
+    #[serde(rename = "..")]
+    listening: Listening,
+    #[serde(default)]
+    depth: u32,
+}
+
+#[test]
+fn reads_keys_without_a_field_as_a_part_of_the_struct() {
+    let json = json!({ "age_max": "3s", "depth": 2, "listen": "a:1", "limit": 7 });
+    let source: Source = Settings::from_json(&json).read().unwrap();
+    let Listening { listen, limit, more } = source.listening;
+    assert_eq!((&*listen, limit, source.depth), ("a:1", 7, 2));
+    assert_eq!(more.age_max.unwrap().0.as_secs(), 3);
+}
+
+#[test]
+fn reports_errors_of_a_part_like_those_of_a_plain_table() {
+    let text = |text: &str| Value::Text(text.into());
+    let read = |entries| table(1, entries).read::<Source>().unwrap_err();
+    let listen = || ("listen", 2, text("a:1"));
+    let error = read(vec![listen(), ("limti", 3, Value::Integer(1))]);
+    assert_eq!(error.problem, "unknown key `limti`; did you mean `limit`?");
+    assert_eq!((&*error.path, error.place), ("limti", at(3, 1)));
+    // The suggestion is a field of another part.
+    let error = read(vec![listen(), ("deph", 3, Value::Integer(1))]);
+    assert_eq!(error.problem, "unknown key `deph`; did you mean `depth`?");
+    let error = read(vec![listen(), ("completely_different", 3, Value::Integer(1))]);
+    let known = "known: `depth`, `listen`, `limit`, `age_max`";
+    assert_eq!(error.problem, format!("unknown key `completely_different`; {known}"));
+    let error = read(vec![listen(), ("limit", 3, text("many"))]);
+    assert_eq!((&*error.path, error.place), ("limit", at(3, 9)));
+    let error = read(vec![("limit", 2, Value::Integer(1))]);
+    assert_eq!(
+        (error.kind, &*error.problem),
+        (SettingsErrorKind::Missing, "key `listen` is missing")
+    );
+    let error = read(vec![listen(), ("..", 3, Value::Integer(1))]);
+    assert_eq!(error.kind, SettingsErrorKind::UnknownName, "the name of the part is not a key");
+}

@@ -13,9 +13,8 @@ use formats::avro::call::{Answer, Session, Status, Step};
 use formats::avro::coding::{Coding, is_zlib};
 use formats::avro::events::{self, Events};
 use formats::avro::frame::{self, Deframer, Frame, TooLarge};
-use futures::FutureExt;
-use kit::decoding::{Decoding, Undecoded};
-use kit::put::Stored;
+use kit::decoding::Undecoded;
+use kit::serve::{Connected, NoRoom, Put, Stored, read_ahead};
 use kit::storing::units;
 use kit::tenants::{Client, Memory, Over};
 use pipeline::env::Stream;
@@ -26,7 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::{debug, warn};
 
-use super::{Compression, Shared};
+use super::{Avro, Compression};
 use alarm::Alarm;
 
 /// Read size and decompression size. A connection may use this much for each without a part of the
@@ -59,7 +58,8 @@ pub(super) enum Ended {
 
 /// A connection.
 pub(super) struct Connection<'a> {
-    shared: &'a Shared,
+    avro: &'a Avro,
+    put: &'a Arc<Put>,
     host: Arc<str>,
     client: Client,
     stream: Box<dyn Stream>,
@@ -83,30 +83,28 @@ pub(super) struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     /// Creates the state of an accepted connection.
-    pub(super) fn new(
-        stream: Box<dyn Stream>,
-        (host, client): (Arc<str>, Client),
-        shared: &'a Shared,
-    ) -> Self {
-        let coding = match shared.limits.compression {
+    pub(super) fn new(connected: Connected, avro: &'a Avro, put: &'a Arc<Put>) -> Self {
+        let Connected { stream, client, host, .. } = connected;
+        let coding = match avro.compression {
             Compression::Auto => None,
             Compression::None => Some(Coding::of_server(false)),
             Compression::Deflate => Some(Coding::of_server(true)),
         };
         Self {
-            shared,
+            avro,
+            put,
             host,
             client,
             stream,
             coded: BytesMut::new(),
             plain: BytesMut::new(),
             coding,
-            deframer: Deframer::new(shared.limits.request_max),
+            deframer: Deframer::new(avro.request_max),
             session: Session::default(),
             has_called: false,
             memory: None,
-            alarm: Alarm::new(shared.limits.request_timeout),
-            stopped: Box::pin(shared.storing.stop.clone().cancelled_owned()),
+            alarm: Alarm::new(avro.request_timeout),
+            stopped: Box::pin(put.stop.clone().cancelled_owned()),
             is_over: false,
         }
     }
@@ -116,19 +114,6 @@ impl<'a> Connection<'a> {
     /// # Errors
     /// Returns the reason if neither the client nor a stop ended it.
     pub(super) async fn serve(mut self) -> Result<(), Ended> {
-        let ended = self.calls().await;
-        let reason = match &ended {
-            Err(Ended::TooLarge(_)) => "call_too_large",
-            Err(Ended::Malformed(_) | Ended::Tls) => "call_malformed",
-            Err(Ended::Slow(_)) => "call_too_slow",
-            Err(Ended::Memory) => "memory_full",
-            Ok(()) | Err(Ended::Broken(_) | Ended::Idle(_) | Ended::Tenant(_)) => return ended,
-        };
-        self.shared.count(reason, 1);
-        ended
-    }
-
-    async fn calls(&mut self) -> Result<(), Ended> {
         while let Some(frame) = self.frame().await? {
             self.answer(frame).await?;
         }
@@ -137,7 +122,6 @@ impl<'a> Connection<'a> {
 
     /// Returns the next call; `None` at the end.
     async fn frame(&mut self) -> Result<Option<Frame>, Ended> {
-        let limits = self.shared.limits;
         let mut begun: Option<Instant> = None;
         loop {
             if let Some(frame) = self.decoded().await? {
@@ -150,15 +134,15 @@ impl<'a> Connection<'a> {
             let now = Instant::now();
             // Before the first call a shorter limit applies than between two calls.
             let limit = if is_within || !self.has_called {
-                Ended::Slow(limits.request_timeout)
+                Ended::Slow(self.avro.request_timeout)
             } else {
-                Ended::Idle(limits.idle_timeout)
+                Ended::Idle(self.avro.idle_timeout)
             };
             let deadline = match limit {
                 Ended::Idle(limit) => now + limit,
-                _ => *begun.get_or_insert(now) + limits.request_timeout,
+                _ => *begun.get_or_insert(now) + self.avro.request_timeout,
             };
-            if self.shared.storing.stop.is_cancelled() {
+            if self.put.stop.is_cancelled() {
                 // Do not wait for the rest of a call: its client has no reply yet.
                 return Ok(None);
             }
@@ -210,8 +194,8 @@ impl<'a> Connection<'a> {
         if beyond == 0 || needed <= held {
             return Ok(());
         }
-        let more = self.shared.sharing.memory(member, u64::from(needed - held) << 10);
-        let more = timeout(self.shared.limits.wait_max, more).await.map_err(|_| Ended::Memory)?;
+        let more = self.put.memory(member, u64::from(needed - held) << 10).await;
+        let more = more.ok_or(Ended::Memory)?;
         match &mut self.memory {
             Some(memory) => memory.merge(more),
             None => self.memory = Some(more),
@@ -222,7 +206,7 @@ impl<'a> Connection<'a> {
     /// Checks that a call of `bytes` bytes is within the tenant's own limit.
     fn fits(&self, bytes: usize) -> Result<(), Ended> {
         let member = self.client.member();
-        let largest = self.shared.limits.request_max as u64;
+        let largest = self.avro.request_max as u64;
         if bytes as u64 <= member.message_max(largest) {
             return Ok(());
         }
@@ -242,11 +226,8 @@ impl<'a> Connection<'a> {
                 let read = move |batch: &mut BatchBuilder| {
                     events::read(Events { bytes: &payload[begin..], is_batch }, batch)
                 };
-                let (shared, member) = (self.shared, self.client.member());
-                let (env, sharing, wait_max) =
-                    (&shared.env, &*shared.sharing, shared.limits.wait_max);
-                let decoding = Decoding { env, sharing, member, wait_max };
-                let read = decoding.decode(bytes, &mut memory, read).await;
+                let member = self.client.member();
+                let read = self.put.decode(member, (bytes, &mut memory), read).await;
                 let read = (read.map(|((), batch)| batch), bytes as u64);
                 self.append(serial, answer, read, memory).await
             }
@@ -274,14 +255,14 @@ impl<'a> Connection<'a> {
                 let member = self.client.member();
                 member.charge(bytes, Instant::now());
                 member.count(batch.len() as u64, batch.size().bytes, Instant::now());
-                let call = self.shared.calls.begin(&self.host, batch);
+                let call = self.avro.calls.begin(&self.host, batch);
                 let stored = match call.rest() {
                     Some(batch) => self.store(batch, memory).await,
                     None => Stored::All,
                 };
                 (stored, Some(call))
             }
-            (Err(error @ Undecoded::NoMemory), _) => (Stored::Nothing(error.to_string()), None),
+            (Err(Undecoded::NoMemory), _) => (Stored::Nothing(NoRoom::Memory), None),
             (Err(error), _) => (Stored::Never(error.to_string()), None),
         };
         let is_stored = stored == Stored::All;
@@ -290,12 +271,7 @@ impl<'a> Connection<'a> {
         let written =
             if self.is_over { Ok(false) } else { self.write(serial, &answer).await.map(|()| true) };
         if let Some(call) = call.filter(|_| is_stored) {
-            let events = call.stored(matches!(written, Ok(true)));
-            if events > 0 {
-                self.shared.count("repeated_events", events as u64);
-                debug!(source = %self.shared.storing.source, host = %self.host, events,
-                    "events that were sent again are not stored twice");
-            }
+            self.put.answered(call, &self.host, matches!(written, Ok(true)));
         }
         written.map(|_| ())
     }
@@ -303,55 +279,36 @@ impl<'a> Connection<'a> {
     /// Delays a client that exceeds its rate: until it may retry, or for the maximum wait of a
     /// call.
     async fn pause(&mut self, over: Over) -> Stored {
-        let wait = over.retry_after().unwrap_or_default().min(self.shared.limits.wait_max);
-        let _ = self.shared.storing.stop.run_until_cancelled(sleep(wait)).await;
-        Stored::Nothing(over.to_string())
+        let wait = over.retry_after().unwrap_or_default().min(self.put.wait_max);
+        let _ = self.put.stop.run_until_cancelled(sleep(wait)).await;
+        Stored::Nothing(NoRoom::Refused(over.to_string()))
     }
 
     /// Stores a batch, and watches for a disconnection.
     async fn store(&mut self, batch: Batch, memory: Option<Memory>) -> Stored {
-        let turn = self.shared.sharing.channel_turn(self.client.member(), batch.size().bytes);
-        let storing = self.shared.storing.store(batch, memory, turn);
-        let mut storing = std::pin::pin!(storing);
-        let stored = loop {
-            self.coded.reserve(READ_BYTES);
-            // Further calls of the client are read ahead up to a limit. A disconnection after that
-            // is not noticed.
-            let may_read = !self.is_over && self.coded.len() < READ_BYTES;
-            tokio::select! {
-                biased;
-                stored = &mut storing => break stored,
-                read = self.stream.read_buf(&mut self.coded), if may_read => {
-                    self.is_over = !matches!(read, Ok(1..));
-                }
-            }
-        };
-        if !self.is_over
-            && self.coded.len() < READ_BYTES
-            && let Some(read) = self.stream.read_buf(&mut self.coded).now_or_never()
-        {
-            self.is_over = !matches!(read, Ok(1..));
-        }
-        stored
+        let storing = self.put.store(batch, memory, self.client.member());
+        // Further calls of the client are read ahead up to a limit.
+        let ahead = (&mut self.coded, READ_BYTES);
+        read_ahead(storing, &mut self.stream, ahead, &mut self.is_over).await
     }
 
     fn answer_of(&self, stored: Stored, answer: Answer) -> Vec<u8> {
-        let source = &self.shared.storing.source;
+        let source = &self.put.source;
         match stored {
             Stored::All => answer.status(Status::Ok),
             Stored::Nothing(problem) => {
-                debug!(%source, host = %self.host, problem, "a call is answered FAILED");
-                self.shared.count("call_failed", 1);
+                debug!(%source, host = %self.host, %problem, "a call is answered FAILED");
+                self.put.count("call_failed", 1);
                 answer.status(Status::Failed)
             }
-            Stored::Unknown => {
-                self.shared.count("call_unknown", 1);
+            Stored::Unknown(_) => {
+                self.put.count("call_unknown", 1);
                 answer.status(Status::Unknown)
             }
             Stored::Never(problem) => {
                 // The client resends it for ever, and makes no progress.
                 warn!(%source, host = %self.host, problem, "a call can never be stored");
-                self.shared.count("call_malformed", 1);
+                self.put.count("call_malformed", 1);
                 answer.error(&problem)
             }
         }
@@ -361,7 +318,7 @@ impl<'a> Connection<'a> {
         let frame = frame::write(serial, &[answer]);
         let coding = self.coding.as_mut().expect("a call was read");
         let coded = coding.encode(frame)?;
-        let limit = self.shared.limits.request_timeout;
+        let limit = self.avro.request_timeout;
         // With TLS, a reply has been sent only once it is flushed.
         let written = timeout(limit, async {
             self.stream.write_all(&coded).await?;

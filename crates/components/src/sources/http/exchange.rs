@@ -1,6 +1,7 @@
 //! One request and its response.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use formats::decoders;
@@ -9,36 +10,23 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use kit::decoding::{Decoding, Undecoded};
+use kit::decoding::Undecoded;
 use kit::http::body::{self, Refusal, RequestBody};
-use kit::storing::{self, NotStored};
-use kit::tenants::{Member, Memory, Sharing};
-use pipeline::{
-    Batch, BatchBuilder, Classify, Decoder, Env, ErrorClass, Intake, IntakeError, MalformedMessage,
-    Message,
-};
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
-
-use super::Limits;
+use kit::serve::Put;
+use kit::tenants::{Member, Memory};
+use pipeline::{Batch, BatchBuilder, Decoder, MalformedMessage, Message};
+use tokio::time::Instant;
+use tracing::debug;
 
 /// Delay of a retry that a 503 response requests, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// State that all requests of one run share.
+/// The way of a request to its response.
 pub(super) struct Exchange {
-    pub(super) source: Arc<str>,
-    pub(super) env: Env,
-    pub(super) intake: Arc<dyn Intake>,
-    pub(super) stop: CancellationToken,
-    pub(super) limits: Limits,
-    /// Memory, and turns for memory and channels.
-    pub(super) sharing: Arc<Sharing>,
+    pub(super) body_max: usize,
+    pub(super) body_timeout: Duration,
+    pub(super) query_headers: bool,
     pub(super) decoder: Arc<dyn Decoder>,
-    /// Batches that are being stored: they continue even if their client disconnects.
-    pub(super) work: TaskTracker,
 }
 
 impl Exchange {
@@ -47,15 +35,16 @@ impl Exchange {
         &self,
         request: Request<Incoming>,
         member: &Arc<Member>,
+        put: &Arc<Put>,
     ) -> Response<Full<Bytes>> {
         let (head, mut body) = RequestBody::of(request);
-        let refusal = match self.take(&head, &mut body, member).await {
+        let refusal = match self.take(&head, &mut body, (member, put)).await {
             Ok(()) => return Response::new(Full::default()),
             Err(refusal) => refusal,
         };
-        body.drop_rest(self.limits.body_timeout).await;
+        body.drop_rest(self.body_timeout).await;
         let (status, text) = (refusal.status, &refusal.text);
-        debug!(source = %self.source, %status, text, "request refused");
+        debug!(source = %put.source, %status, text, "request refused");
         let mut response = Response::new(Full::new(Bytes::from(format!("{text}\n"))));
         *response.status_mut() = refusal.status;
         let headers = response.headers_mut();
@@ -85,50 +74,45 @@ impl Exchange {
         &self,
         head: &Parts,
         body: &mut RequestBody,
-        member: &Arc<Member>,
+        (member, put): (&Arc<Member>, &Arc<Put>),
     ) -> Result<(), Refusal> {
         if head.method != Method::POST && head.method != Method::PUT {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "events come by POST or PUT"));
         }
-        if self.stop.is_cancelled() {
+        if put.stop.is_cancelled() {
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"));
         }
         member.ask(Instant::now())?;
-        let limits = self.limits;
-        let body_max = member.message_max(limits.body_max as u64) as usize;
+        let body_max = member.message_max(self.body_max as u64) as usize;
         let announced = body.announced();
         if announced.is_some_and(|bytes| bytes > body_max as u64) {
-            return Err(Refusal::too_large_for(member, limits.body_max));
+            return Err(Refusal::too_large_for(member, self.body_max));
         }
         let is_gzip = is_gzip(&head.headers)?;
         let charset = charset(&head.headers);
         // A compressed body may expand up to the limit.
         let bytes = announced.filter(|_| !is_gzip).unwrap_or(body_max as u64);
-        let memory = self.memory(member, bytes).await?;
-        let (body, memory) = match body.read(body_max, limits.body_timeout).await {
+        let memory = put.memory(member, bytes).await.ok_or_else(no_memory)?;
+        let (body, memory) = match body.read(body_max, self.body_timeout).await {
             // The work continues if the client disconnects, and keeps the memory until its end.
             Ok(body) if is_gzip => {
-                self.env.offload(move || (body::gunzip(&body, body_max), memory)).await
+                put.env.offload(move || (body::gunzip(&body, body_max), memory)).await
             }
             body => (body, memory),
         };
-        let body = body.map_err(|refusal| refusal.of_tenant(member, limits.body_max))?;
+        let body = body.map_err(|refusal| refusal.of_tenant(member, self.body_max))?;
         member.charge(body.len() as u64, Instant::now());
-        let query = head.uri.query().filter(|_| limits.query_headers).unwrap_or_default();
-        let (batch, mut memory) = self.decode(body, (charset, query), (member, memory)).await?;
+        let query = head.uri.query().filter(|_| self.query_headers).unwrap_or_default();
+        let (batch, mut memory) =
+            self.decode(body, (charset, query), memory, (member, put)).await?;
         if batch.is_empty() {
             return Ok(());
         }
         // Release the memory that a body of unknown length did not need.
         memory.keep(batch.size().bytes);
         member.count(batch.len() as u64, batch.size().bytes, Instant::now());
-        self.store(batch, memory, member).await
-    }
-
-    /// Takes memory for `bytes` bytes; waits for it within the time limit of a request.
-    async fn memory(&self, member: &Member, bytes: u64) -> Result<Memory, Refusal> {
-        let memory = timeout(self.limits.wait_max, self.sharing.memory(member, bytes)).await;
-        memory.map_err(|_| no_memory())
+        let statuses = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::INTERNAL_SERVER_ERROR);
+        Refusal::unless_stored(put.store(batch, memory, member).await, statuses)
     }
 
     /// Decodes the events of a body, with the memory that they use.
@@ -136,15 +120,14 @@ impl Exchange {
         &self,
         body: Bytes,
         (charset, query): (Option<String>, &str),
-        (member, memory): (&Arc<Member>, Memory),
+        memory: Memory,
+        (member, put): (&Arc<Member>, &Arc<Put>),
     ) -> Result<(Batch, Memory), Refusal> {
         let pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
         let pairs: Vec<(String, String)> = pairs.collect();
         let malformed =
             |error: MalformedMessage| Refusal::new(StatusCode::BAD_REQUEST, error.to_string());
         decoders::check_names(pairs.iter().map(|(name, _)| &**name)).map_err(malformed)?;
-        let (env, sharing, wait_max) = (&self.env, &*self.sharing, self.limits.wait_max);
-        let decoding = Decoding { env, sharing, member, wait_max };
         let (size, decoder) = (body.len(), self.decoder.clone());
         let read = move |events: &mut BatchBuilder| {
             let headers: Vec<(&str, &str)> =
@@ -153,7 +136,7 @@ impl Exchange {
             decoder.decode(&Message { bytes: &body, charset, headers: &headers }, events)
         };
         let mut memory = Some(memory);
-        match decoding.decode(size, &mut memory, read).await {
+        match put.decode(member, (size, &mut memory), read).await {
             Ok(((), batch)) => Ok((batch, memory.expect("it was there before"))),
             Err(Undecoded::Malformed(error)) => Err(malformed(error)),
             Err(Undecoded::NoMemory) => Err(no_memory()),
@@ -162,49 +145,10 @@ impl Exchange {
             }
         }
     }
-
-    /// Stores a batch in its own task, which continues if the client disconnects.
-    async fn store(
-        &self,
-        batch: Batch,
-        memory: Memory,
-        member: &Arc<Member>,
-    ) -> Result<(), Refusal> {
-        let turn = self.sharing.channel_turn(member, batch.size().bytes);
-        let (intake, wait_max) = (self.intake.clone(), self.limits.wait_max);
-        let (source, stop) = (self.source.clone(), self.stop.clone());
-        let storing = self.work.spawn(async move {
-            let _memory = memory;
-            match storing::store(&*intake, batch, (wait_max, turn), &stop).await {
-                Ok(()) => Ok(()),
-                Err(NotStored::Stopping) => Err(unavailable("the agent is stopping")),
-                Err(NotStored::Full) => Err(unavailable("a channel is full")),
-                Err(NotStored::Refused(error)) => Err(refused(&source, &error)),
-                Err(NotStored::Failed(error)) => {
-                    warn!(%source, %error, "events of a request are not stored");
-                    Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
-                }
-            }
-        });
-        storing.await.unwrap_or_else(|_| Err(unavailable("the agent is stopping")))
-    }
 }
 
 fn no_memory() -> Refusal {
-    unavailable("other requests hold all of the memory (`in_flight_max`)")
-}
-
-fn unavailable(text: &str) -> Refusal {
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)
-}
-
-/// Returns the refusal for an error of the channels.
-fn refused(source: &str, error: &IntakeError) -> Refusal {
-    if error.class() == ErrorClass::Poison {
-        return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string());
-    }
-    warn!(source, %error, "a request finds no channel that takes it");
-    unavailable("a channel is not available")
+    Refusal::no_memory(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {

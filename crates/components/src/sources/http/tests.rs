@@ -12,6 +12,7 @@ use flate2::write::GzEncoder;
 use kit::testkit::channels::Channels;
 use kit::testkit::narrow::Narrow;
 use kit::testkit::running::Running;
+use pipeline::env::Stream;
 use pipeline::testkit::build;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

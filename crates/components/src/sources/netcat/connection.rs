@@ -4,37 +4,46 @@ use std::io;
 use std::sync::Arc;
 
 use kit::gathered::{Destination, Gathered};
-use kit::listening;
 use kit::multiline::EVENT_DIVIDED;
 use kit::multiline::stream::{EventStream, NextEvent};
+use kit::serve::{Connected, Put};
 use kit::tenants::Client;
 use kit::waits::until;
 use pipeline::env::Stream;
 use pipeline::{Frame, FramingLost};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::{Config, READ_BYTES};
+use super::{Netcat, READ_BYTES};
 
 /// One client.
-pub(super) struct Connection {
+pub(super) struct Connection<'a> {
+    netcat: &'a Netcat,
+    put: &'a Put,
     /// Address of the client.
-    pub(super) peer: Arc<str>,
-    pub(super) client: Client,
-    pub(super) events: EventStream,
-    pub(super) settings: Arc<Config>,
-    pub(super) to: Destination,
-    pub(super) stop: CancellationToken,
-    pub(super) gathered: Gathered,
-    pub(super) stream: Box<dyn Stream>,
+    peer: Arc<str>,
+    host: Arc<str>,
+    client: Client,
+    events: EventStream,
+    to: Destination,
+    gathered: Gathered,
+    stream: Box<dyn Stream>,
 }
 
-impl Connection {
+impl<'a> Connection<'a> {
+    /// Creates the state of an accepted connection.
+    pub(super) fn new(connected: Connected, netcat: &'a Netcat, put: &'a Put) -> Self {
+        let Connected { stream, client, peer, host, .. } = connected;
+        let (line_max, joining) = (netcat.line_max.0 as usize, netcat.joining.clone());
+        let events = EventStream::new(&*netcat.framing, line_max, joining);
+        let (to, gathered) = (put.destination(netcat.batch_events), Gathered::default());
+        Self { netcat, put, peer, host, client, events, to, gathered, stream }
+    }
+
     /// Reads events until the connection ends or the source stops.
     pub(super) async fn serve(mut self) -> io::Result<()> {
         let served = self.until_end().await;
-        if !self.settings.ack_every_event {
+        if !self.netcat.ack_every_event {
             // The client does not resend the beginning of the last event.
             self.end_event().await?;
         }
@@ -48,7 +57,7 @@ impl Connection {
             let event_due = self.events.due();
             let read = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return Ok(()),
+                () = self.put.stop.cancelled() => return Ok(()),
                 read = self.stream.read_buf(self.events.buffer()) => read?,
                 () = until(event_due) => {
                     self.end_event().await?;
@@ -72,7 +81,7 @@ impl Connection {
                 return Ok(());
             }
             // Over the tenant's rate, data waits unread.
-            if self.stop.run_until_cancelled(self.client.pass()).await.is_none() {
+            if self.put.stop.run_until_cancelled(self.client.pass()).await.is_none() {
                 return Ok(());
             }
             idle = self.idle_until();
@@ -81,7 +90,7 @@ impl Connection {
 
     /// Sends the reason why the connection ends, if replies are on.
     async fn fail(&mut self, problem: &str) -> io::Result<()> {
-        if self.settings.ack_every_event {
+        if self.netcat.ack_every_event {
             self.stream.write_all(format!("FAILED: {problem}\n").as_bytes()).await?;
         }
         self.stream.shutdown().await
@@ -89,7 +98,7 @@ impl Connection {
 
     /// Returns the time at which the idle connection is closed.
     fn idle_until(&self) -> Option<Instant> {
-        self.settings.idle_timeout.and_then(|limit| Instant::now().checked_add(limit.0))
+        self.netcat.idle_timeout.and_then(|limit| Instant::now().checked_add(limit))
     }
 
     /// Stores and acknowledges the open events, after a timeout or at the end.
@@ -117,7 +126,7 @@ impl Connection {
     /// Handles a framing error; returns true if reading continues. A client with replies resends
     /// the unacknowledged events.
     async fn lost_framing(&mut self, lost: &FramingLost) -> io::Result<bool> {
-        if self.to.lost_framing(&self.peer, lost) && !self.settings.ack_every_event {
+        if self.to.lost_framing(&self.peer, lost) && !self.netcat.ack_every_event {
             return Ok(true);
         }
         self.store().await?;
@@ -130,18 +139,17 @@ impl Connection {
         if self.gathered.is_full(event.message.len(), &self.to) {
             self.store().await?;
         }
-        if event.is_cut && self.settings.ack_every_event {
+        if event.is_cut && self.netcat.ack_every_event {
             self.store().await?;
             self.to.count("line_too_long", 1);
-            let line_max = || format!("the line is over `line_max` ({})", self.settings.line_max);
+            let line_max = || format!("the line is over `line_max` ({})", self.netcat.line_max);
             let problem = over.map_or_else(line_max, |over| over.to_string());
             return self.fail(&problem).await.map(|()| false);
         }
         if event.is_cut {
             self.to.count("line_cut", 1);
         }
-        let client =
-            self.settings.client_header.as_deref().map(|name| (name, listening::host(&self.peer)));
+        let client = self.netcat.client_header.as_deref().map(|name| (name, &*self.host));
         let mark = event.is_cut.then_some(("truncated", "true"));
         let headers: Vec<(&str, &str)> = client.into_iter().chain(mark).collect();
         self.gathered.push(&event.message, &headers);
@@ -154,7 +162,7 @@ impl Connection {
         if divided > 0 {
             self.to.count(EVENT_DIVIDED, divided);
         }
-        if !self.settings.ack_every_event {
+        if !self.netcat.ack_every_event {
             self.gathered.store_or_lose(&self.to, Some(&self.client), "lines_refused").await;
             return Ok(());
         }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use kit::gathered::Gathered;
+use kit::gathered::{Destination, Gathered};
 use kit::listening;
 use kit::tenants::{Client, Member};
 use pipeline::Frame;
 use pipeline::env::unix_millis;
 
-use super::Shared;
+use super::Rules;
 use super::parse::{Parsed, parse};
 use super::times::Calendar;
 
@@ -65,27 +65,31 @@ impl Messages {
     }
 
     /// Adds a message; stores the batch first if the message does not fit.
-    pub(super) async fn push(&mut self, frame: &Frame, origin: &Origin, shared: &Shared) {
-        if self.events.is_full(frame.message.len(), &shared.to) {
-            self.store(shared).await;
+    pub(super) async fn push(
+        &mut self,
+        frame: &Frame,
+        origin: &Origin,
+        (rules, to): (&Rules, &Destination),
+    ) {
+        if self.events.is_full(frame.message.len(), to) {
+            self.store(to).await;
         }
-        self.add(frame, origin, shared);
+        self.add(frame, origin, rules);
     }
 
     /// Stores the batch, if it has messages, and waits for that. A batch that a channel rejects is
     /// lost, counted, and logged.
-    pub(super) async fn store(&mut self, shared: &Shared) {
+    pub(super) async fn store(&mut self, to: &Destination) {
         let unparsed = std::mem::take(&mut self.unparsed);
         if unparsed > 0 {
-            shared.to.count("message_unparsed", unparsed);
+            to.count("message_unparsed", unparsed);
         }
-        self.events.store_or_lose(&shared.to, self.client.as_ref(), "messages_refused").await;
+        self.events.store_or_lose(to, self.client.as_ref(), "messages_refused").await;
     }
 
-    fn add(&mut self, frame: &Frame, origin: &Origin, shared: &Shared) {
-        let now = unix_millis(shared.clock.now());
+    fn add(&mut self, frame: &Frame, origin: &Origin, Rules { clock, form, .. }: &Rules) {
+        let now = unix_millis(clock.now());
         let now = i64::try_from(now).ok().and_then(|now| Timestamp::from_millisecond(now).ok());
-        let form = &shared.form;
         let calendar = Calendar { zone: form.zone.clone(), now: now.unwrap_or_default() };
         let parsed = parse(&frame.message, &calendar);
         self.unparsed += u64::from(parsed.is_unparsed);

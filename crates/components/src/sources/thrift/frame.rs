@@ -5,13 +5,14 @@ use std::io;
 use std::time::Duration;
 
 use formats::thrift::{self, Head, Malformed};
+use kit::serve::Put;
 use kit::storing::units;
-use kit::tenants::{Member, Memory, Over, Sharing};
+use kit::tenants::{Member, Memory, Over};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-use super::Limits;
+use super::Thrift;
 
 /// Bytes of a frame that are read before memory is reserved: enough for the head of any message.
 const HEAD_BYTES: usize = 256;
@@ -54,22 +55,22 @@ pub(super) struct Frame {
 pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     first: [u8; 4],
-    limits: &Limits,
-    (sharing, member): (&Sharing, &Member),
+    Thrift { protocol, frame_max, .. }: &Thrift,
+    (put, member): (&Put, &Member),
 ) -> Result<Frame, End> {
     let announced = u32::from_be_bytes(first);
-    let size = usize::try_from(announced).ok().filter(|size| *size <= limits.frame_max);
-    let size = size.ok_or(End::Large { announced, max: limits.frame_max, hint: hint(first) })?;
-    if size as u64 > member.message_max(limits.frame_max as u64)
+    let size = usize::try_from(announced).ok().filter(|size| size <= frame_max);
+    let size = size.ok_or(End::Large { announced, max: *frame_max, hint: hint(first) })?;
+    if size as u64 > member.message_max(*frame_max as u64)
         && let Some(over) = member.too_large()
     {
         return Err(over.into());
     }
     let mut message = vec![0; size.min(HEAD_BYTES)];
     stream.read_exact(&mut message).await?;
-    let head = thrift::head(limits.protocol, &message)?;
+    let head = thrift::head(*protocol, &message)?;
     let mut held: Option<Memory> = None;
-    if timeout(limits.wait_max, member.pass(size as u64)).await.is_err() {
+    if timeout(put.wait_max, member.pass(size as u64)).await.is_err() {
         pass_over(stream, size - message.len()).await?;
         return Ok(Frame { head, message: None });
     }
@@ -77,8 +78,7 @@ pub(super) async fn read(
         let come = message.len();
         let next = size.min(STEP_BYTES.max(2 * come));
         let more = units(next as u64) - held.as_ref().map_or(0, Memory::units);
-        let memory = sharing.memory(member, u64::from(more) << 10);
-        let Ok(memory) = timeout(limits.wait_max, memory).await else {
+        let Some(memory) = put.memory(member, u64::from(more) << 10).await else {
             drop((message, held));
             pass_over(stream, size - come).await?;
             return Ok(Frame { head, message: None });
