@@ -31,7 +31,7 @@ const CATALOGUE: Catalogue = Catalogue {
         &components_otlp::GROUP,
         &components_shippers::GROUP,
     ],
-    elsewhere: &[],
+    unavailable: &[],
 };
 
 /// Timeout for a source after its client has disconnected, by the runtime's clock, which skips idle

@@ -47,7 +47,7 @@ const ALTERED: &[&str] = &[
 ///
 /// # Errors
 /// No channel exists, an agent uses it, a key is missing, or it cannot be read.
-pub fn of_directory(
+pub fn from_directory(
     directory: &Path,
     encryption: Option<&Encryption>,
     env: &Env,
@@ -79,7 +79,7 @@ pub fn of_directory(
 /// Returns the accounts of a running agent: its durable channels, each with the number of its
 /// consumers, and its dead letters by channel. `letters_origin` is the origin of the dead letters'
 /// own channel.
-pub(crate) fn of_running(
+pub(crate) fn from_agent(
     channels: Vec<(Account, usize)>,
     mut letters: BTreeMap<String, LetterCounts>,
     letters_origin: Option<Origin>,
@@ -149,7 +149,7 @@ mod tests {
         }
         let remarks = BTreeMap::from([("line_cut of tail".to_owned(), 3)]);
         let channels = vec![(own, 1), (shared, 2)];
-        let accounts = of_running(channels, letters, Some(Origin([9; 16])), remarks.clone());
+        let accounts = from_agent(channels, letters, Some(Origin([9; 16])), remarks.clone());
         let seen: Vec<(&str, Vec<LetterCount<'_>>)> =
             accounts.iter().map(|it| (&*it.channel, it.letters.iter().collect())).collect();
         let expected = [

@@ -4,24 +4,24 @@
 //! monitors made for Flume.
 //!
 //! ```text
-//!   accept ─► TLS ─► Guests (a place) ─► routes: Host? method? token? ─► Pages ─► an answer
+//!   accept ─► TLS ─► Connections ─► routes: Host? method? token? ─► Pages ─► an answer
 //!                                                                          └─► Feed, once a second
 //! ```
 
 mod answer;
+mod assets;
 mod certificates;
 mod change;
 mod configuration;
+mod connections;
 mod feed;
 mod flume;
 mod guard;
-mod guests;
 mod letters;
 mod letters_change;
 mod pages;
 mod query;
 mod routes;
-mod site;
 mod tap;
 
 use std::convert::Infallible;
@@ -46,10 +46,10 @@ use tracing::{debug, warn};
 
 use crate::RunError;
 pub(crate) use configuration::Configuration;
+use connections::{Connections, Watched};
 use guard::{Client, Guard};
-use guests::{Guests, Watched};
 pub(crate) use pages::{Live, Pages};
-use routes::Site;
+use routes::ListenerKind;
 
 /// Time limit for the head of a request, including the idle time before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,12 +85,12 @@ impl Listeners {
     /// An address cannot be taken, or a certificate cannot be used.
     pub(crate) async fn listen(agent: &AgentSettings, env: &Env) -> Result<Self, RunError> {
         let mut all = Vec::new();
-        for (setting, address, site) in [
-            ("admin", &agent.admin, Site::Admin),
-            ("flume_metrics", &agent.flume_metrics, Site::Flume),
+        for (setting, address, kind) in [
+            ("admin", &agent.admin, ListenerKind::Admin),
+            ("flume_metrics", &agent.flume_metrics, ListenerKind::Flume),
         ] {
             if let Some(address) = address {
-                let admin = Admin::listen(setting, address, (agent, site), env).await;
+                let admin = Admin::listen(setting, address, (agent, kind), env).await;
                 all.push(admin.map_err(|source| RunError::Admin { setting, source })?);
             }
         }
@@ -115,7 +115,7 @@ struct Admin {
 /// The checks of a new connection.
 #[derive(Clone)]
 struct Front {
-    site: Site,
+    kind: ListenerKind,
     guard: Arc<Guard>,
     tls: Option<tls::Server>,
 }
@@ -124,11 +124,11 @@ impl Admin {
     async fn listen(
         setting: &str,
         address: &str,
-        (agent, site): (&AgentSettings, Site),
+        (agent, kind): (&AgentSettings, ListenerKind),
         env: &Env,
     ) -> io::Result<Self> {
         let (mut tls, mut token) = (None, None);
-        if site == Site::Admin {
+        if kind == ListenerKind::Admin {
             tls = agent.admin_tls.as_ref().map(|settings| server(settings, env)).transpose()?;
             let read = agent.admin_token.as_ref().map(Settings::read).transpose();
             token = read.map_err(io::Error::other)?;
@@ -156,7 +156,7 @@ impl Admin {
         if let Some(lacks) = lacks {
             warn!(setting, address = local, "the listener of `agent.{setting}` {lacks}");
         }
-        Ok(Self::new(Front { site, guard: Arc::new(guard), tls }, listener))
+        Ok(Self::new(Front { kind, guard: Arc::new(guard), tls }, listener))
     }
 
     fn new(front: Front, listener: Box<dyn Listener>) -> Self {
@@ -165,7 +165,7 @@ impl Admin {
     }
 
     fn serve(&mut self, pages: &Arc<Pages>) {
-        if self.front.site == Site::Admin {
+        if self.front.kind == ListenerKind::Admin {
             pages.metrics.begin_admin();
         }
         if let Some(listener) = self.listener.take() {
@@ -187,7 +187,7 @@ impl Drop for Admin {
 /// TLS of the listener.
 fn server(settings: &Settings, env: &Env) -> io::Result<tls::Server> {
     let settings: ServerTls = settings.read().map_err(io::Error::other)?;
-    tls::Server::taking_itself(settings, env, &["http/1.1"]).map_err(io::Error::other)
+    tls::Server::with_own_client(settings, env, &["http/1.1"]).map_err(io::Error::other)
 }
 
 async fn accept(
@@ -196,21 +196,22 @@ async fn accept(
     pages: Arc<Pages>,
     ended: CancellationToken,
 ) {
-    let guests = Arc::new(Guests::default());
+    let connections = Arc::new(Connections::default());
     let mut trouble = FailureLog::default();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 trouble = FailureLog::default();
-                let (front, pages, guest) = (front.clone(), pages.clone(), guests.admit());
+                let (front, pages, connection) =
+                    (front.clone(), pages.clone(), connections.admit());
                 let ended = ended.clone();
                 tokio::spawn(async move {
                     let (stream, names) = front.wrap(stream, &peer, &pages);
-                    let stream = guest.watch(stream);
+                    let stream = connection.watch(stream);
                     tokio::select! {
                         biased;
                         () = ended.cancelled() => {}
-                        () = guest.must_leave() => debug!("closed an idle admin connection"),
+                        () = connection.must_close() => debug!("closed an idle admin connection"),
                         () = serve_connection(&front, stream, pages, (&peer, &names)) => {}
                     }
                 });
@@ -258,7 +259,7 @@ async fn serve_connection(
         let (head, _) = request.into_parts();
         async move {
             let client = Client { address: peer, certificate: names.first() };
-            let answer = routes::answer(&pages, front.site, (&front.guard, client), &head).await;
+            let answer = routes::answer(&pages, front.kind, (&front.guard, client), &head).await;
             Ok::<_, Infallible>(answer)
         }
     });

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
 use tracing::{error, info};
 
-use crate::bulletin::cut;
+use crate::recent_failures::cut;
 
 /// The name in the data directory; older files have a number after it.
 pub const FILE: &str = "audit.log";
@@ -179,7 +179,7 @@ struct Inner {
 
 impl Audit {
     /// In this data directory; nothing is opened before the first line.
-    pub fn of(data_dir: &Path, env: &Env) -> Self {
+    pub fn new(data_dir: &Path, env: &Env) -> Self {
         let (allowance, turn) = (Mutex::default(), Mutex::default());
         let path = resolved(&*env.disk, data_dir).join(FILE);
         Self(Arc::new(Inner { env: env.clone(), path, allowance, turn }))
@@ -304,7 +304,7 @@ mod tests {
             .open(&victim, OpenMode { write: true, create: true, ..OpenMode::default() })
             .unwrap();
         std::os::unix::fs::symlink(&victim, dir.path().join(FILE)).unwrap();
-        let audit = Audit::of(dir.path(), &env);
+        let audit = Audit::new(dir.path(), &env);
         audit.add(line("one", Outcome::Done)).await;
         assert_eq!(env.disk.stat(&victim).unwrap().len, 0);
         assert!(audit.newest(9).await.is_err(), "nor is it read through one");
@@ -313,7 +313,7 @@ mod tests {
     #[tokio::test]
     async fn lines_are_kept_over_a_cut_and_a_restart_the_newest_first() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
-        let audit = Audit::of(dir.path(), &env);
+        let audit = Audit::new(dir.path(), &env);
         assert_eq!(audit.newest(9).await.unwrap(), []);
         audit.add(line("one", Outcome::Done)).await;
         let path = dir.path().join(FILE);
@@ -321,7 +321,7 @@ mod tests {
         let end = file.stat().unwrap();
         assert_eq!(end.mode & 0o027, 0, "others can read it");
         file.write_at(&[IoSlice::new(b"{\"at\":\"cut")], end.len, false).unwrap();
-        let audit = Audit::of(dir.path(), &env);
+        let audit = Audit::new(dir.path(), &env);
         audit
             .add(line("two", Outcome::Failed).because(Some(format!("{}\n", "x".repeat(900)))))
             .await;
@@ -335,7 +335,7 @@ mod tests {
     #[tokio::test]
     async fn the_files_are_bounded() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
-        let audit = Audit::of(dir.path(), &env);
+        let audit = Audit::new(dir.path(), &env);
         let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
         for number in 0..OLDER_MAX + 3 {
             audit.write(line(&number.to_string(), Outcome::Done));

@@ -24,14 +24,14 @@ use crate::admin::page_url;
 use crate::opening::Opened;
 use crate::status::{Meter, Throughput, Volume};
 use crate::tap::Point;
-use crate::under_way::{Step, UnderWay};
+use crate::under_way::{Step, StepsInProgress};
 
 /// How long a commit may be unanswered before a channel counts as stuck: a group commit takes
 /// milliseconds, unless the disk does not answer.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// Interval of checks of a stuck channel.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The boards of one channel. Clones share them.
 #[derive(Clone, Default)]
@@ -65,7 +65,7 @@ impl Boards {
         traces: &Traces,
     ) -> Self {
         Self {
-            floors: floors.of_another_channel(),
+            floors: floors.for_another_channel(),
             outlet: OutletBoard::with_page(page_url(agent)),
             ledgers,
             traces: traces.clone(),
@@ -74,7 +74,7 @@ impl Boards {
     }
 
     /// Returns the values that components share along the channel.
-    pub(crate) fn along(&self) -> Extensions {
+    pub(crate) fn shared(&self) -> Extensions {
         let Self { floors, limits, ledgers, origin_name, traces, .. } = self.clone();
         let along = Extensions::default().with(floors).with(limits).with(ledgers);
         along.with(origin_name).with(traces)
@@ -86,7 +86,7 @@ impl Boards {
 pub(crate) struct Inflow {
     state: Arc<Mutex<State>>,
     /// Commits that are not answered yet.
-    commits: UnderWay,
+    commits: StepsInProgress,
 }
 
 struct State {
@@ -102,7 +102,7 @@ impl Default for Inflow {
     fn default() -> Self {
         let now = Instant::now();
         let state = State { stored: Meter::new(now), failed: 0, waiting: 0, since: None };
-        Self { state: Arc::new(Mutex::new(state)), commits: UnderWay::default() }
+        Self { state: Arc::new(Mutex::new(state)), commits: StepsInProgress::default() }
     }
 }
 
@@ -163,14 +163,14 @@ impl Inflow {
     /// Returns `true` if commits have been unanswered for so long that other channels should be
     /// used.
     pub(crate) fn is_stuck(&self, now: Instant) -> bool {
-        let since = self.commits.still_since();
+        let since = self.commits.stalled_since();
         since.is_some_and(|since| now.duration_since(since) >= STUCK_AFTER)
     }
 
     /// Waits while it is stuck. Cancel safe.
     pub(crate) async fn answers(&self) {
         while self.is_stuck(Instant::now()) {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 

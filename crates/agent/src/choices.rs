@@ -1,10 +1,10 @@
 //! Rejects a selector with a free choice for a source that resends events: the configuration is
 //! invalid. A resent event could go to another channel than before, and be stored twice or not at
-//! all ([`pipeline::GivesAgain`]).
+//! all ([`pipeline::ResendMode`]).
 
 use config::{ConfigError, SourcePlan};
 use pipeline::settings::Value;
-use pipeline::{FreeChoice, GivesAgain, SettingsError, SettingsErrorKind, Source};
+use pipeline::{FreeChoice, ResendMode, SettingsError, SettingsErrorKind, Source};
 
 /// Returns the problem with a choice of this source's selector.
 pub(crate) fn refusal(
@@ -13,10 +13,10 @@ pub(crate) fn refusal(
     source: &dyn Source,
     choice: &dyn FreeChoice,
 ) -> Option<ConfigError> {
-    let again = match source.gives_again() {
-        GivesAgain::Nothing => return None,
-        GivesAgain::ByPosition => "rereads events that some channels already have",
-        GivesAgain::ByIdentity => "receives batches again that some channels already have",
+    let again = match source.resend_mode() {
+        ResendMode::Nothing => return None,
+        ResendMode::ByPosition => "rereads events that some channels already have",
+        ResendMode::ByIdentity => "receives batches again that some channels already have",
     };
     let (setting, selector) = (choice.setting(), &plan.selector);
     let given = selector.settings.get(setting);

@@ -3,13 +3,13 @@
 //! Flags are a short way to write a configuration: they become the same [`Settings`] that a file
 //! would, and `--print-config` shows them.
 
-mod beginning;
 mod collector;
 mod edge;
 mod health;
 mod log_fields;
 mod log_filter;
 mod logging;
+mod startup;
 pub(crate) mod stderr;
 
 use std::ffi::OsString;
@@ -23,10 +23,10 @@ use config::{CONFIG_BYTES_MAX, ConfigError, ConfigErrors, FileMode, Plan};
 use pipeline::settings::{Place, Settings, SettingsErrorKind, Value};
 use pipeline::{Catalogue, Env, SettingsError};
 
-pub use beginning::begin;
 pub use collector::CollectorArgs;
 pub use edge::EdgeArgs;
 pub use logging::LogFormat;
+pub use startup::begin;
 
 use health::HealthArgs;
 
@@ -188,7 +188,7 @@ pub fn launch(
     in_process(log_format, |env| {
         let (plan, _) = match draft(env).and_then(|drafted| checked(drafted, catalogue, env)) {
             Ok(checked) => checked,
-            Err(errors) => return refuse(&errors),
+            Err(errors) => return print_errors(&errors),
         };
         if print_config {
             return print(&config::to_toml(&config::redacted(&plan, catalogue)));
@@ -221,7 +221,7 @@ fn in_process(log_format: LogFormat, work: impl FnOnce(&Env) -> ExitCode) -> Exi
     let _log = match logging::start(log_format) {
         Ok(log) => log,
         Err(problem) => {
-            say(&problem);
+            print_line(&problem);
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -248,13 +248,13 @@ fn work(run: impl Future<Output = Result<(), RunError>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            say(&format!("cannot start threads: {error}"));
+            print_line(&format!("cannot start threads: {error}"));
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
     match runtime.block_on(Box::pin(run)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(RunError::Config(errors)) => refuse(&errors),
+        Err(RunError::Config(errors)) => print_errors(&errors),
         Err(error) => {
             tracing::error!(error = chain(&error), "the agent has stopped because of this error");
             // Blocking work may hang on a dead disk; the process must end anyway.
@@ -352,8 +352,8 @@ fn set_agent(settings: &mut Settings, key: &str, value: Settings) {
 }
 
 /// Prints the problems of a configuration.
-pub fn refuse(errors: &ConfigErrors) -> ExitCode {
-    say(&errors.to_string());
+pub fn print_errors(errors: &ConfigErrors) -> ExitCode {
+    print_line(&errors.to_string());
     ExitCode::from(EXIT_CONFIG)
 }
 
@@ -366,7 +366,7 @@ pub fn print(text: &str) -> ExitCode {
 }
 
 /// Prints a line for people to standard error.
-pub fn say(text: &str) {
+pub fn print_line(text: &str) {
     let line = format!("{text}\n");
     match stderr::lines() {
         Some(lines) => lines.push(line.as_bytes()),

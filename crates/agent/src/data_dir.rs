@@ -18,10 +18,10 @@ const FORMAT: u32 = 1;
 
 /// How long a start waits for the previous owner of the directory: a killed process may still be
 /// ending when its supervisor starts the next one.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Interval of checks while waiting.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A data directory that this process owns.
 pub struct DataDir {
@@ -34,11 +34,13 @@ impl DataDir {
     ///
     /// # Errors
     /// Another process owns it, its format is newer, or the disk failed.
-    pub async fn own(path: &Path, env: &Env) -> Result<Self, RunError> {
+    pub async fn lock(path: &Path, env: &Env) -> Result<Self, RunError> {
         let refused =
             |problem: String| RunError::DataDir { path: path.display().to_string(), problem };
-        env.disk.create_dir_all(path).map_err(|error| refused(cannot_make(path, &error, env)))?;
-        let deadline = Instant::now() + PATIENCE;
+        env.disk
+            .create_dir_all(path)
+            .map_err(|error| refused(creation_error(path, &error, env)))?;
+        let deadline = Instant::now() + LOCK_TIMEOUT;
         let mut said = false;
         let lock = lock_by(deadline, &path.join("LOCK"), env, &mut said).await.map_err(refused)?;
         // A killed process releases its files one after the other.
@@ -80,7 +82,7 @@ impl DataDir {
 
 /// Explains why the directory cannot be created: `File exists` refers to a file at its path, or
 /// above it.
-fn cannot_make(path: &Path, error: &io::Error, env: &Env) -> String {
+fn creation_error(path: &Path, error: &io::Error, env: &Env) -> String {
     let is_file =
         |path: &&Path| env.disk.stat(path).is_ok_and(|found| found.kind != FileKind::Directory);
     match path.ancestors().find(is_file) {
@@ -108,13 +110,13 @@ async fn lock_by(
             }
             Err(LockError::Held { pid }) => {
                 if !std::mem::replace(said, true) {
-                    let (path, wait_seconds) = (path.display(), PATIENCE.as_secs());
+                    let (path, wait_seconds) = (path.display(), LOCK_TIMEOUT.as_secs());
                     info!(
                         %pid, lock = %path, wait_seconds,
                         "waiting for another process to release the data directory",
                     );
                 }
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
             Err(LockError::Io(error)) => return Err(format!("cannot use its lock file: {error}")),
         }
@@ -164,7 +166,7 @@ mod tests {
             let data = dir.path().join(format!("data-{name}"));
             env.disk.create_dir_all(&data).unwrap();
             std::os::unix::fs::symlink(dir.path().join("victim"), data.join(name)).unwrap();
-            let refused = DataDir::own(&data, &env).await.err().unwrap().to_string();
+            let refused = DataDir::lock(&data, &env).await.err().unwrap().to_string();
             assert!(refused.contains("symbolic link"), "{refused}");
             assert!(env.disk.stat(&dir.path().join("victim")).is_err(), "{name}: nothing is made");
         }
@@ -173,13 +175,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn directory_has_one_owner_and_the_second_waits_and_names_it() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
-        let first = DataDir::own(dir.path(), &env).await.unwrap();
+        let first = DataDir::lock(dir.path(), &env).await.unwrap();
         let began = Instant::now();
-        let message = DataDir::own(dir.path(), &env).await.err().unwrap().to_string();
+        let message = DataDir::lock(dir.path(), &env).await.err().unwrap().to_string();
         assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
-        assert!(began.elapsed() >= PATIENCE && began.elapsed() < 2 * PATIENCE);
+        assert!(began.elapsed() >= LOCK_TIMEOUT && began.elapsed() < 2 * LOCK_TIMEOUT);
         drop(first);
-        assert!(DataDir::own(dir.path(), &env).await.is_ok());
+        assert!(DataDir::lock(dir.path(), &env).await.is_ok());
     }
 
     #[tokio::test]
@@ -193,7 +195,7 @@ mod tests {
             (file.clone(), "it is not a directory; name another path"),
             (file.join("b/c"), &expected),
         ] {
-            let message = DataDir::own(&path, &env).await.err().unwrap().to_string();
+            let message = DataDir::lock(&path, &env).await.err().unwrap().to_string();
             assert!(message.contains(expected), "{message}");
         }
     }
@@ -202,7 +204,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_owner_that_is_ending_is_waited_for() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
-        let first = DataDir::own(dir.path(), &env).await.unwrap();
+        let first = DataDir::lock(dir.path(), &env).await.unwrap();
         let channel = dir.path().join("channels/main");
         env.disk.create_dir_all(&channel).unwrap();
         let inner = env.disk.lock(&channel.join("LOCK")).unwrap();
@@ -213,7 +215,7 @@ mod tests {
             sleep(Duration::from_secs(3)).await;
             drop(inner);
         };
-        let (second, ()) = tokio::join!(DataDir::own(dir.path(), &env), dying);
+        let (second, ()) = tokio::join!(DataDir::lock(dir.path(), &env), dying);
         assert!(second.is_ok() && began.elapsed() >= Duration::from_secs(6));
     }
 
@@ -227,15 +229,15 @@ mod tests {
             env.disk.open(&path, mode).unwrap().set_len(0).unwrap();
         };
         empty();
-        drop(DataDir::own(dir.path(), &env).await.unwrap());
+        drop(DataDir::lock(dir.path(), &env).await.unwrap());
         env.disk.create_dir_all(&dir.path().join("channels")).unwrap();
-        drop(DataDir::own(dir.path(), &env).await.unwrap());
+        drop(DataDir::lock(dir.path(), &env).await.unwrap());
         for lost in [true, false] {
             match lost {
                 true => env.disk.remove_file(&path).unwrap(),
                 false => empty(),
             }
-            let message = DataDir::own(dir.path(), &env).await.err().unwrap().to_string();
+            let message = DataDir::lock(dir.path(), &env).await.err().unwrap().to_string();
             assert!(
                 message.contains("missing or empty") && message.contains("write 1"),
                 "{message}"
@@ -246,13 +248,13 @@ mod tests {
     #[tokio::test]
     async fn a_newer_format_is_refused_with_both_numbers() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
-        drop(DataDir::own(dir.path(), &env).await.unwrap());
+        drop(DataDir::lock(dir.path(), &env).await.unwrap());
         let file = env
             .disk
             .open(&dir.path().join(FORMAT_FILE), OpenMode { write: true, ..OpenMode::default() })
             .unwrap();
         file.write_at(&[IoSlice::new(b"7\n")], 0, true).unwrap();
-        let message = DataDir::own(dir.path(), &env).await.err().unwrap().to_string();
+        let message = DataDir::lock(dir.path(), &env).await.err().unwrap().to_string();
         assert!(message.contains("format 7") && message.contains("up to 1"), "{message}");
     }
 }

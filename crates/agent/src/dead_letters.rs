@@ -16,10 +16,10 @@
 //! 4. An operator's replay removes a letter after its events are in their channel again, and no
 //!    letter is stored in between: an event that is refused again immediately makes a new letter.
 
-pub mod act;
 mod config;
 mod known;
 mod label;
+pub mod operations;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Duration, Instant, timeout};
 use tracing::{info, warn};
 
-use crate::under_way::UnderWay;
+use crate::under_way::StepsInProgress;
 
 pub(crate) use config::Config;
 pub use config::{context, schema, settings};
@@ -51,7 +51,7 @@ pub(crate) use label::Sender;
 pub const OPERATOR: &str = "operator";
 
 /// A letter that waits for room this long is logged.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOG_AFTER: Duration = Duration::from_secs(5);
 
 /// Returns the directory of an agent's dead letters.
 pub fn directory(data_dir: &Path) -> PathBuf {
@@ -106,7 +106,7 @@ pub(crate) struct DeadLetters {
     /// Held by the one replay or drop that an operator has asked for.
     acting: tokio::sync::Mutex<()>,
     /// Letters that wait for room.
-    waits: UnderWay,
+    waits: StepsInProgress,
     known: Mutex<Known>,
     /// Events that were put back into channels.
     replayed: AtomicU64,
@@ -130,7 +130,7 @@ impl DeadLetters {
             open: OnceCell::new(),
             turn: tokio::sync::Mutex::default(),
             acting: tokio::sync::Mutex::default(),
-            waits: UnderWay::default(),
+            waits: StepsInProgress::default(),
             known: Mutex::default(),
             replayed: AtomicU64::new(0),
         }
@@ -191,7 +191,7 @@ impl DeadLetters {
 
     /// The origin of the channel of the letters, once there was one.
     pub(crate) fn origin(&self) -> Option<Origin> {
-        self.opened()?.birthplace().map(|(origin, _)| origin)
+        self.opened()?.own_epoch().map(|(origin, _)| origin)
     }
 
     /// The next agents have reported letters of a batch that `group` took from `channel`.
@@ -282,12 +282,12 @@ impl DeadLetters {
         if self.known().confirm(label) {
             return Ok(None);
         }
-        let batch = label.put_on(events);
+        let batch = label.apply_to(events);
         let events = batch.len() as u64;
         let begun = channel.begin_put(batch.size());
         tokio::pin!(begun);
         let waits = self.waits.begin(Instant::now());
-        let mut put = match timeout(PATIENCE, &mut begun).await {
+        let mut put = match timeout(LOG_AFTER, &mut begun).await {
             Ok(begun) => begun?,
             Err(_) => {
                 warn!(
@@ -313,7 +313,7 @@ impl DeadLetters {
 
     /// Returns `true` if a letter waits for room, so that letters of interceptors wait too.
     pub(crate) fn wait_for_room(&self) -> bool {
-        self.waits.still_since().is_some()
+        self.waits.stalled_since().is_some()
     }
 
     /// Closes the channel and releases the directory.

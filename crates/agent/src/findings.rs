@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::admin::Pages;
 use crate::service::Service;
 use crate::status::words::seconds;
-use crate::status::{Cause, Level, Trouble};
+use crate::status::{Cause, Finding, Level};
 
 /// Time between two snapshots that nothing else asks for.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -41,20 +41,20 @@ impl Findings {
 
     /// Takes note of the troubles of a snapshot. Those that do not know when they began get the
     /// time since they were first seen.
-    pub(crate) fn note(&self, troubles: &mut [Trouble], now: Instant) {
+    pub(crate) fn note(&self, troubles: &mut [Finding], now: Instant) {
         let mut known = self.known();
         let mut before = std::mem::take(&mut *known);
-        for trouble in troubles {
-            let key = (trouble.component.clone(), trouble.cause);
+        for finding in troubles {
+            let key = (finding.component.clone(), finding.cause);
             let kept = before.remove(&key).or_else(|| known.remove(&key));
             let mut it = kept.unwrap_or(Known { since: now, is_logged: false });
             let lasts = now.duration_since(it.since);
-            if trouble.since_seconds_ago.is_none() {
-                trouble.since_seconds_ago = Some(lasts.as_secs_f64());
+            if finding.since_seconds_ago.is_none() {
+                finding.since_seconds_ago = Some(lasts.as_secs_f64());
             }
-            if !it.is_logged && lasts >= LOG_AFTER && trouble.level > Level::Note {
+            if !it.is_logged && lasts >= LOG_AFTER && finding.level > Level::Note {
                 it.is_logged = true;
-                log(trouble);
+                log(finding);
             }
             known.insert(key, it);
         }
@@ -65,10 +65,10 @@ impl Findings {
     }
 }
 
-fn log(trouble: &Trouble) {
-    let Trouble { component, cause, brief, caused_by, remedy, runbook, agent, .. } = trouble;
+fn log(finding: &Finding) {
+    let Finding { component, cause, brief, caused_by, remedy, runbook, agent, .. } = finding;
     let agent = agent.as_ref().map(|agent| agent.page.as_ref().unwrap_or(&agent.address));
-    let since = seconds(trouble.since_seconds_ago);
+    let since = seconds(finding.since_seconds_ago);
     warn!(
         component,
         problem = cause.heading(),
@@ -123,8 +123,8 @@ mod tests {
         }
     }
 
-    fn trouble(component: &str, cause: Cause) -> Trouble {
-        Trouble::new((Level::Bad, cause), component, format!("{component} is bad"), "")
+    fn finding(component: &str, cause: Cause) -> Finding {
+        Finding::new((Level::Bad, cause), component, format!("{component} is bad"), "")
     }
 
     #[test]
@@ -135,16 +135,16 @@ mod tests {
         let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
         let _guard = tracing::subscriber::set_default(lines.finish());
         let (findings, began) = (Findings::default(), Instant::now());
-        let note = |second: u64, mut troubles: Vec<Trouble>| {
+        let note = |second: u64, mut troubles: Vec<Finding>| {
             findings.note(&mut troubles, began + Duration::from_secs(second));
             troubles.first().and_then(|it| it.since_seconds_ago)
         };
-        let both = || vec![trouble("sink k", Cause::Fails), trouble("channel c", Cause::Fills)];
+        let both = || vec![finding("sink k", Cause::Fails), finding("channel c", Cause::Fills)];
         assert_eq!(note(0, both()), Some(0.0));
-        assert_eq!(note(5, vec![trouble("sink k", Cause::Fails)]), Some(5.0));
+        assert_eq!(note(5, vec![finding("sink k", Cause::Fails)]), Some(5.0));
         assert_eq!(log.with(&["problem"]), Vec::<String>::new());
         for second in [10, 15, 20] {
-            assert_eq!(note(second, vec![trouble("sink k", Cause::Fails)]), Some(second as f64));
+            assert_eq!(note(second, vec![finding("sink k", Cause::Fails)]), Some(second as f64));
         }
         let found = log.with(&["WARN", "problem found"]);
         assert_eq!(found.len(), 1, "{found:?}");
@@ -153,6 +153,6 @@ mod tests {
         }
         assert_eq!(note(25, Vec::new()), None);
         assert_eq!(log.with(&["INFO", "problem solved", "sink k"]).len(), 1);
-        assert_eq!(note(30, vec![trouble("sink k", Cause::Fails)]), Some(0.0), "it is a new one");
+        assert_eq!(note(30, vec![finding("sink k", Cause::Fails)]), Some(0.0), "it is a new one");
     }
 }

@@ -20,14 +20,14 @@
 //! 4. A batch with events that can never be delivered is committed after these are on disk among
 //!    the dead letters.
 
-mod burial;
+mod dead_letter_writes;
+mod failover;
 mod held_back;
 mod member;
 mod parts;
 mod roster;
 mod tally;
-mod trail;
-mod turning;
+mod traced_batches;
 mod view;
 
 use std::sync::Arc;
@@ -48,13 +48,13 @@ use tracing::{debug, info, warn};
 
 use crate::chain;
 use crate::status::Volume;
-use burial::{Burials, Crew};
-use held_back::{Held, Way};
+use dead_letter_writes::{DeadLetterWrites, TaskContext};
+use held_back::{Action, Held};
 use member::{Event, Shared};
 pub(crate) use parts::{GroupParts, NamedSink};
 use roster::Member;
 use tally::Tally;
-use trail::Trail;
+use traced_batches::TracedBatches;
 use view::Outflow;
 pub(crate) use view::{GroupView, MemberPart, OutflowPart, Passed, Question};
 
@@ -69,12 +69,13 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
     let longest_pause = parts.processor.longest_pause();
     let members = parts.sinks.into_iter().enumerate().map(|(index, named)| {
         let (events, env) = (events_in.clone(), parts.env.clone());
-        let sent = tally::Sent::of(&named.name, &parts.metrics, parts.tap.clone());
+        let sent = tally::Sent::new(&named.name, &parts.metrics, parts.tap.clone());
         let is_present = named.seat().is_none_or(|seat| seat.view().is_present);
-        let standing = parts.health.add_sink(&named.name, is_present);
-        let (shown, board) = (standing.clone(), named.sink.status().cloned());
+        let component_health = parts.health.add_sink(&named.name, is_present);
+        let (shown, board) = (component_health.clone(), named.sink.status().cloned());
         let letters = named.letters;
-        let shared = Shared::new(index, named.name, events, env, longest_pause, sent, standing);
+        let shared =
+            Shared::new(index, named.name, events, env, longest_pause, sent, component_health);
         let handle = member::spawn(named.sink, shared, stop.clone(), end.clone(), &tasks);
         Member::new((handle, letters), shown, board)
     });
@@ -85,15 +86,15 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         take: parts.channel.begin_take(&parts.name),
         outlet: parts.outlet,
         channel: parts.channel,
-        burials: Burials::new(
+        dead_letter_writes: DeadLetterWrites::new(
             parts.dead_letters,
             parts.env,
             parts.channel_name,
             parts.name.clone(),
-            Crew { events: events_in, tasks: tasks.clone(), end: end.clone() },
+            TaskContext { events: events_in, tasks: tasks.clone(), end: end.clone() },
         ),
         held: Held::new(&parts.name, &parts.metrics),
-        trail: Trail::new(parts.traces, parts.name.clone()),
+        traced_batches: TracedBatches::new(parts.traces, parts.name.clone()),
         name: parts.name,
         processor: parts.processor,
         metrics: parts.metrics,
@@ -101,7 +102,7 @@ pub(crate) async fn run(parts: GroupParts, stop: CancellationToken, grace: Durat
         chosen: None,
         refuse_reads_until: None,
         read_error: String::new(),
-        trouble: FailureLog::default(),
+        failure_log: FailureLog::default(),
         tally: Tally::default(),
         outflow,
     };
@@ -120,7 +121,7 @@ struct Group {
     processor: Box<dyn SinkProcessor>,
     members: Vec<Member>,
     metrics: Metrics,
-    burials: Burials,
+    dead_letter_writes: DeadLetterWrites,
     /// Batches that are too large for the members that work.
     held: Held,
     /// Taken, and not assigned to a member yet.
@@ -132,11 +133,11 @@ struct Group {
     /// Why the channel could not be read last.
     read_error: String,
     /// Reads of the channel that failed since the last one that did not.
-    trouble: FailureLog,
+    failure_log: FailureLog,
     /// Counts of the batches that were sent and are still in the channel.
     tally: Tally,
     /// Spans of the sampled ones among them.
-    trail: Trail,
+    traced_batches: TracedBatches,
     /// Totals of batches that have left the channel.
     outflow: Outflow,
 }
@@ -164,14 +165,14 @@ impl Group {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(event) = events.recv() => self.heed(event),
+                Some(event) = events.recv() => self.on_event(event),
                 Some(question) = questions.recv() => self.answer(question),
                 next = self.next() => self.advance(next),
             }
         }
         self.pending = None;
         let deadline = Instant::now() + grace;
-        while !self.burials.is_empty()
+        while !self.dead_letter_writes.is_empty()
             || self.members.iter().any(|member| !member.in_hand.is_empty())
         {
             tokio::select! {
@@ -181,7 +182,7 @@ impl Group {
                                                undelivered batches stay in the channel");
                     return;
                 }
-                Some(event) = events.recv() => self.heed(event),
+                Some(event) = events.recv() => self.on_event(event),
                 Some(question) = questions.recv() => self.answer(question),
             }
         }
@@ -194,21 +195,21 @@ impl Group {
             return Next::Reconsider;
         }
         let Some(pending) = &self.pending else {
-            if self.burials.is_crowded() {
+            if self.dead_letter_writes.is_full() {
                 return std::future::pending().await;
             }
-            let is_idle = self.outlet_may_be_idle();
+            let is_idle = self.may_be_idle();
             return tokio::select! {
                 biased;
                 taken = self.take.take() => Next::Taken(taken),
-                () = sleep(turning::IDLE_AFTER), if is_idle => Next::Idle,
+                () = sleep(failover::IDLE_AFTER), if is_idle => Next::Idle,
             };
         };
         let index = match self.chosen {
             Some(index) => index,
             None => {
                 let (way, views) = self.place(pending);
-                if way == Way::Hold {
+                if way == Action::Hold {
                     return if self.can_hold() { Next::Hold } else { std::future::pending().await };
                 }
                 let origin = pending.batch.envelope.identity.map(|identity| identity.origin);
@@ -222,7 +223,7 @@ impl Group {
             }
         };
         // A closed member is being reopened: its result arrives as an event.
-        if self.members[index].open && self.members[index].handle.room().await {
+        if self.members[index].open && self.members[index].handle.wait_for_room().await {
             return Next::Sent(index);
         }
         std::future::pending().await
@@ -231,7 +232,7 @@ impl Group {
     fn advance(&mut self, next: Next) {
         match next {
             Next::Taken(Ok(taken)) => {
-                if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
+                if let Some((failures, lasted)) = self.failure_log.over(Instant::now()) {
                     info!(
                         group = %self.name, failures, lasted_seconds = seconds(lasted),
                         "group reads its channel again",
@@ -253,15 +254,15 @@ impl Group {
             }
             Next::Hold => self.hold_pending(),
             Next::Reconsider => self.refuse_reads_until = None,
-            Next::Idle => self.outlet.works(&self.name),
+            Next::Idle => self.outlet.set_working(&self.name),
         }
     }
 
     fn cannot_take(&mut self, error: &ChannelError) {
         let (now, error) = (Instant::now(), chain(error));
         self.refuse_reads_until = Some(now + READ_RETRY);
-        self.trouble.count(now);
-        if let Some((failures, lasts)) = self.trouble.should_log(now, &error) {
+        self.failure_log.count(now);
+        if let Some((failures, lasts)) = self.failure_log.should_log(now, &error) {
             warn!(
                 group = %self.name, %error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = READ_RETRY.as_millis() as u64,
@@ -271,21 +272,21 @@ impl Group {
         self.read_error = error;
     }
 
-    fn heed(&mut self, event: Event) {
+    fn on_event(&mut self, event: Event) {
         match event {
             Event::Opened(index) => {
                 self.chosen = None;
                 self.members[index].open = true;
                 self.held.opened(index);
                 debug!(sink = %self.members[index].handle.name(), "open");
-                self.tell_others();
+                self.notify_sinks();
                 self.processor.report(index, Report::Opened, Instant::now());
             }
             Event::Failed(index, failure, cause) => {
                 self.chosen = None;
                 self.members[index].open = false;
                 self.count_failure(index, failure.class);
-                self.outlet_failed(failure, cause);
+                self.on_sink_failed(failure, cause);
                 self.processor.report(index, Report::Failed(failure), Instant::now());
             }
             Event::Seat(index, view) => {
@@ -299,15 +300,15 @@ impl Group {
                     self.members[index].open = false;
                     self.processor.report(index, Report::Replaced, Instant::now());
                 }
-                self.tell_others();
+                self.notify_sinks();
             }
             Event::NextHop(index) => {
                 self.chosen = None;
-                self.outlet_said(index);
+                self.on_next_hop_changed(index);
             }
             Event::Settled(index, settlement) => self.settle(index, settlement),
-            Event::Buried(buried) => {
-                if let Some(ticket) = self.burials.ended(&buried) {
+            Event::Written(written) => {
+                if let Some(ticket) = self.dead_letter_writes.on_written(&written) {
                     self.leave(&IntervalSet::from(ticket..ticket + 1));
                 }
             }
@@ -319,7 +320,7 @@ impl Group {
         let member = &mut self.members[index];
         let in_part = matches!(&outcome, Outcome::Refused(letter) if !letter.whole);
         if !in_part {
-            member.let_go(&tickets);
+            member.release(&tickets);
         }
         let label = SinkLabel { sink: member.handle.name().to_string() };
         let outcome = match outcome {
@@ -327,14 +328,14 @@ impl Group {
             outcome => outcome,
         };
         let now = Instant::now();
-        self.trail.settled(&tickets, &outcome, now);
+        self.traced_batches.settled(&tickets, &outcome, now);
         match outcome {
             Outcome::Stored => {
                 debug!(sink = %label.sink, batches = tickets.count(), "stored");
                 let fresh = self.tally.stored(&tickets, now);
                 self.count_stored(&label, &fresh);
                 self.take.park(&tickets);
-                self.outlet_proved(index);
+                self.on_sink_proved(index);
             }
             Outcome::Delivered => {
                 debug!(sink = %label.sink, batches = tickets.count(), "committed");
@@ -342,7 +343,7 @@ impl Group {
                 let fresh = self.tally.committed(&tickets, index, now);
                 self.count_stored(&label, &fresh);
                 self.leave_when_letters_are_stored(tickets);
-                self.outlet_proved(index);
+                self.on_sink_proved(index);
             }
             Outcome::HeldBack(held) => {
                 debug!(sink = %label.sink, bytes = held.bytes, "too large for the next agent");
@@ -350,7 +351,7 @@ impl Group {
             }
             Outcome::Again(_) => {
                 debug!(sink = %label.sink, batches = tickets.count(), "batches are resent");
-                self.burials.given_back(&tickets);
+                self.dead_letter_writes.returned(&tickets);
                 self.take.rollback(&tickets);
                 return;
             }
@@ -363,7 +364,7 @@ impl Group {
                 );
                 self.metrics.sink_refused.get_or_create(&label).inc_by(events);
                 self.tally.refused(letter.ticket, events);
-                self.burials.begin(member.handle.name(), *letter);
+                self.dead_letter_writes.begin(member.handle.name(), *letter);
             }
         }
         self.processor.report(index, Report::Proved, Instant::now());

@@ -11,8 +11,8 @@
 //! time: it works again when it has stored something, or has been open for [`STEADY`]. A sink that
 //! only failed to open works as soon as it is open.
 //!
-//! [`State`] is pure: time is an argument. [`Standing`] is one component's state behind a lock,
-//! [`Health`] all of them.
+//! [`State`] is pure: time is an argument. [`ComponentHealth`] is one component's state behind a
+//! lock, [`Health`] all of them.
 
 mod state;
 
@@ -26,7 +26,7 @@ use pipeline::env::Clock;
 use tokio::time::{Duration, Instant};
 use tracing::info;
 
-use crate::bulletin::Bulletin;
+use crate::recent_failures::RecentFailures;
 use crate::status;
 use state::{Phase, State, View};
 
@@ -35,16 +35,16 @@ const DIED: &str = "its task has panicked, which is a bug; restart the agent";
 
 /// The state of one source or sink. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Standing {
+pub(crate) struct ComponentHealth {
     /// `source` or `sink`.
     role: &'static str,
     name: Arc<str>,
-    bulletin: Bulletin,
+    recent_failures: RecentFailures,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
 }
 
-impl Standing {
+impl ComponentHealth {
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is whole between its calls.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,7 +94,7 @@ impl Standing {
         let now = Instant::now();
         let needs_operator = matches!(class, ErrorClass::Blocked | ErrorClass::Fatal);
         self.state().failed((now, self.clock.now()), (error, needs_operator), pause);
-        self.bulletin.add(now, (self.role, &self.name), error);
+        self.recent_failures.add(now, (self.role, &self.name), error);
     }
 
     /// Records that the member was replaced or removed.
@@ -104,12 +104,12 @@ impl Standing {
 
     /// Its `task`, to its end; one that panics is shown as dead.
     pub(crate) async fn watch<T>(self, task: impl Future<Output = T>) -> T {
-        let _fuse = Fuse(self);
+        let _fuse = PanicGuard(self);
         task.await
     }
 
     /// Its name and that it has died, if it has.
-    fn death(&self) -> Option<String> {
+    fn panicked(&self) -> Option<String> {
         let is_dead = matches!(self.state().phase, Phase::Died(_));
         is_dead.then(|| format!("{} `{}`: {DIED}", self.role, self.name))
     }
@@ -121,9 +121,9 @@ impl Standing {
 }
 
 /// Notes the panic that unwinds it.
-struct Fuse(Standing);
+struct PanicGuard(ComponentHealth);
 
-impl Drop for Fuse {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.state().phase = Phase::Died(Instant::now());
@@ -135,21 +135,21 @@ impl Drop for Fuse {
 #[derive(Clone)]
 pub(crate) struct Health {
     clock: Arc<dyn Clock>,
-    bulletin: Bulletin,
+    recent_failures: RecentFailures,
     parts: Arc<Mutex<Parts>>,
 }
 
 #[derive(Default)]
 struct Parts {
-    sources: Vec<Standing>,
-    sinks: Vec<Standing>,
+    sources: Vec<ComponentHealth>,
+    sinks: Vec<ComponentHealth>,
     /// Every source has been open at one time.
     was_ready: bool,
 }
 
 /// The readiness of an agent, with reasons and remarks, line by line.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Word {
+pub(crate) struct Readiness {
     /// Why it is not ready.
     pub(crate) reasons: Vec<String>,
     /// Problems of an agent that is ready.
@@ -159,7 +159,7 @@ pub(crate) struct Word {
 impl Health {
     /// Of an agent without sources and sinks.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, bulletin: Bulletin::default(), parts: Arc::default() }
+        Self { clock, recent_failures: RecentFailures::default(), parts: Arc::default() }
     }
 
     fn parts(&self) -> MutexGuard<'_, Parts> {
@@ -167,31 +167,31 @@ impl Health {
     }
 
     /// Returns the latest failures.
-    pub(crate) fn bulletin(&self) -> &Bulletin {
-        &self.bulletin
+    pub(crate) fn recent_failures(&self) -> &RecentFailures {
+        &self.recent_failures
     }
 
-    fn standing(&self, role: &'static str, name: &Arc<str>, phase: Phase) -> Standing {
+    fn component(&self, role: &'static str, name: &Arc<str>, phase: Phase) -> ComponentHealth {
         let state = Arc::new(Mutex::new(State::new(phase)));
-        let (clock, bulletin) = (self.clock.clone(), self.bulletin.clone());
-        Standing { role, name: name.clone(), bulletin, clock, state }
+        let (clock, recent_failures) = (self.clock.clone(), self.recent_failures.clone());
+        ComponentHealth { role, name: name.clone(), recent_failures, clock, state }
     }
 
     /// Adds a source that is not open yet, or replaces the one with its name. Sources of a start
     /// are added before the first one runs.
-    pub(crate) fn add_source(&self, name: &Arc<str>) -> Standing {
-        let standing = self.standing("source", name, Phase::Starting);
-        place(&mut self.parts().sources, standing.clone());
-        standing
+    pub(crate) fn add_source(&self, name: &Arc<str>) -> ComponentHealth {
+        let component = self.component("source", name, Phase::Starting);
+        place(&mut self.parts().sources, component.clone());
+        component
     }
 
     /// Adds a sink that is not open yet, or a free place for a discovered one; replaces the one
     /// with its name.
-    pub(crate) fn add_sink(&self, name: &Arc<str>, is_present: bool) -> Standing {
+    pub(crate) fn add_sink(&self, name: &Arc<str>, is_present: bool) -> ComponentHealth {
         let phase = if is_present { Phase::Starting } else { Phase::Absent };
-        let standing = self.standing("sink", name, phase);
-        place(&mut self.parts().sinks, standing.clone());
-        standing
+        let component = self.component("sink", name, phase);
+        place(&mut self.parts().sinks, component.clone());
+        component
     }
 
     /// Removes a source that no longer exists.
@@ -212,7 +212,7 @@ impl Health {
 
     /// Records that this source is open. Logs it after a failure, or if it is the last one that the
     /// agent waited for.
-    pub(crate) fn source_opened(&self, source: &Standing) {
+    pub(crate) fn source_opened(&self, source: &ComponentHealth) {
         let lasted = source.state().opened(Instant::now(), true);
         if let Some(lasted) = lasted {
             info!(
@@ -221,7 +221,7 @@ impl Health {
             );
         }
         let mut parts = self.parts();
-        let ready = parts.sources.iter().all(Standing::is_open);
+        let ready = parts.sources.iter().all(ComponentHealth::is_open);
         if ready && !std::mem::replace(&mut parts.was_ready, true) {
             info!("ready: every source is open");
         }
@@ -229,19 +229,19 @@ impl Health {
 
     /// Returns `true` if every source is open, or has nothing more to do.
     pub(crate) fn all_open(&self) -> bool {
-        self.parts().sources.iter().all(Standing::is_open)
+        self.parts().sources.iter().all(ComponentHealth::is_open)
     }
 
     /// The sources and sinks that have died, line by line.
-    pub(crate) fn deaths(&self) -> Vec<String> {
+    pub(crate) fn panicked(&self) -> Vec<String> {
         let parts = self.parts();
-        parts.sources.iter().chain(&parts.sinks).filter_map(Standing::death).collect()
+        parts.sources.iter().chain(&parts.sinks).filter_map(ComponentHealth::panicked).collect()
     }
 
     /// Returns the current readiness.
-    pub(crate) fn word(&self) -> Word {
+    pub(crate) fn readiness(&self) -> Readiness {
         let (parts, now) = (self.parts(), Instant::now());
-        let mut word = Word::default();
+        let mut readiness = Readiness::default();
         for source in &parts.sources {
             let line = match source.state().view(now) {
                 View::Starting => format!("source `{}` is not open yet", source.name),
@@ -249,17 +249,19 @@ impl Health {
                 View::Died { .. } => format!("source `{}`: {DIED}", source.name),
                 View::Absent | View::Works | View::Ended => continue,
             };
-            word.reasons.push(line);
+            readiness.reasons.push(line);
         }
         for sink in &parts.sinks {
             let view = sink.state().view(now);
             match view {
-                View::Failing { .. } => word.remarks.push(failing("sink", &sink.name, &view)),
-                View::Died { .. } => word.remarks.push(format!("sink `{}`: {DIED}", sink.name)),
+                View::Failing { .. } => readiness.remarks.push(failing("sink", &sink.name, &view)),
+                View::Died { .. } => {
+                    readiness.remarks.push(format!("sink `{}`: {DIED}", sink.name))
+                }
                 View::Absent | View::Starting | View::Works | View::Ended => {}
             }
         }
-        word
+        readiness
     }
 
     /// Brings the gauges up to date.
@@ -286,11 +288,11 @@ impl Health {
     }
 }
 
-/// Replaces the standing with its name, or adds it at the end.
-fn place(all: &mut Vec<Standing>, standing: Standing) {
-    match all.iter_mut().find(|known| known.name == standing.name) {
-        Some(known) => *known = standing,
-        None => all.push(standing),
+/// Replaces the component with its name, or adds it at the end.
+fn place(all: &mut Vec<ComponentHealth>, component: ComponentHealth) {
+    match all.iter_mut().find(|known| known.name == component.name) {
+        Some(known) => *known = component,
+        None => all.push(component),
     }
 }
 

@@ -136,7 +136,7 @@ fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Holds>> {
 }
 
 /// Returns the parts of `plan` that were stopped before this process started.
-pub(crate) fn recall(plan: &Plan, env: &Env) -> Holds {
+pub(crate) fn load(plan: &Plan, env: &Env) -> Holds {
     let path = plan.agent.data_dir.join(FILE);
     let problem = match read(&*env.disk, &path) {
         Ok(Some(mut holds)) => {
@@ -176,7 +176,7 @@ pub(crate) fn forget(holds: &mut Holds, plan: &Plan) -> bool {
 ///
 /// # Errors
 /// The disk failed; the old content stays.
-pub(crate) async fn keep(holds: &Holds, data_dir: &Path, env: &Env) -> io::Result<()> {
+pub(crate) async fn save(holds: &Holds, data_dir: &Path, env: &Env) -> io::Result<()> {
     let (path, text, disk) = (data_dir.join(FILE), text(holds), env.disk.clone());
     env.offload(move || small_file::replace(&*disk, &path, text.as_bytes())).await
 }
@@ -198,7 +198,7 @@ mod tests {
         let path = dir.path().join(FILE);
         assert_eq!(read(&*env.disk, &path).unwrap(), Some(Holds::new()));
         let held = holds(&env);
-        keep(&held, dir.path(), &env).await.unwrap();
+        save(&held, dir.path(), &env).await.unwrap();
         assert_eq!(read(&*env.disk, &path).unwrap(), Some(held.clone()));
         let whole = text(&held);
         assert!(whole.contains(r#""groups.a.b":{"since_unix_ms""#), "{whole}");

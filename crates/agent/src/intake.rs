@@ -48,7 +48,7 @@ use crate::dead_letters::DeadLetters;
 use crate::opening::NotOpen;
 use crate::status::SourceFlow;
 use crate::tap::Point;
-use crate::under_way::UnderWay;
+use crate::under_way::StepsInProgress;
 
 use permit::Reserved;
 use puts::volume;
@@ -60,7 +60,7 @@ const COMMITTED_BACKLOG: usize = 1024;
 
 /// A channel that a source feeds.
 #[derive(Clone)]
-pub(crate) struct Fed {
+pub(crate) struct FedChannel {
     /// Its name in the configuration.
     pub(crate) name: Arc<str>,
     /// The channel.
@@ -79,8 +79,8 @@ pub(crate) struct AgentIntake {
     route: Route,
     dead_letters: Arc<DeadLetters>,
     /// Commits in optional channels are not reported.
-    required: Vec<Fed>,
-    optional: Vec<Fed>,
+    required: Vec<FedChannel>,
+    optional: Vec<FedChannel>,
     routing: Option<Routing>,
     metrics: Metrics,
     /// Reports identities that are committed in every required channel, once there is a listener.
@@ -89,7 +89,7 @@ pub(crate) struct AgentIntake {
     listened: Notify,
     flow: Mutex<SourceFlow>,
     /// Batches that the source has handed over and that are not answered yet.
-    under_way: UnderWay,
+    under_way: StepsInProgress,
     /// The tap of batches that the source passes on.
     tap: Point,
 }
@@ -100,14 +100,14 @@ impl AgentIntake {
         source: Arc<str>,
         (interceptors, selector): (Vec<BuiltInterceptor>, Box<dyn ChannelSelector>),
         dead_letters: Arc<DeadLetters>,
-        (required, optional): (Vec<Fed>, Vec<Fed>),
+        (required, optional): (Vec<FedChannel>, Vec<FedChannel>),
         routing: Option<Routing>,
         metrics: Metrics,
     ) -> Self {
         let flow = Mutex::new(SourceFlow::new(Instant::now()));
         let route = Route::new(interceptors, selector, required.len() + optional.len());
         let (agreed, listened) = (OnceLock::new(), Notify::new());
-        let under_way = UnderWay::default();
+        let under_way = StepsInProgress::default();
         Self {
             source,
             route,
@@ -154,12 +154,12 @@ impl AgentIntake {
 
     /// Since when batches are with it and none has been answered, although neither a required
     /// channel nor the dead letters make them wait; `None`: all is answered, or waits for room.
-    pub(crate) fn still_since(&self) -> Option<Instant> {
-        let waits = |fed: &Fed| {
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+        let waits = |fed: &FedChannel| {
             let Boards { inflow, opened, .. } = &fed.boards;
             !opened.is_open() || inflow.waiting().is_some() || fed.channel.status().intake_stopped
         };
-        let since = self.under_way.still_since()?;
+        let since = self.under_way.stalled_since()?;
         let waits = self.dead_letters.wait_for_room() || self.required.iter().any(waits);
         (!waits).then_some(since)
     }
@@ -167,7 +167,7 @@ impl AgentIntake {
     /// The required channel that is not open yet, and why.
     pub(crate) fn not_open(&self) -> Option<(Arc<str>, NotOpen)> {
         let mut required = self.required.iter();
-        required.find_map(|fed| Some((fed.name.clone(), fed.boards.opened.why_not()?)))
+        required.find_map(|fed| Some((fed.name.clone(), fed.boards.opened.reason()?)))
     }
 
     /// Waits until every required channel is open; with a free choice, until one is. Cancel safe.
@@ -187,7 +187,7 @@ impl AgentIntake {
 
     /// Reports batches that are committed in every required channel, under their original names,
     /// until `stop`. Until there is a listener it follows no channel: most sources never listen.
-    pub(crate) async fn agree_on_committed(self: Arc<Self>, stop: CancellationToken) {
+    pub(crate) async fn merge_committed(self: Arc<Self>, stop: CancellationToken) {
         let begin = async {
             self.opened().await;
             self.listened.notified().await;
@@ -200,11 +200,11 @@ impl AgentIntake {
             let this = &self;
             async move {
                 // Earlier commits were not received.
-                this.say_committed(KeySet::default());
+                this.announce_committed(KeySet::default());
                 loop {
                     match settled.recv().await {
                         Ok(keys) => this.committed_in(fed, &keys),
-                        Err(RecvError::Lagged(_)) => this.say_committed(KeySet::default()),
+                        Err(RecvError::Lagged(_)) => this.announce_committed(KeySet::default()),
                         Err(RecvError::Closed) => return,
                     }
                 }
@@ -214,25 +214,25 @@ impl AgentIntake {
     }
 
     /// Handles commits in one of the channels; an empty set: some were missed.
-    fn committed_in(&self, fed: &Fed, keys: &KeySet) {
+    fn committed_in(&self, fed: &FedChannel, keys: &KeySet) {
         // Without a listener nothing is computed; a later one asks first.
         if self.agreed.get().is_none_or(|agreed| agreed.receiver_count() == 0) {
             return;
         }
         let mut everywhere = KeySet::default();
-        for (origin, epoch, sequences) in fed.came_as(keys).iter() {
+        for (origin, epoch, sequences) in fed.original_keys(keys).iter() {
             let others = self.required.iter().filter(|other| !std::ptr::eq(*other, fed));
             let settled =
-                |set: IntervalSet, fed: &Fed| set.intersection(&fed.settled(origin, epoch));
+                |set: IntervalSet, fed: &FedChannel| set.intersection(&fed.settled(origin, epoch));
             everywhere.insert_set(origin, epoch, &others.fold(sequences.clone(), settled));
         }
         if keys.is_empty() || !everywhere.is_empty() {
-            self.say_committed(everywhere);
+            self.announce_committed(everywhere);
         }
     }
 
     /// Reports commits. An empty set means that some were missed: then listeners ask.
-    fn say_committed(&self, keys: KeySet) {
+    fn announce_committed(&self, keys: KeySet) {
         if let Some(agreed) = self.agreed.get() {
             // There may be no receiver now; a later one asks first.
             let _ = agreed.send(Arc::new(keys));
@@ -291,12 +291,12 @@ impl RelayIntake for AgentIntake {
     }
 
     fn known(&self, origin: Origin, epoch: Epoch) -> Known {
-        let in_all = |of: fn(&Fed, Origin, Epoch) -> IntervalSet| {
+        let in_all = |of: fn(&FedChannel, Origin, Epoch) -> IntervalSet| {
             let mut sets = self.required.iter().map(|fed| of(fed, origin, epoch));
             let first = sets.next().unwrap_or_default();
             sets.fold(first, |all, set| all.intersection(&set))
         };
-        Known { stored: in_all(Fed::stored), committed: in_all(Fed::settled) }
+        Known { stored: in_all(FedChannel::stored), committed: in_all(FedChannel::settled) }
     }
 
     fn close_epochs(&self, floors: &Floors) {

@@ -12,7 +12,6 @@ pub mod account;
 mod admin;
 pub mod audit;
 mod boards;
-mod bulletin;
 mod check;
 mod checked;
 mod choices;
@@ -31,6 +30,7 @@ mod page;
 mod parts;
 mod plain_text;
 mod probe;
+mod recent_failures;
 mod reload;
 mod resends;
 mod resources;
@@ -70,7 +70,7 @@ pub use page::page;
 pub use probe::{Probed, probe};
 pub use reload::Reread;
 use reload::{Reloader, Reloads};
-use running::{Running, Surroundings};
+use running::{Running, StartContext};
 use service::Service;
 pub use support::causes::chain;
 use topology::Topology;
@@ -128,7 +128,7 @@ pub enum RunError {
 const RELOAD: &str = "SIGHUP";
 
 /// Interval of checks of a watched agent.
-const LOOK: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Runs `plan` until a signal or a permanent failure stops it. `reread` reads the configuration
 /// again: for a reload, and for the live page, which shows changes.
@@ -143,7 +143,7 @@ pub async fn run(
     reread: Option<Reread>,
 ) -> Result<(), RunError> {
     let signals = stop::Signals::listen().map_err(RunError::Signals)?;
-    let service = Service::of_process(&env);
+    let service = Service::from_env(&env);
     serve(plan, catalogue, env, reread, (signals.into_stream(), service, None)).await
 }
 
@@ -255,7 +255,7 @@ async fn serve(
 async fn watched(pages: &Pages, watch: &mut Option<Watch<'_>>) {
     let Some(watch) = watch else { return std::future::pending().await };
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         if watch(&pages.snapshot().await).is_break() {
             return;
         }
@@ -306,23 +306,23 @@ impl Agent {
     ) -> Result<Self, RunError> {
         let plan = configuration.plan();
         let (started, started_ms) = (Instant::now(), unix_millis(env.clock.now()));
-        let data_dir = DataDir::own(&plan.agent.data_dir, env).await?;
-        limits::recall(&topology.limits(), &plan.agent.data_dir, env);
+        let data_dir = DataDir::lock(&plan.agent.data_dir, env).await?;
+        limits::restore(&topology.limits(), &plan.agent.data_dir, env);
         let late = opening::open_channels(&topology.channels).await?;
         resends::log(&topology, &plan, &Default::default(), env).await;
         let letters = open_letters(topology.dead_letters.clone(), &plan, env, &metrics).await?;
         // Channels ask for the dead letters of an origin.
         for built in &topology.channels {
             let letters = letters.clone();
-            built.boards.floors.know_letters(move |origin| letters.lowest(origin));
+            built.boards.floors.set_lowest_letter(move |origin| letters.lowest(origin));
         }
         let mut admin = Listeners::listen(&plan.agent, env).await?;
         info!(agent = plan.agent.name, data_dir = %plan.agent.data_dir.display(), "started");
         let (health, failure) = (Health::new(env.clock.clone()), stop::Failure::default());
         let stopping = CancellationToken::new();
-        let limits = limits::Followed::new(topology.limits());
-        let keeper = limits::keep(limits.clone(), &plan.agent.data_dir, env, &stopping);
-        let around = Surroundings {
+        let limits = limits::LimitBoards::new(topology.limits());
+        let keeper = limits::save_changes(limits.clone(), &plan.agent.data_dir, env, &stopping);
+        let around = StartContext {
             grace: plan.agent.grace,
             env: env.clone(),
             metrics: metrics.clone(),
@@ -332,9 +332,9 @@ impl Agent {
         };
         let exporting = Exporting::begin(topology.exporter.take(), &topology.traces);
         let plain_text = topology.plain_text.clone();
-        let running = Running::start(topology, &around, held::recall(&plan, env));
+        let running = Running::start(topology, &around, held::load(&plan, env));
         plain_text::show(&running, &plain_text);
-        let audit = audit::Audit::of(&plan.agent.data_dir, env);
+        let audit = audit::Audit::new(&plan.agent.data_dir, env);
         let (reloads, reloader) = Reloads::start(Some(Reloader {
             reread: configuration.reread.clone(),
             configuration: configuration.clone(),

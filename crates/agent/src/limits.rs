@@ -43,13 +43,13 @@ pub(crate) type Boards = Vec<(Arc<str>, LimitBoard)>;
 
 /// The boards of the channels that there are now. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct Followed {
+pub(crate) struct LimitBoards {
     boards: Arc<Mutex<Boards>>,
     /// For the one that keeps the file.
     changed: Arc<Notify>,
 }
 
-impl Followed {
+impl LimitBoards {
     pub(crate) fn new(boards: Boards) -> Self {
         Self { boards: Arc::new(Mutex::new(boards)), changed: Arc::default() }
     }
@@ -94,7 +94,7 @@ enum Row {
 }
 
 impl Row {
-    fn of(PeerLimit { takes, cut }: PeerLimit) -> Self {
+    fn from_limit(PeerLimit { takes, cut }: PeerLimit) -> Self {
         if takes == cut { Self::One(cut) } else { Self::Two(takes, cut) }
     }
 
@@ -109,12 +109,12 @@ impl Row {
 }
 
 impl Content {
-    fn of(boards: &Boards) -> Self {
+    fn from_boards(boards: &Boards) -> Self {
         let rows = |board: &LimitBoard| {
             board
                 .known()
                 .into_iter()
-                .map(|(peer, limit)| (peer.to_string(), Row::of(limit)))
+                .map(|(peer, limit)| (peer.to_string(), Row::from_limit(limit)))
                 .collect()
         };
         let channels = boards.iter().map(|(name, board)| (name.to_string(), rows(board)));
@@ -129,7 +129,7 @@ fn write(disk: &dyn Disk, path: &Path, content: &Content) -> io::Result<()> {
 }
 
 /// Initialises each channel's board with the limits that were agreed before this process started.
-pub(crate) fn recall(boards: &Boards, data_dir: &Path, env: &Env) {
+pub(crate) fn restore(boards: &Boards, data_dir: &Path, env: &Env) {
     let path = data_dir.join(FILE);
     let content = match checked::read::<Content>(&*env.disk, &path) {
         Ok(Some(content)) => content,
@@ -153,13 +153,13 @@ pub(crate) fn recall(boards: &Boards, data_dir: &Path, env: &Env) {
     for (name, board) in boards {
         let rows = content.channels.get(&**name).into_iter().flatten();
         let rows = rows.filter_map(|(peer, row)| Some((peer.as_str().into(), row.limit()?)));
-        board.recall(rows.collect());
+        board.restore(rows.collect());
     }
 }
 
 /// Keeps the file up to date until the agent stops.
-pub(crate) fn keep(
-    boards: Followed,
+pub(crate) fn save_changes(
+    boards: LimitBoards,
     data_dir: &Path,
     env: &Env,
     stopping: &CancellationToken,
@@ -168,11 +168,11 @@ pub(crate) fn keep(
     tokio::spawn(stopping.clone().run_until_cancelled_owned(keeping))
 }
 
-async fn keep_file(boards: Followed, path: PathBuf, env: Env) {
+async fn keep_file(boards: LimitBoards, path: PathBuf, env: Env) {
     let mut trouble = FailureLog::default();
     let mut stands: Content = checked::read(&*env.disk, &path).ok().flatten().unwrap_or_default();
     loop {
-        let content = Content::of(&boards.boards());
+        let content = Content::from_boards(&boards.boards());
         if content == stands {
             boards.changed().await;
             continue;
@@ -230,22 +230,27 @@ mod tests {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
         let relay = PeerLimit { takes: 16 << 20, cut: 64 << 10 };
         let before = boards();
-        recall(&before, dir.path(), &env);
+        restore(&before, dir.path(), &env);
         assert!(before.iter().all(|(_, board)| board.smallest().is_none()), "there is no file yet");
-        let keeping =
-            keep(Followed::new(before.clone()), dir.path(), &env, &CancellationToken::new());
+        let keeping = save_changes(
+            LimitBoards::new(before.clone()),
+            dir.path(),
+            &env,
+            &CancellationToken::new(),
+        );
         before[0].1.named(&"a:1".into(), Some(relay));
-        before[0].1.named(&"b:2".into(), Some(PeerLimit::of(1 << 20)));
-        before[1].1.named(&"b:2".into(), Some(PeerLimit::of(7)));
+        before[0].1.named(&"b:2".into(), Some(PeerLimit::new(1 << 20)));
+        before[1].1.named(&"b:2".into(), Some(PeerLimit::new(7)));
         let recalled = || {
             let after = boards();
-            recall(&after, dir.path(), &env);
+            restore(&after, dir.path(), &env);
             let limits = |board: &LimitBoard| board.known().into_values().collect();
             after.iter().map(|(_, board)| limits(board)).collect::<Vec<Vec<PeerLimit>>>()
         };
-        until(|| recalled() == [vec![relay, PeerLimit::of(1 << 20)], vec![PeerLimit::of(7)]]).await;
+        until(|| recalled() == [vec![relay, PeerLimit::new(1 << 20)], vec![PeerLimit::new(7)]])
+            .await;
         before[1].1.withdraw("b:2");
-        until(|| recalled() == [vec![relay, PeerLimit::of(1 << 20)], vec![]]).await;
+        until(|| recalled() == [vec![relay, PeerLimit::new(1 << 20)], vec![]]).await;
         keeping.abort();
     }
 
@@ -264,13 +269,14 @@ mod tests {
             let file = env.disk.open(&path, mode).unwrap();
             file.write_at(&[IoSlice::new(damage)], at, true).unwrap();
             let after = boards();
-            recall(&after, dir.path(), &env);
+            restore(&after, dir.path(), &env);
             assert_eq!(after[0].1.smallest(), None);
         }
         file.set_len(0).unwrap();
         let after = boards();
-        after[0].1.named(&"a:1".into(), Some(PeerLimit::of(512)));
-        let keeping = keep(Followed::new(after), dir.path(), &env, &CancellationToken::new());
+        after[0].1.named(&"a:1".into(), Some(PeerLimit::new(512)));
+        let keeping =
+            save_changes(LimitBoards::new(after), dir.path(), &env, &CancellationToken::new());
         until(|| {
             checked::read(&*env.disk, &path).unwrap().is_some_and(|it: Content| it == content)
         })

@@ -16,17 +16,17 @@ use crate::health::Health;
 use crate::running::{Answer, Parts, Running};
 
 /// How long work may pause if no service manager sets a limit: a slow disk takes seconds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Returns the parts that are dead, or have not moved for `patience`, line by line; empty if all
 /// are alive.
 pub(crate) async fn dead(running: &Running, health: &Health, patience: Duration) -> Vec<String> {
     let parts = running.parts();
-    let mut lines = health.deaths();
+    let mut lines = health.panicked();
     lines.extend(groups(&parts, patience).await);
     let now = Instant::now();
     for (name, handle) in parts.sources.iter().filter(|(_, handle)| !handle.is_stopped()) {
-        let still = handle.intake.still_since().map(|since| now.saturating_duration_since(since));
+        let still = handle.intake.stalled_since().map(|since| now.saturating_duration_since(since));
         if let Some(still) = still.filter(|still| *still >= patience) {
             lines.push(format!(
                 "source `{name}` is stuck: no batch was stored or refused for {} s; restart the \
@@ -46,7 +46,7 @@ async fn groups(parts: &Parts, patience: Duration) -> Vec<String> {
         Answer::Ended if handle.is_stopped() => None,
         Answer::Ended => Some(format!("group `{name}`: its task has ended; restart the agent")),
         Answer::Busy => {
-            let silent = handle.silent_since()?.elapsed();
+            let silent = handle.unanswered_since()?.elapsed();
             let seconds = silent.as_secs();
             (silent >= patience).then(|| {
                 format!("group `{name}` is stuck: no response for {seconds} s; restart the agent")

@@ -83,7 +83,7 @@ impl Opened {
     }
 
     /// Why it is not open; `None` once it is.
-    pub(crate) fn why_not(&self) -> Option<NotOpen> {
+    pub(crate) fn reason(&self) -> Option<NotOpen> {
         let waits = self.0.began.elapsed();
         (!self.is_open()).then(|| NotOpen { waits, cause: self.cause().clone() })
     }
@@ -100,28 +100,28 @@ impl Opened {
 }
 
 /// A channel that is opened later.
-struct Late {
+struct PendingChannel {
     name: Arc<str>,
     consumers: Vec<Arc<str>>,
     channel: Arc<dyn Channel>,
     floors: FloorBoard,
     opened: Opened,
-    trouble: FailureLog,
+    failure_log: FailureLog,
     pause: Duration,
 }
 
 /// The channels that are opened later.
-pub(crate) struct LateChannels(Vec<Late>);
+pub(crate) struct PendingChannels(Vec<PendingChannel>);
 
 /// Opens the channels and registers their groups; returns those whose disk has no room, or whose
 /// log cannot be reached.
 ///
 /// # Errors
 /// A channel cannot be opened for another reason.
-pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<LateChannels, RunError> {
+pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<PendingChannels, RunError> {
     let (mut opened, mut late) = (Vec::new(), Vec::new());
     for built in channels {
-        let mut one = Late::of(built);
+        let mut one = PendingChannel::new(built);
         match one.open().await? {
             true => opened.push(one),
             false => late.push(one),
@@ -129,11 +129,11 @@ pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<LateChann
     }
     if let Some(first) = channels.first() {
         let floors = &first.boards.floors;
-        late.iter().for_each(|one| floors.is_not_open(&one.channel));
+        late.iter().for_each(|one| floors.mark_not_open(&one.channel));
         floors.begin_lives(opened.iter().map(|one| &one.channel));
     }
-    opened.iter().for_each(Late::has_opened);
-    Ok(LateChannels(late))
+    opened.iter().for_each(PendingChannel::has_opened);
+    Ok(PendingChannels(late))
 }
 
 /// Opens a channel that a reload has added, and registers its groups.
@@ -141,7 +141,7 @@ pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<LateChann
 /// # Errors
 /// It cannot be opened, or the disk has no room for it.
 pub(crate) async fn open_channel(built: &BuiltChannel) -> Result<(), ChannelError> {
-    let one = Late::of(built);
+    let one = PendingChannel::new(built);
     one.channel.open().await?;
     one.channel.register(&one.consumers).await?;
     one.floors.begin_lives([&one.channel].into_iter());
@@ -149,8 +149,8 @@ pub(crate) async fn open_channel(built: &BuiltChannel) -> Result<(), ChannelErro
     Ok(())
 }
 
-impl Late {
-    fn of(built: &BuiltChannel) -> Self {
+impl PendingChannel {
+    fn new(built: &BuiltChannel) -> Self {
         built.channel.warnings().iter().for_each(|warning| warn!("{warning}"));
         Self {
             name: built.name.clone(),
@@ -158,7 +158,7 @@ impl Late {
             channel: built.channel.clone(),
             floors: built.boards.floors.clone(),
             opened: built.boards.opened.clone(),
-            trouble: FailureLog::default(),
+            failure_log: FailureLog::default(),
             pause: RETRY,
         }
     }
@@ -175,7 +175,7 @@ impl Late {
         let now = Instant::now();
         match &error {
             ChannelError::NoRoom { directory, reason, help, source, .. } => {
-                if self.is_news(now, &source.to_string()) {
+                if self.count_failure(now, &source.to_string()) {
                     warn!(
                         channel = %self.name, error = %source, reason, help, directory,
                         "cannot create the channel; its sources and groups wait; retrying",
@@ -185,7 +185,7 @@ impl Late {
             ChannelError::Remote { .. } => {
                 self.pause = (self.pause * 2).min(RETRY_MAX);
                 let cause = crate::chain(&error);
-                if self.is_news(now, &cause) {
+                if self.count_failure(now, &cause) {
                     warn!(
                         channel = %self.name, error = %cause,
                         "cannot open the channel; its sources and groups wait; retrying",
@@ -199,9 +199,9 @@ impl Late {
     }
 
     /// Counts a failure; returns whether to log it.
-    fn is_news(&mut self, now: Instant, cause: &str) -> bool {
-        self.trouble.count(now);
-        self.trouble.should_log(now, cause).is_some()
+    fn count_failure(&mut self, now: Instant, cause: &str) -> bool {
+        self.failure_log.count(now);
+        self.failure_log.should_log(now, cause).is_some()
     }
 
     /// Lets its groups and sources begin.
@@ -214,9 +214,9 @@ impl Late {
             match self.open().await {
                 Ok(false) => {}
                 Ok(true) => {
-                    self.floors.has_opened(&self.channel);
+                    self.floors.mark_open(&self.channel);
                     self.has_opened();
-                    let lasted = self.trouble.over(Instant::now());
+                    let lasted = self.failure_log.over(Instant::now());
                     let waited_seconds = lasted.unwrap_or_default().1.as_secs_f64();
                     info!(
                         channel = %self.name, waited_seconds,
@@ -224,13 +224,13 @@ impl Late {
                     );
                     return;
                 }
-                Err(error) => return failure.of_channel(error),
+                Err(error) => return failure.channel_failed(error),
             }
         }
     }
 }
 
-impl LateChannels {
+impl PendingChannels {
     /// Opens them as soon as that is possible, until `stop`.
     pub(crate) async fn open(self, stop: CancellationToken, failure: Failure) {
         let each = self.0.into_iter().map(|one| one.open_later(stop.clone(), failure.clone()));

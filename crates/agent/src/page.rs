@@ -13,7 +13,7 @@ use tls::Dialer;
 use tokio::time::timeout;
 
 /// Time limit for a page.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Most bytes of a page.
 const PAGE_MAX: usize = 16 << 20;
@@ -24,7 +24,7 @@ const PAGE_MAX: usize = 16 << 20;
 /// The agent does not respond within two seconds, or its response is not `200 OK`.
 pub async fn page(env: &Env, address: &str, path: &str) -> io::Result<String> {
     let dialer = Dialer::new(env, None, &["http/1.1"]).map_err(io::Error::other)?;
-    let asked = timeout(PATIENCE, ask(&dialer, address, path, PAGE_MAX)).await;
+    let asked = timeout(PAGE_TIMEOUT, ask(&dialer, address, path, PAGE_MAX)).await;
     match asked.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
         (StatusCode::OK, text) => Ok(text),
         (status, text) => Err(io::Error::other(format!("{path}: {status}: {text}"))),

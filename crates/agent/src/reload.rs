@@ -34,34 +34,34 @@ use crate::cli::{self, Draft};
 use crate::limits;
 use crate::plain_text;
 use crate::resends;
-use crate::running::{Running, Surroundings};
+use crate::running::{Running, StartContext};
 use crate::service::Service;
 use crate::status::{DrainStatus, LeftBehind, PartChange, PartsStatus, ReloadResult, ReloadStatus};
 use crate::topology::Topology;
 use apply::{Change, Mode};
 use diff::Changes;
 use drain::Draining;
-pub(crate) use parts::Wish;
-use shape::{kept, runs, wanted};
+pub(crate) use parts::PartRequest;
+use shape::{configured_shape, kept_parts, runs};
 
 /// Requests that wait.
-const ASKED_MAX: usize = 4;
+const REQUESTS_MAX: usize = 4;
 
 /// Reads the configuration again, as it was read at the start. Blocks.
 pub type Reread = Arc<dyn Fn(&Env) -> Result<Draft, ConfigErrors> + Send + Sync>;
 
 /// A request, and the receiver of its answer.
-enum Asked {
+enum Request {
     /// Read the files again.
     Reload { by: &'static str, actor: Actor, answer: Option<oneshot::Sender<ReloadStatus>> },
     /// Parts are to stop or to start.
-    Parts { wish: Wish, actor: Actor, answer: oneshot::Sender<PartsStatus> },
+    Parts { request: PartRequest, actor: Actor, answer: oneshot::Sender<PartsStatus> },
 }
 
 /// Requests changes, and returns the results of the last ones. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Reloads {
-    asked: mpsc::Sender<Asked>,
+    requests: mpsc::Sender<Request>,
     /// True if there are files to read.
     can_reload: bool,
     last: Arc<Mutex<Option<(Instant, ReloadStatus)>>>,
@@ -73,20 +73,20 @@ pub(crate) struct Reloads {
 
 impl Reloads {
     /// Returns also the receiving end of the requests.
-    fn new(can_reload: bool) -> (Self, mpsc::Receiver<Asked>) {
-        let (asked, requests) = mpsc::channel(ASKED_MAX);
+    fn new(can_reload: bool) -> (Self, mpsc::Receiver<Request>) {
+        let (request, requests) = mpsc::channel(REQUESTS_MAX);
         let (last, drain, exit) = Default::default();
-        (Self { asked, can_reload, last, drain, exit }, requests)
+        (Self { requests: request, can_reload, last, drain, exit }, requests)
     }
 
-    fn send(&self, asked: Asked) -> Option<()> {
-        let can = self.can_reload || matches!(asked, Asked::Parts { .. });
-        can.then(|| self.asked.try_send(asked).ok())?
+    fn send(&self, request: Request) -> Option<()> {
+        let can = self.can_reload || matches!(request, Request::Parts { .. });
+        can.then(|| self.requests.try_send(request).ok())?
     }
 
     /// Requests a reload. If several requests already wait, one of them covers this one.
     pub(crate) fn ask(&self, by: &'static str) {
-        if self.send(Asked::Reload { by, actor: Actor::new(by, None), answer: None }).is_none() {
+        if self.send(Request::Reload { by, actor: Actor::new(by, None), answer: None }).is_none() {
             warn!(by, "cannot reload: requests wait (retry), or it has no file (restart it)");
         }
     }
@@ -94,15 +94,15 @@ impl Reloads {
     /// Asks for a reload and waits for its end; `None`: the agent does not reload now.
     pub(crate) async fn wait(&self, by: &'static str, actor: Actor) -> Option<ReloadStatus> {
         let (answer, answered) = oneshot::channel();
-        self.send(Asked::Reload { by, actor, answer: Some(answer) })?;
+        self.send(Request::Reload { by, actor, answer: Some(answer) })?;
         answered.await.ok()
     }
 
     /// Requests a stop or start of parts, and waits for it; `None` if other requests wait, or the
     /// agent stops.
-    pub(crate) async fn change(&self, wish: Wish, actor: Actor) -> Option<PartsStatus> {
+    pub(crate) async fn change(&self, request: PartRequest, actor: Actor) -> Option<PartsStatus> {
         let (answer, answered) = oneshot::channel();
-        self.send(Asked::Parts { wish, actor, answer })?;
+        self.send(Request::Parts { request, actor, answer })?;
         answered.await.ok()
     }
 
@@ -140,11 +140,11 @@ pub(crate) struct Reloader {
     pub(crate) reread: Option<Reread>,
     /// The running configuration.
     pub(crate) configuration: Arc<Configuration>,
-    pub(crate) around: Surroundings,
+    pub(crate) around: StartContext,
     pub(crate) running: Arc<Running>,
     pub(crate) stopping: CancellationToken,
     /// Follows the channels.
-    pub(crate) limits: limits::Followed,
+    pub(crate) limits: limits::LimitBoards,
     /// Notified when a reload begins and ends.
     pub(crate) service: Service,
     pub(crate) audit: Audit,
@@ -182,21 +182,21 @@ impl Reloads {
 }
 
 impl Reloader {
-    async fn serve(mut self, mut requests: mpsc::Receiver<Asked>, reloads: Reloads) {
+    async fn serve(mut self, mut requests: mpsc::Receiver<Request>, reloads: Reloads) {
         let (stopping, mut draining) = (self.stopping.clone(), None::<Draining>);
         loop {
-            let asked = tokio::select! {
+            let request = tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
-                asked = requests.recv() => asked,
-                () = sleep(drain::LOOK), if draining.is_some() => {
-                    self.look_at(&mut draining, &reloads).await;
+                request = requests.recv() => request,
+                () = sleep(drain::POLL_INTERVAL), if draining.is_some() => {
+                    self.advance(&mut draining, &reloads).await;
                     continue;
                 }
             };
-            match asked {
+            match request {
                 None => return,
-                Some(Asked::Reload { by, actor, answer }) => {
+                Some(Request::Reload { by, actor, answer }) => {
                     let status = self.reload_for(by, actor).await;
                     reloads.ended(status.clone());
                     if let Some(answer) = answer {
@@ -204,8 +204,8 @@ impl Reloader {
                         drop(answer.send(status));
                     }
                 }
-                Some(Asked::Parts { wish, actor, answer }) => {
-                    let status = self.change_parts(wish, &actor, &mut draining, &reloads).await;
+                Some(Request::Parts { request, actor, answer }) => {
+                    let status = self.change_parts(request, &actor, &mut draining, &reloads).await;
                     drop(answer.send(status));
                 }
             }
@@ -295,20 +295,20 @@ impl Reloader {
             let problem = format!("channel `{name}` is not open yet; retry when it is");
             return Err(Failed::Before(problem));
         }
-        let mut changes = Changes::between(&runs(&parts), &wanted(&configured, &parts));
+        let mut changes = Changes::between(&runs(&parts), &configured_shape(&configured, &parts));
         if changes.steps.is_empty() {
             self.running.refresh_held(configured, &self.around);
             self.follow_channels();
             return Ok(changes);
         }
-        let kept = kept(&parts, &changes);
+        let kept = kept_parts(&parts, &changes);
         let topology = Topology::rebuild(plan, self.configuration.catalogue, env, metrics, &kept);
         let topology = topology.map_err(before)?;
         changes.resends = resends::log(&topology, plan, &changes.kept_sources, env).await;
         let mut change = Change::new(&self.running, &self.around, &self.stopping, mode, topology);
         let ended = change.run(changes.steps.clone()).await;
         ended.map_err(Failed::Midway)?;
-        change.tidy(&configured);
+        change.clean_up(&configured);
         plain_text::show(&self.running, &configured.plain_text);
         self.follow_channels();
         Ok(changes)

@@ -14,7 +14,7 @@ use config::{ChannelPlan, Plan};
 use pipeline::env::FileKind;
 use pipeline::file_position::Position;
 use pipeline::units::ByteSize;
-use pipeline::{Env, GivesAgain};
+use pipeline::{Env, ResendMode};
 use tracing::warn;
 
 use crate::chain;
@@ -22,24 +22,24 @@ use crate::status::words::count;
 use crate::topology::Topology;
 
 /// A source with positions, and its required channels.
-struct Fed {
+struct PositionedSource {
     source: String,
     channels: Vec<String>,
 }
 
 /// The positions of one source in one channel.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Stock {
+struct StoredPositions {
     positions: u64,
     /// Bytes of files that were read.
     bytes: u64,
 }
 
 /// The positions in the directory of a channel, by source; or why they cannot be read.
-type Stored = Result<BTreeMap<String, Stock>, String>;
+type Stored = Result<BTreeMap<String, StoredPositions>, String>;
 
 /// The known state of the channels.
-struct Places {
+struct ChannelStates {
     /// The parent of their directories.
     directory: PathBuf,
     /// Of all that have a directory.
@@ -59,7 +59,10 @@ struct Resend {
 
 /// The resends of a configuration, by the directories of its channels. Blocks.
 pub(crate) fn find(topology: &Topology, plan: &Plan, env: &Env) -> Vec<String> {
-    resends(&fed(topology), &Places::look(plan, env)).into_iter().map(|it| it.report).collect()
+    resends(&positioned_sources(topology), &ChannelStates::read(plan, env))
+        .into_iter()
+        .map(|it| it.report)
+        .collect()
 }
 
 /// Logs and returns the resends of sources that will start, except those in `run`.
@@ -71,10 +74,10 @@ pub(crate) fn log(
 ) -> impl Future<Output = Vec<String>> + Send + use<> {
     let opened = topology.channels.iter().filter(|built| built.boards.opened.is_open());
     let opened: BTreeMap<&str, _> = opened.map(|built| (&*built.name, &built.channel)).collect();
-    let has = |fed: &Fed, channel: &String| {
+    let has = |fed: &PositionedSource, channel: &String| {
         opened.get(&**channel).is_some_and(|it| !it.positions(&fed.source).is_empty())
     };
-    let mut starting = fed(topology);
+    let mut starting = positioned_sources(topology);
     starting.retain(|fed| !run.contains(&*fed.source));
     starting.retain(|fed| !fed.channels.iter().all(|channel| has(fed, channel)));
     for fed in &mut starting {
@@ -89,14 +92,14 @@ pub(crate) fn log(
         }
         let world = env.clone();
         let find = move || {
-            let mut places = Places::look(&plan, &world);
+            let mut states = ChannelStates::read(&plan, &world);
             for name in open {
                 // It was read, and does not have these positions.
-                if let Some(stored @ Err(_)) = places.stored.get_mut(&name) {
+                if let Some(stored @ Err(_)) = states.stored.get_mut(&name) {
                     *stored = Ok(BTreeMap::new());
                 }
             }
-            resends(&starting, &places)
+            resends(&starting, &states)
         };
         let found = env.offload(find).await;
         found.iter().for_each(|resend| warn!(source = resend.source, "{}", resend.report));
@@ -104,18 +107,20 @@ pub(crate) fn log(
     }
 }
 
-fn fed(topology: &Topology) -> Vec<Fed> {
+fn positioned_sources(topology: &Topology) -> Vec<PositionedSource> {
     let by_position = topology
         .sources
         .iter()
-        .filter(|built| built.source.gives_again() == GivesAgain::ByPosition);
-    let fed = by_position
-        .map(|built| Fed { source: built.name.to_string(), channels: built.required.clone() });
+        .filter(|built| built.source.resend_mode() == ResendMode::ByPosition);
+    let fed = by_position.map(|built| PositionedSource {
+        source: built.name.to_string(),
+        channels: built.required.clone(),
+    });
     fed.collect()
 }
 
-impl Places {
-    fn look(plan: &Plan, env: &Env) -> Self {
+impl ChannelStates {
+    fn read(plan: &Plan, env: &Env) -> Self {
         let directory = plan.agent.data_dir.join("channels");
         let found = env.disk.list(&directory).unwrap_or_default();
         let names = found.into_iter().filter(|(_, kind)| *kind == FileKind::Directory);
@@ -138,7 +143,7 @@ impl Places {
         }
     }
 
-    fn is_gone(&self, channel: &str) -> bool {
+    fn is_removed(&self, channel: &str) -> bool {
         !self.channels.iter().any(|name| name == channel)
     }
 
@@ -148,7 +153,7 @@ impl Places {
         &'a self,
         channel: &'a str,
         source: &'a str,
-    ) -> impl Iterator<Item = (&'a str, &'a str, Stock)> {
+    ) -> impl Iterator<Item = (&'a str, &'a str, StoredPositions)> {
         let readable = self
             .stored
             .iter()
@@ -158,7 +163,7 @@ impl Places {
         });
         all.filter(move |(name, of, _)| {
             let is_renamed_source = !self.sources.iter().any(|source| source == of);
-            let is_here = *name == channel || self.is_gone(name);
+            let is_here = *name == channel || self.is_removed(name);
             *of == source && *name != channel || is_renamed_source && is_here
         })
     }
@@ -182,7 +187,7 @@ fn stocks(directory: &Path, keys: &[Encryption], env: &Env) -> Stored {
             found = stored_positions(env, directory, Some(keys));
         }
     }
-    let mut stocks = BTreeMap::<String, Stock>::new();
+    let mut stocks = BTreeMap::<String, StoredPositions>::new();
     for position in found.map_err(|error| chain(&error))? {
         let stock = stocks.entry(position.source.to_string()).or_default();
         let read = position.value.as_deref().and_then(Position::decode);
@@ -192,19 +197,19 @@ fn stocks(directory: &Path, keys: &[Encryption], env: &Env) -> Stored {
     Ok(stocks)
 }
 
-fn resends(fed: &[Fed], places: &Places) -> Vec<Resend> {
+fn resends(fed: &[PositionedSource], states: &ChannelStates) -> Vec<Resend> {
     let mut resends = Vec::new();
-    for Fed { source, channels } in fed {
-        for channel in channels.iter().filter(|channel| places.lacks(channel, source)) {
-            let mut candidates: Vec<_> = places.candidates(channel, source).collect();
+    for PositionedSource { source, channels } in fed {
+        for channel in channels.iter().filter(|channel| states.lacks(channel, source)) {
+            let mut candidates: Vec<_> = states.candidates(channel, source).collect();
             // Its own name is better evidence than the name of a source that may have been removed.
             if candidates.iter().any(|(_, of, _)| of == source) {
                 candidates.retain(|(_, of, _)| of == source);
             }
             let found = candidates
                 .iter()
-                .map(|(at, of, stock)| report(places, (channel, source), (at, of), *stock));
-            let found: Vec<String> = found.chain(unreadable(places, channel, source)).collect();
+                .map(|(at, of, stock)| report(states, (channel, source), (at, of), *stock));
+            let found: Vec<String> = found.chain(unreadable(states, channel, source)).collect();
             let source = source.clone();
             let resend = |report| Resend { source: source.clone(), report };
             resends.extend(found.into_iter().map(resend));
@@ -215,25 +220,25 @@ fn resends(fed: &[Fed], places: &Places) -> Vec<Resend> {
 
 /// Reports a removed channel whose directory exists and cannot be read.
 fn unreadable<'a>(
-    places: &'a Places,
+    states: &'a ChannelStates,
     channel: &'a str,
     source: &'a str,
 ) -> impl Iterator<Item = String> {
-    let is_new = !places.stored.contains_key(channel);
-    let gone = places.stored.iter().filter(move |(name, _)| is_new && places.is_gone(name));
+    let is_new = !states.stored.contains_key(channel);
+    let gone = states.stored.iter().filter(move |(name, _)| is_new && states.is_removed(name));
     gone.filter_map(move |(name, stored)| {
         let error = stored.as_ref().err()?;
         Some(format!(
             "source `{source}` starts from the beginning in the new channel `{channel}`; channel \
              `{name}` is not configured any more and its positions cannot be read: {error}; if \
              `{name}` was renamed to `{channel}`, all its events are resent: {}",
-            moved(places, name, channel)
+            moved_channel(states, name, channel)
         ))
     })
 }
 
-fn moved(places: &Places, from: &str, to: &str) -> String {
-    let at = |name: &str| places.directory.join(name).display().to_string();
+fn moved_channel(states: &ChannelStates, from: &str, to: &str) -> String {
+    let at = |name: &str| states.directory.join(name).display().to_string();
     format!(
         "to keep the positions, name the channel `{from}` again, or stop the agent, rename {} to \
          {} and start it",
@@ -243,12 +248,12 @@ fn moved(places: &Places, from: &str, to: &str) -> String {
 }
 
 fn report(
-    places: &Places,
+    states: &ChannelStates,
     (channel, source): (&str, &str),
     (at, of): (&str, &str),
-    stock: Stock,
+    stock: StoredPositions,
 ) -> String {
-    let Stock { positions, bytes } = stock;
+    let StoredPositions { positions, bytes } = stock;
     let read = match bytes {
         0 => String::new(),
         bytes => format!(" with {} read", ByteSize(bytes)),
@@ -258,8 +263,8 @@ fn report(
         count(positions, "position")
     );
     let gone = "which is not configured any more";
-    if of == source && places.is_gone(at) {
-        let keep = moved(places, at, channel);
+    if of == source && states.is_removed(at) {
+        let keep = moved_channel(states, at, channel);
         return format!("{start} are in channel `{at}`, {gone}: it resends these events; {keep}");
     }
     if of == source {
@@ -287,7 +292,7 @@ mod tests {
 
     fn stored(sources: &[(&str, u64, u64)]) -> Stored {
         let stock = |(name, positions, bytes): &(&str, u64, u64)| {
-            ((*name).to_owned(), Stock { positions: *positions, bytes: *bytes })
+            ((*name).to_owned(), StoredPositions { positions: *positions, bytes: *bytes })
         };
         Ok(sources.iter().map(stock).collect())
     }
@@ -295,14 +300,14 @@ mod tests {
     /// Returns the reports for source `s`, which feeds channel `c`, among others.
     fn found(stored: Vec<(&str, Stored)>, channels: &[&str], sources: &[&str]) -> Vec<String> {
         let names = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
-        let places = Places {
+        let states = ChannelStates {
             directory: "/data/channels".into(),
             stored: stored.into_iter().map(|(name, it)| (name.to_owned(), it)).collect(),
             channels: names(channels),
             sources: names(sources),
         };
-        let fed = Fed { source: "s".to_owned(), channels: vec!["c".to_owned()] };
-        resends(&[fed], &places).into_iter().map(|it| it.report).collect()
+        let fed = PositionedSource { source: "s".to_owned(), channels: vec!["c".to_owned()] };
+        resends(&[fed], &states).into_iter().map(|it| it.report).collect()
     }
 
     #[test]

@@ -5,7 +5,7 @@ use config::{ConfigError, Plan, SourcePlan};
 use pipeline::{Place, Resource, SettingsError, SettingsErrorKind, Source};
 
 /// A used resource, and its setting.
-struct Taken {
+struct UsedResource {
     resource: Resource,
     /// The setting, dotted from the root.
     path: String,
@@ -15,12 +15,12 @@ struct Taken {
 /// Resources of the agent and its sources.
 pub(crate) struct Resources<'a> {
     plan: &'a Plan,
-    taken: Vec<Taken>,
+    taken: Vec<UsedResource>,
 }
 
 impl<'a> Resources<'a> {
     /// Returns the resources of the agent itself.
-    pub(crate) fn of(plan: &'a Plan) -> Self {
+    pub(crate) fn from_plan(plan: &'a Plan) -> Self {
         let agent = &plan.agent;
         let taken = [
             ("admin", &agent.admin, &agent.admin_place),
@@ -28,7 +28,7 @@ impl<'a> Resources<'a> {
         ];
         let taken = taken.into_iter().filter_map(|(setting, address, place)| {
             let resource = Resource::Listen { setting, address: address.clone()? };
-            Some(Taken { resource, path: format!("agent.{setting}"), place: place.clone() })
+            Some(UsedResource { resource, path: format!("agent.{setting}"), place: place.clone() })
         });
         Self { plan, taken: taken.collect() }
     }
@@ -42,12 +42,12 @@ impl<'a> Resources<'a> {
                 component.settings.get(setting).map_or(&component.kind_place, |it| &it.place);
             let place = place.clone();
             let path = format!("{}.{setting}", component.path);
-            Taken { resource, path, place }
+            UsedResource { resource, path, place }
         }));
     }
 
     /// Each that an earlier one has taken already.
-    pub(crate) fn clashes(&self) -> Vec<ConfigError> {
+    pub(crate) fn conflicts(&self) -> Vec<ConfigError> {
         let mut found = Vec::new();
         for (at, later) in self.taken.iter().enumerate() {
             let mut earlier = self.taken[..at].iter();

@@ -16,7 +16,7 @@ use crate::topology::{BuiltGroup, BuiltSource};
 /// channel.
 ///
 /// Only required channels count, because optional ones are not waited for.
-pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing> {
+pub(crate) fn for_source(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing> {
     let mut channels = Vec::new();
     for channel in &source.required {
         let mut datasets = Vec::new();
@@ -35,7 +35,7 @@ pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing>
     }
     channels.resize(source.required.len() + source.optional.len(), Vec::new());
     let header = source.selector.routing_header();
-    let bodies = source.selector.looks_at_bodies();
+    let bodies = source.selector.reads_bodies();
     let changes = source.interceptors.iter().flat_map(|built| {
         let of_bodies = bodies.then(|| built.interceptor.body_effect()).flatten();
         built.interceptor.routing_effect(header).into_iter().chain(of_bodies)
@@ -47,7 +47,7 @@ pub(crate) fn of(source: &BuiltSource, groups: &[BuiltGroup]) -> Option<Routing>
         (changes, Some(header)) => format!("{rule}; {header:?} is {}", changes.join(", then ")),
         (changes, None) => format!("{rule}; {}", changes.join(", then ")),
     };
-    Some(Routing::of(&text))
+    Some(Routing::from_text(&text))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The running agent as a set of handles: one for each source, channel and group, by name.
 //!
 //! ```text
-//!   Running ─┬─ SourceHandle   own stop, digest, intake, standing
+//!   Running ─┬─ SourceHandle   own stop, digest, intake, health
 //!            ├─ ChannelHandle  digest, the channel, its boards
 //!            └─ GroupHandle    own stop, digest, answers what it is doing
 //! ```
@@ -29,7 +29,7 @@ use tracing::{error, warn};
 
 use crate::chain;
 use crate::group::{GroupView, Passed, Question};
-use crate::health::Standing;
+use crate::health::ComponentHealth;
 use crate::held::Holds;
 use crate::intake::AgentIntake;
 use crate::opening::{NotOpen, Opened};
@@ -38,7 +38,7 @@ use crate::status::{Conservation, PlainTextStatus};
 use crate::tap::Point;
 use crate::topology::{BuiltChannel, Topology};
 pub(crate) use channel::ChannelHandle;
-pub(crate) use prepared::{Prepared, Surroundings};
+pub(crate) use prepared::{Prepared, StartContext};
 
 /// Questions that wait for a group; each is answered in a moment.
 const QUESTIONS_MAX: usize = 16;
@@ -74,7 +74,7 @@ pub(crate) struct Parts {
 }
 
 /// Parts that no longer run: without a handle, or held.
-pub(crate) struct Gone {
+pub(crate) struct AbsentParts {
     /// Names of sources.
     pub(crate) sources: Vec<Arc<str>>,
     /// Names of groups, and of their members.
@@ -127,7 +127,7 @@ pub(crate) struct SourceHandle {
     /// Its way into its channels.
     pub(crate) intake: Arc<AgentIntake>,
     /// Its health.
-    pub(crate) standing: Standing,
+    pub(crate) component_health: ComponentHealth,
     /// The agents that send to it.
     pub(crate) senders: SenderBoard,
     /// The files that it follows.
@@ -206,7 +206,7 @@ impl GroupHandle {
 
     /// Queries the state of the group.
     pub(crate) async fn ask(&self) -> Answer {
-        if let Some(why) = self.opened.why_not() {
+        if let Some(why) = self.opened.reason() {
             return Answer::NotBegun(why);
         }
         let (question, mut answer) = oneshot::channel();
@@ -218,7 +218,7 @@ impl GroupHandle {
             Ok(Some(view)) => Answer::View(Box::new(view)),
             Ok(None) => Answer::Ended,
             Err(_) => {
-                self.silent_since();
+                self.unanswered_since();
                 self.waits().get_or_insert((Instant::now(), answer));
                 Answer::Busy
             }
@@ -231,7 +231,7 @@ impl GroupHandle {
     }
 
     /// Since when a question waits for its answer that was not answered in time.
-    pub(crate) fn silent_since(&self) -> Option<Instant> {
+    pub(crate) fn unanswered_since(&self) -> Option<Instant> {
         let mut waits = self.waits();
         let (since, answer) = waits.as_mut()?;
         if matches!(answer.try_recv(), Err(TryRecvError::Empty)) {
@@ -245,7 +245,7 @@ impl GroupHandle {
 impl Running {
     /// Starts the groups, then the sources; each starts when its channels are open. Held parts do
     /// not start.
-    pub(crate) fn start(mut topology: Topology, around: &Surroundings, held: Holds) -> Arc<Self> {
+    pub(crate) fn start(mut topology: Topology, around: &StartContext, held: Holds) -> Arc<Self> {
         let running = Self::default();
         scrape::held(&around.metrics, &Holds::new(), &held);
         running.change(|parts| parts.held = held);
@@ -266,16 +266,16 @@ impl Running {
         held.into_iter().for_each(|source| running.place_source(source, &topology, around));
         let sources = sources.into_iter();
         let sources = sources.map(|source| (around.health.add_source(&source.name), source));
-        for (standing, source) in sources.collect::<Vec<_>>() {
-            running.run_source(Prepared::new(source, &topology, standing, around), false);
+        for (component_health, source) in sources.collect::<Vec<_>>() {
+            running.run_source(Prepared::new(source, &topology, component_health, around), false);
         }
-        running.parts().say_held();
+        running.parts().announce_held();
         Arc::new(running)
     }
 
     /// With these handles.
     #[cfg(test)]
-    pub(crate) fn of(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         Self { parts: RwLock::new(Arc::new(parts)) }
     }
 
@@ -325,11 +325,11 @@ impl Running {
     }
 
     /// Says on the boards which channels the agent has.
-    pub(crate) fn know_channels(&self) {
+    pub(crate) fn announce_channels(&self) {
         let parts = self.parts();
         if let Some(first) = parts.channels.values().next() {
             let channels = parts.channels.values().map(|handle| &handle.channel);
-            first.boards.floors.know_channels(channels, !parts.left_behind.is_empty());
+            first.boards.floors.set_channels(channels, !parts.left_behind.is_empty());
         }
     }
 

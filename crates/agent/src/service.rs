@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ::env::{ServiceManager, Word};
+use ::env::{Notification, ServiceManager};
 use pipeline::Env;
 use tokio::time::{Duration, Instant, sleep};
 use tracing::{error, warn};
@@ -25,7 +25,7 @@ use crate::status::words::printable;
 const STARTING: Duration = Duration::from_millis(100);
 
 /// Maximum interval of checks of the verdict.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum size of a verdict: a datagram is limited, and it is shown in one line.
 const STATUS_MAX: usize = 500;
@@ -45,9 +45,9 @@ struct Inner {
 
 impl Inner {
     /// Off the reactor: the manager may be slow to read.
-    async fn say(self: &Arc<Self>, words: Vec<Word>) {
+    async fn notify(self: &Arc<Self>, words: Vec<Notification>) {
         let this = self.clone();
-        let said = self.env.offload(move || this.manager.say(&words)).await;
+        let said = self.env.offload(move || this.manager.notify(&words)).await;
         if let Err(error) = said
             && !self.is_silent.swap(true, Ordering::Relaxed)
         {
@@ -59,39 +59,40 @@ impl Inner {
 
 impl Service {
     /// Of this process.
-    pub(crate) fn of_process(env: &Env) -> Self {
+    pub(crate) fn from_env(env: &Env) -> Self {
         let (is_ready, is_silent) = (AtomicBool::new(false), AtomicBool::new(false));
         let inner = |manager| Inner { manager, env: env.clone(), is_ready, is_silent };
-        Self(ServiceManager::of_process().map(|manager| Arc::new(inner(manager))))
+        Self(ServiceManager::from_env().map(|manager| Arc::new(inner(manager))))
     }
 
-    async fn say(&self, words: Vec<Word>) {
+    async fn notify(&self, words: Vec<Notification>) {
         if let Some(inner) = &self.0 {
-            inner.say(words).await;
+            inner.notify(words).await;
         }
     }
 
     /// Reports that the start has begun; large channels take time to read.
     pub(crate) async fn starting(&self) {
-        self.say(vec![Word::Status("opening the channels".to_owned())]).await;
+        self.notify(vec![Notification::Status("opening the channels".to_owned())]).await;
     }
 
     /// The stop begins.
     pub(crate) async fn stopping(&self) {
-        self.say(vec![Word::Stopping, Word::Status("stopping".to_owned())]).await;
+        self.notify(vec![Notification::Stopping, Notification::Status("stopping".to_owned())])
+            .await;
     }
 
     /// Reports that a reload begins. Before READY the manager expects no other state.
     pub(crate) async fn reloading(&self) {
         if self.is_ready() {
-            self.say(vec![Word::Reloading]).await;
+            self.notify(vec![Notification::Reloading]).await;
         }
     }
 
     /// Reports the end of a reload, whatever its result.
     pub(crate) async fn reloaded(&self) {
         if self.is_ready() {
-            self.say(vec![Word::Ready]).await;
+            self.notify(vec![Notification::Ready]).await;
         }
     }
 
@@ -103,14 +104,14 @@ impl Service {
     pub(crate) async fn announce(self, pages: Arc<Pages>) {
         let Some(inner) = &self.0 else { return };
         let watchdog = inner.manager.watchdog();
-        let pause = watchdog.map_or(LOOK, |watchdog| LOOK.min(watchdog / 4));
+        let pause = watchdog.map_or(POLL_INTERVAL, |watchdog| POLL_INTERVAL.min(watchdog / 4));
         let (mut shown, mut was_dead, mut looked) = (String::new(), false, None::<Instant>);
         loop {
             let is_ready = pages.is_open();
             if !inner.is_ready.load(Ordering::Relaxed) && is_ready {
                 // Set first: a reload that begins now sends its own state.
                 inner.is_ready.store(true, Ordering::Relaxed);
-                inner.say(vec![Word::Ready]).await;
+                inner.notify(vec![Notification::Ready]).await;
             }
             if looked.is_none_or(|looked| looked.elapsed() >= pause) {
                 looked = Some(Instant::now());
@@ -120,7 +121,7 @@ impl Service {
                 };
                 let mut words = Vec::new();
                 if dead.is_empty() {
-                    words.extend(watchdog.map(|_| Word::Watchdog));
+                    words.extend(watchdog.map(|_| Notification::Watchdog));
                 } else if !was_dead {
                     let dead = dead.join("; ");
                     error!(
@@ -135,11 +136,11 @@ impl Service {
                     None => pages.verdict().await,
                 };
                 if verdict != shown {
-                    words.push(Word::Status(one_line(&verdict)));
+                    words.push(Notification::Status(one_line(&verdict)));
                     shown = verdict;
                 }
                 if !words.is_empty() {
-                    inner.say(words).await;
+                    inner.notify(words).await;
                 }
             }
             let is_starting = !inner.is_ready.load(Ordering::Relaxed);

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::chain;
-use crate::health::{Health, Standing};
+use crate::health::{ComponentHealth, Health};
 use crate::intake::AgentIntake;
 use crate::stop::Failure;
 
@@ -39,7 +39,7 @@ const PAUSE_TIMES: u32 = 10;
 
 /// Consecutive failed runs that did not work.
 #[derive(Debug, Default)]
-struct Row {
+struct FailedRuns {
     failures: u32,
     /// The longest pause after the last of them.
     pause_max: Duration,
@@ -47,7 +47,7 @@ struct Row {
     pause: Duration,
 }
 
-impl Row {
+impl FailedRuns {
     /// Records a failure after this time; returns whether the run has worked: it is a
     /// [`HEALTHY_RUN`], or it has stored a batch and lasted at least as long as the previous pause.
     fn failed(&mut self, lasted: Duration, has_stored: bool) -> bool {
@@ -60,7 +60,7 @@ impl Row {
     }
 
     /// The pause after the last failure, by `random` (any 64 bits).
-    fn own_pause(&self, random: u64) -> Duration {
+    fn pause(&self, random: u64) -> Duration {
         jittered(RESTART.0, self.pause_max, self.failures, random)
     }
 }
@@ -76,7 +76,7 @@ pub(crate) struct Runner {
     /// Raised when the source can do nothing until an operator acts.
     pub(crate) failure: Failure,
     /// Shows whether the source works.
-    pub(crate) standing: Standing,
+    pub(crate) component_health: ComponentHealth,
     /// Shows whether all sources work.
     pub(crate) health: Health,
     /// The metrics.
@@ -103,10 +103,10 @@ impl Runner {
         stop: CancellationToken,
         mut is_open: bool,
     ) {
-        let (mut row, mut trouble) = (Row::default(), FailureLog::default());
+        let (mut row, mut failure_log) = (FailedRuns::default(), FailureLog::default());
         let label = SourceLabel { source: self.name.to_string() };
         if stop.run_until_cancelled(self.intake.opened()).await.is_none() {
-            self.standing.ended();
+            self.component_health.ended();
             return;
         }
         loop {
@@ -114,30 +114,31 @@ impl Runner {
             let error = match self.run_once(&mut *source, &stop, std::mem::take(&mut is_open)).await
             {
                 Ok(()) if stop.is_cancelled() => {
-                    self.standing.ended();
+                    self.component_health.ended();
                     return;
                 }
                 Ok(()) => {
                     info!(source = %self.name, "source has nothing more to read");
-                    self.standing.ended();
+                    self.component_health.ended();
                     return;
                 }
                 Err(error) => error,
             };
             if error.class == ErrorClass::Fatal {
-                self.failure.of_source(&self.name, chain(&error));
+                self.failure.source_failed(&self.name, chain(&error));
                 return;
             }
-            // A run that fails as the one before, and has stored nothing new, is the same trouble.
+            // A run that fails as the one before, and has stored nothing new, is the same
+            // failure_log.
             if row.failed(began.elapsed(), self.intake.flow().batches > before) {
-                trouble = FailureLog::default();
-                self.standing.worked();
+                failure_log = FailureLog::default();
+                self.component_health.worked();
             }
-            let own = || row.own_pause(self.env.entropy.next_u64());
+            let own = || row.pause(self.env.entropy.next_u64());
             row.pause = source.retry_after().unwrap_or_else(own);
-            self.failed(&error, row.pause, &mut trouble);
+            self.failed(&error, row.pause, &mut failure_log);
             if stop.run_until_cancelled(sleep(row.pause)).await.is_none() {
-                self.standing.ended();
+                self.component_health.ended();
                 return;
             }
             self.metrics.source_restarts.get_or_create(&label).inc();
@@ -158,16 +159,16 @@ impl Runner {
                 None => return Ok(()),
             }
         }
-        self.health.source_opened(&self.standing);
+        self.health.source_opened(&self.component_health);
         source.run(cx).await
     }
 
-    fn failed(&self, error: &SourceError, pause: Duration, trouble: &mut FailureLog) {
+    fn failed(&self, error: &SourceError, pause: Duration, failure_log: &mut FailureLog) {
         let (class, error) = (error.class, chain(error));
-        self.standing.failed(&error, class, pause);
+        self.component_health.failed(&error, class, pause);
         let now = Instant::now();
-        trouble.count(now);
-        if let Some((failures, lasts)) = trouble.should_log(now, &error) {
+        failure_log.count(now);
+        if let Some((failures, lasts)) = failure_log.should_log(now, &error) {
             warn!(
                 source = %self.name, error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = millis(pause),
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     fn run_that_stores_as_long_as_its_pause_resets_the_row_of_failures() {
-        let mut row = Row::default();
+        let mut row = FailedRuns::default();
         let ms = Duration::from_millis;
         for (lasted, has_stored, failures) in [
             (ms(0), false, 1),
@@ -202,7 +203,7 @@ mod tests {
     #[test]
     fn short_runs_that_store_do_not_lengthen_the_pause_without_end() {
         let ms = Duration::from_millis;
-        let mut row = Row { failures: 20, pause: ms(30_000), ..Row::default() };
+        let mut row = FailedRuns { failures: 20, pause: ms(30_000), ..FailedRuns::default() };
         for (lasted, has_stored, pause) in [
             (ms(200), true, ms(2_000)),
             (ms(1), true, ms(100)),
@@ -210,7 +211,7 @@ mod tests {
             (ms(200), false, ms(30_000)),
         ] {
             row.failed(lasted, has_stored);
-            assert_eq!(row.own_pause(u64::MAX), pause, "after a run of {lasted:?}");
+            assert_eq!(row.pause(u64::MAX), pause, "after a run of {lasted:?}");
         }
     }
 }

@@ -14,6 +14,7 @@
 //! move.
 
 mod conservation;
+mod finding;
 mod flow;
 mod gather;
 mod held;
@@ -23,16 +24,17 @@ mod reload;
 mod sample;
 mod security;
 mod shown;
-mod trouble;
 pub mod words;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::bulletin::NoticeStatus;
+pub use crate::recent_failures::NoticeStatus;
 pub use conservation::Conservation;
-pub(crate) use conservation::{Passage, SourceFlow};
+pub(crate) use conservation::{BatchFlow, SourceFlow};
+pub(crate) use finding::EVERY_SOURCE_HELD;
+pub use finding::{AgentStatus, Cause, Finding, Level, Verdict};
 pub use flow::{Flow, Way, WayState};
 pub(crate) use gather::{Sources, gather};
 pub use held::{DrainState, DrainStatus, HeldStatus, PartsStatus};
@@ -42,8 +44,6 @@ pub use security::{CertificateStatus, Expiry, PlainTextStatus, RefusedStatus};
 pub use shown::{SeenEvent, ShownEvent, TapMessage};
 pub use support::meter::Throughput;
 pub(crate) use support::meter::{Meter, Volume};
-pub(crate) use trouble::EVERY_SOURCE_HELD;
-pub use trouble::{AgentStatus, Cause, Level, Trouble, Verdict};
 
 /// The state of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ pub struct Snapshot {
     pub verdict: Verdict,
     /// The findings, worst first.
     #[serde(default)]
-    pub troubles: Vec<Trouble>,
+    pub troubles: Vec<Finding>,
     /// Sources.
     pub sources: Vec<SourceStatus>,
     /// Channels.

@@ -59,13 +59,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// Ends the agent because of a source; only the first one counts.
-    pub(crate) fn of_source(&self, source: &str, problem: String) {
-        self.raise(RunError::Source { source_name: source.to_owned(), problem });
+    pub(crate) fn source_failed(&self, source: &str, problem: String) {
+        self.record(RunError::Source { source_name: source.to_owned(), problem });
     }
 
     /// Ends the agent because of a channel that cannot be opened; only the first one counts.
-    pub(crate) fn of_channel(&self, error: ChannelError) {
-        self.raise(error.into());
+    pub(crate) fn channel_failed(&self, error: ChannelError) {
+        self.record(error.into());
     }
 
     fn first(&self) -> MutexGuard<'_, Option<RunError>> {
@@ -73,7 +73,7 @@ impl Failure {
         self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn raise(&self, error: RunError) {
+    fn record(&self, error: RunError) {
         // A second failure while stopping adds nothing to the first.
         self.first().get_or_insert(error);
         self.raised.cancel();

@@ -71,7 +71,7 @@ impl Point {
     /// Passes events at this part.
     pub(crate) fn pass_at(&self, part: usize, batch: &Batch) {
         if self.is_watched() && !batch.is_empty() {
-            self.offer(part, &Passed::of(batch));
+            self.offer(part, &Passed::from_batch(batch));
         }
     }
 
@@ -115,7 +115,7 @@ impl Point {
 
 impl Passed {
     /// Of this batch.
-    pub(crate) fn of(batch: &Batch) -> Self {
+    pub(crate) fn from_batch(batch: &Batch) -> Self {
         Self { identity: batch.envelope.identity, events: batch.events.clone() }
     }
 }

@@ -1,7 +1,7 @@
 //! From a plan to components: everything is built before anything starts, and building does no I/O.
 
+mod batch_fit;
 mod kept;
-mod unfit;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,14 +17,14 @@ use pipeline::{
     SinkProcessor, Source, Traces,
 };
 
-pub(crate) use kept::Kept;
-use unfit::unfit;
+use batch_fit::batch_fit_problem;
+pub(crate) use kept::KeptParts;
 
 use crate::boards::Boards;
 use crate::choices;
 use crate::dead_letters;
 use crate::group::NamedSink;
-use crate::intake::{BuiltInterceptor, Fed};
+use crate::intake::{BuiltInterceptor, FedChannel};
 use crate::limits;
 use crate::parts;
 use crate::plain_text;
@@ -102,8 +102,8 @@ impl Topology {
         env: &Env,
         metrics: &Metrics,
     ) -> Result<Self, ConfigErrors> {
-        let built = Self::rebuild(plan, catalogue, env, metrics, &Kept::default())?;
-        built.know_channels();
+        let built = Self::rebuild(plan, catalogue, env, metrics, &KeptParts::default())?;
+        built.announce_channels();
         Ok(built)
     }
 
@@ -117,7 +117,7 @@ impl Topology {
         catalogue: Catalogue,
         env: &Env,
         metrics: &Metrics,
-        kept: &Kept,
+        kept: &KeptParts,
     ) -> Result<Self, ConfigErrors> {
         let aside = Metrics::default();
         let mut builder = Builder {
@@ -134,7 +134,7 @@ impl Topology {
         let channels: Vec<BuiltChannel> = channels
             .filter_map(|channel| builder.channel(channel, &agent_floors, plan, kept))
             .collect();
-        let mut resources = Resources::of(plan);
+        let mut resources = Resources::from_plan(plan);
         let sources = plan.sources.iter().filter_map(|source| {
             let stays = kept.sources.contains(&*source.component.name);
             builder.metrics = if stays { &aside } else { metrics };
@@ -148,7 +148,7 @@ impl Topology {
             Some(built)
         });
         let mut sources: Vec<BuiltSource> = sources.collect();
-        builder.errors.extend(resources.clashes());
+        builder.errors.extend(resources.conflicts());
         let groups = plan.groups.iter().filter_map(|group| {
             let channel = channels.iter().find(|channel| *channel.name == *group.channel);
             let stays = kept.groups.contains(&*group.name);
@@ -158,15 +158,15 @@ impl Topology {
         let groups: Vec<BuiltGroup> = groups.collect();
         for source in &mut sources {
             source.naming = parts::naming(source, &groups);
-            source.routing = routing::of(source, &groups);
+            source.routing = routing::for_source(source, &groups);
         }
         let dead_letters = dead_letters::Config::read(&plan.dead_letters);
         let dead_letters = dead_letters.unwrap_or_else(|error| {
             builder.errors.push(ConfigError::at(&plan.file, "dead_letters", error));
             dead_letters::Config::default()
         });
-        builder.errors.extend(unfit(plan, &sources, &channels));
-        let exporter = Exporter::of(plan, env, metrics).unwrap_or_else(|error| {
+        builder.errors.extend(batch_fit_problem(plan, &sources, &channels));
+        let exporter = Exporter::from_plan(plan, env, metrics).unwrap_or_else(|error| {
             builder.errors.push(ConfigError::at(&plan.file, "agent.traces", error));
             None
         });
@@ -176,10 +176,10 @@ impl Topology {
     }
 
     /// All channels of the agent are these.
-    fn know_channels(&self) {
+    fn announce_channels(&self) {
         if let Some(first) = self.channels.first() {
             let channels = self.channels.iter().map(|built| &built.channel);
-            first.boards.floors.know_channels(channels, false);
+            first.boards.floors.set_channels(channels, false);
         }
     }
 
@@ -189,12 +189,12 @@ impl Topology {
     }
 
     /// Returns these channels, as a source feeds them; those in `naming` rename their parts.
-    pub(crate) fn fed(&self, names: &[String], naming: &BTreeSet<String>) -> Vec<Fed> {
+    pub(crate) fn feeds(&self, names: &[String], naming: &BTreeSet<String>) -> Vec<FedChannel> {
         let fed = names.iter().map(|name| {
-            let (names, splits) = (PartNames::of_channel(name), naming.contains(name));
+            let (names, splits) = (PartNames::new(name), naming.contains(name));
             let BuiltChannel { name, channel, boards, .. } = self.built(name);
-            let (name, channel, boards) = (name.clone(), channel.clone(), boards.clone());
-            Fed { name, channel, boards, names, splits }
+            let (name, channel) = (name.clone(), channel.clone());
+            FedChannel { name, channel, boards: boards.clone(), names, splits }
         });
         fed.collect()
     }
@@ -287,7 +287,7 @@ impl Builder<'_> {
         channel: &ChannelPlan,
         agent_floors: &FloorBoard,
         whole: &Plan,
-        kept: &Kept,
+        kept: &KeptParts,
     ) -> Option<BuiltChannel> {
         let plan = &channel.component;
         let name: Arc<str> = plan.name.as_str().into();
@@ -295,9 +295,9 @@ impl Builder<'_> {
             Some((channel, boards)) => (channel.clone(), boards.clone()),
             None => {
                 let known = self.data_dir.join("ledgers").join(&plan.name);
-                let ledgers = LedgerBoard::kept_in(self.env.clone(), known);
+                let ledgers = LedgerBoard::with_file(self.env.clone(), known);
                 let boards = Boards::new(agent_floors, ledgers, &whole.agent, &kept.traces);
-                let built = self.component::<dyn Channel>(plan, "channels", &boards.along())?;
+                let built = self.component::<dyn Channel>(plan, "channels", &boards.shared())?;
                 self.metrics.begin_channel(&plan.name, self.entry::<dyn Channel>(plan)?.anomalies);
                 (Arc::from(built), boards)
             }
@@ -349,7 +349,7 @@ impl Builder<'_> {
     fn group(&mut self, plan: &GroupPlan, channel: Option<&BuiltChannel>) -> Option<BuiltGroup> {
         // A failed channel is reported already; a group that stays has no built channel.
         let boards = channel.map(|built| built.boards.clone()).unwrap_or_default();
-        let along = boards.along().with(RoutingBoard::default());
+        let along = boards.shared().with(RoutingBoard::default());
         let sinks: Vec<_> = plan.sinks.iter().map(|sink| self.sinks(sink, &along)).collect();
         let mut processor = plan.processor.clone();
         if let Some(names) = processor.settings.take("sinks") {
@@ -365,7 +365,7 @@ impl Builder<'_> {
         let sinks: Option<Vec<_>> = sinks.into_iter().collect();
         let mut built = sinks.iter().flatten().flatten();
         if built.any(|named| named.sink.extensions().find::<NextHop>().is_none()) {
-            boards.limits.takes_any();
+            boards.limits.accept_any();
         }
         Some(BuiltGroup {
             name: plan.name.as_str().into(),

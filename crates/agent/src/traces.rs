@@ -60,7 +60,7 @@ pub(crate) struct Exporter {
     exported: Counter,
     dropped: Counter,
     env: Env,
-    trouble: FailureLog,
+    failure_log: FailureLog,
 }
 
 impl Exporter {
@@ -68,7 +68,7 @@ impl Exporter {
     ///
     /// # Errors
     /// An invalid setting, below the table.
-    pub(crate) fn of(
+    pub(crate) fn from_plan(
         plan: &Plan,
         env: &Env,
         metrics: &Metrics,
@@ -99,7 +99,7 @@ impl Exporter {
             exported: metrics.trace_spans.clone(),
             dropped: metrics.trace_spans_dropped.clone(),
             env: env.clone(),
-            trouble: FailureLog::default(),
+            failure_log: FailureLog::default(),
         })
     }
 
@@ -116,7 +116,7 @@ impl Exporter {
         let deadline = Instant::now() + LAST;
         loop {
             if !gathered.is_empty() {
-                let tried = timeout_at(deadline, self.tried(&gathered)).await;
+                let tried = timeout_at(deadline, self.try_send(&gathered)).await;
                 if !matches!(tried, Ok(Ok(()))) {
                     let left = (gathered.len() + spans.len()) as u64;
                     self.dropped.inc_by(if mutant!("trace_last_not_counted") { 0 } else { left });
@@ -138,16 +138,16 @@ impl Exporter {
     /// Sends these spans repeatedly until they are accepted or refused.
     async fn deliver(&mut self, spans: &[Span]) {
         loop {
-            let Err(error) = self.tried(spans).await else {
-                if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
+            let Err(error) = self.try_send(spans).await else {
+                if let Some((failures, lasted)) = self.failure_log.over(Instant::now()) {
                     let lasted_seconds = seconds(lasted);
                     info!(url = self.url, failures, lasted_seconds, "spans are exported again");
                 }
                 return;
             };
             let (now, text) = (Instant::now(), crate::chain(&error));
-            self.trouble.count(now);
-            if let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
+            self.failure_log.count(now);
+            if let Some((failures, lasts)) = self.failure_log.should_log(now, &text) {
                 warn!(
                     url = self.url, error = %text, failures, lasts_seconds = seconds(lasts),
                     "cannot export spans; events are not affected; refused spans and spans without \
@@ -159,13 +159,13 @@ impl Exporter {
                 return;
             }
             let random = self.env.entropy.next_u64();
-            let pause = jittered(PAUSE, PAUSE_MAX, self.trouble.failures(), random);
+            let pause = jittered(PAUSE, PAUSE_MAX, self.failure_log.failures(), random);
             sleep(error.retry_after().map_or(pause, |busy| busy.min(PAUSE_MAX))).await;
         }
     }
 
     /// Sends these spans once, and counts the accepted ones.
-    async fn tried(&mut self, spans: &[Span]) -> Result<(), PostError> {
+    async fn try_send(&mut self, spans: &[Span]) -> Result<(), PostError> {
         let body = otlp::request(&self.resource, spans, &*self.env.entropy);
         let posted = timeout(self.limit, self.post.send(body)).await;
         let refused = posted.unwrap_or(Err(PostError::Late(self.limit)))?;

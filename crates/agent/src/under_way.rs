@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// Counts steps that are under way. Clones share it.
 #[derive(Clone)]
-pub(crate) struct UnderWay(Arc<Mutex<State>>);
+pub(crate) struct StepsInProgress(Arc<Mutex<State>>);
 
 struct State {
     /// Steps that have not ended.
@@ -16,7 +16,7 @@ struct State {
 }
 
 /// A step is under way while this lives.
-pub(crate) struct Step<'a>(&'a UnderWay);
+pub(crate) struct Step<'a>(&'a StepsInProgress);
 
 impl Drop for Step<'_> {
     fn drop(&mut self) {
@@ -26,13 +26,13 @@ impl Drop for Step<'_> {
     }
 }
 
-impl Default for UnderWay {
+impl Default for StepsInProgress {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(State { open: 0, moved: Instant::now() })))
     }
 }
 
-impl UnderWay {
+impl StepsInProgress {
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -50,7 +50,7 @@ impl UnderWay {
     }
 
     /// Returns since when steps are in progress and none has ended; `None` without any.
-    pub(crate) fn still_since(&self) -> Option<Instant> {
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
         let state = self.state();
         (state.open > 0).then_some(state.moved)
     }

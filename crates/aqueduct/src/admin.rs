@@ -19,10 +19,10 @@ use tls::{ClientTls, Dialer};
 use tokio::time::timeout;
 
 /// Timeout of a read request. A slower agent is too busy to answer now.
-const PATIENCE: Duration = Duration::from_secs(2);
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Timeout of a change: sources, channels and groups each get their grace period.
-const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A stream without a message for this long is lost. Agents send one message per second.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -106,7 +106,7 @@ impl Admin {
     /// # Errors
     /// The agent does not answer in time, does not know the page, or requires a token.
     pub(crate) async fn get(&self, page: &str) -> io::Result<String> {
-        let (status, body) = self.whole(Request::get(page), PATIENCE).await?;
+        let (status, body) = self.read_response(Request::get(page), READ_TIMEOUT).await?;
         match status {
             StatusCode::OK => Ok(body),
             status => Err(refused(page, status)),
@@ -124,7 +124,7 @@ impl Admin {
         query: &str,
     ) -> io::Result<(StatusCode, String)> {
         let request = Request::post(format!("/{action}{query}")).header("x-aqueduct", action);
-        self.whole(request, CHANGE_PATIENCE).await
+        self.read_response(request, CHANGE_TIMEOUT).await
     }
 
     /// Like [`Admin::change`], but parses the response and also returns its text.
@@ -150,7 +150,7 @@ impl Admin {
     }
 
     /// Returns the status and body of a response.
-    async fn whole(
+    async fn read_response(
         &self,
         request: Builder,
         patience: Duration,
@@ -178,7 +178,7 @@ impl Admin {
     /// # Errors
     /// Same as [`Admin::get`], with the agent's reason.
     pub(crate) async fn stream(&self, page: &str) -> io::Result<Follow> {
-        let asked = timeout(PATIENCE, self.ask(Request::get(page))).await;
+        let asked = timeout(READ_TIMEOUT, self.ask(Request::get(page))).await;
         let (connection, answer) =
             asked.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         match answer.status() {
@@ -187,7 +187,7 @@ impl Admin {
                 Ok(Follow { _connection: connection, body, held: Vec::new() })
             }
             status => {
-                let said = timeout(PATIENCE, answer.into_body().collect()).await;
+                let said = timeout(READ_TIMEOUT, answer.into_body().collect()).await;
                 let said = said.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
                 let said = said.map_err(io::Error::other)?.to_bytes();
                 Err(io::Error::other(match String::from_utf8_lossy(&said).trim() {

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &AuditArgs) -> ExitCode {
             cli::print(&lines.iter().map(|line| shown(line, args.json)).collect::<String>())
         }
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             ExitCode::from(EXIT_UNREACHABLE)
         }
     }

@@ -59,7 +59,7 @@ fn all_pages() -> BTreeMap<String, String> {
 }
 
 /// Splits a page into the code blocks to check and the text around them.
-fn taken_apart(page: &str, text: &str) -> (Vec<Block>, String) {
+fn split_blocks(page: &str, text: &str) -> (Vec<Block>, String) {
     let (mut blocks, mut prose) = (Vec::new(), String::new());
     let mut before = "";
     let mut open: Option<(Block, bool)> = None;
@@ -164,7 +164,7 @@ fn anchor(heading: &str) -> String {
 
 /// Returns the anchors of all headings on a page. Repeated headings get a number.
 fn anchors(text: &str) -> BTreeSet<String> {
-    let (_, prose) = taken_apart("", text);
+    let (_, prose) = split_blocks("", text);
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     let mut found = BTreeSet::new();
     for heading in prose.lines().filter(|line| line.starts_with('#')) {
@@ -200,7 +200,7 @@ fn wrong_link(page: &str, target: &str) -> Option<String> {
 }
 
 fn wrong_page(page: &str, text: &str) -> Vec<String> {
-    let (blocks, prose) = taken_apart(page, text);
+    let (blocks, prose) = split_blocks(page, text);
     let mut problems = Vec::new();
     for block in &blocks {
         // The test `pages` builds the snippets of components; they are not whole files.

@@ -175,7 +175,7 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
             .and_then(|inspection| inspection.check())
             .map(|report| show_report(&report, target.json)),
         Action::Account { directory, keys } => {
-            let accounts = account::of_directory(directory, keys.encryption().as_ref(), &env);
+            let accounts = account::from_directory(directory, keys.encryption().as_ref(), &env);
             accounts.map(|accounts| {
                 let lines = accounts.iter().map(|account| account.to_json() + "\n");
                 cli::print(&lines.collect::<String>())
@@ -186,7 +186,7 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
             inspection.and_then(|it| export(&it, *format, &env))
         }
         Action::Positions(args) => positions::run(args, &env),
-        Action::Repair(target) => mend(target, &env),
+        Action::Repair(target) => repair_channel(target, &env),
         Action::Renew { target, name } => {
             let keys = target.keys.encryption();
             let renewed = renew(&env, &target.directory, keys.as_ref(), name.as_deref());
@@ -199,7 +199,7 @@ pub(crate) fn run(args: &ChannelArgs) -> ExitCode {
         Action::ImportFlume(args) => return import_flume::run(args, &env),
     };
     done.unwrap_or_else(|error| {
-        cli::say(&agent::chain(&error));
+        cli::print_line(&agent::chain(&error));
         ExitCode::from(EXIT_RUNTIME)
     })
 }
@@ -210,7 +210,7 @@ fn open(target: &Target, env: &Env) -> Result<Inspection, ChannelError> {
 
 fn stats(target: &Target, env: &Env) -> Result<ExitCode, ChannelError> {
     let Target { directory, json, keys } = target;
-    let stats = Inspection::look(env, directory, keys.encryption().as_ref())?.stats();
+    let stats = Inspection::inspect(env, directory, keys.encryption().as_ref())?.stats();
     let free = env.disk.space(directory).ok().map(|space| space.available);
     if *json {
         let mut all = serde_json::to_value(&stats).expect("numbers and names are always JSON");
@@ -315,17 +315,17 @@ fn export(inspection: &Inspection, format: Format, env: &Env) -> Result<ExitCode
 
 /// Builds an encoder of this kind, which writes lines.
 pub(crate) fn encoder(kind: &str, env: &Env) -> Box<dyn Encoder> {
-    let built = Choice::of(kind).build("format", &context(Path::new(""), env));
+    let built = Choice::from_kind(kind).build("format", &context(Path::new(""), env));
     built.expect("both formats are in the catalogue and need no settings")
 }
 
-fn mend(target: &Target, env: &Env) -> Result<ExitCode, ChannelError> {
+fn repair_channel(target: &Target, env: &Env) -> Result<ExitCode, ChannelError> {
     let Target { directory, json, keys } = target;
     // Check first: do not turn the directory into a channel.
     let encryption = keys.encryption();
     let found = Inspection::open(env, directory, encryption.as_ref())?.check()?;
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        cli::say("cannot start a thread");
+        cli::print_line("cannot start a thread");
         return Ok(ExitCode::from(EXIT_RUNTIME));
     };
     // The channel prepares its next segment in a background task.

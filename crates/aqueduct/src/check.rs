@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::channel::print_json;
-use paths::{Path, paths, words};
+use paths::{Path, guarantee_text, paths};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
                 let printed = if args.json {
                     print_json(&report)
                 } else {
-                    let say = |warning: &String| cli::say(&format!("warning: {warning}"));
+                    let say = |warning: &String| cli::print_line(&format!("warning: {warning}"));
                     report.warnings.iter().for_each(say);
                     cli::print(&report.text())
                 };
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
                 if args.json {
                     print_json(&refused(&name, &errors));
                 } else {
-                    cli::say(&errors.to_string());
+                    cli::print_line(&errors.to_string());
                 }
             }
         }
@@ -178,7 +178,7 @@ impl Report {
         let mut text = format!("{}: valid, for {}\n", self.file, self.programs.join(" and "));
         let mut put = |line: &str| writeln!(text, "{line}").expect("a string takes it");
         for Path { source, channel, sink, guarantee, weakest } in &self.paths {
-            let promise = words(*guarantee);
+            let promise = guarantee_text(*guarantee);
             let weakest = weakest.as_ref().map(|link| format!("; weakest link: {link}"));
             let weakest = weakest.unwrap_or_default();
             put(&format!("{source} -> {channel} -> {sink}: {promise}{weakest}"));

@@ -9,7 +9,7 @@ use agent::cli::{self, EXIT_RUNTIME};
 use clap::{Args, Subcommand};
 use components_hdfs::hdfs::place;
 use components_hdfs::hdfs::store::{self, Access};
-use ledger::{Decided, DecisionError, Operator, Standing};
+use ledger::{Decided, DecisionError, KnownState, Operator};
 use pipeline::Env;
 use pipeline::env::{Lock, LockError, resolved};
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ enum LedgerCommandError {
 }
 
 /// The output of a command.
-struct Said {
+struct Output {
     text: String,
     json: Value,
     /// Whether the ledger is intact.
@@ -144,18 +144,18 @@ struct Said {
 pub(crate) fn run(args: &LedgerArgs) -> ExitCode {
     let (Action::Show(target) | Action::Adopt(target) | Action::Rebuild(target)) = &args.action;
     match done(args, &env::real()) {
-        Ok(Said { text, json, sound }) => {
+        Ok(Output { text, json, sound }) => {
             let printed = if target.json { print_json(&json) } else { cli::print(&text) };
             if sound { printed } else { ExitCode::from(EXIT_RUNTIME) }
         }
         Err(error) => {
-            cli::say(&agent::chain(&error));
+            cli::print_line(&agent::chain(&error));
             ExitCode::from(EXIT_RUNTIME)
         }
     }
 }
 
-fn done(args: &LedgerArgs, env: &Env) -> Result<Said, LedgerCommandError> {
+fn done(args: &LedgerArgs, env: &Env) -> Result<Output, LedgerCommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(LedgerCommandError::Runtime)?;
     runtime.block_on(async {
@@ -166,11 +166,11 @@ fn done(args: &LedgerArgs, env: &Env) -> Result<Said, LedgerCommandError> {
                 Ok(shown(&operator.name, &stored, known.as_ref()))
             }
             Action::Adopt(target) => {
-                let _lock = owned(&target.data_dir, env)?;
+                let _lock = lock_data_dir(&target.data_dir, env)?;
                 Ok(changed("adopted", &operator(target, env)?.adopt().await?))
             }
             Action::Rebuild(target) => {
-                let _lock = owned(&target.data_dir, env)?;
+                let _lock = lock_data_dir(&target.data_dir, env)?;
                 Ok(changed("rebuilt", &operator(target, env)?.rebuild().await?))
             }
         }
@@ -204,7 +204,7 @@ fn access(target: &Target) -> Access {
 }
 
 /// Locks the data directory so that no agent uses it.
-fn owned(data_dir: &Path, env: &Env) -> Result<Box<dyn Lock>, LedgerCommandError> {
+fn lock_data_dir(data_dir: &Path, env: &Env) -> Result<Box<dyn Lock>, LedgerCommandError> {
     let path = data_dir.display().to_string();
     if env.disk.stat(&data_dir.join("format")).is_err() {
         return Err(LedgerCommandError::NoDataDir { path });
@@ -219,8 +219,8 @@ fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").expect("a string takes it");
 }
 
-fn describe(text: &mut String, title: &str, standing: &Standing) {
-    let Standing { identity, view, problems } = standing;
+fn describe(text: &mut String, title: &str, standing: &KnownState) {
+    let KnownState { identity, view, problems } = standing;
     put(text, format_args!("{title}"));
     let named = identity.map_or_else(|| "none".to_owned(), |identity| identity.to_string());
     put(text, format_args!("  identity   {named}"));
@@ -239,8 +239,8 @@ fn describe(text: &mut String, title: &str, standing: &Standing) {
     }
 }
 
-fn as_json(standing: &Standing) -> Value {
-    let Standing { identity, view, problems } = standing;
+fn as_json(standing: &KnownState) -> Value {
+    let KnownState { identity, view, problems } = standing;
     let totals = view.totals();
     json!({
         "identity": identity.map(|identity| identity.to_string()),
@@ -254,7 +254,7 @@ fn as_json(standing: &Standing) -> Value {
     })
 }
 
-fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> Said {
+fn shown(name: &str, stored: &KnownState, known: Option<&KnownState>) -> Output {
     let mut text = String::new();
     let mut json = json!({
         "ledger": name, "stored": as_json(stored), "remembered": known.map(as_json),
@@ -264,7 +264,7 @@ fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> Said {
         put(&mut text, format_args!("this collector does not remember a ledger of this dataset"));
         let sound = stored.problems.is_empty();
         json["sound"] = sound.into();
-        return Said { text, json, sound };
+        return Output { text, json, sound };
     };
     describe(&mut text, "as this collector remembers it", known);
     let mut forgotten = known.view.settled().keys.clone();
@@ -296,10 +296,10 @@ fn shown(name: &str, stored: &Standing, known: Option<&Standing>) -> Said {
     json["same_ledger"] = same.into();
     json["forgotten_batches"] = forgotten.count().into();
     json["sound"] = sound.into();
-    Said { text, json, sound }
+    Output { text, json, sound }
 }
 
-fn changed(done: &str, decided: &Decided) -> Said {
+fn changed(done: &str, decided: &Decided) -> Output {
     let mut text = String::new();
     for note in &decided.notes {
         put(&mut text, format_args!("note: {note}"));
@@ -307,7 +307,7 @@ fn changed(done: &str, decided: &Decided) -> Said {
     describe(&mut text, &format!("the ledger is {done}"), &decided.standing);
     let notes: Vec<String> = decided.notes.iter().map(ToString::to_string).collect();
     let json = json!({ "done": done, "notes": notes, "stored": as_json(&decided.standing) });
-    Said { text, json, sound: true }
+    Output { text, json, sound: true }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `aqueduct dlq`: operator commands for events that could not be delivered.
 
-mod act;
+mod operations;
 mod show;
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use agent::audit::{Actor, Audit, Line, Outcome};
 use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
-use agent::dead_letters::act::Selection;
+use agent::dead_letters::operations::Selection;
 use clap::{Args, Subcommand, ValueEnum};
 use pipeline::{Env, Identity};
 
@@ -210,7 +210,7 @@ pub(crate) fn run(args: &DlqArgs) -> ExitCode {
     | Action::Replay { target, .. }
     | Action::Drop { target, .. }) = &args.action;
     if let Err(problem) = show::check_reason(target, &env) {
-        cli::say(&problem);
+        cli::print_line(&problem);
         return ExitCode::from(EXIT_USAGE);
     }
     let done = match &args.action {
@@ -220,16 +220,17 @@ pub(crate) fn run(args: &DlqArgs) -> ExitCode {
         }
         Action::Replay { target, new_identity, json } => {
             audited("dlq replay", target, &env, || {
-                act::replay(target, *new_identity, &env)
-                    .map(|done| act::show_replayed(&done, *json))
+                operations::replay(target, *new_identity, &env)
+                    .map(|done| operations::show_replayed(&done, *json))
             })
         }
         Action::Drop { target, yes: _, json } => audited("dlq drop", target, &env, || {
-            act::drop_letters(target, &env).map(|done| act::show_dropped(&done, *json))
+            operations::drop_letters(target, &env)
+                .map(|done| operations::show_dropped(&done, *json))
         }),
     };
     done.unwrap_or_else(|problem| {
-        cli::say(&problem);
+        cli::print_line(&problem);
         ExitCode::from(EXIT_RUNTIME)
     })
 }
@@ -253,7 +254,7 @@ fn audited(
         let by = format!("user {}", rustix::process::getuid().as_raw());
         let part = target.channel.as_ref().map(|name| format!("channels.{name}"));
         let line = Line::new(action, part, Actor::new(&by, None), outcome);
-        Audit::of(data_dir, env).write(line.because(problem));
+        Audit::new(data_dir, env).write(line.because(problem));
     }
     done
 }

@@ -12,19 +12,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use agent::cli::{self, EXIT_RUNTIME};
 use config::Plan;
 
-pub(crate) use call::{Here, Problem, prepared, translated};
+pub(crate) use call::{HostContext, Problem, prepared, translated};
 pub(crate) use password::with_password;
 use watch::Outcome;
-pub(crate) use watch::{Watch, Words};
+pub(crate) use watch::{Labels, Watch};
 
 /// Runs the plan until its work is complete, and prints the progress. Then `ended` prints the
 /// result and returns the exit code.
-pub(crate) fn follow(plan: Plan, words: Words, ended: impl FnOnce(&Watch) -> ExitCode) -> ExitCode {
+pub(crate) fn follow(
+    plan: Plan,
+    words: Labels,
+    ended: impl FnOnce(&Watch) -> ExitCode,
+) -> ExitCode {
     let seen = Arc::new(Mutex::new(Watch::new(words)));
     let watched = seen.clone();
     let look = move |snapshot: &agent::status::Snapshot| -> ControlFlow<()> {
         let mut watch = watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watch.look(snapshot).into_iter().for_each(|line| cli::say(&line));
+        watch.update(snapshot).into_iter().for_each(|line| cli::print_line(&line));
         match watch.outcome {
             Outcome::Goes => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),
@@ -32,7 +36,7 @@ pub(crate) fn follow(plan: Plan, words: Words, ended: impl FnOnce(&Watch) -> Exi
     };
     let tool = words.tool;
     let not_yet = |problem: &str| {
-        cli::say(&format!("{tool}: {problem}; run the same command again to resume"));
+        cli::print_line(&format!("{tool}: {problem}; run the same command again to resume"));
         ExitCode::from(EXIT_RUNTIME)
     };
     cli::launch_watched(plan, catalogue::FULL, Box::new(look), |code| {

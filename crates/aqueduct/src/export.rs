@@ -23,8 +23,8 @@ use demo::grouped;
 use pipeline::Env;
 use sqoop::Task;
 
-use crate::ending::{Watch, Words, follow, prepared, translated, with_password};
-use prepare::Ready;
+use crate::ending::{Labels, Watch, follow, prepared, translated, with_password};
+use prepare::PreparedExport;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -81,32 +81,32 @@ pub(crate) fn run(args: &ExportArgs) -> ExitCode {
     if ready.export.is_dry {
         return cli::print(&ready.text);
     }
-    cli::say(&ready.words());
-    let words = Words { tool: "export", done: "applied" };
+    cli::print_line(&ready.description());
+    let words = Labels { tool: "export", done: "applied" };
     follow(ready.plan.clone(), words, |seen| ended(&ready, seen, &env))
 }
 
 /// Prints the result when all rows are read, and returns the exit code.
-fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
-    cli::say(&match seen.is_empty() && !ready.is_new {
+fn ended(ready: &PreparedExport, seen: &Watch, env: &Env) -> ExitCode {
+    cli::print_line(&match seen.is_empty() && !ready.is_new {
         true => {
             "export: complete; there was nothing more to read. Files are applied once for each \
              table: use another --data-dir to apply them again"
                 .to_owned()
         }
-        false => seen.last_words(),
+        false => seen.final_line(),
     });
     if seen.refused == 0 {
         return moved(ready, env);
     }
     let (rows, dir) = (seen.refused, ready.data_dir.display());
-    cli::say(&format!(
+    cli::print_line(&format!(
         "export: {rows} rows are not applied and are in the dead letters: `aqueduct dlq list \
          {dir}` names the reasons"
     ));
     if let Some(staging) = ready.export.staging() {
         let table = ready.export.what();
-        cli::say(&format!(
+        cli::print_line(&format!(
             "export: nothing was moved from {staging} into {table}; fix the files, and export \
              them again with --clear-staging-table and another --data-dir"
         ));
@@ -115,13 +115,15 @@ fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
 }
 
 /// Moves the rows of a staging table as the last step.
-fn moved(ready: &Ready, env: &Env) -> ExitCode {
+fn moved(ready: &PreparedExport, env: &Env) -> ExitCode {
     let rows = match prepared("export", ready.move_rows(env)) {
         Ok(Some(rows)) => grouped(rows),
         Ok(None) => return ExitCode::SUCCESS,
         Err(code) => return code,
     };
     let (table, staging) = (ready.export.what(), ready.export.staging().unwrap_or_default());
-    cli::say(&format!("export: {rows} rows moved from {staging} into {table} by one transaction"));
+    cli::print_line(&format!(
+        "export: {rows} rows moved from {staging} into {table} by one transaction"
+    ));
     ExitCode::SUCCESS
 }

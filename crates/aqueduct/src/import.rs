@@ -25,8 +25,8 @@ use clap::Args;
 use pipeline::Env;
 use sqoop::Task;
 
-use crate::ending::{Watch, Words, follow, prepared, translated, waited, with_password};
-use prepare::Ready;
+use crate::ending::{Labels, Watch, follow, prepared, translated, waited, with_password};
+use prepare::PreparedImport;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -85,22 +85,22 @@ pub(crate) fn run(args: &ImportArgs) -> ExitCode {
     if ready.import.is_dry {
         return cli::print(&ready.text);
     }
-    cli::say(&ready.words());
-    let words = Words { tool: "import", done: "stored" };
+    cli::print_line(&ready.description());
+    let words = Labels { tool: "import", done: "stored" };
     follow(ready.plan.clone(), words, |seen| ended(&ready, seen, &env))
 }
 
 /// Prints the result of a complete import, and returns the exit code.
-fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
-    cli::say(&match seen.is_empty() && !ready.is_new {
+fn ended(ready: &PreparedImport, seen: &Watch, env: &Env) -> ExitCode {
+    cli::print_line(&match seen.is_empty() && !ready.is_new {
         true => "import: complete; there was nothing more to read. A whole table is read once \
                  for each directory: use another --target-dir or --data-dir to read it again"
             .to_owned(),
-        false => seen.last_words(),
+        false => seen.final_line(),
     });
     if seen.refused > 0 {
         let (rows, dir) = (seen.refused, ready.data_dir.display());
-        cli::say(&format!(
+        cli::print_line(&format!(
             "import: {rows} rows do not match the format and are in the dead letters: `aqueduct \
              dlq list {dir}` names the reasons"
         ));
@@ -108,17 +108,17 @@ fn ended(ready: &Ready, seen: &Watch, env: &Env) -> ExitCode {
     }
     let checked = waited(async {
         if ready.import.validates {
-            cli::say(&validate::validate(ready, env).await?);
+            cli::print_line(&validate::validate(ready, env).await?);
         }
         if ready.import.checks_sums {
-            cli::say(&checksum::compare(ready, env).await?);
+            cli::print_line(&checksum::compare(ready, env).await?);
         }
         Ok(())
     });
     match checked {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(problem)) | Err(problem) => {
-            cli::say(&format!("import: {problem}"));
+            cli::print_line(&format!("import: {problem}"));
             ExitCode::from(EXIT_RUNTIME)
         }
     }

@@ -52,6 +52,6 @@ pub(crate) fn man(args: &ManArgs, program: Command) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let directory = directory.display();
-    cli::say(&format!("cannot write the pages to {directory}: {error}"));
+    cli::print_line(&format!("cannot write the pages to {directory}: {error}"));
     ExitCode::from(EXIT_RUNTIME)
 }

@@ -59,14 +59,14 @@ fn read(paths: &[PathBuf], env: &Env) -> Result<Vec<File>, String> {
 }
 
 /// The environment of a translation: this process and the components of this program.
-pub(crate) struct Here<'a> {
+pub(crate) struct HostContext<'a> {
     env: &'a Env,
     defines: BTreeMap<String, String>,
     runs_filters: bool,
     kinds: BTreeSet<(&'static str, &'static str)>,
 }
 
-impl<'a> Here<'a> {
+impl<'a> HostContext<'a> {
     /// `defines` are the values of `-D`, as `name=value`.
     pub(crate) fn new(env: &'a Env, defines: &[String], runs_filters: bool) -> Self {
         let pair = |it: &String| {
@@ -79,7 +79,7 @@ impl<'a> Here<'a> {
     }
 }
 
-impl World for Here<'_> {
+impl World for HostContext<'_> {
     fn variable(&self, name: &str) -> Option<String> {
         self.env.blocking.variable(name)?.into_string().ok()
     }
@@ -145,7 +145,7 @@ fn examined(conversion: &mut Conversion, file: &str, env: &Env) -> Plan {
 fn translated(
     paths: &[PathBuf],
     options: &Options,
-    here: &Here<'_>,
+    here: &HostContext<'_>,
 ) -> Result<(Conversion, Plan), String> {
     let files = read(paths, here.env)?;
     let conversion = flume::convert(&files, options, here).map_err(|error| error.to_string());

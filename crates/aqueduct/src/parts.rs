@@ -137,7 +137,7 @@ fn change(action: &str, query: &str, (address, access): (&str, &Access), json: b
             if is_done(&status) { printed } else { ExitCode::from(EXIT_RUNTIME) }
         }
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             ExitCode::from(EXIT_UNREACHABLE)
         }
     }

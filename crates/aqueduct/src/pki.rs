@@ -155,7 +155,7 @@ pub(crate) fn run(args: &PkiArgs) -> ExitCode {
     match made {
         Ok(text) => cli::print(&text),
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             ExitCode::from(EXIT_RUNTIME)
         }
     }

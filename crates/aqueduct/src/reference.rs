@@ -56,7 +56,7 @@ pub(crate) fn run(args: &ComponentsArgs) -> ExitCode {
     let found = match chosen(catalogue::FULL, args.kind.as_deref(), args.role) {
         Ok(found) => found,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -84,7 +84,7 @@ fn chosen(
     if !found.is_empty() {
         return Ok(found);
     }
-    if let Some(problem) = catalogue.elsewhere(role, kind) {
+    if let Some(problem) = catalogue.unavailable(role, kind) {
         return Err(problem);
     }
     let mut kinds: Vec<&str> = all.iter().map(|listed| listed.kind).collect();

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &ReloadArgs) -> ExitCode {
             }
         }
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             ExitCode::from(EXIT_UNREACHABLE)
         }
     }

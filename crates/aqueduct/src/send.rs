@@ -114,7 +114,7 @@ impl Failure {
 /// Sends the lines and prints the number of acknowledged ones.
 pub(crate) fn run(args: &SendArgs) -> ExitCode {
     let env = env::real();
-    let prepared = target::of(args, &env).and_then(|target| {
+    let prepared = target::from_args(args, &env).and_then(|target| {
         let headers = headers(args, &env)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok((target, headers, runtime.map_err(|error| error.to_string())?))
@@ -122,7 +122,7 @@ pub(crate) fn run(args: &SendArgs) -> ExitCode {
     let (target, headers, runtime) = match prepared {
         Ok(prepared) => prepared,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -139,7 +139,7 @@ pub(crate) fn run(args: &SendArgs) -> ExitCode {
     let printed = cli::print(&format!("{acknowledged}\n"));
     match sent {
         Ok(()) => {
-            cli::say(&format!("{acknowledged} lines are acknowledged by {address}"));
+            cli::print_line(&format!("{acknowledged} lines are acknowledged by {address}"));
             printed
         }
         Err(Failure { problem, in_doubt }) => {
@@ -147,7 +147,7 @@ pub(crate) fn run(args: &SendArgs) -> ExitCode {
                 0 => String::new(),
                 lines => format!("; the next {lines} may be stored already"),
             };
-            cli::say(&format!(
+            cli::print_line(&format!(
                 "{problem}\n{acknowledged} lines are acknowledged by {address}{doubt}; resume \
                  with --skip {acknowledged}"
             ));
@@ -301,7 +301,7 @@ impl Progress {
             // Overwrite the previous line.
             let _ = write!(io::stderr(), "\r{text}");
         } else {
-            cli::say(&text);
+            cli::print_line(&text);
         }
     }
 

@@ -42,11 +42,11 @@ pub(crate) fn run(args: &StatusArgs) -> ExitCode {
     let (answer, snapshot) = match ask(args) {
         Ok(answered) => answered,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             return ExitCode::from(EXIT_UNREACHABLE);
         }
     };
-    let printed = cli::print(&if args.json { answer } else { text::of(&snapshot) });
+    let printed = cli::print(&if args.json { answer } else { text::format(&snapshot) });
     if snapshot.ready { printed } else { ExitCode::from(EXIT_RUNTIME) }
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn run(args: &TapArgs) -> ExitCode {
     match watch(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             ExitCode::from(EXIT_UNREACHABLE)
         }
     }
@@ -105,7 +105,7 @@ fn watch(args: &TapArgs) -> Result<(), String> {
                 break;
             }
             if let Some(line) = left_out(&message, &mut hidden) {
-                cli::say(&line);
+                cli::print_line(&line);
             }
             if let Some(gone) = message.gone {
                 return Err(gone);

@@ -70,7 +70,7 @@ pub(crate) fn run(args: &TopArgs) -> ExitCode {
     match watched {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             ExitCode::from(EXIT_UNREACHABLE)
         }
     }

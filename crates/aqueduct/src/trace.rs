@@ -83,14 +83,14 @@ pub(crate) struct TraceArgs {
 }
 
 /// What to look for.
-pub(super) struct Wanted {
+pub(super) struct SearchTarget {
     /// The line, if it is given by file and byte.
     line: Option<Line>,
     /// Text in the event's body; empty if unknown.
     text: Vec<u8>,
 }
 
-impl Wanted {
+impl SearchTarget {
     /// Returns whether this body matches.
     fn is(&self, body: &[u8]) -> bool {
         match &self.line {
@@ -113,7 +113,7 @@ pub(crate) fn run(args: &TraceArgs) -> ExitCode {
             if report.is_found() { printed } else { ExitCode::from(EXIT_RUNTIME) }
         }
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             ExitCode::from(EXIT_RUNTIME)
         }
     }
@@ -130,22 +130,22 @@ async fn traced(args: &TraceArgs, env: &Env) -> Result<Report, String> {
         (None, Some(text)) => text.clone().into_bytes(),
         (None, None) => Vec::new(),
     };
-    let wanted = Wanted { line, text };
+    let wanted = SearchTarget { line, text };
     let mut report = Report::new(wanted.line.as_ref());
     report.batches.extend(args.batch);
     let encryption = args.keys.encryption();
     for data_dir in &args.data_dir {
-        host::look(data_dir, encryption.as_ref(), env, &wanted, &mut report)?;
+        host::search(data_dir, encryption.as_ref(), env, &wanted, &mut report)?;
     }
     // An agent searched earlier may hold a batch that a later one named.
     let named = report.batches.clone();
     for data_dir in &args.data_dir {
-        host::look_for_batches(data_dir, encryption.as_ref(), env, &named, &mut report)?;
+        host::search_batches(data_dir, encryption.as_ref(), env, &named, &mut report)?;
     }
     for url in &args.store {
         let sink = args.sink.as_deref();
         let left = args.read_max;
-        store::look((url, sink), env, &wanted, left, &mut report).await?;
+        store::search_store((url, sink), env, &wanted, left, &mut report).await?;
     }
     report.conclude(&wanted, args.store.is_empty());
     Ok(report)

@@ -142,7 +142,7 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            cli::say(&format!("cannot start a runtime: {error}"));
+            cli::print_line(&format!("cannot start a runtime: {error}"));
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
@@ -157,7 +157,7 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
             }
         }
         Err(error) => {
-            cli::say(&agent::chain(&error));
+            cli::print_line(&agent::chain(&error));
             ExitCode::from(EXIT_RUNTIME)
         }
     }
@@ -185,7 +185,7 @@ async fn accounts_of(
 ) -> Result<Vec<Account>, VerifyError> {
     let shown = path.display().to_string();
     if env.disk.list(path).is_ok() {
-        let accounts = account::of_directory(path, None, env);
+        let accounts = account::from_directory(path, None, env);
         return accounts.map_err(|source| VerifyError::Channel { path: shown, source });
     }
     let text = if shown.starts_with("http://") || shown.starts_with("https://") {

@@ -54,7 +54,7 @@ impl Process {
 
     /// Returns its resource usage since the start.
     pub(crate) fn usage(&self) -> Result<Usage> {
-        Usage::of(self.child.id())
+        Usage::read(self.child.id())
     }
 
     /// Returns its activity since the start.
@@ -118,7 +118,7 @@ pub(crate) struct Usage {
 
 impl Usage {
     /// Reads the figures of a running process.
-    pub(crate) fn of(pid: u32) -> Result<Self> {
+    pub(crate) fn read(pid: u32) -> Result<Self> {
         let stat_path = PathBuf::from(format!("/proc/{pid}/stat"));
         let stat = fs::read_to_string(&stat_path).at("read", &stat_path)?;
         let status_path = PathBuf::from(format!("/proc/{pid}/status"));
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn this_process_has_used_memory() {
-        assert!(Usage::of(std::process::id()).unwrap().peak_rss_mib > 0.5);
+        assert!(Usage::read(std::process::id()).unwrap().peak_rss_mib > 0.5);
     }
 
     #[test]

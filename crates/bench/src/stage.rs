@@ -170,7 +170,7 @@ impl RelayIntake for Counter {
     }
 
     fn close_epochs(&self, floors: &Floors) {
-        self.floors.hear(floors);
+        self.floors.observe(floors);
     }
 
     fn is_closed(&self, identity: Identity) -> bool {

@@ -5,7 +5,7 @@ use pipeline::{Catalogue, Group};
 include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
 /// Every component that this build has.
-pub const FULL: Catalogue = Catalogue { groups: GROUPS, elsewhere: components::ELSEWHERE };
+pub const FULL: Catalogue = Catalogue { groups: GROUPS, unavailable: components::UNAVAILABLE };
 
 const GROUPS: &[&Group] = &[
     &components::GROUP,
@@ -79,8 +79,9 @@ mod tests {
         let all = kinds(FULL);
         assert!(!all.is_empty());
         for group in GROUPS {
-            let own = Catalogue { groups: std::slice::from_ref(group), elsewhere: &[] };
-            let listed = components::ELSEWHERE.iter().find(|it| Some(it.feature) == group.feature);
+            let own = Catalogue { groups: std::slice::from_ref(group), unavailable: &[] };
+            let listed =
+                components::UNAVAILABLE.iter().find(|it| Some(it.feature) == group.feature);
             let listed = listed.map(|it| it.components.iter().copied().collect::<Kinds>());
             let expected = group.feature.map(|_| kinds(own));
             assert_eq!(listed, expected, "of `{}`", group.package);

@@ -42,7 +42,7 @@ impl Positions {
     }
 
     /// Every key of `source` with its position.
-    pub(crate) fn of(&self, source: &str) -> Vec<(Bytes, Bytes)> {
+    pub(crate) fn of_source(&self, source: &str) -> Vec<(Bytes, Bytes)> {
         let keys = self.by_source.get(source).into_iter().flatten();
         keys.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
@@ -107,7 +107,7 @@ pub fn stored_positions(
     let of_memory = memory::stored_positions(&*env.disk, directory);
     let mut all = of_memory.map_err(|source| ChannelError::Disk { channel: channel(), source })?;
     if env.disk.stat(&directory.join("log")).is_ok() {
-        all.extend(Inspection::look(env, directory, encryption)?.positions());
+        all.extend(Inspection::inspect(env, directory, encryption)?.positions());
     }
     Ok(all)
 }
@@ -181,7 +181,7 @@ mod tests {
         positions.apply(&[position("a", "x", Some("1")), position("ab", "x", Some("9"))]);
         positions.apply(&[position("a", "x", Some("2")), position("a", "y", Some("3"))]);
         positions.apply(&[position("a", "y", None)]);
-        assert_eq!(positions.of("a"), [(Bytes::from("x"), Bytes::from("2"))]);
+        assert_eq!(positions.of_source("a"), [(Bytes::from("x"), Bytes::from("2"))]);
     }
 
     #[test]

@@ -49,5 +49,5 @@ mod reading;
 mod state;
 mod take;
 
-pub use channel::{Limits, Remote, Way};
+pub use channel::{Limits, LogConnector, Remote};
 pub use log::{Failure, Log, LogError, Place, Stored};

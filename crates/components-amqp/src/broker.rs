@@ -117,7 +117,8 @@ impl Broker {
         }
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("broker"))?;
-        let Brokers { addresses, dialer } = Brokers::of(&self.urls, self.tls, refused, cx)?;
+        let Brokers { addresses, dialer } =
+            Brokers::from_settings(&self.urls, self.tls, refused, cx)?;
         Ok(Target {
             addresses,
             client_id: client_id.into(),

@@ -158,7 +158,7 @@ impl Deliver for Amqp {
 
     async fn probe(&self) -> Result<Option<String>, AmqpError> {
         let sending = Sending::open(&self.target, 0, self.destination_type).await?;
-        let reached = self.target.dialer.reached(sending.address());
+        let reached = self.target.dialer.connected_text(sending.address());
         sending.close().await;
         Ok(Some(reached))
     }

@@ -15,7 +15,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
 const CATALOGUE: Catalogue =
-    Catalogue { groups: &[&components::GROUP, &aqueduct_components_expr::GROUP], elsewhere: &[] };
+    Catalogue { groups: &[&components::GROUP, &aqueduct_components_expr::GROUP], unavailable: &[] };
 
 /// More allocations than that for as many events again are some for each of them.
 const GROWTH_MAX: usize = 60;

@@ -7,7 +7,7 @@ use std::path::Path;
 use pipeline::{BuildContext, Catalogue, Interceptor};
 
 const CATALOGUE: Catalogue =
-    Catalogue { groups: &[&components::GROUP, &aqueduct_components_expr::GROUP], elsewhere: &[] };
+    Catalogue { groups: &[&components::GROUP, &aqueduct_components_expr::GROUP], unavailable: &[] };
 
 #[test]
 fn a_mistake_is_reported_at_its_line_with_the_remedy() {

@@ -61,7 +61,7 @@ use async_trait::async_trait;
 use metrics::Metrics;
 use pipeline::env::{Disk, FileKind};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Source,
+    BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, ResendMode, Source,
     SourceContext, SourceError,
 };
 
@@ -109,8 +109,8 @@ impl Source for SpoolDir {
         Guarantee::ExactlyOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

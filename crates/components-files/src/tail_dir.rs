@@ -118,7 +118,7 @@ use async_trait::async_trait;
 use metrics::Metrics;
 use pipeline::env::Watch;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, FileBoard, GivesAgain, Guarantee, Source,
+    BuildContext, BuildError, Component, Env, FileBoard, Guarantee, ResendMode, Source,
     SourceContext, SourceError,
 };
 use tokio::time::Instant;
@@ -183,8 +183,8 @@ impl Source for TailDir {
         Guarantee::ExactlyOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {
@@ -211,7 +211,7 @@ impl Source for TailDir {
             source: self.name.clone(),
             intake: cx.positions.clone(),
             entropy: self.env.entropy.clone(),
-            trouble: Arc::default(),
+            failure_log: Arc::default(),
         });
         let mut pace = Pace::new(self.env.clone(), tailer);
         pace.start_turn(&mut Vec::new(), &mut BTreeSet::new(), feed.room());

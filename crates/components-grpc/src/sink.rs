@@ -65,11 +65,11 @@ impl Component for Config {
             return Err(BuildError::invalid("window_batches", "at least 1"));
         }
         if self.retain == Keep::Stored {
-            cx.get::<FloorBoard>().forget_early();
+            cx.get::<FloorBoard>().disable_declarations();
         }
         match &self.address {
             Some(address) => cx.get::<LimitBoard>().expect(address),
-            None => cx.get::<LimitBoard>().expect_any(),
+            None => cx.get::<LimitBoard>().expect_unknown(),
         }
         let token = self.token_file.as_deref().map(TokenFile::new);
         binding::know_name(self.tls.as_ref(), token.as_ref(), cx)?;

@@ -48,7 +48,7 @@ use metrics::{Metrics, SourceLabel};
 use peers::{RefusalBoard, SenderBoard, TenantBoard};
 use pipeline::env::Listener;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Resource, Source,
+    BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, ResendMode, Resource, Source,
     SourceContext, SourceError, plain_text,
 };
 use tls::Tokens;
@@ -140,8 +140,8 @@ impl Source for Grpc {
         Guarantee::ExactlyOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByIdentity
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByIdentity
     }
 
     fn resources(&self) -> Vec<Resource> {

@@ -112,7 +112,7 @@ pub(crate) struct RegionSpecifier {
 }
 
 impl RegionSpecifier {
-    pub(crate) fn of(name: &[u8]) -> Self {
+    pub(crate) fn for_name(name: &[u8]) -> Self {
         Self { kind: 1, value: name.to_vec() }
     }
 }

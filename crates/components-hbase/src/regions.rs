@@ -79,7 +79,7 @@ impl Regions {
 pub(crate) fn scan(table: &str, row: &[u8]) -> ScanRequest {
     let start = [table.as_bytes(), b",", row, b",", LAST_NUMBER.as_bytes()].concat();
     ScanRequest {
-        region: Some(RegionSpecifier::of(META)),
+        region: Some(RegionSpecifier::for_name(META)),
         scan: Some(Scan {
             column: vec![Column { family: b"info".to_vec() }],
             start_row: Some(start),

@@ -156,7 +156,7 @@ impl Deliver for Hbase {
     }
 
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, HbaseError> {
-        let name = BatchName::of(batch, || self.env.entropy.bytes16());
+        let name = BatchName::new(batch, || self.env.entropy.bytes16());
         let mut refused = Refused::new();
         let mut taken = self.places.take();
         let mut connections = taken.place().open.take().unwrap_or_default();

@@ -275,7 +275,7 @@ fn multi(parts: &[Part], mutations: &[Mutation], nonce_group: Option<u64>) -> Mu
     let region_action = parts
         .iter()
         .map(|part| RegionAction {
-            region: RegionSpecifier::of(&part.region.name),
+            region: RegionSpecifier::for_name(&part.region.name),
             action: (0..)
                 .zip(&part.todos)
                 .map(|(index, todo)| NumberedMutation {

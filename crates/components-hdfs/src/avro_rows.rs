@@ -86,7 +86,7 @@ struct File {
 }
 
 impl FileDecoder for File {
-    fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+    fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         self.records.pass_over(file, events)
     }
 
@@ -204,7 +204,7 @@ mod tests {
         let cx = BuildContext::alone("in", "/d".as_ref(), env::real());
         let decoder = pipeline::testkit::build::<Config>(&json!({}), &cx).unwrap();
         let (mut bytes, mut decoder) = (file, decoder.begin_file().unwrap());
-        decoder.pass_over(&mut bytes, passed).unwrap();
+        decoder.skip_events(&mut bytes, passed).unwrap();
         let mut found = Vec::new();
         loop {
             let mut events = BatchBuilder::default();

@@ -249,7 +249,7 @@ impl File {
         loop {
             let found = match self.found {
                 Some(found) => found,
-                None => match self.look(file)? {
+                None => match self.find_record(file)? {
                     Some(found) => found,
                     None => return Ok(None),
                 },
@@ -263,7 +263,7 @@ impl File {
         }
     }
 
-    fn look(&mut self, file: &mut dyn BufRead) -> Result<Option<Found>, FileError> {
+    fn find_record(&mut self, file: &mut dyn BufRead) -> Result<Option<Found>, FileError> {
         let Form { dialect, record_max, .. } = &*self.form;
         loop {
             let text = &self.buffer[self.start..];
@@ -321,7 +321,7 @@ fn trimmed(text: &[u8], end: usize, dialect: &Dialect) -> Found {
 }
 
 impl FileDecoder for File {
-    fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+    fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         for _ in 0..events {
             let Some(found) = self.find(file)? else {
                 let problem = "the file has fewer records than were already read; it was replaced \

@@ -19,13 +19,13 @@
 //! | `pattern` | lists the files |
 //! | `content` | reads a file with bounded memory |
 //! | `position` | the position stored with the events: pure |
-//! | `look` | inspects files before they are read |
+//! | `inspect` | inspects files before they are read |
 //! | `contents` | reads events of files without an agent |
 
 mod config;
 mod content;
 mod contents;
-mod look;
+mod listing;
 mod pattern;
 mod position;
 #[cfg(test)]
@@ -43,7 +43,7 @@ use peers::limits::Cut;
 use pipeline::env::unix_millis;
 use pipeline::{
     Batch, BatchBuilder, BuildContext, BuildError, Classify, Component, Env, ErrorClass,
-    FileDecoder, FileError, GivesAgain, Guarantee, PieceLimits, Source, SourceContext, SourceError,
+    FileDecoder, FileError, Guarantee, PieceLimits, ResendMode, Source, SourceContext, SourceError,
 };
 use storage::{FileSystem, FsError, Stat};
 use tokio_util::task::AbortOnDropHandle;
@@ -53,7 +53,7 @@ pub use config::Config;
 use config::Options;
 use content::{Anywhere, content, of_store};
 pub use contents::{Contents, Unread};
-pub use look::{Look, begin, look};
+pub use listing::{Listing, begin, inspect};
 use pattern::Unlisted;
 use position::{Mark, Sight, State, and};
 
@@ -186,7 +186,7 @@ impl Reading {
             _fetching: fetching,
         };
         let pass_over = move || {
-            let passed = reading.decoder.pass_over(&mut reading.reader, events);
+            let passed = reading.decoder.skip_events(&mut reading.reader, events);
             passed.map(|()| reading)
         };
         env.offload(pass_over).await
@@ -321,8 +321,8 @@ impl Source for Files {
         Guarantee::ExactlyOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

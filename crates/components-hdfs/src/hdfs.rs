@@ -70,7 +70,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub use config::Config;
 use config::Promise;
 use content::Cores;
-use decision::Decision;
+use decision::RepairHint;
 pub use error::HdfsSinkError;
 use held::Held;
 use marker::Marking;
@@ -122,7 +122,7 @@ pub(crate) struct HdfsSink {
     /// The dataset in its store, for messages and comparisons.
     dataset_name: String,
     /// Tells an operator what to do after an outside change of the ledger.
-    decision: Arc<Decision>,
+    decision: Arc<RepairHint>,
     /// The ledger as announced upstream.
     named_ledger: Arc<NamedLedger>,
     keeping: Options,
@@ -177,7 +177,7 @@ impl HdfsSink {
         if let Some(ledger) = self.halt().await {
             self.known = ledger.into_known();
         }
-        self.held.give_back();
+        self.held.release();
         let fs = (self.connect)()?;
         let incarnation = Token(self.settings.env.entropy.bytes16());
         let collector = identity::collector(&self.settings.env, &self.directory).await?;
@@ -193,17 +193,17 @@ impl HdfsSink {
         };
         let began = Instant::now();
         let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known, memory);
-        let ledger = ledger.await.map_err(|error| self.decision.wanted(error))?;
+        let ledger = ledger.await.map_err(|error| self.decision.add_hint(error))?;
         let retry = ledger.publish_due();
         self.unpublished.set(ledger.waiting_files() as i64);
-        self.held.know(ledger.view().settled().clone());
-        self.floors.know_closed(&ledger.view().settled().floors);
+        self.held.record_ledger(ledger.view().settled().clone());
+        self.floors.close(&ledger.view().settled().floors);
         if recorded {
             self.named_ledger.is(&ledger, began);
         }
         let Settings { marker, registration, .. } = &*self.settings;
         let shows = (marker.is_some() || registration.is_some()) && !fs.is_tree();
-        let (options, cores) = (self.options, Cores::of(&self.settings.env));
+        let (options, cores) = (self.options, Cores::from_env(&self.settings.env));
         let stage = Stage { fs, dataset, author, options, recorded, cores, shows };
         let limits = self.limits(&stage).await?;
         let size_max = limits.size_max;
@@ -266,7 +266,7 @@ impl HdfsSink {
         let key = self.floors.offered(key);
         self.floors.put(key);
         match self.held.is_closed(key) {
-            true => self.floors.left(&self.settings.env, key).await,
+            true => self.floors.rename_closed(&self.settings.env, key).await,
             false => key,
         }
     }

@@ -163,7 +163,7 @@ impl Form {
         &self,
         (head, meaning): (&Head, Meaning),
         record: &Record<'_>,
-        made: &mut VecDeque<Made>,
+        made: &mut VecDeque<PendingEvent>,
     ) -> Result<(), FileError> {
         let key = self.key_header.clone().zip(head.key(record.key));
         let key: Vec<_> = key.into_iter().collect();
@@ -180,12 +180,12 @@ impl Form {
                          list the fields and types of that class"
                     ))
                 })?;
-                made.push_back(Made::new(body.into_bytes(), key, problem));
+                made.push_back(PendingEvent::new(body.into_bytes(), key, problem));
                 return Ok(());
             }
         };
         let Some(decoder) = &self.decoder else {
-            made.push_back(Made::new(value.to_vec(), key, None));
+            made.push_back(PendingEvent::new(value.to_vec(), key, None));
             return Ok(());
         };
         let headers: Vec<_> = key.iter().map(|(name, key)| (&**name, &**key)).collect();
@@ -195,12 +195,12 @@ impl Form {
             Ok(()) => made.extend(events.finish().iter().map(|event| {
                 let headers = event.headers();
                 let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
-                Made::new(event.body().to_vec(), headers.collect(), None)
+                PendingEvent::new(event.body().to_vec(), headers.collect(), None)
             })),
             // A JSON text, which no sink mistakes for an object.
             Err(MalformedMessage { problem }) => {
                 let body = serde_json::Value::from(String::from_utf8_lossy(value)).to_string();
-                made.push_back(Made::new(body.into_bytes(), key, Some(problem)));
+                made.push_back(PendingEvent::new(body.into_bytes(), key, Some(problem)));
             }
         }
         Ok(())
@@ -208,12 +208,12 @@ impl Form {
 }
 
 /// An event that is not yet returned.
-struct Made {
+struct PendingEvent {
     body: Vec<u8>,
     headers: Vec<(String, String)>,
 }
 
-impl Made {
+impl PendingEvent {
     fn new(body: Vec<u8>, mut headers: Vec<(String, String)>, problem: Option<String>) -> Self {
         headers.extend(problem.map(|problem| (PROBLEM.to_owned(), problem)));
         Self { body, headers }
@@ -256,7 +256,7 @@ struct File {
     form: Arc<Form>,
     records: Records,
     /// Events of the last record that are not yet returned.
-    made: VecDeque<Made>,
+    made: VecDeque<PendingEvent>,
     /// Why reading stops after the events before.
     broken: Deferred,
 }
@@ -275,7 +275,7 @@ impl File {
 }
 
 impl FileDecoder for File {
-    fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+    fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         // Detect wrong columns now, before a program waits for a fix.
         self.fill(file)?;
         for _ in 0..events {
@@ -305,7 +305,9 @@ impl FileDecoder for File {
                 Ok(false) => return Ok(false),
                 Err(error) => return self.broken.behind(taken, error),
             }
-            let Some(Made { body, headers: own }) = self.made.front() else { return Ok(false) };
+            let Some(PendingEvent { body, headers: own }) = self.made.front() else {
+                return Ok(false);
+            };
             if limits.is_full(taken, bytes, body.len()) {
                 return Ok(true);
             }

@@ -22,7 +22,7 @@
 //!    visible, whichever collectors created copies and when.
 //! 4. A file becomes visible by a rename of the one that the record names. If that is gone, it was
 //!    renamed. No other step is needed to know it.
-//! 5. Any collector's next look (`around`) completes work that collectors left behind.
+//! 5. Any collector's next scan completes work that collectors left behind.
 //!
 //! | module | contents |
 //! |---|---|
@@ -30,16 +30,16 @@
 //! | `piece` | parses the description of a piece, and checks names: pure |
 //! | `cover` | which parts make a whole file: pure |
 //! | `layout` | paths and records below the prefix: pure |
-//! | `shelf` | the idempotent steps in the store |
+//! | `store` | the idempotent steps in the store |
 //! | `whole` | reassembles a file |
-//! | `around` | schedules reassembly, looks around, cleans up |
+//! | `scan` | schedules reassembly, scans, cleans up |
 
-mod around;
 mod config;
 mod cover;
 mod layout;
 mod piece;
-mod shelf;
+mod scan;
+mod store;
 #[cfg(test)]
 mod tests;
 mod whole;
@@ -59,12 +59,12 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::hdfs::{HdfsSinkError, identity, probe};
-use around::Around;
 pub use config::Config;
 use config::Options;
 use layout::Layout;
 use piece::{Piece, Refusal};
-use shelf::{Claimed, Shelf};
+use scan::TransferScan;
+use store::{Claimed, TransferStore};
 
 /// Maximum number of remembered transfers with a directory for their parts.
 const KNOWN_MAX: usize = 10_000;
@@ -112,7 +112,7 @@ struct Measures {
 }
 
 impl Measures {
-    fn of(scope: &Scope) -> Result<Self, BuildError> {
+    fn new(scope: &Scope) -> Result<Self, BuildError> {
         Ok(Self {
             visible_files: scope.counter("visible_files")?,
             visible_bytes: scope.counter("visible_bytes")?,
@@ -125,7 +125,7 @@ impl Measures {
     }
 }
 
-/// State shared by the sink and its look around.
+/// State shared by the sink and its scan.
 struct Shared {
     /// Name of the sink.
     name: Arc<str>,
@@ -164,12 +164,12 @@ impl Classify for FilesError {
 
 /// State of one opening.
 struct Session {
-    shelf: Arc<Shelf>,
+    store: Arc<TransferStore>,
     /// Transfers with a directory that were not done at its creation.
     known: Mutex<BTreeSet<String>>,
     /// Transfers that may be complete now.
     arrived: mpsc::UnboundedSender<String>,
-    _around: AbortOnDropHandle<()>,
+    _scan: AbortOnDropHandle<()>,
 }
 
 /// Stores pieces of files.
@@ -209,10 +209,10 @@ impl Session {
         if hex(sha256.as_ref()) != digest {
             return Ok(Err(Refusal::damaged()));
         }
-        match self.shelf.store_whole(piece, digest).await? {
+        match self.store.store_whole(piece, digest).await? {
             Claimed::Same(record) => {
-                // The look around retries the final name.
-                if let Err(error) = self.shelf.publish(&record, piece.transfer).await {
+                // The scan retries the final name.
+                if let Err(error) = self.store.publish(&record, piece.transfer).await {
                     let file = piece.file;
                     tracing::warn!(file, %error,
                         "cannot rename a complete file to its final name, so it stays invisible; \
@@ -226,23 +226,23 @@ impl Session {
 
     async fn store_part(&self, piece: &Piece<'_>) -> Result<Result<(), Refusal>, FsError> {
         if !self.known().contains(piece.transfer) {
-            if let Some(record) = self.shelf.done(piece.transfer).await? {
+            if let Some(record) = self.store.done(piece.transfer).await? {
                 let is_same = piece.digest.is_none_or(|digest| digest == record.sha256);
                 return Ok(if is_same { Ok(()) } else { Err(Refusal::of_another_file()) });
             }
-            self.shelf.begin(piece.transfer).await?;
+            self.store.begin(piece.transfer).await?;
             let mut known = self.known();
             if known.len() >= KNOWN_MAX {
                 known.clear();
             }
             known.insert(piece.transfer.to_owned());
         }
-        if let Err(error) = self.shelf.store_part(piece).await {
+        if let Err(error) = self.store.store_part(piece).await {
             // The directory disappears when another collector has completed the file.
             self.known().remove(piece.transfer);
             return Err(error);
         }
-        // If the look around has ended, the next opening starts it again, and it checks everything.
+        // If the scan has ended, the next opening starts it again, and it checks everything.
         drop(self.arrived.send(piece.transfer.to_owned()));
         Ok(Ok(()))
     }
@@ -256,13 +256,13 @@ impl Deliver for Files {
         let fs = (self.connect)()?;
         let collector = identity::collector(&self.shared.env, &self.shared.directory).await?;
         let collector = hex(&collector.0[..8]);
-        let shelf = Arc::new(Shelf { fs, shared: self.shared.clone(), collector });
-        shelf.open().await?;
+        let store = Arc::new(TransferStore { fs, shared: self.shared.clone(), collector });
+        store.open().await?;
         let (arrived, arrivals) = mpsc::unbounded_channel();
-        let around = Around::new(shelf.clone());
-        let around = self.shared.env.blocking.behind().spawn(around.run(arrivals));
-        let around = AbortOnDropHandle::new(around);
-        let session = Session { shelf, known: Mutex::default(), arrived, _around: around };
+        let scan = TransferScan::new(store.clone());
+        let scan = self.shared.env.blocking.behind().spawn(scan.run(arrivals));
+        let scan = AbortOnDropHandle::new(scan);
+        let session = Session { store, known: Mutex::default(), arrived, _scan: scan };
         let mut current = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         *current = Some(Arc::new(session));
         Ok(())
@@ -280,7 +280,7 @@ impl Deliver for Files {
         let session = self.session()?;
         let (mut refused, mut why) = (Vec::new(), None);
         for event in batch.iter() {
-            let stored = match Piece::of(&event, self.shared.options.takes_colons) {
+            let stored = match Piece::from_event(&event, self.shared.options.takes_colons) {
                 Ok(piece) => session.store(&piece).await?,
                 Err(refusal) => Err(refusal),
             };

@@ -104,7 +104,7 @@ impl Pauses {
 
 /// Kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum RetryCause {
     /// The connection failed, was closed, or was idle.
     Network,
     /// The server responded with an error status.
@@ -142,11 +142,11 @@ impl Backoff {
     /// `random` is any 64 bits.
     pub(crate) fn failed(
         &mut self,
-        trouble: Trouble,
+        retry_cause: RetryCause,
         server: Option<Duration>,
         random: u64,
     ) -> Duration {
-        let before = &mut self.failures[trouble as usize];
+        let before = &mut self.failures[retry_cause as usize];
         let times = *before;
         *before = before.saturating_add(1);
         let doubled = |row: &Doubling| {
@@ -155,18 +155,18 @@ impl Backoff {
                 .saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX))
                 .min(row.limit.0)
         };
-        let pause = match trouble {
-            Trouble::Network => {
+        let pause = match retry_cause {
+            RetryCause::Network => {
                 let row = &self.pauses.network;
                 let grown = row.first.0.saturating_add(row.step.0.saturating_mul(times));
                 grown.min(row.limit.0).max(self.least)
             }
-            Trouble::Http => doubled(&self.pauses.http),
-            Trouble::Limited => doubled(&self.pauses.limited),
+            RetryCause::Http => doubled(&self.pauses.http),
+            RetryCause::Limited => doubled(&self.pauses.limited),
         };
-        let pause = match (server, trouble) {
+        let pause = match (server, retry_cause) {
             // The server's time replaces the table: a reset may be sooner than a minute.
-            (Some(server), Trouble::Limited) => server.min(SERVER_MAX),
+            (Some(server), RetryCause::Limited) => server.min(SERVER_MAX),
             (Some(server), _) => pause.max(server.min(SERVER_MAX)),
             (None, _) => pause,
         };
@@ -185,34 +185,34 @@ mod tests {
     #[test]
     fn pauses_are_those_of_x() {
         let mut backoff = Backoff::new(Pauses::default());
-        let mut after = |trouble| backoff.failed(trouble, None, 0).as_secs_f64();
-        let network: Vec<f64> = (0..70).map(|_| after(Trouble::Network)).collect();
+        let mut after = |retry_cause| backoff.failed(retry_cause, None, 0).as_secs_f64();
+        let network: Vec<f64> = (0..70).map(|_| after(RetryCause::Network)).collect();
         assert_eq!(network[..4], [0.0, 0.25, 0.5, 0.75]);
         assert_eq!(network[63..66], [15.75, 16.0, 16.0]);
-        let http: Vec<f64> = (0..9).map(|_| after(Trouble::Http)).collect();
+        let http: Vec<f64> = (0..9).map(|_| after(RetryCause::Http)).collect();
         assert_eq!(http, [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 320.0, 320.0]);
-        let limited: Vec<f64> = (0..5).map(|_| after(Trouble::Limited)).collect();
+        let limited: Vec<f64> = (0..5).map(|_| after(RetryCause::Limited)).collect();
         assert_eq!(limited, [60.0, 120.0, 240.0, 320.0, 320.0]);
         backoff.works();
-        assert_eq!(backoff.failed(Trouble::Http, None, 0), seconds(5.0));
+        assert_eq!(backoff.failed(RetryCause::Http, None, 0), seconds(5.0));
     }
 
     #[test]
     fn waits_as_long_as_the_server_requests() {
         let mut backoff = Backoff::new(Pauses::default());
-        let mut after = |trouble, server| backoff.failed(trouble, Some(seconds(server)), 0);
-        assert_eq!(after(Trouble::Limited, 7.0), seconds(7.0));
-        assert_eq!(after(Trouble::Limited, 900.0), seconds(900.0));
-        assert_eq!(after(Trouble::Http, 30.0), seconds(30.0));
-        assert_eq!(after(Trouble::Http, 1.0), seconds(10.0));
-        assert_eq!(after(Trouble::Http, 1e9), SERVER_MAX);
+        let mut after = |retry_cause, server| backoff.failed(retry_cause, Some(seconds(server)), 0);
+        assert_eq!(after(RetryCause::Limited, 7.0), seconds(7.0));
+        assert_eq!(after(RetryCause::Limited, 900.0), seconds(900.0));
+        assert_eq!(after(RetryCause::Http, 30.0), seconds(30.0));
+        assert_eq!(after(RetryCause::Http, 1.0), seconds(10.0));
+        assert_eq!(after(RetryCause::Http, 1e9), SERVER_MAX);
         backoff.asks(seconds(3.0));
-        assert_eq!(backoff.failed(Trouble::Network, None, 0), seconds(3.0));
+        assert_eq!(backoff.failed(RetryCause::Network, None, 0), seconds(3.0));
         // No pause may overflow.
         for _ in 0..100 {
-            backoff.failed(Trouble::Http, None, u64::MAX);
+            backoff.failed(RetryCause::Http, None, u64::MAX);
         }
-        assert_eq!(backoff.failed(Trouble::Http, None, u64::MAX), seconds(352.0));
+        assert_eq!(backoff.failed(RetryCause::Http, None, u64::MAX), seconds(352.0));
     }
 
     #[test]

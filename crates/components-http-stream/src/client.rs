@@ -23,7 +23,7 @@ pub(crate) use access::Access;
 use token::Token;
 pub(crate) use upgrade::is_web_socket;
 
-use crate::backoff::Trouble;
+use crate::backoff::RetryCause;
 
 /// Why there are no events.
 #[derive(Debug, Error)]
@@ -38,15 +38,15 @@ pub(crate) enum HttpError {
 
 impl HttpError {
     /// Returns the row in the table of pauses.
-    pub(crate) fn trouble(&self) -> Trouble {
+    pub(crate) fn trouble(&self) -> RetryCause {
         match self {
-            Self::Failure(Failure::Network { .. }) => Trouble::Network,
+            Self::Failure(Failure::Network { .. }) => RetryCause::Network,
             // A normal close, a missing code, and a restarting server.
-            Self::Closed { code: 1000 | 1001 | 1005 | 1012, .. } => Trouble::Network,
+            Self::Closed { code: 1000 | 1001 | 1005 | 1012, .. } => RetryCause::Network,
             Self::Failure(Failure::Status { status: StatusCode::TOO_MANY_REQUESTS, .. }) => {
-                Trouble::Limited
+                RetryCause::Limited
             }
-            Self::Failure(_) | Self::Closed { .. } => Trouble::Http,
+            Self::Failure(_) | Self::Closed { .. } => RetryCause::Http,
         }
     }
 

@@ -25,14 +25,14 @@ use hyper::header::{
     ETAG, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use hyper::{HeaderMap, Response, StatusCode, Uri};
-use pipeline::{Env, GivesAgain, Guarantee, Source, SourceContext, SourceError};
+use pipeline::{Env, Guarantee, ResendMode, Source, SourceContext, SourceError};
 use support::failure_log::seconds;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use crate::backoff::Backoff;
 use crate::client::{Client, Failure, HttpError, shown_url, with_parameter};
-use crate::progress::{Progress, Standing, VALIDATOR_BYTES_MAX};
+use crate::progress::{Progress, StoredProgress, VALIDATOR_BYTES_MAX};
 use crate::round::{Counts, ROUND_BYTES, Record, Round, advance};
 use crate::storing::Storing;
 pub use config::Config;
@@ -130,7 +130,7 @@ impl HttpPoll {
             let digest = xxhash_rust::xxh3::xxh3_128(&bytes);
             let is_copy = previous.replace(digest) == Some(digest);
             if leads_back {
-                self.leads_back(list.target(), is_copy);
+                self.warn_loop(list.target(), is_copy);
             }
             // A server that ignores the parameter of the next page returns the same page again.
             if !(leads_back && is_copy) {
@@ -150,7 +150,8 @@ impl HttpPoll {
             advance(found.cursor.take(), progress, &self.counts);
         }
         let standing = &mut progress.standing;
-        *standing = Standing { etag, modified, puts: known.puts, cursor: standing.cursor.take() };
+        *standing =
+            StoredProgress { etag, modified, puts: known.puts, cursor: standing.cursor.take() };
         if !found.round.is_empty() || *standing != known {
             storing.room().await.map_err(Broken::NotStored)?;
             storing.put(found.round.take(), progress);
@@ -160,7 +161,7 @@ impl HttpPoll {
 
     /// Reports a list whose last page leads back to an earlier one. Some servers end lists like
     /// this; if the pages are equal, the settings are probably wrong, which is reported once.
-    fn leads_back(&mut self, target: Option<&str>, is_copy: bool) {
+    fn warn_loop(&mut self, target: Option<&str>, is_copy: bool) {
         if !is_copy || std::mem::replace(&mut self.has_warned, true) {
             tracing::debug!(source = %self.name, target, "the list ends: the next page was read");
             return;
@@ -260,8 +261,8 @@ impl Source for HttpPoll {
         Guarantee::AtLeastOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

@@ -30,7 +30,7 @@ const FORM: u8 = 1;
 
 /// The position of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct StoredProgress {
     /// Number of puts so far.
     pub(crate) puts: u64,
     /// Where the server is asked to continue.
@@ -41,7 +41,7 @@ pub(crate) struct Standing {
     pub(crate) modified: Option<String>,
 }
 
-impl Standing {
+impl StoredProgress {
     fn encode(&self) -> Bytes {
         let mut value = BytesMut::new();
         value.put_u8(FORM);
@@ -92,7 +92,7 @@ struct Page {
 
 impl Recent {
     /// Creates a ring for at least this many events; disabled if 0.
-    fn of(ids: usize) -> Self {
+    fn with_capacity(ids: usize) -> Self {
         let pages = if ids == 0 { 0 } else { ids.div_ceil(PAGE) + 1 };
         Self { pages: (0..pages).map(|_| Page::default()).collect(), ..Self::default() }
     }
@@ -144,7 +144,7 @@ impl Recent {
 pub(crate) struct Progress {
     source: Arc<str>,
     key: Bytes,
-    pub(crate) standing: Standing,
+    pub(crate) standing: StoredProgress,
     /// Recent ids.
     pub(crate) recent: Recent,
 }
@@ -159,17 +159,21 @@ impl Progress {
         known: &[Vec<(Bytes, Bytes)>],
     ) -> Self {
         let key = Bytes::copy_from_slice(key.as_bytes());
-        let mut progress =
-            Self { source, standing: Standing::default(), recent: Recent::of(ids), key };
-        let of_channel = |known: &Vec<(Bytes, Bytes)>| progress.standing_in(known);
-        let all: Vec<Option<Standing>> = known.iter().map(of_channel).collect();
+        let mut progress = Self {
+            source,
+            standing: StoredProgress::default(),
+            recent: Recent::with_capacity(ids),
+            key,
+        };
+        let of_channel = |known: &Vec<(Bytes, Bytes)>| progress.stored_in(known);
+        let all: Vec<Option<StoredProgress>> = known.iter().map(of_channel).collect();
         let lowest = (0..).zip(&all).filter_map(|(channel, it)| Some((it.as_ref()?.puts, channel)));
         let Some((puts, channel)) = lowest.min() else { return progress };
         if puts <= 1 && all.iter().any(Option::is_none) {
             // Killed within the very first put, which the channel without a position lacks.
             return progress;
         }
-        let standing: Option<Standing> = all.into_iter().nth(channel).flatten();
+        let standing: Option<StoredProgress> = all.into_iter().nth(channel).flatten();
         progress.standing = standing.unwrap_or_default();
         let known: &Vec<(Bytes, Bytes)> = &known[channel];
         let prefix = progress.page_prefix();
@@ -184,9 +188,9 @@ impl Progress {
         progress
     }
 
-    fn standing_in(&self, known: &[(Bytes, Bytes)]) -> Option<Standing> {
+    fn stored_in(&self, known: &[(Bytes, Bytes)]) -> Option<StoredProgress> {
         let value = known.iter().find(|(key, _)| *key == self.key);
-        value.and_then(|(_, value)| Standing::decode(value))
+        value.and_then(|(_, value)| StoredProgress::decode(value))
     }
 
     fn page_prefix(&self) -> Vec<u8> {
@@ -219,7 +223,7 @@ impl Progress {
     /// Returns whether a channel with these positions lacks the put of this number.
     pub(crate) fn lacks(known: &[(Bytes, Bytes)], key: &Bytes, put: u64) -> bool {
         let value = known.iter().find(|(known, _)| known == key);
-        let has = value.and_then(|(_, value)| Standing::decode(value));
+        let has = value.and_then(|(_, value)| StoredProgress::decode(value));
         has.is_none_or(|has| has.puts < put)
     }
 
@@ -342,15 +346,15 @@ mod tests {
 
     #[test]
     fn a_position_is_read_as_it_is_written() {
-        let standing = Standing {
+        let standing = StoredProgress {
             puts: 7,
             cursor: Some("x".repeat(CURSOR_BYTES_MAX)),
             etag: Some("e".repeat(VALIDATOR_BYTES_MAX)),
             modified: None,
         };
         assert!(standing.encode().len() <= 4 << 10);
-        assert_eq!(Standing::decode(&standing.encode()), Some(standing));
-        assert_eq!(Standing::decode(b"other"), None);
+        assert_eq!(StoredProgress::decode(&standing.encode()), Some(standing));
+        assert_eq!(StoredProgress::decode(b"other"), None);
         assert_ne!(digest(Some("delete"), "1"), digest(None, "1"));
     }
 }

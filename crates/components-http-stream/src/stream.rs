@@ -28,7 +28,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use metrics::Counter;
-use pipeline::{Env, GivesAgain, Guarantee, Secret, Source, SourceContext, SourceError};
+use pipeline::{Env, Guarantee, ResendMode, Secret, Source, SourceContext, SourceError};
 use support::failure_log::seconds;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
@@ -300,8 +300,8 @@ impl Source for HttpStream {
         }
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

@@ -37,7 +37,7 @@ mod topics;
 
 use std::sync::Arc;
 
-use ::channel::remote::{Log, LogError, Remote, Way};
+use ::channel::remote::{Log, LogConnector, LogError, Remote};
 use pipeline::{BuildContext, BuildError, Channel, Component};
 
 use crate::client;
@@ -66,12 +66,12 @@ impl Component for Config {
 /// Opens the topics.
 struct Topics(Arc<Target>);
 
-impl Way for Topics {
+impl LogConnector for Topics {
     fn connect(&self) -> Result<Arc<dyn Log>, LogError> {
         Ok(Arc::new(TopicLog::connect(self.0.clone())?))
     }
 
     fn probe(&self) -> Result<String, LogError> {
-        topics::look(&self.0)
+        topics::inspect(&self.0)
     }
 }

@@ -185,9 +185,9 @@ pub(crate) fn reach<C: ClientContext>(client: &Client<C>, limit: Duration) -> Ka
 
 /// Why a client cannot use a broker, from its log: certificate, login, or network.
 #[derive(Debug, Default)]
-pub(crate) struct Trouble(Mutex<Option<String>>);
+pub(crate) struct BrokerFailure(Mutex<Option<String>>);
 
-impl Trouble {
+impl BrokerFailure {
     /// The facility of such log lines.
     const FACILITY: &'static str = "FAIL";
 
@@ -208,25 +208,25 @@ impl Trouble {
 
 /// Polls a consumer without partitions so that it delivers its errors and log lines. Blocks
 /// briefly.
-pub(crate) fn hear<C: ConsumerContext>(consumer: &BaseConsumer<C>) {
-    let until = Instant::now() + HEARD_WITHIN;
+pub(crate) fn poll_events<C: ConsumerContext>(consumer: &BaseConsumer<C>) {
+    let until = Instant::now() + EVENTS_TIMEOUT;
     while Instant::now() < until {
         // Each error also has a log line.
-        let _ = consumer.poll(HEARD_WITHIN);
+        let _ = consumer.poll(EVENTS_TIMEOUT);
     }
 }
 
 /// Timeout for pending errors and log lines.
-const HEARD_WITHIN: Duration = Duration::from_millis(50);
+const EVENTS_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Logs a line of the client's log.
 pub(crate) fn log(
-    (component, trouble): (&Arc<str>, &Trouble),
+    (component, trouble): (&Arc<str>, &BrokerFailure),
     level: RDKafkaLogLevel,
     facility: &str,
     text: &str,
 ) {
-    let helps = kerberos::helps(text).map(|helps| format!("; {helps}")).unwrap_or_default();
+    let helps = kerberos::rejected_hint(text).map(|helps| format!("; {helps}")).unwrap_or_default();
     trouble.note(facility, &format!("{text}{helps}"));
     match level {
         RDKafkaLogLevel::Emerg

@@ -19,8 +19,8 @@ const PRINCIPAL: &str = "sasl.kerberos.principal";
 const KEYTAB: &str = "sasl.kerberos.keytab";
 
 /// The brokers' error for a rejected ticket, which contains no reason; and a hint.
-const NOT_TAKEN: &str = "invalid credentials with SASL mechanism GSSAPI";
-const TAKEN_AGAIN: &str = "the brokers reject the Kerberos ticket: the key in their keytab \
+const REJECTED: &str = "invalid credentials with SASL mechanism GSSAPI";
+const REJECTED_HINT: &str = "the brokers reject the Kerberos ticket: the key in their keytab \
                            differs from the KDC's, or clocks differ by more than 5 minutes; see \
                            the log of the broker";
 
@@ -94,8 +94,8 @@ pub(crate) fn prepare(config: &mut ClientConfig) -> Result<(), BuildError> {
 }
 
 /// Returns a hint for a rejected ticket.
-pub(crate) fn helps(said: &str) -> Option<&'static str> {
-    said.contains(NOT_TAKEN).then_some(TAKEN_AGAIN)
+pub(crate) fn rejected_hint(said: &str) -> Option<&'static str> {
+    said.contains(REJECTED).then_some(REJECTED_HINT)
 }
 
 #[cfg(test)]

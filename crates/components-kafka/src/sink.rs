@@ -48,7 +48,7 @@ use pipeline::{
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use thiserror::Error;
 
-use crate::client::Trouble;
+use crate::client::BrokerFailure;
 use crate::token::Tokens;
 pub(crate) use config::Compression;
 pub use config::Config;
@@ -60,7 +60,7 @@ use producer::{Context, Producer};
 use reasons::{class_of, is_fenced, is_of_topic};
 
 /// Number of requests for a missing topic, and the pause between them.
-const TOPIC_ASKED: usize = 10;
+const TOPIC_ATTEMPTS: usize = 10;
 const TOPIC_PAUSE: Duration = Duration::from_millis(200);
 /// Timeout of the first request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -235,8 +235,8 @@ struct Kafka {
 impl Kafka {
     /// Creates the callbacks of another client.
     fn context(&self) -> Context {
-        let token = self.target.token.as_ref().map(Tokens::another);
-        Context { name: self.name.clone(), token, trouble: Trouble::default() }
+        let token = self.target.token.as_ref().map(Tokens::for_another_client);
+        Context { name: self.name.clone(), token, broker_failure: BrokerFailure::default() }
     }
 
     fn known(&self) -> Option<Arc<Producer>> {
@@ -245,7 +245,7 @@ impl Kafka {
 
     /// Returns the client, or a new one after a fatal error.
     fn ready(&self) -> Result<Arc<Producer>, SendError> {
-        if let Some(known) = self.known().filter(|known| !known.has_given_up()) {
+        if let Some(known) = self.known().filter(|known| !known.must_be_replaced()) {
             return Ok(known);
         }
         let made = Producer::new(&self.target.client, self.context(), self.env.clone());
@@ -287,7 +287,7 @@ impl Deliver for Kafka {
             let answer = self.env.offload(move || producer.ask_for(&topic, ANSWER_WITHIN)).await;
             match answer {
                 Ok(()) => return Ok(()),
-                Err(source) if asked == TOPIC_ASKED => {
+                Err(source) if asked == TOPIC_ATTEMPTS => {
                     return Err(SendError::Topic { topic: self.target.topic.clone(), source });
                 }
                 // Brokers with automatic creation first report that the topic does not exist.

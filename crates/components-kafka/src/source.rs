@@ -39,7 +39,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kit::until_stored::{Refused, UntilStored};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Source,
+    BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, ResendMode, Source,
     SourceContext, SourceError,
 };
 use tokio::sync::mpsc;
@@ -89,8 +89,8 @@ impl Source for Kafka {
         Guarantee::ExactlyOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {
@@ -132,7 +132,7 @@ impl Source for Kafka {
         };
         reader.member().stop();
         if storing.is_finished() {
-            reader.member().give_up();
+            reader.member().stop_storing();
         } else {
             self.finish(&reader, &cx, result.is_ok()).await;
         }

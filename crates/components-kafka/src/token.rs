@@ -103,7 +103,7 @@ impl Tokens {
     ///
     /// # Errors
     /// Both are set, or one is wrong.
-    pub(crate) fn of(
+    pub(crate) fn from_settings(
         token_file: Option<PathBuf>,
         oauth: Option<OAuth>,
         cx: &BuildContext,
@@ -132,12 +132,12 @@ impl Tokens {
     }
 
     /// Returns the source for another client.
-    pub(crate) fn another(&self) -> Self {
+    pub(crate) fn for_another_client(&self) -> Self {
         Self { is_given: Arc::default(), ..self.clone() }
     }
 
     /// Returns the current token. Blocks.
-    fn give(&self, component: &str) -> Result<OAuthToken, Box<dyn Error>> {
+    fn current_token(&self, component: &str) -> Result<OAuthToken, Box<dyn Error>> {
         let shown = match &self.origin {
             Origin::File(file) => read(file, &self.env),
             Origin::Server(server) => server.shown(&*self.env.clock, component),
@@ -215,12 +215,12 @@ pub(crate) fn answer(
     token: Option<&Tokens>,
     component: &str,
 ) -> Result<OAuthToken, Box<dyn Error>> {
-    token.ok_or("neither `token_file` nor `oauth` is set")?.give(component)
+    token.ok_or("neither `token_file` nor `oauth` is set")?.current_token(component)
 }
 
 /// Polls a consumer until it has its token, before other calls wait for a broker: it requests a
 /// token only while polled, and sends nothing without one. Blocks.
-pub(crate) fn give_first<C: ConsumerContext>(
+pub(crate) fn poll_until_token<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     token: Option<&Tokens>,
     limit: Duration,

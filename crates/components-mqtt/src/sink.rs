@@ -30,7 +30,7 @@ use crate::broker::{Broker, Target};
 use crate::connection::MqttError;
 use crate::packets::{Publish, PublishProperties, QoS, Version, qos_of};
 use crate::topic::{TopicOfEvent, check_text};
-use ended::EndedAt;
+use ended::ConnectionEnds;
 use publishing::{Placed, Publishing, Refusal};
 
 /// Settings of the `mqtt` sink.
@@ -128,7 +128,7 @@ impl Component for Config {
             content_type: self.content_type,
             places: Places::new(self.in_flight_max),
             destinations: Destinations::new(self.destination_wait),
-            ended: EndedAt::default(),
+            ended: ConnectionEnds::default(),
         };
         Ok(Box::new(Requests::new(mqtt, options)))
     }
@@ -143,7 +143,7 @@ struct Mqtt {
     content_type: Option<String>,
     places: Places<Publishing>,
     destinations: Destinations,
-    ended: EndedAt,
+    ended: ConnectionEnds,
 }
 
 impl Mqtt {

@@ -11,9 +11,9 @@
 //! rounds and their invariants, [`session`] recognizes redelivered messages of QoS 1 and 2.
 
 mod config;
+mod deferred;
 mod event;
 mod opening;
-mod put_off;
 mod session;
 
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ use bytes::Bytes;
 use kit::consume::{Arrived, Consume, Content, Load, Problem, Verdict, not_received};
 use kit::messages::ROUND_BYTES;
 use metrics::Metrics;
-use pipeline::{GivesAgain, Guarantee, SourceContext, SourceError, SourcePosition};
+use pipeline::{Guarantee, ResendMode, SourceContext, SourceError, SourcePosition};
 use tokio::time::{Instant, sleep_until};
 
 use crate::broker::Target;
@@ -33,7 +33,7 @@ use crate::packets::{Packet, PingReq, PubAck, PubComp, PubRec, Publish, QoS};
 use crate::topic::is_shared;
 pub use config::Config;
 use config::{Options, Retained};
-use put_off::PutOff;
+use deferred::DeferredMessages;
 use session::{Arrival, Session, digest};
 
 /// Bytes of answers that wait to be written, from which on nothing is read.
@@ -51,7 +51,7 @@ struct Mqtt {
     is_loaded: bool,
     /// Messages of this connection are neither stored nor answered: it is ended when there is room
     /// for them, and the broker redelivers them on the next one.
-    put_off: Option<PutOff>,
+    put_off: Option<DeferredMessages>,
     /// A put is under way.
     is_storing: bool,
     /// The session has the filters, as the broker has confirmed.
@@ -127,7 +127,7 @@ impl Mqtt {
             Packet::PubRel(it) => connection.queue(Packet::PubComp(PubComp::new(it.pkid, None)))?,
             Packet::SubAck(answer) => self.granted(&answer)?,
             Packet::PingResp(_) => {
-                self.put_off.as_mut().map(PutOff::answered);
+                self.put_off.as_mut().map(DeferredMessages::answered);
             }
             other => return Err(connection.unexpected(&other)),
         }
@@ -153,14 +153,14 @@ impl Mqtt {
             Arrival::Pending => {}
             Arrival::TooMany => {
                 self.count("message_put_off");
-                self.put_off.get_or_insert(PutOff::since(it.pkid));
+                self.put_off.get_or_insert(DeferredMessages::since(it.pkid));
             }
         }
         Ok(None)
     }
 
     fn event(&self, it: &Publish) -> Result<Arrived<Ack>, MqttError> {
-        let event = event::of(it, &self.options.headers).map_err(|problem| {
+        let event = event::from_publish(it, &self.options.headers).map_err(|problem| {
             MqttError::Malformed { address: self.target.address.clone(), problem }
         })?;
         let ack = match it.qos {
@@ -210,10 +210,10 @@ impl Consume for Mqtt {
         }
     }
 
-    fn gives_again(&self) -> GivesAgain {
+    fn resend_mode(&self) -> ResendMode {
         match self.is_exact() {
-            true => GivesAgain::ByPosition,
-            false => GivesAgain::Nothing,
+            true => ResendMode::ByPosition,
+            false => ResendMode::Nothing,
         }
     }
 

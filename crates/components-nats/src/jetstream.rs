@@ -73,7 +73,7 @@ struct StreamNames {
 
 /// Acknowledgement of a message by a stream.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
-pub(crate) struct Taken {
+pub(crate) struct PublishAck {
     pub(crate) stream: String,
     /// True if the stream had the message already.
     #[serde(default)]
@@ -99,7 +99,7 @@ struct Answer<T> {
 
 /// Content of a reply, without advice.
 #[derive(Debug)]
-pub(crate) enum Said<T> {
+pub(crate) enum Reply<T> {
     Yes(T),
     No(Refused),
     /// Nothing listens to the subject.
@@ -110,17 +110,17 @@ pub(crate) enum Said<T> {
 ///
 /// # Errors
 /// Fails if it is invalid; returns a description.
-pub(crate) fn read<T: DeserializeOwned>(message: &Message) -> Result<Said<T>, String> {
+pub(crate) fn read<T: DeserializeOwned>(message: &Message) -> Result<Reply<T>, String> {
     if !message.headers.is_empty() {
         let headers = Headers::read(&message.headers)?;
         if headers.status.is_some_and(|(code, _)| code == NO_RESPONDERS) {
-            return Ok(Said::NoResponders);
+            return Ok(Reply::NoResponders);
         }
     }
     let answer: Answer<T> = serde_json::from_slice(&message.body).map_err(|it| it.to_string())?;
     match (answer.error, answer.answer) {
-        (Some(refused), _) => Ok(Said::No(refused)),
-        (None, Some(answer)) => Ok(Said::Yes(answer)),
+        (Some(refused), _) => Ok(Reply::No(refused)),
+        (None, Some(answer)) => Ok(Reply::Yes(answer)),
         (None, None) => Err("a response of JetStream is incomplete".into()),
     }
 }
@@ -141,9 +141,9 @@ async fn ask<T: DeserializeOwned>(
     let answer = connection.ask(&subject, &body, (what, target.timeout)).await?;
     let address = connection.address.clone();
     match read(&answer).map_err(|problem| connection.ended(problem))? {
-        Said::Yes(answer) => Ok(answer),
-        Said::No(no) => Err(refused(&address, what, no.err_code, &no.description)),
-        Said::NoResponders => {
+        Reply::Yes(answer) => Ok(answer),
+        Reply::No(no) => Err(refused(&address, what, no.err_code, &no.description)),
+        Reply::NoResponders => {
             let problem = "does not respond to JetStream requests: enable JetStream for the \
                            account of the user, or correct `server.domain`";
             Err(NatsError::NotGranted { address, problem: problem.into() })
@@ -192,10 +192,10 @@ pub(crate) async fn consumer(
     let subject = format!("{}.{subject}", target.api);
     let answer = connection.ask(&subject, b"", (&what, target.timeout)).await?;
     match read(&answer).map_err(|problem| connection.ended(problem))? {
-        Said::Yes(info) => Ok(Some(info)),
-        Said::No(Refused { err_code: 10014, .. }) => Ok(None),
-        Said::No(no) => Err(refused(&connection.address, &what, no.err_code, &no.description)),
-        Said::NoResponders => Err(connection.ended("JetStream is no longer available")),
+        Reply::Yes(info) => Ok(Some(info)),
+        Reply::No(Refused { err_code: 10014, .. }) => Ok(None),
+        Reply::No(no) => Err(refused(&connection.address, &what, no.err_code, &no.description)),
+        Reply::NoResponders => Err(connection.ended("JetStream is no longer available")),
     }
 }
 
@@ -232,17 +232,17 @@ mod tests {
 
     #[test]
     fn an_answer_a_refusal_and_silence_are_told_apart() {
-        let taken = |body| read::<Taken>(&message("", body));
-        let Said::Yes(first) = taken(r#"{"stream":"S", "seq":5}"#).unwrap() else { panic!() };
-        assert_eq!(first, Taken { stream: "S".into(), duplicate: false });
+        let taken = |body| read::<PublishAck>(&message("", body));
+        let Reply::Yes(first) = taken(r#"{"stream":"S", "seq":5}"#).unwrap() else { panic!() };
+        assert_eq!(first, PublishAck { stream: "S".into(), duplicate: false });
         let body = r#"{"stream":"S", "seq":5,"duplicate": true}"#;
-        let Said::Yes(second) = taken(body).unwrap() else { panic!() };
+        let Reply::Yes(second) = taken(body).unwrap() else { panic!() };
         assert!(second.duplicate);
         let body = r#"{"error":{"code":503,"err_code":10077,"description":"full"},"stream":"S"}"#;
-        let Said::No(refused) = taken(body).unwrap() else { panic!() };
+        let Reply::No(refused) = taken(body).unwrap() else { panic!() };
         assert_eq!((refused.err_code, &*refused.description), (10077, "full"));
-        let none = read::<Taken>(&message("NATS/1.0 503\r\n\r\n", "")).unwrap();
-        assert!(matches!(none, Said::NoResponders));
+        let none = read::<PublishAck>(&message("NATS/1.0 503\r\n\r\n", "")).unwrap();
+        assert!(matches!(none, Reply::NoResponders));
         assert!(taken("{}").unwrap_err().contains("incomplete"));
         assert!(taken("no").is_err());
     }

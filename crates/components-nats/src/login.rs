@@ -49,7 +49,7 @@ pub(crate) enum LoginError {
 }
 
 /// Authentication data for a server.
-pub(crate) struct Shown {
+pub(crate) struct Credentials {
     /// Fields of `CONNECT`.
     pub(crate) fields: Vec<(&'static str, String)>,
     /// Advice for a refusal by the server.
@@ -61,7 +61,7 @@ impl Login {
     ///
     /// # Errors
     /// Fails if a setting is invalid, or several methods are set.
-    pub(crate) fn of(settings: Settings) -> Result<Self, BuildError> {
+    pub(crate) fn from_settings(settings: Settings) -> Result<Self, BuildError> {
         let Settings { user, password, token, nkey_seed, credentials } = settings;
         let set = [
             ("user", user.is_some()),
@@ -90,7 +90,11 @@ impl Login {
     ///
     /// # Errors
     /// Fails if there is no credential, or no challenge.
-    pub(crate) async fn shown(&self, nonce: Option<&str>, env: &Env) -> Result<Shown, LoginError> {
+    pub(crate) async fn shown(
+        &self,
+        nonce: Option<&str>,
+        env: &Env,
+    ) -> Result<Credentials, LoginError> {
         let signs = match nonce {
             Some(_) => {
                 "; the server also accepts NKeys or JWTs: `server.nkey_seed`, `server.credentials`"
@@ -136,7 +140,7 @@ impl Login {
                 (vec![("jwt", read.jwt), ("sig", sig)], remedy)
             }
         };
-        Ok(Shown { fields, remedy })
+        Ok(Credentials { fields, remedy })
     }
 }
 
@@ -167,7 +171,7 @@ mod tests {
             (Settings { password: secret("p"), ..NONE }, "password", "only with `user`"),
             (Settings { nkey_seed: secret("SUAB"), ..NONE }, "nkey_seed", "starts with `SU`"),
         ] {
-            let error = Login::of(settings).err().unwrap();
+            let error = Login::from_settings(settings).err().unwrap();
             assert_eq!(error.setting, setting);
             assert!(error.problem.contains(problem), "{}", error.problem);
         }
@@ -176,7 +180,9 @@ mod tests {
     #[tokio::test]
     async fn sends_the_requested_login_and_needs_a_nonce_to_sign() {
         let env = env::real();
-        let shown = async |settings, nonce| Login::of(settings).unwrap().shown(nonce, &env).await;
+        let shown = async |settings, nonce| {
+            Login::from_settings(settings).unwrap().shown(nonce, &env).await
+        };
         let nkey = || Settings { nkey_seed: secret(PUBLISHED), ..NONE };
         let fields = shown(nkey(), Some("nonce")).await.unwrap().fields;
         // Ed25519 signature with the key of `PUBLISHED`, computed by another library.

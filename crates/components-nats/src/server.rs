@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tls::{Client, ClientTls};
 
-use crate::login::{self, Login, Shown};
+use crate::login::{self, Credentials, Login};
 
 const EXAMPLE: &str = "nats://nats-1:4222";
 
@@ -105,7 +105,7 @@ impl Server {
                 return invalid("domain", "must be one word without dots, spaces and wildcards");
             }
         };
-        let login = Login::of(login::Settings {
+        let login = Login::from_settings(login::Settings {
             user: self.user,
             password: self.password,
             token: self.token,
@@ -189,7 +189,7 @@ fn parse(url: &str) -> Result<(Arc<str>, bool), String> {
 
 impl Target {
     /// Returns the content of `CONNECT`, with the fields of the login.
-    pub(crate) fn connect(&self, client_id: &str, login: &Shown) -> Value {
+    pub(crate) fn connect(&self, client_id: &str, login: &Credentials) -> Value {
         let mut said = json!({
             "verbose": false,
             "pedantic": false,

@@ -180,7 +180,7 @@ impl Nats {
         for event in batch.iter() {
             let place = event.index();
             let mut refuse = |reason, detail| refused.push(Refusal { place, reason, detail });
-            let subject = match self.subject.of(event) {
+            let subject = match self.subject.fill(event) {
                 Ok(subject) => subject,
                 Err(detail) => {
                     refuse("invalid_address", detail);
@@ -211,7 +211,7 @@ impl Nats {
     }
 
     /// Checks the deduplication window of new streams.
-    async fn look_at(&self, streams: Vec<String>, publishing: &mut Publishing) {
+    async fn check_windows(&self, streams: Vec<String>, publishing: &mut Publishing) {
         for stream in streams {
             let known = &self.streams;
             if !known.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.clone()) {
@@ -314,7 +314,7 @@ impl Deliver for Nats {
         let (messages, mut refused) = self.messages(batch, publishing.payload_max());
         let outcome = publishing.publish(&messages).await?;
         self.known.inc_by(outcome.known);
-        self.look_at(outcome.streams, &mut publishing).await;
+        self.check_windows(outcome.streams, &mut publishing).await;
         let overdue = self.overdue(&messages, outcome.not_granted, &mut publishing).await?;
         place.open = Some(publishing);
         refused.extend(outcome.refused.into_iter().chain(overdue));

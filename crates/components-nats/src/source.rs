@@ -24,7 +24,7 @@ use std::time::Duration;
 use kit::consume::{Arrived, Consume, Content, Problem, Verdict, not_received};
 use kit::one_channel;
 use metrics::{FloatGauge, Metrics};
-use pipeline::{Component, GivesAgain, Guarantee, SourceContext, SourceError, SourcePosition};
+use pipeline::{Component, Guarantee, ResendMode, SourceContext, SourceError, SourcePosition};
 use tracing::{info, warn};
 
 use crate::message::{Place, event_of};
@@ -126,8 +126,8 @@ impl Consume for Nats {
         if self.is_alone() { Guarantee::ExactlyOnce } else { Guarantee::AtLeastOnce }
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        if self.is_alone() { GivesAgain::ByPosition } else { GivesAgain::Nothing }
+    fn resend_mode(&self) -> ResendMode {
+        if self.is_alone() { ResendMode::ByPosition } else { ResendMode::Nothing }
     }
 
     async fn open(&mut self, cx: &SourceContext) -> Result<Consuming, SourceError> {

@@ -162,7 +162,7 @@ impl File {
 }
 
 impl FileDecoder for File {
-    fn pass_over(&mut self, _: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+    fn skip_events(&mut self, _: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         let mut left = events;
         let footer = self.open()?;
         // Do not fetch row groups that are skipped completely.

@@ -116,7 +116,8 @@ impl Broker {
             self.client_id.unwrap_or_else(|| format!("aqueduct-{}-{}", cx.env.host, cx.name));
         let login = secret::login(self.user, self.password);
         let login = login.map_err(|error| error.below("broker"))?;
-        let Brokers { addresses, dialer } = Brokers::of(&self.urls, self.tls, refused, cx)?;
+        let Brokers { addresses, dialer } =
+            Brokers::from_settings(&self.urls, self.tls, refused, cx)?;
         Ok(Target {
             addresses,
             virtual_host: self.virtual_host.into(),

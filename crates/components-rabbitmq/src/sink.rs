@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use crate::broker::{Broker, NAME_BYTES_MAX, Target};
 use crate::message::properties_of;
 use crate::refusal::RabbitError;
-use publishing::{Broken, Outgoing, Publishing, Refusal};
+use publishing::{Outgoing, Publishing, Refusal, UnconfirmedBatch};
 use routing::RoutingKey;
 
 /// Settings of the `rabbitmq` sink.
@@ -167,7 +167,7 @@ impl Rabbit {
         for event in batch.iter() {
             let place = event.index();
             let mut refuse = |reason, detail| refused.push(Refusal { place, reason, detail });
-            let routing_key = match self.routing_key.of(event) {
+            let routing_key = match self.routing_key.fill(event) {
                 Ok(key) => key,
                 Err(detail) => {
                     refuse("invalid_address", detail);
@@ -215,7 +215,7 @@ impl Deliver for Rabbit {
 
     async fn probe(&self) -> Result<Option<String>, RabbitError> {
         let publishing = Publishing::open(&self.target, 0, &self.exchange).await?;
-        let reached = self.target.dialer.reached(publishing.address());
+        let reached = self.target.dialer.connected_text(publishing.address());
         publishing.close().await;
         Ok(Some(reached))
     }
@@ -232,17 +232,18 @@ impl Deliver for Rabbit {
             };
             match publishing.publish(part, self.unroutable, &mut refused).await {
                 Ok(()) => place.open = Some(publishing),
-                Err(Broken { error: error @ RabbitError::Message { .. }, mut unconfirmed }) => {
-                    match &unconfirmed[..] {
-                        [] => return Err(error),
-                        [one] => refused.push(self.rejected(one, error)?),
-                        _ => {
-                            let second = unconfirmed.split_off(unconfirmed.len() / 2);
-                            parts.extend([second, unconfirmed]);
-                        }
+                Err(UnconfirmedBatch {
+                    error: error @ RabbitError::Message { .. },
+                    mut unconfirmed,
+                }) => match &unconfirmed[..] {
+                    [] => return Err(error),
+                    [one] => refused.push(self.rejected(one, error)?),
+                    _ => {
+                        let second = unconfirmed.split_off(unconfirmed.len() / 2);
+                        parts.extend([second, unconfirmed]);
                     }
-                }
-                Err(Broken { error, .. }) => return Err(error),
+                },
+                Err(UnconfirmedBatch { error, .. }) => return Err(error),
             }
         }
         // A message that was returned before the channel closed may be returned again.

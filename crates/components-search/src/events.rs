@@ -98,7 +98,7 @@ impl Routes {
         time: Option<Timestamp>,
     ) -> Result<String, (&'static str, String)> {
         let what = self.index.what();
-        self.index.of(event, time).map_err(|refused| match refused {
+        self.index.fill(event, time).map_err(|refused| match refused {
             Refused::WithoutTime => {
                 let detail = format!(
                     "header `{}` is not a time in milliseconds since 1970, but the name of the \

@@ -147,7 +147,7 @@ impl IndexName {
     ///
     /// # Errors
     /// The name needs a time, which the event lacks; or the name is too long.
-    pub(crate) fn of(
+    pub(crate) fn fill(
         &self,
         event: EventRef<'_>,
         time: Option<Timestamp>,
@@ -202,7 +202,7 @@ mod tests {
         let batch = builder.finish();
         let time = ms.map(|ms| Timestamp::from_millisecond(ms).unwrap());
         let index = IndexName::new(Kind::Index, name).unwrap();
-        index.of(batch.iter().next().unwrap(), time)
+        index.fill(batch.iter().next().unwrap(), time)
     }
 
     #[test]
@@ -224,7 +224,7 @@ mod tests {
         builder.push(b"", &[("app", "Shop/EU")]);
         let batch = builder.finish();
         let name = IndexName::new(Kind::Collection, "Logs-%{app}").unwrap();
-        assert_eq!(name.of(batch.iter().next().unwrap(), None).unwrap(), "Logs-Shop_EU");
+        assert_eq!(name.fill(batch.iter().next().unwrap(), None).unwrap(), "Logs-Shop_EU");
         assert!(IndexName::new(Kind::Collection, "a/b").unwrap_err().contains("collection"));
     }
 

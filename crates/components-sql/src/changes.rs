@@ -35,7 +35,7 @@ use kit::one_channel;
 use kit::until_stored::UntilStored;
 use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
 use pipeline::{
-    BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Intake, Source, SourceContext,
+    BuildContext, BuildError, Component, Env, Guarantee, Intake, ResendMode, Source, SourceContext,
     SourceError,
 };
 
@@ -168,8 +168,8 @@ impl Source for Changes {
         Guarantee::ExactlyOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

@@ -176,7 +176,7 @@ fn place(url: &str) -> Result<Place, String> {
         });
     }
     if let Some(text) = url.strip_prefix("odbc:") {
-        return of_odbc(text);
+        return from_odbc(text);
     }
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -217,7 +217,7 @@ fn place(url: &str) -> Result<Place, String> {
 ///
 /// # Errors
 /// It names no driver, or contains a password.
-fn of_odbc(text: &str) -> Result<Place, String> {
+fn from_odbc(text: &str) -> Result<Place, String> {
     let names: Vec<String> =
         attributes(text).map(|name| name.trim().to_ascii_uppercase()).collect();
     if !names.iter().any(|name| name == "DSN" || name == "DRIVER" || name == "FILEDSN") {

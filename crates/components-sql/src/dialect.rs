@@ -24,7 +24,7 @@ pub(crate) enum Dialect {
 
 impl Dialect {
     /// Detects the dialect from the database name that an ODBC driver reports.
-    pub(crate) fn of_name(name: &str) -> Self {
+    pub(crate) fn from_name(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
         match () {
             () if name.contains("postgresql") => Self::Postgres,
@@ -158,7 +158,7 @@ mod tests {
             ("DB2/LINUXX8664", Dialect::Standard),
             ("Adaptive Server Enterprise", Dialect::Standard),
         ] {
-            assert_eq!(Dialect::of_name(name), dialect, "{name}");
+            assert_eq!(Dialect::from_name(name), dialect, "{name}");
         }
     }
 }

@@ -174,7 +174,7 @@ impl SqlError {
     }
 
     /// Same, while connecting.
-    pub(crate) fn of_connect(address: &Arc<str>, problem: Problem) -> Self {
+    pub(crate) fn from_connect(address: &Arc<str>, problem: Problem) -> Self {
         if problem.is_of_connection() {
             let source = io::Error::other(problem.to_string());
             return Self::Connect { address: address.clone(), source };

@@ -60,7 +60,7 @@ impl Meaning {
     }
 
     /// Returns the meaning of a PostgreSQL type in the server's text format.
-    pub(crate) fn of(kind: &Type) -> Self {
+    pub(crate) fn from_type(kind: &Type) -> Self {
         match *kind {
             Type::BOOL => Self::Bool,
             Type::INT2 | Type::INT4 | Type::INT8 | Type::OID => Self::Int,
@@ -75,7 +75,7 @@ impl Meaning {
             _ => match kind.kind() {
                 Kind::Array(of) => {
                     let sign = if *of == Type::BOX { ';' } else { ',' };
-                    Self::Array(Element::of(of), sign)
+                    Self::Array(Element::from_type(of), sign)
                 }
                 _ => Self::Native,
             },
@@ -112,7 +112,7 @@ impl Meaning {
 
 impl Element {
     /// Returns the meaning of an element type.
-    pub(crate) fn of(kind: &Type) -> Self {
+    pub(crate) fn from_type(kind: &Type) -> Self {
         match *kind {
             Type::BOOL => Self::Bool,
             Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC => {
@@ -244,7 +244,11 @@ mod tests {
             (Type::TEXT_ARRAY, "{a", text("{a")),
             (Type::TEXT_ARRAY, r#"{"a"#, text(r#"{"a"#)),
         ] {
-            assert_eq!(Meaning::of(&kind).value(written.to_owned()), value, "{kind}: {written}");
+            assert_eq!(
+                Meaning::from_type(&kind).value(written.to_owned()),
+                value,
+                "{kind}: {written}"
+            );
         }
     }
 }

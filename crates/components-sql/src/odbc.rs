@@ -91,8 +91,8 @@ impl Odbc {
         let failed = |source| SqlError::Connect { address: target.address.clone(), source };
         thread.map_err(failed)?;
         let dbms = opened.await.map_err(|_| broken(&target.address))?;
-        let dbms = dbms.map_err(|problem| SqlError::of_connect(&target.address, problem))?;
-        let dialect = Dialect::of_name(&dbms);
+        let dbms = dbms.map_err(|problem| SqlError::from_connect(&target.address, problem))?;
+        let dialect = Dialect::from_name(&dbms);
         tracing::debug!(address = %target.address, dbms, ?dialect, "connected with ODBC");
         let mut connection = Self { jobs: send, dialect };
         let session = match dialect {
@@ -118,7 +118,7 @@ impl Odbc {
         let (done, result) = oneshot::channel();
         let job: Job = Box::new(move |session| {
             // The caller may have given up.
-            let _ = done.send(work(session).map_err(|problem| of(session, problem)));
+            let _ = done.send(work(session).map_err(|problem| normalize(session, problem)));
         });
         self.jobs.send(job).map_err(|_| broken(&target.address))?;
         let limit = target.statement_timeout + ANSWER;
@@ -157,7 +157,7 @@ impl Odbc {
                 send.blocking_send(Ok(row.into_iter().map(of_odbc).collect())).is_ok()
             });
             if let Err(problem) = read {
-                let problem = of(session, problem);
+                let problem = normalize(session, problem);
                 // If the reader is gone, the error is not needed.
                 let _ = send.blocking_send(Err(SqlError::odbc(&address, dialect, problem)));
             }
@@ -176,7 +176,7 @@ impl Odbc {
 fn connect(text: &str, login: Option<(&str, &str)>, limit: Duration) -> Result<Session, Problem> {
     let session = Session::connect(text, login, limit)?;
     let is_set = text.to_ascii_lowercase().contains("protocol=");
-    if is_set || Dialect::of_name(session.dbms()) != Dialect::Postgres {
+    if is_set || Dialect::from_name(session.dbms()) != Dialect::Postgres {
         return Ok(session);
     }
     let plain = Session::connect(&format!("{text};Protocol=7.4-0"), login, limit);
@@ -184,7 +184,7 @@ fn connect(text: &str, login: Option<(&str, &str)>, limit: Duration) -> Result<S
 }
 
 /// Normalizes the driver's errors for a lost connection, which have various states.
-fn of(session: &Session, problem: Problem) -> Problem {
+fn normalize(session: &Session, problem: Problem) -> Problem {
     if session.is_dead() { problem.of_dead() } else { problem }
 }
 

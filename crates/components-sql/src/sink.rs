@@ -56,7 +56,7 @@ use tokio::time::Instant;
 
 use crate::database::Target;
 use crate::error::SqlError;
-use apply::{Applied, Way};
+use apply::{Applied, ApplyPlan};
 pub use config::Config;
 use config::Mode;
 use ledger::Ledger;
@@ -137,7 +137,7 @@ struct Sql {
     traces: Traces,
     env: Env,
     /// `None` until the table is described, and after a failure.
-    way: Mutex<Option<Arc<Way>>>,
+    way: Mutex<Option<Arc<ApplyPlan>>>,
     /// Idle connections.
     sessions: Mutex<Vec<Session>>,
     /// When old ledger rows were last deleted.
@@ -154,7 +154,7 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Sql {
     /// Returns a connection, and the way to apply batches.
-    async fn ready(&self) -> Result<(Session, Arc<Way>), SinkProblem> {
+    async fn ready(&self) -> Result<(Session, Arc<ApplyPlan>), SinkProblem> {
         let free = locked(&self.sessions).pop();
         let mut session = match free {
             Some(session) => session,
@@ -177,12 +177,12 @@ impl Sql {
         Ok(session)
     }
 
-    async fn describe(&self, session: &mut Session) -> Result<Way, SinkProblem> {
+    async fn describe(&self, session: &mut Session) -> Result<ApplyPlan, SinkProblem> {
         let name = self.table.clone();
         let table = Table::of(session, &name, self.mode).await?;
         let (targets, key) = table.targets(&self.reading, self.mode, &self.key)?;
         let plan = Plan::new(session.way(), &table, self.mode, targets, key, self.rows_max);
-        Ok(Way { name, table, plan })
+        Ok(ApplyPlan { name, table, plan })
     }
 
     /// Drops connections and the table description after an unclear failure.
@@ -192,7 +192,7 @@ impl Sql {
     }
 
     /// Deletes old ledger rows from time to time.
-    async fn tidy(&self, session: &mut Session) -> Result<(), SinkProblem> {
+    async fn delete_old_rows(&self, session: &mut Session) -> Result<(), SinkProblem> {
         let is_due = locked(&self.forgot).is_none_or(|at| at.elapsed() >= Ledger::FORGET_EVERY);
         if is_due {
             self.ledger.open(session).await?;
@@ -204,7 +204,7 @@ impl Sql {
     /// Attempts a batch. Keeps the connection if it is still usable.
     async fn attempt(&self, batch: &Batch, key: Option<Identity>) -> Result<Applied, SinkProblem> {
         let (mut session, way) = self.ready().await?;
-        self.tidy(&mut session).await?;
+        self.delete_old_rows(&mut session).await?;
         let how = (&self.ledger, &self.reading);
         let applied = way.apply(&mut session, how, batch, key, &self.floors).await?;
         locked(&self.sessions).push(session);
@@ -247,7 +247,7 @@ impl Deliver for Sql {
         self.forget();
         *locked(&self.forgot) = None;
         let (mut session, _) = self.ready().await?;
-        self.tidy(&mut session).await?;
+        self.delete_old_rows(&mut session).await?;
         locked(&self.sessions).push(session);
         Ok(())
     }
@@ -284,7 +284,7 @@ impl Deliver for Sql {
                 }
                 Applied::Closed => {
                     let Some(before) = key else { return Ok(Delivered::All) };
-                    let name = self.floors.left(&self.env, before).await;
+                    let name = self.floors.rename_closed(&self.env, before).await;
                     if name == before {
                         return Ok(closed(batch, before));
                     }

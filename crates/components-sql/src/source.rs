@@ -47,14 +47,14 @@ use kit::until_stored::UntilStored;
 use metrics::{Counter, FloatGauge, MetricSpec, Metrics};
 use pipeline::env::unix_millis;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Intake, Source,
+    BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, Intake, ResendMode, Source,
     SourceContext, SourceError,
 };
 
 use crate::connection::Connection;
 use crate::error::{failed, refused};
 use crate::value::{Encoder, Form};
-pub use again::Again;
+pub use again::Reread;
 pub use config::Config;
 use config::{Mode, Options};
 pub use datum::avro_schema;
@@ -188,8 +188,8 @@ impl Source for Sql {
         Guarantee::ExactlyOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

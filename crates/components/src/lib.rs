@@ -12,7 +12,7 @@ pub mod sinks;
 pub mod sources;
 
 use pipeline::component::entry;
-use pipeline::{BuildContext, Catalogue, Channel, Elsewhere, Entry, Env, Group};
+use pipeline::{BuildContext, Catalogue, Channel, Entry, Env, Group, Unavailable};
 
 /// All channels.
 pub static CHANNELS: &[Entry<dyn Channel>] = &[
@@ -40,11 +40,11 @@ pub static GROUP: Group = Group {
 
 /// The components of the full programs, by feature. A test of the catalogue compares them with its
 /// groups.
-pub const ELSEWHERE: &[Elsewhere] = &[
-    Elsewhere { feature: "amqp", components: &[("source", "amqp"), ("sink", "amqp")] },
-    Elsewhere { feature: "expr", components: &[("condition", "cel")] },
-    Elsewhere { feature: "hbase", components: &[("sink", "hbase")] },
-    Elsewhere {
+pub const UNAVAILABLE: &[Unavailable] = &[
+    Unavailable { feature: "amqp", components: &[("source", "amqp"), ("sink", "amqp")] },
+    Unavailable { feature: "expr", components: &[("condition", "cel")] },
+    Unavailable { feature: "hbase", components: &[("sink", "hbase")] },
+    Unavailable {
         feature: "hdfs",
         components: &[
             ("decoder", "avro_rows"),
@@ -55,28 +55,31 @@ pub const ELSEWHERE: &[Elsewhere] = &[
             ("decoder", "sequence_file"),
         ],
     },
-    Elsewhere {
+    Unavailable {
         feature: "http_stream",
         components: &[("source", "http_poll"), ("source", "http_stream")],
     },
-    Elsewhere {
+    Unavailable {
         feature: "kafka",
         components: &[("source", "kafka"), ("sink", "kafka"), ("channel", "kafka")],
     },
-    Elsewhere { feature: "mqtt", components: &[("source", "mqtt"), ("sink", "mqtt")] },
-    Elsewhere { feature: "nats", components: &[("source", "nats"), ("sink", "nats")] },
-    Elsewhere { feature: "otlp", components: &[("source", "otlp"), ("sink", "otlp")] },
-    Elsewhere {
+    Unavailable { feature: "mqtt", components: &[("source", "mqtt"), ("sink", "mqtt")] },
+    Unavailable { feature: "nats", components: &[("source", "nats"), ("sink", "nats")] },
+    Unavailable { feature: "otlp", components: &[("source", "otlp"), ("sink", "otlp")] },
+    Unavailable {
         feature: "parquet",
         components: &[("encoder", "parquet"), ("decoder", "parquet_rows")],
     },
-    Elsewhere { feature: "rabbitmq", components: &[("source", "rabbitmq"), ("sink", "rabbitmq")] },
-    Elsewhere { feature: "search", components: &[("sink", "elasticsearch"), ("sink", "solr")] },
-    Elsewhere {
+    Unavailable {
+        feature: "rabbitmq",
+        components: &[("source", "rabbitmq"), ("sink", "rabbitmq")],
+    },
+    Unavailable { feature: "search", components: &[("sink", "elasticsearch"), ("sink", "solr")] },
+    Unavailable {
         feature: "shippers",
         components: &[("source", "fluent_forward"), ("source", "lumberjack")],
     },
-    Elsewhere {
+    Unavailable {
         feature: "sql",
         components: &[("source", "sql"), ("source", "sql_changes"), ("sink", "sql")],
     },
@@ -85,7 +88,7 @@ pub const ELSEWHERE: &[Elsewhere] = &[
 /// Catalogue of a program on a producer.
 pub const EDGE: Catalogue = Catalogue {
     groups: &[&GROUP, &components_files::GROUP, &components_grpc::GROUP],
-    elsewhere: ELSEWHERE,
+    unavailable: UNAVAILABLE,
 };
 
 /// Returns the context of a component outside of an agent, with the components of an edge.

@@ -43,11 +43,11 @@ impl ConfigError {
             (true, false) => error.path.clone(),
             (false, false) => format!("{path}.{}", error.path),
         };
-        Self { path, ..Self::of(file, error) }
+        Self { path, ..Self::from_settings(file, error) }
     }
 
     /// A problem of a file, or with its whole path.
-    pub(crate) fn of(file: &str, error: SettingsError) -> Self {
+    pub(crate) fn from_settings(file: &str, error: SettingsError) -> Self {
         let SettingsError { kind, path, mut place, problem } = error;
         if place.file.is_empty() {
             place.file = file.into();

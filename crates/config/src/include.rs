@@ -87,7 +87,7 @@ impl<'a> Loader<'a> {
     fn refuse(&mut self, error: SettingsError) {
         // Far more than is shown.
         if self.errors.len() < FILES_MAX {
-            self.errors.push(ConfigError::of("", error));
+            self.errors.push(ConfigError::from_settings("", error));
         }
     }
 

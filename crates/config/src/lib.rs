@@ -58,7 +58,7 @@ pub fn load(path: &Path, text: &str, host: &str) -> Result<Plan, ConfigErrors> {
 /// The text has an invalid format.
 pub fn read(path: &Path, text: &str) -> Result<Settings, ConfigErrors> {
     let file: Arc<str> = path.display().to_string().into();
-    parse(&file, path, text).map_err(|error| ConfigError::of(&file, error).into())
+    parse(&file, path, text).map_err(|error| ConfigError::from_settings(&file, error).into())
 }
 
 /// Reads the values of a text that is called `file`, in the format of `path`.

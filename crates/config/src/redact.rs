@@ -122,7 +122,7 @@ mod tests {
 
     static SINKS: &[Entry<dyn Sink>] = &[entry::<Keeper>()];
     static GROUP: Group = Group { sinks: SINKS, ..Group::EMPTY };
-    const CATALOGUE: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: &[] };
+    const CATALOGUE: Catalogue = Catalogue { groups: &[&GROUP], unavailable: &[] };
 
     const TEXT: &str = r#"
 [agent]

@@ -91,7 +91,10 @@ impl Findings<'_> {
             return;
         }
         let error = SettingsError::new(kind, place.clone(), problem);
-        self.errors.push(ConfigError::of(self.file, SettingsError { path: path.into(), ..error }));
+        self.errors.push(ConfigError::from_settings(
+            self.file,
+            SettingsError { path: path.into(), ..error },
+        ));
     }
 
     /// Returns `true` if no further problems are collected. That is far more than are shown.
@@ -108,7 +111,7 @@ impl Findings<'_> {
     }
 
     /// The value, or nothing and a problem below `path`.
-    fn keep<T>(&mut self, path: &str, result: Result<T, SettingsError>) -> Option<T> {
+    fn record<T>(&mut self, path: &str, result: Result<T, SettingsError>) -> Option<T> {
         result.map_err(|error| self.errors.push(ConfigError::at(self.file, path, error))).ok()
     }
 }
@@ -263,7 +266,7 @@ fn insecure(found: &mut Findings<'_>, component: &mut ComponentPlan) -> Option<P
     let given = component.settings.take("insecure")?;
     let path = format!("{}.insecure", component.path);
     let is_meant = given.read::<bool>();
-    found.keep(&path, is_meant)?.then_some(given.place)
+    found.record(&path, is_meant)?.then_some(given.place)
 }
 
 /// The interceptors of a source, named by their place.

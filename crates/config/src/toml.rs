@@ -12,7 +12,7 @@ use toml_edit::{Document, InlineTable, Item, Table, Value as TomlValue};
 /// # Errors
 /// It is not TOML, or contains a date (no setting is one).
 pub(crate) fn read(file: &Arc<str>, text: &str) -> Result<Settings, SettingsError> {
-    let lines = Lines::of(file, text);
+    let lines = Lines::new(file, text);
     let document = Document::parse(text).map_err(|error| {
         let place = lines.place(error.span());
         let twice = error.span().filter(|_| error.message().contains("duplicate key"));
@@ -34,7 +34,7 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn of(file: &'a Arc<str>, text: &'a str) -> Self {
+    fn new(file: &'a Arc<str>, text: &'a str) -> Self {
         let after = text.match_indices('\n').map(|(at, _)| at + 1);
         Self { file, text, starts: std::iter::once(0).chain(after).collect() }
     }

@@ -78,7 +78,7 @@ fn run(cli: &Cli) -> Result<()> {
     if let (Some(stage), Some(events), Some(directory)) = (cli.stage, cli.events, &cli.directory) {
         return stages::work(stage, events, directory);
     }
-    let table = Table::of(valgrind::count(cli.only)?);
+    let table = Table::new(valgrind::count(cli.only)?);
     write!(io::stdout().lock(), "{}", table.markdown()).doing(|| "print the table".to_owned())?;
     if let Some(path) = &cli.write {
         return table.replace_in(path);

@@ -19,7 +19,7 @@ pub(crate) struct Table {
 
 impl Table {
     /// What was counted.
-    pub(crate) fn of(counted: Vec<(Stage, f64)>) -> Self {
+    pub(crate) fn new(counted: Vec<(Stage, f64)>) -> Self {
         let rows = counted.into_iter().map(|(stage, count)| (stage.name().to_owned(), count));
         Self { rows: rows.collect() }
     }

@@ -24,7 +24,7 @@
 //! 6. The sender puts no batch to a barred peer, but the peer's reports about its batches count.
 //! 7. When the sender stops waiting for a peer, it returns all batches.
 //! 8. If a peer reports that it cannot store, the sender returns its batches after
-//!    [`GIVE_BACK_AFTER`], provided that another peer is able. Otherwise it keeps waiting.
+//!    [`RETURN_AFTER`], provided that another peer is able. Otherwise it keeps waiting.
 
 mod parked;
 mod timing;
@@ -38,8 +38,8 @@ use pipeline::{Epoch, Identity, IntervalSet, KeySet, Origin, Ticket};
 use tokio::time::Instant;
 
 use parked::Parked;
-pub use unable::GIVE_BACK_AFTER;
 use unable::Outlet;
+pub use unable::RETURN_AFTER;
 use window::Load;
 pub use window::Window;
 

@@ -150,7 +150,7 @@ pub fn play<E: std::error::Error + From<DemoError>>(
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            cli::say(&format!("cannot start the demo: {error}"));
+            cli::print_line(&format!("cannot start the demo: {error}"));
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
@@ -162,7 +162,7 @@ pub fn play<E: std::error::Error + From<DemoError>>(
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(EXIT_RUNTIME),
         Err(error) => {
-            cli::say(&format!("demo: {}", agent::chain(&error)));
+            cli::print_line(&format!("demo: {}", agent::chain(&error)));
             ExitCode::from(EXIT_RUNTIME)
         }
     }
@@ -171,5 +171,5 @@ pub fn play<E: std::error::Error + From<DemoError>>(
 /// Reports the folder that a failed demo leaves behind.
 pub fn say_kept(folder: &Path) {
     let folder = folder.display();
-    cli::say(&format!("demo: kept all files in {folder}; remove them with: rm -r {folder}"));
+    cli::print_line(&format!("demo: kept all files in {folder}; remove them with: rm -r {folder}"));
 }

@@ -48,7 +48,7 @@ const CATALOGUE: Catalogue = Catalogue {
         &components_grpc::GROUP,
         &components_hdfs::GROUP,
     ],
-    elsewhere: components::ELSEWHERE,
+    unavailable: components::UNAVAILABLE,
 };
 
 fn main() -> ExitCode {

@@ -134,7 +134,7 @@ impl Scene {
                 path: channel.clone(),
                 source: std::io::Error::other(error),
             };
-            account::of_directory(&channel, None, &self.env).map_err(failed)?
+            account::from_directory(&channel, None, &self.env).map_err(failed)?
         };
         let stores = vec![self.folder().store_url()];
         let request = Request { stores, deep: true, ..Request::default() };

@@ -47,7 +47,7 @@ impl RealDirectory {
 }
 
 impl OpenDirectory for RealDirectory {
-    fn hold(&self, alone: bool) -> io::Result<bool> {
+    fn try_lock(&self, alone: bool) -> io::Result<bool> {
         let kind = fstatfs(&self.directory)?.f_type;
         if !u32::try_from(kind).is_ok_and(|kind| OWN.contains(&kind)) {
             return Err(io::ErrorKind::Unsupported.into());
@@ -117,19 +117,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let open = || RealDirectory::open(dir.path()).unwrap();
         let (one, other) = (open(), open());
-        assert!(one.hold(false).unwrap() && other.hold(false).unwrap());
+        assert!(one.try_lock(false).unwrap() && other.try_lock(false).unwrap());
         let third = open();
-        assert!(!third.hold(true).unwrap());
+        assert!(!third.try_lock(true).unwrap());
         drop((one, other));
-        assert!(third.hold(true).unwrap());
-        assert!(!open().hold(false).unwrap());
+        assert!(third.try_lock(true).unwrap());
+        assert!(!open().try_lock(false).unwrap());
         drop(third);
-        assert!(open().hold(false).unwrap());
+        assert!(open().try_lock(false).unwrap());
     }
 
     #[test]
     fn directories_of_network_file_systems_are_not_held() {
-        let error = RealDirectory::open(Path::new("/proc")).unwrap().hold(false).unwrap_err();
+        let error = RealDirectory::open(Path::new("/proc")).unwrap().try_lock(false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     }
 

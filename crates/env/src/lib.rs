@@ -36,7 +36,7 @@ pub use names::DnsNames;
 pub use names::HostNames;
 pub use net::RealNet;
 pub use private::{forbid_core_dumps, keep_files_to_owner};
-pub use service::{ServiceManager, Word};
+pub use service::{Notification, ServiceManager};
 
 /// Returns the real world. Blocking work runs on the threads of the calling tokio runtime, and
 /// low-priority work on a second runtime.

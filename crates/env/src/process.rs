@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::net::unix::pipe::Receiver;
 
 /// Pauses between two looks at a process that has closed its output: the first and the longest.
-const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
 /// Starts a program; see [`pipeline::env::Blocking::start`].
 pub(crate) fn start(program: &str, arguments: &[String]) -> io::Result<Started> {
@@ -45,7 +45,7 @@ struct Group {
 #[async_trait]
 impl Process for Group {
     async fn ended(&mut self) -> io::Result<ExitStatus> {
-        let mut pause = LOOK.0;
+        let mut pause = POLL_INTERVAL.0;
         loop {
             let Some(leader) = &mut self.leader else {
                 return Err(io::Error::other("its end was seen before"));
@@ -55,7 +55,7 @@ impl Process for Group {
                 return Ok(status);
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LOOK.1);
+            pause = (pause * 2).min(POLL_INTERVAL.1);
         }
     }
 

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 /// More output than this is refused.
 const OUTPUT_MAX: u64 = 64 << 10;
 /// Interval of checks of a program that has closed its output.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// How long to wait for the last output.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const OUTPUT_GRACE: Duration = Duration::from_millis(200);
 
 /// Maximum length of a program's error text that is shown: its end.
-const COMPLAINT_MAX: usize = 1 << 10;
+const STDERR_SHOWN_MAX: usize = 1 << 10;
 
 /// Runs a program to its end; see [`pipeline::env::Blocking::output`]. If it fails, the error
 /// includes the end of its standard error; otherwise that is dropped.
@@ -32,19 +32,19 @@ pub(crate) fn output(program: &str, arguments: &[String], limit: Duration) -> io
     });
     let complaint = Arc::new(Mutex::new(Vec::new()));
     let mut stderr = child.stderr.take().expect("the errors are piped");
-    let heard = complaint.clone();
-    let listener = thread::spawn(move || listen(&mut stderr, &heard));
+    let stderr_end = complaint.clone();
+    let listener = thread::spawn(move || read_stderr(&mut stderr, &stderr_end));
     if let Err(error) = wait(&mut child, limit) {
         // It may have ended in the meantime.
         let _ = child.kill();
         let _ = child.wait();
         // Another process may keep the pipes open: leave the reader running, and wait only briefly
         // for the last output.
-        let until = Instant::now() + LAST_WORDS;
+        let until = Instant::now() + OUTPUT_GRACE;
         while !listener.is_finished() && Instant::now() < until {
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
-        return Err(with_complaint(error, &complaint));
+        return Err(with_stderr(error, &complaint));
     }
     let bytes = reader.join().map_err(|_| io::Error::other("cannot read its output"))??;
     if bytes.len() as u64 > OUTPUT_MAX {
@@ -54,19 +54,19 @@ pub(crate) fn output(program: &str, arguments: &[String], limit: Duration) -> io
 }
 
 /// Keeps the end of the input.
-fn listen(stderr: &mut impl Read, heard: &Mutex<Vec<u8>>) {
+fn read_stderr(stderr: &mut impl Read, heard: &Mutex<Vec<u8>>) {
     let mut buffer = [0; 4 << 10];
     // Ignore read errors.
     while let Ok(len @ 1..) = stderr.read(&mut buffer) {
         let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.extend_from_slice(&buffer[..len]);
-        let surplus = heard.len().saturating_sub(COMPLAINT_MAX);
+        let surplus = heard.len().saturating_sub(STDERR_SHOWN_MAX);
         heard.drain(..surplus);
     }
 }
 
 /// Adds the program's error text, on one line.
-fn with_complaint(error: io::Error, heard: &Mutex<Vec<u8>>) -> io::Error {
+fn with_stderr(error: io::Error, heard: &Mutex<Vec<u8>>) -> io::Error {
     let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
     let text = String::from_utf8_lossy(&heard);
     let plain = |c: char| if c.is_control() { ' ' } else { c };
@@ -86,7 +86,7 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<()> {
                 let message = format!("it ran for more than {} ms", limit.as_millis());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, message));
             }
-            None => thread::sleep(LOOK),
+            None => thread::sleep(POLL_INTERVAL),
         }
     }
 }
@@ -116,7 +116,7 @@ mod tests {
         assert!(error.contains("3: no such key") && !error.contains("secret"), "{error}");
         let error = sh("head -c 70000 /dev/zero | tr '\\0' x >&2; echo end >&2; false", long);
         let error = error.unwrap_err().to_string();
-        assert!(error.ends_with("xend") && error.len() < 2 * COMPLAINT_MAX, "{error}");
+        assert!(error.ends_with("xend") && error.len() < 2 * STDERR_SHOWN_MAX, "{error}");
         assert_eq!(sh("echo noise >&2; echo one", long).unwrap(), "one\n");
     }
 

@@ -8,7 +8,7 @@ use sd_notify::NotifyState;
 
 /// A notification to the service manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Word {
+pub enum Notification {
     /// The start or the reload is over.
     Ready,
     /// A reload begins.
@@ -29,13 +29,13 @@ pub struct ServiceManager {
 
 impl ServiceManager {
     /// The one that `NOTIFY_SOCKET` names; `None` without one.
-    pub fn of_process() -> Option<Self> {
+    pub fn from_env() -> Option<Self> {
         std::env::var_os("NOTIFY_SOCKET")?;
         Some(Self { watchdog: sd_notify::watchdog_enabled().filter(|it| !it.is_zero()) })
     }
 
-    /// Returns the maximum time between two [`Word::Watchdog`], after which it ends the process;
-    /// `None`: it has no watchdog.
+    /// Returns the maximum time between two [`Notification::Watchdog`], after which it ends the
+    /// process; `None`: it has no watchdog.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog
     }
@@ -44,17 +44,17 @@ impl ServiceManager {
     ///
     /// # Errors
     /// Its socket does not exist, or refuses.
-    pub fn say(&self, words: &[Word]) -> io::Result<()> {
-        let mut states = Vec::with_capacity(words.len() + 1);
-        for word in words {
-            states.push(match word {
-                Word::Ready => NotifyState::Ready,
-                Word::Reloading => NotifyState::Reloading,
-                Word::Stopping => NotifyState::Stopping,
-                Word::Status(text) => NotifyState::Status(text),
-                Word::Watchdog => NotifyState::Watchdog,
+    pub fn notify(&self, notifications: &[Notification]) -> io::Result<()> {
+        let mut states = Vec::with_capacity(notifications.len() + 1);
+        for notification in notifications {
+            states.push(match notification {
+                Notification::Ready => NotifyState::Ready,
+                Notification::Reloading => NotifyState::Reloading,
+                Notification::Stopping => NotifyState::Stopping,
+                Notification::Status(text) => NotifyState::Status(text),
+                Notification::Watchdog => NotifyState::Watchdog,
             });
-            if *word == Word::Reloading {
+            if *notification == Notification::Reloading {
                 // It distinguishes this reload from an earlier one by that (`Type=notify-reload`).
                 states.push(NotifyState::monotonic_usec_now()?);
             }

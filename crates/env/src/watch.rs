@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use pipeline::env::{Change, Sight, Watch};
+use pipeline::env::{Change, Coverage, Watch};
 use rustix::fs::inotify::{
     CreateFlags, Event, ReadFlags, Reader, WatchFlags, add_watch, init, remove_watch,
 };
@@ -167,10 +167,10 @@ fn is_remote(directory: &Path) -> bool {
 
 #[async_trait]
 impl Watch for Inotify {
-    fn look_at(&self, directories: &BTreeMap<PathBuf, bool>) -> io::Result<Sight> {
+    fn set_directories(&self, directories: &BTreeMap<PathBuf, bool>) -> io::Result<Coverage> {
         let mut state = self.state();
         let watched = &mut state.watched;
-        let mut sight = Sight::default();
+        let mut sight = Coverage::default();
         let mut now: HashMap<i32, Watched> = HashMap::new();
         for (directory, content) in directories {
             let mut flags = NAMES;
@@ -238,8 +238,8 @@ mod tests {
         fs::write(&log, "one\n").unwrap();
         let watch = Inotify::new().unwrap();
         let both = BTreeMap::from([(root.clone(), false), (logs.clone(), true)]);
-        assert!(watch.look_at(&both).unwrap().new);
-        assert!(!watch.look_at(&both).unwrap().new, "the same names are nothing new");
+        assert!(watch.set_directories(&both).unwrap().new);
+        assert!(!watch.set_directories(&both).unwrap().new, "the same names are nothing new");
 
         fs::write(root.join("stranger"), "not asked for").unwrap();
         fs::write(&log, "two\n").unwrap();
@@ -273,7 +273,7 @@ mod tests {
         std::os::unix::fs::symlink(&logs, &also).unwrap();
         fs::write(logs.join("a.log"), "one\n").unwrap();
         let watch = Inotify::new().unwrap();
-        watch.look_at(&BTreeMap::from([(logs.clone(), true), (also, false)])).unwrap();
+        watch.set_directories(&BTreeMap::from([(logs.clone(), true), (also, false)])).unwrap();
         fs::write(logs.join("a.log"), "two\n").unwrap();
         assert!(changes(&watch).await.contains(&Change::Content(logs.join("a.log"))));
     }
@@ -285,10 +285,10 @@ mod tests {
         fs::create_dir(&logs).unwrap();
         let watch = Inotify::new().unwrap();
         let one = BTreeMap::from([(logs.clone(), true)]);
-        assert!(watch.look_at(&one).unwrap().new);
+        assert!(watch.set_directories(&one).unwrap().new);
         fs::rename(&logs, root.path().join("old")).unwrap();
         fs::create_dir(&logs).unwrap();
-        assert!(watch.look_at(&one).unwrap().new);
+        assert!(watch.set_directories(&one).unwrap().new);
         fs::write(logs.join("a.log"), "x").unwrap();
         let content = Change::Content(logs.join("a.log"));
         while !changes(&watch).await.contains(&content) {}

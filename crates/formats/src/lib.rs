@@ -56,6 +56,6 @@ pub static GROUP: Group = Group {
 
 /// The context of a component outside an agent, which knows the formats.
 pub fn alone(name: &str, directory: &Path, env: Env) -> BuildContext {
-    const FORMATS: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: &[] };
+    const FORMATS: Catalogue = Catalogue { groups: &[&GROUP], unavailable: &[] };
     BuildContext { catalogue: FORMATS, ..BuildContext::alone(name, directory, env) }
 }

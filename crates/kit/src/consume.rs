@@ -49,7 +49,7 @@ mod storing;
 
 use std::time::Duration;
 
-use pipeline::{Classify, GivesAgain, Guarantee, SourceContext, SourceError, SourcePosition};
+use pipeline::{Classify, Guarantee, ResendMode, SourceContext, SourceError, SourcePosition};
 
 pub use consumed::Consumed;
 
@@ -130,10 +130,10 @@ pub trait Consume: Send + 'static {
     /// As [`pipeline::Source::guarantee`].
     fn guarantee(&self) -> Guarantee;
 
-    /// As [`pipeline::Source::gives_again`]. With [`positions`](Self::positions) it must be
-    /// [`GivesAgain::ByPosition`].
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    /// As [`pipeline::Source::resend_mode`]. With [`positions`](Self::positions) it must be
+    /// [`ResendMode::ByPosition`].
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     /// As [`pipeline::Source::batch_bytes`].

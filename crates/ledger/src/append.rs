@@ -11,7 +11,7 @@ use tracing::debug;
 use super::dataset::{Dataset, PREPARED, Token};
 use super::entry::{Entry, Kind};
 use super::error::LedgerError;
-use super::store::{Ledger, PATIENCE, PAUSE, Roll, read_entry, write_file};
+use super::store::{CHECKS_MAX, Ledger, PAUSE, Roll, read_entry, write_file};
 use super::sweep::READ_AT_ONCE;
 use crate::committer::{Attempt, AttemptKind, Committer, Outcome, Step, Verdict};
 
@@ -30,7 +30,7 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn of(attempt: Attempt, roll: &'a Roll, closing: Option<Closing<'a>>) -> Self {
+    pub(super) fn new(attempt: Attempt, roll: &'a Roll, closing: Option<Closing<'a>>) -> Self {
         Self { attempt, roll, closing, prepared: None }
     }
 
@@ -54,7 +54,7 @@ impl Ledger {
         let token = self.mint();
         let attempt = Attempt { author: self.author, token, kind };
         let no_files = Roll { token, keys: KeySet::default(), files: Vec::new() };
-        let mut work = Work::of(attempt, &no_files, None);
+        let mut work = Work::new(attempt, &no_files, None);
         let verdict = self.advance(&mut work).await?;
         let prepared = work.into_prepared();
         match verdict {
@@ -157,7 +157,7 @@ impl Ledger {
                         Err(FsError::NotFound { .. }) => Outcome::Missing,
                         Err(error) if error.class() == ErrorClass::Indeterminate => {
                             silent += 1;
-                            if silent > PATIENCE {
+                            if silent > CHECKS_MAX {
                                 return Err(error.into());
                             }
                             sleep(PAUSE * 2_u32.pow(silent)).await;
@@ -228,7 +228,7 @@ impl Ledger {
         for attempt in 0.. {
             match self.read(index).await {
                 Err(LedgerError::Store(error))
-                    if error.class() == ErrorClass::Indeterminate && attempt < PATIENCE =>
+                    if error.class() == ErrorClass::Indeterminate && attempt < CHECKS_MAX =>
                 {
                     debug!(index, %error,
                         "no response from the store; reading the ledger entry again");

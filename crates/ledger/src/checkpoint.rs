@@ -86,7 +86,7 @@ pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
         fences: sealed.fenced().filter(carried).map(fence).collect(),
         floors: floors.freeze(),
         totals: Some(TotalsBody { files, bytes, events }),
-        merges: sealed.open_merges().map(MergeBody::of).collect(),
+        merges: sealed.open_merges().map(MergeBody::from_merge).collect(),
         merged_files: sealed.merged_files(),
     };
     frame::wrap(MAGIC, &body)

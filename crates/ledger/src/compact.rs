@@ -27,7 +27,7 @@ use tracing::{debug, info};
 use super::checkpoint;
 use super::dataset::Dataset;
 use super::error::LedgerError;
-use super::store::{Ledger, PATIENCE, write_file};
+use super::store::{CHECKS_MAX, Ledger, write_file};
 use super::view::View;
 use crate::committer::AttemptKind;
 
@@ -160,7 +160,7 @@ impl Ledger {
                         .map_err(|source| LedgerError::Entry { path, source });
                 }
                 // Deleted between the two calls: there is a newer one.
-                Err(FsError::NotFound { .. }) if attempt < PATIENCE => {}
+                Err(FsError::NotFound { .. }) if attempt < CHECKS_MAX => {}
                 Err(error) => return Err(error.into()),
             }
         }

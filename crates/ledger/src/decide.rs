@@ -69,7 +69,7 @@ pub struct Operator {
 
 /// The known state of a ledger in the store or in a memory.
 #[derive(Debug)]
-pub struct Standing {
+pub struct KnownState {
     /// Its identity; `None` if it has no identity or does not exist.
     pub identity: Option<Token>,
     /// The sum of its readable entries.
@@ -82,7 +82,7 @@ pub struct Standing {
 #[derive(Debug)]
 pub struct Decided {
     /// The ledger as it is now.
-    pub standing: Standing,
+    pub standing: KnownState,
     /// Notes on the way, one sentence each.
     pub notes: Vec<String>,
 }
@@ -92,7 +92,7 @@ impl Operator {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn stored(&self) -> Result<Standing, DecisionError> {
+    pub async fn stored(&self) -> Result<KnownState, DecisionError> {
         let mut found = Salvage::read(&self.fs, &self.dataset).await?;
         let next = found.next();
         if let Some(file) = published_behind(&*self.fs, &self.dataset, next).await? {
@@ -101,15 +101,15 @@ impl Operator {
                 "{path} was published by entry {index}, but the next entry would be {next}"
             ));
         }
-        Ok(standing(&found))
+        Ok(known_state(&found))
     }
 
     /// Returns the collector's memory of the ledger, if any. Changes nothing.
     ///
     /// # Errors
     /// The data directory cannot be read.
-    pub fn remembered(&self) -> Result<Option<Standing>, DecisionError> {
-        Ok(self.recalled()?.map(|remembered| standing(&Salvage::of(remembered))))
+    pub fn remembered(&self) -> Result<Option<KnownState>, DecisionError> {
+        Ok(self.recalled()?.map(|remembered| known_state(&Salvage::from_memory(remembered))))
     }
 
     fn recalled(&self) -> Result<Option<Remembered>, DecisionError> {
@@ -128,7 +128,7 @@ impl Operator {
     /// The ledger cannot be read to its end (then use `rebuild`), or the store or the disk failed.
     pub async fn adopt(&self) -> Result<Decided, DecisionError> {
         let (stored, known) = (Salvage::read(&self.fs, &self.dataset).await?, self.recalled()?);
-        let known = known.map(Salvage::of);
+        let known = known.map(Salvage::from_memory);
         let is_bare = stored.entries.is_empty() && stored.checkpoint.is_empty();
         if !stored.problems.is_empty() && !is_bare {
             let problems = stored.problems.join("; ");
@@ -171,7 +171,7 @@ impl Operator {
     /// Neither has any contents; or the store or the disk failed.
     pub async fn rebuild(&self) -> Result<Decided, DecisionError> {
         let (stored, known) = (Salvage::read(&self.fs, &self.dataset).await?, self.recalled()?);
-        let known = known.map(Salvage::of);
+        let known = known.map(Salvage::from_memory);
         let sources: Vec<&Salvage> = known.iter().chain([&stored]).collect();
         let is_empty =
             |source: &&Salvage| source.entries.is_empty() && source.checkpoint.is_empty();
@@ -320,7 +320,7 @@ impl Operator {
         };
         let identity = name.identity;
         stored.name = Some(name);
-        let standing = standing(&stored);
+        let standing = known_state(&stored);
         let path = Memory::path(&self.directory, &self.name).display().to_string();
         let failed = move |source| DecisionError::Memory { path: path.clone(), source };
         let memory = Memory::load(&self.env, &self.directory, &self.name, &Turns::default()).await;
@@ -357,7 +357,7 @@ fn distinct<'a>(sources: &[&'a Salvage]) -> Vec<&'a Entry> {
     all.filter(|entry| seen.insert(entry.attempt)).collect()
 }
 
-fn standing(found: &Salvage) -> Standing {
+fn known_state(found: &Salvage) -> KnownState {
     let (identity, view) = (found.identity(), found.view());
-    Standing { identity, view, problems: found.problems.clone() }
+    KnownState { identity, view, problems: found.problems.clone() }
 }

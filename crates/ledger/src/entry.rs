@@ -105,12 +105,12 @@ struct Body {
     incarnation: Bytes,
     #[prost(bytes = "bytes", tag = "4")]
     attempt: Bytes,
-    #[prost(oneof = "Said", tags = "10, 11, 12, 13")]
-    said: Option<Said>,
+    #[prost(oneof = "Operation", tags = "10, 11, 12, 13")]
+    said: Option<Operation>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
-enum Said {
+enum Operation {
     #[prost(message, tag = "10")]
     Commit(CommitBody),
     #[prost(message, tag = "11")]
@@ -162,15 +162,15 @@ impl Entry {
             Kind::Commit { keys, files } => {
                 let mut encoded = BytesMut::new();
                 keys.encode(&mut encoded);
-                let files = files.iter().map(FileBody::of).collect();
-                Said::Commit(CommitBody { keys: encoded.freeze(), files })
+                let files = files.iter().map(FileBody::from_staged).collect();
+                Operation::Commit(CommitBody { keys: encoded.freeze(), files })
             }
-            Kind::Fence(author) => Said::Fence(FenceBody {
+            Kind::Fence(author) => Operation::Fence(FenceBody {
                 collector: bytes_of(author.collector),
                 incarnation: bytes_of(author.incarnation),
             }),
-            Kind::Seal => Said::Seal(SealBody {}),
-            Kind::Merge(merge) => Said::Merge(MergeBody::of(merge)),
+            Kind::Seal => Operation::Seal(SealBody {}),
+            Kind::Merge(merge) => Operation::Merge(MergeBody::from_merge(merge)),
         };
         let body = Body {
             index: self.index,
@@ -194,22 +194,24 @@ impl Entry {
         }
         let author = author_of(&body.collector, &body.incarnation)?;
         let kind = match body.said.ok_or(EntryError::Unknown)? {
-            Said::Commit(mut commit) => {
+            Operation::Commit(mut commit) => {
                 let keys =
                     KeySet::decode(&mut commit.keys).map_err(|_| damaged("invalid batch keys"))?;
                 let files = commit.files.into_iter().map(FileBody::into_file);
                 Kind::Commit { keys, files: files.collect::<Result<_, _>>()? }
             }
-            Said::Fence(fence) => Kind::Fence(author_of(&fence.collector, &fence.incarnation)?),
-            Said::Seal(SealBody {}) => Kind::Seal,
-            Said::Merge(merge) => Kind::Merge(merge.into_merge()?),
+            Operation::Fence(fence) => {
+                Kind::Fence(author_of(&fence.collector, &fence.incarnation)?)
+            }
+            Operation::Seal(SealBody {}) => Kind::Seal,
+            Operation::Merge(merge) => Kind::Merge(merge.into_merge()?),
         };
         Ok(Self { index, author, attempt: token_of(&body.attempt)?, kind })
     }
 }
 
 impl FileBody {
-    fn of(file: &StagedFile) -> Self {
+    fn from_staged(file: &StagedFile) -> Self {
         Self {
             temp: file.temp.clone(),
             target: file.target.clone(),

@@ -37,7 +37,7 @@ impl Ledger {
             return Ok(());
         }
         let stages = self.foreign_stages().await?;
-        for suspect in self.known.watch.look(stages, now, quiet) {
+        for suspect in self.known.watch.observe(stages, now, quiet) {
             self.fence(suspect).await?;
         }
         Ok(())

@@ -26,17 +26,17 @@ struct Sighting {
 }
 
 /// Number of checks within the time after which a stage counts as abandoned.
-const LOOKS: u32 = 4;
+const CHECKS: u32 = 4;
 
 impl Watch {
     /// Returns `true` if a check is due.
     pub(super) fn is_due(&self, now: Instant, quiet: Duration) -> bool {
-        self.looked.is_none_or(|looked| now.duration_since(looked) >= quiet / LOOKS)
+        self.looked.is_none_or(|looked| now.duration_since(looked) >= quiet / CHECKS)
     }
 
     /// Records the contents of the stages at `now`; returns starts whose non-empty stage has not
     /// changed for `quiet`. File names are enough: a live start creates, renames and deletes files.
-    pub(super) fn look(
+    pub(super) fn observe(
         &mut self,
         stages: BTreeMap<WriterId, BTreeSet<String>>,
         now: Instant,
@@ -79,20 +79,20 @@ mod tests {
         let at = |secs| start + Duration::from_secs(secs);
         assert!(watch.is_due(start, QUIET));
         let first = stages(&[(1, &["a"]), (2, &["a"]), (3, &[])]);
-        assert!(watch.look(first, at(0), QUIET).is_empty());
+        assert!(watch.observe(first, at(0), QUIET).is_empty());
         assert!(!watch.is_due(at(24), QUIET) && watch.is_due(at(25), QUIET));
         let changed = stages(&[(1, &["a"]), (2, &["b"]), (3, &[])]);
-        assert!(watch.look(changed.clone(), at(99), QUIET).is_empty());
-        assert_eq!(watch.look(changed.clone(), at(100), QUIET), [author(1)]);
-        assert_eq!(watch.look(changed, at(199), QUIET), [author(1), author(2)]);
+        assert!(watch.observe(changed.clone(), at(99), QUIET).is_empty());
+        assert_eq!(watch.observe(changed.clone(), at(100), QUIET), [author(1)]);
+        assert_eq!(watch.observe(changed, at(199), QUIET), [author(1), author(2)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_came_back_is_watched_anew() {
         let (mut watch, start) = (Watch::default(), Instant::now());
         let one = || stages(&[(1, &["a"])]);
-        watch.look(one(), start, QUIET);
-        watch.look(stages(&[]), start + QUIET / 2, QUIET);
-        assert!(watch.look(one(), start + QUIET, QUIET).is_empty());
+        watch.observe(one(), start, QUIET);
+        watch.observe(stages(&[]), start + QUIET / 2, QUIET);
+        assert!(watch.observe(one(), start + QUIET, QUIET).is_empty());
     }
 }

@@ -69,7 +69,7 @@ mod visible;
 pub use audit::{Audit, Contents, Place, VisibleFile, VisibleFiles, is_lines};
 pub use change::Change;
 pub use dataset::{BOOKS, Dataset, Token, WriterId};
-pub use decide::{Decided, DecisionError, Operator, Standing};
+pub use decide::{Decided, DecisionError, KnownState, Operator};
 pub use entry::{Entry, EntryError, Kind, StagedFile};
 pub use error::LedgerError;
 pub use memory::{Memory, Remembered, Turns};

@@ -52,7 +52,7 @@ pub(crate) use holders::Holders;
 /// Ending of the copy of merged files on the stage.
 pub(super) const COPY: &str = ".merged";
 /// Maximum number of checks of one merge before it is postponed.
-const LOOKS_MAX: u32 = 8;
+const CHECKS_MAX: u32 = 8;
 /// Maximum number of refused calls for it until then: others wait for the ledger.
 const REFUSED_MAX: u32 = 2;
 
@@ -151,8 +151,8 @@ impl Ledger {
     /// Completes one merge; returns whether it is over.
     async fn finish(&self, merge: &Merge) -> Result<bool, LedgerError> {
         let (mut before, mut refused, mut cause) = (None, 0, None);
-        for _ in 0..LOOKS_MAX {
-            let found = self.look_for(merge).await?;
+        for _ in 0..CHECKS_MAX {
+            let found = self.find_files(merge).await?;
             let again = before.replace(found) == Some(found);
             let done = match merge.left(found) {
                 Left::Nothing => return Ok(true),
@@ -187,7 +187,7 @@ impl Ledger {
 
     /// Looks up the files of a merge. If they change between the lookups, the store refuses the
     /// next call, or a second check finds the change.
-    async fn look_for(&self, merge: &Merge) -> Result<Found, LedgerError> {
+    async fn find_files(&self, merge: &Merge) -> Result<Found, LedgerError> {
         let directory = self.dataset.published(merge.directory());
         let listed = self.list(directory.trim_end_matches('/')).await?;
         let names: BTreeSet<&str> = listed.iter().map(|one| one.name.as_str()).collect();
@@ -251,7 +251,7 @@ struct MergedFileBody {
 }
 
 impl MergeBody {
-    pub(super) fn of(merge: &Merge) -> Self {
+    pub(super) fn from_merge(merge: &Merge) -> Self {
         let files = [&merge.target].into_iter().chain(&merge.sources);
         let file = |MergedFile { target, len }: &MergedFile| MergedFileBody {
             target: target.clone(),
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_merge_that_leads_out_of_its_directory_is_damaged() {
-        let body = MergeBody::of(&merge());
+        let body = MergeBody::from_merge(&merge());
         assert_eq!(body.clone().into_merge().unwrap(), merge());
         for damage in [
             |body: &mut MergeBody| body.files.truncate(1),

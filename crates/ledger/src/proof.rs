@@ -57,7 +57,7 @@ pub fn prove<'a>(accounts: &[Account], ledgers: impl Iterator<Item = &'a Settled
         dead.insert_all(&account.letters.keys());
     }
     let ledgers: Vec<&Settled> = ledgers.collect();
-    let originals = Originals::of(accounts);
+    let originals = Originals::from_accounts(accounts);
     // Of a batch that was split one part may be in a ledger while another one still waits.
     let mut open = held.clone();
     open.insert_all(&dead);
@@ -275,7 +275,7 @@ mod tests {
     /// Method: two relays split, one after the other; the second one holds one part of a part.
     #[test]
     fn a_batch_that_is_split_is_committed_when_no_channel_has_a_part_of_it() {
-        let [a, b] = ["a", "b"].map(PartNames::of_channel);
+        let [a, b] = ["a", "b"].map(PartNames::new);
         let part = |names: &PartNames, keys: &KeySet| {
             let mut named = KeySet::default();
             for (origin, epoch, set) in keys.iter() {

@@ -33,7 +33,7 @@ use tracing::{info, warn};
 
 use super::entry::StagedFile;
 use super::error::LedgerError;
-use super::store::{Ledger, PATIENCE, PAUSE, Roll};
+use super::store::{CHECKS_MAX, Ledger, PAUSE, Roll};
 
 /// Files of one commit that are published at the same time.
 const PUBLISHED_AT_ONCE: usize = 32;
@@ -208,7 +208,7 @@ impl Ledger {
                 let to = self.dataset.published(&file.target);
                 // A directory that just refused is not worth a pause that blocks everything else.
                 let refuses = self.known.refusals.directories.contains(parent(&file.target));
-                let patience = if refuses { 0 } else { PATIENCE };
+                let patience = if refuses { 0 } else { CHECKS_MAX };
                 let fs = self.fs.clone();
                 async move { (publish(fs, from, to, patience).await, file) }
             })

@@ -124,7 +124,7 @@ impl Salvage {
     }
 
     /// Does the same for a collector's memory.
-    pub(super) fn of(remembered: Remembered) -> Self {
+    pub(super) fn from_memory(remembered: Remembered) -> Self {
         let Remembered { identity, view, checkpoint, entries, .. } = remembered;
         let generation = view.generation();
         let begin = checkpoint::decode(checkpoint.clone(), generation);
@@ -194,7 +194,7 @@ impl Sum {
                 news.remove_all(&self.counted.keys);
                 news.remove_all(&self.counted.floors.closed_of(keys));
                 if keys.is_empty() || !news.is_empty() {
-                    self.totals = self.totals + Totals::of(files);
+                    self.totals = self.totals + Totals::from_staged(files);
                 }
                 self.settled.keys.insert_all(keys);
             }

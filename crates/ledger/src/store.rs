@@ -23,7 +23,7 @@ use super::view::{Totals, View};
 use crate::committer::{Attempt, AttemptKind, Verdict};
 
 /// How often an unanswered call is checked before the commit is given up.
-pub(super) const PATIENCE: u32 = 5;
+pub(super) const CHECKS_MAX: u32 = 5;
 /// First pause between two looks; doubles.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
@@ -99,7 +99,7 @@ pub enum Committed {
     /// their directories refuse; those wait.
     Published(u64),
     /// Other entries contain all of its batches; its files are deleted.
-    Elsewhere,
+    ByAnother,
     /// Other entries contain these of its batches; its files are deleted. The caller must roll the
     /// rest again.
     Overlap(KeySet),
@@ -198,10 +198,10 @@ impl Ledger {
         closing: impl Future<Output = Result<(), LedgerError>> + Send,
     ) -> Result<Committed, LedgerError> {
         self.room_to_wait().await?;
-        let volume = Totals::of(&self.targets(&roll, ""));
+        let volume = Totals::from_staged(&self.targets(&roll, ""));
         let kind = AttemptKind::Commit { keys: roll.keys.clone(), volume };
         let attempt = Attempt { author: self.author, token: roll.token, kind };
-        let mut work = Work::of(attempt, &roll, Some(closing.boxed()));
+        let mut work = Work::new(attempt, &roll, Some(closing.boxed()));
         self.read_ahead().await;
         let verdict = self.advance(&mut work).await?;
         work.closed().await?;
@@ -213,7 +213,7 @@ impl Ledger {
                 self.publish_won(files).await?;
                 Committed::Published(index)
             }
-            Verdict::Settled => Committed::Elsewhere,
+            Verdict::Settled => Committed::ByAnother,
             Verdict::Overlap(known) => Committed::Overlap(known),
             verdict => return Err(stopped(&verdict, prepared)),
         };

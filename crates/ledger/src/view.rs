@@ -74,7 +74,7 @@ pub struct Totals {
 
 impl Totals {
     /// The sums over the files of one entry.
-    pub fn of(files: &[StagedFile]) -> Self {
+    pub fn from_staged(files: &[StagedFile]) -> Self {
         files.iter().fold(Self::default(), |sum, file| {
             sum + Self { files: 1, bytes: file.len, events: file.events }
         })
@@ -149,7 +149,7 @@ impl View {
     pub fn absorb(&mut self, entry: &Entry) {
         match &entry.kind {
             Kind::Commit { keys, files } => {
-                self.absorb_commit(entry.index, keys, Totals::of(files));
+                self.absorb_commit(entry.index, keys, Totals::from_staged(files));
             }
             Kind::Fence(author) => self.absorb_fence(entry.index, *author),
             Kind::Seal => self.absorb_seal(entry.index),

@@ -44,19 +44,20 @@ impl Session {
                 }
             }
         }
-        let environment = environment().map_err(|error| of(&error))?;
+        let environment = environment().map_err(|error| to_problem(&error))?;
         let seconds = u32::try_from(seconds(limit)).unwrap_or(u32::MAX);
         let options = ConnectionOptions { login_timeout_sec: Some(seconds), ..Default::default() };
         let connection = environment.connect_with_connection_string(&whole, options);
         // Not every driver takes a limit.
-        let connection = match connection.map_err(|error| of(&error)) {
+        let connection = match connection.map_err(|error| to_problem(&error)) {
             Err(problem) if is_of_option(&problem) => environment
                 .connect_with_connection_string(&whole, ConnectionOptions::default())
-                .map_err(|error| of(&error)),
+                .map_err(|error| to_problem(&error)),
             other => other,
         };
         let connection = connection.map_err(|problem| hidden(problem, login))?;
-        let dbms = connection.database_management_system_name().map_err(|error| of(&error))?;
+        let dbms =
+            connection.database_management_system_name().map_err(|error| to_problem(&error))?;
         let has_limit = connection
             .preallocate()
             .is_ok_and(|mut statement| statement.set_query_timeout_sec(60).is_ok());
@@ -83,13 +84,13 @@ impl Session {
         values: &[Value],
         limit: Duration,
     ) -> Result<Option<u64>, Problem> {
-        let mut statement = self.connection.preallocate().map_err(|error| of(&error))?;
+        let mut statement = self.connection.preallocate().map_err(|error| to_problem(&error))?;
         if let Some(seconds) = self.limit(limit) {
-            statement.set_query_timeout_sec(seconds).map_err(|error| of(&error))?;
+            statement.set_query_timeout_sec(seconds).map_err(|error| to_problem(&error))?;
         }
         let values: Vec<_> = values.iter().map(bound).collect();
-        statement.execute(sql, &values[..]).map_err(|error| of(&error))?;
-        let count = statement.row_count().map_err(|error| of(&error))?;
+        statement.execute(sql, &values[..]).map_err(|error| to_problem(&error))?;
+        let count = statement.row_count().map_err(|error| to_problem(&error))?;
         Ok(count.map(|count| count as u64))
     }
 
@@ -125,7 +126,7 @@ impl Session {
     /// # Errors
     /// The driver has none.
     pub fn begin(&self) -> Result<(), Problem> {
-        self.connection.set_autocommit(false).map_err(|error| of(&error))
+        self.connection.set_autocommit(false).map_err(|error| to_problem(&error))
     }
 
     /// Ends the transaction that was begun.
@@ -134,8 +135,8 @@ impl Session {
     /// It has failed; whether it is committed may be unknown then.
     pub fn end(&self, commits: bool) -> Result<(), Problem> {
         let ended = if commits { self.connection.commit() } else { self.connection.rollback() };
-        ended.map_err(|error| of(&error))?;
-        self.connection.set_autocommit(true).map_err(|error| of(&error))
+        ended.map_err(|error| to_problem(&error))?;
+        self.connection.set_autocommit(true).map_err(|error| to_problem(&error))
     }
 
     fn limit(&self, limit: Duration) -> Option<usize> {
@@ -150,7 +151,7 @@ impl Session {
     ) -> Result<CursorImpl<StatementImpl<'_>>, Problem> {
         let values: Vec<_> = values.iter().map(bound).collect();
         let cursor = self.connection.execute(sql, &values[..], self.limit(limit));
-        let cursor = cursor.map_err(|error| of(&error))?;
+        let cursor = cursor.map_err(|error| to_problem(&error))?;
         cursor.ok_or_else(|| Problem::new("07005", "the statement returned no result set"))
     }
 }
@@ -176,7 +177,7 @@ fn hidden(mut problem: Problem, login: Option<(&str, &str)>) -> Problem {
     problem
 }
 
-fn of(error: &Error) -> Problem {
+fn to_problem(error: &Error) -> Problem {
     match error {
         Error::Diagnostics { record, .. }
         | Error::UnsupportedOdbcApiVersion(record)

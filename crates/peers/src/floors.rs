@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use pipeline::{Channel, ChannelError, Env, Epoch, Floors, Identity, Origin};
 use support::mutant;
 
-use crate::births::Births;
+use crate::own_epochs::OwnEpochs;
 
 /// Maximum number of origins for which a board keeps the senders' declarations, some 5 MiB.
 /// Declarations of further origins are dropped: their batches are remembered for longer.
@@ -23,12 +23,12 @@ pub struct FloorBoard {
     heard: Arc<Mutex<Floors>>,
     /// Epochs that the downstream ledger has closed.
     closed: Arc<Mutex<Arc<Floors>>>,
-    agent: Arc<OwnEpochs>,
+    agent: Arc<DeclarableEpochs>,
 }
 
 /// The epochs that an agent can declare about batches from its own channels.
 #[derive(Default)]
-struct OwnEpochs {
+struct DeclarableEpochs {
     /// Every channel of the agent: a batch may be in another channel than the one that created it.
     /// Weak, because a component of the channel, and so the channel itself, may keep the board.
     channels: Mutex<Vec<Weak<dyn Channel>>>,
@@ -42,13 +42,13 @@ struct OwnEpochs {
     /// Set if some sink drops uncommitted batches, so that the agent cannot know.
     forgetful: OnceLock<()>,
     /// The lives of this process, and the batches that have left them.
-    births: Births,
+    births: OwnEpochs,
 }
 
 /// Returns the lowest epoch of an origin with a batch in the dead letters.
 type LowestLetter = Box<dyn Fn(Origin) -> Option<Epoch> + Send + Sync>;
 
-impl std::fmt::Debug for OwnEpochs {
+impl std::fmt::Debug for DeclarableEpochs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let channels = self.channels().len();
         let forgetful = self.forgetful.get().is_some();
@@ -59,7 +59,7 @@ impl std::fmt::Debug for OwnEpochs {
     }
 }
 
-impl OwnEpochs {
+impl DeclarableEpochs {
     fn channels(&self) -> MutexGuard<'_, Vec<Weak<dyn Channel>>> {
         // As below.
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
@@ -82,7 +82,7 @@ impl OwnEpochs {
 impl FloorBoard {
     /// The board of another channel of the same agent.
     #[must_use]
-    pub fn of_another_channel(&self) -> Self {
+    pub fn for_another_channel(&self) -> Self {
         let (heard, closed) = (Arc::default(), Arc::default());
         Self { heard, closed, agent: self.agent.clone() }
     }
@@ -90,7 +90,7 @@ impl FloorBoard {
     /// Sets all channels of the agent, before anything runs, and when they change. `left_behind`:
     /// other channels, which are no longer configured, have batches on disk; then no epoch of this
     /// agent is declared.
-    pub fn know_channels<'a>(
+    pub fn set_channels<'a>(
         &self,
         channels: impl Iterator<Item = &'a Arc<dyn Channel>>,
         left_behind: bool,
@@ -101,12 +101,12 @@ impl FloorBoard {
 
     /// Marks this channel of the agent as not open. Until it is open, no epoch of this agent is
     /// declared, because the contents of the channel are unknown. Called before anything runs.
-    pub fn is_not_open(&self, channel: &Arc<dyn Channel>) {
+    pub fn mark_not_open(&self, channel: &Arc<dyn Channel>) {
         self.agent.not_open().push(Arc::downgrade(channel));
     }
 
     /// A channel that [was not open](Self::is_not_open) is open now, and nothing runs on it yet.
-    pub fn has_opened(&self, channel: &Arc<dyn Channel>) {
+    pub fn mark_open(&self, channel: &Arc<dyn Channel>) {
         self.begin_lives([channel].into_iter());
         let opened = Arc::downgrade(channel);
         self.agent.not_open().retain(|other| !other.ptr_eq(&opened));
@@ -145,7 +145,7 @@ impl FloorBoard {
     /// Returns the name of a batch whose life a ledger has closed. A batch of a life of this
     /// process gets a new name, because a copy of this agent's directory has closed its life. All
     /// others keep theirs.
-    pub async fn left(&self, env: &Env, key: Identity) -> Identity {
+    pub async fn rename_closed(&self, env: &Env, key: Identity) -> Identity {
         if !self.is_own(key) {
             return key;
         }
@@ -163,19 +163,22 @@ impl FloorBoard {
     }
 
     /// Sets the query of the agent's dead letters. Called once, before anything runs.
-    pub fn know_letters(&self, lowest: impl Fn(Origin) -> Option<Epoch> + Send + Sync + 'static) {
+    pub fn set_lowest_letter(
+        &self,
+        lowest: impl Fn(Origin) -> Option<Epoch> + Send + Sync + 'static,
+    ) {
         // A second call would set the same query.
         let _ = self.agent.letters.set(Box::new(lowest));
     }
 
     /// Records that some sink drops uncommitted batches: no epoch of this agent is ever declared.
-    pub fn forget_early(&self) {
+    pub fn disable_declarations(&self) {
         let _ = self.agent.forgetful.set(());
     }
 
     /// Records a sender's declarations, for at most [`DECLARED_MAX`] origins.
-    pub fn hear(&self, floors: &Floors) {
-        let mut heard = self.heard();
+    pub fn observe(&self, floors: &Floors) {
+        let mut heard = self.observed();
         for (origin, epoch) in floors.iter() {
             if heard.len() < DECLARED_MAX || heard.of(origin) > Epoch(0) {
                 heard.raise(origin, epoch);
@@ -187,17 +190,17 @@ impl FloorBoard {
     /// closed it.
     pub fn is_closed(&self, key: Identity) -> bool {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.heard().is_closed(key) || closed.is_closed(key)
+        self.observed().is_closed(key) || closed.is_closed(key)
     }
 
     /// Records that the downstream ledger has closed these: no batch below is ever committed.
-    pub fn know_closed(&self, floors: &Floors) {
+    pub fn close(&self, floors: &Floors) {
         *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(floors.clone());
     }
 
     /// Returns the declarations of senders.
     pub fn declared(&self) -> Floors {
-        self.heard().clone()
+        self.observed().clone()
     }
 
     /// Returns the floors that a sink on this channel may declare: floors of senders, and for each
@@ -212,7 +215,7 @@ impl FloorBoard {
         let Some(channels) = channels.filter(|_| self.agent.forgetful.get().is_none()) else {
             return floors;
         };
-        for (origin, epoch) in channels.iter().filter_map(|channel| channel.birthplace()) {
+        for (origin, epoch) in channels.iter().filter_map(|channel| channel.own_epoch()) {
             let wanted = channels.iter().filter_map(|channel| channel.lowest_unsettled(origin));
             let wanted = wanted.chain(self.agent.letters.get().and_then(|lowest| lowest(origin)));
             let wanted = wanted.filter(|_| !mutant!("closed_too_early"));
@@ -221,7 +224,7 @@ impl FloorBoard {
         floors
     }
 
-    fn heard(&self) -> MutexGuard<'_, Floors> {
+    fn observed(&self) -> MutexGuard<'_, Floors> {
         // Floors are complete between two calls, whichever task panicked in between.
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -235,10 +238,10 @@ mod tests {
     fn nothing_is_declared_while_a_channel_that_is_not_named_holds_batches() {
         let board = FloorBoard::default();
         assert!(!board.agent.left_behind.load(Ordering::Relaxed));
-        board.know_channels(std::iter::empty(), true);
+        board.set_channels(std::iter::empty(), true);
         let mut heard = Floors::default();
         heard.raise(Origin([1; 16]), Epoch(3));
-        board.hear(&heard);
+        board.observe(&heard);
         assert_eq!(board.declarable(), heard, "what others declared is handed on");
     }
 
@@ -249,11 +252,11 @@ mod tests {
         for n in 0..DECLARED_MAX as u128 + 10 {
             many.raise(Origin(n.to_be_bytes()), Epoch(1));
         }
-        board.hear(&many);
+        board.observe(&many);
         assert_eq!(board.declared().len(), DECLARED_MAX);
         let mut higher = Floors::default();
         higher.raise(Origin(0_u128.to_be_bytes()), Epoch(7));
-        board.hear(&higher);
+        board.observe(&higher);
         assert_eq!(board.declared().of(Origin(0_u128.to_be_bytes())), Epoch(7));
     }
 }

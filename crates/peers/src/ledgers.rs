@@ -8,10 +8,10 @@
 //!
 //! The ledger of a dataset decides which batches are delivered. An upstream agent remembers the
 //! identity and the length of each ledger in its data directory. It therefore detects a collector
-//! that continues with another ledger, or with an older copy. [`Acquaintance`] does the comparison.
+//! that continues with another ledger, or with an older copy. [`KnownLedgers`] does the comparison.
 
-mod acquaintance;
-mod kept;
+mod known_ledgers;
+mod memory;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,9 +21,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pipeline::{Env, LedgerId, LedgerState};
 use tokio::time::Instant;
 
-use kept::Kept;
+use memory::LedgerMemory;
 
-pub use acquaintance::{Acquaintance, Change, Finding};
+pub use known_ledgers::{Change, Finding, KnownLedgers};
 
 /// Maximum number of ledgers that one agent reports, and that are accepted from one.
 pub const LEDGERS_MAX: usize = 64;
@@ -38,31 +38,31 @@ pub struct LedgerBoard {
 struct Inner {
     said: Mutex<BTreeMap<Arc<str>, Vec<LedgerState>>>,
     /// Locked while the file is read and written.
-    kept: Mutex<Kept>,
+    kept: Mutex<LedgerMemory>,
 }
 
 impl LedgerBoard {
     /// Creates a board with a memory in the file `path`, which is created when needed.
-    pub fn kept_in(env: Env, path: PathBuf) -> Self {
-        let kept = Mutex::new(Kept::new(env, path));
+    pub fn with_file(env: Env, path: PathBuf) -> Self {
+        let kept = Mutex::new(LedgerMemory::new(env, path));
         Self { inner: Arc::new(Inner { said: Mutex::default(), kept }) }
     }
 
     /// Sets all ledgers that this member of a group stores by, or knows downstream.
-    pub fn says(&self, member: &Arc<str>, ledgers: Vec<LedgerState>) {
-        self.said().insert(member.clone(), ledgers);
+    pub fn set(&self, member: &Arc<str>, ledgers: Vec<LedgerState>) {
+        self.by_member().insert(member.clone(), ledgers);
     }
 
     /// Removes the ledgers of this member.
     pub fn withdraw(&self, member: &str) {
-        self.said().remove(member);
+        self.by_member().remove(member);
         self.kept().acquaintance.withdraw(member);
     }
 
     /// Returns each ledger downstream of the channel once, in its longest known state.
     pub fn all(&self) -> Vec<LedgerState> {
         let mut all: BTreeMap<(Arc<str>, LedgerId), LedgerState> = BTreeMap::new();
-        for state in self.said().values().flatten() {
+        for state in self.by_member().values().flatten() {
             let known = all.entry((state.dataset.clone(), state.identity));
             let known = known.or_insert_with(|| state.clone());
             // The same length, but read later: it is newer.
@@ -73,7 +73,7 @@ impl LedgerBoard {
         all.into_values().take(LEDGERS_MAX).collect()
     }
 
-    /// As [`LedgerBoard::says`], for an agent of a connection: compares the ledgers with the
+    /// As [`LedgerBoard::set`], for an agent of a connection: compares the ledgers with the
     /// memory, and remembers new ones. Blocks while the file is read or written.
     ///
     /// The second value is the error of reading or writing the memory, if any: then the memory of
@@ -86,10 +86,10 @@ impl LedgerBoard {
     ) -> (Vec<Finding>, io::Result<()>) {
         let mut kept = self.kept();
         let read = kept.load(now);
-        let findings = kept.acquaintance.hear(member, &ledgers, now);
+        let findings = kept.acquaintance.observe(member, &ledgers, now);
         let written = kept.store(now);
         drop(kept);
-        self.says(member, ledgers);
+        self.set(member, ledgers);
         (findings, read.and(written))
     }
 
@@ -99,12 +99,12 @@ impl LedgerBoard {
         self.kept().acquaintance.is_changed(member)
     }
 
-    fn said(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Vec<LedgerState>>> {
+    fn by_member(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Vec<LedgerState>>> {
         // Each call leaves the map complete, even if a caller panicked before.
         self.inner.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, LedgerMemory> {
         // The memory is changed in complete steps.
         self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,15 +124,15 @@ mod tests {
             entries,
             read: now,
         };
-        board.says(&"a".into(), vec![state(1, 7)]);
-        board.says(&"b".into(), vec![state(1, 9)]);
-        board.says(&"c".into(), vec![state(2, 1)]);
+        board.set(&"a".into(), vec![state(1, 7)]);
+        board.set(&"b".into(), vec![state(1, 9)]);
+        board.set(&"c".into(), vec![state(2, 1)]);
         let all = |board: &LedgerBoard| -> Vec<_> {
             board.all().iter().map(|state| (state.identity.0[0], state.entries)).collect()
         };
         assert_eq!(all(&board), [(1, 9), (2, 1)]);
         board.withdraw("b");
-        board.says(&"c".into(), Vec::new());
+        board.set(&"c".into(), Vec::new());
         assert_eq!(all(&board), [(1, 7)]);
     }
 }

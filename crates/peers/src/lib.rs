@@ -19,12 +19,12 @@
 //! passes its [`Seat`] and its [`NextHop`] to its group by
 //! [`Sink::extensions`](pipeline::Sink::extensions).
 
-mod births;
 pub mod discovery;
 pub mod floors;
 pub mod ledgers;
 pub mod limits;
 pub mod outlet;
+mod own_epochs;
 pub mod refusals;
 pub mod routing;
 pub mod senders;

@@ -32,12 +32,12 @@ pub struct PeerLimit {
 
 impl PeerLimit {
     /// Creates the limit of a peer without smaller limits downstream.
-    pub fn of(bytes: u64) -> Self {
+    pub fn new(bytes: u64) -> Self {
         Self { takes: bytes, cut: bytes }
     }
 
     /// Creates the limits of a Welcome, in which 0 means no limit; `None`: it announced no limit.
-    pub fn told(body_max: u64, body_cut: u64) -> Option<Self> {
+    pub fn from_announced(body_max: u64, body_cut: u64) -> Option<Self> {
         let limit = |bytes: u64| if bytes == 0 { u64::MAX } else { bytes };
         let takes = limit(body_max);
         let told = Self { takes, cut: limit(body_cut).min(takes) };
@@ -85,12 +85,12 @@ impl LimitBoard {
     }
 
     /// Peers are looked up, so that their addresses are not known yet.
-    pub fn expect_any(&self) {
+    pub fn expect_unknown(&self) {
         self.limits().looks_up = true;
     }
 
     /// Records that a sink of the channel accepts batches of any size.
-    pub fn takes_any(&self) {
+    pub fn accept_any(&self) {
         self.limits().takes_any = true;
     }
 
@@ -116,7 +116,7 @@ impl LimitBoard {
 
     /// Restores limits that were announced to an earlier process. They count for expected peers,
     /// until these announce them again.
-    pub fn recall(&self, peers: PeerLimits) {
+    pub fn restore(&self, peers: PeerLimits) {
         let mut limits = self.limits();
         let Limits { expected, looks_up, .. } = &*limits;
         let may_come = |peer: &Arc<str>| *looks_up || expected.contains(peer);
@@ -233,14 +233,14 @@ mod tests {
         let (board, new) = (LimitBoard::default(), LimitBoard::default());
         board.expect("a:1");
         board.expect("b:2");
-        board.named(&"a:1".into(), Some(PeerLimit::of(512)));
-        board.named(&"b:2".into(), Some(PeerLimit::of(1 << 20)));
+        board.named(&"a:1".into(), Some(PeerLimit::new(512)));
+        board.named(&"b:2".into(), Some(PeerLimit::new(1 << 20)));
         new.expect("b:2");
         new.expect("c:3");
         board.configure(&new);
         assert_eq!(board.smallest(), Some(1 << 20), "a:1 is no peer any more");
         assert_eq!(board.largest(), None, "c:3 has not named one");
-        board.named(&"c:3".into(), Some(PeerLimit::of(64)));
+        board.named(&"c:3".into(), Some(PeerLimit::new(64)));
         assert_eq!((board.smallest(), board.largest()), (Some(64), Some(1 << 20)));
     }
 
@@ -249,11 +249,11 @@ mod tests {
         let board = LimitBoard::default();
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         assert_eq!(board.smallest(), None);
-        board.named(&a, Some(PeerLimit::of(64 << 10)));
+        board.named(&a, Some(PeerLimit::new(64 << 10)));
         let same = board.clone();
-        same.named(&b, Some(PeerLimit::of(16 << 20)));
+        same.named(&b, Some(PeerLimit::new(16 << 20)));
         assert_eq!(board.smallest(), Some(64 << 10));
-        board.named(&a, Some(PeerLimit::of(32 << 20)));
+        board.named(&a, Some(PeerLimit::new(32 << 20)));
         assert_eq!(board.smallest(), Some(16 << 20));
         board.withdraw("b");
         assert_eq!(same.smallest(), Some(32 << 20));
@@ -263,25 +263,25 @@ mod tests {
 
     #[test]
     fn a_recalled_limit_counts_until_its_peer_reports_one_or_disappears() {
-        let (peer, of) = (|name: &str| Arc::<str>::from(name), PeerLimit::of);
+        let (peer, of) = (|name: &str| Arc::<str>::from(name), PeerLimit::new);
         let recalled =
             || PeerLimits::from([(peer("a"), of(10)), (peer("b"), of(20)), (peer("old"), of(1))]);
         let board = LimitBoard::default();
         board.expect("a");
         board.expect("b");
-        board.recall(recalled());
+        board.restore(recalled());
         let both = PeerLimits::from([(peer("a"), of(10)), (peer("b"), of(20))]);
         assert_eq!(board.known(), both, "one is not set up");
         assert_eq!(board.smallest(), Some(10));
-        board.named(&peer("a"), Some(PeerLimit::of(30)));
+        board.named(&peer("a"), Some(PeerLimit::new(30)));
         assert_eq!(board.smallest(), Some(20));
         board.named(&peer("b"), None);
         assert_eq!(board.known(), [(peer("a"), of(30))].into());
 
         let board = LimitBoard::default();
         board.expect("b");
-        board.expect_any();
-        board.recall(recalled());
+        board.expect_unknown();
+        board.restore(recalled());
         assert_eq!(board.smallest(), Some(1), "it may be found again");
         board.found(&[peer("a")].into());
         assert_eq!(board.known(), both);
@@ -292,12 +292,12 @@ mod tests {
     #[test]
     fn the_largest_limit_is_known_once_every_peer_that_may_come_has_named_one() {
         let peer = |name: &str| Arc::<str>::from(name);
-        let relay = PeerLimit::told(16 << 20, 64 << 10).unwrap();
+        let relay = PeerLimit::from_announced(16 << 20, 64 << 10).unwrap();
         let board = LimitBoard::default();
         assert_eq!(board.largest(), None, "nothing is behind it, as far as is known");
         board.expect("a");
         board.expect("b");
-        board.named(&peer("a"), Some(PeerLimit::of(32 << 10)));
+        board.named(&peer("a"), Some(PeerLimit::new(32 << 10)));
         assert_eq!(board.largest(), None, "the other one may take any batch");
         board.named(&peer("b"), Some(relay));
         assert_eq!((board.smallest(), board.largest()), (Some(32 << 10), Some(16 << 20)));
@@ -305,8 +305,8 @@ mod tests {
         assert_eq!((board.smallest(), board.largest()), (Some(32 << 10), None));
 
         let board = LimitBoard::default();
-        board.expect_any();
-        board.recall([(peer("a"), PeerLimit::of(10))].into());
+        board.expect_unknown();
+        board.restore([(peer("a"), PeerLimit::new(10))].into());
         assert_eq!(board.largest(), None, "others may be found");
         board.found(&[peer("a"), peer("b")].into());
         assert_eq!(board.largest(), None);
@@ -314,24 +314,24 @@ mod tests {
         assert_eq!((board.smallest(), board.largest()), (Some(10), Some(16 << 20)));
         board.withdraw("b");
         assert_eq!(board.largest(), Some(10), "it has left");
-        board.takes_any();
+        board.accept_any();
         assert_eq!((board.smallest(), board.largest()), (Some(10), None), "a store takes any");
     }
 
     #[test]
     fn an_unknown_limit_is_none_and_the_cut_never_exceeds_a_known_one() {
-        assert_eq!(PeerLimit::told(0, 0), None);
-        assert_eq!(PeerLimit::told(7, 0), Some(PeerLimit::of(7)));
-        assert_eq!(PeerLimit::told(7, 9), Some(PeerLimit::of(7)));
-        assert_eq!(PeerLimit::told(0, 9), Some(PeerLimit { takes: u64::MAX, cut: 9 }));
+        assert_eq!(PeerLimit::from_announced(0, 0), None);
+        assert_eq!(PeerLimit::from_announced(7, 0), Some(PeerLimit::new(7)));
+        assert_eq!(PeerLimit::from_announced(7, 9), Some(PeerLimit::new(7)));
+        assert_eq!(PeerLimit::from_announced(0, 9), Some(PeerLimit { takes: u64::MAX, cut: 9 }));
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_a_change_is_told() {
         let (board, peer) = (LimitBoard::default(), Arc::from("a"));
-        board.named(&peer, Some(PeerLimit::of(5)));
+        board.named(&peer, Some(PeerLimit::new(5)));
         board.changed().await;
-        board.named(&peer, Some(PeerLimit::of(5)));
+        board.named(&peer, Some(PeerLimit::new(5)));
         board.withdraw("b");
         let told = tokio::time::timeout(std::time::Duration::from_secs(9), board.changed()).await;
         assert!(told.is_err(), "nothing has changed");

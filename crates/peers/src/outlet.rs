@@ -40,21 +40,21 @@ impl OutletBoard {
 
     /// Records that no member of `group` works, because of a failure of this agent. A later call
     /// does not restart the time.
-    pub fn fails(&self, group: &Arc<str>, cause: Arc<str>, now: Instant) {
+    pub fn set_failing(&self, group: &Arc<str>, cause: Arc<str>, now: Instant) {
         let agent = AgentLink { address: None, page: self.own_page.clone() };
-        self.fails_at(group, Outage { since: now, cause, agent });
+        self.set_failing_downstream(group, Outage { since: now, cause, agent });
     }
 
     /// Records that no member of `group` works, because of an outage that a downstream agent
     /// reports. A later call does not restart the time.
-    pub fn fails_at(&self, group: &Arc<str>, outage: Outage) {
+    pub fn set_failing_downstream(&self, group: &Arc<str>, outage: Outage) {
         let mut failing = self.failing();
         let since = failing.get(group).map_or(outage.since, |known| known.since);
         failing.insert(group.clone(), Outage { since, ..outage });
     }
 
     /// Some member of `group` works.
-    pub fn works(&self, group: &str) {
+    pub fn set_working(&self, group: &str) {
         self.failing().remove(group);
     }
 
@@ -79,12 +79,12 @@ impl OutletBoard {
 
 /// A changing value that others wait for.
 #[derive(Debug, Default)]
-struct Fact<T> {
+struct Observable<T> {
     value: Mutex<T>,
     changed: Notify,
 }
 
-impl<T: Clone + PartialEq> Fact<T> {
+impl<T: Clone + PartialEq> Observable<T> {
     fn value(&self) -> MutexGuard<'_, T> {
         // It is complete between two calls, even after a panic elsewhere.
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
@@ -104,7 +104,7 @@ impl<T: Clone + PartialEq> Fact<T> {
     }
 
     /// Waits until the value differs from `known`; returns it.
-    async fn otherwise(&self, known: T) -> T {
+    async fn changed(&self, known: T) -> T {
         notice::until(&self.changed, || Some(self.get()).filter(|value| *value != known)).await
     }
 }
@@ -112,9 +112,9 @@ impl<T: Clone + PartialEq> Fact<T> {
 /// The shared state of a sink and its group about the downstream agent. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct NextHop {
-    unable: Arc<Fact<Option<Outage>>>,
-    others_able: Arc<Fact<bool>>,
-    batch_max: Arc<Fact<Option<u64>>>,
+    unable: Arc<Observable<Option<Outage>>>,
+    others_able: Arc<Observable<bool>>,
+    batch_max: Arc<Observable<Option<u64>>>,
     dead_letters: Arc<Mutex<Vec<DeadLettered>>>,
 }
 
@@ -146,8 +146,8 @@ impl NextHop {
     }
 
     /// Waits until [`NextHop::unable`] differs from `known` and returns it. Cancel safe.
-    pub async fn unable_otherwise(&self, known: Option<Outage>) -> Option<Outage> {
-        self.unable.otherwise(known).await
+    pub async fn unable_changed(&self, known: Option<Outage>) -> Option<Outage> {
+        self.unable.changed(known).await
     }
 
     /// Sets whether another member of the group is open, with a downstream agent that stores its
@@ -162,8 +162,8 @@ impl NextHop {
     }
 
     /// Waits until [`NextHop::are_others_able`] differs from `known`; returns it. Cancel safe.
-    pub async fn others_otherwise(&self, known: bool) -> bool {
-        self.others_able.otherwise(known).await
+    pub async fn others_changed(&self, known: bool) -> bool {
+        self.others_able.changed(known).await
     }
 
     /// Sets the size of the largest encoded batch that the downstream agent accepts; `None`: it
@@ -198,8 +198,8 @@ impl NextHop {
     }
 
     /// Waits until [`NextHop::batch_max`] differs from `known`; returns it. Cancel safe.
-    pub async fn batch_max_otherwise(&self, known: Option<u64>) -> Option<u64> {
-        self.batch_max.otherwise(known).await
+    pub async fn batch_max_changed(&self, known: Option<u64>) -> Option<u64> {
+        self.batch_max.changed(known).await
     }
 }
 
@@ -215,17 +215,17 @@ mod tests {
             let since = now + Duration::from_secs(seconds);
             Some(Outage { since, cause: cause.into(), agent: AgentLink::default() })
         };
-        board.fails(&one, "a".into(), now);
-        board.fails(&two, "b".into(), now + Duration::from_secs(1));
-        board.fails(&one, "c".into(), now + Duration::from_secs(2));
+        board.set_failing(&one, "a".into(), now);
+        board.set_failing(&two, "b".into(), now + Duration::from_secs(1));
+        board.set_failing(&one, "c".into(), now + Duration::from_secs(2));
         assert_eq!(board.outage(), outage(0, "c"));
-        board.works("one");
+        board.set_working("one");
         assert_eq!(board.outage(), outage(1, "b"));
         assert_eq!((board.outage_of("one"), board.outage_of("two")), (None, outage(1, "b")));
         assert_eq!(board.unable(now + UNABLE_AFTER), []);
         let unable = board.unable(now + Duration::from_secs(1) + UNABLE_AFTER);
         assert_eq!(unable, [(two, outage(1, "b").unwrap())]);
-        board.works("two");
+        board.set_working("two");
         assert_eq!(board.outage(), None);
     }
 
@@ -234,13 +234,16 @@ mod tests {
         let page: Arc<str> = "http://:9464/".into();
         let board = OutletBoard::with_page(Some(page.clone()));
         let (now, group) = (Instant::now(), Arc::from("g"));
-        board.fails(&group, "disk full".into(), now);
+        board.set_failing(&group, "disk full".into(), now);
         let own = board.outage_of("g").unwrap();
         assert_eq!(own.agent, AgentLink { address: None, page: Some(page) });
         let address: Arc<str> = "c:4141".into();
         let agent = AgentLink { address: Some(address), page: None };
         let later = now + Duration::from_secs(9);
-        board.fails_at(&group, Outage { since: later, cause: "x".into(), agent: agent.clone() });
+        board.set_failing_downstream(
+            &group,
+            Outage { since: later, cause: "x".into(), agent: agent.clone() },
+        );
         assert_eq!(board.outage_of("g"), Some(Outage { since: now, cause: "x".into(), agent }));
     }
 }

@@ -50,15 +50,15 @@ struct Answer {
 /// Decides which routing is in force, from the announcements of a group's members. No clock, no
 /// I/O.
 #[derive(Debug, Default)]
-pub struct Concord {
+pub struct RoutingVote {
     answers: BTreeMap<Arc<str>, Answer>,
     answered: u64,
     holds: Option<u64>,
 }
 
-impl Concord {
+impl RoutingVote {
     /// Records a member's routing; `None`: it does not announce one.
-    pub fn heard(&mut self, member: &Arc<str>, routing: Option<Routing>) {
+    pub fn observe(&mut self, member: &Arc<str>, routing: Option<Routing>) {
         match routing {
             Some(routing) => {
                 self.answered += 1;
@@ -108,7 +108,7 @@ pub struct RoutingBoard {
 
 #[derive(Debug, Default)]
 struct Inner {
-    concord: Mutex<Concord>,
+    vote: Mutex<RoutingVote>,
     /// Number of announcements and withdrawals.
     changes: AtomicU64,
     /// Wakes in the order of waiting, as a `watch` does not: a simulation can be repeated.
@@ -116,21 +116,21 @@ struct Inner {
 }
 
 impl RoutingBoard {
-    /// As [`Concord::heard`].
-    pub fn heard(&self, member: &Arc<str>, routing: Option<Routing>) {
-        self.concord().heard(member, routing);
-        self.tell();
+    /// As [`RoutingVote::observe`].
+    pub fn observe(&self, member: &Arc<str>, routing: Option<Routing>) {
+        self.vote().observe(member, routing);
+        self.notify();
     }
 
-    /// As [`Concord::withdraw`].
+    /// As [`RoutingVote::withdraw`].
     pub fn withdraw(&self, member: &str) {
-        self.concord().withdraw(member);
-        self.tell();
+        self.vote().withdraw(member);
+        self.notify();
     }
 
-    /// As [`Concord::dispute`].
+    /// As [`RoutingVote::dispute`].
     pub fn dispute(&self, member: &str) -> Option<Dispute> {
-        self.concord().dispute(member)
+        self.vote().dispute(member)
     }
 
     /// Waits until some answer of [`RoutingBoard::dispute`] may differ from the one after `seen`
@@ -143,14 +143,14 @@ impl RoutingBoard {
         .await;
     }
 
-    fn tell(&self) {
+    fn notify(&self) {
         self.inner.changes.fetch_add(1, Ordering::SeqCst);
         self.inner.changed.notify_waiters();
     }
 
-    fn concord(&self) -> MutexGuard<'_, Concord> {
+    fn vote(&self) -> MutexGuard<'_, RoutingVote> {
         // Each announcement recomputes the decision, whichever task panicked before.
-        self.inner.concord.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.vote.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,21 +165,21 @@ mod tests {
     }
 
     fn said(text: &str) -> Option<Routing> {
-        Some(Routing::of(text))
+        Some(Routing::from_text(text))
     }
 
     #[test]
     fn the_odd_one_of_three_is_refused_whoever_was_heard_first() {
         let [a, b, c, _] = names();
-        let mut concord = Concord::default();
-        concord.heard(&a, said("odd"));
-        assert_eq!(concord.dispute("a"), None, "none says otherwise");
-        concord.heard(&b, said("even"));
-        let Dispute { own, other, theirs } = concord.dispute("b").unwrap();
+        let mut vote = RoutingVote::default();
+        vote.observe(&a, said("odd"));
+        assert_eq!(vote.dispute("a"), None, "none says otherwise");
+        vote.observe(&b, said("even"));
+        let Dispute { own, other, theirs } = vote.dispute("b").unwrap();
         assert_eq!((&*own.text, &*other, &*theirs.text), ("even", "a", "odd"));
-        concord.heard(&c, said("even"));
-        assert_eq!(concord.dispute("a").unwrap().other, b);
-        assert_eq!((concord.dispute("b"), concord.dispute("c")), (None, None));
+        vote.observe(&c, said("even"));
+        assert_eq!(vote.dispute("a").unwrap().other, b);
+        assert_eq!((vote.dispute("b"), vote.dispute("c")), (None, None));
     }
 
     /// Collectors are changed one after the other: the old routing stays in force until the
@@ -187,28 +187,28 @@ mod tests {
     #[test]
     fn a_new_routing_takes_over_when_the_most_have_it() {
         let [a, b, c, _] = names();
-        let mut concord = Concord::default();
-        [&a, &b, &c].into_iter().for_each(|member| concord.heard(member, said("old")));
-        concord.heard(&a, said("new"));
-        assert!(concord.dispute("a").is_some());
-        concord.withdraw("c");
-        assert!(concord.dispute("a").is_some(), "as many say so: what held goes on to hold");
-        concord.heard(&b, said("new"));
-        assert_eq!((concord.dispute("a"), concord.dispute("b")), (None, None));
-        concord.heard(&c, said("old"));
-        assert!(concord.dispute("c").is_some());
+        let mut vote = RoutingVote::default();
+        [&a, &b, &c].into_iter().for_each(|member| vote.observe(member, said("old")));
+        vote.observe(&a, said("new"));
+        assert!(vote.dispute("a").is_some());
+        vote.withdraw("c");
+        assert!(vote.dispute("a").is_some(), "as many say so: what held goes on to hold");
+        vote.observe(&b, said("new"));
+        assert_eq!((vote.dispute("a"), vote.dispute("b")), (None, None));
+        vote.observe(&c, said("old"));
+        assert!(vote.dispute("c").is_some());
     }
 
     #[test]
     fn peers_without_a_description_are_not_compared() {
         let [a, b, ..] = names();
-        let mut concord = Concord::default();
-        concord.heard(&a, said("one"));
-        concord.heard(&b, None);
-        assert_eq!((concord.dispute("a"), concord.dispute("b")), (None, None));
-        concord.heard(&b, said("two"));
-        concord.heard(&a, None);
-        assert_eq!(concord.dispute("b"), None);
+        let mut vote = RoutingVote::default();
+        vote.observe(&a, said("one"));
+        vote.observe(&b, None);
+        assert_eq!((vote.dispute("a"), vote.dispute("b")), (None, None));
+        vote.observe(&b, said("two"));
+        vote.observe(&a, None);
+        assert_eq!(vote.dispute("b"), None);
     }
 
     proptest! {
@@ -218,21 +218,21 @@ mod tests {
         fn those_in_use_always_agree_and_are_never_fewer(
             steps in prop::collection::vec((0..4_usize, 0..4_u64), 1..60)
         ) {
-            let (names, mut concord) = (names(), Concord::default());
+            let (names, mut vote) = (names(), RoutingVote::default());
             let mut model: BTreeMap<usize, u64> = BTreeMap::new();
             let mut held: Option<u64> = None;
             for (member, word) in steps {
                 if word == 0 {
-                    concord.withdraw(&names[member]);
+                    vote.withdraw(&names[member]);
                     model.remove(&member);
                 } else {
-                    concord.heard(&names[member], Some(Routing::told(word, "")));
+                    vote.observe(&names[member], Some(Routing::from_digest(word, "")));
                     model.insert(member, word);
                 }
                 let of = |word: u64| model.values().filter(|other| **other == word).count();
                 let used: Vec<u64> = model
                     .iter()
-                    .filter(|(member, _)| concord.dispute(&names[**member]).is_none())
+                    .filter(|(member, _)| vote.dispute(&names[**member]).is_none())
                     .map(|(_, word)| *word)
                     .collect();
                 prop_assert_eq!(used.is_empty(), model.is_empty());

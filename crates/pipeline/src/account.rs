@@ -248,10 +248,10 @@ impl Account {
     /// The text contains something else.
     pub fn from_json(text: &[u8]) -> Result<Vec<Self>, AccountError> {
         let sheets = serde_json::Deserializer::from_slice(text).into_iter::<Sheet>();
-        sheets.map(|sheet| Self::of(sheet?)).collect()
+        sheets.map(|sheet| Self::from_sheet(sheet?)).collect()
     }
 
-    fn of(sheet: Sheet) -> Result<Self, AccountError> {
+    fn from_sheet(sheet: Sheet) -> Result<Self, AccountError> {
         let mut account = Self::empty(&sheet.channel, origin(&sheet.origin)?);
         for life in &sheet.lives {
             let (origin, epoch) = (origin(&life.origin)?, Epoch(life.epoch));

@@ -119,7 +119,7 @@ impl Batch {
     pub fn of_lines(bodies: Bytes, lengths: &[u32]) -> Self {
         let total: usize = lengths.iter().map(|length| *length as usize + 1).sum();
         assert_eq!(total, bodies.len(), "the lengths of the lines add up to the buffer");
-        let lengths = Lengths::of(lengths);
+        let lengths = Lengths::from_slice(lengths);
         Events { lengths, bodies, separated: true, ..Events::default() }.into()
     }
 

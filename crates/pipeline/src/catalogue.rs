@@ -73,14 +73,14 @@ impl Group {
 
 /// The components of a cargo feature of the full programs. Programs without it have their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Elsewhere {
+pub struct Unavailable {
     /// The feature, as [`Group::feature`] has it.
     pub feature: &'static str,
     /// The name of the role, as [`Role::NAME`] has it, and the kind of each.
     pub components: &'static [(&'static str, &'static str)],
 }
 
-impl Elsewhere {
+impl Unavailable {
     /// The message for a component of this feature.
     pub fn problem(&self, role: &str, kind: &str) -> String {
         format!(
@@ -97,7 +97,7 @@ pub struct Catalogue {
     /// The groups that are linked into it.
     pub groups: &'static [&'static Group],
     /// The components that some programs do not have.
-    pub elsewhere: &'static [Elsewhere],
+    pub unavailable: &'static [Unavailable],
 }
 
 /// A component of any role, for lists, references and schemas.
@@ -162,7 +162,7 @@ roles! {
 
 impl Catalogue {
     /// Without components.
-    pub const EMPTY: Self = Self { groups: &[], elsewhere: &[] };
+    pub const EMPTY: Self = Self { groups: &[], unavailable: &[] };
 
     /// Every component of a role, group by group.
     pub fn entries<R: Role + ?Sized>(self) -> impl Iterator<Item = &'static Entry<R>> {
@@ -179,12 +179,12 @@ impl Catalogue {
     }
 
     /// The message for a component that other programs have, of this role or of any one.
-    pub fn elsewhere(self, role: Option<&str>, kind: &str) -> Option<String> {
+    pub fn unavailable(self, role: Option<&str>, kind: &str) -> Option<String> {
         let is_it = |it: &&(&str, &str)| it.1 == kind && role.is_none_or(|role| role == it.0);
-        let found = |other: &Elsewhere| {
+        let found = |other: &Unavailable| {
             other.components.iter().find(is_it).map(|(role, kind)| other.problem(role, kind))
         };
-        self.elsewhere.iter().find_map(found)
+        self.unavailable.iter().find_map(found)
     }
 
     /// Returns the component of this kind.
@@ -195,7 +195,7 @@ impl Catalogue {
         if let Some(entry) = self.entries::<R>().find(|entry| entry.kind == kind) {
             return Ok(entry);
         }
-        if let Some(problem) = self.elsewhere(Some(R::NAME), kind) {
+        if let Some(problem) = self.unavailable(Some(R::NAME), kind) {
             return Err(problem);
         }
         let kinds: Vec<&str> = self.entries::<R>().map(|entry| entry.kind).collect();
@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     fn refusal<R: Role + ?Sized>() -> (&'static str, String) {
-        const ELSEWHERE: &[Elsewhere] = &[Elsewhere {
+        const UNAVAILABLE: &[Unavailable] = &[Unavailable {
             feature: "heavy",
             components: &[
                 ("source", "far"),
@@ -308,7 +308,7 @@ mod tests {
                 ("framing", "far"),
             ],
         }];
-        let catalogue = Catalogue { groups: &[&Group::EMPTY], elsewhere: ELSEWHERE };
+        let catalogue = Catalogue { groups: &[&Group::EMPTY], unavailable: UNAVAILABLE };
         (R::NAME, catalogue.find::<R>("far").err().unwrap())
     }
 
@@ -336,9 +336,9 @@ mod tests {
 
     #[test]
     fn a_name_of_other_programs_is_answered_with_the_component_that_is_meant() {
-        const ELSEWHERE: &[Elsewhere] =
-            &[Elsewhere { feature: "hdfs", components: &[("sink", "hdfs")] }];
-        let catalogue = Catalogue { groups: &[&Group::EMPTY], elsewhere: ELSEWHERE };
+        const UNAVAILABLE: &[Unavailable] =
+            &[Unavailable { feature: "hdfs", components: &[("sink", "hdfs")] }];
+        let catalogue = Catalogue { groups: &[&Group::EMPTY], unavailable: UNAVAILABLE };
         let problem = catalogue.find::<dyn Sink>("S3").err().unwrap();
         let expected = "`type = \"hdfs\"` with `url = \"s3://bucket/path\"`";
         assert!(problem.contains(expected), "{problem}");
@@ -350,9 +350,9 @@ mod tests {
 
     #[test]
     fn a_kind_is_elsewhere_only_in_its_own_role() {
-        const ELSEWHERE: &[Elsewhere] =
-            &[Elsewhere { feature: "hdfs", components: &[("sink", "hdfs")] }];
-        let catalogue = Catalogue { groups: &[&Group::EMPTY], elsewhere: ELSEWHERE };
+        const UNAVAILABLE: &[Unavailable] =
+            &[Unavailable { feature: "hdfs", components: &[("sink", "hdfs")] }];
+        let catalogue = Catalogue { groups: &[&Group::EMPTY], unavailable: UNAVAILABLE };
         assert!(catalogue.find::<dyn Source>("hdfs").err().unwrap().starts_with("unknown type"));
     }
 }

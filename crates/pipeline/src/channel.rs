@@ -171,7 +171,7 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// There is no room, the consumer is unknown, the disk failed, or the channel does not support
     /// it.
-    async fn put_back(&self, _batch: Batch, _consumer: &str) -> Result<(), ChannelError> {
+    async fn replay(&self, _batch: Batch, _consumer: &str) -> Result<(), ChannelError> {
         Err(ChannelError::NoPutBack)
     }
 
@@ -179,7 +179,7 @@ pub trait Channel: Send + Sync {
     ///
     /// # Errors
     /// The disk could not be read, or the channel has no way to do it.
-    async fn waiting_for(&self, _consumer: &str, _keys: &KeySet) -> Result<KeySet, ChannelError> {
+    async fn uncommitted(&self, _consumer: &str, _keys: &KeySet) -> Result<KeySet, ChannelError> {
         Err(ChannelError::NoPutBack)
     }
 
@@ -205,7 +205,7 @@ pub trait Channel: Send + Sync {
 
     /// Returns the origin and the life of batches that arrive without an identity; `None` if none
     /// of it would survive a restart.
-    fn birthplace(&self) -> Option<(Origin, Epoch)> {
+    fn own_epoch(&self) -> Option<(Origin, Epoch)> {
         None
     }
 
@@ -258,7 +258,7 @@ pub trait PutTransaction: Send {
 
     /// Announces that the task that commits this put commits others concurrently, so that it must
     /// not be blocked while this one is stored.
-    fn beside_others(&mut self) {}
+    fn concurrent(&mut self) {}
 
     /// Asks for the name of the next batch: if the channel assigns one, it is in `name` once the
     /// put is committed. Used only if batches are traced.

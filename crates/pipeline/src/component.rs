@@ -228,7 +228,7 @@ pub const CHOICE: &str = "x-aqueduct-role";
 
 impl<R: Role + ?Sized> Choice<R> {
     /// This kind with default settings.
-    pub fn of(kind: &str) -> Self {
+    pub fn from_kind(kind: &str) -> Self {
         Self::with(kind.to_owned(), serde_json::Map::new())
     }
 
@@ -304,7 +304,7 @@ impl<R: Role + ?Sized> Serialize for Choice<R> {
 impl<'de, R: Role + ?Sized> Deserialize<'de> for Choice<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Written::deserialize(deserializer) {
-            Ok(Written::Kind(kind)) => Ok(Self::of(&kind)),
+            Ok(Written::Kind(kind)) => Ok(Self::from_kind(&kind)),
             Ok(Written::Table(mut settings)) => match settings.remove("type") {
                 Some(serde_json::Value::String(kind)) => Ok(Self::with(kind, settings)),
                 _ => Err(de::Error::custom("a table here needs `type`, as text")),

@@ -177,7 +177,7 @@ pub trait FileDecoder: Send {
     ///
     /// # Errors
     /// The file cannot be read, or it has fewer events.
-    fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError>;
+    fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError>;
 
     /// Adds the next events within `limits` to `events`, with `headers` unless an event has its
     /// own; at least one, unless the file is at its end. Returns whether more follow.

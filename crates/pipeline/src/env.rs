@@ -31,7 +31,7 @@ pub use names::{Names, NoNames, Service};
 pub use net::{Datagrams, Listener, Net, Stream};
 pub use program::{Printed, Process, Started};
 pub use usage::Usage;
-pub use watch::{Change, Sight, Watch};
+pub use watch::{Change, Coverage, Watch};
 
 /// Everything outside the process. Cheap to clone.
 #[derive(Clone)]

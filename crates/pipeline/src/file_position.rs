@@ -48,22 +48,22 @@ const STORED_BYTES_MAX: usize = 4096;
 
 /// A fingerprint of bytes, to distinguish them from others of the same length: XXH3-64.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Print {
+pub struct Fingerprint {
     /// Number of bytes that it covers.
     pub len: u16,
     hash: u64,
 }
 
-impl Print {
+impl Fingerprint {
     /// Returns the fingerprint of all of `bytes`: at most [`HEAD_BYTES`].
-    pub fn of(bytes: &[u8]) -> Self {
+    pub fn new(bytes: &[u8]) -> Self {
         let len = u16::try_from(bytes.len()).expect("prints are of at most HEAD_BYTES");
         Self { len, hash: if bytes.is_empty() { 0 } else { xxh3_64(bytes) } }
     }
 
     /// Returns `true` if `bytes` begin with the bytes of this fingerprint.
     pub fn fits(self, bytes: &[u8]) -> bool {
-        bytes.get(..usize::from(self.len)).is_some_and(|bytes| Self::of(bytes) == self)
+        bytes.get(..usize::from(self.len)).is_some_and(|bytes| Self::new(bytes) == self)
     }
 
     /// Returns `true` if it covers the maximum number of bytes.
@@ -84,9 +84,9 @@ pub struct Position {
     /// True if the offset is in a truncated line, whose rest is skipped.
     pub skipping: bool,
     /// Of the first bytes of the file.
-    pub head: Print,
+    pub head: Fingerprint,
     /// The fingerprint of the bytes before the offset.
-    pub tail: Print,
+    pub tail: Fingerprint,
     /// The path that a pattern found it by, which headers show.
     pub path: PathBuf,
 }
@@ -145,7 +145,7 @@ impl Position {
         let wide = |at: usize| fixed[at..at + 8].try_into().map(u64::from_le_bytes).ok();
         let print = |at: usize| {
             let len = u16::from_le_bytes([fixed[at], fixed[at + 1]]);
-            Some(Print { len, hash: wide(at + 2)? })
+            Some(Fingerprint { len, hash: wide(at + 2)? })
         };
         let known = fixed[0] == VERSION && fixed[1] & !SKIPPING == 0;
         let position = Self {
@@ -188,7 +188,7 @@ pub struct FlumePosition {
 
 /// The location of lines that a source read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stretch {
+pub struct LineRange {
     /// The path that the file was found by.
     pub path: PathBuf,
     /// Their beginning.
@@ -199,7 +199,7 @@ pub struct Stretch {
     place: PathBuf,
 }
 
-impl Stretch {
+impl LineRange {
     /// Maximum number of bytes to read again: a batch has no more.
     const BYTES_MAX: u64 = 256 << 20;
 
@@ -251,7 +251,7 @@ impl Stretch {
 }
 
 /// The file and the bytes; control characters of its name are escaped.
-impl fmt::Display for Stretch {
+impl fmt::Display for LineRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // It is also printed on terminals.
         for c in shown(&self.path).chars() {
@@ -278,8 +278,8 @@ mod tests {
             inode: 2,
             offset: 7,
             skipping: false,
-            head: Print::default(),
-            tail: Print::default(),
+            head: Fingerprint::default(),
+            tail: Fingerprint::default(),
             path: "/a.log".into(),
         };
         for (place, len) in [("/a.log", 0), ("/a.log.1", 9), ("/a.log", u64::MAX)] {
@@ -301,8 +301,8 @@ mod tests {
             inode: u64::MAX,
             offset: 1 << 40,
             skipping: true,
-            head: Print::of(b"head"),
-            tail: Print::of(b"tail of it"),
+            head: Fingerprint::new(b"head"),
+            tail: Fingerprint::new(b"tail of it"),
             path: "/var/log/ä.log".into(),
         };
         for place in ["/var/log/ä.log", "/mnt/ä.log.1"].map(PathBuf::from) {
@@ -326,20 +326,20 @@ mod tests {
     #[test]
     fn a_stretch_is_what_lies_between_two_positions_of_one_file() {
         let at = |offset| {
-            let (head, tail) = (Print::default(), Print::default());
+            let (head, tail) = (Fingerprint::default(), Fingerprint::default());
             let path = PathBuf::from("/a\n.log");
             let position =
                 Position { device: 1, inode: 2, offset, skipping: false, head, tail, path };
             position.encode(Path::new("/a\n.log"))
         };
         let text = |before: Option<u64>, after| {
-            let stretch = Stretch::between(before.map(at).as_deref(), &at(after));
+            let stretch = LineRange::between(before.map(at).as_deref(), &at(after));
             stretch.map(|stretch| stretch.to_string())
         };
         assert_eq!(text(Some(5), 9).as_deref(), Some("/a\\n.log bytes 5 to 9"));
         assert_eq!(text(None, 9).as_deref(), Some("/a\\n.log bytes 0 to 9"));
         assert_eq!(text(Some(10), 9), None);
-        assert_eq!(Stretch::between(None, b"something else"), None);
+        assert_eq!(LineRange::between(None, b"something else"), None);
     }
 
     #[test]
@@ -351,9 +351,9 @@ mod tests {
 
     #[test]
     fn a_print_fits_what_begins_alike_and_nothing_shorter() {
-        let print = Print::of(b"first\n");
+        let print = Fingerprint::new(b"first\n");
         assert!(print.fits(b"first\n") && print.fits(b"first\nsecond"));
         assert!(!print.fits(b"first") && !print.fits(b"First\n"));
-        assert!(Print::default().fits(b""));
+        assert!(Fingerprint::default().fits(b""));
     }
 }

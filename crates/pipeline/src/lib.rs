@@ -75,7 +75,7 @@ pub use batch::{
     Batch, BatchBuilder, BatchSize, BuilderLimits, DecodeError, Envelope, EventRef, Events, Excess,
     Existing, Values,
 };
-pub use catalogue::{Catalogue, Elsewhere, Group, Listed, Role};
+pub use catalogue::{Catalogue, Group, Listed, Role, Unavailable};
 pub use channel::{
     Backlog, Channel, ChannelError, ChannelStatus, PutTransaction, SourcePosition, TakeTransaction,
     Taken, Ticket,
@@ -111,6 +111,6 @@ pub use secret::Secret;
 pub use settings::{Place, Settings, SettingsError, SettingsErrorKind};
 pub use sink::{DedupeScope, Guarantee, HeldBack, Letter, Outcome, Settlement, Sink, SinkError};
 pub use sink_board::{SinkBoard, SinkStatus};
-pub use source::{GivesAgain, Source, SourceContext, SourceError};
+pub use source::{ResendMode, Source, SourceContext, SourceError};
 pub use table_form::{TableForm, TableStorage};
 pub use traces::{GivenName, Traces};

@@ -18,12 +18,12 @@ pub struct Routing {
 
 impl Routing {
     /// Creates a routing that `text` describes completely.
-    pub fn of(text: &str) -> Self {
-        Self::told(xxh3_64(text.as_bytes()).max(1), text)
+    pub fn from_text(text: &str) -> Self {
+        Self::from_digest(xxh3_64(text.as_bytes()).max(1), text)
     }
 
     /// Creates a routing that another agent reported.
-    pub fn told(digest: u64, text: &str) -> Self {
+    pub fn from_digest(digest: u64, text: &str) -> Self {
         Self { digest, text: text[..text.floor_char_boundary(TEXT_MAX)].into() }
     }
 }
@@ -35,8 +35,8 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_between_letters_and_its_digest_is_of_all_of_it() {
         let (one, other) = ("ä".repeat(5_000), "ä".repeat(5_001));
-        assert_eq!(Routing::of(&one).text, Routing::of(&other).text);
-        assert_ne!(Routing::of(&one).digest, Routing::of(&other).digest);
-        assert!(Routing::of(&one).text.len() <= TEXT_MAX);
+        assert_eq!(Routing::from_text(&one).text, Routing::from_text(&other).text);
+        assert_ne!(Routing::from_text(&one).digest, Routing::from_text(&other).digest);
+        assert!(Routing::from_text(&one).text.len() <= TEXT_MAX);
     }
 }

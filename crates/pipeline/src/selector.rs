@@ -45,7 +45,7 @@ pub trait ChannelSelector: Send + Sync {
     /// Returns the function that chooses one of the required channels for a whole batch,
     /// independently of its events. The other required channels get no part of it; optional ones
     /// get their part. Only sources that never resend support it:
-    /// [`GivesAgain`](crate::GivesAgain).
+    /// [`ResendMode`](crate::ResendMode).
     fn free_choice(&self) -> Option<&dyn FreeChoice> {
         None
     }
@@ -61,7 +61,7 @@ pub trait ChannelSelector: Send + Sync {
 
     /// Returns `true` if it looks at bodies: then the effects of interceptors on bodies are part of
     /// the routing.
-    fn looks_at_bodies(&self) -> bool {
+    fn reads_bodies(&self) -> bool {
         false
     }
 

@@ -75,8 +75,8 @@ pub trait Source: Send {
 
     /// Returns how a batch of it, or a part of one, may be resent when some of the channels have
     /// it. By default, a source rereads by position.
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     /// Returns the resources that it uses exclusively.
@@ -96,7 +96,7 @@ pub trait Source: Send {
 /// If it can, the choice of the channels has to be a function of the event: a resent event has to
 /// go to the same channels again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GivesAgain {
+pub enum ResendMode {
     /// Never: its batches have neither positions nor identities. Data that a client resends is new,
     /// and is stored again: at least once.
     Nothing,

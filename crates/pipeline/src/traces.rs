@@ -44,7 +44,7 @@ pub struct TraceId(pub u128);
 
 impl TraceId {
     /// Of this batch.
-    pub fn of(batch: Identity) -> Self {
+    pub fn from_identity(batch: Identity) -> Self {
         let mut bytes = [0; 32];
         bytes[..16].copy_from_slice(&batch.origin.0);
         bytes[16..24].copy_from_slice(&batch.epoch.0.to_be_bytes());
@@ -146,7 +146,7 @@ pub struct GivenName(Arc<OnceLock<Identity>>);
 
 impl GivenName {
     /// The batch is called so.
-    pub fn give(&self, name: Identity) {
+    pub fn set(&self, name: Identity) {
         let _ = self.0.set(name);
     }
 
@@ -191,9 +191,9 @@ impl Traces {
     }
 
     /// Returns the trace of this batch, if it is sampled.
-    pub fn of(&self, batch: Identity) -> Option<TraceId> {
+    pub fn trace_id(&self, batch: Identity) -> Option<TraceId> {
         let recorder = self.0.get()?;
-        let trace = TraceId::of(batch);
+        let trace = TraceId::from_identity(batch);
         trace.is_sampled(recorder.rejected_below).then_some(trace)
     }
 
@@ -204,7 +204,7 @@ impl Traces {
         name: &'static str,
         (began, ended): (Instant, Instant),
     ) -> Option<Span> {
-        let trace = self.of(batch)?;
+        let trace = self.trace_id(batch)?;
         let (now, wall) = (Instant::now(), self.0.get()?.clock.now());
         let at = |instant: Instant| {
             let since = now.saturating_duration_since(instant);
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn a_hundredth_of_the_batches_is_sampled_whichever_origin_they_have() {
         let (traces, ..) = at(0.01);
-        let is_sampled = &|origin, n| traces.of(batch(origin, n)).is_some();
+        let is_sampled = &|origin, n| traces.trace_id(batch(origin, n)).is_some();
         let sampled = |origin| (0..10_000).filter(move |n| is_sampled(origin, *n)).count();
         let each: Vec<usize> = (0..10).map(sampled).collect();
         assert!(each.iter().all(|count| (50..=150).contains(count)), "{each:?}");
@@ -294,13 +294,13 @@ mod tests {
     fn agents_sample_alike_and_a_higher_rate_includes_a_lower_one() {
         let (one, two, more) = (at(0.01).0, at(0.01).0, at(0.05).0);
         let all = || (0..20_000).map(|sequence| batch(3, sequence));
-        assert!(all().all(|batch| one.of(batch) == two.of(batch)), "agents differ");
-        let is_left_out = |batch| one.of(batch).is_some() && more.of(batch).is_none();
+        assert!(all().all(|batch| one.trace_id(batch) == two.trace_id(batch)), "agents differ");
+        let is_left_out = |batch| one.trace_id(batch).is_some() && more.trace_id(batch).is_none();
         assert_eq!(all().find(|batch| is_left_out(*batch)), None, "a higher rate leaves out");
-        let first = TraceId::of(batch(7, 9));
+        let first = TraceId::from_identity(batch(7, 9));
         assert_eq!(first.to_string(), "390c5b04395a2d0cfd193cfbb99f7641");
         assert_eq!(first.root(), 0xcb2a_5817_bc15_d419, "id of the first span");
-        assert!((0..100).all(|sequence| at(1.0).0.of(batch(1, sequence)).is_some()));
+        assert!((0..100).all(|sequence| at(1.0).0.trace_id(batch(1, sequence)).is_some()));
     }
 
     #[tokio::test]
@@ -312,7 +312,7 @@ mod tests {
         let span = spans.recv().await.unwrap();
         let took = span.ended.duration_since(span.began).unwrap();
         assert_eq!(took, Duration::from_secs(2));
-        assert!(span.ended <= Fixed.now() && span.trace == TraceId::of(batch(1, 1)));
+        assert!(span.ended <= Fixed.now() && span.trace == TraceId::from_identity(batch(1, 1)));
     }
 
     /// Method: nothing takes spans out. The call is not a future, so it cannot wait; it would
@@ -334,7 +334,7 @@ mod tests {
         let place = ("aqueduct.table", Attribute::Text("lines".into()));
         traces.committed(batch(1, 1), began, || [place.clone()]);
         let span = spans.recv().await.unwrap();
-        assert_eq!((span.trace, span.name), (TraceId::of(batch(1, 1)), "commit"));
+        assert_eq!((span.trace, span.name), (TraceId::from_identity(batch(1, 1)), "commit"));
         assert!(span.ended.duration_since(span.began).unwrap() >= Duration::from_secs(2));
         assert_eq!(span.attributes.last(), Some(&place));
 
@@ -346,6 +346,6 @@ mod tests {
     #[test]
     fn nothing_is_sampled_before_it_begins() {
         let traces = Traces::default();
-        assert!(!traces.is_on() && traces.of(batch(1, 1)).is_none());
+        assert!(!traces.is_on() && traces.trace_id(batch(1, 1)).is_none());
     }
 }

@@ -90,7 +90,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(Totals { files, bytes, events }: Totals) -> Self {
+    fn from_totals(Totals { files, bytes, events }: Totals) -> Self {
         Self { files, bytes, events }
     }
 }
@@ -108,7 +108,7 @@ impl Report {
             .map(|(account, proof)| AccountLine::new(account, proof, &repeated))
             .collect();
         let ledgers: Vec<LedgerLine> =
-            audited.into_iter().map(|one| LedgerLine::of(one, expired)).collect();
+            audited.into_iter().map(|one| LedgerLine::from_audit(one, expired)).collect();
         let verdict = verdict(&accounts, &ledgers);
         let dead_letter_events = accounts.iter().map(AccountLine::letters).sum();
         Self { verdict, dead_letter_events, accounts, ledgers }
@@ -241,7 +241,7 @@ impl AccountLine {
 }
 
 impl LedgerLine {
-    fn of(audited: Audited, before: Option<SystemTime>) -> Self {
+    fn from_audit(audited: Audited, before: Option<SystemTime>) -> Self {
         let Audited { url, sink, audit, contents } = audited;
         let (mut problems, mut expired) = (Vec::new(), 0);
         let is_old =
@@ -282,14 +282,14 @@ impl LedgerLine {
             generation: audit.view.generation(),
             entries: audit.view.entries(),
             fences: audit.view.fenced().count() as u64,
-            committed: Sums::of(audit.view.totals()),
+            committed: Sums::from_totals(audit.view.totals()),
             visible: count(Place::Visible),
             staged: count(Place::Staged),
             expired,
             overflow_events,
             unregistered: audit.unregistered,
             problems,
-            read: contents.map(|contents| Sums::of(contents.read)),
+            read: contents.map(|contents| Sums::from_totals(contents.read)),
         }
     }
 

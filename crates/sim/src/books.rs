@@ -100,7 +100,7 @@ impl Books {
     /// Creates the books of an empty store.
     pub(crate) fn new(world: Arc<World>, scenario: &Scenario) -> Self {
         let Scenario { body_bytes, form, refuses, .. } = *scenario;
-        let state = State { shelves: Shelves::of(form), ..State::default() };
+        let state = State { shelves: Shelves::new(form), ..State::default() };
         let (memory, is_bucket) = (Memory::new(), scenario.objects.is_some());
         Self { world, memory, state: state.into(), body_bytes, form, refuses, is_bucket }
     }

@@ -101,7 +101,7 @@ pub(crate) fn run(seed: u64, show: bool) -> Report {
     let world = Arc::new(World::new(seed, show));
     trace::listen(&world);
     let panics = panics_of(&world);
-    let scenario = Scenario::of(seed);
+    let scenario = Scenario::from_seed(seed);
     world.note("scenario", format_args!("{scenario:?}"));
     for (kind, is_so) in [
         ("(relays)", scenario.relays > 0),
@@ -274,7 +274,7 @@ impl Cluster {
     /// Checks that no batch exceeds an announced limit, and no event waits longer than guaranteed.
     fn check_hops(&self) {
         for machine in &self.machines {
-            let said = self.seen.of(&machine.name).unwrap_or_default();
+            let said = self.seen.of_host(&machine.name).unwrap_or_default();
             if said.too_large > 0 {
                 let told =
                     format!("{} was sent a batch over the limit that it named", machine.name);
@@ -283,7 +283,7 @@ impl Cluster {
         }
         let Some(max) = self.oldest_max else { return };
         for (machine, _) in &self.inputs {
-            let oldest = self.seen.of(&machine.name).unwrap_or_default().oldest;
+            let oldest = self.seen.of_host(&machine.name).unwrap_or_default().oldest;
             if oldest > max {
                 let (name, waited) = (&machine.name, oldest.as_secs_f64());
                 self.world.violation(format!(
@@ -298,7 +298,7 @@ impl Cluster {
     fn check_bounds(&self) {
         let is_changed = self.world.faults().contains_key(FaultKind::LedgerChanged.name());
         for machine in &self.machines {
-            let said = self.seen.of(&machine.name).unwrap_or_default();
+            let said = self.seen.of_host(&machine.name).unwrap_or_default();
             if said.ledger_changed && !is_changed {
                 let told = format!("{} takes the ledger for another one", machine.name);
                 self.world.violation(told);
@@ -344,7 +344,7 @@ impl Cluster {
             input.reads == Reads::Client && machine.sent().0 < input.events
         };
         let quiet = |machine: &Arc<Machine>| {
-            let said = self.seen.of(&machine.name);
+            let said = self.seen.of_host(&machine.name);
             said.is_some_and(|said| said.at > LOAD && said.events == 0)
         };
         let born = self.machines.iter().filter(|machine| machine.is_born());
@@ -359,7 +359,7 @@ impl Cluster {
                 self.world.violation(told);
             }
             for machine in held {
-                let said = self.seen.of(&machine.name);
+                let said = self.seen.of_host(&machine.name);
                 self.world.violation(format!("{} is not empty: {said:?}", machine.name));
             }
         }
@@ -372,9 +372,9 @@ impl Cluster {
             self.books.close();
             let born = self.machines.iter().filter(|machine| machine.is_born());
             let born: Vec<_> = born.cloned().collect();
-            proof::hold(&world, &self.books, &born, (self.channels, self.refuses));
+            proof::check(&world, &self.books, &born, (self.channels, self.refuses));
             if self.refuses {
-                letters::hold(&world, &born, &self.inputs);
+                letters::check(&world, &born, &self.inputs);
             }
         }
         for machine in &self.machines {

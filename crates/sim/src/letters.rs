@@ -18,7 +18,7 @@ pub(crate) const REASON: &str = "filtered";
 
 /// Compares the letters of `machines` with the events that the edges accepted. A batch that two
 /// collectors received has letters in both.
-pub(crate) fn hold(world: &World, machines: &[Arc<Machine>], inputs: &[(Arc<Machine>, Input)]) {
+pub(crate) fn check(world: &World, machines: &[Arc<Machine>], inputs: &[(Arc<Machine>, Input)]) {
     let mut found: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     for machine in machines {
         if let Err(told) = read(machine, |edge, number| {

@@ -17,12 +17,12 @@ pub(crate) const HOST: &str = "observer";
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// By host.
-    agents: Mutex<BTreeMap<String, Said>>,
+    agents: Mutex<BTreeMap<String, LastReport>>,
 }
 
 /// The latest metrics of one agent.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Said {
+pub(crate) struct LastReport {
     /// Time since the start.
     pub(crate) at: Duration,
     /// Events in its channels.
@@ -39,7 +39,7 @@ pub(crate) struct Said {
 
 impl Seen {
     /// Returns the latest metrics of this agent.
-    pub(crate) fn of(&self, host: &str) -> Option<Said> {
+    pub(crate) fn of_host(&self, host: &str) -> Option<LastReport> {
         lock(&self.agents).get(host).copied()
     }
 }
@@ -57,7 +57,7 @@ pub(crate) async fn watch(hosts: Vec<String>, channels: &[&str], seen: Arc<Seen>
     }
 }
 
-async fn ask(host: &str, channels: &[&str]) -> Option<Said> {
+async fn ask(host: &str, channels: &[&str]) -> Option<LastReport> {
     let mut stream = TcpStream::connect((host, 9464)).await.ok()?;
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
@@ -67,7 +67,7 @@ async fn ask(host: &str, channels: &[&str]) -> Option<Said> {
     // Without the dead letters, which wait for an operator.
     let of = |name: &str, channel: &str| text(&format!("{name}{{channel=\"{channel}\"}} "));
     let value = |name: &str, channel: &str| of(name, channel)?.parse::<u64>().ok();
-    let mut said = Said { at: turmoil::sim_elapsed()?, ..Said::default() };
+    let mut said = LastReport { at: turmoil::sim_elapsed()?, ..LastReport::default() };
     for channel in channels {
         said.events += value("aqueduct_channel_events", channel)?;
         said.bytes = said.bytes.max(value("aqueduct_channel_bytes", channel)?);

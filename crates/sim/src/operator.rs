@@ -87,7 +87,7 @@ impl Operator<'_> {
     }
 
     /// Creates the ledger operator for this collector.
-    fn of(&self, collector: &Arc<Machine>) -> ledger::Operator {
+    fn for_collector(&self, collector: &Arc<Machine>) -> ledger::Operator {
         let (dataset, name) = dataset();
         let fs = Arc::new(Observed { store: self.books.memory(), books: self.books.clone() });
         let env = Env { blocking: Arc::new(AtOnce), ..collector.env() };
@@ -98,7 +98,7 @@ impl Operator<'_> {
     /// adopted.
     pub(crate) fn adopt(&self) -> bool {
         for collector in self.in_order() {
-            match now(self.of(collector).adopt()) {
+            match now(self.for_collector(collector).adopt()) {
                 Ok(decided) => {
                     let (notes, view) = (&decided.notes, &decided.standing.view);
                     let count = view.settled().keys.count();
@@ -123,7 +123,7 @@ impl Operator<'_> {
     /// Rebuilds the ledger from everything that is left and remembered.
     pub(crate) fn rebuild(&self) {
         for collector in self.in_order() {
-            match now(self.of(collector).rebuild()) {
+            match now(self.for_collector(collector).rebuild()) {
                 Ok(decided) => {
                     let (notes, view) = (&decided.notes, &decided.standing.view);
                     let count = view.settled().keys.count();

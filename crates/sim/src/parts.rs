@@ -138,4 +138,4 @@ static GROUP: Group = Group {
 
 /// The components of the simulated agents.
 pub(crate) const CATALOGUE: Catalogue =
-    Catalogue { groups: &[&GROUP, &components_parquet::GROUP], elsewhere: &[] };
+    Catalogue { groups: &[&GROUP, &components_parquet::GROUP], unavailable: &[] };

@@ -20,7 +20,7 @@ use crate::world::World;
 
 /// Compares the accepted events of `machines` with the ledgers. Every unexpected difference is a
 /// violation.
-pub(crate) fn hold(
+pub(crate) fn check(
     world: &World,
     books: &Books,
     machines: &[Arc<Machine>],
@@ -75,7 +75,7 @@ pub(crate) fn hold(
 
 fn of_channel(machine: &Arc<Machine>, channel: &str) -> Result<Vec<Account>, String> {
     let directory = Path::new(CHANNELS).join(channel);
-    let accounts = account::of_directory(&directory, None, &machine.env());
+    let accounts = account::from_directory(&directory, None, &machine.env());
     accounts.map_err(|error| format!("{channel} of {} has no account: {error}", machine.name))
 }
 

@@ -17,7 +17,7 @@ use crate::fault_kind::{FaultKind, KINDS};
 use crate::form::Form;
 
 pub(crate) use input::{Input, Reads};
-use storage_objects::testkit::Ways;
+use storage_objects::testkit::ServerTraits;
 
 /// Capacity of each channel, in bytes.
 pub(crate) const CAPACITY_BYTES: u64 = 2 << 20;
@@ -71,7 +71,7 @@ pub(crate) struct Scenario {
     /// Merging of small files: delay in milliseconds after the directory's time, and file size.
     merges: Option<(u64, u64)>,
     /// Kind of object store, if it is one.
-    pub(crate) objects: Option<Ways>,
+    pub(crate) objects: Option<ServerTraits>,
     /// Format of the files.
     pub(crate) form: Form,
     /// Maximum age of an event at an edge, if guaranteed.
@@ -98,7 +98,7 @@ enum Theme {
 
 impl Scenario {
     /// Returns the scenario of `seed`.
-    pub(crate) fn of(seed: u64) -> Self {
+    pub(crate) fn from_seed(seed: u64) -> Self {
         let dice = Dice::new(seed, "scenario");
         let edges = (0..dice.between(2, 4)).map(|_| Input::draw(&dice)).collect();
         let group = match dice.below(4) {

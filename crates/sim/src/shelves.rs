@@ -41,7 +41,7 @@ impl Lines {
 
 impl Shelves {
     /// Creates empty shelves for files of this form.
-    pub(crate) fn of(form: Form) -> Self {
+    pub(crate) fn new(form: Form) -> Self {
         Self { form, ..Self::default() }
     }
 

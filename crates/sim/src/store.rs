@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 use pipeline::Env;
 use storage::memory::Memory;
 use storage::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat};
-use storage_objects::testkit::{Ways, over};
+use storage_objects::testkit::{ServerTraits, over};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
@@ -57,7 +57,7 @@ pub(crate) struct Mood {
 impl Mood {
     /// Returns whether the caller is stopped before this call is sent.
     fn stops_at(&self, asked: &Asked) -> bool {
-        let turn = Turn::of(asked);
+        let turn = Turn::parse(asked);
         turn.is_some() && lock(&self.stops).pop_front_if(|next| turn == Some(*next)).is_some()
     }
 
@@ -79,7 +79,7 @@ pub(crate) struct Store {
     calls: mpsc::UnboundedSender<Call>,
     compact_after: u64,
     /// Kind of object store, if it is one.
-    objects: Option<Ways>,
+    objects: Option<ServerTraits>,
 }
 
 /// The incoming calls of the store's host.

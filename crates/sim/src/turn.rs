@@ -33,7 +33,7 @@ pub(crate) const RACES: &[[Turn; 2]] =
 
 impl Turn {
     /// Classifies a call.
-    pub(crate) fn of(asked: &Asked) -> Option<Self> {
+    pub(crate) fn parse(asked: &Asked) -> Option<Self> {
         let is_generation =
             |path| books::ledger_place(path).is_some_and(|(_, place)| !place.contains('/'));
         let is_entry = |path| {

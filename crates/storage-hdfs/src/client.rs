@@ -5,7 +5,7 @@
 //! applied. Only operations that the client itself considers safe are retried (a standby, a refused
 //! connection): the caller resolves a lost answer, because it knows what to check.
 //!
-//! A close pauses briefly after each answer; see `unhurried`.
+//! A close pauses briefly after each answer; see `delayed_close`.
 //!
 //! With a keytab the client logs in automatically: before the ticket in its cache expires, the
 //! Kerberos library gets the next one whenever a connection is made.
@@ -28,10 +28,10 @@ use storage::{
 use tokio::time::timeout;
 
 use crate::access;
-use crate::door::Door;
+use crate::delayed_close::delayed_close;
 use crate::explain::explain;
+use crate::reachability::ReachabilityCheck;
 use crate::remedy::{PROXY_REFUSED, remedy};
-use crate::unhurried::unhurried;
 
 /// Limit of one call to the NameNode.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
@@ -64,7 +64,7 @@ const NO_DIGEST: (&str, &str) = ("hdfs-native.digest.disabled", "true");
 /// The files of one NameNode or name service.
 pub struct Hdfs {
     client: Client,
-    door: Door,
+    door: ReachabilityCheck,
     /// True if there is a `proxy_user`, and no call was answered yet.
     unproven_proxy: AtomicBool,
     file_mode: u32,
@@ -105,7 +105,7 @@ impl Hdfs {
             url: url.into(),
             problem: remedy(&error).map_or_else(|| error.to_string(), |(_, said)| said),
         })?;
-        let door = Door::of(url, env.net.clone());
+        let door = ReachabilityCheck::new(url, env.net.clone());
         let HdfsAccess { file_mode, directory_mode, .. } = *access;
         let unproven_proxy = AtomicBool::new(access.proxy_user.is_some());
         Ok(Self { client, door, unproven_proxy, file_mode, directory_mode })
@@ -122,7 +122,7 @@ impl Hdfs {
         path: &str,
         work: impl Future<Output = hdfs_native::Result<T>>,
     ) -> Result<T, FsError> {
-        self.door.opens(call, path).await?;
+        self.door.check(call, path).await?;
         let done = limited(limit, call, path, work).await;
         match done {
             Err(FsError::Timeout { call, path, limit }) => {
@@ -272,7 +272,7 @@ impl FileWriter for HdfsWriter {
     /// `close` leaves the last bytes in the page caches of the DataNodes, so this syncs first.
     async fn close(mut self: Box<Self>) -> Result<(), FsError> {
         self.sync().await?;
-        let closed = unhurried(CLOSE_PAUSE, Box::pin(self.writer.close()));
+        let closed = delayed_close(CLOSE_PAUSE, Box::pin(self.writer.close()));
         limited(CLOSE_LIMIT, "close", &self.path, closed).await
     }
 }

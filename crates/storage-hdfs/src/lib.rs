@@ -4,16 +4,16 @@
 //! |---|---|
 //! | `client` | the calls of a store, each with a time limit |
 //! | `access` | checks of the settings, the principal and its ticket cache |
-//! | `door` | checks whether the NameNode is reachable |
+//! | `reachability` | checks whether the NameNode is reachable |
 //! | `explain`, `remedy` | the meaning of an error, and its remedy |
-//! | `unhurried` | a pause that saves `close` from a wait of 500 ms |
+//! | `delayed_close` | a pause that saves `close` from a wait of 500 ms |
 
 mod access;
 mod client;
-mod door;
+mod delayed_close;
 mod explain;
+mod reachability;
 mod remedy;
-mod unhurried;
 
 use std::sync::Arc;
 

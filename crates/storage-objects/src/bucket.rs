@@ -118,7 +118,7 @@ impl Bucket {
 
     /// Checks once that the server observes the conditions that every commit depends on. A server
     /// that does not know them accepts the requests anyway.
-    async fn heeds_conditions(&self, directory: &str) -> Result<(), FsError> {
+    async fn honours_conditions(&self, directory: &str) -> Result<(), FsError> {
         let look = async {
             let path = format!("{directory}/condition-{:016x}", self.env.entropy.next_u64());
             let key = key("rename", &path)?;
@@ -236,7 +236,7 @@ impl FileSystem for Bucket {
                 }
             };
         };
-        self.heeds_conditions(storage::split(from).0).await?;
+        self.honours_conditions(storage::split(from).0).await?;
         let copied = if source.size <= self.part_bytes as u64 {
             let got = bounded("rename", from, self.store.get(&old)).await?;
             let content = bounded("rename", from, got.bytes()).await?;

@@ -37,7 +37,7 @@ use object_store::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::provider::GCS;
-use crate::trouble::{Trouble, address};
+use crate::request_error::{RequestError, address};
 use crate::writer::PART_BYTES;
 
 /// One bucket.
@@ -126,7 +126,7 @@ impl Google {
         if response.status() == StatusCode::NOT_FOUND {
             let answer = (response.status(), response.headers());
             let server = address(&uri.parse().map_err(generic)?);
-            return Err(generic(Trouble::answered(&GCS, &server, answer, b"")));
+            return Err(generic(RequestError::answered(&GCS, &server, answer, b"")));
         }
         Ok(response)
     }

@@ -18,7 +18,7 @@ use tls::http::Connector;
 
 use crate::odd_keys::{OddKeys, is_listing};
 use crate::provider::Provider;
-use crate::trouble::{Trouble, address};
+use crate::request_error::{RequestError, address};
 
 /// Hosts that a machine asks for its role.
 const METADATA_HOSTS: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
@@ -105,12 +105,12 @@ impl HttpService for Requests {
         let response = self.client.request(request).await.map_err(|error| {
             let (is_connect, source) = (error.is_connect(), Box::new(error));
             if is_connect && uri.host().is_some_and(|host| METADATA_HOSTS.contains(&host)) {
-                let trouble = Trouble::NoCredentials(self.provider.no_credentials);
+                let trouble = RequestError::NoCredentials(self.provider.no_credentials);
                 return HttpError::new(HttpErrorKind::Connect, trouble);
             }
             match is_connect {
                 true => {
-                    let trouble = Trouble::Unreached { address: address.clone(), source };
+                    let trouble = RequestError::Unreached { address: address.clone(), source };
                     HttpError::new(HttpErrorKind::Connect, trouble)
                 }
                 false => broken(&address, source),
@@ -125,13 +125,13 @@ impl HttpService for Requests {
             StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => {}
             StatusCode::PERMANENT_REDIRECT if is_part => {}
             status if status.is_success() && is_listing => {
-                let body = self.odd_keys.taken_out(body);
+                let body = self.odd_keys.filter_listing(body);
                 return Ok(HttpResponse::from_parts(head, body.into()));
             }
             status if status.is_success() => {}
             status => {
                 let answer = (status, &head.headers);
-                let trouble = Trouble::answered(self.provider, &address, answer, &body);
+                let trouble = RequestError::answered(self.provider, &address, answer, &body);
                 if !trouble.is_no_object() {
                     return Err(HttpError::new(HttpErrorKind::Unknown, trouble));
                 }
@@ -143,7 +143,7 @@ impl HttpService for Requests {
 
 fn broken(address: &str, source: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
     // An error that the library does not retry.
-    let trouble = Trouble::Broken { address: address.to_owned(), source };
+    let trouble = RequestError::Broken { address: address.to_owned(), source };
     HttpError::new(HttpErrorKind::Unknown, trouble)
 }
 

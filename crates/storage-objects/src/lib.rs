@@ -29,7 +29,7 @@
 //! | `http` | requests over the agent's network and TLS |
 //! | `odd_keys` | removes keys that are not paths from listings |
 //! | `signatures` | hashes and signatures of requests |
-//! | `trouble` | maps answers, or their absence, to the possible effects of a call |
+//! | `request_error` | maps answers, or their absence, to the possible effects of a call |
 //! | `testkit` (a feature) | a bucket over a server of a test |
 
 mod access;
@@ -41,11 +41,11 @@ mod google;
 mod http;
 mod odd_keys;
 mod provider;
+mod request_error;
 mod s3;
 mod signatures;
 #[cfg(feature = "testkit")]
 pub mod testkit;
-mod trouble;
 mod writer;
 
 pub use access::{Access, Wrong, is_bucket, open};

@@ -30,7 +30,7 @@ impl OddKeys {
     }
 
     /// Returns the listing without odd keys, which are logged when they are new.
-    pub(crate) fn taken_out(&self, page: Bytes) -> Bytes {
+    pub(crate) fn filter_listing(&self, page: Bytes) -> Bytes {
         let Ok(text) = std::str::from_utf8(&page) else { return page };
         let Some((kept, odd)) = without_odd_keys(text) else { return page };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,10 +130,10 @@ mod tests {
         assert_eq!(without_odd_keys(&page(&good)), None);
         let keys = OddKeys::default();
         for _ in 0..2 {
-            assert_eq!(keys.taken_out(page(&mixed).into()), page(&good));
+            assert_eq!(keys.filter_listing(page(&mixed).into()), page(&good));
         }
         assert_eq!(keys.count(), odd.len() as u64);
-        assert_eq!(keys.taken_out("<not a page".into()), "<not a page");
+        assert_eq!(keys.filter_listing("<not a page".into()), "<not a page");
     }
 
     #[test]

@@ -17,11 +17,11 @@ use storage::FileSystem;
 
 use crate::bucket::Bucket;
 use crate::provider;
-use crate::trouble::Trouble;
+use crate::request_error::RequestError;
 
 /// Differences between servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ways {
+pub struct ServerTraits {
     /// True if the server itself copies an object to a free name, like S3. `false`: it is read and
     /// uploaded, as with Google and Azure.
     pub copies_inside: bool,
@@ -30,7 +30,7 @@ pub struct Ways {
 }
 
 /// The bucket of this server, for one opening.
-pub fn over(server: Arc<dyn ObjectStore>, ways: Ways, env: &Env) -> Arc<dyn FileSystem> {
+pub fn over(server: Arc<dyn ObjectStore>, ways: ServerTraits, env: &Env) -> Arc<dyn FileSystem> {
     let provider = if ways.copies_inside { &provider::S3 } else { &provider::GCS };
     Arc::new(Bucket::new(server, provider, env.clone()).with_parts_of(ways.part_bytes))
 }
@@ -54,7 +54,7 @@ impl Answer {
     /// Returns the error that the client of a real server would return.
     pub fn error(self) -> Error {
         let (server, source) = ("simulated".to_owned(), "simulated".into());
-        let answered = |status, code: &str| Trouble::Answered {
+        let answered = |status, code: &str| RequestError::Answered {
             provider: &provider::S3,
             server: server.clone(),
             status,
@@ -62,11 +62,11 @@ impl Answer {
             message: String::new(),
         };
         let trouble = match self {
-            Self::Unreached => Trouble::Unreached { address: server, source },
+            Self::Unreached => RequestError::Unreached { address: server, source },
             Self::SlowDown => answered(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
             Self::Unavailable => answered(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
             Self::Conflict => answered(StatusCode::CONFLICT, "ConditionalRequestConflict"),
-            Self::Broken => Trouble::Broken { address: server, source },
+            Self::Broken => RequestError::Broken { address: server, source },
         };
         let source = Box::new(HttpError::new(HttpErrorKind::Unknown, trouble));
         Error::Generic { store: "S3", source }

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::trouble::failed;
+use crate::request_error::failed;
 
 /// Size of a part: the minimum of S3, and 20 times the unit of Google. Each open file buffers this
 /// many bytes.

@@ -32,7 +32,7 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A call.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct Call<'a> {
     pub(crate) call: &'static str,
     /// The path in the URL.
     at: &'a str,
@@ -48,8 +48,8 @@ pub(crate) struct Calls {
     user: String,
 }
 
-impl<'a> Asked<'a> {
-    pub(crate) fn of(call: &'static str, path: &'a str) -> Self {
+impl<'a> Call<'a> {
+    pub(crate) fn new(call: &'static str, path: &'a str) -> Self {
         Self { call, at: path, path }
     }
 
@@ -105,12 +105,12 @@ impl Calls {
     /// Sends a request, and waits for the head of its answer without a limit.
     pub(crate) async fn send(
         &self,
-        asked: Asked<'_>,
+        asked: Call<'_>,
         method: Method,
         uri: Uri,
         body: Body,
     ) -> Result<Response<Incoming>, FsError> {
-        let Asked { call, path, .. } = asked;
+        let Call { call, path, .. } = asked;
         let to = address(&uri);
         let request = Request::builder()
             .method(method)
@@ -125,7 +125,7 @@ impl Calls {
 
     async fn ask_namenode(
         &self,
-        asked: Asked<'_>,
+        asked: Call<'_>,
         method: Method,
         query: &[(&str, &str)],
     ) -> Result<Response<Incoming>, FsError> {
@@ -139,7 +139,7 @@ impl Calls {
     /// It refuses, or does not answer within the limit of a call.
     pub(crate) async fn ask(
         &self,
-        asked: Asked<'_>,
+        asked: Call<'_>,
         method: Method,
         query: &[(&str, &str)],
     ) -> Result<Bytes, FsError> {
@@ -154,7 +154,7 @@ impl Calls {
     ///
     /// # Errors
     /// The path is not fit for one.
-    pub(crate) fn direct(&self, asked: Asked<'_>, query: &[(&str, &str)]) -> Result<Uri, FsError> {
+    pub(crate) fn direct(&self, asked: Call<'_>, query: &[(&str, &str)]) -> Result<Uri, FsError> {
         let url = self.url(asked.at, query);
         url.parse().map_err(|error| asked.unfit(&format!("{url}: {error}")))
     }
@@ -165,7 +165,7 @@ impl Calls {
     /// It refuses, does not answer within the limit of a call, or names none.
     pub(crate) async fn redirected(
         &self,
-        asked: Asked<'_>,
+        asked: Call<'_>,
         method: Method,
         query: &[(&str, &str)],
     ) -> Result<Uri, FsError> {
@@ -181,7 +181,7 @@ impl Calls {
     }
 
     /// The URL at a DataNode that an answer names.
-    fn named(&self, asked: Asked<'_>, answer: &Response<Incoming>) -> Result<Uri, FsError> {
+    fn named(&self, asked: Call<'_>, answer: &Response<Incoming>) -> Result<Uri, FsError> {
         let uri = answer.headers().get(LOCATION).and_then(|it| it.to_str().ok()?.parse().ok());
         let uri: Uri = uri.filter(|uri: &Uri| uri.authority().is_some()).ok_or_else(|| {
             asked.unfit("the server redirects to a URL without a DataNode address")
@@ -205,7 +205,7 @@ impl Calls {
     /// look complete.
     pub(crate) async fn fetch(
         &self,
-        asked: Asked<'_>,
+        asked: Call<'_>,
         query: &[(&str, &str)],
         bytes_max: usize,
     ) -> Result<Bytes, FsError> {
@@ -249,7 +249,7 @@ impl Calls {
 /// # Errors
 /// The request failed, or the answer is truncated.
 pub(crate) async fn accepted(
-    asked: Asked<'_>,
+    asked: Call<'_>,
     answer: Response<Incoming>,
 ) -> Result<Bytes, FsError> {
     let (head, body) = answer.into_parts();

@@ -16,7 +16,7 @@ use storage::{
 use tokio::sync::OnceCell;
 use tokio::try_join;
 
-use crate::calls::{Asked, Calls, DATA_LIMIT};
+use crate::calls::{Call, Calls, DATA_LIMIT};
 use crate::gateway;
 use crate::upload::Upload;
 
@@ -106,14 +106,14 @@ impl Status {
 }
 
 /// Parses an answer.
-fn understood<T: DeserializeOwned>(asked: Asked<'_>, answer: &[u8]) -> Result<T, FsError> {
+fn understood<T: DeserializeOwned>(asked: Call<'_>, answer: &[u8]) -> Result<T, FsError> {
     serde_json::from_slice(answer)
         .map_err(|error| asked.failed(&format!("the response is not valid WebHDFS: {error}")))
 }
 
 /// A rename, whose errors name the new name.
-fn renaming<'a>(from: &'a str, to: &'a str) -> Asked<'a> {
-    Asked::of("rename", from).naming(to)
+fn renaming<'a>(from: &'a str, to: &'a str) -> Call<'a> {
+    Call::new("rename", from).naming(to)
 }
 
 impl WebHdfs {
@@ -124,7 +124,7 @@ impl WebHdfs {
         Self { calls, env, file_mode, directory_mode, synconclose, server }
     }
 
-    async fn status(&self, asked: Asked<'_>) -> Result<Status, FsError> {
+    async fn status(&self, asked: Call<'_>) -> Result<Status, FsError> {
         let answer = self.calls.ask(asked, Method::GET, &[("op", "GETFILESTATUS")]).await?;
         understood(asked, &answer).map(|OfOne { status }| status)
     }
@@ -160,7 +160,7 @@ impl WebHdfs {
     }
 
     /// Returns whether the name exists.
-    async fn is_there(&self, asked: Asked<'_>) -> Result<bool, FsError> {
+    async fn is_there(&self, asked: Call<'_>) -> Result<bool, FsError> {
         match self.status(asked).await {
             Ok(_) => Ok(true),
             Err(FsError::NotFound { .. }) => Ok(false),
@@ -171,14 +171,14 @@ impl WebHdfs {
     /// Renames through a gateway, which reports neither the reason of a refusal nor the actual
     /// target: so the names are checked before, and after a refusal.
     async fn move_by_gateway(&self, from: &str, to: &str) -> Result<(), FsError> {
-        let (source, target) = (Asked::of("rename", from), Asked::of("rename", to));
+        let (source, target) = (Call::new("rename", from), Call::new("rename", to));
         let seen = try_join!(self.is_there(source), self.is_there(target))?;
         gateway::fit(from, to, seen)?;
         match self.move_new(from, to).await? {
             // A server of another kind than the detected one, which has done the rename.
             None | Some(true) => Ok(()),
             Some(false) => {
-                let parent = Asked::of("rename", split(to).0);
+                let parent = Call::new("rename", split(to).0);
                 let (source, target) = try_join!(self.is_there(source), self.is_there(target))?;
                 gateway::fit(from, to, (source, target))?;
                 // Detects a missing directory.
@@ -190,7 +190,7 @@ impl WebHdfs {
 
     /// Returns the names of a directory after `after`, and whether more follow.
     async fn page(&self, directory: &str, after: &str) -> Result<(Vec<Status>, bool), FsError> {
-        let asked = Asked::of("list", directory);
+        let asked = Call::new("list", directory);
         let query = [("op", "LISTSTATUS_BATCH"), ("startAfter", after)];
         let query = if after.is_empty() { &query[..1] } else { &query };
         let answer = self.calls.ask(asked, Method::GET, query).await?;
@@ -215,9 +215,9 @@ impl FileSystem for WebHdfs {
     ) -> Result<Box<dyn FileWriter>, FsError> {
         let directory = split(path).0;
         let server = self.server(directory).await?;
-        let asked = Asked::of("create", path);
+        let asked = Call::new("create", path);
         let (there, _directory) =
-            try_join!(self.is_there(asked), self.status(Asked::of("create", directory)))?;
+            try_join!(self.is_there(asked), self.status(Call::new("create", directory)))?;
         if there {
             return Err(FsError::AlreadyExists { path: path.into() });
         }
@@ -257,19 +257,19 @@ impl FileSystem for WebHdfs {
     }
 
     async fn read(&self, path: &str) -> Result<Bytes, FsError> {
-        let asked = Asked::of("read", path);
+        let asked = Call::new("read", path);
         self.calls.fetch(asked, &[("op", "OPEN")], READ_BYTES_MAX).await
     }
 
     async fn read_part(&self, path: &str, at: u64, bytes: usize) -> Result<Bytes, FsError> {
-        let asked = Asked::of("read", path);
+        let asked = Call::new("read", path);
         let (at, length) = (at.to_string(), bytes.to_string());
         let query = [("op", "OPEN"), ("offset", &*at), ("length", &*length)];
         self.calls.fetch(asked, &query, bytes).await
     }
 
     async fn stat(&self, path: &str) -> Result<Stat, FsError> {
-        Ok(self.status(Asked::of("stat", path)).await?.stat())
+        Ok(self.status(Call::new("stat", path)).await?.stat())
     }
 
     async fn list(&self, directory: &str) -> Result<Vec<Listed>, FsError> {
@@ -290,18 +290,18 @@ impl FileSystem for WebHdfs {
             names.sort_unstable_by(|left, right| left.name.cmp(&right.name));
             Ok(names)
         };
-        Asked::of("list", directory).within(DATA_LIMIT, pages).await
+        Call::new("list", directory).within(DATA_LIMIT, pages).await
     }
 
     async fn delete(&self, path: &str) -> Result<bool, FsError> {
-        let asked = Asked::of("delete", path);
+        let asked = Call::new("delete", path);
         let query = [("op", "DELETE"), ("recursive", "true")];
         let answer = self.calls.ask(asked, Method::DELETE, &query).await?;
         understood(asked, &answer).map(|Done { boolean }| boolean)
     }
 
     async fn mkdirs(&self, directory: &str) -> Result<(), FsError> {
-        let asked = Asked::of("mkdirs", directory);
+        let asked = Call::new("mkdirs", directory);
         let mode = self.directory_mode.as_str();
         let query = [("op", "MKDIRS"), ("permission", mode), ("unmaskedpermission", mode)];
         let answer = self.calls.ask(asked, Method::PUT, &query).await?;

@@ -12,7 +12,7 @@
 use hyper::Method;
 use storage::FsError;
 
-use crate::calls::{Asked, Calls};
+use crate::calls::{Call, Calls};
 
 /// The remedy if the configuration does not state that closed files are durable.
 const UNSYNCED: &str = "the server is a gateway such as HttpFS, not a NameNode, so files are not \
@@ -32,9 +32,9 @@ const NO_HDFS: &str = "the gateway does not report an HDFS (GETSERVERDEFAULTS), 
 /// The reason and the remedy; or it did not answer.
 pub(crate) async fn accept(calls: &Calls, path: &str, synconclose: bool) -> Result<(), FsError> {
     if !synconclose {
-        return Err(Asked::of("create", path).unfit(UNSYNCED));
+        return Err(Call::new("create", path).unfit(UNSYNCED));
     }
-    let asked = Asked::of("create", "/");
+    let asked = Call::new("create", "/");
     match calls.ask(asked, Method::GET, &[("op", "GETSERVERDEFAULTS")]).await {
         Ok(_) => Ok(()),
         Err(FsError::Unfit { source, .. }) => Err(asked.unfit(&format!("{source}; {NO_HDFS}"))),

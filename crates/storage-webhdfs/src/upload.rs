@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::calls::{Asked, Calls, DATA_LIMIT, accepted};
+use crate::calls::{Call, Calls, DATA_LIMIT, accepted};
 
 /// Limit of closing a file: the DataNodes sync, and the NameNode learns of every block.
 const CLOSE_LIMIT: Duration = Duration::from_secs(60);
@@ -51,7 +51,7 @@ impl Upload {
             let first = waiting.recv().await.unwrap_or_default();
             let frames = never_quiet(first, waiting).map(Frame::data).map(Ok);
             let body = StreamBody::new(frames).boxed_unsync();
-            let asked = Asked::of("write", &of);
+            let asked = Call::new("write", &of);
             let answer = calls.send(asked, Method::PUT, to, body).await?;
             accepted(asked, answer).await.map(drop)
         };
@@ -96,7 +96,7 @@ fn never_quiet(first: Bytes, waiting: mpsc::Receiver<Bytes>) -> impl Stream<Item
 
 /// Waits for the answer of the DataNode.
 async fn heard(
-    asked: Asked<'_>,
+    asked: Call<'_>,
     answer: Option<AbortOnDropHandle<Result<(), FsError>>>,
 ) -> Result<(), FsError> {
     match answer {
@@ -109,7 +109,7 @@ async fn heard(
 impl FileWriter for Upload {
     async fn write(&mut self, bytes: Bytes) -> Result<(), FsError> {
         let path = self.path.clone();
-        let asked = Asked::of("write", &path);
+        let asked = Call::new("write", &path);
         let work = async {
             if bytes.is_empty() {
                 return Ok(());
@@ -125,14 +125,14 @@ impl FileWriter for Upload {
 
     /// A DataNode syncs the blocks of a file when it is closed.
     async fn sync(&mut self) -> Result<(), FsError> {
-        Err(Asked::of("sync", &self.path)
+        Err(Call::new("sync", &self.path)
             .unfit("over HTTP, a file is synced only when it is closed"))
     }
 
     async fn close(self: Box<Self>) -> Result<(), FsError> {
         let Self { path, answer, chunks } = *self;
         drop(chunks);
-        let asked = Asked::of("close", &path);
+        let asked = Call::new("close", &path);
         asked.within(CLOSE_LIMIT, heard(asked, answer)).await
     }
 }

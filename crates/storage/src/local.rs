@@ -21,8 +21,8 @@ use pipeline::env::{Disk, FileKind, OpenMode};
 use tokio::time::sleep;
 
 use crate::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, split};
-use exchange::{Joining, Rules};
-use gather::{Gather, Open};
+use exchange::{MergeInputs, Rules};
+use gather::{Open, WriteBuffer};
 use names::Names;
 use write_behind::{End, Piece, WriteBehind};
 
@@ -145,7 +145,7 @@ impl FileSystem for Local {
         });
         let file = opened.await?;
         let (names, behind, path) = (self.names.clone(), self.behind.clone(), path.into());
-        let gather = Gather::new(self.open.clone());
+        let gather = WriteBuffer::new(self.open.clone());
         Ok(Box::new(LocalWriter { names, behind, path, end: End::new(file), gather }))
     }
 
@@ -195,7 +195,7 @@ impl FileSystem for Local {
         self.mkdirs(desk).await?;
         let (unique, now) = (self.env.entropy.next_u64(), self.now());
         let (directory, desk) = (Path::new(directory), Path::new(desk));
-        let joining = Arc::new(Joining::new(directory, files, desk, unique, self.rules));
+        let joining = Arc::new(MergeInputs::new(directory, files, desk, unique, self.rules));
         let own = joining.clone();
         let built = self.run("concat", target, move |disk, _| own.build(disk)).await.map(Arc::new);
         let (joined, built) = match built {
@@ -312,7 +312,7 @@ struct LocalWriter {
     behind: Arc<WriteBehind>,
     path: String,
     end: Arc<End>,
-    gather: Gather,
+    gather: WriteBuffer,
 }
 
 impl LocalWriter {

@@ -22,7 +22,7 @@ impl Brokers {
     ///
     /// # Errors
     /// An invalid setting; the error names it.
-    pub fn of(
+    pub fn from_settings(
         urls: &[String],
         tls: Option<ClientTls>,
         refused: fn(url: &str) -> Option<String>,

@@ -41,7 +41,7 @@ impl CertificateFile {
 
     /// Returns the certificate in the file; `None` if it cannot be read. An unchanged file is not
     /// read again. Blocks.
-    pub fn look(&self, disk: &dyn Disk) -> Option<OwnCertificate> {
+    pub fn read(&self, disk: &dyn Disk) -> Option<OwnCertificate> {
         // Each change is whole.
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let now = stamp(disk, self.files.path());
@@ -114,11 +114,11 @@ mod tests {
         let paths: Vec<&Path> = all.iter().map(CertificateFile::path).collect();
         let (jks, stranger) = (material("keystore.jks"), material("stranger.pem"));
         assert_eq!(paths, [&*path, &*jks, &*stranger]);
-        let subject = |at: usize| all[at].look(&*env.disk).and_then(|own| own.subject);
+        let subject = |at: usize| all[at].read(&*env.disk).and_then(|own| own.subject);
         assert_eq!(subject(0).as_deref(), Some("client.example"));
         assert_eq!(subject(1).as_deref(), Some("localhost"));
         assert_eq!(subject(2).as_deref(), Some("client.example"));
-        assert!(all[0].look(&*env.disk).unwrap().expires > 4_000_000_000);
+        assert!(all[0].read(&*env.disk).unwrap().expires > 4_000_000_000);
         // A file is replaced, missing, and restored.
         place("server.pem");
         assert_eq!(subject(0).as_deref(), Some("localhost"));

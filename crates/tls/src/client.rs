@@ -107,7 +107,7 @@ impl Dialer {
     }
 
     /// Returns the log text for an address after a successful connection.
-    pub fn reached(&self, address: &str) -> String {
+    pub fn connected_text(&self, address: &str) -> String {
         match self.tls {
             Some(_) => format!("{address} is reachable over TLS"),
             None => format!("{address} is reachable"),

@@ -18,7 +18,9 @@ tokio::task_local! {
 }
 
 /// Makes a handshake. Returns its outcome, and the subject of a certificate that was refused in it.
-pub(crate) async fn with_refused<T>(handshake: impl Future<Output = T>) -> (T, Option<String>) {
+pub(crate) async fn with_rejected_subject<T>(
+    handshake: impl Future<Output = T>,
+) -> (T, Option<String>) {
     let noted = async {
         let outcome = handshake.await;
         (outcome, REFUSED.with(RefCell::take))

@@ -48,7 +48,7 @@ impl Connector {
     /// # Errors
     /// Settings that do not go together.
     pub fn new(tls: Option<ClientTls>, env: &Env) -> Result<Self, BuildError> {
-        Self::of(tls, env, false)
+        Self::build(tls, env, false)
     }
 
     /// The same for HTTP/2 only, also without TLS, as gRPC needs it.
@@ -56,10 +56,10 @@ impl Connector {
     /// # Errors
     /// An invalid combination of settings.
     pub fn http2(tls: Option<ClientTls>, env: &Env) -> Result<Self, BuildError> {
-        Self::of(tls, env, true)
+        Self::build(tls, env, true)
     }
 
-    fn of(tls: Option<ClientTls>, env: &Env, is_http2: bool) -> Result<Self, BuildError> {
+    fn build(tls: Option<ClientTls>, env: &Env, is_http2: bool) -> Result<Self, BuildError> {
         let plain = Dialer::new(env, None, &[])?;
         let protocol = if is_http2 { "h2" } else { "http/1.1" };
         let secure = Dialer::new(env, Some(tls.unwrap_or_default()), &[protocol])?;
@@ -90,7 +90,7 @@ impl Connector {
     /// There is no answer, or the server refuses the kind of connection.
     pub async fn probe(&self, uri: &Uri, headers: &HeaderMap) -> io::Result<String> {
         let (dialer, address) = self.target(uri)?;
-        let reached = dialer.reached(&address);
+        let reached = dialer.connected_text(&address);
         let mut request = Request::new(String::new());
         *request.method_mut() = Method::OPTIONS;
         *request.uri_mut() = uri.clone();

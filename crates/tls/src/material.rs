@@ -80,7 +80,7 @@ impl IdentityFiles {
                 of.read(disk).map(|read| read.identity.map(|it| it.chain).unwrap_or_default())
             }
         };
-        OwnCertificate::of(self.path(), chain.ok()?.first()?)
+        OwnCertificate::from_der(self.path(), chain.ok()?.first()?)
     }
 
     /// The file of the certificate.
@@ -93,7 +93,7 @@ impl IdentityFiles {
 
     /// Returns the description of the certificate for messages.
     pub(crate) fn own(&self, identity: &Identity) -> Option<OwnCertificate> {
-        OwnCertificate::of(self.path(), identity.chain.first()?)
+        OwnCertificate::from_der(self.path(), identity.chain.first()?)
     }
 
     /// Reads them, and checks that the key fits the certificate. An expired one is used anyway and

@@ -95,7 +95,7 @@ impl Proof {
 
 impl ClientNames {
     /// Creates the names of a client with a token.
-    pub fn of_token(name: Arc<str>) -> Self {
+    pub fn from_token(name: Arc<str>) -> Self {
         Self(Arc::new(OnceLock::from(Proved { by: Proof::Token, names: vec![name] })))
     }
 

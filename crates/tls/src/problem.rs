@@ -78,7 +78,7 @@ impl Failure {
     }
 
     /// The reason in an error of a connection.
-    pub(crate) fn reason_of(error: &io::Error) -> RefusalReason {
+    pub(crate) fn refusal_reason(error: &io::Error) -> RefusalReason {
         let failure = error.get_ref().and_then(|it| it.downcast_ref::<Self>());
         failure.map_or(RefusalReason::HandshakeFailed, |failure| failure.reason)
     }

@@ -14,7 +14,7 @@ use rustls::server::WebPkiClientVerifier;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::clients::{Verifier, with_refused};
+use crate::clients::{Verifier, with_rejected_subject};
 use crate::names::ClientNames;
 use crate::problem::{Failure, TlsError, handshake};
 use crate::settings::{ClientAuth, ServerParts, ServerTls};
@@ -53,7 +53,7 @@ impl Server {
     /// # Errors
     /// An invalid combination of settings.
     pub fn new(settings: ServerTls, env: &Env, protocols: &[&str]) -> Result<Self, BuildError> {
-        Self::of(settings, env, protocols, false)
+        Self::build(settings, env, protocols, false)
     }
 
     /// The same for a listener whose own host checks its health: if clients need a certificate, the
@@ -62,15 +62,15 @@ impl Server {
     ///
     /// # Errors
     /// An invalid combination of settings.
-    pub fn taking_itself(
+    pub fn with_own_client(
         settings: ServerTls,
         env: &Env,
         protocols: &[&str],
     ) -> Result<Self, BuildError> {
-        Self::of(settings, env, protocols, true)
+        Self::build(settings, env, protocols, true)
     }
 
-    fn of(
+    fn build(
         settings: ServerTls,
         env: &Env,
         protocols: &[&str],
@@ -145,7 +145,7 @@ impl Server {
         let (named, proved) = (refused.clone(), names.clone());
         let of_success = visitor.clone();
         let accepted = async move {
-            let (accepted, subject) = with_refused(accepted).await;
+            let (accepted, subject) = with_rejected_subject(accepted).await;
             if let Some(subject) = subject {
                 let _ = named.set(subject);
             }
@@ -158,7 +158,7 @@ impl Server {
         let failed: Failed = Box::new(move |error| {
             let Visitor { board, component, peer } = visitor;
             let subject = refused.get().map(String::as_str);
-            board.refused(&component, (&peer, subject), Failure::reason_of(error), error);
+            board.refused(&component, (&peer, subject), Failure::refusal_reason(error), error);
             failed();
         });
         (Box::new(Secured::shaking(Box::pin(accepted), failed)), names)

@@ -192,7 +192,7 @@ impl ClientTls {
 
     /// The same for servers of this host, unless `server_name` is set.
     #[must_use]
-    pub fn of_host(mut self, host: &str) -> Self {
+    pub fn for_host(mut self, host: &str) -> Self {
         self.server_name.get_or_insert_with(|| host.to_owned());
         self
     }

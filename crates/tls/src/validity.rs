@@ -37,7 +37,7 @@ pub struct OwnCertificate {
 
 impl OwnCertificate {
     /// Of a certificate in this file; `None` if it cannot be read.
-    pub(crate) fn of(path: &Path, certificate: &[u8]) -> Option<Self> {
+    pub(crate) fn from_der(path: &Path, certificate: &[u8]) -> Option<Self> {
         let expires = validity(certificate)?.until;
         Some(Self { path: path.to_owned(), subject: subject(certificate), expires })
     }

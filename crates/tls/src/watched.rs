@@ -15,7 +15,7 @@ use crate::problem::TlsError;
 use crate::validity::OwnCertificate;
 
 /// Minimum time between checks of files.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Makes the value from the files, in a thread that may block.
 type Make<T, E> = Arc<dyn Fn(&dyn Disk, SystemTime) -> Result<T, E> + Send + Sync>;
@@ -69,7 +69,7 @@ impl<T: Send + Sync + 'static, E: std::error::Error + Send + 'static> Watched<T,
         let now = Instant::now();
         let (known, stamps) = {
             let mut state = self.state();
-            let is_due = state.looked.is_none_or(|looked| now >= looked + LOOK_EVERY);
+            let is_due = state.looked.is_none_or(|looked| now >= looked + CHECK_INTERVAL);
             if let Some(made) = &state.made
                 && !is_due
             {

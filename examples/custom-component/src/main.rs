@@ -18,7 +18,7 @@ static OWN: Group = Group {
 /// What this program knows: what every edge knows, and its own.
 const CATALOGUE: Catalogue = Catalogue {
     groups: &[&components::GROUP, &components_files::GROUP, &components_grpc::GROUP, &OWN],
-    elsewhere: components::ELSEWHERE,
+    unavailable: components::UNAVAILABLE,
 };
 
 fn main() -> ExitCode {

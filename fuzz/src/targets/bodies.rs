@@ -51,7 +51,7 @@ fn file(bytes: &[u8], passed: usize) -> usize {
 fn pieces(mut file: &[u8], passed: usize, events_max: usize) -> Option<Vec<Event>> {
     let decoder = built("avro");
     let mut reading = decoder.begin_file().expect("it reads files");
-    reading.pass_over(&mut file, passed as u64).ok()?;
+    reading.skip_events(&mut file, passed as u64).ok()?;
     let limits = PieceLimits { bytes: 1 << 20, events: events_max };
     let mut all = Vec::new();
     loop {

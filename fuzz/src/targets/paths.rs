@@ -48,7 +48,7 @@ pub(super) fn paths(input: &[u8]) -> usize {
     let mut lines = text.split('\n');
     let path = lines.next().unwrap_or_default();
     let Ok(settings) = serde_json::from_value::<Config>(settings(choice, path)) else { return 0 };
-    let Ok(paths) = Paths::of(&settings) else { return 0 };
+    let Ok(paths) = Paths::from_config(&settings) else { return 0 };
     assert!(paths.prefix().starts_with("/data"), "the literal names stay in front");
     let mut builder = BatchBuilder::default();
     for (number, line) in lines.enumerate() {

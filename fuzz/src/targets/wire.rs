@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pipeline::Batch;
-use pipeline::file_position::{PATH_BYTES_MAX, Position, Stretch};
+use pipeline::file_position::{LineRange, PATH_BYTES_MAX, Position};
 use prost::Message;
 use wire::v1::{FromReceiver, FromSender, from_receiver, from_sender};
 use wire::{keys, unpack};
@@ -79,7 +79,7 @@ fn floors(bytes: Bytes) -> bool {
 }
 
 fn position(bytes: &[u8]) -> usize {
-    let _ = Stretch::between(None, bytes).map(|stretch| stretch.to_string());
+    let _ = LineRange::between(None, bytes).map(|stretch| stretch.to_string());
     let Some((read, place)) = Position::decode(bytes) else { return 0 };
     // Longer ones are never stored: a place that does not fit is omitted.
     if read.path.as_os_str().len() + 1 + place.as_os_str().len() > PATH_BYTES_MAX {

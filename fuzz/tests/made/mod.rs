@@ -9,7 +9,7 @@ use std::path::Path;
 use formats::avro::coding::Coding;
 use formats::avro::datum::{put_bytes, put_event, put_long};
 use formats::avro::{HASH, PROTOCOL, frame};
-use pipeline::file_position::{Position, Print};
+use pipeline::file_position::{Fingerprint, Position};
 use pipeline::{Batch, BatchBuilder, Epoch, Floors, Identity, KeySet, Origin, Sequence};
 use prost::Message;
 use wire::v1::{FromReceiver, FromSender, Hello, Stored, Welcome, from_receiver, from_sender};
@@ -168,8 +168,8 @@ fn messages() -> Vec<Seed> {
         inode: 2,
         offset: 30,
         skipping: false,
-        head: Print::of(b"first"),
-        tail: Print::of(b"last"),
+        head: Fingerprint::new(b"first"),
+        tail: Fingerprint::new(b"last"),
         path: "/var/log/a.log".into(),
     };
     [
@@ -197,13 +197,17 @@ fn positions() -> Vec<Seed> {
         inode: 1,
         offset: offset as u64,
         skipping,
-        head: Print::of(&content[..offset]),
-        tail: Print::of(&content[..offset]),
+        head: Fingerprint::new(&content[..offset]),
+        tail: Fingerprint::new(&content[..offset]),
         path: "/d/a".into(),
     };
     let tailed = |position: Position| position.encode(Path::new("/d/a")).to_vec();
     let spooled = {
-        let position = Position { head: Print::of(content), tail: Print::of(b""), ..at(4, false) };
+        let position = Position {
+            head: Fingerprint::new(content),
+            tail: Fingerprint::new(b""),
+            ..at(4, false)
+        };
         let len = (content.len() as u64).to_le_bytes();
         [&b"S\0"[..], &len, &0_u64.to_le_bytes(), &tailed(position)].concat()
     };

@@ -63,11 +63,15 @@ pub(super) fn json(document: &impl Serialize) -> Answer {
 
 /// A whole answer of this type.
 pub(super) fn typed(status: StatusCode, kind: &str, body: impl Into<Bytes>) -> Answer {
-    of(status, kind, Full::new(body.into()).boxed_unsync())
+    respond(status, kind, Full::new(body.into()).boxed_unsync())
 }
 
 /// An answer of this type.
-pub(super) fn of(status: StatusCode, kind: &str, body: UnsyncBoxBody<Bytes, Infallible>) -> Answer {
+pub(super) fn respond(
+    status: StatusCode,
+    kind: &str,
+    body: UnsyncBoxBody<Bytes, Infallible>,
+) -> Answer {
     let answer = Response::builder().status(status).header(header::CONTENT_TYPE, kind);
     answer.body(body).expect("status and header are valid")
 }

@@ -39,7 +39,7 @@ struct State {
 impl Certificates {
     /// The certificates that `plan` names, as their files have them now. Brings the gauges up to
     /// date.
-    pub(super) async fn look(
+    pub(super) async fn read(
         &self,
         plan: &Plan,
         env: &Env,
@@ -67,7 +67,7 @@ impl Certificates {
         }
         let disk = env.disk.clone();
         let read = move || {
-            let read = |(key, file): (Key, Arc<CertificateFile>)| (key, file.look(&*disk));
+            let read = |(key, file): (Key, Arc<CertificateFile>)| (key, file.read(&*disk));
             files.into_iter().map(read).collect::<Vec<_>>()
         };
         let read = env.offload(read).await;
@@ -155,7 +155,7 @@ mod tests {
         let at = |seconds| Env { clock: Arc::new(At(seconds)), ..env::real() };
         let look = async |plan: &Plan, env: &Env| {
             certificates.0.lock().await.looked = None;
-            certificates.look(plan, env, &metrics).await
+            certificates.read(plan, env, &metrics).await
         };
         let found = look(&plan, &at(1_800_000_000)).await;
         let shown = |it: &CertificateStatus| (it.component.clone(), it.expiry);

@@ -13,7 +13,7 @@ use super::pages::Pages;
 use super::query::{newest, parameters};
 use crate::audit::{Actor, Line, Outcome};
 use crate::held::Part;
-use crate::reload::Wish;
+use crate::reload::PartRequest;
 use crate::status::ReloadResult;
 
 /// The header of a request for a change, whose value is the name of the change. A page of another
@@ -52,7 +52,7 @@ fn part(query: &str, more: &[&str]) -> Result<Option<Part>, String> {
 }
 
 /// Parses the query of `/drain`.
-fn drain(query: &str) -> Result<Wish, String> {
+fn drain(query: &str) -> Result<PartRequest, String> {
     let (mut channel, mut time_limit, mut exit) = (None, TIME_LIMIT, false);
     for parameter in parameters(query) {
         let (key, value) = parameter?;
@@ -71,14 +71,14 @@ fn drain(query: &str) -> Result<Wish, String> {
     if exit && channel.is_some() {
         return Err("`exit` waits for all channels: remove `channel` or `exit`".into());
     }
-    Ok(Wish::Drain { channel, time_limit, exit })
+    Ok(PartRequest::Drain { channel, time_limit, exit })
 }
 
 /// Parses a request for a change.
-fn wish(action: &str, query: &str) -> Result<Wish, String> {
+fn parse_request(action: &str, query: &str) -> Result<PartRequest, String> {
     match action {
-        "stop" => part(query, &[])?.map(Wish::Stop).ok_or_else(|| "name a part".to_owned()),
-        "start" => Ok(part(query, &["all"])?.map_or(Wish::StartAll, Wish::Start)),
+        "stop" => part(query, &[])?.map(PartRequest::Stop).ok_or_else(|| "name a part".to_owned()),
+        "start" => Ok(part(query, &["all"])?.map_or(PartRequest::StartAll, PartRequest::Start)),
         _ => drain(query),
     }
 }
@@ -106,16 +106,16 @@ impl Pages {
 
     /// Stops, starts or drains; the answer has the result.
     pub(super) async fn change(&self, action: &str, query: &str, actor: Actor) -> Answer {
-        let wish = match wish(action, query) {
-            Ok(wish) => wish,
+        let request = match parse_request(action, query) {
+            Ok(request) => request,
             Err(problem) => {
                 let line = Line::new(action, None, actor, Outcome::Failed);
                 self.audit.add(line.because(Some(problem.clone()))).await;
                 return page(StatusCode::BAD_REQUEST, problem + "\n");
             }
         };
-        let part = wish.part();
-        let Some(status) = self.reloads.change(wish, actor.clone()).await else {
+        let part = request.part();
+        let Some(status) = self.reloads.change(request, actor.clone()).await else {
             let problem = "cannot make this change now: other requests are waiting, or the agent \
                            is stopping; retry later";
             return self.not_now(action, part, actor, problem).await;
@@ -163,9 +163,9 @@ mod tests {
     #[test]
     fn a_request_names_one_part() {
         let source = Part::Source("a b".into());
-        assert_eq!(wish("stop", "source=a%20b"), Ok(Wish::Stop(source.clone())));
-        assert_eq!(wish("start", "source=a%20b"), Ok(Wish::Start(source)));
-        assert_eq!(wish("start", "all"), Ok(Wish::StartAll));
+        assert_eq!(parse_request("stop", "source=a%20b"), Ok(PartRequest::Stop(source.clone())));
+        assert_eq!(parse_request("start", "source=a%20b"), Ok(PartRequest::Start(source)));
+        assert_eq!(parse_request("start", "all"), Ok(PartRequest::StartAll));
         for (action, query) in [
             ("stop", ""),
             ("stop", "all"),
@@ -174,7 +174,7 @@ mod tests {
             ("stop", "source=%ff"),
             ("stop", "sink=a"),
         ] {
-            assert!(wish(action, query).is_err(), "{action}?{query}");
+            assert!(parse_request(action, query).is_err(), "{action}?{query}");
         }
     }
 
@@ -182,13 +182,13 @@ mod tests {
     fn a_drain_has_a_limit() {
         let wanted = |channel: Option<&str>, seconds, exit| {
             let (channel, time_limit) = (channel.map(Arc::from), Duration::from_secs(seconds));
-            Ok(Wish::Drain { channel, time_limit, exit })
+            Ok(PartRequest::Drain { channel, time_limit, exit })
         };
-        assert_eq!(wish("drain", ""), wanted(None, 600, false));
-        assert_eq!(wish("drain", "timeout=5&exit"), wanted(None, 5, true));
-        assert_eq!(wish("drain", "channel=main"), wanted(Some("main"), 600, false));
+        assert_eq!(parse_request("drain", ""), wanted(None, 600, false));
+        assert_eq!(parse_request("drain", "timeout=5&exit"), wanted(None, 5, true));
+        assert_eq!(parse_request("drain", "channel=main"), wanted(Some("main"), 600, false));
         for query in ["timeout=0", "timeout=604801", "timeout=x", "exit&channel=a", "now"] {
-            assert!(wish("drain", query).is_err(), "{query}");
+            assert!(parse_request("drain", query).is_err(), "{query}");
         }
     }
 }

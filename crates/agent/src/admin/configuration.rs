@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::reload::Reread;
-use crate::status::{Cause, Level, Trouble};
+use crate::status::{Cause, Finding, Level};
 
 /// Problems that are listed.
 const PROBLEMS_MAX: usize = 20;
@@ -55,7 +55,7 @@ enum OnDisk {
 
 impl Compared {
     /// Returns the finding about the file, if any.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
+    pub(super) fn finding(&self) -> Option<Finding> {
         let (level, what, more) = match &self.on_disk {
             OnDisk::None | OnDisk::Same => return None,
             OnDisk::Differs { changed } => {
@@ -67,7 +67,7 @@ impl Compared {
             }
         };
         let brief = format!("the configuration file {what}");
-        Some(Trouble::new((level, Cause::Configuration), "configuration", brief, &more))
+        Some(Finding::new((level, Cause::Configuration), "configuration", brief, &more))
     }
 }
 
@@ -95,7 +95,7 @@ impl Configuration {
             None => OnDisk::None,
             Some(reread) => {
                 let (catalogue, running, world) = (self.catalogue, plan.clone(), env.clone());
-                env.offload(move || look(&running, &reread, catalogue, &world)).await
+                env.offload(move || compare(&running, &reread, catalogue, &world)).await
             }
         };
         let running = config::to_toml(&config::redacted(&plan, self.catalogue));
@@ -103,7 +103,7 @@ impl Configuration {
     }
 }
 
-fn look(running: &Plan, reread: &Reread, catalogue: Catalogue, env: &Env) -> OnDisk {
+fn compare(running: &Plan, reread: &Reread, catalogue: Catalogue, env: &Env) -> OnDisk {
     match reread(env).and_then(|draft| cli::checked(draft, catalogue, env)) {
         Ok((plan, _)) => {
             let changed = changed(running, &plan);
@@ -169,7 +169,7 @@ type = "logger"
 channel = "main"
 "#;
 
-    fn of(path: &Path) -> Configuration {
+    fn read(path: &Path) -> Configuration {
         let path = path.to_owned();
         let reread: Reread = Arc::new(move |env: &Env| {
             let settings = cli::read(&path, env)?;
@@ -185,14 +185,14 @@ channel = "main"
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.toml");
         fs::write(&path, TEXT).unwrap();
-        let configuration = of(&path);
+        let configuration = read(&path);
         let env = env::real();
         let now = |text: String| {
             fs::write(&path, text).unwrap();
             configuration.compared(&env)
         };
         let same = now(format!("# A comment\n{TEXT}")).await;
-        assert_eq!((&same.on_disk, same.trouble()), (&OnDisk::Same, None));
+        assert_eq!((&same.on_disk, same.finding()), (&OnDisk::Same, None));
         let shown = serde_json::to_string(&same).unwrap();
         assert!(!shown.contains("hunter2") && shown.contains("admin_token"), "{shown}");
         let differs = |names: &[&str]| OnDisk::Differs {
@@ -206,11 +206,11 @@ channel = "main"
         ] {
             let changed = now(TEXT.replace(from, to)).await;
             assert_eq!(changed.on_disk, differs(names), "{to}");
-            let trouble = changed.trouble().unwrap();
+            let trouble = changed.finding().unwrap();
             assert!(trouble.level == Level::Note && trouble.text.contains(names[0]), "{trouble:?}");
         }
         let wrong = now(TEXT.replace("\"memory\"", "\"memori\"")).await;
-        assert_eq!(wrong.trouble().unwrap().level, Level::Warn);
+        assert_eq!(wrong.finding().unwrap().level, Level::Warn);
         let OnDisk::Wrong { problems } = wrong.on_disk else { panic!("{wrong:?}") };
         assert!(problems[0].contains("a.toml:10:8: channels.main.type: "), "{problems:?}");
         fs::remove_file(&path).unwrap();

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
-use super::answer::{Answer, fresh, of, page};
+use super::answer::{Answer, fresh, page, respond};
 use super::pages::Pages;
 
 /// Maximum number of concurrent readers: fewer than connections, so that other pages are answered.
@@ -54,7 +54,7 @@ impl Feed {
     }
 
     /// Returns `true` while there are readers. Without readers the task ends.
-    fn goes_on(&self) -> bool {
+    fn has_readers(&self) -> bool {
         let mut state = self.state();
         if state.readers == 0 {
             state.task = None;
@@ -62,7 +62,7 @@ impl Feed {
         state.task.is_some()
     }
 
-    fn say(&self, event: Bytes) {
+    fn broadcast(&self, event: Bytes) {
         let mut state = self.state();
         state.number += 1;
         state.event = event;
@@ -129,13 +129,13 @@ async fn gather(pages: Arc<Pages>) {
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         pace.tick().await;
-        if !pages.live.feed.goes_on() {
+        if !pages.live.feed.has_readers() {
             return;
         }
         let snapshot = serde_json::to_string(&pages.snapshot().await);
         let snapshot = snapshot.expect("names and numbers are JSON");
         // The JSON contains no line ends.
-        pages.live.feed.say(format!("data: {snapshot}\n\n").into());
+        pages.live.feed.broadcast(format!("data: {snapshot}\n\n").into());
     }
 }
 
@@ -150,5 +150,5 @@ pub(super) fn answer(pages: &Arc<Pages>) -> Answer {
     let events = stream::unfold(reader, |mut reader| async {
         Some((Ok(Frame::data(reader.next().await)), reader))
     });
-    fresh(of(StatusCode::OK, "text/event-stream", StreamBody::new(events).boxed_unsync()))
+    fresh(respond(StatusCode::OK, "text/event-stream", StreamBody::new(events).boxed_unsync()))
 }

@@ -55,7 +55,7 @@ pub(super) fn newest(query: &str) -> usize {
 ///
 /// # Errors
 /// The disk could not be read.
-pub(super) async fn look(
+pub(super) async fn read(
     letters: &DeadLetters,
     env: &Env,
     most: usize,
@@ -65,7 +65,7 @@ pub(super) async fn look(
     }
     let ((directory, encryption), world) = (letters.place(), env.clone());
     env.offload(move || {
-        let inspection = Inspection::look(&world, &directory, encryption.as_ref())?;
+        let inspection = Inspection::inspect(&world, &directory, encryption.as_ref())?;
         let mut found = Found::default();
         inspected(&inspection, |label, events| {
             found.add(label, &events, most);
@@ -116,7 +116,7 @@ mod tests {
         let (env, metrics) = (env::real(), Metrics::default());
         let config = Config::read(&Settings::empty()).unwrap();
         let letters = Arc::new(DeadLetters::new(config, folder.path(), &env, &metrics));
-        assert_eq!(look(&letters, &env, 10).await.unwrap(), Found::default());
+        assert_eq!(read(&letters, &env, 10).await.unwrap(), Found::default());
         for number in 0..12 {
             let mut builder = BatchBuilder::default();
             builder.push(format!("body {number}").as_bytes(), &[("n", "1")]);
@@ -139,7 +139,7 @@ mod tests {
                 letters.store(&letter, from).await.unwrap();
             }
         }
-        let found = look(&letters, &env, 3).await.unwrap();
+        let found = read(&letters, &env, 3).await.unwrap();
         assert_eq!((found.letters, found.events), (12, 24));
         let reasons: Vec<_> =
             found.by_reason.iter().map(|(name, it)| (&**name, it.letters, it.events)).collect();

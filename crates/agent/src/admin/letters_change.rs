@@ -14,7 +14,7 @@ use super::pages::Pages;
 use super::query::parameters;
 use crate::audit::{Actor, Line, Outcome};
 use crate::chain;
-use crate::dead_letters::act::{Channels, Replay, Selection};
+use crate::dead_letters::operations::{Channels, Replay, Selection};
 use crate::running::Running;
 use crate::status::words::count;
 
@@ -27,7 +27,7 @@ fn counts(letters: u64, events: u64) -> String {
 }
 
 /// The letters that the query of a request names, and whether they get new identities.
-fn asked(action: &str, query: &str) -> Result<Replay, String> {
+fn parse_replay(action: &str, query: &str) -> Result<Replay, String> {
     let mut replay = Replay::default();
     let Selection { reason, sink, channel, source, identity } = &mut replay.which;
     for parameter in parameters(query) {
@@ -71,7 +71,7 @@ impl Pages {
         actor: Actor,
     ) -> Answer {
         let audited = action.replace('/', " ");
-        let replay = match asked(action, query) {
+        let replay = match parse_replay(action, query) {
             Ok(replay) => replay,
             Err(problem) => {
                 let line = Line::new(&audited, None, actor, Outcome::Failed);
@@ -148,14 +148,14 @@ mod tests {
     fn a_request_names_letters() {
         let identity = format!("{}/5/9", "ab".repeat(16));
         let query = format!("reason=too_large&channel=a%20b&identity={identity}&new_identity");
-        let replay = asked("dlq/replay", &query).unwrap();
+        let replay = parse_replay("dlq/replay", &query).unwrap();
         assert!(replay.new_identity);
         let Selection { reason, channel, sink, .. } = replay.which;
         assert_eq!((reason.as_deref(), channel.as_deref()), (Some("too_large"), Some("a b")));
         assert_eq!(sink, None);
-        assert_eq!(asked("dlq/drop", ""), Ok(Replay::default()));
+        assert_eq!(parse_replay("dlq/drop", ""), Ok(Replay::default()));
         for query in ["new_identity", "resaon=x", "identity=5"] {
-            assert!(asked("dlq/drop", query).is_err(), "{query}");
+            assert!(parse_replay("dlq/drop", query).is_err(), "{query}");
         }
     }
 }

@@ -21,11 +21,11 @@ use super::{COMPONENT, flume, letters};
 use crate::audit::Audit;
 use crate::dead_letters::DeadLetters;
 use crate::findings::Findings;
-use crate::health::{Health, Word};
+use crate::health::{Health, Readiness};
 use crate::opening::NotOpen;
 use crate::reload::Reloads;
 use crate::running::{Parts, Running};
-use crate::status::{CertificateStatus, EVERY_SOURCE_HELD, HeldStatus, Snapshot, Trouble};
+use crate::status::{CertificateStatus, EVERY_SOURCE_HELD, Finding, HeldStatus, Snapshot};
 use crate::{account, held, liveness, scrape, status};
 
 /// How long a comparison of the configuration with its file stays valid. Monitors ask once a
@@ -33,7 +33,7 @@ use crate::{account, held, liveness, scrape, status};
 const COMPARED_FOR: Duration = Duration::from_secs(150);
 
 /// Delay of the answer to a wrong token.
-const PENANCE: Duration = Duration::from_secs(1);
+const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
 
 /// The data of the pages. The agent is ready if every source is open (or stopped by an operator
 /// while another one is open), no channel has stopped its intake, and the agent is not stopping. A
@@ -79,17 +79,17 @@ pub(crate) struct Live {
     /// The findings of the last snapshot.
     findings: Findings,
     /// The finding of the last comparison of the configuration with its file, and its time.
-    compared: std::sync::Mutex<Option<(Instant, Trouble)>>,
+    compared: std::sync::Mutex<Option<(Instant, Finding)>>,
 }
 
 impl Live {
-    fn compared(&self) -> MutexGuard<'_, Option<(Instant, Trouble)>> {
+    fn compared(&self) -> MutexGuard<'_, Option<(Instant, Finding)>> {
         // The value is replaced as a whole.
         self.compared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the finding about the configuration file, while it is recent.
-    fn configuration(&self) -> Option<Trouble> {
+    fn configuration(&self) -> Option<Finding> {
         let compared = self.compared();
         let (at, trouble) = compared.as_ref()?;
         (at.elapsed() < COMPARED_FOR).then(|| trouble.clone())
@@ -99,7 +99,7 @@ impl Live {
 impl Pages {
     /// Returns the readiness of the agent, line by line.
     pub(super) fn readiness(&self) -> Answer {
-        let Word { reasons: mut lines, remarks } = self.word();
+        let Readiness { reasons: mut lines, remarks } = self.current_readiness();
         let status = if lines.is_empty() {
             lines.push("ready".to_owned());
             StatusCode::OK
@@ -111,15 +111,15 @@ impl Pages {
     }
 
     /// Returns the readiness of the agent, with remarks.
-    fn word(&self) -> Word {
-        let Word { reasons, mut remarks } = self.health.word();
+    fn current_readiness(&self) -> Readiness {
+        let Readiness { reasons, mut remarks } = self.health.readiness();
         remarks.extend(self.unable());
         let stopping = self.stopping.is_cancelled().then(|| "stopping".to_owned());
         let parts = self.running.parts();
         let (none, some) = held(&parts, &self.env);
         remarks.extend(some);
         let channels = parts.channels.iter();
-        let full = channels.filter_map(|(name, handle)| match handle.boards.opened.why_not() {
+        let full = channels.filter_map(|(name, handle)| match handle.boards.opened.reason() {
             Some(NotOpen { waits, cause }) => {
                 let seconds = waits.as_secs();
                 Some(format!("channel `{name}` has not been open for {seconds} s: {cause}"))
@@ -130,7 +130,7 @@ impl Pages {
             None => None,
         });
         let reasons = stopping.into_iter().chain(full).chain(none).chain(reasons);
-        Word { reasons: reasons.collect(), remarks }
+        Readiness { reasons: reasons.collect(), remarks }
     }
 
     /// Updates since when each group delivers nothing; a held group has a separate gauge.
@@ -191,7 +191,7 @@ impl Pages {
 
     /// Returns the liveness: whether a restart would help.
     pub(super) async fn liveness(&self) -> Answer {
-        let dead = self.dead(liveness::PATIENCE).await;
+        let dead = self.dead(liveness::STALL_LIMIT).await;
         if dead.is_empty() {
             return page(StatusCode::OK, "alive\n".into());
         }
@@ -201,7 +201,7 @@ impl Pages {
     /// The certificates that the agent shows, as their files have them now.
     pub(crate) async fn certificates(&self) -> Vec<CertificateStatus> {
         let plan = self.configuration.plan();
-        self.live.certificates.look(&plan, &self.env, &self.metrics).await
+        self.live.certificates.read(&plan, &self.env, &self.metrics).await
     }
 
     /// A request with a wrong token is counted, logged, and answered late, so that tokens cannot be
@@ -211,7 +211,7 @@ impl Pages {
         let peer = (client.address, client.certificate.map(|name| &**name));
         let problem = "the client must send the value of `agent.admin_token` as its bearer token";
         self.live.refusals.refused(COMPONENT, peer, RefusalReason::WrongToken, &problem);
-        sleep(PENANCE).await;
+        sleep(WRONG_TOKEN_DELAY).await;
     }
 
     /// Takes a snapshot of the agent.
@@ -221,8 +221,8 @@ impl Pages {
             agent: &self.agent,
             started: self.started,
             running: &self.running,
-            word: self.word(),
-            bulletin: self.health.bulletin(),
+            readiness: self.current_readiness(),
+            recent_failures: self.health.recent_failures(),
             dead_letters: &self.dead_letters,
             metrics: &self.metrics,
             configuration: self.live.configuration(),
@@ -246,7 +246,7 @@ impl Pages {
         match self.live.disk.try_lock() {
             Ok(_turn) => {
                 let compared = self.configuration.compared(&self.env).await;
-                *self.live.compared() = compared.trouble().map(|it| (Instant::now(), it));
+                *self.live.compared() = compared.finding().map(|it| (Instant::now(), it));
                 json(&compared)
             }
             Err(_) => busy(),
@@ -256,7 +256,7 @@ impl Pages {
     /// The dead letters.
     pub(super) async fn letters(&self, query: &str) -> Answer {
         let Ok(_turn) = self.live.disk.try_lock() else { return busy() };
-        match letters::look(&self.dead_letters, &self.env, letters::newest(query)).await {
+        match letters::read(&self.dead_letters, &self.env, letters::newest(query)).await {
             Ok(found) => json(&found),
             Err(error) => page(StatusCode::INTERNAL_SERVER_ERROR, crate::chain(&error) + "\n"),
         }
@@ -281,7 +281,7 @@ impl Pages {
         // than never.
         let letters = self.dead_letters.by_channel();
         let remarks = account::remarks(&self.metrics.text());
-        let accounts = account::of_running(channels, letters, self.dead_letters.origin(), remarks);
+        let accounts = account::from_agent(channels, letters, self.dead_letters.origin(), remarks);
         accounts.iter().map(|account| account.to_json() + "\n").collect()
     }
 

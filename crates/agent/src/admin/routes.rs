@@ -9,12 +9,12 @@ use metrics::Format;
 use super::answer::{Answer, JSON_LINES, fresh, page, secured, typed};
 use super::guard::{self, Client, Guard};
 use super::pages::Pages;
-use super::{change, feed, site, tap};
+use super::{assets, change, feed, tap};
 use crate::audit::{Line, Outcome};
 
 /// The pages of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Site {
+pub(super) enum ListenerKind {
     /// All pages.
     Admin,
     /// Flume's page of counters, where Flume has it.
@@ -212,7 +212,7 @@ const FLUME: &[Route] = &[
     ),
 ];
 
-impl Site {
+impl ListenerKind {
     fn routes(self) -> &'static [Route] {
         match self {
             Self::Admin => ADMIN,
@@ -247,7 +247,7 @@ impl Refusal {
 /// The answer to a request of `client`.
 pub(super) async fn answer(
     pages: &Arc<Pages>,
-    of: Site,
+    of: ListenerKind,
     (guard, client): (&Guard, Client<'_>),
     head: &Parts,
 ) -> Answer {
@@ -256,7 +256,7 @@ pub(super) async fn answer(
 
 async fn unsecured(
     pages: &Arc<Pages>,
-    of: Site,
+    of: ListenerKind,
     (guard, client): (&Guard, Client<'_>),
     head: &Parts,
 ) -> Answer {
@@ -281,7 +281,7 @@ async fn unsecured(
         let name = client.certificate.map(|name| &**name);
         pages.live.refusals.accepted_by_token(client.address, name);
     }
-    if let Some(asset) = site::asset(path).filter(|_| of == Site::Admin) {
+    if let Some(asset) = assets::asset(path).filter(|_| of == ListenerKind::Admin) {
         return asset;
     }
     let Some(route) = route else {
@@ -292,7 +292,7 @@ async fn unsecured(
     let accept = accept.unwrap_or_default();
     let query = head.uri.query().unwrap_or_default();
     match route.page {
-        Page::Index if of == Site::Admin && accept.contains("text/html") => site::index(),
+        Page::Index if of == ListenerKind::Admin && accept.contains("text/html") => assets::index(),
         Page::Index => page(StatusCode::OK, of.index()),
         Page::Metrics => {
             pages.certificates().await;
@@ -322,8 +322,13 @@ async fn unsecured(
 }
 
 /// Returns the reason to reject a request, independently of its page.
-fn refusal(of: Site, guard: &Guard, head: &Parts, route: Option<&Route>) -> Option<Refusal> {
-    if of == Site::Admin && !guard.is_meant(&head.headers) {
+fn refusal(
+    of: ListenerKind,
+    guard: &Guard,
+    head: &Parts,
+    route: Option<&Route>,
+) -> Option<Refusal> {
+    if of == ListenerKind::Admin && !guard.is_meant(&head.headers) {
         let text = "this listener is on loopback and accepts only the hosts `localhost` and \
                     127.0.0.1; a proxy must send one of them as `Host`\n";
         let why = "wrong `Host` header";

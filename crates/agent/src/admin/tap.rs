@@ -24,7 +24,7 @@ use pipeline::{BuildContext, Interceptor, Rejects, Settings};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::answer::{Answer, fresh, of, page};
+use super::answer::{Answer, fresh, page, respond};
 use super::pages::Pages;
 use super::query::parameters;
 use crate::running::Parts;
@@ -50,20 +50,20 @@ const EVENTS_MAX: usize = 100;
 
 /// The component whose events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum TapTarget {
     Source,
     Channel,
     Sink,
 }
 
-impl Place {
+impl TapTarget {
     const ALL: [(&'static str, Self); 3] =
         [("source", Self::Source), ("channel", Self::Channel), ("sink", Self::Sink)];
 }
 
 /// The request of a reader.
-struct Wanted {
-    place: Place,
+struct TapRequest {
+    place: TapTarget,
     name: String,
     filter: Option<Box<dyn Interceptor>>,
     rate: u32,
@@ -72,7 +72,7 @@ struct Wanted {
 /// One reader.
 struct Reader {
     pages: Arc<Pages>,
-    wanted: Wanted,
+    wanted: TapRequest,
     line: Line,
     /// The time of the last message.
     said: Option<Instant>,
@@ -80,13 +80,13 @@ struct Reader {
     allowance: (f64, Instant),
     /// Totals since the beginning.
     sums: TapMessage,
-    _seat: Seat,
+    _seat: ReaderSlot,
 }
 
 /// One of the places for readers.
-struct Seat(Arc<Pages>);
+struct ReaderSlot(Arc<Pages>);
 
-impl Seat {
+impl ReaderSlot {
     fn take(pages: &Arc<Pages>) -> Option<Self> {
         let taken: &AtomicUsize = &pages.live.taps;
         let one_more = |taken| (taken < READERS_MAX).then_some(taken + 1);
@@ -95,18 +95,18 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ReaderSlot {
     fn drop(&mut self) {
         self.0.live.taps.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// The point of this place, and which of its parts is meant.
-fn point(parts: &Parts, place: Place, name: &str) -> Option<(Point, usize)> {
+fn point(parts: &Parts, place: TapTarget, name: &str) -> Option<(Point, usize)> {
     match place {
-        Place::Source => parts.sources.get(name).map(|handle| (handle.intake.tap().clone(), 0)),
-        Place::Channel => parts.channels.get(name).map(|handle| (handle.boards.tap.clone(), 0)),
-        Place::Sink => parts.groups.values().find_map(|group| {
+        TapTarget::Source => parts.sources.get(name).map(|handle| (handle.intake.tap().clone(), 0)),
+        TapTarget::Channel => parts.channels.get(name).map(|handle| (handle.boards.tap.clone(), 0)),
+        TapTarget::Sink => parts.groups.values().find_map(|group| {
             let part = group.members.iter().position(|member| **member == *name)?;
             Some((group.tap.clone(), part))
         }),
@@ -114,24 +114,24 @@ fn point(parts: &Parts, place: Place, name: &str) -> Option<(Point, usize)> {
 }
 
 /// The names of all places of this kind.
-fn names(parts: &Parts, place: Place) -> Vec<&str> {
+fn names(parts: &Parts, place: TapTarget) -> Vec<&str> {
     match place {
-        Place::Source => parts.sources.keys().map(|name| &**name).collect(),
-        Place::Channel => parts.channels.keys().map(|name| &**name).collect(),
-        Place::Sink => {
+        TapTarget::Source => parts.sources.keys().map(|name| &**name).collect(),
+        TapTarget::Channel => parts.channels.keys().map(|name| &**name).collect(),
+        TapTarget::Sink => {
             let members = parts.groups.values().flat_map(|group| &group.members);
             members.map(|name| &**name).collect()
         }
     }
 }
 
-impl Wanted {
+impl TapRequest {
     /// Parses the query.
     fn read(query: &str, pages: &Pages) -> Result<Self, String> {
         let (mut at, mut filter, mut rate) = (None, None, RATE);
         for parameter in parameters(query) {
             let (key, value) = parameter?;
-            let place = Place::ALL.iter().find(|(name, _)| *name == key);
+            let place = TapTarget::ALL.iter().find(|(name, _)| *name == key);
             match (place, key) {
                 (Some(_), _) if at.is_some() => {
                     return Err("name only one of `source`, `channel` and `sink`".to_owned());
@@ -223,7 +223,7 @@ impl Reader {
 
     /// Continues at the successor of the part: a reload restarts parts.
     fn stay(&mut self) {
-        let Wanted { place, name, .. } = &self.wanted;
+        let TapRequest { place, name, .. } = &self.wanted;
         match point(&self.pages.running.parts(), *place, name) {
             Some((point, _)) if self.line.is_of(&point) => {}
             Some((point, part)) => self.line = point.open(part),
@@ -234,18 +234,18 @@ impl Reader {
 
 /// The stream for one more reader.
 pub(super) fn answer(pages: &Arc<Pages>, query: &str) -> Answer {
-    let wanted = match Wanted::read(query, pages) {
+    let wanted = match TapRequest::read(query, pages) {
         Ok(wanted) => wanted,
         Err(problem) => return page(StatusCode::BAD_REQUEST, problem + "\n"),
     };
     let parts = pages.running.parts();
     let Some((point, part)) = point(&parts, wanted.place, &wanted.name) else {
-        let kind = Place::ALL.iter().find(|(_, place)| *place == wanted.place);
+        let kind = TapTarget::ALL.iter().find(|(_, place)| *place == wanted.place);
         let kind = kind.map_or("place", |(kind, _)| kind);
         let problem = unknown(kind, &wanted.name, &names(&parts, wanted.place));
         return page(StatusCode::NOT_FOUND, problem + "\n");
     };
-    let Some(seat) = Seat::take(pages) else {
+    let Some(seat) = ReaderSlot::take(pages) else {
         let text =
             format!("{READERS_MAX} clients already watch events, the maximum; end one and retry\n");
         return page(StatusCode::SERVICE_UNAVAILABLE, text);
@@ -262,5 +262,5 @@ pub(super) fn answer(pages: &Arc<Pages>, query: &str) -> Answer {
     let messages = stream::unfold(reader, |mut reader| async {
         reader.next().await.map(|message| (Ok(Frame::data(message)), reader))
     });
-    fresh(of(StatusCode::OK, "text/event-stream", StreamBody::new(messages).boxed_unsync()))
+    fresh(respond(StatusCode::OK, "text/event-stream", StreamBody::new(messages).boxed_unsync()))
 }

@@ -69,7 +69,7 @@ fn bench_of(running: Running) -> Bench {
 
 fn bench_with(running: Running, token: Option<&str>) -> Bench {
     let guard = Guard::new("127.0.0.1:1", "127.0.0.1:1", token.map(|it| it.to_owned().into()));
-    bench_behind(running, Front { site: Site::Admin, guard: Arc::new(guard), tls: None })
+    bench_behind(running, Front { kind: ListenerKind::Admin, guard: Arc::new(guard), tls: None })
 }
 
 fn bench_behind(running: Running, front: Front) -> Bench {
@@ -89,7 +89,7 @@ fn bench_behind(running: Running, front: Front) -> Bench {
         started_ms: 0,
         running: Arc::new(running),
         reloads: Reloads::start(None).0,
-        audit: Audit::of(folder.path(), &env),
+        audit: Audit::new(folder.path(), &env),
         dead_letters: Arc::new(letters),
         health: health.clone(),
         metrics,
@@ -224,7 +224,7 @@ async fn idle_group_is_named_with_its_cause_while_events_may_enter() {
     let outlet = OutletBoard::default();
     let handle = channel(&outlet);
     handle.boards.opened.open_with(0);
-    let running = Running::of(Parts {
+    let running = Running::new(Parts {
         channels: [("main".into(), Arc::new(handle))].into(),
         ..Parts::default()
     });
@@ -234,7 +234,7 @@ async fn idle_group_is_named_with_its_cause_while_events_may_enter() {
         let line = page.lines().find(|line| line.starts_with("aqueduct_group_unable_since_sec"));
         line.unwrap().split_once(' ').unwrap().1.parse::<f64>().unwrap()
     };
-    outlet.fails(&"out".into(), "refused\nby the store".into(), Instant::now());
+    outlet.set_failing(&"out".into(), "refused\nby the store".into(), Instant::now());
     tokio::time::sleep(UNABLE_AFTER - Duration::from_secs(1)).await;
     assert!(bench.get("/readyz").await.ends_with("\r\n\r\nready\n"), "it may be over soon");
     assert_eq!(since().await, 0.0);
@@ -247,7 +247,7 @@ async fn idle_group_is_named_with_its_cause_while_events_may_enter() {
     assert!(
         bench.get("/status").await.contains("\"remarks\":[\"group `out` has delivered nothing")
     );
-    outlet.works("out");
+    outlet.set_working("out");
     assert!(bench.get("/readyz").await.ends_with("\r\n\r\nready\n"));
     assert_eq!(since().await, 0.0);
 }
@@ -256,7 +256,7 @@ async fn idle_group_is_named_with_its_cause_while_events_may_enter() {
 async fn a_channel_that_is_not_open_is_named_and_every_page_answers() {
     let handle = channel(&OutletBoard::default());
     let (opened, memory) = (handle.boards.opened.clone(), handle.channel.clone());
-    let running = Running::of(Parts {
+    let running = Running::new(Parts {
         channels: [("main".into(), Arc::new(handle))].into(),
         ..Parts::default()
     });

@@ -28,14 +28,14 @@ use pipeline::env::OpenMode;
 use tls::{Dialer, ServerTls};
 use tokio::time::timeout;
 
-use super::{AgentArgs, EXIT_RUNTIME, plan, print, say, usage};
+use super::{AgentArgs, EXIT_RUNTIME, plan, print, print_line, usage};
 use crate::page::ask;
 
 /// The name of the subcommand.
 pub(super) const NAME: &str = "health";
 
 /// Time limit of a working agent.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of an answer.
 const ANSWER_MAX: usize = 64 << 10;
@@ -81,7 +81,7 @@ pub(super) fn run<A: AgentArgs>(program: &'static str, args: &HealthArgs, env: &
         false => match of_first_process(program, env) {
             Ok(arguments) => arguments,
             Err(problem) => {
-                say(&problem);
+                print_line(&problem);
                 return ExitCode::from(EXIT_RUNTIME);
             }
         },
@@ -92,14 +92,14 @@ pub(super) fn run<A: AgentArgs>(program: &'static str, args: &HealthArgs, env: &
         Err(error) => Err(error),
     };
     let found = match agent.map(|agent| plan(&agent, env)) {
-        Ok(Ok((plan, _))) => look(&plan, given, args.ready, env),
+        Ok(Ok((plan, _))) => check(&plan, given, args.ready, env),
         Ok(Err(errors)) => Found::Fails(errors.to_string()),
         Err(error) => return usage(&error),
     };
     match found {
         Found::Works(said) => print(&(said + "\n")),
         Found::Fails(problem) => {
-            say(&problem);
+            print_line(&problem);
             ExitCode::from(EXIT_RUNTIME)
         }
     }
@@ -110,7 +110,7 @@ fn of_first_process(program: &str, env: &Env) -> Result<Vec<OsString>, String> {
     let file = env.disk.open(Path::new(FIRST), OpenMode::default());
     let line = file.and_then(|file| file.read(0, ARGUMENTS_MAX));
     let line = line.map_err(|error| format!("{FIRST}: {error}"))?;
-    behind(program, &line).ok_or_else(|| {
+    args_after(program, &line).ok_or_else(|| {
         format!(
             "process 1 is not {program}: give the arguments of the agent, as in `{program} {NAME} \
              --config FILE`"
@@ -119,7 +119,7 @@ fn of_first_process(program: &str, env: &Env) -> Result<Vec<OsString>, String> {
 }
 
 /// Returns the arguments after `program` in a command line.
-fn behind(program: &str, line: &[u8]) -> Option<Vec<OsString>> {
+fn args_after(program: &str, line: &[u8]) -> Option<Vec<OsString>> {
     let line = line.strip_suffix(b"\0").unwrap_or(line);
     let mut words = line.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec()));
     let is_program = |word: &OsString| Path::new(word).file_name() == Some(OsStr::new(program));
@@ -127,7 +127,7 @@ fn behind(program: &str, line: &[u8]) -> Option<Vec<OsString>> {
     Some(words.collect())
 }
 
-fn look(plan: &Plan, given: bool, ready: bool, env: &Env) -> Found {
+fn check(plan: &Plan, given: bool, ready: bool, env: &Env) -> Found {
     let Some(address) = &plan.agent.admin else {
         let said = "cannot ask the agent: it has no admin address; set `agent.admin` or `--admin`";
         return if given { Found::Fails(said.into()) } else { Found::Works(said.into()) };
@@ -138,10 +138,14 @@ fn look(plan: &Plan, given: bool, ready: bool, env: &Env) -> Found {
         let tls = plan.agent.admin_tls.clone().map(|settings| settings.read::<ServerTls>());
         let tls = tls.transpose().map_err(io::Error::other)?.map(|tls| tls.own_client());
         let dialer = Dialer::new(env, tls, &["http/1.1"]).map_err(io::Error::other)?;
-        let asking =
-            async { timeout(PATIENCE, ask(&dialer, &reachable(address), page, ANSWER_MAX)).await };
+        let asking = async {
+            timeout(CHECK_TIMEOUT, ask(&dialer, &reachable(address), page, ANSWER_MAX)).await
+        };
         runtime.block_on(asking).unwrap_or_else(|_| {
-            Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {PATIENCE:?}")))
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no answer within {CHECK_TIMEOUT:?}"),
+            ))
         })
     });
     match asked {
@@ -168,7 +172,7 @@ mod tests {
     #[test]
     fn arguments_of_the_first_process_follow_its_program() {
         let words = |line: &str| {
-            let words = behind("aqueduct-edge", line.as_bytes())?;
+            let words = args_after("aqueduct-edge", line.as_bytes())?;
             Some(words.iter().map(|it| it.to_string_lossy().into_owned()).collect::<Vec<_>>())
         };
         let own = "/usr/bin/aqueduct-edge\0--config\0/etc/a b.toml\0";

@@ -16,7 +16,7 @@ const OURS: [&str; 4] = ["aqueduct", "components", "formats", "kit"];
 /// # Errors
 /// It cannot be understood.
 pub(super) fn parse(wanted: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(written_out(wanted)).map_err(|error| {
+    EnvFilter::try_new(expand_targets(wanted)).map_err(|error| {
         let problem = format!("RUST_LOG: `{wanted}` is not a valid filter: {error}");
         format!("{problem}; write for example `debug` or `info,aqueduct_components=debug`")
     })
@@ -24,7 +24,7 @@ pub(super) fn parse(wanted: &str) -> Result<EnvFilter, String> {
 
 /// The filter with each level that has no target limited to our crates, and with all of their names
 /// instead of `aqueduct`.
-fn written_out(wanted: &str) -> String {
+fn expand_targets(wanted: &str) -> String {
     if wanted.trim().is_empty() {
         return "info".into();
     }

@@ -7,8 +7,8 @@ use std::thread;
 
 use clap::ValueEnum;
 
-use super::beginning;
 use super::log_filter;
+use super::startup;
 use super::stderr::{self, Flush};
 
 use super::log_fields;
@@ -43,7 +43,7 @@ pub(super) fn start(format: LogFormat) -> Result<Flush, String> {
     };
     started.map_err(|error| cannot(&*error))?;
     std::panic::set_hook(Box::new(panicked));
-    beginning::log_module();
+    startup::log_module();
     Ok(flush)
 }
 

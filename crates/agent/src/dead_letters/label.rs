@@ -130,7 +130,7 @@ impl Label {
     }
 
     /// Adds the label. The letter has no identity; its channel numbers it.
-    pub(crate) fn put_on(&self, mut events: Batch) -> Batch {
+    pub(crate) fn apply_to(&self, mut events: Batch) -> Batch {
         events.envelope.identity = None;
         events.envelope.positions.clear();
         // Headers that only rejected events have are omitted from others.
@@ -171,7 +171,7 @@ impl Label {
     /// Returns the identity for the replay of the events. A whole batch keeps its identity, so that
     /// any agent that has received it after all recognises it. A part needs [another
     /// one](Self::renamed), because the rest of its batch was delivered under the old one.
-    pub fn put_back_as(&self) -> Option<Identity> {
+    pub fn replay_identity(&self) -> Option<Identity> {
         if self.whole { self.identity } else { self.renamed() }
     }
 
@@ -280,7 +280,7 @@ mod tests {
     fn a_label_comes_off_and_leaves_the_batch_byte_for_byte() {
         let letter = letter(true);
         let label = Label::new(&letter, FROM, 12);
-        let stored = label.put_on(letter.events.clone());
+        let stored = label.apply_to(letter.events.clone());
         assert_eq!(stored.envelope.identity, None);
         let stored = Batch::decode(stored.encode()).unwrap();
         let (read, events) = Label::take_off(stored).unwrap();
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn put_back_part_keeps_its_own_identity_on_every_attempt() {
         let label = |whole, group| {
-            Label::new(&letter(whole), Sender { group, ..FROM }, 1).put_back_as().unwrap()
+            Label::new(&letter(whole), Sender { group, ..FROM }, 1).replay_identity().unwrap()
         };
         assert_eq!(Some(label(true, "a")), letter(true).events.envelope.identity);
         assert_eq!(label(false, "a"), label(false, "a"));

@@ -30,7 +30,7 @@ pub(super) const HELD_MAX: usize = 1024;
 
 /// The action for a batch.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Action {
     /// The processor chooses among all members.
     Any,
     /// Choose among the members that accept the batch.
@@ -50,22 +50,22 @@ struct Candidate {
 }
 
 /// Returns the action for a batch; `single`: it has one event.
-fn way(members: &[Candidate], single: bool) -> Way {
+fn action(members: &[Candidate], single: bool) -> Action {
     let present = || members.iter().filter(|member| member.present);
     let open = || present().filter(|member| member.open);
     let is_any_able = open().any(|member| member.able);
     // If no agent of an open member can store, each of them is a buffer.
     let mut pool = open().filter(|member| member.able || !is_any_able).peekable();
     if pool.peek().is_none() || present().all(|member| member.fits) {
-        return Way::Any;
+        return Action::Any;
     }
     if pool.any(|member| member.fits) {
-        return Way::Fitting;
+        return Action::Fitting;
     }
     if single && !present().any(|member| member.fits) {
-        return Way::Any;
+        return Action::Any;
     }
-    Way::Hold
+    Action::Hold
 }
 
 /// The batches that are held back, and the members that refused them.
@@ -141,7 +141,7 @@ impl Held {
     }
 
     /// Returns the action for a batch.
-    fn way(&self, members: &[Member], ticket: Ticket, bytes: u64, single: bool) -> Way {
+    fn action(&self, members: &[Member], ticket: Ticket, bytes: u64, single: bool) -> Action {
         let candidate = |(at, member): (usize, &Member)| Candidate {
             present: member.seat.is_none_or(|seat| seat.is_present),
             open: member.open,
@@ -149,22 +149,22 @@ impl Held {
             fits: self.fits((at, member), ticket, bytes),
         };
         let members: Vec<Candidate> = members.iter().enumerate().map(candidate).collect();
-        way(&members, single)
+        action(&members, single)
     }
 }
 
 impl Group {
     /// Returns whether to send this batch now, and the members as the processor should see them.
-    pub(super) fn place(&self, taken: &Taken) -> (Way, Vec<MemberView>) {
+    pub(super) fn place(&self, taken: &Taken) -> (Action, Vec<MemberView>) {
         let (ticket, bytes) = (taken.ticket, taken.batch.size().bytes);
         let mut views: Vec<MemberView> = self.members.iter().map(Member::view).collect();
-        let way = self.held.way(&self.members, ticket, bytes, taken.batch.len() <= 1);
-        if way == Way::Fitting {
+        let action = self.held.action(&self.members, ticket, bytes, taken.batch.len() <= 1);
+        if action == Action::Fitting {
             for (at, view) in views.iter_mut().enumerate() {
                 view.is_too_small = !self.held.fits((at, &self.members[at]), ticket, bytes);
             }
         }
-        (way, views)
+        (action, views)
     }
 
     /// Returns `true` if one more batch can be held back. Otherwise the group stops until some
@@ -174,7 +174,7 @@ impl Group {
             return true;
         }
         let cause = format!("{HELD_MAX} batches are larger than `message_max` of the next agents");
-        self.outlet.fails(&self.name, cause.into(), Instant::now());
+        self.outlet.set_failing(&self.name, cause.into(), Instant::now());
         if !std::mem::replace(&mut self.held.is_crowded, true) {
             warn!(
                 group = %self.name, held = HELD_MAX,
@@ -233,12 +233,13 @@ impl Group {
         let goes = |(ticket, batch): (&Ticket, &HeldBack)| {
             let fits = |member| self.held.fits(member, *ticket, batch.bytes);
             let mut open = self.members.iter().enumerate().filter(|(_, member)| member.open);
-            let goes = match self.held.way(&self.members, *ticket, batch.bytes, batch.events <= 1) {
-                Way::Fitting => true,
-                Way::Any if batch.refused => open.any(fits),
-                Way::Any => open.next().is_some(),
-                Way::Hold => false,
-            };
+            let goes =
+                match self.held.action(&self.members, *ticket, batch.bytes, batch.events <= 1) {
+                    Action::Fitting => true,
+                    Action::Any if batch.refused => open.any(fits),
+                    Action::Any => open.next().is_some(),
+                    Action::Hold => false,
+                };
             goes.then_some(*ticket)
         };
         let go: BTreeSet<Ticket> = self.held.batches.iter().filter_map(goes).collect();
@@ -263,23 +264,23 @@ mod tests {
     #[test]
     fn batch_goes_where_it_fits_or_waits_and_is_never_sent_in_vain() {
         for (members, several, single) in [
-            ("of of", Way::Any, Way::Any),
-            ("of o", Way::Fitting, Way::Fitting),
-            ("f o", Way::Hold, Way::Hold),
-            ("o o", Way::Hold, Way::Any),
+            ("of of", Action::Any, Action::Any),
+            ("of o", Action::Fitting, Action::Fitting),
+            ("f o", Action::Hold, Action::Hold),
+            ("o o", Action::Hold, Action::Any),
             // No member is open: it waits for the first one that opens.
-            ("f ", Way::Any, Way::Any),
+            ("f ", Action::Any, Action::Any),
             // An agent that cannot store is used only if no other one can.
-            ("ofu o", Way::Hold, Way::Hold),
-            ("ofu ou", Way::Fitting, Way::Fitting),
-            ("ofu of", Way::Any, Way::Any),
+            ("ofu o", Action::Hold, Action::Hold),
+            ("ofu ou", Action::Fitting, Action::Fitting),
+            ("ofu of", Action::Any, Action::Any),
             // A free seat does not count.
-            ("of a", Way::Any, Way::Any),
-            ("o fa", Way::Hold, Way::Any),
+            ("of a", Action::Any, Action::Any),
+            ("o fa", Action::Hold, Action::Any),
         ] {
             let members: Vec<Candidate> = members.split(' ').map(member).collect();
-            assert_eq!(way(&members, false), several, "{members:?}");
-            assert_eq!(way(&members, true), single, "{members:?}");
+            assert_eq!(action(&members, false), several, "{members:?}");
+            assert_eq!(action(&members, true), single, "{members:?}");
         }
     }
 }

@@ -27,11 +27,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::burial::Buried;
+use super::dead_letter_writes::Written;
+use super::failover;
 use super::tally::Sent;
-use super::turning;
 use crate::chain;
-use crate::health::Standing;
+use crate::health::ComponentHealth;
 
 /// Number of batches that wait for a sink, so that it finds the next one ready.
 const QUEUE_BATCHES: usize = 2;
@@ -52,7 +52,7 @@ pub(super) enum Event {
     /// The result of its batches.
     Settled(usize, Settlement),
     /// The end of a letter of some batch.
-    Buried(Buried),
+    Written(Written),
 }
 
 /// The group's end of a member.
@@ -77,7 +77,7 @@ impl Handle {
     }
 
     /// Returns the reason why the next agent cannot store, as it reports.
-    pub(super) fn unable(&self) -> Option<Outage> {
+    pub(super) fn outage(&self) -> Option<Outage> {
         self.next_hop.as_ref().and_then(NextHop::unable)
     }
 
@@ -107,11 +107,11 @@ impl Handle {
     }
 
     /// Waits for room; `false` when the member has ended. Cancel safe.
-    pub(super) async fn room(&self) -> bool {
+    pub(super) async fn wait_for_room(&self) -> bool {
         self.queue.reserve().await.is_ok()
     }
 
-    /// Sends a batch; there must be room, as reported by [`Handle::room`].
+    /// Sends a batch; there must be room, as reported by [`Handle::wait_for_room`].
     pub(super) fn send(&self, taken: Taken) {
         // A member ends only after its group has stopped sending.
         self.queue.try_send(taken).expect("the group is the only one that fills the queue");
@@ -128,7 +128,7 @@ pub(super) struct Shared {
     longest_pause: Duration,
     sent: Sent,
     /// Shows whether the sink works.
-    standing: Standing,
+    health: ComponentHealth,
 }
 
 impl Shared {
@@ -140,9 +140,9 @@ impl Shared {
         env: Env,
         longest_pause: Duration,
         sent: Sent,
-        standing: Standing,
+        health: ComponentHealth,
     ) -> Self {
-        Self { index, name, events, env, longest_pause, sent, standing }
+        Self { index, name, events, env, longest_pause, sent, health }
     }
 
     /// Handles a change of the seat; returns `true` if it has a new generation.
@@ -150,21 +150,21 @@ impl Shared {
         let Some((_, known)) = seat else { return false };
         let is_over = known.generation != view.generation;
         if is_over || known.is_present != view.is_present {
-            self.standing.replaced(view.is_present);
+            self.health.replaced(view.is_present);
         }
         *known = view;
-        self.tell(Event::Seat(self.index, view));
+        self.send_event(Event::Seat(self.index, view));
         is_over
     }
 
     /// Sends a batch that was not accepted back to the group, without a failure.
-    fn give_back(&self, taken: &Taken) {
+    fn return_batch(&self, taken: &Taken) {
         let tickets = IntervalSet::from(taken.ticket..taken.ticket + 1);
         let settlement = Settlement { tickets, outcome: Outcome::Again(None) };
-        self.tell(Event::Settled(self.index, settlement));
+        self.send_event(Event::Settled(self.index, settlement));
     }
 
-    fn tell(&self, event: Event) {
+    fn send_event(&self, event: Event) {
         // The group listens until all its members have ended, but for the time its grace is over.
         let _ = self.events.send(event);
     }
@@ -188,12 +188,12 @@ pub(super) fn spawn(
     let view = seat.as_ref().map(|(_, view)| *view);
     let next_hop = extensions.find::<NextHop>();
     if let Some(hop) = next_hop.clone() {
-        tasks.spawn(turning::watch(hop, shared.index, shared.events.clone(), end.clone()));
+        tasks.spawn(failover::watch(hop, shared.index, shared.events.clone(), end.clone()));
     }
-    let standing = shared.standing.clone();
+    let health = shared.health.clone();
     let (trouble, flushed) = (FailureLog::default(), false);
-    let member = MemberTask { sink, seat, shared, batches, gauge, trouble, flushed };
-    tasks.spawn(standing.watch(member.run(stop, end)));
+    let member = MemberTask { sink, seat, shared, batches, gauge, failure_log: trouble, flushed };
+    tasks.spawn(health.watch(member.run(stop, end)));
     Handle { name, queue, unacknowledged_bytes, proves, seat: view, next_hop }
 }
 
@@ -212,12 +212,12 @@ struct MemberTask {
     batches: mpsc::Receiver<Taken>,
     gauge: Arc<AtomicU64>,
     /// Failures since the sink last stored or delivered something.
-    trouble: FailureLog,
+    failure_log: FailureLog,
     flushed: bool,
 }
 
 /// The same failure, for another reader.
-fn told(error: &SinkError) -> SinkError {
+fn clone_error(error: &SinkError) -> SinkError {
     let SinkError { class, retry_after, .. } = *error;
     SinkError { class, retry_after, source: chain(error).into() }
 }
@@ -232,9 +232,9 @@ impl MemberTask {
         loop {
             let end = match self.open().await {
                 Ok(()) => {
-                    self.shared.standing.opened();
-                    self.shared.tell(Event::Opened(self.shared.index));
-                    self.feed(stop).await
+                    self.shared.health.opened();
+                    self.shared.send_event(Event::Opened(self.shared.index));
+                    self.run_open(stop).await
                 }
                 Err(error) => End::Failed(error),
             };
@@ -246,7 +246,7 @@ impl MemberTask {
                 End::Left => true,
             };
             if is_over {
-                self.trouble = FailureLog::default();
+                self.failure_log = FailureLog::default();
                 self.gauge.store(0, Ordering::Relaxed);
             }
         }
@@ -263,13 +263,13 @@ impl MemberTask {
                     shared.reseat(seat, view);
                 }
                 opened = &mut opening => return opened,
-                Some(taken) = batches.recv() => shared.give_back(&taken),
+                Some(taken) = batches.recv() => shared.return_batch(&taken),
             }
         }
     }
 
     /// Feeds the open sink until it fails, or its member has left.
-    async fn feed(&mut self, stop: &CancellationToken) -> End {
+    async fn run_open(&mut self, stop: &CancellationToken) -> End {
         loop {
             tokio::select! {
                 biased;
@@ -285,7 +285,7 @@ impl MemberTask {
                     }
                 }
                 settlement = self.sink.settled() => {
-                    if let Some(error) = self.pass_on(settlement) {
+                    if let Some(error) = self.forward(settlement) {
                         return End::Failed(error);
                     }
                 }
@@ -294,7 +294,7 @@ impl MemberTask {
                     let (events, bytes) = (taken.batch.len() as u64, taken.batch.body_bytes());
                     self.shared.sent.tap.pass_at(self.shared.index, &taken.batch);
                     if let Err(error) = self.sink.write(taken).await {
-                        let outcome = Outcome::Again(Some(told(&error)));
+                        let outcome = Outcome::Again(Some(clone_error(&error)));
                         let tickets = IntervalSet::from(ticket..ticket + 1);
                         self.settled(Settlement { tickets, outcome });
                         return End::Failed(error);
@@ -309,13 +309,13 @@ impl MemberTask {
     }
 
     /// Passes a settlement on to the group; returns the failure in it, if any.
-    fn pass_on(&mut self, settlement: Settlement) -> Option<SinkError> {
+    fn forward(&mut self, settlement: Settlement) -> Option<SinkError> {
         let failure = match &settlement.outcome {
-            Outcome::Again(Some(error)) => Some(told(error)),
+            Outcome::Again(Some(error)) => Some(clone_error(error)),
             Outcome::Again(None) => None,
             Outcome::Stored | Outcome::Delivered | Outcome::HeldBack(_) | Outcome::Refused(_) => {
-                if let Some((failures, lasted)) = self.trouble.over(Instant::now()) {
-                    self.shared.standing.worked();
+                if let Some((failures, lasted)) = self.failure_log.over(Instant::now()) {
+                    self.shared.health.worked();
                     let lasted_seconds = seconds(lasted);
                     info!(sink = %self.shared.name, failures, lasted_seconds, "sink works again");
                 }
@@ -327,7 +327,7 @@ impl MemberTask {
     }
 
     fn settled(&self, settlement: Settlement) {
-        self.shared.tell(Event::Settled(self.shared.index, settlement));
+        self.shared.send_event(Event::Settled(self.shared.index, settlement));
     }
 
     /// Sends the batches that wait for the sink back to the group.
@@ -344,14 +344,14 @@ impl MemberTask {
     /// Logs the failure if due; returns the pause before the next attempt.
     fn failed(&mut self, error: &SinkError) -> Duration {
         let (now, text) = (Instant::now(), chain(error));
-        self.trouble.count(now);
+        self.failure_log.count(now);
         let limit = self.shared.longest_pause;
         let random = self.shared.env.entropy.next_u64();
-        let pause = jittered(OPEN_RETRY.min(limit), limit, self.trouble.failures(), random);
+        let pause = jittered(OPEN_RETRY.min(limit), limit, self.failure_log.failures(), random);
         let pause = error.retry_after.map_or(pause, |busy| busy.min(limit));
         // A member that is leaving is expected to disappear at some moment.
         let is_leaving = self.seat.as_ref().is_some_and(|(_, seat)| !seat.is_present);
-        if !is_leaving && let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
+        if !is_leaving && let Some((failures, lasts)) = self.failure_log.should_log(now, &text) {
             let (sink, class) = (&self.shared.name, error.class);
             warn!(
                 %sink, %class, error = %text, failures, lasts_seconds = seconds(lasts),
@@ -360,10 +360,10 @@ impl MemberTask {
             );
         }
         if !is_leaving {
-            self.shared.standing.failed(&text, error.class, pause);
+            self.shared.health.failed(&text, error.class, pause);
         }
         let SinkError { class, retry_after, .. } = *error;
-        self.shared.tell(Event::Failed(
+        self.shared.send_event(Event::Failed(
             self.shared.index,
             Failure { class, retry_after },
             text.into(),
@@ -388,12 +388,12 @@ impl MemberTask {
                 settlement = self.sink.settled() => {
                     // It works again automatically: a full peer has room, or a lost one has
                     // returned.
-                    if self.pass_on(settlement).is_none() && self.trouble.failures() == 0 {
+                    if self.forward(settlement).is_none() && self.failure_log.failures() == 0 {
                         return false;
                     }
                 }
                 // Sent before the group learned of the failure.
-                Some(taken) = self.batches.recv() => self.shared.give_back(&taken),
+                Some(taken) = self.batches.recv() => self.shared.return_batch(&taken),
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pipeline::{IntervalSet, MemberView, SeatView, SinkBoard, Ticket};
 
 use super::member::Handle;
-use crate::health::Standing;
+use crate::health::ComponentHealth;
 
 /// A member as the group sees it.
 pub(super) struct Member {
@@ -20,7 +20,7 @@ pub(super) struct Member {
     /// Tickets in its hand that it has not stored anywhere yet.
     pub(super) in_hand: BTreeSet<Ticket>,
     /// Shows whether it works.
-    pub(super) standing: Standing,
+    pub(super) component_health: ComponentHealth,
     /// The board of the sink.
     pub(super) board: Option<SinkBoard>,
 }
@@ -29,11 +29,20 @@ impl Member {
     /// A member that is not open yet.
     pub(super) fn new(
         (handle, letters): (Handle, &'static [&'static str]),
-        standing: Standing,
+        component_health: ComponentHealth,
         board: Option<SinkBoard>,
     ) -> Self {
         let (seat, in_hand) = (handle.seat(), BTreeSet::new());
-        Self { handle, letters, seat, open: false, was_unable: false, in_hand, standing, board }
+        Self {
+            handle,
+            letters,
+            seat,
+            open: false,
+            was_unable: false,
+            in_hand,
+            component_health,
+            board,
+        }
     }
 
     pub(super) fn view(&self) -> MemberView {
@@ -50,7 +59,7 @@ impl Member {
     }
 
     /// Takes the tickets out of its hand.
-    pub(super) fn let_go(&mut self, tickets: &IntervalSet) {
+    pub(super) fn release(&mut self, tickets: &IntervalSet) {
         for run in tickets.runs() {
             self.in_hand.retain(|ticket| !run.contains(ticket));
         }

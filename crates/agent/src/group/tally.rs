@@ -47,7 +47,7 @@ pub(super) struct Passed {
 
 /// A batch that has left the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct Removed {
     /// The member that has committed it; `None` if all of it went to the dead letters.
     pub(super) by: Option<usize>,
     /// The committed events.
@@ -120,7 +120,7 @@ impl Tally {
     }
 
     /// Removes tickets that leave the channel; returns the result of each.
-    pub(super) fn left(&mut self, tickets: &IntervalSet, now: Instant) -> Vec<Left> {
+    pub(super) fn left(&mut self, tickets: &IntervalSet, now: Instant) -> Vec<Removed> {
         let mut left = Vec::new();
         for run in tickets.runs() {
             let gone: Vec<Ticket> = self.batches.range(run.clone()).map(|(it, _)| *it).collect();
@@ -142,7 +142,7 @@ impl Counted {
         Passed { events: self.events, took: now.duration_since(self.since) }
     }
 
-    fn left(&self, now: Instant) -> Left {
+    fn left(&self, now: Instant) -> Removed {
         let mut passed = self.passed(now);
         if self.by.is_none() {
             passed.events = 0;
@@ -155,7 +155,7 @@ impl Counted {
         let downstream = self.downstream.min(passed.events);
         passed.events -= downstream;
         let bytes = bytes.checked_mul(passed.events).map_or(bytes, |all| all / events.max(1));
-        Left { by: self.by, passed, bytes, refused, downstream }
+        Removed { by: self.by, passed, bytes, refused, downstream }
     }
 }
 
@@ -171,7 +171,7 @@ pub(super) struct Sent {
 
 impl Sent {
     /// The counters of the sink `name`.
-    pub(super) fn of(name: &str, metrics: &Metrics, tap: Point) -> Self {
+    pub(super) fn new(name: &str, metrics: &Metrics, tap: Point) -> Self {
         let label = SinkLabel { sink: name.to_owned() };
         let events = metrics.sink_sent.get_or_create(&label).clone();
         let bytes = metrics.sink_sent_bytes.get_or_create(&label).clone();
@@ -194,13 +194,13 @@ impl Group {
         let Some(hop) = self.members[index].handle.next_hop() else { return };
         for letters in hop.take_dead_letters(tickets) {
             self.tally.refused_downstream(letters.ticket, letters.events);
-            self.burials.reported(letters);
+            self.dead_letter_writes.reported(letters);
         }
     }
 
     /// Handles delivered batches: they leave the channel, now or once their letters are on disk.
     pub(super) fn leave_when_letters_are_stored(&mut self, tickets: IntervalSet) {
-        let leaving = self.burials.may_leave(tickets);
+        let leaving = self.dead_letter_writes.mark_delivered(tickets);
         self.leave(&leaving);
     }
 
@@ -209,7 +209,7 @@ impl Group {
         let now = Instant::now();
         for left in self.tally.left(tickets, now) {
             self.outflow.left(now, left);
-            let Left { by: Some(index), passed: Passed { events, took }, .. } = left else {
+            let Removed { by: Some(index), passed: Passed { events, took }, .. } = left else {
                 continue;
             };
             let label = SinkLabel { sink: self.members[index].handle.name().to_string() };
@@ -217,7 +217,7 @@ impl Group {
             self.metrics.sink_committed_after.get_or_create(&label).observe(took);
         }
         self.held.left(tickets);
-        self.trail.left(tickets);
+        self.traced_batches.left(tickets);
         self.take.commit(tickets);
     }
 
@@ -242,9 +242,9 @@ mod tests {
     }
 
     /// A result by which member 7 has committed this many events.
-    fn left(events: u64, of: u64, seconds: u64) -> Left {
+    fn left(events: u64, of: u64, seconds: u64) -> Removed {
         let (by, passed) = (Some(7), passed(events, seconds));
-        Left { by, passed, bytes: events * 100, refused: of - events, downstream: 0 }
+        Removed { by, passed, bytes: events * 100, refused: of - events, downstream: 0 }
     }
 
     fn passed(events: u64, seconds: u64) -> Passed {
@@ -286,7 +286,7 @@ mod tests {
         tally.sent(2, whole(10), now);
         tally.refused(2, 10);
         let (by, bytes, refused) = (None, 0, 10);
-        let gone = Left { by, passed: passed(0, 0), bytes, refused, downstream: 0 };
+        let gone = Removed { by, passed: passed(0, 0), bytes, refused, downstream: 0 };
         assert_eq!(tally.left(&one(2), now), [gone], "no sink has committed it");
         assert!(tally.batches.is_empty());
     }
@@ -299,11 +299,14 @@ mod tests {
         assert_eq!(tally.stored(&one(1), now), [passed(8, 0)]);
         tally.refused_downstream(1, 3);
         assert_eq!(tally.committed(&one(1), 7, now), []);
-        assert_eq!(tally.left(&one(1), now), [Left { downstream: 3, refused: 2, ..left(5, 8, 0) }]);
+        assert_eq!(
+            tally.left(&one(1), now),
+            [Removed { downstream: 3, refused: 2, ..left(5, 8, 0) }]
+        );
         // More than there can be.
         tally.sent(2, whole(4), now);
         tally.refused_downstream(2, 9);
         tally.committed(&one(2), 7, now);
-        assert_eq!(tally.left(&one(2), now), [Left { downstream: 4, ..left(0, 0, 0) }]);
+        assert_eq!(tally.left(&one(2), now), [Removed { downstream: 4, ..left(0, 0, 0) }]);
     }
 }

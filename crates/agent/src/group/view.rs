@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Group;
-use super::tally::Left;
+use super::tally::Removed;
 use crate::status::{Meter, State, Volume};
 
 /// A query about the state of a group.
@@ -91,7 +91,7 @@ pub(crate) struct PassedEvents {
 
 impl Passed {
     /// Starts at the totals of another consumer.
-    pub(crate) fn of(other: &Self) -> Self {
+    pub(crate) fn starting_at(other: &Self) -> Self {
         let PassedEvents { delivered, dead_letters, downstream } = other.read();
         Self {
             delivered_events: delivered.into(),
@@ -137,7 +137,7 @@ impl Outflow {
     }
 
     /// A batch has left the channel.
-    pub(super) fn left(&mut self, now: Instant, left: Left) {
+    pub(super) fn left(&mut self, now: Instant, left: Removed) {
         self.dead_letter_events += left.refused;
         let events = left.passed.events;
         self.passed.delivered_events.fetch_add(events, Ordering::Relaxed);
@@ -165,13 +165,13 @@ impl Group {
         let (in_flight_batches, in_flight_events) = self.tally.in_flight();
         let members = self.members.iter().enumerate().map(|(index, member)| MemberPart {
             name: member.handle.name().clone(),
-            state: member.standing.status(),
+            state: member.component_health.status(),
             penalty_ends: self.processor.penalty_ends(index).filter(|ends| *ends > now),
             in_hand: member.in_hand.len() as u64,
             unacknowledged_bytes: member.handle.unacknowledged_bytes(),
             refused_events: self.refused_by(index),
             sink: member.board.as_ref().map(pipeline::SinkBoard::read).unwrap_or_default(),
-            unable: member.handle.unable(),
+            unable: member.handle.outage(),
         });
         let members = members.collect();
         let (state, outflow) = (self.state(now), self.outflow.clone());
@@ -189,7 +189,7 @@ impl Group {
     /// Failing while it cannot read its channel; waiting while no member accepts the next batch.
     fn state(&self, now: Instant) -> State {
         let ago = |since: Instant| now.saturating_duration_since(since).as_secs_f64();
-        if let (Some(since), Some(until)) = (self.trouble.began(), self.refuse_reads_until) {
+        if let (Some(since), Some(until)) = (self.failure_log.began(), self.refuse_reads_until) {
             return State::Failing {
                 since_seconds_ago: ago(since),
                 last_error: self.read_error.clone(),

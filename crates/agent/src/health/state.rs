@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use tokio::time::{Duration, Instant};
 
-use crate::bulletin::cut;
+use crate::recent_failures::cut;
 
 /// Maximum size of an error: a server may answer with a page.
 const ERROR_MAX: usize = 4_096;

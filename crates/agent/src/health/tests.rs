@@ -101,11 +101,11 @@ async fn a_source_that_fails_makes_unready_and_a_sink_is_named_only() {
     let source = health.add_source(&"in".into());
     let sink = health.add_sink(&"out".into(), true);
     let place = health.add_sink(&"out-2".into(), false);
-    assert_eq!(health.word().reasons, ["source `in` is not open yet"]);
+    assert_eq!(health.readiness().reasons, ["source `in` is not open yet"]);
     health.source_opened(&source);
     sink.failed("refused", ErrorClass::Transient, PAUSE);
     let line = "sink `out` has been failing for 0 s: refused; next try in 3 s".to_owned();
-    assert_eq!(health.word(), Word { reasons: vec![], remarks: vec![line] });
+    assert_eq!(health.readiness(), Readiness { reasons: vec![], remarks: vec![line] });
     let metrics = Metrics::default();
     health.show(&metrics);
     for line in [
@@ -125,7 +125,7 @@ async fn a_source_that_fails_makes_unready_and_a_sink_is_named_only() {
     health.show(&metrics);
     assert!(!metrics.text().contains("out-2"), "it has left");
     source.failed("gone", ErrorClass::Blocked, PAUSE);
-    assert_eq!(health.word().reasons.len(), 1);
+    assert_eq!(health.readiness().reasons.len(), 1);
     source.ended();
-    assert_eq!(health.word().reasons.len(), 0);
+    assert_eq!(health.readiness().reasons.len(), 0);
 }

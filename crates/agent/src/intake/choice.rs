@@ -19,8 +19,8 @@ use pipeline::{Batch, BatchSize, ChannelError, Classify, ErrorClass, PutTransact
 use tokio::task::unconstrained;
 use tokio::time::Instant;
 
-use super::puts::{Begun, Committed};
-use super::{AgentIntake, Fed};
+use super::puts::{Committed, OpenPut};
+use super::{AgentIntake, FedChannel};
 
 /// Room for a batch in one channel.
 pub(super) struct Chosen {
@@ -64,7 +64,7 @@ impl AgentIntake {
                     Poll::Ready(Ok(begun)) => return Poll::Ready(Ok(begun)),
                     Poll::Ready(Err(error)) => {
                         drop(rooms.remove(index));
-                        refusal = Some(milder(refusal.take(), error));
+                        refusal = Some(combine_errors(refusal.take(), error));
                     }
                     Poll::Pending => index += 1,
                 }
@@ -81,21 +81,21 @@ impl AgentIntake {
     }
 
     /// Puts the part of the chosen channel; on failure, the part of the next channel with room now.
-    pub(super) async fn put_in_one<'a>(
+    pub(super) async fn put_to_first_with_room<'a>(
         &'a self,
         chosen: Chosen,
         parts: &[Batch],
         given: Instant,
-        beside_others: bool,
+        concurrent: bool,
     ) -> Committed<'a> {
         let Chosen { mut at, mut put, others } = chosen;
         let mut others = others.into_iter();
         let mut refusal = None;
         loop {
             let (to, part) = (&self.required[at], parts[at].clone());
-            let mut begun = Begun::new(to, put, part, (&self.source, given));
-            if beside_others {
-                begun.put.beside_others();
+            let mut begun = OpenPut::new(to, put, part, (&self.source, given));
+            if concurrent {
+                begun.put.concurrent();
             }
             let unanswered = self.required[at].boards.inflow.commit(Instant::now());
             let (to, volume, committed) = begun.commit().await;
@@ -103,12 +103,13 @@ impl AgentIntake {
             let Err((error, part)) = committed else { return (to, volume, Ok(())) };
             // A channel that closes leaves a put in doubt without an answer.
             let is_doubtful = matches!(error, ChannelError::Closed { .. });
-            let error = milder(refusal.take(), error);
+            let error = combine_errors(refusal.take(), error);
             if is_doubtful {
                 return (to, volume, Err((error, part)));
             }
             let next = others.by_ref();
-            match next.find_map(|at| Some((at, self.required[at].room_now(parts[at].size())?))) {
+            match next.find_map(|at| Some((at, self.required[at].try_begin_put(parts[at].size())?)))
+            {
                 Some(found) => (at, put) = found,
                 None => return (to, volume, Err((error, part))),
             }
@@ -117,9 +118,9 @@ impl AgentIntake {
     }
 }
 
-impl Fed {
+impl FedChannel {
     /// Begins a put if the channel has room now.
-    fn room_now(&self, size: BatchSize) -> Option<Box<dyn PutTransaction>> {
+    fn try_begin_put(&self, size: BatchSize) -> Option<Box<dyn PutTransaction>> {
         if !self.boards.opened.is_open() || self.boards.inflow.is_stuck(Instant::now()) {
             return None;
         }
@@ -129,7 +130,7 @@ impl Fed {
 
 /// Combines the errors of several channels that did not accept a batch: a channel that may accept
 /// it later has precedence over one that never can.
-fn milder(before: Option<ChannelError>, error: ChannelError) -> ChannelError {
+fn combine_errors(before: Option<ChannelError>, error: ChannelError) -> ChannelError {
     match before {
         Some(before) if before.class() == ErrorClass::Transient => before,
         Some(before) if error.class() != ErrorClass::Transient => before,

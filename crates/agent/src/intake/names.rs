@@ -9,7 +9,7 @@
 use pipeline::{Epoch, Floors, Identity, IntervalSet, KeySet, Origin, Sequence};
 use support::mutant;
 
-use super::{AgentIntake, Fed};
+use super::{AgentIntake, FedChannel};
 
 /// Maximum number of batches with dead letters in one message.
 const LETTERS_MAX: usize = 16 << 10;
@@ -22,7 +22,7 @@ impl AgentIntake {
         let Some(known) = self.dead_letters.with_letters() else { return Vec::new() };
         let mut named = KeySet::default();
         for fed in &self.required {
-            named.insert_all(&fed.came_as(&known).intersection(committed));
+            named.insert_all(&fed.original_keys(&known).intersection(committed));
         }
         let splits = self.required.iter().any(|fed| fed.splits);
         let batches = named.iter().flat_map(|(origin, epoch, sequences)| {
@@ -41,7 +41,7 @@ impl AgentIntake {
     }
 }
 
-impl Fed {
+impl FedChannel {
     /// The name under which this channel is to store a batch of another agent.
     pub(super) fn name_for(&self, batch: Identity) -> Identity {
         let part = self.names.of(batch);
@@ -67,7 +67,7 @@ impl Fed {
 
     /// Returns the possible original names of these batches of the channel. A name without an
     /// original names no batch of any agent.
-    pub(super) fn came_as(&self, keys: &KeySet) -> KeySet {
+    pub(super) fn original_keys(&self, keys: &KeySet) -> KeySet {
         let mut came = keys.clone();
         for (origin, epoch, sequences) in keys.iter() {
             came.insert_set(self.names.original(origin), epoch, sequences);
@@ -78,13 +78,13 @@ impl Fed {
     /// Applies a sender's floors to the names of batches here.
     pub(super) fn close_epochs(&self, floors: &Floors) {
         if !self.splits {
-            return self.boards.floors.hear(floors);
+            return self.boards.floors.observe(floors);
         }
         let mut of_parts = Floors::default();
         for (origin, epoch) in floors.iter() {
             of_parts.raise(self.names.of_origin(origin), epoch);
         }
-        self.boards.floors.hear(&of_parts);
+        self.boards.floors.observe(&of_parts);
     }
 
     /// Returns `true` if this batch is of a closed epoch, by either name.

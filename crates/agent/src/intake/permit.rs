@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::AgentIntake;
 use super::choice::Chosen;
-use super::puts::{Begun, says_nothing, volume};
+use super::puts::{OpenPut, is_noop, volume};
 use super::route::Parts;
 use super::store::Puts;
-use crate::status::Passage;
+use crate::status::BatchFlow;
 
 /// Room for a batch.
 pub(super) enum Room {
@@ -53,13 +53,14 @@ impl Reserved<'_> {
             Room::One(_) => Puts::Each(Vec::new()),
             Room::Each(puts) => {
                 let filled = intake.required.iter().zip(puts).zip(required);
-                let filled = filled.filter(|(_, part)| !says_nothing(part));
-                let begun = filled
-                    .map(|((fed, put), part)| Begun::new(fed, put, part, (&intake.source, began)));
+                let filled = filled.filter(|(_, part)| !is_noop(part));
+                let begun = filled.map(|((fed, put), part)| {
+                    OpenPut::new(fed, put, part, (&intake.source, began))
+                });
                 Puts::Each(begun.collect())
             }
         };
-        let passage = Passage { given, kept, rejected, ..Passage::default() };
+        let passage = BatchFlow { given, kept, rejected, ..BatchFlow::default() };
         intake.commit(puts, optional, passage, true).await
     }
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use pipeline::{Batch, BatchSize, ChannelError, PutTransaction};
 use tokio::time::Instant;
 
-use super::Fed;
+use super::FedChannel;
 use super::traced::TracedPut;
 use crate::status::Volume;
 use crate::tap::Passed;
 
 /// A put that has begun, and its batch.
-pub(super) struct Begun<'a> {
-    pub(super) to: &'a Fed,
+pub(super) struct OpenPut<'a> {
+    pub(super) to: &'a FedChannel,
     volume: Volume,
     /// The part, for a retry.
     part: Batch,
@@ -24,9 +24,9 @@ pub(super) struct Begun<'a> {
 }
 
 /// The end of a put: the channel, what was put, and the error with the part that is not stored.
-pub(super) type Committed<'a> = (&'a Fed, Volume, Result<(), (ChannelError, Batch)>);
+pub(super) type Committed<'a> = (&'a FedChannel, Volume, Result<(), (ChannelError, Batch)>);
 
-impl Fed {
+impl FedChannel {
     /// Begins a put, and notes how long it waits for room.
     pub(super) async fn begin_put(
         &self,
@@ -44,16 +44,16 @@ impl Fed {
     }
 }
 
-impl<'a> Begun<'a> {
+impl<'a> OpenPut<'a> {
     /// Creates a put of this part; `given` is the source of the batch, and the time.
     pub(super) fn new(
-        to: &'a Fed,
+        to: &'a FedChannel,
         mut put: Box<dyn PutTransaction>,
         part: Batch,
         given: (&Arc<str>, Instant),
     ) -> Self {
         let volume = volume(&part);
-        let seen = to.boards.tap.is_watched().then(|| Passed::of(&part));
+        let seen = to.boards.tap.is_watched().then(|| Passed::from_batch(&part));
         let traced = TracedPut::begin(to, &mut *put, &part, given);
         put.put(part.clone());
         Self { to, volume, part, put, seen, traced }
@@ -80,6 +80,6 @@ pub(super) fn volume(batch: &Batch) -> Volume {
 }
 
 /// Returns `true` if this part has nothing to store.
-pub(super) fn says_nothing(part: &Batch) -> bool {
+pub(super) fn is_noop(part: &Batch) -> bool {
     part.is_empty() && part.envelope.identity.is_none() && part.envelope.positions.is_empty()
 }

@@ -9,14 +9,14 @@ use tracing::debug;
 
 use super::AgentIntake;
 use super::choice::Chosen;
-use super::puts::{Begun, Committed, says_nothing, volume};
+use super::puts::{Committed, OpenPut, is_noop, volume};
 use super::route::Parts;
-use crate::status::{Passage, Volume};
+use crate::status::{BatchFlow, Volume};
 
 /// The puts of a batch.
 pub(super) enum Puts<'a> {
     /// Several required channels, each with its part.
-    Each(Vec<Begun<'a>>),
+    Each(Vec<OpenPut<'a>>),
     /// One of the required channels, with the part of each, and when the source passed the batch
     /// on.
     One(Chosen, Vec<Batch>, Instant),
@@ -36,8 +36,8 @@ impl AgentIntake {
     /// Runs interceptors and selector, and stores rejected events.
     pub(super) async fn route(&self, batch: Batch) -> Result<Parts, IntakeError> {
         let identity = batch.envelope.identity;
-        let gives_again = identity.is_some() || !batch.envelope.positions.is_empty();
-        debug_assert!(!(self.route.is_free() && gives_again), "the start refuses such a source");
+        let is_resendable = identity.is_some() || !batch.envelope.positions.is_empty();
+        debug_assert!(!(self.route.is_free() && is_resendable), "the start refuses such a source");
         self.tap.pass(&batch);
         let routed = self.route.route(batch);
         let settled = routed.settle(&self.source, &self.dead_letters, self.required.len());
@@ -60,7 +60,7 @@ impl AgentIntake {
         &self,
         parts: Vec<Batch>,
         given: Instant,
-    ) -> (Vec<Begun<'_>>, u64) {
+    ) -> (Vec<OpenPut<'_>>, u64) {
         let (mut puts, mut left_out) = (Vec::new(), 0);
         for (fed, mut part) in self.optional.iter().zip(parts) {
             if part.is_empty() {
@@ -72,7 +72,7 @@ impl AgentIntake {
             let begin = is_open.then(|| fed.channel.begin_put(part.size()).now_or_never());
             match begin.flatten() {
                 Some(Ok(put)) => {
-                    puts.push(Begun::new(fed, put, part, (&self.source, given)));
+                    puts.push(OpenPut::new(fed, put, part, (&self.source, given)));
                 }
                 _ => {
                     fed.boards.inflow.failed(part.len() as u64);
@@ -108,16 +108,16 @@ impl AgentIntake {
             let mut begun = Vec::new();
             for (index, part) in required.into_iter().enumerate() {
                 let wanted = only.is_none_or(|only| only.contains(&index));
-                if wanted && !says_nothing(&part) {
+                if wanted && !is_noop(&part) {
                     let fed = &self.required[index];
                     let put = fed.begin_put(part.size()).await?;
-                    begun.push(Begun::new(fed, put, part, (&self.source, began)));
+                    begun.push(OpenPut::new(fed, put, part, (&self.source, began)));
                 }
             }
             Puts::Each(begun)
         };
         drop(turn);
-        let passage = Passage { given, kept, rejected, ..Passage::default() };
+        let passage = BatchFlow { given, kept, rejected, ..BatchFlow::default() };
         match only {
             None => {
                 let optional = self.begin_optional(optional, began);
@@ -132,19 +132,19 @@ impl AgentIntake {
     pub(super) async fn commit(
         &self,
         puts: Puts<'_>,
-        (mut optional, optional_full): (Vec<Begun<'_>>, u64),
-        passage: Passage,
+        (mut optional, optional_full): (Vec<OpenPut<'_>>, u64),
+        passage: BatchFlow,
         is_new: bool,
     ) -> Result<(), IntakeError> {
         let several = optional.len() + puts.len() > 1;
         if several {
-            optional.iter_mut().for_each(|begun| begun.put.beside_others());
+            optional.iter_mut().for_each(|begun| begun.put.concurrent());
         }
         let (required, optional) = tokio::join!(
             self.commit_required(puts, several),
-            join_all(optional.into_iter().map(Begun::commit)),
+            join_all(optional.into_iter().map(OpenPut::commit)),
         );
-        let (now, mut passage) = (Instant::now(), Passage { optional_full, ..passage });
+        let (now, mut passage) = (Instant::now(), BatchFlow { optional_full, ..passage });
         let puts = required.len();
         let (lacking, failure) = self.add_up(required, now, &mut passage);
         let outcome = match failure {
@@ -170,7 +170,7 @@ impl AgentIntake {
         if outcome.is_ok() && is_new {
             self.count(now, passage);
         } else {
-            self.locked().put_again(passage.stored);
+            self.locked().not_accepted(passage.stored);
         }
         outcome
     }
@@ -184,20 +184,20 @@ impl AgentIntake {
         for (at, part) in &left.parts {
             let fed = &self.required[*at];
             match fed.begin_put(part.size()).await {
-                Ok(put) => puts.push(Begun::new(fed, put, part.clone(), (&self.source, began))),
+                Ok(put) => puts.push(OpenPut::new(fed, put, part.clone(), (&self.source, began))),
                 // Nothing is stored before there is room for all.
                 Err(source) => return Err(IntakeError::Partly { rest: Box::new(left), source }),
             }
         }
         let Rest { given, kept, rejected, stored, .. } = left;
         let given = Volume { events: given.events, bytes: given.bytes };
-        let mut passage = Passage { given, kept, rejected, stored, ..Passage::default() };
+        let mut passage = BatchFlow { given, kept, rejected, stored, ..BatchFlow::default() };
         let several = puts.len() > 1;
         let committed = self.commit_required(Puts::Each(puts), several).await;
         let now = Instant::now();
         let (lacking, failure) = self.add_up(committed, now, &mut passage);
         if let Some(source) = failure {
-            self.locked().put_again(passage.stored - stored);
+            self.locked().not_accepted(passage.stored - stored);
             return Err(IntakeError::Partly { rest: rest(lacking, passage), source });
         }
         // The batch is accepted now, with the parts that earlier attempts stored.
@@ -212,7 +212,7 @@ impl AgentIntake {
         &self,
         puts: Vec<Committed<'_>>,
         now: Instant,
-        passage: &mut Passage,
+        passage: &mut BatchFlow,
     ) -> (Vec<(usize, Batch)>, Option<ChannelError>) {
         let (mut lacking, mut failure) = (Vec::new(), None);
         for (to, volume, result) in puts {
@@ -234,12 +234,12 @@ impl AgentIntake {
             // Every commit runs to its end, also when another one has failed.
             Puts::Each(mut puts) => {
                 if several {
-                    puts.iter_mut().for_each(|begun| begun.put.beside_others());
+                    puts.iter_mut().for_each(|begun| begun.put.concurrent());
                 }
-                join_all(puts.into_iter().map(Begun::commit)).await
+                join_all(puts.into_iter().map(OpenPut::commit)).await
             }
             Puts::One(chosen, parts, given) => {
-                vec![self.put_in_one(chosen, &parts, given, several).await]
+                vec![self.put_to_first_with_room(chosen, &parts, given, several).await]
             }
         }
     }
@@ -253,7 +253,7 @@ impl AgentIntake {
         stored.inspect_err(|_| self.locked().failed(given))
     }
 
-    fn count(&self, now: Instant, passage: Passage) {
+    fn count(&self, now: Instant, passage: BatchFlow) {
         let Volume { events, bytes } = passage.given;
         debug!(source = %self.source, events, bytes, "batch accepted");
         let label = SourceLabel { source: self.source.to_string() };
@@ -263,8 +263,8 @@ impl AgentIntake {
     }
 }
 
-fn rest(parts: Vec<(usize, Batch)>, passage: Passage) -> Box<Rest> {
-    let Passage { given, kept, rejected, stored, .. } = passage;
+fn rest(parts: Vec<(usize, Batch)>, passage: BatchFlow) -> Box<Rest> {
+    let BatchFlow { given, kept, rejected, stored, .. } = passage;
     let given = BatchSize { events: given.events, bytes: given.bytes };
     Box::new(Rest { parts, given, kept, rejected, stored })
 }

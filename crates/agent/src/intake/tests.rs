@@ -72,7 +72,7 @@ impl Life {
         let letters = Arc::new(DeadLetters::new(letters, dir, &env, &metrics));
         let BuiltSource { name, interceptors, selector, required, optional, naming, .. } =
             topology.sources.remove(0);
-        let fed = (topology.fed(&required, &naming), topology.fed(&optional, &naming));
+        let fed = (topology.feeds(&required, &naming), topology.feeds(&optional, &naming));
         let route = (interceptors, selector);
         let intake = AgentIntake::new(name, route, letters, fed, None, metrics);
         Self { topology, intake: Arc::new(intake) }

@@ -9,7 +9,7 @@ use pipeline::traces::TraceId;
 use pipeline::{Batch, ChannelError, GivenName, Identity, PutTransaction};
 use tokio::time::Instant;
 
-use super::Fed;
+use super::FedChannel;
 use crate::chain;
 use crate::status::Volume;
 
@@ -30,7 +30,7 @@ enum Name {
 impl TracedPut {
     /// Begins the span; `None` if the batch is certainly not sampled.
     pub(super) fn begin(
-        to: &Fed,
+        to: &FedChannel,
         put: &mut dyn PutTransaction,
         part: &Batch,
         (source, began): (&Arc<str>, Instant),
@@ -40,7 +40,7 @@ impl TracedPut {
             return None;
         }
         let name = match part.envelope.identity {
-            Some(name) => traces.of(name).map(|_| Name::Known(name))?,
+            Some(name) => traces.trace_id(name).map(|_| Name::Known(name))?,
             None => {
                 let given = GivenName::default();
                 put.name_into(given.clone());
@@ -51,7 +51,7 @@ impl TracedPut {
     }
 
     /// Ends the span, with this error or successfully.
-    pub(super) fn end(self, to: &Fed, volume: Volume, error: Option<&ChannelError>) {
+    pub(super) fn end(self, to: &FedChannel, volume: Volume, error: Option<&ChannelError>) {
         let Self { source, began, name } = self;
         let is_born = matches!(name, Name::Given(_));
         let name = match name {
@@ -73,7 +73,7 @@ impl TracedPut {
         span.is_root = is_born || is_part;
         if is_part {
             let origin = to.names.original(name.origin);
-            span.part_of = Some(TraceId::of(Identity { origin, ..name }));
+            span.part_of = Some(TraceId::from_identity(Identity { origin, ..name }));
         }
         traces.record(match error {
             Some(error) => span.failed(chain(error)),

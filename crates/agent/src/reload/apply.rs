@@ -11,16 +11,16 @@ use tracing::{error, warn};
 
 use super::diff::{Names, Step};
 use crate::running::{
-    ChannelHandle, Gone, Prepared, Running, Surroundings, end_groups, end_sources,
+    AbsentParts, ChannelHandle, Prepared, Running, StartContext, end_groups, end_sources,
 };
 use crate::topology::{BuiltGroup, BuiltSource, Topology};
 use crate::{chain, opening, scrape};
 
 /// A source that is not open after this has failed.
-const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Interval of checks of a draining channel.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Handling of a failing change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) enum Mode {
 /// A change under way.
 pub(super) struct Change<'a> {
     pub(super) running: &'a Running,
-    pub(super) around: &'a Surroundings,
+    pub(super) around: &'a StartContext,
     pub(super) stopping: &'a CancellationToken,
     pub(super) mode: Mode,
     topology: Topology,
@@ -49,14 +49,14 @@ pub(super) struct Change<'a> {
 pub(super) type Problem = String;
 
 /// Returns `true` if this channel still has its contents when it is reopened.
-pub(super) fn keeps(handle: &ChannelHandle) -> bool {
-    handle.opened().is_some_and(|channel| channel.birthplace().is_some())
+pub(super) fn keeps_contents(handle: &ChannelHandle) -> bool {
+    handle.opened().is_some_and(|channel| channel.own_epoch().is_some())
 }
 
 impl<'a> Change<'a> {
     pub(super) fn new(
         running: &'a Running,
-        around: &'a Surroundings,
+        around: &'a StartContext,
         stopping: &'a CancellationToken,
         mode: Mode,
         mut topology: Topology,
@@ -101,14 +101,14 @@ impl<'a> Change<'a> {
         match opening::open_channel(built).await {
             Ok(()) => {
                 self.running.add_channel(built);
-                self.running.know_channels();
+                self.running.announce_channels();
                 Ok(())
             }
             Err(error) if self.mode == Mode::Try => Err(chain(&error)),
             // As at a start: nothing works without it.
             Err(error) => {
                 let problem = chain(&error);
-                self.around.failure.of_channel(error);
+                self.around.failure.channel_failed(error);
                 Err(problem)
             }
         }
@@ -130,7 +130,7 @@ impl<'a> Change<'a> {
         end_groups(stop.clone(), self.around.grace).await;
         for (name, handle) in stop {
             if let Some(channel) = parts.channels.get(&handle.channel) {
-                channel.boards.outlet.works(name);
+                channel.boards.outlet.set_working(name);
                 handle.members.iter().for_each(|sink| channel.boards.ledgers.withdraw(sink));
             }
         }
@@ -153,7 +153,7 @@ impl<'a> Change<'a> {
                 if Instant::now() >= deadline {
                     return Some(ready).filter(|ready| *ready > 0);
                 }
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
         let waits = join_all(all.iter().map(|(channel, names)| wait(channel, names)));
@@ -163,7 +163,7 @@ impl<'a> Change<'a> {
         for ((channel, names), left) in all.iter().zip(left) {
             let Some(batches) = left else { continue };
             let is_gone = self.topology.channels.iter().all(|built| built.name != *channel);
-            let is_kept = parts.channels.get(channel).is_some_and(|handle| keeps(handle));
+            let is_kept = parts.channels.get(channel).is_some_and(|handle| keeps_contents(handle));
             if is_gone && is_kept {
                 // It stays on disk until it is configured again.
                 continue;
@@ -189,7 +189,8 @@ impl<'a> Change<'a> {
             return Err(format!("channel `{name}` is not open yet; retry when it is"));
         };
         let kind = self.topology.channels.iter().find(|built| built.name == *name);
-        let is_found_again = keeps(handle) && kind.is_none_or(|built| built.kind == handle.kind);
+        let is_found_again =
+            keeps_contents(handle) && kind.is_none_or(|built| built.kind == handle.kind);
         let events = opened.status().events;
         if events > 0 && !is_found_again {
             let problem = format!(
@@ -218,7 +219,7 @@ impl<'a> Change<'a> {
                 parts.left_behind.insert(name.clone(), events);
             }
         });
-        self.running.know_channels();
+        self.running.announce_channels();
         if kind.is_none() {
             scrape::forget_channel(&self.around.metrics, name);
         }
@@ -278,21 +279,21 @@ impl<'a> Change<'a> {
         self.sources = rest;
         let mut prepared = Vec::new();
         for built in start {
-            let standing = self.around.health.add_source(&built.name);
-            let mut source = Prepared::new(built, &self.topology, standing, self.around);
+            let component_health = self.around.health.add_source(&built.name);
+            let mut source = Prepared::new(built, &self.topology, component_health, self.around);
             let is_free = self.running.has_stopped(source.name());
             // A source whose predecessor still holds its resources is opened later.
             if !is_free {
                 prepared.push((source, false));
                 continue;
             }
-            let is_open = match timeout(OPEN_PATIENCE, source.open()).await {
+            let is_open = match timeout(OPEN_TIMEOUT, source.open()).await {
                 Ok(Ok(())) => true,
                 Ok(Err(error)) if self.mode == Mode::Try => {
                     return Err(format!("source `{}`: {}", source.name(), chain(&error)));
                 }
                 Err(_) if self.mode == Mode::Try => {
-                    let seconds = OPEN_PATIENCE.as_secs();
+                    let seconds = OPEN_TIMEOUT.as_secs();
                     let name = source.name();
                     return Err(format!("source `{name}` did not open within {seconds} s"));
                 }
@@ -308,8 +309,8 @@ impl<'a> Change<'a> {
 
     /// Removes stopped parts without a successor, and data about former peers. `configured` was
     /// built from the same configuration, and does not run.
-    pub(super) fn tidy(self, configured: &Topology) {
-        let Gone { sources, groups } = self.running.forget_stopped(configured);
+    pub(super) fn clean_up(self, configured: &Topology) {
+        let AbsentParts { sources, groups } = self.running.forget_stopped(configured);
         self.running.place_held(&self.topology, (self.sources, self.groups), self.around);
         let parts = self.running.parts();
         let metrics = &self.around.metrics;

@@ -101,7 +101,7 @@ pub(super) struct Changes {
 
 const SETTINGS: &str = "its settings have changed";
 const NEW: &str = "it is new";
-const GONE: &str = "it was removed";
+const REMOVED: &str = "it was removed";
 
 /// The results for the channels.
 struct Channels<'a> {
@@ -116,7 +116,7 @@ struct Channels<'a> {
 }
 
 impl<'a> Channels<'a> {
-    fn of(old: &'a Shape, new: &'a Shape) -> Self {
+    fn new(old: &'a Shape, new: &'a Shape) -> Self {
         let (mut reopened, mut registered) = (Names::new(), Names::new());
         let mut drains = BTreeMap::new();
         for (name, was) in &old.channels {
@@ -200,7 +200,7 @@ impl Changes {
             let part = format!("{role}.{name}");
             match new.get(name).map(|is| restart(name, was, is)) {
                 None => {
-                    self.stopped.insert(part, GONE.to_owned());
+                    self.stopped.insert(part, REMOVED.to_owned());
                     moves.stop.insert(name.clone());
                 }
                 Some(Some(why)) => {
@@ -223,7 +223,7 @@ impl Changes {
 
     /// Returns the changes from the running parts to a configuration.
     pub(super) fn between(old: &Shape, new: &Shape) -> Self {
-        let channels = Channels::of(old, new);
+        let channels = Channels::new(old, new);
         let mut changes = Self::default();
         let sources = changes.compare("sources", (&old.sources, &new.sources), |_, was, is| {
             let changed = (was.digest != is.digest).then(|| SETTINGS.to_owned());

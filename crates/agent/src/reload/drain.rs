@@ -30,7 +30,7 @@ use crate::status::words::seconds;
 use crate::status::{DrainState, DrainStatus};
 
 /// Interval of checks of a drain.
-pub(super) const LOOK: Duration = Duration::from_millis(200);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long sinks keep unchanged batches before they are stopped to settle them.
 const SETTLE_AFTER: Duration = Duration::from_secs(2);
@@ -49,13 +49,13 @@ pub(super) struct Draining {
     by: Actor,
     began: Instant,
     /// The remaining deliveries, and since when they have not changed.
-    still: (Left, Instant),
+    still: (Remaining, Instant),
     settled: Option<Instant>,
 }
 
 /// The remaining deliveries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Left {
+struct Remaining {
     events: u64,
     /// Batches that no sink has.
     ready: u64,
@@ -66,7 +66,7 @@ struct Left {
 /// The channels that drain, at one moment.
 #[derive(Debug, Default)]
 struct View {
-    left: Left,
+    left: Remaining,
     /// A source that fills them runs, and nothing has stopped it.
     runs: Option<Arc<str>>,
     /// The condition for any progress.
@@ -84,7 +84,7 @@ enum Next {
 }
 
 impl View {
-    fn of(parts: &Parts, channel: Option<&Arc<str>>) -> Self {
+    fn new(parts: &Parts, channel: Option<&Arc<str>>) -> Self {
         let is_meant = |name: &Arc<str>| channel.is_none_or(|channel| channel == name);
         let mut view = Self::default();
         for (name, source) in &parts.sources {
@@ -127,7 +127,7 @@ impl Draining {
         by: Actor,
     ) -> Self {
         let began = Instant::now();
-        let still = (Left::default(), began);
+        let still = (Remaining::default(), began);
         Self { channel, time_limit, exit, by, began, still, settled: None }
     }
 
@@ -135,7 +135,7 @@ impl Draining {
         if let Some(source) = &view.runs {
             return Next::Over(DrainState::Ended, Some(format!("source `{source}` was started")));
         }
-        let Left { events, ready, held } = view.left;
+        let Remaining { events, ready, held } = view.left;
         if view.waits_for.is_none() && events + ready + held == 0 {
             return Next::Over(DrainState::Drained, None);
         }
@@ -170,9 +170,9 @@ impl Draining {
 
 impl Reloader {
     /// Checks the drain, and takes its next step.
-    pub(super) async fn look_at(&self, draining: &mut Option<Draining>, reloads: &Reloads) {
+    pub(super) async fn advance(&self, draining: &mut Option<Draining>, reloads: &Reloads) {
         let Some(drain) = draining else { return };
-        let view = View::of(&self.running.parts(), drain.channel.as_ref());
+        let view = View::new(&self.running.parts(), drain.channel.as_ref());
         let next = drain.next(&view, Instant::now());
         let (state, why) = match &next {
             Next::Wait | Next::Settle => (DrainState::Draining, view.waits_for.clone()),
@@ -252,7 +252,7 @@ impl Reloader {
         let mut held = self.running.parts().held.clone();
         held.retain(|_, hold| !hold.by_drain);
         let plan = self.configuration.plan();
-        if let Err(error) = held::keep(&held, &plan.agent.data_dir, &self.around.env).await {
+        if let Err(error) = held::save(&held, &plan.agent.data_dir, &self.around.env).await {
             error!(%error, "cannot record that the drain is over; its sources stay stopped at the \
                             next start: run `aqueduct start --all` then");
         }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     fn left(events: u64, ready: u64, held: u64) -> View {
-        View { left: Left { events, ready, held }, ..View::default() }
+        View { left: Remaining { events, ready, held }, ..View::default() }
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ use crate::status::{PartsStatus, ReloadResult};
 
 /// The request of an operator.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Wish {
+pub(crate) enum PartRequest {
     /// This part stops, and stays so.
     Stop(Part),
     /// This part starts again.
@@ -39,7 +39,7 @@ pub(crate) enum Wish {
     },
 }
 
-impl Wish {
+impl PartRequest {
     /// Its name.
     pub(crate) fn action(&self) -> &'static str {
         match self {
@@ -120,36 +120,36 @@ impl Reloader {
     /// Executes the request, and records it.
     pub(super) async fn change_parts(
         &self,
-        wish: Wish,
+        request: PartRequest,
         actor: &Actor,
         draining: &mut Option<Draining>,
         reloads: &Reloads,
     ) -> PartsStatus {
         let before = self.running.parts().held.clone();
         let plan = self.configuration.plan();
-        let is_drain = matches!(wish, Wish::Drain { .. });
+        let is_drain = matches!(request, PartRequest::Drain { .. });
         let hold = Hold::new(&self.around.env, actor, is_drain);
-        let (result, error) = match wish.held(&before, &plan, &hold) {
+        let (result, error) = match request.held(&before, &plan, &hold) {
             Err(problem) => (ReloadResult::Refused, Some(problem)),
             Ok(after) if after.len() == before.len() => (ReloadResult::Unchanged, None),
             Ok(after) => self.exchange_held(&before, after).await,
         };
-        if let Wish::Drain { channel, time_limit, exit } = &wish
+        if let PartRequest::Drain { channel, time_limit, exit } = &request
             && error.is_none()
         {
             let begun = Draining::new(channel.clone(), *time_limit, *exit, actor.clone());
             *draining = Some(begun);
-            self.look_at(draining, reloads).await;
+            self.advance(draining, reloads).await;
         }
         let held = self.running.parts().held.clone();
         let differs = |part: &&Part| held.contains_key(*part) != before.contains_key(*part);
         let changed = before.keys().chain(held.keys().filter(|it| !before.contains_key(*it)));
         let changed: Vec<String> = changed.filter(differs).map(ToString::to_string).collect();
         let detail = error.clone().or_else(|| {
-            let is_more = is_drain || wish == Wish::StartAll;
+            let is_more = is_drain || request == PartRequest::StartAll;
             (is_more && !changed.is_empty()).then(|| changed.join(", "))
         });
-        let line = Line::new(wish.action(), wish.part(), actor.clone(), outcome(result));
+        let line = Line::new(request.action(), request.part(), actor.clone(), outcome(result));
         self.audit.add(line.because(detail)).await;
         let drain = is_drain.then(|| reloads.drain(tokio::time::Instant::now())).flatten();
         let held = held::shown(&held, &self.around.env);
@@ -160,7 +160,7 @@ impl Reloader {
     async fn exchange_held(&self, before: &Holds, after: Holds) -> (ReloadResult, Option<String>) {
         let plan = self.configuration.plan();
         let (data_dir, env) = (&plan.agent.data_dir, &self.around.env);
-        if let Err(error) = held::keep(&after, data_dir, env).await {
+        if let Err(error) = held::save(&after, data_dir, env).await {
             let problem = format!(
                 "cannot write the file of stopped parts in {}: {error}; nothing was changed",
                 data_dir.display()
@@ -176,7 +176,7 @@ impl Reloader {
             Err(failed) => failed,
         };
         self.running.change(|parts| parts.held = before.clone());
-        if let Err(error) = held::keep(before, data_dir, env).await {
+        if let Err(error) = held::save(before, data_dir, env).await {
             error!(%error, "cannot restore the file of stopped parts after a failed change; after \
                             the next start, check which parts are stopped with \
                             `aqueduct status`");
@@ -203,7 +203,7 @@ impl Reloader {
         if held::forget(&mut after, plan) {
             self.running.change(|parts| parts.held = after.clone());
             scrape::held(&self.around.metrics, &before, &after);
-            if let Err(error) = held::keep(&after, &plan.agent.data_dir, &self.around.env).await {
+            if let Err(error) = held::save(&after, &plan.agent.data_dir, &self.around.env).await {
                 // The next start forgets them as well.
                 error!(%error, "cannot remove a part that is not configured from the file of \
                                 stopped parts; no action needed: the next start tries again");
@@ -248,27 +248,27 @@ mod tests {
         Hold::new(&env::real(), &Actor::new("loopback", None), true)
     }
 
-    fn after(before: &Holds, wish: &Wish) -> Result<Vec<String>, String> {
-        let held = wish.held(before, &plan(), &hold())?;
+    fn after(before: &Holds, request: &PartRequest) -> Result<Vec<String>, String> {
+        let held = request.held(before, &plan(), &hold())?;
         Ok(held.keys().map(ToString::to_string).collect())
     }
 
-    fn drain(channel: Option<&str>) -> Wish {
+    fn drain(channel: Option<&str>) -> PartRequest {
         let channel = channel.map(Arc::from);
-        Wish::Drain { channel, time_limit: Duration::from_secs(1), exit: false }
+        PartRequest::Drain { channel, time_limit: Duration::from_secs(1), exit: false }
     }
 
     #[test]
     fn a_part_that_is_stopped_or_started_is_one_that_there_is() {
         let (web, store) = (Part::Source("web".into()), Part::Group("store".into()));
         let held: Holds = [(web.clone(), hold())].into();
-        assert_eq!(after(&held, &Wish::Stop(web.clone())).unwrap(), ["sources.web"]);
-        let both = after(&held, &Wish::Stop(store.clone())).unwrap();
+        assert_eq!(after(&held, &PartRequest::Stop(web.clone())).unwrap(), ["sources.web"]);
+        let both = after(&held, &PartRequest::Stop(store.clone())).unwrap();
         assert_eq!(both, ["sources.web", "groups.store"]);
-        assert_eq!(after(&held, &Wish::Start(web)).unwrap(), [""; 0]);
-        assert_eq!(after(&held, &Wish::Start(store)).unwrap(), ["sources.web"]);
-        assert_eq!(after(&held, &Wish::StartAll).unwrap(), [""; 0]);
-        let wrong = after(&held, &Wish::Stop(Part::Group("stor".into()))).unwrap_err();
+        assert_eq!(after(&held, &PartRequest::Start(web)).unwrap(), [""; 0]);
+        assert_eq!(after(&held, &PartRequest::Start(store)).unwrap(), ["sources.web"]);
+        assert_eq!(after(&held, &PartRequest::StartAll).unwrap(), [""; 0]);
+        let wrong = after(&held, &PartRequest::Stop(Part::Group("stor".into()))).unwrap_err();
         assert_eq!(wrong, "unknown group `stor`; did you mean `store`?");
     }
 

@@ -1,10 +1,10 @@
 //! The running and the configured parts, in the form that the difference compares.
 
-use super::apply::keeps;
+use super::apply::keeps_contents;
 use super::diff::{Changes, ChannelShape, GroupShape, Shape, SourceShape};
 use crate::held::Part;
 use crate::running::{Parts, Wiring};
-use crate::topology::{Kept, Topology};
+use crate::topology::{KeptParts, Topology};
 
 /// Returns the running parts.
 pub(super) fn runs(parts: &Parts) -> Shape {
@@ -23,7 +23,7 @@ pub(super) fn runs(parts: &Parts) -> Shape {
             .iter()
             .map(|(name, handle)| {
                 let (kind, consumers) = (handle.kind.clone(), handle.consumers.clone());
-                let (digest, keeps) = (handle.digest, keeps(handle));
+                let (digest, keeps) = (handle.digest, keeps_contents(handle));
                 (name.clone(), ChannelShape { digest, kind, keeps, consumers })
             })
             .collect(),
@@ -37,8 +37,9 @@ pub(super) fn runs(parts: &Parts) -> Shape {
 }
 
 /// Returns the configured parts, without those that an operator has stopped.
-pub(super) fn wanted(topology: &Topology, parts: &Parts) -> Shape {
-    let is_kept = |name: &str| parts.channels.get(name).is_some_and(|handle| keeps(handle));
+pub(super) fn configured_shape(topology: &Topology, parts: &Parts) -> Shape {
+    let is_kept =
+        |name: &str| parts.channels.get(name).is_some_and(|handle| keeps_contents(handle));
     Shape {
         sources: topology
             .sources
@@ -76,7 +77,7 @@ pub(super) fn wanted(topology: &Topology, parts: &Parts) -> Shape {
 
 /// Returns the parts that a new topology keeps. Held parts do not run, so they are built like parts
 /// that stay.
-pub(super) fn kept(parts: &Parts, changes: &Changes) -> Kept {
+pub(super) fn kept_parts(parts: &Parts, changes: &Changes) -> KeptParts {
     let channels = parts.channels.iter().filter(|(name, _)| changes.kept_channels.contains(*name));
     let channels = channels
         .map(|(name, handle)| (name.clone(), (handle.channel.clone(), handle.boards.clone())));
@@ -88,8 +89,8 @@ pub(super) fn kept(parts: &Parts, changes: &Changes) -> Kept {
             Part::Group(name) => groups.insert(name.clone()),
         };
     }
-    Kept {
-        floors: first.map(|handle| handle.boards.floors.of_another_channel()),
+    KeptParts {
+        floors: first.map(|handle| handle.boards.floors.for_another_channel()),
         channels: channels.collect(),
         sources,
         groups,

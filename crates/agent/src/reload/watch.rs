@@ -13,7 +13,7 @@ use super::{Reloads, Reread};
 use crate::cli::Draft;
 
 /// Interval of checks.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The result of one check: a plan, or the problems, for the operator.
 #[derive(Clone, PartialEq)]
@@ -23,7 +23,7 @@ enum Seen {
 }
 
 impl Seen {
-    fn of(read: Result<Draft, config::ConfigErrors>) -> Self {
+    fn from_result(read: Result<Draft, config::ConfigErrors>) -> Self {
         match read {
             Ok((plan, errors)) => {
                 Self::Plan(Box::new(plan), config::ConfigErrors(errors).to_string())
@@ -39,9 +39,9 @@ pub(super) async fn run(reread: Reread, runs: Plan, env: Env, reloads: Reloads) 
     let mut examined = Seen::Plan(Box::new(runs), config::ConfigErrors(Vec::new()).to_string());
     let mut before = examined.clone();
     loop {
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
         let (reread, world) = (reread.clone(), env.clone());
-        let seen = env.offload(move || Seen::of(reread(&world))).await;
+        let seen = env.offload(move || Seen::from_result(reread(&world))).await;
         if seen != examined && seen == before {
             examined = seen.clone();
             reloads.ask("file change");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{Gone, Parts, Prepared, Running, Surroundings, Tasks};
+use super::{AbsentParts, Parts, Prepared, Running, StartContext, Tasks};
 use crate::held::Part;
 use crate::topology::{BuiltGroup, BuiltSource, Topology};
 
@@ -36,10 +36,10 @@ impl Parts {
 
     /// Records on the channels' boards which of their groups are held: a sender with a choice uses
     /// other agents.
-    pub(crate) fn say_held(&self) {
+    pub(crate) fn announce_held(&self) {
         for (name, group) in self.groups.iter().filter(|(name, _)| self.holds_group(name)) {
             if let Some(channel) = self.channels.get(&group.channel) {
-                channel.boards.outlet.fails(name, HELD.into(), Instant::now());
+                channel.boards.outlet.set_failing(name, HELD.into(), Instant::now());
             }
         }
     }
@@ -51,12 +51,12 @@ impl Running {
         &self,
         built: BuiltSource,
         topology: &Topology,
-        around: &Surroundings,
+        around: &StartContext,
     ) {
-        let standing = around.health.add_source(&built.name);
+        let component_health = around.health.add_source(&built.name);
         around.health.forget_source(&built.name, &around.metrics);
         let old = self.parts().sources.get(&built.name).map(|old| old.tasks.ended());
-        let (name, handle) = Prepared::new(built, topology, standing, around).held(old);
+        let (name, handle) = Prepared::new(built, topology, component_health, around).held(old);
         self.change(|parts| {
             if let Some(old) = parts.sources.insert(name, Arc::new(handle)) {
                 old.intake.flow().add_to(&mut parts.past);
@@ -70,7 +70,7 @@ impl Running {
         &self,
         topology: &Topology,
         (sources, groups): (Vec<BuiltSource>, Vec<BuiltGroup>),
-        around: &Surroundings,
+        around: &StartContext,
     ) {
         let parts = self.parts();
         for built in sources.into_iter().filter(|built| parts.holds_source(&built.name)) {
@@ -89,12 +89,12 @@ impl Running {
                 self.place_group(built, around);
             }
         }
-        self.parts().say_held();
+        self.parts().announce_held();
     }
 
     /// Updates the handles of held parts from this topology, which does not run; removes parts that
     /// it does not have.
-    pub(crate) fn refresh_held(&self, mut configured: Topology, around: &Surroundings) {
+    pub(crate) fn refresh_held(&self, mut configured: Topology, around: &StartContext) {
         self.forget_stopped(&configured);
         let sources = std::mem::take(&mut configured.sources);
         let groups = std::mem::take(&mut configured.groups);
@@ -103,7 +103,7 @@ impl Running {
 
     /// Removes the handles of stopped parts without a successor; keeps the handles of held
     /// parts in `topology`.
-    pub(crate) fn forget_stopped(&self, topology: &Topology) -> Gone {
+    pub(crate) fn forget_stopped(&self, topology: &Topology) -> AbsentParts {
         let has_source = |name: &Arc<str>| topology.sources.iter().any(|it| it.name == *name);
         let has_group = |name: &Arc<str>| topology.groups.iter().any(|it| it.name == *name);
         self.change(|parts| {
@@ -124,7 +124,7 @@ impl Running {
                     parts.groups.remove(name);
                 }
             }
-            Gone { sources, groups }
+            AbsentParts { sources, groups }
         })
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::dead_letters::DeadLetters;
 use crate::group::{self, GroupParts, Passed};
-use crate::health::{Health, Standing};
+use crate::health::{ComponentHealth, Health};
 use crate::intake::AgentIntake;
 use crate::tap::Point;
 use crate::topology::{BuiltGroup, BuiltSource, Topology};
@@ -21,7 +21,7 @@ use crate::{source, stop};
 
 /// The context in which every component of an agent starts.
 #[derive(Clone)]
-pub(crate) struct Surroundings {
+pub(crate) struct StartContext {
     /// Time limit of a stop.
     pub(crate) grace: Duration,
     /// The world.
@@ -49,11 +49,11 @@ impl Prepared {
     pub(crate) fn new(
         built: BuiltSource,
         topology: &Topology,
-        standing: Standing,
-        around: &Surroundings,
+        component_health: ComponentHealth,
+        around: &StartContext,
     ) -> Self {
         let wiring = Wiring { naming: built.naming.clone(), routing: built.routing.clone() };
-        let fed = |names: &[String]| topology.fed(names, &built.naming);
+        let fed = |names: &[String]| topology.feeds(names, &built.naming);
         let intake = Arc::new(AgentIntake::new(
             built.name.clone(),
             (built.interceptors, built.selector),
@@ -71,7 +71,7 @@ impl Prepared {
             since: Instant::now(),
             guarantee: built.source.guarantee(),
             intake: intake.clone(),
-            standing: standing.clone(),
+            component_health: component_health.clone(),
             senders: built.senders,
             files: built.files,
             tenants: built.tenants,
@@ -83,7 +83,7 @@ impl Prepared {
             intake,
             env: around.env.clone(),
             failure: around.failure.clone(),
-            standing,
+            component_health,
             health: around.health.clone(),
             metrics: around.metrics.clone(),
         };
@@ -117,10 +117,10 @@ impl Prepared {
     ) -> (Arc<str>, SourceHandle) {
         let Self { name, handle, source, runner } = self;
         let stop = handle.tasks.stop.clone();
-        let standing = handle.standing.clone();
-        let agreeing = handle.intake.clone().agree_on_committed(stop.clone());
-        handle.tasks.spawn(standing.clone().watch(agreeing));
-        handle.tasks.spawn(standing.watch(async move {
+        let component_health = handle.component_health.clone();
+        let agreeing = handle.intake.clone().merge_committed(stop.clone());
+        handle.tasks.spawn(component_health.clone().watch(agreeing));
+        handle.tasks.spawn(component_health.watch(async move {
             if let Some(before) = before
                 && stop.run_until_cancelled(before.wait()).await.is_none()
             {
@@ -135,16 +135,16 @@ impl Prepared {
 impl Running {
     /// Starts a group: it begins when its channel is open, and its predecessor with the same name
     /// has ended.
-    pub(crate) fn start_group(&self, built: BuiltGroup, around: &Surroundings) {
+    pub(crate) fn start_group(&self, built: BuiltGroup, around: &StartContext) {
         self.add_group(built, around, false);
     }
 
     /// Replaces a group by the handle of one that does not run.
-    pub(super) fn place_group(&self, built: BuiltGroup, around: &Surroundings) {
+    pub(super) fn place_group(&self, built: BuiltGroup, around: &StartContext) {
         self.add_group(built, around, true);
     }
 
-    fn add_group(&self, built: BuiltGroup, around: &Surroundings, is_held: bool) {
+    fn add_group(&self, built: BuiltGroup, around: &StartContext, is_held: bool) {
         let parts = self.parts();
         let channel = &parts.channels[&*built.channel];
         let old = parts.groups.get(&built.name);
@@ -191,7 +191,7 @@ impl Running {
             self.change(|parts| parts.groups.insert(built.name, Arc::new(handle)));
             return;
         }
-        channel.boards.outlet.works(&built.name);
+        channel.boards.outlet.set_working(&built.name);
         handle.tasks.spawn(async move {
             let begin = async {
                 if let Some(before) = before {
@@ -223,7 +223,7 @@ impl Parts {
                     *group.channel == *built.channel && group.since >= channel.since
                 });
                 let slowest = others.map(|group| &group.passed).min_by_key(|it| it.events());
-                slowest.map(|passed| Arc::new(Passed::of(passed))).unwrap_or_default()
+                slowest.map(|passed| Arc::new(Passed::starting_at(passed))).unwrap_or_default()
             }
         }
     }

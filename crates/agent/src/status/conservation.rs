@@ -106,7 +106,7 @@ impl Conservation {
 
 /// One batch on its way from a source into the channels, in events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Passage {
+pub(crate) struct BatchFlow {
     /// As the source has handed it over.
     pub(crate) given: Volume,
     /// Events after the interceptors.
@@ -160,8 +160,8 @@ impl SourceFlow {
     }
 
     /// Records an accepted batch: it is in every required channel.
-    pub(crate) fn accepted(&mut self, now: Instant, passage: Passage) {
-        let Passage { given, kept, rejected, stored, optional_full, optional_failed } = passage;
+    pub(crate) fn accepted(&mut self, now: Instant, passage: BatchFlow) {
+        let BatchFlow { given, kept, rejected, stored, optional_full, optional_failed } = passage;
         self.accepted.add(now, given);
         self.batches += u64::from(given.events > 0);
         let left = kept + rejected;
@@ -182,7 +182,7 @@ impl SourceFlow {
     }
 
     /// The batch is not accepted, or was before: some channels have stored it now.
-    pub(crate) fn put_again(&mut self, stored: u64) {
+    pub(crate) fn not_accepted(&mut self, stored: u64) {
         self.put_again += stored;
     }
 
@@ -226,13 +226,13 @@ mod tests {
         let now = Instant::now();
         let passages = [
             // Into one channel.
-            Passage { given: given(10), kept: 10, stored: 10, ..Passage::default() },
+            BatchFlow { given: given(10), kept: 10, stored: 10, ..BatchFlow::default() },
             // Three are filtered, the others go to two channels.
-            Passage { given: given(10), kept: 7, stored: 14, ..Passage::default() },
+            BatchFlow { given: given(10), kept: 7, stored: 14, ..BatchFlow::default() },
             // Five are selected for no channel.
-            Passage { given: given(10), kept: 10, stored: 5, ..Passage::default() },
+            BatchFlow { given: given(10), kept: 10, stored: 5, ..BatchFlow::default() },
             // Two optional channels: one has no room, the other fails.
-            Passage {
+            BatchFlow {
                 given: given(4),
                 kept: 4,
                 rejected: 0,
@@ -242,7 +242,7 @@ mod tests {
             },
         ];
         passages.iter().for_each(|passage| source.accepted(now, *passage));
-        source.put_again(6);
+        source.not_accepted(6);
         let mut sum = Conservation { held_at_start_events: 100, ..Conservation::default() };
         source.add_to(&mut sum);
         assert_eq!(sum.accepted_events, 34);

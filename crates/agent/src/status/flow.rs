@@ -43,7 +43,7 @@ pub enum WayState {
 
 impl Flow {
     /// Of these components.
-    pub(super) fn of(
+    pub(super) fn new(
         sources: &[SourceStatus],
         channels: &[ChannelStatus],
         groups: &[GroupStatus],
@@ -96,12 +96,12 @@ fn to_group(group: &GroupStatus) -> Way {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::sample::well;
+    use crate::status::sample::healthy;
 
     fn flow(change: impl Fn(&mut SourceStatus, &mut ChannelStatus, &mut GroupStatus)) -> Flow {
-        let mut it = well();
+        let mut it = healthy();
         change(&mut it.sources[0], &mut it.channels[0], &mut it.groups[0]);
-        Flow::of(&it.sources, &it.channels, &it.groups)
+        Flow::new(&it.sources, &it.channels, &it.groups)
     }
 
     #[test]

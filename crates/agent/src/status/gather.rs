@@ -13,15 +13,15 @@ use tokio::time::{Duration, Instant};
 use super::outlook::Outlook;
 use super::{
     AgentStatus, CertificateStatus, ChannelStatus, Conservation, DeadLetterStatus, FilesStatus,
-    Flow, GroupStatus, HeldStatus, LatencyStatus, MemberStatus, RefusedStatus, SenderStatus,
-    Snapshot, SourceStatus, State, Throughput, Trouble, UnableStatus, Verdict,
+    Finding, Flow, GroupStatus, HeldStatus, LatencyStatus, MemberStatus, RefusedStatus,
+    SenderStatus, Snapshot, SourceStatus, State, Throughput, UnableStatus, Verdict,
 };
-use crate::bulletin::Bulletin;
 use crate::dead_letters::DeadLetters;
 use crate::group::{GroupView, MemberPart, OutflowPart};
-use crate::health::Word;
+use crate::health::Readiness;
 use crate::held;
 use crate::opening::NotOpen;
+use crate::recent_failures::RecentFailures;
 use crate::reload::Reloads;
 use crate::running::{Answer, ChannelHandle, GroupHandle, Parts, Running, SourceHandle};
 
@@ -46,15 +46,15 @@ pub(crate) struct Sources<'a> {
     /// The handles.
     pub(crate) running: &'a Running,
     /// The readiness.
-    pub(crate) word: Word,
+    pub(crate) readiness: Readiness,
     /// The latest failures.
-    pub(crate) bulletin: &'a Bulletin,
+    pub(crate) recent_failures: &'a RecentFailures,
     /// The dead letters.
     pub(crate) dead_letters: &'a DeadLetters,
     /// The metrics of the channels.
     pub(crate) metrics: &'a Metrics,
     /// The known finding about the configuration file.
-    pub(crate) configuration: Option<Trouble>,
+    pub(crate) configuration: Option<Finding>,
     /// The world.
     pub(crate) env: &'a Env,
     /// The result of the last reload.
@@ -97,12 +97,12 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         version: crate::VERSION.to_owned(),
         taken_at_unix_seconds: unix_millis(of.env.clock.now()) as f64 / 1_000.0,
         uptime_seconds: (now - of.started).as_secs_f64(),
-        ready: of.word.reasons.is_empty(),
-        reasons: of.word.reasons,
-        remarks: of.word.remarks,
+        ready: of.readiness.reasons.is_empty(),
+        reasons: of.readiness.reasons,
+        remarks: of.readiness.remarks,
         verdict: Verdict::default(),
         troubles: Vec::new(),
-        flow: Flow::of(&sources, &channels, &groups),
+        flow: Flow::new(&sources, &channels, &groups),
         sources,
         groups,
         dead_letters: views.dead_letters(&parts, of.dead_letters),
@@ -114,7 +114,7 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         held,
         drain: of.reloads.drain(now),
         last_reload: of.reloads.last(now),
-        bulletin: of.bulletin.read(now),
+        bulletin: of.recent_failures.read(now),
     };
     snapshot.judged(of.configuration)
 }
@@ -139,7 +139,7 @@ fn ago(now: Instant, then: Instant) -> f64 {
 fn source(name: &str, handle: &SourceHandle, now: Instant) -> SourceStatus {
     let flow = handle.intake.flow();
     let waits_for = handle.intake.waits_for();
-    let state = match (handle.standing.status(), waits_for) {
+    let state = match (handle.component_health.status(), waits_for) {
         (State::Starting, _) => match handle.intake.not_open() {
             Some((channel, why)) => waits_for_opening(&channel, &why),
             None => State::Starting,
@@ -225,7 +225,7 @@ impl Views {
         let leaving = self.leaving(handle);
         let seconds = |duration: Duration| duration.as_secs_f64();
         let leaving = leaving.map_or(0.0, |leaving: Throughput| leaving.events_per_second);
-        let outlook = Outlook::of(&held, stored.events_per_second, leaving);
+        let outlook = Outlook::forecast(&held, stored.events_per_second, leaving);
         ChannelStatus {
             name: name.to_owned(),
             kind: handle.kind.clone(),

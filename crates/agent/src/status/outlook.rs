@@ -16,7 +16,7 @@ pub(super) struct Outlook {
 impl Outlook {
     /// Computes the forecast for these rates, in events per second. A channel that measures its own
     /// filling rate has a better forecast of being full.
-    pub(super) fn of(held: &ChannelStatus, coming: f64, leaving: f64) -> Self {
+    pub(super) fn forecast(held: &ChannelStatus, coming: f64, leaving: f64) -> Self {
         let (events, net) = (held.events as f64, coming - leaving);
         let is_near = |left: &f64| *left <= FORECAST_MAX;
         let room = held.capacity_bytes.saturating_sub(held.bytes) as f64;
@@ -44,7 +44,7 @@ mod tests {
     }
 
     fn outlook(of: &ChannelStatus, coming: f64, leaving: f64) -> (Option<f64>, Option<f64>) {
-        let it = Outlook::of(of, coming, leaving);
+        let it = Outlook::forecast(of, coming, leaving);
         (it.until_full_seconds, it.until_empty_seconds)
     }
 

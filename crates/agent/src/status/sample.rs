@@ -3,6 +3,6 @@
 use super::Snapshot;
 
 /// Returns the status of a healthy agent.
-pub(super) fn well() -> Snapshot {
+pub(super) fn healthy() -> Snapshot {
     serde_json::from_str(include_str!("well.json")).unwrap()
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tls::OwnCertificate;
 use tokio::time::Instant;
 
-use super::trouble::{Cause, Level, Trouble};
+use super::finding::{Cause, Finding, Level};
 use super::words::count;
 use super::{ProvedName, SenderStatus};
 use crate::admin::COMPONENT;
@@ -91,7 +91,7 @@ impl CertificateStatus {
         }
     }
 
-    fn trouble(&self) -> Option<Trouble> {
+    fn finding(&self) -> Option<Finding> {
         let Self { component, path, subject, .. } = self;
         let name = subject.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
         let certificate = format!("{component}: the certificate{name}");
@@ -106,7 +106,7 @@ impl CertificateStatus {
                 (Level::Bad, format!("{certificate} has expired"), format!("at {at}, {path}"))
             }
         };
-        Some(Trouble::new((level, Cause::Certificate), component, brief, &more))
+        Some(Finding::new((level, Cause::Certificate), component, brief, &more))
     }
 }
 
@@ -134,11 +134,11 @@ impl RefusedStatus {
         sources.chain(Self::read(COMPONENT, "client", admin, now)).collect()
     }
 
-    fn trouble(&self) -> Trouble {
+    fn finding(&self) -> Finding {
         let Self { component, peer_kind, reason, peers, attempts, latest } = self;
         let brief = format!("{component}: {} refused: {reason}", count(*peers, peer_kind));
         let more = format!("{}, the last by {latest}", count(*attempts, "attempt"));
-        Trouble::new((Level::Warn, Cause::Refused), component, brief, &more)
+        Finding::new((Level::Warn, Cause::Refused), component, brief, &more)
     }
 }
 
@@ -156,12 +156,12 @@ impl SenderStatus {
 }
 
 /// Returns findings about certificates and refused peers.
-pub(super) fn troubles(
+pub(super) fn findings(
     certificates: &[CertificateStatus],
     refused: &[RefusedStatus],
-) -> Vec<Trouble> {
-    let certificates = certificates.iter().filter_map(CertificateStatus::trouble);
-    certificates.chain(refused.iter().map(RefusedStatus::trouble)).collect()
+) -> Vec<Finding> {
+    let certificates = certificates.iter().filter_map(CertificateStatus::finding);
+    certificates.chain(refused.iter().map(RefusedStatus::finding)).collect()
 }
 
 #[cfg(test)]
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_reported_from_14_days_before_its_end() {
-        let text = |expires| status(expires).trouble().map(|it| (it.level, it.text));
+        let text = |expires| status(expires).finding().map(|it| (it.level, it.text));
         assert_eq!(text(NOW + SOON_SECONDS + 1), None);
         let soon = "sink out: the certificate of web-1 expires soon (in 14 days, \
                     /etc/aqueduct/edge.pem)";
@@ -200,7 +200,7 @@ mod tests {
             attempts: 38,
             latest: "web-1 at 10.0.0.7".into(),
         };
-        let troubles = troubles(&[], &[refused(5), refused(1)]);
+        let troubles = findings(&[], &[refused(5), refused(1)]);
         let briefs: Vec<&str> = troubles.iter().map(|it| it.brief.as_str()).collect();
         assert_eq!(
             briefs,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bulletin::cut;
+use crate::recent_failures::cut;
 
 /// Headers of an event that are shown.
 const HEADERS_MAX: usize = 20;

@@ -10,7 +10,7 @@ use crate::boards::Boards;
 
 /// The parts that a topology takes over from a running one.
 #[derive(Default)]
-pub(crate) struct Kept {
+pub(crate) struct KeptParts {
     /// Floors of the agent's own epochs, for its channels and their successors.
     pub(crate) floors: Option<FloorBoard>,
     /// Channels that stay, with the values shared along them.
@@ -23,7 +23,7 @@ pub(crate) struct Kept {
     pub(crate) traces: Traces,
 }
 
-impl Kept {
+impl KeptParts {
     pub(super) fn floors(&self) -> FloorBoard {
         self.floors.clone().unwrap_or_default()
     }

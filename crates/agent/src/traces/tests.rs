@@ -37,7 +37,7 @@ impl Bench {
         );
         let plan = config::load(Path::new("agent.toml"), &text, "host").unwrap();
         let (traces, metrics) = (Traces::default(), Metrics::default());
-        let exporter = Exporter::of(&plan, &env::real(), &metrics).unwrap();
+        let exporter = Exporter::from_plan(&plan, &env::real(), &metrics).unwrap();
         let exporting = Exporting::begin(exporter, &traces);
         Self { traces, metrics, exporting }
     }
@@ -125,7 +125,7 @@ async fn spans_are_resent_to_a_busy_receiver_and_dropped_if_it_refuses_them() {
     let (mut stream, _) = listener.accept().await.unwrap();
     assert_eq!(
         traced(&request(&mut stream).await.1),
-        [format!("{}", bench.traces.of(batch(5)).unwrap())]
+        [format!("{}", bench.traces.trace_id(batch(5)).unwrap())]
     );
     answer(&mut stream, "200 OK", "{}").await;
     bench.until_counted(3, 3).await;

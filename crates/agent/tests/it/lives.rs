@@ -59,7 +59,7 @@ const CATALOGUE: Catalogue = Catalogue {
         &components_hdfs::GROUP,
         &FILTERS,
     ],
-    elsewhere: &[],
+    unavailable: &[],
 };
 
 /// A directory for an agent with one tailed file, and two channels with a store each.

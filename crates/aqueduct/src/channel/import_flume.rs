@@ -52,7 +52,7 @@ all logs are read; events whose delivery is recorded in a log that Flume has del
 Exit codes: 0 done, 1 not done, or something was damaged, 2 wrong arguments";
 
 /// How long a put waits for space.
-const PATIENCE: Duration = Duration::from_secs(2);
+const SPACE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval between progress lines.
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -125,7 +125,7 @@ enum ImportError {
 pub(super) fn run(args: &ImportArgs, env: &Env) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else {
-        cli::say("cannot start a thread");
+        cli::print_line("cannot start a thread");
         return ExitCode::from(EXIT_RUNTIME);
     };
     match runtime.block_on(import(args, env)) {
@@ -138,7 +138,7 @@ pub(super) fn run(args: &ImportArgs, env: &Env) -> ExitCode {
             if report.is_sound() { printed } else { ExitCode::from(EXIT_RUNTIME) }
         }
         Err(error) => {
-            cli::say(&agent::chain(&error));
+            cli::print_line(&agent::chain(&error));
             ExitCode::from(EXIT_RUNTIME)
         }
     }
@@ -164,11 +164,11 @@ fn places(args: &ImportArgs, env: &Env) -> Result<Places, ImportError> {
 
 async fn import(args: &ImportArgs, env: &Env) -> Result<Report, ImportError> {
     let (mut flume, found) = FlumeChannel::open(env, &places(args, env)?)?;
-    let mut report = Report::of(found, flume.waiting());
+    let mut report = Report::new(found, flume.waiting());
     if args.dry_run {
         return Ok(report);
     }
-    let _owned = DataDir::own(&args.into, env).await?;
+    let _owned = DataDir::lock(&args.into, env).await?;
     let directory = args.into.join("channels").join(&args.channel);
     let encryption = args.keys.encryption();
     let capacity = args.capacity;
@@ -205,7 +205,7 @@ async fn store(
         report.imported += events;
         if shown.elapsed() >= PROGRESS {
             shown = Instant::now();
-            cli::say(&format!("{} of {} events imported", report.imported, flume.waiting()));
+            cli::print_line(&format!("{} of {} events imported", report.imported, flume.waiting()));
         }
     }
     Ok(())
@@ -213,7 +213,7 @@ async fn store(
 
 /// Stores a batch. Returns `None` if the channel has no space for it.
 async fn put(channel: &dyn Channel, batch: Batch) -> Result<Option<()>, ChannelError> {
-    let Ok(put) = timeout(PATIENCE, channel.begin_put(batch.size())).await else {
+    let Ok(put) = timeout(SPACE_TIMEOUT, channel.begin_put(batch.size())).await else {
         return Ok(None);
     };
     let mut put = put?;

@@ -47,7 +47,7 @@ pub(super) struct PositionsArgs {
 
 /// The position of one source in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Standing {
+struct FilePosition {
     source: Arc<str>,
     position: Position,
     /// Path of the file when the position was stored.
@@ -70,18 +70,18 @@ pub(super) fn run(args: &PositionsArgs, env: &Env) -> Result<ExitCode, ChannelEr
         return Ok(cli::print(&text(&standings)));
     }
     let entries: Vec<FlumePosition> =
-        standings.iter().filter_map(|standing| of_flume(standing, env)).collect();
+        standings.iter().filter_map(|standing| flume_position(standing, env)).collect();
     Ok(print_json(&entries))
 }
 
 /// Returns the lowest position of each file over all channels.
-fn lowest(known: &[Vec<SourcePosition>]) -> Vec<Standing> {
-    let mut files: BTreeMap<(Arc<str>, Bytes), (usize, Standing)> = BTreeMap::new();
+fn lowest(known: &[Vec<SourcePosition>]) -> Vec<FilePosition> {
+    let mut files: BTreeMap<(Arc<str>, Bytes), (usize, FilePosition)> = BTreeMap::new();
     for position in known.iter().flatten() {
         let Some((at, place)) = position.value.as_deref().and_then(Position::decode) else {
             continue;
         };
-        let standing = Standing { source: position.source.clone(), position: at, place };
+        let standing = FilePosition { source: position.source.clone(), position: at, place };
         let file = files.entry((position.source.clone(), position.key.clone()));
         let (channels, least) = file.or_insert_with(|| (0, standing.clone()));
         *channels += 1;
@@ -95,13 +95,13 @@ fn lowest(known: &[Vec<SourcePosition>]) -> Vec<Standing> {
         }
         standing
     });
-    let mut all: Vec<Standing> = all.collect();
+    let mut all: Vec<FilePosition> = all.collect();
     all.sort_by(|a, b| (&a.source, &a.position.path).cmp(&(&b.source, &b.position.path)));
     all
 }
 
-fn text(standings: &[Standing]) -> String {
-    let line = |it: &Standing| {
+fn text(standings: &[FilePosition]) -> String {
+    let line = |it: &FilePosition| {
         let (offset, inode) = (it.position.offset, it.position.inode);
         format!("{:<12} {offset:>14} {inode:>12} {}\n", it.source, shown(&it.place).escape_debug())
     };
@@ -109,37 +109,37 @@ fn text(standings: &[Standing]) -> String {
     head + &standings.iter().map(line).collect::<String>()
 }
 
-fn as_json(standing: &Standing) -> Value {
-    let Standing { source, position, place } = standing;
+fn as_json(standing: &FilePosition) -> Value {
+    let FilePosition { source, position, place } = standing;
     let (offset, inode) = (position.offset, position.inode);
     let (source, file) = (&**source, place.to_string_lossy());
     json!({ "source": source, "file": file, "offset": offset, "inode": inode })
 }
 
 /// Returns Flume's entry for the file, or `None` if the file no longer exists.
-fn of_flume(standing: &Standing, env: &Env) -> Option<FlumePosition> {
-    let Standing { position, place, .. } = standing;
+fn flume_position(standing: &FilePosition, env: &Env) -> Option<FlumePosition> {
+    let FilePosition { position, place, .. } = standing;
     let Position { inode, offset: pos, skipping, path, .. } = position;
-    let Some(file) = where_it_lies(position, place, env) else {
-        cli::say(&format!("omitting {}: the file no longer exists", shown(path)));
+    let Some(file) = current_path(position, place, env) else {
+        cli::print_line(&format!("omitting {}: the file no longer exists", shown(path)));
         return None;
     };
     if *skipping {
-        cli::say(&format!(
+        cli::print_line(&format!(
             "{} is at byte {pos}, in a line longer than `line_max`: Flume will read the rest of \
              the line as an event",
             shown(&file)
         ));
     }
     if file.to_str().is_none() {
-        cli::say(&format!("omitting {}: its name is not UTF-8", shown(&file)));
+        cli::print_line(&format!("omitting {}: its name is not UTF-8", shown(&file)));
         return None;
     }
     Some(FlumePosition { inode: *inode, pos: *pos, file })
 }
 
 /// Returns the current path of the file: the stored path if it still leads there.
-fn where_it_lies(position: &Position, place: &Path, env: &Env) -> Option<PathBuf> {
+fn current_path(position: &Position, place: &Path, env: &Env) -> Option<PathBuf> {
     let inode = (position.device, position.inode);
     let is_it = |path: &PathBuf| {
         let stat = env.disk.stat(path);
@@ -158,12 +158,12 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::MetadataExt;
 
-    use pipeline::file_position::Print;
+    use pipeline::file_position::Fingerprint;
 
     use super::*;
 
     fn standing(path: &Path, offset: u64, inode: u64, device: u64) -> Position {
-        let (head, tail) = (Print::default(), Print::default());
+        let (head, tail) = (Fingerprint::default(), Fingerprint::default());
         Position { device, inode, offset, skipping: false, head, tail, path: path.to_owned() }
     }
 
@@ -196,8 +196,8 @@ mod tests {
         let meta = fs::metadata(&renamed).unwrap();
         let entry = |offset, inode| {
             let position = standing(&path, offset, inode, meta.dev());
-            let standing = Standing { source: "s".into(), position, place: path.clone() };
-            of_flume(&standing, &env::real())
+            let standing = FilePosition { source: "s".into(), position, place: path.clone() };
+            flume_position(&standing, &env::real())
         };
         let expected = FlumePosition { inode: meta.ino(), pos: 5, file: renamed };
         assert_eq!(entry(5, meta.ino()), Some(expected));

@@ -54,7 +54,7 @@ pub(super) fn run(args: &RotateKeyArgs, env: &Env) -> ExitCode {
         }
     });
     done.unwrap_or_else(|error: RotationError| {
-        cli::say(&agent::chain(&error));
+        cli::print_line(&agent::chain(&error));
         ExitCode::from(EXIT_RUNTIME)
     })
 }

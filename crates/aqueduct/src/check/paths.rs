@@ -80,11 +80,12 @@ fn path(
 /// Returns whether the channel drops events as soon as they are on the next agent's disk.
 fn forgets_early(plan: &Plan, sink: &str) -> bool {
     let sink = plan.groups.iter().flat_map(|group| &group.sinks).find(|plan| plan.name == sink);
-    sink.and_then(|plan| says(&plan.settings, "retain")).is_some_and(|retain| retain == "stored")
+    sink.and_then(|plan| text_setting(&plan.settings, "retain"))
+        .is_some_and(|retain| retain == "stored")
 }
 
 /// Returns a text setting.
-fn says<'a>(settings: &'a Settings, setting: &str) -> Option<&'a str> {
+fn text_setting<'a>(settings: &'a Settings, setting: &str) -> Option<&'a str> {
     match &settings.get(setting)?.value {
         Value::Text(text) => Some(text),
         _ => None,
@@ -102,7 +103,7 @@ fn by_name<S: Serializer>(guarantee: &Guarantee, serializer: S) -> Result<S::Ok,
 }
 
 /// Returns the guarantee as shown in the report.
-pub(super) fn words(guarantee: Guarantee) -> &'static str {
+pub(super) fn guarantee_text(guarantee: Guarantee) -> &'static str {
     match guarantee {
         Guarantee::BestEffort => "best effort: events may be lost",
         Guarantee::AtLeastOnce => "at least once: events may be repeated",

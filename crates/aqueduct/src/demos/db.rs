@@ -29,9 +29,9 @@ use super::OtherError;
 /// Rows in the table.
 const ROWS: u64 = 300_000;
 /// Interval between progress checks.
-const LOOK: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Timeout of a command.
-const PATIENCE: Duration = Duration::from_secs(300);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 /// Timeout for a lock that a command has on the database.
 const LOCKED: Duration = Duration::from_secs(60);
 
@@ -174,7 +174,7 @@ impl Scene {
                 break None;
             }
             too_long(since)?;
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         };
         if let Some(status) = ended {
             self.succeeded(&first, status)?;
@@ -192,7 +192,7 @@ impl Scene {
                 break status;
             }
             too_long(since)?;
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         };
         self.succeeded(&again, status)?;
         self.progress.say(&format!("the same call of aqueduct {name} resumed, and is complete"));
@@ -288,8 +288,8 @@ impl Call {
 }
 
 fn too_long(since: Instant) -> Result<(), DemoError> {
-    match since.elapsed() > PATIENCE {
-        true => Err(DemoError::TooLong { what: "a command", seconds: PATIENCE.as_secs() }),
+    match since.elapsed() > COMMAND_TIMEOUT {
+        true => Err(DemoError::TooLong { what: "a command", seconds: COMMAND_TIMEOUT.as_secs() }),
         false => Ok(()),
     }
 }

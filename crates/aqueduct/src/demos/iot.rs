@@ -39,11 +39,11 @@ use devices::{Answered, Devices};
 use stored::Stored;
 
 /// Interval between checks of agent and store.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the killed collector stays down.
-const AWAY: Duration = Duration::from_secs(1);
+const DOWNTIME: Duration = Duration::from_secs(1);
 /// Timeout until broker and collector are connected.
-const PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Timeout for acknowledged readings, since the last stored reading.
 const DELIVERY: Duration = Duration::from_secs(60);
 /// File descriptors that a process needs in addition to one per device.
@@ -214,7 +214,7 @@ impl Scene {
         let elapsed = begin.elapsed();
         devices.end().await;
         collector.stop(&self.env).await?;
-        stored.look(&mut count).await?;
+        stored.count_new_lines(&mut count).await?;
         let outcome = count.outcome(&devices.answered_by_device());
         self.report(&outcome, devices.failure(), stored.files(), arrived, elapsed)
     }
@@ -261,10 +261,10 @@ impl Scene {
         let since = Instant::now();
         while !collector.log_end(&self.env).contains("subscribed") {
             collector.must_run(&self.env)?;
-            if since.elapsed() > PATIENCE {
+            if since.elapsed() > CONNECT_TIMEOUT {
                 return Err(OtherError::NotSubscribed { log: collector.log_end(&self.env) });
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
@@ -282,9 +282,9 @@ impl Scene {
         let (begin, mut moved) = (Instant::now(), Instant::now());
         let (mut before, mut life) = (0, Life::First);
         loop {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
             collector.must_run(&self.env)?;
-            stored.look(count).await?;
+            stored.count_new_lines(count).await?;
             let answered = devices.answered();
             let moment = Moment { answered, stored: count.stored(), files: stored.files() };
             self.progress.show(begin.elapsed(), &moment);
@@ -300,7 +300,7 @@ impl Scene {
                     ));
                     Life::Away(Instant::now())
                 }
-                Life::Away(since) if since.elapsed() > AWAY => {
+                Life::Away(since) if since.elapsed() > DOWNTIME => {
                     collector.start()?;
                     let pid = collector.pid();
                     self.progress

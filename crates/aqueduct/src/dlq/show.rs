@@ -71,7 +71,7 @@ fn all_letters(
     }
     let encryption = target.keys.encryption();
     let directory = agent::dead_letters::directory(data_dir);
-    let inspection = Inspection::look(env, &directory, encryption.as_ref());
+    let inspection = Inspection::inspect(env, &directory, encryption.as_ref());
     let inspection = inspection.map_err(|error| agent::chain(&error))?;
     let read = inspected(&inspection, each);
     read.map_err(|error| agent::chain(&error))
@@ -118,7 +118,7 @@ fn list_running(target: &Target, address: &str, json: bool, env: &Env) -> Result
     if json {
         return Ok(cli::print(&(answer.trim_end().to_owned() + "\n")));
     }
-    let found: Found = serde_json::from_str(&answer).map_err(|error| {
+    let found: DeadLetterCounts = serde_json::from_str(&answer).map_err(|error| {
         format!(
             "{address}: cannot parse its /dead-letters ({error}); use the same version as the agent"
         )
@@ -136,7 +136,7 @@ fn list_running(target: &Target, address: &str, json: bool, env: &Env) -> Result
 
 /// The dead letters of a running agent, as counted by `/dead-letters`.
 #[derive(Deserialize)]
-struct Found {
+struct DeadLetterCounts {
     by_reason: BTreeMap<String, Count>,
 }
 

@@ -10,9 +10,9 @@ use sqoop::{Call, Task, World};
 use super::waited;
 
 /// The part of this host that a call reads.
-pub(crate) struct Here<'a>(pub(crate) &'a Env);
+pub(crate) struct HostContext<'a>(pub(crate) &'a Env);
 
-impl World for Here<'_> {
+impl World for HostContext<'_> {
     fn variable(&self, name: &str) -> Option<String> {
         self.0.blocking.variable(name)?.into_string().ok()
     }
@@ -57,9 +57,9 @@ impl From<SinkError> for Problem {
 pub(crate) fn translated(tool: &str, options: &[String], env: &Env) -> Option<Task> {
     let (tool, arguments) = (tool.to_owned(), options.to_vec());
     let call = Call { line: 1, tool, arguments, shell: Vec::new() };
-    let (task, notes) = sqoop::translate(&call, &Here(env));
+    let (task, notes) = sqoop::translate(&call, &HostContext(env));
     for note in &notes.0 {
-        cli::say(&note.to_string());
+        cli::print_line(&note.to_string());
     }
     task.filter(|_| !notes.is_refused())
 }
@@ -71,9 +71,9 @@ pub(crate) fn prepared<T>(
 ) -> Result<T, ExitCode> {
     match waited(work) {
         Ok(Ok(ready)) => Ok(ready),
-        Ok(Err(Problem::Config(errors))) => Err(cli::refuse(&errors)),
+        Ok(Err(Problem::Config(errors))) => Err(cli::print_errors(&errors)),
         Ok(Err(Problem::Other(problem))) | Err(problem) => {
-            cli::say(&format!("{tool}: {problem}"));
+            cli::print_line(&format!("{tool}: {problem}"));
             Err(ExitCode::from(EXIT_RUNTIME))
         }
     }

@@ -6,7 +6,7 @@ use agent::status::{Snapshot, State};
 use demo::{grouped, megabytes};
 
 /// How long a source or sink may fail with a temporary error before the command stops.
-const PATIENCE: Duration = Duration::from_secs(300);
+const FAILURE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Seconds between progress lines.
 const PAUSE_SECONDS: f64 = 5.0;
@@ -25,7 +25,7 @@ pub(super) enum Outcome {
 
 /// The words of a command in its progress lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Words {
+pub(crate) struct Labels {
     /// Name of the command.
     pub(crate) tool: &'static str,
     /// Participle for a finished row: `stored`.
@@ -35,7 +35,7 @@ pub(crate) struct Words {
 /// Progress of the work.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    words: Words,
+    words: Labels,
     pub(super) outcome: Outcome,
     /// Rows in the dead letters.
     pub(crate) refused: u64,
@@ -47,13 +47,13 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(words: Words) -> Self {
+    pub(super) fn new(words: Labels) -> Self {
         let outcome = Outcome::default();
         Self { words, outcome, refused: 0, rows: 0, bytes: 0, stored: 0, said: 0.0 }
     }
 
     /// Processes a snapshot. Returns a progress line if one is due.
-    pub(super) fn look(&mut self, snapshot: &Snapshot) -> Option<String> {
+    pub(super) fn update(&mut self, snapshot: &Snapshot) -> Option<String> {
         self.rows = snapshot.sources.iter().map(|it| it.accepted.events_total).sum();
         self.bytes = snapshot.sources.iter().map(|it| it.accepted.bytes_total).sum();
         self.stored = snapshot.groups.iter().map(|it| it.delivered.events_total).sum();
@@ -78,7 +78,7 @@ impl Watch {
             None if has_ended => "all rows are read".to_owned(),
             None => "more rows are to be read".to_owned(),
         };
-        let Words { tool, done } = self.words;
+        let Labels { tool, done } = self.words;
         Some(format!("{tool}: {rows} rows read ({bytes}), {stored} {done}, {waiting} wait; {more}"))
     }
 
@@ -88,8 +88,8 @@ impl Watch {
     }
 
     /// Formats the final line of complete work.
-    pub(crate) fn last_words(&self) -> String {
-        let Words { tool, done } = self.words;
+    pub(crate) fn final_line(&self) -> String {
+        let Labels { tool, done } = self.words;
         let (rows, bytes) = (grouped(self.rows), megabytes(self.bytes));
         let stored = grouped(self.stored);
         format!("{tool}: complete; {rows} rows read by this call ({bytes}), {stored} {done}")
@@ -114,7 +114,7 @@ fn failing(snapshot: &Snapshot) -> impl Iterator<Item = (&'static str, f64, &str
 fn stalled(snapshot: &Snapshot) -> Option<String> {
     failing(snapshot).find_map(|(what, seconds, error, needs_operator)| match needs_operator {
         true => Some(format!("{what} failed: {error}")),
-        false if seconds >= PATIENCE.as_secs_f64() => {
+        false if seconds >= FAILURE_TIMEOUT.as_secs_f64() => {
             Some(format!("{what} has been failing for {seconds:.0} s: {error}"))
         }
         false => None,
@@ -140,8 +140,8 @@ mod tests {
     }
 
     fn outcome(state: &str, waiting: u64) -> Outcome {
-        let mut watch = Watch::new(Words { tool: "import", done: "stored" });
-        let _ = watch.look(&snapshot(state, waiting));
+        let mut watch = Watch::new(Labels { tool: "import", done: "stored" });
+        let _ = watch.update(&snapshot(state, waiting));
         watch.outcome
     }
 
@@ -181,8 +181,8 @@ mod tests {
             outcome(&state(true), 5),
             Outcome::Stalled("reading failed: cut file".to_owned())
         );
-        let mut watch = Watch::new(Words { tool: "export", done: "applied" });
-        let line = watch.look(&snapshot(&state(false), 5)).unwrap_or_default();
+        let mut watch = Watch::new(Labels { tool: "export", done: "applied" });
+        let line = watch.update(&snapshot(&state(false), 5)).unwrap_or_default();
         assert_eq!(watch.outcome, Outcome::Goes);
         assert!(line.ends_with("reading has been failing for 7 s: cut file"), "{line}");
     }

@@ -10,7 +10,7 @@ use config::{ConfigErrors, Plan};
 use pipeline::{BuildContext, Env};
 use sqoop::{Export, Layout, Notes, Packed, World};
 
-use crate::ending::{Here, Problem};
+use crate::ending::{HostContext, Problem};
 
 /// Name of the source and the channel.
 const NAME: &str = "rows";
@@ -22,7 +22,7 @@ const SEQUENCE: &[u8] = b"SEQ";
 const PACKED: [(&[u8], Packed); 2] = [(b"Obj\x01", Packed::Avro), (b"PAR1", Packed::Parquet)];
 
 /// An export that is ready to start.
-pub(super) struct Ready {
+pub(super) struct PreparedExport {
     pub(super) export: Export,
     pub(super) plan: Plan,
     /// The configuration, as text to keep.
@@ -33,9 +33,9 @@ pub(super) struct Ready {
     files: usize,
 }
 
-impl Ready {
+impl PreparedExport {
     /// Describes the export.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn description(&self) -> String {
         let Export { url, .. } = &self.export;
         let dir = self.data_dir.display();
         let by = |staging: &str| format!(" by way of {staging}");
@@ -60,8 +60,8 @@ impl Ready {
 ///
 /// # Errors
 /// The export cannot start.
-pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Problem> {
-    let home = Here(env).variable("HOME");
+pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<PreparedExport, Problem> {
+    let home = HostContext(env).variable("HOME");
     let data_dir = export.data_dir(home.as_deref());
     let unset = || Problem::Other("HOME is not set: set --data-dir".to_owned());
     let data_dir = PathBuf::from(data_dir.ok_or_else(unset)?);
@@ -84,7 +84,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
     if let Some(staging) = staging(&export, &draft(&export)?, env).await? {
         check_staging(staging, &export, is_new).await?;
     }
-    let look = look(&draft(&export)?, env).await?;
+    let look = inspect_files(&draft(&export)?, env).await?;
     let url = &export.url;
     if look.head.starts_with(ORC) {
         return Err(Problem::Other(format!(
@@ -108,7 +108,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
         export.learn_packed(*packed);
     }
     if export.packed().is_none() && look.is_ours && export.learn_quotes() {
-        cli::say(
+        cli::print_line(
             "the files were written by `aqueduct import`: reading quoted values as in RFC 4180",
         );
     }
@@ -118,8 +118,8 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<Ready, Prob
         files::begin(source_of(&draft.0)?, &context(NAME, env)).await?;
     }
     let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
-    checked.warnings.iter().for_each(|warning| cli::say(&format!("warning: {warning}")));
-    Ok(Ready { export, plan, text, data_dir, is_new, files: look.files })
+    checked.warnings.iter().for_each(|warning| cli::print_line(&format!("warning: {warning}")));
+    Ok(PreparedExport { export, plan, text, data_dir, is_new, files: look.files })
 }
 
 /// Returns the sink settings of a plan and their build context.
@@ -165,8 +165,8 @@ async fn check_staging(mut staging: Staging, export: &Export, is_new: bool) -> R
 }
 
 /// Inspects the files that the source of a draft names.
-async fn look(draft: &Plan, env: &Env) -> Result<files::Look, Problem> {
-    Ok(files::look(source_of(draft)?, &context(NAME, env)).await?)
+async fn inspect_files(draft: &Plan, env: &Env) -> Result<files::Listing, Problem> {
+    Ok(files::inspect(source_of(draft)?, &context(NAME, env)).await?)
 }
 
 /// Returns the source settings of a plan.

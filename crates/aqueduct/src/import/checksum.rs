@@ -11,18 +11,18 @@ use channel::durable::inspect::Inspection;
 use components_hdfs::files::Contents;
 use components_hdfs::hdfs::place;
 use components_hdfs::hdfs::store::{self, Access};
-use components_sql::source::Again;
+use components_sql::source::Reread;
 use demo::grouped;
 use ledger::Audit;
 use pipeline::{Env, Settings};
 use storage::StoreUrl;
 
-use super::prepare::{NAME, Ready, context};
+use super::prepare::{NAME, PreparedImport, context};
 use super::sums::{Columns, Part, Side, Sums, values};
 
 /// Both sides of the comparison. Each can be read several times.
 struct Sides {
-    again: Again,
+    again: Reread,
     files: Contents,
     paths: Vec<String>,
     columns: Columns,
@@ -32,7 +32,7 @@ struct Sides {
 ///
 /// # Errors
 /// They differ, with the differences; or one of them cannot be read.
-pub(super) async fn compare(ready: &Ready, env: &Env) -> Result<String, String> {
+pub(super) async fn compare(ready: &PreparedImport, env: &Env) -> Result<String, String> {
     let mut sides = Sides::open(ready, env).await?;
     let (mut table, mut files) = (Sums::new(), Sums::new());
     sides
@@ -73,7 +73,7 @@ pub(super) async fn compare(ready: &Ready, env: &Env) -> Result<String, String> 
 }
 
 impl Sides {
-    async fn open(ready: &Ready, env: &Env) -> Result<Self, String> {
+    async fn open(ready: &PreparedImport, env: &Env) -> Result<Self, String> {
         let channel = ready.data_dir.join("channels").join(NAME);
         let inspected = Inspection::open(env, &channel, None);
         let inspected = inspected.map_err(|error| agent::chain(&error))?;
@@ -81,7 +81,7 @@ impl Sides {
         let known: Vec<(Bytes, Bytes)> =
             positions.filter_map(|it| Some((it.key, it.value?))).collect();
         drop(inspected);
-        let again = Again::open(ready.source()?, &known, &context(env)).await;
+        let again = Reread::open(ready.source()?, &known, &context(env)).await;
         let again = again.map_err(|error| agent::chain(&error))?;
         let columns =
             Columns { names: again.columns(), key: again.key(), is_typed: ready.import.is_typed() };
@@ -122,7 +122,7 @@ impl Sides {
 }
 
 /// Returns the files that the ledger of the import lists.
-async fn paths(ready: &Ready, env: &Env) -> Result<Vec<String>, String> {
+async fn paths(ready: &PreparedImport, env: &Env) -> Result<Vec<String>, String> {
     let url = &ready.import.url;
     let failed = |error: &dyn std::error::Error| format!("{url}: {}", agent::chain(error));
     let parsed = StoreUrl::parse(url).map_err(|error| failed(&error))?;

@@ -10,13 +10,13 @@ use pipeline::{BuildContext, Env};
 use sqoop::{Column, Import, Layout, Mode, Notes, World};
 use storage::{FsError, StoreUrl};
 
-use crate::ending::{Here, Problem};
+use crate::ending::{HostContext, Problem};
 
 /// Name of the source and the channel.
 pub(super) const NAME: &str = "rows";
 
 /// An import that is ready to start.
-pub(super) struct Ready {
+pub(super) struct PreparedImport {
     pub(super) import: Import,
     pub(super) plan: Plan,
     /// The configuration, as text to keep.
@@ -26,9 +26,9 @@ pub(super) struct Ready {
     pub(super) is_new: bool,
 }
 
-impl Ready {
+impl PreparedImport {
     /// Describes the import.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn description(&self) -> String {
         let Import { url, .. } = &self.import;
         let (what, dir) = (self.import.what(), self.data_dir.display());
         let begins = if self.is_new { "starts" } else { "resumes" };
@@ -60,8 +60,8 @@ pub(super) fn context(env: &Env) -> BuildContext {
 ///
 /// # Errors
 /// The import cannot start.
-pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<Ready, Problem> {
-    let home = Here(env).variable("HOME");
+pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<PreparedImport, Problem> {
+    let home = HostContext(env).variable("HOME");
     let data_dir = import.data_dir(home.as_deref());
     let unset = || Problem::Other("HOME is not set: set --data-dir".to_owned());
     let data_dir = PathBuf::from(data_dir.ok_or_else(unset)?);
@@ -92,12 +92,12 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<Ready, Prob
     let (text, settings) = settings(&import, &data_dir, env)?;
     let draft = config::examine("import", settings, &env.host);
     let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
-    checked.warnings.iter().for_each(|warning| cli::say(&format!("warning: {warning}")));
+    checked.warnings.iter().for_each(|warning| cli::print_line(&format!("warning: {warning}")));
     let is_new = env.disk.stat(&data_dir.join("channels").join(NAME)).is_err();
     if is_new && !import.appends && !import.is_dry {
         check_free(&import.url, env).await.map_err(Problem::Other)?;
     }
-    Ok(Ready { import, plan, text, data_dir, is_new })
+    Ok(PreparedImport { import, plan, text, data_dir, is_new })
 }
 
 /// Returns the configuration, as text and as settings.

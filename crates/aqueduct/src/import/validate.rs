@@ -7,13 +7,13 @@ use ledger::{Audit, Place};
 use pipeline::Env;
 use storage::StoreUrl;
 
-use super::prepare::{Ready, context};
+use super::prepare::{PreparedImport, context};
 
 /// Counts the rows on both sides, and checks that each file exists.
 ///
 /// # Errors
 /// The counts differ, or one side cannot be counted.
-pub(super) async fn validate(ready: &Ready, env: &Env) -> Result<String, String> {
+pub(super) async fn validate(ready: &PreparedImport, env: &Env) -> Result<String, String> {
     let url = &ready.import.url;
     let failed = |error: &dyn std::error::Error| format!("{url}: {}", agent::chain(error));
     let counted = source::survey(ready.source()?, true, &context(env)).await;

@@ -13,7 +13,7 @@ use pipeline::Env;
 use pipeline::settings::{Place, SettingsErrorKind};
 
 use super::monitoring::monitoring;
-use super::{Here, translated};
+use super::{HostContext, translated};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -112,11 +112,11 @@ pub(crate) fn run(args: &FlumeAgentArgs) -> ExitCode {
     if let Some((flag, what, _)) = unread.iter().find(|(_, _, given)| given.is_some()) {
         let problem =
             format!("{flag}: cannot read a configuration from {what}; write it to a file");
-        cli::say(&problem);
+        cli::print_line(&problem);
         return ExitCode::from(EXIT_USAGE);
     }
     let again = args.clone();
-    let reread: Reread = Arc::new(move |env| Translated::of(&again, env)?.draft());
+    let reread: Reread = Arc::new(move |env| Translated::from_args(&again, env)?.draft());
     let draft = |env: &Env| draft(args, env);
     cli::launch(args.log_format, args.print_config, catalogue::FULL, draft, Some(reread))
 }
@@ -133,21 +133,21 @@ struct Translated {
 /// Returns the plan, or everything that needs a decision. Logs differences from Flume.
 fn draft(args: &FlumeAgentArgs, env: &Env) -> Result<Draft, ConfigErrors> {
     note_ignored(args);
-    let translated = Translated::of(args, env)?;
+    let translated = Translated::from_args(args, env)?;
     translated.log();
     translated.draft()
 }
 
 impl Translated {
     /// Reads and translates the configuration. Logs nothing.
-    fn of(args: &FlumeAgentArgs, env: &Env) -> Result<Self, ConfigErrors> {
+    fn from_args(args: &FlumeAgentArgs, env: &Env) -> Result<Self, ConfigErrors> {
         let refused = |problem: String| {
             let place = Place { file: "command line".into(), ..Place::default() };
             let kind = SettingsErrorKind::Unreadable;
             ConfigErrors(vec![ConfigError { kind, place, path: String::new(), problem }])
         };
         let files = files(args, env).map_err(refused)?;
-        let here = Here::new(env, &args.defines, true);
+        let here = HostContext::new(env, &args.defines, true);
         let data_dir = match &args.data_dir {
             Some(directory) => directory.display().to_string(),
             None => {

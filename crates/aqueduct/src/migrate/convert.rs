@@ -13,7 +13,7 @@ use pipeline::Env;
 use pipeline::env::OpenMode;
 
 use super::monitoring::monitoring;
-use super::{EXIT_CONVERT_USAGE, Here, translated};
+use super::{EXIT_CONVERT_USAGE, HostContext, translated};
 
 /// Exit code: something needs a decision.
 pub(super) const EXIT_DECISION: u8 = 2;
@@ -38,7 +38,7 @@ Exit codes: 0 translated, 1 not translated, 2 translated and something needs a d
 pub(crate) struct ConvertArgs {
     #[cfg(all(feature = "hdfs", feature = "sql"))]
     #[command(subcommand)]
-    of: Option<Of>,
+    of: Option<Input>,
 
     /// Flume's configuration; of several a later one replaces keys of an earlier one
     #[arg(value_name = "FILE", required = true)]
@@ -81,27 +81,27 @@ pub(crate) struct ConvertArgs {
 /// What is translated in the place of a configuration of Flume.
 #[cfg(all(feature = "hdfs", feature = "sql"))]
 #[derive(Debug, Subcommand)]
-enum Of {
+enum Input {
     Sqoop(super::sqoop::SqoopArgs),
 }
 
 /// Prints the translation and its report.
 pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
     #[cfg(all(feature = "hdfs", feature = "sql"))]
-    if let Some(Of::Sqoop(args)) = &args.of {
+    if let Some(Input::Sqoop(args)) = &args.of {
         return super::sqoop::convert(args);
     }
     let env = env::real();
-    let here = Here::new(&env, &args.defines, false);
+    let here = HostContext::new(&env, &args.defines, false);
     let monitoring = match monitoring(&here) {
         Ok(monitoring) => monitoring,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             return ExitCode::from(EXIT_CONVERT_USAGE);
         }
     };
     if let Some(warning) = &monitoring.warning {
-        cli::say(warning);
+        cli::print_line(warning);
     }
     let options = Options {
         agent: args.name.clone(),
@@ -114,16 +114,16 @@ pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
     let (conversion, plan) = match translated(&args.files, &options, &here) {
         Ok(translated) => translated,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
-    if let Err(problem) = tell(&conversion.report, args, &env) {
-        cli::say(&problem);
+    if let Err(problem) = write_report(&conversion.report, args, &env) {
+        cli::print_line(&problem);
         return ExitCode::from(EXIT_RUNTIME);
     }
     if args.strict && conversion.report.has(Outcome::Unknown) {
-        cli::say("not translated: with --strict each key must be a key of Flume");
+        cli::print_line("not translated: with --strict each key must be a key of Flume");
         return ExitCode::from(EXIT_RUNTIME);
     }
     if cli::print(&config::to_toml(&plan)) != ExitCode::SUCCESS {
@@ -136,7 +136,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
 }
 
 /// Writes the report to the requested place.
-fn tell(report: &Report, args: &ConvertArgs, env: &Env) -> Result<(), String> {
+fn write_report(report: &Report, args: &ConvertArgs, env: &Env) -> Result<(), String> {
     let text = match args.json {
         true => {
             let json = serde_json::to_string_pretty(&report.lines());
@@ -145,7 +145,7 @@ fn tell(report: &Report, args: &ConvertArgs, env: &Env) -> Result<(), String> {
         false => report.to_string(),
     };
     match &args.report {
-        None => cli::say(text.trim_end()),
+        None => cli::print_line(text.trim_end()),
         Some(path) => {
             let cannot = |error| format!("cannot write {}: {error}", path.display());
             write(path, text.as_bytes(), env).map_err(cannot)?;

@@ -3,7 +3,7 @@
 //! Only `http` is supported: Flume's JSON page, on every address of the host, as in Flume. The
 //! other types push to their own system or need Java; `/metrics` of `--admin` replaces them.
 
-use super::Here;
+use super::HostContext;
 use flume::World;
 
 /// Default port of Flume's page.
@@ -22,7 +22,7 @@ pub(super) struct Monitoring {
 ///
 /// # Errors
 /// The port is invalid. The message contains a hint.
-pub(super) fn monitoring(here: &Here<'_>) -> Result<Monitoring, String> {
+pub(super) fn monitoring(here: &HostContext<'_>) -> Result<Monitoring, String> {
     let Some(kind) = here.system("flume.monitoring.type") else {
         return Ok(Monitoring::default());
     };
@@ -55,15 +55,15 @@ pub(super) fn monitoring(here: &Here<'_>) -> Result<Monitoring, String> {
 mod tests {
     use super::*;
 
-    fn of(defines: &[&str]) -> Result<Monitoring, String> {
+    fn parse(defines: &[&str]) -> Result<Monitoring, String> {
         let env = env::real();
         let defines: Vec<String> = defines.iter().map(|&it| it.to_owned()).collect();
-        monitoring(&Here::new(&env, &defines, false))
+        monitoring(&HostContext::new(&env, &defines, false))
     }
 
     #[test]
     fn page_of_flume_is_at_the_address_of_the_properties() {
-        let address = |defines: &[&str]| of(defines).unwrap().address;
+        let address = |defines: &[&str]| parse(defines).unwrap().address;
         assert_eq!(address(&[]), None);
         assert_eq!(address(&["flume.monitoring.port=1"]), None);
         assert_eq!(address(&["flume.monitoring.type=http"]), Some("0.0.0.0:41414".into()));
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(address(&both), Some("0.0.0.0:34545".into()));
         for port in ["x", "0", "65536", "-1", ""] {
             let port = format!("flume.monitoring.port={port}");
-            let problem = of(&["flume.monitoring.type=http", &port]).unwrap_err();
+            let problem = parse(&["flume.monitoring.type=http", &port]).unwrap_err();
             assert!(problem.contains("from 1 to 65535"), "{problem}");
         }
     }
@@ -85,7 +85,7 @@ mod tests {
             ("com.example.Reporter", "Java classes"),
             ("htpp", "unknown type"),
         ] {
-            let found = of(&[&format!("flume.monitoring.type={kind}")]).unwrap();
+            let found = parse(&[&format!("flume.monitoring.type={kind}")]).unwrap();
             let warning = found.warning.unwrap();
             assert!(warning.contains(reason) && warning.contains("--admin"), "{warning}");
             assert_eq!(found.address, None);

@@ -47,7 +47,7 @@ pub(super) fn convert(args: &SqoopArgs) -> ExitCode {
     let calls = match calls(&args.call, &env) {
         Ok(calls) => calls,
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             return ExitCode::from(EXIT_RUNTIME);
         }
     };
@@ -71,7 +71,7 @@ fn calls(words: &[String], env: &Env) -> Result<Vec<Call>, String> {
     let found = match only.contains(char::is_whitespace) {
         true => sqoop::calls(only),
         false => {
-            let text = crate::ending::Here(env).file(only);
+            let text = crate::ending::HostContext(env).file(only);
             let text = text.map_err(|problem| format!("{only}: {problem}"))?;
             sqoop::calls(&text).map_err(|problem| format!("{only}: {problem}"))
         }
@@ -87,7 +87,7 @@ fn translated(calls: &[Call], data_dir: &str, env: &Env) -> (String, bool) {
     let mut text = sqoop::agent(data_dir);
     let (mut names, mut is_refused) = (BTreeSet::new(), false);
     for call in calls {
-        let (task, mut notes) = sqoop::translate(call, &crate::ending::Here(env));
+        let (task, mut notes) = sqoop::translate(call, &crate::ending::HostContext(env));
         let mut name = match &task {
             Some(Task::Import(import)) => import.name().to_owned(),
             Some(Task::Export(export)) => export.name().to_owned(),
@@ -106,7 +106,7 @@ fn translated(calls: &[Call], data_dir: &str, env: &Env) -> (String, bool) {
         }
         is_refused |= notes.is_refused();
         for note in &notes.0 {
-            cli::say(&format!("line {}: {note}", call.line));
+            cli::print_line(&format!("line {}: {note}", call.line));
         }
         text += &format!("\n# Line {}: sqoop {}\n", call.line, call.tool);
         match task {

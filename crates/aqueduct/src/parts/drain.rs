@@ -29,14 +29,14 @@ time. If you interrupt this command, the drain continues.
 Exit codes: 0 drained, 1 not drained, 2 the agent does not answer, or wrong arguments";
 
 /// Interval between requests.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Interval between progress lines.
 const PACE: Duration = Duration::from_secs(2);
 
 /// An agent may exit before it reports that it is drained. Without an answer for this long, it is
 /// considered gone.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Stop the sources of a running agent, and wait until its channels are empty
 #[derive(Debug, Args)]
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &DrainArgs) -> ExitCode {
         Ok(Some(DrainState::Drained)) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(EXIT_RUNTIME),
         Err(problem) => {
-            cli::say(&problem);
+            cli::print_line(&problem);
             ExitCode::from(EXIT_UNREACHABLE)
         }
     }
@@ -119,7 +119,7 @@ async fn follow(
                 return Ok(drain.state);
             }
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
         match admin.get("/status").await {
             Ok(text) => {
                 let snapshot = admin.snapshot(&text)?;
@@ -130,7 +130,7 @@ async fn follow(
                 }
             }
             // The agent may be busy.
-            Err(_) if heard.elapsed() < PATIENCE => {}
+            Err(_) if heard.elapsed() < ANSWER_TIMEOUT => {}
             Err(error) => return Err(admin.unanswered(&error)),
         }
     }

@@ -84,7 +84,7 @@ impl Authority {
         if parsed.public_key().subject_public_key.as_ref() != key.public_key_raw() {
             return Err("ca.pem and ca.key belong to different authorities".into());
         }
-        let names = Names::of(&parsed);
+        let names = Names::from_certificate(&parsed);
         let until = parsed.validity().not_after.timestamp();
         let until = Duration::from_secs(u64::try_from(until).unwrap_or_default());
         let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(|error| wrong(&error))?;

@@ -34,7 +34,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn of(certificate: &X509Certificate<'_>) -> Self {
+    pub(super) fn from_certificate(certificate: &X509Certificate<'_>) -> Self {
         let parsed = certificate.extensions().iter().map(|it| it.parsed_extension());
         let (mut key, mut issuer_key) = (None, None);
         for extension in parsed {
@@ -80,7 +80,7 @@ pub(super) fn revoke(
             .map_err(|error| format!("is not a PEM file with a certificate: {error}"))?;
         let parsed =
             pem.parse_x509().map_err(|error| format!("is not a valid certificate: {error}"))?;
-        let names = Names::of(&parsed);
+        let names = Names::from_certificate(&parsed);
         if !names.is_of(&authority.names) {
             return Err("is not signed by this authority".to_owned());
         }

@@ -24,7 +24,7 @@ fn an_unknown_kind_is_answered_with_the_closest_or_with_its_program() {
     assert_eq!(error(Some("parquet"), None), far);
     assert_eq!(error(Some("parquet"), Some("encoder")), far);
     assert!(error(Some("parquet"), Some("sink")).starts_with("unknown kind `parquet`; known: "));
-    let nothing = Catalogue { groups: &[&Group::EMPTY], elsewhere: &[] };
+    let nothing = Catalogue { groups: &[&Group::EMPTY], unavailable: &[] };
     assert!(chosen(nothing, Some("hdfs"), None).is_err());
 }
 

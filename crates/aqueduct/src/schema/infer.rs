@@ -51,13 +51,13 @@ pub(super) struct InferArgs {
 /// Prints the settings.
 pub(super) fn run(args: &InferArgs) -> ExitCode {
     if !args.delimiter.is_ascii() || "\"\r\n".contains(args.delimiter) {
-        cli::say("--delimiter: must be one ASCII character, and not a quote or a line end");
+        cli::print_line("--delimiter: must be one ASCII character, and not a quote or a line end");
         return ExitCode::from(EXIT_USAGE);
     }
     match inferred(args) {
         Ok(settings) => cli::print(&settings),
         Err(problem) => {
-            cli::say(&format!("{}: {problem}", args.file.display()));
+            cli::print_line(&format!("{}: {problem}", args.file.display()));
             ExitCode::from(EXIT_RUNTIME)
         }
     }

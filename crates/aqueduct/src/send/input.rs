@@ -50,7 +50,7 @@ struct Cutter<'a> {
 }
 
 /// The receiver of the batches is gone.
-struct NotTaken;
+struct ReceiverGone;
 
 impl Input {
     /// Reads in a new thread, which may block while the stream is open.
@@ -96,7 +96,7 @@ impl Input {
                 }
             }
             // Do not hold back the lines of a slow stream.
-            if cutter.give().is_err() {
+            if cutter.send_batch().is_err() {
                 return Ok(());
             }
         }
@@ -110,7 +110,7 @@ impl Input {
             let (skip, lines) = (self.skip, cutter.lines);
             return Err(format!("--skip {skip}: standard input has only {lines} lines"));
         }
-        let _ = cutter.give();
+        let _ = cutter.send_batch();
         Ok(())
     }
 }
@@ -120,7 +120,7 @@ impl Cutter<'_> {
     ///
     /// # Errors
     /// The line is too long.
-    fn take(&mut self, frame: &Frame) -> Result<Result<(), NotTaken>, String> {
+    fn take(&mut self, frame: &Frame) -> Result<Result<(), ReceiverGone>, String> {
         self.lines += 1;
         if self.lines <= self.skip {
             return Ok(Ok(()));
@@ -128,21 +128,21 @@ impl Cutter<'_> {
         if frame.is_cut {
             let problem = format!("line {} has more than {LINE_MAX} bytes", self.lines);
             // The lines before it are sent.
-            return if self.give().is_err() { Ok(Err(NotTaken)) } else { Err(problem) };
+            return if self.send_batch().is_err() { Ok(Err(ReceiverGone)) } else { Err(problem) };
         }
         self.builder.push(&frame.message, &self.headers);
         let is_full =
             self.builder.len() >= self.batch_max || self.builder.body_bytes() >= BATCH_BYTES;
-        Ok(if is_full { self.give() } else { Ok(()) })
+        Ok(if is_full { self.send_batch() } else { Ok(()) })
     }
 
     /// Sends the current batch.
-    fn give(&mut self) -> Result<(), NotTaken> {
+    fn send_batch(&mut self) -> Result<(), ReceiverGone> {
         if self.builder.is_empty() {
             return Ok(());
         }
         let batch = std::mem::take(&mut self.builder).finish();
-        self.given.blocking_send(Lines::Batch(batch)).map_err(|_| NotTaken)
+        self.given.blocking_send(Lines::Batch(batch)).map_err(|_| ReceiverGone)
     }
 }
 

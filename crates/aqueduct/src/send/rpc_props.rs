@@ -9,13 +9,13 @@ use config::CONFIG_BYTES_MAX;
 use flume::{File, Options, Outcome};
 use pipeline::{Env, Settings};
 
-use crate::migrate::Here;
+use crate::migrate::HostContext;
 
 /// Keys that list the clients and their addresses.
 const OF_HOSTS: &[&str] = &["client.type", "hosts"];
 
 /// The agent, source, channel and sink around the keys.
-const AROUND: &str = "a.sources = s\na.channels = c\na.sinks = k\na.sources.s.type = seq\n\
+const AGENT_TEMPLATE: &str = "a.sources = s\na.channels = c\na.sinks = k\na.sources.s.type = seq\n\
                       a.sources.s.channels = c\na.channels.c.type = memory\n\
                       a.sinks.k.channel = c\n";
 
@@ -63,7 +63,7 @@ pub(super) fn read(path: &Path, env: &Env) -> Result<(String, Settings), String>
     let host = format!("hosts.{host}");
     let address = get(&host).and_then(|address| address.trim().rsplit_once(':'));
     let (hostname, port) = address.ok_or_else(|| problem(format!("{host} must be HOST:PORT")))?;
-    let mut text = format!("{AROUND}a.sinks.k.type = {kind}\n");
+    let mut text = format!("{AGENT_TEMPLATE}a.sinks.k.type = {kind}\n");
     let place = [("hostname", hostname), ("port", port)];
     let rest = pairs.iter().map(|(key, value)| (&**key, &**value));
     let rest = rest.filter(|(key, _)| !OF_HOSTS.contains(key) && !key.starts_with("hosts."));
@@ -79,7 +79,7 @@ pub(super) fn read(path: &Path, env: &Env) -> Result<(String, Settings), String>
         keep_references: false,
     };
     let files = [File { name: name.clone().into(), text }];
-    let converted = flume::convert(&files, &options, &Here::new(env, &[], false));
+    let converted = flume::convert(&files, &options, &HostContext::new(env, &[], false));
     let mut converted = converted.map_err(|error| problem(error.to_string()))?;
     let of_sink = |key: &str| key.rsplit_once("sinks.k.").map(|(_, key)| key.to_owned());
     let mut wrong = converted.report.of(Outcome::Decision).chain(

@@ -30,7 +30,7 @@ pub(super) struct Target {
 ///
 /// # Errors
 /// An argument is wrong; the message names it, the reason and the fix.
-pub(super) fn of(args: &SendArgs, env: &Env) -> Result<Target, String> {
+pub(super) fn from_args(args: &SendArgs, env: &Env) -> Result<Target, String> {
     let (mut kind, mut settings) = ("avro".to_owned(), Settings::empty());
     if let Some(path) = &args.rpc_props {
         (kind, settings) = rpc_props::read(path, env)?;
@@ -124,7 +124,7 @@ mod tests {
         let command = SendArgs::augment_args(Command::new("send"));
         let matches = command.try_get_matches_from([&["send"], arguments].concat());
         let args = matches.and_then(|it| SendArgs::from_arg_matches(&it));
-        of(&args.map_err(|error| error.to_string())?, &env::real())
+        from_args(&args.map_err(|error| error.to_string())?, &env::real())
     }
 
     #[test]

@@ -9,7 +9,7 @@ use agent::status::{
 };
 
 /// Formats the whole page.
-pub(super) fn of(snapshot: &Snapshot) -> String {
+pub(super) fn format(snapshot: &Snapshot) -> String {
     let mut page = head(snapshot) + "\n";
     for line in &snapshot.reasons {
         let _ = writeln!(page, "  {}", printable(line));

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
-use super::view::{News, View};
+use super::view::{Update, View};
 use crate::admin::Admin;
 
 /// Maximum delay of a key while waiting for a snapshot, and vice versa.
@@ -23,14 +23,14 @@ const COMPARE_EVERY: Duration = Duration::from_secs(60);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// Messages that wait to be drawn; further ones are dropped.
-const NEWS_MAX: usize = 8;
+const UPDATES_MAX: usize = 8;
 
 /// Shows the agent until a key or a signal ends the program.
 ///
 /// # Errors
 /// The terminal cannot be used.
 pub(super) fn run(runtime: &Runtime, admin: Admin) -> Result<(), String> {
-    let (tell, heard) = sync_channel(NEWS_MAX);
+    let (tell, heard) = sync_channel(UPDATES_MAX);
     let mut view = View::new(admin.address());
     runtime.spawn(end_by_signal(tell.clone()));
     runtime.spawn(follow(admin, tell));
@@ -43,10 +43,10 @@ pub(super) fn run(runtime: &Runtime, admin: Admin) -> Result<(), String> {
 fn show(
     terminal: &mut DefaultTerminal,
     view: &mut View,
-    heard: &Receiver<News>,
+    heard: &Receiver<Update>,
 ) -> std::io::Result<()> {
     while !view.has_ended() {
-        heard.try_iter().for_each(|news| view.hear(news));
+        heard.try_iter().for_each(|update| view.apply(update));
         terminal.draw(|frame| view.draw(frame))?;
         if event::poll(TURN)?
             && let Event::Key(key) = event::read()?
@@ -59,7 +59,7 @@ fn show(
 }
 
 /// Ends the program on a signal, so that the terminal is restored.
-async fn end_by_signal(tell: SyncSender<News>) {
+async fn end_by_signal(tell: SyncSender<Update>) {
     let listen = |kind| signal(kind).ok();
     let (Some(mut terminate), Some(mut hang_up)) =
         (listen(SignalKind::terminate()), listen(SignalKind::hangup()))
@@ -72,25 +72,25 @@ async fn end_by_signal(tell: SyncSender<News>) {
         _ = hang_up.recv() => {}
     }
     // The loop reads continuously, so a place becomes free.
-    while tell.try_send(News::End).is_err() {
+    while tell.try_send(Update::End).is_err() {
         sleep(TURN).await;
     }
 }
 
 /// Follows the agent, and reconnects when it is lost.
-async fn follow(admin: Admin, tell: SyncSender<News>) {
+async fn follow(admin: Admin, tell: SyncSender<Update>) {
     let mut pause = Duration::from_secs(1);
     loop {
         let lost = followed(&admin, &tell, &mut pause).await;
         // Fails only when the loop has ended.
-        let _ = tell.try_send(News::Lost(lost));
+        let _ = tell.try_send(Update::Lost(lost));
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
 /// Follows the agent. Returns why the stream ended.
-async fn followed(admin: &Admin, tell: &SyncSender<News>, pause: &mut Duration) -> String {
+async fn followed(admin: &Admin, tell: &SyncSender<Update>, pause: &mut Duration) -> String {
     let mut compared: Option<Instant> = None;
     let mut follow = match admin.follow().await {
         Ok(follow) => follow,
@@ -110,7 +110,7 @@ async fn followed(admin: &Admin, tell: &SyncSender<News>, pause: &mut Duration) 
         match snapshot {
             Ok(snapshot) => {
                 *pause = Duration::from_secs(1);
-                let _ = tell.try_send(News::Snapshot(Box::new(snapshot)));
+                let _ = tell.try_send(Update::Snapshot(Box::new(snapshot)));
             }
             Err(problem) => return problem,
         }

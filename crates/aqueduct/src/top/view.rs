@@ -18,7 +18,7 @@ const PAGE: u16 = 10;
 
 /// A message for the view.
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum Update {
     /// A snapshot.
     Snapshot(Box<Snapshot>),
     /// The agent is unreachable, and why.
@@ -55,17 +55,17 @@ impl View {
     }
 
     /// Processes a message. Ignores snapshots while paused.
-    pub(super) fn hear(&mut self, news: News) {
-        match news {
-            News::Snapshot(snapshot) => {
+    pub(super) fn apply(&mut self, update: Update) {
+        match update {
+            Update::Snapshot(snapshot) => {
                 self.lost = None;
                 self.heard = Some(Instant::now());
                 if !self.is_paused || self.snapshot.is_none() {
                     self.snapshot = Some(snapshot);
                 }
             }
-            News::Lost(why) => self.lost = Some(why),
-            News::End => self.has_ended = true,
+            Update::Lost(why) => self.lost = Some(why),
+            Update::End => self.has_ended = true,
         }
     }
 

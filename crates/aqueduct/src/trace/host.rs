@@ -9,7 +9,7 @@ use channel::durable::inspect::{Inspection, Traced};
 use pipeline::file_position::Position;
 use pipeline::{ChannelError, Env, Identity};
 
-use super::Wanted;
+use super::SearchTarget;
 use super::report::{Held, LetterFound, Read, Report};
 
 /// Maximum number of batches to follow for a text.
@@ -19,11 +19,11 @@ const BATCHES_MAX: usize = 20;
 ///
 /// # Errors
 /// The path is not a data directory, or cannot be read.
-pub(super) fn look(
+pub(super) fn search(
     data_dir: &Path,
     encryption: Option<&Encryption>,
     env: &Env,
-    wanted: &Wanted,
+    wanted: &SearchTarget,
     report: &mut Report,
 ) -> Result<(), String> {
     for (directory, inspection) in channels(data_dir, encryption, env, report)? {
@@ -72,7 +72,7 @@ pub(super) fn look(
 ///
 /// # Errors
 /// A channel cannot be read.
-pub(super) fn look_for_batches(
+pub(super) fn search_batches(
     data_dir: &Path,
     encryption: Option<&Encryption>,
     env: &Env,
@@ -118,7 +118,7 @@ fn channels(
         if env.disk.stat(&directory.join("log")).is_err() {
             continue;
         }
-        match Inspection::look(env, &directory, encryption) {
+        match Inspection::inspect(env, &directory, encryption) {
             Ok(inspection) => found.push((directory, inspection)),
             Err(error) => report.note(format!(
                 "cannot search {}: {}",
@@ -135,7 +135,7 @@ fn letters(
     data_dir: &Path,
     encryption: Option<&Encryption>,
     env: &Env,
-    wanted: &Wanted,
+    wanted: &SearchTarget,
     report: &mut Report,
 ) -> Result<(), String> {
     let directory = dead_letters::directory(data_dir);
@@ -143,7 +143,7 @@ fn letters(
         return Ok(());
     }
     let failed = |error: ChannelError| agent::chain(&error);
-    let inspection = Inspection::look(env, &directory, encryption).map_err(failed)?;
+    let inspection = Inspection::inspect(env, &directory, encryption).map_err(failed)?;
     let named = report.batches.clone();
     let found = dead_letters::inspected(&inspection, |label, events| {
         let is_named =

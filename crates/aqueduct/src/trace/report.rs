@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use pipeline::Identity;
 use serde::Serialize;
 
-use super::Wanted;
+use super::SearchTarget;
 use super::line::Line;
 
 /// Maximum number of line numbers listed for a file.
@@ -115,7 +115,7 @@ impl Report {
     }
 
     /// Adds notes on what cannot be known, after the search.
-    pub(super) fn conclude(&mut self, wanted: &Wanted, without_store: bool) {
+    pub(super) fn conclude(&mut self, wanted: &SearchTarget, without_store: bool) {
         let is_read = self.reads.iter().any(|read| read.is_read);
         if wanted.line.is_some() && self.reads.is_empty() {
             self.note(

@@ -6,7 +6,7 @@ use pipeline::Env;
 use proof::Opened;
 use storage::FileSystem;
 
-use super::Wanted;
+use super::SearchTarget;
 use super::report::{Commit, FileFound, Report};
 
 /// Searches the ledger of a sink for the batches, and its files for the text. Searches only the
@@ -14,10 +14,10 @@ use super::report::{Commit, FileFound, Report};
 ///
 /// # Errors
 /// The store or its ledger cannot be read.
-pub(super) async fn look(
+pub(super) async fn search_store(
     (url, sink): (&str, Option<&str>),
     env: &Env,
-    wanted: &Wanted,
+    wanted: &SearchTarget,
     read_max: u64,
     report: &mut Report,
 ) -> Result<(), String> {
@@ -72,7 +72,7 @@ pub(super) async fn look(
 async fn search(
     fs: &dyn FileSystem,
     (url, files): (&str, Vec<String>),
-    wanted: &Wanted,
+    wanted: &SearchTarget,
     read_max: u64,
     report: &mut Report,
 ) -> Result<(), String> {

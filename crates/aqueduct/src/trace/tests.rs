@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use channel::durable::Config as ChannelConfig;
 use clap::Parser;
-use pipeline::file_position::{Position, Print};
+use pipeline::file_position::{Fingerprint, Position};
 use pipeline::testkit::build;
 use pipeline::{Batch, Channel, SourcePosition};
 use serde_json::json;
@@ -55,7 +55,7 @@ async fn agent(dir: &TempDir, lines: u64, read: u64, stored: u64) {
         let bodies = [format!("line {n}"), format!("line {}", n + 1)];
         offset += bodies.iter().map(|body| body.len() as u64 + 1).sum::<u64>();
         let mut batch = Batch::of(&bodies);
-        let (head, tail) = (Print::default(), Print::default());
+        let (head, tail) = (Fingerprint::default(), Fingerprint::default());
         let (device, inode, path) = (stat.dev(), stat.ino(), log.clone());
         let position = Position { device, inode, offset, skipping: false, head, tail, path };
         batch.envelope.positions.push(SourcePosition {

@@ -143,7 +143,7 @@ async fn events_among_dead_letters_are_counted_and_not_proved() {
     let dir = TempDir::new().unwrap();
     accepted(&dir, 4, 4).await;
     let main = dir.path().join("main");
-    let mut account = account::of_directory(&main, None, &env::real()).unwrap().remove(0);
+    let mut account = account::from_directory(&main, None, &env::real()).unwrap().remove(0);
     let (origin, epoch) = (account.origin, account.accepted.iter().next().unwrap().1);
     account.accepted.insert_set(origin, epoch, &(4..6).into());
     let batch = |n| Some(Identity { origin, epoch, sequence: Sequence(n) });

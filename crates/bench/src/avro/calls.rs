@@ -90,13 +90,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Starts the measured phase of this duration. Returns its actual seconds, and the CPU time of the
 /// agent.
 fn measure(agent: u32, counts: &Counts, limit: Duration) -> Result<(f64, f64)> {
-    let before = Usage::of(agent)?;
+    let before = Usage::read(agent)?;
     let began = Instant::now();
     counts.phase.store(MEASURED, Ordering::SeqCst);
     thread::sleep(limit);
     counts.phase.store(OVER, Ordering::SeqCst);
     let seconds = began.elapsed().as_secs_f64();
-    Ok((seconds, Usage::of(agent)?.cpu_s - before.cpu_s))
+    Ok((seconds, Usage::read(agent)?.cpu_s - before.cpu_s))
 }
 
 /// Returns the events of a call: lines with the headers host and time.

@@ -33,7 +33,7 @@ pub(super) async fn measure(bytes: u64, cache: &Cache, report: &mut Report) -> R
     let name = format!("backlog of {} GB", bytes / 1_000_000_000);
 
     let channel = super::open(&directory, Shape::default()).await?;
-    let device = Device::of(&directory)?;
+    let device = Device::for_folder(&directory)?;
     let before = device.written()?;
     let grown = grow(&channel, LOAD, bytes).await?;
     let amplification = (device.written()? - before) as f64 / grown.bytes as f64;

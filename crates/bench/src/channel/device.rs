@@ -16,7 +16,7 @@ pub(super) struct Device {
 
 impl Device {
     /// Returns the device of `folder`.
-    pub(super) fn of(folder: &Path) -> Result<Self> {
+    pub(super) fn for_folder(folder: &Path) -> Result<Self> {
         let device = fs::metadata(folder).at("look at", folder)?.dev();
         let numbers = format!("{}:{}", major(device), minor(device));
         Ok(Self { stat: Path::new("/sys/dev/block").join(numbers).join("stat") })

@@ -59,7 +59,7 @@ pub(super) struct Outcome {
 pub(super) async fn measure(case: Case, limit: Duration, cache: &Cache) -> Result<Outcome> {
     let Case { load, shape, .. } = case;
     let scratch = cache.scratch()?;
-    let device = Device::of(scratch.path())?;
+    let device = Device::for_folder(scratch.path())?;
     let channel = super::open(&scratch.path().join("channel"), shape).await?;
     let total = Arc::new(AtomicU64::new(u64::MAX));
     let follow = |consumer| tokio::spawn(follow(channel.clone(), consumer, total.clone()));

@@ -27,7 +27,7 @@ use crate::report::{Better, Figure, Report, Spread, rank};
 /// thousand writes.
 const CALM: Duration = Duration::from_secs(30);
 /// Interval of reading the collector's metrics.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Required delivery rate while the backlog drains, as a multiple of the arrival rate.
 const DRAIN_MIN: f64 = 2.0;
 /// Timeout after the outage, as a multiple of its duration.
@@ -119,7 +119,7 @@ fn outage(options: &Options, hdfs: &Hdfs, port: u16) -> Result<Seen> {
     let (began, mut usual) = (Instant::now(), 0.0_f64);
     while began.elapsed() < CALM {
         usual = usual.max(held()?);
-        thread::sleep(LOOK);
+        thread::sleep(POLL_INTERVAL);
     }
     let away = Duration::from_secs_f64(options.minutes * 60.0);
     hdfs.kill_namenode()?;
@@ -134,7 +134,7 @@ fn outage(options: &Options, hdfs: &Hdfs, port: u16) -> Result<Seen> {
             let what = format!("{} of {backlog} events to be delivered", held()?);
             return Err(Error::Timeout { what, seconds: back.elapsed().as_secs() });
         }
-        thread::sleep(LOOK);
+        thread::sleep(POLL_INTERVAL);
     }
     let drained = Instant::now();
     Ok(Seen { killed, back, drained, backlog, delivered: delivered()? - before })

@@ -93,7 +93,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let (mut polite, mut rude) = (JoinSet::new(), JoinSet::new());
     let mut rude_count = 0;
     for number in 0..options.edges {
-        let manner = Manner::of(number, options.rude, options.manner);
+        let manner = Manner::for_number(number, options.rude, options.manner);
         let edge = one::Edge {
             number,
             to: options.to.clone(),
@@ -120,9 +120,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     // The first batches are spread over a second each; after that the load is steady.
     tokio::time::sleep(Duration::from_secs(2)).await;
     phase.send_replace(Phase::Measured);
-    let (before, began) = (Usage::of(options.collector)?, Instant::now());
+    let (before, began) = (Usage::read(options.collector)?, Instant::now());
     tokio::time::sleep(Duration::from_secs(options.seconds.into())).await;
-    let cpu = Usage::of(options.collector)?.cpu_s - before.cpu_s;
+    let cpu = Usage::read(options.collector)?.cpu_s - before.cpu_s;
     let cores = cpu / began.elapsed().as_secs_f64();
     phase.send_replace(Phase::Over);
     let (mut millis, mut counts, mut broken) = (Vec::new(), Vec::new(), 0);

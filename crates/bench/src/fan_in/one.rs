@@ -40,7 +40,7 @@ pub(super) enum Manner {
 
 impl Manner {
     /// Of a thousand edges the first `rude` ones misbehave, in turn in each way or all like `one`.
-    pub(super) fn of(number: u32, rude: u32, one: Option<Self>) -> Self {
+    pub(super) fn for_number(number: u32, rude: u32, one: Option<Self>) -> Self {
         if number % 1_000 >= rude {
             return Self::Polite;
         }

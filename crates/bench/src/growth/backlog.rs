@@ -38,7 +38,7 @@ const PRODUCERS: u64 = 8;
 const CONSUMER: &str = "collectors";
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// Interval of polling a starting edge.
-const LOOK: Duration = Duration::from_millis(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// Time for the disk to settle after the backlog is written.
 const REST: Duration = Duration::from_millis(500);
 /// How long an edge with a backlog only drains.
@@ -110,7 +110,7 @@ fn one_run(
     let command = programs::large_edge(programs, &watched, to, admin_port, scratch.path())?;
     let started = Instant::now();
     let mut edge = process::Process::spawn("edge", command, scratch.path())?;
-    edge.watch(LOOK, "to take its first batch", START_LIMIT, || {
+    edge.watch(POLL_INTERVAL, "to take its first batch", START_LIMIT, || {
         http::metric(admin_port, METRIC).is_ok_and(|count| count >= 1.0)
     })?;
     point.start_s.push(started.elapsed().as_secs_f64());

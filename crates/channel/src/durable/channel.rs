@@ -29,7 +29,7 @@ const ACK_DELAY: Duration = Duration::from_millis(10);
 /// Pause between attempts on a disk that is full or fails.
 const DISK_DELAY: Duration = Duration::from_millis(200);
 /// Pause between checks of a waiting put whether to log the stop.
-const LOOK: Duration = Duration::from_secs(10);
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Attempts to write the last commits when the channel closes.
 const FLUSH_ATTEMPTS: u32 = 3;
 /// Larger puts are refused: offsets in a segment have 32 bits.
@@ -86,7 +86,11 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
             let Some(strong) = core.upgrade() else { return };
             let (starved, stuck, news) = {
                 let state = strong.state();
-                (state.is_starved(&strong.limits), !state.in_doubt.is_empty(), state.has_news())
+                (
+                    state.is_starved(&strong.limits),
+                    !state.in_doubt.is_empty(),
+                    state.has_unwritten(),
+                )
             };
             drop(strong);
             if !starved && !news {
@@ -96,11 +100,11 @@ async fn flush(core: Weak<Core>, dirty: Arc<Notify>) {
             let Some(strong) = core.upgrade() else { return };
             if starved {
                 let core = strong.clone();
-                strong.env.offload(move || core.look_for_room()).await;
+                strong.env.offload(move || core.check_room()).await;
             }
             let waits = {
                 let mut state = strong.state();
-                state.unwritten.flush = !state.saves_room();
+                state.unwritten.flush = !state.defers_commits();
                 !state.unwritten.flush && !state.space.renew
             };
             if !waits {
@@ -193,15 +197,15 @@ impl Channel for Durable {
                 }
             }
             // A long stop is logged even if nothing happens.
-            let _ = timeout(LOOK, room).await;
+            let _ = timeout(CHECK_INTERVAL, room).await;
         }
     }
 
-    async fn put_back(&self, batch: Batch, consumer: &str) -> Result<(), ChannelError> {
+    async fn replay(&self, batch: Batch, consumer: &str) -> Result<(), ChannelError> {
         self.back(batch, consumer).await
     }
 
-    async fn waiting_for(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
+    async fn uncommitted(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
         self.waiting(consumer, keys).await
     }
 
@@ -210,7 +214,7 @@ impl Channel for Durable {
     }
 
     fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
-        self.core().state().tickets.positions.of(source)
+        self.core().state().tickets.positions.of_source(source)
     }
 
     fn stores_in_turn(&self) -> bool {
@@ -231,7 +235,7 @@ impl Channel for Durable {
         self.core().state().tickets.window.settled(origin, epoch)
     }
 
-    fn birthplace(&self) -> Option<(Origin, Epoch)> {
+    fn own_epoch(&self) -> Option<(Origin, Epoch)> {
         let core = self.core();
         // An epoch that is not on disk must not be announced: see `space/full_disk.rs`.
         let durable = core.state().durable_epoch;
@@ -290,7 +294,7 @@ impl Channel for Durable {
             {
                 let mut state = core.state();
                 let idle = state.hand_off.is_at_rest();
-                if idle && !state.has_news() {
+                if idle && !state.has_unwritten() {
                     break;
                 }
                 if idle && attempts == FLUSH_ATTEMPTS {
@@ -311,7 +315,7 @@ impl Channel for Durable {
         let ending = core.clone();
         core.env
             .offload(move || {
-                while ending.files.give_back(u64::MAX, true) {}
+                while ending.files.release_surplus(u64::MAX, true) {}
                 ending.write_end();
                 ending.store.flush();
             })

@@ -122,7 +122,7 @@ struct Content {
 }
 
 impl Content {
-    fn of(text: Zeroizing<Vec<u8>>, origin: &str) -> Result<Self, KeysError> {
+    fn parse(text: Zeroizing<Vec<u8>>, origin: &str) -> Result<Self, KeysError> {
         let numbers = keys::parse(&text, origin)?.into_keys().collect();
         Ok(Self { text, numbers })
     }
@@ -173,7 +173,7 @@ impl<'a> KeyFile<'a> {
         // The path of the key file may lead through links; the lock itself is no link.
         let name = Path::new(path.file_name().unwrap_or_default());
         let directory = resolved(&*env.disk, keys::directory(path));
-        let lock = directory.join(with_ending(name, ".lock"));
+        let lock = directory.join(with_extension(name, ".lock"));
         let held = env.disk.lock(&lock).map_err(|error| match error {
             LockError::Held { pid } => {
                 RotationError::Busy { path: path.display().to_string(), pid }
@@ -221,7 +221,7 @@ impl<'a> KeyFile<'a> {
                 return Err(RotationError::NoChannel { path });
             }
             for channel in found {
-                let looked = Inspection::look(self.env, &channel, Some(&encryption));
+                let looked = Inspection::inspect(self.env, &channel, Some(&encryption));
                 let looked = looked.map_err(|source| RotationError::Channel { source })?;
                 channels.insert(channel.display().to_string(), looked.stats().encryption_keys);
             }
@@ -242,11 +242,11 @@ impl<'a> KeyFile<'a> {
             found => found.map_err(|source| refused(self.path, source))?,
         };
         let text = keys::file(self.env, self.path)?;
-        Ok(Content::of(text, &format!("`encryption.key_file` {}", self.path.display()))?)
+        Ok(Content::parse(text, &format!("`encryption.key_file` {}", self.path.display()))?)
     }
 
     fn replace(&self, text: &[u8]) -> Result<(), RotationError> {
-        let new = with_ending(self.path, ".new");
+        let new = with_extension(self.path, ".new");
         let written = || {
             match self.env.disk.remove_file(&new) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -291,7 +291,7 @@ fn unneeded(keys: &[u32], channels: &BTreeMap<String, Vec<u32>>) -> BTreeSet<u32
     keys.iter().filter(|id| **id < reached && !needed.contains(id)).copied().collect()
 }
 
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
+fn with_extension(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     name.into()
@@ -323,11 +323,11 @@ mod tests {
     #[test]
     fn lines_come_and_go_and_all_else_stays() {
         let old = b"# ours\n1 0101010101010101010101010101010101010101010101010101010101010101";
-        let content = Content::of(Zeroizing::new(old.to_vec()), "it").unwrap();
+        let content = Content::parse(Zeroizing::new(old.to_vec()), "it").unwrap();
         let text = content.with(2, &[0xa5; KEY_BYTES]);
         let expected = [&old[..], b"\n2 ", "a5".repeat(KEY_BYTES).as_bytes(), b"\n"].concat();
         assert_eq!(*text, expected);
-        let both = Content::of(text, "it").unwrap();
+        let both = Content::parse(text, "it").unwrap();
         assert_eq!(both.numbers, [1, 2]);
         let left = both.without(&[1].into());
         assert_eq!(*left, ["# ours\n2 ", &"a5".repeat(KEY_BYTES), "\n"].concat().as_bytes());

@@ -6,12 +6,12 @@
 //! | `capacity` | checks the configured capacity against batches and disk |
 //! | `full_disk` | behaviour on a disk without room |
 //! | `overflow` | handles puts into a full channel |
-//! | `standstill` | decides when a stop of the intake is logged |
+//! | `intake_stop` | decides when a stop of the intake is logged |
 //! | `fill_rate` | the time until the channel is full |
 
 pub(crate) mod capacity;
 pub(crate) mod fill_rate;
 pub(crate) mod full_disk;
+pub(crate) mod intake_stop;
 pub(crate) mod overflow;
-pub(crate) mod standstill;
 pub(crate) mod usage;

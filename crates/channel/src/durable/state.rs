@@ -45,7 +45,7 @@ pub(crate) struct State {
 
 impl State {
     /// Returns `true` if there is something that no frame contains yet.
-    pub(crate) fn has_news(&self) -> bool {
+    pub(crate) fn has_unwritten(&self) -> bool {
         !self.unwritten.is_empty() || !self.in_doubt.is_empty()
     }
 
@@ -119,6 +119,6 @@ impl Handing for State {
     }
 
     fn has_work(&self) -> bool {
-        self.space.renew || (self.unwritten.flush && self.has_news())
+        self.space.renew || (self.unwritten.flush && self.has_unwritten())
     }
 }

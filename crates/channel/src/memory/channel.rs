@@ -308,7 +308,7 @@ impl Channel for Memory {
         .await
     }
 
-    async fn put_back(&self, batch: Batch, consumer: &str) -> Result<(), ChannelError> {
+    async fn replay(&self, batch: Batch, consumer: &str) -> Result<(), ChannelError> {
         let core = &self.core;
         {
             let mut state = core.state();
@@ -321,7 +321,7 @@ impl Channel for Memory {
         Ok(())
     }
 
-    async fn waiting_for(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
+    async fn uncommitted(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
         Ok(self.core.state().waiting_for(consumer, keys))
     }
 
@@ -330,7 +330,7 @@ impl Channel for Memory {
     }
 
     fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
-        self.core.state().positions.of(source)
+        self.core.state().positions.of_source(source)
     }
 
     fn stored(&self, origin: Origin, epoch: Epoch) -> IntervalSet {

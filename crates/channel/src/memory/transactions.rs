@@ -47,7 +47,7 @@ impl PutTransaction for Put {
             let batches = std::mem::take(&mut self.batches);
             let named = self.name.as_ref().zip(batches.first());
             if let Some((wanted, name)) = named.and_then(|(to, it)| Some((to, state.name(it)?))) {
-                wanted.give(name);
+                wanted.set(name);
             }
             let settled: KeySet = batches.into_iter().filter_map(|b| state.store(b)).collect();
             state.advance_positions();

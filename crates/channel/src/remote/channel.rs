@@ -48,7 +48,7 @@ impl Limits {
 }
 
 /// The way to a log. Its calls block.
-pub trait Way: Send + Sync {
+pub trait LogConnector: Send + Sync {
     /// Connects to the log; creates it if configured and missing.
     ///
     /// # Errors
@@ -58,12 +58,12 @@ pub trait Way: Send + Sync {
     /// Tests the connection, and describes the log. Creates nothing.
     ///
     /// # Errors
-    /// As [`Way::connect`].
+    /// As [`LogConnector::connect`].
     fn probe(&self) -> Result<String, LogError>;
 }
 
 /// To a log that is always there.
-impl<F: Fn() -> Arc<dyn Log> + Send + Sync> Way for F {
+impl<F: Fn() -> Arc<dyn Log> + Send + Sync> LogConnector for F {
     fn connect(&self) -> Result<Arc<dyn Log>, LogError> {
         Ok(self())
     }
@@ -77,7 +77,7 @@ impl<F: Fn() -> Arc<dyn Log> + Send + Sync> Way for F {
 pub struct Remote {
     cx: BuildContext,
     limits: Limits,
-    way: Arc<dyn Way>,
+    way: Arc<dyn LogConnector>,
     core: OnceLock<Arc<Core>>,
     /// Puts wait in the order of their arrival.
     turn: tokio::sync::Mutex<()>,
@@ -86,7 +86,7 @@ pub struct Remote {
 
 impl Remote {
     /// A channel that is not open.
-    pub fn new(cx: &BuildContext, limits: Limits, way: Arc<dyn Way>) -> Self {
+    pub fn new(cx: &BuildContext, limits: Limits, way: Arc<dyn LogConnector>) -> Self {
         Self {
             cx: cx.clone(),
             limits,
@@ -219,7 +219,7 @@ impl Channel for Remote {
     }
 
     fn positions(&self, source: &str) -> Vec<(Bytes, Bytes)> {
-        self.core().state().positions.of(source)
+        self.core().state().positions.of_source(source)
     }
 
     fn stores_in_turn(&self) -> bool {
@@ -234,7 +234,7 @@ impl Channel for Remote {
         self.core().state().window.settled(origin, epoch)
     }
 
-    fn birthplace(&self) -> Option<(Origin, Epoch)> {
+    fn own_epoch(&self) -> Option<(Origin, Epoch)> {
         let core = self.core();
         Some((core.origin, core.epoch))
     }

@@ -44,19 +44,19 @@ pub(super) struct ReadState {
 /// The frame of one put: `pieces` are its batches with events.
 pub(super) fn put(origin: Origin, ticket: Ticket, record: &PutRecord, pieces: Vec<Bytes>) -> Bytes {
     let tickets = u32::try_from(pieces.len()).expect("a put is smaller than a group");
-    let frame = Frame::put(ticket, tickets, record.encode(), Body::of_pieces(pieces));
+    let frame = Frame::put(ticket, tickets, record.encode(), Body::from_pieces(pieces));
     encode(&frame, origin)
 }
 
 fn encode(frame: &Frame, origin: Origin) -> Bytes {
     let keys = Keyring::empty();
-    frame.encoded(Seed::of(&origin.0, 0, &keys), frame.ticket).into()
+    frame.encoded(Seed::new(&origin.0, 0, &keys), frame.ticket).into()
 }
 
 /// Header, envelope and body of a sound frame of this kind.
 fn decode(frame: &Bytes, origin: Origin, kind: Kind) -> Option<(Header, Bytes, Bytes)> {
     let keys = Keyring::empty();
-    let seed = Seed::of(&origin.0, 0, &keys);
+    let seed = Seed::new(&origin.0, 0, &keys);
     let header = Header::read(frame)?;
     let is_whole = header.kind == kind && header.frame_len() == frame.len();
     let is_sound =
@@ -101,7 +101,7 @@ pub(super) fn state(origin: Origin, next: Ticket, from: Place, record: &StateRec
     body.put_slice(&origin.0);
     body.put_u64_le(from);
     let mut frame = Frame::plain(Kind::State, next, record.encode());
-    frame.body = Body::of_pieces(vec![body.into()]);
+    frame.body = Body::from_pieces(vec![body.into()]);
     encode(&frame, NO_ORIGIN)
 }
 

@@ -26,7 +26,7 @@ pub(super) struct NewBatch {
 
 impl NewBatch {
     /// Encodes it.
-    pub(super) fn of(mut batch: Batch) -> Self {
+    pub(super) fn new(mut batch: Batch) -> Self {
         let Envelope { identity, positions } = std::mem::take(&mut batch.envelope);
         let body = if batch.is_empty() { Bytes::new() } else { batch.encode() };
         if !batch.is_empty() {
@@ -115,7 +115,7 @@ impl Group {
             let identity = identity.or_else(|| {
                 has_events.then(|| {
                     self.sequences += 1;
-                    state.born(owner, self.sequences - 1)
+                    state.next_identity(owner, self.sequences - 1)
                 })
             });
             self.names.extend(name.take().zip(identity));

@@ -37,7 +37,7 @@ struct Work {
 }
 
 /// The log has another owner, or the channel was closed before the result is known.
-struct Gone;
+struct LeadershipLost;
 
 /// The owner that the newest STATE names.
 enum Owner {
@@ -103,12 +103,12 @@ impl Core {
         match self.append(&group.frames) {
             Ok(Ok(places)) => self.stored(group, &places),
             Ok(Err(error)) => group.answer(&Err(Arc::new(error))),
-            Err(Gone) => {}
+            Err(LeadershipLost) => {}
         }
     }
 
     /// Appends frames; the outcome is known.
-    fn append(&self, frames: &[Bytes]) -> Result<Result<Vec<Place>, LogError>, Gone> {
+    fn append(&self, frames: &[Bytes]) -> Result<Result<Vec<Place>, LogError>, LeadershipLost> {
         let error = match self.log.append(frames) {
             // Places increase, unless the log was replaced; the new one must be empty then.
             Ok(places) if places.first().is_some_and(|first| *first < self.state().end) => {
@@ -120,7 +120,7 @@ impl Core {
                          recreate the log before you restart this agent");
                 }
                 self.lose(&Owner::Lacking);
-                return Err(Gone);
+                return Err(LeadershipLost);
             }
             Ok(places) => return Ok(Ok(places)),
             Err(Failure::Nothing(error)) => return Ok(Err(error)),
@@ -143,7 +143,7 @@ impl Core {
                 }
                 Ok(_) => {
                     self.lose(&Owner::Another);
-                    return Err(Gone);
+                    return Err(LeadershipLost);
                 }
                 Err(again) => self.again(&again)?,
             }
@@ -163,7 +163,7 @@ impl Core {
 
     /// Becomes the only owner again, unless another one has opened the log, or the log was
     /// replaced.
-    fn regain(&self) -> Result<(), Gone> {
+    fn regain(&self) -> Result<(), LeadershipLost> {
         loop {
             let owner = self.owner().and_then(|owner| match owner {
                 Owner::Us => self.log.fence().and_then(|()| self.owner()),
@@ -173,7 +173,7 @@ impl Core {
                 Ok(Owner::Us) => return Ok(()),
                 Ok(other) => {
                     self.lose(&other);
-                    return Err(Gone);
+                    return Err(LeadershipLost);
                 }
                 Err(error) => self.again(&error)?,
             }
@@ -193,11 +193,11 @@ impl Core {
     }
 
     /// Prepares a retry, unless the channel was closed in the meantime.
-    fn again(&self, error: &LogError) -> Result<(), Gone> {
+    fn again(&self, error: &LogError) -> Result<(), LeadershipLost> {
         let cause = cause_of(error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
             "the result of the last write to the log is still unknown; sources wait; retrying");
-        if self.state().closed { Err(Gone) } else { Ok(()) }
+        if self.state().closed { Err(LeadershipLost) } else { Ok(()) }
     }
 
     /// Gives the log up permanently.
@@ -242,7 +242,7 @@ impl Core {
                 }
             }
         }
-        group.names.drain(..).for_each(|(wanted, name)| wanted.give(name));
+        group.names.drain(..).for_each(|(wanted, name)| wanted.set(name));
         group.answer(&Ok(()));
         self.signals.ready.notify_waiters();
         self.announce(settled);
@@ -275,7 +275,7 @@ impl Core {
     }
 
     /// Writes a STATE and releases the part of the log that it makes obsolete.
-    fn write_state(&self) -> Result<(), Gone> {
+    fn write_state(&self) -> Result<(), LeadershipLost> {
         let (value, below) = {
             let mut state = self.state();
             state.flush = false;
@@ -284,7 +284,7 @@ impl Core {
             let below = state.release();
             (self.state_value(&state), below)
         };
-        if let Err(gone) = self.keep(&value) {
+        if let Err(gone) = self.store_value(&value) {
             self.state().unsaved = true;
             return Err(gone);
         }
@@ -296,9 +296,9 @@ impl Core {
         Ok(())
     }
 
-    fn keep(&self, value: &Bytes) -> Result<(), Gone> {
+    fn store_value(&self, value: &Bytes) -> Result<(), LeadershipLost> {
         loop {
-            match self.log.keep(value) {
+            match self.log.store_state(value) {
                 Ok(()) => return Ok(()),
                 Err(Failure::Nothing(error)) => self.again_state(&error)?,
                 Err(Failure::Unknown(error)) => {
@@ -312,13 +312,13 @@ impl Core {
         }
     }
 
-    fn again_state(&self, error: &LogError) -> Result<(), Gone> {
+    fn again_state(&self, error: &LogError) -> Result<(), LeadershipLost> {
         let cause = cause_of(error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
             "cannot store the latest commits of the sinks in the log; retrying; a restart before \
              that delivers some events again");
         // When closing, there is no second attempt: committed batches are delivered again.
-        if self.state().closed { Err(Gone) } else { Ok(()) }
+        if self.state().closed { Err(LeadershipLost) } else { Ok(()) }
     }
 
     pub(super) fn state_value(&self, state: &State) -> Bytes {

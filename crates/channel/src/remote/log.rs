@@ -61,12 +61,12 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// It was refused, or its result is unknown. A write of an owner that was fenced is never
     /// stored.
-    fn keep(&self, state: &Bytes) -> Result<(), Failure>;
+    fn store_state(&self, state: &Bytes) -> Result<(), Failure>;
 
     /// Appends frames, durably: all of them or none. Returns their places.
     ///
     /// # Errors
-    /// As [`Log::keep`].
+    /// As [`Log::store_state`].
     fn append(&self, frames: &[Bytes]) -> Result<Vec<Place>, Failure>;
 
     /// Returns the frames from `from` on, in order: about `bytes` of them, and at least one unless

@@ -53,7 +53,7 @@ pub(super) fn open(
     state.uncovered = 0;
     let record = state.record(epoch, unix_millis(cx.env.clock.now()));
     let value = frames::state(origin, state.in_flight.next(), state.end, &record);
-    log.keep(&value).map_err(|failure| match failure {
+    log.store_state(&value).map_err(|failure| match failure {
         Failure::Nothing(error) | Failure::Unknown(error) => error,
     })?;
     // If it fails, it is retried with the next STATE.

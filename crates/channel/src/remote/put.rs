@@ -43,7 +43,7 @@ impl PutTransaction for Put {
         if self.core.state().closed {
             return Err(self.core.closed_error());
         }
-        let batches = batches.into_iter().map(NewBatch::of).collect();
+        let batches = batches.into_iter().map(NewBatch::new).collect();
         // From here on the leader releases the room.
         let reserved = std::mem::take(&mut self.reserved);
         let (reply, answer) = oneshot::channel();

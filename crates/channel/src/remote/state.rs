@@ -297,7 +297,7 @@ impl State {
     }
 
     /// Returns the next identity of a batch that is created in this life.
-    pub(super) fn born(&self, (origin, epoch): (Origin, Epoch), nth: u64) -> Identity {
+    pub(super) fn next_identity(&self, (origin, epoch): (Origin, Epoch), nth: u64) -> Identity {
         let sequence = pipeline::Sequence(self.next_sequence + nth);
         Identity { origin, epoch, sequence }
     }

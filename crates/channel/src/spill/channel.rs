@@ -146,14 +146,14 @@ impl Channel for Spill {
         stored
     }
 
-    async fn put_back(&self, batch: Batch, consumer: &str) -> Result<(), ChannelError> {
+    async fn replay(&self, batch: Batch, consumer: &str) -> Result<(), ChannelError> {
         let _unchanged = self.consumers.read().await;
-        self.disk.put_back(batch, consumer).await
+        self.disk.replay(batch, consumer).await
     }
 
-    async fn waiting_for(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
-        let mut waiting = self.memory.waiting_for(consumer, keys).await?;
-        waiting.insert_all(&self.disk.waiting_for(consumer, keys).await?);
+    async fn uncommitted(&self, consumer: &str, keys: &KeySet) -> Result<KeySet, ChannelError> {
+        let mut waiting = self.memory.uncommitted(consumer, keys).await?;
+        waiting.insert_all(&self.disk.uncommitted(consumer, keys).await?);
         Ok(waiting)
     }
 
@@ -229,8 +229,8 @@ impl PutTransaction for Put {
         }
     }
 
-    fn beside_others(&mut self) {
-        self.put.beside_others();
+    fn concurrent(&mut self) {
+        self.put.concurrent();
     }
 
     fn name_into(&mut self, name: GivenName) {

@@ -11,7 +11,7 @@ use pipeline::env::over::{DiskOver, FileOver};
 use pipeline::env::{Disk, DiskFile, OpenMode};
 
 /// Interval at which a held write checks whether it may end.
-const LOOK: Duration = Duration::from_millis(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A disk that refuses to write below one directory, or does not answer, while a test asks for it.
 pub struct Refusing {
@@ -38,7 +38,7 @@ impl FileOver for RefusingFile {
 
     fn write_over(&self, buffers: &[IoSlice<'_>], offset: u64, durable: bool) -> io::Result<()> {
         while self.hold.load(Ordering::SeqCst) {
-            park_timeout(LOOK);
+            park_timeout(POLL_INTERVAL);
         }
         if self.refuse.load(Ordering::SeqCst) {
             return Err(io::Error::other("refused for the test"));

@@ -179,7 +179,7 @@ impl Log for Way {
         Ok(inner.state.clone())
     }
 
-    fn keep(&self, state: &Bytes) -> Result<(), Failure> {
+    fn store_state(&self, state: &Bytes) -> Result<(), Failure> {
         self.write(Write::State(state.clone())).map(drop)
     }
 

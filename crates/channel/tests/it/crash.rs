@@ -178,7 +178,7 @@ async fn nothing_is_stored_behind_a_put_that_failed() {
             async move {
                 let mut put = channel.begin_put(batch.size()).await.unwrap();
                 put.put(batch);
-                put.beside_others();
+                put.concurrent();
                 // So that they are not all in one group.
                 tokio::time::sleep(Duration::from_micros(n * (seed % 7))).await;
                 if n == seed % 10 {

@@ -141,7 +141,7 @@ async fn delivers_without_free_space_and_accepts_after_it_is_freed() {
     let disk = SimDisk::new(SEED);
     disk.set_capacity(0);
     let channel = try_open(&disk, &settings()).await.expect("it opens on a disk of nothing");
-    let (origin, named) = channel.birthplace().unwrap();
+    let (origin, named) = channel.own_epoch().unwrap();
     assert!(channel.status().intake_stopped);
     assert_eq!(fill(&*channel).await, 0);
     disk.set_capacity(4 << 20);
@@ -152,7 +152,7 @@ async fn delivers_without_free_space_and_accepts_after_it_is_freed() {
     let identity = next(&mut *take).await.unwrap().batch.envelope.identity.unwrap();
     assert_eq!(identity.origin, origin);
     assert!(named < identity.epoch, "an epoch that is on no disk was named");
-    assert_eq!(channel.birthplace(), Some((origin, identity.epoch)));
+    assert_eq!(channel.own_epoch(), Some((origin, identity.epoch)));
 }
 
 #[tokio::test(start_paused = true)]

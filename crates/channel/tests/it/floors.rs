@@ -37,7 +37,7 @@ async fn commit_one(channel: &dyn Channel) {
 
 fn board(channels: &[&Arc<dyn Channel>]) -> FloorBoard {
     let board = FloorBoard::default();
-    board.know_channels(channels.iter().copied(), false);
+    board.set_channels(channels.iter().copied(), false);
     board
 }
 
@@ -45,20 +45,20 @@ fn board(channels: &[&Arc<dyn Channel>]) -> FloorBoard {
 async fn an_epoch_is_declared_empty_once_each_of_its_batches_is_committed() {
     let dir = TempDir::new().unwrap();
     let first = open(&dir, "main").await;
-    let (origin, life) = first.birthplace().unwrap();
+    let (origin, life) = first.own_epoch().unwrap();
     put(&*first, Batch::of(["a"])).await;
     assert_eq!(board(&[&first]).declarable().of(origin), life);
     first.close().await.unwrap();
     drop(first);
 
     let second = open(&dir, "main").await;
-    let (same, next) = second.birthplace().unwrap();
+    let (same, next) = second.own_epoch().unwrap();
     assert!(same == origin && next.starts() == life.starts() + 1, "{next:?} after {life:?}");
     assert_eq!(board(&[&second]).declarable().of(origin), life, "a batch of it is not committed");
     commit_one(&*second).await;
     let board = board(&[&second]);
     assert_eq!(board.declarable().of(origin), next);
-    board.forget_early();
+    board.disable_declarations();
     assert!(board.declarable().is_empty(), "stored is not committed");
     second.close().await.unwrap();
 }
@@ -68,7 +68,7 @@ async fn an_epoch_is_declared_empty_once_each_of_its_batches_is_committed() {
 async fn does_not_declare_batches_of_another_channel() {
     let dir = TempDir::new().unwrap();
     let (main, aside) = (open(&dir, "main").await, open(&dir, "aside").await);
-    let (origin, life) = main.birthplace().unwrap();
+    let (origin, life) = main.own_epoch().unwrap();
     let mut moved = Batch::of(["letter"]);
     let epoch = Epoch(life.0 - 1);
     moved.envelope.identity = Some(Identity { origin, epoch, sequence: Sequence(4) });
@@ -85,7 +85,7 @@ async fn does_not_declare_batches_of_another_channel() {
 async fn a_life_that_is_renamed_stays_so_and_the_next_one_has_the_new_origin() {
     let dir = TempDir::new().unwrap();
     let first = open(&dir, "main").await;
-    let (origin, epoch) = first.birthplace().unwrap();
+    let (origin, epoch) = first.own_epoch().unwrap();
     for line in ["a", "b", "c"] {
         put(&*first, Batch::of([line])).await;
     }
@@ -102,7 +102,7 @@ async fn a_life_that_is_renamed_stays_so_and_the_next_one_has_the_new_origin() {
     drop(first);
 
     let second = open(&dir, "main").await;
-    let (new, next) = second.birthplace().unwrap();
+    let (new, next) = second.own_epoch().unwrap();
     assert!(new == named.origin && next.starts() == epoch.starts() + 1);
     assert_eq!(second.renamed(key(2)).unwrap().origin, new);
     assert_eq!(board(&[&second]).declarable().of(new), epoch, "a batch of it is not committed");
@@ -118,7 +118,7 @@ async fn a_life_that_is_renamed_stays_so_and_the_next_one_has_the_new_origin() {
 async fn a_batch_that_was_put_twice_keeps_its_name() {
     let dir = TempDir::new().unwrap();
     let main = open(&dir, "main").await;
-    let (origin, epoch) = main.birthplace().unwrap();
+    let (origin, epoch) = main.own_epoch().unwrap();
     let key = |sequence| Identity { origin, epoch, sequence: Sequence(sequence) };
     let board = board(&[&main]);
     board.begin_lives([&main].into_iter());

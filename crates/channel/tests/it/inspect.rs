@@ -139,7 +139,7 @@ async fn a_channel_in_use_can_be_looked_at_without_a_change() {
         put(&*channel, foreign(n, &text(n))).await.unwrap();
     }
     let before = contents(&disk);
-    let look = || Inspection::look(&world(&disk, 1), Path::new(MAIN), None).unwrap();
+    let look = || Inspection::inspect(&world(&disk, 1), Path::new(MAIN), None).unwrap();
     let (inspection, status) = (look(), channel.status());
     let stats = inspection.stats();
     assert_eq!((stats.events, stats.used_bytes), (9, status.bytes));
@@ -158,7 +158,7 @@ async fn a_channel_in_use_is_not_touched() {
     let env = world(&disk, 1);
     let refused = Inspection::open(&env, Path::new(MAIN), None).err().expect("it is in use");
     assert!(refused.to_string().contains("process 1 uses it"), "{refused}");
-    let looked = Inspection::look(&env, Path::new(MAIN), None).expect("looking is allowed");
+    let looked = Inspection::inspect(&env, Path::new(MAIN), None).expect("looking is allowed");
     assert_eq!(looked.stats().events, 0);
     let nothing = Inspection::open(&env, Path::new("/data/other"), None);
     let nothing = nothing.err().expect("it is not there");

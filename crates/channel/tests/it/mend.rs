@@ -14,7 +14,7 @@ use aqueduct_channel::durable::inspect::{Inspection, Report, repair};
 use aqueduct_channel::testkit::{SimDisk, world};
 use bytes::Bytes;
 use pipeline::env::{Disk, OpenMode};
-use pipeline::file_position::{HEAD_BYTES, Position, Print, TAIL_BYTES};
+use pipeline::file_position::{Fingerprint, HEAD_BYTES, Position, TAIL_BYTES};
 use pipeline::{Batch, BuildContext, Channel, Existing, Identity, SourcePosition};
 use serde_json::{Value, json};
 
@@ -49,8 +49,8 @@ fn batch(disk: &SimDisk, n: usize) -> Batch {
         inode: stat.inode,
         offset: all.len() as u64,
         skipping: false,
-        head: Print::of(&all.as_bytes()[..all.len().min(HEAD_BYTES)]),
-        tail: Print::of(&all.as_bytes()[all.len().saturating_sub(TAIL_BYTES)..]),
+        head: Fingerprint::new(&all.as_bytes()[..all.len().min(HEAD_BYTES)]),
+        tail: Fingerprint::new(&all.as_bytes()[all.len().saturating_sub(TAIL_BYTES)..]),
         path: PathBuf::from(FILE),
     };
     let value = Some(position.encode(Path::new(FILE)));

@@ -52,7 +52,7 @@ async fn batches_that_wait_for_a_consumer_are_found() {
     for channel in both(folder.path()).await {
         let channel = &*channel;
         use_it(channel).await;
-        let waiting = async |consumer| channel.waiting_for(consumer, &keys(&[0, 1, 2])).await;
+        let waiting = async |consumer| channel.uncommitted(consumer, &keys(&[0, 1, 2])).await;
         assert_eq!(waiting("one").await.unwrap(), keys(&[2]));
         put_back(channel, "one", &[1]).await;
         assert_eq!(waiting("one").await.unwrap(), keys(&[1, 2]));
@@ -69,7 +69,7 @@ async fn a_consumer_that_the_channel_does_not_know_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let channel = open(folder.path()).await;
     use_it(&*channel).await;
-    let refused = channel.put_back(batch(1), "third").await;
+    let refused = channel.replay(batch(1), "third").await;
     let message = refused.err().unwrap().to_string();
     assert!(message.contains("`third`; it has one, other"), "{message}");
     channel.close().await.unwrap();

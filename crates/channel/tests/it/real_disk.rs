@@ -248,7 +248,7 @@ async fn a_busy_channel_can_be_looked_at() {
     let looking = tokio::task::spawn_blocking(move || {
         let mut looks = 0;
         while done.load(Ordering::Acquire) == 0 {
-            let found = Inspection::look(&env::real(), &path, None).unwrap();
+            let found = Inspection::inspect(&env::real(), &path, None).unwrap();
             let mut events = 0;
             found
                 .export(|_, batch| {

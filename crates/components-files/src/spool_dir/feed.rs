@@ -55,7 +55,7 @@ impl Feed {
     }
 
     /// Returns true if there are so many keys to remove that it must not wait.
-    pub(super) fn has_much_to_forget(&self) -> bool {
+    pub(super) fn has_many_removals(&self) -> bool {
         self.forget.len() >= FORGET_MAX
     }
 

@@ -16,14 +16,14 @@ use super::mark::{self, DONE, Mark, Sight};
 const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// A file that is skipped while it is unchanged.
-struct Passed {
+struct SkippedFile {
     len: u64,
     modified: u64,
     /// End of the skipping; `None`: none.
     until: Option<Instant>,
 }
 
-impl Passed {
+impl SkippedFile {
     fn is_as(&self, stat: &FileStat) -> bool {
         (self.len, self.modified) == (stat.len, mark::nanos(stat.modified))
     }
@@ -38,14 +38,14 @@ pub(super) struct Known {
     marks: BTreeMap<Bytes, Vec<Option<Mark>>>,
     /// Keys whose files are missing, with the time when that was noticed.
     unseen: BTreeMap<Bytes, Instant>,
-    passed: BTreeMap<Bytes, Passed>,
+    passed: BTreeMap<Bytes, SkippedFile>,
     /// Paths that were logged as unreadable, with the time.
     said: BTreeMap<PathBuf, Instant>,
 }
 
 /// A position without a file.
 #[derive(Debug)]
-pub(super) struct Gone {
+pub(super) struct OrphanPosition {
     pub(super) key: Bytes,
     /// Its path, if only a part was read.
     pub(super) unread: Option<PathBuf>,
@@ -53,7 +53,7 @@ pub(super) struct Gone {
 
 impl Known {
     /// Creates the state from the channels' positions, see [`pipeline::PositionIntake::positions`].
-    pub(super) fn recalled(positions: &[Vec<(Bytes, Bytes)>], settle: Duration) -> Self {
+    pub(super) fn from_positions(positions: &[Vec<(Bytes, Bytes)>], settle: Duration) -> Self {
         let mut known = Self {
             channels: positions.len(),
             settle,
@@ -91,7 +91,7 @@ impl Known {
     }
 
     /// Updates the missing files; returns the positions whose file has been missing for long.
-    pub(super) fn gone(&mut self, files: &[Found], now: Instant) -> Vec<Gone> {
+    pub(super) fn update_missing(&mut self, files: &[Found], now: Instant) -> Vec<OrphanPosition> {
         let key = |found: &Found| mark::key(found.stat.device, found.stat.inode);
         let seen: BTreeSet<Bytes> = files.iter().map(key).collect();
         self.passed.retain(|key, _| seen.contains(key));
@@ -106,7 +106,7 @@ impl Known {
         let gone = |key: Bytes| {
             let marks = self.marks.remove(&key).unwrap_or_default();
             let unread = marks.into_iter().flatten().find(|mark| mark.at != DONE);
-            Gone { key, unread: unread.map(|mark| mark.sight.path) }
+            OrphanPosition { key, unread: unread.map(|mark| mark.sight.path) }
         };
         over.into_iter().map(gone).collect()
     }
@@ -129,13 +129,13 @@ impl Known {
 
     /// Skips the file until then, or without end, while it stays unchanged.
     pub(super) fn pass_over(&mut self, stat: &FileStat, until: Option<Instant>) {
-        let passed = Passed { len: stat.len, modified: mark::nanos(stat.modified), until };
+        let passed = SkippedFile { len: stat.len, modified: mark::nanos(stat.modified), until };
         self.passed.insert(mark::key(stat.device, stat.inode), passed);
     }
 
     /// As `pass_over`, while it equals `sight`.
     pub(super) fn pass_over_sight(&mut self, sight: &Sight, until: Option<Instant>) {
-        let passed = Passed { len: sight.len, modified: sight.modified, until };
+        let passed = SkippedFile { len: sight.len, modified: sight.modified, until };
         self.passed.insert(sight.key(), passed);
     }
 

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use pipeline::env::FileStat;
-use pipeline::file_position::{PATH_BYTES_MAX, Position, Print};
+use pipeline::file_position::{Fingerprint, PATH_BYTES_MAX, Position};
 
 /// Position after all events of the file.
 pub(super) const DONE: u64 = u64::MAX;
@@ -47,12 +47,12 @@ pub(super) struct Sight {
     /// Nanoseconds since 1970.
     pub(super) modified: u64,
     /// Hash of the first bytes.
-    pub(super) head: Print,
+    pub(super) head: Fingerprint,
 }
 
 impl Sight {
     /// Creates the state of a file from its path, metadata and first bytes.
-    pub(super) fn new(path: PathBuf, stat: &FileStat, head: Print) -> Self {
+    pub(super) fn new(path: PathBuf, stat: &FileStat, head: Fingerprint) -> Self {
         let FileStat { device, inode, len, .. } = *stat;
         Self { path, device, inode, len, modified: nanos(stat.modified), head }
     }
@@ -111,7 +111,7 @@ impl Mark {
             offset: self.at,
             skipping: false,
             head: *head,
-            tail: Print::default(),
+            tail: Fingerprint::default(),
             path: path.clone(),
         };
         let fixed = [&[TAG, self.unit as u8][..], &len.to_le_bytes(), &modified.to_le_bytes()];
@@ -137,7 +137,7 @@ impl Mark {
 
 /// Decision about a file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum MarkState {
     /// Read it; each channel has its events up to this position.
     At(Vec<u64>),
     /// Set it aside, for this reason.
@@ -148,7 +148,12 @@ pub(super) enum Standing {
 
 /// Compares the file, which begins with `head`, with the positions that the channels store for its
 /// inode.
-pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<Mark>]) -> Standing {
+pub(super) fn standing(
+    sight: &Sight,
+    head: &[u8],
+    unit: Unit,
+    marks: &[Option<Mark>],
+) -> MarkState {
     let mut all = Vec::with_capacity(marks.len());
     for mark in marks {
         let at = match mark {
@@ -161,11 +166,11 @@ pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<M
                         let problem = "the file was partly read with another `decoder` or \
                                        `pieces`; restore the setting, or copy the file into the \
                                        directory again";
-                        return Standing::Bad(problem.to_owned());
+                        return MarkState::Bad(problem.to_owned());
                     }
                     mark.at
                 } else if was.head.fits(head) || (mark.at != DONE && was.path == sight.path) {
-                    return Standing::Changed(was.change(sight.len));
+                    return MarkState::Changed(was.change(sight.len));
                 } else {
                     // Another file had this inode: with another name, or read to its end and
                     // deleted.
@@ -175,7 +180,7 @@ pub(super) fn standing(sight: &Sight, head: &[u8], unit: Unit, marks: &[Option<M
         };
         all.push(at);
     }
-    Standing::At(all)
+    MarkState::At(all)
 }
 
 /// Returns the path that the file had when reading began, if some channel has events of it.
@@ -190,7 +195,7 @@ mod tests {
 
     fn sight(path: &str, len: u64, head: &[u8]) -> Sight {
         let (device, inode, modified) = (1, 2, 3);
-        Sight { path: path.into(), device, inode, len, modified, head: Print::of(head) }
+        Sight { path: path.into(), device, inode, len, modified, head: Fingerprint::new(head) }
     }
 
     #[test]
@@ -212,20 +217,20 @@ mod tests {
         let now = sight("/a", 9, b"head");
         let mark = |sight: &Sight, at| Some(Mark { sight: sight.clone(), unit: Unit::Bytes, at });
         let decide = |marks: &[Option<Mark>]| standing(&now, b"head", Unit::Bytes, marks);
-        assert_eq!(decide(&[None, None]), Standing::At(vec![0, 0]));
-        assert_eq!(decide(&[mark(&now, 5), None]), Standing::At(vec![5, 0]));
-        assert_eq!(decide(&[mark(&sight("/b", 9, b"head"), DONE)]), Standing::At(vec![DONE]));
+        assert_eq!(decide(&[None, None]), MarkState::At(vec![0, 0]));
+        assert_eq!(decide(&[mark(&now, 5), None]), MarkState::At(vec![5, 0]));
+        assert_eq!(decide(&[mark(&sight("/b", 9, b"head"), DONE)]), MarkState::At(vec![DONE]));
         let other = sight("/b", 9, b"other");
-        assert_eq!(decide(&[mark(&other, 5)]), Standing::At(vec![0]), "the inode is used again");
+        assert_eq!(decide(&[mark(&other, 5)]), MarkState::At(vec![0]), "the inode is used again");
         let before = sight("/a", 9, b"of yesterday");
         let before = Sight { modified: 1, ..before };
-        assert_eq!(decide(&[mark(&before, DONE)]), Standing::At(vec![0]), "and the name too");
-        assert!(matches!(decide(&[mark(&before, 5)]), Standing::Changed(_)));
+        assert_eq!(decide(&[mark(&before, DONE)]), MarkState::At(vec![0]), "and the name too");
+        assert!(matches!(decide(&[mark(&before, 5)]), MarkState::Changed(_)));
         for changed in [sight("/a", 8, b"head"), sight("/a", 8, b"more"), sight("/b", 8, b"he")] {
             let decided = decide(&[mark(&changed, 5)]);
-            assert!(matches!(decided, Standing::Changed(_)), "{changed:?}");
+            assert!(matches!(decided, MarkState::Changed(_)), "{changed:?}");
         }
         let events = Some(Mark { sight: now.clone(), unit: Unit::Events, at: 1 });
-        assert!(matches!(decide(&[events]), Standing::Bad(_)));
+        assert!(matches!(decide(&[events]), MarkState::Bad(_)));
     }
 }

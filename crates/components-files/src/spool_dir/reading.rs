@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pipeline::env::{Disk, DiskFile, OpenMode};
-use pipeline::file_position::{HEAD_BYTES, Print, shown};
+use pipeline::file_position::{Fingerprint, HEAD_BYTES, shown};
 use pipeline::{Batch, BatchBuilder, FileDecoder, FileError, Message, PieceLimits};
 
 use super::config::Options;
@@ -93,7 +93,7 @@ pub(super) fn open(disk: &dyn Disk, path: &Path, options: &Options) -> io::Resul
     let file = disk.open(&place, OpenMode { no_links: true, ..OpenMode::default() })?;
     let stat = file.stat()?;
     let head = file.read(0, HEAD_BYTES)?;
-    let sight = Sight::new(path.to_owned(), &stat, Print::of(&head));
+    let sight = Sight::new(path.to_owned(), &stat, Fingerprint::new(&head));
     let bytes = match options.pieces {
         Some(_) => FileBytes::AsTheyAre(file),
         None => FileBytes::InOrder(content(file, &head, options.compression)?),
@@ -171,7 +171,7 @@ impl Reading {
             FileBytes::InOrder(reader) => match content.options.decoder.begin_file() {
                 Some(mut decoder) => {
                     let mut reader = BufReader::with_capacity(READ_BYTES, reader);
-                    decoder.pass_over(&mut reader, start)?;
+                    decoder.skip_events(&mut reader, start)?;
                     Form::Pieces { reader, decoder }
                 }
                 None => Form::Whole { reader, pieces: None },

@@ -16,7 +16,7 @@ use super::feed::Feed;
 use super::finish::{self, Finished};
 use super::known::Known;
 use super::listing::{self, Found};
-use super::mark::{self, DONE, Mark, Sight, Standing};
+use super::mark::{self, DONE, Mark, MarkState, Sight};
 use super::reading::{self, Opened, Problem, Reading};
 use super::{RETRY, SpoolDir};
 
@@ -39,7 +39,7 @@ impl<'a> Run<'a> {
     /// Reads the positions from the channels.
     pub(super) fn new(spool: &'a SpoolDir, cx: &SourceContext) -> Self {
         let (name, entropy) = (spool.name.clone(), spool.env.entropy.clone());
-        let known = Known::recalled(&cx.positions.positions(&name), spool.options.settle);
+        let known = Known::from_positions(&cx.positions.positions(&name), spool.options.settle);
         Self { spool, known, feed: Feed::new(name, entropy, cx.positions.clone()) }
     }
 
@@ -64,7 +64,7 @@ impl<'a> Run<'a> {
         loop {
             let listed = Instant::now();
             let files = self.list().await.map_err(Refused::Source)?;
-            if files.is_empty() || self.feed.has_much_to_forget() {
+            if files.is_empty() || self.feed.has_many_removals() {
                 self.feed.forget().await?;
             }
             if files.is_empty() {
@@ -100,7 +100,7 @@ impl<'a> Run<'a> {
             }
         }
         if listing.unreadable.is_empty() && !listing.is_cut {
-            for gone in self.known.gone(&listing.files, now) {
+            for gone in self.known.update_missing(&listing.files, now) {
                 if let Some(path) = gone.unread {
                     self.count("vanished_unread", 1);
                     let file = shown(&path);
@@ -134,12 +134,12 @@ impl<'a> Run<'a> {
         let marks = self.known.marks(&sight.key());
         let unit = reading::unit(&self.spool.options);
         let standing = match mark::standing(&sight, &opened.head, unit, &marks) {
-            Standing::At(standing) => standing,
-            Standing::Bad(problem) => {
+            MarkState::At(standing) => standing,
+            MarkState::Bad(problem) => {
                 self.set_aside(&sight, &problem).await;
                 return Ok(());
             }
-            Standing::Changed(problem) => {
+            MarkState::Changed(problem) => {
                 self.set_changed_aside(&sight, &problem).await;
                 return Ok(());
             }

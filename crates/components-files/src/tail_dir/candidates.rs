@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::file::{File, FileId, Stage};
 use super::glob::Found;
-use super::identity::{HEAD_BYTES, PATH_BYTES_MAX, Position, Print, TAIL_BYTES, new_key};
+use super::identity::{Fingerprint, HEAD_BYTES, PATH_BYTES_MAX, Position, TAIL_BYTES, new_key};
 use super::names::{may_be_copy, name_of, shown, stem};
 use super::notes::Notes;
 use super::report::Why;
@@ -44,7 +44,7 @@ struct Index {
     /// Lost files by device and inode.
     lost: HashMap<(u64, u64), FileId>,
     /// Lost files that are recognised by their beginning alone.
-    lost_heads: HashMap<Print, Vec<FileId>>,
+    lost_heads: HashMap<Fingerprint, Vec<FileId>>,
 }
 
 impl Index {
@@ -113,7 +113,7 @@ impl Tailer {
             }
             let decided = match self.recognise(&candidate, &index, now) {
                 Ok(true) => continue,
-                Ok(false) => self.welcome(&candidate, now, notes),
+                Ok(false) => self.follow_new(&candidate, now, notes),
                 Err(error) => Err(error),
             };
             match decided {
@@ -145,7 +145,7 @@ impl Tailer {
         }
         let mut possible: Vec<FileId> = by_inode.into_iter().chain(&related).copied().collect();
         if !index.lost_heads.is_empty() {
-            let head = Print::of(&opened.read(0, HEAD_BYTES)?);
+            let head = Fingerprint::new(&opened.read(0, HEAD_BYTES)?);
             possible.extend(index.lost_heads.get(&head).into_iter().flatten());
         }
         for id in possible {
@@ -255,14 +255,14 @@ impl Tailer {
     }
 
     /// Starts to follow a new file.
-    fn welcome(
+    fn follow_new(
         &mut self,
         candidate: &Candidate,
         now: Instant,
         notes: &mut Notes,
     ) -> io::Result<FileId> {
         let Candidate { path, found_as, stat } = candidate;
-        self.seen.let_go((stat.device, stat.inode));
+        self.seen.unmark_copy((stat.device, stat.inode));
         let key = new_key(stat.device, stat.inode, &*self.env.entropy);
         let mut file = File::new(key, found_as, self.real_place(path)?, stat, now);
         if path != found_as {
@@ -371,7 +371,7 @@ pub(super) fn position_at(
     let tail_at = offset.saturating_sub(TAIL_BYTES as u64);
     let tail = file.read(tail_at, (offset - tail_at) as usize)?;
     let head_bytes = HEAD_BYTES.min(usize::try_from(offset).unwrap_or(HEAD_BYTES));
-    let head = Print::of(&file.read(0, head_bytes)?);
+    let head = Fingerprint::new(&file.read(0, head_bytes)?);
     let offset = tail_at + tail.len() as u64;
-    Ok(Position { offset, head, tail: Print::of(&tail), ..position })
+    Ok(Position { offset, head, tail: Fingerprint::new(&tail), ..position })
 }

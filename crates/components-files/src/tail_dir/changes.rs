@@ -81,7 +81,7 @@ impl Tailer {
         let Some(watch) = self.watched.watch.clone() else { return polling };
         self.files.note_places();
         self.watched.add_places(&self.files);
-        match watch.look_at(&self.watched.directories) {
+        match watch.set_directories(&self.watched.directories) {
             // Something may have changed between the survey and this moment.
             Ok(sight) if sight.new => Pauses { longest: poll_min, ..polling },
             Ok(sight) if sight.blind || !self.is_calm() => polling,

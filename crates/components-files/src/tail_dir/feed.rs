@@ -56,14 +56,14 @@ pub(super) struct Target {
     pub(super) intake: Arc<dyn PositionIntake>,
     pub(super) entropy: Arc<dyn Entropy>,
     /// Failures of all batches in flight: they mostly have the same cause.
-    pub(super) trouble: Arc<Mutex<FailureLog>>,
+    pub(super) failure_log: Arc<Mutex<FailureLog>>,
 }
 
 impl Target {
     /// Records another failed attempt to store a batch.
     fn not_stored(&self, error: &IntakeError) {
         let (now, text) = (Instant::now(), error.to_string());
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trouble = self.failure_log.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.count(now);
         if let Some((failures, lasts)) = trouble.should_log(now, &text) {
             tracing::warn!(
@@ -75,7 +75,7 @@ impl Target {
 
     /// Records that a batch was stored after failures.
     fn stored_at_last(&self) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trouble = self.failure_log.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((failures, lasted)) = trouble.over(Instant::now()) {
             tracing::info!(
                 source = %self.source, failures, lasted_seconds = seconds(lasted),

@@ -11,7 +11,7 @@ use pipeline::SourcePosition;
 use pipeline::env::{DiskFile, FileStat};
 use tokio::time::Instant;
 
-use super::identity::{Position, Print};
+use super::identity::{Fingerprint, Position};
 use super::lines::End;
 
 /// Identifies a file within one run of the source; never reused.
@@ -119,8 +119,8 @@ impl File {
             inode: stat.inode,
             offset: 0,
             skipping: false,
-            head: Print::default(),
-            tail: Print::default(),
+            head: Fingerprint::default(),
+            tail: Fingerprint::default(),
             path: path.to_owned(),
         };
         let mut file = Self::at(key, position, place, Vec::new(), Stage::Here, now);

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use super::candidates::position_at;
 use super::file::{File, FileId};
 use super::glob::Found;
-use super::identity::{PATH_BYTES_MAX, Position, Print, new_key};
+use super::identity::{Fingerprint, PATH_BYTES_MAX, Position, new_key};
 use super::names::{may_be_renamed, name_of, shown};
 use super::notes::Notes;
 use super::report::Why;
@@ -147,7 +147,7 @@ impl Tailer {
 
     /// Follows the files that Flume read, each from Flume's byte on. Runs in the first survey,
     /// before any other file is followed.
-    pub(super) fn go_on_from_flume(&mut self, found: &Found, now: Instant, notes: &mut Notes) {
+    pub(super) fn resume_from_flume(&mut self, found: &Found, now: Instant, notes: &mut Notes) {
         let Some(FlumePositions(entries)) = self.flume.take() else { return };
         let own = entries.into_iter().filter(|entry| self.is_named(&entry.file));
         let own: Vec<FlumePosition> = own.collect();
@@ -255,7 +255,7 @@ impl Tailer {
         for (id, file) in self.files.iter_mut() {
             let offset = file.marks.get(*first).map_or(file.position.offset, |mark| mark.offset);
             if offset > 0 {
-                let (tail, skipping) = (Print::default(), false);
+                let (tail, skipping) = (Fingerprint::default(), false);
                 let position = Position { offset, skipping, tail, ..file.position.clone() };
                 notes.add_at(&self.source, id, file, &position);
             }

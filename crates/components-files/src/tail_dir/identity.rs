@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 use pipeline::env::Entropy;
-pub(super) use pipeline::file_position::{HEAD_BYTES, PATH_BYTES_MAX, Position, Print, TAIL_BYTES};
+pub(super) use pipeline::file_position::{
+    Fingerprint, HEAD_BYTES, PATH_BYTES_MAX, Position, TAIL_BYTES,
+};
 
 /// Returns a unique key for a file's positions: its device and inode, for people, and 64 random
 /// bits, since inodes are reused.

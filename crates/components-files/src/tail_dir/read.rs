@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::file::{File, FileId, Leg};
 use super::handles::is_out_of_files;
-use super::identity::{HEAD_BYTES, Print, TAIL_BYTES};
+use super::identity::{Fingerprint, HEAD_BYTES, TAIL_BYTES};
 use super::lines::{End, Limits, Lines, Piece, next_piece};
 use super::multiline;
 use super::names::shown;
@@ -27,7 +27,7 @@ struct Cut {
     start: u64,
     offset: u64,
     skipping: bool,
-    tail: Print,
+    tail: Fingerprint,
 }
 
 enum What {
@@ -45,7 +45,7 @@ struct Cuts {
     /// Offset after the read.
     offset: u64,
     skipping: bool,
-    tail: Print,
+    tail: Fingerprint,
     long_lines: u64,
     late_lines: u64,
     /// Events that had no room for their next line.
@@ -161,7 +161,7 @@ impl Tailer {
             cuts.skipping = mark.skipping;
         }
         let Some(file) = self.files.get_mut(id) else { return Ok(Outcome::End) };
-        file.position.head = Print::of(&beginning);
+        file.position.head = Fingerprint::new(&beginning);
         let all = cuts.offset + (read_end - cuts.offset) >= stat.len;
         if all && cuts.offset < limit {
             file.looked = Some((stat.len, stat.modified));
@@ -281,7 +281,7 @@ impl What {
     }
 }
 
-fn step(file: &mut File, offset: u64, skipping: bool, tail: Print) {
+fn step(file: &mut File, offset: u64, skipping: bool, tail: Fingerprint) {
     (file.position.offset, file.position.skipping) = (offset, skipping);
     file.position.tail = tail;
 }
@@ -308,7 +308,7 @@ fn cut(
     let mut at = known;
     let mut cuts = Vec::new();
     let (mut long_lines, mut late_lines, mut all_divided) = (0, 0, 0);
-    let tail = |at: usize| Print::of(&buffer[at.saturating_sub(TAIL_BYTES)..at]);
+    let tail = |at: usize| Fingerprint::new(&buffer[at.saturating_sub(TAIL_BYTES)..at]);
     let offset_at = |at: usize| offset + (at - known) as u64;
     loop {
         let rest = &buffer[at..];

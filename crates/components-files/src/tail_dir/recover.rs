@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::file::{File, Mark, Stage};
 use super::flume::FlumePositions;
-use super::identity::{Position, Print};
+use super::identity::{Fingerprint, Position};
 
 /// How long a position is kept without its file: the directory may be mounted late.
 pub(super) const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
@@ -47,7 +47,7 @@ pub(super) fn recover(
         let furthest = standing.iter().flatten().max_by_key(|position| position.offset).cloned();
         let Some(furthest) = furthest else { continue };
         let Some(offset) = flume.and_then(|flume| flume.offset_in(&furthest)) else { continue };
-        let (tail, skipping) = (Print::default(), false);
+        let (tail, skipping) = (Fingerprint::default(), false);
         let at_flume = Position { offset, skipping, tail, ..furthest };
         for (one, positions) in standing.iter_mut().zip(known) {
             if positions.is_empty() {
@@ -69,7 +69,7 @@ fn file(key: &Bytes, standing: &[Option<Position>], place: PathBuf, now: Instant
     let lowest = standing.iter().min_by_key(|position| offset(position))?;
     let (from, skipping, tail) = match lowest {
         Some(lowest) => (lowest.offset, lowest.skipping, lowest.tail),
-        None => (0, false, Print::default()),
+        None => (0, false, Fingerprint::default()),
     };
     let mark = |position: &Option<Position>| Mark {
         offset: offset(position),
@@ -91,8 +91,8 @@ mod tests {
     use super::*;
 
     fn position(offset: u64) -> Position {
-        let tail = Print::of(offset.to_string().as_bytes());
-        let head = Print::of(b"head");
+        let tail = Fingerprint::new(offset.to_string().as_bytes());
+        let head = Fingerprint::new(b"head");
         Position { device: 1, inode: 2, offset, skipping: false, head, tail, path: "/a".into() }
     }
 
@@ -113,7 +113,7 @@ mod tests {
             assert_eq!(files.len(), 1);
             let found: Vec<u64> = files[0].marks.iter().map(|mark| mark.offset).collect();
             assert_eq!((files[0].position.offset, found), (from, marks));
-            let tail = if from == 0 { Print::default() } else { position(from).tail };
+            let tail = if from == 0 { Fingerprint::default() } else { position(from).tail };
             assert_eq!(files[0].position.tail, tail);
         }
     }

@@ -72,7 +72,7 @@ impl Seen {
     }
 
     /// Removes the mark of a copy.
-    pub(super) fn let_go(&mut self, inode: Inode) {
+    pub(super) fn unmark_copy(&mut self, inode: Inode) {
         self.held.remove(&inode);
     }
 
@@ -105,9 +105,9 @@ impl Tailer {
         self.note_for_lacking(&mut notes);
         self.seen.read_by_flume =
             self.flume.as_ref().map(FlumePositions::paths).unwrap_or_default();
-        self.go_on_from_flume(&found, now, &mut notes);
-        let (mut candidates, seen) = self.greet(&found, now);
-        self.look_after_the_absent(&seen, now);
+        self.resume_from_flume(&found, now, &mut notes);
+        let (mut candidates, seen) = self.update_followed(&found, now);
+        self.locate_missing(&seen, now);
         self.add_renamed(&mut candidates);
         self.find_the_lost(&candidates, now);
         self.take_in(candidates, &mut found, now, &mut notes);
@@ -133,7 +133,11 @@ impl Tailer {
 
     /// Updates every followed file that was found. Returns the other files, and the ids of the
     /// updated ones.
-    fn greet(&mut self, found: &Found, now: Instant) -> (Vec<Candidate>, HashSet<FileId>) {
+    fn update_followed(
+        &mut self,
+        found: &Found,
+        now: Instant,
+    ) -> (Vec<Candidate>, HashSet<FileId>) {
         let (mut candidates, mut seen) = (Vec::new(), HashSet::new());
         // A file may be found by several names.
         let mut met = HashSet::new();
@@ -174,7 +178,7 @@ impl Tailer {
     }
 
     /// Locates followed files that the patterns do not match any more.
-    fn look_after_the_absent(&mut self, seen: &HashSet<FileId>, now: Instant) {
+    fn locate_missing(&mut self, seen: &HashSet<FileId>, now: Instant) {
         let absent = self.files.iter();
         let absent = absent.filter(|(id, file)| file.is_followed() && !seen.contains(id));
         let absent: Vec<FileId> = absent.map(|(id, _)| id).collect();

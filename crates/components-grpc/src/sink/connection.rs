@@ -298,9 +298,9 @@ impl Connection {
         // A missing limit means no limit.
         let limit = |bytes: u64| if bytes == 0 { u64::MAX } else { bytes };
         let first = !self.shared.is_up();
-        let routing = welcome.routing.map(|told| Routing::told(told.digest, &told.text));
-        self.routing.heard(&self.shared.address, routing);
-        let named = PeerLimit::told(welcome.body_max, welcome.body_cut);
+        let routing = welcome.routing.map(|told| Routing::from_digest(told.digest, &told.text));
+        self.routing.observe(&self.shared.address, routing);
+        let named = PeerLimit::from_announced(welcome.body_max, welcome.body_cut);
         self.limits.named(&self.shared.address, named);
         let dispute = self.routing.dispute(&self.shared.address);
         self.tell(dispute.as_ref());

@@ -45,7 +45,7 @@ pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, 
         return Err(BuildError::invalid("discover_max", format!("from 1 to {SEATS_MAX}")));
     }
     let tls = config.tls.clone().map(|tls| match &query {
-        Query::Host { host, .. } => tls.of_host(host),
+        Query::Host { host, .. } => tls.for_host(host),
         // Its targets have host names.
         Query::Service(_) => tls,
     });

@@ -21,7 +21,7 @@ impl Grpc {
         let limit = self.config.connect_timeout.0;
         let late = |_| Err(GrpcError::NoWelcome { address: self.address(), timeout: limit });
         timeout(limit, self.open_stream()).await.unwrap_or_else(late)?;
-        Ok(self.dialer.reached(&self.shared.address))
+        Ok(self.dialer.connected_text(&self.shared.address))
     }
 
     async fn open_stream(&self) -> Result<(), GrpcError> {

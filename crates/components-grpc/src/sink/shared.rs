@@ -189,7 +189,7 @@ impl Shared {
 
     /// Returns all unsettled batches.
     pub(super) fn let_go(&self) {
-        self.state().sender.let_go();
+        self.state().sender.disconnect();
     }
 
     /// Forgets every batch: the channel offers them again.
@@ -309,7 +309,7 @@ impl Shared {
         }
         // They were offered when the limit was higher.
         let bytes = |put: &Put| put.uncompressed_bytes.max(put.body.len() as u64);
-        state.sender.give_back(|put| bytes(put) > welcome.body_max);
+        state.sender.return_matching(|put| bytes(put) > welcome.body_max);
         state.bar(dispute);
         drop(state);
         self.changed.notify_one();

@@ -136,7 +136,7 @@ impl Admission {
         match proved {
             Ok(None) => Ok(peer),
             Ok(Some(name)) => {
-                let (address, names) = (peer.address.clone(), ClientNames::of_token(name));
+                let (address, names) = (peer.address.clone(), ClientNames::from_token(name));
                 Ok(Arc::new(Peer { address, names }))
             }
             Err(refusal) => {

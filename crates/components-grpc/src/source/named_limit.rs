@@ -24,7 +24,7 @@ pub(super) struct NamedLimit(Mutex<PeerLimit>);
 
 impl NamedLimit {
     pub(super) fn new(bytes: u64) -> Self {
-        Self(Mutex::new(PeerLimit::of(bytes)))
+        Self(Mutex::new(PeerLimit::new(bytes)))
     }
 
     fn named(&self) -> MutexGuard<'_, PeerLimit> {

@@ -98,7 +98,7 @@ mod tests {
         assert!(first.agent.starts_with("\\u{1b}[31mweb-1\\nxxx"), "{}", first.agent);
         assert!(first.agent.len() < 200, "{}", first.agent);
         assert_eq!(&*second.agent, "web-2 (aqueduct 0.1.0)");
-        let by_token = ClientNames::of_token("web-3".into());
+        let by_token = ClientNames::from_token("web-3".into());
         let third = Arc::new(Peer { address: "10.0.0.3:5".into(), names: by_token });
         let third = roster.enter(&third, "web-3");
         let proved = board.read(3).1.remove(2).proved;

@@ -119,7 +119,7 @@ async fn a_relay_hands_on_the_floors_of_the_origins_that_it_carries() {
     let cx = BuildContext::alone("out", &std::env::temp_dir(), env.clone());
     let mut heard = below(3);
     heard.raise(Origin([9; 16]), Epoch(1));
-    cx.get::<FloorBoard>().hear(&heard);
+    cx.get::<FloorBoard>().observe(&heard);
     let settings = json!({ "address": source.address });
     let mut sink: Box<dyn Sink> = build::<components_grpc::sink::Config>(&settings, &cx).unwrap();
     within(async {

@@ -126,7 +126,7 @@ impl RelayIntake for Memory {
     }
 
     fn close_epochs(&self, floors: &Floors) {
-        self.floors.hear(floors);
+        self.floors.observe(floors);
     }
 
     fn is_closed(&self, identity: Identity) -> bool {

@@ -26,7 +26,7 @@ struct Process {
 
 impl Process {
     async fn start(env: &Env, directory: &Path, address: &str) -> Self {
-        let board = LedgerBoard::kept_in(env.clone(), directory.join("ledgers/main"));
+        let board = LedgerBoard::with_file(env.clone(), directory.join("ledgers/main"));
         let cx = BuildContext::alone("out", directory, env.clone());
         let cx = BuildContext { extensions: Extensions::default().with(board), ..cx };
         let settings = json!({ "address": address });
@@ -70,7 +70,7 @@ async fn another_ledger_behind_the_next_agent_shows_once_and_a_start_forgets_not
     let (env, directory) = (env::real(), tempfile::tempdir().unwrap());
     let memory = Memory::new();
     let stores: Arc<str> = "stores".into();
-    memory.ledgers.says(&stores, vec![ledger(1, 10, Instant::now())]);
+    memory.ledgers.set(&stores, vec![ledger(1, 10, Instant::now())]);
     let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let start = || Process::start(&env, directory.path(), &source.address);
 
@@ -82,7 +82,7 @@ async fn another_ledger_behind_the_next_agent_shows_once_and_a_start_forgets_not
     first.sink.close().await;
     assert_eq!(first.cx.get::<LedgerBoard>().all(), [], "nothing is known behind a closed sink");
 
-    memory.ledgers.says(&stores, vec![ledger(2, 3, Instant::now())]);
+    memory.ledgers.set(&stores, vec![ledger(2, 3, Instant::now())]);
     let mut second = start().await;
     second.knows(2, 3).await;
     // The first process remembered the other ledger.
@@ -92,7 +92,7 @@ async fn another_ledger_behind_the_next_agent_shows_once_and_a_start_forgets_not
     let third = start().await;
     third.knows(2, 3).await;
     assert!(!third.is_changed(), "it was shown once");
-    memory.ledgers.says(&stores, vec![ledger(1, 10, Instant::now())]);
+    memory.ledgers.set(&stores, vec![ledger(1, 10, Instant::now())]);
     third.knows(1, 10).await;
     // It also works on an open connection.
     third.shows_a_change().await;
@@ -103,7 +103,7 @@ async fn an_older_copy_shows_and_a_collector_that_has_not_read_since_does_not() 
     let (env, directory) = (env::real(), tempfile::tempdir().unwrap());
     let (memory, stores): (_, Arc<str>) = (Memory::new(), "stores".into());
     let long_ago = Instant::now();
-    memory.ledgers.says(&stores, vec![ledger(1, 10, long_ago)]);
+    memory.ledgers.set(&stores, vec![ledger(1, 10, long_ago)]);
     let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
     let start = || Process::start(&env, directory.path(), &source.address);
     let mut first = start().await;
@@ -111,12 +111,12 @@ async fn an_older_copy_shows_and_a_collector_that_has_not_read_since_does_not() 
     first.sink.close().await;
 
     for is_read_again in [false, true] {
-        memory.ledgers.says(&stores, vec![ledger(1, 10, long_ago)]);
+        memory.ledgers.set(&stores, vec![ledger(1, 10, long_ago)]);
         let mut process = start().await;
         process.knows(1, 10).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
         let read = if is_read_again { Instant::now() } else { long_ago };
-        memory.ledgers.says(&stores, vec![ledger(1, 4, read)]);
+        memory.ledgers.set(&stores, vec![ledger(1, 4, read)]);
         process.knows(1, 4).await;
         // Its age counts from the beginning of the connection.
         process.sink.close().await;

@@ -47,7 +47,7 @@ async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_lim
         "remembered while the peer is away"
     );
     let _raised = start_source(&env, memory.clone(), &address, json!({ "message_max": "1MiB" }));
-    assert_eq!(within(hop.batch_max_otherwise(Some(10 << 10))).await, Some(1 << 20));
+    assert_eq!(within(hop.batch_max_changed(Some(10 << 10))).await, Some(1 << 20));
     assert_eq!(cx.get::<LimitBoard>().smallest(), Some(1 << 20));
     within(async { while sink.open().await.is_err() {} }).await;
     for sequence in [0, 1] {
@@ -124,7 +124,7 @@ async fn a_connected_sender_hears_of_another_limit_within_seconds() {
         let before = hop.batch_max();
         let mut verdicts = Verdicts::default();
         verdicts.until(&mut *sink, |v| v.stored == set(0..5)).await;
-        assert_eq!(hop.batch_max_otherwise(before).await, Some(limit));
+        assert_eq!(hop.batch_max_changed(before).await, Some(limit));
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
         assert_eq!(verdicts, Verdicts { stored: set(0..5), ..Verdicts::default() });
         let nothing = tokio::time::timeout(Duration::from_secs(30), sink.settled()).await;

@@ -14,7 +14,7 @@ use super::*;
 /// Starts a collector with this routing, and creates a sink of the group `cx` to it.
 async fn member(cx: &BuildContext, routing: &str) -> (Arc<Memory>, pair::Running, Box<dyn Sink>) {
     let memory = Memory::new();
-    *memory.routing.lock().unwrap() = Some(Routing::of(routing));
+    *memory.routing.lock().unwrap() = Some(Routing::from_text(routing));
     let address = free_address().to_string();
     let source = start_source(&cx.env, memory.clone(), &address, json!({}));
     let settings = json!({ "address": address, "resend_after": "300ms" });

@@ -20,8 +20,8 @@ async fn what_an_agent_cannot_store_is_given_back_in_time_if_another_one_can() {
     let mut verdicts = Verdicts::default();
     verdicts.until(&mut *sink, |v| v.stored == set(0..5)).await;
     let began = Instant::now();
-    memory.outlet.fails(&"group".into(), "the store refuses".into(), began);
-    let outage = hop.unable_otherwise(None).await.expect("an outage");
+    memory.outlet.set_failing(&"group".into(), "the store refuses".into(), began);
+    let outage = hop.unable_changed(None).await.expect("an outage");
     assert_eq!((&*outage.cause, outage.since), ("the store refuses", began));
     assert_eq!(outage.agent.address.as_deref(), Some("127.0.0.1:4141"));
     assert!((15..=17).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
@@ -34,19 +34,19 @@ async fn what_an_agent_cannot_store_is_given_back_in_time_if_another_one_can() {
     verdicts.until(&mut *sink, |v| v.again == set(0..8)).await;
     assert_eq!(verdicts.failures, Vec::<String>::new());
     // Another cause is reported; one that differs only in a number is not.
-    memory.outlet.fails(&"group".into(), "try 1234567 refused".into(), Instant::now());
-    let second = hop.unable_otherwise(Some(outage)).await.expect("an outage");
+    memory.outlet.set_failing(&"group".into(), "try 1234567 refused".into(), Instant::now());
+    let second = hop.unable_changed(Some(outage)).await.expect("an outage");
     assert_eq!((&*second.cause, second.since), ("try 1234567 refused", began));
-    memory.outlet.fails(&"group".into(), "try 7654321 refused".into(), Instant::now());
+    memory.outlet.set_failing(&"group".into(), "try 7654321 refused".into(), Instant::now());
     sleep(Duration::from_secs(10)).await;
     assert_eq!(hop.unable(), Some(second.clone()));
     // A relay passes on what the agent after it reports.
     let agent = AgentLink { address: Some("c:4141".into()), page: Some("http://c:1/".into()) };
     let further = Outage { since: began, cause: "disk full".into(), agent };
-    memory.outlet.fails_at(&"group".into(), further.clone());
-    assert_eq!(hop.unable_otherwise(Some(second)).await, Some(further.clone()));
-    memory.outlet.works("group");
-    assert_eq!(hop.unable_otherwise(Some(further)).await, None);
+    memory.outlet.set_failing_downstream(&"group".into(), further.clone());
+    assert_eq!(hop.unable_changed(Some(second)).await, Some(further.clone()));
+    memory.outlet.set_working("group");
+    assert_eq!(hop.unable_changed(Some(further)).await, None);
     write(&mut *sink, 0..8).await;
     memory.commit_all();
     let mut verdicts = Verdicts::default();
@@ -66,7 +66,7 @@ async fn what_was_stored_before_is_given_back_20_s_after_the_store_began_to_fail
     let mut verdicts = Verdicts::default();
     verdicts.until(&mut *sink, |v| v.stored == set(0..5)).await;
     let began = Instant::now();
-    memory.outlet.fails(&"group".into(), "the store refuses".into(), began);
+    memory.outlet.set_failing(&"group".into(), "the store refuses".into(), began);
     // Its channels are full as well: the sent batches wait there.
     memory.room.forget_permits(usize::MAX);
     write(&mut *sink, 5..7).await;

@@ -60,7 +60,7 @@ pub(super) struct BatchName(Vec<u8>);
 
 impl BatchName {
     /// Uses the batch's identity, which is the same for repetitions, or random bytes without one.
-    pub(super) fn of(batch: &Batch, chance: impl FnOnce() -> [u8; 16]) -> Self {
+    pub(super) fn new(batch: &Batch, chance: impl FnOnce() -> [u8; 16]) -> Self {
         Self(match &batch.envelope.identity {
             Some(identity) => {
                 let numbers = [identity.epoch.0.to_be_bytes(), identity.sequence.0.to_be_bytes()];
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_comes_again_has_the_ids_and_nonces_that_it_had() {
-        let name = |sequence| BatchName::of(&batch(&["{}"], sequence), || unreachable!());
+        let name = |sequence| BatchName::new(&batch(&["{}"], sequence), || unreachable!());
         assert_eq!(name(1).id(0), name(1).id(0));
         assert_eq!(name(1).id(0).len(), 36);
         assert_ne!(name(1).id(0), name(1).id(1));
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(name(1).nonce(b"r", 0), name(1).nonce(b"r", 0));
         assert_ne!(name(1).nonce(b"r", 0), name(2).nonce(b"r", 0));
         assert_ne!(name(1).nonce(b"r", 0), name(1).nonce(b"r", 1));
-        let without = BatchName::of(&Batch::of(["x"]), || [7; 16]);
+        let without = BatchName::new(&Batch::of(["x"]), || [7; 16]);
         assert_eq!(without.id(0), BatchName(vec![7; 16]).id(0));
     }
 
@@ -289,7 +289,7 @@ mod tests {
     fn a_counter_is_raised_once_for_a_row_by_all_of_its_events() {
         let mapping = mapping("%[k]", &[]);
         let batch = batch(&[r#"{"k":"a"}"#, r#"{"k":"b"}"#, r#"{"k":"a"}"#, "{}"], 3);
-        let (name, mut counts) = (BatchName::of(&batch, || [0; 16]), Counts::new());
+        let (name, mut counts) = (BatchName::new(&batch, || [0; 16]), Counts::new());
         batch.iter().for_each(|event| mapping.count(event, &mut counts));
         let raised: Vec<_> = mapping
             .increments(counts, &name)

@@ -93,7 +93,7 @@ fn pieces_have_the_same_records_wherever_they_end() {
         for passed in 0..=all.len() {
             let mut file = decoder(&json!({})).unwrap().begin_file().unwrap();
             let mut reader = BufReader::with_capacity(read, text.as_bytes());
-            file.pass_over(&mut reader, passed as u64).unwrap();
+            file.skip_events(&mut reader, passed as u64).unwrap();
             let (mut found, limits) = (Vec::new(), PieceLimits { bytes, events });
             loop {
                 let mut piece = BatchBuilder::default();
@@ -110,7 +110,7 @@ fn pieces_have_the_same_records_wherever_they_end() {
         }
     }
     let mut file = decoder(&json!({})).unwrap().begin_file().unwrap();
-    let passed = file.pass_over(&mut text.as_bytes(), 6).unwrap_err();
+    let passed = file.skip_events(&mut text.as_bytes(), 6).unwrap_err();
     assert!(passed.to_string().contains("fewer records"), "{passed}");
 }
 

@@ -68,7 +68,7 @@ pub struct Config {
 }
 
 fn default_decoder() -> Choice<dyn Decoder> {
-    Choice::of("lines")
+    Choice::from_kind("lines")
 }
 
 fn default_batch_bytes() -> ByteSize {

@@ -26,7 +26,7 @@ mod times;
 
 use ledger::BOOKS;
 
-pub(super) use host::{AnyHost, HostNames, OfThisHost};
+pub(super) use host::{AnyHost, HostNames, LocalHost};
 pub(super) use names::{branch, confined};
 pub(super) use route::{OVERFLOW, Routed, Rules, WithoutTime};
 pub(super) use times::{Calendar, Round};

@@ -11,10 +11,10 @@ use pipeline::{BuildContext, BuildError};
 use storage::{CreateOptions, StoreUrl};
 
 use super::bucket::{
-    Calendar, HostNames, OfThisHost, Round, Rules, Template, WithoutTime, branch, confined,
+    Calendar, HostNames, LocalHost, Round, Rules, Template, WithoutTime, branch, confined,
 };
 use super::config::{CompactConfig, MarkerConfig, Promise, TimeFrom};
-use super::decision::Decision;
+use super::decision::RepairHint;
 use super::marker::Marker;
 use super::merging::Compact;
 use super::named::NamedLedger;
@@ -34,7 +34,7 @@ impl Config {
         connect: Connect,
     ) -> Result<HdfsSink, BuildError> {
         let format = Format::new(&self.encoder, &self.codec, cx)?;
-        let rules = self.rules(url.path(), &OfThisHost(&cx.env))?;
+        let rules = self.rules(url.path(), &LocalHost(&cx.env))?;
         let positive = |setting: &str, value: Option<u64>| match value {
             Some(0) => Err(BuildError::invalid(setting, "must be greater than 0")),
             _ => Ok(()),
@@ -66,7 +66,7 @@ impl Config {
         };
         let dataset = place::dataset(url, &cx.name).map_err(|it| BuildError::invalid("url", it));
         let (dataset, dataset_name) = dataset?;
-        let decision = Decision::of(&self.url, &cx.name, &cx.directory);
+        let decision = RepairHint::new(&self.url, &cx.name, &cx.directory);
         let settings = Settings {
             env: cx.env.clone(),
             rules,

@@ -226,7 +226,7 @@ impl Default for RollConfig {
 }
 
 fn default_encoder() -> Choice<dyn Encoder> {
-    Choice::of("text")
+    Choice::from_kind("text")
 }
 
 fn default_marker() -> String {
@@ -234,7 +234,7 @@ fn default_marker() -> String {
 }
 
 fn default_codec() -> Choice<dyn Codec> {
-    Choice::of("none")
+    Choice::from_kind("none")
 }
 
 fn default_zone() -> String {

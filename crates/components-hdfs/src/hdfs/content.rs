@@ -47,7 +47,7 @@ pub(super) struct Cores {
 
 impl Cores {
     /// Returns the cores of this process.
-    pub(super) fn of(env: &Env) -> Self {
+    pub(super) fn from_env(env: &Env) -> Self {
         Self::new(env.clone(), env.blocking.cores())
     }
 
@@ -224,9 +224,9 @@ mod tests {
 
     /// Threads that run the most recent work first.
     #[derive(Default)]
-    struct LastFirst(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
+    struct LifoThreads(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
 
-    impl LastFirst {
+    impl LifoThreads {
         fn work(&self) {
             for work in mem::take(&mut *self.0.lock().unwrap()).into_iter().rev() {
                 work();
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    impl Blocking for LastFirst {
+    impl Blocking for LifoThreads {
         fn run(&self, work: Box<dyn FnOnce() + Send>) {
             self.0.lock().unwrap().push(work);
         }
@@ -243,7 +243,7 @@ mod tests {
     #[tokio::test]
     async fn pieces_are_in_the_order_of_their_events_whichever_is_ready_first() {
         for kind in ["gzip", "zstd"] {
-            let threads = Arc::new(LastFirst::default());
+            let threads = Arc::new(LifoThreads::default());
             let env = Env { blocking: threads.clone(), ..env::real() };
             let cores = Cores::new(env, 8);
             let mut content = Content::begin(&format(&json!(kind)), &cores);
@@ -271,7 +271,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_pieces_are_in_work_than_there_are_cores() {
-        let threads = Arc::new(LastFirst::default());
+        let threads = Arc::new(LifoThreads::default());
         let cores = Cores::new(Env { blocking: threads.clone(), ..env::real() }, 2);
         let mut files: Vec<_> =
             (0..3).map(|_| Content::begin(&format(&json!("zstd")), &cores)).collect();

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 /// Accepted batches without a settlement, and settlements not yet returned.
 ///
-/// A ticket is settled once. Later settlements are ignored, also after [`Held::give_back`], so that
+/// A ticket is settled once. Later settlements are ignored, also after [`Held::release`], so that
 /// a task that outlives the sink settles nothing.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -95,7 +95,7 @@ impl Held {
     }
 
     /// Returns all batches to the channel.
-    pub(super) fn give_back(&self) {
+    pub(super) fn release(&self) {
         let tickets = self.state().held.keys().copied().collect();
         self.settle(tickets, Outcome::Again(None));
     }
@@ -119,7 +119,7 @@ impl Held {
     }
 
     /// Records the state of the ledger.
-    pub(super) fn know(&self, delivered: Settled) {
+    pub(super) fn record_ledger(&self, delivered: Settled) {
         self.state().delivered = delivered;
     }
 
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(held.bytes(), 110);
         held.settle((1..2).into(), Outcome::Delivered);
         held.settle((0..9).into(), Outcome::Again(None));
-        held.give_back();
+        held.release();
         assert_eq!(held.bytes(), 0);
         assert_eq!(held.settled().await.tickets, (1..2).into());
         assert_eq!(held.settled().await.tickets, (2..3).into());

@@ -31,7 +31,7 @@ impl NamedLedger {
             entries: ledger.view().next(),
             read,
         };
-        self.board.says(&self.sink, vec![state]);
+        self.board.set(&self.sink, vec![state]);
     }
 
     /// Withdraws the announcement.

@@ -24,7 +24,7 @@ impl Paths {
     ///
     /// # Errors
     /// A setting is wrong.
-    pub fn of(settings: &Config) -> Result<Self, BuildError> {
+    pub fn from_config(settings: &Config) -> Result<Self, BuildError> {
         let url = StoreUrl::parse(&settings.url);
         let url = url.map_err(|error| BuildError::invalid("url", error))?;
         settings.rules(url.path(), &AnyHost).map(Self)

@@ -170,7 +170,7 @@ impl Registering {
             let places = self.ledger.lock().await.noted(kind, &note).await?;
             self.backlog.takes(note, places.into_iter().map(|place| place.directory));
         }
-        self.look().await?;
+        self.scan().await?;
         let registered = self.register(registration).await;
         for note in self.backlog.done() {
             self.ledger.lock().await.remove_note(kind, &note).await?;
@@ -180,7 +180,7 @@ impl Registering {
     }
 
     /// Finds out which directories have files.
-    async fn look(&mut self) -> Result<(), RegisterError> {
+    async fn scan(&mut self) -> Result<(), RegisterError> {
         let unknown = self.backlog.unknown();
         if unknown.is_empty() {
             return Ok(());

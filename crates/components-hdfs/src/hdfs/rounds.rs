@@ -7,7 +7,7 @@ use super::staged::{FileKey, Part};
 pub(super) const ROUNDS_MAX: usize = 16;
 
 /// Writes a batch in rounds, each of which closes its files. A single commit covers all files.
-pub(super) struct Rounds {
+pub(super) struct BatchRounds {
     /// Whether there is more than one round.
     pub(super) are_several: bool,
     files_max: usize,
@@ -16,7 +16,7 @@ pub(super) struct Rounds {
     last: Option<FileKey>,
 }
 
-impl Rounds {
+impl BatchRounds {
     /// Plans the rounds of these parts, which are sorted by file.
     pub(super) fn new(parts: &[Part], files_max: usize) -> Self {
         let files = parts.chunk_by(|one, other| one.file == other.file).count();
@@ -47,7 +47,7 @@ mod tests {
         let part =
             |name| Part { file: key(name), events: Events::default(), bytes_bound: 1, noted: None };
         let parts: Vec<Part> = files.iter().map(part).collect();
-        let mut rounds = Rounds::new(&parts, files_max);
+        let mut rounds = BatchRounds::new(&parts, files_max);
         let begins = |(at, part): (usize, &Part)| rounds.ends_before(&part.file).then_some(at);
         let begins = parts.iter().enumerate().filter_map(begins).collect();
         (rounds.are_several, begins)

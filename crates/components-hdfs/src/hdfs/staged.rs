@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::content::{Content, Cores};
-use super::decision::Decision;
+use super::decision::RepairHint;
 use super::error::HdfsSinkError;
 use super::held::Held;
 use super::named::NamedLedger;
@@ -84,7 +84,7 @@ pub(super) struct CommitContext {
     pub(super) visible: Arc<Visible>,
     /// Committed files rejected by their directories.
     pub(super) unpublished: Gauge,
-    pub(super) decision: Arc<Decision>,
+    pub(super) decision: Arc<RepairHint>,
     /// The ledger as announced upstream.
     pub(super) named_ledger: Arc<NamedLedger>,
     /// Directories with a note.
@@ -101,7 +101,7 @@ impl CommitContext {
             && self.stage.recorded
             && let Err(changed) = self.ledger.lock().await.still_there().await
         {
-            return self.decision.wanted(changed);
+            return self.decision.add_hint(changed);
         }
         error.into()
     }
@@ -257,7 +257,7 @@ impl OpenRoll {
             Ok(Some(Committed::Published(_))) => held.settle(tickets, Outcome::Delivered),
             // A file that is not visible may be lost with this opening.
             Ok(None) => held.settle(context.waiting.without(tickets), Outcome::Delivered),
-            Ok(Some(Committed::Elsewhere | Committed::Overlap(_))) => {
+            Ok(Some(Committed::ByAnother | Committed::Overlap(_))) => {
                 held.settle_by_the_ledger(&batches);
             }
             Err(error) => {
@@ -283,7 +283,7 @@ impl OpenRoll {
     /// entry.
     async fn commit(mut self, context: &CommitContext) -> Result<Option<Committed>, HdfsSinkError> {
         let CommitContext { stage, ledger, held, waiting, decision, named_ledger, .. } = context;
-        let traced = Traced::of(&context.traces, &self.batches);
+        let traced = Traced::new(&context.traces, &self.batches);
         for file in self.files.values_mut() {
             file.finish(&stage.cores).await?;
         }
@@ -320,8 +320,8 @@ impl OpenRoll {
         notes.put(&ledger, token).await?;
         let began = Instant::now();
         let committed = ledger.commit(roll, closing).await;
-        let committed = committed.map_err(|error| decision.wanted(error))?;
-        held.know(ledger.view().settled().clone());
+        let committed = committed.map_err(|error| decision.add_hint(error))?;
+        held.record_ledger(ledger.view().settled().clone());
         if let Committed::Published(index) = committed {
             context.noted.add(notes.timed);
             if let Some(table) = &context.settings.registration {

@@ -95,7 +95,7 @@ impl Config {
                            this setting, or remove `guarantee`";
             return invalid("", problem);
         }
-        let keys = match Keys::of(&rules.template.folders()) {
+        let keys = match Keys::from_folders(&rules.template.folders()) {
             Ok(keys) => keys,
             Err(problem) => return invalid("", problem),
         };
@@ -187,7 +187,7 @@ impl HiveConfig {
             create: self.create,
             location,
             keys,
-            reader: Reader::of(&form, self.serde.as_deref()),
+            reader: Reader::for_form(&form, self.serde.as_deref()),
             columns,
         })
     }

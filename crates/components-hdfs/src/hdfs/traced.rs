@@ -14,10 +14,10 @@ pub(super) struct Traced<'a> {
 
 impl<'a> Traced<'a> {
     /// Selects the sampled batches, starting now. Without tracing, does nothing.
-    pub(super) fn of(traces: &'a Traces, batches: &[(Ticket, Option<Identity>)]) -> Self {
+    pub(super) fn new(traces: &'a Traces, batches: &[(Ticket, Option<Identity>)]) -> Self {
         let batches = if traces.is_on() { batches } else { &[] };
         let named = batches.iter().filter_map(|(ticket, key)| Some((*ticket, (*key)?)));
-        let sampled = named.filter(|(_, key)| traces.of(*key).is_some()).collect();
+        let sampled = named.filter(|(_, key)| traces.trace_id(*key).is_some()).collect();
         Self { traces, began: Instant::now(), batches: sampled }
     }
 

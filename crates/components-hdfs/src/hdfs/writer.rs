@@ -26,7 +26,7 @@ use super::merging::Compact;
 use super::register::Registration;
 use super::roll::Limits;
 use super::rolls::{Growing, Rolls};
-use super::rounds::{ROUNDS_MAX, Rounds};
+use super::rounds::{BatchRounds, ROUNDS_MAX};
 use super::staged::{CommitContext, FileKey, OpenRoll, Part};
 
 /// Maximum number of rolls being closed and committed in the background.
@@ -144,7 +144,7 @@ impl Writer {
         roll.life.touch(now, limits);
         roll.add(ticket, key);
         let stage = &self.context.stage;
-        let (mut full, mut rounds) = (None, Rounds::new(&parts, settings.buckets_max));
+        let (mut full, mut rounds) = (None, BatchRounds::new(&parts, settings.buckets_max));
         for part in parts {
             let file = part.file.clone();
             if rounds.ends_before(&file) {

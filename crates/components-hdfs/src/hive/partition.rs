@@ -18,7 +18,7 @@ impl Keys {
     ///
     /// # Errors
     /// The problem with a folder, and the fix.
-    pub(crate) fn of(folders: &[&str]) -> Result<Self, String> {
+    pub(crate) fn from_folders(folders: &[&str]) -> Result<Self, String> {
         if folders.is_empty() {
             return Err("the path of `url` has no directory with an escape; add one for each \
                         partition column, such as `day=%Y-%m-%d`"
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn folders_are_partition_columns_or_are_refused_with_the_remedy() {
-        let keys = Keys::of(&["day=", "host=web-"]).unwrap();
+        let keys = Keys::from_folders(&["day=", "host=web-"]).unwrap();
         assert_eq!(keys.names(), ["day", "host"]);
         for (folders, problem) in [
             (&[][..], "`day=%Y-%m-%d`"),
@@ -101,14 +101,14 @@ mod tests {
             (&["="], "lower case letters"),
             (&["day=", "day="], "twice"),
         ] {
-            let error = Keys::of(folders).unwrap_err();
+            let error = Keys::from_folders(folders).unwrap_err();
             assert!(error.contains(problem), "{error}");
         }
     }
 
     #[test]
     fn a_directory_is_the_partition_of_its_values_or_none() {
-        let keys = Keys::of(&["day=", "host="]).unwrap();
+        let keys = Keys::from_folders(&["day=", "host="]).unwrap();
         let values = |directory: &str| keys.partition(directory).map(|found| found.values);
         let two = |day: &str, host: &str| Some(vec![day.to_owned(), host.to_owned()]);
         assert_eq!(values("day=2026-11-26/host=web-1"), two("2026-11-26", "web-1"));

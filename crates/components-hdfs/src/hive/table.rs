@@ -60,7 +60,7 @@ impl TableSpec {
 
 impl Reader {
     /// Returns the reader for this format, with `serde` instead of the usual class.
-    pub(crate) fn of(form: &TableForm, serde: Option<&str>) -> Self {
+    pub(crate) fn for_form(form: &TableForm, serde: Option<&str>) -> Self {
         let (usual, input, output) = match form.storage {
             TableStorage::Text => (LAZY, TEXT_INPUT, TEXT_OUTPUT),
             TableStorage::Json => {

@@ -73,7 +73,7 @@ fn read_from(
 ) -> (Vec<Event>, Option<String>) {
     let mut decoder = decoder(settings).begin_file().unwrap();
     let (mut file, mut found) = (file, Vec::new());
-    if let Err(error) = decoder.pass_over(&mut file, passed) {
+    if let Err(error) = decoder.skip_events(&mut file, passed) {
         return (found, Some(error.to_string()));
     }
     loop {

@@ -163,7 +163,7 @@ impl Config {
             options,
             layout: Layout::new(url.path()),
             directory: cx.directory.clone(),
-            measures: Measures::of(&cx.scope::<Self>())?,
+            measures: Measures::new(&cx.scope::<Self>())?,
             board: SinkBoard::default(),
         });
         let requests = RequestOptions {

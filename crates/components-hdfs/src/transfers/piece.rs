@@ -65,7 +65,7 @@ impl<'a> Piece<'a> {
     ///
     /// # Errors
     /// It is not a piece of a file, or its file name is unusable.
-    pub(super) fn of(event: &EventRef<'a>, takes_colons: bool) -> Result<Self, Refusal> {
+    pub(super) fn from_event(event: &EventRef<'a>, takes_colons: bool) -> Result<Self, Refusal> {
         let header = |name| {
             let missing = || {
                 Refusal::no_piece(format!(
@@ -168,7 +168,7 @@ mod tests {
         events.push(body, headers);
         let batch = events.finish();
         let event = batch.iter().next().unwrap();
-        Piece::of(&event, false).err().map(|it| it.reason)
+        Piece::from_event(&event, false).err().map(|it| it.reason)
     }
 
     #[test]

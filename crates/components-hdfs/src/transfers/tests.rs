@@ -136,7 +136,7 @@ fn staged(store: &Memory) -> Vec<String> {
     files.filter(is_staged).collect()
 }
 
-/// Looks around until nothing is staged.
+/// Scans until nothing is staged.
 async fn until_clear(store: &Memory) {
     let clear = async {
         while !staged(store).is_empty() {

@@ -11,7 +11,7 @@ use support::mutant;
 
 use super::cover::{Part, Slice, cover};
 use super::layout::{self, DAMAGED, END, Record};
-use super::shelf::{Claimed, Shelf};
+use super::store::{Claimed, TransferStore};
 
 /// Bytes per read, and parallel reads per file.
 const READ_BYTES: u64 = 4 << 20;
@@ -27,7 +27,7 @@ pub(super) enum Checked {
     Damaged,
 }
 
-impl Shelf {
+impl TransferStore {
     /// Returns the names in a directory.
     pub(super) async fn names(&self, directory: &str) -> Result<BTreeSet<String>, FsError> {
         match self.fs.list(directory).await {
@@ -38,7 +38,7 @@ impl Shelf {
     }
 
     /// Reassembles the file of a transfer if all parts are there.
-    pub(super) async fn check(&self, transfer: &str, by_look: bool) -> Result<Checked, FsError> {
+    pub(super) async fn check(&self, transfer: &str, by_scan: bool) -> Result<Checked, FsError> {
         let layout = &self.shared.layout;
         let Some(end) = self.record(&layout.among_parts(transfer, END)).await? else {
             return Ok(Checked::Unfinished);
@@ -52,7 +52,7 @@ impl Shelf {
         if mutant!("part_left_out") {
             slices.pop();
         }
-        if !by_look {
+        if !by_scan {
             let whole = self.names(&layout.all_whole()).await?;
             if whole.iter().any(|name| layout::transfer_of(name) == Some(transfer)) {
                 return Ok(Checked::Unfinished);
@@ -63,7 +63,7 @@ impl Shelf {
         let is_right = match put_together {
             Ok(digest) => digest == end.sha256 || mutant!("part_left_out"),
             Err(error) => {
-                // If that fails, too, a look around removes it.
+                // If that fails, too, a scan removes it.
                 drop(self.fs.delete(&layout.whole(&whole)).await);
                 return Err(error);
             }

@@ -71,7 +71,7 @@ impl Connection {
         limit: Duration,
     ) -> Result<Self, HttpError> {
         let mut socket = WebSocket::new(TokioIo::new(opened), url, options.event_max).await;
-        socket.say(messages, limit).await?;
+        socket.send_texts(messages, limit).await?;
         Ok(Self::new(Way::Socket(Box::new(socket))))
     }
 

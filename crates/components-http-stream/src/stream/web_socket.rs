@@ -58,7 +58,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     ///
     /// # Errors
     /// The connection breaks, or the server does not accept them.
-    pub(super) async fn say(&mut self, texts: &[Secret], limit: Duration) -> Result<(), HttpError> {
+    pub(super) async fn send_texts(
+        &mut self,
+        texts: &[Secret],
+        limit: Duration,
+    ) -> Result<(), HttpError> {
         let saying = async {
             for text in texts {
                 self.stream.feed(Message::text(text.expose())).await?;

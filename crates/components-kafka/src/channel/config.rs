@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::consumer::Context;
-use crate::client::{self, Trouble};
+use crate::client::{self, BrokerFailure};
 use crate::sink::Compression;
 use crate::token::Tokens;
 
@@ -132,8 +132,8 @@ impl Target {
 
     /// Creates the callbacks of another client.
     pub(super) fn context(&self) -> Context {
-        let token = self.token.as_ref().map(Tokens::another);
-        Context { name: self.name.clone(), token, trouble: Trouble::default() }
+        let token = self.token.as_ref().map(Tokens::for_another_client);
+        Context { name: self.name.clone(), token, broker_failure: BrokerFailure::default() }
     }
 }
 
@@ -186,7 +186,7 @@ impl Config {
             // A group is complete when it is handed over.
             ("linger.ms", "0".to_owned()),
         ];
-        let tokens = Tokens::of(self.token_file, self.oauth, cx)?;
+        let tokens = Tokens::from_settings(self.token_file, self.oauth, cx)?;
         let token = tokens.as_ref();
         let configure = |own: &[(&str, String)]| {
             let (properties, secrets) = (&self.properties, &self.secret_properties);

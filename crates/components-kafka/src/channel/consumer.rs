@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::config::Target;
 use super::parts::Joiner;
 use super::rights::{Right, is_denied};
-use crate::client::{self, Trouble};
+use crate::client::{self, BrokerFailure};
 use crate::token::{self, Tokens};
 
 /// Timeout of a broker request.
@@ -32,7 +32,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub(super) struct Context {
     pub(super) name: Arc<str>,
     pub(super) token: Option<Tokens>,
-    pub(super) trouble: Trouble,
+    pub(super) broker_failure: BrokerFailure,
 }
 
 /// Offsets of the records of a transaction, by their index in it.
@@ -42,7 +42,7 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        client::log((&self.name, &self.trouble), level, facility, text);
+        client::log((&self.name, &self.broker_failure), level, facility, text);
     }
 
     fn error(&self, error: KafkaError, text: &str) {
@@ -87,7 +87,7 @@ impl Reader {
         let consumer: BaseConsumer<Context> = consumer.map_err(|error| {
             failed("cannot create the Kafka client: check `properties`", &error)
         })?;
-        token::give_first(&consumer, consumer.context().token.as_ref(), ANSWER_WITHIN);
+        token::poll_until_token(&consumer, consumer.context().token.as_ref(), ANSWER_WITHIN);
         Ok(Self { consumer, topic: topic.to_owned(), next: None })
     }
 
@@ -149,7 +149,8 @@ impl Reader {
                     until = Instant::now() + ANSWER_WITHIN;
                     let record = message.payload().unwrap_or_default();
                     let joined = joiner.add(message.offset(), record);
-                    let joined = joined.map_err(|()| foreign(&self.topic, message.offset()))?;
+                    let joined =
+                        joined.map_err(|()| unexpected_record(&self.topic, message.offset()))?;
                     if let Some((begin, value)) = joined
                         && !take(begin, value)
                     {
@@ -178,7 +179,7 @@ impl Reader {
     }
 }
 
-fn foreign(topic: &str, offset: i64) -> LogError {
+fn unexpected_record(topic: &str, offset: i64) -> LogError {
     LogError::Unusable(format!(
         "topic `{topic}` has a record at offset {offset} that this channel did not write: use a \
          topic that only this channel writes to"

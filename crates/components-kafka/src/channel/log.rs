@@ -195,7 +195,7 @@ impl TopicLog {
 }
 
 /// Pauses after a failure, before the call is repeated.
-fn slowly<T, E>(outcome: Result<T, E>) -> Result<T, E> {
+fn pause_on_error<T, E>(outcome: Result<T, E>) -> Result<T, E> {
     if outcome.is_err() {
         park_timeout(PAUSE);
     }
@@ -213,23 +213,23 @@ impl Log for TopicLog {
         *slot = None;
         let producer = self.init()?;
         // Check the write permission before the first put.
-        let trial = [Record { key: None, value: parts::nothing() }];
-        let tried = slowly(self.attempt(&producer, &self.target.topic, &trial));
+        let trial = [Record { key: None, value: parts::filler() }];
+        let tried = pause_on_error(self.attempt(&producer, &self.target.topic, &trial));
         tried.map_err(|(Failure::Nothing(error) | Failure::Unknown(error))| error)?;
         *slot = Some(producer);
         Ok(())
     }
 
     fn state(&self) -> Result<Option<Bytes>, LogError> {
-        slowly(self.newest_state())
+        pause_on_error(self.newest_state())
     }
 
-    fn keep(&self, state: &Bytes) -> Result<(), Failure> {
+    fn store_state(&self, state: &Bytes) -> Result<(), Failure> {
         let parts = parts::split(state, self.target.record_bytes_max);
         let records = parts.into_iter().enumerate();
         let records: Vec<_> =
             records.map(|(at, value)| Record { key: Some(at.to_string()), value }).collect();
-        slowly(self.transact(&self.target.state_topic, &records)).map(drop)
+        pause_on_error(self.transact(&self.target.state_topic, &records)).map(drop)
     }
 
     fn append(&self, frames: &[Bytes]) -> Result<Vec<Place>, Failure> {
@@ -239,7 +239,7 @@ impl Log for TopicLog {
             let parts = parts::split(frame, self.target.record_bytes_max);
             records.extend(parts.into_iter().map(|value| Record { key: None, value }));
         }
-        let offsets = slowly(self.transact(&self.target.topic, &records))?;
+        let offsets = pause_on_error(self.transact(&self.target.topic, &records))?;
         Ok(firsts.into_iter().map(|first| offsets[first] as Place).collect())
     }
 
@@ -250,7 +250,7 @@ impl Log for TopicLog {
             found.push(Stored { place: place as Place, frame });
             left > 0
         });
-        slowly(read).map(|()| found)
+        pause_on_error(read).map(|()| found)
     }
 
     fn release(&self, below: Place) -> Result<(), LogError> {

@@ -24,7 +24,7 @@ pub(super) fn split(value: &[u8], most: usize) -> Vec<Vec<u8>> {
 }
 
 /// Returns a record that readers ignore: a second part without a first one.
-pub(super) fn nothing() -> Vec<u8> {
+pub(super) fn filler() -> Vec<u8> {
     [1_u32, 2].map(u32::to_le_bytes).concat()
 }
 
@@ -82,7 +82,7 @@ mod tests {
         for (offset, record) in (10..).zip(records.iter().chain(&split(b"small", 100))) {
             joined.extend(joiner.add(offset, record).unwrap());
         }
-        assert_eq!(joiner.add(30, &nothing()), Ok(None));
+        assert_eq!(joiner.add(30, &filler()), Ok(None));
         let both = [(10, Bytes::from(value)), (14, Bytes::from_static(b"small"))];
         assert_eq!(joined, both);
         assert_eq!(joiner.add(1, b"none of ours"), Err(()));

@@ -114,7 +114,7 @@ pub(super) fn prepare(
 ///
 /// # Errors
 /// Same as [`prepare`].
-pub(super) fn look(target: &Arc<Target>) -> Result<String, LogError> {
+pub(super) fn inspect(target: &Arc<Target>) -> Result<String, LogError> {
     let admin = Admin::new(target.clone());
     let mut found = Vec::new();
     for topic in both(target) {
@@ -151,8 +151,8 @@ fn partitions(reader: &Reader, topic: &str) -> Result<Option<usize>, LogError> {
 
 /// Returns the error if the brokers do not answer the first request.
 fn unanswered(reader: &Reader, error: &KafkaError) -> LogError {
-    client::hear(&reader.consumer);
-    let said = reader.consumer.context().trouble.last();
+    client::poll_events(&reader.consumer);
+    let said = reader.consumer.context().broker_failure.last();
     let text = format!("no broker answers: check `brokers` and the network: {error}{said}");
     LogError::Failed(std::io::Error::other(text))
 }

@@ -250,7 +250,7 @@ impl Config {
             ("queue.buffering.max.messages", "100000".to_owned()),
         ];
         let (properties, secrets) = (&self.properties, &self.secret_properties);
-        let tokens = Tokens::of(self.token_file, self.oauth, cx)?;
+        let tokens = Tokens::from_settings(self.token_file, self.oauth, cx)?;
         let token = tokens.as_ref();
         let client = client::configure(&self.brokers, properties, secrets, token, &own, FIXED)?;
         let own = [("isolation.level", "read_committed"), ("enable.auto.commit", "false")];

@@ -110,7 +110,7 @@ impl Ledger {
     }
 
     /// Returns whether a batch is new, delivered or closed.
-    pub(super) fn knows(&self, batch: Identity) -> Known {
+    pub(super) fn status(&self, batch: Identity) -> Known {
         self.record.knows(batch)
     }
 
@@ -182,8 +182,8 @@ mod tests {
         ledger.add(batch(4, 0), &none, &Delivered::All);
         let read = Ledger::read(&ledger.text(4096).unwrap()).unwrap();
         assert_eq!(read, ledger);
-        assert_eq!(read.knows(batch(3, 99)), Known::Applied);
-        assert_eq!(read.knows(batch(3, 101)), Known::New);
+        assert_eq!(read.status(batch(3, 99)), Known::Applied);
+        assert_eq!(read.status(batch(3, 101)), Known::New);
         assert_eq!(read.delivered(batch(3, 99)), Delivered::All);
         assert_eq!(read.delivered(batch(3, 100)), refused(&[2, 3, 9]));
     }
@@ -198,7 +198,7 @@ mod tests {
         let text = ledger.text(4096).unwrap();
         assert!(text.len() <= 4096);
         let read = Ledger::read(&text).unwrap();
-        assert!((0..10).all(|sequence| read.knows(batch(3, sequence)) == Known::Applied));
+        assert!((0..10).all(|sequence| read.status(batch(3, sequence)) == Known::Applied));
         assert_eq!(read.delivered(batch(3, 0)), Delivered::All);
         assert_eq!(read.delivered(batch(3, 9)), refused(&all));
 
@@ -213,7 +213,7 @@ mod tests {
         ledger.add(batch(3, 0), &floors, &refused(&[1]));
         floors.raise(Origin([7; 16]), Epoch(5));
         ledger.add(batch(5, 0), &floors, &Delivered::All);
-        assert_eq!(ledger.knows(batch(3, 0)), Known::Closed);
+        assert_eq!(ledger.status(batch(3, 0)), Known::Closed);
         assert!(ledger.refused.is_empty());
     }
 

@@ -93,7 +93,7 @@ impl Kafka {
                     return Ok(delivered);
                 }
                 Sent::Closed => {
-                    let name = self.floors.left(&self.env, key).await;
+                    let name = self.floors.rename_closed(&self.env, key).await;
                     if name == key {
                         return Ok(closed(batch, key));
                     }
@@ -114,8 +114,8 @@ impl Kafka {
         let began = Instant::now();
         let mut seat = self.origins.seat(origin).await;
         // The first batch of an origin opens its client, in a separate transaction.
-        let mut lane = seat.take().filter(|lane| !lane.producer.has_given_up())?;
-        if keys.iter().any(|key| lane.ledger.knows(*key) != Known::New) {
+        let mut lane = seat.take().filter(|lane| !lane.producer.must_be_replaced())?;
+        if keys.iter().any(|key| lane.ledger.status(*key) != Known::New) {
             *seat = Some(lane);
             return None;
         }
@@ -207,11 +207,11 @@ impl Kafka {
     async fn attempt(&self, batch: &Batch, key: Identity) -> Result<Sent, SendError> {
         let mut seat = self.origins.seat(key.origin).await;
         // An early return leaves the seat empty.
-        let mut lane = match seat.take().filter(|lane| !lane.producer.has_given_up()) {
+        let mut lane = match seat.take().filter(|lane| !lane.producer.must_be_replaced()) {
             Some(lane) => lane,
             None => self.open_lane(key.origin).await?,
         };
-        let sent = match lane.ledger.knows(key) {
+        let sent = match lane.ledger.status(key) {
             Known::New => Sent::Now(self.transact(&mut lane, batch, key).await?),
             Known::Applied => Sent::Before(lane.ledger.delivered(key)),
             Known::Closed => Sent::Closed,
@@ -357,7 +357,7 @@ fn read(
     topic: &str,
 ) -> Result<(ConsumerGroupMetadata, Option<String>), KafkaError> {
     let reader: BaseConsumer<Context> = config.create_with_context(context)?;
-    token::give_first(&reader, reader.context().token.as_ref(), ANSWER_WITHIN);
+    token::poll_until_token(&reader, reader.context().token.as_ref(), ANSWER_WITHIN);
     let group = reader.group_metadata().expect("the configuration names a group");
     let found = reader.committed_offsets(offset(topic, None), ANSWER_WITHIN)?;
     let elements = found.elements();

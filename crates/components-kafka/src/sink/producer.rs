@@ -18,7 +18,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProd
 use tokio::sync::{Notify, RwLock};
 
 use super::reasons::Failed;
-use crate::client::{self, Trouble};
+use crate::client::{self, BrokerFailure};
 use crate::token::{self, Tokens};
 
 /// Results of a batch's messages.
@@ -95,7 +95,7 @@ pub(super) struct Context {
     pub(super) name: Arc<str>,
     /// Tokens of the client.
     pub(super) token: Option<Tokens>,
-    pub(super) trouble: Trouble,
+    pub(super) broker_failure: BrokerFailure,
 }
 
 impl ConsumerContext for Context {}
@@ -104,7 +104,7 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        client::log((&self.name, &self.trouble), level, facility, text);
+        client::log((&self.name, &self.broker_failure), level, facility, text);
     }
 
     fn error(&self, error: KafkaError, text: &str) {
@@ -167,13 +167,13 @@ impl Producer {
     }
 
     /// Returns whether it must be replaced.
-    pub(super) fn has_given_up(&self) -> bool {
+    pub(super) fn must_be_replaced(&self) -> bool {
         self.client().client().fatal_error().is_some()
     }
 
     /// Returns why a broker cannot be used.
     pub(super) fn trouble(&self) -> String {
-        self.client().client().context().trouble.last()
+        self.client().client().context().broker_failure.last()
     }
 
     /// Sends a request to a broker. Blocks.

@@ -183,7 +183,7 @@ impl Config {
         ];
         own.extend(self.instance.map(|instance| ("group.instance.id", instance)));
         let (properties, secrets) = (&self.properties, &self.secret_properties);
-        let token = Tokens::of(self.token_file, self.oauth, cx)?;
+        let token = Tokens::from_settings(self.token_file, self.oauth, cx)?;
         let client =
             client::configure(&self.brokers, properties, secrets, token.as_ref(), &own, &[FIXED])?;
         Ok(Options {

@@ -52,7 +52,7 @@ impl Gather {
             bytes_over(&mut self.key, key);
         }
         self.mapped(message, options);
-        let mut headers = emptied(std::mem::take(&mut self.headers));
+        let mut headers = reuse(std::mem::take(&mut self.headers));
         if timestamp.is_some() {
             headers.push(("timestamp", &*self.timestamp));
         }
@@ -83,7 +83,7 @@ impl Gather {
         // The payload of a Flume event includes its headers.
         let values = headers.iter().map(|(_, value)| value.len()).sum::<usize>();
         self.bytes += payload.len() + values;
-        self.headers = emptied(headers);
+        self.headers = reuse(headers);
         is_event
     }
 
@@ -106,7 +106,7 @@ impl Gather {
 }
 
 /// Reuses the allocation for another lifetime.
-fn emptied<'a>(mut headers: Texts<'_>) -> Texts<'a> {
+fn reuse<'a>(mut headers: Texts<'_>) -> Texts<'a> {
     headers.clear();
     headers.into_iter().map(|_| ("", "")).collect()
 }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::config::{Options, Start};
 use super::gather::Gather;
 use super::position::{self, End, Partition};
-use crate::client::Trouble;
+use crate::client::BrokerFailure;
 use crate::token::Tokens;
 use assigned::{Assigned, Assignment};
 
@@ -42,7 +42,7 @@ pub(super) struct Member {
     pub(super) options: Arc<Options>,
     /// Tokens of this client.
     pub(super) token: Option<Tokens>,
-    pub(super) trouble: Trouble,
+    pub(super) broker_failure: BrokerFailure,
     intake: Arc<dyn PositionIntake>,
     /// Set when a broker has answered.
     cluster: OnceLock<String>,
@@ -79,9 +79,20 @@ impl Member {
     ) -> Self {
         let (state, stored, idle) = (Mutex::default(), Condvar::new(), Notify::new());
         let cluster = OnceLock::new();
-        let token = options.token.as_ref().map(Tokens::another);
-        let trouble = Trouble::default();
-        Self { name, options, token, trouble, intake, cluster, state, stored, idle, pieces }
+        let token = options.token.as_ref().map(Tokens::for_another_client);
+        let trouble = BrokerFailure::default();
+        Self {
+            name,
+            options,
+            token,
+            broker_failure: trouble,
+            intake,
+            cluster,
+            state,
+            stored,
+            idle,
+            pieces,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -147,7 +158,7 @@ impl Member {
     }
 
     /// Stops storing: pieces in flight will be read again.
-    pub(super) fn give_up(&self) {
+    pub(super) fn stop_storing(&self) {
         self.state().in_flight = 0;
     }
 
@@ -273,7 +284,7 @@ impl Member {
             let (low, high) = (offset(&first, topic, number)?, offset(&end, topic, number)?);
             let partition = Partition { topic: topic.into(), number };
             let key = partition.key(cluster);
-            let of: Vec<_> = known.iter().map(|known| position::of(known, &key)).collect();
+            let of: Vec<_> = known.iter().map(|known| position::find(known, &key)).collect();
             let committed = element.offset().to_raw().and_then(|at| u64::try_from(at).ok());
             let standing = match position::standing(&of, committed) {
                 Some(standing) => standing,
@@ -324,7 +335,7 @@ impl Member {
     }
 
     /// Revokes partitions: waits until their events are stored, and commits the offsets.
-    fn give_back(&self, consumer: &BaseConsumer<Self>, given: &TopicPartitionList) {
+    fn revoke(&self, consumer: &BaseConsumer<Self>, given: &TopicPartitionList) {
         let is_lost = consumer.assignment_lost();
         let until = Instant::now() + self.options.revoke_wait;
         let mut state = self.state();

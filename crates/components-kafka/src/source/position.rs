@@ -49,13 +49,14 @@ impl Position {
 }
 
 /// Returns the position of a key in a channel.
-pub(super) fn of(known: &[(Bytes, Bytes)], key: &Bytes) -> Option<Position> {
+pub(super) fn find(known: &[(Bytes, Bytes)], key: &Bytes) -> Option<Position> {
     known.iter().find(|(known, _)| known == key).and_then(|(_, value)| Position::decode(value))
 }
 
 /// Returns whether a channel with these positions lacks messages before these ends.
 pub(super) fn lacks(known: &[(Bytes, Bytes)], ends: &[End]) -> bool {
-    let reaches = |end: &End| of(known, &end.key).is_some_and(|has| has.next >= end.position.next);
+    let reaches =
+        |end: &End| find(known, &end.key).is_some_and(|has| has.next >= end.position.next);
     !ends.iter().all(reaches)
 }
 

@@ -19,11 +19,11 @@ use crate::token;
 /// Normal maximum duration of a turn.
 const TURN: Duration = Duration::from_millis(100);
 /// Messages to gather at a time.
-const HANDFUL: usize = 1_000;
+const POLL_MESSAGES: usize = 1_000;
 /// Maximum number of batches being stored.
 const IN_FLIGHT_MAX: usize = 2;
 /// How long to wait for a full channel before pausing the partitions.
-const HOLD_AFTER: Duration = Duration::from_secs(2);
+const PAUSE_AFTER: Duration = Duration::from_secs(2);
 /// Interval of lag measurements, and their timeout.
 const LAG_EVERY: Duration = Duration::from_secs(5);
 const LAG_WITHIN: Duration = Duration::from_secs(1);
@@ -73,12 +73,12 @@ impl Reader {
             options.client.create_with_context(member).map_err(|error| {
                 format!("cannot create the Kafka client: check `properties`: {error}")
             })?;
-        token::give_first(&consumer, consumer.context().token.as_ref(), ANSWER_WITHIN);
+        token::poll_until_token(&consumer, consumer.context().token.as_ref(), ANSWER_WITHIN);
         let cluster = client::reach(consumer.client(), ANSWER_WITHIN).ok();
         let cluster = cluster.and_then(|()| consumer.client().fetch_cluster_id(ANSWER_WITHIN));
         let cluster = cluster.ok_or_else(|| {
-            client::hear(&consumer);
-            let said = consumer.context().trouble.last();
+            client::poll_events(&consumer);
+            let said = consumer.context().broker_failure.last();
             format!(
                 "no broker answered within {ANSWER_WITHIN:?}: check `brokers` and the \
                  network{said}"
@@ -111,11 +111,11 @@ impl Reader {
         self.measure();
         while Instant::now() < until && !member.is_stopping() {
             if member.in_flight() >= IN_FLIGHT_MAX {
-                self.hold()?;
+                self.pause_if_full()?;
                 continue;
             }
-            self.go_on()?;
-            member.push(&self.handful(bytes, TURN / 10)?, bytes, events);
+            self.resume()?;
+            member.push(&self.poll_batch(bytes, TURN / 10)?, bytes, events);
             member.send_if_due();
         }
         if let Some(failure) = member.failure() {
@@ -132,9 +132,9 @@ impl Reader {
     ///
     /// Partitions may be revoked during the wait. Their messages are then not gathered; the next
     /// member reads them.
-    fn handful(&self, bytes: usize, wait: Duration) -> Result<Vec<BorrowedMessage<'_>>, String> {
+    fn poll_batch(&self, bytes: usize, wait: Duration) -> Result<Vec<BorrowedMessage<'_>>, String> {
         let (mut messages, mut size, mut wait) = (Vec::new(), 0, wait);
-        while messages.len() < HANDFUL && size < bytes {
+        while messages.len() < POLL_MESSAGES && size < bytes {
             match self.consumer().poll(wait) {
                 Some(Ok(message)) => {
                     size += message.payload_len();
@@ -174,10 +174,10 @@ impl Reader {
 
     /// Waits for the channels. During longer waits, polls with paused partitions to stay in the
     /// group.
-    fn hold(&self) -> Result<(), String> {
+    fn pause_if_full(&self) -> Result<(), String> {
         let mut pace = self.0.pace.lock().unwrap_or_else(PoisonError::into_inner);
         let since = *pace.since.get_or_insert_with(Instant::now);
-        if since.elapsed() < HOLD_AFTER {
+        if since.elapsed() < PAUSE_AFTER {
             self.member().wait(TURN);
             return Ok(());
         }
@@ -189,11 +189,11 @@ impl Reader {
         }
         let (bytes, events) = self.limits();
         // Messages prefetched before the pause form at most one more batch.
-        self.member().push(&self.handful(bytes, TURN)?, bytes, events);
+        self.member().push(&self.poll_batch(bytes, TURN)?, bytes, events);
         Ok(())
     }
 
-    fn go_on(&self) -> Result<(), String> {
+    fn resume(&self) -> Result<(), String> {
         let mut pace = self.0.pace.lock().unwrap_or_else(PoisonError::into_inner);
         pace.since = None;
         if pace.paused.take().is_some() {

@@ -25,7 +25,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 /// The topics at which connections ended.
 #[derive(Default)]
-pub(super) struct EndedAt(Mutex<Known>);
+pub(super) struct ConnectionEnds(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
@@ -34,7 +34,7 @@ struct Known {
     last: Option<Instant>,
 }
 
-impl EndedAt {
+impl ConnectionEnds {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_topic_is_not_allowed_after_connections_that_ended_at_it_alone() {
-        let (ended, now) = (EndedAt::default(), Instant::now());
+        let (ended, now) = (ConnectionEnds::default(), Instant::now());
         assert!(!ended.ended("a", now) && !ended.ended("a", now));
         // The ends had another cause.
         ended.acknowledged(["b", "a"].into_iter());
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn many_topics_take_bounded_memory() {
-        let (ended, now) = (EndedAt::default(), Instant::now());
+        let (ended, now) = (ConnectionEnds::default(), Instant::now());
         (0..3 * KNOWN_MAX).for_each(|n| assert!(!ended.ended(&n.to_string(), now)));
         assert!(ended.known().topics.len() <= KNOWN_MAX);
     }

@@ -48,7 +48,7 @@ pub(super) struct Publishing {
 }
 
 /// A message that is not acknowledged yet.
-enum Waits {
+enum Pending {
     /// Waits for PUBACK or PUBREC.
     First(usize),
     /// Waits for PUBCOMP.
@@ -112,7 +112,7 @@ impl Publishing {
         refused: &mut Placed<Refusal>,
         alone: &Range<usize>,
     ) -> Result<Placed<MqttError>, MqttError> {
-        let mut waiting: BTreeMap<u16, Waits> = BTreeMap::new();
+        let mut waiting: BTreeMap<u16, Pending> = BTreeMap::new();
         let mut not_allowed = Placed::new();
         let mut left = messages.iter().peekable();
         let (mut is_done, mut is_alone) = (false, false);
@@ -140,8 +140,8 @@ impl Publishing {
             // Answers come only after what they answer was written.
             let packet = self.connection.next(true).await.inspect_err(|_| {
                 let places = waiting.values().filter_map(|waits| match waits {
-                    Waits::First(place) => Some(*place),
-                    Waits::Complete => None,
+                    Pending::First(place) => Some(*place),
+                    Pending::Complete => None,
                 });
                 let (first, last) = (places.clone().min(), places.max());
                 self.unanswered = first.zip(last).map_or(0..0, |(first, last)| first..last + 1);
@@ -158,7 +158,7 @@ impl Publishing {
     fn send(
         &mut self,
         (place, mut message): (usize, Publish),
-        waiting: &mut BTreeMap<u16, Waits>,
+        waiting: &mut BTreeMap<u16, Pending>,
         refused: &mut Placed<Refusal>,
     ) -> Result<(), MqttError> {
         let qos = message.qos;
@@ -171,7 +171,7 @@ impl Publishing {
         }
         match self.connection.queue(Packet::Publish(message)) {
             Ok(()) if qos != QoS::AtMostOnce => {
-                waiting.insert(self.last_id, Waits::First(place));
+                waiting.insert(self.last_id, Pending::First(place));
                 Ok(())
             }
             Err(error) if error.class() == ErrorClass::Poison => {
@@ -187,7 +187,7 @@ impl Publishing {
     fn answered(
         &mut self,
         packet: &Packet,
-        waiting: &mut BTreeMap<u16, Waits>,
+        waiting: &mut BTreeMap<u16, Pending>,
         refused: &mut Placed<Refusal>,
     ) -> Result<Option<usize>, MqttError> {
         let (id, is_first, reason) = match packet {
@@ -197,14 +197,14 @@ impl Publishing {
             _ => return Err(self.connection.unexpected(packet)),
         };
         let place = match (waiting.remove(&id), is_first) {
-            (Some(Waits::First(place)), true) => place,
-            (Some(Waits::Complete), false) => return Ok(None),
+            (Some(Pending::First(place)), true) => place,
+            (Some(Pending::Complete), false) => return Ok(None),
             _ => return Err(self.connection.unexpected(packet)),
         };
         match reason {
             PubAckReason::Success | PubAckReason::NoMatchingSubscribers => {
                 if matches!(packet, Packet::PubRec(_)) {
-                    waiting.insert(id, Waits::Complete);
+                    waiting.insert(id, Pending::Complete);
                     self.connection.queue(Packet::PubRel(PubRel::new(id, None)))?;
                 }
                 Ok(None)

@@ -11,7 +11,7 @@ use crate::packets::Publish;
 ///
 /// # Errors
 /// Its topic is not text.
-pub(super) fn of(message: &Publish, to: &Headers) -> Result<Event, String> {
+pub(super) fn from_publish(message: &Publish, to: &Headers) -> Result<Event, String> {
     let topic = std::str::from_utf8(&message.topic);
     let topic = topic.map_err(|_| "the topic is not UTF-8".to_owned())?;
     let mut headers = vec![(to.topic.as_str(), topic)];

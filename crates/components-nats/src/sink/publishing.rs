@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Refusal;
 use crate::connection::Connection;
-use crate::jetstream::{self, Said, Taken};
+use crate::jetstream::{self, PublishAck, Reply};
 use crate::protocol;
 use crate::refusal::{NatsError, refused};
 use crate::server::Target;
@@ -153,32 +153,32 @@ impl Publishing {
             };
             let said =
                 jetstream::read(&message).map_err(|problem| self.connection.ended(problem))?;
-            self.heard(one, said, &mut outcome)?;
+            self.on_ack(one, said, &mut outcome)?;
         }
         Ok(outcome)
     }
 
-    fn heard(
+    fn on_ack(
         &self,
         one: &Outgoing<'_>,
-        said: Said<Taken>,
+        said: Reply<PublishAck>,
         outcome: &mut Outcome,
     ) -> Result<(), NatsError> {
         let address = &self.connection.address;
         let what = format!("a message for `{}`", one.subject);
         match said {
-            Said::Yes(taken) => {
+            Reply::Yes(taken) => {
                 outcome.known += u64::from(taken.duplicate);
                 if !outcome.streams.contains(&taken.stream) {
                     outcome.streams.push(taken.stream);
                 }
             }
-            Said::No(no) if no.err_code == TOO_LARGE => {
+            Reply::No(no) if no.err_code == TOO_LARGE => {
                 let detail = format!("the stream rejects it: {}", no.description);
                 outcome.refused.push(Refusal { place: one.place, reason: "too_large", detail });
             }
-            Said::No(no) => return Err(refused(address, &what, no.err_code, &no.description)),
-            Said::NoResponders => {
+            Reply::No(no) => return Err(refused(address, &what, no.err_code, &no.description)),
+            Reply::NoResponders => {
                 let problem = format!(
                     "has no stream that accepts {what}: create one for this subject, or correct \
                      `subject`"

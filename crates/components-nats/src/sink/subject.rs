@@ -47,7 +47,7 @@ impl Subject {
     ///
     /// # Errors
     /// Fails if a header is missing, or the result is invalid or reserved for the server.
-    pub(super) fn of(&self, event: EventRef<'_>) -> Result<String, String> {
+    pub(super) fn fill(&self, event: EventRef<'_>) -> Result<String, String> {
         let missing = |name| format!("the event has no header `{name}`, which `subject` uses");
         let subject = self.0.with(|name| event.header(name).ok_or_else(|| missing(name)))?;
         check(&subject)?;
@@ -93,19 +93,19 @@ mod tests {
         let batch = builder.finish();
         let (good, bad) = (batch.iter().next().unwrap(), batch.iter().nth(1).unwrap());
         let subject = Subject::new("logs.%{site}.%{kind}").unwrap();
-        assert_eq!(subject.of(good).unwrap(), "logs.bern.a.b");
+        assert_eq!(subject.fill(good).unwrap(), "logs.bern.a.b");
         assert_eq!(subject.pattern().unwrap(), "logs.*.*");
-        assert!(subject.of(bad).unwrap_err().contains("is not a valid subject"));
-        assert!(Subject::new("%{kind}").unwrap().of(bad).unwrap_err().contains("no subject"));
+        assert!(subject.fill(bad).unwrap_err().contains("is not a valid subject"));
+        assert!(Subject::new("%{kind}").unwrap().fill(bad).unwrap_err().contains("no subject"));
         assert_eq!(Subject::new("logs-%{site}").unwrap().pattern(), None);
         let mut builder = BatchBuilder::default();
         builder.push(b"", &[("kind", "$JS.API.STREAM.DELETE.logs")]);
         let batch = builder.finish();
         let reserved = batch.iter().next().unwrap();
-        let refused = Subject::new("%{kind}").unwrap().of(reserved).unwrap_err();
+        let refused = Subject::new("%{kind}").unwrap().fill(reserved).unwrap_err();
         assert!(refused.contains("reserved for the server"), "{refused}");
-        assert!(Subject::new("logs.%{kind}").unwrap().of(reserved).is_ok());
-        let missing = Subject::new("logs.%{host}").unwrap().of(good).unwrap_err();
+        assert!(Subject::new("logs.%{kind}").unwrap().fill(reserved).is_ok());
+        let missing = Subject::new("logs.%{host}").unwrap().fill(good).unwrap_err();
         assert!(missing.contains("no header `host`"), "{missing}");
         let long = "a".repeat(SUBJECT_BYTES_MAX + 1);
         for (text, cause) in [

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::config::{Options, Start};
-use super::position::{self, Begin, Position};
+use super::position::{self, Position, StartAt};
 use crate::connection::Connection;
 use crate::headers::Headers;
 use crate::jetstream::{self, ConsumerInfo, StreamInfo};
@@ -31,7 +31,7 @@ use crate::server::Target;
 const EXPIRES: Duration = Duration::from_secs(10);
 
 /// Bytes that are asked for at once; a message that is larger comes alone.
-const ASKED_BYTES: u64 = 8 << 20;
+const REQUEST_BYTES: u64 = 8 << 20;
 
 /// How long the server keeps a consumer of this source alone that asks for nothing.
 const IDLE_MAX: Duration = Duration::from_mins(10);
@@ -49,11 +49,11 @@ pub(super) struct Opened {
     /// When the stream was made.
     pub(super) created: String,
     /// `None`: where the first message says.
-    pub(super) begin: Option<Begin>,
+    pub(super) begin: Option<StartAt>,
 }
 
 /// A question that is open.
-struct Asked {
+struct PendingRequest {
     number: u64,
     left: u32,
     /// Whether no message has come for it.
@@ -68,21 +68,21 @@ pub(super) struct Consuming {
     stream: String,
     consumer: String,
     prefetch: u32,
-    asked: Option<Asked>,
+    asked: Option<PendingRequest>,
     /// The next message is larger than what is asked for at once.
     is_large: bool,
-    alone: Option<Alone>,
+    alone: Option<ExpectedSequence>,
 }
 
 /// What is expected of the next message, where no others share the consumer.
-struct Alone {
+struct ExpectedSequence {
     of_consumer: u64,
     sequence: Option<u64>,
     /// Whether sequences that are missing are messages that were to be read.
     has_all_subjects: bool,
 }
 
-impl Alone {
+impl ExpectedSequence {
     /// Looks whether a message is the one after the last, and answers how many sequences between
     /// them the stream has deleted.
     ///
@@ -161,7 +161,7 @@ impl Consuming {
             );
             return Err(NatsError::NotGranted { address, problem });
         }
-        let begin = begin_of(options, position, &stream);
+        let begin = start(options, position, &stream);
         let mut config = options.consumer();
         match &begin {
             Some(begin) => {
@@ -177,7 +177,7 @@ impl Consuming {
         let place = (&*options.stream, None);
         let info = jetstream::make_consumer(&mut connection, target, place, config).await?;
         check_filter(&connection, options, &info)?;
-        let alone = Alone {
+        let alone = ExpectedSequence {
             of_consumer: 1,
             sequence: begin.as_ref().map(|begin| begin.next),
             has_all_subjects: options.filter.is_empty(),
@@ -191,7 +191,7 @@ impl Consuming {
         target: &Target,
         options: &Options,
         consumer: String,
-        alone: Option<Alone>,
+        alone: Option<ExpectedSequence>,
     ) -> Self {
         Self {
             connection,
@@ -251,7 +251,7 @@ impl Consuming {
         let left = if self.is_large { 1 } else { self.prefetch };
         let mut request = json!({ "batch": left, "expires": nanos(EXPIRES) });
         if !self.is_large {
-            let bytes = ASKED_BYTES.max(2 * self.connection.info.max_payload);
+            let bytes = REQUEST_BYTES.max(2 * self.connection.info.max_payload);
             request["max_bytes"] = json!(bytes);
         }
         let subject =
@@ -260,7 +260,7 @@ impl Consuming {
         protocol::publish(&mut out, &subject, Some(&inbox), (b"", body.as_bytes()));
         self.connection.send(out).await?;
         let until = Instant::now() + EXPIRES + self.target.timeout;
-        self.asked = Some(Asked { number, left, is_untouched: true, until });
+        self.asked = Some(PendingRequest { number, left, is_untouched: true, until });
         self.is_large = false;
         Ok(())
     }
@@ -302,7 +302,7 @@ impl Consuming {
     /// # Errors
     /// The connection has ended: the server redelivers them.
     pub(super) async fn acknowledge(&mut self, replies: &[&str]) -> Result<(), NatsError> {
-        self.tell(replies, b"+ACK").await
+        self.reply(replies, b"+ACK").await
     }
 
     /// Says of a message that it shall not come again.
@@ -310,10 +310,10 @@ impl Consuming {
     /// # Errors
     /// The connection has ended.
     pub(super) async fn reject(&mut self, reply: &str) -> Result<(), NatsError> {
-        self.tell(&[reply], b"+TERM").await
+        self.reply(&[reply], b"+TERM").await
     }
 
-    async fn tell(&mut self, replies: &[&str], word: &[u8]) -> Result<(), NatsError> {
+    async fn reply(&mut self, replies: &[&str], word: &[u8]) -> Result<(), NatsError> {
         if self.alone.is_some() {
             return Ok(());
         }
@@ -341,8 +341,8 @@ fn nanos(period: Duration) -> u64 {
 }
 
 /// Where a source that reads alone begins; `None`: at a time.
-fn begin_of(options: &Options, position: Option<&Position>, stream: &StreamInfo) -> Option<Begin> {
-    let at = |next| Some(Begin { next, odd: None, deleted: 0 });
+fn start(options: &Options, position: Option<&Position>, stream: &StreamInfo) -> Option<StartAt> {
+    let at = |next| Some(StartAt { next, odd: None, deleted: 0 });
     match (position, &options.start) {
         (Some(position), _) => Some(position::begin(position, stream)),
         (None, Start::All) => at(stream.state.first_seq.max(1)),
@@ -378,8 +378,11 @@ mod tests {
 
     #[test]
     fn missing_or_repeated_messages_close_the_connection_but_not_deleted_ones() {
-        let begun =
-            |has_all_subjects| Alone { of_consumer: 1, sequence: Some(5), has_all_subjects };
+        let begun = |has_all_subjects| ExpectedSequence {
+            of_consumer: 1,
+            sequence: Some(5),
+            has_all_subjects,
+        };
         let mut alone = begun(true);
         assert_eq!(alone.follows(&place(1, 5)), Ok(0));
         assert_eq!(alone.follows(&place(2, 9)), Ok(3));
@@ -387,7 +390,7 @@ mod tests {
         assert!(alone.follows(&place(3, 9)).unwrap_err().contains("message 9"));
         assert_eq!(alone.follows(&place(3, 10)), Ok(0));
         assert_eq!(begun(false).follows(&place(1, 9)), Ok(0));
-        let mut anywhere = Alone { sequence: None, ..begun(true) };
+        let mut anywhere = ExpectedSequence { sequence: None, ..begun(true) };
         assert_eq!(anywhere.follows(&place(1, 9)), Ok(0));
         assert_eq!(anywhere.follows(&place(2, 11)), Ok(1));
     }

@@ -58,7 +58,7 @@ pub(super) fn known(known: &[(Bytes, Bytes)], stream: &str) -> Result<Option<Pos
 
 /// Where the reading begins, and what is odd about that.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Begin {
+pub(super) struct StartAt {
     /// Sequence of the next message.
     pub(super) next: u64,
     /// Why it is not that of the position; a reason of an anomaly.
@@ -68,16 +68,20 @@ pub(super) struct Begin {
 }
 
 /// Where the reading goes on that stands at `position`.
-pub(super) fn begin(position: &Position, stream: &StreamInfo) -> Begin {
+pub(super) fn begin(position: &Position, stream: &StreamInfo) -> StartAt {
     let first = stream.state.first_seq.max(1);
     if position.created != stream.created {
-        return Begin { next: first, odd: Some("stream_replaced"), deleted: 0 };
+        return StartAt { next: first, odd: Some("stream_replaced"), deleted: 0 };
     }
     // A server that has lost its last messages gives their numbers to others.
     if position.next > stream.state.last_seq + 1 {
-        return Begin { next: stream.state.last_seq + 1, odd: Some("stream_rewound"), deleted: 0 };
+        return StartAt {
+            next: stream.state.last_seq + 1,
+            odd: Some("stream_rewound"),
+            deleted: 0,
+        };
     }
-    Begin { next: position.next, odd: None, deleted: first.saturating_sub(position.next) }
+    StartAt { next: position.next, odd: None, deleted: first.saturating_sub(position.next) }
 }
 
 #[cfg(test)]
@@ -108,7 +112,7 @@ mod tests {
     #[test]
     fn reading_goes_on_behind_the_position_or_where_another_stream_begins() {
         let at = |next| Position { created: "a".into(), next };
-        let begun = |next, odd, deleted| Begin { next, odd, deleted };
+        let begun = |next, odd, deleted| StartAt { next, odd, deleted };
         assert_eq!(begin(&at(5), &stream("a", 1, 9)), begun(5, None, 0));
         assert_eq!(begin(&at(10), &stream("a", 1, 9)), begun(10, None, 0));
         assert_eq!(begin(&at(5), &stream("a", 8, 9)), begun(5, None, 3));

@@ -254,7 +254,7 @@ fn settings_that_cannot_work_are_refused_by_name() {
 }
 
 const CATALOGUE: Catalogue =
-    Catalogue { groups: &[&::formats::GROUP, &crate::GROUP], elsewhere: &[] };
+    Catalogue { groups: &[&::formats::GROUP, &crate::GROUP], unavailable: &[] };
 
 /// A codec of the sink would hide the footer from readers.
 #[test]
@@ -263,7 +263,7 @@ fn a_codec_around_a_file_is_refused() {
         let cx = BuildContext { catalogue: CATALOGUE, ..context() };
         let settings = json!({ "type": "parquet", "columns": every_type() });
         let encoder = pipeline::Settings::from_json(&settings).read().unwrap();
-        ::formats::format::Format::new(&encoder, &pipeline::Choice::of(codec), &cx)
+        ::formats::format::Format::new(&encoder, &pipeline::Choice::from_kind(codec), &cx)
     };
     assert!(format("none").is_ok_and(|format| format.extension() == "parquet"));
     let error = format("gzip").err().unwrap();

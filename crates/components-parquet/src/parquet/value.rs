@@ -55,7 +55,7 @@ pub(super) fn value(kind: Kind, found: Found<'_>) -> Result<Value<'_>, Problem> 
         Found::Missing => return Ok(Value::Null),
         Found::Json(raw) => raw.get(),
         Found::Text(text) => return of_text(kind, text),
-        Found::Avro(datum) => return avro::of(kind, datum),
+        Found::Avro(datum) => return avro::convert(kind, datum),
     };
     if raw == "null" {
         return Ok(Value::Null);

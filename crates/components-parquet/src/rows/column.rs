@@ -46,7 +46,7 @@ pub(super) enum Form {
 impl Form {
     /// # Errors
     /// The name of an unsupported column type.
-    pub(super) fn of(column: &ColumnDescPtr) -> Result<Self, String> {
+    pub(super) fn new(column: &ColumnDescPtr) -> Result<Self, String> {
         let parts = |unit: &TimeUnit| match unit {
             TimeUnit::MILLIS => 1_000,
             TimeUnit::MICROS => 1_000_000,

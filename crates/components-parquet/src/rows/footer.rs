@@ -56,7 +56,7 @@ impl Footer {
             .and_then(|()| Ok(ParquetMetaDataReader::decode_metadata(&footer)?))
             .map_err(|error| malformed(format!("cannot decode the footer of the file: {error}")))?;
         let columns = metadata.file_metadata().schema_descr().columns().iter().map(|column| {
-            let form = Form::of(column).map_err(|problem| {
+            let form = Form::new(column).map_err(|problem| {
                 malformed(format!("the column `{}` has {problem}", column.path().string()))
             })?;
             Ok((column.path().string(), form))

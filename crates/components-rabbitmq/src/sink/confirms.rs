@@ -13,14 +13,14 @@ pub(super) struct Confirms {
 
 /// Confirmation or refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum Confirm {
     Confirmed,
     Refused,
 }
 
 /// Reason why a batch is not delivered.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wrong {
+pub(super) enum ConfirmError {
     /// The broker refuses this number of messages.
     Refused(usize),
     /// The broker named a message that was not sent.
@@ -59,9 +59,14 @@ impl Confirms {
     ///
     /// # Errors
     /// Fails if it is a refusal, or names an unknown message.
-    pub(super) fn heard(&mut self, said: Said, tag: u64, all_before: bool) -> Result<(), Wrong> {
+    pub(super) fn heard(
+        &mut self,
+        said: Confirm,
+        tag: u64,
+        all_before: bool,
+    ) -> Result<(), ConfirmError> {
         if tag >= self.next || (tag == 0 && !all_before) {
-            return Err(Wrong::Unknown(tag));
+            return Err(ConfirmError::Unknown(tag));
         }
         let settled = match (all_before, tag) {
             // 0 means all.
@@ -73,8 +78,8 @@ impl Confirms {
             (false, one) => usize::from(self.open.remove(&one)),
         };
         match said {
-            Said::Confirmed => Ok(()),
-            Said::Refused => Err(Wrong::Refused(settled)),
+            Confirm::Confirmed => Ok(()),
+            Confirm::Refused => Err(ConfirmError::Refused(settled)),
         }
     }
 }
@@ -88,21 +93,21 @@ mod tests {
         let mut confirms = Confirms::default();
         assert!(confirms.is_complete());
         (0..5).for_each(|_| confirms.sent());
-        confirms.heard(Said::Confirmed, 4, false).unwrap();
-        confirms.heard(Said::Confirmed, 2, true).unwrap();
+        confirms.heard(Confirm::Confirmed, 4, false).unwrap();
+        confirms.heard(Confirm::Confirmed, 2, true).unwrap();
         assert!(!confirms.is_complete());
-        confirms.heard(Said::Confirmed, 3, false).unwrap();
+        confirms.heard(Confirm::Confirmed, 3, false).unwrap();
         assert!(!confirms.is_complete());
         // A confirmed message does not count twice.
-        confirms.heard(Said::Confirmed, 4, false).unwrap();
+        confirms.heard(Confirm::Confirmed, 4, false).unwrap();
         assert!(!confirms.is_complete());
-        confirms.heard(Said::Confirmed, 5, true).unwrap();
+        confirms.heard(Confirm::Confirmed, 5, true).unwrap();
         assert!(confirms.is_complete());
         // The next batch continues the count.
         confirms.sent();
-        confirms.heard(Said::Confirmed, 5, true).unwrap();
+        confirms.heard(Confirm::Confirmed, 5, true).unwrap();
         assert!(!confirms.is_complete());
-        confirms.heard(Said::Confirmed, 0, true).unwrap();
+        confirms.heard(Confirm::Confirmed, 0, true).unwrap();
         assert!(confirms.is_complete());
     }
 
@@ -110,8 +115,8 @@ mod tests {
     fn a_refusal_and_a_message_that_was_not_sent_are_errors() {
         let mut confirms = Confirms::default();
         (0..3).for_each(|_| confirms.sent());
-        assert_eq!(confirms.heard(Said::Refused, 2, true), Err(Wrong::Refused(2)));
-        assert_eq!(confirms.heard(Said::Confirmed, 4, false), Err(Wrong::Unknown(4)));
-        assert_eq!(confirms.heard(Said::Confirmed, 0, false), Err(Wrong::Unknown(0)));
+        assert_eq!(confirms.heard(Confirm::Refused, 2, true), Err(ConfirmError::Refused(2)));
+        assert_eq!(confirms.heard(Confirm::Confirmed, 4, false), Err(ConfirmError::Unknown(4)));
+        assert_eq!(confirms.heard(Confirm::Confirmed, 0, false), Err(ConfirmError::Unknown(0)));
     }
 }

@@ -10,7 +10,7 @@ use amq_protocol::protocol::{AMQPClass, confirm};
 use amq_protocol::types::{FieldTable, ShortString};
 
 use super::Unroutable;
-use super::confirms::{Confirms, Said, Wrong};
+use super::confirms::{Confirm, ConfirmError, Confirms};
 use crate::broker::Target;
 use crate::connection::{CHANNEL, Connection};
 use crate::frames::{self, Incoming};
@@ -42,7 +42,7 @@ pub(super) struct Refusal {
 }
 
 /// Messages of which some are not confirmed.
-pub(super) struct Broken<'a> {
+pub(super) struct UnconfirmedBatch<'a> {
     pub(super) error: RabbitError,
     /// Unconfirmed messages, in their order.
     pub(super) unconfirmed: Vec<Outgoing<'a>>,
@@ -134,7 +134,7 @@ impl Publishing {
         messages: Vec<Outgoing<'a>>,
         unroutable: Unroutable,
         refused: &mut Vec<Refusal>,
-    ) -> Result<(), Broken<'a>> {
+    ) -> Result<(), UnconfirmedBatch<'a>> {
         let (first, mut handled) = (self.confirms.next(), Vec::with_capacity(messages.len()));
         let error = match self.publish_all(&messages, &mut handled, unroutable, refused).await {
             Ok(()) => return Ok(()),
@@ -148,7 +148,7 @@ impl Publishing {
             .filter_map(|number| usize::try_from(number).ok().and_then(|number| sent.get(number)));
         let unconfirmed =
             open.copied().chain(handled.len()..messages.len()).map(|at| messages[at].clone());
-        Err(Broken { error, unconfirmed: unconfirmed.collect() })
+        Err(UnconfirmedBatch { error, unconfirmed: unconfirmed.collect() })
     }
 
     /// Sends messages, and adds the position of each processed one to `handled`, with whether it
@@ -195,19 +195,19 @@ impl Publishing {
                 return self.returned(&returned, id, batch);
             }
             Incoming::Method(_, AMQPClass::Basic(Basic::Ack(ack))) => {
-                (Said::Confirmed, ack.delivery_tag, ack.multiple)
+                (Confirm::Confirmed, ack.delivery_tag, ack.multiple)
             }
             Incoming::Method(_, AMQPClass::Basic(Basic::Nack(nack))) => {
-                (Said::Refused, nack.delivery_tag, nack.multiple)
+                (Confirm::Refused, nack.delivery_tag, nack.multiple)
             }
             _ => return Ok(()),
         };
         match self.confirms.heard(said, tag, all_before) {
             Ok(()) => Ok(()),
-            Err(Wrong::Refused(count)) => Err(self.not_taken(format!(
+            Err(ConfirmError::Refused(count)) => Err(self.not_taken(format!(
                 "the broker refused {count} messages; a queue may be full or unavailable"
             ))),
-            Err(Wrong::Unknown(tag)) => Err(self
+            Err(ConfirmError::Unknown(tag)) => Err(self
                 .connection
                 .ended(format!("the broker confirmed message {tag}, which was not sent"))),
         }

@@ -35,7 +35,7 @@ impl RoutingKey {
     ///
     /// # Errors
     /// Fails if a header is missing, or the key is too long.
-    pub(super) fn of(&self, event: EventRef<'_>) -> Result<String, String> {
+    pub(super) fn fill(&self, event: EventRef<'_>) -> Result<String, String> {
         let missing = |name| format!("the event has no header `{name}`, which `routing_key` uses");
         let key = self.0.with(|name| event.header(name).ok_or_else(|| missing(name)))?;
         match key.len() {

@@ -53,7 +53,7 @@ impl Table {
 
 /// The position of a change.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct At {
+pub(super) struct ChangePosition {
     /// Position of the transaction or the snapshot.
     pub(super) lsn: Lsn,
     /// Number of the change within it.
@@ -105,7 +105,12 @@ impl Gather {
     ///
     /// # Errors
     /// The row does not match the table.
-    pub(super) fn push(&mut self, table: &Table, change: Change, at: At) -> Result<(), String> {
+    pub(super) fn push(
+        &mut self,
+        table: &Table,
+        change: Change,
+        at: ChangePosition,
+    ) -> Result<(), String> {
         let mut object = Object::default();
         let mut before = None;
         let operation = match change {
@@ -245,7 +250,7 @@ impl Object {
 
 /// The current transaction.
 struct Transaction {
-    at: At,
+    at: ChangePosition,
     /// Number of its changes that are already stored; `None` for all.
     stored: Option<u64>,
 }
@@ -287,7 +292,7 @@ impl Assembler {
 
     /// Starts a transaction, which was committed after all earlier ones.
     pub(super) fn begin(&mut self, commit: Lsn, millis: i64, xid: Option<Xid>) {
-        let at = At { lsn: commit, change: 0, xid, millis };
+        let at = ChangePosition { lsn: commit, change: 0, xid, millis };
         self.transaction = Some(Transaction { at, stored: self.state.stored(commit) });
     }
 

@@ -22,7 +22,7 @@ use super::config::Mode;
 use super::ledger::Ledger;
 use super::problem::SinkProblem;
 use super::row::{Reader, Reading, Row};
-use super::session::{Cause, Session, Unput};
+use super::session::{Cause, RowError, Session};
 use super::statements::Plan;
 use super::table::Table;
 use super::{REFUSED, UNWRITABLE};
@@ -49,13 +49,13 @@ struct Read {
 }
 
 /// How to apply batches, according to the settings and the table.
-pub(super) struct Way {
+pub(super) struct ApplyPlan {
     pub(super) name: String,
     pub(super) table: Table,
     pub(super) plan: Plan,
 }
 
-impl Way {
+impl ApplyPlan {
     /// Applies a batch. After an error or a cancellation, do not use the session again: closing its
     /// connection rolls back the transaction.
     ///
@@ -186,7 +186,7 @@ async fn put_all(session: &mut Session, plan: &Plan, rows: &[Row]) -> Result<Ref
         }
         session.save().await?;
         let result = session.put(plan, &rows[range.clone()]).await;
-        if let Err(Unput { at, cause }) = result {
+        if let Err(RowError { at, cause }) = result {
             let cause = match cause {
                 Cause::Sql(error) if !Cause::is_of_rows(&error) => return Err(error),
                 cause => cause,

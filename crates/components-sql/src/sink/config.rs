@@ -8,7 +8,7 @@ use pipeline::units::Period;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::row::{From, Reading};
+use super::row::{Reading, ValueSource};
 use crate::database::Database;
 
 /// Settings of the `sql` sink.
@@ -228,14 +228,14 @@ impl Config {
         }
         let mut columns = Vec::new();
         for (column, from) in &self.columns {
-            let from = From::parse(from).filter(|from| match from {
-                From::Field(name) => match self.format {
+            let from = ValueSource::parse(from).filter(|from| match from {
+                ValueSource::Field(name) => match self.format {
                     Format::Json => true,
                     Format::Csv => self.fields.contains(name),
                     Format::None => false,
                 },
-                From::Pointer(_) => self.format == Format::Json,
-                From::Header(_) | From::Body => true,
+                ValueSource::Pointer(_) => self.format == Format::Json,
+                ValueSource::Header(_) | ValueSource::Body => true,
             });
             let Some(from) = from else {
                 let problem = "must be a field of `format`, a JSON pointer that begins with `/`, \

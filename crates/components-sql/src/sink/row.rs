@@ -7,11 +7,11 @@ use formats::json;
 use pipeline::EventRef;
 
 use super::config::Format;
-use super::value::{Given, Kind, Value};
+use super::value::{EventValue, Kind, Value};
 
 /// Source of a column's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum From {
+pub(super) enum ValueSource {
     /// A field of the body.
     Field(String),
     /// A path in a JSON body. Its first step is a field of the body.
@@ -22,7 +22,7 @@ pub(super) enum From {
     Body,
 }
 
-impl From {
+impl ValueSource {
     /// Parses a setting; `None` if it is empty.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text == "%body" {
@@ -56,7 +56,7 @@ pub(super) struct Reading {
     pub(super) delimiter: u8,
     pub(super) null: String,
     /// Columns and their sources. If empty, each field goes to the column with its name.
-    pub(super) columns: Vec<(String, From)>,
+    pub(super) columns: Vec<(String, ValueSource)>,
     pub(super) rejects_extra: bool,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Reading {
 pub(super) struct Target {
     pub(super) name: String,
     pub(super) kind: Kind,
-    pub(super) from: From,
+    pub(super) from: ValueSource,
 }
 
 /// A row: values, and the index of their columns among the targets. A column without a value is
@@ -188,32 +188,34 @@ impl<'a> Reader<'a> {
 enum Found<'a> {
     Nothing,
     Null,
-    Given(Given<'a>),
+    Given(EventValue<'a>),
 }
 
 fn given<'a>(
     event: EventRef<'a>,
-    from: &From,
+    from: &ValueSource,
     fields: &'a Fields<'_>,
 ) -> Result<Found<'a>, String> {
     Ok(match (from, fields) {
-        (From::Header(name), _) => {
-            event.header(name).map_or(Found::Nothing, |text| Found::Given(Given::Text(text)))
+        (ValueSource::Header(name), _) => {
+            event.header(name).map_or(Found::Nothing, |text| Found::Given(EventValue::Text(text)))
         }
-        (From::Body, _) => Found::Given(Given::Bytes(event.body())),
-        (From::Field(name), Fields::Json(fields)) => {
-            fields.get(name).map_or(Found::Nothing, |raw| Found::Given(Given::Json(raw)))
+        (ValueSource::Body, _) => Found::Given(EventValue::Bytes(event.body())),
+        (ValueSource::Field(name), Fields::Json(fields)) => {
+            fields.get(name).map_or(Found::Nothing, |raw| Found::Given(EventValue::Json(raw)))
         }
-        (From::Field(name), Fields::Csv(fields)) => match fields.get(name) {
+        (ValueSource::Field(name), Fields::Csv(fields)) => match fields.get(name) {
             None => Found::Nothing,
             Some(None) => Found::Null,
-            Some(Some(text)) => Found::Given(Given::Text(text)),
+            Some(Some(text)) => Found::Given(EventValue::Text(text)),
         },
-        (From::Pointer(steps), Fields::Json(fields)) => match json::follow(fields, steps)? {
+        (ValueSource::Pointer(steps), Fields::Json(fields)) => match json::follow(fields, steps)? {
             None => Found::Nothing,
-            Some(raw) => Found::Given(Given::Json(raw)),
+            Some(raw) => Found::Given(EventValue::Json(raw)),
         },
-        (From::Field(_) | From::Pointer(_), Fields::Csv(_) | Fields::None) => Found::Nothing,
+        (ValueSource::Field(_) | ValueSource::Pointer(_), Fields::Csv(_) | Fields::None) => {
+            Found::Nothing
+        }
     })
 }
 
@@ -224,7 +226,7 @@ mod tests {
     use super::*;
 
     fn target(name: &str, from: &str) -> Target {
-        Target { name: name.into(), kind: Kind::Text, from: From::parse(from).unwrap() }
+        Target { name: name.into(), kind: Kind::Text, from: ValueSource::parse(from).unwrap() }
     }
 
     fn reading(format: Format) -> Reading {

@@ -44,7 +44,7 @@ pub(super) struct Session {
 /// Why rows were not written. The statement had no effect, except that SQLite and updates may have
 /// written earlier rows, which the savepoint rolls back.
 #[derive(Debug)]
-pub(super) struct Unput {
+pub(super) struct RowError {
     /// The first row that was not written, if known.
     pub(super) at: Option<usize>,
     pub(super) cause: Cause,
@@ -61,7 +61,7 @@ pub(super) enum Cause {
     Nul,
 }
 
-impl From<SqlError> for Unput {
+impl From<SqlError> for RowError {
     fn from(error: SqlError) -> Self {
         Self { at: None, cause: Cause::Sql(error) }
     }
@@ -249,7 +249,7 @@ impl Session {
     ///
     /// # Errors
     /// Not all rows were written: roll back to the savepoint.
-    pub(super) async fn put(&mut self, plan: &Plan, rows: &[Row]) -> Result<(), Unput> {
+    pub(super) async fn put(&mut self, plan: &Plan, rows: &[Row]) -> Result<(), RowError> {
         let Some(first) = rows.first() else { return Ok(()) };
         let sql = plan.statement(&first.columns, rows.len());
         let order = plan.order(&first.columns);
@@ -278,7 +278,7 @@ impl Session {
                 let done: i64 = done.try_get(0).map_err(failed)?;
                 match usize::try_from(done) == Ok(rows.len()) {
                     true => Ok(()),
-                    false => Err(Unput { at: None, cause: Cause::NoRow }),
+                    false => Err(RowError { at: None, cause: Cause::NoRow }),
                 }
             }
             Connection::Mysql(mysql) if !matches!(plan.mode, Mode::Update | Mode::Call) => {
@@ -292,12 +292,12 @@ impl Session {
                     let put = asked(mysql, sql.clone(), values).await;
                     put.map_err(|error| {
                         let cause = Cause::Sql(of_rows(target, &error));
-                        Unput { at: Some(at), cause }
+                        RowError { at: Some(at), cause }
                     })?;
                     // An unchanged row counts as matched, but not as affected.
                     let is_update = plan.mode == Mode::Update;
                     if is_update && mysql.affected_rows() == 0 && matched(&mysql.info()) == 0 {
-                        return Err(Unput { at: Some(at), cause: Cause::NoRow });
+                        return Err(RowError { at: Some(at), cause: Cause::NoRow });
                     }
                 }
                 Ok(())
@@ -308,7 +308,7 @@ impl Session {
             }
             Connection::Odbc(odbc) => {
                 if let Some(at) = rows.iter().position(Row::has_nul) {
-                    return Err(Unput { at: Some(at), cause: Cause::Nul });
+                    return Err(RowError { at: Some(at), cause: Cause::Nul });
                 }
                 let rows = rows.iter().map(|row| plan.bound(of(row)).map(to_odbc).collect());
                 put::by_odbc(odbc, target, plan.mode, sql, rows.collect()).await

@@ -5,7 +5,7 @@ mod questions;
 
 use super::config::Mode;
 use super::problem::SinkProblem;
-use super::row::{From, Reading, Row, Target};
+use super::row::{Reading, Row, Target, ValueSource};
 use super::session::Session;
 use super::value::{Kind, Value};
 use crate::dialect::Dialect;
@@ -209,7 +209,7 @@ impl Table {
             targets.extend(written.map(|Column { name, kind, .. }| Target {
                 name: name.clone(),
                 kind: *kind,
-                from: From::Field(name.clone()),
+                from: ValueSource::Field(name.clone()),
             }));
         } else if mode != Mode::Update {
             let lacks = |column: &&Column| {

@@ -70,7 +70,7 @@ pub(super) enum Kind {
 
 /// A value from an event.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Given<'a> {
+pub(super) enum EventValue<'a> {
     /// A JSON value.
     Json(&'a RawValue),
     /// Text of a line or a header.
@@ -84,15 +84,15 @@ impl Kind {
     ///
     /// # Errors
     /// The value cannot be converted, and why.
-    pub(super) fn convert(self, given: Given<'_>) -> Result<Value, String> {
+    pub(super) fn convert(self, given: EventValue<'_>) -> Result<Value, String> {
         match given {
-            Given::Text(text) => self.of_text(text.to_owned()),
-            Given::Bytes(bytes) if self == Self::Bytes => Ok(Value::Bytes(bytes.to_owned())),
-            Given::Bytes(bytes) => {
+            EventValue::Text(text) => self.of_text(text.to_owned()),
+            EventValue::Bytes(bytes) if self == Self::Bytes => Ok(Value::Bytes(bytes.to_owned())),
+            EventValue::Bytes(bytes) => {
                 let text = std::str::from_utf8(bytes).map_err(|_| "the body is not UTF-8")?;
                 self.of_text(text.to_owned())
             }
-            Given::Json(raw) => self.of_json(raw),
+            EventValue::Json(raw) => self.of_json(raw),
         }
     }
 
@@ -223,7 +223,7 @@ mod tests {
 
     fn json(kind: Kind, text: &str) -> Result<Value, String> {
         let raw: &RawValue = serde_json::from_str(text).unwrap();
-        kind.convert(Given::Json(raw))
+        kind.convert(EventValue::Json(raw))
     }
 
     fn text(text: &str) -> Result<Value, String> {
@@ -254,10 +254,10 @@ mod tests {
             ("-1", "1969-12-31T23:59:59.999Z", "1969-12-31 23:59:59.999"),
             ("soon", "soon", "soon"),
         ] {
-            assert_eq!(Kind::Moment.convert(Given::Text(given)), text(moment), "{given}");
-            assert_eq!(Kind::Civil.convert(Given::Text(given)), text(civil), "{given}");
+            assert_eq!(Kind::Moment.convert(EventValue::Text(given)), text(moment), "{given}");
+            assert_eq!(Kind::Civil.convert(EventValue::Text(given)), text(civil), "{given}");
         }
-        let far = Kind::Civil.convert(Given::Text("999999999999999999"));
+        let far = Kind::Civil.convert(EventValue::Text("999999999999999999"));
         assert!(far.unwrap_err().contains("after the year 9999"));
     }
 
@@ -266,8 +266,8 @@ mod tests {
         assert_eq!(json(Kind::Bytes, "\"AP8=\""), Ok(Value::Bytes(vec![0, 255])));
         assert!(json(Kind::Bytes, "\"A\"").unwrap_err().contains("base64"));
         let body = [0, 255];
-        assert_eq!(Kind::Bytes.convert(Given::Bytes(&body)), Ok(Value::Bytes(body.to_vec())));
-        assert!(Kind::Text.convert(Given::Bytes(&body)).unwrap_err().contains("UTF-8"));
+        assert_eq!(Kind::Bytes.convert(EventValue::Bytes(&body)), Ok(Value::Bytes(body.to_vec())));
+        assert!(Kind::Text.convert(EventValue::Bytes(&body)).unwrap_err().contains("UTF-8"));
     }
 
     #[test]

@@ -16,14 +16,14 @@ use crate::connection::Connection;
 use crate::value::Value;
 
 /// A table to read again.
-pub struct Again {
+pub struct Reread {
     connection: Connection,
     options: Options,
     table: Table,
     ranges: Vec<Range>,
 }
 
-impl Again {
+impl Reread {
     /// Connects; `known` are the source's positions in the channel.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ pub(super) async fn table(
 ) -> Result<Table, SqlError> {
     let target = &options.target;
     let dialect = connection.dialect();
-    let mut table = Table::of(options, dialect, connection.is_odbc());
+    let mut table = Table::new(options, dialect, connection.is_odbc());
     let quoted = |names: &[String]| -> Vec<String> {
         // Qualify each name: SQLite treats an unknown quoted name as text, unless its client
         // forbids it.
@@ -206,7 +206,7 @@ fn of_postgres(name: &str, kind: &Type, modifier: i32) -> Described {
             Kind::Array(_) | Kind::Composite(_) => {
                 (format!("to_json({quoted})::text"), Meaning::Json)
             }
-            _ => (as_text.clone(), Meaning::of(kind)),
+            _ => (as_text.clone(), Meaning::from_type(kind)),
         },
     };
     let is_unknown = meaning == Meaning::Native

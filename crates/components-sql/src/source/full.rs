@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::config::Options;
-use super::gather::{Gather, Gathered};
+use super::gather::{Gathered, RowBatch};
 use super::position::{self, Plan, Range, STATE, forgotten, numbered};
 use super::query::{Statement, Table};
 use super::rows::Rows;
@@ -140,7 +140,7 @@ impl Shared {
             loop {
                 let statement = self.table.range(&range, after.as_ref(), rows_max);
                 let mut rows = Rows::of(&mut connection, &self.options.target, &statement).await?;
-                let (mut gather, mut found) = (Gather::default(), 0);
+                let (mut gather, mut found) = (RowBatch::default(), 0);
                 while let Some(mut row) = rows.row(&self.table).await? {
                     found += 1;
                     // In the NULL ranges, the first column is not part of the order.
@@ -211,7 +211,7 @@ impl Sql {
             }
         }
         shared.work().plan.is_done = true;
-        self.keep(&mut state, &shared, Gather::default().finish()).await?;
+        self.keep(&mut state, &shared, RowBatch::default().finish()).await?;
         self.at_end();
         tracing::info!(source = %self.name, "the import is complete: all rows are stored");
         Ok(())

@@ -9,7 +9,7 @@ use crate::value::{Encoder, Tuple, Value, digest};
 
 /// A batch in progress.
 #[derive(Default)]
-pub(super) struct Gather {
+pub(super) struct RowBatch {
     builder: BatchBuilder,
     body: Vec<u8>,
     bytes: usize,
@@ -29,7 +29,7 @@ pub(super) struct Gathered {
     pub(super) digests: Vec<u128>,
 }
 
-impl Gather {
+impl RowBatch {
     pub(super) fn is_empty(&self) -> bool {
         self.builder.is_empty()
     }

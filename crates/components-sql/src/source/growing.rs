@@ -11,7 +11,7 @@
 use pipeline::SourceError;
 use tokio::time::Instant;
 
-use super::gather::Gather;
+use super::gather::RowBatch;
 use super::position::{self, STATE};
 use super::rows::Rows;
 use super::{Opened, Sql, failed, refused};
@@ -61,7 +61,7 @@ impl Sql {
             let target = &self.options.target;
             let reading = Rows::of(&mut opened.connection, target, &statement).await;
             let mut rows = reading.map_err(failed)?;
-            let (mut gather, mut found) = (Gather::default(), 0);
+            let (mut gather, mut found) = (RowBatch::default(), 0);
             while let Some(row) = rows.row(&opened.table).await.map_err(failed)? {
                 found += 1;
                 gather.push(row, &self.options, &opened.encoder);
@@ -115,11 +115,11 @@ impl Sql {
             let target = &self.options.target;
             let reading = Rows::of(&mut opened.connection, target, &statement).await;
             let mut rows = reading.map_err(failed)?;
-            let (mut gather, mut found) = (Gather::default(), 0);
+            let (mut gather, mut found) = (RowBatch::default(), 0);
             while let Some(row) = rows.row(&opened.table).await.map_err(failed)? {
                 found += 1;
                 after = Some(row.order.clone());
-                if opened.window.meets(digest(&row.order)) {
+                if opened.window.is_stored(digest(&row.order)) {
                     continue;
                 }
                 gather.push(row, &self.options, &opened.encoder);
@@ -146,7 +146,7 @@ impl Sql {
         &mut self,
         state: &mut super::State,
         window: &mut super::Window,
-        gather: &mut Gather,
+        gather: &mut RowBatch,
     ) -> Result<(), SourceError> {
         let mut gathered = gather.finish();
         let mut positions = Vec::new();

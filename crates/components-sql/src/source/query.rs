@@ -104,7 +104,7 @@ enum Side {
 
 impl Table {
     /// Creates the parts that do not depend on the columns.
-    pub(super) fn of(options: &Options, dialect: Dialect, is_odbc: bool) -> Self {
+    pub(super) fn new(options: &Options, dialect: Dialect, is_odbc: bool) -> Self {
         let timestamp = options.timestamp_column.as_ref();
         Self {
             dialect,

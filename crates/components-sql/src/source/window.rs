@@ -55,7 +55,7 @@ impl Window {
     }
 
     /// Returns whether the row is stored.
-    pub(super) fn meets(&mut self, digest: u128) -> bool {
+    pub(super) fn is_stored(&mut self, digest: u128) -> bool {
         let group = self.rows.get(&digest).copied();
         self.met.extend(group);
         group.is_some()

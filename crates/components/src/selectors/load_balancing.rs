@@ -132,7 +132,7 @@ impl ChannelSelector for LoadBalancing {
         self.header.as_deref()
     }
 
-    fn looks_at_bodies(&self) -> bool {
+    fn reads_bodies(&self) -> bool {
         true
     }
 

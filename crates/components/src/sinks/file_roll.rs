@@ -62,7 +62,7 @@ mod defaults {
     }
 
     pub(super) fn encoder() -> Choice<dyn Encoder> {
-        Choice::of("text")
+        Choice::from_kind("text")
     }
 }
 

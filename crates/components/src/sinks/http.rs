@@ -97,11 +97,11 @@ mod defaults {
     use pipeline::{Choice, Codec, Encoder};
 
     pub(super) fn encoder() -> Choice<dyn Encoder> {
-        Choice::of("json")
+        Choice::from_kind("json")
     }
 
     pub(super) fn codec() -> Choice<dyn Codec> {
-        Choice::of("none")
+        Choice::from_kind("none")
     }
 
     pub(super) fn in_flight_max() -> usize {

@@ -38,7 +38,7 @@ use kit::listening::DRAIN;
 use metrics::Metrics;
 use pipeline::env::Started;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Source,
+    BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, ResendMode, Source,
     SourceContext, SourceError,
 };
 use tokio::time::{Instant, sleep, sleep_until};
@@ -135,8 +135,8 @@ impl Source for Exec {
         Guarantee::BestEffort
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     async fn open(&mut self, _cx: &SourceContext) -> Result<(), SourceError> {

@@ -84,7 +84,7 @@ impl Preset for Shared {
 }
 
 fn json() -> Choice<dyn Decoder> {
-    Choice::of("json")
+    Choice::from_kind("json")
 }
 
 impl Component for Config {

@@ -44,7 +44,7 @@ use async_trait::async_trait;
 use metrics::Metrics;
 use pipeline::env::{Started, unix_millis};
 use pipeline::{
-    Batch, BuildContext, BuildError, Component, Env, ErrorClass, GivesAgain, Guarantee, Source,
+    Batch, BuildContext, BuildError, Component, Env, ErrorClass, Guarantee, ResendMode, Source,
     SourceContext, SourceError,
 };
 
@@ -148,8 +148,8 @@ impl Source for Journald {
         Guarantee::ExactlyOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

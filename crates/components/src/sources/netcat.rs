@@ -90,7 +90,7 @@ fn default_ack_every_event() -> bool {
 }
 
 fn default_framing() -> Choice<dyn Framing> {
-    Choice::of("lines")
+    Choice::from_kind("lines")
 }
 
 fn default_line_max() -> ByteSize {

@@ -13,7 +13,7 @@ use kit::listening::{self, DRAIN};
 use metrics::Metrics;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, GivesAgain, Guarantee, Resource, Source,
+    BuildContext, BuildError, Component, Env, Guarantee, ResendMode, Resource, Source,
     SourceContext, SourceError,
 };
 use schemars::JsonSchema;
@@ -92,8 +92,8 @@ impl Source for NetcatUdp {
         Guarantee::BestEffort
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

@@ -14,8 +14,8 @@ use peers::limits::Cut;
 use pipeline::env::Entropy;
 use pipeline::units::ByteSize;
 use pipeline::{
-    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, GivesAgain, Guarantee,
-    IntakeError, Source, SourceContext, SourceError, SourcePosition,
+    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, IntakeError,
+    ResendMode, Source, SourceContext, SourceError, SourcePosition,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -227,8 +227,8 @@ impl Source for Numbers {
         Guarantee::ExactlyOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::ByPosition
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::ByPosition
     }
 
     fn batch_bytes(&self) -> u64 {

@@ -15,8 +15,8 @@ use peers::limits::Cut;
 use pipeline::env::Entropy;
 use pipeline::units::ByteSize;
 use pipeline::{
-    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, GivesAgain, Guarantee,
-    IntakeError, Source, SourceContext, SourceError,
+    Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, IntakeError,
+    ResendMode, Source, SourceContext, SourceError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -187,8 +187,8 @@ impl Source for Stress {
         Guarantee::BestEffort
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     fn batch_bytes(&self) -> u64 {

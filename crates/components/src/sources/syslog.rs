@@ -36,7 +36,7 @@ use pipeline::component::Choice;
 use pipeline::env::Clock;
 use pipeline::units::ByteSize;
 use pipeline::{
-    BuildContext, BuildError, Component, Env, Framing, GivesAgain, Guarantee, Resource, Source,
+    BuildContext, BuildError, Component, Env, Framing, Guarantee, ResendMode, Resource, Source,
     SourceContext, SourceError,
 };
 use schemars::JsonSchema;
@@ -117,7 +117,7 @@ mod defaults {
     use pipeline::units::ByteSize;
 
     pub(super) fn framing() -> Choice<dyn Framing> {
-        Choice::of("syslog")
+        Choice::from_kind("syslog")
     }
 
     pub(super) fn message_max() -> ByteSize {
@@ -293,8 +293,8 @@ impl Source for Syslog {
         Guarantee::BestEffort
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

@@ -55,7 +55,7 @@ static TABLE: &[Entry<dyn Interceptor>] = &[entry::<Keep>()];
 
 static GROUP: Group = Group { interceptors: TABLE, ..Group::EMPTY };
 
-const CATALOGUE: Catalogue = Catalogue { groups: &[&GROUP], elsewhere: &[] };
+const CATALOGUE: Catalogue = Catalogue { groups: &[&GROUP], unavailable: &[] };
 
 #[test]
 fn every_problem_of_a_component_is_reported() {

@@ -89,18 +89,18 @@ pub(super) fn agent(
         found.add(Kind::Missing, place, "", problem);
         return unknown;
     };
-    let Some(read) = found.keep("agent", table.read::<AgentTable>()) else { return unknown };
+    let Some(read) = found.record("agent", table.read::<AgentTable>()) else { return unknown };
     check_access(found, &table, &read);
     check_plain_text(found, &table, &read);
     let name = read.name.unwrap_or_else(|| host.into());
     if let Err(problem) = check_name(&name) {
-        found.keep::<()>("agent", Err(table.invalid("name", &problem)));
+        found.record::<()>("agent", Err(table.invalid("name", &problem)));
     }
     if read.data_dir.as_os_str().is_empty() {
-        found.keep::<()>("agent", Err(table.invalid("data_dir", "must not be empty")));
+        found.record::<()>("agent", Err(table.invalid("data_dir", "must not be empty")));
     }
     if let Some(problem) = not_replaced(&read.data_dir) {
-        found.keep::<()>("agent", Err(table.invalid("data_dir", &problem)));
+        found.record::<()>("agent", Err(table.invalid("data_dir", &problem)));
     }
     for (setting, address, example) in [
         ("admin", &read.admin, "127.0.0.1:9464"),
@@ -108,7 +108,7 @@ pub(super) fn agent(
     ] {
         let address = address.as_deref();
         if let Some(Err(problem)) = address.map(|it| address::check(it, example, true)) {
-            found.keep::<()>("agent", Err(table.invalid(setting, &problem)));
+            found.record::<()>("agent", Err(table.invalid(setting, &problem)));
         }
     }
     let place = |setting| table.get(setting).map(|it| it.place.clone()).unwrap_or_default();
@@ -136,7 +136,7 @@ const TOKEN_MIN: usize = 16;
 /// Checks TLS and token of the admin listener, and the destination of spans.
 fn check_access(found: &mut Findings<'_>, table: &Settings, read: &AgentTable) {
     let mut refuse = |setting: &str, problem: &str| {
-        found.keep::<()>("agent", Err(table.invalid(setting, problem)));
+        found.record::<()>("agent", Err(table.invalid(setting, problem)));
     };
     for (setting, is_set) in
         [("admin_tls", read.admin_tls.is_some()), ("admin_token", read.admin_token.is_some())]
@@ -179,7 +179,7 @@ fn check_plain_text(found: &mut Findings<'_>, table: &Settings, read: &AgentTabl
         plain.speaks("traces.url", &target.address, "write `https://`");
     }
     let mut refuse = |setting: &str, problem: &str| {
-        found.keep::<()>("agent", Err(table.invalid(setting, problem)));
+        found.record::<()>("agent", Err(table.invalid(setting, problem)));
     };
     match read.insecure {
         true if plain.all().is_empty() => refuse("insecure", MEANS_NOTHING),

@@ -23,9 +23,9 @@ pub fn file(catalogue: Catalogue, dead_letters: fn(&mut SchemaGenerator) -> Sche
             catalogue.all().into_iter().filter(|listed| listed.role == *role).collect();
         let kinds: Vec<&str> = all.iter().map(|listed| listed.kind).collect();
         definitions.insert(format!("{role}_kind"), json!({ "enum": kinds }));
-        definitions.insert((*role).to_owned(), of_role(role, &all));
+        definitions.insert((*role).to_owned(), role_schema(role, &all));
         for listed in &all {
-            definitions.insert(definition(listed.role, listed.kind), of_kind(listed));
+            definitions.insert(definition(listed.role, listed.kind), kind_schema(listed));
         }
     }
     json!({
@@ -78,7 +78,7 @@ fn named(description: &str, role: &str) -> Json {
 }
 
 /// A component of any kind of a role.
-fn of_role(role: &str, all: &[Listed]) -> Json {
+fn role_schema(role: &str, all: &[Listed]) -> Json {
     let of_kind = |listed: &Listed| reference(&definition(listed.role, listed.kind));
     let condition = |listed: &Listed| {
         json!({
@@ -99,7 +99,7 @@ fn of_role(role: &str, all: &[Listed]) -> Json {
 }
 
 /// A component of one kind: its own settings, its `type`, and its place in the plan.
-fn of_kind(listed: &Listed) -> Json {
+fn kind_schema(listed: &Listed) -> Json {
     let mut schema = loose(component(listed));
     let (place, needed) = place(listed.role);
     let Some(fields) = schema.as_object_mut() else { return schema };

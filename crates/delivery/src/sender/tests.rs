@@ -369,7 +369,7 @@ fn returns_batches_that_the_peer_no_longer_accepts() {
     sender.connected(now);
     send(&mut sender, now);
     sender.welcome(&nothing());
-    sender.give_back(|sequence| *sequence == 1);
+    sender.return_matching(|sequence| *sequence == 1);
     assert_eq!(verdicts(&mut sender), [(Verdict::LetGo, tickets([101]))]);
     assert_eq!(send(&mut sender, now).0, [0, 2]);
     assert_eq!(sender.unanswered_bytes(), 20);

@@ -53,7 +53,7 @@ impl<P: Clone> Sender<P> {
 
     /// Settles unanswered batches that match `which` as `LetGo`, because this peer never accepts
     /// them. They are not put again here.
-    pub fn give_back(&mut self, which: impl Fn(&P) -> bool) {
+    pub fn return_matching(&mut self, which: impl Fn(&P) -> bool) {
         let named = self.unanswered.iter().filter(|(_, entry)| which(&entry.parcel));
         let named: Vec<Identity> = named.map(|(identity, _)| *identity).collect();
         for identity in named {
@@ -108,7 +108,7 @@ impl<P: Clone> Sender<P> {
     }
 
     /// Stops waiting: settles all batches as `LetGo`. The caller must close the connection.
-    pub fn let_go(&mut self) {
+    pub fn disconnect(&mut self) {
         let mut tickets = self.parked.take_all();
         for identity in self.unanswered.keys().copied().collect::<Vec<_>>() {
             if let Some(entry) = self.remove(identity) {

@@ -18,7 +18,7 @@ use super::{Link, Sender, Verdict};
 
 /// How long the sender waits for an unable peer before another one gets its uncommitted batches.
 /// Peers report the loss of their common store within this time of each other.
-pub const GIVE_BACK_AFTER: Duration = Duration::from_secs(5);
+pub const RETURN_AFTER: Duration = Duration::from_secs(5);
 
 /// The peer's ability to store, as last reported.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl<P: Clone> Sender<P> {
         let oldest = self.unanswered.values().filter_map(|entry| entry.put_at).min();
         let parked = (!self.parked.is_empty()).then_some(since);
         let first = parked.into_iter().chain(oldest.map(|at| at.max(since))).min()?;
-        Some(first + GIVE_BACK_AFTER)
+        Some(first + RETURN_AFTER)
     }
 
     /// Settles the batches that are due as `LetGo`, because the peer is unable. `true`: puts wait
@@ -94,10 +94,10 @@ impl<P: Clone> Sender<P> {
         if self.turns_at().is_none_or(|at| now < at) {
             return false;
         }
-        let is_late = |at: Instant| at + GIVE_BACK_AFTER <= now;
+        let is_late = |at: Instant| at + RETURN_AFTER <= now;
         let waits = self.unanswered.values().filter_map(|entry| entry.put_at).any(is_late);
         if waits {
-            self.let_go();
+            self.disconnect();
         } else {
             let tickets = self.parked.take_all();
             self.settle_all(Verdict::LetGo, &tickets);

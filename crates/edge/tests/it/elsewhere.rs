@@ -9,8 +9,8 @@ use std::process::Command;
 #[test]
 fn a_kind_of_another_program_is_named_with_that_program() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(!components::ELSEWHERE.is_empty());
-    for (role, kind) in components::ELSEWHERE.iter().flat_map(|it| it.components).copied() {
+    assert!(!components::UNAVAILABLE.is_empty());
+    for (role, kind) in components::UNAVAILABLE.iter().flat_map(|it| it.components).copied() {
         let file = dir.path().join("edge.toml");
         let far = format!("/far\"\nencoder = \"{kind}");
         let into_files = format!("file_roll\"\ndirectory = \"{far}");
@@ -44,7 +44,8 @@ fn a_kind_of_another_program_is_named_with_that_program() {
         let output = program.arg("--config").arg(&file).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{said}");
-        let problem = format!("{place}: {}", components::EDGE.elsewhere(Some(role), kind).unwrap());
+        let problem =
+            format!("{place}: {}", components::EDGE.unavailable(Some(role), kind).unwrap());
         assert!(said.contains(&problem), "{said}");
         assert!(!dir.path().join("data").exists(), "it has made its directory");
     }

@@ -136,7 +136,7 @@ struct File {
 }
 
 impl FileDecoder for File {
-    fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+    fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         self.records.pass_over(file, events)
     }
 

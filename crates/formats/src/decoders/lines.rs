@@ -104,7 +104,7 @@ impl File {
 }
 
 impl FileDecoder for File {
-    fn pass_over(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+    fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         for _ in 0..events {
             if self.line(file)?.is_none() {
                 let problem = "it has fewer lines than were read of it".to_owned();
@@ -177,7 +177,7 @@ mod tests {
                 let decoder = super::super::testkit::decoder(&json!("lines")).unwrap();
                 let mut file = decoder.begin_file().unwrap();
                 let mut reader = std::io::BufReader::with_capacity(3, &text[..]);
-                file.pass_over(&mut reader, passed as u64).unwrap();
+                file.skip_events(&mut reader, passed as u64).unwrap();
                 let mut found = Vec::new();
                 loop {
                     let mut piece = pipeline::BatchBuilder::default();

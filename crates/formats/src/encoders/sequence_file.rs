@@ -85,7 +85,7 @@ enum Compression {
 }
 
 fn default_codec() -> Choice<dyn Codec> {
-    Choice::of("deflate")
+    Choice::from_kind("deflate")
 }
 
 fn default_block_size() -> ByteSize {

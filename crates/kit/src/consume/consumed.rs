@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use metrics::Metrics;
 use pipeline::env::Entropy;
 use pipeline::{
-    BuildContext, ChannelError, Classify, ErrorClass, GivesAgain, Guarantee, IntakeError, Source,
+    BuildContext, ChannelError, Classify, ErrorClass, Guarantee, IntakeError, ResendMode, Source,
     SourceContext, SourceError,
 };
 use support::backoff::jittered;
@@ -350,8 +350,8 @@ impl<C: Consume> Source for Consumed<C> {
         self.consume.guarantee()
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        self.consume.gives_again()
+    fn resend_mode(&self) -> ResendMode {
+        self.consume.resend_mode()
     }
 
     fn batch_bytes(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::join_all;
 use pipeline::env::Listener;
-use pipeline::{GivesAgain, Guarantee, Resource, Source, SourceContext, SourceError};
+use pipeline::{Guarantee, ResendMode, Resource, Source, SourceContext, SourceError};
 use support::mutant;
 
 use super::{Connected, Ports, Put, Serve};
@@ -64,8 +64,8 @@ impl<S: Serve> Source for Served<S> {
         self.serve.guarantee()
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     fn resources(&self) -> Vec<Resource> {

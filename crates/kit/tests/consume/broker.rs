@@ -9,7 +9,7 @@ use bytes::Bytes;
 use kit::consume::{Arrived, Consume, Content, Load, Problem, Verdict, not_received};
 use kit::messages::Event;
 use pipeline::{
-    Classify, ErrorClass, GivesAgain, Guarantee, SourceContext, SourceError, SourcePosition,
+    Classify, ErrorClass, Guarantee, ResendMode, SourceContext, SourceError, SourcePosition,
 };
 use tokio::sync::Notify;
 
@@ -248,8 +248,8 @@ impl Consume for Queue {
         Guarantee::AtLeastOnce
     }
 
-    fn gives_again(&self) -> GivesAgain {
-        GivesAgain::Nothing
+    fn resend_mode(&self) -> ResendMode {
+        ResendMode::Nothing
     }
 
     fn round_max(&self) -> usize {

@@ -63,8 +63,9 @@ impl Audit {
     ) -> Result<Contents, LedgerError> {
         let named: BTreeMap<String, _> =
             self.files.iter().map(|(file, _)| (dataset.published(&file.target), file)).collect();
-        let newest =
-            Totals::of(&self.files.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>());
+        let newest = Totals::from_staged(
+            &self.files.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>(),
+        );
         let (older, merged_files) = (self.view.totals() - newest, self.view.merged_files());
         let mut contents = Contents { older, merged_files, ..Contents::default() };
         let parts = self.holders.parts(self.files.iter().map(|(file, _)| file));

@@ -17,12 +17,12 @@ pub(super) struct Originals {
 
 impl Originals {
     /// Collects the batches that these accounts accepted, split by the channels of the accounts.
-    pub(super) fn of(accounts: &[Account]) -> Self {
+    pub(super) fn from_accounts(accounts: &[Account]) -> Self {
         let accepted = accounts.iter().flat_map(|account| account.accepted.iter());
         let channels: BTreeSet<&str> = accounts.iter().map(|account| &*account.channel).collect();
         Self {
             origins: accepted.map(|(origin, ..)| origin).collect(),
-            channels: channels.into_iter().map(PartNames::of_channel).collect(),
+            channels: channels.into_iter().map(PartNames::new).collect(),
         }
     }
 

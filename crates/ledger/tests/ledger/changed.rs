@@ -182,7 +182,7 @@ async fn a_rebuilt_ledger_is_complete_and_others_continue() {
         let mut other = site.open(2).await.unwrap();
         site.of_five().await;
         let committed = other.commit(roll(&*site.fs, 2, 4..5).await, whole()).await.unwrap();
-        assert_eq!(committed, Committed::Elsewhere);
+        assert_eq!(committed, Committed::ByAnother);
         site.fs.delete(path).await.unwrap();
         let error = other.commit(roll(&*site.fs, 2, 7..8).await, whole()).await.unwrap_err();
         assert!(error.wants_decision(), "{error}");
@@ -192,7 +192,7 @@ async fn a_rebuilt_ledger_is_complete_and_others_continue() {
         let mut other = site.reopen(2, other.into_known()).await.unwrap();
         for ledger in [&mut one, &mut other] {
             let again = ledger.commit(roll(&*site.fs, 1, 0..5).await, whole()).await.unwrap();
-            assert_eq!(again, Committed::Elsewhere);
+            assert_eq!(again, Committed::ByAnother);
         }
         site.commit(&mut one, 7..8).await;
         assert_eq!(site.visible(), 6);
@@ -250,7 +250,7 @@ async fn an_incomplete_rebuild_continues_the_numbers_and_reports_it() {
         site.operator(1).rebuild().await.unwrap();
         let mut ledger = site.open(1).await.unwrap();
         let again = ledger.commit(roll(&*site.fs, 1, 0..5).await, whole()).await.unwrap();
-        assert_eq!(again, Committed::Elsewhere);
+        assert_eq!(again, Committed::ByAnother);
     }
 }
 

@@ -35,7 +35,7 @@ async fn a_copy_of_a_forgotten_batch_is_never_committed_again() {
     assert_eq!(committed, Committed::Overlap(gone.into_iter().collect()));
     assert!(gone.iter().all(|key| zombie.view().settled().is_closed(*key)));
     let all_late = zombie.commit(roll(&*fs, 1, 0..1).await, whole()).await.unwrap();
-    assert_eq!(all_late, Committed::Elsewhere);
+    assert_eq!(all_late, Committed::ByAnother);
 }
 
 #[tokio::test(start_paused = true)]

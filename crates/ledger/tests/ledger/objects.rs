@@ -43,7 +43,7 @@ async fn a_collector_that_slept_through_generations_finds_every_index_taken() {
     let repeated = slept.commit(roll(&*fs, 1, 0..2).await, whole()).await.unwrap();
     assert_eq!(repeated, Committed::Overlap([key(0)].into_iter().collect()));
     let repeated = slept.commit(roll(&*fs, 1, 1..2).await, whole()).await.unwrap();
-    assert_eq!(repeated, Committed::Elsewhere);
+    assert_eq!(repeated, Committed::ByAnother);
     let committed = slept.commit(roll(&*fs, 1, 3..5).await, whole()).await.unwrap();
     assert!(matches!(committed, Committed::Published(index) if index >= 6), "{committed:?}");
     assert_eq!(slept.view().generation(), 3);

@@ -39,7 +39,7 @@ async fn a_roll_that_another_has_committed_in_part_is_not_published() {
     let overlap = second.commit(roll(&*fs, 2, 2..5).await, whole()).await.unwrap();
     assert_eq!(overlap, Committed::Overlap([key(2)].into_iter().collect()));
     let elsewhere = second.commit(roll(&*fs, 2, 1..3).await, whole()).await.unwrap();
-    assert_eq!(elsewhere, Committed::Elsewhere);
+    assert_eq!(elsewhere, Committed::ByAnother);
     assert!(!store.files().keys().any(|path| path.contains("/stage/")), "both are cleared away");
 }
 

@@ -6,7 +6,7 @@ use odbc_api::{
     Bit, ColumnDescription, Cursor, CursorImpl, CursorRow, DataType, Nullable, ResultSetMetadata,
 };
 
-use super::of;
+use super::to_problem;
 use crate::types::{Column, Kind, Problem, Value};
 use crate::{BLOCK_BYTES, VALUE_BYTES_MAX};
 
@@ -33,11 +33,11 @@ mod numbers {
 pub(super) fn described<S: odbc_api::handles::Statement>(
     cursor: &mut CursorImpl<S>,
 ) -> Result<Vec<Column>, Problem> {
-    let count = cursor.num_result_cols().map_err(|error| of(&error))?;
+    let count = cursor.num_result_cols().map_err(|error| to_problem(&error))?;
     let mut columns = Vec::new();
     for number in 1..=u16::try_from(count).unwrap_or_default() {
         let mut said = ColumnDescription::default();
-        cursor.describe_col(number, &mut said).map_err(|error| of(&error))?;
+        cursor.describe_col(number, &mut said).map_err(|error| to_problem(&error))?;
         let name = String::from_utf16_lossy(&said.name);
         let (mut kind, length) = kind_of(&said.data_type);
         let counts = matches!(kind, Kind::Int32 | Kind::Int64);
@@ -125,8 +125,10 @@ pub(super) fn by_blocks(
     let bytes: usize = buffers.iter().copied().map(bytes_of).sum();
     let rows = (BLOCK_BYTES / bytes.max(1)).clamp(1, BLOCK_ROWS);
     let block = ColumnarDynBuffer::from_descs(rows, buffers.iter().copied());
-    let mut cursor = cursor.bind_buffer(block).map_err(|error| of(&error))?;
-    while let Some(block) = cursor.fetch_with_truncation_check(true).map_err(|error| of(&error))? {
+    let mut cursor = cursor.bind_buffer(block).map_err(|error| to_problem(&error))?;
+    while let Some(block) =
+        cursor.fetch_with_truncation_check(true).map_err(|error| to_problem(&error))?
+    {
         for row in 0..block.num_rows() {
             let value = |(at, column): (usize, &Column)| in_block(block.column(at), column, row);
             if !each(columns.iter().enumerate().map(value).collect()) {
@@ -168,7 +170,7 @@ pub(super) fn by_rows(
     columns: &[Column],
     each: &mut dyn FnMut(Vec<Value>) -> bool,
 ) -> Result<(), Problem> {
-    while let Some(mut row) = cursor.next_row().map_err(|error| of(&error))? {
+    while let Some(mut row) = cursor.next_row().map_err(|error| to_problem(&error))? {
         let (mut values, mut room) = (Vec::with_capacity(columns.len()), VALUE_BYTES_MAX);
         for (number, column) in (1..).zip(columns) {
             values.push(of_row(&mut row, number, column, &mut room)?);
@@ -203,7 +205,7 @@ where
     Nullable<T>: odbc_api::parameter::CElement + odbc_api::handles::CDataMut,
 {
     let mut value = Nullable::<T>::null();
-    row.get_data(number, &mut value).map_err(|error| of(&error))?;
+    row.get_data(number, &mut value).map_err(|error| to_problem(&error))?;
     Ok(value.into_opt())
 }
 
@@ -220,7 +222,7 @@ where
     let mut whole = Vec::new();
     for _ in 0..PIECES_MAX {
         let mut piece = VarCell::<[K::Element; PIECE], K>::NULL;
-        row.get_data(number, &mut piece).map_err(|error| of(&error))?;
+        row.get_data(number, &mut piece).map_err(|error| to_problem(&error))?;
         let Some(units) = piece.as_slice() else {
             return Ok((!whole.is_empty()).then_some(whole));
         };

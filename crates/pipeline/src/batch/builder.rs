@@ -245,7 +245,7 @@ impl BatchBuilder {
             self.bodies.shrink_to_fit();
         }
         let mut events = Events {
-            lengths: Lengths::of(&self.lengths),
+            lengths: Lengths::from_slice(&self.lengths),
             bodies: self.bodies.into(),
             separated: true,
             ..Events::default()
@@ -289,7 +289,7 @@ impl Events {
             }
         }
         if let Some((bodies, lengths)) = changed {
-            self.lengths = Lengths::of(&lengths);
+            self.lengths = Lengths::from_slice(&lengths);
             self.bodies = bodies.into();
             self.separated = true;
             self.encoded = None;

@@ -107,7 +107,7 @@ impl Events {
             bodies.push(b'\n');
         }
         if written > 0 {
-            self.lengths = Lengths::of(&lengths);
+            self.lengths = Lengths::from_slice(&lengths);
             self.bodies = bodies.into();
             self.separated = true;
             self.encoded = None;

@@ -50,13 +50,13 @@ impl Width {
 
 impl Default for Lengths {
     fn default() -> Self {
-        Self::of(&[])
+        Self::from_slice(&[])
     }
 }
 
 impl Lengths {
     /// Stores these lengths as narrowly as possible.
-    pub(super) fn of(lengths: &[u32]) -> Self {
+    pub(super) fn from_slice(lengths: &[u32]) -> Self {
         let (width, bytes) = match lengths.iter().copied().max().unwrap_or(0) {
             0..=0xff => (Width::One, lengths.iter().map(|length| *length as u8).collect()),
             0x100..=0xffff => {
@@ -72,7 +72,7 @@ impl Lengths {
     /// Stores these lengths of some of the bodies in the same form as `self`.
     pub(super) fn of_part(&self, lengths: &[u32]) -> Self {
         match self {
-            Self::Stored { .. } => Self::of(lengths),
+            Self::Stored { .. } => Self::from_slice(lengths),
             Self::InBodies { .. } => Self::InBodies { events: lengths.len() },
         }
     }
@@ -187,7 +187,7 @@ mod tests {
         let longest = [0, 0xff, 0x100, 0xffff, 0x1_0000, u32::MAX];
         let widths = [Width::One, Width::One, Width::Two, Width::Two, Width::Four, Width::Four];
         for (longest, expected) in longest.into_iter().zip(widths) {
-            let lengths = Lengths::of(&[3, longest, 7]);
+            let lengths = Lengths::from_slice(&[3, longest, 7]);
             assert!(
                 matches!(lengths, Lengths::Stored { width, .. } if width == expected),
                 "{longest}"

@@ -101,7 +101,7 @@ impl<D: Deliver> Requests<D> {
     }
 
     /// Stops holding a batch whose result is known.
-    fn let_go(&mut self, taken: &Taken) {
+    fn release(&mut self, taken: &Taken) {
         self.held -= 1;
         self.bytes -= taken.batch.encoded_len() as u64;
     }
@@ -123,7 +123,7 @@ impl<D: Deliver> Requests<D> {
         let origin = taken.first().and_then(origin_of);
         let mut taken = taken.into_iter();
         for (delivered, taken) in delivered.into_iter().zip(taken.by_ref()) {
-            self.let_go(&taken);
+            self.release(&taken);
             match delivered {
                 Delivered::All => self.settle(taken.ticket, Outcome::Delivered),
                 Delivered::Except { events, reason, detail } => {
@@ -133,7 +133,7 @@ impl<D: Deliver> Requests<D> {
         }
         let mut has_failed = false;
         if let (Some(error), Some(next)) = (failed, taken.next()) {
-            self.let_go(&next);
+            self.release(&next);
             if error.class == ErrorClass::Poison {
                 self.refuse(next, None, "refused", error.to_string());
             } else {
@@ -142,15 +142,15 @@ impl<D: Deliver> Requests<D> {
             }
         }
         // Untried batches keep their place after the failed or rejected one.
-        has_failed |= self.give_back(taken) > 0;
-        self.go_on(origin, has_failed);
+        has_failed |= self.return_batches(taken) > 0;
+        self.next_attempt(origin, has_failed);
     }
 
     /// Starts the next waiting batches of this origin, or returns them to the channel.
-    fn go_on(&mut self, origin: Option<Origin>, failed: bool) {
+    fn next_attempt(&mut self, origin: Option<Origin>, failed: bool) {
         let Some(mut waiting) = self.waiting.remove(&origin) else { return };
         if failed {
-            self.give_back(waiting);
+            self.return_batches(waiting);
         } else if !waiting.is_empty() {
             let next = waiting.len().min(self.deliver.together_max().max(1));
             let next = waiting.drain(..next).collect();
@@ -160,10 +160,10 @@ impl<D: Deliver> Requests<D> {
     }
 
     /// Batches that were not tried go back to the channel. Answers how many.
-    fn give_back(&mut self, batches: impl IntoIterator<Item = Taken>) -> usize {
+    fn return_batches(&mut self, batches: impl IntoIterator<Item = Taken>) -> usize {
         let mut given = 0;
         for taken in batches {
-            self.let_go(&taken);
+            self.release(&taken);
             self.settle(taken.ticket, Outcome::Again(None));
             given += 1;
         }

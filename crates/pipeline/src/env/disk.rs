@@ -246,7 +246,7 @@ pub trait OpenDirectory: Send + Sync {
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] if programs may write to it that do not see the lock, because
     /// they run on another machine. Otherwise the system's error.
-    fn hold(&self, alone: bool) -> io::Result<bool>;
+    fn try_lock(&self, alone: bool) -> io::Result<bool>;
 
     /// Returns the metadata of the opened directory, even after a rename.
     ///

@@ -18,7 +18,7 @@ pub trait Watch: Send + Sync {
     /// # Errors
     /// The system's error, for example because there are too many. Notifications are unreliable
     /// then.
-    fn look_at(&self, directories: &BTreeMap<PathBuf, bool>) -> io::Result<Sight>;
+    fn set_directories(&self, directories: &BTreeMap<PathBuf, bool>) -> io::Result<Coverage>;
 
     /// Returns the changes since the last call; waits for at least one. Cancel safe.
     async fn changed(&self) -> BTreeSet<Change>;
@@ -26,7 +26,7 @@ pub trait Watch: Send + Sync {
 
 /// The coverage of a watch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sight {
+pub struct Coverage {
     /// Some directory was not watched before: its changes until now were not reported.
     pub new: bool,
     /// Content may change without a notification: the system may not support it, or other machines

@@ -31,7 +31,7 @@ pub struct PartNames {
 
 impl PartNames {
     /// Returns the names for the channel with this name in the configuration.
-    pub fn of_channel(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let key = xxh3_128(name.as_bytes()).to_be_bytes();
         Self { cipher: Aes128::new(&key.into()) }
     }
@@ -74,13 +74,13 @@ mod tests {
     #[test]
     fn a_part_has_the_name_that_every_version_gives_it() {
         let batch = Identity { origin: ORIGIN, epoch: Epoch(5), sequence: Sequence(9) };
-        let part = PartNames::of_channel("main").of(batch);
+        let part = PartNames::new("main").of(batch);
         assert_eq!(part.to_string(), "edad67e70d3cf3a9f18fb29af676e55c/5/9");
     }
 
     #[test]
     fn the_parts_of_one_batch_and_the_parts_of_parts_all_differ() {
-        let [a, b] = ["a", "b"].map(PartNames::of_channel);
+        let [a, b] = ["a", "b"].map(PartNames::new);
         let of_a_b = b.of_origin(a.of_origin(ORIGIN));
         let of_b_a = a.of_origin(b.of_origin(ORIGIN));
         let of_a_a = a.of_origin(a.of_origin(ORIGIN));
@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn the_name_of_the_batch_follows_from_that_of_its_part() {
-        let names = PartNames::of_channel("a");
+        let names = PartNames::new("a");
         assert_eq!(names.original(names.of_origin(ORIGIN)), ORIGIN);
-        assert_ne!(PartNames::of_channel("b").original(names.of_origin(ORIGIN)), ORIGIN);
+        assert_ne!(PartNames::new("b").original(names.of_origin(ORIGIN)), ORIGIN);
     }
 }

@@ -21,7 +21,7 @@ const RELAY: &str = "this source relays no batches of other agents";
 
 /// The context of a source that needs nothing more than [`Intake`].
 pub fn plain_context(intake: Arc<dyn Intake>, stop: CancellationToken) -> SourceContext {
-    let narrow = Arc::new(Narrow(intake.clone()));
+    let narrow = Arc::new(NarrowIntake(intake.clone()));
     SourceContext { intake, positions: narrow.clone(), relay: narrow, stop }
 }
 
@@ -39,10 +39,10 @@ pub fn relay_context(relay: Arc<dyn RelayIntake>, stop: CancellationToken) -> So
 }
 
 /// An intake without its wider sides.
-struct Narrow(Arc<dyn Intake>);
+struct NarrowIntake(Arc<dyn Intake>);
 
 #[async_trait]
-impl Intake for Narrow {
+impl Intake for NarrowIntake {
     async fn accept(&self, batch: Batch) -> Result<(), IntakeError> {
         self.0.accept(batch).await
     }
@@ -57,7 +57,7 @@ impl Intake for Narrow {
 }
 
 #[async_trait]
-impl PositionIntake for Narrow {
+impl PositionIntake for NarrowIntake {
     fn positions(&self, _source: &str) -> Vec<Vec<(Bytes, Bytes)>> {
         unreachable!("{POSITIONS}")
     }
@@ -71,7 +71,7 @@ impl PositionIntake for Narrow {
     }
 }
 
-impl RelayIntake for Narrow {
+impl RelayIntake for NarrowIntake {
     fn known(&self, _origin: Origin, _epoch: Epoch) -> Known {
         unreachable!("{RELAY}")
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use storage::conformance::keeps_the_promises;
-use storage_objects::testkit::Ways;
+use storage_objects::testkit::ServerTraits;
 
 use crate::books::Books;
 use crate::machine::Machine;
@@ -13,8 +13,8 @@ use crate::world::World;
 #[tokio::test(start_paused = true)]
 async fn a_bucket_on_the_simulated_server_keeps_the_promises_of_every_store() {
     for (copies_inside, part_bytes) in [(true, 1 << 20), (false, 1 << 20), (true, 16 << 20)] {
-        let ways = Ways { copies_inside, part_bytes };
-        let scenario = Scenario::of(1).in_a_bucket(ways);
+        let ways = ServerTraits { copies_inside, part_bytes };
+        let scenario = Scenario::from_seed(1).in_a_bucket(ways);
         let world = Arc::new(World::new(1, false));
         let books = Arc::new(Books::new(world.clone(), &scenario));
         let (store, calls) = Store::new(world.clone(), books, &scenario);

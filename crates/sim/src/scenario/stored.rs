@@ -1,7 +1,7 @@
 //! The kind of store and the file format. Drawn last, from separate dice, so that the rest of the
 //! seed does not change.
 
-use storage_objects::testkit::Ways;
+use storage_objects::testkit::ServerTraits;
 
 use super::Scenario;
 use crate::dice::Dice;
@@ -18,7 +18,7 @@ impl Scenario {
         let dice = Dice::new(seed, "stored");
         let is_mended = self.faults.iter().any(|(kind, _)| *kind == FaultKind::LedgerChanged);
         let (is_bucket, is_other) = (dice.chance(250), dice.chance(400));
-        let ways = Ways {
+        let ways = ServerTraits {
             copies_inside: dice.chance(500),
             part_bytes: dice.between(PART_BYTES.0, PART_BYTES.1) as usize,
         };
@@ -29,7 +29,7 @@ impl Scenario {
 
     /// Uses a bucket as the store.
     #[cfg(test)]
-    pub(crate) fn in_a_bucket(self, ways: Ways) -> Self {
+    pub(crate) fn in_a_bucket(self, ways: ServerTraits) -> Self {
         Self { objects: Some(ways), ..self }
     }
 }

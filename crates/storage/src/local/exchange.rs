@@ -76,7 +76,7 @@ impl Rules {
 }
 
 /// Files of one directory that are to become one.
-pub(super) struct Joining {
+pub(super) struct MergeInputs {
     directory: PathBuf,
     /// The target, and then the others in order.
     files: Vec<OsString>,
@@ -150,7 +150,7 @@ pub(super) fn works(disk: &dyn Disk, desk: &Path, unique: u64, rules: Rules) -> 
     works
 }
 
-impl Joining {
+impl MergeInputs {
     /// Creates a merge of `files`; the first one keeps its name, and `unique` names the directory
     /// on the desk.
     pub(super) fn new(

@@ -11,7 +11,8 @@
 //! # Invariants
 //!
 //! 1. The bytes are written in the order of their arrival, none twice.
-//! 2. Until [`Gather::rest`], each piece ends at the end of a page, so that no page is written in
+//! 2. Until [`WriteBuffer::rest`], each piece ends at the end of a page, so that no page is written
+//! in
 //!    parts.
 //! 3. A file collects less than its share of [`ALL`], which all open files of a store share, plus a
 //!    page. The share is between [`EACH_MIN`] and [`EACH_MAX`].
@@ -36,14 +37,14 @@ const PAGE: usize = 4 << 10;
 pub(super) struct Open(AtomicUsize);
 
 /// Bytes of one file that are not yet on their way to the disk.
-pub(super) struct Gather {
+pub(super) struct WriteBuffer {
     open: Arc<Open>,
     gathered: Vec<u8>,
     /// Bytes that came out.
     given: usize,
 }
 
-impl Gather {
+impl WriteBuffer {
     pub(super) fn new(open: Arc<Open>) -> Self {
         open.0.fetch_add(1, Ordering::Relaxed);
         Self { open, gathered: Vec::new(), given: 0 }
@@ -75,7 +76,7 @@ impl Gather {
     }
 }
 
-impl Drop for Gather {
+impl Drop for WriteBuffer {
     fn drop(&mut self) {
         self.open.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -103,7 +104,7 @@ mod tests {
             others in 0..2_000_usize,
         ) {
             let open = Arc::new(Open(AtomicUsize::new(others)));
-            let mut gather = Gather::new(open.clone());
+            let mut gather = WriteBuffer::new(open.clone());
             let (mut came, mut out) = (Vec::new(), Vec::new());
             for (number, batch) in batches.iter().enumerate() {
                 let batch = vec![number as u8; *batch];
@@ -128,7 +129,7 @@ mod tests {
     #[test]
     fn the_more_files_are_open_the_less_each_gathers() {
         let pieces = |others: usize| {
-            let mut gather = Gather::new(Arc::new(Open(AtomicUsize::new(others))));
+            let mut gather = WriteBuffer::new(Arc::new(Open(AtomicUsize::new(others))));
             let mut added = (0..1_000).filter_map(|_| gather.add(&vec![0; PAGE].into()));
             added.next().map(|piece| len(&piece))
         };
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn after_the_rest_the_next_piece_ends_with_a_page_again() {
-        let mut gather = Gather::new(Arc::new(Open::default()));
+        let mut gather = WriteBuffer::new(Arc::new(Open::default()));
         assert!(gather.add(&vec![0; 10].into()).is_none());
         assert_eq!(gather.rest().map(|piece| len(&piece)), Some(10));
         let next = gather.add(&vec![0; EACH_MAX + 1].into());

@@ -52,7 +52,7 @@ pub(super) fn alone(
 }
 
 fn hold(disk: &dyn Disk, directory: &Path, alone: bool, rules: Rules) -> io::Result<Held> {
-    let opened = disk.open_directory(directory).and_then(|open| Ok((open.hold(alone)?, open)));
+    let opened = disk.open_directory(directory).and_then(|open| Ok((open.try_lock(alone)?, open)));
     let (is_held, open) = match opened {
         Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
         opened => opened?,

@@ -240,9 +240,9 @@ mod tests {
     }
 
     /// Yields some bytes, and then nothing more.
-    struct StandsStill(Option<Bytes>);
+    struct Stalled(Option<Bytes>);
 
-    impl Body for StandsStill {
+    impl Body for Stalled {
         type Data = Bytes;
         type Error = Infallible;
 
@@ -381,7 +381,7 @@ mod tests {
         let gathering = gathering(128 << 10, 0);
         let begun = framed(&[put(100_000)])[..50_000].to_vec();
         let mut still = RequestStream {
-            body: StandsStill(Some(begun.into())),
+            body: Stalled(Some(begun.into())),
             data: Bytes::new(),
             head: Head::default(),
             message: None,

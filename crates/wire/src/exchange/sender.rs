@@ -46,7 +46,7 @@ where
         .version(http::Version::HTTP_2)
         .header(http::header::TE, "trailers")
         .header(http::header::CONTENT_TYPE, "application/grpc")
-        .body(tonic::body::Body::new(Said { messages, body: Bytes::new() }))
+        .body(tonic::body::Body::new(MessageBody { messages, body: Bytes::new() }))
         .map_err(|error| Status::internal(error.to_string()))?;
     if let Some(value) = authorization {
         request.headers_mut().insert(http::header::AUTHORIZATION, value);
@@ -69,13 +69,13 @@ where
 }
 
 /// Messages as the body of a request.
-struct Said<S> {
+struct MessageBody<S> {
     messages: S,
     /// The body to send after the last head.
     body: Bytes,
 }
 
-impl<S: Stream<Item = FromSender> + Unpin> Body for Said<S> {
+impl<S: Stream<Item = FromSender> + Unpin> Body for MessageBody<S> {
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
 

@@ -69,7 +69,7 @@ async fn event_contents_need_a_token_on_a_network_address() {
     let at = |token: Option<&str>| {
         let token = token.map(|it| it.to_owned().into());
         let guard = Arc::new(Guard::new("0.0.0.0:1", "0.0.0.0:1", token));
-        bench_behind(Running::default(), Front { site: Site::Admin, guard, tls: None })
+        bench_behind(Running::default(), Front { kind: ListenerKind::Admin, guard, tls: None })
     };
     let (open, closed) = (at(None), at(Some(TOKEN)));
     let right = format!("authorization: Bearer {TOKEN}\r\n");
@@ -129,7 +129,7 @@ async fn pages_are_served_only_over_tls_if_it_is_set() {
     let env = env::real();
     let tls = server(&Settings::from_json(&settings), &env).unwrap();
     let guard = Arc::new(Guard::new("127.0.0.1:1", "127.0.0.1:1", None));
-    let front = Front { site: Site::Admin, guard, tls: Some(tls) };
+    let front = Front { kind: ListenerKind::Admin, guard, tls: Some(tls) };
     let bench = bench_behind(Running::default(), front);
     let client = json!({ "ca": format!("{material}/ca.pem"), "server_name": "localhost" });
     let client = serde_json::from_value(client).unwrap();

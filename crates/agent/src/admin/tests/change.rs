@@ -7,7 +7,7 @@ const ASKS: &str = "x-aqueduct: reload\r\n";
 
 fn at(address: &str, token: Option<&str>) -> Bench {
     let guard = Arc::new(Guard::new(address, address, token.map(|it| it.to_owned().into())));
-    bench_behind(Running::default(), Front { site: Site::Admin, guard, tls: None })
+    bench_behind(Running::default(), Front { kind: ListenerKind::Admin, guard, tls: None })
 }
 
 /// The answer of an agent without a file to a permitted request.
@@ -46,7 +46,7 @@ async fn reload_over_the_network_needs_the_token() {
 #[tokio::test(start_paused = true)]
 async fn flumes_page_reloads_nothing() {
     let guard = Arc::new(Guard::new("127.0.0.1:1", "127.0.0.1:1", None));
-    let front = Front { site: Site::Flume, guard, tls: None };
+    let front = Front { kind: ListenerKind::Flume, guard, tls: None };
     let answer = bench_behind(Running::default(), front).ask("POST", "/reload", ASKS).await;
     assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
 }

@@ -14,7 +14,7 @@ fn tapped() -> (Bench, Point) {
     let handle = channel(&OutletBoard::default());
     let point = handle.boards.tap.clone();
     let channels = [("main".into(), Arc::new(handle))].into();
-    (bench_of(Running::of(Parts { channels, ..Parts::default() })), point)
+    (bench_of(Running::new(Parts { channels, ..Parts::default() })), point)
 }
 
 impl Reader {

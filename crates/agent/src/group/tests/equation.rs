@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::super::tally::Tally;
 use super::super::view::{Outflow, Passed};
 use super::*;
-use crate::status::{Conservation, Passage, SourceFlow, Volume};
+use crate::status::{BatchFlow, Conservation, SourceFlow, Volume};
 
 /// The fate of a batch.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ proptest! {
             let kept = events - rejected - filtered;
             let given = volume(events);
             let stored = kept;
-            let passage = Passage { given, kept, rejected, stored, ..Passage::default() };
+            let passage = BatchFlow { given, kept, rejected, stored, ..BatchFlow::default() };
             source.accepted(now, passage);
             letters += rejected;
             for refused in &fate.refused {

@@ -45,7 +45,7 @@ impl Sink for Hopping {
             }
             tokio::select! {
                 () = self.woken.notified() => {}
-                _ = self.hop.others_otherwise(self.hop.are_others_able()) => {}
+                _ = self.hop.others_changed(self.hop.are_others_able()) => {}
             }
         }
     }

@@ -14,7 +14,7 @@ const RELAY: &str = "type = \"grpc\"\naddress = \"127.0.0.1:1\"";
 const NO_RELAY: &str = "type = \"discard\"";
 
 fn names() -> [PartNames; 2] {
-    ["a", "b"].map(PartNames::of_channel)
+    ["a", "b"].map(PartNames::new)
 }
 
 fn is_stored(life: &Life, channel: usize, name: Identity) -> bool {
@@ -45,7 +45,7 @@ async fn parts_are_distinguished_and_the_sender_learns_of_its_batch() {
     assert_eq!(known().stored.count(), 1);
     assert!(life.intake.known(names()[0].of_origin(ORIGIN), NAME.epoch).stored.is_empty());
     let stop = CancellationToken::new();
-    let agreeing = tokio::spawn(life.intake.clone().agree_on_committed(stop.clone()));
+    let agreeing = tokio::spawn(life.intake.clone().merge_committed(stop.clone()));
     deliver(&life, 0).await;
     let early = tokio::time::timeout(Duration::from_millis(300), hear(&mut heard)).await;
     assert!(early.is_err(), "the other part is not committed: {early:?}");
@@ -63,7 +63,7 @@ async fn late_listener_learns_to_ask_and_then_of_each_batch() {
     let dir = tempfile::tempdir().unwrap();
     let life = Life::with_sinks(dir.path(), None, RELAY).await;
     let stop = CancellationToken::new();
-    let agreeing = tokio::spawn(life.intake.clone().agree_on_committed(stop.clone()));
+    let agreeing = tokio::spawn(life.intake.clone().merge_committed(stop.clone()));
     tokio::time::sleep(Duration::from_millis(20)).await;
     let mut heard = life.intake.watch_committed();
     let limit = Duration::from_secs(10);

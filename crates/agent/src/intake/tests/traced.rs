@@ -47,14 +47,15 @@ async fn a_batch_that_is_born_here_is_the_root_of_its_trace() {
     }
     let (mut named, spans) = (names(&life).await, all(&mut spans));
     let mut seen: Vec<TraceId> = spans.iter().map(|span| span.trace).collect();
-    let mut expected: Vec<TraceId> = named.iter().map(|(_, name)| TraceId::of(*name)).collect();
+    let mut expected: Vec<TraceId> =
+        named.iter().map(|(_, name)| TraceId::from_identity(*name)).collect();
     seen.sort();
     expected.sort();
     assert_eq!(seen, expected);
     assert!(spans.iter().all(|span| span.is_root && span.name == "put" && span.error.is_none()));
     assert!(spans.iter().all(|span| span.part_of.is_none() && span.ended >= span.began));
     let (channel, name) = named.remove(0);
-    let span = spans.iter().find(|span| span.trace == TraceId::of(name)).unwrap();
+    let span = spans.iter().find(|span| span.trace == TraceId::from_identity(name)).unwrap();
     let text = format!("{span:?}");
     assert!(text.contains(&name.to_string()) && text.contains(&format!("{:?}", &*channel)));
     life.end().await;
@@ -72,17 +73,20 @@ async fn of_batches_with_names_those_that_are_sampled_have_spans_and_no_others()
     }
     let traces = &life.topology.traces;
     let named = names(&life).await;
-    let expected = named.iter().filter(|(_, name)| traces.of(*name).is_some()).count();
+    let expected = named.iter().filter(|(_, name)| traces.trace_id(*name).is_some()).count();
     let spans = all(&mut spans);
     assert_eq!(spans.len(), expected);
     assert!((20..=80).contains(&expected), "{expected} of 200");
     for span in spans {
-        let part = named.iter().find(|(_, name)| TraceId::of(*name) == span.trace);
+        let part = named.iter().find(|(_, name)| TraceId::from_identity(*name) == span.trace);
         let (channel, part) = part.expect("a span is of a batch that is there");
         // The channels of this source name their parts.
-        let origin = PartNames::of_channel(channel).original(part.origin);
+        let origin = PartNames::new(channel).original(part.origin);
         assert_eq!(origin, ORIGIN);
-        assert!(span.is_root && span.part_of == Some(TraceId::of(Identity { origin, ..*part })));
+        assert!(
+            span.is_root
+                && span.part_of == Some(TraceId::from_identity(Identity { origin, ..*part }))
+        );
     }
     life.end().await;
 }

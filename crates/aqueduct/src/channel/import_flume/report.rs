@@ -45,7 +45,7 @@ struct Place {
 
 impl Report {
     /// Creates the report before anything is imported.
-    pub(super) fn of(found: Found, waiting: usize) -> Self {
+    pub(super) fn new(found: Found, waiting: usize) -> Self {
         let (read_from, because) = match found.start {
             Start::Checkpoint => ("checkpoint", None),
             Start::Backup(cause) => ("backup", Some(cause)),

@@ -119,13 +119,13 @@ async fn interrupted_import_resumes_after_any_batch() {
         let args = arguments("v2-before-1432", into.path());
         let (flume, found) = FlumeChannel::open(&env, &places(&args, &env).unwrap()).unwrap();
         assert!(found.counts.records > 0);
-        let data_dir = DataDir::own(into.path(), &env).await.unwrap();
+        let data_dir = DataDir::lock(into.path(), &env).await.unwrap();
         let directory = into.path().join("channels/main");
         let config = Config { index: IndexKind::None, ..Config::default() };
         let channel = config.build(&context(&directory, &env)).unwrap();
         channel.open().await.unwrap();
         let keys = batches::keys(&flume).unwrap();
-        let mut report = Report::of(found, flume.waiting());
+        let mut report = Report::new(found, flume.waiting());
         // Batches of 7 events.
         let mut batches = Batches::new(&flume, keys).with_events_max(7);
         for _ in 0..stop_after {
@@ -150,7 +150,7 @@ async fn full_channel_stops_the_import_and_a_larger_one_resumes() {
     let into = TempDir::new().unwrap();
     let env = env::real();
     let args = ImportArgs { capacity: ByteSize::mib(1), ..arguments("v3", into.path()) };
-    let data_dir = DataDir::own(into.path(), &env).await.unwrap();
+    let data_dir = DataDir::lock(into.path(), &env).await.unwrap();
     let directory = into.path().join("channels/main");
     let config = Config { capacity: args.capacity, index: IndexKind::None, ..Config::default() };
     let channel = config.build(&context(&directory, &env)).unwrap();

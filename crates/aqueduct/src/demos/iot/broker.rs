@@ -11,7 +11,7 @@ use pipeline::Env;
 use support::loopback::find_free_address;
 use tokio::time::{Instant, sleep};
 
-use super::{OtherError, PATIENCE};
+use super::{CONNECT_TIMEOUT, OtherError};
 
 /// Debian installs it outside the `PATH` of normal users.
 const PROGRAMS: [&str; 3] = ["mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"];
@@ -44,8 +44,8 @@ impl Mosquitto {
                 let log = read_end(env, &log);
                 return Err(DemoError::Ended { name: "mosquitto", log }.into());
             }
-            if since.elapsed() > PATIENCE {
-                let (what, seconds) = ("starting mosquitto", PATIENCE.as_secs());
+            if since.elapsed() > CONNECT_TIMEOUT {
+                let (what, seconds) = ("starting mosquitto", CONNECT_TIMEOUT.as_secs());
                 return Err(DemoError::TooLong { what, seconds }.into());
             }
             sleep(Duration::from_millis(20)).await;

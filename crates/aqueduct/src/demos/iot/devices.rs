@@ -21,7 +21,7 @@ const PUBLISHING: Duration = Duration::from_secs(5);
 /// Concurrent connection attempts: a listener has a short queue.
 const CONNECTING: usize = 50;
 /// Timeout of a disconnect.
-const GOODBYE: Duration = Duration::from_secs(1);
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Published and acknowledged readings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Devices {
                     counters[place].acknowledged.fetch_add(1, Relaxed);
                 }
                 ended.fetch_add(1, Relaxed);
-                connection.close(GOODBYE).await;
+                connection.close(DISCONNECT_TIMEOUT).await;
             });
         }
     }

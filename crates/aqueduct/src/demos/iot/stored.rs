@@ -32,7 +32,7 @@ impl Stored {
     }
 
     /// Counts the lines of new files.
-    pub(super) async fn look(&mut self, count: &mut Count) -> Result<(), OtherError> {
+    pub(super) async fn count_new_lines(&mut self, count: &mut Count) -> Result<(), OtherError> {
         let failed =
             |source| OtherError::Store(ProofError::Ledger { url: self.url.clone(), source });
         let Opened { fs, dataset, sink } = match &mut self.opened {

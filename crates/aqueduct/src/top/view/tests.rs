@@ -2,7 +2,7 @@
 //!
 //! Method: the view draws into a terminal buffer.
 
-use agent::status::{Trouble, Verdict, WayState};
+use agent::status::{Finding, Verdict, WayState};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -37,9 +37,9 @@ fn snapshot() -> Box<Snapshot> {
     Box::new(it)
 }
 
-fn trouble(level: Level, component: &str, text: &str) -> Trouble {
+fn trouble(level: Level, component: &str, text: &str) -> Finding {
     let (component, text) = (component.to_owned(), text.to_owned());
-    Trouble { level, component, brief: text.clone(), text, ..Trouble::default() }
+    Finding { level, component, brief: text.clone(), text, ..Finding::default() }
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn state_is_above_the_flow() {
     let mut it = snapshot();
     it.channels[0].until_full_seconds = Some(7_200.0);
     it.groups[0].members[0].penalty_seconds = Some(3.0);
-    view.hear(News::Snapshot(it));
+    view.apply(Update::Snapshot(it));
     let lines = drawn(&mut view, 100, 24);
     assert_eq!(lines[0], "agent a, version 1, up 15m: ready");
     assert_eq!(lines[1], "✓ All is well");
@@ -72,7 +72,7 @@ fn findings_show_their_cause_and_leave_room_for_the_rest() {
     it.troubles = vec![trouble(Level::Bad, "sink k", text)];
     it.flow.into_channels[0].state = WayState::Stopped;
     let mut view = View::new("");
-    view.hear(News::Snapshot(it.clone()));
+    view.apply(Update::Snapshot(it.clone()));
     let page = drawn(&mut view, 60, 24);
     assert_eq!(page[1], "✕ Something is wrong: sink k fails");
     let shown = page[2..4].join(" ").replace("   ", " ");
@@ -80,7 +80,7 @@ fn findings_show_their_cause_and_leave_room_for_the_rest() {
     assert!(page.iter().any(|line| line.contains("✕ k (grpc)")), "{page:?}");
     assert!(page.iter().any(|line| line.contains("──✕▶ back-pressure")), "{page:?}");
     it.troubles = vec![trouble(Level::Warn, "group g", "waits\u{1b}[2J"); 100];
-    view.hear(News::Snapshot(it));
+    view.apply(Update::Snapshot(it));
     let page = drawn(&mut view, 60, 24);
     assert!(page[2].contains("waits?[2J"), "{page:?}");
     assert!(page[12].contains("and 90 more lines"), "{page:?}");
@@ -90,7 +90,7 @@ fn findings_show_their_cause_and_leave_room_for_the_rest() {
 #[test]
 fn keys_turn_the_parts_scroll_pause_and_end() {
     let mut view = View::new("");
-    view.hear(News::Snapshot(snapshot()));
+    view.apply(Update::Snapshot(snapshot()));
     for (code, title) in [
         (KeyCode::Tab, "SOURCE  TYPE"),
         (KeyCode::Right, "CHANNEL  TYPE"),
@@ -111,10 +111,10 @@ fn keys_turn_the_parts_scroll_pause_and_end() {
     press(&mut view, KeyCode::Char('p'));
     let mut later = snapshot();
     later.uptime_seconds = 7_200.0;
-    view.hear(News::Snapshot(later.clone()));
+    view.apply(Update::Snapshot(later.clone()));
     assert_eq!(drawn(&mut view, 100, 24)[0], "agent a, version 1, up 15m: ready  PAUSED");
     press(&mut view, KeyCode::Char('p'));
-    view.hear(News::Snapshot(later));
+    view.apply(Update::Snapshot(later));
     assert_eq!(drawn(&mut view, 100, 24)[0], "agent a, version 1, up 2h: ready");
     assert!(!view.has_ended());
     let mut other = View::new("");
@@ -126,12 +126,12 @@ fn keys_turn_the_parts_scroll_pause_and_end() {
 #[test]
 fn lost_agent_is_reported_and_the_old_state_stays() {
     let mut view = View::new("");
-    view.hear(News::Snapshot(snapshot()));
-    view.hear(News::Lost("connection refused".to_owned()));
+    view.apply(Update::Snapshot(snapshot()));
+    view.apply(Update::Lost("connection refused".to_owned()));
     let page = drawn(&mut view, 100, 24);
     let lost = "✕ No answer from the agent; the data below is 0s old: connection refused";
     assert_eq!((&*page[1], &*page[2]), (lost, "i Last known state: All is well"));
-    view.hear(News::Snapshot(snapshot()));
+    view.apply(Update::Snapshot(snapshot()));
     assert_eq!(drawn(&mut view, 100, 24)[1], "✓ All is well");
 }
 
@@ -140,10 +140,10 @@ fn a_root_cause_is_followed_by_what_to_do_and_where_to_read_more() {
     let mut it = snapshot();
     let mut root = trouble(Level::Bad, "sink k", "sink k: c:4141 cannot store events: disk full");
     (root.remedy, root.runbook) = ("fix it there".to_owned(), "https://docs/run#x".to_owned());
-    let caused = Trouble { caused_by: Some("sink k".to_owned()), ..root.clone() };
-    it.troubles = vec![root, Trouble { text: "channel c accepts no events".to_owned(), ..caused }];
+    let caused = Finding { caused_by: Some("sink k".to_owned()), ..root.clone() };
+    it.troubles = vec![root, Finding { text: "channel c accepts no events".to_owned(), ..caused }];
     let mut view = View::new("");
-    view.hear(News::Snapshot(it));
+    view.apply(Update::Snapshot(it));
     let page = drawn(&mut view, 100, 24);
     let expected = [
         "✕ sink k: c:4141 cannot store events: disk full",
@@ -158,7 +158,7 @@ fn a_terminal_of_any_size_is_drawn_to() {
     let mut view = View::new("");
     let mut it = snapshot();
     it.troubles = vec![trouble(Level::Bad, "sink k", &"x".repeat(500)); 9];
-    view.hear(News::Snapshot(it));
+    view.apply(Update::Snapshot(it));
     for (width, height) in [(1, 1), (3, 2), (20, 5), (500, 3), (40, 200)] {
         drawn(&mut view, width, height);
     }
@@ -178,7 +178,7 @@ fn tenants_are_below_the_sources_with_limits_and_throttling() {
     });
     it.sources[0].tenants = vec![serde_json::from_value(tenant).unwrap()];
     let mut view = View::new("");
-    view.hear(News::Snapshot(it));
+    view.apply(Update::Snapshot(it));
     press(&mut view, KeyCode::Tab);
     let lines = drawn(&mut view, 140, 24);
     assert!(lines[3].starts_with("SOURCE  TYPE"), "{lines:?}");

@@ -71,7 +71,7 @@ impl<T> HandOff<T> {
     }
 
     /// Records that a group of this many requests is written, and not answered yet.
-    pub(crate) fn learn(&mut self, requests: usize) {
+    pub(crate) fn record_group(&mut self, requests: usize) {
         match requests {
             0 => {}
             1 if self.queue.is_empty() => self.alone = self.alone.wrapping_add(1),

@@ -137,7 +137,7 @@ impl Core {
                 born.then_some(Identity { origin: self.owner.origin, epoch, sequence })
             });
             if let (Some(wanted), Some(identity)) = (&put.name, identity) {
-                wanted.give(identity);
+                wanted.set(identity);
             }
             let seen = identity.is_some_and(|identity| {
                 state.tickets.window.knows(identity) || !fresh.insert(identity)
@@ -246,7 +246,7 @@ impl Core {
         let (mut answer, mut wakes) = (Ok(()), true);
         let mut replies = std::mem::take(&mut group.replies);
         let mut registered = None;
-        self.state().hand_off.learn(replies.len());
+        self.state().hand_off.record_group(replies.len());
         match written {
             Ok(offsets) => {
                 let puts: Vec<Written> = group.written(&offsets).collect();
@@ -269,7 +269,7 @@ impl Core {
                 let mut state = self.state();
                 state.unreserve(group.reserved);
                 state.unwritten.take_back();
-                keep_what_failed(&mut state.tickets, &group);
+                keep_failed(&mut state.tickets, &group);
                 if let Some(change) = group.registered.filter(|_| state.space.open.room == 0)
                     && is_full(&error)
                 {
@@ -340,7 +340,7 @@ fn others(state: &State, consumer: Option<&str>) -> Vec<Arc<str>> {
 }
 
 /// Two planted bugs: the effects of a group are kept although it was not written.
-fn keep_what_failed(tickets: &mut TicketIndex, group: &Group) {
+fn keep_failed(tickets: &mut TicketIndex, group: &Group) {
     for batch in group.puts.iter().flat_map(|put| &put.record.items) {
         if let Some(identity) = batch.identity.filter(|_| mutant!("window_without_batch")) {
             tickets.window.store(identity, batch.events > 0);

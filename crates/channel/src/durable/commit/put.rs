@@ -93,7 +93,7 @@ fn encoded(batches: Vec<Batch>, core: &Core) -> NewPut {
         let joined = |(from, to): (usize, usize)| Bytes::from(pieces[from..to].concat());
         let starts = [0].into_iter().chain(ends.iter().copied());
         let parts = starts.zip(ends.iter().copied()).filter(|(from, to)| from < to);
-        Body::of_pieces(parts.map(joined).collect())
+        Body::from_pieces(parts.map(joined).collect())
     };
     NewPut { batches: new, body, name: None, back_for: None }
 }
@@ -104,7 +104,7 @@ impl PutTransaction for Put {
         self.batches.push(batch);
     }
 
-    fn beside_others(&mut self) {
+    fn concurrent(&mut self) {
         self.is_lone = false;
     }
 

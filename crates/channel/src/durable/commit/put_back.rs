@@ -61,7 +61,7 @@ impl Durable {
         let Some(acked) = acked else { return Ok(KeySet::default()) };
         let (keys, encryption) = (keys.clone(), self.encryption().cloned());
         let look = move || {
-            let found = Inspection::look(&core.env, &core.directory, encryption.as_ref())?;
+            let found = Inspection::inspect(&core.env, &core.directory, encryption.as_ref())?;
             found.stored_outside(&acked, &keys)
         };
         self.core().env.offload(look).await

@@ -128,7 +128,7 @@ async fn put_together(core: &Arc<Core>, puts: usize) -> usize {
     let begun = (0..puts).map_while(|_| {
         core.state().reserve(size, &core.limits).then(|| {
             let mut put = Box::new(Put::new(core.clone(), size));
-            put.beside_others();
+            put.concurrent();
             put.put(batch.clone());
             tokio::spawn(put.commit())
         })

@@ -142,7 +142,7 @@ impl Files {
 
     /// Returns the seed that verifies the frames of segment `id`.
     pub(crate) fn seed(&self, uuid: &[u8; 16], id: u64) -> Seed<'_> {
-        Seed::of(uuid, id, &self.keys)
+        Seed::new(uuid, id, &self.keys)
     }
 
     pub(super) fn path(&self, id: u64) -> PathBuf {

@@ -59,7 +59,7 @@ impl Default for Content {
 
 impl Body {
     /// Creates a body of these pieces, one for each batch.
-    pub(crate) fn of_pieces(pieces: Vec<Bytes>) -> Self {
+    pub(crate) fn from_pieces(pieces: Vec<Bytes>) -> Self {
         let crc = pieces.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece));
         let len = pieces.iter().map(Bytes::len).sum();
         Self { content: Content::Pieces(pieces), crc, len }
@@ -91,7 +91,7 @@ impl Body {
             return self;
         }
         let pieces = self.into_pieces(lengths).into_iter().zip(stays);
-        Self::of_pieces(pieces.filter_map(|(piece, stays)| stays.then_some(piece)).collect())
+        Self::from_pieces(pieces.filter_map(|(piece, stays)| stays.then_some(piece)).collect())
     }
 
     /// Returns the stored bytes of each batch, given their lengths.

@@ -57,7 +57,7 @@ const GAP_MAX: usize = BLOCK + FILLER_MIN;
 
 impl Layout {
     /// Lays out `frames` from `start` on, which is a multiple of the block.
-    pub(crate) fn of(frames: &mut [Frame], pen: &mut Pen<'_>, start: u64) -> Self {
+    pub(crate) fn new(frames: &mut [Frame], pen: &mut Pen<'_>, start: u64) -> Self {
         let offsets = Vec::with_capacity(frames.len());
         let mut layout = Self { parts: Vec::new(), offsets, end: start };
         for at in 0..frames.len() {
@@ -152,7 +152,7 @@ mod tests {
         let (pieces, envelope) = (vec![Bytes::from(vec![ticket as u8; len])], vec![7; 9]);
         let body = match own {
             true => Body::in_place(&pieces, 20, &crate::durable::log::aligned::buffers()),
-            false => Body::of_pieces(pieces),
+            false => Body::from_pieces(pieces),
         };
         Frame::put(ticket, 1, envelope, body)
     }
@@ -166,7 +166,7 @@ mod tests {
             let (disk, path) = (SimDisk::new(1), Path::new("/segment"));
             let mode = OpenMode { write: true, create: true, direct: true, ..OpenMode::default() };
             let (file, keys) = (disk.open(path, mode).unwrap(), Keyring::empty());
-            let seed = Seed::of(&[1; 16], 3, &keys);
+            let seed = Seed::new(&[1; 16], 3, &keys);
             let (mut end, mut expected) = (BLOCK as u64, Vec::new());
             let mut staging = Aligned::with_capacity(0);
             for group in groups {
@@ -176,7 +176,7 @@ mod tests {
                 staging.clear(0);
                 let (start, most) = (end, len_max(frames.iter()));
                 let mut pen = Pen { staging: &mut staging, seed, sealer: None };
-                let layout = Layout::of(&mut frames, &mut pen, end);
+                let layout = Layout::new(&mut frames, &mut pen, end);
                 let parts = layout.parts.iter().map(|part| match part {
                     Part::Gathered(bytes) => IoSlice::new(&staging.as_slice()[bytes.clone()]),
                     Part::Own(frame) => IoSlice::new(frames[*frame].bytes()),

@@ -63,7 +63,7 @@ impl Files {
 
     /// Returns `true` if there are more free files than the pool needs, so that some of them may
     /// become surplus.
-    pub(crate) fn keeps_more(&self) -> bool {
+    pub(crate) fn has_surplus(&self) -> bool {
         locked(&self.free).files.len() > self.pool
     }
 
@@ -81,7 +81,7 @@ impl Files {
 
     /// Gives up to `bytes` of a file back to the disk that is too much; answers whether there was
     /// one.
-    pub(crate) fn give_back(&self, bytes: u64, is_short: bool) -> bool {
+    pub(crate) fn release_surplus(&self, bytes: u64, is_short: bool) -> bool {
         // Not locked during the removal: beginning a segment reads the number of idle bytes.
         let trim = locked(&self.trimming).take();
         let trim = trim.or_else(|| self.begin_trim(is_short));

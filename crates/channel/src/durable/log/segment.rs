@@ -46,7 +46,7 @@ pub(crate) struct Seed<'a> {
 
 impl<'a> Seed<'a> {
     /// The seed of segment `id`.
-    pub(crate) fn of(uuid: &[u8; 16], id: u64, keys: &'a Keyring) -> Self {
+    pub(crate) fn new(uuid: &[u8; 16], id: u64, keys: &'a Keyring) -> Self {
         let mut place = [0; 24];
         place[..16].copy_from_slice(uuid);
         place[16..].copy_from_slice(&id.to_le_bytes());
@@ -81,7 +81,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn of(byte: u8) -> Option<Self> {
+    fn from_byte(byte: u8) -> Option<Self> {
         [Self::Put, Self::Ack, Self::Consumers, Self::State, Self::Forget]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
@@ -129,7 +129,7 @@ impl Header {
             body_len: wide(12) as usize,
             ticket: u64::from_le_bytes(ticket),
             tickets: wide(24),
-            kind: Kind::of(bytes[28])?,
+            kind: Kind::from_byte(bytes[28])?,
             opens_group: bytes[29] & OPENS_GROUP != 0,
             coding: bytes[30],
             sealed: bytes[29] & SEALED != 0,

@@ -39,7 +39,7 @@ const BURDEN_MIN: Duration = Duration::from_millis(1);
 
 /// Interval of checks, while more files are kept than the pool needs, whether they are still
 /// needed.
-const LOOK: Duration = Duration::from_secs(10);
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// A disk is short of room if less than one in this many bytes is free.
 const SHORT: u64 = 10;
 
@@ -57,13 +57,13 @@ pub(crate) async fn run(core: Weak<Core>, emptied: Arc<Notify>) {
             // Nothing else helps puts that wait for room.
             state.reads.throttle.is_busy(Instant::now()) && !state.space.disk_full
         };
-        let took = strong.give_back(if gently { STEP_BYTES } else { u64::MAX }).await;
-        let keeps_more = strong.files.keeps_more();
+        let took = strong.shrink(if gently { STEP_BYTES } else { u64::MAX }).await;
+        let keeps_more = strong.files.has_surplus();
         drop(strong);
         match took {
             None if keeps_more => {
                 // Check after a wake-up or a timeout.
-                let _ = timeout(LOOK, emptied.notified()).await;
+                let _ = timeout(CHECK_INTERVAL, emptied.notified()).await;
             }
             None => emptied.notified().await,
             Some(took) if gently => sleep(pause(took)).await,
@@ -75,13 +75,13 @@ pub(crate) async fn run(core: Weak<Core>, emptied: Arc<Notify>) {
 impl Core {
     /// Gives up to `bytes` back and answers how long that took; `None` if nothing is too much, or
     /// if the channel is closed, because the directory may be another one's then.
-    async fn give_back(self: &Arc<Self>, bytes: u64) -> Option<Duration> {
+    async fn shrink(self: &Arc<Self>, bytes: u64) -> Option<Duration> {
         let (done, given) = oneshot::channel();
         let core = self.clone();
         self.background.run(&self.env, move || {
             let began = Instant::now();
             let is_open = !core.state().closed;
-            let gave = is_open && core.files.give_back(bytes, core.is_short_of_disk());
+            let gave = is_open && core.files.release_surplus(bytes, core.is_short_of_disk());
             let took = gave.then(|| began.elapsed());
             // The caller's task may be gone with its runtime.
             let _ = done.send(took);

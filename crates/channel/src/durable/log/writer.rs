@@ -108,7 +108,7 @@ impl Log {
         let start = current.end;
         let seed = self.files.seed(&self.owner.uuid, current.id);
         let mut pen = Pen { staging: &mut self.staging, seed, sealer: current.sealer.as_ref() };
-        let layout = Layout::of(frames, &mut pen, start);
+        let layout = Layout::new(frames, &mut pen, start);
         let parts = layout.parts.iter().map(|part| match part {
             Part::Gathered(bytes) => IoSlice::new(&self.staging.as_slice()[bytes.clone()]),
             Part::Own(frame) => IoSlice::new(frames[*frame].bytes()),

@@ -31,7 +31,7 @@ const AHEAD_MAX: usize = 3;
 pub(crate) type ReadBatch = Result<Batch, DecodeError>;
 
 /// Neighbours that were read in one go.
-struct Stretch {
+struct ReadRange {
     tickets: Range<Ticket>,
     /// For each ticket its batch, if that is sound. `None` while it is being read.
     batches: Option<Vec<Option<ReadBatch>>>,
@@ -39,8 +39,8 @@ struct Stretch {
 
 /// Stretches in memory and on their way there.
 #[derive(Default)]
-pub(crate) struct Ahead {
-    stretches: Vec<Stretch>,
+pub(crate) struct ReadAhead {
+    stretches: Vec<ReadRange>,
     /// The last ticket of each consumer that reads from the disk.
     places: Vec<(Arc<str>, Ticket)>,
     /// Tickets that are waited for.
@@ -60,7 +60,7 @@ pub(crate) enum Find {
     Absent,
 }
 
-impl Ahead {
+impl ReadAhead {
     fn at(&self, ticket: Ticket) -> Option<usize> {
         self.stretches.iter().position(|stretch| stretch.tickets.contains(&ticket))
     }
@@ -81,7 +81,7 @@ impl Ahead {
             Some((_, place)) => *place = ticket,
             None => self.places.push((consumer.clone(), ticket)),
         }
-        self.tidy();
+        self.evict();
     }
 
     /// Records that a consumer does not read from the disk any more.
@@ -89,7 +89,7 @@ impl Ahead {
         let before = self.places.len();
         self.places.retain(|(name, _)| &**name != consumer);
         if self.places.len() < before {
-            self.tidy();
+            self.evict();
         }
     }
 
@@ -103,8 +103,8 @@ impl Ahead {
         self.places.len()
     }
 
-    /// This ticket is waited for, until [`Ahead::release`].
-    pub(crate) fn want(&mut self, ticket: Ticket) {
+    /// This ticket is waited for, until [`ReadAhead::release`].
+    pub(crate) fn wait_for(&mut self, ticket: Ticket) {
         self.wanted.push(ticket);
     }
 
@@ -150,10 +150,11 @@ impl Ahead {
     /// Sets the planned read: these tickets, perhaps none, are being read.
     pub(crate) fn announce(&mut self, tickets: Range<Ticket>) {
         self.planning = false;
-        let overlaps = |s: &Stretch| s.tickets.start < tickets.end && tickets.start < s.tickets.end;
+        let overlaps =
+            |s: &ReadRange| s.tickets.start < tickets.end && tickets.start < s.tickets.end;
         self.stretches.retain(|stretch| !overlaps(stretch));
         if !tickets.is_empty() {
-            self.stretches.push(Stretch { tickets, batches: None });
+            self.stretches.push(ReadRange { tickets, batches: None });
         }
     }
 
@@ -173,7 +174,7 @@ impl Ahead {
     }
 
     /// Drops stretches that no consumer is near.
-    fn tidy(&mut self) {
+    fn evict(&mut self) {
         let mut kept = vec![false; self.stretches.len()];
         let places = self.places.iter().map(|(_, ticket)| ticket).chain(&self.wanted);
         for ticket in places {
@@ -197,20 +198,20 @@ mod tests {
         Some(vec![Some(Ok(Batch::of(["x"]))); count as usize])
     }
 
-    fn read(ahead: &mut Ahead, tickets: Range<Ticket>) {
+    fn read(ahead: &mut ReadAhead, tickets: Range<Ticket>) {
         assert!(ahead.plan());
         ahead.announce(tickets.clone());
         ahead.fill(&tickets, batches(tickets.end - tickets.start));
     }
 
-    fn is_here(ahead: &Ahead, ticket: Ticket) -> bool {
+    fn is_here(ahead: &ReadAhead, ticket: Ticket) -> bool {
         matches!(ahead.find(ticket), Find::Here(_))
     }
 
     #[test]
     fn three_stretches_before_a_consumer_are_enough_and_two_reads_at_a_time() {
-        let (mut ahead, consumer) = (Ahead::default(), Arc::from("a"));
-        ahead.want(0);
+        let (mut ahead, consumer) = (ReadAhead::default(), Arc::from("a"));
+        ahead.wait_for(0);
         read(&mut ahead, 0..5);
         ahead.arrive(&consumer, 0);
         ahead.release(0);
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_read_serves_the_consumer_behind_it() {
-        let mut ahead = Ahead::default();
+        let mut ahead = ReadAhead::default();
         let (fast, slow) = (Arc::from("fast"), Arc::from("slow"));
         for first in [0, 5, 10] {
             read(&mut ahead, first..first + 5);
@@ -259,8 +260,8 @@ mod tests {
 
     #[test]
     fn keeps_blocks_that_a_consumer_waits_for() {
-        let (mut ahead, consumer) = (Ahead::default(), Arc::from("a"));
-        ahead.want(1);
+        let (mut ahead, consumer) = (ReadAhead::default(), Arc::from("a"));
+        ahead.wait_for(1);
         read(&mut ahead, 0..5);
         ahead.arrive(&consumer, 70);
         assert!(is_here(&ahead, 1));

@@ -115,12 +115,12 @@ impl Core {
     /// The disk could not be read.
     pub(crate) fn fetch(self: &Arc<Self>, ticket: Ticket) -> io::Result<Option<ReadBatch>> {
         let reading = self.begin_read(ticket)?;
-        self.look_ahead();
+        self.start_read_ahead();
         let first = self.read(&reading)?;
         if first.is_none() {
             let entry = reading.entries.first().map(|(_, entry)| entry);
             if let Some(entry) = entry
-                && self.heal(reading.id, ticket, entry, &reading.file)?
+                && self.restore(reading.id, ticket, entry, &reading.file)?
             {
                 let seed = self.files.seed(&self.owner.uuid, reading.id);
                 let entries = [(ticket, *entry)];
@@ -150,7 +150,7 @@ impl Core {
 
     /// Starts the read that some consumer needs next, in the background, unless enough is under
     /// way.
-    fn look_ahead(self: &Arc<Self>) {
+    fn start_read_ahead(self: &Arc<Self>) {
         let next = self.plan_ahead(&mut self.state());
         self.start_reading(next);
     }
@@ -181,7 +181,7 @@ impl Core {
         let mut planned = Some(next);
         while let Some(next) = planned {
             let Ok(reading) = self.begin_read(next) else { return };
-            self.look_ahead();
+            self.start_read_ahead();
             if self.read(&reading).is_err() {
                 return;
             }

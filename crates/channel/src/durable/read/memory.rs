@@ -1,6 +1,6 @@
 //! State that reads share: batches in memory, and the pace of the consumers.
 
-use super::ahead::Ahead;
+use super::ahead::ReadAhead;
 use super::drain_throttle::DrainThrottle;
 use super::tail::Tail;
 use super::wakeups::Wakeups;
@@ -10,7 +10,7 @@ pub(crate) struct ReadMemory {
     /// The newest batches.
     pub(crate) tail: Tail,
     /// Batches read ahead of the consumers of a backlog.
-    pub(crate) ahead: Ahead,
+    pub(crate) ahead: ReadAhead,
     /// Decides which puts wake consumers.
     pub(crate) wakeups: Wakeups,
     /// The pace of a backlog.
@@ -20,7 +20,7 @@ pub(crate) struct ReadMemory {
 impl ReadMemory {
     /// Creates an empty state with this tail.
     pub(crate) fn new(tail: Tail) -> Self {
-        let (ahead, wakeups) = (Ahead::default(), Wakeups::default());
+        let (ahead, wakeups) = (ReadAhead::default(), Wakeups::default());
         Self { tail, ahead, wakeups, throttle: DrainThrottle::default() }
     }
 }

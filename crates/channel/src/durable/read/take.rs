@@ -35,23 +35,23 @@ impl Drop for Picked<'_> {
 }
 
 /// A ticket that a take waits for: its batch stays in memory until then.
-struct Wanted<'a> {
+struct WaitedTicket<'a> {
     core: &'a Core,
     ticket: Ticket,
 }
 
-impl Drop for Wanted<'_> {
+impl Drop for WaitedTicket<'_> {
     fn drop(&mut self) {
         self.core.state().reads.ahead.release(self.ticket);
     }
 }
 
 /// A consumer that a put has to wake.
-struct Asleep<'a>(&'a Core);
+struct SleepingConsumer<'a>(&'a Core);
 
-impl Drop for Asleep<'_> {
+impl Drop for SleepingConsumer<'_> {
     fn drop(&mut self) {
-        self.0.state().reads.wakeups.rise();
+        self.0.state().reads.wakeups.wake();
     }
 }
 
@@ -63,7 +63,7 @@ impl Take {
 
     /// Waits until a draining consumer may take more. Runs before the take, so that a cancelled
     /// caller has taken nothing.
-    async fn keep_pace(&self) {
+    async fn throttle(&self) {
         let pause = || self.core.state().pause(&self.consumer, &self.core.limits);
         while let Some(pause) = pause() {
             sleep(pause).await;
@@ -94,7 +94,7 @@ impl Take {
                 }
             }
             if has_polled {
-                let _asleep = Asleep(&self.core);
+                let _asleep = SleepingConsumer(&self.core);
                 ready.await;
             } else {
                 // Look for batches in either case.
@@ -107,8 +107,8 @@ impl Take {
     /// Waits for the batch of a picked ticket from the disk; `None` if it is damaged.
     async fn fetch(&self, ticket: Ticket) -> Result<Option<ReadBatch>, ChannelError> {
         let core = &self.core;
-        core.state().reads.ahead.want(ticket);
-        let _wanted = Wanted { core, ticket };
+        core.state().reads.ahead.wait_for(ticket);
+        let _wanted = WaitedTicket { core, ticket };
         loop {
             let arrived = core.signals.arrived.notified();
             tokio::pin!(arrived);
@@ -135,7 +135,7 @@ impl Take {
 impl TakeTransaction for Take {
     async fn take(&mut self) -> Result<Taken, ChannelError> {
         let taken = loop {
-            self.keep_pace().await;
+            self.throttle().await;
             let (mut picked, found) = self.pick().await?;
             let ticket = picked.ticket;
             let stored = match found {

@@ -23,13 +23,13 @@ pub(crate) struct Wakeups {
 }
 
 impl Wakeups {
-    /// A consumer has found nothing and sleeps, until [`Wakeups::rise`].
+    /// A consumer has found nothing and sleeps, until [`Wakeups::wake`].
     pub(crate) fn sleep(&mut self) {
         self.asleep += 1;
     }
 
     /// Records that a consumer no longer sleeps.
-    pub(crate) fn rise(&mut self) {
+    pub(crate) fn wake(&mut self) {
         self.asleep -= 1;
     }
 
@@ -55,10 +55,10 @@ mod tests {
         assert!(wakeups.should_wake(1) && !wakeups.should_wake(1), "each byte counts once");
         wakeups.sleep();
         wakeups.sleep();
-        wakeups.rise();
+        wakeups.wake();
         assert!(wakeups.should_wake(0), "what came before it slept was not announced");
         assert!(!wakeups.should_wake(0) && wakeups.should_wake(1));
-        wakeups.rise();
+        wakeups.wake();
         assert!(!wakeups.should_wake(1));
     }
 }

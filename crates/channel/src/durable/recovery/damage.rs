@@ -8,7 +8,7 @@ use pipeline::env::{DiskFile, small_file};
 use pipeline::{IntervalSet, KeySet, Ticket};
 use tracing::{error, warn};
 
-use super::heal::Wounded;
+use super::heal::DamagedPut;
 use crate::durable::core::Core;
 use crate::durable::index::segment_index::{Entry, SegmentIndex};
 use crate::durable::log::aligned::Aligned;
@@ -69,7 +69,7 @@ impl Core {
         let read = reader::read(&file, seed, &entries, &self.buffers)?;
         let mut sound = read.iter().any(Option::is_some);
         if !sound && let Some(entry) = &entry {
-            sound = self.heal(id, ticket, entry, &file)?;
+            sound = self.restore(id, ticket, entry, &file)?;
         }
         if !sound {
             let known = index.describe(&IntervalSet::from(ticket..ticket + 1));
@@ -83,7 +83,7 @@ impl Core {
     ///
     /// # Errors
     /// The disk refused; a key is missing.
-    pub(crate) fn heal(
+    pub(crate) fn restore(
         &self,
         segment: u64,
         ticket: Ticket,
@@ -91,18 +91,18 @@ impl Core {
         file: &Arc<dyn DiskFile>,
     ) -> io::Result<bool> {
         let seed = self.files.seed(&self.owner.uuid, segment);
-        let Some(mut wounded) = Wounded::read(&**file, seed, entry)? else { return Ok(false) };
+        let Some(mut wounded) = DamagedPut::read(&**file, seed, entry)? else { return Ok(false) };
         if !wounded.heal(&*self.env.disk) {
             return Ok(false);
         }
-        self.keep_aside(segment, entry, file)?;
+        self.copy_aside(segment, entry, file)?;
         wounded.write(&**file)?;
-        self.healed(segment, ticket, &wounded.lines(entry.item.into()));
+        self.log_restored(segment, ticket, &wounded.lines(entry.item.into()));
         Ok(true)
     }
 
     /// Logs that a batch was restored.
-    pub(crate) fn healed(&self, segment: u64, ticket: Ticket, lines: &[String]) {
+    pub(crate) fn log_restored(&self, segment: u64, ticket: Ticket, lines: &[String]) {
         self.incident("mended_batch", 1);
         warn!(channel = %self.name, segment, ticket, ?lines,
             "repaired a damaged batch with lines that were read again from their file; no event is \
@@ -111,7 +111,13 @@ impl Core {
 
     /// Logs that a batch was given up, and its contents. `lines` are the locations of its lines;
     /// empty if another agent sent it.
-    pub(crate) fn given_up(&self, segment: u64, tickets: &[Ticket], events: u64, lines: &[String]) {
+    pub(crate) fn log_dropped(
+        &self,
+        segment: u64,
+        tickets: &[Ticket],
+        events: u64,
+        lines: &[String],
+    ) {
         if lines.is_empty() {
             error!(channel = %self.name, segment, ?tickets, events,
                 "a damaged batch is dropped; the agent that sent it resends it if it still has it; \
@@ -157,13 +163,13 @@ impl Core {
             "a damaged batch is not delivered: if another agent sent it, that agent may resend it, \
              otherwise its events are lost; check the disk");
         let seed = self.files.seed(&self.owner.uuid, segment);
-        let wounded = entry.map(|entry| Wounded::read(&**file, seed, entry));
+        let wounded = entry.map(|entry| DamagedPut::read(&**file, seed, entry));
         let wounded = wounded.and_then(|read| read.ok().flatten());
         if let (Some(wounded), Some(entry)) = (wounded, entry) {
-            self.given_up(segment, &[ticket], events, &wounded.lines(entry.item.into()));
+            self.log_dropped(segment, &[ticket], events, &wounded.lines(entry.item.into()));
         }
         if let Some(entry) = entry.filter(|entry| entry.len > 0)
-            && let Err(error) = self.keep_aside(segment, entry, file)
+            && let Err(error) = self.copy_aside(segment, entry, file)
         {
             error!(channel = %self.name, %error,
                 "cannot save a copy of a damaged batch for analysis to the directory `quarantine` \
@@ -175,7 +181,7 @@ impl Core {
     ///
     /// # Errors
     /// The disk failed.
-    pub(crate) fn keep_aside(
+    pub(crate) fn copy_aside(
         &self,
         segment: u64,
         entry: &Entry,

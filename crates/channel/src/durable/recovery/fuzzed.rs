@@ -47,7 +47,7 @@ impl DiskFile for Input {
 }
 
 /// Inserts valid checksums, and tickets in order, wherever a frame seems to be.
-fn mend(bytes: &mut [u8], seed: Seed<'_>) {
+fn fix_checksums(bytes: &mut [u8], seed: Seed<'_>) {
     let (mut at, mut ticket) = (0, 0u64);
     while let Some(header) = bytes.get(at..).and_then(Header::read) {
         let end = at + HEADER_BYTES + header.envelope_len + header.body_len;
@@ -88,10 +88,10 @@ fn decode(found: &Scan) -> usize {
 pub fn read_segment(input: &[u8]) -> (usize, usize) {
     let Some((flags, bytes)) = input.split_first() else { return (0, 0) };
     let keys = Keyring::empty();
-    let seed = Seed::of(&[0; 16], 0, &keys);
+    let seed = Seed::new(&[0; 16], 0, &keys);
     let mut bytes = bytes.to_vec();
     if flags & 1 == 1 {
-        mend(&mut bytes, seed);
+        fix_checksums(&mut bytes, seed);
     }
     let len = bytes.len() as u64;
     let file: Arc<dyn DiskFile> = Arc::new(Input(bytes));

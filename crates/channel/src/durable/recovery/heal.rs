@@ -20,7 +20,7 @@ use std::io;
 
 use pipeline::Ticket;
 use pipeline::env::{Disk, DiskFile};
-use pipeline::file_position::Stretch;
+use pipeline::file_position::LineRange;
 
 use super::replay::Recovered;
 use super::scan::{Bodies, Scanned, scan_with};
@@ -32,7 +32,7 @@ use crate::durable::log::segment::{BLOCK, HEADER_BYTES, Header, Kind, Seed};
 use crate::positions::Positions;
 
 /// A put frame whose body is damaged.
-pub(crate) struct Wounded {
+pub(crate) struct DamagedPut {
     header: Header,
     /// For each batch with events: its bytes in the body, and the location of its lines.
     items: Vec<Item>,
@@ -47,12 +47,12 @@ struct Item {
     start: usize,
     end: usize,
     is_plain: bool,
-    stretches: Vec<Stretch>,
+    stretches: Vec<LineRange>,
     /// Sources that positions of another kind are of.
     others: Vec<String>,
 }
 
-impl Wounded {
+impl DamagedPut {
     /// Reads the frame of `entry`; `None` if its envelope is damaged too.
     ///
     /// # Errors
@@ -113,13 +113,14 @@ impl Wounded {
     /// if another agent sent it.
     pub(crate) fn lines(&self, nth: usize) -> Vec<String> {
         let Some(item) = self.items.get(nth) else { return Vec::new() };
-        let stretches = item.stretches.iter().filter(|at| at.from < at.to).map(Stretch::to_string);
+        let stretches =
+            item.stretches.iter().filter(|at| at.from < at.to).map(LineRange::to_string);
         stretches.chain(item.others.iter().map(|source| format!("source {source}"))).collect()
     }
 }
 
 /// A put whose body is damaged.
-pub(crate) struct Unsound {
+pub(crate) struct DamagedBatch {
     pub(crate) ticket: Ticket,
     pub(crate) put: PutRecord,
     pub(crate) segment: u64,
@@ -127,7 +128,7 @@ pub(crate) struct Unsound {
 }
 
 /// A frame whose body is damaged.
-pub(crate) struct Aside {
+pub(crate) struct DamagedFrame {
     /// Number of its segment.
     pub(crate) segment: u64,
     /// Its location in the segment.
@@ -138,14 +139,14 @@ pub(crate) struct Aside {
     /// The locations of their lines.
     pub(crate) lines: Vec<String>,
     /// The restored frame, if possible; it is not written yet.
-    pub(crate) whole: Option<Wounded>,
+    pub(crate) whole: Option<DamagedPut>,
 }
 
 impl Recovered {
     /// Handles a frame with a damaged body: keeps its positions and gives up its events. Batches
     /// that later frames record as settled were not lost by that.
-    fn forget(&mut self, unsound: &Unsound, wounded: Option<&Wounded>) {
-        let Unsound { ticket: first, put, segment, place } = unsound;
+    fn forget(&mut self, unsound: &DamagedBatch, wounded: Option<&DamagedPut>) {
+        let DamagedBatch { ticket: first, put, segment, place } = unsound;
         let mut lines = Vec::new();
         let settled = self.tickets.in_flight.acked_by_all(None);
         let mut lost = ForgetRecord::default();
@@ -167,19 +168,23 @@ impl Recovered {
         self.struck.insert_all(&lost.tickets);
         let (segment, place, events) = (*segment, *place, lost.events);
         let tickets = lost.tickets.iter().collect();
-        self.aside.push(Aside { segment, place, tickets, events, lines, whole: None });
+        self.aside.push(DamagedFrame { segment, place, tickets, events, lines, whole: None });
     }
 
     /// Handles a damaged body: restores it in memory, or gives it up.
-    pub(crate) fn mend_or_forget(&mut self, files: &Files, unsound: &Unsound) -> io::Result<()> {
-        let Unsound { ticket, segment, place, put } = unsound;
+    pub(crate) fn restore_or_drop(
+        &mut self,
+        files: &Files,
+        unsound: &DamagedBatch,
+    ) -> io::Result<()> {
+        let DamagedBatch { ticket, segment, place, put } = unsound;
         let settled = self.tickets.in_flight.acked_by_all(None);
         let with_events = put.items.iter().filter(|item| item.events > 0).count() as u64;
         if (*ticket..*ticket + with_events).all(|ticket| settled.contains(ticket)) {
             return Ok(());
         }
         let seed = files.seed(&self.owner.uuid, *segment);
-        let mut wounded = Wounded::read(&*files.open(*segment, false)?, seed, place)?;
+        let mut wounded = DamagedPut::read(&*files.open(*segment, false)?, seed, place)?;
         let is_whole = wounded.as_mut().is_some_and(|wounded| wounded.heal(files.disk()));
         match &wounded {
             Some(it) if is_whole => {
@@ -187,7 +192,14 @@ impl Recovered {
                 let tickets = (*ticket..*ticket + with_events).collect();
                 let events = put.items.iter().map(|item| u64::from(item.events)).sum();
                 let (segment, place) = (*segment, *place);
-                self.aside.push(Aside { segment, place, tickets, events, lines, whole: wounded });
+                self.aside.push(DamagedFrame {
+                    segment,
+                    place,
+                    tickets,
+                    events,
+                    lines,
+                    whole: wounded,
+                });
             }
             _ => self.forget(unsound, wounded.as_ref()),
         }
@@ -224,7 +236,7 @@ pub(crate) fn around(mut before: Positions, frames: &[Scanned], place: u64) -> V
                 let is_next = seen.insert((position.source.clone(), position.key.clone()));
                 let after = position.value.as_ref().filter(|_| is_next && named.len() < NAMED_MAX);
                 let stood = before.at(position).map(|value| &value[..]);
-                let stretch = after.and_then(|after| Stretch::between(stood, after));
+                let stretch = after.and_then(|after| LineRange::between(stood, after));
                 named.extend(stretch.map(|stretch| format!("part of {stretch}")));
             }
         }
@@ -241,7 +253,7 @@ fn items(put: &PutRecord, is_sealed: bool, mut before: Positions) -> Vec<Item> {
         for position in &item.positions {
             let Some(after) = &position.value else { continue };
             let stood = before.at(position).map(|value| &value[..]);
-            match Stretch::between(stood, after) {
+            match LineRange::between(stood, after) {
                 Some(stretch) => stretches.push(stretch),
                 None => others.push(position.source.to_string()),
             }

@@ -1,5 +1,5 @@
 //! An operator's queries about a channel: its contents, its soundness, its events, and a repair.
-//! Only [`repair`] and [`renew`] change more than the lock file. [`Inspection::look`] changes
+//! Only [`repair`] and [`renew`] change more than the lock file. [`Inspection::inspect`] changes
 //! nothing and may be used while an agent runs.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use pipeline::{
 };
 use tokio::sync::Notify;
 
-use super::heal::{self, Wounded};
+use super::heal::{self, DamagedPut};
 use super::names::Names;
 use super::opening::Opening;
 use super::owner_file;
@@ -50,7 +50,7 @@ pub struct Inspection {
 }
 
 /// Maximum number of reads of a channel that changes at the same time.
-const LOOKS: u32 = 20;
+const READS_MAX: u32 = 20;
 
 impl Inspection {
     /// Reads the directory of a channel that no agent uses, with the keys of `encryption`.
@@ -70,14 +70,14 @@ impl Inspection {
     ///
     /// # Errors
     /// There is no channel, a key is missing, or it cannot be read.
-    pub fn look(
+    pub fn inspect(
         env: &Env,
         directory: &Path,
         encryption: Option<&Encryption>,
     ) -> Result<Self, ChannelError> {
         let mut found = Self::read(env, directory, encryption, false);
         // A listed segment was removed before it was opened: read everything again.
-        for _ in 1..LOOKS {
+        for _ in 1..READS_MAX {
             if !matches!(found, Err(ChannelError::Disk { .. })) {
                 break;
             }
@@ -200,7 +200,7 @@ impl Inspection {
         let mut report = Report { torn_bytes: self.recovered.torn_bytes, ..Report::default() };
         for record in self.segments() {
             let found = self.scan(&record)?;
-            let mended = self.look_at_wounds(&record, &found, &settled, &mut report)?;
+            let mended = self.inspect_damage(&record, &found, &settled, &mut report)?;
             for offset in found.damaged.iter().filter(|offset| !mended.contains(offset)) {
                 let is_superseded = record.id < self.recovered.replayed_from;
                 let there = tickets_at(&found, &record, *offset);
@@ -234,7 +234,7 @@ impl Inspection {
 
     /// Finds out which damaged batches of a segment can be restored from their files. Returns their
     /// locations, and notes the lines of the others.
-    fn look_at_wounds(
+    fn inspect_damage(
         &self,
         record: &SegmentRecord,
         found: &Scan,
@@ -256,7 +256,7 @@ impl Inspection {
             let seed = self.files.seed(&self.recovered.owner.uuid, record.id);
             let (offset, len) = (frame.offset as u32, frame.header.frame_len() as u32);
             let entry = Entry { offset, len, ..Entry::default() };
-            let wounded = Wounded::read(&*file, seed, &entry).map_err(|e| self.disk_error(e))?;
+            let wounded = DamagedPut::read(&*file, seed, &entry).map_err(|e| self.disk_error(e))?;
             let Some(mut wounded) = wounded else { continue };
             let is_mendable = wounded.heal(self.files.disk());
             for (nth, ticket) in (0..).zip(tickets) {
@@ -371,7 +371,7 @@ pub fn repair(config: Config, cx: &BuildContext) -> Result<u64, ChannelError> {
     }
     core.state().unwritten.flush = true;
     core.lead_until_idle();
-    let written = !core.state().has_news();
+    let written = !core.state().has_unwritten();
     core.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     if written {
         Ok(given_up)

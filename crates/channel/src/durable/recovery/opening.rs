@@ -9,7 +9,7 @@ use support::mutant;
 use tokio::sync::{Notify, broadcast};
 use tracing::warn;
 
-use super::heal::Aside;
+use super::heal::DamagedFrame;
 use super::names::Names;
 use super::owner_file;
 use super::replay::{self, Refusal};
@@ -113,9 +113,9 @@ impl Opening {
         let names = names.map_err(|error| self.unusable(&path, error.to_string()))?;
         let aside = std::mem::take(&mut recovered.aside);
         let core = self.core(directory, files, store, recovered, (lock, durable_epoch), names);
-        for Aside { segment, place, tickets, events, lines, whole } in aside {
+        for DamagedFrame { segment, place, tickets, events, lines, whole } in aside {
             let file = core.files.open(segment, false).map_err(io)?;
-            if let Err(error) = core.keep_aside(segment, &place, &file) {
+            if let Err(error) = core.copy_aside(segment, &place, &file) {
                 warn!(channel = %core.name, %error,
                     "cannot save a copy of a damaged batch for analysis to the directory \
                      `quarantine` of the channel; no action needed");
@@ -123,9 +123,9 @@ impl Opening {
             match whole {
                 Some(whole) => {
                     whole.write(&*file).map_err(io)?;
-                    tickets.iter().for_each(|ticket| core.healed(segment, *ticket, &lines));
+                    tickets.iter().for_each(|ticket| core.log_restored(segment, *ticket, &lines));
                 }
-                None => core.given_up(segment, &tickets, events, &lines),
+                None => core.log_dropped(segment, &tickets, events, &lines),
             }
         }
         core.refresh_capacity();

@@ -17,7 +17,7 @@ use pipeline::{Epoch, IntervalSet, KeySet, Origin, Ticket};
 use support::mutant;
 use tracing::{error, info, warn};
 
-use super::heal::{self, Aside, Unsound};
+use super::heal::{self, DamagedBatch, DamagedFrame};
 use super::owner_file::{self, OwnerFile};
 use super::scan::{Scan, Scanned, scan};
 use crate::durable::index::segment_index::Entry;
@@ -44,7 +44,7 @@ pub(crate) struct Recovered {
     /// Tickets of damaged frames that this opening has found.
     pub(crate) struck: IntervalSet,
     /// Their frames, and frames of restored batches.
-    pub(crate) aside: Vec<Aside>,
+    pub(crate) aside: Vec<DamagedFrame>,
     /// The first segment whose frames were replayed: its STATE contains all information of older
     /// segments except their batches.
     pub(crate) replayed_from: u64,
@@ -192,7 +192,7 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
         recovered.replay(files, segment, began_ms, &mut unsound)?;
     }
     for put in unsound {
-        recovered.mend_or_forget(files, &put)?;
+        recovered.restore_or_drop(files, &put)?;
     }
     // The epoch of the last life: an inspection begins no new one.
     owner.epoch = Epoch(owner.epoch.0.max(recovered.tickets.epoch));
@@ -236,7 +236,7 @@ impl Recovered {
         files: &Files,
         read: &Read,
         since_ms: u64,
-        unsound: &mut Vec<Unsound>,
+        unsound: &mut Vec<DamagedBatch>,
     ) -> io::Result<()> {
         let (id, room, first) = (read.id, read.room, self.tickets.in_flight.next());
         let end = read.scan.end;
@@ -272,7 +272,7 @@ impl Recovered {
     }
 
     /// Replays one frame; answers the tickets that are missing before or in it.
-    fn apply(&mut self, frame: &Scanned, unsound: &mut Vec<Unsound>) -> Option<IntervalSet> {
+    fn apply(&mut self, frame: &Scanned, unsound: &mut Vec<DamagedBatch>) -> Option<IntervalSet> {
         let envelope = frame.envelope.clone();
         let ticket = frame.header.ticket;
         match frame.header.kind {
@@ -286,7 +286,7 @@ impl Recovered {
                     let segment = self.tickets.segments.back().map_or(0, |last| last.record.id);
                     let (offset, len) = (frame.offset as u32, len as u32);
                     let place = Entry { offset, len, ..Entry::default() };
-                    unsound.push(Unsound { ticket, put, segment, place });
+                    unsound.push(DamagedBatch { ticket, put, segment, place });
                 }
                 return missing;
             }

@@ -44,7 +44,7 @@ pub(crate) enum Lack {
 
 impl Lack {
     /// Returns the resource that the file system of `directory` lacks, given its `error`.
-    pub(crate) fn of(disk: &dyn Disk, directory: &Path, error: &io::Error) -> Self {
+    pub(crate) fn from_error(disk: &dyn Disk, directory: &Path, error: &io::Error) -> Self {
         let has_no_inodes = || space(disk, directory).is_some_and(|space| space.files == Some(0));
         match error.kind() {
             io::ErrorKind::QuotaExceeded => Self::Quota,
@@ -54,7 +54,7 @@ impl Lack {
     }
 
     /// Returns the reason and the remedy for log lines.
-    pub(crate) fn said(self) -> (&'static str, &'static str) {
+    pub(crate) fn explain(self) -> (&'static str, &'static str) {
         match self {
             Self::Bytes => ("disk_full", "free disk space, or let the sinks drain the channel"),
             Self::Inodes => (
@@ -72,7 +72,7 @@ impl Lack {
 pub(crate) fn no_room(error: ChannelError, env: &Env, directory: &Path) -> ChannelError {
     match error {
         ChannelError::Disk { channel, source } if is_full(&source) => {
-            let (reason, help) = Lack::of(&*env.disk, directory, &source).said();
+            let (reason, help) = Lack::from_error(&*env.disk, directory, &source).explain();
             let directory = directory.display().to_string();
             ChannelError::NoRoom { channel, directory, reason, help, source }
         }
@@ -137,13 +137,13 @@ mod tests {
         disk.set_names_max(disk.names());
         let mode = pipeline::env::OpenMode { write: true, create: true, ..Default::default() };
         let refused = |disk: &SimDisk| disk.open(Path::new("/file"), mode).err().unwrap();
-        assert_eq!(Lack::of(&disk, directory, &refused(&disk)), Lack::Inodes);
-        assert!(Lack::Inodes.said().1.contains("no free inodes"));
+        assert_eq!(Lack::from_error(&disk, directory, &refused(&disk)), Lack::Inodes);
+        assert!(Lack::Inodes.explain().1.contains("no free inodes"));
         disk.set_names_max(u64::MAX);
         let full = io::ErrorKind::StorageFull.into();
-        assert_eq!(Lack::of(&disk, directory, &full), Lack::Bytes);
+        assert_eq!(Lack::from_error(&disk, directory, &full), Lack::Bytes);
         let quota = io::ErrorKind::QuotaExceeded.into();
-        assert_eq!(Lack::of(&disk, directory, &quota), Lack::Quota);
+        assert_eq!(Lack::from_error(&disk, directory, &quota), Lack::Quota);
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl State {
 
     /// Returns `true` if puts wait although the channel is empty, and a new segment may help.
     fn wants_renewal(&self, limits: &Limits) -> bool {
-        let is_empty = self.tickets.events == 0 && !self.has_news() && !self.closed;
+        let is_empty = self.tickets.events == 0 && !self.has_unwritten() && !self.closed;
         let is_used = self.end() > self.space.open.begun_at || self.space.open.room == 0;
         is_empty && is_used && self.space.refused.is_some_and(|size| !self.fits(size, limits))
     }
@@ -141,7 +141,7 @@ impl State {
 
     /// Returns `true` if commits should wait: there is little room for them, and none of them would
     /// free a segment.
-    pub(crate) fn saves_room(&self) -> bool {
+    pub(crate) fn defers_commits(&self) -> bool {
         let left = self.space.open.room.saturating_sub(self.end());
         let is_scarce =
             self.space.disk_full && self.space.open.room > 0 && left <= self.space.open.acks / 2;
@@ -152,11 +152,11 @@ impl State {
     }
 
     /// Returns the reason for the stopped intake, and the remedy.
-    fn why_stopped(&self, limits: &Limits) -> (&'static str, &'static str) {
+    fn stop_reason(&self, limits: &Limits) -> (&'static str, &'static str) {
         let size = self.space.refused.unwrap_or_default();
         let events = self.tickets.events + self.space.reserved.events + size.events;
         if !self.fits_disk(size.bytes) {
-            self.space.lack.said()
+            self.space.lack.explain()
         } else if events > limits.capacity_events {
             ("capacity_events", "check why the sinks do not deliver, or raise `capacity_events`")
         } else if self.space.capacity_bytes < limits.capacity_bytes {
@@ -231,7 +231,7 @@ impl Core {
                  check the disk");
             return;
         }
-        let lack = Lack::of(&*self.env.disk, &self.directory, error);
+        let lack = Lack::from_error(&*self.env.disk, &self.directory, error);
         let mut state = self.state();
         state.space.lack = lack;
         state.space.open.next_ready = false;
@@ -251,7 +251,7 @@ impl Core {
         let left = state.confined_bytes().unwrap_or_default();
         // If no room is left, the intake stops, which is logged separately.
         if left > 0 && state.space.no_room.should_log(now, &error.to_string()).is_some() {
-            let (reason, help) = state.space.lack.said();
+            let (reason, help) = state.space.lack.explain();
             warn!(channel = %self.name, %error, reason, help,
                 directory = %self.directory.display(), left_bytes = left,
                 "no disk space for another segment file; filling the current one, then sources \
@@ -275,7 +275,7 @@ impl Core {
     }
 
     /// Checks whether the disk has room again.
-    pub(crate) fn look_for_room(&self) {
+    pub(crate) fn check_room(&self) {
         let (disk_full, next, needed) = {
             let state = self.state();
             (
@@ -288,7 +288,7 @@ impl Core {
             match self.files.prepare(next, needed) {
                 Ok(()) => self.note_next_segment(next),
                 Err(error) => {
-                    let lack = Lack::of(&*self.env.disk, &self.directory, &error);
+                    let lack = Lack::from_error(&*self.env.disk, &self.directory, &error);
                     let mut state = self.state();
                     state.space.lack = lack;
                     self.waits_for_room(&mut state, &error);
@@ -309,13 +309,13 @@ impl Core {
         let now = Instant::now();
         if state.stops_intake(&self.limits) {
             if state.space.standstill.stops(now) {
-                let (reason, help) = state.why_stopped(&self.limits);
+                let (reason, help) = state.stop_reason(&self.limits);
                 let (bytes, capacity) = (state.tickets.bytes(), state.usable_bytes());
                 warn!(channel = %self.name, reason, bytes, capacity,
                     directory = %self.directory.display(), help,
                     "the channel has stopped accepting events; sources wait");
             }
-        } else if let Some(lasted) = state.space.standstill.goes_on(now) {
+        } else if let Some(lasted) = state.space.standstill.resumed(now) {
             info!(channel = %self.name, lasted_seconds = lasted.as_secs_f64(),
                 "the channel accepts events again");
         }

@@ -6,7 +6,7 @@ use support::failure_log::FailureLog;
 use super::capacity::Lack;
 use super::fill_rate::FillRate;
 use super::full_disk::Open;
-use super::standstill::Standstill;
+use super::intake_stop::IntakeStop;
 
 /// The room that the channel may use, and its limits.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub(crate) struct Usage {
     /// The last put that did not fit; `None` once there was room again.
     pub(crate) refused: Option<BatchSize>,
     /// How long the intake has been stopped.
-    pub(crate) standstill: Standstill,
+    pub(crate) standstill: IntakeStop,
     /// The rate at which the channel fills.
     pub(crate) fill_rate: FillRate,
     /// Looks at the disk that found no room.

@@ -141,7 +141,7 @@ pub(crate) async fn names_no_epoch_too_early(seed: u64) -> bool {
         }
         disk.set_capacity(0);
         let channel = try_open(&disk, &settings).await.expect("the disk works");
-        named.push(channel.birthplace().expect("it is durable").1);
+        named.push(channel.own_epoch().expect("it is durable").1);
         assert_eq!(drain(&*channel).await.len(), 8, "seed {seed}, life {life}");
     }
     disk.crash();

@@ -72,7 +72,7 @@ pub(crate) fn keys(sequences: &[u64]) -> KeySet {
 
 pub(crate) async fn put_back(channel: &dyn Channel, consumer: &str, sequences: &[u64]) {
     for sequence in sequences {
-        channel.put_back(batch(*sequence), consumer).await.unwrap();
+        channel.replay(batch(*sequence), consumer).await.unwrap();
     }
 }
 

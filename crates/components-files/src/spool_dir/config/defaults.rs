@@ -30,7 +30,7 @@ pub(super) fn failed_suffix() -> String {
 }
 
 pub(super) fn decoder() -> Choice<dyn Decoder> {
-    Choice::of("lines")
+    Choice::from_kind("lines")
 }
 
 pub(super) fn charset() -> String {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 use pipeline::PositionIntake as _;
-use pipeline::env::{Change, Sight};
+use pipeline::env::{Change, Coverage};
 use proptest::prelude::*;
 
 use super::super::tailer::{Chunk, Part, Room};
@@ -80,8 +80,8 @@ struct Told;
 
 #[async_trait]
 impl Watch for Told {
-    fn look_at(&self, _: &BTreeMap<PathBuf, bool>) -> io::Result<Sight> {
-        Ok(Sight::default())
+    fn set_directories(&self, _: &BTreeMap<PathBuf, bool>) -> io::Result<Coverage> {
+        Ok(Coverage::default())
     }
 
     async fn changed(&self) -> BTreeSet<Change> {

@@ -44,7 +44,7 @@ impl Shared {
         loop {
             self.state().sender.others_are_able(able);
             self.deadline.notify_one();
-            able = self.hop.others_otherwise(able).await;
+            able = self.hop.others_changed(able).await;
         }
     }
 

@@ -47,7 +47,7 @@ struct File {
 }
 
 impl FileDecoder for File {
-    fn pass_over(&mut self, _: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
+    fn skip_events(&mut self, _: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         self.next = events;
         Ok(())
     }

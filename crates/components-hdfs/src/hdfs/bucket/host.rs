@@ -43,9 +43,9 @@ impl HostNames for AnyHost {
 }
 
 /// The host of this process.
-pub(in crate::hdfs) struct OfThisHost<'a>(pub(in crate::hdfs) &'a Env);
+pub(in crate::hdfs) struct LocalHost<'a>(pub(in crate::hdfs) &'a Env);
 
-impl OfThisHost<'_> {
+impl LocalHost<'_> {
     /// Returns the first word printed by the program `hostname`, which uses the host's name
     /// service.
     fn ask(&self, option: &str) -> Result<String, String> {
@@ -57,7 +57,7 @@ impl OfThisHost<'_> {
     }
 }
 
-impl HostNames for OfThisHost<'_> {
+impl HostNames for LocalHost<'_> {
     fn name(&self) -> String {
         self.0.host.to_string()
     }
@@ -128,7 +128,7 @@ pub(super) mod tests {
     fn the_name_service_of_this_host_is_asked_by_a_program() {
         let mut env = env::real();
         env.host = "web-7".into();
-        let host = OfThisHost(&env);
+        let host = LocalHost(&env);
         assert_eq!(host.name(), "web-7");
         // Depends on the host: the result is one word or an error.
         for answer in [host.address(), host.full_name()] {

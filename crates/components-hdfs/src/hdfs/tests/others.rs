@@ -54,7 +54,7 @@ async fn rejects_a_late_copy_of_a_batch_of_a_closed_epoch() {
     let store = Memory::new();
     let collector = Collector::new(json!({ "url": "file:///logs" }));
     let mut sink = collector.sink(&store);
-    sink.floors.hear(&below(2));
+    sink.floors.observe(&below(2));
     // A declared epoch is not yet closed: the ledger closes it with its next generation, after this
     // roll.
     deliver(&mut sink, &[(0, batch(0, &["first"]))]).await;
@@ -87,7 +87,7 @@ async fn a_copy_in_an_open_roll_is_found_out_when_the_roll_is_committed() {
     holder.write(taken(1, &fresh)).await.unwrap();
 
     let mut compactor = other.sink(&store);
-    compactor.floors.hear(&below(2));
+    compactor.floors.observe(&below(2));
     deliver(&mut compactor, &[(0, batch(0, &["once"]))]).await;
 
     holder.flush();

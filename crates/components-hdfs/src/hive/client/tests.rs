@@ -19,9 +19,9 @@ fn spec(create: bool) -> TableSpec {
         table: "web".into(),
         create,
         location: "hdfs://nn:8020/logs".into(),
-        keys: Keys::of(&["day="]).unwrap(),
+        keys: Keys::from_folders(&["day="]).unwrap(),
         columns: vec![Column { name: "line".into(), kind: "string".into() }],
-        reader: Reader::of(&TableForm::lines(), None),
+        reader: Reader::for_form(&TableForm::lines(), None),
     }
 }
 
@@ -37,7 +37,7 @@ fn client(addresses: &[&str], framed: bool, create: bool) -> Metastore {
 }
 
 fn partitions(days: &[&str]) -> Vec<Partition> {
-    let keys = Keys::of(&["day="]).unwrap();
+    let keys = Keys::from_folders(&["day="]).unwrap();
     days.iter().map(|day| keys.partition(&format!("day={day}")).unwrap()).collect()
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
-use crate::backoff::Trouble;
+use crate::backoff::RetryCause;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -69,7 +69,7 @@ async fn each_message_is_one_event_despite_fragments_and_pings() {
     let expected = [whole(b"one"), whole(b"two"), whole(&[0, 0xff]), whole(b"12345678")];
     assert_eq!(events[..4], expected);
     assert_eq!(events[4..], [(b"12345678".to_vec(), true)]);
-    assert_eq!(error.trouble(), Trouble::Network, "{error}");
+    assert_eq!(error.trouble(), RetryCause::Network, "{error}");
     assert_eq!(said(&mut server).await, (0x8a, b"are you".to_vec()));
 }
 
@@ -90,7 +90,7 @@ async fn a_quiet_server_is_sent_a_ping_and_one_that_does_not_answer_it_is_lost()
     }
     let error = socket.read(heard, LIMIT).await.unwrap_err();
     assert_eq!(heard.elapsed(), LIMIT);
-    assert_eq!((error.trouble(), error.wait()), (Trouble::Network, None), "{error}");
+    assert_eq!((error.trouble(), error.wait()), (RetryCause::Network, None), "{error}");
     assert!(error.to_string().contains("no data for 60s"), "{error}");
 }
 
@@ -118,13 +118,13 @@ async fn reads_that_are_given_up_lose_nothing_and_send_no_further_pings() {
 #[tokio::test(start_paused = true)]
 async fn answers_a_close_and_pauses_according_to_its_code() {
     for (code, trouble, is_transient) in [
-        (1000, Trouble::Network, true),
-        (1001, Trouble::Network, true),
-        (1012, Trouble::Network, true),
-        (1011, Trouble::Http, true),
-        (1013, Trouble::Http, true),
-        (1008, Trouble::Http, false),
-        (4401, Trouble::Http, false),
+        (1000, RetryCause::Network, true),
+        (1001, RetryCause::Network, true),
+        (1012, RetryCause::Network, true),
+        (1011, RetryCause::Http, true),
+        (1013, RetryCause::Http, true),
+        (1008, RetryCause::Http, false),
+        (4401, RetryCause::Http, false),
     ] {
         let payload = [&u16::to_be_bytes(code)[..], b"gone"].concat();
         let (_, error, mut server) = given(&frame(0x88, &payload)).await;
@@ -136,7 +136,7 @@ async fn answers_a_close_and_pauses_according_to_its_code() {
         assert_eq!((kind, &echoed[..2]), (0x88, &payload[..2]));
     }
     let (_, error, _) = given(&frame(0x88, b"")).await;
-    assert_eq!(error.trouble(), Trouble::Network, "{error}");
+    assert_eq!(error.trouble(), RetryCause::Network, "{error}");
     assert!(error.to_string().contains("1005"), "{error}");
 }
 
@@ -151,7 +151,7 @@ async fn invalid_messages_close_the_connection_with_a_code() {
     ] {
         let (events, error, mut server) = given(&bytes).await;
         assert!(events.is_empty());
-        assert_eq!(error.trouble(), Trouble::Http, "{error}");
+        assert_eq!(error.trouble(), RetryCause::Http, "{error}");
         assert!(error.to_string().contains(expected), "{error}");
         let (kind, payload) = said(&mut server).await;
         assert_eq!((kind, &payload[..2]), (0x88, &u16::to_be_bytes(code)[..]), "{error}");
@@ -162,7 +162,7 @@ async fn invalid_messages_close_the_connection_with_a_code() {
 async fn sends_its_messages_in_order_and_a_close_at_a_stop() {
     let (mut socket, mut server) = pair().await;
     let texts = ["{\"op\":1}", "{\"op\":2}"].map(|text| Secret::from(text.to_owned()));
-    socket.say(&texts, LIMIT).await.unwrap();
+    socket.send_texts(&texts, LIMIT).await.unwrap();
     socket.close(CloseCode::Away, "").await;
     let mut all = VecDeque::new();
     for _ in 0..3 {
@@ -173,6 +173,6 @@ async fn sends_its_messages_in_order_and_a_close_at_a_stop() {
     assert_eq!(all.pop_front(), Some((0x88, 1001u16.to_be_bytes().to_vec())));
     let (mut socket, server) = pair().await;
     drop(server);
-    let error = socket.say(&texts, LIMIT).await.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::Network, "{error}");
+    let error = socket.send_texts(&texts, LIMIT).await.unwrap_err();
+    assert_eq!(error.trouble(), RetryCause::Network, "{error}");
 }

@@ -17,7 +17,7 @@ impl ClientContext for Member {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        client::log((&self.name, &self.trouble), level, facility, text);
+        client::log((&self.name, &self.broker_failure), level, facility, text);
     }
 
     fn error(&self, error: KafkaError, text: &str) {
@@ -52,7 +52,7 @@ impl ConsumerContext for Member {
                 if in_steps { consumer.incremental_assign(&list) } else { consumer.assign(&list) }
             }
             _ => {
-                self.give_back(consumer, given);
+                self.revoke(consumer, given);
                 if in_steps { consumer.incremental_unassign(given) } else { consumer.unassign() }
             }
         };

@@ -23,7 +23,7 @@ pub(in super::super) fn noun(item: Item<'_>) -> Problem {
 }
 
 /// Returns `datum` as a value of type `kind`.
-pub(super) fn of(kind: Kind, datum: Datum<'_>) -> Result<Value<'_>, Problem> {
+pub(super) fn convert(kind: Kind, datum: Datum<'_>) -> Result<Value<'_>, Problem> {
     let item = datum.value();
     if item == Item::Null {
         return Ok(Value::Null);
@@ -96,7 +96,7 @@ mod tests {
     /// Returns the column value of a datum.
     fn value(kind: Kind, schema: &serde_json::Value, datum: &[u8]) -> Result<String, Problem> {
         let schema = Schema::parse(schema).unwrap();
-        of(kind, schema.read(datum).unwrap()).map(|value| format!("{value:?}"))
+        convert(kind, schema.read(datum).unwrap()).map(|value| format!("{value:?}"))
     }
 
     #[test]

@@ -21,7 +21,7 @@ fn events(batch: &Batch) -> Vec<Seen> {
 }
 
 fn column(name: &str, is_key: bool, kind: &Type) -> Column {
-    Column { name: name.to_owned(), is_key, meaning: Meaning::of(kind) }
+    Column { name: name.to_owned(), is_key, meaning: Meaning::from_type(kind) }
 }
 
 fn table(columns: Vec<Column>) -> Table {

@@ -27,7 +27,7 @@ const fn setting(name: &'static str, needed: &'static str, written: &'static str
 
 impl Flavour {
     /// Detects the kind from the version text; `None` if its log lacks required information.
-    pub(super) fn of(version: &str) -> Option<Self> {
+    pub(super) fn from_version(version: &str) -> Option<Self> {
         let mut numbers = version.split(['.', '-']).map_while(|part| part.parse().ok());
         let mut number = || numbers.next().unwrap_or(0);
         let version_of: (u32, u32, u32) = (number(), number(), number());
@@ -125,7 +125,7 @@ mod tests {
             ("5.7.44-log", None),
             ("", None),
         ] {
-            assert_eq!(Flavour::of(version), flavour, "{version}");
+            assert_eq!(Flavour::from_version(version), flavour, "{version}");
         }
     }
 }

@@ -24,11 +24,11 @@ use super::log::{self, Held, Log, Step};
 use super::proof::Proof;
 use super::row;
 use super::server::{self, Server};
-use super::table::Mapped;
+use super::table::MappedTable;
 use crate::error::{SqlError, failed, refused};
 
 /// Interval of server heartbeats while no table changes.
-const WORD: Duration = Duration::from_secs(5);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// Timeout without any message from the server.
 const SILENCE: Duration = Duration::from_secs(45);
 
@@ -39,7 +39,7 @@ struct Reading {
     /// Proof of the position after the received events.
     proof: Proof,
     /// Tables, as of their last rows.
-    tables: BTreeMap<u64, Arc<Mapped>>,
+    tables: BTreeMap<u64, Arc<MappedTable>>,
     /// Position in the channel.
     stored: Arc<AtomicU64>,
 }
@@ -55,7 +55,9 @@ async fn begin(
     if let Some(sql) = server.flavour.reader() {
         server.run(sql).await?;
     }
-    server.run(&format!("SET @master_heartbeat_period = {}", WORD.as_nanos())).await?;
+    server
+        .run(&format!("SET @master_heartbeat_period = {}", HEARTBEAT_INTERVAL.as_nanos()))
+        .await?;
     let file = server::file(base, state.done);
     let stream = server.stream(options.server_id, &file, state.done, false).await?;
     Ok((stream, Log::new((base.to_owned(), state.done.0 >> 32), options.tables.clone(), charsets)))
@@ -92,7 +94,7 @@ impl Changes {
                         self.flush_log(&mut reading).await?;
                         (heard, moved) = (Instant::now(), Instant::now());
                     }
-                    timeout(WORD.min(options.heartbeat), stream.next()).await
+                    timeout(HEARTBEAT_INTERVAL.min(options.heartbeat), stream.next()).await
                 }
             };
             let address = options.target.address.clone();

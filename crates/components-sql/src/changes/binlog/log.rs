@@ -25,8 +25,8 @@ use super::super::change::{Lsn, Xid};
 use super::gtid;
 use super::proof::Head;
 use super::server;
-use super::statement::Said;
-use super::table::{Charsets, Mapped};
+use super::statement::StatementKind;
+use super::table::{Charsets, MappedTable};
 
 /// Maximum bytes of a transaction that wait for its end.
 pub(super) const HELD_MAX: usize = 16 << 20;
@@ -70,7 +70,7 @@ pub(super) struct Changes {
 /// A change that waits for the end of its transaction.
 #[derive(Debug)]
 pub(super) enum Held {
-    Rows(Arc<Mapped>, Event),
+    Rows(Arc<MappedTable>, Event),
     /// Of this table.
     Truncate(u64),
 }
@@ -97,7 +97,7 @@ impl Group {
         self.xid.map_or_else(|| format!("at {}", self.lsn), |xid| xid.to_string())
     }
 
-    fn give(&mut self, end: Option<Lsn>) -> Step {
+    fn emit(&mut self, end: Option<Lsn>) -> Step {
         let is_begin = !std::mem::replace(&mut self.is_begun, true);
         self.bytes = 0;
         Step::Changes(Changes {
@@ -128,7 +128,7 @@ pub(super) struct Log {
     wanted: Vec<(String, String)>,
     charsets: Charsets,
     /// Tables by their log number, with their undecoded map event.
-    tables: HashMap<u64, (Vec<u8>, Arc<Mapped>)>,
+    tables: HashMap<u64, (Vec<u8>, Arc<MappedTable>)>,
     group: Option<Group>,
 }
 
@@ -213,7 +213,7 @@ impl Log {
             _ if kind == EventType::QUERY_EVENT as u8 => {
                 let (said, schema) = {
                     let query: QueryEvent<'_> = event.read_event().map_err(odd)?;
-                    (Said::read(&query.query()), query.schema().into_owned())
+                    (StatementKind::read(&query.query()), query.schema().into_owned())
                 };
                 self.said(said, &schema, end)
             }
@@ -227,7 +227,7 @@ impl Log {
                 group.bytes += event.data().len();
                 group.held.push(Held::Rows(mapped.clone(), event));
                 match group.bytes > HELD_MAX {
-                    true => Ok(group.give(None)),
+                    true => Ok(group.emit(None)),
                     false => Ok(Step::Nothing),
                 }
             }
@@ -249,7 +249,7 @@ impl Log {
         };
         let known = self.tables.get(&map.table_id());
         if known.is_none_or(|(bytes, _)| bytes != event.data()) {
-            let mapped = Mapped::read(&map, index as u64, &self.charsets)?;
+            let mapped = MappedTable::read(&map, index as u64, &self.charsets)?;
             let mapped = (event.data().to_vec(), Arc::new(mapped));
             self.tables.insert(map.table_id(), mapped);
         }
@@ -290,7 +290,7 @@ impl Log {
     }
 
     fn commit(&mut self, end: Lsn) -> Step {
-        self.group.take().map_or(Step::Nothing, |mut group| group.give(Some(end)))
+        self.group.take().map_or(Step::Nothing, |mut group| group.emit(Some(end)))
     }
 
     /// Drops the incomplete transaction.
@@ -324,23 +324,23 @@ impl Log {
         }
     }
 
-    fn said(&mut self, said: Said, schema: &str, end: Lsn) -> Result<Step, String> {
+    fn said(&mut self, said: StatementKind, schema: &str, end: Lsn) -> Result<Step, String> {
         let Some(group) = &mut self.group else { return Ok(Step::Nothing) };
         match said {
-            Said::Begin => {
+            StatementKind::Begin => {
                 group.is_alone = false;
                 return Ok(Step::Nothing);
             }
-            Said::Commit => return Ok(self.commit(end)),
-            Said::Rollback => {
+            StatementKind::Commit => return Ok(self.commit(end)),
+            StatementKind::Rollback => {
                 group.held.clear();
                 return match group.is_begun {
                     true => self.give_up(),
                     false => Ok(self.commit(end)),
                 };
             }
-            Said::Savepoint(name) => group.savepoints.push((name, group.held.len())),
-            Said::RollbackTo(name) => {
+            StatementKind::Savepoint(name) => group.savepoints.push((name, group.held.len())),
+            StatementKind::RollbackTo(name) => {
                 let to = group.savepoints.iter().rev().find(|(of, _)| *of == name);
                 match to {
                     Some((_, held)) if !group.is_begun => group.held.truncate(*held),
@@ -353,12 +353,12 @@ impl Log {
                     }
                 }
             }
-            Said::Truncate(of, table) => {
+            StatementKind::Truncate(of, table) => {
                 let schema = of.as_deref().unwrap_or(schema);
                 let index = self.wanted.iter().position(|it| (&*it.0, &*it.1) == (schema, &*table));
                 group.held.extend(index.map(|index| Held::Truncate(index as u64)));
             }
-            Said::Write(names) => {
+            StatementKind::Write(names) => {
                 let hit = self.wanted.iter().find(|(_, table)| names.contains(table));
                 if let Some((schema, table)) = hit {
                     return Err(format!(
@@ -369,7 +369,7 @@ impl Log {
                     ));
                 }
             }
-            Said::Other => {}
+            StatementKind::Other => {}
         }
         match &self.group {
             Some(group) if group.is_alone => Ok(self.commit(end)),

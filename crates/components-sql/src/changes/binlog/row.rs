@@ -18,7 +18,7 @@ use mysql_async::consts::ColumnType as T;
 use super::super::assemble::Change;
 use super::super::change::{Cell, Old, Row};
 use super::json;
-use super::table::{Charset, Mapped, Shape};
+use super::table::{Charset, MappedTable, Shape};
 use crate::mysql;
 use crate::value::Value;
 
@@ -26,7 +26,7 @@ use crate::value::Value;
 ///
 /// # Errors
 /// The event cannot be decoded.
-pub(super) fn changes(mapped: &Mapped, event: &Event) -> Result<Vec<Change>, String> {
+pub(super) fn changes(mapped: &MappedTable, event: &Event) -> Result<Vec<Change>, String> {
     let data = event.read_data().map_err(|error| format!("cannot decode rows: {error}"))?;
     let Some(EventData::RowsEvent(rows)) = data else { return Ok(Vec::new()) };
     let images = [rows.columns_before_image(), rows.columns_after_image()];

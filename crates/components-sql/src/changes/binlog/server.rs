@@ -85,7 +85,7 @@ impl Server {
         let version: Option<String> =
             asked.map_err(|error| SqlError::mysql(&target.address, &error))?;
         let version = version.unwrap_or_default();
-        match Flavour::of(&version) {
+        match Flavour::from_version(&version) {
             Some(flavour) => Ok(Self { connection, flavour, target: target.clone() }),
             None => misfit(format!(
                 "{} is {version}, but changes need MySQL 8.0.1 or MariaDB 10.5, or later; upgrade, \

@@ -23,7 +23,7 @@ use pipeline::{Intake, SourceError};
 use tokio::time::timeout;
 
 use super::super::Changes;
-use super::super::assemble::{At, Change, Column, Gather, Table};
+use super::super::assemble::{Change, ChangePosition, Column, Gather, Table};
 use super::super::change::{Cell, Lsn};
 use super::super::position::{Part, Phase, State};
 use super::server::Server;
@@ -73,7 +73,7 @@ impl Changes {
         let is_void = state.phase == Phase::Snapshot { has_rows: true };
         let millis = unix_millis(self.env.clock.now()) as i64;
         // The first transaction comes later: its GTID is in between.
-        let mut at = At { lsn: begin, change: 0, xid: None, millis };
+        let mut at = ChangePosition { lsn: begin, change: 0, xid: None, millis };
         if let Some(part) = state.part.filter(|part| part.commit == begin) {
             // An earlier snapshot at the same position has used these numbers.
             at.change = part.changes;

@@ -3,7 +3,7 @@
 
 /// The effect of a statement.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum StatementKind {
     /// Starts a transaction that ends with another event.
     Begin,
     Commit,
@@ -24,7 +24,7 @@ enum Token {
     Sign(char),
 }
 
-impl Said {
+impl StatementKind {
     pub(super) fn read(text: &str) -> Self {
         let tokens = tokens(text);
         let word = |at: usize| match tokens.get(at) {
@@ -159,32 +159,34 @@ mod tests {
     #[test]
     fn a_statement_is_known_whatever_stands_around_its_words() {
         let truncate = |schema: Option<&str>, table: &str| {
-            Said::Truncate(schema.map(str::to_owned), table.to_owned())
+            StatementKind::Truncate(schema.map(str::to_owned), table.to_owned())
         };
         for (text, said) in [
-            ("BEGIN", Said::Begin),
-            ("XA START X'61',X'',1", Said::Begin),
-            ("XA END X'61',X'',1", Said::Other),
-            ("COMMIT", Said::Commit),
-            ("rollback", Said::Rollback),
-            ("SAVEPOINT `a``b`", Said::Savepoint("a`b".into())),
-            ("ROLLBACK TO `a`", Said::RollbackTo("a".into())),
-            ("ROLLBACK TO SAVEPOINT a", Said::RollbackTo("a".into())),
+            ("BEGIN", StatementKind::Begin),
+            ("XA START X'61',X'',1", StatementKind::Begin),
+            ("XA END X'61',X'',1", StatementKind::Other),
+            ("COMMIT", StatementKind::Commit),
+            ("rollback", StatementKind::Rollback),
+            ("SAVEPOINT `a``b`", StatementKind::Savepoint("a`b".into())),
+            ("ROLLBACK TO `a`", StatementKind::RollbackTo("a".into())),
+            ("ROLLBACK TO SAVEPOINT a", StatementKind::RollbackTo("a".into())),
             ("truncate t", truncate(None, "t")),
             ("/* why */ TRUNCATE # so\n TABLE `shop`.`t` WAIT 5", truncate(Some("shop"), "t")),
             ("-- x\nTRUNCATE TABLE shop . t;", truncate(Some("shop"), "t")),
             ("/*!50000 TRUNCATE */ /*M!100300 TABLE */ \"t\"", truncate(None, "t")),
             ("TRUNCATE TABLE `table`", truncate(None, "table")),
             ("truncate `table`", truncate(None, "table")),
-            ("ALTER TABLE t ADD x int", Said::Other),
-            ("CREATE TABLE t (x int)", Said::Other),
-            ("", Said::Other),
-            ("/* never ends", Said::Other),
-            ("`never ends", Said::Other),
+            ("ALTER TABLE t ADD x int", StatementKind::Other),
+            ("CREATE TABLE t (x int)", StatementKind::Other),
+            ("", StatementKind::Other),
+            ("/* never ends", StatementKind::Other),
+            ("`never ends", StatementKind::Other),
         ] {
-            assert_eq!(Said::read(text), said, "{text}");
+            assert_eq!(StatementKind::read(text), said, "{text}");
         }
-        let Said::Write(names) = Said::read("INSERT INTO shop.t VALUES ('it\\'s', 1)") else {
+        let StatementKind::Write(names) =
+            StatementKind::read("INSERT INTO shop.t VALUES ('it\\'s', 1)")
+        else {
             panic!("a change by a text");
         };
         assert_eq!(names, ["INSERT", "INTO", "shop", "t", "VALUES", "it's", "1"]);

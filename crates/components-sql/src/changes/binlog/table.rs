@@ -44,7 +44,7 @@ impl Charsets {
         Self(collations.into_iter().collect())
     }
 
-    fn of(&self, collation: u16) -> Result<Charset, String> {
+    fn charset(&self, collation: u16) -> Result<Charset, String> {
         // The server does not list the numbers of UCA 14 collations; they are in blocks.
         let name = match collation >> 8 {
             8 => "utf8mb3",
@@ -71,7 +71,7 @@ pub(super) struct Shape {
 
 /// A captured table, as it is for the following rows.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mapped {
+pub(super) struct MappedTable {
     /// Index among the captured tables.
     pub(super) index: u64,
     schema: String,
@@ -79,7 +79,7 @@ pub(super) struct Mapped {
     pub(super) shapes: Vec<Shape>,
 }
 
-impl Mapped {
+impl MappedTable {
     /// Parses a table map.
     ///
     /// # Errors
@@ -155,7 +155,7 @@ fn shapes(map: &TableMapEvent<'_>, charsets: &Charsets) -> Result<Vec<Shape>, St
             _ => (None, None),
         };
         let charset = charset.transpose().map_err(odd)?.unwrap_or(MYSQL_BINARY);
-        let charset = charsets.of(charset).map_err(|charset| {
+        let charset = charsets.charset(charset).map_err(|charset| {
             format!(
                 "the column `{name}` has {charset}, which is not supported; convert it to utf8mb4"
             )

@@ -7,7 +7,7 @@ use mysql_async::binlog::events::{Event, FormatDescriptionEvent};
 use pipeline::BuildContext;
 use serde_json::json;
 
-use super::super::assemble::{At, Gather};
+use super::super::assemble::{ChangePosition, Gather};
 use super::super::change::Lsn;
 use super::super::config::Config;
 use super::super::position;
@@ -183,7 +183,7 @@ fn a_logged_row_equals_the_selected_row() {
 fn hold(came: &Changes, body: &str, xid: &str) {
     let [Held::Rows(mapped, event)] = &came.held[..] else { panic!("{came:?}") };
     let mut gather = Gather::default();
-    let at = At { lsn: came.lsn, change: 0, xid: came.xid, millis: 1 };
+    let at = ChangePosition { lsn: came.lsn, change: 0, xid: came.xid, millis: 1 };
     for change in changes(mapped, event).unwrap() {
         gather.push(&mapped.table(), change, at).unwrap();
     }

@@ -325,7 +325,7 @@ impl Catalog {
             (None, Some(row)) if self.get(&row, 1)? => {
                 let (element, sign): (u32, String) = (self.get(&row, 0)?, self.get(&row, 2)?);
                 let element = Type::from_oid(self.base(element).await?);
-                let element = element.map_or(Element::Text, |kind| Element::of(&kind));
+                let element = element.map_or(Element::Text, |kind| Element::from_type(&kind));
                 Meaning::Array(element, sign.chars().next().unwrap_or(','))
             }
             // An enumeration, a composite, or a dropped type.
@@ -353,5 +353,5 @@ const KEY: &str = "EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid 
 
 /// Returns the meaning of a built-in type.
 pub(super) fn known(kind: u32) -> Option<Meaning> {
-    Type::from_oid(kind).map(|kind| Meaning::of(&kind))
+    Type::from_oid(kind).map(|kind| Meaning::from_type(&kind))
 }

@@ -30,7 +30,7 @@ use crate::error::{SqlError, failed, refused};
 
 /// Interval of confirmations. The server disconnects readers that are silent for
 /// `wal_sender_timeout`, by default a minute.
-const WORD: Duration = Duration::from_secs(5);
+const CONFIRM_INTERVAL: Duration = Duration::from_secs(5);
 /// After this long without a message, the source requests one; after twice this long, it gives up.
 const SILENCE: Duration = Duration::from_secs(45);
 
@@ -57,7 +57,7 @@ impl Changes {
         wire.start(&start(&options, state.done)).await.map_err(failed)?;
         let watching = watch(options.clone(), self.lag.clone(), self.tables.clone());
         let mut watching = AbortOnDropHandle::new(tokio::spawn(watching));
-        let mut word = interval(WORD.min(options.heartbeat));
+        let mut word = interval(CONFIRM_INTERVAL.min(options.heartbeat));
         word.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stream = Stream { wire, stored: state.done, word };
         let mut assembler = Assembler::new(state);

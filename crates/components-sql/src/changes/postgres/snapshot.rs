@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::super::Changes;
-use super::super::assemble::{At, Change, Gather, Table};
+use super::super::assemble::{Change, ChangePosition, Gather, Table};
 use super::super::change::{Cell, Lsn};
 use super::super::position::{Phase, State};
 use super::catalog::{Catalog, Published, quoted};
@@ -112,7 +112,7 @@ impl Changes {
     ) -> Result<(), SourceError> {
         let is_void = state.phase == Phase::Snapshot { has_rows: true };
         let millis = unix_millis(self.env.clock.now()) as i64;
-        let mut at = At { lsn: begin, change: 0, xid: None, millis };
+        let mut at = ChangePosition { lsn: begin, change: 0, xid: None, millis };
         let mut gather = Gather::default();
         state.phase = Phase::Snapshot { has_rows: true };
         let publication = self.options.publication.clone();

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
-use super::{Cause, Unput};
+use super::{Cause, RowError};
 use crate::connection::{Postgres, Sqlite};
 use crate::database::Target;
 use crate::error::SqlError;
@@ -23,7 +23,7 @@ pub(super) async fn calls_of_postgres(
     target: &Target,
     statement: &Statement,
     rows: &[Row],
-) -> Result<(), Unput> {
+) -> Result<(), RowError> {
     let texts: Vec<Vec<Option<String>>> =
         rows.iter().map(|row| row.values.iter().map(text_of).collect()).collect();
     let calls = texts.iter().map(|row| async move {
@@ -33,7 +33,7 @@ pub(super) async fn calls_of_postgres(
     for (at, called) in join_all(calls).await.into_iter().enumerate() {
         called.map_err(|error| {
             let cause = Cause::Sql(SqlError::postgres(&target.address, &error));
-            Unput { at: Some(at), cause }
+            RowError { at: Some(at), cause }
         })?;
     }
     Ok(())
@@ -49,7 +49,7 @@ pub(super) async fn by_sqlite(
     mode: Mode,
     sql: String,
     rows: Vec<Vec<Value>>,
-) -> Result<(), Unput> {
+) -> Result<(), RowError> {
     let address = target.address.clone();
     let put = sqlite.call(target, move |connection| {
         let mut statement = connection.prepare(&sql)?;
@@ -59,7 +59,7 @@ pub(super) async fn by_sqlite(
                 Ok(_) => continue,
                 Err(error) => Cause::Sql(SqlError::sqlite(&address, &error)),
             };
-            return Ok(Err(Unput { at: Some(at), cause }));
+            return Ok(Err(RowError { at: Some(at), cause }));
         }
         Ok(Ok(()))
     });
@@ -77,7 +77,7 @@ pub(super) async fn by_odbc(
     mode: Mode,
     sql: String,
     rows: Vec<Vec<::odbc::Value>>,
-) -> Result<(), Unput> {
+) -> Result<(), RowError> {
     let limit = target.statement_timeout;
     let put = odbc.call(target, move |session| {
         if mode != Mode::Update {
@@ -86,7 +86,7 @@ pub(super) async fn by_odbc(
         }
         for (at, row) in rows.iter().enumerate() {
             if session.execute(&sql, row, limit)? == Some(0) {
-                return Ok(Err(Unput { at: Some(at), cause: Cause::NoRow }));
+                return Ok(Err(RowError { at: Some(at), cause: Cause::NoRow }));
             }
         }
         Ok(Ok(()))

@@ -17,7 +17,7 @@ fn statements(dialect: Dialect, columns: Vec<Column>) -> [String; 3] {
         let target = |column: &Column| Target {
             name: column.name.clone(),
             kind: column.kind,
-            from: From::Field(column.name.clone()),
+            from: ValueSource::Field(column.name.clone()),
         };
         let targets: Vec<Target> = table.columns.iter().map(target).collect();
         let plan = Plan::new((dialect, true), &table, mode, targets, vec![0], 100);

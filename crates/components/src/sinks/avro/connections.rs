@@ -100,7 +100,7 @@ impl Connections {
         let mut connection = self.take().await?;
         // Any reply proves that it is an Avro source.
         self.call(&mut connection, NO_EVENTS).await?;
-        Ok(self.dialer.reached(&self.address))
+        Ok(self.dialer.connected_text(&self.address))
     }
 
     /// Keeps a connection after a reply.

@@ -81,7 +81,7 @@ impl Connections {
 
     /// Describes how the server is reached.
     pub(super) fn reached(&self) -> String {
-        self.dialer.reached(&self.address)
+        self.dialer.connected_text(&self.address)
     }
 
     async fn connection(&self) -> Result<SendRequest<Full<Bytes>>, HttpError> {

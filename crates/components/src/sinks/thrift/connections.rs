@@ -60,7 +60,7 @@ impl Connections {
     pub(super) async fn probe(&self) -> Result<String, ThriftError> {
         // Any reply proves that it is a Thrift source.
         self.call(&mut Events::new(self.protocol)).await?;
-        Ok(self.dialer.reached(&self.address))
+        Ok(self.dialer.connected_text(&self.address))
     }
 
     async fn connection(&self) -> Result<Connection, ThriftError> {

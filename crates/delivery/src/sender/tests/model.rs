@@ -188,7 +188,7 @@ impl World {
     }
 
     fn let_go(&mut self) {
-        self.sender.let_go();
+        self.sender.disconnect();
         self.may_let_go = true;
         self.judge();
         assert!(self.sender.is_idle() && self.held.is_empty());
@@ -200,7 +200,7 @@ impl World {
         for op in [Op::Connect, Op::Send, Op::Answer(9), Op::Unable(true), Op::OthersAble(true)] {
             self.run(&op);
         }
-        self.run(&Op::Wait(GIVE_BACK_AFTER.as_secs()));
+        self.run(&Op::Wait(RETURN_AFTER.as_secs()));
         assert!(!self.held.values().any(|stored| *stored), "left behind: {:?}", self.held);
         self.run(&Op::OthersAble(false));
         if self.connected {

@@ -62,7 +62,7 @@ fn read(
 ) -> (Vec<Event>, Option<String>) {
     let decoder = decoder(settings).unwrap();
     let mut reading = decoder.begin_file().unwrap();
-    if let Err(error) = reading.pass_over(&mut file, passed) {
+    if let Err(error) = reading.skip_events(&mut file, passed) {
         return (Vec::new(), Some(error.to_string()));
     }
     let limits = PieceLimits { bytes: 1 << 20, events: at_once };

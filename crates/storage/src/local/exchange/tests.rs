@@ -301,7 +301,7 @@ async fn a_directory_that_is_held_for_long_refuses_files_for_now() {
     let rig = Rig::new(Rules::IN_FORCE);
     let local = rig.plain(0);
     let merger = env::real().disk.open_directory(Path::new(&rig.path("day"))).unwrap();
-    assert!(merger.hold(true).unwrap());
+    assert!(merger.try_lock(true).unwrap());
     let refused = rig.publish(&local, "x", "x").await.unwrap_err();
     let FsError::Unavailable { source, .. } = refused else { panic!("{refused}") };
     assert!(source.to_string().contains("suspended"), "{source}");

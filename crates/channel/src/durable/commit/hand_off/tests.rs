@@ -61,7 +61,7 @@ fn write(shared: &Shared, (group, news): (Vec<(usize, Reply)>, usize)) {
     thread::yield_now();
     shared.writing.store(false, Ordering::SeqCst);
     shared.written.fetch_add(group.len() + news, Ordering::SeqCst);
-    shared.with(|state| state.hand_off.learn(group.len()));
+    shared.with(|state| state.hand_off.record_group(group.len()));
     for (number, reply) in group {
         reply.send(number).unwrap();
     }
@@ -141,7 +141,7 @@ fn a_lone_producer_leads_until_another_one_arrives() {
     let mut places = |requests: usize, waiting: usize, groups: u32| -> Vec<Place> {
         hand_off.queue = std::iter::repeat_n((), waiting).collect();
         let mut after = |()| {
-            hand_off.learn(requests);
+            hand_off.record_group(requests);
             hand_off.place()
         };
         std::iter::repeat_n((), groups as usize).map(&mut after).collect()

@@ -29,7 +29,7 @@ fn segments_grow_with_their_first_group_and_release_other_sizes() -> io::Result<
         assert_eq!(files.reserve_bytes(u64::MAX), 4 * expected);
     }
     files.recycle(2, 16 << 20);
-    assert!(files.give_back(u64::MAX, false), "it is of no use to small ones");
+    assert!(files.release_surplus(u64::MAX, false), "it is of no use to small ones");
     Ok(())
 }
 

@@ -25,14 +25,14 @@ fn reuses_surplus_files_until_the_oldest_are_removed() -> io::Result<()> {
     }
     (1..=5).for_each(|id| files.recycle(id, room));
     assert_eq!(files.idle_bytes(), Some(5 * room));
-    assert!(files.give_back(room, false));
+    assert!(files.release_surplus(room, false));
     let names = || Ok::<_, io::Error>(files.list()?.into_iter().map(|(id, _)| id).collect());
     let left: Vec<u64> = names()?;
     assert_eq!(left, [2, 3, 4, 5, 6]);
     files.next(7, 0)?;
     let left: Vec<u64> = names()?;
     assert_eq!(left, [2, 3, 4, 6, 7], "no file is made while there is one");
-    assert!(files.give_back(u64::MAX, false) && !files.give_back(u64::MAX, false));
+    assert!(files.release_surplus(u64::MAX, false) && !files.release_surplus(u64::MAX, false));
     let left: Vec<u64> = names()?;
     assert_eq!(left, [3, 4, 6, 7]);
     Ok(())
@@ -55,15 +55,15 @@ async fn keeps_emptied_files_that_are_reused_and_releases_idle_ones() -> io::Res
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         filled.iter().for_each(|id| files.recycle(*id, room));
-        assert!(!files.give_back(u64::MAX, false), "it is needed again");
+        assert!(!files.release_surplus(u64::MAX, false), "it is needed again");
         assert_eq!(files.list()?.len(), 8, "and nothing else is");
     }
     tokio::time::advance(idle_max).await;
-    while files.give_back(u64::MAX, false) {}
+    while files.release_surplus(u64::MAX, false) {}
     assert_eq!(files.list()?.len(), 2, "it was not needed for a while");
     (1000..1008).try_for_each(|id| files.next(id, 0).map(drop))?;
     (1000..1008).for_each(|id| files.recycle(id, room));
-    while files.give_back(u64::MAX, true) {}
+    while files.release_surplus(u64::MAX, true) {}
     assert_eq!(files.list()?.len(), 2, "the disk is short of room");
     Ok(())
 }
@@ -79,7 +79,7 @@ fn a_partly_released_file_is_removed_at_the_next_start() -> io::Result<()> {
         files.next(id, 0)?;
     }
     (1..=3).for_each(|id| files.recycle(id, room));
-    assert!(files.give_back(room / 4, false) && files.give_back(room / 4, false));
+    assert!(files.release_surplus(room / 4, false) && files.release_surplus(room / 4, false));
     assert_eq!(files.idle_bytes(), Some(2 * room + room / 2));
     assert_eq!(files.list()?, [(2, room), (3, room)]);
     assert_eq!(disk.list(&directory)?.len(), 3);

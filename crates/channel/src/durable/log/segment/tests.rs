@@ -19,7 +19,7 @@ fn written(seed: Seed<'_>) -> Vec<u8> {
         let frame = Frame::put(9, 2, b"small".to_vec(), body);
         Frame { sealed: sealer.is_some(), ..frame }
     };
-    let copied = frame(Body::of_pieces(pieces.to_vec()));
+    let copied = frame(Body::from_pieces(pieces.to_vec()));
     let mut out = Aligned::with_capacity(0);
     copied.write(&mut out, seed, sealer.as_ref(), 4096, true);
     assert_eq!(out.len(), copied.len());
@@ -35,7 +35,7 @@ fn written(seed: Seed<'_>) -> Vec<u8> {
 #[test]
 fn any_flipped_bit_of_a_frame_is_seen() {
     for keys in [Keyring::empty(), keyring()] {
-        flip_every_bit(Seed::of(&OWNER.uuid, 1, &keys));
+        flip_every_bit(Seed::new(&OWNER.uuid, 1, &keys));
     }
 }
 
@@ -62,11 +62,11 @@ fn flip_every_bit(seed: Seed<'_>) {
 #[test]
 fn a_frame_of_an_earlier_use_of_the_file_never_verifies() {
     let keys = Keyring::empty();
-    let old = written(Seed::of(&OWNER.uuid, 1, &keys));
+    let old = written(Seed::new(&OWNER.uuid, 1, &keys));
     let header = Header::read(&old).unwrap();
-    assert!(!header.verify(&old, Seed::of(&OWNER.uuid, 2, &keys), 4096));
-    assert!(!header.verify(&old, Seed::of(&[0; 16], 1, &keys), 4096));
-    assert!(!header.verify(&old, Seed::of(&OWNER.uuid, 1, &keys), 8192), "it strayed");
+    assert!(!header.verify(&old, Seed::new(&OWNER.uuid, 2, &keys), 4096));
+    assert!(!header.verify(&old, Seed::new(&[0; 16], 1, &keys), 4096));
+    assert!(!header.verify(&old, Seed::new(&OWNER.uuid, 1, &keys), 8192), "it strayed");
 }
 
 fn keyring() -> Keyring {
@@ -78,7 +78,7 @@ fn keyring() -> Keyring {
 #[test]
 fn a_sealed_frame_returns_its_put_and_hides_the_plain_text() {
     let keys = keyring();
-    let seed = Seed::of(&OWNER.uuid, 1, &keys);
+    let seed = Seed::new(&OWNER.uuid, 1, &keys);
     let frame = Bytes::from(written(seed));
     for plain in [&b"small"[..], b"first", b"second"] {
         assert!(!frame.windows(plain.len()).any(|window| window == plain));
@@ -87,7 +87,7 @@ fn a_sealed_frame_returns_its_put_and_hides_the_plain_text() {
     let (envelope, body) = header.contents(&frame, seed, 4096).unwrap().unwrap();
     assert_eq!((&envelope[..], &body[..]), (&b"small"[..], &b"first second"[..]));
     assert_eq!(header.contents(&frame, seed, 8192), Ok(None), "it was moved");
-    let elsewhere = Seed::of(&OWNER.uuid, 2, &keys);
+    let elsewhere = Seed::new(&OWNER.uuid, 2, &keys);
     assert_eq!(header.contents(&frame, elsewhere, 4096), Ok(None), "of another segment");
     // Joined with the body of another frame: a program that does that can compute a checksum.
     let mut joined = frame.to_vec();
@@ -95,7 +95,7 @@ fn a_sealed_frame_returns_its_put_and_hides_the_plain_text() {
     joined[start..start + header.body_len].copy_from_slice(&written(seed)[start..start + 28]);
     assert_eq!(header.contents(&joined.into(), seed, 4096), Ok(None));
     let none = Keyring::empty();
-    let refused = header.envelope(&frame, Seed::of(&OWNER.uuid, 1, &none), 4096);
+    let refused = header.envelope(&frame, Seed::new(&OWNER.uuid, 1, &none), 4096);
     assert_eq!(refused, Err(SealError::NoKeys { id: 1 }));
 }
 

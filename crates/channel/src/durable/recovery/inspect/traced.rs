@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pipeline::file_position::Stretch;
+use pipeline::file_position::LineRange;
 use pipeline::{ChannelError, Identity, IntervalSet, KeySet};
 
 use super::Inspection;
@@ -32,7 +32,7 @@ pub struct TracedLines {
     /// The source.
     pub source: Arc<str>,
     /// The lines.
-    pub stretch: Stretch,
+    pub stretch: LineRange,
 }
 
 impl Inspection {
@@ -80,7 +80,7 @@ impl Inspection {
         for item in &put.items {
             let lines = item.positions.iter().filter_map(|position| {
                 let before = stood.at(position).map(|value| &value[..]);
-                let stretch = Stretch::between(before, position.value.as_ref()?)?;
+                let stretch = LineRange::between(before, position.value.as_ref()?)?;
                 Some(TracedLines { source: position.source.clone(), stretch })
             });
             let lines = lines.collect();

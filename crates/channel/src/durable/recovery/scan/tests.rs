@@ -55,7 +55,7 @@ fn segment(bodies: &[usize], seed: Seed<'_>) -> io::Result<(Counting, u64)> {
         let body = Body::in_place(&pieces, 300, &crate::durable::log::aligned::buffers());
         let mut frames = [Frame::put(ticket, 1, vec![7; 200], body)];
         let mut pen = Pen { staging: &mut staging, seed, sealer: None };
-        let layout = Layout::of(&mut frames, &mut pen, end);
+        let layout = Layout::new(&mut frames, &mut pen, end);
         assert!(
             matches!(layout.parts[..], [Part::Own(0)]),
             "a frame in its place is written alone"
@@ -78,7 +78,7 @@ struct Scanning {
 
 fn scanned(bodies: &[usize], with: Bodies) -> io::Result<Scanning> {
     let keys = Keyring::empty();
-    let seed = Seed::of(&[1; 16], 3, &keys);
+    let seed = Seed::new(&[1; 16], 3, &keys);
     let (file, end) = segment(bodies, seed)?;
     let found = scan_with(with, &file, seed, BLOCK as u64, end)?;
     assert_eq!((found.end, found.torn_bytes, found.damaged.len()), (end, 0, 0));

@@ -138,7 +138,7 @@ mod tests {
 
     use kit::multiline::oracle::{self, BYTES_MAX, LINE_MAX};
     use pipeline::env::FileStat;
-    use pipeline::file_position::Print;
+    use pipeline::file_position::Fingerprint;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -170,7 +170,7 @@ mod tests {
 
     fn opened(content: &str, at_a_time: usize) -> Opened {
         let stat = FileStat { len: content.len() as u64, ..*STAT };
-        let sight = Sight::new("/d/a".into(), &stat, Print::of(content.as_bytes()));
+        let sight = Sight::new("/d/a".into(), &stat, Fingerprint::new(content.as_bytes()));
         let reader = Pieces(io::Cursor::new(content.as_bytes().to_vec()), at_a_time);
         Opened {
             sight,

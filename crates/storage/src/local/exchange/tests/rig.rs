@@ -80,9 +80,9 @@ struct StepsDirectory {
 }
 
 impl OpenDirectory for StepsDirectory {
-    fn hold(&self, alone: bool) -> io::Result<bool> {
+    fn try_lock(&self, alone: bool) -> io::Result<bool> {
         self.steps.next(true)?;
-        self.directory.hold(alone)
+        self.directory.try_lock(alone)
     }
 
     fn stat(&self) -> io::Result<FileStat> {

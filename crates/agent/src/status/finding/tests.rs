@@ -3,7 +3,7 @@
 //! Method: a snapshot of a healthy agent, and one change of it.
 
 use super::*;
-use crate::status::sample::well;
+use crate::status::sample::healthy;
 use crate::status::{
     FilesStatus, GroupStatus, MemberStatus, PlainTextStatus, State, Throughput, UnableStatus,
 };
@@ -34,7 +34,7 @@ fn waiting() -> State {
 }
 
 fn verdict(change: impl Fn(&mut Snapshot)) -> String {
-    let mut snapshot = well();
+    let mut snapshot = healthy();
     change(&mut snapshot);
     snapshot.judged(None).verdict.text
 }
@@ -76,7 +76,7 @@ fn components_and_channels_that_are_in_trouble_are_named() {
 
 #[test]
 fn problems_of_a_delivering_sink_need_attention() {
-    let named = member(&mut well()).sink.clone();
+    let named = member(&mut healthy()).sink.clone();
     let shown = verdict(|it| member(it).trouble = Some("its table lacks a partition".to_owned()));
     assert_eq!(shown, format!("Needs attention: sink {named}: its table lacks a partition"));
 }
@@ -89,7 +89,7 @@ fn worst_finding_is_first_and_a_group_waiting_for_a_sink_is_omitted() {
         group(it).state = waiting();
     };
     assert_eq!(verdict(change), "Something is wrong: sink k fails: x, and 1 more");
-    let mut snapshot = well();
+    let mut snapshot = healthy();
     change(&mut snapshot);
     let snapshot = snapshot.judged(None);
     assert_eq!(snapshot.troubles[0].text, "sink k fails: x (for 9s; next try in 1s)");
@@ -132,8 +132,8 @@ fn reasons_of_the_agent_are_shown_with_a_stable_text() {
     };
     let text = "Something is wrong: channel `c` has not been open for some time: no room";
     assert_eq!((&*verdict(change(7)), &*verdict(change(8))), (text, text));
-    let note = Trouble::new(CHANGED, "configuration", "differs".to_owned(), "sinks.k");
-    let judged = well().judged(Some(note));
+    let note = Finding::new(CHANGED, "configuration", "differs".to_owned(), "sinks.k");
+    let judged = healthy().judged(Some(note));
     assert_eq!((&*judged.verdict.text, &*judged.troubles[0].text), (WELL, "differs (sinks.k)"));
 }
 
@@ -153,7 +153,7 @@ fn stopped_parts_need_attention_and_are_intended() {
         it.reasons.push("stopping".to_owned());
     };
     assert_eq!(verdict(and_more), "Something is wrong: stopping, and 1 more");
-    let mut snapshot = well();
+    let mut snapshot = healthy();
     group(&mut snapshot).state = held();
     let more = "group g is stopped by an operator (for 1m, by loopback)";
     assert_eq!(snapshot.judged(None).troubles[0].text, more);
@@ -162,7 +162,7 @@ fn stopped_parts_need_attention_and_are_intended() {
 #[test]
 fn dead_letters_of_the_next_agents_are_a_warning_while_they_are_recent() {
     let with = |ago| {
-        let mut snapshot = well();
+        let mut snapshot = healthy();
         snapshot.conservation.downstream_dead_letter_events = 3;
         snapshot.dead_letters.downstream_last_seconds_ago = Some(ago);
         snapshot.judged(None)
@@ -178,7 +178,7 @@ fn dead_letters_of_the_next_agents_are_a_warning_while_they_are_recent() {
 
 #[test]
 fn plain_text_is_shown_and_is_no_trouble_of_its_own() {
-    let mut snapshot = well();
+    let mut snapshot = healthy();
     let (component, setting, address) = ("sink k".into(), "address".into(), "c:1".into());
     snapshot.plain_text = vec![PlainTextStatus { component, setting, address }];
     let snapshot = snapshot.judged(None);
@@ -195,7 +195,7 @@ fn unable(address: &str) -> UnableStatus {
 
 #[test]
 fn the_root_cause_comes_first_and_what_it_causes_names_it() {
-    let mut snapshot = well();
+    let mut snapshot = healthy();
     member(&mut snapshot).unable = Some(unable("c:4141"));
     member(&mut snapshot).peer = Some("c:4141".to_owned());
     group(&mut snapshot).state = waiting();
@@ -246,7 +246,7 @@ fn a_root_cause_is_as_bad_as_what_it_causes() {
         it.channels[0].intake_stopped = true;
     };
     assert_eq!(verdict(slow), "Something is wrong: channel c accepts no events, and 1 more");
-    let mut snapshot = well();
+    let mut snapshot = healthy();
     slow(&mut snapshot);
     let snapshot = snapshot.judged(None);
     assert_eq!(snapshot.level_of("sink k"), Level::Warn, "events are delivered");
@@ -255,7 +255,7 @@ fn a_root_cause_is_as_bad_as_what_it_causes() {
 
 #[test]
 fn an_agent_further_downstream_is_named_with_the_way_to_it() {
-    let mut snapshot = well();
+    let mut snapshot = healthy();
     member(&mut snapshot).unable = Some(unable("c:4141"));
     member(&mut snapshot).peer = Some("relay:4141".to_owned());
     let text =

@@ -24,12 +24,12 @@ const WAITING_MAX: u64 = 16 << 20;
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 /// The letters of one group that are not on disk yet.
-pub(super) struct Burials {
+pub(super) struct DeadLetterWrites {
     dead_letters: Arc<DeadLetters>,
     env: Env,
     channel: Arc<str>,
     group: Arc<str>,
-    crew: Crew,
+    context: TaskContext,
     waiting: BTreeMap<Ticket, Waiting>,
     bytes: u64,
 }
@@ -45,14 +45,14 @@ struct Waiting {
 }
 
 /// The result of a letter.
-pub(super) struct Buried {
+pub(super) struct Written {
     ticket: Ticket,
     bytes: u64,
     stored: bool,
 }
 
 /// The context of the tasks that store letters.
-pub(super) struct Crew {
+pub(super) struct TaskContext {
     /// Receives the results of letters.
     pub(super) events: mpsc::UnboundedSender<Event>,
     /// Waits for the end of the tasks.
@@ -61,17 +61,17 @@ pub(super) struct Crew {
     pub(super) end: CancellationToken,
 }
 
-impl Burials {
+impl DeadLetterWrites {
     /// Creates the state without letters.
     pub(super) fn new(
         dead_letters: Arc<DeadLetters>,
         env: Env,
         channel: Arc<str>,
         group: Arc<str>,
-        crew: Crew,
+        crew: TaskContext,
     ) -> Self {
         let waiting = BTreeMap::new();
-        Self { dead_letters, env, channel, group, crew, waiting, bytes: 0 }
+        Self { dead_letters, env, channel, group, context: crew, waiting, bytes: 0 }
     }
 
     /// Sends a letter of `sink` on its way.
@@ -83,13 +83,14 @@ impl Burials {
         waiting.leaves |= letter.whole;
         let names = (self.channel.clone(), self.group.clone(), sink.clone());
         let (dead_letters, env) = (self.dead_letters.clone(), self.env.clone());
-        let (events, end) = (self.crew.events.clone(), self.crew.end.clone());
-        self.crew.tasks.spawn(async move {
+        let (events, end) = (self.context.events.clone(), self.context.end.clone());
+        self.context.tasks.spawn(async move {
             let (channel, group, sink) = &names;
-            let bury = bury(&dead_letters, &env, &letter, Sender { channel, group, sink });
-            if let Some(stored) = end.run_until_cancelled(bury).await {
+            let write = write(&dead_letters, &env, &letter, Sender { channel, group, sink });
+            if let Some(stored) = end.run_until_cancelled(write).await {
                 // The group listens unless its grace is over.
-                let _ = events.send(Event::Buried(Buried { ticket: letter.ticket, bytes, stored }));
+                let _ =
+                    events.send(Event::Written(Written { ticket: letter.ticket, bytes, stored }));
             }
         });
     }
@@ -100,8 +101,8 @@ impl Burials {
     }
 
     /// Marks tickets as delivered; returns those without unstored letters, which may leave now.
-    /// [`Burials::ended`] returns the others.
-    pub(super) fn may_leave(&mut self, mut tickets: IntervalSet) -> IntervalSet {
+    /// [`DeadLetterWrites::on_written`] returns the others.
+    pub(super) fn mark_delivered(&mut self, mut tickets: IntervalSet) -> IntervalSet {
         for run in tickets.clone().runs() {
             for (ticket, waiting) in self.waiting.range_mut(run.clone()) {
                 waiting.leaves = true;
@@ -112,7 +113,7 @@ impl Burials {
     }
 
     /// Marks tickets as returned to the channel: the next member settles them.
-    pub(super) fn given_back(&mut self, tickets: &IntervalSet) {
+    pub(super) fn returned(&mut self, tickets: &IntervalSet) {
         for run in tickets.runs() {
             for (_, waiting) in self.waiting.range_mut(run.clone()) {
                 waiting.leaves = false;
@@ -121,8 +122,8 @@ impl Burials {
     }
 
     /// Handles the end of a letter; returns the batch that may leave its channel because of it.
-    pub(super) fn ended(&mut self, buried: &Buried) -> Option<Ticket> {
-        let Buried { ticket, bytes, stored } = *buried;
+    pub(super) fn on_written(&mut self, written: &Written) -> Option<Ticket> {
+        let Written { ticket, bytes, stored } = *written;
         self.bytes -= bytes;
         let waiting = self.waiting.get_mut(&ticket).expect("a letter has its batch waiting");
         waiting.letters -= 1;
@@ -136,7 +137,7 @@ impl Burials {
     }
 
     /// Returns `true` if so many letters wait that no new batch should be taken.
-    pub(super) fn is_crowded(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.bytes > WAITING_MAX
     }
 
@@ -147,8 +148,8 @@ impl Burials {
 }
 
 /// Stores a letter, however often the disk refuses; `false`: it can never be stored.
-async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Sender<'_>) -> bool {
-    let mut trouble = FailureLog::default();
+async fn write(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Sender<'_>) -> bool {
+    let mut failure_log = FailureLog::default();
     loop {
         let problem = match dead_letters.store(letter, from).await {
             Ok(()) => return true,
@@ -169,14 +170,14 @@ async fn bury(dead_letters: &DeadLetters, env: &Env, letter: &Letter, from: Send
             | ErrorClass::Blocked
             | ErrorClass::Fatal => {
                 let now = Instant::now();
-                trouble.count(now);
-                if let Some((failures, lasts)) = trouble.should_log(now, &error) {
+                failure_log.count(now);
+                if let Some((failures, lasts)) = failure_log.should_log(now, &error) {
                     warn!(channel = from.channel, %error, failures, lasts_seconds = seconds(lasts),
                         "cannot store a dead letter; its batch waits in the channel; retrying");
                 }
             }
         }
         let random = env.entropy.next_u64();
-        sleep(jittered(RETRY.0, RETRY.1, trouble.failures(), random)).await;
+        sleep(jittered(RETRY.0, RETRY.1, failure_log.failures(), random)).await;
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::{Group, chain};
 
 /// A sampled batch that was sent and has not left the channel.
-struct Followed {
+struct TracedBatch {
     batch: Identity,
     events: u64,
     bytes: u64,
@@ -33,13 +33,13 @@ struct Followed {
 }
 
 /// Sampled batches on their way.
-pub(super) struct Trail {
+pub(super) struct TracedBatches {
     traces: Traces,
     group: Arc<str>,
-    batches: BTreeMap<Ticket, Followed>,
+    batches: BTreeMap<Ticket, TracedBatch>,
 }
 
-impl Trail {
+impl TracedBatches {
     /// Of the group of this name.
     pub(super) fn new(traces: Traces, group: Arc<str>) -> Self {
         Self { traces, group, batches: BTreeMap::new() }
@@ -49,7 +49,8 @@ impl Trail {
     fn sent(&mut self, taken: &Taken, batch: Identity, sink: &Arc<str>, now: Instant) {
         let (events, bytes) = (taken.batch.len() as u64, taken.batch.body_bytes());
         let sink = sink.clone();
-        let fresh = Followed { batch, events, bytes, attempt: 0, sink: sink.clone(), step: None };
+        let fresh =
+            TracedBatch { batch, events, bytes, attempt: 0, sink: sink.clone(), step: None };
         let followed = self.batches.entry(taken.ticket).or_insert(fresh);
         if followed.attempt == 0 || !mutant!("trace_attempts_joined") {
             followed.attempt += 1;
@@ -101,7 +102,7 @@ impl Trail {
     }
 }
 
-impl Followed {
+impl TracedBatch {
     fn describe(&self, span: Span, group: &Arc<str>) -> Span {
         span.text("aqueduct.group", &**group)
             .text("aqueduct.sink", &*self.sink)
@@ -114,12 +115,14 @@ impl Followed {
 impl Group {
     /// Starts following the steps of a batch that is passed to a member, if it is sampled.
     pub(super) fn trace_sent(&mut self, index: usize, taken: &Taken, now: Instant) {
-        let Some(name) = taken.batch.envelope.identity.filter(|_| self.trail.traces.is_on()) else {
+        let Some(name) =
+            taken.batch.envelope.identity.filter(|_| self.traced_batches.traces.is_on())
+        else {
             return;
         };
         let name = self.channel.renamed(name).unwrap_or(name);
-        if self.trail.traces.of(name).is_some() {
-            self.trail.sent(taken, name, self.members[index].handle.name(), now);
+        if self.traced_batches.traces.trace_id(name).is_some() {
+            self.traced_batches.sent(taken, name, self.members[index].handle.name(), now);
         }
     }
 }
@@ -157,11 +160,11 @@ mod tests {
         all
     }
 
-    fn trail() -> (Trail, tokio::sync::mpsc::Receiver<Span>) {
+    fn trail() -> (TracedBatches, tokio::sync::mpsc::Receiver<Span>) {
         support::mutants::plant_by_environment();
         let traces = Traces::default();
         let spans = traces.begin(1.0, Counter::default(), env::real().clock.clone());
-        (Trail::new(traces, "group".into()), spans)
+        (TracedBatches::new(traces, "group".into()), spans)
     }
 
     fn lost() -> Outcome {

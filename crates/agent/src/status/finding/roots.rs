@@ -1,13 +1,13 @@
 //! Separates root causes from consequences, along the flow: a source waits for a channel, the
 //! channel is full because a group delivers nothing, and the group waits for its sinks.
 
-use super::found::delivers;
-use super::{Cause, Level, Trouble};
+use super::detect::delivers;
+use super::{Cause, Finding, Level};
 use crate::status::{GroupStatus, Snapshot, State};
 
 /// Marks the consequences of other findings, and raises root causes to the level of their
 /// consequences.
-pub(super) fn explain(found: &mut [Trouble], snapshot: &Snapshot) {
+pub(super) fn explain(found: &mut [Finding], snapshot: &Snapshot) {
     let has = |component: &String| {
         found.iter().any(|it| it.component == *component && it.level > Level::Note)
     };

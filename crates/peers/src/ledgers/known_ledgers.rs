@@ -85,15 +85,15 @@ pub enum Change {
 
 /// The known ledgers downstream of a channel.
 #[derive(Debug, Default)]
-pub struct Acquaintance {
+pub struct KnownLedgers {
     pub(super) datasets: BTreeMap<Arc<str>, Remembered>,
     /// By agent; then by dataset and ledger.
     claims: BTreeMap<Arc<str>, BTreeMap<Named, Claim>>,
 }
 
-impl Acquaintance {
+impl KnownLedgers {
     /// Records the complete list of a member's ledgers; returns changes, for the log.
-    pub fn hear(
+    pub fn observe(
         &mut self,
         member: &Arc<str>,
         ledgers: &[LedgerState],
@@ -198,19 +198,19 @@ mod tests {
 
     /// Reports ledgers of one member, a minute apart; returns the last change.
     fn heard(
-        known: &mut Acquaintance,
+        known: &mut KnownLedgers,
         member: &str,
         ledger: &LedgerState,
         now: Instant,
     ) -> Option<Change> {
-        let mut found = known.hear(&member.into(), std::slice::from_ref(ledger), now);
+        let mut found = known.observe(&member.into(), std::slice::from_ref(ledger), now);
         assert!(found.len() <= 1);
         found.pop().map(|finding| finding.change)
     }
 
     #[tokio::test(start_paused = true)]
     async fn another_ledger_is_found_once_and_is_the_known_one_from_then_on() {
-        let (mut known, now) = (Acquaintance::default(), Instant::now());
+        let (mut known, now) = (KnownLedgers::default(), Instant::now());
         assert_eq!(heard(&mut known, "a", &state(1, 5, now), now), None, "rule 1");
         let found = heard(&mut known, "a", &state(2, 1, now), now);
         assert_eq!(found, Some(Change::Other { before: LedgerId([1; 16]) }));
@@ -224,7 +224,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn collectors_that_store_by_different_ledgers_are_found() {
-        let (mut known, now) = (Acquaintance::default(), Instant::now());
+        let (mut known, now) = (KnownLedgers::default(), Instant::now());
         assert_eq!(heard(&mut known, "a", &state(1, 5, now), now), None);
         let apart = Change::Apart { known: LedgerId([1; 16]), other: "a".into() };
         for _ in 0..2 {
@@ -242,19 +242,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_relay_whose_collectors_are_apart_names_both_and_is_found() {
-        let (mut known, now, relay) = (Acquaintance::default(), Instant::now(), Arc::from("r"));
+        let (mut known, now, relay) = (KnownLedgers::default(), Instant::now(), Arc::from("r"));
         let both = [state(1, 5, now), state(2, 1, now)];
-        let found = known.hear(&relay, &both, now);
+        let found = known.observe(&relay, &both, now);
         let apart = Change::Apart { known: LedgerId([1; 16]), other: relay.clone() };
         assert_eq!(found.into_iter().map(|one| one.change).collect::<Vec<_>>(), [apart]);
-        assert_eq!(known.hear(&relay, &both, now), [], "rule 5");
+        assert_eq!(known.observe(&relay, &both, now), [], "rule 5");
         assert!(known.is_changed("r"));
         assert_eq!(known.datasets["d"].identity, LedgerId([1; 16]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_older_copy_is_found_and_a_collector_that_reads_seldom_is_not_one() {
-        let (mut known, now) = (Acquaintance::default(), Instant::now());
+        let (mut known, now) = (KnownLedgers::default(), Instant::now());
         assert_eq!(heard(&mut known, "a", &state(1, 100, now), later(now, 10)), None);
         // It read its 60 entries before the other one had 100.
         assert_eq!(heard(&mut known, "b", &state(1, 60, later(now, 9)), later(now, 20)), None);
@@ -277,7 +277,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_ledger_that_was_rebuilt_takes_the_place_of_the_known_one() {
-        let (mut known, now) = (Acquaintance::default(), Instant::now());
+        let (mut known, now) = (KnownLedgers::default(), Instant::now());
         assert_eq!(heard(&mut known, "a", &state(1, 5, now), now), None);
         let rebuilt = LedgerState { follows: vec![LedgerId([1; 16])], ..state(2, 6, now) };
         let found = heard(&mut known, "a", &rebuilt, now);
@@ -288,11 +288,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn remembers_a_bounded_number_of_ledgers() {
-        let (mut known, now) = (Acquaintance::default(), Instant::now());
+        let (mut known, now) = (KnownLedgers::default(), Instant::now());
         for n in 0..10 * DATASETS_MAX as u64 {
             let dataset = n.to_string().into();
             let named = vec![LedgerState { dataset, ..state(1, n, now) }; LEDGERS_MAX + 1];
-            known.hear(&"a".into(), &named, now);
+            known.observe(&"a".into(), &named, now);
         }
         assert_eq!(known.datasets.len(), DATASETS_MAX);
         assert_eq!(known.claims["a"].len(), 1, "no other is named now");

@@ -1,4 +1,4 @@
-//! The steps in the store. Any collector may repeat them, and they may stop anywhere: a look around
+//! The steps in the store. Any collector may repeat them, and they may stop anywhere: a scan
 //! removes leftovers.
 
 use std::sync::Arc;
@@ -36,14 +36,14 @@ pub(super) enum Published {
 }
 
 /// The transfer files in a store.
-pub(super) struct Shelf {
+pub(super) struct TransferStore {
     pub(super) fs: Arc<dyn FileSystem>,
     pub(super) shared: Arc<Shared>,
     /// This collector's part of whole file names.
     pub(super) collector: String,
 }
 
-impl Shelf {
+impl TransferStore {
     /// Creates the directories.
     pub(super) async fn open(&self) -> Result<(), FsError> {
         for directory in self.shared.layout.directories() {
@@ -78,7 +78,7 @@ impl Shelf {
         match written {
             Ok(()) => Ok(true),
             Err(error) => {
-                // If that fails, too, a look around removes it.
+                // If that fails, too, a scan removes it.
                 drop(self.fs.delete(&work).await);
                 if error.is_already_exists() { Ok(false) } else { Err(error) }
             }
@@ -196,7 +196,7 @@ impl Shelf {
                 return Ok(Published::Visible);
             }
             if error.is_not_found() {
-                // If the directory disappears repeatedly, leave it to the next look around.
+                // If the directory disappears repeatedly, leave it to the next scan.
                 if is_made {
                     return Err(error);
                 }

@@ -17,7 +17,7 @@ const SHOWN: usize = 200;
 
 /// Why a request failed, as far as it is known.
 #[derive(Debug, Error)]
-pub(crate) enum Trouble {
+pub(crate) enum RequestError {
     /// Connecting failed: nothing was done.
     #[error("cannot connect to {address}")]
     Unreached {
@@ -60,7 +60,7 @@ pub(crate) fn address(uri: &Uri) -> String {
     uri.authority().map_or_else(String::new, ToString::to_string)
 }
 
-impl Trouble {
+impl RequestError {
     /// Parses an answer with this head and body: S3 and Azure use XML, Azure also names its code in
     /// the head, and Google also uses JSON.
     pub(crate) fn answered(
@@ -95,11 +95,11 @@ impl Trouble {
     }
 
     /// Returns the origin of an error of a request.
-    fn of(error: &StoreError) -> Option<&Self> {
+    fn find(error: &StoreError) -> Option<&Self> {
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = cause {
-            if let Some(trouble) = error.downcast_ref::<Self>() {
-                return Some(trouble);
+            if let Some(request_error) = error.downcast_ref::<Self>() {
+                return Some(request_error);
             }
             cause = error.source();
         }
@@ -117,18 +117,18 @@ pub(crate) fn failed(call: &'static str, path: &str, error: StoreError) -> FsErr
         }
         _ => {}
     }
-    let Some(trouble) = Trouble::of(&error) else {
+    let Some(request_error) = RequestError::find(&error) else {
         return FsError::Failed { call, path, source: error.into() };
     };
     // The library repeats the URL and adds the time that the request took.
-    let said = chain(trouble);
+    let said = chain(request_error);
     let helps = |help: &str| format!("{help} ({said})").into();
-    match trouble {
-        Trouble::Unreached { .. } => FsError::Unavailable { call, path, source: said.into() },
-        &Trouble::NoCredentials(help) => {
-            FsError::Denied { call, path, source: Box::new(Trouble::NoCredentials(help)) }
+    match request_error {
+        RequestError::Unreached { .. } => FsError::Unavailable { call, path, source: said.into() },
+        &RequestError::NoCredentials(help) => {
+            FsError::Denied { call, path, source: Box::new(RequestError::NoCredentials(help)) }
         }
-        Trouble::Answered { provider, status, code, .. } => {
+        RequestError::Answered { provider, status, code, .. } => {
             match (status.as_u16(), code.as_str()) {
                 (409, "BlobAlreadyExists") => FsError::AlreadyExists { path },
                 (429, _) | (503, "SlowDown") => {
@@ -155,7 +155,7 @@ pub(crate) fn failed(call: &'static str, path: &str, error: StoreError) -> FsErr
                 _ => FsError::Failed { call, path, source: said.into() },
             }
         }
-        Trouble::Broken { .. } => FsError::Failed { call, path, source: said.into() },
+        RequestError::Broken { .. } => FsError::Failed { call, path, source: said.into() },
     }
 }
 
@@ -167,14 +167,19 @@ mod tests {
     use super::*;
     use crate::provider::{AZURE, GCS, S3};
 
-    fn class(trouble: Trouble) -> ErrorClass {
-        let source = HttpError::new(HttpErrorKind::Unknown, trouble);
+    fn class(request_error: RequestError) -> ErrorClass {
+        let source = HttpError::new(HttpErrorKind::Unknown, request_error);
         failed("rename", "/a", StoreError::Generic { store: "S3", source: source.into() }).class()
     }
 
-    fn answer(provider: &'static Provider, status: u16, head: &HeaderMap, body: &str) -> Trouble {
+    fn answer(
+        provider: &'static Provider,
+        status: u16,
+        head: &HeaderMap,
+        body: &str,
+    ) -> RequestError {
         let status = StatusCode::from_u16(status).unwrap();
-        Trouble::answered(provider, "host:1", (status, head), body.as_bytes())
+        RequestError::answered(provider, "host:1", (status, head), body.as_bytes())
     }
 
     /// A call that may have been done is checked before a retry; a refused one is not.
@@ -197,16 +202,16 @@ mod tests {
         assert_eq!(answer(301, "PermanentRedirect"), ErrorClass::Blocked);
         assert_eq!(answer(501, "NotImplemented"), ErrorClass::Blocked);
         let (address, source) = ("host:1".to_owned(), "reset".into());
-        assert_eq!(class(Trouble::Broken { address, source }), ErrorClass::Indeterminate);
+        assert_eq!(class(RequestError::Broken { address, source }), ErrorClass::Indeterminate);
         let (address, source) = ("host:1".to_owned(), "refused".into());
-        assert_eq!(class(Trouble::Unreached { address, source }), ErrorClass::Transient);
+        assert_eq!(class(RequestError::Unreached { address, source }), ErrorClass::Transient);
     }
 
     /// Each provider uses another form.
     #[test]
     fn code_and_message_are_found_where_the_provider_has_them() {
-        let found = |trouble: Trouble| match trouble {
-            Trouble::Answered { code, message, .. } => (code, message),
+        let found = |request_error: RequestError| match request_error {
+            RequestError::Answered { code, message, .. } => (code, message),
             other => panic!("{other:?}"),
         };
         let none = HeaderMap::new();

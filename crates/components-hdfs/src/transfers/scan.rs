@@ -1,9 +1,9 @@
-//! Schedules the reassembly of files, and looks around for work left by this collector and by all
+//! Schedules the reassembly of files, and scans for work left by this collector and by all
 //! others with the same store.
 //!
 //! ```text
 //!   a piece came    ─► is its end there? ─► do parts cover it? ─► whole file ─► record ─► name
-//!   every LOOK      ─► whole files without a final name, complete transfers, obsolete files
+//!   every SCAN_INTERVAL ─► whole files without a final name, complete transfers, obsolete files
 //! ```
 //!
 //! Two collectors may reassemble the same file, and one of them in vain. Checking for a growing
@@ -21,26 +21,26 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::layout::{self, DAMAGED, END};
-use super::shelf::{Published, Shelf};
+use super::store::{Published, TransferStore};
 use super::whole::Checked;
 
-/// Interval of the look around.
-const LOOK: Duration = Duration::from_secs(10);
+/// Interval of the scan.
+const SCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// Minimum interval between checks for arrived pieces.
 const CHECK: Duration = Duration::from_secs(1);
 /// Another collector's whole file is considered abandoned if it has not grown for this long.
-const STILL: Duration = Duration::from_secs(20);
+const ABANDONED_AFTER: Duration = Duration::from_secs(20);
 /// A transfer is stalled if no piece arrived for this long. Files below `work` are kept for this
 /// long.
 const STALLED: Duration = Duration::from_secs(60 * 60);
 /// Interval between cleanups of records of finished transfers.
-const CLEAR: Duration = Duration::from_secs(60 * 60);
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Maximum number of files reassembled in parallel.
 const TOGETHER_MAX: usize = 4;
 
-/// The look around of one opening.
-pub(super) struct Around {
-    shelf: Arc<Shelf>,
+/// The scan of one opening.
+pub(super) struct TransferScan {
+    store: Arc<TransferStore>,
     /// Transfers to check because a piece arrived.
     due: BTreeSet<String>,
     checks: JoinSet<(String, Result<Checked, FsError>)>,
@@ -60,10 +60,10 @@ pub(super) struct Around {
     said: BTreeSet<String>,
 }
 
-impl Around {
-    pub(super) fn new(shelf: Arc<Shelf>) -> Self {
+impl TransferScan {
+    pub(super) fn new(store: Arc<TransferStore>) -> Self {
         Self {
-            shelf,
+            store,
             due: BTreeSet::new(),
             checks: JoinSet::new(),
             running: BTreeSet::new(),
@@ -80,7 +80,7 @@ impl Around {
 
     /// Runs until it is aborted, or no more pieces can arrive.
     pub(super) async fn run(mut self, mut arrived: UnboundedReceiver<String>) {
-        let (mut look, mut check) = (Instant::now(), Instant::now());
+        let (mut scan, mut check) = (Instant::now(), Instant::now());
         loop {
             let has_room = self.running.len() < TOGETHER_MAX;
             tokio::select! {
@@ -97,14 +97,14 @@ impl Around {
                 Some(checked) = self.checks.join_next() => {
                     self.checked(checked.expect("a check does not panic, and is not ended"));
                 }
-                () = sleep_until(look) => {
-                    if let Err(error) = self.look().await {
-                        let sink = &self.shelf.shared.name;
+                () = sleep_until(scan) => {
+                    if let Err(error) = self.scan().await {
+                        let sink = &self.store.shared.name;
                         tracing::warn!(%sink, %error,
                             "cannot check the unfinished files in the target directory, so they \
                              stay invisible; retrying");
                     }
-                    look = Instant::now() + LOOK;
+                    scan = Instant::now() + SCAN_INTERVAL;
                 }
             }
         }
@@ -123,18 +123,18 @@ impl Around {
         self.due = left;
     }
 
-    fn check(&mut self, transfer: String, by_look: bool) {
+    fn check(&mut self, transfer: String, by_scan: bool) {
         self.running.insert(transfer.clone());
-        let shelf = self.shelf.clone();
+        let store = self.store.clone();
         self.checks.spawn(async move {
-            let checked = shelf.check(&transfer, by_look).await;
+            let checked = store.check(&transfer, by_scan).await;
             (transfer, checked)
         });
     }
 
     fn checked(&mut self, (transfer, checked): (String, Result<Checked, FsError>)) {
         self.running.remove(&transfer);
-        let sink = &self.shelf.shared.name;
+        let sink = &self.store.shared.name;
         match checked {
             Ok(Checked::Done | Checked::Unfinished) => {}
             Ok(Checked::Damaged) => {
@@ -158,18 +158,18 @@ impl Around {
     }
 
     /// Looks after everything in the store.
-    async fn look(&mut self) -> Result<(), FsError> {
-        let whole = self.shelf.names(&self.shelf.shared.layout.all_whole()).await?;
+    async fn scan(&mut self) -> Result<(), FsError> {
+        let whole = self.store.names(&self.store.shared.layout.all_whole()).await?;
         let mut held = 0;
         let mut written = BTreeSet::new();
         for name in &whole {
             if let Some(transfer) = layout::transfer_of(name) {
-                held += u64::from(self.look_at_whole(name, transfer, &mut written).await?);
+                held += u64::from(self.scan_whole(name, transfer, &mut written).await?);
             }
         }
         self.growing.retain(|name, _| whole.contains(name));
         self.said.retain(|name| whole.contains(name));
-        let unfinished = self.look_at_parts(&written).await?;
+        let unfinished = self.scan_parts(&written).await?;
         self.clear(&whole).await?;
         self.show(unfinished, held);
         Ok(())
@@ -177,16 +177,16 @@ impl Around {
 
     /// Handles a whole file: gives it its final name, removes it, or leaves it to the collector
     /// that writes it. Returns whether it must wait.
-    async fn look_at_whole(
+    async fn scan_whole(
         &mut self,
         name: &str,
         transfer: &str,
         written: &mut BTreeSet<String>,
     ) -> Result<bool, FsError> {
-        let layout = &self.shelf.shared.layout;
+        let layout = &self.store.shared.layout;
         let path = layout.whole(name);
-        let Some(record) = self.shelf.done(transfer).await? else {
-            let length = match self.shelf.fs.stat(&path).await {
+        let Some(record) = self.store.done(transfer).await? else {
+            let length = match self.store.fs.stat(&path).await {
                 Ok(stat) => stat.len,
                 Err(error) if error.is_not_found() => return Ok(false),
                 Err(error) => return Err(error),
@@ -196,22 +196,22 @@ impl Around {
             if *was != length {
                 (*was, *since) = (length, now);
             }
-            let is_mine = name.contains(&*self.shelf.collector);
-            if !is_mine && now - *since < STILL {
+            let is_mine = name.contains(&*self.store.collector);
+            if !is_mine && now - *since < ABANDONED_AFTER {
                 written.insert(transfer.to_owned());
             }
             return Ok(false);
         };
         if record.whole != name {
-            self.shelf.fs.delete(&path).await?;
+            self.store.fs.delete(&path).await?;
             return Ok(false);
         }
-        let (waits, error) = match self.shelf.publish(&record, transfer).await {
+        let (waits, error) = match self.store.publish(&record, transfer).await {
             Ok(published) => (published == Published::Held, None),
             Err(error) => (true, Some(error)),
         };
         if waits && self.said.insert(name.to_owned()) {
-            let (sink, file) = (&self.shelf.shared.name, &record.file);
+            let (sink, file) = (&self.store.shared.name, &record.file);
             let error = error.map_or_else(|| "the name is taken".to_owned(), |it| it.to_string());
             tracing::warn!(%sink, file, error,
                 "cannot rename a complete file to its final name, so it stays invisible; retrying");
@@ -221,27 +221,27 @@ impl Around {
 
     /// Checks transfers with parts, except those that another collector is reassembling. Returns
     /// the number of unfinished ones.
-    async fn look_at_parts(&mut self, written: &BTreeSet<String>) -> Result<usize, FsError> {
-        let transfers = self.shelf.names(&self.shelf.shared.layout.all_parts()).await?;
+    async fn scan_parts(&mut self, written: &BTreeSet<String>) -> Result<usize, FsError> {
+        let transfers = self.store.names(&self.store.shared.layout.all_parts()).await?;
         let mut unfinished = 0;
         for transfer in &transfers {
             if self.running.contains(transfer) {
                 unfinished += 1;
                 continue;
             }
-            if self.shelf.is_done(transfer).await? {
-                self.shelf.fs.delete(&self.shelf.shared.layout.parts(transfer)).await?;
+            if self.store.is_done(transfer).await? {
+                self.store.fs.delete(&self.store.shared.layout.parts(transfer)).await?;
                 continue;
             }
             unfinished += 1;
-            let names = self.shelf.names(&self.shelf.shared.layout.parts(transfer)).await?;
+            let names = self.store.names(&self.store.shared.layout.parts(transfer)).await?;
             let now = Instant::now();
             let (count, since) = self.waiting.entry(transfer.clone()).or_insert((names.len(), now));
             if *count != names.len() {
                 (*count, *since) = (names.len(), now);
                 self.stalled.remove(transfer);
             } else if now - *since >= STALLED && self.stalled.insert(transfer.clone()) {
-                let (sink, parts) = (&self.shelf.shared.name, names.len());
+                let (sink, parts) = (&self.store.shared.name, names.len());
                 tracing::warn!(%sink, transfer, parts,
                     "a file is incomplete and received no piece for an hour; check the sender and \
                      its channel");
@@ -262,7 +262,7 @@ impl Around {
     }
 
     fn show(&self, unfinished: usize, held: u64) {
-        let shared = &self.shelf.shared;
+        let shared = &self.store.shared;
         let stalled = self.stalled.difference(&self.damaged).count();
         let damaged = self.damaged.len();
         let measures = &shared.measures;
@@ -287,28 +287,28 @@ impl Around {
     /// Removes obsolete files.
     async fn clear(&mut self, whole: &BTreeSet<String>) -> Result<(), FsError> {
         let now = Instant::now();
-        if self.cleared.is_some_and(|cleared| now - cleared < CLEAR) {
+        if self.cleared.is_some_and(|cleared| now - cleared < CLEANUP_INTERVAL) {
             return Ok(());
         }
-        let shelf = self.shelf.clone();
-        let (layout, options) = (&shelf.shared.layout, &shelf.shared.options);
-        let work = shelf.names(&layout.all_work()).await?;
+        let store = self.store.clone();
+        let (layout, options) = (&store.shared.layout, &store.shared.options);
+        let work = store.names(&layout.all_work()).await?;
         self.work.retain(|name, _| work.contains(name));
         for name in work {
             let since = *self.work.entry(name.clone()).or_insert(now);
             if now - since >= STALLED {
-                shelf.fs.delete(&layout.work(&name)).await?;
+                store.fs.delete(&layout.work(&name)).await?;
             }
         }
         let waiting: BTreeSet<&str> =
             whole.iter().filter_map(|name| layout::transfer_of(name)).collect();
-        let records = shelf.names(&layout.all_done()).await?;
+        let records = store.names(&layout.all_done()).await?;
         self.done.retain(|transfer, _| records.contains(transfer));
-        let clock = shelf.shared.env.clock.now();
+        let clock = store.shared.env.clock.now();
         for transfer in records {
             let made = match self.done.get(&transfer) {
                 Some(made) => *made,
-                None => match shelf.fs.stat(&layout.done(&transfer)).await {
+                None => match store.fs.stat(&layout.done(&transfer)).await {
                     Ok(stat) => stat.modified.unwrap_or(clock),
                     Err(error) if error.is_not_found() => continue,
                     Err(error) => return Err(error),
@@ -316,7 +316,7 @@ impl Around {
             };
             let is_over = clock.duration_since(made).is_ok_and(|age| age > options.keep_done);
             if is_over && !waiting.contains(&*transfer) {
-                shelf.fs.delete(&layout.done(&transfer)).await?;
+                store.fs.delete(&layout.done(&transfer)).await?;
                 self.done.remove(&transfer);
             } else {
                 self.done.insert(transfer, made);

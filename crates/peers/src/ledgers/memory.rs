@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::acquaintance::{Acquaintance, Remembered};
+use super::known_ledgers::{KnownLedgers, Remembered};
 
 /// Minimum time between writes because of growth.
 const GROWTH_EVERY: Duration = Duration::from_secs(60);
@@ -31,8 +31,8 @@ struct Line {
 
 /// The memory of one channel, and its file.
 #[derive(Default)]
-pub(super) struct Kept {
-    pub(super) acquaintance: Acquaintance,
+pub(super) struct LedgerMemory {
+    pub(super) acquaintance: KnownLedgers,
     place: Option<(Env, PathBuf)>,
     /// Start of the process: the contents of the file are older.
     began: Option<Instant>,
@@ -42,14 +42,14 @@ pub(super) struct Kept {
     written_at: Option<Instant>,
 }
 
-impl std::fmt::Debug for Kept {
+impl std::fmt::Debug for LedgerMemory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let path = self.place.as_ref().map(|(_, path)| path);
         f.debug_struct("Kept").field("known", &self.acquaintance).field("path", &path).finish()
     }
 }
 
-impl Kept {
+impl LedgerMemory {
     /// In the file `path`.
     pub(super) fn new(env: Env, path: PathBuf) -> Self {
         let began = Some(Instant::now());

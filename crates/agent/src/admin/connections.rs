@@ -17,87 +17,87 @@ use tokio::time::{Duration, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Maximum number of concurrent connections.
-pub(super) const GUESTS_MAX: usize = 64;
+pub(super) const CONNECTIONS_MAX: usize = 64;
 
 /// Time limit for a client to read an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// All connections.
 #[derive(Debug, Default)]
-pub(super) struct Guests {
+pub(super) struct Connections {
     /// Counts activity on all connections.
     steps: AtomicU64,
-    present: Mutex<BTreeMap<u64, Place>>,
+    present: Mutex<BTreeMap<u64, Entry>>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Entry {
     /// The last step of this connection.
     last: Arc<AtomicU64>,
-    leave: CancellationToken,
+    close: CancellationToken,
 }
 
 /// The place of one connection, released when this is dropped.
 #[derive(Debug)]
-pub(super) struct Guest {
-    guests: Arc<Guests>,
+pub(super) struct Connection {
+    connections: Arc<Connections>,
     number: u64,
     last: Arc<AtomicU64>,
     leave: CancellationToken,
 }
 
-impl Guests {
+impl Connections {
     fn step(&self) -> u64 {
         self.steps.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn present(&self) -> MutexGuard<'_, BTreeMap<u64, Place>> {
+    fn present(&self) -> MutexGuard<'_, BTreeMap<u64, Entry>> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns a place for a new connection; closes the connection that was idle for the longest
     /// time if necessary.
-    pub(super) fn admit(self: &Arc<Self>) -> Guest {
+    pub(super) fn admit(self: &Arc<Self>) -> Connection {
         let number = self.step();
         let (last, leave) = (Arc::new(AtomicU64::new(number)), CancellationToken::new());
         let mut present = self.present();
-        if present.len() >= GUESTS_MAX {
+        if present.len() >= CONNECTIONS_MAX {
             let quiet = present.iter().min_by_key(|(_, place)| place.last.load(Ordering::Relaxed));
             if let Some(quiet) = quiet.map(|(number, _)| *number)
                 && let Some(place) = present.remove(&quiet)
             {
-                place.leave.cancel();
+                place.close.cancel();
             }
         }
-        present.insert(number, Place { last: last.clone(), leave: leave.clone() });
+        present.insert(number, Entry { last: last.clone(), close: leave.clone() });
         drop(present);
-        Guest { guests: self.clone(), number, last, leave }
+        Connection { connections: self.clone(), number, last, leave }
     }
 }
 
-impl Guest {
+impl Connection {
     /// Waits until this connection must close.
-    pub(super) async fn must_leave(&self) {
+    pub(super) async fn must_close(&self) {
         self.leave.cancelled().await;
     }
 
     /// Records reads and writes of this connection.
     pub(super) fn watch<S>(&self, stream: S) -> Watched<S> {
-        let (guests, last) = (self.guests.clone(), self.last.clone());
-        Watched { stream, guests, last, deadline: None }
+        let (connections, last) = (self.connections.clone(), self.last.clone());
+        Watched { stream, connections, last, deadline: None }
     }
 }
 
-impl Drop for Guest {
+impl Drop for Connection {
     fn drop(&mut self) {
-        self.guests.present().remove(&self.number);
+        self.connections.present().remove(&self.number);
     }
 }
 
 /// A connection that is counted as quiet while nothing moves, and ends when an answer is not read.
 pub(super) struct Watched<S> {
     stream: S,
-    guests: Arc<Guests>,
+    connections: Arc<Connections>,
     last: Arc<AtomicU64>,
     /// Runs while an answer waits to be read.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -105,7 +105,7 @@ pub(super) struct Watched<S> {
 
 impl<S> Watched<S> {
     fn moved(&self) {
-        self.last.store(self.guests.step(), Ordering::Relaxed);
+        self.last.store(self.connections.step(), Ordering::Relaxed);
     }
 }
 
@@ -163,26 +163,26 @@ mod tests {
 
     #[tokio::test]
     async fn the_connection_that_was_quiet_for_the_longest_time_gives_way() {
-        let guests = Arc::new(Guests::default());
-        let all: Vec<Guest> = (0..GUESTS_MAX).map(|_| guests.admit()).collect();
+        let connections = Arc::new(Connections::default());
+        let all: Vec<Connection> = (0..CONNECTIONS_MAX).map(|_| connections.admit()).collect();
         let (mut client, server) = tokio::io::duplex(16);
         let mut first = all[0].watch(server);
         client.write_all(b"x").await.unwrap();
         first.read_u8().await.unwrap();
-        let newest = guests.admit();
+        let newest = connections.admit();
         let gone: Vec<usize> =
-            (0..GUESTS_MAX).filter(|index| all[*index].leave.is_cancelled()).collect();
+            (0..CONNECTIONS_MAX).filter(|index| all[*index].leave.is_cancelled()).collect();
         assert_eq!(gone, [1], "the first one has just read something");
         assert!(!newest.leave.is_cancelled());
         drop(all);
-        assert_eq!(guests.present().len(), 1);
+        assert_eq!(connections.present().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_read_byte_by_byte_ends_in_time_all_the_same() {
-        let guests = Arc::new(Guests::default());
+        let connections = Arc::new(Connections::default());
         let (mut client, server) = tokio::io::duplex(16);
-        let mut stream = guests.admit().watch(server);
+        let mut stream = connections.admit().watch(server);
         let began = Instant::now();
         let reader = tokio::spawn(async move {
             while client.read_u8().await.is_ok() {

@@ -21,7 +21,7 @@ use crate::status::words;
 
 /// A letter that is not found in this time no longer exists: a full channel of letters may drop its
 /// oldest.
-const PATIENCE: Duration = Duration::from_secs(2);
+const FIND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Selects the letters that match all fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Replay {
         match (label.is_of_closed_epoch(), self.new_identity) {
             (true, true) => label.renamed(),
             (true, false) => None,
-            (false, _) => label.put_back_as(),
+            (false, _) => label.replay_identity(),
         }
     }
 }
@@ -106,12 +106,12 @@ pub struct Letters<'a> {
 
 impl<'a> Letters<'a> {
     /// The letters of an agent that is stopped, in their channel.
-    pub fn of_stopped(channel: &'a dyn Channel) -> Self {
+    pub fn from_channel(channel: &'a dyn Channel) -> Self {
         Self { channel, agent: None }
     }
 
     /// While this lives, no letter is stored.
-    async fn turn(&self) -> Option<MutexGuard<'a, ()>> {
+    async fn lock(&self) -> Option<MutexGuard<'a, ()>> {
         match self.agent {
             Some(agent) => Some(agent.turn.lock().await),
             None => None,
@@ -144,7 +144,7 @@ impl<'a> Letters<'a> {
         let mut done = Dropped::default();
         let mut pass = self.pass(which);
         while let Some((ticket, label, batch)) = pass.next().await? {
-            let _turn = self.turn().await;
+            let _turn = self.lock().await;
             let events = batch.len() as u64;
             pass.remove(ticket);
             self.removed(&label, events);
@@ -164,7 +164,7 @@ impl<'a> Letters<'a> {
         open: &mut dyn Channels,
     ) -> Result<Replayed, ChannelError> {
         let mut done = Replayed::default();
-        for ((channel, group), keys) in self.ways(replay, &mut done).await? {
+        for ((channel, group), keys) in self.destinations(replay, &mut done).await? {
             let way = (channel.as_str(), group.as_str());
             let sent = match open.open(&channel).await {
                 Ok(into) => self.send(replay, way, (&*into, &keys), &mut done).await,
@@ -179,8 +179,12 @@ impl<'a> Letters<'a> {
 
     /// Returns the destinations of the selected letters. A letter that cannot be replayed is a
     /// problem.
-    async fn ways(&self, replay: &Replay, done: &mut Replayed) -> Result<Ways, ChannelError> {
-        let mut ways = Ways::new();
+    async fn destinations(
+        &self,
+        replay: &Replay,
+        done: &mut Replayed,
+    ) -> Result<Destinations, ChannelError> {
+        let mut ways = Destinations::new();
         let (mut nameless, mut closed, mut rejected) = (0, 0, 0);
         let mut pass = self.pass(&replay.which);
         while let Some((_, label, _)) = pass.next().await? {
@@ -229,7 +233,7 @@ impl<'a> Letters<'a> {
         (into, keys): (&dyn Channel, &KeySet),
         done: &mut Replayed,
     ) -> Result<(), ChannelError> {
-        let waiting = into.waiting_for(group, keys).await?;
+        let waiting = into.uncommitted(group, keys).await?;
         let mut pass = self.pass(&replay.which);
         while let Some((ticket, label, mut events)) = pass.next().await? {
             let Some(key) = replay.back_as(&label) else { continue };
@@ -237,12 +241,12 @@ impl<'a> Letters<'a> {
                 continue;
             }
             let count = events.len() as u64;
-            let _turn = self.turn().await;
+            let _turn = self.lock().await;
             if waiting.contains(key) && self.may_wait(&label) {
                 done.waiting += 1;
             } else {
                 events.envelope.identity = Some(key);
-                into.put_back(events, group).await?;
+                into.replay(events, group).await?;
                 if let Some(agent) = self.agent {
                     agent.replayed.fetch_add(count, Ordering::Relaxed);
                 }
@@ -267,7 +271,7 @@ pub trait Channels: Send {
 }
 
 /// Destinations of letters: names of channel and group.
-type Ways = BTreeMap<(String, String), KeySet>;
+type Destinations = BTreeMap<(String, String), KeySet>;
 
 /// One pass over the letters that existed at its beginning. Letters that are not removed stay.
 struct Pass<'a> {
@@ -280,7 +284,7 @@ impl Pass<'_> {
     /// The next letter that is meant.
     async fn next(&mut self) -> Result<Option<(Ticket, Label, Batch)>, ChannelError> {
         while self.left > 0 {
-            let Ok(taken) = timeout(PATIENCE, self.take.take()).await else { break };
+            let Ok(taken) = timeout(FIND_TIMEOUT, self.take.take()).await else { break };
             let taken = taken?;
             self.left = self.left.saturating_sub(taken.batch.len() as u64);
             if let Some((label, events)) = Label::take_off(taken.batch)

@@ -15,7 +15,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 /// Messages for whose ids there is no room.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PutOff {
+pub(super) struct DeferredMessages {
     /// The id of the first of them.
     id: u16,
     /// A ping was sent since, and answered.
@@ -23,7 +23,7 @@ pub(super) struct PutOff {
     is_answered: bool,
 }
 
-impl PutOff {
+impl DeferredMessages {
     /// Since the message with this id.
     pub(super) fn since(id: u16) -> Self {
         Self { id, is_asked: false, is_answered: false }
@@ -59,7 +59,7 @@ impl Mqtt {
     fn makes_room(&mut self, connection: &mut Connection) -> Result<bool, MqttError> {
         let Some(put_off) = self.put_off else { return Ok(false) };
         if !put_off.is_asked {
-            self.put_off = Some(PutOff { is_asked: true, ..put_off });
+            self.put_off = Some(DeferredMessages { is_asked: true, ..put_off });
             connection.queue(Packet::PingReq(PingReq))?;
             return Ok(self.session.has_much_room());
         }

@@ -44,9 +44,9 @@ struct Notice {
 
 /// The latest failures. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Bulletin(Arc<Mutex<VecDeque<Notice>>>);
+pub(crate) struct RecentFailures(Arc<Mutex<VecDeque<Notice>>>);
 
-impl Bulletin {
+impl RecentFailures {
     fn notices(&self) -> MutexGuard<'_, VecDeque<Notice>> {
         // Each change is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,32 +94,32 @@ pub(crate) fn cut(text: &str, bytes: usize) -> &str {
 mod tests {
     use super::*;
 
-    fn texts(bulletin: &Bulletin) -> Vec<(String, u64)> {
-        let notices = bulletin.read(Instant::now());
+    fn texts(recent_failures: &RecentFailures) -> Vec<(String, u64)> {
+        let notices = recent_failures.read(Instant::now());
         notices.into_iter().map(|it| (format!("{} {}", it.name, it.text), it.times)).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_that_is_repeated_is_one_notice_with_its_first_and_last_time() {
-        let (bulletin, a, b) = (Bulletin::default(), "a".into(), "b".into());
+        let (recent_failures, a, b) = (RecentFailures::default(), "a".into(), "b".into());
         for (name, text) in [(&a, "x"), (&b, "x"), (&a, "x"), (&a, "y"), (&a, "x"), (&b, "x")] {
-            bulletin.add(Instant::now(), ("sink", name), text);
+            recent_failures.add(Instant::now(), ("sink", name), text);
             tokio::time::advance(tokio::time::Duration::from_secs(1)).await;
         }
         let expected = [("b x", 2), ("a x", 1), ("a y", 1), ("a x", 2)];
-        assert_eq!(texts(&bulletin), expected.map(|(text, times)| (text.to_owned(), times)));
-        let newest = &bulletin.read(Instant::now())[0];
+        assert_eq!(texts(&recent_failures), expected.map(|(text, times)| (text.to_owned(), times)));
+        let newest = &recent_failures.read(Instant::now())[0];
         assert_eq!((newest.first_seconds_ago, newest.last_seconds_ago), (5.0, 1.0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn neither_many_failures_nor_long_ones_take_more_memory() {
-        let (bulletin, name) = (Bulletin::default(), "a".into());
+        let (recent_failures, name) = (RecentFailures::default(), "a".into());
         for number in 0..1_000 {
             let text = format!("{number} {}", "é".repeat(1 << 19));
-            bulletin.add(Instant::now(), ("source", &name), &text);
+            recent_failures.add(Instant::now(), ("source", &name), &text);
         }
-        let notices = bulletin.read(Instant::now());
+        let notices = recent_failures.read(Instant::now());
         assert_eq!(notices.len(), NOTICES_MAX);
         assert!(notices.iter().all(|notice| notice.text.len() <= TEXT_MAX));
         assert!(notices[0].text.starts_with("999 é"), "the newest ones are kept");

@@ -44,8 +44,8 @@ pub(super) async fn watch(
         loop {
             tokio::select! {
                 biased;
-                now = hop.unable_otherwise(unable.clone()) => unable = now,
-                now = hop.batch_max_otherwise(batch_max) => batch_max = now,
+                now = hop.unable_changed(unable.clone()) => unable = now,
+                now = hop.batch_max_changed(batch_max) => batch_max = now,
             }
             // The group listens until all its members have ended.
             let _ = events.send(Event::NextHop(index));
@@ -62,47 +62,47 @@ fn is_able(member: &Member) -> bool {
 impl Group {
     /// Returns `true` if the outage may end without a batch: a member is open and able, and no
     /// member has an unsettled batch.
-    pub(super) fn outlet_may_be_idle(&self) -> bool {
+    pub(super) fn may_be_idle(&self) -> bool {
         self.outlet.outage_of(&self.name).is_some()
             && self.members.iter().any(is_able)
             && self.members.iter().all(|member| member.in_hand.is_empty())
     }
 
     /// A member has failed.
-    pub(super) fn outlet_failed(&mut self, failure: Failure, cause: Arc<str>) {
+    pub(super) fn on_sink_failed(&mut self, failure: Failure, cause: Arc<str>) {
         if failure.retry_after.is_none() && !self.members.iter().any(is_able) {
-            self.outlet.fails(&self.name, cause, Instant::now());
+            self.outlet.set_failing(&self.name, cause, Instant::now());
         }
-        self.tell_others();
+        self.notify_sinks();
     }
 
     /// A next agent has changed its report.
-    pub(super) fn outlet_said(&mut self, index: usize) {
+    pub(super) fn on_next_hop_changed(&mut self, index: usize) {
         let member = &mut self.members[index];
-        let (name, unable) = (member.handle.name().clone(), member.handle.unable());
+        let (name, unable) = (member.handle.name().clone(), member.handle.outage());
         let was_unable = std::mem::replace(&mut member.was_unable, unable.is_some());
         let is_able_again = was_unable && is_able(member);
         let label = SinkLabel { sink: name.to_string() };
         self.metrics.sink_unable.get_or_create(&label).set(i64::from(unable.is_some()));
         if let Some(outage) = unable.filter(|_| !self.members.iter().any(is_able)) {
-            self.outlet.fails_at(&self.name, outage);
+            self.outlet.set_failing_downstream(&self.name, outage);
         } else if is_able_again {
             // It reports this after its store has accepted something.
-            self.outlet.works(&self.name);
+            self.outlet.set_working(&self.name);
         }
-        self.tell_others();
+        self.notify_sinks();
     }
 
     /// The member has stored or delivered something.
-    pub(super) fn outlet_proved(&self, index: usize) {
+    pub(super) fn on_sink_proved(&self, index: usize) {
         if !self.members[index].handle.is_unable() {
-            self.outlet.works(&self.name);
+            self.outlet.set_working(&self.name);
         }
     }
 
     /// Notifies each sink whether another agent would accept and store the batches that it returns.
     /// Offers held batches again that one of the agents accepts now.
-    pub(super) fn tell_others(&mut self) {
+    pub(super) fn notify_sinks(&mut self) {
         let takes = |member: &&Member| member.handle.proves() && is_able(member);
         let able = self.members.iter().filter(takes).count();
         for member in &self.members {

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
 pub use cause::{Cause, Level};
-pub(crate) use found::EVERY_SOURCE_HELD;
+pub(crate) use detect::EVERY_SOURCE_HELD;
 
 mod cause;
-mod found;
+mod detect;
 mod roots;
 
 /// Something that is wrong, or may become so.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Trouble {
+pub struct Finding {
     /// Its severity, including its consequences.
     pub level: Level,
     /// Its kind.
@@ -63,7 +63,7 @@ pub struct Verdict {
     pub text: String,
 }
 
-impl Trouble {
+impl Finding {
     /// Creates a finding without `more`, which is in brackets in the text.
     pub(crate) fn new(
         (level, cause): (Level, Cause),
@@ -92,7 +92,7 @@ impl Trouble {
 
 impl Verdict {
     /// Of troubles, root causes of the worst level first.
-    pub(crate) fn of(troubles: &[Trouble]) -> Self {
+    pub(crate) fn from_findings(troubles: &[Finding]) -> Self {
         let real = || troubles.iter().filter(|it| it.level > Level::Note);
         let Some(worst) = real().next() else {
             return Self { level: Level::Good, text: "All is well".to_owned() };
@@ -112,18 +112,18 @@ impl Verdict {
 impl Snapshot {
     /// Adds findings to the snapshot, including a known one about the configuration file. Root
     /// causes precede their consequences.
-    pub(crate) fn judged(mut self, configuration: Option<Trouble>) -> Self {
-        let mut found = found::troubles(&self);
+    pub(crate) fn judged(mut self, configuration: Option<Finding>) -> Self {
+        let mut found = detect::findings(&self);
         found.extend(configuration);
         roots::explain(&mut found, &self);
         // Stable sort: findings of one rank stay in the order of the flow.
         found.sort_by_key(|it| (std::cmp::Reverse(it.level), it.caused_by.is_some()));
-        self.verdict = Verdict::of(&found);
+        self.verdict = Verdict::from_findings(&found);
         self.troubles = found;
         self
     }
 
-    /// Returns the severity for a component, named as in [`Trouble::component`].
+    /// Returns the severity for a component, named as in [`Finding::component`].
     pub fn level_of(&self, component: &str) -> Level {
         let about = self.troubles.iter().filter(|it| it.component == component);
         about.map(|it| it.level).max().unwrap_or_default()

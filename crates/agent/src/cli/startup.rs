@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{EXIT_RUNTIME, say};
+use super::{EXIT_RUNTIME, print_line};
 
 /// Must be called first in each program: checks that its cryptography matches the build. Returns
 /// `version` with the name of the module of a FIPS build.
@@ -15,7 +15,7 @@ pub fn begin(version: &'static str) -> Result<&'static str, ExitCode> {
         // Once in the life of a process.
         Ok(Some(module)) => Ok(Box::leak(format!("{version}, {module}").into_boxed_str())),
         Err(error) => {
-            say(&error.to_string());
+            print_line(&error.to_string());
             Err(ExitCode::from(EXIT_RUNTIME))
         }
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use agent::cli::{self, EXIT_RUNTIME};
-use agent::dead_letters::act::{Channels, Dropped, Letters, Replay, Replayed, Selection};
+use agent::dead_letters::operations::{Channels, Dropped, Letters, Replay, Replayed, Selection};
 use agent::dead_letters::{self, OPERATOR};
 use agent::status::words::count;
 use async_trait::async_trait;
@@ -35,7 +35,7 @@ async fn open(
 }
 
 /// The durable channels of a stopped agent, opened on demand.
-struct Stopped {
+struct StoppedChannels {
     data_dir: PathBuf,
     encryption: Option<Encryption>,
     env: Env,
@@ -43,7 +43,7 @@ struct Stopped {
 }
 
 #[async_trait]
-impl Channels for Stopped {
+impl Channels for StoppedChannels {
     async fn open(&mut self, name: &str) -> Result<Arc<dyn Channel>, ChannelError> {
         if let Some(channel) = self.open.get(name) {
             return Ok(channel.clone());
@@ -74,7 +74,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, Strin
     runtime.block_on(work)
 }
 
-fn told(error: &ChannelError) -> String {
+fn error_text(error: &ChannelError) -> String {
     format!("{}; while the agent is running, use its admin address instead", agent::chain(error))
 }
 
@@ -92,8 +92,8 @@ pub(super) fn drop_letters(target: &Target, env: &Env) -> Result<Dropped, String
     }
     block_on(async {
         let channel = open(data_dir, target.keys.encryption(), env).await;
-        let channel = channel.map_err(|error| told(&error))?;
-        let done = Letters::of_stopped(&*channel).drop_all(&target.selection()).await;
+        let channel = channel.map_err(|error| error_text(&error))?;
+        let done = Letters::from_channel(&*channel).drop_all(&target.selection()).await;
         let closed = channel.close().await;
         let done = done.and_then(|done| closed.map(|()| done));
         done.map_err(|error| agent::chain(&error))
@@ -118,11 +118,11 @@ pub(super) fn replay(target: &Target, new_identity: bool, env: &Env) -> Result<R
     block_on(async {
         let encryption = target.keys.encryption();
         let letters = open(data_dir, encryption.clone(), env).await;
-        let letters = letters.map_err(|error| told(&error))?;
+        let letters = letters.map_err(|error| error_text(&error))?;
         let (data_dir, env) = (data_dir.to_owned(), env.clone());
-        let mut channels = Stopped { data_dir, encryption, env, open: BTreeMap::new() };
+        let mut channels = StoppedChannels { data_dir, encryption, env, open: BTreeMap::new() };
         let replay = Replay { which: target.selection(), new_identity };
-        let done = Letters::of_stopped(&*letters).replay(&replay, &mut channels).await;
+        let done = Letters::from_channel(&*letters).replay(&replay, &mut channels).await;
         let mut done = done.map_err(|error| agent::chain(&error))?;
         let mut closed = Vec::new();
         for channel in channels.open.values() {
@@ -185,7 +185,7 @@ pub(super) fn show_replayed(done: &Replayed, json: bool) -> ExitCode {
     let printed = if json {
         print_json(done)
     } else {
-        problems.iter().for_each(|problem| cli::say(problem));
+        problems.iter().for_each(|problem| cli::print_line(problem));
         let (letters, events) = (count(*letters, "letter"), count(*events, "event"));
         cli::print(&format!("{letters} with {events} put back; {waiting} waited there already\n"))
     };

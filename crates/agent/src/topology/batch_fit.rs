@@ -5,7 +5,7 @@ use config::{ConfigError, Plan};
 use super::{BuiltChannel, BuiltSource};
 
 /// A channel that no usual batch of a source fits: it would try for ever.
-pub(super) fn unfit(
+pub(super) fn batch_fit_problem(
     plan: &Plan,
     sources: &[BuiltSource],
     channels: &[BuiltChannel],

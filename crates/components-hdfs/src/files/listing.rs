@@ -13,7 +13,7 @@ const HEAD_BYTES: usize = 1024;
 
 /// Readable files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
+pub struct Listing {
     /// Number of files.
     pub files: usize,
     /// Start of the first file that is not empty.
@@ -26,7 +26,7 @@ pub struct Look {
 ///
 /// # Errors
 /// The files do not exist, or the store failed.
-pub async fn look(config: Config, cx: &BuildContext) -> Result<Look, SourceError> {
+pub async fn inspect(config: Config, cx: &BuildContext) -> Result<Listing, SourceError> {
     let options = config.options(cx).map_err(|error| blocked(error.to_string()))?;
     let fs = store::open(&options.url, &options.access, &cx.env).map_err(failed)?;
     let paths = options.pattern.list(&*fs).await.map_err(unlisted)?;
@@ -44,7 +44,7 @@ pub async fn look(config: Config, cx: &BuildContext) -> Result<Look, SourceError
         None => root,
     };
     let is_ours = is_dataset(&*fs, directory).await.map_err(failed)?;
-    Ok(Look { files: paths.len(), head, is_ours })
+    Ok(Listing { files: paths.len(), head, is_ours })
 }
 
 /// Opens the first file that is not empty, to detect a wrong format before an agent starts.

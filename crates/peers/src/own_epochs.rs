@@ -27,7 +27,7 @@ use pipeline::{Channel, ChannelError, Epoch, Identity, IntervalSet, Origin};
 
 /// Batches of one life that were sent with their own name.
 #[derive(Debug, Default)]
-struct Sent {
+struct SentBatches {
     /// Handed to a sink.
     offered: IntervalSet,
     /// Put to a peer at least once.
@@ -38,17 +38,17 @@ struct Sent {
 
 /// The lives of this process. Locked only for moments, but for the one in which a life is renamed.
 #[derive(Default)]
-pub(crate) struct Births {
-    lives: Mutex<BTreeMap<(Origin, Epoch), Life>>,
+pub(crate) struct OwnEpochs {
+    lives: Mutex<BTreeMap<(Origin, Epoch), EpochState>>,
 }
 
-struct Life {
+struct EpochState {
     channel: Weak<dyn Channel>,
-    sent: Sent,
+    sent: SentBatches,
 }
 
-impl Births {
-    fn lives(&self) -> MutexGuard<'_, BTreeMap<(Origin, Epoch), Life>> {
+impl OwnEpochs {
+    fn lives(&self) -> MutexGuard<'_, BTreeMap<(Origin, Epoch), EpochState>> {
         // Each change is complete: a panic elsewhere does no harm here.
         self.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -57,9 +57,9 @@ impl Births {
     pub(crate) fn begin<'a>(&self, channels: impl Iterator<Item = &'a Arc<dyn Channel>>) {
         let mut lives = self.lives();
         for channel in channels {
-            if let Some(life) = channel.birthplace() {
-                let (channel, sent) = (Arc::downgrade(channel), Sent::default());
-                lives.entry(life).or_insert(Life { channel, sent });
+            if let Some(life) = channel.own_epoch() {
+                let (channel, sent) = (Arc::downgrade(channel), SentBatches::default());
+                lives.entry(life).or_insert(EpochState { channel, sent });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Finds problems in a snapshot, component by component.
 
-use super::{Cause, Level, Trouble};
+use super::{Cause, Finding, Level};
 use crate::status::words::{count, percent, seconds};
 use crate::status::{
     ChannelStatus, GroupStatus, MemberStatus, PlainTextStatus, Snapshot, SourceStatus, State,
@@ -31,8 +31,8 @@ const QUIET: f64 = 40.0;
 const RECENT: f64 = 3_600.0;
 
 /// Returns the findings, in the order of the flow.
-pub(super) fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
-    let mut found: Vec<Trouble> = Vec::new();
+pub(super) fn findings(snapshot: &Snapshot) -> Vec<Finding> {
+    let mut found: Vec<Finding> = Vec::new();
     for source in &snapshot.sources {
         found.extend(of_state("source", &source.name, &source.state));
         found.extend(of_files(source));
@@ -45,7 +45,7 @@ pub(super) fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
         found.extend(members.iter().filter_map(|it| {
             let (component, trouble) = (format!("sink {}", it.sink), it.trouble.as_ref()?);
             let brief = format!("{component}: {trouble}");
-            Some(Trouble::new((Level::Warn, Cause::Beyond), &component, brief, ""))
+            Some(Finding::new((Level::Warn, Cause::Beyond), &component, brief, ""))
         }));
         // It waits for its sinks, which have findings above.
         let is_waiting = matches!(group.state, State::Waiting { .. });
@@ -58,22 +58,22 @@ pub(super) fn troubles(snapshot: &Snapshot) -> Vec<Trouble> {
     if !snapshot.ready && found.iter().all(|it| it.level < Level::Bad) {
         // Each held source is named above, and it was meant.
         let said = snapshot.reasons.iter().filter(|text| **text != EVERY_SOURCE_HELD);
-        found.extend(said.map(|text| Trouble {
+        found.extend(said.map(|text| Finding {
             brief: without_times(text),
-            ..Trouble::new((Level::Bad, Cause::NotReady), "agent", text.clone(), "")
+            ..Finding::new((Level::Bad, Cause::NotReady), "agent", text.clone(), "")
         }));
     }
-    found.extend(security::troubles(&snapshot.certificates, &snapshot.refused));
+    found.extend(security::findings(&snapshot.certificates, &snapshot.refused));
     found.extend(snapshot.plain_text.iter().map(|it| {
         let PlainTextStatus { component, address, .. } = it;
         let brief = format!("{component}: plain text leaves this host over {address}");
-        Trouble::new((Level::Note, Cause::PlainText), component, brief, "`insecure = true`")
+        Finding::new((Level::Note, Cause::PlainText), component, brief, "`insecure = true`")
     }));
     let letters = snapshot.dead_letters.events;
     if letters > 0 {
         let brief = "there are dead letters".to_owned();
         let kind = (Level::Warn, Cause::DeadLetters);
-        found.push(Trouble::new(kind, "dead letters", brief, &count(letters, "event")));
+        found.push(Finding::new(kind, "dead letters", brief, &count(letters, "event")));
     }
     found.extend(of_downstream_letters(snapshot));
     found
@@ -85,7 +85,7 @@ pub(super) fn delivers(member: &MemberStatus) -> bool {
 }
 
 /// A downstream agent that cannot store events. It is worse if no other member of the group can.
-fn of_downstream(group: &GroupStatus, member: &MemberStatus) -> Option<Trouble> {
+fn of_downstream(group: &GroupStatus, member: &MemberStatus) -> Option<Finding> {
     let UnableStatus { since_seconds_ago, cause, agent } = member.unable.as_ref()?;
     let level = if group.members.iter().any(delivers) { Level::Warn } else { Level::Bad };
     let (component, address) = (format!("sink {}", member.sink), &agent.address);
@@ -95,13 +95,13 @@ fn of_downstream(group: &GroupStatus, member: &MemberStatus) -> Option<Trouble> 
     };
     let brief = format!("{component}: {address}{way} cannot store events: {cause}");
     let more = format!("for {}", seconds(Some(*since_seconds_ago)));
-    let trouble = Trouble::new((level, Cause::Downstream), &component, brief, &more);
+    let trouble = Finding::new((level, Cause::Downstream), &component, brief, &more);
     let (agent, since_seconds_ago) = (Some(agent.clone()), Some(*since_seconds_ago));
-    Some(Trouble { agent, since_seconds_ago, ..trouble })
+    Some(Finding { agent, since_seconds_ago, ..trouble })
 }
 
 /// Returns the finding about a source of files without files, or with unreadable ones.
-fn of_files(source: &SourceStatus) -> Option<Trouble> {
+fn of_files(source: &SourceStatus) -> Option<Finding> {
     let files = source.files.as_ref().filter(|_| source.state == State::Running)?;
     let component = format!("source {}", source.name);
     let (kind, brief) = match &files.problem {
@@ -119,10 +119,10 @@ fn of_files(source: &SourceStatus) -> Option<Trouble> {
     };
     // Files may be created, and directories mounted, after the start.
     let is_settled = source.started_seconds_ago >= FILES_AFTER;
-    is_settled.then(|| Trouble::new(kind, &component, brief, ""))
+    is_settled.then(|| Finding::new(kind, &component, brief, ""))
 }
 
-fn of_state(role: &str, name: &str, state: &State) -> Option<Trouble> {
+fn of_state(role: &str, name: &str, state: &State) -> Option<Finding> {
     let component = format!("{role} {name}");
     let (kind, brief, since, more) = match state {
         State::Failing { since_seconds_ago, last_error, retry_in_seconds, .. } => {
@@ -149,11 +149,11 @@ fn of_state(role: &str, name: &str, state: &State) -> Option<Trouble> {
         }
         State::Running | State::Absent | State::Stopped => return None,
     };
-    let trouble = Trouble::new(kind, &component, brief, &more);
-    Some(Trouble { since_seconds_ago: since.copied(), ..trouble })
+    let trouble = Finding::new(kind, &component, brief, &more);
+    Some(Finding { since_seconds_ago: since.copied(), ..trouble })
 }
 
-fn of_channel(channel: &ChannelStatus) -> Option<Trouble> {
+fn of_channel(channel: &ChannelStatus) -> Option<Finding> {
     let name = format!("channel {}", channel.name);
     let full = percent(channel.fill_ratio);
     let soon = channel.until_full_seconds.filter(|left| *left < SOON_FULL);
@@ -169,11 +169,11 @@ fn of_channel(channel: &ChannelStatus) -> Option<Trouble> {
     } else {
         return None;
     };
-    Some(Trouble::new(kind, &name, format!("{name} {what}"), &more))
+    Some(Finding::new(kind, &name, format!("{name} {what}"), &more))
 }
 
 /// Events that are not accounted for although nothing moves.
-fn of_conservation(snapshot: &Snapshot) -> Option<Trouble> {
+fn of_conservation(snapshot: &Snapshot) -> Option<Finding> {
     let difference = snapshot.conservation.difference_events;
     let sources = snapshot.sources.iter().map(|it| &it.accepted);
     let channels = snapshot.channels.iter().map(|it| &it.stored);
@@ -188,12 +188,12 @@ fn of_conservation(snapshot: &Snapshot) -> Option<Trouble> {
         false => (Cause::LeftTwice, "left more often than they came"),
     };
     let brief = format!("{} {what}", count(difference.unsigned_abs(), "event"));
-    Some(Trouble::new((Level::Bad, cause), "conservation", brief, ""))
+    Some(Finding::new((Level::Bad, cause), "conservation", brief, ""))
 }
 
 /// Events of this agent that became dead letters at the next agents. These do not report a replay,
 /// so the warning ends some time after the last letter.
-fn of_downstream_letters(snapshot: &Snapshot) -> Option<Trouble> {
+fn of_downstream_letters(snapshot: &Snapshot) -> Option<Finding> {
     let events = snapshot.conservation.downstream_dead_letter_events;
     let last = snapshot.dead_letters.downstream_last_seconds_ago;
     let level = match last.is_some_and(|ago| ago < RECENT) {
@@ -203,7 +203,7 @@ fn of_downstream_letters(snapshot: &Snapshot) -> Option<Trouble> {
     let brief = "events of this agent became dead letters at the next agents".to_owned();
     let total = count(events, "event");
     let more = format!("{total} since the start, the last {} ago", seconds(last));
-    let trouble = Trouble::new((level, Cause::DeadLetters), "dead letters", brief, &more);
+    let trouble = Finding::new((level, Cause::DeadLetters), "dead letters", brief, &more);
     (events > 0).then_some(trouble)
 }
 

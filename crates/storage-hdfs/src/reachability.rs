@@ -17,7 +17,7 @@ use tokio::time::timeout;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The address of a NameNode.
-pub(crate) struct Door {
+pub(crate) struct ReachabilityCheck {
     /// `host:port`; `None` for a name service.
     address: Option<String>,
     net: Arc<dyn Net>,
@@ -25,9 +25,9 @@ pub(crate) struct Door {
     was_open: AtomicBool,
 }
 
-impl Door {
+impl ReachabilityCheck {
     /// Of `hdfs://host:port`.
-    pub(crate) fn of(url: &str, net: Arc<dyn Net>) -> Self {
+    pub(crate) fn new(url: &str, net: Arc<dyn Net>) -> Self {
         let authority = url.split_once("://").map_or(url, |(_, authority)| authority);
         let has_port = authority.rsplit_once(':').is_some_and(|(_, it)| it.parse::<u16>().is_ok());
         let address = has_port.then(|| authority.to_owned());
@@ -38,7 +38,7 @@ impl Door {
     ///
     /// # Errors
     /// It is not reachable: no call was made.
-    pub(crate) async fn opens(&self, call: &'static str, path: &str) -> Result<(), FsError> {
+    pub(crate) async fn check(&self, call: &'static str, path: &str) -> Result<(), FsError> {
         if self.was_open.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -94,8 +94,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_namenode_that_refuses_is_named_at_once_with_the_cause() {
-        let door = Door::of("hdfs://127.0.0.1:1", env::real().net);
-        let error = door.opens("mkdirs", "/logs").await.unwrap_err();
+        let door = ReachabilityCheck::new("hdfs://127.0.0.1:1", env::real().net);
+        let error = door.check("mkdirs", "/logs").await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Transient, "nothing was asked");
         let text = chain(&error);
         assert!(text.contains("NameNode 127.0.0.1:1: Connection refused"), "{text}");
@@ -110,18 +110,18 @@ mod tests {
     async fn a_namenode_that_is_there_is_connected_to_once() {
         let real = env::real().net;
         let listener = real.listen("127.0.0.1:0").await.unwrap();
-        let door = Door::of(&format!("hdfs://{}", listener.local_address()), real);
-        door.opens("stat", "/a").await.unwrap();
+        let door = ReachabilityCheck::new(&format!("hdfs://{}", listener.local_address()), real);
+        door.check("stat", "/a").await.unwrap();
         drop(listener);
-        door.opens("stat", "/a").await.unwrap();
+        door.check("stat", "/a").await.unwrap();
         let error = door.explain("stat", "/a".into(), Duration::from_secs(15), "").await;
         assert!(matches!(error, FsError::Failed { .. }));
-        assert!(door.opens("stat", "/a").await.is_err(), "it is looked for again");
+        assert!(door.check("stat", "/a").await.is_err(), "it is looked for again");
     }
 
     #[tokio::test]
     async fn a_name_service_is_left_to_the_client() {
-        let door = Door::of("hdfs://cluster", env::real().net);
-        door.opens("stat", "/a").await.unwrap();
+        let door = ReachabilityCheck::new("hdfs://cluster", env::real().net);
+        door.check("stat", "/a").await.unwrap();
     }
 }

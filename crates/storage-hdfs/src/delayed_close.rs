@@ -20,17 +20,17 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 /// Notifies when the work has to be polled again.
-struct Bell(Notify);
+struct Wakeup(Notify);
 
-impl Wake for Bell {
+impl Wake for Wakeup {
     fn wake(self: Arc<Self>) {
         self.0.notify_one();
     }
 }
 
 /// Runs `work`, but polls it only `pause` after each wake-up.
-pub(crate) async fn unhurried<F: Future>(pause: Duration, work: F) -> F::Output {
-    let bell = Arc::new(Bell(Notify::new()));
+pub(crate) async fn delayed_close<F: Future>(pause: Duration, work: F) -> F::Output {
+    let bell = Arc::new(Wakeup(Notify::new()));
     let waker = Waker::from(bell.clone());
     let mut work = pin!(work);
     loop {
@@ -63,7 +63,7 @@ mod tests {
             sleep(Duration::from_millis(1)).await;
             second.send(()).unwrap();
         });
-        let steps = unhurried(PAUSE, async {
+        let steps = delayed_close(PAUSE, async {
             acknowledged.await.unwrap();
             let asked = Instant::now();
             completed.await.unwrap();
@@ -76,7 +76,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_immediate_answer_takes_no_time() {
         let start = Instant::now();
-        assert_eq!(unhurried(PAUSE, async { 7 }).await, 7);
+        assert_eq!(delayed_close(PAUSE, async { 7 }).await, 7);
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 }
