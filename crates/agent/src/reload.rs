@@ -154,8 +154,7 @@ pub(crate) struct Reloader {
 enum Ended {
     Unchanged(Changes),
     Applied(Changes),
-    Refused(String),
-    RolledBack(String),
+    Failed(ReloadResult, String),
 }
 
 impl Reloads {
@@ -228,7 +227,7 @@ impl Reloader {
     async fn reload(&mut self) -> Ended {
         let plan = match self.examined().await {
             Ok(plan) => plan,
-            Err(problem) => return Ended::Refused(problem),
+            Err(problem) => return Ended::Failed(ReloadResult::Refused, problem),
         };
         match self.change(&plan, Mode::Try).await {
             Ok(changes) => {
@@ -237,18 +236,10 @@ impl Reloader {
                 self.configuration.exchange(plan);
                 if is_same { Ended::Unchanged(changes) } else { Ended::Applied(changes) }
             }
-            Err(Failed::Before(problem)) => Ended::Refused(problem),
+            Err(Failed::Before(problem)) => Ended::Failed(ReloadResult::Refused, problem),
             Err(Failed::Midway(problem)) => {
-                if self.stopping.is_cancelled() {
-                    return Ended::RolledBack(problem);
-                }
-                let back = self.configuration.plan();
-                match self.change(&back, Mode::Restore).await {
-                    Ok(_) => Ended::RolledBack(problem),
-                    Err(Failed::Before(more) | Failed::Midway(more)) => {
-                        Ended::RolledBack(format!("{problem}; rolling back failed too: {more}"))
-                    }
-                }
+                let (result, problem) = self.restore(&self.configuration.plan(), problem).await;
+                Ended::Failed(result, problem)
             }
         }
     }
@@ -326,10 +317,7 @@ impl Reloader {
         let (result, error, changes) = match ended {
             Ended::Unchanged(changes) => (ReloadResult::Unchanged, None, changes),
             Ended::Applied(changes) => (ReloadResult::Applied, None, changes),
-            Ended::Refused(problem) => (ReloadResult::Refused, Some(problem), Changes::default()),
-            Ended::RolledBack(problem) => {
-                (ReloadResult::RolledBack, Some(problem), Changes::default())
-            }
+            Ended::Failed(result, problem) => (result, Some(problem), Changes::default()),
         };
         let list = |parts: std::collections::BTreeMap<String, String>| {
             parts.into_iter().map(|(part, why)| PartChange { part, why }).collect()
@@ -367,7 +355,7 @@ fn outcome(result: ReloadResult) -> Outcome {
     match result {
         ReloadResult::Applied => Outcome::Done,
         ReloadResult::Unchanged => Outcome::Unchanged,
-        ReloadResult::Refused | ReloadResult::RolledBack => Outcome::Failed,
+        _ => Outcome::Failed,
     }
 }
 
@@ -380,6 +368,9 @@ fn log(status: &ReloadStatus) {
     match (&status.error, status.result) {
         (Some(error), ReloadResult::RolledBack) => {
             error!(by, took_seconds, error, "cannot apply the new configuration; rolled it back");
+        }
+        (Some(error), ReloadResult::RollbackFailed) => {
+            error!(by, took_seconds, error, "a reload and its rollback failed: parts are stopped");
         }
         (Some(error), _) => {
             error!(by, error, "refused the new configuration; the previous one stays in effect");

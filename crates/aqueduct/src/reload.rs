@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ReloadArgs) -> ExitCode {
             let printed = cli::print(&if args.json { answer } else { status.to_string() });
             match status.result {
                 ReloadResult::Applied | ReloadResult::Unchanged => printed,
-                ReloadResult::Refused | ReloadResult::RolledBack => ExitCode::from(EXIT_RUNTIME),
+                _ => ExitCode::from(EXIT_RUNTIME),
             }
         }
         Err(problem) => {

@@ -87,7 +87,9 @@ fn parse_request(action: &str, query: &str) -> Result<PartRequest, String> {
 fn code(result: ReloadResult) -> StatusCode {
     match result {
         ReloadResult::Applied | ReloadResult::Unchanged => StatusCode::OK,
-        ReloadResult::Refused | ReloadResult::RolledBack => StatusCode::CONFLICT,
+        ReloadResult::Refused | ReloadResult::RolledBack | ReloadResult::RollbackFailed => {
+            StatusCode::CONFLICT
+        }
     }
 }
 

@@ -183,16 +183,24 @@ impl Reloader {
         }
         match failed {
             Failed::Before(problem) => (ReloadResult::Refused, Some(problem)),
-            Failed::Midway(problem) if self.stopping.is_cancelled() => {
-                (ReloadResult::RolledBack, Some(problem))
+            Failed::Midway(problem) => {
+                let (result, problem) = self.restore(&plan, problem).await;
+                (result, Some(problem))
             }
-            Failed::Midway(problem) => match self.change(&plan, Mode::Restore).await {
-                Ok(_) => (ReloadResult::RolledBack, Some(problem)),
-                Err(Failed::Before(more) | Failed::Midway(more)) => {
-                    let problem = format!("{problem}; rolling back failed too: {more}");
-                    (ReloadResult::RolledBack, Some(problem))
-                }
-            },
+        }
+    }
+
+    /// Restores the running configuration after a change failed with `problem`.
+    pub(super) async fn restore(&self, plan: &Plan, problem: String) -> (ReloadResult, String) {
+        if self.stopping.is_cancelled() {
+            return (ReloadResult::RolledBack, problem);
+        }
+        match self.change(plan, Mode::Restore).await {
+            Ok(_) => (ReloadResult::RolledBack, problem),
+            Err(Failed::Before(more) | Failed::Midway(more)) => {
+                let problem = format!("{problem}; rolling back failed too: {more}");
+                (ReloadResult::RollbackFailed, problem)
+            }
         }
     }
 

@@ -79,6 +79,10 @@ impl fmt::Display for PartsStatus {
             ReloadResult::Unchanged => "nothing has changed",
             ReloadResult::Refused => "refused, nothing was changed",
             ReloadResult::RolledBack => "not done, all parts run as before",
+            ReloadResult::RollbackFailed => {
+                "failed, and rolling back failed too: some parts are stopped; remove the cause and \
+                 reload"
+            }
         };
         match self.changed.is_empty() {
             true => writeln!(f, "{word}")?,

@@ -16,6 +16,9 @@ pub enum ReloadResult {
     Refused,
     /// A part could not be started or stopped: all runs as before.
     RolledBack,
+    /// A part could not be started or stopped, and the previous configuration could not be restored
+    /// either: some parts are stopped.
+    RollbackFailed,
 }
 
 /// The result of the last reload.
@@ -74,6 +77,10 @@ impl fmt::Display for ReloadStatus {
             ReloadResult::Unchanged => "nothing has changed",
             ReloadResult::Refused => "refused, nothing was changed",
             ReloadResult::RolledBack => "rolled back, all parts run as before",
+            ReloadResult::RollbackFailed => {
+                "failed, and rolling back failed too: some parts are stopped; remove the cause and \
+                 reload again"
+            }
         };
         writeln!(f, "{word} ({:.1} s)", self.took_seconds)?;
         if let Some(error) = &self.error {
