@@ -70,7 +70,7 @@ pub(crate) fn run(args: &ExportArgs) -> ExitCode {
     let env = match with_password(export.password(), &env) {
         Ok(env) => env,
         Err(problem) => {
-            cli::say(&format!("export: {problem}"));
+            cli::print_line(&format!("export: {problem}"));
             return ExitCode::from(EXIT_RUNTIME);
         }
     };

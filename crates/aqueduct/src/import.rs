@@ -74,7 +74,7 @@ pub(crate) fn run(args: &ImportArgs) -> ExitCode {
     let env = match with_password(import.password(), &env) {
         Ok(env) => env,
         Err(problem) => {
-            cli::say(&format!("import: {problem}"));
+            cli::print_line(&format!("import: {problem}"));
             return ExitCode::from(EXIT_RUNTIME);
         }
     };

@@ -34,7 +34,7 @@ fn asked() -> io::Result<String> {
     let input = io::stdin();
     let shown = match input.is_terminal() {
         true => {
-            cli::say("Enter password:");
+            cli::print_line("Enter password:");
             let shown = tcgetattr(&input)?;
             let mut hidden = shown.clone();
             hidden.local_modes.remove(LocalModes::ECHO);
