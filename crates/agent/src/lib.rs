@@ -109,7 +109,7 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// Signals cannot be caught.
-    #[error("cannot catch signals")]
+    #[error("cannot register signal handlers")]
     Signals(#[source] std::io::Error),
     /// A source cannot do its work until an operator acts.
     #[error("source `{source_name}` cannot continue and stops the agent: {problem}")]

@@ -109,7 +109,7 @@ struct Target {
 /// Why the command failed.
 #[derive(Debug, Error)]
 enum LedgerCommandError {
-    #[error("--store {url}: {problem}")]
+    #[error("--store {url} is invalid: {problem}")]
     Store { url: String, problem: String },
     #[error("cannot open the store {url}")]
     Connect {

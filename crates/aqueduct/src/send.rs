@@ -129,8 +129,9 @@ pub(crate) fn run(args: &SendArgs) -> ExitCode {
     let input = Input { headers, batch: target.batch, skip: args.skip };
     let mut progress = Progress::new(args.skip, &target.address);
     let sent = runtime.block_on(async {
-        let signals = Signals::listen()
-            .map_err(|error| Failure::before_sending(format!("cannot catch signals: {error}")))?;
+        let signals = Signals::listen().map_err(|error| {
+            Failure::before_sending(format!("cannot register signal handlers: {error}"))
+        })?;
         let lines = input.begin(io::stdin());
         send(target.sink, lines, signals, &mut progress).await
     });

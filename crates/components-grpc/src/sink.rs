@@ -94,11 +94,11 @@ impl Component for Config {
             }
             (None, Some(_)) => discovered::build(self, cx),
             (Some(_), Some(_)) => {
-                let problem = "`address` is there too; give one of them";
+                let problem = "cannot be combined with `address`: remove one of the two";
                 Err(BuildError::invalid("discover", problem))
             }
             (None, None) => {
-                let problem = "give it, or `discover` to have the next agents looked up";
+                let problem = "must be set; or set `discover` to look up the next agents";
                 Err(BuildError::invalid("address", problem))
             }
         }
@@ -187,7 +187,8 @@ impl Grpc {
         if self.config.retain == Keep::Stored {
             tracing::warn!(
                 sink = %self.name,
-                "retain = \"stored\": what the next agent has on disk is lost with that disk",
+                "`retain = \"stored\"`: the next agent has the only copy of its undelivered \
+                 events, which are lost with its disk; no action needed if you accept this",
             );
         }
         let stop = CancellationToken::new();

@@ -164,8 +164,8 @@ impl Source for Grpc {
             warn!(
                 source = %self.name,
                 %address,
-                "clients show neither a certificate (`tls.client_ca`) nor a token \
-                 (`tokens_file`): every one that reaches this listener can write and read",
+                "any client that reaches this listener can write and read, because neither \
+                 `tls.client_ca` nor `tokens_file` is set: set one of them",
             );
         }
         self.listener = Some(listener);
@@ -195,7 +195,11 @@ impl Source for Grpc {
         }
         work.close();
         if timeout(DRAIN, work.wait()).await.is_err() {
-            warn!(source = %self.name, "batches are left that the channels did not take in time");
+            warn!(
+                source = %self.name,
+                "stopped before the channels stored all received batches; the senders resend them; \
+                 no action needed"
+            );
         }
         Ok(())
     }

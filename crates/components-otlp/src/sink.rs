@@ -155,16 +155,17 @@ impl Component for Config {
             [("in_flight_max", self.in_flight_max), ("events_max", self.events_max)]
         {
             if value == 0 {
-                return Err(BuildError::invalid(setting, "at least 1"));
+                return Err(BuildError::invalid(setting, "must be at least 1"));
             }
         }
         if self.request_max.0 == 0 || self.request_max > ByteSize::mib(1024) {
-            return Err(BuildError::invalid("request_max", "must be over 0 and at most 1GiB"));
+            return Err(BuildError::invalid("request_max", "must be from 1B to 1GiB"));
         }
         let protocol = match (self.protocol, self.encoding) {
             (ProtocolName::Grpc, Encoding::Protobuf) => Protocol::Grpc,
             (ProtocolName::Grpc, Encoding::Json) => {
-                let problem = "gRPC is protobuf; leave it out, or set `protocol = \"http\"`";
+                let problem = "must be `protobuf` with gRPC: remove it, or set `protocol = \
+                               \"http\"`";
                 return Err(BuildError::invalid("encoding", problem));
             }
             (ProtocolName::Http, Encoding::Protobuf) => Protocol::Http(Form::Protobuf),
@@ -172,18 +173,20 @@ impl Component for Config {
         };
         let (uri, address, is_tls) = target(&self.url)?;
         if self.tls.is_some() && !is_tls {
-            let problem = "the URL begins with `http://`: write `https://`, or leave `tls` out";
+            let problem = "has an effect only with `https://`; write `https://` in `url`, or \
+                           remove this";
             return Err(BuildError::invalid("tls", problem));
         }
         if !is_tls {
             cx.plain_text.speaks("url", &address, "write `https://`");
         }
         if uri.query().is_some() {
-            let problem = "it has a query, but paths of OTLP are appended to it";
+            let problem = "must not have a query, because the sink appends the paths of OTLP";
             return Err(BuildError::invalid("url", problem));
         }
         if protocol == Protocol::Grpc && uri.path() != "/" {
-            let problem = "gRPC has paths of its own; write for example \"http://host:4317\"";
+            let problem = "must not have a path, because gRPC has its own paths; write for example \
+                           \"http://host:4317\"";
             return Err(BuildError::invalid("url", problem));
         }
         let mut headers = HeaderMap::new();

@@ -41,16 +41,16 @@ pub(crate) struct Limits {
 #[derive(Debug, Error)]
 pub(crate) enum End {
     /// The connection broke, or ended within a message.
-    #[error("the connection broke")]
+    #[error("lost the connection")]
     Broken(#[from] io::Error),
     /// The connection was idle.
-    #[error("nothing came within {0:?} (`idle_timeout`)")]
+    #[error("no data for {0:?} (`idle_timeout`)")]
     Idle(Duration),
     /// A message or a reply took too long.
-    #[error("a message or its answer took more than {0:?} (`message_timeout`)")]
+    #[error("receiving a message or sending its response took more than {0:?} (`message_timeout`)")]
     Slow(Duration),
     /// A message is too large.
-    #[error("a message has {announced} bytes, and at most {max} are taken (`message_max`)")]
+    #[error("a message has {announced} bytes, over the limit of {max} (`message_max`)")]
     Large { announced: u64, max: usize },
     /// The bytes are not a valid message.
     #[error("{0}")]
@@ -59,7 +59,7 @@ pub(crate) enum End {
     #[error("{0}")]
     Refused(String),
     /// The message was not stored: the source stops, or the client has disconnected.
-    #[error("a message is not stored: {0}")]
+    #[error("cannot store a message: {0}")]
     NotStored(String),
     /// The tenant exceeds a limit.
     #[error(transparent)]
@@ -194,7 +194,9 @@ impl Client {
         decoded.map_err(|error| match error {
             Undecoded::Malformed(problem) => End::Malformed(problem),
             Undecoded::Excess(excess) => End::Malformed(excess.to_string()),
-            Undecoded::NoMemory => End::NotStored("other messages hold all of the memory".into()),
+            Undecoded::NoMemory => {
+                End::NotStored("other messages use all of the memory (`in_flight_max`)".into())
+            }
         })
     }
 

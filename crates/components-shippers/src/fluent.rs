@@ -98,7 +98,10 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         let login = match self.shared_key {
             Some(key) if key.expose().is_empty() => {
-                return Err(BuildError::invalid("shared_key", "an empty key keeps nothing out"));
+                return Err(BuildError::invalid(
+                    "shared_key",
+                    "must not be empty, because an empty key protects nothing",
+                ));
             }
             Some(shared_key) => {
                 let name = cx.name.to_string();
@@ -106,7 +109,8 @@ impl Component for Config {
             }
             None if self.users.is_empty() => None,
             None => {
-                let problem = "they count with `shared_key` alone; set that too";
+                let problem = "has an effect only with `shared_key`; set `shared_key`, or remove \
+                               this";
                 return Err(BuildError::invalid("users", problem));
             }
         };

@@ -69,7 +69,10 @@ impl Mapping {
         headers: &BTreeMap<String, String>,
     ) -> Result<Self, BuildError> {
         if body_field.as_deref() == Some("") {
-            return Err(BuildError::invalid("body_field", "the name of a field has a letter"));
+            return Err(BuildError::invalid(
+                "body_field",
+                "must not be empty: set the name of a field",
+            ));
         }
         for (name, field) in headers {
             let ours = name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));

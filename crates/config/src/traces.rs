@@ -79,12 +79,12 @@ impl TraceSettings {
         let (is_tls, port) = match scheme {
             "http" => (false, 80),
             "https" => (true, 443),
-            _ => return Err(invalid("must begin with `http://` or `https://`")),
+            _ => return Err(invalid("must start with `http://` or `https://`")),
         };
         let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         if host.contains('@') {
-            let problem = "must not contain a user, because URLs are shown; write `authorization` \
-                           in `secret_headers` instead";
+            let problem = "must not contain a user, because URLs are shown in logs; set \
+                           `authorization` in `secret_headers` instead";
             return Err(BuildError::invalid("url", problem));
         }
         if path.contains(|c: char| matches!(c, '?' | '#') || c.is_whitespace() || !c.is_ascii()) {
@@ -145,12 +145,12 @@ mod tests {
     #[test]
     fn invalid_urls_are_refused_with_the_remedy() {
         for (url, cause) in [
-            ("localhost:4318", "must begin with `http://`"),
-            ("grpc://localhost:4317", "must begin with `http://`"),
+            ("localhost:4318", "must start with `http://`"),
+            ("grpc://localhost:4317", "must start with `http://`"),
             ("http://", "has no host"),
             ("http://host:0", "has port 0"),
             ("http://host:4318/?a=b", "must consist of a host"),
-            ("http://user:secret@host:4318", "write `authorization` in `secret_headers`"),
+            ("http://user:secret@host:4318", "set `authorization` in `secret_headers`"),
         ] {
             let error = settings(url).check().unwrap_err();
             assert!(error.setting == "url" && error.problem.contains(cause), "{url}: {error:?}");

@@ -80,22 +80,26 @@ pub enum ReadError {
     },
     /// No data directory contains a log.
     #[error(
-        "no log of a file channel (log-1, log-2, …) is in {path}; name its `dataDirs` by --data"
+        "{path} contains no log of a file channel (log-1, log-2, …): name its `dataDirs` with \
+         --data"
     )]
     NoLogs {
         /// The data directories.
         path: String,
     },
     /// Two data directories have a log with the same number.
-    #[error("log-{id} is in two data directories: they are of different channels, or copies")]
+    #[error(
+        "log-{id} is in two data directories, which belong to different channels or are copies: \
+         name those of one channel only"
+    )]
     Twice {
         /// Number of the log.
         id: u32,
     },
     /// The queue has events of a missing log.
     #[error(
-        "log-{id}, which holds {events} undelivered events, is in none of the data directories; \
-         name all of `dataDirs` by --data"
+        "log-{id}, which has {events} undelivered events, is in none of the data directories: name \
+         all of `dataDirs` with --data"
     )]
     Missing {
         /// Number of the log.

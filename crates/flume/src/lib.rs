@@ -107,7 +107,7 @@ pub enum ConvertError {
     #[error("no agent is configured: there is no key such as `a1.sources`")]
     NoAgent,
     /// The agent does not exist.
-    #[error("no agent `{name}` is configured; there are: {known}")]
+    #[error("no agent named `{name}` is configured; known: {known}")]
     UnknownAgent {
         /// The name that was asked for.
         name: String,
@@ -115,7 +115,7 @@ pub enum ConvertError {
         known: String,
     },
     /// Several agents, and none was named.
-    #[error("several agents are configured, name one with `-n`: {known}")]
+    #[error("several agents are configured, choose one with `-n`: {known}")]
     SeveralAgents {
         /// Existing agents, separated by commas.
         known: String,

@@ -146,7 +146,7 @@ pub enum Malformed {
         bytes: usize,
     },
     /// It is in another encoding, or not a message.
-    #[error("the message begins with the byte {first:#04x}, as none of {expected} does{hint}")]
+    #[error("the message starts with the byte {first:#04x}, so it is not {expected}{hint}")]
     Encoding {
         /// Its first byte.
         first: u8,
@@ -156,7 +156,7 @@ pub enum Malformed {
         hint: &'static str,
     },
     /// A number, a size or a kind that does not exist.
-    #[error("{value} is no valid {what}")]
+    #[error("{value} is not a valid {what}")]
     Invalid {
         /// Its meaning.
         what: &'static str,
@@ -173,7 +173,7 @@ pub enum Malformed {
     #[error("a text is not UTF-8")]
     NotUtf8,
     /// A required field is missing, duplicated, or of another type.
-    #[error("the field `{field}` is missing, there twice, or of another type")]
+    #[error("the field `{field}` is missing, repeated, or of another type")]
     Field {
         /// Its name.
         field: &'static str,
@@ -182,7 +182,7 @@ pub enum Malformed {
     #[error("{0}")]
     Headers(String),
     /// It is the reply to another call.
-    #[error("the answer belongs to another call")]
+    #[error("the response belongs to another request")]
     OtherCall,
 }
 

@@ -73,8 +73,8 @@ pub async fn bind(
             address,
             receive_buffer = given,
             asked,
-            "the receive buffer is smaller than `receive_buffer`: raise the kernel's \
-             net.core.rmem_max",
+            "the kernel allows a smaller receive buffer than `receive_buffer`, so bursts may be \
+             lost: raise net.core.rmem_max",
         );
     }
     Ok(Socket { datagrams: datagrams.into(), receive_buffer: given })
@@ -168,7 +168,10 @@ impl<T> Receiver<T> {
                 }
                 Err(error) => {
                     let address = self.socket.local_address();
-                    warn!(source = %self.to.source, address, %error, "cannot receive datagrams");
+                    warn!(
+                        source = %self.to.source, address, %error,
+                        "cannot receive datagrams, which may be lost in the meantime; retrying"
+                    );
                     sleep(RETRY).await;
                 }
             }
@@ -234,7 +237,7 @@ impl<T> Receiver<T> {
             let queue_max = self.queue_max;
             warn!(
                 %source, address, datagrams = by_queue, queue_max,
-                "datagrams lost: the channels take them too slowly and the queue is full; raise \
+                "datagrams lost: the channels store them too slowly and the queue is full; raise \
                  `queue_max`, or use TCP",
             );
         }

@@ -45,7 +45,7 @@ pub enum Undecoded<E> {
     #[error(transparent)]
     Excess(Excess),
     /// Other messages used the memory for too long.
-    #[error("other messages hold the memory that the message takes (`in_flight_max`)")]
+    #[error("other messages use all of the memory (`in_flight_max`)")]
     NoMemory,
 }
 

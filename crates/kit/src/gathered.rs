@@ -80,11 +80,15 @@ impl Destination {
         self.count(FRAMING_LOST, 1);
         if let Some(left_out) = self.log.allow(Instant::now()) {
             let action = match lost.is_found_again {
-                true => "reading on at the next message",
+                true => "continuing at the next message",
                 false => "closing the connection",
             };
             let source = &self.source;
-            warn!(%source, peer, error = %lost, action, left_out, "framing of a stream lost");
+            warn!(
+                %source, peer, error = %lost, action, left_out,
+                "cannot find the end of a message in a stream; events at this point may be cut or \
+                 lost"
+            );
         }
         lost.is_found_again
     }
@@ -191,7 +195,10 @@ impl Gathered {
             None => to.store(batch).await,
         };
         if let Err(error) = stored {
-            warn!(source = %to.source, events, %error, "events are lost: a channel refused them");
+            warn!(
+                source = %to.source, events, %error,
+                "a channel rejected events, which are lost; `error` names the cause"
+            );
             to.count(lost, events);
         }
     }

@@ -27,15 +27,15 @@ pub fn target(url: &str) -> Result<(Uri, Arc<str>, bool), BuildError> {
     let (is_tls, port) = match uri.scheme_str() {
         Some("http") => (false, 80),
         Some("https") => (true, 443),
-        _ => return Err(invalid("it has to begin with `http://` or `https://`".into())),
+        _ => return Err(invalid("must start with `http://` or `https://`".into())),
     };
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        let problem =
-            "it holds a user, and would be shown; write `authorization` in `secret_headers`";
+        let problem = "must not contain a user, because URLs are shown in logs; set \
+                       `authorization` in `secret_headers` instead";
         return Err(invalid(problem.into()));
     }
     let host = uri.host().filter(|host| !host.is_empty());
-    let host = host.ok_or_else(|| invalid("it names no host".into()))?;
+    let host = host.ok_or_else(|| invalid("must have a host".into()))?;
     let address = format!("{host}:{}", uri.port_u16().unwrap_or(port));
     Ok((uri, address.into(), is_tls))
 }
@@ -59,7 +59,7 @@ pub fn add_headers(
         let setting = format!("headers.{name}");
         let name = header(&setting, name)?;
         if SECRET.contains(&name) {
-            let problem = "it is a secret; write it in `secret_headers`, which is never shown";
+            let problem = "is a secret: move it to `secret_headers`, whose values are never shown";
             return Err(BuildError::invalid(setting, problem));
         }
         headers.insert(name, value(setting, text)?);

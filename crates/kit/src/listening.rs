@@ -31,7 +31,7 @@ pub fn check_address(setting: &str, address: &str) -> Result<(), BuildError> {
     if port.is_some() {
         return Ok(());
     }
-    let problem = "no host and port; write for example \"0.0.0.0:8080\"";
+    let problem = "must have a host and a port; write for example \"0.0.0.0:8080\"";
     Err(BuildError::invalid(setting, problem))
 }
 
@@ -186,7 +186,7 @@ pub async fn accept<F>(
                     )));
                 }
                 Err(error) => {
-                    warn!(source, %error, "cannot accept a connection");
+                    warn!(source, %error, "cannot accept a connection; retrying");
                     sleep(ACCEPT_RETRY).await;
                 }
             }

@@ -182,7 +182,8 @@ impl Multiline {
     /// Invalid combinations of settings.
     pub fn joining(&self, most: ByteSize) -> Result<Joining, BuildError> {
         if self.timeout.0.is_zero() {
-            let problem = "must be greater than 0: a writer may be in the middle of an event";
+            let problem = "must be greater than 0s, because a writer may be in the middle of an \
+                           event";
             return Err(BuildError::invalid("multiline.timeout", problem));
         }
         self.rule().joining(self.timeout.0, most)
@@ -199,18 +200,19 @@ impl Rule<'_> {
             (None, Some(text), false) => Lines::Matching(pattern("multiline.continue", text)?),
             (None, None, true) => Lines::Parts,
             _ => {
-                let problem = "set one of `start` (lines that begin an event), `continue` (lines \
-                               that belong to the event before them) and `container` (parts of \
+                let problem = "must have exactly one of `start` (lines that begin an event), \
+                               `continue` (lines that continue an event) and `container` (parts of \
                                lines of a container)";
                 return Err(BuildError::invalid("multiline", problem));
             }
         };
         if self.lines_max == 0 {
-            let problem = "an event has at least one line";
+            let problem = "must be at least 1";
             return Err(BuildError::invalid("multiline.lines_max", problem));
         }
         if self.bytes_max.0 == 0 || self.bytes_max > most {
-            let problem = format!("it is between 1B and {most}: an event has to fit a batch");
+            let problem =
+                format!("must be from 1B to {most}, because an event must fit into a batch");
             return Err(BuildError::invalid("multiline.bytes_max", problem));
         }
         let lines_max = self.lines_max as usize;

@@ -24,9 +24,8 @@ pub fn known(
         (Some(known), 0) => Ok(known),
         _ => {
             let message = format!(
-                "the source `{kind}` needs exactly one required channel: it keeps its position \
-                 there; set one, and others as optional ones, or let sinks of several groups take \
-                 from it"
+                "the source `{kind}` needs exactly one required channel, which stores its \
+                 position: make the others optional, or let several groups read from one channel"
             );
             Err(SourceError { class: ErrorClass::Fatal, message, source: None })
         }

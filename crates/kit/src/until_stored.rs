@@ -74,11 +74,11 @@ impl UntilStored {
             match error.class() {
                 ErrorClass::Transient | ErrorClass::Indeterminate => {}
                 ErrorClass::Poison => {
-                    let problem = format!("a batch of {bytes} bytes is refused: {error}");
+                    let problem = format!("a channel rejected a batch of {bytes} bytes: {error}");
                     return Err(Refused::Batch(problem));
                 }
                 class @ (ErrorClass::Blocked | ErrorClass::Fatal) => {
-                    let message = format!("a batch of {bytes} bytes cannot be stored");
+                    let message = format!("cannot store a batch of {bytes} bytes");
                     let source: Option<Box<dyn std::error::Error + Send + Sync>> =
                         Some(Box::new(error));
                     return Err(Refused::Source(SourceError { class, message, source }));
@@ -109,7 +109,7 @@ impl UntilStored {
         if let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
             tracing::warn!(
                 source = %self.source, error = %text, failures, lasts_seconds = seconds(lasts),
-                "a batch is not stored; trying on",
+                "cannot store a batch; retrying",
             );
         }
         let random = self.entropy.next_u64();

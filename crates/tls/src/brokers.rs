@@ -35,7 +35,7 @@ impl Brokers {
             return Err(invalid(format!("must have at least one URL, for example \"{EXAMPLE}\"")));
         };
         if parsed.iter().any(|(_, it)| it != is_tls) {
-            let problem = "all URLs must start with `amqp://`, or all with `amqps://`";
+            let problem = "must all start with `amqp://`, or all with `amqps://`";
             return Err(invalid(problem.into()));
         }
         for (address, _) in parsed.iter().filter(|(_, is_tls)| !is_tls) {
@@ -59,8 +59,8 @@ impl Brokers {
 fn parse(url: &str, refused: fn(&str) -> Option<String>) -> Result<(Arc<str>, bool), String> {
     // Checked first: the other errors show the URL.
     if url.contains('@') {
-        return Err("URLs are shown in logs: remove the user from the URL, and set `user` and \
-                    `password`"
+        return Err("must not contain a user, because URLs are shown in logs; set `user` and \
+                    `password` instead"
             .into());
     }
     if let Some(problem) = refused(url) {

@@ -269,7 +269,7 @@ impl ServerTls {
             return Err(BuildError::invalid("tls.client_crl", problem));
         }
         if self.handshake_timeout.0.is_zero() {
-            return Err(BuildError::invalid("tls.handshake_timeout", "must not be 0"));
+            return Err(BuildError::invalid("tls.handshake_timeout", "must be greater than 0s"));
         }
         Ok(ServerParts {
             identity,

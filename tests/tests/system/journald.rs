@@ -244,7 +244,7 @@ fn every_entry_of_a_journal_is_stored_once_over_kills_rotation_and_vacuum() {
     let metrics = agent.metrics().expect("the agent answers");
     assert_eq!(counted(&metrics, "cursor_gone"), 1.0);
     let output = agent.output();
-    assert!(output.contains("entries behind it may be missed"), "{output}");
+    assert!(output.contains("later entries may be lost"), "{output}");
     agent.stop(LIMIT);
     journal.stop();
     eprintln!("{:?} in all", began.elapsed());

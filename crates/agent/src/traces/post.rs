@@ -31,7 +31,7 @@ pub(super) enum PostError {
         source: std::io::Error,
     },
     /// The connection broke before the answer.
-    #[error("the connection to {address} broke before the answer")]
+    #[error("lost the connection to {address} before the response")]
     Broken {
         address: String,
         #[source]

@@ -192,11 +192,11 @@ async fn waiting_spans_are_exported_at_the_end_and_join_to_one_trace() {
 fn a_setting_that_is_not_possible_is_named_with_its_place() {
     for (setting, place, cause) in [
         ("url = \"http://h\"", "agent.traces.url: ", "data would leave this host in plain text"),
-        ("url = \"http://localhost:1\"\nsample = 0", "agent.traces.sample: ", "over 0"),
+        ("url = \"http://localhost:1\"\nsample = 0", "agent.traces.sample: ", "greater than 0"),
         (
             "url = \"http://localhost:1\"\nheaders = { Authorization = \"x\" }",
             "agent.traces.headers.Authorization: ",
-            "write it in `secret_headers`",
+            "move it to `secret_headers`",
         ),
         ("url = \"http://localhost:1\"\ntls = {}", "agent.traces.tls: ", "write `https://`"),
     ] {

@@ -250,8 +250,8 @@ fn port_of_another_service_is_explained() {
         }
     });
     let said = place.failure(&format!("type = \"grpc\"\naddress = \"{address}\""));
-    assert!(said.contains(&format!("the stream to {address} broke: ")), "{said}");
-    assert!(said.contains("is it the port that a collector listens on?"), "{said}");
+    assert!(said.contains(&format!("lost the connection to {address}: ")), "{said}");
+    assert!(said.contains("check that a collector listens on this port"), "{said}");
 }
 
 #[test]

@@ -33,8 +33,9 @@ pub(super) fn know_name(
         Err(error) => {
             warn!(
                 %sink, %error,
-                "a new origin is bound to no name, and a next agent that requires it refuses it: \
-                 see `aqueduct channel renew --name`",
+                "cannot read the name of this agent for a new origin; next agents with `origins = \
+                 \"require\"` will reject its batches: fix the cause, then run `aqueduct channel \
+                 renew --name`",
             );
             None
         }

@@ -288,7 +288,10 @@ impl Connection {
             Ok(true) => self.shared.offer_again(identity),
             Ok(false) => self.shared.refused(identity, Reason::EpochClosed, detail),
             Err(error) => {
-                warn!(sink = %self.name, %identity, %error, "a closed epoch could not be left");
+                warn!(
+                    sink = %self.name, %identity, %error,
+                    "cannot give a batch of a closed epoch a new identity; retrying"
+                );
                 self.shared.offer_again(identity);
             }
         }
@@ -359,8 +362,8 @@ impl Connection {
             error!(
                 sink = %self.name, address = %self.shared.address, %other,
                 own = &*own.text, theirs = &*theirs.text,
-                "the next agent sends events into other datasets than the others of its group, and \
-                 gets no batch until `aqueduct check` says the same for both",
+                "the next agent routes events to other datasets than the rest of its group; it \
+                 gets no batches until `aqueduct check` prints the same routing for both",
             );
         }
     }

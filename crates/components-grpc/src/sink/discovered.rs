@@ -42,7 +42,7 @@ pub(super) fn build(config: Config, cx: &BuildContext) -> Result<Box<dyn Sink>, 
         return Err(BuildError::invalid("discover_every", problem));
     }
     if !(1..=SEATS_MAX).contains(&config.discover_max) {
-        return Err(BuildError::invalid("discover_max", format!("from 1 to {SEATS_MAX}")));
+        return Err(BuildError::invalid("discover_max", format!("must be from 1 to {SEATS_MAX}")));
     }
     let tls = config.tls.clone().map(|tls| match &query {
         Query::Host { host, .. } => tls.for_host(host),
@@ -165,7 +165,8 @@ impl Discovered {
             }
             None => warn!(
                 sink = %self.cx.name, address = %assignment.address,
-                "what was looked up is no address: no connection to it is possible",
+                "the lookup returned an invalid address, which gets no batches: correct the DNS \
+                 record",
             ),
         }
     }
@@ -190,7 +191,7 @@ impl Sink for Discovered {
     async fn probe(&mut self) -> Result<Option<String>, SinkError> {
         let Discovery { query, server } = self.seat.board().discovery().clone();
         let found = query.look_up(&*self.cx.env.names, server).await.map_err(|error| {
-            let source = Box::from(format!("{query} cannot be looked up: {error}"));
+            let source = Box::from(format!("cannot look up {query}: {error}"));
             SinkError { class: ErrorClass::Transient, retry_after: None, source }
         })?;
         let mut reached = Vec::new();

@@ -27,7 +27,7 @@ pub enum GrpcError {
         source: tls::SecretFileError,
     },
     /// The connection or the downstream agent's Welcome took too long.
-    #[error("{address} did not say welcome within {timeout:?}")]
+    #[error("{address} did not complete the handshake within {timeout:?}")]
     NoWelcome {
         /// Address of the downstream agent.
         address: String,
@@ -35,13 +35,13 @@ pub enum GrpcError {
         timeout: Duration,
     },
     /// The stream ended.
-    #[error("{address} ended the stream")]
+    #[error("{address} closed the connection")]
     Ended {
         /// Address of the downstream agent.
         address: String,
     },
     /// The stream broke.
-    #[error("the stream to {address} broke: {}", said(status))]
+    #[error("lost the connection to {address}: {}", said(status))]
     Broken {
         /// Address of the downstream agent.
         address: String,
@@ -49,7 +49,7 @@ pub enum GrpcError {
         status: Box<tonic::Status>,
     },
     /// The downstream agent violates the protocol.
-    #[error("{address} does not keep to the protocol")]
+    #[error("{address} violates the protocol")]
     Protocol {
         /// Address of the downstream agent.
         address: String,
@@ -67,7 +67,7 @@ pub enum GrpcError {
         source: Option<Arc<GrpcError>>,
     },
     /// The batch was sent and not answered. The downstream agent may have it or not.
-    #[error("no answer from {address}")]
+    #[error("no response from {address} to a batch")]
     NoAnswer {
         /// Address of the downstream agent.
         address: String,
@@ -90,16 +90,16 @@ pub enum GrpcError {
         address: String,
     },
     /// The downstream agent could not read the message.
-    #[error("a batch arrived at {address} in a way that it could not read")]
+    #[error("{address} cannot read a batch as it arrived")]
     Unreadable {
         /// Address of the downstream agent.
         address: String,
     },
     /// The downstream agent routes events to other datasets than its group.
     #[error(
-        "{address} gets no batch, because it does not route as {other} does: {own}, but there \
-         {theirs}; make `aqueduct check` say the same for both: their selectors, what their \
-         interceptors write, names and directories of their sinks"
+        "{address} gets no batches, because it routes events differently from {other}: {own} \
+         instead of {theirs}; use the same selectors, interceptors, sink names and directories on \
+         both (compare with `aqueduct check`)"
     )]
     OtherRouting {
         /// Address of the downstream agent.
@@ -112,7 +112,7 @@ pub enum GrpcError {
         theirs: String,
     },
     /// The batch has no identity, because no channel assigned one: a retry could duplicate it.
-    #[error("a batch for {address} has no identity")]
+    #[error("a batch for {address} has no identity, so a retry could duplicate it: it is not sent")]
     NoIdentity {
         /// Address of the downstream agent.
         address: String,
@@ -143,8 +143,8 @@ fn said(status: &tonic::Status) -> String {
     }
     // A server of another protocol also ends a connection in one of these ways.
     format!(
-        "{cause}; if this does not pass: is it the port that a collector listens on? Does it speak \
-         TLS (`tls`), and want a certificate (`tls.certificate`)?"
+        "{cause}; if this continues, check that a collector listens on this port, and whether it \
+         requires TLS (`tls`) and a certificate (`tls.certificate`)"
     )
 }
 
@@ -185,12 +185,12 @@ mod tests {
         let text = broken(tonic::Status::from_error(Box::new(pipe)));
         assert_eq!(
             text,
-            "the stream to a:1 broke: stream closed; if this does not pass: is it the port that a \
-             collector listens on? Does it speak TLS (`tls`), and want a certificate \
-             (`tls.certificate`)?"
+            "lost the connection to a:1: stream closed; if this continues, check that a collector \
+             listens on this port, and whether it requires TLS (`tls`) and a certificate \
+             (`tls.certificate`)"
         );
         let text = broken(tonic::Status::resource_exhausted("too many connections"));
-        assert!(text.starts_with("the stream to a:1 broke: too many connections ("), "{text}");
+        assert!(text.starts_with("lost the connection to a:1: too many connections ("), "{text}");
         assert!(!text.contains("collector listens on"), "a collector has answered: {text}");
     }
 }

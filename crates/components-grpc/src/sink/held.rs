@@ -15,7 +15,7 @@ pub(super) fn too_large(shared: &Shared, ticket: Ticket, batch: Batch, limit: u6
         return shared.hold_back(ticket, HeldBack { bytes, events, refused: false });
     }
     let detail = format!(
-        "one event alone is a batch of {bytes} bytes, over `message_max` ({limit} bytes) of the \
+        "a single event is a batch of {bytes} bytes, over `message_max` ({limit} bytes) of the \
          collector at {address}: raise it there, or limit the length of lines"
     );
     let reason = TOO_LARGE;

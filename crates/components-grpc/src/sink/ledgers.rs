@@ -63,23 +63,22 @@ impl Connection {
         match change {
             Change::Rebuilt { before } => info!(
                 %sink, %address, %dataset, %before, %found, entries,
-                "the commit ledger behind the next agent was rebuilt",
+                "the commit ledger of the next agent was rebuilt; no action needed",
             ),
             Change::Other { before } => warn!(
                 %sink, %address, %dataset, %before, %found, entries,
-                "the commit ledger behind the next agent is another one than before: batches that \
-                 only the ledger before names are stored again if they are sent again; {COMMAND}",
+                "the commit ledger of the next agent was replaced; batches that only the old \
+                 ledger lists are stored twice if they are resent; {COMMAND}",
             ),
             Change::Apart { known, other } => warn!(
                 %sink, %address, %dataset, %found, %other, %known,
-                "two next agents store into one dataset by different commit ledgers: a batch that \
-                 both get is stored twice; {COMMAND}",
+                "two next agents write one dataset with different commit ledgers; a batch that \
+                 both receive is stored twice: compare their sinks; {COMMAND}",
             ),
             Change::Shorter { before } => warn!(
                 %sink, %address, %dataset, %found, entries, before,
-                "the commit ledger behind the next agent is shorter than before, as an older copy \
-                 is: batches of the missing entries are stored again if they are sent again; \
-                 {COMMAND}",
+                "the commit ledger of the next agent lost commit records, like a restored older \
+                 copy; batches of these records are stored twice if they are resent; {COMMAND}",
             ),
         }
     }

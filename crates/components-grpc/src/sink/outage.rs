@@ -45,7 +45,7 @@ fn read(outlet: v1::Outlet, dialed: &Arc<str>, now: Instant) -> Option<Outage> {
     }
     detail.truncate(detail.floor_char_boundary(CAUSE_MAX));
     if detail.is_empty() {
-        "it gives no cause".clone_into(&mut detail);
+        "no cause given".clone_into(&mut detail);
     }
     let address = match is_address(&agent) {
         true => agent.into(),

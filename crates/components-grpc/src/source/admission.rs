@@ -26,14 +26,14 @@ use tonic::Status;
 pub(super) enum Refusal {
     /// No credential proves a name.
     #[error(
-        "no token is shown, and this agent asks for one (`tokens_file`): set `token_file` of the \
-         sink"
+        "the client sent no token, but this agent requires one (`tokens_file`): set `token_file` \
+         of the sink"
     )]
     Missing,
     /// The token is unknown.
     #[error(
-        "the token is not in `tokens_file` of this agent: it was taken out there, or was never \
-         put in; `aqueduct pki token NAME` makes another one"
+        "the token is not in `tokens_file` of this agent: it was removed there, or never added; \
+         create another one with `aqueduct pki token NAME`"
     )]
     Unknown,
     /// Token and certificate prove different names.

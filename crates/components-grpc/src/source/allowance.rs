@@ -44,9 +44,8 @@ pub(super) struct Allowance {
 pub(super) enum Over {
     /// The stream exceeds its own limit.
     #[error(
-        "the sender holds so many unsettled batches apart that to remember them takes {bytes} \
-         bytes, over the {max} of one connection; where that is right, raise `remembered_max` of \
-         this source"
+        "tracking the unsettled batches of this sender needs {bytes} bytes, over the limit of \
+         {max} for one connection; if this is expected, raise `remembered_max` of this source"
     )]
     Stream {
         /// Bytes that it would use.
@@ -56,8 +55,8 @@ pub(super) enum Over {
     },
     /// All streams together exceed the limit.
     #[error(
-        "to remember what this sender holds takes {bytes} bytes, and other connections leave \
-         {left} of `remembered_max`; it is welcome later"
+        "tracking the unsettled batches of this sender needs {bytes} bytes, but other connections \
+         leave {left} of `remembered_max`; retry later"
     )]
     All {
         /// Bytes that it would use.

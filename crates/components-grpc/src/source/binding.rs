@@ -42,10 +42,10 @@ pub enum Origins {
 /// The sender may not send this origin.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "origin {origin} is not bound to the name of its sender ({names}): it would speak for \
-     another agent. For a channel that is older than this name: `aqueduct channel renew DIR \
-     --name NAME` at the sender, once it is empty. For an agent that hands on what others send: \
-     its name in `relays` of this source"
+    "origin {origin} does not belong to the name of its sender ({names}), which may impersonate \
+     another agent. If the sender's channel is older than its name, run `aqueduct channel renew \
+     DIR --name NAME` there once it is empty; if the sender relays for other agents, add its name \
+     to `relays` of this source"
 )]
 pub(super) struct Foreign {
     origin: Origin,
@@ -94,7 +94,7 @@ impl Binding {
         let Some(origin) = spoken.find(|origin| !is_own(origin)) else { return Ok(()) };
         self.metrics.count_anomaly(&self.source, "foreign_origin", 1);
         let names = match names {
-            [] => "it shows none".to_owned(),
+            [] => "none".to_owned(),
             names => names.join(", "),
         };
         let foreign = Foreign { origin, names };
@@ -104,7 +104,11 @@ impl Binding {
         *warned = true;
         if let Some(left_out) = self.rate.allow(Instant::now()) {
             let source = &self.source;
-            warn!(%source, %peer, problem = %foreign, left_out, "taken all the same (`origins`)");
+            warn!(
+                %source, %peer, problem = %foreign, left_out,
+                "accepting batches of an origin that does not belong to the sender; to reject \
+                 them, set `origins = \"require\"`"
+            );
         }
         Ok(())
     }

@@ -164,20 +164,20 @@ impl Config {
             ("connections_max", u64::from(self.connections_max)),
         ];
         if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(BuildError::invalid(*setting, "must not be 0"));
+            return Err(BuildError::invalid(*setting, "must be greater than 0"));
         }
         if let Some(max) = cx.env.net.connections_max()
             && u64::from(self.connections_max) >= max
         {
             let problem = format!(
-                "must be below {max}, the open files that this process may have; raise that limit \
-                 (systemd: LimitNOFILE, shell: ulimit -Hn) or set less"
+                "must be below {max}, the limit of open files of this process; raise that limit \
+                 (systemd: LimitNOFILE, shell: ulimit -Hn), or lower this"
             );
             return Err(BuildError::invalid("connections_max", problem));
         }
         const MESSAGE_MAX: ByteSize = ByteSize::mib(1024);
         if self.message_max == ByteSize(0) || self.message_max > MESSAGE_MAX {
-            let problem = format!("must be over 0 and at most {MESSAGE_MAX}");
+            let problem = format!("must be from 1B to {MESSAGE_MAX}");
             return Err(BuildError::invalid("message_max", problem));
         }
         self.tenants.check(("message_max", self.message_max))?;
@@ -185,8 +185,9 @@ impl Config {
         let binds = !matches!(self.origins, None | Some(Origins::Off));
         let of_names = [("origins", binds), ("relays", !self.relays.is_empty())];
         if let Some((setting, _)) = of_names.iter().find(|(_, set)| *set && !self.shows_names()) {
-            let problem = "it counts with `tls.client_ca`, `tls.truststore` or `tokens_file`: \
-                           names are proved by certificates or tokens of clients";
+            let problem = "has an effect only with `tls.client_ca`, `tls.truststore` or \
+                           `tokens_file`, which prove the names of clients; set one of them, or \
+                           remove this";
             return Err(BuildError::invalid(*setting, problem));
         }
         Ok(())

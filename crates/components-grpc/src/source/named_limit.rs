@@ -53,8 +53,8 @@ impl Service {
             info!(
                 source = %self.name, bytes = limit.takes, cut_bytes = limit.cut,
                 bytes_before = before.takes, cut_bytes_before = before.cut,
-                "the agents behind this one take batches of another size: senders connect again to \
-                 read the new limits",
+                "the size limits of batches of the downstream agents changed; senders reconnect to \
+                 learn them; no action needed",
             );
         }
         limit

@@ -89,7 +89,7 @@ async fn a_stream_without_a_token_that_counts_is_refused_with_the_reason_and_cou
     // dropped.
     for (settings, word, counted) in [
         (unreadable, "cannot read", false),
-        (json!({}), "no token is shown", true),
+        (json!({}), "the client sent no token", true),
         (bench.shows("web-1", SECOND), "the token is not in `tokens_file`", true),
     ] {
         let before = source.anomalies("unauthenticated");
@@ -136,7 +136,7 @@ async fn a_token_that_is_taken_out_counts_for_streams_that_are_open_and_for_no_o
     bench.file("tokens", &format!("web-2 {SECOND}"));
     look().await;
     let said = bench.refusal(bench.shows("web-1", FIRST)).await;
-    assert!(said.contains("it was taken out there"), "{said}");
+    assert!(said.contains("it was removed there"), "{said}");
     write(&mut *sink, 0..3).await;
     Verdicts::default().until(&mut *sink, |v| v.stored == set(0..3)).await;
     sink.close().await;
@@ -177,7 +177,7 @@ async fn a_token_takes_over_from_another_while_batches_go_and_each_is_stored_onc
     sink.close().await;
     look().await;
     let said = bench.refusal(bench.shows("web-1", FIRST)).await;
-    assert!(said.contains("it was taken out there"), "{said}");
+    assert!(said.contains("it was removed there"), "{said}");
     source.stop().await;
 }
 
@@ -210,13 +210,13 @@ async fn certificate_and_token_name_the_same_and_one_is_enough_where_certificate
         assert!(said.contains(two), "{said}");
         if auth == "required" {
             let said = bench.refusal(with(known(NAME), json!({}))).await;
-            assert!(said.contains("no token is shown"), "{said}");
+            assert!(said.contains("the client sent no token"), "{said}");
         } else {
             for settings in [with(known(NAME), json!({})), with(nameless(), other)] {
                 open_sink(&bench.env, ADDRESS, settings).await.close().await;
             }
             let said = bench.refusal(with(nameless(), json!({}))).await;
-            assert!(said.contains("no token is shown"), "{said}");
+            assert!(said.contains("the client sent no token"), "{said}");
         }
         source.stop().await;
     }

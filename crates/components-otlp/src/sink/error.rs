@@ -16,7 +16,7 @@ pub(super) enum OtlpError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("the connection to {url} broke before the answer")]
+    #[error("lost the connection to {url} before the response")]
     Broken {
         url: String,
         #[source]
@@ -26,7 +26,7 @@ pub(super) enum OtlpError {
     Http { url: String, status: StatusCode, text: String, retry_after: Option<Duration> },
     #[error("{url} answered {code:?}: {text}")]
     Grpc { url: String, code: Code, text: String, retry_after: Option<Duration> },
-    #[error("{url} answered success by what is no answer of OTLP: {problem}")]
+    #[error("{url} returned success, but its response is not OTLP: {problem}; check `url`")]
     Unreadable { url: String, problem: String },
 }
 

@@ -13,12 +13,12 @@ fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
     assert!(build::<Config>(&json!({ "url": "http://h:4317" }), &cx).is_ok());
     for (more, path, expected) in [
         (json!({ "url": "h:4317" }), "url", "http://"),
-        (json!({ "url": "http://h:4317/v1/logs" }), "url", "gRPC has paths of its own"),
+        (json!({ "url": "http://h:4317/v1/logs" }), "url", "gRPC has its own paths"),
         (json!({ "url": "http://h/?a=b", "protocol": "http" }), "url", "query"),
         (json!({ "encoding": "json" }), "encoding", "`protocol = \"http\"`"),
         (json!({ "tls": {} }), "tls", "https://"),
         (json!({ "events_max": 0 }), "events_max", "at least 1"),
-        (json!({ "request_max": "0B" }), "request_max", "over 0"),
+        (json!({ "request_max": "0B" }), "request_max", "from 1B"),
         (json!({ "headers": { "authorization": "x" } }), "headers.authorization", "secret_headers"),
     ] {
         let mut settings = json!({ "url": "http://h:4317" });

@@ -108,7 +108,7 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         if self.listen.is_empty() {
-            let problem = "at least one address; write for example [\"0.0.0.0:4317\"]";
+            let problem = "must have at least one address; write for example [\"0.0.0.0:4317\"]";
             return Err(BuildError::invalid("listen", problem));
         }
         let named = self.listen.iter().enumerate().map(|(at, it)| (format!("listen.{at}"), it));
@@ -122,7 +122,7 @@ impl Component for Config {
         let protocols = ["h2", "http/1.1"];
         let ports = Ports::new(&named, self.connections, limits, &protocols, cx)?;
         if self.retry_after.0 < Duration::from_millis(1) {
-            return Err(BuildError::invalid("retry_after", "at least 1ms"));
+            return Err(BuildError::invalid("retry_after", "must be at least 1ms"));
         }
         let mapping = Mapping {
             logs: match self.log_body {

@@ -34,13 +34,13 @@ impl Connection<'_> {
         let salts = Salts { nonce: entropy.bytes16(), auth: entropy.bytes16() };
         self.client.write(&login.helo(&salts)).await?;
         let Some((ping, _)) = self.next().await? else {
-            return Err(End::Refused("the client ended before it had logged in".into()));
+            return Err(End::Refused("the client disconnected before it logged in".into()));
         };
         let pong = login.pong(&ping, &salts).map_err(|problem| malformed(&ping, &problem))?;
         self.client.write(&pong.bytes).await?;
         match pong.refused {
             None => Ok(()),
-            Some(reason) => Err(End::Refused(format!("the login fails: {reason}"))),
+            Some(reason) => Err(End::Refused(format!("the login failed: {reason}"))),
         }
     }
 
@@ -80,9 +80,9 @@ impl Connection<'_> {
         }
         let Some(chunk) = chunk else {
             if self.fluent.require_ack {
-                let problem = "a message asks for no answer, which `require_ack` wants: set \
-                               `Require_ack_response` (Fluent Bit) or `require_ack_response` \
-                               (Fluentd)";
+                let problem = "a message requests no acknowledgement, but `require_ack` is set: \
+                               set `Require_ack_response` (Fluent Bit) or `require_ack_response` \
+                               (Fluentd) in the client";
                 return Err(End::Refused(problem.into()));
             }
             if batch.is_empty() {

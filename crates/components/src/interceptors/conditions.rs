@@ -67,14 +67,13 @@ impl Condition {
             return self.in_language(kind, setting, cx);
         }
         if self.expression.is_some() || self.holds_on_error.is_some() {
-            let problem = "an expression needs its language: write also type = \"cel\"";
+            let problem = "must have a `type`, the language of `expression`; write type = \"cel\"";
             return Err(BuildError::invalid(setting, problem));
         }
         if let Some(header) = &self.header {
             super::check_name(&at("header"), header)?;
         } else if self.one_of.is_none() && self.matches.is_none() && !self.is_number() {
-            let problem =
-                "a condition without `header` needs a test of the body, such as `matches`";
+            let problem = "must have `header`, or a test of the body such as `matches`";
             return Err(BuildError::invalid(setting, problem));
         }
         let matches = self.matches.as_deref().map(|text| super::pattern(&at("matches"), text));
@@ -100,9 +99,9 @@ impl Condition {
             || self.is_number()
             || self.not;
         if is_plain {
-            let problem = "a condition with `type` has no `header`, `one_of`, `matches`, \
-                           `at_least`, `below` or `not`; say it in the expression, or write a \
-                           condition of its own";
+            let problem = "cannot combine `type` with `header`, `one_of`, `matches`, `at_least`, \
+                           `below` or `not`: test them in the expression, or in a separate \
+                           condition";
             return Err(BuildError::invalid(setting, problem));
         }
         let mut settings = serde_json::Map::new();
@@ -259,7 +258,7 @@ mod tests {
         for both in [json!({ "not": true }), json!({ "header": "a" }), json!({ "below": 1 })] {
             let mut settings = cel.clone();
             settings.as_object_mut().unwrap().extend(both.as_object().unwrap().clone());
-            assert!(refused(&settings, &edge).1.contains("say it in the expression"));
+            assert!(refused(&settings, &edge).1.contains("test them in the expression"));
         }
     }
 }

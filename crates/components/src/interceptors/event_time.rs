@@ -79,7 +79,7 @@ impl Component for Config {
         super::check_name("header", &self.header)?;
         let pattern = self.pattern.as_deref().map(|text| super::pattern("pattern", text));
         if self.formats.is_empty() {
-            return Err(BuildError::invalid("formats", "it needs at least one format"));
+            return Err(BuildError::invalid("formats", "must have at least one format"));
         }
         let formats = self.formats.iter().map(|text| Format::new("formats", text));
         Ok(Box::new(EventTime {

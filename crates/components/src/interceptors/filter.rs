@@ -31,7 +31,8 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         if self.keep.is_empty() && self.drop.is_empty() {
-            let problem = "write for example drop = [{ header = \"level\", one_of = [\"debug\"] }]";
+            let problem = "must have a condition if `keep` has none; write for example drop = [{ \
+                           header = \"level\", one_of = [\"debug\"] }]";
             return Err(BuildError::invalid("drop", problem));
         }
         Ok(Box::new(Filter {

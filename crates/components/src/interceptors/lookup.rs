@@ -92,7 +92,7 @@ impl Component for Config {
             };
             if line.len() != columns.count {
                 let (found, count) = (line.len(), columns.count);
-                return Err(format!("line {number} has {found} columns, and not {count}"));
+                return Err(format!("line {number} must have {count} columns, but has {found}"));
             }
             table.add(number, line, columns)
         });
@@ -101,7 +101,7 @@ impl Component for Config {
         }
         let invalid = |problem: String| BuildError::invalid("table", problem);
         read.map_err(invalid)?;
-        let columns = columns.ok_or_else(|| invalid("it has no line".to_owned()))?;
+        let columns = columns.ok_or_else(|| invalid("must have at least one line".to_owned()))?;
         let (keys, rows) = table.end().map_err(invalid)?;
         Ok(Box::new(Lookup {
             digest: xxh3_64(self.table.as_bytes()),
@@ -141,7 +141,7 @@ impl Columns {
             places.collect::<Result<Vec<_>, _>>()?
         };
         if taken.is_empty() || key_end >= names.len() {
-            return Err(BuildError::invalid("table", "it has no column but the key"));
+            return Err(BuildError::invalid("table", "must have a column besides the key"));
         }
         let header = |at: &usize| format!("{}{}", config.prefix, names[*at]);
         let headers: Vec<String> = taken.iter().map(header).collect();
@@ -172,15 +172,17 @@ impl Table {
     fn add(&mut self, number: usize, line: &[&str], columns: &Columns) -> Result<(), String> {
         let values: Vec<String> = columns.taken.iter().map(|at| line[*at].to_owned()).collect();
         if values.iter().any(|value| value.len() > VALUE_MAX) {
-            return Err(format!("a value of line {number} has over {VALUE_MAX} bytes"));
+            return Err(format!("a value of line {number} has more than {VALUE_MAX} bytes"));
         }
-        let next = u32::try_from(self.rows.len()).map_err(|_| "it has too many rows")?;
+        let next = u32::try_from(self.rows.len()).map_err(|_| "has too many rows")?;
         let row = *self.rows.entry(values).or_insert(next);
         let key = line[columns.key];
         let range = match self.keys {
             Keys::Texts => {
                 let Entry::Vacant(entry) = self.texts.entry(key.to_owned()) else {
-                    return Err(format!("the key `{key}` of line {number} is there twice"));
+                    return Err(format!(
+                        "the key `{key}` of line {number} occurs twice: remove one"
+                    ));
                 };
                 entry.insert(row);
                 return Ok(());
@@ -376,7 +378,7 @@ mod tests {
             ("networks", "net,a\n1.0.0.0/24,x\n1.0.0.0/24,y", "lines 2 and 3"),
             ("ranges", "a,b,c\n1.0.0.0,1.0.0.9,x\n1.0.0.5,1.0.0.12,y", "lines 2 and 3"),
             ("ranges", "a,b,c\n1.0.0.9,1.0.0.0,x", "line 2"),
-            ("ranges", "a,b\n1.0.0.9,1.0.0.0", "no column but the key"),
+            ("ranges", "a,b\n1.0.0.9,1.0.0.0", "a column besides the key"),
         ] {
             let settings = json!({ "from": "client", "table": table, "keys": keys });
             let error = super::super::testing::built::<Config>(&settings).err().unwrap();

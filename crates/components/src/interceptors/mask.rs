@@ -56,14 +56,14 @@ impl Component for Config {
         if let Some(header) = &self.header {
             super::check_name("header", header)?;
         } else if self.pattern.is_none() {
-            let problem =
-                "a body is hidden by a pattern; write for example pattern = \"[0-9]{16}\"";
+            let problem = "must be set to mask the body, which is the default without `header`; \
+                           write for example pattern = \"[0-9]{16}\"";
             return Err(BuildError::invalid("pattern", problem));
         }
         let pattern = self.pattern.as_deref().map(|text| super::pattern("pattern", text));
         let key = self.key.as_ref().map(Secret::expose);
         if let Some(short) = key.filter(|key| key.len() < KEY_MIN) {
-            let problem = format!("it has {} bytes, fewer than {KEY_MIN}", short.len());
+            let problem = format!("has {} bytes, but must have at least {KEY_MIN}", short.len());
             return Err(BuildError::invalid("key", problem));
         }
         Ok(Box::new(Mask {

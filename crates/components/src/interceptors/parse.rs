@@ -102,7 +102,7 @@ impl Component for Config {
         let parser = Parser::new(&self.format.0)?;
         super::check_name("failure_header", &self.failure_header)?;
         if !(1..=4096).contains(&self.fields_max) {
-            return Err(BuildError::invalid("fields_max", "it must be between 1 and 4096"));
+            return Err(BuildError::invalid("fields_max", "must be from 1 to 4096"));
         }
         let scope = cx.scope::<Self>();
         Ok(Box::new(Parse {

@@ -53,7 +53,7 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         let regex = super::pattern("regex", &self.regex)?;
         if self.serializers.is_empty() {
-            let problem = "no header is named; write for example [{ name = \"user\" }]";
+            let problem = "must name at least one header; write for example [{ name = \"user\" }]";
             return Err(BuildError::invalid("serializers", problem));
         }
         let groups = regex.captures_len() - 1;
@@ -93,7 +93,10 @@ impl Output {
         super::check_name("serializers", &name)?;
         let Some(date) = date else {
             return match zone {
-                Some(_) => Err(BuildError::invalid("serializers", "`zone` needs a `date`")),
+                Some(_) => Err(BuildError::invalid(
+                    "serializers",
+                    "`zone` has an effect only with `date`; set `date`, or remove `zone`",
+                )),
                 None => Ok(Self { header: name, date: None }),
             };
         };

@@ -28,7 +28,7 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         if self.names.is_empty() && self.matching.is_none() {
-            let problem = "no header is named; write for example names = [\"password\"]";
+            let problem = "must name at least one header; write for example names = [\"password\"]";
             return Err(BuildError::invalid("names", problem));
         }
         for name in &self.names {

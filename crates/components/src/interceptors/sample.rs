@@ -37,7 +37,7 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         if !(self.rate > 0.0 && self.rate <= 1.0) {
-            return Err(BuildError::invalid("rate", "it must be over 0 and at most 1"));
+            return Err(BuildError::invalid("rate", "must be greater than 0 and at most 1"));
         }
         if let Some(by) = &self.by {
             super::check_name("by", by)?;

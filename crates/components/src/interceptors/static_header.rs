@@ -37,16 +37,27 @@ impl Component for Config {
         match (self.key, self.value) {
             (Some(key), Some(value)) => {
                 if headers.insert(key.clone(), value).is_some() {
-                    let problem = format!("`{key}` stands among `headers` as well");
+                    let problem = format!("`{key}` is also in `headers`: remove one of the two");
                     return Err(BuildError::invalid("key", problem));
                 }
             }
-            (Some(_), None) => return Err(BuildError::invalid("key", "it needs a `value`")),
-            (None, Some(_)) => return Err(BuildError::invalid("value", "it needs a `key`")),
+            (Some(_), None) => {
+                return Err(BuildError::invalid(
+                    "key",
+                    "has an effect only with `value`; set `value`, or remove this",
+                ));
+            }
+            (None, Some(_)) => {
+                return Err(BuildError::invalid(
+                    "value",
+                    "has an effect only with `key`; set `key`, or remove this",
+                ));
+            }
             (None, None) => {}
         }
         if headers.is_empty() {
-            let problem = "no header is named; write for example headers = { site = \"fra\" }";
+            let problem = "must name at least one header; write for example headers = { site = \
+                           \"fra\" }";
             return Err(BuildError::invalid("headers", problem));
         }
         for name in headers.keys() {

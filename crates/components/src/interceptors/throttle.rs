@@ -49,12 +49,12 @@ impl Component for Config {
         // The interval between events is in whole nanoseconds: up to this rate the error is at most
         // 1 %.
         if !(1..=10_000_000).contains(&self.events_per_second) {
-            let problem = "it must be between 1 and 10000000";
+            let problem = "must be from 1 to 10000000";
             return Err(BuildError::invalid("events_per_second", problem));
         }
         let burst = self.burst.unwrap_or(self.events_per_second);
         if !(1..=1_000_000_000).contains(&burst) {
-            return Err(BuildError::invalid("burst", "it must be between 1 and 1000000000"));
+            return Err(BuildError::invalid("burst", "must be from 1 to 1000000000"));
         }
         if let Some(by) = &self.by {
             super::check_name("by", by)?;

@@ -62,7 +62,8 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Interceptor>, BuildError> {
         super::check_name("header", &self.header)?;
         if self.prefix.len() > PREFIX_MAX {
-            let problem = format!("it has {} bytes, over {PREFIX_MAX}", self.prefix.len());
+            let problem =
+                format!("has {} bytes, but must have at most {PREFIX_MAX}", self.prefix.len());
             return Err(BuildError::invalid("prefix", problem));
         }
         Ok(Box::new(Uuid { config: self, entropy: cx.env.entropy.clone() }))

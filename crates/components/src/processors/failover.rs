@@ -86,8 +86,9 @@ fn tiers(
     let mut tiers: BTreeMap<Reverse<i64>, Vec<usize>> = BTreeMap::new();
     for (member, name) in sinks.iter().enumerate() {
         let Some(priority) = priorities.get(name) else {
-            let problem =
-                format!("`{name}` has no priority; give each sink of the group one, or no sink");
+            let problem = format!(
+                "must have a priority for `{name}`: set one for each sink of the group, or for none"
+            );
             return Err(BuildError::invalid("priorities", problem));
         };
         tiers.entry(Reverse(*priority)).or_default().push(member);

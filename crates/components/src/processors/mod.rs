@@ -21,10 +21,10 @@ pub static ALL: &[Entry<dyn SinkProcessor>] =
 /// Creates the pauses from two settings of a group.
 fn pauses(min: Period, max: Period, cx: &BuildContext) -> Result<Pauses, BuildError> {
     if min.0.is_zero() {
-        return Err(BuildError::invalid("backoff_min", "must be greater than 0, such as \"1s\""));
+        return Err(BuildError::invalid("backoff_min", "must be greater than 0s"));
     }
     if max < min {
-        let problem = format!("it is at least `backoff_min`, which is {min}");
+        let problem = format!("must be at least `backoff_min`, which is {min}");
         return Err(BuildError::invalid("backoff_max", problem));
     }
     Ok(Pauses { base: min.0, limit: max.0, entropy: cx.env.entropy.clone() })
@@ -48,7 +48,7 @@ fn yes() -> bool {
 /// Checks that a group has at least `least` sinks.
 fn check_members(sinks: &[String], least: usize) -> Result<(), BuildError> {
     if sinks.len() < least {
-        let problem = format!("this group takes at least {least}, not {}", sinks.len());
+        let problem = format!("must name at least {least} sinks, not {}", sinks.len());
         return Err(BuildError::invalid("sinks", problem));
     }
     Ok(())

@@ -39,7 +39,7 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn SinkProcessor>, BuildError> {
         if self.sinks.is_empty() || self.sinks.iter().any(|name| *name != self.sinks[0]) {
-            let problem = format!("this group takes one, not {}", self.sinks.len());
+            let problem = format!("must name one sink, not {}", self.sinks.len());
             return Err(BuildError::invalid("sinks", problem));
         }
         let pauses = pauses(self.backoff_min, self.backoff_max, cx)?;

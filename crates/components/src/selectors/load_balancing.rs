@@ -54,7 +54,10 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn ChannelSelector>, BuildError> {
         if self.header.as_deref() == Some("") {
-            return Err(BuildError::invalid("header", "is empty; name a header"));
+            return Err(BuildError::invalid(
+                "header",
+                "must not be empty: set the name of a header",
+            ));
         }
         let (header, seed, channels) = (self.header, self.seed, self.channels.len());
         let order = match self.policy {
@@ -63,7 +66,8 @@ impl Component for Config {
             Policy::Random => Some(Order::Random(cx.env.entropy.clone())),
         };
         if let Some(order) = order {
-            const HASH_ALONE: &str = "is for `policy = \"hash\"` alone; remove it";
+            const HASH_ALONE: &str = "has an effect only with `policy = \"hash\"`; set it, or \
+                                      remove this";
             let set = [("header", header.is_some()), ("seed", seed != 0)];
             if let Some((setting, _)) = set.iter().find(|(_, is_set)| *is_set) {
                 return Err(BuildError::invalid(*setting, HASH_ALONE));

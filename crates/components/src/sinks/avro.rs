@@ -121,18 +121,18 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         let port = self.address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
         if port.is_none() {
-            let problem = "no host and port; write for example \"collector-1:4545\"";
+            let problem = "must have a host and a port; write for example \"collector-1:4545\"";
             return Err(BuildError::invalid("address", problem));
         }
         for (setting, value) in
             [("events_max", self.events_max), ("in_flight_max", self.in_flight_max)]
         {
             if value == 0 {
-                return Err(BuildError::invalid(setting, "at least 1"));
+                return Err(BuildError::invalid(setting, "must be at least 1"));
             }
         }
         if self.compression_level > 9 {
-            return Err(BuildError::invalid("compression_level", "0 to 9"));
+            return Err(BuildError::invalid("compression_level", "must be from 0 to 9"));
         }
         if self.tls.is_none() {
             cx.plain_text.speaks("address", &self.address, plain_text::TABLE);
@@ -146,7 +146,8 @@ impl Component for Config {
         let deflate = self.compression == Compression::Deflate;
         let outside = self.compression_layer == Layer::Outside;
         if outside && !(deflate && self.tls.is_some()) {
-            let problem = "`outside` needs `tls` and `compression = \"deflate\"`";
+            let problem = "`outside` has an effect only with `tls` and `compression = \
+                           \"deflate\"`; set both, or remove this";
             return Err(BuildError::invalid("compression_layer", problem));
         }
         let level = deflate.then_some(self.compression_level);
@@ -180,13 +181,15 @@ enum AvroError {
     Refused { address: Arc<str>, text: String },
     #[error("no answer from {address} within {limit:?}")]
     TimedOut { address: Arc<str>, limit: Duration },
-    #[error("the connection to {address} broke before the answer")]
+    #[error("lost the connection to {address} before the response")]
     Broken {
         address: Arc<str>,
         #[source]
         source: std::io::Error,
     },
-    #[error("{address} does not answer as an Avro source does; is `compression` the same there?")]
+    #[error(
+        "{address} does not respond like an Avro source; check that `compression` is the same there"
+    )]
     Answer {
         address: Arc<str>,
         #[source]

@@ -72,19 +72,19 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         if !self.directory.is_absolute() {
-            let problem = "it has to be an absolute path, such as \"/var/log/archive\"";
+            let problem = "must be an absolute path, such as \"/var/log/archive\"";
             return Err(BuildError::invalid("directory", problem));
         }
         let encoder = self.encoder.build("encoder", cx)?;
         if !encoder.is_lines() {
-            let problem = "a batch has to be on disk whole before it counts as delivered, and this \
-                           form holds events back; use `text`, `json` or `header_and_text`";
+            let problem = "must write each batch to disk immediately, but this encoder buffers \
+                           events; use `text`, `json` or `header_and_text`";
             return Err(BuildError::invalid("encoder", problem));
         }
         let extension = self.extension.unwrap_or_else(|| encoder.extension().to_owned());
         for (setting, part) in [("prefix", &self.prefix), ("extension", &extension)] {
             if part.contains(['/', '\0']) {
-                let problem = "it is a part of a file's name and has no `/`";
+                let problem = "must not contain `/`, because it is a part of a file name";
                 return Err(BuildError::invalid(setting, problem));
             }
         }

@@ -121,14 +121,15 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         if self.in_flight_max == 0 {
-            return Err(BuildError::invalid("in_flight_max", "at least 1"));
+            return Err(BuildError::invalid("in_flight_max", "must be at least 1"));
         }
         if self.events_max == Some(0) {
-            return Err(BuildError::invalid("events_max", "at least 1"));
+            return Err(BuildError::invalid("events_max", "must be at least 1"));
         }
         let (uri, address, is_tls) = target(&self.url)?;
         if self.tls.is_some() && !is_tls {
-            let problem = "the URL begins with `http://`: write `https://`, or leave `tls` out";
+            let problem = "has an effect only with `https://`; write `https://` in `url`, or \
+                           remove this";
             return Err(BuildError::invalid("tls", problem));
         }
         if !is_tls {
@@ -138,7 +139,7 @@ impl Component for Config {
         let dialer = Dialer::new(&cx.env, tls, &["http/1.1"])?;
         let format = Format::new(&self.encoder, &self.codec, cx)?;
         if format.encoder().has_forms() {
-            let problem = "a request is one file, which has one schema: declare it";
+            let problem = "must be set, because each request is one file with one schema";
             return Err(BuildError::invalid("encoder.schema", problem));
         }
         let options = Options {
@@ -174,7 +175,8 @@ fn headers(config: &Config, format: &Format) -> Result<HeaderMap, BuildError> {
     if let Some(coding) = format.content_encoding() {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
     } else if format.is_compressed() {
-        let problem = "HTTP has no name for it: take `gzip`, `zstd` or `deflate`";
+        let problem = "must be `gzip`, `zstd` or `deflate`, because HTTP has no name for this \
+                       codec";
         return Err(BuildError::invalid("codec", problem));
     }
     add_headers(&mut headers, &config.headers, &config.secret_headers)?;
@@ -192,7 +194,7 @@ enum HttpError {
     },
     #[error("{url} answered {status}: {text}")]
     Status { url: String, status: StatusCode, text: String, retry_after: Option<Duration> },
-    #[error("the connection to {address} broke before the answer")]
+    #[error("lost the connection to {address} before the response")]
     Broken {
         address: Arc<str>,
         #[source]

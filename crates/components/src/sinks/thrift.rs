@@ -105,11 +105,11 @@ impl Component for Config {
             [("in_flight_max", self.in_flight_max), ("events_max", self.events_max)]
         {
             if value == 0 {
-                return Err(BuildError::invalid(setting, "at least 1"));
+                return Err(BuildError::invalid(setting, "must be at least 1"));
             }
         }
         if self.frame_max < ByteSize(1024) || self.frame_max > ByteSize::mib(1024) {
-            return Err(BuildError::invalid("frame_max", "must be between 1KiB and 1GiB"));
+            return Err(BuildError::invalid("frame_max", "must be from 1KiB to 1GiB"));
         }
         if self.tls.is_none() {
             cx.plain_text.speaks("address", &self.address, plain_text::TABLE);
@@ -148,17 +148,17 @@ enum ThriftError {
     },
     #[error("{address} answered {status:?}")]
     Status { address: Arc<str>, status: Status },
-    #[error("{address} answered with status {number}, which is not known")]
+    #[error("{address} returned the unknown status {number}")]
     Number { address: Arc<str>, number: i32 },
-    #[error("{address} answered with exception {number}: {text}")]
+    #[error("{address} returned exception {number}: {text}")]
     Exception { address: Arc<str>, number: i32, text: String },
-    #[error("the connection to {address} broke before the answer")]
+    #[error("lost the connection to {address} before the response")]
     Broken {
         address: Arc<str>,
         #[source]
         source: std::io::Error,
     },
-    #[error("the answer of {address} cannot be read")]
+    #[error("cannot read the response of {address}")]
     Malformed {
         address: Arc<str>,
         #[source]

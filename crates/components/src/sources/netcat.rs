@@ -124,7 +124,7 @@ impl Component for Config {
             ("idle_timeout", self.idle_timeout.map_or(1, |it| it.0.as_nanos().min(1) as u64)),
         ];
         if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(BuildError::invalid(*setting, "must not be 0"));
+            return Err(BuildError::invalid(*setting, "must be greater than 0"));
         }
         if let Some(name) = &self.client_header {
             formats::decoders::check_names(std::iter::once(name.as_str()))
@@ -132,7 +132,7 @@ impl Component for Config {
         }
         let joining = self.multiline.map(|it| it.joining(EVENT_MAX).map(Arc::new)).transpose()?;
         if joining.is_some() && self.framing.kind() != "lines" {
-            let problem = "it joins lines; leave it out, or take the framing `lines`";
+            let problem = "has an effect only with the framing `lines`; set it, or remove this";
             return Err(BuildError::invalid("multiline", problem));
         }
         let limits = gathered::limits(("line_max", self.line_max), &self.connections);

@@ -57,7 +57,7 @@ impl Component for Config {
         let remedy = "UDP has no TLS: take the source `netcat` with the table `tls`";
         cx.plain_text.speaks("listen", &self.listen, remedy);
         if self.batch_events == 0 {
-            return Err(BuildError::invalid("batch_events", "must not be 0"));
+            return Err(BuildError::invalid("batch_events", "must be at least 1"));
         }
         datagrams::check(self.queue_max, self.receive_buffer)?;
         if let Some(name) = &self.client_header {

@@ -64,15 +64,18 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         const BATCH_MAX: ByteSize = ByteSize::mib(64);
         if self.batch_events == 0 {
-            return Err(BuildError::invalid("batch_events", "a batch holds at least one event"));
+            return Err(BuildError::invalid("batch_events", "must be at least 1"));
         }
         if self.rate == Some(0) {
-            let problem = "at least 1 a second; leave it out for as many as the channels take";
+            let problem = "must be at least 1; remove it for the highest possible rate";
             return Err(BuildError::invalid("rate", problem));
         }
         let batch = (self.size.0 + DIGITS_MAX as u64).saturating_mul(self.batch_events.into());
         if batch > BATCH_MAX.0 {
-            let problem = format!("a batch of `batch_events` of this size is over {BATCH_MAX}");
+            let problem = format!(
+                "is too large: `batch_events` events of this size exceed {BATCH_MAX}; lower one of \
+                 the two"
+            );
             return Err(BuildError::invalid("size", problem));
         }
         Ok(Box::new(Numbers {
@@ -187,7 +190,7 @@ impl Numbers {
             match error.class() {
                 ErrorClass::Transient | ErrorClass::Indeterminate => {}
                 class @ (ErrorClass::Poison | ErrorClass::Blocked | ErrorClass::Fatal) => {
-                    let message = "a batch cannot be stored".to_owned();
+                    let message = "cannot store a batch".to_owned();
                     return Err(SourceError { class, message, source: Some(Box::new(error)) });
                 }
             }
@@ -196,7 +199,7 @@ impl Numbers {
             if let Some((failures, lasts)) = trouble.should_log(now, &text) {
                 tracing::warn!(
                     source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
-                    "a batch is not stored; trying on",
+                    "cannot store a batch; retrying",
                 );
             }
             let pause = jittered(RETRY_MIN, RETRY_MAX, trouble.failures(), self.entropy.next_u64());

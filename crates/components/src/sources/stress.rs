@@ -67,11 +67,14 @@ impl Component for Config {
             return Err(BuildError::invalid("batch_events", "must be at least 1"));
         }
         if self.rate == Some(0) {
-            let problem = "must be at least 1; leave it out for as many as the channels take";
+            let problem = "must be at least 1; remove it for the highest possible rate";
             return Err(BuildError::invalid("rate", problem));
         }
         if self.size.0.saturating_add(1).saturating_mul(self.batch_events.into()) > BATCH_MAX.0 {
-            let problem = format!("a batch of `batch_events` of this size is over {BATCH_MAX}");
+            let problem = format!(
+                "is too large: `batch_events` events of this size exceed {BATCH_MAX}; lower one of \
+                 the two"
+            );
             return Err(BuildError::invalid("size", problem));
         }
         Ok(Box::new(Stress {
@@ -163,7 +166,7 @@ impl Stress {
         match error.class() {
             ErrorClass::Transient | ErrorClass::Indeterminate => {}
             class @ (ErrorClass::Poison | ErrorClass::Blocked | ErrorClass::Fatal) => {
-                let message = "a batch cannot be stored".to_owned();
+                let message = "cannot store a batch".to_owned();
                 return Err(SourceError { class, message, source: Some(Box::new(error)) });
             }
         }
@@ -172,7 +175,7 @@ impl Stress {
         if let Some((failures, lasts)) = trouble.should_log(now, &text) {
             tracing::warn!(
                 source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
-                "a batch is not stored; making others",
+                "cannot store a batch; continuing with another one",
             );
         }
         sleep(jittered(RETRY.0, RETRY.1, trouble.failures(), self.entropy.next_u64())).await;

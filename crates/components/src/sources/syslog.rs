@@ -164,21 +164,23 @@ impl Component for Config {
         let addresses = self.listen.iter().enumerate().map(|(n, address)| transport(n, address));
         let addresses: Vec<_> = addresses.collect::<Result<_, _>>()?;
         if addresses.is_empty() {
-            let problem = "name at least one address, such as \"udp://0.0.0.0:514\"";
+            let problem = "must have at least one address; write for example \
+                           [\"udp://0.0.0.0:514\"]";
             return Err(BuildError::invalid("listen", problem));
         }
         let has_tls = self.connections.tls.is_some();
         if has_tls && addresses.iter().all(|(transport, _)| *transport != Transport::Tcp) {
-            let problem = "TLS is spoken over TCP; name an address such as \"tcp://0.0.0.0:6514\"";
+            let problem = "has an effect only with TCP; add an address such as \
+                           \"tcp://0.0.0.0:6514\", or remove this";
             return Err(BuildError::invalid("tls", problem));
         }
         let positive =
             [("batch_events", self.batch_events as u64), ("message_max", self.message_max.0)];
         if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(BuildError::invalid(*setting, "must not be 0"));
+            return Err(BuildError::invalid(*setting, "must be greater than 0"));
         }
         if self.message_max > ByteSize::mib(16) {
-            return Err(BuildError::invalid("message_max", "at most 16MiB"));
+            return Err(BuildError::invalid("message_max", "must be at most 16MiB"));
         }
         kit::datagrams::check(self.queue_max, self.receive_buffer)?;
         for (setting, name) in
@@ -238,8 +240,9 @@ fn transport(index: usize, text: &str) -> Result<(Transport, String), BuildError
         Some(("tcp", address)) => (Transport::Tcp, address),
         Some(("udp", address)) => (Transport::Udp, address),
         _ => {
-            let problem =
-                format!("`{text}` names no transport; write for example \"tcp://{text}\"");
+            let problem = format!(
+                "`{text}` must start with `tcp://` or `udp://`; write for example \"tcp://{text}\""
+            );
             return Err(BuildError::invalid(setting, problem));
         }
     };
@@ -248,7 +251,12 @@ fn transport(index: usize, text: &str) -> Result<(Transport, String), BuildError
 }
 
 fn zone(offset: &str) -> Result<TimeZone, BuildError> {
-    let invalid = || BuildError::invalid("offset", "write for example \"+02:00\" or \"-07:00\"");
+    let invalid = || {
+        BuildError::invalid(
+            "offset",
+            "must be an offset from UTC; write for example \"+02:00\" or \"-07:00\"",
+        )
+    };
     let (sign, rest) = offset.split_at_checked(1).ok_or_else(invalid)?;
     let sign = match sign {
         "+" => 1,

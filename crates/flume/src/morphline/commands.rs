@@ -156,8 +156,8 @@ impl Translation<'_> {
             (true, _) if otherwise.is_empty() => json!({ "type": "filter", "drop": all }),
             (_, true) if then.is_empty() => json!({ "type": "filter", "keep": all }),
             _ => {
-                let problem = "one of `then` and `else` is `dropRecord`, and the other is empty: \
-                               what else is done by conditions has no counterpart";
+                let problem = "must have `dropRecord` in one of `then` and `else`, and nothing in \
+                               the other: other conditional commands cannot be translated";
                 return Err(problem.to_owned());
             }
         };
@@ -262,7 +262,8 @@ impl Translation<'_> {
         )?;
         let output = text(arguments, "outputFormat", "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")?;
         if output != "unixTimeInMillis" {
-            let problem = "times become milliseconds here: `outputFormat : unixTimeInMillis`";
+            let problem = "must have `outputFormat : unixTimeInMillis`: other output formats \
+                           cannot be translated";
             return Err(problem.to_owned());
         }
         let field = text(arguments, "field", "timestamp")?;

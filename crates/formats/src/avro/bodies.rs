@@ -210,14 +210,14 @@ pub fn check_settings(
         if schemas.is_empty() {
             return Ok(());
         }
-        let problem = "`schema` applies to all events: remove one of the two, or give its URLs in \
-                       `schema_urls`";
+        let problem = "cannot be combined with `schema`, which applies to all events: remove one \
+                       of the two, or list its URLs in `schema_urls`";
         return Err(BuildError::invalid("schemas", problem));
     }
     let unset = [("schema_urls", schema_urls.is_empty()), ("registry_id", registry_id.is_none())];
     match unset.into_iter().find(|(_, unset)| !unset) {
         Some((setting, _)) => {
-            let problem = "it says something of `schema`, which is not set";
+            let problem = "has an effect only with `schema`; set `schema`, or remove this";
             Err(BuildError::invalid(setting, problem))
         }
         None => Ok(()),

@@ -186,7 +186,7 @@ impl Head {
             malformed(format!("its schema cannot be read: {shown}"))
         })?;
         if schema.is_empty() {
-            let problem = "records of its schema have no bytes, so that nothing limits how many";
+            let problem = "records without bytes, as in its schema, are not supported";
             return Err(malformed(problem.to_owned()));
         }
         let codec = Codec::named(codec.as_deref().unwrap_or(b"null")).map_err(malformed)?;
@@ -245,7 +245,8 @@ impl Head {
 
     /// Returns the error for a file with fewer records than were read before.
     pub fn shorter() -> FileError {
-        let problem = "it has fewer records than were read of it".to_owned();
+        let problem =
+            "it has fewer records than were already read: it was truncated or replaced".to_owned();
         MalformedMessage { problem }.into()
     }
 

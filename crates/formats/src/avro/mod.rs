@@ -43,7 +43,7 @@ pub enum Malformed {
     #[error("a text is not UTF-8")]
     Text,
     /// A union, an enum or a boolean has an unknown value.
-    #[error("an unknown branch of a union or an enum")]
+    #[error("a union or an enum has an unknown branch")]
     Branch,
     /// Values are nested deeper than a reader may follow.
     #[error("values are nested more than 64 deep")]
@@ -52,13 +52,15 @@ pub enum Malformed {
     #[error("bytes follow the last value")]
     Rest,
     /// The message name is unknown.
-    #[error("no such message: the protocol has `append` and `appendBatch`")]
+    #[error("the message is unknown; the protocol has `append` and `appendBatch`")]
     Message,
     /// The client's protocol encodes events in another way.
     #[error("the protocol of the client differs from Flume's Avro source")]
     Protocol,
     /// A header that no batch can have.
-    #[error("the name of a header has 1 to 65535 bytes, and an appendBatch at most 1000 names")]
+    #[error(
+        "the name of a header must have 1 to 65535 bytes, and an appendBatch at most 1000 names"
+    )]
     Header,
 }
 

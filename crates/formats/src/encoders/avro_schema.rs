@@ -251,8 +251,8 @@ mod tests {
             (json!({ "schema": "{" }), "schema", "it is not JSON"),
             (json!({ "schema": r#""nothing""# }), "schema", "no type `nothing`"),
             (json!({ "schemas": { "u": "{" } }), "schemas.\"u\"", "it is not JSON"),
-            (json!({ "schema_urls": ["u"] }), "schema_urls", "`schema`, which is not set"),
-            (json!({ "registry_id": 1 }), "registry_id", "`schema`, which is not set"),
+            (json!({ "schema_urls": ["u"] }), "schema_urls", "has an effect only with `schema`"),
+            (json!({ "registry_id": 1 }), "registry_id", "has an effect only with `schema`"),
             (
                 json!({ "schema": r#""int""#, "schemas": { "u": r#""int""# } }),
                 "schemas",

@@ -80,7 +80,7 @@ impl Container {
     ) -> Result<Self, BuildError> {
         let range = 1..=512 << 10;
         if !range.contains(&sync_interval.0) {
-            return Err(BuildError::invalid("sync_interval", "must be over 0 and at most 512KiB"));
+            return Err(BuildError::invalid("sync_interval", "must be from 1B to 512KiB"));
         }
         Ok(Self {
             schema: schema.into(),

@@ -48,12 +48,12 @@ impl Component for Config {
         }
         let is_plain = self.delimiter.is_ascii() && !"\"\r\n".contains(self.delimiter);
         if !is_plain {
-            let problem = "must be a character of ASCII, and neither a quote nor the end of a line";
+            let problem = "must be an ASCII character other than a quote or a line break";
             return Err(BuildError::invalid("delimiter", problem));
         }
         let format = Format { delimiter: self.delimiter as u8, config: self };
         if csv::needs_quotes(format.config.null.as_bytes(), format.delimiter) {
-            let problem = "must hold no delimiter, no quote and no end of a line";
+            let problem = "must not contain the delimiter, a quote or a line break";
             return Err(BuildError::invalid("null", problem));
         }
         Ok(Box::new(format))

@@ -99,7 +99,7 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Encoder>, BuildError> {
         let range = 1..=512 << 10;
         if !range.contains(&self.block_size.0) {
-            return Err(BuildError::invalid("block_size", "must be over 0 and at most 512KiB"));
+            return Err(BuildError::invalid("block_size", "must be from 1B to 512KiB"));
         }
         let codec = self.codec.build("codec", cx)?;
         let Some(codec_class) = codec.hadoop_class() else {

@@ -47,7 +47,7 @@ impl Component for Config {
 
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Framing>, BuildError> {
         if ![1, 2, 4, 8].contains(&self.bytes) {
-            return Err(BuildError::invalid("bytes", "it must be 1, 2, 4 or 8"));
+            return Err(BuildError::invalid("bytes", "must be 1, 2, 4 or 8"));
         }
         Ok(Box::new(LengthPrefixed { bytes: self.bytes, order: self.order }))
     }
@@ -104,8 +104,8 @@ impl Framer for LengthFramer {
         if length > MESSAGE_BYTES_MAX as u64 {
             self.is_lost = true;
             let problem = format!(
-                "a message has {length} bytes by its prefix, and at most 16 MiB are possible: the \
-                 sender uses another framing, or counts characters instead of bytes"
+                "a message has {length} bytes by its prefix, over the limit of 16 MiB: the sender \
+                 uses another framing, or counts characters instead of bytes"
             );
             return Err(FramingLost { problem, is_found_again: false });
         }

@@ -42,7 +42,7 @@ impl Component for Config {
 
     fn build(self, _cx: &BuildContext) -> Result<Box<dyn Framing>, BuildError> {
         let [delimiter] = *self.delimiter.as_bytes() else {
-            let problem = "it must be one character of one byte, such as \"\\n\" or \"\\u0000\"";
+            let problem = "must be one character of one byte, such as \"\\n\" or \"\\u0000\"";
             return Err(BuildError::invalid("delimiter", problem));
         };
         let chars_max = self.chars_max.map(|max| max.get() as usize);

@@ -32,8 +32,8 @@ impl SkippedLine {
             return Ok(());
         }
         self.bytes = 0;
-        let problem = "16 MiB came without the end of a line: the sender ends its messages in \
-                       another way; set `framing` to the one that it uses";
+        let problem = "received 16 MiB without a line end: the sender ends its messages in another \
+                       way; set `framing` to the one that it uses";
         Err(FramingLost { problem: problem.to_owned(), is_found_again: false })
     }
 }

@@ -278,8 +278,8 @@ impl SyslogFramer {
         if std::mem::replace(&mut self.is_lost, true) {
             return Ok(());
         }
-        let problem = "the count of a message does not lead to the next one: the sender counts \
-                       characters instead of bytes, or cuts messages that it has counted";
+        let problem = "the byte count of a message does not end at the next message: the sender \
+                       counts characters instead of bytes, or truncates messages after counting";
         Err(FramingLost { problem: problem.to_owned(), is_found_again: true })
     }
 

@@ -233,8 +233,8 @@ mod tests {
             (&deep[..], "nested"),
             (&long, "size of a message"),
             (&many, "size of a message"),
-            (&negative, "-1 is no valid size"),
-            (&kind, "9 is no valid type"),
+            (&negative, "-1 is not a valid size"),
+            (&kind, "9 is not a valid type"),
             (b"HTTP/1.1", "TBinaryProtocol"),
         ] {
             let error = Extent::new(1_000).of(bytes).unwrap_err().to_string();

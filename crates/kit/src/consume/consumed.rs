@@ -147,7 +147,11 @@ impl<C: Consume> Consumed<C> {
             Verdict::Reject => {
                 self.metrics.count_anomaly(&self.name, "message_rejected", 1);
                 let id = self.consume.describe(&ack);
-                warn!(source = %self.name, id, %problem, "rejecting a message");
+                warn!(
+                    source = %self.name, id, %problem,
+                    "rejecting a message that cannot be stored; the broker drops it or moves it to \
+                     its dead letters"
+                );
                 answered(stop, self.consume.reject(link, ack, problem)).await
             }
         }

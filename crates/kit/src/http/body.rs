@@ -147,7 +147,7 @@ impl RequestBody {
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large(max)),
             Ok(Err(error)) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string())),
             Err(_) => {
-                let text = format!("the body did not come within {limit:?} (`body_timeout`)");
+                let text = format!("the body did not arrive within {limit:?} (`body_timeout`)");
                 Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, text))
             }
         }

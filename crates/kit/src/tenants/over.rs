@@ -45,8 +45,8 @@ impl Limit {
 pub enum Over {
     /// Too many connections.
     #[error(
-        "`{name}` has {connections} connections, over its {max}: `tenants.connections_max` of \
-         this source"
+        "`{name}` has {connections} connections, over its limit of {max}: raise \
+         `tenants.connections_max` of this source"
     )]
     Connections {
         /// The tenant.
@@ -58,7 +58,7 @@ pub enum Over {
     },
     /// Too many events or bytes per second.
     #[error(
-        "`{name}` gives more than its rate: `tenants.events_per_second` or \
+        "`{name}` exceeds its rate: retry later, or raise `tenants.events_per_second` or \
          `tenants.bytes_per_second` of this source"
     )]
     Rate {
@@ -69,8 +69,8 @@ pub enum Over {
     },
     /// A message is too large.
     #[error(
-        "a message of `{name}` is over its limit of {max} bytes: `tenants.message_max` of this \
-         source"
+        "a message of `{name}` exceeds its limit of {max} bytes: raise `tenants.message_max` of \
+         this source"
     )]
     Message {
         /// The tenant.

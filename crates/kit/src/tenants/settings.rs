@@ -60,7 +60,7 @@ impl BacklogLimits {
         let named = self.names.iter().map(|(name, max)| (format!("{table}.names.{name}"), *max));
         let mut all = self.max.map(|max| (format!("{table}.max"), max)).into_iter().chain(named);
         match all.find(|(_, max)| max.0 == 0) {
-            Some((setting, _)) => Err(BuildError::invalid(setting, "must not be 0")),
+            Some((setting, _)) => Err(BuildError::invalid(setting, "must be greater than 0")),
             None => Ok(()),
         }
     }
@@ -107,14 +107,17 @@ impl Tenants {
                 ("message_max", quota.message_max.map(|bytes| bytes.0)),
             ];
             if let Some((setting, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
-                return Err(BuildError::invalid(format!("{table}.{setting}"), "must not be 0"));
+                return Err(BuildError::invalid(
+                    format!("{table}.{setting}"),
+                    "must be greater than 0",
+                ));
             }
             if quota.weight.is_some_and(|weight| weight > WEIGHT_MAX) {
-                let problem = format!("at most {WEIGHT_MAX}");
+                let problem = format!("must be at most {WEIGHT_MAX}");
                 return Err(BuildError::invalid(format!("{table}.weight"), problem));
             }
             if quota.message_max.is_some_and(|max| max > largest) {
-                let problem = format!("at most `{setting}` of the source, {largest}");
+                let problem = format!("must be at most `{setting}` of the source, {largest}");
                 return Err(BuildError::invalid(format!("{table}.message_max"), problem));
             }
         }

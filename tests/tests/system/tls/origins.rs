@@ -153,7 +153,7 @@ fn an_edge_speaks_for_its_own_origins_and_for_no_others() {
     collector.start();
     thief.start();
     let refused = || {
-        let said = "is not bound to the name of its sender (web-2)";
+        let said = "does not belong to the name of its sender (web-2)";
         let count = collector.metrics()?.sum("aqueduct_source_anomalies_total")?;
         (collector.output().contains(said) && count >= 1.0).then_some(())
     };

@@ -41,7 +41,7 @@ impl Lookups {
             match self.look_up().await {
                 Ok(found) => {
                     if failures > 0 {
-                        info!(sink = %self.sink, "collectors are found again");
+                        info!(sink = %self.sink, "looking up collectors works again");
                     }
                     failures = 0;
                     self.limits.found(&found.iter().map(|it| it.address.clone()).collect());
@@ -54,7 +54,8 @@ impl Lookups {
                         let query = &self.board.discovery().query;
                         warn!(
                             sink = %self.sink, %query, %problem, known,
-                            "cannot look up collectors; continuing with the known ones",
+                            "cannot look up collectors; retrying, and continuing with the known \
+                             ones",
                         );
                     }
                 }
@@ -87,8 +88,8 @@ impl Lookups {
                 Change::Returned(address) => info!(%sink, %address, "collector found again"),
                 Change::Leaving(address) => info!(
                     %sink, %address,
-                    "collector is not found any more: it gets nothing new, and what it has is \
-                     waited for",
+                    "the lookup no longer returns this collector; it gets no new batches; waiting \
+                     for its pending ones",
                 ),
             }
         }
@@ -106,7 +107,8 @@ impl Lookups {
         if waiting > *waited {
             warn!(
                 sink = %self.sink, waiting,
-                "more collectors are found than `discover_max` allows; they wait until one leaves",
+                "the lookup returned more collectors than `discover_max`; `waiting` of them get no \
+                 batches until others leave: raise `discover_max`",
             );
         }
         *waited = waiting;

@@ -150,13 +150,13 @@ impl Parser {
                 Ok(Self::KeyValue(separators))
             }
             Format::Csv { columns, .. } if columns.is_empty() => {
-                let problem = "`csv` needs the names of its columns";
+                let problem = "must name the columns of `csv`";
                 Err(BuildError::invalid("format.columns", problem))
             }
             Format::Csv { columns, delimiter } => match delimiter.as_bytes() {
                 [delimiter] => Ok(Self::Csv(csv::Csv::new(columns.clone(), *delimiter))),
                 _ => {
-                    let problem = "it must be one byte, such as `;`";
+                    let problem = "must be one byte, such as `;`";
                     Err(BuildError::invalid("format.delimiter", problem))
                 }
             },

@@ -66,7 +66,7 @@ impl Grok {
             });
         }
         if fields.iter().all(Option::is_none) {
-            let problem = "it names no field; write for example %{IP:client}";
+            let problem = "must name at least one field; write for example %{IP:client}";
             return Err(invalid(problem.to_owned()));
         }
         Ok(Self { regex, fields })

@@ -67,10 +67,10 @@ pub(super) struct Separators {
 impl Separators {
     pub(super) fn new(pair: &str, value: &str) -> Result<Self, BuildError> {
         if pair.is_empty() {
-            return Err(BuildError::invalid("format.pair_separator", "it is empty"));
+            return Err(BuildError::invalid("format.pair_separator", "must not be empty"));
         }
         if value.is_empty() || value == pair {
-            let problem = "it is empty, or the separator of pairs";
+            let problem = "must not be empty, and must differ from `pair_separator`";
             return Err(BuildError::invalid("format.key_value_separator", problem));
         }
         Ok(Self { pair: pair.to_owned(), value: value.to_owned() })

@@ -137,7 +137,7 @@ async fn the_answer_decides_what_a_failure_means_and_the_next_batch_gets_a_new_c
         ("FAILED", ErrorClass::Transient, "answered FAILED"),
         ("UNKNOWN", ErrorClass::Indeterminate, "answered UNKNOWN"),
         ("ERROR", ErrorClass::Transient, "an error: no  room"),
-        ("END", ErrorClass::Indeterminate, "broke before the answer"),
+        ("END", ErrorClass::Indeterminate, "before the response"),
         ("SILENCE", ErrorClass::Indeterminate, "within 200ms"),
         ("NONSENSE", ErrorClass::Blocked, "`compression`"),
     ] {

@@ -112,7 +112,8 @@ impl Connection {
         drop(call);
         let bytes = self.stream.read_u32().await?;
         if bytes > ANSWER_BYTES_MAX {
-            let text = format!("an answer of {bytes} bytes; at most {ANSWER_BYTES_MAX} are read");
+            let text =
+                format!("a response of {bytes} bytes exceeds the limit of {ANSWER_BYTES_MAX}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let mut message = vec![0; bytes as usize];

@@ -38,21 +38,21 @@ const TLS: u8 = 0x16;
 /// Reason why a connection ended before its client closed it.
 #[derive(Debug, Error)]
 pub(super) enum Ended {
-    #[error("it broke")]
+    #[error("lost the connection")]
     Broken(#[from] io::Error),
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    #[error("a call did not come, or an answer not leave, within {0:?} (`request_timeout`)")]
+    #[error("receiving a request or sending its response took more than {0:?} (`request_timeout`)")]
     Slow(Duration),
-    #[error("no call came within {0:?} (`idle_timeout`)")]
+    #[error("no request for {0:?} (`idle_timeout`)")]
     Idle(Duration),
-    #[error("other connections hold all of the memory (`in_flight_max`)")]
+    #[error("other connections use all of the memory (`in_flight_max`)")]
     Memory,
     #[error(transparent)]
     Tenant(#[from] Over),
-    #[error("the client speaks TLS, which this source does only with the table `tls`")]
+    #[error("the client uses TLS, but this source has no table `tls`")]
     Tls,
 }
 
@@ -307,7 +307,11 @@ impl<'a> Connection<'a> {
             }
             Stored::Never(problem) => {
                 // The client resends it for ever, and makes no progress.
-                warn!(%source, host = %self.host, problem, "a call can never be stored");
+                warn!(
+                    %source, host = %self.host, problem,
+                    "rejected a request that no channel can ever store; the client may resend it \
+                     endlessly: enlarge the channel, or send smaller batches"
+                );
                 self.put.count("call_malformed", 1);
                 answer.error(&problem)
             }

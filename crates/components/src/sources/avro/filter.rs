@@ -32,7 +32,7 @@ impl Rules {
             rule(text).ok_or_else(|| {
                 let hint = "write `allow:ip:10.1.*`, `deny:ip:10.0.0.0/8`, `deny:ip:*` or \
                             `allow:name:localhost`; other names are not looked up";
-                (n, format!("`{text}` is no rule; {hint}"))
+                (n, format!("`{text}` is not a rule; {hint}"))
             })
         });
         Ok(Self(rules.collect::<Result<_, _>>()?))

@@ -100,7 +100,7 @@ impl Config {
         let (words, shown) = words(self.shell.as_deref(), self.command)?;
         let mut words = words.into_iter();
         let Some(program) = words.next().filter(|program| !program.is_empty()) else {
-            return Err(BuildError::invalid("command", "names no program"));
+            return Err(BuildError::invalid("command", "must name a program"));
         };
         if self.line_max.0 == 0 || self.line_max > EVENT_MAX {
             let problem = format!("must be from 1B to {EVENT_MAX}");
@@ -110,8 +110,8 @@ impl Config {
             return Err(BuildError::invalid("batch_events", "must be at least 1"));
         }
         if self.restart_throttle.0 < THROTTLE_MIN {
-            let problem =
-                "must be at least 100ms, or a command that ends immediately uses a whole core";
+            let problem = "must be at least 100ms, because a command that exits immediately would \
+                           use a whole core";
             return Err(BuildError::invalid("restart_throttle", problem));
         }
         let joining = self.multiline.map(|it| it.joining(EVENT_MAX).map(Arc::new)).transpose()?;
@@ -140,12 +140,15 @@ fn words(shell: Option<&str>, command: Command) -> Result<(Vec<String>, String),
         }
         (None, Command::Text(text)) => Ok((at_blanks(&text), text)),
         (Some(_), Command::List(_)) => {
-            Err(BuildError::invalid("command", "must be one text where there is a `shell`"))
+            Err(BuildError::invalid("command", "must be a string, not a list, with `shell`"))
         }
         (Some(shell), Command::Text(text)) => {
             let mut words = at_blanks(shell);
             if words.is_empty() {
-                return Err(BuildError::invalid("shell", "names no program: \"/bin/sh -c\""));
+                return Err(BuildError::invalid(
+                    "shell",
+                    "must name a program; write for example \"/bin/sh -c\"",
+                ));
             }
             words.push(text.clone());
             Ok((words, text))

@@ -68,7 +68,7 @@ impl<'a> Follower<'a> {
         let (source, log) = (self.to.source.clone(), self.options.log_stderr);
         let errors = Errors::read(errors, move |line| {
             if log {
-                tracing::warn!(source = %source, line, "the command printed an error");
+                tracing::warn!(source = %source, line, "the command wrote to standard error");
             }
         });
         let stop = self.cx.stop.clone();
@@ -192,7 +192,7 @@ impl<'a> Follower<'a> {
                     let events = batch.len() as u64;
                     tracing::warn!(
                         source = %to.source, events, %error,
-                        "lines are lost: a channel refused them",
+                        "a channel rejected events, which are lost; `error` names the cause",
                     );
                     to.count("lines_refused", events);
                     return;
@@ -203,7 +203,7 @@ impl<'a> Follower<'a> {
             if let Some((failures, lasts)) = self.trouble.should_log(now, &text) {
                 tracing::warn!(
                     source = %to.source, error = %text, failures, lasts_seconds = seconds(lasts),
-                    "a batch is not stored; trying on",
+                    "cannot store a batch; retrying",
                 );
             }
             let random = self.env.entropy.next_u64();

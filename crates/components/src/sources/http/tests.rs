@@ -306,7 +306,7 @@ async fn a_tenant_over_its_rate_or_size_hears_so_and_nothing_of_it_is_stored() {
     let seconds = answer.lines().find_map(|line| line.strip_prefix("retry-after: "));
     let seconds: u32 = seconds.and_then(|it| it.parse().ok()).expect("a time");
     assert!((1..30).contains(&seconds), "{answer}");
-    assert!(answer.contains("gives more than its rate"), "{answer}");
+    assert!(answer.contains("exceeds its rate"), "{answer}");
     assert_eq!(channels.events(0).len(), 30);
     let counts = ["tenant_message", "tenant_rate"].map(|reason| fixture.counted(reason));
     assert_eq!(counts, [2, 1]);

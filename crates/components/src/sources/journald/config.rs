@@ -164,13 +164,14 @@ impl Config {
     pub(super) fn options(self) -> Result<Options, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         if self.journalctl.is_empty() {
-            return invalid("journalctl", "names no program");
+            return invalid("journalctl", "must name a program");
         }
         if self.directory.is_some() && !self.files.is_empty() {
-            return invalid("files", "choose one of `directory` and `files`");
+            return invalid("files", "cannot be combined with `directory`: remove one of the two");
         }
         if self.namespace.is_some() && (self.directory.is_some() || !self.files.is_empty()) {
-            let problem = "a namespace is of the host's journal: take `directory` and `files` away";
+            let problem = "cannot be combined with `directory` or `files`, because only the \
+                           journal of this host has namespaces: remove them, or this";
             return invalid("namespace", problem);
         }
         let limits = MESSAGE_MIN..=MESSAGE_MAX;
@@ -183,7 +184,7 @@ impl Config {
         }
         for (n, text) in self.matches.iter().enumerate() {
             if !text.split_once('=').is_some_and(|(field, _)| is_field(field)) {
-                let problem = format!("`{text}` is no match: write for example \"_UID=0\"");
+                let problem = format!("`{text}` is not a match; write for example \"_UID=0\"");
                 return Err(BuildError::invalid(format!("matches.{n}"), problem));
             }
         }
@@ -192,11 +193,14 @@ impl Config {
             .map_err(|error| BuildError::invalid("headers", error))?;
         for (header, field) in &headers {
             if header == "timestamp" || header == "truncated" {
-                let problem = "is set by the source itself: choose another name";
+                let problem = "cannot be `timestamp` or `truncated`, which the source sets: choose \
+                               another name";
                 return Err(BuildError::invalid(format!("headers.{header}"), problem));
             }
             if !is_field(field) {
-                let problem = format!("`{field}` is no field of a journal, such as \"_COMM\"");
+                let problem = format!(
+                    "`{field}` is not a field name of the journal; write for example \"_COMM\""
+                );
                 return Err(BuildError::invalid(format!("headers.{header}"), problem));
             }
         }

@@ -40,7 +40,7 @@ pub enum Malformed {
     #[error("the name of a field has other bytes than letters, digits and underscores")]
     OddName,
     /// A value is longer than its length field.
-    #[error("a value does not end where its length says")]
+    #[error("a value does not match its length")]
     NoEnd,
 }
 

@@ -78,7 +78,7 @@ impl Reading {
                 read = output.read(&mut buffer) => read,
             };
             let read =
-                read.map_err(|error| failed("its output cannot be read", Some(error.into())))?;
+                read.map_err(|error| failed("cannot read its output", Some(error.into())))?;
             let mut input = &buffer[..read];
             while let Some(entry) = self.next(&mut export, &mut input)? {
                 self.take(&entry, &mut resumed).await?;
@@ -106,7 +106,10 @@ impl Reading {
         Errors::read(printed, move |line| {
             metrics.count_anomaly(&source, "journalctl_warned", 1);
             let remedy = remedy(line);
-            tracing::warn!(source = %source, line, remedy, "journalctl printed an error");
+            tracing::warn!(
+                source = %source, line, remedy,
+                "journalctl reported a problem; it may skip entries"
+            );
         })
     }
 
@@ -117,7 +120,7 @@ impl Reading {
     fn next(&self, export: &mut Export, input: &mut &[u8]) -> Result<Option<Entry>, SourceError> {
         export.next(input).map_err(|error| {
             self.count("output_malformed");
-            failed("what it prints is no journal", Some(Box::new(error)))
+            failed("its output is not in the export format of the journal", Some(Box::new(error)))
         })
     }
 
@@ -143,9 +146,9 @@ impl Reading {
                 let stored = self.place.cursor.as_deref();
                 tracing::warn!(
                     source = %self.source, entries, stored, next = cursor,
-                    "the last entry that was read is not in the journal any more, and entries \
-                     behind it may be missed: it was vacuumed away, or its file is damaged; let \
-                     the journal keep more (SystemMaxUse=, MaxRetentionSec= of journald.conf)",
+                    "the last entry that was read is no longer in the journal (vacuumed, or its \
+                     file is damaged), so later entries may be lost; let the journal keep more \
+                     (SystemMaxUse=, MaxRetentionSec= in journald.conf)",
                 );
             }
         }

@@ -114,7 +114,7 @@ async fn what_is_no_journal_ends_the_call_and_what_came_before_it_is_read_once()
     let settings = json!({ "batch_events": 1 });
     let mut fixture = Fixture::new(script, settings, Arc::new(Channels::new(1)));
     let error = fixture.run().await;
-    assert!(error.message.contains("no journal"), "{error}");
+    assert!(error.message.contains("not in the export format of the journal"), "{error}");
     assert_eq!(fixture.counted("output_malformed"), 1);
     fixture.run().await;
     assert_eq!(fixture.channels.bodies(0), ["one", "two"]);

@@ -125,7 +125,11 @@ impl<'a> Connection<'a> {
             Err(error) => {
                 if let Some(left_out) = self.put.may_log() {
                     let source = &self.put.source;
-                    warn!(%source, %error, left_out, "events of a call cannot be read");
+                    warn!(
+                        %source, %error, left_out,
+                        "cannot read the events of a request; the client gets an exception, and \
+                         nothing is stored"
+                    );
                 }
                 return (Answer::Exception(Fault::ProtocolError, error.to_string()), None);
             }
@@ -168,7 +172,11 @@ impl<'a> Connection<'a> {
             Stored::Unknown(_) => Status::Unknown,
             Stored::Never(problem) => {
                 // The client resends it for ever, and makes no progress.
-                warn!(source = %self.put.source, problem, "a call can never be stored");
+                warn!(
+                    source = %self.put.source, problem,
+                    "rejected a request that no channel can ever store; the client may resend it \
+                     endlessly: enlarge the channel, or send smaller batches"
+                );
                 Status::Error
             }
         }

@@ -248,7 +248,7 @@ fn incompressible_events_stay_within_the_bound() {
 fn settings_that_cannot_be_are_refused() {
     for (settings, problem) in [
         (json!({ "type": "sequence_file", "codec": "none" }), "Hadoop has no class for `none`"),
-        (json!({ "type": "sequence_file", "block_size": "513KiB" }), "at most 512KiB"),
+        (json!({ "type": "sequence_file", "block_size": "513KiB" }), "to 512KiB"),
     ] {
         let choice = pipeline::Settings::from_json(&settings);
         let choice = choice.read::<Choice<dyn Encoder>>().unwrap();

@@ -112,7 +112,7 @@ fn expressions_that_cannot_be_compiled_say_why() {
         ("%{NOPE:x}", "no pattern `NOPE`"),
         ("%{INT:x", "not closed"),
         ("%{INT:x:date}", "`date` is no type"),
-        ("%{INT}", "names no field"),
+        ("%{INT}", "must name at least one field"),
         ("(%{INT:x}", "unclosed group"),
     ] {
         let problem = compiled(expression).err().unwrap();
