@@ -165,17 +165,7 @@ impl Component for Config {
             let problem = "TLS is spoken over TCP; name an address such as \"tcp://0.0.0.0:6514\"";
             return Err(BuildError::invalid("tls", problem));
         }
-        let positive = [
-            ("batch_events", self.batch_events as u64),
-            ("connections_max", self.connections_max.into()),
-            ("message_max", self.message_max.0),
-        ];
-        if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(BuildError::invalid(*setting, "must not be 0"));
-        }
-        if self.message_max > ByteSize::mib(16) {
-            return Err(BuildError::invalid("message_max", "at most 16MiB"));
-        }
+        self.check_limits()?;
         kit::datagrams::check(self.queue_max, self.receive_buffer)?;
         self.tenants.check(("message_max", self.message_max))?;
         for (setting, name) in
@@ -225,6 +215,23 @@ impl Component for Config {
             board: cx.get(),
             opened: None,
         }))
+    }
+}
+
+impl Config {
+    fn check_limits(&self) -> Result<(), BuildError> {
+        let positive = [
+            ("batch_events", self.batch_events as u64),
+            ("connections_max", self.connections_max.into()),
+            ("message_max", self.message_max.0),
+        ];
+        if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(BuildError::invalid(*setting, "must not be 0"));
+        }
+        if self.message_max > ByteSize::mib(16) {
+            return Err(BuildError::invalid("message_max", "at most 16MiB"));
+        }
+        Ok(())
     }
 }
 
