@@ -62,11 +62,14 @@ struct Side {
     ports: BTreeMap<&'static str, SocketAddr>,
 }
 
+/// A syslog message: its headers and its body.
+type Message = (BTreeMap<String, String>, String);
+
 /// Everything that one side has stored and replied.
 #[derive(Debug, PartialEq, Eq)]
 struct Result {
     lines: BTreeMap<&'static str, String>,
-    messages: BTreeMap<&'static str, Vec<(BTreeMap<String, String>, String)>>,
+    messages: BTreeMap<&'static str, Vec<Message>>,
     replies: Vec<String>,
     /// For each flow: the directories of its files and the beginning of their names.
     names: BTreeMap<&'static str, Vec<String>>,
@@ -293,7 +296,7 @@ fn messages(all: bool) -> Vec<String> {
 }
 
 /// Parses a line of `header_and_text`.
-fn with_headers(line: &str) -> (BTreeMap<String, String>, String) {
+fn with_headers(line: &str) -> Message {
     let (headers, body) = line.split_once("} ").expect("headers and a body");
     let pairs = headers.trim_start_matches('{').split(", ").filter(|pair| !pair.is_empty());
     let mut headers: BTreeMap<String, String> = pairs
@@ -356,7 +359,7 @@ fn a_configuration_stores_the_same_bytes_in_flume_and_here() {
     let (file, data) = (file.display().to_string(), side.dir.join("data").display().to_string());
     let arguments = ["agent", "-n", "a", "-f", &file, "--data-dir", &data];
     let agent = Agent::new("aqueduct", &arguments, &side.dir.join("agent.out"));
-    let mut agent = agent.with_conf_dir(conf.to_owned()).with_variable("USER", user());
+    let mut agent = agent.with_conf_dir(conf).with_variable("USER", user());
     agent.start();
     let found = side.feed(&syslog);
     agent.stop(Duration::from_secs(25));

@@ -174,14 +174,7 @@ impl Component for Config {
                            \"tcp://0.0.0.0:6514\", or remove this";
             return Err(BuildError::invalid("tls", problem));
         }
-        let positive =
-            [("batch_events", self.batch_events as u64), ("message_max", self.message_max.0)];
-        if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(BuildError::invalid(*setting, "must be greater than 0"));
-        }
-        if self.message_max > ByteSize::mib(16) {
-            return Err(BuildError::invalid("message_max", "must be at most 16MiB"));
-        }
+        self.check_limits()?;
         kit::datagrams::check(self.queue_max, self.receive_buffer)?;
         for (setting, name) in
             [("client_header", &self.client_header), ("port_header", &self.port_header)]
@@ -230,6 +223,20 @@ impl Component for Config {
             receive_buffer: self.receive_buffer,
             sockets: Vec::new(),
         }))
+    }
+}
+
+impl Config {
+    fn check_limits(&self) -> Result<(), BuildError> {
+        let positive =
+            [("batch_events", self.batch_events as u64), ("message_max", self.message_max.0)];
+        if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(BuildError::invalid(*setting, "must be greater than 0"));
+        }
+        if self.message_max > ByteSize::mib(16) {
+            return Err(BuildError::invalid("message_max", "must be at most 16MiB"));
+        }
+        Ok(())
     }
 }
 
