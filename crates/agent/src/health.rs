@@ -256,7 +256,7 @@ impl Health {
             match view {
                 View::Failing { .. } => readiness.remarks.push(failing("sink", &sink.name, &view)),
                 View::Died { .. } => {
-                    readiness.remarks.push(format!("sink `{}`: {DIED}", sink.name))
+                    readiness.remarks.push(format!("sink `{}`: {DIED}", sink.name));
                 }
                 View::Absent | View::Starting | View::Works | View::Ended => {}
             }

@@ -357,7 +357,7 @@ impl Sink for HdfsSink {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::debug!(%error,
-                        "cannot delete the staging directory; the next start deletes it")
+                        "cannot delete the staging directory; the next start deletes it");
                 }
                 Err(_) => tracing::debug!(
                     "cannot delete the staging directory; the next start deletes it"

@@ -64,7 +64,7 @@ impl Import {
         match (&table, &query) {
             (None, None) => notes.refuse("--table", "name the table, or give a --query"),
             (Some(_), Some(_)) => {
-                notes.refuse("--query", "cannot be combined with --table: remove one of the two")
+                notes.refuse("--query", "cannot be combined with --table: remove one of the two");
             }
             _ => {}
         }

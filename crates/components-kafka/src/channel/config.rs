@@ -138,41 +138,48 @@ impl Target {
 }
 
 impl Config {
-    /// Returns the topics and the capacity of a channel.
-    pub(super) fn target(self, cx: &BuildContext) -> Result<(Target, Limits), BuildError> {
-        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
-        if self.topic.is_empty() {
-            return invalid("topic", "must name a topic that only this channel writes to");
-        }
-        let state_topic = self.state_topic.unwrap_or_else(|| format!("{}-state", self.topic));
-        if state_topic.is_empty() || state_topic == self.topic {
-            return invalid(
+    fn state_topic(&self) -> String {
+        self.state_topic.clone().unwrap_or_else(|| format!("{}-state", self.topic))
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        let state_topic = self.state_topic();
+        let rules = [
+            (!self.topic.is_empty(), "topic", "must name a topic that only this channel writes to"),
+            (
+                !state_topic.is_empty() && state_topic != self.topic,
                 "state_topic",
                 "must differ from `topic`; remove it for the default, the name in `topic` with \
                  `-state` appended",
-            );
-        }
-        if self.create_with_replicas.is_some_and(|replicas| replicas < 1) {
-            return invalid(
+            ),
+            (
+                self.create_with_replicas.is_none_or(|replicas| replicas >= 1),
                 "create_with_replicas",
                 "must be at least 1; use 3 if a broker may lose its disk",
-            );
-        }
-        if self.capacity.0 < CAPACITY_MIN {
-            return invalid("capacity", "must be at least 1MiB");
-        }
-        if self.capacity_events == Some(0) {
-            return invalid("capacity_events", "must be at least 1");
-        }
-        if !(10_000..=100_000_000).contains(&self.record_bytes_max.0) {
-            return invalid("record_bytes_max", "must be from 10kB to 100MB");
-        }
-        if !(Duration::from_secs(1)..=TRANSACTION_MAX).contains(&self.timeout.0) {
-            return invalid(
+            ),
+            (self.capacity.0 >= CAPACITY_MIN, "capacity", "must be at least 1MiB"),
+            (self.capacity_events != Some(0), "capacity_events", "must be at least 1"),
+            (
+                (10_000..=100_000_000).contains(&self.record_bytes_max.0),
+                "record_bytes_max",
+                "must be from 10kB to 100MB",
+            ),
+            (
+                (Duration::from_secs(1)..=TRANSACTION_MAX).contains(&self.timeout.0),
                 "timeout",
                 "must be from 1s to 15min, the default transaction limit of brokers",
-            );
+            ),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, setting, problem)) => Err(BuildError::invalid(setting, problem)),
+            None => Ok(()),
         }
+    }
+
+    /// Returns the topics and the capacity of a channel.
+    pub(super) fn target(self, cx: &BuildContext) -> Result<(Target, Limits), BuildError> {
+        self.check()?;
+        let state_topic = self.state_topic();
         let timeout = self.timeout.0.as_millis().to_string();
         let own = [
             ("enable.idempotence", "true".to_owned()),

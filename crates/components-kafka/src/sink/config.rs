@@ -198,43 +198,48 @@ pub(super) struct Target {
 const FIXED: &[&[&str]] = &[client::OF_PRODUCERS, &["queue.buffering.max.messages"]];
 
 impl Config {
-    /// Returns the target of a sink with this name.
-    pub(super) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
-        let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
-        if self.topic.is_empty() {
-            return invalid("topic", "must not be empty: set the name of a topic");
-        }
-        if self.in_flight_max == Some(0) {
-            return invalid("in_flight_max", "must be at least 1");
-        }
-        if self.partition.is_some_and(|partition| partition < 0) {
-            return invalid("partition", "must be at least 0");
-        }
-        if !(1_000..=1_000_000_000).contains(&self.message_bytes_max.0) {
-            return invalid("message_bytes_max", "must be from 1kB to 1GB");
-        }
-        if self.timeout.0.as_millis() < 1_000 || self.linger.0 * 2 > self.timeout.0 {
-            return invalid("timeout", "must be at least 1s and at least twice `linger`");
-        }
-        if self.exactly_once && self.timeout.0 > TRANSACTION_MAX {
-            return invalid(
+    fn check(&self) -> Result<(), BuildError> {
+        let timeout = self.timeout.0;
+        let rules = [
+            (!self.topic.is_empty(), "topic", "must not be empty: set the name of a topic"),
+            (self.in_flight_max != Some(0), "in_flight_max", "must be at least 1"),
+            (self.partition.is_none_or(|it| it >= 0), "partition", "must be at least 0"),
+            (
+                (1_000..=1_000_000_000).contains(&self.message_bytes_max.0),
+                "message_bytes_max",
+                "must be from 1kB to 1GB",
+            ),
+            (
+                timeout.as_millis() >= 1_000 && self.linger.0 * 2 <= timeout,
+                "timeout",
+                "must be at least 1s and at least twice `linger`",
+            ),
+            (
+                !self.exactly_once || timeout <= TRANSACTION_MAX,
                 "timeout",
                 "must be at most 15min with `exactly_once`, the default transaction limit of \
                  brokers",
-            );
+            ),
+            (self.ledger.origins_max > 0, "ledger.origins_max", "must be at least 1"),
+            (
+                (256..=1_000_000).contains(&self.ledger.bytes_max.0),
+                "ledger.bytes_max",
+                "must be from 256B to 1MB",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, setting, problem)) => Err(BuildError::invalid(setting, problem)),
+            None => Ok(()),
         }
+    }
+
+    /// Returns the target of a sink with this name.
+    pub(super) fn target(self, cx: &BuildContext) -> Result<Target, BuildError> {
+        self.check()?;
         let ledger = self.ledger.name.unwrap_or_else(|| cx.name.to_string());
         if ledger.is_empty() || ledger.len() > 128 || ledger.contains(char::is_control) {
-            return invalid(
-                "ledger.name",
-                "must have from 1 to 128 bytes, without control characters",
-            );
-        }
-        if self.ledger.origins_max == 0 {
-            return invalid("ledger.origins_max", "must be at least 1");
-        }
-        if !(256..=1_000_000).contains(&self.ledger.bytes_max.0) {
-            return invalid("ledger.bytes_max", "must be from 256B to 1MB");
+            let problem = "must have from 1 to 128 bytes, without control characters";
+            return Err(BuildError::invalid("ledger.name", problem));
         }
         let own = [
             ("enable.idempotence", "true".to_owned()),

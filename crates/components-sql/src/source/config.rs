@@ -197,27 +197,9 @@ impl Config {
     pub(super) fn options(self, cx: &BuildContext) -> Result<Options, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
         let form = self.form()?;
+        let relation = self.relation()?;
         let target = self.database.target(cx)?;
         let split_by = Some(self.split_by).filter(|column| !column.is_empty());
-        let relation = match (&self.table, &self.query) {
-            (Some(table), None) => match table.split('.').any(str::is_empty) {
-                true => {
-                    return invalid(
-                        "table",
-                        "must be a name such as `table` or `schema.table`, without an empty part",
-                    );
-                }
-                false => Relation::Table(table.clone()),
-            },
-            (None, Some(query)) => {
-                let query = query.trim();
-                if query.contains(';') {
-                    return invalid("query", "must be one statement, without a semicolon");
-                }
-                Relation::Query(query.replace("$CONDITIONS", "(1 = 1)"))
-            }
-            _ => return invalid("table", "set exactly one of `table` and `query`"),
-        };
         if self.fetch_size == 0 {
             return invalid("fetch_size", "must be at least 1");
         }
@@ -280,6 +262,25 @@ impl Config {
             timestamp_column: self.timestamp_column,
             batch_bytes: self.batch_bytes.0 as usize,
         })
+    }
+
+    fn relation(&self) -> Result<Relation, BuildError> {
+        match (&self.table, &self.query) {
+            (Some(table), None) if table.split('.').any(str::is_empty) => {
+                let problem =
+                    "must be a name such as `table` or `schema.table`, without an empty part";
+                Err(BuildError::invalid("table", problem))
+            }
+            (Some(table), None) => Ok(Relation::Table(table.clone())),
+            (None, Some(query)) if query.contains(';') => {
+                let problem = "must be one statement, without a semicolon";
+                Err(BuildError::invalid("query", problem))
+            }
+            (None, Some(query)) => {
+                Ok(Relation::Query(query.trim().replace("$CONDITIONS", "(1 = 1)")))
+            }
+            _ => Err(BuildError::invalid("table", "set exactly one of `table` and `query`")),
+        }
     }
 
     /// Returns the database, and the table name.

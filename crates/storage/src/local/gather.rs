@@ -11,9 +11,8 @@
 //! # Invariants
 //!
 //! 1. The bytes are written in the order of their arrival, none twice.
-//! 2. Until [`WriteBuffer::rest`], each piece ends at the end of a page, so that no page is written
-//! in
-//!    parts.
+//! 2. Until [`WriteBuffer::rest`], each piece ends at the end of a page, so that no page is
+//!    written in parts.
 //! 3. A file collects less than its share of [`ALL`], which all open files of a store share, plus a
 //!    page. The share is between [`EACH_MIN`] and [`EACH_MAX`].
 

@@ -1,5 +1,6 @@
 //! The blocking part of opening a channel.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -113,20 +114,8 @@ impl Opening {
         let names = names.map_err(|error| self.unusable(&path, error.to_string()))?;
         let aside = std::mem::take(&mut recovered.aside);
         let core = self.core(directory, files, store, recovered, (lock, durable_epoch), names);
-        for DamagedFrame { segment, place, tickets, events, lines, whole } in aside {
-            let file = core.files.open(segment, false).map_err(io)?;
-            if let Err(error) = core.copy_aside(segment, &place, &file) {
-                warn!(channel = %core.name, %error,
-                    "cannot save a copy of a damaged batch for analysis to the directory \
-                     `quarantine` of the channel; no action needed");
-            }
-            match whole {
-                Some(whole) => {
-                    whole.write(&*file).map_err(io)?;
-                    tickets.iter().for_each(|ticket| core.log_restored(segment, *ticket, &lines));
-                }
-                None => core.log_dropped(segment, &tickets, events, &lines),
-            }
+        for frame in aside {
+            settle(&core, frame).map_err(io)?;
         }
         core.refresh_capacity();
         let mut log = core.log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -207,4 +196,23 @@ impl Opening {
         }
         Arc::new(core)
     }
+}
+
+/// Copies a damaged frame aside, then writes it whole again, or reports it as dropped.
+fn settle(core: &Core, frame: DamagedFrame) -> io::Result<()> {
+    let DamagedFrame { segment, place, tickets, events, lines, whole } = frame;
+    let file = core.files.open(segment, false)?;
+    if let Err(error) = core.copy_aside(segment, &place, &file) {
+        warn!(channel = %core.name, %error,
+            "cannot save a copy of a damaged batch for analysis to the directory `quarantine` of \
+             the channel; no action needed");
+    }
+    match whole {
+        Some(whole) => {
+            whole.write(&*file)?;
+            tickets.iter().for_each(|ticket| core.log_restored(segment, *ticket, &lines));
+        }
+        None => core.log_dropped(segment, &tickets, events, &lines),
+    }
+    Ok(())
 }
