@@ -157,7 +157,9 @@ pub(crate) fn located(
     if path.starts_with('/') {
         return below(given, option, path, world, notes);
     }
-    let user = world.variable("HADOOP_USER_NAME").or_else(|| world.variable("USER"));
+    // cron sets only LOGNAME.
+    let user =
+        ["HADOOP_USER_NAME", "USER", "LOGNAME"].into_iter().find_map(|it| world.variable(it));
     let Some(user) = user else {
         notes.refuse(option, "the path is relative, and USER is not set: use an absolute path");
         return String::new();
