@@ -173,7 +173,7 @@ fn plain_text_that_leaves_the_host_is_refused_or_warned_of() {
     checked(&GOOD.replacen("data_dir = \"/d\"", &both, 1)).unwrap();
     let errors =
         checked(&GOOD.replacen("data_dir = \"/d\"", "data_dir = \"/d\"\ninsecure = true", 1));
-    assert!(errors.unwrap_err().contains(":4:12: agent.insecure: nothing here"));
+    assert!(errors.unwrap_err().contains(":4:12: agent.insecure: has no effect"));
 }
 
 #[test]

@@ -189,7 +189,7 @@ mod tests {
         assert_eq!((bodies, failed), (vec![], None));
         let (_, bodies, failed) = read(&b"a\nb\nc\n"[..], (100, 4));
         assert_eq!(bodies, Vec::<String>::new());
-        assert_eq!(failed.unwrap(), "--skip 4: standard input has 3 lines");
+        assert_eq!(failed.unwrap(), "--skip 4: standard input has only 3 lines");
     }
 
     #[test]

@@ -148,7 +148,7 @@ mod tests {
     fn keys_without_counterpart_are_refused() {
         let host = "hosts = h1\nhosts.h1 = h:1\n";
         for (text, wanted) in [
-            ("client.type = default_failover\n", "client.type = default_failover is not taken"),
+            ("client.type = default_failover\n", "client.type = default_failover is not supported"),
             ("hosts = h1 h2\n", "hosts must name one host"),
             ("hosts = h1\nhosts.h1 = h\n", "hosts.h1 must be HOST:PORT"),
             (&format!("{host}bach-size = 5\n"), "bach-size: "),

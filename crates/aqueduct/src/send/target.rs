@@ -149,7 +149,7 @@ mod tests {
         for (arguments, wanted) in [
             (&["h:1"][..], "avro://collector-1:4545"),
             (&["grpc://h:1"], "only batches from the channel"),
-            (&["avro://h"], "setting `address` of the sink `avro`: no host and port"),
+            (&["avro://h"], "setting `address` of the sink `avro`: must have a host and a port"),
             (&["avro://h:1", "--set", "compresion=deflate"], "did you mean `compression`?"),
             (&["avro://h:1", "--set", "address.x=1"], "--set address.x: `address` is not a table"),
             (&["http://h", "--ca", "x"], "write `https://`"),

@@ -188,5 +188,5 @@ async fn a_dry_run_makes_nothing() {
     let mut args = args;
     args.checkpoint = Some(into.path().join("nowhere"));
     let error = import(&args, &env::real()).await.unwrap_err().to_string();
-    assert!(error.contains("nowhere is no directory"), "{error}");
+    assert!(error.contains("nowhere; name the directories"), "{error}");
 }
