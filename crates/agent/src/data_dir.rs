@@ -297,6 +297,6 @@ mod tests {
             .unwrap();
         file.write_at(&[IoSlice::new(b"7\n")], 0, true).unwrap();
         let message = DataDir::lock(dir.path(), &env).await.err().unwrap().to_string();
-        assert!(message.contains("format 7") && message.contains("up to 1"), "{message}");
+        assert!(message.contains("contains 7") && message.contains("up to 1"), "{message}");
     }
 }

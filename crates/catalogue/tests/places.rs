@@ -23,6 +23,10 @@ const PLACES: [&str; 6] = [
 /// Whether code of the file has the name as a word.
 fn names_it(file: &Path) -> bool {
     let text = fs::read_to_string(file).unwrap();
+    // Classes of Flume users that a component replaces: no part of the component.
+    if file.ends_with("crates/flume/src/table/foreign.rs") {
+        return false;
+    }
     let code = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', '/']));
     code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric())).any(|it| it == SAMPLE)
 }

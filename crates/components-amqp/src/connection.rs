@@ -162,6 +162,11 @@ impl Connection {
         lock(&self.watch).take_refused()
     }
 
+    /// Sets the size of the largest message, as [`Watch::limit_messages`].
+    pub(crate) fn limit_messages(&self, bytes: u64) {
+        lock(&self.watch).limit_messages(bytes);
+    }
+
     /// Stops all writing and reading.
     pub(crate) fn cut(&self) {
         self.is_cut.store(true, Ordering::SeqCst);

@@ -9,7 +9,8 @@
 //! The first byte of a value beyond the bounds is replaced by an invalid one: so the library finds
 //! the message malformed and it is rejected, or the connection ends if it was not a message. A size
 //! that is too small for the number after it is raised: the library would subtract from it, below
-//! 0. The check is incremental and reads each byte once.
+//! 0. A length beyond the largest message gets 0 as its first digit: the library reserves as much
+//! memory as a length announces. The check is incremental and reads each byte once.
 
 use kit::bounds::Count;
 
@@ -41,9 +42,16 @@ pub(crate) struct Watch {
     within: Option<(u16, u64)>,
     /// Reason why the last message was made malformed.
     refused: Option<String>,
+    /// Largest first digit of a length within a message.
+    digit_max: u8,
 }
 
 impl Watch {
+    /// Sets the size of the largest message. Before, lengths are below 16 MiB.
+    pub(crate) fn limit_messages(&mut self, bytes: u64) {
+        self.digit_max = u8::try_from(bytes >> 24).unwrap_or(u8::MAX);
+    }
+
     /// Checks the next bytes, and invalidates values beyond the bounds.
     ///
     /// # Errors
@@ -111,7 +119,7 @@ impl Watch {
             return Ok(());
         }
         match self.within {
-            None => self.message = Walk::default(),
+            None => self.message = Walk { digit_max: self.digit_max, ..Walk::default() },
             Some(within) if within == self.link() => {}
             Some(_) => return Err("the broker mixed the frames of two messages".to_owned()),
         }
@@ -171,6 +179,8 @@ fn size_min(code: u8) -> u8 {
 #[derive(Debug, Default)]
 struct Walk {
     is_performative: bool,
+    /// Largest first digit of a length.
+    digit_max: u8,
     count: Count,
     open: Vec<Open>,
     /// Bytes to skip.
@@ -207,6 +217,15 @@ impl Walk {
             let byte = &mut bytes[at];
             at += 1;
             if let Some((digits, number, after)) = self.number.take() {
+                if digits == 4
+                    && let After::Skip | After::Size { .. } = after
+                    && *byte > self.digit_max
+                {
+                    *byte = 0;
+                    let problem = "the broker sent a value that is larger than `message_max`";
+                    (self.is_refused, self.refused) = (true, Some(problem.to_owned()));
+                    break;
+                }
                 let mut number = number << 8 | u64::from(*byte);
                 if let (1, After::Size { code }) = (digits, after)
                     && number < size_min(code).into()

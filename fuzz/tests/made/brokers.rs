@@ -96,6 +96,7 @@ fn amqp() -> Vec<Seed> {
         ("array", of_message(b"\0\x53\x77\xe0\x06\x02\xa3\x01a\x01b")),
         ("deep", of_message(&[b"\0\x53\x77".as_slice(), &lists(2 * DEEP)].concat())),
         ("described", of_message(&[b"\0\x53\x77".as_slice(), &[0, 0x44].repeat(DEEP)].concat())),
+        ("announced", of_message(b"\xb3\x53\x77\x54\x07\x5d")),
         ("stream", of_frames(&stream.concat())),
         ("deep-open", of_frames(&frame_1_0(&deep_open))),
     ];

@@ -49,7 +49,7 @@ fn events_wait_in_the_channel_until_hdfs_is_there() {
     hdfs.start();
     wait_until_delivered(&edge, Duration::from_secs(90));
     let (code, said) = connect(&hdfs, dir, &store);
-    assert!(code == Some(0) && said.contains(": /logs takes files\n"), "{said}");
+    assert!(code == Some(0) && said.contains(": /logs accepts files\n"), "{said}");
     let probes = hdfs.list("/logs/_aqueduct-probe-*");
     assert!(probes.is_empty(), "{probes:?}");
 

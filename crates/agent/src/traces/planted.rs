@@ -2,8 +2,8 @@
 
 const DEAD: &str = "traces::tests::a_receiver_that_is_dead_delays_nothing_and_every_span_is_\
                     counted";
-const ATTEMPTS: &str = "group::trail::tests::each_attempt_has_spans_of_its_own_that_say_how_they_\
-                        ended";
+const ATTEMPTS: &str =
+    "group::traced_batches::tests::each_attempt_has_its_own_spans_with_their_result";
 
 #[test]
 fn each_planted_bug_is_found_by_the_test_of_its_rule() {

@@ -50,7 +50,7 @@ fn working_connections_are_named_and_leave_nothing_behind() {
         format!("\nsource in: {listen} is free\n"),
         format!("\nsink next: {address} is reachable\n"),
         format!("\nsink found-0: {address} is reachable\n"),
-        format!("\nsink store: store in file://{at}/logs/a: {at}/logs takes files\n"),
+        format!("\nsink store: store in file://{at}/logs/a: {at}/logs accepts files\n"),
     ];
     for wanted in &wanted {
         assert!(report.contains(wanted), "{wanted}: {report}");

@@ -192,7 +192,7 @@ fn a_source_that_is_not_there_or_refuses_leaves_nothing_acknowledged() {
     let output = sent(&[&place.address("avro", 2)], "a\n");
     assert_eq!((output.status.code(), acknowledged(&output)), (Some(1), 0), "{output:?}");
     let output = sent(&[&address, "--skip", "5"], "a\nb\n");
-    assert!(said(&output).contains("standard input has 2 lines"), "{output:?}");
+    assert!(said(&output).contains("standard input has only 2 lines"), "{output:?}");
     assert_eq!(output.status.code(), Some(1));
     agent.stop();
 }

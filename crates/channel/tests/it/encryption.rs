@@ -232,7 +232,10 @@ async fn keys_come_from_a_file_of_its_owner_or_from_a_program() {
     assert!(!says.contains("abcd") && !says.contains("s.password"), "{says}");
     let missing = json!({ "key_variable": "AQUEDUCT_TEST_NO_KEYS" });
     let says = opened(dir.path(), &missing).await.err().expect("it is not set").to_string();
-    assert!(says.contains("`encryption.key_variable` AQUEDUCT_TEST_NO_KEYS is not set"), "{says}");
+    assert!(
+        says.contains("AQUEDUCT_TEST_NO_KEYS of `encryption.key_variable` is not set"),
+        "{says}"
+    );
     let channel = opened(dir.path(), &json!({ "key_command": ["cat", shown] })).await.unwrap();
     assert_eq!(drain(&*channel).await, [SECRET]);
     channel.close().await.unwrap();

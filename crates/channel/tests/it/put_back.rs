@@ -71,6 +71,6 @@ async fn a_consumer_that_the_channel_does_not_know_is_named() {
     use_it(&*channel).await;
     let refused = channel.replay(batch(1), "third").await;
     let message = refused.err().unwrap().to_string();
-    assert!(message.contains("`third`; it has one, other"), "{message}");
+    assert!(message.contains("`third`, only one, other"), "{message}");
     channel.close().await.unwrap();
 }

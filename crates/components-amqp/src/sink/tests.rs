@@ -33,7 +33,7 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
         ("destination_type", Value::Null, "destination_type"),
         ("broker", json!({ "urls": [] }), "at least one"),
         ("broker", json!({ "urls": ["tcp://b:61616"] }), "AMQP connector"),
-        ("broker", json!({ "urls": both }), "all of them"),
+        ("broker", json!({ "urls": both }), "or all with `amqps://`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "tls": {} }), "only with `amqps://`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "password": "x" }), "`user`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "idle_timeout": "0s" }), "from 1ms"),

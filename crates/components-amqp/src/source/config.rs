@@ -64,7 +64,7 @@ pub(super) struct Options {
     pub(super) link_name: String,
     durable: bool,
     pub(super) credit: u32,
-    message_max: u64,
+    pub(super) message_max: u64,
     pub(super) jms_headers: Vec<JmsHeader>,
 }
 
@@ -77,12 +77,6 @@ impl Options {
     /// Whether the broker keeps messages while there is no connection.
     pub(super) fn keeps(&self) -> bool {
         self.durable || self.destination_type == DestinationType::Queue
-    }
-
-    /// Bytes of the largest message that is taken; `None` without a limit.
-    pub(super) fn message_max(&self) -> Option<u64> {
-        // Over the limit the library closes the link, which ends a durable subscription.
-        (!self.durable).then_some(self.message_max)
     }
 }
 

@@ -58,14 +58,16 @@ impl Receiving {
     /// There is no connection, or the broker does not grant the link.
     pub(super) async fn open(target: &Target, options: &Options) -> Result<Self, AmqpError> {
         let mut connection = Connection::open(target, &target.client_id).await?;
+        connection.limit_messages(options.message_max);
         let mut builder = Receiver::builder()
             .name(options.link_name.clone())
             .source(source_of(options))
             .sender_settle_mode(SenderSettleMode::Unsettled)
             .receiver_settle_mode(ReceiverSettleMode::First)
             .credit_mode(CreditMode::Manual);
-        if let Some(most) = options.message_max() {
-            builder = builder.max_message_size(most);
+        if !options.is_durable() {
+            // Over the limit the library closes the link, which ends a durable subscription.
+            builder = builder.max_message_size(options.message_max);
         }
         let attaching = timeout(target.timeout, builder.attach(&mut connection.session)).await;
         let address = || connection.address.clone();

@@ -132,6 +132,23 @@ fn a_size_that_is_too_small_for_the_number_after_it_is_raised() {
 }
 
 #[test]
+fn a_length_beyond_the_largest_message_is_made_small() {
+    for code in [0xb0, 0xb1, 0xb3, 0xd0, 0xd1, 0xf0] {
+        let value = [code, 0x53, 0x77, 0x54, 7, 0x5d];
+        let (passed, refused) = passed(&transfer(0, false, &message(&value))).unwrap();
+        assert!(refused.is_some_and(|it| it.contains("`message_max`")), "{code:x}");
+        assert!(passed.ends_with(&[code, 0, 0x77, 0x54, 7, 0x5d]), "{code:x}");
+    }
+    let mut watch = Watch::default();
+    watch.limit_messages(64 << 20);
+    for (digit, is_refused) in [(4, false), (5, true)] {
+        let mut stream = transfer(0, false, &message(&[0xb1, digit, 0, 0, 0]));
+        watch.pass(&mut stream).unwrap();
+        assert_eq!(watch.take_refused().is_some(), is_refused, "{digit}");
+    }
+}
+
+#[test]
 fn the_pieces_of_messages_and_what_is_before_them_are_watched() {
     let open = |value: &[u8]| {
         let size = (4 + value.len() as u32).to_be_bytes();

@@ -223,7 +223,7 @@ mod tests {
             ("%[a]", Format::Json, "[1]", "no object of JSON"),
             ("%[2]", pattern("(a)|(b)"), "a", "group 2"),
             ("x", pattern("(a)"), "b", "does not match"),
-            ("%[2]", pattern("(a)"), "a", "has no group `2`; it has 1,"),
+            ("%[2]", pattern("(a)"), "a", "has no group `2`; it has 1 groups"),
             ("%{a", Format::None, "", "has no `}`"),
             ("100%", Format::None, "", "after `%`"),
         ] {

@@ -127,7 +127,7 @@ async fn the_sinks_thrift_and_http_reach_their_sources_and_say_whom_they_do_not_
     let Outcome::Again(Some(error)) = outcome::<sinks::http::Config>(&other, &["x"]).await else {
         panic!("a server that is not trusted is tried again")
     };
-    assert!(format!("{error:?}").contains("not signed by one that is trusted"), "{error:?}");
+    assert!(format!("{error:?}").contains("not signed by a trusted authority"), "{error:?}");
     fixture.stop().await;
 }
 
@@ -260,11 +260,11 @@ where
     let address = &*fixture.address;
     for _ in 0..3 {
         let found = probed::<K>(address, showing("client")).await;
-        assert!(found.as_ref().is_ok_and(|it| it.ends_with("by TLS")), "{kind}: {found:?}");
+        assert!(found.as_ref().is_ok_and(|it| it.ends_with("over TLS")), "{kind}: {found:?}");
         for (tls, cause) in [
-            (showing("stranger"), "refuses our certificate (UnknownCA)"),
+            (showing("stranger"), "rejects our certificate (UnknownCA)"),
             (Some(trust()), "set `tls.certificate` and `tls.key`"),
-            (None, "the server speaks TLS, and this client does not"),
+            (None, "the server uses TLS, but this client does not"),
         ] {
             let found = probed::<K>(address, tls).await;
             assert!(

@@ -292,7 +292,7 @@ async fn a_tenant_over_its_rate_or_size_hears_so_and_nothing_of_it_is_stored() {
     let head = "POST / HTTP/1.1";
     let (status, answer) = request(&fixture, head, &[b'a'; 65]).await;
     assert_eq!(status, 413, "{answer}");
-    assert!(answer.contains("limit of 64 bytes: `tenants.message_max`"), "{answer}");
+    assert!(answer.contains("limit of 64 bytes: raise `tenants.message_max`"), "{answer}");
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     packed.write_all(&[b'a'; 65]).unwrap();
     let gzip = "POST / HTTP/1.1\r\ncontent-encoding: gzip";

@@ -128,7 +128,10 @@ async fn a_line_over_what_its_tenant_may_send_is_as_one_over_the_limit_of_the_so
     client.get_mut().write_all(b"1234\n12345\n").await.unwrap();
     assert_eq!(answer(&mut client).await, "OK\n");
     let refused = answer(&mut client).await;
-    assert!(refused.contains("over its limit of 4 bytes: `tenants.message_max`"), "{refused}");
+    assert!(
+        refused.contains("exceeds its limit of 4 bytes: raise `tenants.message_max`"),
+        "{refused}"
+    );
     assert_eq!(answer(&mut client).await, "");
     assert_eq!(fixture.counted("tenant_message"), 1);
     let settings = json!({ "tenants": tenants, "ack_every_event": false });
