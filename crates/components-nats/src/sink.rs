@@ -357,7 +357,7 @@ mod tests {
         for (more, expected) in [
             (json!({ "subject": "a..b" }), "`subject`: `a..b` is not a valid subject"),
             (json!({ "ids": "a b" }), "`ids`: must have 1 to 128"),
-            (json!({ "in_flight_max": 0 }), "`in_flight_max`: at least 1"),
+            (json!({ "in_flight_max": 0 }), "`in_flight_max`: must be at least 1"),
             (json!({ "server": { "urls": ["amqp://n:1"] } }), "must start with `nats://`"),
         ] {
             let error = build::<Config>(&config(&more), &cx).map(drop).unwrap_err().to_string();

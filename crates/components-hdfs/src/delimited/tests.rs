@@ -124,7 +124,7 @@ fn a_record_that_is_too_long_ends_the_file_behind_the_records_before_it() {
     assert_eq!(piece.len(), 1);
     let error = file.next(&mut reader, limits, &[], &mut piece).unwrap_err();
     assert!(matches!(error, FileError::Malformed(_)), "{error}");
-    assert!(error.to_string().contains("byte 6 has more than 50 bytes"), "{error}");
+    assert!(error.to_string().contains("byte 6 is longer than 50 bytes"), "{error}");
 }
 
 #[test]

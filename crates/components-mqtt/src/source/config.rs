@@ -337,7 +337,7 @@ mod tests {
             (json!({ "will": { "topic": "a/+", "payload": "" } }), "`will.topic`"),
             (json!({ "will": { "topic": "a", "payload": "", "qos": 3 } }), "`will.qos`"),
         ] {
-            let error = built(&settings).unwrap_err();
+            let Err(error) = built(&settings) else { panic!("{settings} is accepted") };
             assert!(error.contains(expected), "{settings}: {error}");
         }
     }

@@ -250,7 +250,7 @@ mod tests {
             (json!({ "stream": "a.b" }), "contain dots"),
             (json!({ "consumer": "a b" }), "`consumer`"),
             (json!({ "filter": ["a.>.b"] }), "`>` at the end"),
-            (json!({ "filter": [""] }), "no subject"),
+            (json!({ "filter": [""] }), "is not a valid subject"),
             (json!({ "start": "yesterday" }), "neither `all` nor `new`"),
             (json!({ "prefetch": 0 }), "from 1 to 100000"),
             (json!({ "ack_wait": "10ms" }), "from 1s to 24h"),

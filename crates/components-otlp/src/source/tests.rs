@@ -169,7 +169,7 @@ async fn a_tenant_over_its_rate_hears_when_to_come_again_and_over_its_size_that_
     let fixture = Running::start(json!({ "tenants": tenants })).await;
     let (status, answer) = fixture.logs(&log(&"x".repeat(30_000))).await;
     assert_eq!(status, 413, "{answer}");
-    assert!(answer.contains("limit of 20480 bytes: `tenants.message_max`"), "{answer}");
+    assert!(answer.contains("limit of 20480 bytes: raise `tenants.message_max`"), "{answer}");
     let outcome = fixture.delivered(&json!({}), Batch::of(["x"; 1_000])).await;
     assert!(matches!(outcome, Outcome::Delivered), "{outcome:?}");
     for way in ways() {

@@ -174,7 +174,7 @@ mod tests {
         check(&footer(&[2, 1, 0, 0])).unwrap();
         check(&footer(&[1, 1, 1, 0])).unwrap();
         let problem = check(&footer(&[2, 2, 0, 0])).unwrap_err().to_string();
-        assert!(problem.contains("announce 4 children"), "{problem}");
+        assert!(problem.contains("announces 4 children"), "{problem}");
         let negative = [0x15, 0x02, 0x19, 0x1c, 0x48, 0x01, b'a', 0x15, 0x01, 0x00];
         assert!(check(&negative).is_err());
     }
@@ -184,7 +184,7 @@ mod tests {
         let chain = |groups| [vec![1; groups], vec![0]].concat();
         check(&footer(&chain(DEPTH_MAX))).unwrap();
         let problem = check(&footer(&chain(DEPTH_MAX + 1))).unwrap_err().to_string();
-        assert!(problem.contains("more than 64 deep"), "{problem}");
+        assert!(problem.contains("more than 64 levels deep"), "{problem}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn rejects_invalid_settings_and_names_setting_and_remedy() {
         ("unroutable", json!("drop"), "known: `dead_letter`, `retry`"),
         ("message_max", json!("1B"), "from 1KiB to 1GiB"),
         ("in_flight_max", json!(0), "must be at least 1"),
-        ("broker", json!({ "urls": both }), "all of them"),
+        ("broker", json!({ "urls": both }), "or all with `amqps://`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "tls": {} }), "only with `amqps://`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "password": "x" }), "`user`"),
         ("broker", json!({ "urls": ["amqp://b:5672"], "virtual_host": "" }), "not be empty"),

@@ -1,7 +1,6 @@
 //! The bugs that are planted in traces are found, each by the test of its rule.
 
-const ALIKE: &str = "traces::tests::every_agent_decides_alike_and_one_with_a_higher_rate_leaves_\
-                     out_nothing";
+const ALIKE: &str = "traces::tests::agents_sample_alike_and_a_higher_rate_includes_a_lower_one";
 const ROOM: &str = "traces::tests::counts_spans_without_room_and_never_waits";
 
 #[test]

@@ -58,13 +58,10 @@ pub(crate) fn the_backlog_of_flume_is_taken_over() {
     let mut convert = program("aqueduct");
     convert.arg("convert").arg(file).arg("--data-dir").arg(data);
     let converted = convert.output().expect("aqueduct runs");
-    assert_eq!(converted.status.code(), Some(2), "the replicas of the topics are to be decided");
-    let said = String::from_utf8_lossy(&converted.stderr);
-    assert!(said.contains("create_with_replicas"), "{said}");
+    assert_eq!(converted.status.code(), Some(0), "{converted:?}");
     let text = String::from_utf8(converted.stdout).expect("a configuration");
-    let channel = "[channels.c]\n";
-    assert!(text.contains(channel) && text.contains("[sources.c-topic]"), "{text}");
-    let text = text.replace(channel, "[channels.c]\ncreate_with_replicas = 1\n");
+    let wanted = ["create_with_replicas = 1\n", "[channels.c]\n", "[sources.c-topic]"];
+    assert!(wanted.iter().all(|it| text.contains(it)), "{text}");
     let mut agent = Agent::configured("aqueduct-collector", dir, "agent", &text);
     agent.start();
     wait::until("all lines", PATIENCE, || (count(&stored()) >= LINES).then_some(()));

@@ -160,7 +160,7 @@ fn a_record_whose_values_are_of_other_types_is_unwritable() {
     };
     let found = |settings: &Value| unwritable(settings, &bodies(&[FULL]));
     let of = |reason: &str| vec![(0, reason.to_owned())];
-    assert_eq!(found(&column("int64", "page")), of("column `c` (int64): a string does not fit"));
+    assert_eq!(found(&column("int64", "page")), of("column `c` (int64) does not accept a string"));
     assert_eq!(
         found(&column("string", "user")),
         of("column `c` (string) does not accept a record")

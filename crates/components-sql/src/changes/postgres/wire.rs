@@ -339,7 +339,10 @@ mod tests {
         let body = b"SFATAL\0VFATAL\0C42501\0Mno right\0Dneeds REPLICATION\0\0";
         let error = refused(&"db:5432".into(), body);
         let said = error.to_string();
-        assert!(said.starts_with("db:5432 says 42501: no right (needs REPLICATION)"), "{said}");
+        assert!(
+            said.starts_with("db:5432 returned error 42501: no right (needs REPLICATION)"),
+            "{said}"
+        );
         assert_eq!(error.class(), ErrorClass::Blocked);
         let error = refused(&"db:5432".into(), b"C57P01\0Mshut down\0\0");
         assert_eq!(error.class(), ErrorClass::Transient);
