@@ -36,7 +36,7 @@ fn connections_of_one_host_are_one_tenant_and_share_what_it_gets() {
     assert!(own.iter().all(|it| it.check().is_ok() && it.check().is_ok()));
     own.push(enter("10.0.0.1:9"));
     let said = own[2].check().unwrap_err().to_string();
-    assert!(said.contains("`10.0.0.1` has 3 connections, over its 2"), "{said}");
+    assert!(said.contains("`10.0.0.1` has 3 connections, over its limit of 2"), "{said}");
     drop(own);
     assert_eq!(other.share(), 120);
     let named: Vec<Member> = (1..4).map(|n| enter(&format!("10.0.0.9:{n}"))).collect();
@@ -216,7 +216,7 @@ fn a_limit_that_is_reached_is_counted_with_its_first_and_last_time() {
     assert!(one.ask(now).is_ok() && second.check().is_err() && second.ask(now).is_err());
     assert_eq!(second.message_max(99), 10);
     let said = second.too_large().unwrap().to_string();
-    assert!(said.contains("over its limit of 10 bytes"), "{said}");
+    assert!(said.contains("exceeds its limit of 10 bytes"), "{said}");
     drop(one);
     assert!(second.check().is_ok(), "a place is free");
     second.count(7, 5, now);
