@@ -73,7 +73,10 @@ fn a_killed_source_resumes_within_a_long_line() {
         let rig = Rig::new(&json!({ "split_chars": 7, "batch_events": 3 }));
         rig.put("a", text.as_bytes());
         rig.run_until_events(events);
-        rig.run_until_renamed(1);
+        // On a busy machine the first run may complete the file.
+        if rig.names("") != ["a.COMPLETED"] {
+            rig.run_until_renamed(1);
+        }
         assert_eq!(rig.bodies(0), expected, "{events}");
     }
 }
