@@ -105,7 +105,7 @@ impl FloorBoard {
         self.agent.not_open().push(Arc::downgrade(channel));
     }
 
-    /// A channel that [was not open](Self::is_not_open) is open now, and nothing runs on it yet.
+    /// A channel [marked as not open](Self::mark_not_open) is open now, and nothing runs on it yet.
     pub fn mark_open(&self, channel: &Arc<dyn Channel>) {
         self.begin_lives([channel].into_iter());
         let opened = Arc::downgrade(channel);

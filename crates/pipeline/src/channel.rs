@@ -219,7 +219,7 @@ pub trait Channel: Send + Sync {
     /// returns; blocks. A repeated call leaves fewer sequences out, and keeps the new origin.
     ///
     /// # Errors
-    /// The disk failed; the names are unchanged. Never without a [birthplace](Channel::birthplace).
+    /// The disk failed; the names are unchanged. Never without an [own epoch](Channel::own_epoch).
     fn rename(&self, _kept: &IntervalSet) -> Result<(), ChannelError> {
         Ok(())
     }

@@ -45,7 +45,7 @@ pub trait Interceptor: Send + Sync {
     fn routing_effect(&self, header: Option<&str>) -> Option<String>;
 
     /// Describes the effect on bodies: equal effects must have equal texts. It is part of the
-    /// routing if the selector [looks at bodies](crate::ChannelSelector::looks_at_bodies). `None`:
+    /// routing if the selector [reads bodies](crate::ChannelSelector::reads_bodies). `None`:
     /// bodies stay unchanged.
     fn body_effect(&self) -> Option<String> {
         None
