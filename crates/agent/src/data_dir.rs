@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use pipeline::Env;
 use pipeline::env::{FileKind, Lock, LockError, OpenMode, is_full, small_file};
 use tokio::time::{Duration, Instant, sleep};
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::RunError;
@@ -24,15 +23,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval of checks while waiting.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Pause between attempts to write the format on a full disk. Not longer than the pause between
-/// attempts to create a channel, whose data must not be there without a format.
-const WRITE_RETRY: Duration = Duration::from_millis(100);
-
 /// A data directory that this process owns.
 pub struct DataDir {
     _lock: Box<dyn Lock>,
-    /// Writes the format as soon as the disk has room.
-    _writer: Option<AbortOnDropHandle<()>>,
 }
 
 impl DataDir {
@@ -65,10 +58,8 @@ impl DataDir {
             None => match write_format(path, env) {
                 Err(error) if is_full(&error) => {
                     warn!(path = %path.display(), %error,
-                        "the disk has no room for the file `format` of the data directory; the \
-                         agent starts without it and retries; free space");
-                    let writer = tokio::spawn(write_later(path.to_owned(), env.clone()));
-                    return Ok(Self { _lock: lock, _writer: Some(AbortOnDropHandle::new(writer)) });
+                        "the disk has no room for the file `format` of the data directory; \
+                         starting without it; free space before the next start");
                 }
                 written => written.map_err(|error| refused(error.to_string()))?,
             },
@@ -85,7 +76,7 @@ impl DataDir {
                 ));
             }
         }
-        Ok(Self { _lock: lock, _writer: None })
+        Ok(Self { _lock: lock })
     }
 }
 
@@ -142,19 +133,10 @@ fn inner_locks(path: &Path, env: &Env) -> Vec<PathBuf> {
     locks.filter(|lock| env.disk.stat(lock).is_ok()).collect()
 }
 
-/// Returns `true` if an agent has stored data in the directory. Directories without data are
-/// those of channels that could not be created.
+/// Returns `true` if an agent has stored data in the directory.
 fn is_in_use(path: &Path, env: &Env) -> bool {
-    has_data(&path.join("channels"), env)
-        || env.disk.stat(&crate::dead_letters::directory(path)).is_ok()
-}
-
-fn has_data(directory: &Path, env: &Env) -> bool {
-    let found = env.disk.list(directory).unwrap_or_default();
-    found.iter().any(|(name, kind)| match kind {
-        FileKind::Directory => has_data(&directory.join(name), env),
-        _ => name != "LOCK",
-    })
+    let kept = [path.join("channels"), crate::dead_letters::directory(path)];
+    kept.iter().any(|kept| env.disk.stat(kept).is_ok())
 }
 
 fn read_format(path: &Path, env: &Env) -> io::Result<Option<String>> {
@@ -164,24 +146,6 @@ fn read_format(path: &Path, env: &Env) -> io::Result<Option<String>> {
     let length = file.read_at(&mut text, 0)?;
     // A first start that died between making the file and filling it has written nothing else.
     Ok((length > 0).then(|| String::from_utf8_lossy(&text[..length]).into_owned()))
-}
-
-/// Writes the format once the disk has room for it.
-async fn write_later(path: PathBuf, env: Env) {
-    loop {
-        sleep(WRITE_RETRY).await;
-        let (directory, of) = (path.clone(), env.clone());
-        match env.offload(move || write_format(&directory, &of)).await {
-            Err(error) if is_full(&error) => {}
-            Err(error) => {
-                warn!(path = %path.display(), %error,
-                    "cannot write the file `format` of the data directory: the next start fails \
-                     without it; write 1 into it before");
-                return;
-            }
-            Ok(()) => return info!(path = %path.display(), "wrote the file `format`"),
-        }
-    }
 }
 
 fn write_format(path: &Path, env: &Env) -> io::Result<()> {
@@ -266,14 +230,8 @@ mod tests {
         };
         empty();
         drop(DataDir::lock(dir.path(), &env).await.unwrap());
-        // The directory of a channel that could not be created.
-        let channel = dir.path().join("channels/main");
-        env.disk.create_dir_all(&channel).unwrap();
-        drop(env.disk.lock(&channel.join("LOCK")).unwrap());
-        empty();
+        env.disk.create_dir_all(&dir.path().join("channels")).unwrap();
         drop(DataDir::lock(dir.path(), &env).await.unwrap());
-        let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
-        env.disk.open(&channel.join("meta"), mode).unwrap();
         for lost in [true, false] {
             match lost {
                 true => env.disk.remove_file(&path).unwrap(),

@@ -107,38 +107,6 @@ fn disk_smaller_than_two_segments_is_used_and_intake_resumes() {
     }
 }
 
-#[test]
-#[ignore = "needs the programs and root: tests/run"]
-fn first_start_on_a_full_disk_leaves_a_directory_that_starts_again() {
-    for kind in 0..2 {
-        let site = Site::new();
-        let disk = small_disks(&site, 64 << 20)[kind]().expect("a small disk");
-        let (mut edge, mut collector) = (site.edge(), site.collector());
-        collector.start();
-        disk.fill().expect("a full disk");
-        for _ in 0..2 {
-            edge.start();
-            edge.until_logged("the disk has no room for the file `format`", LIMIT);
-            edge.until_logged("cannot create the channel", LIMIT);
-            edge.kill();
-        }
-        edge.start();
-        site.log("early", LINES / 100);
-        std::fs::remove_file(disk.directory().join("ballast")).expect("room");
-        edge.until_logged("wrote the file `format`", LIMIT);
-        wait_until_delivered(&edge, LIMIT);
-        site.wait_until_stored(LINES / 100);
-        edge.kill();
-        edge.start();
-        site.log("late", LINES / 100);
-        site.wait_until_stored(2 * (LINES / 100));
-        edge.stop(Duration::from_secs(25));
-        collector.stop(Duration::from_secs(25));
-        let found = compare(&site.logged(), &site.stored());
-        assert!(found.is_none(), "{found}");
-    }
-}
-
 /// Configures logs and a channel for each of these names.
 fn separate_ways(site: &Site, collector: &str, names: &[&str]) -> String {
     let at = |name: &str| site.path().join(name).display().to_string();

@@ -332,7 +332,7 @@ mod tests {
             (json!({ "packet_max": "1B" }), "from 1KiB to 16MiB"),
             (json!({ "batch_events": 0 }), "`batch_events`"),
             (json!({ "keep_alive": "100ms" }), "from 1s to 65535s"),
-            (json!({ "topic_patterns": ["+a/+a"] }), "`topic_patterns`"),
+            (json!({ "topic_patterns": ["a/#b/c"] }), "`topic_patterns`"),
             (json!({ "properties": [""] }), "`properties`"),
             (json!({ "will": { "topic": "a/+", "payload": "" } }), "`will.topic`"),
             (json!({ "will": { "topic": "a", "payload": "", "qos": 3 } }), "`will.qos`"),

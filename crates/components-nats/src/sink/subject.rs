@@ -109,13 +109,13 @@ mod tests {
         assert!(missing.contains("no header `host`"), "{missing}");
         let long = "a".repeat(SUBJECT_BYTES_MAX + 1);
         for (text, cause) in [
-            ("", "no subject"),
-            ("a..b", "no subject"),
-            ("a.*", "no subject"),
-            ("a b", "no subject"),
+            ("", "is not a valid subject"),
+            ("a..b", "is not a valid subject"),
+            ("a.*", "is not a valid subject"),
+            ("a b", "is not a valid subject"),
             ("a.%{b", "has no `}`"),
             ("a.%{}", "names no header"),
-            (&*long, "over 2048"),
+            (&*long, "over the limit of 2048"),
         ] {
             assert!(Subject::new(text).unwrap_err().contains(cause), "{text}");
         }

@@ -281,7 +281,10 @@ where
     let found = probed::<K>(address, None).await;
     assert!(found.as_ref().is_ok_and(|it| it.ends_with("is reachable")), "{kind}: {found:?}");
     let found = probed::<K>(address, Some(trust())).await;
-    assert!(found.as_ref().is_err_and(|it| it.contains("speak TLS")), "{kind}: {found:?}");
+    assert!(
+        found.as_ref().is_err_and(|it| it.contains("check that it uses TLS")),
+        "{kind}: {found:?}"
+    );
     fixture.stop().await;
 }
 
