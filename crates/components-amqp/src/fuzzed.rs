@@ -37,6 +37,7 @@ pub fn frames(input: &[u8], piece_bytes: usize) -> (Vec<u8>, usize) {
 /// valid.
 pub fn message(input: &[u8], piece_bytes: usize) -> bool {
     let (mut watch, mut message) = (Watch::default(), Vec::new());
+    watch.limit_messages(1 << 20);
     let pieces = input.chunks(piece_bytes);
     let last = pieces.len().saturating_sub(1);
     for (place, piece) in pieces.enumerate() {

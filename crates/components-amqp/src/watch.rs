@@ -9,8 +9,8 @@
 //! The first byte of a value beyond the bounds is replaced by an invalid one: so the library finds
 //! the message malformed and it is rejected, or the connection ends if it was not a message. A size
 //! that is too small for the number after it is raised: the library would subtract from it, below
-//! 0. A length beyond the largest message gets 0 as its first digit: the library reserves as much
-//! memory as a length announces. The check is incremental and reads each byte once.
+//! 0. The digits by which a length is beyond the largest message become 0: the library reserves as
+//! much memory as a length announces. The check is incremental and reads each byte once.
 
 use kit::bounds::Count;
 
@@ -27,6 +27,9 @@ const STATE: usize = 7;
 const RESUME: usize = 8;
 const ABORTED: usize = 9;
 
+/// Largest length until the size of the largest message is known.
+const LENGTH_MAX: u64 = 16 << 20;
+
 /// Size of the header of a frame, and of the protocol header.
 const HEAD_BYTES: usize = 8;
 
@@ -42,14 +45,14 @@ pub(crate) struct Watch {
     within: Option<(u16, u64)>,
     /// Reason why the last message was made malformed.
     refused: Option<String>,
-    /// Largest first digit of a length within a message.
-    digit_max: u8,
+    /// Size of the largest message.
+    length_max: Option<u64>,
 }
 
 impl Watch {
-    /// Sets the size of the largest message. Before, lengths are below 16 MiB.
+    /// Sets the size of the largest message.
     pub(crate) fn limit_messages(&mut self, bytes: u64) {
-        self.digit_max = u8::try_from(bytes >> 24).unwrap_or(u8::MAX);
+        self.length_max = Some(bytes);
     }
 
     /// Checks the next bytes, and invalidates values beyond the bounds.
@@ -119,7 +122,7 @@ impl Watch {
             return Ok(());
         }
         match self.within {
-            None => self.message = Walk { digit_max: self.digit_max, ..Walk::default() },
+            None => self.message = Walk { length_max: self.length_max, ..Walk::default() },
             Some(within) if within == self.link() => {}
             Some(_) => return Err("the broker mixed the frames of two messages".to_owned()),
         }
@@ -179,8 +182,10 @@ fn size_min(code: u8) -> u8 {
 #[derive(Debug, Default)]
 struct Walk {
     is_performative: bool,
-    /// Largest first digit of a length.
-    digit_max: u8,
+    /// Largest length.
+    length_max: Option<u64>,
+    /// Digits of a length that become 0.
+    cleared: u8,
     count: Count,
     open: Vec<Open>,
     /// Bytes to skip.
@@ -216,17 +221,20 @@ impl Walk {
             }
             let byte = &mut bytes[at];
             at += 1;
-            if let Some((digits, number, after)) = self.number.take() {
-                if digits == 4
-                    && let After::Skip | After::Size { .. } = after
-                    && *byte > self.digit_max
+            if self.cleared > 0 {
+                (*byte, self.cleared) = (0, self.cleared - 1);
+                self.is_refused = self.cleared == 0;
+            } else if let Some((digits, number, after)) = self.number.take() {
+                let mut number = number << 8 | u64::from(*byte);
+                let most = self.length_max.unwrap_or(LENGTH_MAX) >> (8 * (digits - 1));
+                if let After::Skip | After::Size { .. } = after
+                    && number > most
                 {
                     *byte = 0;
-                    let problem = "the broker sent a value that is larger than `message_max`";
-                    (self.is_refused, self.refused) = (true, Some(problem.to_owned()));
-                    break;
+                    self.refused = Some("a value is larger than `message_max`".to_owned());
+                    (self.cleared, self.is_refused) = (digits - 1, digits == 1);
+                    continue;
                 }
-                let mut number = number << 8 | u64::from(*byte);
                 if let (1, After::Size { code }) = (digits, after)
                     && number < size_min(code).into()
                 {

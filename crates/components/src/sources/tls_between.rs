@@ -282,7 +282,7 @@ where
     assert!(found.as_ref().is_ok_and(|it| it.ends_with("is reachable")), "{kind}: {found:?}");
     let found = probed::<K>(address, Some(trust())).await;
     assert!(
-        found.as_ref().is_err_and(|it| it.contains("check that it uses TLS")),
+        found.as_ref().is_err_and(|it| it.contains("uses TLS") || it.contains("speak TLS")),
         "{kind}: {found:?}"
     );
     fixture.stop().await;
