@@ -276,13 +276,13 @@ fn report(
     let keep = format!("to keep the positions, name the source `{of}` again");
     if at == channel {
         return format!(
-            "{start} of source `{of}`, {gone}, are there: if it was renamed, it resends these \
-             events; {keep}"
+            "{start} of source `{of}`, {gone}, are in it: if you renamed the source, it resends \
+             these events; {keep}"
         );
     }
     format!(
-        "{start} of source `{of}` are in channel `{at}`, neither of which is configured any \
-         more: if both were renamed, it resends these events; {keep}, and the channel `{at}`"
+        "{start} of source `{of}` are in channel `{at}`, and neither is configured any more: if \
+         you renamed both, it resends these events; {keep}, and the channel `{at}`"
     )
 }
 

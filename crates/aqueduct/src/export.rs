@@ -67,12 +67,9 @@ pub(crate) fn run(args: &ExportArgs) -> ExitCode {
     let Some(Task::Export(export)) = translated("export", &args.options, &env) else {
         return ExitCode::from(EXIT_USAGE);
     };
-    let env = match with_password(export.password(), &env) {
+    let env = match with_password("export", export.password(), &env) {
         Ok(env) => env,
-        Err(problem) => {
-            cli::print_line(&format!("export: {problem}"));
-            return ExitCode::from(EXIT_RUNTIME);
-        }
+        Err(code) => return code,
     };
     let ready = match prepared("export", prepare::prepare(*export, &env)) {
         Ok(ready) => ready,

@@ -71,12 +71,9 @@ pub(crate) fn run(args: &ImportArgs) -> ExitCode {
     let Some(Task::Import(import)) = translated("import", &args.options, &env) else {
         return ExitCode::from(EXIT_USAGE);
     };
-    let env = match with_password(import.password(), &env) {
+    let env = match with_password("import", import.password(), &env) {
         Ok(env) => env,
-        Err(problem) => {
-            cli::print_line(&format!("import: {problem}"));
-            return ExitCode::from(EXIT_RUNTIME);
-        }
+        Err(code) => return code,
     };
     let ready = match prepared("import", prepare::prepare(*import, &env)) {
         Ok(ready) => ready,

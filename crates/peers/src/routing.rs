@@ -192,7 +192,7 @@ mod tests {
         vote.observe(&a, said("new"));
         assert!(vote.dispute("a").is_some());
         vote.withdraw("c");
-        assert!(vote.dispute("a").is_some(), "as many say so: what held goes on to hold");
+        assert!(vote.dispute("a").is_some(), "a tie keeps the routing");
         vote.observe(&b, said("new"));
         assert_eq!((vote.dispute("a"), vote.dispute("b")), (None, None));
         vote.observe(&c, said("old"));

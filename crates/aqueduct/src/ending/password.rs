@@ -3,26 +3,32 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::cli;
+use agent::cli::{self, EXIT_RUNTIME};
 use pipeline::Env;
 use pipeline::env::{Blocking, Started, Usage};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use sqoop::{PASSWORD_VARIABLE, Password};
 use tokio::runtime::Handle;
 
-/// Returns the environment in which the variable has the password of a call.
+/// Returns the environment in which the variable has the password of a call of this tool.
 ///
 /// # Errors
-/// The password cannot be read.
-pub(crate) fn with_password(password: Option<&Password>, env: &Env) -> Result<Env, String> {
+/// The password cannot be read; this is printed.
+pub(crate) fn with_password(
+    tool: &str,
+    password: Option<&Password>,
+    env: &Env,
+) -> Result<Env, ExitCode> {
     let value = match password {
         Some(Password::Given(value)) => value.clone(),
-        Some(Password::Prompt) => {
-            asked().map_err(|error| format!("cannot read the password: {error}"))?
-        }
+        Some(Password::Prompt) => asked().map_err(|error| {
+            cli::print_line(&format!("{tool}: cannot read the password: {error}"));
+            ExitCode::from(EXIT_RUNTIME)
+        })?,
         Some(Password::File(_) | Password::Variable) | None => return Ok(env.clone()),
     };
     let blocking = Arc::new(WithPassword { inner: env.blocking.clone(), value });

@@ -97,7 +97,7 @@ impl Credentials {
     /// Returns advice for a refusal by the server at this time.
     pub(super) fn remedy(&self, now: SystemTime) -> String {
         let Claims { sub, iss, exp, nbf, nats } = &self.claims;
-        let anew = "recreate the file of `server.credentials` with `nsc generate creds`";
+        let renew = "recreate the file of `server.credentials` with `nsc generate creds`";
         let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
         let time = |seconds: i64| match jiff::Timestamp::from_second(seconds) {
@@ -105,19 +105,19 @@ impl Credentials {
             Err(_) => format!("{seconds} s after 1970"),
         };
         if *exp != 0 && *exp <= now {
-            return format!("the JWT expired at {}: {anew}", time(*exp));
+            return format!("the JWT expired at {}: {renew}", time(*exp));
         }
         if *nbf > now {
-            return format!("the JWT is valid from {}: check the clocks, or {anew}", time(*nbf));
+            return format!("the JWT is valid from {}: check the clocks, or {renew}", time(*nbf));
         }
         if sub != self.pair.public() {
             let own = self.pair.public();
-            return format!("the JWT belongs to `{sub}`, but the seed to `{own}`: {anew}");
+            return format!("the JWT belongs to `{sub}`, but the seed to `{own}`: {renew}");
         }
         let account = if nats.issuer_account.is_empty() { iss } else { &nats.issuer_account };
         format!(
             "check that the server has the account `{account}` of `server.credentials`; if the \
-             account has revoked the user `{sub}`, {anew}"
+             account has revoked the user `{sub}`, {renew}"
         )
     }
 }

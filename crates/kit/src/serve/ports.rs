@@ -30,7 +30,7 @@ impl Limits {
     fn check(self) -> Result<(), BuildError> {
         let Self { message_max: (setting, message_max), in_flight_max, .. } = self;
         if message_max.0 == 0 || message_max > ByteSize::mib(1024) {
-            return Err(BuildError::invalid(setting, "must be over 0 and at most 1GiB"));
+            return Err(BuildError::invalid(setting, "must be greater than 0 and at most 1GiB"));
         }
         if in_flight_max < message_max {
             let problem = format!("must be at least `{setting}`, {message_max}");

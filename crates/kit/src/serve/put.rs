@@ -143,7 +143,7 @@ impl Put {
         agreed.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
     }
 
-    /// Takes memory for a message of `bytes` bytes; `None` if there is none within `wait_max`.
+    /// Reserves memory for a message of `bytes` bytes; `None` if there is none within `wait_max`.
     pub async fn memory(&self, member: &Member, bytes: u64) -> Option<Memory> {
         timeout(self.wait_max, self.sharing.memory(member, bytes)).await.ok()
     }
@@ -226,7 +226,7 @@ impl Put {
     pub fn repeated(&self, host: &str, events: usize) {
         self.count("repeated_events", events as u64);
         let source = &self.source;
-        debug!(%source, host, events, "events that were sent again are not stored twice");
+        debug!(%source, host, events, "resent events are not stored again");
     }
 
     /// Returns the destination of events that are gathered into batches of `batch_events`.

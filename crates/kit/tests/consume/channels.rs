@@ -9,6 +9,16 @@ use bytes::Bytes;
 use pipeline::{Batch, BatchSize, ChannelError, Intake, IntakeError, Permit, PositionIntake, Rest};
 use tokio::sync::Notify;
 
+/// A linear congruential generator, good enough to choose faults.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) % limit
+    }
+}
+
 /// The result of a put into one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {

@@ -5,22 +5,12 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::broker::{Fault, Policy};
-use super::channels::{Channels, Outcome};
+use super::channels::{Channels, Outcome, Random};
 use super::{Run, bodies};
 
 const RUNS: u64 = 300;
 const CHANNELS: usize = 3;
 const MESSAGES: usize = 120;
-
-/// A generator of Lehmer, good enough to choose faults.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.0 >> 33) % limit
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn keeps_every_rule_through_random_faults() {

@@ -5,23 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use super::channels::{Channels, Outcome};
+use super::channels::{Channels, Outcome, Random};
 use super::protocol::STORED;
 use super::run::Run;
 
 const RUNS: u64 = 100;
 const CHANNELS: usize = 2;
 const MESSAGES: usize = 60;
-
-/// A generator of Lehmer, good enough to choose faults.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.0 >> 33) % limit
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn keeps_every_rule_through_random_faults() {
@@ -41,7 +31,7 @@ async fn keeps_every_rule_through_random_faults() {
                 3 => (0..CHANNELS).for_each(|it| run.channels.set_full(it, false)),
                 _ => {}
             }
-            // Sends again until there is a reply, some of the times on another connection.
+            // Resends until there is a reply, sometimes on another connection.
             for attempt in 0_u32.. {
                 client.send(&[&line]).await;
                 let patience = Duration::from_millis(1 + random.below(4000));
