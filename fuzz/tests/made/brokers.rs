@@ -89,6 +89,8 @@ fn amqp() -> Vec<Seed> {
     let deep_open = [b"\0\x53\x10\xd0\0\0\0\x04\0\0\0\x01".as_slice(), &lists(DEEP)].concat();
     let transfer = b"\0\x53\x14\xc0\x08\x04\x43\x43\xa0\x01t\x43\0\x53\x75\xa0\x04body";
     let stream = [b"AMQP\0\x01\0\0".as_slice(), &open, &frame_1_0(b""), &frame_1_0(transfer)];
+    let announced_list =
+        [b"\0\x53\x77\xd0\xff\xff\x8c\x8a".as_slice(), &lists(2 * DEEP)[5..]].concat();
     let seeds = [
         ("text", of_message(&text)),
         ("data", of_message(b"\0\x53\x75\xa0\x04body")),
@@ -97,6 +99,7 @@ fn amqp() -> Vec<Seed> {
         ("deep", of_message(&[b"\0\x53\x77".as_slice(), &lists(2 * DEEP)].concat())),
         ("described", of_message(&[b"\0\x53\x77".as_slice(), &[0, 0x44].repeat(DEEP)].concat())),
         ("announced", of_message(b"\xb3\x53\x77\x54\x07\x5d")),
+        ("announced-list", of_message(&announced_list)),
         ("stream", of_frames(&stream.concat())),
         ("deep-open", of_frames(&frame_1_0(&deep_open))),
     ];

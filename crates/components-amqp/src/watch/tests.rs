@@ -5,6 +5,7 @@ use kit::bounds::{DEPTH_MAX, VALUES_MAX};
 use serde_amqp::Value;
 use serde_amqp::read::SliceReader;
 
+use super::walk::NO_VALUE;
 use super::*;
 
 /// Returns a frame on channel 0 with this body.
@@ -132,26 +133,39 @@ fn a_size_that_is_too_small_for_the_number_after_it_is_raised() {
 }
 
 #[test]
-fn a_length_beyond_the_largest_message_is_made_small() {
-    for code in [0xb0, 0xb1, 0xb3, 0xd0, 0xd1, 0xf0] {
-        let value = [code, 0x53, 0x77, 0x54, 7, 0x5d];
-        let (passed, refused) = passed(&transfer(0, false, &message(&value))).unwrap();
-        assert!(refused.is_some_and(|it| it.contains("`message_max`")), "{code:x}");
-        assert!(passed.ends_with(&[code, 0, 0, 0, 0, 0x5d]), "{code:x}");
-    }
-    for (length, expected) in [
-        (0x0400_0000_u32, 0x0400_0000_u32),
-        (0x0400_0001, 0x0400_0000),
-        (0x0412_3456, 0x0400_0000),
-        (0x0512_3456, 0),
+fn a_length_beyond_the_largest_message_becomes_its_size() {
+    for (most, length, expected) in [
+        (64 << 20, 0x0400_0000_u32, 0x0400_0000_u32),
+        (64 << 20, 0x0400_0001, 0x0400_0000),
+        (64 << 20, 0x0412_3456, 0x0400_0000),
+        (64 << 20, 0x5377_5407, 0x0400_0000),
+        (0x00ff_0102, 0x01ff_0000, 0x00ff_0102),
+        (0x00ff_0102, 0x00ff_0102, 0x00ff_0102),
     ] {
-        let mut watch = Watch::default();
-        watch.limit_messages(64 << 20);
-        let bytes = |length: u32| [&[0xb1][..], &length.to_be_bytes()].concat();
-        let mut stream = transfer(0, false, &message(&bytes(length)));
-        watch.pass(&mut stream).unwrap();
-        assert!(stream.ends_with(&bytes(expected)), "{length:x}");
-        assert_eq!(watch.take_refused().is_some(), length != expected, "{length:x}");
+        for code in [0xb0, 0xb1, 0xb3, 0xd0, 0xd1, 0xf0] {
+            let mut watch = Watch::default();
+            watch.limit_messages(most);
+            let bytes = |length: u32| message(&[&[code][..], &length.to_be_bytes()].concat());
+            let mut stream = transfer(0, false, &bytes(length));
+            watch.pass(&mut stream).unwrap();
+            assert!(stream.ends_with(&bytes(expected)), "{code:x} {length:x}");
+            let refused = watch.take_refused();
+            assert_eq!(refused.is_some(), length != expected, "{code:x} {length:x}");
+            assert!(refused.is_none_or(|it| it.contains("`message_max`")));
+            assert_eq!(decoded(&bytes(expected)), None, "{code:x} {length:x}");
+        }
+    }
+}
+
+#[test]
+fn values_after_a_length_beyond_the_largest_message_are_checked() {
+    let list = [&[0xd0, 0xff, 0xff, 0x8c, 0x8a][..], &nested(4_000)[5..]].concat();
+    let text = [&[0xd0, 0, 0, 0, 9, 0, 0, 0, 2, 0xb1, 0xff, 0xff, 0xff, 0xff][..], &nested(4_000)];
+    for value in [list, text.concat()] {
+        let deep = message(&value);
+        let (passed, refused) = passed(&transfer(0, false, &deep)).unwrap();
+        assert!(refused.is_some());
+        assert_eq!(decoded(&passed[passed.len() - deep.len()..]), None, "the library refuses it");
     }
 }
 
