@@ -348,7 +348,7 @@ mod tests {
         assert!(matches!(&reports[..], [it] if it.contains("2 positions are in channel `d`")));
         let both = vec![("d", stored(&[("t", 1, 0)]))];
         let reports = found(both, &["c"], &["s"]);
-        assert!(matches!(&reports[..], [it] if it.contains("if both were renamed")), "{reports:?}");
+        assert!(matches!(&reports[..], [it] if it.contains("if you renamed both")), "{reports:?}");
         let sealed = vec![("d", Err("no key".to_owned()))];
         let reports = found(sealed, &["c"], &["s"]);
         assert!(matches!(&reports[..], [it] if it.contains("cannot be read: no key")));

@@ -72,7 +72,7 @@ fn check_and_reload_report_resends_after_a_rename() {
             "main",
             ["1 position with 290B read of source `logs`", "name the source `logs` again"],
         ),
-        ("other", "too", ["of source `logs` are in channel `main`", "if both were renamed"]),
+        ("other", "too", ["of source `logs` are in channel `main`", "if you renamed both"]),
     ] {
         let place = Place::new();
         let agent = started(&place);
