@@ -10,8 +10,9 @@
 //! 1. Each event of a call with the reply OK has its own stored copy. An unanswered call is matched
 //!    by at most one call, and becomes available again if that one is not answered either.
 //! 2. An answered call is never matched, even if the next call is equal.
+//! 3. Events are hashed without the lock: a large call delays no other connection.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,10 +45,28 @@ impl Calls {
         Self(Arc::new(Mutex::new(Repeats::new(window))))
     }
 
-    /// Begins a call of `host` with these events.
+    /// Begins a call of `host` with these events. Hashes them if the host has unanswered calls.
     pub fn begin(&self, host: &Arc<str>, batch: Batch) -> Call {
-        let known = self.lock().take(Instant::now(), host, &batch);
+        let lengths = self.lengths(host);
+        let digests = digests(&batch, &lengths);
+        let known = self.lock().take(host, &digests);
         Call { calls: self.clone(), host: host.clone(), batch, known }
+    }
+
+    /// Returns the numbers of events of the unanswered calls of `host`.
+    pub(crate) fn lengths(&self, host: &str) -> BTreeSet<usize> {
+        self.lock().lengths(Instant::now(), host)
+    }
+
+    /// Records a stored call whose connection ended before the reply was written.
+    fn unanswered(&self, host: &Arc<str>, batch: &Batch) {
+        if self.lock().window.is_zero() {
+            return;
+        }
+        let digest = digests(batch, &BTreeSet::from([batch.len()])).pop();
+        let Some((events, digest)) = digest else { return };
+        let (at, host) = (Instant::now(), host.clone());
+        self.lock().put_back(at, Unanswered { at, host, events, digest });
     }
 
     fn lock(&self) -> MutexGuard<'_, Repeats> {
@@ -70,12 +89,18 @@ impl Call {
         self.batch.split(&part_of).pop().map(Batch::from)
     }
 
-    /// Records that all of its events are stored. Returns how many of them were stored before.
+    /// Returns its events.
+    pub(crate) fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// Records that all of its events are stored, and hashes them if it is not answered. Returns
+    /// how many of them were stored before.
     pub fn stored(mut self, is_answered: bool) -> usize {
         let repeated = self.repeated();
         self.known = None;
         if !is_answered {
-            self.calls.lock().unanswered(Instant::now(), &self.host, &self.batch);
+            self.calls.unanswered(&self.host, &self.batch);
         }
         repeated
     }
@@ -115,37 +140,21 @@ impl Repeats {
         Self { window, calls: VecDeque::new() }
     }
 
-    /// Records a stored call whose connection ended before the reply was written.
-    fn unanswered(&mut self, now: Instant, host: &Arc<str>, call: &Batch) {
-        if self.window.is_zero() || call.is_empty() {
-            return;
-        }
-        let mut digest = Context::new(&SHA256);
-        call.iter().for_each(|event| add(&mut digest, event));
-        let (host, events, digest) = (host.clone(), call.len(), digest.finish());
-        self.put_back(now, Unanswered { at: now, host, events, digest });
-    }
-
-    /// Takes the longest unanswered call whose events are at the beginning of this call. It cannot
-    /// be matched again unless it is put back.
-    fn take(&mut self, now: Instant, host: &str, call: &Batch) -> Option<Unanswered> {
+    /// Returns the numbers of events of the calls of `host`.
+    fn lengths(&mut self, now: Instant, host: &str) -> BTreeSet<usize> {
         self.forget(now);
         let of_host = self.calls.iter().filter(|unanswered| &*unanswered.host == host);
-        let longest = of_host.map(|unanswered| unanswered.events).max()?;
-        let (mut digest, mut found) = (Context::new(&SHA256), None);
-        for (events, event) in (1..).zip(call.iter().take(longest)) {
-            add(&mut digest, event);
-            let mut so_far = None;
-            for (place, unanswered) in self.calls.iter().enumerate() {
-                if unanswered.events == events && &*unanswered.host == host {
-                    let so_far = so_far.get_or_insert_with(|| digest.clone().finish());
-                    if so_far.as_ref() == unanswered.digest.as_ref() {
-                        found = Some(place);
-                        break;
-                    }
-                }
-            }
-        }
+        of_host.map(|unanswered| unanswered.events).collect()
+    }
+
+    /// Takes the longest unanswered call of `host` that has one of these numbers of events and
+    /// digests, which are in ascending order. It cannot be matched again unless it is put back.
+    fn take(&mut self, host: &str, digests: &[(usize, Digest)]) -> Option<Unanswered> {
+        let found = digests.iter().rev().find_map(|(events, digest)| {
+            self.calls.iter().position(|it| {
+                it.events == *events && &*it.host == host && it.digest.as_ref() == digest.as_ref()
+            })
+        });
         self.calls.remove(found?)
     }
 
@@ -171,6 +180,21 @@ impl Repeats {
             self.calls.pop_front();
         }
     }
+}
+
+/// Returns the digests of the first events of a call, for each of these numbers of events that is
+/// neither 0 nor beyond the call.
+fn digests(call: &Batch, lengths: &BTreeSet<usize>) -> Vec<(usize, Digest)> {
+    let Some(longest) = lengths.range(..=call.len()).next_back() else { return Vec::new() };
+    let mut so_far = Context::new(&SHA256);
+    let mut found = Vec::new();
+    for (events, event) in (1..).zip(call.iter().take(*longest)) {
+        add(&mut so_far, event);
+        if lengths.contains(&events) {
+            found.push((events, so_far.clone().finish()));
+        }
+    }
+    found
 }
 
 /// Adds an event to a digest: each part after its length, so that different sequences of events
@@ -207,17 +231,24 @@ mod tests {
         builder.finish()
     }
 
+    fn take(repeats: &mut Repeats, now: Instant, host: &str, call: &Batch) -> Option<Unanswered> {
+        let lengths = repeats.lengths(now, host);
+        repeats.take(host, &digests(call, &lengths))
+    }
+
     fn taken(repeats: &mut Repeats, now: Instant, host: &str, bodies: &[u8]) -> usize {
-        repeats.take(now, host, &call(bodies)).map_or(0, |call| call.events)
+        take(repeats, now, host, &call(bodies)).map_or(0, |call| call.events)
+    }
+
+    fn lose(repeats: &mut Repeats, at: Instant, host: &str, call: &Batch) {
+        let (events, digest) = digests(call, &BTreeSet::from([call.len()])).pop().unwrap();
+        repeats.put_back(at, Unanswered { at, host: host.into(), events, digest });
     }
 
     #[test]
     fn a_call_is_recognised_once_at_the_beginning_of_a_call_of_its_host_in_its_time() {
         let (mut repeats, now) = (Repeats::new(WINDOW), Instant::now());
-        let host: Arc<str> = "10.0.0.1".into();
-        let lost = |repeats: &mut Repeats| {
-            repeats.unanswered(now, &host, &call(b"abc"));
-        };
+        let lost = |repeats: &mut Repeats| lose(repeats, now, "10.0.0.1", &call(b"abc"));
         lost(&mut repeats);
         for (host, bodies) in [
             ("10.0.0.2", &b"abc"[..]),
@@ -233,9 +264,9 @@ mod tests {
         assert_eq!(taken(&mut repeats, now + WINDOW, "10.0.0.1", b"abc"), 3);
         lost(&mut repeats);
         assert_eq!(taken(&mut repeats, now + WINDOW * 2, "10.0.0.1", b"abc"), 0);
-        let mut off = Repeats::new(Duration::ZERO);
-        lost(&mut off);
-        assert_eq!(taken(&mut off, now, "10.0.0.1", b"abc"), 0);
+        let (off, host) = (Calls::new(Duration::ZERO), Arc::<str>::from("10.0.0.1"));
+        off.begin(&host, call(b"abc")).stored(false);
+        assert_eq!(off.begin(&host, call(b"abc")).stored(true), 0);
     }
 
     /// A batch lists the headers first that all of its events share; a further event can change
@@ -250,8 +281,8 @@ mod tests {
             }
             builder.finish()
         };
-        repeats.unanswered(now, &"10.0.0.1".into(), &call(&["a", "a"]));
-        let known = repeats.take(now, "10.0.0.1", &call(&["a", "a", "b"]));
+        lose(&mut repeats, now, "10.0.0.1", &call(&["a", "a"]));
+        let known = take(&mut repeats, now, "10.0.0.1", &call(&["a", "a", "b"]));
         assert_eq!(known.map(|known| known.events), Some(2));
     }
 
@@ -259,7 +290,7 @@ mod tests {
     fn the_number_of_calls_has_a_limit() {
         let (mut repeats, now) = (Repeats::new(WINDOW), Instant::now());
         for n in 0..CALLS_MAX + 10 {
-            repeats.unanswered(now, &format!("host-{}", n / 300).into(), &call(b"a"));
+            lose(&mut repeats, now, &format!("host-{}", n / 300), &call(b"a"));
         }
         let of = |host: &str| repeats.calls.iter().filter(|call| &*call.host == host).count();
         assert_eq!(of("host-1"), CALLS_PER_HOST_MAX);

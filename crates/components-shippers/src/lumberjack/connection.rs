@@ -172,7 +172,8 @@ impl<'a> Connection<'a> {
             self.client.put.count("event_divided", divided as u64);
         }
         let (number, version) = self.window.last;
-        let call = self.lumberjack.calls.begin(&self.client.host, batch);
+        let (calls, host) = (&self.lumberjack.calls, &self.client.host);
+        let (call, memory) = self.client.put.begin(calls, host, (batch, memory)).await;
         if let Some(rest) = call.rest() {
             // Beats keep waiting while they receive keepalives; version 1 has none.
             let alive = frame::acknowledgement(version, 0);
@@ -185,7 +186,7 @@ impl<'a> Connection<'a> {
             false => self.client.write(&frame::acknowledgement(version, number)).await,
         };
         let is_answered = written.is_ok() && !self.client.is_over;
-        self.client.put.answered(call, &self.client.host, is_answered);
+        self.client.put.answered(call, &self.client.host, is_answered).await;
         written
     }
 }

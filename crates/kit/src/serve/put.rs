@@ -29,15 +29,18 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::Report;
-use crate::decoding::{Decoding, Undecoded};
+use crate::decoding::{Decoding, INLINE_BYTES, Undecoded};
 use crate::gathered::Destination;
 use crate::listening::DRAIN;
-use crate::repeats::Call;
+use crate::repeats::{Call, Calls};
 use crate::storing::{self, NotStored};
 use crate::tenants::{Member, Memory, Sharing};
 
 /// Maximum number of log lines per minute about the input of clients.
 const LOG_LINES: u32 = 5;
+
+/// Maximum number of events that are hashed on the reactor.
+const INLINE_EVENTS: usize = 1000;
 
 /// Result of a put.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,9 +217,27 @@ impl Put {
         }
     }
 
+    /// Begins a call of `host`: as [`Calls::begin`], off the reactor if that takes milliseconds.
+    /// `held`, most often the memory of the batch, lives as long as the work.
+    pub async fn begin<H: Send + 'static>(
+        &self,
+        calls: &Calls,
+        host: &Arc<str>,
+        (batch, held): (Batch, H),
+    ) -> (Call, H) {
+        if is_quick(&batch) || calls.lengths(host).is_empty() {
+            return (calls.begin(host, batch), held);
+        }
+        let (calls, host) = (calls.clone(), host.clone());
+        self.env.offload(move || (calls.begin(&host, batch), held)).await
+    }
+
     /// Records the reply to a call whose events are stored.
-    pub fn answered(&self, call: Call, host: &str, is_answered: bool) {
-        let repeated = call.stored(is_answered);
+    pub async fn answered(&self, call: Call, host: &str, is_answered: bool) {
+        let repeated = match is_answered || is_quick(call.batch()) {
+            true => call.stored(is_answered),
+            false => self.env.offload(move || call.stored(false)).await,
+        };
         if repeated > 0 {
             self.repeated(host, repeated);
         }
@@ -235,6 +256,11 @@ impl Put {
         let to = (self.source.clone(), self.metrics.clone(), intake);
         Destination::within(to, batch_events, (self.work.clone(), self.log.clone()))
     }
+}
+
+/// Returns true if the events can be hashed on the reactor.
+fn is_quick(batch: &Batch) -> bool {
+    batch.size().bytes <= INLINE_BYTES as u64 && batch.len() <= INLINE_EVENTS
 }
 
 #[cfg(test)]

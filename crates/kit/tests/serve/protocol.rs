@@ -164,7 +164,7 @@ impl Serve for Lines {
                 false => stream.write_all(&[reply]).await,
             };
             if stored == Stored::All {
-                put.answered(call, &host, written.is_ok());
+                put.answered(call, &host, written.is_ok()).await;
             }
         }
         Ok(())

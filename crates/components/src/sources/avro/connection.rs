@@ -255,7 +255,8 @@ impl<'a> Connection<'a> {
                 let member = self.client.member();
                 member.charge(bytes, Instant::now());
                 member.count(batch.len() as u64, batch.size().bytes, Instant::now());
-                let call = self.avro.calls.begin(&self.host, batch);
+                let work = (batch, memory);
+                let (call, memory) = self.put.begin(&self.avro.calls, &self.host, work).await;
                 let stored = match call.rest() {
                     Some(batch) => self.store(batch, memory).await,
                     None => Stored::All,
@@ -271,7 +272,7 @@ impl<'a> Connection<'a> {
         let written =
             if self.is_over { Ok(false) } else { self.write(serial, &answer).await.map(|()| true) };
         if let Some(call) = call.filter(|_| is_stored) {
-            self.put.answered(call, &self.host, matches!(written, Ok(true)));
+            self.put.answered(call, &self.host, matches!(written, Ok(true))).await;
         }
         written.map(|_| ())
     }

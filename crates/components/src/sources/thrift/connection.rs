@@ -62,7 +62,7 @@ impl<'a> Connection<'a> {
             _ => self.write(&head, answer).await,
         };
         if let Some(call) = stored {
-            self.put.answered(call, &self.host, written.is_ok() && !self.is_over);
+            self.put.answered(call, &self.host, written.is_ok() && !self.is_over).await;
         }
         written.map(|()| !self.is_over)
     }
@@ -136,8 +136,16 @@ impl<'a> Connection<'a> {
         };
         member.count(batch.len() as u64, batch.size().bytes, Instant::now());
         // A client never resends a call that has no reply.
-        let call = (kind == Kind::Call).then(|| self.thrift.calls.begin(&self.host, batch.clone()));
-        let rest = call.as_ref().map_or(Some(batch), Call::rest).filter(|rest| !rest.is_empty());
+        let (call, rest, memory) = match kind {
+            Kind::Call => {
+                let (calls, work) = (&self.thrift.calls, (batch, memory));
+                let (call, memory) = self.put.begin(calls, &self.host, work).await;
+                let rest = call.rest();
+                (Some(call), rest, memory)
+            }
+            _ => (None, Some(batch), memory),
+        };
+        let rest = rest.filter(|rest| !rest.is_empty());
         let status = match rest {
             Some(rest) => self.store(rest, memory).await,
             None => Status::Ok,
