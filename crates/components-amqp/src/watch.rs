@@ -9,9 +9,9 @@
 //! The first byte of a value beyond the bounds is replaced by an invalid one: so the library finds
 //! the message malformed and it is rejected, or the connection ends if it was not a message. A size
 //! that is too small for the number after it is raised: the library would subtract from it, below
-//! 0. A length beyond the largest message becomes its size: the library reserves as much memory as a
-//! length announces, and then finds the message truncated. The check is incremental and reads each
-//! byte once.
+//! 0. A length beyond the largest message becomes its size: the library reserves as much memory as
+//! a length announces, and then finds the message truncated. The check is incremental and reads
+//! each byte once.
 
 mod walk;
 

@@ -1,4 +1,4 @@
-//! The walk over the values of a broker's input, which changes those that the library must not read.
+//! The walk over the values of a broker's input. It changes those that the library must not read.
 
 use kit::bounds::Count;
 
