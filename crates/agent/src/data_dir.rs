@@ -48,22 +48,28 @@ impl DataDir {
             drop(lock_by(deadline, &inner, env, &mut said).await.map_err(refused)?);
         }
         let format = read_format(path, env).map_err(|error| refused(error.to_string()))?;
-        match format.as_deref().map(|text| text.trim().parse::<u32>()) {
+        let number = format.as_deref().map(|text| text.trim().parse::<u32>());
+        match number {
             None if is_in_use(path, env) => {
                 return Err(refused(format!(
-                    "its file `format` is missing or empty, but the directory has data: restore \
-                     the file, or write {FORMAT} into it if this program wrote the data"
+                    "its file `format` is missing, but the directory has data: restore the \
+                     file, or write {FORMAT} into it if this program wrote the data"
                 )));
             }
-            None => match write_format(path, env) {
-                Err(error) if is_full(&error) => {
-                    warn!(path = %path.display(), %error,
-                        "the disk has no room for the file `format` of the data directory; \
-                         starting without it; free space before the next start");
-                }
-                written => written.map_err(|error| refused(error.to_string()))?,
-            },
             Some(Ok(FORMAT)) => {}
+            // Empty after a first start on a full disk: a file needs room for its content, not to
+            // exist. A later format needs room before it writes data.
+            None | Some(Err(_)) if format.as_deref().unwrap_or_default().is_empty() => {
+                match write_format(path, env) {
+                    Err(error) if is_full(&error) => {
+                        warn!(path = %path.display(), %error,
+                            "the disk has no room for the content of the file `format` in the \
+                             data directory; the agent runs without it, and the next start \
+                             writes it");
+                    }
+                    written => written.map_err(|error| refused(error.to_string()))?,
+                }
+            }
             Some(Ok(newer)) if newer > FORMAT => {
                 return Err(refused(format!(
                     "its file `format` contains {newer}, and this version supports formats up \
@@ -144,8 +150,7 @@ fn read_format(path: &Path, env: &Env) -> io::Result<Option<String>> {
     let Some(file) = found else { return Ok(None) };
     let mut text = [0; 32];
     let length = file.read_at(&mut text, 0)?;
-    // A first start that died between making the file and filling it has written nothing else.
-    Ok((length > 0).then(|| String::from_utf8_lossy(&text[..length]).into_owned()))
+    Ok(Some(String::from_utf8_lossy(&text[..length]).into_owned()))
 }
 
 fn write_format(path: &Path, env: &Env) -> io::Result<()> {
@@ -221,28 +226,27 @@ mod tests {
 
     /// A program with another format may have written the data.
     #[tokio::test]
-    async fn data_without_a_format_is_refused_and_an_empty_directory_is_taken() {
+    async fn data_without_a_format_are_refused_and_an_empty_format_is_written() {
         let (dir, env) = (tempfile::tempdir().unwrap(), env::real());
         let path = dir.path().join(FORMAT_FILE);
         let empty = || {
             let mode = OpenMode { write: true, create: true, ..OpenMode::default() };
             env.disk.open(&path, mode).unwrap().set_len(0).unwrap();
         };
-        empty();
+        let written = || read_format(dir.path(), &env).unwrap();
         drop(DataDir::lock(dir.path(), &env).await.unwrap());
-        env.disk.create_dir_all(&dir.path().join("channels")).unwrap();
-        drop(DataDir::lock(dir.path(), &env).await.unwrap());
-        for lost in [true, false] {
-            match lost {
-                true => env.disk.remove_file(&path).unwrap(),
-                false => empty(),
+        for has_data in [false, true] {
+            empty();
+            if has_data {
+                env.disk.create_dir_all(&dir.path().join("channels")).unwrap();
             }
-            let message = DataDir::lock(dir.path(), &env).await.err().unwrap().to_string();
-            assert!(
-                message.contains("missing or empty") && message.contains("write 1"),
-                "{message}"
-            );
+            drop(DataDir::lock(dir.path(), &env).await.unwrap());
+            assert_eq!(written().as_deref(), Some("1\n"), "data: {has_data}");
         }
+        env.disk.remove_file(&path).unwrap();
+        let message = DataDir::lock(dir.path(), &env).await.err().unwrap().to_string();
+        assert!(message.contains("is missing") && message.contains("write 1"), "{message}");
+        assert_eq!(written(), None);
     }
 
     #[tokio::test]

@@ -107,6 +107,36 @@ fn disk_smaller_than_two_segments_is_used_and_intake_resumes() {
     }
 }
 
+#[test]
+#[ignore = "needs the programs and root: tests/run"]
+fn first_start_on_a_full_disk_leaves_a_directory_that_starts_again() {
+    for kind in 0..2 {
+        let site = Site::new();
+        let disk = small_disks(&site, 64 << 20)[kind]().expect("a small disk");
+        let (mut edge, mut collector) = (site.edge(), site.collector());
+        collector.start();
+        for _ in 0..2 {
+            disk.fill().expect("a full disk");
+            edge.start();
+            edge.until_logged("the disk has no room for the content of the file `format`", LIMIT);
+            edge.kill();
+        }
+        std::fs::remove_file(disk.directory().join("ballast")).expect("room");
+        for part in 1..=2 {
+            edge.start();
+            site.log(&format!("part-{part}"), LINES / 100);
+            site.wait_until_stored(part * (LINES / 100));
+            edge.kill();
+        }
+        let format = std::fs::read_to_string(disk.directory().join("format"));
+        assert_eq!(format.expect("a format"), "1\n");
+        collector.stop(Duration::from_secs(25));
+        let found = compare(&site.logged(), &site.stored());
+        assert!(found.is_none(), "{found}");
+        drop(disk);
+    }
+}
+
 /// Configures logs and a channel for each of these names.
 fn separate_ways(site: &Site, collector: &str, names: &[&str]) -> String {
     let at = |name: &str| site.path().join(name).display().to_string();
