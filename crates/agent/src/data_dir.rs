@@ -59,24 +59,22 @@ impl DataDir {
             Some(Ok(FORMAT)) => {}
             // Empty after a first start on a full disk: a file needs room for its content, not to
             // exist. A later format needs room before it writes data.
-            None | Some(Err(_)) if format.as_deref().unwrap_or_default().is_empty() => {
-                match write_format(path, env) {
-                    Err(error) if is_full(&error) => {
-                        warn!(path = %path.display(), %error,
+            _ if format.as_deref().is_none_or(str::is_empty) => match write_format(path, env) {
+                Err(error) if is_full(&error) => {
+                    warn!(path = %path.display(), %error,
                             "the disk has no room for the content of the file `format` in the \
                              data directory; the agent runs without it, and the next start \
                              writes it");
-                    }
-                    written => written.map_err(|error| refused(error.to_string()))?,
                 }
-            }
+                written => written.map_err(|error| refused(error.to_string()))?,
+            },
             Some(Ok(newer)) if newer > FORMAT => {
                 return Err(refused(format!(
                     "its file `format` contains {newer}, and this version supports formats up \
                      to {FORMAT}; use the version that wrote it, or a newer one"
                 )));
             }
-            Some(_) => {
+            _ => {
                 return Err(refused(
                     "its file `format` does not contain a format number; restore the file".into(),
                 ));

@@ -63,11 +63,15 @@ pub(crate) struct ExportArgs {
 
 /// Runs the export and prints the result.
 pub(crate) fn run(args: &ExportArgs) -> ExitCode {
-    let env = env::real();
-    let Some(Task::Export(export)) = translated("export", &args.options, &env) else {
+    call(&args.options, &env::real())
+}
+
+/// Runs an export with these options.
+pub(crate) fn call(options: &[String], env: &Env) -> ExitCode {
+    let Some(Task::Export(export)) = translated("export", options, env) else {
         return ExitCode::from(EXIT_USAGE);
     };
-    let env = match with_password("export", export.password(), &env) {
+    let env = match with_password("export", export.password(), env) {
         Ok(env) => env,
         Err(code) => return code,
     };

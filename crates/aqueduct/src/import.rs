@@ -14,7 +14,7 @@
 //! after a kill therefore continues.
 
 mod checksum;
-mod prepare;
+pub(crate) mod prepare;
 mod sums;
 mod validate;
 
@@ -67,11 +67,15 @@ pub(crate) struct ImportArgs {
 
 /// Runs the import and prints the result.
 pub(crate) fn run(args: &ImportArgs) -> ExitCode {
-    let env = env::real();
-    let Some(Task::Import(import)) = translated("import", &args.options, &env) else {
+    call(&args.options, &env::real())
+}
+
+/// Runs an import with these options.
+pub(crate) fn call(options: &[String], env: &Env) -> ExitCode {
+    let Some(Task::Import(import)) = translated("import", options, env) else {
         return ExitCode::from(EXIT_USAGE);
     };
-    let env = match with_password("import", import.password(), &env) {
+    let env = match with_password("import", import.password(), env) {
         Ok(env) => env,
         Err(code) => return code,
     };

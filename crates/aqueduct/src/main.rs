@@ -25,6 +25,8 @@ mod reference;
 mod reload;
 mod schema;
 mod send;
+#[cfg(all(feature = "hdfs", feature = "sql"))]
+mod sqoop_tools;
 mod status;
 mod tap;
 mod top;
@@ -58,6 +60,8 @@ use reference::ComponentsArgs;
 use reload::ReloadArgs;
 use schema::SchemaArgs;
 use send::SendArgs;
+#[cfg(all(feature = "hdfs", feature = "sql"))]
+use sqoop_tools::SqoopArgs;
 use status::StatusArgs;
 use tap::TapArgs;
 use top::TopArgs;
@@ -105,6 +109,8 @@ enum Command {
     Import(ImportArgs),
     #[cfg(all(feature = "hdfs", feature = "sql"))]
     Export(ExportArgs),
+    #[cfg(all(feature = "hdfs", feature = "sql"))]
+    Sqoop(SqoopArgs),
     Convert(ConvertArgs),
     Agent(FlumeAgentArgs),
     Completions(CompletionsArgs),
@@ -152,6 +158,8 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Import(args) }) => import::run(&args),
         #[cfg(all(feature = "hdfs", feature = "sql"))]
         Ok(Program { command: Command::Export(args) }) => export::run(&args),
+        #[cfg(all(feature = "hdfs", feature = "sql"))]
+        Ok(Program { command: Command::Sqoop(args) }) => sqoop_tools::run(&args),
         Ok(Program { command: Command::Convert(args) }) => migrate::convert(&args),
         Ok(Program { command: Command::Agent(args) }) => migrate::run(&args),
         Ok(Program { command: Command::Completions(args) }) => {
@@ -192,7 +200,7 @@ mod tests {
     }
 
     /// Commands without `--json`, and why.
-    const NO_JSON: [(&str, &str); 22] = [
+    const NO_JSON: [(&str, &str); 23] = [
         ("agent", "an agent: its log is JSON by --log-format, its state by `status --json`"),
         ("channel account", "prints JSON anyway"),
         ("channel export", "prints events: --format json"),
@@ -215,6 +223,7 @@ mod tests {
         ("schema", "prints JSON anyway"),
         ("schema infer", "prints settings in TOML, to be put into a configuration"),
         ("send", "prints one number, which is JSON"),
+        ("sqoop", "prints what Sqoop prints"),
     ];
 
     /// Collects the commands that run something, and whether they have `--json`.

@@ -17,8 +17,10 @@
 //! | `position` | the position stored with the rows |
 //! | `survey` | inspects a table before it is read |
 //! | `again` | reads rows again, to compare them with stored ones |
+//! | `ask` | answers questions of an operator |
 
 mod again;
+mod ask;
 mod config;
 mod datum;
 mod describe;
@@ -55,6 +57,7 @@ use crate::connection::Connection;
 use crate::error::{failed, refused};
 use crate::value::{Encoder, Form};
 pub use again::Reread;
+pub use ask::{ANSWER_ROWS_MAX, Answer, Question, ask};
 pub use config::Config;
 use config::{Mode, Options};
 pub use datum::avro_schema;

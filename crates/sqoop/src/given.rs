@@ -92,6 +92,30 @@ impl Given {
         all.filter(|(row, _)| row.name == name).map(|(_, value)| &**value).next()
     }
 
+    /// Returns the options but these.
+    pub(crate) fn without(&self, names: &[&str]) -> Self {
+        let all = self.all.iter().filter(|(row, _)| !names.contains(&row.name)).cloned();
+        Self { all: all.collect(), properties: self.properties.clone() }
+    }
+
+    /// Returns the options and one more.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.all.extend(options::find(name).map(|row| (row, value.to_owned())));
+        self
+    }
+
+    /// Returns the options as arguments, but these.
+    pub(crate) fn written(&self, except: &[&str]) -> Vec<String> {
+        let properties = self.properties.iter();
+        let mut arguments: Vec<String> =
+            properties.flat_map(|(name, value)| ["-D".into(), format!("{name}={value}")]).collect();
+        for (row, value) in self.all.iter().filter(|(row, _)| !except.contains(&row.name)) {
+            arguments.push(written(row));
+            arguments.extend(row.takes.then(|| value.clone()));
+        }
+        arguments
+    }
+
     /// Its values, with commas between them.
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
         let value = self.get(name).unwrap_or_default();

@@ -22,6 +22,7 @@ pub mod page;
 mod place;
 mod sequence;
 mod text;
+mod tools;
 mod words;
 
 pub use export::{Export, Packed};
@@ -30,6 +31,7 @@ pub use import::{Import, Mode};
 pub use notes::{Note, Notes, Outcome};
 pub use place::{PASSWORD_VARIABLE, Password};
 pub use text::{Layout, agent};
+pub use tools::{About, AllTables, Job, JobCall, Question};
 pub use words::{Call, calls};
 
 use given::Given;
@@ -58,6 +60,10 @@ pub enum Task {
     Import(Box<Import>),
     /// Files into a table.
     Export(Box<Export>),
+    /// Each table of a database into files.
+    AllTables(Box<AllTables>),
+    /// An answer of a database.
+    Question(Box<Question>),
 }
 
 /// Translates a call. Parts that cannot be translated have a note with the outcome
@@ -67,6 +73,25 @@ pub fn translate(call: &Call, world: &dyn World) -> (Option<Task>, Notes) {
     for shell in &call.shell {
         let text = format!("`{shell}` is expanded by the shell, but not here: write its value");
         notes.add(Outcome::Refused, "shell", text);
+    }
+    if call.tool == "job" {
+        return match JobCall::read(&call.arguments, &mut notes) {
+            Ok(JobCall::Create { job, .. }) => {
+                let call = Call { tool: job.tool, arguments: job.options, ..call.clone() };
+                let (task, further) = translate(&call, world);
+                notes.0.extend(further.0);
+                (task, notes)
+            }
+            Ok(_) => {
+                let text = "only `job --create` has a call to translate";
+                notes.refuse("job", text);
+                (None, notes)
+            }
+            Err(problem) => {
+                notes.refuse("job", problem);
+                (None, notes)
+            }
+        };
     }
     let given = Given::read(&call.arguments, world, &mut notes);
     let task = match call.tool.as_str() {
@@ -78,20 +103,21 @@ pub fn translate(call: &Call, world: &dyn World) -> (Option<Task>, Notes) {
             given.answer_export(&mut notes);
             Some(Task::Export(Box::new(Export::of(&given, world, &mut notes))))
         }
+        "import-all-tables" => {
+            Some(Task::AllTables(Box::new(AllTables::of(&given, world, &mut notes))))
+        }
+        "eval" | "list-tables" | "list-databases" => {
+            let question = Question::of(&call.tool, &given, world, &mut notes);
+            Some(Task::Question(Box::new(question)))
+        }
         tool => {
             let text = match tool {
-                "import-all-tables" => "call `import` for each table",
-                "job" => {
-                    "saved jobs are not supported: use a configuration, or a call with its own \
-                     --data-dir"
-                }
                 "merge" => "files are not merged: readers take the latest row of a key",
                 "metastore" => "not needed: data directories store the positions",
                 "codegen" => "not needed: Aqueduct generates no code",
                 "create-hive-table" => {
                     "the `hdfs` sink creates the table: set `create = true` in its table `hive`"
                 }
-                "eval" | "list-databases" | "list-tables" => "use the client of the database",
                 _ => "unknown tool of Sqoop",
             };
             notes.add(Outcome::Refused, tool, text);

@@ -53,6 +53,18 @@ impl Notes {
         self.add(Outcome::Refused, option, text);
     }
 
+    /// Adds that a tool has no configuration, because an agent runs permanently.
+    pub fn note_on(&mut self, tool: &str) {
+        let text = match tool {
+            "import-all-tables" => {
+                "the conversion does not query the database: write one call of `import` for each \
+                 table, or run `aqueduct sqoop import-all-tables`"
+            }
+            _ => "no configuration does this: run it with `aqueduct sqoop`",
+        };
+        self.refuse(tool, text);
+    }
+
     /// Returns `true` if something is not supported.
     pub fn is_refused(&self) -> bool {
         self.of(Outcome::Refused).next().is_some()

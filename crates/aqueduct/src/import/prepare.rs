@@ -51,7 +51,7 @@ fn source_of(plan: &Plan) -> Result<source::Config, String> {
 }
 
 /// Returns the build context for reading the database and the files.
-pub(super) fn context(env: &Env) -> BuildContext {
+pub(crate) fn context(env: &Env) -> BuildContext {
     let alone = BuildContext::alone(NAME, Path::new("unused"), env.clone());
     BuildContext { catalogue: catalogue::FULL, ..alone }
 }
@@ -65,10 +65,7 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<PreparedImp
     let data_dir = import.data_dir(home.as_deref());
     let unset = || Problem::Other("HOME is not set: set --data-dir".to_owned());
     let data_dir = PathBuf::from(data_dir.ok_or_else(unset)?);
-    let asked_with = |import: &Import| -> Result<source::Config, Problem> {
-        let (plan, _) = config::examine("import", settings(import, &data_dir, env)?.1, &env.host);
-        source_of(&plan).map_err(Problem::Other)
-    };
+    let asked_with = |import: &Import| asked_with(import, &data_dir, env);
     if import.lacks_key() {
         import.learn_key(source::primary_key(asked_with(&import)?, &context(env)).await?);
     }
@@ -98,6 +95,19 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<PreparedImp
         check_free(&import.url, env).await.map_err(Problem::Other)?;
     }
     Ok(PreparedImport { import, plan, text, data_dir, is_new })
+}
+
+/// Returns the settings of a source that can ask the database about this import.
+///
+/// # Errors
+/// The settings are wrong.
+pub(crate) fn asked_with(
+    import: &Import,
+    data_dir: &Path,
+    env: &Env,
+) -> Result<source::Config, Problem> {
+    let (plan, _) = config::examine("import", settings(import, data_dir, env)?.1, &env.host);
+    source_of(&plan).map_err(Problem::Other)
 }
 
 /// Returns the configuration, as text and as settings.

@@ -91,11 +91,12 @@ fn translated(calls: &[Call], data_dir: &str, env: &Env) -> (String, bool) {
         let mut name = match &task {
             Some(Task::Import(import)) => import.name().to_owned(),
             Some(Task::Export(export)) => export.name().to_owned(),
-            None => String::new(),
+            Some(Task::AllTables(_) | Task::Question(_)) | None => String::new(),
         };
         match &task {
             Some(Task::Import(import)) => import.note_on(&mut notes),
             Some(Task::Export(export)) => export.note_on(&mut notes),
+            Some(Task::AllTables(_) | Task::Question(_)) => notes.note_on(&call.tool),
             None => {}
         }
         let plain = name.clone();
@@ -112,7 +113,7 @@ fn translated(calls: &[Call], data_dir: &str, env: &Env) -> (String, bool) {
         match task {
             Some(Task::Import(import)) => text += &import.to_toml(Layout::On(&name), &notes),
             Some(Task::Export(export)) => text += &export.to_toml(Layout::On(&name), &notes),
-            None => text += &notes.comments(),
+            Some(Task::AllTables(_) | Task::Question(_)) | None => text += &notes.comments(),
         }
     }
     (text, is_refused)

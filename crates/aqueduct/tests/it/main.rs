@@ -28,6 +28,8 @@ mod relay_split;
 mod schema;
 mod send;
 mod split_letters;
+#[cfg(all(feature = "hdfs", feature = "sql"))]
+mod sqoop;
 mod status;
 mod systemd;
 mod top;

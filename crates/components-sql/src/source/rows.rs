@@ -189,7 +189,8 @@ fn to_sqlite(value: &Value) -> rusqlite::types::Value {
     }
 }
 
-fn of_sqlite(value: rusqlite::types::ValueRef<'_>) -> Value {
+/// Converts a value of SQLite.
+pub(super) fn of_sqlite(value: rusqlite::types::ValueRef<'_>) -> Value {
     use rusqlite::types::ValueRef as Theirs;
     match value {
         Theirs::Null => Value::Null,

@@ -53,7 +53,8 @@ pub(crate) fn marks(text: &str) -> String {
     text.replace("$1", "?").replace("?1", "?").replace("?2", "?")
 }
 
-fn wrong(error: &BuildError) -> SourceError {
+/// Returns an error about a setting.
+pub(super) fn wrong(error: &BuildError) -> SourceError {
     SourceError { class: ErrorClass::Blocked, message: error.to_string(), source: None }
 }
 
@@ -103,8 +104,6 @@ pub async fn primary_key(config: Config, cx: &BuildContext) -> Result<Vec<String
     Ok(key)
 }
 
-/// Looks at what the settings name, as the source does when it opens; counts its rows if asked to.
-///
 /// Inspects the relation of the settings like the source does when it opens. Counts the rows if
 /// requested.
 ///

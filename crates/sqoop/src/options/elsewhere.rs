@@ -12,8 +12,7 @@ const NO_HCATALOG: &str =
     "to register a Hive table, add `hive` to the sink of `aqueduct convert sqoop`";
 const NO_HBASE: &str = "import does not write to HBase; use an agent with the `hbase` sink";
 const NO_ACCUMULO: &str = "Accumulo is not supported";
-const NO_JOBS: &str = "use a configuration of `aqueduct convert sqoop` or a call with its own \
-                       --data-dir, which stores the position";
+const JOBS_ONLY: &str = "only for `aqueduct sqoop job`";
 const NO_CODE: &str = "Aqueduct generates no code";
 
 pub(super) const TYPES: Group = Group {
@@ -213,14 +212,14 @@ pub(super) const VALIDATION: Group = Group {
 pub(super) const JOBS: Group = Group {
     heading: "Saved jobs and merge",
     rows: &[
-        value("create", Refused(NO_JOBS)),
-        value("delete", Refused(NO_JOBS)),
-        value("exec", Refused(NO_JOBS)),
-        flag("list", Refused(NO_JOBS)),
-        value("show", Refused(NO_JOBS)),
-        value("meta-connect", Refused(NO_JOBS)),
-        value("meta-username", Refused(NO_JOBS)),
-        value("meta-password", Refused(NO_JOBS)),
+        value("create", Refused(JOBS_ONLY)),
+        value("delete", Refused(JOBS_ONLY)),
+        value("exec", Refused(JOBS_ONLY)),
+        flag("list", Refused(JOBS_ONLY)),
+        value("show", Refused(JOBS_ONLY)),
+        value("meta-connect", Refused(JOBS_ONLY)),
+        value("meta-username", Refused(JOBS_ONLY)),
+        value("meta-password", Refused(JOBS_ONLY)),
         value("new-data", Refused("files are not merged: readers use the latest row of a key")),
         value("onto", Refused("files are not merged: readers use the latest row of a key")),
     ],

@@ -129,7 +129,7 @@ pub(super) const WHAT: Group = Group {
         value("direct-split-size", Ignored("`roll` of the sink limits files")),
         value(
             "exclude-tables",
-            Refused("it belongs to import-all-tables; run import for each table"),
+            Refused("only for `import-all-tables`, which leaves these tables out"),
         ),
     ],
 };

@@ -261,3 +261,55 @@ fn a_path_without_an_authority_is_in_the_default_file_system() {
         assert!(text(&arguments).0.contains("url = \"hdfs://nn:8020/a/b\""), "{path}");
     }
 }
+
+#[test]
+fn all_tables_have_the_options_of_an_import_without_a_password() {
+    let arguments = [
+        "--connect",
+        "jdbc:mysql://db/shop",
+        "--username",
+        "etl",
+        "--password",
+        "s3cret",
+        "--warehouse-dir",
+        "hdfs://nn:8020/w",
+        "--exclude-tables=audit, log",
+        "-m",
+        "1",
+    ];
+    let (task, notes) = translate(&call("import-all-tables", &arguments), &Here);
+    let Some(Task::AllTables(all)) = task else { panic!("{notes:?}") };
+    assert!(!notes.is_refused(), "{notes:?}");
+    assert_eq!(all.excluded, ["audit", "log"]);
+    let options = all.options("orders");
+    assert_eq!(
+        options.join(" "),
+        "--connect jdbc:mysql://db/shop --username etl --warehouse-dir hdfs://nn:8020/w \
+         --num-mappers 1 --table orders"
+    );
+    let options: Vec<&str> = options.iter().map(|it| &**it).collect();
+    let (task, notes) = translate(&call("import", &options), &Here);
+    let Some(Task::Import(import)) = task else { panic!("{notes:?}") };
+    assert_eq!(import.url, "hdfs://nn:8020/w/orders");
+    let refused = ["--table", "t", "--where", "a = 1"];
+    let (_, notes) =
+        translate(&call("import-all-tables", &[&arguments, &refused[..]].concat()), &Here);
+    let refused: Vec<&str> = notes.of(Outcome::Refused).map(|note| &*note.option).collect();
+    assert_eq!(refused, ["--table", "--where"]);
+}
+
+#[test]
+fn questions_need_only_a_database_and_a_saved_call_is_translated() {
+    let database = ["--connect", "jdbc:mysql://db/shop", "--username", "etl"];
+    for (tool, more) in [("list-tables", &[][..]), ("eval", &["-e", "SELECT 1"])] {
+        let (task, notes) = translate(&call(tool, &[&database, more].concat()), &Here);
+        assert!(matches!(task, Some(Task::Question(_))) && !notes.is_refused(), "{notes:?}");
+    }
+    let (_, notes) = translate(&call("eval", &database), &Here);
+    assert!(notes.is_refused(), "it has no statement");
+    let saved = [&["--create", "nightly", "--", "import"], &database[..], &TABLE].concat();
+    let (task, notes) = translate(&call("job", &saved), &Here);
+    assert!(matches!(task, Some(Task::Import(_))) && !notes.is_refused(), "{notes:?}");
+    let (task, notes) = translate(&call("job", &["--exec", "nightly"]), &Here);
+    assert!(task.is_none() && notes.is_refused(), "{notes:?}");
+}
