@@ -9,7 +9,7 @@
 //!     scenario: how many hosts, their settings and faults  (scenario)
 //!     ┌───────── turmoil: a runtime for each host, one thread, simulated time ──────────┐
 //!     │  edge-0 … edge-3      collector-0 … collector-4   observer, with it the store   │
-//!     │  agent::run_until     agent::run_until            GET /metrics      names,      │
+//!     │  program::run_until     program::run_until            GET /metrics      names,      │
 //!     │  tail_dir or sequence grpc ► durable ► hdfs       of all hosts      files       │
 //!     │  ► durable ► grpc     and, in some seeds, relays between the two                │
 //!     └─────────────────────────────────────────────────────────────────────────────────┘
