@@ -79,7 +79,7 @@ pub fn from_directory(
 /// Returns the accounts of a running agent: its durable channels, each with the number of its
 /// consumers, and its dead letters by channel. `letters_origin` is the origin of the dead letters'
 /// own channel.
-pub(crate) fn from_agent(
+pub fn from_agent(
     channels: Vec<(Account, usize)>,
     mut letters: BTreeMap<String, LetterCounts>,
     letters_origin: Option<Origin>,
@@ -106,7 +106,7 @@ pub(crate) fn from_agent(
 
 /// Reads from metrics in their text form how many events the agent has altered, cut or stored
 /// elsewhere.
-pub(crate) fn remarks(metrics: &str) -> BTreeMap<String, u64> {
+pub fn remarks(metrics: &str) -> BTreeMap<String, u64> {
     let mut remarks = BTreeMap::new();
     for line in metrics.lines() {
         let of_counter = |(counter, fixed): &(&str, Option<&'static str>)| {

@@ -13,16 +13,16 @@
 //!   both ────── traces: the steps of sampled batches, for the exporter
 //! ```
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use config::AgentSettings;
 use peers::{FloorBoard, LedgerBoard, LimitBoard, OutletBoard};
 use pipeline::{Extensions, OriginName, Traces};
+use support::meter::{Meter, Throughput, Volume};
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::admin::page_url;
-use crate::opening::Opened;
-use crate::status::{Meter, Throughput, Volume};
+use crate::opened::Opened;
 use crate::tap::Point;
 use crate::under_way::{Step, StepsInProgress};
 
@@ -35,30 +35,30 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The boards of one channel. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct Boards {
+pub struct Boards {
     /// Epochs without pending batches along the channel.
-    pub(crate) floors: FloorBoard,
+    pub floors: FloorBoard,
     /// The largest batches that downstream peers accept.
-    pub(crate) limits: LimitBoard,
+    pub limits: LimitBoard,
     /// The outages of its sinks.
-    pub(crate) outlet: OutletBoard,
+    pub outlet: OutletBoard,
     /// The commit ledgers downstream of it.
-    pub(crate) ledgers: LedgerBoard,
+    pub ledgers: LedgerBoard,
     /// The name to which its origins are bound.
-    pub(crate) origin_name: OriginName,
+    pub origin_name: OriginName,
     /// The puts into it.
-    pub(crate) inflow: Inflow,
+    pub inflow: Inflow,
     /// The state of its opening.
-    pub(crate) opened: Opened,
+    pub opened: Opened,
     /// The tap of events that are stored in it.
-    pub(crate) tap: Point,
+    pub tap: Point,
     /// Records steps of sampled batches.
-    pub(crate) traces: Traces,
+    pub traces: Traces,
 }
 
 impl Boards {
     /// The boards of a channel of this agent that is opened now.
-    pub(crate) fn new(
+    pub fn new(
         floors: &FloorBoard,
         ledgers: LedgerBoard,
         agent: &AgentSettings,
@@ -74,16 +74,27 @@ impl Boards {
     }
 
     /// Returns the values that components share along the channel.
-    pub(crate) fn shared(&self) -> Extensions {
+    pub fn shared(&self) -> Extensions {
         let Self { floors, limits, ledgers, origin_name, traces, .. } = self.clone();
         let along = Extensions::default().with(floors).with(limits).with(ledgers);
         along.with(origin_name).with(traces)
     }
 }
 
+/// Returns the URL of the live page for other hosts; `None` if only this host reaches it. The URL
+/// has no host if the listener does not have one.
+fn page_url(agent: &AgentSettings) -> Option<Arc<str>> {
+    let (host, port) = agent.admin.as_deref()?.rsplit_once(':')?;
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    let is_loopback = address.map_or(host == "localhost", |it| it.is_loopback());
+    let host = if address.is_some_and(|it| it.is_unspecified()) { "" } else { host };
+    let scheme = if agent.admin_tls.is_some() { "https" } else { "http" };
+    (!is_loopback && port != "0").then(|| format!("{scheme}://{host}:{port}/").into())
+}
+
 /// Puts into a channel since the agent started, and waiting puts. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Inflow {
+pub struct Inflow {
     state: Arc<Mutex<State>>,
     /// Commits that are not answered yet.
     commits: StepsInProgress,
@@ -107,7 +118,7 @@ impl Default for Inflow {
 }
 
 /// A put waits while this lives.
-pub(crate) struct Waiting<'a>(&'a Inflow);
+pub struct Waiting<'a>(&'a Inflow);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -126,23 +137,23 @@ impl Inflow {
     }
 
     /// This was stored in the channel; answers its events.
-    pub(crate) fn stored(&self, now: Instant, volume: Volume) -> u64 {
+    pub fn stored(&self, now: Instant, volume: Volume) -> u64 {
         self.state().stored.add(now, volume);
         volume.events
     }
 
     /// Records the failure of a put with this many events.
-    pub(crate) fn failed(&self, events: u64) {
+    pub fn failed(&self, events: u64) {
         self.state().failed += events;
     }
 
     /// Events of puts that have failed, each try counted.
-    pub(crate) fn failures(&self) -> u64 {
+    pub fn failures(&self) -> u64 {
         self.state().failed
     }
 
     /// A put waits from now on.
-    pub(crate) fn wait(&self, now: Instant) -> Waiting<'_> {
+    pub fn wait(&self, now: Instant) -> Waiting<'_> {
         let mut state = self.state();
         state.waiting += 1;
         state.since.get_or_insert(now);
@@ -151,7 +162,7 @@ impl Inflow {
     }
 
     /// Since when puts have been waiting; `None` while none does.
-    pub(crate) fn waiting(&self) -> Option<Instant> {
+    pub fn waiting(&self) -> Option<Instant> {
         self.state().since
     }
 
@@ -162,20 +173,20 @@ impl Inflow {
 
     /// Returns `true` if commits have been unanswered for so long that other channels should be
     /// used.
-    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
+    pub fn is_stuck(&self, now: Instant) -> bool {
         let since = self.commits.stalled_since();
         since.is_some_and(|since| now.duration_since(since) >= STUCK_AFTER)
     }
 
     /// Waits while it is stuck. Cancel safe.
-    pub(crate) async fn answers(&self) {
+    pub async fn answers(&self) {
         while self.is_stuck(Instant::now()) {
             sleep(POLL_INTERVAL).await;
         }
     }
 
     /// Returns the totals and rates of stored events `now`.
-    pub(crate) fn read(&self, now: Instant) -> Throughput {
+    pub fn read(&self, now: Instant) -> Throughput {
         self.state().stored.read(now)
     }
 }

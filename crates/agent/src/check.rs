@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use config::{ConfigErrors, Plan};
+use config::{ConfigError, ConfigErrors, Plan};
 use metrics::Metrics;
 use peers::discovery::Discovery;
 use pipeline::{Catalogue, Env, Guarantee, Routing};
 
+use crate::built::BuiltGroup;
 use crate::group::NamedSink;
 use crate::status::PlainTextStatus;
-use crate::topology::{BuiltGroup, Topology};
+use crate::topology::Topology;
 
 /// The weakest promise on the way out of one sink, for `check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,9 @@ pub struct Checked {
     /// Settings that may be intended, but exceed the disk or are not safe.
     pub warnings: Vec<String>,
 }
+
+/// A plan with the problems of its names and its graph.
+pub type Draft = (Plan, Vec<ConfigError>);
 
 /// Builds everything that `plan` names, without any I/O, and returns its guarantees. Reads only the
 /// size and free space of the disk.
@@ -85,6 +89,24 @@ pub fn check(plan: &Plan, catalogue: Catalogue, env: &Env) -> Result<Checked, Co
     let sources = topology.sources.iter();
     let sources = sources.map(|built| (built.name.to_string(), built.source.guarantee())).collect();
     Ok(Checked { promises, sources, routings: routings.collect(), discoveries, warnings })
+}
+
+/// Returns the plan with its guarantees, if it is sound and every component of it can be built.
+///
+/// # Errors
+/// Every problem that was found: with the names, with the graph, with the components' settings.
+pub fn checked(
+    (mut plan, mut errors): Draft,
+    catalogue: Catalogue,
+    env: &Env,
+) -> Result<(Plan, Checked), ConfigErrors> {
+    let checked = check(&plan, catalogue, env).unwrap_or_else(|more| {
+        errors.extend(more.0);
+        Checked::default()
+    });
+    ConfigErrors::check(errors)?;
+    plan.agent.data_dir = pipeline::env::resolved(&*env.disk, &plan.agent.data_dir);
+    Ok((plan, checked))
 }
 
 /// Returns the sources that would resend events with `plan`, because their positions have another

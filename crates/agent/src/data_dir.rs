@@ -8,7 +8,7 @@ use pipeline::env::{FileKind, Lock, LockError, OpenMode, is_full, small_file};
 use tokio::time::{Duration, Instant, sleep};
 use tracing::{info, warn};
 
-use crate::RunError;
+use crate::error::AgentError;
 
 /// Holds the number of the directory's format, as text.
 pub(crate) const FORMAT_FILE: &str = "format";
@@ -34,9 +34,9 @@ impl DataDir {
     ///
     /// # Errors
     /// Another process owns it, its format is newer, or the disk failed.
-    pub async fn lock(path: &Path, env: &Env) -> Result<Self, RunError> {
+    pub async fn lock(path: &Path, env: &Env) -> Result<Self, AgentError> {
         let refused =
-            |problem: String| RunError::DataDir { path: path.display().to_string(), problem };
+            |problem: String| AgentError::DataDir { path: path.display().to_string(), problem };
         env.disk
             .create_dir_all(path)
             .map_err(|error| refused(creation_error(path, &error, env)))?;

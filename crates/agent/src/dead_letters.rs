@@ -41,11 +41,11 @@ use tracing::{info, warn};
 
 use crate::under_way::StepsInProgress;
 
-pub(crate) use config::Config;
+pub use config::Config;
 pub use config::{context, schema, settings};
 use known::Known;
 pub use label::Label;
-pub(crate) use label::Sender;
+pub use label::Sender;
 
 /// The consumer of the channel of the dead letters.
 pub const OPERATOR: &str = "operator";
@@ -95,7 +95,7 @@ pub async fn letters(
 }
 
 /// The dead letters of a running agent.
-pub(crate) struct DeadLetters {
+pub struct DeadLetters {
     config: Config,
     data_dir: PathBuf,
     env: Env,
@@ -121,7 +121,7 @@ enum Full {
 
 impl DeadLetters {
     /// Creates the dead letters of the agent in `data_dir`; opens nothing.
-    pub(crate) fn new(config: Config, data_dir: &Path, env: &Env, metrics: &Metrics) -> Self {
+    pub fn new(config: Config, data_dir: &Path, env: &Env, metrics: &Metrics) -> Self {
         Self {
             config,
             data_dir: data_dir.to_owned(),
@@ -140,7 +140,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// The directory cannot be used.
-    pub(crate) async fn open_existing(&self) -> Result<(), ChannelError> {
+    pub async fn open_existing(&self) -> Result<(), ChannelError> {
         if self.env.disk.stat(&directory(&self.data_dir)).is_err() {
             return Ok(());
         }
@@ -173,56 +173,56 @@ impl DeadLetters {
     }
 
     /// The channel, if there was ever a letter.
-    pub(crate) fn opened(&self) -> Option<&Arc<dyn Channel>> {
+    pub fn opened(&self) -> Option<&Arc<dyn Channel>> {
         self.open.get()
     }
 
     /// Returns how many batches have letters, complete or partial: they are settled only when an
     /// operator replays or drops them.
-    pub(crate) fn batches(&self) -> u64 {
+    pub fn batches(&self) -> u64 {
         self.known().identities().count()
     }
 
     /// Returns the number of events in letters, by their channel; the empty name is for events that
     /// interceptors rejected.
-    pub(crate) fn by_channel(&self) -> BTreeMap<String, LetterCounts> {
+    pub fn by_channel(&self) -> BTreeMap<String, LetterCounts> {
         self.known().by_channel()
     }
 
     /// The origin of the channel of the letters, once there was one.
-    pub(crate) fn origin(&self) -> Option<Origin> {
+    pub fn origin(&self) -> Option<Origin> {
         self.opened()?.own_epoch().map(|(origin, _)| origin)
     }
 
     /// The next agents have reported letters of a batch that `group` took from `channel`.
-    pub(crate) fn reported(&self, channel: &str, group: &str, letters: DeadLettered) {
+    pub fn reported(&self, channel: &str, group: &str, letters: DeadLettered) {
         self.known().reported(channel, group, letters);
     }
 
     /// Returns the events of a batch that became letters after it left `channel`, here or at
     /// downstream agents; without a name, events that interceptors rejected.
-    pub(crate) fn events_of(&self, channel: &str, batch: Identity) -> u64 {
+    pub fn events_of(&self, channel: &str, batch: Identity) -> u64 {
         self.known().events_of(channel, batch)
     }
 
     /// Returns batches with known letters, here or downstream; `None` if there are no letters.
-    pub(crate) fn with_letters(&self) -> Option<KeySet> {
+    pub fn with_letters(&self) -> Option<KeySet> {
         let known = self.known();
         (!known.is_empty()).then(|| known.batches())
     }
 
     /// Events that an operator has put back into channels since the agent has started.
-    pub(crate) fn replayed_events(&self) -> u64 {
+    pub fn replayed_events(&self) -> u64 {
         self.replayed.load(Ordering::Relaxed)
     }
 
     /// Returns the directory and the encryption.
-    pub(crate) fn place(&self) -> (PathBuf, Option<Encryption>) {
+    pub fn place(&self) -> (PathBuf, Option<Encryption>) {
         (directory(&self.data_dir), self.config.encryption.clone())
     }
 
     /// Returns the lowest epoch of `origin` with a batch among the letters.
-    pub(crate) fn lowest(&self, origin: Origin) -> Option<Epoch> {
+    pub fn lowest(&self, origin: Origin) -> Option<Epoch> {
         self.known().identities().lowest_epoch(origin)
     }
 
@@ -235,11 +235,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// It is not stored: the disk failed, the agent is stopping, or it can never fit.
-    pub(crate) async fn store(
-        &self,
-        letter: &Letter,
-        from: Sender<'_>,
-    ) -> Result<(), ChannelError> {
+    pub async fn store(&self, letter: &Letter, from: Sender<'_>) -> Result<(), ChannelError> {
         let label = Label::new(letter, from, unix_millis(self.env.clock.now()));
         let Some(events) = self.put(&label, letter.events.clone(), Full::Waits).await? else {
             return Ok(());
@@ -254,7 +250,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// They are not stored: the disk failed, the agent is stopping, or there is no room.
-    pub(crate) async fn store_rejected(
+    pub async fn store_rejected(
         &self,
         (source, interceptor): (&str, &str),
         envelope: &Envelope,
@@ -312,7 +308,7 @@ impl DeadLetters {
     }
 
     /// Returns `true` if a letter waits for room, so that letters of interceptors wait too.
-    pub(crate) fn wait_for_room(&self) -> bool {
+    pub fn wait_for_room(&self) -> bool {
         self.waits.stalled_since().is_some()
     }
 
@@ -320,7 +316,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// The disk failed; stored letters are still safe.
-    pub(crate) async fn close(&self) -> Result<(), ChannelError> {
+    pub async fn close(&self) -> Result<(), ChannelError> {
         match self.open.get() {
             Some(channel) => channel.close().await,
             None => Ok(()),

@@ -38,7 +38,9 @@ use pipeline::{
     Channel, ChannelError, IntervalSet, Outcome, Report, Selection, Settlement, SinkProcessor,
     TakeTransaction, Taken,
 };
+use support::causes::chain;
 use support::failure_log::{FailureLog, seconds};
+use support::meter::Volume;
 use support::mutant;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
@@ -46,8 +48,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::chain;
-use crate::status::Volume;
 use dead_letter_writes::{DeadLetterWrites, TaskContext};
 use held_back::{Action, Held};
 use member::{Event, Shared};
@@ -55,8 +55,9 @@ pub(crate) use parts::{GroupParts, NamedSink};
 use roster::Member;
 use tally::Tally;
 use traced_batches::TracedBatches;
+pub use view::GroupView;
 use view::Outflow;
-pub(crate) use view::{GroupView, MemberPart, OutflowPart, Passed, Question};
+pub(crate) use view::{MemberPart, OutflowPart, Passed, Question};
 
 /// Pause after a read of the channel failed.
 const READ_RETRY: Duration = Duration::from_secs(1);

@@ -35,7 +35,7 @@ const DIED: &str = "its task has panicked, which is a bug; restart the agent";
 
 /// The state of one source or sink. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct ComponentHealth {
+pub struct ComponentHealth {
     /// `source` or `sink`.
     role: &'static str,
     name: Arc<str>,
@@ -51,17 +51,17 @@ impl ComponentHealth {
     }
 
     /// The sink is open.
-    pub(crate) fn opened(&self) {
+    pub fn opened(&self) {
         self.state().opened(Instant::now(), false);
     }
 
     /// Returns `true` if it is open, or has nothing more to do.
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         matches!(self.state().phase, Phase::Open(_) | Phase::Ended)
     }
 
     /// Returns the state for status pages.
-    pub(crate) fn status(&self) -> status::State {
+    pub fn status(&self) -> status::State {
         match self.state().view(Instant::now()) {
             View::Absent => status::State::Absent,
             View::Starting => status::State::Starting,
@@ -85,12 +85,12 @@ impl ComponentHealth {
     }
 
     /// Records that it has done some of its work.
-    pub(crate) fn worked(&self) {
+    pub fn worked(&self) {
         self.state().worked(Instant::now());
     }
 
     /// Records a failure that is retried after a pause. `class` shows whether a retry may help.
-    pub(crate) fn failed(&self, error: &str, class: ErrorClass, pause: Duration) {
+    pub fn failed(&self, error: &str, class: ErrorClass, pause: Duration) {
         let now = Instant::now();
         let needs_operator = matches!(class, ErrorClass::Blocked | ErrorClass::Fatal);
         self.state().failed((now, self.clock.now()), (error, needs_operator), pause);
@@ -98,12 +98,12 @@ impl ComponentHealth {
     }
 
     /// Records that the member was replaced or removed.
-    pub(crate) fn replaced(&self, is_present: bool) {
+    pub fn replaced(&self, is_present: bool) {
         *self.state() = State::new(if is_present { Phase::Starting } else { Phase::Absent });
     }
 
     /// Its `task`, to its end; one that panics is shown as dead.
-    pub(crate) async fn watch<T>(self, task: impl Future<Output = T>) -> T {
+    pub async fn watch<T>(self, task: impl Future<Output = T>) -> T {
         let _fuse = PanicGuard(self);
         task.await
     }
@@ -115,7 +115,7 @@ impl ComponentHealth {
     }
 
     /// Records that it has nothing more to do, or was stopped.
-    pub(crate) fn ended(&self) {
+    pub fn ended(&self) {
         self.state().phase = Phase::Ended;
     }
 }
@@ -133,7 +133,7 @@ impl Drop for PanicGuard {
 
 /// The health of all sources and sinks of an agent. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Health {
+pub struct Health {
     clock: Arc<dyn Clock>,
     recent_failures: RecentFailures,
     parts: Arc<Mutex<Parts>>,
@@ -149,16 +149,16 @@ struct Parts {
 
 /// The readiness of an agent, with reasons and remarks, line by line.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Readiness {
+pub struct Readiness {
     /// Why it is not ready.
-    pub(crate) reasons: Vec<String>,
+    pub reasons: Vec<String>,
     /// Problems of an agent that is ready.
-    pub(crate) remarks: Vec<String>,
+    pub remarks: Vec<String>,
 }
 
 impl Health {
     /// Of an agent without sources and sinks.
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, recent_failures: RecentFailures::default(), parts: Arc::default() }
     }
 
@@ -167,7 +167,7 @@ impl Health {
     }
 
     /// Returns the latest failures.
-    pub(crate) fn recent_failures(&self) -> &RecentFailures {
+    pub fn recent_failures(&self) -> &RecentFailures {
         &self.recent_failures
     }
 
@@ -179,7 +179,7 @@ impl Health {
 
     /// Adds a source that is not open yet, or replaces the one with its name. Sources of a start
     /// are added before the first one runs.
-    pub(crate) fn add_source(&self, name: &Arc<str>) -> ComponentHealth {
+    pub fn add_source(&self, name: &Arc<str>) -> ComponentHealth {
         let component = self.component("source", name, Phase::Starting);
         place(&mut self.parts().sources, component.clone());
         component
@@ -187,7 +187,7 @@ impl Health {
 
     /// Adds a sink that is not open yet, or a free place for a discovered one; replaces the one
     /// with its name.
-    pub(crate) fn add_sink(&self, name: &Arc<str>, is_present: bool) -> ComponentHealth {
+    pub fn add_sink(&self, name: &Arc<str>, is_present: bool) -> ComponentHealth {
         let phase = if is_present { Phase::Starting } else { Phase::Absent };
         let component = self.component("sink", name, phase);
         place(&mut self.parts().sinks, component.clone());
@@ -195,7 +195,7 @@ impl Health {
     }
 
     /// Removes a source that no longer exists.
-    pub(crate) fn forget_source(&self, name: &str, metrics: &Metrics) {
+    pub fn forget_source(&self, name: &str, metrics: &Metrics) {
         self.parts().sources.retain(|source| &*source.name != name);
         let label = SourceLabel { source: name.to_owned() };
         metrics.source_up.remove(&label);
@@ -203,7 +203,7 @@ impl Health {
     }
 
     /// Removes a sink that no longer exists.
-    pub(crate) fn forget_sink(&self, name: &str, metrics: &Metrics) {
+    pub fn forget_sink(&self, name: &str, metrics: &Metrics) {
         self.parts().sinks.retain(|sink| &*sink.name != name);
         let label = SinkLabel { sink: name.to_owned() };
         metrics.sink_up.remove(&label);
@@ -212,7 +212,7 @@ impl Health {
 
     /// Records that this source is open. Logs it after a failure, or if it is the last one that the
     /// agent waited for.
-    pub(crate) fn source_opened(&self, source: &ComponentHealth) {
+    pub fn source_opened(&self, source: &ComponentHealth) {
         let lasted = source.state().opened(Instant::now(), true);
         if let Some(lasted) = lasted {
             info!(
@@ -228,18 +228,18 @@ impl Health {
     }
 
     /// Returns `true` if every source is open, or has nothing more to do.
-    pub(crate) fn all_open(&self) -> bool {
+    pub fn all_open(&self) -> bool {
         self.parts().sources.iter().all(ComponentHealth::is_open)
     }
 
     /// The sources and sinks that have died, line by line.
-    pub(crate) fn panicked(&self) -> Vec<String> {
+    pub fn panicked(&self) -> Vec<String> {
         let parts = self.parts();
         parts.sources.iter().chain(&parts.sinks).filter_map(ComponentHealth::panicked).collect()
     }
 
     /// Returns the current readiness.
-    pub(crate) fn readiness(&self) -> Readiness {
+    pub fn readiness(&self) -> Readiness {
         let (parts, now) = (self.parts(), Instant::now());
         let mut readiness = Readiness::default();
         for source in &parts.sources {
@@ -265,7 +265,7 @@ impl Health {
     }
 
     /// Brings the gauges up to date.
-    pub(crate) fn show(&self, metrics: &Metrics) {
+    pub fn show(&self, metrics: &Metrics) {
         let (parts, now) = (self.parts(), Instant::now());
         for source in &parts.sources {
             let label = SourceLabel { source: source.name.to_string() };

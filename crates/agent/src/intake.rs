@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::boards::Boards;
 use crate::dead_letters::DeadLetters;
-use crate::opening::NotOpen;
+use crate::opened::NotOpen;
 use crate::status::SourceFlow;
 use crate::tap::Point;
 use crate::under_way::StepsInProgress;

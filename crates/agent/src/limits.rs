@@ -39,23 +39,24 @@ const FILE: &str = "limits";
 const RETRY: Duration = Duration::from_secs(30);
 
 /// The board of each channel, by the channel's name.
-pub(crate) type Boards = Vec<(Arc<str>, LimitBoard)>;
+pub type Boards = Vec<(Arc<str>, LimitBoard)>;
 
 /// The boards of the channels that there are now. Clones are the same.
 #[derive(Clone)]
-pub(crate) struct LimitBoards {
+pub struct LimitBoards {
     boards: Arc<Mutex<Boards>>,
     /// For the one that keeps the file.
     changed: Arc<Notify>,
 }
 
 impl LimitBoards {
-    pub(crate) fn new(boards: Boards) -> Self {
+    /// Follows these boards.
+    pub fn new(boards: Boards) -> Self {
         Self { boards: Arc::new(Mutex::new(boards)), changed: Arc::default() }
     }
 
     /// Replaces the channels.
-    pub(crate) fn exchange(&self, boards: Boards) {
+    pub fn exchange(&self, boards: Boards) {
         // Each change is whole.
         *self.boards.lock().unwrap_or_else(PoisonError::into_inner) = boards;
         self.changed.notify_one();
@@ -129,7 +130,7 @@ fn write(disk: &dyn Disk, path: &Path, content: &Content) -> io::Result<()> {
 }
 
 /// Initialises each channel's board with the limits that were agreed before this process started.
-pub(crate) fn restore(boards: &Boards, data_dir: &Path, env: &Env) {
+pub fn restore(boards: &Boards, data_dir: &Path, env: &Env) {
     let path = data_dir.join(FILE);
     let content = match checked::read::<Content>(&*env.disk, &path) {
         Ok(Some(content)) => content,
@@ -158,7 +159,7 @@ pub(crate) fn restore(boards: &Boards, data_dir: &Path, env: &Env) {
 }
 
 /// Keeps the file up to date until the agent stops.
-pub(crate) fn save_changes(
+pub fn save_changes(
     boards: LimitBoards,
     data_dir: &Path,
     env: &Env,

@@ -12,92 +12,25 @@
 //! with a remote log keeps its contents there: the log may be unreachable like the destination of a
 //! sink.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use peers::FloorBoard;
 use pipeline::{Channel, ChannelError};
+use support::causes::chain;
 use support::failure_log::FailureLog;
-use tokio::sync::SetOnce;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::RunError;
-use crate::stop::Failure;
-use crate::topology::BuiltChannel;
+use crate::built::BuiltChannel;
+use crate::error::AgentError;
+use crate::failure::Failure;
+use crate::opened::Opened;
 
 /// First and longest pause before a channel is retried; the pause doubles for a remote log that
 /// does not answer.
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-
-/// The state of opening a channel. Clones share it.
-#[derive(Clone)]
-pub(crate) struct Opened(Arc<Inner>);
-
-struct Inner {
-    /// Events that it held when it was opened.
-    held: SetOnce<u64>,
-    began: Instant,
-    /// Why it is not open yet.
-    cause: Mutex<String>,
-}
-
-/// A channel that is not open yet.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct NotOpen {
-    /// How long it has waited.
-    pub(crate) waits: Duration,
-    /// The cause.
-    pub(crate) cause: String,
-}
-
-impl Default for Opened {
-    fn default() -> Self {
-        let (held, began, cause) = (SetOnce::new(), Instant::now(), Mutex::default());
-        Self(Arc::new(Inner { held, began, cause }))
-    }
-}
-
-impl Opened {
-    fn cause(&self) -> MutexGuard<'_, String> {
-        // It is complete between two calls, even after a panic elsewhere.
-        self.0.cause.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Records that it is open with this many events.
-    pub(crate) fn open_with(&self, events: u64) {
-        // A channel is opened once.
-        let _ = self.0.held.set(events);
-    }
-
-    /// Records that it is not open, for this reason.
-    fn failed(&self, cause: &ChannelError) {
-        // It is shown line by line.
-        *self.cause() = crate::chain(cause).replace(char::is_control, " ");
-    }
-
-    /// Returns `true` if it is open.
-    pub(crate) fn is_open(&self) -> bool {
-        self.0.held.initialized()
-    }
-
-    /// Why it is not open; `None` once it is.
-    pub(crate) fn reason(&self) -> Option<NotOpen> {
-        let waits = self.0.began.elapsed();
-        (!self.is_open()).then(|| NotOpen { waits, cause: self.cause().clone() })
-    }
-
-    /// Events that it held when it was opened; 0 before.
-    pub(crate) fn held_events(&self) -> u64 {
-        self.0.held.get().copied().unwrap_or_default()
-    }
-
-    /// Waits until it is open. Cancel safe.
-    pub(crate) async fn wait(&self) {
-        self.0.held.wait().await;
-    }
-}
 
 /// A channel that is opened later.
 struct PendingChannel {
@@ -111,14 +44,14 @@ struct PendingChannel {
 }
 
 /// The channels that are opened later.
-pub(crate) struct PendingChannels(Vec<PendingChannel>);
+pub struct PendingChannels(Vec<PendingChannel>);
 
 /// Opens the channels and registers their groups; returns those whose disk has no room, or whose
 /// log cannot be reached.
 ///
 /// # Errors
 /// A channel cannot be opened for another reason.
-pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<PendingChannels, RunError> {
+pub async fn open_channels(channels: &[BuiltChannel]) -> Result<PendingChannels, AgentError> {
     let (mut opened, mut late) = (Vec::new(), Vec::new());
     for built in channels {
         let mut one = PendingChannel::new(built);
@@ -140,7 +73,7 @@ pub(crate) async fn open_channels(channels: &[BuiltChannel]) -> Result<PendingCh
 ///
 /// # Errors
 /// It cannot be opened, or the disk has no room for it.
-pub(crate) async fn open_channel(built: &BuiltChannel) -> Result<(), ChannelError> {
+pub async fn open_channel(built: &BuiltChannel) -> Result<(), ChannelError> {
     let one = PendingChannel::new(built);
     one.channel.open().await?;
     one.channel.register(&one.consumers).await?;
@@ -184,7 +117,7 @@ impl PendingChannel {
             }
             ChannelError::Remote { .. } => {
                 self.pause = (self.pause * 2).min(RETRY_MAX);
-                let cause = crate::chain(&error);
+                let cause = chain(&error);
                 if self.count_failure(now, &cause) {
                     warn!(
                         channel = %self.name, error = %cause,
@@ -232,7 +165,7 @@ impl PendingChannel {
 
 impl PendingChannels {
     /// Opens them as soon as that is possible, until `stop`.
-    pub(crate) async fn open(self, stop: CancellationToken, failure: Failure) {
+    pub async fn open(self, stop: CancellationToken, failure: Failure) {
         let each = self.0.into_iter().map(|one| one.open_later(stop.clone(), failure.clone()));
         futures::future::join_all(each).await;
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use pipeline::DedupeScope;
 
-use crate::topology::{BuiltGroup, BuiltSource};
+use crate::built::{BuiltGroup, BuiltSource};
 
 /// Returns the scopes of deduplication downstream of this channel.
 pub(crate) fn scopes<'a>(

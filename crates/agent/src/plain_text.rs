@@ -9,9 +9,7 @@
 use config::{ComponentPlan, ConfigError, Plan, TraceSettings};
 use pipeline::plain_text::{MEANS_NOTHING, leaves_host};
 use pipeline::{PlainText, SettingsError, SettingsErrorKind};
-use tracing::warn;
 
-use crate::running::Running;
 use crate::status::PlainTextStatus;
 
 /// Returns the plain text of the agent itself: its listeners and the exporter of traces. The plan
@@ -61,22 +59,6 @@ pub(crate) fn judge(
                 address: it.address,
             });
             Ok(shown.collect())
-        }
-    }
-}
-
-/// Shows these addresses from now on. New ones cause a warning in the log.
-pub(crate) fn show(running: &Running, now: &[PlainTextStatus]) {
-    let before = running.change(|parts| std::mem::replace(&mut parts.plain_text, now.to_vec()));
-    for PlainTextStatus { component, setting, address } in now {
-        if !before.iter().any(|it| it.component == *component && it.address == *address) {
-            warn!(
-                component,
-                setting,
-                address,
-                "plain text leaves this host (`insecure = true`): others can read and change it; \
-                 use TLS"
-            );
         }
     }
 }

@@ -8,9 +8,9 @@ use config::{ConfigErrors, Plan};
 use futures::future::join_all;
 use metrics::Metrics;
 use pipeline::{Catalogue, Env, Resource};
+use support::causes::chain;
 use tokio::time::{Duration, timeout};
 
-use crate::chain;
 use crate::topology::Topology;
 
 /// Time limit for one component.

@@ -44,7 +44,7 @@ struct Notice {
 
 /// The latest failures. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct RecentFailures(Arc<Mutex<VecDeque<Notice>>>);
+pub struct RecentFailures(Arc<Mutex<VecDeque<Notice>>>);
 
 impl RecentFailures {
     fn notices(&self) -> MutexGuard<'_, VecDeque<Notice>> {
@@ -53,7 +53,7 @@ impl RecentFailures {
     }
 
     /// A component has failed.
-    pub(crate) fn add(&self, now: Instant, (role, name): (&'static str, &Arc<str>), text: &str) {
+    pub fn add(&self, now: Instant, (role, name): (&'static str, &Arc<str>), text: &str) {
         let mut notices = self.notices();
         let text = cut(text, TEXT_MAX);
         let newest = notices.iter().position(|it| it.role == role && it.name == *name);
@@ -70,7 +70,7 @@ impl RecentFailures {
     }
 
     /// All, the newest first.
-    pub(crate) fn read(&self, now: Instant) -> Vec<NoticeStatus> {
+    pub fn read(&self, now: Instant) -> Vec<NoticeStatus> {
         let ago = |then: Instant| now.saturating_duration_since(then).as_secs_f64();
         let notices = self.notices();
         let all = notices.iter().map(|notice| NoticeStatus {
@@ -86,7 +86,7 @@ impl RecentFailures {
 }
 
 /// Returns the beginning of a text with at most `bytes` bytes.
-pub(crate) fn cut(text: &str, bytes: usize) -> &str {
+pub fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 

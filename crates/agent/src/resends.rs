@@ -15,9 +15,9 @@ use pipeline::env::FileKind;
 use pipeline::file_position::Position;
 use pipeline::units::ByteSize;
 use pipeline::{Env, ResendMode};
+use support::causes::chain;
 use tracing::warn;
 
-use crate::chain;
 use crate::status::words::count;
 use crate::topology::Topology;
 
@@ -58,7 +58,7 @@ struct Resend {
 }
 
 /// The resends of a configuration, by the directories of its channels. Blocks.
-pub(crate) fn find(topology: &Topology, plan: &Plan, env: &Env) -> Vec<String> {
+pub fn find(topology: &Topology, plan: &Plan, env: &Env) -> Vec<String> {
     resends(&positioned_sources(topology), &ChannelStates::read(plan, env))
         .into_iter()
         .map(|it| it.report)
@@ -66,7 +66,7 @@ pub(crate) fn find(topology: &Topology, plan: &Plan, env: &Env) -> Vec<String> {
 }
 
 /// Logs and returns the resends of sources that will start, except those in `run`.
-pub(crate) fn log(
+pub fn log(
     topology: &Topology,
     plan: &Plan,
     run: &BTreeSet<Arc<str>>,

@@ -7,8 +7,8 @@
 
 use pipeline::{DedupeScope, Routing};
 
+use crate::built::{BuiltGroup, BuiltSource};
 use crate::parts::scopes;
-use crate::topology::{BuiltGroup, BuiltSource};
 
 /// Returns the routing of `source`, whose channels these groups empty. `None` if some batch is
 /// forwarded unsplit to another agent, which compares the routing of its own senders. A part of a

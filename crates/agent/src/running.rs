@@ -11,6 +11,7 @@
 
 mod channel;
 mod held;
+mod plain_text;
 mod prepared;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use futures::future::join_all;
 use peers::{RefusalBoard, SenderBoard, TenantBoard};
 use pipeline::{FileBoard, Guarantee, Routing};
+use support::causes::chain;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
@@ -27,18 +29,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
-use crate::chain;
-use crate::group::{GroupView, Passed, Question};
+use crate::built::BuiltChannel;
+pub use crate::group::GroupView;
+use crate::group::{Passed, Question};
 use crate::health::ComponentHealth;
 use crate::held::Holds;
 use crate::intake::AgentIntake;
-use crate::opening::{NotOpen, Opened};
+use crate::opened::{NotOpen, Opened};
 use crate::scrape;
 use crate::status::{Conservation, PlainTextStatus};
 use crate::tap::Point;
-use crate::topology::{BuiltChannel, Topology};
-pub(crate) use channel::ChannelHandle;
-pub(crate) use prepared::{Prepared, StartContext};
+use crate::topology::Topology;
+pub use channel::ChannelHandle;
+pub use prepared::{Prepared, StartContext};
 
 /// Questions that wait for a group; each is answered in a moment.
 const QUESTIONS_MAX: usize = 16;
@@ -48,42 +51,42 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All handles, which a reload exchanges one by one.
 #[derive(Default)]
-pub(crate) struct Running {
+pub struct Running {
     parts: RwLock<Arc<Parts>>,
 }
 
 /// The handles at one moment.
 #[derive(Clone, Default)]
-pub(crate) struct Parts {
+pub struct Parts {
     /// Sources by name.
-    pub(crate) sources: BTreeMap<Arc<str>, Arc<SourceHandle>>,
+    pub sources: BTreeMap<Arc<str>, Arc<SourceHandle>>,
     /// Channels by name.
-    pub(crate) channels: BTreeMap<Arc<str>, Arc<ChannelHandle>>,
+    pub channels: BTreeMap<Arc<str>, Arc<ChannelHandle>>,
     /// Groups by name.
-    pub(crate) groups: BTreeMap<Arc<str>, Arc<GroupHandle>>,
+    pub groups: BTreeMap<Arc<str>, Arc<GroupHandle>>,
     /// Totals of removed sources and channels.
-    pub(crate) past: Conservation,
+    pub past: Conservation,
     /// Removed channels: the events that they have dropped still count.
-    pub(crate) gone: BTreeSet<Arc<str>>,
+    pub gone: BTreeSet<Arc<str>>,
     /// Removed channels with batches on disk, and their number of events.
-    pub(crate) left_behind: BTreeMap<Arc<str>, u64>,
+    pub left_behind: BTreeMap<Arc<str>, u64>,
     /// Plain text that leaves this host.
-    pub(crate) plain_text: Vec<PlainTextStatus>,
+    pub plain_text: Vec<PlainTextStatus>,
     /// Parts that an operator has stopped: their handles stay, but no task runs.
-    pub(crate) held: Holds,
+    pub held: Holds,
 }
 
 /// Parts that no longer run: without a handle, or held.
-pub(crate) struct AbsentParts {
+pub struct AbsentParts {
     /// Names of sources.
-    pub(crate) sources: Vec<Arc<str>>,
+    pub sources: Vec<Arc<str>>,
     /// Names of groups, and of their members.
-    pub(crate) groups: Vec<(Arc<str>, Vec<Arc<str>>)>,
+    pub groups: Vec<(Arc<str>, Vec<Arc<str>>)>,
 }
 
 /// The tasks of one component, which stop together.
 #[derive(Default)]
-pub(crate) struct Tasks {
+pub struct Tasks {
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -111,61 +114,61 @@ impl Tasks {
 }
 
 /// A source that runs.
-pub(crate) struct SourceHandle {
+pub struct SourceHandle {
     /// Its type.
-    pub(crate) kind: String,
+    pub kind: String,
     /// Of its configuration.
-    pub(crate) digest: u64,
+    pub digest: u64,
     /// The names and the routing of its batches, which depend on the groups of its channels.
-    pub(crate) wiring: Wiring,
+    pub wiring: Wiring,
     /// Channels that it feeds, the optional ones too.
-    pub(crate) channels: Vec<Arc<str>>,
+    pub channels: Vec<Arc<str>>,
     /// When it was started.
-    pub(crate) since: Instant,
+    pub since: Instant,
     /// Its guarantee.
-    pub(crate) guarantee: Guarantee,
+    pub guarantee: Guarantee,
     /// Its way into its channels.
     pub(crate) intake: Arc<AgentIntake>,
     /// Its health.
-    pub(crate) component_health: ComponentHealth,
+    pub component_health: ComponentHealth,
     /// The agents that send to it.
-    pub(crate) senders: SenderBoard,
+    pub senders: SenderBoard,
     /// The files that it follows.
-    pub(crate) files: FileBoard,
+    pub files: FileBoard,
     /// The tenants that share it.
-    pub(crate) tenants: TenantBoard,
+    pub tenants: TenantBoard,
     /// Peers that it refuses.
-    pub(crate) refusals: RefusalBoard,
+    pub refusals: RefusalBoard,
     tasks: Tasks,
 }
 
 /// The names and the routing of a source's batches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Wiring {
+pub struct Wiring {
     /// Channels that name their parts of a batch.
-    pub(crate) naming: BTreeSet<String>,
+    pub naming: BTreeSet<String>,
     /// How its batches are routed into datasets.
-    pub(crate) routing: Option<Routing>,
+    pub routing: Option<Routing>,
 }
 
 /// A group that runs.
-pub(crate) struct GroupHandle {
+pub struct GroupHandle {
     /// Of its configuration.
-    pub(crate) digest: u64,
+    pub digest: u64,
     /// Type of its processor.
-    pub(crate) processor: String,
+    pub processor: String,
     /// The channel that it takes from.
-    pub(crate) channel: Arc<str>,
+    pub channel: Arc<str>,
     /// Type and promise of each member's sink, in the order of the group.
-    pub(crate) sinks: Vec<(String, Guarantee)>,
+    pub sinks: Vec<(String, Guarantee)>,
     /// Names of these members.
-    pub(crate) members: Vec<Arc<str>>,
+    pub members: Vec<Arc<str>>,
     /// When it was started.
-    pub(crate) since: Instant,
+    pub since: Instant,
     /// Totals of events that have left the channel by it, across its restarts.
     pub(crate) passed: Arc<Passed>,
     /// The tap of batches that its members get.
-    pub(crate) tap: Point,
+    pub tap: Point,
     /// The state of that channel: the group starts when it is open.
     opened: Opened,
     questions: mpsc::Sender<Question>,
@@ -175,7 +178,7 @@ pub(crate) struct GroupHandle {
 }
 
 /// The answer of a group.
-pub(crate) enum Answer {
+pub enum Answer {
     /// Its state.
     View(Box<GroupView>),
     /// No answer in time.
@@ -187,25 +190,35 @@ pub(crate) enum Answer {
 }
 
 impl SourceHandle {
+    /// The tap of batches that it passes on.
+    pub fn tap(&self) -> &Point {
+        self.intake.tap()
+    }
+
+    /// Since when a batch is with its intake and none moves, although nothing is awaited.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.intake.stalled_since()
+    }
+
     /// Returns `true` if it was asked to stop.
-    pub(crate) fn is_stopped(&self) -> bool {
+    pub fn is_stopped(&self) -> bool {
         self.tasks.stop.is_cancelled()
     }
 
     /// Returns `true` if it has ended.
-    pub(crate) fn have_ended(&self) -> bool {
+    pub fn have_ended(&self) -> bool {
         self.tasks.have_ended()
     }
 }
 
 impl GroupHandle {
     /// Returns `true` if it was asked to stop.
-    pub(crate) fn is_stopped(&self) -> bool {
+    pub fn is_stopped(&self) -> bool {
         self.tasks.stop.is_cancelled()
     }
 
     /// Queries the state of the group.
-    pub(crate) async fn ask(&self) -> Answer {
+    pub async fn ask(&self) -> Answer {
         if let Some(why) = self.opened.reason() {
             return Answer::NotBegun(why);
         }
@@ -231,7 +244,7 @@ impl GroupHandle {
     }
 
     /// Since when a question waits for its answer that was not answered in time.
-    pub(crate) fn unanswered_since(&self) -> Option<Instant> {
+    pub fn unanswered_since(&self) -> Option<Instant> {
         let mut waits = self.waits();
         let (since, answer) = waits.as_mut()?;
         if matches!(answer.try_recv(), Err(TryRecvError::Empty)) {
@@ -245,7 +258,7 @@ impl GroupHandle {
 impl Running {
     /// Starts the groups, then the sources; each starts when its channels are open. Held parts do
     /// not start.
-    pub(crate) fn start(mut topology: Topology, around: &StartContext, held: Holds) -> Arc<Self> {
+    pub fn start(mut topology: Topology, around: &StartContext, held: Holds) -> Arc<Self> {
         let running = Self::default();
         scrape::held(&around.metrics, &Holds::new(), &held);
         running.change(|parts| parts.held = held);
@@ -274,25 +287,24 @@ impl Running {
     }
 
     /// With these handles.
-    #[cfg(test)]
-    pub(crate) fn new(parts: Parts) -> Self {
+    pub fn new(parts: Parts) -> Self {
         Self { parts: RwLock::new(Arc::new(parts)) }
     }
 
     /// Returns the current handles.
-    pub(crate) fn parts(&self) -> Arc<Parts> {
+    pub fn parts(&self) -> Arc<Parts> {
         // Each change is whole.
         self.parts.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Changes the handles; readers see all of the change or nothing.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Parts) -> T) -> T {
+    pub fn change<T>(&self, change: impl FnOnce(&mut Parts) -> T) -> T {
         let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut parts))
     }
 
     /// Adds the handle of a channel.
-    pub(crate) fn add_channel(&self, built: &BuiltChannel) {
+    pub fn add_channel(&self, built: &BuiltChannel) {
         let handle = ChannelHandle {
             kind: built.kind.clone(),
             digest: built.digest,
@@ -309,7 +321,7 @@ impl Running {
     }
 
     /// Runs a source: it starts when its predecessor with the same name has ended.
-    pub(crate) fn run_source(&self, source: Prepared, is_open: bool) {
+    pub fn run_source(&self, source: Prepared, is_open: bool) {
         let old = self.parts().sources.get(source.name()).map(|old| old.tasks.ended());
         let (name, handle) = source.run(is_open, old);
         self.change(|parts| {
@@ -320,12 +332,12 @@ impl Running {
     }
 
     /// Returns `true` if no source with this name runs.
-    pub(crate) fn has_stopped(&self, source: &str) -> bool {
+    pub fn has_stopped(&self, source: &str) -> bool {
         self.parts().sources.get(source).is_none_or(|handle| handle.tasks.have_ended())
     }
 
     /// Says on the boards which channels the agent has.
-    pub(crate) fn announce_channels(&self) {
+    pub fn announce_channels(&self) {
         let parts = self.parts();
         if let Some(first) = parts.channels.values().next() {
             let channels = parts.channels.values().map(|handle| &handle.channel);
@@ -335,7 +347,7 @@ impl Running {
 
     /// Stops the sources within the grace, then the groups, then closes the channels; batches that
     /// are unsettled after the grace stay in the channels.
-    pub(crate) async fn stop(&self, grace: Duration) {
+    pub async fn stop(&self, grace: Duration) {
         let parts = self.parts();
         end_sources(parts.sources.iter(), grace).await;
         end_groups(parts.groups.iter(), grace).await;
@@ -351,7 +363,7 @@ impl Running {
 }
 
 /// Asks these sources to stop and waits for them, at most for `grace`.
-pub(crate) async fn end_sources<'a>(
+pub async fn end_sources<'a>(
     sources: impl Iterator<Item = (&'a Arc<str>, &'a Arc<SourceHandle>)> + Clone,
     grace: Duration,
 ) {
@@ -360,7 +372,7 @@ pub(crate) async fn end_sources<'a>(
 
 /// Asks these groups to stop and waits for them. A group observes the grace itself; its sinks close
 /// within moments after it.
-pub(crate) async fn end_groups<'a>(
+pub async fn end_groups<'a>(
     groups: impl Iterator<Item = (&'a Arc<str>, &'a Arc<GroupHandle>)> + Clone,
     grace: Duration,
 ) {

@@ -3,21 +3,18 @@
 use metrics::{ChannelLabel, GroupLabel, Metrics, PartLabel, VersionLabel};
 use pipeline::{ChannelStatus, Env};
 
-use crate::VERSION;
-use crate::cli::stderr;
 use crate::held::{Holds, Part};
+use crate::stderr;
+use crate::version::VERSION;
 
 /// Shows the program's version.
-pub(crate) fn version(metrics: &Metrics) {
+pub fn version(metrics: &Metrics) {
     let version = VersionLabel { version: VERSION };
     metrics.build_info.get_or_create(&version).set(1);
 }
 
 /// Updates the metrics of these channels.
-pub(crate) fn channels<'a>(
-    metrics: &Metrics,
-    channels: impl Iterator<Item = (&'a str, ChannelStatus)>,
-) {
+pub fn channels<'a>(metrics: &Metrics, channels: impl Iterator<Item = (&'a str, ChannelStatus)>) {
     for (name, status) in channels {
         let label = ChannelLabel { channel: name.to_owned() };
         metrics.channel_events.get_or_create(&label).set(gauge(status.events));
@@ -35,7 +32,7 @@ pub(crate) fn channels<'a>(
 }
 
 /// Removes the metrics of a channel that no longer exists.
-pub(crate) fn forget_channel(metrics: &Metrics, name: &str) {
+pub fn forget_channel(metrics: &Metrics, name: &str) {
     let label = ChannelLabel { channel: name.to_owned() };
     metrics.channel_events.remove(&label);
     metrics.channel_bytes.remove(&label);
@@ -48,12 +45,12 @@ pub(crate) fn forget_channel(metrics: &Metrics, name: &str) {
 }
 
 /// Removes the metrics of a group that no longer exists.
-pub(crate) fn forget_group(metrics: &Metrics, name: &str) {
+pub fn forget_group(metrics: &Metrics, name: &str) {
     metrics.group_unable_since.remove(&GroupLabel { group: name.to_owned() });
 }
 
 /// Shows since when parts are held that were not `before`.
-pub(crate) fn held(metrics: &Metrics, before: &Holds, after: &Holds) {
+pub fn held(metrics: &Metrics, before: &Holds, after: &Holds) {
     let label = |part: &Part| PartLabel { part: part.to_string() };
     for part in before.keys().filter(|part| !after.contains_key(*part)) {
         metrics.part_held_since.remove(&label(part));
@@ -64,7 +61,7 @@ pub(crate) fn held(metrics: &Metrics, before: &Holds, after: &Holds) {
 }
 
 /// Updates the metrics of the process.
-pub(crate) fn process(metrics: &Metrics, env: &Env) {
+pub fn process(metrics: &Metrics, env: &Env) {
     let Some(used) = env.blocking.usage() else { return };
     metrics.process_start_time.set(used.started);
     // A counter can only be increased; two concurrent readers may add the same, but not the third
@@ -77,12 +74,12 @@ pub(crate) fn process(metrics: &Metrics, env: &Env) {
 }
 
 /// Brings up to date how many log lines were lost.
-pub(crate) fn log(metrics: &Metrics) {
+pub fn log(metrics: &Metrics) {
     let counted = metrics.log_dropped.get();
     metrics.log_dropped.inc_by(stderr::dropped().saturating_sub(counted));
 }
 
 /// The value of a gauge.
-pub(crate) fn gauge(value: u64) -> i64 {
+pub fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -18,15 +18,15 @@ use std::sync::Arc;
 use metrics::{Metrics, SourceLabel};
 use pipeline::{Env, ErrorClass, Source, SourceContext, SourceError};
 use support::backoff::jittered;
+use support::causes::chain;
 use support::failure_log::{FailureLog, millis, seconds};
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::chain;
+use crate::failure::Failure;
 use crate::health::{ComponentHealth, Health};
 use crate::intake::AgentIntake;
-use crate::stop::Failure;
 
 /// First and longest pause between two runs of a source.
 const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));

@@ -13,6 +13,7 @@
 //! A snapshot is not atomic: sources, channels and groups are read one after the other while events
 //! move.
 
+mod changes;
 mod conservation;
 mod finding;
 mod flow;
@@ -31,19 +32,19 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::recent_failures::NoticeStatus;
+pub use changes::ChangeBoard;
 pub use conservation::Conservation;
-pub(crate) use conservation::{BatchFlow, SourceFlow};
-pub(crate) use finding::EVERY_SOURCE_HELD;
+pub use conservation::{BatchFlow, PassedEvents, SourceFlow};
+pub use finding::EVERY_SOURCE_HELD;
 pub use finding::{AgentStatus, Cause, Finding, Level, Verdict};
 pub use flow::{Flow, Way, WayState};
-pub(crate) use gather::{Sources, gather};
+pub use gather::{Sources, gather};
 pub use held::{DrainState, DrainStatus, HeldStatus, PartsStatus};
 pub use peers::tenants::{LimitedStatus, TenantStatus};
 pub use reload::{LeftBehind, PartChange, ReloadResult, ReloadStatus};
-pub use security::{CertificateStatus, Expiry, PlainTextStatus, RefusedStatus};
+pub use security::{AGENT, CertificateStatus, Expiry, PlainTextStatus, RefusedStatus};
 pub use shown::{SeenEvent, ShownEvent, TapMessage};
 pub use support::meter::Throughput;
-pub(crate) use support::meter::{Meter, Volume};
 
 /// The state of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

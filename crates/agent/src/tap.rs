@@ -26,7 +26,7 @@ const BYTES_MAX: u64 = 8 << 20;
 
 /// A place where events pass: a source, a channel, or the sinks of a group. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Point(Arc<Lines>);
+pub struct Point(Arc<Lines>);
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -47,16 +47,16 @@ struct Shared {
 
 /// A batch that has passed.
 #[derive(Debug, Clone)]
-pub(crate) struct Passed {
+pub struct Passed {
     /// Its name, if it has one.
-    pub(crate) identity: Option<Identity>,
+    pub identity: Option<Identity>,
     /// Its events.
-    pub(crate) events: Events,
+    pub events: Events,
 }
 
 /// A reader's end; the line ends when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub struct Line {
     point: Point,
     shared: Arc<Shared>,
     passed: mpsc::Receiver<Passed>,
@@ -64,25 +64,25 @@ pub(crate) struct Line {
 
 impl Point {
     /// Passes events at a place with one part.
-    pub(crate) fn pass(&self, batch: &Batch) {
+    pub fn pass(&self, batch: &Batch) {
         self.pass_at(0, batch);
     }
 
     /// Passes events at this part.
-    pub(crate) fn pass_at(&self, part: usize, batch: &Batch) {
+    pub fn pass_at(&self, part: usize, batch: &Batch) {
         if self.is_watched() && !batch.is_empty() {
             self.offer(part, &Passed::from_batch(batch));
         }
     }
 
     /// Returns `true` if there are readers of any part.
-    pub(crate) fn is_watched(&self) -> bool {
+    pub fn is_watched(&self) -> bool {
         self.0.count.load(Ordering::Relaxed) > 0
     }
 
     /// Offers it to each line of the part.
     #[cold]
-    pub(crate) fn offer(&self, part: usize, passed: &Passed) {
+    pub fn offer(&self, part: usize, passed: &Passed) {
         let bytes = passed.events.body_bytes();
         for line in self.lines().iter().filter(|line| line.part == part) {
             let waiting = line.waiting_bytes.load(Ordering::Relaxed);
@@ -96,7 +96,7 @@ impl Point {
     }
 
     /// A line from this part.
-    pub(crate) fn open(&self, part: usize) -> Line {
+    pub fn open(&self, part: usize) -> Line {
         let (queue, passed) = mpsc::channel(BATCHES_MAX);
         let (waiting_bytes, missed) = (AtomicU64::new(0), AtomicU64::new(0));
         let shared = Arc::new(Shared { part, queue, waiting_bytes, missed });
@@ -115,14 +115,14 @@ impl Point {
 
 impl Passed {
     /// Of this batch.
-    pub(crate) fn from_batch(batch: &Batch) -> Self {
+    pub fn from_batch(batch: &Batch) -> Self {
         Self { identity: batch.envelope.identity, events: batch.events.clone() }
     }
 }
 
 impl Line {
     /// The next batch that has passed. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Passed {
+    pub async fn next(&mut self) -> Passed {
         match self.passed.recv().await {
             Some(passed) => {
                 let bytes = passed.events.body_bytes();
@@ -135,12 +135,12 @@ impl Line {
     }
 
     /// Events that found no room since this was asked last.
-    pub(crate) fn take_missed(&self) -> u64 {
+    pub fn take_missed(&self) -> u64 {
         self.shared.missed.swap(0, Ordering::Relaxed)
     }
 
     /// Returns `true` if it is a line of this place.
-    pub(crate) fn is_of(&self, point: &Point) -> bool {
+    pub fn is_of(&self, point: &Point) -> bool {
         Arc::ptr_eq(&self.point.0, &point.0)
     }
 }

@@ -9,18 +9,18 @@ use std::sync::Arc;
 
 use config::{ChannelPlan, ComponentPlan, ConfigError, ConfigErrors, GroupPlan, Plan, SourcePlan};
 use metrics::Metrics;
-use peers::{FloorBoard, LedgerBoard, NextHop, RoutingBoard, Seat, SenderBoard, TenantBoard};
+use peers::{FloorBoard, LedgerBoard, NextHop, RoutingBoard, Seat};
 use pipeline::settings::Value;
 use pipeline::{
-    BuildContext, Catalogue, Channel, ChannelSelector, Entry, Env, Extensions, FileBoard,
-    Interceptor, PartNames, PlainText, RequiredChannels, Role, Routing, Settings, Sink,
-    SinkProcessor, Source, Traces,
+    BuildContext, Catalogue, Channel, Entry, Env, Extensions, Interceptor, PartNames, PlainText,
+    RequiredChannels, Role, Settings, Sink, Source, Traces,
 };
 
 use batch_fit::batch_fit_problem;
-pub(crate) use kept::KeptParts;
+pub use kept::KeptParts;
 
 use crate::boards::Boards;
+use crate::built::{BuiltChannel, BuiltGroup, BuiltSource};
 use crate::choices;
 use crate::dead_letters;
 use crate::group::NamedSink;
@@ -34,61 +34,21 @@ use crate::status::PlainTextStatus;
 use crate::traces::Exporter;
 
 /// The parts of an agent, built and not started.
-pub(crate) struct Topology {
-    pub(crate) channels: Vec<BuiltChannel>,
-    pub(crate) sources: Vec<BuiltSource>,
-    pub(crate) groups: Vec<BuiltGroup>,
-    pub(crate) dead_letters: dead_letters::Config,
+pub struct Topology {
+    /// Channels, in the order of the configuration.
+    pub channels: Vec<BuiltChannel>,
+    /// Sources, in the same order.
+    pub sources: Vec<BuiltSource>,
+    /// Groups, in the same order.
+    pub groups: Vec<BuiltGroup>,
+    /// The settings of the dead letters.
+    pub dead_letters: dead_letters::Config,
     /// Plain text that leaves this host, as permitted by the configuration.
-    pub(crate) plain_text: Vec<PlainTextStatus>,
+    pub plain_text: Vec<PlainTextStatus>,
     /// Records steps of sampled batches.
-    pub(crate) traces: Traces,
+    pub traces: Traces,
     /// The exporter of traces, if configured.
-    pub(crate) exporter: Option<Exporter>,
-}
-
-pub(crate) struct BuiltChannel {
-    pub(crate) name: Arc<str>,
-    pub(crate) kind: String,
-    /// Of its configuration.
-    pub(crate) digest: u64,
-    pub(crate) boards: Boards,
-    /// Names of the groups that take from it.
-    pub(crate) consumers: Vec<Arc<str>>,
-    pub(crate) channel: Arc<dyn Channel>,
-}
-
-pub(crate) struct BuiltSource {
-    pub(crate) name: Arc<str>,
-    pub(crate) kind: String,
-    /// Of its configuration, with interceptors, selector and channels.
-    pub(crate) digest: u64,
-    pub(crate) source: Box<dyn Source>,
-    pub(crate) interceptors: Vec<BuiltInterceptor>,
-    pub(crate) selector: Box<dyn ChannelSelector>,
-    /// The agents that send to it.
-    pub(crate) senders: SenderBoard,
-    /// The files that it follows.
-    pub(crate) files: FileBoard,
-    pub(crate) tenants: TenantBoard,
-    pub(crate) refusals: peers::RefusalBoard,
-    pub(crate) required: Vec<String>,
-    pub(crate) optional: Vec<String>,
-    /// Channels of both kinds that rename their parts of a batch.
-    pub(crate) naming: BTreeSet<String>,
-    /// How its batches are routed into datasets.
-    pub(crate) routing: Option<Routing>,
-}
-
-pub(crate) struct BuiltGroup {
-    pub(crate) name: Arc<str>,
-    /// Of its configuration, with processor and sinks.
-    pub(crate) digest: u64,
-    /// The processor's type.
-    pub(crate) kind: String,
-    pub(crate) processor: Box<dyn SinkProcessor>,
-    pub(crate) channel: String,
-    pub(crate) sinks: Vec<NamedSink>,
+    pub exporter: Option<Exporter>,
 }
 
 impl Topology {
@@ -96,7 +56,7 @@ impl Topology {
     ///
     /// # Errors
     /// Every setting that is wrong, with its place in the file.
-    pub(crate) fn build(
+    pub fn build(
         plan: &Plan,
         catalogue: Catalogue,
         env: &Env,
@@ -112,7 +72,7 @@ impl Topology {
     ///
     /// # Errors
     /// As [`Topology::build`].
-    pub(crate) fn rebuild(
+    pub fn rebuild(
         plan: &Plan,
         catalogue: Catalogue,
         env: &Env,
@@ -184,7 +144,7 @@ impl Topology {
     }
 
     /// The channel of this name.
-    pub(crate) fn channel(&self, name: &str) -> Arc<dyn Channel> {
+    pub fn channel(&self, name: &str) -> Arc<dyn Channel> {
         self.built(name).channel.clone()
     }
 
@@ -200,7 +160,7 @@ impl Topology {
     }
 
     /// The size limits of the downstream peers of each channel, by the channel's name.
-    pub(crate) fn limits(&self) -> limits::Boards {
+    pub fn limits(&self) -> limits::Boards {
         self.channels
             .iter()
             .map(|built| (built.name.clone(), built.boards.limits.clone()))
@@ -208,7 +168,7 @@ impl Topology {
     }
 
     /// The built channel of this name.
-    pub(crate) fn built(&self, name: &str) -> &BuiltChannel {
+    pub fn built(&self, name: &str) -> &BuiltChannel {
         let found = self.channels.iter().find(|channel| &*channel.name == name);
         found.expect("a plan names only channels that it has")
     }

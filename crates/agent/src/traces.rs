@@ -25,6 +25,7 @@ use metrics::{Counter, Metrics};
 use pipeline::traces::Span;
 use pipeline::{BuildError, Env, SettingsError, Traces};
 use support::backoff::jittered;
+use support::causes::chain;
 use support::failure_log::{FailureLog, seconds};
 use support::mutant;
 use tls::Dialer;
@@ -51,7 +52,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 const LAST: Duration = Duration::from_secs(2);
 
 /// The exporter of spans, not started yet.
-pub(crate) struct Exporter {
+pub struct Exporter {
     rate: f64,
     limit: Duration,
     url: String,
@@ -68,7 +69,7 @@ impl Exporter {
     ///
     /// # Errors
     /// An invalid setting, below the table.
-    pub(crate) fn from_plan(
+    pub fn from_plan(
         plan: &Plan,
         env: &Env,
         metrics: &Metrics,
@@ -145,7 +146,7 @@ impl Exporter {
                 }
                 return;
             };
-            let (now, text) = (Instant::now(), crate::chain(&error));
+            let (now, text) = (Instant::now(), chain(&error));
             self.failure_log.count(now);
             if let Some((failures, lasts)) = self.failure_log.should_log(now, &text) {
                 warn!(
@@ -219,11 +220,11 @@ fn headers(settings: &TraceSettings) -> Result<HeaderMap, BuildError> {
 }
 
 /// A running exporter, or none.
-pub(crate) struct Exporting(Option<(JoinHandle<()>, CancellationToken)>);
+pub struct Exporting(Option<(JoinHandle<()>, CancellationToken)>);
 
 impl Exporting {
     /// Starts recording spans, if there is an exporter.
-    pub(crate) fn begin(exporter: Option<Exporter>, traces: &Traces) -> Self {
+    pub fn begin(exporter: Option<Exporter>, traces: &Traces) -> Self {
         Self(exporter.map(|exporter| {
             let clock = exporter.env.clock.clone();
             let spans = traces.begin(exporter.rate, exporter.dropped.clone(), clock);
@@ -234,7 +235,7 @@ impl Exporting {
     }
 
     /// Exports waiting spans, within a moment, and ends.
-    pub(crate) async fn end(self) {
+    pub async fn end(self) {
         if let Some((task, stop)) = self.0 {
             stop.cancel();
             // The task ends on its own; a panic is reported by its hook.

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use agent::audit::{Line, Outcome};
-use agent::cli;
 use agent::status::words::printable;
 use clap::Args;
+use control::audit::{Line, Outcome};
+use program::cli;
 
 use crate::admin::{Access, Admin};
 use crate::status::EXIT_UNREACHABLE;
@@ -94,7 +94,7 @@ fn shown(line: &Line, json: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use agent::audit::Actor;
+    use agent::actor::Actor;
 
     use super::*;
 

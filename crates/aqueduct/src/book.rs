@@ -17,8 +17,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use agent::cli::{self, CollectorArgs, EdgeArgs};
 use clap::error::ErrorKind;
+use program::cli::{self, CollectorArgs, EdgeArgs};
 
 mod words;
 
@@ -152,7 +152,7 @@ fn wrong_configuration(text: &str) -> Option<String> {
         return None;
     }
     let draft = config::examine("page.toml", settings, &env.host);
-    cli::checked(draft, catalogue::FULL, &env).err().map(|errors| errors.to_string())
+    agent::checked(draft, catalogue::FULL, &env).err().map(|errors| errors.to_string())
 }
 
 /// Returns the anchor of a heading.

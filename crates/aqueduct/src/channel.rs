@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use agent::account;
-use agent::cli::{self, EXIT_RUNTIME};
 use channel::durable::inspect::{Inspection, Report, Stats, renew, repair};
 use channel::durable::{Config, Encryption, IndexKind};
 use clap::{Args, Subcommand, ValueEnum};
 use pipeline::env::{resolved, unix_millis};
 use pipeline::{BuildContext, ChannelError, Choice, Encoder, Env};
+use program::cli::{self, EXIT_RUNTIME};
 use serde::Serialize;
 use serde_json::json;
 

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use agent::cli::{self, EXIT_CONFIG, EXIT_RUNTIME};
 use clap::{Args, ValueEnum};
 use config::ConfigErrors;
 use peers::discovery::{Discovery, Found, Query};
 use pipeline::{Env, Routing, Settings};
+use program::cli::{self, EXIT_CONFIG, EXIT_RUNTIME};
 
 use serde::Serialize;
 use serde_json::json;
@@ -206,7 +206,7 @@ fn report(
     env: &Env,
 ) -> Result<Report, ConfigErrors> {
     let draft = config::examine(file, settings, &env.host);
-    let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
+    let (plan, checked) = agent::checked(draft, catalogue::FULL, env)?;
     let of_edge = Env { names: Arc::new(env::HostNames), ..env.clone() };
     let programs: &[_] = match agent::check(&plan, components::EDGE, &of_edge) {
         Ok(_) => &["aqueduct-edge", "aqueduct-collector"],

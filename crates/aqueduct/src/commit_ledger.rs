@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use clap::{Args, Subcommand};
 use components_hdfs::hdfs::place;
 use components_hdfs::hdfs::store::{self, Access};
 use ledger::{Decided, DecisionError, KnownState, Operator};
 use pipeline::Env;
 use pipeline::env::{Lock, LockError, resolved};
+use program::cli::{self, EXIT_RUNTIME};
 use serde_json::{Value, json};
 use storage::{FsError, StoreUrl};
 use thiserror::Error;

@@ -6,11 +6,12 @@ mod show;
 use std::path::Path;
 use std::process::ExitCode;
 
-use agent::audit::{Actor, Audit, Line, Outcome};
-use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
+use agent::actor::Actor;
 use agent::dead_letters::operations::Selection;
 use clap::{Args, Subcommand, ValueEnum};
+use control::audit::{Audit, Line, Outcome};
 use pipeline::{Env, Identity};
+use program::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 
 use crate::admin::Access;
 use crate::channel::Keys;

@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use agent::cli::{self, EXIT_RUNTIME};
 use config::Plan;
+use program::cli::{self, EXIT_RUNTIME};
 
 pub(crate) use call::{HostContext, Problem, prepared, translated};
 pub(crate) use password::with_password;

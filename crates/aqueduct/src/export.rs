@@ -17,10 +17,10 @@ mod prepare;
 
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use clap::Args;
 use demo::grouped;
 use pipeline::Env;
+use program::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use sqoop::Task;
 
 use crate::ending::{Labels, Watch, follow, prepared, translated, with_password};

@@ -20,9 +20,9 @@ mod validate;
 
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use clap::Args;
 use pipeline::Env;
+use program::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use sqoop::Task;
 
 use crate::ending::{Labels, Watch, follow, prepared, translated, waited, with_password};

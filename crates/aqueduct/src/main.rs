@@ -37,8 +37,8 @@ mod verify;
 
 use std::process::ExitCode;
 
-use agent::cli::{self, CollectorArgs, EdgeArgs};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use program::cli::{self, CollectorArgs, EdgeArgs};
 
 use audit::AuditArgs;
 use channel::ChannelArgs;

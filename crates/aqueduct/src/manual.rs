@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use clap::{Args, Command};
 use clap_complete::Shell;
+use program::cli::{self, EXIT_RUNTIME};
 
 const COMPLETIONS: &str = "\
 Examples:

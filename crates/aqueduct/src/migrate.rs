@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::agent::cli;
+use ::program::cli;
 use config::{CONFIG_BYTES_MAX, ConfigErrors, Plan};
 use flume::{Conversion, File, Options, Outcome, World};
 use pipeline::Env;

@@ -9,10 +9,10 @@ mod drain;
 
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use agent::status::{PartsStatus, ReloadResult};
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use program::cli::{self, EXIT_RUNTIME};
 
 use crate::admin::{Access, Admin};
 use crate::status::EXIT_UNREACHABLE;

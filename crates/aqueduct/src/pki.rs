@@ -22,10 +22,10 @@ use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use clap::{Args, Subcommand};
 use env::real;
 use pipeline::env::{Env, OpenMode, small_file};
+use program::cli::{self, EXIT_RUNTIME};
 use rustix::fs::Mode;
 
 use authority::{Authority, Issued, Role};

@@ -7,12 +7,12 @@ mod show;
 
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_USAGE};
 use clap::Args;
 use config::schema;
 use pipeline::catalogue::ROLES;
 use pipeline::settings::unknown;
 use pipeline::{Catalogue, Listed};
+use program::cli::{self, EXIT_USAGE};
 use serde_json::{Value as Json, json};
 
 pub(crate) use page::{guarantee, summary};

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use agent::status::{ReloadResult, ReloadStatus};
 use clap::Args;
+use program::cli::{self, EXIT_RUNTIME};
 
 use crate::admin::{Access, Admin};
 

@@ -6,8 +6,8 @@ mod infer;
 
 use std::process::ExitCode;
 
-use agent::cli;
 use clap::Args;
+use program::cli;
 
 use crate::reference;
 

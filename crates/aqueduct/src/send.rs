@@ -19,9 +19,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use clap::Args;
 use pipeline::{ErrorClass, Outcome, Sink, SinkError, Taken};
+use program::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};

@@ -4,9 +4,9 @@ pub(crate) mod text;
 
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use agent::status::Snapshot;
 use clap::Args;
+use program::cli::{self, EXIT_RUNTIME};
 
 use crate::admin::{Access, Admin};
 

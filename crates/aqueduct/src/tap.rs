@@ -13,10 +13,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use agent::cli;
 use agent::status::{SeenEvent, TapMessage};
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use program::cli;
 use serde_json::Value;
 
 use crate::admin::{Access, Admin};

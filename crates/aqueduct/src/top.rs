@@ -14,8 +14,8 @@ mod view;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use agent::cli;
 use clap::Args;
+use program::cli;
 
 use crate::admin::{Access, Admin};
 use crate::status::{self, EXIT_UNREACHABLE, StatusArgs};

@@ -21,9 +21,9 @@ mod store;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use clap::Args;
 use pipeline::{Env, Identity};
+use program::cli::{self, EXIT_RUNTIME};
 
 use crate::channel::Keys;
 use line::Line;

@@ -13,10 +13,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent::account;
-use agent::cli::{self, EXIT_RUNTIME};
 use clap::Args;
 use pipeline::env::OpenMode;
 use pipeline::{Account, AccountError, ChannelError, Env};
+use program::cli::{self, EXIT_RUNTIME};
 use proof::{ProofError, Report, Request, Verdict, prove};
 use thiserror::Error;
 

@@ -119,7 +119,7 @@ pub use log::keys::Encryption;
 pub(crate) use recovery::fuzzed;
 pub use recovery::inspect;
 pub(crate) use space::capacity::no_room;
-pub use space::overflow::Overflow;
+pub use space::when_full::Overflow;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

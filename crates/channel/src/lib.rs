@@ -16,7 +16,8 @@ pub mod memory;
 mod positions;
 pub mod remote;
 pub mod spill;
+mod stored;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
-pub use positions::stored_positions;
+pub use stored::stored_positions;

@@ -1,16 +1,11 @@
 //! Positions of the sources, which arrive with the batches of a channel.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
+use pipeline::SourcePosition;
 use pipeline::intervals::{get_varint, put_varint};
-use pipeline::{ChannelError, Env, SourcePosition};
-
-use crate::durable::Encryption;
-use crate::durable::inspect::Inspection;
-use crate::memory;
 
 /// The last position of each key of each source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,25 +86,6 @@ impl Positions {
         positions.apply(&get_positions(input)?);
         Some(positions)
     }
-}
-
-/// Returns the positions of sources in the directory of a channel, which may be in use; empty if
-/// there is no channel. Blocks.
-///
-/// # Errors
-/// The directory cannot be read, or a key is missing.
-pub fn stored_positions(
-    env: &Env,
-    directory: &Path,
-    encryption: Option<&Encryption>,
-) -> Result<Vec<SourcePosition>, ChannelError> {
-    let channel = || directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let of_memory = memory::stored_positions(&*env.disk, directory);
-    let mut all = of_memory.map_err(|source| ChannelError::Disk { channel: channel(), source })?;
-    if env.disk.stat(&directory.join("log")).is_ok() {
-        all.extend(Inspection::inspect(env, directory, encryption)?.positions());
-    }
-    Ok(all)
 }
 
 /// Appends bytes with their length in front.

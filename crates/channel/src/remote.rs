@@ -12,7 +12,7 @@
 //! | `log` | the trait of such a log, which a component implements |
 //! | `channel` | the [`Channel`](pipeline::Channel) that an agent uses |
 //! | `core`, `state` | the shared parts: the log, and a state behind one lock |
-//! | `put`, `group`, `leader` | from a put to a stored frame: group commit |
+//! | `put`, `request`, `group`, `leader` | from a put to a stored frame: group commit |
 //! | `take`, `reading` | takes: the tail in memory, and reads from the log |
 //! | `opening` | restores the state that another agent, or a dead process, left |
 //! | `frames` | the encoding of frames and STATEs |
@@ -42,12 +42,15 @@ mod core;
 mod frames;
 mod group;
 mod leader;
+mod limits;
 mod log;
 mod opening;
 mod put;
 mod reading;
+mod request;
 mod state;
 mod take;
 
-pub use channel::{Limits, LogConnector, Remote};
+pub use channel::{LogConnector, Remote};
+pub use limits::Limits;
 pub use log::{Failure, Log, LogError, Place, Stored};

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use agent::cli::{self, CollectorArgs};
+use program::cli::{self, CollectorArgs};
 
 fn main() -> ExitCode {
     let version = env!("AQUEDUCT_VERSION");

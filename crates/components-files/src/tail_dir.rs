@@ -17,21 +17,23 @@
 //! | `lines` | finds line ends and lines that are too long |
 //! | `file` | state of one file, and its transitions |
 //! | `tailer` | schedules reads |
+//! | `chunk` | lines on their way to the channels |
 //! | `followed` | all files: by number, inode and place, and their lag |
 //! | `schedule` | when the next survey is due |
+//! | `seen` | what a survey remembers for the next one |
 //! | `survey`, `candidates`, `read` | surveys, recognising new files, reading |
 //! | `listener` | change notifications, coalesced |
 //! | `renames` | files that were renamed before a survey found them |
-//! | `changes` | turns notifications into reads and surveys |
-//! | `handles` | limits the number of open files |
+//! | `changes`, `watched` | turns notifications into reads and surveys |
+//! | `handles`, `open_handles` | limits the number of open files |
 //! | `names` | file names, which are bytes |
 //! | `named` | selects which files of an earlier run to follow |
-//! | `report` | log lines about files and patterns |
+//! | `report`, `reported` | log lines about files and patterns |
 //! | `pace` | starts turns |
 //! | `buffers` | reuses the memory of large reads |
 //! | `bundle` | puts small reads of many files into one batch |
 //! | `recover` | files and positions that the channels store from an earlier run |
-//! | `flume` | imports the positions of a Flume agent at the first start |
+//! | `flume`, `flume_positions` | imports the positions of a Flume agent at the first start |
 //! | `notes` | positions that a survey stores without lines |
 //! | `feed` | sends chunks to the channels, each file in order |
 //!
@@ -82,10 +84,12 @@ mod buffers;
 mod bundle;
 mod candidates;
 mod changes;
+mod chunk;
 mod config;
 mod feed;
 mod file;
 mod flume;
+mod flume_positions;
 mod followed;
 mod glob;
 mod handles;
@@ -97,17 +101,21 @@ mod named;
 mod names;
 mod notes;
 mod open_events;
+mod open_handles;
 mod pace;
 mod read;
 mod recover;
 mod renames;
 mod report;
+mod reported;
 mod schedule;
+mod seen;
 mod shown;
 mod survey;
 mod tailer;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -123,13 +131,14 @@ use pipeline::{
 };
 use tokio::time::Instant;
 
+use chunk::Chunk;
 pub use config::Config;
 use config::Options;
 use feed::{Feed, Target};
-use flume::FlumePositions;
+use flume_positions::FlumePositions;
 use listener::ChangeListener;
 use pace::Pace;
-use tailer::{Chunk, Tailer};
+use tailer::Tailer;
 
 /// Maximum time to wait for unfinished batches when the source stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
@@ -201,7 +210,7 @@ impl Source for TailDir {
         let listener = ChangeListener::new(watch.clone(), &options);
         let name = self.name.clone();
         let mut tailer = Tailer::new(name, options, self.env.clone(), metrics, files, watch);
-        tailer.agree_with(cx.intake.clone());
+        tailer.agreed.follow(cx.intake.clone());
         tailer.show_on(self.board.clone());
         tailer.begin_where_flume_stood(flume, &known);
         tailer.fit_open_max();

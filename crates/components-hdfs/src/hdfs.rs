@@ -39,6 +39,7 @@ mod register;
 mod roll;
 mod rolls;
 mod rounds;
+mod settings;
 #[cfg(any(test, feature = "testkit"))]
 pub mod sizes;
 mod staged;
@@ -80,9 +81,10 @@ use noted::Noted;
 use register::Registering;
 use roll::Limits;
 use rolls::Rolls;
+use settings::Settings;
 use staged::{CommitContext, Stage};
 use visible::Visible;
-use writer::{Command, Settings, Writer};
+use writer::{Command, Writer};
 
 /// Maximum bytes of batches waiting for the writer.
 const QUEUE_BYTES: u32 = 16 << 20;

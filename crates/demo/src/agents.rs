@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use agent::cli::{self, AgentArgs, CollectorArgs, Common, EdgeArgs, LogFormat};
 use pipeline::settings::Settings;
 use pipeline::{Account, Env};
+use program::cli::{self, AgentArgs, CollectorArgs, Common, EdgeArgs, LogFormat};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
@@ -170,7 +170,7 @@ impl Agent {
 
     /// A page of the agent, if it answers.
     async fn get(&self, env: &Env, page: &str) -> Option<String> {
-        agent::page(env, &self.admin, page).await.ok()
+        admin::page(env, &self.admin, page).await.ok()
     }
 
     /// The URL of its live page.
@@ -184,7 +184,7 @@ impl Agent {
     /// The agent does not answer.
     pub(crate) async fn accounts(&self, env: &Env) -> Result<Vec<Account>, DemoError> {
         let failed = |source| DemoError::Page { name: self.name, source };
-        let text = agent::page(env, &self.admin, "/account").await.map_err(failed)?;
+        let text = admin::page(env, &self.admin, "/account").await.map_err(failed)?;
         Account::from_json(text.as_bytes()).map_err(|error| failed(io::Error::other(error)))
     }
 

@@ -27,8 +27,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use clap::Args;
+use program::cli::{self, EXIT_RUNTIME};
 use thiserror::Error;
 
 pub use agents::{Agent, Folder, open_log};

@@ -3,10 +3,10 @@
 
 use std::process::ExitCode;
 
-use agent::cli::{self, CollectorArgs, EdgeArgs};
 use aqueduct_demo::DemoArgs;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use pipeline::Catalogue;
+use program::cli::{self, CollectorArgs, EdgeArgs};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use agent::cli;
+use program::cli;
 
 /// Interval between two lines of progress: without a terminal, and on a terminal.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use agent::cli::{self, EdgeArgs};
+use program::cli::{self, EdgeArgs};
 
 fn main() -> ExitCode {
     let version = env!("AQUEDUCT_VERSION");

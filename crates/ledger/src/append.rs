@@ -1,6 +1,5 @@
 //! The loop around [`Committer`]: executes the steps that the pure part requests.
 
-use futures::future::BoxFuture;
 use pipeline::{Classify, ErrorClass, KeySet};
 use storage::FsError;
 use support::mutant;
@@ -13,40 +12,8 @@ use super::entry::{Entry, Kind};
 use super::error::LedgerError;
 use super::store::{CHECKS_MAX, Ledger, PAUSE, Roll, read_entry, write_file};
 use super::sweep::READ_AT_ONCE;
+use super::work::{Work, stopped};
 use crate::committer::{Attempt, AttemptKind, Committer, Outcome, Step, Verdict};
-
-/// The files of a roll on their way to being whole.
-type Closing<'a> = BoxFuture<'a, Result<(), LedgerError>>;
-
-/// An attempt under way.
-pub(super) struct Work<'a> {
-    attempt: Attempt,
-    /// The files of a commit.
-    roll: &'a Roll,
-    /// Work that must finish before an entry may win.
-    closing: Option<Closing<'a>>,
-    /// The entry that may be on its way into the ledger.
-    prepared: Option<String>,
-}
-
-impl<'a> Work<'a> {
-    pub(super) fn new(attempt: Attempt, roll: &'a Roll, closing: Option<Closing<'a>>) -> Self {
-        Self { attempt, roll, closing, prepared: None }
-    }
-
-    /// Waits until the files are whole, unless they were found to be before.
-    pub(super) async fn closed(&mut self) -> Result<(), LedgerError> {
-        match self.closing.take() {
-            Some(closing) => closing.await,
-            None => Ok(()),
-        }
-    }
-
-    /// The prepared entry, if there is one.
-    pub(super) fn into_prepared(self) -> Option<String> {
-        self.prepared
-    }
-}
 
 impl Ledger {
     /// Appends an entry that is not a commit, unless the ledger already has an equivalent one.
@@ -244,13 +211,5 @@ impl Ledger {
     pub(super) async fn read(&self, index: u64) -> Result<Option<Entry>, LedgerError> {
         let path = self.dataset.entry(self.known.view.generation(), index);
         read_entry(self.fs.clone(), path, index).await
-    }
-}
-
-/// Why an attempt ended without an entry or another's.
-pub(super) fn stopped(verdict: &Verdict, prepared: Option<String>) -> LedgerError {
-    match verdict {
-        Verdict::Fenced => LedgerError::Fenced,
-        _ => LedgerError::Withdrawn { path: prepared.unwrap_or_default() },
     }
 }

@@ -7,8 +7,8 @@ use pipeline::{Floors, KeySet};
 use prost::Message;
 use support::mutant;
 
-use super::entry::{EntryError, author_of, bytes_of};
-use super::frame;
+use super::entry::{author_of, bytes_of};
+use super::frame::{self, EntryError};
 use super::merge::{MergeBody, Merges};
 use super::view::{Settled, Totals, View};
 

@@ -121,6 +121,11 @@ impl Dataset {
     }
 }
 
+/// Returns `true` if a path stays below the directory from which it starts.
+pub(super) fn is_inside(path: &str) -> bool {
+    !path.split('/').any(|name| matches!(name, "" | "." | ".."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,10 +6,9 @@
 use bytes::{Bytes, BytesMut};
 use pipeline::KeySet;
 use prost::Message;
-use thiserror::Error;
 
-use super::dataset::{Token, WriterId};
-use super::frame;
+use super::dataset::{Token, WriterId, is_inside};
+use super::frame::{self, EntryError};
 use super::merge::{Merge, MergeBody};
 
 const MAGIC: &[u8; 8] = b"AQLEDGER";
@@ -58,41 +57,6 @@ pub struct StagedFile {
     pub crc: u32,
     /// Events in it.
     pub events: u64,
-}
-
-/// Why bytes are not an entry.
-#[derive(Debug, Error)]
-pub enum EntryError {
-    /// The file does not begin as it should.
-    #[error("not a commit ledger file")]
-    Foreign,
-    /// A newer program wrote it.
-    #[error(
-        "version {found} is not supported, only up to {}; a newer program wrote it: upgrade this \
-         one",
-        frame::VERSION
-    )]
-    Version {
-        /// The version in the file.
-        found: u32,
-    },
-    /// Length or checksum do not fit.
-    #[error("the file is damaged: {problem}")]
-    Damaged {
-        /// The part that is invalid.
-        problem: &'static str,
-    },
-    /// A newer program wrote a kind of entry that this one does not know.
-    #[error("a newer program wrote this kind of entry: upgrade this one")]
-    Unknown,
-    /// The entry is at another index than its own.
-    #[error("the file of entry {place} contains entry {said}; it was copied or renamed")]
-    Misplaced {
-        /// The index in it.
-        said: u64,
-        /// The index of its file.
-        place: u64,
-    },
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -229,11 +193,6 @@ impl FileBody {
         let Self { temp, target, len, crc, events } = self;
         Ok(StagedFile { temp, target, len, crc, events })
     }
-}
-
-/// Returns `true` if a path stays below the directory from which it starts.
-pub(super) fn is_inside(path: &str) -> bool {
-    !path.split('/').any(|name| matches!(name, "" | "." | ".."))
 }
 
 pub(super) fn bytes_of(token: Token) -> Bytes {

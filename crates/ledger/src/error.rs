@@ -5,7 +5,7 @@ use storage::FsError;
 use thiserror::Error;
 
 use super::change::Change;
-use super::entry::EntryError;
+use super::frame::EntryError;
 
 /// Why the ledger could not be read or advanced.
 #[derive(Debug, Error)]

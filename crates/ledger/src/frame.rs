@@ -10,13 +10,47 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
-
-use super::entry::EntryError;
+use thiserror::Error;
 
 pub(super) const VERSION: u32 = 1;
 /// Bytes before the body and after it.
 pub(super) const HEAD: usize = 16;
 pub(super) const TAIL: usize = 4;
+
+/// Why bytes are not an entry.
+#[derive(Debug, Error)]
+pub enum EntryError {
+    /// The file does not begin as it should.
+    #[error("not a commit ledger file")]
+    Foreign,
+    /// A newer program wrote it.
+    #[error(
+        "version {found} is not supported, only up to {}; a newer program wrote it: upgrade this \
+         one",
+        VERSION
+    )]
+    Version {
+        /// The version in the file.
+        found: u32,
+    },
+    /// Length or checksum do not fit.
+    #[error("the file is damaged: {problem}")]
+    Damaged {
+        /// The part that is invalid.
+        problem: &'static str,
+    },
+    /// A newer program wrote a kind of entry that this one does not know.
+    #[error("a newer program wrote this kind of entry: upgrade this one")]
+    Unknown,
+    /// The entry is at another index than its own.
+    #[error("the file of entry {place} contains entry {said}; it was copied or renamed")]
+    Misplaced {
+        /// The index in it.
+        said: u64,
+        /// The index of its file.
+        place: u64,
+    },
+}
 
 /// The framed message.
 pub(super) fn wrap(magic: &[u8; 8], body: &impl Message) -> Bytes {

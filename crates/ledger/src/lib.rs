@@ -26,9 +26,9 @@
 //! | [`view`] | the sum of the entries read so far: pure |
 //! | [`committer`] | decides the next step to commit a roll: pure |
 //! | [`proof`] | proves that accepted batches are committed: pure |
-//! | `append` | the loop around committer and view |
+//! | `append`, `work` | the loop around committer and view |
 //! | `store` | the interface: [`Ledger`] |
-//! | `publish` | gives committed files their final names |
+//! | `publish`, `refusals` | gives committed files their final names |
 //! | `sweep` | opens a ledger, finishes and cleans up earlier starts |
 //! | `memory`, `recall` | a collector's memory of its ledger; the comparison with it |
 //! | `visible` | the ledger indexes in the names of visible files |
@@ -60,18 +60,21 @@ mod notes;
 pub mod proof;
 mod publish;
 mod recall;
+mod refusals;
 mod salvage;
 mod store;
 mod sweep;
 pub mod view;
 mod visible;
+mod work;
 
 pub use audit::{Audit, Contents, Place, VisibleFile, VisibleFiles, is_lines};
 pub use change::Change;
 pub use dataset::{BOOKS, Dataset, Token, WriterId};
 pub use decide::{Decided, DecisionError, KnownState, Operator};
-pub use entry::{Entry, EntryError, Kind, StagedFile};
+pub use entry::{Entry, Kind, StagedFile};
 pub use error::LedgerError;
+pub use frame::EntryError;
 pub use memory::{Memory, Remembered, Turns};
 pub use merge::{Merge, MergeLimits, MergeOutcome};
 pub use notes::{NoteKind, NotedPlace};

@@ -23,8 +23,8 @@ use prost::Message;
 
 use super::checkpoint;
 use super::dataset::Token;
-use super::entry::{Entry, EntryError, bytes_of, token_of};
-use super::frame;
+use super::entry::{Entry, bytes_of, token_of};
+use super::frame::{self, EntryError};
 use super::view::View;
 
 const MAGIC: &[u8; 8] = b"AQMEMORY";

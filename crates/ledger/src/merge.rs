@@ -31,52 +31,29 @@
 //!
 //! The copy may be deleted at any time: then the merged file keeps its many blocks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use prost::Message;
 use storage::FsError;
 use support::mutant;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::entry::{EntryError, is_inside};
 use super::error::LedgerError;
 use super::store::{Ledger, PAUSE};
 
 mod draft;
 mod holders;
+mod record;
 
 pub use draft::{Base, Draft, MergeLimits, MergeOutcome};
 pub(crate) use holders::Holders;
+pub(crate) use record::{COPY, MergeBody, Merges};
+pub use record::{Merge, MergedFile};
 
-/// Ending of the copy of merged files on the stage.
-pub(super) const COPY: &str = ".merged";
 /// Maximum number of checks of one merge before it is postponed.
 const CHECKS_MAX: u32 = 8;
 /// Maximum number of refused calls for it until then: others wait for the ledger.
 const REFUSED_MAX: u32 = 2;
-
-/// Small files that become one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Merge {
-    /// Path of the staged copy of all files, below the dataset's own directory.
-    pub copy: String,
-    /// The first one, which keeps its name, below the prefix.
-    pub target: MergedFile,
-    /// The others, in the order of their bytes.
-    pub sources: Vec<MergedFile>,
-    /// CRC32C of all of them in this order.
-    pub crc: u32,
-}
-
-/// One of the merged files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MergedFile {
-    /// Below the prefix.
-    pub target: String,
-    /// Bytes.
-    pub len: u64,
-}
 
 /// The files of a merge that exist in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,16 +76,6 @@ enum Left {
 }
 
 impl Merge {
-    /// Bytes of all of them.
-    pub fn bytes(&self) -> u64 {
-        self.target.len + self.sources.iter().map(|file| file.len).sum::<u64>()
-    }
-
-    /// Returns their directory, below the prefix; empty for the prefix itself.
-    pub fn directory(&self) -> &str {
-        self.target.target.rsplit_once('/').map_or("", |(directory, _)| directory)
-    }
-
     /// Returns the remaining action by the table in the module's documentation.
     fn left(&self, found: Found) -> Left {
         let (all, none) = (found.sources == self.sources.len(), found.sources == 0);
@@ -228,82 +195,6 @@ impl Ledger {
         let mut entries = self.read_whole(self.view().first()..self.view().next()).await?;
         entries.extend(self.unread_entries().await?);
         Ok(Holders::of(&entries).of_file(target).next().is_some())
-    }
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct MergeBody {
-    #[prost(string, tag = "1")]
-    copy: String,
-    /// The target is the first one.
-    #[prost(message, repeated, tag = "2")]
-    files: Vec<MergedFileBody>,
-    #[prost(fixed32, tag = "3")]
-    crc: u32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct MergedFileBody {
-    #[prost(string, tag = "1")]
-    target: String,
-    #[prost(uint64, tag = "2")]
-    len: u64,
-}
-
-impl MergeBody {
-    pub(super) fn from_merge(merge: &Merge) -> Self {
-        let files = [&merge.target].into_iter().chain(&merge.sources);
-        let file = |MergedFile { target, len }: &MergedFile| MergedFileBody {
-            target: target.clone(),
-            len: *len,
-        };
-        Self { copy: merge.copy.clone(), files: files.map(file).collect(), crc: merge.crc }
-    }
-
-    /// Other collectors read the entry too: its files must be in one directory of the dataset.
-    pub(super) fn into_merge(self) -> Result<Merge, EntryError> {
-        let damaged = || EntryError::Damaged { problem: "invalid list of merged files" };
-        let parent = |path: &str| path.rsplit_once('/').map(|(parent, _)| parent.to_owned());
-        let is_one = |file: &MergedFileBody| {
-            is_inside(&file.target) && parent(&file.target) == parent(&self.files[0].target)
-        };
-        if self.files.len() < 2 || !is_inside(&self.copy) || !self.files.iter().all(is_one) {
-            return Err(damaged());
-        }
-        let file = |MergedFileBody { target, len }| MergedFile { target, len };
-        let mut files = self.files.into_iter().map(file);
-        let target = files.next().ok_or_else(damaged)?;
-        Ok(Merge { copy: self.copy, target, sources: files.collect(), crc: self.crc })
-    }
-}
-
-/// The merges of a ledger that are still relevant.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Merges {
-    /// Merges that may be open, by their copy.
-    pub(super) open: BTreeMap<String, Merge>,
-    /// The last one of each directory in this generation, by its index.
-    last: BTreeMap<String, u64>,
-    /// Files that became part of another one, in all generations.
-    pub(super) sources: u64,
-}
-
-impl Merges {
-    /// Merges of a checkpoint.
-    pub(super) fn carried(open: impl Iterator<Item = Merge>, sources: u64) -> Self {
-        let open = open.map(|merge| (merge.copy.clone(), merge)).collect();
-        Self { open, last: BTreeMap::new(), sources }
-    }
-
-    pub(super) fn add(&mut self, index: u64, merge: &Merge) {
-        self.last.insert(merge.directory().to_owned(), index);
-        self.sources += merge.sources.len() as u64;
-        self.open.insert(merge.copy.clone(), merge.clone());
-    }
-
-    /// Returns `true` if a merge of this directory was won at `index` or later.
-    pub(super) fn has_since(&self, directory: &str, index: u64) -> bool {
-        self.last.get(directory).is_some_and(|last| *last >= index)
     }
 }
 

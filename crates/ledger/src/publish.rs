@@ -21,7 +21,6 @@
 use std::collections::BTreeSet;
 use std::mem::take;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use pipeline::{Classify, ErrorClass};
@@ -33,14 +32,13 @@ use tracing::{info, warn};
 
 use super::entry::StagedFile;
 use super::error::LedgerError;
+use super::refusals::Refusals;
 use super::store::{CHECKS_MAX, Ledger, PAUSE, Roll};
 
 /// Files of one commit that are published at the same time.
 const PUBLISHED_AT_ONCE: usize = 32;
 /// Maximum number of files that wait for their directories, some 300 bytes each.
 const WAITING_MAX: usize = 4_096;
-/// Pauses between two attempts for waiting files: the first, which doubles, and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Logged once for a directory, when it begins to refuse files.
 const REFUSED: &str = "cannot publish committed files to the directory; retrying at least every 30 \
@@ -49,19 +47,6 @@ const REFUSED: &str = "cannot publish committed files to the directory; retrying
 
 /// A file that was refused, and why.
 type Refused = (StagedFile, FsError);
-
-/// Directories that refuse files, and the time of the next attempt.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Refusals {
-    /// Directories that refused at the last attempt, below the prefix.
-    directories: BTreeSet<String>,
-    /// Tries in a row after which some file still waited.
-    tries: u32,
-    /// When the next one is due; `None` while nothing waits.
-    due: Option<Instant>,
-    /// The error of the last refusal, for the operator.
-    cause: String,
-}
 
 impl Ledger {
     /// Tries to publish every committed file that this process knows of. Those that are refused
@@ -257,19 +242,6 @@ impl Ledger {
         } else {
             now.wait(before, Instant::now());
         }
-    }
-}
-
-impl Refusals {
-    /// Schedules the next attempt after these refusals, given the previous schedule.
-    fn wait(&mut self, before: Self, now: Instant) {
-        let was_due = before.due.is_none_or(|due| due <= now);
-        if !was_due {
-            self.directories.extend(before.directories);
-        }
-        self.tries = before.tries + u32::from(was_due);
-        let pause = RETRY.0.saturating_mul(1 << self.tries.saturating_sub(1).min(5)).min(RETRY.1);
-        self.due = before.due.filter(|_| !was_due).or(Some(now + pause));
     }
 }
 

@@ -19,9 +19,9 @@ use tracing::warn;
 
 use super::change::Change;
 use super::dataset::{Dataset, Token, WriterId};
-use super::entry::{Entry, EntryError, bytes_of, token_of};
+use super::entry::{Entry, bytes_of, token_of};
 use super::error::LedgerError;
-use super::frame;
+use super::frame::{self, EntryError};
 use super::store::{Ledger, write_file};
 use super::view::View;
 use super::visible::{Published, published_behind};

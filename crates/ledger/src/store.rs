@@ -12,14 +12,14 @@ use storage::{CreateOptions, FileSystem, FsError};
 use support::mutant;
 use tracing::debug;
 
-use super::append::{Work, stopped};
 use super::dataset::{Dataset, Token, WriterId};
 use super::entry::{Entry, StagedFile};
 use super::error::LedgerError;
 use super::idle::Watch;
 use super::memory::Memory;
-use super::publish::Refusals;
+use super::refusals::Refusals;
 use super::view::{Totals, View};
+use super::work::{Work, stopped};
 use crate::committer::{Attempt, AttemptKind, Verdict};
 
 /// How often an unanswered call is checked before the commit is given up.

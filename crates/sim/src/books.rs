@@ -25,16 +25,11 @@ use storage::FileSystem;
 use storage::memory::Memory;
 use storage::objects::Objects;
 
+use crate::asked::{Asked, PREFIX, ROOT};
 use crate::form::{Form, Found};
 use crate::scenario::Scenario;
 use crate::shelves::Shelves;
-use crate::store::Asked;
 use crate::world::{World, lock};
-
-/// Directory of the store's files in every configuration.
-pub(crate) const PREFIX: &str = "/logs";
-/// Directory of the commit ledgers, with a subdirectory per dataset.
-pub(crate) const ROOT: &str = "/logs/_aqueduct/";
 
 /// The invariants of the store.
 pub(crate) struct Books {

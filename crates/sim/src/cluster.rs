@@ -90,7 +90,7 @@ async fn live(machine: Arc<Machine>) -> turmoil::Result {
     let plan = config::load(path, &machine.configuration, &machine.name)
         .unwrap_or_else(|errors| panic!("{errors}\n{}", machine.configuration));
     machine.world.note(&machine.name, format_args!("starts"));
-    let ended = agent::run_until(plan, parts::CATALOGUE, machine.env(), None, signals).await;
+    let ended = program::run_until(plan, parts::CATALOGUE, machine.env(), None, signals).await;
     machine.end_life(ended.map_or_else(|error| agent::chain(&error), |()| "stopped".into()));
     // The process is gone; the driver takes down the rest of the host.
     std::future::pending().await

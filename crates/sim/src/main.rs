@@ -9,7 +9,7 @@
 //!     scenario: how many hosts, their settings and faults  (scenario)
 //!     ┌───────── turmoil: a runtime for each host, one thread, simulated time ──────────┐
 //!     │  edge-0 … edge-3      collector-0 … collector-4   observer, with it the store   │
-//!     │  agent::run_until     agent::run_until            GET /metrics      names,      │
+//!     │  program::run_until     program::run_until            GET /metrics      names,      │
 //!     │  tail_dir or sequence grpc ► durable ► hdfs       of all hosts      files       │
 //!     │  ► durable ► grpc     and, in some seeds, relays between the two                │
 //!     └─────────────────────────────────────────────────────────────────────────────────┘
@@ -28,8 +28,8 @@
 //! | `scenario` | everything that the seed determines before the start |
 //! | `world`, `machine` | shared state; one host with the state that survives its crash |
 //! | `net` | connections of an agent over turmoil's, which can be reset |
-//! | `names` | discovery: which agents are found |
-//! | `store`, `books` | the store as a host; its invariants |
+//! | `names`, `name_book` | discovery: which agents are found |
+//! | `store`, `books`, `asked` | the store as a host; its invariants; its calls |
 //! | `objects` | the same store as an object server, below `storage-objects` |
 //! | `form` | the file format, and its reader |
 //! | `shelves` | the lines in each directory, while files are merged |
@@ -51,6 +51,7 @@
 //! this, each seed needs its own process: tokio counts task ids per process, and they determine the
 //! order in which a crashed host's tasks are dropped.
 
+mod asked;
 mod books;
 mod campaign;
 mod cluster;
@@ -63,6 +64,7 @@ mod letters;
 mod machine;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod name_book;
 mod names;
 mod net;
 mod objects;

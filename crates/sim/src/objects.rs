@@ -31,7 +31,8 @@ use object_store::{
 use storage::memory::Memory;
 use storage_objects::testkit::Answer;
 
-use crate::store::{Asked, Silence, Way};
+use crate::asked::Asked;
+use crate::store::{Silence, Way};
 use crate::world::lock;
 
 /// The server, as one machine reaches it.

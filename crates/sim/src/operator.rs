@@ -14,10 +14,10 @@ use pipeline::env::Blocking;
 use storage::memory::Memory as Store;
 use storage::{CreateOptions, FileSystem, FileWriter, FsError, Listed, Stat, StoreUrl};
 
-use crate::books::{Books, ROOT};
+use crate::asked::{Asked, ROOT};
+use crate::books::Books;
 use crate::dice::Dice;
 use crate::machine::Machine;
-use crate::store::Asked;
 use crate::world::World;
 
 /// The sink in these seeds, and its store.

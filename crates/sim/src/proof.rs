@@ -12,7 +12,8 @@ use ledger::proof::prove;
 use ledger::{Audit, Dataset, Settled};
 use pipeline::Account;
 
-use crate::books::{Books, PREFIX};
+use crate::asked::PREFIX;
+use crate::books::Books;
 use crate::cluster::CHANNELS;
 use crate::letters::{REASON, events};
 use crate::machine::Machine;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ledger::Merge;
 use storage::memory::Memory;
 
-use crate::books::{PREFIX, ROOT};
+use crate::asked::{PREFIX, ROOT};
 use crate::form::{Form, Found};
 
 /// The lines of each directory, and the merges that entries name.

@@ -25,6 +25,7 @@ use storage_objects::testkit::{ServerTraits, over};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
+use crate::asked::Asked;
 use crate::books::Books;
 use crate::dice::Dice;
 use crate::machine::Machine;
@@ -125,48 +126,6 @@ impl Store {
     /// Random choices for its responses.
     pub(crate) fn dice(&self) -> &Dice {
         &self.world.dice
-    }
-}
-
-/// A call, as the books see it.
-#[derive(Debug, Clone)]
-pub(crate) enum Asked {
-    Create(String),
-    Rename(String, String),
-    Concat(String, Vec<String>),
-    Replace(String, String),
-    Delete(String),
-    Mkdirs(String),
-    /// A whole object.
-    Put(String),
-    Other(&'static str, String),
-}
-
-impl Asked {
-    fn call(&self) -> &'static str {
-        match self {
-            Self::Create(_) => "create",
-            Self::Rename(..) => "rename",
-            Self::Concat(..) => "concat",
-            Self::Replace(..) => "replace",
-            Self::Delete(_) => "delete",
-            Self::Mkdirs(_) => "mkdirs",
-            Self::Put(_) => "put",
-            Self::Other(call, _) => call,
-        }
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        match self {
-            Self::Rename(_, path)
-            | Self::Replace(_, path)
-            | Self::Concat(path, _)
-            | Self::Create(path)
-            | Self::Delete(path)
-            | Self::Mkdirs(path)
-            | Self::Put(path)
-            | Self::Other(_, path) => path,
-        }
     }
 }
 

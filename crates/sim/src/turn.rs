@@ -11,8 +11,8 @@
 //!  a third one                                    seals g+1, makes g+2 ─► deletes g+1?
 //! ```
 
-use crate::books::{self, ROOT};
-use crate::store::Asked;
+use crate::asked::{Asked, ROOT};
+use crate::books;
 
 /// A store call that changes the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::dice::Dice;
-use crate::names::NameBook;
+use crate::name_book::NameBook;
 use crate::trace::Trace;
 
 /// Maximum number of reported violations: the first ones matter.

@@ -4,9 +4,9 @@ mod level;
 
 use std::process::ExitCode;
 
-use agent::cli::{self, EdgeArgs};
 use pipeline::component::entry;
 use pipeline::{Catalogue, Group};
+use program::cli::{self, EdgeArgs};
 
 /// The components of this crate: a line for each.
 static OWN: Group = Group {

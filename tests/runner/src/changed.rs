@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::cargo::Package;
 
 /// What `@core` in the paths of a test stands for.
-const CORE: [&str; 24] = [
+const CORE: [&str; 27] = [
+    "crates/admin",
     "crates/agent",
     "crates/channel",
     "crates/collector",
@@ -15,6 +16,7 @@ const CORE: [&str; 24] = [
     "crates/components-grpc",
     "crates/components-hdfs",
     "crates/config",
+    "crates/control",
     "crates/crypto",
     "crates/delivery",
     "crates/edge",
@@ -25,6 +27,7 @@ const CORE: [&str; 24] = [
     "crates/metrics",
     "crates/peers",
     "crates/pipeline",
+    "crates/program",
     "crates/proof",
     "crates/storage",
     "crates/storage-hdfs",

@@ -8,7 +8,7 @@
 //! Needs: promtool prometheus_client
 //! Weight: 1
 //! Limit: 10m
-//! Paths: crates/metrics crates/agent deploy/prometheus
+//! Paths: crates/metrics crates/admin crates/agent crates/control deploy/prometheus
 
 use std::fs;
 use std::process::Command;

@@ -10,7 +10,7 @@
 //! Needs: chromium chromedriver openssl
 //! Weight: 0
 //! Limit: 10m
-//! Paths: crates/agent
+//! Paths: crates/admin crates/agent crates/control
 
 use std::fs;
 use std::io::{Read, Write};

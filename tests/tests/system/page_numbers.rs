@@ -6,12 +6,12 @@
 //! Needs: node
 //! Weight: 0
 //! Limit: 1m
-//! Paths: crates/agent
+//! Paths: crates/admin crates/agent crates/control
 
 use std::fs;
 use std::process::Command;
 
-const STATUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/agent/src");
+const CRATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates");
 
 /// Compares each example; a non-breaking space equals a space.
 const COMPARE: &str = r#"
@@ -34,8 +34,10 @@ if (wrong.length) throw new Error(wrong.join('; '));
 fn the_page_shows_numbers_as_the_commands_do() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
-    for (from, to) in [("admin/page/units.js", "units.mjs"), ("status/words.json", "words.json")] {
-        fs::copy(format!("{STATUS}/{from}"), dir.join(to)).expect("a copy");
+    for (from, to) in
+        [("admin/src/page/units.js", "units.mjs"), ("agent/src/status/words.json", "words.json")]
+    {
+        fs::copy(format!("{CRATES}/{from}"), dir.join(to)).expect("a copy");
     }
     fs::write(dir.join("compare.mjs"), COMPARE).expect("a script");
     let done = Command::new("node").arg("compare.mjs").current_dir(dir).output();

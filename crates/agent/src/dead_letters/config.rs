@@ -22,7 +22,7 @@ const SEGMENT: ByteSize = ByteSize::mib(4);
 /// Settings of the dead letters: the table `[dead_letters]`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Config {
+pub struct Config {
     /// Size limit of the dead letters on disk.
     pub(super) capacity: ByteSize,
     /// Behaviour when the dead letters are full: undeliverable events wait in their channel, or
@@ -44,7 +44,7 @@ impl Config {
     ///
     /// # Errors
     /// A setting is invalid.
-    pub(crate) fn read(table: &Settings) -> Result<Self, SettingsError> {
+    pub fn read(table: &Settings) -> Result<Self, SettingsError> {
         let config: Self = table.read()?;
         if config.capacity < CAPACITY_MIN {
             let problem = format!("must be at least \"{CAPACITY_MIN}\"");

@@ -56,10 +56,13 @@ fn as_text<S: serde::Serializer>(
 
 /// The component that a letter comes from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sender<'a> {
-    pub(crate) channel: &'a str,
-    pub(crate) group: &'a str,
-    pub(crate) sink: &'a str,
+pub struct Sender<'a> {
+    /// Name of the channel.
+    pub channel: &'a str,
+    /// Name of the group.
+    pub group: &'a str,
+    /// Name of the sink.
+    pub sink: &'a str,
 }
 
 /// Names of the headers, in the order of [`Label::values`].
@@ -79,7 +82,7 @@ const HEADERS: [&str; 11] = [
 
 impl Label {
     /// The label of a letter that is written now.
-    pub(crate) fn new(letter: &Letter, from: Sender<'_>, at_ms: u64) -> Self {
+    pub fn new(letter: &Letter, from: Sender<'_>, at_ms: u64) -> Self {
         let identity = letter.events.envelope.identity;
         Self {
             key: identity.map(|identity| key(identity, from, letter)).unwrap_or_default(),
@@ -98,7 +101,7 @@ impl Label {
 
     /// Creates the label of events that an interceptor of `source` rejected now. The rest of their
     /// batch, which may be empty, keeps its identity.
-    pub(crate) fn rejected(
+    pub fn rejected(
         (source, interceptor): (&str, &str),
         envelope: &Envelope,
         reject: &Reject,
@@ -130,7 +133,7 @@ impl Label {
     }
 
     /// Adds the label. The letter has no identity; its channel numbers it.
-    pub(crate) fn apply_to(&self, mut events: Batch) -> Batch {
+    pub fn apply_to(&self, mut events: Batch) -> Batch {
         events.envelope.identity = None;
         events.envelope.positions.clear();
         // Headers that only rejected events have are omitted from others.

@@ -12,11 +12,11 @@ use pipeline::{
     Batch, Channel, ChannelError, Identity, IntervalSet, KeySet, TakeTransaction, Ticket,
 };
 use serde::{Deserialize, Serialize};
+use support::causes::chain;
 use tokio::sync::MutexGuard;
 use tokio::time::{Duration, timeout};
 
 use super::{DeadLetters, Label, OPERATOR};
-use crate::chain;
 use crate::status::words;
 
 /// A letter that is not found in this time no longer exists: a full channel of letters may drop its
@@ -306,7 +306,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// The letters cannot be read.
-    pub(crate) async fn drop_all(&self, which: &Selection) -> Result<Dropped, ChannelError> {
+    pub async fn drop_all(&self, which: &Selection) -> Result<Dropped, ChannelError> {
         let Some(channel) = self.opened() else { return Ok(Dropped::default()) };
         let _acting = self.acting.lock().await;
         Letters { channel: &**channel, agent: Some(self) }.drop_all(which).await
@@ -317,7 +317,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// The letters cannot be read.
-    pub(crate) async fn replay(
+    pub async fn replay(
         &self,
         replay: &Replay,
         channels: &mut dyn Channels,

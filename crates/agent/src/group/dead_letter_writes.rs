@@ -6,6 +6,7 @@ use std::sync::Arc;
 use peers::DeadLettered;
 use pipeline::{Classify, Env, ErrorClass, IntervalSet, Letter, Ticket};
 use support::backoff::jittered;
+use support::causes::chain;
 use support::failure_log::{FailureLog, seconds};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep};
@@ -14,7 +15,6 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use super::member::Event;
-use crate::chain;
 use crate::dead_letters::{DeadLetters, Sender};
 
 /// With this many bytes of unstored letters, which are in memory, the group takes no new batch.

@@ -20,6 +20,7 @@ use pipeline::{
     Taken,
 };
 use support::backoff::jittered;
+use support::causes::chain;
 use support::failure_log::{FailureLog, millis, seconds};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -30,7 +31,6 @@ use tracing::{debug, info, warn};
 use super::dead_letter_writes::Written;
 use super::failover;
 use super::tally::Sent;
-use crate::chain;
 use crate::health::ComponentHealth;
 
 /// Number of batches that wait for a sink, so that it finds the next one ready.

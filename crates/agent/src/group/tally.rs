@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 
 use metrics::{Counter, Metrics, SinkLabel, SinkReason};
 use pipeline::{ErrorClass, IntervalSet, Ticket};
+use support::meter::Volume;
 use support::mutant;
 use tokio::time::{Duration, Instant};
 
 use super::Group;
-use crate::status::Volume;
 use crate::tap::Point;
 
 /// A batch that was sent and has not left the channel.

@@ -5,20 +5,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::SinkLabel;
 use pipeline::{Outage, SinkStatus};
+use support::meter::{Meter, Volume};
 use support::mutant;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Group;
 use super::tally::Removed;
-use crate::status::{Meter, State, Volume};
+use crate::status::{PassedEvents, State};
 
 /// A query about the state of a group.
 pub(crate) type Question = oneshot::Sender<GroupView>;
 
 /// The state of a group.
 #[derive(Debug)]
-pub(crate) struct GroupView {
+pub struct GroupView {
     /// Its state.
     pub(crate) state: State,
     /// Totals of batches that have left the channel, by destination.
@@ -75,18 +76,6 @@ pub(crate) struct Passed {
     delivered_events: AtomicU64,
     dead_letter_events: AtomicU64,
     downstream_events: AtomicU64,
-}
-
-/// Events that have left a channel.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct PassedEvents {
-    /// Delivered.
-    pub(crate) delivered: u64,
-    /// Among the dead letters of this agent.
-    pub(crate) dead_letters: u64,
-    /// Events delivered to downstream agents that are among their dead letters or further
-    /// downstream.
-    pub(crate) downstream: u64,
 }
 
 impl Passed {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use pipeline::{Batch, BatchSize, ChannelError, PutTransaction};
+use support::meter::Volume;
 use tokio::time::Instant;
 
 use super::FedChannel;
 use super::traced::TracedPut;
-use crate::status::Volume;
 use crate::tap::Passed;
 
 /// A put that has begun, and its batch.

@@ -4,6 +4,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, OptionFuture, join_all};
 use metrics::SourceLabel;
 use pipeline::{Batch, BatchSize, ChannelError, IntakeError, Rest, Turn};
+use support::meter::Volume;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -11,7 +12,7 @@ use super::AgentIntake;
 use super::choice::Chosen;
 use super::puts::{Committed, OpenPut, is_noop, volume};
 use super::route::Parts;
-use crate::status::{BatchFlow, Volume};
+use crate::status::BatchFlow;
 
 /// The puts of a batch.
 pub(super) enum Puts<'a> {

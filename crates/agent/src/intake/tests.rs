@@ -21,7 +21,8 @@ use pipeline::{Env, Events, Sequence, Settings, SourcePosition};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
-use crate::topology::{BuiltSource, Topology};
+use crate::built::BuiltSource;
+use crate::topology::Topology;
 use crate::{dead_letters, opening};
 
 const ORIGIN: Origin = Origin([7; 16]);

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use pipeline::traces::TraceId;
 use pipeline::{Batch, ChannelError, GivenName, Identity, PutTransaction};
+use support::causes::chain;
+use support::meter::Volume;
 use tokio::time::Instant;
 
 use super::FedChannel;
-use crate::chain;
-use crate::status::Volume;
 
 /// A put of a batch that is sampled, or may be.
 pub(super) struct TracedPut {

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::{AbsentParts, Parts, Prepared, Running, StartContext, Tasks};
+use crate::built::{BuiltGroup, BuiltSource};
 use crate::held::Part;
-use crate::topology::{BuiltGroup, BuiltSource, Topology};
+use crate::topology::Topology;
 
 /// The reason for senders and pages why a channel with a held group does not deliver.
 const HELD: &str = "an operator has stopped it; `aqueduct start` starts it again";
@@ -25,18 +26,18 @@ impl Tasks {
 
 impl Parts {
     /// Returns `true` if an operator has stopped this source.
-    pub(crate) fn holds_source(&self, name: &Arc<str>) -> bool {
+    pub fn holds_source(&self, name: &Arc<str>) -> bool {
         self.held.contains_key(&Part::Source(name.clone()))
     }
 
     /// Returns `true` if an operator has stopped this group.
-    pub(crate) fn holds_group(&self, name: &Arc<str>) -> bool {
+    pub fn holds_group(&self, name: &Arc<str>) -> bool {
         self.held.contains_key(&Part::Group(name.clone()))
     }
 
     /// Records on the channels' boards which of their groups are held: a sender with a choice uses
     /// other agents.
-    pub(crate) fn announce_held(&self) {
+    pub fn announce_held(&self) {
         for (name, group) in self.groups.iter().filter(|(name, _)| self.holds_group(name)) {
             if let Some(channel) = self.channels.get(&group.channel) {
                 channel.boards.outlet.set_failing(name, HELD.into(), Instant::now());
@@ -47,12 +48,7 @@ impl Parts {
 
 impl Running {
     /// Replaces a source by the handle of one that does not run.
-    pub(crate) fn place_source(
-        &self,
-        built: BuiltSource,
-        topology: &Topology,
-        around: &StartContext,
-    ) {
+    pub fn place_source(&self, built: BuiltSource, topology: &Topology, around: &StartContext) {
         let component_health = around.health.add_source(&built.name);
         around.health.forget_source(&built.name, &around.metrics);
         let old = self.parts().sources.get(&built.name).map(|old| old.tasks.ended());
@@ -66,7 +62,7 @@ impl Running {
 
     /// Updates the handles of held parts that have another configuration or belong to a reopened
     /// channel.
-    pub(crate) fn place_held(
+    pub fn place_held(
         &self,
         topology: &Topology,
         (sources, groups): (Vec<BuiltSource>, Vec<BuiltGroup>),
@@ -94,7 +90,7 @@ impl Running {
 
     /// Updates the handles of held parts from this topology, which does not run; removes parts that
     /// it does not have.
-    pub(crate) fn refresh_held(&self, mut configured: Topology, around: &StartContext) {
+    pub fn refresh_held(&self, mut configured: Topology, around: &StartContext) {
         self.forget_stopped(&configured);
         let sources = std::mem::take(&mut configured.sources);
         let groups = std::mem::take(&mut configured.groups);
@@ -103,7 +99,7 @@ impl Running {
 
     /// Removes the handles of stopped parts without a successor; keeps the handles of held
     /// parts in `topology`.
-    pub(crate) fn forget_stopped(&self, topology: &Topology) -> AbsentParts {
+    pub fn forget_stopped(&self, topology: &Topology) -> AbsentParts {
         let has_source = |name: &Arc<str>| topology.sources.iter().any(|it| it.name == *name);
         let has_group = |name: &Arc<str>| topology.groups.iter().any(|it| it.name == *name);
         self.change(|parts| {

@@ -11,33 +11,36 @@ use tokio_util::task::TaskTracker;
 use super::{
     ChannelHandle, GroupHandle, Parts, QUESTIONS_MAX, Running, SourceHandle, Tasks, Wiring,
 };
+use crate::built::{BuiltGroup, BuiltSource};
 use crate::dead_letters::DeadLetters;
+use crate::failure::Failure;
 use crate::group::{self, GroupParts, Passed};
 use crate::health::{ComponentHealth, Health};
 use crate::intake::AgentIntake;
+use crate::source;
+use crate::status::PassedEvents;
 use crate::tap::Point;
-use crate::topology::{BuiltGroup, BuiltSource, Topology};
-use crate::{source, stop};
+use crate::topology::Topology;
 
 /// The context in which every component of an agent starts.
 #[derive(Clone)]
-pub(crate) struct StartContext {
+pub struct StartContext {
     /// Time limit of a stop.
-    pub(crate) grace: Duration,
+    pub grace: Duration,
     /// The world.
-    pub(crate) env: Env,
+    pub env: Env,
     /// The metrics.
-    pub(crate) metrics: Metrics,
+    pub metrics: Metrics,
     /// Shows the health of components.
-    pub(crate) health: Health,
+    pub health: Health,
     /// Stores events that can never be delivered.
-    pub(crate) dead_letters: Arc<DeadLetters>,
+    pub dead_letters: Arc<DeadLetters>,
     /// Raised by a source that can do nothing until an operator acts.
-    pub(crate) failure: stop::Failure,
+    pub failure: Failure,
 }
 
 /// A source that is not started yet.
-pub(crate) struct Prepared {
+pub struct Prepared {
     name: Arc<str>,
     handle: SourceHandle,
     source: Box<dyn Source>,
@@ -46,7 +49,7 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// A source that feeds these channels.
-    pub(crate) fn new(
+    pub fn new(
         built: BuiltSource,
         topology: &Topology,
         component_health: ComponentHealth,
@@ -91,7 +94,7 @@ impl Prepared {
     }
 
     /// Its name.
-    pub(crate) fn name(&self) -> &Arc<str> {
+    pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -99,7 +102,7 @@ impl Prepared {
     ///
     /// # Errors
     /// It cannot be opened; nothing is held.
-    pub(crate) async fn open(&mut self) -> Result<(), SourceError> {
+    pub async fn open(&mut self) -> Result<(), SourceError> {
         self.runner.open(&mut *self.source, &self.handle.tasks.stop).await
     }
 
@@ -135,7 +138,7 @@ impl Prepared {
 impl Running {
     /// Starts a group: it begins when its channel is open, and its predecessor with the same name
     /// has ended.
-    pub(crate) fn start_group(&self, built: BuiltGroup, around: &StartContext) {
+    pub fn start_group(&self, built: BuiltGroup, around: &StartContext) {
         self.add_group(built, around, false);
     }
 
@@ -229,8 +232,9 @@ impl Parts {
     }
 
     /// Returns the totals of the channel's group that has delivered least.
-    pub(crate) fn passed(&self, channel: &ChannelHandle) -> Option<&Arc<Passed>> {
+    pub fn passed(&self, channel: &ChannelHandle) -> PassedEvents {
         let groups = channel.consumers.iter().filter_map(|name| self.groups.get(name));
-        groups.map(|group| &group.passed).min_by_key(|passed| passed.events())
+        let least = groups.map(|group| &group.passed).min_by_key(|passed| passed.events());
+        least.map(|passed| passed.read()).unwrap_or_default()
     }
 }

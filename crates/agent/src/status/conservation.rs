@@ -18,14 +18,11 @@
 //! Pure.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use support::meter::{Meter, Volume};
 use support::mutant;
 use tokio::time::Instant;
-
-use super::{Meter, Volume};
-use crate::group::Passed;
 
 /// The reason of events that a reload has left on disk: the channel was closed, and still has them.
 const LEFT_BEHIND: &str = "left_in_closed_channel";
@@ -64,7 +61,7 @@ pub struct Conservation {
 
 impl Conservation {
     /// With the difference between both sides.
-    pub(crate) fn balanced(mut self) -> Self {
+    pub fn balanced(mut self) -> Self {
         let came = self.held_at_start_events
             + self.accepted_events
             + self.copied_events
@@ -81,8 +78,7 @@ impl Conservation {
 
     /// Adds the events of a channel when it was opened, and those that have left it by the group
     /// that has delivered least.
-    pub(crate) fn add_channel(&mut self, held_at_start: u64, passed: Option<&Arc<Passed>>) {
-        let passed = passed.map(|passed| passed.read()).unwrap_or_default();
+    pub fn add_channel(&mut self, held_at_start: u64, passed: PassedEvents) {
         self.held_at_start_events += held_at_start;
         self.delivered_events += passed.delivered;
         self.dead_letter_events += passed.dead_letters;
@@ -90,48 +86,60 @@ impl Conservation {
     }
 
     /// Adds events that stay on disk in a channel that is closed.
-    pub(crate) fn add_left_behind(&mut self, events: u64) {
+    pub fn add_left_behind(&mut self, events: u64) {
         if events > 0 {
             *self.dropped_events.entry(LEFT_BEHIND.to_owned()).or_default() += events;
         }
     }
 
     /// Adds events that were dropped; a reason without events is not listed.
-    pub(crate) fn add_dropped(&mut self, dropped: &BTreeMap<String, u64>) {
+    pub fn add_dropped(&mut self, dropped: &BTreeMap<String, u64>) {
         for (reason, events) in dropped.iter().filter(|(_, events)| **events > 0) {
             *self.dropped_events.entry(reason.clone()).or_default() += events;
         }
     }
 }
 
+/// Events that have left a channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PassedEvents {
+    /// Delivered.
+    pub delivered: u64,
+    /// Among the dead letters of this agent.
+    pub dead_letters: u64,
+    /// Events delivered to downstream agents that are among their dead letters or further
+    /// downstream.
+    pub downstream: u64,
+}
+
 /// One batch on its way from a source into the channels, in events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct BatchFlow {
+pub struct BatchFlow {
     /// As the source has handed it over.
-    pub(crate) given: Volume,
+    pub given: Volume,
     /// Events after the interceptors.
-    pub(crate) kept: u64,
+    pub kept: u64,
     /// Rejected events: they are among the dead letters.
-    pub(crate) rejected: u64,
+    pub rejected: u64,
     /// Put into channels, each copy counted.
-    pub(crate) stored: u64,
+    pub stored: u64,
     /// Not put into optional channels, which had no room.
-    pub(crate) optional_full: u64,
+    pub optional_full: u64,
     /// Not put into optional channels, which failed.
-    pub(crate) optional_failed: u64,
+    pub optional_failed: u64,
 }
 
 /// Totals of a source: accepted events, and events that did not reach a channel.
 #[derive(Debug, Clone)]
-pub(crate) struct SourceFlow {
+pub struct SourceFlow {
     /// Accepted events.
-    pub(crate) accepted: Meter,
+    pub accepted: Meter,
     /// Batches of it.
-    pub(crate) batches: u64,
+    pub batches: u64,
     /// Batches that were handed over and not accepted, each try counted.
-    pub(crate) failed_batches: u64,
+    pub failed_batches: u64,
     /// Their events.
-    pub(crate) failed_events: u64,
+    pub failed_events: u64,
     copied: u64,
     put_again: u64,
     filtered: u64,
@@ -143,7 +151,7 @@ pub(crate) struct SourceFlow {
 
 impl SourceFlow {
     /// Creates empty totals.
-    pub(crate) fn new(began: Instant) -> Self {
+    pub fn new(began: Instant) -> Self {
         Self {
             accepted: Meter::new(began),
             batches: 0,
@@ -160,7 +168,7 @@ impl SourceFlow {
     }
 
     /// Records an accepted batch: it is in every required channel.
-    pub(crate) fn accepted(&mut self, now: Instant, passage: BatchFlow) {
+    pub fn accepted(&mut self, now: Instant, passage: BatchFlow) {
         let BatchFlow { given, kept, rejected, stored, optional_full, optional_failed } = passage;
         self.accepted.add(now, given);
         self.batches += u64::from(given.events > 0);
@@ -176,23 +184,23 @@ impl SourceFlow {
     }
 
     /// Records a batch that is not in every required channel; its source resends it.
-    pub(crate) fn failed(&mut self, given: Volume) {
+    pub fn failed(&mut self, given: Volume) {
         self.failed_batches += 1;
         self.failed_events += given.events;
     }
 
     /// The batch is not accepted, or was before: some channels have stored it now.
-    pub(crate) fn not_accepted(&mut self, stored: u64) {
+    pub fn not_accepted(&mut self, stored: u64) {
         self.put_again += stored;
     }
 
     /// These events were counted as put again, and belong to a batch that is accepted now.
-    pub(crate) fn accepted_later(&mut self, stored: u64) {
+    pub fn accepted_later(&mut self, stored: u64) {
         self.put_again = self.put_again.saturating_sub(stored);
     }
 
     /// Events that are in no channel, by reason.
-    pub(crate) fn dropped(&self) -> BTreeMap<String, u64> {
+    pub fn dropped(&self) -> BTreeMap<String, u64> {
         let all = [
             ("filtered_by_interceptor", self.filtered),
             ("rejected_by_interceptor", self.rejected),
@@ -204,7 +212,7 @@ impl SourceFlow {
     }
 
     /// Adds the totals of this source.
-    pub(crate) fn add_to(&self, sum: &mut Conservation) {
+    pub fn add_to(&self, sum: &mut Conservation) {
         sum.accepted_events += self.accepted.total().events;
         sum.copied_events += self.copied;
         sum.put_again_events += self.put_again;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
 pub use cause::{Cause, Level};
-pub(crate) use detect::EVERY_SOURCE_HELD;
+pub use detect::EVERY_SOURCE_HELD;
 
 mod cause;
 mod detect;
@@ -65,12 +65,7 @@ pub struct Verdict {
 
 impl Finding {
     /// Creates a finding without `more`, which is in brackets in the text.
-    pub(crate) fn new(
-        (level, cause): (Level, Cause),
-        component: &str,
-        brief: String,
-        more: &str,
-    ) -> Self {
+    pub fn new((level, cause): (Level, Cause), component: &str, brief: String, more: &str) -> Self {
         let text = if more.is_empty() { brief.clone() } else { format!("{brief} ({more})") };
         let (remedy, runbook) = (cause.remedy().to_owned(), cause.runbook());
         let component = component.to_owned();
@@ -92,7 +87,7 @@ impl Finding {
 
 impl Verdict {
     /// Of troubles, root causes of the worst level first.
-    pub(crate) fn from_findings(troubles: &[Finding]) -> Self {
+    pub fn from_findings(troubles: &[Finding]) -> Self {
         let real = || troubles.iter().filter(|it| it.level > Level::Note);
         let Some(worst) = real().next() else {
             return Self { level: Level::Good, text: "All is well".to_owned() };
@@ -112,7 +107,7 @@ impl Verdict {
 impl Snapshot {
     /// Adds findings to the snapshot, including a known one about the configuration file. Root
     /// causes precede their consequences.
-    pub(crate) fn judged(mut self, configuration: Option<Finding>) -> Self {
+    pub fn judged(mut self, configuration: Option<Finding>) -> Self {
         let mut found = detect::findings(&self);
         found.extend(configuration);
         roots::explain(&mut found, &self);

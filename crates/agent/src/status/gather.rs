@@ -12,17 +12,17 @@ use tokio::time::{Duration, Instant};
 
 use super::outlook::Outlook;
 use super::{
-    AgentStatus, CertificateStatus, ChannelStatus, Conservation, DeadLetterStatus, FilesStatus,
-    Finding, Flow, GroupStatus, HeldStatus, LatencyStatus, MemberStatus, RefusedStatus,
-    SenderStatus, Snapshot, SourceStatus, State, Throughput, UnableStatus, Verdict,
+    AGENT, AgentStatus, CertificateStatus, ChangeBoard, ChannelStatus, Conservation,
+    DeadLetterStatus, FilesStatus, Finding, Flow, GroupStatus, HeldStatus, LatencyStatus,
+    MemberStatus, RefusedStatus, SenderStatus, Snapshot, SourceStatus, State, Throughput,
+    UnableStatus, Verdict,
 };
 use crate::dead_letters::DeadLetters;
 use crate::group::{GroupView, MemberPart, OutflowPart};
 use crate::health::Readiness;
 use crate::held;
-use crate::opening::NotOpen;
+use crate::opened::NotOpen;
 use crate::recent_failures::RecentFailures;
-use crate::reload::Reloads;
 use crate::running::{Answer, ChannelHandle, GroupHandle, Parts, Running, SourceHandle};
 
 /// The channel counters of events that were dropped or given up.
@@ -38,35 +38,35 @@ const SENDERS_SHOWN: usize = 100;
 const TENANTS_SHOWN: usize = 100;
 
 /// The data of a snapshot.
-pub(crate) struct Sources<'a> {
+pub struct Sources<'a> {
     /// Name of the agent.
-    pub(crate) agent: &'a str,
+    pub agent: &'a str,
     /// When it has started.
-    pub(crate) started: Instant,
+    pub started: Instant,
     /// The handles.
-    pub(crate) running: &'a Running,
+    pub running: &'a Running,
     /// The readiness.
-    pub(crate) readiness: Readiness,
+    pub readiness: Readiness,
     /// The latest failures.
-    pub(crate) recent_failures: &'a RecentFailures,
+    pub recent_failures: &'a RecentFailures,
     /// The dead letters.
-    pub(crate) dead_letters: &'a DeadLetters,
+    pub dead_letters: &'a DeadLetters,
     /// The metrics of the channels.
-    pub(crate) metrics: &'a Metrics,
+    pub metrics: &'a Metrics,
     /// The known finding about the configuration file.
-    pub(crate) configuration: Option<Finding>,
+    pub configuration: Option<Finding>,
     /// The world.
-    pub(crate) env: &'a Env,
-    /// The result of the last reload.
-    pub(crate) reloads: &'a Reloads,
+    pub env: &'a Env,
+    /// The results of the last changes.
+    pub changes: &'a ChangeBoard,
     /// The certificates that the agent shows.
-    pub(crate) certificates: Vec<CertificateStatus>,
+    pub certificates: Vec<CertificateStatus>,
     /// Peers that the admin address refuses.
-    pub(crate) refusals: &'a RefusalBoard,
+    pub refusals: &'a RefusalBoard,
 }
 
 /// Takes a snapshot of the agent.
-pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
+pub async fn gather(of: Sources<'_>) -> Snapshot {
     let parts = of.running.parts();
     // Concurrently, because a busy group takes a whole second.
     let asked = parts.groups.iter();
@@ -94,7 +94,7 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
     }
     let snapshot = Snapshot {
         agent: of.agent.to_owned(),
-        version: crate::VERSION.to_owned(),
+        version: crate::version::VERSION.to_owned(),
         taken_at_unix_seconds: unix_millis(of.env.clock.now()) as f64 / 1_000.0,
         uptime_seconds: (now - of.started).as_secs_f64(),
         ready: of.readiness.reasons.is_empty(),
@@ -108,15 +108,25 @@ pub(crate) async fn gather(of: Sources<'_>) -> Snapshot {
         dead_letters: views.dead_letters(&parts, of.dead_letters),
         conservation: views.conservation(&parts, &channels, (of.metrics, of.dead_letters)),
         channels,
-        refused: RefusedStatus::all(&parts, of.refusals, now),
+        refused: refused(&parts, of.refusals, now),
         certificates: of.certificates,
         plain_text: parts.plain_text.clone(),
         held,
-        drain: of.reloads.drain(now),
-        last_reload: of.reloads.last(now),
+        drain: of.changes.drain(now),
+        last_reload: of.changes.reload(now),
         bulletin: of.recent_failures.read(now),
     };
     snapshot.judged(of.configuration)
+}
+
+/// Peers that the sources and the admin address refuse.
+fn refused(parts: &Parts, admin: &RefusalBoard, now: Instant) -> Vec<RefusedStatus> {
+    let sources = parts.sources.iter().flat_map(|(name, handle)| {
+        // Only agents speak this protocol.
+        let peer_kind = if handle.kind == "grpc" { "agent" } else { "client" };
+        RefusedStatus::read(&format!("source {name}"), peer_kind, &handle.refusals, now)
+    });
+    sources.chain(RefusedStatus::read(AGENT, "client", admin, now)).collect()
 }
 
 fn guarantee(of: Guarantee) -> String {

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use super::finding::{Cause, Finding, Level};
 use super::words::count;
 use super::{ProvedName, SenderStatus};
-use crate::admin::COMPONENT;
-use crate::running::Parts;
+
+/// The name of the agent itself among the components.
+pub const AGENT: &str = "agent";
 
 /// Time before its expiry when a certificate is reported.
 const SOON_SECONDS: u64 = 14 * 24 * 60 * 60;
@@ -75,7 +76,7 @@ pub struct CertificateStatus {
 
 impl CertificateStatus {
     /// Of a certificate at this time, in seconds since 1970.
-    pub(crate) fn new(component: &str, own: &OwnCertificate, now: u64) -> Self {
+    pub fn new(component: &str, own: &OwnCertificate, now: u64) -> Self {
         let left = own.expires.saturating_sub(now);
         Self {
             component: component.to_owned(),
@@ -111,7 +112,13 @@ impl CertificateStatus {
 }
 
 impl RefusedStatus {
-    fn read(component: &str, peer_kind: &str, board: &RefusalBoard, now: Instant) -> Vec<Self> {
+    /// Peers that the listener of a component refuses `now`.
+    pub(super) fn read(
+        component: &str,
+        peer_kind: &str,
+        board: &RefusalBoard,
+        now: Instant,
+    ) -> Vec<Self> {
         let all = board.read(now).into_iter();
         let shown = |RefusedPeers { reason, peers, attempts, latest }| Self {
             component: component.to_owned(),
@@ -122,16 +129,6 @@ impl RefusedStatus {
             latest,
         };
         all.map(shown).collect()
-    }
-
-    /// Peers that the sources and the admin address refuse.
-    pub(super) fn all(parts: &Parts, admin: &RefusalBoard, now: Instant) -> Vec<Self> {
-        let sources = parts.sources.iter().flat_map(|(name, handle)| {
-            // Only agents speak this protocol.
-            let peer_kind = if handle.kind == "grpc" { "agent" } else { "client" };
-            Self::read(&format!("source {name}"), peer_kind, &handle.refusals, now)
-        });
-        sources.chain(Self::read(COMPONENT, "client", admin, now)).collect()
     }
 
     fn finding(&self) -> Finding {

@@ -66,7 +66,7 @@ pub struct TapMessage {
 
 impl SeenEvent {
     /// An event of the batch `identity`.
-    pub(crate) fn new<'a>(
+    pub fn new<'a>(
         at_ms: u64,
         identity: Option<String>,
         body: &[u8],
@@ -78,7 +78,7 @@ impl SeenEvent {
 
 impl ShownEvent {
     /// Truncates an event for display.
-    pub(crate) fn new<'a>(body: &[u8], headers: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    pub fn new<'a>(body: &[u8], headers: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let (mut shown, mut headers_total) = (Vec::new(), 0);
         for (name, value) in headers {
             headers_total += 1;

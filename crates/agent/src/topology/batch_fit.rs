@@ -2,7 +2,7 @@
 
 use config::{ConfigError, Plan};
 
-use super::{BuiltChannel, BuiltSource};
+use crate::built::{BuiltChannel, BuiltSource};
 
 /// A channel that no usual batch of a source fits: it would try for ever.
 pub(super) fn batch_fit_problem(

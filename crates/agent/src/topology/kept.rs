@@ -10,17 +10,17 @@ use crate::boards::Boards;
 
 /// The parts that a topology takes over from a running one.
 #[derive(Default)]
-pub(crate) struct KeptParts {
+pub struct KeptParts {
     /// Floors of the agent's own epochs, for its channels and their successors.
-    pub(crate) floors: Option<FloorBoard>,
+    pub floors: Option<FloorBoard>,
     /// Channels that stay, with the values shared along them.
-    pub(crate) channels: BTreeMap<Arc<str>, (Arc<dyn Channel>, Boards)>,
+    pub channels: BTreeMap<Arc<str>, (Arc<dyn Channel>, Boards)>,
     /// Names of the sources that stay.
-    pub(crate) sources: BTreeSet<Arc<str>>,
+    pub sources: BTreeSet<Arc<str>>,
     /// Names of the groups that stay.
-    pub(crate) groups: BTreeSet<Arc<str>>,
+    pub groups: BTreeSet<Arc<str>>,
     /// Records steps of sampled batches.
-    pub(crate) traces: Traces,
+    pub traces: Traces,
 }
 
 impl KeptParts {

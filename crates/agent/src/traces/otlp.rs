@@ -25,7 +25,7 @@ pub(super) struct Resource {
 
 /// The body of a request.
 pub(super) fn request(resource: &Resource, spans: &[Span], entropy: &dyn Entropy) -> Bytes {
-    let version = crate::VERSION;
+    let version = crate::version::VERSION;
     let spans: Vec<Value> = spans.iter().map(|it| span(it, entropy)).collect();
     let body = json!({ "resourceSpans": [{
         "resource": { "attributes": [

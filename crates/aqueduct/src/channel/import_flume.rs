@@ -20,13 +20,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent::DataDir;
-use agent::cli::{self, EXIT_RUNTIME};
 use bytes::Bytes;
 use channel::durable::{Config, IndexKind};
 use clap::Args;
 use flume_channel::{FlumeChannel, Places, ReadError};
 use pipeline::units::ByteSize;
 use pipeline::{Batch, Channel, ChannelError, Component, Env};
+use program::cli::{self, EXIT_RUNTIME};
 use thiserror::Error;
 use tokio::time::{Instant, timeout};
 
@@ -104,7 +104,7 @@ enum ImportError {
     #[error("cannot read the Flume channel; fix the cause and run this command again to resume")]
     Read(#[from] std::io::Error),
     #[error(transparent)]
-    Agent(#[from] agent::RunError),
+    Agent(#[from] agent::AgentError),
     #[error(
         "cannot store the events in the durable channel; fix the cause and run this command again \
          to resume"

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use agent::cli;
 use bytes::Bytes;
 use channel::durable::inspect::Inspection;
 use clap::Args;
 use pipeline::file_position::{FlumePosition, Position, shown};
 use pipeline::{ChannelError, Env, SourcePosition};
+use program::cli;
 use serde_json::{Value, json};
 
 use super::{Keys, print_json};

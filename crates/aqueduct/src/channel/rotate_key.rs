@@ -7,10 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use channel::durable::rotation::{Added, Finished, KeyFile, RotationError};
 use clap::Args;
 use pipeline::Env;
+use program::cli::{self, EXIT_RUNTIME};
 use rustix::fs::{Gid, Mode, Uid};
 
 use super::print_json;

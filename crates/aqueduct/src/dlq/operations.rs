@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use agent::dead_letters::operations::{Channels, Dropped, Letters, Replay, Replayed, Selection};
 use agent::dead_letters::{self, OPERATOR};
 use agent::status::words::count;
@@ -14,6 +13,7 @@ use async_trait::async_trait;
 use channel::durable::{Config, Encryption, IndexKind};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pipeline::{BuildContext, Channel, ChannelError, Component, Env};
+use program::cli::{self, EXIT_RUNTIME};
 use serde::de::DeserializeOwned;
 
 use super::{Place, Target, has_letters};

@@ -6,13 +6,13 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use agent::cli::{self, EXIT_RUNTIME};
 use agent::dead_letters::{Label, inspected};
 use agent::status::words::count;
 use catalogue::FULL;
 use channel::durable::inspect::Inspection;
 use pipeline::settings::unknown;
 use pipeline::{Batch, Env, Interceptor, Sink};
+use program::cli::{self, EXIT_RUNTIME};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

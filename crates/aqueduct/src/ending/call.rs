@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use config::ConfigErrors;
 use pipeline::{Env, SinkError, SourceError};
+use program::cli::{self, EXIT_RUNTIME};
 use sqoop::{Call, Task, World};
 
 use super::waited;

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use pipeline::Env;
 use pipeline::env::{Blocking, Started, Usage};
+use program::cli::{self, EXIT_RUNTIME};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use sqoop::{PASSWORD_VARIABLE, Password};
 use tokio::runtime::Handle;

@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use agent::cli;
 use components_hdfs::{files, sequence_file};
 use components_sql::sink::{self, Staging, Survey};
 use config::{ConfigErrors, Plan};
 use pipeline::{BuildContext, Env};
+use program::cli;
 use sqoop::{Export, Layout, Notes, Packed, World};
 
 use crate::ending::{HostContext, Problem};
@@ -117,7 +117,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<PreparedExp
     if export.packed().is_some() || export.is_sequence() {
         files::begin(source_of(&draft.0)?, &context(NAME, env)).await?;
     }
-    let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
+    let (plan, checked) = agent::checked(draft, catalogue::FULL, env)?;
     checked.warnings.iter().for_each(|warning| cli::print_line(&format!("warning: {warning}")));
     Ok(PreparedExport { export, plan, text, data_dir, is_new, files: look.files })
 }

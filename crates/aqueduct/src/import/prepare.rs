@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use agent::cli;
 use components_hdfs::hdfs::store::{self, Access};
 use components_sql::source::{self, Kind};
 use config::{ConfigErrors, Plan};
 use pipeline::{BuildContext, Env};
+use program::cli;
 use sqoop::{Column, Import, Layout, Mode, Notes, World};
 use storage::{FsError, StoreUrl};
 
@@ -88,7 +88,7 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<PreparedImp
     }
     let (text, settings) = settings(&import, &data_dir, env)?;
     let draft = config::examine("import", settings, &env.host);
-    let (plan, checked) = cli::checked(draft, catalogue::FULL, env)?;
+    let (plan, checked) = agent::checked(draft, catalogue::FULL, env)?;
     checked.warnings.iter().for_each(|warning| cli::print_line(&format!("warning: {warning}")));
     let is_new = env.disk.stat(&data_dir.join("channels").join(NAME)).is_err();
     if is_new && !import.appends && !import.is_dry {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ::agent::Reread;
-use ::agent::cli::{self, Draft, EXIT_USAGE, LogFormat};
+use ::agent::Draft;
+use ::control::configuration::Reread;
+use ::program::cli::{self, EXIT_USAGE, LogFormat};
 use clap::Args;
 use config::{ConfigError, ConfigErrors, Plan};
 use flume::{Options, Outcome, Report};

@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ::agent::cli::{self, EXIT_RUNTIME};
+use ::program::cli::{self, EXIT_RUNTIME};
 use clap::Args;
 #[cfg(all(feature = "hdfs", feature = "sql"))]
 use clap::Subcommand;

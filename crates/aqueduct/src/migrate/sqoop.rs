@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use ::agent::cli::{self, EXIT_RUNTIME};
+use ::program::cli::{self, EXIT_RUNTIME};
 use clap::Args;
 use pipeline::Env;
 use sqoop::{Call, Layout, Task, World};

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent::cli::{self, EXIT_RUNTIME};
 use agent::status::words::{printable, rate, seconds};
 use agent::status::{DrainState, DrainStatus, PartsStatus, Snapshot};
 use clap::Args;
 use humantime::parse_duration;
+use program::cli::{self, EXIT_RUNTIME};
 use tokio::time::{Instant, sleep};
 
 use super::{encoded, is_done};

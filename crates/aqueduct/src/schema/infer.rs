@@ -5,10 +5,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use clap::{Args, ValueEnum};
 use components_parquet::parquet::infer::{Samples, settings};
 use pipeline::env::OpenMode;
+use program::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 
 const EXAMPLES: &str = "\
 Examples:

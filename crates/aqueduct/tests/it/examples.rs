@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use agent::cli;
 use config::Plan;
 use pipeline::Catalogue;
 use pipeline::env::OpenMode;
+use program::cli;
 
 #[test]
 fn each_example_runs_as_it_is() {
@@ -27,7 +27,7 @@ fn an_example_of_several_files_is_one_configuration() {
     let (env, path) = (env::real(), example("fleet.toml"));
     let settings = cli::read(&path, &env).unwrap_or_else(|e| panic!("{e}"));
     let draft = config::examine("fleet.toml", settings, &env.host);
-    let plan = cli::checked(draft, components::EDGE, &env).unwrap_or_else(|e| panic!("{e}")).0;
+    let plan = agent::checked(draft, components::EDGE, &env).unwrap_or_else(|e| panic!("{e}")).0;
     let sources: Vec<&str> = plan.sources.iter().map(|it| it.component.name.as_str()).collect();
     assert_eq!(sources, ["app", "nginx"]);
 }
@@ -79,5 +79,5 @@ fn built(name: &str, text: &str, catalogue: Catalogue) -> Plan {
     let settings = config::read_text(name, &example(name), &text, &env);
     let settings = settings.unwrap_or_else(|e| panic!("{e}"));
     let draft = config::examine(name, settings, &env.host);
-    cli::checked(draft, catalogue, &env).unwrap_or_else(|e| panic!("{e}")).0
+    agent::checked(draft, catalogue, &env).unwrap_or_else(|e| panic!("{e}")).0
 }

@@ -14,7 +14,6 @@ mod snippet;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use agent::cli;
 use config::{ConfigErrors, schema};
 use pipeline::catalogue::ROLES;
 use pipeline::{Guarantee, Listed};
@@ -34,7 +33,7 @@ fn checked(text: &str) -> Result<(config::Plan, agent::Checked), ConfigErrors> {
     let env = env::real();
     let text = text.replace(SEED.0, SEED.1);
     let settings = config::read(&PathBuf::from("page.toml"), &text)?;
-    cli::checked(config::examine("page.toml", settings, &env.host), catalogue::FULL, &env)
+    agent::checked(config::examine("page.toml", settings, &env.host), catalogue::FULL, &env)
 }
 
 /// Same for a snippet, whose first line is `header`. Its addresses belong to other hosts, and its

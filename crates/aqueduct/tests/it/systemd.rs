@@ -15,9 +15,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use agent::cli::{self, CollectorArgs};
 use faults::FAULTS;
 use pipeline::{Catalogue, Group};
+use program::cli::{self, CollectorArgs};
 use rustix::process::{Pid, Signal, kill_process};
 use support::loopback::free_address;
 

@@ -18,11 +18,11 @@ use super::Config;
 use super::commit::request::Request;
 use super::core::Core;
 use super::log::{keys, trimming};
-use super::space::capacity;
+use super::space::capacity::{self, PUT_MAX, PUT_OVERHEAD};
 use crate::durable::commit::put::Put;
 use crate::durable::read::take::Take;
 use crate::durable::recovery::opening::Opening;
-use crate::durable::space::overflow::Overflow;
+use crate::durable::space::when_full::Overflow;
 
 /// How long commits of takes may wait for a put to carry them to the disk.
 const ACK_DELAY: Duration = Duration::from_millis(10);
@@ -32,11 +32,6 @@ const DISK_DELAY: Duration = Duration::from_millis(200);
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Attempts to write the last commits when the channel closes.
 const FLUSH_ATTEMPTS: u32 = 3;
-/// Larger puts are refused: offsets in a segment have 32 bits.
-pub(crate) const PUT_MAX: u64 = 1 << 30;
-/// Overhead of a put: frame, envelope, padding.
-pub(crate) const PUT_OVERHEAD: u64 = 8 << 10;
-
 /// A durable channel, open or not.
 pub(crate) struct Durable {
     config: Config,

@@ -25,10 +25,8 @@ use super::log::files::Files;
 use super::log::segment::Owner;
 use super::log::writer::Log;
 use super::recovery::names::Names;
+use super::space::capacity::DISK_PERCENT;
 use super::state::State;
-
-/// Maximum share of the disk that a channel uses, in percent.
-pub(crate) const DISK_PERCENT: u64 = 80;
 
 /// Signals to the tasks of an open channel.
 #[derive(Default)]

@@ -15,37 +15,19 @@ use tokio::time::{Instant, timeout_at};
 
 use super::core::{Core, Signals};
 use super::frames::OVERHEAD;
-use super::group::Request;
+use super::limits::Limits;
 use super::log::{Log, LogError};
 use super::opening::{self, Opened};
 use super::put::Put;
+use super::request::Request;
 use super::take::Take;
 
 /// Maximum time from a commit to a STATE that contains it.
 pub(super) const STATE_EVERY: Duration = Duration::from_secs(10);
 /// Identities announced and not yet received by a listener.
 const ANNOUNCED_MAX: usize = 1024;
-/// The largest section of the log, and the most that is replayed at an opening, about.
-const SECTION_MAX: u64 = 16 << 20;
 /// Lengths in a frame have 32 bits.
 const PUT_MAX: u64 = 1 << 30;
-
-/// Capacity of the channel.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Bytes of frames that are not released. Puts wait beyond.
-    pub capacity_bytes: u64,
-    /// Events that some consumer has not committed.
-    pub capacity_events: u64,
-    /// Bytes of the newest batches that stay in memory.
-    pub tail_bytes: u64,
-}
-
-impl Limits {
-    pub(super) fn section_bytes(&self) -> u64 {
-        SECTION_MAX.min(self.capacity_bytes / 8)
-    }
-}
 
 /// The way to a log. Its calls block.
 pub trait LogConnector: Send + Sync {

@@ -8,9 +8,9 @@ use pipeline::env::unix_millis;
 use pipeline::{ChannelError, ChannelStatus, Env, Epoch, IntervalSet, KeySet, Origin};
 use tokio::sync::{Notify, broadcast};
 
-use super::channel::Limits;
-use super::group::{PutFailure, Request};
+use super::limits::Limits;
 use super::log::{Log, LogError};
+use super::request::{PutFailure, Request};
 use super::state::State;
 use crate::durable::commit::hand_off::{self, Locked};
 

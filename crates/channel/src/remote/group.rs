@@ -1,72 +1,18 @@
-//! Requests to the leader, and groups of them that are appended together.
+//! Groups of requests that are appended together.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pipeline::{
-    Batch, BatchSize, Envelope, Epoch, GivenName, Identity, KeySet, Origin, SourcePosition, Ticket,
+    Batch, BatchSize, Epoch, GivenName, Identity, KeySet, Origin, SourcePosition, Ticket,
 };
 use support::mutant;
-use tokio::sync::oneshot;
 
 use super::frames;
 use super::log::LogError;
+use super::request::{NewBatch, NewPut, PutFailure, Reply};
 use super::state::State;
 use crate::durable::log::records::{PutItem, PutRecord};
-
-/// One batch of a put, as its producer has prepared it.
-pub(super) struct NewBatch {
-    identity: Option<Identity>,
-    positions: Vec<SourcePosition>,
-    /// Its encoding; empty without events.
-    body: Bytes,
-    /// Without identity and positions.
-    batch: Batch,
-}
-
-impl NewBatch {
-    /// Encodes it.
-    pub(super) fn new(mut batch: Batch) -> Self {
-        let Envelope { identity, positions } = std::mem::take(&mut batch.envelope);
-        let body = if batch.is_empty() { Bytes::new() } else { batch.encode() };
-        if !batch.is_empty() {
-            // Frees the original, which may be much larger.
-            batch.events = batch.events.moved_to(body.clone());
-        }
-        Self { identity, positions, body, batch }
-    }
-}
-
-/// One put transaction.
-pub(super) struct NewPut {
-    pub(super) batches: Vec<NewBatch>,
-    /// Receives the name of its first batch, if set.
-    pub(super) name: Option<GivenName>,
-    pub(super) reserved: BatchSize,
-    pub(super) reply: Reply,
-}
-
-/// Why a request was not served.
-#[derive(Debug, Clone)]
-pub(super) enum PutFailure {
-    /// Shared by all requests of the group.
-    Log(Arc<LogError>),
-    /// It must follow a position that the channel does not have.
-    OutOfTurn,
-}
-
-/// Receives the result of a request; dropped if the result is unknown.
-pub(super) type Reply = oneshot::Sender<Result<(), PutFailure>>;
-
-/// A request that waits for the leader.
-pub(super) enum Request {
-    Put(NewPut),
-    /// The consumers from now on.
-    Register {
-        names: Vec<Arc<str>>,
-        reply: Reply,
-    },
-}
 
 /// A put within a group.
 pub(super) struct Placed {

@@ -19,16 +19,14 @@ use tracing::{error, warn};
 
 use super::core::Core;
 use super::frames;
-use super::group::{Group, Placed, PutFailure, Reply, Request};
-use super::log::{Failure, LogError, Place};
+use super::group::{Group, Placed};
+use super::log::{Failure, LogError, Place, READ_BYTES, cause_of};
+use super::request::{PutFailure, Reply, Request};
 use super::state::{Line, State};
 use crate::durable::commit::hand_off::serve_one;
 
 /// A group is closed after this many bytes of frames.
 const GROUP_BYTES: usize = 4 << 20;
-/// Bytes per read.
-pub(super) const READ_BYTES: usize = 1 << 20;
-
 /// The work of the leader in one step.
 struct Work {
     group: Group,
@@ -324,13 +322,5 @@ impl Core {
     pub(super) fn state_value(&self, state: &State) -> Bytes {
         let record = state.record(self.epoch, self.now_ms());
         frames::state(self.origin, state.in_flight.next(), state.end, &record)
-    }
-}
-
-/// Returns an error with its cause, on one line.
-pub(super) fn cause_of(error: &LogError) -> String {
-    match error {
-        LogError::Unusable(problem) => problem.clone(),
-        LogError::Failed(source) => source.to_string(),
     }
 }

@@ -5,6 +5,9 @@ use std::io;
 use bytes::Bytes;
 use thiserror::Error;
 
+/// Bytes per read.
+pub(super) const READ_BYTES: usize = 1 << 20;
+
 /// The position of a frame: increases from frame to frame, perhaps with gaps.
 pub type Place = u64;
 
@@ -81,4 +84,12 @@ pub trait Log: Send + Sync {
     /// # Errors
     /// They may still exist; a later call will name a higher place.
     fn release(&self, below: Place) -> Result<(), LogError>;
+}
+
+/// Returns an error with its cause, on one line.
+pub(super) fn cause_of(error: &LogError) -> String {
+    match error {
+        LogError::Unusable(problem) => problem.clone(),
+        LogError::Failed(source) => source.to_string(),
+    }
 }

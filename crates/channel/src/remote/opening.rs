@@ -13,10 +13,9 @@ use pipeline::{BuildContext, Epoch, IntervalSet, Origin, OriginName};
 use support::mutant;
 use tracing::{error, info};
 
-use super::channel::Limits;
 use super::frames;
-use super::leader::READ_BYTES;
-use super::log::{Failure, Log, LogError};
+use super::limits::Limits;
+use super::log::{Failure, Log, LogError, READ_BYTES};
 use super::state::State;
 
 /// A log that is ours.

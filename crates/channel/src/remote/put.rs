@@ -7,7 +7,7 @@ use pipeline::{Batch, BatchSize, ChannelError, GivenName, PutTransaction};
 use tokio::sync::oneshot;
 
 use super::core::Core;
-use super::group::{NewBatch, NewPut, Request};
+use super::request::{NewBatch, NewPut, Request};
 
 /// Batches that will be stored together, and their reserved room.
 pub(super) struct Put {

@@ -8,18 +8,8 @@ use tracing::error;
 
 use super::core::Core;
 use super::frames;
-use super::leader::READ_BYTES;
-use super::log::{LogError, Place};
-use super::state::Line;
-
-/// Batches read for a consumer and not taken yet, and the place of the next frame.
-#[derive(Default)]
-pub(super) struct Ahead {
-    pub(super) batches: BTreeMap<Ticket, (Line, Batch)>,
-    /// The first ticket that may be at `place` or after it.
-    ticket: Ticket,
-    place: Place,
-}
+use super::log::{LogError, Place, READ_BYTES};
+use super::state::{Ahead, Line};
 
 impl Core {
     /// Reads a ticket that `consumer` holds; `None` if the log does not have it any more. Blocks.

@@ -11,11 +11,10 @@ use pipeline::{Batch, BatchSize, Epoch, Identity, IntervalSet, KeySet, Origin, T
 
 use support::mutant;
 
-use super::channel::Limits;
 use super::frames::ReadState;
-use super::group::Request;
+use super::limits::Limits;
 use super::log::Place;
-use super::reading::Ahead;
+use super::request::Request;
 use crate::dedupe::Window;
 use crate::durable::commit::hand_off::{HandOff, Handing};
 use crate::durable::log::records::{PutRecord, SegmentRecord, StateRecord};
@@ -28,6 +27,15 @@ pub(super) struct Line {
     pub(super) identity: Option<Identity>,
     pub(super) events: u32,
     pub(super) at_ms: u64,
+}
+
+/// Batches read for a consumer and not taken yet, and the place of the next frame.
+#[derive(Default)]
+pub(super) struct Ahead {
+    pub(super) batches: BTreeMap<Ticket, (Line, Batch)>,
+    /// The first ticket that may be at `place` or after it.
+    pub(super) ticket: Ticket,
+    pub(super) place: Place,
 }
 
 /// A channel between two changes.

@@ -9,7 +9,7 @@ use support::notice;
 use tracing::warn;
 
 use super::core::Core;
-use super::leader::cause_of;
+use super::log::cause_of;
 
 /// Pause before a failed read is retried.
 const READ_PAUSE: Duration = Duration::from_secs(1);

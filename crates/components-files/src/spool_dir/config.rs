@@ -1,6 +1,7 @@
 //! Settings of the `spool_dir` source.
 
 mod defaults;
+mod pieces;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,8 +16,10 @@ use regex::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::feed::BATCH_BYTES;
-use super::reading::transfer::{Pieces, PiecesConfig};
+use pieces::{Pieces, PiecesConfig};
+
+/// Maximum size of the bodies in a batch, except for a piece of a transferred file.
+pub(super) const BATCH_BYTES: usize = 1 << 20;
 
 /// The longest line that may be set.
 const LINE_MAX: ByteSize = ByteSize::mib(16);

@@ -14,8 +14,6 @@ use pipeline::{Batch, PieceLimits, PositionIntake, SourcePosition};
 use super::config::Options;
 use super::mark::Mark;
 
-/// Maximum size of the bodies in a batch, except for a piece of a transferred file.
-pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// Maximum number of positions that one batch removes.
 const FORGET_MAX: usize = 1_000;
 

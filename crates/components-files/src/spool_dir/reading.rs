@@ -6,7 +6,7 @@
 //! runs of its events. A file that is transferred unchanged has pieces of its bytes.
 
 mod lines;
-pub(super) mod transfer;
+mod transfer;
 
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Read};

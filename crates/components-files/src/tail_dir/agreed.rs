@@ -6,7 +6,6 @@ use peers::limits::Cut;
 use pipeline::Intake;
 
 use super::lines::Limits;
-use super::tailer::Tailer;
 
 /// The configured limits and the announced one.
 pub(super) struct Agreed {
@@ -33,32 +32,31 @@ impl Agreed {
             batch_events: smaller(self.set.batch_events, events),
         }
     }
-}
 
-impl Tailer {
-    /// Limits batches to what `intake` announces.
-    pub(super) fn agree_with(&mut self, intake: Arc<dyn Intake>) {
-        self.agreed.intake = Some(intake);
+    /// Follows the limit that `intake` announces.
+    pub(super) fn follow(&mut self, intake: Arc<dyn Intake>) {
+        self.intake = Some(intake);
     }
 
-    /// Updates the announced limit. Call it between two turns, while the bundle is empty.
-    pub(super) fn note_agreed(&mut self) {
-        let bytes = self.agreed.intake.as_ref().and_then(|intake| intake.batch_bytes_max());
-        if bytes == self.agreed.bytes_max {
-            return;
+    /// Returns new limits if the announced one has changed. `source` is named in the log.
+    pub(super) fn update(&mut self, source: &str) -> Option<Limits> {
+        let bytes = self.intake.as_ref().and_then(|intake| intake.batch_bytes_max());
+        if bytes == self.bytes_max {
+            return None;
         }
-        self.agreed.bytes_max = bytes;
-        let limits = self.agreed.limits(bytes);
-        self.options.limits = limits;
-        self.bundle.limit(limits);
-        let (source, line_max) = (&self.source, limits.line_bytes as u64);
+        self.bytes_max = bytes;
+        let limits = self.limits(bytes);
+        let line_max = limits.line_bytes as u64;
         if let Some(bytes) = bytes.filter(|bytes| line_max > *bytes) {
             tracing::warn!(
-                %source, line_max, message_max = bytes,
+                source,
+                line_max,
+                message_max = bytes,
                 "`line_max` of this source ({line_max} bytes) exceeds `message_max` of the next \
                  agent ({bytes} bytes), so longer lines go to the dead letters; lower `line_max` \
                  here or raise `message_max` there",
             );
         }
+        Some(limits)
     }
 }

@@ -23,8 +23,8 @@ use pipeline::env::DiskFile;
 use support::pool::Room;
 
 use super::buffers::Buffers;
+use super::chunk::{Chunk, Part};
 use super::lines::{Limits, Lines};
-use super::tailer::{Chunk, Part};
 
 /// Maximum size of a bundle, even if batches may be larger.
 const BYTES_MAX: usize = 1 << 20;

@@ -15,8 +15,7 @@ use super::glob::Found;
 use super::identity::{Fingerprint, HEAD_BYTES, PATH_BYTES_MAX, Position, TAIL_BYTES, new_key};
 use super::names::{may_be_copy, name_of, shown, stem};
 use super::notes::Notes;
-use super::report::Why;
-use super::survey::is;
+use super::reported::Why;
 use super::tailer::Tailer;
 
 /// Bytes at the end of a copy that are compared with the original.
@@ -184,7 +183,7 @@ impl Tailer {
         now: Instant,
     ) -> io::Result<bool> {
         let Some(file) = self.files.get_mut(id) else { return Ok(false) };
-        let same_inode = is(stat, file);
+        let same_inode = file.is(stat);
         let nothing_to_tell_by = file.position.head.len == 0;
         if (nothing_to_tell_by && !same_inode) || !file.position.is_in(&**opened)? {
             return Ok(false);

@@ -1,58 +1,18 @@
 //! Turns change notifications into reads and surveys, without waiting for the clock. Regular
 //! surveys find changes that the system does not report.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
-use pipeline::env::{Change, Watch};
+use pipeline::env::Change;
 use tokio::time::Instant;
 
 use super::file::{File, Stage};
-use super::followed::Followed;
 use super::schedule::Pauses;
 use super::tailer::Tailer;
 
 /// Longest pause between two surveys while every change is notified.
 const WATCHED_PAUSE: Duration = Duration::from_secs(5);
-
-/// The notifications, and the directories that they cover.
-pub(super) struct Watched {
-    /// `None` if the system has no notifications.
-    watch: Option<Arc<dyn Watch>>,
-    /// Directories that the last survey looked into; `true` = for files.
-    directories: BTreeMap<PathBuf, bool>,
-}
-
-impl Watched {
-    /// Creates the state before the first survey.
-    pub(super) fn new(watch: Option<Arc<dyn Watch>>) -> Self {
-        Self { watch, directories: BTreeMap::new() }
-    }
-
-    /// Sets the directories that a survey looked into.
-    pub(super) fn surveyed(&mut self, directories: BTreeMap<PathBuf, bool>) {
-        self.directories = directories;
-    }
-
-    /// Adds the directories that contain the files; they differ for links.
-    fn add_places(&mut self, files: &Followed) {
-        let mut seen = OsStr::new("");
-        for (_, file) in files.iter() {
-            let Some(directory) = file.place.parent() else { continue };
-            // Files of one directory mostly follow one another.
-            if directory.as_os_str() == seen {
-                continue;
-            }
-            seen = directory.as_os_str();
-            if self.directories.get(directory) != Some(&true) {
-                self.directories.insert(directory.to_owned(), true);
-            }
-        }
-    }
-}
 
 impl Tailer {
     /// Handles a change: reads a followed file, or schedules a survey.

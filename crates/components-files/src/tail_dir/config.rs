@@ -13,8 +13,8 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::glob::{Exclusion, Pattern};
-use super::handles::OPEN_MIN;
 use super::lines::Limits;
+use super::open_handles::OPEN_MIN;
 
 /// Settings of the `tail_dir` source.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -28,9 +28,10 @@ use support::failure_log::{FailureLog, seconds};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::chunk::{Chunk, Part};
 use super::file::FileId;
 use super::identity::Position;
-use super::tailer::{Chunk, Part, Room};
+use super::tailer::Room;
 
 /// Maximum number of chunks handed to the intake together: a durable channel stores them in one
 /// write. Chunks are many or large, not both: storing faster than sending forces the channel to

@@ -169,6 +169,11 @@ impl File {
         (self.position.device, self.position.inode)
     }
 
+    /// Returns true if `stat` has the device and inode of the file.
+    pub(super) fn is(&self, stat: &FileStat) -> bool {
+        (stat.device, stat.inode) == self.inode()
+    }
+
     /// Returns true if the file owns its inode: no other file follows it.
     pub(super) fn is_followed(&self) -> bool {
         matches!(self.stage, Stage::Here | Stage::Away { .. })

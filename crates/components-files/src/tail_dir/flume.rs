@@ -16,7 +16,6 @@
 //! another file now, that file was created after Flume's last survey: it is read from its
 //! beginning, whatever `start_at` says.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,19 +28,16 @@ use tokio::time::Instant;
 
 use super::candidates::position_at;
 use super::file::{File, FileId};
+use super::flume_positions::{FlumePositions, is_of_name};
 use super::glob::Found;
 use super::identity::{Fingerprint, PATH_BYTES_MAX, Position, new_key};
-use super::names::{may_be_renamed, name_of, shown};
+use super::names::shown;
 use super::notes::Notes;
-use super::report::Why;
+use super::reported::Why;
 use super::tailer::Tailer;
 
 /// Maximum size of a position file: some hundred thousand entries.
 const BYTES_MAX: u64 = 64 << 20;
-
-/// Entries of Flume's position file.
-#[derive(Debug, Default)]
-pub(super) struct FlumePositions(Vec<FlumePosition>);
 
 impl FlumePositions {
     /// Reads Flume's positions from the file at `path`, if some channel knows nothing of the
@@ -98,26 +94,6 @@ impl FlumePositions {
             .map(Self)
             .map_err(|error| refused("is not a Flume position file", Some(error.into())))
     }
-
-    /// Returns Flume's offset in the file of this position.
-    pub(super) fn offset_in(&self, position: &Position) -> Option<u64> {
-        let is_this = |entry: &&FlumePosition| {
-            entry.inode == position.inode && is_of_name(&entry.file, &position.path)
-        };
-        let offset = self.0.iter().find(is_this)?.pos;
-        (offset <= position.offset).then_some(offset)
-    }
-
-    /// Returns the paths that Flume read.
-    pub(super) fn paths(&self) -> HashSet<PathBuf> {
-        self.0.iter().map(|entry| entry.file.clone()).collect()
-    }
-}
-
-/// Returns true if rotation may have given the file the name that `now` has.
-fn is_of_name(before: &Path, now: &Path) -> bool {
-    let names = name_of(before).zip(name_of(now));
-    names.is_some_and(|(before, now)| may_be_renamed(before, now))
 }
 
 /// Result of an entry.

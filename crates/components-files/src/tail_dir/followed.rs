@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use metrics::{FileLabel, Gauge, Metrics, SourceLabel, Text};
 
+use super::chunk::Part;
 use super::file::{File, FileId};
 use super::names::shown;
-use super::tailer::Part;
 
 /// Device and inode.
 pub(super) type Inode = (u64, u64);

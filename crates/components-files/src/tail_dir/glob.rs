@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobMatcher};
 use pipeline::env::{Disk, FileKind, FileStat};
 
-use super::handles::is_out_of_files;
 use super::names::is_unasked;
+use super::open_handles::is_out_of_files;
 
 /// A path pattern.
 #[derive(Debug, Clone)]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use pipeline::Batch;
 
+use super::chunk::{Chunk, Part};
 use super::file::{File, FileId};
 use super::identity::Position;
-use super::tailer::{Chunk, Part, Tailer};
+use super::tailer::Tailer;
 
 /// Notes of one survey. Their files have nothing in flight.
 #[derive(Default)]

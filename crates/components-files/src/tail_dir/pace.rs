@@ -8,7 +8,8 @@ use pipeline::Env;
 use pipeline::env::Change;
 use tokio::time::Instant;
 
-use super::tailer::{Chunk, Part, Room, Tailer};
+use super::chunk::{Chunk, Part};
+use super::tailer::{Room, Tailer};
 
 type Turn = BoxFuture<'static, (Box<Tailer>, Vec<Chunk>)>;
 

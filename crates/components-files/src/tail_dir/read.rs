@@ -10,13 +10,14 @@ use memchr::memmem;
 use pipeline::{Batch, Existing};
 use tokio::time::Instant;
 
+use super::chunk::{Chunk, Outcome, Part};
 use super::file::{File, FileId, Leg};
-use super::handles::is_out_of_files;
 use super::identity::{Fingerprint, HEAD_BYTES, TAIL_BYTES};
 use super::lines::{End, Limits, Lines, Piece, next_piece};
 use super::multiline;
 use super::names::shown;
-use super::tailer::{Chunk, Part, Tailer};
+use super::open_handles::is_out_of_files;
+use super::tailer::Tailer;
 
 /// Header of an event that contains only the beginning of its line.
 const TRUNCATED: &str = "truncated";
@@ -50,17 +51,6 @@ struct Cuts {
     late_lines: u64,
     /// Events that had no room for their next line.
     divided: u64,
-}
-
-/// Result of a read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The end of the file was reached, or the file cannot be read now.
-    End,
-    /// There may be more.
-    More,
-    /// Nothing was read: the bundle has no room and must be finished first.
-    BundleFull,
 }
 
 impl Tailer {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::file::{File, Mark, Stage};
-use super::flume::FlumePositions;
+use super::flume_positions::FlumePositions;
 use super::identity::{Fingerprint, Position};
 
 /// How long a position is kept without its file: the directory may be mounted late.

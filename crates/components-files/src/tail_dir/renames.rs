@@ -4,18 +4,14 @@
 //! reports renames, the source follows such a file from the name that a pattern matches, over any
 //! number of renames, to its name at the survey.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::mem::take;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pipeline::env::FileKind;
 
 use super::candidates::Candidate;
 use super::tailer::Tailer;
-
-/// Current paths of files that no survey may have found, with the paths by which patterns would
-/// have found them.
-pub(super) type PendingRenames = BTreeMap<PathBuf, PathBuf>;
 
 impl Tailer {
     /// Records a rename. The name alone does not identify a followed file; the survey finds that

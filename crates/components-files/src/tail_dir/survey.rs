@@ -1,7 +1,6 @@
 //! A survey: finds the files that match now, and checks those that matched before.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::OsString;
+use std::collections::HashSet;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -10,87 +9,14 @@ use pipeline::env::{FileKind, FileStat};
 use tokio::time::Instant;
 
 use super::candidates::Candidate;
-use super::file::{File, FileId, Stage};
-use super::flume::FlumePositions;
-use super::followed::Inode;
+use super::chunk::Chunk;
+use super::file::{FileId, Stage};
+use super::flume_positions::FlumePositions;
 use super::glob::Found;
 use super::names::{may_be_renamed, name_of, shown};
 use super::notes::Notes;
 use super::recover::FORGET_AFTER;
-use super::tailer::{Chunk, Tailer};
-
-/// Result of the last survey, apart from the followed files.
-pub(super) struct Seen {
-    /// True before the first survey.
-    is_first: bool,
-    /// True if the first survey starts new files at their end.
-    from_end: bool,
-    /// Exceptions, which start at the beginning: Flume read a file of that name.
-    read_by_flume: HashSet<PathBuf>,
-    /// Paths that could not be read.
-    problems: BTreeMap<PathBuf, io::ErrorKind>,
-    /// Listings of directories, if a survey needed them.
-    listings: HashMap<PathBuf, Vec<(OsString, FileKind)>>,
-    /// Names that may be links.
-    may_be_links: HashSet<PathBuf>,
-    /// Files held back as copies.
-    held: BTreeMap<Inode, PathBuf>,
-}
-
-impl Seen {
-    /// Creates the state before the first survey.
-    pub(super) fn new(from_end: bool) -> Self {
-        Self {
-            is_first: true,
-            from_end,
-            read_by_flume: HashSet::new(),
-            problems: BTreeMap::new(),
-            listings: HashMap::new(),
-            may_be_links: HashSet::new(),
-            held: BTreeMap::new(),
-        }
-    }
-
-    /// Returns true before the first survey.
-    pub(super) fn is_first(&self) -> bool {
-        self.is_first
-    }
-
-    /// Returns true if a file found by this name now must be read from its end.
-    pub(super) fn begins_at_end(&self, path: &Path) -> bool {
-        self.is_first && self.from_end && !self.read_by_flume.contains(path)
-    }
-
-    /// Returns true if this name may be a link.
-    pub(super) fn may_be_link(&self, path: &Path) -> bool {
-        self.may_be_links.contains(path)
-    }
-
-    /// Marks a file as a copy that is not read; returns true if that is new.
-    pub(super) fn hold(&mut self, inode: Inode, path: &Path) -> bool {
-        self.held.insert(inode, path.to_owned()).is_none()
-    }
-
-    /// Removes the mark of a copy.
-    pub(super) fn unmark_copy(&mut self, inode: Inode) {
-        self.held.remove(&inode);
-    }
-
-    /// Returns true if the file is marked as a copy.
-    pub(super) fn is_held(&self, inode: Inode) -> bool {
-        self.held.contains_key(&inode)
-    }
-
-    /// Returns the paths that could not be read.
-    pub(super) fn problems(&self) -> &BTreeMap<PathBuf, io::ErrorKind> {
-        &self.problems
-    }
-
-    /// Returns true if no decision waits for time to pass.
-    pub(super) fn is_calm(&self) -> bool {
-        self.held.is_empty() && self.problems.is_empty()
-    }
-}
+use super::tailer::Tailer;
 
 impl Tailer {
     /// Surveys once; returns notes about new and removed files.
@@ -184,7 +110,7 @@ impl Tailer {
         let absent: Vec<FileId> = absent.map(|(id, _)| id).collect();
         for id in absent {
             let Some(file) = self.files.get(id) else { continue };
-            let at_place = self.env.disk.stat(&file.place).ok().filter(|stat| is(stat, file));
+            let at_place = self.env.disk.stat(&file.place).ok().filter(|stat| file.is(stat));
             let known_gone = file.stage == Stage::Away { gone: true };
             let somewhere = match at_place {
                 Some(stat) => Some((file.place.clone(), stat)),
@@ -214,7 +140,7 @@ impl Tailer {
         let place = self.files.get(id)?.place.clone();
         let neighbours = self.neighbours(&place).ok()?;
         let file = self.files.get(id)?;
-        neighbours.into_iter().find(|(_, stat)| is(stat, file))
+        neighbours.into_iter().find(|(_, stat)| file.is(stat))
     }
 
     /// Returns the files next to `place` with names that rotation may derive from its name.
@@ -267,7 +193,7 @@ impl Tailer {
                     leaving.push(id);
                 }
                 Stage::Unnamed { until } if until < now => {
-                    if disk.stat(&file.place).is_ok_and(|stat| is(&stat, file)) {
+                    if disk.stat(&file.place).is_ok_and(|stat| file.is(&stat)) {
                         file.stage = Stage::Unnamed { until: now + FORGET_AFTER };
                     } else {
                         leaving.push(id);
@@ -309,9 +235,4 @@ impl Tailer {
         self.seen.problems = found.problems;
         self.seen.held.retain(|_, path| found.files.contains_key(path));
     }
-}
-
-/// Returns true if `stat` has the device and inode of the file.
-pub(super) fn is(stat: &FileStat, file: &File) -> bool {
-    (stat.device, stat.inode) == file.inode()
 }

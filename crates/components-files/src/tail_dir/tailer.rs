@@ -28,63 +28,36 @@
 //! Change notifications ([`changes`](super::changes)) select the files to read and trigger surveys;
 //! timed surveys continue at a lower rate.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Metrics;
 use pipeline::env::{Change, FileKind, FileStat, Watch};
-use pipeline::{Batch, Env, FileBoard, FollowedFiles};
+use pipeline::{Env, FileBoard, FollowedFiles};
 use tokio::time::Instant;
 
 use super::agreed::Agreed;
 use super::buffers::Buffers;
 use super::bundle::Bundle;
-use super::changes::Watched;
+use super::chunk::{Chunk, Outcome, Part};
 use super::config::Options;
 use super::file::{File, FileId, READS_AHEAD, Stage};
-use super::flume::FlumePositions;
+use super::flume_positions::FlumePositions;
 use super::followed::Followed;
-use super::handles::Handles;
 use super::identity::new_key;
 use super::names::shown;
 use super::open_events::OpenEvents;
-use super::read::Outcome;
-use super::renames::PendingRenames;
-use super::report::Report;
+use super::open_handles::Handles;
+use super::reported::Report;
 use super::schedule::Schedule;
-use super::survey::Seen;
+use super::seen::Seen;
+use super::watched::Watched;
 
-/// Lines in flight, or a note about a file.
-#[derive(Debug, Clone)]
-pub(super) struct Chunk {
-    /// Lines with the positions after them; a note has no lines.
-    pub(super) batch: Batch,
-    /// The channels that lack it; `None` = all.
-    pub(super) targets: Option<Vec<usize>>,
-    /// Its parts, in the order of the positions. If there are several, their files have nothing
-    /// else in flight.
-    pub(super) parts: Vec<Part>,
-}
-
-/// Part of a chunk that belongs to one file.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
-    pub(super) file: FileId,
-    /// The offset after it; `None` makes the channels forget the file.
-    pub(super) end: Option<u64>,
-    /// Bytes of its lines.
-    pub(super) bytes: u64,
-    /// True if it is the last part of its read.
-    pub(super) ends_read: bool,
-}
-
-impl Chunk {
-    /// Bytes of its lines.
-    pub(super) fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.bytes).sum()
-    }
-}
+/// Current paths of files that no survey may have found, with the paths by which patterns would
+/// have found them.
+type PendingRenames = BTreeMap<PathBuf, PathBuf>;
 
 /// Amount that may be read before something is stored.
 #[derive(Debug, Clone, Copy)]
@@ -184,7 +157,11 @@ impl Tailer {
     ) -> Vec<Chunk> {
         let now = Instant::now();
         self.turns += 1;
-        self.note_agreed();
+        // Between two turns the bundle is empty.
+        if let Some(limits) = self.agreed.update(&self.source) {
+            self.options.limits = limits;
+            self.bundle.limit(limits);
+        }
         settled.iter().for_each(|settled| self.files.settle(*settled));
         // While notes are in flight, nothing else is.
         self.is_waiting_for_notes &= settled.is_empty();

@@ -15,12 +15,10 @@ use super::bucket::{
 };
 use super::config::{CompactConfig, MarkerConfig, Promise, TimeFrom};
 use super::decision::RepairHint;
-use super::marker::Marker;
-use super::merging::Compact;
 use super::named::NamedLedger;
 use super::roll::Limits;
+use super::settings::{Compact, Marker, Settings};
 use super::visible::Visible;
-use super::writer::Settings;
 use super::{BLOCK_RESERVE, Config, Connect, HdfsSink, place};
 
 /// Ledger entries after which a checkpoint replaces them.

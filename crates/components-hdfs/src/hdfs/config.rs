@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "testkit")]
 use storage::{FileSystem, StoreUrl};
 
+use super::roll::Boundary;
 use super::table::HiveConfig;
 use crate::reach::KerberosConfig;
 
@@ -184,16 +185,6 @@ pub(super) enum TimeFrom {
     Header,
     /// The time of arrival at this sink, whatever the header contains.
     Arrival,
-}
-
-/// A boundary of the clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Boundary {
-    /// Each full hour of the time zone.
-    Hour,
-    /// Each midnight of the time zone.
-    Day,
 }
 
 /// When a file is closed and becomes visible: whichever comes first.

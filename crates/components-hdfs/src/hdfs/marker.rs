@@ -19,32 +19,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{Ledger, LedgerError, NoteKind, NotedPlace};
-use metrics::{Counter, FloatGauge};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::due::Due;
 use super::merging::unmerged;
-use super::writer::{Settings, now};
+use super::settings::{Marker, Settings, now};
 
 /// Maximum pause between reads of the notes; a shorter margin shortens it.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-
-/// When a directory is complete, and its marker.
-#[derive(Debug)]
-pub(super) struct Marker {
-    /// Name of the marker file.
-    pub(super) name: String,
-    /// Time from the end of the path's period until the stage is listed.
-    pub(super) after: Duration,
-    /// The part of `after` beyond `late_after`, for clock differences and for the time from routing
-    /// a batch to the start of its file.
-    pub(super) margin: Duration,
-    /// Number of created markers.
-    pub(super) made: Counter,
-    /// Number of directories without a marker.
-    pub(super) due: FloatGauge,
-}
 
 /// A directory with a note.
 #[derive(Debug)]

@@ -19,36 +19,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::{Ledger, LedgerError, MergeLimits, MergeOutcome, NoteKind, NotedPlace};
-use metrics::{Counter, FloatGauge};
 use pipeline::{Classify, ErrorClass};
 use storage::CreateOptions;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::due::Due;
-use super::writer::{Settings, now};
+use super::settings::{Compact, Settings, now};
 
 /// Maximum pause between reads of the notes; a shorter `after` shortens it.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Maximum attempts for a directory with an unreadable file, while the store responds otherwise.
 const TRIES_MAX: u32 = 20;
-
-/// When to merge a directory, and its metrics.
-#[derive(Debug)]
-pub(super) struct Compact {
-    /// Time from the end of the path's period.
-    pub(super) after: Duration,
-    /// Number of merges.
-    pub(super) merges: Counter,
-    /// Number of merged files.
-    pub(super) files: Counter,
-    /// Size of the merged files.
-    pub(super) bytes: Counter,
-    /// Directories that the store refuses to merge.
-    pub(super) given_up: Counter,
-    /// Directories that are not merged yet.
-    pub(super) due: FloatGauge,
-}
 
 /// Result for a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,19 +16,17 @@ mod backlog;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{Ledger, LedgerError, NoteKind, NotedPlace};
-use metrics::{Counter, FloatGauge};
+use ledger::{Ledger, LedgerError, NoteKind};
 use pipeline::SinkBoard;
 use support::backoff::jittered;
 use support::causes::chain;
 use support::failure_log::FailureLog;
 use thiserror::Error;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::noted::Noted;
-use super::writer::Settings;
-use crate::hive::{Keys, MetastoreError, Partition, Registry};
+use super::settings::{Registration, Settings};
+use crate::hive::{MetastoreError, Partition};
 use backlog::Backlog;
 
 /// Pause between reads of the notes of other collectors.
@@ -37,44 +35,6 @@ const PAUSE: Duration = Duration::from_secs(30);
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Partitions per call.
 const CALL_MAX: usize = 100;
-
-/// The registration settings.
-pub(super) struct Registration {
-    /// Database and name of the table.
-    pub(super) table: String,
-    pub(super) keys: Keys,
-    pub(super) registry: Arc<dyn Registry>,
-    /// Partitions that were added, or already existed.
-    pub(super) added: Counter,
-    /// Failed attempts.
-    pub(super) failed: Counter,
-    /// Directories with files that are not registered yet.
-    pub(super) due: FloatGauge,
-    /// Directories with a note.
-    pub(super) noted: Noted,
-    /// Signals possible work.
-    pub(super) news: Notify,
-}
-
-impl Registration {
-    /// Returns the directories that are partitions and have no note yet.
-    pub(super) fn new_ones<'d>(
-        &self,
-        directories: impl Iterator<Item = &'d String>,
-    ) -> Vec<NotedPlace> {
-        let places = directories.filter(|directory| self.keys.partition(directory).is_some());
-        // The time of a partition does not matter here.
-        self.noted.new_ones(places.map(|it| NotedPlace { directory: it.clone(), at: 0 }))
-    }
-
-    /// Adds directories with a note and a file.
-    pub(super) fn committed(&self, places: Vec<NotedPlace>) {
-        if !places.is_empty() {
-            self.noted.add(places);
-            self.news.notify_one();
-        }
-    }
-}
 
 /// Why partitions are not registered yet.
 #[derive(Debug, Error)]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use support::backoff::spread;
 use tokio::time::Instant;
-
-use super::config::Boundary;
 
 /// Limits of a roll; the first one reached ends it.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +73,16 @@ impl Limits {
         let ripe = now + self.age_max.mul_f64(RIPE);
         Life { over, ripe, idle: now + self.idle_max, touched: now }
     }
+}
+
+/// A boundary of the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Boundary {
+    /// Each full hour of the time zone.
+    Hour,
+    /// Each midnight of the time zone.
+    Day,
 }
 
 impl Boundary {

@@ -25,10 +25,10 @@ use super::noted::{Noted, Notes};
 use super::open_file::{OpenFile, Writing};
 use super::roll::{Fill, Life, Limits};
 use super::rolls::Growing;
+use super::settings::Settings;
 use super::traced::Traced;
 use super::visible::Visible;
 use super::waiting::Waiting;
-use super::writer::Settings;
 
 /// Number of files of a roll to close in parallel.
 const CLOSED_AT_ONCE: usize = 32;

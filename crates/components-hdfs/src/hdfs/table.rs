@@ -12,7 +12,7 @@ use storage::StoreUrl;
 use super::Config;
 use super::bucket::Rules;
 use super::config::Promise;
-use super::register::Registration;
+use super::settings::Registration;
 use crate::hive::{Column, Keys, Metastore, Places, Reader, TableSpec};
 
 /// The external table that the directories of a sink are partitions of.

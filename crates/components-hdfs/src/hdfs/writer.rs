@@ -9,24 +9,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use formats::format::Format;
-use ledger::{NoteKind, Token};
-use metrics::Counter;
-use pipeline::env::unix_millis;
-use pipeline::{Batch, BatchBuilder, Env, IntervalSet, Letter, Outcome, Taken, Ticket, Unwritable};
+use ledger::Token;
+use pipeline::{Batch, BatchBuilder, IntervalSet, Letter, Outcome, Taken, Ticket, Unwritable};
 use support::mutant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::bucket::{OVERFLOW, Routed, Rules};
+use super::bucket::{OVERFLOW, Routed};
 use super::error::HdfsSinkError;
-use super::marker::Marker;
-use super::merging::Compact;
-use super::register::Registration;
 use super::roll::Limits;
 use super::rolls::{Growing, Rolls};
 use super::rounds::{BatchRounds, ROUNDS_MAX};
+use super::settings::{Settings, now};
 use super::staged::{CommitContext, FileKey, OpenRoll, Part};
 
 /// Maximum number of rolls being closed and committed in the background.
@@ -38,35 +33,6 @@ pub(super) enum Command {
     Write(Box<Taken>, OwnedSemaphorePermit),
     /// End the roll now.
     Flush,
-}
-
-/// Settings that do not change between openings.
-pub(super) struct Settings {
-    pub(super) env: Env,
-    pub(super) rules: Rules,
-    /// Number of late events.
-    pub(super) late: Counter,
-    /// Number of events of batches with too many directories.
-    pub(super) overflow: Counter,
-    pub(super) format: Arc<Format>,
-    pub(super) limits: Limits,
-    pub(super) buckets_max: usize,
-    /// The marker of complete directories.
-    pub(super) marker: Option<Marker>,
-    /// When to merge small files.
-    pub(super) compact: Option<Compact>,
-    /// Where to register partitions.
-    pub(super) registration: Option<Registration>,
-}
-
-impl Settings {
-    /// Returns the tasks for directories whose period is over. A marker follows the merge, so the
-    /// merge note comes first.
-    pub(super) fn kinds_of_notes(&self) -> Vec<NoteKind> {
-        let merge = self.compact.as_ref().map(|_| NoteKind::Merge);
-        let marker = self.marker.as_ref().map(|_| NoteKind::Marker);
-        merge.into_iter().chain(marker).collect()
-    }
 }
 
 /// The writer of one opening.
@@ -358,11 +324,6 @@ fn begun(settings: &Settings, limits: &Limits, at: Instant) -> OpenRoll {
     let token = Token(env.entropy.bytes16());
     tracing::debug!(roll = %token, "roll begun");
     OpenRoll::new(token, life)
-}
-
-/// Returns the host's time in milliseconds since 1970.
-pub(super) fn now(env: &Env) -> i64 {
-    i64::try_from(unix_millis(env.clock.now())).unwrap_or(i64::MAX)
 }
 
 async fn until(due: Option<Instant>) {

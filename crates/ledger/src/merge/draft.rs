@@ -10,7 +10,7 @@ use storage::{CreateOptions, FileSystem, FsError, Stat};
 use support::mutant;
 use tracing::info;
 
-use super::{COPY, Merge, MergedFile};
+use super::record::{COPY, Merge, MergedFile};
 use crate::audit::place_of;
 use crate::committer::{AttemptKind, Verdict};
 use crate::dataset::{Dataset, WriterId};

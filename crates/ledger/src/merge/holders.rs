@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Merge;
+use super::record::Merge;
 use crate::entry::{Entry, Kind, StagedFile};
 
 /// Which file contains which others, by the merges of a ledger.
@@ -70,7 +70,7 @@ impl Holders {
 
 #[cfg(test)]
 mod tests {
-    use super::super::MergedFile;
+    use super::super::record::MergedFile;
     use super::*;
     use crate::{Token, WriterId};
 

@@ -6,11 +6,12 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use support::meter::Volume;
 
 use super::super::tally::Tally;
 use super::super::view::{Outflow, Passed};
 use super::*;
-use crate::status::{BatchFlow, Conservation, SourceFlow, Volume};
+use crate::status::{BatchFlow, Conservation, SourceFlow};
 
 /// The fate of a batch.
 #[derive(Debug, Clone)]
@@ -77,7 +78,7 @@ proptest! {
         }
         let mut sum = Conservation { held_events: held, ..Conservation::default() };
         source.add_to(&mut sum);
-        sum.add_channel(0, Some(&passed));
+        sum.add_channel(0, passed.read());
         let sum = sum.balanced();
         prop_assert_eq!(sum.difference_events, 0, "the events of {:?}", sum);
         let rejected = sum.dropped_events.get("rejected_by_interceptor").copied();

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::boards::Boards;
-use crate::opening::Opened;
+use crate::opened::Opened;
 
 /// An agent whose source never resends, with a channel for each of these numbers of events.
 fn settings(dir: &Path, selector: &str, capacities: &[u64], optional: &str) -> String {

@@ -21,7 +21,7 @@ const BACKLOG: f64 = 60.0;
 const FILES_AFTER: f64 = 10.0;
 
 /// Why an agent is not ready into which nothing enters at an operator's word.
-pub(crate) const EVERY_SOURCE_HELD: &str = "an operator has stopped every source";
+pub const EVERY_SOURCE_HELD: &str = "an operator has stopped every source";
 
 /// Seconds without an event after which a difference counts. While events move it fluctuates,
 /// because each term is counted at another moment.

@@ -2,11 +2,11 @@
 //!
 //! Method: a snapshot of a healthy agent, and one change of it.
 
+use support::meter::Throughput;
+
 use super::*;
 use crate::status::sample::healthy;
-use crate::status::{
-    FilesStatus, GroupStatus, MemberStatus, PlainTextStatus, State, Throughput, UnableStatus,
-};
+use crate::status::{FilesStatus, GroupStatus, MemberStatus, PlainTextStatus, State, UnableStatus};
 
 const WELL: &str = "All is well";
 const CHANGED: (Level, Cause) = (Level::Note, Cause::Configuration);

@@ -10,8 +10,9 @@
 use pipeline::{Batch, BatchSize, ChannelError, KeySet, PutTransaction};
 
 use super::put::Put;
-use crate::durable::channel::{Durable, PUT_OVERHEAD};
+use crate::durable::channel::Durable;
 use crate::durable::recovery::inspect::Inspection;
+use crate::durable::space::capacity::PUT_OVERHEAD;
 
 impl Durable {
     /// Puts a batch back for `consumer`.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::packing::Packed;
 use crate::durable::Compression;
 use crate::durable::log::frame::Body;
-use crate::durable::space::overflow::Overflow;
+use crate::durable::space::when_full::Overflow;
 
 /// One batch of a put, as its producer has prepared it.
 pub(crate) struct NewBatch {

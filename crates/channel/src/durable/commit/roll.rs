@@ -12,7 +12,7 @@ use crate::durable::log::frame::Frame;
 use crate::durable::log::records::{AckRecord, SegmentRecord};
 use crate::durable::log::segment::Kind;
 use crate::durable::log::writer::Log;
-use crate::durable::space::full_disk::{Open, acks_room};
+use crate::durable::space::open_segment::{Open, acks_room};
 
 impl Core {
     /// Begins the next segment with room for `needed` bytes.

@@ -28,7 +28,7 @@ use super::reserve::Reserve;
 use super::seal::Keyring;
 use super::segment::{BLOCK, Seed};
 use super::segment_pool::SegmentPool;
-use crate::durable::space::full_disk::with_acks;
+use crate::durable::space::open_segment::with_acks;
 
 /// Up to this size the beginning of a segment counts as small, however small segments are.
 const OPENING_LITTLE: u64 = 256 << 10;

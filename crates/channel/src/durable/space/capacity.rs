@@ -8,8 +8,13 @@ use pipeline::units::ByteSize;
 use pipeline::{BuildContext, ChannelError, Env};
 
 use crate::durable::Config;
-use crate::durable::channel::{PUT_MAX, PUT_OVERHEAD};
-use crate::durable::core::DISK_PERCENT;
+
+/// Larger puts are refused: offsets in a segment have 32 bits.
+pub(crate) const PUT_MAX: u64 = 1 << 30;
+/// Overhead of a put: frame, envelope, padding.
+pub(crate) const PUT_OVERHEAD: u64 = 8 << 10;
+/// Maximum share of the disk that a channel uses, in percent.
+pub(crate) const DISK_PERCENT: u64 = 80;
 
 impl Config {
     /// Returns the size of the largest batch that fits next to the open segment and the reserve.

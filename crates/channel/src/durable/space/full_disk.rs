@@ -36,7 +36,7 @@
 //! 1. A next segment is as long as the disk has room for, down to its minimum. The free space that
 //!    the file system reports does not decide, because it may report less than it has.
 //! 2. While there is no next segment, puts fill the open one up to the room for commits
-//!    ([`acks_room`]). The same applies to a short segment until the next one exists.
+//!    (`open_segment::acks_room`). The same applies to a short segment until the next one exists.
 //! 3. When that room runs short, commits are written only if one frees a segment, or if the channel
 //!    is empty: each takes a block, and frees a file that becomes the next segment.
 //! 4. If an empty channel's open segment has no room for a waiting put, the channel begins a new
@@ -60,32 +60,6 @@ use crate::durable::core::Core;
 use crate::durable::log::segment::BLOCK;
 use crate::durable::log::writer::Log;
 use crate::durable::state::State;
-
-/// Room at the end of a segment for commits, if the segment is not small …
-const ACKS_ROOM: u64 = 256 << 10;
-/// … or begins with much.
-const OPENINGS_KEPT: u64 = 2;
-
-/// Returns the room at the end of a segment that puts leave to commits, and to the beginning of the
-/// next segment, for the case that there is no next one.
-pub(crate) fn acks_room(room: u64, opening: u64) -> u64 {
-    ACKS_ROOM.max(opening * OPENINGS_KEPT).min(room / 4)
-}
-
-/// The room of the open segment.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Open {
-    /// Size of its file; 0 while there is no segment.
-    pub(crate) room: u64,
-    /// The offset of its first group.
-    pub(crate) begun_at: u64,
-    /// The room at its end that puts leave to commits.
-    pub(crate) acks: u64,
-    /// It is shorter than usual.
-    pub(crate) short: bool,
-    /// The file of the next segment exists.
-    pub(crate) next_ready: bool,
-}
 
 impl State {
     /// Returns the end of the open segment.
@@ -320,9 +294,4 @@ impl Core {
                 "the channel accepts events again");
         }
     }
-}
-
-/// Returns the room for a put of `bytes`, including the part that puts leave to commits.
-pub(crate) fn with_acks(bytes: u64) -> u64 {
-    (bytes + BLOCK as u64) * 4 / 3
 }

@@ -5,8 +5,8 @@ use support::failure_log::FailureLog;
 
 use super::capacity::Lack;
 use super::fill_rate::FillRate;
-use super::full_disk::Open;
 use super::intake_stop::IntakeStop;
+use super::open_segment::Open;
 
 /// The room that the channel may use, and its limits.
 #[derive(Default)]

@@ -24,56 +24,15 @@ use crypto::digest::{Context, SHA256};
 use formats::pieces;
 use pipeline::env::DiskFile;
 use pipeline::file_position::shown;
-use pipeline::units::ByteSize;
-use pipeline::{BatchBuilder, BuildContext, BuildError, PieceLimits};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use pipeline::{BatchBuilder, PieceLimits};
 use support::hex::hex;
 
 use super::super::mark::{DONE, Sight};
 use super::Content;
 use super::{Piece, Problem};
 
-/// Bounds of `size`.
-const SIZES: (ByteSize, ByteSize) = (ByteSize(1 << 10), ByteSize::mib(8));
 /// Read size for bytes that only the digest needs.
 const AGAIN_BYTES: usize = 1 << 20;
-
-/// How files are cut that are transferred as they are.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(in super::super) struct PiecesConfig {
-    /// Size limit of a piece, from 1KiB to 8MiB. Larger pieces mean fewer temporary files, and need
-    /// more memory. If downstream agents accept only smaller batches, pieces are smaller.
-    #[serde(default = "default_size")]
-    size: ByteSize,
-}
-
-fn default_size() -> ByteSize {
-    ByteSize::mib(1)
-}
-
-/// The checked settings.
-pub(in super::super) struct Pieces {
-    pub(in super::super) size: usize,
-    /// Distinguishes transfers of this source from those of other hosts.
-    host: Arc<str>,
-    source: Arc<str>,
-}
-
-impl PiecesConfig {
-    /// # Errors
-    /// Fails if the size is out of bounds.
-    pub(in super::super) fn checked(&self, cx: &BuildContext) -> Result<Pieces, BuildError> {
-        let (least, most) = SIZES;
-        if self.size < least || self.size > most {
-            let problem = format!("must be from {least} to {most}");
-            return Err(BuildError::invalid("pieces.size", problem));
-        }
-        let (host, source) = (cx.env.host.clone(), cx.name.clone());
-        Ok(Pieces { size: self.size.0 as usize, host, source })
-    }
-}
 
 /// Rest of a file to send.
 pub(super) struct Transfer {

@@ -11,7 +11,8 @@ use pipeline::PositionIntake as _;
 use pipeline::env::{Change, Coverage};
 use proptest::prelude::*;
 
-use super::super::tailer::{Chunk, Part, Room};
+use super::super::chunk::{Chunk, Part};
+use super::super::tailer::Room;
 use super::*;
 
 #[derive(Debug, Clone)]

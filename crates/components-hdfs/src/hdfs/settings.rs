@@ -1,0 +1,121 @@
+//! Settings of a sink that do not change between openings, for its writer and for its tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use formats::format::Format;
+use ledger::{NoteKind, NotedPlace};
+use metrics::{Counter, FloatGauge};
+use pipeline::Env;
+use pipeline::env::unix_millis;
+use tokio::sync::Notify;
+
+use super::bucket::Rules;
+use super::noted::Noted;
+use super::roll::Limits;
+use crate::hive::{Keys, Registry};
+
+/// Settings that do not change between openings.
+pub(super) struct Settings {
+    pub(super) env: Env,
+    pub(super) rules: Rules,
+    /// Number of late events.
+    pub(super) late: Counter,
+    /// Number of events of batches with too many directories.
+    pub(super) overflow: Counter,
+    pub(super) format: Arc<Format>,
+    pub(super) limits: Limits,
+    pub(super) buckets_max: usize,
+    /// The marker of complete directories.
+    pub(super) marker: Option<Marker>,
+    /// When to merge small files.
+    pub(super) compact: Option<Compact>,
+    /// Where to register partitions.
+    pub(super) registration: Option<Registration>,
+}
+
+impl Settings {
+    /// Returns the tasks for directories whose period is over. A marker follows the merge, so the
+    /// merge note comes first.
+    pub(super) fn kinds_of_notes(&self) -> Vec<NoteKind> {
+        let merge = self.compact.as_ref().map(|_| NoteKind::Merge);
+        let marker = self.marker.as_ref().map(|_| NoteKind::Marker);
+        merge.into_iter().chain(marker).collect()
+    }
+}
+
+/// When a directory is complete, and its marker.
+#[derive(Debug)]
+pub(super) struct Marker {
+    /// Name of the marker file.
+    pub(super) name: String,
+    /// Time from the end of the path's period until the stage is listed.
+    pub(super) after: Duration,
+    /// The part of `after` beyond `late_after`, for clock differences and for the time from routing
+    /// a batch to the start of its file.
+    pub(super) margin: Duration,
+    /// Number of created markers.
+    pub(super) made: Counter,
+    /// Number of directories without a marker.
+    pub(super) due: FloatGauge,
+}
+
+/// When to merge a directory, and its metrics.
+#[derive(Debug)]
+pub(super) struct Compact {
+    /// Time from the end of the path's period.
+    pub(super) after: Duration,
+    /// Number of merges.
+    pub(super) merges: Counter,
+    /// Number of merged files.
+    pub(super) files: Counter,
+    /// Size of the merged files.
+    pub(super) bytes: Counter,
+    /// Directories that the store refuses to merge.
+    pub(super) given_up: Counter,
+    /// Directories that are not merged yet.
+    pub(super) due: FloatGauge,
+}
+
+/// The registration settings.
+pub(super) struct Registration {
+    /// Database and name of the table.
+    pub(super) table: String,
+    pub(super) keys: Keys,
+    pub(super) registry: Arc<dyn Registry>,
+    /// Partitions that were added, or already existed.
+    pub(super) added: Counter,
+    /// Failed attempts.
+    pub(super) failed: Counter,
+    /// Directories with files that are not registered yet.
+    pub(super) due: FloatGauge,
+    /// Directories with a note.
+    pub(super) noted: Noted,
+    /// Signals possible work.
+    pub(super) news: Notify,
+}
+
+impl Registration {
+    /// Returns the directories that are partitions and have no note yet.
+    pub(super) fn new_ones<'d>(
+        &self,
+        directories: impl Iterator<Item = &'d String>,
+    ) -> Vec<NotedPlace> {
+        let places = directories.filter(|directory| self.keys.partition(directory).is_some());
+        // The time of a partition does not matter here.
+        self.noted.new_ones(places.map(|it| NotedPlace { directory: it.clone(), at: 0 }))
+    }
+
+    /// Adds directories with a note and a file.
+    pub(super) fn committed(&self, places: Vec<NotedPlace>) {
+        if !places.is_empty() {
+            self.noted.add(places);
+            self.news.notify_one();
+        }
+    }
+}
+
+/// Returns the host's time in milliseconds since 1970.
+pub(super) fn now(env: &Env) -> i64 {
+    i64::try_from(unix_millis(env.clock.now())).unwrap_or(i64::MAX)
+}
