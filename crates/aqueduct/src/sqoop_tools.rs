@@ -13,7 +13,7 @@ mod tables;
 
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_USAGE};
+use program::cli::{self, EXIT_USAGE};
 use clap::Args;
 use pipeline::Env;
 use sqoop::{Job, Task};

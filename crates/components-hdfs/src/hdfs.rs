@@ -35,6 +35,7 @@ mod open_file;
 pub mod paths;
 pub mod place;
 pub(crate) mod probe;
+pub mod publish;
 mod register;
 mod roll;
 mod rolls;

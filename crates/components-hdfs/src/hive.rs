@@ -31,8 +31,8 @@ pub(crate) use table::{Column, Reader, TableSpec};
 /// Registers partitions.
 #[async_trait]
 pub(crate) trait Registry: Send + Sync {
-    /// Adds these partitions, unless they exist. After an error, some may have been added; the call
-    /// can be repeated.
+    /// Finds or creates the table, and adds these partitions, unless they exist. After an error,
+    /// some may have been added; the call can be repeated.
     ///
     /// # Errors
     /// The metastore is unreachable, or rejects the call.

@@ -1,4 +1,4 @@
-//! The default file system of Hadoop's configuration.
+//! Properties of Hadoop's configuration, such as the default file system.
 
 use crate::{Options, World};
 
@@ -28,7 +28,7 @@ pub fn site_default_fs(
 }
 
 /// Returns the value of a property in Hadoop's XML. As in Hadoop, the last one counts.
-fn property(text: &str, name: &str) -> Option<String> {
+pub fn property(text: &str, name: &str) -> Option<String> {
     let mut plain = String::new();
     let mut rest = text;
     while let Some((before, comment)) = rest.split_once("<!--") {

@@ -30,7 +30,7 @@ use pipeline::Settings;
 use thiserror::Error;
 
 pub use agent::agents;
-pub use hadoop::site_default_fs;
+pub use hadoop::{property as site_property, site_default_fs};
 pub use properties::{Property, SyntaxError};
 pub use report::{Finding, Outcome, Report};
 pub use translate::is_plain_text;

@@ -59,6 +59,11 @@ const CODECS: [(&str, &str, &str); 6] = [
 
 impl Files {
     pub(crate) fn of(given: &Given, notes: &mut Notes) -> Self {
+        if given.has("hive-import") {
+            let form = Form::Parquet(Vec::new());
+            let codec = codec(given, &form, notes);
+            return Self { form, delimiter: ',', null: "null".to_owned(), codec };
+        }
         let forms: Vec<&str> =
             ["as-textfile", "as-sequencefile", "as-avrodatafile", "as-parquetfile"]
                 .into_iter()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::World;
+use crate::hive;
 use crate::notes::{Notes, Outcome};
 use crate::options::{self, Answer, Row};
 
@@ -126,6 +127,11 @@ impl Given {
     pub(crate) fn answer_import(&self, notes: &mut Notes) {
         for (row, _) in &self.all {
             let option = written(row);
+            if hive::makes_ineffective(self, row.name) {
+                let text = "no effect: the files of a Hive table are Parquet, without delimiters";
+                notes.add(Outcome::Ignored, &option, text);
+                continue;
+            }
             match row.answer {
                 Answer::Carried(_) => {}
                 Answer::Differs(text) => notes.add(Outcome::Differs, &option, text),
@@ -184,7 +190,11 @@ impl Given {
     }
 
     fn note_properties(&self, notes: &mut Notes) {
-        for name in self.properties.keys().filter(|name| *name != "fs.defaultFS") {
+        let used = |name: &str| {
+            let is_used = self.has("hive-import") && hive::METASTORE_PROPERTIES.contains(&name);
+            is_used || name == "fs.defaultFS"
+        };
+        for name in self.properties.keys().filter(|name| !used(name)) {
             let text = "no effect: Aqueduct does not use MapReduce";
             notes.add(Outcome::Ignored, &format!("-D {name}"), text);
         }

@@ -3,6 +3,7 @@
 use crate::World;
 use crate::form::{Column, Files, Form};
 use crate::given::Given;
+use crate::hive::Hive;
 use crate::notes::{Notes, Outcome};
 use crate::place::{Database, Password, database, name_of, target};
 
@@ -41,6 +42,8 @@ pub struct Import {
     pub mode: Mode,
     /// The URL of the directory.
     pub url: String,
+    /// The Hive table of the files.
+    pub hive: Option<Hive>,
     /// True to add files to existing ones.
     pub appends: bool,
     /// Rows are counted at the end.
@@ -96,8 +99,11 @@ impl Import {
                         remove it, or remove --query, --incremental and --append";
             notes.refuse("--validate", text);
         }
+        let hive = Hive::of(given, world, notes);
+        let below = hive.as_ref().map(Hive::below).unwrap_or_default();
         Self {
-            url: target(given, table.as_deref(), world, notes),
+            url: target(given, table.as_deref(), world, notes) + &below,
+            hive,
             columns: given.list("columns"),
             condition: given.get("where").map(str::to_owned),
             split_by: given.get("split-by").map(str::to_owned).filter(|_| mode == Mode::Full),
@@ -201,6 +207,11 @@ impl Import {
                         `aqueduct import --dry-run` prints for the same options";
             notes.refuse("--as-avrodatafile", text);
         }
+        if self.hive.is_some() {
+            let text = "an agent does not create this table: remove it, and run `aqueduct import` \
+                        with it, or set `hive` in the sink for a directory of each day";
+            notes.refuse("--hive-import", text);
+        }
         if self.checks_sums {
             let text = "an agent runs forever, so it never compares the rows: remove it, or run \
                         `aqueduct import`";
@@ -272,7 +283,7 @@ impl Import {
 
 /// Files with types need columns that have them.
 fn refuse_without_types(given: &Given, database: &Database, notes: &mut Notes) {
-    for form in ["as-parquetfile", "as-avrodatafile"] {
+    for form in ["as-parquetfile", "as-avrodatafile", "hive-import"] {
         if database.url.starts_with("sqlite:") && given.has(form) {
             let text = "columns of SQLite have no types: use --as-textfile";
             notes.refuse(&format!("--{form}"), text);

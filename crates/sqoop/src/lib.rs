@@ -14,6 +14,7 @@
 mod export;
 mod form;
 mod given;
+mod hive;
 mod import;
 mod jdbc;
 mod notes;
@@ -27,6 +28,7 @@ mod words;
 
 pub use export::{Export, Packed};
 pub use form::Column;
+pub use hive::{Hive, METASTORE_PROPERTIES};
 pub use import::{Import, Mode};
 pub use notes::{Note, Notes, Outcome};
 pub use place::{PASSWORD_VARIABLE, Password};
@@ -49,6 +51,11 @@ pub trait World {
 
     /// Returns `fs.defaultFS` of Hadoop's configuration.
     fn default_fs(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns the metastores in Hive's configuration: the first of [`METASTORE_PROPERTIES`].
+    fn hive_metastore(&self) -> Option<String> {
         None
     }
 }

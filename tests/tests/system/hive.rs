@@ -6,13 +6,14 @@
 //! seconds, from an edge that sends to both. While lines arrive, the collectors are killed (-9) in
 //! turn, and the metastore once, and restarted. Meanwhile Hive's Java client lists the partitions,
 //! and checks that each new one has a file. Finally they are compared with the directories of the
-//! store, and their rows, read with the table's input format, with the written lines.
+//! store, and their rows, read with the table's input format, with the written lines. An import
+//! with `--hive-import` makes its directory a table, and another one a partition.
 //!
 //! Lane: connector
-//! Needs: javac mvn
+//! Needs: javac mvn postgres psql
 //! Weight: 0
 //! Limit: 10m
-//! Paths: crates/components-hdfs deploy/hive
+//! Paths: crates/components-hdfs crates/sqoop crates/aqueduct deploy/hive
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,10 +22,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqueduct_tests::agent::Agent;
+use aqueduct_tests::agent::{Agent, program};
 use aqueduct_tests::http;
 use aqueduct_tests::killed::{collectors_are_killed, edge_channel};
 use aqueduct_tests::metastore::Metastore;
+use aqueduct_tests::postgres::{self, Postgres};
 use aqueduct_tests::process::Process;
 use aqueduct_tests::reconcile::{compare, prove};
 use aqueduct_tests::{seed, wait};
@@ -65,6 +67,76 @@ fn table(metastore: &Metastore, dir: &Path) -> Vec<String> {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     String::from_utf8(output.stdout).expect("UTF-8").lines().map(str::to_owned).collect()
+}
+
+/// Returns the description of a table, line by line.
+fn described(metastore: &Metastore, dir: &Path, table: &str) -> Vec<String> {
+    let source = dir.join("Partitions.java");
+    fs::write(&source, include_str!("hive/Partitions.java")).expect("the test's own folder");
+    let mut java = metastore.java();
+    java.arg(source).args(["describe", &metastore.url(), "shop", table]);
+    let output = java.output().expect("java runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8").lines().map(str::to_owned).collect()
+}
+
+#[test]
+#[ignore = "needs the programs, a JDK and Maven: tests/run"]
+fn imported_directory_is_a_table_or_a_partition_of_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dir = folder.path();
+    let mut metastore = Metastore::start(dir);
+    let postgres = Postgres::start(dir);
+    postgres.ask("postgres", "CREATE DATABASE shop");
+    postgres.ask(
+        "shop",
+        "CREATE TABLE orders (id integer PRIMARY KEY, price numeric(9, 2), sold date, note text); \
+         INSERT INTO orders SELECT i, i * 1.5, '2026-11-30', 'a, b' FROM generate_series(1, 1000) i",
+    );
+    let url = format!("jdbc:postgresql://{}/shop", postgres.address);
+    let uris = format!("hive.metastore.uris={}", metastore.url());
+    let import = |target: &str, more: &[&str]| {
+        let target = format!("file://{}/{target}", dir.display());
+        let mut import = program("aqueduct");
+        import.args(["sqoop", "import", "-D", &uris, "--connect", &url, "--table", "orders"]);
+        import.args(["--username", postgres::USER, "--hive-import", "--target-dir", &target]);
+        import.args(more).env("HOME", dir);
+        let output = import.output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let whole = ["--hive-table", "shop.whole", "--validate"];
+    for _ in 0..2 {
+        let (code, shown) = import("whole", &whole);
+        assert_eq!(code, Some(0), "{shown}");
+    }
+    let table = described(&metastore, dir, "whole");
+    let at = format!("file:{}/whole", dir.display());
+    let first = of(&table, "table").next().expect("a table").replace("file:///", "file:/");
+    assert!(first.starts_with(&format!("EXTERNAL_TABLE {at} ")), "{first}");
+    assert!(first.ends_with("ParquetHiveSerDe"), "{first}");
+    let columns = ["id int", "price decimal(9,2)", "sold date", "note string"];
+    assert_eq!(of(&table, "column").collect::<Vec<_>>(), columns);
+    let (code, shown) = import("other", &whole[..2]);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("the table `shop.whole` has its files in file:"), "{shown}");
+    for day in ["2026-11-29", "2026-11-30"] {
+        let daily = ["--hive-database", "shop", "--hive-table", "daily"];
+        let partition = ["--hive-partition-key", "Day", "--hive-partition-value", day];
+        let (code, shown) = import("daily", &[daily, partition].concat());
+        assert_eq!(code, Some(0), "{shown}");
+    }
+    let table = described(&metastore, dir, "daily");
+    assert_eq!(of(&table, "key").collect::<Vec<_>>(), ["day string"]);
+    let partitions: Vec<String> =
+        of(&table, "partition").map(|line| line.replace("file:///", "file:/")).collect();
+    let expected = ["2026-11-29", "2026-11-30"]
+        .map(|day| format!("{day} file:{}/daily/day={day}", dir.display()));
+    assert_eq!(partitions, expected);
+    metastore.kill();
+    let (code, shown) = import("down", &["--hive-table", "shop.down"]);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("the Hive table shop.down: "), "{shown}");
+    assert!(!dir.join("down").exists(), "nothing is imported without its table");
 }
 
 fn of<'l>(lines: &'l [String], kind: &'l str) -> impl Iterator<Item = &'l str> {

@@ -25,6 +25,17 @@ impl World for HostContext<'_> {
         let file = |path: &str| self.file(path).ok().map(String::into_bytes);
         flume::site_default_fs(|name| self.variable(name), file)
     }
+
+    fn hive_metastore(&self) -> Option<String> {
+        let named = [("HIVE_CONF_DIR", ""), ("HIVE_HOME", "/conf")];
+        let named = named.into_iter().filter_map(|(name, below)| {
+            self.variable(name).map(|directory| format!("{directory}{below}"))
+        });
+        let site = named
+            .chain(["/etc/hive/conf".to_owned()])
+            .find_map(|directory| self.file(&format!("{directory}/hive-site.xml")).ok())?;
+        sqoop::METASTORE_PROPERTIES.iter().find_map(|name| flume::site_property(&site, name))
+    }
 }
 
 /// Why the work of a call cannot start.

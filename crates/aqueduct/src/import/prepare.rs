@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use components_hdfs::hdfs::publish::{PublishedTable, publish};
 use components_hdfs::hdfs::store::{self, Access};
 use components_sql::source::{self, Kind};
 use config::{ConfigErrors, Plan};
 use pipeline::{BuildContext, Env};
 use program::cli;
-use sqoop::{Column, Import, Layout, Mode, Notes, World};
+use sqoop::{Column, Hive, Import, Layout, Mode, Notes, World};
 use storage::{FsError, StoreUrl};
 
 use crate::ending::{HostContext, Problem};
@@ -94,6 +95,9 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<PreparedImp
     if is_new && !import.appends && !import.is_dry {
         check_free(&import.url, env).await.map_err(Problem::Other)?;
     }
+    if let Some(hive) = import.hive.as_ref().filter(|_| !import.is_dry) {
+        publish_table(hive, &import.url, &plan, env).await.map_err(Problem::Other)?;
+    }
     Ok(PreparedImport { import, plan, text, data_dir, is_new })
 }
 
@@ -139,6 +143,26 @@ fn kind_of(kind: Kind) -> String {
         Kind::Text => "string",
     };
     format!("type = \"{name}\"")
+}
+
+/// Creates the Hive table of the files, and prints its name. It is empty until the first file.
+async fn publish_table(hive: &Hive, url: &str, plan: &Plan, env: &Env) -> Result<(), String> {
+    let sink = plan
+        .groups
+        .first()
+        .and_then(|group| group.sinks.first())
+        .ok_or("the configuration has no sink")?;
+    let Hive { metastore, database, table, partition } = hive.clone();
+    let published = PublishedTable { metastore, database, table, partition };
+    let cx = context(env);
+    publish(&sink.settings, &published, &cx)
+        .await
+        .map_err(|problem| format!("the Hive table {}.{}: {problem}", hive.database, hive.table))?;
+    cli::print_line(&format!(
+        "import: the Hive table {}.{} reads {url}",
+        hive.database, hive.table
+    ));
+    Ok(())
 }
 
 /// Fails if the directory contains visible files: an import whose data directory was lost would

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use agent::cli;
+use program::cli;
 use components_sql::source::{self, ANSWER_ROWS_MAX, Answer};
 use pipeline::Env;
 use sqoop::{About, Import, Question};

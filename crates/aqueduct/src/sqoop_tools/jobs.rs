@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
+use program::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use pipeline::Env;
 use pipeline::env::{FileKind, small_file};
 use sqoop::{Job, JobCall, Notes, World};

@@ -4,7 +4,7 @@
 use std::process::{Child, Command, ExitCode};
 use std::time::Duration;
 
-use agent::cli::{self, EXIT_RUNTIME};
+use program::cli::{self, EXIT_RUNTIME};
 use components_sql::source::Question;
 use demo::Signals;
 use pipeline::Env;

@@ -121,8 +121,13 @@ impl Config {
 }
 
 impl HiveConfig {
+    /// Returns the timeout for a connection, and for a response.
+    pub(super) fn timeout(&self) -> std::time::Duration {
+        self.timeout.0
+    }
+
     /// Returns the addresses of the metastores.
-    fn addresses(&self) -> Result<Vec<String>, BuildError> {
+    pub(super) fn addresses(&self) -> Result<Vec<String>, BuildError> {
         let mut addresses = Vec::new();
         for one in self.metastore.split(',').map(str::trim) {
             let Some(address) = one.strip_prefix("thrift://") else {
@@ -138,7 +143,8 @@ impl HiveConfig {
         Ok(addresses)
     }
 
-    fn spec(
+    /// Describes the table of the files below `prefix` of `url`.
+    pub(super) fn spec(
         &self,
         url: &StoreUrl,
         prefix: &str,

@@ -112,6 +112,11 @@ impl Metastore {
                 wanted: spec.keys.names().join(", "),
             });
         }
+        // Partitions have their own directories.
+        if found.keys.is_empty() && !is_same_place(&found.location, &spec.location) {
+            let (found, wanted) = (found.location, spec.location.clone());
+            return Err(MetastoreError::OtherPlace { table, found, wanted });
+        }
         Ok(found)
     }
 
@@ -136,6 +141,9 @@ impl Metastore {
         partitions: &[Partition],
     ) -> Result<(), MetastoreError> {
         let table = self.table(connection).await?;
+        if partitions.is_empty() {
+            return Ok(());
+        }
         match connection.add(&self.spec, &table, partitions).await {
             // Another collector added one in the meantime, so this call added none.
             Err(MetastoreError::AlreadyExists { .. }) if partitions.len() > 1 => {
@@ -147,6 +155,15 @@ impl Metastore {
             added => there(added),
         }
     }
+}
+
+/// Compares two URLs of directories. Java writes `file:/a` for `file:///a`.
+fn is_same_place(one: &str, other: &str) -> bool {
+    let plain = |url: &str| match url.strip_prefix("file:") {
+        Some(path) => format!("file:/{}", path.trim_matches('/')),
+        None => url.trim_end_matches('/').to_owned(),
+    };
+    plain(one) == plain(other)
 }
 
 /// Treats an existing object as success.

@@ -114,6 +114,19 @@ pub(crate) enum MetastoreError {
         /// The columns of the path.
         wanted: String,
     },
+    /// The table has another directory.
+    #[error(
+        "the table `{table}` has its files in {found}, but the rows go to {wanted}: use another \
+         table, drop this one, or write the rows into its directory"
+    )]
+    OtherPlace {
+        /// Database and name.
+        table: String,
+        /// The directory of the table.
+        found: String,
+        /// The directory of the rows.
+        wanted: String,
+    },
     /// The table is transactional, and rejects files from outside.
     #[error(
         "the table `{table}` is transactional, so Hive does not read files that others add: set \
@@ -141,6 +154,7 @@ impl MetastoreError {
             | Self::InvalidObject { .. }
             | Self::NoTable { .. }
             | Self::OtherKeys { .. }
+            | Self::OtherPlace { .. }
             | Self::Transactional { .. } => false,
         }
     }

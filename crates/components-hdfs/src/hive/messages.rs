@@ -60,6 +60,8 @@ pub(super) struct Table {
     /// Names of the partition columns.
     pub(super) keys: Vec<String>,
     pub(super) transactional: bool,
+    /// The directory of its files; empty for a view.
+    pub(super) location: String,
     /// The raw fields of its storage descriptor, without the location.
     descriptor: Vec<u8>,
 }
@@ -290,11 +292,16 @@ impl Table {
     }
 
     fn fields(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let mut table = Self { keys: Vec::new(), transactional: false, descriptor: Vec::new() };
+        let mut table = Self {
+            keys: Vec::new(),
+            transactional: false,
+            location: String::new(),
+            descriptor: Vec::new(),
+        };
         let mut last = 0;
         while let Some(field) = reader.field(&mut last)? {
             match (field.id, field.kind) {
-                (7, Found::Struct) => table.descriptor = descriptor(reader)?,
+                (7, Found::Struct) => (table.descriptor, table.location) = descriptor(reader)?,
                 (8, Found::List) => table.keys = names(reader)?,
                 (9, Found::Map) => table.transactional = is_transactional(reader)?,
                 (_, kind) => reader.skip(kind)?,
@@ -304,17 +311,19 @@ impl Table {
     }
 }
 
-/// Returns the raw fields of a storage descriptor, without its location.
-fn descriptor(reader: &mut Reader<'_>) -> Result<Vec<u8>, Malformed> {
-    let (mut kept, mut last) = (Vec::new(), 0);
+/// Returns the raw fields of a storage descriptor without its location, and the location.
+fn descriptor(reader: &mut Reader<'_>) -> Result<(Vec<u8>, String), Malformed> {
+    let (mut kept, mut location, mut last) = (Vec::new(), String::new(), 0);
     loop {
         let before = reader.rest();
-        let Some(field) = reader.field(&mut last)? else { return Ok(kept) };
+        let Some(field) = reader.field(&mut last)? else { return Ok((kept, location)) };
+        if (field.id, field.kind) == (LOCATION, Found::Binary) {
+            location = String::from_utf8_lossy(reader.bytes()?).into_owned();
+            continue;
+        }
         reader.skip(field.kind)?;
         let bytes = before.len() - reader.rest().len();
-        if field.id != LOCATION {
-            kept.extend_from_slice(&before[..bytes]);
-        }
+        kept.extend_from_slice(&before[..bytes]);
     }
 }
 

@@ -50,6 +50,11 @@ impl Keys {
         Ok(Self(keys))
     }
 
+    /// Returns the columns with these names.
+    pub(crate) fn fixed(names: Vec<String>) -> Self {
+        Self(names)
+    }
+
     /// Returns the column names, in order.
     pub(crate) fn names(&self) -> &[String] {
         &self.0

@@ -1,12 +1,10 @@
 //! Options that are configured elsewhere, or are not needed.
 
-use super::Answer::{self, Ignored, Refused};
+use super::Answer::{self, Carried, Differs, Ignored, Refused};
 use super::{Group, flag, value};
 use crate::notes::Outcome;
 
 const TYPES_GIVEN: &str = "the database sets the types; cast in --query";
-const NO_HIVE: &str =
-    "import only writes files; add `hive` to the sink of `aqueduct convert sqoop`";
 const HIVE_FILES: &str = "it applies only to --hive-import";
 const NO_HCATALOG: &str =
     "to register a Hive table, add `hive` to the sink of `aqueduct convert sqoop`";
@@ -32,10 +30,17 @@ pub(super) const TYPES: Group = Group {
 pub(super) const HIVE: Group = Group {
     heading: "Hive",
     rows: &[
-        flag("hive-import", Refused(NO_HIVE)),
+        flag(
+            "hive-import",
+            Differs(
+                "creates an external table over the directory unless it exists; the files are \
+                 Parquet and stay in the directory. The metastore is `hive.metastore.uris` of \
+                 hive-site.xml or of -D",
+            ),
+        ),
         value("hive-home", Ignored("Hive's programs are not used")),
-        value("hive-table", Refused(NO_HIVE)),
-        value("hive-database", Refused(NO_HIVE)),
+        value("hive-table", Carried("the table, or `database.table`; the default is --table")),
+        value("hive-database", Carried("the database of the table")),
         flag(
             "hive-overwrite",
             Refused(
@@ -43,7 +48,10 @@ pub(super) const HIVE: Group = Group {
                  it",
             ),
         ),
-        flag("create-hive-table", Refused(NO_HIVE)),
+        flag(
+            "create-hive-table",
+            Differs("the table is always created; one with another directory is an error"),
+        ),
         flag(
             "hive-drop-import-delims",
             Ignored("values keep all characters and are quoted, as in RFC 4180"),
@@ -55,9 +63,12 @@ pub(super) const HIVE: Group = Group {
                  split at delimiters",
             ),
         ),
-        value("hive-partition-key", Refused(NO_HIVE)),
-        value("hive-partition-value", Refused(NO_HIVE)),
-        value("external-table-dir", Refused(NO_HIVE)),
+        value(
+            "hive-partition-key",
+            Carried("the partition column; its directory `name=value` is added to the path"),
+        ),
+        value("hive-partition-value", Carried("the value of the partition column")),
+        value("external-table-dir", Refused("use --target-dir: the table is external")),
         value("hs2-url", Ignored(HIVE_FILES)),
         value("hs2-user", Ignored(HIVE_FILES)),
         value(
@@ -196,9 +207,7 @@ pub(super) const VALIDATION: Group = Group {
     rows: &[
         flag(
             "validate",
-            Answer::Carried(
-                "compares the number of rows in the table with the ledger of the store",
-            ),
+            Carried("compares the number of rows in the table with the ledger of the store"),
         ),
         value("validator", Ignored("only rows are counted")),
         value("validation-threshold", Refused("the counts must be equal; remove the option")),
@@ -240,7 +249,7 @@ pub(super) const CODE: Group = Group {
 pub(super) const DATABASES: Group = Group {
     heading: "After `--`, for one kind of database",
     rows: &[
-        value("schema", Answer::Carried("becomes a prefix of the table name")),
+        value("schema", Carried("becomes a prefix of the table name")),
         flag(
             "identity-insert",
             Answer::Export(Some(Outcome::Refused), "not supported for SQL Server"),
@@ -255,11 +264,8 @@ pub(super) const DATABASES: Group = Group {
 pub(super) const HADOOP: Group = Group {
     heading: "Hadoop's options, before the others",
     rows: &[
-        value(
-            "D",
-            Answer::Carried("`fs.defaultFS` becomes --default-fs; other properties are ignored"),
-        ),
-        value("fs", Answer::Carried("as --default-fs")),
+        value("D", Carried("`fs.defaultFS` becomes --default-fs; other properties are ignored")),
+        value("fs", Carried("as --default-fs")),
         value("conf", Ignored("`HADOOP_CONF_DIR` names the configuration of Hadoop")),
         value("jt", Ignored("Aqueduct does not use MapReduce")),
         value("files", Ignored("Aqueduct does not use MapReduce")),

@@ -313,3 +313,45 @@ fn questions_need_only_a_database_and_a_saved_call_is_translated() {
     let (task, notes) = translate(&call("job", &["--exec", "nightly"]), &Here);
     assert!(task.is_none() && notes.is_refused(), "{notes:?}");
 }
+
+#[test]
+fn a_hive_import_is_parquet_below_an_external_table() {
+    let (text, notes) = of_table(&[
+        "-D",
+        "hive.metastore.uris=thrift://ms:9083",
+        "--hive-import",
+        "--hive-table",
+        "shop.o",
+        "--hive-partition-key",
+        "Day",
+        "--hive-partition-value",
+        "2026-11-30",
+        "--fields-terminated-by",
+        "\\001",
+        "--escaped-by",
+        "\\\\",
+        "--null-string",
+        "\\\\N",
+        "--hive-drop-import-delims",
+        "--create-hive-table",
+    ]);
+    assert!(!notes.is_refused(), "{notes:?}");
+    assert!(text.contains("url = \"hdfs://nn:8020/orders/day=2026-11-30\""), "{text}");
+    assert!(text.contains("type = \"parquet\""), "{text}");
+    let ignored: Vec<&str> = notes.of(Outcome::Ignored).map(|note| &*note.option).collect();
+    let of_text =
+        ["--fields-terminated-by", "--escaped-by", "--null-string", "--hive-drop-import-delims"];
+    assert_eq!(ignored, of_text);
+    for (arguments, expected) in [
+        (&["--hive-import"][..], "hive.metastore.uris=thrift://host:9083"),
+        (&["--hive-import", "--hive-overwrite"], "never overwritten"),
+        (&["--hive-import", "--as-avrodatafile"], "remove it; the files are Parquet"),
+        (&["--hive-import", "--hive-partition-key", "day"], "together"),
+        (&["--hive-import", "--hive-partition-key", "a b", "--hive-partition-value", "/"], "`/`"),
+        (&["--hive-table", "t"], "no effect without --hive-import"),
+    ] {
+        let (_, notes) = of_table(arguments);
+        let mut refused = notes.of(Outcome::Refused);
+        assert!(refused.any(|note| note.text.contains(expected)), "{arguments:?}: {notes:?}");
+    }
+}

@@ -19,7 +19,7 @@ import org.apache.hadoop.mapred.Reporter;
 /**
  * A table as Hive's own client sees it. {@code watch}: looks again and again, and prints each partition
  * when it is first seen, {@code early} where it has no file then. {@code read}: prints the table, its
- * partitions, and the rows that its input format reads in their locations.
+ * partitions, and the rows that its input format reads in their locations. {@code describe}: without rows.
  */
 public class Partitions {
     public static void main(String[] args) throws Exception {
@@ -29,7 +29,7 @@ public class Partitions {
         if (args[0].equals("watch")) {
             watch(conf, args[2], args[3]);
         } else {
-            read(conf, args[2], args[3]);
+            read(conf, args[2], args[3], args[0].equals("read"));
         }
     }
 
@@ -63,7 +63,7 @@ public class Partitions {
         return false;
     }
 
-    private static void read(Configuration conf, String database, String name) throws Exception {
+    private static void read(Configuration conf, String database, String name, boolean rows) throws Exception {
         HiveMetaStoreClient client = new HiveMetaStoreClient(conf);
         Table table = client.getTable(database, name);
         System.out.println("table " + table.getTableType() + " " + table.getSd().getLocation()
@@ -77,7 +77,9 @@ public class Partitions {
         for (Partition partition : client.listPartitions(database, name, (short) -1)) {
             String location = partition.getSd().getLocation();
             System.out.println("partition " + String.join("/", partition.getValues()) + " " + location);
-            rows(new JobConf(conf), partition.getSd().getInputFormat(), location);
+            if (rows) {
+                rows(new JobConf(conf), partition.getSd().getInputFormat(), location);
+            }
         }
     }
 
