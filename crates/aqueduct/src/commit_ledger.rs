@@ -225,7 +225,7 @@ fn describe(text: &mut String, title: &str, standing: &KnownState) {
     let named = identity.map_or_else(|| "none".to_owned(), |identity| identity.to_string());
     put(text, format_args!("  identity   {named}"));
     let (generation, next) = (view.generation(), view.next());
-    put(text, format_args!("  generation {generation}, entries up to {next}"));
+    put(text, format_args!("  records    up to {next}, newest directory g{generation}"));
     let (totals, batches) = (view.totals(), view.settled().keys.count());
     put(
         text,
