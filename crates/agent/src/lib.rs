@@ -101,7 +101,7 @@ pub enum RunError {
     #[error("cannot open a channel")]
     Channel(#[from] ChannelError),
     /// An admin listener cannot be opened.
-    #[error("cannot listen for `agent.{setting}`")]
+    #[error("cannot listen on the address of `agent.{setting}`")]
     Admin {
         /// The setting with its address.
         setting: &'static str,

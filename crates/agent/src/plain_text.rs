@@ -75,7 +75,7 @@ pub(crate) fn show(running: &Running, now: &[PlainTextStatus]) {
                 setting,
                 address,
                 "plain text leaves this host (`insecure = true`): others can read and change it; \
-                 use TLS"
+                 set up TLS, or ignore this if you accept it"
             );
         }
     }

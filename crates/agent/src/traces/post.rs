@@ -38,7 +38,7 @@ pub(super) enum PostError {
         source: hyper::Error,
     },
     /// There was no answer in time.
-    #[error("no answer within {} s", .0.as_secs_f64())]
+    #[error("no response within {} s", .0.as_secs_f64())]
     Late(Duration),
     /// The server responded with an error status.
     #[error("{address} answered {status}: {text}")]
