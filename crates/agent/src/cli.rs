@@ -239,7 +239,7 @@ fn close_to_others(plan: &Plan) {
     if !plan.agent.core_dumps
         && let Err(error) = env::forbid_core_dumps()
     {
-        tracing::warn!(%error, "cannot disable core dumps, which may contain secrets: disable them");
+        tracing::warn!(%error, "core dumps stay enabled and may contain secrets: disable them");
     }
 }
 
