@@ -191,12 +191,15 @@ impl Client {
     ) -> Result<(T, Batch), End> {
         let (member, memory) = (self.tenant.member(), &mut memory.place);
         let decoded = self.put.decode(member, (size, memory), read).await;
-        decoded.map_err(|error| match error {
+        decoded.map_err(|error| {
+            match error {
             Undecoded::Malformed(problem) => End::Malformed(problem),
             Undecoded::Excess(excess) => End::Malformed(excess.to_string()),
-            Undecoded::NoMemory => {
-                End::NotStored("other messages use all of the memory (`in_flight_max`)".into())
-            }
+            Undecoded::NoMemory => End::NotStored(
+                "other messages use all of the memory of this source (`in_flight_max`); retry later"
+                    .into(),
+            ),
+        }
         })
     }
 

@@ -53,8 +53,8 @@ const SEPARATED: u8 = 1;
 pub enum DecodeError {
     /// The first byte names a layout that this program does not know.
     #[error(
-        "batch layout {found} is not supported, only up to {RUNS}; a newer program wrote it: \
-         upgrade this one"
+        "the batch has the layout version {found}, but this program supports only versions up to \
+         {RUNS}; a newer program wrote it: upgrade this one"
     )]
     Version {
         /// The version in the first byte.

@@ -48,7 +48,9 @@ pub(super) enum Ended {
     Slow(Duration),
     #[error("no request for {0:?} (`idle_timeout`)")]
     Idle(Duration),
-    #[error("other connections use all of the memory (`in_flight_max`)")]
+    #[error(
+        "other connections use all of the memory of this source (`in_flight_max`); retry later"
+    )]
     Memory,
     #[error(transparent)]
     Tenant(#[from] Over),
