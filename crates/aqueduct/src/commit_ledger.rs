@@ -111,7 +111,7 @@ struct Target {
 enum LedgerCommandError {
     #[error("--store {url} is invalid: {problem}")]
     Store { url: String, problem: String },
-    #[error("cannot open the store {url}")]
+    #[error("cannot open the file system or bucket {url}")]
     Connect {
         url: String,
         #[source]

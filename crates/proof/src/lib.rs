@@ -34,7 +34,7 @@ pub enum ProofError {
         problem: String,
     },
     /// The store cannot be opened.
-    #[error("cannot open the store {url}")]
+    #[error("cannot open the file system or bucket {url}")]
     Connect {
         /// Its URL.
         url: String,

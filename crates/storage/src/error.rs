@@ -33,7 +33,7 @@ pub enum FsError {
         source: Cause,
     },
     /// The store was not reached, or is not the active one: nothing was done.
-    #[error("cannot {call} {path}: the store is unreachable")]
+    #[error("cannot {call} {path}: the file system or bucket is unreachable")]
     Unavailable {
         /// The call.
         call: &'static str,
@@ -44,7 +44,7 @@ pub enum FsError {
         source: Cause,
     },
     /// The NameNode accepts no changes for now.
-    #[error("cannot {call} {path}: the store is in safe mode")]
+    #[error("cannot {call} {path}: HDFS is in safe mode")]
     SafeMode {
         /// The call.
         call: &'static str,
@@ -109,7 +109,7 @@ pub enum FsError {
         source: Cause,
     },
     /// The URL or the client's set-up is wrong.
-    #[error("cannot use the store {url}: {problem}")]
+    #[error("cannot use the file system or bucket {url}: {problem}")]
     Unusable {
         /// The URL as it was given.
         url: String,

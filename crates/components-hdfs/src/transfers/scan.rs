@@ -142,7 +142,8 @@ impl TransferScan {
                     tracing::error!(
                         %sink, transfer,
                         "the assembled parts of a file differ from the original, so the file stays \
-                         invisible; delete the directory of its parts, and send the file again",
+                         invisible; delete the directory of its parts (named like `transfer`) \
+                         below `_aqueduct`, and send the file again",
                     );
                 }
             }
@@ -243,8 +244,8 @@ impl TransferScan {
             } else if now - *since >= STALLED && self.stalled.insert(transfer.clone()) {
                 let (sink, parts) = (&self.store.shared.name, names.len());
                 tracing::warn!(%sink, transfer, parts,
-                    "a file is incomplete and received no piece for an hour; check the sender and \
-                     its channel");
+                    "a file is incomplete, stays invisible and received no piece for an hour; \
+                     check the source `spool_dir` that sends it, and its channel");
             }
             if names.contains(DAMAGED) {
                 self.damaged.insert(transfer.clone());

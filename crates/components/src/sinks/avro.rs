@@ -179,7 +179,7 @@ enum AvroError {
     Status { address: Arc<str>, status: Status },
     #[error("{address} answered with an error: {text}")]
     Refused { address: Arc<str>, text: String },
-    #[error("no answer from {address} within {limit:?}")]
+    #[error("no response from {address} within {limit:?}; its events are resent")]
     TimedOut { address: Arc<str>, limit: Duration },
     #[error("lost the connection to {address} before the response")]
     Broken {
