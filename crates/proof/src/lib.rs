@@ -57,7 +57,7 @@ pub enum ProofError {
         names: String,
     },
     /// The ledger cannot be read.
-    #[error("cannot read the ledger of {url}")]
+    #[error("cannot read the commit ledger of {url}")]
     Ledger {
         /// URL of the store.
         url: String,
