@@ -98,7 +98,7 @@ pub enum RunError {
         problem: String,
     },
     /// A channel cannot be opened.
-    #[error("cannot open a channel")]
+    #[error("cannot open a channel, so the agent exits")]
     Channel(#[from] ChannelError),
     /// An admin listener cannot be opened.
     #[error("cannot listen on the address of `agent.{setting}`")]

@@ -126,7 +126,7 @@ enum LedgerCommandError {
     InUse { path: String, pid: String },
     #[error("--data-dir {path}: cannot use its lock file: {problem}")]
     Lock { path: String, problem: String },
-    #[error("cannot start a runtime: {0}")]
+    #[error("cannot start the threads of this command: {0}")]
     Runtime(std::io::Error),
     #[error(transparent)]
     Decision(#[from] DecisionError),

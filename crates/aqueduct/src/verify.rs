@@ -142,7 +142,7 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            cli::print_line(&format!("cannot start a runtime: {error}"));
+            cli::print_line(&format!("cannot start the threads of this command: {error}"));
             return ExitCode::from(EXIT_RUNTIME);
         }
     };

@@ -63,7 +63,7 @@ pub(crate) enum AmqpError {
     )]
     Refused { address: String, problem: String },
     /// The broker does not take a message now.
-    #[error("{address} cannot accept a message now: {problem}")]
+    #[error("{address} cannot accept a message now, so its batch is resent: {problem}")]
     NotTaken { address: Arc<str>, problem: String },
 }
 

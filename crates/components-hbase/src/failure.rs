@@ -30,7 +30,7 @@ pub(crate) enum HbaseError {
     #[error("HBase cannot increment a column of `counters`: {exception}{}", exception.help())]
     Counter { exception: Exception },
     /// No server has a row now: its region is moving, or its server has died.
-    #[error("no region server serves a row of table `{table}`: {problem}")]
+    #[error("no region server serves a row of table `{table}`, so its batch is resent: {problem}")]
     Nowhere { table: Arc<str>, problem: String },
     /// The location of `hbase:meta` is unknown.
     #[error("{address} does not return the location of hbase:meta: {problem}")]

@@ -60,7 +60,7 @@ pub(crate) enum MqttError {
     )]
     Silent { address: Arc<str>, limit: Duration },
     /// The broker does not accept a message now.
-    #[error("{address} cannot accept a message now: {reason}")]
+    #[error("{address} cannot accept a message now, so its batch is resent: {reason}")]
     NotTaken { address: Arc<str>, reason: String },
     /// The broker exceeds its limit.
     #[error(

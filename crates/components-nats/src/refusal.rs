@@ -40,7 +40,7 @@ pub(crate) enum NatsError {
     #[error("the connection to {address} was lost: {problem}")]
     Ended { address: Arc<str>, problem: String },
     /// A stream does not accept a message now.
-    #[error("{address} cannot accept a message now: {problem}")]
+    #[error("{address} cannot accept a message now, so its batch is resent: {problem}")]
     NotTaken { address: Arc<str>, problem: String },
     /// A message cannot become an event, and stays in its stream.
     #[error(

@@ -131,7 +131,8 @@ impl Put {
         if !report.is_warning {
             debug!(%source, peer, %error, "connection closed");
         } else if let Some(left_out) = self.may_log() {
-            warn!(%source, peer, %error, left_out, "connection closed");
+            warn!(%source, peer, %error, left_out,
+                "closed the connection of a client; it has to resend unacknowledged events");
         }
     }
 

@@ -50,7 +50,7 @@ pub struct Options {
 
 /// A request took too long.
 #[derive(Debug, Error)]
-#[error("no response within {limit:?}")]
+#[error("no response to a request within {limit:?}; its batch is resent")]
 struct TimedOut {
     limit: Duration,
 }
