@@ -41,7 +41,7 @@ pub(crate) enum MqttError {
     #[error("{address} rejects the connection: {code:?}; {help}")]
     Refused { address: Arc<str>, code: ConnectReturnCode, help: &'static str },
     /// The connection broke.
-    #[error("the connection to {address} was lost")]
+    #[error("lost the connection to {address}")]
     Broken {
         address: Arc<str>,
         #[source]

@@ -41,7 +41,7 @@ pub(crate) struct Limits {
 #[derive(Debug, Error)]
 pub(crate) enum End {
     /// The connection broke, or ended within a message.
-    #[error("lost the connection to the client")]
+    #[error("lost the connection to the client; it resends what was not acknowledged")]
     Broken(#[from] io::Error),
     /// The connection was idle.
     #[error("no data from the client for {0:?} (`idle_timeout`)")]

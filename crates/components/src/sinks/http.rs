@@ -195,7 +195,10 @@ enum HttpError {
     },
     #[error("{url} answered {status}: {text}")]
     Status { url: String, status: StatusCode, text: String, retry_after: Option<Duration> },
-    #[error("lost the connection to {address} before the response")]
+    #[error(
+        "lost the connection to {address} before the response, so the events may be stored there \
+         or not"
+    )]
     Broken {
         address: Arc<str>,
         #[source]

@@ -155,7 +155,10 @@ enum ThriftError {
     Number { address: Arc<str>, number: i32 },
     #[error("{address} returned the Thrift exception {number}: {text}")]
     Exception { address: Arc<str>, number: i32, text: String },
-    #[error("lost the connection to {address} before the response")]
+    #[error(
+        "lost the connection to {address} before the response, so the events may be stored there \
+         or not"
+    )]
     Broken {
         address: Arc<str>,
         #[source]

@@ -38,7 +38,7 @@ const TLS: u8 = 0x16;
 /// Reason why a connection ended before its client closed it.
 #[derive(Debug, Error)]
 pub(super) enum Ended {
-    #[error("lost the connection to the client")]
+    #[error("lost the connection to the client; it resends what was not acknowledged")]
     Broken(#[from] io::Error),
     #[error(transparent)]
     TooLarge(#[from] TooLarge),

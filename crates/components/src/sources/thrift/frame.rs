@@ -24,7 +24,7 @@ const STEP_BYTES: usize = 64 << 10;
 #[derive(Debug, Error)]
 pub(super) enum End {
     /// The connection broke, or ended within a frame.
-    #[error("lost the connection to the client")]
+    #[error("lost the connection to the client; it resends what was not acknowledged")]
     Broken(#[from] io::Error),
     /// The connection was idle.
     #[error("no request from the client for {limit:?} (`idle_timeout`)")]
