@@ -33,7 +33,9 @@ pub(crate) enum HbaseError {
     #[error("no region server serves a row of table `{table}`, so its batch is resent: {problem}")]
     Nowhere { table: Arc<str>, problem: String },
     /// The location of `hbase:meta` is unknown.
-    #[error("{address} does not return the location of hbase:meta: {problem}")]
+    #[error(
+        "{address} does not return the location of the table hbase:meta, so batches wait: {problem}"
+    )]
     NoMeta { address: Arc<str>, problem: String },
     /// The table does not exist.
     #[error("table `{table}` does not exist: create it in HBase, or correct `table`")]

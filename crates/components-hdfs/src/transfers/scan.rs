@@ -215,7 +215,8 @@ impl TransferScan {
             let (sink, file) = (&self.store.shared.name, &record.file);
             let error = error.map_or_else(|| "the name is taken".to_owned(), |it| it.to_string());
             tracing::warn!(%sink, file, error,
-                "cannot rename a complete file to its final name, so it stays invisible; retrying");
+                "cannot rename a complete file to its final name, so it stays invisible; retrying; \
+                 check the permissions of its directory");
         }
         Ok(waits)
     }

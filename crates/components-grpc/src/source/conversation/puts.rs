@@ -107,7 +107,7 @@ impl Conversation {
                           directory may have been copied"
                 .to_owned();
             warn!(source = %self.service.name, peer = %self.peer, %identity, detail,
-                "refusing a batch, which goes to the dead letters of its sender");
+                "refusing a batch because of `detail`; it goes to the dead letters of its sender");
             return self.say(answers::refused(identity, Reason::OtherContent, detail)).await;
         }
         let size = batch.size().bytes;
@@ -198,8 +198,8 @@ impl Conversation {
             _ => "put_malformed",
         });
         warn!(source = %self.service.name, peer = %self.peer, problem = %rejection,
-            "refusing a batch; its sender resends it, holds it back or moves it to the dead \
-             letters");
+            "refusing a batch because of `problem`; its sender resends it, holds it back or moves \
+             it to the dead letters");
         self.say(answers::refused(identity, reason, rejection.to_string())).await
     }
 }
