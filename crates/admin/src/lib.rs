@@ -83,7 +83,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// An admin listener cannot be opened.
 #[derive(Debug, Error)]
-#[error("cannot listen for `agent.{setting}`")]
+#[error("cannot listen on the address of `agent.{setting}`")]
 pub struct ListenError {
     /// The setting with its address.
     pub setting: &'static str,

@@ -179,8 +179,9 @@ impl Group {
             tokio::select! {
                 biased;
                 () = sleep_until(deadline) => {
-                    warn!(group = %self.name, "the group stops at the end of the grace period; \
-                                               undelivered batches stay in the channel");
+                    warn!(group = %self.name, "the sink group did not finish within the grace \
+                                               period and stops; undelivered batches stay in the \
+                                               channel and are delivered after the next start");
                     return;
                 }
                 Some(event) = events.recv() => self.on_event(event),
@@ -267,7 +268,7 @@ impl Group {
             warn!(
                 group = %self.name, %error, failures, lasts_seconds = seconds(lasts),
                 pause_ms = READ_RETRY.as_millis() as u64,
-                "the group cannot read its channel, and its events wait there; retrying",
+                "the sink group cannot read its channel, and its events wait there; retrying",
             );
         }
         self.read_error = error;

@@ -111,7 +111,8 @@ impl PendingChannel {
                 if self.count_failure(now, &source.to_string()) {
                     warn!(
                         channel = %self.name, error = %source, reason, help, directory,
-                        "cannot create the channel; its sources and groups wait; retrying",
+                        "cannot create the channel; its sources and sink groups wait; retrying; \
+                         `help` names the remedy",
                     );
                 }
             }
@@ -121,7 +122,8 @@ impl PendingChannel {
                 if self.count_failure(now, &cause) {
                     warn!(
                         channel = %self.name, error = %cause,
-                        "cannot open the channel; its sources and groups wait; retrying",
+                        "cannot open the channel; its sources and sink groups wait; retrying; fix \
+                         the cause in `error`",
                     );
                 }
             }

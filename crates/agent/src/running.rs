@@ -355,8 +355,9 @@ impl Running {
             let Some(opened) = handle.opened() else { continue };
             if let Err(cause) = opened.close().await {
                 error!(%channel, error = %chain(&cause), "cannot close the channel cleanly; no \
-                                                          events are lost; the last delivered \
-                                                          batches may be sent again");
+                                                          event is lost, but the last delivered \
+                                                          batches may be sent again; no action \
+                                                          needed");
             }
         }
     }

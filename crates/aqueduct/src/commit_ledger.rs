@@ -111,7 +111,7 @@ struct Target {
 enum LedgerCommandError {
     #[error("--store {url} is invalid: {problem}")]
     Store { url: String, problem: String },
-    #[error("cannot open the store {url}")]
+    #[error("cannot open the file system or bucket {url}")]
     Connect {
         url: String,
         #[source]
@@ -126,7 +126,7 @@ enum LedgerCommandError {
     InUse { path: String, pid: String },
     #[error("--data-dir {path}: cannot use its lock file: {problem}")]
     Lock { path: String, problem: String },
-    #[error("cannot start a runtime: {0}")]
+    #[error("cannot start the threads of this command: {0}")]
     Runtime(std::io::Error),
     #[error(transparent)]
     Decision(#[from] DecisionError),
@@ -225,7 +225,7 @@ fn describe(text: &mut String, title: &str, standing: &KnownState) {
     let named = identity.map_or_else(|| "none".to_owned(), |identity| identity.to_string());
     put(text, format_args!("  identity   {named}"));
     let (generation, next) = (view.generation(), view.next());
-    put(text, format_args!("  generation {generation}, entries up to {next}"));
+    put(text, format_args!("  records    up to {next}, newest directory g{generation}"));
     let (totals, batches) = (view.totals(), view.settled().keys.count());
     put(
         text,

@@ -56,6 +56,7 @@ pub(crate) fn follow(
 /// Runs a future to completion on a new runtime.
 pub(crate) fn waited<T>(work: impl Future<Output = T>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
+    let runtime =
+        runtime.map_err(|error| format!("cannot start the threads of this command: {error}"))?;
     Ok(runtime.block_on(work))
 }

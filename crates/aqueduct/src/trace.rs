@@ -105,7 +105,7 @@ pub(crate) fn run(args: &TraceArgs) -> ExitCode {
     let env = env::real();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let traced = runtime
-        .map_err(|error| format!("cannot start a runtime: {error}"))
+        .map_err(|error| format!("cannot start the threads of this command: {error}"))
         .and_then(|runtime| runtime.block_on(traced(args, &env)));
     match traced {
         Ok(report) => {

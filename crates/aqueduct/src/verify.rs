@@ -110,8 +110,8 @@ pub(crate) enum VerifyError {
     #[error("{address} is not a file; for a running agent write http://{address}")]
     Scheme { address: String },
     #[error(
-        "{path} is not an account; write one with `aqueduct channel account`, or save `/account` \
-         of an agent"
+        "{path} does not list the batches of an agent (its account); write one with `aqueduct \
+         channel account`, or save `/account` of an agent"
     )]
     Account {
         path: String,
@@ -128,7 +128,7 @@ pub(crate) enum VerifyError {
     },
     #[error("{path} contains no account of a channel")]
     Empty { path: String },
-    #[error("cannot read the account of the durable channel in {path}")]
+    #[error("cannot read the batches (the account) of the durable channel in {path}")]
     Channel {
         path: String,
         #[source]
@@ -142,7 +142,7 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            cli::print_line(&format!("cannot start a runtime: {error}"));
+            cli::print_line(&format!("cannot start the threads of this command: {error}"));
             return ExitCode::from(EXIT_RUNTIME);
         }
     };

@@ -54,7 +54,7 @@ pub(crate) enum AmqpError {
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },
     /// The connection, the session or the link has ended.
-    #[error("the connection to {address} was lost: {problem}")]
+    #[error("lost the connection to {address}: {problem}")]
     Ended { address: Arc<str>, problem: String },
     /// The channels refuse a message permanently.
     #[error(
@@ -63,7 +63,7 @@ pub(crate) enum AmqpError {
     )]
     Refused { address: String, problem: String },
     /// The broker does not take a message now.
-    #[error("{address} cannot accept a message now: {problem}")]
+    #[error("{address} cannot accept a message now, so its batch is resent: {problem}")]
     NotTaken { address: Arc<str>, problem: String },
 }
 

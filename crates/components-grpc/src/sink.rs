@@ -187,8 +187,9 @@ impl Grpc {
         if self.config.retain == Keep::Stored {
             tracing::warn!(
                 sink = %self.name,
-                "`retain = \"stored\"`: the next agent has the only copy of its undelivered \
-                 events, which are lost with its disk; no action needed if you accept this",
+                "with `retain = \"stored\"`, events that the next agent has stored but not \
+                 delivered are lost if its disk fails; set `retain = \"committed\"` to keep a copy \
+                 here, or ignore this if you accept it",
             );
         }
         let stop = CancellationToken::new();

@@ -164,8 +164,9 @@ impl Source for Grpc {
             warn!(
                 source = %self.name,
                 %address,
-                "any client that reaches this listener can write and read, because neither \
-                 `tls.client_ca` nor `tokens_file` is set: set one of them",
+                "any client that reaches this listener can send events, because neither \
+                 `tls.client_ca` nor `tokens_file` is set: set one of them, or ignore this if only \
+                 trusted hosts reach it",
             );
         }
         self.listener = Some(listener);

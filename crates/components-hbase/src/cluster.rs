@@ -171,7 +171,8 @@ impl Cluster {
                 Ok(format!("{}:{}", server.host_name, server.port.unwrap_or_default()).into())
             }
             None => {
-                let problem = "the master has not assigned hbase:meta yet".to_owned();
+                let problem =
+                    "the HBase master has not assigned the table hbase:meta yet".to_owned();
                 Err(HbaseError::NoMeta { address: address.clone(), problem })
             }
         }

@@ -21,7 +21,7 @@ pub(crate) enum HbaseError {
     #[error("no answer from {address} within {limit:?}: check the server and the network")]
     Silent { address: Arc<str>, limit: Duration },
     /// The connection broke: the last request may or may not have taken effect.
-    #[error("the connection to {address} was lost: {problem}")]
+    #[error("lost the connection to {address}: {problem}")]
     Broken { address: Arc<str>, problem: String },
     /// The server rejected a call, or its content.
     #[error("{address} returned {exception}{}", exception.help())]
@@ -30,10 +30,12 @@ pub(crate) enum HbaseError {
     #[error("HBase cannot increment a column of `counters`: {exception}{}", exception.help())]
     Counter { exception: Exception },
     /// No server has a row now: its region is moving, or its server has died.
-    #[error("no region server serves a row of table `{table}`: {problem}")]
+    #[error("no region server serves a row of table `{table}`, so its batch is resent: {problem}")]
     Nowhere { table: Arc<str>, problem: String },
     /// The location of `hbase:meta` is unknown.
-    #[error("{address} does not return the location of hbase:meta: {problem}")]
+    #[error(
+        "{address} does not return the location of the table hbase:meta, so batches wait: {problem}"
+    )]
     NoMeta { address: Arc<str>, problem: String },
     /// The table does not exist.
     #[error("table `{table}` does not exist: create it in HBase, or correct `table`")]

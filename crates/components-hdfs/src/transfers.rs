@@ -142,7 +142,7 @@ struct Shared {
 #[derive(Debug, Error)]
 enum FilesError {
     /// The store failed.
-    #[error("cannot write to the store")]
+    #[error("cannot write a file of `url`")]
     Store(#[from] FsError),
     /// The number of this collector cannot be stored with its data.
     #[error(transparent)]

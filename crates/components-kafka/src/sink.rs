@@ -124,15 +124,15 @@ enum SendError {
     #[error("no broker answered within {ANSWER_WITHIN:?}: check `brokers` and the network{said}")]
     Unreachable { said: String, source: KafkaError },
     #[error(
-        "cannot use the topic `{topic}`, which contains the ledger: create it, or allow this \
-         client to describe it"
+        "cannot use the topic `{topic}`, whose offsets contain the ledger: create it, or allow \
+         this client to describe it"
     )]
     Topic { topic: String, source: KafkaError },
     #[error("a message for the topic `{topic}` was not acknowledged: {code}{}", remedy_of(*code))]
     NotAcknowledged { topic: String, code: Code },
     #[error("a transaction failed at the step \"{step}\"{}", hint(source))]
     Transaction { step: &'static str, source: KafkaError },
-    #[error("cannot read the ledger, the offset of the group `{id}`{}", pending(source))]
+    #[error("cannot read the ledger (the offset of the consumer group `{id}`){}", pending(source))]
     Ledger { id: String, source: KafkaError },
     #[error(
         "the offset of the group `{id}` is not a ledger of this sink: set `ledger.name` to \
@@ -140,7 +140,7 @@ enum SendError {
     )]
     ForeignLedger { id: String },
     #[error(
-        "the ledger of the origin {origin} exceeds its size limit: raise \
+        "the ledger of the sender (origin) {origin} exceeds its size limit: raise \
          `offset.metadata.max.bytes` of the brokers and `ledger.bytes_max`"
     )]
     LedgerFull { origin: Origin, source: ledger::Full },

@@ -41,7 +41,7 @@ pub(crate) enum MqttError {
     #[error("{address} rejects the connection: {code:?}; {help}")]
     Refused { address: Arc<str>, code: ConnectReturnCode, help: &'static str },
     /// The connection broke.
-    #[error("the connection to {address} was lost")]
+    #[error("lost the connection to {address}")]
     Broken {
         address: Arc<str>,
         #[source]
@@ -51,7 +51,7 @@ pub(crate) enum MqttError {
     #[error("{address} closed the connection: {reason}")]
     Ended { address: Arc<str>, reason: String },
     /// The broker sent an invalid packet, or one over the limit.
-    #[error("cannot process a packet of {address}: {problem}")]
+    #[error("cannot process an MQTT packet of {address}: {problem}")]
     Malformed { address: Arc<str>, problem: String },
     /// The broker has stopped responding.
     #[error(
@@ -60,7 +60,7 @@ pub(crate) enum MqttError {
     )]
     Silent { address: Arc<str>, limit: Duration },
     /// The broker does not accept a message now.
-    #[error("{address} cannot accept a message now: {reason}")]
+    #[error("{address} cannot accept a message now, so its batch is resent: {reason}")]
     NotTaken { address: Arc<str>, reason: String },
     /// The broker exceeds its limit.
     #[error(
@@ -75,7 +75,7 @@ pub(crate) enum MqttError {
     )]
     NotStored { address: Arc<str>, problem: String },
     /// A packet cannot be sent to this broker.
-    #[error("cannot send a packet to {address}: {problem}")]
+    #[error("cannot send an MQTT packet to {address}: {problem}")]
     Unsendable { address: Arc<str>, problem: String },
     /// The client may not publish to this topic.
     #[error("{address} does not allow the topic `{topic}`: check the permissions of the client")]

@@ -37,10 +37,10 @@ pub(crate) enum NatsError {
     #[error("{address} rejects a message: {words}; check the permissions of the user")]
     NoRight { address: Arc<str>, subject: String, words: String },
     /// The connection has ended.
-    #[error("the connection to {address} was lost: {problem}")]
+    #[error("lost the connection to {address}: {problem}")]
     Ended { address: Arc<str>, problem: String },
     /// A stream does not accept a message now.
-    #[error("{address} cannot accept a message now: {problem}")]
+    #[error("{address} cannot accept a message now, so its batch is resent: {problem}")]
     NotTaken { address: Arc<str>, problem: String },
     /// A message cannot become an event, and stays in its stream.
     #[error(

@@ -294,14 +294,14 @@ impl Out<'_> {
         if header_bytes > HEADER_BYTES_MAX {
             self.reject(counts_as, || {
                 format!(
-                    "a record with {header_bytes} bytes of resource, scope and attributes, of \
-                     which {HEADER_BYTES_MAX} are taken"
+                    "a record with {header_bytes} bytes of resource, scope and attributes, over \
+                     the limit of {HEADER_BYTES_MAX}"
                 )
             });
         } else if bytes > self.event_bytes_max {
             let max = self.event_bytes_max;
             self.reject(counts_as, || {
-                format!("a record of {bytes} bytes; the next agents accept {max}")
+                format!("a record of {bytes} bytes, over the limit of the next agents, {max} bytes")
             });
         } else {
             self.events.push(body, &headers);

@@ -288,7 +288,7 @@ fn record_of(signal: Signal, event: EventRef<'_>, attributes: bool) -> Result<Re
 /// Decodes a record from the body. No protobuf message starts like JSON.
 fn whole<M: Json>(event: EventRef<'_>) -> Result<M, String> {
     let form = if event.body().first() == Some(&b'{') { Form::Json } else { Form::Protobuf };
-    form.read(event.body()).map_err(|error| format!("its body is no record of OTLP: {error}"))
+    form.read(event.body()).map_err(|error| format!("its body is not an OTLP record: {error}"))
 }
 
 fn log_of(event: EventRef<'_>, attributes: bool) -> Result<LogRecord, String> {
@@ -343,9 +343,7 @@ fn body_of(event: EventRef<'_>) -> Result<Option<AnyValue>, String> {
         Some(h::body::BYTES) => Value::BytesValue(body.to_vec()),
         Some(h::body::JSON) => {
             let value = from_json(body);
-            return value
-                .map(Some)
-                .map_err(|error| format!("its body is no JSON of OTLP: {error}"));
+            return value.map(Some).map_err(|error| format!("its body is not OTLP JSON: {error}"));
         }
         Some(other) => return Err(format!("header `{}` is `{other}`", h::BODY)),
     };
@@ -358,7 +356,7 @@ fn attribute(key: &str, text: &str) -> KeyValue {
 }
 
 fn number<N: std::str::FromStr>(name: &str, text: &str) -> Result<N, String> {
-    text.parse().map_err(|_| format!("header `{name}` is no number in its range: `{text}`"))
+    text.parse().map_err(|_| format!("header `{name}` is not a number in its range: `{text}`"))
 }
 
 fn id(name: &str, text: &str) -> Result<Vec<u8>, String> {

@@ -30,10 +30,10 @@ pub(crate) enum RabbitError {
     #[error("{address} rejects a message: {problem}{}", remedy_of_message(*code, problem))]
     Message { address: Arc<str>, code: u16, problem: String },
     /// The connection or the channel has ended.
-    #[error("the connection to {address} was lost: {problem}")]
+    #[error("lost the connection to {address}: {problem}")]
     Ended { address: Arc<str>, problem: String },
     /// The broker does not accept a message now.
-    #[error("{address} cannot accept a message now: {problem}")]
+    #[error("{address} cannot accept a message now, so its batch is resent: {problem}")]
     NotTaken { address: Arc<str>, problem: String },
     /// A message cannot become an event, and stays in its queue.
     #[error(

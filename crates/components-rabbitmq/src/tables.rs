@@ -11,10 +11,13 @@ pub(crate) enum Refused {
     #[error(transparent)]
     Beyond(#[from] Beyond),
     /// A value ends after its container.
-    #[error("a value of an AMQP field table is truncated")]
+    #[error("a value in an AMQP field table (such as message headers) is truncated")]
     Cut,
     /// The type is unknown.
-    #[error("an AMQP field table contains a value of the unknown type 0x{0:02x}")]
+    #[error(
+        "an AMQP field table (such as message headers) contains a value of the unknown type \
+         0x{0:02x}"
+    )]
     Type(u8),
 }
 

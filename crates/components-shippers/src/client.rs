@@ -41,10 +41,10 @@ pub(crate) struct Limits {
 #[derive(Debug, Error)]
 pub(crate) enum End {
     /// The connection broke, or ended within a message.
-    #[error("lost the connection")]
+    #[error("lost the connection to the client; it resends what was not acknowledged")]
     Broken(#[from] io::Error),
     /// The connection was idle.
-    #[error("no data for {0:?} (`idle_timeout`)")]
+    #[error("no data from the client for {0:?} (`idle_timeout`)")]
     Idle(Duration),
     /// A message or a reply took too long.
     #[error("receiving a message or sending its response took more than {0:?} (`message_timeout`)")]
@@ -59,7 +59,7 @@ pub(crate) enum End {
     #[error("{0}")]
     Refused(String),
     /// The message was not stored: the source stops, or the client has disconnected.
-    #[error("cannot store a message: {0}")]
+    #[error("cannot store a message of the client, which has to resend it: {0}")]
     NotStored(String),
     /// The tenant exceeds a limit.
     #[error(transparent)]
@@ -191,12 +191,15 @@ impl Client {
     ) -> Result<(T, Batch), End> {
         let (member, memory) = (self.tenant.member(), &mut memory.place);
         let decoded = self.put.decode(member, (size, memory), read).await;
-        decoded.map_err(|error| match error {
+        decoded.map_err(|error| {
+            match error {
             Undecoded::Malformed(problem) => End::Malformed(problem),
             Undecoded::Excess(excess) => End::Malformed(excess.to_string()),
-            Undecoded::NoMemory => {
-                End::NotStored("other messages use all of the memory (`in_flight_max`)".into())
-            }
+            Undecoded::NoMemory => End::NotStored(
+                "other messages use all of the memory of this source (`in_flight_max`); retry later"
+                    .into(),
+            ),
+        }
         })
     }
 

@@ -157,7 +157,8 @@ impl Changes {
         if let Some(changes) = changes {
             self.metrics.count_anomaly(&self.name, "schema_changed", 1);
             tracing::warn!(source = %self.name,
-                "the columns of a table changed, and later events have the new columns: {changes}");
+                "the columns of a table changed, and later events have the new columns; no event \
+                 is lost; adapt readers of the events if necessary: {changes}");
         }
     }
 }

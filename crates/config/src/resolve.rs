@@ -303,7 +303,8 @@ fn selector<'a>(
         insecure: None,
     });
     if let Some(given) = selector.settings.take("channels") {
-        let problem = "a selector gets the channels of its source; remove this";
+        let problem = "must not be set, because a selector uses the channels of its source; remove \
+                       this";
         let path = format!("{}.channels", selector.path);
         found.add(Kind::Invalid, &given.place, path, problem);
     }

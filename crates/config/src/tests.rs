@@ -197,8 +197,8 @@ fn settings_of_the_plan_are_refused_in_files() {
     let selector = "optional_channels = [\"copy\"]\nselector = { type = \"x\", channels = [] }\n";
     let text = GOOD.replace("optional_channels = [\"copy\"]\n", selector);
     let error = load_toml(&text).unwrap_err().to_string();
-    let expected = "a.toml:11:37: sources.access.selector.channels: \
-                    a selector gets the channels of its source; remove this";
+    let expected = "a.toml:11:37: sources.access.selector.channels: must not be set, because a \
+                    selector uses the channels of its source; remove this";
     assert_eq!(error, expected);
 }
 

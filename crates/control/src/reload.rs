@@ -81,7 +81,11 @@ impl Reloads {
     /// Requests a reload. If several requests already wait, one of them covers this one.
     pub fn ask(&self, by: &'static str) {
         if self.send(Request::Reload { by, actor: Actor::new(by, None), answer: None }).is_none() {
-            warn!(by, "cannot reload: requests wait (retry), or it has no file (restart it)");
+            warn!(
+                by,
+                "cannot reload: other requests wait (retry later), or the agent has no \
+                 configuration file (restart it)"
+            );
         }
     }
 
@@ -341,7 +345,13 @@ fn log(status: &ReloadStatus) {
             error!(by, took_seconds, error, "cannot apply the new configuration; rolled it back");
         }
         (Some(error), ReloadResult::RollbackFailed) => {
-            error!(by, took_seconds, error, "a reload and its rollback failed: parts are stopped");
+            error!(
+                by,
+                took_seconds,
+                error,
+                "a reload and its rollback failed, so some parts are stopped; fix `error` and \
+                 reload again"
+            );
         }
         (Some(error), _) => {
             error!(by, error, "refused the new configuration; the previous one stays in effect");

@@ -32,15 +32,19 @@ pub use contents::Contents;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Violation {
     /// A put arrived before the first Hello.
-    #[error("the sender sent batch {identity} before its handshake")]
+    #[error(
+        "the sender sent batch {identity} before its handshake; the connection is closed; report \
+         this as a bug of the sender"
+    )]
     NotGreeted {
         /// The batch.
         identity: Identity,
     },
     /// The unanswered puts exceed the window.
     #[error(
-        "the sender sent batch {identity}, which exceeds its window: {batches} batches and {bytes} \
-         bytes are unacknowledged"
+        "the sender sent batch {identity} although {batches} batches and {bytes} bytes are \
+         unacknowledged, which fills its window; the connection is closed; report this as a bug of \
+         the sender"
     )]
     OverWindow {
         /// The batch.
@@ -52,8 +56,8 @@ pub enum Violation {
     },
     /// The sender waits for more than any real one can.
     #[error(
-        "the sender has unacknowledged batches in {runs} separate ranges, but the limit is \
-         {RUNS_MAX}"
+        "the numbers of the sender's unacknowledged batches form {runs} ranges, over the limit of \
+         {RUNS_MAX}; the connection is closed; report this as a bug of the sender"
     )]
     Awaited {
         /// Runs of sequences.

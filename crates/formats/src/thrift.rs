@@ -137,10 +137,10 @@ pub enum Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Malformed {
     /// It ends within a value, or a size exceeds the rest.
-    #[error("the message ends within a value")]
+    #[error("the Thrift message ends within a value")]
     Short,
     /// Bytes follow the message.
-    #[error("{bytes} bytes follow the message")]
+    #[error("{bytes} bytes follow the Thrift message")]
     Long {
         /// Number of bytes.
         bytes: usize,
@@ -164,16 +164,16 @@ pub enum Malformed {
         value: i64,
     },
     /// A skipped value is nested too deep.
-    #[error("values are nested more than {max} deep")]
+    #[error("values of the Thrift message are nested more than {max} deep")]
     Deep {
         /// The limit.
         max: u32,
     },
     /// A string is not UTF-8.
-    #[error("a text is not UTF-8")]
+    #[error("a string of the Thrift message is not UTF-8")]
     NotUtf8,
     /// A required field is missing, duplicated, or of another type.
-    #[error("the field `{field}` is missing, repeated, or of another type")]
+    #[error("the field `{field}` of the Thrift message is missing, repeated, or of another type")]
     Field {
         /// Its name.
         field: &'static str,
@@ -182,7 +182,10 @@ pub enum Malformed {
     #[error("{0}")]
     Headers(String),
     /// It is the reply to another call.
-    #[error("the response belongs to another request")]
+    #[error(
+        "the Thrift response has the sequence number of another request; check the server, or a \
+         proxy in between"
+    )]
     OtherCall,
 }
 

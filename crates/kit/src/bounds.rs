@@ -16,10 +16,10 @@ pub const VALUES_MAX: usize = 1 << 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Beyond {
     /// They are nested too deep.
-    #[error("its values are nested deeper than {DEPTH_MAX}")]
+    #[error("the values in the message are nested deeper than {DEPTH_MAX} levels")]
     Depth,
     /// There are too many.
-    #[error("it has more than {VALUES_MAX} values")]
+    #[error("the message contains more than {VALUES_MAX} values")]
     Values,
 }
 

@@ -45,7 +45,7 @@ pub enum Undecoded<E> {
     #[error(transparent)]
     Excess(Excess),
     /// Other messages used the memory for too long.
-    #[error("other messages use all of the memory (`in_flight_max`)")]
+    #[error("other messages use all of the memory of this source (`in_flight_max`); retry later")]
     NoMemory,
 }
 

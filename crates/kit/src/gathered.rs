@@ -86,8 +86,8 @@ impl Destination {
             let source = &self.source;
             warn!(
                 %source, peer, error = %lost, action, left_out,
-                "cannot find the end of a message in a stream; events at this point may be cut or \
-                 lost"
+                "cannot find the end of a message in the stream of `peer`; events at this point \
+                 may be cut or lost; check `framing` and the sender"
             );
         }
         lost.is_found_again

@@ -186,7 +186,9 @@ pub async fn accept<F>(
                     )));
                 }
                 Err(error) => {
-                    warn!(source, %error, "cannot accept a connection; retrying");
+                    warn!(source, %error, "cannot accept a connection of a client; retrying; if \
+                                           this lasts, check the limit of open files (`ulimit \
+                                           -n`)");
                     sleep(ACCEPT_RETRY).await;
                 }
             }

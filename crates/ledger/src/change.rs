@@ -9,7 +9,10 @@ use super::dataset::Token;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Change {
     /// A ledger is remembered, but the store does not have it.
-    #[error("it is missing; it had {entries} entries in generation {generation}")]
+    #[error(
+        "the ledger is missing; this collector has read {entries} commit records from it, up to \
+         the directory g{generation}"
+    )]
     Missing {
         /// The generation that is remembered.
         generation: u64,
@@ -17,7 +20,7 @@ pub enum Change {
         entries: u64,
     },
     /// Its identity is missing, and one is remembered.
-    #[error("its file {path} with the identity {expected} is missing")]
+    #[error("the file {path}, which contains the ledger's identity {expected}, is missing")]
     Nameless {
         /// The remembered identity.
         expected: Token,
@@ -25,7 +28,7 @@ pub enum Change {
         path: String,
     },
     /// It is another ledger.
-    #[error("it is another ledger: identity {found} instead of {expected}")]
+    #[error("the directory contains another ledger: identity {found} instead of {expected}")]
     Other {
         /// The remembered identity.
         expected: Token,
@@ -34,8 +37,8 @@ pub enum Change {
     },
     /// It ends before the remembered entry: an older copy, or its newest entries are lost.
     #[error(
-        "it has only {found} entries in generation {generation}, but this collector has read \
-         {expected} entries up to generation {expected_generation}; it may be an older copy"
+        "the ledger has only {found} commit records up to the directory g{generation}, but this \
+         collector has read {expected} up to g{expected_generation}; it may be an older copy"
     )]
     Shorter {
         /// Entries of all generations that are remembered.
@@ -49,8 +52,8 @@ pub enum Change {
     },
     /// An entry differs from the one that was read before: an older copy that has grown again.
     #[error(
-        "its entry {index} in generation {generation} differs from the entry that was read before; \
-         it may be an older copy"
+        "the commit record {index} in the directory g{generation} differs from the one that this \
+         collector has read; the ledger may be an older copy"
     )]
     Differs {
         /// The generation.
@@ -59,7 +62,7 @@ pub enum Change {
         index: u64,
     },
     /// A newer generation does not name batches that an older one did.
-    #[error("its generation {generation} lacks {batches} committed batches")]
+    #[error("the checkpoint of the directory g{generation} lacks {batches} committed batches")]
     Forgets {
         /// The generation.
         generation: u64,
@@ -68,7 +71,8 @@ pub enum Change {
     },
     /// An entry is missing before an existing one.
     #[error(
-        "its entry {index} in generation {generation} is missing, but the later entry {last} exists"
+        "the commit record {index} in the directory g{generation} is missing, but the later record \
+         {last} exists"
     )]
     Hole {
         /// The generation.
@@ -79,15 +83,15 @@ pub enum Change {
         last: u64,
     },
     /// The ledger is missing or has no entries, and a file exists that an entry has published.
-    #[error("it is missing or empty, but its entries have published {file}")]
+    #[error("the ledger is missing or empty, but one of its commit records has published {file}")]
     Unrecorded {
         /// The file.
         file: String,
     },
     /// It has entries, and a file is visible that none of them has published.
     #[error(
-        "it has {entries} entries, but {file} was published by entry {index}; it may be an older \
-         copy"
+        "the ledger has {entries} commit records, but {file} was published by commit record \
+         {index}; it may be an older copy"
     )]
     Behind {
         /// Entries of all generations in the store.

@@ -59,7 +59,7 @@ impl Ledger {
         self.remember().await;
         info!(
             generation = self.view().generation(),
-            "started a new generation of the commit ledger"
+            "started a new directory (generation) of the commit ledger"
         );
         Ok(())
     }

@@ -98,7 +98,8 @@ impl Operator {
         if let Some(file) = published_behind(&*self.fs, &self.dataset, next).await? {
             let Published { path, index } = file;
             found.problems.push(format!(
-                "{path} was published by entry {index}, but the next entry would be {next}"
+                "{path} was published by commit record {index}, but the next commit record would \
+                 be {next}"
             ));
         }
         Ok(known_state(&found))
@@ -134,7 +135,7 @@ impl Operator {
             let problems = stored.problems.join("; ");
             return Err(DecisionError::Refused(format!(
                 "cannot adopt an incomplete ledger ({problems}); run `aqueduct ledger rebuild`, \
-                 which combines the readable entries and the local copies of collectors"
+                 which combines the readable commit records and the local copies of collectors"
             )));
         }
         let visible = last_published(&*self.fs, &self.dataset).await?;
@@ -158,7 +159,9 @@ impl Operator {
         let name = Name::new(Token(self.env.entropy.bytes16()));
         let next = next.max(stored.next());
         if is_bare {
-            notes.push(format!("the ledger has no batches; new entries are numbered from {next}"));
+            notes.push(format!(
+                "the ledger has no batches; new commit records are numbered from {next}"
+            ));
         }
         self.install(sum.view(generation, next), &name, &mut notes).await?;
         self.take(Salvage::read(&self.fs, &self.dataset).await?, notes).await
@@ -180,9 +183,9 @@ impl Operator {
         if sources.iter().all(is_empty) && !was_empty {
             let directory = self.directory.display();
             return Err(DecisionError::Refused(format!(
-                "nothing to rebuild from: neither the store nor {directory} has any batch; use the \
-                 data directory of another collector that has stored into this dataset, or start \
-                 with an empty ledger: `aqueduct ledger adopt`"
+                "nothing to rebuild from: neither the ledger in the store nor its copy in \
+                 {directory} has a batch; use the data directory of another collector that has \
+                 stored into this dataset, or start with an empty ledger: `aqueduct ledger adopt`"
             )));
         }
         let mut notes = stored.problems.clone();
@@ -199,8 +202,8 @@ impl Operator {
         let mut next = sources.iter().map(|source| source.next()).max().unwrap_or(0);
         if let Some(Published { path, index }) = visible.filter(|file| file.index >= next) {
             notes.push(format!(
-                "{path} was published by entry {index}, which neither the store nor this data \
-                 directory has; its events are stored again if a channel still has them: to \
+                "{path} was published by commit record {index}, which neither the store nor this \
+                 data directory has; its events are stored again if a channel still has them: to \
                  prevent this, run `rebuild` with the data directory of the collector that stored \
                  it"
             ));
@@ -243,12 +246,13 @@ impl Operator {
                 there = true;
                 continue;
             }
-            notes.push(format!("{to}, named by entry {}, does not exist", entry.index));
+            notes.push(format!("{to}, named by commit record {}, does not exist", entry.index));
         }
         if !there {
             let count = keys.count();
             notes.push(format!(
-                "no file of entry {} is in the store: its {count} batches count as not committed",
+                "no file of commit record {} is in the store: its {count} batches count as not \
+                 committed",
                 entry.index
             ));
         }

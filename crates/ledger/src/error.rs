@@ -14,7 +14,7 @@ pub enum LedgerError {
     #[error("cannot read or write the commit ledger")]
     Store(#[from] FsError),
     /// This program cannot read an entry. Skipping it could repeat its batches.
-    #[error("cannot read entry {path} of the commit ledger")]
+    #[error("cannot read the file {path} of the commit ledger")]
     Entry {
         /// The file.
         path: String,
@@ -32,8 +32,8 @@ pub enum LedgerError {
     },
     /// The ledger's directory contains no generation: it was damaged from outside.
     #[error(
-        "the commit ledger {path} has no generation, so its entries are lost; restore it from a \
-         backup, because an empty ledger would store all events again"
+        "the commit ledger {path} has no directory g0, g1, …, so its commit records are lost; \
+         restore it from a backup, because an empty ledger would store all events again"
     )]
     NoGeneration {
         /// The directory.
@@ -87,14 +87,14 @@ pub enum LedgerError {
     },
     /// Another collector has fenced this author; its staged files may be deleted.
     #[error(
-        "another process has fenced this start of the collector; no event is lost: the sink \
-         reopens and writes uncommitted batches again"
+        "another collector considered this one stopped and excluded it from the commit ledger \
+         (fencing); no event is lost: the sink reopens and writes uncommitted batches again"
     )]
     Fenced,
     /// The prepared entry is missing, and the index is free: nothing was committed.
     #[error(
-        "the prepared ledger entry {path} was deleted before it was committed; its batches are \
-         written again"
+        "the prepared commit record {path} was deleted before the commit; its batches are written \
+         again"
     )]
     Withdrawn {
         /// The prepared entry.
@@ -102,8 +102,9 @@ pub enum LedgerError {
     },
     /// The generation is sealed, and its successor could not be created.
     #[error(
-        "generation {generation} of the commit ledger is sealed, but its successor does not exist \
-         yet; retrying"
+        "the directory g{generation} of the commit ledger is complete, but the next one does not \
+         exist yet; retrying; no event is lost; if this lasts, check that the collectors can write \
+         to the ledger"
     )]
     Sealed {
         /// The generation.

@@ -53,8 +53,9 @@ impl Ledger {
             self.read_ahead().await;
         } else if let Verdict::Won(index) = self.append(AttemptKind::Fence(suspect)).await? {
             warn!(%collector, %incarnation, index,
-                "fenced a stopped collector that left staged files; they are published or deleted \
-                 now; no event is lost, no action needed");
+                "excluded a stopped collector from the commit ledger (fencing), because it left \
+                 staged files; they are published or deleted now; no event is lost, no action \
+                 needed");
         }
         // The fence is in the view now, and all entries before it.
         let named = self.named_by(suspect).await?;

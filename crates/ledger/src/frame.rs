@@ -21,12 +21,12 @@ pub(super) const TAIL: usize = 4;
 #[derive(Debug, Error)]
 pub enum EntryError {
     /// The file does not begin as it should.
-    #[error("not a commit ledger file")]
+    #[error("the file does not begin like a file of a commit ledger")]
     Foreign,
     /// A newer program wrote it.
     #[error(
-        "version {found} is not supported, only up to {}; a newer program wrote it: upgrade this \
-         one",
+        "the file has the format version {found}, but this program supports only versions up to \
+         {}; a newer program wrote it: upgrade this one",
         VERSION
     )]
     Version {
@@ -40,10 +40,10 @@ pub enum EntryError {
         problem: &'static str,
     },
     /// A newer program wrote a kind of entry that this one does not know.
-    #[error("a newer program wrote this kind of entry: upgrade this one")]
+    #[error("a newer program wrote this kind of commit record: upgrade this one")]
     Unknown,
     /// The entry is at another index than its own.
-    #[error("the file of entry {place} contains entry {said}; it was copied or renamed")]
+    #[error("the file of commit record {place} contains record {said}; it was copied or renamed")]
     Misplaced {
         /// The index in it.
         said: u64,

@@ -59,7 +59,7 @@ impl Salvage {
         let newest = names.iter().filter_map(|listed| number(&listed.name)).max();
         // In an object store the first generation exists once its first entry does.
         let Some(newest) = newest.or((!fs.is_tree()).then_some(0)) else {
-            found.problems.push(format!("{} has no generation", dataset.ledger()));
+            found.problems.push(format!("{} has no directory g0, g1, …", dataset.ledger()));
             return Ok(found);
         };
         found.generation = newest;
@@ -102,7 +102,8 @@ impl Salvage {
         let mut expected = self.begin.first();
         for index in indices {
             if index != expected && !self.checkpoint_is_lost() {
-                self.problems.push(format!("the entries {expected} to {} are missing", index - 1));
+                self.problems
+                    .push(format!("the commit records {expected} to {} are missing", index - 1));
             }
             expected = index + 1;
             let path = dataset.entry(self.generation, index);

@@ -155,7 +155,9 @@ impl FloorBoard {
             Err(error) => {
                 tracing::warn!(
                     %key, %error,
-                    "cannot rename a batch of a closed epoch; its events become dead letters",
+                    "cannot give a new identity to a batch whose epoch is closed, because this \
+                     data directory was copied or restored; its events go to the dead letters; \
+                     check the disk",
                 );
                 key
             }

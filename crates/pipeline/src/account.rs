@@ -144,7 +144,7 @@ pub enum AccountError {
         text: String,
     },
     /// A range ends before it begins.
-    #[error("a range must begin before its end, but one is [{start}, {end}]")]
+    #[error("a range of batch numbers must begin before its end, but one is [{start}, {end}]")]
     Range {
         /// Its first number.
         start: u64,

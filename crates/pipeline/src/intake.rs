@@ -223,7 +223,7 @@ pub enum IntakeError {
     #[error("cannot store the batch")]
     Channel(#[from] ChannelError),
     /// Some of the required channels that the batch was put into stored it, and some did not.
-    #[error("not every required channel has stored the batch")]
+    #[error("not every required channel has stored the batch; the source retries in the others")]
     Partly {
         /// What they lack.
         rest: Box<Rest>,

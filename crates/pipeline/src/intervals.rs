@@ -32,7 +32,7 @@ const FEW_RUNS: usize = 4;
 
 /// Why bytes are not an encoded set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an encoded set of intervals")]
+#[error("an encoded set of batch numbers is damaged")]
 pub struct MalformedIntervals;
 
 impl IntervalSet {

@@ -229,7 +229,7 @@ fn in_process(log_format: LogFormat, work: impl FnOnce(&Env) -> ExitCode) -> Exi
         }
     };
     if let Err(error) = raised {
-        tracing::warn!(%error, "cannot raise the limit of open files (`ulimit -n`); keeping it");
+        tracing::warn!(%error, "cannot raise the limit of open files; raise it with `ulimit -n`");
     }
     work(&env::real())
 }
@@ -242,7 +242,7 @@ fn close_to_others(plan: &Plan) {
     if !plan.agent.core_dumps
         && let Err(error) = env::forbid_core_dumps()
     {
-        tracing::warn!(%error, "cannot disable core dumps: a crash may write secrets to a file");
+        tracing::warn!(%error, "core dumps stay enabled and may contain secrets: disable them");
     }
 }
 

@@ -34,7 +34,7 @@ pub enum ProofError {
         problem: String,
     },
     /// The store cannot be opened.
-    #[error("cannot open the store {url}")]
+    #[error("cannot open the file system or bucket {url}")]
     Connect {
         /// Its URL.
         url: String,
@@ -57,7 +57,7 @@ pub enum ProofError {
         names: String,
     },
     /// The ledger cannot be read.
-    #[error("cannot read the ledger of {url}")]
+    #[error("cannot read the commit ledger of {url}")]
     Ledger {
         /// URL of the store.
         url: String,

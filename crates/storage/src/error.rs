@@ -33,7 +33,7 @@ pub enum FsError {
         source: Cause,
     },
     /// The store was not reached, or is not the active one: nothing was done.
-    #[error("cannot {call} {path}: the store is unreachable")]
+    #[error("cannot {call} {path}: the file system or bucket is unreachable")]
     Unavailable {
         /// The call.
         call: &'static str,
@@ -44,7 +44,7 @@ pub enum FsError {
         source: Cause,
     },
     /// The NameNode accepts no changes for now.
-    #[error("cannot {call} {path}: the store is in safe mode")]
+    #[error("cannot {call} {path}: HDFS is in safe mode")]
     SafeMode {
         /// The call.
         call: &'static str,
@@ -88,7 +88,7 @@ pub enum FsError {
         source: Cause,
     },
     /// No answer in time. It may have been done.
-    #[error("no response to {call} {path} within {limit:?}")]
+    #[error("no response to {call} {path} within {limit:?}; it may have been done")]
     Timeout {
         /// The call.
         call: &'static str,
@@ -109,7 +109,7 @@ pub enum FsError {
         source: Cause,
     },
     /// The URL or the client's set-up is wrong.
-    #[error("cannot use the store {url}: {problem}")]
+    #[error("cannot use the file system or bucket {url}: {problem}")]
     Unusable {
         /// The URL as it was given.
         url: String,
@@ -164,6 +164,6 @@ mod tests {
         let limit = Duration::from_secs(15);
         let error = FsError::Timeout { call: "rename", path: "/a".into(), limit };
         assert_eq!(error.class(), ErrorClass::Indeterminate);
-        assert_eq!(error.to_string(), "no response to rename /a within 15s");
+        assert_eq!(error.to_string(), "no response to rename /a within 15s; it may have been done");
     }
 }

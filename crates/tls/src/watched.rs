@@ -108,7 +108,8 @@ impl<T: Send + Sync + 'static, E: std::error::Error + Send + 'static> Watched<T,
                 if state.problem.as_ref() != Some(&problem) {
                     warn!(
                         error = &error as &dyn std::error::Error,
-                        "cannot use the changed {}; the previous ones stay in use; retrying",
+                        "cannot use the changed {}; the previous ones stay in use; retrying; fix \
+                         the cause in `error`",
                         self.what
                     );
                     state.problem = Some(problem);

@@ -9,7 +9,10 @@ use crate::v1;
 
 /// A message breaks the schema's rules in a way that its types do not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the message of the peer has an invalid field `{field}`")]
+#[error(
+    "a protocol message of the other agent has an invalid field `{field}`; check the version of \
+     that agent"
+)]
 pub struct Malformed {
     /// The field, as the schema names it.
     pub field: &'static str,

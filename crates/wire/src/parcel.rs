@@ -55,7 +55,10 @@ pub enum Rejection {
         identity: Identity,
     },
     /// The body arrived as it was sent, and is not a batch.
-    #[error("batch {identity} is not in the format of a batch, although it arrived undamaged")]
+    #[error(
+        "cannot decode batch {identity}, although it arrived undamaged; check the versions of both \
+         agents"
+    )]
     NotABatch {
         /// The batch.
         identity: Identity,

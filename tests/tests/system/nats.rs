@@ -249,8 +249,7 @@ fn a_stream_that_is_not_there_holds_the_source_back(dir: &Path, server: &Server)
     let mut agent = agent(dir, "held", &components);
     agent.start();
     agent.until_logged("has no stream that accepts a message for `into.a`: create one", LIMIT);
-    agent
-        .until_logged("the channel has stopped accepting events; sources wait channel=main", LIMIT);
+    agent.until_logged("no event is lost; `help` names the remedy channel=main", LIMIT);
     let taken = sum(&agent, "aqueduct_source_events_total") as usize;
     assert!(taken < COUNT, "{taken} of {COUNT} are in a channel of 4 MiB");
     client.make("INTO", "into", &json!({}));

@@ -178,7 +178,7 @@ impl Group {
         if !std::mem::replace(&mut self.held.is_crowded, true) {
             warn!(
                 group = %self.name, held = HELD_MAX,
-                "too many batches are larger than `message_max` of the collectors; the group \
+                "too many batches are larger than `message_max` of the collectors; the sink group \
                  delivers nothing, and its events wait in the channel; raise `message_max` at the \
                  collectors",
             );

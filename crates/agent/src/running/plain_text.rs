@@ -16,7 +16,7 @@ impl Running {
                     setting,
                     address,
                     "plain text leaves this host (`insecure = true`): others can read and change \
-                     it; use TLS"
+                     it; set up TLS, or ignore this if you accept it"
                 );
             }
         }

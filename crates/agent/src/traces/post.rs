@@ -31,14 +31,14 @@ pub(super) enum PostError {
         source: std::io::Error,
     },
     /// The connection broke before the answer.
-    #[error("lost the connection to {address} before the response")]
+    #[error("lost the connection to {address} before the response; the spans are sent again")]
     Broken {
         address: String,
         #[source]
         source: hyper::Error,
     },
     /// There was no answer in time.
-    #[error("no answer within {} s", .0.as_secs_f64())]
+    #[error("no response within {} s; the spans are sent again", .0.as_secs_f64())]
     Late(Duration),
     /// The server responded with an error status.
     #[error("{address} answered {status}: {text}")]

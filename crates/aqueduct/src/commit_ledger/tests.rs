@@ -100,7 +100,10 @@ fn adopted_missing_ledger_starts_empty_and_is_reported() {
     let dir = site();
     lose(&dir);
     let (text, sound) = act(Action::Adopt(target(&dir))).unwrap();
-    assert!(sound && text.contains("has no batches; new entries are numbered from 1"), "{text}");
+    assert!(
+        sound && text.contains("has no batches; new commit records are numbered from 1"),
+        "{text}"
+    );
     assert!(offer(&dir, 1));
 }
 

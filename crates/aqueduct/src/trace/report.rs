@@ -144,8 +144,8 @@ impl Report {
         let is_in_part = self.commits.iter().any(|it| it.is_committed && it.files.is_empty());
         if is_in_part {
             self.note(
-                "a ledger lists a batch as delivered, but not its files: they belong to an older \
-                 generation, or the batch had no event"
+                "a ledger lists a batch as delivered, but not its files: their commit records are \
+                 older than the ledger, or the batch had no event"
                     .to_owned(),
             );
         }

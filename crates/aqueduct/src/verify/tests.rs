@@ -217,7 +217,7 @@ async fn a_ledger_with_a_hole_proves_nothing() {
         let ledger = dir.path().join("logs/_aqueduct/store/ledger/g0");
         env::real().disk.remove_file(&ledger.join(gone)).unwrap();
         let error = agent::chain(&report(&dir, false).await.err().unwrap());
-        assert!(error.contains("is missing, but the later entry 2 exists"), "{error}");
+        assert!(error.contains("is missing, but the later record 2 exists"), "{error}");
     }
 }
 

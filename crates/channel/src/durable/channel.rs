@@ -296,8 +296,8 @@ impl Channel for Durable {
                     // Puts that wait for an answer get none.
                     state.in_doubt.clear();
                     return Err(core.disk_error(io::Error::other(
-                        "cannot write the last commits of the sinks, so their batches will be \
-                         delivered again",
+                        "cannot store the progress of the sinks, so some batches will be delivered \
+                         again",
                     )));
                 }
                 attempts += u32::from(idle);

@@ -88,8 +88,8 @@ pub enum RotationError {
     },
     /// A given directory contains no channel.
     #[error(
-        "{path} contains no durable channel; name the data directories of all agents that use the \
-         file, or the directories of their channels"
+        "{path} contains no durable channel; name the data directories of all agents that use this \
+         key file, or the directories of their channels"
     )]
     NoChannel {
         /// The directory.
@@ -97,8 +97,9 @@ pub enum RotationError {
     },
     /// The keys of a channel cannot be determined.
     #[error(
-        "no key was removed: {source}; every channel below the given directories must open with \
-         this file; to exclude a channel with its own keys, name the other channels individually"
+        "no key was removed from the key file, because a channel cannot be opened with it: \
+         {source}; correct the key file, or, if that channel has its own key file, name the other \
+         channels individually"
     )]
     Channel {
         /// The error.

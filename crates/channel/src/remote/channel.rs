@@ -255,8 +255,8 @@ impl Channel for Remote {
         if !state.unsaved || state.lost {
             return Ok(());
         }
-        let problem = "cannot write the last commits of the sinks, so their batches will be \
-                       delivered again";
+        let problem = "cannot store the progress of the sinks, so some batches will be delivered \
+                       again";
         let error = LogError::Failed(std::io::Error::other(problem));
         Err(core.log_error(&Arc::new(error)))
     }

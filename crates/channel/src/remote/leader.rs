@@ -114,8 +114,9 @@ impl Core {
                 if let Err(error) = self.log.release(above) {
                     let (cause, place) = (cause_of(&error), self.log.name());
                     warn!(channel = %self.name, place, error = cause,
-                        "cannot delete the records just written to a replaced log; delete and \
-                         recreate the log before you restart this agent");
+                        "cannot delete records from the recreated Kafka topic of the channel; they \
+                         prevent its next start: delete and recreate the topic before you restart \
+                         this agent; their events are resent");
                 }
                 self.lose(&Owner::Lacking);
                 return Err(LeadershipLost);
@@ -130,8 +131,8 @@ impl Core {
         self.incident("unknown_outcome", 1);
         let cause = cause_of(&error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
-            "the result of the last write to the log is unknown; sources wait while the log is \
-             read to find out; no action needed");
+            "the result of the last write to the Kafka topic of the channel is unknown; sources \
+             wait while the topic is read to find out; no event is lost, no action needed");
         loop {
             self.regain()?;
             match self.read_behind() {
@@ -194,7 +195,8 @@ impl Core {
     fn again(&self, error: &LogError) -> Result<(), LeadershipLost> {
         let cause = cause_of(error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
-            "the result of the last write to the log is still unknown; sources wait; retrying");
+            "the result of the last write to the Kafka topic of the channel is still unknown; \
+             sources wait; retrying; check the brokers");
         if self.state().closed { Err(LeadershipLost) } else { Ok(()) }
     }
 
@@ -203,10 +205,10 @@ impl Core {
         let (channel, place) = (&self.name, self.log.name());
         if matches!(owner, Owner::Lacking) {
             error!(channel = %channel, place,
-                "the log of this channel was deleted or recreated, so its events and the positions \
-                 of sources are lost. The channel is stopped until a restart: restore the log and \
-                 restart this agent, or restart it with an empty log, which reads the sources \
-                 again");
+                "the Kafka topic of this channel was deleted or recreated, so its events and the \
+                 positions of sources are lost. The channel is stopped until a restart: restore \
+                 the topic and restart this agent, or restart it with an empty topic, which reads \
+                 the sources again");
             self.incident("lost_its_log", 1);
         } else {
             error!(channel = %channel, place,
@@ -289,7 +291,8 @@ impl Core {
         if let Err(error) = self.log.release(below) {
             let cause = cause_of(&error);
             warn!(channel = %self.name, place = self.log.name(), below, error = cause,
-                "cannot delete delivered batches from the log; no event is lost; retrying");
+                "cannot delete delivered batches from the Kafka topic of the channel; no event is \
+                 lost; retrying");
         }
         Ok(())
     }
@@ -313,8 +316,8 @@ impl Core {
     fn again_state(&self, error: &LogError) -> Result<(), LeadershipLost> {
         let cause = cause_of(error);
         warn!(channel = %self.name, place = self.log.name(), error = cause,
-            "cannot store the latest commits of the sinks in the log; retrying; a restart before \
-             that delivers some events again");
+            "cannot store the progress of the sinks in the Kafka topic of the channel; retrying; a \
+             restart before that delivers some events again");
         // When closing, there is no second attempt: committed batches are delivered again.
         if self.state().closed { Err(LeadershipLost) } else { Ok(()) }
     }

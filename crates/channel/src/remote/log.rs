@@ -27,7 +27,7 @@ pub enum LogError {
     #[error("{0}")]
     Unusable(String),
     /// It failed this time.
-    #[error("the request to the log failed")]
+    #[error("a request to the Kafka topic of the channel failed")]
     Failed(#[source] io::Error),
 }
 

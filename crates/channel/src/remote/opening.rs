@@ -94,8 +94,8 @@ fn replay(
     }
     if !lost.is_empty() {
         error!(place = log.name(), tickets = ?lost.runs(),
-            "batches with these numbers (tickets) are lost: the log acknowledged them and no \
-             longer has them; check its retention and replication");
+            "undelivered batches (numbers in `tickets`) are lost, because they are no longer in \
+             the Kafka topic of the channel; check the retention and replication of the topic");
     }
     Ok(lost.count())
 }

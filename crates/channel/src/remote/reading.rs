@@ -42,8 +42,8 @@ impl Core {
             state.in_flight.strike(&IntervalSet::from(ticket..ticket + 1));
             drop(state);
             error!(channel = %self.name, place = self.log.name(), ticket,
-                "a stored batch is missing from the log, so its events are lost; check the \
-                 retention and replication of the log");
+                "a stored batch is missing from the Kafka topic of the channel, so its events are \
+                 lost; check the retention and replication of the topic");
             self.incident("lost_batch", 1);
         }
         Ok(found)
@@ -61,8 +61,8 @@ impl Core {
                 ahead.place = stored.place + 1;
                 let Some(put) = frames::read_put(self.origin, &stored.frame) else {
                     error!(channel = %self.name, place = self.log.name(), at = stored.place,
-                        "a record of the log is damaged, so its events are skipped; check what \
-                         else writes to the log");
+                        "a record in the Kafka topic of the channel is damaged, so its events are \
+                         lost; check what else writes to the topic");
                     continue;
                 };
                 let mut ticket = put.ticket;

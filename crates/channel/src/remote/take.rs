@@ -72,7 +72,8 @@ impl Take {
             }
             warn!(channel = %self.core.name, place = self.core.log.name(),
                 error = cause_of(&error),
-                    "cannot read stored batches from the log; sinks wait; retrying");
+                    "cannot read stored batches from the Kafka topic of the channel; sinks wait; \
+                     retrying; check the brokers");
             tokio::time::sleep(READ_PAUSE).await;
         }
     }

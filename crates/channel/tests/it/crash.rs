@@ -274,5 +274,5 @@ async fn a_directory_has_one_owner_and_a_newer_format_is_refused() {
     file.set_len(0).unwrap();
     file.write_at(&[IoSlice::new(text.as_bytes())], 0, true).unwrap();
     let newer = try_open(&disk, &small()).await.err().expect("it is newer").to_string();
-    assert!(newer.contains("format 3") && newer.contains("only up to 2"), "{newer}");
+    assert!(newer.contains("the format 3") && newer.contains("up to 2"), "{newer}");
 }

@@ -245,7 +245,10 @@ impl Config {
             return Err(BuildError::invalid("poll_min", problem));
         }
         if self.strip_cr && self.multiline.is_some() {
-            return Err(BuildError::invalid("strip_cr", "leave it out with `multiline`"));
+            return Err(BuildError::invalid(
+                "strip_cr",
+                "must not be set with `multiline`: remove it",
+            ));
         }
         let limits = Limits {
             line_bytes: bytes("line_max", self.line_max)?,

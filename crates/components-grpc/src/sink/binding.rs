@@ -33,9 +33,9 @@ pub(super) fn know_name(
         Err(error) => {
             warn!(
                 %sink, %error,
-                "cannot read the name of this agent for a new origin; next agents with `origins = \
-                 \"require\"` will reject its batches: fix the cause, then run `aqueduct channel \
-                 renew --name`",
+                "cannot read this agent's name from its certificate or token file, so its batches \
+                 carry no name; next agents with `origins = \"require\"` reject them: fix `error`, \
+                 then run `aqueduct channel renew --name`",
             );
             None
         }

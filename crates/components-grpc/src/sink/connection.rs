@@ -290,7 +290,8 @@ impl Connection {
             Err(error) => {
                 warn!(
                     sink = %self.name, %identity, %error,
-                    "cannot give a batch of a closed epoch a new identity; retrying"
+                    "cannot give a new identity to a batch whose epoch is closed, because this \
+                     data directory was copied or restored; retrying; check the disk"
                 );
                 self.shared.offer_again(identity);
             }
@@ -362,8 +363,9 @@ impl Connection {
             error!(
                 sink = %self.name, address = %self.shared.address, %other,
                 own = &*own.text, theirs = &*theirs.text,
-                "the next agent routes events to other datasets than the rest of its group; it \
-                 gets no batches until `aqueduct check` prints the same routing for both",
+                "the next agent at `address` routes events to other datasets (`own`) than the \
+                 agent at `other` (`theirs`); it gets no batches until `aqueduct check` prints the \
+                 same routing for both",
             );
         }
     }

@@ -27,7 +27,10 @@ pub enum GrpcError {
         source: tls::SecretFileError,
     },
     /// The connection or the downstream agent's Welcome took too long.
-    #[error("{address} did not complete the handshake within {timeout:?}")]
+    #[error(
+        "{address} did not complete the handshake within {timeout:?}; check the network, and that \
+         an Aqueduct agent listens there"
+    )]
     NoWelcome {
         /// Address of the downstream agent.
         address: String,
@@ -35,7 +38,7 @@ pub enum GrpcError {
         timeout: Duration,
     },
     /// The stream ended.
-    #[error("{address} closed the connection")]
+    #[error("{address} closed the connection; reconnecting")]
     Ended {
         /// Address of the downstream agent.
         address: String,
@@ -49,7 +52,7 @@ pub enum GrpcError {
         status: Box<tonic::Status>,
     },
     /// The downstream agent violates the protocol.
-    #[error("{address} violates the protocol")]
+    #[error("{address} violates the protocol; check the version of that agent")]
     Protocol {
         /// Address of the downstream agent.
         address: String,
@@ -67,7 +70,7 @@ pub enum GrpcError {
         source: Option<Arc<GrpcError>>,
     },
     /// The batch was sent and not answered. The downstream agent may have it or not.
-    #[error("no response from {address} to a batch")]
+    #[error("no response from {address} to a batch, which may be stored there; it is resent")]
     NoAnswer {
         /// Address of the downstream agent.
         address: String,
@@ -84,13 +87,13 @@ pub enum GrpcError {
         retry_after: Duration,
     },
     /// The downstream agent is stopping.
-    #[error("{address} is stopping")]
+    #[error("{address} is stopping and accepts no batches; retrying")]
     Draining {
         /// Address of the downstream agent.
         address: String,
     },
     /// The downstream agent could not read the message.
-    #[error("{address} cannot read a batch as it arrived")]
+    #[error("a batch arrived damaged at {address}; it is resent")]
     Unreadable {
         /// Address of the downstream agent.
         address: String,
@@ -112,7 +115,10 @@ pub enum GrpcError {
         theirs: String,
     },
     /// The batch has no identity, because no channel assigned one: a retry could duplicate it.
-    #[error("a batch for {address} has no identity, so a retry could duplicate it: it is not sent")]
+    #[error(
+        "a batch for {address} is not sent, because its channel gave it no identity and a retry \
+         could duplicate it; remove `dedupe = false` from the channel"
+    )]
     NoIdentity {
         /// Address of the downstream agent.
         address: String,

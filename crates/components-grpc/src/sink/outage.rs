@@ -22,8 +22,8 @@ impl Connection {
         match outage {
             Some(Outage { cause, agent, .. }) => warn!(
                 %sink, %address, agent = agent.address.as_deref(), %cause,
-                "the downstream agent cannot store events; using other members of the group if \
-                 they can store",
+                "the downstream agent cannot store events; they go to other agents of the sink \
+                 group, or wait in the channel; fix `cause` at that agent",
             ),
             None if was_unable => self.log_able(),
             None => {}

@@ -106,8 +106,9 @@ impl Binding {
             let source = &self.source;
             warn!(
                 %source, %peer, problem = %foreign, left_out,
-                "accepting batches of an origin that does not belong to the sender; to reject \
-                 them, set `origins = \"require\"`"
+                "accepting batches whose origin (the identity of a channel) does not belong to the \
+                 sender's name; to reject them, set `origins = \"require\"`; to accept the sender, \
+                 follow `problem`"
             );
         }
         Ok(())

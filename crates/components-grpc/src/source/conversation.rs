@@ -27,7 +27,7 @@ use wire::v1::{FromReceiver, FromSender, Hello, Welcome, from_sender};
 use super::allowance::Share;
 use super::ending::{self, End};
 use super::incoming::Outbox;
-use super::news::Said;
+use super::news::SentNotices;
 use super::roster::Presence;
 use super::subscriptions::{CommitEvent, Subscription};
 use super::{DRAIN, Service, answers};
@@ -58,7 +58,7 @@ pub(super) struct Conversation {
     outbox: Outbox,
     committed: Subscription,
     /// Versions of the notices that it has sent.
-    said: Said,
+    sent: SentNotices,
     /// Time when its limit became outdated: the stream ends, and its sender reconnects.
     outdated: Option<Instant>,
     /// Its share of the memory for senders.
@@ -87,7 +87,7 @@ impl Conversation {
             window,
             member,
             committed: service.subscriptions.subscribe(),
-            said: Said::default(),
+            sent: SentNotices::default(),
             outdated: None,
             share: service.allowance.share(),
             service,
@@ -142,7 +142,7 @@ impl Conversation {
             }
             () = self.outbox.closed() => Err(End::Quiet),
             Some(outcome) = self.outcomes.recv() => Box::pin(self.settle_all(outcome)).await,
-            () = self.service.news(&self.said), if self.presence.is_some() => {
+            () = self.service.news(&self.sent), if self.presence.is_some() => {
                 Box::pin(self.tell_news()).await
             }
             event = self.committed.next() => {
@@ -239,7 +239,7 @@ impl Conversation {
         let letters = self.service.cx.relay.dead_letters(&answer.committed);
         let limits = self.service.limits;
         let named = self.service.look_at_limit();
-        self.said.limit.get_or_insert(named);
+        self.sent.limit.get_or_insert(named);
         let takes = self.member.message_max(named.takes);
         let cut = named.cut.min(takes);
         let features = limits.zstd.then(|| wire::FEATURE_ZSTD.to_owned());
@@ -286,14 +286,14 @@ impl Conversation {
 
     /// Sends changes of the outlet and of the downstream ledgers. A changed limit ends the stream.
     async fn tell_news(&mut self) -> Result<(), End> {
-        if self.said.limit.is_some_and(|said| self.service.limit.is_other_than(said)) {
-            self.said.limit = None;
+        if self.sent.limit.is_some_and(|sent| self.service.limit.is_other_than(sent)) {
+            self.sent.limit = None;
             self.outdated.get_or_insert_with(Instant::now);
         }
-        if let Some(outlet) = self.service.outlet.message_for(&mut self.said.outlet) {
+        if let Some(outlet) = self.service.outlet.message_for(&mut self.sent.outlet) {
             self.say(outlet).await?;
         }
-        match self.service.ledgers.message_for(&mut self.said.ledgers) {
+        match self.service.ledgers.message_for(&mut self.sent.ledgers) {
             Some(ledgers) => self.say(ledgers).await,
             None => Ok(()),
         }

@@ -22,11 +22,11 @@ const GROWTH_EVERY: Duration = Duration::from_secs(10);
 /// State that the conversations announce.
 #[derive(Default)]
 pub(super) struct Notice {
-    said: Mutex<Said>,
+    announced: Mutex<Announced>,
 }
 
 #[derive(Default)]
-struct Said {
+struct Announced {
     ledgers: Vec<LedgerState>,
     /// Increases with each change; 0 before the first ledger.
     version: u64,
@@ -34,40 +34,40 @@ struct Said {
 }
 
 impl Notice {
-    fn said(&self) -> MutexGuard<'_, Said> {
+    fn announced(&self) -> MutexGuard<'_, Announced> {
         // The value is consistent between calls, even after a panic elsewhere.
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the current ledgers; returns true if streams must announce them.
     fn look(&self, ledgers: Vec<LedgerState>, now: Instant) -> bool {
-        let mut said = self.said();
+        let mut announced = self.announced();
         let names = |ledgers: &[LedgerState]| -> Vec<_> {
             ledgers.iter().map(|one| (one.dataset.clone(), one.identity)).collect()
         };
-        let is_same = names(&said.ledgers) == names(&ledgers);
+        let is_same = names(&announced.ledgers) == names(&ledgers);
         let lengths =
-            said.ledgers.iter().zip(&ledgers).map(|(old, new)| (old.entries, new.entries));
+            announced.ledgers.iter().zip(&ledgers).map(|(old, new)| (old.entries, new.entries));
         let has_shrunk = lengths.clone().any(|(old, new)| new < old);
         let has_grown = lengths.clone().any(|(old, new)| new > old);
-        let is_recent = said.at.is_some_and(|at| now < at + GROWTH_EVERY);
+        let is_recent = announced.at.is_some_and(|at| now < at + GROWTH_EVERY);
         if is_same && !has_shrunk && (is_recent || !has_grown) {
             return false;
         }
-        *said = Said { ledgers, version: said.version + 1, at: Some(now) };
+        *announced = Announced { ledgers, version: announced.version + 1, at: Some(now) };
         true
     }
 
     /// Returns true if there is another version than `seen`.
     pub(super) fn is_newer_than(&self, seen: u64) -> bool {
-        self.said().version != seen
+        self.announced().version != seen
     }
 
     /// Returns the message for a stream that announced version `seen`, if there is a newer one.
     pub(super) fn message_for(&self, seen: &mut u64) -> Option<FromReceiver> {
-        let said = self.said();
-        let is_new = std::mem::replace(seen, said.version) != said.version;
-        is_new.then(|| message(&said.ledgers, Instant::now()))
+        let announced = self.announced();
+        let is_new = std::mem::replace(seen, announced.version) != announced.version;
+        is_new.then(|| message(&announced.ledgers, Instant::now()))
     }
 }
 

@@ -15,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Notices that a stream has sent.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct SentNotices {
     /// Version of the notice whether this agent can store events.
     pub(super) outlet: u64,
     /// Version of the ledgers.
@@ -25,12 +25,12 @@ pub(super) struct Said {
 }
 
 impl Service {
-    /// Waits until a stream that has sent `said` must send more. Cancel safe.
-    pub(super) fn news<'a>(&'a self, said: &'a Said) -> impl Future<Output = ()> + 'a {
+    /// Waits until a stream that has sent these notices must send more. Cancel safe.
+    pub(super) fn news<'a>(&'a self, sent: &'a SentNotices) -> impl Future<Output = ()> + 'a {
         notice::until(&self.news, || {
-            let is_old = self.outlet.is_newer_than(said.outlet)
-                || self.ledgers.is_newer_than(said.ledgers)
-                || said.limit.is_some_and(|limit| self.limit.is_other_than(limit));
+            let is_old = self.outlet.is_newer_than(sent.outlet)
+                || self.ledgers.is_newer_than(sent.ledgers)
+                || sent.limit.is_some_and(|limit| self.limit.is_other_than(limit));
             is_old.then_some(())
         })
     }

@@ -109,7 +109,8 @@ impl Service {
             _ if !changed => {}
             Some(outage) => warn!(
                 %source, cause = %outage.cause, lasts_seconds = lasts.as_secs(),
-                "cannot store events; asking senders to use another collector",
+                "the sinks of this agent cannot store events; asking senders to use another \
+                 collector; fix `cause`",
             ),
             None => info!(%source, "stores events again; senders are notified"),
         }

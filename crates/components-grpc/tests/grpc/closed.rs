@@ -106,7 +106,11 @@ async fn another_content_under_a_known_identity_is_refused_and_not_dropped() {
     marked.batch.set_header("relay", "r-2", pipeline::Existing::Replace);
     within(impostor.write(marked)).await.unwrap();
     verdicts.until(&mut *impostor, |v| v.refused == set(1..2) && v.stored.contains(0)).await;
-    assert!(verdicts.failures[0].contains("named other events"), "{:?}", verdicts.failures);
+    assert!(
+        verdicts.failures[0].contains("a batch with other events has the same identity"),
+        "{:?}",
+        verdicts.failures
+    );
     assert_eq!(memory.batches()[1], taken(1).batch);
 }
 

@@ -9,10 +9,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum HdfsSinkError {
     /// The store failed while a file was written.
-    #[error("cannot write to the store")]
+    #[error("cannot write a file of `url`")]
     Store(#[from] FsError),
     /// The store of the commit ledger failed or is damaged.
-    #[error("cannot commit to the store")]
+    #[error("cannot commit the files of `url`")]
     Commit(#[from] LedgerError),
     /// The ledger was changed from outside: continuing could store committed batches again.
     #[error(
@@ -27,7 +27,10 @@ pub enum HdfsSinkError {
         source: LedgerError,
     },
     /// The memory of the ledger cannot be read.
-    #[error("cannot read {path}, the local copy of the commit ledger")]
+    #[error(
+        "cannot read {path}, the local copy of the commit ledger, so the sink stores nothing; \
+         check the disk and the permissions of the file"
+    )]
     Memory {
         /// The file.
         path: String,
@@ -50,7 +53,7 @@ pub enum HdfsSinkError {
     /// The roll of this batch failed; another batch reports the cause.
     #[error(
         "an earlier write of this sink failed; the batch is written again when the sink has \
-         reopened automatically"
+         reopened; no action needed"
     )]
     NotOpen,
 }

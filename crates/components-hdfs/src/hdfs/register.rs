@@ -40,7 +40,10 @@ const CALL_MAX: usize = 100;
 #[derive(Debug, Error)]
 enum RegisterError {
     /// The store failed.
-    #[error("cannot read the list of unregistered partitions from the commit ledger")]
+    #[error(
+        "cannot read the list of directories that are not partitions of the Hive table yet from \
+         the commit ledger"
+    )]
     Store(#[from] LedgerError),
     /// The metastore is unreachable, or rejects the call.
     #[error(transparent)]

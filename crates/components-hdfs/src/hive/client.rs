@@ -247,7 +247,7 @@ impl Connection {
         let answer = match timeout(limit, self.exchange(&message)).await {
             Ok(answer) => answer?,
             Err(_) => {
-                let text = format!("no answer to `{}`", call.name);
+                let text = format!("no response to `{}`", call.name);
                 return Err(broken(&self.address, late(&text, limit)));
             }
         };

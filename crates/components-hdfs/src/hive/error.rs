@@ -71,7 +71,9 @@ pub(crate) enum MetastoreError {
         text: String,
     },
     /// A `NoSuchObjectException`.
-    #[error("`{call}` failed in the metastore: an object does not exist: {text}")]
+    #[error(
+        "`{call}` failed in the metastore: a database, table or partition does not exist: {text}"
+    )]
     NoSuchObject {
         /// The call.
         call: &'static str,
@@ -79,13 +81,13 @@ pub(crate) enum MetastoreError {
         text: String,
     },
     /// An `AlreadyExistsException`.
-    #[error("the object already exists in the metastore: {text}")]
+    #[error("the table or partition already exists in the metastore: {text}")]
     AlreadyExists {
         /// Its message.
         text: String,
     },
     /// An `InvalidObjectException`.
-    #[error("the metastore rejects the object of `{call}` as invalid: {text}")]
+    #[error("the metastore rejects the table or partition of `{call}` as invalid: {text}")]
     InvalidObject {
         /// The call.
         call: &'static str,

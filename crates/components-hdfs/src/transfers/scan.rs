@@ -142,7 +142,8 @@ impl TransferScan {
                     tracing::error!(
                         %sink, transfer,
                         "the assembled parts of a file differ from the original, so the file stays \
-                         invisible; delete the directory of its parts, and send the file again",
+                         invisible; delete the directory of its parts (named like `transfer`) \
+                         below `_aqueduct`, and send the file again",
                     );
                 }
             }
@@ -214,7 +215,8 @@ impl TransferScan {
             let (sink, file) = (&self.store.shared.name, &record.file);
             let error = error.map_or_else(|| "the name is taken".to_owned(), |it| it.to_string());
             tracing::warn!(%sink, file, error,
-                "cannot rename a complete file to its final name, so it stays invisible; retrying");
+                "cannot rename a complete file to its final name, so it stays invisible; retrying; \
+                 check the permissions of its directory");
         }
         Ok(waits)
     }
@@ -243,8 +245,8 @@ impl TransferScan {
             } else if now - *since >= STALLED && self.stalled.insert(transfer.clone()) {
                 let (sink, parts) = (&self.store.shared.name, names.len());
                 tracing::warn!(%sink, transfer, parts,
-                    "a file is incomplete and received no piece for an hour; check the sender and \
-                     its channel");
+                    "a file is incomplete, stays invisible and received no piece for an hour; \
+                     check the source `spool_dir` that sends it, and its channel");
             }
             if names.contains(DAMAGED) {
                 self.damaged.insert(transfer.clone());

@@ -33,12 +33,12 @@ const BEFORE: &str = "the brokers rejected the message when its batch was first 
 
 /// The metadata does not belong to this sink, or has a later version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("not a ledger of this sink")]
+#[error("the metadata of the offset is not a ledger of this sink")]
 pub(super) struct Malformed;
 
 /// The delivered batches form too many intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the ledger needs {bytes} bytes, but the limit is {bytes_max}")]
+#[error("the ledger needs {bytes} bytes, over the limit of {bytes_max} (`ledger.bytes_max`)")]
 pub(super) struct Full {
     bytes: usize,
     bytes_max: usize,

@@ -84,8 +84,8 @@ impl Mqtt {
     pub(super) fn granted(&mut self, answer: &SubAck) -> Result<(), MqttError> {
         let address = || self.target.address.clone();
         if answer.return_codes.len() != self.options.filters.len() {
-            let problem = "the response to the subscription covers a different number of filters \
-                           than requested"
+            let problem = "the broker's response to the subscription covers a different number of \
+                           filters than requested"
                 .into();
             return Err(MqttError::Malformed { address: address(), problem });
         }

@@ -16,7 +16,10 @@ pub(super) enum OtlpError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("lost the connection to {url} before the response")]
+    #[error(
+        "lost the connection to {url} before the response, so the records may be stored there or \
+         not"
+    )]
     Broken {
         url: String,
         #[source]

@@ -138,7 +138,7 @@ impl Exchange {
         let batch_bytes_max = put.batch_bytes_max();
         let decode = move || {
             events::events_of(form, &body, &mapping, batch_bytes_max).map_err(|problem| {
-                let text = format!("the body is no request of OTLP: {problem}");
+                let text = format!("the body is not an OTLP request: {problem}");
                 Refusal::new(StatusCode::BAD_REQUEST, text)
             })
         };
@@ -203,11 +203,11 @@ fn asked(head: &Parts) -> Result<(Protocol, Signal), (Protocol, Refusal)> {
         Protocol::Http(_) => signal.http_path() == path,
     };
     let Some(signal) = Signal::ALL.into_iter().find(of_path) else {
-        let text = format!("`{path}` is none of OTLP for logs, traces and metrics");
+        let text = format!("`{path}` is not an OTLP path for logs, traces or metrics");
         return Err((protocol, Refusal::new(StatusCode::NOT_FOUND, text)));
     };
     if head.method != Method::POST {
-        let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "records come by POST");
+        let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "send records with POST");
         return Err((protocol, refusal));
     }
     Ok((protocol, signal))
@@ -241,7 +241,11 @@ fn message(body: &Bytes, is_gzip: bool) -> Result<(Bytes, bool), Refusal> {
     let is_compressed = match flag {
         0 => false,
         1 if is_gzip => true,
-        _ => return Err(malformed("a message is compressed by what `grpc-encoding` does not say")),
+        _ => {
+            return Err(malformed(
+                "a message is compressed, but `grpc-encoding` does not name the compression",
+            ));
+        }
     };
     Ok((body.slice(FRAME_BYTES..), is_compressed))
 }

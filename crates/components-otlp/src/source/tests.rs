@@ -312,7 +312,7 @@ async fn calls_that_wait_for_room_hold_no_more_memory_than_they_need() {
     let waiting = (0..3).map(|_| fixture.delivered(&way, Batch::of(["x"])));
     for outcome in futures::future::join_all(waiting).await {
         let Outcome::Again(Some(error)) = outcome else { panic!("{outcome:?}") };
-        assert!(error.to_string().contains("a channel is full"), "{error}");
+        assert!(error.to_string().contains("a channel of this source is full"), "{error}");
     }
     fixture.stop().await;
 }

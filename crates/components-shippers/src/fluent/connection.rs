@@ -127,7 +127,7 @@ fn malformed(bytes: &[u8], problem: &str) -> End {
 fn hinted(bytes: &[u8], problem: &str) -> String {
     let hint = match bytes.first() {
         Some(0x16) => "; it begins as TLS does, which this source speaks only with the table `tls`",
-        Some(b'{' | b'[') => "; it begins as JSON does, and only MessagePack is taken",
+        Some(b'{' | b'[') => "; it begins as JSON does, but only MessagePack is supported",
         Some(b'G' | b'P') => "; it begins as HTTP does",
         _ => "",
     };

@@ -46,7 +46,7 @@ fn fields(reader: &mut Reader<'_>, json: &mut Json) -> Result<Record<'static>, P
         return Ok(Record { whole: json.text()?.into(), ..Record::default() });
     };
     if pairs > FIELDS_MAX as u64 {
-        return Err(format!("a record has {pairs} fields, and at most {FIELDS_MAX} are taken"));
+        return Err(format!("a record has {pairs} fields, but may have at most {FIELDS_MAX}"));
     }
     let mut fields: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
     for _ in 0..pairs {

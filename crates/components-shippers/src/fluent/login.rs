@@ -75,7 +75,7 @@ impl Login {
         }
         let mut text = || match reader.next()? {
             Token::Text(text) | Token::Bytes(text) => Ok(text),
-            other => Err(format!("a value of the PING is no text, but {other:?}")),
+            other => Err(format!("a value of the PING is not a text, but {other:?}")),
         };
         let (host, salt, digest) = (text()?, text()?, text()?);
         let (user, password) = (text()?, text()?);

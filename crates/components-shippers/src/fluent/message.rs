@@ -88,7 +88,7 @@ fn parts(bytes: &[u8]) -> Result<Option<Parts<'_>>, Problem> {
     let Token::Text(tag) = reader.next()? else {
         return Err("the first value of a message is its tag, a text".into());
     };
-    let tag = std::str::from_utf8(tag).map_err(|_| "the tag is no UTF-8")?;
+    let tag = std::str::from_utf8(tag).map_err(|_| "the tag is not UTF-8")?;
     let entries = reader;
     let carried = reader.next()?;
     let values = match carried {
@@ -124,7 +124,7 @@ pub(super) fn message(
 ) -> Result<Option<Message>, Problem> {
     let Some(Parts { tag, carried, mut entries, options }) = parts(bytes)? else { return Ok(None) };
     if options.signal != 0 {
-        return Err("the message holds metrics or traces, and only logs are taken".into());
+        return Err("the message contains metrics or traces, but only logs are supported".into());
     }
     let mut out = Out { tag, rules, events, divided: 0 };
     match carried {
@@ -173,7 +173,9 @@ fn options<'a>(reader: &mut Reader<'a>) -> Result<Options<'a>, Problem> {
 fn gunzip(packed: &[u8], max: usize) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     let mut limited = MultiGzDecoder::new(packed).take(max as u64 + 1);
-    limited.read_to_end(&mut bytes).map_err(|error| format!("the entries are no gzip: {error}"))?;
+    limited
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("the entries are not gzip: {error}"))?;
     if bytes.len() > max {
         return Err(format!("the entries have over {max} bytes (`message_max`)"));
     }

@@ -31,10 +31,11 @@ impl Window {
             Frame::Json { number, json } => (*number, event::of_json(json)?),
             Frame::Pairs { number, pairs } => (*number, event::of_pairs(pairs, rules.message_max)?),
             Frame::Window(_) | Frame::Compressed(_) => {
-                return Err("a compressed frame holds events alone".into());
+                return Err("a compressed frame may contain only events".into());
             }
         };
-        self.open = self.open.checked_sub(1).ok_or("more events come than were announced")?;
+        self.open =
+            self.open.checked_sub(1).ok_or("the client sent more events than it announced")?;
         self.last = (number, version);
         self.divided += rules.mapping.push(&record, &[], rules.body_max, &mut self.events);
         self.events.excess().map_or(Ok(()), |excess| Err(excess.to_string()))

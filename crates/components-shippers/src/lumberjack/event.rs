@@ -21,9 +21,10 @@ const TIME: &str = "@timestamp";
 /// # Errors
 /// Fails if it is not an object, or has too many fields.
 pub(super) fn of_json(json: &[u8]) -> Result<Record<'_>, String> {
-    let whole = std::str::from_utf8(json).map_err(|error| format!("an event: {error}"))?;
-    let Fields(fields) =
-        serde_json::from_str(whole).map_err(|error| format!("an event is no object: {error}"))?;
+    let whole =
+        std::str::from_utf8(json).map_err(|error| format!("cannot decode an event: {error}"))?;
+    let Fields(fields) = serde_json::from_str(whole)
+        .map_err(|error| format!("an event is not a JSON object: {error}"))?;
     let time = fields.get(TIME).and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
     let fields = fields.into_iter().map(|(name, raw)| (name, Cow::Borrowed(raw.get()))).collect();
     let whole = Cow::Borrowed(whole);
@@ -72,7 +73,7 @@ fn too_many_fields() -> String {
 /// Fails if it has too many fields, or more than `max` bytes as JSON.
 pub(super) fn of_pairs(pairs: &[(&[u8], &[u8])], max: usize) -> Result<Record<'static>, String> {
     if pairs.len() > FIELDS_MAX {
-        return Err(format!("an event cannot be taken: {}", too_many_fields()));
+        return Err(format!("cannot accept an event: {}", too_many_fields()));
     }
     let (mut record, mut bytes) = (Record::default(), 0);
     for (name, value) in pairs {

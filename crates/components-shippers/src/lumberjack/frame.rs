@@ -136,9 +136,9 @@ pub(super) fn inflate(compressed: &[u8], max: usize) -> Result<Vec<u8>, String> 
     let mut limited = ZlibDecoder::new(compressed).take(max as u64 + 1);
     limited
         .read_to_end(&mut bytes)
-        .map_err(|error| format!("a compressed frame is no zlib: {error}"))?;
+        .map_err(|error| format!("a compressed frame is not zlib: {error}"))?;
     if bytes.len() > max {
-        return Err(format!("a compressed frame holds over {max} bytes (`message_max`)"));
+        return Err(format!("a compressed frame contains over {max} bytes (`message_max`)"));
     }
     Ok(bytes)
 }
@@ -202,7 +202,7 @@ fn frame<'a>(reader: &mut Reader<'a>) -> Result<(Frame<'a>, u8), Stop> {
             let (number, count) = (reader.number()?, reader.number()?);
             if count as usize > FIELDS_MAX {
                 let problem =
-                    format!("an event has {count} fields, and at most {FIELDS_MAX} are taken");
+                    format!("an event has {count} fields, but may have at most {FIELDS_MAX}");
                 return Err(Stop::Malformed(problem));
             }
             // Each pair has at least 8 bytes, so the number of pairs is bounded by the input.
@@ -282,7 +282,7 @@ mod tests {
             assert!(error.contains(expected), "{error}");
             assert_eq!(Extent::default().find(bytes), Err(error));
         }
-        assert!(inflate(b"none", 10).unwrap_err().contains("no zlib"));
+        assert!(inflate(b"none", 10).unwrap_err().contains("not zlib"));
     }
 
     #[test]

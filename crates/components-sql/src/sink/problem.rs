@@ -39,8 +39,8 @@ pub(super) enum SinkProblem {
     Changed,
     /// A ledger row cannot be parsed.
     #[error(
-        "the ledger `{table}` has an invalid row for the origin {origin}: restore it from a \
-         backup; otherwise batches may be applied twice"
+        "the ledger table `{table}` has an invalid row for the sender (origin) {origin}: restore \
+         the row from a backup; otherwise batches of this sender may be applied twice"
     )]
     Damaged { table: String, origin: String },
 }

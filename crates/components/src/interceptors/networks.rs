@@ -24,11 +24,12 @@ impl Range {
             Some((address, bits)) => (address, Some(bits)),
         };
         let address = address.trim().parse::<IpAddr>();
-        let address = address.map_err(|_| format!("`{text}` is no address and no network"))?;
+        let address =
+            address.map_err(|_| format!("`{text}` is neither an IP address nor a network"))?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Some(most), |bits| bits.parse().ok());
         let Some(bits) = bits.filter(|bits| *bits <= most) else {
-            return Err(format!("`{text}`: behind the slash stands a number up to {most}"));
+            return Err(format!("`{text}`: the number after the slash must be at most {most}"));
         };
         let range = match address {
             IpAddr::V4(address) => {
@@ -43,8 +44,9 @@ impl Range {
             }
         };
         let range = range.map(Self::shortened);
-        range
-            .ok_or_else(|| format!("`{text}`: a network begins where its bits behind {bits} are 0"))
+        range.ok_or_else(|| {
+            format!("`{text}`: the bits of the address after the first {bits} must be 0")
+        })
     }
 
     /// Parses a range; both ends are addresses or, as in IP2Location, numbers.
@@ -55,7 +57,7 @@ impl Range {
                 Ok(IpAddr::V6(address)) => Ok((address.to_bits(), false)),
                 Err(_) => {
                     let number = text.trim().parse::<u128>();
-                    let number = number.map_err(|_| format!("`{text}` is no address"))?;
+                    let number = number.map_err(|_| format!("`{text}` is not an IP address"))?;
                     Ok((number, u32::try_from(number).is_ok()))
                 }
             }
@@ -64,7 +66,7 @@ impl Range {
         let is_v6 = |text: &str| text.contains(':');
         let is_mixed = is_v6(to) != is_v6(from) && (from.contains('.') || is_v6(from));
         if first > last || is_mixed {
-            return Err(format!("`{from}` to `{to}` is no range of addresses"));
+            return Err(format!("`{from}` to `{to}` is not a range of IP addresses"));
         }
         match (u32::try_from(first), u32::try_from(last)) {
             (Ok(first), Ok(last)) if is_v4 => Ok(Self::V4(first, last)),

@@ -179,9 +179,14 @@ enum AvroError {
     Status { address: Arc<str>, status: Status },
     #[error("{address} answered with an error: {text}")]
     Refused { address: Arc<str>, text: String },
-    #[error("no answer from {address} within {limit:?}")]
+    #[error(
+        "no response from {address} within {limit:?}, so the events may be stored there or not"
+    )]
     TimedOut { address: Arc<str>, limit: Duration },
-    #[error("lost the connection to {address} before the response")]
+    #[error(
+        "lost the connection to {address} before the response, so the events may be stored there \
+         or not"
+    )]
     Broken {
         address: Arc<str>,
         #[source]

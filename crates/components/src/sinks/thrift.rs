@@ -148,17 +148,26 @@ enum ThriftError {
     },
     #[error("{address} answered {status:?}")]
     Status { address: Arc<str>, status: Status },
-    #[error("{address} returned the unknown status {number}")]
+    #[error(
+        "{address} returned the unknown status {number}; check that a Flume Thrift source listens \
+         there"
+    )]
     Number { address: Arc<str>, number: i32 },
-    #[error("{address} returned exception {number}: {text}")]
+    #[error("{address} returned the Thrift exception {number}: {text}")]
     Exception { address: Arc<str>, number: i32, text: String },
-    #[error("lost the connection to {address} before the response")]
+    #[error(
+        "lost the connection to {address} before the response, so the events may be stored there \
+         or not"
+    )]
     Broken {
         address: Arc<str>,
         #[source]
         source: std::io::Error,
     },
-    #[error("cannot read the response of {address}")]
+    #[error(
+        "cannot read the Thrift response of {address}; check that a Flume Thrift source listens \
+         there"
+    )]
     Malformed {
         address: Arc<str>,
         #[source]

@@ -54,7 +54,7 @@ impl Component for Config {
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Source>, BuildError> {
         listening::check_address("listen", &self.listen)?;
-        let remedy = "UDP has no TLS: take the source `netcat` with the table `tls`";
+        let remedy = "UDP has no TLS: use the source `netcat` with the table `tls`";
         cx.plain_text.speaks("listen", &self.listen, remedy);
         if self.batch_events == 0 {
             return Err(BuildError::invalid("batch_events", "must be at least 1"));

@@ -254,7 +254,7 @@ impl Source for Numbers {
         let _ = timeout(DRAIN, self.work.wait()).await;
         match made {
             Some(Ok(())) => {
-                tracing::info!(source = %self.name, count = self.end, "all numbers are made");
+                tracing::info!(source = %self.name, count = self.end, "all numbers are produced");
                 cx.stop.cancelled().await;
                 Ok(())
             }

@@ -130,7 +130,7 @@ impl Stress {
             let events = self.next(&tally, cx.intake.batch_bytes_max());
             if events == 0 {
                 let Tally { total, successful } = tally;
-                tracing::info!(source = %self.name, total, successful, "all events are made");
+                tracing::info!(source = %self.name, total, successful, "all events are produced");
                 return Ok(());
             }
             if batch.len() as u64 != events {
@@ -175,7 +175,8 @@ impl Stress {
         if let Some((failures, lasts)) = trouble.should_log(now, &text) {
             tracing::warn!(
                 source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
-                "cannot store a batch; continuing with another one",
+                "cannot store a batch of generated events, which is dropped; continuing with the \
+                 next one",
             );
         }
         sleep(jittered(RETRY.0, RETRY.1, trouble.failures(), self.entropy.next_u64())).await;

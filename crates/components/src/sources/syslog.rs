@@ -134,7 +134,7 @@ mod defaults {
 }
 
 /// Advice to use TLS.
-const UDP_REMEDY: &str = "UDP has no TLS: take `tcp://` with the table `tls`";
+const UDP_REMEDY: &str = "UDP has no TLS: use `tcp://` with the table `tls`";
 
 /// Transport of messages on an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

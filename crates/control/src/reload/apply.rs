@@ -205,8 +205,9 @@ impl<'a> Change<'a> {
         if let Err(cause) = opened.close().await {
             // Acknowledged batches are safe; the last committed ones may be resent.
             warn!(channel = %name, error = %chain(&cause), "cannot close the channel cleanly; no \
-                                                            events are lost; the last \
-                                                            delivered batches may be sent again");
+                                                            event is lost, but the last delivered \
+                                                            batches may be sent again; no action \
+                                                            needed");
         }
         // Batches that were settled while it closed.
         let events = opened.status().events;

@@ -194,7 +194,7 @@ impl Reloader {
     async fn settle(&self, groups: &BTreeSet<Arc<str>>) {
         info!(
             ?groups,
-            "drain: restarting these groups so that their sinks settle the remaining batches"
+            "drain: restarting these sink groups so that they deliver the remaining batches"
         );
         let parts = self.running.parts();
         let meant = parts.groups.iter().filter(|(name, _)| groups.contains(*name));
@@ -205,8 +205,8 @@ impl Reloader {
         {
             error!(
                 problem,
-                "cannot restart the groups of the drain; their events wait in the channels; \
-                 restart the agent to deliver them"
+                "cannot restart sink groups that were stopped for a drain; their events wait in \
+                 the channels; restart the agent to deliver them"
             );
         }
     }

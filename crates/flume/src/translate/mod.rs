@@ -111,7 +111,7 @@ impl Translator<'_> {
         });
         let Some(prop) = prop else {
             let key = format!("{}.type", bag.path);
-            let problem = "it is missing; Flume requires it";
+            let problem = "the key is missing; Flume requires it";
             self.report.add(Outcome::Decision, &bag.place, &key, problem);
             return (None, made);
         };
@@ -219,7 +219,7 @@ impl Translator<'_> {
     /// Reports that a key that Flume requires is missing.
     fn missing(&mut self, bag: &Bag, name: &str) {
         let key = format!("{}.{name}", bag.path);
-        let problem = "it is missing; Flume requires it";
+        let problem = "the key is missing; Flume requires it";
         self.report.add(Outcome::Decision, &bag.place, &key, problem);
     }
 

@@ -234,7 +234,8 @@ impl Translator<'_> {
     fn lacks(&mut self, bag: &Bag, name: &str, what: &str) {
         let place: Place = bag.place.clone();
         let key = format!("{}.{name}", bag.path);
-        let text = format!("it is missing, also among the system properties and variables: {what}");
+        let text =
+            format!("the key is missing, also among the system properties and variables: {what}");
         self.report.add(Outcome::Decision, &place, &key, text);
     }
 }

@@ -186,7 +186,8 @@ impl Head {
             malformed(format!("its schema cannot be read: {shown}"))
         })?;
         if schema.is_empty() {
-            let problem = "records without bytes, as in its schema, are not supported";
+            let problem = "the schema has records whose values have no bytes, which are not \
+                           supported";
             return Err(malformed(problem.to_owned()));
         }
         let codec = Codec::named(codec.as_deref().unwrap_or(b"null")).map_err(malformed)?;

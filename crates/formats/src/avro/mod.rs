@@ -31,35 +31,41 @@ pub const HASH: [u8; 16] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// The bytes end within a value.
-    #[error("the message ends within a value")]
+    #[error("the Avro data ends within a value")]
     Short,
     /// A number has more bits than its type.
-    #[error("a number has more bits than its type")]
+    #[error("a number in the Avro data has more bits than its type")]
     Number,
     /// A length or a count is negative, or larger than the rest.
-    #[error("a length is negative or larger than the message")]
+    #[error("a length in the Avro data is negative or larger than the data")]
     Length,
     /// Text is not UTF-8.
-    #[error("a text is not UTF-8")]
+    #[error("a string in the Avro data is not UTF-8")]
     Text,
     /// A union, an enum or a boolean has an unknown value.
-    #[error("a union or an enum has an unknown branch")]
+    #[error("a union or an enum in the Avro data has an unknown branch")]
     Branch,
     /// Values are nested deeper than a reader may follow.
-    #[error("values are nested more than 64 deep")]
+    #[error("values in the Avro data are nested more than 64 deep")]
     Depth,
     /// Bytes follow the last value.
-    #[error("bytes follow the last value")]
+    #[error("bytes follow the last value of the Avro data")]
     Rest,
     /// The message name is unknown.
-    #[error("the message is unknown; the protocol has `append` and `appendBatch`")]
+    #[error(
+        "the client calls an unknown Avro RPC message; this source has `append` and `appendBatch`"
+    )]
     Message,
     /// The client's protocol encodes events in another way.
-    #[error("the protocol of the client differs from Flume's Avro source")]
+    #[error(
+        "the Avro protocol of the client is not the one of Flume's Avro source; use a client for \
+         that source"
+    )]
     Protocol,
     /// A header that no batch can have.
     #[error(
-        "the name of a header must have 1 to 65535 bytes, and an appendBatch at most 1000 names"
+        "the name of an event header must have 1 to 65535 bytes, and an appendBatch at most 1000 \
+         header names"
     )]
     Header,
 }

@@ -234,7 +234,7 @@ impl Compiler {
                 let items = self.node(member(schema, "items")?, namespace)?;
                 self.print.add(&["}"]);
                 if self.nodes[items] == Node::Null {
-                    let problem = "an array with items without bytes is not supported";
+                    let problem = "an array whose items have no bytes is not supported";
                     return Err(problem.to_owned());
                 }
                 Ok(self.add(Node::Array(items)))

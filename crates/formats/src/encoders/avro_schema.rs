@@ -199,8 +199,11 @@ mod tests {
         bodies.iter().for_each(|body| builder.push(body, &[]));
         let found = reasons(&settings(json!({})), &builder.finish());
         let of = |detail: &str| format!("the body is no datum of the schema: {detail}");
-        let ends = of("the message ends within a value");
-        assert_eq!(found, [(1, ends.clone()), (2, of("bytes follow the last value")), (3, ends)]);
+        let ends = of("the Avro data ends within a value");
+        assert_eq!(
+            found,
+            [(1, ends.clone()), (2, of("bytes follow the last value of the Avro data")), (3, ends)]
+        );
     }
 
     #[test]

@@ -239,7 +239,7 @@ impl<C: Consume> Consumed<C> {
         if let Some((failures, lasts)) = self.retries.should_log(now, &text) {
             warn!(
                 source = %self.name, error = %text, failures, lasts_seconds = seconds(lasts),
-                "some channels have not stored a batch; retrying in those"
+                "some channels have not stored a batch; retrying in those; no event is lost"
             );
         }
         jittered(RETRY.0, RETRY.1, self.retries.failures(), self.entropy.next_u64())

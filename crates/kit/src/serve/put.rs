@@ -59,16 +59,16 @@ pub enum Stored {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NoRoom {
     /// The time limit has expired.
-    #[error("a channel is full")]
+    #[error("a channel of this source is full; retry later")]
     Full,
     /// The source stops.
-    #[error("the agent is stopping")]
+    #[error("the agent is stopping; retry later")]
     Stopping,
     /// A channel cannot store events now.
     #[error("{0}")]
     Refused(String),
     /// The messages of other clients use the shared memory.
-    #[error("other messages use all of the memory (`in_flight_max`)")]
+    #[error("other messages use all of the memory of this source (`in_flight_max`); retry later")]
     Memory,
 }
 
@@ -131,7 +131,8 @@ impl Put {
         if !report.is_warning {
             debug!(%source, peer, %error, "connection closed");
         } else if let Some(left_out) = self.may_log() {
-            warn!(%source, peer, %error, left_out, "connection closed");
+            warn!(%source, peer, %error, left_out,
+                "closed the connection of a client; it has to resend unacknowledged events");
         }
     }
 
@@ -206,12 +207,15 @@ impl Put {
                 Stored::Never(error.to_string())
             }
             NotStored::Refused(error) => {
-                warn!(source = %self.source, %error, "no channel takes a batch");
+                warn!(source = %self.source, %error, "no channel can store a batch; its client is \
+                                                      asked to retry");
                 Stored::Nothing(NoRoom::Refused(error.to_string()))
             }
             NotStored::Failed(_) if mutant!("serve_failed_is_stored") => Stored::All,
             NotStored::Failed(error) => {
-                warn!(source = %self.source, %error, "events of a batch are not stored");
+                warn!(source = %self.source, %error, "a channel failed while it stored a batch; \
+                                                      the client has to resend it, so its events \
+                                                      may be repeated");
                 Stored::Unknown(error.to_string())
             }
         }

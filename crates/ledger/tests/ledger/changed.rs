@@ -240,7 +240,8 @@ async fn an_incomplete_rebuild_continues_the_numbers_and_reports_it() {
         site.commit(&mut ledger, 3..5).await;
         site.restore(copy).await;
         let decided = site.operator(2).rebuild().await.unwrap();
-        let said = |note: &String| note.contains("host-1-store-4-0.log was published by entry 4");
+        let said =
+            |note: &String| note.contains("host-1-store-4-0.log was published by commit record 4");
         assert!(decided.notes.iter().any(said), "{decided:?}");
         let mut other = site.open(2).await.unwrap();
         assert!(other.view().next() >= 5, "no file name comes again");

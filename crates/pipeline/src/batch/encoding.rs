@@ -53,15 +53,15 @@ const SEPARATED: u8 = 1;
 pub enum DecodeError {
     /// The first byte names a layout that this program does not know.
     #[error(
-        "batch layout {found} is not supported, only up to {RUNS}; a newer program wrote it: \
-         upgrade this one"
+        "the batch has the layout version {found}, but this program supports only versions up to \
+         {RUNS}; a newer program wrote it: upgrade this one"
     )]
     Version {
         /// The version in the first byte.
         found: u8,
     },
     /// The bytes are fewer or more than their header announces.
-    #[error("batch is damaged: {actual} bytes instead of {announced}")]
+    #[error("the batch is damaged: it has {actual} bytes instead of {announced}")]
     Length {
         /// Number of bytes.
         actual: usize,
@@ -69,13 +69,13 @@ pub enum DecodeError {
         announced: usize,
     },
     /// A length, offset or separator inside contradicts another one.
-    #[error("batch is damaged: inconsistent {section}")]
+    #[error("the batch is damaged: its part `{section}` is inconsistent")]
     Inconsistent {
         /// The section that is wrong.
         section: &'static str,
     },
     /// A header's name or value is not UTF-8.
-    #[error("a header of the batch is not UTF-8")]
+    #[error("the batch is damaged: a header is not UTF-8")]
     NotUtf8,
 }
 

@@ -16,10 +16,16 @@ pub struct BuilderLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Excess {
     /// It would need too much memory.
-    #[error("the decoded events need more memory than the source may use; send smaller messages")]
+    #[error(
+        "the decoded events need more memory than the source may use (`in_flight_max`); let the \
+         sender send smaller messages"
+    )]
     Bytes,
     /// It would need too much time.
-    #[error("the events have too many different headers; send fewer events in one message")]
+    #[error(
+        "the events of a message have too many different header names; let the sender send fewer \
+         events in one message"
+    )]
     Steps,
 }
 

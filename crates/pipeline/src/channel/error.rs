@@ -8,13 +8,15 @@ use crate::error::{Classify, ErrorClass};
 #[derive(Debug, Error)]
 pub enum ChannelError {
     /// The channel is closed or closing.
-    #[error("channel `{channel}` is closed")]
+    #[error(
+        "channel `{channel}` is closed; it accepts and delivers no events until it is opened again"
+    )]
     Closed {
         /// Name of the channel.
         channel: String,
     },
     /// There was no room within the time limit; nothing of the put was stored.
-    #[error("channel `{channel}` is full")]
+    #[error("channel `{channel}` is full; retry later")]
     Full {
         /// Name of the channel.
         channel: String,
@@ -33,7 +35,7 @@ pub enum ChannelError {
         capacity_bytes: u64,
     },
     /// The disk refused; nothing of the put was stored.
-    #[error("channel `{channel}` cannot read or write its disk")]
+    #[error("channel `{channel}` cannot read or write its files")]
     Disk {
         /// Name of the channel.
         channel: String,
@@ -70,7 +72,8 @@ pub enum ChannelError {
     /// A position of the put must come after another one that its key does not have; nothing of the
     /// put was stored.
     #[error(
-        "channel `{channel}` lacks an earlier batch of this source, which must be stored first"
+        "channel `{channel}` has not stored an earlier batch of this source yet; the source stores \
+         that one first"
     )]
     OutOfTurn {
         /// Name of the channel.

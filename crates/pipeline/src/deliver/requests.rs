@@ -50,7 +50,7 @@ pub struct Options {
 
 /// A request took too long.
 #[derive(Debug, Error)]
-#[error("no response within {limit:?}")]
+#[error("no response to a request within {limit:?}, so its events may be stored or not")]
 struct TimedOut {
     limit: Duration,
 }

@@ -262,13 +262,13 @@ pub trait Lock: Send + Sync {}
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
-    #[error("process {pid} holds the lock")]
+    #[error("process {pid} holds the lock file; stop that process first")]
     Held {
         /// The contents of the lock file; empty if it could not be read.
         pid: String,
     },
     /// The lock file cannot be used.
-    #[error("cannot use the lock file")]
+    #[error("cannot open or lock the lock file, which keeps other processes out")]
     Io(#[from] io::Error),
 }
 

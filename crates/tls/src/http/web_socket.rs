@@ -33,10 +33,10 @@ pub enum NotOpened {
     )]
     Key,
     /// Without these, frames would have another format.
-    #[error("the server uses extensions that were not requested: {0}")]
+    #[error("the server uses WebSocket extensions that were not requested: {0}")]
     Extensions(String),
     /// Messages would have another meaning.
-    #[error("the server uses the subprotocol `{0}`, which was not requested")]
+    #[error("the server uses the WebSocket subprotocol `{0}`, which was not requested")]
     Subprotocol(String),
 }
 

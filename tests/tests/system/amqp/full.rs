@@ -19,7 +19,7 @@ fn lines_wait_while_the_disk_of_the_broker_is_full_and_none_is_lost() {
     let sink = format!("type = \"amqp\"\ntimeout = \"3s\"\n{reached}");
     let source = format!("type = \"amqp\"\n{reached}");
     let mut chain = Chain::start(dir, "chain", &sink, Some(&source));
-    chain.meet_full_server("no response within 3s", |is_full| {
+    chain.meet_full_server("no response to a request within 3s", |is_full| {
         broker.kill();
         broker.set_disk_max(if is_full { 1 } else { 100 });
         broker.revive();

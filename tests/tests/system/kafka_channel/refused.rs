@@ -152,7 +152,7 @@ pub(crate) fn each_is_refused_and_mended() {
     kafka.delete_topics(&["buffer", "buffer-state"]);
     made();
     add(dir, "three\n");
-    agent.until_logged("the log of this channel was deleted", PATIENCE);
+    agent.until_logged("the Kafka topic of this channel was deleted", PATIENCE);
     agent.kill();
     agent.start();
     until_stored(dir, 8 + 14);

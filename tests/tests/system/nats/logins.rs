@@ -256,7 +256,7 @@ fn user_logs_in_by_credentials_file_and_a_renewed_one_is_used_next() {
 
     // Renewed before the server ends the connection, because of the JWT presented at its start.
     renew(2 * SHORT);
-    let ended = "was lost: the server rejects the login: User Authentication Exp";
+    let ended = ": the server rejects the login: User Authentication Exp";
     flow.agent.until_logged(ended, LIMIT);
     flow.carries(dir, "file");
     assert!(!flow.agent.output().contains("the JWT expired"), "the new file was read");

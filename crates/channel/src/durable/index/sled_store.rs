@@ -59,14 +59,14 @@ fn guarded<T>(what: &str, call: impl FnOnce() -> sled::Result<T>) -> Option<T> {
         Ok(Ok(value)) => Some(value),
         Ok(Err(error)) => {
             warn!(%error,
-                "the index of the channel failed ({what}); reading its segment files instead; no \
-                 event is lost, no action needed");
+                "the index of a durable channel failed ({what}); reading the segment files \
+                 instead; no event is lost, no action needed");
             None
         }
         Err(_) => {
             warn!(
-                "the index of the channel panicked ({what}); reading its segment files instead; no \
-                 event is lost, no action needed"
+                "the index of a durable channel failed with a panic ({what}); reading the segment \
+                 files instead; no event is lost, no action needed"
             );
             None
         }
@@ -95,8 +95,8 @@ impl SledStore {
                 Tried::NoRoom => {
                     *waits_until = Some(Instant::now() + RETRY);
                     warn!(directory = %self.directory.display(),
-                        "no disk space for the index of the channel; reading its segment files \
-                         instead; no event is lost; retrying");
+                        "no disk space for the index of a durable channel; reading the segment \
+                         files instead; no event is lost; retrying");
                     return None;
                 }
             },
@@ -132,8 +132,8 @@ impl Opened {
         }
         let aside = directory.with_extension("damaged");
         warn!(directory = %directory.display(), aside = %aside.display(),
-            "the index of the channel is damaged; moving it to another name and rebuilding it; no \
-             event is lost, no action needed");
+            "the index of a durable channel is damaged; moving it to another name and rebuilding \
+             it; no event is lost, no action needed");
         let _ = disk.remove_dir_all(&aside);
         match disk.rename(directory, &aside) {
             Ok(()) => Self::attempt(disk, directory),

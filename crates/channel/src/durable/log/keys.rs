@@ -252,7 +252,7 @@ pub(crate) async fn reload(settings: Encryption, core: Weak<Core>) {
                 strong.incident("keys_not_read", 1);
                 error!(channel = %strong.name, %error,
                     "cannot reload the encryption keys of the channel; continuing with the loaded \
-                     keys; retrying");
+                     keys; retrying; fix the cause in `error`");
             }
         }
     }

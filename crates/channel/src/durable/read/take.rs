@@ -156,7 +156,7 @@ impl TakeTransaction for Take {
                 Err(error) => {
                     error!(channel = %self.core.name, ticket, %error,
                         "cannot decode a stored batch, so it and later batches wait: a newer \
-                         program wrote it; use that version");
+                         version of Aqueduct wrote it; run that version");
                     let io = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
                     return Err(self.core.disk_error(io));
                 }

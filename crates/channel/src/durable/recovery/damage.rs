@@ -151,8 +151,8 @@ impl Core {
         let is_known = !keys.is_empty() || entry.is_some_and(|entry| entry.len > 0);
         if !is_known && let Err(error) = self.audit() {
             error!(channel = %self.name, %error,
-                "cannot determine the identity of a damaged batch, so its events are lost even if \
-                 another agent resends them; check the disk");
+                "cannot determine the identity of a damaged batch: if another agent resends it, it \
+                 is dropped as a duplicate, so its events are lost; check the disk");
         }
         self.signals.dirty.notify_one();
         self.incident("damaged_batch", 1);

@@ -199,9 +199,9 @@ impl Core {
         }
         warn!(
             channel = %self.name, %origin, new_origin = %to,
-            "the next agent knows a later epoch of this origin: this data directory was restored \
-             from a backup, or runs on two machines; unsent events are sent under a new origin; if \
-             two machines use it, stop one",
+            "the next agent has received later batches than this channel has sent: its data \
+             directory was restored from a backup, or copied to a second machine; unsent events \
+             get new identities (a new origin); if two machines use it, stop one",
         );
         self.incident("renamed_life", 1);
         let owner = Owner { origin: to, ..self.owner };

@@ -102,8 +102,8 @@ impl Opening {
         if let Err(error) = &written {
             // The segment that begins below records the same; on a full disk that has to be enough.
             warn!(path = %path.display(), %error,
-                "cannot write the owner file of the channel; its segment files contain the same, \
-                 so no event is lost and no action is needed");
+                "cannot write the file with the identity of the channel; its segment files contain \
+                 the same, so no event is lost and no action is needed");
         }
         let durable_epoch = if written.is_ok() { recovered.owner.epoch } else { last_epoch };
         let store = self.store(&directory);

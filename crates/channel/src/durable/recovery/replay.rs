@@ -92,8 +92,8 @@ pub(crate) fn owner(
         OwnerFile::Absent | OwnerFile::Damaged => {}
     }
     warn!(path = %path.display(),
-        "the owner file of the channel is missing or damaged; reading the owner from its segment \
-         files; no event is lost, no action needed");
+        "the file with the identity of the channel is missing or damaged; reading the identity \
+         from the segment files; no event is lost, no action needed");
     let mut newest: Option<Owner> = None;
     for (id, _) in segments {
         let Some((format, owner)) = owner_in(files, id)? else { continue };
@@ -106,7 +106,7 @@ pub(crate) fn owner(
     }
     newest.ok_or_else(|| {
         Refusal::Unusable(
-            "neither the file `channel` nor a segment file contains the owner of the channel; \
+            "neither the file `channel` nor a segment file contains the identity of the channel; \
              restore the file, or move the directory away to start with an empty channel"
                 .into(),
         )
@@ -115,8 +115,8 @@ pub(crate) fn owner(
 
 fn newer(format: u16) -> Refusal {
     Refusal::Unusable(format!(
-        "the format {format} is not supported, only up to {FORMAT}; use the newer program, or \
-         drain the channel with it first"
+        "the channel has the format {format}, but this program supports only formats up to \
+         {FORMAT}; use the newer program, or drain the channel with it first"
     ))
 }
 
@@ -170,8 +170,8 @@ pub(crate) fn recover(files: &Files, mut owner: Owner) -> Result<Recovered, Refu
     let (state, read) = read_back(files, &owner.uuid, &all)?;
     if state.is_none() && !read.is_empty() {
         error!(
-            "no segment file of the channel has a readable summary, so earlier commits are unknown \
-             and events may be delivered again; check the disk"
+            "no segment file of the channel has a readable summary, so it is unknown which events \
+             were delivered, and some may be delivered again; check the disk"
         );
     }
     let (state, ticket) = state.unwrap_or_default();
@@ -264,8 +264,8 @@ impl Recovered {
                 segment = id,
                 offset,
                 ?lines,
-                "a part of this segment file is damaged, so its events may be lost; `lines` names \
-                 the files that they may have come from; check the disk"
+                "a part of a segment file of the channel is damaged, so its events may be lost; \
+                 `lines` names the files that they may have come from; check the disk"
             );
         }
         Ok(())
@@ -310,8 +310,8 @@ impl Recovered {
                 let acked = in_flight.acked_by_all(None);
                 let missing = IntervalSet::from(tickets).difference(&acked);
                 error!(segment = segment.record.id, tickets = ?missing.runs(),
-                    "a segment file of the channel is missing, so its undelivered batches with \
-                     these numbers (tickets) are dropped");
+                    "a segment file of the channel is missing, so its undelivered batches (numbers \
+                     in `tickets`) are dropped; find out what deleted it");
                 in_flight.strike(&missing);
                 self.lost.insert_all(&missing);
             }
@@ -342,8 +342,9 @@ impl Recovered {
         let mut gone = self.tickets.window.pending().clone();
         gone.remove_all(&there);
         error!(identities = gone.count(), tickets = ?self.lost.runs(),
-            "batches with these numbers (tickets) are dropped: agents that sent them resend them, \
-             but events that this agent read from its own sources are lost");
+            "damaged or missing batches (numbers in `tickets`) are dropped: agents that sent them \
+             resend them, but events that this agent read from its own sources are lost; check the \
+             disk");
         self.tickets.window.forget(&gone);
         self.tickets.events = events;
         Ok(())

@@ -184,8 +184,8 @@ impl Core {
         };
         if let Err(error) = self.files.truncate(last.id, last.end) {
             warn!(channel = %self.name, %error,
-                "cannot free the unused space of the last segment file; sources wait; retrying; \
-                 free disk space");
+                "the disk is full, and the unused space of the channel's last segment file cannot \
+                 be freed; sources wait; retrying; free disk space");
             return false;
         }
         log.truncated(last.id);
@@ -228,8 +228,8 @@ impl Core {
             let (reason, help) = state.space.lack.explain();
             warn!(channel = %self.name, %error, reason, help,
                 directory = %self.directory.display(), left_bytes = left,
-                "no disk space for another segment file; filling the current one, then sources \
-                 wait");
+                "no disk space for another segment file of the channel; filling the current one, \
+                 then sources wait; `help` names the remedy");
         }
     }
 
@@ -287,7 +287,8 @@ impl Core {
                 let (bytes, capacity) = (state.tickets.bytes(), state.usable_bytes());
                 warn!(channel = %self.name, reason, bytes, capacity,
                     directory = %self.directory.display(), help,
-                    "the channel has stopped accepting events; sources wait");
+                    "the channel has stopped accepting events; sources wait; no event is lost; \
+                     `help` names the remedy");
             }
         } else if let Some(lasted) = state.space.standstill.resumed(now) {
             info!(channel = %self.name, lasted_seconds = lasted.as_secs_f64(),

@@ -57,7 +57,9 @@ impl Lines {
         let passed = io::copy(&mut lines.reader.by_ref().take(left), &mut io::sink())?;
         if passed < left {
             return Err(Problem::Bad(
-                "the file is shorter than the part that was already read".to_owned(),
+                "the file is shorter than the part that was already read; it was truncated or \
+                 replaced"
+                    .to_owned(),
             ));
         }
         Ok((lines, start))

@@ -59,7 +59,8 @@ impl Conversation {
         if self.service.cx.relay.is_closed(identity) {
             self.receiver.answered(put.body.len() as u64);
             self.service.count("put_of_closed_epoch");
-            let detail = "the origin has declared this epoch empty: a copy that came late";
+            let detail = "the sending channel has declared that it has no more batches of this \
+                          epoch, so this is a late copy";
             return self
                 .say(answers::refused(identity, Reason::EpochClosed, detail.to_owned()))
                 .await;
@@ -102,8 +103,11 @@ impl Conversation {
         if !self.service.admit(identity, &batch) {
             self.receiver.answered(bytes);
             self.service.count("put_of_other_content");
-            let detail = "this identity came before, and named other events".to_owned();
-            warn!(source = %self.service.name, peer = %self.peer, %identity, detail, "put refused");
+            let detail = "a batch with other events has the same identity; the sender's data \
+                          directory may have been copied"
+                .to_owned();
+            warn!(source = %self.service.name, peer = %self.peer, %identity, detail,
+                "refusing a batch because of `detail`; it goes to the dead letters of its sender");
             return self.say(answers::refused(identity, Reason::OtherContent, detail)).await;
         }
         let size = batch.size().bytes;
@@ -193,7 +197,9 @@ impl Conversation {
             Reason::Damaged => "put_damaged",
             _ => "put_malformed",
         });
-        warn!(source = %self.service.name, peer = %self.peer, problem = %rejection, "put refused");
+        warn!(source = %self.service.name, peer = %self.peer, problem = %rejection,
+            "refusing a batch because of `problem`; its sender resends it, holds it back or moves \
+             it to the dead letters");
         self.say(answers::refused(identity, reason, rejection.to_string())).await
     }
 }

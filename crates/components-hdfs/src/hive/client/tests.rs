@@ -209,8 +209,8 @@ async fn a_hostile_answer_ends_the_call_without_memory_for_what_it_announces() {
         (&b"\x04\x00\x00\x00\x05wrong"[..], "requires Kerberos"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "cannot decode the response"),
         (b"\x80\x01\x00\x02\x7f\xff\xff\xff", "cannot decode the response"),
-        (b"\x80\x01\x00\x02", "no answer to `get_table_req`"),
-        (b"", "no answer to `get_table_req`"),
+        (b"\x80\x01\x00\x02", "no response to `get_table_req`"),
+        (b"", "no response to `get_table_req`"),
     ] {
         let (address, _served) = raw(bytes).await;
         let added = client(&[&address], false, false).add(&partitions(&["1"])).await;

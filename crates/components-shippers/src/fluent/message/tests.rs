@@ -141,7 +141,7 @@ fn what_is_no_message_says_why() {
         (with(&[0x91, 0x05], 1, &[]), "an entry is"),
         (with(&[0x91, 0x92, 0x80, 0x80], 1, &[]), "the time"),
         (with(&[0x05], 1, &[]), "record of the message is missing"),
-        (with(&packed(b"x", false), 1, &[("compressed", "gzip")]), "no gzip"),
+        (with(&packed(b"x", false), 1, &[("compressed", "gzip")]), "not gzip"),
         (with(&packed(b"x", false), 1, &[("compressed", "zstd")]), "known: gzip"),
         (with(&packed(&entries()[..20], false), 1, &[]), "cut off"),
         (metrics, "only logs"),

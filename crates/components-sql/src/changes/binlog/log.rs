@@ -151,7 +151,7 @@ impl Log {
     pub(super) fn take(&mut self, event: Event) -> Result<Step, String> {
         let header = event.header();
         let kind = header.event_type_raw();
-        let odd = |error: std::io::Error| format!("cannot decode an event of the log: {error}");
+        let odd = |error: std::io::Error| format!("cannot decode a binary log event: {error}");
         self.has_form |= kind == EventType::FORMAT_DESCRIPTION_EVENT as u8;
         if !self.has_form {
             return Ok(Step::Nothing);
@@ -193,7 +193,7 @@ impl Log {
 
     /// Processes an event of a transaction.
     fn change(&mut self, kind: u8, event: Event, end: Lsn) -> Result<Step, String> {
-        let odd = |error: std::io::Error| format!("cannot decode an event of the log: {error}");
+        let odd = |error: std::io::Error| format!("cannot decode a binary log event: {error}");
         let Some(group) = &mut self.group else { return Ok(Step::Nothing) };
         match kind {
             XA_PREPARE => self.prepared(end),
@@ -238,7 +238,7 @@ impl Log {
     /// Processes a table map.
     fn map(&mut self, event: &Event) -> Result<Step, String> {
         let odd = |error: std::io::Error| {
-            format!("cannot decode a table description of the log: {error}")
+            format!("cannot decode a table description of the binary log: {error}")
         };
         let map: TableMapEvent<'_> = event.read_event().map_err(odd)?;
         let (schema, name) = (map.database_name(), map.table_name());
@@ -262,8 +262,8 @@ impl Log {
         if offset != 0 {
             if offset < self.offset {
                 return Err(format!(
-                    "a file of the log exceeds 4 GiB at {}, where positions end; make transactions \
-                     smaller, and rename the source to start again",
+                    "a file of the binary log exceeds 4 GiB at {}, where positions end; make \
+                     transactions smaller, and rename the source to start again",
                     server::place(self.number, self.offset)
                 ));
             }
@@ -273,8 +273,8 @@ impl Log {
     }
 
     fn begin(&mut self, event: &Event, lsn: Lsn) -> Result<(), String> {
-        let begun =
-            gtid::read(event).ok_or_else(|| "a GTID event of the log is truncated".to_owned())?;
+        let begun = gtid::read(event)
+            .ok_or_else(|| "a GTID event of the binary log is truncated".to_owned())?;
         self.group = Some(Group {
             lsn,
             xid: begun.xid,
@@ -346,8 +346,8 @@ impl Log {
                     Some((_, held)) if !group.is_begun => group.held.truncate(*held),
                     _ => {
                         return Err(format!(
-                            "the transaction {} was partly rolled back, and the log does not show \
-                             how far; rename the source to start again",
+                            "the transaction {} was partly rolled back, and the binary log does \
+                             not show how far; rename the source to start again",
                             group.name()
                         ));
                     }
@@ -379,7 +379,7 @@ impl Log {
 }
 
 /// Hint for partial updates of JSON.
-const IN_PART: &str = "a row of the log has only part of a JSON value; do not set \
+const IN_PART: &str = "a row of the binary log has only part of a JSON value; do not set \
                        `binlog_row_value_options` in any session, and rename the source to start \
                        again";
 
@@ -387,12 +387,12 @@ const IN_PART: &str = "a row of the log has only part of a JSON value; do not se
 fn check(kind: u8, end: Lsn) -> Result<(), String> {
     match kind {
         _ if kind == EventType::INCIDENT_EVENT as u8 => Err(format!(
-            "the server reports at {end} that its log lacks changes; rename the source to start \
-             again"
+            "the server reports at {end} that its binary log lacks changes; rename the source to \
+             start again"
         )),
         _ if COMPRESSED.contains(&kind) => Err(format!(
-            "the log has compressed events at {end}, which are not supported; run `SET GLOBAL \
-             log_bin_compress = OFF`, and rename the source to start again"
+            "the binary log has compressed events at {end}, which are not supported; run `SET \
+             GLOBAL log_bin_compress = OFF`, and rename the source to start again"
         )),
         _ => Ok(()),
     }

@@ -34,8 +34,8 @@ pub(super) fn changes(mapped: &MappedTable, event: &Event) -> Result<Vec<Change>
         || images.iter().flatten().any(|image| !image.all())
     {
         return Err(
-            "a row of the log lacks columns; do not set `binlog_row_image` in any session, and \
-             rename the source to start again"
+            "a row of the binary log lacks columns; do not set `binlog_row_image` in any session, \
+             and rename the source to start again"
                 .to_owned(),
         );
     }

@@ -68,7 +68,7 @@ pub(super) fn parts(file: &str) -> Result<(String, u64), SqlError> {
     let parts = file.rsplit_once('.');
     let number = parts.and_then(|(base, digits)| Some((base.to_owned(), digits.parse().ok()?)));
     number.ok_or_else(|| SqlError::Misfit {
-        problem: format!("a file of the log has a name without a number: `{file}`"),
+        problem: format!("a file of the binary log has a name without a number: `{file}`"),
     })
 }
 
@@ -135,8 +135,8 @@ impl Server {
             let value = self.rows::<String>(&sql).await?.concat();
             if value != *needed {
                 return misfit(format!(
-                    "`{name}` of {address} is `{value}`, so its log lacks data; run `SET GLOBAL \
-                     {name} = {written}`, set it in `[{section}]` too, and reconnect the \
+                    "`{name}` of {address} is `{value}`, so its binary log lacks data; run `SET \
+                     GLOBAL {name} = {written}`, set it in `[{section}]` too, and reconnect the \
                      applications"
                 ));
             }
@@ -209,9 +209,9 @@ impl Server {
         let made = made.first().and_then(|row| row.get::<String, _>(1)).unwrap_or_default();
         match statement::cascades(&made) {
             true => misfit(format!(
-                "a foreign key of {shown} changes rows itself (CASCADE, SET NULL), and the log \
-                 lacks such changes; use RESTRICT, remove the table from `tables`, or use MySQL \
-                 9.6 or later"
+                "a foreign key of {shown} changes rows itself (CASCADE, SET NULL), and the binary \
+                 log lacks such changes; use RESTRICT, remove the table from `tables`, or use \
+                 MySQL 9.6 or later"
             )),
             false => Ok(()),
         }
@@ -259,7 +259,7 @@ impl Server {
                     return Ok(Some(Proof::File { server, began: header.timestamp() }));
                 }
             }
-            misfit(format!("the log file `{file}` of {address} has no format description"))
+            misfit(format!("the binary log file `{file}` of {address} has no format description"))
         };
         let silent = |_| Err(SqlError::Silent { address: address.clone(), limit });
         timeout(limit, heads).await.unwrap_or_else(silent)
@@ -304,7 +304,7 @@ impl Server {
         let other = Self::open(&options.target).await?;
         let Some(proof) = other.proof(options.server_id, &base, done).await? else {
             return misfit(format!(
-                "the log has no position {done}, at which the snapshot was taken"
+                "the binary log has no position {done}, at which the snapshot was taken"
             ));
         };
         Ok((done, Log { base, proof: proof.to_string() }))
@@ -321,7 +321,9 @@ impl Server {
         };
         match of("binlog_snapshot_position").parse() {
             Ok(offset) => Ok((of("binlog_snapshot_file").to_owned(), offset)),
-            Err(_) => misfit("the server reports no log position for the snapshot".to_owned()),
+            Err(_) => misfit(
+                "the server reports no position of its binary log for the snapshot".to_owned(),
+            ),
         }
     }
 
@@ -343,7 +345,10 @@ impl Server {
         let ends: Vec<mysql_async::Row> = locks.rows(end_of_log).await?;
         locks.run("UNLOCK TABLES").await?;
         let end = ends.first().and_then(|row| Some((row.get(0)?, row.get(1)?)));
-        end.map_or_else(|| misfit("the server does not report the end of its log".to_owned()), Ok)
+        end.map_or_else(
+            || misfit("the server does not report the end of its binary log".to_owned()),
+            Ok,
+        )
     }
 
     /// Lists the log files and their sizes.

@@ -138,7 +138,7 @@ fn shapes(map: &TableMapEvent<'_>, charsets: &Charsets) -> Result<Vec<Shape>, St
     for at in 0..map.columns_count() as usize {
         let Some(name) = names.next().transpose().map_err(odd)? else {
             return Err(
-                "the log has no column names; run `SET GLOBAL binlog_row_metadata = 'FULL'`"
+                "the binary log has no column names; run `SET GLOBAL binlog_row_metadata = 'FULL'`"
                     .to_owned(),
             );
         };

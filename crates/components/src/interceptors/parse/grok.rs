@@ -103,7 +103,9 @@ impl Expansion<'_> {
     /// Appends an expression, and replaces each `%{…}` by its pattern.
     fn expand(&mut self, expression: &str, depth: usize) -> Result<(), String> {
         if depth > DEPTH_MAX {
-            return Err(format!("its patterns contain themselves, or lie {DEPTH_MAX} levels deep"));
+            return Err(format!(
+                "its patterns contain themselves, or are nested more than {DEPTH_MAX} deep"
+            ));
         }
         let mut rest = expression;
         while let Some((before, behind)) = rest.split_once("%{") {
@@ -115,7 +117,7 @@ impl Expansion<'_> {
         }
         self.text.push_str(rest);
         if self.text.len() > BYTES_MAX {
-            return Err(format!("it becomes a pattern of more than {BYTES_MAX} bytes"));
+            return Err(format!("its expanded pattern has more than {BYTES_MAX} bytes"));
         }
         Ok(())
     }
@@ -128,11 +130,11 @@ impl Expansion<'_> {
         let is_number = match kind {
             None | Some("string") => false,
             Some("int" | "long" | "float" | "double") => true,
-            Some(kind) => return Err(format!("`{kind}` is no type; `int` and `float` are")),
+            Some(kind) => return Err(format!("`{kind}` is not a type; write `int` or `float`")),
         };
         let own: &BTreeMap<String, String> = self.own;
         let pattern = own.get(name).map(String::as_str).or_else(|| STANDARD.get(name).copied());
-        let pattern = pattern.ok_or_else(|| format!("there is no pattern `{name}`"))?;
+        let pattern = pattern.ok_or_else(|| format!("the pattern `{name}` does not exist"))?;
         match field {
             Some(field) => {
                 self.text.push_str(&format!("(?P<_field_{}>", self.fields.len()));

@@ -27,7 +27,7 @@ pub(super) fn logfmt(text: &str, found: &mut Found) -> Result<(), Failure> {
             found.push_with(key, |out| read = quoted(value, out));
             let behind = read?;
             if !behind.is_empty() && !behind.starts_with(char::is_whitespace) {
-                return Err("text behind a closing quote");
+                return Err("text after a closing quote");
             }
             behind.trim_start()
         } else {
@@ -96,7 +96,7 @@ impl Separators {
                     None if behind.is_empty() => behind,
                     // Trimming has removed a separator of blanks.
                     None if self.pair.trim().is_empty() => behind,
-                    None => return Err("text behind a closing quote"),
+                    None => return Err("text after a closing quote"),
                 }
             } else {
                 let (value, behind) = behind.split_once(&*self.pair).unwrap_or((behind, ""));

@@ -59,7 +59,7 @@ fn pairs_become_fields() {
         ("", "no pair of key and value"),
         ("=x", "a pair has no key"),
         ("a=\"open", "a quote is not closed"),
-        ("a=\"b\"c", "text behind a closing quote"),
+        ("a=\"b\"c", "text after a closing quote"),
     ] {
         assert_eq!(fields(&json!({ "format": "logfmt" }), text), expected, "{text}");
     }

@@ -38,21 +38,29 @@ const TLS: u8 = 0x16;
 /// Reason why a connection ended before its client closed it.
 #[derive(Debug, Error)]
 pub(super) enum Ended {
-    #[error("lost the connection")]
+    #[error("lost the connection to the client; it resends what was not acknowledged")]
     Broken(#[from] io::Error),
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    #[error("receiving a request or sending its response took more than {0:?} (`request_timeout`)")]
+    #[error(
+        "receiving a request from the client or sending its response took more than {0:?} \
+         (`request_timeout`)"
+    )]
     Slow(Duration),
-    #[error("no request for {0:?} (`idle_timeout`)")]
+    #[error("no request from the client for {0:?} (`idle_timeout`)")]
     Idle(Duration),
-    #[error("other connections use all of the memory (`in_flight_max`)")]
+    #[error(
+        "other connections use all of the memory of this source (`in_flight_max`); retry later"
+    )]
     Memory,
     #[error(transparent)]
     Tenant(#[from] Over),
-    #[error("the client uses TLS, but this source has no table `tls`")]
+    #[error(
+        "the client uses TLS, but this source has no table `tls`: set it here, or disable TLS at \
+         the client"
+    )]
     Tls,
 }
 

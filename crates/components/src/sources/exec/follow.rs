@@ -68,7 +68,8 @@ impl<'a> Follower<'a> {
         let (source, log) = (self.to.source.clone(), self.options.log_stderr);
         let errors = Errors::read(errors, move |line| {
             if log {
-                tracing::warn!(source = %source, line, "the command wrote to standard error");
+                tracing::warn!(source = %source, line, "the command wrote a line to standard \
+                                                        error; it is not stored as an event");
             }
         });
         let stop = self.cx.stop.clone();
@@ -108,7 +109,8 @@ impl<'a> Follower<'a> {
             self.end(&mut *process).await
         };
         if timeout_at(last_until, last).await.is_err() {
-            tracing::info!(source = %self.to.source, "the command is killed: it did not end");
+            tracing::info!(source = %self.to.source, "killing the command, because it did not \
+                                                      exit");
             let _ = timeout(STORE_WITHIN, self.finish()).await;
         }
         // Dropping a running process kills it with its group.

@@ -77,7 +77,10 @@ impl Exchange {
         (member, put): (&Arc<Member>, &Arc<Put>),
     ) -> Result<(), Refusal> {
         if head.method != Method::POST && head.method != Method::PUT {
-            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "events come by POST or PUT"));
+            return Err(Refusal::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "send events with POST or PUT",
+            ));
         }
         if put.stop.is_cancelled() {
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"));

@@ -110,8 +110,8 @@ pub(super) fn remedy(said: &str) -> Option<&'static str> {
         ),
         (
             &["Failed to seek to cursor"],
-            "the position in the channel is none of this journal: give the source another name, \
-             then it begins anew",
+            "the position in the channel does not belong to this journal: rename the source, so \
+             that it starts without a position",
         ),
     ];
     let is_meant = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
@@ -169,7 +169,7 @@ mod tests {
             ("No journal files were opened due to insufficient permissions.", "systemd-journal"),
             ("journalctl: unrecognized option '--namespace=a'", "too old"),
             ("Data from the specified boot (+0) is not available: No such boot ID", "directory"),
-            ("Failed to seek to cursor: Invalid argument", "another name"),
+            ("Failed to seek to cursor: Invalid argument", "rename the source"),
         ] {
             assert!(remedy(said).is_some_and(|remedy| remedy.contains(part)), "{said}");
         }

@@ -31,16 +31,19 @@ pub const MESSAGE: &str = "MESSAGE";
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Malformed {
     /// The name of a field is empty.
-    #[error("a field has no name")]
+    #[error("a field of a journal entry has no name")]
     NoName,
     /// The name of a field is too long.
-    #[error("the name of a field has more than {NAME_MAX} bytes")]
+    #[error("the name of a field of a journal entry has more than {NAME_MAX} bytes")]
     LongName,
     /// The name of a field contains an invalid byte.
-    #[error("the name of a field has other bytes than letters, digits and underscores")]
+    #[error(
+        "the name of a field of a journal entry has characters other than letters, digits and \
+         underscores"
+    )]
     OddName,
     /// A value is longer than its length field.
-    #[error("a value does not match its length")]
+    #[error("a value of a journal entry does not match its length")]
     NoEnd,
 }
 

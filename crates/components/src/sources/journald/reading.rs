@@ -108,7 +108,8 @@ impl Reading {
             let remedy = remedy(line);
             tracing::warn!(
                 source = %source, line, remedy,
-                "journalctl reported a problem; it may skip entries"
+                "journalctl reported a problem and may skip entries of the journal, which are then \
+                 lost; if `remedy` is set, follow it"
             );
         })
     }

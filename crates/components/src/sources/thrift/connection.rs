@@ -104,7 +104,7 @@ impl<'a> Connection<'a> {
     async fn answer(&mut self, Frame { head, message }: Frame) -> (Answer, Option<Call>) {
         let Head { name, kind, .. } = head;
         if !matches!(kind, Kind::Call | Kind::Oneway) {
-            let text = "the message is an answer, not a call".to_owned();
+            let text = "the Thrift message is a response, not a request".to_owned();
             return (Answer::Exception(Fault::InvalidMessageType, text), None);
         }
         let Some(method) = Method::of(&name) else {
@@ -127,8 +127,8 @@ impl<'a> Connection<'a> {
                     let source = &self.put.source;
                     warn!(
                         %source, %error, left_out,
-                        "cannot read the events of a request; the client gets an exception, and \
-                         nothing is stored"
+                        "cannot read the events of a Thrift request; the client gets an exception, \
+                         and no event of the request is stored"
                     );
                 }
                 return (Answer::Exception(Fault::ProtocolError, error.to_string()), None);

@@ -24,16 +24,19 @@ const STEP_BYTES: usize = 64 << 10;
 #[derive(Debug, Error)]
 pub(super) enum End {
     /// The connection broke, or ended within a frame.
-    #[error("lost the connection")]
+    #[error("lost the connection to the client; it resends what was not acknowledged")]
     Broken(#[from] io::Error),
     /// The connection was idle.
-    #[error("no request for {limit:?} (`idle_timeout`)")]
+    #[error("no request from the client for {limit:?} (`idle_timeout`)")]
     Idle { limit: Duration },
     /// A frame or a reply took too long.
-    #[error("receiving a frame or sending its response took more than {limit:?} (`frame_timeout`)")]
+    #[error(
+        "receiving a frame from the client or sending its response took more than {limit:?} \
+         (`frame_timeout`)"
+    )]
     Slow { limit: Duration },
     /// The frame is too large.
-    #[error("a frame has {announced} bytes, over the limit of {max} (`frame_max`){hint}")]
+    #[error("a Thrift frame has {announced} bytes, over the limit of {max} (`frame_max`){hint}")]
     Large { announced: u32, max: usize, hint: &'static str },
     /// The tenant has too many connections, or the frame exceeds its limit.
     #[error(transparent)]

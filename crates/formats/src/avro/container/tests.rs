@@ -122,11 +122,15 @@ fn a_small_block_that_becomes_a_large_one_is_refused_before_it_has() {
 #[test]
 fn what_a_block_says_of_itself_has_to_be_so() {
     for (count, records, says) in [
-        (3, vec![2, 2], "record 2: the message ends within a value"),
+        (3, vec![2, 2], "record 2: the Avro data ends within a value"),
         (1, vec![2, 2], "1 records, and bytes follow"),
         (-1, vec![2], "a block of -1 records"),
-        (i64::MAX, vec![2], "record 1: the message ends"),
-        (1, vec![0xff, 0xff, 0xff, 0xff, 0x7f], "record 0: a number has more bits"),
+        (i64::MAX, vec![2], "record 1: the Avro data ends"),
+        (
+            1,
+            vec![0xff, 0xff, 0xff, 0xff, 0x7f],
+            "record 0: a number in the Avro data has more bits",
+        ),
     ] {
         let good = (2, vec![2, 4]);
         let error = read(&of_codec("null", &[good, (count, records)]), 100).unwrap_err();
@@ -171,8 +175,8 @@ fn a_head_that_is_none_is_refused_with_what_is_wrong() {
         (schema("{"), "its schema cannot be read: EOF"),
         (schema(r#""Unknown""#), "no type `Unknown`"),
         (schema(&format!("[{}", "1".repeat(1000))), "its schema cannot be read"),
-        (schema(r#""null""#), "records without bytes"),
-        (schema(r#"{"type":"record","name":"R","fields":[]}"#), "records without bytes"),
+        (schema(r#""null""#), "values have no bytes"),
+        (schema(r#"{"type":"record","name":"R","fields":[]}"#), "values have no bytes"),
         (of_codec(b"xz"), "codec `xz` is not read here; known: `null`"),
         (endless, "more than 1048576 bytes"),
         (huge, "metadata of 1099511627776 bytes"),

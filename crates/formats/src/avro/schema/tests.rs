@@ -78,7 +78,7 @@ fn a_schema_that_a_reader_would_refuse_is_refused_with_what_is_wrong() {
         (json!("Unknown"), "no type `Unknown`"),
         (json!({ "items": "int" }), "`type` is missing"),
         (json!({ "type": "array" }), "`items` is missing"),
-        (json!({ "type": "array", "items": "null" }), "without bytes"),
+        (json!({ "type": "array", "items": "null" }), "have no bytes"),
         (json!([]), "no branch"),
         (json!(["int", ["null"]]), "contains a union"),
         (json!(["int", "int"]), "twice"),

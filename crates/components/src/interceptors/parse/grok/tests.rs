@@ -109,9 +109,9 @@ fn own_patterns_are_used_before_the_standard_ones() {
 #[test]
 fn expressions_that_cannot_be_compiled_say_why() {
     for (expression, cause) in [
-        ("%{NOPE:x}", "no pattern `NOPE`"),
+        ("%{NOPE:x}", "the pattern `NOPE` does not exist"),
         ("%{INT:x", "not closed"),
-        ("%{INT:x:date}", "`date` is no type"),
+        ("%{INT:x:date}", "`date` is not a type"),
         ("%{INT}", "must name at least one field"),
         ("(%{INT:x}", "unclosed group"),
     ] {
