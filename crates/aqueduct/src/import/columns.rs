@@ -1,5 +1,5 @@
-//! The columns of an import, recorded next to its ledger. Later calls write lines of the same columns,
-//! and an export finds each value by the name of its column.
+//! The columns of an import, recorded next to its ledger. Later calls write lines of the same
+//! columns, and an export finds each value by the name of its column.
 
 use std::sync::Arc;
 

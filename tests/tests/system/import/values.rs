@@ -1,6 +1,6 @@
 //! Values at the limits of the types: a table goes to text, Avro and Parquet and back into a table
-//! with the same definition, and no value changes. What a format cannot represent is rejected at the
-//! start, by the name of the column.
+//! with the same definition, and no value changes. A value that a format cannot represent is
+//! rejected at the start, by the name of its column.
 
 use std::path::Path;
 
@@ -21,17 +21,20 @@ CREATE TABLE limits (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, u uuid,
   v varchar(9));
 INSERT INTO limits OVERRIDING SYSTEM VALUE VALUES
  (0, '1f0c4c3e-0000-4000-8000-0000000000ff', '{{1,NULL},{3,4}}', '{\"a,b\",NULL,\"q\\\"\\\\\"}',
-  ROW(1, 'say \"x\", y', '\\x00ff'), ARRAY[ROW(1, 'x', NULL)::pair, NULL, ROW(NULL, '', '\\x')::pair],
+  ROW(1, 'say \"x\", y', '\\x00ff'),
+  ARRAY[ROW(1, 'x', NULL)::pair, NULL, ROW(NULL, '', '\\x')::pair],
   '{\"a\": [1.10, null]}', ARRAY['[1, 2]', '\"s\"', NULL]::jsonb[], '101', '<a>1</a>', 0.1, 0.1,
   '2026-01-31 12:00:00.25Z', '2026-01-31 12:00:00.25', '2026-01-31', '01:00:00.5', DEFAULT, 'v'),
- (1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, DEFAULT,
+ (1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+  DEFAULT,
   NULL),
  (2, NULL, '{}', '{}', ROW(NULL, NULL, NULL), '{}', 'null', '{}', '', '', 'NaN', '-Infinity',
   'infinity', 'infinity', '-infinity', '24:00:00', DEFAULT, ''),
  (3, NULL, NULL, NULL, NULL, NULL, '\"null\"', NULL, NULL, NULL, 'Infinity', 'NaN',
   '9999-12-31 23:59:59.999999Z', '294276-12-31 23:59:59.999999', '5874897-12-31', '23:59:59.999999',
   DEFAULT, 'null'),
- (4, NULL, NULL, NULL, NULL, NULL, '\"5\"', NULL, NULL, NULL, -0.0, 1e-45, '4713-01-02 00:00:00Z BC',
+ (4, NULL, NULL, NULL, NULL, NULL, '\"5\"', NULL, NULL, NULL, -0.0, 1e-45,
+  '4713-01-02 00:00:00Z BC',
   '4713-01-02 00:00:00 BC', '0044-03-15 BC', '00:00:00', DEFAULT, ''),
  (5, NULL, NULL, NULL, NULL, NULL, '5', NULL, NULL, NULL, NULL, NULL, '-infinity', '-infinity',
   'infinity', NULL, DEFAULT, NULL),
@@ -49,7 +52,8 @@ INSERT INTO limits (id, bits, bit1, bit20, g, gt, ts, d, dt, ti, f, n, v) VALUES
   '2026-01-31 12:00:00.25', '01:00:00.5', 0.1, 18446744073709551615, 'v'),
  (7, 0xffffffffffffffff, b'0', b'0', ST_GeomFromText('LINESTRING(0 0,1 1)', 4326), '', NULL,
   '9999-12-31', '9999-12-31 23:59:59.999999', '-838:59:59', -1e300, 0, ''),
- (8, NULL, NULL, NULL, NULL, NULL, NULL, '0000-00-00', '0000-00-00 00:00:00', '00:02:03', NULL, NULL,
+ (8, NULL, NULL, NULL, NULL, NULL, NULL, '0000-00-00', '0000-00-00 00:00:00', '00:02:03', NULL,
+  NULL,
   NULL)";
 
 /// Imports a table in this form and exports it into another one, which must be the same.
@@ -71,8 +75,8 @@ fn there_and_back(dir: &Path, server: &Server, form: &str, rows: &dyn Fn(&str) -
     assert_eq!(expected, found, "{form}");
 }
 
-/// Lines keep their columns: after a change of the source's table, and in a table with another order
-/// of columns.
+/// Lines keep their columns: after a change of the source's table, and in a table with another
+/// order of columns.
 fn lines_are_matched_by_name(dir: &Path, server: &Server) {
     let connection = server.connection(dir);
     server.ask("CREATE TABLE few (id int PRIMARY KEY, a int, b int)");
@@ -127,8 +131,8 @@ fn no_value_of_mariadb_changes_there_and_back() {
     server.ask("CREATE TABLE back LIKE limits");
     let rows = |table: &str| {
         server.ask(&format!(
-            "SELECT id, hex(bits), hex(bit1), hex(bit20), twice, hex(g), gt, ts, d, dt, ti, hidden, \
-             thrice, f, n, v FROM {table} ORDER BY id"
+            "SELECT id, hex(bits), hex(bit1), hex(bit20), twice, hex(g), gt, ts, d, dt, ti, \
+             hidden, thrice, f, n, v FROM {table} ORDER BY id"
         ))
     };
     for form in FORMS {

@@ -1,5 +1,5 @@
-//! Recorded events of MariaDB 10.11 for a table with texts after a geometry: the log lists a charset
-//! for the geometry too.
+//! Recorded events of MariaDB 10.11 for a table with texts after a geometry: the log lists a
+//! charset for the geometry too.
 
 use super::*;
 
