@@ -14,6 +14,7 @@
 //! after a kill therefore continues.
 
 mod checksum;
+mod columns;
 pub(crate) mod prepare;
 mod sums;
 mod validate;

@@ -13,9 +13,9 @@ mod tables;
 
 use std::process::ExitCode;
 
-use program::cli::{self, EXIT_USAGE};
 use clap::Args;
 use pipeline::Env;
+use program::cli::{self, EXIT_USAGE};
 use sqoop::{Job, Task};
 
 use crate::ending::translated;

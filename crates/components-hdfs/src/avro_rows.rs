@@ -18,7 +18,9 @@ use std::io::BufRead;
 
 use formats::avro::container::{Head, Records};
 use formats::avro::schema::value::{Datum, Value, decimal};
-use formats::rows::{PROBLEM, put_bytes, put_day, put_number, put_text, put_time};
+use formats::rows::{
+    PROBLEM, put_bytes, put_day, put_number, put_text, put_time, put_time_of_day, put_uuid,
+};
 use pipeline::units::ByteSize;
 use pipeline::{
     BatchBuilder, BuildContext, BuildError, Component, Decoder, FileDecoder, FileError,
@@ -146,8 +148,11 @@ fn put(datum: Datum<'_>, out: &mut String) -> Result<(), String> {
             let text = decimal(bytes, scale).ok_or("a decimal has more than 128 bits")?;
             out.push_str(&text);
         }
-        Value::Day(day) => put_day(day, out)?,
-        Value::Time(count, parts) => put_time(count, parts, true, out)?,
+        Value::Day(day) => put_day(day, out),
+        Value::Time(count, parts) => put_time(count, parts, true, out),
+        Value::LocalTime(count, parts) => put_time(count, parts, false, out),
+        Value::TimeOfDay(count, parts) => put_time_of_day(count, parts, out)?,
+        Value::Uuid(bytes) => put_uuid(bytes, out),
         list @ (Value::Array | Value::Named) => {
             let (open, close) = if list == Value::Array { ('[', ']') } else { ('{', '}') };
             let (mut before, mut problem) = (open, None);
@@ -239,8 +244,12 @@ mod tests {
             { "name": "f", "type": "float" },
             { "name": "d", "type": "double" },
             { "name": "list", "type": { "type": "array", "items": "boolean" } },
+            { "name": "local", "type": logical("long", "local-timestamp-micros") },
+            { "name": "of_day", "type": logical("int", "time-millis") },
+            { "name": "u", "type":
+                { "type": "fixed", "name": "U", "size": 16, "logicalType": "uuid" } },
         ] });
-        let record = |day: i64, raw: &[u8], d: f64| {
+        let record = |day: i64, of_day: i64, raw: &[u8], d: f64| {
             let mut out = Vec::new();
             put_long(&mut out, 1);
             put_long(&mut out, i64::MIN);
@@ -253,12 +262,16 @@ mod tests {
             out.extend(0.1_f32.to_le_bytes());
             out.extend(d.to_le_bytes());
             out.extend([2, 1, 0]);
+            // In 1975; as seconds and milliseconds it would be in other years.
+            put_long(&mut out, 157_766_400_000_001);
+            put_long(&mut out, of_day);
+            out.extend(0x1f0c_4c3e_0000_4000_8000_0000_0000_0001_u128.to_be_bytes());
             out
         };
         let records = [
-            record(-1, &[0, 255], 1e300),
-            record(2_932_897, b"{", 0.5),
-            record(0, b"", f64::NEG_INFINITY),
+            record(-1, 3_600_000, &[0, 255], 1e300),
+            record(2_932_897, -1, b"{", 0.5),
+            record(i32::MAX.into(), 86_399_999, b"", f64::NEG_INFINITY),
         ];
         let found = read(&file(&schema, &records), 0, ALL);
         let expected = concat!(
@@ -266,13 +279,20 @@ mod tests {
             r#""at":"1969-12-31T23:59:59.75Z","price":-2.50,"raw":"AP8=","f":0.1,"d":1"#,
         );
         assert!(found[0].0.starts_with(expected), "{}", found[0].0);
-        assert!(found[0].0.ends_with(r#","list":[true]}"#), "{}", found[0].0);
+        let end = concat!(
+            r#","list":[true],"local":"1975-01-01T00:00:00.000001","of_day":"01:00:00","#,
+            r#""u":"1f0c4c3e-0000-4000-8000-000000000001"}"#
+        );
+        assert!(found[0].0.ends_with(end), "{}", found[0].0);
         assert!(serde_json::from_str::<serde_json::Value>(&found[0].0).is_ok());
         let (body, problem) = &found[1];
-        assert!(problem.as_ref().unwrap().contains("`day`: 2932897 days"), "{problem:?}");
+        let expected = "`of_day`: -1/1000 s is not a time of day";
+        assert_eq!(problem.as_deref(), Some(expected));
         let bytes = BASE64_STANDARD.decode(serde_json::from_str::<String>(body).unwrap());
         assert_eq!(bytes.unwrap(), records[1], "nothing of it is lost");
         assert!(found[2].0.contains(r#""raw":"","f":0.1,"d":"-Infinity""#), "{}", found[2].0);
+        assert!(found[2].0.contains(r#""day":"infinity""#), "{}", found[2].0);
+        assert!(found[2].0.contains(r#""of_day":"23:59:59.999""#), "{}", found[2].0);
         assert_eq!(found[2].1, None);
     }
 

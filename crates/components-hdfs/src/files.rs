@@ -53,7 +53,7 @@ pub use config::Config;
 use config::Options;
 use content::{Anywhere, content, of_store};
 pub use contents::{Contents, Unread};
-pub use listing::{Listing, begin, inspect};
+pub use listing::{COLUMNS, Listing, begin, inspect};
 use pattern::Unlisted;
 use position::{Mark, Sight, State, and};
 

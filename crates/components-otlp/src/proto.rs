@@ -46,8 +46,9 @@ pub(crate) use proto::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics, metri
 pub(crate) use proto::resource::v1::Resource;
 pub(crate) use proto::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
-/// Fields that OTLP encodes in hexadecimal digits.
-const IDS: [&str; 3] = ["traceId", "spanId", "parentSpanId"];
+/// Fields that OTLP encodes in hexadecimal digits, by both names that protobuf JSON allows.
+const IDS: [&str; 6] =
+    ["traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"];
 
 static SCHEMA: LazyLock<DescriptorPool> = LazyLock::new(|| {
     let compiled = include_bytes!("generated/otlp.bin");
@@ -186,6 +187,22 @@ mod tests {
             assert!(written.contains(expected), "{written}");
         }
         assert_eq!(from_json::<ExportLogsServiceRequest>(written.as_bytes()).unwrap(), request);
+    }
+
+    #[test]
+    fn ids_by_their_names_in_the_schema_are_hexadecimal_too() {
+        let spans = r#"{"resource_spans":[{"scope_spans":[{"spans":[{
+            "trace_id":"5b8efff798038103d269b633813fc60c","span_id":"eee19b7ec3c1b174",
+            "parent_span_id":"eee19b7ec3c1b173","links":[{"trace_id":"0f","span_id":"0e"}]}]}]}]}"#;
+        let request: ExportTraceServiceRequest = from_json(spans.as_bytes()).unwrap();
+        let span = &request.resource_spans[0].scope_spans[0].spans[0];
+        assert_eq!(hex(&span.trace_id), "5b8efff798038103d269b633813fc60c");
+        assert_eq!(hex(&span.span_id), "eee19b7ec3c1b174");
+        assert_eq!(hex(&span.parent_span_id), "eee19b7ec3c1b173");
+        assert_eq!((&*span.links[0].trace_id, &*span.links[0].span_id), (&[15][..], &[14][..]));
+        let odd = spans.replace("eee19b7ec3c1b174", "7uGbfsPBsXQ=");
+        let error = from_json::<ExportTraceServiceRequest>(odd.as_bytes()).unwrap_err();
+        assert!(error.contains("`span_id`"), "{error}");
     }
 
     #[test]

@@ -256,10 +256,12 @@ async fn mysql(target: &Target) -> Result<mysql_async::Conn, SqlError> {
     let (user, password) = target.login.clone().unzip();
     let password = password.flatten().map(|password| password.expose().to_owned());
     // Strict mode: a value that does not fit a column is an error and is never changed silently.
+    // A 0 in an AUTO_INCREMENT column stays 0.
     // The write timeout is long, because a reader may wait for its channels.
     let setup = vec![
         "SET time_zone = '+00:00', net_write_timeout = 3600, sql_mode = \
-         'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'"
+         'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,\
+         NO_AUTO_VALUE_ON_ZERO'"
             .to_owned(),
     ];
     let options = mysql_async::OptsBuilder::default()

@@ -12,6 +12,7 @@
 //! | `rows` | reads rows one by one |
 //! | `gather` | turns rows into events |
 //! | `growing` | the modes `append` and `modified` |
+//! | `kind` | types of columns in files |
 //! | `window` | stored rows of the overlap window |
 //! | `full` | the mode `full` |
 //! | `position` | the position stored with the rows |
@@ -27,6 +28,7 @@ mod describe;
 mod full;
 mod gather;
 mod growing;
+mod kind;
 mod position;
 mod query;
 mod rows;
@@ -66,7 +68,7 @@ use gather::Gathered;
 use position::{STATE, State};
 use query::Table;
 pub(crate) use survey::marks;
-pub use survey::{Kind, Survey, primary_key, survey};
+pub use survey::{Kind, Survey, check_zeros, generated, primary_key, survey};
 use window::Window;
 
 impl Component for Config {

@@ -110,22 +110,28 @@ pub(crate) struct Encoder {
     names: Vec<String>,
 }
 
+/// Why a row is not an Avro datum.
+fn misfit(name: &str, kind: Kind) -> String {
+    format!("column {}: the value does not fit {kind}", name.trim_end_matches(':'))
+}
+
 impl Encoder {
     pub(crate) fn new(form: Form, columns: &[String]) -> Self {
         let quoted = |name: &String| format!("{}:", serde_json::Value::from(&**name));
         Self { form, names: columns.iter().map(quoted).collect() }
     }
 
-    /// Overwrites `body` with the encoded row.
-    pub(crate) fn encode(&self, values: &[Value], body: &mut Vec<u8>) {
+    /// Overwrites `body` with the encoded row. If a value does not fit the form, writes JSON
+    /// instead, which the encoder of the file rejects, and returns the reason.
+    pub(crate) fn encode(&self, values: &[Value], body: &mut Vec<u8>) -> Option<String> {
         body.clear();
         match &self.form {
             Form::Json => self.put_object(values, body),
             Form::Avro(kinds) => {
-                if put_datum(kinds, values, body).is_none() {
-                    // Write JSON instead, which the encoder of the file rejects.
+                if let Err(at) = put_datum(kinds, values, body) {
                     body.clear();
                     self.put_object(values, body);
+                    return Some(misfit(&self.names[at], kinds[at]));
                 }
             }
             Form::Csv { delimiter, null } => {
@@ -143,6 +149,7 @@ impl Encoder {
                 }
             }
         }
+        None
     }
 }
 

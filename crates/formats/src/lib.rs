@@ -15,6 +15,7 @@
 //! | `avro`, `thrift` | data, containers and calls of both |
 //! | `csv`, `json`, `rows`, `sequence` | texts, objects, rows, SequenceFiles of Hadoop |
 //! | `charset`, `dates`, `container_log` | texts in other charsets, times, logs of containers |
+//! | `calendar` | dates and times of databases |
 //! | `pieces` | files that travel as events |
 //! | `template` | texts with headers of an event in them |
 //!
@@ -22,6 +23,7 @@
 //! (columns, schemas) belongs into a crate of components.
 
 pub mod avro;
+pub mod calendar;
 pub mod charset;
 pub mod codecs;
 pub mod compression;

@@ -1,14 +1,21 @@
 //! Formats values of a row object in JSON, as databases accept them. For decoders of typed files.
 
-use std::fmt::Write;
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use pipeline::EventRef;
+
+use crate::calendar::{self, TimeForm};
 
 /// Header of an event that is not a row: the description of the problem.
 pub const PROBLEM: &str = "problem";
+
+/// Returns why a body is not a row: the decoder's description if the event has one, which names the
+/// column and the cause.
+pub fn reason(event: EventRef<'_>, otherwise: impl Into<String>) -> String {
+    event.header(PROBLEM).map_or_else(|| otherwise.into(), str::to_owned)
+}
+
+const NANOS_OF_DAY: i64 = 86_400_000_000_000;
 
 /// Appends a string.
 pub fn put_text(text: &str, out: &mut String) {
@@ -31,30 +38,43 @@ pub fn put_number(text: &str, is_finite: bool, out: &mut String) {
     }
 }
 
-/// Appends a date: the number of days since 1970-01-01.
+/// Appends a date: the number of days since 1970-01-01, or `infinity`.
+pub fn put_day(day: i32, out: &mut String) {
+    out.push('"');
+    calendar::put_day(day, out);
+    out.push('"');
+}
+
+/// Appends a time: a count since 1970 in units of `parts` per second, or `infinity`; without a zone
+/// unless it is in UTC.
+pub fn put_time(count: i64, parts: i64, is_utc: bool, out: &mut String) {
+    out.push('"');
+    let form = if is_utc { TimeForm::Utc } else { TimeForm::Local };
+    calendar::put_count(count, parts, form, out);
+    out.push('"');
+}
+
+/// Appends a time of day: a count since midnight in units of `parts` per second.
 ///
 /// # Errors
-/// Fails if it is out of range.
-pub fn put_day(day: i32, out: &mut String) -> Result<(), String> {
-    let at = jiff::civil::date(1970, 1, 1).checked_add(i64::from(day).days());
-    let at = at.map_err(|_| format!("{day} days since 1970 are beyond the year 9999"))?;
-    write!(out, "\"{at}\"").expect("a string takes it");
+/// Fails if it is out of range; nothing is appended.
+pub fn put_time_of_day(count: i64, parts: i64, out: &mut String) -> Result<(), String> {
+    let nanos = i128::from(count) * 1_000_000_000 / i128::from(parts);
+    let nanos = i64::try_from(nanos).ok().filter(|nanos| (0..NANOS_OF_DAY).contains(nanos));
+    let nanos = nanos.ok_or_else(|| format!("{count}/{parts} s is not a time of day"))?;
+    out.push('"');
+    calendar::put_time_of_day(nanos, out);
+    out.push('"');
     Ok(())
 }
 
-/// Appends a time: a count since 1970 in units of `parts` per second; without a zone unless it is
-/// in UTC.
-///
-/// # Errors
-/// Fails if it is out of range.
-pub fn put_time(count: i64, parts: i64, is_utc: bool, out: &mut String) -> Result<(), String> {
-    let nanos = i128::from(count) * 1_000_000_000 / i128::from(parts);
-    let at = Timestamp::from_nanosecond(nanos);
-    let at = at.map_err(|_| format!("{count}/{parts} s since 1970 are beyond the year 9999"))?;
-    let written = match is_utc {
-        true => write!(out, "\"{at}\""),
-        false => write!(out, "\"{}\"", at.to_zoned(TimeZone::UTC).datetime()),
-    };
-    written.expect("a string takes it");
-    Ok(())
+/// Appends a UUID.
+pub fn put_uuid(bytes: [u8; 16], out: &mut String) {
+    put_text(&uuid(bytes), out);
+}
+
+/// Formats a UUID.
+pub fn uuid(bytes: [u8; 16]) -> String {
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }

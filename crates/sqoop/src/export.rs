@@ -266,6 +266,16 @@ impl Export {
         self.columns.iter().map(|(name, _)| name.clone()).collect()
     }
 
+    /// Returns `true` if a procedure gets the rows.
+    pub fn calls(&self) -> bool {
+        self.mode == "call"
+    }
+
+    /// Sets the columns of a line from the files. They are not part of the identity of the export.
+    pub fn learn_names(&mut self, names: &[String]) {
+        self.columns = names.iter().map(|name| (name.clone(), true)).collect();
+    }
+
     /// Sets the columns of the table from the database, and which of them are text.
     ///
     /// # Errors

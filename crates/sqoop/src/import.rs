@@ -29,6 +29,8 @@ pub struct Import {
     pub(crate) table: Option<String>,
     pub(crate) query: Option<String>,
     pub(crate) columns: Vec<String>,
+    /// The columns to read if the call names none; empty for all.
+    pub(crate) learned: Vec<String>,
     pub(crate) condition: Option<String>,
     pub(crate) check_column: Option<String>,
     pub(crate) split_by: Option<String>,
@@ -105,6 +107,7 @@ impl Import {
             url: target(given, table.as_deref(), world, notes) + &below,
             hive,
             columns: given.list("columns"),
+            learned: Vec::new(),
             condition: given.get("where").map(str::to_owned),
             split_by: given.get("split-by").map(str::to_owned).filter(|_| mode == Mode::Full),
             fetch_size: whole(given, "fetch-size", notes),
@@ -129,6 +132,16 @@ impl Import {
     /// Returns `true` if the database must be asked for the key columns.
     pub fn lacks_key(&self) -> bool {
         self.key.is_empty()
+    }
+
+    /// Returns `true` if it reads all columns of a table.
+    pub fn lacks_names(&self) -> bool {
+        self.table.is_some() && self.columns.is_empty()
+    }
+
+    /// Sets the columns to read. The identity of the import remains the same.
+    pub fn learn_names(&mut self, names: Vec<String>) {
+        self.learned = names;
     }
 
     /// Returns `true` if it must be asked for the types of the columns.

@@ -105,8 +105,9 @@ impl Import {
                 set(out, setting, &quoted(value));
             }
         }
-        if !self.columns.is_empty() {
-            set(out, "columns", &list(&self.columns));
+        let columns = if self.columns.is_empty() { &self.learned } else { &self.columns };
+        if !columns.is_empty() {
+            set(out, "columns", &list(columns));
         }
         if let Some(condition) = self.whole_condition() {
             set(out, "where", &quoted(&condition));
@@ -163,7 +164,10 @@ impl Import {
 
     /// The form of the rows in the channel.
     fn put_body(&self, out: &mut String) {
-        match self.files.form {
+        match &self.files.form {
+            Form::Parquet(columns) if columns.iter().any(Column::has_json) => {
+                set(out, "json_text", "true");
+            }
             Form::Parquet(_) => {}
             Form::Avro(_) => set(out, "format", "\"avro\""),
             Form::Text | Form::Sequence => {

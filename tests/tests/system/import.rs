@@ -22,6 +22,7 @@ mod odd;
 mod sequence;
 mod speed;
 mod typed;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -70,7 +70,7 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<PreparedExp
         let (_, settings) = settings(export, &data_dir, env)?;
         Ok(config::examine("export", settings, &env.host).0)
     };
-    let Survey { columns, has_applied } = survey(&draft(&export)?, env).await?;
+    let Survey { mut columns, hidden, has_applied } = survey(&draft(&export)?, env).await?;
     if is_new && has_applied && !export.is_dry {
         let what = export.what();
         return Err(Problem::Other(format!(
@@ -80,11 +80,19 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<PreparedExp
             data_dir.display()
         )));
     }
-    export.learn_columns(columns).map_err(Problem::Other)?;
+    let is_named = !export.columns().is_empty();
+    if is_named {
+        // Hidden columns are written only by name.
+        columns.extend(hidden);
+    }
+    export.learn_columns(columns.clone()).map_err(Problem::Other)?;
+    let look = inspect_files(&draft(&export)?, env).await?;
+    if !is_named && !export.calls() && !is_packed(&look) {
+        learn_names(&mut export, &look.columns, columns).map_err(Problem::Other)?;
+    }
     if let Some(staging) = staging(&export, &draft(&export)?, env).await? {
         check_staging(staging, &export, is_new).await?;
     }
-    let look = inspect_files(&draft(&export)?, env).await?;
     let url = &export.url;
     if look.head.starts_with(ORC) {
         return Err(Problem::Other(format!(
@@ -120,6 +128,35 @@ pub(super) async fn prepare(mut export: Export, env: &Env) -> Result<PreparedExp
     let (plan, checked) = agent::checked(draft, catalogue::FULL, env)?;
     checked.warnings.iter().for_each(|warning| cli::print_line(&format!("warning: {warning}")));
     Ok(PreparedExport { export, plan, text, data_dir, is_new, files: look.files })
+}
+
+/// Returns whether the rows of the files have column names.
+fn is_packed(look: &files::Listing) -> bool {
+    PACKED.iter().any(|(begin, _)| look.head.starts_with(begin))
+}
+
+/// Assigns the values of lines to columns by the names that imports have recorded.
+fn learn_names(
+    export: &mut Export,
+    recorded: &[Vec<String>],
+    known: Vec<(String, bool)>,
+) -> Result<(), String> {
+    let Some((names, others)) = recorded.split_first() else { return Ok(()) };
+    let (url, table) = (export.url.clone(), export.what().to_owned());
+    if !others.is_empty() {
+        return Err(format!(
+            "{url} has files of imports with different columns: pass --columns, or export the \
+             directory of each import"
+        ));
+    }
+    if let Some(name) = names.iter().find(|name| known.iter().all(|(other, _)| other != *name)) {
+        return Err(format!(
+            "the files in {url} have the column `{name}`, but {table} has no such column that can \
+             be written; pass --columns with the columns of the table in the order of the values"
+        ));
+    }
+    export.learn_names(names);
+    export.learn_columns(known)
 }
 
 /// Returns the sink settings of a plan and their build context.

@@ -11,6 +11,7 @@ use program::cli;
 use sqoop::{Column, Hive, Import, Layout, Mode, Notes, World};
 use storage::{FsError, StoreUrl};
 
+use super::columns::Recorded;
 use crate::ending::{HostContext, Problem};
 
 /// Name of the source and the channel.
@@ -77,11 +78,21 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<PreparedImp
              and never NULL"
         )));
     }
+    let is_new = env.disk.stat(&data_dir.join("channels").join(NAME)).is_err();
+    let file = Recorded::of(&import, env).map_err(Problem::Other)?;
+    let recorded = if is_new { None } else { file.read().await.map_err(Problem::Other)? };
+    if import.lacks_names() && (is_new || recorded.is_some()) {
+        choose_columns(&mut import, recorded.as_deref(), asked_with, env).await?;
+    }
     let survey = source::survey(asked_with(&import)?, false, &context(env)).await?;
+    if import.is_typed() && !import.is_dry {
+        source::check_zeros(asked_with(&import)?, &context(env)).await?;
+    }
     if import.lacks_schema() {
         let schema = source::avro_schema(import.name(), &survey.columns);
         import.learn_schema(schema.map_err(Problem::Other)?.to_string());
     }
+    let names: Vec<String> = survey.columns.iter().map(|(name, _)| name.clone()).collect();
     if import.lacks_columns() {
         let columns = survey.columns.into_iter();
         let columns = columns.map(|(name, kind)| Column { name, kind: kind_of(kind) });
@@ -91,12 +102,14 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<PreparedImp
     let draft = config::examine("import", settings, &env.host);
     let (plan, checked) = agent::checked(draft, catalogue::FULL, env)?;
     checked.warnings.iter().for_each(|warning| cli::print_line(&format!("warning: {warning}")));
-    let is_new = env.disk.stat(&data_dir.join("channels").join(NAME)).is_err();
     if is_new && !import.appends && !import.is_dry {
         check_free(&import.url, env).await.map_err(Problem::Other)?;
     }
     if let Some(hive) = import.hive.as_ref().filter(|_| !import.is_dry) {
         publish_table(hive, &import.url, &plan, env).await.map_err(Problem::Other)?;
+    }
+    if is_new && !import.is_dry {
+        record(&import, &file, &names).await.map_err(Problem::Other)?;
     }
     Ok(PreparedImport { import, plan, text, data_dir, is_new })
 }
@@ -112,6 +125,68 @@ pub(crate) fn asked_with(
 ) -> Result<source::Config, Problem> {
     let (plan, _) = config::examine("import", settings(import, data_dir, env)?.1, &env.host);
     source_of(&plan).map_err(Problem::Other)
+}
+
+/// Chooses the columns of a table: without those that the database computes, which no export can
+/// write. Lines of later calls have the columns of the first one.
+async fn choose_columns(
+    import: &mut Import,
+    recorded: Option<&[String]>,
+    asked_with: impl Fn(&Import) -> Result<source::Config, Problem>,
+    env: &Env,
+) -> Result<(), Problem> {
+    let survey = source::survey(asked_with(import)?, false, &context(env)).await?;
+    let all: Vec<String> = survey.columns.into_iter().map(|(name, _)| name).collect();
+    let generated = source::generated(asked_with(import)?, &context(env)).await?;
+    let is_left = |name: &String| !generated.contains(name);
+    let names = match recorded.filter(|_| !import.is_typed()) {
+        Some(names) => names.to_vec(),
+        None => all.iter().filter(|name| is_left(name)).cloned().collect(),
+    };
+    if let Some(name) = names.iter().find(|name| !all.contains(name)) {
+        return Err(Problem::Other(format!(
+            "the files in {} have the column `{name}`, but {} does not; use another --target-dir",
+            import.url,
+            import.what()
+        )));
+    }
+    let others = |is_generated: bool| {
+        let others = all.iter().filter(|name| !names.contains(name));
+        let others = others.filter(|name| is_left(name) != is_generated);
+        others.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    let (computed, new) = (others(true), others(false));
+    if !computed.is_empty() {
+        cli::print_line(&format!(
+            "import: leaving out the columns that the database computes: {computed}; name them in \
+             --columns to import them"
+        ));
+    }
+    if !new.is_empty() {
+        cli::print_line(&format!(
+            "import: leaving out the columns that the earlier files do not have: {new}; use \
+             another --target-dir to import them"
+        ));
+    }
+    if names.len() < all.len() {
+        import.learn_names(names);
+    }
+    Ok(())
+}
+
+/// Records the columns of a new import.
+async fn record(import: &Import, file: &Recorded, names: &[String]) -> Result<(), String> {
+    match file.read().await? {
+        None => file.write(names).await,
+        Some(others) if import.is_typed() || others == names => Ok(()),
+        Some(others) => Err(format!(
+            "the files in {} have the columns {}, but this import has {}; pass the same --columns, \
+             or use another --target-dir",
+            import.url,
+            others.join(", "),
+            names.join(", ")
+        )),
+    }
 }
 
 /// Returns the configuration, as text and as settings.
@@ -139,7 +214,8 @@ fn kind_of(kind: Kind) -> String {
         }
         Kind::Date => "date",
         Kind::Timestamp => "timestamp_micros",
-        Kind::Json => "json",
+        // The source writes texts, so that JSON null is not NULL.
+        Kind::Json => "json_text",
         Kind::Text => "string",
     };
     format!("type = \"{name}\"")

@@ -48,7 +48,7 @@ impl Columns {
             return values;
         }
         let kinds = self.names.iter().map(|(_, kind)| *kind);
-        values.into_iter().zip(kinds).map(|(it, kind)| kind.canonical(it?)).collect()
+        values.into_iter().zip(kinds).map(|(it, kind)| it.map(|it| kind.canonical(it))).collect()
     }
 
     /// Returns the part of a row.

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use program::cli;
 use components_sql::source::{self, ANSWER_ROWS_MAX, Answer};
 use pipeline::Env;
+use program::cli;
 use sqoop::{About, Import, Question};
 
 use crate::ending::{prepared, with_password};

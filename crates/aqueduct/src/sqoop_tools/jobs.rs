@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use program::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use pipeline::Env;
 use pipeline::env::{FileKind, small_file};
+use program::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use sqoop::{Job, JobCall, Notes, World};
 
 use super::execute;

@@ -4,10 +4,10 @@
 use std::process::{Child, Command, ExitCode};
 use std::time::Duration;
 
-use program::cli::{self, EXIT_RUNTIME};
 use components_sql::source::Question;
 use demo::Signals;
 use pipeline::Env;
+use program::cli::{self, EXIT_RUNTIME};
 use rustix::process::{Pid, Signal, kill_process};
 use sqoop::{AllTables, PASSWORD_VARIABLE};
 use tokio::time::sleep;

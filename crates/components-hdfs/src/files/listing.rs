@@ -1,6 +1,7 @@
 //! Inspects files before they are read.
 
 use bytes::Bytes;
+use ledger::BOOKS;
 use pipeline::{BuildContext, SourceError};
 use storage::{FileSystem, FsError};
 
@@ -20,7 +21,12 @@ pub struct Listing {
     pub head: Bytes,
     /// Whether they are in a directory below which a sink `hdfs` writes.
     pub is_ours: bool,
+    /// The columns of their lines, as imports have recorded them: each list once.
+    pub columns: Vec<Vec<String>>,
 }
+
+/// Name of the file in which an import records its columns, next to its ledger.
+pub const COLUMNS: &str = "columns";
 
 /// Inspects the files that the settings name.
 ///
@@ -43,8 +49,12 @@ pub async fn inspect(config: Config, cx: &BuildContext) -> Result<Listing, Sourc
         Some((directory, _)) => directory,
         None => root,
     };
-    let is_ours = is_dataset(&*fs, directory).await.map_err(failed)?;
-    Ok(Listing { files: paths.len(), head, is_ours })
+    let books = books(&*fs, directory).await.map_err(failed)?;
+    let columns = match &books {
+        Some(books) => columns(&*fs, books).await?,
+        None => Vec::new(),
+    };
+    Ok(Listing { files: paths.len(), head, is_ours: books.is_some(), columns })
 }
 
 /// Opens the first file that is not empty, to detect a wrong format before an agent starts.
@@ -64,18 +74,40 @@ pub async fn begin(config: Config, cx: &BuildContext) -> Result<(), SourceError>
     Ok(())
 }
 
-/// Returns whether a directory is at or below one in which a sink `hdfs` writes.
-async fn is_dataset(fs: &dyn FileSystem, root: &str) -> Result<bool, FsError> {
+/// Reads the columns that imports have recorded.
+async fn columns(fs: &dyn FileSystem, books: &str) -> Result<Vec<Vec<String>>, SourceError> {
+    let mut found = Vec::new();
+    for listed in fs.list(books).await.map_err(failed)?.into_iter().filter(|it| it.directory) {
+        let path = format!("{books}/{}/{COLUMNS}", listed.name);
+        match fs.read(&path).await {
+            Ok(bytes) => {
+                let columns: Result<Vec<String>, _> = serde_json::from_slice(&bytes);
+                let columns = columns.map_err(|error| blocked(format!("{path}: {error}")))?;
+                if !found.contains(&columns) {
+                    found.push(columns);
+                }
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the directory of ledgers in a directory at or above this one, if a sink `hdfs` writes
+/// there.
+async fn books(fs: &dyn FileSystem, root: &str) -> Result<Option<String>, FsError> {
     let mut directory = root.trim_end_matches('/');
     loop {
-        match fs.stat(&format!("{directory}/_aqueduct")).await {
-            Ok(_) => return Ok(true),
+        let books = format!("{directory}/{BOOKS}");
+        match fs.stat(&books).await {
+            Ok(_) => return Ok(Some(books)),
             Err(error) if error.is_not_found() => {}
             Err(error) if directory == root => return Err(error),
             // Directories above may be inaccessible.
-            Err(_) => return Ok(false),
+            Err(_) => return Ok(None),
         }
-        let Some((above, _)) = directory.rsplit_once('/') else { return Ok(false) };
+        let Some((above, _)) = directory.rsplit_once('/') else { return Ok(None) };
         directory = above;
     }
 }

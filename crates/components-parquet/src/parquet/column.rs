@@ -55,6 +55,8 @@ pub(super) enum ColumnType {
     Bytes,
     /// The text of any JSON value, as it is written.
     Json,
+    /// JSON in a text: in JSON a string that contains JSON, so that JSON `null` differs from NULL.
+    JsonText,
     /// A day: `2026-11-25`.
     Date,
     /// A time: RFC 3339 with an offset, or a whole number of milliseconds since 1970.
@@ -111,7 +113,10 @@ impl Kind {
                 ColumnType::Int32 | ColumnType::Date => Physical::INT32,
                 ColumnType::Float => Physical::FLOAT,
                 ColumnType::Double => Physical::DOUBLE,
-                ColumnType::String | ColumnType::Bytes | ColumnType::Json => Physical::BYTE_ARRAY,
+                ColumnType::String
+                | ColumnType::Bytes
+                | ColumnType::Json
+                | ColumnType::JsonText => Physical::BYTE_ARRAY,
                 ColumnType::Int64
                 | ColumnType::TimestampMillis
                 | ColumnType::TimestampMicros
@@ -149,7 +154,7 @@ impl Kind {
                 ColumnType::Double => "double",
                 // Decimals are never plain.
                 ColumnType::Decimal => "decimal",
-                ColumnType::String | ColumnType::Json => "string",
+                ColumnType::String | ColumnType::Json | ColumnType::JsonText => "string",
                 ColumnType::Bytes => "binary",
                 ColumnType::Date => "date",
                 ColumnType::TimestampMillis | ColumnType::TimestampMicros => "timestamp",
@@ -167,7 +172,7 @@ impl Kind {
         };
         match plain {
             ColumnType::String => Some(LogicalType::String),
-            ColumnType::Json => Some(LogicalType::Json),
+            ColumnType::Json | ColumnType::JsonText => Some(LogicalType::Json),
             ColumnType::Date => Some(LogicalType::Date),
             ColumnType::TimestampMillis => Some(LogicalType::timestamp(true, TimeUnit::MILLIS)),
             ColumnType::TimestampMicros => Some(LogicalType::timestamp(true, TimeUnit::MICROS)),

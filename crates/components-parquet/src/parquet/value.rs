@@ -5,8 +5,7 @@ mod avro;
 use std::borrow::Cow;
 
 use formats::avro::schema::value::Datum;
-use jiff::Timestamp;
-use jiff::civil::Date;
+use formats::calendar::{self, NotTime};
 use serde_json::value::RawValue;
 
 pub(super) use self::avro::noun;
@@ -68,6 +67,9 @@ pub(super) fn value(kind: Kind, found: Found<'_>) -> Result<Value<'_>, Problem> 
     match plain {
         ColumnType::Json => Ok(Value::Bytes(raw.as_bytes().into())),
         ColumnType::Bool => boolean(raw).ok_or_else(|| name(raw)),
+        ColumnType::Float | ColumnType::Double if raw.starts_with('"') => {
+            not_finite(plain, &string(raw)?).ok_or_else(|| name(raw))
+        }
         ColumnType::Int32 | ColumnType::Int64 | ColumnType::Float | ColumnType::Double => {
             of_number(plain, number(raw)?)
         }
@@ -76,12 +78,25 @@ pub(super) fn value(kind: Kind, found: Found<'_>) -> Result<Value<'_>, Problem> 
         }
         ColumnType::TimestampMillis | ColumnType::TimestampMicros => time(plain, &string(raw)?),
         ColumnType::Date => date(&string(raw)?),
+        ColumnType::JsonText => json_in(string(raw)?),
         ColumnType::String | ColumnType::Bytes | ColumnType::Decimal => {
-            Ok(Value::Bytes(match string(raw)? {
-                Cow::Borrowed(text) => text.as_bytes().into(),
-                Cow::Owned(text) => text.into_bytes().into(),
-            }))
+            Ok(Value::Bytes(bytes(string(raw)?)))
         }
+    }
+}
+
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => text.as_bytes().into(),
+        Cow::Owned(text) => text.into_bytes().into(),
+    }
+}
+
+/// Returns a text if it is JSON.
+fn json_in(text: Cow<'_, str>) -> Result<Value<'_>, Problem> {
+    match serde_json::from_str::<&RawValue>(&text) {
+        Ok(_) => Ok(Value::Bytes(bytes(text))),
+        Err(_) => Err("text that is not JSON"),
     }
 }
 
@@ -97,13 +112,12 @@ fn of_text(kind: Kind, text: &[u8]) -> Result<Value<'_>, Problem> {
         ColumnType::String | ColumnType::Bytes | ColumnType::Decimal => {
             Ok(Value::Bytes(text.as_bytes().into()))
         }
-        ColumnType::Json => match serde_json::from_str::<&RawValue>(text) {
-            Ok(_) => Ok(Value::Bytes(text.as_bytes().into())),
-            Err(_) => Err("text that is not JSON"),
-        },
+        ColumnType::Json | ColumnType::JsonText => json_in(text.into()),
         ColumnType::Bool => boolean(text).ok_or("text other than `true` or `false`"),
         ColumnType::Int32 | ColumnType::Int64 | ColumnType::Float | ColumnType::Double => {
-            if is_number(text) {
+            if let Some(value) = not_finite(plain, text) {
+                Ok(value)
+            } else if is_number(text) {
                 of_number(plain, text)
             } else {
                 Err("text that is not a number")
@@ -176,15 +190,24 @@ fn of_number(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
     }
 }
 
+/// Returns the number of a text that JSON cannot express as a number.
+fn not_finite(plain: ColumnType, text: &str) -> Option<Value<'static>> {
+    let number = match text {
+        "NaN" => f64::NAN,
+        "Infinity" => f64::INFINITY,
+        "-Infinity" => f64::NEG_INFINITY,
+        _ => return None,
+    };
+    match plain {
+        ColumnType::Float => Some(Value::Float(number as f32)),
+        ColumnType::Double => Some(Value::Double(number)),
+        _ => None,
+    }
+}
+
 fn date(text: &str) -> Result<Value<'static>, Problem> {
     const OTHER: Problem = "text that is not a date such as 2026-11-25";
-    // A date with a time would be truncated.
-    if text.len() != "2026-11-25".len() {
-        return Err(OTHER);
-    }
-    let day: Date = text.parse().map_err(|_| OTHER)?;
-    let days = day.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24;
-    i32::try_from(days).map(Value::Int32).map_err(|_| OTHER)
+    calendar::day(text).map(Value::Int32).ok_or(OTHER)
 }
 
 fn time(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
@@ -193,13 +216,13 @@ fn time(plain: ColumnType, text: &str) -> Result<Value<'static>, Problem> {
     if text.contains(":60") {
         return Err(OTHER);
     }
-    let time: Timestamp = text.parse().map_err(|_| OTHER)?;
-    let (units, nanos) = match plain {
-        ColumnType::TimestampMillis => (time.as_millisecond(), 1_000_000),
-        _ => (time.as_microsecond(), 1_000),
-    };
-    let is_exact = i128::from(units) * nanos == time.as_nanosecond();
-    if is_exact { Ok(Value::Int64(units)) } else { Err(FINER) }
+    let parts = if plain == ColumnType::TimestampMillis { 1_000 } else { 1_000_000 };
+    match calendar::count(text, parts) {
+        Ok(count) => Ok(Value::Int64(count)),
+        Err(NotTime::Text) => Err(OTHER),
+        Err(NotTime::Finer) => Err(FINER),
+        Err(NotTime::Range) => Err("a time out of range"),
+    }
 }
 
 /// Returns a decimal of exactly this value, if it has enough digits.

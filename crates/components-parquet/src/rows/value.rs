@@ -2,7 +2,8 @@
 //! is written in its stored form, with the reason as an error.
 
 use formats::avro::schema::value::decimal;
-use formats::rows::{put_bytes, put_day, put_text, put_time};
+use formats::calendar::{self, TimeForm};
+use formats::rows::{put_bytes, put_day, put_text, put_time, put_time_of_day, put_uuid};
 use std::fmt::{Display, Write};
 
 pub(super) use formats::rows::put_number as number;
@@ -37,10 +38,13 @@ pub(super) fn whole(
         Form::Day => {
             let day =
                 i32::try_from(number).map_err(|_| "a date does not fit in 32 bits".to_owned());
-            day.and_then(|day| put_day(day, out))
+            day.map(|day| put_day(day, out))
         }
-        Form::Time(parts) => of_day(number, parts, out),
-        Form::Instant { parts, is_utc } => put_time(number, parts, is_utc, out),
+        Form::Time(parts) => put_time_of_day(number, parts, out),
+        Form::Instant { parts, is_utc } => {
+            put_time(number, parts, is_utc, out);
+            return Ok(());
+        }
         Form::Plain | Form::Text | Form::Uuid => {
             plain(number, out);
             return Ok(());
@@ -52,21 +56,6 @@ pub(super) fn whole(
     written
 }
 
-/// Writes a time of day.
-fn of_day(count: i64, parts: i64, out: &mut String) -> Result<(), String> {
-    let nanos = i128::from(count) * 1_000_000_000 / i128::from(parts);
-    if !(0..NANOS_OF_DAY).contains(&nanos) {
-        return Err(format!("{count}/{parts} s is not a time of day"));
-    }
-    let (seconds, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let digits = format!("{nanos:09}");
-    let fraction = digits.trim_end_matches('0');
-    let point = if fraction.is_empty() { "" } else { "." };
-    put_text(&format!("{hour:02}:{minute:02}:{second:02}{point}{fraction}"), out);
-    Ok(())
-}
-
 /// Writes an INT96 timestamp: nanoseconds of a day, and the day.
 ///
 /// # Errors
@@ -76,16 +65,10 @@ pub(super) fn nanos(words: &[u32], out: &mut String) -> Result<(), String> {
     let of_day = i64::from(low) | i64::from(high) << 32;
     let days = i128::from(i64::from(day) - JULIAN_DAY_OF_1970);
     let all = days * NANOS_OF_DAY + i128::from(of_day);
-    // In 64 bits, microseconds have a larger range than nanoseconds.
-    let written = match (i64::try_from(all), i64::try_from(all / 1000)) {
-        (Ok(nanos), _) => put_time(nanos, 1_000_000_000, true, out),
-        (_, Ok(micros)) if all % 1000 == 0 => put_time(micros, 1_000_000, true, out),
-        _ => Err(format!("the time {all} (ns since 1970) is out of range")),
-    };
-    if written.is_err() {
-        plain(all, out);
-    }
-    written
+    out.push('"');
+    calendar::put_nanos(all, TimeForm::Utc, out);
+    out.push('"');
+    Ok(())
 }
 
 /// Writes bytes, and types stored as bytes.
@@ -110,9 +93,7 @@ pub(super) fn bytes(form: Form, bytes: &[u8], out: &mut String) -> Result<(), St
         },
         Form::Uuid => match <[u8; 16]>::try_from(bytes) {
             Ok(bytes) => {
-                let hex = format!("{:032x}", u128::from_be_bytes(bytes));
-                let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
-                put_text(&parts.join("-"), out);
+                put_uuid(bytes, out);
                 return Ok(());
             }
             Err(_) => "a UUID without 16 bytes",

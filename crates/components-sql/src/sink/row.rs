@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use formats::csv::{Csv, Scratch};
 use formats::json;
+use formats::rows::reason;
 use pipeline::EventRef;
 
 use super::config::Format;
@@ -126,7 +127,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// The event cannot be converted, and why.
     pub(super) fn row(&mut self, event: EventRef<'_>) -> Result<Row, String> {
-        let fields = self.fields(event.body())?;
+        let fields = self.fields(event.body()).map_err(|problem| reason(event, problem))?;
         if self.reading.rejects_extra {
             self.check_extra(&fields)?;
         }
@@ -270,6 +271,12 @@ mod tests {
         let no_key = row(&reading, &targets, &[0], r#"{"a":null}"#).unwrap_err();
         assert!(no_key.contains("the key column"), "{no_key}");
         assert!(row(&reading, &targets, &[], "[1]").unwrap_err().contains("no object"));
+        let mut builder = BatchBuilder::default();
+        builder.push(b"\"AP8=\"", &[("problem", "`day`: not a time of day")]);
+        let batch = builder.finish();
+        let event = batch.iter().next().unwrap();
+        let found = Reader::new(&reading, &targets, &[]).row(event);
+        assert_eq!(found.unwrap_err(), "`day`: not a time of day", "the decoder's reason");
         assert!(row(&reading, &targets[..1], &[], "{}").unwrap_err().contains("no column"));
     }
 

@@ -38,6 +38,8 @@ pub struct Staging {
     from: String,
     into: String,
     columns: String,
+    /// The words of PostgreSQL before the values.
+    overriding: &'static str,
 }
 
 impl Staging {
@@ -60,10 +62,11 @@ impl Staging {
         let from = Table::describe(&mut session, &config.table).await?.quoted;
         let into = Table::describe(&mut session, into).await?;
         into.check_columns(columns)?;
+        let overriding = into.overriding(columns);
         let quoted = columns.iter().map(|name| session.dialect().quote(name));
         let columns = quoted.collect::<Vec<_>>().join(", ");
         let ledger = Ledger::new(config.ledger, &cx.name, cx.env.clone());
-        Ok(Self { session, ledger, from, into: into.quoted, columns })
+        Ok(Self { session, ledger, from, into: into.quoted, columns, overriding })
     }
 
     /// Returns whether the staging table is empty.
@@ -100,10 +103,11 @@ impl Staging {
     }
 
     async fn moved(&mut self) -> Result<u64, SinkProblem> {
-        let Self { session, ledger, from, into, columns } = self;
+        let Self { session, ledger, from, into, columns, overriding } = self;
         session.begin().await?;
         let staged = ledger.staged(session).await?;
-        let insert = format!("INSERT INTO {into} ({columns}) SELECT {columns} FROM {from}");
+        let insert =
+            format!("INSERT INTO {into} ({columns}){overriding} SELECT {columns} FROM {from}");
         session.execute(&insert, Vec::new()).await?;
         let moved = session.execute(&format!("DELETE FROM {from}"), Vec::new()).await?;
         if moved != staged {

@@ -30,6 +30,10 @@ pub(super) struct Plan {
     pub(super) targets: Vec<Target>,
     /// Cast types of the targets, for PostgreSQL and ODBC.
     casts: Vec<String>,
+    /// Their composite types, for PostgreSQL; or empty.
+    composites: Vec<String>,
+    /// The words before the values of an insert.
+    overriding: &'static str,
     /// Indexes of the key columns among the targets.
     pub(super) key: Vec<usize>,
     rows_max: usize,
@@ -46,6 +50,14 @@ const PLACEHOLDERS_MAX: usize = 65_000;
 /// Maximum bytes of values in a statement with several rows: well below `max_allowed_packet`.
 const BYTES_MAX: usize = 1 << 20;
 
+/// Returns the expression that converts a JSON list of composites.
+fn list_of(object: &str, text: &str) -> String {
+    format!(
+        "ARRAY(SELECT CASE WHEN json_typeof(e.j) = 'object' THEN {object}, e.j) END FROM \
+         pg_catalog.json_array_elements({text}::json) WITH ORDINALITY AS e(j, n) ORDER BY e.n)"
+    )
+}
+
 impl Plan {
     pub(super) fn new(
         (dialect, is_odbc): (Dialect, bool),
@@ -55,13 +67,47 @@ impl Plan {
         key: Vec<usize>,
         rows_max: usize,
     ) -> Self {
-        let cast = |target: &Target| {
-            table.column(&target.name).map(|column| column.cast.clone()).unwrap_or_default()
+        let of = |target: &Target| {
+            let column = table.column(&target.name);
+            column.map(|it| (it.cast.clone(), it.composite.clone())).unwrap_or_default()
         };
-        let casts = targets.iter().map(cast).collect();
-        let copies = table.takes_copy && mode == Mode::Insert && !is_odbc;
-        let (table, verb) = (table.quoted.clone(), table.verb);
-        Self { dialect, is_odbc, table, mode, targets, casts, key, rows_max, copies, verb }
+        let (casts, composites): (Vec<_>, Vec<_>) = targets.iter().map(of).unzip();
+        let copies = table.takes_copy
+            && mode == Mode::Insert
+            && !is_odbc
+            && composites.iter().all(String::is_empty);
+        let names: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
+        Self {
+            dialect,
+            is_odbc,
+            table: table.quoted.clone(),
+            mode,
+            targets,
+            casts,
+            composites,
+            overriding: table.overriding(&names),
+            key,
+            rows_max,
+            copies,
+            verb: table.verb,
+        }
+    }
+
+    /// Returns the expression of PostgreSQL that converts a text for this column. A composite is a
+    /// JSON object, and a list of composites a JSON list, unless they have PostgreSQL's notation.
+    fn converted(&self, text: &str, column: usize) -> String {
+        let (cast, composite) = (&self.casts[column], &self.composites[column]);
+        if composite.is_empty() {
+            return format!("{text}::{cast}");
+        }
+        let object = format!("pg_catalog.json_populate_record(NULL::{composite}");
+        format!(
+            "CASE left({text}, 1) WHEN '{{' THEN {} ELSE {text}::{cast} END",
+            match cast == composite {
+                true => format!("{object}, {text}::json)"),
+                false => format!("{text}::{cast} WHEN '[' THEN {}", list_of(&object, text)),
+            }
+        )
     }
 
     /// Returns how many of the first rows to write with one `COPY`: those with the same columns, or
@@ -150,7 +196,8 @@ impl Plan {
     fn call(&self, columns: &[usize]) -> String {
         let value = |(at, column): (usize, &usize)| match self.dialect {
             Dialect::Postgres => {
-                format!("{} => ${}::text::{}", self.name(*column), at + 1, self.casts[*column])
+                let value = self.converted(&format!("${}::text", at + 1), *column);
+                format!("{} => {value}", self.name(*column))
             }
             _ => "?".to_owned(),
         };
@@ -226,12 +273,13 @@ impl Plan {
         let (arrays, aliases) = (arrays.join(", "), names.join(", "));
         let cast = |column: usize| {
             let at = columns.iter().position(|other| *other == column).unwrap_or_default();
-            format!("u.c{at}::{}", self.casts[column])
+            self.converted(&format!("u.c{at}"), column)
         };
         let values = columns.iter().map(|column| cast(*column)).collect::<Vec<_>>().join(", ");
         let (table, names) = (&self.table, self.names(columns));
         let insert = format!(
-            "INSERT INTO {table} ({names}) SELECT {values} FROM unnest({arrays}) AS u({aliases})"
+            "INSERT INTO {table} ({names}){} SELECT {values} FROM unnest({arrays}) AS u({aliases})",
+            self.overriding
         );
         match self.mode {
             Mode::Insert | Mode::Call => insert,
@@ -266,8 +314,8 @@ impl Plan {
         }
         let marks: Vec<String> = columns.iter().map(|column| self.mark(*column)).collect();
         let row = format!("({})", marks.join(", "));
-        let insert =
-            format!("INSERT INTO {table} ({names}) VALUES {}", vec![&*row; rows].join(", "));
+        let rows = vec![&*row; rows].join(", ");
+        let insert = format!("INSERT INTO {table} ({names}){} VALUES {rows}", self.overriding);
         if self.mode == Mode::Insert {
             return insert;
         }

@@ -13,6 +13,8 @@ use super::table::Table;
 pub struct Survey {
     /// Its writable columns, and whether each accepts an empty text.
     pub columns: Vec<(String, bool)>,
+    /// The same of columns that `SELECT *` leaves out.
+    pub hidden: Vec<(String, bool)>,
     /// Whether the ledger has batches of a sink with this name.
     pub has_applied: bool,
 }
@@ -32,5 +34,5 @@ pub async fn survey(config: Config, cx: &BuildContext) -> Result<Survey, SinkErr
     let table = Table::of(&mut session, &config.table, config.mode).await?;
     let ledger = Ledger::new(config.ledger, &cx.name, cx.env.clone());
     let has_applied = ledger.has_applied(&mut session).await?;
-    Ok(Survey { columns: table.taking(), has_applied })
+    Ok(Survey { columns: table.writable(false), hidden: table.writable(true), has_applied })
 }

@@ -1,5 +1,6 @@
 //! The description of a table: its columns, their types, and required values.
 
+mod columns;
 mod procedure;
 mod questions;
 
@@ -11,6 +12,7 @@ use super::value::{Kind, Value};
 use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::source::marks;
+use columns::{of_mysql, of_oracle, of_postgres, of_sql_server, of_sqlite, untyped};
 use procedure::procedure;
 use questions::{
     MYSQL, MYSQL_ENGINE, MYSQL_UNIQUE, ORACLE, POSTGRES, POSTGRES_COPY, SQL_SERVER, SQLITE,
@@ -44,6 +46,12 @@ pub(super) struct Column {
     is_generated: bool,
     /// Whether it accepts an empty text.
     is_text: bool,
+    /// Whether `SELECT *` leaves it out.
+    is_hidden: bool,
+    /// Whether a statement must override the generated value; only for PostgreSQL.
+    pub(super) is_identity: bool,
+    /// The composite type of the column or of its elements, for PostgreSQL casts; or empty.
+    pub(super) composite: String,
 }
 
 /// Splits a name, `table` or `schema.table`.
@@ -143,10 +151,20 @@ impl Table {
         Ok(Self { quoted, columns, unique, takes_copy, verb: "" })
     }
 
-    /// Returns the writable columns, and whether each accepts an empty text.
-    pub(super) fn taking(&self) -> Vec<(String, bool)> {
-        let taking = self.columns.iter().filter(|column| !column.is_generated);
-        taking.map(|column| (column.name.clone(), column.is_text)).collect()
+    /// Returns the writable columns that are hidden or not, and whether each accepts an empty text.
+    pub(super) fn writable(&self, is_hidden: bool) -> Vec<(String, bool)> {
+        let written = self.columns.iter().filter(|column| !column.is_generated);
+        let written = written.filter(|column| column.is_hidden == is_hidden);
+        written.map(|column| (column.name.clone(), column.is_text)).collect()
+    }
+
+    /// Returns the words that make an insert into these columns override generated values.
+    pub(super) fn overriding(&self, columns: &[String]) -> &'static str {
+        let mut written = columns.iter().filter_map(|name| self.column(name));
+        match written.any(|column| column.is_identity) {
+            true => " OVERRIDING SYSTEM VALUE",
+            false => "",
+        }
     }
 
     /// Checks that rows with values for these columns can be written.
@@ -154,9 +172,8 @@ impl Table {
     /// # Errors
     /// A column does not exist, or a required one is missing.
     pub(super) fn check_columns(&self, columns: &[String]) -> Result<(), SinkProblem> {
-        let taking = self.taking();
-        let lacking = columns.iter().find(|name| taking.iter().all(|(other, _)| other != *name));
-        if let Some(name) = lacking {
+        let is_lacking = |name: &&String| self.column(name).is_none_or(|it| it.is_generated);
+        if let Some(name) = columns.iter().find(is_lacking) {
             let problem = format!("{} has no column `{name}`", self.quoted);
             return Err(SinkProblem::Table { problem });
         }
@@ -247,98 +264,6 @@ impl Table {
         }
         Ok((targets, places))
     }
-}
-
-fn of_postgres(row: &[Value]) -> Column {
-    let kind = match (text(row, 2), text(row, 3)) {
-        ("bytea", _) => Kind::Bytes,
-        ("timestamptz", _) => Kind::Moment,
-        ("timestamp", _) => Kind::Civil,
-        (_, "A") => Kind::Array,
-        _ => Kind::Text,
-    };
-    Column {
-        name: text(row, 0).to_owned(),
-        kind,
-        is_text: text(row, 3) == "S" || kind == Kind::Bytes,
-        cast: text(row, 1).to_owned(),
-        is_required: is_true(row, 4),
-        is_generated: is_true(row, 5),
-    }
-}
-
-fn of_mysql(row: &[Value]) -> Column {
-    let kind = match text(row, 1) {
-        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Kind::Bytes,
-        "timestamp" | "datetime" => Kind::Civil,
-        "bit" => Kind::StrictInt,
-        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "float"
-        | "double" | "year" => Kind::Number,
-        _ => Kind::Text,
-    };
-    let is_text = kind == Kind::Bytes
-        || ["char", "varchar", "enum", "set"].contains(&text(row, 1))
-        || text(row, 1).ends_with("text");
-    untyped(row, kind, is_text)
-}
-
-/// Describes a column without a cast.
-fn untyped(row: &[Value], kind: Kind, is_text: bool) -> Column {
-    let (is_required, is_generated) = (is_true(row, 2), is_true(row, 3));
-    let (name, cast) = (text(row, 0).to_owned(), String::new());
-    Column { name, kind, cast, is_required, is_generated, is_text }
-}
-
-fn of_sql_server(row: &[Value]) -> Column {
-    let (kind, cast) = match text(row, 1) {
-        "binary" | "varbinary" | "image" => (Kind::Bytes, "CAST(? AS varbinary(max))"),
-        "datetime" | "datetime2" | "smalldatetime" => (Kind::Civil, "CAST(? AS datetime2(7))"),
-        "datetimeoffset" => (Kind::Moment, "CAST(? AS datetimeoffset(7))"),
-        "bit" | "tinyint" | "smallint" | "int" | "bigint" | "decimal" | "numeric" | "real"
-        | "float" | "money" | "smallmoney" => (Kind::Number, ""),
-        _ => (Kind::Text, ""),
-    };
-    let is_text = kind == Kind::Bytes
-        || text(row, 1).ends_with("char")
-        || ["text", "ntext", "xml"].contains(&text(row, 1));
-    Column { cast: cast.to_owned(), ..untyped(row, kind, is_text) }
-}
-
-/// Describes an Oracle column, with the session's text formats. Timestamps are in UTC.
-fn of_oracle(row: &[Value]) -> Column {
-    let name = text(row, 1);
-    let (kind, cast) = match name {
-        "RAW" | "BLOB" | "LONG RAW" => (Kind::Bytes, ""),
-        "NUMBER" | "FLOAT" | "BINARY_FLOAT" | "BINARY_DOUBLE" => (Kind::Number, ""),
-        _ if name.contains("TIME ZONE") => (Kind::Civil, "FROM_TZ(TO_TIMESTAMP(?), 'UTC')"),
-        "DATE" => (Kind::Civil, "CAST(TO_TIMESTAMP(?) AS DATE)"),
-        _ if name.starts_with("TIMESTAMP") => (Kind::Civil, "TO_TIMESTAMP(?)"),
-        _ => (Kind::Text, ""),
-    };
-    // In Oracle, empty text is NULL.
-    Column { cast: cast.to_owned(), ..untyped(row, kind, kind == Kind::Bytes) }
-}
-
-/// Describes a SQLite column, with SQLite's own rules for type names.
-fn of_sqlite(row: &[Value]) -> Column {
-    let name = text(row, 1).to_uppercase();
-    let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
-    let kind = if has(&["INT"]) {
-        Kind::StrictInt
-    } else if has(&["CHAR", "CLOB", "TEXT"]) || name.is_empty() {
-        Kind::Text
-    } else if has(&["BLOB"]) {
-        Kind::Bytes
-    } else if has(&["REAL", "FLOA", "DOUB"]) {
-        Kind::StrictReal
-    } else if has(&["TIMESTAMP", "DATETIME"]) {
-        Kind::Civil
-    } else if has(&["DATE", "TIME", "JSON", "UUID", "ANY"]) {
-        Kind::Text
-    } else {
-        Kind::StrictNumeric
-    };
-    untyped(row, kind, has(&["CHAR", "CLOB", "TEXT", "BLOB"]) || name.is_empty())
 }
 
 /// Rejects tables without transactions, which would keep rows after a rollback.

@@ -6,7 +6,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use jiff::Timestamp;
+use formats::calendar::{self, TimeForm};
 use serde_json::value::RawValue;
 
 /// A value for the database.
@@ -58,8 +58,16 @@ pub(super) enum Kind {
     Moment,
     /// A date and a time in UTC, without a zone.
     Civil,
+    /// A date.
+    Date,
+    /// A time of day, without a zone.
+    TimeOfDay,
     /// A PostgreSQL array.
     Array,
+    /// A PostgreSQL array whose elements are JSON.
+    JsonArray,
+    /// Bits of MySQL, as an unsigned integer.
+    Bits,
     /// An integer of SQLite.
     StrictInt,
     /// A number of SQLite.
@@ -107,46 +115,70 @@ impl Kind {
             Some(b't' | b'f') if self.is_numeric() => {
                 self.of_text(if text == "true" { "1" } else { "0" }.to_owned())
             }
-            Some(b'[') if self == Self::Array => {
-                let mut array = String::new();
-                put_array(raw, &mut array)?;
-                Ok(Value::Text(array))
+            Some(b'-' | b'0'..=b'9') if self == Self::Date => of_whole_day(text).map(Value::Text),
+            Some(b'-' | b'0'..=b'9') if self == Self::TimeOfDay => {
+                of_millis_of_day(text).map(Value::Text)
             }
             _ => self.of_text(text.to_owned()),
         }
     }
 
     fn is_numeric(self) -> bool {
-        matches!(self, Self::Number | Self::StrictInt | Self::StrictReal | Self::StrictNumeric)
+        matches!(
+            self,
+            Self::Number | Self::Bits | Self::StrictInt | Self::StrictReal | Self::StrictNumeric
+        )
+    }
+
+    /// Returns a JSON list in PostgreSQL's notation; `None` for a text that is not a JSON list,
+    /// such as `{1,2}`.
+    fn array(self, text: &str) -> Option<String> {
+        let raw: &RawValue = text.starts_with('[').then(|| serde_json::from_str(text).ok())??;
+        let mut array = String::new();
+        put_array(raw, self == Self::JsonArray, &mut array).ok()?;
+        Some(array)
     }
 
     fn of_text(self, text: String) -> Result<Value, String> {
         match self {
-            Self::Text | Self::Array => Ok(Value::Text(text)),
+            Self::Text | Self::Date | Self::TimeOfDay => Ok(Value::Text(text)),
+            Self::Array | Self::JsonArray => Ok(Value::Text(self.array(&text).unwrap_or(text))),
             Self::Number => match (text.trim().parse(), real(&text)) {
                 (Ok(number), _) => Ok(Value::Int(number)),
                 (Err(_), Ok(_)) => Ok(Value::Text(text)),
                 (Err(_), Err(problem)) => Err(problem),
             },
-            Self::Bytes => {
-                let bytes = BASE64_STANDARD.decode(&text);
-                bytes.map(Value::Bytes).map_err(|error| format!("not base64: {error}"))
-            }
+            Self::Bytes => match of_uuid(&text) {
+                Some(bytes) => Ok(Value::Bytes(bytes)),
+                None => {
+                    let bytes = BASE64_STANDARD.decode(&text);
+                    bytes.map(Value::Bytes).map_err(|error| format!("not base64: {error}"))
+                }
+            },
             Self::Moment => Ok(Value::Text(match of_millis(&text)? {
-                Some(at) => at.to_string(),
+                Some(nanos) => written(nanos, TimeForm::Utc),
                 None => text,
             })),
             Self::Civil => {
                 let at = match of_millis(&text)? {
-                    Some(at) => Some(at),
+                    Some(nanos) => Some(nanos),
                     // Text without a zone is not a timestamp, and stays unchanged.
-                    None => text.parse::<Timestamp>().ok(),
+                    None => calendar::nanos(&text),
                 };
                 Ok(Value::Text(match at {
-                    Some(at) => at.strftime("%Y-%m-%d %H:%M:%S%.f").to_string(),
+                    Some(nanos) => written(nanos, TimeForm::Spaced),
+                    // The zero of MySQL's `TIMESTAMP`.
+                    None if text == ZERO => ZERO.replace('T', " ").replace('Z', ""),
                     None => text,
                 }))
             }
+            Self::Bits => match text.trim().parse::<u64>() {
+                Ok(bits) => Ok(match i64::try_from(bits) {
+                    Ok(number) => Value::Int(number),
+                    Err(_) => Value::Bytes(bits.to_be_bytes().to_vec()),
+                }),
+                Err(_) => Err(format!("{} is not an unsigned 64-bit integer", shown(&text))),
+            },
             Self::StrictInt => {
                 let number = text.trim().parse().map(Value::Int);
                 number.map_err(|_| format!("{} is not a 64-bit integer", shown(&text)))
@@ -165,15 +197,69 @@ fn real(text: &str) -> Result<Value, String> {
     number.map(Value::Real).ok_or_else(|| format!("{} is not a number", shown(text)))
 }
 
-/// Parses a timestamp in milliseconds since 1970, as in headers.
-fn of_millis(text: &str) -> Result<Option<Timestamp>, String> {
+/// MySQL's zero `TIMESTAMP`, as the source writes it.
+const ZERO: &str = "0000-00-00T00:00:00Z";
+const MILLIS_OF_DAY: i64 = 86_400_000;
+
+fn written(nanos: i128, form: TimeForm) -> String {
+    let mut text = String::new();
+    calendar::put_nanos(nanos, form, &mut text);
+    text
+}
+
+/// Parses a timestamp in milliseconds since 1970, as in headers, to nanoseconds.
+fn of_millis(text: &str) -> Result<Option<i128>, String> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(None);
     }
-    let at = text.parse().ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
-    at.map(Some)
-        .ok_or_else(|| format!("the time {} (ms since 1970) is after the year 9999", shown(text)))
+    whole(text).map(|millis| Some(i128::from(millis) * 1_000_000))
+}
+
+fn whole(text: &str) -> Result<i64, String> {
+    let millis = text.parse();
+    millis.map_err(|_| format!("{} is not a 64-bit number of milliseconds", shown(text)))
+}
+
+/// Converts midnight of a day in milliseconds since 1970, as Sqoop writes dates, to a date.
+fn of_whole_day(text: &str) -> Result<String, String> {
+    let millis = whole(text)?;
+    let day = i32::try_from(millis / MILLIS_OF_DAY).ok().filter(|_| millis % MILLIS_OF_DAY == 0);
+    let day = day.ok_or_else(|| {
+        format!(
+            "{text} (ms since 1970) is not midnight in UTC; write a date as text, or run Sqoop \
+             with `-Duser.timezone=UTC`"
+        )
+    })?;
+    let mut date = String::new();
+    calendar::put_day(day, &mut date);
+    Ok(date)
+}
+
+/// Converts milliseconds since midnight, as Sqoop writes times, to a time of day.
+fn of_millis_of_day(text: &str) -> Result<String, String> {
+    let millis = Some(whole(text)?).filter(|millis| (0..MILLIS_OF_DAY).contains(millis));
+    let millis = millis.ok_or_else(|| {
+        format!(
+            "{text} (ms since midnight) is not a time of day in UTC; write a time as text, or run \
+             Sqoop with `-Duser.timezone=UTC`"
+        )
+    })?;
+    let mut time = String::new();
+    calendar::put_time_of_day(millis * 1_000_000, &mut time);
+    Ok(time)
+}
+
+/// Returns the bytes of a UUID in its usual notation, which is not base64.
+fn of_uuid(text: &str) -> Option<Vec<u8>> {
+    let places = [8, 13, 18, 23];
+    if text.len() != 36 || places.iter().any(|at| text.as_bytes()[*at] != b'-') {
+        return None;
+    }
+    let digits = text.replace('-', "");
+    let is_hex = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = is_hex.then(|| u128::from_str_radix(&digits, 16).ok())??;
+    Some(number.to_be_bytes().to_vec())
 }
 
 /// Returns the start of a value for messages.
@@ -182,8 +268,9 @@ fn shown(text: &str) -> String {
     if cut.len() < text.len() { format!("`{cut}…`") } else { format!("`{cut}`") }
 }
 
-/// Converts a JSON array to PostgreSQL's notation.
-fn put_array(raw: &RawValue, out: &mut String) -> Result<(), String> {
+/// Converts a JSON array to PostgreSQL's notation. A list in it is a dimension, unless the elements
+/// are JSON.
+fn put_array(raw: &RawValue, is_json: bool, out: &mut String) -> Result<(), String> {
     let items: Vec<&RawValue> =
         serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
     out.push('{');
@@ -194,7 +281,8 @@ fn put_array(raw: &RawValue, out: &mut String) -> Result<(), String> {
         let text = item.get();
         match text.as_bytes().first() {
             Some(b'n') => out.push_str("NULL"),
-            Some(b'[') => put_array(item, out)?,
+            _ if is_json => put_quoted(text, out),
+            Some(b'[') => put_array(item, false, out)?,
             Some(b'"') => {
                 let text: String = serde_json::from_str(text).map_err(|error| error.to_string())?;
                 put_quoted(&text, out);
@@ -218,71 +306,4 @@ fn put_quoted(text: &str, out: &mut String) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn json(kind: Kind, text: &str) -> Result<Value, String> {
-        let raw: &RawValue = serde_json::from_str(text).unwrap();
-        kind.convert(EventValue::Json(raw))
-    }
-
-    fn text(text: &str) -> Result<Value, String> {
-        Ok(Value::Text(text.to_owned()))
-    }
-
-    #[test]
-    fn numbers_keep_every_digit_and_only_null_is_null() {
-        let long = "123456789012345678901234567890.000000000000000000010";
-        assert_eq!(json(Kind::Text, long), text(long));
-        assert_eq!(json(Kind::Text, "null"), Ok(Value::Null));
-        assert_eq!(json(Kind::Text, "\"null\""), text("null"));
-        assert_eq!(json(Kind::Text, "{\"a\": [1]}"), text("{\"a\": [1]}"));
-        assert_eq!(json(Kind::Text, "true"), text("true"));
-        assert_eq!(json(Kind::Number, "true"), Ok(Value::Int(1)));
-        assert_eq!(json(Kind::Number, long), text(long));
-        assert_eq!(json(Kind::Number, "18446744073709551615"), text("18446744073709551615"));
-        assert!(json(Kind::Number, "\"12abc\"").unwrap_err().contains("not a number"));
-        assert_eq!(json(Kind::StrictInt, "false"), Ok(Value::Int(0)));
-    }
-
-    #[test]
-    fn a_moment_without_a_zone_in_its_column_is_that_of_utc() {
-        for (given, moment, civil) in [
-            ("2026-11-26T18:00:00+02:00", "2026-11-26T18:00:00+02:00", "2026-11-26 16:00:00"),
-            ("2026-11-26 18:00:00", "2026-11-26 18:00:00", "2026-11-26 18:00:00"),
-            ("1700000000123", "2023-11-14T22:13:20.123Z", "2023-11-14 22:13:20.123"),
-            ("-1", "1969-12-31T23:59:59.999Z", "1969-12-31 23:59:59.999"),
-            ("soon", "soon", "soon"),
-        ] {
-            assert_eq!(Kind::Moment.convert(EventValue::Text(given)), text(moment), "{given}");
-            assert_eq!(Kind::Civil.convert(EventValue::Text(given)), text(civil), "{given}");
-        }
-        let far = Kind::Civil.convert(EventValue::Text("999999999999999999"));
-        assert!(far.unwrap_err().contains("after the year 9999"));
-    }
-
-    #[test]
-    fn bytes_are_base64_in_text_and_themselves_in_a_body() {
-        assert_eq!(json(Kind::Bytes, "\"AP8=\""), Ok(Value::Bytes(vec![0, 255])));
-        assert!(json(Kind::Bytes, "\"A\"").unwrap_err().contains("base64"));
-        let body = [0, 255];
-        assert_eq!(Kind::Bytes.convert(EventValue::Bytes(&body)), Ok(Value::Bytes(body.to_vec())));
-        assert!(Kind::Text.convert(EventValue::Bytes(&body)).unwrap_err().contains("UTF-8"));
-    }
-
-    #[test]
-    fn rejects_values_that_sqlite_would_store_as_text() {
-        assert_eq!(json(Kind::StrictInt, "\"12\""), Ok(Value::Int(12)));
-        assert!(json(Kind::StrictInt, "12.5").unwrap_err().contains("not a 64-bit integer"));
-        assert_eq!(json(Kind::StrictReal, "12"), Ok(Value::Real(12.0)));
-        assert_eq!(json(Kind::StrictNumeric, "12"), Ok(Value::Int(12)));
-        assert!(json(Kind::StrictReal, "\"NaN\"").is_err());
-    }
-
-    #[test]
-    fn an_array_is_written_as_postgresql_reads_it() {
-        let given = r#"["a", "b\"c\\", null, "", 1.50, [true]]"#;
-        assert_eq!(json(Kind::Array, given), text(r#"{"a","b\"c\\",NULL,"","1.50",{"true"}}"#));
-        assert_eq!(json(Kind::Array, "\"{1,2}\""), text("{1,2}"));
-    }
-}
+mod tests;

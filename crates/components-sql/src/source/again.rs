@@ -4,7 +4,7 @@
 //! excluded.
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use formats::calendar;
 use pipeline::{BuildContext, SourceError};
 
 use super::config::{Config, Mode, Options};
@@ -122,21 +122,16 @@ fn ranges(state: &State, mode: Mode, has_nulls: bool) -> Result<Vec<Range>, Stri
 impl Kind {
     /// Normalizes the text of a value to the form in which all file formats return it: numbers
     /// without redundant digits, times in nanoseconds.
-    pub fn canonical(self, text: String) -> Option<String> {
+    pub fn canonical(self, text: String) -> String {
         match self {
-            Self::Float => Some(text.parse::<f32>().map_or(text, |it| it.to_string())),
-            Self::Double => Some(text.parse::<f64>().map_or(text, |it| it.to_string())),
-            Self::Timestamp => {
-                let at = text.parse::<Timestamp>();
-                Some(at.map_or(text, |at| at.as_nanosecond().to_string()))
-            }
+            Self::Float => text.parse::<f32>().map_or(text, |it| it.to_string()),
+            Self::Double => text.parse::<f64>().map_or(text, |it| it.to_string()),
+            Self::Timestamp => calendar::nanos(&text).map_or(text, |at| at.to_string()),
             Self::Decimal { .. } if text.contains('.') => {
                 let short = text.trim_end_matches('0').trim_end_matches('.');
-                Some(if short.is_empty() || short == "-0" { "0" } else { short }.to_owned())
+                if short.is_empty() || short == "-0" { "0" } else { short }.to_owned()
             }
-            // Columnar files have a single null.
-            Self::Json if text == "null" => None,
-            _ => Some(text),
+            _ => text,
         }
     }
 }
@@ -184,8 +179,8 @@ mod tests {
             let forms: Vec<_> = texts.iter().map(|it| kind.canonical((*it).to_owned())).collect();
             assert!(forms.iter().all(|it| *it == forms[0]), "{kind:?} {forms:?}");
         }
-        assert_eq!(Kind::Text.canonical("1.0".into()), Some("1.0".into()));
-        assert_eq!(Kind::Json.canonical("null".into()), None);
-        assert_eq!(decimal.canonical("100".into()), Some("100".into()));
+        assert_eq!(Kind::Text.canonical("1.0".into()), "1.0");
+        assert_eq!(Kind::Json.canonical("null".into()), "null", "JSON null is not NULL");
+        assert_eq!(decimal.canonical("100".into()), "100");
     }
 }

@@ -64,6 +64,10 @@ pub struct Config {
     /// Format of the body of an event.
     #[serde(default)]
     format: Format,
+    /// `json`: whether JSON values, arrays and composites are texts that contain JSON. JSON `null`
+    /// is then the text `"null"` and differs from NULL.
+    #[serde(default)]
+    json_text: bool,
     /// `csv`: delimiter between two values, one ASCII character.
     #[serde(default = "defaults::delimiter")]
     delimiter: char,
@@ -160,6 +164,7 @@ pub(super) struct Options {
     pub(super) fetch_size: u32,
     pub(super) splits: u16,
     pub(super) form: Form,
+    pub(super) has_json_texts: bool,
     pub(super) timestamp_column: Option<String>,
     pub(super) batch_bytes: usize,
 }
@@ -259,6 +264,7 @@ impl Config {
             splits: self.splits,
             once: self.once,
             form,
+            has_json_texts: self.json_text,
             timestamp_column: self.timestamp_column,
             batch_bytes: self.batch_bytes.0 as usize,
         })
@@ -291,6 +297,9 @@ impl Config {
     /// Returns the encoding of a body.
     fn form(&self) -> Result<Form, BuildError> {
         let invalid = |setting: &str, problem: &str| Err(BuildError::invalid(setting, problem));
+        if self.json_text && self.format != Format::Json {
+            return invalid("json_text", "applies only to `json`: remove it, or change `format`");
+        }
         let is_default = self.delimiter == defaults::delimiter() && self.null.is_empty();
         match self.format {
             Format::Json if is_default => return Ok(Form::Json),

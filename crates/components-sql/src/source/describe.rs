@@ -170,6 +170,11 @@ fn kind_of_mysql(column: &mysql_async::Column) -> ColumnKind {
         T::MYSQL_TYPE_LONG => ColumnKind::Int64,
         T::MYSQL_TYPE_LONGLONG if !is_unsigned => ColumnKind::Int64,
         T::MYSQL_TYPE_LONGLONG => decimal(20, 0),
+        T::MYSQL_TYPE_BIT => match column.column_length() {
+            ..32 => ColumnKind::Int32,
+            32..64 => ColumnKind::Int64,
+            _ => decimal(20, 0),
+        },
         T::MYSQL_TYPE_FLOAT => ColumnKind::Float,
         T::MYSQL_TYPE_DOUBLE => ColumnKind::Double,
         T::MYSQL_TYPE_TIMESTAMP => ColumnKind::Timestamp,

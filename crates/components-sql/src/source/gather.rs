@@ -1,5 +1,6 @@
 //! Turns rows into events of a batch.
 
+use formats::rows::PROBLEM;
 use peers::limits::Cut;
 use pipeline::{Batch, BatchBuilder};
 
@@ -44,7 +45,7 @@ impl RowBatch {
     }
 
     pub(super) fn push(&mut self, row: Row, options: &Options, encoder: &Encoder) {
-        encoder.encode(&row.values, &mut self.body);
+        let problem = encoder.encode(&row.values, &mut self.body);
         let timestamp = row.timestamp.map(|millis| millis.to_string());
         // The key is at the end of the order.
         let of_key = row.order.len() - options.key.len().min(row.order.len());
@@ -54,6 +55,7 @@ impl RowBatch {
         headers.extend(options.table.as_deref().map(|table| ("table", table)));
         headers.extend((!options.key.is_empty()).then_some(("key", &*key)));
         headers.extend(timestamp.as_deref().map(|millis| ("timestamp", millis)));
+        headers.extend(problem.as_deref().map(|problem| (PROBLEM, problem)));
         self.builder.push(&self.body, &headers);
         self.bytes += self.body.len() + headers.iter().map(|(_, value)| value.len()).sum::<usize>();
         if options.overlap.is_some() {

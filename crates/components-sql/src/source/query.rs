@@ -3,40 +3,11 @@
 use std::time::Duration;
 
 use super::config::Options;
+pub(super) use super::kind::Kind;
 use super::position::Range;
 use crate::dialect::Dialect;
 use crate::meaning::Meaning;
 use crate::value::{Tuple, Value};
-
-/// The type of a column in a columnar file, with values as in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `true` or `false`.
-    Bool,
-    /// A 32-bit integer.
-    Int32,
-    /// A 64-bit integer.
-    Int64,
-    /// A 32-bit floating-point number.
-    Float,
-    /// A 64-bit floating-point number.
-    Double,
-    /// A decimal number.
-    Decimal {
-        /// Total number of digits.
-        precision: u32,
-        /// Digits after the point.
-        scale: u32,
-    },
-    /// A date.
-    Date,
-    /// A time in UTC.
-    Timestamp,
-    /// JSON.
-    Json,
-    /// Text: everything else.
-    Text,
-}
 
 /// A column to read.
 #[derive(Debug, Clone)]
@@ -86,6 +57,8 @@ pub(super) struct Table {
     pub(super) not_ahead: Option<String>,
     /// The expression for the header `timestamp`.
     pub(super) timestamp: Option<String>,
+    /// Whether JSON values are texts.
+    pub(super) has_json_texts: bool,
 }
 
 /// A statement and its parameters.
@@ -115,6 +88,7 @@ impl Table {
             order: Vec::new(),
             not_ahead: None,
             timestamp: timestamp.map(|name| dialect.millis(&dialect.quote(name))),
+            has_json_texts: options.has_json_texts,
         }
     }
 
@@ -196,6 +170,25 @@ impl Table {
         let condition = format!(" AND ({})", nulls.join(" OR "));
         self.select("'nameless'", &[], 1, |statement| {
             statement.push(&condition);
+        })
+    }
+
+    /// Returns the index of a column with MySQL's zero `TIMESTAMP`; `None` if no column can have
+    /// one.
+    pub(super) fn zeros(&self) -> Option<Statement> {
+        let zero = |(at, column): (usize, &Column)| {
+            let name = self.dialect.quote(&column.name);
+            (column.kind == Kind::Timestamp)
+                .then(|| (format!("{name} = '0000-00-00 00:00:00'"), at))
+        };
+        let zeros: Vec<_> = self.columns.iter().enumerate().filter_map(zero).collect();
+        let cases: Vec<_> = zeros.iter().map(|(is, at)| format!("WHEN {is} THEN {at}")).collect();
+        let any: Vec<_> = zeros.iter().map(|(is, _)| &**is).collect();
+        let selected = format!("CASE {} END", cases.join(" "));
+        (!any.is_empty()).then(|| {
+            self.select(&selected, &[], 1, |statement| {
+                statement.push(" AND (").push(&any.join(" OR ")).push(")");
+            })
         })
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
-use super::query::{Statement, Table};
+use super::query::{Kind, Statement, Table};
 use crate::connection::Connection;
 use crate::database::Target;
 use crate::error::SqlError;
@@ -106,6 +106,11 @@ impl<'a> Rows<'a> {
         };
         for (value, column) in values.iter_mut().zip(&table.columns) {
             column.meaning.apply(value);
+            if let (Value::Raw(json), true, Kind::Json) =
+                (&mut *value, table.has_json_texts, column.kind)
+            {
+                *value = Value::Text(std::mem::take(json));
+            }
         }
         Ok(Some(Row { order: table.tuple(false, order), timestamp, values }))
     }

@@ -22,6 +22,7 @@ use serde::Deserialize;
 use super::avro_table;
 use super::container::{self, BlockCodec, Container};
 use crate::avro::bodies::{self, Declared, Same, no_datum};
+use crate::rows::reason;
 
 /// Settings of the `avro_schema` encoder.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -80,7 +81,8 @@ impl AvroSchema {
     fn problem<'a>(&self, event: EventRef<'a>, same: &mut Same<'a>) -> Option<Cow<'static, str>> {
         match self.bodies.datum(event, same) {
             Ok(datum) => {
-                self.bodies.schema.check(datum).err().map(|problem| no_datum(problem).into())
+                let problem = self.bodies.schema.check(datum).err()?;
+                Some(reason(event, no_datum(problem)).into())
             }
             Err(reason) => Some(reason.into()),
         }

@@ -42,8 +42,13 @@ fn file() -> Vec<u8> {
         field("d", json!("double")),
         field("day", logical("int", "date")),
         field("at", logical("long", "timestamp-millis")),
-        // Like a time without logical types in Sqoop.
+        // Like times and dates without logical types in Sqoop.
         field("millis", json!("long")),
+        field("ms_of_day", json!("long")),
+        field("ms_day", json!("long")),
+        field("of_day", logical("long", "time-micros")),
+        field("local", logical("long", "local-timestamp-micros")),
+        field("u", json!({ "type": "fixed", "name": "U", "size": 16, "logicalType": "uuid" })),
         field("raw", json!("bytes")),
         field("v", json!("string")),
     ] });
@@ -69,16 +74,21 @@ fn put_record(out: &mut Vec<u8>, id: i64) {
     let is_null = id % 10 == 0;
     put_long(out, 1);
     put_long(out, id);
-    for field in 0..8 {
-        put_long(out, i64::from(!is_null || field == 7));
+    for field in 0..13 {
+        put_long(out, i64::from(!is_null || field == 12));
         match field {
-            7 => put_bytes(out, format!("say \"{id}\", e").as_bytes()),
+            12 => put_bytes(out, format!("say \"{id}\", e").as_bytes()),
             _ if is_null => {}
             0 => out.push(u8::from(id % 2 == 0)),
             1 => put_bytes(out, &(-id).to_be_bytes()),
             2 => out.extend((id as f64 + 0.5).to_le_bytes()),
             3 => put_long(out, id),
             4 | 5 => put_long(out, 1_700_000_000_000 + id),
+            6 => put_long(out, 123_000),
+            7 => put_long(out, id * 86_400_000),
+            8 => put_long(out, 3_600_000_000),
+            9 => put_long(out, 157_766_400_000_001),
+            10 => out.extend(id.to_be_bytes().repeat(2)),
             _ => put_bytes(out, &[0, 255, b'\\']),
         }
     }
@@ -92,9 +102,18 @@ pub(super) fn rows_of_avro_are_rows_of_a_table(dir: &Path, server: &Server) {
             ("varbinary(9)", "datetime(3)", "X'00FF5C'", "date_add('1970-01-01', INTERVAL id DAY)")
         }
     };
+    let (of_day, micros, uuid, same) = match server {
+        Server::Postgres(_) => {
+            ("time", "timestamp", "uuid", "repeat(lpad(to_hex(id), 16, '0'), 2)::uuid")
+        }
+        Server::Mariadb(_) => {
+            ("time(6)", "datetime(6)", "binary(16)", "unhex(repeat(lpad(hex(id), 16, '0'), 2))")
+        }
+    };
     server.ask(&format!(
         "CREATE TABLE typed (id bigint, flag boolean, n decimal(20, 3), d double precision, \
-         day date, at {time}, millis {time}, raw {bytes}, v varchar(99))"
+         day date, at {time}, millis {time}, ms_of_day {of_day}, ms_day date, of_day {of_day}, \
+         local {micros}, u {uuid}, raw {bytes}, v varchar(99))"
     ));
     let files = dir.join("avro");
     fs::create_dir(&files).expect("the test's own folder");
@@ -111,7 +130,9 @@ pub(super) fn rows_of_avro_are_rows_of_a_table(dir: &Path, server: &Server) {
     assert_eq!(count(server, nulls), ROWS as usize / 10);
     let right = format!(
         "typed WHERE id % 10 <> 0 AND flag = (id % 2 = 0) AND n = -0.001 * id AND d = id + 0.5 \
-         AND day = {begin} AND at = millis AND raw = {raw} AND v = concat('say \"', id, '\", e')"
+         AND day = {begin} AND at = millis AND raw = {raw} AND v = concat('say \"', id, '\", e') \
+         AND ms_of_day = '00:02:03' AND ms_day = {begin} AND of_day = '01:00:00' AND u = {same} \
+         AND local = '1975-01-01 00:00:00.000001'"
     );
     assert_eq!(count(server, &right), ROWS as usize * 9 / 10);
     let at = "typed WHERE id = 123 AND at = '2023-11-14 22:13:20.123'";

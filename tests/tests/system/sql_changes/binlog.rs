@@ -57,7 +57,9 @@ CREATE TABLE kinds (id int PRIMARY KEY, b boolean, u8 bigint unsigned, i8 bigint
   c char(3), l varchar(300) CHARACTER SET latin1, m enum('good','bäd') CHARACTER SET latin1,
   s set('a','b','c'), bi binary(4), vb varbinary(20), y blob, j json, da date, zd date, ti time(2),
   t6 time(6), ts timestamp(3) NULL, t0 timestamp NULL, dt datetime(6), zt datetime, yr year,
-  y0 year, bt bit(10), g point, twice int AS (i3 * 2) STORED, thrice int AS (i3 * 3) VIRTUAL);
+  y0 year, bt bit(10), g point,
+  gl varchar(9) CHARACTER SET latin1, gb varbinary(3), twice int AS (i3 * 2) STORED,
+  thrice int AS (i3 * 3) VIRTUAL);
 CREATE PROCEDURE churn(steps int, lane int)
 BEGIN
   DECLARE step int DEFAULT 0;
@@ -93,7 +95,7 @@ const KINDS: &str = "true, 18446744073709551615, -9223372036854775808, 16777215,
   0.5, 0.0001, 0.1, -1e300, 'x  ', 'Grüße €', 'bäd', 'a,c', 'ab', 0x00ff00, 0x00ff, \
   <JSON>, '9999-12-31', '0000-00-00', '-100:59:58.50', '-00:00:00.000001', \
   '2026-01-31 12:00:00.5', '2026-01-31 12:00:00', '1999-12-31 23:59:59.000001', \
-  '0000-00-00 00:00:00', 1999, 0, b'1000000001', POINT(1, 2)";
+  '0000-00-00 00:00:00', 1999, 0, b'1000000001', POINT(1, 2), 'bäd', 0x00ff";
 const BODY: &str = concat!(
     r#""b":1,"u8":18446744073709551615,"i8":-9223372036854775808,"u3":16777215,"i3":-8388608,"#,
     r#""d":"-1.1000000000","e":"0.50","z":"0.0001","r":0.1,"f":-1e+300,"c":"x","l":"Grüße €","#,
@@ -101,13 +103,14 @@ const BODY: &str = concat!(
     r#""da":"9999-12-31","zd":"0000-00-00","ti":"-100:59:58.500000","t6":"-00:00:00.000001","#,
     r#""ts":"2026-01-31T12:00:00.500000Z","t0":"2026-01-31T12:00:00Z","#,
     r#""dt":"1999-12-31T23:59:59.000001","zt":"0000-00-00T00:00:00","yr":1999,"y0":0,"bt":513,"#,
-    r#""g":"AAAAAAEBAAAAAAAAAAAA8D8AAAAAAAAAQA==","twice":-16777216,"thrice":-25165824}"#
+    r#""g":"AAAAAAEBAAAAAAAAAAAA8D8AAAAAAAAAQA==","gl":"bäd","gb":"AP8=","#,
+    r#""twice":-16777216,"thrice":-25165824}"#
 );
 
 fn kinds(kind: &Kind, server: &MariaDb, id: u32) {
     let values = KINDS.replace("<JSON>", kind.json[0]);
     let columns = "id, b, u8, i8, u3, i3, d, e, z, r, f, c, l, m, s, bi, vb, y, j, da, zd, ti, t6, \
-                   ts, t0, dt, zt, yr, y0, bt, g";
+                   ts, t0, dt, zt, yr, y0, bt, g, gl, gb";
     let sql = format!(
         "SET NAMES utf8mb4; SET sql_mode = ''; SET time_zone = '+00:00'; \
          INSERT INTO kinds ({columns}) VALUES ({id}, {values})"

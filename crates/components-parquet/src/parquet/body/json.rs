@@ -1,9 +1,10 @@
 //! Bodies that are JSON objects.
 
+use formats::rows::reason;
 use pipeline::Events;
 
 use super::{Body, EachRow};
-use crate::parquet::paths::Paths;
+use crate::parquet::paths::{Paths, Unread};
 use crate::parquet::value::Found;
 
 /// The reader.
@@ -23,7 +24,10 @@ impl Body for Bodies {
                 continue;
             }
             found.fill(Found::Missing);
-            let read = self.paths.read(event.body(), &mut found);
+            let read = self.paths.read(event.body(), &mut found).map_err(|unread| match unread {
+                Unread::Body(problem) => Unread::Body(reason(event, problem).into()),
+                within => within,
+            });
             row(event, read.map(|()| &found[..]));
         }
     }

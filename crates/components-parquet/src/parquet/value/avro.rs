@@ -1,8 +1,9 @@
 //! Checks that the type of an Avro value matches its column; nothing is converted.
 
 use formats::avro::schema::value::{Datum, Value as Item, decimal as digits};
+use formats::rows::uuid;
 
-use super::{ColumnType, FINER, Kind, Problem, RANGE, Value, date, decimal, time};
+use super::{ColumnType, FINER, Kind, Problem, RANGE, Value, date, decimal, json_in, time};
 
 /// Returns a noun for an Avro value.
 pub(in super::super) fn noun(item: Item<'_>) -> Problem {
@@ -17,6 +18,9 @@ pub(in super::super) fn noun(item: Item<'_>) -> Problem {
         Item::Decimal(..) => "a decimal",
         Item::Day(_) => "a day",
         Item::Time(..) => "a time",
+        Item::LocalTime(..) => "a local time",
+        Item::TimeOfDay(..) => "a time of day",
+        Item::Uuid(_) => "a UUID",
         Item::Array => "an array",
         Item::Named => "a record",
     }
@@ -34,7 +38,9 @@ pub(super) fn convert(kind: Kind, datum: Datum<'_>) -> Result<Value<'_>, Problem
         Kind::Decimal { .. } => {
             return match item {
                 Item::Decimal(bytes, scale) => decimal(&digits(bytes, scale).ok_or(RANGE)?, kind),
-                Item::Whole(number) => decimal(&number.to_string(), kind),
+                Item::Whole(number) | Item::LocalTime(number, _) | Item::TimeOfDay(number, _) => {
+                    decimal(&number.to_string(), kind)
+                }
                 Item::Text(text) => decimal(text, kind),
                 _ => other,
             };
@@ -47,11 +53,15 @@ pub(super) fn convert(kind: Kind, datum: Datum<'_>) -> Result<Value<'_>, Problem
             let text = is_json.then_some(text).ok_or("a number that JSON does not support")?;
             Ok(Value::Bytes(text.into_bytes().into()))
         }
+        (ColumnType::JsonText, Item::Text(text)) => json_in(text.into()),
         (ColumnType::Bool, Item::Boolean(value)) => Ok(Value::Bool(value)),
-        (ColumnType::Int32, Item::Whole(number)) => {
+        (ColumnType::Int32, Item::Whole(number) | Item::TimeOfDay(number, _)) => {
             i32::try_from(number).map(Value::Int32).map_err(|_| RANGE)
         }
-        (ColumnType::Int64, Item::Whole(number)) => Ok(Value::Int64(number)),
+        (
+            ColumnType::Int64,
+            Item::Whole(number) | Item::LocalTime(number, _) | Item::TimeOfDay(number, _),
+        ) => Ok(Value::Int64(number)),
         (ColumnType::Float, Item::Float(number)) => Ok(Value::Float(number)),
         (ColumnType::Double, Item::Float(number)) => Ok(Value::Double(number.into())),
         (ColumnType::Double, Item::Double(number)) => Ok(Value::Double(number)),
@@ -59,13 +69,21 @@ pub(super) fn convert(kind: Kind, datum: Datum<'_>) -> Result<Value<'_>, Problem
             Ok(Value::Bytes(text.as_bytes().into()))
         }
         (ColumnType::Bytes, Item::Bytes(bytes)) => Ok(Value::Bytes(bytes.into())),
+        (ColumnType::Bytes, Item::Uuid(bytes)) => Ok(Value::Bytes(bytes.to_vec().into())),
+        (ColumnType::String, Item::Uuid(bytes)) => {
+            Ok(Value::Bytes(uuid(bytes).into_bytes().into()))
+        }
         (ColumnType::Date, Item::Day(day)) => Ok(Value::Int32(day)),
         (ColumnType::Date, Item::Text(text)) => date(text),
         (ColumnType::TimestampMillis | ColumnType::TimestampMicros, Item::Whole(number)) => {
             Ok(Value::Int64(number))
         }
-        (ColumnType::TimestampMillis, Item::Time(count, parts)) => instant(count, parts, 1_000),
-        (ColumnType::TimestampMicros, Item::Time(count, parts)) => instant(count, parts, 1_000_000),
+        (ColumnType::TimestampMillis, Item::Time(count, parts) | Item::LocalTime(count, parts)) => {
+            instant(count, parts, 1_000)
+        }
+        (ColumnType::TimestampMicros, Item::Time(count, parts) | Item::LocalTime(count, parts)) => {
+            instant(count, parts, 1_000_000)
+        }
         (ColumnType::TimestampMillis | ColumnType::TimestampMicros, Item::Text(text)) => {
             time(plain, text)
         }
@@ -75,6 +93,10 @@ pub(super) fn convert(kind: Kind, datum: Datum<'_>) -> Result<Value<'_>, Problem
 
 /// Converts units of 1/`parts` s to units of 1/`kept` s.
 fn instant(count: i64, parts: i64, kept: i64) -> Result<Value<'static>, Problem> {
+    if count == i64::MAX || count == i64::MIN {
+        // `infinity`, in every unit.
+        return Ok(Value::Int64(count));
+    }
     let in_parts = i128::from(count) * i128::from(kept);
     if in_parts % i128::from(parts) != 0 {
         return Err(FINER);
@@ -130,6 +152,11 @@ mod tests {
             (plain(TimestampMillis), unit("timestamp-micros"), &[0xd0, 0xf], Ok("Int64(1)")),
             (plain(Int64), unit("timestamp-micros"), &[2], Err("a time")),
             (plain(TimestampMicros), json!("long"), &[2], Ok("Int64(1)")),
+            (plain(TimestampMicros), unit("local-timestamp-millis"), &[2], Ok("Int64(1000)")),
+            (plain(TimestampMillis), unit("local-timestamp-micros"), &[2], Err(FINER)),
+            (plain(Int64), unit("local-timestamp-micros"), &[2], Ok("Int64(1)")),
+            (plain(TimestampMicros), unit("time-micros"), &[2], Err("a time of day")),
+            (plain(Int32), logical("int", "time-millis"), &[2], Ok("Int32(1)")),
             (digits, price.clone(), &[2, 0xff], Ok("Int32(-10)")),
             (digits, json!("string"), &[6, b'0', b'.', b'5'], Ok("Int32(500)")),
             (plain(Json), price, &[2, 0xff], Ok("Bytes([45, 48, 46, 48, 49])")),

@@ -53,9 +53,19 @@ fn a_number_with_a_fraction_is_the_nearest_one_to_its_text() {
     assert_eq!(json(double, "1e309"), Err(RANGE));
     assert_eq!(json(plain(ColumnType::Float), "0.1"), Ok(Value::Float(0.1)));
     assert_eq!(json(plain(ColumnType::Float), "3.5e38"), Err(RANGE));
-    for number in ["NaN", "inf", ""] {
+    for number in ["nan", "inf", ""] {
         assert_eq!(text(double, number), Err("text that is not a number"));
+        assert_eq!(json(double, &format!("{number:?}")), Err("a string"));
     }
+    for (number, value) in [("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)] {
+        let raw = format!("{number:?}");
+        assert_eq!(json(double, &raw), Ok(Value::Double(value)));
+        assert_eq!(json(plain(ColumnType::Float), &raw), Ok(Value::Float(value as f32)));
+        assert_eq!(text(double, number), Ok(Value::Double(value)));
+        assert_eq!(json(plain(ColumnType::Int64), &raw), Err("a string"));
+    }
+    let nan = json(double, "\"NaN\"");
+    assert!(matches!(nan, Ok(Value::Double(number)) if number.is_nan()), "{nan:?}");
 }
 
 #[test]
@@ -68,6 +78,13 @@ fn text_is_text_with_its_escapes_read_and_json_is_kept_as_it_was_written() {
     assert_eq!(json(json_type, r#"{"b":1.10, "a":[]}"#), bytes(r#"{"b":1.10, "a":[]}"#));
     assert_eq!(json(json_type, "null"), Ok(Value::Null));
     assert_eq!(text(json_type, "[1"), Err("text that is not JSON"));
+    let json_text = plain(ColumnType::JsonText);
+    assert_eq!(json(json_text, "null"), Ok(Value::Null));
+    assert_eq!(json(json_text, r#""null""#), bytes("null"));
+    assert_eq!(json(json_text, r#""{\"a\": 1.10}""#), bytes(r#"{"a": 1.10}"#));
+    assert_eq!(json(json_text, r#""a""#), Err("text that is not JSON"));
+    assert_eq!(json(json_text, "{}"), Err("an object"));
+    assert_eq!(text(json_text, "null"), bytes("null"));
     let latin = Found::Text(b"\xe9");
     assert_eq!(value(string, latin), Err(NO_UTF8));
     assert_eq!(value(plain(ColumnType::Bytes), latin), Ok(Value::Bytes(b"\xe9"[..].into())));
@@ -109,6 +126,15 @@ fn times_and_days_are_exact_or_refused() {
         assert!(text(date, other).unwrap_err().starts_with("text that is not a date"), "{other}");
     }
     assert_eq!(json(date, "5"), Err("a number"));
+    // Outside of the years of the time library.
+    assert_eq!(json(date, r#""infinity""#), Ok(Value::Int32(i32::MAX)));
+    assert_eq!(json(date, r#""0044-03-15 BC""#), Ok(Value::Int32(-735_160)));
+    assert_eq!(
+        json(micros, r#""9999-12-31T23:59:59.999999Z""#),
+        Ok(Value::Int64(253_402_300_799_999_999))
+    );
+    assert_eq!(json(micros, r#""-infinity""#), Ok(Value::Int64(i64::MIN)));
+    assert_eq!(json(micros, r#""294276-12-31T00:00:00Z""#), Err("a time out of range"));
 }
 
 #[test]

@@ -222,9 +222,10 @@ impl Server {
     /// # Errors
     /// Same as [`Self::rows`].
     pub(super) async fn charsets(&mut self) -> Result<Charsets, SqlError> {
+        let flavour = self.flavour;
         let sql = "SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS WHERE ID IS \
                    NOT NULL AND CHARACTER_SET_NAME IS NOT NULL";
-        Ok(Charsets::new(self.rows::<(u64, String)>(sql).await?))
+        Ok(Charsets::new(flavour, self.rows::<(u64, String)>(sql).await?))
     }
 
     /// Returns the proof of this position; `None` if it is not in the log.

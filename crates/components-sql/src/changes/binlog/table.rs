@@ -10,6 +10,7 @@ use mysql_async::binlog::events::{OptionalMetaExtractor, OptionalMetadataField, 
 use mysql_async::consts::ColumnType;
 
 use super::super::assemble::{Column, Table};
+use super::flavour::Flavour;
 use crate::connection::MYSQL_BINARY;
 use crate::meaning::Meaning;
 
@@ -35,13 +36,25 @@ impl Charset {
     }
 }
 
-/// The charsets of a server, by collation number.
-#[derive(Debug, Default)]
-pub(super) struct Charsets(HashMap<u64, String>);
+/// The charsets of a server, by collation number, and its list of columns with a charset.
+#[derive(Debug)]
+pub(super) struct Charsets {
+    names: HashMap<u64, String>,
+    flavour: Flavour,
+}
 
 impl Charsets {
-    pub(super) fn new(collations: impl IntoIterator<Item = (u64, String)>) -> Self {
-        Self(collations.into_iter().collect())
+    pub(super) fn new(
+        flavour: Flavour,
+        collations: impl IntoIterator<Item = (u64, String)>,
+    ) -> Self {
+        Self { names: collations.into_iter().collect(), flavour }
+    }
+
+    /// Returns whether the log lists a charset for columns of this type. MariaDB also lists one
+    /// for each geometry.
+    fn lists(&self, kind: ColumnType) -> bool {
+        kind.is_character_type() || self.flavour == Flavour::MariaDb && kind.is_geometry_type()
     }
 
     fn charset(&self, collation: u16) -> Result<Charset, String> {
@@ -49,7 +62,7 @@ impl Charsets {
         let name = match collation >> 8 {
             8 => "utf8mb3",
             9 => "utf8mb4",
-            _ => self.0.get(&collation.into()).map_or("unknown", String::as_str),
+            _ => self.names.get(&collation.into()).map_or("unknown", String::as_str),
         };
         Charset::named(name).ok_or_else(|| format!("the charset {name} (collation {collation})"))
     }
@@ -149,12 +162,18 @@ fn shapes(map: &TableMapEvent<'_>, charsets: &Charsets) -> Result<Vec<Shape>, St
         let written = map.get_column_metadata(at).unwrap_or_default();
         meta.iter_mut().zip(written).for_each(|(to, from)| *to = *from);
         let (charset, labels) = match kind {
-            ColumnType::MYSQL_TYPE_ENUM => (choices.next(), enums.next()),
-            ColumnType::MYSQL_TYPE_SET => (choices.next(), sets.next()),
-            kind if kind.is_character_type() => (texts.next(), None),
+            ColumnType::MYSQL_TYPE_ENUM => (Some(choices.next()), enums.next()),
+            ColumnType::MYSQL_TYPE_SET => (Some(choices.next()), sets.next()),
+            kind if charsets.lists(kind) => (Some(texts.next()), None),
             _ => (None, None),
         };
-        let charset = charset.transpose().map_err(odd)?.unwrap_or(MYSQL_BINARY);
+        let charset = match charset {
+            None => MYSQL_BINARY,
+            Some(listed) => {
+                let listed = listed.transpose().map_err(odd)?;
+                listed.ok_or_else(|| format!("the log has no charset of the column `{name}`"))?
+            }
+        };
         let charset = charsets.charset(charset).map_err(|charset| {
             format!(
                 "the column `{name}` has {charset}, which is not supported; convert it to utf8mb4"

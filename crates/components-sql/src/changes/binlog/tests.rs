@@ -17,6 +17,8 @@ use super::row::changes;
 use super::table::Charsets;
 use super::*;
 
+mod geometry;
+
 /// The start of a file; the table `rec.kinds`; a row of it with values of each type.
 const FORMAT: &str = "\
      5f7d096b0f01000000fc000000000100000100040031302e31312e31392d4d6172696144422d302b64656231\
@@ -100,7 +102,11 @@ fn begun_by(beginning: &str) -> (Log, FormatDescriptionEvent<'static>) {
         [(8, "latin1"), (45, "utf8mb4"), (46, "utf8mb4"), (63, "binary"), (255, "utf8mb4")];
     let charsets = charsets.map(|(id, name)| (id, name.to_owned()));
     let wanted = vec![("rec".to_owned(), "kinds".to_owned())];
-    let mut log = Log::new(("bin".to_owned(), 12), wanted, Charsets::new(charsets));
+    let flavour = match beginning {
+        FORMAT => Flavour::MariaDb,
+        _ => Flavour::Mysql { end_of_log: "" },
+    };
+    let mut log = Log::new(("bin".to_owned(), 12), wanted, Charsets::new(flavour, charsets));
     let form = FormatDescriptionEvent::new(BinlogVersion::Version4);
     let event = Event::read(&form, &*bytes(beginning)).unwrap();
     let read: FormatDescriptionEvent<'_> = event.read_event().unwrap();

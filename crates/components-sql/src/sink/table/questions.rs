@@ -4,26 +4,30 @@ pub(super) const POSTGRES: &str = "\
 SELECT a.attname::text, quote_ident(n.nspname) || '.' || quote_ident(t.typname), \
  coalesce(b.typname, t.typname)::text, coalesce(b.typcategory, t.typcategory)::text, \
  (a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '')::int::bigint, \
- (a.attgenerated <> '')::int::bigint \
+ (a.attgenerated <> '')::int::bigint, (a.attidentity = 'a')::int::bigint, \
+ coalesce((SELECT quote_ident(m.nspname) || '.' || quote_ident(c.typname) \
+  FROM pg_catalog.pg_type c JOIN pg_catalog.pg_namespace m ON m.oid = c.typnamespace \
+  WHERE c.typtype = 'c' AND c.oid IN (t.oid, t.typelem)), '') \
 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
  LEFT JOIN pg_catalog.pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype \
 WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped \
 ORDER BY a.attnum";
 
-/// `COPY` ignores rules, is rejected on tables with row security, and overwrites always-generated
-/// columns.
+/// `COPY` ignores rules, and is rejected on tables with row security. Into an identity column, it
+/// writes the given values.
 pub(super) const POSTGRES_COPY: &str = "\
-SELECT (c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND NOT c.relhasrules AND NOT EXISTS \
- (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attidentity = 'a') \
- )::int::bigint \
+SELECT (c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND NOT c.relhasrules)::int::bigint \
 FROM pg_catalog.pg_class c WHERE c.oid = to_regclass($1::text)";
 
+/// `DEFAULT_GENERATED` in `extra` means a default.
 pub(super) const MYSQL: &str = "\
 SELECT CAST(column_name AS CHAR), CAST(data_type AS CHAR), \
  is_nullable = 'NO' AND column_default IS NULL AND extra NOT LIKE '%auto_increment%' \
-  AND extra NOT LIKE '%GENERATED%', \
- extra LIKE '%GENERATED%' \
+  AND extra NOT LIKE '%VIRTUAL%' AND extra NOT LIKE '%STORED GENERATED%' \
+  AND extra NOT LIKE '%PERSISTENT%', \
+ extra LIKE '%VIRTUAL%' OR extra LIKE '%STORED GENERATED%' OR extra LIKE '%PERSISTENT%', \
+ extra LIKE '%INVISIBLE%' \
 FROM information_schema.columns \
 WHERE table_schema = coalesce(?, database()) AND table_name = ? ORDER BY ordinal_position";
 
@@ -38,7 +42,8 @@ WHERE table_schema = coalesce(?, database()) AND table_name = ?";
 
 pub(super) const SQLITE: &str = "\
 SELECT name, type, \"notnull\" = 1 AND dflt_value IS NULL AND NOT (pk = 1 AND \
- upper(type) = 'INTEGER'), hidden IN (2, 3) FROM pragma_table_xinfo(?, coalesce(?, 'main'))";
+ upper(type) = 'INTEGER'), hidden IN (2, 3), hidden = 1 \
+FROM pragma_table_xinfo(?, coalesce(?, 'main'))";
 
 pub(super) const SQL_SERVER: &str = "\
 SELECT c.name, t.name, \

@@ -270,6 +270,7 @@ mod tests {
             order,
             not_ahead: None,
             timestamp: Some(dialect.millis(&dialect.quote("AT"))),
+            has_json_texts: false,
         }
     }
 

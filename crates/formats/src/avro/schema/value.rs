@@ -24,7 +24,16 @@ pub(super) enum Logical {
     Date,
     /// Time since 1970 UTC, in units of this many per second.
     Timestamp(i64),
+    /// Local time since 1970-01-01 00:00, in units of this many per second.
+    LocalTimestamp(i64),
+    /// Time since midnight, in units of this many per second.
+    TimeOfDay(i64),
+    /// A UUID in 16 bytes.
+    Uuid,
 }
+
+/// Bytes of a UUID.
+const UUID_BYTES: u64 = 16;
 
 impl Logical {
     /// Returns the logical type in a schema. Others are treated as their underlying type.
@@ -40,6 +49,15 @@ impl Logical {
             ("long", "timestamp-millis") => Some(Self::Timestamp(1_000)),
             ("long", "timestamp-micros") => Some(Self::Timestamp(1_000_000)),
             ("long", "timestamp-nanos") => Some(Self::Timestamp(1_000_000_000)),
+            ("long", "local-timestamp-millis") => Some(Self::LocalTimestamp(1_000)),
+            ("long", "local-timestamp-micros") => Some(Self::LocalTimestamp(1_000_000)),
+            ("long", "local-timestamp-nanos") => Some(Self::LocalTimestamp(1_000_000_000)),
+            ("int", "time-millis") => Some(Self::TimeOfDay(1_000)),
+            ("long", "time-micros") => Some(Self::TimeOfDay(1_000_000)),
+            ("fixed", "uuid") => {
+                let size = schema.get("size").and_then(Json::as_u64);
+                (size == Some(UUID_BYTES)).then_some(Self::Uuid)
+            }
             _ => None,
         }
     }
@@ -77,6 +95,12 @@ pub enum Value<'a> {
     Day(i32),
     /// Time since 1970, and the number of its units per second.
     Time(i64, i64),
+    /// Local time since 1970-01-01 00:00, and the number of its units per second.
+    LocalTime(i64, i64),
+    /// Time since midnight, and the number of its units per second.
+    TimeOfDay(i64, i64),
+    /// A UUID.
+    Uuid([u8; UUID_BYTES as usize]),
     /// A list.
     Array,
     /// A record or a map: values with names.
@@ -116,7 +140,9 @@ impl<'a> Datum<'a> {
                 match logical {
                     Some(Logical::Date) => Value::Day(i32::try_from(number).expect(CHECKED)),
                     Some(Logical::Timestamp(parts)) => Value::Time(number, *parts),
-                    Some(Logical::Decimal(_)) | None => Value::Whole(number),
+                    Some(Logical::LocalTimestamp(parts)) => Value::LocalTime(number, *parts),
+                    Some(Logical::TimeOfDay(parts)) => Value::TimeOfDay(number, *parts),
+                    Some(Logical::Decimal(_) | Logical::Uuid) | None => Value::Whole(number),
                 }
             }
             Node::Float => Value::Float(f32::from_le_bytes(array(&mut reader))),
@@ -129,6 +155,7 @@ impl<'a> Datum<'a> {
                 let bytes = bytes.expect(CHECKED);
                 match logical {
                     Some(Logical::Decimal(scale)) => Value::Decimal(bytes, *scale),
+                    Some(Logical::Uuid) => Value::Uuid(bytes.try_into().expect("its size is 16")),
                     _ => Value::Bytes(bytes),
                 }
             }
@@ -183,15 +210,17 @@ impl<'a> Datum<'a> {
         match self.value() {
             Value::Null => out.push_str("null"),
             Value::Boolean(value) => put(out, &value),
-            Value::Whole(number) | Value::Time(number, _) => put(out, &number),
+            Value::Whole(number)
+            | Value::Time(number, _)
+            | Value::LocalTime(number, _)
+            | Value::TimeOfDay(number, _) => put(out, &number),
             Value::Day(day) => put(out, &day),
             Value::Float(number) if number.is_finite() => put(out, &number),
             Value::Double(number) if number.is_finite() => put(out, &number),
             Value::Float(_) | Value::Double(_) => return false,
             Value::Text(text) => put(out, &text),
-            Value::Bytes(bytes) => {
-                put(out, &bytes.iter().map(|byte| char::from(*byte)).collect::<String>());
-            }
+            Value::Bytes(bytes) => put(out, &characters(bytes)),
+            Value::Uuid(bytes) => put(out, &characters(&bytes)),
             Value::Decimal(bytes, scale) => match decimal(bytes, scale) {
                 Some(text) => out.push_str(&text),
                 None => return false,
@@ -218,6 +247,11 @@ impl<'a> Datum<'a> {
         }
         true
     }
+}
+
+/// Returns bytes as in Avro's JSON encoding.
+fn characters(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
 fn array<const N: usize>(reader: &mut Reader<'_>) -> [u8; N] {
