@@ -91,7 +91,8 @@ fn imported_directory_is_a_table_or_a_partition_of_one() {
     postgres.ask(
         "shop",
         "CREATE TABLE orders (id integer PRIMARY KEY, price numeric(9, 2), sold date, note text); \
-         INSERT INTO orders SELECT i, i * 1.5, '2026-11-30', 'a, b' FROM generate_series(1, 1000) i",
+         INSERT INTO orders SELECT i, i * 1.5, '2026-11-30', 'a, b' FROM \
+         generate_series(1, 1000) i",
     );
     let url = format!("jdbc:postgresql://{}/shop", postgres.address);
     let uris = format!("hive.metastore.uris={}", metastore.url());

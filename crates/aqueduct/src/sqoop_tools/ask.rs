@@ -103,7 +103,8 @@ mod tests {
         };
         let rule = "-------------------";
         let expected = format!(
-            "{rule}\n| id | name       |\n{rule}\n| 1  | Größe  [2J |\n| 10 | (null)     |\n{rule}\n"
+            "{rule}\n| id | name       |\n{rule}\n| 1  | Größe  [2J |\n| 10 | (null)     |\n\
+             {rule}\n"
         );
         assert_eq!(table(&answer), expected);
         let changed = Answer { changed: Some(3), ..Answer::default() };

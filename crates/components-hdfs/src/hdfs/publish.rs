@@ -1,5 +1,5 @@
-//! Makes a directory of finished files a Hive table, or one partition of it. For programs that write
-//! the files of one directory and end; a sink registers the partitions of its path by itself.
+//! Makes a directory a Hive table, or one partition of a table. For programs that write the files
+//! of one directory and end; a sink registers the partitions of its path by itself.
 
 use formats::format::Format;
 use pipeline::{BuildContext, Settings};
