@@ -291,7 +291,7 @@ fn report_text(report: &Report) -> String {
         writeln!(text, "given up     {lines}: lost, not resent").expect("a string takes it");
     }
     for (first, end) in &report.lost {
-        writeln!(text, "lost         {} batches: tickets {first} to {}", end - first, end - 1)
+        writeln!(text, "lost         {} batches, numbered {first} to {}", end - first, end - 1)
             .expect("a string takes it");
     }
     text

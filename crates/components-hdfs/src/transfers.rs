@@ -142,7 +142,7 @@ struct Shared {
 #[derive(Debug, Error)]
 enum FilesError {
     /// The store failed.
-    #[error("cannot write a file of `url`")]
+    #[error("cannot write a file below `url`")]
     Store(#[from] FsError),
     /// The number of this collector cannot be stored with its data.
     #[error(transparent)]

@@ -55,7 +55,7 @@ struct Otlp(Arc<Exchange>);
 /// Why a connection ended.
 #[derive(Debug, Error)]
 enum Ended {
-    #[error("no request from the client within {HEAD_TIMEOUT:?}")]
+    #[error("no request from the client within {HEAD_TIMEOUT:?}, so its connection is closed")]
     Silent,
     #[error(transparent)]
     Broken(Box<dyn std::error::Error + Send + Sync>),

@@ -44,13 +44,16 @@ pub(crate) enum End {
     #[error("lost the connection to the client; it resends what was not acknowledged")]
     Broken(#[from] io::Error),
     /// The connection was idle.
-    #[error("no data from the client for {0:?} (`idle_timeout`)")]
+    #[error("no data from the client for {0:?} (`idle_timeout`), so its connection is closed")]
     Idle(Duration),
     /// A message or a reply took too long.
     #[error("receiving a message or sending its response took more than {0:?} (`message_timeout`)")]
     Slow(Duration),
     /// A message is too large.
-    #[error("a message has {announced} bytes, over the limit of {max} (`message_max`)")]
+    #[error(
+        "a message of the client has {announced} bytes, over the limit of {max} (`message_max`): \
+         raise it, or let the client send smaller messages"
+    )]
     Large { announced: u64, max: usize },
     /// The bytes are not a valid message.
     #[error("{0}")]

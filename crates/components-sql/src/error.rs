@@ -22,7 +22,7 @@ pub(crate) enum SqlError {
         source: io::Error,
     },
     /// The database did not answer in time.
-    #[error("{address} did not answer within {limit:?}")]
+    #[error("{address} did not answer within {limit:?}: check the database and the network")]
     Silent { address: Arc<str>, limit: Duration },
     /// The connection broke: the last statement may or may not have taken effect.
     #[error("lost the connection to {address}: {problem}")]

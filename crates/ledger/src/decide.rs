@@ -34,7 +34,10 @@ pub enum DecisionError {
     #[error("cannot read or write the commit ledger")]
     Ledger(#[from] LedgerError),
     /// The data directory failed.
-    #[error("cannot read or write {path}, the local copy of the commit ledger")]
+    #[error(
+        "cannot read or write {path}, the local copy of the commit ledger; check the disk and the \
+         permissions of the data directory"
+    )]
     Memory {
         /// The file.
         path: String,

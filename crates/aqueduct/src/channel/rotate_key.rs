@@ -96,8 +96,8 @@ fn list(keys: &[u32]) -> String {
 fn added_text(file: &Path, done: &Added) -> String {
     let (file, added) = (file.display(), done.added);
     format!(
-        "{file}: key {added} added; it contains {}\nagents seal new segments with key {added} \
-         once they have reread the file\n",
+        "{file}: key {added} added; it contains {}\nagents encrypt new segment files with key \
+         {added} once they have reread the file\n",
         list(&done.keys)
     )
 }
@@ -111,7 +111,7 @@ fn finished_text(file: &Path, done: &Finished) -> String {
     text = format!("{}: {text}; it contains {}\n", file.display(), list(&done.keys));
     for (directory, needed) in &done.channels {
         let needed = if needed.is_empty() { "no key".to_owned() } else { list(needed) };
-        text += &format!("{directory}  sealed with {needed}\n");
+        text += &format!("{directory}  encrypted with {needed}\n");
     }
     text
 }
@@ -129,7 +129,7 @@ mod tests {
         let channels = [("/a".to_owned(), vec![3]), ("/b".to_owned(), vec![])].into();
         let done = Finished { removed: vec![1, 2], keys: vec![3], channels };
         let expected = "/etc/keys: keys 1, 2 removed; it contains 3\n\
-                        /a  sealed with 3\n/b  sealed with no key\n";
+                        /a  encrypted with 3\n/b  encrypted with no key\n";
         assert_eq!(finished_text(file, &done), expected);
     }
 }

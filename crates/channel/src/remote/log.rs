@@ -27,7 +27,7 @@ pub enum LogError {
     #[error("{0}")]
     Unusable(String),
     /// It failed this time.
-    #[error("a request to the Kafka topic of the channel failed")]
+    #[error("a request to the Kafka topic of the channel failed; check the brokers")]
     Failed(#[source] io::Error),
 }
 

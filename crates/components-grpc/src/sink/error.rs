@@ -61,7 +61,7 @@ pub enum GrpcError {
         source: wire::Malformed,
     },
     /// There is no connection now.
-    #[error("no connection to {address}")]
+    #[error("no connection to {address}; reconnecting")]
     Down {
         /// Address of the downstream agent.
         address: String,

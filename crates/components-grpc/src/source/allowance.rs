@@ -44,7 +44,7 @@ pub(super) struct Allowance {
 pub(super) enum Over {
     /// The stream exceeds its own limit.
     #[error(
-        "tracking the unsettled batches of this sender needs {bytes} bytes, over the limit of \
+        "tracking the undelivered batches of this sender needs {bytes} bytes, over the limit of \
          {max} for one connection; if this is expected, raise `remembered_max` of this source"
     )]
     Stream {
@@ -55,8 +55,8 @@ pub(super) enum Over {
     },
     /// All streams together exceed the limit.
     #[error(
-        "tracking the unsettled batches of this sender needs {bytes} bytes, but other connections \
-         leave {left} of `remembered_max`; retry later"
+        "tracking the undelivered batches of this sender needs {bytes} bytes, but other \
+         connections leave {left} of `remembered_max`; retry later"
     )]
     All {
         /// Bytes that it would use.

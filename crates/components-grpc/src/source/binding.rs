@@ -42,10 +42,10 @@ pub enum Origins {
 /// The sender may not send this origin.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "origin {origin} does not belong to the name of its sender ({names}), which may impersonate \
-     another agent. If the sender's channel is older than its name, run `aqueduct channel renew \
-     DIR --name NAME` there once it is empty; if the sender relays for other agents, add its name \
-     to `relays` of this source"
+    "the origin {origin} (the identity of a channel) does not belong to the name of its sender \
+     ({names}), which may impersonate another agent. If the sender's channel is older than its \
+     name, run `aqueduct channel renew DIR --name NAME` there once it is empty; if the sender \
+     relays for other agents, add its name to `relays` of this source"
 )]
 pub(super) struct Foreign {
     origin: Origin,

@@ -9,10 +9,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum HdfsSinkError {
     /// The store failed while a file was written.
-    #[error("cannot write a file of `url`")]
+    #[error("cannot write a file below `url`")]
     Store(#[from] FsError),
     /// The store of the commit ledger failed or is damaged.
-    #[error("cannot commit the files of `url`")]
+    #[error("cannot commit files below `url`; uncommitted batches are written again later")]
     Commit(#[from] LedgerError),
     /// The ledger was changed from outside: continuing could store committed batches again.
     #[error(

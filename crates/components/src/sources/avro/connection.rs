@@ -49,7 +49,7 @@ pub(super) enum Ended {
          (`request_timeout`)"
     )]
     Slow(Duration),
-    #[error("no request from the client for {0:?} (`idle_timeout`)")]
+    #[error("no request from the client for {0:?} (`idle_timeout`), so its connection is closed")]
     Idle(Duration),
     #[error(
         "other connections use all of the memory of this source (`in_flight_max`); retry later"

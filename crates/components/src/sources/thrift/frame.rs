@@ -27,7 +27,9 @@ pub(super) enum End {
     #[error("lost the connection to the client; it resends what was not acknowledged")]
     Broken(#[from] io::Error),
     /// The connection was idle.
-    #[error("no request from the client for {limit:?} (`idle_timeout`)")]
+    #[error(
+        "no request from the client for {limit:?} (`idle_timeout`), so its connection is closed"
+    )]
     Idle { limit: Duration },
     /// A frame or a reply took too long.
     #[error(
