@@ -58,9 +58,13 @@ impl Recorded {
     pub(super) async fn write(&self, names: &[String]) -> Result<(), String> {
         let written = async {
             self.fs.mkdirs(&self.directory).await?;
-            let mut file = self.fs.create(&self.path(), CreateOptions::default()).await?;
+            // A kill must not leave half a file.
+            let draft = format!("{}.draft", self.path());
+            self.fs.delete(&draft).await?;
+            let mut file = self.fs.create(&draft, CreateOptions::default()).await?;
             file.write(serde_json::Value::from(names).to_string().into()).await?;
-            file.close().await
+            file.close().await?;
+            self.fs.rename(&draft, &self.path()).await
         };
         written.await.map_err(|error| format!("{}: {}", self.path(), agent::chain(&error)))
     }

@@ -90,3 +90,54 @@ fn statements_for_postgresql_by_odbc_name_the_types_of_their_values() {
         " ON CONFLICT (\"id\") DO UPDATE SET \"at\" = excluded.\"at\", \"b\" = excluded.\"b\""
     ));
 }
+
+#[test]
+fn statements_for_postgresql_override_identities_and_convert_composites() {
+    let of = |name: &str, cast: &str| Column {
+        cast: cast.to_owned(),
+        ..untyped(&row(name, ""), Kind::Text, true)
+    };
+    let pair = |name: &str, cast: &str| Column { composite: "s.pair".into(), ..of(name, cast) };
+    let columns = vec![
+        Column { is_identity: true, ..of("id", "int8") },
+        pair("p", "s.pair"),
+        pair("ps", "s._pair"),
+    ];
+    let quoted = Dialect::Postgres.quote_table("t");
+    let table = Table { quoted, columns, unique: Vec::new(), takes_copy: true, verb: "" };
+    let targets = table.columns.iter().map(|column| Target {
+        name: column.name.clone(),
+        kind: column.kind,
+        from: ValueSource::Field(column.name.clone()),
+    });
+    let of = (Dialect::Postgres, false);
+    let plan = Plan::new(of, &table, Mode::Insert, targets.collect(), Vec::new(), 100);
+    let rows = vec![Row { columns: vec![0], values: vec![Value::Null] }; 100];
+    assert_eq!(plan.copied(&rows), 0, "a composite needs an expression");
+    let insert = plan.statement(&[0, 1, 2], 1);
+    for part in [
+        "(\"id\", \"p\", \"ps\") OVERRIDING SYSTEM VALUE SELECT u.c0::int8, CASE left(u.c1, 1)",
+        "WHEN '{' THEN pg_catalog.json_populate_record(NULL::s.pair, u.c1::json) ELSE \
+         u.c1::s.pair END",
+        "CASE left(u.c2, 1) WHEN '{' THEN u.c2::s._pair WHEN '[' THEN ARRAY(SELECT CASE",
+    ] {
+        assert!(insert.contains(part), "{insert}");
+    }
+}
+
+#[test]
+fn hidden_columns_are_written_only_by_name() {
+    let column = |name: &str, flags: [i64; 3]| {
+        let texts = [name, "int"].map(|it| Value::Text(it.to_owned()));
+        of_mysql(&texts.into_iter().chain(flags.map(Value::Int)).collect::<Vec<_>>())
+    };
+    let columns =
+        vec![column("id", [1, 0, 0]), column("twice", [0, 1, 0]), column("hidden", [0, 0, 1])];
+    let quoted = Dialect::Mysql.quote_table("t");
+    let table = Table { quoted, columns, unique: Vec::new(), takes_copy: false, verb: "" };
+    assert_eq!(table.writable(false), [("id".to_owned(), false)]);
+    assert_eq!(table.writable(true), [("hidden".to_owned(), false)]);
+    let names = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    assert!(table.check_columns(&names(&["id", "hidden"])).is_ok());
+    assert!(table.check_columns(&names(&["id", "twice"])).is_err());
+}
