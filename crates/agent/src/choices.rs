@@ -2,6 +2,8 @@
 //! invalid. A resent event could go to another channel than before, and be stored twice or not at
 //! all ([`pipeline::ResendMode`]).
 
+pub(crate) mod effects;
+
 use config::{ConfigError, SourcePlan};
 use pipeline::settings::Value;
 use pipeline::{FreeChoice, ResendMode, SettingsError, SettingsErrorKind, Source};
@@ -99,6 +101,7 @@ mod tests {
                 "journald",
                 "kafka",
                 "nats",
+                "process",
                 "sequence",
                 "spool_dir",
                 "sql",

@@ -21,7 +21,7 @@ pub use kept::KeptParts;
 
 use crate::boards::Boards;
 use crate::built::{BuiltChannel, BuiltGroup, BuiltSource};
-use crate::choices;
+use crate::choices::{self, effects};
 use crate::dead_letters;
 use crate::group::NamedSink;
 use crate::intake::{BuiltInterceptor, FedChannel};
@@ -104,7 +104,7 @@ impl Topology {
                 .selector
                 .free_choice()
                 .and_then(|choice| choices::refusal(&plan.file, source, &*built.source, choice));
-            builder.errors.extend(refusal);
+            builder.errors.extend(refusal.or_else(|| effects::refusal(&plan.file, source, &built)));
             Some(built)
         });
         let mut sources: Vec<BuiltSource> = sources.collect();

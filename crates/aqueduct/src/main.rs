@@ -21,6 +21,7 @@ mod manual;
 mod migrate;
 mod parts;
 mod pki;
+mod plugin;
 mod reference;
 mod reload;
 mod schema;
@@ -56,6 +57,7 @@ use manual::{CompletionsArgs, ManArgs};
 use migrate::{ConvertArgs, FlumeAgentArgs};
 use parts::{DrainArgs, StartArgs, StopArgs};
 use pki::PkiArgs;
+use plugin::PluginArgs;
 use reference::ComponentsArgs;
 use reload::ReloadArgs;
 use schema::SchemaArgs;
@@ -105,6 +107,7 @@ enum Command {
     Edge(EdgeArgs),
     Collector(CollectorArgs),
     Pki(PkiArgs),
+    Plugin(PluginArgs),
     #[cfg(all(feature = "hdfs", feature = "sql"))]
     Import(ImportArgs),
     #[cfg(all(feature = "hdfs", feature = "sql"))]
@@ -154,6 +157,7 @@ fn main() -> ExitCode {
         Ok(Program { command: Command::Edge(args) }) => cli::execute(&args, components::EDGE),
         Ok(Program { command: Command::Collector(args) }) => cli::execute(&args, catalogue::FULL),
         Ok(Program { command: Command::Pki(args) }) => pki::run(&args),
+        Ok(Program { command: Command::Plugin(args) }) => plugin::run(&args),
         #[cfg(all(feature = "hdfs", feature = "sql"))]
         Ok(Program { command: Command::Import(args) }) => import::run(&args),
         #[cfg(all(feature = "hdfs", feature = "sql"))]
@@ -220,6 +224,7 @@ mod tests {
         ("pki init", "writes files; prints what to do with them"),
         ("pki revoke", "writes a file; prints what to do with it"),
         ("pki token", "prints the line of a file"),
+        ("plugin new", "prints settings in TOML, to be put into a configuration"),
         ("schema", "prints JSON anyway"),
         ("schema infer", "prints settings in TOML, to be put into a configuration"),
         ("send", "prints one number, which is JSON"),

@@ -31,6 +31,8 @@ const GROUPS: &[&Group] = &[
     &components_otlp::GROUP,
     #[cfg(feature = "parquet")]
     &components_parquet::GROUP,
+    #[cfg(feature = "process")]
+    &components_process::GROUP,
     #[cfg(feature = "rabbitmq")]
     &components_rabbitmq::GROUP,
     #[cfg(feature = "search")]

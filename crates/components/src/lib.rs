@@ -71,6 +71,10 @@ pub const UNAVAILABLE: &[Unavailable] = &[
         components: &[("encoder", "parquet"), ("decoder", "parquet_rows")],
     },
     Unavailable {
+        feature: "process",
+        components: &[("source", "process"), ("interceptor", "process"), ("sink", "process")],
+    },
+    Unavailable {
         feature: "rabbitmq",
         components: &[("source", "rabbitmq"), ("sink", "rabbitmq")],
     },

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "this crate is what the others go through")]
 
 mod background;
+mod connecting;
 mod directory;
 mod disk;
 mod limits;
@@ -26,7 +27,7 @@ use std::time::{Duration, SystemTime};
 
 use background::BackgroundRuntime;
 use pipeline::Env;
-use pipeline::env::{Blocking, Clock, Entropy, Started};
+use pipeline::env::{Blocking, Child, Clock, Connecting, Entropy, Started};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use disk::RealDisk;
@@ -111,6 +112,10 @@ impl Blocking for BlockingThreads {
 
     fn start(&self, program: &str, arguments: &[String]) -> io::Result<Started> {
         process::start(program, arguments)
+    }
+
+    fn start_connecting(&self, program: &Connecting<'_>) -> io::Result<Child> {
+        connecting::start(program, SystemEntropy.next_u64())
     }
 
     fn variable(&self, name: &str) -> Option<std::ffi::OsString> {

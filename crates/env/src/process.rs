@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pipeline::env::{Printed, Process, Started};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::net::unix::pipe::Receiver;
 
 /// Pauses between two looks at a process that has closed its output: the first and the longest.
@@ -24,7 +24,8 @@ pub(crate) fn start(program: &str, arguments: &[String]) -> io::Result<Started> 
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).process_group(0);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut group = Group { leader: Some(command.spawn().map_err(named)?) };
+    let leader = Some(command.spawn().map_err(named)?);
+    let mut group = Group { leader, is_whole: false };
     let child = group.leader.as_mut().expect("it was just started");
     let output = child.stdout.take().expect("the output is piped");
     let errors = child.stderr.take().expect("the errors are piped");
@@ -32,14 +33,24 @@ pub(crate) fn start(program: &str, arguments: &[String]) -> io::Result<Started> 
     Ok(Started { output, errors, process: Box::new(group) })
 }
 
-fn printed(pipe: OwnedFd) -> io::Result<Printed> {
+/// Reads a pipe without blocking.
+pub(crate) fn printed(pipe: OwnedFd) -> io::Result<Printed> {
     Ok(Box::new(Receiver::from_owned_fd(pipe)?))
 }
 
+/// Returns whether a child has exited. It stays in the table of processes, so that its group can be
+/// signalled.
+fn has_exited(pid: Pid) -> io::Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(pid), options)?.is_some())
+}
+
 /// A program with all that it started and that did not leave its group.
-struct Group {
+pub(crate) struct Group {
     /// The group's leader, until its end was seen.
-    leader: Option<Child>,
+    pub(crate) leader: Option<Child>,
+    /// Whether the end of the leader ends the others.
+    pub(crate) is_whole: bool,
 }
 
 #[async_trait]
@@ -50,9 +61,16 @@ impl Process for Group {
             let Some(leader) = &mut self.leader else {
                 return Err(io::Error::other("its end was seen before"));
             };
-            if let Some(status) = leader.try_wait()? {
-                self.leader = None;
-                return Ok(status);
+            let pid = Pid::from_child(leader);
+            if !self.is_whole || has_exited(pid)? {
+                if self.is_whole {
+                    // There may be no other process.
+                    let _ = kill_process_group(pid, Signal::KILL);
+                }
+                if let Some(status) = leader.try_wait()? {
+                    self.leader = None;
+                    return Ok(status);
+                }
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(POLL_INTERVAL.1);

@@ -137,6 +137,9 @@ pub trait Deliver: Send + Sync + 'static {
         None
     }
 
+    /// Ends what [`Deliver::open`] began; called when the sink stops. It may be opened again.
+    async fn close(&self) {}
+
     /// Returns the guarantee of a batch that counts as delivered.
     fn guarantee(&self) -> Guarantee;
 

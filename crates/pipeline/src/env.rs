@@ -29,7 +29,7 @@ pub use disk::{
 };
 pub use names::{Names, NoNames, Service};
 pub use net::{Datagrams, Listener, Net, Stream};
-pub use program::{Printed, Process, Started};
+pub use program::{Child, Connecting, Printed, Process, Started};
 pub use usage::Usage;
 pub use watch::{Change, Coverage, Watch};
 
@@ -139,6 +139,17 @@ pub trait Blocking: Send + Sync {
     /// The program cannot be started; the error names it.
     fn start(&self, program: &str, _arguments: &[String]) -> io::Result<Started> {
         Err(io::Error::new(io::ErrorKind::Unsupported, format!("cannot run {program} here")))
+    }
+
+    /// Starts a program that connects to a Unix socket of this process. Only this user can reach
+    /// the socket, which is removed after the first connection. Must be called in a tokio runtime.
+    /// A world without programs fails.
+    ///
+    /// # Errors
+    /// The program cannot be started; the error names it.
+    fn start_connecting(&self, program: &Connecting<'_>) -> io::Result<Child> {
+        let name = program.command.first().map_or("", String::as_str);
+        Err(io::Error::new(io::ErrorKind::Unsupported, format!("cannot run {name} here")))
     }
 
     /// A variable of the process's environment; none in a world without processes.

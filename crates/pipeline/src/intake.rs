@@ -238,6 +238,14 @@ pub enum IntakeError {
          dlq`, or raise `dead_letters.capacity`"
     )]
     DeadLetters(#[source] ChannelError),
+    /// An interceptor has no result for the batch; nothing of it is in a channel.
+    #[error("the interceptor `{kind}` cannot process the batch: {source}")]
+    Interceptor {
+        /// The type of the interceptor.
+        kind: Arc<str>,
+        /// Its error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The agent is stopping.
     #[error("the agent is stopping and accepts no events")]
     Stopping,
@@ -248,7 +256,9 @@ impl Classify for IntakeError {
         match self {
             Self::Channel(source) | Self::Partly { source, .. } => source.class(),
             // Too large for the dead letters: there is no other place, so it waits at its source.
-            Self::DeadLetters(_) | Self::Stopping => ErrorClass::Transient,
+            Self::DeadLetters(_) | Self::Interceptor { .. } | Self::Stopping => {
+                ErrorClass::Transient
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The interceptor: looks at events between source and channel, changes, drops or rejects them.
 
+use async_trait::async_trait;
+
 use crate::batch::{EventRef, Events};
 
 /// Changes, drops or rejects events on their way in.
@@ -50,6 +52,31 @@ pub trait Interceptor: Send + Sync {
     fn body_effect(&self) -> Option<String> {
         None
     }
+
+    /// Returns the interceptor as one that works outside this process. If it does, it is used
+    /// instead of [`Interceptor::intercept`].
+    fn remote(&self) -> Option<&dyn RemoteInterceptor> {
+        None
+    }
+}
+
+/// An interceptor that works outside this process. It can be unreachable, and then the whole batch
+/// fails.
+#[async_trait]
+pub trait RemoteInterceptor: Send + Sync {
+    /// As [`Interceptor::intercept`]; returns the resulting events.
+    ///
+    /// # Errors
+    /// There is no result for the whole batch. No channel gets any of it, and its source retries.
+    async fn intercept(
+        &self,
+        events: Events,
+        rejects: &mut Rejects,
+    ) -> Result<Events, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Returns `true` if the same events may have another result at the next attempt. Such an
+    /// interceptor is allowed only before events are stored for the first time.
+    fn has_effect(&self) -> bool;
 }
 
 /// Events that an interceptor cannot handle. They are stored among the dead letters, with their

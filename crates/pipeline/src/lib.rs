@@ -98,7 +98,7 @@ pub use intake::{
     AgentLink, Intake, IntakeError, Known, Outage, Permit, PositionIntake, RelayIntake, Rest, Turn,
     Unreserved,
 };
-pub use interceptor::{Interceptor, Reject, Rejects};
+pub use interceptor::{Interceptor, Reject, Rejects, RemoteInterceptor};
 pub use intervals::IntervalSet;
 pub use ledgers::{LedgerId, LedgerState};
 pub use plain_text::{PlainAddress, PlainText};

@@ -132,6 +132,12 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("rejected_not_counted", "events that an interceptor rejects are counted"),
     ("letters_not_counted", "events that became dead letters are counted"),
     ("split_counted_twice", "each event of a batch that is split is counted once"),
+    // `crates/components-process/src/tests/planted.rs`
+    ("plugin_results_unchecked", "an interceptor has one result for each event"),
+    ("plugin_outcomes_unchecked", "a sink has one outcome for each event"),
+    ("plugin_kept_after_fault", "a plug-in is restarted after an unusable answer"),
+    ("plugin_delivered_forgotten", "a sink gets no event again that it has delivered"),
+    ("plugin_position_unchecked", "the position of a source moves with its events"),
     // `crates/agent/src/traces/planted.rs`
     ("trace_last_not_counted", "a span that is given up at the end is counted"),
     ("trace_attempts_joined", "each attempt of a batch has spans of its own"),

@@ -1,4 +1,5 @@
-//! The generated code of the protobuf schemas matches `proto/`, here and in `components-otlp`.
+//! The generated code of the protobuf schemas matches `proto/`, here, in `components-otlp` and
+//! in `components-process`.
 //!
 //! Builds compile the checked-in files, so that they need no schema compiler. `AQUEDUCT_BLESS=1`
 //! rewrites the files after a change of a schema or of `prost-build`.
@@ -28,6 +29,14 @@ fn generated_code_of_the_wire_matches_its_schema() {
     config.bytes(["."]);
     let (files, _) = compile(&["aqueduct/v1/delivery.proto"], &mut config);
     compare("src/generated", &files);
+}
+
+#[test]
+fn generated_code_of_plugins_matches_its_schema() {
+    let mut config = prost_build::Config::new();
+    config.bytes(["."]);
+    let (files, _) = compile(&["plugin/v1/plugin.proto"], &mut config);
+    compare("../components-process/src/generated", &files);
 }
 
 #[test]

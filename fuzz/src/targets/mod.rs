@@ -7,6 +7,7 @@ mod files;
 mod interceptors;
 mod nats;
 mod paths;
+mod plugins;
 mod rpc;
 mod shippers;
 mod stored;
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     target("rabbitmq", brokers::rabbitmq, 6),
     target("amqp", brokers::amqp, 4),
     target("parquet", brokers::parquet, 1),
+    target("plugin", plugins::plugin, 8),
     target("fluent", shippers::fluent, 12),
     target("lumberjack", shippers::lumberjack, 9),
     target("otlp", shippers::otlp, 6),

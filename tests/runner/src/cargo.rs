@@ -10,7 +10,8 @@ use serde_json::Value;
 
 /// The same features for every build of a run, so that nothing is built twice: planted bugs, which
 /// are off by default, and ODBC.
-const FEATURES: &str = "aqueduct-sim/mutants,aqueduct-channel/mutants,aqueduct-catalogue/odbc";
+const FEATURES: &str = "aqueduct-sim/mutants,aqueduct-channel/mutants,aqueduct-catalogue/odbc,\
+                        aqueduct-components-process/mutants";
 /// The programs that tests start.
 const PROGRAMS: [&str; 7] = [
     "aqueduct",

@@ -63,6 +63,7 @@ mod packages;
 mod page;
 mod page_numbers;
 mod parquet;
+mod plugins;
 mod rabbitmq;
 mod reload;
 mod search;

@@ -68,12 +68,22 @@ impl Route {
     }
 
     /// Runs interceptors and selector.
-    pub(super) fn route(&self, batch: Batch) -> Routed {
+    ///
+    /// # Errors
+    /// An interceptor outside this process has no result.
+    pub(super) async fn route(&self, batch: Batch) -> Result<Routed, IntakeError> {
         let Batch { envelope, mut events } = batch;
         let mut rejected = Vec::new();
         for BuiltInterceptor { kind, interceptor } in &self.interceptors {
             let mut rejects = Rejects::default();
-            interceptor.intercept(&mut events, &mut rejects);
+            match interceptor.remote() {
+                None => interceptor.intercept(&mut events, &mut rejects),
+                Some(remote) => {
+                    let result = remote.intercept(events, &mut rejects).await;
+                    let failed = |source| IntakeError::Interceptor { kind: kind.clone(), source };
+                    events = result.map_err(failed)?;
+                }
+            }
             rejected.extend(rejects.into_iter().map(|reject| (kind.clone(), reject)));
         }
         let mut parts = self.selector.select(&events);
@@ -83,7 +93,7 @@ impl Route {
             events: events.unwrap_or_default(),
         };
         let parts = parts.into_iter().map(part).collect();
-        Routed { kept: events.len() as u64, parts, envelope, rejected }
+        Ok(Routed { kept: events.len() as u64, parts, envelope, rejected })
     }
 }
 

@@ -40,7 +40,7 @@ impl AgentIntake {
         let is_resendable = identity.is_some() || !batch.envelope.positions.is_empty();
         debug_assert!(!(self.route.is_free() && is_resendable), "the start refuses such a source");
         self.tap.pass(&batch);
-        let routed = self.route.route(batch);
+        let routed = self.route.route(batch).await?;
         let settled = routed.settle(&self.source, &self.dead_letters, self.required.len());
         let mut parts = settled.await?;
         if let Some(identity) = identity {

@@ -275,6 +275,7 @@ impl<D: Deliver> Sink for Requests<D> {
         self.waiting.clear();
         self.settlements.clear();
         (self.held, self.bytes) = (0, 0);
+        self.deliver.close().await;
     }
 
     fn unacknowledged_bytes(&self) -> u64 {

@@ -1,0 +1,144 @@
+//! The settings that source, interceptor and sink share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::units::{ByteSize, Period};
+use pipeline::{BuildContext, BuildError, Env, Secret};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::v1::Hello;
+use crate::{VERSION, running::Role};
+
+/// Size limits of a frame: room for a batch, and for its length in four bytes.
+const FRAME_MAX: (ByteSize, ByteSize) = (ByteSize(64 << 10), ByteSize::mib(256));
+
+/// Settings of a plug-in.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Shared {
+    /// The program and its arguments. No shell is involved.
+    command: Vec<String>,
+    /// Settings of the plug-in itself, which it gets as JSON.
+    #[serde(default)]
+    settings: Map<String, Value>,
+    /// Further settings of the plug-in whose values are never shown, such as a password.
+    #[serde(default)]
+    secret_settings: BTreeMap<String, Secret>,
+    /// Time limit of an answer. A plug-in that exceeds it is killed and restarted.
+    #[serde(default = "defaults::timeout")]
+    timeout: Period,
+    /// Time limit from the start of the program until it is ready.
+    #[serde(default = "defaults::start_timeout")]
+    start_timeout: Period,
+    /// Size limit of a message to or from the plug-in, 64 KiB to 256 MiB.
+    #[serde(default = "defaults::frame_max")]
+    frame_max: ByteSize,
+    /// Limit of the data that each process of the plug-in has in memory (`RLIMIT_DATA`).
+    #[serde(default = "defaults::memory_max")]
+    memory_max: ByteSize,
+}
+
+mod defaults {
+    use std::time::Duration;
+
+    use pipeline::units::{ByteSize, Period};
+
+    pub(super) fn timeout() -> Period {
+        Period(Duration::from_secs(30))
+    }
+
+    pub(super) fn start_timeout() -> Period {
+        Period(Duration::from_secs(30))
+    }
+
+    pub(super) fn frame_max() -> ByteSize {
+        ByteSize::mib(16)
+    }
+
+    pub(super) fn memory_max() -> ByteSize {
+        ByteSize::mib(1024)
+    }
+}
+
+/// A plug-in as its settings describe it.
+pub(crate) struct Options {
+    pub(crate) role: Role,
+    /// Name of the component.
+    pub(crate) name: Arc<str>,
+    pub(crate) env: Env,
+    pub(crate) command: Vec<String>,
+    /// The command in one line.
+    pub(crate) shown: Arc<str>,
+    /// Command and settings, without secrets.
+    pub(crate) described: String,
+    /// Of the plug-in itself, as JSON.
+    settings: String,
+    pub(crate) timeout: Duration,
+    pub(crate) start_timeout: Duration,
+    pub(crate) frame_max: usize,
+    pub(crate) memory_max: u64,
+    /// Whether an interceptor may have another result for the same event.
+    pub(crate) may_have_effect: bool,
+}
+
+impl Shared {
+    /// Checks the settings.
+    pub(crate) fn options(self, role: Role, cx: &BuildContext) -> Result<Options, BuildError> {
+        if self.command.first().is_none_or(String::is_empty) {
+            let problem = "it must have a program and its arguments, such as [\"python3\", \
+                           \"/etc/aqueduct/plugins/enrich.py\"]";
+            return Err(BuildError::invalid("command", problem));
+        }
+        for (setting, period) in [("timeout", self.timeout), ("start_timeout", self.start_timeout)]
+        {
+            if period.0 < Duration::from_millis(1) {
+                return Err(BuildError::invalid(setting, "it must be at least 1ms"));
+            }
+        }
+        let (least, most) = FRAME_MAX;
+        if !(least..=most).contains(&self.frame_max) {
+            let problem = format!("it must be between {least} and {most}");
+            return Err(BuildError::invalid("frame_max", problem));
+        }
+        let mut settings = self.settings;
+        let described = format!("{:?} with {}", self.command, Value::from(settings.clone()));
+        for (name, secret) in self.secret_settings {
+            if settings.insert(name.clone(), secret.expose().into()).is_some() {
+                let problem = format!("`{name}` is also in `settings`; remove one of them");
+                return Err(BuildError::invalid("secret_settings", problem));
+            }
+        }
+        Ok(Options {
+            role,
+            name: cx.name.clone(),
+            env: cx.env.clone(),
+            shown: self.command.join(" ").into(),
+            described,
+            command: self.command,
+            settings: Value::from(settings).to_string(),
+            timeout: self.timeout.0,
+            start_timeout: self.start_timeout.0,
+            frame_max: usize::try_from(self.frame_max.0).unwrap_or(usize::MAX),
+            memory_max: self.memory_max.0,
+            may_have_effect: false,
+        })
+    }
+}
+
+impl Options {
+    /// Returns the first message; `position` is that of a source.
+    pub(crate) fn hello(&self, position: &[u8]) -> Hello {
+        Hello {
+            version: VERSION,
+            role: self.role.name().to_owned(),
+            name: self.name.to_string(),
+            settings: self.settings.clone(),
+            frame_max: self.frame_max as u64,
+            position: position.to_vec().into(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What a plug-in did wrong, and the remedy.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::{Classify, ErrorClass};
+use thiserror::Error;
+
+use crate::VERSION;
+
+/// A failure of a plug-in.
+#[derive(Debug, Error)]
+#[error("plug-in `{command}` {fault}")]
+pub(crate) struct PluginError {
+    /// Its command.
+    pub(crate) command: Arc<str>,
+    /// What it did.
+    pub(crate) fault: Fault,
+}
+
+/// What a plug-in did wrong.
+#[derive(Debug, Error)]
+pub(crate) enum Fault {
+    #[error("cannot be started: {0}; correct `command`")]
+    Start(io::Error),
+    #[error(
+        "was not ready within {0:?}; connect to the socket in AQUEDUCT_PLUGIN_SOCKET and answer \
+         Hello, or raise `start_timeout`"
+    )]
+    NotReady(Duration),
+    #[error("has ended with {status}{}", last(last_line))]
+    Ended { status: ExitStatus, last_line: Option<String> },
+    #[error("has closed its connection: {0}; the agent has killed it")]
+    Closed(io::Error),
+    #[error(
+        "did not answer within {0:?}, and the agent has killed it; make it faster, or raise \
+         `timeout`"
+    )]
+    Slow(Duration),
+    #[error(
+        "sent a frame of {bytes} bytes, and the limit is {max}; raise `frame_max`, or make its \
+         answers smaller"
+    )]
+    Oversized { bytes: u64, max: usize },
+    #[error("sent an unusable answer: {0}; correct the plug-in")]
+    Unusable(String),
+    #[error(
+        "speaks version {0} of the contract, and this agent speaks version {VERSION}; use an SDK \
+         for this version"
+    )]
+    Version(u32),
+    #[error("is a {found}, and the configuration uses it as {expected}; correct `command`")]
+    Role { found: String, expected: &'static str },
+    #[error(
+        "may have another result for the same event; set `effect = true`, which the first agent of \
+         a path allows"
+    )]
+    Effect,
+    #[error("has failed: {0}")]
+    Failed(String),
+    #[error("cannot deliver {events} events: {reason}")]
+    Retry { events: usize, reason: String, after: Option<Duration> },
+}
+
+/// The last line that it printed, as the end of a message.
+fn last(line: &Option<String>) -> String {
+    line.as_ref().map(|line| format!("; its last line is: {line}")).unwrap_or_default()
+}
+
+impl Classify for PluginError {
+    fn class(&self) -> ErrorClass {
+        match self.fault {
+            Fault::Start(_) | Fault::Version(_) | Fault::Role { .. } | Fault::Effect => {
+                ErrorClass::Blocked
+            }
+            // It may have delivered the events.
+            Fault::Ended { .. }
+            | Fault::Closed(_)
+            | Fault::Slow(_)
+            | Fault::Oversized { .. }
+            | Fault::Unusable(_) => ErrorClass::Indeterminate,
+            Fault::NotReady(_) | Fault::Failed(_) | Fault::Retry { .. } => ErrorClass::Transient,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match &self.fault {
+            Fault::Retry { after, .. } => *after,
+            _ => None,
+        }
+    }
+}
