@@ -79,7 +79,7 @@ pub enum DemoError {
     #[error("cannot find a free port on 127.0.0.1")]
     Port(#[source] io::Error),
     /// A process cannot be started.
-    #[error("cannot start {name}")]
+    #[error("cannot start the process `{name}` of the demo")]
     Start {
         /// Name of the process.
         name: &'static str,

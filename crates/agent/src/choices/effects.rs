@@ -5,7 +5,7 @@
 use config::{ConfigError, SourcePlan};
 use pipeline::{ResendMode, SettingsError, SettingsErrorKind};
 
-use crate::topology::BuiltSource;
+use crate::built::BuiltSource;
 
 /// Returns the problem with an interceptor of this source.
 pub(crate) fn refusal(file: &str, plan: &SourcePlan, built: &BuiltSource) -> Option<ConfigError> {

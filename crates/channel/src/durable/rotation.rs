@@ -97,9 +97,9 @@ pub enum RotationError {
     },
     /// The keys of a channel cannot be determined.
     #[error(
-        "no key was removed from the key file, because a channel cannot be opened with it: \
-         {source}; correct the key file, or, if that channel has its own key file, name the other \
-         channels individually"
+        "no key was removed from the key file, because a channel cannot be opened with this file: \
+         {source}; correct the file, or, if that channel has its own key file, pass only the names \
+         of the other channels to the command"
     )]
     Channel {
         /// The error.

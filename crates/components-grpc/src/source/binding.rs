@@ -107,8 +107,8 @@ impl Binding {
             warn!(
                 %source, %peer, problem = %foreign, left_out,
                 "accepting batches whose origin (the identity of a channel) does not belong to the \
-                 sender's name; to reject them, set `origins = \"require\"`; to accept the sender, \
-                 follow `problem`"
+                 sender's name; to reject them, set `origins = \"require\"`; to accept the \
+                 sender without this warning, follow `problem`"
             );
         }
         Ok(())

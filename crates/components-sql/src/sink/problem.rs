@@ -39,8 +39,9 @@ pub(super) enum SinkProblem {
     Changed,
     /// A ledger row cannot be parsed.
     #[error(
-        "the ledger table `{table}` has an invalid row for the sender (origin) {origin}: restore \
-         the row from a backup; otherwise batches of this sender may be applied twice"
+        "the ledger table `{table}` has an invalid row for the sender (origin) {origin}, so its \
+         batches wait: correct the row; if you delete it, batches that the sender resends are \
+         applied a second time"
     )]
     Damaged { table: String, origin: String },
 }

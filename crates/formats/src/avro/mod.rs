@@ -43,7 +43,10 @@ pub enum Malformed {
     #[error("a string in the Avro data is not UTF-8")]
     Text,
     /// A union, an enum or a boolean has an unknown value.
-    #[error("a union or an enum in the Avro data has an unknown branch")]
+    #[error(
+        "a union, an enum or a boolean in the Avro data has an impossible value: the data is \
+         damaged, or was written with another schema"
+    )]
     Branch,
     /// Values are nested deeper than a reader may follow.
     #[error("values in the Avro data are nested more than 64 deep")]
