@@ -204,7 +204,7 @@ mod tests {
     }
 
     /// Commands without `--json`, and why.
-    const NO_JSON: [(&str, &str); 23] = [
+    const NO_JSON: [(&str, &str); 24] = [
         ("agent", "an agent: its log is JSON by --log-format, its state by `status --json`"),
         ("channel account", "prints JSON anyway"),
         ("channel export", "prints events: --format json"),

@@ -4,10 +4,10 @@ use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use agent::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 use clap::{Args, Subcommand, ValueEnum};
 use pipeline::Env;
 use pipeline::env::OpenMode;
+use program::cli::{self, EXIT_RUNTIME, EXIT_USAGE};
 
 const EXAMPLES: &str = "\
 Examples:
