@@ -1,4 +1,4 @@
-//! Built components that are not started: what a topology consists of.
+//! Built components that are not started: the contents of a topology.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -22,7 +22,7 @@
 //! | `check` | the guarantees and the problems of a plan |
 //! | `topology`, `built` | all components, built and not started |
 //! | `boards` | the values that sources and sinks share along a channel |
-//! | `choices`, `parts`, `resources`, `routing`, `plain_text` | rules for what is connected |
+//! | `choices`, `parts`, `resources`, `routing`, `plain_text` | rules for connected parts |
 //! | `resends` | sources that would resend events with a plan |
 //! | `probe` | tries destinations before a start |
 //!

@@ -1,4 +1,4 @@
-//! Whether a channel is open, for everything that waits for it.
+//! The state of opening a channel, for everything that waits for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -20,7 +20,7 @@
 //! | `chunk` | lines on their way to the channels |
 //! | `followed` | all files: by number, inode and place, and their lag |
 //! | `schedule` | when the next survey is due |
-//! | `seen` | what a survey remembers for the next one |
+//! | `seen` | state that a survey keeps for the next one |
 //! | `survey`, `candidates`, `read` | surveys, recognising new files, reading |
 //! | `listener` | change notifications, coalesced |
 //! | `renames` | files that were renamed before a survey found them |

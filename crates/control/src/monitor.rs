@@ -1,4 +1,4 @@
-//! What a running agent shows: readiness, liveness, metrics, certificates, findings and snapshots.
+//! Observes a running agent: readiness, liveness, metrics, certificates, findings and snapshots.
 //!
 //! ```text
 //!   handles, health, channels ─┐

@@ -1,4 +1,4 @@
-//! What a survey remembers for the next one, apart from the followed files.
+//! State that a survey keeps for the next one, apart from the followed files.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
