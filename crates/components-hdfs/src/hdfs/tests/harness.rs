@@ -31,14 +31,14 @@ const OPENINGS: usize = 12;
 /// A collector: its settings and its data directory.
 pub(super) struct Collector {
     settings: Value,
-    directory: TempDir,
+    directory: Arc<TempDir>,
     env: Env,
     metrics: Metrics,
 }
 
 impl Collector {
     pub(super) fn new(settings: Value) -> Self {
-        let (directory, metrics) = (tempfile::tempdir().unwrap(), Metrics::default());
+        let (directory, metrics) = (Arc::new(tempfile::tempdir().unwrap()), Metrics::default());
         Self { settings, directory, env: env::real(), metrics }
     }
 
@@ -87,7 +87,13 @@ impl Collector {
         let cx = BuildContext { metrics: self.metrics.clone(), ..cx };
         let config: Config = Settings::from_json(&self.settings).read().unwrap();
         let url = StoreUrl::parse(&config.url).unwrap();
-        let mut sink = config.sink(&url, &cx, Box::new(move || Ok(store.clone()))).unwrap();
+        // The sink may outlive its collector, and still writes into its directory.
+        let directory = self.directory.clone();
+        let connect = Box::new(move || {
+            let _kept = &directory;
+            Ok(store.clone())
+        });
+        let mut sink = config.sink(&url, &cx, connect).unwrap();
         sink.keeping.compact_after = COMPACT_AFTER;
         (sink, cx.get())
     }
