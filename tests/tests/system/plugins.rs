@@ -87,6 +87,13 @@ fn plugins(agent: u32) -> Vec<u32> {
     found
 }
 
+/// Waits until these processes do not exist any more.
+fn wait_until_ended(plugins: &[u32]) {
+    wait::until("the end of the plug-ins", LIMIT, || {
+        plugins.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+    });
+}
+
 fn write(log: &Path, lines: &str) {
     let file = OpenOptions::new().create(true).append(true).open(log);
     file.and_then(|mut file| file.write_all(lines.as_bytes())).expect("the test's own folder");
@@ -138,9 +145,7 @@ fn each_line_is_stored_once_while_plugins_and_agent_are_killed() {
         if round % 6 == 5 {
             let left = plugins(agent.process().pid());
             agent.kill();
-            wait::until("the end of the plug-ins", LIMIT, || {
-                left.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()).then_some(())
-            });
+            wait_until_ended(&left);
             agent.start();
         } else if let Some(plugin) = plugins(agent.process().pid()).choose(&mut rng) {
             let status = Command::new("kill").args(["-9", &plugin.to_string()]).status();
@@ -162,9 +167,7 @@ fn each_line_is_stored_once_while_plugins_and_agent_are_killed() {
     let left = plugins(agent.process().pid());
     assert_eq!(left.len(), 4, "{}", tail(&agent.output()));
     agent.stop(LIMIT);
-    let alive: Vec<&u32> =
-        left.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
-    assert!(alive.is_empty(), "a plug-in outlives its agent: {alive:?}");
+    wait_until_ended(&left);
     let found = compare(kept.as_bytes(), &stored(dir));
     assert!(found.is_none(), "{found}\n{}", tail(&agent.output()));
     let rows = compare(kept.as_bytes(), &rows(dir));
