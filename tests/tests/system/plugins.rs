@@ -7,8 +7,8 @@
 //! `aqueduct plugin new` writes are run unchanged.
 //!
 //! ```text
-//!   app.log ─► source.py ─► interceptor.py ─► durable ─┬─► hdfs sink, file://
-//!                                                      └─► sink.py ─► SQLite
+//!   app.log ─► source.py ─► interceptor.py ─► durable ─► hdfs sink, file://
+//!          └─► tail_dir ──► interceptor.py ─► durable ─► sink.py ─► SQLite
 //! ```
 //!
 //! Lane: core
@@ -47,17 +47,26 @@ fn agent(dir: &Path) -> Agent {
     let at = dir.display();
     let command = |name: &str| format!("command = [\"python3\", \"{PLUGINS}/{name}.py\"]");
     let (source, interceptor, sink) = (command("source"), command("interceptor"), command("sink"));
+    let levels = |source: &str| {
+        format!(
+            "[[sources.{source}.interceptors]]\ntype = \"process\"\n{interceptor}\n\
+             settings = {{ least = \"INFO\" }}\n"
+        )
+    };
     let text = format!(
         "[agent]\ndata_dir = \"{at}/data\"\n\
          [sources.app]\ntype = \"process\"\nchannels = [\"main\"]\n{source}\n\
-         settings = {{ path = \"{at}/app.log\" }}\nbatch_events = 100\n\
-         [[sources.app.interceptors]]\ntype = \"process\"\n{interceptor}\n\
-         settings = {{ least = \"INFO\" }}\n\
+         settings = {{ path = \"{at}/app.log\" }}\nbatch_events = 100\n{}\
          [channels.main]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
          [sinks.store]\ntype = \"hdfs\"\nchannel = \"main\"\n{ROLL}\n\
          url = \"file://{at}/store/%Y\"\n\
-         [sinks.table]\ntype = \"process\"\nchannel = \"main\"\n{sink}\n\
-         settings = {{ path = \"{at}/lines.db\" }}\n"
+         [sources.tail]\ntype = \"tail_dir\"\nchannels = [\"other\"]\nbatch_events = 100\n\
+         paths = [\"{at}/app.log\"]\n{}\
+         [channels.other]\ntype = \"durable\"\ncapacity = \"64MiB\"\n\
+         [sinks.table]\ntype = \"process\"\nchannel = \"other\"\n{sink}\n\
+         settings = {{ path = \"{at}/lines.db\" }}\n",
+        levels("app"),
+        levels("tail"),
     );
     Agent::configured("aqueduct-collector", dir, "agent", &text)
 }
@@ -76,6 +85,13 @@ fn plugins(agent: u32) -> Vec<u32> {
         }
     }
     found
+}
+
+/// Waits until these processes do not exist any more.
+fn wait_until_ended(plugins: &[u32]) {
+    wait::until("the end of the plug-ins", LIMIT, || {
+        plugins.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+    });
 }
 
 fn write(log: &Path, lines: &str) {
@@ -129,9 +145,7 @@ fn each_line_is_stored_once_while_plugins_and_agent_are_killed() {
         if round % 6 == 5 {
             let left = plugins(agent.process().pid());
             agent.kill();
-            wait::until("the end of the plug-ins", LIMIT, || {
-                left.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()).then_some(())
-            });
+            wait_until_ended(&left);
             agent.start();
         } else if let Some(plugin) = plugins(agent.process().pid()).choose(&mut rng) {
             let status = Command::new("kill").args(["-9", &plugin.to_string()]).status();
@@ -139,6 +153,9 @@ fn each_line_is_stored_once_while_plugins_and_agent_are_killed() {
         }
     }
     assert!(killed >= KILLS / 3, "{killed} plug-ins were killed");
+    // An interceptor is started with its first batch.
+    write(&log, "the last WARN\n");
+    kept += "the last WARN\n";
     let reads: [(&str, Read); 2] = [("store", stored), ("table", rows)];
     for (name, read) in reads {
         wait::until(&format!("all lines in the {name}"), LIMIT, || {
@@ -148,11 +165,9 @@ fn each_line_is_stored_once_while_plugins_and_agent_are_killed() {
     // More would arrive now.
     thread::sleep(Duration::from_secs(2));
     let left = plugins(agent.process().pid());
-    assert_eq!(left.len(), 3, "{}", tail(&agent.output()));
+    assert_eq!(left.len(), 4, "{}", tail(&agent.output()));
     agent.stop(LIMIT);
-    let alive: Vec<&u32> =
-        left.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
-    assert!(alive.is_empty(), "a plug-in outlives its agent: {alive:?}");
+    wait_until_ended(&left);
     let found = compare(kept.as_bytes(), &stored(dir));
     assert!(found.is_none(), "{found}\n{}", tail(&agent.output()));
     let rows = compare(kept.as_bytes(), &rows(dir));

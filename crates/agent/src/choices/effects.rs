@@ -40,16 +40,19 @@ mod tests {
     use catalogue::FULL;
     use config::Plan;
 
-    fn checked(source: &str, channels: &str, effect: bool) -> Result<(), String> {
-        let text = format!(
+    fn checked(source: &str, channels: &[&str], effect: bool) -> Result<(), String> {
+        let mut text = format!(
             "[agent]\ndata_dir = \"/d\"\n\
-             [sources.in]\n{source}\nchannels = [{channels}]\n\
+             [sources.in]\n{source}\nchannels = {channels:?}\n\
              [[sources.in.interceptors]]\ntype = \"process\"\ncommand = [\"true\"]\n\
-             effect = {effect}\n\
-             [channels.a]\ntype = \"memory\"\n[channels.b]\ntype = \"memory\"\n\
-             [sinks.one]\ntype = \"discard\"\nchannel = \"a\"\n\
-             [sinks.other]\ntype = \"discard\"\nchannel = \"b\"\n"
+             effect = {effect}\n"
         );
+        for channel in channels {
+            text += &format!(
+                "[channels.{channel}]\ntype = \"memory\"\n\
+                 [sinks.{channel}]\ntype = \"discard\"\nchannel = \"{channel}\"\n"
+            );
+        }
         let plan: Plan = config::load(Path::new("agent.toml"), &text, "host").unwrap();
         let checked = crate::check(&plan, FULL, &env::real());
         checked.map(|_| ()).map_err(|errors| errors.to_string())
@@ -63,7 +66,7 @@ mod tests {
             ("type = \"http\"\nlisten = \"127.0.0.1:0\"", "", ""),
         ];
         for (source, with_one, with_two) in sources {
-            for (channels, expected) in [("\"a\"", with_one), ("\"a\", \"b\"", with_two)] {
+            for (channels, expected) in [(&["a"][..], with_one), (&["a", "b"], with_two)] {
                 let found = checked(source, channels, true).err().unwrap_or_default();
                 assert!(found.contains(expected), "{source}: {found}");
                 assert_eq!(found.is_empty(), expected.is_empty(), "{source}: {found}");
