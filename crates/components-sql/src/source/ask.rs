@@ -183,7 +183,7 @@ async fn of_mysql(
 async fn of_sqlite(connection: &Sqlite, target: &Target, sql: String) -> Result<Answer, SqlError> {
     let asked = connection.call(target, move |connection| {
         let mut statement = connection.prepare(&sql)?;
-        let columns = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns = statement.column_names().map(str::to_owned).collect();
         let mut answer = Answer { columns, ..Answer::default() };
         if answer.columns.is_empty() {
             answer.changed = Some(statement.execute([])? as u64);
