@@ -147,8 +147,9 @@ pub(crate) fn produced(
         && (position.is_empty() || position == *before)
         && !mutant!("plugin_position_unchecked")
     {
-        let problem = "the position after its events is the position before them";
-        return unusable(format!("{problem}, so that a restart would repeat the events"));
+        let problem = "it has events, but its position is not a new one, so that a restart would \
+                       repeat the events";
+        return unusable(problem.to_owned());
     }
     Ok((events, position))
 }
