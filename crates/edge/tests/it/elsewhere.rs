@@ -21,17 +21,21 @@ fn a_kind_of_another_program_is_named_with_that_program() {
             _ => "sequence",
         };
         let channel = if role == "channel" { kind } else { "memory" };
-        let (sink, condition, place) = match role {
-            "channel" => ("discard", "", "channels.main.type"),
-            "source" => ("discard", "", "sources.numbers.type"),
-            "sink" => (kind, "", "sinks.far.type"),
-            "condition" => ("discard", kind, "sources.numbers.interceptors.0.drop.0"),
-            "decoder" => ("discard", "", "sources.numbers.decoder"),
-            "encoder" => (&*into_files, "", "sinks.far.encoder"),
-            role => panic!("this test does not know where a {role} stands"),
+        let (sink, place) = match role {
+            "channel" => ("discard", "channels.main.type"),
+            "source" => ("discard", "sources.numbers.type"),
+            "interceptor" => ("discard", "sources.numbers.interceptors.0.type"),
+            "sink" => (kind, "sinks.far.type"),
+            "condition" => ("discard", "sources.numbers.interceptors.0.drop.0"),
+            "decoder" => ("discard", "sources.numbers.decoder"),
+            "encoder" => (&*into_files, "sinks.far.encoder"),
+            role => panic!("this test does not know the setting of a {role}"),
         };
-        let filter = format!("{{ type = \"filter\", drop = [{{ type = \"{condition}\" }}] }}");
-        let interceptors = if condition.is_empty() { String::new() } else { filter };
+        let interceptors = match role {
+            "interceptor" => format!("{{ type = \"{kind}\" }}"),
+            "condition" => format!("{{ type = \"filter\", drop = [{{ type = \"{kind}\" }}] }}"),
+            _ => String::new(),
+        };
         let text = format!(
             "[agent]\ndata_dir = \"{}\"\n[sources.numbers]\ntype = \"{source}\"\n\
              channels = [\"main\"]\ninterceptors = [{interceptors}]\n\

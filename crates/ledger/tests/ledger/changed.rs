@@ -216,7 +216,7 @@ async fn rebuilding_mends_holes_and_damage_from_what_is_remembered() {
     site.fs.delete(&format!("{ENTRY}0")).await.unwrap();
     let decided = site.operator(2).rebuild().await.unwrap();
     assert_eq!(settled(&decided), 4);
-    assert!(decided.notes.iter().any(|note| note.contains("entries 0 to 0")), "{decided:?}");
+    assert!(decided.notes.iter().any(|note| note.contains("commit records 0 to 0")), "{decided:?}");
     assert_eq!(site.refused(1).await, Change::Forgets { generation: 1, batches: 1 });
     assert_eq!(settled(&site.operator(1).rebuild().await.unwrap()), 5);
     site.open(1).await.unwrap();
