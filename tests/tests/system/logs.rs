@@ -39,7 +39,7 @@ fn debug_lines_are_ours_and_tell_the_way_of_each_batch() {
         let edge = edge.with_log_filter(filter);
         let logs = move_lines(&site, edge, collector.with_log_filter(filter));
         for log in &logs {
-            let ours = log.lines().filter(|it| it.contains("DEBUG aqueduct_")).count();
+            let ours = log.lines().filter(|it| it.contains(" DEBUG ")).count();
             assert!(ours >= 5, "{ours} lines with {filter}:\n{log}");
             for library in LIBRARIES {
                 assert!(!log.contains(&format!("DEBUG{library}")), "{library}:\n{log}");
