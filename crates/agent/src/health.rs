@@ -8,7 +8,7 @@
 //!
 //! A source works again as soon as it is open. If it fails again before it has stored anything new,
 //! its failure continues with its original start. A sink that fails when writing can be opened each
-//! time: it works again when it has stored something, or has been open for [`STEADY`]. A sink that
+//! time: it works again when it has stored something, or has been open for a minute. A sink that
 //! only failed to open works as soon as it is open.
 //!
 //! [`State`] is pure: time is an argument. [`ComponentHealth`] is one component's state behind a
