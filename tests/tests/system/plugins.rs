@@ -71,26 +71,27 @@ fn agent(dir: &Path) -> Agent {
     Agent::configured("aqueduct-collector", dir, "agent", &text)
 }
 
-/// Returns the processes that the agent has started.
-fn plugins(agent: u32) -> Vec<u32> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").expect("a Linux host").flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // After the command in parentheses: the state, and the parent.
-        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-        let mut words = after.split_whitespace().skip(1);
-        if words.next().and_then(|parent| parent.parse().ok()) == Some(agent) {
-            found.push(pid);
-        }
-    }
-    found
+/// Returns the state and the parent of a process, if it exists.
+fn state_and_parent(pid: u32) -> Option<(String, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the command in parentheses.
+    let mut words = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
 }
 
-/// Waits until these processes do not exist any more.
+/// Returns the processes that the agent has started.
+fn plugins(agent: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("a Linux host").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| state_and_parent(*pid).is_some_and(|(_, parent)| parent == agent)).collect()
+}
+
+/// Waits until these processes have ended. Some may still be zombies: the parent that they get
+/// when their agent is killed waits for them later.
 fn wait_until_ended(plugins: &[u32]) {
     wait::until("the end of the plug-ins", LIMIT, || {
-        plugins.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+        let has_ended = |pid: &u32| state_and_parent(*pid).is_none_or(|(state, _)| state == "Z");
+        plugins.iter().all(has_ended).then_some(())
     });
 }
 
