@@ -75,11 +75,13 @@ async fn the_odd_member_is_refused_by_name_and_the_others_go_on() {
     opened(&mut *third_sink).await.unwrap();
     let_in(&mut *second_sink).await;
     let error = within(async {
+        let mut sequence = 100;
         loop {
-            match odd_sink.write(taken(3)).await {
+            match odd_sink.write(taken(sequence)).await {
                 Ok(()) => tokio::time::sleep(Duration::from_millis(5)).await,
                 Err(error) => break error,
             }
+            sequence += 1;
         }
     });
     assert_eq!(error.await.class, ErrorClass::Blocked);
