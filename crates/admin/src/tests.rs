@@ -227,7 +227,7 @@ fn channel(outlet: &OutletBoard) -> ChannelHandle {
 async fn idle_group_is_named_with_its_cause_while_events_may_enter() {
     let outlet = OutletBoard::default();
     let handle = channel(&outlet);
-    handle.boards.opened.open_with(0);
+    handle.boards.opened.open_with(0, Default::default());
     let running = Running::new(Parts {
         channels: [("main".into(), Arc::new(handle))].into(),
         ..Parts::default()
@@ -274,7 +274,7 @@ async fn a_channel_that_is_not_open_is_named_and_every_page_answers() {
     let metrics = bench.get("/metrics").await;
     assert!(metrics.contains("aqueduct_channel_intake_stopped{channel=\"main\"} 1"), "{metrics}");
     memory.open().await.unwrap();
-    opened.open_with(memory.status().events);
+    opened.open_with(memory.status().events, Default::default());
     assert!(bench.get("/readyz").await.starts_with("HTTP/1.1 200"));
 }
 

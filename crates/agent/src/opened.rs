@@ -1,5 +1,6 @@
 //! The state of opening a channel, for everything that waits for it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pipeline::ChannelError;
@@ -12,11 +13,19 @@ use tokio::time::{Duration, Instant};
 pub struct Opened(Arc<Inner>);
 
 struct Inner {
-    /// Events that it held when it was opened.
-    held: SetOnce<u64>,
+    /// What it held when it was opened.
+    held: SetOnce<Stock>,
     began: Instant,
     /// Why it is not open yet.
     cause: Mutex<String>,
+}
+
+/// The contents of a channel when it was opened.
+#[derive(Debug, Default)]
+struct Stock {
+    events: u64,
+    /// Batches that each consumer had not committed.
+    batches: BTreeMap<Arc<str>, u64>,
 }
 
 /// A channel that is not open yet.
@@ -41,10 +50,11 @@ impl Opened {
         self.0.cause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that it is open with this many events.
-    pub fn open_with(&self, events: u64) {
+    /// Records that it is open with this many events, and with this many batches that each
+    /// consumer has not committed.
+    pub fn open_with(&self, events: u64, batches: BTreeMap<Arc<str>, u64>) {
         // A channel is opened once.
-        let _ = self.0.held.set(events);
+        let _ = self.0.held.set(Stock { events, batches });
     }
 
     /// Records that it is not open, for this reason.
@@ -66,7 +76,13 @@ impl Opened {
 
     /// Events that it held when it was opened; 0 before.
     pub fn held_events(&self) -> u64 {
-        self.0.held.get().copied().unwrap_or_default()
+        self.0.held.get().map_or(0, |stock| stock.events)
+    }
+
+    /// Batches that a consumer had not committed when it was opened; 0 before, and for a consumer
+    /// that was added later.
+    pub fn backlog(&self, consumer: &str) -> u64 {
+        self.0.held.get().and_then(|stock| stock.batches.get(consumer)).copied().unwrap_or_default()
     }
 
     /// Waits until it is open. Cancel safe.

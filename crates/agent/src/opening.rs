@@ -141,7 +141,9 @@ impl PendingChannel {
 
     /// Lets its groups and sources begin.
     fn has_opened(&self) {
-        self.opened.open_with(self.channel.status().events);
+        let backlog = |name: &Arc<str>| (name.clone(), self.channel.backlog(name).ready);
+        let batches = self.consumers.iter().map(backlog).collect();
+        self.opened.open_with(self.channel.status().events, batches);
     }
 
     async fn open_later(mut self, stop: CancellationToken, failure: Failure) {

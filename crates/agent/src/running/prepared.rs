@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use metrics::Metrics;
-use pipeline::{Env, Source, SourceError};
+use pipeline::{Backlog, Channel, Env, Source, SourceError};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
@@ -231,10 +231,27 @@ impl Parts {
         }
     }
 
-    /// Returns the totals of the channel's group that has delivered least.
+    /// Returns the events that have left the channel since it was opened: the totals of the group
+    /// that has delivered least. Groups that were ahead when it was opened had less to deliver, so
+    /// only the others count. If they have delivered all, what the channel still holds has not
+    /// left it.
     pub fn passed(&self, channel: &ChannelHandle) -> PassedEvents {
-        let groups = channel.consumers.iter().filter_map(|name| self.groups.get(name));
-        let least = groups.map(|group| &group.passed).min_by_key(|passed| passed.events());
-        least.map(|passed| passed.read()).unwrap_or_default()
+        let at_open = |name: &Arc<str>| channel.boards.opened.backlog(name);
+        let most = channel.consumers.iter().map(at_open).max();
+        let behind = channel.consumers.iter().filter(|name| Some(at_open(name)) == most);
+        let groups = behind.filter_map(|name| Some((name, &self.groups.get(name)?.passed)));
+        let Some((name, least)) = groups.min_by_key(|(_, passed)| passed.events()) else {
+            return PassedEvents::default();
+        };
+        let mut passed = least.read();
+        let is_done = |open: &Arc<dyn Channel>| {
+            let Backlog { ready, held } = open.backlog(name);
+            ready + held == 0
+        };
+        let is_ahead = channel.consumers.iter().any(|other| Some(at_open(other)) != most);
+        if is_ahead && channel.opened().is_some_and(is_done) {
+            passed.delivered = passed.delivered.saturating_sub(channel.status().events);
+        }
+        passed
     }
 }

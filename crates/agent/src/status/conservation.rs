@@ -13,7 +13,8 @@
 //! otherwise it is 0.
 //!
 //! If several groups take from one channel, an event has left it when all of them have delivered
-//! it: the group that has delivered least counts.
+//! it. Of the groups that had most to deliver when the channel was opened, the one that has
+//! delivered least counts.
 //!
 //! Pure.
 

@@ -127,7 +127,7 @@ async fn a_channel_that_is_closed_not_open_or_too_small_is_passed_over() {
     timeout(Duration::from_secs(5), life.intake.opened()).await.expect("one channel is enough");
     life.intake.accept(fresh(0..10)).await.unwrap();
     assert_eq!(events(&life), [0, 10]);
-    opened.open_with(0);
+    opened.open_with(0, Default::default());
     life.intake.accept(fresh(10..20)).await.unwrap();
     assert_eq!(events(&life), [10, 10]);
 }

@@ -228,3 +228,32 @@ fn unstartable_parts_stay_stopped_and_removed_ones_are_forgotten() {
     );
     agent.stop();
 }
+
+/// A group that was ahead before a restart has less to deliver than the others after it.
+#[test]
+fn groups_with_different_backlogs_are_balanced_after_a_restart() {
+    let place = Place::new();
+    let other = "[sinks.other]\ntype = \"discard\"\nchannel = \"main\"\n";
+    let text = flow(&place, 100_000, other);
+    let agent = start(&place, &text);
+    let done = place.change("stop?group=store");
+    assert_eq!(done.result, ReloadResult::Applied, "{done}");
+    place.until("all numbers in the other sink", || {
+        let groups = place.status().groups;
+        groups.iter().any(|it| it.name == "other" && it.delivered.events_total == NUMBERS)
+    });
+    let depth = place.status().channels[0].depth_events;
+    assert!(depth > 0, "the stopped group has them all");
+    agent.stop();
+    let agent = start(&place, &text);
+    let shown = place.status();
+    assert_eq!(shown.channels[0].depth_events, depth);
+    assert_eq!(shown.conservation.difference_events, 0, "{:?}", shown.conservation);
+    place.change("start?group=store");
+    place.change("drain?timeout=60");
+    place.until("the drain", || place.status().channels[0].depth_events == 0);
+    let shown = place.status();
+    assert_eq!(shown.conservation.difference_events, 0, "{:?}", shown.conservation);
+    agent.stop();
+    assert_once(&place);
+}
