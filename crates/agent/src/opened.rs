@@ -13,7 +13,7 @@ use tokio::time::{Duration, Instant};
 pub struct Opened(Arc<Inner>);
 
 struct Inner {
-    /// What it held when it was opened.
+    /// Its contents when it was opened. Set once.
     held: SetOnce<Stock>,
     began: Instant,
     /// Why it is not open yet.

@@ -43,7 +43,7 @@ struct NewArgs {
     /// Programming language
     #[arg(long)]
     language: Language,
-    /// What the plug-in is
+    /// Role of the plug-in
     #[arg(long)]
     role: Role,
 }

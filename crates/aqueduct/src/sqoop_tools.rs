@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   sqoop ─┬─► import, export       as `aqueduct import` and `aqueduct export`
-//!          ├─► import-all-tables    one process with `sqoop import` for each table
+//!          ├─► import-all-tables    one process with `aqueduct import` for each table
 //!          ├─► job                  files with calls; `--exec` runs one
 //!          └─► eval, list-…         one statement, whose rows are printed
 //! ```

@@ -1,4 +1,4 @@
-//! What a plug-in did wrong, and the remedy.
+//! Faults of a plug-in, and their remedies.
 
 use std::io;
 use std::process::ExitStatus;
@@ -16,11 +16,11 @@ use crate::VERSION;
 pub(crate) struct PluginError {
     /// Its command.
     pub(crate) command: Arc<str>,
-    /// What it did.
+    /// Its fault.
     pub(crate) fault: Fault,
 }
 
-/// What a plug-in did wrong.
+/// A fault of a plug-in.
 #[derive(Debug, Error)]
 pub(crate) enum Fault {
     #[error("cannot be started: {0}; correct `command`")]

@@ -58,7 +58,7 @@ impl Component for Config {
 
 struct Process {
     plugin: Plugin,
-    /// Batches of which some events are settled, the oldest first.
+    /// Batches with settled and unsettled events, the oldest first.
     partly: Mutex<VecDeque<(Identity, Vec<Fate>)>>,
 }
 

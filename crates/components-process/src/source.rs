@@ -147,7 +147,7 @@ enum Ended {
     NotStored(SourceError),
 }
 
-/// Returns the position among those of a channel; empty if there is none.
+/// Returns the position among those of a channel; empty without one.
 fn stored_position(known: &[(Bytes, Bytes)]) -> Bytes {
     let found = known.iter().find(|(key, _)| *key == POSITION);
     found.map(|(_, value)| value.clone()).unwrap_or_default()

@@ -98,7 +98,7 @@ pub fn put_day(day: i32, out: &mut String) {
     }
 }
 
-/// Appends a time: a count of units since 1970, of which `parts` are a second.
+/// Appends a time: a count of units since 1970, with `parts` units in a second.
 pub fn put_count(count: i64, parts: i64, form: TimeForm, out: &mut String) {
     match count {
         i64::MAX => out.push_str("infinity"),

@@ -53,13 +53,13 @@ impl AllTables {
 /// A question to a database, whose answer is printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// What is asked.
+    /// Its subject.
     pub about: About,
     /// An import of any table: it has the database, and the password.
     pub import: Import,
 }
 
-/// What a question asks.
+/// The subject of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
     /// The result of a statement.

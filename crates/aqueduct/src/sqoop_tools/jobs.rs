@@ -52,6 +52,10 @@ pub(super) fn run(options: &[String], env: &Env) -> ExitCode {
     })
 }
 
+fn missing(name: &str) -> String {
+    format!("there is no job `{name}`: `aqueduct sqoop job --list` prints all names")
+}
+
 /// The saved calls of a user.
 struct Jobs<'a> {
     directory: PathBuf,
@@ -85,9 +89,7 @@ impl Jobs<'_> {
     fn read(&self, name: &str) -> Result<Job, String> {
         let failed = |error| self.failed(name, &error);
         let found = small_file::find(&*self.env.disk, &self.file(name)).map_err(failed)?;
-        let file = found.ok_or_else(|| {
-            format!("there is no job `{name}`: `aqueduct sqoop job --list` prints all names")
-        })?;
+        let file = found.ok_or_else(|| missing(name))?;
         let mut text = vec![0; FILE_BYTES_MAX];
         let length = file.read_at(&mut text, 0).map_err(failed)?;
         serde_json::from_slice(&text[..length]).map_err(|error| {
@@ -109,13 +111,11 @@ impl Jobs<'_> {
     }
 
     fn delete(&self, name: &str) -> Result<ExitCode, String> {
-        self.read(name).or_else(|problem| match self.env.disk.stat(&self.file(name)) {
-            // A damaged one can be deleted.
-            Ok(_) => Ok(Job { tool: String::new(), options: Vec::new() }),
-            Err(_) => Err(problem),
+        // Without reading it: a damaged one can be deleted, too.
+        self.env.disk.remove_file(&self.file(name)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => missing(name),
+            _ => self.failed(name, &error),
         })?;
-        let removed = self.env.disk.remove_file(&self.file(name));
-        removed.map_err(|error| self.failed(name, &error))?;
         cli::print_line(&format!(
             "job: deleted `{name}`; the data directory of its import, which has the position, \
              stays in ~/.aqueduct/import"

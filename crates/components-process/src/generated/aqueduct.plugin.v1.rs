@@ -69,7 +69,7 @@ pub struct Hello {
     /// Size limit of a message in both directions.
     #[prost(uint64, tag = "5")]
     pub frame_max: u64,
-    /// Source: the last stored position; empty if there is none.
+    /// Source: the last stored position; empty at the first start.
     #[prost(bytes = "bytes", tag = "6")]
     pub position: ::prost::bytes::Bytes,
 }
@@ -184,7 +184,7 @@ pub struct Outcome {
     /// Index of the last event.
     #[prost(uint32, tag = "2")]
     pub last: u32,
-    /// What became of them.
+    /// The outcome of each of them.
     #[prost(enumeration = "Verdict", tag = "3")]
     pub verdict: i32,
     /// Why they are not delivered, for an operator.
@@ -224,7 +224,7 @@ pub struct Produced {
     #[prost(bytes = "bytes", tag = "3")]
     pub position: ::prost::bytes::Bytes,
 }
-/// What became of events at a sink.
+/// Outcomes of events at a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Verdict {

@@ -25,7 +25,7 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// `frame_max` of the plug-ins.
 pub(super) const FRAME_MAX: usize = 64 << 10;
 
-/// A kind of misbehaviour, and a text of its error; empty if there is none.
+/// A kind of misbehaviour, and a part of its error; empty if it is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lie {
     Dies,

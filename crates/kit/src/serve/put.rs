@@ -147,7 +147,7 @@ impl Put {
         agreed.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX)
     }
 
-    /// Reserves memory for a message of `bytes` bytes; `None` if there is none within `wait_max`.
+    /// Reserves memory for a message of `bytes` bytes; `None` if none is free within `wait_max`.
     pub async fn memory(&self, member: &Member, bytes: u64) -> Option<Memory> {
         timeout(self.wait_max, self.sharing.memory(member, bytes)).await.ok()
     }

@@ -37,7 +37,7 @@ func (s Settings) Text(name string) string {
 	return text
 }
 
-// Interceptor returns the events in the place of an event: itself, others, or
+// Interceptor returns the events that replace an event: itself, others, or
 // none to drop it. An error makes the event a dead letter.
 type Interceptor interface {
 	Intercept(event Event) ([]Event, error)

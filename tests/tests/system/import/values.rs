@@ -12,7 +12,7 @@ use super::{Server, call, ended};
 
 const FORMS: [&str; 3] = ["--as-textfile", "--as-avrodatafile", "--as-parquetfile"];
 
-/// The table, with values of which each was once changed or rejected.
+/// The table. Each of its values was once changed or rejected.
 const POSTGRES: &str = "
 CREATE TYPE pair AS (a int, b text, c bytea);
 CREATE TABLE limits (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, u uuid, a int[], aa text[],
