@@ -18,6 +18,7 @@ use std::time::Duration;
 use fe2o3_amqp::connection::{ConnectionHandle, OpenError};
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp::{Connection as Library, Session};
+use kit::first::first_reachable;
 use pipeline::env::Stream;
 use pipeline::{Classify, ErrorClass};
 use thiserror::Error;
@@ -100,18 +101,10 @@ impl Connection {
     /// # Errors
     /// Fails if none works; returns the last error.
     pub(crate) async fn open(target: &Target, client_id: &str) -> Result<Self, AmqpError> {
-        let mut last = None;
-        for address in &*target.addresses {
-            let opening = Self::open_at(target, address, client_id);
-            let opened = timeout(target.timeout, opening).await.unwrap_or_else(|_| {
-                Err(AmqpError::NoAnswer { address: address.clone(), limit: target.timeout })
-            });
-            match opened {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.expect("the settings have an address"))
+        let open = |address| Self::open_at(target, address, client_id);
+        let limit = target.timeout;
+        let silent = |address| AmqpError::NoAnswer { address, limit };
+        first_reachable(&target.addresses, limit, open, silent).await
     }
 
     async fn open_at(

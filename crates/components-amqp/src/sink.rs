@@ -11,11 +11,9 @@
 
 mod sending;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use kit::places::Places;
-use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests};
+use pipeline::deliver::{Deliver, Delivered, Destinations, InFlight, Requests};
 use pipeline::units::Period;
 use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Guarantee, Sink};
 use schemars::JsonSchema;
@@ -43,28 +41,14 @@ pub struct Config {
     /// Type of the message: `bytes`, a JMS `BytesMessage`, or `text`, a JMS `TextMessage`.
     #[serde(default)]
     body: BodyForm,
-    /// Limit of batches in flight, each on its own connection.
-    #[serde(default = "default_in_flight_max")]
-    in_flight_max: usize,
-    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
-    /// time.
-    #[serde(default)]
-    in_order: bool,
-    /// Timeout of a batch, including the connection.
-    #[serde(default = "default_timeout")]
-    timeout: Period,
+    /// Settings of the requests.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    in_flight: InFlight<1, 30>,
     /// Time that events wait for an address of `address_header` to which the user may not send.
     /// Then they become dead letters. Events wait for `address` without a limit.
     #[serde(default = "pipeline::deliver::destination_wait")]
     destination_wait: Period,
-}
-
-fn default_in_flight_max() -> usize {
-    1
-}
-
-fn default_timeout() -> Period {
-    Period(Duration::from_secs(30))
 }
 
 impl Component for Config {
@@ -83,21 +67,14 @@ impl Component for Config {
                 "must not be empty: set the name of a queue or topic",
             ));
         }
-        if self.in_flight_max == 0 {
-            return Err(BuildError::invalid("in_flight_max", "must be at least 1"));
-        }
-        let options = Options {
-            in_flight_max: self.in_flight_max,
-            in_order: self.in_order,
-            timeout: self.timeout.0,
-        };
+        let options = self.in_flight.options()?;
         let amqp = Amqp {
             target: self.broker.target(cx)?,
             address: self.address,
             address_header: self.address_header,
             destination_type: self.destination_type,
             body: self.body,
-            places: Places::new(self.in_flight_max),
+            places: Places::new(self.in_flight.in_flight_max),
             destinations: Destinations::new(self.destination_wait),
         };
         Ok(Box::new(Requests::new(amqp, options)))

@@ -14,12 +14,12 @@ mod publishing;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use kit::places::Places;
-use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
+use pipeline::deliver::{
+    Deliver, Delivered, Destinations, InFlight, Requests, UNKNOWN_DESTINATION,
+};
 use pipeline::units::Period;
 use pipeline::{Batch, BuildContext, BuildError, Component, EventRef, Guarantee, Sink};
 use schemars::JsonSchema;
@@ -53,16 +53,10 @@ pub struct Config {
     /// Content type of the messages (version 5). Default: none.
     #[serde(default)]
     content_type: Option<String>,
-    /// Limit of batches in flight, each on its own connection.
-    #[serde(default = "default_in_flight_max")]
-    in_flight_max: usize,
-    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
-    /// time.
-    #[serde(default)]
-    in_order: bool,
-    /// Timeout of a batch, including the connection.
-    #[serde(default = "default_timeout")]
-    timeout: Period,
+    /// Settings of the requests.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    in_flight: InFlight<1, 30>,
     /// Time that events wait for a topic that their headers select and that the broker does not
     /// allow. Then they become dead letters. Events wait without a limit for a topic that does not
     /// depend on them.
@@ -72,14 +66,6 @@ pub struct Config {
 
 fn default_qos() -> u8 {
     1
-}
-
-fn default_in_flight_max() -> usize {
-    1
-}
-
-fn default_timeout() -> Period {
-    Period(Duration::from_secs(30))
 }
 
 impl Component for Config {
@@ -93,9 +79,6 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         if self.qos > 2 {
             return Err(BuildError::invalid("qos", "must be 0, 1 or 2"));
-        }
-        if self.in_flight_max == 0 {
-            return Err(BuildError::invalid("in_flight_max", "must be at least 1"));
         }
         let texts =
             [("properties", &self.properties[..]), ("content_type", self.content_type.as_slice())];
@@ -114,11 +97,7 @@ impl Component for Config {
             let setting = if self.properties.is_empty() { "content_type" } else { "properties" };
             return Err(BuildError::invalid(setting, problem));
         }
-        let options = Options {
-            in_flight_max: self.in_flight_max,
-            in_order: self.in_order,
-            timeout: self.timeout.0,
-        };
+        let options = self.in_flight.options()?;
         let mqtt = Mqtt {
             target,
             topic,
@@ -126,7 +105,7 @@ impl Component for Config {
             retain: self.retain,
             properties: self.properties,
             content_type: self.content_type,
-            places: Places::new(self.in_flight_max),
+            places: Places::new(self.in_flight.in_flight_max),
             destinations: Destinations::new(self.destination_wait),
             ended: ConnectionEnds::default(),
         };

@@ -18,6 +18,7 @@ mod greeting;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kit::first::first_reachable;
 use pipeline::env::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
@@ -65,19 +66,11 @@ impl Connection {
     /// # Errors
     /// Fails if none works; returns the last error.
     pub(crate) async fn open(target: &Target, client_id: &str) -> Result<Self, NatsError> {
-        let mut last = None;
-        for address in &*target.addresses {
-            let opening = Self::open_at(target, address, client_id);
-            let opened = timeout(target.timeout, opening).await.unwrap_or_else(|_| {
-                let (address, limit) = (address.clone(), target.timeout);
-                Err(NatsError::NoAnswer { address, what: "a connection".into(), limit })
-            });
-            match opened {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.expect("the settings have an address"))
+        let open = |address| Self::open_at(target, address, client_id);
+        let limit = target.timeout;
+        let what = "a connection";
+        let silent = |address| NatsError::NoAnswer { address, what: what.into(), limit };
+        first_reachable(&target.addresses, limit, open, silent).await
     }
 
     async fn open_at(

@@ -24,7 +24,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kit::places::Places;
 use metrics::{Counter, MetricSpec};
-use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
+use pipeline::deliver::{
+    Deliver, Delivered, Destinations, InFlight, Requests, UNKNOWN_DESTINATION,
+};
 use pipeline::env::Env;
 use pipeline::units::Period;
 use pipeline::{Batch, BuildContext, BuildError, Component, DedupeScope, Guarantee, Sink};
@@ -61,28 +63,15 @@ pub struct Config {
     /// stream detects messages of both. Default: the name of the sink.
     #[serde(default)]
     ids: Option<String>,
-    /// Limit of batches in flight, each on its own connection.
-    #[serde(default = "default_in_flight_max")]
-    in_flight_max: usize,
-    /// Whether batches of one origin are delivered in order: one of them is in flight at a time.
-    #[serde(default)]
-    in_order: bool,
-    /// Timeout of a batch, including the connection.
-    #[serde(default = "default_timeout")]
-    timeout: Period,
+    /// Settings of the requests.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    in_flight: InFlight<2, 30>,
     /// Time that events wait for a subject that their headers select, if no stream accepts it or
     /// the user may not publish to it. Then they become dead letters. Events wait without a limit
     /// for a subject that does not depend on them.
     #[serde(default = "pipeline::deliver::destination_wait")]
     destination_wait: Period,
-}
-
-fn default_in_flight_max() -> usize {
-    2
-}
-
-fn default_timeout() -> Period {
-    Period(Duration::from_secs(30))
 }
 
 impl Component for Config {
@@ -98,11 +87,7 @@ impl Component for Config {
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
-        let options = Options {
-            in_flight_max: self.in_flight_max,
-            in_order: self.in_order,
-            timeout: self.timeout.0,
-        };
+        let options = self.in_flight.options()?;
         Ok(Box::new(Requests::new(self.nats(cx)?, options)))
     }
 }
@@ -120,9 +105,6 @@ impl Config {
             let problem = format!("must have 1 to {IDS_BYTES_MAX} visible ASCII characters");
             return invalid("ids", problem);
         }
-        if self.in_flight_max == 0 {
-            return invalid("in_flight_max", "must be at least 1".into());
-        }
         Ok(Nats {
             name: cx.name.clone(),
             target: self.server.target(cx)?,
@@ -130,8 +112,8 @@ impl Config {
             scope: format!("{ids} in NATS {}", self.subject),
             subject,
             ids,
-            timeout: self.timeout.0,
-            places: Places::new(self.in_flight_max),
+            timeout: self.in_flight.timeout.0,
+            places: Places::new(self.in_flight.in_flight_max),
             destinations: Destinations::new(self.destination_wait),
             streams: Mutex::default(),
             known: cx.scope::<Self>().counter("known_messages")?,

@@ -23,8 +23,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use hyper::HeaderMap;
 use kit::http::{add_headers, target};
-use pipeline::deliver::{Deliver, Delivered, Options, Requests};
-use pipeline::units::{ByteSize, Period};
+use pipeline::deliver::{Deliver, Delivered, InFlight, Requests};
+use pipeline::units::ByteSize;
 use pipeline::{
     Batch, BuildContext, BuildError, Classify, Component, Env, ErrorClass, Guarantee, Secret, Sink,
 };
@@ -70,16 +70,10 @@ pub struct Config {
     /// Collector accepts 4 MiB over gRPC by default.
     #[serde(default = "defaults::request_max")]
     request_max: ByteSize,
-    /// Limit of batches in flight.
-    #[serde(default = "defaults::in_flight_max")]
-    in_flight_max: usize,
-    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
-    /// time.
-    #[serde(default)]
-    in_order: bool,
-    /// Timeout of a batch, including the connection.
-    #[serde(default = "defaults::timeout")]
-    timeout: Period,
+    /// Settings of the requests.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    in_flight: InFlight<4, 30>,
     /// TLS of a URL that begins with `https://`. Default: the certificate authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
@@ -119,9 +113,7 @@ enum Compression {
 }
 
 mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::{ByteSize, Period};
+    use pipeline::units::ByteSize;
 
     pub(super) fn header_attributes() -> bool {
         true
@@ -134,14 +126,6 @@ mod defaults {
     pub(super) fn request_max() -> ByteSize {
         ByteSize::mib(3)
     }
-
-    pub(super) fn in_flight_max() -> usize {
-        4
-    }
-
-    pub(super) fn timeout() -> Period {
-        Period(Duration::from_secs(30))
-    }
 }
 
 impl Component for Config {
@@ -151,12 +135,8 @@ impl Component for Config {
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
-        for (setting, value) in
-            [("in_flight_max", self.in_flight_max), ("events_max", self.events_max)]
-        {
-            if value == 0 {
-                return Err(BuildError::invalid(setting, "must be at least 1"));
-            }
+        if self.events_max == 0 {
+            return Err(BuildError::invalid("events_max", "must be at least 1"));
         }
         if self.request_max.0 == 0 || self.request_max > ByteSize::mib(1024) {
             return Err(BuildError::invalid("request_max", "must be from 1B to 1GiB"));
@@ -195,11 +175,7 @@ impl Component for Config {
             Protocol::Grpc => Connector::http2(self.tls, &cx.env)?,
             Protocol::Http(_) => Connector::new(self.tls, &cx.env)?,
         };
-        let options = Options {
-            in_flight_max: self.in_flight_max,
-            in_order: self.in_order,
-            timeout: self.timeout.0,
-        };
+        let options = self.in_flight.options()?;
         let is_gzip = self.compression == Compression::Gzip;
         let otlp = Otlp {
             env: cx.env.clone(),

@@ -21,6 +21,7 @@ use std::time::Duration;
 use amq_protocol::protocol::AMQPClass;
 use amq_protocol::protocol::channel::AMQPMethod as OfChannel;
 use amq_protocol::protocol::connection::{AMQPMethod as OfConnection, Close, CloseOk};
+use kit::first::first_reachable;
 use pipeline::env::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -74,18 +75,10 @@ impl Connection {
         client_id: &str,
         body_max: u64,
     ) -> Result<Self, RabbitError> {
-        let mut last = None;
-        for address in &*target.addresses {
-            let opening = Self::open_at(target, address, client_id, body_max);
-            let opened = timeout(target.timeout, opening).await.unwrap_or_else(|_| {
-                Err(RabbitError::NoAnswer { address: address.clone(), limit: target.timeout })
-            });
-            match opened {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.expect("the settings have an address"))
+        let open = |address| Self::open_at(target, address, client_id, body_max);
+        let limit = target.timeout;
+        let silent = |address| RabbitError::NoAnswer { address, limit };
+        first_reachable(&target.addresses, limit, open, silent).await
     }
 
     async fn open_at(

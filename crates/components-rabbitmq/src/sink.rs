@@ -16,11 +16,11 @@ mod confirms;
 mod publishing;
 mod routing;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use kit::places::Places;
-use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
+use pipeline::deliver::{
+    Deliver, Delivered, Destinations, InFlight, Requests, UNKNOWN_DESTINATION,
+};
 use pipeline::env::Env;
 use pipeline::units::{ByteSize, Period};
 use pipeline::{Batch, BuildContext, BuildError, Component, Guarantee, Sink};
@@ -53,16 +53,10 @@ pub struct Config {
     /// default, and 128 MiB before version 4.
     #[serde(default = "default_message_max")]
     message_max: ByteSize,
-    /// Limit of batches in flight, each on its own connection.
-    #[serde(default = "default_in_flight_max")]
-    in_flight_max: usize,
-    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
-    /// time.
-    #[serde(default)]
-    in_order: bool,
-    /// Timeout of a batch, including the connection.
-    #[serde(default = "default_timeout")]
-    timeout: Period,
+    /// Settings of the requests.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    in_flight: InFlight<1, 30>,
     /// Time that events wait for a routing key that their headers select and to which the user may
     /// not publish. Then they become dead letters. Events wait without a limit for a routing key
     /// that does not depend on them.
@@ -85,14 +79,6 @@ fn default_message_max() -> ByteSize {
     ByteSize::mib(16)
 }
 
-fn default_in_flight_max() -> usize {
-    1
-}
-
-fn default_timeout() -> Period {
-    Period(Duration::from_secs(30))
-}
-
 impl Component for Config {
     const KIND: &'static str = "rabbitmq";
     const LETTERS: &[&str] = &["invalid_address", "too_large", "unroutable", "unknown_destination"];
@@ -101,11 +87,7 @@ impl Component for Config {
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
-        let options = Options {
-            in_flight_max: self.in_flight_max,
-            in_order: self.in_order,
-            timeout: self.timeout.0,
-        };
+        let options = self.in_flight.options()?;
         Ok(Box::new(Requests::new(self.rabbit(cx)?, options)))
     }
 }
@@ -128,9 +110,6 @@ impl Config {
         if !(1 << 10..=1 << 30).contains(&self.message_max.0) {
             return invalid("message_max", "must be from 1KiB to 1GiB".into());
         }
-        if self.in_flight_max == 0 {
-            return invalid("in_flight_max", "must be at least 1".into());
-        }
         Ok(Rabbit {
             target: self.broker.target(cx)?,
             env: cx.env.clone(),
@@ -138,7 +117,7 @@ impl Config {
             routing_key,
             unroutable: self.unroutable,
             message_max: self.message_max.0,
-            places: Places::new(self.in_flight_max),
+            places: Places::new(self.in_flight.in_flight_max),
             destinations: Destinations::new(self.destination_wait),
         })
     }

@@ -28,8 +28,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Returns a noun for messages.
-    fn what(self) -> &'static str {
+    /// Returns a noun for messages, which is also the name of the setting.
+    pub(crate) fn what(self) -> &'static str {
         match self {
             Self::Index => "index",
             Self::Collection => "collection",

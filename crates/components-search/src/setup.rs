@@ -1,40 +1,147 @@
-//! Shared settings of all sinks for search engines: nodes, logins, id prefixes.
+//! The shared settings of all sinks for search engines: logins, id prefixes, limits of requests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Uri};
 use kit::http::add_headers;
+use kit::serve::{mib, seconds};
+use pipeline::deliver::{Destinations, Options};
 use pipeline::secret::login;
+use pipeline::units::{ByteSize, Period};
 use pipeline::{BuildContext, BuildError, Secret};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tls::ClientTls;
+use tls::http::Connector;
+
+use crate::client::Client;
+use crate::events::Routes;
+use crate::index::{IndexName, Kind};
 
 /// Maximum length of an id prefix: an id may have 512 bytes.
 const NAME_BYTES_MAX: usize = 128;
 
-/// Default values.
-pub(crate) mod defaults {
-    use std::time::Duration;
+/// A kind of search engine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Engine {
+    /// Noun for its nodes in messages.
+    pub(crate) name: &'static str,
+    /// The kind of the names that select the place of a document.
+    pub(crate) kind: Kind,
+    /// URL of a node, for messages.
+    pub(crate) example: &'static str,
+    /// Media type of its requests.
+    pub(crate) content_type: &'static str,
+}
 
-    use pipeline::units::{ByteSize, Period};
+/// Settings that all sinks for search engines share. They read them as a part of their own
+/// ([`PART`](pipeline::settings::PART)).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Shared {
+    /// Header with the time of the event, in milliseconds since 1970.
+    #[serde(default = "time_header")]
+    time_header: String,
+    /// Prefix of document ids. Give the same name to sinks that may receive the same batches for
+    /// the same destination, and different names to the sinks of two channels between which a
+    /// selector splits a batch. Default: the name of the sink.
+    #[serde(default)]
+    name: Option<String>,
+    /// User of the login. Default: none.
+    #[serde(default)]
+    user: Option<String>,
+    /// Password of the user.
+    #[serde(default)]
+    password: Option<Secret>,
+    /// Further headers of each request, whose values are never shown, such as `authorization` with
+    /// an API key, `"ApiKey …"`, or a token, `"Bearer …"`.
+    #[serde(default)]
+    secret_headers: BTreeMap<String, Secret>,
+    /// TLS of URLs that begin with `https://`. Default: the certificate authorities of the host.
+    #[serde(default)]
+    tls: Option<ClientTls>,
+    /// Size limit of a request. A larger batch needs several requests.
+    #[serde(default = "mib::<8>")]
+    request_bytes_max: ByteSize,
+    /// Limit of batches in flight.
+    #[serde(default = "in_flight_max")]
+    in_flight_max: usize,
+    /// Timeout of a batch, including the connection.
+    #[serde(default = "seconds::<60>")]
+    timeout: Period,
+    /// Time that events wait for a destination, selected by a header or their time, that does not
+    /// exist or does not accept them. Then they become dead letters. Events wait without a limit
+    /// for a destination that does not depend on them.
+    #[serde(default = "pipeline::deliver::destination_wait")]
+    destination_wait: Period,
+}
 
-    pub(crate) fn time_header() -> String {
-        "timestamp".into()
-    }
+fn time_header() -> String {
+    "timestamp".into()
+}
 
-    pub(crate) fn request_bytes_max() -> ByteSize {
-        ByteSize(8 << 20)
-    }
+fn in_flight_max() -> usize {
+    2
+}
 
-    pub(crate) fn in_flight_max() -> usize {
-        2
-    }
+/// The parts of a sink that the shared settings describe.
+pub(crate) struct Parts {
+    pub(crate) client: Client,
+    /// The scope in which ids are unique.
+    pub(crate) scope: String,
+    pub(crate) routes: Routes,
+    pub(crate) request_bytes_max: usize,
+    pub(crate) destinations: Destinations,
+    pub(crate) options: Options,
+}
 
-    pub(crate) fn timeout() -> Period {
-        Period(Duration::from_secs(60))
+impl Shared {
+    /// Creates the parts of a sink for these nodes, whose documents go to places with this name.
+    ///
+    /// # Errors
+    /// A setting is invalid.
+    pub(crate) fn parts(
+        self,
+        engine: Engine,
+        urls: &[String],
+        place: &str,
+        cx: &BuildContext,
+    ) -> Result<Parts, BuildError> {
+        if self.in_flight_max == 0 {
+            return Err(BuildError::invalid("in_flight_max", "must be at least 1"));
+        }
+        let setting = engine.kind.what();
+        let index =
+            IndexName::new(engine.kind, place).map_err(|it| BuildError::invalid(setting, it))?;
+        if index.has_time() && self.time_header.is_empty() {
+            let problem = format!(
+                "must name the header with the time, because the name of the {setting} contains a \
+                 time"
+            );
+            return Err(BuildError::invalid("time_header", problem));
+        }
+        let urls = nodes(urls, self.tls.as_ref(), engine.example, cx)?;
+        let name = name(self.name, cx)?;
+        let connector = Connector::new(self.tls, &cx.env)?;
+        let (user, password, secret) = (self.user, self.password, &self.secret_headers);
+        let headers = headers(engine.content_type, user, password, secret)?;
+        Ok(Parts {
+            // For all that is known here, another node may belong to another cluster.
+            scope: format!("{name} in {place} of {}", urls.join(", ")),
+            client: Client::new(engine.name, &connector, urls, headers),
+            routes: Routes { name, index, time_header: self.time_header },
+            request_bytes_max: usize::try_from(self.request_bytes_max.0).unwrap_or(usize::MAX),
+            destinations: Destinations::new(self.destination_wait),
+            options: Options {
+                in_flight_max: self.in_flight_max,
+                in_order: false,
+                timeout: self.timeout.0,
+            },
+        })
     }
 }
 
@@ -42,7 +149,7 @@ pub(crate) mod defaults {
 ///
 /// # Errors
 /// There is no URL, one is invalid, or TLS is configured without an `https` URL.
-pub(crate) fn nodes(
+fn nodes(
     urls: &[String],
     tls: Option<&ClientTls>,
     example: &str,
@@ -68,7 +175,7 @@ pub(crate) fn nodes(
 ///
 /// # Errors
 /// It is too long or empty.
-pub(crate) fn name(set: Option<String>, cx: &BuildContext) -> Result<String, BuildError> {
+fn name(set: Option<String>, cx: &BuildContext) -> Result<String, BuildError> {
     let name = set.unwrap_or_else(|| cx.name.to_string());
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
         let problem = format!(
@@ -112,7 +219,7 @@ fn node(url: &str, example: &str) -> Result<Arc<str>, BuildError> {
 ///
 /// # Errors
 /// A header or a login is invalid, or there are two logins.
-pub(crate) fn headers(
+fn headers(
     content_type: &'static str,
     user: Option<String>,
     password: Option<Secret>,

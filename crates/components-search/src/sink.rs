@@ -12,33 +12,34 @@
 //! written with `create`, which never replaces a document. So a batch that is resent after a lost
 //! response finds its documents, and each exists once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use hyper::Method;
 use kit::http::shown;
-use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
-use pipeline::units::{ByteSize, Period};
+use pipeline::deliver::{Deliver, Delivered, Destinations, Requests, UNKNOWN_DESTINATION};
 use pipeline::{
-    Batch, BuildContext, BuildError, Component, DedupeScope, Guarantee, Secret, Sink, SinkBoard,
+    Batch, BuildContext, BuildError, Component, DedupeScope, Guarantee, Sink, SinkBoard,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use tls::ClientTls;
-use tls::http::Connector;
 use tokio::time::Instant;
 
 use crate::bulk::{FILTER, Written, written};
 use crate::client::{Client, SearchError};
 use crate::document::{BodyForm, Fields};
 use crate::events::{Never, Outgoing, Routes, delivered, fitting};
-use crate::index::{IndexName, Kind};
-use crate::setup;
+use crate::index::Kind;
+use crate::setup::{Engine, Shared};
 
-/// The kind of the nodes.
-const ENGINE: &str = "Elasticsearch or OpenSearch";
+const ENGINE: Engine = Engine {
+    name: "Elasticsearch or OpenSearch",
+    kind: Kind::Index,
+    example: "http://search-1:9200",
+    content_type: "application/x-ndjson",
+};
 
 /// Settings of the `elasticsearch` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -50,21 +51,17 @@ pub struct Config {
     /// Name of the index, with escapes: `%{header}`, `%Y %m %d %H` of the event's time in UTC, and
     /// `%G %V` for year and week. Also an alias or a data stream.
     index: String,
-    /// Header with the time of the event, in milliseconds since 1970.
-    #[serde(default = "setup::defaults::time_header")]
-    time_header: String,
-    /// Field of the document for that time. `""`: no field. An existing field of a document is
+    /// Settings of all search engines.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    shared: Shared,
+    /// Field of the document for the time of `time_header`. `""`: no field. An existing field of a document is
     /// kept.
     #[serde(default = "defaults::time_field")]
     time_field: String,
     /// Field of the document for the headers. `""`: no field.
     #[serde(default = "defaults::headers_field")]
     headers_field: String,
-    /// Prefix of document ids. Give the same name to sinks that may receive the same batches for
-    /// the same index, and different names to the sinks of two channels between which a selector
-    /// splits a batch. Default: the name of the sink.
-    #[serde(default)]
-    name: Option<String>,
     /// Use of the body: `json`, the document; `text`, its field `message`; `auto`, one of both,
     /// depending on the body.
     #[serde(default)]
@@ -72,33 +69,6 @@ pub struct Config {
     /// Ingest pipeline of the documents. Default: none.
     #[serde(default)]
     pipeline: Option<String>,
-    /// User of the login. Default: none.
-    #[serde(default)]
-    user: Option<String>,
-    /// Password of the user.
-    #[serde(default)]
-    password: Option<Secret>,
-    /// Further headers of each request, whose values are never shown, such as `authorization` with
-    /// an API key: `"ApiKey …"`.
-    #[serde(default)]
-    secret_headers: BTreeMap<String, Secret>,
-    /// TLS of URLs that begin with `https://`. Default: the certificate authorities of the host.
-    #[serde(default)]
-    tls: Option<ClientTls>,
-    /// Size limit of a request. A larger batch needs several requests.
-    #[serde(default = "setup::defaults::request_bytes_max")]
-    request_bytes_max: ByteSize,
-    /// Limit of batches in flight.
-    #[serde(default = "setup::defaults::in_flight_max")]
-    in_flight_max: usize,
-    /// Timeout of a batch, including the connection.
-    #[serde(default = "setup::defaults::timeout")]
-    timeout: Period,
-    /// Time that events wait for an index, selected by a header or their time, that does not exist
-    /// or does not accept them. Then they become dead letters. Events wait without a limit for an
-    /// index that does not depend on them.
-    #[serde(default = "pipeline::deliver::destination_wait")]
-    destination_wait: Period,
 }
 
 mod defaults {
@@ -120,17 +90,7 @@ impl Component for Config {
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
-        if self.in_flight_max == 0 {
-            return Err(BuildError::invalid("in_flight_max", "must be at least 1"));
-        }
-        let index = IndexName::new(Kind::Index, &self.index)
-            .map_err(|it| BuildError::invalid("index", it))?;
-        if index.has_time() && self.time_header.is_empty() {
-            let problem =
-                "must name the header with the time, because the name of the index contains a time";
-            return Err(BuildError::invalid("time_header", problem));
-        }
-        let urls = setup::nodes(&self.urls, self.tls.as_ref(), "http://search-1:9200", cx)?;
+        let parts = self.shared.parts(ENGINE, &self.urls, &self.index, cx)?;
         let mut path = format!("/_bulk?{FILTER}");
         if let Some(pipeline) = &self.pipeline {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -141,26 +101,17 @@ impl Component for Config {
             }
             path = format!("{path}&pipeline={pipeline}");
         }
-        let name = setup::name(self.name, cx)?;
-        // For all that is known here, another node may belong to another cluster.
-        let scope = format!("{name} in {} of {}", self.index, urls.join(", "));
-        let connector = Connector::new(self.tls.clone(), &cx.env)?;
-        let options =
-            Options { in_flight_max: self.in_flight_max, in_order: false, timeout: self.timeout.0 };
-        let (user, password, secret) = (self.user, self.password, &self.secret_headers);
-        let headers = setup::headers("application/x-ndjson", user, password, secret)?;
-        let client = Client::new(ENGINE, &connector, urls, headers);
         let search = Search {
-            client,
+            client: parts.client,
             path,
-            scope,
-            routes: Routes { name, index, time_header: self.time_header },
+            scope: parts.scope,
+            routes: parts.routes,
             fields: Fields { body: self.body, headers: self.headers_field, time: self.time_field },
-            request_bytes_max: usize::try_from(self.request_bytes_max.0).unwrap_or(usize::MAX),
-            destinations: Destinations::new(self.destination_wait),
+            request_bytes_max: parts.request_bytes_max,
+            destinations: parts.destinations,
             board: SinkBoard::default(),
         };
-        Ok(Box::new(Requests::new(search, options)))
+        Ok(Box::new(Requests::new(search, parts.options)))
     }
 }
 

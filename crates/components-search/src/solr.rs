@@ -25,17 +25,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use kit::http::shown;
-use pipeline::deliver::{Deliver, Delivered, Destinations, Options, Requests, UNKNOWN_DESTINATION};
+use pipeline::deliver::{Deliver, Delivered, Destinations, Requests, UNKNOWN_DESTINATION};
 use pipeline::env::Env;
-use pipeline::units::{ByteSize, Period};
+use pipeline::units::Period;
 use pipeline::{
-    Batch, BuildContext, BuildError, Component, DedupeScope, Guarantee, Secret, Sink, SinkBoard,
+    Batch, BuildContext, BuildError, Component, DedupeScope, Guarantee, Sink, SinkBoard,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use tls::ClientTls;
-use tls::http::Connector;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -43,13 +41,17 @@ use crate::client::{Client, SearchError};
 use crate::document::BodyForm;
 use crate::events::{Never, Outgoing, Routes, delivered, fitting};
 use crate::flat::FlatFields;
-use crate::index::{IndexName, Kind};
-use crate::setup;
+use crate::index::Kind;
+use crate::setup::{Engine, Shared};
 use answer::{Alone, LATE, Next, body, next};
 use pace::Pace;
 
-/// The kind of the nodes.
-const ENGINE: &str = "Solr";
+const ENGINE: Engine = Engine {
+    name: "Solr",
+    kind: Kind::Collection,
+    example: "http://solr-1:8983/solr",
+    content_type: "application/json",
+};
 
 /// Settings of the `solr` sink.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -68,10 +70,11 @@ pub struct Config {
     /// configuration.
     #[serde(default)]
     commit_within: Option<Period>,
-    /// Header with the time of the event, in milliseconds since 1970.
-    #[serde(default = "setup::defaults::time_header")]
-    time_header: String,
-    /// Field for that time. `""`: no field. An existing field of a document is kept.
+    /// Settings of all search engines.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    shared: Shared,
+    /// Field for the time of `time_header`. `""`: no field. An existing field of a document is kept.
     #[serde(default = "defaults::time_field")]
     time_field: String,
     /// Field for each header, whose name replaces `*`. `""`: no fields.
@@ -80,42 +83,10 @@ pub struct Config {
     /// Field for a body that is text.
     #[serde(default = "defaults::message_field")]
     message_field: String,
-    /// Prefix of document ids. Give the same name to sinks that may receive the same batches for
-    /// the same collection, and different names to the sinks of two channels between which a
-    /// selector splits a batch. Default: the name of the sink.
-    #[serde(default)]
-    name: Option<String>,
     /// Use of the body: `json`, the document; `text`, the field `message_field`; `auto`, one of
     /// both, depending on the body.
     #[serde(default)]
     body: BodyForm,
-    /// User of the login. Default: none.
-    #[serde(default)]
-    user: Option<String>,
-    /// Password of the user.
-    #[serde(default)]
-    password: Option<Secret>,
-    /// Further headers of each request, whose values are never shown, such as `authorization` with
-    /// a token: `"Bearer …"`.
-    #[serde(default)]
-    secret_headers: BTreeMap<String, Secret>,
-    /// TLS of URLs that begin with `https://`. Default: the certificate authorities of the host.
-    #[serde(default)]
-    tls: Option<ClientTls>,
-    /// Size limit of a request. A larger batch needs several requests.
-    #[serde(default = "setup::defaults::request_bytes_max")]
-    request_bytes_max: ByteSize,
-    /// Limit of batches in flight.
-    #[serde(default = "setup::defaults::in_flight_max")]
-    in_flight_max: usize,
-    /// Timeout of a batch, including the connection.
-    #[serde(default = "setup::defaults::timeout")]
-    timeout: Period,
-    /// Time that events wait for a collection, selected by a header or their time, that does not
-    /// exist or does not accept them. Then they become dead letters. Events wait without a limit
-    /// for a collection that does not depend on them.
-    #[serde(default = "pipeline::deliver::destination_wait")]
-    destination_wait: Period,
 }
 
 mod defaults {
@@ -172,40 +143,22 @@ impl Component for Config {
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
-        if self.in_flight_max == 0 {
-            return Err(BuildError::invalid("in_flight_max", "must be at least 1"));
-        }
-        let index = IndexName::new(Kind::Collection, &self.collection)
-            .map_err(|it| BuildError::invalid("collection", it))?;
-        if index.has_time() && self.time_header.is_empty() {
-            let problem = "must name the header with the time, because the name of the collection \
-                           contains a time";
-            return Err(BuildError::invalid("time_header", problem));
-        }
         let fields = self.fields()?;
-        let urls = setup::nodes(&self.urls, self.tls.as_ref(), "http://solr-1:8983/solr", cx)?;
-        let name = setup::name(self.name, cx)?;
-        // For all that is known here, another node may belong to another cluster.
-        let scope = format!("{name} in {} of {}", self.collection, urls.join(", "));
-        let connector = Connector::new(self.tls.clone(), &cx.env)?;
-        let options =
-            Options { in_flight_max: self.in_flight_max, in_order: false, timeout: self.timeout.0 };
-        let (user, password, secret) = (self.user, self.password, &self.secret_headers);
-        let headers = setup::headers("application/json", user, password, secret)?;
+        let parts = self.shared.parts(ENGINE, &self.urls, &self.collection, cx)?;
         let within = self.commit_within.map(|it| format!("&commitWithin={}", it.0.as_millis()));
         let solr = Solr {
-            client: Client::new(ENGINE, &connector, urls, headers),
+            client: parts.client,
             query: format!("wt=json&overwrite=true{}", within.unwrap_or_default()),
-            scope,
-            routes: Routes { name, index, time_header: self.time_header },
+            scope: parts.scope,
+            routes: parts.routes,
             fields,
             env: cx.env.clone(),
-            request_bytes_max: usize::try_from(self.request_bytes_max.0).unwrap_or(usize::MAX),
+            request_bytes_max: parts.request_bytes_max,
             pace: Pace::new(),
-            destinations: Destinations::new(self.destination_wait),
+            destinations: parts.destinations,
             board: SinkBoard::default(),
         };
-        Ok(Box::new(Requests::new(solr, options)))
+        Ok(Box::new(Requests::new(solr, parts.options)))
     }
 }
 

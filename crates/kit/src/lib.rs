@@ -37,14 +37,16 @@
 //! | `refused` | events that are refused one by one |
 //! | `http` | URLs, headers and answers of HTTP |
 //!
-//! `bounds` limits nested values from outside, `waits` waits for what may not be there. A form of
-//! bytes belongs into the crate `formats`; what only one component needs stays with it.
+//! `bounds` limits nested values from outside, `waits` waits for what may not be there, `first`
+//! tries several addresses. A form of bytes belongs into the crate `formats`; what only one
+//! component needs stays with it.
 
 pub mod bounds;
 pub mod command_errors;
 pub mod consume;
 pub mod datagrams;
 pub mod decoding;
+pub mod first;
 pub mod gathered;
 pub mod http;
 pub mod listening;

@@ -7,6 +7,7 @@
 
 mod destinations;
 mod requests;
+mod settings;
 
 use async_trait::async_trait;
 
@@ -16,6 +17,7 @@ use crate::sink::{DedupeScope, Guarantee};
 use crate::sink_board::SinkBoard;
 pub use destinations::{Destinations, UNKNOWN_DESTINATION, destination_wait};
 pub use requests::{Options, Requests};
+pub use settings::InFlight;
 
 /// The result of a batch whose request was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,9 +9,11 @@ use pipeline::{
     BatchBuilder, BuildContext, Epoch, ErrorClass, Identity, Origin, Outcome, Sequence, Taken,
 };
 use serde_json::{Value, json};
+use tls::http::Connector;
 
 use super::*;
 use crate::client::tests::{Node, Reply};
+use crate::index::IndexName;
 
 fn context() -> BuildContext {
     BuildContext::alone("out", Path::new("unused"), env::real())
@@ -57,7 +59,7 @@ fn sink(name: &str) -> Search {
     let headers = HeaderMap::new();
     let fields = Fields { body: BodyForm::Json, headers: String::new(), time: String::new() };
     Search {
-        client: Client::new(ENGINE, &connector, vec!["http://127.0.0.1:1".into()], headers),
+        client: Client::new(ENGINE.name, &connector, vec!["http://127.0.0.1:1".into()], headers),
         path: "/_bulk".into(),
         scope: String::new(),
         routes: Routes { name: name.into(), index, time_header: "timestamp".into() },

@@ -129,7 +129,7 @@ fn written(
     documents: &[Outgoing],
 ) -> Result<Next, SearchError> {
     let foreign =
-        |problem| SearchError::Foreign { engine: super::ENGINE, url: node.clone(), problem };
+        |problem| SearchError::Foreign { engine: super::ENGINE.name, url: node.clone(), problem };
     let Answer { head } = serde_json::from_slice(answer)
         .map_err(|error| foreign(format!("not valid JSON: {error}")))?;
     if head.status != Some(0) {

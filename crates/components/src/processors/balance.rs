@@ -12,12 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::env::Entropy;
-use pipeline::{MemberView, Origin, Report, Selection, SinkProcessor};
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, MemberView, Origin, Report, Selection, SinkProcessor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::penalty::Penalties;
+use super::{default_backoff_max, default_backoff_min, pauses, yes};
 
 /// How a sink is chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +32,41 @@ pub(super) enum Policy {
     Random,
     /// The sink with the fewest bytes in flight.
     LeastLoaded,
+}
+
+/// Settings of a balanced group, a part of the settings of its processor.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Balanced {
+    /// Selection among sinks that share the work, for batches that are not selected by origin.
+    #[serde(default)]
+    policy: Policy,
+    /// Whether batches of one origin stay with one sink while it works.
+    #[serde(default = "yes")]
+    sticky: bool,
+    /// Backoff after the first failure of a sink; it doubles with each further failure.
+    #[serde(default = "default_backoff_min")]
+    backoff_min: Period,
+    /// Longest backoff, also between two attempts to open a sink.
+    #[serde(default = "default_backoff_max")]
+    backoff_max: Period,
+    /// Sinks of the group; a discovered sink occurs once for each place. Set by the agent.
+    pub(super) sinks: Vec<String>,
+}
+
+impl Balanced {
+    /// Creates the processor of these tiers, the best first.
+    pub(super) fn tiered(
+        self,
+        tiers: Vec<Vec<usize>>,
+        cx: &BuildContext,
+    ) -> Result<Box<dyn SinkProcessor>, BuildError> {
+        let pauses = pauses(self.backoff_min, self.backoff_max, cx)?;
+        let penalties = Penalties::new(pauses, self.sinks.len());
+        let entropy = cx.env.entropy.clone();
+        let balance = Balance::new(self.policy, self.sticky, self.sinks, entropy);
+        Ok(Box::new(Tiered { tiers, balance, penalties }))
+    }
 }
 
 /// Chooses among equivalent sinks.

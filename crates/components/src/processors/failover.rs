@@ -15,14 +15,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Component, SinkProcessor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::balance::{Balance, Policy, Tiered};
-use super::penalty::Penalties;
-use super::{check_members, default_backoff_max, default_backoff_min, pauses, yes};
+use super::balance::Balanced;
+use super::check_members;
 
 /// Settings of the `failover` sink processor.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -33,20 +31,10 @@ pub struct Config {
     /// the order in the group counts.
     #[serde(default)]
     priorities: BTreeMap<String, i64>,
-    /// Selection among sinks with the same priority, for batches that are not selected by origin.
-    #[serde(default)]
-    policy: Policy,
-    /// Whether batches of one origin stay with one sink of their priority while it works.
-    #[serde(default = "yes")]
-    sticky: bool,
-    /// Backoff after the first failure of a sink; it doubles with each further failure.
-    #[serde(default = "default_backoff_min")]
-    backoff_min: Period,
-    /// Longest backoff, also between two attempts to open a sink.
-    #[serde(default = "default_backoff_max")]
-    backoff_max: Period,
-    /// Sinks of the group; a discovered sink occurs once for each place. Set by the agent.
-    sinks: Vec<String>,
+    /// Settings of a balanced group.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    balanced: Balanced,
 }
 
 impl Component for Config {
@@ -54,13 +42,9 @@ impl Component for Config {
     type Role = dyn SinkProcessor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn SinkProcessor>, BuildError> {
-        check_members(&self.sinks, 1)?;
-        let tiers = tiers(&self.sinks, &self.priorities)?;
-        let pauses = pauses(self.backoff_min, self.backoff_max, cx)?;
-        let penalties = Penalties::new(pauses, self.sinks.len());
-        let entropy = cx.env.entropy.clone();
-        let balance = Balance::new(self.policy, self.sticky, self.sinks, entropy);
-        Ok(Box::new(Tiered { tiers, balance, penalties }))
+        check_members(&self.balanced.sinks, 1)?;
+        let tiers = tiers(&self.balanced.sinks, &self.priorities)?;
+        self.balanced.tiered(tiers, cx)
     }
 }
 

@@ -3,33 +3,21 @@
 //! With `sticky`, the default, all batches of an origin go to the same sink while it works; see
 //! `balance`. Without an origin, or with `sticky` off, `policy` chooses a sink for each batch.
 
-use pipeline::units::Period;
 use pipeline::{BuildContext, BuildError, Component, SinkProcessor};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::balance::{Balance, Policy, Tiered};
-use super::penalty::Penalties;
-use super::{check_members, default_backoff_max, default_backoff_min, pauses, yes};
+use super::balance::Balanced;
+use super::check_members;
 
 /// Settings of the `load_balance` sink processor.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Selection of a sink, for batches that are not selected by origin.
-    #[serde(default)]
-    policy: Policy,
-    /// Whether batches of one origin stay with one sink while it works.
-    #[serde(default = "yes")]
-    sticky: bool,
-    /// Backoff after the first failure of a sink; it doubles with each further failure.
-    #[serde(default = "default_backoff_min")]
-    backoff_min: Period,
-    /// Longest backoff, also between two attempts to open a sink.
-    #[serde(default = "default_backoff_max")]
-    backoff_max: Period,
-    /// Sinks of the group; a discovered sink occurs once for each place. Set by the agent.
-    sinks: Vec<String>,
+    /// Settings of a balanced group.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    balanced: Balanced,
 }
 
 impl Component for Config {
@@ -37,14 +25,10 @@ impl Component for Config {
     type Role = dyn SinkProcessor;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn SinkProcessor>, BuildError> {
-        check_members(&self.sinks, 2)?;
-        let pauses = pauses(self.backoff_min, self.backoff_max, cx)?;
-        let penalties = Penalties::new(pauses, self.sinks.len());
+        check_members(&self.balanced.sinks, 2)?;
         // All sinks are in one tier.
-        let tiers = vec![(0..self.sinks.len()).collect()];
-        let entropy = cx.env.entropy.clone();
-        let balance = Balance::new(self.policy, self.sticky, self.sinks, entropy);
-        Ok(Box::new(Tiered { tiers, balance, penalties }))
+        let tiers = vec![(0..self.balanced.sinks.len()).collect()];
+        self.balanced.tiered(tiers, cx)
     }
 }
 

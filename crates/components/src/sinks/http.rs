@@ -20,8 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
-use pipeline::deliver::{Deliver, Delivered, Options, Requests};
-use pipeline::units::Period;
+use pipeline::deliver::{Deliver, Delivered, InFlight, Requests};
 use pipeline::{
     Batch, BuildContext, BuildError, Choice, Classify, Codec, Component, Encoder, ErrorClass,
     Guarantee, Secret, Sink,
@@ -66,16 +65,10 @@ pub struct Config {
     /// others.
     #[serde(default)]
     events_max: Option<usize>,
-    /// Limit of batches in flight, each on its own connection.
-    #[serde(default = "defaults::in_flight_max")]
-    in_flight_max: usize,
-    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
-    /// time.
-    #[serde(default)]
-    in_order: bool,
-    /// Timeout of a batch, including the connection.
-    #[serde(default = "defaults::timeout")]
-    timeout: Period,
+    /// Settings of the requests.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    in_flight: InFlight<4, 30>,
     /// TLS of a URL that begins with `https://`. Default: the certificate authorities of the host.
     #[serde(default)]
     tls: Option<ClientTls>,
@@ -91,9 +84,6 @@ enum Verb {
 }
 
 mod defaults {
-    use std::time::Duration;
-
-    use pipeline::units::Period;
     use pipeline::{Choice, Codec, Encoder};
 
     pub(super) fn encoder() -> Choice<dyn Encoder> {
@@ -102,14 +92,6 @@ mod defaults {
 
     pub(super) fn codec() -> Choice<dyn Codec> {
         Choice::from_kind("none")
-    }
-
-    pub(super) fn in_flight_max() -> usize {
-        4
-    }
-
-    pub(super) fn timeout() -> Period {
-        Period(Duration::from_secs(30))
     }
 }
 
@@ -120,9 +102,6 @@ impl Component for Config {
     type Role = dyn Sink;
 
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
-        if self.in_flight_max == 0 {
-            return Err(BuildError::invalid("in_flight_max", "must be at least 1"));
-        }
         if self.events_max == Some(0) {
             return Err(BuildError::invalid("events_max", "must be at least 1"));
         }
@@ -143,11 +122,7 @@ impl Component for Config {
                            one schema";
             return Err(BuildError::invalid("encoder.schema", problem));
         }
-        let options = Options {
-            in_flight_max: self.in_flight_max,
-            in_order: self.in_order,
-            timeout: self.timeout.0,
-        };
+        let options = self.in_flight.options()?;
         let http = Http {
             url: self.url.clone(),
             method: match self.method {
@@ -157,7 +132,7 @@ impl Component for Config {
             headers: headers(&self, &format)?,
             events_max: self.events_max.unwrap_or(usize::MAX),
             format,
-            connections: Connections::new(dialer, address, self.in_flight_max),
+            connections: Connections::new(dialer, address, self.in_flight.in_flight_max),
             uri,
         };
         Ok(Box::new(Requests::new(http, options)))

@@ -15,7 +15,7 @@ mod connections;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pipeline::deliver::{Deliver, Delivered, Options, Requests};
+use pipeline::deliver::{Deliver, Delivered, InFlight, Requests};
 use pipeline::units::{ByteSize, Period};
 use pipeline::{
     Batch, BuildContext, BuildError, Classify, Component, ErrorClass, Guarantee, Sink, address,
@@ -45,19 +45,13 @@ pub struct Config {
     /// 16,384,000 bytes.
     #[serde(default = "defaults::frame_max")]
     frame_max: ByteSize,
-    /// Limit of batches in flight, each on its own connection.
-    #[serde(default = "defaults::in_flight_max")]
-    in_flight_max: usize,
-    /// Whether batches of one origin are delivered in order: only one of them is in flight at a
-    /// time.
-    #[serde(default)]
-    in_order: bool,
+    /// Settings of the requests.
+    #[serde(rename = "..")]
+    #[schemars(flatten)]
+    in_flight: InFlight<4, 30>,
     /// Timeout for connecting.
     #[serde(default = "defaults::connect_timeout")]
     connect_timeout: Period,
-    /// Timeout of a batch, including the connection.
-    #[serde(default = "defaults::timeout")]
-    timeout: Period,
     /// Maximum age of a connection. Then a new one is opened, so that a load balancer can select
     /// another address. Default: no limit.
     #[serde(default)]
@@ -80,16 +74,8 @@ mod defaults {
         ByteSize::mib(15)
     }
 
-    pub(super) fn in_flight_max() -> usize {
-        4
-    }
-
     pub(super) fn connect_timeout() -> Period {
         Period(Duration::from_secs(10))
-    }
-
-    pub(super) fn timeout() -> Period {
-        Period(Duration::from_secs(30))
     }
 }
 
@@ -101,12 +87,8 @@ impl Component for Config {
     fn build(self, cx: &BuildContext) -> Result<Box<dyn Sink>, BuildError> {
         address::check(&self.address, "flume-1:4141", false)
             .map_err(|problem| BuildError::invalid("address", problem))?;
-        for (setting, value) in
-            [("in_flight_max", self.in_flight_max), ("events_max", self.events_max)]
-        {
-            if value == 0 {
-                return Err(BuildError::invalid(setting, "must be at least 1"));
-            }
+        if self.events_max == 0 {
+            return Err(BuildError::invalid("events_max", "must be at least 1"));
         }
         if self.frame_max < ByteSize(1024) || self.frame_max > ByteSize::mib(1024) {
             return Err(BuildError::invalid("frame_max", "must be from 1KiB to 1GiB"));
@@ -114,11 +96,7 @@ impl Component for Config {
         if self.tls.is_none() {
             cx.plain_text.speaks("address", &self.address, plain_text::TABLE);
         }
-        let options = Options {
-            in_flight_max: self.in_flight_max,
-            in_order: self.in_order,
-            timeout: self.timeout.0,
-        };
+        let options = self.in_flight.options()?;
         let thrift = Thrift {
             protocol: self.protocol,
             events_max: self.events_max,
@@ -129,7 +107,7 @@ impl Component for Config {
                 protocol: self.protocol,
                 connect_timeout: self.connect_timeout.0,
                 reconnect_after: self.reconnect_after.map(|period| period.0),
-                idle_max: self.in_flight_max,
+                idle_max: self.in_flight.in_flight_max,
                 idle: <_>::default(),
             },
         };
