@@ -126,7 +126,9 @@ enum LedgerCommandError {
     InUse { path: String, pid: String },
     #[error("--data-dir {path}: cannot use its lock file: {problem}")]
     Lock { path: String, problem: String },
-    #[error("cannot start the threads of this command: {0}")]
+    #[error(
+        "cannot start the threads of this command: {0}; raise the limit of processes (`ulimit -u`)"
+    )]
     Runtime(std::io::Error),
     #[error(transparent)]
     Decision(#[from] DecisionError),

@@ -64,7 +64,10 @@ pub(crate) enum TokenError {
     Server(#[source] Failure),
     #[error("the response of the token server of `oauth` {0}")]
     Given(String),
-    #[error("cannot run a thread to request a token from the server of `oauth`")]
+    #[error(
+        "cannot start a thread to request a token from the server of `oauth`; raise the limit of \
+         processes (`ulimit -u`)"
+    )]
     Thread(#[source] std::io::Error),
 }
 

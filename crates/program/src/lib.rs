@@ -344,7 +344,8 @@ impl Agent {
         self.running.stop(grace).await;
         let _ = self.limits.await;
         if let Err(cause) = self.dead_letters.close().await {
-            error!(error = %chain(&cause), "cannot close the dead letters cleanly; none are lost");
+            error!(error = %chain(&cause), "cannot close the dead letters cleanly; none are lost, \
+                                            no action needed");
         }
         self.exporting.end().await;
         drop(self.admin);

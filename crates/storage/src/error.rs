@@ -88,7 +88,10 @@ pub enum FsError {
         source: Cause,
     },
     /// No answer in time. It may have been done.
-    #[error("no response to {call} {path} within {limit:?}; it may have been done")]
+    #[error(
+        "no response to {call} {path} within {limit:?}, so it may be done or not; check the file \
+         system or bucket"
+    )]
     Timeout {
         /// The call.
         call: &'static str,

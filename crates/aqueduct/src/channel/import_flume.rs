@@ -110,7 +110,7 @@ enum ImportError {
          to resume"
     )]
     Channel(#[from] ChannelError),
-    #[error("the options do not describe a valid durable channel")]
+    #[error("an option of the durable channel is invalid; correct it")]
     Settings(#[from] pipeline::BuildError),
     #[error("cannot find {0}; name the directories of the Flume channel as they are on this host")]
     NoDirectory(String),

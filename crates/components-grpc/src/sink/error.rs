@@ -18,7 +18,7 @@ pub enum GrpcError {
         cause: tonic::transport::Error,
     },
     /// The token cannot be read.
-    #[error("cannot send a token to {address}")]
+    #[error("cannot read the token for {address}; its batches wait; retrying")]
     Token {
         /// Address of the downstream agent.
         address: String,

@@ -17,8 +17,8 @@ pub(super) enum OtlpError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error(
-        "lost the connection to {url} before the response, so the records may be stored there or \
-         not"
+        "lost the connection to {url} before the response, so the records are resent, and may be \
+         stored twice"
     )]
     Broken {
         url: String,

@@ -201,10 +201,18 @@ mod tests {
         bodies.iter().for_each(|body| builder.push(body, &[]));
         let found = reasons(&settings(json!({})), &builder.finish());
         let of = |detail: &str| format!("the body is no datum of the schema: {detail}");
-        let ends = of("the Avro data ends within a value");
+        let ends = of("the Avro data is damaged, or has another schema: it ends within a value");
         assert_eq!(
             found,
-            [(1, ends.clone()), (2, of("bytes follow the last value of the Avro data")), (3, ends)]
+            [
+                (1, ends.clone()),
+                (
+                    2,
+                    of("the Avro data is damaged, or has another schema: bytes follow its last \
+                        value")
+                ),
+                (3, ends)
+            ]
         );
     }
 

@@ -122,14 +122,18 @@ fn a_small_block_that_becomes_a_large_one_is_refused_before_it_has() {
 #[test]
 fn what_a_block_says_of_itself_has_to_be_so() {
     for (count, records, says) in [
-        (3, vec![2, 2], "record 2: the Avro data ends within a value"),
+        (
+            3,
+            vec![2, 2],
+            "record 2: the Avro data is damaged, or has another schema: it ends within a value",
+        ),
         (1, vec![2, 2], "1 records, and bytes follow"),
         (-1, vec![2], "a block of -1 records"),
-        (i64::MAX, vec![2], "record 1: the Avro data ends"),
+        (i64::MAX, vec![2], "record 1: the Avro data is damaged"),
         (
             1,
             vec![0xff, 0xff, 0xff, 0xff, 0x7f],
-            "record 0: a number in the Avro data has more bits",
+            "record 0: the Avro data is damaged, or has another schema: a number",
         ),
     ] {
         let good = (2, vec![2, 4]);
