@@ -27,7 +27,8 @@ pub(crate) enum HbaseError {
     #[error("{address} returned {exception}{}", exception.help())]
     Refused { address: Arc<str>, exception: Exception },
     /// HBase rejected a counter from the settings.
-    #[error("HBase cannot increment a column of `counters`: {exception}{}", exception.help())]
+    #[error("HBase cannot increment a column of `counters`, so events wait in the channel: \
+             {exception}{}", exception.help())]
     Counter { exception: Exception },
     /// No server has a row now: its region is moving, or its server has died.
     #[error("no region server serves a row of table `{table}`, so its batch is resent: {problem}")]

@@ -17,7 +17,7 @@ pub(super) enum OtlpError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error(
-        "lost the connection to {url} before the response, so the records are resent, and may be \
+        "lost the connection to {url} before the response; the records are resent, and may be \
          stored twice"
     )]
     Broken {

@@ -92,7 +92,7 @@ impl Declared {
     ) -> Result<&'e [u8], &'static str> {
         if let Some(url) = event.header(URL_HEADER) {
             if !self.urls.iter().any(|known| known == url) {
-                return Err("the header `flume.avro.schema.url` is none of `schema_urls`");
+                return Err("the header `flume.avro.schema.url` is not in `schema_urls`");
             }
         } else if let Some(literal) = event.header(LITERAL_HEADER) {
             let is_same = match *same {
@@ -101,7 +101,8 @@ impl Declared {
             };
             *same = Some((literal, is_same));
             if !is_same {
-                return Err("the header `flume.avro.schema.literal` is not the setting `schema`");
+                return Err("the header `flume.avro.schema.literal` differs from the setting \
+                            `schema`");
             }
         }
         let Some(prefix) = &self.prefix else { return Ok(event.body()) };
@@ -156,7 +157,7 @@ impl<T> Stated<T> {
         if let Some(url) = event.header(URL_HEADER) {
             let known = self.known.get(url).cloned();
             return known
-                .ok_or_else(|| "the header `flume.avro.schema.url` is none of `schemas`".into());
+                .ok_or_else(|| "the header `flume.avro.schema.url` is not in `schemas`".into());
         }
         let Some(text) = event.header(LITERAL_HEADER) else {
             return Err("the event has no schema, and `schema` is not set".into());

@@ -74,7 +74,8 @@ impl Coding {
             return Ok(is_moved);
         };
         if zlib.is_over {
-            let problem = "bytes follow the end of the zlib stream of the connection";
+            let problem = "bytes follow the end of the zlib stream of the connection; check the \
+                           compression of the other side";
             return if coded.is_empty() { Ok(false) } else { Err(io::Error::other(problem)) };
         }
         let start = plain.len();

@@ -116,7 +116,7 @@ impl<'a> Bytes<'a> {
         let length = self.long()?;
         match u64::try_from(length) {
             Ok(length) if length <= max => Ok(length),
-            _ => Err(self.malformed(format!("{what} of {length} bytes, where {max} is the most"))),
+            _ => Err(self.malformed(format!("{what} of {length} bytes, over the limit of {max}"))),
         }
     }
 
@@ -154,7 +154,7 @@ impl Head {
             return Ok(None);
         }
         if bytes.array()? != *MAGIC {
-            return Err(bytes.malformed("it is no Avro container file"));
+            return Err(bytes.malformed("it is not an Avro container file"));
         }
         let (mut literal, mut codec) = (None, None);
         loop {

@@ -237,8 +237,11 @@ mod tests {
         let found = reasons(&settings, &builder.finish());
         let places: Vec<usize> = found.iter().map(|(index, _)| *index).collect();
         assert_eq!(places, [2, 3, 4, 7]);
-        assert!(found[0].1.contains("schema.literal` is not the setting `schema`"), "{found:?}");
-        assert!(found[3].1.contains("none of `schema_urls`"), "{found:?}");
+        assert!(
+            found[0].1.contains("schema.literal` differs from the setting `schema`"),
+            "{found:?}"
+        );
+        assert!(found[3].1.contains("not in `schema_urls`"), "{found:?}");
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn a_head_that_is_none_is_refused_with_what_is_wrong() {
     let of_codec =
         |codec: &[u8]| file(&[("avro.schema", INT.as_bytes()), ("avro.codec", codec)], &[]);
     for (bytes, says) in [
-        (b"text\n".to_vec(), "no Avro container"),
+        (b"text\n".to_vec(), "not an Avro container"),
         (b"Ob".to_vec(), "ends too early"),
         (file(&[], &[]), "no `avro.schema`"),
         (file(&[("avro.schema", b"\xff")], &[]), "not UTF-8"),
@@ -181,7 +181,7 @@ fn a_head_that_is_none_is_refused_with_what_is_wrong() {
         (schema(&format!("[{}", "1".repeat(1000))), "its schema cannot be read"),
         (schema(r#""null""#), "values have no bytes"),
         (schema(r#"{"type":"record","name":"R","fields":[]}"#), "values have no bytes"),
-        (of_codec(b"xz"), "codec `xz` is not read here; known: `null`"),
+        (of_codec(b"xz"), "codec `xz` is not supported; known: `null`"),
         (endless, "more than 1048576 bytes"),
         (huge, "metadata of 1099511627776 bytes"),
     ] {
