@@ -111,7 +111,10 @@ struct Target {
 enum LedgerCommandError {
     #[error("--store {url} is invalid: {problem}")]
     Store { url: String, problem: String },
-    #[error("cannot open the file system or bucket {url}")]
+    #[error(
+        "cannot open the file system or bucket {url}; check `--store`, the network and the \
+         permissions"
+    )]
     Connect {
         url: String,
         #[source]

@@ -10,7 +10,7 @@ use super::dataset::Token;
 pub enum Change {
     /// A ledger is remembered, but the store does not have it.
     #[error(
-        "the ledger is missing; this collector has read {entries} commit records from it, up to \
+        "the ledger was deleted; this collector has read {entries} commit records from it, up to \
          the directory g{generation}"
     )]
     Missing {
@@ -20,7 +20,7 @@ pub enum Change {
         entries: u64,
     },
     /// Its identity is missing, and one is remembered.
-    #[error("the file {path}, which contains the ledger's identity {expected}, is missing")]
+    #[error("the file {path}, which contains the ledger's identity {expected}, was deleted")]
     Nameless {
         /// The remembered identity.
         expected: Token,
@@ -28,7 +28,10 @@ pub enum Change {
         path: String,
     },
     /// It is another ledger.
-    #[error("the directory contains another ledger: identity {found} instead of {expected}")]
+    #[error(
+        "the directory contains another ledger: identity {found} instead of {expected}; it was \
+         replaced"
+    )]
     Other {
         /// The remembered identity.
         expected: Token,
@@ -62,7 +65,10 @@ pub enum Change {
         index: u64,
     },
     /// A newer generation does not name batches that an older one did.
-    #[error("the checkpoint of the directory g{generation} lacks {batches} committed batches")]
+    #[error(
+        "the checkpoint of the directory g{generation} lacks {batches} committed batches; the \
+         ledger may be an older copy"
+    )]
     Forgets {
         /// The generation.
         generation: u64,
@@ -72,7 +78,7 @@ pub enum Change {
     /// An entry is missing before an existing one.
     #[error(
         "the commit record {index} in the directory g{generation} is missing, but the later record \
-         {last} exists"
+         {last} exists; it was deleted"
     )]
     Hole {
         /// The generation.
@@ -83,7 +89,10 @@ pub enum Change {
         last: u64,
     },
     /// The ledger is missing or has no entries, and a file exists that an entry has published.
-    #[error("the ledger is missing or empty, but one of its commit records has published {file}")]
+    #[error(
+        "the ledger was deleted or replaced by an empty one: one of its commit records has \
+         published {file}"
+    )]
     Unrecorded {
         /// The file.
         file: String,

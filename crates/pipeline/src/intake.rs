@@ -220,7 +220,7 @@ pub struct Rest {
 #[derive(Debug, Error)]
 pub enum IntakeError {
     /// A required channel did not store it.
-    #[error("cannot store the batch")]
+    #[error("cannot store the batch in its channel")]
     Channel(#[from] ChannelError),
     /// Some of the required channels that the batch was put into stored it, and some did not.
     #[error("not every required channel has stored the batch; the source retries in the others")]

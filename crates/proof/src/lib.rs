@@ -34,7 +34,10 @@ pub enum ProofError {
         problem: String,
     },
     /// The store cannot be opened.
-    #[error("cannot open the file system or bucket {url}")]
+    #[error(
+        "cannot open the file system or bucket {url}; check `--store`, the network and the \
+         permissions"
+    )]
     Connect {
         /// Its URL.
         url: String,

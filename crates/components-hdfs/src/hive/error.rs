@@ -16,7 +16,7 @@ pub(crate) enum MetastoreError {
         source: std::io::Error,
     },
     /// The connection broke during a call.
-    #[error("lost the connection to the metastore {address}")]
+    #[error("lost the connection to the metastore {address}; retrying")]
     Broken {
         /// Its address.
         address: String,
@@ -55,7 +55,7 @@ pub(crate) enum MetastoreError {
         call: &'static str,
     },
     /// The call failed there.
-    #[error("`{call}` failed in the metastore: {text}")]
+    #[error("the call `{call}` failed in the metastore: {text}; see the log of the metastore")]
     Failed {
         /// The call.
         call: &'static str,

@@ -92,7 +92,7 @@ impl Declared {
     ) -> Result<&'e [u8], &'static str> {
         if let Some(url) = event.header(URL_HEADER) {
             if !self.urls.iter().any(|known| known == url) {
-                return Err("the header `flume.avro.schema.url` is not in `schema_urls`");
+                return Err("the header `flume.avro.schema.url` is none of `schema_urls`");
             }
         } else if let Some(literal) = event.header(LITERAL_HEADER) {
             let is_same = match *same {
@@ -157,7 +157,7 @@ impl<T> Stated<T> {
         if let Some(url) = event.header(URL_HEADER) {
             let known = self.known.get(url).cloned();
             return known
-                .ok_or_else(|| "the header `flume.avro.schema.url` is not in `schemas`".into());
+                .ok_or_else(|| "the header `flume.avro.schema.url` is none of `schemas`".into());
         }
         let Some(text) = event.header(LITERAL_HEADER) else {
             return Err("the event has no schema, and `schema` is not set".into());

@@ -241,7 +241,7 @@ mod tests {
             found[0].1.contains("schema.literal` differs from the setting `schema`"),
             "{found:?}"
         );
-        assert!(found[3].1.contains("not in `schema_urls`"), "{found:?}");
+        assert!(found[3].1.contains("none of `schema_urls`"), "{found:?}");
     }
 
     #[test]

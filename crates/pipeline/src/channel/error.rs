@@ -74,7 +74,7 @@ pub enum ChannelError {
     /// put was stored.
     #[error(
         "channel `{channel}` has not stored an earlier batch of this source yet; the source stores \
-         that one first"
+         that one first; no action needed"
     )]
     OutOfTurn {
         /// Name of the channel.
