@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_format_is_refused() {
+    fn refuses_an_invalid_format() {
         for text in ["", "iso", "%H:%M", "%Y-%m-%d %K", "%Y-%m-%"] {
             assert!(Format::new("formats", text).is_err(), "{text}");
         }

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_transport_says_is_its_cause_in_words() {
+    fn explains_the_cause_of_a_transport_error() {
         let broken = |status| {
             let status = Box::new(status);
             GrpcError::Broken { address: "a:1".into(), status }.to_string()

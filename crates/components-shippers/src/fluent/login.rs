@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_knows_the_key_and_a_password_may_send_and_sees_that_this_side_knows_it() {
+    fn client_and_source_prove_the_shared_key_and_the_password() {
         for (login, ping, refused) in [
             (login(&[]), ping("key", "", ""), None),
             (login(&[]), ping("other", "", ""), Some("shared_key mismatch")),

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_announced_counts_before_it_has_come() {
+    fn counts_announced_values_before_they_arrive() {
         for (bytes, least) in [
             (&[0xc6, 0xff, 0xff, 0xff, 0xff][..], u64::from(u32::MAX) + 5),
             (&[0xdd, 0xff, 0xff, 0xff, 0xff], u64::from(u32::MAX) + 5),

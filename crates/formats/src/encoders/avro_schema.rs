@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_the_records_of_a_file_of_their_schema_with_and_without_deflate() {
+    fn writes_bodies_as_the_records_of_a_file_of_their_schema() {
         for codec in ["null", "deflate", "snappy"] {
             for (interval, count) in [("1B", 3), ("64KiB", 1)] {
                 let settings = settings(json!({ "codec": codec, "sync_interval": interval }));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_would_tear_the_file_is_unwritable_and_its_neighbours_are_not() {
+    fn refuses_a_body_that_would_damage_the_file() {
         let bodies: [&[u8]; 5] = [b"\x02a\x02", b"\x04a\x02", b"\0\0\0", b"", b"\0\0"];
         let mut builder = BatchBuilder::default();
         bodies.iter().for_each(|body| builder.push(body, &[]));

@@ -131,7 +131,7 @@ fn the_time_is_seconds_or_event_time_and_one_of_fluent_bit_has_company() {
 }
 
 #[test]
-fn what_is_no_message_says_why() {
+fn reports_the_problem_of_an_invalid_message() {
     let mut metrics = with(&[0x90], 1, &[("a", "b")]);
     let at = metrics.len() - 4;
     metrics.splice(at.., [&[0xad][..], b"fluent_signal", &[1]].concat());

@@ -120,7 +120,7 @@ fn a_small_block_that_becomes_a_large_one_is_refused_before_it_has() {
 }
 
 #[test]
-fn what_a_block_says_of_itself_has_to_be_so() {
+fn refuses_a_block_that_contradicts_its_header() {
     for (count, records, says) in [
         (
             3,

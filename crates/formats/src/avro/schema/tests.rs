@@ -58,7 +58,7 @@ fn each_type_takes_its_datum_and_refuses_a_damaged_one() {
 }
 
 #[test]
-fn what_nests_without_an_end_and_what_claims_many_values_is_refused_at_once() {
+fn refuses_endless_nesting_and_huge_counts_immediately() {
     let list = json!({ "type": "record", "name": "L", "fields": [
         { "name": "next", "type": ["null", "L"] },
     ] });
