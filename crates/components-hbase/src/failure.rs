@@ -21,7 +21,7 @@ pub(crate) enum HbaseError {
     #[error("no answer from {address} within {limit:?}: check the server and the network")]
     Silent { address: Arc<str>, limit: Duration },
     /// The connection broke: the last request may or may not have taken effect.
-    #[error("lost the connection to {address}: {problem}")]
+    #[error("lost the connection to {address}: {problem}; reconnecting")]
     Broken { address: Arc<str>, problem: String },
     /// The server rejected a call, or its content.
     #[error("{address} returned {exception}{}", exception.help())]

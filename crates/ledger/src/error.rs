@@ -23,7 +23,7 @@ pub enum LedgerError {
         source: EntryError,
     },
     /// The ledger is not as its collectors have left it: it was changed from outside.
-    #[error("the commit ledger {path} was changed from outside: {change}")]
+    #[error("the commit ledger {path} was changed from outside, so nothing is stored: {change}")]
     Changed {
         /// The directory.
         path: String,

@@ -60,7 +60,7 @@ pub enum ProofError {
         names: String,
     },
     /// The ledger cannot be read.
-    #[error("cannot read the commit ledger of {url}")]
+    #[error("cannot read the commit ledger of {url}; check the network and the permissions")]
     Ledger {
         /// URL of the store.
         url: String,

@@ -44,7 +44,7 @@ pub enum GrpcError {
         address: String,
     },
     /// The stream broke.
-    #[error("lost the connection to {address}: {}", said(status))]
+    #[error("lost the connection to {address}: {}; reconnecting", said(status))]
     Broken {
         /// Address of the downstream agent.
         address: String,
@@ -193,7 +193,7 @@ mod tests {
             text,
             "lost the connection to a:1: stream closed; if this continues, check that a collector \
              listens on this port, and whether it requires TLS (`tls`) and a certificate \
-             (`tls.certificate`)"
+             (`tls.certificate`); reconnecting"
         );
         let text = broken(tonic::Status::resource_exhausted("too many connections"));
         assert!(text.starts_with("lost the connection to a:1: too many connections ("), "{text}");
