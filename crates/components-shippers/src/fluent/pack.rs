@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
             | Marker::Ext32 => Token::Extension(value[head.header - 1] as i8, held),
             Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => Token::Array(head.children),
             Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => Token::Map(head.children / 2),
-            Marker::Reserved => return Err("the byte 0xc1 begins no value".into()),
+            Marker::Reserved => return Err("the byte 0xc1 is not valid in MessagePack".into()),
         })
     }
 

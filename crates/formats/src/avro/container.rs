@@ -247,7 +247,9 @@ impl Head {
     /// Returns the error for a file with fewer records than were read before.
     pub fn shorter() -> FileError {
         let problem =
-            "it has fewer records than were already read: it was truncated or replaced".to_owned();
+            "it has fewer records than were already read: it was truncated or replaced; write new \
+             content into a new file"
+                .to_owned();
         MalformedMessage { problem }.into()
     }
 
