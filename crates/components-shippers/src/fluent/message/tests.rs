@@ -138,7 +138,7 @@ fn reports_the_problem_of_an_invalid_message() {
     for (bytes, expected) in [
         (vec![0x05], "array of 2 to 4"),
         (vec![0x92, 0x01, 0x90], "must be its tag"),
-        (with(&[0x91, 0x05], 1, &[]), "an entry is"),
+        (with(&[0x91, 0x05], 1, &[]), "an entry must be"),
         (with(&[0x91, 0x92, 0x80, 0x80], 1, &[]), "the time"),
         (with(&[0x05], 1, &[]), "record of the message is missing"),
         (with(&packed(b"x", false), 1, &[("compressed", "gzip")]), "not gzip"),
