@@ -109,7 +109,7 @@ fn an_older_copy_is_refused_also_by_a_collector_that_knows_nothing() {
     fs::rename(&kept, &aside).expect("a data directory");
     scene.start();
     scene.is_stopped("an older copy and an empty data directory");
-    scene.collector.until_logged("it may be an older copy", PATIENCE);
+    scene.collector.until_logged("if it is an older copy", PATIENCE);
     assert!(scene.decide("show").contains("was published by commit record"));
     scene.collector.stop(STOP);
     fs::remove_dir_all(&kept).expect("a data directory");
