@@ -194,7 +194,7 @@ impl<'a> Follower<'a> {
                     let events = batch.len() as u64;
                     tracing::warn!(
                         source = %to.source, events, %error,
-                        "a channel rejected events, which are lost; fix `error` for later events",
+                        "a channel rejected events, which are lost; `error` names the cause",
                     );
                     to.count("lines_refused", events);
                     return;
