@@ -83,7 +83,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// An admin listener cannot be opened.
 #[derive(Debug, Error)]
-#[error("cannot listen on the address of `agent.{setting}`")]
+#[error("cannot listen on the address of `agent.{setting}`; use a free address of this host")]
 pub struct ListenError {
     /// The setting with its address.
     pub setting: &'static str,

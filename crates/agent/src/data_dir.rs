@@ -62,9 +62,9 @@ impl DataDir {
             _ if format.as_deref().is_none_or(str::is_empty) => match write_format(path, env) {
                 Err(error) if is_full(&error) => {
                     warn!(path = %path.display(), %error,
-                            "the disk has no room for the content of the file `format` in the \
-                             data directory; the agent runs without it, and the next start \
-                             writes it");
+                            "the disk has no room for the content of the file `format` in the data \
+                             directory; the agent runs without it, and the next start writes it; \
+                             free disk space");
                 }
                 written => written.map_err(|error| refused(error.to_string()))?,
             },

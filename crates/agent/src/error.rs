@@ -19,7 +19,7 @@ pub enum AgentError {
         problem: String,
     },
     /// A channel cannot be opened.
-    #[error("cannot open a channel, so the agent exits")]
+    #[error("cannot open a channel, so the agent exits; fix the cause and restart the agent")]
     Channel(#[from] ChannelError),
     /// A source cannot do its work until an operator acts.
     #[error("source `{source_name}` cannot continue and stops the agent: {problem}")]

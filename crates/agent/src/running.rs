@@ -393,7 +393,8 @@ async fn end<'a>(
     if timeout_at(deadline, all).await.is_err() {
         for (name, _) in handles.filter(|(_, tasks)| !tasks.have_ended()) {
             warn!(role, %name, "this part did not stop within the grace period; not waiting \
-                                longer");
+                                longer; events that it has not stored or delivered are read, \
+                                resent or delivered later; no action needed");
         }
     }
 }

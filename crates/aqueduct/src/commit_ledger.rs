@@ -111,7 +111,10 @@ struct Target {
 enum LedgerCommandError {
     #[error("--store {url} is invalid: {problem}")]
     Store { url: String, problem: String },
-    #[error("cannot open the file system or bucket {url}")]
+    #[error(
+        "cannot open the file system or bucket {url}; check `--store`, the network and the \
+         permissions"
+    )]
     Connect {
         url: String,
         #[source]
@@ -126,7 +129,9 @@ enum LedgerCommandError {
     InUse { path: String, pid: String },
     #[error("--data-dir {path}: cannot use its lock file: {problem}")]
     Lock { path: String, problem: String },
-    #[error("cannot start the threads of this command: {0}")]
+    #[error(
+        "cannot start the threads of this command: {0}; raise the limit of processes (`ulimit -u`)"
+    )]
     Runtime(std::io::Error),
     #[error(transparent)]
     Decision(#[from] DecisionError),

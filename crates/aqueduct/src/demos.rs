@@ -50,7 +50,7 @@ enum Other {
 enum OtherError {
     #[error(transparent)]
     Demo(#[from] DemoError),
-    #[error("cannot write or read the SQLite database of the demo")]
+    #[error("cannot write or read the SQLite database of the demo; check the disk of TMPDIR")]
     #[cfg(feature = "sql")]
     Database(#[from] rusqlite::Error),
     #[error("--broker: {0}")]
@@ -77,7 +77,7 @@ enum OtherError {
     )]
     #[cfg(feature = "mqtt")]
     OpenFiles { wanted: u64, allowed: u64 },
-    #[error("cannot check the files that the collector of the demo stored")]
+    #[error("cannot check the files that the collector of the demo stored; run the demo again")]
     #[cfg(feature = "mqtt")]
     Store(#[source] proof::ProofError),
 }

@@ -130,7 +130,9 @@ pub(crate) fn run(args: &SendArgs) -> ExitCode {
     let mut progress = Progress::new(args.skip, &target.address);
     let sent = runtime.block_on(async {
         let signals = Signals::listen().map_err(|error| {
-            Failure::before_sending(format!("cannot register signal handlers: {error}"))
+            Failure::before_sending(format!(
+                "cannot register signal handlers, so the program exits: {error}"
+            ))
         })?;
         let lines = input.begin(io::stdin());
         send(target.sink, lines, signals, &mut progress).await

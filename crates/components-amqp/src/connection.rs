@@ -55,7 +55,7 @@ pub(crate) enum AmqpError {
     #[error("{address} {problem}")]
     NotGranted { address: Arc<str>, problem: String },
     /// The connection, the session or the link has ended.
-    #[error("lost the connection to {address}: {problem}")]
+    #[error("lost the connection to {address}: {problem}; reconnecting")]
     Ended { address: Arc<str>, problem: String },
     /// The channels refuse a message permanently.
     #[error(

@@ -46,7 +46,7 @@ use serde_json::json;
 use support::loopback::free_address;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_is_stored_and_then_delivered() {
+async fn stores_and_then_delivers_written_events() {
     let env = env::real();
     let memory = Memory::new();
     let source = start_source(&env, memory.clone(), &free_address().to_string(), json!({}));
@@ -135,7 +135,7 @@ async fn with_retain_stored_the_next_agents_disk_is_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_channel_is_back_pressure_and_a_hint_not_a_failure_of_what_was_put() {
+async fn a_full_channel_is_back_pressure_and_not_a_failure() {
     let env = env::real();
     let memory = Memory::new();
     memory.room.forget_permits(usize::MAX);

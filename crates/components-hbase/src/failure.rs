@@ -21,13 +21,14 @@ pub(crate) enum HbaseError {
     #[error("no answer from {address} within {limit:?}: check the server and the network")]
     Silent { address: Arc<str>, limit: Duration },
     /// The connection broke: the last request may or may not have taken effect.
-    #[error("lost the connection to {address}: {problem}")]
+    #[error("lost the connection to {address}: {problem}; reconnecting")]
     Broken { address: Arc<str>, problem: String },
     /// The server rejected a call, or its content.
     #[error("{address} returned {exception}{}", exception.help())]
     Refused { address: Arc<str>, exception: Exception },
     /// HBase rejected a counter from the settings.
-    #[error("HBase cannot increment a column of `counters`: {exception}{}", exception.help())]
+    #[error("HBase cannot increment a column of `counters`, so events wait in the channel: \
+             {exception}{}", exception.help())]
     Counter { exception: Exception },
     /// No server has a row now: its region is moving, or its server has died.
     #[error("no region server serves a row of table `{table}`, so its batch is resent: {problem}")]

@@ -324,9 +324,10 @@ impl FileDecoder for File {
     fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         for _ in 0..events {
             let Some(found) = self.find(file)? else {
-                let problem = "the file has fewer records than were already read; it was replaced \
-                               or truncated"
-                    .to_owned();
+                let problem =
+                    "the file has fewer records than were already read: it was truncated or \
+                     replaced; write new content into a new file"
+                        .to_owned();
                 return Err(MalformedMessage { problem }.into());
             };
             self.give(found);

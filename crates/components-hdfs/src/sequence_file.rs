@@ -281,8 +281,8 @@ impl FileDecoder for File {
         for _ in 0..events {
             if !self.fill(file)? {
                 return Err(malformed(
-                    "the file has fewer events than were already read; it was replaced or \
-                     truncated",
+                    "the file has fewer events than were already read: it was truncated or \
+                     replaced; write new content into a new file",
                 ));
             }
             self.made.pop_front();

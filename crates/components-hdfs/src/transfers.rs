@@ -142,7 +142,7 @@ struct Shared {
 #[derive(Debug, Error)]
 enum FilesError {
     /// The store failed.
-    #[error("cannot write a file below `url`")]
+    #[error("cannot write a file below `url`; its batches are written again later")]
     Store(#[from] FsError),
     /// The number of this collector cannot be stored with its data.
     #[error(transparent)]

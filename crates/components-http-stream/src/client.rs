@@ -32,7 +32,7 @@ pub(crate) enum HttpError {
     #[error(transparent)]
     Failure(#[from] Failure),
     /// The server closed the WebSocket.
-    #[error("{url}: the server closed the stream with code {code}: {reason}")]
+    #[error("the server closed the stream {url} with code {code}: {reason}; reconnecting")]
     Closed { url: Arc<str>, code: u16, reason: String },
 }
 

@@ -234,18 +234,19 @@ pub(crate) fn log(
         | RDKafkaLogLevel::Critical
         | RDKafkaLogLevel::Error
         | RDKafkaLogLevel::Warning => {
-            tracing::warn!(%component, facility, "the Kafka client logs: {text}{helps}");
+            tracing::warn!(%component, facility, "the Kafka client (librdkafka) logs: \
+                                                  {text}{helps}");
         }
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(%component, facility, "the Kafka client logs: {text}");
+            tracing::info!(%component, facility, "the Kafka client (librdkafka) logs: {text}");
         }
         RDKafkaLogLevel::Debug => {
-            tracing::debug!(%component, facility, "the Kafka client logs: {text}");
+            tracing::debug!(%component, facility, "the Kafka client (librdkafka) logs: {text}");
         }
     }
 }
 
 /// Logs an error of the client.
 pub(crate) fn log_error(component: &Arc<str>, error: &KafkaError, text: &str) {
-    tracing::debug!(%component, %error, "the Kafka client logs: {text}");
+    tracing::debug!(%component, %error, "the Kafka client (librdkafka) logs: {text}");
 }

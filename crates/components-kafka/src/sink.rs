@@ -130,7 +130,10 @@ enum SendError {
     Topic { topic: String, source: KafkaError },
     #[error("a message for the topic `{topic}` was not acknowledged: {code}{}", remedy_of(*code))]
     NotAcknowledged { topic: String, code: Code },
-    #[error("a transaction failed at the step \"{step}\"{}", hint(source))]
+    #[error(
+        "a transaction failed at the step \"{step}\", so its events are resent{}",
+        hint(source)
+    )]
     Transaction { step: &'static str, source: KafkaError },
     #[error("cannot read the ledger (the offset of the consumer group `{id}`){}", pending(source))]
     Ledger { id: String, source: KafkaError },

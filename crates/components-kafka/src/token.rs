@@ -60,11 +60,14 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) enum TokenError {
     #[error(transparent)]
     File(#[from] SecretFileError),
-    #[error("cannot get a token from the server of `oauth`")]
+    #[error("cannot get a token from the server of `oauth`; check that server and the credentials")]
     Server(#[source] Failure),
     #[error("the response of the token server of `oauth` {0}")]
     Given(String),
-    #[error("cannot run a thread to request a token from the server of `oauth`")]
+    #[error(
+        "cannot start a thread to request a token from the server of `oauth`; raise the limit of \
+         processes (`ulimit -u`)"
+    )]
     Thread(#[source] std::io::Error),
 }
 

@@ -51,7 +51,7 @@ pub(crate) enum MqttError {
     #[error("{address} closed the connection: {reason}")]
     Ended { address: Arc<str>, reason: String },
     /// The broker sent an invalid packet, or one over the limit.
-    #[error("cannot process an MQTT packet of {address}: {problem}")]
+    #[error("cannot process an MQTT packet of {address}: {problem}; reconnecting")]
     Malformed { address: Arc<str>, problem: String },
     /// The broker has stopped responding.
     #[error(

@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
                 Some(Message::Binary(bytes)) if !bytes.is_empty() => Ok(Some(bytes)),
                 Some(Message::Text(_)) => {
                     let problem = "the broker sent a text message, but MQTT over WebSocket uses \
-                                   binary messages";
+                                   binary messages; check `broker.address`";
                     Err(io::Error::new(io::ErrorKind::InvalidData, problem))
                 }
                 Some(Message::Close(frame)) => match frame {

@@ -37,7 +37,7 @@ pub(crate) enum NatsError {
     #[error("{address} rejects a message: {words}; check the permissions of the user")]
     NoRight { address: Arc<str>, subject: String, words: String },
     /// The connection has ended.
-    #[error("lost the connection to {address}: {problem}")]
+    #[error("lost the connection to {address}: {problem}; reconnecting")]
     Ended { address: Arc<str>, problem: String },
     /// A stream does not accept a message now.
     #[error("{address} cannot accept a message now, so its batch is resent: {problem}")]

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_otlp_says_why() {
+    fn reports_the_problem_of_invalid_otlp() {
         for (json, expected) in [
             ("{", "EOF"),
             ("[]", "expected"),

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_weighs_what_it_has() {
+    fn an_invalid_request_weighs_its_bytes() {
         for bytes in [
             &b"\x0a\xff"[..],
             b"\x0a\x02\x12",

@@ -30,7 +30,7 @@ pub(crate) enum RabbitError {
     #[error("{address} rejects a message: {problem}{}", remedy_of_message(*code, problem))]
     Message { address: Arc<str>, code: u16, problem: String },
     /// The connection or the channel has ended.
-    #[error("lost the connection to {address}: {problem}")]
+    #[error("lost the connection to {address}: {problem}; reconnecting")]
     Ended { address: Arc<str>, problem: String },
     /// The broker does not accept a message now.
     #[error("{address} cannot accept a message now, so its batch is resent: {problem}")]

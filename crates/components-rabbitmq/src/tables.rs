@@ -11,12 +11,15 @@ pub(crate) enum Refused {
     #[error(transparent)]
     Beyond(#[from] Beyond),
     /// A value ends after its container.
-    #[error("a value in an AMQP field table (such as message headers) is truncated")]
+    #[error(
+        "an AMQP field table (such as message headers) ends within a value; check the program that \
+         sent the message"
+    )]
     Cut,
     /// The type is unknown.
     #[error(
         "an AMQP field table (such as message headers) contains a value of the unknown type \
-         0x{0:02x}"
+         0x{0:02x}; check the program that sent the message"
     )]
     Type(u8),
 }

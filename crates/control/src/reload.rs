@@ -342,7 +342,13 @@ fn log(status: &ReloadStatus) {
     let (by, took_seconds) = (&status.asked_by, status.took_seconds);
     match (&status.error, status.result) {
         (Some(error), ReloadResult::RolledBack) => {
-            error!(by, took_seconds, error, "cannot apply the new configuration; rolled it back");
+            error!(
+                by,
+                took_seconds,
+                error,
+                "cannot apply the new configuration, so the previous one stays in effect; fix \
+                 `error` and reload again"
+            );
         }
         (Some(error), ReloadResult::RollbackFailed) => {
             error!(
@@ -354,7 +360,12 @@ fn log(status: &ReloadStatus) {
             );
         }
         (Some(error), _) => {
-            error!(by, error, "refused the new configuration; the previous one stays in effect");
+            error!(
+                by,
+                error,
+                "refused the new configuration, so the previous one stays in effect; fix `error` \
+                 and reload again"
+            );
         }
         (None, ReloadResult::Unchanged) => info!(by, "the configuration has not changed"),
         (None, _) => info!(

@@ -54,8 +54,8 @@ impl Inner {
         if let Err(error) = said
             && !self.is_silent.swap(true, Ordering::Relaxed)
         {
-            warn!(%error, "cannot notify the service manager (`NOTIFY_SOCKET`); it may restart \
-                           the agent");
+            warn!(%error, "cannot notify the service manager (`NOTIFY_SOCKET`), which may restart \
+                           the agent; check `NotifyAccess=` of its unit");
         }
     }
 }

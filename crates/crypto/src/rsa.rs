@@ -16,7 +16,7 @@ pub enum RsaError {
     #[error("{0}")]
     Key(String),
     /// The library does not sign by it.
-    #[error("cannot sign with this RSA key")]
+    #[error("cannot sign with this RSA key; create another key for the account")]
     Sign,
 }
 

@@ -157,7 +157,7 @@ impl<R: Read> Unsnappy<R> {
         let mut start = [0; 16];
         inner.read_exact(&mut start)?;
         if start[..8] != SNAPPY {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no stream of Snappy"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a Snappy stream"));
         }
         Ok(Self { inner, block: Vec::new(), at: 0 })
     }

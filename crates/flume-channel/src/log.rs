@@ -76,7 +76,7 @@ impl Log {
             // The agent ended before it wrote the first record.
             let is_empty = file.read(0, 1).map_err(at)?.first().is_none_or(|op| *op == 0x80);
             let problem = "its metadata (.meta) is empty, so it is unknown whether the log is \
-                           encrypted";
+                           encrypted; restore the file";
             return if is_empty { Ok(None) } else { Err(wrong(problem)) };
         }
         let meta = proto::LogFileMetaData::decode_length_delimited(&meta[..]);

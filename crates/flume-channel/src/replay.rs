@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_committed_and_not_taken_waits_in_the_order_of_the_commits() {
+    fn committed_events_wait_in_the_order_of_the_commits() {
         let mut log = Log::default();
         log.put(1, at(1, 10));
         log.put(2, at(1, 20));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_that_were_open_at_the_checkpoint_come_back_unless_they_were_committed() {
+    fn restores_uncommitted_takes_of_the_checkpoint() {
         let state = || State {
             order: 100,
             queue: vec![(0, at(1, 30))],

@@ -103,7 +103,7 @@ impl Charset {
             Some(found) if found.is_ascii_compatible() => Ok(Self::Table(found)),
             Some(found) if found == UTF_16BE || found == UTF_16LE => Ok(Self::Table(found)),
             Some(_) => Err(format!(
-                "`{wanted}` is not read: what its bytes mean depends on what stands before the line"
+                "`{wanted}` is not supported, because its bytes depend on the text before the line"
             )),
             None => Err(unknown("charset", &wanted, NAMES)),
         }

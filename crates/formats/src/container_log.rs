@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_runtime_wrote_is_not_read() {
+    fn refuses_lines_that_no_runtime_wrote() {
         for line in ["", "a line", "t stdout X a", "t stdin F a", "{}", "{\"log\":\"a\\n\"}", "{"] {
             assert_eq!(parse(line.as_bytes()), None, "{line}");
         }

@@ -61,7 +61,7 @@ pub fn each_line(
         let line = line.map_err(|_| format!("line {number} is not UTF-8"))?;
         columns = if number == 1 { fields } else { columns };
         if fields != columns {
-            return Err(format!("line {number} has {fields} columns, and not {columns}"));
+            return Err(format!("line {number} has {fields} columns instead of {columns}"));
         }
         taken(number, &line)?;
         (written, fields) = (0, 0);

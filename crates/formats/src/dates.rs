@@ -60,7 +60,7 @@ pub fn zone(setting: &str, name: &str) -> Result<TimeZone, BuildError> {
         return Ok(TimeZone::fixed(offset));
     }
     TimeZone::get(name).map_err(|_| {
-        let problem = format!("no time zone has the name `{name}`");
+        let problem = format!("unknown time zone `{name}`");
         BuildError::invalid(setting, format!("{problem}; write for example `Europe/Berlin`"))
     })
 }
@@ -90,12 +90,12 @@ impl Format {
         let says = |directives: &str| letters(text).any(|letter| directives.contains(letter));
         if !text.contains('%') {
             return invalid(format!(
-                "`{text}` is no format; write `rfc3339`, `unix_s`, `unix_ms`, `unix_us`, \
+                "`{text}` is not a format; write `rfc3339`, `unix_s`, `unix_ms`, `unix_us`, \
                  `unix_ns`, or a pattern such as `%Y-%m-%d %H:%M:%S`"
             ));
         }
         if !says("dejFDs") {
-            return invalid(format!("`{text}` says no day; it needs `%d`, `%e`, `%j` or `%F`"));
+            return invalid(format!("`{text}` has no day; add `%d`, `%e`, `%j` or `%F`"));
         }
         // Finds a directive that the library does not know now, not at the first event.
         let example = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_format_is_refused() {
+    fn refuses_an_invalid_format() {
         for text in ["", "iso", "%H:%M", "%Y-%m-%d %K", "%Y-%m-%"] {
             assert!(Format::new("formats", text).is_err(), "{text}");
         }

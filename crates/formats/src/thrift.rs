@@ -137,7 +137,7 @@ pub enum Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Malformed {
     /// It ends within a value, or a size exceeds the rest.
-    #[error("the Thrift message ends within a value")]
+    #[error("the Thrift message is damaged, or has another format: it ends within a value")]
     Short,
     /// Bytes follow the message.
     #[error("{bytes} bytes follow the Thrift message")]
@@ -164,16 +164,19 @@ pub enum Malformed {
         value: i64,
     },
     /// A skipped value is nested too deep.
-    #[error("values of the Thrift message are nested more than {max} deep")]
+    #[error("the Thrift message has values nested more than {max} deep, which is not supported")]
     Deep {
         /// The limit.
         max: u32,
     },
     /// A string is not UTF-8.
-    #[error("a string of the Thrift message is not UTF-8")]
+    #[error("the Thrift message is damaged, or has another format: a string is not UTF-8")]
     NotUtf8,
     /// A required field is missing, duplicated, or of another type.
-    #[error("the field `{field}` of the Thrift message is missing, repeated, or of another type")]
+    #[error(
+        "the Thrift message is damaged, or has another format: its field `{field}` is missing, \
+         repeated, or of another type"
+    )]
     Field {
         /// Its name.
         field: &'static str,

@@ -10,8 +10,8 @@ use super::dataset::Token;
 pub enum Change {
     /// A ledger is remembered, but the store does not have it.
     #[error(
-        "the ledger is missing; this collector has read {entries} commit records from it, up to \
-         the directory g{generation}"
+        "the ledger was deleted after this collector had read {entries} commit records, up to the \
+         directory g{generation}; restore it, for example from the trash"
     )]
     Missing {
         /// The generation that is remembered.
@@ -20,7 +20,9 @@ pub enum Change {
         entries: u64,
     },
     /// Its identity is missing, and one is remembered.
-    #[error("the file {path}, which contains the ledger's identity {expected}, is missing")]
+    #[error(
+        "the file {path}, which contains the ledger's identity {expected}, was deleted; restore it"
+    )]
     Nameless {
         /// The remembered identity.
         expected: Token,
@@ -28,7 +30,10 @@ pub enum Change {
         path: String,
     },
     /// It is another ledger.
-    #[error("the directory contains another ledger: identity {found} instead of {expected}")]
+    #[error(
+        "the directory contains another ledger: identity {found} instead of {expected}; restore \
+         the previous one"
+    )]
     Other {
         /// The remembered identity.
         expected: Token,
@@ -38,7 +43,8 @@ pub enum Change {
     /// It ends before the remembered entry: an older copy, or its newest entries are lost.
     #[error(
         "the ledger has only {found} commit records up to the directory g{generation}, but this \
-         collector has read {expected} up to g{expected_generation}; it may be an older copy"
+         collector has read {expected} up to g{expected_generation}; if it is an older copy, \
+         restore the newest one"
     )]
     Shorter {
         /// Entries of all generations that are remembered.
@@ -53,7 +59,7 @@ pub enum Change {
     /// An entry differs from the one that was read before: an older copy that has grown again.
     #[error(
         "the commit record {index} in the directory g{generation} differs from the one that this \
-         collector has read; the ledger may be an older copy"
+         collector has read; if the ledger is an older copy, restore the newest one"
     )]
     Differs {
         /// The generation.
@@ -62,7 +68,10 @@ pub enum Change {
         index: u64,
     },
     /// A newer generation does not name batches that an older one did.
-    #[error("the checkpoint of the directory g{generation} lacks {batches} committed batches")]
+    #[error(
+        "the checkpoint of the directory g{generation} lacks {batches} committed batches; if the \
+         ledger is an older copy, restore the newest one"
+    )]
     Forgets {
         /// The generation.
         generation: u64,
@@ -72,7 +81,7 @@ pub enum Change {
     /// An entry is missing before an existing one.
     #[error(
         "the commit record {index} in the directory g{generation} is missing, but the later record \
-         {last} exists"
+         {last} exists; restore the missing one"
     )]
     Hole {
         /// The generation.
@@ -83,7 +92,10 @@ pub enum Change {
         last: u64,
     },
     /// The ledger is missing or has no entries, and a file exists that an entry has published.
-    #[error("the ledger is missing or empty, but one of its commit records has published {file}")]
+    #[error(
+        "the ledger was deleted or replaced by an empty one, because one of its commit records has \
+         published {file}; restore it, for example from the trash"
+    )]
     Unrecorded {
         /// The file.
         file: String,
@@ -91,7 +103,7 @@ pub enum Change {
     /// It has entries, and a file is visible that none of them has published.
     #[error(
         "the ledger has {entries} commit records, but {file} was published by commit record \
-         {index}; it may be an older copy"
+         {index}; if it is an older copy, restore the newest one"
     )]
     Behind {
         /// Entries of all generations in the store.

@@ -31,7 +31,7 @@ use super::visible::{Published, last_published, published_behind};
 #[derive(Debug, Error)]
 pub enum DecisionError {
     /// The store failed.
-    #[error("cannot read or write the commit ledger")]
+    #[error("cannot read or write the commit ledger; check the file system or bucket")]
     Ledger(#[from] LedgerError),
     /// The data directory failed.
     #[error(

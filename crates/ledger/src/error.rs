@@ -11,7 +11,7 @@ use super::frame::EntryError;
 #[derive(Debug, Error)]
 pub enum LedgerError {
     /// The store failed.
-    #[error("cannot read or write the commit ledger")]
+    #[error("cannot read or write the commit ledger; check the file system or bucket")]
     Store(#[from] FsError),
     /// This program cannot read an entry. Skipping it could repeat its batches.
     #[error("cannot read the file {path} of the commit ledger")]
@@ -23,7 +23,7 @@ pub enum LedgerError {
         source: EntryError,
     },
     /// The ledger is not as its collectors have left it: it was changed from outside.
-    #[error("the commit ledger {path} was changed from outside: {change}")]
+    #[error("the commit ledger {path} was changed from outside, so nothing is stored: {change}")]
     Changed {
         /// The directory.
         path: String,

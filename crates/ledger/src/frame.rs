@@ -21,7 +21,10 @@ pub(super) const TAIL: usize = 4;
 #[derive(Debug, Error)]
 pub enum EntryError {
     /// The file does not begin as it should.
-    #[error("the file does not begin like a file of a commit ledger")]
+    #[error(
+        "the file does not begin like a file of a commit ledger: another program wrote or changed \
+         it"
+    )]
     Foreign,
     /// A newer program wrote it.
     #[error(

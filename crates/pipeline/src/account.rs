@@ -138,13 +138,19 @@ pub enum AccountError {
     #[error("must be the output of `aqueduct channel account`")]
     Form(#[from] serde_json::Error),
     /// An origin is not 32 hexadecimal digits.
-    #[error("an origin must have 32 hexadecimal digits, but one is `{text}`")]
+    #[error(
+        "must be the output of `aqueduct channel account`, but an origin is `{text}` instead of 32 \
+         hexadecimal digits"
+    )]
     Origin {
         /// The text that was found.
         text: String,
     },
     /// A range ends before it begins.
-    #[error("a range of batch numbers must begin before its end, but one is [{start}, {end}]")]
+    #[error(
+        "must be the output of `aqueduct channel account`, but a range of batch numbers is \
+         [{start}, {end}], which begins after its end"
+    )]
     Range {
         /// Its first number.
         start: u64,
@@ -341,8 +347,8 @@ mod tests {
         let origin = "0".repeat(32);
         let texts = [
             ("nonsense".to_owned(), "the output of `aqueduct channel account`"),
-            (good.replace("ORIGIN", "abc").replace("LIFE", ""), "but one is `abc`"),
-            (good.replace("LIFE", life).replace("ORIGIN", &origin), "but one is [4, 2]"),
+            (good.replace("ORIGIN", "abc").replace("LIFE", ""), "an origin is `abc`"),
+            (good.replace("LIFE", life).replace("ORIGIN", &origin), "numbers is [4, 2]"),
         ];
         for (text, problem) in texts {
             let error = Account::from_json(text.as_bytes()).unwrap_err().to_string();

@@ -220,7 +220,7 @@ pub struct Rest {
 #[derive(Debug, Error)]
 pub enum IntakeError {
     /// A required channel did not store it.
-    #[error("cannot store the batch")]
+    #[error("cannot store the batch in its channel")]
     Channel(#[from] ChannelError),
     /// Some of the required channels that the batch was put into stored it, and some did not.
     #[error("not every required channel has stored the batch; the source retries in the others")]
@@ -234,12 +234,14 @@ pub enum IntakeError {
     /// An interceptor rejected events of the batch, and they cannot be stored among the dead
     /// letters; nothing of the batch is in a channel.
     #[error(
-        "cannot store rejected events as dead letters: inspect the dead letters with `aqueduct \
-         dlq`, or raise `dead_letters.capacity`"
+        "cannot store rejected events as dead letters, so their batch waits at its source: drop or \
+         replay dead letters with `aqueduct dlq`, or raise `dead_letters.capacity`"
     )]
     DeadLetters(#[source] ChannelError),
     /// An interceptor has no result for the batch; nothing of it is in a channel.
-    #[error("the interceptor `{kind}` cannot process the batch: {source}")]
+    #[error(
+        "the interceptor `{kind}` cannot process the batch, which the source retries: {source}"
+    )]
     Interceptor {
         /// The type of the interceptor.
         kind: Arc<str>,
@@ -247,7 +249,7 @@ pub enum IntakeError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The agent is stopping.
-    #[error("the agent is stopping and accepts no events")]
+    #[error("the agent is stopping and accepts no events; send them again later")]
     Stopping,
 }
 

@@ -32,7 +32,9 @@ const FEW_RUNS: usize = 4;
 
 /// Why bytes are not an encoded set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an encoded set of batch numbers is damaged")]
+#[error(
+    "an encoded set of batch numbers is damaged; check the disk, and the versions of the agents"
+)]
 pub struct MalformedIntervals;
 
 impl IntervalSet {

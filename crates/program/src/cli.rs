@@ -229,7 +229,8 @@ fn in_process(log_format: LogFormat, work: impl FnOnce(&Env) -> ExitCode) -> Exi
         }
     };
     if let Err(error) = raised {
-        tracing::warn!(%error, "cannot raise the limit of open files; raise it with `ulimit -n`");
+        tracing::warn!(%error, "cannot raise the limit of open files, so opening files or \
+                                connections may fail; raise it with `ulimit -n` or `LimitNOFILE=`");
     }
     work(&env::real())
 }
@@ -242,7 +243,8 @@ fn close_to_others(plan: &Plan) {
     if !plan.agent.core_dumps
         && let Err(error) = env::forbid_core_dumps()
     {
-        tracing::warn!(%error, "core dumps stay enabled and may contain secrets: disable them");
+        tracing::warn!(%error, "cannot disable core dumps, which may contain secrets: disable them \
+                                with `ulimit -c 0` or `LimitCORE=0`");
     }
 }
 
@@ -259,7 +261,10 @@ fn work(run: impl Future<Output = Result<(), RunError>>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Agent(AgentError::Config(errors))) => print_errors(&errors),
         Err(error) => {
-            tracing::error!(error = chain(&error), "the agent has stopped because of this error");
+            tracing::error!(
+                error = chain(&error),
+                "the agent has stopped because of `error`; fix it and start the agent again"
+            );
             // Blocking work may hang on a dead disk; the process must end anyway.
             runtime.shutdown_background();
             ExitCode::from(EXIT_RUNTIME)

@@ -64,7 +64,7 @@ pub enum RunError {
     #[error(transparent)]
     Admin(#[from] ListenError),
     /// Signals cannot be caught.
-    #[error("cannot register signal handlers")]
+    #[error("cannot register signal handlers, so the program exits")]
     Signals(#[source] std::io::Error),
     /// A second signal requested an immediate end.
     #[error("stopped by a second signal; events that were not stored are reread or resent")]
@@ -344,7 +344,8 @@ impl Agent {
         self.running.stop(grace).await;
         let _ = self.limits.await;
         if let Err(cause) = self.dead_letters.close().await {
-            error!(error = %chain(&cause), "cannot close the dead letters cleanly; none are lost");
+            error!(error = %chain(&cause), "cannot close the dead letters cleanly; none are lost, \
+                                            no action needed");
         }
         self.exporting.end().await;
         drop(self.admin);

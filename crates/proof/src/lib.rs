@@ -34,7 +34,10 @@ pub enum ProofError {
         problem: String,
     },
     /// The store cannot be opened.
-    #[error("cannot open the file system or bucket {url}")]
+    #[error(
+        "cannot open the file system or bucket {url}; check `--store`, the network and the \
+         permissions"
+    )]
     Connect {
         /// Its URL.
         url: String,
@@ -57,7 +60,7 @@ pub enum ProofError {
         names: String,
     },
     /// The ledger cannot be read.
-    #[error("cannot read the commit ledger of {url}")]
+    #[error("cannot read the commit ledger of {url}; check the network and the permissions")]
     Ledger {
         /// URL of the store.
         url: String,

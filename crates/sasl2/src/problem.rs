@@ -27,7 +27,10 @@ pub(crate) enum Problem {
          not support; allow `auth` at the broker"
     )]
     Layers,
-    #[error("the broker violated the SASL GSSAPI protocol (RFC 4752)")]
+    #[error(
+        "the broker violated the SASL GSSAPI protocol (RFC 4752); check its Kerberos configuration \
+         and its log"
+    )]
     Order,
 }
 

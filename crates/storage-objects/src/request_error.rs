@@ -31,7 +31,7 @@ pub(crate) enum RequestError {
     #[error("{0}")]
     NoCredentials(&'static str),
     /// The connection broke under the request: it may have been done.
-    #[error("lost the connection to {address} during a request")]
+    #[error("lost the connection to {address} during a request, which may be done or not")]
     Broken {
         /// The address.
         address: String,

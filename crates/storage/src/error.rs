@@ -88,7 +88,10 @@ pub enum FsError {
         source: Cause,
     },
     /// No answer in time. It may have been done.
-    #[error("no response to {call} {path} within {limit:?}; it may have been done")]
+    #[error(
+        "no response to {call} {path} within {limit:?}, so it may be done or not; check the file \
+         system or bucket"
+    )]
     Timeout {
         /// The call.
         call: &'static str,
@@ -164,6 +167,10 @@ mod tests {
         let limit = Duration::from_secs(15);
         let error = FsError::Timeout { call: "rename", path: "/a".into(), limit };
         assert_eq!(error.class(), ErrorClass::Indeterminate);
-        assert_eq!(error.to_string(), "no response to rename /a within 15s; it may have been done");
+        assert_eq!(
+            error.to_string(),
+            "no response to rename /a within 15s, so it may be done or not; check the file system \
+             or bucket"
+        );
     }
 }

@@ -41,7 +41,7 @@ pub enum TlsError {
     )]
     NoAuthorities,
     /// rustls refuses the settings.
-    #[error("cannot set up TLS with these settings")]
+    #[error("cannot set up TLS with the settings of `tls`; correct them")]
     Refused(#[source] Error),
 }
 

@@ -29,8 +29,8 @@ pub enum Rejection {
     Malformed(#[from] Malformed),
     /// Larger than is taken here.
     #[error(
-        "batch {identity} of {size_bytes} bytes is over the limit of {limit_bytes} bytes; the \
-         receiver sets it in `message_max`"
+        "batch {identity} has {size_bytes} bytes, over the limit of {limit_bytes} bytes of the \
+         receiver: raise its `message_max`"
     )]
     TooLarge {
         /// The batch.

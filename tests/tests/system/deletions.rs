@@ -47,7 +47,7 @@ fn directories(hdfs: &Hdfs, root: &str) -> BTreeSet<String> {
 #[ignore = "needs the programs and HDFS: tests/run"]
 fn changes_of_a_dataset_by_others_neither_repeat_nor_lose_a_line() {
     let scenes: [(&str, fn()); 5] = [
-        ("trash", a_ledger_comes_back_from_the_trash_and_is_rebuilt_once_the_trash_is_emptied),
+        ("trash", restores_a_ledger_from_the_trash_or_rebuilds_it),
         ("snapshot", an_older_copy_is_refused_also_by_a_collector_that_knows_nothing),
         ("moved", a_dataset_that_is_moved_goes_on_where_its_sink_is_set_to),
         ("quota", a_quota_holds_commits_up_and_neither_loses_nor_repeats_a_line),
@@ -66,7 +66,7 @@ fn changes_of_a_dataset_by_others_neither_repeat_nor_lose_a_line() {
     });
 }
 
-fn a_ledger_comes_back_from_the_trash_and_is_rebuilt_once_the_trash_is_emptied() {
+fn restores_a_ledger_from_the_trash_or_rebuilds_it() {
     let (hdfs, root) = (Hdfs::shared(), root("trash"));
     let mut scene = Scene::begin(Site::in_hdfs(hdfs, &root));
     let books = format!("{root}/_aqueduct");
@@ -109,7 +109,7 @@ fn an_older_copy_is_refused_also_by_a_collector_that_knows_nothing() {
     fs::rename(&kept, &aside).expect("a data directory");
     scene.start();
     scene.is_stopped("an older copy and an empty data directory");
-    scene.collector.until_logged("it may be an older copy", PATIENCE);
+    scene.collector.until_logged("if it is an older copy", PATIENCE);
     assert!(scene.decide("show").contains("was published by commit record"));
     scene.collector.stop(STOP);
     fs::remove_dir_all(&kept).expect("a data directory");

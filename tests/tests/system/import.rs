@@ -319,7 +319,7 @@ fn a_script_is_converted_and_runs(dir: &Path, server: &Server) {
 }
 
 /// An impossible import fails with its reason, and changes nothing.
-fn what_cannot_be_is_said(dir: &Path, server: &Server) {
+fn an_impossible_import_fails_with_its_reason(dir: &Path, server: &Server) {
     let connection = server.connection(dir);
     let url = format!("file://{}", dir.join("not").display());
     for (arguments, code, expected) in [
@@ -346,7 +346,7 @@ fn each_row_is_imported_once(dir: &Path, server: &mut Server) {
     );
     server.ask("CREATE TABLE keyless (a int)");
     server.insert(0, ROWS);
-    what_cannot_be_is_said(dir, server);
+    an_impossible_import_fails_with_its_reason(dir, server);
     a_whole_table(dir, server);
     export::rows_come_back(dir, server);
     export::staged_rows_are_moved_once(dir, server);

@@ -133,7 +133,7 @@ fn messages_survive_kills_and_are_stored_once_by_a_single_source() {
     let mut server = Server::start(dir);
     messages_of_a_stream_are_stored(dir, &mut server);
     let stored = began.elapsed();
-    what_is_deleted_or_refused_is_said(dir, &server);
+    reports_deleted_and_refused_messages(dir, &server);
     let refused = began.elapsed();
     a_stream_that_is_not_there_holds_the_source_back(dir, &server);
     let held = began.elapsed();
@@ -183,7 +183,7 @@ fn messages_of_a_stream_are_stored(dir: &Path, server: &mut Server) {
     eprintln!("{} messages; repeats of the shared consumer: {}", alone.len(), repeats(&shared));
 }
 
-fn what_is_deleted_or_refused_is_said(dir: &Path, server: &Server) {
+fn reports_deleted_and_refused_messages(dir: &Path, server: &Server) {
     let mut client = server.client();
     client.make("SHORT", "short", &json!({ "max_msgs": 10 }));
     client.make("QUEUE", "queue", &json!({ "retention": "workqueue" }));

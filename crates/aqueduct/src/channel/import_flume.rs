@@ -99,7 +99,7 @@ fn size(text: &str) -> Result<ByteSize, String> {
 /// Why an import stopped. The next run skips the events that are already stored.
 #[derive(Debug, Error)]
 enum ImportError {
-    #[error("cannot read the Flume channel")]
+    #[error("cannot read the Flume channel; fix the cause and run this command again to resume")]
     Flume(#[from] ReadError),
     #[error("cannot read the Flume channel; fix the cause and run this command again to resume")]
     Read(#[from] std::io::Error),
@@ -110,7 +110,7 @@ enum ImportError {
          to resume"
     )]
     Channel(#[from] ChannelError),
-    #[error("the options do not describe a valid durable channel")]
+    #[error("an option of the durable channel is invalid; correct it")]
     Settings(#[from] pipeline::BuildError),
     #[error("cannot find {0}; name the directories of the Flume channel as they are on this host")]
     NoDirectory(String),

@@ -51,7 +51,9 @@ impl Channels for StoppedChannels {
         let directory = self.data_dir.join("channels").join(name);
         if self.env.disk.stat(&directory.join("log")).is_err() {
             let path = directory.display().to_string();
-            let problem = "it has no directory `log`, so it is not a durable channel".to_owned();
+            let problem = "it has no directory `log`, so it is not a durable channel; start the \
+                           agent, and replay the dead letters there"
+                .to_owned();
             return Err(ChannelError::Unusable { channel: name.to_owned(), path, problem });
         }
         let config = Config {

@@ -187,7 +187,9 @@ pub(super) fn values(body: &[u8], columns: usize) -> Result<Values, String> {
     let values = json.deserialize_map(InOrder).map_err(|error| error.to_string())?;
     match values.len() == columns {
         true => Ok(values),
-        false => Err(format!("it has {} values, and the table {columns} columns", values.len())),
+        false => {
+            Err(format!("it has {} values, but the table has {columns} columns", values.len()))
+        }
     }
 }
 

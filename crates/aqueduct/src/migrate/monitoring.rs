@@ -40,7 +40,7 @@ pub(super) fn monitoring(here: &HostContext<'_>) -> Result<Monitoring, String> {
             "Ganglia is not supported"
         }
         "prometheus" => "Flume 1.11 does not have this type",
-        "jmx" => "there is no JVM",
+        "jmx" => "Aqueduct does not run in a JVM",
         _ if kind.contains('.') => "Java classes are not run",
         _ => "unknown type",
     };
@@ -81,7 +81,7 @@ mod tests {
         for (kind, reason) in [
             ("ganglia", "Ganglia"),
             ("GANGLIA", "Ganglia"),
-            ("jmx", "no JVM"),
+            ("jmx", "in a JVM"),
             ("com.example.Reporter", "Java classes"),
             ("htpp", "unknown type"),
         ] {

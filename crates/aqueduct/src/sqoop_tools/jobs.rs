@@ -53,7 +53,7 @@ pub(super) fn run(options: &[String], env: &Env) -> ExitCode {
 }
 
 fn missing(name: &str) -> String {
-    format!("there is no job `{name}`: `aqueduct sqoop job --list` prints all names")
+    format!("no job named `{name}` exists: `aqueduct sqoop job --list` prints all names")
 }
 
 /// The saved calls of a user.

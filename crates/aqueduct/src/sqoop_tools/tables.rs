@@ -79,7 +79,8 @@ async fn each(all: &AllTables, tables: &[&String], env: &Env) -> Result<Vec<Stri
             Ended::Complete => {}
             Ended::Failed => failed.push((*table).clone()),
             Ended::Stopped => {
-                let problem = "stopped before its end; run the same command again to resume";
+                let problem = "stopped by a signal before all tables were done; run the same \
+                               command again to resume";
                 return Err(problem.to_owned());
             }
         }

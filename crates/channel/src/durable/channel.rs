@@ -297,7 +297,7 @@ impl Channel for Durable {
                     state.in_doubt.clear();
                     return Err(core.disk_error(io::Error::other(
                         "cannot store the progress of the sinks, so some batches will be delivered \
-                         again",
+                         again; no event is lost, no action needed",
                     )));
                 }
                 attempts += u32::from(idle);

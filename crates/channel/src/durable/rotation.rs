@@ -62,7 +62,10 @@ pub enum RotationError {
     #[error(transparent)]
     Keys(#[from] KeysError),
     /// The disk refused.
-    #[error("cannot write {path}: {source}")]
+    #[error(
+        "cannot write {path}: {source}; the key file still has all its keys; fix the cause and \
+         retry"
+    )]
     Disk {
         /// The file.
         path: String,

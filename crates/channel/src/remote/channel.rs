@@ -256,7 +256,7 @@ impl Channel for Remote {
             return Ok(());
         }
         let problem = "cannot store the progress of the sinks, so some batches will be delivered \
-                       again";
+                       again; no event is lost, no action needed";
         let error = LogError::Failed(std::io::Error::other(problem));
         Err(core.log_error(&Arc::new(error)))
     }

@@ -322,7 +322,8 @@ impl Config {
             return Err(BuildError::invalid("split_chars", problem));
         }
         if self.decoder.kind() != "lines" || self.multiline.is_some() {
-            let problem = "needs the decoder `lines`, without `multiline`";
+            let problem = "has an effect only with the decoder `lines` and without `multiline`; \
+                           remove this, or change those";
             return Err(BuildError::invalid("split_chars", problem));
         }
         Ok(Some(chars as usize))
@@ -356,8 +357,9 @@ impl Config {
                 Err(BuildError::invalid("completed_dir", problem))
             }
             None if is_deleted && is_kept => {
-                let problem = "must not be \"position\" with `delete_policy = \"immediate\"`, \
-                               because it must not change the directory: change one of them";
+                let problem = "cannot be \"position\", which leaves files unchanged, with \
+                               `delete_policy = \"immediate\"`, which deletes them: change one of \
+                               the two";
                 Err(BuildError::invalid("tracking_policy", problem))
             }
             Some(directory) => Ok(Completion::Move(directory.clone())),

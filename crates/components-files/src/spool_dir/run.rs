@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
                     let file = shown(&path);
                     tracing::warn!(source = %self.spool.name, %file,
                         "a file was removed before it was read completely; its unread events are \
-                         lost");
+                         lost; remove only files that are marked as completed");
                 }
                 self.feed.forget_with_next(gone.key);
             }

@@ -138,14 +138,14 @@ impl Tailer {
                     tracing::warn!(source = %self.source, file = %shown(&entry.file),
                         offset = entry.pos,
                         "file is shorter than Flume's position: it was truncated, and is read from \
-                         the start");
+                         the start; no action needed");
                     self.count_anomaly("truncated", 1);
                 }
                 Ok(Fate::Missing) => missing.push(&entry.file),
                 Err(error) => {
                     tracing::warn!(source = %self.source, file = %shown(&entry.file), %error,
                         "cannot read file; when it becomes readable, it is read without Flume's \
-                         position, so events may be repeated");
+                         position, so events may be repeated; check its permissions");
                     self.count_anomaly("unreadable", 1);
                 }
             }

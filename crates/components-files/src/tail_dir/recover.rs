@@ -31,7 +31,7 @@ pub(super) fn recover(
                 tracing::warn!(
                     source,
                     "cannot decode a file position in the channel; the file is treated as new, so \
-                     its events may be repeated"
+                     its events may be repeated; no action needed"
                 );
                 continue;
             };

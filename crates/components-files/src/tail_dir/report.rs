@@ -146,14 +146,15 @@ impl Tailer {
             tracing::warn!(
                 %source, files,
                 "more files were deleted while the agent was down, before they were read \
-                 completely; the log level `debug` lists them",
+                 completely; their unread events are not delivered; the log level `debug` lists \
+                 the files",
             );
         }
         if let Some(links) = report.linked.rest(now) {
             tracing::warn!(
                 %source, links,
-                "following more symbolic links that lead out of the watched directories; the log \
-                 level `debug` lists them",
+                "following more symbolic links that lead out of the watched directories (the log \
+                 level `debug` lists them); to skip such links, set `follow_symlinks = false`",
             );
         }
     }

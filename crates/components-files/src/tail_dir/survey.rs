@@ -186,7 +186,7 @@ impl Tailer {
                         tracing::warn!(source = %self.source, file = %shown(&file.place),
                             offset = file.position.offset, bytes = file.len - file.position.offset,
                             "file was deleted before it was read completely; its unread events are \
-                             lost");
+                             lost; keep rotated files longer");
                     }
                 }
                 Stage::Lost { until, .. } if until < now && file.outstanding == 0 => {

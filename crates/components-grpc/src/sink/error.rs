@@ -18,7 +18,7 @@ pub enum GrpcError {
         cause: tonic::transport::Error,
     },
     /// The token cannot be read.
-    #[error("cannot send a token to {address}")]
+    #[error("cannot read the token for {address}; its batches wait; retrying")]
     Token {
         /// Address of the downstream agent.
         address: String,
@@ -44,7 +44,7 @@ pub enum GrpcError {
         address: String,
     },
     /// The stream broke.
-    #[error("lost the connection to {address}: {}", said(status))]
+    #[error("lost the connection to {address}: {}; reconnecting", said(status))]
     Broken {
         /// Address of the downstream agent.
         address: String,
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_transport_says_is_its_cause_in_words() {
+    fn explains_the_cause_of_a_transport_error() {
         let broken = |status| {
             let status = Box::new(status);
             GrpcError::Broken { address: "a:1".into(), status }.to_string()
@@ -193,7 +193,7 @@ mod tests {
             text,
             "lost the connection to a:1: stream closed; if this continues, check that a collector \
              listens on this port, and whether it requires TLS (`tls`) and a certificate \
-             (`tls.certificate`)"
+             (`tls.certificate`); reconnecting"
         );
         let text = broken(tonic::Status::resource_exhausted("too many connections"));
         assert!(text.starts_with("lost the connection to a:1: too many connections ("), "{text}");

@@ -56,7 +56,8 @@ pub(super) enum Over {
     /// All streams together exceed the limit.
     #[error(
         "tracking the undelivered batches of this sender needs {bytes} bytes, but other \
-         connections leave {left} of `remembered_max`; retry later"
+         connections leave {left} of `remembered_max`; the sender retries; if this lasts, raise \
+         `remembered_max` of this source"
     )]
     All {
         /// Bytes that it would use.

@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_all_connections_may_hold_unread_is_bounded_by_what_may_be_in_work() {
+    fn unread_bytes_of_all_connections_are_bounded() {
         let in_flight_max = 64 << 20;
         assert_eq!(window(in_flight_max, 1), 2 << 20);
         for connections in [32, 100, 1_000] {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_small() {
+    fn waiting_connections_use_little_memory() {
         let (connection, stream) = (size(Connection::serve), size(Conversation::run));
         assert!(connection <= 2_560, "{connection} bytes, ten thousand times");
         assert!(stream <= 1_664, "{stream} bytes, ten thousand times");

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn senders_are_counted_while_they_are_connected_and_their_names_hold_no_control_characters() {
+    fn counts_connected_senders_and_removes_control_characters_of_names() {
         let (metrics, board) = (Metrics::default(), SenderBoard::default());
         let roster = Arc::new(Roster::new(&"edges".into(), &metrics, board.clone()));
         let line = |n| format!("aqueduct_source_connections{{source=\"edges\"}} {n}\n");

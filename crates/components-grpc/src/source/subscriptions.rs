@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_before_anybody_looks_is_one_piece_of_news() {
+    fn merges_changes_before_the_first_look_into_one() {
         let subscriptions = Arc::<Subscriptions>::default();
         let mut one = subscriptions.subscribe();
         one.follow(ONE);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_waiting_stream_is_woken_and_a_lagging_board_says_that_it_missed_something() {
+    async fn wakes_a_waiting_stream_and_reports_a_lagging_board() {
         let subscriptions = Arc::<Subscriptions>::default();
         let (tell, heard) = broadcast::channel(2);
         let mut one = subscriptions.subscribe();

@@ -148,7 +148,7 @@ fn forged(origin: Origin) -> [Hello; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sender_that_speaks_for_another_one_is_refused_with_the_reason_and_the_other_goes_on() {
+async fn refuses_an_impersonating_sender_and_the_other_continues() {
     let bench = bench("require", &[]);
     let victim = Origin::bound(VICTIM, 7);
     let mut sink = open_sink(&bench.env, &bench.address, json!({ "tls": known(VICTIM) })).await;
@@ -194,7 +194,7 @@ async fn a_sender_that_speaks_for_another_one_is_refused_with_the_reason_and_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_speaks_for_others_and_a_warning_lets_pass_and_counts_once_for_each_stream() {
+async fn a_relay_may_send_for_others_and_a_warning_counts_once_per_stream() {
     for (origins, relays, counted) in
         [("require", &["Client.Example"][..], 0), ("warn", &[], 1), ("off", &[], 0)]
     {
@@ -233,7 +233,7 @@ async fn birth(folder: &Path, kind: &str, tls: Value) -> Origin {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_channel_is_born_with_the_name_of_its_sink_and_keeps_the_origin_that_it_has() {
+async fn a_channel_gets_the_name_of_its_sink_and_keeps_its_origin() {
     let folder = tempfile::tempdir().unwrap();
     for kind in ["durable", "memory"] {
         let origin = birth(&folder.path().join(kind), kind, known(OTHER)).await;

@@ -56,7 +56,7 @@ async fn a_floor_counts_only_from_a_stream_that_carries_its_origin() {
 }
 
 #[tokio::test]
-async fn what_stands_at_the_end_of_the_range_ends_the_stream() {
+async fn the_last_number_of_the_range_ends_the_stream() {
     let (memory, source) = source(json!({})).await;
     for floors in [u64::MAX, Epoch::MAX.0 + 1].map(below) {
         let mut forger = Played::connect(&source.address).await;

@@ -95,7 +95,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_not_found_any_more_is_waited_for_and_the_next_one_gets_the_seat() {
+async fn waits_for_a_member_that_left_and_gives_its_seat_to_the_next() {
     let mut world = world("1h");
     let env = world.cx.env.clone();
     let ((one, first), (other, second)) = (collector(&env).await, collector(&env).await);
@@ -137,7 +137,7 @@ async fn whoever_is_not_found_any_more_is_waited_for_and_the_next_one_gets_the_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_whoever_left_does_not_settle_in_time_is_given_back() {
+async fn returns_batches_that_a_departed_member_does_not_settle_in_time() {
     let mut world = world("200ms");
     let env = world.cx.env.clone();
     let ((_one, first), (_other, second)) = (collector(&env).await, collector(&env).await);

@@ -85,7 +85,7 @@ async fn wherever_the_way_back_breaks_every_batch_is_delivered_once() {
 /// Longer than the reconnect time: unanswered batches are returned, and recognised when they are
 /// sent again.
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_breaks_again_and_again_gives_batches_back_and_repeats_none() {
+async fn repeated_disconnects_return_batches_and_repeat_none() {
     let mut given_back = 0;
     for after_bytes in (500..6_000).step_by(101) {
         let verdicts = deliver_over(&Wire::new(12, after_bytes, Side::There)).await;
@@ -96,7 +96,7 @@ async fn a_connection_that_breaks_again_and_again_gives_batches_back_and_repeats
 
 /// The collector loses its disk while it is unreachable.
 #[tokio::test(start_paused = true)]
-async fn what_a_collector_lost_is_offered_again() {
+async fn resends_batches_that_a_collector_lost() {
     let wire = Wire::new(0, 0, Side::There);
     let env = wire.env();
     let memory = Memory::new();
@@ -114,7 +114,7 @@ async fn what_a_collector_lost_is_offered_again() {
 
 /// The collector never returns.
 #[tokio::test(start_paused = true)]
-async fn what_a_collector_stored_goes_elsewhere_when_it_stays_away() {
+async fn sends_batches_elsewhere_while_their_collector_is_unreachable() {
     let wire = Wire::new(0, 0, Side::There);
     let env = wire.env();
     let memory = Memory::new();

@@ -66,7 +66,7 @@ impl Process {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_ledger_behind_the_next_agent_shows_once_and_a_start_forgets_nothing() {
+async fn reports_another_downstream_ledger_once_and_remembers_it() {
     let (env, directory) = (env::real(), tempfile::tempdir().unwrap());
     let memory = Memory::new();
     let stores: Arc<str> = "stores".into();

@@ -15,7 +15,7 @@ fn large(sequence: u64) -> Taken {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_limit_is_raised() {
+async fn a_large_batch_waits_and_arrives_when_the_limit_is_raised() {
     let env = env::real();
     let memory = Memory::new();
     let address = free_address().to_string();
@@ -63,7 +63,7 @@ async fn a_batch_over_the_limit_waits_others_pass_it_and_it_arrives_when_the_lim
 /// A relay accepts batches that some downstream agent accepts, and requests batches that all
 /// accept.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_names_what_some_agent_behind_it_takes_and_what_all_of_them_take() {
+async fn a_relay_reports_the_largest_and_smallest_limit_downstream() {
     const KIB: u64 = 1 << 10;
     let (memory, source) = peers::source(json!({ "message_max": "1MiB" })).await;
     for (taken, cut, named) in [

@@ -206,7 +206,7 @@ async fn a_bomb_is_refused_and_the_stream_goes_on() {
 }
 
 #[tokio::test]
-async fn what_is_no_batch_is_refused_and_what_names_nobody_ends_the_stream() {
+async fn refuses_invalid_batches_and_ends_streams_without_identity() {
     let (memory, source) = source(json!({})).await;
     let mut peer = Played::greeted(&source.address).await;
     let mut damaged = put(1);

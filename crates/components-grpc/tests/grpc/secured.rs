@@ -119,7 +119,7 @@ impl Names for Here {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_looked_up_by_a_host_has_to_be_that_host() {
+async fn a_server_found_by_host_name_must_prove_that_name() {
     let env = Env { names: std::sync::Arc::new(Here), ..env::real() };
     let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
     let address = free_address().to_string();

@@ -75,7 +75,7 @@ async fn look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_without_a_token_that_counts_is_refused_with_the_reason_and_counted() {
+async fn refuses_and_counts_a_stream_without_a_valid_token() {
     let bench = Bench::new(0);
     let source = bench.source(&format!("web-1 {FIRST}"), json!({}));
     let right = bench.shows("web-1", FIRST);
@@ -129,7 +129,7 @@ async fn an_agent_speaks_for_the_origins_of_its_token_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_taken_out_counts_for_streams_that_are_open_and_for_no_other() {
+async fn a_removed_token_is_valid_only_for_open_streams() {
     let bench = Bench::new(0);
     let source = bench.source(&format!("web-1 {FIRST}"), json!({}));
     let mut sink = open_sink(&bench.env, ADDRESS, bench.shows("web-1", FIRST)).await;
@@ -145,7 +145,7 @@ async fn a_token_that_is_taken_out_counts_for_streams_that_are_open_and_for_no_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_takes_over_from_another_while_batches_go_and_each_is_stored_once() {
+async fn replaces_a_token_during_delivery_and_stores_each_batch_once() {
     const BATCHES: u64 = 240;
     let bench = Bench::new(1_000);
     let (first, second) = (format!("web-1 {FIRST}\n"), format!("web-1 {SECOND}\n"));
@@ -182,7 +182,7 @@ async fn a_token_takes_over_from_another_while_batches_go_and_each_is_stored_onc
 }
 
 #[tokio::test(start_paused = true)]
-async fn certificate_and_token_name_the_same_and_one_is_enough_where_certificates_are_optional() {
+async fn certificate_and_token_must_agree_and_one_suffices_if_optional() {
     // Name in the certificate.
     const NAME: &str = "client.example";
     for auth in ["required", "optional"] {

@@ -10,7 +10,7 @@ use super::net::{Side, Wire};
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn what_an_agent_cannot_store_is_given_back_in_time_if_another_one_can() {
+async fn returns_unstorable_batches_in_time_if_another_agent_can_store() {
     let env = Wire::new(0, 0, Side::There).env();
     let memory = Memory::new();
     let source = start_source(&env, memory.clone(), "127.0.0.1:4141", json!({}));
@@ -56,7 +56,7 @@ async fn what_an_agent_cannot_store_is_given_back_in_time_if_another_one_can() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_stored_before_is_given_back_20_s_after_the_store_began_to_fail() {
+async fn returns_earlier_stored_batches_20_s_after_the_store_fails() {
     let env = Wire::new(0, 0, Side::There).env();
     let memory = Memory::new();
     let source = start_source(&env, memory.clone(), "127.0.0.1:4141", json!({}));

@@ -67,7 +67,7 @@ impl<T: From<NotedPlace> + AsRef<NotedPlace>> Due<T> {
             Err(error) if self.failed => tracing::debug!(%error, "{left}"),
             Err(error) => {
                 let error = error as &dyn std::error::Error;
-                tracing::warn!(error, "{left}; retrying");
+                tracing::warn!(error, "{left}; no event is lost; retrying");
             }
         }
         self.failed = turn.is_err();

@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum HdfsSinkError {
     /// The store failed while a file was written.
-    #[error("cannot write a file below `url`")]
+    #[error("cannot write a file below `url`; its batches are written again later")]
     Store(#[from] FsError),
     /// The store of the commit ledger failed or is damaged.
     #[error("cannot commit files below `url`; uncommitted batches are written again later")]

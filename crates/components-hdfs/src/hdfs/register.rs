@@ -41,8 +41,8 @@ const CALL_MAX: usize = 100;
 enum RegisterError {
     /// The store failed.
     #[error(
-        "cannot read the list of directories that are not partitions of the Hive table yet from \
-         the commit ledger"
+        "cannot read from the commit ledger which directories are not partitions of the Hive table \
+         yet; no event is lost"
     )]
     Store(#[from] LedgerError),
     /// The metastore is unreachable, or rejects the call.
@@ -95,7 +95,13 @@ impl Registering {
                         format!("cannot register partitions of table {}", registration.table);
                     self.board.set_trouble(Some(format!("{left}: {text}")));
                     if let Some((failures, _)) = failures.should_log(now, &text) {
-                        tracing::warn!(error = text, due, failures, "{left}; retrying");
+                        tracing::warn!(
+                            error = text,
+                            due,
+                            failures,
+                            "{left}, so Hive does not show their rows yet; no event is lost; \
+                             retrying"
+                        );
                     }
                     let (first, longest) = RETRY;
                     let random = settings.env.entropy.next_u64();

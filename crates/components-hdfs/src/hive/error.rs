@@ -16,7 +16,7 @@ pub(crate) enum MetastoreError {
         source: std::io::Error,
     },
     /// The connection broke during a call.
-    #[error("lost the connection to the metastore {address}")]
+    #[error("lost the connection to the metastore {address}; retrying")]
     Broken {
         /// Its address.
         address: String,
@@ -55,7 +55,7 @@ pub(crate) enum MetastoreError {
         call: &'static str,
     },
     /// The call failed there.
-    #[error("`{call}` failed in the metastore: {text}")]
+    #[error("the call `{call}` failed in the metastore: {text}; see the log of the metastore")]
     Failed {
         /// The call.
         call: &'static str,
@@ -63,7 +63,7 @@ pub(crate) enum MetastoreError {
         text: String,
     },
     /// A `MetaException`: an error of the metastore itself.
-    #[error("`{call}` failed in the metastore: {text}; see the log of the metastore")]
+    #[error("the call `{call}` failed in the metastore: {text}; see the log of the metastore")]
     Meta {
         /// The call.
         call: &'static str,
@@ -72,7 +72,8 @@ pub(crate) enum MetastoreError {
     },
     /// A `NoSuchObjectException`.
     #[error(
-        "`{call}` failed in the metastore: a database, table or partition does not exist: {text}"
+        "the call `{call}` failed in the metastore, because a database, table or partition does \
+         not exist: {text}"
     )]
     NoSuchObject {
         /// The call.
@@ -81,13 +82,16 @@ pub(crate) enum MetastoreError {
         text: String,
     },
     /// An `AlreadyExistsException`.
-    #[error("the table or partition already exists in the metastore: {text}")]
+    #[error("the table or partition already exists in the metastore: {text}; no action needed")]
     AlreadyExists {
         /// Its message.
         text: String,
     },
     /// An `InvalidObjectException`.
-    #[error("the metastore rejects the table or partition of `{call}` as invalid: {text}")]
+    #[error(
+        "the metastore rejects the table or partition of `{call}` as invalid: {text}; compare the \
+         table with the settings of `hive`"
+    )]
     InvalidObject {
         /// The call.
         call: &'static str,

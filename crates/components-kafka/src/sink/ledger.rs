@@ -33,12 +33,15 @@ const BEFORE: &str = "the brokers rejected the message when its batch was first 
 
 /// The metadata does not belong to this sink, or has a later version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the metadata of the offset is not a ledger of this sink")]
+#[error(
+    "the metadata of the consumer group's offset is not a ledger of this sink; set `ledger.name` \
+     to another name"
+)]
 pub(super) struct Malformed;
 
 /// The delivered batches form too many intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the ledger needs {bytes} bytes, over the limit of {bytes_max} (`ledger.bytes_max`)")]
+#[error("the ledger needs {bytes} bytes, over the limit of {bytes_max}; raise `ledger.bytes_max`")]
 pub(super) struct Full {
     bytes: usize,
     bytes_max: usize,

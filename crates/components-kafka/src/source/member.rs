@@ -307,7 +307,7 @@ impl Member {
                     %source, topic, partition = number, start, first = low, end = high, lost,
                     "the stored position is outside the partition: its retention is too short, or \
                      the topic was recreated; reading from the first message; `lost` messages were \
-                     deleted unread",
+                     deleted unread; raise the retention of the topic",
                 );
                 self.count("position_out_of_range", 1);
             }

@@ -85,7 +85,7 @@ impl Mqtt {
         let address = || self.target.address.clone();
         if answer.return_codes.len() != self.options.filters.len() {
             let problem = "the broker's response to the subscription covers a different number of \
-                           filters than requested"
+                           filters than requested; check that `broker.address` is an MQTT broker"
                 .into();
             return Err(MqttError::Malformed { address: address(), problem });
         }

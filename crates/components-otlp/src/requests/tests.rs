@@ -134,7 +134,7 @@ fn other_events_are_log_records_with_their_headers_as_attributes() {
 }
 
 #[test]
-fn a_request_ends_at_its_limits_and_at_another_signal_and_names_its_events() {
+fn splits_requests_at_limits_and_signals() {
     let mut events = BatchBuilder::default();
     for at in 0..10 {
         events.push(format!("{at}").as_bytes(), &[(h::RESOURCE, "{}")]);
@@ -157,7 +157,7 @@ fn a_request_ends_at_its_limits_and_at_another_signal_and_names_its_events() {
 }
 
 #[test]
-fn what_can_be_no_record_is_named_and_leaves_nothing_in_its_request() {
+fn names_an_invalid_record_and_leaves_nothing_in_the_request() {
     let mut events = BatchBuilder::default();
     events.push(b"good", &[(h::RESOURCE, "{}")]);
     for (name, value) in [

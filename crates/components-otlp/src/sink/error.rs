@@ -17,8 +17,8 @@ pub(super) enum OtlpError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error(
-        "lost the connection to {url} before the response, so the records may be stored there or \
-         not"
+        "lost the connection to {url} before the response; the records are resent, and may be \
+         stored twice"
     )]
     Broken {
         url: String,
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_tried_again_is_what_the_specification_names() {
+    fn retries_the_statuses_of_the_specification() {
         let codes = (1..=16).map(Code::from);
         let again: Vec<Code> =
             codes.filter(|code| class_of_code(*code, false) != ErrorClass::Poison).collect();

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn what_cannot_work_is_refused_with_the_setting_and_the_remedy() {
+fn refuses_invalid_settings_with_a_remedy() {
     let cx = BuildContext::alone("out", Path::new("unused"), env::real());
     assert!(build::<Config>(&json!({ "url": "http://h:4317" }), &cx).is_ok());
     for (more, path, expected) in [

@@ -152,7 +152,8 @@ fn picked((header, path): (&String, &String)) -> Result<Picked, BuildError> {
     let is_ours = header.starts_with(headers::PREFIX) || header == headers::TIMESTAMP;
     if header.is_empty() || header.len() > 255 || is_ours {
         let problem = format!(
-            "the name of a header has 1 to 255 bytes, does not begin with `{}`, and is not `{}`",
+            "the name of a header must have 1 to 255 bytes, must not begin with `{}`, and must not \
+             be `{}`",
             headers::PREFIX,
             headers::TIMESTAMP,
         );

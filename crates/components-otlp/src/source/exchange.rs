@@ -236,7 +236,7 @@ fn message(body: &Bytes, is_gzip: bool) -> Result<(Bytes, bool), Refusal> {
         body.get(..FRAME_BYTES).and_then(|frame| frame.try_into().ok()).unwrap_or(&[2; 5]);
     let length = u32::from_be_bytes([a, b, c, d]) as usize;
     if length != body.len().saturating_sub(FRAME_BYTES) {
-        return Err(malformed("the body is not one message of gRPC"));
+        return Err(malformed("the body must be one gRPC message"));
     }
     let is_compressed = match flag {
         0 => false,

@@ -164,7 +164,7 @@ async fn a_full_channel_says_when_to_come_again_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn a_tenant_over_its_rate_hears_when_to_come_again_and_over_its_size_that_it_never_may() {
+async fn a_tenant_over_its_rate_gets_a_retry_time_and_over_its_size_none() {
     let tenants = json!({ "events_per_second": 1, "message_max": "20KiB" });
     let fixture = Running::start(json!({ "tenants": tenants })).await;
     let (status, answer) = fixture.logs(&log(&"x".repeat(30_000))).await;
@@ -202,7 +202,7 @@ async fn a_head_of_60_kib_is_read_and_one_that_has_no_end_in_64_is_refused() {
 }
 
 #[tokio::test]
-async fn what_can_never_be_taken_is_not_asked_for_again() {
+async fn refuses_invalid_requests_permanently() {
     let fixture = Running::start(json!({ "body_max": "20KiB" })).await;
     let good = log("x").to_string();
     for (head, content_type, body, expected) in [
@@ -234,7 +234,7 @@ async fn what_can_never_be_taken_is_not_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_request_of_many_empty_records_takes_memory_for_each_and_too_many_are_refused() {
+async fn counts_memory_of_empty_records_and_refuses_too_many() {
     let limits = json!({ "body_max": "1000KiB", "in_flight_max": "1000KiB" });
     let fixture = Running::start(limits).await;
     // A resource and a scope, with records without fields.
@@ -260,7 +260,7 @@ async fn a_request_of_many_empty_records_takes_memory_for_each_and_too_many_are_
 }
 
 #[tokio::test]
-async fn a_record_that_is_too_large_is_rejected_alone_and_the_sink_keeps_all_of_its_request() {
+async fn rejects_only_the_large_record_of_a_request() {
     let fixture = Running::start(json!({})).await;
     let large = "x".repeat(200_000);
     for way in ways() {
@@ -337,7 +337,7 @@ fn settings_that_cannot_work_are_named() {
 }
 
 #[tokio::test]
-async fn a_client_that_writes_its_whole_request_first_gets_the_answer_that_refuses_it() {
+async fn a_client_that_writes_first_receives_the_refusal() {
     let fixture = Running::start(json!({ "body_max": "20KiB" })).await;
     let large = vec![b'x'; 20 << 20];
     for (head, content_type, expected) in [

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_values_is_no_name() {
+    fn refuses_arrays_and_maps_as_names() {
         let names = [&[0x81; 40][..], &[0xa1, b'k'], &[0xc0; 40]].concat();
         let error = record(&mut Reader::new(&names), &mut BatchBuilder::default()).unwrap_err();
         assert!(error.contains("name of a field"), "{error}");

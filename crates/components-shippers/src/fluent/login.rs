@@ -71,11 +71,11 @@ impl Login {
     pub(super) fn pong(&self, ping: &[u8], salts: &Salts) -> Result<Pong, Problem> {
         let mut reader = Reader::new(ping);
         if reader.next()? != Token::Array(6) || reader.next()? != Token::Text(b"PING") {
-            return Err("the client does not begin with a PING of six values".into());
+            return Err("the client must begin with a PING of six values".into());
         }
         let mut text = || match reader.next()? {
             Token::Text(text) | Token::Bytes(text) => Ok(text),
-            other => Err(format!("a value of the PING is not a text, but {other:?}")),
+            other => Err(format!("a value of the PING must be a string, not {other:?}")),
         };
         let (host, salt, digest) = (text()?, text()?, text()?);
         let (user, password) = (text()?, text()?);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_knows_the_key_and_a_password_may_send_and_sees_that_this_side_knows_it() {
+    fn client_and_source_prove_the_shared_key_and_the_password() {
         for (login, ping, refused) in [
             (login(&[]), ping("key", "", ""), None),
             (login(&[]), ping("other", "", ""), Some("shared_key mismatch")),

@@ -83,10 +83,10 @@ fn parts(bytes: &[u8]) -> Result<Option<Parts<'_>>, Problem> {
     let parts = match reader.next()? {
         Token::Nil => return Ok(None),
         Token::Array(parts @ 2..=4) => parts,
-        other => return Err(format!("a message is an array of 2 to 4 values, not {other:?}")),
+        other => return Err(format!("a message must be an array of 2 to 4 values, not {other:?}")),
     };
     let Token::Text(tag) = reader.next()? else {
-        return Err("the first value of a message is its tag, a text".into());
+        return Err("the first value of a message must be its tag, as a string".into());
     };
     let tag = std::str::from_utf8(tag).map_err(|_| "the tag is not UTF-8")?;
     let entries = reader;
@@ -150,11 +150,11 @@ fn options<'a>(reader: &mut Reader<'a>) -> Result<Options<'a>, Problem> {
     let pairs = match reader.next()? {
         Token::Map(pairs) => pairs,
         Token::Nil => return Ok(options),
-        other => return Err(format!("the options of a message are a map, not {other:?}")),
+        other => return Err(format!("the options of a message must be a map, not {other:?}")),
     };
     for _ in 0..pairs {
         let Token::Text(name) = reader.next()? else {
-            return Err("the name of an option is a text".into());
+            return Err("the name of an option must be a string".into());
         };
         let mut value = *reader;
         reader.skip()?;
@@ -202,7 +202,7 @@ impl Out<'_> {
     fn entry(&mut self, entries: &mut Reader<'_>) -> Result<(), Problem> {
         match entries.next()? {
             Token::Array(2) => self.event(entries),
-            other => Err(format!("an entry is an array of time and record, not {other:?}")),
+            other => Err(format!("an entry must be an array of time and record, not {other:?}")),
         }
     }
 

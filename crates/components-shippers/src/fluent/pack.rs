@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
             | Marker::Ext32 => Token::Extension(value[head.header - 1] as i8, held),
             Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => Token::Array(head.children),
             Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => Token::Map(head.children / 2),
-            Marker::Reserved => return Err("the byte 0xc1 begins no value".into()),
+            Marker::Reserved => return Err("the byte 0xc1 is not valid in MessagePack".into()),
         })
     }
 
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_announced_counts_before_it_has_come() {
+    fn counts_announced_values_before_they_arrive() {
         for (bytes, least) in [
             (&[0xc6, 0xff, 0xff, 0xff, 0xff][..], u64::from(u32::MAX) + 5),
             (&[0xdd, 0xff, 0xff, 0xff, 0xff], u64::from(u32::MAX) + 5),

@@ -29,7 +29,7 @@ fn message(body: &str, chunk: Option<&str>) -> Vec<u8> {
 const ACKNOWLEDGED: &[u8] = b"\x81\xa3ack\xa4id-1";
 
 #[tokio::test]
-async fn a_chunk_is_answered_when_it_is_stored_and_stored_once_however_often_it_comes() {
+async fn answers_a_chunk_after_storing_it_and_stores_repeats_once() {
     let fixture = Running::start::<Config>(json!({ "body_field": "log" })).await;
     let mut client = fixture.connect().await;
     client.send(&[&message("a", Some("id-1"))[..], &[0xc0], &message("b", None)].concat()).await;
@@ -43,7 +43,7 @@ async fn a_chunk_is_answered_when_it_is_stored_and_stored_once_however_often_it_
 }
 
 #[tokio::test]
-async fn without_room_there_is_no_answer_and_with_it_one_comes_though_the_chunk_came_twice() {
+async fn answers_a_repeated_chunk_only_when_there_is_room() {
     let fixture = Running::start::<Config>(json!({ "body_field": "log" })).await;
     fixture.kept.is_full.store(true, Ordering::SeqCst);
     let (mut first, mut second) = (fixture.connect().await, fixture.connect().await);
@@ -65,7 +65,7 @@ async fn without_room_there_is_no_answer_and_with_it_one_comes_though_the_chunk_
 }
 
 #[tokio::test]
-async fn what_may_not_or_cannot_be_taken_ends_its_connection_and_is_counted() {
+async fn a_refused_message_closes_its_connection_and_is_counted() {
     let login = json!({ "shared_key": "k" });
     let small = json!({ "message_max": "1KiB", "in_flight_max": "1KiB" });
     let unasked = json!({ "require_ack": true });

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_says_what_it_looks_like() {
+    fn an_invalid_frame_is_reported_with_its_likely_protocol() {
         for (bytes, expected) in
             [(&b"\x16\x03"[..], "TLS"), (b"GET /", "HTTP"), (b"2X", "frame `X`"), (b"3W", "`3`")]
         {

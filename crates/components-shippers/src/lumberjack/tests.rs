@@ -47,7 +47,7 @@ async fn a_window_is_answered_by_the_number_of_its_last_event_compressed_or_not(
 }
 
 #[tokio::test]
-async fn without_room_there_are_signs_of_life_and_nothing_is_stored_for_a_client_that_has_gone() {
+async fn sends_keep_alives_without_room_and_stores_nothing_after_a_close() {
     let fixture = Running::start::<Config>(settings()).await;
     fixture.kept.is_full.store(true, Ordering::SeqCst);
     let (mut client, mut gone) = (fixture.connect().await, fixture.connect().await);
@@ -67,7 +67,7 @@ async fn without_room_there_are_signs_of_life_and_nothing_is_stored_for_a_client
 }
 
 #[tokio::test]
-async fn a_tenant_over_its_rate_waits_unread_and_over_its_other_limits_is_closed() {
+async fn a_tenant_over_its_rate_waits_and_over_other_limits_is_closed() {
     let mut settings = settings();
     settings["tenants"] =
         json!({ "events_per_second": 1, "connections_max": 2, "message_max": "100B" });
@@ -131,7 +131,7 @@ async fn a_long_window_is_stored_and_answered_in_parts() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_taken_ends_its_connection_and_is_counted() {
+async fn an_invalid_message_closes_its_connection_and_is_counted() {
     let small = json!({ "message_max": "1KiB", "in_flight_max": "1KiB" });
     for (settings, sent) in [
         (json!({}), b"GET / HTTP/1.1".to_vec()),

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_container_wrote_becomes_the_body_and_the_rest_headers() {
+    fn splits_a_container_log_line_into_body_and_headers() {
         let batch = read(
             &json!({ "prefix": "k8s." }),
             &[
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_runtime_wrote_goes_to_the_dead_letters_where_that_is_set() {
+    fn moves_foreign_lines_to_the_dead_letters_if_set() {
         let interceptor = built::<Config>(&json!({ "on_failure": "dead_letters" })).unwrap();
         let mut batch = Batch::of(["other", "2026-11-27T03:00:00Z stdout F a"]);
         let mut rejects = Rejects::default();

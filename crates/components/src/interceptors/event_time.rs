@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_keeps_the_time_that_it_has() {
+    fn keeps_the_event_time_if_parsing_fails() {
         for on_failure in ["arrival", "keep"] {
             let mut batch = Batch::of(["x", "1970-01-01T00:00:01Z"]);
             batch.set_header("timestamp", "5", Existing::Keep);

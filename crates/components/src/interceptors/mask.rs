@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matches_is_hidden_and_the_rest_stays() {
+    fn masks_matches_and_keeps_the_rest() {
         for (pattern, body, expected) in [
             ("[0-9]{4,}", "pin 1234 and 99999, not 12", "pin *** and ***, not 12"),
             ("token=([^&]+)", "a?token=s3cret&x=1&token=b", "a?token=***&x=1&token=***"),

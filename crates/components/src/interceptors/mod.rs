@@ -64,7 +64,8 @@ fn writes(value: &str, existing: Existing) -> String {
 fn check_name(setting: &str, name: &str) -> Result<(), BuildError> {
     let limit = usize::from(u16::MAX);
     if name.is_empty() || name.len() > limit {
-        let problem = format!("a header's name has 1 to {limit} bytes, not {}", name.len());
+        let problem =
+            format!("the name of a header must have 1 to {limit} bytes, not {}", name.len());
         return Err(BuildError::invalid(setting, problem));
     }
     Ok(())

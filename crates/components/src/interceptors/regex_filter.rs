@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matches_stays_or_goes_and_order_and_headers_are_kept() {
+    fn filters_by_match_and_keeps_order_and_headers() {
         for (exclude, expected) in [(false, ["an error", "err\u{f6}r"]), (true, ["a note", "done"])]
         {
             let filter = filter(&json!({ "regex": "err.+r", "exclude": exclude })).unwrap();
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_is_counted_by_component() {
+    fn counts_dropped_events_by_component() {
         let cx = BuildContext::alone("in-0", std::path::Path::new("unused"), env::real());
         let filter = build::<Config>(&json!({ "regex": "error" }), &cx).unwrap();
         filter.intercept(&mut Batch::of(["an error", "a note", "done"]), &mut Rejects::default());
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_stay_can_go_to_the_dead_letters_with_its_reason() {
+    fn moves_filtered_events_to_the_dead_letters_if_set() {
         let settings = json!({ "regex": "^ok", "dropped": "dead_letters" });
         let (mut batch, mut rejects) = (Batch::of(["ok 1", "bad", "ok 2"]), Rejects::default());
         filter(&settings).unwrap().intercept(&mut batch, &mut rejects);

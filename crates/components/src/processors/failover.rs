@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_sink_that_works_gets_everything_and_a_revived_one_is_used_again() {
+    fn uses_the_best_working_sink_and_returns_to_a_recovered_one() {
         let settings = json!({
             "sinks": ["s1", "s2", "s3"], "priorities": { "s1": 3, "s2": 2, "s3": 1 },
         });
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn sinks_of_one_priority_share_the_work_and_the_next_tier_begins_when_all_of_them_fail() {
+    fn shares_work_within_a_priority_and_fails_over_to_the_next() {
         let settings = json!({
             "sinks": ["low", "a", "b"], "priorities": { "a": 7, "b": 7, "low": 1 },
         });

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_together_is_one_failure() {
+    fn counts_simultaneous_failures_as_one() {
         let (mut penalties, now) = (penalties(), Instant::now());
         (0..64).for_each(|_| penalties.report(0, failed(ErrorClass::Indeterminate), now));
         assert!(penalties.is_live(0, &IDLE, now + BASE));

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_empty_unknown_or_differently_written_value_goes_to_the_default() {
+    fn sends_missing_empty_and_unknown_values_to_the_default() {
         let all = [None, Some(""), Some("TX"), Some("ca")];
         let expected: [&[&str]; 3] = [&[], &[], &["none", "", "TX", "ca"]];
         assert_eq!(selected(&settings(), &all), expected);

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn required_channels_are_tried_as_they_are_named_and_optional_ones_get_all() {
+    fn tries_required_channels_in_order_and_sends_all_to_optional_ones() {
         let mut cx = BuildContext::alone("selector", std::path::Path::new("unused"), env::real());
         cx.extensions = Extensions::default().with(RequiredChannels(Some(2)));
         let selector = build::<Config>(&json!({ "channels": ["b", "a", "look"] }), &cx).unwrap();

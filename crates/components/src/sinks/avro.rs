@@ -180,12 +180,13 @@ enum AvroError {
     #[error("{address} answered with an error: {text}")]
     Refused { address: Arc<str>, text: String },
     #[error(
-        "no response from {address} within {limit:?}, so the events may be stored there or not"
+        "no response from {address} within {limit:?}; the events are resent, and may be stored \
+         twice"
     )]
     TimedOut { address: Arc<str>, limit: Duration },
     #[error(
-        "lost the connection to {address} before the response, so the events may be stored there \
-         or not"
+        "lost the connection to {address} before the response; the events are resent, and may be \
+         stored twice"
     )]
     Broken {
         address: Arc<str>,

@@ -118,8 +118,8 @@ impl Component for Config {
         let dialer = Dialer::new(&cx.env, tls, &["http/1.1"])?;
         let format = Format::new(&self.encoder, &self.codec, cx)?;
         if format.encoder().has_forms() {
-            let problem = "must be set for this encoder: each request is one file, which has only \
-                           one schema";
+            let problem = "must be set, because each request of this sink is one file, with one \
+                           schema: set the schema of all events, or choose another encoder";
             return Err(BuildError::invalid("encoder.schema", problem));
         }
         let options = self.in_flight.options()?;
@@ -171,8 +171,8 @@ enum HttpError {
     #[error("{url} answered {status}: {text}")]
     Status { url: String, status: StatusCode, text: String, retry_after: Option<Duration> },
     #[error(
-        "lost the connection to {address} before the response, so the events may be stored there \
-         or not"
+        "lost the connection to {address} before the response; the events are resent, and may be \
+         stored twice"
     )]
     Broken {
         address: Arc<str>,

@@ -131,11 +131,11 @@ enum ThriftError {
          there"
     )]
     Number { address: Arc<str>, number: i32 },
-    #[error("{address} returned the Thrift exception {number}: {text}")]
+    #[error("{address} returned the Thrift exception {number}: {text}; see the log of that server")]
     Exception { address: Arc<str>, number: i32, text: String },
     #[error(
-        "lost the connection to {address} before the response, so the events may be stored there \
-         or not"
+        "lost the connection to {address} before the response; the events are resent, and may be \
+         stored twice"
     )]
     Broken {
         address: Arc<str>,

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn as_many_events_as_set_are_handed_over_or_stored_each_of_the_size_that_is_set() {
+    async fn produces_the_set_number_of_events_of_the_set_size() {
         for (setting, refusals, stored, puts) in [
             ("max_total_events", 0, 25, 3),
             ("max_total_events", 1, 15, 2),

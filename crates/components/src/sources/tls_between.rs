@@ -83,7 +83,7 @@ async fn outcome<C: Component<Role = dyn Sink>>(settings: &Value, lines: &[&str]
 }
 
 #[tokio::test]
-async fn the_avro_sink_reaches_the_avro_source_with_either_order_of_tls_and_zlib() {
+async fn avro_sink_and_source_connect_with_either_order_of_tls_and_zlib() {
     for source in ["auto", "deflate"] {
         let settings = json!({ "compression": source, "tls": identity() });
         let fixture = Fixture::start::<avro::Config>(settings, "").await;
@@ -108,7 +108,7 @@ async fn the_avro_sink_reaches_the_avro_source_with_either_order_of_tls_and_zlib
 }
 
 #[tokio::test]
-async fn the_sinks_thrift_and_http_reach_their_sources_and_say_whom_they_do_not_trust() {
+async fn thrift_and_http_connect_over_tls_and_name_untrusted_servers() {
     let fixture = Fixture::start::<thrift::Config>(json!({ "tls": identity() }), "").await;
     let settings = json!({ "address": fixture.address, "tls": trust() });
     let delivered = outcome::<sinks::thrift::Config>(&settings, &["one"]).await;

@@ -175,7 +175,8 @@ impl<'a> Change<'a> {
             if self.mode == Mode::Try {
                 return Err(problem);
             }
-            warn!(%channel, "keeping the channel until it is empty: {problem}");
+            warn!(%channel, "the previous configuration is back, but this channel stays until it \
+                             is empty: {problem}");
             self.full.insert(channel.clone());
         }
         Ok(())
@@ -234,7 +235,8 @@ impl<'a> Change<'a> {
         if self.mode == Mode::Try {
             return Err(problem);
         }
-        warn!(%channel, "keeping the channel until it is empty: {problem}");
+        warn!(%channel, "the previous configuration is back, but this channel stays until it is \
+                         empty: {problem}");
         self.full.insert(channel.clone());
         Ok(())
     }

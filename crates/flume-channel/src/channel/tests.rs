@@ -80,7 +80,7 @@ fn a_killed_agents_channel_is_read_from_its_checkpoint() {
 }
 
 #[test]
-fn a_checkpoint_that_is_of_no_use_is_replaced_by_its_backup_and_then_by_all_logs() {
+fn falls_back_from_the_checkpoint_to_its_backup_and_to_all_logs() {
     let dir = golden("v3");
     fs::remove_file(dir.path().join("checkpoint/checkpoint.meta")).unwrap();
     let (channel, found) = open(&of_3(&dir));

@@ -107,7 +107,7 @@ fn a_part_of_a_record_asks_for_more() {
 }
 
 #[test]
-fn what_is_no_record_is_damaged() {
+fn reports_invalid_records_as_damaged() {
     let problem = |bytes: &[u8], format| match read(bytes, format) {
         Step::Damaged { problem, len } => (problem, len),
         other => panic!("{other:?}"),

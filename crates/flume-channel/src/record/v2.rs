@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self) -> Result<String, Fault> {
         if self.array()? != [TEXT] {
-            return Err(Fault::Wrong("a header is no text"));
+            return Err(Fault::Wrong("a header is not a string"));
         }
         let length = self.length()?;
         Ok(String::from_utf8_lossy(self.take(length)?).into_owned())

@@ -101,7 +101,8 @@ impl Declared {
             };
             *same = Some((literal, is_same));
             if !is_same {
-                return Err("the header `flume.avro.schema.literal` is not the setting `schema`");
+                return Err("the header `flume.avro.schema.literal` differs from the setting \
+                            `schema`");
             }
         }
         let Some(prefix) = &self.prefix else { return Ok(event.body()) };

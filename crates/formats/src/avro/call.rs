@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_call_of_flume_is_answered_with_a_handshake_and_the_second_without() {
+    fn answers_the_handshake_only_in_the_first_reply() {
         let mut session = Session::default();
         let first = first();
         let Step::Append { answer, events } = session.read(&first) else { panic!("an append") };
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_message_is_an_error_that_the_client_logs_and_the_connection_goes_on() {
+    fn answers_an_unknown_message_with_an_error_and_continues() {
         let mut session = Session { is_established: true };
         let Step::Answer(answer) = session.read(&[0, 4, b'n', b'o']) else { panic!("an answer") };
         assert_eq!(answer[..3], [0, 1, 0]);

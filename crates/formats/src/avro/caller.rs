@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_asks_gets_the_protocol_and_one_that_asks_again_is_refused() {
+    fn sends_the_protocol_once_on_request() {
         let mut caller = Caller::default();
         let none = [&[4, 0, 2][..], &[9; 16], &[0]].concat();
         assert_eq!(caller.answer(&none), Ok(Reply::Again));

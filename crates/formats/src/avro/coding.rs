@@ -74,7 +74,8 @@ impl Coding {
             return Ok(is_moved);
         };
         if zlib.is_over {
-            let problem = "bytes follow the end of the zlib stream of the connection";
+            let problem = "bytes follow the end of the zlib stream of the connection; check the \
+                           compression of the other side";
             return if coded.is_empty() { Ok(false) } else { Err(io::Error::other(problem)) };
         }
         let start = plain.len();
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_the_damage_is_read_in_pieces_of_any_size() {
+    fn reads_the_data_before_the_damage_in_pieces_of_any_size() {
         let mut sent = Coding::of_client(true, 6).encode(b"the calls before".repeat(9)).unwrap();
         // A block of an invalid type.
         sent.extend([0xff; 8]);
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_inflates_without_end_comes_in_bounded_steps() {
+    fn inflates_in_bounded_steps() {
         let coded = Coding::of_client(true, 9).encode(vec![0; 8 << 20]).unwrap();
         assert!(coded.len() < 16 << 10);
         assert_eq!(decoded(&mut Coding::of_server(true), &coded, 4096).len(), 8 << 20);

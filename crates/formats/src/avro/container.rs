@@ -116,7 +116,7 @@ impl<'a> Bytes<'a> {
         let length = self.long()?;
         match u64::try_from(length) {
             Ok(length) if length <= max => Ok(length),
-            _ => Err(self.malformed(format!("{what} of {length} bytes, where {max} is the most"))),
+            _ => Err(self.malformed(format!("{what} of {length} bytes, over the limit of {max}"))),
         }
     }
 
@@ -154,7 +154,7 @@ impl Head {
             return Ok(None);
         }
         if bytes.array()? != *MAGIC {
-            return Err(bytes.malformed("it is no Avro container file"));
+            return Err(bytes.malformed("it is not an Avro container file"));
         }
         let (mut literal, mut codec) = (None, None);
         loop {
@@ -247,7 +247,9 @@ impl Head {
     /// Returns the error for a file with fewer records than were read before.
     pub fn shorter() -> FileError {
         let problem =
-            "it has fewer records than were already read: it was truncated or replaced".to_owned();
+            "it has fewer records than were already read: it was truncated or replaced; write new \
+             content into a new file"
+                .to_owned();
         MalformedMessage { problem }.into()
     }
 

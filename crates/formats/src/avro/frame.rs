@@ -15,7 +15,10 @@ pub struct Frame {
 
 /// A frame exceeds the limit. The rest of the stream cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a message of the client exceeds {max} bytes, or is not Avro RPC")]
+#[error(
+    "a message of the client exceeds {max} bytes (`request_max`), or is not Avro RPC: raise the \
+     limit, or correct the client"
+)]
 pub struct TooLarge {
     /// Maximum size of a message in bytes.
     pub max: usize,

@@ -31,28 +31,33 @@ pub const HASH: [u8; 16] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// The bytes end within a value.
-    #[error("the Avro data ends within a value")]
+    #[error("the Avro data is damaged, or has another schema: it ends within a value")]
     Short,
     /// A number has more bits than its type.
-    #[error("a number in the Avro data has more bits than its type")]
+    #[error(
+        "the Avro data is damaged, or has another schema: a number has more bits than its type"
+    )]
     Number,
     /// A length or a count is negative, or larger than the rest.
-    #[error("a length in the Avro data is negative or larger than the data")]
+    #[error(
+        "the Avro data is damaged, or has another schema: a length is negative or larger than the \
+         data"
+    )]
     Length,
     /// Text is not UTF-8.
-    #[error("a string in the Avro data is not UTF-8")]
+    #[error("the Avro data is damaged, or has another schema: a string is not UTF-8")]
     Text,
     /// A union, an enum or a boolean has an unknown value.
     #[error(
-        "a union, an enum or a boolean in the Avro data has an impossible value: the data is \
-         damaged, or was written with another schema"
+        "the Avro data is damaged, or has another schema: a union, an enum or a boolean has an \
+         impossible value"
     )]
     Branch,
     /// Values are nested deeper than a reader may follow.
-    #[error("values in the Avro data are nested more than 64 deep")]
+    #[error("the Avro data has values nested more than 64 deep, which is not supported")]
     Depth,
     /// Bytes follow the last value.
-    #[error("bytes follow the last value of the Avro data")]
+    #[error("the Avro data is damaged, or has another schema: bytes follow its last value")]
     Rest,
     /// The message name is unknown.
     #[error(

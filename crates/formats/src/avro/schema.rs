@@ -222,7 +222,7 @@ impl Compiler {
                 self.logical.extend((node >= known).then_some(node).zip(Logical::of(schema)));
                 Ok(node)
             }
-            other => Err(format!("`{other}` is no schema")),
+            other => Err(format!("`{other}` is not a schema")),
         }
     }
 
@@ -258,7 +258,7 @@ impl Compiler {
         let full = full_name(name, namespace);
         let known = self.names.get(&full).copied();
         self.print.add(&["\"", &full, "\""]);
-        known.ok_or_else(|| format!("there is no type `{name}` further up"))
+        known.ok_or_else(|| format!("the type `{name}` is not defined before its use"))
     }
 
     fn union(&mut self, branches: &[Value], namespace: &str) -> Result<usize, String> {
@@ -296,10 +296,10 @@ impl Compiler {
         let namespace = full.rsplit_once('.').map_or("", |(namespace, _)| namespace).to_owned();
         let is_odd = self.checks_names && !full.split('.').all(is_name);
         if is_odd || primitive(&full).is_some() {
-            return Err(format!("`{full}` is no name of a type"));
+            return Err(format!("`{full}` is not a valid name of a type"));
         }
         if self.names.contains_key(&full) {
-            return Err(format!("the type `{full}` is there twice"));
+            return Err(format!("the type `{full}` is defined twice"));
         }
         self.print.add(&[r#"{"name":""#, &full, r#"","type":""#, kind, "\","]);
         let number = self.add(Node::Record(Vec::new()));
@@ -316,7 +316,7 @@ impl Compiler {
     fn fixed(&mut self, schema: &Value, full: &str) -> Result<Node, String> {
         let size = member(schema, "size")?.as_u64();
         let size = size.filter(|size| *size <= i32::MAX as u64);
-        let size = size.ok_or_else(|| format!("`size` of `{full}` is no size"))?;
+        let size = size.ok_or_else(|| format!("`size` of `{full}` must be a number of bytes"))?;
         self.print.add(&[r#""size":"#, &size.to_string()]);
         Ok(if size == 0 { Node::Null } else { Node::Fixed(size as usize) })
     }
@@ -357,12 +357,12 @@ impl Compiler {
         name_of: impl Fn(&'a Value) -> Option<&'a Value>,
     ) -> Result<Vec<(&'a Value, &'a str)>, String> {
         let elements = member(schema, list)?.as_array();
-        let elements = elements.ok_or_else(|| format!("`{list}` of `{full}` is no list"))?;
+        let elements = elements.ok_or_else(|| format!("`{list}` of `{full}` is not a list"))?;
         let (mut seen, mut named) = (HashSet::new(), Vec::new());
         for element in elements {
             let name = name_of(element).and_then(Value::as_str).unwrap_or_default();
             if name.is_empty() || self.checks_names && !is_name(name) {
-                return Err(format!("`{name}` in `{list}` of `{full}` is no name"));
+                return Err(format!("`{name}` in `{list}` of `{full}` is not a valid name"));
             }
             if !seen.insert(name) {
                 return Err(format!("`{name}` is in `{list}` of `{full}` twice"));
@@ -379,7 +379,7 @@ fn member<'a>(schema: &'a Value, name: &str) -> Result<&'a Value, String> {
 
 fn text<'a>(schema: &'a Value, name: &str) -> Result<&'a str, String> {
     let text = member(schema, name)?.as_str();
-    text.ok_or_else(|| format!("`{name}` is no text in {schema}"))
+    text.ok_or_else(|| format!("`{name}` is not a string in {schema}"))
 }
 
 fn full_name(name: &str, namespace: &str) -> String {

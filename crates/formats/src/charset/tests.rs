@@ -62,7 +62,7 @@ fn text_is_what_java_writes_in_that_charset() {
 }
 
 #[test]
-fn odd_bytes_are_what_the_policy_says_and_a_cut_leaves_out_half_a_character() {
+fn applies_the_policy_to_invalid_bytes_and_cuts_whole_characters() {
     let gbk = charset("GBK");
     let odd = b"\xd6\xd0\xff.\xd6";
     assert_eq!(gbk.decode(odd, Odd::Fail, false), Err(2));

@@ -138,7 +138,7 @@ mod tests {
     const KINDS: [&str; 6] = ["bzip2", "deflate", "gzip", "lz4", "snappy", "zstd"];
 
     #[test]
-    fn what_each_codec_with_a_class_writes_is_read_back_within_its_limit() {
+    fn each_hadoop_codec_reads_back_within_its_limit() {
         let text = b"GET /index.html 200\n".repeat(30_000);
         for kind in KINDS {
             let codec = codec(kind);

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compressed_in_pieces_reads_back_whole_and_smaller() {
+    fn data_compressed_in_pieces_reads_back_and_is_smaller() {
         let line = b"GET /index.html 200\n".repeat(5_000);
         for kind in ["none", "bzip2", "deflate", "gzip", "lz4", "snappy", "zstd"] {
             for settings in [json!(kind), json!({ "type": kind })] {

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_refused_whole_with_its_place() {
+    fn refuses_malformed_json_with_its_position() {
         for (text, says) in [
             ("", "EOF"),
             ("nonsense", "line 1 column 2"),

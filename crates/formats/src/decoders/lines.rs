@@ -107,8 +107,8 @@ impl FileDecoder for File {
     fn skip_events(&mut self, file: &mut dyn BufRead, events: u64) -> Result<(), FileError> {
         for _ in 0..events {
             if self.line(file)?.is_none() {
-                let problem = "the file has fewer lines than were already read; it was truncated \
-                               or replaced"
+                let problem = "the file has fewer lines than were already read: it was truncated \
+                               or replaced; write new content into a new file"
                     .to_owned();
                 return Err(MalformedMessage { problem }.into());
             }

@@ -45,8 +45,10 @@ pub(crate) fn check_name(name: &str) -> Result<(), MalformedMessage> {
     if (1..=HEADER_NAME_BYTES_MAX).contains(&name.len()) {
         return Ok(());
     }
-    let problem =
-        format!("a header's name has 1 to {HEADER_NAME_BYTES_MAX} bytes, not {}", name.len());
+    let problem = format!(
+        "the name of a header must have 1 to {HEADER_NAME_BYTES_MAX} bytes, not {}",
+        name.len()
+    );
     Err(MalformedMessage { problem })
 }
 

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn events_read_back_in_blocks_of_the_size_asked_for_with_and_without_deflate() {
+    fn events_read_back_in_blocks_of_the_set_size() {
         for codec in ["null", "deflate", "snappy"] {
             for (interval, blocks) in [("1B", 6), ("220B", 2), ("64KiB", 1)] {
                 let settings = json!({ "type": "avro", "codec": codec, "sync_interval": interval });

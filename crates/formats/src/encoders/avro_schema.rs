@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_the_records_of_a_file_of_their_schema_with_and_without_deflate() {
+    fn writes_bodies_as_the_records_of_a_file_of_their_schema() {
         for codec in ["null", "deflate", "snappy"] {
             for (interval, count) in [("1B", 3), ("64KiB", 1)] {
                 let settings = settings(json!({ "codec": codec, "sync_interval": interval }));
@@ -195,16 +195,24 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_would_tear_the_file_is_unwritable_and_its_neighbours_are_not() {
+    fn refuses_a_body_that_would_damage_the_file() {
         let bodies: [&[u8]; 5] = [b"\x02a\x02", b"\x04a\x02", b"\0\0\0", b"", b"\0\0"];
         let mut builder = BatchBuilder::default();
         bodies.iter().for_each(|body| builder.push(body, &[]));
         let found = reasons(&settings(json!({})), &builder.finish());
         let of = |detail: &str| format!("the body is no datum of the schema: {detail}");
-        let ends = of("the Avro data ends within a value");
+        let ends = of("the Avro data is damaged, or has another schema: it ends within a value");
         assert_eq!(
             found,
-            [(1, ends.clone()), (2, of("bytes follow the last value of the Avro data")), (3, ends)]
+            [
+                (1, ends.clone()),
+                (
+                    2,
+                    of("the Avro data is damaged, or has another schema: bytes follow its last \
+                        value")
+                ),
+                (3, ends)
+            ]
         );
     }
 
@@ -229,7 +237,10 @@ mod tests {
         let found = reasons(&settings, &builder.finish());
         let places: Vec<usize> = found.iter().map(|(index, _)| *index).collect();
         assert_eq!(places, [2, 3, 4, 7]);
-        assert!(found[0].1.contains("schema.literal` is not the setting `schema`"), "{found:?}");
+        assert!(
+            found[0].1.contains("schema.literal` differs from the setting `schema`"),
+            "{found:?}"
+        );
         assert!(found[3].1.contains("none of `schema_urls`"), "{found:?}");
     }
 

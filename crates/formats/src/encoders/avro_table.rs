@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_columns_and_what_a_table_has_no_type_for_is_left_to_the_schema() {
+    fn maps_fields_to_columns_and_leaves_other_types_to_the_schema() {
         let schema = json!({ "type": "record", "name": "R", "fields": [
             { "name": "Id", "type": "long" },
             { "name": "note", "type": ["null", "string"] },

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_quoted_where_a_reader_needs_it_and_a_missing_header_is_no_empty_one() {
+    fn quotes_values_if_needed_and_distinguishes_missing_from_empty() {
         let columns = ["host", "body", "path"];
         let settings = json!({ "type": "csv", "columns": columns, "names": true });
         assert_eq!(
@@ -253,7 +253,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_reads_back(
+        fn reads_back_written_values(
             rows in prop::collection::vec(("[a\",;\\r\\n ]{0,6}", "[a\",;\\r\\n ]{0,6}"), 0..5),
             is_semicolon in any::<bool>(),
         ) {

@@ -104,8 +104,8 @@ impl Component for Config {
         let codec = self.codec.build("codec", cx)?;
         let Some(codec_class) = codec.hadoop_class() else {
             let problem = format!(
-                "Hadoop has no class for `{}`: take `deflate`, or `compression = \"none\"` \
-                 without a codec",
+                "Hadoop has no class for `{}`: use `deflate`, or `compression = \"none\"` without \
+                 a codec",
                 self.codec.kind()
             );
             return Err(BuildError::invalid("codec", problem));

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_cut_and_the_next_message_is_read() {
+    fn cuts_a_long_message_and_reads_the_next() {
         let framing = built(&json!({ "bytes": 1 })).unwrap();
         for piece in [1, 3, 20] {
             let all = frames(&*framing, b"\x0a0123456789\x04next\x05half", piece, 8);

@@ -279,7 +279,8 @@ impl SyslogFramer {
             return Ok(());
         }
         let problem = "the byte count of a message does not end at the next message: the sender \
-                       counts characters instead of bytes, or truncates messages after counting";
+                       counts characters instead of bytes, or truncates messages after counting; \
+                       correct the sender";
         Err(FramingLost { problem: problem.to_owned(), is_found_again: true })
     }
 

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_too_deep_or_none_is_refused_before_it_has_come() {
+    fn refuses_long_deep_and_invalid_messages_before_they_arrive() {
         let head = b"\x80\x01\x00\x02\x00\x00\x00\x01x\x00\x00\x00\x01";
         let mut deep = head.to_vec();
         deep.extend([12, 0, 1].repeat(100));

@@ -70,7 +70,7 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_flumes_client_writes_is_read_byte_for_byte() {
+fn reads_the_bytes_of_flumes_client() {
     for (protocol, name) in BOTH {
         let one = batch(protocol, Method::Append, &message(&format!("{name}-append"))).unwrap();
         assert_eq!(events(&one), [(b"hi".to_vec(), vec![("k", "v")])]);
@@ -88,7 +88,7 @@ fn what_flumes_client_writes_is_read_byte_for_byte() {
 }
 
 #[test]
-fn what_is_sent_is_what_flumes_client_would_send() {
+fn writes_the_bytes_of_flumes_client() {
     for (protocol, name) in BOTH {
         let golden = message(&format!("{name}-batch"));
         let read = batch(protocol, Method::AppendBatch, &golden).unwrap();
@@ -154,7 +154,7 @@ fn nesting_that_is_skipped_has_a_limit() {
 }
 
 #[test]
-fn what_a_batch_cannot_hold_is_refused() {
+fn refuses_events_that_no_batch_can_contain() {
     let with = |headers: &[(&str, &str)], count: usize| {
         let mut call = Events::new(Protocol::Compact);
         let mut builder = pipeline::BatchBuilder::default();

@@ -9,22 +9,23 @@ use crate::error::{Classify, ErrorClass};
 pub enum ChannelError {
     /// The channel is closed or closing.
     #[error(
-        "channel `{channel}` is closed; it accepts and delivers no events until it is opened again"
+        "channel `{channel}` is closed, and accepts and delivers no events until a restart; if the \
+         agent is not stopping, an earlier log line of the channel gives the reason"
     )]
     Closed {
         /// Name of the channel.
         channel: String,
     },
     /// There was no room within the time limit; nothing of the put was stored.
-    #[error("channel `{channel}` is full; retry later")]
+    #[error("channel `{channel}` is full; retry later, when its sinks have delivered events")]
     Full {
         /// Name of the channel.
         channel: String,
     },
     /// The put is larger than the channel's whole capacity.
     #[error(
-        "a put of {size_bytes} bytes exceeds the capacity of channel `{channel}`, {capacity_bytes} \
-         bytes; raise `capacity`"
+        "a batch of {size_bytes} bytes cannot be stored: it exceeds the capacity of channel \
+         `{channel}`, {capacity_bytes} bytes; raise `capacity`"
     )]
     TooLarge {
         /// Name of the channel.
@@ -35,7 +36,7 @@ pub enum ChannelError {
         capacity_bytes: u64,
     },
     /// The disk refused; nothing of the put was stored.
-    #[error("channel `{channel}` cannot read or write its files")]
+    #[error("channel `{channel}` cannot read or write its files; check the disk")]
     Disk {
         /// Name of the channel.
         channel: String,
@@ -73,7 +74,7 @@ pub enum ChannelError {
     /// put was stored.
     #[error(
         "channel `{channel}` has not stored an earlier batch of this source yet; the source stores \
-         that one first"
+         that one first; no action needed"
     )]
     OutOfTurn {
         /// Name of the channel.

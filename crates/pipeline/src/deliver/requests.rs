@@ -50,7 +50,9 @@ pub struct Options {
 
 /// A request took too long.
 #[derive(Debug, Error)]
-#[error("no response to a request within {limit:?}, so its events may be stored or not")]
+#[error(
+    "no response to a request within {limit:?}, so its events may be stored or not; they are resent"
+)]
 struct TimedOut {
     limit: Duration,
 }

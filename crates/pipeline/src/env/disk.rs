@@ -268,7 +268,10 @@ pub enum LockError {
         pid: String,
     },
     /// The lock file cannot be used.
-    #[error("cannot open or lock the lock file, which keeps other processes out")]
+    #[error(
+        "cannot open or lock the lock file; check its permissions, and that the file system \
+         supports locks"
+    )]
     Io(#[from] io::Error),
 }
 

@@ -237,7 +237,7 @@ impl<'de> Deserializer<'de> for &'de Settings {
                 visitor.visit_enum(name)
             }
             _ => {
-                let problem = "expected one of the allowed names, as text";
+                let problem = "must be one of the allowed names, as a string";
                 Err(ReadError::new(SettingsErrorKind::WrongType, problem.into()))
             }
         }

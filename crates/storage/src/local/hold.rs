@@ -46,7 +46,8 @@ pub(super) fn alone(
 ) -> io::Result<Box<dyn OpenDirectory>> {
     hold(disk, directory, rules.mergers_hold_alone, rules)?.ok_or_else(|| {
         let problem = "the directory is not on ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs or \
-                       overlayfs; other file systems do not lock directories reliably";
+                       overlayfs; other file systems do not lock directories reliably; move it to \
+                       one of these";
         io::Error::new(io::ErrorKind::Unsupported, problem)
     })
 }

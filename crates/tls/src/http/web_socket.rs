@@ -24,19 +24,28 @@ pub struct Opening {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum NotOpened {
     /// The connection becomes something else.
-    #[error("the server switched to a protocol other than `websocket`")]
+    #[error(
+        "the server switched to a protocol other than `websocket`; check the URL, or a proxy in \
+         between"
+    )]
     Protocol,
     /// It is the answer to another request.
     #[error(
-        "the `Sec-WebSocket-Accept` of the response does not match the request: a proxy in \
-         between may have answered"
+        "the `Sec-WebSocket-Accept` of the response does not match the request; check the URL, or \
+         a proxy in between"
     )]
     Key,
     /// Without these, frames would have another format.
-    #[error("the server uses WebSocket extensions that were not requested: {0}")]
+    #[error(
+        "the server uses WebSocket extensions that were not requested: {0}; check the URL, or a \
+         proxy in between"
+    )]
     Extensions(String),
     /// Messages would have another meaning.
-    #[error("the server uses the WebSocket subprotocol `{0}`, which was not requested")]
+    #[error(
+        "the server uses the WebSocket subprotocol `{0}`, which was not requested; check the URL, \
+         or a proxy in between"
+    )]
     Subprotocol(String),
 }
 

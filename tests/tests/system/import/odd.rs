@@ -25,7 +25,7 @@ fn odd_tables_of_postgresql_are_imported_and_hopeless_calls_fail_fast() {
     rows_from_the_future_wait(folder.path(), &server, ["timestamptz", "timestamp", "date"]);
     a_cut_file_ends_an_export(folder.path(), &server);
     let generated = "CREATE TABLE generated (id int, v int GENERATED ALWAYS AS (id) STORED)";
-    what_no_row_fits_ends_an_export(folder.path(), &server, generated);
+    values_that_fit_no_row_end_an_export(folder.path(), &server, generated);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_cut_file_ends_an_export(dir: &Path, server: &Server) {
     ends_at_once(dir, server, &arguments, "check that the file is complete");
 }
 
-fn what_no_row_fits_ends_an_export(dir: &Path, server: &Server, table: &str) {
+fn values_that_fit_no_row_end_an_export(dir: &Path, server: &Server, table: &str) {
     server.ask(table);
     let at = dir.join("generated-files");
     fs::create_dir(&at).expect("the test's own folder");

@@ -90,10 +90,10 @@ pub(crate) fn no_room(error: ChannelError, env: &Env, directory: &Path) -> Chann
 fn problem(capacity: u64, space: Space) -> Option<(&'static str, &'static str)> {
     let share = |bytes: u64| bytes / 100 * DISK_PERCENT;
     if capacity > share(space.total) {
-        let problem = "the file system is too small";
+        let problem = "the file system is too small for this capacity";
         return Some((problem, "lower it, or use a larger file system"));
     }
-    let problem = "the file system does not have enough free space";
+    let problem = "the file system does not have enough free space for this capacity";
     (capacity > share(space.available)).then_some((problem, "lower it, or free disk space"))
 }
 

@@ -57,8 +57,8 @@ impl Lines {
         let passed = io::copy(&mut lines.reader.by_ref().take(left), &mut io::sink())?;
         if passed < left {
             return Err(Problem::Bad(
-                "the file is shorter than the part that was already read; it was truncated or \
-                 replaced"
+                "the file is shorter than the part that was already read: it was truncated or \
+                 replaced; write new content into a new file"
                     .to_owned(),
             ));
         }

@@ -99,7 +99,7 @@ fn a_character_of_two_units_is_not_divided() {
 }
 
 #[test]
-fn invalid_text_counts_by_the_policy_and_settings_that_do_not_fit_are_refused() {
+fn applies_the_policy_to_invalid_text_and_refuses_invalid_settings() {
     for (policy, expected) in [("replace", vec!["a\u{fffd}b", "c"]), ("ignore", vec!["abc", ""])] {
         let rig = Rig::new(&json!({ "split_chars": 3, "decode_error_policy": policy }));
         rig.put("a", b"a\xffbc\n");

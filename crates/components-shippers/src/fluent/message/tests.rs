@@ -131,14 +131,14 @@ fn the_time_is_seconds_or_event_time_and_one_of_fluent_bit_has_company() {
 }
 
 #[test]
-fn what_is_no_message_says_why() {
+fn reports_the_problem_of_an_invalid_message() {
     let mut metrics = with(&[0x90], 1, &[("a", "b")]);
     let at = metrics.len() - 4;
     metrics.splice(at.., [&[0xad][..], b"fluent_signal", &[1]].concat());
     for (bytes, expected) in [
         (vec![0x05], "array of 2 to 4"),
-        (vec![0x92, 0x01, 0x90], "is its tag"),
-        (with(&[0x91, 0x05], 1, &[]), "an entry is"),
+        (vec![0x92, 0x01, 0x90], "must be its tag"),
+        (with(&[0x91, 0x05], 1, &[]), "an entry must be"),
         (with(&[0x91, 0x92, 0x80, 0x80], 1, &[]), "the time"),
         (with(&[0x05], 1, &[]), "record of the message is missing"),
         (with(&packed(b"x", false), 1, &[("compressed", "gzip")]), "not gzip"),

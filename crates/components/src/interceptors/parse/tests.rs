@@ -140,7 +140,7 @@ fn no_field_is_taken_of_an_event_that_fails_at_its_end() {
 }
 
 #[test]
-fn what_fails_stays_or_is_dropped_and_is_counted() {
+fn keeps_or_drops_unparsed_events_and_counts_them() {
     for (on_failure, left) in [("keep", 3), ("drop", 2)] {
         let cx = cx();
         let settings = json!({ "format": "json", "on_failure": on_failure });
@@ -255,7 +255,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_not_parsed_goes_to_the_dead_letters_by_reason_if_that_is_asked_for() {
+fn moves_unparsed_events_to_the_dead_letters_if_set() {
     for into in ["headers", "body"] {
         let settings = json!({ "format": "logfmt", "into": into, "on_failure": "dead_letters" });
         let mut batch = Batch::of(["a=1", "=1", "a=\"open", "a=2", "=2"]);

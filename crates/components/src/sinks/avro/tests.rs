@@ -130,7 +130,7 @@ async fn a_batch_goes_in_calls_of_the_size_that_is_set_over_one_connection() {
 }
 
 #[tokio::test]
-async fn the_answer_decides_what_a_failure_means_and_the_next_batch_gets_a_new_connection() {
+async fn classifies_failures_by_the_reply_and_reconnects() {
     let server = Server::start().await;
     let mut sink = server.sink(json!({ "timeout": "200ms" }));
     for (body, class, says) in [

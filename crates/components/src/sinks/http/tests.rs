@@ -186,7 +186,7 @@ async fn with_requests_of_single_events_one_bad_event_goes_alone() {
 
 /// Such an event would be split, or stop the sink.
 #[tokio::test]
-async fn an_event_that_cannot_be_written_is_refused_and_its_neighbours_are_delivered() {
+async fn refuses_an_unwritable_event_and_delivers_its_neighbours() {
     let server = Server::start().await;
     let schema = r#"{ "type": "record", "name": "R", "fields": [{ "name": "n", "type": "int" }] }"#;
     let encoder = json!({ "type": "avro_schema", "schema": schema, "registry_id": 7 });

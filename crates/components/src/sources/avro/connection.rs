@@ -52,7 +52,8 @@ pub(super) enum Ended {
     #[error("no request from the client for {0:?} (`idle_timeout`), so its connection is closed")]
     Idle(Duration),
     #[error(
-        "other connections use all of the memory of this source (`in_flight_max`); retry later"
+        "other connections use all of the memory of this source, so the client has to retry later; \
+         if this lasts, raise `in_flight_max`"
     )]
     Memory,
     #[error(transparent)]

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rule_is_named() {
+    fn names_an_invalid_rule() {
         for text in [
             "",
             "allow",

@@ -77,7 +77,7 @@ async fn a_command_without_a_shell_gets_its_arguments_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_line_over_the_limit_is_cut_marked_and_counted_and_one_without_end_takes_no_memory() {
+async fn cuts_long_lines_and_bounds_the_memory_of_endless_ones() {
     let channels = Arc::new(Channels::new(1));
     let script = "head -c 20000000 /dev/zero | tr '\\0' x; echo; echo next";
     let settings = json!({ "shell": "/bin/sh -c", "command": script, "line_max": "8B" });
@@ -226,7 +226,7 @@ async fn a_stack_trace_is_one_event_and_the_end_of_the_output_ends_the_last_one(
 }
 
 #[tokio::test]
-async fn the_last_event_of_a_command_that_is_quiet_ends_and_what_comes_later_is_another() {
+async fn a_pause_ends_an_event_and_later_lines_begin_another() {
     let channels = Arc::new(Channels::new(1));
     let script = r"printf '2026- a\n b\n'; sleep 0.5; printf ' c\n 2026-\n'; exec sleep 600";
     let mut settings = joined(script);
@@ -239,7 +239,7 @@ async fn the_last_event_of_a_command_that_is_quiet_ends_and_what_comes_later_is_
 }
 
 #[tokio::test]
-async fn a_stop_stores_the_event_that_has_not_ended_also_where_the_command_does_not_end() {
+async fn a_stop_stores_the_unfinished_event() {
     for (begins, ends) in [("", ""), ("trap '' TERM; ", "; while :; do sleep 600; done")] {
         let channels = Arc::new(Channels::new(1));
         let script = format!(r"{begins}printf '2026- a\n2026- b\n c\n'{ends}; exec sleep 600");
@@ -255,7 +255,7 @@ async fn a_stop_stores_the_event_that_has_not_ended_also_where_the_command_does_
 }
 
 #[tokio::test]
-async fn an_event_over_its_limits_is_divided_and_counted_and_a_long_line_is_cut_as_ever() {
+async fn divides_large_events_and_cuts_long_lines() {
     let channels = Arc::new(Channels::new(1));
     let mut settings = joined(r"printf '2026-\n1\n2\n3\n12345678\n4\n'");
     settings["multiline"]["lines_max"] = json!(3);

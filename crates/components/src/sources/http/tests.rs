@@ -51,7 +51,7 @@ async fn send(stream: &mut dyn Stream, head: &str, body: &[u8]) -> (u16, String)
 }
 
 #[tokio::test]
-async fn what_is_answered_200_is_in_the_channels_in_its_order() {
+async fn answers_200_after_all_channels_stored_the_events_in_order() {
     let channels = Arc::new(Channels::new(2));
     let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
     let mut stream = fixture.connect().await;
@@ -103,7 +103,7 @@ async fn compressed_bodies_are_read_within_their_limit() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_taken_is_refused_with_its_reason_and_nothing_is_stored() {
+async fn refuses_invalid_requests_with_the_reason_and_stores_nothing() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "body_max": "1KiB", "in_flight_max": "1MiB" });
     let fixture = Running::start::<Config>(settings, channels.clone()).await;
@@ -147,7 +147,7 @@ async fn write_then_read(to: &Running, head: &str, body: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_client_that_writes_its_whole_request_first_gets_the_answer_that_refuses_it() {
+async fn a_client_that_writes_first_receives_the_refusal() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "body_max": "1KiB", "in_flight_max": "1MiB" });
     let fixture = Running::start::<Config>(settings, channels.clone()).await;
@@ -201,7 +201,7 @@ async fn a_body_that_never_ends_is_refused_after_a_bounded_time() {
 }
 
 #[tokio::test]
-async fn a_full_channel_is_answered_503_in_time_and_nothing_of_it_is_stored_later() {
+async fn answers_503_in_time_for_a_full_channel_and_stores_nothing() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
     let settings = json!({ "wait_max": "50ms", "decoder": "blob" });
@@ -338,7 +338,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn events_that_take_more_memory_than_their_body_wait_for_all_of_it_or_are_refused() {
+async fn events_larger_than_their_body_wait_for_memory_or_are_refused() {
     let body = format!("[{}{{}}]", "{},".repeat(300_000));
     let head = "POST / HTTP/1.1\r\ncontent-encoding: gzip";
     for (in_flight_max, expected) in [("1MiB", 413), ("8MiB", 200)] {
@@ -357,7 +357,7 @@ async fn events_that_take_more_memory_than_their_body_wait_for_all_of_it_or_are_
 }
 
 #[tokio::test]
-async fn headers_out_of_proportion_to_their_events_are_refused_by_what_they_cost() {
+async fn refuses_headers_by_their_memory_cost() {
     let channels = Arc::new(Channels::new(1));
     let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
     let event = |from: usize| {

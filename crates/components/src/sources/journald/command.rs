@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_journalctl_says_of_itself_has_a_remedy() {
+    fn known_errors_of_journalctl_have_a_remedy() {
         for (said, part) in [
             ("No journal files were opened due to insufficient permissions.", "systemd-journal"),
             ("journalctl: unrecognized option '--namespace=a'", "too old"),

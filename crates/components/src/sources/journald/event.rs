@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_that_of_the_sender_where_it_is_known_and_a_unit_is_shown_where_there_is_one() {
+    fn uses_the_time_of_the_sender_and_shows_the_unit_if_known() {
         let headers = |bytes: &[u8]| {
             let (form, entry) = (form(false), entry(bytes));
             let headers = form.headers(&entry).into_iter();

@@ -31,19 +31,28 @@ pub const MESSAGE: &str = "MESSAGE";
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Malformed {
     /// The name of a field is empty.
-    #[error("a field of a journal entry has no name")]
+    #[error(
+        "a journal entry is damaged: a field has no name; check the journal with `journalctl \
+         --verify`"
+    )]
     NoName,
     /// The name of a field is too long.
-    #[error("the name of a field of a journal entry has more than {NAME_MAX} bytes")]
+    #[error(
+        "a journal entry is damaged: the name of a field has more than {NAME_MAX} bytes; check the \
+         journal with `journalctl --verify`"
+    )]
     LongName,
     /// The name of a field contains an invalid byte.
     #[error(
-        "the name of a field of a journal entry has characters other than letters, digits and \
-         underscores"
+        "a journal entry is damaged: the name of a field has characters other than letters, digits \
+         and underscores; check the journal with `journalctl --verify`"
     )]
     OddName,
     /// A value is longer than its length field.
-    #[error("a value of a journal entry does not match its length")]
+    #[error(
+        "a journal entry is damaged: a value does not match its length; check the journal with \
+         `journalctl --verify`"
+    )]
     NoEnd,
 }
 

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_entry_is_passed_over_and_what_follows_it_is_new_however_far_away() {
+    fn skips_the_stored_entry_and_reads_all_later_ones() {
         let entries = [cursor("a", 20, "b"), cursor("a", 500, "b")];
         assert_eq!(met(&mut at(&entries[0]), &entries), [Met::Stored, Met::Follows]);
         let other_boot = [cursor("a", 20, "b"), cursor("c", 1, "d")];
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_asked_for_is_no_gap() {
+    fn unrequested_entries_are_not_a_gap() {
         let (stored, next) = (cursor("a", 20, "b"), cursor("a", 30, "d"));
         assert_eq!(Resumed::at(stored.clone(), true, true).meet(&next), Met::Follows);
         assert_eq!(Resumed::at(stored.clone(), false, false).meet(&next), Met::Follows);

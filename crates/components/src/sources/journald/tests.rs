@@ -108,7 +108,7 @@ async fn an_entry_that_is_gone_is_counted_once_and_reading_goes_on_behind_it() {
 }
 
 #[tokio::test]
-async fn what_is_no_journal_ends_the_call_and_what_came_before_it_is_read_once() {
+async fn invalid_output_ends_the_call_and_earlier_entries_are_read_once() {
     let script = "case \"$*\" in *i=1*) entry 1 one; entry 2 two; exit 1 ;;
         *) entry 1 one; echo '-- No entries --'; exec sleep 600 ;; esac";
     let settings = json!({ "batch_events": 1 });
@@ -121,7 +121,7 @@ async fn what_is_no_journal_ends_the_call_and_what_came_before_it_is_read_once()
 }
 
 #[tokio::test]
-async fn a_source_that_begins_at_the_end_begins_at_the_same_time_after_a_restart() {
+async fn a_source_that_starts_at_the_end_keeps_its_time_after_a_restart() {
     let settings = json!({ "begin": "end" });
     let mut fixture = Fixture::new("exit 1", settings, Arc::new(Channels::new(1)));
     fixture.run().await;
@@ -132,7 +132,7 @@ async fn a_source_that_begins_at_the_end_begins_at_the_same_time_after_a_restart
 }
 
 #[tokio::test]
-async fn what_journalctl_lacks_is_said_with_a_remedy() {
+async fn reports_missing_features_of_journalctl_with_a_remedy() {
     let script = "echo 'No journal files were opened due to insufficient permissions.' >&2; exit 1";
     let mut fixture = Fixture::new(script, json!({}), Arc::new(Channels::new(1)));
     let error = fixture.run().await;

@@ -52,7 +52,7 @@ async fn each_line_is_stored_and_then_answered_whatever_it_holds() {
 }
 
 #[tokio::test]
-async fn what_a_channel_refuses_is_answered_so_and_the_connection_goes_on() {
+async fn reports_refused_events_and_keeps_the_connection() {
     let channels = Arc::new(Channels::new(1));
     let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
     let mut client = connect(&fixture).await;
@@ -67,7 +67,7 @@ async fn what_a_channel_refuses_is_answered_so_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
-async fn a_line_over_the_limit_ends_an_answered_connection_and_is_cut_in_another_one() {
+async fn a_long_line_closes_an_answered_connection_or_is_cut() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "line_max": "4B" });
     let fixture = Running::start::<Config>(settings, channels.clone()).await;
@@ -92,7 +92,7 @@ async fn a_line_over_the_limit_ends_an_answered_connection_and_is_cut_in_another
 }
 
 #[tokio::test]
-async fn a_tenant_over_its_rate_waits_unread_and_over_its_other_limits_is_answered_and_closed() {
+async fn a_tenant_over_its_rate_waits_and_over_other_limits_is_closed() {
     let tenants = json!({ "events_per_second": 1, "connections_max": 1, "message_max": "4B" });
     let channels = Arc::new(Channels::new(1));
     let fixture = Running::start::<Config>(json!({ "tenants": tenants }), channels.clone()).await;
@@ -119,7 +119,7 @@ async fn a_tenant_over_its_rate_waits_unread_and_over_its_other_limits_is_answer
 }
 
 #[tokio::test]
-async fn a_line_over_what_its_tenant_may_send_is_as_one_over_the_limit_of_the_source() {
+async fn treats_the_line_limit_of_a_tenant_like_that_of_the_source() {
     let channels = Arc::new(Channels::new(1));
     let tenants = json!({ "message_max": "4B" });
     let settings = json!({ "tenants": tenants.clone() });
@@ -186,7 +186,7 @@ async fn connections_over_the_limit_wait_and_idle_ones_are_closed() {
 }
 
 #[tokio::test]
-async fn each_line_of_a_datagram_is_an_event_and_a_full_channel_costs_datagrams_that_are_counted() {
+async fn splits_datagrams_into_lines_and_counts_drops_of_a_full_channel() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 1));
     // Room for 10 datagrams of 4 bytes and their overhead.
@@ -255,7 +255,7 @@ async fn a_quiet_connection_ends_its_event_before_it_is_closed_and_when_it_is() 
 }
 
 #[tokio::test]
-async fn what_a_stop_interrupts_is_stored_unless_its_client_sends_it_again() {
+async fn a_stop_stores_events_that_the_client_does_not_resend() {
     for (is_answered, expected) in [(true, vec![">1"]), (false, vec![">1", ">2\n\tat b"])] {
         let channels = Arc::new(Channels::new(1));
         let mut settings = joined("1h");
@@ -273,7 +273,7 @@ async fn what_a_stop_interrupts_is_stored_unless_its_client_sends_it_again() {
 }
 
 #[tokio::test]
-async fn an_event_over_its_limits_is_divided_and_a_long_line_behind_one_is_refused() {
+async fn divides_large_events_and_refuses_a_long_line_after_one() {
     let channels = Arc::new(Channels::new(1));
     let mut settings = joined("1h");
     settings["multiline"]["bytes_max"] = json!("5B");

@@ -33,7 +33,7 @@ fn numbers(channels: &Channels, channel: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn numbers_go_on_over_kills_and_failures_without_gap_or_repeat_in_any_channel() {
+async fn numbers_have_no_gap_or_repeat_after_kills_and_failures() {
     let channels = Arc::new(Channels::new(2));
     let settings = json!({ "count": 1000, "batch_events": 7 });
     channels.refuse(1, 1);

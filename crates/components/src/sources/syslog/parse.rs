@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_in_their_likeness_is_read_as_far_as_it_goes() {
+    fn parses_almost_valid_messages_as_far_as_possible() {
         let full = parsed("<13>2026-10-11T22:14:15+02:00 web-1 app: x");
         assert_eq!((full.version, full.host), (None, Some("web-1")));
         assert_eq!(full.timestamp, millis("2026-10-11T20:14:15Z"));
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_syslog_message_is_kept_whole() {
+    fn keeps_a_foreign_message_whole() {
         for text in ["plain text", "<>x", "<192>x", "<12x>y", "<+1>x", "<1", ""] {
             let parsed = parsed(text);
             assert_eq!((parsed.priority, parsed.rest), (None, text.as_bytes()), "{text}");

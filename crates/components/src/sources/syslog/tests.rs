@@ -98,7 +98,7 @@ async fn a_datagram_is_an_event_and_the_whole_message_is_kept_on_request() {
 }
 
 #[tokio::test]
-async fn what_is_longer_than_allowed_is_cut_marked_and_counted() {
+async fn cuts_marks_and_counts_long_messages() {
     let channels = Arc::new(Channels::new(1));
     let settings = json!({ "message_max": "32B" });
     let fixture = Fixture::start(settings, channels.clone()).await;
@@ -115,7 +115,7 @@ async fn what_is_longer_than_allowed_is_cut_marked_and_counted() {
 }
 
 #[tokio::test]
-async fn a_full_channel_holds_connections_back_and_costs_datagrams_that_are_counted() {
+async fn a_full_channel_blocks_connections_and_drops_counted_datagrams() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
     // Room for 10 datagrams of 12 bytes and their overhead.
@@ -182,7 +182,7 @@ fn settings_that_can_never_work_are_named() {
 }
 
 #[tokio::test]
-async fn a_tenant_over_its_rate_waits_unread_and_over_its_other_limits_is_closed_or_cut() {
+async fn a_tenant_over_its_rate_waits_and_over_other_limits_is_cut() {
     let tenants = json!({ "events_per_second": 1, "connections_max": 1, "message_max": "40B" });
     let channels = Arc::new(Channels::new(1));
     let fixture = Fixture::start(json!({ "tenants": tenants }), channels.clone()).await;

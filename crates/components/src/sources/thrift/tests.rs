@@ -101,7 +101,7 @@ fn append(kind: u8, sequence: u8) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_flumes_client_appends_is_in_the_channels_when_it_is_answered_ok() {
+async fn answers_ok_after_the_channels_stored_the_events() {
     for protocol in [Protocol::Compact, Protocol::Binary] {
         let channels = Arc::new(Channels::new(2));
         let name = json!(protocol).as_str().unwrap().to_owned();
@@ -168,7 +168,7 @@ async fn a_call_that_cannot_be_read_has_an_exception_and_the_connection_goes_on(
 }
 
 #[tokio::test]
-async fn what_is_no_frame_of_a_message_closes_its_connection_alone() {
+async fn an_invalid_frame_closes_only_its_connection() {
     let channels = Arc::new(Channels::new(1));
     let fixture = Running::start::<Config>(json!({ "frame_max": "64KiB" }), channels.clone()).await;
     let mut other = connect(&fixture).await;
@@ -213,7 +213,7 @@ impl Intake for TooSmall {
 }
 
 #[tokio::test]
-async fn what_may_be_stored_is_unknown_and_what_never_can_be_is_an_error() {
+async fn answers_unknown_for_uncertain_and_error_for_impossible_events() {
     let channels = Arc::new(Channels::new(1));
     channels.refuse(0, 1);
     let fixture = Running::start::<Config>(json!({}), channels.clone()).await;
@@ -254,7 +254,7 @@ async fn lose(fixture: &Running, narrow: &Narrow, batch: &[&str]) {
 }
 
 #[tokio::test]
-async fn two_hundred_lost_answers_store_nothing_twice_and_equal_calls_are_all_stored() {
+async fn lost_replies_store_nothing_twice_and_equal_calls_are_stored() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
     let fixture = Running::start::<Config>(json!({}), narrow.clone()).await;
@@ -350,7 +350,7 @@ async fn a_client_that_announces_much_and_sends_little_holds_little_memory() {
 }
 
 #[tokio::test]
-async fn a_call_as_large_as_is_allowed_has_memory_and_becomes_batches_that_the_next_agents_take() {
+async fn accepts_the_largest_call_as_batches_that_the_next_agents_accept() {
     let channels = Arc::new(Channels::new(1));
     channels.agree(64 << 10);
     let settings = json!({ "frame_max": "1MiB", "in_flight_max": "1MiB" });

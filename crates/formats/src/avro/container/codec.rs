@@ -39,7 +39,7 @@ impl Codec {
             other => {
                 let name: String = String::from_utf8_lossy(other).chars().take(40).collect();
                 return Err(format!(
-                    "its codec `{name}` is not read here; known: `null`, `deflate`, `snappy`, \
+                    "its codec `{name}` is not supported; known: `null`, `deflate`, `snappy`, \
                      `zstandard`, `bzip2`"
                 ));
             }

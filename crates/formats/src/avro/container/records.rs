@@ -39,8 +39,8 @@ impl Records {
         if self.head.is_none() {
             let head = Head::read(&mut Bytes::new(file, &mut self.at))?;
             if self.is_message && head.as_ref().is_some_and(|head| head.codec != Codec::Null) {
-                let problem = "a message must have the codec `null`; compress the request instead, \
-                               with `Content-Encoding: gzip`";
+                let problem = "an Avro file in a request must have the codec `null`; compress the \
+                               request instead, with `Content-Encoding: gzip`";
                 return Err(MalformedMessage { problem: problem.to_owned() }.into());
             }
             self.head = head;

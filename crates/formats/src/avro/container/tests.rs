@@ -120,16 +120,20 @@ fn a_small_block_that_becomes_a_large_one_is_refused_before_it_has() {
 }
 
 #[test]
-fn what_a_block_says_of_itself_has_to_be_so() {
+fn refuses_a_block_that_contradicts_its_header() {
     for (count, records, says) in [
-        (3, vec![2, 2], "record 2: the Avro data ends within a value"),
+        (
+            3,
+            vec![2, 2],
+            "record 2: the Avro data is damaged, or has another schema: it ends within a value",
+        ),
         (1, vec![2, 2], "1 records, and bytes follow"),
         (-1, vec![2], "a block of -1 records"),
-        (i64::MAX, vec![2], "record 1: the Avro data ends"),
+        (i64::MAX, vec![2], "record 1: the Avro data is damaged"),
         (
             1,
             vec![0xff, 0xff, 0xff, 0xff, 0x7f],
-            "record 0: a number in the Avro data has more bits",
+            "record 0: the Avro data is damaged, or has another schema: a number",
         ),
     ] {
         let good = (2, vec![2, 4]);
@@ -168,7 +172,7 @@ fn a_head_that_is_none_is_refused_with_what_is_wrong() {
     let of_codec =
         |codec: &[u8]| file(&[("avro.schema", INT.as_bytes()), ("avro.codec", codec)], &[]);
     for (bytes, says) in [
-        (b"text\n".to_vec(), "no Avro container"),
+        (b"text\n".to_vec(), "not an Avro container"),
         (b"Ob".to_vec(), "ends too early"),
         (file(&[], &[]), "no `avro.schema`"),
         (file(&[("avro.schema", b"\xff")], &[]), "not UTF-8"),
@@ -177,7 +181,7 @@ fn a_head_that_is_none_is_refused_with_what_is_wrong() {
         (schema(&format!("[{}", "1".repeat(1000))), "its schema cannot be read"),
         (schema(r#""null""#), "values have no bytes"),
         (schema(r#"{"type":"record","name":"R","fields":[]}"#), "values have no bytes"),
-        (of_codec(b"xz"), "codec `xz` is not read here; known: `null`"),
+        (of_codec(b"xz"), "codec `xz` is not supported; known: `null`"),
         (endless, "more than 1048576 bytes"),
         (huge, "metadata of 1099511627776 bytes"),
     ] {

@@ -58,7 +58,7 @@ fn each_type_takes_its_datum_and_refuses_a_damaged_one() {
 }
 
 #[test]
-fn what_nests_without_an_end_and_what_claims_many_values_is_refused_at_once() {
+fn refuses_endless_nesting_and_huge_counts_immediately() {
     let list = json!({ "type": "record", "name": "L", "fields": [
         { "name": "next", "type": ["null", "L"] },
     ] });
@@ -74,19 +74,22 @@ fn what_nests_without_an_end_and_what_claims_many_values_is_refused_at_once() {
 #[test]
 fn a_schema_that_a_reader_would_refuse_is_refused_with_what_is_wrong() {
     for (schema, says) in [
-        (json!(7), "is no schema"),
-        (json!("Unknown"), "no type `Unknown`"),
+        (json!(7), "is not a schema"),
+        (json!("Unknown"), "the type `Unknown`"),
         (json!({ "items": "int" }), "`type` is missing"),
         (json!({ "type": "array" }), "`items` is missing"),
         (json!({ "type": "array", "items": "null" }), "have no bytes"),
         (json!([]), "no branch"),
         (json!(["int", ["null"]]), "contains a union"),
         (json!(["int", "int"]), "twice"),
-        (json!({ "type": "fixed", "name": "F", "size": -1 }), "no size"),
-        (json!({ "type": "fixed", "name": "1F", "size": 1 }), "no name of a type"),
+        (json!({ "type": "fixed", "name": "F", "size": -1 }), "number of bytes"),
+        (json!({ "type": "fixed", "name": "1F", "size": 1 }), "not a valid name of a type"),
         (json!({ "type": "enum", "name": "E", "symbols": ["A", "A"] }), "twice"),
-        (json!({ "type": "enum", "name": "E", "symbols": "A" }), "no list"),
-        (json!({ "type": "record", "name": "R", "fields": [{ "type": "int" }] }), "no name"),
+        (json!({ "type": "enum", "name": "E", "symbols": "A" }), "not a list"),
+        (
+            json!({ "type": "record", "name": "R", "fields": [{ "type": "int" }] }),
+            "not a valid name",
+        ),
         (
             json!({ "type": "record", "name": "R", "fields": [
                 { "name": "a", "type": "int" }, { "name": "a", "type": "int" } ] }),
@@ -95,7 +98,7 @@ fn a_schema_that_a_reader_would_refuse_is_refused_with_what_is_wrong() {
         (
             json!({ "type": "record", "name": "R", "fields": [
                 { "name": "a", "type": { "type": "fixed", "name": "R", "size": 1 } } ] }),
-            "`R` is there twice",
+            "`R` is defined twice",
         ),
     ] {
         let problem = parse(&schema).map(drop).unwrap_err();
@@ -152,7 +155,7 @@ fn values_without_bytes_cost_no_time_and_are_known() {
 fn the_schema_of_a_file_may_have_any_names_and_the_first_datum_has_an_end() {
     let odd = json!({ "type": "record", "name": "web-log", "fields": [
         { "name": "status code", "type": "int" } ] });
-    assert!(parse(&odd).unwrap_err().contains("no name"));
+    assert!(parse(&odd).unwrap_err().contains("not a valid name"));
     assert_eq!(Schema::of_file(&odd).unwrap().first(&[0x90, 0x03, 7, 7]), Ok(2));
     let long = json!({ "type": "fixed", "name": "n".repeat(5000), "size": 1 });
     assert!(Schema::of_file(&long).unwrap_err().contains("4096 bytes"));

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_event_states_is_its_form() {
+    fn the_schema_of_an_event_selects_its_form() {
         let encoder = encoder(&settings());
         assert!(encoder.has_forms());
         let batch = batch(&[
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_states_no_schema_or_is_no_datum_of_it_is_unwritable_and_says_why() {
+    fn refuses_events_without_or_against_their_schema() {
         let long = [r#""int""#, &" ".repeat(LITERAL_MAX)].concat();
         let batch = batch(&[
             (&[], b"\x01"),

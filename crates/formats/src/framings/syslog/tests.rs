@@ -67,7 +67,7 @@ fn a_line_that_begins_with_a_digit_and_is_no_count_is_a_line() {
 }
 
 #[test]
-fn what_is_too_long_is_cut_and_the_next_message_is_read() {
+fn cuts_a_long_message_and_reads_the_next() {
     let long = "x".repeat(50);
     for piece in [1, 7, 200] {
         let lines = frames(format!("{long}\nnext\n").as_bytes(), piece, 10);

@@ -59,7 +59,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn each_wait_ends_at_its_own_deadline_earlier_or_later_than_the_one_before() {
+    async fn each_wait_ends_at_its_own_deadline() {
         let (mut alarm, begun) = (Alarm::new(5 * SECOND), Instant::now());
         for (deadline, ends) in [(9, 9), (12, 12), (3, 12), (13, 13), (100, 100), (101, 101)] {
             let deadline = begun + deadline * SECOND;
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_that_rings_early_goes_on_and_work_that_is_done_counts_at_any_time() {
+    async fn an_early_alarm_continues_and_completed_work_counts_at_any_time() {
         let mut alarm = Alarm::new(SECOND);
         let deadline = Instant::now() + 10 * SECOND;
         assert_eq!(alarm.until(deadline, async { 1 }).await, Some(1));

@@ -116,7 +116,7 @@ fn empty_lines_between_entries_are_no_entries() {
 }
 
 #[test]
-fn what_no_journal_writes_is_refused() {
+fn refuses_invalid_journal_output() {
     let long = [b'A'; NAME_MAX + 1];
     let long_then_odd = [&long[..], b"-"].concat();
     let odd_then_long = [b"-", &long[..]].concat();

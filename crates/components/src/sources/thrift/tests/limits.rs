@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_tenant_over_its_limits_is_answered_failed_or_closed_and_nothing_of_it_is_stored() {
+async fn a_tenant_over_its_limits_gets_failed_and_nothing_is_stored() {
     let tenants = json!({ "events_per_second": 1, "connections_max": 1, "message_max": "8KiB" });
     let settings = json!({ "wait_max": "50ms", "tenants": tenants });
     let channels = Arc::new(Channels::new(1));
@@ -24,7 +24,7 @@ async fn a_tenant_over_its_limits_is_answered_failed_or_closed_and_nothing_of_it
 }
 
 #[tokio::test]
-async fn a_full_channel_is_answered_failed_in_time_and_nothing_of_it_is_stored_later() {
+async fn answers_failed_in_time_for_a_full_channel_and_stores_nothing() {
     let channels = Arc::new(Channels::new(1));
     let narrow = Arc::new(Narrow::new(channels.clone(), 0));
     let fixture = Running::start::<Config>(json!({ "wait_max": "50ms" }), narrow.clone()).await;
