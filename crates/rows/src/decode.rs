@@ -27,8 +27,8 @@ impl std::error::Error for Malformed {}
 
 /// A row, as an iterator of its values. Ends after the last column or the first error.
 #[derive(Debug, Clone)]
-pub struct Row<'a> {
-    schema: &'a Schema,
+pub struct Row<'s, 'a> {
+    schema: &'s Schema,
     nulls: &'a [u8],
     rest: &'a [u8],
     next: usize,
@@ -39,7 +39,7 @@ impl Schema {
     ///
     /// # Errors
     /// Fails if the bytes do not begin like a row of this schema.
-    pub fn read<'a>(&'a self, body: &'a [u8]) -> Result<Row<'a>, Malformed> {
+    pub fn read<'s, 'a>(&'s self, body: &'a [u8]) -> Result<Row<'s, 'a>, Malformed> {
         let malformed = |problem| Malformed { column: None, problem };
         let rest = match body.split_first() {
             Some((&MAGIC, rest)) => rest,
@@ -55,7 +55,7 @@ impl Schema {
     }
 }
 
-impl<'a> Row<'a> {
+impl<'a> Row<'_, 'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], &'static str> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or("too few bytes")?;
         self.rest = rest;
@@ -137,7 +137,7 @@ impl<'a> Row<'a> {
     }
 }
 
-impl<'a> Iterator for Row<'a> {
+impl<'a> Iterator for Row<'_, 'a> {
     type Item = Result<Value<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
