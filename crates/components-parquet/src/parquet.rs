@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   event ─► each column's value: a path in the body, a header, the body
-//!              │ JSON, CSV, Avro: one reader each            (body)
+//!              │ JSON, typed rows, CSV, Avro: one reader each (body)
 //!              │ does not fit: unwritable                    (row)
 //!              ▼
 //!          row group in memory ─full, or account full─► pages, compressed    (file, account)
@@ -41,6 +41,7 @@ use self::account::Account;
 use self::body::{Format, Reading};
 use self::column::ColumnConfig;
 use self::row::Rows;
+pub use self::value::accepted;
 
 /// Maximum size of a row group: the format stores page lengths in 31 bits.
 const GROUP_MAX: u64 = 1 << 30;
@@ -56,7 +57,8 @@ pub struct Config {
     columns: Vec<ColumnConfig>,
     /// Format of a body, if a column has a path in it: `json`, an object; `csv`, a line with the
     /// values in `fields`; `avro`, a datum of a record with the schema in `schema` or named by the
-    /// event. Default: `json`.
+    /// event. Default: `json`. With `json`, a typed row is read by its own schema: see the setting
+    /// `format` of the source `sql`.
     #[serde(default)]
     format: Option<Format>,
     /// With `csv`: names of the values of a line, in their order. A value without a name is
@@ -142,6 +144,7 @@ impl Component for Config {
             schemas: self.schemas,
             registry_id: self.registry_id,
         };
+        let is_json = reading.format == Format::Json;
         let body = reading.body(&columns)?;
         if !(GROUP_MIN..=GROUP_MAX).contains(&self.row_group_size.0) {
             let problem = "must be from 64KiB to 1GiB";
@@ -165,6 +168,7 @@ impl Component for Config {
                 rows: Rows::new(columns, body),
                 group_bytes: self.row_group_size.0,
             }),
+            is_json,
             account: Account::new(self.memory_max.0),
         }))
     }
@@ -180,6 +184,8 @@ struct Form {
 
 struct Parquet {
     form: Arc<Form>,
+    /// Whether bodies are JSON or typed rows.
+    is_json: bool,
     account: Arc<Account>,
 }
 
@@ -194,6 +200,10 @@ impl Encoder for Parquet {
 
     fn is_lines(&self) -> bool {
         false
+    }
+
+    fn reads_rows(&self) -> bool {
+        self.is_json
     }
 
     fn unwritable(&self, events: &Events) -> Vec<Unwritable> {

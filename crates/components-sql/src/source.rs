@@ -6,6 +6,8 @@
 //! | module | contents |
 //! |---|---|
 //! | `config` | the settings |
+//! | `body` | encodes rows as bodies |
+//! | `wire` | values in PostgreSQL's binary format |
 //! | `datum` | encodes rows as Avro |
 //! | `describe` | the columns, and how to select each |
 //! | `query` | the statements |
@@ -15,6 +17,7 @@
 //! | `kind` | types of columns in files |
 //! | `window` | stored rows of the overlap window |
 //! | `full` | the mode `full` |
+//! | `types` | the table of conversions for docs/types.md |
 //! | `position` | the position stored with the rows |
 //! | `survey` | inspects a table before it is read |
 //! | `again` | reads rows again, to compare them with stored ones |
@@ -22,6 +25,7 @@
 
 mod again;
 mod ask;
+mod body;
 mod config;
 mod datum;
 mod describe;
@@ -40,7 +44,9 @@ mod tests;
 #[path = "source/tests.rs"]
 #[allow(clippy::duplicate_mod, reason = "the same tests by another client")]
 mod tests_by_odbc;
+mod types;
 mod window;
+mod wire;
 
 use std::sync::Arc;
 
@@ -57,9 +63,9 @@ use pipeline::{
 
 use crate::connection::Connection;
 use crate::error::{failed, refused};
-use crate::value::{Encoder, Form};
 pub use again::Reread;
 pub use ask::{ANSWER_ROWS_MAX, Answer, Question, ask};
+use body::BodyEncoder;
 pub use config::Config;
 use config::{Mode, Options};
 pub use datum::avro_schema;
@@ -69,6 +75,7 @@ use position::{STATE, State};
 use query::Table;
 pub(crate) use survey::marks;
 pub use survey::{Kind, Survey, check_zeros, generated, primary_key, survey};
+pub use types::{Conversion, conversions};
 use window::Window;
 
 impl Component for Config {
@@ -135,7 +142,7 @@ struct Sql {
 struct Opened {
     connection: Connection,
     table: Table,
-    encoder: Encoder,
+    encoder: BodyEncoder,
     state: State,
     window: Window,
     intake: Arc<dyn Intake>,
@@ -210,12 +217,8 @@ impl Source for Sql {
             let checked = describe::check_key(&mut connection, &self.options, &table).await;
             checked.map_err(failed)?;
         }
-        let names: Vec<String> = table.columns.iter().map(|it| it.name.clone()).collect();
-        let form = match self.options.form.clone() {
-            Form::Avro(_) => Form::Avro(table.columns.iter().map(|it| it.kind).collect()),
-            form => form,
-        };
-        let encoder = Encoder::new(form, &names);
+        let encoder = BodyEncoder::new(self.options.form.clone(), table.columns.clone());
+        let encoder = encoder.map_err(failed)?;
         let (window, intake) = (Window::load(&known), cx.intake.clone());
         self.opened = Some(Opened { connection, table, encoder, state, window, intake, known });
         Ok(())

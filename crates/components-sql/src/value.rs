@@ -51,20 +51,7 @@ impl Value {
 
     /// Formats JSON on one line, without whitespace between its parts.
     pub(crate) fn json(text: &str) -> Self {
-        let (mut compact, mut in_text, mut escaped) =
-            (String::with_capacity(text.len()), false, false);
-        for c in text.chars() {
-            if in_text {
-                in_text = escaped || c != '"';
-                escaped = !escaped && c == '\\';
-            } else if c.is_ascii_whitespace() {
-                continue;
-            } else {
-                in_text = c == '"';
-            }
-            compact.push(c);
-        }
-        Self::Raw(compact)
+        Self::Raw(compact(text))
     }
 
     /// Returns the text for headers and keys.
@@ -80,6 +67,23 @@ impl Value {
     }
 }
 
+/// Returns JSON without whitespace between its parts.
+pub(crate) fn compact(text: &str) -> String {
+    let (mut compact, mut in_text, mut escaped) = (String::with_capacity(text.len()), false, false);
+    for c in text.chars() {
+        if in_text {
+            in_text = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+        } else if c.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_text = c == '"';
+        }
+        compact.push(c);
+    }
+    compact
+}
+
 /// The encoding of an event's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -90,6 +94,8 @@ pub(crate) enum Form {
     },
     /// Avro, with the schema of these columns.
     Avro(Vec<Kind>),
+    /// Typed rows; see [`crate::source`].
+    Rows,
 }
 
 /// Returns a digest that identifies a row.
@@ -126,7 +132,7 @@ impl Encoder {
     pub(crate) fn encode(&self, values: &[Value], body: &mut Vec<u8>) -> Option<String> {
         body.clear();
         match &self.form {
-            Form::Json => self.put_object(values, body),
+            Form::Json | Form::Rows => self.put_object(values, body),
             Form::Avro(kinds) => {
                 if let Err(at) = put_datum(kinds, values, body) {
                     body.clear();

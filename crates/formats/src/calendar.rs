@@ -13,8 +13,8 @@
 //!
 //! `infinity` has the numbers of PostgreSQL's own binary form.
 
-use std::fmt::Write;
-
+pub use ::rows::calendar::TimeForm;
+use ::rows::{Moment, calendar as rows};
 use jiff::Timestamp;
 
 const NANOS: i128 = 1_000_000_000;
@@ -31,17 +31,6 @@ pub enum NotTime {
     Finer,
     /// It is too far from 1970.
     Range,
-}
-
-/// Form of a written time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeForm {
-    /// `2026-11-26T16:00:00.25Z`.
-    Utc,
-    /// `2026-11-26T16:00:00.25`.
-    Local,
-    /// `2026-11-26 16:00:00.25`.
-    Spaced,
 }
 
 /// Parses a date such as `2026-11-26`, `0044-03-15 BC` or `infinity`, to days since 1970.
@@ -87,15 +76,7 @@ pub fn count(text: &str, parts: i64) -> Result<i64, NotTime> {
 
 /// Appends the date of a day since 1970.
 pub fn put_day(day: i32, out: &mut String) {
-    match day {
-        i32::MAX => out.push_str("infinity"),
-        i32::MIN => out.push_str("-infinity"),
-        day => {
-            let (date, era) = date_of(day.into());
-            out.push_str(&date);
-            out.push_str(era);
-        }
-    }
+    append(out, |text| rows::put_day(day, text));
 }
 
 /// Appends a time: a count of units since 1970, with `parts` units in a second.
@@ -109,30 +90,19 @@ pub fn put_count(count: i64, parts: i64, form: TimeForm, out: &mut String) {
 
 /// Appends a time in nanoseconds since 1970.
 pub fn put_nanos(nanos: i128, form: TimeForm, out: &mut String) {
-    let of_day = i128::from(SECONDS_OF_DAY) * NANOS;
-    let (date, era) = date_of(nanos.div_euclid(of_day) as i64);
-    out.push_str(&date);
-    out.push(if form == TimeForm::Spaced { ' ' } else { 'T' });
-    put_time_of_day(nanos.rem_euclid(of_day) as i64, out);
-    if form == TimeForm::Utc {
-        out.push('Z');
-    }
-    out.push_str(era);
+    let moment = Moment::from_nanos(nanos).expect("seconds of a time fit into 64 bits");
+    append(out, |text| rows::put_moment(moment, form, text));
 }
 
 /// Appends a time of day in nanoseconds since midnight, as `16:00:00.25`.
 pub fn put_time_of_day(nanos: i64, out: &mut String) {
-    let (seconds, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let written = match nanos {
-        0 => write!(out, "{hour:02}:{minute:02}:{second:02}"),
-        _ => {
-            let digits = format!("{nanos:09}");
-            let digits = digits.trim_end_matches('0');
-            write!(out, "{hour:02}:{minute:02}:{second:02}.{digits}")
-        }
-    };
-    written.expect("a string takes it");
+    append(out, |text| rows::put_time_of_day(nanos, text));
+}
+
+fn append(out: &mut String, put: impl FnOnce(&mut Vec<u8>)) {
+    let mut text = Vec::with_capacity(40);
+    put(&mut text);
+    out.push_str(str::from_utf8(&text).expect("dates and times are ASCII"));
 }
 
 fn without_era(text: &str) -> (&str, bool) {
@@ -166,22 +136,6 @@ fn days_of(date: &str, is_bc: bool) -> Option<i64> {
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let of_era = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
     Some(era * 146_097 + of_era - 719_468)
-}
-
-/// Returns the date of a day since 1970, and its era.
-fn date_of(days: i64) -> (String, &'static str) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    match year {
-        1.. => (format!("{year:04}-{month:02}-{day:02}"), ""),
-        _ => (format!("{:04}-{month:02}-{day:02}", 1 - year), " BC"),
-    }
 }
 
 fn digits<N: std::str::FromStr>(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<N> {

@@ -1,13 +1,16 @@
 //! The format of a file: an encoder, and a codec around it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::rows::SCHEMA_HEADER;
 use bytes::Bytes;
 use pipeline::{
-    BuildContext, BuildError, Choice, Codec, Compressor, Encoder, Events, FileEncoder, Unwritable,
+    BuildContext, BuildError, Choice, Codec, Compressor, Encoder, EventRef, Events, FileEncoder,
+    Unwritable,
 };
 
-use crate::codecs;
+use crate::{codecs, rows};
 
 /// Format of files: an encoder, and a codec.
 pub struct Format {
@@ -78,9 +81,21 @@ impl Format {
         }
     }
 
-    /// See [`Encoder::unwritable`].
+    /// See [`Encoder::unwritable`]. Typed rows are unwritable for encoders that do not read them.
     pub fn unwritable(&self, events: &Events) -> Vec<Unwritable> {
-        self.encoder.unwritable(events)
+        if self.encoder.reads_rows() || !rows::are_typed(events) {
+            return self.encoder.unwritable(events);
+        }
+        let reason = "the body is a typed row, which the encoder of this sink does not read: use \
+                      the encoder `parquet`, or set another `format` in the source";
+        let typed = |event: &EventRef<'_>| event.header(SCHEMA_HEADER).is_some();
+        let rows = events.iter().filter(typed);
+        let rows = rows.map(|event| Unwritable { index: event.index(), reason: reason.to_owned() });
+        // One reason for each event: a typed row hides other problems.
+        let mut unwritable: BTreeMap<usize, Unwritable> =
+            self.encoder.unwritable(events).into_iter().map(|it| (it.index, it)).collect();
+        unwritable.extend(rows.map(|it| (it.index, it)));
+        unwritable.into_values().collect()
     }
 
     /// See [`Encoder::size_bound`]; the size is before compression.
@@ -158,5 +173,28 @@ impl FormattedFile {
         let first = if encoded.is_empty() { encoded } else { self.compressor.compress(encoded) };
         let last = self.compressor.finish();
         if first.is_empty() { last } else { [first, last].concat().into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::BatchBuilder;
+    use serde_json::json;
+
+    use super::*;
+    use crate::encoders::testkit;
+
+    #[test]
+    fn typed_rows_are_unwritable_for_encoders_that_do_not_read_them() {
+        let mut builder = BatchBuilder::default();
+        builder.push(b"{}", &[]);
+        builder.push(&[0xc1, 0, 7], &[(SCHEMA_HEADER, "{}")]);
+        let batch = builder.finish();
+        for encoder in ["text", "json"] {
+            let format = Format::plain(testkit::encoder(&json!(encoder)));
+            let found = format.unwritable(&batch);
+            assert_eq!(found.len(), 1, "{encoder}");
+            assert!(found[0].index == 1 && found[0].reason.contains("`parquet`"), "{found:?}");
+        }
     }
 }

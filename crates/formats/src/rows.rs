@@ -1,8 +1,11 @@
 //! Formats values of a row object in JSON, as databases accept them. For decoders of typed files.
 
+use std::borrow::Cow;
+
+use ::rows::{SCHEMA_HEADER, Schema};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use pipeline::EventRef;
+use pipeline::{EventRef, Events};
 
 use crate::calendar::{self, TimeForm};
 
@@ -13,6 +16,52 @@ pub const PROBLEM: &str = "problem";
 /// column and the cause.
 pub fn reason(event: EventRef<'_>, otherwise: impl Into<String>) -> String {
     event.header(PROBLEM).map_or_else(|| otherwise.into(), str::to_owned)
+}
+
+/// Returns whether any of the events has a typed row.
+pub fn are_typed(events: &Events) -> bool {
+    events.value_runs(SCHEMA_HEADER).any(|(value, _)| value.is_some())
+}
+
+/// Returns the body of an event as JSON: a typed row becomes an object, other bodies are returned
+/// unchanged. Schemas are parsed once for all events with the same one.
+///
+/// # Errors
+/// Fails if the body is not a row of its schema.
+pub fn json_body<'e>(event: EventRef<'e>, seen: &mut SeenSchema) -> Result<Cow<'e, [u8]>, String> {
+    let Some(schema) = seen.schema(event)? else { return Ok(event.body().into()) };
+    let mut object = Vec::with_capacity(2 * event.body().len());
+    schema.put_object(event.body(), &mut object).map_err(|problem| problem.to_string())?;
+    Ok(object.into())
+}
+
+/// The schema of the last typed row.
+#[derive(Debug, Default)]
+pub struct SeenSchema {
+    last: Option<(String, Result<Schema, String>)>,
+}
+
+impl SeenSchema {
+    /// Returns the schema of an event; `None` if its body is not a typed row.
+    ///
+    /// # Errors
+    /// Fails if its header is not a schema.
+    pub fn schema(&mut self, event: EventRef<'_>) -> Result<Option<&Schema>, String> {
+        event.header(SCHEMA_HEADER).map(|text| self.parse(text)).transpose()
+    }
+
+    fn parse(&mut self, text: &str) -> Result<&Schema, String> {
+        let last = self.last.take().filter(|(seen, _)| *seen == text);
+        let parse = || {
+            let schema = Schema::parse(text);
+            (
+                text.to_owned(),
+                schema.map_err(|problem| format!("the header `{SCHEMA_HEADER}` {problem}")),
+            )
+        };
+        let (_, schema) = self.last.insert(last.unwrap_or_else(parse));
+        schema.as_ref().map_err(Clone::clone)
+    }
 }
 
 const NANOS_OF_DAY: i64 = 86_400_000_000_000;

@@ -94,6 +94,11 @@ pub trait Encoder: Send + Sync {
         Vec::new()
     }
 
+    /// Returns `true` if it reads typed rows (the crate `rows`).
+    fn reads_rows(&self) -> bool {
+        false
+    }
+
     /// Returns an upper bound of the bytes that `events` add to a file: to its written part, and to
     /// the part that its encoder [holds back](FileEncoder::held_back).
     fn size_bound(&self, events: &Events) -> u64;

@@ -12,13 +12,6 @@ pub struct Column {
     pub kind: String,
 }
 
-impl Column {
-    /// Returns whether its values are texts that contain JSON.
-    pub(crate) fn has_json(&self) -> bool {
-        self.kind.contains("json_text")
-    }
-}
-
 /// The formats of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Form {

@@ -165,10 +165,7 @@ impl Import {
     /// The form of the rows in the channel.
     fn put_body(&self, out: &mut String) {
         match &self.files.form {
-            Form::Parquet(columns) if columns.iter().any(Column::has_json) => {
-                set(out, "json_text", "true");
-            }
-            Form::Parquet(_) => {}
+            Form::Parquet(_) => set(out, "format", "\"rows\""),
             Form::Avro(_) => set(out, "format", "\"avro\""),
             Form::Text | Form::Sequence => {
                 set(out, "format", "\"csv\"");

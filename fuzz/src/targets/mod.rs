@@ -8,6 +8,7 @@ mod interceptors;
 mod nats;
 mod paths;
 mod plugins;
+mod rows;
 mod rpc;
 mod shippers;
 mod stored;
@@ -38,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     target("rabbitmq", brokers::rabbitmq, 6),
     target("amqp", brokers::amqp, 4),
     target("parquet", brokers::parquet, 1),
+    target("rows", rows::rows, 60),
     target("plugin", plugins::plugin, 8),
     target("fluent", shippers::fluent, 12),
     target("lumberjack", shippers::lumberjack, 9),

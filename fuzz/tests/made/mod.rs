@@ -2,6 +2,7 @@
 //! our own messages.
 
 mod brokers;
+mod rows;
 mod shippers;
 
 use std::path::Path;
@@ -24,7 +25,7 @@ type Seed = (&'static str, String, Vec<u8>);
 /// Returns all seeds.
 pub(crate) fn all() -> Vec<Seed> {
     let own = [frames(), flume_channel(), avro(), bodies(), messages(), positions()].concat();
-    [own, brokers::all(), shippers::all()].concat()
+    [own, brokers::all(), rows::all(), shippers::all()].concat()
 }
 
 fn golden(path: &str) -> Vec<u8> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cargo::Package;
 
 /// What `@core` in the paths of a test stands for.
-const CORE: [&str; 27] = [
+const CORE: [&str; 28] = [
     "crates/admin",
     "crates/agent",
     "crates/channel",
@@ -29,6 +29,7 @@ const CORE: [&str; 27] = [
     "crates/pipeline",
     "crates/program",
     "crates/proof",
+    "crates/rows",
     "crates/storage",
     "crates/storage-hdfs",
     "crates/support",

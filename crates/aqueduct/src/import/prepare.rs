@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use components_hdfs::hdfs::publish::{PublishedTable, publish};
 use components_hdfs::hdfs::store::{self, Access};
-use components_sql::source::{self, Kind};
+use components_sql::source;
 use config::{ConfigErrors, Plan};
 use pipeline::{BuildContext, Env};
 use program::cli;
@@ -95,7 +95,7 @@ pub(super) async fn prepare(mut import: Import, env: &Env) -> Result<PreparedImp
     let names: Vec<String> = survey.columns.iter().map(|(name, _)| name.clone()).collect();
     if import.lacks_columns() {
         let columns = survey.columns.into_iter();
-        let columns = columns.map(|(name, kind)| Column { name, kind: kind_of(kind) });
+        let columns = columns.map(|(name, kind)| Column { name, kind: kind.in_parquet() });
         import.learn_columns(columns.collect());
     }
     let (text, settings) = settings(&import, &data_dir, env)?;
@@ -199,26 +199,6 @@ fn settings(
     text += &import.to_toml(Layout::Once(&import.sink()), &Notes::default());
     let settings = config::read_text("import", Path::new("import.toml"), &text, env)?;
     Ok((text, settings))
-}
-
-/// Returns the name of a type in the encoder `parquet`.
-fn kind_of(kind: Kind) -> String {
-    let name = match kind {
-        Kind::Bool => "bool",
-        Kind::Int32 => "int32",
-        Kind::Int64 => "int64",
-        Kind::Float => "float",
-        Kind::Double => "double",
-        Kind::Decimal { precision, scale } => {
-            return format!("type = \"decimal\", precision = {precision}, scale = {scale}");
-        }
-        Kind::Date => "date",
-        Kind::Timestamp => "timestamp_micros",
-        // The source writes texts, so that JSON null is not NULL.
-        Kind::Json => "json_text",
-        Kind::Text => "string",
-    };
-    format!("type = \"{name}\"")
 }
 
 /// Creates the Hive table of the files, and prints its name. It is empty until the first file.

@@ -33,3 +33,5 @@ mod sqoop;
 mod status;
 mod systemd;
 mod top;
+#[cfg(all(feature = "parquet", feature = "sql"))]
+mod types_page;

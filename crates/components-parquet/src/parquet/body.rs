@@ -40,7 +40,7 @@ pub(super) trait Body: Send + Sync + fmt::Debug {
 
     /// Returns how many of the columns selected by `counts` may contain a copy of the same byte;
     /// `None` if their texts may be longer than in the body.
-    fn copies(&self, counts: &dyn Fn(usize) -> bool) -> Option<u64>;
+    fn copies(&self, events: &Events, counts: &dyn Fn(usize) -> bool) -> Option<u64>;
 }
 
 /// The settings of bodies.

@@ -65,6 +65,24 @@ pub(super) enum ColumnType {
     TimestampMicros,
 }
 
+impl ColumnType {
+    /// All types without parameters.
+    pub(super) const PLAIN: [Self; 12] = [
+        Self::Bool,
+        Self::Int32,
+        Self::Int64,
+        Self::Float,
+        Self::Double,
+        Self::String,
+        Self::Bytes,
+        Self::Json,
+        Self::JsonText,
+        Self::Date,
+        Self::TimestampMillis,
+        Self::TimestampMicros,
+    ];
+}
+
 /// A type with its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {

@@ -64,7 +64,7 @@ impl Fit {
         let (text, is_text) = match found {
             Found::Json(raw) => (raw.get(), raw.get().starts_with('"')),
             Found::Text(text) => (std::str::from_utf8(text).unwrap_or_default(), true),
-            Found::Missing | Found::Avro(_) => return,
+            Found::Missing | Found::Avro(_) | Found::Typed(_) => return,
         };
         if matches!(found, Found::Json(_)) && text == "null" {
             return;

@@ -3,6 +3,7 @@
 //! Values are not converted, in JSON not even parsed: the column interprets them, so that numbers
 //! are parsed once, exactly. The whole body is checked; a truncated object is an error.
 
+use ::rows::Value as Typed;
 use formats::avro::schema::value::{Datum, Value as Item};
 use std::borrow::Cow;
 use std::fmt;
@@ -24,7 +25,7 @@ pub(super) struct Paths {
 const NO_OBJECT: Unread = Unread::Body(Cow::Borrowed("the body is not a JSON object"));
 
 /// Why a body has no values.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unread {
     /// It has a wrong format; a complete sentence.
     Body(Cow<'static, str>),
@@ -90,6 +91,29 @@ impl Paths {
             }
         });
         problem.map_or(Ok(()), Err)
+    }
+
+    /// Returns the paths below a key; `None` if no path begins with it.
+    pub(super) fn below(&self, key: &str) -> Option<&Self> {
+        self.keys.iter().find(|(other, _)| other == key).map(|(_, inner)| inner)
+    }
+
+    /// Handles the value of a typed row.
+    ///
+    /// # Errors
+    /// A path leads through something other than a JSON object.
+    pub(super) fn take_value<'e>(
+        &self,
+        value: Typed<'e>,
+        found: &mut [Found<'e>],
+    ) -> Result<(), Unread> {
+        self.columns.iter().for_each(|column| found[*column] = Found::Typed(value));
+        match value {
+            _ if self.keys.is_empty() => Ok(()),
+            Typed::Null => Ok(()),
+            Typed::Json(text) if text.starts_with('{') => self.read(text.as_bytes(), found),
+            other => Err(Unread::Within(self.keys[0].1.first(), other.noun())),
+        }
     }
 
     fn take_datum<'e>(&self, datum: Datum<'e>, found: &mut [Found<'e>]) -> Result<(), Unread> {
@@ -206,7 +230,7 @@ mod tests {
         paths.read(body.as_bytes(), &mut found)?;
         let text = |found: &Found<'_>| match found {
             Found::Json(raw) => Some(raw.get().to_owned()),
-            Found::Missing | Found::Text(_) | Found::Avro(_) => None,
+            Found::Missing | Found::Text(_) | Found::Avro(_) | Found::Typed(_) => None,
         };
         Ok(found.iter().map(text).collect())
     }

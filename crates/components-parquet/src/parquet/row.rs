@@ -55,7 +55,7 @@ impl Rows {
     /// Returns an upper bound of the text size of all rows.
     pub(super) fn text_bytes(&self, events: &Events) -> u64 {
         let columns = self.columns.iter().filter(|column| column.kind.is_bytes());
-        let Some(copies) = self.body.copies(&|column| self.columns[column].kind.is_bytes()) else {
+        let Some(copies) = self.copies(events) else {
             let mut bytes = 0;
             self.read(events, |_, row| {
                 // Events that do not fit are not written.
@@ -73,6 +73,10 @@ impl Rows {
             Source::Path(_) => 0,
         };
         events.body_bytes() * copies + columns.map(of_column).sum::<u64>()
+    }
+
+    fn copies(&self, events: &Events) -> Option<u64> {
+        self.body.copies(events, &|column| self.columns[column].kind.is_bytes())
     }
 
     /// Passes each event to `each`, with its index.

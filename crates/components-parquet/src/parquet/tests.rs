@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod formats;
+mod typed;
 
 fn context() -> BuildContext {
     BuildContext::alone("store", Path::new("unused"), env::real())

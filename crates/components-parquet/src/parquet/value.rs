@@ -1,6 +1,7 @@
 //! Converts a value for its column exactly, or explains why it does not fit.
 
 mod avro;
+mod typed;
 
 use std::borrow::Cow;
 
@@ -9,6 +10,7 @@ use formats::calendar::{self, NotTime};
 use serde_json::value::RawValue;
 
 pub(super) use self::avro::noun;
+pub use self::typed::accepted;
 use super::column::{ColumnType, Kind};
 
 /// The value that a column finds.
@@ -22,6 +24,8 @@ pub(super) enum Found<'a> {
     Text(&'a [u8]),
     /// An Avro value.
     Avro(Datum<'a>),
+    /// A value of a typed row.
+    Typed(::rows::Value<'a>),
 }
 
 /// A value of a column's type.
@@ -55,6 +59,7 @@ pub(super) fn value(kind: Kind, found: Found<'_>) -> Result<Value<'_>, Problem> 
         Found::Json(raw) => raw.get(),
         Found::Text(text) => return of_text(kind, text),
         Found::Avro(datum) => return avro::convert(kind, datum),
+        Found::Typed(value) => return typed::convert(kind, value),
     };
     if raw == "null" {
         return Ok(Value::Null);

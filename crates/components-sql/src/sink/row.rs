@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use formats::csv::{Csv, Scratch};
 use formats::json;
-use formats::rows::reason;
+use formats::rows::{SeenSchema, json_body, reason};
 use pipeline::EventRef;
 
 use super::config::Format;
@@ -102,6 +102,7 @@ pub(super) struct Reader<'a> {
     /// Indexes of the key columns.
     key: &'a [usize],
     csv: Option<(Csv, Scratch)>,
+    seen: SeenSchema,
 }
 
 /// The fields of a body.
@@ -119,7 +120,7 @@ impl<'a> Reader<'a> {
             let scratch = csv.scratch();
             (csv, scratch)
         });
-        Self { reading, targets, key, csv }
+        Self { reading, targets, key, csv, seen: SeenSchema::default() }
     }
 
     /// Converts an event to a row.
@@ -127,7 +128,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// The event cannot be converted, and why.
     pub(super) fn row(&mut self, event: EventRef<'_>) -> Result<Row, String> {
-        let fields = self.fields(event.body()).map_err(|problem| reason(event, problem))?;
+        let body = json_body(event, &mut self.seen)?;
+        let fields = self.fields(&body).map_err(|problem| reason(event, problem))?;
         if self.reading.rejects_extra {
             self.check_extra(&fields)?;
         }
@@ -256,6 +258,28 @@ mod tests {
 
     fn text(text: &str) -> Value {
         Value::Text(text.to_owned())
+    }
+
+    #[test]
+    fn reads_typed_rows_and_rejects_malformed_ones() {
+        use ::rows::{Column, SCHEMA_HEADER, Schema, Type, Value as Typed};
+        let columns = ["a", "b"].map(|name| Column { name: name.into(), kind: Type::Text });
+        let schema = Schema::new(columns.to_vec()).unwrap();
+        let mut body = Vec::new();
+        schema.write([Typed::Text("x\""), Typed::Null], &mut body).unwrap();
+        let mut builder = BatchBuilder::default();
+        let header = schema.to_text();
+        builder.push(&body, &[(SCHEMA_HEADER, &header)]);
+        builder.push(&body[1..], &[(SCHEMA_HEADER, &header)]);
+        builder.push(br#"{"a":"y"}"#, &[]);
+        let batch = builder.finish();
+        let (reading, targets) = (reading(Format::Json), [target("a", "a"), target("b", "b")]);
+        let mut reader = Reader::new(&reading, &targets, &[]);
+        let found: Vec<_> = batch.iter().map(|event| reader.row(event)).collect();
+        let values = |found: &Result<Row, String>| found.as_ref().unwrap().values.clone();
+        assert_eq!(values(&found[0]), [text("x\""), Value::Null]);
+        assert!(found[1].as_ref().unwrap_err().contains("not a typed row"), "{found:?}");
+        assert_eq!(values(&found[2]), [text("y")]);
     }
 
     #[test]

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use formats::calendar;
 use pipeline::{BuildContext, SourceError};
 
+use super::body::Values;
 use super::config::{Config, Mode, Options};
 use super::position::{self, Range, STATE, State};
 use super::query::{Kind, Table};
 use super::rows::Rows;
 use super::{describe, failed, full, refused};
 use crate::connection::Connection;
-use crate::value::Value;
+use crate::value::{Form, Value};
 
 /// A table to read again.
 pub struct Reread {
@@ -33,7 +34,9 @@ impl Reread {
         known: &[(Bytes, Bytes)],
         cx: &BuildContext,
     ) -> Result<Self, SourceError> {
-        let options = config.options(cx).map_err(|error| refused(error.to_string()))?;
+        let mut options = config.options(cx).map_err(|error| refused(error.to_string()))?;
+        // Texts of the server check the typed values of the files by another way.
+        options.form = Form::Json;
         let state: Option<State> = position::read(known, STATE).map_err(refused)?;
         let state = state.ok_or_else(|| refused("no row has been read yet".to_owned()))?;
         if state.of != options.digest() {
@@ -83,7 +86,10 @@ impl Reread {
                 let mut rows = reading.map_err(failed)?;
                 while let Some(mut row) = rows.row(&self.table).await.map_err(failed)? {
                     found += 1;
-                    let texts = row.values.iter().map(|it| (*it != Value::Null).then(|| it.text()));
+                    let Values::Plain(values) = &row.values else {
+                        unreachable!("the rows are read as text")
+                    };
+                    let texts = values.iter().map(|it| (*it != Value::Null).then(|| it.text()));
                     take(texts.collect());
                     after = Some(row.order.split_off(usize::from(range.in_nulls)));
                 }

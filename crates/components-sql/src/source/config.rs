@@ -107,6 +107,9 @@ pub(super) enum Format {
     /// An Avro datum of a record: each column is a union of null and its type. A dry run of
     /// `aqueduct import` prints its `schema` for the encoder `avro_schema`.
     Avro,
+    /// A typed row, with its schema in the header `rows.schema`. The encoder `parquet` and the sink
+    /// `sql` read it; for other components use another format.
+    Rows,
 }
 
 mod defaults {
@@ -304,7 +307,8 @@ impl Config {
         match self.format {
             Format::Json if is_default => return Ok(Form::Json),
             Format::Avro if is_default => return Ok(Form::Avro(Vec::new())),
-            Format::Json | Format::Avro => {
+            Format::Rows if is_default => return Ok(Form::Rows),
+            Format::Json | Format::Avro | Format::Rows => {
                 return invalid(
                     "format",
                     "must be \"csv\" if `delimiter` or `null` is set: remove them, or change \

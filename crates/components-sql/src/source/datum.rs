@@ -85,7 +85,7 @@ fn put_value(kind: Kind, text: &str, out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Returns the digits of a decimal as an integer.
-fn unscaled(text: &str, precision: u32, scale: u32) -> Option<i128> {
+pub(super) fn unscaled(text: &str, precision: u32, scale: u32) -> Option<i128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let zeros = (scale as usize).checked_sub(fraction.len())?;
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -9,10 +9,12 @@ use tokio_postgres::types::{Kind, Type};
 use super::config::{Mode, Options};
 use super::query::{Column, Kind as ColumnKind, Ordered, Table};
 use super::rows::Rows;
+use super::wire::Wire;
 use crate::connection::{Connection, MYSQL_BINARY};
 use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::meaning::Meaning;
+use crate::value::Form;
 
 /// Describes the columns.
 ///
@@ -43,6 +45,8 @@ pub(super) async fn table(
             let statement = it.client.prepare(&text).await;
             let statement =
                 statement.map_err(|error| SqlError::postgres(&target.address, &error))?;
+            // Other formats are texts, which the server writes.
+            table.is_binary = matches!(options.form, Form::Rows | Form::Csv { .. });
             let columns = statement.columns().iter();
             columns.map(|it| of_postgres(it.name(), it.type_(), it.type_modifier())).collect()
         }
@@ -84,6 +88,11 @@ pub(super) async fn table(
         tracing::info!(columns = ?unknown, "columns of user-defined types are read as text");
     }
     table.columns = columns.into_iter().map(|it| it.column).collect();
+    if table.is_binary {
+        for column in table.columns.iter_mut().filter(|it| it.wire != Wire::Cast) {
+            column.selected = table.dialect.quote(&column.name);
+        }
+    }
     Ok(table)
 }
 
@@ -111,8 +120,8 @@ pub(super) async fn check_key(
     }
 }
 
-struct Described {
-    column: Column,
+pub(super) struct Described {
+    pub(super) column: Column,
     ordered: Result<Ordered, &'static str>,
     /// Whether the type is unknown.
     is_unknown: bool,
@@ -189,7 +198,7 @@ fn kind_of_mysql(column: &mysql_async::Column) -> ColumnKind {
     }
 }
 
-fn of_postgres(name: &str, kind: &Type, modifier: i32) -> Described {
+pub(super) fn of_postgres(name: &str, kind: &Type, modifier: i32) -> Described {
     let quoted = Dialect::Postgres.quote(name);
     let as_text = format!("{quoted}::text");
     let of_server = "(now() AT TIME ZONE (SELECT reset_val FROM pg_catalog.pg_settings WHERE name \
@@ -223,19 +232,16 @@ fn of_postgres(name: &str, kind: &Type, modifier: i32) -> Described {
     let around = (String::new(), cast);
     let ordered =
         Ordered { name: quoted, selected: as_text, meaning: Meaning::Native, around, not_ahead };
+    let of = kind_of_postgres(kind, modifier);
+    let (name, wire) = (name.to_owned(), Wire::of(kind, of));
     Described {
-        column: Column {
-            name: name.to_owned(),
-            kind: kind_of_postgres(kind, modifier),
-            selected,
-            meaning,
-        },
+        column: Column { name, kind: of, selected, meaning, wire },
         ordered: Ok(ordered),
         is_unknown,
     }
 }
 
-fn of_mysql(column: &mysql_async::Column) -> Described {
+pub(super) fn of_mysql(column: &mysql_async::Column) -> Described {
     use ColumnType as T;
     let name = column.name_str().into_owned();
     let quoted = Dialect::Mysql.quote(&name);
@@ -280,7 +286,8 @@ fn of_mysql(column: &mysql_async::Column) -> Described {
         not_ahead,
     });
     let kind = kind_of_mysql(column);
-    let column = Column { name, kind, selected: quoted, meaning: Meaning::Native };
+    let column =
+        Column { name, kind, selected: quoted, meaning: Meaning::Native, wire: Wire::Cast };
     Described { column, ordered, is_unknown: false }
 }
 
@@ -310,7 +317,7 @@ fn not_ahead_in_sqlite(quoted: &str) -> String {
     )
 }
 
-fn of_sqlite(name: &str) -> Described {
+pub(super) fn of_sqlite(name: &str) -> Described {
     let quoted = Dialect::Sqlite.quote(name);
     let ordered = Ordered {
         name: quoted.clone(),
@@ -322,6 +329,7 @@ fn of_sqlite(name: &str) -> Described {
     };
     // Each value of SQLite has its own type.
     let kind = ColumnKind::Text;
-    let column = Column { name: name.to_owned(), kind, selected: quoted, meaning: Meaning::Native };
+    let (name, meaning, wire) = (name.to_owned(), Meaning::Native, Wire::Cast);
+    let column = Column { name, kind, selected: quoted, meaning, wire };
     Described { column, ordered: Ok(ordered), is_unknown: false }
 }

@@ -18,6 +18,7 @@ use pipeline::{Intake, SourceError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::body::BodyEncoder;
 use super::config::Options;
 use super::gather::{Gathered, RowBatch};
 use super::position::{self, Plan, Range, STATE, forgotten, numbered};
@@ -29,7 +30,7 @@ use crate::database::Target;
 use crate::dialect::Dialect;
 use crate::error::SqlError;
 use crate::odbc::Odbc;
-use crate::value::{Encoder, Tuple, Value};
+use crate::value::{Tuple, Value};
 
 /// Rows of a range, and its progress.
 struct Piece {
@@ -58,7 +59,7 @@ struct Shared {
     planning: tokio::sync::Mutex<()>,
     options: Arc<Options>,
     table: Table,
-    encoder: Encoder,
+    encoder: BodyEncoder,
     intake: Arc<dyn Intake>,
 }
 
@@ -146,7 +147,7 @@ impl Shared {
                     // In the NULL ranges, the first column is not part of the order.
                     let order = row.order.split_off(usize::from(range.in_nulls));
                     row.order = order;
-                    gather.push(row, &self.options, &self.encoder);
+                    gather.push(row, &self.options, &self.encoder)?;
                     if gather.is_full(&self.options, self.intake.batch_bytes_max()) {
                         after.clone_from(&gather.last);
                         let gathered = gather.finish();

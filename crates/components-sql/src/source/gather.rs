@@ -1,18 +1,23 @@
 //! Turns rows into events of a batch.
 
+use ::rows::SCHEMA_HEADER;
 use formats::rows::PROBLEM;
 use peers::limits::Cut;
 use pipeline::{Batch, BatchBuilder};
 
+use super::body::{BodyEncoder, BodyHeaders};
 use super::config::Options;
 use super::rows::Row;
-use crate::value::{Encoder, Tuple, Value, digest};
+use crate::error::SqlError;
+use crate::value::{Tuple, Value, digest};
 
 /// A batch in progress.
 #[derive(Default)]
 pub(super) struct RowBatch {
     builder: BatchBuilder,
     body: Vec<u8>,
+    /// Value of the header `key` of the last row.
+    key: String,
     bytes: usize,
     /// The last row of the batch.
     pub(super) last: Option<Tuple>,
@@ -44,17 +49,33 @@ impl RowBatch {
         self.bytes as u64 >= bytes || cut.is_some_and(|cut| self.builder.len() as u64 >= cut.events)
     }
 
-    pub(super) fn push(&mut self, row: Row, options: &Options, encoder: &Encoder) {
-        let problem = encoder.encode(&row.values, &mut self.body);
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// A value of the row is malformed.
+    pub(super) fn push(
+        &mut self,
+        row: Row,
+        options: &Options,
+        encoder: &BodyEncoder,
+    ) -> Result<(), SqlError> {
+        let BodyHeaders { schema, problem } = encoder.encode(&row.values, &mut self.body)?;
         let timestamp = row.timestamp.map(|millis| millis.to_string());
         // The key is at the end of the order.
         let of_key = row.order.len() - options.key.len().min(row.order.len());
-        let key: Vec<String> = row.order[of_key..].iter().map(Value::text).collect();
-        let key = key.join(",");
+        self.key.clear();
+        for (at, value) in row.order[of_key..].iter().enumerate() {
+            self.key.push_str(if at > 0 { "," } else { "" });
+            match value {
+                Value::Text(text) | Value::Raw(text) => self.key.push_str(text),
+                value => self.key.push_str(&value.text()),
+            }
+        }
         let mut headers: Vec<(&str, &str)> = Vec::new();
         headers.extend(options.table.as_deref().map(|table| ("table", table)));
-        headers.extend((!options.key.is_empty()).then_some(("key", &*key)));
+        headers.extend((!options.key.is_empty()).then_some(("key", &*self.key)));
         headers.extend(timestamp.as_deref().map(|millis| ("timestamp", millis)));
+        headers.extend(schema.as_deref().map(|schema| (SCHEMA_HEADER, schema)));
         headers.extend(problem.as_deref().map(|problem| (PROBLEM, problem)));
         self.builder.push(&self.body, &headers);
         self.bytes += self.body.len() + headers.iter().map(|(_, value)| value.len()).sum::<usize>();
@@ -62,6 +83,7 @@ impl RowBatch {
             self.digests.push(digest(&row.order));
         }
         self.last = Some(row.order);
+        Ok(())
     }
 
     pub(super) fn finish(&mut self) -> Gathered {

@@ -64,7 +64,7 @@ impl Sql {
             let (mut gather, mut found) = (RowBatch::default(), 0);
             while let Some(row) = rows.row(&opened.table).await.map_err(failed)? {
                 found += 1;
-                gather.push(row, &self.options, &opened.encoder);
+                gather.push(row, &self.options, &opened.encoder).map_err(failed)?;
                 if gather.is_full(&self.options, opened.intake.batch_bytes_max()) {
                     opened.state.cursor.clone_from(&gather.last);
                     self.store(&mut opened.state, &mut opened.window, &mut gather).await?;
@@ -122,7 +122,7 @@ impl Sql {
                 if opened.window.is_stored(digest(&row.order)) {
                     continue;
                 }
-                gather.push(row, &self.options, &opened.encoder);
+                gather.push(row, &self.options, &opened.encoder).map_err(failed)?;
                 if gather.is_full(&self.options, opened.intake.batch_bytes_max()) {
                     self.store(&mut opened.state, &mut opened.window, &mut gather).await?;
                 }

@@ -32,6 +32,28 @@ pub enum Kind {
     Text,
 }
 
+impl Kind {
+    /// Returns the type of a column of the encoder `parquet`, as settings in TOML.
+    pub fn in_parquet(self) -> String {
+        let name = match self {
+            Self::Bool => "bool",
+            Self::Int32 => "int32",
+            Self::Int64 => "int64",
+            Self::Float => "float",
+            Self::Double => "double",
+            Self::Decimal { precision, scale } => {
+                return format!("type = \"decimal\", precision = {precision}, scale = {scale}");
+            }
+            Self::Date => "date",
+            Self::Timestamp => "timestamp_micros",
+            // JSON null is not NULL.
+            Self::Json => "json_text",
+            Self::Text => "string",
+        };
+        format!("type = \"{name}\"")
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

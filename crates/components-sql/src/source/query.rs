@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::config::Options;
 pub(super) use super::kind::Kind;
 use super::position::Range;
+use super::wire::Wire;
 use crate::dialect::Dialect;
 use crate::meaning::Meaning;
 use crate::value::{Tuple, Value};
@@ -17,6 +18,8 @@ pub(super) struct Column {
     /// The selected expression.
     pub(super) selected: String,
     pub(super) meaning: Meaning,
+    /// How PostgreSQL sends the values of typed rows.
+    pub(super) wire: Wire,
 }
 
 /// A column that orders the rows.
@@ -59,6 +62,8 @@ pub(super) struct Table {
     pub(super) timestamp: Option<String>,
     /// Whether JSON values are texts.
     pub(super) has_json_texts: bool,
+    /// Whether PostgreSQL sends the values of columns in their binary format.
+    pub(super) is_binary: bool,
 }
 
 /// A statement and its parameters.
@@ -89,6 +94,7 @@ impl Table {
             not_ahead: None,
             timestamp: timestamp.map(|name| dialect.millis(&dialect.quote(name))),
             has_json_texts: options.has_json_texts,
+            is_binary: false,
         }
     }
 

@@ -5,13 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use mysql_async::BinaryProtocol;
 use mysql_async::prelude::Queryable;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
+use super::body::Values;
 use super::query::{Kind, Statement, Table};
 use crate::connection::Connection;
 use crate::database::Target;
@@ -30,7 +31,7 @@ pub(super) struct Row {
     pub(super) order: Tuple,
     /// Value of the header `timestamp`.
     pub(super) timestamp: Option<i64>,
-    pub(super) values: Vec<Value>,
+    pub(super) values: Values,
 }
 
 /// Rows being read.
@@ -76,7 +77,7 @@ impl<'a> Rows<'a> {
                 Client::Postgres(rows) => {
                     let row = rows.try_next().await;
                     let row = row.map_err(|error| SqlError::postgres(address, &error))?;
-                    row.map(|row| of_postgres(&row, address)).transpose()
+                    row.map(|row| of_postgres(&row, row.len(), address)).transpose()
                 }
                 Client::Mysql(rows) => {
                     let row = rows.next().await;
@@ -95,6 +96,9 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// Same as [`Rows::next`].
     pub(super) async fn row(&mut self, table: &Table) -> Result<Option<Row>, SqlError> {
+        if table.is_binary {
+            return self.binary_row(table).await;
+        }
         let Some(mut order) = self.next().await? else { return Ok(None) };
         let mut values = order.split_off(table.order.len().min(order.len()));
         let timestamp = match table.timestamp.is_some() && !values.is_empty() {
@@ -112,7 +116,34 @@ impl<'a> Rows<'a> {
                 *value = Value::Text(std::mem::take(json));
             }
         }
+        let values = Values::Plain(values);
         Ok(Some(Row { order: table.tuple(false, order), timestamp, values }))
+    }
+
+    /// Returns the next row of a page, with the values of its columns in PostgreSQL's binary
+    /// format.
+    async fn binary_row(&mut self, table: &Table) -> Result<Option<Row>, SqlError> {
+        let (address, limit) = (&self.address, self.limit);
+        let Client::Postgres(rows) = &mut self.client else {
+            unreachable!("only PostgreSQL has the format")
+        };
+        // Most rows have arrived: a timer for each would cost as much as the row.
+        let next = match rows.try_next().now_or_never() {
+            Some(next) => next,
+            None => timeout(limit, rows.try_next())
+                .await
+                .map_err(|_| SqlError::Silent { address: address.clone(), limit })?,
+        };
+        let next = next.map_err(|error| SqlError::postgres(address, &error))?;
+        let Some(row) = next else { return Ok(None) };
+        let first = table.order.len() + usize::from(table.timestamp.is_some());
+        let mut order = of_postgres(&row, first, address)?;
+        let timestamp = match order.split_off(table.order.len()).first() {
+            Some(Value::Int(millis)) => Some(*millis),
+            _ => None,
+        };
+        let order = table.tuple(false, order);
+        Ok(Some(Row { order, timestamp, values: Values::Binary(row, first) }))
     }
 }
 
@@ -218,8 +249,13 @@ fn to_mysql(value: &Value) -> mysql_async::Value {
     }
 }
 
-fn of_postgres(row: &tokio_postgres::Row, address: &Arc<str>) -> Result<Vec<Value>, SqlError> {
-    let values = row.columns().iter().enumerate().map(|(at, column)| {
+/// Converts the first values of a row.
+fn of_postgres(
+    row: &tokio_postgres::Row,
+    count: usize,
+    address: &Arc<str>,
+) -> Result<Vec<Value>, SqlError> {
+    let values = row.columns().iter().take(count).enumerate().map(|(at, column)| {
         // Everything is selected as text, except the header `timestamp`.
         let value = match *column.type_() {
             Type::INT8 => row.try_get::<_, Option<i64>>(at).map(|it| it.map(Value::Int)),

@@ -76,7 +76,7 @@ impl Body for Bodies {
     }
 
     /// An enum symbol has one byte in a body, but JSON has its name and field names.
-    fn copies(&self, _counts: &dyn Fn(usize) -> bool) -> Option<u64> {
+    fn copies(&self, _events: &Events, _counts: &dyn Fn(usize) -> bool) -> Option<u64> {
         None
     }
 }

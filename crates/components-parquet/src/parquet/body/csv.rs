@@ -98,7 +98,7 @@ impl Body for Bodies {
         }
     }
 
-    fn copies(&self, counts: &dyn Fn(usize) -> bool) -> Option<u64> {
+    fn copies(&self, _events: &Events, counts: &dyn Fn(usize) -> bool) -> Option<u64> {
         let of = |takers: &Vec<usize>| takers.iter().filter(|column| counts(**column)).count();
         Some(self.takers.iter().map(of).max().unwrap_or(0) as u64)
     }

@@ -1,7 +1,11 @@
-//! Bodies that are JSON objects.
+//! Bodies that are JSON objects or typed rows.
+//!
+//! The event decides: a typed row has its schema in a header. Rows that earlier versions stored as
+//! JSON are therefore read by the same settings.
 
-use formats::rows::reason;
-use pipeline::Events;
+use ::rows::{SCHEMA_HEADER, Schema};
+use formats::rows::{are_typed, reason};
+use pipeline::{EventRef, Events};
 
 use super::{Body, EachRow};
 use crate::parquet::paths::{Paths, Unread};
@@ -15,24 +19,71 @@ pub(super) struct Bodies {
     pub(super) columns: usize,
 }
 
+/// The schema of a typed row, with the paths of each of its columns.
+struct TypedPlan<'p> {
+    schema: Schema,
+    takers: Vec<Option<&'p Paths>>,
+}
+
+impl Bodies {
+    fn json<'e>(&self, event: EventRef<'e>, found: &mut [Found<'e>]) -> Result<(), Unread> {
+        self.paths.read(event.body(), found).map_err(|unread| match unread {
+            Unread::Body(problem) => Unread::Body(reason(event, problem).into()),
+            within => within,
+        })
+    }
+
+    fn plan(&self, header: &str) -> Result<TypedPlan<'_>, Unread> {
+        let schema = Schema::parse(header).map_err(|problem| {
+            Unread::Body(format!("the header `{SCHEMA_HEADER}` {problem}").into())
+        })?;
+        let takers = schema.columns().iter().map(|column| self.paths.below(&column.name)).collect();
+        Ok(TypedPlan { schema, takers })
+    }
+}
+
+impl TypedPlan<'_> {
+    fn read<'e>(&self, event: EventRef<'e>, found: &mut [Found<'e>]) -> Result<(), Unread> {
+        let malformed = |problem: ::rows::Malformed| Unread::Body(problem.to_string().into());
+        let mut problem = None;
+        let values = self.schema.read(event.body()).map_err(malformed)?;
+        for (value, taker) in values.zip(&self.takers) {
+            let value = value.map_err(malformed)?;
+            if let Some(paths) = taker {
+                problem = paths.take_value(value, found).err().or(problem);
+            }
+        }
+        problem.map_or(Ok(()), Err)
+    }
+}
+
 impl Body for Bodies {
     fn each<'e>(&self, events: &'e Events, row: &mut EachRow<'_, 'e>) {
         let mut found = vec![Found::Missing; self.columns];
-        for event in events.iter() {
+        let mut last: Option<(&str, Result<TypedPlan<'_>, Unread>)> = None;
+        for (event, schema) in events.iter().zip(events.values(SCHEMA_HEADER)) {
             if self.paths.is_empty() {
                 row(event, Ok(&found));
                 continue;
             }
             found.fill(Found::Missing);
-            let read = self.paths.read(event.body(), &mut found).map_err(|unread| match unread {
-                Unread::Body(problem) => Unread::Body(reason(event, problem).into()),
-                within => within,
-            });
+            let read = match schema {
+                None => self.json(event, &mut found),
+                Some(header) => {
+                    let same = |seen: &str| std::ptr::eq(seen, header) || seen == header;
+                    let seen = last.take().filter(|(seen, _)| same(seen));
+                    match last.insert(seen.unwrap_or_else(|| (header, self.plan(header)))) {
+                        (_, Ok(plan)) => plan.read(event, &mut found),
+                        (_, Err(unread)) => Err(unread.clone()),
+                    }
+                }
+            };
             row(event, read.map(|()| &found[..]));
         }
     }
 
-    fn copies(&self, counts: &dyn Fn(usize) -> bool) -> Option<u64> {
-        Some(self.paths.copies(&counts))
+    /// The text of a typed value may be longer than the value.
+    fn copies(&self, events: &Events, counts: &dyn Fn(usize) -> bool) -> Option<u64> {
+        (!are_typed(events)).then(|| self.paths.copies(&counts))
     }
 }

@@ -14,6 +14,7 @@ use crate::error::SqlError;
 use crate::meaning::{Meaning, TAGGED};
 use crate::odbc::Odbc;
 use crate::source::query::{Column, Kind as ColumnKind, Ordered};
+use crate::source::wire::Wire;
 use crate::value::Value;
 
 /// PostgreSQL types whose texts have fewer than 64 characters.
@@ -171,7 +172,7 @@ pub(in crate::source) fn by_driver(dialect: Dialect, said: &Said) -> Described {
         around: (before, behind),
         not_ahead,
     });
-    let column = Column { name: said.name.clone(), kind, selected, meaning };
+    let column = Column { name: said.name.clone(), kind, selected, meaning, wire: Wire::Cast };
     Described { column, ordered, is_unknown: said.kind == Given::Other }
 }
 
@@ -271,6 +272,7 @@ mod tests {
             not_ahead: None,
             timestamp: Some(dialect.millis(&dialect.quote("AT"))),
             has_json_texts: false,
+            is_binary: false,
         }
     }
 

@@ -1,0 +1,35 @@
+//! Typed rows: the schema in a header, and the row in a body.
+
+use rows::{Schema, Value};
+
+/// A line with a schema, then rows, each after its length in one byte.
+///
+/// A row that can be read has one encoding, and its object is JSON.
+pub(super) fn rows(input: &[u8]) -> usize {
+    let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let (header, mut rest) = (&input[..end], input.get(end + 1..).unwrap_or_default());
+    let Ok(schema) =
+        str::from_utf8(header).map_err(drop).and_then(|it| Schema::parse(it).map_err(drop))
+    else {
+        return 0;
+    };
+    assert_eq!(Schema::parse(&schema.to_text()).as_ref(), Ok(&schema), "a schema has one meaning");
+    let mut found = 0;
+    while let Some((length, body)) = rest.split_first() {
+        let (body, after) = body.split_at(body.len().min(usize::from(*length)));
+        rest = after;
+        let Ok(row) = schema.read(body) else { continue };
+        let Ok(values) = row.collect::<Result<Vec<Value<'_>>, _>>() else { continue };
+        let mut again = Vec::new();
+        schema.write(values.iter().copied(), &mut again).expect("its values have its types");
+        assert_eq!(again, body, "a row has one encoding");
+        // JSON within a row is checked by its readers.
+        if !values.iter().any(|value| matches!(value, Value::Json(_))) {
+            let mut object = Vec::new();
+            schema.put_object(body, &mut object).expect("it was read");
+            serde_json::from_slice::<&serde_json::value::RawValue>(&object).expect("an object");
+        }
+        found += 1;
+    }
+    found
+}
