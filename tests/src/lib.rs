@@ -28,6 +28,7 @@ pub mod go;
 pub mod hbase;
 pub mod hdfs;
 pub mod http;
+pub mod iceberg;
 pub mod kafka;
 pub mod kdc;
 pub mod killed;

@@ -16,6 +16,7 @@
 //! and `abfss://`.
 
 pub(crate) mod access;
+mod append;
 mod bucket;
 mod build;
 mod config;
@@ -46,6 +47,7 @@ pub mod sizes;
 mod staged;
 pub mod store;
 mod table;
+mod tasks;
 mod traced;
 mod visible;
 mod waiting;
@@ -75,11 +77,8 @@ use content::Cores;
 use decision::RepairHint;
 pub use error::HdfsSinkError;
 use held::Held;
-use marker::Marking;
-use merging::Merging;
 use named::NamedLedger;
 use noted::Noted;
-use register::Registering;
 use roll::Limits;
 use rolls::Rolls;
 use settings::Settings;
@@ -155,9 +154,11 @@ struct Session {
     commands: mpsc::UnboundedSender<Command>,
     room: Arc<Semaphore>,
     writer: JoinHandle<()>,
-    /// Tasks for readers: markers, partitions of a table, merges.
-    tasks: [AbortOnDropHandle<()>; 3],
+    /// Tasks for readers: markers, partitions of a table, merges, appends to a table.
+    tasks: [AbortOnDropHandle<()>; 4],
     ledger: Arc<Mutex<Ledger>>,
+    /// The store and the author of its files.
+    place: (Arc<dyn FileSystem>, WriterId),
 }
 
 impl HdfsSink {
@@ -197,6 +198,13 @@ impl HdfsSink {
         let began = Instant::now();
         let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known, memory);
         let ledger = ledger.await.map_err(|error| self.decision.add_hint(error))?;
+        if let Some(target) = &self.settings.target {
+            append::claim(&ledger).await?;
+            append::check_if_reachable(target).await.map_err(|error| {
+                let (table, source) = (target.name.clone(), error.into());
+                HdfsSinkError::Table { table, source }
+            })?;
+        }
         let retry = ledger.publish_due();
         self.unpublished.set(ledger.waiting_files() as i64);
         self.held.record_ledger(ledger.view().settled().clone());
@@ -209,7 +217,7 @@ impl HdfsSink {
         let (options, cores) = (self.options, Cores::from_env(&self.settings.env));
         let stage = Stage { fs, dataset, author, options, recorded, cores, shows };
         let limits = self.limits(&stage).await?;
-        let size_max = limits.size_max;
+        let (size_max, place) = (limits.size_max, (stage.fs.clone(), author));
         let ledger = Arc::new(Mutex::new(ledger));
         let (commands, queue) = mpsc::unbounded_channel();
         let writer = Writer {
@@ -237,31 +245,10 @@ impl HdfsSink {
         };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES as usize));
         let writer = self.settings.env.blocking.behind().spawn(writer.run(queue));
-        let tasks = self.tasks(&ledger, size_max);
+        let tasks = self.tasks(&ledger, size_max, &place);
         self.visible.opened(&self.dataset_name, self.settings.limits.age_max);
-        self.session = Some(Session { commands, room, writer, tasks, ledger });
+        self.session = Some(Session { commands, room, writer, tasks, ledger, place });
         Ok(())
-    }
-
-    /// Starts the tasks for readers; merged files have up to this size.
-    fn tasks(&self, ledger: &Arc<Mutex<Ledger>>, size_max: u64) -> [AbortOnDropHandle<()>; 3] {
-        let behind = self.settings.env.blocking.behind();
-        let marking = Marking::new(self.settings.clone(), ledger.clone());
-        let merging = self.merging(ledger, size_max);
-        [
-            AbortOnDropHandle::new(behind.spawn(marking.run())),
-            AbortOnDropHandle::new(behind.spawn(self.registering(ledger).run())),
-            AbortOnDropHandle::new(behind.spawn(merging.run())),
-        ]
-    }
-
-    fn registering(&self, ledger: &Arc<Mutex<Ledger>>) -> Registering {
-        Registering::new(self.settings.clone(), ledger.clone(), self.visible.board().clone())
-    }
-
-    fn merging(&self, ledger: &Arc<Mutex<Ledger>>, size_max: u64) -> Merging {
-        let (settings, ledger) = (self.settings.clone(), ledger.clone());
-        Merging::new(settings, ledger, size_max, self.options)
     }
 
     /// Returns the identity under which a batch is committed.
@@ -354,6 +341,7 @@ impl Sink for HdfsSink {
     async fn close(&mut self) {
         if let Some(session) = &self.session {
             self.registering(&session.ledger).last(LEAVE_LIMIT).await;
+            self.appending(&session.ledger, &session.place).last(LEAVE_LIMIT).await;
         }
         if let Some(mut ledger) = self.halt().await {
             match timeout(LEAVE_LIMIT, ledger.leave()).await {

@@ -15,6 +15,7 @@ pub mod delimited;
 pub mod files;
 pub mod hdfs;
 mod hive;
+mod iceberg;
 mod reach;
 pub mod sequence_file;
 pub mod transfers;

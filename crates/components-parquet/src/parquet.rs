@@ -231,6 +231,7 @@ impl Encoder for Parquet {
     fn table(&self) -> Option<TableForm> {
         let mut form = TableForm::new(TableStorage::Parquet, &[]);
         form.columns = self.form.rows.table_columns();
+        form.fields = self.form.rows.table_fields();
         Some(form)
     }
 

@@ -7,9 +7,10 @@ use pipeline::{Floors, KeySet};
 use prost::Message;
 use support::mutant;
 
-use super::entry::{author_of, bytes_of};
+use super::entry::{FileBody, StagedFile, author_of, bytes_of};
 use super::frame::{self, EntryError};
 use super::merge::{MergeBody, Merges};
+use super::tables::Carried;
 use super::view::{Settled, Totals, View};
 
 const MAGIC: &[u8; 8] = b"AQCHECKP";
@@ -38,6 +39,20 @@ struct Body {
     /// Files that became part of another one.
     #[prost(uint64, tag = "8")]
     merged_files: u64,
+    /// Every commit from this index on is carried, if a table needs them.
+    #[prost(uint64, optional, tag = "9")]
+    carried_from: Option<u64>,
+    /// Files of the commits that a table lacks.
+    #[prost(message, repeated, tag = "10")]
+    carried: Vec<CarriedBody>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CarriedBody {
+    #[prost(uint64, tag = "1")]
+    index: u64,
+    #[prost(message, repeated, tag = "2")]
+    files: Vec<FileBody>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -59,11 +74,11 @@ struct FenceBody {
 }
 
 /// The checkpoint of the generation that follows `sealed`, which was read to its seal. Epochs below
-/// `floors` are closed with it.
+/// `floors` are closed with it. A table lacks the commits in `carried`.
 ///
 /// # Panics
 /// If it was not.
-pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
+pub(super) fn encode(sealed: &View, floors: &Floors, carried: Option<&Carried>) -> Bytes {
     assert!(sealed.is_sealed(), "a checkpoint is made of what stands up to the seal");
     let mut kept = sealed.settled().clone();
     if mutant!("floor_not_carried") {
@@ -74,7 +89,7 @@ pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
     kept.keys.encode(&mut settled);
     kept.floors.encode(&mut floors);
     let Totals { files, bytes, events } = sealed.totals();
-    let carried = |_: &&super::WriterId| !mutant!("fence_not_carried");
+    let is_kept = |_: &&super::WriterId| !mutant!("fence_not_carried");
     let fence = |author: &super::WriterId| FenceBody {
         collector: bytes_of(author.collector),
         incarnation: bytes_of(author.incarnation),
@@ -83,13 +98,21 @@ pub(super) fn encode(sealed: &View, floors: &Floors) -> Bytes {
         generation: sealed.generation() + 1,
         first: sealed.next(),
         settled: settled.freeze(),
-        fences: sealed.fenced().filter(carried).map(fence).collect(),
+        fences: sealed.fenced().filter(is_kept).map(fence).collect(),
         floors: floors.freeze(),
         totals: Some(TotalsBody { files, bytes, events }),
         merges: sealed.open_merges().map(MergeBody::from_merge).collect(),
         merged_files: sealed.merged_files(),
+        carried_from: carried.map(|carried| carried.from),
+        carried: carried.map_or_else(Vec::new, commits_of),
     };
     frame::wrap(MAGIC, &body)
+}
+
+fn commits_of(carried: &Carried) -> Vec<CarriedBody> {
+    let commits = carried.commits.iter();
+    let files = |files: &[StagedFile]| files.iter().map(FileBody::from_staged).collect();
+    commits.map(|(index, of)| CarriedBody { index: *index, files: files(of) }).collect()
 }
 
 /// Returns the view of a reader of generation `generation` before its first entry.
@@ -109,13 +132,21 @@ pub(super) fn decode(encoded: Bytes, generation: u64) -> Result<View, EntryError
     let TotalsBody { files, bytes, events } = body.totals.unwrap_or_default();
     let merges =
         body.merges.into_iter().map(MergeBody::into_merge).collect::<Result<Vec<_>, _>>()?;
-    Ok(View::resumed(
+    let mut carried =
+        Carried { from: body.carried_from.unwrap_or(body.first), ..Carried::default() };
+    for CarriedBody { index, files } in body.carried {
+        let files = files.into_iter().map(FileBody::into_file).collect::<Result<_, _>>()?;
+        carried.commits.insert(index, files);
+    }
+    let mut view = View::resumed(
         (generation, body.first),
         Settled { keys, floors },
         fenced.collect::<Result<_, _>>()?,
         Totals { files, bytes, events },
         Merges::carried(merges.into_iter(), body.merged_files),
-    ))
+    );
+    view.carry(carried);
+    Ok(view)
 }
 
 #[cfg(test)]
@@ -155,7 +186,7 @@ mod tests {
     #[test]
     fn a_checkpoint_is_complete_and_bound_to_its_generation() {
         let (view, author) = sealed();
-        let encoded = encode(&view, &Floors::default());
+        let encoded = encode(&view, &Floors::default(), None);
         let next = decode(encoded.clone(), 1).unwrap();
         assert_eq!((next.generation(), next.next(), next.entries()), (1, 3, 0));
         assert!(next.is_settled(key(1)) && next.is_settled(key(2)) && next.is_fenced(author));
@@ -170,12 +201,23 @@ mod tests {
     }
 
     #[test]
+    fn carries_files_that_a_table_lacks_to_the_next_generation() {
+        let (view, _) = sealed();
+        assert_eq!(decode(encode(&view, &Floors::default(), None), 1).unwrap().carried().from, 3);
+        let temp = "stage/c".to_owned();
+        let file = StagedFile { temp, target: "d/c".into(), len: 7, crc: 1, events: 2 };
+        let carried = Carried { from: 1, commits: [(2, vec![file])].into() };
+        let next = decode(encode(&view, &Floors::default(), Some(&carried)), 1).unwrap();
+        assert_eq!(*next.carried(), carried);
+    }
+
+    #[test]
     fn floors_of_origins_without_a_batch_here_are_not_carried() {
         let mut floors = Floors::default();
         for n in 0..200 {
             floors.raise(Origin([n; 16]), Epoch(4));
         }
-        let next = decode(encode(&sealed().0, &floors), 1).unwrap();
+        let next = decode(encode(&sealed().0, &floors, None), 1).unwrap();
         let carried: Vec<Origin> = next.settled().floors.iter().map(|(origin, _)| origin).collect();
         assert_eq!(carried, [key(1).origin, key(2).origin]);
     }
@@ -186,10 +228,10 @@ mod tests {
     fn closed_epochs_are_not_named_any_more_and_stay_closed() {
         let mut floors = Floors::default();
         floors.raise(key(1).origin, Epoch(4));
-        let mut first = decode(encode(&sealed().0, &floors), 1).unwrap();
+        let mut first = decode(encode(&sealed().0, &floors, None), 1).unwrap();
         assert_eq!(first.settled().keys, [key(2)].into_iter().collect());
         first.absorb_seal(3);
-        let second = decode(encode(&first, &Floors::default()), 2).unwrap();
+        let second = decode(encode(&first, &Floors::default(), None), 2).unwrap();
         assert!(second.is_settled(key(1)) && second.settled().is_closed(key(1)));
         let both: KeySet = [key(1), key(2)].into_iter().collect();
         assert_eq!(second.settled_of(&both), both);

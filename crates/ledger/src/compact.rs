@@ -17,7 +17,9 @@
 //! 5. A generation is deleted in one step when its successor exists and its predecessor is deleted.
 //!    Single indexes are never freed. An object store can only delete object by object: there a
 //!    generation stays, and rule 3 holds because the name of its successor is never free again.
-//! 6. The directory that becomes g+1 has the name of the file in it, `checkpoint`. A store that
+//! 6. The checkpoint carries the files of the entries that a table lacks (`tables`). No entry is
+//!    appended after the seal, so it carries all of them.
+//! 7. The directory that becomes g+1 has the name of the file in it, `checkpoint`. A store that
 //!    moves a directory into an existing one then finds the name taken in a g+1 that was faster.
 
 use storage::{FsError, Listed};
@@ -121,7 +123,8 @@ impl Ledger {
         let prepared = format!("{desk}/{NEXT}");
         self.fs.delete(&desk).await?;
         self.fs.mkdirs(&prepared).await?;
-        let content = checkpoint::encode(&self.known.view, &self.known.declared);
+        let carried = self.to_carry().await?;
+        let content = checkpoint::encode(&self.known.view, &self.known.declared, carried.as_ref());
         let draft = format!("{prepared}/checkpoint");
         write_file(&*self.fs, &draft, content).await?;
         let side = format!("{}/{name}", self.dataset.generation(generation));

@@ -302,7 +302,7 @@ impl Operator {
         view.absorb_seal(index);
         let begin = format!("{prepared}/g{}", view.generation() + 1);
         self.fs.mkdirs(&begin).await?;
-        let content = checkpoint::encode(&view, &Floors::default());
+        let content = checkpoint::encode(&view, &Floors::default(), None);
         write_file(&*self.fs, &format!("{begin}/checkpoint"), content).await?;
         write_file(&*self.fs, &format!("{prepared}/identity"), name.encode()).await?;
         if self.exists(&place).await? {

@@ -95,7 +95,7 @@ struct CommitBody {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct FileBody {
+pub(super) struct FileBody {
     #[prost(string, tag = "1")]
     temp: String,
     #[prost(string, tag = "2")]
@@ -175,7 +175,7 @@ impl Entry {
 }
 
 impl FileBody {
-    fn from_staged(file: &StagedFile) -> Self {
+    pub(super) fn from_staged(file: &StagedFile) -> Self {
         Self {
             temp: file.temp.clone(),
             target: file.target.clone(),
@@ -186,7 +186,7 @@ impl FileBody {
     }
 
     /// Other collectors read the entry too, so its paths must not lead out of the dataset.
-    fn into_file(self) -> Result<StagedFile, EntryError> {
+    pub(super) fn into_file(self) -> Result<StagedFile, EntryError> {
         if !is_inside(&self.temp) || !is_inside(&self.target) {
             return Err(EntryError::Damaged { problem: "invalid path" });
         }

@@ -9,6 +9,7 @@
 //!   notes/<roll>                        directories for which a marker is due
 //!   partitions/<roll>                   directories that are due in a table of Hive
 //!   merges/<roll>                       directories whose small files are to be merged
+//!   table/<number>                      how far a table of a catalog got
 //!   merging/                            where a store prepares a merge, if it has to
 //!   stage/<collector>/<incarnation>/    files being written, and entries not won yet
 //! <prefix>/2026-11-20/…                 visible files, named by the entry that published them
@@ -38,6 +39,7 @@
 //! | `fence` | cleans up after other collectors |
 //! | `idle` | finds collectors that may be dead: pure |
 //! | `notes` | directories that get files, for later work on behalf of their readers |
+//! | `tables` | commits that a table lacks, and how far it got |
 //! | `compact` | turns a generation of many entries into one checkpoint |
 //! | [`merge`] | merges small files of one directory into a large one |
 
@@ -64,6 +66,7 @@ mod refusals;
 mod salvage;
 mod store;
 mod sweep;
+mod tables;
 pub mod view;
 mod visible;
 mod work;
@@ -79,4 +82,5 @@ pub use memory::{Memory, Remembered, Turns};
 pub use merge::{Merge, MergeLimits, MergeOutcome};
 pub use notes::{NoteKind, NotedPlace};
 pub use store::{Committed, FileNames, Known, Ledger, Options, Roll, RollFile, check_length};
+pub use tables::{Commits, TableRecord};
 pub use view::{Settled, Totals, View};

@@ -5,6 +5,7 @@
 //!  <prefix>/_aqueduct/<sink>/notes/<roll>             a marker is due
 //!                            partitions/<roll>        a partition of a table is due
 //!                            merges/<roll>            small files are to be merged
+//!                            table/<number>           how far a table got: no work
 //! ```
 //!
 //! A note is in the store before the entry with its directories, so no directory gets files without
@@ -30,6 +31,8 @@ pub enum NoteKind {
     Partition,
     /// Their small files are merged, once no more are added.
     Merge,
+    /// How far a table got: its identity, and a number of entries. See `tables`.
+    Table,
 }
 
 impl NoteKind {
@@ -39,6 +42,7 @@ impl NoteKind {
             Self::Marker => "notes",
             Self::Partition => "partitions",
             Self::Merge => "merges",
+            Self::Table => "table",
         }
     }
 }

@@ -181,7 +181,7 @@ impl Ledger {
     }
 
     /// Reads the newest generation to its end, and notes the committed files that are still staged.
-    async fn catch_up(&mut self, staged: &BTreeSet<String>) -> Result<(), LedgerError> {
+    pub(super) async fn catch_up(&mut self, staged: &BTreeSet<String>) -> Result<(), LedgerError> {
         loop {
             let newest = self.newest().await?;
             if newest.generation() != self.known.view.generation() {

@@ -9,6 +9,7 @@ use support::mutant;
 use super::dataset::WriterId;
 use super::entry::{Entry, Kind, StagedFile};
 use super::merge::{Merge, Merges};
+use super::tables::Carried;
 
 /// The contents of a ledger's entries, up to [`View::next`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub struct View {
     totals: Totals,
     merges: Merges,
     sealed: bool,
+    carried: Carried,
 }
 
 /// The batches that a ledger knows as delivered.
@@ -119,7 +121,19 @@ impl View {
         totals: Totals,
         merges: Merges,
     ) -> Self {
-        Self { generation, first, next: first, settled, fenced, totals, merges, sealed: false }
+        let carried = Carried { from: first, ..Carried::default() };
+        let (next, sealed) = (first, false);
+        Self { generation, first, next, settled, fenced, totals, merges, sealed, carried }
+    }
+
+    /// Adds the files of earlier entries that a table lacks.
+    pub(super) fn carry(&mut self, carried: Carried) {
+        self.carried = carried;
+    }
+
+    /// Returns the files of earlier entries that a table lacks.
+    pub(super) fn carried(&self) -> &Carried {
+        &self.carried
     }
 
     /// The generation that the entries are of.

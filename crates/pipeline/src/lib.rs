@@ -112,5 +112,5 @@ pub use settings::{Place, Settings, SettingsError, SettingsErrorKind};
 pub use sink::{DedupeScope, Guarantee, HeldBack, Letter, Outcome, Settlement, Sink, SinkError};
 pub use sink_board::{SinkBoard, SinkStatus};
 pub use source::{ResendMode, Source, SourceContext, SourceError};
-pub use table_form::{TableForm, TableStorage};
+pub use table_form::{TableField, TableForm, TableStorage};
 pub use traces::{GivenName, Traces};

@@ -17,6 +17,19 @@ pub enum TableStorage {
     Parquet,
 }
 
+/// A column of files whose columns have ids, for table formats that identify columns by them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableField {
+    /// Its id in the files.
+    pub id: i32,
+    /// Its name in the files.
+    pub name: String,
+    /// Its type, as Iceberg names it: `long`, `decimal(9,2)`. `None` if Iceberg has no such type.
+    pub kind: Option<String>,
+    /// Whether it is never null.
+    pub required: bool,
+}
+
 /// Describes files of an encoder as a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableForm {
@@ -25,6 +38,8 @@ pub struct TableForm {
     /// Names and types of the columns, in Hive's syntax: `map<string,string>`. Empty if only the
     /// schema in the properties defines them.
     pub columns: Vec<(String, String)>,
+    /// The columns of files that have ids; otherwise empty.
+    pub fields: Vec<TableField>,
     /// Properties of Hive's SerDe, which reads the rows.
     pub serde_properties: Vec<(String, String)>,
     /// Properties of the table.
@@ -37,7 +52,8 @@ impl TableForm {
     pub fn new(storage: TableStorage, columns: &[(&str, &str)]) -> Self {
         let owned = |(name, kind): &(&str, &str)| ((*name).to_owned(), (*kind).to_owned());
         let columns = columns.iter().map(owned).collect();
-        Self { storage, columns, serde_properties: Vec::new(), table_properties: Vec::new() }
+        let (fields, serde_properties, table_properties) = Default::default();
+        Self { storage, columns, fields, serde_properties, table_properties }
     }
 
     /// Lines of text: each is one column `line`, with any characters.

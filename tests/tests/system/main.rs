@@ -39,6 +39,7 @@ mod held;
 mod hive;
 mod hostile;
 mod http_stream;
+mod iceberg;
 mod import;
 mod input;
 mod intakes;

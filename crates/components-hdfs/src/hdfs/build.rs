@@ -48,6 +48,7 @@ impl Config {
         let marker = self.marker(&rules, cx)?;
         let compact = self.compact(&rules, &format, cx)?;
         let registration = self.registration(url, &rules, &format, cx)?;
+        let target = self.target(url, &rules, &format, cx)?;
         if self.sweep_after.0 < self.roll.age_max.0 {
             let problem = "must be at least `roll.age_max`, because an open file may stay \
                            unchanged that long";
@@ -76,6 +77,7 @@ impl Config {
             marker,
             compact,
             registration,
+            target,
         };
         let block_size = self.block_size.map(|size| size.0);
         let options = CreateOptions { block_size, replication: self.replication };

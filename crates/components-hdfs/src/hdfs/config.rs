@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "testkit")]
 use storage::{FileSystem, StoreUrl};
 
+use super::append::IcebergConfig;
 use super::roll::Boundary;
 use super::table::HiveConfig;
 use crate::reach::KerberosConfig;
@@ -65,6 +66,9 @@ pub struct Config {
     /// first file. Directories have the form `name=value`, such as `day=%Y-%m-%d`.
     #[serde(default)]
     pub(super) hive: Option<HiveConfig>,
+    /// Iceberg table that all files are appended to, exactly once. Needs the encoder `parquet`.
+    #[serde(default)]
+    pub(super) iceberg: Option<IcebergConfig>,
     /// Prefix of file names. Default: the name of this host. The names of the sink and of the
     /// ledger entry follow.
     #[serde(default)]

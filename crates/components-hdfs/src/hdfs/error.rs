@@ -50,6 +50,15 @@ pub enum HdfsSinkError {
         #[source]
         source: std::io::Error,
     },
+    /// The table does not fit the files.
+    #[error("cannot append files to the table {table}, so the sink stores nothing")]
+    Table {
+        /// Name of the table.
+        table: String,
+        /// The problem.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The roll of this batch failed; another batch reports the cause.
     #[error(
         "an earlier write of this sink failed; the batch is written again when the sink has \
@@ -63,7 +72,7 @@ impl Classify for HdfsSinkError {
         match self {
             Self::Store(error) => error.class(),
             Self::Commit(error) | Self::Undecided { source: error, .. } => error.class(),
-            Self::Identity { .. } => ErrorClass::Blocked,
+            Self::Identity { .. } | Self::Table { .. } => ErrorClass::Blocked,
             Self::Memory { .. } | Self::NotOpen => ErrorClass::Transient,
         }
     }

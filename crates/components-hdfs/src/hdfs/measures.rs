@@ -29,6 +29,15 @@ pub(super) const METRICS: &[MetricSpec] = &[
         "unregistered_partitions",
         "Directories with files of any collector that are not partitions of the table yet.",
     ),
+    MetricSpec::counter("table_commits", "Commits of this sink to its Iceberg table."),
+    MetricSpec::counter(
+        "failed_table_commits",
+        "Failed attempts to append files to the Iceberg table; they are retried.",
+    ),
+    MetricSpec::gauge(
+        "entries_without_table",
+        "Entries of the commit ledger that the Iceberg table does not contain yet.",
+    ),
     MetricSpec::counter("merges", "Files that this sink has merged from small ones."),
     MetricSpec::counter("merged_files", "Small files that were merged into larger ones."),
     MetricSpec::counter(

@@ -10,6 +10,7 @@ use pipeline::Env;
 use pipeline::env::unix_millis;
 use tokio::sync::Notify;
 
+use super::append::Target;
 use super::bucket::Rules;
 use super::noted::Noted;
 use super::roll::Limits;
@@ -32,6 +33,8 @@ pub(super) struct Settings {
     pub(super) compact: Option<Compact>,
     /// Where to register partitions.
     pub(super) registration: Option<Registration>,
+    /// The table to append to.
+    pub(super) target: Option<Target>,
 }
 
 impl Settings {

@@ -327,6 +327,9 @@ impl OpenRoll {
             if let Some(table) = &context.settings.registration {
                 table.committed(notes.partitions);
             }
+            if let Some(target) = &context.settings.target {
+                target.news.notify_one();
+            }
             // Only a new entry shows the end of the ledger: a roll that others committed is found
             // in a checkpoint, without the entries after it.
             named_ledger.is(&ledger, began);

@@ -5,6 +5,7 @@
 //! below a wrapper that fails or dies at the n-th call, for every n. At the end, the visible lines
 //! are counted. The clock is paused, so no test waits.
 
+mod appending;
 mod changed;
 mod faults;
 mod harness;

@@ -31,6 +31,10 @@ pub(super) struct ColumnConfig {
     /// With `decimal`: number of digits after the decimal point. Default: 0.
     #[serde(default)]
     scale: Option<u8>,
+    /// Id of the column in the file, as an existing Iceberg table has it. Default: the position of
+    /// the column, starting at 1.
+    #[serde(default)]
+    field_id: Option<i32>,
 }
 
 /// What the values of a column are.
@@ -110,6 +114,8 @@ pub(super) struct Column {
     pub(super) kind: Kind,
     pub(super) source: Source,
     pub(super) required: bool,
+    /// Its id in the file.
+    pub(super) id: i32,
 }
 
 /// Digits that fit into 4 and 8 bytes; longer decimals take [`FIXED`] bytes.
@@ -179,6 +185,17 @@ impl Kind {
             },
         };
         name.to_owned()
+    }
+
+    /// Returns the Iceberg name of the type, if Iceberg has it.
+    pub(super) fn in_iceberg(self) -> Option<String> {
+        match self {
+            Self::Plain(ColumnType::TimestampMicros) => Some("timestamptz".to_owned()),
+            // Iceberg stores times in microseconds.
+            Self::Plain(ColumnType::TimestampMillis) => None,
+            Self::Plain(ColumnType::Int64) => Some("long".to_owned()),
+            other => Some(other.in_table()),
+        }
     }
 
     fn logical(self) -> Option<LogicalType> {
@@ -258,7 +275,12 @@ pub(super) fn read(configs: Vec<ColumnConfig>) -> Result<Vec<Column>, BuildError
                 invalid("from", problem.to_owned())
             })?,
         };
-        columns.push(Column { name, kind, source, required: config.required });
+        let id = config.field_id.unwrap_or(index as i32 + 1);
+        if id < 1 || columns.iter().any(|other| other.id == id) {
+            let problem = format!("must be unique and greater than 0, but is {id}");
+            return Err(invalid("field_id", problem));
+        }
+        columns.push(Column { name, kind, source, required: config.required, id });
     }
     Ok(columns)
 }
@@ -289,6 +311,7 @@ pub(super) fn schema(columns: &[Column]) -> TypePtr {
         let repetition = if column.required { Repetition::REQUIRED } else { Repetition::OPTIONAL };
         let physical = column.kind.physical();
         let mut field = Type::primitive_type_builder(&column.name, physical)
+            .with_id(Some(column.id))
             .with_repetition(repetition)
             .with_logical_type(column.kind.logical());
         if let Kind::Decimal { precision, scale } = column.kind {

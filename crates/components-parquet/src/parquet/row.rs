@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pipeline::Events;
+use pipeline::{Events, TableField};
 
 use super::body::Body;
 use super::column::{Column, Source};
@@ -40,6 +40,17 @@ impl Rows {
     pub(super) fn table_columns(&self) -> Vec<(String, String)> {
         let column = |column: &Column| (column.name.to_ascii_lowercase(), column.kind.in_table());
         self.columns.iter().map(column).collect()
+    }
+
+    /// Returns the columns with their ids in a file.
+    pub(super) fn table_fields(&self) -> Vec<TableField> {
+        let field = |column: &Column| TableField {
+            id: column.id,
+            name: column.name.clone(),
+            kind: column.kind.in_iceberg(),
+            required: column.required,
+        };
+        self.columns.iter().map(field).collect()
     }
 
     /// Creates rows of these columns, for bodies of this format.

@@ -143,6 +143,11 @@ fn setting_behind(line: &str) -> Option<&str> {
     setting.starts_with(|c: char| c.is_alphabetic() || c == '[').then_some(setting)
 }
 
+/// An encoder of lines, and one of columns.
+const LINES: &str = "encoder = \"text\"";
+const COLUMNS: &str = "encoder = { type = \"parquet\", columns = [{ name = \"line\", \
+                       type = \"string\", from = \"body\" }] }";
+
 /// Returns the unchanged snippet; then, for each disabled setting or table, several texts with it
 /// enabled. At least one of them must build.
 pub(crate) fn variants(snippet: &str) -> Vec<(String, Vec<String>)> {
@@ -172,7 +177,9 @@ pub(crate) fn variants(snippet: &str) -> Vec<(String, Vec<String>)> {
         let others: Vec<usize> = others.collect();
         let instead = others.chunks(1).chain(others.windows(2)).map(on);
         let texts = std::iter::once(on(&[])).chain(instead).chain([switched_on(snippet)]);
-        let texts = texts.collect();
+        // Some settings need files with columns.
+        let with_columns = |text: String| [text.replace(LINES, COLUMNS), text];
+        let texts = texts.flat_map(with_columns).collect();
         variants.push((setting.to_owned(), texts));
         at = end;
     }

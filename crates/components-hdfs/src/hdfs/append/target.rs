@@ -1,0 +1,316 @@
+//! Validates the settings `iceberg`: the table of the files.
+
+use std::sync::Arc;
+
+use formats::format::Format;
+use hyper::Uri;
+use iceberg::TableError;
+use iceberg::manifest::DataFile;
+use iceberg::metadata::Table;
+use iceberg::partition::{Partitioning, new_spec};
+use iceberg::request;
+use iceberg::schema::{FileColumn, new_schema};
+use ledger::StagedFile;
+use metrics::{Counter, FloatGauge};
+use oauth::OAuth;
+use pipeline::units::Period;
+use pipeline::{BuildContext, BuildError, Secret};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use storage::StoreUrl;
+use tls::ClientTls;
+use tokio::sync::Notify;
+
+use super::super::Config;
+use super::super::bucket::Rules;
+use super::super::config::Promise;
+use crate::iceberg::{Access, Catalog, RestCatalog, TableName};
+
+/// The Iceberg table that the files are appended to.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IcebergConfig {
+    /// URL of the REST catalog, without `/v1`: `https://catalog:8181`.
+    catalog: String,
+    /// Warehouse of the catalog, if it has several.
+    #[serde(default)]
+    warehouse: Option<String>,
+    /// Table with its namespace: `logs.web`.
+    table: String,
+    /// Whether a missing namespace and table are created. The table gets the columns of the
+    /// encoder, and a partition column of type `string` for each directory `name=value` of `url`.
+    #[serde(default)]
+    create: bool,
+    /// Fixed part of `url`, before the first escape, as readers of the table need it, such as
+    /// `hdfs://nameservice1/logs/data`. Default: as in `url`. A created table is located there, or
+    /// in its parent if the last directory is `data`.
+    #[serde(default)]
+    location: Option<String>,
+    /// Token for the catalog, sent as `Authorization: Bearer`. Use a reference, such as
+    /// `"${file:/run/secrets/catalog}"`.
+    #[serde(default)]
+    token: Option<Secret>,
+    /// OAuth 2 client credentials that fetch a token, instead of `token`.
+    #[serde(default)]
+    oauth: Option<OAuth>,
+    /// TLS of an `https://` catalog. Default: the certificate authorities of the host.
+    #[serde(default)]
+    tls: Option<ClientTls>,
+    /// Timeout for a response.
+    #[serde(default = "default_timeout")]
+    timeout: Period,
+}
+
+fn default_timeout() -> Period {
+    Period(std::time::Duration::from_secs(30))
+}
+
+fn invalid<T>(setting: &str, problem: impl std::fmt::Display) -> Result<T, BuildError> {
+    let setting = if setting.is_empty() { "iceberg".into() } else { format!("iceberg.{setting}") };
+    Err(BuildError::invalid(setting, problem))
+}
+
+/// The table, and how to reach it.
+pub(crate) struct Target {
+    /// Its name, for messages.
+    pub(crate) name: String,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    /// Whether it is created if it is missing.
+    pub(crate) creates: bool,
+    columns: Vec<FileColumn>,
+    /// Names of the directories `name=value`.
+    from_path: Vec<String>,
+    /// Directory of the sink, as readers need it.
+    location: String,
+    /// Scheme and authority of the store: of `url`, and of `location`.
+    stores: [(String, String); 2],
+    /// Number of commits to the table.
+    pub(crate) commits: Counter,
+    /// Failed attempts.
+    pub(crate) failed: Counter,
+    /// Entries of the ledger that the table lacks.
+    pub(crate) due: FloatGauge,
+    /// Signals new entries.
+    pub(crate) news: Notify,
+}
+
+impl Config {
+    /// Returns the table, if one is set.
+    pub(in crate::hdfs) fn target(
+        &self,
+        url: &StoreUrl,
+        rules: &Rules,
+        format: &Format,
+        cx: &BuildContext,
+    ) -> Result<Option<Target>, BuildError> {
+        let Some(config) = &self.iceberg else { return Ok(None) };
+        if self.guarantee != Promise::ExactlyOnce {
+            let problem = "needs the commit ledger, which records the files of the table: remove \
+                           this setting, or remove `guarantee`";
+            return invalid("", problem);
+        }
+        let columns = columns(format)?;
+        let Some(name) = TableName::parse(&config.table) else {
+            return invalid("table", "must be a namespace and a table, such as `logs.web`");
+        };
+        let from_path = rules.template.folders().into_iter();
+        let from_path = from_path.filter_map(|it| it.split_once('=')).map(|it| it.0.to_owned());
+        let from_path: Vec<String> = from_path.filter(|name| !name.is_empty()).collect();
+        let prefix = rules.template.prefix();
+        let location = config.location.clone();
+        let location = location
+            .unwrap_or_else(|| format!("{}://{}{prefix}", url.scheme(), url.authority()))
+            .trim_end_matches('/')
+            .to_owned();
+        let Some((scheme, authority, _)) = split(&location) else {
+            let problem = "must begin with a scheme, such as hdfs://nameservice1/logs/data";
+            return invalid("location", problem);
+        };
+        let own = (family(url.scheme()).to_owned(), url.authority().to_owned());
+        let stores = [own, (scheme.to_owned(), authority.to_owned())];
+        let scope = cx.scope::<Self>();
+        Ok(Some(Target {
+            catalog: Arc::new(RestCatalog::new(config.access(cx)?, name, cx)?),
+            name: config.table.clone(),
+            creates: config.create,
+            columns,
+            from_path,
+            location,
+            stores,
+            commits: scope.counter("table_commits")?,
+            failed: scope.counter("failed_table_commits")?,
+            due: scope.gauge("entries_without_table")?,
+            news: Notify::default(),
+        }))
+    }
+}
+
+impl IcebergConfig {
+    /// Returns the access settings of the catalog.
+    fn access(&self, cx: &BuildContext) -> Result<Access, BuildError> {
+        let url = self.catalog.trim_end_matches('/').to_owned();
+        let uri: Uri = match format!("{url}/v1").parse() {
+            Ok(uri) => uri,
+            Err(error) => {
+                return invalid(
+                    "catalog",
+                    format!("{error}; write for example https://catalog:8181"),
+                );
+            }
+        };
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let Some(authority) = uri.authority().filter(|_| is_http && uri.query().is_none()) else {
+            let problem = "must be an `http://` or `https://` URL without a query";
+            return invalid("catalog", problem);
+        };
+        if authority.as_str().contains('@') {
+            let problem = "must not contain a user name, because URLs are shown in logs; use \
+                           `iceberg.token`";
+            return invalid("catalog", problem);
+        }
+        if uri.scheme_str() == Some("http") {
+            cx.plain_text.speaks("iceberg.catalog", authority.as_str(), "write `https://`");
+            if self.tls.is_some() {
+                return invalid("tls", "has an effect only with an `https://` catalog");
+            }
+        }
+        if self.token.is_some() && self.oauth.is_some() {
+            return invalid("token", "cannot be combined with `oauth`: remove one of the two");
+        }
+        if self.timeout.0.is_zero() {
+            return invalid("timeout", "must be greater than 0");
+        }
+        Ok(Access {
+            url,
+            warehouse: self.warehouse.clone(),
+            token: self.token.clone(),
+            oauth: self.oauth.clone(),
+            tls: self.tls.clone(),
+            timeout: self.timeout.0,
+        })
+    }
+}
+
+/// Returns the columns of the files.
+fn columns(format: &Format) -> Result<Vec<FileColumn>, BuildError> {
+    let fields = format.encoder().table().map(|form| form.fields).unwrap_or_default();
+    if fields.is_empty() {
+        return invalid("", "needs Parquet files: set `encoder = { type = \"parquet\", … }`");
+    }
+    let mut columns = Vec::new();
+    for field in fields {
+        let Some(kind) = field.kind else {
+            let problem = format!(
+                "has no type for the column `{}` of the encoder; for a time, use \
+                 `timestamp_micros`",
+                field.name
+            );
+            return invalid("", problem);
+        };
+        let (id, name, required) = (field.id, field.name, field.required);
+        columns.push(FileColumn { id, name, kind, required });
+    }
+    Ok(columns)
+}
+
+#[cfg(test)]
+impl Target {
+    /// Creates the table of a test, with files below `file:///logs`.
+    pub(crate) fn of_test(catalog: Arc<dyn Catalog>, from_path: &[&str]) -> Self {
+        let store = ("file".to_owned(), String::new());
+        Self {
+            name: "logs.web".to_owned(),
+            catalog,
+            creates: true,
+            columns: Vec::new(),
+            from_path: from_path.iter().map(|&name| name.to_owned()).collect(),
+            location: "file:///logs".to_owned(),
+            stores: [store.clone(), store],
+            commits: Counter::default(),
+            failed: Counter::default(),
+            due: FloatGauge::default(),
+            news: Notify::default(),
+        }
+    }
+}
+
+impl Target {
+    /// Checks that the files fit the table. Returns its partitions.
+    pub(crate) fn check(&self, table: &Table) -> Result<Partitioning, TableError> {
+        self.path_of(&table.location)?;
+        table.schema.check(&self.columns, &self.from_path)?;
+        Partitioning::new(&table.spec, &table.schema, &self.from_path)
+    }
+
+    /// Returns the path of a URL in the store of the sink.
+    pub(crate) fn path_of(&self, url: &str) -> Result<String, TableError> {
+        let is_known = |(scheme, authority): (&str, &str)| {
+            self.stores.iter().any(|(own, at)| own == scheme && at == authority)
+        };
+        match split(url) {
+            Some((scheme, authority, path)) if is_known((scheme, authority)) => Ok(path.to_owned()),
+            _ => Err(TableError::Unsupported {
+                problem: format!(
+                    "has its metadata at {url}, which is not in the store of `url`; use a table in \
+                     this store, or set `iceberg.location` as the table names the store"
+                ),
+            }),
+        }
+    }
+
+    /// Returns a committed file as a file of the table.
+    pub(crate) fn data_file(&self, file: &StagedFile) -> DataFile {
+        DataFile {
+            url: format!("{}/{}", self.location, file.target),
+            path: file.target.clone(),
+            rows: file.events,
+            bytes: file.len,
+        }
+    }
+
+    /// Returns the request that creates the table.
+    pub(crate) fn create_request(&self) -> Value {
+        let schema = new_schema(&self.columns, &self.from_path);
+        let spec = new_spec(&schema, &self.from_path);
+        let (_, table) = self.name.rsplit_once('.').unwrap_or(("", &self.name));
+        let location = self.location.strip_suffix("/data").unwrap_or(&self.location);
+        request::create(table, location, &schema, &spec)
+    }
+}
+
+/// Splits a URL into the family of its scheme, its authority and its path: `file:/a` has no
+/// authority, like `file:///a`.
+fn split(url: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = url.split_once(':')?;
+    let (authority, path) = match rest.strip_prefix("//") {
+        Some(rest) => rest.split_at(rest.find('/')?),
+        None => ("", rest),
+    };
+    path.starts_with('/').then_some((family(scheme), authority, path))
+}
+
+/// Readers name some stores in several ways.
+fn family(scheme: &str) -> &str {
+    match scheme {
+        "s3a" | "s3n" => "s3",
+        "abfs" => "abfss",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn store_of_a_url_is_known_by_each_of_its_names() {
+        assert_eq!(split("file:/a/b"), Some(("file", "", "/a/b")));
+        assert_eq!(split("file:///a/b"), Some(("file", "", "/a/b")));
+        assert_eq!(split("s3a://bucket/a"), Some(("s3", "bucket", "/a")));
+        assert_eq!(split("hdfs://nn:8020/a"), Some(("hdfs", "nn:8020", "/a")));
+        for none in ["/a", "s3://bucket", "x", "file:a"] {
+            assert_eq!(split(none), None, "{none}");
+        }
+    }
+}

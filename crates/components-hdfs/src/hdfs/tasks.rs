@@ -1,0 +1,52 @@
+//! The tasks of an opening that work for readers.
+
+use std::sync::Arc;
+
+use ledger::{Ledger, WriterId};
+use storage::FileSystem;
+use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::HdfsSink;
+use super::append::Appending;
+use super::marker::Marking;
+use super::merging::Merging;
+use super::register::Registering;
+
+impl HdfsSink {
+    /// Starts the tasks for readers; merged files have up to this size.
+    pub(super) fn tasks(
+        &self,
+        ledger: &Arc<Mutex<Ledger>>,
+        size_max: u64,
+        place: &(Arc<dyn FileSystem>, WriterId),
+    ) -> [AbortOnDropHandle<()>; 4] {
+        let behind = self.settings.env.blocking.behind();
+        let marking = Marking::new(self.settings.clone(), ledger.clone());
+        let merging = self.merging(ledger, size_max);
+        [
+            AbortOnDropHandle::new(behind.spawn(marking.run())),
+            AbortOnDropHandle::new(behind.spawn(self.registering(ledger).run())),
+            AbortOnDropHandle::new(behind.spawn(merging.run())),
+            AbortOnDropHandle::new(behind.spawn(self.appending(ledger, place).run())),
+        ]
+    }
+
+    pub(super) fn registering(&self, ledger: &Arc<Mutex<Ledger>>) -> Registering {
+        Registering::new(self.settings.clone(), ledger.clone(), self.visible.board().clone())
+    }
+
+    pub(super) fn appending(
+        &self,
+        ledger: &Arc<Mutex<Ledger>>,
+        (fs, author): &(Arc<dyn FileSystem>, WriterId),
+    ) -> Appending {
+        let board = self.visible.board().clone();
+        Appending::new(self.settings.clone(), ledger.clone(), fs.clone(), *author, board)
+    }
+
+    fn merging(&self, ledger: &Arc<Mutex<Ledger>>, size_max: u64) -> Merging {
+        let (settings, ledger) = (self.settings.clone(), ledger.clone());
+        Merging::new(settings, ledger, size_max, self.options)
+    }
+}

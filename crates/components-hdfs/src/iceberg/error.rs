@@ -1,0 +1,44 @@
+//! Errors of a catalog.
+
+use std::sync::Arc;
+
+use iceberg::TableError;
+use oauth::exchange::Failure;
+use pipeline::{Classify, ErrorClass};
+use thiserror::Error;
+
+/// Why a catalog did not do what it was asked for.
+#[derive(Debug, Error)]
+pub(crate) enum CatalogError {
+    /// No answer, or an error status.
+    #[error("the catalog request failed")]
+    Request(#[from] Failure),
+    /// The token server failed.
+    #[error("cannot fetch a token for the catalog from `iceberg.oauth.url`")]
+    Token(#[source] Failure),
+    /// The table cannot be used.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The answer is not one of a REST catalog.
+    #[error("{url} is not an Iceberg REST catalog: {problem}; check `iceberg.catalog`")]
+    Foreign {
+        /// The URL.
+        url: Arc<str>,
+        /// The problem with its answer.
+        problem: String,
+    },
+}
+
+impl Classify for CatalogError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Request(Failure::Network { .. }) | Self::Token(Failure::Network { .. }) => {
+                ErrorClass::Transient
+            }
+            Self::Request(Failure::Status { status, .. }) if status.is_server_error() => {
+                ErrorClass::Transient
+            }
+            _ => ErrorClass::Blocked,
+        }
+    }
+}

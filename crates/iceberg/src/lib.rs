@@ -1,0 +1,57 @@
+//! Appends to Apache Iceberg tables (format version 2), without clock and I/O.
+//!
+//! ```text
+//!  entries of a commit ledger ─► Appender: which ones does the table lack?
+//!        │ files                      │ Append { base, from, to }
+//!        ▼                            ▼
+//!   manifest ─► manifest list ─► commit request: snapshot + number of the next entry
+//!   (Avro)      (Avro, with the     (JSON, with the requirements that the base is unchanged)
+//!                manifests of the base)
+//! ```
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`appender`] | decides the next step to get entries into a table |
+//! | [`metadata`] | the metadata of a table, as a catalog returns it |
+//! | [`schema`] | compares the columns of files with a table; the schema of a new table |
+//! | [`partition`] | partition values of a file |
+//! | [`manifest`] | manifests and manifest lists |
+//! | [`request`] | the requests to a REST catalog |
+
+pub mod appender;
+mod avro;
+pub mod manifest;
+pub mod metadata;
+pub mod partition;
+pub mod request;
+pub mod schema;
+
+/// Why a table cannot be appended to. Every message explains what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// The answer of the catalog, or a file of the table, is malformed.
+    #[error("the table has invalid metadata: {problem}; check the catalog")]
+    Malformed {
+        /// The problem.
+        problem: String,
+    },
+    /// The table needs a feature that is not supported.
+    #[error("the table {problem}")]
+    Unsupported {
+        /// The feature, and what to do.
+        problem: String,
+    },
+    /// The columns of the files are not the columns of the table.
+    #[error("the columns of the encoder do not match the table: {problem}")]
+    Columns {
+        /// The difference, and what to do.
+        problem: String,
+    },
+}
+
+impl TableError {
+    /// Creates an error for malformed metadata.
+    pub(crate) fn malformed(problem: impl std::fmt::Display) -> Self {
+        Self::Malformed { problem: problem.to_string() }
+    }
+}
