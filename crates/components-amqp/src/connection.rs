@@ -59,8 +59,9 @@ pub(crate) enum AmqpError {
     Ended { address: Arc<str>, problem: String },
     /// The channels refuse a message permanently.
     #[error(
-        "the channels reject a message of `{address}`: {problem}; the source stops reading. \
-         Enlarge the channel, or remove the message from the broker"
+        "a channel rejects a message of `{address}`: {problem}; the source waits and tries again, \
+         and reads no other message: raise the limits of the channel, or remove the message from \
+         the broker"
     )]
     Refused { address: String, problem: String },
     /// The broker does not take a message now.

@@ -43,9 +43,9 @@ pub(crate) enum Error {
     },
     /// Stages have become dearer.
     #[error(
-        "stages cost over 5 % more: {rows}; profile them (valgrind --tool=callgrind, the \
-         program's own --stage), or accept the counts with aqueduct-count --write {table}, and \
-         give the reason in the commit",
+        "stages need over 5 % more instructions than {table} has recorded: {rows}; profile them \
+         (valgrind --tool=callgrind with --stage), or record the new counts with aqueduct-count \
+         --write {table} and give the reason in the commit",
         rows = rows.join(", "),
         table = table.display()
     )]

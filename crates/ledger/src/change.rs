@@ -103,7 +103,8 @@ pub enum Change {
     /// It has entries, and a file is visible that none of them has published.
     #[error(
         "the ledger has {entries} commit records, but {file} was published by commit record \
-         {index}; if it is an older copy, restore the newest one"
+         {index}, so records are missing; if it is an older copy, restore the newest one, or the \
+         missing records from a backup"
     )]
     Behind {
         /// Entries of all generations in the store.

@@ -175,8 +175,8 @@ impl<'a> Change<'a> {
             if self.mode == Mode::Try {
                 return Err(problem);
             }
-            warn!(%channel, "the previous configuration is back, but this channel stays until it \
-                             is empty: {problem}");
+            warn!(%channel, "the reload is undone, but this channel keeps the settings of the \
+                             failed reload, because {problem}; reload again when it is empty");
             self.full.insert(channel.clone());
         }
         Ok(())
@@ -235,8 +235,8 @@ impl<'a> Change<'a> {
         if self.mode == Mode::Try {
             return Err(problem);
         }
-        warn!(%channel, "the previous configuration is back, but this channel stays until it is \
-                         empty: {problem}");
+        warn!(%channel, "the reload is undone, but this channel keeps the settings of the \
+                             failed reload, because {problem}; reload again when it is empty");
         self.full.insert(channel.clone());
         Ok(())
     }
