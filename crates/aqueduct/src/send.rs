@@ -131,8 +131,8 @@ pub(crate) fn run(args: &SendArgs) -> ExitCode {
     let sent = runtime.block_on(async {
         let signals = Signals::listen().map_err(|error| {
             Failure::before_sending(format!(
-                "cannot register signal handlers, so nothing is sent: {error}; check the limits of the \
-                 process (`ulimit -n`)"
+                "cannot register signal handlers, so nothing is sent: {error}; check the limits of \
+                 the process (`ulimit -n`)"
             ))
         })?;
         let lines = input.begin(io::stdin());

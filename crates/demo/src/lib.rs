@@ -114,7 +114,7 @@ pub enum DemoError {
     #[error("the demo generated an invalid configuration; report this as a bug:\n{0}")]
     Config(#[from] config::ConfigErrors),
     /// Signals cannot be caught.
-    #[error("cannot register signal handlers, so the program exits")]
+    #[error("cannot register signal handlers, so the program exits; check `ulimit -n`")]
     Signals(#[source] io::Error),
     /// A signal stopped the demo.
     #[error("stopped by a signal; all processes are stopped and the temporary folder is removed")]

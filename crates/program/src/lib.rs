@@ -64,7 +64,7 @@ pub enum RunError {
     #[error(transparent)]
     Admin(#[from] ListenError),
     /// Signals cannot be caught.
-    #[error("cannot register signal handlers, so the program exits")]
+    #[error("cannot register signal handlers, so the program exits; check `ulimit -n`")]
     Signals(#[source] std::io::Error),
     /// A second signal requested an immediate end.
     #[error("stopped by a second signal; events that were not stored are reread or resent")]

@@ -18,7 +18,9 @@ pub enum GrpcError {
         cause: tonic::transport::Error,
     },
     /// The token cannot be read.
-    #[error("cannot read the token file for {address}; check its permissions; batches wait; retrying")]
+    #[error(
+        "cannot read the token file for {address}; check its permissions; batches wait; retrying"
+    )]
     Token {
         /// Address of the downstream agent.
         address: String,
