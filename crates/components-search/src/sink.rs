@@ -55,8 +55,8 @@ pub struct Config {
     #[serde(rename = "..")]
     #[schemars(flatten)]
     shared: Shared,
-    /// Field of the document for the time of `time_header`. `""`: no field. An existing field of a document is
-    /// kept.
+    /// Field of the document for the time of `time_header`. `""`: no field. An existing field of a
+    /// document is kept.
     #[serde(default = "defaults::time_field")]
     time_field: String,
     /// Field of the document for the headers. `""`: no field.

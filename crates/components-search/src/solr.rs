@@ -74,7 +74,8 @@ pub struct Config {
     #[serde(rename = "..")]
     #[schemars(flatten)]
     shared: Shared,
-    /// Field for the time of `time_header`. `""`: no field. An existing field of a document is kept.
+    /// Field for the time of `time_header`. `""`: no field. An existing field of a document is
+    /// kept.
     #[serde(default = "defaults::time_field")]
     time_field: String,
     /// Field for each header, whose name replaces `*`. `""`: no fields.
