@@ -155,6 +155,42 @@ pub fn jars() -> &'static Path {
     JARS.get_or_init(|| jars_of("flume-1.11.0", POM))
 }
 
+/// Builds the bridge for Flume's Java classes into `dir`.
+///
+/// # Panics
+///
+/// When `deploy/flume-jvm/build` fails.
+pub fn bridge(dir: &Path) -> PathBuf {
+    let jar = dir.join("aqueduct-flume.jar");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/flume-jvm/build");
+    run(Command::new(script).arg(&jar).arg(jars()));
+    jar
+}
+
+/// Compiles Java classes against Flume into the folder `classes`, and returns it.
+///
+/// # Panics
+///
+/// When a class does not compile.
+pub fn compiled(classes: &Path, names: &[&str], sources: &[&str]) -> PathBuf {
+    fs::create_dir_all(classes).expect("the test's own folder");
+    let mut javac = Command::new("javac");
+    javac.arg("-cp").arg(format!("{}/*", jars().display())).args(["-proc:none", "-d"]);
+    javac.arg(classes);
+    for (name, source) in names.iter().zip(sources) {
+        let file = classes.join(format!("{name}.java"));
+        fs::write(&file, source).expect("the test's own folder");
+        javac.arg(file);
+    }
+    run(&mut javac);
+    classes.to_owned()
+}
+
+fn run(command: &mut Command) {
+    let done = command.output().expect("the program starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
 /// Returns the folder of the dependencies of `pom`, downloaded unless cached as `name`.
 pub(crate) fn jars_of(name: &str, pom: &str) -> PathBuf {
     let _others_wait = lock(name);

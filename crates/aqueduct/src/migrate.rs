@@ -3,6 +3,7 @@
 
 mod agent;
 mod convert;
+mod jvm;
 mod monitoring;
 #[cfg(all(feature = "hdfs", feature = "sql"))]
 mod sqoop;

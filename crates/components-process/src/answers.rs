@@ -70,6 +70,8 @@ pub(crate) fn results(
 /// The outcome of one event at a sink.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fate {
+    /// Not tried yet.
+    Untried,
     /// Not settled yet, because of this reason and until this time.
     Open(String, Option<Duration>),
     /// Delivered.
@@ -109,6 +111,13 @@ pub(crate) fn fates(
         return unusable(format!("it has no outcome for event {index}"));
     }
     fates.extend(rest.iter().map(|index| (*index as usize, Fate::Delivered)));
+    let is_settled = |fate: &Fate| matches!(fate, Fate::Delivered | Fate::Refused(_));
+    if fates.iter().any(|(_, fate)| *fate == Fate::Untried)
+        && !fates.iter().any(|(_, fate)| is_settled(fate))
+    {
+        let problem = "it leaves events untried, and no event is delivered or refused";
+        return unusable(problem.to_owned());
+    }
     Ok(fates)
 }
 
@@ -121,6 +130,7 @@ fn fate(outcome: &Outcome) -> Result<Fate, Fault> {
             Ok(Fate::Open(shown(&outcome.reason), after))
         }
         Ok(Verdict::Refused) => Ok(Fate::Refused(shown(&outcome.reason))),
+        Ok(Verdict::Untried) => Ok(Fate::Untried),
         Err(_) => unusable(format!("an outcome has the verdict {}", outcome.verdict)),
     }
 }

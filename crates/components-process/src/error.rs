@@ -1,6 +1,7 @@
 //! Faults of a plug-in, and their remedies.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub(crate) struct PluginError {
 pub(crate) enum Fault {
     #[error("cannot be started: {0}; correct `command`")]
     Start(io::Error),
+    #[error("cannot be started: {0}; install Java 17 or later, or correct `command`")]
+    NoJava(io::Error),
     #[error(
         "was not ready within {0:?}; connect to the socket in AQUEDUCT_PLUGIN_SOCKET and answer \
          Hello, or raise `start_timeout`"
@@ -64,6 +67,18 @@ pub(crate) enum Fault {
     Retry { events: usize, reason: String, after: Option<Duration> },
 }
 
+impl Fault {
+    /// Returns the fault of a program that cannot be started.
+    pub(crate) fn start(error: io::Error, command: &[String]) -> Self {
+        let program = command.first().map(Path::new).and_then(Path::file_name);
+        let is_java = program.is_some_and(|name| name == "java");
+        match is_java && error.kind() == io::ErrorKind::NotFound {
+            true => Self::NoJava(error),
+            false => Self::Start(error),
+        }
+    }
+}
+
 /// The last line that it printed, as the end of a message.
 fn last(line: &Option<String>) -> String {
     line.as_ref().map(|line| format!("; its last line is: {line}")).unwrap_or_default()
@@ -72,9 +87,11 @@ fn last(line: &Option<String>) -> String {
 impl Classify for PluginError {
     fn class(&self) -> ErrorClass {
         match self.fault {
-            Fault::Start(_) | Fault::Version(_) | Fault::Role { .. } | Fault::Effect => {
-                ErrorClass::Blocked
-            }
+            Fault::Start(_)
+            | Fault::NoJava(_)
+            | Fault::Version(_)
+            | Fault::Role { .. }
+            | Fault::Effect => ErrorClass::Blocked,
             // It may have delivered the events.
             Fault::Ended { .. }
             | Fault::Closed(_)

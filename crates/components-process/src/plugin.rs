@@ -41,12 +41,13 @@ impl Plugin {
         &self.options
     }
 
-    /// Starts the process if it does not run.
+    /// Starts the process if it does not run, and no call uses or starts it.
     ///
     /// # Errors
     /// It cannot be started.
     pub(crate) async fn open(&self) -> Result<(), PluginError> {
-        let mut state = self.state.lock().await;
+        // A call in flight is not polled while a sink opens, so waiting for it could never end.
+        let Ok(mut state) = self.state.try_lock() else { return Ok(()) };
         state.running = Some(self.running(&mut state).await?);
         Ok(())
     }

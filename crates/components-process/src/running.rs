@@ -61,7 +61,8 @@ impl Running {
             memory_max: options.memory_max,
         };
         let started = options.env.blocking.start_connecting(&connecting);
-        let Child { printed, mut process, connected } = started.map_err(Fault::Start)?;
+        let Child { printed, mut process, connected } =
+            started.map_err(|error| Fault::start(error, &options.command))?;
         let (shown, rate) = (options.shown.clone(), LogRate::new(LINES_PER_MINUTE));
         let printed = Errors::read(printed, move |line| {
             if let Some(left_out) = rate.allow(Instant::now()) {

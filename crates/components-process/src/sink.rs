@@ -9,8 +9,12 @@
 //! If a plug-in delivers some events of a batch only, the sink remembers them under the identity of
 //! the batch. The next attempt sends the others. An agent that was killed has forgotten this, so a
 //! plug-in that must not repeat an event recognises it by the identity of the batch and its index.
+//!
+//! A plug-in may leave events of a request untried. They are sent immediately, and later requests
+//! have as many events as the plug-in has settled, so that few are sent in vain.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,7 +56,7 @@ impl Component for Config {
         let plugin = Plugin::new(self.shared.options(Role::Sink, cx)?);
         // The plug-in limits the time of each request, and gets one at a time.
         let options = Options { in_flight_max: 1, in_order: true, timeout: Duration::MAX };
-        Ok(Box::new(Requests::new(Process { plugin, partly: Mutex::default() }, options)))
+        Ok(Box::new(Requests::new(Process::new(plugin), options)))
     }
 }
 
@@ -60,9 +64,15 @@ struct Process {
     plugin: Plugin,
     /// Batches with settled and unsettled events, the oldest first.
     partly: Mutex<VecDeque<(Identity, Vec<Fate>)>>,
+    /// Limit of events in a request: about as many as the plug-in settles in one answer.
+    events_max: AtomicUsize,
 }
 
 impl Process {
+    fn new(plugin: Plugin) -> Self {
+        Self { plugin, partly: Mutex::default(), events_max: AtomicUsize::new(usize::MAX) }
+    }
+
     fn partly(&self) -> MutexGuard<'_, VecDeque<(Identity, Vec<Fate>)>> {
         // Each change is complete.
         self.partly.lock().unwrap_or_else(PoisonError::into_inner)
@@ -78,9 +88,26 @@ impl Process {
         let is_usable = |fates: &Vec<Fate>| {
             fates.len() == batch.len() && !mutant!("plugin_delivered_forgotten")
         };
-        known
-            .filter(is_usable)
-            .unwrap_or_else(|| vec![Fate::Open(String::new(), None); batch.len()])
+        let mut fates = known.filter(is_usable).unwrap_or_else(|| vec![Fate::Untried; batch.len()]);
+        fates.iter_mut().filter(|fate| is_open(fate)).for_each(|fate| *fate = Fate::Untried);
+        fates
+    }
+
+    /// Returns the index of the last event of the next request; `None` if all were tried.
+    fn last_of_request(&self, fates: &[Fate]) -> Option<usize> {
+        let untried = (0..).zip(fates).filter(|(_, fate)| **fate == Fate::Untried);
+        untried.take(self.events_max.load(Ordering::Relaxed)).last().map(|(index, _)| index)
+    }
+
+    /// Fits the limit of the next requests to an answer.
+    fn adapt(&self, answer: &[(usize, Fate)]) {
+        let untried = answer.iter().filter(|(_, fate)| *fate == Fate::Untried).count();
+        let limit = self.events_max.load(Ordering::Relaxed);
+        let next = match untried {
+            0 => limit.saturating_mul(2),
+            _ => answer.len() - untried,
+        };
+        self.events_max.store(next, Ordering::Relaxed);
     }
 
     /// Remembers the outcomes, or forgets them if the batch is settled.
@@ -99,13 +126,14 @@ impl Process {
 }
 
 fn is_open(fate: &Fate) -> bool {
-    matches!(fate, Fate::Open(..))
+    matches!(fate, Fate::Open(..) | Fate::Untried)
 }
 
 /// Returns the result of a batch, or the reason of the first event that is open.
 fn settle(fates: &[Fate], too_large: &[usize], frame_max: usize) -> Result<Delivered, Fault> {
     let open = fates.iter().find_map(|fate| match fate {
         Fate::Open(reason, after) => Some((reason.clone(), *after)),
+        Fate::Untried => Some((String::new(), None)),
         Fate::Delivered | Fate::Refused(_) => None,
     });
     if let Some((reason, after)) = open {
@@ -114,7 +142,7 @@ fn settle(fates: &[Fate], too_large: &[usize], frame_max: usize) -> Result<Deliv
     }
     let mut refused = (0..).zip(fates).filter_map(|(index, fate)| match fate {
         Fate::Refused(reason) => Some((index, reason)),
-        Fate::Open(..) | Fate::Delivered => None,
+        Fate::Open(..) | Fate::Untried | Fate::Delivered => None,
     });
     let Some((first, detail)) = refused.next() else { return Ok(Delivered::All) };
     let mut events = vec![first];
@@ -143,21 +171,36 @@ impl Deliver for Process {
     async fn deliver(&self, batch: &Batch) -> Result<Delivered, PluginError> {
         let frame_max = self.plugin.options().frame_max;
         let mut fates = self.recall(batch);
-        let Messages { fit, too_large } =
-            messages(batch, frame_max, |index| is_open(&fates[index]));
-        for index in &too_large {
-            fates[*index] = Fate::Refused("it does not fit into a frame".to_owned());
-        }
+        let mut too_large = Vec::new();
         let identity = batch.envelope.identity.map(|it| it.to_string()).unwrap_or_default();
-        for message in fit {
-            let indices = answers::indices(&message);
-            let identity = identity.clone();
-            let request = |number| Message::Batch(v1::Batch { number, identity, ..message });
-            let check = |answer, number| answers::fates(answer, number, &indices);
-            for (index, fate) in self.plugin.call(request, check).await? {
-                fates[index] = fate;
+        'requests: while let Some(last) = self.last_of_request(&fates) {
+            let is_wanted = |index: usize| index <= last && fates[index] == Fate::Untried;
+            let Messages { fit, too_large: more } = messages(batch, frame_max, is_wanted);
+            for index in &more {
+                fates[*index] = Fate::Refused("it does not fit into a frame".to_owned());
             }
-            self.remember(batch, &fates);
+            too_large.extend(more);
+            for message in fit {
+                let indices = answers::indices(&message);
+                let identity = identity.clone();
+                let request = |number| Message::Batch(v1::Batch { number, identity, ..message });
+                let check = |answer, number| answers::fates(answer, number, &indices);
+                let answer = self.plugin.call(request, check).await?;
+                self.adapt(&answer);
+                for (index, fate) in answer {
+                    fates[index] = fate;
+                }
+                self.remember(batch, &fates);
+                let has = |is_it: fn(&Fate) -> bool| {
+                    indices.iter().any(|index| is_it(&fates[*index as usize]))
+                };
+                if has(|fate| matches!(fate, Fate::Open(..))) {
+                    break 'requests;
+                }
+                if has(|fate| *fate == Fate::Untried) {
+                    break;
+                }
+            }
         }
         settle(&fates, &too_large, frame_max).map_err(|fault| self.plugin.error(fault))
     }

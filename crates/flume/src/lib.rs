@@ -75,6 +75,21 @@ pub struct Options {
     pub default_fs: Option<String>,
     /// True if references without a value here stay: the result is printed and not run.
     pub keep_references: bool,
+    /// Runs Java classes; without it they need a decision.
+    pub jvm: Option<Jvm>,
+}
+
+/// The Java virtual machine for classes that are not part of Flume.
+#[derive(Debug, Clone)]
+pub struct Jvm {
+    /// The command that starts the bridge, with the class path.
+    pub command: Vec<String>,
+    /// `memory_max` of the process; the component's default unless set.
+    pub memory_max: Option<String>,
+    /// Interceptors whose result depends on the event and their keys only.
+    pub pure: Vec<String>,
+    /// Why the bridge cannot start, and the remedy.
+    pub problem: Option<String>,
 }
 
 /// A file of properties: its name, and its text.

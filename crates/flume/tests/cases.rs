@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use aqueduct_flume::{Conversion, File, Options, Outcome, World, convert};
+use aqueduct_flume::{Conversion, File, Jvm, Options, Outcome, World, convert};
 
 /// A host with every component, some variables, and some files.
 #[derive(Default)]
@@ -47,6 +47,10 @@ impl Host {
 
     /// Translates the keys of one agent, each without the agent's name.
     fn translated(&self, keys: &[&str]) -> Conversion {
+        self.translated_by(keys, None)
+    }
+
+    fn translated_by(&self, keys: &[&str], jvm: Option<Jvm>) -> Conversion {
         let options = Options {
             agent: None,
             data_dir: "/var/lib/aqueduct".into(),
@@ -54,6 +58,7 @@ impl Host {
             flume_metrics: None,
             default_fs: None,
             keep_references: false,
+            jvm,
         };
         let text = keys.iter().map(|key| format!("a.{key}\n")).collect();
         convert(&[File { name: "f".into(), text }], &options, self).unwrap()
@@ -69,6 +74,57 @@ fn agent<'a>(source: &'a str, sink: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     }
     keys.extend(more);
     keys
+}
+
+/// Java classes that are not part of Flume run in the component `process`, with all of their keys.
+#[test]
+fn java_classes_run_with_a_class_path() {
+    let keys = agent(
+        "sources.r.type = com.example.MySource",
+        "sinks.k.type = com.example.MySink",
+        &[
+            "sources.r.poll.interval = 5",
+            "sources.r.interceptors = i j",
+            "sources.r.interceptors.i.type = com.example.Etl$Builder",
+            "sources.r.interceptors.i.a.b = c",
+            "sources.r.interceptors.j.type = com.example.Pure$Builder",
+            "sinks.k.db.password = p",
+        ],
+    );
+    let without = Host::with_hadoop().translated(&keys);
+    let decisions = found(&without, Outcome::Decision);
+    assert_eq!(decisions.len(), 4, "{decisions:?}");
+    assert!(decisions.iter().all(|it| it.contains("set --classpath")), "{decisions:?}");
+    let jvm = Jvm {
+        command: vec!["java".into(), "Bridge".into()],
+        memory_max: None,
+        pure: vec!["com.example.Pure".into()],
+        problem: None,
+    };
+    let made = Host::with_hadoop().translated_by(&keys, Some(jvm.clone()));
+    assert_eq!(found(&made, Outcome::Decision), Vec::<String>::new());
+    for (path, value) in [
+        ("sources.r.type", Some("process")),
+        ("sources.r.command", Some("java Bridge")),
+        ("sources.r.settings.type", Some("com.example.MySource")),
+        ("sources.r.effect", None),
+        ("sinks.k.type", Some("process")),
+        ("sinks.k.channel", Some("c")),
+        ("sinks.k.timeout", Some("5m")),
+        ("sinks.k.settings.channel", None),
+    ] {
+        assert_eq!(setting(&made, path).as_deref(), value, "{path}");
+    }
+    let toml = |path| setting(&made, path).unwrap_or_default();
+    assert!(toml("sources.r.settings").contains("poll.interval"));
+    assert!(toml("sinks.k.secret_settings").contains("db.password"));
+    let interceptors = toml("sources.r.interceptors");
+    assert!(interceptors.contains("a.b") && interceptors.contains("--pure"), "{interceptors}");
+    assert_eq!(interceptors.matches("effect").count(), 1, "{interceptors}");
+    let broken = Jvm { problem: Some("no bridge".into()), ..jvm };
+    let decisions = Host::with_hadoop().translated_by(&keys, Some(broken));
+    let decisions = found(&decisions, Outcome::Decision);
+    assert_eq!(decisions.iter().filter(|it| it.ends_with("no bridge")).count(), 4, "{decisions:?}");
 }
 
 const SEQ: &str = "sources.r.type = seq";

@@ -53,6 +53,7 @@ fn translated(text: &str, agent: Option<&str>) -> Conversion {
         flume_metrics: None,
         default_fs: None,
         keep_references: true,
+        jvm: None,
     };
     let file = File { name: "flume.conf".into(), text: text.to_owned() };
     convert(&[file], &options, &Full).unwrap()

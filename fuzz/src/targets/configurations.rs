@@ -31,6 +31,7 @@ pub(super) fn properties(input: &[u8]) -> usize {
                 flume_metrics: None,
                 default_fs: None,
                 keep_references,
+                jvm: None,
             };
             let nowhere = Nowhere(input);
             let Ok(conversion) = convert(std::slice::from_ref(&file), &options, &nowhere) else {

@@ -27,6 +27,7 @@ mod flume_bytes;
 mod flume_channel;
 mod flume_clients;
 mod flume_configs;
+mod flume_jars;
 mod flume_metrics;
 mod flume_rehearsal;
 mod flume_thrift;

@@ -80,7 +80,7 @@ fn state_and_parent(pid: u32) -> Option<(String, u32)> {
 }
 
 /// Returns the processes that the agent has started.
-fn plugins(agent: u32) -> Vec<u32> {
+pub(crate) fn plugins(agent: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("a Linux host").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| state_and_parent(*pid).is_some_and(|(_, parent)| parent == agent)).collect()
@@ -88,14 +88,15 @@ fn plugins(agent: u32) -> Vec<u32> {
 
 /// Waits until these processes have ended. Some may still be zombies: the parent that they get
 /// when their agent is killed waits for them later.
-fn wait_until_ended(plugins: &[u32]) {
+pub(crate) fn wait_until_ended(plugins: &[u32]) {
     wait::until("the end of the plug-ins", LIMIT, || {
         let has_ended = |pid: &u32| state_and_parent(*pid).is_none_or(|(state, _)| state == "Z");
         plugins.iter().all(has_ended).then_some(())
     });
 }
 
-fn write(log: &Path, lines: &str) {
+/// Appends text to a file.
+pub(crate) fn write(log: &Path, lines: &str) {
     let file = OpenOptions::new().create(true).append(true).open(log);
     file.and_then(|mut file| file.write_all(lines.as_bytes())).expect("the test's own folder");
 }

@@ -13,6 +13,7 @@ use flume::{Options, Outcome, Report};
 use pipeline::Env;
 use pipeline::settings::{Place, SettingsErrorKind};
 
+use super::jvm::JvmArgs;
 use super::monitoring::monitoring;
 use super::{HostContext, translated};
 
@@ -22,6 +23,7 @@ Examples:
   aqueduct agent --conf conf --conf-file conf/flume.conf --name a1 -Dflume.root.logger=INFO,console
   aqueduct agent -n a1 -f flume.conf --default-fs hdfs://namenode:8020 --admin 127.0.0.1:9464
   aqueduct agent -n a1 -f flume.conf -Dflume.monitoring.type=http -Dflume.monitoring.port=41414
+  aqueduct agent -n a1 -f flume.conf --classpath /opt/flume/lib:/opt/jars/etl.jar
   aqueduct agent -n a1 -f flume.conf --print-config
 
 Differences from Flume are logged as warnings. If a key needs a decision, the agent does not start;
@@ -78,17 +80,8 @@ pub(crate) struct FlumeAgentArgs {
     #[arg(long)]
     print_config: bool,
 
-    /// Options of the JVM are ignored
-    #[arg(short = 'X', value_name = "OPTION", hide = true)]
-    jvm: Vec<String>,
-
-    /// A class path is ignored
-    #[arg(short = 'C', long, value_name = "PATH", hide = true)]
-    classpath: Option<String>,
-
-    /// Directories of plugins are ignored
-    #[arg(long, value_name = "DIRS", hide = true)]
-    plugins_path: Option<String>,
+    #[command(flatten)]
+    jvm: JvmArgs,
 
     /// The configuration is read again when SIGHUP or `aqueduct reload` asks for it
     #[arg(long, hide = true)]
@@ -165,6 +158,7 @@ impl Translated {
             flume_metrics: monitoring.address,
             default_fs: args.default_fs.clone(),
             keep_references: false,
+            jvm: args.jvm.jvm(args.conf.as_deref(), &here).map_err(refused)?,
         };
         let (conversion, plan) = translated(&files, &options, &here).map_err(refused)?;
         let (report, warning) = (conversion.report, monitoring.warning);
@@ -202,17 +196,12 @@ impl Translated {
 
 /// Logs the `flume-ng` flags that have no effect here.
 fn note_ignored(args: &FlumeAgentArgs) {
-    let named: Vec<&str> = [
-        ("-X", !args.jvm.is_empty()),
-        ("-C", args.classpath.is_some()),
-        ("--plugins-path", args.plugins_path.is_some()),
-        ("--no-reload-conf", args.no_reload_conf),
-        ("-i", args.poll_interval.is_some()),
-    ]
-    .iter()
-    .filter(|(_, given)| *given)
-    .map(|(flag, _)| *flag)
-    .collect();
+    let named: Vec<&str> =
+        [("--no-reload-conf", args.no_reload_conf), ("-i", args.poll_interval.is_some())]
+            .iter()
+            .filter(|(_, given)| *given)
+            .map(|(flag, _)| *flag)
+            .collect();
     if !named.is_empty() {
         tracing::info!(flags = named.join(" "), "these flags have no effect");
     }

@@ -12,6 +12,7 @@ use flume::{Options, Outcome, Report};
 use pipeline::Env;
 use pipeline::env::OpenMode;
 
+use super::jvm::JvmArgs;
 use super::monitoring::monitoring;
 use super::{EXIT_CONVERT_USAGE, HostContext, translated};
 
@@ -24,6 +25,7 @@ Examples:
   aqueduct convert -n a1 --report report.txt flume.conf > a1.toml
   aqueduct convert -n a1 --json --report report.json common.conf a1.conf > a1.toml
   aqueduct convert --default-fs hdfs://namenode:8020 flume.conf > collector.toml
+  aqueduct convert --classpath /opt/flume/lib:/opt/jars/etl.jar flume.conf > own-classes.toml
   aqueduct convert sqoop /etc/cron.daily/import-orders > orders.toml
 
 The configuration goes to standard output, the report to standard error. Nothing is started.
@@ -76,6 +78,9 @@ pub(crate) struct ConvertArgs {
     /// flume.monitoring.type=http and flume.monitoring.port set `flume_metrics`
     #[arg(short = 'D', value_name = "NAME=VALUE")]
     defines: Vec<String>,
+
+    #[command(flatten)]
+    jvm: JvmArgs,
 }
 
 /// What is translated in the place of a configuration of Flume.
@@ -103,6 +108,13 @@ pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
     if let Some(warning) = &monitoring.warning {
         cli::print_line(warning);
     }
+    let jvm = match args.jvm.jvm(None, &here) {
+        Ok(jvm) => jvm,
+        Err(problem) => {
+            cli::print_line(&problem);
+            return ExitCode::from(EXIT_CONVERT_USAGE);
+        }
+    };
     let options = Options {
         agent: args.name.clone(),
         data_dir: args.data_dir.clone(),
@@ -110,6 +122,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> ExitCode {
         flume_metrics: monitoring.address,
         default_fs: args.default_fs.clone(),
         keep_references: true,
+        jvm,
     };
     let (conversion, plan) = match translated(&args.files, &options, &here) {
         Ok(translated) => translated,

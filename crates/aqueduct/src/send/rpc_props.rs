@@ -77,6 +77,7 @@ pub(super) fn read(path: &Path, env: &Env) -> Result<(String, Settings), String>
         flume_metrics: None,
         default_fs: None,
         keep_references: false,
+        jvm: None,
     };
     let files = [File { name: name.clone().into(), text }];
     let converted = flume::convert(&files, &options, &HostContext::new(env, &[], false));

@@ -74,6 +74,7 @@ fn translations_without_decisions_are_valid_configurations() {
                 flume_metrics: None,
                 default_fs: None,
                 keep_references: false,
+                jvm: None,
             };
             let found = convert(std::slice::from_ref(&file), &options, &here).expect("an agent");
             if found.report.has(Outcome::Decision) {

@@ -91,19 +91,22 @@ fn the_command_lines_of_avro_client_send() {
 }
 
 #[test]
-fn java_options_are_named_and_ignored() {
+fn java_options_are_passed_on() {
     let place = Place::new("");
     let line = ["agent", "-n", "a1", "-f", "x y.conf", "-Xmx2g", "-C", "lib/*"];
-    let (code, called, said) = place.call(&line);
-    assert_eq!((code, &*called), (Some(0), "||agent|-n|a1|-f|x y.conf"), "{said}");
-    assert!(said.contains("-Xmx2g is not used") && said.contains("-C is not used"), "{said}");
+    let expected = "||agent|-n|a1|-f|x y.conf|-C|lib/*|-Xmx2g".to_owned();
+    assert_eq!(place.call(&line), (Some(0), expected, String::new()));
+    let place = Place::new("export FLUME_CLASSPATH=/own JAVA_OPTS=-Xss1m\n");
+    let line = ["agent", "-n", "a1", "-c", "conf", "-f", "f", "-C", "a", "--plugins-path", "p"];
+    let expected = "||agent|-n|a1|-c|conf|-f|f|-C|/own:a|-Xss1m|--plugins-path|p".to_owned();
+    assert_eq!(place.call(&line), (Some(0), expected, String::new()));
 }
 
 #[test]
 fn the_properties_of_java_opts_come_before_those_of_the_command_line() {
     let place = Place::new("export JAVA_OPTS=\"-Xms100m -Da=1 -Dflume.root.logger=WARN\"\n");
     let (code, called, said) = place.call(&["agent", "-n", "a1", "-c", "conf", "-f", "f", "-Da=2"]);
-    let expected = "warn||agent|-n|a1|-c|conf|-f|f|-Da=1|-Da=2";
+    let expected = "warn||agent|-n|a1|-c|conf|-f|f|-Xms100m|-Da=1|-Da=2";
     assert_eq!((code, &*called, &*said), (Some(0), expected, ""));
 }
 

@@ -234,6 +234,9 @@ pub enum Verdict {
     Retry = 1,
     /// Can never be stored: they become dead letters.
     Refused = 2,
+    /// Left for the next request, which the agent sends immediately, with fewer events. For a sink
+    /// that stores some events of a request first. Another event must be delivered or refused.
+    Untried = 3,
 }
 impl Verdict {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -245,6 +248,7 @@ impl Verdict {
             Self::Delivered => "DELIVERED",
             Self::Retry => "RETRY",
             Self::Refused => "REFUSED",
+            Self::Untried => "UNTRIED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -253,6 +257,7 @@ impl Verdict {
             "DELIVERED" => Some(Self::Delivered),
             "RETRY" => Some(Self::Retry),
             "REFUSED" => Some(Self::Refused),
+            "UNTRIED" => Some(Self::Untried),
             _ => None,
         }
     }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use pipeline::testkit::build;
 use pipeline::{
     Batch, Epoch, Guarantee, Identity, Origin, Outcome, Sequence, Settlement, Sink, Taken,
 };
+use tokio::time::timeout;
 
 use super::peer::{Honest, LIES, Lie, Plugins, settings};
 use crate::sink::Config;
@@ -23,6 +25,10 @@ struct Storing {
     /// How often each event was stored.
     stored: Mutex<BTreeMap<String, u32>>,
     deferred: Mutex<u32>,
+    /// Settled events of a request; all unless set. The others stay untried.
+    settles: Option<usize>,
+    /// Events of each request.
+    requests: Mutex<Vec<usize>>,
 }
 
 impl Storing {
@@ -53,8 +59,17 @@ impl Storing {
 impl Honest for Storing {
     fn answer(&self, request: Request) -> Answer {
         let Request::Batch(batch) = request else { panic!("a sink gets batches") };
-        let outcome = |event| self.outcome(event, Some(&batch.identity));
-        let outcomes = batch.events.iter().map(outcome).collect();
+        self.requests.lock().unwrap().push(batch.events.len());
+        let settled = self.settles.unwrap_or(usize::MAX).min(batch.events.len());
+        let (now, later) = batch.events.split_at(settled);
+        let mut outcomes: Vec<v1::Outcome> =
+            now.iter().map(|event| self.outcome(event, Some(&batch.identity))).collect();
+        if let (Some(first), Some(last)) = (later.first(), later.last()) {
+            let mut untried =
+                v1::Outcome { first: first.index, last: last.index, ..v1::Outcome::default() };
+            untried.set_verdict(Verdict::Untried);
+            outcomes.push(untried);
+        }
         Answer::Settled(Settled { number: batch.number, outcomes })
     }
 
@@ -153,7 +168,11 @@ async fn each_event_is_delivered_whatever_the_plugin_does() {
 #[tokio::test(start_paused = true)]
 async fn answer_with_other_outcomes_is_not_used() {
     support::mutants::plant_by_environment();
-    let changes: [(Change, &str); 5] = [
+    let changes: [(Change, &str); 6] = [
+        (
+            |outcomes| outcomes.iter_mut().for_each(|it| it.set_verdict(Verdict::Untried)),
+            "it leaves events untried, and no event is delivered or refused",
+        ),
         (|outcomes| drop(outcomes.pop()), "it has no outcome for event 3"),
         (|outcomes| outcomes.push(outcomes[3].clone()), "next is no event"),
         (|outcomes| outcomes.swap(0, 1), "an outcome is for events 1 to 1; next is event 0"),
@@ -178,7 +197,7 @@ async fn delivered_events_of_a_batch_are_not_sent_again() {
     sink.write(batch.clone()).await.unwrap();
     let Outcome::Again(Some(error)) = sink.settled().await.outcome else { panic!("not again") };
     assert!(error.to_string().ends_with("cannot deliver 1 events: it is later"), "{error}");
-    assert_eq!(error.retry_after, Some(std::time::Duration::from_millis(2500)));
+    assert_eq!(error.retry_after, Some(Duration::from_millis(2500)));
     sink.open().await.unwrap();
     sink.write(batch).await.unwrap();
     let Outcome::Refused(letter) = sink.settled().await.outcome else { panic!("not refused") };
@@ -188,4 +207,37 @@ async fn delivered_events_of_a_batch_are_not_sent_again() {
     let is_once = stored.len() == 3 && stored.values().all(|times| *times == 1);
     assert!(is_once, "a delivered event is not sent again: {stored:?}");
     assert_eq!(plugins.starts(), 1, "a retry is no failure of the process");
+}
+
+/// A plug-in that settles three events of a request dies twice at its second request.
+#[tokio::test(start_paused = true)]
+async fn untried_events_are_sent_immediately_in_smaller_requests() {
+    let storing = Arc::new(Storing { settles: Some(3), ..Storing::default() });
+    let plugins = Plugins::new(storing.clone(), Lie::Dies);
+    let mut sink = build::<Config>(&settings(), &plugins.context()).unwrap();
+    let lines: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let errors = deliver(&mut *sink, &[taken(1, &lines)]).await;
+    assert_eq!((errors.len(), plugins.starts()), (2, 3), "{errors:?}");
+    let stored = storing.stored.lock().unwrap();
+    assert!(stored.len() == 20 && stored.values().all(|times| *times == 1), "{stored:?}");
+    assert_eq!(*storing.requests.lock().unwrap(), [20, 3, 6, 3, 6, 3, 2]);
+}
+
+/// A group opens a sink after a failure while its next request is in flight, and polls that one
+/// only afterwards.
+#[tokio::test(start_paused = true)]
+async fn opens_while_a_request_is_in_flight() {
+    let (_, storing, mut sink) = plugin(Lie::Dies, None);
+    sink.open().await.unwrap();
+    for taken in three() {
+        sink.write(taken).await.unwrap();
+    }
+    assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+    assert!(matches!(sink.settled().await.outcome, Outcome::Again(Some(_))));
+    // The third batch waits for the restart.
+    assert!(timeout(Duration::from_millis(1), sink.settled()).await.is_err());
+    timeout(Duration::from_secs(60), sink.open()).await.expect("no deadlock").unwrap();
+    assert!(matches!(sink.settled().await.outcome, Outcome::Delivered));
+    assert_eq!(storing.stored.lock().unwrap().len(), 8);
 }

@@ -77,11 +77,13 @@ pub(super) fn replacement(role: &str, kind: &str) -> Option<String> {
     let of_role = REPLACEMENTS.iter().find(|(of, _)| *of == role).map_or(&[][..], |(_, all)| *all);
     let found = of_role.iter().find(|(word, _)| name.contains(word)).map(|(_, ours)| *ours);
     let what = format!("`{kind}` is a Java class that is not part of Flume 1.11");
+    let run = match matches!(role, "source" | "interceptor" | "sink") {
+        true => "set --classpath to its jars and Flume's to run it, or ",
+        false => "",
+    };
     Some(match found {
-        Some(ours) => format!(
-            "{what}; Java classes are not run: configure the {role} `{ours}` of Aqueduct instead"
-        ),
-        None => format!("{what}; Java classes are not run: choose a component that replaces it"),
+        Some(ours) => format!("{what}; {run}configure the {role} `{ours}` of Aqueduct instead"),
+        None => format!("{what}; {run}choose a component that replaces it"),
     })
 }
 

@@ -238,6 +238,6 @@ mod tests {
             assert_eq!(find(role, kind).map(|row| row.name), Ok(name));
         }
         assert!(find("sink", "hdsf").unwrap_err().contains("did you mean `hdfs`?"));
-        assert!(find("sink", "com.example.MySink").unwrap_err().contains("Java classes"));
+        assert!(find("sink", "com.example.MySink").unwrap_err().contains("--classpath"));
     }
 }

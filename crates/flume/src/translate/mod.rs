@@ -6,6 +6,7 @@
 
 mod chain;
 mod channels;
+mod foreign;
 mod formats;
 mod groups;
 mod hbase;
@@ -115,7 +116,12 @@ impl Translator<'_> {
             self.report.add(Outcome::Decision, &bag.place, &key, problem);
             return (None, made);
         };
-        let row = match table::find(role, &prop.text.value) {
+        let row = table::find(role, &prop.text.value);
+        let known = row.as_ref().ok().copied();
+        if let Some(jvm) = self.jvm_for(role, known, &prop.text.value) {
+            return (None, self.class(role, &prop, bag, (jvm, target)));
+        }
+        let row = match row {
             Ok(row) => row,
             Err(problem) => {
                 self.add(Outcome::Decision, &prop, problem);

@@ -265,9 +265,8 @@ impl Translator<'_> {
         };
         let setting = match source.settings.get("type").map(|it| &it.value) {
             Some(Value::Text(kind)) => match kind.as_str() {
-                "kafka" | "syslog" | "tail_dir" | "sequence" | "exec" | "spool_dir" | "stress" => {
-                    "batch_events"
-                }
+                "kafka" | "syslog" | "tail_dir" | "sequence" | "exec" | "spool_dir" | "stress"
+                | "process" => "batch_events",
                 "amqp" => "credit",
                 _ => return,
             },

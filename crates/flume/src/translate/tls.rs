@@ -281,6 +281,7 @@ mod tests {
             flume_metrics: None,
             default_fs: None,
             keep_references: true,
+            jvm: None,
         };
         convert(&[File { name: "f".into(), text }], &options, &Globals).unwrap()
     }
