@@ -199,7 +199,9 @@ impl HdfsSink {
         let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known, memory);
         let ledger = ledger.await.map_err(|error| self.decision.add_hint(error))?;
         if let Some(target) = &self.settings.target {
-            append::claim(&ledger).await?;
+            let claimed = append::claim(&ledger).await?;
+            let lacks = ledger.view().next().saturating_sub(claimed.number);
+            target.due.set(lacks as f64);
             append::check_if_reachable(target).await.map_err(|error| {
                 let (table, source) = (target.name.clone(), error.into());
                 HdfsSinkError::Table { table, source }

@@ -13,8 +13,8 @@
 //!
 //! The number is a property of the table. A commit changes it together with the snapshot, and
 //! requires that the snapshot is still the loaded one. So of two commits on one base, one wins, and
-//! the number in a table always describes its rows. An operator who rolls the table back keeps the
-//! number: the removed rows stay removed.
+//! the number in a table always describes its rows. A rollback of the table keeps the number: the
+//! removed rows stay removed.
 //!
 //! The record in the store has the identity of the table and a lower bound of the number. It shows
 //! when a table was replaced, or lost its number. Before the first commit, it has no identity, and

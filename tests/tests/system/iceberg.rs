@@ -15,6 +15,7 @@
 //! Paths: deploy/iceberg
 
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,16 +36,18 @@ const LOST_EACH: usize = 3;
 const DOWN: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Returns the problems that the collector reports, and how many entries the table lacks.
-fn left(collector: &Agent) -> Option<(String, String)> {
+/// Returns the problems that the collector reports, and how many entries the table lacks, once it
+/// has opened the store.
+fn left(collector: &Agent, log: &Path) -> Option<(String, f64)> {
+    fs::read_to_string(log).ok().filter(|text| text.contains("store opened"))?;
     let (_, text) = http::get(collector.admin(), "/status")?;
     let status: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let (_, metrics) = http::get(collector.admin(), "/metrics")?;
     let gauge = metrics
         .lines()
         .find(|line| !line.starts_with('#') && line.contains("hdfs_entries_without_table"))?;
-    let value = gauge.rsplit(' ').next().expect("a value");
-    Some((status["troubles"].to_string(), value.to_owned()))
+    let value = gauge.rsplit(' ').next()?.parse().expect("a number");
+    Some((status["troubles"].to_string(), value))
 }
 
 #[test]
@@ -79,11 +82,11 @@ fn table_has_each_line_once_through_kills_and_lost_answers() {
 
     // Either collector appends what both have left.
     let config = dir.join("one/collector.toml").display().to_string();
-    let mut collector =
-        Agent::new("aqueduct-collector", &["--config", &config], &dir.join("one/last.out"));
+    let log = dir.join("one/last.out");
+    let mut collector = Agent::new("aqueduct-collector", &["--config", &config], &log);
     collector.start();
     wait::until("the table to have all entries", PATIENCE, || {
-        (left(&collector)? == ("[]".to_owned(), "0".to_owned())).then_some(())
+        (left(&collector, &log)? == ("[]".to_owned(), 0.0)).then_some(())
     });
     collector.stop(PATIENCE);
 

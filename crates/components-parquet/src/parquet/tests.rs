@@ -95,19 +95,19 @@ fn values_of_every_type_read_back_as_they_were_with_each_codec() {
 }
 
 const SCHEMA: &str = "message event {
-  REQUIRED BYTE_ARRAY host (STRING);
-  OPTIONAL BOOLEAN ok;
-  OPTIONAL INT32 status;
-  OPTIONAL INT64 size;
-  OPTIONAL FLOAT ratio;
-  OPTIONAL DOUBLE seconds;
-  OPTIONAL INT32 price (DECIMAL(9,2));
-  OPTIONAL FIXED_LEN_BYTE_ARRAY (16) balance (DECIMAL(30,3));
-  OPTIONAL BYTE_ARRAY tags (JSON);
-  OPTIONAL INT32 day (DATE);
-  REQUIRED INT64 at (TIMESTAMP(MILLIS,true));
-  OPTIONAL INT64 seen (TIMESTAMP(MICROS,true));
-  OPTIONAL BYTE_ARRAY body;
+  REQUIRED BYTE_ARRAY host [1] (STRING);
+  OPTIONAL BOOLEAN ok [2];
+  OPTIONAL INT32 status [3];
+  OPTIONAL INT64 size [4];
+  OPTIONAL FLOAT ratio [5];
+  OPTIONAL DOUBLE seconds [6];
+  OPTIONAL INT32 price [7] (DECIMAL(9,2));
+  OPTIONAL FIXED_LEN_BYTE_ARRAY (16) balance [8] (DECIMAL(30,3));
+  OPTIONAL BYTE_ARRAY tags [9] (JSON);
+  OPTIONAL INT32 day [10] (DATE);
+  REQUIRED INT64 at [11] (TIMESTAMP(MILLIS,true));
+  OPTIONAL INT64 seen [12] (TIMESTAMP(MICROS,true));
+  OPTIONAL BYTE_ARRAY body [13];
 }";
 
 #[test]
@@ -236,10 +236,15 @@ fn settings_that_cannot_work_are_refused_by_name() {
         json!({ "columns": [column] })
     };
     let twice = json!([{ "name": "A", "type": "bool" }, { "name": "a", "type": "bool" }]);
+    let same_id = json!([
+        { "name": "a", "type": "bool" }, { "name": "b", "type": "bool", "field_id": 1 },
+    ]);
     for (settings, setting) in [
         (json!({ "columns": [] }), "columns"),
         (column(json!({ "name": "" })), "columns.0.name"),
         (json!({ "columns": twice }), "columns.1.name"),
+        (column(json!({ "field_id": 0 })), "columns.0.field_id"),
+        (json!({ "columns": same_id }), "columns.1.field_id"),
         (column(json!({ "from": "a..b" })), "columns.0.from"),
         (column(json!({ "precision": 3 })), "columns.0.precision"),
         (column(json!({ "scale": 3 })), "columns.0.scale"),

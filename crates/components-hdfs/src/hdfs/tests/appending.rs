@@ -329,3 +329,22 @@ async fn a_stop_appends_what_was_committed_last() {
     sink.close().await;
     assert_eq!(compare(&model, &store, "stop"), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_collector_without_the_setting_forgets_no_file_of_the_table() {
+    let (store, model) = (Memory::new(), Model::default());
+    model.with(|state| state.is_down = true);
+    let [with, without] = [(); 2].map(|()| Collector::new(settings()));
+    let mut sink = start(&with, Arc::new(store.clone()), &model);
+    assert!(drive(&mut sink, &[of(0, "shop")]).await);
+    drop(sink);
+    // It replaces the entries by a checkpoint after each roll.
+    let mut other = without.sink(&store);
+    assert!(drive(&mut other, &[of(1, "shop")]).await && drive(&mut other, &[of(2, "pay")]).await);
+    at_rest(&other).await;
+    model.with(|state| state.is_down = false);
+    let mut sink = start(&with, Arc::new(store.clone()), &model);
+    sink.open().await.unwrap();
+    sleep(5 * MINUTE).await;
+    assert_eq!(compare(&model, &store, "checkpoint"), 3);
+}
