@@ -58,6 +58,9 @@ impl Translator<'_> {
             if !used.has(&name) {
                 let why = "no source and no sink uses it; Flume skips it too";
                 self.report.add(Outcome::Ignored, &bag.place, &bag.path, why);
+                for prop in &bag.props {
+                    self.add(Outcome::Ignored, prop, "its component is not used");
+                }
                 continue;
             }
             let target = format!("channels.{name}");
@@ -65,8 +68,7 @@ impl Translator<'_> {
             let (row, mut settings) = self.component("channel", None, &mut bag, &target);
             match row.map(|row| row.name) {
                 Some(row @ ("memory" | "pseudo")) => {
-                    let default = if row == "memory" { "100" } else { "50" };
-                    self.memory(&mut bag, &mut settings, default, &target);
+                    self.memory(&mut bag, &mut settings, row, &target);
                 }
                 Some("file") => {
                     self.file(&mut bag, &mut settings, &target, "");
@@ -91,7 +93,8 @@ impl Translator<'_> {
         (made, joined)
     }
 
-    fn memory(&mut self, bag: &mut Bag, settings: &mut Settings, default: &str, target: &str) {
+    fn memory(&mut self, bag: &mut Bag, settings: &mut Settings, row: &str, target: &str) {
+        let default = if row == "memory" { "100" } else { "50" };
         let prop = bag.take("capacity");
         let at = prop.as_ref().map_or(&bag.place, |prop| &prop.place).clone();
         let given = value::count(prop.as_ref().map_or(default, |prop| &prop.text.value));
@@ -102,6 +105,11 @@ impl Translator<'_> {
             }
             (Ok(_), Some(prop)) => {
                 let text = format!("it is not above 0: {default} events, Flume's default");
+                self.add(Outcome::Differs, prop, text);
+                value::count(default).unwrap_or_default()
+            }
+            (Err(problem), Some(prop)) if row == "memory" && prop.text.unset.is_none() => {
+                let text = format!("{problem}: {default} events, Flume's default");
                 self.add(Outcome::Differs, prop, text);
                 value::count(default).unwrap_or_default()
             }
