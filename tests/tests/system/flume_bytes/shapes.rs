@@ -50,7 +50,7 @@ pub(super) const SHAPES: [Shape; 10] = [
         &[
             "type = search_replace\nsearchPattern = (password=)\\\\S+\nreplaceString = $1***",
             "type = search_replace\nsearchPattern = ^\\\\s+\nreplaceString = >",
-            "type = search_replace\nsearchPattern = [\\\\w&&[^a-z]]\nreplaceString = _",
+            "type = search_replace\nsearchPattern = [\\\\w&&[^A-Za-z]]\nreplaceString = _",
         ],
     ),
     (
