@@ -87,6 +87,13 @@ impl Translator<'_> {
                 }
                 _ => {}
             }
+            // Other programs may read the topic of a Kafka channel.
+            let is_drained =
+                used.by_sinks.contains(&name) || row.is_none_or(|row| row.name == "kafka");
+            if !is_drained {
+                let what = "no sink drains it, so it fills up and stops its sources: add a sink";
+                self.report.add(Outcome::Decision, &place, &bag.path, what);
+            }
             self.rest(&bag);
             made.push(Made { name, place, settings });
         }
