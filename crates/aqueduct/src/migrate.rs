@@ -108,6 +108,18 @@ impl World for HostContext<'_> {
         config::file_bytes(Path::new(path), FILES_MAX, self.env)
     }
 
+    fn zone(&self) -> Option<String> {
+        // TZ may also name a file.
+        let set = self.variable("TZ").filter(|zone| !zone.contains("/etc/"));
+        let named = || String::from_utf8(self.file("/etc/timezone").ok()?).ok();
+        let linked = || {
+            let path = self.env.disk.canonical(Path::new("/etc/localtime")).ok()?;
+            Some(path.to_str()?.split_once("/zoneinfo/")?.1.to_owned())
+        };
+        let zone = set.or_else(linked).or_else(named)?;
+        Some(zone.trim().to_owned()).filter(|zone| !zone.is_empty())
+    }
+
     fn has(&self, role: &str, kind: &str) -> bool {
         self.kinds.contains(&(role, kind))
     }

@@ -41,6 +41,22 @@ pub(crate) fn choose(all: &[Property], name: Option<&str>) -> Result<String, Con
     }
 }
 
+/// Reports keys of an agent that the file does not configure, and whose name is close to this one.
+pub(crate) fn misspelled(all: &[Property], name: &str, report: &mut Report) {
+    let known = agents(all);
+    for it in all {
+        let Some((other, rest)) = it.key.split_once('.') else { continue };
+        let is_key = rest.split_once('.').is_some_and(|(first, _)| SECTIONS.contains(&first));
+        if !is_key || known.iter().any(|it| it == other) {
+            continue;
+        }
+        let problem = pipeline::settings::unknown("agent", other, &[name]);
+        if problem.contains("did you mean") {
+            report.add(Outcome::Unknown, &it.place, &it.key, problem);
+        }
+    }
+}
+
 /// A key of a component, and its value.
 #[derive(Debug, Clone)]
 pub(crate) struct Prop {
@@ -148,6 +164,8 @@ impl Agent {
             sections.insert(section, listed(&mut all, section, report));
         }
         drop_empty(&mut sections, report);
+        drop_unknown_channels(&mut sections, report);
+        drop_unfilled(&mut sections, report);
         for prop in all.props {
             let section = prop.name.split('.').next().unwrap_or_default();
             let problem = pipeline::settings::unknown("section", section, &SECTIONS);
@@ -166,22 +184,75 @@ impl Agent {
 
 /// Drops listed components without keys, and what uses only them, as Flume does.
 fn drop_empty(sections: &mut BTreeMap<&str, Vec<Named>>, report: &mut Report) {
-    let gone = without(sections, "channels", report, |it| it.bag.props.is_empty());
-    without(sections, "sources", report, |it| {
+    let why = "it is listed, and neither it nor what it uses has keys; Flume skips it too";
+    let gone = without(sections, "channels", why, report, |it| it.bag.props.is_empty());
+    without(sections, "sources", why, report, |it| {
         it.bag.props.is_empty() || it.bag.loses("channels", &gone)
     });
-    let gone = without(sections, "sinks", report, |it| {
+    let gone = without(sections, "sinks", why, report, |it| {
         it.bag.props.is_empty() || it.bag.loses("channel", &gone)
     });
-    without(sections, "sinkgroups", report, |it| {
+    without(sections, "sinkgroups", why, report, |it| {
         it.bag.props.is_empty() || it.bag.loses("sinks", &gone)
     });
+}
+
+/// Removes names from the channels of a source that are not channels, if others are left.
+fn drop_unknown_channels(sections: &mut BTreeMap<&str, Vec<Named>>, report: &mut Report) {
+    let channels = sections.get("channels").into_iter().flatten();
+    let known: Vec<String> = channels.map(|it| it.name.clone()).collect();
+    for Named { bag, .. } in sections.get_mut("sources").into_iter().flatten() {
+        let Some(prop) = bag.get("channels").cloned() else { continue };
+        let is_known = |word: &&str| known.iter().any(|it| it == word);
+        let words = prop.text.value.split_whitespace();
+        let (found, unknown): (Vec<&str>, Vec<&str>) = words.partition(is_known);
+        if found.is_empty() || unknown.is_empty() {
+            continue;
+        }
+        let names: Vec<&str> = known.iter().map(String::as_str).collect();
+        for word in &unknown {
+            let problem = pipeline::settings::unknown("channel", word, &names);
+            let text = format!("{problem} Flume skips it too; separate names by blanks");
+            report.add(Outcome::Advice, &prop.place, &prop.key, text);
+        }
+        let unknown: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
+        bag.loses("channels", &unknown);
+    }
+}
+
+/// Drops channels that no source fills, and their sinks, if other channels are left: in Flume these
+/// sinks wait forever. A Kafka channel is also filled by its topic.
+fn drop_unfilled(sections: &mut BTreeMap<&str, Vec<Named>>, report: &mut Report) {
+    let sources = sections.get("sources").into_iter().flatten();
+    let lists = sources.filter_map(|it| it.bag.get("channels"));
+    let mut filled: Vec<String> =
+        lists.flat_map(|it| it.text.value.split_whitespace()).map(str::to_owned).collect();
+    for it in sections.get("channels").into_iter().flatten() {
+        if it.bag.value("type", "").to_lowercase().contains("kafka") {
+            filled.push(it.name.clone());
+        }
+    }
+    let sinks = sections.get("sinks").into_iter().flatten();
+    let drained: Vec<String> = sinks.map(|it| it.bag.value("channel", "").to_owned()).collect();
+    let is_unfilled = |name: &String| !filled.contains(name) && drained.contains(name);
+    let channels = sections.get("channels").map_or(&[][..], Vec::as_slice);
+    let unfilled: Vec<String> =
+        channels.iter().map(|it| &it.name).filter(|it| is_unfilled(it)).cloned().collect();
+    if unfilled.is_empty() || unfilled.len() == channels.len() {
+        return;
+    }
+    let why = "no source fills this channel, so its sinks get no events, in Flume too";
+    without(sections, "channels", why, report, |it| unfilled.contains(&it.name));
+    let gone = without(sections, "sinks", why, report, |it| it.bag.loses("channel", &unfilled));
+    let why = "its sinks are not used";
+    without(sections, "sinkgroups", why, report, |it| it.bag.loses("sinks", &gone));
 }
 
 /// Removes the components for which this is true; returns their names.
 fn without(
     sections: &mut BTreeMap<&str, Vec<Named>>,
     section: &str,
+    why: &str,
     report: &mut Report,
     mut is_dropped: impl FnMut(&mut Named) -> bool,
 ) -> Vec<String> {
@@ -191,7 +262,6 @@ fn without(
         if !is_dropped(it) {
             return true;
         }
-        let why = "it is listed, and neither it nor what it uses has keys; Flume skips it too";
         report.add(Outcome::Ignored, &it.bag.place, &it.bag.path, why);
         for prop in &it.bag.props {
             report.add(Outcome::Ignored, &prop.place, &prop.key, "its component is not used");

@@ -27,6 +27,16 @@ pub fn site_default_fs(
     NAMES.iter().find_map(|name| property(&text, name))
 }
 
+/// Returns a property of the hbase-site.xml in `HBASE_CONF_DIR`, below `HBASE_HOME`, or in the
+/// usual directory.
+pub(crate) fn hbase_property(world: &dyn World, name: &str) -> Option<String> {
+    let home = || Some(format!("{}/conf", world.variable("HBASE_HOME")?));
+    let directory = world.variable("HBASE_CONF_DIR").or_else(home);
+    let directory = directory.unwrap_or_else(|| "/etc/hbase/conf".to_owned());
+    let text = String::from_utf8(world.file(&format!("{directory}/hbase-site.xml")).ok()?).ok()?;
+    property(&text, name)
+}
+
 /// Returns the value of a property in Hadoop's XML. As in Hadoop, the last one counts.
 pub fn property(text: &str, name: &str) -> Option<String> {
     let mut plain = String::new();

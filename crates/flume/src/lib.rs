@@ -56,6 +56,9 @@ pub trait World {
     /// It cannot be read: why, for people.
     fn file(&self, path: &str) -> Result<Vec<u8>, String>;
 
+    /// Returns the name of this host's time zone, such as `Europe/Berlin`; `None` if it is unknown.
+    fn zone(&self) -> Option<String>;
+
     /// Returns `true` if the program has a component of this role and kind.
     fn has(&self, role: &str, kind: &str) -> bool;
 }
@@ -155,6 +158,7 @@ pub fn convert(
     }
     let all = properties::merged(all, &mut report);
     let name = agent::choose(&all, options.agent.as_deref())?;
+    agent::misspelled(&all, &name, &mut report);
     let values = lookup::resolve(&all, &name, options, world, &mut report);
     let agent = agent::Agent::of(&name, values, &mut report);
     let settings = translate::translate(agent, options, world, &mut report);

@@ -273,6 +273,9 @@ mod tests {
                 _ => Err("No such file or directory".to_owned()),
             }
         }
+        fn zone(&self) -> Option<String> {
+            None
+        }
         fn has(&self, _: &str, _: &str) -> bool {
             true
         }

@@ -28,6 +28,9 @@ impl World for Host {
         let file = self.files.get(path).map(|text| text.as_bytes().to_vec());
         file.ok_or_else(|| "it does not exist".to_owned())
     }
+    fn zone(&self) -> Option<String> {
+        None
+    }
     fn has(&self, _: &str, _: &str) -> bool {
         true
     }

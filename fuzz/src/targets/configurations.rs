@@ -95,6 +95,9 @@ impl World for Nowhere<'_> {
     fn file(&self, _: &str) -> Result<Vec<u8>, String> {
         Ok(self.0.to_vec())
     }
+    fn zone(&self) -> Option<String> {
+        None
+    }
     fn has(&self, _: &str, _: &str) -> bool {
         true
     }

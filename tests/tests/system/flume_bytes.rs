@@ -8,6 +8,7 @@
 //!
 //! ```text
 //!   spooldir, taildir, netcat, syslogtcp, multiport_syslogtcp, syslogudp ─► memory ─► file_roll
+//!   spooldir, interceptors ─► memory ─► file_roll
 //!   spooldir ─► memory ─► hdfs: `hdfs:///…`, a relative path, a directory in `hdfs.filePrefix`
 //! ```
 //!
@@ -20,6 +21,8 @@
 //! Limit: 10m
 //! Paths: crates/flume crates/components crates/components-files crates/components-hdfs
 //! Paths: crates/formats crates/kit
+
+mod shapes;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -81,7 +84,10 @@ impl Side {
         for below in ["in/spool", "in/split", "in/days", "in/plain", "in/home", "logs"] {
             fs::create_dir_all(dir.join(below)).expect("the test's own folder");
         }
-        for flow in LINES.iter().chain(&SYSLOG) {
+        for shape in shapes::names() {
+            fs::create_dir_all(dir.join("in").join(shape)).expect("the test's own folder");
+        }
+        for flow in LINES.into_iter().chain(SYSLOG).chain(shapes::names()) {
             fs::create_dir_all(dir.join("out").join(flow)).expect("the test's own folder");
         }
         let ports = ["net", "tcp", "multi", "udp"].map(|flow| (flow, free_address()));
@@ -95,7 +101,8 @@ impl Side {
     }
 
     fn properties(&self) -> String {
-        let all: Vec<&str> = LINES.iter().chain(&SYSLOG).chain(&STORED).copied().collect();
+        let all: Vec<&str> =
+            LINES.into_iter().chain(SYSLOG).chain(STORED).chain(shapes::names()).collect();
         let names = all.join(" ");
         let mut text = format!("a.sources = {names}\na.channels = {names}\na.sinks = {names}\n");
         let dir = self.dir.display();
@@ -120,7 +127,10 @@ impl Side {
                      interceptors.i.type = static\ninterceptors.i.key = timestamp\n\
                      interceptors.i.value = 1791756855000"
                 ),
-                other => format!("type = spooldir\nspoolDir = {dir}/in/{other}"),
+                other => {
+                    let interceptors = shapes::interceptors(other);
+                    format!("type = spooldir\nspoolDir = {dir}/in/{other}{interceptors}")
+                }
             };
             let files = "hdfs.fileType = DataStream\nhdfs.rollInterval = 2\nhdfs.rollSize = 0\n\
                          hdfs.rollCount = 0";
@@ -140,7 +150,7 @@ impl Side {
                     text.push_str(&format!("a.{section}.{flow}.{key}\n"));
                 }
             }
-            if SYSLOG.contains(flow) {
+            if SYSLOG.contains(flow) || shapes::names().any(|shape| shape == *flow) {
                 text.push_str(&format!("a.sinks.{flow}.sink.serializer = HEADER_AND_TEXT\n"));
             }
             text.push_str(&format!(
@@ -165,6 +175,9 @@ impl Side {
             self.dir.join("in/split/0.COMPLETED").exists().then_some(())
         });
         put("in/split/a", &long_lines(20, b"bad \xff\xfe bytes \xc3\nEND\n"));
+        for shape in shapes::names() {
+            put(&format!("in/{shape}/a"), shapes::INPUT.as_bytes());
+        }
         let tail = format!("one\r\n\r\ntwo\n\nx\ry\r\r\n{}\r\nä\r\n{END}\n", "z".repeat(10_000));
         fs::write(self.dir.join("logs/app.log"), tail).expect("the test's own folder");
         for flow in STORED {
@@ -225,17 +238,18 @@ impl Side {
             })
         };
         let lines = LINES.map(|flow| (flow, content(flow))).into();
-        let messages = SYSLOG.map(|flow| {
+        let with_headers = SYSLOG.into_iter().chain(shapes::names()).map(|flow| {
             let all = content(flow).split_terminator('\n').map(with_headers).collect();
             (flow, all)
         });
+        let messages = with_headers.collect();
         let (store, below_home) = self.store();
         let home = format!("/user/{}/{below_home}", user());
         let names = STORED.map(|flow| {
             let below = if flow == "home" { home.clone() } else { format!("{store}/{flow}") };
             (flow, names_in(&below))
         });
-        Result { lines, messages: messages.into(), replies, names: names.into() }
+        Result { lines, messages, replies, names: names.into() }
     }
 }
 
@@ -369,7 +383,7 @@ fn a_configuration_stores_the_same_bytes_in_flume_and_here() {
         let differs = found.split('\n').zip(expected.split('\n')).find(|(a, b)| a != b);
         assert!(found == expected, "{flow}: ours and Flume's {differs:?}");
     }
-    for flow in SYSLOG {
+    for flow in SYSLOG.into_iter().chain(shapes::names()) {
         for (found, expected) in found.messages[flow].iter().zip(&expected.messages[flow]) {
             assert_eq!(found, expected, "{flow}");
         }

@@ -38,6 +38,9 @@ impl World for Here {
     fn file(&self, _: &str) -> Result<Vec<u8>, String> {
         Err("it is not there".to_owned())
     }
+    fn zone(&self) -> Option<String> {
+        None
+    }
     fn has(&self, role: &str, kind: &str) -> bool {
         self.0.contains(&(role, kind))
     }

@@ -25,8 +25,8 @@ mod times;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use formats::dates;
 use futures::future::join_all;
-use jiff::tz::{Offset, TimeZone};
 use kit::datagrams::Socket;
 use kit::gathered::{self, Destination};
 use kit::listening::{self, DRAIN};
@@ -72,7 +72,8 @@ pub struct Config {
     /// Header for the port on which the message arrived. Default: none.
     #[serde(default)]
     port_header: Option<String>,
-    /// UTC offset of times without a zone: `"+02:00"`.
+    /// Zone of times without one: a UTC offset such as `+02:00`, or a name such as
+    /// `Europe/Berlin`.
     #[serde(default = "defaults::offset")]
     offset: String,
     /// Limit of events in a batch.
@@ -189,7 +190,7 @@ impl Component for Config {
             keep_fields: self.keep_fields,
             client_header: self.client_header,
             port_header: self.port_header,
-            zone: zone(&self.offset)?,
+            zone: dates::zone("offset", &self.offset)?,
         };
         let mut over_tcp = Vec::new();
         for (n, (transport, address)) in addresses.iter().enumerate() {
@@ -255,28 +256,6 @@ fn transport(index: usize, text: &str) -> Result<(Transport, String), BuildError
     };
     listening::check_address(&setting, address)?;
     Ok((transport, address.to_owned()))
-}
-
-fn zone(offset: &str) -> Result<TimeZone, BuildError> {
-    let invalid = || {
-        BuildError::invalid(
-            "offset",
-            "must be an offset from UTC; write for example \"+02:00\" or \"-07:00\"",
-        )
-    };
-    let (sign, rest) = offset.split_at_checked(1).ok_or_else(invalid)?;
-    let sign = match sign {
-        "+" => 1,
-        "-" => -1,
-        _ => return Err(invalid()),
-    };
-    let (hours, minutes) = rest.split_once(':').ok_or_else(invalid)?;
-    let number = |text: &str, max: i32| {
-        let number: Option<i32> = text.parse().ok().filter(|_| text.len() == 2);
-        number.filter(|number| (0..=max).contains(number)).ok_or_else(invalid)
-    };
-    let seconds = sign * (number(hours, 23)? * 3_600 + number(minutes, 59)? * 60);
-    Ok(TimeZone::fixed(Offset::from_seconds(seconds).map_err(|_| invalid())?))
 }
 
 /// How messages become batches.

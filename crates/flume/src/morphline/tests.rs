@@ -19,6 +19,9 @@ impl World for Files<'_> {
         let found = self.0.iter().find(|(name, _)| *name == path);
         found.map(|(_, text)| text.as_bytes().to_vec()).ok_or_else(|| "not there".to_owned())
     }
+    fn zone(&self) -> Option<String> {
+        None
+    }
     fn has(&self, _: &str, _: &str) -> bool {
         true
     }

@@ -62,7 +62,7 @@ pub(super) const ROWS: &[Row] = &[
             by("withName", "", "`names`"),
             by("fromList", "", "`names`"),
             by("fromListSeparator", "\\s*,\\s*", "the separator of `fromList`"),
-            same("matching", "", "matching", As::Text),
+            same("matching", "", "matching", As::Replaced),
         ]],
     ),
     row(
@@ -96,7 +96,7 @@ pub(super) const ROWS: &[Row] = &[
         Becomes::Kind("search_replace"),
         "",
         &[&[
-            set("searchPattern", "*", "search", As::Text),
+            set("searchPattern", "*", "search", As::Replaced),
             by("replaceString", "", "`replace`: `$1` becomes `${1}`"),
             by("charset", "UTF-8", "patterns match bytes; other values need a decision"),
         ]],
@@ -108,7 +108,7 @@ pub(super) const ROWS: &[Row] = &[
         Becomes::Kind("regex_filter"),
         "",
         &[&[
-            set("regex", ".*", "regex", As::Text),
+            set("regex", ".*", "regex", As::Search),
             same("excludeEvents", "false", "exclude", As::Flag),
         ]],
     ),
@@ -119,7 +119,7 @@ pub(super) const ROWS: &[Row] = &[
         Becomes::Kind("regex_extractor"),
         "",
         &[&[
-            set("regex", "*", "regex", As::Text),
+            set("regex", "*", "regex", As::Search),
             by("serializers", "*", "`serializers`"),
             by("serializers.*", "", "`name`, and `date` for the serializer of milliseconds"),
         ]],

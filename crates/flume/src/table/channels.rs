@@ -115,6 +115,7 @@ const FILE: &[Key] = &[
     ignored("compressBackupCheckpoint", "false", NO_CHECKPOINT),
     ignored("checkpointInterval", "30000", NO_CHECKPOINT),
     ignored("checkpointOnClose", "true", NO_CHECKPOINT),
+    ignored("checkpoint-timeout", "600", NO_CHECKPOINT),
     ignored("transactionCapacity", "10000", ONE_PUT),
     ignored("maxFileSize", "2146435071", "`segment_bytes` is 32 MiB"),
     ignored("minimumRequiredSpace", "524288000", "sinks drain a full disk"),

@@ -57,6 +57,7 @@ pub(super) const ROWS: &[Row] = &[
             by("topicHeader", "topic", "`topic_header`"),
             ignored("flumeBatchSize", "100", BATCH),
             ignored("batchSize", "100", BATCH),
+            ignored("serializer.class", "", TEXT_AND_BYTES),
             same("useFlumeEventFormat", "false", "write_as_flume_event", As::Flag),
             same("defaultPartitionId", "", "partition", As::Count),
             same("partitionIdHeader", "", "partition_header", As::Text),

@@ -83,6 +83,10 @@ pub enum Use {
 pub enum As {
     /// Text as it is.
     Text,
+    /// A regular expression that is searched for.
+    Search,
+    /// A regular expression whose matches are replaced.
+    Replaced,
     /// A list of the words.
     Words,
     /// `true` or `false`.

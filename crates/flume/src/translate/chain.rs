@@ -291,6 +291,10 @@ impl Translator<'_> {
                 match (&pattern, is(MILLIS)) {
                     (Some(pattern), true) => {
                         serializer.set("date", text_of(pattern));
+                        let at = (pattern.key.as_str(), &pattern.place);
+                        if let Some(zone) = self.host_zone(at, "dates without a zone") {
+                            serializer.set("zone", plain(&zone, &pattern.place));
+                        }
                         self.carried(kind, target, "serializers");
                         self.carried(pattern, target, "serializers");
                     }

@@ -58,6 +58,9 @@ impl Translator<'_> {
             if !used.has(&name) {
                 let why = "no source and no sink uses it; Flume skips it too";
                 self.report.add(Outcome::Ignored, &bag.place, &bag.path, why);
+                for prop in &bag.props {
+                    self.add(Outcome::Ignored, prop, "its component is not used");
+                }
                 continue;
             }
             let target = format!("channels.{name}");
@@ -65,8 +68,7 @@ impl Translator<'_> {
             let (row, mut settings) = self.component("channel", None, &mut bag, &target);
             match row.map(|row| row.name) {
                 Some(row @ ("memory" | "pseudo")) => {
-                    let default = if row == "memory" { "100" } else { "50" };
-                    self.memory(&mut bag, &mut settings, default, &target);
+                    self.memory(&mut bag, &mut settings, row, &target);
                 }
                 Some("file") => {
                     self.file(&mut bag, &mut settings, &target, "");
@@ -85,13 +87,21 @@ impl Translator<'_> {
                 }
                 _ => {}
             }
+            // Other programs may read the topic of a Kafka channel.
+            let is_drained =
+                used.by_sinks.contains(&name) || row.is_none_or(|row| row.name == "kafka");
+            if !is_drained {
+                let what = "no sink drains it, so it fills up and stops its sources: add a sink";
+                self.report.add(Outcome::Decision, &place, &bag.path, what);
+            }
             self.rest(&bag);
             made.push(Made { name, place, settings });
         }
         (made, joined)
     }
 
-    fn memory(&mut self, bag: &mut Bag, settings: &mut Settings, default: &str, target: &str) {
+    fn memory(&mut self, bag: &mut Bag, settings: &mut Settings, row: &str, target: &str) {
+        let default = if row == "memory" { "100" } else { "50" };
         let prop = bag.take("capacity");
         let at = prop.as_ref().map_or(&bag.place, |prop| &prop.place).clone();
         let given = value::count(prop.as_ref().map_or(default, |prop| &prop.text.value));
@@ -102,6 +112,11 @@ impl Translator<'_> {
             }
             (Ok(_), Some(prop)) => {
                 let text = format!("it is not above 0: {default} events, Flume's default");
+                self.add(Outcome::Differs, prop, text);
+                value::count(default).unwrap_or_default()
+            }
+            (Err(problem), Some(prop)) if row == "memory" && prop.text.unset.is_none() => {
+                let text = format!("{problem}: {default} events, Flume's default");
                 self.add(Outcome::Differs, prop, text);
                 value::count(default).unwrap_or_default()
             }

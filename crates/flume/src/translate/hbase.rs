@@ -5,8 +5,9 @@ use pipeline::settings::Value;
 use regex::Regex;
 
 use super::kafka::put_in;
-use super::{Translator, list, plain, put};
+use super::{Translator, java_regex, list, plain, put};
 use crate::agent::Bag;
+use crate::hadoop;
 use crate::report::Outcome;
 
 /// The port of ZooKeeper without one.
@@ -57,15 +58,35 @@ impl Translator<'_> {
 
     fn quorum(&mut self, bag: &mut Bag, settings: &mut Settings, target: &str) {
         let Some(prop) = bag.take("zookeeperQuorum") else {
-            let key = format!("{}.zookeeperQuorum", bag.path);
-            let what = "`hbase-site.xml` is not read: write its `hbase.zookeeper.quorum` here, or \
-                        set `masters`";
-            return self.report.add(Outcome::Decision, &bag.place, &key, what);
+            return self.quorum_of_site(bag, settings);
         };
-        let servers = quorum(&prop.text.value);
+        let servers = quorum(&prop.text.value, ZOOKEEPER_PORT);
         let servers = servers.iter().map(String::as_str);
         put(settings, "zookeeper.quorum", list(servers, &prop.place));
         self.carried(&prop, target, "zookeeper.quorum");
+    }
+
+    /// Takes the address of ZooKeeper from the hbase-site.xml of this host, as HBase's client does.
+    fn quorum_of_site(&mut self, bag: &Bag, settings: &mut Settings) {
+        let key = format!("{}.zookeeperQuorum", bag.path);
+        let property = |name| hadoop::hbase_property(self.world, name);
+        let Some(hosts) = property("hbase.zookeeper.quorum") else {
+            let what = "the key is missing, and no hbase-site.xml in HBASE_CONF_DIR has \
+                        `hbase.zookeeper.quorum`: set one of them, or `masters`";
+            return self.report.add(Outcome::Decision, &bag.place, &key, what);
+        };
+        let port = property("hbase.zookeeper.property.clientPort");
+        let port = port.and_then(|port| port.parse().ok()).unwrap_or(ZOOKEEPER_PORT);
+        let servers = quorum(&hosts, port);
+        let text = format!("hbase-site.xml: {}", servers.join(", "));
+        let servers = servers.iter().map(String::as_str);
+        put(settings, "zookeeper.quorum", list(servers, &bag.place));
+        let znode = property("zookeeper.znode.parent");
+        let has_znode = settings.get("zookeeper").is_some_and(|it| it.get("znode").is_some());
+        if let Some(znode) = znode.filter(|_| !has_znode) {
+            put(settings, "zookeeper.znode", plain(&znode, &bag.place));
+        }
+        self.report.add(Outcome::Carried, &bag.place, &key, text);
     }
 
     fn simple(&mut self, own: &mut Bag, settings: &mut Settings, target: &str, family: &str) {
@@ -105,6 +126,7 @@ impl Translator<'_> {
         let flags = if Self::is_on(own, "regexIgnoreCase") { "si" } else { "s" };
         // Flume's has to match the whole body.
         let pattern = format!("^(?{flags}:{})$", own.value("regex", "(.*)"));
+        let pattern = java_regex::translated(&pattern, false);
         let columns: Vec<String> =
             own.value("colNames", "payload").split(',').map(str::to_owned).collect();
         let index = own.value("rowKeyIndex", "-1").parse::<i64>().unwrap_or(-1);
@@ -140,11 +162,11 @@ impl Translator<'_> {
 }
 
 /// Servers of ZooKeeper, each with its port.
-fn quorum(text: &str) -> Vec<String> {
+fn quorum(text: &str, port: u16) -> Vec<String> {
     let servers = text.split(',').map(str::trim).filter(|server| !server.is_empty());
     let with_port = |server: &str| match server.contains(':') {
         true => server.to_owned(),
-        false => format!("{server}:{ZOOKEEPER_PORT}"),
+        false => format!("{server}:{port}"),
     };
     servers.map(with_port).collect()
 }
@@ -181,7 +203,7 @@ mod tests {
 
     #[test]
     fn servers_of_zookeeper_have_their_port() {
-        assert_eq!(quorum("a, b:2182,"), ["a:2181", "b:2182"]);
+        assert_eq!(quorum("a, b:2182,", 2181), ["a:2181", "b:2182"]);
     }
 
     #[test]

@@ -170,6 +170,10 @@ impl Translator<'_> {
             self.add(Outcome::Decision, path, what);
         }
         settings.set("url", value::text(&text, &path.place));
+        if text.value.contains("%{") {
+            let text = "`url`; `/` and blanks in values of headers are percent-encoded";
+            return self.add(Outcome::Carried, path, text);
+        }
         self.carried(path, target, "url");
     }
 
@@ -226,7 +230,8 @@ impl Translator<'_> {
             small.push(format!("`hdfs.rollCount` is {count} events"));
         }
         if !small.is_empty() {
-            let text = format!("files are many and small: {}", small.join(", "));
+            let small = small.join(", ");
+            let text = format!("files are many and small: {small}; a file has at least one batch");
             self.report.add(Outcome::Advice, &place, &format!("{}.hdfs.roll*", bag.path), text);
         }
         for (name, setting, off) in [
@@ -236,10 +241,11 @@ impl Translator<'_> {
             ("hdfs.idleTimeout", "roll.idle_max", ""),
         ] {
             let Some(prop) = bag.take(name) else { continue };
-            let is_off = prop.text.value == "0";
-            match is_off && !off.is_empty() {
-                true => self.add(Outcome::Differs, &prop, off),
-                false => self.carried(&prop, target, setting),
+            let is_off = prop.text.value == "0" && !off.is_empty();
+            match name {
+                "hdfs.rollSize" if is_off => self.add(Outcome::Carried, &prop, off),
+                _ if is_off => self.add(Outcome::Differs, &prop, off),
+                _ => self.carried(&prop, target, setting),
             }
         }
     }

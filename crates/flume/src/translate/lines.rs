@@ -57,6 +57,10 @@ impl Translator<'_> {
         // The headers of `multiport_syslogtcp` are `Priority` and `Version`.
         if row != "multiport_syslogtcp" {
             settings.set("layout", plain("flume", &place));
+            let path = bag.path.clone();
+            if let Some(zone) = self.host_zone((&path, &place), "dates without a zone") {
+                settings.set("offset", plain(&zone, &place));
+            }
         }
         let most = match row {
             "syslogudp" => Some(DATAGRAM_MAX),

@@ -12,6 +12,7 @@ mod groups;
 mod hbase;
 mod hdfs;
 mod jaas;
+mod java_regex;
 mod jms;
 mod kafka;
 mod kafka_channel;
@@ -184,7 +185,9 @@ impl Translator<'_> {
                         }
                         None => unknown("key", &prop.name, &names),
                     };
-                    self.add(Outcome::Unknown, &prop, problem);
+                    // A component has up to 50 keys.
+                    let (first, _) = problem.split_once("; known:").unwrap_or((&problem, ""));
+                    self.add(Outcome::Unknown, &prop, first);
                 }
             }
         }

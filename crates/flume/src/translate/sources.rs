@@ -12,6 +12,12 @@ use crate::report::Outcome;
 /// Events of a batch of a source that has no such key in Flume.
 const BATCH_EVENTS: i64 = 1_000;
 
+/// The largest `body_max` of the source `http`.
+const BODY_MAX: u64 = 1 << 30;
+
+/// The default of `in_flight_max`, which is at least `body_max`.
+const IN_FLIGHT_MAX: u64 = 64 << 20;
+
 /// The stream of Flume's Twitter source, a sample of all posts, in the successor interface.
 const X_SAMPLE: &str = "https://api.x.com/2/tweets/sample/stream";
 
@@ -138,6 +144,9 @@ impl Translator<'_> {
         }
         let Some(port) = port else {
             self.missing(bag, "port");
+            if let Some(prop) = name {
+                self.add(Outcome::Ignored, &prop, "`port` is missing");
+            }
             return None;
         };
         let host = match &name {
@@ -186,9 +195,20 @@ impl Translator<'_> {
         self.carried(&prop, target, "decoder");
         for prop in &own.props {
             match (prop.name.as_str(), value::unsigned(&prop.text.value)) {
+                _ if decoder == "json" => {
+                    self.add(Outcome::Ignored, prop, "the handler for JSON has no such key");
+                }
                 ("maxBlobLength", Ok(bytes)) => {
-                    settings.set("body_max", plain(&value::bytes(bytes), &prop.place));
-                    self.carried(prop, target, "body_max");
+                    let body_max = bytes.min(BODY_MAX);
+                    let bytes_max = plain(&value::bytes(body_max), &prop.place);
+                    if body_max > IN_FLIGHT_MAX {
+                        settings.set("in_flight_max", bytes_max.clone());
+                    }
+                    settings.set("body_max", bytes_max);
+                    match bytes > BODY_MAX {
+                        true => self.add(Outcome::Differs, prop, "a body has at most 1 GiB"),
+                        false => self.carried(prop, target, "body_max"),
+                    }
                 }
                 ("mandatoryParameters", _) => {
                     let what = "parameters of the query are not checked";

@@ -262,6 +262,9 @@ mod tests {
         fn file(&self, path: &str) -> Result<Vec<u8>, String> {
             Err(format!("{path} does not exist"))
         }
+        fn zone(&self) -> Option<String> {
+            None
+        }
         fn has(&self, _: &str, _: &str) -> bool {
             true
         }

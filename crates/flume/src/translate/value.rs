@@ -6,6 +6,7 @@ use pipeline::Settings;
 use pipeline::settings::{Place, Value, unknown};
 use pipeline::units::{ByteSize, Period};
 
+use super::java_regex;
 use crate::lookup::Text;
 use crate::table::As;
 
@@ -20,15 +21,20 @@ pub(super) fn text(text: &Text, place: &Place) -> Settings {
 /// # Errors
 /// It has another type, or a reference in it has no value: the remedy, for the user.
 pub(super) fn read(given: &Text, how: As, place: &Place) -> Result<Settings, String> {
-    if how == As::Text {
-        return Ok(text(given, place));
+    match how {
+        As::Text => return Ok(text(given, place)),
+        As::Search | As::Replaced => {
+            let is_search = how == As::Search;
+            return Ok(text(&given.map(|java| java_regex::translated(java, is_search)), place));
+        }
+        _ => {}
     }
     if let Some(name) = &given.unset {
         return Err(format!("`{name}` has no value here, and the translation depends on it"));
     }
     let value = given.value.as_str();
     let value = match how {
-        As::Text => Value::Text(value.to_owned()),
+        As::Text | As::Search | As::Replaced => Value::Text(value.to_owned()),
         As::Words => {
             let word = |word: &str| Settings::at(Value::Text(word.to_owned()), place.clone());
             Value::List(value.split_whitespace().map(word).collect())
@@ -54,7 +60,12 @@ pub(super) fn read(given: &Text, how: As, place: &Place) -> Result<Settings, Str
 /// # Errors
 /// It is not a whole number.
 pub(super) fn count(value: &str) -> Result<i64, String> {
-    value.parse().map_err(|_| format!("`{value}` is not a whole number"))
+    value.parse().map_err(|_| format!("`{value}` is not a whole number{}", hint(value)))
+}
+
+/// Explains the most frequent cause of an invalid number.
+fn hint(value: &str) -> &'static str {
+    if value.contains('#') { ", because a comment needs its own line" } else { "" }
 }
 
 /// Parses a whole number of at least 0.
@@ -62,7 +73,8 @@ pub(super) fn count(value: &str) -> Result<i64, String> {
 /// # Errors
 /// It is not such a number.
 pub(super) fn unsigned(value: &str) -> Result<u64, String> {
-    value.parse().map_err(|_| format!("`{value}` is not a whole number of at least 0"))
+    let hint = hint(value);
+    value.parse().map_err(|_| format!("`{value}` is not a whole number of at least 0{hint}"))
 }
 
 /// Milliseconds with their unit.

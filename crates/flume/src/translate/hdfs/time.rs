@@ -1,6 +1,7 @@
 //! The sink `hdfs`: which time its path shows.
 
 use pipeline::Settings;
+use pipeline::settings::Place;
 
 use super::super::{Translator, plain, value};
 use crate::agent::{Bag, Prop};
@@ -37,9 +38,10 @@ impl Translator<'_> {
                 }
             },
             None if finest.is_some() => {
-                let text = "times in the path are UTC; Flume takes the time zone of its host: \
-                            `zone` sets it";
-                self.add(Outcome::Differs, path, text);
+                let at = (path.key.as_str(), &path.place);
+                if let Some(zone) = self.host_zone(at, "times in the path") {
+                    settings.set("zone", plain(&zone, &path.place));
+                }
             }
             None => {}
         }
@@ -53,6 +55,25 @@ impl Translator<'_> {
                 false => self.add(Outcome::Carried, &prop, "the header `timestamp` counts"),
             }
         }
+    }
+
+    /// Returns the time zone of this host, which is Java's default, unless it is UTC; reports which
+    /// times have it. A printed configuration may be for another host.
+    pub(in crate::translate) fn host_zone(
+        &mut self,
+        (key, place): (&str, &Place),
+        times: &str,
+    ) -> Option<String> {
+        let zone = self.world.zone().and_then(|java| zone(&java));
+        let is_utc = zone.as_deref() == Some("UTC");
+        let is_known = zone.is_some() && (is_utc || !self.options.keep_references);
+        let text = match &zone {
+            Some(zone) => format!("{times} are in `{zone}`, the time zone of this host"),
+            None => format!("{times} are in UTC; Flume uses the time zone of its host"),
+        };
+        let outcome = if is_known { Outcome::Carried } else { Outcome::Differs };
+        self.report.add(outcome, place, key, text);
+        zone.filter(|_| !is_utc)
     }
 
     /// Rounding matters if a path has a higher resolution than the rounding.
