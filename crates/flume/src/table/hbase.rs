@@ -14,7 +14,11 @@ const CLIENT: &str = "these are properties of the Java client: see the sink's se
 const COMMON: &[Key] = &[
     set("table", "*", "table", As::Text),
     by("columnFamily", "*", "the families of `columns` and `counters`"),
-    by("zookeeperQuorum", "", "`zookeeper.quorum`; Flume reads `hbase-site.xml` without it"),
+    by(
+        "zookeeperQuorum",
+        "",
+        "`zookeeper.quorum`; without it the value in `hbase-site.xml` applies",
+    ),
     same("znodeParent", "/hbase", "zookeeper.znode", As::Text),
     ignored("batchSize", "100", "a batch is sent as it arrived"),
     ignored(
