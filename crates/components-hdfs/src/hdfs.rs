@@ -198,15 +198,7 @@ impl HdfsSink {
         let began = Instant::now();
         let ledger = Ledger::open(fs.clone(), dataset.clone(), author, keeping, known, memory);
         let ledger = ledger.await.map_err(|error| self.decision.add_hint(error))?;
-        if let Some(target) = &self.settings.target {
-            let claimed = append::claim(&ledger).await?;
-            let lacks = ledger.view().next().saturating_sub(claimed.number);
-            target.due.set(lacks as f64);
-            append::check_if_reachable(target).await.map_err(|error| {
-                let (table, source) = (target.name.clone(), error.into());
-                HdfsSinkError::Table { table, source }
-            })?;
-        }
+        self.claim_table(&ledger).await?;
         let retry = ledger.publish_due();
         self.unpublished.set(ledger.waiting_files() as i64);
         self.held.record_ledger(ledger.view().settled().clone());

@@ -6,7 +6,6 @@
 mod list;
 
 use formats::avro::datum::{put_bytes, put_long};
-use serde_json::{Value, json};
 
 use crate::avro::{self, container, field, optional, put_optional, record};
 use crate::metadata::Table;
@@ -87,18 +86,10 @@ impl NewManifest {
             ],
         );
         let spec = &partitioning.spec;
-        let spec_fields: Vec<Value> = spec
-            .fields
-            .iter()
-            .map(|it| {
-                json!({"source-id": it.source_id, "field-id": it.field_id, "name": it.name,
-                    "transform": it.transform})
-            })
-            .collect();
         let metadata = [
             ("schema", table.schema.json.to_string()),
             ("schema-id", table.schema.id.to_string()),
-            ("partition-spec", Value::from(spec_fields).to_string()),
+            ("partition-spec", spec.fields_json().to_string()),
             ("partition-spec-id", spec.id.to_string()),
             ("format-version", "2".to_owned()),
             ("content", "data".to_owned()),

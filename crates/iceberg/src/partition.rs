@@ -26,6 +26,17 @@ pub struct Spec {
     pub fields: Vec<SpecField>,
 }
 
+impl Spec {
+    /// Returns the fields as a manifest contains them.
+    pub(crate) fn fields_json(&self) -> Value {
+        let field = |it: &SpecField| {
+            json!({"source-id": it.source_id, "field-id": it.field_id, "name": it.name,
+                "transform": it.transform})
+        };
+        self.fields.iter().map(field).collect()
+    }
+}
+
 /// A field of a partition spec.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -231,21 +231,28 @@ impl Appending {
     /// Collects the files of entries, up to the first one that is not visible. Also returns the
     /// first entry that the ledger still has.
     async fn gather(&mut self, from: u64) -> Result<(Gathered, u64), AppendError> {
-        let Commits { commits, end, kept_from } = self.ledger.lock().await.commits(from).await?;
         let before = self.hidden.take();
-        let mut files = Vec::new();
-        for (index, of_entry) in commits {
-            for file in &of_entry {
-                if !self.is_visible(file).await? {
-                    let since = before.filter(|(path, _)| *path == file.target);
-                    let since = since.map_or_else(Instant::now, |(_, since)| since);
-                    self.hidden = Some((file.target.clone(), since));
-                    return Ok((Gathered { from, to: index, files }, kept_from));
+        let (mut files, mut next) = (Vec::new(), from);
+        loop {
+            let Commits { commits, end, kept_from } =
+                self.ledger.lock().await.commits(next).await?;
+            for (index, of_entry) in commits {
+                for file in &of_entry {
+                    if !self.is_visible(file).await? {
+                        let since = before.filter(|(path, _)| *path == file.target);
+                        let since = since.map_or_else(Instant::now, |(_, since)| since);
+                        self.hidden = Some((file.target.clone(), since));
+                        return Ok((Gathered { from, to: index, files }, kept_from));
+                    }
                 }
+                files.extend(of_entry);
             }
-            files.extend(of_entry);
+            // There may be many entries without files.
+            if !files.is_empty() || end <= next {
+                return Ok((Gathered { from, to: end, files }, kept_from));
+            }
+            next = end;
         }
-        Ok((Gathered { from, to: end, files }, kept_from))
     }
 
     async fn is_visible(&self, file: &StagedFile) -> Result<bool, AppendError> {

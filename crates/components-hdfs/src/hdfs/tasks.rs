@@ -8,12 +8,25 @@ use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::HdfsSink;
-use super::append::Appending;
+use super::append::{self, Appending};
+use super::error::HdfsSinkError;
 use super::marker::Marking;
 use super::merging::Merging;
 use super::register::Registering;
 
 impl HdfsSink {
+    /// Claims the entries from now on for the table, and checks its columns.
+    pub(super) async fn claim_table(&self, ledger: &Ledger) -> Result<(), HdfsSinkError> {
+        let Some(target) = &self.settings.target else { return Ok(()) };
+        let claimed = append::claim(ledger).await?;
+        let lacks = ledger.view().next().saturating_sub(claimed.number);
+        target.due.set(lacks as f64);
+        append::check_if_reachable(target).await.map_err(|error| {
+            let (table, source) = (target.name.clone(), error.into());
+            HdfsSinkError::Table { table, source }
+        })
+    }
+
     /// Starts the tasks for readers; merged files have up to this size.
     pub(super) fn tasks(
         &self,

@@ -177,6 +177,14 @@ pub(crate) fn variants(snippet: &str) -> Vec<(String, Vec<String>)> {
         let others: Vec<usize> = others.collect();
         let instead = others.chunks(1).chain(others.windows(2)).map(on);
         let texts = std::iter::once(on(&[])).chain(instead).chain([switched_on(snippet)]);
+        // Or with all others but one or two tables, which need something else.
+        let tables: Vec<&str> = snippet.split("\n\n").collect();
+        let fewer = (1..tables.len()).map(|first| {
+            let is_left = |(n, _): &(usize, &&str)| !(first..first + 2).contains(n);
+            let left = tables.iter().enumerate().filter(is_left).map(|(_, table)| *table);
+            switched_on(&left.collect::<Vec<_>>().join("\n\n"))
+        });
+        let texts = texts.chain(fewer);
         // Some settings need files with columns.
         let with_columns = |text: String| [text.replace(LINES, COLUMNS), text];
         let texts = texts.flat_map(with_columns).collect();

@@ -175,9 +175,6 @@ impl IcebergConfig {
                 return invalid("tls", "has an effect only with an `https://` catalog");
             }
         }
-        if self.token.is_some() && self.oauth.is_some() {
-            return invalid("token", "cannot be combined with `oauth`: remove one of the two");
-        }
         if self.timeout.0.is_zero() {
             return invalid("timeout", "must be greater than 0");
         }
