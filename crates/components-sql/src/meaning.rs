@@ -160,11 +160,15 @@ fn tagged(text: &str) -> Option<Value> {
     }
 }
 
-/// Converts `2026-01-31 12:00:00+00` to `2026-01-31T12:00:00Z`.
+/// Converts `2026-01-31 12:00:00+00` to `2026-01-31T12:00:00Z`, with or without ` BC`.
 fn moment(text: &str) -> String {
     let joined = text.replacen(' ', "T", 1);
-    match joined.strip_suffix("+00") {
-        Some(local) => format!("{local}Z"),
+    let (time, era) = match joined.strip_suffix(" BC") {
+        Some(time) => (time, " BC"),
+        None => (&*joined, ""),
+    };
+    match time.strip_suffix("+00") {
+        Some(local) => format!("{local}Z{era}"),
         None => joined,
     }
 }
@@ -227,6 +231,8 @@ mod tests {
             (Type::BYTEA, "\\x00ff", Value::Bytes(vec![0, 255])),
             (Type::JSONB, "{\"a\": 1}", raw("{\"a\":1}")),
             (Type::TIMESTAMPTZ, "2026-01-31 12:00:00+00", text("2026-01-31T12:00:00Z")),
+            (Type::TIMESTAMPTZ, "0044-03-15 12:00:00+00 BC", text("0044-03-15T12:00:00Z BC")),
+            (Type::TIMESTAMP, "0044-03-15 12:00:00 BC", text("0044-03-15T12:00:00 BC")),
             (Type::INET, "10.0.0.1", text("10.0.0.1/32")),
             (Type::INET, "10.0.0.0/8", text("10.0.0.0/8")),
             (Type::INT4_ARRAY, "[0:1]={1,NULL}", raw("[1,null]")),

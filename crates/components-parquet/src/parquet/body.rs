@@ -38,9 +38,9 @@ pub(super) trait Body: Send + Sync + fmt::Debug {
     /// Passes on each event, in order.
     fn each<'e>(&self, events: &'e Events, row: &mut EachRow<'_, 'e>);
 
-    /// Returns how many of the columns selected by `counts` may contain a copy of the same byte;
-    /// `None` if their texts may be longer than in the body.
-    fn copies(&self, events: &Events, counts: &dyn Fn(usize) -> bool) -> Option<u64>;
+    /// Returns an upper bound of the size of all texts in these columns that come from bodies;
+    /// `None` if the bodies must be read for it.
+    fn text_bound(&self, events: &Events, columns: &[Column]) -> Option<u64>;
 }
 
 /// The settings of bodies.

@@ -93,6 +93,11 @@ impl Paths {
         problem.map_or(Ok(()), Err)
     }
 
+    /// Returns the columns whose path ends here.
+    pub(super) fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
     /// Returns the paths below a key; `None` if no path begins with it.
     pub(super) fn below(&self, key: &str) -> Option<&Self> {
         self.keys.iter().find(|(other, _)| other == key).map(|(_, inner)| inner)
@@ -111,7 +116,11 @@ impl Paths {
         match value {
             _ if self.keys.is_empty() => Ok(()),
             Typed::Null => Ok(()),
-            Typed::Json(text) if text.starts_with('{') => self.read(text.as_bytes(), found),
+            Typed::Json(text) => match text.as_bytes().first() {
+                Some(b'{') => self.read(text.as_bytes(), found),
+                Some(b'n') => Ok(()),
+                _ => Err(Unread::Within(self.keys[0].1.first(), name(text))),
+            },
             other => Err(Unread::Within(self.keys[0].1.first(), other.noun())),
         }
     }

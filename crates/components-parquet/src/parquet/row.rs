@@ -55,7 +55,7 @@ impl Rows {
     /// Returns an upper bound of the text size of all rows.
     pub(super) fn text_bytes(&self, events: &Events) -> u64 {
         let columns = self.columns.iter().filter(|column| column.kind.is_bytes());
-        let Some(copies) = self.copies(events) else {
+        let Some(within) = self.body.text_bound(events, &self.columns) else {
             let mut bytes = 0;
             self.read(events, |_, row| {
                 // Events that do not fit are not written.
@@ -72,11 +72,7 @@ impl Rows {
             Source::Body => events.body_bytes(),
             Source::Path(_) => 0,
         };
-        events.body_bytes() * copies + columns.map(of_column).sum::<u64>()
-    }
-
-    fn copies(&self, events: &Events) -> Option<u64> {
-        self.body.copies(events, &|column| self.columns[column].kind.is_bytes())
+        within + columns.map(of_column).sum::<u64>()
     }
 
     /// Passes each event to `each`, with its index.

@@ -88,9 +88,11 @@ pub(super) async fn table(
         tracing::info!(columns = ?unknown, "columns of user-defined types are read as text");
     }
     table.columns = columns.into_iter().map(|it| it.column).collect();
-    if table.is_binary {
-        for column in table.columns.iter_mut().filter(|it| it.wire != Wire::Cast) {
-            column.selected = table.dialect.quote(&column.name);
+    for column in table.columns.iter_mut().filter(|it| it.wire != Wire::Cast) {
+        match table.is_binary {
+            true => column.selected = table.dialect.quote(&column.name),
+            // Texts, also of PostgreSQL over ODBC.
+            false => column.wire = Wire::Cast,
         }
     }
     Ok(table)

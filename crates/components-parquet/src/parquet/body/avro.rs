@@ -6,6 +6,7 @@ use formats::avro::schema::Schema;
 use pipeline::{EventRef, Events};
 
 use super::{Body, EachRow};
+use crate::parquet::column::Column;
 use crate::parquet::paths::{Paths, Unread};
 use crate::parquet::value::Found;
 
@@ -76,7 +77,7 @@ impl Body for Bodies {
     }
 
     /// An enum symbol has one byte in a body, but JSON has its name and field names.
-    fn copies(&self, _events: &Events, _counts: &dyn Fn(usize) -> bool) -> Option<u64> {
+    fn text_bound(&self, _events: &Events, _columns: &[Column]) -> Option<u64> {
         None
     }
 }

@@ -98,8 +98,9 @@ impl Body for Bodies {
         }
     }
 
-    fn copies(&self, _events: &Events, counts: &dyn Fn(usize) -> bool) -> Option<u64> {
-        let of = |takers: &Vec<usize>| takers.iter().filter(|column| counts(**column)).count();
-        Some(self.takers.iter().map(of).max().unwrap_or(0) as u64)
+    fn text_bound(&self, events: &Events, columns: &[Column]) -> Option<u64> {
+        let is_text = |column: &&usize| columns[**column].kind.is_bytes();
+        let copies = |takers: &Vec<usize>| takers.iter().filter(is_text).count() as u64;
+        Some(events.body_bytes() * self.takers.iter().map(copies).max().unwrap_or(0))
     }
 }

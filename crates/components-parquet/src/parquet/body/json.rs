@@ -3,11 +3,12 @@
 //! The event decides: a typed row has its schema in a header. Rows that earlier versions stored as
 //! JSON are therefore read by the same settings.
 
-use ::rows::{SCHEMA_HEADER, Schema};
+use ::rows::{SCHEMA_HEADER, Schema, Type};
 use formats::rows::{are_typed, reason};
 use pipeline::{EventRef, Events};
 
 use super::{Body, EachRow};
+use crate::parquet::column::{Column, ColumnType, Kind};
 use crate::parquet::paths::{Paths, Unread};
 use crate::parquet::value::Found;
 
@@ -82,8 +83,39 @@ impl Body for Bodies {
         }
     }
 
-    /// The text of a typed value may be longer than the value.
-    fn copies(&self, events: &Events, counts: &dyn Fn(usize) -> bool) -> Option<u64> {
-        (!are_typed(events)).then(|| self.paths.copies(&counts))
+    fn text_bound(&self, events: &Events, columns: &[Column]) -> Option<u64> {
+        let is_text = |column: usize| columns[column].kind.is_bytes();
+        if !are_typed(events) {
+            return Some(events.body_bytes() * self.paths.copies(&is_text));
+        }
+        let mut runs = events.value_runs(SCHEMA_HEADER);
+        let (Some((Some(header), _)), None) = (runs.next(), runs.next()) else { return None };
+        self.plan(header).ok()?.text_bound(events, columns)
+    }
+}
+
+impl TypedPlan<'_> {
+    /// Same as [`Body::text_bound`]. The text of a value may be longer than the value.
+    fn text_bound(&self, events: &Events, columns: &[Column]) -> Option<u64> {
+        /// Longest text of a value of fixed size, such as a time of the year 294276.
+        const FIXED: u64 = 48;
+        let (mut copies, mut fixed) = (0, 0);
+        for (column, taker) in self.schema.columns().iter().zip(&self.takers) {
+            let Some(paths) = taker else { continue };
+            let targets = paths.copies(&|target| columns[target].kind.is_bytes());
+            let is_json = |target: &usize| columns[*target].kind == Kind::Plain(ColumnType::Json);
+            match column.kind {
+                // Escapes of JSON take up to six bytes.
+                Type::Text if paths.columns().iter().any(is_json) => return None,
+                Type::Text | Type::Json => copies = targets.max(copies),
+                // Base64, in quotes.
+                Type::Bytes => {
+                    copies = copies.max(2 * targets);
+                    fixed += 6 * targets;
+                }
+                _ => fixed += FIXED * targets,
+            }
+        }
+        Some(events.body_bytes() * copies + events.len() as u64 * fixed)
     }
 }
