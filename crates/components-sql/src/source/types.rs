@@ -31,7 +31,7 @@ const POSTGRES: [(&str, Type, i32); 24] = [
     ("oid", Type::OID, -1),
     ("real", Type::FLOAT4, -1),
     ("double precision", Type::FLOAT8, -1),
-    ("numeric(12,2)", Type::NUMERIC, 12 << 16 | 2 + 4),
+    ("numeric(12,2)", Type::NUMERIC, (12 << 16) + 2 + 4),
     ("numeric; numeric with more than 38 digits", Type::NUMERIC, -1),
     ("date", Type::DATE, -1),
     ("time", Type::TIME, -1),

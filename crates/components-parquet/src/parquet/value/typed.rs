@@ -16,14 +16,11 @@ pub(super) fn convert(kind: Kind, value: Typed<'_>) -> Result<Value<'_>, Problem
     let plain = match kind {
         Kind::Plain(plain) => plain,
         Kind::Decimal { precision, scale } => {
+            let whole = |digits: i64| Decimal { digits: digits.into(), scale: 0 };
             return match value {
                 Typed::Decimal(it) => rescaled(it, precision, scale),
-                Typed::Int32(it) => {
-                    rescaled(Decimal { digits: it.into(), scale: 0 }, precision, scale)
-                }
-                Typed::Int64(it) => {
-                    rescaled(Decimal { digits: it.into(), scale: 0 }, precision, scale)
-                }
+                Typed::Int32(it) => rescaled(whole(it.into()), precision, scale),
+                Typed::Int64(it) => rescaled(whole(it), precision, scale),
                 Typed::Text(text) => decimal(text, kind),
                 other => Err(other.noun()),
             };
@@ -125,7 +122,7 @@ fn count(at: Moment, parts: u32) -> Result<Value<'static>, Problem> {
         _ => {}
     }
     let unit = 1_000_000_000 / parts;
-    if at.nanos % unit != 0 {
+    if !at.nanos.is_multiple_of(unit) {
         return Err(FINER);
     }
     let count = at.seconds.checked_mul(parts.into());
