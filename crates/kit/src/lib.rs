@@ -51,7 +51,6 @@ pub mod http;
 pub mod listening;
 pub mod messages;
 pub mod multiline;
-pub mod one_channel;
 pub mod places;
 mod puts;
 pub mod record;
@@ -62,5 +61,4 @@ pub mod storing;
 pub mod tenants;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
-pub mod until_stored;
 pub mod waits;
